@@ -155,6 +155,16 @@ int64_t Pass::scratch_bytes() const {
   return fused.kernel != Fused::kNone ? 0 : equation.registers() * kEquationBlock * int64_t(sizeof(float));
 }
 
+std::pair<int32_t, int32_t> Pass::replaced(const Program& program) const {
+  if (fused.kernel != Fused::kFire || fused.addend < 0 || kept.empty())
+    return {-1, -1};
+  const Input& addend = inputs[size_t(fused.addend)];
+  const int32_t value = program.nodes[addend.node].inputs[addend.which];
+  if (value < 0 || program.values[value].max_code > 0)
+    return {-1, -1};
+  return {value, kept.front().value};
+}
+
 void Pass::compute(RowContext& c) const {
   const int32_t n = nodes.back();
   const Value& out = c.type(n + 1);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "program.h"
@@ -30,6 +31,8 @@ struct Pass {
   Fused fused;
 
   int64_t scratch_bytes() const;
+  // An input that the pass may write one of its values over, entry by entry, and that value; or -1 and -1.
+  std::pair<int32_t, int32_t> replaced(const Program& program) const;
   void compute(RowContext& rows) const;
 };
 

@@ -134,6 +134,20 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
   placement.slot.assign(value_count, -1);
   placement.tile.assign(value_count, -1);
   placement.widened.assign(2 * program.nodes.size(), -1);
+  // what a pass replaces in place: a sum that nobody reads afterwards, by the next one
+  std::vector<int32_t> replaced(value_count, -1);
+  std::vector<int32_t> readers(value_count, 0); // in the last stage that reads it
+  for (size_t n = 0; n < program.nodes.size(); ++n)
+    for (int32_t input : program.nodes[n].inputs)
+      if (input >= 0 && stage[n] >= 0 && size_t(stage[n]) == last_stage[input])
+        ++readers[input];
+  for (const Pass& pass : passes.all()) {
+    const auto [old, value] = pass.replaced(program);
+    if (old > 0 && !in_time && is_shared[old] && is_shared[value] && readers[old] == 1 &&
+        last_stage[old] == size_t(stage[pass.nodes.front()]) && !program.values[old].constant &&
+        !program.values[value].constant && !keeps_all)
+      replaced[value] = old;
+  }
   Slots slots;
   const auto slot_bytes = [&](int32_t value) {
     const Value& type = program.values[value];
@@ -153,7 +167,8 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
     nodes.insert(nodes.end(), stages[s].chain.begin(), stages[s].chain.end());
     for (int32_t n : nodes)
       if (is_shared[n + 1] && placement.slot[n + 1] < 0)
-        placement.slot[n + 1] = slots.take(slot_bytes(n + 1));
+        placement.slot[n + 1] =
+            replaced[n + 1] >= 0 ? placement.slot[replaced[n + 1]] : slots.take(slot_bytes(n + 1));
 
     // what an identity passes on must live as long as what it is passed on as, and what a fused pass reads
     // until it has written all that it writes
@@ -209,7 +224,8 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
     if (keeps_all)
       continue;
     for (int32_t value : last_read[s])
-      slots.give(placement.slot[value]);
+      if (std::find(replaced.begin(), replaced.end(), value) == replaced.end())
+        slots.give(placement.slot[value]);
   }
   placement.slot_bytes = slots.bytes();
   return placement;

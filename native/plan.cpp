@@ -137,20 +137,22 @@ int64_t row_bytes(const Node& node) {
 }
 
 // No more than what laid-out weights take: two channels to a byte may halve them.
-int64_t largest_bytes(const Program& program) {
+int64_t largest_bytes(const Program& program, const Kernels& kernels) {
   int64_t bytes = 0;
   for (size_t n = 0; n < program.nodes.size(); ++n) {
     const Node& node = program.nodes[n];
     const int32_t out = program.values[n + 1].channels, lanes = lookup_lanes(out);
     const int64_t size = int64_t(node.low_bit_weights.size() + sizeof(float) * node.float_weights.size());
     bytes += size / out * lanes + row_bytes(node);
+    if (kernels.sum_tiles != nullptr)
+      bytes += kMostPadded * int64_t(node.low_bit_weights.size());
   }
   return bytes;
 }
 
 // The layers, with the weights of the program, which has none then.
 std::vector<Layer> prepare_layers(Program& program, const Kernels& kernels, int64_t max_bytes) {
-  if (const int64_t bytes = largest_bytes(program); bytes > max_bytes)
+  if (const int64_t bytes = largest_bytes(program, kernels); bytes > max_bytes)
     throw TooManyBytes(bytes);
   const std::vector<bool> is_sparse = sparse_values(program);
   std::vector<Layer> layers(program.nodes.size());
@@ -177,6 +179,11 @@ std::vector<Layer> prepare_layers(Program& program, const Kernels& kernels, int6
       layer.sum = Sum::kCodeValues;
     else
       layer.sum = is_sparse[node.inputs[0]] ? Sum::kFloats : Sum::kDense;
+    const bool sums_codes = layer.sum == Sum::kUnits || layer.sum == Sum::kCodes;
+    if (sums_codes && kernels.sum_tiles != nullptr) {
+      layer.tiles = tile_form(layer.shape);
+      layer.tile_weights = tile_weights(layer.shape, layer.tiles, node.low_bit_weights.data());
+    }
     if (layer.sum == Sum::kUnits) {
       layer.index = lookup_index(layer.shape, layer.form, node.low_bit_weights.data());
       layer.table = lookup_table(layer.shape, layer.form);
@@ -218,8 +225,9 @@ Plan::Plan(Program given, const Kernels& kernels, int64_t max_bytes)
 int64_t Plan::count_bytes() const {
   int64_t total = 0;
   for (const Layer& layer : layers)
-    total += int64_t(layer.index.size() + layer.table.size() + layer.low_bit.size()) +
-             int64_t(layer.floats.size() * sizeof(float));
+    total +=
+        int64_t(layer.index.size() + layer.table.size() + layer.low_bit.size() + layer.tile_weights.size()) +
+        int64_t(layer.floats.size() * sizeof(float));
   for (const Node& node : program.nodes)
     total += row_bytes(node);
   return total;

@@ -11,6 +11,7 @@
 #include "memory.h"
 #include "passes.h"
 #include "program.h"
+#include "tiles.h"
 #include "timeline.h"
 
 namespace hdlif {
@@ -38,6 +39,8 @@ struct Layer {
   LineVector<int8_t> low_bit; // [ky][kx][ci][lane], where the layer has low-bit weights and another sum
   LineVector<float> floats;   // the same; of both, [block][ky][kx][ci][kDenseBlock] for kDense, and for
                               // kGrouped [ky][kx][ci][co]
+  TileForm tiles;             // without taps where it cannot be computed on tiles
+  LineVector<uint8_t> tile_weights;
 
   // How many input rows lie between the first and the last one under the kernel, both included.
   int64_t rows() const {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 
 #include "plan.h"
 #include "stage_rows.h"
@@ -25,6 +26,7 @@ public:
   // Rows [first, last) of row = image * height + oy; fewer where the run is to stop.
   void compute(int64_t first, int64_t last) {
     const int64_t steps = plan.leading(stage, chunk);
+    end = last;
     for (row = first; row < last; ++row) {
       for (step = 0; step < steps; ++step) {
         if (stage.root >= 0 && is_due(stage.root)) {
@@ -158,10 +160,14 @@ public:
   const Passes& passes;
   Workspace& workspace;
   Workspace::Thread& memory;
-  int64_t steps_at_once = 1; // that a node is to compute, in time
-  int64_t row = 0, step = 0; // of row = image * height + oy
-  bool stops = false;        // the run is to stop within a row
-  bool is_gathered = false;  // the events of the row above are there
+  int64_t steps_at_once = 1;              // that a node is to compute, in time
+  int64_t row = 0, step = 0;              // of row = image * height + oy
+  int64_t end = 0;                        // of the rows
+  std::optional<TileGroup> tiles;         // where the root is computed by them
+  bool is_chosen = false;                 // whether it is
+  int64_t tiles_first = 0, tiles_end = 0; // the rows whose sums are there
+  bool stops = false;                     // the run is to stop within a row
+  bool is_gathered = false;               // the events of the row above are there
 
 private:
   Watch& watch_;

@@ -12,7 +12,8 @@ namespace {
 // How much a workspace needs, beside a placement.
 struct Needs {
   Placement placement;
-  int64_t events = 0, totals = 0, scratch = 0, at = 0, potentials = 0; // bytes; but the last, of each thread
+  int64_t events = 0, totals = 0, scratch = 0, tiles = 0, at = 0,
+          potentials = 0; // bytes; but the last, of each thread
 
   Needs(const Plan& plan, int64_t batch, int64_t steps, bool is_static, bool keeps_all, bool owns_potentials)
       : placement(place(plan, batch, steps, is_static, keeps_all)) {
@@ -24,6 +25,8 @@ struct Needs {
       if (form.multiplies) {
         const Taps* taps = placement.in_time ? &plan.timeline.taps[n] : nullptr;
         events = std::max(events, event_bytes(plan.layers[n], taps, node_steps));
+        if (taps == nullptr && plan.layers[n].tiles.depth > 0)
+          tiles = std::max(tiles, TileGroup(plan.layers[n].shape, plan.layers[n].tiles, node_steps).bytes());
         totals = std::max(totals, int64_t(out.width) * (placement.in_time ? steps : 1) *
                                       plan.layers[n].form.lanes * int64_t(sizeof(int32_t)));
       }
@@ -38,7 +41,7 @@ struct Needs {
   }
 
   int64_t bytes(int threads) const {
-    int64_t total = potentials + threads * (placement.tile_bytes + events + totals + scratch + at);
+    int64_t total = potentials + threads * (placement.tile_bytes + events + totals + scratch + tiles + at);
     for (int64_t slot : placement.slot_bytes)
       total += slot;
     return total;
@@ -90,7 +93,8 @@ void Workspace::fit(const Plan& plan, int thread_count, int64_t batch, int64_t s
     total += grown(slots[slot], slot < slot_bytes.size() ? slot_bytes[slot] : 0);
   for (const Thread& thread : threads)
     total += grown(thread.tile, needs.placement.tile_bytes) + grown(thread.events, needs.events) +
-             grown(thread.totals, needs.totals) + grown(thread.scratch, needs.scratch) + needs.at;
+             grown(thread.totals, needs.totals) + grown(thread.scratch, needs.scratch) +
+             grown(thread.tiles, needs.tiles) + needs.at;
   if (total > max_bytes) {
     slots = std::vector<LineVector<uint8_t>>(slot_bytes.size());
     threads = std::vector<Thread>(size_t(thread_count));
@@ -104,6 +108,7 @@ void Workspace::fit(const Plan& plan, int thread_count, int64_t batch, int64_t s
     grow(thread.events, needs.events, watch);
     grow(thread.totals, needs.totals, watch);
     grow(thread.scratch, needs.scratch, watch);
+    grow(thread.tiles, needs.tiles, watch);
     thread.at.resize(plan.program.values.size());
     thread.adds_changes.resize(std::max<size_t>(thread.adds_changes.size(), size_t(steps)));
   }
@@ -117,7 +122,7 @@ int64_t Workspace::bytes() const {
     total += int64_t(slot.size());
   for (const Thread& thread : threads)
     total += int64_t(thread.tile.size() + thread.events.size() + thread.totals.size() +
-                     thread.scratch.size() + thread.at.size() * sizeof(const uint8_t*));
+                     thread.scratch.size() + thread.tiles.size() + thread.at.size() * sizeof(const uint8_t*));
   return total;
 }
 

@@ -21,7 +21,7 @@ struct Workspace {
   int64_t bytes() const;
 
   struct Thread {
-    LineVector<uint8_t> tile, events, totals, scratch;
+    LineVector<uint8_t> tile, events, totals, scratch, tiles;
     std::vector<const uint8_t*> at;    // of each value in the tile: its row at this step
     std::vector<uint8_t> adds_changes; // of each step: whether sums are those before and what changes add
   };

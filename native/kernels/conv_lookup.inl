@@ -118,6 +118,13 @@ int64_t excess_of_changes(const uint8_t* row, const uint8_t* before, int64_t cou
   return excess;
 }
 
+int64_t live_codes(const uint8_t* row, int64_t count) {
+  int64_t live = 0;
+  for (int64_t i = 0; i < count; ++i)
+    live += row[i] != 0;
+  return live;
+}
+
 #if defined(HDLIF_HAS_LOOKUP)
 
 constexpr int32_t kRoom = 127;      // of an int8

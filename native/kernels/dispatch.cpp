@@ -1,6 +1,11 @@
 #include "kernels.h"
 #include "processor.h"
 
+#if defined(HDLIF_HAS_TILES)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace hdlif {
 
 extern const Kernels kKernels_scalar;
@@ -11,6 +16,33 @@ extern const Kernels kKernels_avx2;
 extern const Kernels kKernels_avx512;
 #elif defined(__aarch64__)
 extern const Kernels kKernels_neon;
+#endif
+
+#if defined(HDLIF_HAS_TILES)
+
+extern const TileKernel kTileKernel;
+
+namespace {
+
+// Whether Linux lets this process use tiles: it keeps them only for those that ask.
+bool may_use_tiles() {
+  constexpr long kAskForState = 0x1023, kTileData = 18;
+  static const bool may = syscall(SYS_arch_prctl, kAskForState, kTileData) == 0;
+  return may;
+}
+
+const Kernels& kernels_with_tiles() {
+  static const Kernels table = [] {
+    Kernels kernels = kKernels_avx512;
+    kernels.name = "amx";
+    kernels.sum_tiles = kTileKernel;
+    return kernels;
+  }();
+  return table;
+}
+
+} // namespace
+
 #endif
 
 int available_kernels(const Kernels** tables, int room) {
@@ -28,6 +60,10 @@ int available_kernels(const Kernels** tables, int room) {
   const Processor found = processor();
   offer(kKernels_avx2, found.avx2);
   offer(kKernels_avx512, found.avx512);
+#if defined(HDLIF_HAS_TILES)
+  if (found.amx && may_use_tiles())
+    offer(kernels_with_tiles(), true);
+#endif
 #elif defined(__aarch64__)
   offer(kKernels_neon, true);
 #endif

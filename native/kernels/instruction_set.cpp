@@ -48,6 +48,7 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
     gather<float, FloatEvent>,
     gather_units,
     excess_of_changes,
+    live_codes,
     event_row<CodeEvent, int8_t>,
 #if defined(HDLIF_HAS_LOOKUP)
     unit_row,
@@ -66,6 +67,7 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
 #else
     nullptr,
 #endif
+    nullptr,
     event_row<FloatEvent, float>,
     event_row<FloatEvent, int8_t>,
     dense_row,

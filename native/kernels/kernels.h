@@ -61,6 +61,31 @@ struct LookupForm {
 constexpr int kTableEntryBits = 4;
 constexpr int kTableEntry = 1 << kTableEntryBits;
 
+// Tiles: 16 rows of 64 codes by 64 codes of 16 output channels.
+constexpr int kTileRows = 16, kTileLanes = 16, kTileDepth = 64;
+
+// Rows of codes as tiles: row r of tile i begins at codes + first[i] + r * row_bytes, and there at each of
+// the `taps`. Its sums go to y + to[16 * i + r]; to kNowhere, if it is only there to fill a tile.
+constexpr int64_t kNowhere = -1;
+struct TileRows {
+  const uint8_t* codes;
+  const int64_t *first, *taps, *to;
+  int64_t row_bytes;
+  int32_t count, depth; // tiles of rows; taps
+};
+
+// Weights of two tiles of output channels, [tap][2][code / 4][lane][4]: `bytes`; or of -1, 0 and 1, of which
+// byte i of 64 has those that lie 0, 64, 128 and 192 bytes behind i: `packed`, and `bytes` is what they are
+// unpacked to.
+struct TileWeights {
+  const int8_t* bytes;
+  const uint8_t* packed;
+  int8_t* unpacked;
+};
+
+// y[channel] of each row = the sum of code * weight, an exact int32, rounded to float32 once.
+using TileKernel = void (*)(const TileRows& rows, const TileWeights& weights, float* y, int32_t channels);
+
 // Output channels that the dense kernels sum together.
 constexpr int kDenseBlock = 16;
 
@@ -168,6 +193,8 @@ struct Kernels {
                        const LookupForm& form, UnitEvent* events, int32_t* starts);
   // How many codes of a row differ from the row before, less how many are not zero.
   int64_t (*excess_of_changes)(const uint8_t* row, const uint8_t* before, int64_t count);
+  // How many codes of a row are not zero.
+  int64_t (*live_codes)(const uint8_t* row, int64_t count);
 
   // Weights lie [ky][kx][ci][lane], lanes() output channels.
   //
@@ -192,6 +219,8 @@ struct Kernels {
   // In int32, by instructions of "avx512vnni", which the machine must have.
   void (*dense_codes_vnni)(const uint8_t* const* rows, const int8_t* weights, int32_t quads, float* y,
                            const ConvShape& shape);
+  // The same sums with every product, on tiles; null where there are none.
+  TileKernel sum_tiles;
   // Float sums: (ky, kx, ci) ascending, one multiplication and one addition at a time from +0. Leaving out x
   // = 0 changes no bit: weights are finite, so the product is a zero, and a sum that began at +0 is never -0.
   void (*float_row)(const EventRow<FloatEvent>* rows, const float* weights, float* y, const ConvShape& shape);

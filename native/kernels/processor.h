@@ -13,6 +13,7 @@ struct Processor {
   bool avx2 = false;   // with FMA and both BMI
   bool avx512 = false; // the same, and F, BW, VL and DQ
   bool vnni = false;   // of AVX-512
+  bool amx = false;    // on int8, with AVX-512; whether this process may use it is another question
   bool sha = false;    // that of SHA-256, with SSE 4.1
 };
 
@@ -45,6 +46,7 @@ inline Processor processor() {
   const bool keeps_512 = has(kept, {5, 6, 7});
 #endif
   found.avx512 = found.avx2 && keeps_512 && has(extended.b, {16, 17, 30, 31});
+  found.amx = found.avx512 && has(kept, {17, 18}) && has(extended.d, {24, 25});
   found.sha = has(basic.c, {9, 19}) && has(extended.b, {29});
   found.vnni = found.avx512 && has(extended.c, {11});
   return found;

@@ -88,6 +88,8 @@ public:
         in_time_(&in_time) {}
 
   void compute() {
+    if (taps_ == nullptr && layer_.tiles.depth > 0 && uses_tiles())
+      return sum_tiles();
     switch (layer_.sum) {
     case Sum::kUnits: {
       const bool adds = adds_changes();
@@ -143,6 +145,76 @@ public:
           c_.kernels.grouped_row_low_bit(rows, layer_.low_bit.data(), y, part);
       });
     }
+  }
+
+  // Whether tiles are faster for these rows, which is decided once for all of them.
+  bool uses_tiles() {
+    if (c_.is_chosen)
+      return c_.tiles.has_value();
+    c_.is_chosen = true;
+    const int64_t steps = c_.plan.leading(c_.stage.root + 1, c_.chunk), rows = c_.end - c_.row;
+    c_.tiles.emplace(shape_, layer_.tiles, steps);
+    if (layer_.sum != Sum::kUnits)
+      return true;
+    // measured: of 64 sums that are looked up at once, and of an entry of the output
+    constexpr double kLookup = 1.1, kEntry = 1.2;
+    const double entries = double(rows * steps * shape_.out_width) * shape_.out_channels;
+    const double spare = c_.tiles->cycles(rows) - entries * kEntry;
+    if (spare <= 0)
+      return true;
+    const double of_code = kLookup * shape_.kernel_y * shape_.kernel_x * form_.lanes / 64 /
+                           (double(shape_.stride_y) * shape_.stride_x);
+    if (codes_to_look_up(rows, steps) * of_code < spare)
+      c_.tiles.reset();
+    return c_.tiles.has_value();
+  }
+
+  // Those of the images of these rows, scaled to the rows; of a step after the first those that changed,
+  // where they are fewer. About kLookedAt codes of evenly spread rows stand for all.
+  double codes_to_look_up(int64_t rows, int64_t steps) const {
+    constexpr int64_t kLookedAt = 1 << 13;
+    const int64_t first = c_.row / shape_.out_height, last = (c_.end - 1) / shape_.out_height + 1;
+    const int32_t input = c_.input_of_root();
+    const int64_t count = int64_t(shape_.in_width) * shape_.in_channels, frame = c_.frame_bytes(input);
+    const int64_t all = (last - first) * shape_.in_height,
+                  every = std::min(all * steps, all * steps * count / kLookedAt + 1);
+    int64_t live = 0, seen = 0;
+    for (int64_t row = every / 2; row < all * steps; row += every, ++seen) {
+      const uint8_t* codes = c_.in_slot(input, first, 0) + row / all * frame + row % all * count;
+      live += c_.kernels.live_codes(codes, count);
+      if (row >= all)
+        live += std::min<int64_t>(0, c_.kernels.excess_of_changes(codes, codes - frame, count));
+    }
+    return double(live) * double(rows * steps * shape_.in_height) / double(shape_.out_height * seen);
+  }
+
+  // All steps of a group of rows at its first row and step; later ones find their sums.
+  void sum_tiles() {
+    const int32_t value = c_.stage.root + 1;
+    const int64_t steps = c_.plan.leading(value, c_.chunk);
+    const int64_t row = int64_t(shape_.out_width) * shape_.out_channels;
+    const bool is_kept = c_.workspace.placement.slot[value] >= 0; // where they stay
+    uint8_t* memory = c_.memory.tiles.data();
+    float* sums = c_.tiles->sums(memory);
+    if (c_.row >= c_.tiles_end) {
+      c_.tiles_first = c_.row;
+      c_.tiles_end = std::min(c_.end, c_.row + c_.tiles->most_rows());
+      const int32_t input = c_.input_of_root();
+      c_.tiles->gather(c_.in_slot(input, 0, 0), c_.frame_bytes(input), c_.tiles_first, c_.tiles_end,
+                       is_kept ? c_.frame_bytes(value) / int64_t(sizeof(float)) : row,
+                       is_kept ? row : steps * row, memory);
+      float* y = is_kept ? floats(c_.output_row(value)) : sums;
+      const double work = c_.plan.work[c_.stage.root].row * double((c_.tiles_end - c_.row) * steps);
+      for (int32_t block = 0; block < layer_.tiles.blocks && !c_.stops; ++block) {
+        c_.tiles->sum(c_.kernels.sum_tiles, layer_.tile_weights.data(), block, y);
+        c_.stops = !c_.goes_on_after(work / layer_.tiles.blocks);
+      }
+    }
+    if (is_kept)
+      c_.output_row(value);
+    else
+      c_.memory.at[value] =
+          reinterpret_cast<uint8_t*>(sums + ((c_.row - c_.tiles_first) * steps + c_.step) * row);
   }
 
   // Finds the events of the rows under the kernel, and calls sum(rows, first, part, y): see in_pixel_parts.

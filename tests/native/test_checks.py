@@ -116,7 +116,9 @@ def draw(folder: Path, *under: str | Path, instructions: str = "all", **counts: 
 
 
 def test_kernels(build: Build) -> None:
-    draw(build(*KERNELS), kernels=2000, chunk=2000, low_bit_conv=600, winograd=200)
+    folder = build(*KERNELS, "tiles_test")
+    draw(folder, kernels=2000, chunk=2000, low_bit_conv=600, winograd=200)
+    run(folder / "tiles_test", "200")
 
 
 def test_instruction_sets_share_no_code(build: Build) -> None:
@@ -134,10 +136,11 @@ def test_address_and_undefined_behaviour(
     build: Build, cases: list[Path], artefacts: list[Path], sanitizers: tuple[str, ...]
 ) -> None:
     """Values are compared without sanitizers, by other draws: here fewer lead every kernel over its edges."""
-    folder = build(*KERNELS, "c_interface_test", "replay", settings=sanitizers)
+    folder = build(*KERNELS, "c_interface_test", "replay", "tiles_test", settings=sanitizers)
     run(folder / "c_interface_test", *cases[::3])
     run(folder / "replay", *artefacts)
     draw(folder, kernels=300, chunk=300, low_bit_conv=60, winograd=15)
+    run(folder / "tiles_test", "20")
 
 
 def test_fuzzing(build: Build, artefacts: list[Path], tmp_path: Path, sanitizers: tuple[str, ...]) -> None:

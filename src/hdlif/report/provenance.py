@@ -26,6 +26,9 @@ def versions() -> dict[str, str]:
     return found
 
 
+INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+
+
 def hardware() -> dict[str, Any]:
     """Processor, cores and instruction sets of this machine."""
     cpuinfo = Path("/proc/cpuinfo")
@@ -36,7 +39,7 @@ def hardware() -> dict[str, Any]:
     return {
         "cpu": fields.get("model name", platform.processor() or platform.machine()),
         "cores": available_cores(),
-        "instruction_sets": [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16") if name in flags],
+        "instruction_sets": [name for name in INSTRUCTION_SETS if name in flags],
     }
 
 

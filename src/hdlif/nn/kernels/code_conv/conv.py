@@ -52,7 +52,7 @@ def most_spikes(instruction_set: str, channels: int, *, is_winograd: bool) -> Sh
         channels: of the output.
         is_winograd: whether the dense gradients are Winograd's.
     """
-    is_wide = (instruction_set or _native.instruction_sets()[-1]) == "avx512"
+    is_wide = (instruction_set or _native.instruction_sets()[-1]) in ("avx512", "amx")
     if not is_winograd:
         return Shares(codes=0.4, live=0.3 if is_wide else 0.4)
     if not is_wide:

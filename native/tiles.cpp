@@ -1,0 +1,227 @@
+#include "tiles.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace hdlif {
+namespace {
+
+constexpr int64_t kPairBytes = 2 * kTileLanes * kTileDepth;
+
+// Sums that stay in the second cache until what follows the layer has read them.
+constexpr int64_t kSumBytes = 1 << 18;
+constexpr int64_t kMostRows = 64;
+
+// Weights that do not stay there are packed.
+constexpr int64_t kFarBytes = 1 << 18;
+
+int64_t divided(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+} // namespace
+
+TileForm tile_form(const ConvShape& s) {
+  TileForm form;
+  const int64_t padded = divided(s.in_channels, kTileDepth) * kTileDepth *
+                         divided(s.out_channels, 2 * kTileLanes) * 2 * kTileLanes;
+  if (s.groups > 1 || padded > kMostPadded * s.in_channels * s.out_channels)
+    return form;
+  const auto per_pixel = int32_t(divided(s.in_channels, kTileDepth));
+  form.depth = s.kernel_y * s.kernel_x * per_pixel;
+  form.blocks = int32_t(divided(s.out_channels, 2 * kTileLanes));
+  form.channels = per_pixel * kTileDepth;
+  form.is_packed = s.max_weight == 1 && form.blocks * form.block_bytes() > kFarBytes;
+  return form;
+}
+
+LineVector<uint8_t> tile_weights(const ConvShape& s, const TileForm& form, const int8_t* weights) {
+  const int32_t taps = s.kernel_y * s.kernel_x, parts = form.depth / taps;
+  LineVector<uint8_t> laid(size_t(form.blocks * form.stored_bytes()), uint8_t(0));
+  uint8_t* to = laid.data();
+  for (int32_t block = 0; block < form.blocks; ++block)
+    for (int32_t k = 0; k < form.depth; ++k) {
+      int8_t pair[kPairBytes] = {};
+      for (int32_t i = 0; i < kPairBytes; ++i) {
+        const int32_t quad = i / (kTileLanes * 4) % (kTileDepth / 4), lane = i / 4 % kTileLanes;
+        const int32_t co = (block * 2 + i / (kTileLanes * kTileDepth)) * kTileLanes + lane;
+        const int32_t ci = k % parts * kTileDepth + quad * 4 + i % 4;
+        if (co < s.out_channels && ci < s.in_channels)
+          pair[i] = weights[(int64_t(k / parts) * s.in_channels + ci) * s.out_channels + co];
+      }
+      if (!form.is_packed) {
+        to = std::copy_n(reinterpret_cast<const uint8_t*>(pair), kPairBytes, to);
+        continue;
+      }
+      for (int32_t first = 0; first < kPairBytes; first += 256)
+        for (int32_t i = 0; i < 64; ++i) {
+          int four = 0;
+          for (int32_t q = 0; q < 4; ++q)
+            four |= (pair[first + 64 * q + i] & 3) << 2 * q;
+          *to++ = uint8_t(four);
+        }
+    }
+  return laid;
+}
+
+struct TileGroup::Memory {
+  int64_t *first, *to, *taps;
+  float* sums;
+  int8_t* unpacked;
+  uint8_t* codes;
+  int64_t bytes;
+};
+
+TileGroup::TileGroup(const ConvShape& shape, const TileForm& form, int64_t steps)
+    : s_(shape), form_(form), steps_(steps) {
+  const auto reach = [](int32_t kernel, int32_t dilation, int32_t stride) {
+    return (int64_t(kernel) - 1) * dilation / stride;
+  };
+  columns_ = s_.out_width + reach(s_.kernel_x, s_.dilation_x, s_.stride_x);
+  reach_ = reach(s_.kernel_y, s_.dilation_y, s_.stride_y);
+  most_rows_ = std::clamp<int64_t>(
+      kSumBytes / (s_.out_width * steps * s_.out_channels * int64_t(sizeof(float))), 1, kMostRows);
+  const int64_t images = std::min(most_rows_, (most_rows_ - 1) / s_.out_height + 2);
+  packed_rows_ = most_rows_ + images * reach_;
+}
+
+TileGroup::Memory TileGroup::laid_out(uint8_t* memory) const {
+  Memory laid{};
+  uint8_t* at = memory;
+  const auto take = [&](int64_t bytes) {
+    uint8_t* taken = at;
+    at += divided(bytes, 64) * 64;
+    return taken;
+  };
+  const int64_t tiles = most_rows_ * divided(s_.out_width * steps_, kTileRows);
+  const int64_t pixel = steps_ * form_.channels;
+  laid.first = reinterpret_cast<int64_t*>(take(tiles * int64_t(sizeof(int64_t))));
+  laid.to = reinterpret_cast<int64_t*>(take((tiles + 1) / 2 * 2 * kTileRows * int64_t(sizeof(int64_t))));
+  laid.taps = reinterpret_cast<int64_t*>(take(form_.depth * int64_t(sizeof(int64_t))));
+  laid.sums = reinterpret_cast<float*>(
+      take(most_rows_ * steps_ * s_.out_width * s_.out_channels * int64_t(sizeof(float))));
+  laid.unpacked = reinterpret_cast<int8_t*>(take(form_.is_packed ? form_.block_bytes() : 0));
+  // the rows that fill the last tile read on behind it
+  laid.codes = take(int64_t(s_.stride_y) * s_.stride_x * packed_rows_ * columns_ * pixel +
+                    kTileRows * int64_t(form_.channels));
+  laid.bytes = at - memory;
+  return laid;
+}
+
+int64_t TileGroup::bytes() const {
+  return laid_out(nullptr).bytes;
+}
+
+float* TileGroup::sums(uint8_t* memory) const {
+  return laid_out(memory).sums;
+}
+
+// How many tiles so many rows of an image are; where tiles `join` them, with the columns between.
+int64_t TileGroup::tiles_of(int64_t rows, bool joins) const {
+  if (joins)
+    return divided(((rows - 1) * columns_ + s_.out_width) * steps_, kTileRows);
+  return rows * divided(s_.out_width * steps_, kTileRows);
+}
+
+// Where the taps begin, from an output pixel's first one.
+void TileGroup::list_taps(const Memory& laid) const {
+  const int64_t pixel = steps_ * form_.channels, row = columns_ * pixel, plane = packed_rows_ * row;
+  const int32_t parts = form_.channels / kTileDepth;
+  for (int32_t k = 0; k < form_.depth; ++k) {
+    const int32_t tap = k / parts;
+    const int64_t y = int64_t(tap / s_.kernel_x) * s_.dilation_y,
+                  x = int64_t(tap % s_.kernel_x) * s_.dilation_x;
+    laid.taps[k] = (y % s_.stride_y * s_.stride_x + x % s_.stride_x) * plane + y / s_.stride_y * row +
+                   x / s_.stride_x * pixel + k % parts * kTileDepth;
+  }
+}
+
+double TileGroup::cycles(int64_t rows) const {
+  // measured; a product of two tiles takes 16, when nothing waits for it
+  constexpr double kPairOfProducts = 36, kUnpacking = 100, kEntry = 0.4;
+  const int64_t of_image = std::min<int64_t>(rows, s_.out_height);
+  const double tiles =
+      double(std::min(tiles_of(of_image, true), tiles_of(of_image, false))) * double(rows) / double(of_image);
+  const double groups = double(divided(rows, most_rows_));
+  const double entries = double(rows * steps_ * s_.out_width) * s_.out_channels;
+  return double(form_.blocks) * form_.depth *
+             (tiles * kPairOfProducts + (form_.is_packed ? groups * kUnpacking : 0)) +
+         entries * kEntry;
+}
+
+void TileGroup::gather(const uint8_t* codes, int64_t frame_bytes, int64_t first, int64_t last, int64_t y_step,
+                       int64_t y_row, uint8_t* memory) {
+  const Memory laid = laid_out(memory);
+  if (memory_ != memory) {
+    list_taps(laid);
+    listed_ = 0;
+  }
+  memory_ = memory;
+  const int64_t pixel = steps_ * form_.channels, row_bytes = columns_ * pixel;
+  const int64_t plane_bytes = packed_rows_ * row_bytes;
+  const int64_t in_row = int64_t(s_.in_width) * s_.in_channels;
+  int64_t packed = 0; // rows of a plane so far
+  const bool is_one_image = first / s_.out_height == (last - 1) / s_.out_height;
+  const bool is_listed = is_one_image && listed_ == last - first;
+  if (!is_listed)
+    tiles_ = 0;
+  for (int64_t row = first; row < last;) {
+    const int64_t image = row / s_.out_height, top = row % s_.out_height;
+    const int64_t rows = std::min(last - row, s_.out_height - top);
+    for (int64_t plane = 0; plane < int64_t(s_.stride_y) * s_.stride_x; ++plane)
+      for (int64_t r = 0; r < rows + reach_; ++r) {
+        uint8_t* to = laid.codes + plane * plane_bytes + (packed + r) * row_bytes;
+        const int64_t iy = (top + r) * s_.stride_y + plane / s_.stride_x - s_.pad_y;
+        const bool is_inside = iy >= 0 && iy < s_.in_height;
+        const uint8_t* from = codes + (image * s_.in_height + iy) * in_row;
+        for (int64_t c = 0; c < columns_; ++c, to += pixel) {
+          const int64_t ix = c * s_.stride_x + plane % s_.stride_x - s_.pad_x;
+          if (!is_inside || ix < 0 || ix >= s_.in_width)
+            std::memset(to, 0, size_t(pixel));
+          else
+            // what lies behind a pixel's last channel meets weights of 0
+            for (int64_t t = 0; t < steps_; ++t)
+              for (int32_t part = 0; part < form_.channels; part += kTileDepth)
+                std::memcpy(to + t * form_.channels + part,
+                            from + t * frame_bytes + ix * s_.in_channels + part, kTileDepth);
+        }
+      }
+    if (!is_listed)
+      list_tiles(laid, packed, rows, row - first, y_step, y_row);
+    packed += rows + reach_;
+    row += rows;
+  }
+  listed_ = is_one_image ? last - first : 0;
+}
+
+// Adds the tiles of `rows` of one image, which lie from row `packed` of a plane on; the first is row `r`.
+void TileGroup::list_tiles(const Memory& laid, int64_t packed, int64_t rows, int64_t r, int64_t y_step,
+                           int64_t y_row) {
+  const bool joins = tiles_of(rows, true) < tiles_of(rows, false);
+  const int64_t runs = joins ? 1 : rows, lines = joins ? rows : 1;
+  for (int64_t run = 0; run < runs; ++run) {
+    int64_t* to = laid.to + tiles_ * kTileRows;
+    const int64_t* const begin = to;
+    for (int64_t line = 0; line < lines; ++line)
+      for (int64_t x = 0; x < (line + 1 < lines ? columns_ : s_.out_width); ++x)
+        for (int64_t t = 0; t < steps_; ++t)
+          *to++ = x < s_.out_width ? t * y_step + (r + run + line) * y_row + x * s_.out_channels : kNowhere;
+    const int64_t tiles = divided(to - begin, kTileRows);
+    std::fill(to, laid.to + (tiles_ + tiles) * kTileRows, kNowhere);
+    for (int64_t i = 0; i < tiles; ++i)
+      laid.first[tiles_++] = ((packed + run) * columns_ * steps_ + i * kTileRows) * form_.channels;
+  }
+}
+
+void TileGroup::sum(TileKernel kernel, const uint8_t* weights, int32_t block, float* y) const {
+  const Memory laid = laid_out(memory_);
+  const uint8_t* stored = weights + block * form_.stored_bytes();
+  TileWeights of_block{reinterpret_cast<const int8_t*>(stored), nullptr, nullptr};
+  if (form_.is_packed)
+    of_block = {laid.unpacked, stored, laid.unpacked};
+  const int32_t first = block * 2 * kTileLanes;
+  kernel({laid.codes, laid.first, laid.taps, laid.to, form_.channels, int32_t(tiles_), form_.depth}, of_block,
+         y + first, std::min(s_.out_channels - first, 2 * kTileLanes));
+}
+
+} // namespace hdlif
