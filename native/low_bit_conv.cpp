@@ -48,6 +48,8 @@ bool has_vnni() {
 // Of codes that are not 0: above it, all products take less time than looking up those of events.
 // More output channels take what an event costs by itself off each.
 float share_of_events(const ConvShape& s, const Kernels& kernels) {
+  if (kernels.sum_tiles != nullptr && tile_form(s).depth > 0)
+    return 0;
   const bool is_vnni = kernels.dense_codes_vnni != nullptr && has_vnni();
   if (s.out_channels <= 64)
     return is_vnni ? 0.09f : 0.25f;
@@ -80,7 +82,12 @@ LowBitConv::LowBitConv(const ConvShape& shape, const float* weights, float* scal
   share_work(out, kMoved / 8 * in * taps, threads, [&](int64_t co) {
     scale[co] = kernels.write_signs(weights + co * in * taps, &signs_[size_t(co * in * taps)], in * taps);
   });
-  pack_quads(threads);
+  if (kernels.sum_tiles != nullptr && most_events_ < 1)
+    lay_tiles(threads);
+  if (tiles_.depth > 0 && most_events_ <= 0)
+    return;
+  if (tiles_.depth == 0)
+    pack_quads(threads);
   if (kernels.unit_row != nullptr)
     form_ = lookup_form(shape);
   if (form_.per_unit == 0) {
@@ -145,8 +152,43 @@ void LowBitConv::pack_quads(int threads) {
   });
 }
 
+void LowBitConv::lay_tiles(int threads) {
+  const ConvShape& s = shape_;
+  tiles_ = tile_form(s);
+  if (tiles_.depth == 0)
+    return;
+  tiles_.is_packed = false;
+  of_tiles_.resize(size_t(tiles_.blocks * tiles_.block_bytes()));
+  const int64_t taps = int64_t(s.kernel_y) * s.kernel_x;
+  const TileOrder order{taps * s.in_channels, taps, 1};
+  share_work(s.out_channels, kMoved * taps * s.in_channels, threads, [&](int64_t co) {
+    hdlif::lay_tiles(s, tiles_, signs_.data(), order, int32_t(co), int32_t(co) + 1, of_tiles_.data());
+  });
+}
+
 bool LowBitConv::is_dense(const uint8_t* codes, int64_t count) const {
-  return dense_ != nullptr && double(count_events(codes, count, 1)) > double(most_events_) * double(count);
+  if (tiles_.depth > 0 && most_events_ <= 0)
+    return true;
+  const bool may_be = tiles_.depth > 0 || dense_ != nullptr;
+  return may_be && double(count_events(codes, count, 1)) > double(most_events_) * double(count);
+}
+
+// Calls write(row, sums) for rows [first, last), counted over the images.
+template <typename Write>
+void LowBitConv::sum_on_tiles(const uint8_t* codes, int64_t first, int64_t last, const Write& write) const {
+  TileGroup group(shape_, tiles_, 1);
+  Scratch scratch(Scratch::bytes<uint8_t>(group.bytes()));
+  auto* const memory = scratch.take<uint8_t>(group.bytes());
+  const int64_t out_row = int64_t(shape_.out_width) * shape_.out_channels;
+  float* const sums = group.sums(memory);
+  for (int64_t row = first; row < last;) {
+    const int64_t end = std::min(last, row + group.most_rows());
+    group.gather(codes, 0, row, end, 0, out_row, memory);
+    for (int32_t block = 0; block < tiles_.blocks; ++block)
+      group.sum(kernels_.sum_tiles, reinterpret_cast<const uint8_t*>(of_tiles_.data()), block, sums);
+    for (int64_t begin = row; row < end; ++row)
+      write(row, sums + (row - begin) * out_row);
+  }
 }
 
 // An image is one piece, or several where images are few.
@@ -175,7 +217,13 @@ void LowBitConv::each_row(const uint8_t* codes, int64_t images, int threads, Wri
     const int32_t last = std::min((bottom - 1) * s.stride_y - s.pad_y + s.kernel_y, s.in_height);
     const int64_t rows = std::max(last - first, 0);
     const uint8_t* const seen = codes + (image * s.in_height + first) * in_row;
-    if (is_dense(seen, rows * in_row)) {
+    const bool is_dense = this->is_dense(seen, rows * in_row);
+    if (is_dense && tiles_.depth > 0)
+      return sum_on_tiles(codes, image * s.out_height + top, image * s.out_height + bottom,
+                          [&](int64_t row, const float* sums) {
+                            write(which, image, int32_t(row - image * s.out_height), sums);
+                          });
+    if (is_dense) {
       const int64_t pixel = int64_t(quads_) * 4, padded = (s.in_width + 2 * s.pad_x) * pixel;
       Scratch scratch(Scratch::bytes<uint8_t>(rows * padded) + Scratch::bytes<const uint8_t*>(s.kernel_y) +
                       Scratch::bytes<float>(out_row));

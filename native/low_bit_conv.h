@@ -8,6 +8,7 @@
 #include "kernels/kernels.h"
 #include "lookup.h"
 #include "memory.h"
+#include "tiles.h"
 
 namespace hdlif {
 
@@ -57,7 +58,10 @@ private:
   // In how many pieces an image is summed.
   int64_t strips(int64_t images, int threads) const;
   void pack_quads(int threads);
+  void lay_tiles(int threads);
   bool is_dense(const uint8_t* codes, int64_t count) const;
+  template <typename Write>
+  void sum_on_tiles(const uint8_t* codes, int64_t first, int64_t last, const Write& write) const;
   template <typename Write>
   void each_row(const uint8_t* codes, int64_t images, int threads, Write write) const;
 
@@ -68,11 +72,14 @@ private:
   LineVector<int8_t> table_;
   LineVector<int8_t> weights_; // [ky][kx][ci][lane], where there is no form
   RawVector<int8_t> signs_;    // [co][ci][ky][kx]
-  // Where every product is computed: what computes it (null: nothing), and [block][ky][kx][quad][lane][4].
+  // Where every product is computed, and not on tiles: what computes it (null: nothing), and
+  // [block][ky][kx][quad][lane][4].
   decltype(Kernels::dense_codes) dense_ = nullptr;
   float most_events_;
   int32_t quads_ = 0;
   RawVector<int8_t> of_quads_;
+  TileForm tiles_; // without taps where it is not computed on tiles
+  LineVector<int8_t> of_tiles_;
 };
 
 } // namespace hdlif

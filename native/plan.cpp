@@ -182,7 +182,8 @@ std::vector<Layer> prepare_layers(Program& program, const Kernels& kernels, int6
     const bool sums_codes = layer.sum == Sum::kUnits || layer.sum == Sum::kCodes;
     if (sums_codes && kernels.sum_tiles != nullptr) {
       layer.tiles = tile_form(layer.shape);
-      layer.tile_weights = tile_weights(layer.shape, layer.tiles, node.low_bit_weights.data());
+      if (layer.tiles.depth > 0)
+        layer.tile_weights = tile_weights(layer.shape, layer.tiles, node.low_bit_weights.data());
     }
     if (layer.sum == Sum::kUnits) {
       layer.index = lookup_index(layer.shape, layer.form, node.low_bit_weights.data());

@@ -35,33 +35,34 @@ TileForm tile_form(const ConvShape& s) {
   return form;
 }
 
-LineVector<uint8_t> tile_weights(const ConvShape& s, const TileForm& form, const int8_t* weights) {
+void lay_tiles(const ConvShape& s, const TileForm& form, const int8_t* weights, TileOrder order,
+               int32_t first, int32_t last, int8_t* to) {
   const int32_t taps = s.kernel_y * s.kernel_x, parts = form.depth / taps;
-  LineVector<uint8_t> laid(size_t(form.blocks * form.stored_bytes()), uint8_t(0));
-  uint8_t* to = laid.data();
-  for (int32_t block = 0; block < form.blocks; ++block)
-    for (int32_t k = 0; k < form.depth; ++k) {
-      int8_t pair[kPairBytes] = {};
-      for (int32_t i = 0; i < kPairBytes; ++i) {
-        const int32_t quad = i / (kTileLanes * 4) % (kTileDepth / 4), lane = i / 4 % kTileLanes;
-        const int32_t co = (block * 2 + i / (kTileLanes * kTileDepth)) * kTileLanes + lane;
-        const int32_t ci = k % parts * kTileDepth + quad * 4 + i % 4;
-        if (co < s.out_channels && ci < s.in_channels)
-          pair[i] = weights[(int64_t(k / parts) * s.in_channels + ci) * s.out_channels + co];
-      }
-      if (!form.is_packed) {
-        to = std::copy_n(reinterpret_cast<const uint8_t*>(pair), kPairBytes, to);
-        continue;
-      }
-      for (int32_t first = 0; first < kPairBytes; first += 256)
-        for (int32_t i = 0; i < 64; ++i) {
-          int four = 0;
-          for (int32_t q = 0; q < 4; ++q)
-            four |= (pair[first + 64 * q + i] & 3) << 2 * q;
-          *to++ = uint8_t(four);
-        }
+  for (int32_t co = first; co < last; ++co) {
+    const int64_t lane = co % kTileLanes * 4, half = co / kTileLanes % 2;
+    int8_t* const of_lane = to + co / (2 * kTileLanes) * form.block_bytes() + half * kPairBytes / 2 + lane;
+    for (int32_t ci = 0; ci < s.in_channels; ++ci) {
+      const int64_t quad = ci % kTileDepth / 4 * (kTileLanes * 4) + ci % 4;
+      int8_t* at = of_lane + ci / kTileDepth * kPairBytes + quad;
+      const int8_t* from = weights + co * order.out + ci * order.in;
+      for (int32_t tap = 0; tap < taps; ++tap, at += parts * kPairBytes, from += order.tap)
+        *at = *from;
     }
-  return laid;
+  }
+}
+
+LineVector<uint8_t> tile_weights(const ConvShape& s, const TileForm& form, const int8_t* weights) {
+  LineVector<int8_t> laid(size_t(form.blocks * form.block_bytes()), int8_t(0));
+  const TileOrder order{1, s.out_channels, int64_t(s.in_channels) * s.out_channels};
+  lay_tiles(s, form, weights, order, 0, s.out_channels, laid.data());
+  if (!form.is_packed)
+    return LineVector<uint8_t>(laid.begin(), laid.end());
+  LineVector<uint8_t> packed(laid.size() / 4);
+  for (size_t i = 0; i < packed.size(); ++i) {
+    const int8_t* four = &laid[i / 64 * 256 + i % 64];
+    packed[i] = uint8_t((four[0] & 3) | (four[64] & 3) << 2 | (four[128] & 3) << 4 | (four[192] & 3) << 6);
+  }
+  return packed;
 }
 
 struct TileGroup::Memory {

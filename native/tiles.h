@@ -25,7 +25,16 @@ constexpr int64_t kMostPadded = 4;
 // Without taps where the layer has groups, or channels that would leave most of a tile empty.
 TileForm tile_form(const ConvShape& shape);
 
-// From weights [ky][kx][ci][co].
+// From one weight to the next in each direction.
+struct TileOrder {
+  int64_t out, in, tap;
+};
+
+// Writes the weights of output channels [first, last) as tiles that are not packed, into zeros.
+void lay_tiles(const ConvShape& shape, const TileForm& form, const int8_t* weights, TileOrder order,
+               int32_t first, int32_t last, int8_t* to);
+
+// From weights [ky][kx][ci][co], packed where the form is.
 LineVector<uint8_t> tile_weights(const ConvShape& shape, const TileForm& form, const int8_t* weights);
 
 // Some output rows of a layer, counted over the images, at so many steps: their input's codes lie
