@@ -23,7 +23,7 @@ from hdlif.data.samples import DataSets, Samples
 from hdlif.data.split import PART_FOLDERS, Shares, Split, by_part, parts_of, shares_of, split_here
 from hdlif.data.targets import Learned, Scale, Wanted, described, digest_of, learned
 from hdlif.errors import DataError, cut, reason, some
-from hdlif.graph.ops import InputRecord
+from hdlif.graph.graph import InputRecord
 from hdlif.inputs import Unreadable
 
 _LONGEST_PATH = 4096

@@ -25,7 +25,7 @@ from hdlif.data.sources.voc import read_voc
 from hdlif.data.sources.yolo import read_yolo
 from hdlif.data.targets import in_order
 from hdlif.errors import DataError, brief, reason, some
-from hdlif.graph.ops import InputRecord
+from hdlif.graph.graph import InputRecord
 from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.fitting import boxes_to_input
 

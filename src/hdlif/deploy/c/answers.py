@@ -16,7 +16,8 @@ from hdlif.deploy.c.stage_text import Expressions, StageText
 from hdlif.deploy.c.stages import BY_ENTRY, Stage
 from hdlif.deploy.c.structs import work_space
 from hdlif.deploy.c.synapses import BITS
-from hdlif.graph.ops import INPUT, Node, state_names
+from hdlif.graph.dataflow import state_names
+from hdlif.graph.graph import INPUT, Node
 from hdlif.graph.ops.program import program_of
 
 OPS = frozenset(

@@ -12,8 +12,8 @@ from hdlif.deploy.c.form import Loops
 from hdlif.deploy.c.ops import FORMS
 from hdlif.deploy.c.stage_text import Expressions, StageText
 from hdlif.deploy.c.text import real
-from hdlif.graph.ops import INPUT, Node, state_names
-from hdlif.graph.ops.graph import INPUT_KINDS, Graph
+from hdlif.graph.dataflow import state_names
+from hdlif.graph.graph import INPUT, INPUT_KINDS, Graph, Node
 from hdlif.graph.ops.program import program_of
 
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from hdlif.deploy.c import kernels
 from hdlif.deploy.c.stages import Stage, bases, needed, stages
 from hdlif.deploy.c.text import distinct, literal, table
-from hdlif.graph.ops import Graph, Node, infer_values, state_names
-from hdlif.graph.ops.graph import INPUT
+from hdlif.graph.dataflow import state_names
+from hdlif.graph.graph import INPUT, Graph, Node
+from hdlif.graph.inference import infer_values
 
 
 @dataclass

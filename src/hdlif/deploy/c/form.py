@@ -6,7 +6,7 @@ from typing import Any
 
 from hdlif.deploy.c.fixed.scaled import Integers, Scaled
 from hdlif.deploy.c.stage_text import StageText
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 Loops = Callable[[StageText, Node], None]
 """Writes loops over the entries of a node's value, with `StageText.entry` in the innermost."""

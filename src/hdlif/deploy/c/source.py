@@ -12,8 +12,8 @@ from hdlif.deploy.c.stage_text import StageText
 from hdlif.deploy.c.structs import Struct, work_space
 from hdlif.deploy.c.text import comment, identifier, indented
 from hdlif.errors import InputError
-from hdlif.graph.ops import Graph, state_names
-from hdlif.graph.ops.graph import INPUT, INPUT_KINDS
+from hdlif.graph.dataflow import state_names
+from hdlif.graph.graph import INPUT, INPUT_KINDS, Graph
 
 _HEADERS = frozenset(
     (

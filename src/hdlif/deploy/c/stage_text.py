@@ -15,7 +15,7 @@ from hdlif.deploy.c.c_file import CFile
 from hdlif.deploy.c.fixed.scaled import LARGEST
 from hdlif.deploy.c.stages import Stage, inputs_of
 from hdlif.deploy.c.text import comment
-from hdlif.graph.ops import INPUT, Graph, Node, Value
+from hdlif.graph.graph import INPUT, Graph, Node, Value
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ Only what a later stage reads is stored; what passes from op to op inside a stag
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from hdlif.graph.ops import INPUT, OPS, Graph, Node, Value, reads
+from hdlif.graph.dataflow import reads
+from hdlif.graph.graph import INPUT, Graph, Node, Value
+from hdlif.graph.ops import OPS
 
 BY_ENTRY = frozenset({"add", "affine", "delay", "program", "quantise", "slice"})
 """Ops whose every entry follows from one entry of each input, and so can follow another op entry by entry."""

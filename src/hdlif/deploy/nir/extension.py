@@ -21,7 +21,9 @@ from hdlif.deploy.nir.translation import DT, infers, neuron_node
 from hdlif.deploy.nir.writing import nir_package
 from hdlif.errors import LoweringError
 from hdlif.graph.artefact import dumps, metadata_of, stored
-from hdlif.graph.ops import INPUT, Graph, Node, infer_values, reads
+from hdlif.graph.dataflow import reads
+from hdlif.graph.graph import INPUT, Graph, Node
+from hdlif.graph.inference import infer_values
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
 
 ARTEFACT, NAME, WEIGHT = "hdlif.artefact", "hdlif.name", "hdlif.weight"

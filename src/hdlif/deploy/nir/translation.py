@@ -17,7 +17,9 @@ from hdlif.deploy.nir.neurons import HardLIF, hard_lif, plain_name
 from hdlif.deploy.nir.writing import nir_package
 from hdlif.errors import LoweringError, some
 from hdlif.graph.artefact import statement
-from hdlif.graph.ops import INPUT, Graph, Node, infer_values, reads
+from hdlif.graph.dataflow import reads
+from hdlif.graph.graph import INPUT, Graph, Node
+from hdlif.graph.inference import infer_values
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
 
 Floats = NDArray[np.float64]

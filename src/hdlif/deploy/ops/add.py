@@ -7,7 +7,7 @@ from torch import Tensor
 from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.onnx_translation import Row, pointwise
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 
 def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:

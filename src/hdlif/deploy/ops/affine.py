@@ -9,7 +9,7 @@ from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import Lowerer, Wire, check_sequence, f64, lowers, repeated
 from hdlif.deploy.onnx_translation import Row, pointwise
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 from hdlif.nn import Affine, BatchNorm1d, BatchNorm2d
 
 

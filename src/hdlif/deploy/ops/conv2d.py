@@ -12,7 +12,7 @@ from hdlif.deploy.lowering import Floats, Lowerer, Wire, along, biased, check_se
 from hdlif.deploy.onnx_translation import synapse
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.errors import LoweringError
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
 from hdlif.nn import QuantConv1d, QuantConv2d
 

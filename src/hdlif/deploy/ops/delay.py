@@ -10,7 +10,7 @@ from torch import Tensor
 from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import Lowerer, Wire, lowers
 from hdlif.deploy.onnx_translation import Translation, Value
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 from hdlif.nn import Changes, DelayLine, Recurrent
 
 

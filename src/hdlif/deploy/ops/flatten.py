@@ -7,7 +7,7 @@ from hdlif.deploy.lowering import Lowerer, Wire, lowers
 from hdlif.deploy.onnx_translation import whole
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.errors import LoweringError
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 
 @lowers(nn.Flatten)

@@ -9,7 +9,7 @@ from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import Lowerer, Wire, biased, lowers, weight_of
 from hdlif.deploy.onnx_translation import synapse
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 from hdlif.nn import QuantLinear
 
 

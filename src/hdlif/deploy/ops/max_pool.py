@@ -11,7 +11,7 @@ from hdlif.deploy.lowering import Lowerer, Wire, along, check_sequence, fits, lo
 from hdlif.deploy.onnx_translation import whole
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.errors import LoweringError
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 
 @lowers(nn.MaxPool2d)

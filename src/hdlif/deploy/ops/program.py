@@ -13,7 +13,7 @@ from hdlif.deploy.onnx_writer import Writer
 from hdlif.deploy.ops.quantise import quantised
 from hdlif.errors import EquationError, LoweringError
 from hdlif.graph.equations import Program, to_attributes
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 from hdlif.graph.ops.program import program_of, row_names
 from hdlif.nn import HDLIF, MemBN, SteppedNeuron
 from hdlif.nn.state import stack_steps

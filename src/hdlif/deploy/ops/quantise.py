@@ -12,7 +12,7 @@ from hdlif.deploy.lowering import Lowerer, Wire, stored
 from hdlif.deploy.onnx_translation import Row, pointwise
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.errors import LoweringError
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 from hdlif.nn import SpikeQuantizer
 
 

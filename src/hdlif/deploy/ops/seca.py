@@ -11,7 +11,7 @@ from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import Lowerer, Wire, f64, lowers, repeated, stored
 from hdlif.deploy.onnx_translation import Row, pointwise
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 from hdlif.nn import SECA
 
 

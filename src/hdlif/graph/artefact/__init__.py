@@ -14,8 +14,8 @@ from hdlif.graph.artefact.io import (
 )
 from hdlif.graph.artefact.packing import pack, unpack
 from hdlif.graph.artefact.statements import read_statement, statement
-from hdlif.graph.ops import infer_values
-from hdlif.graph.ops.graph import INPUT, Graph, InputRecord, Node, TaskRecord, Value
+from hdlif.graph.graph import INPUT, Graph, InputRecord, Node, TaskRecord, Value
+from hdlif.graph.inference import infer_values
 
 __all__ = [
     "FORMAT_VERSION",

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from hdlif.errors import ArtefactError
-from hdlif.graph.ops.graph import Array, Node, Value
-from hdlif.graph.ops.op import ADD, Op, Seen, Work
+from hdlif.graph.graph import Array, Node, Value
+from hdlif.graph.op import ADD, Op, Seen, Work
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hdlif.graph.ops.fields import rows
-from hdlif.graph.ops.graph import Array, Node, Value, row_of_step
-from hdlif.graph.ops.op import ADD, MULTIPLY, Op, Seen, Work, acting_share
+from hdlif.graph.fields import rows
+from hdlif.graph.graph import Array, Node, Value, row_of_step
+from hdlif.graph.op import ADD, MULTIPLY, Op, Seen, Work, acting_share
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from hdlif.graph.ops.graph import Array, Node, Value
-from hdlif.graph.ops.op import Op, always, moved
+from hdlif.graph.graph import Array, Node, Value
+from hdlif.graph.op import Op, always, moved
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:

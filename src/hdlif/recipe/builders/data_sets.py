@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdlif.config import DataConfig
-from hdlif.graph.ops import InputRecord
+from hdlif.graph.graph import InputRecord
 from hdlif.inputs import datasets, generated
 from hdlif.inputs.events import Binning
 from hdlif.recipe.builders.part import At, Part, field

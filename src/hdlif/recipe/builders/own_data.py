@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdlif.config import MOST_TIME_STEPS, DataConfig, FoundConfig, InputConfig, Recipe
 from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
-from hdlif.graph.ops import InputRecord, TaskRecord
+from hdlif.graph.graph import InputRecord, TaskRecord
 from hdlif.inputs.plain_yaml import MOST_BYTES
 from hdlif.recipe.builders.data import (
     CONSTANT,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hdlif.errors import DataError
-from hdlif.graph.ops import TaskRecord
+from hdlif.graph.graph import TaskRecord
 from hdlif.learning import Criterion, Timed, late_weights
 from hdlif.training.tasks.extra_metrics import Each, ExtraMetrics, finite
 

@@ -24,8 +24,9 @@ from hdlif.deploy.c.ops import FORMS
 from hdlif.deploy.c.stages import evaluated
 from hdlif.errors import InputError
 from hdlif.graph.equations.program import evaluate_registers
-from hdlif.graph.ops import INPUT, OPS, Graph, Node, Value, infer_values
-from hdlif.graph.ops.graph import INPUT_KINDS, row_of_step
+from hdlif.graph.graph import INPUT, INPUT_KINDS, Graph, Node, Value, row_of_step
+from hdlif.graph.inference import infer_values
+from hdlif.graph.ops import OPS
 from hdlif.graph.ops.program import program_of, row_names
 from hdlif.runtime import reference
 from hdlif.runtime.state import potential_shapes

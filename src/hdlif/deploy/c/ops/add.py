@@ -6,7 +6,7 @@ from typing import Any
 from hdlif.deploy.c.fixed.scaled import Integers, Scaled, added
 from hdlif.deploy.c.form import Form
 from hdlif.deploy.c.stage_text import StageText
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 
 def entry(s: StageText, node: Node) -> str:

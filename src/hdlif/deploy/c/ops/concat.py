@@ -8,7 +8,7 @@ import numpy as np
 from hdlif.deploy.c.fixed.scaled import Arrays, Scaled, held
 from hdlif.deploy.c.form import Form
 from hdlif.deploy.c.stage_text import StageText
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 
 def loops(s: StageText, node: Node) -> None:

@@ -9,9 +9,9 @@ from hdlif.deploy.c.fixed.scaled import Scaled
 from hdlif.deploy.c.form import Form
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.deploy.c.synapses import synapse
-from hdlif.graph.ops import Node
+from hdlif.graph.fields import windows
+from hdlif.graph.graph import Node
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
-from hdlif.graph.ops.fields import windows
 
 
 def loops(s: StageText, node: Node) -> None:

@@ -15,7 +15,7 @@ from hdlif.deploy.c.fixed.scaled import (
 from hdlif.deploy.c.form import Form
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.deploy.c.text import literal
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 from hdlif.graph.ops.program import program_of, row_names
 
 _OPERATIONS: Mapping[str, Callable[..., str]] = {

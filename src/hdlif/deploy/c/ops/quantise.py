@@ -7,7 +7,7 @@ from hdlif.deploy.c.fixed.scaled import Integers, Scaled, code
 from hdlif.deploy.c.form import Form
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.deploy.c.text import real
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 
 def entry(s: StageText, node: Node) -> str:

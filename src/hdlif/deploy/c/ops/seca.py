@@ -11,7 +11,7 @@ from hdlif.deploy.c.form import Form
 from hdlif.deploy.c.stage_text import Expressions, StageText
 from hdlif.deploy.c.text import real
 from hdlif.errors import InputError
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 from hdlif.graph.ops.seca import EXPONENTIAL
 
 LOGIT_BITS, GATE_BITS = 11, 15

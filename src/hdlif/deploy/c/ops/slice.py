@@ -3,7 +3,7 @@
 from hdlif.deploy.c.fixed.scaled import moved
 from hdlif.deploy.c.form import Form
 from hdlif.deploy.c.stage_text import StageText
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 
 def loops(s: StageText, node: Node) -> None:

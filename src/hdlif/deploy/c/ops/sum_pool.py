@@ -7,8 +7,8 @@ from typing import Any
 from hdlif.deploy.c.fixed.scaled import Scaled
 from hdlif.deploy.c.form import Form
 from hdlif.deploy.c.stage_text import StageText
-from hdlif.graph.ops import Node
-from hdlif.graph.ops.fields import windows
+from hdlif.graph.fields import windows
+from hdlif.graph.graph import Node
 
 
 def loops(s: StageText, node: Node) -> None:

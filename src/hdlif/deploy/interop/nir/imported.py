@@ -20,7 +20,7 @@ from hdlif.deploy.nir.translation import DT, METADATA, STEP
 from hdlif.errors import ArtefactError, ConversionError, HdlifError, MissingExtraError
 from hdlif.functional import Surrogate
 from hdlif.graph.artefact import Graph, InputRecord, TaskRecord, joined, loads, read_statement
-from hdlif.graph.ops import infer_values
+from hdlif.graph.inference import infer_values
 from hdlif.inputs.hdf5_tree import read_tree
 from hdlif.models import OwnNetwork
 

@@ -15,12 +15,14 @@ place of the multiplication. It is counted in full all the same: the runtime mul
 folded norms has joined is no power of two. A step of 1 multiplies nothing.
 """
 
+import importlib
 import math
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from hdlif.graph.ops.graph import Array, Graph, Node, Value
+from hdlif.graph.graph import Array, Graph, Node, Value
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,13 @@ class Op:
     def made_from(self, node: Node) -> tuple[str, ...]:
         """The values that what a node gives is made from: of those of a step before its inputs say the shape alone."""
         return self.sources(node) or node.inputs
+
+
+def collect(package: str, name: str) -> list[Any]:
+    """Return what the files of a package state under a name, in the order of the files."""
+    files = pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}.")
+    modules = [importlib.import_module(file.name) for file in files]
+    return [getattr(module, name) for module in modules if hasattr(module, name)]
 
 
 def always(node: Node) -> bool:

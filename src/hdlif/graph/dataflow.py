@@ -1,24 +1,10 @@
-"""All ops by name: each file of this package that states one."""
+"""What nodes read and carry from step to step, by the statements of their ops."""
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from hdlif.graph import ops
-from hdlif.graph.ops.graph import Graph, Node
-from hdlif.graph.ops.op import Op
-
-
-def stated(package: str, name: str) -> list[Any]:
-    """What the files of a package state under a name, in their order; this file, which asks, states nothing."""
-    files = pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}.")
-    modules = [importlib.import_module(file.name) for file in files if file.name != __name__]
-    return [getattr(module, name) for module in modules if hasattr(module, name)]
-
-
-OPS: Mapping[str, Op] = {op.name: op for op in stated(ops.__name__, "OP")}
+from hdlif.graph.graph import Graph, Node
+from hdlif.graph.ops import OPS
 
 
 def reads(node: Node) -> tuple[str, ...]:
