@@ -48,7 +48,7 @@ def test_nir_is_read_back_before_it_is_written(small: Path, tmp_path: Path, monk
     assert written.text().splitlines()[1].startswith("checked: read back: ")
     assert written.text().endswith("outputs equal the reference's bit for bit")
     out.unlink()
-    monkeypatch.setattr("hdlif.deploy.interop.nir.read_artefact", lambda path: dumps(residual_network(seed=1)))
+    monkeypatch.setattr("hdlif.deploy.interop.nir_import.read_artefact", lambda path: dumps(residual_network(seed=1)))
     with pytest.raises(MachineError, match="the network that was read back is another one"):
         export(small, out=out, extension=True, check=True, to="nir")
     assert not out.exists()

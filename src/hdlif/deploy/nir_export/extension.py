@@ -2,8 +2,8 @@
 
 A node of another type than NIR's would be written and could not be read back. So every node of the graph is a standard
 one of the same shape, the nearest there is: what NIR cannot say is a `Scale` by 1. Another reader meets what is near to
-the network, or, as SpikingJelly and snnTorch do at a `Scale`, refuses it. `deploy.interop.nir` reads metadata alone,
-and gives the artefact in every byte.
+the network, or, as SpikingJelly and snnTorch do at a `Scale`, refuses it. `deploy.interop.nir_import` reads metadata
+alone, and gives the artefact in every byte.
 
     the input node   metadata.hdlif.artefact   the artefact's metadata text
     other nodes      metadata.hdlif.name       the node's name in the artefact
@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from hdlif.deploy.nir.neurons import hard_lif, plain_name
-from hdlif.deploy.nir.translation import DT, infers, neuron_node
-from hdlif.deploy.nir.writing import nir_package
+from hdlif.deploy.nir_export.neurons import hard_lif, plain_name
+from hdlif.deploy.nir_export.translation import DT, infers, neuron_node
+from hdlif.deploy.nir_export.writing import nir_package
 from hdlif.errors import LoweringError
 from hdlif.graph.artefact import dumps, metadata_of, stored
 from hdlif.graph.dataflow import reads

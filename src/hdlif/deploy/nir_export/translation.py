@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.deploy.nir.neurons import HardLIF, hard_lif, plain_name
-from hdlif.deploy.nir.writing import nir_package
+from hdlif.deploy.nir_export.neurons import HardLIF, hard_lif, plain_name
+from hdlif.deploy.nir_export.writing import nir_package
 from hdlif.errors import LoweringError, some
 from hdlif.graph.artefact import statement
 from hdlif.graph.dataflow import reads
@@ -72,7 +72,7 @@ def to_nir(graph: Graph, *, dt: float = DT, for_norse: bool = False) -> Any:
 
     Leak and threshold are constant in time, and weights of low bit width become float32. The input node takes what the
     network takes: values after mean and std. Its metadata keep what NIR has no place for (time steps, labels, the
-    input's kind), by which `hdlif.deploy.interop.nir` reads the file without being told.
+    input's kind), by which `hdlif.deploy.interop.nir_import` reads the file without being told.
 
     Args:
         dt: seconds of a time step.
