@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from hdlif.deploy.folding import LEAST_GAIN, fold_mem_bn, fold_mem_bn_on_current
 from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import ONE, Floats, Lowerer, Wire, compact, f64, lowers, repeated, stored
+from hdlif.deploy.mem_bn_folding import LEAST_GAIN, fold_mem_bn, fold_mem_bn_on_current
 from hdlif.deploy.onnx_translation import Translation, Value
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.deploy.ops.quantise import quantised
@@ -35,7 +35,7 @@ def _neuron(lowerer: Lowerer, module: SteppedNeuron, wire: Wire, path: str) -> W
 
 
 def _mem_bn(lowerer: Lowerer, module: HDLIF, norm: MemBN, wire: Wire, path: str) -> Wire:
-    """HD-LIF with Mem-BN, folded on the state where every α* allows it, else on the current; see `deploy.folding`."""
+    """HD-LIF with Mem-BN, folded on the state where every α* allows it, else on the current; see `deploy.mem_bn_folding`."""
     rows = [
         repeated(f64(values).reshape(len(values), -1), lowerer.time_steps)
         for values in (module.leak.values(), module.threshold.values(), *norm.affine())
