@@ -133,14 +133,23 @@ def save_model(path: Path, model: nn.Module, record: Mapping[str, Any]) -> None:
 def load_model(path: Path, model: nn.Module) -> dict[str, Any]:
     """Fill `model` from what `save_model` wrote, or from the state of a training, and return the record.
 
-    A training's state has the weights that it goes on with, not their average, and batch norm's running statistics.
-
     Raises:
         CheckpointError: as `load`, or a tensor is missing, unexpected or of another shape.
     """
     tensors, record = load(path)
-    _fill(model, _under(_MODEL, tensors) if "counters" in record else tensors, path)
+    fill_model(path, model, tensors, record)
     return record
+
+
+def fill_model(path: Path, model: nn.Module, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    """Fill `model` with what `load` read from `path`; a model on torch's "meta" device takes the tensors themselves.
+
+    A training's state has the weights that it goes on with, not their average, and batch norm's running statistics.
+
+    Raises:
+        CheckpointError: a tensor is missing, unexpected or of another shape.
+    """
+    _fill(model, _under(_MODEL, tensors) if "counters" in record else tensors, path)
 
 
 def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
@@ -269,7 +278,10 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     _refuse(path, "unexpected", tensors.keys() - own.keys())
     _refuse(path, "of another shape", _misshapen(tensors, own))
     _refuse(path, "of another type", _mistyped(tensors, own))
-    model.load_state_dict(tensors)
+    if any(tensor.is_meta for tensor in own.values()):
+        model.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()}, assign=True)
+    else:
+        model.load_state_dict(tensors)
 
 
 def _misshapen(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:

@@ -35,7 +35,7 @@ def _neuron(lowerer: Lowerer, module: SteppedNeuron, wire: Wire, path: str) -> W
 
 
 def _mem_bn(lowerer: Lowerer, module: HDLIF, norm: MemBN, wire: Wire, path: str) -> Wire:
-    """HD-LIF with Mem-BN, folded on the state where every α* allows it, else on the current; see `deploy.mem_bn_folding`."""
+    """HD-LIF with Mem-BN (`deploy.mem_bn_folding`), folded on the state if every α* allows it, else on the current."""
     rows = [
         repeated(f64(values).reshape(len(values), -1), lowerer.time_steps)
         for values in (module.leak.values(), module.threshold.values(), *norm.affine())

@@ -5,9 +5,9 @@ from them.
 """
 
 from hdlif.recipe.builders.checks import (
+    build_trained,
     check,
     check_names,
-    check_network,
     names_own_parts,
     random_batch,
     try_traces,

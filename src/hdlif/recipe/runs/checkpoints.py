@@ -35,7 +35,7 @@ class Trained:
 
 def _of_network(recipe: Recipe) -> Recipe:
     """Return the recipe without what its data are made into for training alone."""
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"augment": [], "mixup": None})})
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"augment": (), "mixup": None})})
 
 
 def load_trained(path: Path) -> Trained:
@@ -48,14 +48,16 @@ def load_trained(path: Path) -> Trained:
             raise CheckpointError(f"{path.parent}: its training is not finished; {fix}")
     if not path.exists():
         raise CheckpointError(f"{path}: there is no trained network; train one with `hdlif train`, or resume it")
-    _, record = checkpoint.load(path)
+    tensors, record = checkpoint.load(path)
     try:
         recipe = Recipe.model_validate(record["recipe"])
     except (KeyError, ValidationError) as error:
         raise CheckpointError(f"{path}: holds no recipe of this version of hdlif; train it again") from error
     try:
         with saying_what_is_gone(path.parent):
-            builders.check_network(_of_network(recipe))
+            network = builders.build_trained(
+                _of_network(recipe), lambda network: checkpoint.fill_model(path, network, tensors, record)
+            )
     except RecipeError as error:
         said, parts = str(error), ""
         if ":" in said and "there is no module" in said:
@@ -63,6 +65,4 @@ def load_trained(path: Path) -> Trained:
         elif "which is not installed: pip install" in said:
             parts = "install it, or "
         raise CheckpointError(f"{path}: holds a recipe that cannot be built ({said}); {parts}train it again") from error
-    network = builders.build_model(_of_network(recipe))
-    checkpoint.load_model(path, network)
-    return Trained(path, recipe, network.eval())
+    return Trained(path, recipe, network)
