@@ -12,7 +12,7 @@ from hdlif.cli import budgeted
 from hdlif.cli.training_run import TrainingOptions
 from hdlif.errors import CheckpointError, ExistingRunError, RecipeError
 from hdlif.recipe import load_recipe
-from hdlif.recipe.runs.folders import BUDGET
+from hdlif.run_folder import BUDGET
 from hdlif.training import Callback, Training, checkpoint
 
 SMALL = ["model.width=4", "model.blocks=[1]", "data.train=128", "training.epochs=4"]

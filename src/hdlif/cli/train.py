@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import click
 
+from hdlif import run_folder
 from hdlif.cli.names import RECIPE
 from hdlif.cli.options import (
     DataRoot,
@@ -151,7 +152,6 @@ def train(
         HdlifError: the recipe, the data or the folder cannot be used; see `hdlif.errors`.
     """
     from hdlif.cli.training_run import TrainingOptions, train_recipe
-    from hdlif.recipe.runs.folders import BUDGET
     from hdlif.recipe.runs.processes import first_by_torchrun, processes
     from hdlif.recipe.runs.recipe_data import load_recipe_to_train
 
@@ -190,7 +190,7 @@ def train(
         say=say,
     )
     folder = folder or Path("runs") / loaded.name
-    if budget is not None or (resume and (folder / BUDGET).exists()):
+    if budget is not None or (resume and (folder / run_folder.BUDGET).exists()):
         from hdlif.cli.budgeted import train_within_budget
 
         return Run(folder, train_within_budget(loaded, budget, folder, options, found=found))

@@ -19,7 +19,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from hdlif.errors import CheckpointError, TrainingError, brief, cut, resuming
+from hdlif import run_folder
+from hdlif.errors import CheckpointError, TrainingError, brief, cut
 from hdlif.inputs.plain_yaml import MOST_DEPTH, not_plain, recipe_fields
 from hdlif.whole_files import open_regular, whole_file
 
@@ -177,7 +178,7 @@ def _stated_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> lis
 
 def _as_command(folder: Path) -> str:
     """What resumes with the recipe that a run folder keeps, if it does."""
-    return f" ({resuming(folder)})" if (folder / "recipe.yaml").exists() else ""
+    return f" ({run_folder.resuming(folder)})" if (folder / run_folder.RECIPE).exists() else ""
 
 
 def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 from torch import nn
 
+from hdlif import run_folder
 from hdlif.deploy import lower
-from hdlif.errors import CheckpointError, RecipeError, resuming
+from hdlif.errors import CheckpointError, RecipeError
 from hdlif.graph.artefact import Graph
 from hdlif.recipe import Recipe, builders
 from hdlif.recipe.runs.files import existing
@@ -42,9 +43,9 @@ def load_trained(path: Path) -> Trained:
     """Return the network in a checkpoint, or in a run folder. Raises `CheckpointError`."""
     path = existing(path)
     if path.is_dir():
-        stopped, path = path / "last.safetensors", path / "model.safetensors"
+        stopped, path = path / run_folder.LAST, path / run_folder.MODEL
         if stopped.exists() and not path.exists():
-            fix = f"go on with it ({resuming(path.parent)}), or give {stopped}, the network as it was then"
+            fix = f"go on with it ({run_folder.resuming(path.parent)}), or give {stopped}, the network as it was then"
             raise CheckpointError(f"{path.parent}: its training is not finished; {fix}")
     if not path.exists():
         raise CheckpointError(f"{path}: there is no trained network; train one with `hdlif train`, or resume it")

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+from hdlif import run_folder
 from hdlif.data import ImageSets, Tested
 from hdlif.data.manifest import read_manifest
 from hdlif.errors import DataError, RecipeError, cut, did_you_mean
 from hdlif.graph.artefact import Graph, InputRecord, TaskRecord
 from hdlif.recipe import Recipe, builders
 from hdlif.recipe.builders.own_data import NO_KEYS
-from hdlif.recipe.runs.recipe_data import FILES, in_root, names_path
+from hdlif.recipe.runs.recipe_data import in_root, names_path
 
 
 class Asked(TypedDict, total=False):
@@ -34,7 +35,7 @@ def sets_of_graph(
 def sets_for(recipe: Recipe, data: str | None, data_root: Path | None, path: Path, **asked: Unpack[Asked]) -> ImageSets:
     """Return the recipe's data set, or another, shown as the recipe's network takes it; `path` is where it was."""
     keys = asked.get("keys", NO_KEYS)
-    listed = (path if path.is_dir() else path.parent) / FILES
+    listed = (path if path.is_dir() else path.parent) / run_folder.DATA_FILES
     if data is None:
         if keys:
             seen = f"--set data.{cut(next(iter(keys)))} is of data that --data names"
