@@ -16,7 +16,7 @@ from hdlif.whole_files import whole_file
 if TYPE_CHECKING:
     from hdlif.report.early_exit import EarlyExit
 
-FORMS: Mapping[str, Callable[[Graph, int, str], Any]] = {
+ONNX_MODELS: Mapping[str, Callable[[Graph, int, str], Any]] = {
     "unrolled": lambda graph, batch, weights: onnx.unrolled(graph, batch=batch, weights=weights),
     "step": lambda graph, batch, weights: onnx.streamed(graph, weights=weights),
 }
@@ -87,7 +87,7 @@ def export_onnx(
     """Write an ONNX model.
 
     Args:
-        form: one of `FORMS`: all time steps of a static image, or one step with its state.
+        form: one of `ONNX_MODELS`: all time steps of a static image, or one step with its state.
         batch: images that the unrolled form takes at once, 1 by default; a step takes any number.
         weights: of few bits: integers of 8 or 4 bits that a DequantizeLinear scales, "int8" (opset 17) or "int4"
             (opset 21), or "float32".
@@ -102,7 +102,7 @@ def export_onnx(
         raise InputError(f"--batch {batch}: a step takes any number of images; leave it out, or give --form unrolled")
     if form == "unrolled" and graph.input.kind != "image":
         raise InputError(f"{out}: the network's input changes at each step; give --form step")
-    model = FORMS[form](graph, batch or 1, weights)
+    model = ONNX_MODELS[form](graph, batch or 1, weights)
     checked = check_onnx(graph, model, unrolled=form == "unrolled", batch=batch or 1) if check else ()
     with writing(out), whole_file(out) as temporary:
         temporary.write_bytes(model.SerializeToString())

@@ -108,7 +108,7 @@ class GraphModule(Temporal):
 
 
 class _Parts:
-    """A node of a module at the steps of a chunk; see `hdlif.deploy.form.Parts`."""
+    """A node of a module at the steps of a chunk; see `hdlif.deploy.op_form.Parts`."""
 
     def __init__(self, module: GraphModule, node: Node, steps: range, states: dict[str, Tensor]) -> None:
         self._module, self.node, self.steps, self.states = module, node, steps, states

@@ -22,7 +22,7 @@ from cases import every, sampled
 from deployed_graphs import Builder, every_op, random_input, residual_network, tiny_network, two_streams, u_net
 from hdlif.deploy.c import fixed_point, translate
 from hdlif.deploy.c.building import FLAGS, Library, compiler
-from hdlif.deploy.c.ops import FORMS
+from hdlif.deploy.c.ops import EMITTERS
 from hdlif.deploy.c.source import Source, label_bytes
 from hdlif.deploy.c.text import distinct
 from hdlif.errors import InputError, MachineError
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compile
 
 
 def test_every_op_has_a_form_in_c() -> None:
-    assert FORMS.keys() == OPS.keys()
+    assert EMITTERS.keys() == OPS.keys()
 
 
 KINDS = {"float": assert_has_the_references_bits, "fixed": assert_has_the_bits_of_fixed_point}

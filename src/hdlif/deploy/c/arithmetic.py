@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdlif.deploy.c.emitter import Loops
 from hdlif.deploy.c.fixed.network import FixedPoint
 from hdlif.deploy.c.fixed.scaled import LARGEST, Scaled, held, integers_of, rescaled
-from hdlif.deploy.c.form import Loops
-from hdlif.deploy.c.ops import FORMS
+from hdlif.deploy.c.ops import EMITTERS
 from hdlif.deploy.c.stage_text import Expressions, StageText
 from hdlif.deploy.c.text import real
 from hdlif.graph.dataflow import state_names
@@ -23,12 +23,12 @@ class Floats:
     number, local, total, number_bytes = "float", "NUMBER", "float", 4
 
     def loops(self, op: str) -> Loops | None:
-        return FORMS[op].loops
+        return EMITTERS[op].loops
 
     def entry(self, s: StageText, node: Node) -> str:
-        form = FORMS[node.op].entry
-        assert form is not None
-        return form(s, node)
+        entry = EMITTERS[node.op].entry
+        assert entry is not None
+        return entry(s, node)
 
     def weights(self, node: Node) -> NDArray[Any]:
         return node.tensors["weight"]
@@ -59,12 +59,12 @@ class Fixed:
         self.network = network
 
     def loops(self, op: str) -> Loops | None:
-        own = FORMS[op].fixed_loops
-        return FORMS[op].loops if own is None else lambda s, node: own(s, self.network, node)
+        own = EMITTERS[op].fixed_loops
+        return EMITTERS[op].loops if own is None else lambda s, node: own(s, self.network, node)
 
     def entry(self, s: StageText, node: Node) -> str:
-        form = FORMS[node.op].fixed_entry
-        assert form is not None
+        entry = EMITTERS[node.op].fixed_entry
+        assert entry is not None
         k = s.expressions(node)
         inputs = [
             Scaled(k.bounded(s.input(node, place).text, *self._ends(name)), self.network.fractions[name])
@@ -75,7 +75,7 @@ class Fixed:
         held = self._ends(node.name) if s.file.state_is_code(node) else (-LARGEST - 1, LARGEST)
         names = {name: k.bounded(s.state_at(node, name), *held) for name in state_names(node)}
         states = dict(names)
-        value = form(k, self.network, node, inputs, states)
+        value = entry(k, self.network, node, inputs, states)
         assert value.fraction == self.network.fractions[node.name], node.name
         result = k.kept(value.integer) if states != names else value.integer
         for name, after in states.items():

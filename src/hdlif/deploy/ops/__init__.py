@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from hdlif.deploy.form import Form
+from hdlif.deploy.op_form import OpForm
 from hdlif.graph.op import collect
 
-FORMS: Mapping[str, Form] = {form.op: form for form in collect(__name__, "FORM")}
+FORMS: Mapping[str, OpForm] = {form.op: form for form in collect(__name__, "FORM")}

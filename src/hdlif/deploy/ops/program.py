@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import ONE, Floats, Lowerer, Wire, compact, f64, lowers, repeated, stored
 from hdlif.deploy.mem_bn_folding import LEAST_GAIN, fold_mem_bn, fold_mem_bn_on_current
 from hdlif.deploy.onnx_translation import Translation, Value
 from hdlif.deploy.onnx_writer import Writer
+from hdlif.deploy.op_form import OpForm, Parts
 from hdlif.deploy.ops.quantise import quantised
 from hdlif.errors import EquationError, LoweringError
 from hdlif.graph.equations import Program, to_attributes
@@ -204,4 +204,4 @@ _ONNX_OPERATIONS: Mapping[str, Callable[[Writer, str, Sequence[str]], str]] = {
     "select": _select,
 }
 
-FORM = Form("program", torch=torch_form, onnx=_onnx)
+FORM = OpForm("program", torch=torch_form, onnx=_onnx)

@@ -25,7 +25,7 @@ from hdlif.recipe.builders.data import (
     shipped_kind,
 )
 from hdlif.recipe.builders.data_sets import DATA, DataKind
-from hdlif.recipe.builders.layers import ATTENTION_FORMS, ATTENTIONS, NORMS, SPIKES, WEIGHTS
+from hdlif.recipe.builders.layers import ATTENTION_BLOCKS, ATTENTIONS, NORMS, SPIKES, WEIGHTS
 from hdlif.recipe.builders.model import MODELS, STEMS, build_model
 from hdlif.recipe.builders.named_data import named_data
 from hdlif.recipe.builders.neuron import (

@@ -20,7 +20,7 @@ from hdlif.deploy.c.fixed.scaled import (
     integers_of,
     rescaled,
 )
-from hdlif.deploy.c.ops import FORMS
+from hdlif.deploy.c.ops import EMITTERS
 from hdlif.deploy.c.stages import evaluated
 from hdlif.errors import InputError
 from hdlif.graph.equations.program import evaluate_registers
@@ -177,17 +177,17 @@ class FixedPoint:
     def _evaluate(
         self, node: Node, found: dict[str, Scaled], state: dict[str, IntegerArray], batch: int, t: int
     ) -> Scaled:
-        form, shape = FORMS[node.op], (batch, *self.values[node.name].shape)
+        emitter, shape = EMITTERS[node.op], (batch, *self.values[node.name].shape)
         inputs = [found[name] for name in node.inputs]
         k = Arrays(t, len(shape))
-        if form.fixed_move is not None:
-            return form.fixed_move(self, node, inputs, t)
-        if form.fixed_total is not None:
-            return self.of_total(k, node, form.fixed_total(self, node, inputs, t))
-        assert form.fixed_entry is not None
+        if emitter.fixed_move is not None:
+            return emitter.fixed_move(self, node, inputs, t)
+        if emitter.fixed_total is not None:
+            return self.of_total(k, node, emitter.fixed_total(self, node, inputs, t))
+        assert emitter.fixed_entry is not None
         names = OPS[node.op].states(node)
         states = {name: state.get(f"{node.name}.{name}", np.zeros(shape, np.int64)) for name in names}
-        result = form.fixed_entry(k, self, node, inputs, states)
+        result = emitter.fixed_entry(k, self, node, inputs, states)
         for name in names:
             state[f"{node.name}.{name}"] = np.broadcast_to(states[name], shape).copy()
         return Scaled(np.broadcast_to(result.integer, shape), result.fraction)
@@ -217,7 +217,7 @@ def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> Fixed
     """
     nodes = evaluated(graph)
     for node in nodes:
-        if not FORMS[node.op].has_fixed_point:
+        if not EMITTERS[node.op].has_fixed_point:
             raise InputError(f"{node.name}: {node.op} has no form in fixed point; write it with numbers in float")
     seen = ranges(graph, samples, steps)
     for name in (INPUT, *(node.name for node in nodes)):

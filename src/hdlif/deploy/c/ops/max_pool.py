@@ -1,7 +1,7 @@
 """`max_pool` in C."""
 
+from hdlif.deploy.c.emitter import Emitter
 from hdlif.deploy.c.fixed.scaled import moved
-from hdlif.deploy.c.form import Form
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.graph.graph import Node
 
@@ -30,4 +30,4 @@ def loops(s: StageText, node: Node) -> None:
     s.file.use("window")
 
 
-FORM = Form("max_pool", loops=loops, fixed_move=moved)
+EMITTER = Emitter("max_pool", loops=loops, fixed_move=moved)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hdlif.deploy.c.emitter import Emitter
 from hdlif.deploy.c.fixed.scaled import (
     Integers,
     Scaled,
@@ -12,7 +13,6 @@ from hdlif.deploy.c.fixed.scaled import (
     integers_of,
     registers,
 )
-from hdlif.deploy.c.form import Form
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.deploy.c.text import literal
 from hdlif.graph.graph import Node
@@ -90,4 +90,4 @@ def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], stat
     return spike
 
 
-FORM = Form("program", entry=entry, fixed_entry=fixed_entry)
+EMITTER = Emitter("program", entry=entry, fixed_entry=fixed_entry)

@@ -1,7 +1,7 @@
 """`upsample` in C."""
 
+from hdlif.deploy.c.emitter import Emitter
 from hdlif.deploy.c.fixed.scaled import moved
-from hdlif.deploy.c.form import Form
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.graph.graph import Node
 
@@ -13,4 +13,4 @@ def loops(s: StageText, node: Node) -> None:
         s.entry(f"{x}[(c * {height} + y / {down}) * {width} + x / {across}]")
 
 
-FORM = Form("upsample", loops=loops, fixed_move=moved)
+EMITTER = Emitter("upsample", loops=loops, fixed_move=moved)

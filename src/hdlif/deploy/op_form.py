@@ -34,7 +34,7 @@ TorchForm = Callable[[Parts, tuple[Tensor, ...]], Tensor]
 
 
 @dataclass(frozen=True)
-class Form:
+class OpForm:
     """The forms of the op of that name.
 
     Attributes:
