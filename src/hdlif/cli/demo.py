@@ -72,9 +72,9 @@ def demo(
     from hdlif.recipe.runs.files import ARTEFACT_SUFFIX, write_json, write_text
     from hdlif.recipe.runs.folders import begun, check_free, is_demo
     from hdlif.recipe.runs.processes import check_alone
-    from hdlif.report.deployed import deploy_and_compare
     from hdlif.report.live import live_page
     from hdlif.report.provenance import hardware, versions
+    from hdlif.report.runtime_comparison import deploy_and_compare
     from hdlif.training import progress_bar
 
     root = None if data_root is None else Path(data_root)

@@ -10,7 +10,7 @@ from hdlif.deploy import nir_export, onnx
 from hdlif.errors import InputError, MachineError
 from hdlif.graph.artefact import Graph, dumps, loads, save
 from hdlif.recipe.runs.files import ARTEFACT_SUFFIX, write_text, writing
-from hdlif.report.exported import Compared, check_artefact, check_onnx, check_read_back
+from hdlif.report.export_check import Compared, check_artefact, check_onnx, check_read_back
 from hdlif.whole_files import whole_file
 
 if TYPE_CHECKING:

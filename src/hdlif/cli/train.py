@@ -191,7 +191,7 @@ def train(
     )
     folder = folder or Path("runs") / loaded.name
     if budget is not None or (resume and (folder / run_folder.BUDGET).exists()):
-        from hdlif.cli.budgeted import train_within_budget
+        from hdlif.cli.budget_training import train_within_budget
 
         return Run(folder, train_within_budget(loaded, budget, folder, options, found=found))
     result = train_recipe(loaded, folder, options, found=found)
@@ -271,7 +271,7 @@ def _dry_run(
     """Return what the budget would choose in the untrained network; options of the training itself change nothing."""
     if budget is None:
         raise RecipeError("--dry-run prints the choice for a budget; give --budget, such as --budget nops=70%")
-    from hdlif.cli.budgeted import choose_untrained
+    from hdlif.cli.budget_training import choose_untrained
     from hdlif.cli.training_run import TrainingOptions
     from hdlif.recipe.runs.recipe_data import load_recipe_to_train
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hdlif.data.augment import Augment
 from hdlif.data.files import ByteSource
-from hdlif.data.located import Located
+from hdlif.data.image_targets import Located
 from hdlif.data.manifest import Entry, Manifest, Part, Sample
 from hdlif.data.samples import DataSets, Samples
 from hdlif.data.split import PART_FOLDERS, Shares, Split, by_part, parts_of, shares_of, split_here

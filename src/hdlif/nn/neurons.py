@@ -17,12 +17,12 @@ from hdlif.functional import (
     parallel_hd_lif_step,
     soft_reset,
 )
-from hdlif.nn.fused import Path
+from hdlif.nn.fusion import Path
 from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.per_step import Parametrization, StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
 from hdlif.nn.state import State, check_chunk, check_stateless
-from hdlif.nn.stepped import Step, SteppedNeuron
+from hdlif.nn.step_neuron import Step, SteppedNeuron
 from hdlif.nn.steps import carried
 from hdlif.nn.time_constants import TimeConstants
 

@@ -15,7 +15,7 @@ from hdlif.data.boxes import Annotations, BoxedImage, PlacedBoxes, pad_rows, pla
 from hdlif.data.drifting import drifting
 from hdlif.data.files import Folder
 from hdlif.data.folders import Walk
-from hdlif.data.located import MIN_SIDE, Located
+from hdlif.data.image_targets import MIN_SIDE, Located
 from hdlif.data.manifest import PARTS, Sample
 from hdlif.data.own_data import Divided, Layout, OwnData, Placed, finder
 from hdlif.data.samples import DataSets

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hdlif.data.files import Folder
 from hdlif.data.folders import Walk, part_folders
-from hdlif.data.located import Located
+from hdlif.data.image_targets import Located
 from hdlif.data.manifest import PARTS, Part, Sample
 from hdlif.data.own_data import Divided, Layout, OwnData, Placed, finder
 from hdlif.data.sources.pictures import Fit, OfImages

@@ -16,7 +16,7 @@ from hdlif.graph.input_record import SAMPLE, SampleName, check_input, sample_nam
 from hdlif.inputs.events import BINNINGS
 from hdlif.recipe.builders.augment import build_augment, read_augment
 from hdlif.recipe.builders.data_sets import DATA, DataKind, Described
-from hdlif.recipe.builders.installed import chosen_offer, found_part
+from hdlif.recipe.builders.external_parts import chosen_offer, found_part
 from hdlif.recipe.builders.own_kinds import FOUND, OF_ITEMS, Items, arguments, found_kind, is_items, is_there
 from hdlif.recipe.builders.part import At, takes
 

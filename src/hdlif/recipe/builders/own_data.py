@@ -25,7 +25,7 @@ from hdlif.recipe.builders.data import (
     shown,
 )
 from hdlif.recipe.builders.data_sets import DATA
-from hdlif.recipe.builders.installed import GROUPS, offers
+from hdlif.recipe.builders.external_parts import GROUPS, offers
 from hdlif.recipe.builders.own_kinds import FOUND, Items, found_kind, is_items, is_there, kind_at, kind_named, kind_of
 from hdlif.recipe.builders.task import build_task
 from hdlif.recipe.loading import dump_recipe

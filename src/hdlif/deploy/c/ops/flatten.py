@@ -1,6 +1,6 @@
 """`flatten` in C: nothing moves."""
 
 from hdlif.deploy.c.emitter import Emitter
-from hdlif.deploy.c.fixed.scaled import moved
+from hdlif.deploy.c.fixed.numbers import moved
 
 EMITTER = Emitter("flatten", fixed_move=moved)

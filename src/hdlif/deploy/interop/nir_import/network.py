@@ -28,7 +28,7 @@ from hdlif.deploy.interop.nir_import.values import (
 )
 from hdlif.deploy.nir_export.neurons import plain_name
 from hdlif.errors import ConversionError, did_you_mean, some
-from hdlif.models.wired import INPUT, Wired
+from hdlif.models.wiring import INPUT, Wired
 
 Weights = dict[str, NDArray[np.float32]]
 
