@@ -102,7 +102,7 @@ def _train_and_report(path: Path, count: int, *, batch_apart: bool) -> None:
             if streams is None:
                 update(x, target, rule.schedule(recipe.time_steps, generator))
             else:
-                streams.learn(update, x, target, generator)
+                streams.update(update, x, target, generator)
 
     print(resident_growth(updates))
 
