@@ -25,6 +25,12 @@ def is_recurrent(graph: Graph) -> bool:
     return any(OPS[node.op].keep is not None for node in graph.nodes)
 
 
+def feedback(node: Node) -> tuple[tuple[str, str], ...]:
+    """(state, source) of each value that a node keeps of a step for the next one."""
+    sources = OPS[node.op].sources(node)
+    return tuple(zip(state_names(node), sources, strict=True)) if sources else ()
+
+
 def state_names(node: Node) -> tuple[str, ...]:
     """What a node carries from step to step, by name."""
     return OPS[node.op].states(node)

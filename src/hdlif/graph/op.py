@@ -122,9 +122,13 @@ class Op:
         optional: names of attributes that a node may leave out.
         evaluate: the oracle: float32, in the stated order.
         check: of its place in the whole graph, given the type of every value.
+        noun: the op in words, with its article; "an op NAME" by default.
+        is_elementwise: whether each entry of its value follows from one entry of each input and of its states.
+        is_view: whether it moves nothing: its value has the entries of its input, in their order.
         keep: takes into its states what is known only when all nodes of a step are: (node, values of the step, states).
             A graph with such a node runs one time step after the other.
-        sources: the values that `keep` takes, which a node reads beside its inputs; its attribute "source".
+        sources: the values that `keep` takes, one for each state, which a node reads beside its inputs, of which the
+            shape alone counts; its attribute "source".
         states: what a node carries from step to step, by name; each is shaped like its output, and 0 at first.
         is_neuron: whether a node emits the spikes of neurons.
         is_synapse: whether it multiplies by weights.
@@ -141,6 +145,9 @@ class Op:
     attributes: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     tensors: tuple[str, ...] | None = ()
+    noun: str = ""
+    is_elementwise: bool = False
+    is_view: bool = False
     check: Callable[[Node, Mapping[str, Value]], None] = field(default=lambda node, values: None)
     keep: Callable[[Node, Mapping[str, Array], dict[str, Array]], None] | None = None
     sources: Callable[[Node], tuple[str, ...]] = field(default=lambda node: ())
@@ -149,6 +156,10 @@ class Op:
     is_synapse: bool = False
     emits_spikes: Callable[[Node], bool] = field(default=lambda node: False)
     passes_spikes: Callable[[Node], bool] = field(default=lambda node: False)
+
+    def in_words(self) -> str:
+        """The op with its article, for messages."""
+        return self.noun or f"an op {self.name}"
 
     def made_from(self, node: Node) -> tuple[str, ...]:
         """The values that what a node gives is made from: of those of a step before its inputs say the shape alone."""

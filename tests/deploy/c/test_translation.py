@@ -42,6 +42,10 @@ pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compile
 
 def test_every_op_has_a_form_in_c() -> None:
     assert EMITTERS.keys() == OPS.keys()
+    for name, op in OPS.items():
+        emitter = EMITTERS[name]
+        assert (emitter.entry is not None) == op.is_elementwise, name
+        assert (emitter.entry is None and emitter.loops is None) == op.is_view, name
 
 
 KINDS = {"float": assert_has_the_references_bits, "fixed": assert_has_the_bits_of_fixed_point}

@@ -11,6 +11,7 @@ from hdlif.deploy.c.fixed.network import FixedPoint
 from hdlif.deploy.c.fixed.numbers import LARGEST, Scaled, held, integers_of, rescaled
 from hdlif.deploy.c.ops import EMITTERS
 from hdlif.deploy.c.stage_text import Expressions, StageText
+from hdlif.deploy.c.stages import inputs_of
 from hdlif.deploy.c.text import real
 from hdlif.graph.dataflow import state_names
 from hdlif.graph.graph import INPUT, INPUT_KINDS, Graph, Node
@@ -39,7 +40,7 @@ class Floats:
     def alike(self, s: StageText, node: Node, name: str, entry: str) -> str:
         return f"(NUMBER){entry}"
 
-    def keep(self, node: Node, source: str) -> str | None:
+    def keep(self, node: Node, source: str, entry: str) -> str | None:
         return None
 
     def frame(self, graph: Graph) -> tuple[str, str]:
@@ -68,7 +69,7 @@ class Fixed:
         k = s.expressions(node)
         inputs = [
             Scaled(k.bounded(s.input(node, place).text, *self._ends(name)), self.network.fractions[name])
-            for place, name in enumerate(() if node.op == "delay" else node.inputs)
+            for place, name in enumerate(inputs_of(node))
         ]
         if node.op == "program" and 0 not in program_of(node).needed:
             s.line(f"(void){inputs[0].integer};")
@@ -107,11 +108,11 @@ class Fixed:
         x = Scaled(f"(int32_t){entry}", self.network.fractions[name])
         return f"(NUMBER){held(Expressions(s, node), x, self.network.fractions[node.name]).integer}"
 
-    def keep(self, node: Node, source: str) -> str | None:
-        there, here = self.network.fractions[node.attributes["source"]], self.network.fractions[node.name]
+    def keep(self, node: Node, source: str, entry: str) -> str | None:
+        there, here = self.network.fractions[source], self.network.fractions[node.name]
         if there == here:
             return None
-        return f"(NUMBER)(({source} + {1 << (there - here - 1)}) >> {there - here})"
+        return f"(NUMBER)(({entry} + {1 << (there - here - 1)}) >> {there - here})"
 
     def frame(self, graph: Graph) -> tuple[str, str]:
         whole, fraction = INPUT_KINDS[graph.input.kind], self.network.fractions[INPUT]

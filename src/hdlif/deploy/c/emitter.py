@@ -30,6 +30,7 @@ class Emitter:
         fixed_entry: of the operations in fixed point.
         fixed_total: the sums, before they are rounded to the bits of the value.
         fixed_move: of an op that changes no number.
+        is_in_answers: whether the function of all time steps computes it; a network with another op has none.
     """
 
     op: str
@@ -39,6 +40,7 @@ class Emitter:
     fixed_entry: FixedEntry | None = None
     fixed_total: FixedMap | None = None
     fixed_move: FixedMap | None = None
+    is_in_answers: bool = False
 
     @property
     def has_fixed_point(self) -> bool:

@@ -56,7 +56,8 @@ class _Extension:
         text = {ARTEFACT: metadata_of(dumps(self.graph))}
         self._names[INPUT] = self.put("input", self.nir.Input(input_type=self.shape(INPUT), metadata=text))
         for node in self.graph.nodes:
-            make = _NEAREST.get(node.op)
+            is_same = self.types[node.name].shape == self.types[node.inputs[0]].shape
+            make = _NEAREST.get(node.op, _same if is_same else None)
             if make is None or (node.op == "conv2d" and not infers(node, self.types)):
                 raise LoweringError(
                     f"{node.name}: NIR has no node of the shape of this {node.op}, to hold its metadata; --to artefact "
@@ -178,7 +179,6 @@ def _same(to: _Extension, node: Node) -> Any:
 
 
 _NEAREST: Mapping[str, Callable[[_Extension, Node], Any]] = {
-    "add": _same,
     "affine": _affine,
     "concat": _same,
     "conv2d": _conv2d,
@@ -188,9 +188,7 @@ _NEAREST: Mapping[str, Callable[[_Extension, Node], Any]] = {
     "linear": lambda to, node: to.nir.Linear(weight=node.tensors["weight"]),
     "max_pool": _pool,
     "program": _program,
-    "quantise": _same,
-    "seca": _same,
     "slice": _slice,
     "sum_pool": _pool,
 }
-"""By op, a standard node of the same shape."""
+"""By op, a standard node of the same shape; of others, whose value has the shape of their input, a `Scale` by 1."""

@@ -20,19 +20,12 @@ from hdlif.graph.artefact import statement
 from hdlif.graph.dataflow import reads
 from hdlif.graph.graph import INPUT, Graph, Node
 from hdlif.graph.inference import infer_values
+from hdlif.graph.ops import OPS
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
 
 Floats = NDArray[np.float64]
 DT = 1e-4
 """Seconds of a time step, as snnTorch and SpikingJelly have them."""
-_WITHOUT_NODE = {
-    "delay": "what was given at the step before, a delay",
-    "max_pool": "a max pool",
-    "seca": "a channel attention, SECA",
-    "slice": "a part of the channels",
-    "concat": "channels that are joined",
-    "upsample": "an upsampling",
-}
 METADATA, STEP = "hdlif", "hdlif.dt"
 """Keys, in the metadata of the input node, of what NIR does not say of a network, and of the seconds of a time step."""
 MOST_SHOWN = 3
@@ -113,7 +106,7 @@ def _refused(node: Node, types: Mapping[str, Any]) -> str | None:
         case "quantise":
             return f"a quantiser of spikes, of {node.attributes['bits']} bits"
         case op if op not in _TRANSLATIONS:
-            return _WITHOUT_NODE.get(op, f"an op {op}")
+            return OPS[op].in_words()
     return None
 
 

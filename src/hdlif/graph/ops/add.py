@@ -26,4 +26,4 @@ def price(node: Node, seen: Seen) -> Work:
     return ADD * seen.entries_per_image(node)
 
 
-OP = Op("add", arity=2, infer=infer, evaluate=evaluate, price=price)
+OP = Op("add", arity=2, infer=infer, evaluate=evaluate, price=price, is_elementwise=True)

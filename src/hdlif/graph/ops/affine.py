@@ -32,6 +32,7 @@ def passes_spikes(node: Node) -> bool:
 OP = Op(
     "affine",
     arity=1,
+    is_elementwise=True,
     tensors=("scale", "shift"),
     infer=infer,
     evaluate=evaluate,

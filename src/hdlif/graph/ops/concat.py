@@ -28,4 +28,12 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
     return np.concatenate([x, y], axis=1)
 
 
-OP = Op("concat", arity=2, infer=infer, evaluate=evaluate, price=moved, passes_spikes=always)
+OP = Op(
+    "concat",
+    arity=2,
+    noun="channels that are joined",
+    infer=infer,
+    evaluate=evaluate,
+    price=moved,
+    passes_spikes=always,
+)

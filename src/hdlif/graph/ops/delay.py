@@ -56,6 +56,8 @@ def states(node: Node) -> tuple[str, ...]:
 OP = Op(
     "delay",
     arity=1,
+    noun="what was given at the step before, a delay",
+    is_elementwise=True,
     attributes=("max_code", "source"),
     infer=infer,
     check=check,

@@ -16,4 +16,4 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
     return x.reshape(len(x), -1)
 
 
-OP = Op("flatten", arity=1, infer=infer, evaluate=evaluate, price=moved, passes_spikes=always)
+OP = Op("flatten", arity=1, infer=infer, evaluate=evaluate, price=moved, is_view=True, passes_spikes=always)

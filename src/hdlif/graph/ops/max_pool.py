@@ -31,6 +31,7 @@ def price(node: Node, seen: Seen) -> Work:
 OP = Op(
     "max_pool",
     arity=1,
+    noun="a max pool",
     attributes=("kernel", "padding", "stride"),
     infer=infer,
     evaluate=evaluate,

@@ -82,6 +82,7 @@ def states(node: Node) -> tuple[str, ...]:
 OP = Op(
     "program",
     arity=1,
+    is_elementwise=True,
     attributes=("kind", *KEYS),
     optional=("fires",),
     tensors=None,

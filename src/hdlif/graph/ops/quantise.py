@@ -36,6 +36,7 @@ def price(node: Node, seen: Seen) -> Work:
 OP = Op(
     "quantise",
     arity=1,
+    is_elementwise=True,
     attributes=("bits", "offset"),
     tensors=("inverse_step",),
     infer=infer,

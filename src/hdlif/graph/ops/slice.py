@@ -27,6 +27,7 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
 OP = Op(
     "slice",
     arity=1,
+    noun="a part of the channels",
     attributes=("begin", "end"),
     infer=infer,
     evaluate=evaluate,

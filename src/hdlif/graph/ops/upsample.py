@@ -22,6 +22,7 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
 OP = Op(
     "upsample",
     arity=1,
+    noun="an upsampling",
     attributes=("factor",),
     infer=infer,
     evaluate=evaluate,

@@ -23,6 +23,7 @@ from hdlif.deploy.c.fixed.numbers import (
 from hdlif.deploy.c.ops import EMITTERS
 from hdlif.deploy.c.stages import evaluated
 from hdlif.errors import InputError
+from hdlif.graph.dataflow import feedback
 from hdlif.graph.equations.program import evaluate_registers
 from hdlif.graph.graph import INPUT, INPUT_KINDS, Graph, Node, Value, row_of_step
 from hdlif.graph.inference import infer_values
@@ -104,7 +105,7 @@ class FixedPoint:
         return fraction_for(self.seen.values[name])
 
     def state_fraction(self, node: Node, name: str) -> int:
-        if node.op == "delay":
+        if feedback(node):
             return self.fractions[node.name]
         return fraction_for(self.seen.states[node.name, name])
 
@@ -169,9 +170,9 @@ class FixedPoint:
             known = self.fractions.setdefault(node.name, found[node.name].fraction)
             assert known == found[node.name].fraction, node.name
         for node in self.nodes:
-            if node.op == "delay":
-                kept = held(Arrays(t, 0), found[node.attributes["source"]], self.fractions[node.name])
-                state[f"{node.name}.delayed"] = np.asarray(kept.integer)
+            for name, source in feedback(node):
+                kept = held(Arrays(t, 0), found[source], self.fractions[node.name])
+                state[f"{node.name}.{name}"] = np.asarray(kept.integer)
         return np.asarray(found[self.graph.output].integer)
 
     def _evaluate(
@@ -233,13 +234,13 @@ def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> Fixed
         largest = max(largest, *ends)
     made = FixedPoint(graph, nodes, seen, fraction_for(largest), infer_values(graph))
     few = made.frame(samples[:1, :1])
-    delays = {node.name: node.attributes["source"] for node in nodes if node.op == "delay"}
-    given = {name: 0 if made.values[name].max_code is not None else made.most(delays[name]) for name in delays}
+    sources = {node.name: source for node in nodes for _, source in feedback(node)}
+    given = {name: 0 if made.values[name].max_code is not None else made.most(sources[name]) for name in sources}
     while True:
-        # what a delay gives has the format of its source, which may depend on it
+        # what was kept of a step has the format of its source, which may depend on it
         made.fractions = {INPUT: made.input_fraction, **given}
         made.run(few, 1)
-        after = {name: min(given[name], made.fractions[source]) for name, source in delays.items()}
+        after = {name: min(given[name], made.fractions[source]) for name, source in sources.items()}
         if after == given:
             break
         given = after

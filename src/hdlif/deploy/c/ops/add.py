@@ -17,4 +17,4 @@ def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], stat
     return added(k, x[0], x[1], network.most(node.name))
 
 
-EMITTER = Emitter("add", entry=entry, fixed_entry=fixed_entry)
+EMITTER = Emitter("add", entry=entry, fixed_entry=fixed_entry, is_in_answers=True)

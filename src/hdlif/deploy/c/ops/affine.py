@@ -17,4 +17,4 @@ def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], stat
     return affine(k, x[0], node.tensors["scale"], node.tensors["shift"], network.most(node.name))
 
 
-EMITTER = Emitter("affine", entry=entry, fixed_entry=fixed_entry)
+EMITTER = Emitter("affine", entry=entry, fixed_entry=fixed_entry, is_in_answers=True)

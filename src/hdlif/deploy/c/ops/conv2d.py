@@ -40,4 +40,4 @@ def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled
     return Scaled(np.concatenate(totals, axis=1), x[0].fraction + fraction)
 
 
-EMITTER = Emitter("conv2d", loops=loops, fixed_total=fixed_total)
+EMITTER = Emitter("conv2d", loops=loops, fixed_total=fixed_total, is_in_answers=True)

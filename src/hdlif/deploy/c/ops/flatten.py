@@ -3,4 +3,4 @@
 from hdlif.deploy.c.emitter import Emitter
 from hdlif.deploy.c.fixed.numbers import moved
 
-EMITTER = Emitter("flatten", fixed_move=moved)
+EMITTER = Emitter("flatten", fixed_move=moved, is_in_answers=True)

@@ -25,4 +25,4 @@ def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled
     return Scaled(x[0].integer.sum(axis=(2, 3)), x[0].fraction)
 
 
-EMITTER = Emitter("global_sum_pool", loops=loops, fixed_total=fixed_total)
+EMITTER = Emitter("global_sum_pool", loops=loops, fixed_total=fixed_total, is_in_answers=True)

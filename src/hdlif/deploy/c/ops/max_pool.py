@@ -30,4 +30,4 @@ def loops(s: StageText, node: Node) -> None:
     s.file.use("window")
 
 
-EMITTER = Emitter("max_pool", loops=loops, fixed_move=moved)
+EMITTER = Emitter("max_pool", loops=loops, fixed_move=moved, is_in_answers=True)

@@ -90,4 +90,4 @@ def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], stat
     return spike
 
 
-EMITTER = Emitter("program", entry=entry, fixed_entry=fixed_entry)
+EMITTER = Emitter("program", entry=entry, fixed_entry=fixed_entry, is_in_answers=True)

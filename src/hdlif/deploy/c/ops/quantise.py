@@ -23,4 +23,4 @@ def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], stat
     return Scaled(code(k, x[0], node.tensors["inverse_step"], float(node.attributes["offset"]), largest), 0)
 
 
-EMITTER = Emitter("quantise", entry=entry, fixed_entry=fixed_entry)
+EMITTER = Emitter("quantise", entry=entry, fixed_entry=fixed_entry, is_in_answers=True)

@@ -32,4 +32,4 @@ def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled
     return Scaled(sum(window for _, _, window in met), x[0].fraction)
 
 
-EMITTER = Emitter("sum_pool", loops=loops, fixed_total=fixed_total)
+EMITTER = Emitter("sum_pool", loops=loops, fixed_total=fixed_total, is_in_answers=True)
