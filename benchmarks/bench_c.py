@@ -32,7 +32,7 @@ from hdlif.deploy.c import translate
 from hdlif.deploy.c.building import FILES, firmware, part_of_firmware
 from hdlif.deploy.c.devices import installed
 from hdlif.graph.artefact import Graph, load
-from hdlif.recipe.runs.tested_data import sets_of_graph
+from hdlif.recipe.runs.tested_data import sets_for
 from hdlif.report.fixed_point import rounded_on_data, shown
 from hdlif.report.tables import aligned
 from hdlif.runtime import reference
@@ -67,7 +67,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     graph = load(given.artefact)
-    sets = sets_of_graph(graph, given.data, given.data_root, given.artefact)
+    sets = sets_for(graph, given.data, given.data_root, given.artefact)
     x = shown(sets, given.samples)
     fixed, rounded = rounded_on_data(graph, sets)
     programs: dict[str, Mapping[str, str]] = {}

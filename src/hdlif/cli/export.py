@@ -143,13 +143,10 @@ def export_file(
     @cache
     def sets() -> "ImageSets":
         from hdlif.recipe.runs.recipe_data import data_keys
-        from hdlif.recipe.runs.tested_data import sets_for, sets_of_graph
+        from hdlif.recipe.runs.tested_data import sets_for
 
         root, named = None if data_root is None else Path(data_root), None if data is None else fspath(data)
-        keys = data_keys(overrides)
-        if recipe is not None:
-            return sets_for(recipe, named, root, Path(source), keys=keys)
-        return sets_of_graph(graph, named, root, Path(source), keys=keys)
+        return sets_for(recipe or graph, named, root, Path(source), keys=data_keys(overrides))
 
     early = None
     if confidence is not None:

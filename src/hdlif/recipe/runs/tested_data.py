@@ -1,4 +1,7 @@
-"""The data that a trained network, or a file of one, is tested on."""
+"""The data that a network is tested on: `sets_for` a network, or `sets_named` by their name alone.
+
+A training has those of its recipe: `builders.build_data`.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,19 +25,27 @@ class Asked(TypedDict, total=False):
     say: Callable[[str], None]
 
 
-def sets_of_graph(
-    graph: Graph, data: str | None, data_root: Path | None, path: Path, **asked: Unpack[Asked]
+def sets_for(
+    network: Recipe | Graph, data: str | None, data_root: Path | None, path: Path, **asked: Unpack[Asked]
 ) -> ImageSets:
-    """Return a data set as a deployed network takes it; `path` is the network's file."""
-    steps, labels = graph.time_steps, graph.labels
-    return sets_named(
-        data, data_root, path, record=graph.input, time_steps=steps, labels=labels, task=graph.task, **asked
-    )
+    """Return a data set as a network takes it.
 
-
-def sets_for(recipe: Recipe, data: str | None, data_root: Path | None, path: Path, **asked: Unpack[Asked]) -> ImageSets:
-    """Return the recipe's data set, or another, shown as the recipe's network takes it; `path` is where it was."""
-    keys = asked.get("keys", NO_KEYS)
+    Args:
+        network: the recipe of a trained network, whose data set is the default; or a deployed one, which states none.
+        path: of the network's file or run folder.
+    """
+    if isinstance(network, Graph):
+        return sets_named(
+            data,
+            data_root,
+            path,
+            record=network.input,
+            time_steps=network.time_steps,
+            labels=network.labels,
+            task=network.task,
+            **asked,
+        )
+    recipe, keys = network, asked.get("keys", NO_KEYS)
     listed = (path if path.is_dir() else path.parent) / run_folder.DATA_FILES
     if data is None:
         if keys:
