@@ -61,9 +61,7 @@ def main() -> int:
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--devices", default=",".join(DEVICES))
-    parser.add_argument(
-        "--cmsis-nn", type=Path, metavar="DIR", help=f"a checkout of {cmsis_nn.ADDRESS}, to compare with"
-    )
+    parser.add_argument("--cmsis-nn", type=Path, metavar="DIR", help=f"checkout of {cmsis_nn.ADDRESS} to compare with")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     graph = load(given.artefact)

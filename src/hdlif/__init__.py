@@ -87,20 +87,15 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def _earlier_package(name: str) -> str | None:
-    """Return which of `_BEFORE` a module is, or is in; None if it is in none."""
-    return next((earlier for earlier in _BEFORE if f"{name}.".startswith(f"hdlif.{earlier}.")), None)
-
-
 class _EarlierNames:
     """Imports a package, or a module in it, by its earlier name: the module itself, not a copy."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        return ModuleSpec(name, self) if _earlier_package(name) is not None else None
+        earlier = next((one for one in _BEFORE if f"{name}.".startswith(f"hdlif.{one}.")), None)
+        return None if earlier is None else ModuleSpec(name, self, loader_state=earlier)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        earlier = _earlier_package(spec.name)
-        assert earlier is not None
+        earlier = spec.loader_state
         module = import_module(f"hdlif.{_BEFORE[earlier]}{spec.name.removeprefix(f'hdlif.{earlier}')}")
         spec.loader_state = module.__spec__
         return module

@@ -122,7 +122,7 @@ class Op:
         optional: names of attributes that a node may leave out.
         evaluate: the oracle: float32, in the stated order.
         check: of its place in the whole graph, given the type of every value.
-        noun: the op in words, with its article; "an op NAME" by default.
+        noun: the op in words with its article, for messages, if that is not "an op NAME".
         is_elementwise: whether each entry of its value follows from one entry of each input and of its states.
         is_view: whether it moves nothing: its value has the entries of its input, in their order.
         keep: takes into its states what is known only when all nodes of a step are: (node, values of the step, states).
@@ -156,10 +156,6 @@ class Op:
     is_synapse: bool = False
     emits_spikes: Callable[[Node], bool] = field(default=lambda node: False)
     passes_spikes: Callable[[Node], bool] = field(default=lambda node: False)
-
-    def in_words(self) -> str:
-        """The op with its article, for messages."""
-        return self.noun or f"an op {self.name}"
 
     def made_from(self, node: Node) -> tuple[str, ...]:
         """The values that what a node gives is made from: of those of a step before its inputs say the shape alone."""

@@ -131,26 +131,22 @@ def save_model(path: Path, model: nn.Module, record: Mapping[str, Any]) -> None:
     save(path, tensors=model.state_dict(), record=record)
 
 
-def load_model(path: Path, model: nn.Module) -> dict[str, Any]:
+def load_model(
+    path: Path, model: nn.Module, *, loaded: tuple[Mapping[str, Tensor], dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """Fill `model` from what `save_model` wrote, or from the state of a training, and return the record.
 
+    A training's state has the weights that it goes on with, not their average, and batch norm's running statistics.
+    A model on torch's "meta" device takes the tensors themselves.
+
+    Args:
+        loaded: what `load` has read from `path`.
     Raises:
         CheckpointError: as `load`, or a tensor is missing, unexpected or of another shape.
     """
-    tensors, record = load(path)
-    fill_model(path, model, tensors, record)
-    return record
-
-
-def fill_model(path: Path, model: nn.Module, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-    """Fill `model` with what `load` read from `path`; a model on torch's "meta" device takes the tensors themselves.
-
-    A training's state has the weights that it goes on with, not their average, and batch norm's running statistics.
-
-    Raises:
-        CheckpointError: a tensor is missing, unexpected or of another shape.
-    """
+    tensors, record = load(path) if loaded is None else loaded
     _fill(model, _under(_MODEL, tensors) if "counters" in record else tensors, path)
+    return record
 
 
 def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:

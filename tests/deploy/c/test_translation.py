@@ -11,13 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from c_networks import (
-    assert_has_the_bits_of_fixed_point,
-    assert_has_the_references_bits,
-    fresh,
-    in_one_call,
-    joined,
-)
+from c_networks import assert_has_the_bits_of_fixed_point, assert_has_the_references_bits, fresh, in_one_call, joined
 from cases import every, sampled
 from deployed_graphs import Builder, every_op, random_input, residual_network, tiny_network, two_streams, u_net
 from hdlif.deploy.c import fixed_point, translate

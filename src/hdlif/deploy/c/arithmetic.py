@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hdlif.deploy.c.emitter import Loops
 from hdlif.deploy.c.fixed.network import FixedPoint
-from hdlif.deploy.c.fixed.numbers import LARGEST, Scaled, held, integers_of, rescaled
+from hdlif.deploy.c.fixed.values import LARGEST, Scaled, held, integers_of, rescaled
 from hdlif.deploy.c.ops import EMITTERS
 from hdlif.deploy.c.stage_text import Expressions, StageText
 from hdlif.deploy.c.stages import inputs_of

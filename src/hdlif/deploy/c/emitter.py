@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hdlif.deploy.c.fixed.numbers import Integers, Scaled
+from hdlif.deploy.c.fixed.values import Integers, Scaled
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.graph.graph import Node
 

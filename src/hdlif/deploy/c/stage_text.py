@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.deploy.c.c_file import CFile
-from hdlif.deploy.c.fixed.numbers import LARGEST
+from hdlif.deploy.c.fixed.values import LARGEST
 from hdlif.deploy.c.stages import Stage, inputs_of
 from hdlif.deploy.c.text import comment
 from hdlif.graph.graph import INPUT, Graph, Node, Value

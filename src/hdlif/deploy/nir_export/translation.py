@@ -106,7 +106,7 @@ def _refused(node: Node, types: Mapping[str, Any]) -> str | None:
         case "quantise":
             return f"a quantiser of spikes, of {node.attributes['bits']} bits"
         case op if op not in _TRANSLATIONS:
-            return OPS[op].in_words()
+            return OPS[op].noun or f"an op {op}"
     return None
 
 

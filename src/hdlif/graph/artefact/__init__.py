@@ -1,17 +1,7 @@
 """The deployed network as a file: graph, tensor packing, reading and writing. Never imports torch."""
 
 from hdlif.graph.artefact.files import is_artefact
-from hdlif.graph.artefact.io import (
-    FORMAT_VERSION,
-    dumps,
-    joined,
-    load,
-    loads,
-    metadata_of,
-    save,
-    stored,
-    tensor_bytes,
-)
+from hdlif.graph.artefact.io import FORMAT_VERSION, dumps, joined, load, loads, metadata_of, save, stored, tensor_bytes
 from hdlif.graph.artefact.packing import pack, unpack
 from hdlif.graph.artefact.statements import read_statement, statement
 from hdlif.graph.graph import INPUT, Graph, InputRecord, Node, TaskRecord, Value

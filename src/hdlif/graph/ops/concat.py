@@ -28,12 +28,4 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
     return np.concatenate([x, y], axis=1)
 
 
-OP = Op(
-    "concat",
-    arity=2,
-    noun="channels that are joined",
-    infer=infer,
-    evaluate=evaluate,
-    price=moved,
-    passes_spikes=always,
-)
+OP = Op("concat", 2, infer, evaluate, moved, passes_spikes=always, noun="channels that are joined")

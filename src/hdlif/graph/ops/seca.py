@@ -69,12 +69,4 @@ def price(node: Node, seen: Seen) -> Work:
     return step * (seen.entries_per_image(node) / (channels * height * width))
 
 
-OP = Op(
-    "seca",
-    arity=1,
-    noun="a channel attention, SECA",
-    tensors=("weight", "bias"),
-    infer=infer,
-    evaluate=evaluate,
-    price=price,
-)
+OP = Op("seca", 1, infer, evaluate, price, tensors=("weight", "bias"), noun="a channel attention, SECA")

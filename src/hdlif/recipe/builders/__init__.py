@@ -47,15 +47,7 @@ from hdlif.recipe.builders.own_data import (
     with_data_found,
     with_steps_of_data,
 )
-from hdlif.recipe.builders.own_kinds import (
-    FOUND,
-    found_kind,
-    is_items,
-    is_there,
-    kind_at,
-    kind_by_keys,
-    kind_named,
-)
+from hdlif.recipe.builders.own_kinds import FOUND, found_kind, is_items, is_there, kind_at, kind_by_keys, kind_named
 from hdlif.recipe.builders.registry import hidden_kinds
 from hdlif.recipe.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
 from hdlif.recipe.builders.task import (

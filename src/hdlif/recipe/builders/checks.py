@@ -179,11 +179,11 @@ def check(recipe: Recipe) -> None:
         _check_streams(recipe, rule, network)
 
 
-def build_trained(recipe: Recipe, fill: Callable[[nn.Module], None]) -> nn.Module:
+def build_trained(recipe: Recipe, fill: Callable[[nn.Module], object]) -> nn.Module:
     """Return the network of a trained recipe in eval mode, with the values that `fill` gives it.
 
-    It is built once, without values: one of any size takes little memory until it is filled. Parts of the user's may
-    hold tensors that their state does not name, so that a network with such is built again, with values.
+    It is built once, without values. Parts of the user's may hold tensors that their state does not name: a network
+    with such parts is built again, with values, and then filled.
 
     Raises:
         RecipeError: the network cannot be built; nothing else of the recipe is checked.
@@ -191,38 +191,34 @@ def build_trained(recipe: Recipe, fill: Callable[[nn.Module], None]) -> nn.Modul
     read_task(recipe)
     read_model(recipe)
     task = build_measured_task(recipe)
-    if names_own_parts(recipe):
-        network = _check_network(recipe, task)
-        if next(network.parameters()).is_meta:
-            network = build_model(recipe)
-        fill(network)
-        return network.eval()
-    network = _build_without_values(recipe)
-    if not (small := _is_small(network, input_record(recipe).shape)):
-        _check_fit(recipe, task, network)
+    if not names_own_parts(recipe):
+        return _check_network(recipe, task, fill).eval()
+    network = _check_network(recipe, task)
+    if next(network.parameters()).is_meta:
+        network = build_model(recipe)
     fill(network)
-    if small:
-        _check_fit(recipe, task, network)
     return network.eval()
 
 
-def _build_without_values(recipe: Recipe) -> nn.Module:
-    """Return the network on torch's "meta" device. Raises `RecipeError` if it has more than `MOST_VALUES`."""
+def _check_network(recipe: Recipe, task: Task, fill: Callable[[nn.Module], object] | None = None) -> nn.Module:
+    """Return the network with the values of `fill`, else those of the seed if it is `SMALL`, else without values."""
+    import torch
+
+    shape = input_record(recipe).shape
     with _without_values():
         network = build_model(recipe)
         values = sum(tensor.numel() for tensor in network.state_dict().values())
         if values > MOST_VALUES:
             seen = f"model: the network has {values:,} parameters, and at most {MOST_VALUES:,} are accepted"
             raise RecipeError(f"{seen}; make it narrower or shallower, or lower time_steps")
-    return network
-
-
-def _check_network(recipe: Recipe, task: Task) -> nn.Module:
-    """Return the network, without values unless it is `SMALL`."""
-    import torch
-
-    network = _build_without_values(recipe)
-    if _is_small(network, input_record(recipe).shape):
+    if not _is_small(network, shape):
+        _check_fit(recipe, task, network)
+        if fill is not None:
+            fill(network)
+        return network
+    if fill is not None:
+        fill(network)
+    else:
         with torch.random.fork_rng(devices=[]):
             network = build_model(recipe)
     _check_fit(recipe, task, network)

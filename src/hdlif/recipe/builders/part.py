@@ -31,11 +31,7 @@ from hdlif.recipe.faults import explain, worst
 
 @dataclass(frozen=True)
 class At:
-    """A function or class of this package at "module:name", which is imported when it is called or got.
-
-    Attributes:
-        key: under which the table at `place` has it, if that is a table.
-    """
+    """A function or class of this package at "module:name", or under `key` in a table there; imported when called."""
 
     place: str
     key: str | None = None

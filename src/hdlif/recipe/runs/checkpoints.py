@@ -1,6 +1,7 @@
 """From the file a training left to the recipe and the network."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +50,14 @@ def load_trained(path: Path) -> Trained:
             raise CheckpointError(f"{path.parent}: its training is not finished; {fix}")
     if not path.exists():
         raise CheckpointError(f"{path}: there is no trained network; train one with `hdlif train`, or resume it")
-    tensors, record = checkpoint.load(path)
+    loaded = checkpoint.load(path)
     try:
-        recipe = Recipe.model_validate(record["recipe"])
+        recipe = Recipe.model_validate(loaded[1]["recipe"])
     except (KeyError, ValidationError) as error:
         raise CheckpointError(f"{path}: holds no recipe of this version of hdlif; train it again") from error
     try:
         with saying_what_is_gone(path.parent):
-            network = builders.build_trained(
-                _of_network(recipe), lambda network: checkpoint.fill_model(path, network, tensors, record)
-            )
+            network = builders.build_trained(_of_network(recipe), partial(checkpoint.load_model, path, loaded=loaded))
     except RecipeError as error:
         said, parts = str(error), ""
         if ":" in said and "there is no module" in said:

@@ -35,16 +35,8 @@ def sets_for(
         path: of the network's file or run folder.
     """
     if isinstance(network, Graph):
-        return sets_named(
-            data,
-            data_root,
-            path,
-            record=network.input,
-            time_steps=network.time_steps,
-            labels=network.labels,
-            task=network.task,
-            **asked,
-        )
+        taken: dict[str, Any] = {"record": network.input, "time_steps": network.time_steps, "labels": network.labels}
+        return sets_named(data, data_root, path, **taken, task=network.task, **asked)
     recipe, keys = network, asked.get("keys", NO_KEYS)
     listed = (path if path.is_dir() else path.parent) / run_folder.DATA_FILES
     if data is None:

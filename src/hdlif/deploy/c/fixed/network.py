@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.deploy.c.fixed.numbers import (
+from hdlif.deploy.c.fixed.values import (
     LARGEST,
     Arrays,
     IntegerArray,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hdlif.deploy.c.emitter import Emitter
-from hdlif.deploy.c.fixed.numbers import Integers, Scaled, affine
+from hdlif.deploy.c.fixed.values import Integers, Scaled, affine
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.graph.graph import Node
 

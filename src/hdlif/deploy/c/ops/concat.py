@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hdlif.deploy.c.emitter import Emitter
-from hdlif.deploy.c.fixed.numbers import Arrays, Scaled, held
+from hdlif.deploy.c.fixed.values import Arrays, Scaled, held
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.graph.graph import Node
 

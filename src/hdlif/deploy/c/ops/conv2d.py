@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hdlif.deploy.c.emitter import Emitter
-from hdlif.deploy.c.fixed.numbers import Scaled
+from hdlif.deploy.c.fixed.values import Scaled
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.deploy.c.synapses import synapse
 from hdlif.graph.fields import windows

@@ -1,6 +1,6 @@
 """`flatten` in C: nothing moves."""
 
 from hdlif.deploy.c.emitter import Emitter
-from hdlif.deploy.c.fixed.numbers import moved
+from hdlif.deploy.c.fixed.values import moved
 
 EMITTER = Emitter("flatten", fixed_move=moved, is_in_answers=True)

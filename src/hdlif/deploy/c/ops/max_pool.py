@@ -1,7 +1,7 @@
 """`max_pool` in C."""
 
 from hdlif.deploy.c.emitter import Emitter
-from hdlif.deploy.c.fixed.numbers import moved
+from hdlif.deploy.c.fixed.values import moved
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.graph.graph import Node
 

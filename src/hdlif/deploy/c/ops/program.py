@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hdlif.deploy.c.emitter import Emitter
-from hdlif.deploy.c.fixed.numbers import (
+from hdlif.deploy.c.fixed.values import (
     Integers,
     Scaled,
     fraction_for,

@@ -7,15 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.deploy.c.emitter import Emitter
-from hdlif.deploy.c.fixed.numbers import (
-    LARGEST,
-    Arrays,
-    IntegerArray,
-    Scaled,
-    fraction_of_factors,
-    integers_of,
-    shifted,
-)
+from hdlif.deploy.c.fixed.values import LARGEST, Arrays, IntegerArray, Scaled, fraction_of_factors, integers_of, shifted
 from hdlif.deploy.c.stage_text import Expressions, StageText
 from hdlif.deploy.c.text import real
 from hdlif.errors import InputError

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hdlif.deploy.c.emitter import Emitter
-from hdlif.deploy.c.fixed.numbers import Scaled
+from hdlif.deploy.c.fixed.values import Scaled
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.graph.fields import windows
 from hdlif.graph.graph import Node
