@@ -32,7 +32,8 @@ from hdlif.deploy.c import translate
 from hdlif.deploy.c.building import FILES, firmware, part_of_firmware
 from hdlif.deploy.c.devices import installed
 from hdlif.graph.artefact import Graph, load
-from hdlif.report.fixed_point import rounded_on_data, sets_of, shown
+from hdlif.recipe.runs.tested_data import sets_for
+from hdlif.report.fixed_point import rounded_on_data, shown
 from hdlif.report.tables import aligned
 from hdlif.runtime import reference
 from recorded import write_record
@@ -60,13 +61,11 @@ def main() -> int:
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--devices", default=",".join(DEVICES))
-    parser.add_argument(
-        "--cmsis-nn", type=Path, metavar="DIR", help=f"a checkout of {cmsis_nn.ADDRESS}, to compare with"
-    )
+    parser.add_argument("--cmsis-nn", type=Path, metavar="DIR", help=f"checkout of {cmsis_nn.ADDRESS} to compare with")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     graph = load(given.artefact)
-    sets = sets_of(graph, given.artefact, given.data, given.data_root)
+    sets = sets_for(graph, given.data, given.data_root, given.artefact)
     x = shown(sets, given.samples)
     fixed, rounded = rounded_on_data(graph, sets)
     programs: dict[str, Mapping[str, str]] = {}

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from hdlif.deploy.c.text import indented, table
 from hdlif.graph.artefact import Graph
-from hdlif.graph.ops import infer_values
+from hdlif.graph.fields import windows
+from hdlif.graph.inference import infer_values
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
-from hdlif.graph.ops.fields import windows
 
 ADDRESS = "https://github.com/ARM-software/CMSIS-NN"
 SOURCES = {

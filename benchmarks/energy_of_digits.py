@@ -25,8 +25,8 @@ import torch
 import hdlif
 from hdlif.accounting import activity
 from hdlif.graph.artefact import Graph
+from hdlif.graph.graph import Value
 from hdlif.graph.ops import OPS
-from hdlif.graph.ops.graph import Value
 from hdlif.recipe import builders, load_recipe
 from hdlif.report.accounting.operations import PACKED_BITS
 from recorded import write_record

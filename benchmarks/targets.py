@@ -35,7 +35,8 @@ from hdlif.deploy.c import reals, translate
 from hdlif.deploy.c.building import firmware
 from hdlif.deploy.c.devices import installed, run_on_devices
 from hdlif.graph.artefact import Graph, load
-from hdlif.report.fixed_point import rounded_on_data, sets_of, shown
+from hdlif.recipe.runs.tested_data import sets_for
+from hdlif.report.fixed_point import rounded_on_data, shown
 from hdlif.runtime import Session, reference
 from hdlif.runtime.answers import alike
 from recorded import write_record
@@ -100,7 +101,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     graph = load(given.artefact)
-    sets = sets_of(graph, given.artefact, given.data, given.data_root)
+    sets = sets_for(graph, given.data, given.data_root, given.artefact)
     table = Table(graph, shown(sets, given.samples), given.rounds)
     with tempfile.TemporaryDirectory() as folder:
         _runtime(table, given.artefact)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hdlif import _native
-from hdlif.graph.ops.graph import MAP_TASKS
+from hdlif.graph.graph import MAP_TASKS
 
 OK, ARGUMENT, FILE, ARTEFACT, STATE, LIMIT, MEMORY, BUSY, INTERRUPTED, INTERNAL = range(10)
 GoOn = ctypes.CFUNCTYPE(c_int32, c_void_p)

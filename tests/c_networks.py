@@ -10,8 +10,9 @@ from hdlif.deploy.c import translate
 from hdlif.deploy.c.building import FLAGS, Library
 from hdlif.deploy.c.c_file import has_one_frame
 from hdlif.deploy.c.fixed.network import FixedPoint, fixed_point
-from hdlif.graph.ops import INPUT, Graph, Node, infer_values, reads
-from hdlif.graph.ops.graph import MAP_TASKS
+from hdlif.graph.dataflow import reads
+from hdlif.graph.graph import INPUT, MAP_TASKS, Graph, Node
+from hdlif.graph.inference import infer_values
 from hdlif.runtime import reference
 
 STEPS, BATCH = 5, 2

@@ -12,7 +12,7 @@ import own_neurons
 from hdlif.functional import DetachedReset, HardReset, Rectangle, heaviside
 from hdlif.graph.equations import Program, WrittenStep
 from hdlif.nn import GLIF, HDLIF, LIF, SteppedNeuron
-from hdlif.nn.stepped import Step
+from hdlif.nn.step_neuron import Step
 from hdlif.recipe.builders import CLASSES
 
 T = 5

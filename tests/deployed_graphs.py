@@ -8,7 +8,7 @@ import numpy as np
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node, TaskRecord, Value, infer_values
 from hdlif.graph.equations import Program, to_attributes
 from hdlif.graph.ops.program import row_names
-from hdlif.graph.ops.weights import LARGEST_WEIGHT
+from hdlif.graph.weights import LARGEST_WEIGHT
 from neuron_programs import as_program
 from random_programs import random_program
 

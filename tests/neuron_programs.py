@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hdlif.graph.equations import Instruction, Program, to_attributes
-from hdlif.graph.ops.graph import Node
+from hdlif.graph.graph import Node
 from hdlif.graph.ops.program import row_names
 
 

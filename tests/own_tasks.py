@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.data.in_memory import Images
-from hdlif.graph.ops import TaskRecord
+from hdlif.graph.graph import TaskRecord
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.nn import HDLIF, BatchNorm2d, Sequential
 from hdlif.training.tasks import Evaluation, Measured, Tally, Target

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.ops.detection import count_outputs, split_levels
+from hdlif.graph.detection import count_outputs, split_levels
 
 NOTHING = -9.0
 

@@ -8,7 +8,7 @@ import torch
 
 from hdlif.deploy import lower
 from hdlif.graph.artefact import Graph, InputRecord, TaskRecord
-from hdlif.graph.ops.graph import SoundRecord
+from hdlif.graph.graph import SoundRecord
 from hdlif.models.series import conv1d, dense, recurrent
 from hdlif.nn import HDLIF
 

@@ -28,8 +28,8 @@ PACKAGES = {
     "hdlif.errors": "What is raised, and when.",
 }
 SUBMODULES = {
-    "hdlif.deploy": ("nir", "onnx"),
-    "hdlif.deploy.interop": ("nir", "snntorch", "spikingjelly"),
+    "hdlif.deploy": ("nir_export", "onnx"),
+    "hdlif.deploy.interop": ("nir_import", "snntorch", "spikingjelly"),
     "hdlif.inputs": ("arrays", "events", "pictures", "recordings", "resampling", "series", "sounds", "tables"),
     "hdlif.runtime": ("reference",),
 }

@@ -42,6 +42,8 @@ _BEFORE = {
     "interop": "deploy.interop",
     "c_code": "deploy.c",
     "wasm": "deploy.browser",
+    "deploy.nir": "deploy.nir_export",
+    "deploy.interop.nir": "deploy.interop.nir_import",
 }
 """Packages by their earlier names, which go on working."""
 
@@ -89,12 +91,12 @@ class _EarlierNames:
     """Imports a package, or a module in it, by its earlier name: the module itself, not a copy."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        package, _, rest = name.partition(".")
-        return ModuleSpec(name, self) if package == "hdlif" and rest.partition(".")[0] in _BEFORE else None
+        earlier = next((one for one in _BEFORE if f"{name}.".startswith(f"hdlif.{one}.")), None)
+        return None if earlier is None else ModuleSpec(name, self, loader_state=earlier)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        earlier, dot, rest = spec.name.removeprefix("hdlif.").partition(".")
-        module = import_module(f"hdlif.{_BEFORE[earlier]}{dot}{rest}")
+        earlier = spec.loader_state
+        module = import_module(f"hdlif.{_BEFORE[earlier]}{spec.name.removeprefix(f'hdlif.{earlier}')}")
         spec.loader_state = module.__spec__
         return module
 

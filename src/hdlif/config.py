@@ -109,7 +109,7 @@ class MixupConfig(_Section):
 
 
 class SoundConfig(_Section):
-    """How sounds became series: the fields of `hdlif.graph.ops.graph.SoundRecord`."""
+    """How sounds became series: the fields of `hdlif.graph.graph.SoundRecord`."""
 
     rate: int
     samples: int

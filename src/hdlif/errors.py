@@ -5,9 +5,7 @@ a file's content, or of its name, is escaped.
 `exit_code` is what the command line returns: 2 for bad input, 1 for a run that failed.
 """
 
-import shlex
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 
 class HdlifError(Exception):
@@ -158,15 +156,6 @@ def reason(error: BaseException) -> str:
     """What a library or the system says of a file, in few words: of an `OSError` without its number and path."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return cut(said, 200) or type(error).__name__
-
-
-def resuming(folder: Path) -> str:
-    """The command that goes on with the training in a run folder, with the recipe that is kept there.
-
-    >>> resuming(Path("runs/my net"))
-    "hdlif train 'runs/my net/recipe.yaml' --out 'runs/my net' --resume"
-    """
-    return shlex.join(["hdlif", "train", str(folder / "recipe.yaml"), "--out", str(folder), "--resume"])
 
 
 def some(names: Sequence[str], most: int) -> str:

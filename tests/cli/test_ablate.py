@@ -13,7 +13,7 @@ from hdlif.cli.ablate import ablate
 from hdlif.cli.ablation_text import markdown, page
 from hdlif.cli.table_runs import firing_rate, recipe_digest
 from hdlif.errors import CheckpointError, InputError, InUseError, RecipeError, TrainingError
-from hdlif.graph.ops import SampleName
+from hdlif.graph.input_record import SampleName
 from hdlif.recipe import Recipe
 from hdlif.recipe.runs.ablation_tables import cells, load_table
 from hdlif.recipe.runs.summary import Layer, Neuron, TrainResult

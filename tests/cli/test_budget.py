@@ -8,11 +8,11 @@ import pytest
 
 import hdlif
 from command_line import hdlif as command
-from hdlif.cli import budgeted
+from hdlif.cli import budget_training
 from hdlif.cli.training_run import TrainingOptions
 from hdlif.errors import CheckpointError, ExistingRunError, RecipeError
 from hdlif.recipe import load_recipe
-from hdlif.recipe.runs.folders import BUDGET
+from hdlif.run_folder import BUDGET
 from hdlif.training import Callback, Training, checkpoint
 
 SMALL = ["model.width=4", "model.blocks=[1]", "data.train=128", "training.epochs=4"]
@@ -67,9 +67,9 @@ def test_a_training_that_is_killed_resumes_exactly(run: Path, tmp_path: Path, mo
     for step in (1, 3, 7):
         options = TrainingOptions(resume=out.exists(), callbacks=[KilledAt(step)], memory_repeats=0)
         with pytest.raises(KeyboardInterrupt):
-            budgeted.train_within_budget(recipe, None if options.resume else "nops=70%", out, options)
+            budget_training.train_within_budget(recipe, None if options.resume else "nops=70%", out, options)
         with monkeypatch.context() as patched:
-            patched.setattr(budgeted, "take_over", killed)
+            patched.setattr(budget_training, "take_over", killed)
             with pytest.raises(KeyboardInterrupt):
                 hdlif.train(NAME, out=out, resume=True, **OPTIONS)
     hdlif.train(out / "recipe.yaml", out=out, resume=True, memory_repeats=0)

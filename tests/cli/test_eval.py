@@ -20,7 +20,7 @@ from hdlif.data import Images, delayed_xor
 from hdlif.data.samples import ImageSets, Together
 from hdlif.deploy import export
 from hdlif.errors import DataError, InputError, RecipeError
-from hdlif.inputs.generated import DelayedXor
+from hdlif.inputs.memory_tasks import DelayedXor
 from hdlif.models import resnet
 from hdlif.nn import HDLIF
 from hdlif.recipe import builders, load_recipe

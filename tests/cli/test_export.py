@@ -17,8 +17,8 @@ from hdlif.deploy.c.building import FILES
 from hdlif.deploy.c.devices import installed
 from hdlif.errors import DataError, InputError, MachineError
 from hdlif.graph.artefact import INPUT, InputRecord, dumps, save
-from hdlif.report import exported
-from hdlif.report.exported import check_read_back
+from hdlif.report import export_check
+from hdlif.report.export_check import check_read_back
 from hdlif.report.live import live_page
 from hdlif.runtime import reference
 from series_files import write_csv
@@ -48,7 +48,7 @@ def test_nir_is_read_back_before_it_is_written(small: Path, tmp_path: Path, monk
     assert written.text().splitlines()[1].startswith("checked: read back: ")
     assert written.text().endswith("outputs equal the reference's bit for bit")
     out.unlink()
-    monkeypatch.setattr("hdlif.deploy.interop.nir.read_artefact", lambda path: dumps(residual_network(seed=1)))
+    monkeypatch.setattr("hdlif.deploy.interop.nir_import.read_artefact", lambda path: dumps(residual_network(seed=1)))
     with pytest.raises(MachineError, match="the network that was read back is another one"):
         export(small, out=out, extension=True, check=True, to="nir")
     assert not out.exists()
@@ -56,14 +56,14 @@ def test_nir_is_read_back_before_it_is_written(small: Path, tmp_path: Path, monk
 
 def test_a_check_that_fails_leaves_nothing(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("nir", reason="pip install 'hdlif[nir]'")
-    true = exported.reference.run
+    true = export_check.reference.run
     calls = []
 
     def other(*given: object) -> object:
         calls.append(given)
         return -true(*given) if len(calls) % 2 else true(*given)
 
-    monkeypatch.setattr(exported.reference, "run", other)
+    monkeypatch.setattr(export_check.reference, "run", other)
     with pytest.raises(MachineError, match="another answer than the reference to 100%"):
         export(small, out=tmp_path / "net.nir", extension=True, check=True, to="nir")
     assert not (tmp_path / "net.nir").exists()

@@ -18,8 +18,8 @@ from hdlif.cli.seeds import SeedsResult, Spread, train_seeds
 from hdlif.cli.train import Run, as_text
 from hdlif.errors import CheckpointError, ExistingRunError, InputError, RecipeError
 from hdlif.graph.artefact import InputRecord
-from hdlif.graph.ops import SAMPLE, sample_name
-from hdlif.graph.ops.graph import SoundRecord
+from hdlif.graph.graph import SoundRecord
+from hdlif.graph.input_record import SAMPLE, sample_name
 from hdlif.inputs.datasets import SYNTHETIC_CLASSES
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.recipe.runs.folders import finished

@@ -13,9 +13,9 @@ from hdlif.cli import demo as demo_module
 from hdlif.cli import recipes, training_run
 from hdlif.errors import ExistingRunError, RecipeError, TrainingError
 from hdlif.recipe import load_recipe
-from hdlif.recipe.runs.folders import MEASURED
 from hdlif.recipe.runs.recipe_data import _as_streams
 from hdlif.report import peak_memory as probe
+from hdlif.run_folder import MEASURED
 from hdlif.training import Batch, Callback, Training
 from hostile import one_printable_line
 from trainings import train

@@ -11,8 +11,8 @@ from torch import nn
 from cases import every
 from deployed_graphs import two_streams
 from hdlif.deploy import lower
-from hdlif.deploy.interop.nir import from_nir, read, read_artefact
-from hdlif.deploy.nir import extended, to_nir, write
+from hdlif.deploy.interop.nir_import import from_nir, read, read_artefact
+from hdlif.deploy.nir_export import extended, to_nir, write
 from hdlif.errors import LoweringError
 from hdlif.functional import HardReset
 from hdlif.graph.artefact import TaskRecord, dumps

@@ -18,7 +18,7 @@ from hdlif.deploy.c import fixed_point, translate
 from hdlif.deploy.c.building import FLAGS, compiler
 from hdlif.inputs.recordings import READERS
 from hdlif.recipe import builders
-from hdlif.recipe.builders.installed import GROUPS
+from hdlif.recipe.builders.external_parts import GROUPS
 from hdlif.recipe.builders.own_kinds import arguments
 from hdlif.recipe.builders.registry import KINDS
 from hdlif.serve.ray_app import read_arguments

@@ -22,8 +22,8 @@ from hdlif.cli.recipes import check_all
 from hdlif.data import AUGMENTATIONS, manifest
 from hdlif.data import folders as class_folders
 from hdlif.data.public import SETS
+from hdlif.graph import graph
 from hdlif.graph.artefact import files
-from hdlif.graph.ops import graph
 from hdlif.inputs import pictures, plain_yaml
 from hdlif.recipe import builders, shipped_recipes
 from hdlif.recipe.builders import checks, model

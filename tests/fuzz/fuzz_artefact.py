@@ -16,8 +16,8 @@ from json_trees import change, edited
 from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams, u_net
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, dumps, is_artefact, load, loads
 from hdlif.graph.equations import OPERATIONS
+from hdlif.graph.graph import SoundRecord
 from hdlif.graph.ops import OPS
-from hdlif.graph.ops.graph import SoundRecord
 from hdlif.runtime import Session, reference
 from model_files import signed
 from one_op import of_one_op

@@ -6,7 +6,7 @@ import struct
 import driver
 import numpy as np
 
-from hdlif.graph.ops.graph import SoundRecord
+from hdlif.graph.graph import SoundRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.sounds import clips, log_mel
 from hdlif.inputs.wav import MOST_SAMPLES, parse_wave

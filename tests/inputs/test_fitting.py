@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cases import every
-from hdlif.graph.ops.graph import FIT_MODES
+from hdlif.graph.graph import FIT_MODES
 from hdlif.inputs.fitting import (
     IGNORED,
     boxes_to_input,

@@ -9,7 +9,7 @@ import pytest
 from scipy import signal
 
 from cases import every, naming
-from hdlif.graph.ops.graph import SoundRecord
+from hdlif.graph.graph import SoundRecord
 from hdlif.inputs import Unreadable, sounds
 from hdlif.inputs.resampling import resampled
 from hdlif.inputs.sounds import LogMelFrames, clips, filter_bank, log_mel

@@ -15,15 +15,7 @@ from chunks import CASES
 from hdlif.errors import TrainingError
 from hdlif.learning import OTTT, SLTT, Rule
 from hdlif.models import Place, conv1d, recurrent
-from hdlif.nn import (
-    HDLIF,
-    MemBN,
-    QuantConv2d,
-    SpikeQuantizer,
-    State,
-    Temporal,
-    Ternary,
-)
+from hdlif.nn import HDLIF, MemBN, QuantConv2d, SpikeQuantizer, State, Temporal, Ternary
 from hdlif.training.tasks import Classify, LabelSequence, Task
 from small_networks import assert_close, gradients, scatter_norms, tiny_resnet
 

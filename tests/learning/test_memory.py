@@ -5,18 +5,7 @@ import torch
 from torch import nn
 
 from cases import every, sampled
-from hdlif.learning import (
-    NDOT,
-    OTTT,
-    SLTT,
-    STBP,
-    ForwardMode,
-    Plan,
-    Rule,
-    StochasticStep,
-    StochasticWindow,
-    Stratified,
-)
+from hdlif.learning import NDOT, OTTT, SLTT, STBP, ForwardMode, Plan, Rule, StochasticStep, StochasticWindow, Stratified
 from hdlif.nn import HDLIF, LIF, QuantLinear, Sequential
 from hdlif.report.accounting import UpdateCost, saved_bytes, update_cost
 

@@ -16,18 +16,7 @@ from hdlif.learning import NDOT, OTTT, SLTT
 from hdlif.learning.paths import remembered
 from hdlif.models import Place, resnet
 from hdlif.models.blocks import AttentionBlockI, AttentionBlockII
-from hdlif.nn import (
-    HDLIF,
-    LIF,
-    SECA,
-    BatchNorm1d,
-    ParallelHDLIF,
-    QuantLinear,
-    Scope,
-    Sequential,
-    State,
-    Temporal,
-)
+from hdlif.nn import HDLIF, LIF, SECA, BatchNorm1d, ParallelHDLIF, QuantLinear, Scope, Sequential, State, Temporal
 from learning.test_traces import EXACT, LEAK, STEPS, frames, learn
 
 Step = tuple[Tensor, State | None]

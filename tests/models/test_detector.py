@@ -10,7 +10,7 @@ from torch import nn
 from cases import every
 from hdlif.deploy import fold, lower
 from hdlif.graph.artefact import InputRecord, TaskRecord, dumps, loads
-from hdlif.graph.ops.detection import count_outputs, split_levels
+from hdlif.graph.detection import count_outputs, split_levels
 from hdlif.models import Place, detector
 from hdlif.nn import HDLIF, Neuron, QuantConv2d, Ternary
 

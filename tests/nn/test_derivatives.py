@@ -25,7 +25,7 @@ from hdlif.nn import (
     SpikeQuantizer,
     chain,
 )
-from hdlif.nn.stepped import WORTH_ENTRIES, WORTH_STEPS
+from hdlif.nn.step_neuron import WORTH_ENTRIES, WORTH_STEPS
 
 T = 4
 NEURONS: dict[str, Callable[..., nn.Module]] = {

@@ -12,7 +12,7 @@ from hdlif import deploy
 from hdlif.errors import ArtefactError, ShapeError, StateError
 from hdlif.graph.artefact import InputRecord, dumps, loads
 from hdlif.graph.artefact.roles import roles
-from hdlif.graph.ops import infer_values
+from hdlif.graph.inference import infer_values
 from hdlif.learning.probe import neurons_of
 from hdlif.models import conv1d
 from hdlif.nn import HDLIF, Changes, DelayLine, QuantConv2d, SpikeQuantizer, Ternary, companded

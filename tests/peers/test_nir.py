@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from cases import every
 from hdlif.deploy import lower
-from hdlif.deploy.interop.nir import from_nir, read
-from hdlif.deploy.nir import to_nir, write
+from hdlif.deploy.interop.nir_import import from_nir, read
+from hdlif.deploy.nir_export import to_nir, write
 from hdlif.runtime import reference
 from lif_networks import Residual, T, convolutions, currents, mlp, on_grid, record, spikes_of
 

@@ -9,16 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cases import every
-from hdlif.functional import (
-    ATan,
-    DetachedReset,
-    GLIFParameters,
-    Rectangle,
-    Sigmoid,
-    Surrogate,
-    Triangle,
-    glif_step,
-)
+from hdlif.functional import ATan, DetachedReset, GLIFParameters, Rectangle, Sigmoid, Surrogate, Triangle, glif_step
 from hdlif.learning import OTTT, SLTT, Rule
 from hdlif.nn import LIF, QuantLinear, Scope, State, Temporal
 from small_networks import gradients

@@ -16,9 +16,9 @@ from hdlif.deploy import lower, onnx
 from hdlif.errors import AllocationError, MachineError, MissingExtraError
 from hdlif.graph.artefact import Graph
 from hdlif.recipe import builders
-from hdlif.report import evaluation, exported
+from hdlif.report import evaluation, export_check
 from hdlif.report.evaluation import Evaluated, evaluate_network
-from hdlif.report.exported import SAMPLES, check_artefact, check_onnx, check_read_back
+from hdlif.report.export_check import SAMPLES, check_artefact, check_onnx, check_read_back
 from hdlif.runtime import Session
 from hdlif.runtime.reference import random_frames
 from hdlif.training.tasks import Classify
@@ -144,17 +144,17 @@ class Reference:
     def __call__(self, feeds: Any) -> dict[str, Any]:
         x = feeds["input"]
         self.batches.append(len(x))
-        return {"logits": self.change(exported.reference.run(GRAPH, x[None], GRAPH.time_steps))}
+        return {"logits": self.change(export_check.reference.run(GRAPH, x[None], GRAPH.time_steps))}
 
 
 @pytest.fixture
-def check(monkeypatch: pytest.MonkeyPatch) -> Callable[..., exported.Compared]:
+def check(monkeypatch: pytest.MonkeyPatch) -> Callable[..., export_check.Compared]:
     """Check the network's ONNX model in one engine."""
     pytest.importorskip("onnx", reason="pip install 'hdlif[export]'")
 
-    def checked(engine: Any, batch: int = 1) -> exported.Compared:
+    def checked(engine: Any, batch: int = 1) -> export_check.Compared:
         # A package that is installed stands for the engine's own.
-        monkeypatch.setattr(exported, "_ENGINES", {"numpy": lambda _: engine})
+        monkeypatch.setattr(export_check, "_ENGINES", {"numpy": lambda _: engine})
         (found,) = check_onnx(GRAPH, onnx.unrolled(GRAPH, batch=batch), unrolled=True, batch=batch)
         return found
 
@@ -171,15 +171,15 @@ def test_an_artefact_has_the_bits_of_the_reference_and_what_is_read_back_its_log
     assert not found.largest_difference
     with pytest.raises(MachineError):
         check_read_back(GRAPH, OTHER, "read back")
-    monkeypatch.setattr(exported, "loads", lambda content, name: OTHER)
+    monkeypatch.setattr(export_check, "loads", lambda content, name: OTHER)
     with pytest.raises(MachineError):
         check_artefact(GRAPH)
-    monkeypatch.setattr(exported, "_ENGINES", {"no_such_engine": None})
+    monkeypatch.setattr(export_check, "_ENGINES", {"no_such_engine": None})
     with pytest.raises(MissingExtraError, match=r"hdlif\[engines\]"):
         check_onnx(GRAPH, None, unrolled=True, batch=1)
 
 
-def test_an_engine_may_round_otherwise_and_not_answer_otherwise(check: Callable[..., exported.Compared]) -> None:
+def test_an_engine_may_round_otherwise_and_not_answer_otherwise(check: Callable[..., export_check.Compared]) -> None:
     engine = Reference(lambda logits: logits + np.float32(2**-20))
     found = check(engine, 3)
     assert 0 < found.largest_difference < 2**-18
@@ -198,7 +198,7 @@ def test_an_engine_may_round_otherwise_and_not_answer_otherwise(check: Callable[
 def test_both_forms_run_in_the_engines(engine: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip(engine, reason="pip install 'hdlif[engines]'")
     pytest.importorskip("onnx", reason="pip install 'hdlif[export]'")
-    monkeypatch.setattr(exported, "_ENGINES", {engine: exported._ENGINES[engine]})
+    monkeypatch.setattr(export_check, "_ENGINES", {engine: export_check._ENGINES[engine]})
     made: Callable[[Graph], Any] = onnx.unrolled if form == "unrolled" else onnx.streamed
     (found,) = check_onnx(GRAPH, made(GRAPH), unrolled=form == "unrolled", batch=1)
     assert found.by == engine

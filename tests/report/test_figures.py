@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import pytest
 
-from hdlif.graph.ops import SampleName
+from hdlif.graph.input_record import SampleName
 from hdlif.recipe.runs.summary import Neuron, TrainResult
 from hdlif.report import outcomes
 from hdlif.report.ablation import render

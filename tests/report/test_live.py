@@ -19,7 +19,8 @@ from deployed_graphs import CLASSES, Builder, detector, random_input, u_net
 from finished_runs import history, result
 from hdlif.errors import ArtefactError
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, dumps
-from hdlif.graph.ops import OPS, SampleName
+from hdlif.graph.input_record import SampleName
+from hdlif.graph.ops import OPS
 from hdlif.report import ablation
 from hdlif.report.live import live_page
 from hdlif.report.page import render

@@ -12,7 +12,7 @@ import pytest
 
 import hdlif.report
 from finished_runs import whole_run
-from hdlif.graph.ops import SampleName
+from hdlif.graph.input_record import SampleName
 from hdlif.recipe.runs.summary import Neuron, TrainResult
 from hdlif.report.comparison import findings, table
 from hdlif.report.explanations import EXPLANATIONS, PAGES

@@ -7,7 +7,7 @@ import torch
 from cases import every
 from deployed_graphs import random_input, residual_network
 from hdlif.graph.artefact import Graph
-from hdlif.graph.ops import TaskRecord
+from hdlif.graph.graph import TaskRecord
 from hdlif.inputs.series import shown
 from hdlif.report.accounting.neuron_traces import neuron_traces
 from hdlif.runtime import Session

@@ -18,7 +18,7 @@ from PIL import Image
 import hdlif
 from cases import naming
 from hdlif.graph.artefact import InputRecord
-from hdlif.graph.ops.graph import SoundRecord
+from hdlif.graph.graph import SoundRecord
 from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.pictures import MOST_SCANS
 from hdlif.runtime.inputs import read_inputs

@@ -20,18 +20,7 @@ from hdlif.errors import CheckpointError, TrainingError
 from hdlif.learning import STBP, StochasticStep
 from hdlif.training import checkpoint, progress_bar
 from hdlif.training.interruption import deferred_signals
-from training.tiny import (
-    BATCHES,
-    EPOCHS,
-    At,
-    CrashError,
-    events,
-    model_bytes,
-    stop,
-    tiny_network,
-    tiny_sets,
-    train,
-)
+from training.tiny import BATCHES, EPOCHS, At, CrashError, events, model_bytes, stop, tiny_network, tiny_sets, train
 
 
 def curves(out: Path) -> dict[str, list[tuple[int, float]]]:

@@ -23,19 +23,7 @@ from hdlif.recipe import TrainingConfig
 from hdlif.training import Fit, checkpoint, evaluate
 from hdlif.training.tasks import Classify
 from training.several_ranks import METRICS, asking
-from training.tiny import (
-    BATCHES,
-    EPOCHS,
-    TIME_STEPS,
-    At,
-    crash,
-    events,
-    same,
-    stop,
-    tiny_network,
-    tiny_sets,
-    train,
-)
+from training.tiny import BATCHES, EPOCHS, TIME_STEPS, At, crash, events, same, stop, tiny_network, tiny_sets, train
 
 
 def test_two_runs_give_the_same_model_and_metrics_and_leave_the_callers_random_numbers_alone(

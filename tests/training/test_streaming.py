@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cases import every, naming
 from hdlif.data import rows
-from hdlif.data.sources.generated import sines
+from hdlif.data.sources.synthetic import sines
 from hdlif.errors import CheckpointError, InputError
 from hdlif.learning import (
     NDOT,

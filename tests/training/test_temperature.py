@@ -92,7 +92,7 @@ def test_training_adapts_it_once_an_epoch_also_if_it_stops_between_two(
         chosen.append(adapt_temperatures(*arguments, **more))
         return chosen[-1]
 
-    monkeypatch.setattr("hdlif.training.training.adapt_temperatures", noting)
+    monkeypatch.setattr("hdlif.training.loop.adapt_temperatures", noting)
     train(tmp_path / "straight", model=network())
     assert len(chosen) == EPOCHS
     tensors, _ = checkpoint.load(tmp_path / "straight" / "last.safetensors")

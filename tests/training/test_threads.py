@@ -82,7 +82,7 @@ def choices(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         found.append(rounds)
         return threads.Threads(1, "measured", {1: 1.0, 2: 2.0})
 
-    monkeypatch.setattr("hdlif.training.training.measured", chosen)
+    monkeypatch.setattr("hdlif.training.loop.measured", chosen)
     monkeypatch.setattr(threads, "WORTH_MEASURING", 5)
     with using_threads(2):
         yield found

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hdlif.graph.ops import SampleName
+from hdlif.graph.input_record import SampleName
 from hdlif.recipe.runs.ablation_tables import Table
 from hdlif.recipe.runs.summary import in_percent
 from hdlif.report import ablation

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+from hdlif import run_folder
 from hdlif.cli.names import RECIPE
 from hdlif.cli.options import DataRoot, Settings, Threads, argument, subcommand
 from hdlif.report.tables import aligned
@@ -44,7 +45,7 @@ def coherence(
     root = None if data_root is None else Path(data_root)
     result = compare(targets, overrides=overrides, batches=batches, data_root=root, threads=threads, progress=progress)
     if out is not None:
-        write_json(out / "coherence.json", result)
+        write_json(out / run_folder.COHERENCE, result)
     return result
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hdlif import run_folder
 from hdlif.cli.options import DataRoot, subcommand
 from hdlif.cli.output import show
 from hdlif.errors import DataError, did_you_mean
@@ -71,9 +72,9 @@ def demo(
     from hdlif.recipe.runs.files import ARTEFACT_SUFFIX, write_json, write_text
     from hdlif.recipe.runs.folders import begun, check_free, is_demo
     from hdlif.recipe.runs.processes import check_alone
-    from hdlif.report.deployed import deploy_and_compare
     from hdlif.report.live import live_page
     from hdlif.report.provenance import hardware, versions
+    from hdlif.report.runtime_comparison import deploy_and_compare
     from hdlif.training import progress_bar
 
     root = None if data_root is None else Path(data_root)
@@ -97,8 +98,8 @@ def demo(
         whole = {name: measure_peak(one, out / name, memory_repeats, bar) for name, one in trained.items()}
     networks = tuple(replace(one, name=name) for name, one in whole.items())
     result = DemoResult(networks, artefact, data, networks[0].seed, versions(), hardware())
-    write_json(out / "summary.json", result.as_dict())
-    report([out], out=out / "report.html")
+    write_json(out / run_folder.SUMMARY, result.as_dict())
+    report([out], out=out / run_folder.REPORT)
     if page:
         write_text(out / LIVE_PAGE, live_page(path.read_bytes(), path.name))
     return result
@@ -112,7 +113,7 @@ def _text(result: DemoResult, given: Mapping[str, Any]) -> str:
         f"{artefact['path']}: {artefact['bytes']:,} bytes, {artefact['latency_ms']:.2f} ms an image",
         f"runtime and PyTorch agree on {artefact['argmax_agreement']:.2%} of {artefact['images']:,} test images; "
         f"largest logit difference {artefact['max_logit_difference']:.1e}",
-        str(out / "report.html"),
+        str(out / run_folder.REPORT),
     ]
     return "\n".join([*lines, *([str(out / LIVE_PAGE)] if given["page"] else [])])
 

@@ -212,7 +212,7 @@ def part_checks() -> list[Check]:
     if not any(group.startswith("hdlif.") for group in entry_points().groups):
         return []
     try:
-        from hdlif.recipe.builders.installed import GROUPS, hidden, offers
+        from hdlif.recipe.builders.external_parts import GROUPS, hidden, offers
         from hdlif.recipe.builders.registry import KINDS
     except ModuleNotFoundError as error:
         missing = f"not looked at, for {error.name} is not installed: pip install 'hdlif[train]'"

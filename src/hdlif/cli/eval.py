@@ -96,7 +96,7 @@ def evaluate(
     from hdlif.recipe.runs.checkpoints import load_trained
     from hdlif.recipe.runs.files import existing, names_artefact
     from hdlif.recipe.runs.recipe_data import data_keys
-    from hdlif.recipe.runs.tested_data import check_classes, sets_for, sets_of_graph
+    from hdlif.recipe.runs.tested_data import check_classes, sets_for
     from hdlif.report.allocator import keep_freed_memory
     from hdlif.report.counts import deployed_or_none
     from hdlif.report.evaluation import evaluate_deployed, evaluate_network
@@ -108,7 +108,7 @@ def evaluate(
     ways: dict[str, Any] = {"keys": data_keys(overrides), "part": part, "say": say}
     if names_artefact(path):
         graph = load(existing(path))
-        sets = sets_of_graph(graph, given, root, path, **ways)
+        sets = sets_for(graph, given, root, path, **ways)
         check_classes(path, graph.labels, sets)
         task = task_of(graph)
         drawing = task.drawing()

@@ -126,24 +126,27 @@ def export_file(
     path, is_path = Path(out), isinstance(network, (str, PathLike))
     source = fspath(network) if isinstance(network, (str, PathLike)) else type(network).__name__
     of_artefact = is_path and names_artefact(Path(source))
-    if to == "c" and of_artefact:
+    recipe = None
+    if of_artefact and to != "artefact":
         # without PyTorch
         graph = load(existing(Path(source)))
+    elif is_path:
+        from hdlif.recipe.runs.checkpoints import load_trained
+
+        trained = load_trained(Path(source))
+        graph, recipe = trained.graph(), trained.recipe
     else:
         from hdlif.cli.networks import graph_of
 
-        graph = graph_of(network, input, labels, time_steps, trained=to == "artefact")
+        graph = graph_of(network, input, labels, time_steps)
 
     @cache
     def sets() -> "ImageSets":
         from hdlif.recipe.runs.recipe_data import data_keys
-        from hdlif.recipe.runs.tested_data import sets_of_graph
-        from hdlif.report.fixed_point import sets_of
+        from hdlif.recipe.runs.tested_data import sets_for
 
         root, named = None if data_root is None else Path(data_root), None if data is None else fspath(data)
-        if is_path:
-            return sets_of(graph, Path(source), named, root, overrides)
-        return sets_of_graph(graph, named, root, Path(source), keys=data_keys(overrides))
+        return sets_for(recipe or graph, named, root, Path(source), keys=data_keys(overrides))
 
     early = None
     if confidence is not None:

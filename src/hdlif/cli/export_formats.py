@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hdlif.deploy import nir, onnx
+from hdlif.deploy import nir_export, onnx
 from hdlif.errors import InputError, MachineError
 from hdlif.graph.artefact import Graph, dumps, loads, save
 from hdlif.recipe.runs.files import ARTEFACT_SUFFIX, write_text, writing
-from hdlif.report.exported import Compared, check_artefact, check_onnx, check_read_back
+from hdlif.report.export_check import Compared, check_artefact, check_onnx, check_read_back
 from hdlif.whole_files import whole_file
 
 if TYPE_CHECKING:
     from hdlif.report.early_exit import EarlyExit
 
-FORMS: Mapping[str, Callable[[Graph, int, str], Any]] = {
+ONNX_MODELS: Mapping[str, Callable[[Graph, int, str], Any]] = {
     "unrolled": lambda graph, batch, weights: onnx.unrolled(graph, batch=batch, weights=weights),
     "step": lambda graph, batch, weights: onnx.streamed(graph, weights=weights),
 }
@@ -87,7 +87,7 @@ def export_onnx(
     """Write an ONNX model.
 
     Args:
-        form: one of `FORMS`: all time steps of a static image, or one step with its state.
+        form: one of `ONNX_MODELS`: all time steps of a static image, or one step with its state.
         batch: images that the unrolled form takes at once, 1 by default; a step takes any number.
         weights: of few bits: integers of 8 or 4 bits that a DequantizeLinear scales, "int8" (opset 17) or "int4"
             (opset 21), or "float32".
@@ -102,7 +102,7 @@ def export_onnx(
         raise InputError(f"--batch {batch}: a step takes any number of images; leave it out, or give --form unrolled")
     if form == "unrolled" and graph.input.kind != "image":
         raise InputError(f"{out}: the network's input changes at each step; give --form step")
-    model = FORMS[form](graph, batch or 1, weights)
+    model = ONNX_MODELS[form](graph, batch or 1, weights)
     checked = check_onnx(graph, model, unrolled=form == "unrolled", batch=batch or 1) if check else ()
     with writing(out), whole_file(out) as temporary:
         temporary.write_bytes(model.SerializeToString())
@@ -115,8 +115,8 @@ def export_nir(
     """Write a NIR graph.
 
     Args:
-        extension: all of it, what NIR cannot say as metadata; see `deploy.nir.extended`.
-        for_norse: as `deploy.nir.to_nir` takes it.
+        extension: all of it, what NIR cannot say as metadata; see `deploy.nir_export.extended`.
+        for_norse: as `deploy.nir_export.to_nir` takes it.
         check: read it back first, as `hdlif import` does, and compare the outputs of the network that comes of it with
             the reference's; with `extension`, its bytes with the artefact's.
     Raises:
@@ -127,11 +127,11 @@ def export_nir(
     """
     if extension and for_norse:
         raise InputError("norse reads no extension; give --extension or --for-norse, not both")
-    nir.nir_package()
-    made = nir.extended(graph) if extension else nir.to_nir(graph, for_norse=for_norse)
+    nir_export.nir_package()
+    made = nir_export.extended(graph) if extension else nir_export.to_nir(graph, for_norse=for_norse)
     checked = _check_nir(graph, made, extension=extension) if check else ()
     with writing(out):
-        nir.write(made, out)
+        nir_export.write(made, out)
     return Exported("nir", out, out.stat().st_size, len(made.nodes), checked)
 
 
@@ -157,14 +157,14 @@ def export_page(graph: Graph, out: Path, *, check: bool = False) -> Exported:
 
 
 def _check_nir(graph: Graph, made: Any, *, extension: bool) -> tuple[Compared, ...]:
-    from hdlif.deploy.interop import nir as interop
+    from hdlif.deploy.interop import nir_import
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.nir"
-        nir.write(made, path)
+        nir_export.write(made, path)
         if not extension:
-            return check_read_back(graph, interop.read(path).graph(), "read back")
-        content = interop.read_artefact(path)
+            return check_read_back(graph, nir_import.read(path).graph(), "read back")
+        content = nir_import.read_artefact(path)
     if content != dumps(graph):
         raise MachineError("the network that was read back is another one; nothing was written; report it")
     return check_read_back(graph, loads(content, str(path)), "read back")

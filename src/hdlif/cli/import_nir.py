@@ -9,7 +9,7 @@ import click
 from hdlif.cli.options import FILE, argument, option, subcommand
 
 if TYPE_CHECKING:
-    from hdlif.deploy.interop import nir
+    from hdlif.deploy.interop import nir_import
 
 RECIPE, WEIGHTS = "recipe.yaml", "weights.safetensors"
 
@@ -70,7 +70,7 @@ def import_nir(
     """
     import safetensors.torch
 
-    from hdlif.deploy.interop import nir
+    from hdlif.deploy.interop import nir_import
     from hdlif.graph.artefact import dumps, loads
     from hdlif.inputs.plain_yaml import MOST_BYTES
     from hdlif.recipe.runs.files import ARTEFACT_SUFFIX, check_new_folder, existing, whole_folder
@@ -79,10 +79,10 @@ def import_nir(
     check_new_folder(out)
     files: dict[str, bytes] = {}
     name = f"{source.stem}{ARTEFACT_SUFFIX}"
-    if (content := nir.read_artefact(existing(source))) is not None:
+    if (content := nir_import.read_artefact(existing(source))) is not None:
         graph = loads(content, str(source))
     else:
-        found = nir.read(source, dt=dt, time_steps=time_steps, kind=kind, fires_at_threshold=fires_at_threshold)
+        found = nir_import.read(source, dt=dt, time_steps=time_steps, kind=kind, fires_at_threshold=fires_at_threshold)
         graph = found.graph()
         content = dumps(graph)
         recipe = _recipe(found, source, out).encode()
@@ -96,7 +96,7 @@ def import_nir(
     return ImportedFolder(out / name, out / RECIPE if RECIPE in files else None, len(graph.nodes))
 
 
-def _recipe(found: "nir.Imported", source: Path, out: Path) -> str:
+def _recipe(found: "nir_import.Imported", source: Path, out: Path) -> str:
     import yaml
 
     from hdlif.inputs.plain_yaml import Dumper

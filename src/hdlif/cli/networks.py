@@ -1,4 +1,4 @@
-"""`hdlif.load`, and the deployed form of a run, a checkpoint, a loaded network or a trainer."""
+"""`hdlif.load`, and the deployed form of a network in memory or a trainer."""
 
 from os import PathLike
 from pathlib import Path
@@ -11,11 +11,9 @@ from hdlif.data.in_memory import SeriesSamples
 from hdlif.deploy import lower
 from hdlif.errors import InputError
 from hdlif.graph.artefact import Graph, InputRecord, TaskRecord
-from hdlif.graph.artefact import load as load_graph
 from hdlif.nn import State
 from hdlif.recipe import Recipe
 from hdlif.recipe.runs.checkpoints import load_trained
-from hdlif.recipe.runs.files import existing, names_artefact
 from hdlif.training import Trainer
 
 
@@ -68,23 +66,16 @@ def graph_of(
     input: InputRecord | None = None,
     labels: tuple[str, ...] | None = None,
     time_steps: int | None = None,
-    *,
-    trained: bool = False,
 ) -> Graph:
     """Return the deployed form of a network.
 
     Args:
-        network: a checkpoint, a run folder or an artefact; a network that `load` has returned; a `Trainer` that has
-            trained; or any other module, with `input`, `labels` and `time_steps`.
-        trained: whether an artefact is refused.
+        network: a network that `load` has returned; a `Trainer` that has trained; or any other module, with `input`,
+            `labels` and `time_steps`.
     Raises:
-        InputError: what the network takes, its labels or T cannot be known, or there is no such file.
-        CheckpointError: a checkpoint is damaged, or has no recipe.
+        InputError: what the network takes, its labels or T cannot be known.
         LoweringError: a layer has no deployed form.
     """
-    if isinstance(network, (str, PathLike)):
-        path = Path(network)
-        return load_graph(existing(path)) if names_artefact(path) and not trained else load_trained(path).graph()
     known: dict[str, Any] = {key: getattr(network, key, None) for key in ("input", "labels", "time_steps", "task")}
     module = network
     if isinstance(network, Trainer):

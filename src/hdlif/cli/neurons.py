@@ -14,7 +14,7 @@ from hdlif.cli.names import NEURON
 from hdlif.cli.options import argument, group, option, subcommand
 from hdlif.errors import RecipeError, did_you_mean
 from hdlif.recipe import builders
-from hdlif.recipe.builders.installed import GROUPS, hidden, is_own, offers
+from hdlif.recipe.builders.external_parts import GROUPS, hidden, is_own, offers
 
 if TYPE_CHECKING:
     from hdlif.nn import SteppedNeuron

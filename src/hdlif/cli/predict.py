@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hdlif.cli.answer_files import SUFFIXES as ANSWER_SUFFIXES
 from hdlif.errors import InputError, reason
 from hdlif.graph.artefact import InputRecord
-from hdlif.graph.ops.graph import PLACED_TASKS
+from hdlif.graph.graph import PLACED_TASKS
 from hdlif.inputs.recordings import READERS
 from hdlif.inputs.sounds import SUFFIX
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session

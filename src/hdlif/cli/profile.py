@@ -106,7 +106,7 @@ def profile(
     from hdlif.recipe.runs.checkpoints import load_trained
     from hdlif.recipe.runs.files import existing, names_artefact
     from hdlif.recipe.runs.recipe_data import data_keys, is_recipe, load_with_data, names_path
-    from hdlif.recipe.runs.tested_data import sets_for, sets_of_graph
+    from hdlif.recipe.runs.tested_data import sets_for
     from hdlif.report.accounting import outline
     from hdlif.report.accounting import profile as count
     from hdlif.report.counts import NO_GRAPH, without_graph
@@ -117,7 +117,7 @@ def profile(
     untrained = False
     if names_artefact(path):
         graph = load(existing(path))
-        images = first_images(sets_of_graph(graph, given, root, path, keys=keys).test, PROFILED_IMAGES)
+        images = first_images(sets_for(graph, given, root, path, keys=keys).test, PROFILED_IMAGES)
         counts = count(graph, images, counting=counting)
         return Profiled(counts, counting, True, sum(x.shape[1] for x in images), counts.notes)
     if untrained := is_recipe(target):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
+from hdlif import run_folder
 from hdlif.cli.options import FILE, DataRoot, argument, option, subcommand
 from hdlif.cli.output import say, show
 from hdlif.errors import HdlifError, InputError, MissingExtraError
@@ -59,7 +60,7 @@ def report(
     )
     options = ["--neurons", neurons] if neurons is not None else []
     options += ["--image", str(image)] if image is not None else []
-    path = out or (runs[0] if len(runs) == 1 else Path()) / "report.html"
+    path = out or (runs[0] if len(runs) == 1 else Path()) / run_folder.REPORT
     page = render(
         run,
         traces=traces,
@@ -78,7 +79,7 @@ def _traces(
     run: "Run", *, neurons: str | None, image: int | None, data_root: Path | None
 ) -> tuple["Traces | None", str | None]:
     """The neurons at work in the runs that still have their network, or why not."""
-    trained = {name: folder for name, folder in run.folders.items() if (folder / "model.safetensors").exists()}
+    trained = {name: folder for name, folder in run.folders.items() if (folder / run_folder.MODEL).exists()}
     asked = neurons is not None or image is not None
     if not trained:
         if asked:
@@ -98,7 +99,7 @@ def _traces(
 def _remake(folder: Path, run: "Run") -> str:
     """The command that makes a run again: a training from its resolved recipe, a demo from its data."""
     if folder in run.folders.values():
-        return shlex.join(["hdlif", "train", (folder / "recipe.yaml").as_posix(), "--out", folder.as_posix()])
+        return shlex.join(["hdlif", "train", (folder / run_folder.RECIPE).as_posix(), "--out", folder.as_posix()])
     data = ["--data", run.data] if run.data else []
     return shlex.join(["hdlif", "demo", *data, "--out", folder.as_posix()])
 

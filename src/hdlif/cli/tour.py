@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from hdlif import run_folder
 from hdlif.cli.options import subcommand
 from hdlif.cli.output import put, say
 from hdlif.errors import ExistingRunError, MissingExtraError, TrainingError, printable, printable_lines
@@ -67,7 +68,7 @@ def begin(out: Path) -> list[Step]:
 
     write_text(out / MARK, "Made by `hdlif tour`, which replaces what is here when it runs again.\n")
     network, artefact, picture = out / "network", out / "digits.hdlif.safetensors", out / PICTURE
-    trained = network / "model.safetensors"
+    trained = network / run_folder.MODEL
     return [
         Step(
             "Train",

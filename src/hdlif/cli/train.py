@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import click
 
+from hdlif import run_folder
 from hdlif.cli.names import RECIPE
 from hdlif.cli.options import (
     DataRoot,
@@ -151,7 +152,6 @@ def train(
         HdlifError: the recipe, the data or the folder cannot be used; see `hdlif.errors`.
     """
     from hdlif.cli.training_run import TrainingOptions, train_recipe
-    from hdlif.recipe.runs.folders import BUDGET
     from hdlif.recipe.runs.processes import first_by_torchrun, processes
     from hdlif.recipe.runs.recipe_data import load_recipe_to_train
 
@@ -190,8 +190,8 @@ def train(
         say=say,
     )
     folder = folder or Path("runs") / loaded.name
-    if budget is not None or (resume and (folder / BUDGET).exists()):
-        from hdlif.cli.budgeted import train_within_budget
+    if budget is not None or (resume and (folder / run_folder.BUDGET).exists()):
+        from hdlif.cli.budget_training import train_within_budget
 
         return Run(folder, train_within_budget(loaded, budget, folder, options, found=found))
     result = train_recipe(loaded, folder, options, found=found)
@@ -271,7 +271,7 @@ def _dry_run(
     """Return what the budget would choose in the untrained network; options of the training itself change nothing."""
     if budget is None:
         raise RecipeError("--dry-run prints the choice for a budget; give --budget, such as --budget nops=70%")
-    from hdlif.cli.budgeted import choose_untrained
+    from hdlif.cli.budget_training import choose_untrained
     from hdlif.cli.training_run import TrainingOptions
     from hdlif.recipe.runs.recipe_data import load_recipe_to_train
 

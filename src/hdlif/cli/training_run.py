@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Literal, cast
 import torch
 from torch import nn
 
+from hdlif import run_folder
 from hdlif.data import Found, ImageSets
 from hdlif.errors import HdlifError, InputError, TrainingError
 from hdlif.recipe import Recipe, builders, dump_recipe
 from hdlif.recipe.runs.files import write_json, write_text
-from hdlif.recipe.runs.folders import BUDGET, MEASURED, begun, check_free, finished, forget_begun, training_alone
-from hdlif.recipe.runs.own_parts import PARTS, check_parts, keep_parts
+from hdlif.recipe.runs.folders import begun, check_free, finished, forget_begun, training_alone
+from hdlif.recipe.runs.own_parts import check_parts, keep_parts
 from hdlif.recipe.runs.processes import joined, processes
 from hdlif.recipe.runs.recipe_data import as_begun, check_files, load_recipe_to_train, with_class_weights, write_files
 from hdlif.recipe.runs.summary import Neuron, TrainResult
@@ -141,7 +142,7 @@ def train_recipe(
         with bar if own_bar else nullcontext():
             result = _fit_and_measure(recipe, out, options, ranks, parts, bar, resume=go_on)
         if result is not None:
-            write_json(out / "summary.json", result.as_dict())
+            write_json(out / run_folder.SUMMARY, result.as_dict())
         return result
 
 
@@ -333,7 +334,7 @@ def _measured(
     initial: Sequence[Neuron],
 ) -> MeasuredNetwork:
     """What a finished network is measured to be; writes its recipe, and what a report draws."""
-    write_text(out / "recipe.yaml", dump_recipe(recipe))
+    write_text(out / run_folder.RECIPE, dump_recipe(recipe))
     # In the precision that it is deployed in, whatever it was trained in.
     measured = measure(model.float(), recipe, sets, device, bar=bar, initial=initial)
     for name, drawn in measured.drawings.items():
@@ -346,7 +347,7 @@ def measure_peak(result: TrainResult, out: Path, repeats: int, bar: Bar) -> Trai
     recipe = Recipe.model_validate(result.recipe)
     peak = _peak_bytes(recipe, repeats, bar, threads=result.threads_used)
     measured = replace(result, peak_bytes=peak)
-    write_json(out / "summary.json", measured.as_dict())
+    write_json(out / run_folder.SUMMARY, measured.as_dict())
     return measured
 
 
@@ -374,10 +375,10 @@ def _replace_earlier(recipe: Recipe, found: Found | None, out: Path, *, resume: 
     if keep or resume:
         check_free(out, again=resume and begun(out, recipe))
     files.clear()
-    for name in (*MEASURED, PARTS, BUDGET):
+    for name in (*run_folder.MEASURED, run_folder.PARTS, run_folder.BUDGET):
         (out / name).unlink(missing_ok=True)
     keep_parts(recipe, out)
     if found is not None:
         write_files(out, found)
-    write_text(out / "recipe.yaml", dump_recipe(recipe))
+    write_text(out / run_folder.RECIPE, dump_recipe(recipe))
     return False

@@ -19,12 +19,12 @@ from hdlif.data.samples import (
     rows,
 )
 from hdlif.data.simulator import simulated
-from hdlif.data.sources.bundled import digits, wine
 from hdlif.data.sources.cifar import cifar10, cifar100
 from hdlif.data.sources.event_sets import dvs_cifar10, dvs_gesture, n_mnist
 from hdlif.data.sources.fashion_mnist import fashion_mnist
-from hdlif.data.sources.generated import copy_task, delayed_xor, mackey_glass, sines, synthetic
 from hdlif.data.sources.imagenet import imagenet, tiny_imagenet
+from hdlif.data.sources.scikit_learn import digits, wine
+from hdlif.data.sources.synthetic import copy_task, delayed_xor, mackey_glass, sines, synthetic
 from hdlif.inputs.events import Binning, Events, by_number, by_time, count_frames
 
 Found = OwnData

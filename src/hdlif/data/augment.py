@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdlif.data import located
+from hdlif.data import image_targets
 from hdlif.data.draws import Bits, expanded, of_each
-from hdlif.data.located import Together
+from hdlif.data.image_targets import Together
 from hdlif.errors import DataError, brief, first_line
 
 Transform = Callable[[Tensor, Bits], Tensor]
@@ -178,8 +178,8 @@ def recoloured(pixels: Tensor, bits: Bits, *, strength: float) -> Tensor:
 
 
 def zoomed(x: Tensor, bits: Bits, *, largest: float) -> Tensor:
-    """Zoom and move each normalised image, as `located.zoomed` does."""
-    return of_each(located.zoomed(*x.shape[-2:], largest=largest), list(x), bits)
+    """Zoom and move each normalised image, as `image_targets.zoomed` does."""
+    return of_each(image_targets.zoomed(*x.shape[-2:], largest=largest), list(x), bits)
 
 
 def _autoaugment(policy: Literal["cifar10", "imagenet"]) -> Augmentation:
@@ -240,7 +240,7 @@ def zoom(*, largest: float = 1.5) -> Augmentation:
     """Return an augmentation by `zoomed`, over zeros of normalised images, which are the mean."""
     if not 1 < largest <= MOST_ZOOM:
         raise ValueError(f"largest = {largest}; it must be above 1, and at most {MOST_ZOOM:g}")
-    together = partial(located.zoomed, largest=largest)
+    together = partial(image_targets.zoomed, largest=largest)
     return Augmentation(partial(zoomed, largest=largest), normalised=True, name="zoom", target=together)
 
 
@@ -255,17 +255,17 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
     "autoaugment_cifar10": _autoaugment("cifar10"),
     "autoaugment_imagenet": _autoaugment("imagenet"),
     "color_jitter": color_jitter(),
-    "crop": Augmentation(crop, pads=True, target=partial(located.shifted, part=8)),
+    "crop": Augmentation(crop, pads=True, target=partial(image_targets.shifted, part=8)),
     "cutout_12": Augmentation(partial(cutout, side=12), normalised=True, target="kept"),
     "cutout_16": Augmentation(partial(cutout, side=16), normalised=True, target="kept"),
     "event_policy": Augmentation(event_policy, costly=True),
-    "flip": Augmentation(flip, target=located.flipped),
-    "flip_vertical": Augmentation(flip_vertical, target=located.flipped_vertically),
+    "flip": Augmentation(flip, target=image_targets.flipped),
+    "flip_vertical": Augmentation(flip_vertical, target=image_targets.flipped_vertically),
     "jitter": jitter(),
-    "random_resized_crop": Augmentation(random_resized_crop, costly=True, target=located.resized_crop),
+    "random_resized_crop": Augmentation(random_resized_crop, costly=True, target=image_targets.resized_crop),
     "rotate": rotate(),
     "scale": scale(),
-    "shift": Augmentation(shift, pads=True, target=partial(located.shifted, part=14)),
+    "shift": Augmentation(shift, pads=True, target=partial(image_targets.shifted, part=14)),
     "zoom": zoom(),
 }
 

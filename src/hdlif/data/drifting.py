@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from hdlif.data.draws import Bits, expanded
-from hdlif.data.located import clipped
+from hdlif.data.image_targets import clipped
 from hdlif.errors import ShapeError
 
 Drift = Callable[[Tensor, Tensor, Bits], tuple[Tensor, Tensor]]
@@ -33,7 +33,7 @@ def drifting(x: Tensor, boxes: Tensor, bits: Bits, *, time_steps: int, size: tup
 
     Args:
         x: images [B, C, H, W].
-        boxes: float32 [B, M, 5], as `hdlif.data.located` has them.
+        boxes: float32 [B, M, 5], as `hdlif.data.image_targets` has them.
         bits: of each image, [B].
         time_steps: T.
         size: height and width of the view.

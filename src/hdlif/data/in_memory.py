@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hdlif.data.augment import Augment
-from hdlif.data.located import Located
+from hdlif.data.image_targets import Located
 from hdlif.data.samples import DataSets, Samples
 from hdlif.errors import ShapeError
 from hdlif.inputs import fitting

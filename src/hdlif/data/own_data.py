@@ -17,13 +17,13 @@ from torch import Tensor
 
 from hdlif.data.augment import Augment
 from hdlif.data.files import ByteSource
-from hdlif.data.located import Located
+from hdlif.data.image_targets import Located
 from hdlif.data.manifest import Entry, Manifest, Part, Sample
 from hdlif.data.samples import DataSets, Samples
 from hdlif.data.split import PART_FOLDERS, Shares, Split, by_part, parts_of, shares_of, split_here
 from hdlif.data.targets import Learned, Scale, Wanted, described, digest_of, learned
 from hdlif.errors import DataError, cut, reason, some
-from hdlif.graph.ops import InputRecord
+from hdlif.graph.graph import InputRecord
 from hdlif.inputs import Unreadable
 
 _LONGEST_PATH = 4096

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from hdlif.data.augment import AUGMENTATIONS, Augment, Augmentation
 from hdlif.data.draws import random_bits
 from hdlif.data.drifting import DRIFT_STREAM, Drift
-from hdlif.data.located import Located, check_located, moved
+from hdlif.data.image_targets import Located, check_located, moved
 from hdlif.errors import DataError, HdlifError, ShapeError, did_you_mean
 
 Tested = Literal["all", "train", "validation", "test"]
@@ -117,7 +117,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         labels: the target of each sample, [N, ...] as in `tasks.Target`; of a class int64 [N].
         augment: names out of `AUGMENTATIONS`, or others, applied in this order.
         seed: of the augmentation.
-        located: what the targets are if they move with the pixels: `data.located` has their layout.
+        located: what the targets are if they move with the pixels: `data.image_targets` has their layout.
     Attributes:
         frames: makes the input of the steps.
         drift: makes sequences of images out of whole ones, after all augmentations and in place of `frames`.

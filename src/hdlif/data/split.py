@@ -13,7 +13,7 @@ from torch import Tensor
 from hdlif.data.manifest import PARTS, Manifest, Part, Sample
 from hdlif.data.targets import in_order, labels_of
 from hdlif.errors import DataError, brief, did_you_mean
-from hdlif.inputs.generated import Content
+from hdlif.inputs.memory_tasks import Content
 
 PART_FOLDERS: Mapping[str, Part] = {
     "train": "train",

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdlif.data.located import Located
+from hdlif.data.image_targets import Located
 from hdlif.data.manifest import PARTS, Part, Sample
 from hdlif.errors import DataError, brief
 from hdlif.inputs import Unreadable

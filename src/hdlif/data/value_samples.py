@@ -18,8 +18,7 @@ from hdlif.data.own_data import Layout, OwnData, Request, divide
 from hdlif.data.split import Shares, check_pattern, group_in, split_here
 from hdlif.data.targets import Wanted, classes_of, measured, values_hint
 from hdlif.errors import DataError, reason
-from hdlif.graph.ops import InputRecord
-from hdlif.graph.ops.graph import SoundRecord
+from hdlif.graph.graph import InputRecord, SoundRecord
 from hdlif.inputs import Unreadable, series
 from hdlif.inputs.resampling import resampled, resampled_length
 from hdlif.inputs.series import Floats

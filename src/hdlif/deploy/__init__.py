@@ -7,7 +7,7 @@ from hdlif import names_at
 
 _AT = {
     **dict.fromkeys(("export", "fold", "lower"), "deploy.network"),
-    **dict.fromkeys(("FoldedNeuron", "fold_mem_bn", "fold_mem_bn_on_current"), "deploy.folding"),
+    **dict.fromkeys(("FoldedNeuron", "fold_mem_bn", "fold_mem_bn_on_current"), "deploy.mem_bn_folding"),
     "lowers": "deploy.lowering",
     "GraphModule": "deploy.to_torch",
 }

@@ -1,4 +1,4 @@
-"""Lowering: a trained module becomes a graph of `hdlif.graph.ops`, folded and in integer codes if it can be.
+"""Lowering: a trained module becomes a `hdlif.graph.graph.Graph`, folded and in integer codes if it can be.
 
 Each module type has one lowering, registered with `lowers` in the file of the op that it becomes (`hdlif.deploy.ops`).
 A lowering takes the value that enters the module and returns the value that leaves it. A value carries a `scale` per
@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdlif.errors import LoweringError
-from hdlif.graph.ops import INPUT, OPS, InputRecord, Node, Value
-from hdlif.graph.ops.weights import Encoding
+from hdlif.graph.graph import INPUT, InputRecord, Node, Value
+from hdlif.graph.ops import OPS
+from hdlif.graph.weights import Encoding
 from hdlif.nn import Binary, Integer, QuantLayer, WeightQuantizer
 
 Floats = NDArray[np.float64]

@@ -14,7 +14,9 @@ from hdlif.deploy.lowering import ONE, Lowerer, Wire, affine_rows, repeated
 from hdlif.deploy.to_torch import GraphModule
 from hdlif.graph.artefact.io import save
 from hdlif.graph.artefact.roles import by_place
-from hdlif.graph.ops import INPUT, Graph, InputRecord, Node, TaskRecord, infer_values, reads, renamed
+from hdlif.graph.dataflow import reads, renamed
+from hdlif.graph.graph import INPUT, Graph, InputRecord, Node, TaskRecord
+from hdlif.graph.inference import infer_values
 
 
 def lower(

@@ -16,7 +16,9 @@ import numpy as np
 from hdlif.deploy.onnx_translation import OneAfterTheOther, Streamed, Translation, Unrolled
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.deploy.ops import FORMS
-from hdlif.graph.ops import INPUT, Graph, infer_values, is_recurrent
+from hdlif.graph.dataflow import is_recurrent
+from hdlif.graph.graph import INPUT, Graph
+from hdlif.graph.inference import infer_values
 
 _ONNX = {name: form.onnx for name, form in FORMS.items()}
 

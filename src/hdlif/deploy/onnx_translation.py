@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.graph.ops import INPUT, Graph, Node, infer_values, reads
+from hdlif.graph.dataflow import reads
+from hdlif.graph.graph import INPUT, Graph, Node
+from hdlif.graph.inference import infer_values
 
 Array = NDArray[Any]
 Row = Callable[[str], str]

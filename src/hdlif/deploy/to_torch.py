@@ -12,7 +12,9 @@ from torch import Tensor
 
 from hdlif.deploy.ops import FORMS
 from hdlif.errors import StateError, did_you_mean
-from hdlif.graph.ops import INPUT, Graph, Node, infer_values, is_recurrent, state_names
+from hdlif.graph.dataflow import is_recurrent, state_names
+from hdlif.graph.graph import INPUT, Graph, Node
+from hdlif.graph.inference import infer_values
 from hdlif.nn.state import State, Temporal, check_chunk, entries_of, kept_of, steps_of
 
 Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
@@ -106,7 +108,7 @@ class GraphModule(Temporal):
 
 
 class _Parts:
-    """A node of a module at the steps of a chunk; see `hdlif.deploy.form.Parts`."""
+    """A node of a module at the steps of a chunk; see `hdlif.deploy.op_form.Parts`."""
 
     def __init__(self, module: GraphModule, node: Node, steps: range, states: dict[str, Tensor]) -> None:
         self._module, self.node, self.steps, self.states = module, node, steps, states

@@ -13,7 +13,7 @@ from time import perf_counter
 
 import numpy as np
 
-from hdlif.graph.ops.graph import InputRecord, SoundRecord
+from hdlif.graph.graph import InputRecord, SoundRecord
 from hdlif.inputs import Unreadable, arrays
 from hdlif.inputs.rows import FILL, Gaps, Lines, Rows
 from hdlif.inputs.series import Floats

@@ -161,7 +161,7 @@ def normalised(pixels: NDArray[Any], mean: Sequence[float], std: Sequence[float]
 
 
 def framed(x: Floats, frames: str) -> Floats:
-    """Return the input of the steps for a picture [C, H, W], by one of `ops.graph.FRAMINGS`.
+    """Return the input of the steps for a picture [C, H, W], by one of `graph.graph.FRAMINGS`.
 
     "constant" [1, C, H, W]; "rows" from the top, [H, C, 1, W]; "pixels" of one row after another, [H·W, C, 1, 1].
     """

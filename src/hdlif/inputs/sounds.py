@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.ops.graph import SoundRecord
+from hdlif.graph.graph import SoundRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.resampling import resampled, resampled_length
 from hdlif.inputs.wav import Wave

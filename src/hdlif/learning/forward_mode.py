@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, first_step
 from hdlif.learning.eligibility import Eligibility, WayBack
+from hdlif.learning.mean_loss import Loss, check_loss, criterion_of
 from hdlif.learning.online import at_once
-from hdlif.learning.reduced import Loss, check_loss, criterion_of
 from hdlif.learning.rule import Carry, Plan, Step, chunk
 from hdlif.learning.sltt import Update, check_update, every_step, weight_of_step
 from hdlif.nn import carrying, evaluation_mode

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, first_step, probabilities
+from hdlif.learning.mean_loss import Loss, check_loss, criterion_of
 from hdlif.learning.online import at_once
 from hdlif.learning.paths import remembered
-from hdlif.learning.reduced import Loss, check_loss, criterion_of
 from hdlif.learning.rule import Carry, Plan, Step
 from hdlif.learning.sltt import Update, check_update, every_step, weight_of_step
 from hdlif.learning.traced_pass import TraceRule

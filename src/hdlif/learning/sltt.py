@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, first_step, step_weights
+from hdlif.learning.mean_loss import Loss, check_loss, criterion_of
 from hdlif.learning.online import at_once
-from hdlif.learning.reduced import Loss, check_loss, criterion_of
 from hdlif.learning.rule import Carry, Plan, Step
 
 Update = Literal["sum", "each"]

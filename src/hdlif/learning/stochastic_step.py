@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, StepWeights, first_step, step_weights
 from hdlif.learning.draws import Draw, fitting
+from hdlif.learning.mean_loss import Loss, check_loss, criterion_of
 from hdlif.learning.online import online_steps
-from hdlif.learning.reduced import Loss, check_loss, criterion_of
 from hdlif.learning.rule import Carry, Plan, Step
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, StepWeights, first_step, loss_of_steps, step_weights
 from hdlif.learning.draws import fitting, in_proportion
+from hdlif.learning.mean_loss import check_loss, criterion_of
 from hdlif.learning.online import without_graph
-from hdlif.learning.reduced import check_loss, criterion_of
 from hdlif.learning.rule import Carry, Plan, Step, chunk, standing
 from hdlif.nn import HeldWeights, carrying, detach
 

@@ -21,7 +21,7 @@ from hdlif.models.series import conv1d, dense, led_back, recurrent
 from hdlif.models.spiking import spiking
 from hdlif.models.unet import unet
 from hdlif.models.vgg import vgg_snn
-from hdlif.models.wired import Wired
+from hdlif.models.wiring import Wired
 
 __all__ = [
     "AttentionBlockI",

@@ -16,7 +16,7 @@ from hdlif.models.blocks import (
     default_conv,
 )
 from hdlif.models.resnet import StemFactory, imagenet_stem
-from hdlif.models.wired import INPUT, Child, Joined, Line, Sum, Wired
+from hdlif.models.wiring import INPUT, Child, Joined, Line, Sum, Wired
 from hdlif.nn import BatchNorm2d, Sequential
 
 STEM_STRIDE = 4

@@ -13,7 +13,7 @@ from hdlif.models.blocks import (
     default_conv,
 )
 from hdlif.models.resnet import StemFactory, cifar_stem
-from hdlif.models.wired import INPUT, Child, Line, Sum, Wired
+from hdlif.models.wiring import INPUT, Child, Line, Sum, Wired
 from hdlif.nn import BatchNorm2d, Sequential
 
 

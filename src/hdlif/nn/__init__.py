@@ -21,7 +21,7 @@ from hdlif.nn.scaling import Affine
 from hdlif.nn.scope import Scope
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.state import Neuron, State, Temporal, detach
-from hdlif.nn.stepped import SteppedNeuron
+from hdlif.nn.step_neuron import SteppedNeuron
 from hdlif.nn.steps import Carrying, Measure, carrying
 from hdlif.nn.synapses import (
     Binary,

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.functional import GLIFParameters, Surrogate, Triangle, glif_step
-from hdlif.nn.fused import Path
+from hdlif.nn.fusion import Path
 from hdlif.nn.per_step import PerStep, broadcast_rows
-from hdlif.nn.stepped import Step, SteppedNeuron
+from hdlif.nn.step_neuron import Step, SteppedNeuron
 
 GATES = ("decay_gate", "input_gate", "reset_gate")
 

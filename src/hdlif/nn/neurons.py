@@ -17,12 +17,12 @@ from hdlif.functional import (
     parallel_hd_lif_step,
     soft_reset,
 )
-from hdlif.nn.fused import Path
+from hdlif.nn.fusion import Path
 from hdlif.nn.mem_bn import MemBN
-from hdlif.nn.per_step import Form, StepValue
+from hdlif.nn.per_step import Parametrization, StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
 from hdlif.nn.state import State, check_chunk, check_stateless
-from hdlif.nn.stepped import Step, SteppedNeuron
+from hdlif.nn.step_neuron import Step, SteppedNeuron
 from hdlif.nn.steps import carried
 from hdlif.nn.time_constants import TimeConstants
 
@@ -39,7 +39,7 @@ def _leak_and_threshold(
     learned: bool,
     channels: int | None,
     per_step: bool,
-    threshold_form: Form,
+    threshold_form: Parametrization,
 ) -> tuple[StepValue, StepValue]:
     """λ and θ of one layer; a learned θ is above `low`."""
     shared: dict[str, Any] = {"learned": learned, "channels": channels, "per_step": per_step}
@@ -102,7 +102,7 @@ class LIF(_LeakyNeuron):
         learned: bool = False,
         channels: int | None = None,
         per_step: bool = True,
-        threshold_form: Form = "sigmoid",
+        threshold_form: Parametrization = "sigmoid",
         threshold_low: float | None = None,
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
         reset: Reset = soft_reset,
@@ -161,7 +161,7 @@ class GradedLIF(_LeakyNeuron):
         learned: bool = True,
         channels: int | None = None,
         per_step: bool = True,
-        threshold_form: Form = "sigmoid",
+        threshold_form: Parametrization = "sigmoid",
         threshold_low: float | None = None,
         quantizer: SpikeQuantizer | None = None,
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
@@ -232,7 +232,7 @@ class HDLIF(_LeakyNeuron):
         learned: bool = True,
         channels: int | None = None,
         per_step: bool = True,
-        threshold_form: Form = "sigmoid",
+        threshold_form: Parametrization = "sigmoid",
         quantizer: SpikeQuantizer | None = None,
         norm: MemBN | None = None,
         path: Path | None = None,
@@ -299,7 +299,7 @@ class ParallelHDLIF(SteppedNeuron):
         learned: bool = True,
         channels: int | None = None,
         per_step: bool = True,
-        threshold_form: Form = "sigmoid",
+        threshold_form: Parametrization = "sigmoid",
         quantizer: SpikeQuantizer | None = None,
         path: Path | None = None,
     ) -> None:

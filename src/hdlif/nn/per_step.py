@@ -116,20 +116,20 @@ def _starts(name: str, value: object, channels: int | None, time_steps: int) -> 
         raise ValueError(f"{name}: {error}") from None
 
 
-Form = Literal["sigmoid", "softplus"]
+Parametrization = Literal["sigmoid", "softplus"]
 
 
-class _Form(NamedTuple):
+class _Parametrization(NamedTuple):
     """How y, less its lower end and by its width, follows from a: the function, and the a that it starts from."""
 
     value: Callable[[Tensor], Tensor]
     start: Callable[[float], float]
 
 
-_FORMS: dict[str, _Form] = {
-    "sigmoid": _Form(torch.sigmoid, lambda above: math.log(above / (1 - above))),
-    "softplus": _Form(F.softplus, lambda above: above + math.log(-math.expm1(-above))),
-    "free": _Form(lambda a: a, lambda above: above),
+_PARAMETRIZATIONS: dict[str, _Parametrization] = {
+    "sigmoid": _Parametrization(torch.sigmoid, lambda above: math.log(above / (1 - above))),
+    "softplus": _Parametrization(F.softplus, lambda above: above + math.log(-math.expm1(-above))),
+    "free": _Parametrization(lambda a: a, lambda above: above),
 }
 
 
@@ -172,12 +172,12 @@ class StepValue(PerStep):
         learned: bool,
         channels: int | None = None,
         per_step: bool = True,
-        form: Form | Literal["free"] = "sigmoid",
+        form: Parametrization | Literal["free"] = "sigmoid",
         name: str = "value",
         fix: str = "learned: false allows any",
     ) -> None:
         super().__init__(time_steps)
-        if form not in _FORMS:
+        if form not in _PARAMETRIZATIONS:
             raise ValueError(f"{name}_form = {form!r}; choose one of sigmoid, softplus")
         if form != "sigmoid" and not learned:
             raise ValueError(f"{name}_form = {form!r} has no effect on a {name} that is not learned; set learned: true")
@@ -197,7 +197,7 @@ class StepValue(PerStep):
         shape = (time_steps if per_step else 1, *([] if channels is None else [channels]))
         if learned:
             # In float64 until here: 1 - λ of a long time constant is as exact as λ of a short one.
-            logits = [_FORMS[form].start((start - self.low) / self.width) for start in starts]
+            logits = [_PARAMETRIZATIONS[form].start((start - self.low) / self.width) for start in starts]
             self.logit = nn.Parameter(torch.tensor(logits).expand(shape).clone())
         else:
             self.register_buffer("value", torch.tensor(starts).expand(shape).clone())
@@ -206,7 +206,7 @@ class StepValue(PerStep):
         """y of every trained step, [T] or [T, C]; one row where the steps share it."""
         if not self.learned:
             return cast(Tensor, self.value)
-        value = _FORMS[self.form].value(self.logit)
+        value = _PARAMETRIZATIONS[self.form].value(self.logit)
         if self.width != 1:
             value = self.width * value
         return value if self.low == 0 else self.low + value

@@ -10,7 +10,7 @@ from hdlif.functional import late_reset_lif_step, unit_lif_step
 from hdlif.nn.equation import EquationNeuron, Parameter
 from hdlif.nn.neurons import LIF
 from hdlif.nn.per_step import StepValue
-from hdlif.nn.stepped import Step
+from hdlif.nn.step_neuron import Step
 
 
 class UnitLIF(LIF):

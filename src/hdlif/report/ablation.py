@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hdlif.graph.ops import SampleName
+from hdlif.graph.input_record import SampleName
 from hdlif.report.charts import Series, set_apart
 from hdlif.report.figures import Figure, Section, lines, panels
 from hdlif.report.templates import set_page

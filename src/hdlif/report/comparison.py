@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hdlif.graph.ops import SAMPLE, SampleName
+from hdlif.graph.input_record import SAMPLE, SampleName
 from hdlif.recipe.runs.summary import TrainResult
 
 DASH = "—"

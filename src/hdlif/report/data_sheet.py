@@ -27,7 +27,7 @@ _FURTHEST = 3.0
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from hdlif.data.located import Located
+    from hdlif.data.image_targets import Located
 
 
 def png(found: Found) -> tuple[bytes, str]:

@@ -1,8 +1,7 @@
 """A network in fixed point, with formats for what its numbers grow to on its data, and what that changes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,6 @@ from numpy.typing import NDArray
 from hdlif.data import ImageSets, Samples
 from hdlif.deploy.c import FixedPoint, fixed_point, reals
 from hdlif.graph.artefact import Graph
-from hdlif.recipe.runs.checkpoints import load_trained
-from hdlif.recipe.runs.files import names_artefact
-from hdlif.recipe.runs.recipe_data import data_keys
-from hdlif.recipe.runs.tested_data import sets_for, sets_of_graph
 from hdlif.runtime import Session
 from hdlif.runtime.answers import AGREEMENT_OF, alike
 
@@ -66,16 +61,6 @@ def rounded_on_data(graph: Graph, sets: ImageSets) -> tuple[FixedPoint, Rounded]
     mean, most, output = (float(value) for value in (error.mean(), error.max(), np.abs(exact).max()))
     of = AGREEMENT_OF.get(graph.task.kind, "samples")
     return fixed, Rounded(exact.shape[1], agreement, mean, most, output, of)
-
-
-def sets_of(
-    graph: Graph, source: Path, data: str | None, data_root: Path | None, overrides: Sequence[str] = ()
-) -> ImageSets:
-    """The data that a graph, of the file or run `source`, was trained on, or others. Raises `DataError`."""
-    keys = data_keys(overrides)
-    if not names_artefact(source):
-        return sets_for(load_trained(source).recipe, data, data_root, source, keys=keys)
-    return sets_of_graph(graph, data, data_root, source, keys=keys)
 
 
 def shown(sets: ImageSets, most: int) -> NDArray[np.float32]:

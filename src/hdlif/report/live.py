@@ -8,7 +8,7 @@ from pathlib import Path
 from hdlif.deploy import browser as wasm
 from hdlif.errors import ArtefactError
 from hdlif.graph.artefact import loads
-from hdlif.graph.ops.graph import PLACED_TASKS
+from hdlif.graph.graph import PLACED_TASKS
 from hdlif.report.templates import Script, set_page
 
 _PAD = 256

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from hdlif.graph.ops import SAMPLE, SampleName
+from hdlif.graph.input_record import SAMPLE, SampleName
 from hdlif.recipe.runs.summary import TrainResult
 from hdlif.report import charts
 from hdlif.report.charts import Series, Text

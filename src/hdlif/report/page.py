@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hdlif.graph.ops import SAMPLE, SampleName
+from hdlif.graph.input_record import SAMPLE, SampleName
 from hdlif.inputs.plain_yaml import recipe_fields
 from hdlif.recipe.runs.summary import TrainResult
 from hdlif.report.charts import Series

@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hdlif import run_folder
 from hdlif.errors import TrainingError
 from hdlif.inputs.python_processes import module_command
 from hdlif.recipe import Recipe, dump_recipe, load_recipe
@@ -40,7 +41,7 @@ def peak_memory(
         TrainingError: a child failed (most often for lack of memory).
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "recipe.yaml"
+        path = Path(folder) / run_folder.RECIPE
         path.write_text(dump_recipe(recipe), encoding="utf-8")
         command = module_command("hdlif.report.peak_memory", path, updates, *(["apart"] if batch_apart else []))
         return in_fresh_processes(command, repeats=repeats, name=recipe.name, threads=threads)
@@ -101,7 +102,7 @@ def _train_and_report(path: Path, count: int, *, batch_apart: bool) -> None:
             if streams is None:
                 update(x, target, rule.schedule(recipe.time_steps, generator))
             else:
-                streams.learn(update, x, target, generator)
+                streams.update(update, x, target, generator)
 
     print(resident_growth(updates))
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hdlif.errors import InputError, MissingExtraError
 from hdlif.graph.artefact import InputRecord, load
-from hdlif.graph.ops.graph import PLACED_TASKS
+from hdlif.graph.graph import PLACED_TASKS
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session
 from hdlif.runtime.answers import answers, in_words, said_so_far
 from hdlif.runtime.at_work import LayerAtWork, layers_at_work

@@ -11,7 +11,8 @@ from pydantic import Field, TypeAdapter, ValidationError, with_config
 # Before Python 3.12 pydantic refuses the TypedDict of typing.
 from typing_extensions import TypedDict
 
-from hdlif.errors import InputError, brief, cut, printable, reason, resuming
+from hdlif import run_folder
+from hdlif.errors import InputError, brief, cut, printable, reason
 from hdlif.inputs.plain_yaml import is_deeper
 from hdlif.recipe import one_component
 from hdlif.recipe.runs.summary import FINITE, MOST_LEVELS, MOST_METRICS, MOST_SUMMARY, RESULT, Name, Number, TrainResult
@@ -169,11 +170,11 @@ _DEMO = TypeAdapter(Demo)
 _METRIC = TypeAdapter(Metric)
 _COHERENCE = TypeAdapter(CoherenceFile)
 _OF_NETWORKS: Mapping[str, tuple[str, TypeAdapter[Any]]] = {
-    "confusions": ("confusion.json", TypeAdapter(Confusion)),
-    "early": ("early.json", TypeAdapter(Early)),
-    "errors": ("errors.json", TypeAdapter(Errors)),
-    "labels": ("labels.json", TypeAdapter(Labels)),
-    "galleries": ("gallery.json", TypeAdapter(Gallery)),
+    "confusions": (run_folder.CONFUSION, TypeAdapter(Confusion)),
+    "early": (run_folder.EARLY, TypeAdapter(Early)),
+    "errors": (run_folder.ERRORS, TypeAdapter(Errors)),
+    "labels": (run_folder.LABELS, TypeAdapter(Labels)),
+    "galleries": (run_folder.GALLERY, TypeAdapter(Gallery)),
 }
 """Files that a run folder may have, and the fields of `Run` that hold them."""
 _FIX = "finish the run with `hdlif train RECIPE --resume`, or run it again"
@@ -209,7 +210,7 @@ def read_run(folder: Path) -> Run:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give the OUT folder of `hdlif train` or `hdlif demo`")
-    path = folder / "summary.json"
+    path = folder / run_folder.SUMMARY
     summary = _json(_text(path), str(path))
     if not isinstance(summary, dict):
         raise InputError(f"{path} holds a {type(summary).__name__}, a summary is a JSON object; {_FIX}")
@@ -280,8 +281,8 @@ def merge(runs: Sequence[Run]) -> Run:
 def _add(run: Run, network: TrainResult, folder: Path) -> None:
     name = network.name
     run.networks.append(network)
-    run.histories[name] = _metrics(folder / "metrics.jsonl")
-    run.recipes[name] = _text(folder / "recipe.yaml")
+    run.histories[name] = _metrics(folder / run_folder.METRICS)
+    run.recipes[name] = _text(folder / run_folder.RECIPE)
     run.folders[name] = folder
     run.coherence += _coherence(folder)
     for by_name, (file, record) in _OF_NETWORKS.items():
@@ -302,7 +303,7 @@ def _is_even(record: Mapping[str, Any]) -> bool:
 
 
 def _coherence(folder: Path) -> list[Coherence]:
-    path = folder / "coherence.json"
+    path = folder / run_folder.COHERENCE
     if not path.exists():
         return []
     fix = "write it again with `hdlif coherence TARGET --out DIR`, or remove it"
@@ -337,9 +338,9 @@ def _text(path: Path) -> str:
 
 def _finishing(folder: Path) -> str:
     """How to go on with the run in a folder: by a command, if it was stopped and can go on."""
-    if not all((folder / name).exists() for name in ("recipe.yaml", "last.safetensors")):
+    if not all((folder / name).exists() for name in (run_folder.RECIPE, run_folder.LAST)):
         return _FIX
-    return f"the run was stopped, and goes on with: {resuming(folder)}"
+    return f"the run was stopped, and goes on with: {run_folder.resuming(folder)}"
 
 
 def _json(text: str, source: str) -> Any:

@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
+from hdlif import run_folder
 from hdlif.data.manifest import read_manifest
 from hdlif.data.split import files_of, shares_of
 from hdlif.deploy import lower
 from hdlif.errors import InputError, cut, did_you_mean
 from hdlif.recipe import Recipe, builders
 from hdlif.recipe.runs.checkpoints import load_trained
-from hdlif.recipe.runs.recipe_data import FILES
 from hdlif.report.accounting.neuron_traces import LayerTrace, neuron_traces
 from hdlif.report.traces import Traces, of_channels, trace_of
 
@@ -92,10 +92,10 @@ def _whence(recipe: Recipe, folder: Path, image: int, count: int) -> str:
     """Of which set that ships a test sample is, or which of the user's own files; nothing where that is not kept."""
     if recipe.data.kind in builders.DATA:
         return f" of {recipe.data.kind}"
-    if not (folder / FILES).exists():
+    if not (folder / run_folder.DATA_FILES).exists():
         return ""
     split: Any = recipe.data.arguments.get("split") or {}
-    files = files_of(read_manifest(folder / FILES), "test", shares_of(split).seed)
+    files = files_of(read_manifest(folder / run_folder.DATA_FILES), "test", shares_of(split).seed)
     return f", {cut(files[image])}" if len(files) == count else ""
 
 

@@ -18,7 +18,7 @@ from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.graph.equations import to_attributes, trace
 from hdlif.graph.ops import OPS
 from hdlif.graph.ops.program import row_names
-from hdlif.graph.ops.weights import LARGEST_WEIGHT
+from hdlif.graph.weights import LARGEST_WEIGHT
 from hdlif.runtime import Session, reference
 
 Array = NDArray[Any]

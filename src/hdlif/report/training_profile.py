@@ -20,7 +20,7 @@ from hdlif.learning.coherence import Drawn
 from hdlif.nn import QuantConv2d
 from hdlif.nn.chain import Watch
 from hdlif.nn.state import Neuron, Temporal
-from hdlif.nn.stepped import SteppedNeuron
+from hdlif.nn.step_neuron import SteppedNeuron
 from hdlif.recipe import Recipe, builders
 from hdlif.report.accounting.memory import Saved, watching_saved
 from hdlif.report.recipe_update import RecipeUpdate

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.ops.graph import MAP_TASKS, Graph, TaskRecord
+from hdlif.graph.graph import MAP_TASKS, Graph, TaskRecord
 from hdlif.inputs.fitting import boxes_to_picture
 from hdlif.runtime.boxes import Boxes, agreement, decode_boxes
 from hdlif.runtime.images import Placed

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from hdlif.graph.artefact import Graph, Node
 from hdlif.graph.equations import evaluate_registers
+from hdlif.graph.graph import row_of_step
 from hdlif.graph.ops import OPS
-from hdlif.graph.ops.graph import row_of_step
 from hdlif.graph.ops.program import program_of, row_names
 from hdlif.runtime.state import Array
 

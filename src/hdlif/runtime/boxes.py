@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.ops.detection import split_levels
+from hdlif.graph.detection import split_levels
 
 Floats = NDArray[np.float32]
 MOST_BOXES = 100
@@ -65,7 +65,7 @@ def decode_boxes(
     ([0.0, 4.0, 14.3, 16.0], 0.88, [0])
 
     Args:
-        outputs: float32 [n], levels one after another as in `hdlif.graph.ops.detection`.
+        outputs: float32 [n], levels one after another as in `hdlif.graph.detection`.
         classes: K.
         strides: pixels from one place of a level to the next.
         size: height and width of the network's input.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hdlif.errors import InputError, reason
 from hdlif.graph.artefact import InputRecord
-from hdlif.graph.ops.graph import INPUT_KINDS
+from hdlif.graph.graph import INPUT_KINDS
 from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.fitting import MODES, Floats, Pixels, fitted, framed, normalised
 from hdlif.runtime.files import Given, content_of

@@ -9,7 +9,10 @@ its file of `hdlif.graph.ops`.
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.ops import INPUT, OPS, Graph, infer_values, state_names
+from hdlif.graph.dataflow import state_names
+from hdlif.graph.graph import INPUT, Graph
+from hdlif.graph.inference import infer_values
+from hdlif.graph.ops import OPS
 from hdlif.runtime.state import Array, State, check_frame, check_state, count_steps, potential_shapes
 
 Floats = NDArray[np.float32]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hdlif.errors import InputError, reason
 from hdlif.graph.artefact import InputRecord
-from hdlif.graph.ops.graph import SoundRecord
+from hdlif.graph.graph import SoundRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array
 from hdlif.inputs.resampling import resampled, resampled_length

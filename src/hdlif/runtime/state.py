@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hdlif.errors import ShapeError, StateError, brief, cut
 from hdlif.graph.artefact import Graph, Value
-from hdlif.graph.ops import state_names
+from hdlif.graph.dataflow import state_names
 
 Array = NDArray[Any]
 State = dict[str, Array]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.errors import HdlifError, brief, did_you_mean
-from hdlif.graph.ops.graph import PLACED_TASKS
+from hdlif.graph.graph import PLACED_TASKS
 from hdlif.runtime import Session
 from hdlif.runtime.answers import Answer, answers
 from hdlif.runtime.early import Early, choose_confidence, early_answers

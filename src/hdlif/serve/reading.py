@@ -12,7 +12,7 @@ import numpy as np
 from starlette.requests import ClientDisconnect, Request
 
 from hdlif.errors import HdlifError, brief
-from hdlif.graph.ops.graph import MAP_TASKS, SoundRecord
+from hdlif.graph.graph import MAP_TASKS, SoundRecord
 from hdlif.inputs import Unreadable, pictures
 from hdlif.runtime.boxes import MOST_BOXES
 from hdlif.runtime.files import Given

@@ -7,15 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from hdlif.errors import (
-    AllocationError,
-    HdlifError,
-    InputError,
-    LimitError,
-    ShapeError,
-    StateError,
-    printable,
-)
+from hdlif.errors import AllocationError, HdlifError, InputError, LimitError, ShapeError, StateError, printable
 
 JSON = "application/json"
 LOG = logging.getLogger("hdlif.serve")

@@ -24,7 +24,7 @@ from hdlif.training.update import Updater
 
 @dataclass(kw_only=True)
 class BatchLearner:
-    """Trains on batches, one call each.
+    """Trains on one batch after the other.
 
     Attributes:
         training: the training; its counters are advanced.
@@ -48,12 +48,12 @@ class BatchLearner:
     _right: int = 0
     _answers: int = 0
 
-    def __call__(self, x: Tensor, target: Tensor) -> None:
+    def learn(self, x: Tensor, target: Tensor) -> None:
         """Make the updates of a batch, which is on the device, and count it."""
         counters = self.training.counters
         batch = self.prepared(x, target)
         self.seed_noise()
-        losses = [self._learn(batch)] if self.streams is None else self._learn_from_streams(batch, self.streams)
+        losses = [self._update(batch)] if self.streams is None else self._update_on_parts(batch, self.streams)
         counters.loss += math.fsum(losses) / len(losses)
         counters.window += 1
         counters.batch += 1
@@ -79,7 +79,7 @@ class BatchLearner:
     def _is_due(self) -> bool:
         return self.training.ranks.first and any(one.is_due() for one in self.checkpoints)
 
-    def _learn(self, batch: Batch) -> float:
+    def _update(self, batch: Batch) -> float:
         """Make the updates of a batch whose samples have a beginning; return their loss."""
         training, accumulate = self.training, self.training.config.accumulate
         update, part = divmod(training.counters.step, accumulate)
@@ -97,7 +97,7 @@ class BatchLearner:
         self._count(loss, batch, plan)
         return loss
 
-    def _learn_from_streams(self, batch: Batch, streams: Streams) -> list[float]:
+    def _update_on_parts(self, batch: Batch, streams: Streams) -> list[float]:
         """Make the updates of the parts of a batch, each of which continues the one before; return their losses."""
         training, losses = self.training, []
         parts = list(streams.parts(batch.x, batch.target))

@@ -19,7 +19,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from hdlif.errors import CheckpointError, TrainingError, brief, cut, resuming
+from hdlif import run_folder
+from hdlif.errors import CheckpointError, TrainingError, brief, cut
 from hdlif.inputs.plain_yaml import MOST_DEPTH, not_plain, recipe_fields
 from hdlif.whole_files import open_regular, whole_file
 
@@ -130,15 +131,20 @@ def save_model(path: Path, model: nn.Module, record: Mapping[str, Any]) -> None:
     save(path, tensors=model.state_dict(), record=record)
 
 
-def load_model(path: Path, model: nn.Module) -> dict[str, Any]:
+def load_model(
+    path: Path, model: nn.Module, *, loaded: tuple[Mapping[str, Tensor], dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """Fill `model` from what `save_model` wrote, or from the state of a training, and return the record.
 
     A training's state has the weights that it goes on with, not their average, and batch norm's running statistics.
+    A model on torch's "meta" device takes the tensors themselves.
 
+    Args:
+        loaded: what `load` has read from `path`.
     Raises:
         CheckpointError: as `load`, or a tensor is missing, unexpected or of another shape.
     """
-    tensors, record = load(path)
+    tensors, record = load(path) if loaded is None else loaded
     _fill(model, _under(_MODEL, tensors) if "counters" in record else tensors, path)
     return record
 
@@ -168,7 +174,7 @@ def _stated_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> lis
 
 def _as_command(folder: Path) -> str:
     """What resumes with the recipe that a run folder keeps, if it does."""
-    return f" ({resuming(folder)})" if (folder / "recipe.yaml").exists() else ""
+    return f" ({run_folder.resuming(folder)})" if (folder / run_folder.RECIPE).exists() else ""
 
 
 def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -269,7 +275,10 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     _refuse(path, "unexpected", tensors.keys() - own.keys())
     _refuse(path, "of another shape", _misshapen(tensors, own))
     _refuse(path, "of another type", _mistyped(tensors, own))
-    model.load_state_dict(tensors)
+    if any(tensor.is_meta for tensor in own.values()):
+        model.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()}, assign=True)
+    else:
+        model.load_state_dict(tensors)
 
 
 def _misshapen(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from hdlif import run_folder
 from hdlif.errors import CheckpointError
 from hdlif.training import checkpoint
 
@@ -39,5 +40,5 @@ def newest_whole(newer: Path, older: Path) -> SavedState:
     except CheckpointError as error:
         raise CheckpointError(f"{damage}; the one before is no better: {error}") from error
     if newer.exists():
-        newer.replace(newer.with_name("damaged.safetensors"))
+        newer.replace(newer.with_name(run_folder.DAMAGED))
     return found

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hdlif import run_folder
 from hdlif.errors import CheckpointError, TrainingError, cut, printable, reason
 from hdlif.training.callback import Callback, Training
 from hdlif.training.state_record import count_in
@@ -38,7 +39,7 @@ class Metrics:
     def __init__(self, out: Path, *, keep_bytes: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        path, board = out / "metrics.jsonl", out / "tensorboard"
+        path, board = out / run_folder.METRICS, out / run_folder.TENSORBOARD
         if keep_bytes and not os.path.lexists(path):
             raise CheckpointError(f"{path}: is gone; put it back, or train again without resuming")
         # Appending creates the file and writes at its end, wherever the cut leaves that.

@@ -1,13 +1,14 @@
 """Optimisers over a network's parameter groups, and learning rates as functions of the step."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hdlif.config import TrainingConfig
 from hdlif.nn import step_parameters
 from hdlif.nn.kernels.tensors import is_plain
 
@@ -64,6 +65,18 @@ def adamw(
     params: Groups, *, lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
 ) -> torch.optim.AdamW:
     return torch.optim.AdamW(params, lr=lr, betas=(beta1, beta2), eps=eps)
+
+
+OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {"sgd": nesterov, "adam": adam, "adamw": adamw}
+"""Of (params=, lr=), by the names that recipes and `TrainingConfig.optimizer` use."""
+
+
+def make_optimizer(
+    config: TrainingConfig, model: nn.Module, make: Callable[..., torch.optim.Optimizer]
+) -> torch.optim.Optimizer:
+    """Call `make` with the groups of a model, and the rate, weight decay and momentum of a config."""
+    momentum = {"momentum": config.momentum} if config.optimizer.kind == "sgd" else {}
+    return make(params=groups(model, config.weight_decay), lr=config.learning_rate, **momentum)
 
 
 class OnePass:
@@ -140,6 +153,14 @@ class Drops:
 
     def __call__(self, step: int, total: int) -> float:
         return self.factor ** sum(step >= share * total for share in self.at)
+
+
+SCHEDULES: Mapping[str, Callable[..., Schedule]] = {
+    "cosine": lambda: cosine,
+    "constant": lambda: constant,
+    "drops": Drops,
+}
+"""What makes each, by the names that recipes and `TrainingConfig.schedule` use."""
 
 
 def warmed_up(schedule: Schedule, step: int, total: int, warmup: int) -> float:

@@ -7,6 +7,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,19 +16,12 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from hdlif.config import TrainingConfig
 from hdlif.errors import CheckpointError, InputError, brief, first_line
-from hdlif.training.optim import Drops, Schedule, adam, adamw, constant, cosine, groups, nesterov, warmed_up
+from hdlif.training.optim import OPTIMIZERS, SCHEDULES, Schedule, cosine, make_optimizer, warmed_up
 
 OptimizerLike = torch.optim.Optimizer | Callable[[nn.Module], torch.optim.Optimizer]
 """An optimiser of the model's parameters, or a function that makes one for a model."""
 SchedulerLike = LRScheduler | Callable[[torch.optim.Optimizer], LRScheduler] | Schedule
 """A scheduler of torch, a function that makes one for an optimiser, or a function of (step, total)."""
-
-_OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {"sgd": nesterov, "adam": adam, "adamw": adamw}
-_SCHEDULES: Mapping[str, Callable[..., Schedule]] = {
-    "cosine": lambda: cosine,
-    "constant": lambda: constant,
-    "drops": Drops,
-}
 
 
 @dataclass(frozen=True)
@@ -99,21 +93,17 @@ def optimization(
 
 
 def _optimizer_of(config: TrainingConfig) -> Callable[[nn.Module], torch.optim.Optimizer]:
-    make, section = _named(_OPTIMIZERS, config, "optimizer"), config.optimizer
-    momentum = {"momentum": config.momentum} if section.kind == "sgd" else {}
+    make = partial(_named(OPTIMIZERS, config, "optimizer"), **config.optimizer.arguments)
 
     def optimizer(model: nn.Module) -> torch.optim.Optimizer:
-        parameters, rate = groups(model, config.weight_decay), config.learning_rate
-        made: torch.optim.Optimizer = _called(
-            lambda: make(parameters, lr=rate, **momentum, **section.arguments), "config.optimizer"
-        )
+        made: torch.optim.Optimizer = _called(lambda: make_optimizer(config, model, make), "config.optimizer")
         return made
 
     return optimizer
 
 
 def _schedule_of(config: TrainingConfig) -> Schedule:
-    make = _named(_SCHEDULES, config, "schedule")
+    make = _named(SCHEDULES, config, "schedule")
     schedule: Schedule = _called(lambda: make(**config.schedule.arguments), "config.schedule")
     return schedule
 

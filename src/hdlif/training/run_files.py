@@ -9,26 +9,12 @@ from typing import Any
 
 from torch import nn
 
+from hdlif import run_folder
 from hdlif.errors import CheckpointError, TrainingError, reason
 from hdlif.training import checkpoint
 from hdlif.training.fallback import SavedState, newest_whole
 from hdlif.training.state_record import counters_of
 from hdlif.whole_files import remove_left_over
-
-WRITTEN = (
-    "last.safetensors",
-    "best.safetensors",
-    "model.safetensors",
-    "summary.json",
-    "confusion.json",
-    "early.json",
-    "errors.json",
-    "labels.json",
-    "gallery.json",
-    "recipe.yaml",
-    "data_files.json",
-)
-"""Files whose writing may have been killed."""
 
 
 class RunFiles:
@@ -45,12 +31,12 @@ class RunFiles:
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        names = ("last", "previous", "best", "model")
-        self.last, self.previous, self.best, self.final = (out / f"{name}.safetensors" for name in names)
+        names = (run_folder.LAST, run_folder.PREVIOUS, run_folder.BEST, run_folder.MODEL)
+        self.last, self.previous, self.best, self.final = (out / name for name in names)
 
     def epoch(self, number: int) -> Path:
         """The network of one epoch (from 1)."""
-        return self.out / f"epoch_{number}.safetensors"
+        return self.out / run_folder.EPOCH.format(number)
 
     def exist(self) -> bool:
         """Whether there is a training, stopped or finished."""
@@ -71,12 +57,12 @@ class RunFiles:
             raise TrainingError(
                 f"{self.out}: cannot be made ({reason(error)}); free the path or choose another folder"
             ) from error
-        remove_left_over(self.out, WRITTEN)
+        remove_left_over(self.out, run_folder.WRITTEN)
         # A link to what is not there, on a disk that is not mounted say, is a training all the same.
         begun = os.path.lexists(self.last) or os.path.lexists(self.previous)
         if resume and not begun and os.path.lexists(self.final):
             raise CheckpointError(
-                f"{self.out}: has model.safetensors but no last.safetensors to resume from; "
+                f"{self.out}: has {run_folder.MODEL} but no {run_folder.LAST} to resume from; "
                 "put it back, or train again without resuming"
             )
         if not (resume and begun):
@@ -120,7 +106,7 @@ class RunFiles:
     def clear(self) -> None:
         """Remove what a training writes, and nothing else; of a link, the link."""
         for path in self.left():
-            if path.name == "tensorboard" and not path.is_symlink():
+            if path.name == run_folder.TENSORBOARD and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
@@ -128,10 +114,10 @@ class RunFiles:
     def _all(self) -> Iterator[Path]:
         # What is resumed from goes first: without it nothing half removed is.
         yield from (self.previous, self.last, self.best, self.final)
-        yield self.out / "damaged.safetensors"
+        yield self.out / run_folder.DAMAGED
         if self.out.is_dir():
             yield from sorted(path for path in self.out.iterdir() if _EPOCH.fullmatch(path.name))
-        yield from (self.out / "metrics.jsonl", self.out / "tensorboard")
+        yield from (self.out / run_folder.METRICS, self.out / run_folder.TENSORBOARD)
 
 
-_EPOCH = re.compile(r"epoch_[0-9]+\.safetensors")
+_EPOCH = re.compile(re.escape(run_folder.EPOCH).replace(r"\{\}", "[0-9]+"))

@@ -49,7 +49,7 @@ class Streams:
             steps = range(first, first + self.every)
             yield chunk(x, steps), target[:, first : steps.stop] if self._each else target
 
-    def learn(self, updater: Updater, x: Tensor, target: Tensor, draws: torch.Generator) -> None:
+    def update(self, updater: Updater, x: Tensor, target: Tensor, draws: torch.Generator) -> None:
         """The updates of a batch."""
         for part, wanted in self.parts(x, target):
             updater(part, wanted, self._rule.schedule(self.every, draws), carry=self.carry)

@@ -24,12 +24,12 @@ from hdlif.training.callback import Callback
 from hdlif.training.checkpoints import Checkpoints
 from hdlif.training.entry import check_parts, checked_samples
 from hdlif.training.interruption import deferred_signals
+from hdlif.training.loop import TrainingLoop
 from hdlif.training.mixup import Mixing
 from hdlif.training.optimization import OptimizerLike, SchedulerLike, optimization
 from hdlif.training.ranks import Ranks, check_share
 from hdlif.training.tasks import Task
 from hdlif.training.threads import Threads, using_threads
-from hdlif.training.training import TrainingLoop
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,61 +19,6 @@ from hdlif.training.activity import Penalty, Watch
 from hdlif.training.optim import OnePass
 from hdlif.training.ranks import Ranks
 
-
-class Stepper:
-    """Steps an optimiser on the gradients that have gathered, and clears them.
-
-    In float16, gradients are those of the scaled loss: they are unscaled once, before clipping, and where one of them
-    is not finite the step is skipped and the scale lowered.
-
-    Args:
-        accelerator: has the scaler, if there is one.
-        clip_norm: largest norm of the gradient over all parameters; None leaves it.
-        after: called after each step that is not skipped.
-    Attributes:
-        skipped: updates skipped so far.
-    """
-
-    def __init__(
-        self,
-        accelerator: Accelerator,
-        optimizer: torch.optim.Optimizer,
-        *,
-        clip_norm: float | None,
-        after: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._scaler, self._optimizer, self._one_pass = accelerator.scaler, optimizer, OnePass(optimizer)
-        self._clip_norm, self._after = clip_norm, after
-        self.skipped = 0
-
-    def __call__(self) -> None:
-        scaler, optimizer = self._scaler, self._optimizer
-        if self._clip_norm is not None:
-            if scaler is not None:
-                scaler.unscale_(optimizer)
-            parameters = [one for group in optimizer.param_groups for one in group["params"]]
-            # A gradient that is not finite is float16's to skip, or the loop's to find in the weights.
-            torch.nn.utils.clip_grad_norm_(parameters, self._clip_norm, error_if_nonfinite=False)
-        if scaler is None:
-            self._one_pass.prepare()
-            optimizer.step()
-            skipped = False
-        else:
-            before = scaler.get_scale()
-            scaler.step(optimizer)
-            scaler.update()
-            skipped = scaler.get_scale() < before
-        self.skipped += skipped
-        optimizer.zero_grad()
-        if not skipped:
-            self._after()
-
-    @property
-    def scaled(self) -> bool:
-        """Whether losses are scaled, so that an update may be skipped."""
-        return self._scaler is not None
-
-
 GRAPHS = 64
 """Most graphs of one network that torch.compile keeps, for chunks of so many lengths; beyond, it runs as it is."""
 
@@ -120,6 +65,9 @@ class Updater:
 
     On several ranks gradients are averaged once an update, in the backward pass of its last loss.
 
+    In float16, gradients are those of the scaled loss: they are unscaled once, before clipping, and where one of them
+    is not finite the step of the optimiser is skipped and the scale lowered.
+
     Args:
         accelerator: device, processes and precision.
         model: the network that learns.
@@ -129,6 +77,8 @@ class Updater:
         after: called after each update that is not skipped.
         clip_norm, channels_last: as in `config.TrainingConfig`.
         compiled: torch.compile's backend for what losses are computed with; None runs the model as it is.
+    Attributes:
+        skipped: steps of the optimiser skipped so far.
     """
 
     def __init__(
@@ -150,8 +100,10 @@ class Updater:
         self._wrapped = accelerator.setup(model)
         self.network = InPrecision(model, accelerator, layout=layout)
         # What losses are computed with: after it, where there are several ranks, stand the hooks that average.
-        self._learner = InPrecision(self._wrapped, accelerator, layout=layout, compiled=compiled)
-        self.step = Stepper(accelerator, optimizer, clip_norm=clip_norm, after=after)
+        self._with_hooks = InPrecision(self._wrapped, accelerator, layout=layout, compiled=compiled)
+        self._optimizer, self._one_pass = optimizer, OnePass(optimizer)
+        self._clip_norm, self._after = clip_norm, after
+        self.skipped = 0
         self._ranks = Ranks(accelerator)
 
     def __call__(
@@ -183,8 +135,8 @@ class Updater:
         agree = agree or self._ranks.mean_value
         mean = self._ranks.mean if self._ranks.count > 1 else None
         watch = None if self._penalty is None else Watch(self.network.model, self._penalty, mean=mean)
-        learner = self._learner if watch is None else Carrying(self._learner, measures=watch.measures)
-        steps = run(self._rule, learner, x, target, plan, carry)
+        network = self._with_hooks if watch is None else Carrying(self._with_hooks, measures=watch.measures)
+        steps = run(self._rule, network, x, target, plan, carry)
         # An update of several losses has the mean of their penalties.
         of_penalty = sum(plan.updates) / len(plan.updates)
         total, of_update = 0.0, 0.0
@@ -202,11 +154,39 @@ class Updater:
                 if not math.isfinite(of_update):
                     return of_update
                 if last:
-                    self.step()
+                    self._step_optimizer()
                 total, of_update = total + of_update, 0.0
         if next(iter(steps), None) is not None:
             raise TrainingError(f"{self._name} yields more steps than the {len(plan.updates)} of its plan's updates")
         return total / sum(plan.updates)
+
+    def _step_optimizer(self) -> None:
+        """Step the optimiser on the gradients that have gathered, and clear them."""
+        scaler, optimizer = self._accelerator.scaler, self._optimizer
+        if self._clip_norm is not None:
+            if scaler is not None:
+                scaler.unscale_(optimizer)
+            parameters = [one for group in optimizer.param_groups for one in group["params"]]
+            # A gradient that is not finite is float16's to skip, or the loop's to find in the weights.
+            torch.nn.utils.clip_grad_norm_(parameters, self._clip_norm, error_if_nonfinite=False)
+        if scaler is None:
+            self._one_pass.prepare()
+            optimizer.step()
+            skipped = False
+        else:
+            before = scaler.get_scale()
+            scaler.step(optimizer)
+            scaler.update()
+            skipped = scaler.get_scale() < before
+        self.skipped += skipped
+        optimizer.zero_grad()
+        if not skipped:
+            self._after()
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether losses are scaled, so that a step may be skipped."""
+        return self._accelerator.scaler is not None
 
     @property
     def _name(self) -> str:

@@ -16,7 +16,7 @@ from hdlif.data import Found
 from hdlif.data.in_memory import SeriesSamples
 from hdlif.data.sources.series import find_series
 from hdlif.errors import DataError, InputError, ShapeError
-from hdlif.graph.ops import InputRecord
+from hdlif.graph.graph import InputRecord
 from hdlif.inputs.resampling import resampled
 from hdlif.runtime.series import read_series
 from series_files import CLASSES, wave, write_arrays, write_csv, write_folders, write_recording

@@ -17,7 +17,7 @@ from hdlif.deploy.c import fixed_point, kernels, translate
 from hdlif.deploy.c.building import FLAGS, Library, compiler
 from hdlif.deploy.c.early_exit import DECAY, ONE, _mean_in_1024ths
 from hdlif.graph.artefact import TaskRecord
-from hdlif.graph.ops import Graph
+from hdlif.graph.graph import Graph
 from hdlif.runtime import Session, reference
 from hdlif.runtime.early import is_sure
 from series_networks import series_network

@@ -11,18 +11,12 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from c_networks import (
-    assert_has_the_bits_of_fixed_point,
-    assert_has_the_references_bits,
-    fresh,
-    in_one_call,
-    joined,
-)
+from c_networks import assert_has_the_bits_of_fixed_point, assert_has_the_references_bits, fresh, in_one_call, joined
 from cases import every, sampled
 from deployed_graphs import Builder, every_op, random_input, residual_network, tiny_network, two_streams, u_net
 from hdlif.deploy.c import fixed_point, translate
 from hdlif.deploy.c.building import FLAGS, Library, compiler
-from hdlif.deploy.c.ops import FORMS
+from hdlif.deploy.c.ops import EMITTERS
 from hdlif.deploy.c.source import Source, label_bytes
 from hdlif.deploy.c.text import distinct
 from hdlif.errors import InputError, MachineError
@@ -41,7 +35,11 @@ pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compile
 
 
 def test_every_op_has_a_form_in_c() -> None:
-    assert FORMS.keys() == OPS.keys()
+    assert EMITTERS.keys() == OPS.keys()
+    for name, op in OPS.items():
+        emitter = EMITTERS[name]
+        assert (emitter.entry is not None) == op.is_elementwise, name
+        assert (emitter.entry is None and emitter.loops is None) == op.is_view, name
 
 
 KINDS = {"float": assert_has_the_references_bits, "fixed": assert_has_the_bits_of_fixed_point}

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from cases import every
-from hdlif.deploy.interop.nir import from_nir, read
+from hdlif.deploy.interop.nir_import import from_nir, read
 from hdlif.errors import ConversionError, HdlifError, InputError
 from hdlif.learning import STBP
 from lif_networks import T, currents, spikes_of

@@ -11,7 +11,7 @@ import torch
 from cases import every, naming
 from deployed_graphs import tiny_network
 from hdlif.deploy.interop.structure import build
-from hdlif.deploy.nir import to_nir
+from hdlif.deploy.nir_export import to_nir
 from hdlif.deploy.onnx import unrolled
 from hdlif.errors import ConversionError, MissingExtraError
 from hdlif.nn import QuantLinear, Recurrent, Ternary, UnitLIF

@@ -13,7 +13,7 @@ from deployed_graphs import Builder, every_op, tiny_network, u_net
 from hdlif._native import check_artefact
 from hdlif.errors import ArtefactError
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, dumps, loads
-from hdlif.graph.ops.graph import SoundRecord
+from hdlif.graph.graph import SoundRecord
 from model_files import Change, at, joined, parts, places, put, rewritten
 from random_programs import random_program
 

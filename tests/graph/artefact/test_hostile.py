@@ -20,7 +20,7 @@ from deployed_graphs import residual_network, tiny_network
 from hdlif.errors import AllocationError, ArtefactError
 from hdlif.graph.artefact import dumps, infer_values, is_artefact, load, loads
 from hdlif.graph.artefact.files import MAX_FILE_BYTES, MAX_HEADER_BYTES
-from hdlif.graph.ops.graph import MAX_NODES
+from hdlif.graph.graph import MAX_NODES
 from hdlif.runtime import Session
 from model_files import GOLDEN, rewritten, signed
 

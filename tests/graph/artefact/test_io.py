@@ -13,17 +13,7 @@ from hypothesis.extra import numpy as stn
 from cases import every
 from deployed_graphs import Builder, random_input, residual_network, tiny_network
 from hdlif.errors import ArtefactError
-from hdlif.graph.artefact import (
-    INPUT,
-    Graph,
-    Value,
-    dumps,
-    infer_values,
-    is_artefact,
-    load,
-    save,
-    tensor_bytes,
-)
+from hdlif.graph.artefact import INPUT, Graph, Value, dumps, infer_values, is_artefact, load, save, tensor_bytes
 from hdlif.graph.artefact.packing import pack, packed_bytes, unpack
 from hdlif.runtime import Session, reference
 

@@ -20,7 +20,7 @@ from cases import every
 from hdlif.errors import ArtefactError, EquationError
 from hdlif.functional import Triangle, heaviside
 from hdlif.graph.equations import Instruction, Program, counts, evaluate, from_attributes, to_attributes, trace
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 from hdlif.graph.ops.program import program_of
 from hdlif.nn import GLIF, HDLIF, AdaptiveHDLIF, EquationNeuron
 

@@ -15,7 +15,9 @@ from hdlif._native import instruction_sets
 from hdlif.deploy import GraphModule
 from hdlif.deploy.ops import FORMS
 from hdlif.graph.artefact import dumps, loads
-from hdlif.graph.ops import OPS, infer_values, is_recurrent, state_names
+from hdlif.graph.dataflow import is_recurrent, state_names
+from hdlif.graph.inference import infer_values
+from hdlif.graph.ops import OPS
 from hdlif.report.small_graphs import small_graphs
 from hdlif.runtime import Session, reference
 from one_op import of_one_op

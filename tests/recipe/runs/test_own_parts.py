@@ -13,7 +13,7 @@ from hdlif.cli import doctor, neurons
 from hdlif.errors import CheckpointError, RecipeError
 from hdlif.nn import LIF
 from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe
-from hdlif.recipe.builders.installed import offers
+from hdlif.recipe.builders.external_parts import offers
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.own_parts import check_parts, keep_parts, own_parts
 from hostile import one_printable_line

@@ -11,7 +11,8 @@ from cases import every, sampled
 from deployed_graphs import random_input, residual_network, two_streams
 from hdlif.deploy import GraphModule
 from hdlif.graph.artefact import INPUT, Graph, Node, infer_values
-from hdlif.graph.ops import OPS, state_names
+from hdlif.graph.dataflow import state_names
+from hdlif.graph.ops import OPS
 from hdlif.report.accounting import profile
 from one_op import of_one_op
 from report.accounting.one_by_one import SCALAR, Tally

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from cases import every
-from hdlif.graph.ops import TaskRecord
+from hdlif.graph.graph import TaskRecord
 from hdlif.inputs.series import shown
 from hdlif.runtime import Session, Stream
 from hdlif.training.tasks import Classify

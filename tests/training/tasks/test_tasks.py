@@ -16,8 +16,8 @@ from torchmetrics.regression import MeanAbsoluteError, R2Score
 from cases import every, naming
 from deployed_graphs import tiny_network
 from hdlif.errors import ArtefactError
-from hdlif.graph.ops import TaskRecord
-from hdlif.graph.ops.inference import check_task
+from hdlif.graph.graph import TaskRecord
+from hdlif.graph.inference import check_task
 from hdlif.learning import STBP, first_step, late_weights, loss_at, loss_over, mean_logits
 from hdlif.runtime.answers import alike, answers, in_words
 from hdlif.training.tasks import (

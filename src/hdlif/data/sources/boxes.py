@@ -15,7 +15,7 @@ from hdlif.data.boxes import Annotations, BoxedImage, PlacedBoxes, pad_rows, pla
 from hdlif.data.drifting import drifting
 from hdlif.data.files import Folder
 from hdlif.data.folders import Walk
-from hdlif.data.located import MIN_SIDE, Located
+from hdlif.data.image_targets import MIN_SIDE, Located
 from hdlif.data.manifest import PARTS, Sample
 from hdlif.data.own_data import Divided, Layout, OwnData, Placed, finder
 from hdlif.data.samples import DataSets
@@ -25,7 +25,7 @@ from hdlif.data.sources.voc import read_voc
 from hdlif.data.sources.yolo import read_yolo
 from hdlif.data.targets import in_order
 from hdlif.errors import DataError, brief, reason, some
-from hdlif.graph.ops import InputRecord
+from hdlif.graph.graph import InputRecord
 from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.fitting import boxes_to_input
 

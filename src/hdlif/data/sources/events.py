@@ -21,7 +21,7 @@ from hdlif.data.manifest import Part, Sample
 from hdlif.data.own_data import Layout, OwnData, Request, divide_files, finder, read_files, refuse_faults
 from hdlif.data.sources.pictures import MANY
 from hdlif.errors import DataError, did_you_mean, reason
-from hdlif.graph.ops import InputRecord
+from hdlif.graph.graph import InputRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.events import BINNINGS, Events, check_events, check_inside, fitted
 from hdlif.inputs.recordings import READERS, read_recording

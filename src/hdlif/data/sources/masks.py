@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from hdlif.data.files import Folder
 from hdlif.data.folders import Walk, part_folders
-from hdlif.data.located import Located
+from hdlif.data.image_targets import Located
 from hdlif.data.manifest import PARTS, Part, Sample
 from hdlif.data.own_data import Divided, Layout, OwnData, Placed, finder
 from hdlif.data.sources.pictures import Fit, OfImages
 from hdlif.errors import DataError, reason
-from hdlif.graph.ops import InputRecord
+from hdlif.graph.graph import InputRecord
 from hdlif.inputs import Unreadable, objects, pictures
 from hdlif.inputs.fitting import IGNORED, map_to_input
 from hdlif.whole_files import read_regular

@@ -18,13 +18,13 @@ from torch import Tensor
 from hdlif.data.augment import Augment
 from hdlif.data.files import ByteSource
 from hdlif.data.folders import Listed
+from hdlif.data.image_targets import Located
 from hdlif.data.in_memory import Images, normalised
-from hdlif.data.located import Located
 from hdlif.data.manifest import Part
 from hdlif.data.own_data import Divided, Layout, OwnData, Request, divide_files, finder, read_files, refuse_faults
 from hdlif.data.samples import Samples
 from hdlif.errors import DataError, reason
-from hdlif.graph.ops import InputRecord
+from hdlif.graph.graph import InputRecord
 from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.fitting import MODES, Pixels, fitted, inner_size, mean_bytes
 

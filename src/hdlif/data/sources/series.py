@@ -32,8 +32,8 @@ from hdlif.data.value_samples import (
     with_next,
 )
 from hdlif.errors import DataError, reason
-from hdlif.graph.ops import InputRecord
-from hdlif.graph.ops.input_record import MOST_RATE
+from hdlif.graph.graph import InputRecord
+from hdlif.graph.input_record import MOST_RATE
 from hdlif.inputs import MOST_BYTES, Unreadable, sounds, tables
 from hdlif.inputs.series import finite, finite_steps, own_steps, windows
 from hdlif.inputs.tables import Table, parse_named

@@ -6,8 +6,8 @@ from hdlif.data.manifest import Sample
 from hdlif.data.own_data import Layout, OwnData, Request, faults_seen, read_files, refuse_faults
 from hdlif.data.value_samples import MOST_KEPT, Recorded, find_samples, group_unit, kept_together
 from hdlif.errors import ArtefactError, DataError
-from hdlif.graph.ops.graph import SoundRecord
-from hdlif.graph.ops.input_record import check_sound
+from hdlif.graph.graph import SoundRecord
+from hdlif.graph.input_record import check_sound
 from hdlif.inputs import Unreadable
 from hdlif.inputs.sounds import clips as clips_of
 from hdlif.inputs.sounds import filter_bank, log_mel

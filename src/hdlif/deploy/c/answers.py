@@ -12,17 +12,16 @@ from collections.abc import Iterator
 from hdlif.deploy.c.arithmetic import Numbers
 from hdlif.deploy.c.c_file import CFile, has_one_frame
 from hdlif.deploy.c.lanes import LANES, LaneExpressions
+from hdlif.deploy.c.ops import EMITTERS
 from hdlif.deploy.c.stage_text import Expressions, StageText
-from hdlif.deploy.c.stages import BY_ENTRY, Stage
+from hdlif.deploy.c.stages import Stage
 from hdlif.deploy.c.structs import work_space
 from hdlif.deploy.c.synapses import BITS
-from hdlif.graph.ops import INPUT, Node, state_names
+from hdlif.graph.dataflow import state_names
+from hdlif.graph.graph import INPUT, Node
+from hdlif.graph.ops import OPS
 from hdlif.graph.ops.program import program_of
 
-OPS = frozenset(
-    ("add", "affine", "conv2d", "flatten", "global_sum_pool", "linear", "max_pool", "program", "quantise", "sum_pool")
-)
-"""Those that have a form for all steps."""
 LARGEST_CODE = 15
 """Of those whose weighted sums are added up two in a word."""
 _ALONE = """\
@@ -44,7 +43,7 @@ def has_answers(file: CFile) -> bool:
 
 
 def _has_form(file: CFile, node: Node) -> bool:
-    if node.op not in OPS:
+    if not EMITTERS[node.op].is_in_answers:
         return False
     largest = file.values[node.inputs[0]].max_code
     if "weight" not in node.tensors or largest is None or node.attributes["encoding"] == "float32":
@@ -63,7 +62,7 @@ class AnswerText(StageText):
         super().__init__(stage, file, arithmetic)
         self._carried: list[str] = []
         first = stage.nodes[0]
-        by_entry = first.op in ("conv2d", "linear") or first.op in BY_ENTRY
+        by_entry = OPS[first.op].is_synapse or OPS[first.op].is_elementwise
         self.has_lanes = by_entry and arithmetic.number == "int16_t" and self.shape(first.name)[0] % LANES == 0
         if self.has_lanes:
             file.use("lanes")

@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdlif.deploy.c.emitter import Loops
 from hdlif.deploy.c.fixed.network import FixedPoint
-from hdlif.deploy.c.fixed.scaled import LARGEST, Scaled, held, integers_of, rescaled
-from hdlif.deploy.c.form import Loops
-from hdlif.deploy.c.ops import FORMS
+from hdlif.deploy.c.fixed.values import LARGEST, Scaled, held, integers_of, rescaled
+from hdlif.deploy.c.ops import EMITTERS
 from hdlif.deploy.c.stage_text import Expressions, StageText
+from hdlif.deploy.c.stages import inputs_of
 from hdlif.deploy.c.text import real
-from hdlif.graph.ops import INPUT, Node, state_names
-from hdlif.graph.ops.graph import INPUT_KINDS, Graph
+from hdlif.graph.dataflow import state_names
+from hdlif.graph.graph import INPUT, INPUT_KINDS, Graph, Node
 from hdlif.graph.ops.program import program_of
 
 
@@ -23,12 +24,12 @@ class Floats:
     number, local, total, number_bytes = "float", "NUMBER", "float", 4
 
     def loops(self, op: str) -> Loops | None:
-        return FORMS[op].loops
+        return EMITTERS[op].loops
 
     def entry(self, s: StageText, node: Node) -> str:
-        form = FORMS[node.op].entry
-        assert form is not None
-        return form(s, node)
+        entry = EMITTERS[node.op].entry
+        assert entry is not None
+        return entry(s, node)
 
     def weights(self, node: Node) -> NDArray[Any]:
         return node.tensors["weight"]
@@ -39,7 +40,7 @@ class Floats:
     def alike(self, s: StageText, node: Node, name: str, entry: str) -> str:
         return f"(NUMBER){entry}"
 
-    def keep(self, node: Node, source: str) -> str | None:
+    def keep(self, node: Node, source: str, entry: str) -> str | None:
         return None
 
     def frame(self, graph: Graph) -> tuple[str, str]:
@@ -59,23 +60,23 @@ class Fixed:
         self.network = network
 
     def loops(self, op: str) -> Loops | None:
-        own = FORMS[op].fixed_loops
-        return FORMS[op].loops if own is None else lambda s, node: own(s, self.network, node)
+        own = EMITTERS[op].fixed_loops
+        return EMITTERS[op].loops if own is None else lambda s, node: own(s, self.network, node)
 
     def entry(self, s: StageText, node: Node) -> str:
-        form = FORMS[node.op].fixed_entry
-        assert form is not None
+        entry = EMITTERS[node.op].fixed_entry
+        assert entry is not None
         k = s.expressions(node)
         inputs = [
             Scaled(k.bounded(s.input(node, place).text, *self._ends(name)), self.network.fractions[name])
-            for place, name in enumerate(() if node.op == "delay" else node.inputs)
+            for place, name in enumerate(inputs_of(node))
         ]
         if node.op == "program" and 0 not in program_of(node).needed:
             s.line(f"(void){inputs[0].integer};")
         held = self._ends(node.name) if s.file.state_is_code(node) else (-LARGEST - 1, LARGEST)
         names = {name: k.bounded(s.state_at(node, name), *held) for name in state_names(node)}
         states = dict(names)
-        value = form(k, self.network, node, inputs, states)
+        value = entry(k, self.network, node, inputs, states)
         assert value.fraction == self.network.fractions[node.name], node.name
         result = k.kept(value.integer) if states != names else value.integer
         for name, after in states.items():
@@ -107,11 +108,11 @@ class Fixed:
         x = Scaled(f"(int32_t){entry}", self.network.fractions[name])
         return f"(NUMBER){held(Expressions(s, node), x, self.network.fractions[node.name]).integer}"
 
-    def keep(self, node: Node, source: str) -> str | None:
-        there, here = self.network.fractions[node.attributes["source"]], self.network.fractions[node.name]
+    def keep(self, node: Node, source: str, entry: str) -> str | None:
+        there, here = self.network.fractions[source], self.network.fractions[node.name]
         if there == here:
             return None
-        return f"(NUMBER)(({source} + {1 << (there - here - 1)}) >> {there - here})"
+        return f"(NUMBER)(({entry} + {1 << (there - here - 1)}) >> {there - here})"
 
     def frame(self, graph: Graph) -> tuple[str, str]:
         whole, fraction = INPUT_KINDS[graph.input.kind], self.network.fractions[INPUT]

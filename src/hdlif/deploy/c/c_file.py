@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from hdlif.deploy.c import kernels
 from hdlif.deploy.c.stages import Stage, bases, needed, stages
 from hdlif.deploy.c.text import distinct, literal, table
-from hdlif.graph.ops import Graph, Node, infer_values, state_names
-from hdlif.graph.ops.graph import INPUT
+from hdlif.graph.dataflow import feedback, state_names
+from hdlif.graph.graph import INPUT, Graph, Node
+from hdlif.graph.inference import infer_values
+from hdlif.graph.ops import OPS
 
 
 @dataclass
@@ -126,7 +128,7 @@ class CFile:
 
     def _place(self) -> None:
         kept = {self.base[self.graph.output]}
-        kept |= {self.base[node.attributes["source"]] for node in self.nodes if node.op == "delay"}
+        kept |= {self.base[source] for node in self.nodes for _, source in feedback(node)}
         stored = [name for stage in self.stages for name in stage.stored]
         self.offsets: dict[str, int] = {}
         self.entries = {}
@@ -144,7 +146,7 @@ class CFile:
         """The same file for the functions of whole answers: tables and kernels are shared, scratch memory is not."""
         found = copy.copy(self)
         found.steps = self.graph.time_steps
-        flat = (node.inputs[0] for node in self.graph.nodes if node.op == "flatten")
+        flat = (node.inputs[0] for node in self.graph.nodes if OPS[node.op].is_view)
         found._by_channel = {self.base[name] for name in (INPUT, self.graph.output, *flat)}
         found._need_nothing()
         found._place()
@@ -191,7 +193,7 @@ class CFile:
 
     def state_is_code(self, node: Node) -> bool:
         """Whether what a node carries are codes."""
-        return node.op == "delay" and bool(node.attributes["max_code"])
+        return bool(feedback(node)) and self.values[node.name].max_code is not None
 
     def include(self, header: str) -> None:
         self._includes.add(header)

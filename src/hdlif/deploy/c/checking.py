@@ -17,7 +17,7 @@ from hdlif.deploy.c.c_file import has_one_frame
 from hdlif.deploy.c.fixed.network import FixedPoint
 from hdlif.deploy.c.source import Source
 from hdlif.errors import MachineError
-from hdlif.graph.ops import Graph
+from hdlif.graph.graph import Graph
 from hdlif.runtime import reference
 
 SEQUENCES = 4

@@ -9,7 +9,7 @@ from hdlif.deploy.c.arithmetic import Fixed, Numbers
 from hdlif.deploy.c.c_file import CFile
 from hdlif.deploy.c.ops.seca import POWERS
 from hdlif.deploy.c.text import real
-from hdlif.graph.ops.graph import Graph
+from hdlif.graph.graph import Graph
 
 ONE = 2**20
 """1 in the sum of exponentials in fixed point."""

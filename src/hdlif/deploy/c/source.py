@@ -12,8 +12,8 @@ from hdlif.deploy.c.stage_text import StageText
 from hdlif.deploy.c.structs import Struct, work_space
 from hdlif.deploy.c.text import comment, identifier, indented
 from hdlif.errors import InputError
-from hdlif.graph.ops import Graph, state_names
-from hdlif.graph.ops.graph import INPUT, INPUT_KINDS
+from hdlif.graph.dataflow import feedback, state_names
+from hdlif.graph.graph import INPUT, INPUT_KINDS, Graph
 
 _HEADERS = frozenset(
     (
@@ -341,14 +341,11 @@ def _step(file: CFile, arithmetic: Numbers, name: str, functions: list[str]) -> 
         f"outputs[k] = (NUMBER){array}[k];",
     ]
     for node in file.nodes:
-        if node.op == "delay":
-            member, source = (
-                f"state->{file.state_names[f'{node.name}.delayed']}",
-                file.array(file.base[node.attributes["source"]]),
-            )
-            kept = arithmetic.keep(node, f"{source}[k]")
+        for state, source in feedback(node):
+            member, array = f"state->{file.state_names[f'{node.name}.{state}']}", file.array(file.base[source])
+            kept = arithmetic.keep(node, source, f"{array}[k]")
             if kept is None:
-                lines.append(f"memcpy({member}, {source}, sizeof {member});")
+                lines.append(f"memcpy({member}, {array}, sizeof {member});")
             else:
                 lines += [f"for (uint32_t k = 0; k < {file.size(node.name)}; k++)", f"{member}[k] = {kept};"]
     lines += ["if (state->t < UINT32_MAX)", "state->t++;"]

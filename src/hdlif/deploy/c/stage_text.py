@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.deploy.c.c_file import CFile
-from hdlif.deploy.c.fixed.scaled import LARGEST
+from hdlif.deploy.c.fixed.values import LARGEST
 from hdlif.deploy.c.stages import Stage, inputs_of
 from hdlif.deploy.c.text import comment
-from hdlif.graph.ops import INPUT, Graph, Node, Value
+from hdlif.graph.graph import INPUT, Graph, Node, Value
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Arithmetic(Protocol):
     def alike(self, s: StageText, node: Node, name: str, entry: str) -> str:
         """An entry of an input as one of the node's value, both numbers."""
 
-    def keep(self, node: Node, source: str) -> str | None:
-        """What takes an entry of a delay's source, `source`, into its state; None where a copy does."""
+    def keep(self, node: Node, source: str, entry: str) -> str | None:
+        """What takes `entry`, of a kept value `source`, into the state of `node`; None where a copy does."""
 
     def frame(self, graph: Graph) -> tuple[str, str]:
         """Constants of each channel, and the number of a pixel by them."""

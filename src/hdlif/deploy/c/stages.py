@@ -6,17 +6,14 @@ Only what a later stage reads is stored; what passes from op to op inside a stag
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from hdlif.graph.ops import INPUT, OPS, Graph, Node, Value, reads
-
-BY_ENTRY = frozenset({"add", "affine", "delay", "program", "quantise", "slice"})
-"""Ops whose every entry follows from one entry of each input, and so can follow another op entry by entry."""
-VIEWS = frozenset({"flatten"})
-"""Ops that move nothing: the entries of their input, in its order."""
+from hdlif.graph.dataflow import feedback, reads
+from hdlif.graph.graph import INPUT, Graph, Node, Value
+from hdlif.graph.ops import OPS
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Nodes whose values have one shape, in the order of the graph; all but the first are of `BY_ENTRY`.
+    """Nodes whose values have one shape, in the order of the graph; all but the first are elementwise.
 
     Attributes:
         stored: the values that other stages read, in the order of the nodes.
@@ -34,13 +31,13 @@ def bases(graph: Graph) -> dict[str, str]:
     """By value, the value whose entries it has: its own, or those of what a view is of."""
     found = {INPUT: INPUT}
     for node in graph.nodes:
-        found[node.name] = found[node.inputs[0]] if node.op in VIEWS else node.name
+        found[node.name] = found[node.inputs[0]] if OPS[node.op].is_view else node.name
     return found
 
 
 def inputs_of(node: Node) -> tuple[str, ...]:
-    """The values of this step that a node reads; of a delay's input the shape alone counts."""
-    return () if node.op == "delay" else node.inputs
+    """The values of this step that a node reads."""
+    return () if feedback(node) else node.inputs
 
 
 def needed(graph: Graph) -> tuple[Node, ...]:
@@ -49,7 +46,7 @@ def needed(graph: Graph) -> tuple[Node, ...]:
 
 
 def evaluated(graph: Graph) -> tuple[Node, ...]:
-    """The nodes that the output follows from, and those that only say the shape of a delay."""
+    """The nodes that the output follows from, and those that only say the shape of a value of the step before."""
     return _before_output(graph, reads)
 
 
@@ -68,7 +65,7 @@ def _before_output(graph: Graph, read_by: Callable[[Node], tuple[str, ...]]) -> 
 def stages(graph: Graph, values: Mapping[str, Value]) -> tuple[Stage, ...]:
     """The stages of what is needed of a graph, in an order in which each reads what stands before it."""
     base = bases(graph)
-    waiting = [node for node in needed(graph) if node.op not in VIEWS]
+    waiting = [node for node in needed(graph) if not OPS[node.op].is_view]
     groups: list[list[Node]] = []
     done = {INPUT}
     while waiting:
@@ -88,12 +85,10 @@ def _follows(
     node: Node, first: Node, inside: set[str], done: set[str], base: Mapping[str, str], values: Mapping[str, Value]
 ) -> bool:
     """Whether a node can be computed entry by entry with a group, from its values and from those of earlier ones."""
-    if node.op not in BY_ENTRY or values[node.name].shape != values[first.name].shape:
+    if not OPS[node.op].is_elementwise or values[node.name].shape != values[first.name].shape:
         return False
     read = inputs_of(node)
     from_inside = [name for name in read if name in inside]
-    if node.op == "slice":
-        return False
     return bool(from_inside) and all(name in inside or base[name] in done for name in read)
 
 
@@ -103,8 +98,7 @@ def _stage(group: Iterable[Node], groups: Iterable[list[Node]], graph: Graph, ba
     read: set[str] = {base[graph.output]}
     for other in groups:
         for node in other:
-            if node.op == "delay":
-                read.add(base[node.attributes["source"]])
+            read |= {base[source] for _, source in feedback(node)}
             for name in inputs_of(node):
                 # A view of a stage's own value is read from memory too.
                 if node.name not in inside or name not in inside:
@@ -115,8 +109,8 @@ def _stage(group: Iterable[Node], groups: Iterable[list[Node]], graph: Graph, ba
     for node in nodes:
         for name in inputs_of(node):
             if name not in inside:
-                (by_entry if node.op in BY_ENTRY and node.op != "slice" else otherwise).append(base[name])
-    assert not otherwise or first.op not in BY_ENTRY or first.op == "slice"
+                (by_entry if OPS[node.op].is_elementwise else otherwise).append(base[name])
+    assert not otherwise or not OPS[first.op].is_elementwise
     return Stage(
         nodes,
         tuple(node.name for node in nodes if node.name in read),

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from hdlif.deploy.c.c_file import CFile, c_type
 from hdlif.deploy.c.stage_text import StageText
-from hdlif.graph.ops import INPUT, Node
+from hdlif.graph.graph import INPUT, Node
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
-from hdlif.graph.ops.weights import LARGEST_WEIGHT
+from hdlif.graph.weights import LARGEST_WEIGHT
 
 BITS = {"binary": 1, "ternary": 2, "int2": 2, "int4": 4, "int8": 8}
 TOGETHER = 8

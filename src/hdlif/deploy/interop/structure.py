@@ -16,7 +16,7 @@ from torch import nn
 
 from hdlif.errors import ConversionError, brief, did_you_mean
 from hdlif.functional import HardReset, Surrogate, soft_reset
-from hdlif.models.wired import INPUT, Child, Line, Multiple, Sum, Wired
+from hdlif.models.wiring import INPUT, Child, Line, Multiple, Sum, Wired
 from hdlif.nn import (
     Affine,
     LeakyIntegrator,

@@ -17,7 +17,7 @@ from hdlif.functional import Reset, Surrogate
 from hdlif.models.spiking import layers as _layers  # noqa: F401 - registers what becomes of each
 from hdlif.models.spiking.following import follow
 from hdlif.models.spiking.turning import Fed, Turned, Turning
-from hdlif.models.wired import INPUT, Child, Line, Multiple, Wired
+from hdlif.models.wiring import INPUT, Child, Line, Multiple, Wired
 from hdlif.nn import Temporal, UnitLIF
 from hdlif.nn.per_step import StepValue
 

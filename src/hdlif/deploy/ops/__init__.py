@@ -1,8 +1,8 @@
-"""How modules become each op, and its forms in PyTorch and ONNX: one file an op, which states a `FORM`."""
+"""How modules become each op, and its forms in PyTorch and ONNX: one file per op, which states a `FORM`."""
 
 from collections.abc import Mapping
 
-from hdlif.deploy.form import Form
-from hdlif.graph.ops.table import stated
+from hdlif.deploy.op_form import OpForm
+from hdlif.graph.op import collect
 
-FORMS: Mapping[str, Form] = {form.op: form for form in stated(__name__, "FORM")}
+FORMS: Mapping[str, OpForm] = {form.op: form for form in collect(__name__, "FORM")}

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.onnx_translation import Row, pointwise
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.graph.ops import Node
+from hdlif.deploy.op_form import OpForm, Parts
+from hdlif.graph.graph import Node
 
 
 def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -18,4 +18,4 @@ def _onnx(w: Writer, node: Node, x: Sequence[str], row: Row) -> str:
     return w.op("Add", x[0], x[1], name=node.name)
 
 
-FORM = Form("add", torch=torch_form, onnx=pointwise(_onnx))
+FORM = OpForm("add", torch=torch_form, onnx=pointwise(_onnx))

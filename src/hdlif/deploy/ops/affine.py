@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import Lowerer, Wire, check_sequence, f64, lowers, repeated
 from hdlif.deploy.onnx_translation import Row, pointwise
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.graph.ops import Node
+from hdlif.deploy.op_form import OpForm, Parts
+from hdlif.graph.graph import Node
 from hdlif.nn import Affine, BatchNorm1d, BatchNorm2d
 
 
@@ -43,4 +43,4 @@ def _onnx(w: Writer, node: Node, x: Sequence[str], row: Row) -> str:
     return w.op("Add", w.op("Mul", x[0], row("scale"), name=node.name), row("shift"), name=node.name)
 
 
-FORM = Form("affine", torch=torch_form, onnx=pointwise(_onnx))
+FORM = OpForm("affine", torch=torch_form, onnx=pointwise(_onnx))

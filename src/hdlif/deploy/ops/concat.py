@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.onnx_translation import Row, pointwise
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.graph.ops import Node
+from hdlif.deploy.op_form import OpForm, Parts
+from hdlif.graph.graph import Node
 
 
 def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -20,4 +20,4 @@ def _onnx(w: Writer, node: Node, x: Sequence[str], row: Row) -> str:
     return w.op("Concat", *x, name=node.name, axis=1)
 
 
-FORM = Form("concat", torch=torch_form, onnx=pointwise(_onnx, broadcasts=False))
+FORM = OpForm("concat", torch=torch_form, onnx=pointwise(_onnx, broadcasts=False))

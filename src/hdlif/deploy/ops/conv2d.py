@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hdlif.deploy.form import Form, Parts, folded
 from hdlif.deploy.lowering import Floats, Lowerer, Wire, along, biased, check_sequence, lowers, weight_of
 from hdlif.deploy.onnx_translation import synapse
 from hdlif.deploy.onnx_writer import Writer
+from hdlif.deploy.op_form import OpForm, Parts, folded
 from hdlif.errors import LoweringError
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
 from hdlif.nn import QuantConv1d, QuantConv2d
 
@@ -82,4 +82,4 @@ def _onnx(w: Writer, node: Node, x: str, constants: Sequence[str], name: str) ->
     return w.op("Conv", x, *constants, name=name, pads=[pad_y, pad_x, pad_y, pad_x], strides=strides, **apart)
 
 
-FORM = Form("conv2d", torch=torch_form, onnx=synapse(_onnx))
+FORM = OpForm("conv2d", torch=torch_form, onnx=synapse(_onnx))

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import Lowerer, Wire, lowers
 from hdlif.deploy.onnx_translation import Translation, Value
-from hdlif.graph.ops import Node
+from hdlif.deploy.op_form import OpForm, Parts
+from hdlif.graph.graph import Node
 from hdlif.nn import Changes, DelayLine, Recurrent
 
 
@@ -83,4 +83,4 @@ def _onnx(translation: Translation, node: Node) -> Value:
     return Value(node.name, False, whole=writer.op("Add", before, nothing, name=node.name))
 
 
-FORM = Form("delay", torch=torch_form, onnx=_onnx, keep=keep)
+FORM = OpForm("delay", torch=torch_form, onnx=_onnx, keep=keep)

@@ -2,12 +2,12 @@
 
 from torch import Tensor, nn
 
-from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import Lowerer, Wire, lowers
 from hdlif.deploy.onnx_translation import whole
 from hdlif.deploy.onnx_writer import Writer
+from hdlif.deploy.op_form import OpForm, Parts
 from hdlif.errors import LoweringError
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 
 @lowers(nn.Flatten)
@@ -32,4 +32,4 @@ def _onnx(w: Writer, node: Node, x: str) -> str:
     return w.op("Flatten", x, name=node.name, axis=1)
 
 
-FORM = Form("flatten", torch=torch_form, onnx=whole(_onnx))
+FORM = OpForm("flatten", torch=torch_form, onnx=whole(_onnx))

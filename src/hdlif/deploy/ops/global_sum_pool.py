@@ -3,12 +3,12 @@
 import numpy as np
 from torch import Tensor, nn
 
-from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import Lowerer, Wire, along, check_sequence, lowers, two
 from hdlif.deploy.onnx_translation import whole
 from hdlif.deploy.onnx_writer import Writer
+from hdlif.deploy.op_form import OpForm, Parts
 from hdlif.errors import LoweringError
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 
 @lowers(nn.AdaptiveAvgPool2d)
@@ -53,4 +53,4 @@ def _onnx(w: Writer, node: Node, x: str) -> str:
     return w.op("ReduceSum", x, w.constant((2, 3), np.int64), name=node.name, keepdims=0)
 
 
-FORM = Form("global_sum_pool", torch=torch_form, onnx=whole(_onnx))
+FORM = OpForm("global_sum_pool", torch=torch_form, onnx=whole(_onnx))

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import Lowerer, Wire, biased, lowers, weight_of
 from hdlif.deploy.onnx_translation import synapse
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.graph.ops import Node
+from hdlif.deploy.op_form import OpForm, Parts
+from hdlif.graph.graph import Node
 from hdlif.nn import QuantLinear
 
 
@@ -31,4 +31,4 @@ def _onnx(w: Writer, node: Node, x: str, constants: Sequence[str], name: str) ->
     return w.op("Gemm", x, *constants, name=name, transB=1)
 
 
-FORM = Form("linear", torch=torch_form, onnx=synapse(_onnx))
+FORM = OpForm("linear", torch=torch_form, onnx=synapse(_onnx))

@@ -5,15 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from hdlif.deploy.folding import LEAST_GAIN, fold_mem_bn, fold_mem_bn_on_current
-from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import ONE, Floats, Lowerer, Wire, compact, f64, lowers, repeated, stored
+from hdlif.deploy.mem_bn_folding import LEAST_GAIN, fold_mem_bn, fold_mem_bn_on_current
 from hdlif.deploy.onnx_translation import Translation, Value
 from hdlif.deploy.onnx_writer import Writer
+from hdlif.deploy.op_form import OpForm, Parts
 from hdlif.deploy.ops.quantise import quantised
 from hdlif.errors import EquationError, LoweringError
 from hdlif.graph.equations import Program, to_attributes
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 from hdlif.graph.ops.program import program_of, row_names
 from hdlif.nn import HDLIF, MemBN, SteppedNeuron
 from hdlif.nn.state import stack_steps
@@ -35,7 +35,7 @@ def _neuron(lowerer: Lowerer, module: SteppedNeuron, wire: Wire, path: str) -> W
 
 
 def _mem_bn(lowerer: Lowerer, module: HDLIF, norm: MemBN, wire: Wire, path: str) -> Wire:
-    """HD-LIF with Mem-BN, folded on the state where every α* allows it, else on the current; see `deploy.folding`."""
+    """HD-LIF with Mem-BN (`deploy.mem_bn_folding`), folded on the state if every α* allows it, else on the current."""
     rows = [
         repeated(f64(values).reshape(len(values), -1), lowerer.time_steps)
         for values in (module.leak.values(), module.threshold.values(), *norm.affine())
@@ -204,4 +204,4 @@ _ONNX_OPERATIONS: Mapping[str, Callable[[Writer, str, Sequence[str]], str]] = {
     "select": _select,
 }
 
-FORM = Form("program", torch=torch_form, onnx=_onnx)
+FORM = OpForm("program", torch=torch_form, onnx=_onnx)

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import Lowerer, Wire, stored
 from hdlif.deploy.onnx_translation import Row, pointwise
 from hdlif.deploy.onnx_writer import Writer
+from hdlif.deploy.op_form import OpForm, Parts
 from hdlif.errors import LoweringError
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 from hdlif.nn import SpikeQuantizer
 
 
@@ -53,4 +53,4 @@ def _onnx(w: Writer, node: Node, x: Sequence[str], row: Row) -> str:
     return w.op("Clip", w.op("Floor", scaled, name=node.name), least, most, name=node.name)
 
 
-FORM = Form("quantise", torch=torch_form, onnx=pointwise(_onnx))
+FORM = OpForm("quantise", torch=torch_form, onnx=pointwise(_onnx))

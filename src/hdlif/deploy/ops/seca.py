@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import Lowerer, Wire, f64, lowers, repeated, stored
 from hdlif.deploy.onnx_translation import Row, pointwise
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.graph.ops import Node
+from hdlif.deploy.op_form import OpForm, Parts
+from hdlif.graph.graph import Node
 from hdlif.nn import SECA
 
 
@@ -47,4 +47,4 @@ def _row_shape(node: Node, key: str) -> tuple[int, ...]:
     return (1, 1, columns) if key == "weight" else (columns,)
 
 
-FORM = Form("seca", torch=torch_form, onnx=pointwise(_onnx, joins_rows=False, shape=_row_shape))
+FORM = OpForm("seca", torch=torch_form, onnx=pointwise(_onnx, joins_rows=False, shape=_row_shape))

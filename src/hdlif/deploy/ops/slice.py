@@ -3,10 +3,10 @@
 import numpy as np
 from torch import Tensor
 
-from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.onnx_translation import whole
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.graph.ops import Node
+from hdlif.deploy.op_form import OpForm, Parts
+from hdlif.graph.graph import Node
 
 
 def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -19,4 +19,4 @@ def _onnx(w: Writer, node: Node, x: str) -> str:
     return w.op("Slice", x, *bounds, w.constant((1,), np.int64), name=node.name)
 
 
-FORM = Form("slice", torch=torch_form, onnx=whole(_onnx))
+FORM = OpForm("slice", torch=torch_form, onnx=whole(_onnx))

@@ -5,12 +5,12 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.deploy.form import Form, Parts, folded
 from hdlif.deploy.lowering import Lowerer, Wire, along, check_sequence, fits, lowers, two
 from hdlif.deploy.onnx_translation import whole
 from hdlif.deploy.onnx_writer import Writer
+from hdlif.deploy.op_form import OpForm, Parts, folded
 from hdlif.errors import LoweringError
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 
 @lowers(nn.AvgPool2d)
@@ -58,4 +58,4 @@ def _onnx(w: Writer, node: Node, x: str) -> str:
     return w.op("Mul", mean, w.constant(math.prod(kernel)), name=node.name)
 
 
-FORM = Form("sum_pool", torch=torch_form, onnx=whole(_onnx))
+FORM = OpForm("sum_pool", torch=torch_form, onnx=whole(_onnx))

@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import Lowerer, Wire, lowers
 from hdlif.deploy.onnx_translation import whole
 from hdlif.deploy.onnx_writer import Writer
+from hdlif.deploy.op_form import OpForm, Parts
 from hdlif.errors import LoweringError
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 
 @lowers(nn.Upsample, nn.UpsamplingNearest2d)
@@ -58,4 +58,4 @@ def _onnx(w: Writer, node: Node, x: str) -> str:
     return w.op("Resize", x, "", scales, name=node.name, mode="nearest", **placing)
 
 
-FORM = Form("upsample", torch=torch_form, onnx=whole(_onnx))
+FORM = OpForm("upsample", torch=torch_form, onnx=whole(_onnx))

@@ -1,21 +1,11 @@
 """The deployed network as a file: graph, tensor packing, reading and writing. Never imports torch."""
 
 from hdlif.graph.artefact.files import is_artefact
-from hdlif.graph.artefact.io import (
-    FORMAT_VERSION,
-    dumps,
-    joined,
-    load,
-    loads,
-    metadata_of,
-    save,
-    stored,
-    tensor_bytes,
-)
+from hdlif.graph.artefact.io import FORMAT_VERSION, dumps, joined, load, loads, metadata_of, save, stored, tensor_bytes
 from hdlif.graph.artefact.packing import pack, unpack
 from hdlif.graph.artefact.statements import read_statement, statement
-from hdlif.graph.ops import infer_values
-from hdlif.graph.ops.graph import INPUT, Graph, InputRecord, Node, TaskRecord, Value
+from hdlif.graph.graph import INPUT, Graph, InputRecord, Node, TaskRecord, Value
+from hdlif.graph.inference import infer_values
 
 __all__ = [
     "FORMAT_VERSION",

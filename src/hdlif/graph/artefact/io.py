@@ -22,8 +22,8 @@ from hdlif.errors import AllocationError, ArtefactError, reason
 from hdlif.graph.artefact.files import METADATA_KEY, metadata_text, read_content
 from hdlif.graph.artefact.packing import WEIGHTS_PER_BYTE, pack, packed_bytes, unpack
 from hdlif.graph.artefact.statements import fields_of, read_fields
-from hdlif.graph.ops import infer_values
-from hdlif.graph.ops.graph import Array, Graph, Node
+from hdlif.graph.graph import Array, Graph, Node
+from hdlif.graph.inference import infer_values
 from hdlif.whole_files import whole_file
 
 FORMAT_VERSION = 5

@@ -5,8 +5,8 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Literal
 
+from hdlif.graph.graph import INPUT, Graph, Node, settled
 from hdlif.graph.ops import OPS
-from hdlif.graph.ops.graph import INPUT, Graph, Node, settled
 
 Role = Literal["stem", "body", "classifier"]
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from hdlif.errors import ArtefactError
-from hdlif.graph.ops.graph import Graph, InputRecord, SoundRecord, TaskRecord
+from hdlif.graph.graph import Graph, InputRecord, SoundRecord, TaskRecord
 
 MAX_DIGITS = 1000
 """Of an integer in JSON: reading takes the square of their number."""

@@ -7,12 +7,12 @@ Nothing here imports PyTorch: an equation that is written with its functions say
 """
 
 from hdlif.graph.equations.counting import Counts, counts
+from hdlif.graph.equations.literal_step import WrittenStep
 from hdlif.graph.equations.program import OPERATIONS, Instruction, Operation, Program, evaluate, evaluate_registers
 from hdlif.graph.equations.record import from_attributes, to_attributes
 from hdlif.graph.equations.saving import Needs, Saving, Source, Value
 from hdlif.graph.equations.symbols import Symbol
 from hdlif.graph.equations.tracing import trace, trace_written
-from hdlif.graph.equations.written import WrittenStep
 
 __all__ = [
     "OPERATIONS",

@@ -1,6 +1,6 @@
 """What a neuron's step costs, read off its program.
 
-What is an operation, and what is none, is as for the other ops of a deployed network (`hdlif.graph.ops.op`):
+What is an operation, and what is none, is as for the other ops of a deployed network (`hdlif.graph.op`):
 
 - a comparison of a and b is the sign of a - b: it is an addition, and none where a - b is there already, or is compared
   again; a comparison with 0 is a sign bit, and none;

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple, TypeVar
 
+from hdlif.graph.equations.literal_step import WrittenStep
 from hdlif.graph.equations.program import Instruction, Program
-from hdlif.graph.equations.written import WrittenStep
 
 Node = TypeVar("Node", bound=Hashable)
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from hdlif.errors import EquationError, cut, first_line
 from hdlif.graph.equations.functions import FUNCTIONS, KNOWN
+from hdlif.graph.equations.literal_step import WrittenNodes, WrittenStep
 from hdlif.graph.equations.nodes import Nodes
 from hdlif.graph.equations.program import Program
 from hdlif.graph.equations.symbols import Symbol, Tracer
-from hdlif.graph.equations.written import WrittenNodes, WrittenStep
 
 
 def trace(

@@ -1,28 +1,11 @@
-"""What is known of each op of a deployed network: one file an op, with its fields, shapes, oracle and price.
+"""What is known of each op of a deployed network: one file per op, which states an `OP`: fields, shapes, oracle, price.
 
-The other homes of an op are its file in `hdlif.deploy.ops` (how modules become it, its forms in PyTorch and ONNX) and
-its file in native/ops; `docs/how_to/adding_an_op.md` walks them.
+The other homes of an op are its file in `hdlif.deploy.ops` (how modules become it, its forms in PyTorch and ONNX), its
+file in `hdlif.deploy.c.ops`, and its file in native/ops; `docs/how_to/adding_an_op.md` walks them.
 """
 
-from hdlif.graph.ops.graph import INPUT, Graph, InputRecord, Node, TaskRecord, Value
-from hdlif.graph.ops.inference import infer_values
-from hdlif.graph.ops.input_record import SAMPLE, SampleName, sample_name
-from hdlif.graph.ops.table import OPS, is_recurrent, reads, renamed, state_names
+from collections.abc import Mapping
 
-__all__ = [
-    "INPUT",
-    "OPS",
-    "SAMPLE",
-    "Graph",
-    "InputRecord",
-    "Node",
-    "SampleName",
-    "TaskRecord",
-    "Value",
-    "infer_values",
-    "is_recurrent",
-    "reads",
-    "renamed",
-    "sample_name",
-    "state_names",
-]
+from hdlif.graph.op import Op, collect
+
+OPS: Mapping[str, Op] = {op.name: op for op in collect(__name__, "OP")}

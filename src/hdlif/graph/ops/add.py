@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from hdlif.errors import ArtefactError
-from hdlif.graph.ops.graph import Array, Node, Value
-from hdlif.graph.ops.op import ADD, Op, Seen, Work
+from hdlif.graph.graph import Array, Node, Value
+from hdlif.graph.op import ADD, Op, Seen, Work
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -26,4 +26,4 @@ def price(node: Node, seen: Seen) -> Work:
     return ADD * seen.entries_per_image(node)
 
 
-OP = Op("add", arity=2, infer=infer, evaluate=evaluate, price=price)
+OP = Op("add", arity=2, infer=infer, evaluate=evaluate, price=price, is_elementwise=True)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hdlif.graph.ops.fields import rows
-from hdlif.graph.ops.graph import Array, Node, Value, row_of_step
-from hdlif.graph.ops.op import ADD, MULTIPLY, Op, Seen, Work, acting_share
+from hdlif.graph.fields import rows
+from hdlif.graph.graph import Array, Node, Value, row_of_step
+from hdlif.graph.op import ADD, MULTIPLY, Op, Seen, Work, acting_share
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -32,6 +32,7 @@ def passes_spikes(node: Node) -> bool:
 OP = Op(
     "affine",
     arity=1,
+    is_elementwise=True,
     tensors=("scale", "shift"),
     infer=infer,
     evaluate=evaluate,

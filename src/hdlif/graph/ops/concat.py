@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from hdlif.errors import ArtefactError
-from hdlif.graph.ops.graph import Array, Node, Value
-from hdlif.graph.ops.op import Op, always, moved
+from hdlif.graph.graph import Array, Node, Value
+from hdlif.graph.op import Op, always, moved
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -28,4 +28,4 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
     return np.concatenate([x, y], axis=1)
 
 
-OP = Op("concat", arity=2, infer=infer, evaluate=evaluate, price=moved, passes_spikes=always)
+OP = Op("concat", 2, infer, evaluate, moved, passes_spikes=always, noun="channels that are joined")

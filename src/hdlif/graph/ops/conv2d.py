@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from hdlif.errors import ArtefactError, brief
-from hdlif.graph.ops.fields import map_shape, pair, reach, windows
-from hdlif.graph.ops.graph import Array, Node, Value
-from hdlif.graph.ops.op import Op
-from hdlif.graph.ops.weights import check_sum, price, weight_of
+from hdlif.graph.fields import map_shape, pair, reach, windows
+from hdlif.graph.graph import Array, Node, Value
+from hdlif.graph.op import Op
+from hdlif.graph.weights import check_sum, price, weight_of
 
 
 def dilation_of(node: Node) -> tuple[int, int]:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hdlif.errors import ArtefactError, brief
-from hdlif.graph.ops.graph import MAX_CODE, Array, Node, Value
-from hdlif.graph.ops.op import Op, always, moved
+from hdlif.graph.graph import MAX_CODE, Array, Node, Value
+from hdlif.graph.op import Op, always, moved
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -56,6 +56,8 @@ def states(node: Node) -> tuple[str, ...]:
 OP = Op(
     "delay",
     arity=1,
+    noun="what was given at the step before, a delay",
+    is_elementwise=True,
     attributes=("max_code", "source"),
     infer=infer,
     check=check,

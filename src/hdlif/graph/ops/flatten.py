@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from hdlif.graph.ops.graph import Array, Node, Value
-from hdlif.graph.ops.op import Op, always, moved
+from hdlif.graph.graph import Array, Node, Value
+from hdlif.graph.op import Op, always, moved
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -16,4 +16,4 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
     return x.reshape(len(x), -1)
 
 
-OP = Op("flatten", arity=1, infer=infer, evaluate=evaluate, price=moved, passes_spikes=always)
+OP = Op("flatten", arity=1, infer=infer, evaluate=evaluate, price=moved, is_view=True, passes_spikes=always)

@@ -3,9 +3,9 @@
 import itertools
 from collections.abc import Sequence
 
-from hdlif.graph.ops.fields import map_shape, ordered_sum, summed_code
-from hdlif.graph.ops.graph import Array, Node, Value
-from hdlif.graph.ops.op import Op, Seen, Work, always, pooled
+from hdlif.graph.fields import map_shape, ordered_sum, summed_code
+from hdlif.graph.graph import Array, Node, Value
+from hdlif.graph.op import Op, Seen, Work, always, pooled
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:

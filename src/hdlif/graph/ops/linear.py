@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from hdlif.errors import ArtefactError
-from hdlif.graph.ops.graph import Array, Node, Value
-from hdlif.graph.ops.op import Op
-from hdlif.graph.ops.weights import check_sum, price, weight_of
+from hdlif.graph.graph import Array, Node, Value
+from hdlif.graph.op import Op
+from hdlif.graph.weights import check_sum, price, weight_of
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hdlif.graph.ops.fields import pair, pooled_shape, windows
-from hdlif.graph.ops.graph import Array, Node, Value
-from hdlif.graph.ops.op import Op, Seen, Work, always, pooled
+from hdlif.graph.fields import pair, pooled_shape, windows
+from hdlif.graph.graph import Array, Node, Value
+from hdlif.graph.op import Op, Seen, Work, always, pooled
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -31,6 +31,7 @@ def price(node: Node, seen: Seen) -> Work:
 OP = Op(
     "max_pool",
     arity=1,
+    noun="a max pool",
     attributes=("kernel", "padding", "stride"),
     infer=infer,
     evaluate=evaluate,

@@ -13,9 +13,9 @@ from hdlif.errors import ArtefactError, EquationError, brief
 from hdlif.graph import equations
 from hdlif.graph.equations import Program, from_attributes
 from hdlif.graph.equations.record import KEYS
-from hdlif.graph.ops.fields import check_fields, rows
-from hdlif.graph.ops.graph import Array, Node, Value, row_of_step
-from hdlif.graph.ops.op import ADD, MULTIPLY, Op, Seen, Work
+from hdlif.graph.fields import check_fields, rows
+from hdlif.graph.graph import Array, Node, Value, row_of_step
+from hdlif.graph.op import ADD, MULTIPLY, Op, Seen, Work
 
 
 def row_names(program: Program) -> tuple[str, ...]:
@@ -82,6 +82,7 @@ def states(node: Node) -> tuple[str, ...]:
 OP = Op(
     "program",
     arity=1,
+    is_elementwise=True,
     attributes=("kind", *KEYS),
     optional=("fires",),
     tensors=None,

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from hdlif.errors import ArtefactError
-from hdlif.graph.ops.fields import LEAST_NORMAL, number, rows
-from hdlif.graph.ops.graph import Array, Node, Value, row_of_step
-from hdlif.graph.ops.op import ADD, MULTIPLY, NOTHING, Op, Seen, Work, acting_share, always
+from hdlif.graph.fields import LEAST_NORMAL, number, rows
+from hdlif.graph.graph import Array, Node, Value, row_of_step
+from hdlif.graph.op import ADD, MULTIPLY, NOTHING, Op, Seen, Work, acting_share, always
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -36,6 +36,7 @@ def price(node: Node, seen: Seen) -> Work:
 OP = Op(
     "quantise",
     arity=1,
+    is_elementwise=True,
     attributes=("bits", "offset"),
     tensors=("inverse_step",),
     infer=infer,

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hdlif.graph.ops.fields import map_shape, rows_of
+from hdlif.graph.fields import map_shape, rows_of
+from hdlif.graph.graph import Array, Floats, Node, Value
+from hdlif.graph.op import ADD, MAC, MULTIPLY, Op, Seen, Work, taps_on_map
 from hdlif.graph.ops.global_sum_pool import evaluate as summed
-from hdlif.graph.ops.graph import Array, Floats, Node, Value
-from hdlif.graph.ops.op import ADD, MAC, MULTIPLY, Op, Seen, Work, taps_on_map
 
 LOG2_E = np.float32(1.44269504)
 LN_2_HIGH, LN_2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
@@ -69,4 +69,4 @@ def price(node: Node, seen: Seen) -> Work:
     return step * (seen.entries_per_image(node) / (channels * height * width))
 
 
-OP = Op("seca", arity=1, tensors=("weight", "bias"), infer=infer, evaluate=evaluate, price=price)
+OP = Op("seca", 1, infer, evaluate, price, tensors=("weight", "bias"), noun="a channel attention, SECA")

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hdlif.errors import ArtefactError, brief
-from hdlif.graph.ops.graph import Array, Node, Value
-from hdlif.graph.ops.op import Op, always, moved
+from hdlif.graph.graph import Array, Node, Value
+from hdlif.graph.op import Op, always, moved
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -27,6 +27,7 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
 OP = Op(
     "slice",
     arity=1,
+    noun="a part of the channels",
     attributes=("begin", "end"),
     infer=infer,
     evaluate=evaluate,

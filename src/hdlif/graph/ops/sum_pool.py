@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from hdlif.graph.ops.fields import ordered_sum, pooled_shape, summed_code, windows
-from hdlif.graph.ops.graph import Array, Node, Value
-from hdlif.graph.ops.op import Op, Seen, Work, always, pooled
+from hdlif.graph.fields import ordered_sum, pooled_shape, summed_code, windows
+from hdlif.graph.graph import Array, Node, Value
+from hdlif.graph.op import Op, Seen, Work, always, pooled
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:

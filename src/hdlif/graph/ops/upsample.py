@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from hdlif.graph.ops.fields import map_shape, pair
-from hdlif.graph.ops.graph import Array, Node, Value
-from hdlif.graph.ops.op import Op, always, moved
+from hdlif.graph.fields import map_shape, pair
+from hdlif.graph.graph import Array, Node, Value
+from hdlif.graph.op import Op, always, moved
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -22,6 +22,7 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
 OP = Op(
     "upsample",
     arity=1,
+    noun="an upsampling",
     attributes=("factor",),
     infer=infer,
     evaluate=evaluate,

@@ -19,7 +19,7 @@ from torch import fx, nn
 
 from hdlif.errors import cut, first_line
 from hdlif.models.spiking.turning import Fed, Turned, Turning, is_layer
-from hdlif.models.wired import INPUT, Child, Joined, Line, Multiple, Operation, Part, Sum, Wired
+from hdlif.models.wiring import INPUT, Child, Joined, Line, Multiple, Operation, Part, Sum, Wired
 from hdlif.nn.state import inside
 
 

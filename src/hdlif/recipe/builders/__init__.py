@@ -5,9 +5,9 @@ from them.
 """
 
 from hdlif.recipe.builders.checks import (
+    build_trained,
     check,
     check_names,
-    check_network,
     names_own_parts,
     random_batch,
     try_traces,
@@ -25,7 +25,7 @@ from hdlif.recipe.builders.data import (
     shipped_kind,
 )
 from hdlif.recipe.builders.data_sets import DATA, DataKind
-from hdlif.recipe.builders.layers import ATTENTION_FORMS, ATTENTIONS, NORMS, SPIKES, WEIGHTS
+from hdlif.recipe.builders.layers import ATTENTION_BLOCKS, ATTENTIONS, NORMS, SPIKES, WEIGHTS
 from hdlif.recipe.builders.model import MODELS, STEMS, build_model
 from hdlif.recipe.builders.named_data import named_data
 from hdlif.recipe.builders.neuron import (
@@ -47,15 +47,7 @@ from hdlif.recipe.builders.own_data import (
     with_data_found,
     with_steps_of_data,
 )
-from hdlif.recipe.builders.own_kinds import (
-    FOUND,
-    found_kind,
-    is_items,
-    is_there,
-    kind_at,
-    kind_by_keys,
-    kind_named,
-)
+from hdlif.recipe.builders.own_kinds import FOUND, found_kind, is_items, is_there, kind_at, kind_by_keys, kind_named
 from hdlif.recipe.builders.registry import hidden_kinds
 from hdlif.recipe.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
 from hdlif.recipe.builders.task import (

@@ -179,15 +179,29 @@ def check(recipe: Recipe) -> None:
         _check_streams(recipe, rule, network)
 
 
-def check_network(recipe: Recipe) -> None:
-    """Raise `RecipeError` unless the network of a trained recipe can be built; nothing else is checked."""
+def build_trained(recipe: Recipe, fill: Callable[[nn.Module], object]) -> nn.Module:
+    """Return the network of a trained recipe in eval mode, with the values that `fill` gives it.
+
+    It is built once, without values. Parts of the user's may hold tensors that their state does not name: a network
+    with such parts is built again, with values, and then filled.
+
+    Raises:
+        RecipeError: the network cannot be built; nothing else of the recipe is checked.
+    """
     read_task(recipe)
     read_model(recipe)
-    _check_network(recipe, build_measured_task(recipe))
+    task = build_measured_task(recipe)
+    if not names_own_parts(recipe):
+        return _check_network(recipe, task, fill).eval()
+    network = _check_network(recipe, task)
+    if next(network.parameters()).is_meta:
+        network = build_model(recipe)
+    fill(network)
+    return network.eval()
 
 
-def _check_network(recipe: Recipe, task: Task) -> nn.Module:
-    """Return the network, without values unless it is `SMALL`."""
+def _check_network(recipe: Recipe, task: Task, fill: Callable[[nn.Module], object] | None = None) -> nn.Module:
+    """Return the network with the values of `fill`, else those of the seed if it is `SMALL`, else without values."""
     import torch
 
     shape = input_record(recipe).shape
@@ -197,10 +211,23 @@ def _check_network(recipe: Recipe, task: Task) -> nn.Module:
         if values > MOST_VALUES:
             seen = f"model: the network has {values:,} parameters, and at most {MOST_VALUES:,} are accepted"
             raise RecipeError(f"{seen}; make it narrower or shallower, or lower time_steps")
-    if _is_small(network, shape):
+    if not _is_small(network, shape):
+        _check_fit(recipe, task, network)
+        if fill is not None:
+            fill(network)
+        return network
+    if fill is not None:
+        fill(network)
+    else:
         with torch.random.fork_rng(devices=[]):
             network = build_model(recipe)
-    # One image tells whether the network's maps fit the data's.
+    _check_fit(recipe, task, network)
+    return network
+
+
+def _check_fit(recipe: Recipe, task: Task, network: nn.Module) -> None:
+    """Raise `RecipeError` unless the network's outputs are those of the task, as one image shows."""
+    shape = input_record(recipe).shape
     try:
         neurons, outputs = _neurons_and_outputs(network.eval(), shape)
     except (RuntimeError, ValueError, IndexError) as error:
@@ -237,7 +264,6 @@ def _check_network(recipe: Recipe, task: Task) -> nn.Module:
     if neurons * recipe.data.batch_size > MOST_NEURONS:
         seen = f"data.batch_size = {recipe.data.batch_size}; the network has {neurons:,} neurons for an image"
         raise RecipeError(f"{seen}, and a batch may have {MOST_NEURONS:,}; lower it, data.size or model.width")
-    return network
 
 
 def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:

@@ -11,13 +11,12 @@ from pydantic import ValidationError
 
 from hdlif.config import DataConfig, InputConfig, Recipe
 from hdlif.errors import ArtefactError, DataError, RecipeError, brief, cut, did_you_mean
-from hdlif.graph.ops import SAMPLE, InputRecord, SampleName, sample_name
-from hdlif.graph.ops.graph import SoundRecord
-from hdlif.graph.ops.input_record import check_input
+from hdlif.graph.graph import InputRecord, SoundRecord
+from hdlif.graph.input_record import SAMPLE, SampleName, check_input, sample_name
 from hdlif.inputs.events import BINNINGS
 from hdlif.recipe.builders.augment import build_augment, read_augment
 from hdlif.recipe.builders.data_sets import DATA, DataKind, Described
-from hdlif.recipe.builders.installed import chosen_offer, found_part
+from hdlif.recipe.builders.external_parts import chosen_offer, found_part
 from hdlif.recipe.builders.own_kinds import FOUND, OF_ITEMS, Items, arguments, found_kind, is_items, is_there
 from hdlif.recipe.builders.part import At, takes
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdlif.config import DataConfig
-from hdlif.graph.ops import InputRecord
-from hdlif.inputs import datasets, generated
+from hdlif.graph.graph import InputRecord
+from hdlif.inputs import datasets, memory_tasks
 from hdlif.inputs.events import Binning
 from hdlif.recipe.builders.part import At, Part, field
 
 if TYPE_CHECKING:
     from hdlif.data import ImageSets
-    from hdlif.inputs.generated import Content
+    from hdlif.inputs.memory_tasks import Content
     from hdlif.training.tasks import Target
 
 
@@ -28,7 +28,7 @@ class Data(Part):
         return {*super().key_names(), *DataConfig.model_fields} - {"found"}
 
 
-class DelayedXor(Data, kind="delayed_xor", makes=generated.DelayedXor):
+class DelayedXor(Data, kind="delayed_xor", makes=memory_tasks.DelayedXor):
     """Generated series: whether two bits that are far apart differ."""
 
     delay: int = field(100, "Time steps from the first bit to the second.")
@@ -38,7 +38,7 @@ class DelayedXor(Data, kind="delayed_xor", makes=generated.DelayedXor):
     draw: int = field(0, "Seed of all values; another number gives other series.")
 
 
-class Copy(Data, kind="copy", makes=generated.Copy):
+class Copy(Data, kind="copy", makes=memory_tasks.Copy):
     """Generated series: symbols that have to be repeated after a delay."""
 
     delay: int = field(100, "Time steps from the last symbol to the first one that is repeated.")
@@ -49,7 +49,7 @@ class Copy(Data, kind="copy", makes=generated.Copy):
     draw: int = field(0, "Seed of all symbols; another number gives other series.")
 
 
-class MackeyGlass(Data, kind="mackey_glass", makes=generated.MackeyGlass):
+class MackeyGlass(Data, kind="mackey_glass", makes=memory_tasks.MackeyGlass):
     """A chaotic series, whose later values are learned."""
 
     steps: int = field(100, "Time steps of a window.")

@@ -219,7 +219,7 @@ NORMS = Section[Part]("norm", Affine, BatchNorm, own=Part, given=("time_steps",)
 """Each builds a function of the channels."""
 
 
-ATTENTION_FORMS = {"I": At("hdlif.models.blocks:AttentionBlockI"), "II": At("hdlif.models.blocks:AttentionBlockII")}
+ATTENTION_BLOCKS = {"I": At("hdlif.models.blocks:AttentionBlockI"), "II": At("hdlif.models.blocks:AttentionBlockII")}
 """Of residual blocks; a plain network has one form."""
 
 
@@ -276,4 +276,4 @@ def attention_arguments(recipe: Recipe, argument: Literal["block", "attention"] 
     if part is None or argument is None:
         return {}
     made = part.build(time_steps=recipe.time_steps)
-    return {argument: made if argument == "attention" else partial(ATTENTION_FORMS[part.form].get(), attention=made)}
+    return {argument: made if argument == "attention" else partial(ATTENTION_BLOCKS[part.form].get(), attention=made)}

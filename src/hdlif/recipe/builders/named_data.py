@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdlif.errors import DataError, RecipeError, brief
-from hdlif.graph.ops import InputRecord, TaskRecord
+from hdlif.graph.graph import InputRecord, TaskRecord
 from hdlif.inputs.events import BINNINGS
 from hdlif.recipe.builders.data import FRAMES, shipped_kind
 from hdlif.recipe.builders.data_sets import DATA

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, brief, cut, did_you_mean, first_line
-from hdlif.recipe.builders.installed import found_part
+from hdlif.recipe.builders.external_parts import found_part
 from hdlif.recipe.builders.layers import SPIKES, WEIGHTS
 from hdlif.recipe.builders.part import At, Keys, Part, called, field, takes
 from hdlif.recipe.builders.registry import Section

@@ -12,20 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from hdlif.config import MOST_TIME_STEPS, DataConfig, FoundConfig, InputConfig, Recipe
 from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
-from hdlif.graph.ops import InputRecord, TaskRecord
+from hdlif.graph.graph import InputRecord, TaskRecord
 from hdlif.inputs.plain_yaml import MOST_BYTES
-from hdlif.recipe.builders.data import (
-    CONSTANT,
-    FRAMES,
-    check_data,
-    data_kind,
-    input_record,
-    look,
-    look_for,
-    shown,
-)
+from hdlif.recipe.builders.data import CONSTANT, FRAMES, check_data, data_kind, input_record, look, look_for, shown
 from hdlif.recipe.builders.data_sets import DATA
-from hdlif.recipe.builders.installed import GROUPS, offers
+from hdlif.recipe.builders.external_parts import GROUPS, offers
 from hdlif.recipe.builders.own_kinds import FOUND, Items, found_kind, is_items, is_there, kind_at, kind_named, kind_of
 from hdlif.recipe.builders.task import build_task
 from hdlif.recipe.loading import dump_recipe

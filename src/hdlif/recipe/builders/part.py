@@ -31,14 +31,16 @@ from hdlif.recipe.faults import explain, worst
 
 @dataclass(frozen=True)
 class At:
-    """A function or class of this package at "module:name", which is imported when it is called or got."""
+    """A function or class of this package at "module:name", or under `key` in a table there; imported when called."""
 
     place: str
+    key: str | None = None
 
     def get(self) -> Any:
         """Import the function or class."""
         module, _, name = self.place.partition(":")
-        return getattr(importlib.import_module(module), name)
+        found = getattr(importlib.import_module(module), name)
+        return found if self.key is None else found[self.key]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.get()(*args, **kwargs)

@@ -9,7 +9,7 @@ from pydantic import create_model
 
 from hdlif.config import Component, Recipe
 from hdlif.errors import RecipeError, cut, did_you_mean
-from hdlif.recipe.builders.installed import GROUPS, found_part, hidden, is_own
+from hdlif.recipe.builders.external_parts import GROUPS, found_part, hidden, is_own
 from hdlif.recipe.builders.part import Part
 
 KINDS: dict[str, Collection[str]] = {}

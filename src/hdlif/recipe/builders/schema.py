@@ -15,7 +15,7 @@ from hdlif.inputs.events import BINNINGS
 from hdlif.recipe.builders.augment import AUGMENTS
 from hdlif.recipe.builders.data import FRAMES
 from hdlif.recipe.builders.data_sets import DATA
-from hdlif.recipe.builders.installed import GROUPS, offers
+from hdlif.recipe.builders.external_parts import GROUPS, offers
 from hdlif.recipe.builders.layers import ATTENTIONS, NORMS, SPIKES, WEIGHTS
 from hdlif.recipe.builders.model import MODELS
 from hdlif.recipe.builders.neuron import NEURONS

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hdlif.errors import ConversionError, RecipeError, brief, did_you_mean, first_line
-from hdlif.recipe.builders.installed import imported, is_own, own_or_one_of
+from hdlif.recipe.builders.external_parts import imported, is_own, own_or_one_of
 
 if TYPE_CHECKING:
     from torch import nn

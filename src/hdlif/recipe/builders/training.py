@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from hdlif.training.optim import Schedule
 
 
-class SGD(Part, kind="sgd", makes=At("hdlif.training.optim:nesterov")):
+class SGD(Part, kind="sgd", makes=At("hdlif.training.optim:OPTIMIZERS", "sgd")):
     """SGD with Nesterov momentum, which training.momentum sets."""
 
 
-class Adam(Part, kind="adam", makes=At("hdlif.training.optim:adam")):
+class Adam(Part, kind="adam", makes=At("hdlif.training.optim:OPTIMIZERS", "adam")):
     """Adam."""
 
     beta1: float = field(0.9, "Decay of the mean of gradients.")
@@ -41,19 +41,19 @@ class Adam(Part, kind="adam", makes=At("hdlif.training.optim:adam")):
     eps: float = field(1e-8, "Added to the denominator.")
 
 
-class AdamW(Adam, kind="adamw", makes=At("hdlif.training.optim:adamw")):
+class AdamW(Adam, kind="adamw", makes=At("hdlif.training.optim:OPTIMIZERS", "adamw")):
     """AdamW."""
 
 
-class Cosine(Part, kind="cosine", makes=At("hdlif.training.optim:cosine").get):
+class Cosine(Part, kind="cosine", makes=At("hdlif.training.optim:SCHEDULES", "cosine")):
     """Half a cosine, down to 0."""
 
 
-class Constant(Part, kind="constant", makes=At("hdlif.training.optim:constant").get):
+class Constant(Part, kind="constant", makes=At("hdlif.training.optim:SCHEDULES", "constant")):
     """The rate stays."""
 
 
-class Drops(Part, kind="drops", makes=At("hdlif.training.optim:Drops")):
+class Drops(Part, kind="drops", makes=At("hdlif.training.optim:SCHEDULES", "drops")):
     """The rate drops by a factor at stated fractions of all steps."""
 
     at: list[float] = field(..., "Fractions of all steps at which the rate drops.")
@@ -151,12 +151,9 @@ def _of_groups(optimizer: torch.optim.Optimizer) -> dict[tuple[int, str], Any]:
 
 
 def _optimizer(training: TrainingConfig, model: nn.Module) -> torch.optim.Optimizer:
-    from hdlif.training.optim import groups
+    from hdlif.training.optim import make_optimizer
 
-    momentum = {"momentum": training.momentum} if training.optimizer.kind == "sgd" else {}
-    made: torch.optim.Optimizer = read_optimizer(training).build(
-        params=groups(model, training.weight_decay), lr=training.learning_rate, **momentum
-    )
+    made = make_optimizer(training, model, read_optimizer(training).build)
     # An optimiser of one's own may take no lr.
     for group in getattr(made, "param_groups", ()):
         group["lr"] = training.learning_rate

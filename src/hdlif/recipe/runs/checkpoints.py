@@ -1,14 +1,16 @@
 """From the file a training left to the recipe and the network."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from torch import nn
 
+from hdlif import run_folder
 from hdlif.deploy import lower
-from hdlif.errors import CheckpointError, RecipeError, resuming
+from hdlif.errors import CheckpointError, RecipeError
 from hdlif.graph.artefact import Graph
 from hdlif.recipe import Recipe, builders
 from hdlif.recipe.runs.files import existing
@@ -35,27 +37,27 @@ class Trained:
 
 def _of_network(recipe: Recipe) -> Recipe:
     """Return the recipe without what its data are made into for training alone."""
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"augment": [], "mixup": None})})
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"augment": (), "mixup": None})})
 
 
 def load_trained(path: Path) -> Trained:
     """Return the network in a checkpoint, or in a run folder. Raises `CheckpointError`."""
     path = existing(path)
     if path.is_dir():
-        stopped, path = path / "last.safetensors", path / "model.safetensors"
+        stopped, path = path / run_folder.LAST, path / run_folder.MODEL
         if stopped.exists() and not path.exists():
-            fix = f"go on with it ({resuming(path.parent)}), or give {stopped}, the network as it was then"
+            fix = f"go on with it ({run_folder.resuming(path.parent)}), or give {stopped}, the network as it was then"
             raise CheckpointError(f"{path.parent}: its training is not finished; {fix}")
     if not path.exists():
         raise CheckpointError(f"{path}: there is no trained network; train one with `hdlif train`, or resume it")
-    _, record = checkpoint.load(path)
+    loaded = checkpoint.load(path)
     try:
-        recipe = Recipe.model_validate(record["recipe"])
+        recipe = Recipe.model_validate(loaded[1]["recipe"])
     except (KeyError, ValidationError) as error:
         raise CheckpointError(f"{path}: holds no recipe of this version of hdlif; train it again") from error
     try:
         with saying_what_is_gone(path.parent):
-            builders.check_network(_of_network(recipe))
+            network = builders.build_trained(_of_network(recipe), partial(checkpoint.load_model, path, loaded=loaded))
     except RecipeError as error:
         said, parts = str(error), ""
         if ":" in said and "there is no module" in said:
@@ -63,6 +65,4 @@ def load_trained(path: Path) -> Trained:
         elif "which is not installed: pip install" in said:
             parts = "install it, or "
         raise CheckpointError(f"{path}: holds a recipe that cannot be built ({said}); {parts}train it again") from error
-    network = builders.build_model(_of_network(recipe))
-    checkpoint.load_model(path, network)
-    return Trained(path, recipe, network.eval())
+    return Trained(path, recipe, network)

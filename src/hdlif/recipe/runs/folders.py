@@ -17,11 +17,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hdlif import run_folder
 from hdlif.errors import ExistingRunError, InUseError, TrainingError, cut, reason, some
 from hdlif.inputs.plain_yaml import MOST_BYTES, is_deeper
 from hdlif.recipe import Recipe, dump_recipe
 from hdlif.recipe.runs.files import writing
-from hdlif.recipe.runs.own_parts import PARTS
 from hdlif.recipe.runs.summary import MOST_LEVELS, MOST_METRICS, MOST_SUMMARY, RESULT, TrainResult
 from hdlif.training import RunFiles
 from hdlif.whole_files import open_regular, read_regular
@@ -94,15 +94,6 @@ def _holder(path: Path) -> str:
         return "another process"
 
 
-MEASURED = (
-    *("summary.json", "confusion.json", "early.json", "errors.json", "labels.json", "coherence.json"),
-    *("gallery.json", "report.html", "data_files.json"),
-)
-"""What was measured of a run and of its data, which says nothing of the next one."""
-BUDGET = "budget.json"
-"""What the layers of a training were chosen for, and the choices."""
-_BEGUN = {"recipe.yaml", "data_files.json", PARTS, BUDGET, "metrics.jsonl", "tensorboard"}
-"""What a training writes before its first update."""
 FIGURES = {
     *("name", "seed", "accuracy", "validation_accuracy", "best_epoch", "train_seconds", "versions", "hardware"),
     *("params_mb", "stored_mb", "fp32_mb", "sops", "nops", "energy_mj", "energy_mj_honest"),
@@ -115,7 +106,7 @@ MEASURED_OF_TASKS = {"task", "metric", "metrics", "per_step", "validation_metric
 
 def finished(folder: Path, recipe: Recipe) -> TrainResult | None:
     """Return the result of a finished training of this recipe whose network is there; None if there is none."""
-    if not (folder / "model.safetensors").exists():
+    if not (folder / run_folder.MODEL).exists():
         return None
     summary = _summary(folder)
     figures = FIGURES | (MEASURED_OF_TASKS if recipe.task.kind != "classify" else set())
@@ -136,7 +127,7 @@ def begun(folder: Path, recipe: Recipe) -> bool:
 
 def left_by_a_run(folder: Path) -> list[Path]:
     """Return the files in the folder that a training would remove or replace."""
-    names = ("recipe.yaml", PARTS, BUDGET, *MEASURED)
+    names = (run_folder.RECIPE, run_folder.PARTS, run_folder.BUDGET, *run_folder.MEASURED)
     return [*RunFiles(folder).left(), *(folder / name for name in names if os.path.lexists(folder / name))]
 
 
@@ -152,12 +143,12 @@ def only_begun(folder: Path, *, again: bool = False) -> bool:
     away. If the same training begins `again`, it may have ended between its first validation and checkpoint.
     """
     left = {path.name for path in left_by_a_run(folder)}
-    first = {"recipe.yaml", "metrics.jsonl"}
-    begun = _BEGUN | ({"best.safetensors"} if again else set())
+    first = {run_folder.RECIPE, run_folder.METRICS}
+    begun = run_folder.BEGUN | ({run_folder.BEST} if again else set())
     if not first <= left <= begun or not os.path.lexists(folder / LOCK):
         return False
     try:
-        validations = read_regular(folder / "metrics.jsonl", most=MOST_METRICS).count(b'"event": "validation"')
+        validations = read_regular(folder / run_folder.METRICS, most=MOST_METRICS).count(b'"event": "validation"')
     except OSError:
         return False
     return validations <= again
@@ -166,11 +157,11 @@ def only_begun(folder: Path, *, again: bool = False) -> bool:
 def forget_begun(folder: Path) -> None:
     """Remove what a training has written into the folder that was refused before its first update."""
     left = {path.name for path in left_by_a_run(folder)}
-    log = folder / "metrics.jsonl"
+    log = folder / run_folder.METRICS
     empty = not os.path.lexists(log) or (not log.is_symlink() and log.stat().st_size == 0)
-    if empty and left <= _BEGUN:
+    if empty and left <= run_folder.BEGUN:
         RunFiles(folder).clear()
-        for name in ("recipe.yaml", "data_files.json", PARTS, BUDGET):
+        for name in (run_folder.RECIPE, run_folder.DATA_FILES, run_folder.PARTS, run_folder.BUDGET):
             (folder / name).unlink(missing_ok=True)
 
 
@@ -193,14 +184,14 @@ def _described(folder: Path) -> str:
     of = f" of {cut(name)}" if name else ""
     if not summary:
         return f"{of} that is not finished"
-    when = datetime.fromtimestamp((folder / "summary.json").stat().st_mtime)
+    when = datetime.fromtimestamp((folder / run_folder.SUMMARY).stat().st_mtime)
     return f"{of}, finished on {when:%Y-%m-%d at %H:%M}"
 
 
 def _summary(folder: Path) -> dict[str, Any]:
     """What summary.json holds; nothing where there is none, or it is no JSON object."""
     try:
-        summary = json.loads(read_regular(folder / "summary.json", most=MOST_SUMMARY))
+        summary = json.loads(read_regular(folder / run_folder.SUMMARY, most=MOST_SUMMARY))
     except (OSError, ValueError, RecursionError):
         return {}
     return summary if isinstance(summary, dict) and not is_deeper(summary, MOST_LEVELS) else {}
@@ -208,6 +199,6 @@ def _summary(folder: Path) -> dict[str, Any]:
 
 def _recipe_text(folder: Path) -> str | None:
     try:
-        return read_regular(folder / "recipe.yaml", most=MOST_BYTES).decode("utf-8")
+        return read_regular(folder / run_folder.RECIPE, most=MOST_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError):
         return None

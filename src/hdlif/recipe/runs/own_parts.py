@@ -13,14 +13,14 @@ from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
+from hdlif import run_folder
 from hdlif.errors import CheckpointError, DataError, RecipeError
 from hdlif.recipe import Recipe
-from hdlif.recipe.builders.installed import GROUPS, PACKAGE, chosen_offer, imported, is_own, offers
+from hdlif.recipe.builders.external_parts import GROUPS, PACKAGE, chosen_offer, imported, is_own, offers
 from hdlif.recipe.builders.registry import KINDS, own_kinds
 from hdlif.recipe.runs.files import write_json
 from hdlif.whole_files import read_regular
 
-PARTS = "parts.json"
 MOST = 2**20
 """Bytes of parts.json."""
 _PACKAGE = 5
@@ -50,15 +50,17 @@ def own_parts(recipe: Recipe) -> dict[str, dict[str, str]]:
 def keep_parts(recipe: Recipe, out: Path) -> None:
     """Write OUT/parts.json where the recipe names modules of the user's."""
     if parts := own_parts(recipe):
-        write_json(out / PARTS, parts)
+        write_json(out / run_folder.PARTS, parts)
 
 
 def check_parts(recipe: Recipe, out: Path) -> None:
     """Raise `CheckpointError` if a part is another than when the training in OUT began."""
-    if not (out / PARTS).exists():
+    if not (out / run_folder.PARTS).exists():
         return
     if (known := _kept(out)) is None:
-        raise CheckpointError(f"{out / PARTS}: is damaged; start anew with --overwrite, or in another folder")
+        raise CheckpointError(
+            f"{out / run_folder.PARTS}: is damaged; start anew with --overwrite, or in another folder"
+        )
     # Packages first: their version explains more than their files.
     for name, stated in sorted(own_parts(recipe).items(), key=lambda one: ":" not in one[0]):
         was = known.get(name, stated)
@@ -72,7 +74,7 @@ def check_parts(recipe: Recipe, out: Path) -> None:
 def _kept(out: Path) -> dict[str, dict[str, str]] | None:
     """Return what the training in OUT was begun with; None if its file is absent or damaged."""
     try:
-        before = json.loads(read_regular(out / PARTS, most=MOST))
+        before = json.loads(read_regular(out / run_folder.PARTS, most=MOST))
         return {name: dict(stated) for name, stated in before.items()}
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return None

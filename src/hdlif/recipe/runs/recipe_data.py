@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from hdlif import run_folder
 from hdlif.errors import DataError, RecipeError, cut
 from hdlif.recipe import Component, DataConfig, Recipe, builders, load_recipe, replace_value, shipped_recipes
 from hdlif.recipe.builders import defaults
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 MOST_SEED = 2**32 - 1
 STREAM_STEPS = 16
 """Most steps per update of a stream, if the recipe has no number."""
-FILES = "data_files.json"
 """In a run folder: the files that a training on data of the user's own was begun with."""
 
 
@@ -205,13 +205,13 @@ def is_recipe(target: str) -> bool:
 
 def write_files(out: Path, found: Found) -> None:
     """Keep which files a training is begun with."""
-    write_text(out / FILES, found.manifest.text())
+    write_text(out / run_folder.DATA_FILES, found.manifest.text())
 
 
 def as_begun(recipe: Recipe, out: Path) -> Recipe:
     """Return the recipe as the training in `out` was begun with it, if the same data were at another path then."""
     try:
-        begun = load_recipe(out / "recipe.yaml").data
+        begun = load_recipe(out / run_folder.RECIPE).data
     except RecipeError:
         return recipe
     if begun.found is None or begun.found != recipe.data.found or "path" not in begun.arguments:
@@ -227,9 +227,9 @@ def check_files(out: Path, found: Found | None, recipe: Recipe) -> None:
     """
     from hdlif.data.manifest import changes, read_manifest
 
-    if found is None or not os.path.lexists(out / FILES) or _is_another(out, recipe):
+    if found is None or not os.path.lexists(out / run_folder.DATA_FILES) or _is_another(out, recipe):
         return
-    if changed := changes(read_manifest(out / FILES), found.manifest):
+    if changed := changes(read_manifest(out / run_folder.DATA_FILES), found.manifest):
         seen = f"{found.path}: is not as it was when the training in {out} began: {changed}"
         raise DataError(f"{seen}; put it back to resume, or train anew with --overwrite or another --out")
 
@@ -237,7 +237,7 @@ def check_files(out: Path, found: Found | None, recipe: Recipe) -> None:
 def _is_another(out: Path, recipe: Recipe) -> bool:
     """Return whether the recipe in `out` differs in the kind of its data, or in other than its data."""
     try:
-        begun = load_recipe(out / "recipe.yaml")
+        begun = load_recipe(out / run_folder.RECIPE)
     except RecipeError:
         return False
     own, kept = (one.model_dump(exclude={"data", "time_steps"}) for one in (recipe, begun))
@@ -276,7 +276,7 @@ def load_recipe_to_train(
     if resume and data is None and twin is None and not overrides and isinstance(recipe, str):
         recipe = _kept_recipe(recipe, folder, say)
     if recipe is None and data is None and resume and out is not None:
-        recipe = out / "recipe.yaml"
+        recipe = out / run_folder.RECIPE
     with saying_what_is_gone(folder):
         chosen, found = load_with_data(recipe, overrides, data=data, data_root=data_root, say=say)
         if twin is not None:
@@ -313,7 +313,7 @@ def _as_streams(recipe: Recipe, say: Callable[[str], None]) -> Recipe:
 
 def _kept_recipe(name: str, out: Path, say: Callable[[str], None]) -> str | Path:
     """Return the recipe in a run folder if it is a recipe that ships, changed by options."""
-    kept = out / "recipe.yaml"
+    kept = out / run_folder.RECIPE
     if name not in shipped_recipes():
         return name
     try:

@@ -18,6 +18,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from hdlif import run_folder
 from hdlif.errors import RecipeError, brief, cut
 from hdlif.recipe.runs.files import writing
 from hdlif.recipe.runs.folders import locked
@@ -143,7 +144,7 @@ def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iter
 
 def _stops(trial: Trial, folder: Path) -> int:
     """How often a stopped trial was resumed since its last checkpoint, this time included."""
-    last = folder / "last.safetensors"
+    last = folder / run_folder.LAST
     written = last.stat().st_mtime_ns if last.exists() else 0
     before, times = trial.user_attrs.get(TAKEN_UP, (written, 0))
     times = times + 1 if before == written else 1

@@ -1,16 +1,20 @@
-"""The data that a trained network, or a file of one, is tested on."""
+"""The data that a network is tested on: `sets_for` a network, or `sets_named` by their name alone.
+
+A training has those of its recipe: `builders.build_data`.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+from hdlif import run_folder
 from hdlif.data import ImageSets, Tested
 from hdlif.data.manifest import read_manifest
 from hdlif.errors import DataError, RecipeError, cut, did_you_mean
 from hdlif.graph.artefact import Graph, InputRecord, TaskRecord
 from hdlif.recipe import Recipe, builders
 from hdlif.recipe.builders.own_data import NO_KEYS
-from hdlif.recipe.runs.recipe_data import FILES, in_root, names_path
+from hdlif.recipe.runs.recipe_data import in_root, names_path
 
 
 class Asked(TypedDict, total=False):
@@ -21,20 +25,20 @@ class Asked(TypedDict, total=False):
     say: Callable[[str], None]
 
 
-def sets_of_graph(
-    graph: Graph, data: str | None, data_root: Path | None, path: Path, **asked: Unpack[Asked]
+def sets_for(
+    network: Recipe | Graph, data: str | None, data_root: Path | None, path: Path, **asked: Unpack[Asked]
 ) -> ImageSets:
-    """Return a data set as a deployed network takes it; `path` is the network's file."""
-    steps, labels = graph.time_steps, graph.labels
-    return sets_named(
-        data, data_root, path, record=graph.input, time_steps=steps, labels=labels, task=graph.task, **asked
-    )
+    """Return a data set as a network takes it.
 
-
-def sets_for(recipe: Recipe, data: str | None, data_root: Path | None, path: Path, **asked: Unpack[Asked]) -> ImageSets:
-    """Return the recipe's data set, or another, shown as the recipe's network takes it; `path` is where it was."""
-    keys = asked.get("keys", NO_KEYS)
-    listed = (path if path.is_dir() else path.parent) / FILES
+    Args:
+        network: the recipe of a trained network, whose data set is the default; or a deployed one, which states none.
+        path: of the network's file or run folder.
+    """
+    if isinstance(network, Graph):
+        taken: dict[str, Any] = {"record": network.input, "time_steps": network.time_steps, "labels": network.labels}
+        return sets_named(data, data_root, path, **taken, task=network.task, **asked)
+    recipe, keys = network, asked.get("keys", NO_KEYS)
+    listed = (path if path.is_dir() else path.parent) / run_folder.DATA_FILES
     if data is None:
         if keys:
             seen = f"--set data.{cut(next(iter(keys)))} is of data that --data names"

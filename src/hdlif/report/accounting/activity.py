@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from hdlif.deploy import GraphModule, lower
 from hdlif.graph.artefact import Graph, InputRecord, Node, infer_values
 from hdlif.graph.artefact.roles import roles
+from hdlif.graph.graph import INPUT, settled
 from hdlif.graph.ops import OPS
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
-from hdlif.graph.ops.graph import INPUT, settled
 from hdlif.nn import StepValue, evaluation_mode
 
 

@@ -9,7 +9,7 @@ import torch
 
 from hdlif.graph.equations import Counts, Needs, Saving, counts
 from hdlif.nn import SteppedNeuron
-from hdlif.nn.fused import written_step
+from hdlif.nn.fusion import written_step
 
 
 def step_counts(neuron: SteppedNeuron) -> Counts:

@@ -21,7 +21,7 @@ integer code of more bits times an fp32 weight. In pJ:
 
 Real inputs are those of stem, shortcuts and classifier, and graded fp32 spikes. SOPs are those of inputs that are
 spikes. Affines, neurons, quantisers of spikes, additions, pools and attention are priced by their own
-multiplications and additions (`hdlif.graph.ops.op` says what is none); what is constant in time counts once.
+multiplications and additions (`hdlif.graph.op` says what is none); what is constant in time counts once.
 Memory traffic is in neither.
 """
 
@@ -34,8 +34,8 @@ from torch import Tensor, nn
 
 from hdlif.graph.artefact import Graph, Node
 from hdlif.graph.artefact.io import dumps, tensor_bytes
+from hdlif.graph.op import Work
 from hdlif.graph.ops import OPS
-from hdlif.graph.ops.op import Work
 from hdlif.graph.ops.program import neuron_step
 from hdlif.report.accounting.activity import Activity, activity
 

@@ -10,18 +10,11 @@ from torch import Tensor, nn
 
 from hdlif.deploy.lowering import encoding_of
 from hdlif.graph.equations import counts
-from hdlif.graph.ops import Graph, infer_values
+from hdlif.graph.graph import Graph
+from hdlif.graph.inference import infer_values
+from hdlif.graph.op import taps_on_map
 from hdlif.graph.ops.conv2d import dilation_of
-from hdlif.graph.ops.op import taps_on_map
-from hdlif.nn import (
-    SECA,
-    Neuron,
-    QuantLayer,
-    SteppedNeuron,
-    StepValue,
-    Temporal,
-    evaluation_mode,
-)
+from hdlif.nn import SECA, Neuron, QuantLayer, SteppedNeuron, StepValue, Temporal, evaluation_mode
 from hdlif.report.accounting.operations import PACKED_BITS, PUBLISHED_BITS
 
 

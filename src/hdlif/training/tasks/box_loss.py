@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hdlif.graph.ops.detection import level_shapes, split_levels
+from hdlif.graph.detection import level_shapes, split_levels
 from hdlif.runtime.boxes import LARGEST_LOG
 
 RADIUS = 1.5

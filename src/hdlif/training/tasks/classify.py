@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hdlif.graph.ops import TaskRecord
+from hdlif.graph.graph import TaskRecord
 from hdlif.learning import Criterion, after_own, loss_over, mean_logits
 from hdlif.training.tasks.class_weights import ClassWeights, balanced_weights, checked_weights, cross_entropy
 from hdlif.training.tasks.measured_task import Measured, class_noise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hdlif.graph.ops import Graph
+from hdlif.graph.graph import Graph
 from hdlif.training.tasks.classify import Classify
 from hdlif.training.tasks.detect import Detect
 from hdlif.training.tasks.multilabel import Multilabel

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdlif.graph.ops import TaskRecord
-from hdlif.graph.ops.detection import count_outputs
+from hdlif.graph.detection import count_outputs
+from hdlif.graph.graph import TaskRecord
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.runtime.boxes import Boxes, decode_boxes
 from hdlif.training.tasks.average_precision import IOUS, average_precision, match_boxes

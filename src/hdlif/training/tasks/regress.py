@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hdlif.graph.ops import TaskRecord
+from hdlif.graph.graph import TaskRecord
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.training.tasks.measured_task import Measured
 from hdlif.training.tasks.sequence import check_delay

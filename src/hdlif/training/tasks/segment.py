@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hdlif.graph.ops import TaskRecord
+from hdlif.graph.graph import TaskRecord
 from hdlif.inputs import objects
 from hdlif.inputs.fitting import IGNORED
 from hdlif.learning import Criterion, loss_over, mean_logits

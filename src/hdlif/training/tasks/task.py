@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hdlif.errors import DataError
-from hdlif.graph.ops import TaskRecord
+from hdlif.graph.graph import TaskRecord
 from hdlif.learning import Criterion, Timed, late_weights
 from hdlif.training.tasks.extra_metrics import Each, ExtraMetrics, finite
 
@@ -31,7 +31,7 @@ Target = Literal[
 ]
 """What data give of a sample: its class, int64 []; its class and its number of time steps, int64 [2]; a class at each
 step, int64 [T]; values, float32 [V], or values at each step, float32 [T, V], normalised; or which labels it has,
-float32 [L] of 0 and 1. Or, of an image, as `hdlif.data.located` has them: a "map", the class of each pixel, int64
+float32 [L] of 0 and 1. Or, of an image, as `hdlif.data.image_targets` has them: a "map", the class of each pixel, int64
 [H, W]; "instances", the number of the object at each pixel, 0 where there is none, int64 [H, W]; "boxes", float32
 [M, 5]; or "boxes_each", of a sequence of images, float32 [T, M, 5]. "own" is whatever else a task of your own learns
 from, int64 or float32 [...], as a map."""
@@ -176,7 +176,7 @@ class Shown:
     Attributes:
         score: how good the answer is; the larger the better.
         index: the image's place in the set.
-        answer: a target at places of the image, as `hdlif.data.located` has it.
+        answer: a target at places of the image, as `hdlif.data.image_targets` has it.
     """
 
     score: float

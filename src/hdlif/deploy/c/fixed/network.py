@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.deploy.c.fixed.scaled import (
+from hdlif.deploy.c.fixed.values import (
     LARGEST,
     Arrays,
     IntegerArray,
@@ -20,12 +20,14 @@ from hdlif.deploy.c.fixed.scaled import (
     integers_of,
     rescaled,
 )
-from hdlif.deploy.c.ops import FORMS
+from hdlif.deploy.c.ops import EMITTERS
 from hdlif.deploy.c.stages import evaluated
 from hdlif.errors import InputError
+from hdlif.graph.dataflow import feedback
 from hdlif.graph.equations.program import evaluate_registers
-from hdlif.graph.ops import INPUT, OPS, Graph, Node, Value, infer_values
-from hdlif.graph.ops.graph import INPUT_KINDS, row_of_step
+from hdlif.graph.graph import INPUT, INPUT_KINDS, Graph, Node, Value, row_of_step
+from hdlif.graph.inference import infer_values
+from hdlif.graph.ops import OPS
 from hdlif.graph.ops.program import program_of, row_names
 from hdlif.runtime import reference
 from hdlif.runtime.state import potential_shapes
@@ -103,7 +105,7 @@ class FixedPoint:
         return fraction_for(self.seen.values[name])
 
     def state_fraction(self, node: Node, name: str) -> int:
-        if node.op == "delay":
+        if feedback(node):
             return self.fractions[node.name]
         return fraction_for(self.seen.states[node.name, name])
 
@@ -168,25 +170,25 @@ class FixedPoint:
             known = self.fractions.setdefault(node.name, found[node.name].fraction)
             assert known == found[node.name].fraction, node.name
         for node in self.nodes:
-            if node.op == "delay":
-                kept = held(Arrays(t, 0), found[node.attributes["source"]], self.fractions[node.name])
-                state[f"{node.name}.delayed"] = np.asarray(kept.integer)
+            for name, source in feedback(node):
+                kept = held(Arrays(t, 0), found[source], self.fractions[node.name])
+                state[f"{node.name}.{name}"] = np.asarray(kept.integer)
         return np.asarray(found[self.graph.output].integer)
 
     def _evaluate(
         self, node: Node, found: dict[str, Scaled], state: dict[str, IntegerArray], batch: int, t: int
     ) -> Scaled:
-        form, shape = FORMS[node.op], (batch, *self.values[node.name].shape)
+        emitter, shape = EMITTERS[node.op], (batch, *self.values[node.name].shape)
         inputs = [found[name] for name in node.inputs]
         k = Arrays(t, len(shape))
-        if form.fixed_move is not None:
-            return form.fixed_move(self, node, inputs, t)
-        if form.fixed_total is not None:
-            return self.of_total(k, node, form.fixed_total(self, node, inputs, t))
-        assert form.fixed_entry is not None
+        if emitter.fixed_move is not None:
+            return emitter.fixed_move(self, node, inputs, t)
+        if emitter.fixed_total is not None:
+            return self.of_total(k, node, emitter.fixed_total(self, node, inputs, t))
+        assert emitter.fixed_entry is not None
         names = OPS[node.op].states(node)
         states = {name: state.get(f"{node.name}.{name}", np.zeros(shape, np.int64)) for name in names}
-        result = form.fixed_entry(k, self, node, inputs, states)
+        result = emitter.fixed_entry(k, self, node, inputs, states)
         for name in names:
             state[f"{node.name}.{name}"] = np.broadcast_to(states[name], shape).copy()
         return Scaled(np.broadcast_to(result.integer, shape), result.fraction)
@@ -216,7 +218,7 @@ def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> Fixed
     """
     nodes = evaluated(graph)
     for node in nodes:
-        if not FORMS[node.op].has_fixed_point:
+        if not EMITTERS[node.op].has_fixed_point:
             raise InputError(f"{node.name}: {node.op} has no form in fixed point; write it with numbers in float")
     seen = ranges(graph, samples, steps)
     for name in (INPUT, *(node.name for node in nodes)):
@@ -232,13 +234,13 @@ def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> Fixed
         largest = max(largest, *ends)
     made = FixedPoint(graph, nodes, seen, fraction_for(largest), infer_values(graph))
     few = made.frame(samples[:1, :1])
-    delays = {node.name: node.attributes["source"] for node in nodes if node.op == "delay"}
-    given = {name: 0 if made.values[name].max_code is not None else made.most(delays[name]) for name in delays}
+    sources = {node.name: source for node in nodes for _, source in feedback(node)}
+    given = {name: 0 if made.values[name].max_code is not None else made.most(sources[name]) for name in sources}
     while True:
-        # what a delay gives has the format of its source, which may depend on it
+        # what was kept of a step has the format of its source, which may depend on it
         made.fractions = {INPUT: made.input_fraction, **given}
         made.run(few, 1)
-        after = {name: min(given[name], made.fractions[source]) for name, source in delays.items()}
+        after = {name: min(given[name], made.fractions[source]) for name, source in sources.items()}
         if after == given:
             break
         given = after

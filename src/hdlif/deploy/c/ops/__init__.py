@@ -1,8 +1,8 @@
-"""What each op becomes in C: one file an op, which states a `FORM`."""
+"""What each op becomes in C: one file per op, which states an `EMITTER`."""
 
 from collections.abc import Mapping
 
-from hdlif.deploy.c.form import Form
-from hdlif.graph.ops.table import stated
+from hdlif.deploy.c.emitter import Emitter
+from hdlif.graph.op import collect
 
-FORMS: Mapping[str, Form] = {form.op: form for form in stated(__name__, "FORM")}
+EMITTERS: Mapping[str, Emitter] = {emitter.op: emitter for emitter in collect(__name__, "EMITTER")}

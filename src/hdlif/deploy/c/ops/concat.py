@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from hdlif.deploy.c.fixed.scaled import Arrays, Scaled, held
-from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.emitter import Emitter
+from hdlif.deploy.c.fixed.values import Arrays, Scaled, held
 from hdlif.deploy.c.stage_text import StageText
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 
 def loops(s: StageText, node: Node) -> None:
@@ -28,4 +28,4 @@ def fixed_move(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
     return Scaled(np.concatenate(both, axis=1), fraction)
 
 
-FORM = Form("concat", loops=loops, fixed_move=fixed_move)
+EMITTER = Emitter("concat", loops=loops, fixed_move=fixed_move)

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from hdlif.deploy.c.fixed.scaled import Scaled
-from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.emitter import Emitter
+from hdlif.deploy.c.fixed.values import Scaled
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.deploy.c.synapses import synapse
-from hdlif.graph.ops import Node
+from hdlif.graph.fields import windows
+from hdlif.graph.graph import Node
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
-from hdlif.graph.ops.fields import windows
 
 
 def loops(s: StageText, node: Node) -> None:
@@ -40,4 +40,4 @@ def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled
     return Scaled(np.concatenate(totals, axis=1), x[0].fraction + fraction)
 
 
-FORM = Form("conv2d", loops=loops, fixed_total=fixed_total)
+EMITTER = Emitter("conv2d", loops=loops, fixed_total=fixed_total, is_in_answers=True)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hdlif.deploy.c.fixed.scaled import Integers, Scaled
-from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.emitter import Emitter
+from hdlif.deploy.c.fixed.values import Integers, Scaled
 from hdlif.deploy.c.stage_text import StageText
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 
 def entry(s: StageText, node: Node) -> str:
@@ -17,4 +17,4 @@ def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], stat
     return Scaled(states["delayed"], network.fractions[node.name])
 
 
-FORM = Form("delay", entry=entry, fixed_entry=fixed_entry)
+EMITTER = Emitter("delay", entry=entry, fixed_entry=fixed_entry)

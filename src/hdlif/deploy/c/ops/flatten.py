@@ -1,6 +1,6 @@
 """`flatten` in C: nothing moves."""
 
-from hdlif.deploy.c.fixed.scaled import moved
-from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.emitter import Emitter
+from hdlif.deploy.c.fixed.values import moved
 
-FORM = Form("flatten", fixed_move=moved)
+EMITTER = Emitter("flatten", fixed_move=moved, is_in_answers=True)

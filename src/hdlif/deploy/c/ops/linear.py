@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hdlif.deploy.c.fixed.scaled import Scaled
-from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.emitter import Emitter
+from hdlif.deploy.c.fixed.values import Scaled
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.deploy.c.synapses import synapse
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 
 def loops(s: StageText, node: Node) -> None:
@@ -23,4 +23,4 @@ def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled
     return Scaled(x[0].integer @ weight.T, x[0].fraction + fraction)
 
 
-FORM = Form("linear", loops=loops, fixed_total=fixed_total)
+EMITTER = Emitter("linear", loops=loops, fixed_total=fixed_total, is_in_answers=True)

@@ -1,9 +1,9 @@
 """`max_pool` in C."""
 
-from hdlif.deploy.c.fixed.scaled import moved
-from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.emitter import Emitter
+from hdlif.deploy.c.fixed.values import moved
 from hdlif.deploy.c.stage_text import StageText
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 
 def loops(s: StageText, node: Node) -> None:
@@ -30,4 +30,4 @@ def loops(s: StageText, node: Node) -> None:
     s.file.use("window")
 
 
-FORM = Form("max_pool", loops=loops, fixed_move=moved)
+EMITTER = Emitter("max_pool", loops=loops, fixed_move=moved, is_in_answers=True)

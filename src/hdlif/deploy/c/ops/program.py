@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hdlif.deploy.c.fixed.scaled import (
+from hdlif.deploy.c.emitter import Emitter
+from hdlif.deploy.c.fixed.values import (
     Integers,
     Scaled,
     fraction_for,
@@ -12,10 +13,9 @@ from hdlif.deploy.c.fixed.scaled import (
     integers_of,
     registers,
 )
-from hdlif.deploy.c.form import Form
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.deploy.c.text import literal
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 from hdlif.graph.ops.program import program_of, row_names
 
 _OPERATIONS: Mapping[str, Callable[..., str]] = {
@@ -90,4 +90,4 @@ def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], stat
     return spike
 
 
-FORM = Form("program", entry=entry, fixed_entry=fixed_entry)
+EMITTER = Emitter("program", entry=entry, fixed_entry=fixed_entry, is_in_answers=True)

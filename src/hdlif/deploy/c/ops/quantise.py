@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hdlif.deploy.c.fixed.scaled import Integers, Scaled, code
-from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.emitter import Emitter
+from hdlif.deploy.c.fixed.values import Integers, Scaled, code
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.deploy.c.text import real
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 
 def entry(s: StageText, node: Node) -> str:
@@ -23,4 +23,4 @@ def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], stat
     return Scaled(code(k, x[0], node.tensors["inverse_step"], float(node.attributes["offset"]), largest), 0)
 
 
-FORM = Form("quantise", entry=entry, fixed_entry=fixed_entry)
+EMITTER = Emitter("quantise", entry=entry, fixed_entry=fixed_entry, is_in_answers=True)

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.deploy.c.fixed.scaled import LARGEST, Arrays, IntegerArray, Scaled, fraction_of_factors, integers_of, shifted
-from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.emitter import Emitter
+from hdlif.deploy.c.fixed.values import LARGEST, Arrays, IntegerArray, Scaled, fraction_of_factors, integers_of, shifted
 from hdlif.deploy.c.stage_text import Expressions, StageText
 from hdlif.deploy.c.text import real
 from hdlif.errors import InputError
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 from hdlif.graph.ops.seca import EXPONENTIAL
 
 LOGIT_BITS, GATE_BITS = 11, 15
@@ -125,4 +125,4 @@ def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled
     return Scaled(integers * gate[:, :, None, None], x[0].fraction + GATE_BITS)
 
 
-FORM = Form("seca", loops=loops, fixed_loops=fixed_loops, fixed_total=fixed_total)
+EMITTER = Emitter("seca", loops=loops, fixed_loops=fixed_loops, fixed_total=fixed_total)

@@ -1,9 +1,9 @@
 """`slice` in C."""
 
-from hdlif.deploy.c.fixed.scaled import moved
-from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.emitter import Emitter
+from hdlif.deploy.c.fixed.values import moved
 from hdlif.deploy.c.stage_text import StageText
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 
 def loops(s: StageText, node: Node) -> None:
@@ -12,4 +12,4 @@ def loops(s: StageText, node: Node) -> None:
     s.each_entry(node, f"{s.pointer(node.inputs[0])}[i + {begin}]")
 
 
-FORM = Form("slice", loops=loops, fixed_move=moved)
+EMITTER = Emitter("slice", loops=loops, fixed_move=moved)

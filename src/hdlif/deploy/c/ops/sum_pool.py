@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from hdlif.deploy.c.fixed.scaled import Scaled
-from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.emitter import Emitter
+from hdlif.deploy.c.fixed.values import Scaled
 from hdlif.deploy.c.stage_text import StageText
-from hdlif.graph.ops import Node
-from hdlif.graph.ops.fields import windows
+from hdlif.graph.fields import windows
+from hdlif.graph.graph import Node
 
 
 def loops(s: StageText, node: Node) -> None:
@@ -32,4 +32,4 @@ def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled
     return Scaled(sum(window for _, _, window in met), x[0].fraction)
 
 
-FORM = Form("sum_pool", loops=loops, fixed_total=fixed_total)
+EMITTER = Emitter("sum_pool", loops=loops, fixed_total=fixed_total, is_in_answers=True)

@@ -1,9 +1,9 @@
 """`upsample` in C."""
 
-from hdlif.deploy.c.fixed.scaled import moved
-from hdlif.deploy.c.form import Form
+from hdlif.deploy.c.emitter import Emitter
+from hdlif.deploy.c.fixed.values import moved
 from hdlif.deploy.c.stage_text import StageText
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 
 def loops(s: StageText, node: Node) -> None:
@@ -13,4 +13,4 @@ def loops(s: StageText, node: Node) -> None:
         s.entry(f"{x}[(c * {height} + y / {down}) * {width} + x / {across}]")
 
 
-FORM = Form("upsample", loops=loops, fixed_move=moved)
+EMITTER = Emitter("upsample", loops=loops, fixed_move=moved)

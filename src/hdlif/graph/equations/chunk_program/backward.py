@@ -14,10 +14,10 @@ from hdlif.graph.equations.chunk_program.writing import (
     encoding_of,
     later_encoding,
 )
+from hdlif.graph.equations.literal_step import WrittenStep
 from hdlif.graph.equations.program import Instruction
 from hdlif.graph.equations.saving import Saving, Value, ways
 from hdlif.graph.equations.tracing import trace_written
-from hdlif.graph.equations.written import WrittenStep
 
 
 class Backward(NamedTuple):

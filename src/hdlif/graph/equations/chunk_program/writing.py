@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from hdlif.graph.equations.literal_step import WrittenStep
 from hdlif.graph.equations.program import Instruction
 from hdlif.graph.equations.saving import Saving, Value
-from hdlif.graph.equations.written import WrittenStep
 
 StreamEncoding = Literal["values", "bits", "bytes", "codes"]
 ENCODINGS: tuple[StreamEncoding, ...] = ("values", "bits", "bytes", "codes")

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.deploy.interop.nir.graph import MOST_SHOWN, NirGraph, NirNode
-from hdlif.deploy.interop.nir.values import (
+from hdlif.deploy.interop.nir_import.graph import MOST_SHOWN, NirGraph, NirNode
+from hdlif.deploy.interop.nir_import.values import (
     Floats,
     Shape,
     array,
@@ -26,9 +26,9 @@ from hdlif.deploy.interop.nir.values import (
     weight,
     windows,
 )
-from hdlif.deploy.nir.neurons import plain_name
+from hdlif.deploy.nir_export.neurons import plain_name
 from hdlif.errors import ConversionError, did_you_mean, some
-from hdlif.models.wired import INPUT, Wired
+from hdlif.models.wiring import INPUT, Wired
 
 Weights = dict[str, NDArray[np.float32]]
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from cases import naming
 from hdlif.cli.shipped_data import persistence
 from hdlif.data import ImageSets, Samples, copy_task, delayed_xor, mackey_glass, sines
-from hdlif.data.sources.generated import SKIPPED, STARTS, series
+from hdlif.data.sources.synthetic import SKIPPED, STARTS, series
 from hdlif.errors import DataError, RecipeError
-from hdlif.inputs.generated import Content, Copy, DelayedXor, MackeyGlass
+from hdlif.inputs.memory_tasks import Content, Copy, DelayedXor, MackeyGlass
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.recipe.runs.recipe_data import load_with_data
 from hdlif.training.tasks import Regress

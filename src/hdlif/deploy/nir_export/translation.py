@@ -13,24 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.deploy.nir.neurons import HardLIF, hard_lif, plain_name
-from hdlif.deploy.nir.writing import nir_package
+from hdlif.deploy.nir_export.neurons import HardLIF, hard_lif, plain_name
+from hdlif.deploy.nir_export.writing import nir_package
 from hdlif.errors import LoweringError, some
 from hdlif.graph.artefact import statement
-from hdlif.graph.ops import INPUT, Graph, Node, infer_values, reads
+from hdlif.graph.dataflow import reads
+from hdlif.graph.graph import INPUT, Graph, Node
+from hdlif.graph.inference import infer_values
+from hdlif.graph.ops import OPS
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
 
 Floats = NDArray[np.float64]
 DT = 1e-4
 """Seconds of a time step, as snnTorch and SpikingJelly have them."""
-_WITHOUT_NODE = {
-    "delay": "what was given at the step before, a delay",
-    "max_pool": "a max pool",
-    "seca": "a channel attention, SECA",
-    "slice": "a part of the channels",
-    "concat": "channels that are joined",
-    "upsample": "an upsampling",
-}
 METADATA, STEP = "hdlif", "hdlif.dt"
 """Keys, in the metadata of the input node, of what NIR does not say of a network, and of the seconds of a time step."""
 MOST_SHOWN = 3
@@ -70,7 +65,7 @@ def to_nir(graph: Graph, *, dt: float = DT, for_norse: bool = False) -> Any:
 
     Leak and threshold are constant in time, and weights of low bit width become float32. The input node takes what the
     network takes: values after mean and std. Its metadata keep what NIR has no place for (time steps, labels, the
-    input's kind), by which `hdlif.deploy.interop.nir` reads the file without being told.
+    input's kind), by which `hdlif.deploy.interop.nir_import` reads the file without being told.
 
     Args:
         dt: seconds of a time step.
@@ -111,7 +106,7 @@ def _refused(node: Node, types: Mapping[str, Any]) -> str | None:
         case "quantise":
             return f"a quantiser of spikes, of {node.attributes['bits']} bits"
         case op if op not in _TRANSLATIONS:
-            return _WITHOUT_NODE.get(op, f"an op {op}")
+            return OPS[op].noun or f"an op {op}"
     return None
 
 

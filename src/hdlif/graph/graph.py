@@ -145,7 +145,7 @@ class TaskRecord:
         mean, std: of "regress", of each value: an output is (value - mean) / std.
         ahead: of values at each step, how many steps later the series has them; 0 of others than its own next ones.
         threshold: of "multilabel", the probability from which a label is given; of "detect", that of a box.
-        strides: of "detect", the pixels between the places of each level, see `hdlif.graph.ops.detection`.
+        strides: of "detect", the pixels between the places of each level, see `hdlif.graph.detection`.
         overlap: of "detect", the intersection over union of two boxes of a class from which the lower one is dropped.
     """
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
-from hdlif.graph.ops import Node
+from hdlif.graph.graph import Node
 
 if TYPE_CHECKING:
     from hdlif.deploy.onnx_translation import OnnxForm
@@ -34,7 +34,7 @@ TorchForm = Callable[[Parts, tuple[Tensor, ...]], Tensor]
 
 
 @dataclass(frozen=True)
-class Form:
+class OpForm:
     """The forms of the op of that name.
 
     Attributes:

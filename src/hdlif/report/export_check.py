@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hdlif.errors import MachineError, MissingExtraError
 from hdlif.graph.artefact import Graph, dumps, loads
-from hdlif.graph.ops import INPUT
+from hdlif.graph.graph import INPUT
 from hdlif.runtime import Session, reference
 from hdlif.runtime.answers import AGREEMENT_OF, alike
 from hdlif.runtime.reference import random_frames

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from hdlif.graph.ops import InputRecord, TaskRecord
+from hdlif.graph.graph import InputRecord, TaskRecord
 
 MOST_STEPS = 2**15 - 1
 """What a deployed network may have."""

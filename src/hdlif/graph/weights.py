@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 
 from hdlif.errors import ArtefactError, brief, did_you_mean
-from hdlif.graph.ops.graph import MAX_ELEMENTS, Array, Node, Value
-from hdlif.graph.ops.op import ADD, INTEGER_ADD, INTEGER_MAC, MAC, Seen, Work
+from hdlif.graph.graph import MAX_ELEMENTS, Array, Node, Value
+from hdlif.graph.op import ADD, INTEGER_ADD, INTEGER_MAC, MAC, Seen, Work
 
 Encoding = Literal["float32", "ternary", "binary", "int2", "int4", "int8"]
 LARGEST_WEIGHT = {"ternary": 1, "binary": 1, "int2": 1, "int4": 7, "int8": 127}

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from hdlif.deploy.interop.nir.graph import plain_graph
-from hdlif.deploy.interop.nir.network import shape_of, translated
-from hdlif.deploy.interop.nir.values import text_of
+from hdlif.deploy.interop.nir_import.graph import plain_graph
+from hdlif.deploy.interop.nir_import.network import shape_of, translated
+from hdlif.deploy.interop.nir_import.values import text_of
 from hdlif.deploy.interop.structure import build
 from hdlif.deploy.network import export, lower
-from hdlif.deploy.nir.extension import ARTEFACT, NAME, WEIGHT
-from hdlif.deploy.nir.translation import DT, METADATA, STEP
+from hdlif.deploy.nir_export.extension import ARTEFACT, NAME, WEIGHT
+from hdlif.deploy.nir_export.translation import DT, METADATA, STEP
 from hdlif.errors import ArtefactError, ConversionError, HdlifError, MissingExtraError
 from hdlif.functional import Surrogate
 from hdlif.graph.artefact import Graph, InputRecord, TaskRecord, joined, loads, read_statement
-from hdlif.graph.ops import infer_values
+from hdlif.graph.inference import infer_values
 from hdlif.inputs.hdf5_tree import read_tree
 from hdlif.models import OwnNetwork
 
@@ -110,7 +110,7 @@ def from_nir(
     >>> import nir
     >>> import numpy as np
     >>> import torch
-    >>> from hdlif.deploy.interop.nir import from_nir
+    >>> from hdlif.deploy.interop.nir_import import from_nir
     >>> ones = np.ones(2)
     >>> lif = nir.LIF(tau=2e-4 * ones, r=2 * ones, v_leak=0 * ones, v_threshold=ones)
     >>> network = from_nir(nir.NIRGraph.from_list(nir.Linear(np.eye(2)), lif), time_steps=4).network
@@ -179,7 +179,7 @@ def _imported(
     if _extension_of(tree) is not None:
         raise ConversionError(
             "holds a network that NIR cannot say, as metadata; it comes back as the artefact that it was: "
-            "hdlif.deploy.interop.nir.read_artefact, or `hdlif import`"
+            "hdlif.deploy.interop.nir_import.read_artefact, or `hdlif import`"
         )
     graph = plain_graph(tree)
     said = text_of(graph.input.metadata, METADATA)

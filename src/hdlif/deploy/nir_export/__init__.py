@@ -9,8 +9,8 @@ m >= θ, has τ = dt/(1 - λ), R = τ/dt, v_leak = 0, and as v_threshold the flo
 the m that are at least θ. `docs/how_to/nir.md` says what maps to what, and how other libraries read it.
 """
 
-from hdlif.deploy.nir.extension import extended
-from hdlif.deploy.nir.translation import DT, to_nir
-from hdlif.deploy.nir.writing import nir_package, write
+from hdlif.deploy.nir_export.extension import extended
+from hdlif.deploy.nir_export.translation import DT, to_nir
+from hdlif.deploy.nir_export.writing import nir_package, write
 
 __all__ = ["DT", "extended", "nir_package", "to_nir", "write"]

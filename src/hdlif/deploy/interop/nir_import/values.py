@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.deploy.interop.nir.graph import NirNode
+from hdlif.deploy.interop.nir_import.graph import NirNode
 from hdlif.errors import ConversionError, brief
 
 Floats = NDArray[np.float64]

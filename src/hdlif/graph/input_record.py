@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from hdlif.errors import ArtefactError, brief, did_you_mean
-from hdlif.graph.ops.fields import is_float32
-from hdlif.graph.ops.graph import (
+from hdlif.graph.fields import is_float32
+from hdlif.graph.graph import (
     BINNING_MODES,
     CLIPS,
     FIT_MODES,

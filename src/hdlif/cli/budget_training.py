@@ -18,12 +18,12 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from hdlif import run_folder
 from hdlif.cli.training_run import TrainingOptions, train_recipe
 from hdlif.data import Found, batches
 from hdlif.errors import CheckpointError, RecipeError
 from hdlif.recipe import Recipe, builders, dump_recipe
 from hdlif.recipe.runs.files import write_json, write_text
-from hdlif.recipe.runs.folders import BUDGET
 from hdlif.recipe.runs.processes import check_alone
 from hdlif.recipe.runs.recipe_data import with_class_weights
 from hdlif.recipe.runs.summary import TrainResult
@@ -52,7 +52,7 @@ def train_within_budget(
         CheckpointError: the training in `out` was begun without a budget, with another one, or of another recipe.
     """
     check_alone("--budget", options.devices, options.nodes)
-    if options.resume and (out / BUDGET).exists():
+    if options.resume and (out / run_folder.BUDGET).exists():
         plan = _resumed(out, recipe, budget)
     elif options.resume and RunFiles(out).exist():
         raise CheckpointError(
@@ -71,7 +71,7 @@ def train_within_budget(
         stops = choosing_epochs(base)[len(plan["choices"]) :]
         if not stops:
             break
-        write = Writing(out / BUDGET, plan)
+        write = Writing(out / run_folder.BUDGET, plan)
         stopping = [*options.callbacks, write, Pausing(stops[0])]
         with suppress(Pause):
             train_recipe(chosen, out, replace(options, callbacks=stopping), found=found)
@@ -80,7 +80,7 @@ def train_within_budget(
         for line in (*(f"{name}: {option}" for name, option in choice.choice.items()), *choice.totals()):
             options.say(f"  {line}")
         plan["choices"].append({"epoch": stops[0], **choice.as_dict()})
-        write_json(out / BUDGET, plan)
+        write_json(out / run_folder.BUDGET, plan)
     result = train_recipe(chosen, out, options, found=found)
     assert result is not None, "there is one process"
     return result
@@ -113,7 +113,7 @@ def take_over(recipe: Recipe, out: Path) -> None:
         checkpoint.save(files.last, tensors=_taken_over(saved.tensors, recipe), record=record)
         for path in (files.previous, files.best, files.final):
             path.unlink(missing_ok=True)
-    write_text(out / "recipe.yaml", dump_recipe(recipe))
+    write_text(out / run_folder.RECIPE, dump_recipe(recipe))
 
 
 def _taken_over(tensors: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Tensor]:
@@ -198,7 +198,7 @@ def _search(
 
 def _resumed(out: Path, recipe: Recipe, budget: str | None) -> dict[str, Any]:
     """Return the plan of the training in `out`, if it is one of this recipe and budget. Raises `CheckpointError`."""
-    path = out / BUDGET
+    path = out / run_folder.BUDGET
     try:
         plan: dict[str, Any] = json.loads(read_regular(path, most=MOST_BYTES))
         recipes = [Recipe.model_validate(one["recipe"]) for one in (plan, *plan["choices"])]

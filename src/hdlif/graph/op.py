@@ -15,12 +15,14 @@ place of the multiplication. It is counted in full all the same: the runtime mul
 folded norms has joined is no power of two. A step of 1 multiplies nothing.
 """
 
+import importlib
 import math
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from hdlif.graph.ops.graph import Array, Graph, Node, Value
+from hdlif.graph.graph import Array, Graph, Node, Value
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,13 @@ class Op:
         optional: names of attributes that a node may leave out.
         evaluate: the oracle: float32, in the stated order.
         check: of its place in the whole graph, given the type of every value.
+        noun: the op in words with its article, for messages, if that is not "an op NAME".
+        is_elementwise: whether each entry of its value follows from one entry of each input and of its states.
+        is_view: whether it moves nothing: its value has the entries of its input, in their order.
         keep: takes into its states what is known only when all nodes of a step are: (node, values of the step, states).
             A graph with such a node runs one time step after the other.
-        sources: the values that `keep` takes, which a node reads beside its inputs; its attribute "source".
+        sources: the values that `keep` takes, one for each state, which a node reads beside its inputs, of which the
+            shape alone counts; its attribute "source".
         states: what a node carries from step to step, by name; each is shaped like its output, and 0 at first.
         is_neuron: whether a node emits the spikes of neurons.
         is_synapse: whether it multiplies by weights.
@@ -139,6 +145,9 @@ class Op:
     attributes: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     tensors: tuple[str, ...] | None = ()
+    noun: str = ""
+    is_elementwise: bool = False
+    is_view: bool = False
     check: Callable[[Node, Mapping[str, Value]], None] = field(default=lambda node, values: None)
     keep: Callable[[Node, Mapping[str, Array], dict[str, Array]], None] | None = None
     sources: Callable[[Node], tuple[str, ...]] = field(default=lambda node: ())
@@ -151,6 +160,13 @@ class Op:
     def made_from(self, node: Node) -> tuple[str, ...]:
         """The values that what a node gives is made from: of those of a step before its inputs say the shape alone."""
         return self.sources(node) or node.inputs
+
+
+def collect(package: str, name: str) -> list[Any]:
+    """Return what the files of a package state under a name, in the order of the files."""
+    files = pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}.")
+    modules = [importlib.import_module(file.name) for file in files]
+    return [getattr(module, name) for module in modules if hasattr(module, name)]
 
 
 def always(node: Node) -> bool:

@@ -26,7 +26,7 @@ from hdlif.inputs.datasets import (
     SYNTHETIC_MEAN,
     SYNTHETIC_STD,
 )
-from hdlif.inputs.generated import MOST_VALUES, Copy, DelayedXor, MackeyGlass
+from hdlif.inputs.memory_tasks import MOST_VALUES, Copy, DelayedXor, MackeyGlass
 
 TRAIN, TEST, SIDE, CLASSES = 320, 100, 8, len(SYNTHETIC_CLASSES)
 SINES_TRAIN, SINES_TEST = 480, 150
@@ -129,7 +129,7 @@ def copy_task(
 
     >>> import torch
     >>> from hdlif.data import copy_task, rows
-    >>> from hdlif.inputs.generated import Copy
+    >>> from hdlif.inputs.memory_tasks import Copy
     >>> sets = copy_task(content=Copy(delay=5, symbols=2, alphabet=4, samples=40, test=10), validation=10)
     >>> sets.train.frames = rows
     >>> x, y = sets.train.sequence(torch.arange(3))
@@ -173,7 +173,7 @@ def delayed_xor(
 
     >>> import torch
     >>> from hdlif.data import delayed_xor, rows
-    >>> from hdlif.inputs.generated import DelayedXor
+    >>> from hdlif.inputs.memory_tasks import DelayedXor
     >>> sets = delayed_xor(content=DelayedXor(delay=5, samples=40, test=10), validation=10)
     >>> sets.train.frames = rows
     >>> x, y = sets.train.sequence(torch.arange(3))
@@ -216,7 +216,7 @@ def mackey_glass(
 
     >>> import torch
     >>> from hdlif.data import mackey_glass, rows
-    >>> from hdlif.inputs.generated import MackeyGlass
+    >>> from hdlif.inputs.memory_tasks import MackeyGlass
     >>> sets = mackey_glass(content=MackeyGlass(steps=20, samples=8, test=4), validation=4)
     >>> sets.train.frames = rows
     >>> x, y = sets.train.sequence(torch.arange(3))

@@ -1,24 +1,10 @@
-"""All ops by name: each file of this package that states one."""
+"""What nodes read and carry from step to step, by the statements of their ops."""
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from hdlif.graph import ops
-from hdlif.graph.ops.graph import Graph, Node
-from hdlif.graph.ops.op import Op
-
-
-def stated(package: str, name: str) -> list[Any]:
-    """What the files of a package state under a name, in their order; this file, which asks, states nothing."""
-    files = pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}.")
-    modules = [importlib.import_module(file.name) for file in files if file.name != __name__]
-    return [getattr(module, name) for module in modules if hasattr(module, name)]
-
-
-OPS: Mapping[str, Op] = {op.name: op for op in stated(ops.__name__, "OP")}
+from hdlif.graph.graph import Graph, Node
+from hdlif.graph.ops import OPS
 
 
 def reads(node: Node) -> tuple[str, ...]:
@@ -37,6 +23,12 @@ def renamed(node: Node, names: Mapping[str, str]) -> Node:
 def is_recurrent(graph: Graph) -> bool:
     """Whether a node takes what a later one gave at the step before: then steps run one after the other."""
     return any(OPS[node.op].keep is not None for node in graph.nodes)
+
+
+def feedback(node: Node) -> tuple[tuple[str, str], ...]:
+    """(state, source) of each value that a node keeps of a step for the next one."""
+    sources = OPS[node.op].sources(node)
+    return tuple(zip(state_names(node), sources, strict=True)) if sources else ()
 
 
 def state_names(node: Node) -> tuple[str, ...]:

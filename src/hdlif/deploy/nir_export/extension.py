@@ -2,8 +2,8 @@
 
 A node of another type than NIR's would be written and could not be read back. So every node of the graph is a standard
 one of the same shape, the nearest there is: what NIR cannot say is a `Scale` by 1. Another reader meets what is near to
-the network, or, as SpikingJelly and snnTorch do at a `Scale`, refuses it. `deploy.interop.nir` reads metadata alone,
-and gives the artefact in every byte.
+the network, or, as SpikingJelly and snnTorch do at a `Scale`, refuses it. `deploy.interop.nir_import` reads metadata
+alone, and gives the artefact in every byte.
 
     the input node   metadata.hdlif.artefact   the artefact's metadata text
     other nodes      metadata.hdlif.name       the node's name in the artefact
@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from hdlif.deploy.nir.neurons import hard_lif, plain_name
-from hdlif.deploy.nir.translation import DT, infers, neuron_node
-from hdlif.deploy.nir.writing import nir_package
+from hdlif.deploy.nir_export.neurons import hard_lif, plain_name
+from hdlif.deploy.nir_export.translation import DT, infers, neuron_node
+from hdlif.deploy.nir_export.writing import nir_package
 from hdlif.errors import LoweringError
 from hdlif.graph.artefact import dumps, metadata_of, stored
-from hdlif.graph.ops import INPUT, Graph, Node, infer_values, reads
+from hdlif.graph.dataflow import reads
+from hdlif.graph.graph import INPUT, Graph, Node
+from hdlif.graph.inference import infer_values
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
 
 ARTEFACT, NAME, WEIGHT = "hdlif.artefact", "hdlif.name", "hdlif.weight"
@@ -54,7 +56,8 @@ class _Extension:
         text = {ARTEFACT: metadata_of(dumps(self.graph))}
         self._names[INPUT] = self.put("input", self.nir.Input(input_type=self.shape(INPUT), metadata=text))
         for node in self.graph.nodes:
-            make = _NEAREST.get(node.op)
+            is_same = self.types[node.name].shape == self.types[node.inputs[0]].shape
+            make = _NEAREST.get(node.op, _same if is_same else None)
             if make is None or (node.op == "conv2d" and not infers(node, self.types)):
                 raise LoweringError(
                     f"{node.name}: NIR has no node of the shape of this {node.op}, to hold its metadata; --to artefact "
@@ -176,7 +179,6 @@ def _same(to: _Extension, node: Node) -> Any:
 
 
 _NEAREST: Mapping[str, Callable[[_Extension, Node], Any]] = {
-    "add": _same,
     "affine": _affine,
     "concat": _same,
     "conv2d": _conv2d,
@@ -186,9 +188,7 @@ _NEAREST: Mapping[str, Callable[[_Extension, Node], Any]] = {
     "linear": lambda to, node: to.nir.Linear(weight=node.tensors["weight"]),
     "max_pool": _pool,
     "program": _program,
-    "quantise": _same,
-    "seca": _same,
     "slice": _slice,
     "sum_pool": _pool,
 }
-"""By op, a standard node of the same shape."""
+"""By op, a standard node of the same shape; of others, whose value has the shape of their input, a `Scale` by 1."""

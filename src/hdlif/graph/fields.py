@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from hdlif.errors import ArtefactError, brief
-from hdlif.graph.ops.graph import MAX_CODE, Array, Node, Value
+from hdlif.graph.graph import MAX_CODE, Array, Node, Value
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 LEAST_NORMAL = float(np.finfo(np.float32).tiny)

@@ -3,9 +3,9 @@
 import math
 
 from hdlif.errors import ArtefactError, brief, did_you_mean
-from hdlif.graph.ops.detection import count_outputs
-from hdlif.graph.ops.fields import LEAST_NORMAL, check_fields, is_float32
-from hdlif.graph.ops.graph import (
+from hdlif.graph.detection import count_outputs
+from hdlif.graph.fields import LEAST_NORMAL, check_fields, is_float32
+from hdlif.graph.graph import (
     COMBINATIONS,
     INPUT,
     MAP_TASKS,
@@ -18,8 +18,8 @@ from hdlif.graph.ops.graph import (
     TaskRecord,
     Value,
 )
-from hdlif.graph.ops.input_record import check_input
-from hdlif.graph.ops.table import OPS
+from hdlif.graph.input_record import check_input
+from hdlif.graph.ops import OPS
 
 _MOST_LEVELS, _LARGEST_STRIDE = 8, 2**10
 """Of a detector."""

@@ -94,7 +94,7 @@ class TrainingLoop:
             compiled=self.compile_backend if config.compile else None,
             after=self._end_update,
         )
-        self.network, self.step = self.updater.network, self.updater.step
+        self.network = self.updater.network
         self.streams = self._new_streams()
         self.ranks.together(lambda: check_outputs(self.network, self._first_sample(), self.task))
         self.validator = Validation(
@@ -112,7 +112,7 @@ class TrainingLoop:
         self.counters, self.should_stop = Counters(), False
         self.chosen: Threads | None = None
         self._checkpoints = [one for one in self.callbacks if isinstance(one, Checkpoints)]
-        self.learner = BatchLearner(
+        self.batch_learner = BatchLearner(
             training=self,
             updater=self.updater,
             streams=self.streams,
@@ -144,7 +144,7 @@ class TrainingLoop:
     def run(self) -> None:
         """Run all remaining epochs."""
         try:
-            self._run()
+            self._run_epochs()
         except Interrupted as interrupted:
             for one in self._checkpoints:
                 one.save(self)
@@ -158,7 +158,7 @@ class TrainingLoop:
             callback.on_train_end(self)
         self.network.eval()
 
-    def _run(self) -> None:
+    def _run_epochs(self) -> None:
         counters = self.counters
         report_omitted_samples(self, len(self.train), self.batch_size)
         report_traces(self, self.train, self.batch_size)
@@ -167,7 +167,7 @@ class TrainingLoop:
             self.network.train()
             self.train.set_epoch(counters.epoch)
             left = self._order(counters.epoch)[counters.batch :]
-            self.learner.ask_ranks()
+            self.batch_learner.ask_ranks()
             for x, target in self.train.stream(self.ranks.shares(left)):
                 # Gradients that wait for more batches are in no checkpoint.
                 if counters.batch % self.config.accumulate == 0:
@@ -177,7 +177,7 @@ class TrainingLoop:
                     self._adapt_surrogates()
                 # All batches of an update have the same rates.
                 self.rates.set(counters.step // self.config.accumulate)
-                self.learner(*self.accelerator.to_device(x, target))
+                self.batch_learner.learn(*self.accelerator.to_device(x, target))
                 for callback in self.callbacks:
                     callback.on_batch_end(self)
                 if counters.step % self.log_every == 0 or counters.batch == self.batches:
@@ -222,7 +222,7 @@ class TrainingLoop:
             # The loss scale of float16 training; empty in other precisions.
             "precision": self.accelerator.state_dict(),
             "threads": None if self.chosen is None else self.chosen.count,
-            "skipped_updates": self.step.skipped,
+            "skipped_updates": self.updater.skipped,
         }
         if self.rates.losses:
             record["scheduled_losses"] = self.rates.losses
@@ -246,7 +246,7 @@ class TrainingLoop:
                 raise CheckpointError(f"{found.path}: precision = {brief(kept)} is not a loss scale; train again")
             self.accelerator.load_state_dict(kept)
         # One that is older than the count has none.
-        self.step.skipped = int(record.get("skipped_updates", 0))
+        self.updater.skipped = int(record.get("skipped_updates", 0))
         if self.streams is not None:
             self.streams.restore(found.tensors, int(record.get("stream_steps", 0)), self.device, found.path)
         self.rates.resume(record.get("scheduled_losses", ()), counters.epoch)
@@ -292,19 +292,19 @@ class TrainingLoop:
             channels_last=config.channels_last,
         )
         self.train.set_epoch(0)
-        batch = self.learner.prepared(*self.accelerator.to_device(*self.train.sequence(self._order(0)[0])))
+        batch = self.batch_learner.prepared(*self.accelerator.to_device(*self.train.sequence(self._order(0)[0])))
         streams = self._new_streams()
         # The copy's updates must not move the loss scale of float16.
         scale = copy.deepcopy(self.accelerator.state_dict())
 
         def update(number: int) -> None:
             self.pending.check()
-            self.learner.seed_noise()
+            self.batch_learner.seed_noise()
             draws = torch.Generator().manual_seed(derived_seed(self.seed, "plan", number))
             if streams is None:
                 updater(batch.x, batch.target, self.rule.schedule(self.task.time_steps, draws))
             else:
-                streams.learn(updater, batch.x, batch.target, draws)
+                streams.update(updater, batch.x, batch.target, draws)
             if scale:
                 self.accelerator.load_state_dict(scale)
 
@@ -352,10 +352,10 @@ class TrainingLoop:
     def _rest(self) -> None:
         """Stop for a signal, or write a checkpoint; between two batches, ranks know from their last update."""
         if self.ranks.count == 1:
-            self.learner.ask_ranks()
-        if self.learner.signal:
-            raise Interrupted(self.learner.signal)
-        if self.learner.is_checkpoint_due:
+            self.batch_learner.ask_ranks()
+        if self.batch_learner.signal:
+            raise Interrupted(self.batch_learner.signal)
+        if self.batch_learner.is_checkpoint_due:
             for one in self._checkpoints:
                 one.save(self)
 
@@ -375,6 +375,6 @@ class TrainingLoop:
             loss=counters.loss / counters.window,
             accuracy=counters.correct / counters.answers if counters.answers else None,
             learning_rate=self.optimizer.param_groups[0]["lr"],
-            **({"skipped_updates": self.step.skipped} if self.step.scaled else {}),
+            **({"skipped_updates": self.updater.skipped} if self.updater.is_scaled else {}),
         )
         counters.window, counters.loss, counters.correct, counters.answers = 0, 0.0, 0, 0

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.graph.ops import OPS, Node
+from hdlif.graph.graph import Node
+from hdlif.graph.ops import OPS
 
 Integer = Any
 """An array of int64, or the text of an expression."""

@@ -11,7 +11,7 @@ from hdlif.errors import EquationError
 from hdlif.graph.equations import Program, trace
 from hdlif.graph.equations.chunk_program import Levels
 from hdlif.nn.chain import Firing
-from hdlif.nn.fused import Fusing, Path, can_be_fused, is_followed, shared_rows
+from hdlif.nn.fusion import Fusing, Path, can_be_fused, is_followed, shared_rows
 from hdlif.nn.kernels import code_conv
 from hdlif.nn.kernels.batch_norm import Rows
 from hdlif.nn.kernels.chunk import FusedStep

@@ -11,8 +11,8 @@ from torchvision.transforms import v2
 from cases import every
 from hdlif.data import Augmentation, DataSets
 from hdlif.data.augment import AUGMENTATIONS, own_augmentation
+from hdlif.data.image_targets import IGNORED, clipped
 from hdlif.data.in_memory import Images
-from hdlif.data.located import IGNORED, clipped
 from hdlif.data.samples import Together
 from hdlif.errors import DataError, ShapeError
 
