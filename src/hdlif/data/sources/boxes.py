@@ -43,6 +43,8 @@ MOST_DRIFT = 16
 class Boxes(Placed, OfImages):
     """A request for images with boxes.
 
+    By default images of unequal or large sizes become 240x320, in a letterbox.
+
     Attributes:
         format: of the files; by default the only one that is there.
         classes: their names, in the order of the labels; by default those that the files list, or that boxes have.
@@ -52,6 +54,8 @@ class Boxes(Placed, OfImages):
     """
 
     located: ClassVar[Located | None] = "boxes"
+    small_side, multiple, default_size = 320, 16, (240, 320)
+
     fit: Fit = "letterbox"
     format: Format | None = None
     classes: Sequence[str] | None = None
@@ -69,7 +73,7 @@ class Boxes(Placed, OfImages):
         return self._find_images() if self.drift is None else self._find_frames(self.drift)
 
     def _find_frames(self, drift: float) -> OwnData:
-        size: Any = (self.size or self.default_side) if self.known is None else self.known.shape[1:]
+        size: Any = (self.size or self.default_size) if self.known is None else self.known.shape[1:]
         height, width = (size, size) if isinstance(size, int) else size
         whole = round(height * drift), round(width * drift)
         known = None if self.known is None else replace(self.known, shape=(self.known.shape[0], *whole))

@@ -39,7 +39,7 @@ MOST_VALUES = 2**30
 class Masks(Placed, OfImages):
     """A request for images with label maps.
 
-    By default images of unequal sizes become 160x160, in a letterbox.
+    By default images of unequal or large sizes become 160x160, in a letterbox.
 
     Attributes:
         instances: whether the numbers are of objects, and not of classes.
@@ -47,7 +47,7 @@ class Masks(Placed, OfImages):
     """
 
     located: ClassVar[Located | None] = "map"
-    small_side, default_side = 256, 160
+    small_side, multiple, default_size = 256, 8, (160, 160)
 
     fit: Fit = "letterbox"
     instances: bool = False

@@ -97,7 +97,9 @@ class OfImages(Request):
 
     small_side: ClassVar[int] = 64
     """Largest side of images of one size that keep it, if `size` is not given."""
-    default_side: ClassVar[int] = 32
+    multiple: ClassVar[int] = 1
+    """What sides must be multiples of to be kept."""
+    default_size: ClassVar[tuple[int, int]] = 32, 32
 
     channels: Literal[1, 3] | None = None
     fit: Fit = "squash"
@@ -162,8 +164,9 @@ class OfImages(Request):
     def _image_record(self, headers: Sequence[pictures.Header]) -> InputRecord:
         """Return what pictures become, but for their mean and deviation."""
         sides = {(header.height, header.width) for header in headers}
-        same = next(iter(sides)) if len(sides) == 1 else None
-        height, width = same if same and max(same) <= self.small_side else (self.default_side, self.default_side)
+        same = next(iter(sides)) if len(sides) == 1 else (0, 0)
+        is_kept = 0 < max(same) <= self.small_side and not any(side % self.multiple for side in same)
+        height, width = same if is_kept else self.default_size
         if self.size is not None:
             height, width = (self.size, self.size) if isinstance(self.size, int) else self.size
         channels = self.channels or max(header.channels for header in headers)

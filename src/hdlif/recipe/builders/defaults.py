@@ -73,7 +73,7 @@ def _choices(found: Found, keys: Collection[str]) -> list[Choice]:
     return [
         *chosen,
         Choice("data.batch_size", batch, f"{samples} training samples"),
-        *(() if found.located else _OF_KINDS[found.input.kind](found, batch, keys)),
+        *(_for_places(found) if found.located else _OF_KINDS[found.input.kind](found, batch, keys)),
         Choice("training.epochs", epochs, f"{epochs * per_epoch:,} updates of {batch} samples"),
         Choice("training.warmup_epochs", math.ceil(epochs / 30), "a thirtieth of the epochs"),
     ]
@@ -142,6 +142,10 @@ def _for_images(found: Found, batch: int, keys: Collection[str]) -> Iterator[Cho
     yield Choice("data.augment", augment, reason)
     yield _rule(4, batch, _residual_values(height, width))
     yield from _optimizer()
+
+
+def _for_places(found: Found) -> Iterator[Choice]:
+    yield Choice("data.size", list(found.input.shape[1:]), "the images' own, or the base's if they are large or differ")
 
 
 def _for_events(found: Found, batch: int, keys: Collection[str]) -> Iterator[Choice]:

@@ -90,7 +90,7 @@ def _following_from_data(
 
     # Other sections may be of a network that is still to be chosen.
     of_data = [one for key, one in zip(keys, overrides, strict=True) if key.partition(".")[0] in ("data", "task")]
-    first = loaded(start, *of_data)
+    first = loaded(start, *(["data.size=null"] if known else []), *of_data)
     builders.check_names(first)
     found = builders.look_for(first, root=data_root, known=None, say=say)
     start = known or STARTS[found.input.kind][1]
