@@ -6,6 +6,7 @@
 #include "memory.h"
 #include "scratch.h"
 #include "training_pool.h"
+#include "transpose.h"
 
 namespace hdlif {
 namespace {
@@ -148,13 +149,14 @@ void weight_gradient_in_bfloat16(const ConvShape& s, const BfloatKernels& kernel
       }
     });
   }
-  share_work(out, kMoved * in * taps, threads, [&](int64_t co) {
-    for (int64_t ci = 0; ci < in; ++ci) {
-      const float* from = &sums[size_t(ci / kBfloatBlock * of_block + co * kBfloatBlock + ci % kBfloatBlock)];
-      float* const to = gradient + (co * in + ci) * taps;
-      for (int64_t tap = 0; tap < taps; ++tap)
-        to[tap] = step * from[tap * blocks * of_block];
-    }
+  share_work(blocks * out, kMoved * kBfloatBlock * taps, threads, [&](int64_t item) {
+    const int64_t block = item / out, co = item % out, ci = block * kBfloatBlock;
+    Scratch scratch(Scratch::bytes<const float*>(taps));
+    auto* const of_taps = scratch.take<const float*>(taps);
+    for (int64_t tap = 0; tap < taps; ++tap)
+      of_taps[tap] = &sums[size_t((tap * blocks + block) * of_block + co * kBfloatBlock)];
+    transpose(of_taps, taps, std::min<int64_t>(kBfloatBlock, in - ci), step, gradient + (co * in + ci) * taps,
+              taps);
   });
 }
 
