@@ -92,11 +92,10 @@ RawVector<uint16_t> weight_columns(const ConvShape& s, const BfloatKernels& kern
   share_work(parts, kMoved * in * taps * kBfloatDepth, threads, [&](int64_t part) {
     const int64_t co = part * kBfloatDepth;
     for (int64_t ci = 0; ci < padded(in); ci += 16)
-      kernels.weights_as_columns(weights + (co * in + ci) * taps, in * taps, int32_t(out - co),
-                                 int32_t(in - ci), int32_t(taps),
-                                 &columns[size_t(ci / kBfloatBlock * block + part * 2 * kBfloatTile +
-                                                 ci / 16 % 2 * kBfloatTile)],
-                                 offsets.data());
+      kernels.weights_as_columns(
+          weights + (co * in + ci) * taps, in * taps, int32_t(out - co), int32_t(in - ci), int32_t(taps),
+          &columns[size_t(ci / kBfloatBlock * block + part * 2 * kBfloatTile + ci / 16 % 2 * kBfloatTile)],
+          offsets.data());
   });
   return columns;
 }
@@ -104,7 +103,7 @@ RawVector<uint16_t> weight_columns(const ConvShape& s, const BfloatKernels& kern
 } // namespace
 
 bool fills_bfloat_tiles(const ConvShape& s) {
-  return padded(s.in_channels) * padded(s.out_channels) <= 4 * int64_t(s.in_channels) * s.out_channels;
+  return padded(s.in_channels) * padded(s.out_channels) <= 3 * int64_t(s.in_channels) * s.out_channels;
 }
 
 void weight_gradient_in_bfloat16(const ConvShape& s, const BfloatKernels& kernels, const float* dy,

@@ -7,7 +7,7 @@
 
 namespace hdlif {
 
-// Whether channels fill tiles, at least by a quarter.
+// Whether channels fill tiles, at least by a third.
 bool fills_bfloat_tiles(const ConvShape& shape);
 
 // gradient [co][ci][ky][kx] = step * the sum over pixels of codes * dy, with dy in bfloat16 and sums in

@@ -21,7 +21,7 @@ __m512i rounded(__m512 first, __m512 second) {
 void multiply(const uint16_t* rows, int64_t row_tile, int64_t blocks, const uint16_t* columns, int64_t depth,
               float* sums, int64_t sums_row, bool adds) {
   // columns that stay in the first cache
-  constexpr int64_t kNear = 16;
+  constexpr int64_t kNear = 12;
   const Tiles tiles;
   const int64_t sums_bytes = sums_row * int64_t(sizeof(float));
   for (int64_t first = 0; first < depth; first += kNear, adds = true) {
@@ -147,9 +147,8 @@ void codes_as_columns(const uint8_t* codes, int64_t stride, const int32_t* place
       return _mm512_castps_si512(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(some)));
     };
     for (int half = 0; half < 2; ++half)
-      _mm512_store_si512(to + half * kTile,
-                         _mm512_or_si512(_mm512_srli_epi32(widened(first + half * 16), 16),
-                                         widened(second + half * 16)));
+      _mm512_store_si512(to + half * kTile, _mm512_or_si512(_mm512_srli_epi32(widened(first + half * 16), 16),
+                                                            widened(second + half * 16)));
     if (i % kRow == kRow - 2)
       to += kTile;
   }

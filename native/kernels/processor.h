@@ -24,9 +24,7 @@ inline Processor processor() {
   };
   const auto cpuid = [](uint32_t leaf, uint32_t part = 0) {
     Registers found;
-    asm volatile("cpuid"
-                 : "=a"(found.a), "=b"(found.b), "=c"(found.c), "=d"(found.d)
-                 : "a"(leaf), "c"(part));
+    asm volatile("cpuid" : "=a"(found.a), "=b"(found.b), "=c"(found.c), "=d"(found.d) : "a"(leaf), "c"(part));
     return found;
   };
   const auto has = [](uint32_t flags, std::initializer_list<int> bits) {
