@@ -78,7 +78,8 @@ LowBitConv::LowBitConv(const ConvShape& shape, const float* weights, float* scal
   const int64_t taps = int64_t(s.kernel_y) * s.kernel_x;
   require(taps * s.in_channels * s.max_code * s.max_weight <= 1 << 24, "sums may pass 2^24");
   const int64_t in = s.in_channels, out = s.out_channels;
-  signs_.resize(size_t(out * in * taps));
+  signs_.resize(size_t(out * in * taps + 3));
+  std::fill(signs_.end() - 3, signs_.end(), int8_t(0));
   share_work(out, kMoved / 8 * in * taps, threads, [&](int64_t co) {
     scale[co] = kernels.write_signs(weights + co * in * taps, &signs_[size_t(co * in * taps)], in * taps);
   });

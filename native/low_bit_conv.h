@@ -54,6 +54,13 @@ public:
   void backward(const float* dy, int64_t images, const ToWeights* weights, const ToInput* input,
                 int threads) const;
 
+  // Whether tiles multiply bfloat16 here, and the channels fill them.
+  bool multiplies_bfloat16() const;
+  // The same gradients from dy, or scale * dy, in bfloat16, with every product; `live` may be null. Only
+  // where `multiplies_bfloat16`.
+  void backward_in_bfloat16(const float* dy, int64_t images, const ToWeights* weights, const ToInput* input,
+                            int threads) const;
+
 private:
   // In how many pieces an image is summed.
   int64_t strips(int64_t images, int threads) const;
@@ -71,7 +78,7 @@ private:
   RawVector<uint8_t> index_;
   LineVector<int8_t> table_;
   LineVector<int8_t> weights_; // [ky][kx][ci][lane], where there is no form
-  RawVector<int8_t> signs_;    // [co][ci][ky][kx]
+  RawVector<int8_t> signs_;    // [co][ci][ky][kx], with room for 3 more
   // Where every product is computed, and not on tiles: what computes it (null: nothing), and
   // [block][ky][kx][quad][lane][4].
   decltype(Kernels::dense_codes) dense_ = nullptr;

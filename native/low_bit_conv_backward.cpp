@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "gradient_tiles.h"
 #include "training_pool.h"
 #include "transpose.h"
 
@@ -303,6 +304,25 @@ void LowBitConv::backward(const float* dy, int64_t images, const ToWeights* to_w
                 to_weights->gradient + (block * kGradientBlock * in + start) * taps, in * taps);
     }
   });
+}
+
+bool LowBitConv::multiplies_bfloat16() const {
+  return kernels_.bfloat16 != nullptr && fills_bfloat_tiles(shape_);
+}
+
+void LowBitConv::backward_in_bfloat16(const float* dy, int64_t images, const ToWeights* to_weights,
+                                      const ToInput* to_input, int threads) const {
+  const ConvShape& s = shape_;
+  if (!multiplies_bfloat16())
+    throw std::invalid_argument("there are no tiles for products in bfloat16");
+  if (images * std::max(int64_t(s.in_height) * s.in_width, int64_t(s.out_height) * s.out_width) > INT32_MAX)
+    throw std::invalid_argument("maps are too large");
+  if (to_weights != nullptr)
+    weight_gradient_in_bfloat16(s, *kernels_.bfloat16, dy, images, to_weights->codes, to_weights->step,
+                                to_weights->gradient, threads);
+  if (to_input != nullptr)
+    input_gradient_in_bfloat16(s, *kernels_.bfloat16, dy, images, signs_.data(), to_input->scale,
+                               to_input->live, to_input->gradient, threads);
 }
 
 } // namespace hdlif

@@ -29,6 +29,16 @@ template <typename T> T* at(uint64_t address) {
   return reinterpret_cast<T*>(address);
 }
 
+// One of the backward passes; a gradient at address 0 is not computed.
+template <auto pass>
+void back(const LowBitConv& conv, uint64_t dy, int64_t images, uint64_t codes, float step,
+          uint64_t weight_gradient, uint64_t live, uint64_t scale, uint64_t input_gradient, int threads) {
+  const LowBitConv::ToWeights weights{at<const uint8_t>(codes), step, at<float>(weight_gradient)};
+  const LowBitConv::ToInput input{at<const uint8_t>(live), at<const float>(scale), at<float>(input_gradient)};
+  (conv.*pass)(at<const float>(dy), images, weight_gradient == 0 ? nullptr : &weights,
+               input_gradient == 0 ? nullptr : &input, threads);
+}
+
 } // namespace
 
 void bind_low_bit_conv(nb::module_& module) {
@@ -216,19 +226,13 @@ void bind_low_bit_conv(nb::module_& module) {
           nb::arg("codes"), nb::arg("images"), nb::arg("scale"), nb::arg("y"), nb::arg("group"),
           nb::arg("totals"), nb::arg("squares"), nb::arg("threads"), nb::call_guard<nb::gil_scoped_release>())
       .def("sums_squares", &LowBitConv::sums_squares, nb::arg("group"))
-      .def(
-          "backward",
-          [](const LowBitConv& conv, uint64_t dy, int64_t images, uint64_t codes, float step,
-             uint64_t weight_gradient, uint64_t live, uint64_t scale, uint64_t input_gradient, int threads) {
-            const LowBitConv::ToWeights weights{at<const uint8_t>(codes), step, at<float>(weight_gradient)};
-            const LowBitConv::ToInput input{at<const uint8_t>(live), at<const float>(scale),
-                                            at<float>(input_gradient)};
-            conv.backward(at<const float>(dy), images, weight_gradient == 0 ? nullptr : &weights,
-                          input_gradient == 0 ? nullptr : &input, threads);
-          },
-          nb::arg("dy"), nb::arg("images"), nb::arg("codes"), nb::arg("step"), nb::arg("weight_gradient"),
-          nb::arg("live"), nb::arg("scale"), nb::arg("input_gradient"), nb::arg("threads"),
-          nb::call_guard<nb::gil_scoped_release>());
+      .def("multiplies_bfloat16", &LowBitConv::multiplies_bfloat16)
+      .def("backward", back<&LowBitConv::backward>, nb::arg("dy"), nb::arg("images"), nb::arg("codes"),
+           nb::arg("step"), nb::arg("weight_gradient"), nb::arg("live"), nb::arg("scale"),
+           nb::arg("input_gradient"), nb::arg("threads"), nb::call_guard<nb::gil_scoped_release>())
+      .def("backward_in_bfloat16", back<&LowBitConv::backward_in_bfloat16>, nb::arg("dy"), nb::arg("images"),
+           nb::arg("codes"), nb::arg("step"), nb::arg("weight_gradient"), nb::arg("live"), nb::arg("scale"),
+           nb::arg("input_gradient"), nb::arg("threads"), nb::call_guard<nb::gil_scoped_release>());
 }
 
 } // namespace hdlif

@@ -21,6 +21,7 @@ extern const Kernels kKernels_neon;
 #if defined(HDLIF_HAS_TILES)
 
 extern const TileKernel kTileKernel;
+extern const BfloatKernels kBfloatKernels;
 
 namespace {
 
@@ -31,11 +32,15 @@ bool may_use_tiles() {
   return may;
 }
 
-const Kernels& kernels_with_tiles() {
-  static const Kernels table = [] {
+const Kernels& kernels_with_tiles(bool multiplies_bfloat16) {
+  static const Kernels table = [&] {
     Kernels kernels = kKernels_avx512;
     kernels.name = "amx";
     kernels.sum_tiles = kTileKernel;
+#if !defined(HDLIF_WITHOUT_TRAINING)
+    if (multiplies_bfloat16)
+      kernels.bfloat16 = &kBfloatKernels;
+#endif
     return kernels;
   }();
   return table;
@@ -62,7 +67,7 @@ int available_kernels(const Kernels** tables, int room) {
   offer(kKernels_avx512, found.avx512);
 #if defined(HDLIF_HAS_TILES)
   if (found.amx && may_use_tiles())
-    offer(kernels_with_tiles(), true);
+    offer(kernels_with_tiles(found.amx_bf16), true);
 #endif
 #elif defined(__aarch64__)
   offer(kKernels_neon, true);

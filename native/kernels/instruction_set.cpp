@@ -68,6 +68,7 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
     nullptr,
 #endif
     nullptr,
+    nullptr,
     event_row<FloatEvent, float>,
     event_row<FloatEvent, int8_t>,
     dense_row,

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "bfloat16.h"
 #include "chunk.h"
 
 namespace hdlif {
@@ -221,6 +222,8 @@ struct Kernels {
                            const ConvShape& shape);
   // The same sums with every product, on tiles; null where there are none.
   TileKernel sum_tiles;
+  // Products in bfloat16, on tiles; null where there are none.
+  const BfloatKernels* bfloat16;
   // Float sums: (ky, kx, ci) ascending, one multiplication and one addition at a time from +0. Leaving out x
   // = 0 changes no bit: weights are finite, so the product is a zero, and a sum that began at +0 is never -0.
   void (*float_row)(const EventRow<FloatEvent>* rows, const float* weights, float* y, const ConvShape& shape);

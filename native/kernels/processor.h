@@ -10,20 +10,21 @@
 namespace hdlif {
 
 struct Processor {
-  bool avx2 = false;   // with FMA and both BMI
-  bool avx512 = false; // the same, and F, BW, VL and DQ
-  bool vnni = false;   // of AVX-512
-  bool amx = false;    // on int8, with AVX-512; whether this process may use it is another question
-  bool sha = false;    // that of SHA-256, with SSE 4.1
+  bool avx2 = false;     // with FMA and both BMI
+  bool avx512 = false;   // the same, and F, BW, VL and DQ
+  bool vnni = false;     // of AVX-512
+  bool amx = false;      // on int8, with AVX-512; whether this process may use it is another question
+  bool amx_bf16 = false; // on bfloat16 as well, with the instructions of AVX-512 that round to it
+  bool sha = false;      // that of SHA-256, with SSE 4.1
 };
 
 inline Processor processor() {
   struct Registers {
     uint32_t a, b, c, d;
   };
-  const auto cpuid = [](uint32_t leaf) {
+  const auto cpuid = [](uint32_t leaf, uint32_t part = 0) {
     Registers found;
-    asm volatile("cpuid" : "=a"(found.a), "=b"(found.b), "=c"(found.c), "=d"(found.d) : "a"(leaf), "c"(0));
+    asm volatile("cpuid" : "=a"(found.a), "=b"(found.b), "=c"(found.c), "=d"(found.d) : "a"(leaf), "c"(part));
     return found;
   };
   const auto has = [](uint32_t flags, std::initializer_list<int> bits) {
@@ -47,6 +48,7 @@ inline Processor processor() {
 #endif
   found.avx512 = found.avx2 && keeps_512 && has(extended.b, {16, 17, 30, 31});
   found.amx = found.avx512 && has(kept, {17, 18}) && has(extended.d, {24, 25});
+  found.amx_bf16 = found.amx && has(extended.d, {22}) && has(cpuid(7, 1).a, {5});
   found.sha = has(basic.c, {9, 19}) && has(extended.b, {29});
   found.vnni = found.avx512 && has(extended.c, {11});
   return found;

@@ -3,45 +3,13 @@
 #include <immintrin.h>
 
 #include "kernels.h"
+#include "tiles.inl"
 
 namespace hdlif {
 namespace {
 
 constexpr int kRows = kTileRows, kLanes = kTileLanes, kDepth = kTileDepth;
 constexpr int kTileBytes = kRows * kDepth;
-
-struct alignas(64) Configuration {
-  uint8_t palette = 0, start = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-};
-
-// Eight tiles of 16 rows of 64 bytes while it exists. A thread's tiles may be configured by somebody else,
-// who finds them so afterwards.
-class Tiles {
-public:
-  Tiles() {
-    _tile_storeconfig(&before_);
-    Configuration ours;
-    ours.palette = 1;
-    for (int i = 0; i < 8; ++i) {
-      ours.row_bytes[i] = kDepth;
-      ours.rows[i] = kRows;
-    }
-    _tile_loadconfig(&ours);
-  }
-  ~Tiles() {
-    if (before_.palette == 0)
-      _tile_release();
-    else
-      _tile_loadconfig(&before_);
-  }
-  Tiles(const Tiles&) = delete;
-  Tiles& operator=(const Tiles&) = delete;
-
-private:
-  Configuration before_;
-};
 
 // A tile of weights -1, 0 and 1, of which a byte has four.
 inline __attribute__((always_inline)) void unpack(const uint8_t* packed, int8_t* tile) {

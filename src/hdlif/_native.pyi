@@ -147,6 +147,23 @@ class LowBitConv:
     ) -> None:
         """The gradients whose addresses are not 0."""
 
+    def multiplies_bfloat16(self) -> bool:
+        """Whether tiles multiply bfloat16 here, and the channels fill them."""
+
+    def backward_in_bfloat16(
+        self,
+        dy: int,
+        images: int,
+        codes: int,
+        step: float,
+        weight_gradient: int,
+        live: int,
+        scale: int,
+        input_gradient: int,
+        threads: int,
+    ) -> None:
+        """The same from dy in bfloat16, at every input where the address `live` is 0. Only if `multiplies_bfloat16`."""
+
 def set_parallel(function: int) -> None:
     """Have loops of training shared out by GOMP_parallel at this address; 0: by threads of this library's own."""
 

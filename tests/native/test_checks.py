@@ -18,6 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CHECKS = ROOT / "tests/native/checks"
 KERNELS = ("chunk_test", "kernels_test", "low_bit_conv_test", "winograd_test")
+TILES = ("gradient_tiles_test", "tiles_test")
 X86 = platform.machine() in ("x86_64", "AMD64")
 
 pytestmark = [
@@ -116,9 +117,10 @@ def draw(folder: Path, *under: str | Path, instructions: str = "all", **counts: 
 
 
 def test_kernels(build: Build) -> None:
-    folder = build(*KERNELS, "tiles_test")
+    folder = build(*KERNELS, *TILES)
     draw(folder, kernels=2000, chunk=2000, low_bit_conv=600, winograd=200)
-    run(folder / "tiles_test", "200")
+    for name in TILES:
+        run(folder / name, "200")
 
 
 def test_instruction_sets_share_no_code(build: Build) -> None:
@@ -136,11 +138,12 @@ def test_address_and_undefined_behaviour(
     build: Build, cases: list[Path], artefacts: list[Path], sanitizers: tuple[str, ...]
 ) -> None:
     """Values are compared without sanitizers, by other draws: here fewer lead every kernel over its edges."""
-    folder = build(*KERNELS, "c_interface_test", "replay", "tiles_test", settings=sanitizers)
+    folder = build(*KERNELS, "c_interface_test", "replay", *TILES, settings=sanitizers)
     run(folder / "c_interface_test", *cases[::3])
     run(folder / "replay", *artefacts)
     draw(folder, kernels=300, chunk=300, low_bit_conv=60, winograd=15)
-    run(folder / "tiles_test", "20")
+    for name in TILES:
+        run(folder / name, "20")
 
 
 def test_fuzzing(build: Build, artefacts: list[Path], tmp_path: Path, sanitizers: tuple[str, ...]) -> None:
@@ -163,12 +166,14 @@ def test_fuzzing(build: Build, artefacts: list[Path], tmp_path: Path, sanitizers
 def test_threads(build: Build, cases: list[Path]) -> None:
     folder = build(
         "chunk_test",
+        "gradient_tiles_test",
         "low_bit_conv_test",
         "threads_test",
         "winograd_test",
         settings=("-DCMAKE_CXX_FLAGS=-fsanitize=thread -g",),
     )
     draw(folder, chunk=100, low_bit_conv=30, winograd=15)
+    run(folder / "gradient_tiles_test", "10")
     names = ("op_conv2d_steps", "op_program_steps", "residual_steps", "streams_steps")
     chosen = [case / "artefact" for case in cases if case.name in names]
     run(folder / "threads_test", "8000", *chosen)

@@ -2,12 +2,14 @@
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input, conv2d_weight
 
 from cases import every
 from hdlif import _native
@@ -27,6 +29,13 @@ LAYERS = [
     (64, 48, 3, 1, 1, 6, 5),
     (1, 1, 2, 3, 0, 5, 4),
 ]
+WIDE_LAYERS = [
+    (16, 32, 3, 1, 1, 9, 7),
+    (64, 48, 3, 2, 1, 6, 5),
+    (33, 100, 1, 2, 0, 7, 7),
+    (40, 70, 5, 2, 2, 11, 6),
+]
+"""With channels that fill the tiles of bfloat16."""
 BITS = [1, 2, 4, 8]
 Layer = tuple[int, ...]
 
@@ -44,7 +53,7 @@ def spikes_of(surplus: Tensor, bits: int = 4, *, is_relu: bool = True) -> Tensor
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was done on the kernels: "pack", "forward", "backward"."""
+    """What was done on the kernels: "pack", "forward", "backward", "backward_in_bfloat16"."""
     found: list[str] = []
     made = _native.LowBitConv
 
@@ -54,7 +63,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             self._made = made(*given, **named)
 
         def __getattr__(self, name: str) -> Any:
-            if name in ("forward", "backward"):
+            if name in ("forward", "backward", "backward_in_bfloat16"):
                 found.append(name)
             return getattr(self._made, name)
 
@@ -153,6 +162,43 @@ def test_gradients_of_many_and_of_few_spikes_are_the_same(calls: list[str], monk
         for one, other in zip(*found, strict=True):
             live = surplus > 0 if one.shape == surplus.shape else torch.tensor(True)
             torch.testing.assert_close(one * live, other * live, rtol=1e-5, atol=1e-4)
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this machine has tiles of bfloat16."""
+    cpu = Path("/proc/cpuinfo")
+    return "amx" in _native.instruction_sets() and "amx_bf16" in cpu.read_text()
+
+
+@every(layer=WIDE_LAYERS)
+def test_under_autocast_the_gradients_are_those_of_rounded_output_gradients(layer: Layer, calls: list[str]) -> None:
+    ins, outs, kernel, stride, padding, height, width = layer
+    surplus = surpluses(1, 4, ins, height, width).requires_grad_()
+    weight = ternarize_weight(drawn_weight(outs, ins, kernel)).requires_grad_()
+    scale = weight.detach().flatten(1).abs().amax(1)[:, None, None]
+    how = CodeConv((stride, stride), (padding, padding))
+    for is_relu in (True, False):
+        x = spikes_of(surplus, is_relu=is_relu)
+        found = []
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            with torch.autocast("cpu", torch.bfloat16):
+                y = convolve(x.flatten(0, 1), weight, codes_of(x), how)
+            back = torch.randn(y.shape, generator=torch.Generator().manual_seed(2))
+            calls.clear()
+            found.append(torch.autograd.grad(y, [surplus, weight], back, retain_graph=True))
+            assert ("backward_in_bfloat16" in calls) == multiplies_bfloat16()
+        torch.set_num_threads(1)
+        assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+        dtype = torch.bfloat16 if multiplies_bfloat16() else torch.float32
+        wide, geometry = x.detach().double().flatten(0, 1), {"stride": stride, "padding": padding}
+        signs, scaled = weight.detach().sign().double(), (back * scale).to(dtype).double()
+        dx = conv2d_input(wide.shape, signs, scaled, **geometry).view(surplus.shape)
+        dw = conv2d_weight(wide, weight.shape, back.to(dtype).double(), **geometry)
+        live = surplus > 0 if is_relu else torch.tensor(True)
+        # Sums in float32.
+        torch.testing.assert_close(found[0][0] * live, dx.float() * live, rtol=1e-5, atol=2e-5)
+        torch.testing.assert_close(found[0][1], dw.float(), rtol=1e-5, atol=2e-5)
 
 
 def test_quantised_spikes_are_those_of_the_equation_and_their_codes() -> None:

@@ -221,6 +221,7 @@ class _Convolved(torch.autograd.Function):
         if any(ctx.needs_input_grad):
             # Tensors are saved so that what counts saved bytes sees them, and goes with the graph.
             ctx.packed, ctx.conv, ctx.step, ctx.most = packed, conv, codes.step, codes.most
+            ctx.is_bfloat16 = _is_autocast_to_bfloat16() and packed.compiled.multiplies_bfloat16()
             ctx.save_for_backward(weight, codes.codes, codes.live)
         return y, moments
 
@@ -229,6 +230,9 @@ class _Convolved(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor, _: None) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         weight, of_codes, live = ctx.saved_tensors
         codes = Codes(of_codes, ctx.step, ctx.most, live)
+        if ctx.is_bfloat16:
+            dx, dw = _compiled_gradients(ctx, dy, weight, codes, ctx.needs_input_grad[:2], is_bfloat16=True)
+            return dx, dw, None, None, None
         is_winograd = _takes_winograd(ctx.conv, codes, weight)
         dx, dw = _sparse_gradients(ctx, dy, weight, codes, is_winograd=is_winograd)
         missing = [ctx.needs_input_grad[0] and dx is None, ctx.needs_input_grad[1] and dw is None]
@@ -242,17 +246,27 @@ def _sparse_gradients(
     ctx: Any, dy: Tensor, weight: Tensor, codes: Codes, *, is_winograd: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     """Return the gradients of spikes and weights; None for each that is faster when dense."""
+    most = most_spikes(ctx.conv.instruction_set, weight.shape[0], is_winograd=is_winograd)
+    of_input = ctx.needs_input_grad[0] and codes.live is not None and _share(codes.live) <= most.live
+    of_weight = ctx.needs_input_grad[1] and _share(codes.codes) <= most.codes
+    return _compiled_gradients(ctx, dy, weight, codes, (of_input, of_weight), is_bfloat16=False)
+
+
+def _compiled_gradients(
+    ctx: Any, dy: Tensor, weight: Tensor, codes: Codes, which: tuple[bool, bool], *, is_bfloat16: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the wanted gradients of spikes and weights; None for the others."""
     count, height, width, channels = codes.codes.shape
     dx = dw = None
-    most = most_spikes(ctx.conv.instruction_set, weight.shape[0], is_winograd=is_winograd)
-    if ctx.needs_input_grad[0] and codes.live is not None and _share(codes.live) <= most.live:
+    if which[0]:
         shape = (count, channels, height, width)
         dx = torch.empty(shape, dtype=dy.dtype, device=dy.device, memory_format=torch.channels_last)
-    if ctx.needs_input_grad[1] and _share(codes.codes) <= most.codes:
+    if which[1]:
         dw = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
     if dx is not None or dw is not None:
         dy = dy.resolve_neg().contiguous(memory_format=torch.channels_last)
-        ctx.packed.compiled.backward(
+        compiled = ctx.packed.compiled
+        (compiled.backward_in_bfloat16 if is_bfloat16 else compiled.backward)(
             dy.data_ptr(),
             count,
             codes=codes.codes.data_ptr(),
@@ -264,6 +278,10 @@ def _sparse_gradients(
             threads=torch.get_num_threads(),
         )
     return dx, dw
+
+
+def _is_autocast_to_bfloat16() -> bool:
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
 
 
 def _takes_winograd(conv: CodeConv, codes: Codes, weight: Tensor) -> bool:
