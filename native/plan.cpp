@@ -180,7 +180,7 @@ std::vector<Layer> prepare_layers(Program& program, const Kernels& kernels, int6
     else
       layer.sum = is_sparse[node.inputs[0]] ? Sum::kFloats : Sum::kDense;
     const bool sums_codes = layer.sum == Sum::kUnits || layer.sum == Sum::kCodes;
-    if (sums_codes && kernels.sum_tiles != nullptr) {
+    if (kMayHaveTiles && sums_codes && kernels.sum_tiles != nullptr) {
       layer.tiles = tile_form(layer.shape);
       if (layer.tiles.depth > 0)
         layer.tile_weights = tile_weights(layer.shape, layer.tiles, node.low_bit_weights.data());

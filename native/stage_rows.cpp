@@ -25,7 +25,7 @@ struct Needs {
       if (form.multiplies) {
         const Taps* taps = placement.in_time ? &plan.timeline.taps[n] : nullptr;
         events = std::max(events, event_bytes(plan.layers[n], taps, node_steps));
-        if (taps == nullptr && plan.layers[n].tiles.depth > 0)
+        if (kMayHaveTiles && taps == nullptr && plan.layers[n].tiles.depth > 0)
           tiles = std::max(tiles, TileGroup(plan.layers[n].shape, plan.layers[n].tiles, node_steps).bytes());
         totals = std::max(totals, int64_t(out.width) * (placement.in_time ? steps : 1) *
                                       plan.layers[n].form.lanes * int64_t(sizeof(int32_t)));

@@ -62,6 +62,13 @@ struct LookupForm {
 constexpr int kTableEntryBits = 4;
 constexpr int kTableEntry = 1 << kTableEntryBits;
 
+// Where no processor has tiles, what only they need is not compiled.
+#if defined(__wasm__)
+constexpr bool kMayHaveTiles = false;
+#else
+constexpr bool kMayHaveTiles = true;
+#endif
+
 // Tiles: 16 rows of 64 codes by 64 codes of 16 output channels.
 constexpr int kTileRows = 16, kTileLanes = 16, kTileDepth = 64;
 

@@ -88,7 +88,7 @@ public:
         in_time_(&in_time) {}
 
   void compute() {
-    if (taps_ == nullptr && layer_.tiles.depth > 0 && uses_tiles())
+    if (kMayHaveTiles && taps_ == nullptr && layer_.tiles.depth > 0 && uses_tiles())
       return sum_tiles();
     switch (layer_.sum) {
     case Sum::kUnits: {
