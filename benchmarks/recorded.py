@@ -38,6 +38,7 @@ def _machine(record: dict[str, Any]) -> str:
     """Processor and widest vectors, as a part of a file name."""
     hardware = record.get("hardware", {})
     sets = hardware.get("instruction_sets", [])
-    widest = record.get("instruction_set") or ("avx512" if "avx512f" in sets else "avx2" if "avx2" in sets else "")
+    known = {"amx_int8": "amx", "avx512f": "avx512", "avx2": "avx2"}
+    widest = record.get("instruction_set") or next((name for flag, name in known.items() if flag in sets), "")
     words = f"{hardware.get('cpu', 'unknown')} {widest}".replace("(R)", "").replace("(TM)", "")
     return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")

@@ -29,8 +29,10 @@ def machine(measured: dict[str, Any]) -> str:
     """The processor of a record, and the widest vectors that were used."""
     hardware = measured["hardware"]
     sets = hardware.get("instruction_sets", [])
-    widest = measured.get("instruction_set") or ("avx512" if "avx512f" in sets else sets[0] if sets else "")
-    shown = {"avx512": "AVX-512", "avx2": "AVX2"}.get(widest, widest)
+    known = {"amx_int8": "amx", "avx512f": "avx512"}
+    best = next((name for flag, name in known.items() if flag in sets), sets[0] if sets else "")
+    widest = measured.get("instruction_set") or best
+    shown = {"amx": "AMX", "avx512": "AVX-512", "avx2": "AVX2"}.get(widest, widest)
     cpu = hardware["cpu"].replace("(R)", "").replace("(TM)", "").removesuffix(" Processor")
     return f"{cpu}, {shown}" if shown else cpu
 
