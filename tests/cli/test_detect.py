@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from box_files import write_coco, write_voc, write_yolo
 from hdlif.cli.data import inspect
@@ -79,13 +80,17 @@ def test_a_drifting_field_of_view_is_learned_at_each_step(tmp_path: Path) -> Non
 
 
 def test_without_a_recipe_it_follows_from_the_boxes(tmp_path: Path) -> None:
-    recipe, found = load_with_data(None, data=str(write_yolo(tmp_path / "yolo", 24)))
+    data = write_yolo(tmp_path / "yolo", 24)
+    recipe, found = load_with_data(None, data=str(data))
     # As a measurement of its memory does.
     (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe))
     assert load_recipe(tmp_path / "recipe.yaml") == recipe
-    assert (recipe.model.kind, recipe.task.kind, recipe.data.size) == ("detector", "detect", (240, 320))
+    assert (recipe.model.kind, recipe.task.kind, recipe.data.size) == ("detector", "detect", (32, 48))
     assert found is not None
     assert found.classes == ("red", "green")
+    picture = data / "images/000.png"
+    Image.new("RGB", (64, 64)).save(picture)
+    assert load_with_data(None, data=str(data))[0].data.size == (240, 320)  # images of two sizes
 
 
 def test_boxes_are_counted_and_odd_ones_named(tmp_path: Path) -> None:
