@@ -39,7 +39,7 @@ SHOWN = {
     "tutorials/first_network": {"run": "digit.png: 7 ("},
     "tutorials/your_own_images": {"data": "trained on     3x16x16, RGB", "run": "new.png: triangle ("},
     "tutorials/your_own_boxes": {"data": "triangle", "run": "new.answer.png"},
-    "tutorials/your_own_masks": {"data": "objects", "run": "new.overlay.png"},
+    "tutorials/your_own_masks": {"data": "objects", "run": "objects; new.answer.png"},
     "tutorials/your_own_sensor_data": {"data": "kept together  8, each a group of", "eval": "% of "},
     "tutorials/microcontroller": {"export": "firmware/digits.c and digits.h"},
     "tutorials/your_own_neuron": {"neurons": "states, 0 at first: potential, memory", "report": "both.html"},
