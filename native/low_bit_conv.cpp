@@ -85,7 +85,7 @@ LowBitConv::LowBitConv(const ConvShape& shape, const float* weights, float* scal
   });
   if (kernels.sum_tiles != nullptr && most_events_ < 1)
     lay_tiles(threads);
-  if (tiles_.depth > 0 && most_events_ <= 0)
+  if (sums_all_on_tiles())
     return;
   if (tiles_.depth == 0)
     pack_quads(threads);
@@ -168,7 +168,7 @@ void LowBitConv::lay_tiles(int threads) {
 }
 
 bool LowBitConv::is_dense(const uint8_t* codes, int64_t count) const {
-  if (tiles_.depth > 0 && most_events_ <= 0)
+  if (sums_all_on_tiles())
     return true;
   const bool may_be = tiles_.depth > 0 || dense_ != nullptr;
   return may_be && double(count_events(codes, count, 1)) > double(most_events_) * double(count);
@@ -218,13 +218,12 @@ void LowBitConv::each_row(const uint8_t* codes, int64_t images, int threads, Wri
     const int32_t last = std::min((bottom - 1) * s.stride_y - s.pad_y + s.kernel_y, s.in_height);
     const int64_t rows = std::max(last - first, 0);
     const uint8_t* const seen = codes + (image * s.in_height + first) * in_row;
-    const bool is_dense = this->is_dense(seen, rows * in_row);
-    if (is_dense && tiles_.depth > 0)
-      return sum_on_tiles(codes, image * s.out_height + top, image * s.out_height + bottom,
-                          [&](int64_t row, const float* sums) {
-                            write(which, image, int32_t(row - image * s.out_height), sums);
-                          });
-    if (is_dense) {
+    if (is_dense(seen, rows * in_row)) {
+      if (tiles_.depth > 0)
+        return sum_on_tiles(codes, image * s.out_height + top, image * s.out_height + bottom,
+                            [&](int64_t row, const float* sums) {
+                              write(which, image, int32_t(row - image * s.out_height), sums);
+                            });
       const int64_t pixel = int64_t(quads_) * 4, padded = (s.in_width + 2 * s.pad_x) * pixel;
       Scratch scratch(Scratch::bytes<uint8_t>(rows * padded) + Scratch::bytes<const uint8_t*>(s.kernel_y) +
                       Scratch::bytes<float>(out_row));

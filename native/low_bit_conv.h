@@ -66,6 +66,7 @@ private:
   int64_t strips(int64_t images, int threads) const;
   void pack_quads(int threads);
   void lay_tiles(int threads);
+  bool sums_all_on_tiles() const { return tiles_.depth > 0 && most_events_ <= 0; }
   bool is_dense(const uint8_t* codes, int64_t count) const;
   template <typename Write>
   void sum_on_tiles(const uint8_t* codes, int64_t first, int64_t last, const Write& write) const;

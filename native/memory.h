@@ -51,6 +51,11 @@ template <typename T> void transpose(const T* x, T* y, int64_t rows, int64_t col
       y[c * rows + r] = x[r * columns + c];
 }
 
+// How many pieces of a size there are, the last of which may be smaller.
+constexpr int64_t pieces_of(int64_t count, int64_t size) {
+  return (count + size - 1) / size;
+}
+
 // Calls each(p, end of p, c, end of c) on parts of about a million entries that cover [0, pixels) x [0,
 // channels), and `between` after each.
 template <typename Each, typename Between>

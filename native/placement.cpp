@@ -136,6 +136,7 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
   placement.widened.assign(2 * program.nodes.size(), -1);
   // what a pass replaces in place: a sum that nobody reads afterwards, by the next one
   std::vector<int32_t> replaced(value_count, -1);
+  std::vector<bool> is_replaced(value_count, false);
   std::vector<int32_t> readers(value_count, 0); // in the last stage that reads it
   for (size_t n = 0; n < program.nodes.size(); ++n)
     for (int32_t input : program.nodes[n].inputs)
@@ -145,8 +146,10 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
     const auto [old, value] = pass.replaced(program);
     if (old > 0 && !in_time && is_shared[old] && is_shared[value] && readers[old] == 1 &&
         last_stage[old] == size_t(stage[pass.nodes.front()]) && !program.values[old].constant &&
-        !program.values[value].constant && !keeps_all)
+        !program.values[value].constant && !keeps_all) {
       replaced[value] = old;
+      is_replaced[old] = true;
+    }
   }
   Slots slots;
   const auto slot_bytes = [&](int32_t value) {
@@ -224,7 +227,7 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
     if (keeps_all)
       continue;
     for (int32_t value : last_read[s])
-      if (std::find(replaced.begin(), replaced.end(), value) == replaced.end())
+      if (!is_replaced[value])
         slots.give(placement.slot[value]);
   }
   placement.slot_bytes = slots.bytes();

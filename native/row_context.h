@@ -164,7 +164,7 @@ public:
   int64_t row = 0, step = 0;              // of row = image * height + oy
   int64_t end = 0;                        // of the rows
   std::optional<TileGroup> tiles;         // where the root is computed by them
-  bool is_chosen = false;                 // whether it is
+  bool is_chosen = false;                 // whether that is decided
   int64_t tiles_first = 0, tiles_end = 0; // the rows whose sums are there
   bool stops = false;                     // the run is to stop within a row
   bool is_gathered = false;               // the events of the row above are there

@@ -15,21 +15,17 @@ constexpr int64_t kMostRows = 64;
 // Weights that do not stay there are packed.
 constexpr int64_t kFarBytes = 1 << 18;
 
-int64_t divided(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
-
 } // namespace
 
 TileForm tile_form(const ConvShape& s) {
   TileForm form;
-  const int64_t padded = divided(s.in_channels, kTileDepth) * kTileDepth *
-                         divided(s.out_channels, 2 * kTileLanes) * 2 * kTileLanes;
+  const int64_t padded = pieces_of(s.in_channels, kTileDepth) * kTileDepth *
+                         pieces_of(s.out_channels, 2 * kTileLanes) * 2 * kTileLanes;
   if (s.groups > 1 || padded > kMostPadded * s.in_channels * s.out_channels)
     return form;
-  const auto per_pixel = int32_t(divided(s.in_channels, kTileDepth));
+  const auto per_pixel = int32_t(pieces_of(s.in_channels, kTileDepth));
   form.depth = s.kernel_y * s.kernel_x * per_pixel;
-  form.blocks = int32_t(divided(s.out_channels, 2 * kTileLanes));
+  form.blocks = int32_t(pieces_of(s.out_channels, 2 * kTileLanes));
   form.channels = per_pixel * kTileDepth;
   form.is_packed = s.max_weight == 1 && form.blocks * form.block_bytes() > kFarBytes;
   return form;
@@ -91,10 +87,10 @@ TileGroup::Memory TileGroup::laid_out(uint8_t* memory) const {
   uint8_t* at = memory;
   const auto take = [&](int64_t bytes) {
     uint8_t* taken = at;
-    at += divided(bytes, 64) * 64;
+    at += pieces_of(bytes, 64) * 64;
     return taken;
   };
-  const int64_t tiles = most_rows_ * divided(s_.out_width * steps_, kTileRows);
+  const int64_t tiles = most_rows_ * pieces_of(s_.out_width * steps_, kTileRows);
   const int64_t pixel = steps_ * form_.channels;
   laid.first = reinterpret_cast<int64_t*>(take(tiles * int64_t(sizeof(int64_t))));
   laid.to = reinterpret_cast<int64_t*>(take((tiles + 1) / 2 * 2 * kTileRows * int64_t(sizeof(int64_t))));
@@ -120,8 +116,8 @@ float* TileGroup::sums(uint8_t* memory) const {
 // How many tiles so many rows of an image are; where tiles `join` them, with the columns between.
 int64_t TileGroup::tiles_of(int64_t rows, bool joins) const {
   if (joins)
-    return divided(((rows - 1) * columns_ + s_.out_width) * steps_, kTileRows);
-  return rows * divided(s_.out_width * steps_, kTileRows);
+    return pieces_of(((rows - 1) * columns_ + s_.out_width) * steps_, kTileRows);
+  return rows * pieces_of(s_.out_width * steps_, kTileRows);
 }
 
 // Where the taps begin, from an output pixel's first one.
@@ -143,7 +139,7 @@ double TileGroup::cycles(int64_t rows) const {
   const int64_t of_image = std::min<int64_t>(rows, s_.out_height);
   const double tiles =
       double(std::min(tiles_of(of_image, true), tiles_of(of_image, false))) * double(rows) / double(of_image);
-  const double groups = double(divided(rows, most_rows_));
+  const double groups = double(pieces_of(rows, most_rows_));
   const double entries = double(rows * steps_ * s_.out_width) * s_.out_channels;
   return double(form_.blocks) * form_.depth *
              (tiles * kPairOfProducts + (form_.is_packed ? groups * kUnpacking : 0)) +
@@ -207,7 +203,7 @@ void TileGroup::list_tiles(const Memory& laid, int64_t packed, int64_t rows, int
       for (int64_t x = 0; x < (line + 1 < lines ? columns_ : s_.out_width); ++x)
         for (int64_t t = 0; t < steps_; ++t)
           *to++ = x < s_.out_width ? t * y_step + (r + run + line) * y_row + x * s_.out_channels : kNowhere;
-    const int64_t tiles = divided(to - begin, kTileRows);
+    const int64_t tiles = pieces_of(to - begin, kTileRows);
     std::fill(to, laid.to + (tiles_ + tiles) * kTileRows, kNowhere);
     for (int64_t i = 0; i < tiles; ++i)
       laid.first[tiles_++] = ((packed + run) * columns_ * steps_ + i * kTileRows) * form_.channels;

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "memory.h"
 #include "thread_pool.h"
 
 namespace hdlif {
@@ -23,11 +24,6 @@ using Parallel = void (*)(void (*function)(void*), void* context, unsigned threa
 // Null is the pool again.
 void set_parallel(Parallel parallel);
 Parallel parallel();
-
-// How many pieces of a size there are, the last of which may be smaller.
-constexpr int64_t pieces_of(int64_t count, int64_t size) {
-  return (count + size - 1) / size;
-}
 
 // Calls body(first, end) on pieces of `length` that cover [0, count), on at most so many threads. Each takes
 // the next piece when it is done with one, so that nobody waits for a thread whose core is busy with other

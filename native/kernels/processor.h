@@ -13,7 +13,7 @@ struct Processor {
   bool avx2 = false;     // with FMA and both BMI
   bool avx512 = false;   // the same, and F, BW, VL and DQ
   bool vnni = false;     // of AVX-512
-  bool amx = false;      // on int8, with AVX-512; whether this process may use it is another question
+  bool amx = false;      // on int8, with AVX-512; a process has to ask for it
   bool amx_bf16 = false; // on bfloat16 as well, with the instructions of AVX-512 that round to it
   bool sha = false;      // that of SHA-256, with SSE 4.1
 };

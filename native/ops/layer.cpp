@@ -154,8 +154,12 @@ public:
     c_.is_chosen = true;
     const int64_t steps = c_.plan.leading(c_.stage.root + 1, c_.chunk), rows = c_.end - c_.row;
     c_.tiles.emplace(shape_, layer_.tiles, steps);
-    if (layer_.sum != Sum::kUnits)
-      return true;
+    // a group is computed without a look at the watch, block by block; other kernels look between pixels
+    constexpr double kLongest = double(int64_t(1) << 33);
+    if (c_.plan.work[c_.stage.root].row * double(steps * c_.tiles->most_rows()) > kLongest)
+      c_.tiles.reset();
+    if (!c_.tiles || layer_.sum != Sum::kUnits)
+      return c_.tiles.has_value();
     // measured: of 64 sums that are looked up at once, and of an entry of the output
     constexpr double kLookup = 1.1, kEntry = 1.2;
     const double entries = double(rows * steps * shape_.out_width) * shape_.out_channels;
