@@ -88,7 +88,7 @@ public:
   std::vector<ValueType> values() const {
     std::vector<ValueType> found;
     for (size_t i = 0; i < deployed->values.size(); ++i) {
-      const Value& type = program().values[i];
+      const Value& type = graph().values[i];
       std::vector<int32_t> shape{type.channels};
       if (type.is_map)
         shape.insert(shape.end(), {type.height, type.width});
@@ -100,7 +100,7 @@ public:
   std::vector<std::pair<std::string, int32_t>> states() const {
     std::vector<std::pair<std::string, int32_t>> found;
     for (size_t i = 0; i < deployed->states.size(); ++i)
-      found.emplace_back(deployed->states[i], program().stateful[i] + 1);
+      found.emplace_back(deployed->states[i], graph().stateful[i] + 1);
     return found;
   }
   std::vector<std::pair<std::string, std::vector<int32_t>>> passes() const {
@@ -119,9 +119,9 @@ public:
 
   // With the arrays that hold the results; codes are there as floats and as bytes.
   void check(int64_t batch, int64_t steps, bool is_static, bool keeps_all, bool gives_state) {
-    const std::vector<Value>& types = program().values;
-    double entries = double(steps) * double(types[size_t(program().output)].size()), codes = 0;
-    for (int32_t n : program().stateful)
+    const std::vector<Value>& types = graph().values;
+    double entries = double(steps) * double(types[size_t(graph().output)].size()), codes = 0;
+    for (int32_t n : graph().stateful)
       entries += gives_state ? double(types[size_t(n) + 1].size()) : 0;
     for (const Value& type : types)
       codes += keeps_all ? 5 * double(steps) * double(type.size()) : 0;
@@ -133,14 +133,14 @@ public:
            std::optional<OutSeconds> seconds) {
     Kept kept;
     if (seconds) {
-      require(seconds->size() == program().nodes.size(), "seconds: one entry for each node");
+      require(seconds->size() == graph().nodes.size(), "seconds: one entry for each node");
       kept.seconds = seconds->data();
     }
     run_and_keep(x, steps, t, potentials, logits, kept);
   }
 
   void run_values(Floats x, int64_t steps, OutFloats logits, const std::vector<OutFloats>& values) {
-    const std::vector<Value>& types = program().values;
+    const std::vector<Value>& types = graph().values;
     require(values.size() == types.size() && x.ndim() == 5, "values: one array for each value");
     for (size_t i = 0; i < types.size(); ++i)
       require(int64_t(values[i].size()) == steps * int64_t(x.shape(1)) * types[i].size(),
@@ -149,7 +149,7 @@ public:
     run_and_keep(x, steps, 0, {}, logits, {kept.data(), nullptr});
   }
 
-  const Program& program() const { return deployed->program(); }
+  const Graph& graph() const { return deployed->graph(); }
 
   std::shared_ptr<Deployed> deployed;
 
@@ -166,7 +166,7 @@ private:
 
   void run_and_keep(const Floats& x, int64_t steps, int64_t t, const Potentials& potentials,
                     const OutFloats& logits, const Kept& kept) {
-    const std::vector<Value>& types = program().values;
+    const std::vector<Value>& types = graph().values;
     const Value& in = types[0];
     require(x.ndim() == 5 && int64_t(x.shape(2)) == in.channels && int64_t(x.shape(3)) == in.height &&
                 int64_t(x.shape(4)) == in.width,
@@ -177,12 +177,12 @@ private:
     require(steps <= kMaxFrames / batch, "steps: a batch takes at most 2^32 in all");
     require(x_steps == 1 || x_steps == steps, "x: 1 time step or as many as `steps`");
     require(t >= 0 && t < (int64_t(1) << 62), "t: 0..2^62");
-    require(!potentials || potentials->size() == program().stateful.size(),
+    require(!potentials || potentials->size() == graph().stateful.size(),
             "potentials: one array for each state");
     for (size_t i = 0; potentials && i < potentials->size(); ++i)
       require(int64_t((*potentials)[i].size()) == batch * deployed->state(i).size(),
               "potentials: an array has another size");
-    require(int64_t(logits.size()) == steps * batch * types[size_t(program().output)].size(),
+    require(int64_t(logits.size()) == steps * batch * types[size_t(graph().output)].size(),
             "logits: the array has another size");
     const std::vector<float*> pointers = potentials ? pointers_of(*potentials) : std::vector<float*>();
     watched([&](Watch& watch) {
@@ -233,9 +233,9 @@ public:
   // x is [steps][C][H][W] or, of one step, [C][H][W].
   void advance(nb::handle x_array, nb::handle logits_array) {
     const PlainFloats x(x_array, 0), logits(logits_array, PyBUF_WRITABLE);
-    const Program& program = deployed_->program();
-    const size_t size = size_t(program.values[0].size()),
-                 classes = size_t(program.values[size_t(program.output)].size());
+    const Graph& graph = deployed_->graph();
+    const size_t size = size_t(graph.values[0].size()),
+                 classes = size_t(graph.values[size_t(graph.output)].size());
     require(x.size() > 0 && x.size() % size == 0 && logits.size() == x.size() / size * classes,
             "x: [C, H, W] or [K, C, H, W] of the network's input shape");
     const auto steps = int64_t(x.size() / size);
@@ -341,7 +341,7 @@ NB_MODULE(_native, module) {
       .def(nb::init<nb::bytes, int, const std::string&, int64_t, int64_t>(), nb::arg("content"),
            nb::arg("threads"), nb::arg("instructions"), nb::arg("max_bytes") = INT64_MAX,
            nb::arg("max_operations") = INT64_MAX)
-      .def_prop_ro("graph", [](const Network& n) { return n.deployed->graph; })
+      .def_prop_ro("graph", [](const Network& n) { return n.deployed->record; })
       .def_prop_ro("digest", [](const Network& n) { return hdlif::hexadecimal(n.deployed->digest); })
       .def_prop_ro("values", &Network::values)
       .def_prop_ro("states", &Network::states)

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "program.h"
+#include "graph.h"
 
 namespace hdlif {
 

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "program.h"
+#include "graph.h"
 
 namespace hdlif {
 

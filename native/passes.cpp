@@ -15,12 +15,12 @@ namespace {
 constexpr size_t kBefore = 3, kBehind = 2;
 
 // How many nodes read each value, or whoever takes the output and what is delayed.
-std::vector<int32_t> readers_of(const Program& program) {
-  std::vector<int32_t> readers(program.values.size(), 0);
-  ++readers[program.output];
-  for (int32_t n : program.delays)
-    ++readers[program.nodes[n].source];
-  for (const Node& node : program.nodes)
+std::vector<int32_t> readers_of(const Graph& graph) {
+  std::vector<int32_t> readers(graph.values.size(), 0);
+  ++readers[graph.output];
+  for (int32_t n : graph.delays)
+    ++readers[graph.nodes[n].source];
+  for (const Node& node : graph.nodes)
     for (int32_t input : node.inputs)
       if (input >= 0)
         ++readers[input];
@@ -29,7 +29,7 @@ std::vector<int32_t> readers_of(const Program& program) {
 
 class Finder {
 public:
-  explicit Finder(const Program& program) : program_(program), readers_(readers_of(program)) {}
+  explicit Finder(const Graph& graph) : graph_(graph), readers_(readers_of(graph)) {}
 
   // The pass of the program at `place` of a chain, of which the first `taken` nodes have one.
   Pass find(const std::vector<int32_t>& chain, size_t place, size_t taken, bool joins) const {
@@ -37,7 +37,7 @@ public:
     if (!joins)
       return alone;
     size_t first = place, last = place;
-    const auto is_program = [&](int32_t n) { return program_.nodes[n].equation != nullptr; };
+    const auto is_program = [&](int32_t n) { return graph_.nodes[n].equation != nullptr; };
     while (first > taken && place - first < kBefore && !is_program(chain[first - 1]) &&
            follows(chain[first - 1], chain[first]))
       --first;
@@ -55,19 +55,19 @@ public:
 
 private:
   bool takes_codes(int32_t n) const {
-    const auto& inputs = program_.nodes[n].inputs;
+    const auto& inputs = graph_.nodes[n].inputs;
     return std::any_of(inputs.begin(), inputs.end(),
-                       [&](int32_t input) { return input >= 0 && program_.values[input].max_code > 0; });
+                       [&](int32_t input) { return input >= 0 && graph_.values[input].max_code > 0; });
   }
 
   // Whether one pass can compute a node of a chain and the next one: at the same steps, and on floats.
   bool follows(int32_t before, int32_t n) const {
-    const auto& inputs = program_.nodes[n].inputs;
+    const auto& inputs = graph_.nodes[n].inputs;
     const auto joins = [&](int32_t m) {
-      return form_of(program_.nodes[m].op).compose != nullptr && !takes_codes(m);
+      return form_of(graph_.nodes[m].op).compose != nullptr && !takes_codes(m);
     };
     return joins(before) && joins(n) && std::find(inputs.begin(), inputs.end(), before + 1) != inputs.end() &&
-           program_.values[before + 1].constant == program_.values[n + 1].constant;
+           graph_.values[before + 1].constant == graph_.values[n + 1].constant;
   }
 
   Pass composed(const std::vector<int32_t>& chain, size_t from, size_t to) const {
@@ -76,7 +76,7 @@ private:
     std::vector<std::pair<int32_t, int32_t>> names; // of the values so far
     for (size_t i = from; i <= to; ++i) {
       const int32_t n = chain[i];
-      const Node& node = program_.nodes[n];
+      const Node& node = graph_.nodes[n];
       int32_t inputs[2] = {-1, -1};
       for (int k = 0; k < 2 && node.inputs[k] >= 0; ++k) {
         const int32_t value = node.inputs[k];
@@ -91,7 +91,7 @@ private:
       }
       if (node.equation != nullptr && node.equation->states() > 0)
         pass.first_state = n;
-      names.emplace_back(n + 1, form_of(node.op).compose(node, program_.values[n + 1], inputs, composer));
+      names.emplace_back(n + 1, form_of(node.op).compose(node, graph_.values[n + 1], inputs, composer));
       pass.nodes.push_back(n);
     }
     pass.equation = composer.equation(names.back().second);
@@ -102,12 +102,12 @@ private:
     std::vector<int32_t> columns;
     for (const Rows* rows : pass.rows)
       columns.push_back(rows->columns);
-    const Fused fused = recognise(pass.equation, columns, program_.values[chain[to] + 1].channels);
+    const Fused fused = recognise(pass.equation, columns, graph_.values[chain[to] + 1].channels);
     // of the values between, a kernel gives what the neuron gets alone
     const bool gives_all = std::all_of(pass.kept.begin(), pass.kept.end(),
                                        [&](const auto& kept) { return kept.reg == fused.current; });
     // what it rounds to fits a code, and its constants are those of a quantiser, where the node says so
-    const bool is_quantised = program_.nodes[chain[to]].op == Op::kQuantise;
+    const bool is_quantised = graph_.nodes[chain[to]].op == Op::kQuantise;
     if (gives_all && (fused.kernel != Fused::kFire || is_quantised))
       pass.fused = fused;
     if (pass.fused.kernel == Fused::kNone) {
@@ -123,19 +123,19 @@ private:
     return std::find(nodes.begin(), nodes.end(), value - 1) != nodes.end();
   }
 
-  const Program& program_;
+  const Graph& graph_;
   const std::vector<int32_t> readers_;
 };
 
 } // namespace
 
-Passes::Passes(const Program& program, const std::vector<Stage>& stages, bool joins)
-    : first_(program.nodes.size(), -1), is_inner_(program.nodes.size(), false),
-      is_spared_(program.values.size(), false) {
-  const Finder finder(program);
+Passes::Passes(const Graph& graph, const std::vector<Stage>& stages, bool joins)
+    : first_(graph.nodes.size(), -1), is_inner_(graph.nodes.size(), false),
+      is_spared_(graph.values.size(), false) {
+  const Finder finder(graph);
   for (const Stage& stage : stages)
     for (size_t place = 0, taken = 0; place < stage.chain.size(); ++place) {
-      if (program.nodes[stage.chain[place]].equation == nullptr)
+      if (graph.nodes[stage.chain[place]].equation == nullptr)
         continue;
       Pass pass = finder.find(stage.chain, place, taken, joins);
       first_[pass.nodes.front()] = int32_t(passes_.size());
@@ -155,12 +155,12 @@ int64_t Pass::scratch_bytes() const {
   return fused.kernel != Fused::kNone ? 0 : equation.registers() * kEquationBlock * int64_t(sizeof(float));
 }
 
-std::pair<int32_t, int32_t> Pass::replaced(const Program& program) const {
+std::pair<int32_t, int32_t> Pass::replaced(const Graph& graph) const {
   if (fused.kernel != Fused::kFire || fused.addend < 0 || kept.empty())
     return {-1, -1};
   const Input& addend = inputs[size_t(fused.addend)];
-  const int32_t value = program.nodes[addend.node].inputs[addend.which];
-  if (value < 0 || program.values[value].max_code > 0)
+  const int32_t value = graph.nodes[addend.node].inputs[addend.which];
+  if (value < 0 || graph.values[value].max_code > 0)
     return {-1, -1};
   return {value, kept.front().value};
 }

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "program.h"
+#include "graph.h"
 #include "recognition.h"
 
 namespace hdlif {
@@ -32,15 +32,15 @@ struct Pass {
 
   int64_t scratch_bytes() const;
   // An input that the pass may write one of its values over, entry by entry, and that value; or -1 and -1.
-  std::pair<int32_t, int32_t> replaced(const Program& program) const;
+  std::pair<int32_t, int32_t> replaced(const Graph& graph) const;
   void compute(RowContext& rows) const;
 };
 
-// The passes of a program. Only programs begin one; neighbours join it where that spares a way over the row:
+// The passes of a graph. Only programs begin one; neighbours join it where that spares a way over the row:
 // those that a kernel takes with the program, or, of a program that no kernel takes, all.
 class Passes {
 public:
-  Passes(const Program& program, const std::vector<Stage>& stages, bool joins);
+  Passes(const Graph& graph, const std::vector<Stage>& stages, bool joins);
 
   // The pass that begins with a node, or null.
   const Pass* at(int32_t n) const { return first_[n] < 0 ? nullptr : &passes_[first_[n]]; }

@@ -19,8 +19,8 @@ int64_t rounded(int64_t bytes) {
   return (bytes + 63) / 64 * 64;
 }
 
-std::vector<int32_t> stage_of_nodes(const Program& program, const std::vector<Stage>& stages) {
-  std::vector<int32_t> stage(program.nodes.size(), -1);
+std::vector<int32_t> stage_of_nodes(const Graph& graph, const std::vector<Stage>& stages) {
+  std::vector<int32_t> stage(graph.nodes.size(), -1);
   for (size_t s = 0; s < stages.size(); ++s) {
     if (stages[s].root >= 0)
       stage[stages[s].root] = int32_t(s);
@@ -80,12 +80,12 @@ private:
 } // namespace
 
 Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, bool keeps_all) {
-  const Program& program = plan.program;
+  const Graph& graph = plan.graph;
   const bool in_time = plan.runs_in_time(batch, is_static, keeps_all);
   const Timeline& timeline = plan.timeline;
   const std::vector<Stage>& stages = in_time ? timeline.stages : plan.stages;
-  const size_t value_count = program.values.size(), stage_count = stages.size();
-  const std::vector<int32_t> stage = stage_of_nodes(program, stages);
+  const size_t value_count = graph.values.size(), stage_count = stages.size();
+  const std::vector<int32_t> stage = stage_of_nodes(graph, stages);
   const Passes& passes = plan.passes(keeps_all);
   const auto stage_of = [&](int32_t value) { return value == 0 ? -1 : stage[value - 1]; };
 
@@ -94,30 +94,30 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
   std::vector<size_t> last_stage(value_count, 0);
   std::vector<bool> is_shared(value_count, keeps_all);
   for (size_t s = 0; s < stage_count; ++s)
-    if (const int32_t root = stages[s].root; root >= 0 && computes_maps(program.nodes[root].op))
+    if (const int32_t root = stages[s].root; root >= 0 && computes_maps(graph.nodes[root].op))
       is_shared[root + 1] = true;
-  is_shared[0] = is_shared[program.output] = true;
-  for (size_t n = 0; n < program.nodes.size(); ++n)
-    for (int32_t input : program.nodes[n].inputs)
+  is_shared[0] = is_shared[graph.output] = true;
+  for (size_t n = 0; n < graph.nodes.size(); ++n)
+    for (int32_t input : graph.nodes[n].inputs)
       if (input >= 0 && stage[n] >= 0) {
         last_stage[input] = std::max(last_stage[input], size_t(stage[n]));
         if (stage_of(input) != stage[n])
           is_shared[input] = true;
       }
   // what nothing reads lives as long as its own stage
-  for (size_t n = 0; n < program.nodes.size(); ++n)
+  for (size_t n = 0; n < graph.nodes.size(); ++n)
     if (stage[n] >= 0)
       last_stage[n + 1] = std::max(last_stage[n + 1], size_t(stage[n]));
-  last_stage[program.output] = stage_count;
-  for (size_t n = 0; in_time && n < program.nodes.size(); ++n) {
+  last_stage[graph.output] = stage_count;
+  for (size_t n = 0; in_time && n < graph.nodes.size(); ++n) {
     is_shared[n + 1] = !timeline.is_skipped[n] && !passes.is_spared(int32_t(n + 1));
     if (const int32_t source = timeline.taps[n].source; source >= 0)
       last_stage[source] = std::max(last_stage[source], size_t(stage[n]));
   }
-  for (size_t i = 0; !in_time && i < program.delays.size(); ++i) {
-    const int32_t n = program.delays[i];
-    is_shared[program.nodes[n].source] = true;
-    last_stage[program.nodes[n].source] = stage_count;
+  for (size_t i = 0; !in_time && i < graph.delays.size(); ++i) {
+    const int32_t n = graph.delays[i];
+    is_shared[graph.nodes[n].source] = true;
+    last_stage[graph.nodes[n].source] = stage_count;
   }
   // by the last stage that reads them: the values that more than one stage reads
   std::vector<std::vector<int32_t>> last_read(stage_count + 1);
@@ -133,27 +133,27 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
   placement.in_time = in_time;
   placement.slot.assign(value_count, -1);
   placement.tile.assign(value_count, -1);
-  placement.widened.assign(2 * program.nodes.size(), -1);
+  placement.widened.assign(2 * graph.nodes.size(), -1);
   // what a pass replaces in place: a sum that nobody reads afterwards, by the next one
   std::vector<int32_t> replaced(value_count, -1);
   std::vector<bool> is_replaced(value_count, false);
   std::vector<int32_t> readers(value_count, 0); // in the last stage that reads it
-  for (size_t n = 0; n < program.nodes.size(); ++n)
-    for (int32_t input : program.nodes[n].inputs)
+  for (size_t n = 0; n < graph.nodes.size(); ++n)
+    for (int32_t input : graph.nodes[n].inputs)
       if (input >= 0 && stage[n] >= 0 && size_t(stage[n]) == last_stage[input])
         ++readers[input];
   for (const Pass& pass : passes.all()) {
-    const auto [old, value] = pass.replaced(program);
+    const auto [old, value] = pass.replaced(graph);
     if (old > 0 && !in_time && is_shared[old] && is_shared[value] && readers[old] == 1 &&
-        last_stage[old] == size_t(stage[pass.nodes.front()]) && !program.values[old].constant &&
-        !program.values[value].constant && !keeps_all) {
+        last_stage[old] == size_t(stage[pass.nodes.front()]) && !graph.values[old].constant &&
+        !graph.values[value].constant && !keeps_all) {
       replaced[value] = old;
       is_replaced[old] = true;
     }
   }
   Slots slots;
   const auto slot_bytes = [&](int32_t value) {
-    const Value& type = program.values[value];
+    const Value& type = graph.values[value];
     if (has_history(value))
       return plan.history_bytes(value);
     const int64_t leading = is_static && type.constant ? 1 : steps;
@@ -177,7 +177,7 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
     // until it has written all that it writes
     size_t end_of_pass = 0;
     for (size_t i = nodes.size(); i-- > 0;) {
-      const Node& node = program.nodes[nodes[i]];
+      const Node& node = graph.nodes[nodes[i]];
       if (i + 1 == nodes.size() || !passes.is_inner(nodes[i + 1]))
         end_of_pass = i;
       for (int32_t input : node.inputs)
@@ -193,32 +193,32 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
         over[last].push_back(nodes[i] + 1);
     Tile tile;
     for (size_t i = 0; i < nodes.size(); ++i) {
-      const Node& node = program.nodes[nodes[i]];
+      const Node& node = graph.nodes[nodes[i]];
       const int32_t output = nodes[i] + 1;
       int64_t widened_bytes[2] = {0, 0};
       for (int j = 0; j < 2; ++j)
-        if (node.inputs[j] >= 0 && takes_floats(node, program.values[output]) &&
-            program.values[node.inputs[j]].max_code > 0) {
-          const Value& in = program.values[node.inputs[j]];
+        if (node.inputs[j] >= 0 && takes_floats(node, graph.values[output]) &&
+            graph.values[node.inputs[j]].max_code > 0) {
+          const Value& in = graph.values[node.inputs[j]];
           const int64_t entries = computes_maps(node.op) ? in.size() : int64_t(in.width) * in.channels;
           widened_bytes[j] = entries * int64_t(sizeof(float));
           placement.widened[2 * nodes[i] + j] = tile.take(widened_bytes[j]);
         }
       // a constant is computed at the first step of a chunk and read at all: it shares memory neither with
       // what comes after it nor, for that is computed once more at the next step, with what came before it
-      const bool is_constant = program.values[output].constant;
+      const bool is_constant = graph.values[output].constant;
       if (placement.slot[output] < 0 && !passes.is_spared(output))
-        placement.tile[output] = tile.take(row_bytes(program.values[output]), !is_constant);
+        placement.tile[output] = tile.take(row_bytes(graph.values[output]), !is_constant);
       for (int j = 0; j < 2; ++j)
         if (widened_bytes[j] > 0)
           tile.give(placement.widened[2 * nodes[i] + j], widened_bytes[j]);
       for (int32_t value : over[i])
-        if (placement.tile[value] >= 0 && !program.values[value].constant)
-          tile.give(placement.tile[value], row_bytes(program.values[value]));
+        if (placement.tile[value] >= 0 && !graph.values[value].constant)
+          tile.give(placement.tile[value], row_bytes(graph.values[value]));
     }
     for (int32_t n : nodes) {
       last_node[n + 1] = 0;
-      for (int32_t input : program.nodes[n].inputs)
+      for (int32_t input : graph.nodes[n].inputs)
         if (input >= 0)
           last_node[input] = 0;
     }

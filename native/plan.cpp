@@ -18,27 +18,27 @@ constexpr double kRowWork = 512;
 
 // Whether an equation is a neuron's: it has a state, or is that of a neuron without one. What else treats
 // each entry by itself, such as companding, gives few zeros.
-bool emits_spikes(const Program& program, size_t n) {
-  const Node& node = program.nodes[n];
+bool emits_spikes(const Graph& graph, size_t n) {
+  const Node& node = graph.nodes[n];
   std::vector<int32_t> columns;
   for (const Rows& rows : node.rows)
     columns.push_back(rows.columns);
   return node.equation->states() > 0 ||
-         recognise(*node.equation, columns, program.values[n + 1].channels).kernel != Fused::kNone;
+         recognise(*node.equation, columns, graph.values[n + 1].channels).kernel != Fused::kNone;
 }
 
 // Whether a value is a neuron's output of which many entries are zero, also pooled or taken apart.
-std::vector<bool> sparse_values(const Program& program) {
-  std::vector<bool> is_sparse(program.values.size(), false);
-  for (size_t n = 0; n < program.nodes.size(); ++n) {
-    const Node& node = program.nodes[n];
-    const bool is_code = program.values[n + 1].max_code > 0;
+std::vector<bool> sparse_values(const Graph& graph) {
+  std::vector<bool> is_sparse(graph.values.size(), false);
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    const Node& node = graph.nodes[n];
+    const bool is_code = graph.values[n + 1].max_code > 0;
     switch (form_of(node.op).sparse) {
     case Sparse::kCodes:
       is_sparse[n + 1] = is_code;
       break;
     case Sparse::kAlways:
-      is_sparse[n + 1] = is_code || node.equation == nullptr || emits_spikes(program, n);
+      is_sparse[n + 1] = is_code || node.equation == nullptr || emits_spikes(graph, n);
       break;
     case Sparse::kAsInputs:
       is_sparse[n + 1] = std::all_of(node.inputs.begin(), node.inputs.end(),
@@ -83,9 +83,9 @@ std::vector<bool> identity_rows(const Rows& scale, const Rows& shift) {
   return is_identity;
 }
 
-Work work_of(const Program& program, size_t n) {
-  const Node& node = program.nodes[n];
-  const Value &in = program.values[node.inputs[0]], &out = program.values[n + 1];
+Work work_of(const Graph& graph, size_t n) {
+  const Node& node = graph.nodes[n];
+  const Value &in = graph.values[node.inputs[0]], &out = graph.values[n + 1];
   const OpForm& form = form_of(node.op);
   const RowWork work = form.work(node, in, out);
   if (form.multiplies && work.pixel > kMaxProducts)
@@ -96,26 +96,26 @@ Work work_of(const Program& program, size_t n) {
   return {work.pixel, row, form.reach == Reach::kMap ? row : row * out.height};
 }
 
-std::vector<Work> work_of(const Program& program) {
+std::vector<Work> work_of(const Graph& graph) {
   std::vector<Work> work;
-  for (size_t n = 0; n < program.nodes.size(); ++n)
-    work.push_back(work_of(program, n));
+  for (size_t n = 0; n < graph.nodes.size(); ++n)
+    work.push_back(work_of(graph, n));
   return work;
 }
 
-// The stages of a program.
-std::vector<Stage> fuse(const Program& program) {
+// The stages of a graph.
+std::vector<Stage> fuse(const Graph& graph) {
   std::vector<Stage> stages;
-  std::vector<int32_t> stage_of_value(program.values.size(), -1);
-  for (size_t n = 0; n < program.nodes.size(); ++n) {
-    const Node& node = program.nodes[n];
+  std::vector<int32_t> stage_of_value(graph.values.size(), -1);
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    const Node& node = graph.nodes[n];
     int32_t stage = -1;
     if (form_of(node.op).reach == Reach::kPixel)
       for (int32_t input : node.inputs)
         if (input >= 0)
           stage = std::max(stage, stage_of_value[input]);
     const bool joins =
-        stage >= 0 && !(stages[stage].root >= 0 && computes_maps(program.nodes[stages[stage].root].op));
+        stage >= 0 && !(stages[stage].root >= 0 && computes_maps(graph.nodes[stages[stage].root].op));
     if (!joins) {
       stage = int32_t(stages.size());
       stages.emplace_back();
@@ -137,11 +137,11 @@ int64_t row_bytes(const Node& node) {
 }
 
 // No more than what laid-out weights take: two channels to a byte may halve them.
-int64_t largest_bytes(const Program& program, const Kernels& kernels) {
+int64_t largest_bytes(const Graph& graph, const Kernels& kernels) {
   int64_t bytes = 0;
-  for (size_t n = 0; n < program.nodes.size(); ++n) {
-    const Node& node = program.nodes[n];
-    const int32_t out = program.values[n + 1].channels, lanes = lookup_lanes(out);
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    const Node& node = graph.nodes[n];
+    const int32_t out = graph.values[n + 1].channels, lanes = lookup_lanes(out);
     const int64_t size = int64_t(node.low_bit_weights.size() + sizeof(float) * node.float_weights.size());
     bytes += size / out * lanes + row_bytes(node);
     if (kernels.sum_tiles != nullptr)
@@ -150,17 +150,17 @@ int64_t largest_bytes(const Program& program, const Kernels& kernels) {
   return bytes;
 }
 
-// The layers, with the weights of the program, which has none then.
-std::vector<Layer> prepare_layers(Program& program, const Kernels& kernels, int64_t max_bytes) {
-  if (const int64_t bytes = largest_bytes(program, kernels); bytes > max_bytes)
+// The layers, with the weights of the graph, which has none then.
+std::vector<Layer> prepare_layers(Graph& graph, const Kernels& kernels, int64_t max_bytes) {
+  if (const int64_t bytes = largest_bytes(graph, kernels); bytes > max_bytes)
     throw TooManyBytes(bytes);
-  const std::vector<bool> is_sparse = sparse_values(program);
-  std::vector<Layer> layers(program.nodes.size());
-  for (size_t n = 0; n < program.nodes.size(); ++n) {
-    Node& node = program.nodes[n];
+  const std::vector<bool> is_sparse = sparse_values(graph);
+  std::vector<Layer> layers(graph.nodes.size());
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    Node& node = graph.nodes[n];
     if (!form_of(node.op).multiplies)
       continue;
-    const Value &in = program.values[node.inputs[0]], &out = program.values[n + 1];
+    const Value &in = graph.values[node.inputs[0]], &out = graph.values[n + 1];
     const Window& w = node.window;
     Layer& layer = layers[n];
     layer.shape = {in.height,   in.width,        in.channels,  out.height,   out.width,  out.channels,
@@ -208,17 +208,16 @@ bool computes_maps(Op op) {
   return form_of(op).reach == Reach::kMap;
 }
 
-Plan::Plan(Program given, const Kernels& kernels, int64_t max_bytes)
-    : program(std::move(given)), kernels(kernels), work(work_of(program)),
-      layers(prepare_layers(program, kernels, max_bytes)), stages(fuse(program)),
-      identity_rows(program.nodes.size()), potential_of(program.nodes.size(), -1),
-      joined(program, stages, true), alone(program, stages, false),
-      timeline(program, layers, work, stages, joined) {
-  for (size_t n = 0; n < program.nodes.size(); ++n)
-    if (program.nodes[n].op == Op::kAffine)
-      identity_rows[n] = hdlif::identity_rows(program.nodes[n].rows[0], program.nodes[n].rows[1]);
-  for (size_t i = program.stateful.size(); i-- > 0;) // the first of its states
-    potential_of[program.stateful[i]] = int32_t(i);
+Plan::Plan(Graph given, const Kernels& kernels, int64_t max_bytes)
+    : graph(std::move(given)), kernels(kernels), work(work_of(graph)),
+      layers(prepare_layers(graph, kernels, max_bytes)), stages(fuse(graph)),
+      identity_rows(graph.nodes.size()), potential_of(graph.nodes.size(), -1), joined(graph, stages, true),
+      alone(graph, stages, false), timeline(graph, layers, work, stages, joined) {
+  for (size_t n = 0; n < graph.nodes.size(); ++n)
+    if (graph.nodes[n].op == Op::kAffine)
+      identity_rows[n] = hdlif::identity_rows(graph.nodes[n].rows[0], graph.nodes[n].rows[1]);
+  for (size_t i = graph.stateful.size(); i-- > 0;) // the first of its states
+    potential_of[graph.stateful[i]] = int32_t(i);
   bytes_ = count_bytes();
   potential_entries_ = count_potential_entries();
 }
@@ -229,34 +228,34 @@ int64_t Plan::count_bytes() const {
     total +=
         int64_t(layer.index.size() + layer.table.size() + layer.low_bit.size() + layer.tile_weights.size()) +
         int64_t(layer.floats.size() * sizeof(float));
-  for (const Node& node : program.nodes)
+  for (const Node& node : graph.nodes)
     total += row_bytes(node);
   return total;
 }
 
 int64_t Plan::history_bytes(int32_t value) const {
-  const Value& type = program.values[value];
+  const Value& type = graph.values[value];
   const int64_t history = timeline.exists ? timeline.history[value] : 0;
   return history == 0 ? 0 : (history + kTimeRoom) * type.size() * type.entry_bytes() + kReadAhead;
 }
 
 int64_t Plan::count_potential_entries() const {
   int64_t entries = 0;
-  for (int32_t n : program.stateful)
-    entries += program.values[n + 1].size();
+  for (int32_t n : graph.stateful)
+    entries += graph.values[n + 1].size();
   return entries;
 }
 
 double Plan::operations(int64_t batch, int64_t steps, int64_t chunks, bool is_static, bool keeps_all) const {
   const auto times = [&](int32_t value) {
-    return double(is_static && program.values[value].constant ? chunks : steps);
+    return double(is_static && graph.values[value].constant ? chunks : steps);
   };
-  double total = kEntryWork * double(program.values[0].size()) * times(0) +
-                 kEntryWork * double(program.values[program.output].size()) * double(steps);
-  for (size_t n = 0; n < program.nodes.size(); ++n)
+  double total = kEntryWork * double(graph.values[0].size()) * times(0) +
+                 kEntryWork * double(graph.values[graph.output].size()) * double(steps);
+  for (size_t n = 0; n < graph.nodes.size(); ++n)
     total += work[n].image * times(int32_t(n + 1));
-  for (size_t v = 0; keeps_all && v < program.values.size(); ++v)
-    total += kEntryWork * double(program.values[v].size()) * double(steps);
+  for (size_t v = 0; keeps_all && v < graph.values.size(); ++v)
+    total += kEntryWork * double(graph.values[v].size()) * double(steps);
   return total * double(batch);
 }
 
@@ -268,21 +267,21 @@ int64_t Plan::leading(const Stage& stage, const Chunk& chunk) const {
 }
 
 int64_t Plan::rows(const Stage& stage, const Chunk& chunk) const {
-  const bool is_map = stage.root >= 0 && computes_maps(program.nodes[stage.root].op);
-  return chunk.batch * (is_map ? 1 : program.values[stage.first() + 1].height);
+  const bool is_map = stage.root >= 0 && computes_maps(graph.nodes[stage.root].op);
+  return chunk.batch * (is_map ? 1 : graph.values[stage.first() + 1].height);
 }
 
 int64_t Plan::cycles_per_row(const Stage& stage) const {
-  const Value& out = program.values[stage.first() + 1];
+  const Value& out = graph.values[stage.first() + 1];
   const int64_t entries = int64_t(out.width) * out.channels;
   int64_t cycles = 1 + entries * int64_t(stage.chain.size()) / kEntriesPerCycle;
   if (stage.root >= 0) {
-    const Node& root = program.nodes[stage.root];
+    const Node& root = graph.nodes[stage.root];
     const ConvShape& s = layers[stage.root].shape;
     if (form_of(root.op).multiplies)
       cycles += entries * s.kernel_y * s.kernel_x * (s.in_channels / s.groups) / kProductsPerCycle;
     else
-      cycles += program.values[root.inputs[0]].size() / out.height / kEntriesPerCycle;
+      cycles += graph.values[root.inputs[0]].size() / out.height / kEntriesPerCycle;
   }
   return cycles;
 }

@@ -1,4 +1,4 @@
-// How a program is run: which nodes are computed together, and with which kernels.
+// How a graph is run: which nodes are computed together, and with which kernels.
 #pragma once
 
 #include <cstdint>
@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "graph.h"
 #include "kernels/kernels.h"
 #include "memory.h"
 #include "passes.h"
-#include "program.h"
 #include "tiles.h"
 #include "timeline.h"
 
@@ -18,7 +18,7 @@ namespace hdlif {
 
 // A root reads neighbouring entries of its input; the nodes of the chain treat each pixel by itself. A stage
 // computes one output row of its root, and at once the chain on this row, while it lies in the cache; so a
-// current that only its neuron reads is never written out. Only the first stages of a program and those
+// current that only its neuron reads is never written out. Only the first stages of a graph and those
 // behind an op that needs the whole map have no root.
 struct Stage {
   int32_t root = -1;
@@ -92,12 +92,12 @@ struct Work {
 constexpr double kMaxProducts = double(int64_t(1) << 30);
 constexpr double kMaxPiece = double(int64_t(1) << 28);
 
-// What all runs of a program share.
+// What all runs of a graph share.
 struct Plan {
   // Throws `TooLong` where a piece takes more than the limits above, and `TooManyBytes`.
-  Plan(Program program, const Kernels& kernels, int64_t max_bytes = std::numeric_limits<int64_t>::max());
+  Plan(Graph graph, const Kernels& kernels, int64_t max_bytes = std::numeric_limits<int64_t>::max());
 
-  Program program; // without its weights
+  Graph graph; // without its weights
   const Kernels& kernels;
   std::vector<Work> work;    // of each node
   std::vector<Layer> layers; // of each conv2d or linear node; others have an empty one
@@ -107,7 +107,7 @@ struct Plan {
   Passes joined, alone;                         // of several nodes; of one, so that every value is written
   Timeline timeline;
 
-  // Passes point to rows of the program.
+  // Passes point to rows of the graph.
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
 
@@ -131,7 +131,7 @@ struct Plan {
 
   // 1 where the value is the same at every step, else the steps of the chunk
   int64_t leading(int32_t value, const Chunk& chunk) const {
-    return chunk.is_static && program.values[value].constant ? 1 : chunk.steps;
+    return chunk.is_static && graph.values[value].constant ? 1 : chunk.steps;
   }
   int64_t leading(const Stage& stage, const Chunk& chunk) const;
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "program.h"
+#include "graph.h"
 
 namespace hdlif {
 

@@ -19,7 +19,7 @@ class RowContext {
 public:
   RowContext(const Plan& plan, const Stage& stage, const Chunk& chunk, Workspace& workspace, Watch& watch,
              int thread)
-      : plan(plan), program(plan.program), kernels(plan.kernels), stage(stage), chunk(chunk),
+      : plan(plan), graph(plan.graph), kernels(plan.kernels), stage(stage), chunk(chunk),
         passes(plan.passes(workspace.placement.keeps_all)), workspace(workspace),
         memory(workspace.threads[thread]), watch_(watch), is_caller_(thread == 0) {}
 
@@ -30,7 +30,7 @@ public:
     for (row = first; row < last; ++row) {
       for (step = 0; step < steps; ++step) {
         if (stage.root >= 0 && is_due(stage.root)) {
-          form_of(program.nodes[stage.root].op).compute(*this, stage.root);
+          form_of(graph.nodes[stage.root].op).compute(*this, stage.root);
           if (stops || !goes_on_after(plan.work[stage.root].row))
             return;
         }
@@ -39,12 +39,12 @@ public:
             if (const Pass* pass = passes.at(n); pass != nullptr)
               pass->compute(*this);
             else if (!passes.is_inner(n))
-              form_of(program.nodes[n].op).compute(*this, n);
+              form_of(graph.nodes[n].op).compute(*this, n);
             if (!goes_on_after(plan.work[n].row))
               return;
           }
       }
-      is_gathered = stage.root >= 0 && (row + 1) % program.values[stage.root + 1].height != 0;
+      is_gathered = stage.root >= 0 && (row + 1) % graph.values[stage.root + 1].height != 0;
     }
   }
 
@@ -60,12 +60,12 @@ public:
       }
     };
     if (stage.root >= 0)
-      each_step(stage.root, [&] { form_of(program.nodes[stage.root].op).compute(*this, stage.root); });
+      each_step(stage.root, [&] { form_of(graph.nodes[stage.root].op).compute(*this, stage.root); });
     for (int32_t n : stage.chain)
       if (const Pass* pass = passes.at(n); pass != nullptr)
         each_step(n, [&] { pass->compute(*this); });
       else if (!passes.is_inner(n))
-        each_step(n, [&] { form_of(program.nodes[n].op).compute(*this, n); });
+        each_step(n, [&] { form_of(graph.nodes[n].op).compute(*this, n); });
   }
 
   // Looks at the watch where enough has been computed since.
@@ -98,7 +98,7 @@ public:
 
   // Where row `y` of `image` begins in a value's slot, at this step.
   uint8_t* in_slot(int32_t value, int64_t image, int64_t y) const {
-    const Value& type = program.values[value];
+    const Value& type = graph.values[value];
     const int64_t at = (plan.leading(value, chunk) > 1 ? step : 0) + frames_before(value);
     const int64_t first = ((at * chunk.batch + image) * type.height + y) * type.width * type.channels;
     return workspace.slots[workspace.placement.slot[value]].data() + first * type.entry_bytes();
@@ -109,7 +109,7 @@ public:
 
   // This row of a value; of one that is written here, where it is to be written.
   uint8_t* output_row(int32_t value) {
-    const int32_t height = program.values[value].height;
+    const int32_t height = graph.values[value].height;
     uint8_t* to = workspace.placement.slot[value] >= 0 ? in_slot(value, row / height, row % height)
                                                        : memory.tile.data() + workspace.placement.tile[value];
     memory.at[value] = to;
@@ -119,14 +119,14 @@ public:
   const uint8_t* input_row(int32_t value) const {
     if (workspace.placement.slot[value] < 0)
       return memory.at[value];
-    const int32_t height = program.values[value].height;
+    const int32_t height = graph.values[value].height;
     return in_slot(value, row / height, row % height);
   }
 
   // The same as float32.
   const float* float_row(int32_t n, int i) {
-    const int32_t value = program.nodes[n].inputs[i];
-    const Value& type = program.values[value];
+    const int32_t value = graph.nodes[n].inputs[i];
+    const Value& type = graph.values[value];
     const uint8_t* from = input_row(value);
     if (type.max_code == 0)
       return floats(from);
@@ -137,23 +137,23 @@ public:
 
   float* potential_row(int32_t n) const {
     const int32_t which = plan.potential_of[n];
-    const Value& type = program.values[n + 1];
+    const Value& type = graph.values[n + 1];
     return which < 0 ? nullptr : chunk.potentials[which] + row * type.width * type.channels;
   }
 
   int64_t t() const { return chunk.t + step; } // the number of the time step
-  const Value& type(int32_t value) const { return program.values[value]; }
+  const Value& type(int32_t value) const { return graph.values[value]; }
 
   // From one step of a value to the next.
   int64_t frame_bytes(int32_t value) const {
-    return chunk.batch * program.values[value].size() * program.values[value].entry_bytes();
+    return chunk.batch * graph.values[value].size() * graph.values[value].entry_bytes();
   }
 
-  int32_t input_of_root() const { return program.nodes[stage.root].inputs[0]; }
-  int64_t image_of_root() const { return row / program.values[stage.root + 1].height; }
+  int32_t input_of_root() const { return graph.nodes[stage.root].inputs[0]; }
+  int64_t image_of_root() const { return row / graph.values[stage.root + 1].height; }
 
   const Plan& plan;
-  const Program& program;
+  const Graph& graph;
   const Kernels& kernels;
   const Stage& stage;
   const Chunk& chunk;

@@ -26,8 +26,8 @@ template <typename Body> void timed(const Stage& stage, double* seconds, const B
 
 } // namespace
 
-Session::Session(Program program, int threads, const Kernels& kernels, int64_t max_bytes)
-    : plan_(std::move(program), kernels, max_bytes), threads_(threads), max_bytes_(max_bytes),
+Session::Session(Graph graph, int threads, const Kernels& kernels, int64_t max_bytes)
+    : plan_(std::move(graph), kernels, max_bytes), threads_(threads), max_bytes_(max_bytes),
       workers_(new Workers(threads)) {}
 
 Session::~Session() {
@@ -55,10 +55,10 @@ int64_t Session::working_bytes() {
 }
 
 Session::Chunking Session::chunking(int64_t batch, int64_t steps, bool is_static, bool keeps_all) const {
-  // the images of a program with delays run in time, one after the other
-  if (plan_.runs_in_time(program().delays.empty() ? batch : 1, is_static, keeps_all))
+  // the images of a graph with delays run in time, one after the other
+  if (plan_.runs_in_time(graph().delays.empty() ? batch : 1, is_static, keeps_all))
     return {1, std::min(steps, kTimeSteps)};
-  const int64_t chunk_steps = program().delays.empty() ? std::min(steps, kStepsPerChunk) : 1;
+  const int64_t chunk_steps = graph().delays.empty() ? std::min(steps, kStepsPerChunk) : 1;
   return {std::clamp<int64_t>(kImagesPerChunk / chunk_steps, 1, batch), chunk_steps};
 }
 
@@ -100,12 +100,12 @@ void Session::run(const float* x, int64_t x_steps, int64_t batch, int64_t steps,
 
 Flow Session::begin() const {
   Flow flow;
-  for (int32_t n : program().stateful)
-    flow.potentials.emplace_back(size_t(program().values[size_t(n) + 1].size()), 0.0f);
+  for (int32_t n : graph().stateful)
+    flow.potentials.emplace_back(size_t(graph().values[size_t(n) + 1].size()), 0.0f);
   for (LineVector<float>& potential : flow.potentials)
     flow.pointers.push_back(potential.data());
   if (plan_.runs_in_time(1, false, false))
-    for (size_t value = 0; value < program().values.size(); ++value)
+    for (size_t value = 0; value < graph().values.size(); ++value)
       if (const int64_t bytes = plan_.history_bytes(int32_t(value)); bytes > 0)
         flow.histories.emplace_back(size_t(bytes), uint8_t(0));
   return flow;
@@ -113,7 +113,7 @@ Flow Session::begin() const {
 
 int64_t Session::flow_bytes() const {
   int64_t bytes = plan_.potential_entries() * int64_t(sizeof(float));
-  for (size_t value = 0; plan_.runs_in_time(1, false, false) && value < program().values.size(); ++value)
+  for (size_t value = 0; plan_.runs_in_time(1, false, false) && value < graph().values.size(); ++value)
     bytes += plan_.history_bytes(int32_t(value));
   return bytes;
 }
@@ -124,7 +124,7 @@ template <typename Body> void Session::within(Flow& flow, Watch& watch, const Bo
   workspace->potentials = flow.pointers;
   const auto exchange = [&] {
     size_t i = 0;
-    for (size_t value = 0; value < program().values.size(); ++value)
+    for (size_t value = 0; value < graph().values.size(); ++value)
       if (plan_.timeline.history[value] > 0)
         std::swap(flow.histories[i++], workspace->slots[size_t(workspace->placement.slot[value])]);
   };
@@ -151,7 +151,7 @@ void Session::advance(Flow& flow, const float* x, int64_t steps, float* logits, 
   if (!plan_.runs_in_time(1, false, false)) {
     run(x, steps, 1, steps, flow.t, flow.pointers.data(), logits, {}, watch);
   } else {
-    const int64_t size = program().values[0].size(), classes = program().values[program().output].size();
+    const int64_t size = graph().values[0].size(), classes = graph().values[graph().output].size();
     within(flow, watch, [&](Workspace& workspace) {
       for (int64_t begin = 0; begin < steps; begin += kTimeSteps) {
         const Chunk chunk{
@@ -181,7 +181,7 @@ void Session::run_in(Workspace& workspace, ThreadPool& pool, Chunking chunking, 
                      int64_t x_steps, int64_t batch, int64_t steps, int64_t t, float* const* potentials,
                      float* logits, const Kept& kept, Watch& watch) {
   const bool is_static = x_steps == 1 && steps > 1;
-  const int64_t classes = program().values[program().output].size();
+  const int64_t classes = graph().values[graph().output].size();
   for (int64_t image = 0; image < batch; image += chunking.batch) {
     const int64_t images = std::min(chunking.batch, batch - image);
     start(potentials, image, images, workspace, watch);
@@ -193,7 +193,7 @@ void Session::run_in(Workspace& workspace, ThreadPool& pool, Chunking chunking, 
           images, std::min(chunking.steps, steps - begin), t + begin, is_static, workspace.potentials.data(),
           place};
       const int64_t x_step = is_static ? 0 : begin;
-      const float* from = x + (x_step * batch + image) * program().values[0].size();
+      const float* from = x + (x_step * batch + image) * graph().values[0].size();
       if (workspace.placement.in_time) {
         float* to = logits + (begin * batch + image) * classes;
         place = run_in_time(chunk, from, batch, workspace, to, kept.seconds, watch);
@@ -207,10 +207,10 @@ void Session::run_in(Workspace& workspace, ThreadPool& pool, Chunking chunking, 
       delay(chunk, workspace, watch);
       for (int64_t step = 0; step < chunk.steps; ++step) {
         const int64_t first = (begin + step) * batch + image;
-        read(program().output, chunk, step, workspace, logits + first * classes, watch);
-        for (size_t v = 0; kept.values != nullptr && v < program().values.size(); ++v)
+        read(graph().output, chunk, step, workspace, logits + first * classes, watch);
+        for (size_t v = 0; kept.values != nullptr && v < graph().values.size(); ++v)
           if (kept.values[v] != nullptr)
-            read(int32_t(v), chunk, step, workspace, kept.values[v] + first * program().values[v].size(),
+            read(int32_t(v), chunk, step, workspace, kept.values[v] + first * graph().values[v].size(),
                  watch);
       }
     }
@@ -223,7 +223,7 @@ void Session::run_in(Workspace& workspace, ThreadPool& pool, Chunking chunking, 
 // returns the place of the next chunk.
 int64_t Session::run_in_time(const Chunk& chunk, const float* x, int64_t batch, Workspace& workspace,
                              float* logits, double* seconds, Watch& watch) const {
-  const int64_t channels = program().values[0].size();
+  const int64_t channels = graph().values[0].size();
   float* to = floats(slot_at(0, chunk, workspace));
   for (int64_t step = 0; step < chunk.steps; ++step)
     std::copy_n(x + step * batch * channels, channels, to + step * channels);
@@ -231,9 +231,9 @@ int64_t Session::run_in_time(const Chunk& chunk, const float* x, int64_t batch, 
     timed(stage, seconds, [&] { compute_rows(plan_, stage, chunk, workspace, watch, 0, 0, 1); });
     watch.go_on();
   }
-  const Value& out = program().values[program().output];
+  const Value& out = graph().values[graph().output];
   const int64_t classes = out.size();
-  const uint8_t* from = slot_at(program().output, chunk, workspace);
+  const uint8_t* from = slot_at(graph().output, chunk, workspace);
   for (int64_t step = 0; step < chunk.steps; ++step) {
     float* y = logits + step * batch * classes;
     if (out.max_code > 0)
@@ -245,9 +245,9 @@ int64_t Session::run_in_time(const Chunk& chunk, const float* x, int64_t batch, 
   const int64_t next = chunk.place + chunk.steps;
   if (next + kTimeSteps <= kTimeRoom)
     return next;
-  for (size_t value = 0; value < program().values.size(); ++value)
+  for (size_t value = 0; value < graph().values.size(); ++value)
     if (const int64_t history = plan_.timeline.history[value]; history > 0) {
-      const int64_t bytes = program().values[value].size() * program().values[value].entry_bytes();
+      const int64_t bytes = graph().values[value].size() * graph().values[value].entry_bytes();
       uint8_t* slot = workspace.slots[workspace.placement.slot[value]].data();
       std::memmove(slot, slot + next * bytes, size_t(history * bytes));
     }
@@ -282,7 +282,7 @@ void Session::start(float* const* potentials, int64_t first_image, int64_t image
                     Watch& watch) const {
   float* own = floats(workspace.own_potentials.data());
   for (size_t i = 0; i < workspace.potentials.size(); ++i) {
-    const int64_t size = program().values[program().stateful[i] + 1].size();
+    const int64_t size = graph().values[graph().stateful[i] + 1].size();
     if (potentials != nullptr) {
       workspace.potentials[i] = potentials[i] + first_image * size;
       continue;
@@ -307,9 +307,9 @@ void Session::compute(const Stage& stage, const Chunk& chunk, Workspace& workspa
 
 // Takes the values that are delayed, of a chunk of one step, into their states.
 void Session::delay(const Chunk& chunk, const Workspace& workspace, Watch& watch) const {
-  for (int32_t n : program().delays) {
-    const int32_t source = program().nodes[n].source;
-    const Value& type = program().values[source];
+  for (int32_t n : graph().delays) {
+    const int32_t source = graph().nodes[n].source;
+    const Value& type = graph().values[source];
     const uint8_t* from = workspace.slots[workspace.placement.slot[source]].data();
     float* to = chunk.potentials[plan_.potential_of[n]];
     in_parts(
@@ -327,7 +327,7 @@ void Session::delay(const Chunk& chunk, const Workspace& workspace, Watch& watch
 // The chunk's images, from [x_steps][x_batch][C][H][W].
 void Session::load_input(const float* x, int64_t x_batch, const Chunk& chunk, Workspace& workspace,
                          Watch& watch) const {
-  const Value& in = program().values[0];
+  const Value& in = graph().values[0];
   float* to = floats(workspace.slots[workspace.placement.slot[0]].data());
   const int64_t steps = plan_.leading(0, chunk), pixels = in.pixels(), channels = in.channels;
   for (int64_t step = 0; step < steps; ++step)
@@ -347,7 +347,7 @@ void Session::load_input(const float* x, int64_t x_batch, const Chunk& chunk, Wo
 // One step of a value as float32 [batch][C][H][W].
 void Session::read(int32_t value, const Chunk& chunk, int64_t step, const Workspace& workspace, float* out,
                    Watch& watch) const {
-  const Value& type = program().values[value];
+  const Value& type = graph().values[value];
   const int64_t pixels = type.pixels(), channels = type.channels;
   const uint8_t* memory = workspace.slots[workspace.placement.slot[value]].data();
   const int64_t first = (plan_.leading(value, chunk) == 1 ? 0 : step) * chunk.batch;

@@ -1,4 +1,4 @@
-// Runs a program, stage by stage: a stage computes all steps of a chunk before the next stage begins, so that
+// Runs a graph, stage by stage: a stage computes all steps of a chunk before the next stage begins, so that
 // its weights are read once, and row by row within, the steps of a row in order, so that a row's potentials
 // stay in the cache.
 #pragma once
@@ -10,8 +10,8 @@
 #include <mutex>
 #include <vector>
 
+#include "graph.h"
 #include "plan.h"
-#include "program.h"
 #include "stage_rows.h"
 #include "thread_pool.h"
 #include "watch.h"
@@ -25,10 +25,10 @@ struct Kept {
   double* seconds = nullptr; // for each node, added: its stage's time stands at the stage's first node
 };
 
-// A sequence of one image that goes on from call to call: what it holds. Where the program has a timeline,
+// A sequence of one image that goes on from call to call: what it holds. Where the graph has a timeline,
 // what its delays hold lies in the frames of the values that they hold.
 struct Flow {
-  std::vector<LineVector<float>> potentials;  // of each of program().stateful
+  std::vector<LineVector<float>> potentials;  // of each of graph().stateful
   std::vector<float*> pointers;               // to these
   std::vector<LineVector<uint8_t>> histories; // of each value with a history, its slot
   int64_t t = 0, place = 0;
@@ -39,10 +39,10 @@ public:
   static constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
 
   // Throws `TooLong`, and `TooManyBytes` where the weights alone pass `max_bytes`.
-  Session(Program program, int threads, const Kernels& kernels, int64_t max_bytes = kNoLimit);
+  Session(Graph graph, int threads, const Kernels& kernels, int64_t max_bytes = kNoLimit);
   ~Session();
 
-  const Program& program() const { return plan_.program; }
+  const Graph& graph() const { return plan_.graph; }
   const Kernels& kernels() const { return plan_.kernels; }
   const std::vector<Pass>& passes() const { return plan_.joined.all(); }
 
@@ -56,7 +56,7 @@ public:
   double operations(int64_t batch, int64_t steps, bool is_static, bool keeps_all) const;
 
   // x           [x_steps][batch][C][H][W], x_steps 1 or `steps`; 1 means the same input at every step
-  // potentials  for each of program().stateful, [batch][H][W][C]: read, and left as after the last step; null
+  // potentials  for each of graph().stateful, [batch][H][W][C]: read, and left as after the last step; null
   //             where the run begins at zeros and nobody wants them
   // logits      [steps][batch][classes]
   // The first step has number t. Any number of threads may call; one of them at a time has the help of the

@@ -8,22 +8,22 @@ namespace hdlif {
 
 // Where a value's frame of a chunk's first step lies.
 uint8_t* Session::slot_at(int32_t value, const Chunk& chunk, Workspace& workspace) const {
-  const Value& type = program().values[value];
+  const Value& type = graph().values[value];
   return workspace.slots[workspace.placement.slot[value]].data() +
          frames_before(plan_, workspace, chunk, value) * type.size() * type.entry_bytes();
 }
 
 // What the delays hold, where it is a caller's, as the frames before the first one; else these are 0.
 void Session::begin_history(bool is_held, Workspace& workspace) const {
-  for (size_t value = 0; value < program().values.size(); ++value)
+  for (size_t value = 0; value < graph().values.size(); ++value)
     if (const int64_t history = plan_.timeline.history[value]; history > 0) {
-      const Value& type = program().values[value];
+      const Value& type = graph().values[value];
       uint8_t* slot = workspace.slots[workspace.placement.slot[value]].data();
       std::memset(slot, 0, size_t(history * type.size() * type.entry_bytes()));
     }
   for (size_t i = 0; is_held && i < plan_.timeline.held.size(); ++i) {
     const Timeline::Held& held = plan_.timeline.held[i];
-    const Value& type = program().values[held.value];
+    const Value& type = graph().values[held.value];
     const float* state = workspace.potentials[plan_.potential_of[held.delay]];
     uint8_t* slot = workspace.slots[workspace.placement.slot[held.value]].data();
     const int64_t first = (plan_.timeline.history[held.value] - held.lag) * type.size();
@@ -37,7 +37,7 @@ void Session::begin_history(bool is_held, Workspace& workspace) const {
 // The other way round, behind the last chunk: `place` frames were computed.
 void Session::give_history(int64_t place, const Workspace& workspace) const {
   for (const Timeline::Held& held : plan_.timeline.held) {
-    const Value& type = program().values[held.value];
+    const Value& type = graph().values[held.value];
     float* state = workspace.potentials[plan_.potential_of[held.delay]];
     const uint8_t* slot = workspace.slots[workspace.placement.slot[held.value]].data();
     const int64_t first = (plan_.timeline.history[held.value] + place - held.lag) * type.size();

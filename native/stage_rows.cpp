@@ -17,9 +17,9 @@ struct Needs {
 
   Needs(const Plan& plan, int64_t batch, int64_t steps, bool is_static, bool keeps_all, bool owns_potentials)
       : placement(place(plan, batch, steps, is_static, keeps_all)) {
-    for (size_t n = 0; n < plan.program.nodes.size(); ++n) {
-      const Value& out = plan.program.values[n + 1];
-      const Node& node = plan.program.nodes[n];
+    for (size_t n = 0; n < plan.graph.nodes.size(); ++n) {
+      const Value& out = plan.graph.values[n + 1];
+      const Node& node = plan.graph.nodes[n];
       const int64_t node_steps = is_static && out.constant ? 1 : steps;
       const OpForm& form = form_of(node.op);
       if (form.multiplies) {
@@ -35,7 +35,7 @@ struct Needs {
     }
     for (const Pass& pass : plan.passes(keeps_all).all())
       scratch = std::max(scratch, pass.scratch_bytes());
-    at = int64_t(plan.program.values.size() * sizeof(const uint8_t*));
+    at = int64_t(plan.graph.values.size() * sizeof(const uint8_t*));
     if (owns_potentials)
       potentials = batch * plan.potential_entries() * int64_t(sizeof(float));
   }
@@ -102,14 +102,14 @@ void Workspace::fit(const Plan& plan, int thread_count, int64_t batch, int64_t s
   }
   for (size_t slot = 0; slot < slot_bytes.size(); ++slot)
     grow(slots[slot], slot_bytes[slot], watch);
-  potentials.resize(plan.program.stateful.size());
+  potentials.resize(plan.graph.stateful.size());
   for (Thread& thread : threads) {
     grow(thread.tile, needs.placement.tile_bytes, watch);
     grow(thread.events, needs.events, watch);
     grow(thread.totals, needs.totals, watch);
     grow(thread.scratch, needs.scratch, watch);
     grow(thread.tiles, needs.tiles, watch);
-    thread.at.resize(plan.program.values.size());
+    thread.at.resize(plan.graph.values.size());
     thread.adds_changes.resize(std::max<size_t>(thread.adds_changes.size(), size_t(steps)));
   }
   grow(own_potentials, needs.potentials, watch);

@@ -84,10 +84,9 @@ TileGroup::TileGroup(const ConvShape& shape, const TileForm& form, int64_t steps
 
 TileGroup::Memory TileGroup::laid_out(uint8_t* memory) const {
   Memory laid{};
-  uint8_t* at = memory;
   const auto take = [&](int64_t bytes) {
-    uint8_t* taken = at;
-    at += pieces_of(bytes, 64) * 64;
+    uint8_t* taken = memory ? memory + laid.bytes : nullptr;
+    laid.bytes += pieces_of(bytes, 64) * 64;
     return taken;
   };
   const int64_t tiles = most_rows_ * pieces_of(s_.out_width * steps_, kTileRows);
@@ -101,7 +100,6 @@ TileGroup::Memory TileGroup::laid_out(uint8_t* memory) const {
   // the rows that fill the last tile read on behind it
   laid.codes = take(int64_t(s_.stride_y) * s_.stride_x * packed_rows_ * columns_ * pixel +
                     kTileRows * int64_t(form_.channels));
-  laid.bytes = at - memory;
   return laid;
 }
 

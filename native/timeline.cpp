@@ -7,8 +7,8 @@
 namespace hdlif {
 namespace {
 
-const Node* node_of(const Program& program, int32_t value) {
-  return value == 0 ? nullptr : &program.nodes[size_t(value - 1)];
+const Node* node_of(const Graph& graph, int32_t value) {
+  return value == 0 ? nullptr : &graph.nodes[size_t(value - 1)];
 }
 
 bool is_op(const Node* node, Op op) {
@@ -25,13 +25,13 @@ struct Leaf {
 
 // Of each value the one that it is some steps later, through delays that hold it as it is; behind another
 // delay a lag of -1.
-std::vector<Leaf> behind_delays(const Program& program) {
+std::vector<Leaf> behind_delays(const Graph& graph) {
   std::vector<Leaf> leaves{{0, 0}};
-  for (size_t n = 0; n < program.nodes.size(); ++n) {
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const auto value = int32_t(n + 1);
-    const int32_t source = program.nodes[n].source;
+    const int32_t source = graph.nodes[n].source;
     Leaf leaf{value, 0};
-    if (program.nodes[n].op == Op::kDelay) {
+    if (graph.nodes[n].op == Op::kDelay) {
       leaf.lag = -1;
       if (source < value && leaves[size_t(source)].lag >= 0)
         leaf = {leaves[size_t(source)].value, leaves[size_t(source)].lag + 1};
@@ -42,16 +42,16 @@ std::vector<Leaf> behind_delays(const Program& program) {
 }
 
 // Adds the values that are joined in one, in their order; false where there are too many.
-bool unfold(const Program& program, const std::vector<Leaf>& behind, int32_t value, size_t depth,
+bool unfold(const Graph& graph, const std::vector<Leaf>& behind, int32_t value, size_t depth,
             std::vector<Leaf>& leaves) {
-  const Node* node = node_of(program, value);
+  const Node* node = node_of(graph, value);
   while (is_op(node, Op::kFlatten)) // of a single pixel, the value itself
-    node = node_of(program, value = node->inputs[0]);
+    node = node_of(graph, value = node->inputs[0]);
   if (leaves.size() >= kMostTaps || depth >= kMostTaps)
     return false;
   if (is_op(node, Op::kConcat))
-    return unfold(program, behind, node->inputs[0], depth + 1, leaves) &&
-           unfold(program, behind, node->inputs[1], depth + 1, leaves);
+    return unfold(graph, behind, node->inputs[0], depth + 1, leaves) &&
+           unfold(graph, behind, node->inputs[1], depth + 1, leaves);
   leaves.push_back(behind[size_t(value)]);
   return true;
 }
@@ -73,13 +73,13 @@ bool have_one_row(const std::vector<Rows>& rows) {
 
 } // namespace
 
-Timeline::Timeline(const Program& program, const std::vector<Layer>& layers, const std::vector<Work>& work,
+Timeline::Timeline(const Graph& graph, const std::vector<Layer>& layers, const std::vector<Work>& work,
                    const std::vector<Stage>& all, const Passes& passes)
-    : taps(program.nodes.size()), is_skipped(program.nodes.size(), false),
-      at_once(program.nodes.size(), false), history(program.values.size(), 0) {
+    : taps(graph.nodes.size()), is_skipped(graph.nodes.size(), false), at_once(graph.nodes.size(), false),
+      history(graph.values.size(), 0) {
   const auto is_pixel = [](const Value& value) { return value.pixels() == 1; };
-  if (!std::all_of(program.values.begin(), program.values.end(), is_pixel) ||
-      !find_taps(program, layers, work) || !find_skipped(program) || !find_held(program))
+  if (!std::all_of(graph.values.begin(), graph.values.end(), is_pixel) || !find_taps(graph, layers, work) ||
+      !find_skipped(graph) || !find_held(graph))
     return;
   exists = true;
   for (const Stage& stage : all) {
@@ -93,11 +93,11 @@ Timeline::Timeline(const Program& program, const std::vector<Layer>& layers, con
       stages.push_back(std::move(kept));
   }
   const auto takes_codes = [&](int32_t n, int which) {
-    const int32_t input = program.nodes[size_t(n)].inputs[size_t(which)];
-    return input >= 0 && program.values[size_t(input)].max_code > 0;
+    const int32_t input = graph.nodes[size_t(n)].inputs[size_t(which)];
+    return input >= 0 && graph.values[size_t(input)].max_code > 0;
   };
-  for (size_t n = 0; n < program.nodes.size(); ++n) {
-    const Node& node = program.nodes[n];
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    const Node& node = graph.nodes[n];
     if (const Pass* pass = passes.at(int32_t(n)); pass != nullptr)
       at_once[n] = (pass->fused.kernel != Fused::kNone || pass->first_state < 0) &&
                    std::all_of(pass->rows.begin(), pass->rows.end(),
@@ -110,11 +110,11 @@ Timeline::Timeline(const Program& program, const std::vector<Layer>& layers, con
 }
 
 // Of every layer; whether each has some.
-bool Timeline::find_taps(const Program& program, const std::vector<Layer>& layers,
+bool Timeline::find_taps(const Graph& graph, const std::vector<Layer>& layers,
                          const std::vector<Work>& work) {
-  const std::vector<Leaf> behind = behind_delays(program);
-  for (size_t n = 0; n < program.nodes.size(); ++n) {
-    const Node& node = program.nodes[n];
+  const std::vector<Leaf> behind = behind_delays(graph);
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    const Node& node = graph.nodes[n];
     if (!form_of(node.op).multiplies) {
       if (form_of(node.op).reach != Reach::kPixel && !rearranges(node))
         return false;
@@ -123,7 +123,7 @@ bool Timeline::find_taps(const Program& program, const std::vector<Layer>& layer
     if (!is_single(layers[n], node))
       return false;
     std::vector<Leaf> leaves;
-    if (!unfold(program, behind, node.inputs[0], 0, leaves))
+    if (!unfold(graph, behind, node.inputs[0], 0, leaves))
       return false;
     Taps& own = taps[n];
     own.source = leaves[0].value;
@@ -132,10 +132,10 @@ bool Timeline::find_taps(const Program& program, const std::vector<Layer>& layer
     for (size_t i = 0; i < leaves.size(); ++i)
       if (leaves[i].value != own.source || own.dilation < 1 || leaves[i].lag != int32_t(i) * own.dilation)
         return false;
-    const Node* source = node_of(program, own.source);
-    const Value& type = program.values[size_t(own.source)];
+    const Node* source = node_of(graph, own.source);
+    const Value& type = graph.values[size_t(own.source)];
     if ((source != nullptr && rearranges(*source)) ||
-        type.max_code != program.values[size_t(node.inputs[0])].max_code ||
+        type.max_code != graph.values[size_t(node.inputs[0])].max_code ||
         (layers[n].sum == Sum::kUnits && type.channels % layers[n].form.per_unit != 0))
       return false;
     if (work[n].row * double(kTimeSteps + own.reach()) > kMaxPiece)
@@ -146,27 +146,27 @@ bool Timeline::find_taps(const Program& program, const std::vector<Layer>& layer
 }
 
 // What layers alone read, through each other; whether all delays are so, and nothing else reads what is.
-bool Timeline::find_skipped(const Program& program) {
-  for (size_t n = 0; n < program.nodes.size(); ++n)
-    is_skipped[n] = rearranges(program.nodes[n]) && program.output != int32_t(n + 1);
-  for (size_t n = program.nodes.size(); n-- > 0;) // whatever reads a node stands behind it
-    if (const Node& node = program.nodes[n]; !is_skipped[n] && taps[n].source < 0 && node.op != Op::kDelay)
+bool Timeline::find_skipped(const Graph& graph) {
+  for (size_t n = 0; n < graph.nodes.size(); ++n)
+    is_skipped[n] = rearranges(graph.nodes[n]) && graph.output != int32_t(n + 1);
+  for (size_t n = graph.nodes.size(); n-- > 0;) // whatever reads a node stands behind it
+    if (const Node& node = graph.nodes[n]; !is_skipped[n] && taps[n].source < 0 && node.op != Op::kDelay)
       for (int32_t input : node.inputs)
         if (input > 0)
           is_skipped[size_t(input - 1)] = false;
-  for (size_t n = 0; n < program.nodes.size(); ++n)
-    if (!is_skipped[n] && (program.nodes[n].op == Op::kDelay || program.nodes[n].op == Op::kFlatten))
+  for (size_t n = 0; n < graph.nodes.size(); ++n)
+    if (!is_skipped[n] && (graph.nodes[n].op == Op::kDelay || graph.nodes[n].op == Op::kFlatten))
       return false;
   return true;
 }
 
 // What each delay holds; whether there is one delay for each frame before a chunk, and no other.
-bool Timeline::find_held(const Program& program) {
-  const std::vector<Leaf> behind = behind_delays(program);
-  std::vector<std::vector<bool>> known(program.values.size());
+bool Timeline::find_held(const Graph& graph) {
+  const std::vector<Leaf> behind = behind_delays(graph);
+  std::vector<std::vector<bool>> known(graph.values.size());
   for (size_t value = 0; value < known.size(); ++value)
     known[value].assign(size_t(history[value]) + 1, false);
-  for (int32_t n : program.delays) {
+  for (int32_t n : graph.delays) {
     const Leaf leaf = behind[size_t(n + 1)];
     if (leaf.lag < 1 || leaf.lag > history[size_t(leaf.value)] || known[size_t(leaf.value)][size_t(leaf.lag)])
       return false;

@@ -1,11 +1,11 @@
-// How a program whose values are single pixels, such as a network of a series, runs over many steps at once.
+// How a graph whose values are single pixels, such as a network of a series, runs over many steps at once.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
+#include "graph.h"
 #include "passes.h"
-#include "program.h"
 
 namespace hdlif {
 
@@ -28,7 +28,7 @@ struct Taps {
 // are then not computed at all: the frames before a chunk's first one are what the delays hold. So are the
 // neurons' equations, a layer's at a time.
 //
-// A program has a timeline where all its values are single pixels, no layer has groups, and every delay is
+// A graph has a timeline where all its values are single pixels, no layer has groups, and every delay is
 // one of a chain behind a value that stands before it, read by layers alone. Others run with the delays as
 // nodes.
 struct Timeline {
@@ -38,7 +38,7 @@ struct Timeline {
   };
 
   Timeline() = default;
-  Timeline(const Program& program, const std::vector<Layer>& layers, const std::vector<Work>& work,
+  Timeline(const Graph& graph, const std::vector<Layer>& layers, const std::vector<Work>& work,
            const std::vector<Stage>& stages, const Passes& passes);
 
   bool exists = false;
@@ -50,9 +50,9 @@ struct Timeline {
   std::vector<Held> held;
 
 private:
-  bool find_taps(const Program& program, const std::vector<Layer>& layers, const std::vector<Work>& work);
-  bool find_skipped(const Program& program);
-  bool find_held(const Program& program);
+  bool find_taps(const Graph& graph, const std::vector<Layer>& layers, const std::vector<Work>& work);
+  bool find_skipped(const Graph& graph);
+  bool find_held(const Graph& graph);
 };
 
 // Steps of a chunk, and the frames that a value with a history has room for beside it: where they are full,

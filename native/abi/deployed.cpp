@@ -64,13 +64,13 @@ std::shared_ptr<Deployed> Deployed::open(const uint8_t* bytes, size_t size, cons
 
 Deployed::Deployed(Artefact& artefact, const OpenOptions& options)
     : options_(options),
-      session_(std::move(artefact.program), options.threads, *options.kernels, options.max_bytes),
+      session_(std::move(artefact.graph), options.threads, *options.kernels, options.max_bytes),
       values(std::move(artefact.values)), states(std::move(artefact.states)),
       labels(std::move(artefact.labels)), input(std::move(artefact.input)),
-      takes_mean(artefact.task.takes_mean), graph(std::move(artefact.graph)), digest(artefact.digest) {
+      takes_mean(artefact.task.takes_mean), record(std::move(artefact.record)), digest(artefact.digest) {
   // A picture and a row of a table are the same at every step; a series and a recording are not.
   const bool is_static = input.frames == "constant" && input.kind != "events";
-  const int64_t steps = program().time_steps;
+  const int64_t steps = graph().time_steps;
   check(is_static ? 1 : steps, 1, steps, false, true);
 }
 
@@ -102,7 +102,7 @@ void Deployed::check(int64_t x_steps, int64_t batch, int64_t steps, bool keeps_a
 }
 
 void Deployed::normalise(const float* raw, int64_t frames, float* x) const {
-  const Value& type = program().values[0];
+  const Value& type = graph().values[0];
   const int64_t pixels = type.pixels();
   for (int64_t frame = 0; frame < frames; ++frame)
     for (int32_t c = 0; c < type.channels; ++c) {
@@ -139,7 +139,7 @@ size_t Deployed::state_size() const {
 }
 
 const Value& Deployed::state(size_t index) const {
-  return program().values[size_t(program().stateful[index]) + 1];
+  return graph().values[size_t(graph().stateful[index]) + 1];
 }
 
 // Holds the stream for a call.

@@ -38,7 +38,7 @@ public:
   // Throws what `read_artefact` and `Session` throw, and `CallError`.
   static std::shared_ptr<Deployed> open(const uint8_t* bytes, size_t size, const OpenOptions& options);
 
-  const Program& program() const { return session_.program(); }
+  const Graph& graph() const { return session_.graph(); }
   const Kernels& kernels() const { return session_.kernels(); }
   int64_t weight_bytes() const { return session_.weight_bytes(); }
   Session& session() { return session_; }
@@ -57,7 +57,7 @@ public:
            float* const* values);
 
   // The type of the outputs of a step.
-  const Value& output() const { return program().values[size_t(program().output)]; }
+  const Value& output() const { return graph().values[size_t(graph().output)]; }
 
   size_t state_size() const;
   // The type of a state: that of its node's output.
@@ -69,13 +69,13 @@ private:
   Deployed(Artefact& artefact, const OpenOptions& options);
 
   const OpenOptions options_;
-  Session session_; // takes the artefact's program, before what follows takes the rest
+  Session session_; // takes the artefact's graph, before what follows takes the rest
 public:
   // What the file says.
   const std::vector<std::string> values, states, labels;
   const InputRecord input;
   const bool takes_mean;
-  const std::string graph;
+  const std::string record;
   const Digest digest;
 
 private:

@@ -223,11 +223,11 @@ void hdlif_close(hdlif_network* network) {
 }
 
 int32_t hdlif_time_steps(const hdlif_network* network) {
-  return network->deployed->program().time_steps;
+  return network->deployed->graph().time_steps;
 }
 
 void hdlif_input_shape(const hdlif_network* network, int32_t shape[3]) {
-  give_shape(&network->deployed->program().values[0], shape);
+  give_shape(&network->deployed->graph().values[0], shape);
 }
 
 const char* hdlif_input_kind(const hdlif_network* network) {
@@ -255,10 +255,10 @@ int64_t hdlif_weight_bytes(const hdlif_network* network) {
 }
 
 const char* hdlif_graph(const hdlif_network* network, size_t* length) {
-  const std::string& graph = network->deployed->graph;
+  const std::string& record = network->deployed->record;
   if (length != nullptr)
-    *length = graph.size();
-  return graph.c_str();
+    *length = record.size();
+  return record.c_str();
 }
 
 hdlif_status hdlif_normalise(const hdlif_network* network, const float* raw, int64_t frames, float* x) {
@@ -297,7 +297,7 @@ const char* hdlif_value_name(const hdlif_network* network, int32_t value) {
 }
 
 void hdlif_value_shape(const hdlif_network* network, int32_t value, int32_t shape[3]) {
-  const std::vector<hdlif::Value>& types = network->deployed->program().values;
+  const std::vector<hdlif::Value>& types = network->deployed->graph().values;
   give_shape(is_in(value, types) ? &types[size_t(value)] : nullptr, shape);
 }
 

@@ -30,10 +30,10 @@ Numbers number_values(const Json& nodes, std::vector<std::string>& names) {
 }
 
 // Of delays: what they delay may stand behind them.
-void check_sources(const Program& program, const std::vector<std::string>& names) {
-  for (int32_t n : program.delays) {
-    const int32_t source = program.nodes[size_t(n)].source;
-    const Value &own = program.values[size_t(n) + 1], &of = program.values[size_t(source)];
+void check_sources(const Graph& graph, const std::vector<std::string>& names) {
+  for (int32_t n : graph.delays) {
+    const int32_t source = graph.nodes[size_t(n)].source;
+    const Value &own = graph.values[size_t(n) + 1], &of = graph.values[size_t(source)];
     if (own.channels != of.channels || own.height != of.height || own.width != of.width ||
         own.is_map != of.is_map || own.max_code != of.max_code)
       throw ArtefactError(brief(names[size_t(n) + 1]) + ": source " + brief(names[size_t(source)]) +
@@ -42,13 +42,13 @@ void check_sources(const Program& program, const std::vector<std::string>& names
 }
 
 // Sets the output, which has a channel for each label; it is a map where the task has maps.
-void read_output(const Json& graph, const Numbers& numbers, const Artefact& found, Program& program) {
-  const std::string output = string_of("output", member(graph, "output"));
+void read_output(const Json& record, const Numbers& numbers, const Artefact& found, Graph& graph) {
+  const std::string output = string_of("output", member(record, "output"));
   const auto place = numbers.find(output);
   if (place == numbers.end())
     throw ArtefactError("output = " + brief(output) + " is no value of the graph" + kDamaged);
-  program.output = place->second;
-  const Value& type = program.values[size_t(program.output)];
+  graph.output = place->second;
+  const Value& type = graph.values[size_t(graph.output)];
   if (type.is_map != found.task.has_maps)
     throw ArtefactError("output = " + brief(output) + " is not a " +
                         (found.task.has_maps ? "map, as the task has" : "vector") + kDamaged);
@@ -71,20 +71,20 @@ void read_output(const Json& graph, const Numbers& numbers, const Artefact& foun
 Artefact read_artefact(const uint8_t* bytes, size_t size, int64_t max_bytes) {
   File file = read_file(bytes, size, max_bytes);
   Artefact found;
-  found.graph = std::move(file.graph);
+  found.record = std::move(file.record);
   found.digest = file.digest;
-  const JsonDocument document(found.graph); // was read within its limits before
-  const Json graph = document.root();
-  check_object("hdlif", graph, {"digest", "format", "input", "labels", "nodes", "output", "time_steps"},
+  const JsonDocument document(found.record); // was read within its limits before
+  const Json record = document.root();
+  check_object("hdlif", record, {"digest", "format", "input", "labels", "nodes", "output", "time_steps"},
                {"confidence", "task"});
-  const auto time_steps = int32_t(integer_of("time_steps", member(graph, "time_steps"), 1, (1 << 15) - 1));
-  found.input = read_input(member(graph, "input"), time_steps);
-  const Json labels = member(graph, "labels"), nodes = member(graph, "nodes");
+  const auto time_steps = int32_t(integer_of("time_steps", member(record, "time_steps"), 1, (1 << 15) - 1));
+  found.input = read_input(member(record, "input"), time_steps);
+  const Json labels = member(record, "labels"), nodes = member(record, "nodes");
   check_list("labels", labels);
   labels.entries([&](const Json& label) { found.labels.push_back(string_of("labels", label)); });
-  if (const std::optional<Json> task = graph.find("task"))
+  if (const std::optional<Json> task = record.find("task"))
     found.task = read_task(*task, time_steps, found.labels.size());
-  if (const std::optional<Json> confidence = graph.find("confidence")) {
+  if (const std::optional<Json> confidence = record.find("confidence")) {
     const double least = float_of("confidence", *confidence);
     if (!(least >= 0 && least <= 1) || !found.task.classifies)
       refuse("confidence", *confidence, "in 0..1, of a task that classifies");
@@ -95,12 +95,12 @@ Artefact read_artefact(const uint8_t* bytes, size_t size, int64_t max_bytes) {
                         " nodes; it may have at most 131072");
   const Numbers numbers = number_values(nodes, found.values);
 
-  Program& program = found.program;
-  program.time_steps = time_steps;
+  Graph& graph = found.graph;
+  graph.time_steps = time_steps;
   const std::array<int32_t, 3>& shape = found.input.shape;
-  program.values = {{shape[0], shape[1], shape[2], true, 0, true}};
+  graph.values = {{shape[0], shape[1], shape[2], true, 0, true}};
   nodes.entries([&](const Json& entry) {
-    NodeReader node(entry, place_of(program.nodes.size()), file, numbers, program);
+    NodeReader node(entry, place_of(graph.nodes.size()), file, numbers, graph);
     node.read();
     for (const std::string& state : node.states())
       found.states.push_back(node.name() + "." + state);
@@ -108,8 +108,8 @@ Artefact read_artefact(const uint8_t* bytes, size_t size, int64_t max_bytes) {
   for (const auto& [key, tensor] : file.tensors)
     if (!tensor.is_used)
       throw ArtefactError("tensor " + brief(key) + " belongs to no node" + kDamaged);
-  check_sources(program, found.values);
-  read_output(graph, numbers, found, program);
+  check_sources(graph, found.values);
+  read_output(record, numbers, found, graph);
   return found;
 }
 

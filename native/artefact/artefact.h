@@ -1,4 +1,4 @@
-// A deployed network as a file holds it: the program that runs, and what people and callers ask of it.
+// A deployed network as a file holds it: the graph that runs, and what people and callers ask of it.
 #pragma once
 
 #include <cstddef>
@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "../program.h"
+#include "../graph.h"
 #include "error.h"
 #include "input_record.h"
 #include "sha256.h"
@@ -14,13 +14,13 @@
 namespace hdlif {
 
 struct Artefact {
-  Program program;
+  Graph graph;
   std::vector<std::string> values; // names, "input" and then the nodes'
-  std::vector<std::string> states; // "<node>.<state>", as in program.stateful
+  std::vector<std::string> states; // "<node>.<state>", as in graph.stateful
   std::vector<std::string> labels; // of the outputs
   InputRecord input;
   TaskRecord task;
-  std::string graph; // the JSON of the file
+  std::string record; // the JSON of the file
   Digest digest;
 };
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "../program.h"
+#include "../graph.h"
 
 namespace hdlif {
 namespace {

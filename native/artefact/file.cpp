@@ -59,8 +59,8 @@ void check_places(const std::map<std::string, StoredTensor>& tensors, const uint
 }
 
 // The digest of the bytes, with the 64 digits of the one that is stated read as 0.
-Digest check_digest(const uint8_t* bytes, size_t size, size_t header_end, const Json& graph) {
-  const std::optional<Json> stated = graph.find("digest");
+Digest check_digest(const uint8_t* bytes, size_t size, size_t header_end, const Json& record) {
+  const std::optional<Json> stated = record.find("digest");
   const std::string digits = stated && stated->is(JsonKind::kString) ? stated->string() : "";
   const uint8_t* const end = bytes + header_end;
   const uint8_t* const place =
@@ -79,12 +79,12 @@ Digest check_digest(const uint8_t* bytes, size_t size, size_t header_end, const 
                       kDamaged);
 }
 
-void check_format(const Json& graph) {
-  if (!graph.is(JsonKind::kObject))
-    refuse("hdlif", graph, "an object");
-  const std::optional<Json> format = graph.find("format");
+void check_format(const Json& record) {
+  if (!record.is(JsonKind::kObject))
+    refuse("hdlif", record, "an object");
+  const std::optional<Json> format = record.find("format");
   // checkpoints have the same key
-  if (!format && !graph.find("nodes"))
+  if (!format && !record.find("nodes"))
     throw ArtefactError(std::string("is not an artefact (its metadata hold no graph)") + kMend);
   const std::optional<int64_t> version = format ? format->integer() : std::nullopt;
   if (version != 5)
@@ -117,12 +117,12 @@ File read_file(const uint8_t* bytes, size_t size, int64_t max_bytes) {
     if (!metadata || !metadata->is(JsonKind::kObject) || metadata->count() != 1 || !metadata->find("hdlif"))
       throw ArtefactError(
           std::string("its metadata have not the one key that an artefact's have, \"hdlif\"") + kMend);
-    file.graph = string_of("header.__metadata__.hdlif", member(*metadata, "hdlif"));
+    file.record = string_of("header.__metadata__.hdlif", member(*metadata, "hdlif"));
     what = "hdlif";
     {
-      const JsonDocument graph(file.graph, limits);
-      check_format(graph.root());
-      file.digest = check_digest(bytes, size, header_end, graph.root());
+      const JsonDocument record(file.record, limits);
+      check_format(record.root());
+      file.digest = check_digest(bytes, size, header_end, record.root());
     }
     header.root().members([&](const std::string& key, const Json& entry) {
       if (key != "__metadata__")

@@ -28,7 +28,7 @@ struct StoredTensor {
 };
 
 struct File {
-  std::string graph; // JSON
+  std::string record; // JSON
   Digest digest;
   std::map<std::string, StoredTensor> tensors; // whose names may be chosen to collide in a table of hashes
 };

@@ -5,7 +5,7 @@
 #include <optional>
 #include <set>
 
-#include "../program.h"
+#include "../graph.h"
 #include "fields.h"
 #include "utf8.h"
 

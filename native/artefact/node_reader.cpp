@@ -21,10 +21,10 @@ const std::map<std::string, Op>& all_ops() {
 } // namespace
 
 NodeReader::NodeReader(const Json& entry, const std::string& where, File& file, const Numbers& values,
-                       Program& program)
+                       Graph& graph)
     : op_(string_of(where + ".op", member(entry, "op"))),
       name_(string_of(where + ".name", member(entry, "name"))), attributes_(member(entry, "attributes")),
-      values_(values), program_(program) {
+      values_(values), graph_(graph) {
   if (!attributes_.is(JsonKind::kObject))
     hdlif::refuse(where + ".attributes", attributes_, "an object");
   const Json inputs = member(entry, "inputs");
@@ -111,9 +111,9 @@ const Rows& NodeReader::read_rows(const std::string& role) {
   Rows rows;
   rows.steps = int32_t(stored.shape[0]);
   rows.columns = int32_t(stored.shape[1]);
-  if (rows.steps != 1 && rows.steps < program_.time_steps)
+  if (rows.steps != 1 && rows.steps < graph_.time_steps)
     refuse(role + " has " + std::to_string(rows.steps) + " rows; it must have 1 or at least " +
-           std::to_string(program_.time_steps));
+           std::to_string(graph_.time_steps));
   rows.data.resize(stored.bytes.bytes / sizeof(float));
   if (!rows.data.empty())
     std::memcpy(rows.data.data(), stored.bytes.data, stored.bytes.bytes);
@@ -158,7 +158,7 @@ void NodeReader::read() {
   if (inputs_.size() != size_t(form.inputs))
     refuse(op_ + " has " + std::to_string(inputs_.size()) + " inputs; it takes " +
            std::to_string(form.inputs));
-  const auto index = int32_t(program_.nodes.size());
+  const auto index = int32_t(graph_.nodes.size());
   for (size_t i = 0; i < inputs_.size(); ++i) {
     const auto found = values_.find(inputs_[i]);
     // value `index` is the last one that stands before this node
@@ -169,16 +169,16 @@ void NodeReader::read() {
   check_object(brief(name_) + ": attributes of " + op_, attributes_, form.keys, form.optional_keys);
   if (!form.names_roles)
     check_roles({form.roles.begin(), form.roles.end()});
-  const Value x = program_.values[size_t(node_.inputs[0])];
+  const Value x = graph_.values[size_t(node_.inputs[0])];
   Value y = x;
   y.max_code = 0;
   form.read(*this, x, y);
   require(y.pixels() <= kMaxElements / y.channels, "output has too many entries");
-  program_.stateful.insert(program_.stateful.end(), states_.size(), index);
+  graph_.stateful.insert(graph_.stateful.end(), states_.size(), index);
   if (node_.source >= 0)
-    program_.delays.push_back(index);
-  program_.values.push_back(y);
-  program_.nodes.push_back(std::move(node_));
+    graph_.delays.push_back(index);
+  graph_.values.push_back(y);
+  graph_.nodes.push_back(std::move(node_));
 }
 
 } // namespace hdlif

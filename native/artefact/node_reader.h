@@ -1,4 +1,4 @@
-// A node of a file while it becomes one of the program: what the ops' `read` is given.
+// A node of a file while it becomes one of the graph: what the ops' `read` is given.
 #pragma once
 
 #include <array>
@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "../program.h"
+#include "../graph.h"
 #include "fields.h"
 #include "file.h"
 #include "json.h"
@@ -22,19 +22,18 @@ using Numbers = std::map<std::string, int32_t>;
 class NodeReader {
 public:
   // Reads the references to tensors, and marks those used.
-  NodeReader(const Json& entry, const std::string& where, File& file, const Numbers& values,
-             Program& program);
+  NodeReader(const Json& entry, const std::string& where, File& file, const Numbers& values, Graph& graph);
 
   const std::string& name() const { return name_; }
   const std::vector<std::string>& states() const { return states_; }
-  // Appends the node and the type of its output to the program; throws `ArtefactError`.
+  // Appends the node and the type of its output to the graph; throws `ArtefactError`.
   void read();
 
   // For `read` of an op; each throws `ArtefactError`, which begins with the node's name.
 
   Node& node() { return node_; }
   // The type of the second input.
-  const Value& other() const { return program_.values[size_t(node_.inputs[1])]; }
+  const Value& other() const { return graph_.values[size_t(node_.inputs[1])]; }
 
   [[noreturn]] void refuse(const std::string& what) const;
   void require(bool holds, const char* what) const {
@@ -81,7 +80,7 @@ private:
   Json attributes_;
   std::map<std::string, Stored> tensors_;
   const Numbers& values_;
-  Program& program_;
+  Graph& graph_;
   Node node_;
   std::vector<std::string> states_;
 };

@@ -9,7 +9,7 @@ constexpr int32_t most(int32_t a, int32_t b) {
   return a > b ? a : b;
 }
 
-void set_event(CodeEvent& event, uint32_t offset, uint8_t code) {
+inline void set_event(CodeEvent& event, uint32_t offset, uint8_t code) {
   event = {offset, code};
 }
 template <typename In> void set_event(FloatEvent& event, uint32_t offset, In value) {

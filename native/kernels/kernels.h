@@ -207,7 +207,7 @@ struct Kernels {
   // Weights lie [ky][kx][ci][lane], lanes() output channels.
   //
   // Integer sums: partial sums of at most 32767 / (max_code * max_weight) events (at least one: 255 * 127 =
-  // 32385) in int16, totals in int32: the program's reader refuses fields that may pass 2^31. Rounded to
+  // 32385) in int16, totals in int32: the graph's reader refuses fields that may pass 2^31. Rounded to
   // float32 once.
   void (*code_row)(const EventRow<CodeEvent>* rows, const int8_t* weights, float* y, const ConvShape& shape);
   // The same sums from products looked up: of int8 as long as the bounds add up to at most 127, then widened
@@ -292,7 +292,7 @@ struct Kernels {
                float* scratch);
 
   // Ops that rearrange or reduce a map. Output row `row` (of row = image * out_height + oy); pads are 0. Sums
-  // of codes are exact: in uint8 where the program's reader grants it, or in float32 (below 2^24). Sums of
+  // of codes are exact: in uint8 where the graph's reader grants it, or in float32 (below 2^24). Sums of
   // floats are row-major from +0. The largest of floats is the first of equals, and -inf where all are NaN.
   void (*sum_pool)(const float* x, float* y, const PoolShape& shape, int64_t row);
   void (*sum_pool_codes)(const uint8_t* x, uint8_t* y, const PoolShape& shape, int64_t row);

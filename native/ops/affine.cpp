@@ -14,13 +14,13 @@ void read(NodeReader& n, const Value& x, Value& y) {
 
 bool is_identity(const RowContext& c, int32_t n) {
   const std::vector<bool>& rows = c.plan.identity_rows[n];
-  return c.type(c.program.nodes[n].inputs[0]).max_code == 0 &&
+  return c.type(c.graph.nodes[n].inputs[0]).max_code == 0 &&
          rows[std::min<size_t>(size_t(c.t()), rows.size() - 1)];
 }
 
 // y = x * scale + shift; where that changes no bit, x itself.
 void compute(RowContext& c, int32_t n) {
-  const Node& node = c.program.nodes[n];
+  const Node& node = c.graph.nodes[n];
   const Value& out = c.type(n + 1);
   if (is_identity(c, n)) {
     const uint8_t* x = c.input_row(node.inputs[0]);

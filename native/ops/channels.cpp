@@ -6,7 +6,7 @@
 namespace hdlif {
 
 void copy_channels(RowContext& c, int32_t n, int input, int32_t first_channel, int32_t to_channel) {
-  const Node& node = c.program.nodes[n];
+  const Node& node = c.graph.nodes[n];
   const Value &in = c.type(node.inputs[input]), &out = c.type(n + 1);
   const int64_t entry = out.entry_bytes(), to_pixel = out.channels * entry, from_pixel = in.channels * entry;
   const uint8_t* from = out.max_code > 0 ? c.input_row(node.inputs[input])

@@ -17,7 +17,7 @@ void read(NodeReader& n, const Value& x, Value& y) {
 
 void compute(RowContext& c, int32_t n) {
   copy_channels(c, n, 0, 0, 0);
-  copy_channels(c, n, 1, 0, c.type(c.program.nodes[n].inputs[0]).channels);
+  copy_channels(c, n, 1, 0, c.type(c.graph.nodes[n].inputs[0]).channels);
 }
 
 } // namespace

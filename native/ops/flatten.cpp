@@ -17,7 +17,7 @@ RowWork work(const Node&, const Value& in, const Value&) {
 
 // Channel-major, where maps are [pixel][channel].
 void compute(RowContext& c, int32_t n) {
-  const int32_t input = c.program.nodes[n].inputs[0];
+  const int32_t input = c.graph.nodes[n].inputs[0];
   const Value& in = c.type(input);
   const uint8_t* x = c.in_slot(input, c.row, 0);
   uint8_t* y = c.in_slot(n + 1, c.row, 0);

@@ -17,7 +17,7 @@ RowWork work(const Node&, const Value& in, const Value&) {
 }
 
 void compute(RowContext& c, int32_t n) {
-  const Value& in = c.type(c.program.nodes[n].inputs[0]);
+  const Value& in = c.type(c.graph.nodes[n].inputs[0]);
   Window window;
   window.kernel_y = in.height;
   window.kernel_x = in.width;

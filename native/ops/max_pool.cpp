@@ -11,7 +11,7 @@ void read(NodeReader& n, const Value& x, Value& y) {
 }
 
 void compute(RowContext& c, int32_t n) {
-  const Node& node = c.program.nodes[n];
+  const Node& node = c.graph.nodes[n];
   const bool is_codes = c.type(n + 1).max_code > 0;
   compute_pool(c, n, node.window, [&](const uint8_t* x, uint8_t* y, const PoolShape& part) {
     if (is_codes)

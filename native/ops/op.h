@@ -9,7 +9,7 @@ namespace hdlif {
 
 struct Value;
 struct Node;
-struct Program;
+struct Graph;
 class Composer;
 class NodeReader;
 class RowContext;

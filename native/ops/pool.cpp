@@ -9,7 +9,7 @@ RowWork pool_work(const Node& node, const Value&, const Value& out) {
 }
 
 void compute_sum_pool(RowContext& c, int32_t n, const Window& window) {
-  const bool from_codes = c.type(c.program.nodes[n].inputs[0]).max_code > 0,
+  const bool from_codes = c.type(c.graph.nodes[n].inputs[0]).max_code > 0,
              to_codes = c.type(n + 1).max_code > 0;
   compute_pool(c, n, window, [&](const uint8_t* x, uint8_t* y, const PoolShape& part) {
     if (to_codes)

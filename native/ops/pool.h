@@ -11,10 +11,10 @@ RowWork pool_work(const Node& node, const Value& in, const Value& out);
 // Calls kernel(x, y, part) for the row of a pool of this window, a long one in parts.
 template <typename Kernel>
 void compute_pool(RowContext& c, int32_t n, const Window& w, const Kernel& kernel) {
-  const Value &in = c.type(c.program.nodes[n].inputs[0]), &out = c.type(n + 1);
+  const Value &in = c.type(c.graph.nodes[n].inputs[0]), &out = c.type(n + 1);
   const PoolShape whole{in.height,  in.width,   in.channels, out.height, out.width, w.kernel_y,
                         w.kernel_x, w.stride_y, w.stride_x,  w.pad_y,    w.pad_x};
-  const uint8_t* x = c.in_slot(c.program.nodes[n].inputs[0], 0, 0);
+  const uint8_t* x = c.in_slot(c.graph.nodes[n].inputs[0], 0, 0);
   uint8_t* y = c.output_row(n + 1);
   c.in_pixel_parts(whole, [&](int32_t first, const PoolShape& part) {
     kernel(x, y + int64_t(first) * out.channels * out.entry_bytes(), part);

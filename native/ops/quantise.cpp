@@ -22,7 +22,7 @@ void read(NodeReader& n, const Value& x, Value& y) {
 
 // y = min(floor(max(x, 0) * inverse_step + offset), largest)
 void compute(RowContext& c, int32_t n) {
-  const Node& node = c.program.nodes[n];
+  const Node& node = c.graph.nodes[n];
   const Value& out = c.type(n + 1);
   const float* x = c.float_row(n, 0);
   c.kernels.quantise(x, c.output_row(n + 1), row_at(node.rows[0], c.t()), node.offset, float(out.max_code),

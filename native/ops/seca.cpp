@@ -22,7 +22,7 @@ int64_t scratch(const Node&, const Value& out) {
 }
 
 void compute(RowContext& c, int32_t n) {
-  const Node& node = c.program.nodes[n];
+  const Node& node = c.graph.nodes[n];
   const Value& type = c.type(n + 1);
   const uint8_t* codes = c.in_slot(node.inputs[0], c.row, 0);
   const float* x = floats(codes);

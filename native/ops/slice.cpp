@@ -12,7 +12,7 @@ void read(NodeReader& n, const Value& x, Value& y) {
 }
 
 void compute(RowContext& c, int32_t n) {
-  copy_channels(c, n, 0, c.program.nodes[n].first_channel, 0);
+  copy_channels(c, n, 0, c.graph.nodes[n].first_channel, 0);
 }
 
 } // namespace

@@ -12,7 +12,7 @@ void read(NodeReader& n, const Value& x, Value& y) {
 }
 
 void compute(RowContext& c, int32_t n) {
-  compute_sum_pool(c, n, c.program.nodes[n].window);
+  compute_sum_pool(c, n, c.graph.nodes[n].window);
 }
 
 } // namespace

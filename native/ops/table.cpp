@@ -1,6 +1,6 @@
 #include "op.h"
 
-#include "../program.h"
+#include "../graph.h"
 
 namespace hdlif {
 namespace {

@@ -18,7 +18,7 @@ void read(NodeReader& n, const Value& x, Value& y) {
 }
 
 void compute(RowContext& c, int32_t n) {
-  const Node& node = c.program.nodes[n];
+  const Node& node = c.graph.nodes[n];
   const int32_t input = node.inputs[0];
   const Value &in = c.type(input), &out = c.type(n + 1);
   const auto pixel = size_t(in.channels * in.entry_bytes());

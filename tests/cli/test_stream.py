@@ -179,7 +179,9 @@ def test_what_does_not_fit_the_network_is_refused(artefact: Path, of_sounds: Pat
         (of_sounds, {}, r"empty\.csv: .*sound at 8,000 Hz"),
         (artefact, {"rate": 16000}, "rate = 16000 applies to sounds"),
         *((of_sounds, {"gaps": policy}, f"gaps = {policy} applies to rows") for policy in ("stop", "hold", "zero")),
-        (pictures, {}, "inputs of kind image"),
+        (artefact, {"out": tmp_path}, "a network of series gives none"),
+        (pictures, {}, "ended before the first frame"),
+        (pictures, {"gaps": "hold"}, "the network takes images"),
         (labels, {"confidence": 0.5}, "task is multilabel"),
     ):
         with pytest.raises(HdlifError, match=words):

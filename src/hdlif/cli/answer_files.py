@@ -10,6 +10,7 @@ from hdlif.errors import InputError, OutputError, reason
 from hdlif.inputs.recordings import READERS
 from hdlif.runtime.answers import Answer
 from hdlif.runtime.drawing import draw_boxes, draw_map
+from hdlif.runtime.files import Given
 from hdlif.runtime.images import read_pixels
 from hdlif.runtime.masks import NO_CLASS, as_png
 from hdlif.whole_files import whole_file
@@ -33,22 +34,25 @@ class AnswerFiles:
         self._folder = folder
         self._inputs: dict[str, str] = {}
 
-    def __call__(self, name: str, answer: Answer, labels: Sequence[str]) -> Answer:
+    def __call__(self, name: str, answer: Answer, labels: Sequence[str], image: Given | None = None) -> Answer:
         """Return an answer with the files that were written for it, and without its mask; others as they are.
 
+        Args:
+            image: the content of the image, if `name` is no file.
         Raises:
             InputError: another input has the same file, or the image cannot be read again.
             OutputError: it cannot be written.
         """
         within = _IN_ARRAY.fullmatch(name)
         file, number = (Path(within[1]), f".{within[2]}") if within else (Path(name), "")
+        shown = image or file
         path, is_image = (self._folder or file.parent) / f"{file.stem}{number}", file.suffix.lower() not in READERS
         if "boxes" in answer and is_image:
             boxes = [
                 (labels.index(one["label"]), one["box"], f"{one['label']} {one['score']:.2f}")
                 for one in answer["boxes"]
             ]
-            drawn = draw_boxes(read_pixels(file), boxes)
+            drawn = draw_boxes(read_pixels(shown), boxes)
             return {**answer, "file": self._write(name, f"{path}{ANSWER}", as_png(drawn))}
         if "mask" not in answer:
             return answer
@@ -57,8 +61,8 @@ class AnswerFiles:
         kept["file"] = self._write(name, f"{path}{ANSWER}", as_png(mask))
         if is_image:
             # Objects may have the number, too.
-            shown = np.where(mask == NO_CLASS, 0, mask) if "pixels" in answer else mask
-            kept["overlay"] = self._write(name, f"{path}{OVERLAY}", as_png(draw_map(read_pixels(file), shown)))
+            numbers = np.where(mask == NO_CLASS, 0, mask) if "pixels" in answer else mask
+            kept["overlay"] = self._write(name, f"{path}{OVERLAY}", as_png(draw_map(read_pixels(shown), numbers)))
         return kept
 
     def _write(self, name: str, path: str, content: bytes) -> str:

@@ -106,7 +106,7 @@ def predict_files(
     failed: list[InputError] = []
 
     def read() -> Iterator[Sample]:
-        for path in _files(inputs, session.input, skip=ANSWER_SUFFIXES if session.task.kind in PLACED_TASKS else ()):
+        for path in _files(inputs, session):
             try:
                 yield from read_inputs(path, session.input, session.time_steps, layout)
             except InputError as error:
@@ -160,18 +160,28 @@ def predict(
     return [one.answer for one in result.inputs]
 
 
-def _files(inputs: Sequence[Path], record: InputRecord, skip: tuple[str, ...]) -> Iterator[Path]:
-    """The files that are given, and those in folders, but for answers of runs before."""
-    what, suffixes = _sought(record)
+def _files(inputs: Sequence[Path], session: Session) -> Iterator[Path]:
+    """The files that are given, and those in folders."""
     for path in map(Path, inputs):
         # Unlike Path.is_dir, it says no to whatever is no path.
-        if not os.path.isdir(path):  # noqa: PTH112
+        if os.path.isdir(path):  # noqa: PTH112
+            yield from files_in(path, session)
+        else:
             yield path
-            continue
-        files = sorted(one for one in _files_below(path, what, suffixes) if not one.name.endswith(skip))
-        if not files:
-            raise InputError(f"{path}: no {what} is in this folder; {what} files end in {', '.join(suffixes)}")
-        yield from files
+
+
+def files_in(folder: Path, session: Session) -> list[Path]:
+    """The files in a folder that a network takes, in the order of their paths, but for answers of runs before.
+
+    Raises:
+        InputError: there are none, or it cannot be searched.
+    """
+    what, suffixes = _sought(session.input)
+    skip = ANSWER_SUFFIXES if session.task.kind in PLACED_TASKS else ()
+    files = sorted(one for one in _files_below(folder, what, suffixes) if not one.name.endswith(skip))
+    if not files:
+        raise InputError(f"{folder}: no {what} is in this folder; {what} files end in {', '.join(suffixes)}")
+    return files
 
 
 def _sought(record: InputRecord) -> tuple[str, Sequence[str]]:

@@ -58,17 +58,21 @@ def run(
 
     With --page the predictions are on the page alone, which is of a series, a sound or a recording.
 
-    With --stream the network of a series or a sound runs sample by sample, as they come, and a line (with --json an
-    object) is printed for each window at its end, or with a confidence as soon as it is sure; the next window begins
-    where it would have begun anyway.
+    With --stream the network of a series, a sound or images runs sample by sample, as they come, and a line (with
+    --json an object) is printed for each window at its end, or with a confidence as soon as it is sure; the next window
+    begins where it would have begun anyway. A network of images that answers at each step goes on with its state from
+    frame to frame, and a line is printed for each.
 
     \b
     series      lines of CSV, with or without a header; or a .npy array [T, C]
     sounds      PCM of 16 bits, little-endian, of one channel (s16le), at the network's
                 rate or --rate; or a .wav file
+    frames      a folder of images, by the numbers in their names; or PPM images one
+                after the other, as ffmpeg -f image2pipe -c:v ppm writes them
 
     Args:
-        stream: Predict as the samples of one INPUT come: a file, a FIFO, a device, or - for standard input.
+        stream: Predict as the samples or frames of one INPUT come: a file, a FIFO, a device, a folder of frames, or -
+            for standard input.
         confidence: Early exit: an input, or a window of a stream, stops at the first time step at which the
             probability of a class is P; auto is the one that ARTEFACT has, off none.  [default: auto, if it has one]
         hop: Of a stream: from the beginning of a window to that of the next.  [default: the training's, or a
@@ -76,7 +80,8 @@ def run(
         gaps: Of a stream: how missing numbers are replaced.  [default: stop]
         rate: Of a stream of PCM, if not the network's: 1,000 to 384,000.
         page: Write an HTML page of one INPUT: what is shown, neurons at work, and the predictions.
-        out: Of masks and boxes: the folder of the files that are written.  [default: next to each input]
+        out: Of masks and boxes: the folder of the files that are written.  [default: next to each input; of frames from
+            a pipe none are written]
         layout: Of arrays [A, C, H, W]: A samples, or one of A time steps.  [default: batch for images, else
             sequence]
         partial: Of a stream: predict the windows in which it ends, too.
@@ -95,14 +100,14 @@ def run(
         "partial": partial or None,
     }
     of_stream = {key: value for key, value in of_stream.items() if value is not None}
-    if out is not None and (stream or page is not None):
-        raise InputError("--out is the folder of masks and boxes, which --stream and --page do not write; leave it out")
+    if out is not None and page is not None:
+        raise InputError("--out is the folder of masks and boxes, which --page does not write; leave it out")
     if layout is not None and (stream or page is not None):
         raise InputError("--stream and --page take one sequence; leave out --layout")
     if stream:
         if len(inputs) != 1 or page is not None:
-            raise InputError("--stream takes one INPUT, a file, or - for standard input, and no --page")
-        return _run_on_stream(artefact, inputs[0], as_json, {**of_stream, **options})
+            raise InputError("--stream takes one INPUT, a file, a folder, or - for standard input, and no --page")
+        return _run_on_stream(artefact, inputs[0], as_json, {**of_stream, **options, "out": out})
     if of_stream:
         raise InputError(f"--{min(of_stream)} applies to streams; add --stream")
     if page is not None:

@@ -1,18 +1,32 @@
-"""`hdlif run --stream`: what a deployed network says of samples as they come."""
+"""`hdlif run --stream`: what a deployed network says of samples, or of frames, as they come."""
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hdlif.cli.answer_files import AnswerFiles
+from hdlif.cli.predict import files_in
 from hdlif.errors import HdlifError, InputError, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.coming import Source, coming
+from hdlif.inputs.coming_images import coming_images
 from hdlif.inputs.rows import GAPS
-from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Decision, Session, Stream
+from hdlif.runtime import (
+    DEFAULT_MAX_BYTES,
+    DEFAULT_MAX_OPERATIONS,
+    Decision,
+    FrameAnswer,
+    FrameStream,
+    Session,
+    Stream,
+)
 from hdlif.runtime.early import Confidence
+from hdlif.runtime.files import Given
 
 STDIN = "-"
 
@@ -26,18 +40,20 @@ def stream(
     gaps: str | None = None,
     rate: int | None = None,
     partial: bool = False,
+    out: Path | None = None,
     threads: int | None = None,
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_operations: int = DEFAULT_MAX_OPERATIONS,
     say: Callable[[str], None] = lambda line: None,
-) -> Iterator[Decision]:
-    """What is said of each window, as soon as it can be.
+) -> Iterator[Decision | FrameAnswer]:
+    """What is said of each window, or of each frame, as soon as it can be.
 
     Args:
-        place: "-" for standard input; or a file, FIFO or device.
-        hop, confidence, rate: as `Stream` takes them.
+        place: "-" for standard input; or a file, FIFO or device; or a folder of frames.
+        hop, confidence, rate: as `Stream` takes them; frames have a confidence alone.
         gaps: one of `inputs.rows.GAPS`, of rows of numbers; the first by default.
         partial: answer for the windows in which the samples end, too.
+        out: the folder for masks and boxes of frames; by default next to those of a folder, and of others none.
         threads: one by default: a step of a small network is over before a second one is awake.
         say: gets a line on what no answer was given for.
     Raises:
@@ -45,6 +61,14 @@ def stream(
         HdlifError, LimitError: an option does not go with the network, or it takes more than a limit.
     """
     session = Session(artefact, threads or 1, max_bytes=max_bytes, max_operations=max_operations)
+    if session.input.kind == "image":
+        for name, value in (("hop", hop), ("gaps", gaps), ("rate", rate)):
+            if value is not None:
+                raise HdlifError(f"{name} = {value} applies to series and sounds, and the network takes images")
+        yield from _frames(session, Path(place), out, confidence, partial=partial, say=say)
+        return
+    if out is not None:
+        raise HdlifError("--out is the folder of masks and boxes, and a network of series gives none; leave it out")
     # Options that do not fit are refused before anything is waited for.
     at_work = Stream(session, hop=hop, confidence=confidence, rate=rate)
     if gaps is not None and session.input.sound is not None:
@@ -64,6 +88,63 @@ def stream(
     yield from at_work.end(partial=partial)
     for line in _left(at_work, came, partial):
         say(f"{name}: {line}")
+
+
+def _frames(
+    session: Session,
+    place: Path,
+    out: Path | None,
+    confidence: Confidence | None,
+    *,
+    partial: bool,
+    say: Callable[[str], None],
+) -> Iterator[FrameAnswer]:
+    at_work, came = FrameStream(session, confidence=confidence), 0
+    frames: Iterator[tuple[Path | Given, float | None]]
+    if place.is_dir():
+        found = sorted(files_in(place, session), key=_by_number)
+        frames = ((path, None) for path in found)
+    else:
+        frames = _arriving_images(place)
+    # Of frames that come from a pipe there may be any number.
+    files = AnswerFiles(out) if out is not None or place.is_dir() else None
+
+    def kept(said: FrameAnswer, image: Path | Given) -> FrameAnswer:
+        if files is None or said.answer is None:
+            return said
+        given = image if isinstance(image, Given) else None
+        return replace(said, answer=files(said.input, said.answer, session.labels, given))
+
+    for image, since in frames:
+        came += 1
+        if (said := at_work.push(image, since=since)) is not None:
+            yield kept(said, image)
+    if not came:
+        raise InputError(f"{place}: it ended before the first frame; {_FRAMES}")
+    if (last := at_work.end()) is not None:
+        if partial:
+            yield kept(last, image)
+        else:
+            begin, end = last.frames
+            say(f"{place}: it ended after {came:,} frames, within [{begin}:{end}]: no answer; --partial gives one")
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """Frame 2 comes before frame 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]
+
+
+def _arriving_images(place: Path) -> Iterator[tuple[Given, float]]:
+    name = "standard input" if str(place) == STDIN else str(place)
+    try:
+        with _opened(place) as descriptor:
+            for number, (content, since) in enumerate(coming_images(Source(descriptor))):
+                yield Given(f"frame_{number}", ".ppm", content), since
+    except (OSError, Unreadable) as error:
+        raise InputError(f"{name}: reading stopped ({reason(error)}); {_FRAMES}") from error
+
+
+_FRAMES = "give a folder of images, or PPM images one after the other, as ffmpeg -f image2pipe -c:v ppm writes them"
 
 
 @contextlib.contextmanager

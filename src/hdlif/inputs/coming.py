@@ -55,10 +55,13 @@ class Source:
 
     def up_to(self, count: int) -> bytes:
         """Return the next `count` bytes; fewer at the end."""
-        while len(self._held) < count and (block := self._more()):
-            self._held += block
-        taken, self._held = self._held[:count], self._held[count:]
-        return taken
+        blocks, size = [self._held], len(self._held)
+        while size < count and (block := self._more()):
+            blocks.append(block)
+            size += len(block)
+        held = b"".join(blocks)
+        self._held = held[count:]
+        return held[:count]
 
     def is_text(self) -> bool:
         """Return whether it begins with plain characters alone, as a table does, but not the samples of a sound."""

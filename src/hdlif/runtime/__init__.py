@@ -1,10 +1,11 @@
-"""Running a deployed network: `Session` (compiled), on samples as they come `Stream`; `reference` (NumPy, the oracle).
+"""Running a deployed network: `Session`, on what comes bit by bit `Stream` and `FrameStream`; `reference`, the oracle.
 
 Never imports torch.
 """
 
 from hdlif.runtime.answers import probabilities
 from hdlif.runtime.early import Early
+from hdlif.runtime.frame_stream import FrameAnswer, FrameStream
 from hdlif.runtime.images import normalise, read_image
 from hdlif.runtime.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS
 from hdlif.runtime.session import Session
@@ -16,6 +17,8 @@ __all__ = [
     "DEFAULT_MAX_OPERATIONS",
     "Decision",
     "Early",
+    "FrameAnswer",
+    "FrameStream",
     "Session",
     "State",
     "Stream",

@@ -50,21 +50,25 @@ class GoingOn:
         """What it holds."""
         return self._session.sequence_bytes + 4 * math.prod(self._session.output_shape)
 
-    def run(self, x: Floats) -> list[Answer | None]:
+    def run(self, x: Floats, placed: Placed | None = None) -> list[Answer | None]:
         """The answer after each of the next steps, float32 [K, 1, C, H, W]; steps after it `is_sure` are not run.
 
         None after the first steps of a task that answers later than it sees, and where outputs are not finite.
+
+        Args:
+            placed: where the image is on the input; masks and boxes are in its pixels. By default it is the input.
         """
+        placed = placed or Placed.whole(self._session.input)
         if self._confidence is None:
-            return self._run(x)
+            return self._run(x, placed)
         said: list[Answer | None] = []
         for frame in x[:, None]:
             if self.is_sure:
                 break
-            said += self._run(frame)
+            said += self._run(frame, placed)
         return said
 
-    def _run(self, x: Floats) -> list[Answer | None]:
+    def _run(self, x: Floats, placed: Placed) -> list[Answer | None]:
         first, task, total = self.t, self._session.task, self._sequence.sums
         outputs = self._sequence.run(x)[:, 0]
         silent = min(max(uncounted(task) - first, 0), len(outputs))
@@ -77,8 +81,8 @@ class GoingOn:
         if self._confidence is not None:
             self.is_sure = bool(is_sure(outputs[-1], self._confidence))
         # Each step as if it were a sample of one step.
-        placed = [Placed.whole(self._session.input)] * (len(outputs) - silent)
-        said = answers(outputs[None, silent:], replace(task, delay=0), self._session.labels, placed)
+        steps_said = outputs[None, silent:]
+        said = answers(steps_said, replace(task, delay=0), self._session.labels, [placed] * steps_said.shape[1])
         return [None] * silent + list(said)
 
     def to_bytes(self) -> bytes:

@@ -102,8 +102,8 @@ class Stream:
         record = session.input
         if record.kind != "series":
             raise InputError(
-                f"the network takes inputs of kind {record.kind}; a stream is for one of series or sounds; give frames "
-                "one by one to Session.step, or to a stream of `hdlif serve`"
+                f"the network takes inputs of kind {record.kind}; a stream is for one of series or sounds; give images "
+                "to FrameStream, and others one by one to Session.step, or to a stream of `hdlif serve`"
             )
         self._session, self._record = session, record
         length, trained = _length(record, session.time_steps)

@@ -68,7 +68,7 @@ std::vector<float> reals(int64_t count, int32_t percent_zero = 0) {
   return values;
 }
 
-// Finite, as the reader of programs demands it of rows and weights.
+// Finite, as the reader of graphs demands it of rows and weights.
 std::vector<float> finite(int64_t count) {
   std::vector<float> values(static_cast<size_t>(count));
   for (float& value : values)
@@ -207,7 +207,7 @@ template <typename Event> struct Field {
   }
 };
 
-// A program of one layer, so that its weights are laid out as a plan lays them out.
+// A graph of one layer, so that its weights are laid out as a plan lays them out.
 struct OneLayer {
   std::vector<int8_t> low_bit;
   std::vector<float> floats;
@@ -216,9 +216,9 @@ struct OneLayer {
   OneLayer(const ConvShape& s, const Kernels& table, std::vector<int8_t> low_bit_weights,
            std::vector<float> weights)
       : low_bit(std::move(low_bit_weights)), floats(std::move(weights)) {
-    Program program{};
-    program.values = {{s.in_channels, s.in_height, s.in_width, true, s.max_code, false},
-                      {s.out_channels, s.out_height, s.out_width, true, 0, false}};
+    Graph graph{};
+    graph.values = {{s.in_channels, s.in_height, s.in_width, true, s.max_code, false},
+                    {s.out_channels, s.out_height, s.out_width, true, 0, false}};
     Node node{};
     node.op = Op::kConv2d;
     node.inputs = {0, -1};
@@ -227,8 +227,8 @@ struct OneLayer {
     node.low_bit_weights = low_bit;
     node.float_weights = floats;
     node.max_weight = s.max_weight;
-    program.nodes.push_back(node);
-    layers = Plan(std::move(program), table).layers;
+    graph.nodes.push_back(node);
+    layers = Plan(std::move(graph), table).layers;
   }
   const Layer& layer() const { return layers[0]; }
 };

@@ -37,16 +37,16 @@ int main(int count, char** arguments) {
     return 1;
   const std::string kind = arguments[1];
   const int32_t nodes = std::atoi(arguments[2]);
-  Program program;
-  program.time_steps = 2;
-  program.output = nodes;
-  program.values.assign(size_t(nodes) + 1, {1, 1, 1, true, 0, true});
-  program.values.back().is_map = false;
+  Graph graph;
+  graph.time_steps = 2;
+  graph.output = nodes;
+  graph.values.assign(size_t(nodes) + 1, {1, 1, 1, true, 0, true});
+  graph.values.back().is_map = false;
   for (int32_t i = 0; i < nodes; ++i)
-    program.nodes.push_back(i + 1 < nodes ? drawn(kind, i, nodes - 1) : node(Op::kFlatten, i));
+    graph.nodes.push_back(i + 1 < nodes ? drawn(kind, i, nodes - 1) : node(Op::kFlatten, i));
   const Kernels* tables[8];
   const Kernels& kernels = *tables[available_kernels(tables, 8) - 1];
-  Session session(std::move(program), 1, kernels);
+  Session session(std::move(graph), 1, kernels);
   const float x[2] = {1, 2};
   float logits[2];
   session.run_bytes(1, 2, false, false, true);

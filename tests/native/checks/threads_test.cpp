@@ -52,19 +52,19 @@ void stress_pool(int threads, int callers, int loops) {
     thread.join();
 }
 
-// A run of the program from the start; the batch and the steps follow from `seed`.
+// A run of the graph from the start; the batch and the steps follow from `seed`.
 std::vector<float> logits_of(Session& session, int64_t seed) {
-  const Program& program = session.program();
+  const Graph& graph = session.graph();
   const int64_t batch = 1 + seed % 4, steps = 1 + seed % 3;
   const std::vector<float> x =
-      drawn_input(size_t(steps * batch * program.values[0].size()), uint32_t(seed), true);
+      drawn_input(size_t(steps * batch * graph.values[0].size()), uint32_t(seed), true);
   std::vector<std::vector<float>> potentials;
   std::vector<float*> pointers;
-  for (int32_t n : program.stateful)
-    potentials.emplace_back(size_t(batch * program.values[n + 1].size()));
+  for (int32_t n : graph.stateful)
+    potentials.emplace_back(size_t(batch * graph.values[n + 1].size()));
   for (std::vector<float>& potential : potentials)
     pointers.push_back(potential.data());
-  std::vector<float> logits(size_t(steps * batch * program.values[program.output].size()));
+  std::vector<float> logits(size_t(steps * batch * graph.values[graph.output].size()));
   session.run(x.data(), steps, batch, steps, 0, pointers.data(), logits.data());
   return logits;
 }
@@ -79,10 +79,10 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 void run_at_once(const std::vector<char>& content, int threads, int callers, int runs) {
   const Kernels* tables[8];
   const Kernels& kernels = *tables[available_kernels(tables, 8) - 1];
-  const auto program = [&] {
-    return read_artefact(reinterpret_cast<const uint8_t*>(content.data()), content.size(), 1 << 30).program;
+  const auto graph = [&] {
+    return read_artefact(reinterpret_cast<const uint8_t*>(content.data()), content.size(), 1 << 30).graph;
   };
-  Session alone(program(), 1, kernels), session(program(), threads, kernels);
+  Session alone(graph(), 1, kernels), session(graph(), threads, kernels);
   std::vector<std::vector<float>> expected;
   for (int seed = 0; seed < 12; ++seed)
     expected.push_back(logits_of(alone, seed));

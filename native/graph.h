@@ -88,7 +88,7 @@ struct Node {
   int32_t source = -1;                      // of delay
 };
 
-struct Program {
+struct Graph {
   int32_t time_steps = 1;
   int32_t output = 0;
   std::vector<Value> values; // input, then one for each node

@@ -1,0 +1,122 @@
+"""What a deployed network says of images that come one after the other, such as those of a film."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from hdlif.errors import InputError
+from hdlif.runtime.answers import Answer, in_words, uncounted
+from hdlif.runtime.early import Confidence, choose_confidence
+from hdlif.runtime.files import Given
+from hdlif.runtime.going_on import GoingOn
+from hdlif.runtime.images import read_placed_image
+from hdlif.runtime.masks import as_json
+from hdlif.runtime.session import Session
+
+
+@dataclass(frozen=True)
+class FrameAnswer:
+    """What is said after a frame.
+
+    Attributes:
+        input: the name of that frame.
+        frames: the first frame that the answer is read off, and the one after the last, from 0.
+        answer: as `runtime.answers` has it, by the network's task; None where the outputs are not finite.
+        ms: milliseconds from when the frame was at hand.
+        partial: whether the frames ended within the window.
+    """
+
+    input: str
+    frames: tuple[int, int]
+    answer: Answer | None
+    ms: float
+    partial: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        cut = {"partial": True} if self.partial else {}
+        said = {"input": self.input, "frames": list(self.frames)}
+        return {**said, **as_json(self.answer or {}), "ms": round(self.ms, 4), **cut}
+
+    def __str__(self) -> str:
+        said = "no answer that is finite" if self.answer is None else in_words(self.answer)
+        return f"{self.input}: {said}{', cut short' if self.partial else ''}, {self.ms:.3g} ms"
+
+
+class FrameStream:
+    """A network of images at work on frames as they come: a frame is a time step.
+
+    A network that answers at each step, such as those of `moving_bccd_hdlif`, goes on with its state from frame to
+    frame, however many come, and answers after each. Any other one answers for windows of as many frames as its
+    training has steps, each from a state of zero, to the bit as `Session.run` of the window; with a `confidence` it
+    answers as soon as it is sure, and the rest of the window is not run.
+
+    >>> import numpy as np
+    >>> from PIL import Image
+    >>> from hdlif.graph.artefact import Graph, InputRecord, Node, TaskRecord
+    >>> from hdlif.runtime import FrameStream, Session
+    >>> pixel = Node("flatten", "logits", ("input",))
+    >>> record = InputRecord((1, 1, 2), (0.0,), (1.0,), resize="none")
+    >>> graph = Graph((pixel,), "logits", 2, record, ("dark", "bright"))
+    >>> stream = FrameStream(Session(graph, threads=1))
+    >>> for value in (10, 200, 20):
+    ...     Image.fromarray(np.array([[100, value]], np.uint8)).save("frame.png")
+    ...     answer = stream.push("frame.png")
+    ...     print(answer and (answer.frames, answer.answer["label"]))
+    None
+    ((0, 2), 'bright')
+    None
+    """
+
+    def __init__(self, session: Session, *, confidence: Confidence | None = None) -> None:
+        """Begin with frame 0.
+
+        Args:
+            session: of a network of images.
+            confidence: in 0..1; "auto" for the file's own, which is the default if it has one; "off" for none.
+        Raises:
+            InputError: the network is shown something else, or only a part of an image at a step.
+            HdlifError: the confidence does not go with the network's task.
+        """
+        record = session.input
+        if record.kind != "image" or record.frames != "constant":
+            shown = f"inputs of kind {record.kind}" if record.kind != "image" else f"the {record.frames} of an image"
+            raise InputError(f"the network takes {shown}; a stream of frames is for one that is shown whole images")
+        self._session, self._seen = session, 0
+        self._confidence = choose_confidence(confidence, session.confidence, session.task)
+        self._goes_on = session.task.combine == "each"
+        self._sequence = GoingOn(session, confidence=self._confidence)
+        self._so_far: FrameAnswer | None = None
+
+    def push(self, image: str | Path | Given, *, since: float | None = None) -> FrameAnswer | None:
+        """Run the next frame, an image file or the content of one; None where the window has no answer yet, or had it.
+
+        Args:
+            since: `perf_counter` of when it was at hand; now by default.
+        Raises:
+            InputError: it cannot be read, or its size is another and the network does not resize.
+        """
+        began = perf_counter() if since is None else since
+        given = image if isinstance(image, Given) else Path(image)
+        x, placed = read_placed_image(given, self._session.input)
+        frame, last = self._seen, self._session.time_steps - 1
+        place = frame if self._goes_on else frame % (last + 1)
+        if place == 0 and frame > 0:
+            self._sequence = GoingOn(self._session, confidence=self._confidence)
+        self._seen, self._so_far = frame + 1, None
+        if self._sequence.is_sure:
+            return None
+        (answer,) = self._sequence.run(x, placed)
+        if place < uncounted(self._session.task):
+            return None
+        first = frame if self._goes_on else frame - place
+        said = FrameAnswer(str(given), (first, frame + 1), answer, (perf_counter() - began) * 1000)
+        if self._goes_on or place == last or self._sequence.is_sure:
+            return said
+        self._so_far = said
+        return None
+
+    def end(self) -> FrameAnswer | None:
+        """Return the answer so far for the window that the frames ended in, if it has none yet."""
+        return self._so_far and replace(self._so_far, partial=True)
