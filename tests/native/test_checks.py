@@ -67,7 +67,7 @@ def build() -> Build:
 @pytest.fixture(scope="module")
 def sanitizers(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """Settings of a build with sanitizers: clang's where they are, so that the fuzzer, which needs them, shares it."""
-    flags = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -g"
+    flags = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -g1"
     folder = tmp_path_factory.mktemp("probe")
     (folder / "probe.cpp").write_text("int main() {}\n")
     for compiler in filter(None, map(shutil.which, ("clang++", *(f"clang++-{n}" for n in range(25, 13, -1))))):
@@ -79,7 +79,7 @@ def sanitizers(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
             break
     else:
         fuzzer = ()
-    return (f"-DCMAKE_CXX_FLAGS={flags}", f"-DCMAKE_C_FLAGS={flags}", *fuzzer)
+    return (f"-DCMAKE_CXX_FLAGS={flags}", f"-DCMAKE_C_FLAGS={flags}", "-DHDLIF_OPTIMISATION=-O1", *fuzzer)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_threads(build: Build, cases: list[Path]) -> None:
         "low_bit_conv_test",
         "threads_test",
         "winograd_test",
-        settings=("-DCMAKE_CXX_FLAGS=-fsanitize=thread -g",),
+        settings=("-DCMAKE_CXX_FLAGS=-fsanitize=thread -g1", "-DHDLIF_OPTIMISATION=-O1"),
     )
     draw(folder, chunk=100, low_bit_conv=30, winograd=15)
     run(folder / "gradient_tiles_test", "10")
