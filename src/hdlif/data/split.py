@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -155,12 +155,17 @@ def parts_of(
     Args:
         place: of the data, for errors.
         parts: parts that samples are placed in; the others are taken from "train", or from all if there is none.
+            With a validation share of 0 those of "validation" train.
         grouped: whether units, such as people, may be in several classes.
         unit, counted: the word for one, and for a number of them.
         fix, hint: another way to fix too few samples, in addition or instead.
     Raises:
         DataError: there are too few, a class is in no training sample, or a place puts a unit in two parts.
     """
+    if shares.validation == 0 and not shares.whole:
+        # Not those that have a place for it, either.
+        samples = [replace(one, part="train") if one.part == "validation" else one for one in samples]
+        parts = [part for part in parts if part != "validation"]
     units = [one.unit for one in samples]
     if parts and "train" not in parts and not shares.whole:
         raise DataError(f"{place}: no {unit} is in the part train; put some there")
