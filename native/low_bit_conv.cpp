@@ -71,6 +71,7 @@ LowBitConv::LowBitConv(const ConvShape& shape, const float* weights, float* scal
           "channels and kernels: at least 1");
   require(s.stride_y >= 1 && s.stride_x >= 1 && s.pad_y >= 0 && s.pad_x >= 0,
           "strides: at least 1; padding: at least 0");
+  require(s.pad_y < s.kernel_y && s.pad_x < s.kernel_x, "padding is below the kernel");
   require(s.out_height == (s.in_height + 2 * s.pad_y - s.kernel_y) / s.stride_y + 1 &&
               s.out_width == (s.in_width + 2 * s.pad_x - s.kernel_x) / s.stride_x + 1,
           "the output has another size");
@@ -162,9 +163,12 @@ void LowBitConv::lay_tiles(int threads) {
   of_tiles_.resize(size_t(tiles_.blocks * tiles_.block_bytes()));
   const int64_t taps = int64_t(s.kernel_y) * s.kernel_x;
   const TileOrder order{taps * s.in_channels, taps, 1};
-  share_work(s.out_channels, kMoved * taps * s.in_channels, threads, [&](int64_t co) {
-    hdlif::lay_tiles(s, tiles_, signs_.data(), order, int32_t(co), int32_t(co) + 1, of_tiles_.data());
-  });
+  share_work(pieces_of(s.out_channels, kTileLanes), kMoved * kTileLanes * taps * s.in_channels, threads,
+             [&](int64_t piece) {
+               const auto first = int32_t(piece) * kTileLanes;
+               const int32_t last = std::min(first + kTileLanes, s.out_channels);
+               hdlif::lay_tiles(s, tiles_, signs_.data(), order, first, last, of_tiles_.data());
+             });
 }
 
 bool LowBitConv::is_dense(const uint8_t* codes, int64_t count) const {

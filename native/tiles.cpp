@@ -34,15 +34,18 @@ TileForm tile_form(const ConvShape& s) {
 void lay_tiles(const ConvShape& s, const TileForm& form, const int8_t* weights, TileOrder order,
                int32_t first, int32_t last, int8_t* to) {
   const int32_t taps = s.kernel_y * s.kernel_x, parts = form.depth / taps;
-  for (int32_t co = first; co < last; ++co) {
-    const int64_t lane = co % kTileLanes * 4, half = co / kTileLanes % 2;
-    int8_t* const of_lane = to + co / (2 * kTileLanes) * form.block_bytes() + half * kPairBytes / 2 + lane;
-    for (int32_t ci = 0; ci < s.in_channels; ++ci) {
-      const int64_t quad = ci % kTileDepth / 4 * (kTileLanes * 4) + ci % 4;
-      int8_t* at = of_lane + ci / kTileDepth * kPairBytes + quad;
+  for (int32_t co = first; co < last; co += kTileLanes) {
+    const int32_t lanes = std::min(kTileLanes, last - co);
+    int8_t* const half =
+        to + co / (2 * kTileLanes) * form.block_bytes() + co / kTileLanes % 2 * (kPairBytes / 2);
+    for (int32_t ci = 0; ci < s.in_channels; ci += 4) {
+      const int32_t channels = std::min(4, s.in_channels - ci);
+      int8_t* line = half + ci / kTileDepth * kPairBytes + ci % kTileDepth / 4 * (kTileLanes * 4);
       const int8_t* from = weights + co * order.out + ci * order.in;
-      for (int32_t tap = 0; tap < taps; ++tap, at += parts * kPairBytes, from += order.tap)
-        *at = *from;
+      for (int32_t tap = 0; tap < taps; ++tap, line += parts * kPairBytes, from += order.tap)
+        for (int32_t lane = 0; lane < lanes; ++lane)
+          for (int32_t channel = 0; channel < channels; ++channel)
+            line[lane * 4 + channel] = from[lane * order.out + channel * order.in];
     }
   }
 }

@@ -30,7 +30,8 @@ struct TileOrder {
   int64_t out, in, tap;
 };
 
-// Writes the weights of output channels [first, last) as tiles that are not packed, into zeros.
+// Writes the weights of output channels [first, last) as tiles that are not packed, into zeros; `first` is a
+// multiple of kTileLanes.
 void lay_tiles(const ConvShape& shape, const TileForm& form, const int8_t* weights, TileOrder order,
                int32_t first, int32_t last, int8_t* to);
 

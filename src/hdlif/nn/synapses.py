@@ -234,6 +234,8 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
             return "a layer of theirs has no bias, groups or dilation"
         if isinstance(self.padding, str) or self.padding_mode != "zeros":
             return "padding is a number of zeros"
+        if any(pad >= kernel for pad, kernel in zip(self.padding, self.kernel_size, strict=True)):
+            return "padding is below the kernel"
         return None
 
 

@@ -9,6 +9,7 @@
 #include <random>
 #include <vector>
 
+#include "drawn_shape.h"
 #include "gradient_tiles.h"
 
 using namespace hdlif;
@@ -109,17 +110,7 @@ struct Case {
 Case drawn() {
   Case c;
   ConvShape& s = c.shape;
-  s = {};
-  s.kernel_y = draw(1, 4);
-  s.kernel_x = draw(1, 4);
-  s.stride_y = draw(1, 3);
-  s.stride_x = draw(1, 3);
-  s.pad_y = draw(0, 2);
-  s.pad_x = draw(0, 2);
-  s.in_height = std::max(draw(1, 9), s.kernel_y - 2 * s.pad_y);
-  s.in_width = std::max(draw(1, 20), s.kernel_x - 2 * s.pad_x);
-  s.out_height = (s.in_height + 2 * s.pad_y - s.kernel_y) / s.stride_y + 1;
-  s.out_width = (s.in_width + 2 * s.pad_x - s.kernel_x) / s.stride_x + 1;
+  s = drawn_shape(draw);
   s.in_channels = draw(1, 70);
   s.out_channels = draw(1, 70);
   c.images = draw(1, 9);

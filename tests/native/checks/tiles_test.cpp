@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "drawn_shape.h"
 #include "tiles.h"
 
 using namespace hdlif;
@@ -72,20 +73,7 @@ struct Case {
 Case drawn() {
   Case c;
   ConvShape& s = c.shape;
-  s = {};
-  s.kernel_y = draw(1, 4);
-  s.kernel_x = draw(1, 4);
-  s.stride_y = draw(1, 3);
-  s.stride_x = draw(1, 3);
-  s.dilation_y = draw(1, 2);
-  s.dilation_x = draw(1, 2);
-  s.pad_y = draw(0, 2);
-  s.pad_x = draw(0, 2);
-  const int32_t reach_y = (s.kernel_y - 1) * s.dilation_y + 1, reach_x = (s.kernel_x - 1) * s.dilation_x + 1;
-  s.in_height = std::max(draw(1, 9), reach_y - 2 * s.pad_y);
-  s.in_width = std::max(draw(1, 20), reach_x - 2 * s.pad_x);
-  s.out_height = (s.in_height + 2 * s.pad_y - reach_y) / s.stride_y + 1;
-  s.out_width = (s.in_width + 2 * s.pad_x - reach_x) / s.stride_x + 1;
+  s = drawn_shape(draw, 2);
   s.in_channels = draw(30, 140);
   s.out_channels = draw(20, 100);
   const int32_t codes[] = {1, 15, 255}, weights[] = {1, 7, 127};

@@ -253,6 +253,7 @@ NOT_SERVED = {
     "dilation": lambda: layer_of(dilation=2),
     "bias": lambda: layer_of(bias=True),
     "same": lambda: layer_of(padding="same"),
+    "padding beyond the kernel": lambda: layer_of(kernel_size=1, padding=2),
     "clipped": lambda: layer_of(quantising(gradient="clip")),
     "learned step": lambda: layer_of(quantising(learned=True)),
     "in between": lambda: layer_of(between=BatchNorm2d(4)),
