@@ -3,12 +3,14 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from hdlif.cli.train import Run, _call
 from hdlif.learning import StochasticStep
 from hdlif.training import checkpoint, threads
 from hdlif.training.threads import candidates, measured, rounds_for, using_threads
@@ -117,3 +119,25 @@ def test_a_resumed_training_has_the_threads_that_it_began_with(tmp_path: Path, c
 def test_a_training_too_short_to_measure_keeps_pytorchs_threads(tmp_path: Path) -> None:
     assert EPOCHS * BATCHES > 2 * BATCHES == threads.TOO_SHORT
     assert train(tmp_path, cores=2, epochs=2).threads == threads.Threads(1, "default")
+
+
+def test_a_machine_that_others_keep_busy_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    for load, count, warns in ((2.0, 2, True), (1.0, 2, False), (2.0, 1, False)):
+        monkeypatch.setattr(os, "getloadavg", partial(tuple, [load, 0.0, 0.0]))
+        with using_threads(count):
+            said = threads.warning_of_others()
+        assert (said is not None) == warns
+    monkeypatch.setattr(os, "getloadavg", lambda: (2.0, 0.0, 0.0))
+    told: list[str] = []
+    with using_threads(2):
+        for given in (None, 1):
+            _call(lambda **_: Run(Path(), None), {**UNSEEDED, "threads": given, "say": told.append})  # type: ignore[arg-type]
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        assert threads.warning_of_others() is None
+    assert len(told) == 1
+    assert "2.0 of 4 cores busy" in told[0]
+
+
+UNSEEDED = {"seeds": None, "dry_run": False, "recipe": "digits_hdlif", "data": None, "resume": False}

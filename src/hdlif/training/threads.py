@@ -107,6 +107,27 @@ def cores_to_try() -> int:
     return 0 if "OMP_NUM_THREADS" in os.environ else available_cores()
 
 
+BUSY = 0.3
+"""Of the machine's cores, the share that others keep busy from which `warning_of_others` warns."""
+
+
+def warning_of_others() -> str | None:
+    """Return a warning where other programs kept cores busy in the last minute; None elsewhere.
+
+    At each operation PyTorch's threads wait for the slowest of them, so that where two programs share two cores an
+    update may take many times as long as with one thread.
+    """
+    if "OMP_NUM_THREADS" in os.environ or not hasattr(os, "getloadavg"):
+        return None
+    busy, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if busy < BUSY * cores or torch.get_num_threads() == 1:
+        return None
+    return (
+        f"warning: other programs kept {busy:.1f} of {cores} cores busy in the last minute; while they do, "
+        "--threads 1 may be many times as fast"
+    )
+
+
 def rounds_for(updates: int, counts: int) -> int | None:
     """Rounds to time in a training of so many updates after the first, which alone decides where there are 0.
 

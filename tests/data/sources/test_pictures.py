@@ -66,7 +66,11 @@ def test_parts_of_ones_own_are_kept_and_what_is_missing_is_taken_from_train(tmp_
     write_pictures(tmp_path / "val", 2, first=30)
     assert found(tmp_path).manifest.counts()["owl"] == {"train": 10, "validation": 2, "test": 3}
     # None are held out, of those in a place for it either.
-    assert found(tmp_path, split={"validation": 0}).manifest.counts()["owl"] == {"train": 12, "validation": 0, "test": 3}
+    assert found(tmp_path, split={"validation": 0}).manifest.counts()["owl"] == {
+        "train": 12,
+        "validation": 0,
+        "test": 3,
+    }
 
 
 @every(in_memory=[True, False])
