@@ -27,10 +27,11 @@ test-avx2: TESTS = tests/equivalence tests/nn $(wildcard tests/deploy/test_*.py)
 test-avx2: test
 
 # What takes longer; and then what measures time or memory, or starts several trainings, where nothing else runs. Pytest
-# ends with 5 where it has no test: of one group's files the other has none.
+# ends with 5 where it has no test: of one group's files the other has none. Files with few tests, which pytest-xdist would
+# begin last, take the longest.
 test-slow: $(STAMP)
 	@many=0; alone=0; \
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(IN_PROCESSES) -m "(slow or peers) and not alone" $(PYTEST_ARGS) || many=$$?; \
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(IN_PROCESSES) --no-loadscope-reorder -m "(slow or peers) and not alone" $(PYTEST_ARGS) || many=$$?; \
 	$(BIN)/pytest $(IN_PROCESSES) -n 1 -m alone $(PYTEST_ARGS) || alone=$$?; \
 	case $$many,$$alone in 0,0 | 0,5 | 5,0) ;; *) exit 1 ;; esac
 
