@@ -14,8 +14,9 @@ repeated along time where it is constant, and the per-step parameters with gradi
 The run fails if an online rule's peak is not flat from its second step, chunk or window on. Rules whose curves
 FILE.json has already, of the same measurement, are not measured again: the whole takes an hour.
 
-SpikingJelly: a pre-activation ResNet-18 of width 64 out of its layers and LIFNode in multi-step mode, trained by STBP
-with the same optimiser (`pip install 'hdlif[peers]'`).
+SpikingJelly: a pre-activation ResNet-18 of width 64, or for a recipe of a U-Net that of nuclei_hdlif, out of its layers
+and LIFNode in multi-step mode, trained by STBP with the same optimiser (`pip install 'hdlif[peers]'`). A recipe of your
+own data is that of a run, RUN/recipe.yaml, where their classes stand.
 
 A recipe of series, such as hapt_hdlif, is measured on random series of T steps with every rule, from T = 16 on, beside
 the same layers out of SpikingJelly's and snnTorch's (series_peers.py). There the batch, which grows with T, is in
@@ -46,6 +47,7 @@ from hdlif.training import Accelerator, Updater, sgd
 from random_series import CHANNELS, CLASSES, is_series, series_recipe
 from recorded import write_record
 from series_peers import PEERS, Shape
+from training_rows import shape_of
 
 IMAGE_RULES = {"random step": "{kind: stochastic_step}", "SLTT": "{kind: sltt}", "STBP": "{kind: stbp}"}
 PEER = "SpikingJelly, STBP"
@@ -144,8 +146,8 @@ def series_peer_growth(recipe: Recipe, name: str) -> int:
 def peer_growth(recipe: Recipe) -> int:
     """What SpikingJelly's training adds to this process' peak."""
     torch.manual_seed(recipe.seed)
-    record, labels = builders.input_record(recipe), builders.DATA[recipe.data.kind].labels
-    shape = training_peers.Shape("resnet18", training_peers.WIDTHS["resnet18"], record.shape[0], len(labels))
+    network = "unet" if recipe.model.kind == "unet" else "resnet18"
+    shape = shape_of(recipe, network, training_peers.WIDTHS[network])
     peer = training_peers.spikingjelly_stbp(shape, recipe.time_steps)
     optimizer = _sgd(peer.network.train())
     generator = torch.Generator().manual_seed(recipe.seed)
@@ -228,7 +230,7 @@ def main() -> None:
         return in_fresh_processes(command, repeats=arguments.repeats, name=name)
 
     of_this = {
-        "recipe": arguments.recipe,
+        "recipe": load_recipe(arguments.recipe).name,
         "batch_size": arguments.batch_size,
         "repeats": arguments.repeats,
         "time_steps": time_steps,

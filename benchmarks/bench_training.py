@@ -60,7 +60,7 @@ from hdlif.report.allocator import keep_freed_memory
 from hdlif.report.provenance import hardware, versions
 from recorded import write_record
 from training_comparison import differences
-from training_rows import BFLOAT16, RECIPES, ROWS, VARIANTS, Cell, Ours, Theirs, row_named, timed_plans, training_of
+from training_rows import BFLOAT16, ROWS, TIMED, VARIANTS, Cell, Ours, Theirs, row_named, timed_plans, training_of
 from training_tables import Figures, cell_record, table
 
 OTHERS_AT = 4
@@ -212,7 +212,7 @@ def rows_of_machine() -> list[str]:
 
 def parsed(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", default=",".join(RECIPES), type=partial(_names, known=RECIPES))
+    parser.add_argument("--networks", default=",".join(TIMED), type=partial(_names, known=TIMED))
     parser.add_argument("--width", type=int, help="of the first layer, of which the others are multiples; its recipe's")
     parser.add_argument("--rows", help="names separated by semicolons; all by default")
     parser.add_argument("--batch-sizes", default="16,64,128", type=_numbers)

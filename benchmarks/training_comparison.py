@@ -1,5 +1,7 @@
 """Whether the networks of bench_training.py are the same: small ones with the same weights give the same logits."""
 
+import re
+
 import torch
 from torch import Tensor, nn
 
@@ -16,10 +18,12 @@ def network_of_ours(row: Row, cell: Cell) -> nn.Module:
     """Small, in float64, with batch norms that keep membranes below 2θ (as snnTorch needs them) and many above θ."""
     network = builders.build_model(recipe_of(row, cell, SMALL)).double()
     norms = weighted_layers(network)["batch norms"]
-    norms_of_branches = [block.bn2 for block in network.modules() if isinstance(block, PreActBlock)]
+    # What is added to another value, of a U-Net to what skips a level, too.
+    added = [block.bn2 for block in network.modules() if isinstance(block, PreActBlock)]
+    added += [norm for name, norm in network.named_modules() if re.fullmatch(r".*\bacross\d+\.bn", name)]
     for norm in norms:
         nn.init.constant_(norm.get_parameter("weight"), 0.08)
-        nn.init.constant_(norm.get_parameter("bias"), 0.0 if norm in norms_of_branches else 0.92)
+        nn.init.constant_(norm.get_parameter("bias"), 0.0 if norm in added else 0.92)
     return network
 
 

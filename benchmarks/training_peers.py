@@ -1,8 +1,9 @@
 """The networks of the training benchmarks out of SpikingJelly's, snnTorch's and PyTorch's layers, and how they train.
 
-The pre-activation ResNet-18 with the CIFAR stem, and VGG-SNN: the layers of `hdlif.models.resnet18` and `vgg_snn`, in
-their order, so that weights go over one by one (`copy_weights`). The libraries' neurons are LIF of fixed λ and θ, with
-a soft reset and an arctangent surrogate; those in plain PyTorch are HD-LIF with a λ_t and θ_t a layer, learned.
+The pre-activation ResNet-18 with the CIFAR stem, VGG-SNN and a U-Net: the layers of `hdlif.models.resnet18`, `vgg_snn`
+and `unet`, in their order, so that weights go over one by one (`copy_weights`). The libraries' neurons are LIF of fixed
+λ and θ, with a soft reset and an arctangent surrogate; those in plain PyTorch are HD-LIF with a λ_t and θ_t a layer,
+learned.
 
 Inputs are [T, B, C, H, W]. The criterion is the cross-entropy of the mean logits (STBP), of each step's (SLTT; the mean
 over the steps) or of the last step's that is run (random step). With all steps at once, batch norm takes one mean and
@@ -26,11 +27,12 @@ from torch import Tensor, nn
 
 from hdlif.models.vgg import POOL, VGG_SNN
 
-WIDTHS = {"resnet18": 64, "vgg_snn": 64}
+WIDTHS = {"resnet18": 64, "vgg_snn": 64, "unet": 16}
 """Of the first layer, as the recipes have it; by network."""
+UNET_DEPTH = 3
 Rule = Literal["STBP", "SLTT", "random step"]
 Layers = Any
-"""A module that has Conv2d, BatchNorm2d, AvgPool2d, AdaptiveAvgPool2d, Flatten and Linear."""
+"""A module that has Conv2d, BatchNorm2d, AvgPool2d, AdaptiveAvgPool2d, Upsample, Flatten and Linear."""
 MakeNeuron = Callable[[], nn.Module]
 
 
@@ -39,7 +41,7 @@ class Shape:
     """Of a network.
 
     Attributes:
-        kind: "resnet18" or "vgg_snn".
+        kind: one of `NETWORKS`.
         width: of its first layer; the others are multiples of it.
         channels: of the input.
     """
@@ -105,9 +107,38 @@ def vgg_snn(layers: Layers, neuron: MakeNeuron, shape: Shape) -> nn.Sequential:
     return nn.Sequential(*made, layers.Flatten(), layers.Linear(9 * width, shape.classes))
 
 
-NETWORKS: Mapping[str, Callable[[Layers, MakeNeuron, Shape], nn.Sequential]] = {
+class UNet(nn.Module):
+    """A class at each pixel; what skips a level is added."""
+
+    def __init__(self, layers: Layers, neuron: MakeNeuron, shape: Shape) -> None:
+        super().__init__()
+        widths = [shape.width << level for level in range(UNET_DEPTH + 1)]
+        self.stem = nn.Sequential(*conv(layers, shape.channels, shape.width, 3))
+        self.down = nn.ModuleList(
+            Block(layers, neuron, widths[max(0, level - 1)], width, 2 if level else 1)
+            for level, width in enumerate(widths)
+        )
+        self.up = nn.ModuleList()
+        for width in reversed(widths[:-1]):
+            larger = [neuron(), *conv(layers, 2 * width, width, 1), layers.Upsample(scale_factor=2)]
+            self.up += [nn.Sequential(*larger), Block(layers, neuron, width, width, 1)]
+        self.head = layers.Conv2d(shape.width, shape.classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, skipped = self.stem(x), []
+        for block in self.down:
+            x = block(x)
+            skipped.append(x)
+        for across, block, skip in zip(self.up[::2], self.up[1::2], reversed(skipped[:-1]), strict=True):
+            x = block(across(x) + skip)
+        logits: Tensor = self.head(x)
+        return logits
+
+
+NETWORKS: Mapping[str, Callable[[Layers, MakeNeuron, Shape], nn.Module]] = {
     "resnet18": resnet18,
     "vgg_snn": vgg_snn,
+    "unet": UNet,
 }
 
 

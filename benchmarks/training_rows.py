@@ -15,10 +15,17 @@ from hdlif.nn import Neuron
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.training import Accelerator, Updater, sgd
 from hdlif.training.optim import OnePass
-from training_peers import PEERS, WIDTHS, Peer, Shape, plan_of
+from training_peers import PEERS, UNET_DEPTH, WIDTHS, Peer, Shape, plan_of
 
-RECIPES = {"resnet18": "cifar100_resnet18_hdlif", "vgg_snn": "dvs_cifar10_vgg_snn_hdlif"}
+RECIPES = {
+    "resnet18": "cifar100_resnet18_hdlif",
+    "vgg_snn": "dvs_cifar10_vgg_snn_hdlif",
+    # For its images: no map that it could learn ships.
+    "unet": "cifar100_resnet18_hdlif",
+}
 """By network."""
+TIMED = ("resnet18", "vgg_snn")
+"""Networks that learn what their recipe's data have."""
 PLANS = 4
 """Timed of a rule that draws."""
 WINDOW = 4
@@ -98,6 +105,8 @@ def recipe_of(row: Row, cell: Cell, width: int) -> Recipe:
     overrides = [f"time_steps={cell.time_steps}", f"data.batch_size={cell.batch_size}", "norm.per_step=false"]
     if cell.network == "resnet18":
         overrides.append(f"model.width={width}")
+    elif cell.network == "unet":
+        overrides.append(f"model={{kind: unet, width: {width}, depth: {UNET_DEPTH}}}")
     else:
         overrides.append(f"model.plan={json.dumps(plan_of(width))}")
     # The peers' criterion has none.
