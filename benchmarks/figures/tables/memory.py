@@ -34,6 +34,7 @@ def _(record: Record) -> str:
     return table(["peak, MB", *(f"T = {t}" for t in steps), "largest / smallest"], lines)
 
 
+@registered("memory_unet", "memory_unet")
 @registered("memory_curve", "memory_curve")
 def _(record: Record) -> str:
     steps = [str(t) for t in record["time_steps"]]
