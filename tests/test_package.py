@@ -1,7 +1,6 @@
-"""The package itself: its version, earlier names of modules, and files that are written whole or not at all."""
+"""The package itself: its version, and files that are written whole or not at all."""
 
 import os
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,6 @@ def test_the_version_is_found_when_it_is_asked_for() -> None:
     assert hdlif.__version__[0].isdigit()
     with pytest.raises(AttributeError, match="versoin"):
         hdlif.versoin  # noqa: B018
-
-
-def test_a_moved_package_and_its_modules_are_the_same_by_both_names() -> None:
-    for earlier, now in {**hdlif._BEFORE, "artefact.io": "graph.artefact.io", "ops.conv2d": "graph.ops.conv2d"}.items():
-        module = import_module(f"hdlif.{earlier}")
-        assert module is import_module(f"hdlif.{now}"), earlier
-        assert module.__spec__.name == module.__name__ == f"hdlif.{now}", earlier
 
 
 def test_writers_of_one_process_number_leave_each_other_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
