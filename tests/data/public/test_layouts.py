@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from cases import naming
-from hdlif.data import Found
+from hdlif.data import OwnData
 from hdlif.data.public import SETS
 from hdlif.data.public.writing import lay_out
 from hdlif.data.sources.series import find_series
@@ -28,7 +28,7 @@ def made(name: str, folder: Path, *files: Path) -> Path:
     return folder / name
 
 
-def found(place: Path, **keys: Any) -> Found:
+def found(place: Path, **keys: Any) -> OwnData:
     return find_series(None, size=None, known=None, path=str(place), **keys)
 
 

@@ -22,7 +22,7 @@ from hdlif.recipe.builders.task import build_task
 from hdlif.recipe.loading import dump_recipe
 
 if TYPE_CHECKING:
-    from hdlif.data import Found, ImageSets, Tested
+    from hdlif.data import DataSets, OwnData, Tested
 
 STARTS = {
     "image": ("of pictures", "digits_hdlif"),
@@ -92,9 +92,9 @@ def with_data_found(
     recipe: Recipe,
     root: Path | None = None,
     *,
-    found: Found | None = None,
+    found: OwnData | None = None,
     say: Callable[[str], None] = lambda line: None,
-) -> tuple[Recipe, Found | None]:
+) -> tuple[Recipe, OwnData | None]:
     """Look at the recipe's data if they are the user's own, and state in the recipe what was found.
 
     Args:
@@ -122,7 +122,7 @@ def with_data_found(
     return chosen, found
 
 
-def _stating(section: DataConfig, found: Found) -> DataConfig:
+def _stating(section: DataConfig, found: OwnData) -> DataConfig:
     """Return the section with an absolute path and a statement of what was found."""
     fields = {name: getattr(found.input, name) for name in InputConfig.model_fields}
     sound = None if found.input.sound is None else asdict(found.input.sound)
@@ -203,7 +203,7 @@ def _keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part
     return {**asked, **keys, **({"split": {"test": 1}} if part == "all" else {})}
 
 
-def _check_labels(found: Found, labels: tuple[str, ...]) -> None:
+def _check_labels(found: OwnData, labels: tuple[str, ...]) -> None:
     """Raise `DataError` unless data have a network's classes."""
     if found.classes != labels:
         from hdlif.data.own_data import other_classes
@@ -220,7 +220,7 @@ def data_of_ones_own(
     part: Tested = "test",
     trained: Collection[str] = (),
     say: Callable[[str], None] = lambda line: None,
-) -> ImageSets:
+) -> DataSets:
     """Return the data at another path in the form that the recipe's network takes.
 
     Args:
@@ -275,7 +275,7 @@ def found_data(
     keys: Mapping[str, Any] = NO_KEYS,
     part: Tested = "test",
     say: Callable[[str], None] = lambda line: None,
-) -> ImageSets:
+) -> DataSets:
     """Return data of the user's own in the form that a network for `record` takes; they are split unless they are.
 
     Args:
