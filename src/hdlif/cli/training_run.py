@@ -16,7 +16,7 @@ from torch import nn
 
 from hdlif import run_folder
 from hdlif.data import DataSets, OwnData
-from hdlif.errors import HdlifError, InputError, TrainingError
+from hdlif.errors import HdlifError, InputError, TrainingError, say_nothing
 from hdlif.recipe import Recipe, builders, dump_recipe
 from hdlif.recipe.runs.files import write_json, write_text
 from hdlif.recipe.runs.folders import begun, check_free, finished, forget_begun, training_alone
@@ -86,7 +86,7 @@ class TrainingOptions:
     memory_repeats: int = 3
     callbacks: Sequence[Callback] = ()
     label: str | None = None
-    say: Callable[[str], None] = field(default=lambda line: None)
+    say: Callable[[str], None] = field(default=say_nothing)
 
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:
@@ -111,7 +111,7 @@ def train_recipe(
         DataError: the data cannot be used, or are not those that the training was begun with.
     """
     ranks = _joined_ranks(recipe, options)
-    say = options.say if ranks.first else _unsaid
+    say = options.say if ranks.first else say_nothing
     _print_data(recipe, found, say)
     keep = options.resume is False and not options.overwrite
     recipe = _as_it_was_begun(recipe, out, options, ranks, found, say)
@@ -264,10 +264,6 @@ def train_in_one_process(recipe: Recipe, out: Path, options: TrainingOptions) ->
     result = train_recipe(loaded, out, options, found=found)
     assert result is not None, "the first process has a result"
     return result
-
-
-def _unsaid(line: str) -> None:
-    """Takes what another process says."""
 
 
 def _of_recipe(recipe: Recipe, teacher: Teacher | None) -> list[Callback]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import ValidationError
 
 from hdlif.config import DataConfig, InputConfig, Recipe
-from hdlif.errors import ArtefactError, DataError, RecipeError, brief, cut, did_you_mean
+from hdlif.errors import ArtefactError, DataError, RecipeError, brief, cut, did_you_mean, say_nothing
 from hdlif.graph.graph import InputRecord, SoundRecord
 from hdlif.graph.input_record import SAMPLE, SampleName, check_input, sample_name
 from hdlif.inputs.events import BINNINGS
@@ -114,7 +114,7 @@ def look(
     scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
     time_steps: int | None = None,
     binning: str = "by_number",
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
 ) -> OwnData:
     """Look at data of a kind.
 
@@ -160,7 +160,7 @@ def look_for(
     root: Path | None,
     known: InputRecord | None = None,
     scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
 ) -> OwnData:
     """Look at the recipe's data, which are the user's own; the arguments are those of `look`."""
     section = recipe.data

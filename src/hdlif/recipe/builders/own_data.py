@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hdlif.config import MOST_TIME_STEPS, DataConfig, FoundConfig, InputConfig, Recipe
-from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
+from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean, say_nothing
 from hdlif.graph.graph import InputRecord, TaskRecord
 from hdlif.inputs.plain_yaml import MOST_BYTES
 from hdlif.recipe.builders.data import CONSTANT, FRAMES, check_data, data_kind, input_record, look, look_for, shown
@@ -93,7 +93,7 @@ def with_data_found(
     root: Path | None = None,
     *,
     found: OwnData | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
 ) -> tuple[Recipe, OwnData | None]:
     """Look at the recipe's data if they are the user's own, and state in the recipe what was found.
 
@@ -137,7 +137,7 @@ def _stating(section: DataConfig, found: OwnData) -> DataConfig:
     return DataConfig.model_validate(section.model_dump() | path | {"found": kept})
 
 
-def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = lambda line: None) -> Recipe:
+def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = say_nothing) -> Recipe:
     """Return the recipe with as many time steps as its data have, if they are time series, and report a change."""
     kind = data_kind(recipe)
     steps = kind.input.shape[1]
@@ -219,7 +219,7 @@ def data_of_ones_own(
     keys: Mapping[str, Any] = NO_KEYS,
     part: Tested = "test",
     trained: Collection[str] = (),
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
 ) -> DataSets:
     """Return the data at another path in the form that the recipe's network takes.
 
@@ -274,7 +274,7 @@ def found_data(
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
     keys: Mapping[str, Any] = NO_KEYS,
     part: Tested = "test",
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
 ) -> DataSets:
     """Return data of the user's own in the form that a network for `record` takes; they are split unless they are.
 

@@ -1,7 +1,7 @@
 """Kinds of data of the user's own, whose classes and sizes follow from looking at them.
 
-A kind is a function in `hdlif.data` that looks at data and returns an `OwnData`, and a class here. Its keyword arguments,
-but for those that it is given, are the keys that a recipe may set.
+A kind is a function in `hdlif.data` that looks at data and returns an `OwnData`, and a class here. Its keyword
+arguments, but for those that it is given, are the keys that a recipe may set.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hdlif import run_folder
-from hdlif.errors import DataError, RecipeError, cut
+from hdlif.errors import DataError, RecipeError, cut, say_nothing
 from hdlif.recipe import Component, DataConfig, Recipe, builders, load_recipe, replace_value, shipped_recipes
 from hdlif.recipe.builders import defaults
 from hdlif.recipe.builders.own_data import STARTS, STARTS_OF_PLACES
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 MOST_SEED = 2**32 - 1
 STREAM_STEPS = 16
 """Most steps per update of a stream, if the recipe has no number."""
-"""In a run folder: the files that a training on data of the user's own was begun with."""
 
 
 def load_with_data(
@@ -34,7 +33,7 @@ def load_with_data(
     *,
     data: str | None = None,
     data_root: Path | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
 ) -> tuple[Recipe, OwnData | None]:
     """Return a recipe that can be built, and what was found if its data are the user's own.
 
@@ -118,7 +117,7 @@ def with_class_weights(
     root: Path | None = None,
     found: OwnData | None = None,
     *,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
 ) -> Recipe:
     """Return the recipe with "balanced" class weights as numbers, by the samples that it trains on, and report them."""
 
@@ -258,7 +257,7 @@ def load_recipe_to_train(
     stream: bool = False,
     twin: builders.Twin | None = None,
     ranks: int = 1,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
 ) -> tuple[Recipe, OwnData | None]:
     """Return a recipe that takes an update, and what was found if its data are the user's own.
 
