@@ -7,8 +7,8 @@ import pytest
 
 import hdlif
 from hdlif.whole_files import read_regular, whole_file
-from mutations import at_most
-from special_files import special_files, within
+from resource_limits import at_most, within_seconds
+from special_files import special_files
 
 
 def test_the_version_is_found_when_it_is_asked_for() -> None:
@@ -58,7 +58,7 @@ def test_a_regular_file_is_read_within_its_size_and_nothing_else_is(tmp_path: Pa
     with pytest.raises(OSError, match="larger than 999 bytes"):
         read_regular(path, most=999)
     for special in special_files(tmp_path, "").values():
-        with within(5), pytest.raises(OSError, match=r"."):
+        with within_seconds(5), pytest.raises(OSError, match=r"."):
             read_regular(special, most=10)
     # It says that it has no bytes, and has ever new ones.
     assert read_regular(Path("/proc/self/status"), most=10**6) == b""
