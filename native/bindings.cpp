@@ -1,5 +1,5 @@
-// What runs, for Python (chunk_bindings.cpp: what trains). Shapes of arrays are checked here, once; what is
-// behind gets pointers.
+// What runs, for Python (training/chunk_bindings.cpp: what trains). Shapes of arrays are checked here, once;
+// what is behind gets pointers.
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -315,8 +315,8 @@ void translate(const std::exception_ptr& thrown, void*) {
 
 } // namespace
 
-void bind_chunk(nb::module_& module);        // chunk_bindings.cpp
-void bind_low_bit_conv(nb::module_& module); // low_bit_conv_bindings.cpp
+void bind_chunk(nb::module_& module);        // training/chunk_bindings.cpp
+void bind_low_bit_conv(nb::module_& module); // training/low_bit_conv_bindings.cpp
 
 } // namespace hdlif
 

@@ -1,13 +1,7 @@
-"""What nobody writes by accident, for tests of whatever reads files: values, names and files."""
+"""What nobody writes by accident, for tests of whatever reads files: values, names and files; and how it is refused."""
 
-import os
-import signal
 import struct
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 NAMES = {
     "empty": "",
@@ -161,67 +155,12 @@ YAML = [
 """What PyYAML takes for something else than a plain tree, or stumbles over."""
 
 
-def as_folder(path: Path) -> None:
-    path.mkdir()
-
-
-def as_fifo(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def as_endless(path: Path) -> None:
-    path.symlink_to("/dev/zero")
-
-
-def as_loop(path: Path) -> None:
-    path.symlink_to(path.name)
-
-
-def as_gigabytes(path: Path) -> None:
-    with path.open("wb") as file:
-        file.truncate(2**33)
-
-
-def as_binary(path: Path) -> None:
-    path.write_bytes(bytes(range(256)) * 4)
-
-
-def as_utf_16(path: Path) -> None:
-    path.write_text("seed: 1\n", "utf-16")
-
-
-def as_nothing(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-NO_FILES: dict[str, Callable[[Path], None]] = {
-    name.removeprefix("as_"): make for name, make in dict(globals()).items() if name.startswith("as_")
-}
-"""Each puts something at a path that no reader of text takes, waits for, or reads to its end."""
-
-
-@contextmanager
-def within(seconds: int) -> Iterator[None]:
-    """Fails where what is inside takes more processor time; how busy the machine is does not count."""
-
-    def late(*_: Any) -> None:
-        raise AssertionError(f"takes more than {seconds} seconds of processor time")
-
-    before = signal.signal(signal.SIGPROF, late)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
-
-
 def one_printable_line(error: BaseException) -> str:
-    """The message of an error of ours."""
-    text = str(error)
-    assert text, "an error says something"
-    assert text.isprintable(), repr(text)
-    assert len(text) < 3000, "a line that is read"
+    """Return the message of an error of ours, which is one printable line, and not a long one."""
+    kind, text = type(error).__name__, str(error)
+    assert text.strip(), f"{kind} without a message"
+    assert text.isprintable(), f"{kind} is not a printable line: {text!r}"
+    assert len(text) < 2000, f"{kind} of {len(text)} characters: {text[:200]}"
     return text
 
 

@@ -1,4 +1,4 @@
-"""Neurons that a user may have written: from one equation each (METHODS: long time), and one the long way."""
+"""Neurons that a user may have written: from one equation each, and one the long way."""
 
 import math
 from typing import Any
@@ -52,44 +52,6 @@ class Keeping(EquationNeuron):
     def step(current: Tensor, total: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         total = share * total + current
         return torch.relu(total), total
-
-
-class SecondOrder(EquationNeuron):
-    """HD-LIF after a synaptic current with a leak of its own.
-
-    i_t = μ_t·i_{t-1} + I_t,   m_t = λ_t·v_{t-1} + i_t,   s_t = max(m_t - θ_t, 0),   v_t = min(m_t, θ_t)
-    """
-
-    states = ("synapse", "potential")
-    synapse_leak = Parameter(0.5)
-    leak = Parameter(0.5)
-    threshold = Parameter(0.5)
-
-    @staticmethod
-    def step(
-        current: Tensor, synapse: Tensor, potential: Tensor, synapse_leak: Tensor, leak: Tensor, threshold: Tensor
-    ) -> tuple[Tensor, ...]:
-        synapse = synapse_leak * synapse + current
-        membrane = leak * potential + synapse
-        return torch.relu(membrane - threshold), synapse, torch.where(membrane > threshold, threshold, membrane)
-
-
-class Resonate(EquationNeuron):
-    """Resonate and fire: (u, w) turns by an angle and shrinks by a decay, and u resets as HD-LIF's potential does."""
-
-    states = ("u", "w")
-    decay = Parameter(0.9)
-    angle = Parameter(0.5, high=math.pi)
-    threshold = Parameter(0.5, per_step=False)
-
-    @staticmethod
-    def step(
-        current: Tensor, u: Tensor, w: Tensor, decay: Tensor, angle: Tensor, threshold: Tensor
-    ) -> tuple[Tensor, ...]:
-        cos, sin = decay * torch.cos(angle), decay * torch.sin(angle)
-        membrane = cos * u - sin * w + current
-        spike = torch.relu(membrane - threshold)
-        return spike, membrane - spike, sin * u + cos * w
 
 
 class HDLIF(EquationNeuron):

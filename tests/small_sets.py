@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from hdlif.data import (
-    ImageSets,
+    DataSets,
     by_number,
     cifar10,
     cifar100,
@@ -37,7 +37,7 @@ class SmallSet:
     """`write` puts it below a folder and `load` reads it; `files`, below the folder, are of each kind that it has."""
 
     write: Callable[[Path], object]
-    load: Callable[[Path], ImageSets]
+    load: Callable[[Path], DataSets]
     files: tuple[str, ...]
 
     def read(self, root: Path) -> None:
@@ -147,7 +147,7 @@ CIFAR_FILES = CIFAR["cifar10"][1]
 of_imagenet = partial(imagenet, **ASKED, classes=("a", "b", "c"), counts=(6, 6))
 
 
-def of_folder(root: Path) -> ImageSets:
+def of_folder(root: Path) -> DataSets:
     return find_pictures(root, size=8, known=None, path="photos").make((), 0)
 
 

@@ -1,28 +1,20 @@
-"""The package itself: its version, earlier names of modules, and files that are written whole or not at all."""
+"""The package itself: its version, and files that are written whole or not at all."""
 
 import os
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import hdlif
 from hdlif.whole_files import read_regular, whole_file
-from mutations import at_most
-from special_files import special_files, within
+from resource_limits import at_most, within_seconds
+from special_files import special_files
 
 
 def test_the_version_is_found_when_it_is_asked_for() -> None:
     assert hdlif.__version__[0].isdigit()
     with pytest.raises(AttributeError, match="versoin"):
         hdlif.versoin  # noqa: B018
-
-
-def test_a_moved_package_and_its_modules_are_the_same_by_both_names() -> None:
-    for earlier, now in {**hdlif._BEFORE, "artefact.io": "graph.artefact.io", "ops.conv2d": "graph.ops.conv2d"}.items():
-        module = import_module(f"hdlif.{earlier}")
-        assert module is import_module(f"hdlif.{now}"), earlier
-        assert module.__spec__.name == module.__name__ == f"hdlif.{now}", earlier
 
 
 def test_writers_of_one_process_number_leave_each_other_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +58,7 @@ def test_a_regular_file_is_read_within_its_size_and_nothing_else_is(tmp_path: Pa
     with pytest.raises(OSError, match="larger than 999 bytes"):
         read_regular(path, most=999)
     for special in special_files(tmp_path, "").values():
-        with within(5), pytest.raises(OSError, match=r"."):
+        with within_seconds(5), pytest.raises(OSError, match=r"."):
             read_regular(special, most=10)
     # It says that it has no bytes, and has ever new ones.
     assert read_regular(Path("/proc/self/status"), most=10**6) == b""

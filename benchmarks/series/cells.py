@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hdlif.data import ImageSets, Samples
+from hdlif.data import DataSets, Samples
 from hdlif.recipe import Recipe, builders, load_recipe
 
 Cell = dict[str, Any]
@@ -13,7 +13,7 @@ Cell = dict[str, Any]
 in records that were written before there was another task than to classify."""
 
 
-def sets_of(name: str, root: Path) -> tuple[Recipe, ImageSets]:
+def sets_of(name: str, root: Path) -> tuple[Recipe, DataSets]:
     """A recipe, with what was found in its data, and these."""
     recipe, found = builders.with_data_found(load_recipe(name), root)
     return recipe, builders.build_data(recipe, root, workers=0, found=found)

@@ -333,10 +333,10 @@ struct Kernels {
   // channel's pixels, sixteen side by side.
   void (*add_moments)(const float* pixels, int64_t count, int32_t channels, double* sums, double* squares);
   void (*plane_moments)(const float* plane, int64_t count, double* sum, double* squares);
-  // Batch norm by rows; see batch_norm.h. Of pixels [pixel][channel], or, where `is_plane`, of the pixels of
-  // one channel, whose rows are one number each. y = scale * (x - mean) + shift (+ plus), where y may be x;
-  // what gradients, and their products with x - mean, add to the sums of channels, in float64, the same on
-  // every instruction set; and (scale *) gradient + (shift + slope * x). Null: there is none.
+  // Batch norm by rows; see training/batch_norm.h. Of pixels [pixel][channel], or, where `is_plane`, of the
+  // pixels of one channel, whose rows are one number each. y = scale * (x - mean) + shift (+ plus), where y
+  // may be x; what gradients, and their products with x - mean, add to the sums of channels, in float64, the
+  // same on every instruction set; and (scale *) gradient + (shift + slope * x). Null: there is none.
   void (*normalise)(const float* x, const float* mean, const float* scale, const float* shift,
                     const float* plus, int64_t count, int32_t channels, bool is_plane, float* y);
   void (*add_row_sums)(const float* gradient, const float* x, const float* mean, int64_t count,
@@ -344,11 +344,11 @@ struct Kernels {
   void (*maps_gradient)(const float* gradient, const float* x, const float* scale, const float* shift,
                         const float* slope, int64_t count, int32_t channels, bool is_plane, float* to);
 
-  // Winograd's convolution of 3x3, of channels in 16s; see winograd.h. `plane` is the distance of two of the
-  // numbers of a tile. Spread: a tile with what is around it; a tile alone, for the gradient of kernels; and
-  // `winograd_panel` kernels side by side, [tap][kernel]. Collect: to the pixels of a tile, of which null
-  // ones are not written, and to kernels. Multiply: c[i][j] = (adds: c[i][j] +) the sum over k of a[i][k] *
-  // b[k][j], for one panel of j.
+  // Winograd's convolution of 3x3, of channels in 16s; see training/winograd.h. `plane` is the distance of
+  // two of the numbers of a tile. Spread: a tile with what is around it; a tile alone, for the gradient of
+  // kernels; and `winograd_panel` kernels side by side, [tap][kernel]. Collect: to the pixels of a tile, of
+  // which null ones are not written, and to kernels. Multiply: c[i][j] = (adds: c[i][j] +) the sum over k of
+  // a[i][k] * b[k][j], for one panel of j.
   void (*winograd_spread)(const float* const* pixels, int32_t channels, float* to, int64_t plane);
   void (*winograd_spread_sums)(const float* const* pixels, int32_t channels, float* to, int64_t plane);
   void (*winograd_spread_kernels)(const float* taps, float* to, int64_t plane);

@@ -1,6 +1,6 @@
 // Winograd's F(4x4, 3x3), a tile of 6x6 pixels and a kernel, as
-// 36 numbers each, multiply number by number to those of 4x4 pixels; see winograd.h. A panel is as many
-// columns as a row of sums has in registers.
+// 36 numbers each, multiply number by number to those of 4x4 pixels; see training/winograd.h. A panel is as
+// many columns as a row of sums has in registers.
 
 namespace {
 

@@ -28,8 +28,6 @@ def digest(root: Path = ROOT) -> str:
 
 def files(root: Path = ROOT) -> list[Path]:
     """The sources: of the runtime and its C interface, not of training, Python or the other libraries."""
-    build = (root / "CMakeLists.txt").read_text("utf-8")
-    (training,) = re.findall(r"set\(HDLIF_TRAINING_FILES([^)]*)\)", build)
     return sorted(
         path
         for path in (
@@ -38,7 +36,7 @@ def files(root: Path = ROOT) -> list[Path]:
             root / "include/hdlif.h",
             *(path for kind in ("*.cpp", "*.h", "*.inl") for path in (root / "native").rglob(kind)),
         )
-        if path.relative_to(root).as_posix() not in training.split() and not path.stem.endswith("bindings")
+        if path.parent != root / "native/training" and not path.stem.endswith("bindings")
     )
 
 

@@ -4,11 +4,8 @@
 `hdlif.predict` and `hdlif.runtime` need no PyTorch.
 """
 
-import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import Any
 
 _AT = {
@@ -27,25 +24,8 @@ _AT = {
     "recipe_schema": "recipe.builders.schema",
 }
 """The module of each name; `__init__.pyi` says the same to type checkers."""
-_PACKAGES = (
-    *("accounting", "artefact", "data", "deploy", "errors", "functional", "learning", "models", "nn", "runtime"),
-    *("tasks", "training"),
-)
+_PACKAGES = ("accounting", "data", "deploy", "errors", "functional", "learning", "models", "nn", "runtime", "training")
 """Of these too, attributes of `hdlif` need no import of their own."""
-_BEFORE = {
-    "artefact": "graph.artefact",
-    "equations": "graph.equations",
-    "ops": "graph.ops",
-    "kernels": "nn.kernels",
-    "tasks": "training.tasks",
-    "builders": "recipe.builders",
-    "interop": "deploy.interop",
-    "c_code": "deploy.c",
-    "wasm": "deploy.browser",
-    "deploy.nir": "deploy.nir_export",
-    "deploy.interop.nir": "deploy.interop.nir_import",
-}
-"""Packages by their earlier names, which go on working."""
 
 __all__ = ["__version__", *_AT, *_PACKAGES]
 
@@ -85,25 +65,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _EarlierNames:
-    """Imports a package, or a module in it, by its earlier name: the module itself, not a copy."""
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        earlier = next((one for one in _BEFORE if f"{name}.".startswith(f"hdlif.{one}.")), None)
-        return None if earlier is None else ModuleSpec(name, self, loader_state=earlier)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        earlier = spec.loader_state
-        module = import_module(f"hdlif.{_BEFORE[earlier]}{spec.name.removeprefix(f'hdlif.{earlier}')}")
-        spec.loader_state = module.__spec__
-        return module
-
-    def exec_module(self, module: ModuleType) -> None:
-        assert module.__spec__ is not None
-        module.__spec__ = module.__spec__.loader_state
-
-
-# Before the others, which would find the files of a package under its earlier name again.
-sys.meta_path.insert(0, _EarlierNames())

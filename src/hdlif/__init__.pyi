@@ -21,7 +21,6 @@ from hdlif.cli.profile import profile as profile
 from hdlif.cli.profile import profile_training as profile_training
 from hdlif.cli.train import Run as Run
 from hdlif.cli.train import train as train
-from hdlif.graph import artefact as artefact
 from hdlif.learning import NDOT as NDOT
 from hdlif.learning import OTTT as OTTT
 from hdlif.learning import SLTT as SLTT
@@ -39,7 +38,6 @@ from hdlif.training import Fit as Fit
 from hdlif.training import Log as Log
 from hdlif.training import Progress as Progress
 from hdlif.training import Trainer as Trainer
-from hdlif.training import tasks as tasks
 from hdlif.training.tasks import Classify as Classify
 from hdlif.training.tasks import Instances as Instances
 from hdlif.training.tasks import LabelSequence as LabelSequence

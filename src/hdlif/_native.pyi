@@ -85,7 +85,7 @@ class Sequence:
         """StateError: the bytes are no state of the network."""
 
 class LowBitConv:
-    """A convolution of a batch of codes by low-bit weights; see native/low_bit_conv.h.
+    """A convolution of a batch of codes by low-bit weights; see native/training/low_bit_conv.h.
 
     Tensors are given by their addresses, which are taken as they are.
     """
@@ -173,7 +173,7 @@ def count_events(codes: int, count: int, threads: int) -> int:
 def pool_codes(
     codes: int, images: int, size: tuple[int, int], channels: int, window: tuple[int, int], sums: int, threads: int
 ) -> None:
-    """Sums over windows that lie side by side, of maps [images, size, channels]; see native/spike_codes.h."""
+    """Sums over windows that lie side by side, of maps [images, size, channels]; see native/training/spike_codes.h."""
 
 def ternarize(weights: int, count: int, to: int, threads: int, instruction_set: str = "") -> bool:
     """Weights of 1.5 bits, as `functional.ternarize_weight` gives them; whether none of them is 1 or more."""
@@ -204,7 +204,10 @@ def batch_moments(
     threads: int,
     instruction_set: str = "",
 ) -> None:
-    """Sums of a batch, and of its squares, by channel, of each group of so many images; see native/batch_norm.h."""
+    """Sums of a batch, and of its squares, by channel, of each group of so many images.
+
+    See native/training/batch_norm.h.
+    """
 
 def batch_norm_rows(
     weight: int,
@@ -225,7 +228,7 @@ def batch_norm_rows(
     shift: int,
     slope: int,
 ) -> None:
-    """What normalises each group; see native/batch_norm.h. An address of 0 is nothing."""
+    """What normalises each group; see native/training/batch_norm.h. An address of 0 is nothing."""
 
 def batch_norm_gradients(
     mean: int,
@@ -241,7 +244,7 @@ def batch_norm_gradients(
     x_shift: int,
     x_slope: int,
 ) -> None:
-    """Gradients of weight, bias and statistics from those of the rows; see native/batch_norm.h."""
+    """Gradients of weight, bias and statistics from those of the rows; see native/training/batch_norm.h."""
 
 def normalise(
     x: int,
@@ -259,7 +262,7 @@ def normalise(
     threads: int,
     instruction_set: str = "",
 ) -> None:
-    """y = scale * (x - mean) + shift, plus other maps where their address is not 0; see native/batch_norm.h."""
+    """y = scale * (x - mean) + shift, plus other maps if their address is not 0; see native/training/batch_norm.h."""
 
 def sum_row_gradients(
     gradient: int,
@@ -275,7 +278,7 @@ def sum_row_gradients(
     threads: int,
     instruction_set: str = "",
 ) -> None:
-    """The gradients of the rows from that of normalised maps; see native/batch_norm.h."""
+    """The gradients of the rows from that of normalised maps; see native/training/batch_norm.h."""
 
 def maps_gradient(
     gradient: int,
@@ -292,7 +295,7 @@ def maps_gradient(
     threads: int,
     instruction_set: str = "",
 ) -> None:
-    """to = (scale *) gradient + shift + slope * x, a scale of address 0 being none; see native/batch_norm.h."""
+    """to = (scale *) gradient + shift + slope * x, no scale if its address is 0; see native/training/batch_norm.h."""
 
 def winograd_convolve(
     weights: int,
@@ -305,7 +308,7 @@ def winograd_convolve(
     threads: int,
     instruction_set: str = "",
 ) -> None:
-    """A convolution of 3x3, or the gradient of its input; see native/winograd.h. Channels are (out, in)."""
+    """A convolution of 3x3, or the gradient of its input; see native/training/winograd.h. Channels are (out, in)."""
 
 def winograd_kernel_gradient(
     x: int,
@@ -317,7 +320,7 @@ def winograd_kernel_gradient(
     threads: int,
     instruction_set: str = "",
 ) -> None:
-    """The gradient of the kernels of a convolution of 3x3; see native/winograd.h. Channels are (out, in)."""
+    """The gradient of the kernels of a convolution of 3x3; see native/training/winograd.h. Channels are (out, in)."""
 
 class Chunk:
     """A program over a chunk of steps (`hdlif.graph.equations.chunk_program`)."""

@@ -190,3 +190,7 @@ def did_you_mean(seen: str, accepted: Iterable[str]) -> str:
     else:
         listed = ", ".join(names)
     return f"choose one of {listed}" + (f' (did you mean "{likely[0]}"?)' if likely else "")
+
+
+def say_nothing(line: str) -> None:
+    """Take a line on the progress of a long task and print nothing: the default of an argument `say`."""

@@ -17,7 +17,7 @@ from hdlif.cli.eval import evaluate
 from hdlif.cli.export import export_file
 from hdlif.cli.profile import profile
 from hdlif.data import Images, delayed_xor
-from hdlif.data.samples import ImageSets, Together
+from hdlif.data.samples import DataSets, Together
 from hdlif.deploy import export
 from hdlif.errors import DataError, InputError, RecipeError
 from hdlif.inputs.memory_tasks import DelayedXor
@@ -39,8 +39,8 @@ def test_a_network_of_other_classes_than_the_data_is_refused(
         evaluate(tmp_path / "net", data="digits")
     named = module.sets_named
 
-    def of_seven(*arguments: object, **options: object) -> ImageSets:
-        sets: ImageSets = named(*arguments, **options)  # type: ignore[arg-type]
+    def of_seven(*arguments: object, **options: object) -> DataSets:
+        sets: DataSets = named(*arguments, **options)  # type: ignore[arg-type]
         return replace(sets, classes=sets.classes[:7])
 
     monkeypatch.setattr(module, "sets_named", of_seven)
@@ -221,7 +221,7 @@ def test_a_column_of_values_keeps_the_network_s_name(tmp_path: Path, monkeypatch
     # Data of another kind are told what the run learned.
     asked: list[Any] = []
 
-    def noting(path: str, **given: Any) -> ImageSets:
+    def noting(path: str, **given: Any) -> DataSets:
         asked.append((given["task"].kind, given["labels"], given["task"].std != ()))
         raise DataError("noted")
 
@@ -236,7 +236,7 @@ def test_samples_of_several_sets_stand_in_the_order_that_they_are_asked_for_in()
         pixels = torch.arange(first, first + count, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 2, 2)
         return Images(pixels, torch.arange(first, first + count), mean=(0.0,), std=(1.0,), augment=augment)
 
-    sets = ImageSets(images(0, 3, ("flip",)), images(3, 0), images(3, 2), ("a",), (1, 2, 2), (0.0,), (1.0,))
+    sets = DataSets(images(0, 3, ("flip",)), images(3, 0), images(3, 2), ("a",), (1, 2, 2), (0.0,), (1.0,))
     together, indices = sets.of("all"), torch.tensor([4, 0, 3, 1])
     assert isinstance(together, Together)
     x, labels = together.batch(indices)

@@ -19,7 +19,9 @@ from hdlif.cli.report import report
 from hdlif.cli.seeds import train_seeds
 from hdlif.errors import ExistingRunError, HdlifError, TrainingError
 from hdlif.recipe.runs.folders import locked
-from hostile import as_endless, as_fifo, as_folder, as_loop, one_printable_line, within
+from hostile import one_printable_line
+from resource_limits import within_cpu_seconds
+from special_files import as_endless, as_fifo, as_folder, as_loop
 from stub_training import stub
 from trainings import train
 
@@ -151,7 +153,7 @@ def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
     for make in (as_fifo, as_folder, as_endless, as_loop, lambda path: path.hardlink_to(tmp_path / "victim True")):
         path = tmp_path / f"lock {len(list(tmp_path.iterdir()))}"
         make(path)
-        with within(5), pytest.raises(TrainingError) as refused, locked(path):
+        with within_cpu_seconds(5), pytest.raises(TrainingError) as refused, locked(path):
             pass
         one_printable_line(refused.value)
     assert (tmp_path / "victim True").read_bytes() == b"victim"

@@ -29,7 +29,8 @@ from hdlif.recipe import ALIASES, load_recipe
 from hdlif.recipe.builders import RULES
 from hdlif.report.tables import aligned
 from hdlif.training.metrics import progress_bar, warn
-from special_files import special_files, within
+from resource_limits import within_seconds
+from special_files import special_files
 
 HOSTILE = "a\x1b]0;owned\x07\x1b[2J\r\n\x9b31m\x7f\u202ecod.exe\u2028\ud800"
 
@@ -185,11 +186,11 @@ def test_paths_at_which_nothing_readable_lies_are_refused_at_once(tmp_path: Path
     files = special_files(tmp_path, "")
     commands = ("eval", "export", "run", "bench", "profile", "report")
     cases = [(one, kind) for one in commands for kind in ("loop", "long", "below a file", "escape", "surrogate")]
-    cases += [(one, kind) for one in ("run", "bench") for kind in ("fifo", "device", "socket")]
+    cases += [(one, kind) for one in ("run", "bench") for kind in ("fifo", "endless", "socket")]
     for command, kind in cases:
         path = files[kind]
         more = {"export": ["--out", tmp_path / "x"], "run": [path]}.get(command, [])
-        with within(20):
+        with within_seconds(20):
             done = hdlif(command, path, *more)
         assert done.returncode in (1, 2), (command, kind, done.stderr)
         assert done.stderr[:-1].isprintable(), (command, kind)

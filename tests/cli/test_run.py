@@ -26,11 +26,12 @@ from hdlif.recipe import builders
 from hdlif.report import recording_page as module
 from hdlif.report.recording_page import recording_page
 from hdlif.runtime import Session
-from mutations import assert_in_one_line
+from hostile import one_printable_line
+from resource_limits import within_seconds
 from series_networks import SOUND, STEPS, series_network
 from small_recipes import recipe
 from sound_files import tone, wav_bytes
-from special_files import special_files, within
+from special_files import special_files
 
 
 @pytest.fixture
@@ -184,10 +185,10 @@ def test_what_is_no_regular_file_is_refused_at_once(network: Path, tmp_path: Pat
     folder = tmp_path / suffix
     folder.mkdir()
     for kind, path in special_files(folder, suffix).items():
-        with within(10), pytest.raises(InputError) as caught:
+        with within_seconds(10), pytest.raises(InputError) as caught:
             run(network, [path])
         if kind != "long":
-            assert_in_one_line(caught.value)
+            one_printable_line(caught.value)
         assert str(caught.value).startswith(printable(str(path)))
 
 

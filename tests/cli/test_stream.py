@@ -19,10 +19,11 @@ from hdlif.cli.predict import predict_files as run
 from hdlif.cli.stream import stream
 from hdlif.errors import HdlifError, InputError
 from hdlif.graph.artefact import TaskRecord, save
-from mutations import assert_in_one_line
+from hostile import one_printable_line
+from resource_limits import within_seconds
 from series_networks import SOUND, STEPS, series_network
 from sound_files import tone, wav_bytes
-from special_files import special_files, within
+from special_files import special_files
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def started(*arguments: str | Path) -> Iterator[subprocess.Popen[bytes]]:
     """`hdlif run` as a process of its own, with pipes."""
     command = [sys.executable, "-m", "hdlif", "run", *map(str, arguments)]
     pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with subprocess.Popen(command, bufsize=0, **pipes) as process, within(60):
+    with subprocess.Popen(command, bufsize=0, **pipes) as process, within_seconds(60):
         try:
             yield process
         finally:
@@ -162,10 +163,10 @@ def test_what_is_no_stream_is_refused_at_once(artefact: Path, tmp_path: Path) ->
     # which waits for whoever writes to it, as it should
     del places["fifo"]
     for place in [*places.values(), tmp_path / "nothing.csv", Path("/dev/zero")]:
-        with within(10), pytest.raises(InputError) as caught:
+        with within_seconds(10), pytest.raises(InputError) as caught:
             list(stream(artefact, place))
         if len(str(place)) < 1000:
-            assert_in_one_line(caught.value)
+            one_printable_line(caught.value)
     assert "line 1 has more than 131,072 bytes" in str(caught.value)
 
 

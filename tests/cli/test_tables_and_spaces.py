@@ -12,7 +12,9 @@ from hdlif.cli.ablate import ablate
 from hdlif.errors import RecipeError
 from hdlif.recipe.runs.ablation_tables import MOST_CELLS, cells, load_table
 from hdlif.recipe.runs.search_space import load_space, override
-from hostile import NAMES, NO_FILES, YAML, one_printable_line, within
+from hostile import NAMES, YAML, one_printable_line
+from resource_limits import within_cpu_seconds
+from special_files import NO_FILES
 
 TABLE: dict[str, Any] = {
     "title": "tiny",
@@ -31,7 +33,7 @@ def write(folder: Path, table: dict[str, Any]) -> Path:
 def queue(path: Path, out: Path) -> list[Path] | None:
     """The folders of the cells; None where the table is refused as it should be."""
     try:
-        with within(30):
+        with within_cpu_seconds(30):
             return [cell.folder for cell in cells(load_table(path), out)]
     except RecipeError as error:
         one_printable_line(error)
@@ -64,9 +66,9 @@ def test_what_comes_to_no_end_or_leaves_the_folder_is_refused(tmp_path: Path) ->
         ({"rows": {"\x1b[31m": []}}, "printable"),
         ({"base": "../other.yaml"}, "at or below"),
     ):
-        with pytest.raises(RecipeError, match=words), within(20):
+        with pytest.raises(RecipeError, match=words), within_cpu_seconds(20):
             list(cells(load_table(write(tmp_path, {**TABLE, **changes})), tmp_path))
-    with pytest.raises(RecipeError, match="cells with all seeds"), within(20):
+    with pytest.raises(RecipeError, match="cells with all seeds"), within_cpu_seconds(20):
         ablate(str(write(tmp_path, TABLE)), seeds=10**9, out=tmp_path / "out")
 
 
@@ -87,7 +89,7 @@ def test_a_base_of_a_table_is_at_or_below_its_folder_and_an_error_says_nothing_o
         path.parent.mkdir()
         make(path)
         for load in (load_table, lambda path: load_space(path, "digits_hdlif")):
-            with pytest.raises(RecipeError) as refused, within(5):
+            with pytest.raises(RecipeError) as refused, within_cpu_seconds(5):
                 load(path)
             one_printable_line(refused.value)
 
@@ -108,7 +110,7 @@ def test_any_space_is_one_or_refused_in_one_line(key: str, tmp_path: Path) -> No
     for text in [*YAML, *SPACES]:
         path.write_bytes(f"{key}: {text}\n".encode("utf-8", "surrogatepass"))
         try:
-            with within(30):
+            with within_cpu_seconds(30):
                 load_space(path, "digits_hdlif")
         except RecipeError as error:
             one_printable_line(error)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cases import every, naming
-from hdlif.data import Images, ImageSets, digits, fashion_mnist, rows, synthetic
+from hdlif.data import DataSets, Images, digits, fashion_mnist, rows, synthetic
 from hdlif.errors import DataError, ShapeError
 from small_sets import CIFAR, SETS, idx, write_cifar, write_fashion_mnist
 
@@ -30,7 +30,7 @@ def small_root(tmp_path: Path) -> Path:
 NAMES = ("digits", "fashion_mnist", "synthetic")
 
 
-def load(name: str, root: Path, *, validation: int = 15, augment: tuple[str, ...] = (), seed: int = 0) -> ImageSets:
+def load(name: str, root: Path, *, validation: int = 15, augment: tuple[str, ...] = (), seed: int = 0) -> DataSets:
     few = partial(fashion_mnist, per_class=(4, 2))
     source = {"digits": digits, "fashion_mnist": few, "synthetic": synthetic}[name]
     return source(root, validation=validation, augment=augment, seed=seed)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cases import naming
 from hdlif.cli.shipped_data import persistence
-from hdlif.data import ImageSets, Samples, copy_task, delayed_xor, mackey_glass, sines
+from hdlif.data import DataSets, Samples, copy_task, delayed_xor, mackey_glass, sines
 from hdlif.data.sources.synthetic import SKIPPED, STARTS, series
 from hdlif.errors import DataError, RecipeError
 from hdlif.inputs.memory_tasks import Content, Copy, DelayedXor, MackeyGlass
@@ -25,7 +25,7 @@ def raw(part: Samples) -> Tensor:
     return part.read(torch.arange(len(part)))[..., 0]
 
 
-def xor(**arguments: Any) -> ImageSets:
+def xor(**arguments: Any) -> DataSets:
     return delayed_xor(content=DelayedXor(**{"delay": 12, "samples": 40, "test": 24, **arguments}), validation=8)
 
 
@@ -109,7 +109,7 @@ def test_values_never_change() -> None:
         torch.testing.assert_close(found, torch.tensor(FIRST_VALUES[name]), rtol=0, atol=1e-4, msg=name)
 
 
-def windows(**arguments: Any) -> tuple[MackeyGlass, ImageSets]:
+def windows(**arguments: Any) -> tuple[MackeyGlass, DataSets]:
     content = MackeyGlass(**{"steps": 20, "ahead": 6, "stride": 7, "samples": 9, "test": 4, **arguments})
     return content, mackey_glass(content=content, validation=3)
 
@@ -219,7 +219,7 @@ def test_a_network_determines_its_data_but_for_their_noise_and_sizes() -> None:
     assert [len(part) for part in data_of(long, test=2, samples=2).parts] == [2, 2, 2]
 
 
-def data_of(recipe: Recipe, **arguments: int) -> ImageSets:
+def data_of(recipe: Recipe, **arguments: int) -> DataSets:
     """Return the data for a network of this recipe, which is known by its input and task alone."""
     record, task = builders.input_record(recipe), builders.build_task(recipe).record
     steps = recipe.time_steps

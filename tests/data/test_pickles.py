@@ -9,8 +9,7 @@ import pytest
 from cases import naming
 from hdlif.data.pickles import Record, integers, items, numbers, parse_pickle
 from hdlif.inputs import Unreadable
-from mutations import at_most
-from special_files import within
+from resource_limits import at_most, within_seconds
 
 # As Python 2 and NumPy 1 wrote CIFAR's: protocol 2, bytes for text, the core under its old name.
 PYTHON_2 = (
@@ -83,9 +82,9 @@ def test_hostile_pickles_are_refused_without_being_run() -> None:
         PYTHON_2.replace(b"K\x02K\x03\x86", b"J\xff\xff\xff\xffJ\xfa\xff\xff\xff\x86"),
         *(b"\x80\x02(i", b"", b"P0\n."),
     ):
-        with naming(content), at_most(3_000_000), within(30), pytest.raises(Unreadable):
+        with naming(content), at_most(3_000_000), within_seconds(30), pytest.raises(Unreadable):
             integers(parse_pickle(content))
     # A large memo number, and lists in lists, take no more than they need.
     for content in (b"\x80\x02K\x01r\xff\xff\xff\x7f.", b"]" * 5000 + b"a" * 4999 + b"."):
-        with naming(content), at_most(3_000_000), within(30):
+        with naming(content), at_most(3_000_000), within_seconds(30):
             parse_pickle(content)

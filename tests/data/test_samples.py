@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdlif.data import Images, ImageSets, batches, synthetic
+from hdlif.data import DataSets, Images, batches, synthetic
 from hdlif.data.draws import fuller_batch, random_bits
 from hdlif.data.samples import processors
 from hdlif.errors import DataError
@@ -97,7 +97,7 @@ def test_workers_are_as_requested_or_as_the_cost_of_a_batch_needs() -> None:
         (costly, None, min(16, processors())),
         (("flip",), 3, 3),
     ):
-        sets: ImageSets = synthetic(validation=10, augment=augment, seed=0).made_by(requested)
+        sets: DataSets = synthetic(validation=10, augment=augment, seed=0).made_by(requested)
         assert (sets.train.workers, sets.test.workers) == (expected, requested or 0)
     shared = synthetic(validation=10, augment=costly, seed=0).made_by(None, ranks=processors())
     assert shared.train.workers == 1

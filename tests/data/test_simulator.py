@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from hdlif.data import ImageSets, by_number, by_time, digits, simulated
+from hdlif.data import DataSets, by_number, by_time, digits, simulated
 from hdlif.data.draws import random_bits
 from hdlif.data.simulator import CONTRAST, DARK, crossings, log_intensity, simulate, trajectory
 
@@ -49,7 +49,7 @@ def test_trajectory_is_closed_and_differs_by_image() -> None:
     np.testing.assert_allclose(steps.reshape(200, 3, -1), steps.reshape(200, 3, -1)[:, :, :1].repeat(8, 2), atol=1e-9)
 
 
-def events_of(*, validation: int = 50, augment: Sequence[str] = (), seed: int = 0) -> ImageSets:
+def events_of(*, validation: int = 50, augment: Sequence[str] = (), seed: int = 0) -> DataSets:
     return simulated(digits(validation=validation, augment=augment, seed=seed), time_steps=4, binning=by_number)
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from cases import naming
-from hdlif.data import Found
+from hdlif.data import OwnData
 from hdlif.data.manifest import changes
 from hdlif.data.sources.events import find_events
 from hdlif.data.sources.pictures import find_pictures
@@ -24,11 +24,11 @@ from target_tables import HEADER, target_rows, write_pictures_with_table, write_
 ROWS = {str(row[0]): dict(zip(HEADER, row, strict=True)) for row in target_rows()}
 
 
-def look(path: Path, **keys: Any) -> Found:
+def look(path: Path, **keys: Any) -> OwnData:
     return find_pictures(None, **{"size": None, "known": None, "path": str(path), **keys})
 
 
-def rows_with_targets(found: Found) -> Iterator[tuple[dict[str, object], torch.Tensor]]:
+def rows_with_targets(found: OwnData) -> Iterator[tuple[dict[str, object], torch.Tensor]]:
     """The row of each picture of all sets, and what these give of it."""
     names = {np.asarray(Image.open(found.path / name)).tobytes(): name for name in ROWS}
     for part in found.make((), 0).parts:
@@ -36,7 +36,7 @@ def rows_with_targets(found: Found) -> Iterator[tuple[dict[str, object], torch.T
             yield ROWS[names[one[0].numpy().tobytes()]], target
 
 
-def parts_of(found: Found) -> dict[str, str]:
+def parts_of(found: OwnData) -> dict[str, str]:
     return {entry.file: entry.part for entry in found.manifest.entries}
 
 

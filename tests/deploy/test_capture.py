@@ -16,7 +16,7 @@ from hdlif.errors import LoweringError
 from hdlif.models import OwnNetwork
 from hdlif.nn import HDLIF, BatchNorm2d, Neuron, QuantConv2d, Scope, Sequential, SpikeQuantizer, Temporal, Ternary
 from hdlif.runtime import Session
-from mutations import assert_in_one_line
+from hostile import one_printable_line
 from own_models import Branched, tiny
 
 T = 3
@@ -105,7 +105,7 @@ def test_what_may_stand_between_layers(then: Callable[[Scope, Tensor], Any], out
 def test_what_has_no_deployed_form_is_named(then: Callable[[Scope, Tensor], Any], words: str) -> None:
     with pytest.raises(LoweringError, match=f"net.*Following.*{words}") as caught:
         lowered(Sequential({"net": Following(then)}), SHAPE, time_steps=T)
-    assert_in_one_line(caught.value)
+    one_printable_line(caught.value)
 
 
 class Direct(Following):

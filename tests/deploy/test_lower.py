@@ -33,6 +33,7 @@ from hdlif.nn import (
     MemBN,
     ParallelHDLIF,
     QuantConv2d,
+    ResonateHDLIF,
     Sequential,
     SpikeQuantizer,
     Ternary,
@@ -71,7 +72,7 @@ NEURONS: dict[str, Callable[[Place], nn.Module]] = {
     "glif": lambda place: GLIF(T, channels=every_second(place), per_step=place.index > 1),
     "adaptive": adaptive,
     "own lif": lambda place: own_neurons.LIF(T, channels=every_second(place)),
-    "resonate": lambda place: own_neurons.Resonate(T, per_step=place.index > 1),
+    "resonate": lambda place: ResonateHDLIF(T, per_step=place.index > 1),
 }
 NETWORKS = {
     "resnet": small_resnet,

@@ -15,7 +15,7 @@ PACKAGES = ["hdlif"]
 PACKAGES += [f"hdlif.{name}" for name in ("data", "deploy", "functional", "learning", "models", "nn", "runtime")]
 PACKAGES += [f"hdlif.{name}" for name in ("deploy.c", "graph.artefact", "graph.equations", "report.accounting")]
 PACKAGES += [f"hdlif.{name}" for name in ("training", "training.tasks")]
-PACKAGES += [f"hdlif.deploy.interop.{name}" for name in ("nir", "snntorch", "spikingjelly")]
+PACKAGES += [f"hdlif.deploy.interop.{name}" for name in ("nir_import", "snntorch", "spikingjelly")]
 
 
 def public(module: ModuleType) -> Iterator[tuple[str, Any]]:

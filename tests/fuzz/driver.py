@@ -35,11 +35,12 @@ from pathlib import Path
 # Targets share helper modules with the tests.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from hostile import one_printable_line
+from mutations import BOUNDARIES
+
 Target = Callable[[bytes], None]
 Mutator = Callable[[bytes, random.Random], bytes]
 CORPUS = Path(__file__).parent / "corpus"
-LONGEST_MESSAGE = 2000
-BOUNDARIES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
 
 
 @contextlib.contextmanager
@@ -50,10 +51,7 @@ def may_refuse() -> Iterator[None]:
     try:
         yield
     except HdlifError as error:
-        kind, message = type(error).__name__, str(error)
-        assert message.strip(), f"{kind} without a message"
-        assert message.isprintable(), f"{kind} is not a printable line: {message!r}"
-        assert len(message) <= LONGEST_MESSAGE, f"{kind} of {len(message)} characters: {message[:200]}"
+        one_printable_line(error)
 
 
 def put_in(words: Sequence[bytes]) -> Mutator:

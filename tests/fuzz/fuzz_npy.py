@@ -8,6 +8,7 @@ import numpy as np
 
 from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array
+from mutations import BOUNDARIES
 
 WORDS = (
     *(b"'descr': ", b"'fortran_order': ", b"'shape': ", b"'<f4'", b"'|O'", b"[('a', '<f4')]", b"True", b"L", b", "),
@@ -38,7 +39,7 @@ def mutate(data: bytes, draw: random.Random) -> bytes:
     at = draw.randint(begin, end)
     head, tail = data[begin:at], data[at + draw.choice((0, 0, 1, 5, 20)) : end]
     header = head + draw.choice(WORDS) + tail
-    length = len(header) if draw.random() < 0.9 else draw.choice(driver.BOUNDARIES)
+    length = len(header) if draw.random() < 0.9 else draw.choice(BOUNDARIES)
     size = begin - 8
     return data[:8] + (length % 256**size).to_bytes(size, "little") + header + data[end:]
 

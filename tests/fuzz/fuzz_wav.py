@@ -10,6 +10,7 @@ from hdlif.graph.graph import SoundRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.sounds import clips, log_mel
 from hdlif.inputs.wav import MOST_SAMPLES, parse_wave
+from mutations import BOUNDARIES
 from sound_files import tone, wav_bytes
 
 RECORD = SoundRecord(8000, 800, "windows", 400, 8, 256, 128, 20.0, 4000.0)
@@ -38,7 +39,7 @@ def target(data: bytes) -> None:
 def mutate(data: bytes, draw: random.Random) -> bytes:
     """Another number in a field of the format, or as the size of a chunk."""
     place = draw.choice((4, 16, 20, 22, 24, 28, 32, 34, 36, 38, 40, 44))
-    number = draw.choice((*driver.BOUNDARIES, 1, 2, 3, 16, 24, 32, 64, 1000, 384_000))
+    number = draw.choice((*BOUNDARIES, 1, 2, 3, 16, 24, 32, 64, 1000, 384_000))
     form = draw.choice(("<H", "<I"))
     size = struct.calcsize(form)
     return data[:place] + (number % 256**size).to_bytes(size, "little") + data[place + size :]

@@ -16,7 +16,7 @@ from cases import naming
 from hdlif.errors import printable
 from hdlif.inputs import Unreadable, arrays
 from hdlif.inputs.arrays import parse_archive, parse_array, parse_labels
-from mutations import at_most
+from resource_limits import at_most
 
 
 def raw(header: str, values: bytes = b"", *, version: Sequence[int] = (1, 0)) -> bytes:

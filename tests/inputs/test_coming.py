@@ -19,11 +19,10 @@ from hdlif.inputs.coming import Source, coming
 from hdlif.inputs.rows import MOST_LINE
 from hdlif.inputs.tables import MOST_COLUMNS, parse_table
 from hdlif.inputs.wav import parse_wave
-from mutations import at_most
 from piped_samples import in_pieces, pipe
+from resource_limits import at_most, within_seconds
 from series_networks import SOUND
 from sound_files import tone, wav_bytes
-from special_files import within
 
 RECORD = InputRecord((2, 1, 1), (0.25, 9.0), (1.0, 2.0), "series", "none", frames="rows", columns=("a", "b"))
 UNNAMED = InputRecord((2, 1, 1), (0.25, 9.0), (1.0, 2.0), "series", "none", frames="rows")
@@ -32,7 +31,7 @@ OF_SOUND = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), "series", "none", fram
 
 
 def read(*blocks: bytes, record: InputRecord = RECORD, gaps: str = "stop", rate: int | None = None) -> np.ndarray:
-    with within(20), pipe(blocks) as source:
+    with within_seconds(20), pipe(blocks) as source:
         found = [samples for samples, _ in coming(source, record, gaps=gaps, rate=rate).blocks]
     return np.concatenate(found) if found else np.empty((0, 2), np.float32)
 
@@ -180,7 +179,7 @@ def test_each_sample_is_handed_on_as_soon_as_it_is_there(
     record: InputRecord, begin: bytes, sample: Callable[[int], bytes]
 ) -> None:
     reader, writer = os.pipe()
-    with os.fdopen(reader, "rb"), os.fdopen(writer, "wb"), within(20):
+    with os.fdopen(reader, "rb"), os.fdopen(writer, "wb"), within_seconds(20):
         os.write(writer, begin)
         samples = coming(Source(reader), record).blocks
         assert len(next(samples)[0]) == (2 if len(begin) == 4 and record is OF_SOUND else 1)
@@ -197,7 +196,7 @@ def test_a_pipe_that_does_not_wait_is_waited_for() -> None:
     os.set_blocking(reader, False)
     later = threading.Timer(0.05, lambda: (os.write(writer, b"1,2\n"), os.close(writer)))
     later.start()
-    with within(20):
+    with within_seconds(20):
         assert [rows.tolist() for rows, _ in coming(Source(reader), RECORD).blocks] == [[[1, 2]]]
     later.join()
     os.close(reader)

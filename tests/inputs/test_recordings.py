@@ -21,7 +21,7 @@ from hdlif.inputs import Unreadable
 from hdlif.inputs.events import BINNINGS, Events, by_number, by_time, count_frames, fitted, pooled
 from hdlif.inputs.recordings import read_recording
 from recorded_events import aedat2_bytes, aedat3_bytes, bin_bytes, evt2_bytes, fields, recording
-from special_files import within
+from resource_limits import within_seconds
 
 FORMATS: dict[str, tuple[Callable[[Events], bytes], int]] = {
     "a.bin": (bin_bytes, 34),
@@ -253,7 +253,7 @@ def test_hdf5_reads_no_other_file_and_no_more_than_events_need(tmp_path: Path) -
                     for name in "xyp":
                         file[f"{place}{name}"] = np.zeros(8, np.int64)
                 change(file, f"{place}t")
-            with within(5), pytest.raises(Unreadable, match=re.escape(message)):
+            with within_seconds(5), pytest.raises(Unreadable, match=re.escape(message)):
                 read_recording(Path("a.h5"), content.getvalue())
 
 

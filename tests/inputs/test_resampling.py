@@ -8,7 +8,7 @@ import pytest
 from cases import every
 from hdlif.inputs import resampling
 from hdlif.inputs.resampling import Resampler, resampled, resampled_length
-from mutations import at_most
+from resource_limits import at_most
 
 
 def plain(x: list[float], rate: int, to: int) -> list[float]:

@@ -14,7 +14,7 @@ from hdlif.inputs import Unreadable, sounds
 from hdlif.inputs.resampling import resampled
 from hdlif.inputs.sounds import LogMelFrames, clips, filter_bank, log_mel
 from hdlif.inputs.wav import Wave, parse_wave
-from mutations import at_most
+from resource_limits import at_most
 from sound_files import tone, wav_bytes
 
 SAMPLES = tone("low", 1, 0.01)

@@ -7,7 +7,7 @@ from array_files import npy
 from cases import every, naming
 from hdlif.inputs import Unreadable, series
 from hdlif.inputs.tables import MOST_COLUMNS, header_of, parse_table
-from hostile import within
+from resource_limits import within_cpu_seconds
 
 
 @every(
@@ -50,12 +50,12 @@ def test_refusals() -> None:
 def test_time_grows_as_the_length_of_a_header_or_a_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ",".join(f"c{place}" for place in range(100_000)).encode()
     for read in (parse_table, lambda content: header_of(content, ".csv")):
-        with within(5), pytest.raises(Unreadable, match="100,000 columns"):
+        with within_cpu_seconds(5), pytest.raises(Unreadable, match="100,000 columns"):
             read(names)
-    with within(5), pytest.raises(Unreadable, match="is not a number"):
+    with within_cpu_seconds(5), pytest.raises(Unreadable, match="is not a number"):
         parse_table(b"1\n" + b"1" * 100_000 + b"x\n")
     monkeypatch.setattr("hdlif.inputs.tables.MOST_COLUMNS", 100_000)
-    with within(5):
+    with within_cpu_seconds(5):
         assert parse_table(names + b"\n" + b",".join([b"1"] * 100_000)).numbers.shape == (1, 100_000)
 
 

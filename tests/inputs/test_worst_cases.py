@@ -26,8 +26,7 @@ from hdlif.inputs.arrays import parse_array, parse_labels
 from hdlif.inputs.recordings import MEMORY, read_recording
 from hdlif.inputs.tables import parse_parquet, parse_table
 from hdlif.inputs.wav import parse_wave
-from hostile import within
-from mutations import at_most
+from resource_limits import at_most, within_cpu_seconds
 
 SIZE = 2**17
 EVENTS = 2**16
@@ -160,7 +159,7 @@ def test_the_costliest_file_is_read_or_refused_within_what_is_stated(
             # What is imported and compiled by the first call is none of the file's.
             read(content[:100])
         try:
-            with within(10), at_most(int(200_000 + most)), suppress(Unreadable):
+            with within_cpu_seconds(10), at_most(int(200_000 + most)), suppress(Unreadable):
                 read(content)
         except AssertionError as error:
             beyond.append(f"{name}: {error}")

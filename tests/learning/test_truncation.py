@@ -29,7 +29,7 @@ KINDS = [f"kind: {kind}{options}" for kind, options in OPTIONS.items()] + [
     "kind: glif, path: fused",
     "kind: hdlif, parallel: alternate, threshold_form: softplus",
     'kind: "own_neurons:AdaptiveHDLIF"',
-    'kind: "own_neurons:Resonate"',
+    'kind: "own_neurons:Keeping"',
 ]
 # The others carry gradients from step to step.
 CUT = [
@@ -71,7 +71,7 @@ def frames() -> Tensor:
 
 def built_rule(words: str, kind: str) -> Rule:
     """The rule, but NDOT, which follows a potential, as OTTT for neurons without one."""
-    chosen = "kind: ottt" if "Resonate" in kind and words == "kind: ndot" else words
+    chosen = "kind: ottt" if "Keeping" in kind and words == "kind: ndot" else words
     return builders.build_rule(recipe(f"rule={{{chosen}}}"))
 
 

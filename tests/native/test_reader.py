@@ -19,8 +19,8 @@ from hdlif.errors import ArtefactError, HdlifError, LimitError
 from hdlif.graph.artefact import INPUT, Graph, TaskRecord, dumps, loads
 from hdlif.graph.ops import OPS
 from hdlif.runtime import Session
+from hostile import one_printable_line
 from model_files import GOLDEN, rewritten, signed
-from mutations import assert_in_one_line
 from one_op import of_one_op
 from runtime.test_random_graphs import finite
 
@@ -37,7 +37,7 @@ def accepts(content: bytes) -> bool:
         expected = True
     except HdlifError as caught:
         expected = False
-        assert_in_one_line(caught)
+        one_printable_line(caught)
     opened, error = None, None
     try:
         opened = OF_THE_EXTENSION.network(content, **limits)

@@ -13,8 +13,19 @@ import own_neurons
 from cases import every, naming
 from hdlif.errors import EquationError, ShapeError, StateError
 from hdlif.graph.equations import counts
-from hdlif.nn import HDLIF, LIF, EquationNeuron, ParallelHDLIF, Parameter, Sequential, Temporal, detach
-from own_neurons import AdaptiveHDLIF, Delayed, Resonate, SecondOrder
+from hdlif.nn import (
+    HDLIF,
+    LIF,
+    EquationNeuron,
+    ParallelHDLIF,
+    Parameter,
+    ResonateHDLIF,
+    SecondOrderHDLIF,
+    Sequential,
+    Temporal,
+    detach,
+)
+from own_neurons import AdaptiveHDLIF, Delayed
 
 T, N = 7, 50
 F64: Any = {"dtype": torch.float64}
@@ -48,7 +59,7 @@ def test_the_equation_of_a_shipped_neuron_is_that_neuron(own: EquationNeuron, sh
         torch.testing.assert_close(mine, its, atol=1e-12, rtol=0)
 
 
-@every(cls=[AdaptiveHDLIF, SecondOrder, Resonate])
+@every(cls=[AdaptiveHDLIF, SecondOrderHDLIF, ResonateHDLIF])
 def test_cut_in_time_the_gradient_is_that_of_the_step(cls: type[EquationNeuron]) -> None:
     """HD-LIF's: G where it fired, 0 elsewhere."""
     torch.manual_seed(2)
@@ -77,7 +88,9 @@ def test_parameters_start_where_the_class_or_the_layer_says() -> None:
     assert neuron.leak(range(2)).shape == (2, 3)
     torch.testing.assert_close(neuron.threshold(range(1)), torch.full((1, 3), 0.75))
     assert [name for name, _ in neuron.named_parameters()] == ["leak.logit", "threshold.logit", "decay.logit"]
-    assert Resonate(T).threshold.values().shape == (1,)
+    gain = Parameter(0.5, per_step=False)
+    shared = defined(states=(), gain=gain, step=staticmethod(lambda current, gain: gain * current))
+    assert shared(T).gain.values().shape == (1,)
     assert not list(AdaptiveHDLIF(T, learned=False).parameters())
     for start in (0.25, np.float32(0.25), torch.tensor(0.25), np.array(0.25)):
         assert float(AdaptiveHDLIF(T, leak=start).leak.values()[0].detach()) == 0.25

@@ -15,7 +15,9 @@ from hdlif.errors import RecipeError
 from hdlif.inputs.plain_yaml import MOST_BYTES, MOST_DEPTH, parse_yaml
 from hdlif.recipe import Component, Recipe, builders, load_recipe, recipe_text
 from hdlif.recipe.builders.schema import SECTIONS
-from hostile import NAMES, NO_FILES, VALUES, YAML, one_printable_line, within
+from hostile import NAMES, VALUES, YAML, one_printable_line
+from resource_limits import within_cpu_seconds
+from special_files import NO_FILES
 
 ARGUMENTS = {name: sorted(section.section_keys()) for name, section in SECTIONS.items()}
 
@@ -39,7 +41,7 @@ FIELDS = list(fields())
 def outcome(*overrides: str) -> Recipe | None:
     """The recipe, checked; None where it is refused as it should be."""
     try:
-        with within(30):
+        with within_cpu_seconds(30):
             recipe = load_recipe("digits_hdlif", overrides)
             builders.check(recipe)
     except RecipeError as error:
@@ -51,7 +53,7 @@ def outcome(*overrides: str) -> Recipe | None:
 def test_hostile_yaml_is_a_tree_or_refused_in_one_line() -> None:
     for text in YAML:
         try:
-            with within(10):
+            with within_cpu_seconds(10):
                 tree = parse_yaml(text, source="x")
         except RecipeError as error:
             one_printable_line(error)
@@ -85,7 +87,7 @@ def checked(tree: Mapping[Any, Any]) -> None:
     except ValidationError:
         return
     try:
-        with within(30):
+        with within_cpu_seconds(30):
             builders.check(recipe)
     except RecipeError as error:
         one_printable_line(error)
@@ -169,7 +171,7 @@ def test_what_is_no_recipe_or_base_is_refused_soon(tmp_path: Path) -> None:
         (tmp_path / f"mine{number}.yaml").write_text(f'base: "{base}"\n')
         targets.append(tmp_path / f"mine{number}.yaml")
     for target in targets:
-        with naming(target), pytest.raises(RecipeError) as refused, within(5):
+        with naming(target), pytest.raises(RecipeError) as refused, within_cpu_seconds(5):
             load_recipe(target)
         one_printable_line(refused.value)
 

@@ -19,7 +19,9 @@ from hdlif.report import runs
 from hdlif.report.coherence import section
 from hdlif.report.page import render
 from hdlif.report.runs import Run, merge, read_run
-from hostile import NAMES, NO_FILES, VALUES, one_printable_line, within
+from hostile import NAMES, VALUES, one_printable_line
+from resource_limits import within_cpu_seconds
+from special_files import NO_FILES
 
 
 def edited(path: Path, **changed: Any) -> None:
@@ -191,7 +193,7 @@ TEXTS += ['{"networks": [{"target": "x", "neuron": "lif", "loss": "a", "rules": 
 
 def passes(read: Callable[[Path], object], folder: Path) -> bool:
     try:
-        with within(60):
+        with within_cpu_seconds(60):
             read(folder)
     except InputError as error:
         one_printable_line(error)

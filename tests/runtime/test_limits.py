@@ -20,7 +20,7 @@ from deployed_graphs import Builder, random_input, residual_network, tiny_networ
 from hdlif.errors import AllocationError, ArtefactError, HdlifError, LimitError, ShapeError
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node, dumps, loads, save
 from hdlif.runtime import Session
-from mutations import assert_in_one_line
+from hostile import one_printable_line
 from neuron_programs import as_program
 
 
@@ -183,12 +183,12 @@ def test_steps_that_are_none_are_refused(steps: Any) -> None:
     x = random_input(tiny_network(), 1, 1)
     with pytest.raises((ShapeError, LimitError)) as refused:
         session.run(x, steps)
-    assert_in_one_line(refused.value)
+    one_printable_line(refused.value)
     np.testing.assert_array_equal(session.run(x, np.int64(3)), session.run(x, 3))
     if not isinstance(steps, int) or steps in (0, 10**9, 2**31, 2**63, 10**5000):
         with pytest.raises(ArtefactError, match="time_steps = ") as unmade:
             Session(replace(tiny_network(), time_steps=steps))
-        assert_in_one_line(unmade.value)
+        one_printable_line(unmade.value)
 
 
 LIMITED = """

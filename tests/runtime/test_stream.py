@@ -18,7 +18,8 @@ from hdlif.inputs.sounds import log_mel
 from hdlif.runtime import Decision, Session, Stream, probabilities
 from hdlif.runtime.answers import answers
 from hdlif.runtime.session import Sequence
-from mutations import assert_in_one_line, at_most
+from hostile import one_printable_line
+from resource_limits import at_most
 from series_networks import KINDS, SOUND, STEPS, series_network
 
 
@@ -227,7 +228,7 @@ def test_what_is_refused_leaves_the_stream_as_it_is() -> None:
     ):
         with pytest.raises(kind) as caught:
             stream.push(wrong)
-        assert_in_one_line(caught.value)
+        one_printable_line(caught.value)
     (decision,) = stream.push(x[5:])
     assert decision.answer == answer(graph, outputs(graph, x))
     with pytest.raises(ShapeError, match=r"a sound comes as \[N\]"):
@@ -246,7 +247,7 @@ def test_refusals() -> None:
     ):
         with naming(record, options), pytest.raises(error) as caught:
             Stream(Session(series_network(**record)), **options)
-        assert_in_one_line(caught.value)
+        one_printable_line(caught.value)
     with pytest.raises(InputError):
         Stream(Session(residual_network()))
     # 1,600 windows of 1,600 samples would be open at once.

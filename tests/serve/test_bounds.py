@@ -26,7 +26,7 @@ from hdlif.serve import Settings
 from hdlif.serve.app import create_app
 from hdlif.serve.reading import as_file, reading_bytes
 from hostile import jpeg_of_scans, tiff_of_one_tile
-from mutations import at_most
+from resource_limits import at_most
 from served import client, residual_network, write
 from sound_files import wav_bytes
 

@@ -14,7 +14,7 @@ from cases import naming
 from hdlif.errors import AllocationError
 from hdlif.serve.reading import as_file, reading_bytes
 from hdlif.serve.refusals import KINDS, Refusal
-from mutations import at_most
+from resource_limits import at_most
 from served import NPY, STEPS, client, npy, residual_network, series, unbounded, write
 
 PNG, JSON, CSV = ({"content-type": kind} for kind in ("image/png", "application/json", "text/csv"))

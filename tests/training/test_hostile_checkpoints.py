@@ -26,8 +26,10 @@ from hdlif.learning import StochasticStep
 from hdlif.recipe import TrainingConfig, builders
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.training import Log, RunFiles, checkpoint, load_teacher
-from hostile import NO_FILES, VALUES, one_printable_line, within
+from hostile import VALUES, one_printable_line
+from resource_limits import within_cpu_seconds
 from small_recipes import recipe
+from special_files import NO_FILES
 from training.tiny import BATCHES, EPOCHS, At, CrashError, crash, train
 
 RECIPE = {"seed": 7, "training": {"epochs": EPOCHS}}
@@ -59,7 +61,7 @@ def last(stopped: Path) -> Path:
 
 def is_refused(action: Callable[[], object], *kinds: type[Exception]) -> bool:
     try:
-        with within(60):
+        with within_cpu_seconds(60):
             action()
     except (CheckpointError, *kinds) as error:
         one_printable_line(error)

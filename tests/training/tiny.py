@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from after_epoch import AfterEpoch
-from hdlif.data import ImageSets, synthetic
+from hdlif.data import DataSets, synthetic
 from hdlif.learning import Plan, Rule, Step, StochasticStep
 from hdlif.models import resnet
 from hdlif.nn import HDLIF, BatchNorm1d, QuantLinear, Sequential, Ternary
@@ -63,7 +63,7 @@ def without_dropout() -> Sequential:
     return model
 
 
-def tiny_sets() -> ImageSets:
+def tiny_sets() -> DataSets:
     sets = synthetic(validation=20, augment=["flip", "shift"], seed=0)
     return replace(sets, train=sets.train.first(BATCHES * BATCH_SIZE))
 

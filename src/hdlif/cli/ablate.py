@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from hdlif.cli.names import TABLE
 from hdlif.cli.options import FILE, DataRoot, argument, option, subcommand
 from hdlif.cli.output import saying_how_to_go_on, show
-from hdlif.errors import RecipeError
+from hdlif.errors import RecipeError, say_nothing
 
 
 def ablate(
@@ -22,7 +22,7 @@ def ablate(
     out: Path | None = None,
     known: Annotated[Sequence[Path], option(type=FILE, multiple=True)] = (),
     progress: bool = False,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
 ) -> dict[str, Any]:
     """Train every cell of TABLE (a YAML file, or the name of one that ships: digits, digits_norms, fashion_mnist, ...).
 

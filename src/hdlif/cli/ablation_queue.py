@@ -8,7 +8,7 @@ from typing import Any
 from hdlif.cli.ablation_text import markdown, page
 from hdlif.cli.table_runs import TableRun, cell_of, read_runs, recipe_digest, run_of, unlike
 from hdlif.cli.training_run import TrainingOptions, train_in_one_process
-from hdlif.errors import CheckpointError, InUseError, TrainingError
+from hdlif.errors import CheckpointError, InUseError, TrainingError, say_nothing
 from hdlif.recipe import builders
 from hdlif.recipe.runs.ablation_tables import Cell, Table
 from hdlif.recipe.runs.files import write_json, write_text
@@ -34,7 +34,7 @@ class Queue:
     known: Sequence[Path] = ()
     data_root: Path | None = None
     progress: bool = False
-    say: Callable[[str], None] = field(default=lambda line: None)
+    say: Callable[[str], None] = field(default=say_nothing)
     runs: dict[Path, TableRun] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from hdlif.cli.options import FILE, Confidence, DataKeys, DataRoot, DataSetName, argument, option, subcommand
+from hdlif.errors import say_nothing
 from hdlif.report.tables import aligned
 
 COMPARED_IMAGES = 64
@@ -23,7 +24,7 @@ def bench(
     batch: int = 16,
     threads: int | None = None,
     repeats: int = 20,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
 ) -> dict[str, Any]:
     """Time ARTEFACT and other engines on the same network: latency, throughput, memory, start, and each stage.
 

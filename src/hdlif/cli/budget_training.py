@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hdlif import run_folder
 from hdlif.cli.training_run import TrainingOptions, train_recipe
-from hdlif.data import Found, batches
+from hdlif.data import OwnData, batches
 from hdlif.errors import CheckpointError, RecipeError
 from hdlif.recipe import Recipe, builders, dump_recipe
 from hdlif.recipe.runs.files import write_json, write_text
@@ -41,7 +41,7 @@ MOST_BYTES = 2**24
 
 
 def train_within_budget(
-    recipe: Recipe, budget: str | None, out: Path, options: TrainingOptions, *, found: Found | None = None
+    recipe: Recipe, budget: str | None, out: Path, options: TrainingOptions, *, found: OwnData | None = None
 ) -> TrainResult:
     """Train a recipe whose layers are chosen on the way; arguments and errors as in `train_recipe`.
 
@@ -86,7 +86,7 @@ def train_within_budget(
     return result
 
 
-def choose_untrained(recipe: Recipe, budget: str, options: TrainingOptions, *, found: Found | None = None) -> Chosen:
+def choose_untrained(recipe: Recipe, budget: str, options: TrainingOptions, *, found: OwnData | None = None) -> Chosen:
     """Return the choice for the network as it starts, without a training."""
     search = _search(recipe, Budget.read(budget), {}, options, found, BATCHES)
     return search.choose(search.build(recipe))
@@ -156,7 +156,7 @@ class Writing(Callback):
         write_json(self.path, self.plan)
 
 
-def _check(recipe: Recipe, budget: Budget, options: TrainingOptions, found: Found | None) -> None:
+def _check(recipe: Recipe, budget: Budget, options: TrainingOptions, found: OwnData | None) -> None:
     """Raise `RecipeError` if the recipe cannot be trained within a budget, as far as that is known without training."""
     training = recipe.training
     for key, is_set in (("stream", training.stream is not None), ("ema_decay", training.ema_decay is not None)):
@@ -172,7 +172,7 @@ def _check(recipe: Recipe, budget: Budget, options: TrainingOptions, found: Foun
 
 
 def _choose(
-    base: Recipe, trained: Recipe, budget: Budget, out: Path, options: TrainingOptions, found: Found | None
+    base: Recipe, trained: Recipe, budget: Budget, out: Path, options: TrainingOptions, found: OwnData | None
 ) -> Chosen:
     """Return the choice for the network of the checkpoint in `out`, which is that of the recipe `trained`."""
     files = RunFiles(out)
@@ -186,7 +186,7 @@ def _search(
     budget: Budget,
     tensors: Mapping[str, Tensor],
     options: TrainingOptions,
-    found: Found | None,
+    found: OwnData | None,
     count: int,
 ) -> BudgetSearch:
     """Return a search with batches of the training samples, without augmentation."""

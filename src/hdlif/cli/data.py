@@ -10,7 +10,7 @@ import click
 from hdlif.cli.data_text import as_text
 from hdlif.cli.names import DATA, PUBLIC_SET
 from hdlif.cli.options import FILE, DataKeys, DataRoot, Place, argument, group, option, subcommand
-from hdlif.errors import DataError
+from hdlif.errors import DataError, say_nothing
 
 Root = Annotated[
     Place | None,
@@ -25,7 +25,7 @@ def inspect(
     overrides: DataKeys = (),
     out: Path | None = None,
     data_root: DataRoot = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
 ) -> dict[str, Any]:
     """What is found in the data at PATH, or package.module:Name, and what `hdlif train --data PATH` would train on.
 
@@ -144,7 +144,7 @@ def get(
     name: Annotated[str, argument(type=PUBLIC_SET)],
     *,
     root: Root = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
 ) -> dict[str, Any]:
     """Fetch the public set NAME into a folder of that name, which recipes and `--data NAME` find there.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from hdlif.cli.options import FILE, DataKeys, DataRoot, DataSet, Place, argument, called_from_python, option, subcommand
 from hdlif.cli.output import say as to_stderr
 from hdlif.cli.output import show
+from hdlif.errors import say_nothing
 from hdlif.report.tables import aligned, beside_accuracy, figure
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def evaluate(
     overrides: DataKeys = (),
     part: Literal["all", "train", "validation", "test"] = "test",
     progress: bool = False,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
 ) -> EvaluationResult:
     """Accuracy after each time step of PATH, a checkpoint, a run folder, or an artefact, on a test set.
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from hdlif.cli.export_c import ExportedC
     from hdlif.cli.export_formats import Exported
-    from hdlif.data import ImageSets
+    from hdlif.data import DataSets
     from hdlif.graph.artefact import Graph, InputRecord
     from hdlif.report.early_exit import EarlyExit
     from hdlif.training import Trainer
@@ -141,7 +141,7 @@ def export_file(
         graph = graph_of(network, input, labels, time_steps)
 
     @cache
-    def sets() -> "ImageSets":
+    def sets() -> "DataSets":
         from hdlif.recipe.runs.recipe_data import data_keys
         from hdlif.recipe.runs.tested_data import sets_for
 
@@ -161,7 +161,7 @@ def export_file(
 
 
 def _with_confidence(
-    graph: "Graph", source: str, confidence: float | Literal["auto"], max_drop: float, sets: Callable[[], "ImageSets"]
+    graph: "Graph", source: str, confidence: float | Literal["auto"], max_drop: float, sets: Callable[[], "DataSets"]
 ) -> "tuple[Graph, EarlyExit | None]":
     """Return the graph with a confidence of its own, and what that does if it was chosen here."""
     from hdlif.runtime.early import check_confidence
@@ -182,7 +182,7 @@ def _export_c(
     out: Path,
     check: bool,
     of_artefact: bool,
-    sets: Callable[[], "ImageSets"],
+    sets: Callable[[], "DataSets"],
     given: dict[str, Any],
 ) -> "ExportedC":
     from hdlif.cli.export_c import export_c

@@ -23,7 +23,7 @@ from hdlif.runtime import reference
 from hdlif.whole_files import whole_file
 
 if TYPE_CHECKING:
-    from hdlif.data import ImageSets
+    from hdlif.data import DataSets
     from hdlif.report.early_exit import EarlyExit
     from hdlif.report.fixed_point import Rounded
 
@@ -108,7 +108,7 @@ def export_c(
     out: Path,
     *,
     arithmetic: str,
-    sets: Callable[[], ImageSets] | None,
+    sets: Callable[[], DataSets] | None,
     rom: int | None,
     ram: int | None,
     firmware: bool,

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hdlif.errors import OutputError, printable_lines, reason
+from hdlif.errors import OutputError, printable_lines, reason, say_nothing
 
 
 def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None:
@@ -50,7 +50,7 @@ def _encodable(text: str, encoding: str | None) -> str:
 
 def to_stderr(silent: bool) -> Callable[[str], None]:
     """What takes the lines that a long command says on its way."""
-    return lambda line: None if silent else say(line)
+    return say_nothing if silent else say
 
 
 @contextlib.contextmanager

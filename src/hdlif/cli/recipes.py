@@ -11,7 +11,7 @@ from hdlif.cli.names import RECIPE
 from hdlif.cli.options import DataRoot, Place, Settings, argument, group, subcommand
 from hdlif.cli.output import put
 from hdlif.cli.output import show as print_result
-from hdlif.errors import DataError, InputError, RecipeError
+from hdlif.errors import DataError, InputError, RecipeError, say_nothing
 from hdlif.inputs.datasets import WITHOUT_DOWNLOAD
 from hdlif.recipe import dump_recipe, load_recipe, recipe_text, shipped_recipes
 from hdlif.recipe.runs.files import writing
@@ -131,7 +131,7 @@ def check_all(
     *,
     build: bool = False,
     data_root: DataRoot = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
 ) -> dict[str, Any]:
     """Check every key, name, argument and type of each RECIPE (of all that ship, where none is given), in an instant.
 

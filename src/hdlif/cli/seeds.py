@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hdlif.cli.training_run import TrainingOptions, train_in_one_process
+from hdlif.errors import say_nothing
 from hdlif.recipe import builders
 from hdlif.recipe.runs.files import write_json
 from hdlif.recipe.runs.folders import begun, check_free, finished
@@ -123,7 +124,7 @@ def train_seeds(
     out: Path | None = None,
     stream: bool = False,
     twin: builders.Twin | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
     **options: Any,
 ) -> SeedsResult:
     """Train a recipe with `seeds` seeds, from its own one on, and write OUT/seeds.json after each.
@@ -152,7 +153,7 @@ def train_seeds(
         data_root=root,
         stream=stream,
         twin=twin,
-        say=say if recipe is None else _silent,
+        say=say if recipe is None else say_nothing,
     )
     first = with_class_weights(first, root, found, say=say)
     out = out or Path("runs") / first.name
@@ -171,13 +172,9 @@ def train_seeds(
                 resume = True
             elif not begun(folder, chosen):
                 check_free(folder)
-            own = replace(given, resume=resume, say=_silent if runs else say)
+            own = replace(given, resume=resume, say=say_nothing if runs else say)
             run = train_in_one_process(chosen, folder, own)
         say(f"seed {seed}: {measured(run)}")
         runs.append(run)
         write_json(out / "seeds.json", SeedsResult.of(first.name, runs).as_dict())
     return SeedsResult.of(first.name, runs)
-
-
-def _silent(line: str) -> None:
-    """Takes what the first training has said already."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from hdlif.cli.data_text import PARTS
-from hdlif.data import ImageSets, rows
+from hdlif.data import DataSets, rows
 from hdlif.errors import DataError, InputError, RecipeError, cut
 from hdlif.recipe import builders, data_section
 from hdlif.recipe.runs.recipe_data import data_keys
@@ -16,7 +16,7 @@ from hdlif.training.tasks import Evaluation, Regress
 _TOGETHER = 256
 
 
-def persistence(sets: ImageSets, task: Regress) -> Evaluation:
+def persistence(sets: DataSets, task: Regress) -> Evaluation:
     """How well the values at a step forecast those that are learned of it: x_{t+ahead} = x_t, in the values' units.
 
     Args:
@@ -88,7 +88,7 @@ def inspect_shipped(name: str, *, overrides: Sequence[str] = (), root: Path | No
 
 
 def persistence_of(
-    sets: ImageSets, names: tuple[str, ...], mean: tuple[float, ...], std: tuple[float, ...], ahead: int
+    sets: DataSets, names: tuple[str, ...], mean: tuple[float, ...], std: tuple[float, ...], ahead: int
 ) -> dict[str, float]:
     """What forecasting the last value does on the test part of series whose next values are learned."""
     steps = sets.shape[1]

@@ -11,7 +11,7 @@ from typing import Any
 
 from hdlif.cli.answer_files import AnswerFiles
 from hdlif.cli.predict import files_in
-from hdlif.errors import HdlifError, InputError, reason
+from hdlif.errors import HdlifError, InputError, reason, say_nothing
 from hdlif.inputs import Unreadable
 from hdlif.inputs.coming import Source, coming
 from hdlif.inputs.coming_images import coming_images
@@ -44,7 +44,7 @@ def stream(
     threads: int | None = None,
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_operations: int = DEFAULT_MAX_OPERATIONS,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
 ) -> Iterator[Decision | FrameAnswer]:
     """What is said of each window, or of each frame, as soon as it can be.
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from hdlif.cli.names import RECIPE
 from hdlif.cli.options import DataRoot, Settings, argument, subcommand
 from hdlif.cli.output import saying_how_to_go_on
-from hdlif.errors import InputError, MissingExtraError
+from hdlif.errors import InputError, MissingExtraError, say_nothing
 from hdlif.recipe.runs.summary import SweepResult, TrialResult
 from hdlif.report.tables import aligned, score
 
@@ -25,7 +25,7 @@ def sweep(
     overrides: Settings = (),
     data_root: DataRoot = None,
     progress: bool = False,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
 ) -> SweepResult:
     """Search a space of recipes around RECIPE for the best validation accuracy.
 

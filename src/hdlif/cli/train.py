@@ -24,7 +24,7 @@ from hdlif.cli.options import (
     subcommand,
 )
 from hdlif.cli.output import saying_how_to_go_on, show
-from hdlif.errors import InputError, RecipeError
+from hdlif.errors import InputError, RecipeError, say_nothing
 from hdlif.report.tables import measured, networks_table
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def train(
     memory_repeats: Annotated[int, option(type=click.IntRange(0), default=3)] = 0,
     epochs: int | None = None,
     progress: bool = False,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
 ) -> Run:
     """Train RECIPE (a YAML file, or a name from `hdlif recipes ls`) and measure the result.
 
@@ -162,7 +162,7 @@ def train(
         raise InputError("epochs and overrides change a recipe that is named; set them in the Recipe that is given")
     if not first_by_torchrun():
         # Each process would print the same before they have met.
-        say = _print_nothing
+        say = say_nothing
     root, folder = (None if one is None else Path(one) for one in (data_root, out))
     devices, nodes = processes(devices, nodes)
     options = TrainingOptions(
@@ -200,10 +200,6 @@ def train(
             "this is not the first process of the training, which has the result; train with `hdlif train`"
         )
     return Run(folder, result)
-
-
-def _print_nothing(line: str) -> None:
-    """Take a line that another process prints."""
 
 
 def as_text(result: "TrainResult", out: Path) -> str:

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from hdlif import run_folder
-from hdlif.data import Found, ImageSets
-from hdlif.errors import HdlifError, InputError, TrainingError
+from hdlif.data import DataSets, OwnData
+from hdlif.errors import HdlifError, InputError, TrainingError, say_nothing
 from hdlif.recipe import Recipe, builders, dump_recipe
 from hdlif.recipe.runs.files import write_json, write_text
 from hdlif.recipe.runs.folders import begun, check_free, finished, forget_begun, training_alone
@@ -86,7 +86,7 @@ class TrainingOptions:
     memory_repeats: int = 3
     callbacks: Sequence[Callback] = ()
     label: str | None = None
-    say: Callable[[str], None] = field(default=lambda line: None)
+    say: Callable[[str], None] = field(default=say_nothing)
 
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:
@@ -94,7 +94,7 @@ class TrainingOptions:
 
 
 def train_recipe(
-    recipe: Recipe, out: Path, options: TrainingOptions, *, found: Found | None = None
+    recipe: Recipe, out: Path, options: TrainingOptions, *, found: OwnData | None = None
 ) -> TrainResult | None:
     """Train a recipe, measure the result on the test set (read once), and write OUT/summary.json.
 
@@ -111,7 +111,7 @@ def train_recipe(
         DataError: the data cannot be used, or are not those that the training was begun with.
     """
     ranks = _joined_ranks(recipe, options)
-    say = options.say if ranks.first else _unsaid
+    say = options.say if ranks.first else say_nothing
     _print_data(recipe, found, say)
     keep = options.resume is False and not options.overwrite
     recipe = _as_it_was_begun(recipe, out, options, ranks, found, say)
@@ -152,7 +152,7 @@ class _Parts:
 
     model: nn.Module
     task: Task
-    sets: ImageSets
+    sets: DataSets
     teacher: Teacher | None
 
 
@@ -166,7 +166,7 @@ def _joined_ranks(recipe: Recipe, options: TrainingOptions) -> Ranks:
     return Ranks(accelerator)
 
 
-def _print_data(recipe: Recipe, found: Found | None, say: Callable[[str], None]) -> None:
+def _print_data(recipe: Recipe, found: OwnData | None, say: Callable[[str], None]) -> None:
     for line in builders.hidden_kinds(recipe):
         say(line)
     if found is not None:
@@ -180,7 +180,7 @@ def _as_it_was_begun(
     out: Path,
     options: TrainingOptions,
     ranks: Ranks,
-    found: Found | None,
+    found: OwnData | None,
     say: Callable[[str], None],
 ) -> Recipe:
     """Return the recipe with class weights as numbers, and with the path of its data when the training in OUT began."""
@@ -193,7 +193,7 @@ def _as_it_was_begun(
     return ranks.in_turn(partial(with_class_weights, recipe, options.data_root, found, say=say))
 
 
-def _build(recipe: Recipe, options: TrainingOptions, ranks: Ranks, found: Found | None) -> _Parts:
+def _build(recipe: Recipe, options: TrainingOptions, ranks: Ranks, found: OwnData | None) -> _Parts:
     teacher = ranks.together(lambda: builders.build_teacher(recipe))
     task = ranks.together(lambda: builders.build_measured_task(recipe))
     devices, _ = processes(options.devices, options.nodes)
@@ -266,10 +266,6 @@ def train_in_one_process(recipe: Recipe, out: Path, options: TrainingOptions) ->
     return result
 
 
-def _unsaid(line: str) -> None:
-    """Takes what another process says."""
-
-
 def _of_recipe(recipe: Recipe, teacher: Teacher | None) -> list[Callback]:
     """What a recipe adds to the learning itself."""
     mix, penalty = builders.build_mix(recipe), builders.build_penalty(recipe)
@@ -326,7 +322,7 @@ def _result(
 def _measured(
     model: nn.Module,
     recipe: Recipe,
-    sets: ImageSets,
+    sets: DataSets,
     out: Path,
     *,
     device: torch.device,
@@ -362,7 +358,7 @@ def _peak_bytes(recipe: Recipe, repeats: int, bar: Bar, *, threads: int) -> int 
         return None
 
 
-def _replace_earlier(recipe: Recipe, found: Found | None, out: Path, *, resume: bool, keep: bool) -> bool:
+def _replace_earlier(recipe: Recipe, found: OwnData | None, out: Path, *, resume: bool, keep: bool) -> bool:
     """Clear what an earlier training left, which says nothing of this one, unless this one goes on from it; whether so.
 
     Raises:

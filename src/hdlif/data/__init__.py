@@ -9,7 +9,6 @@ from hdlif.data.python_data import DatasetSamples, TensorSamples, as_samples
 from hdlif.data.samples import (
     DataSets,
     Frames,
-    ImageSets,
     Samples,
     Tested,
     constant,
@@ -27,9 +26,6 @@ from hdlif.data.sources.scikit_learn import digits, wine
 from hdlif.data.sources.synthetic import copy_task, delayed_xor, mackey_glass, sines, synthetic
 from hdlif.inputs.events import Binning, Events, by_number, by_time, count_frames
 
-Found = OwnData
-"""The name that `OwnData` had before."""
-
 __all__ = [
     "AUGMENTATIONS",
     "Augmentation",
@@ -37,9 +33,7 @@ __all__ = [
     "DataSets",
     "DatasetSamples",
     "Events",
-    "Found",
     "Frames",
-    "ImageSets",
     "Images",
     "OwnData",
     "Samples",

@@ -22,7 +22,7 @@ from hdlif.data.manifest import Entry, Manifest, Part, Sample
 from hdlif.data.samples import DataSets, Samples
 from hdlif.data.split import PART_FOLDERS, Shares, Split, by_part, parts_of, shares_of, split_here
 from hdlif.data.targets import Learned, Scale, Wanted, described, digest_of, learned
-from hdlif.errors import DataError, cut, reason, some
+from hdlif.errors import DataError, cut, reason, say_nothing, some
 from hdlif.graph.graph import InputRecord
 from hdlif.inputs import Unreadable
 
@@ -68,7 +68,7 @@ class Request:
     _: KW_ONLY
     size: int | tuple[int, int] | None = None
     known: InputRecord | None = None
-    say: Callable[[str], None] = lambda line: None
+    say: Callable[[str], None] = say_nothing
     scale: Scale | None = None
     split: Split | None = None
     values: Sequence[str] | None = None

@@ -1,4 +1,4 @@
-"""Lowerings of what is made of other modules: containers, residual and reversible blocks."""
+"""Lowerings of what is made of other modules: containers and reversible blocks."""
 
 from typing import cast
 
@@ -6,16 +6,7 @@ from torch import nn
 
 from hdlif.deploy.lowering import Lowerer, Wire, lowers
 from hdlif.errors import LoweringError
-from hdlif.models import (
-    AttentionBlockI,
-    AttentionBlockII,
-    Grid,
-    Network,
-    OwnNetwork,
-    PreActBlock,
-    ReversibleBlock,
-    ReversibleSequential,
-)
+from hdlif.models import Grid, Network, OwnNetwork, ReversibleBlock, ReversibleSequential
 from hdlif.nn import Sequential
 from hdlif.nn.state import inside
 
@@ -40,36 +31,6 @@ def _sequential(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str) -> W
     for name, child in module.named_children():
         wire = lowerer.lower(child, wire, inside(path, name))
     return wire
-
-
-@lowers(PreActBlock, AttentionBlockI)
-def _pre_act_block(lowerer: Lowerer, module: PreActBlock, wire: Wire, path: str) -> Wire:
-    stream = lowerer.applied(wire)
-    h = stream
-    for name in ("act1", "conv1", "bn1", "att1", "act2", "conv2", "bn2", "att2"):
-        if hasattr(module, name):
-            h = lowerer.lower(getattr(module, name), h, f"{path}.{name}")
-    shortcut = lowerer.lower(module.shortcut, stream, f"{path}.shortcut")
-    return lowerer.emit("add", f"{path}.add", lowerer.applied(h), lowerer.applied(shortcut))
-
-
-@lowers(AttentionBlockII)
-def _attention_block_2(lowerer: Lowerer, module: AttentionBlockII, wire: Wire, path: str) -> Wire:
-    stream = lowerer.applied(wire)
-
-    def branch(names: tuple[str, ...], h: Wire) -> Wire:
-        for name in names:
-            h = lowerer.lower(getattr(module, name), h, f"{path}.{name}")
-        return lowerer.applied(h)
-
-    h = branch(("act1", "conv1", "bn1"), stream)
-    if not len(module.shortcut):
-        h = lowerer.emit("add", f"{path}.join1", stream, h)
-    h = branch(("att1",), h)
-    h = lowerer.emit("add", f"{path}.join2", h, branch(("act2", "conv2", "bn2"), h))
-    h = branch(("att2",), h)
-    shortcut = lowerer.lower(module.shortcut, stream, f"{path}.shortcut")
-    return lowerer.emit("add", f"{path}.add", h, lowerer.applied(shortcut))
 
 
 @lowers(ReversibleBlock)

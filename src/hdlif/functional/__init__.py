@@ -1,6 +1,5 @@
 """The mathematics as pure functions: neurons, surrogates, quantisers."""
 
-from hdlif.functional.forward_mode import forward_mode_gradient
 from hdlif.functional.neurons import (
     DetachedReset,
     GLIFParameters,
@@ -45,7 +44,6 @@ __all__ = [
     "binarize_weight",
     "binary_codes",
     "dspike",
-    "forward_mode_gradient",
     "glif_step",
     "graded_lif_step",
     "hd_lif_inverse_step",

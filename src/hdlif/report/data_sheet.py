@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from hdlif.data import Found
+from hdlif.data import OwnData
 from hdlif.errors import cut, printable
 from hdlif.runtime.drawing import INKS, Pixels, draw_boxes, draw_map
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hdlif.data.image_targets import Located
 
 
-def png(found: Found) -> tuple[bytes, str]:
+def png(found: OwnData) -> tuple[bytes, str]:
     """Return the sheet of data that were found as a PNG file, and what its rows are."""
     pixels, rows = sheet(found)
     file = io.BytesIO()
@@ -38,7 +38,7 @@ def png(found: Found) -> tuple[bytes, str]:
     return file.getvalue(), rows
 
 
-def sheet(found: Found) -> tuple[Pixels, str]:
+def sheet(found: OwnData) -> tuple[Pixels, str]:
     """RGB pixels [H, W, 3] of training samples in rows, with the name of each to its left, and what the rows are."""
     import torch
 
@@ -66,7 +66,7 @@ def sheet(found: Found) -> tuple[Pixels, str]:
     return paper, said
 
 
-def _rows(found: Found, labels: Tensor) -> tuple[list[tuple[str, Tensor]], str]:
+def _rows(found: OwnData, labels: Tensor) -> tuple[list[tuple[str, Tensor]], str]:
     """The name and the samples of each row, by their numbers: the first ones of a class, or some in a value's order."""
     import torch
 
@@ -125,7 +125,7 @@ def _written(names: Sequence[str], height: int) -> Pixels:
     return written
 
 
-def _of_samples(found: Found, raw: NDArray[Any]) -> NDArray[Any]:
+def _of_samples(found: OwnData, raw: NDArray[Any]) -> NDArray[Any]:
     """Samples as they are drawn: pixels and counts as they are, numbers [N, C, T] in 0..1 around a channel's mean."""
     if found.input.kind in ("image", "events"):
         return raw
@@ -134,7 +134,7 @@ def _of_samples(found: Found, raw: NDArray[Any]) -> NDArray[Any]:
     return near
 
 
-def _drawn(found: Found, sample: NDArray[Any]) -> Pixels:
+def _drawn(found: OwnData, sample: NDArray[Any]) -> Pixels:
     if found.input.kind == "image":
         channels, height, width = sample.shape
         return enlarged(np.broadcast_to(sample, (3, height, width)) if channels == 1 else sample)

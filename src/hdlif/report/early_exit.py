@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hdlif.data import ImageSets
+from hdlif.data import DataSets
 from hdlif.errors import InputError
 from hdlif.graph.artefact import Graph
 from hdlif.report.evaluation import evaluate_deployed
@@ -39,7 +39,7 @@ class EarlyExit:
         )
 
 
-def choose_on_validation(graph: Graph, sets: ImageSets, source: Path | str, *, max_drop: float) -> EarlyExit:
+def choose_on_validation(graph: Graph, sets: DataSets, source: Path | str, *, max_drop: float) -> EarlyExit:
     """Return the smallest confidence of `training.tasks.classify.CONFIDENCES` that keeps the accuracy of all steps.
 
     Args:

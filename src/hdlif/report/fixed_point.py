@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdlif.data import ImageSets, Samples
+from hdlif.data import DataSets, Samples
 from hdlif.deploy.c import FixedPoint, fixed_point, reals
 from hdlif.graph.artefact import Graph
 from hdlif.runtime import Session
@@ -42,7 +42,7 @@ class Rounded:
         return dict(vars(self))
 
 
-def rounded_on_data(graph: Graph, sets: ImageSets) -> tuple[FixedPoint, Rounded]:
+def rounded_on_data(graph: Graph, sets: DataSets) -> tuple[FixedPoint, Rounded]:
     """`graph` in fixed point, and how its answers compare with those in float32.
 
     Raises:
@@ -63,7 +63,7 @@ def rounded_on_data(graph: Graph, sets: ImageSets) -> tuple[FixedPoint, Rounded]
     return fixed, Rounded(exact.shape[1], agreement, mean, most, output, of)
 
 
-def shown(sets: ImageSets, most: int) -> NDArray[np.float32]:
+def shown(sets: DataSets, most: int) -> NDArray[np.float32]:
     """Frames [T or 1, N, C, H, W] of samples for testing."""
     return np.concatenate(list(_frames(sets.of("test"), most)), axis=1)
 

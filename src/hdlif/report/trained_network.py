@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hdlif.data import ImageSets, Samples
+from hdlif.data import DataSets, Samples
 from hdlif.learning import Carry, Plan
 from hdlif.learning.rule import run as run_rule
 from hdlif.nn import evaluation_mode, step_parameters
@@ -54,7 +54,7 @@ class MeasuredNetwork:
 def measure(
     model: nn.Module,
     recipe: Recipe,
-    sets: ImageSets,
+    sets: DataSets,
     device: torch.device,
     *,
     bar: Bar | None = None,
@@ -121,7 +121,7 @@ def first_images(images: Samples, count: int) -> list[Tensor]:
     return [x for x, _ in images.first(count).sequences(64)]
 
 
-def bytes_saved_by_an_update(model: nn.Module, recipe: Recipe, sets: ImageSets) -> int:
+def bytes_saved_by_an_update(model: nn.Module, recipe: Recipe, sets: DataSets) -> int:
     """Bytes saved for backward at the most, by one loss of the recipe's rule on one batch."""
     rule = builders.build_rule(recipe)
     x, target = sets.test.sequence(torch.arange(min(recipe.data.batch_size, len(sets.test))))

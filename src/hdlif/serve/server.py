@@ -17,7 +17,7 @@ from typing import Any
 
 import uvicorn
 
-from hdlif.errors import HdlifError, MachineError, reason
+from hdlif.errors import HdlifError, MachineError, reason, say_nothing
 from hdlif.serve.app import THREADS, App, create_app
 from hdlif.serve.models import Network, name_artefacts
 from hdlif.serve.protocol import MOST_HEADER_BYTES, Protocol
@@ -63,7 +63,7 @@ def serve(
     port: int = 8000,
     settings: Settings | None = None,
     started: Callable[[Started], None] = lambda started: None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
 ) -> signal.Signals | None:
     """Serve artefacts until a signal ends it, and return the signal.
 

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from cases import naming
-from hdlif.data import Found
+from hdlif.data import OwnData
 from hdlif.data.public import SETS
 from hdlif.data.public.writing import lay_out
 from hdlif.data.sources.series import find_series
 from hdlif.errors import DataError
-from mutations import assert_in_one_line
+from hostile import one_printable_line
 from public_files import digits_archive, hapt_archive, recorded, ts, write_tar, write_wheel
 from sound_files import wav_bytes
 
@@ -28,7 +28,7 @@ def made(name: str, folder: Path, *files: Path) -> Path:
     return folder / name
 
 
-def found(place: Path, **keys: Any) -> Found:
+def found(place: Path, **keys: Any) -> OwnData:
     return find_series(None, size=None, known=None, path=str(place), **keys)
 
 
@@ -153,7 +153,7 @@ def test_other_content_is_refused_in_one_line(tmp_path: Path, name: str) -> None
         files.append(write(tmp_path / str(number) / source.file, {"other": b"x"}))
     with pytest.raises(DataError, match=r"\S+: ") as raised:
         made(name, tmp_path, *files)
-    assert_in_one_line(raised.value)
+    one_printable_line(raised.value)
 
 
 def test_pickles_without_tables_are_refused(tmp_path: Path) -> None:

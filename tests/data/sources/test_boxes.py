@@ -12,7 +12,7 @@ from PIL import Image
 
 from box_files import CLASSES, coco_tree, draw, voc_text, write_coco, write_voc, write_yolo
 from cases import every
-from hdlif.data import Found
+from hdlif.data import OwnData
 from hdlif.data.sources.boxes import find_boxes
 from hdlif.data.sources.coco import parse_coco
 from hdlif.data.sources.voc import parse_voc
@@ -22,11 +22,11 @@ from hdlif.inputs import Unreadable
 from hdlif.recipe.builders.own_kinds import kind_at
 
 
-def found(root: Path, **settings: object) -> Found:
+def found(root: Path, **settings: object) -> OwnData:
     return find_boxes(None, **{"path": str(root), "size": (32, 48), **settings})
 
 
-def boxes_by_file(data: Found) -> dict[str, list[list[float]]]:
+def boxes_by_file(data: OwnData) -> dict[str, list[list[float]]]:
     """The boxes of each image, by the stem of its name."""
     sets, boxes = data.make((), 0), {}
     for part in ("train", "validation", "test"):

@@ -12,7 +12,7 @@ import torch
 from torchvision.transforms.v2 import functional as F
 
 from cases import naming
-from hdlif.data import ImageSets, by_number, by_time, count_frames, dvs_cifar10, dvs_gesture, n_mnist
+from hdlif.data import DataSets, by_number, by_time, count_frames, dvs_cifar10, dvs_gesture, n_mnist
 from hdlif.data.event_frames import CACHE, MANIFEST
 from hdlif.errors import DataError
 from hdlif.inputs.datasets import CIFAR10_CLASSES
@@ -20,17 +20,17 @@ from hdlif.inputs.recordings import read_recording
 from recorded_events import aedat2_bytes, recording, write_dvs_cifar10, write_dvs_gesture, write_n_mnist
 
 
-def load_cifar(root: Path | None, *, augment: Sequence[str] = (), seed: int = 0, **arguments: object) -> ImageSets:
+def load_cifar(root: Path | None, *, augment: Sequence[str] = (), seed: int = 0, **arguments: object) -> DataSets:
     few: dict[str, object] = {"validation": 3, "time_steps": 4, "binning": by_number, "per_class": (4, 1)}
     return dvs_cifar10(root, augment=augment, seed=seed, **few | arguments)
 
 
-def load_digits(root: Path | None, **arguments: object) -> ImageSets:
+def load_digits(root: Path | None, **arguments: object) -> DataSets:
     few: dict[str, object] = {"validation": 2, "time_steps": 3, "binning": by_time, "per_digit": ((3,) * 10, (1,) * 10)}
     return n_mnist(root, augment=(), seed=0, **few | arguments)
 
 
-def load_gestures(root: Path | None, **arguments: object) -> ImageSets:
+def load_gestures(root: Path | None, **arguments: object) -> DataSets:
     few: dict[str, object] = {"validation": 2, "time_steps": 2, "binning": by_number, "counts": (22, 11)}
     return dvs_gesture(root, augment=(), seed=0, **few | arguments)
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from cases import naming
-from hdlif.data import ImageSets, batches, imagenet, tiny_imagenet
+from hdlif.data import DataSets, batches, imagenet, tiny_imagenet
 from hdlif.data.draws import random_bits
 from hdlif.data.shard_index import INDEX
 from hdlif.data.sources.imagenet import ImageFiles, imagenet_classes
@@ -28,7 +28,7 @@ def write(root: Path, *, sharded: bool = False) -> Path:
     return root
 
 
-def load(root: Path, *, augment: Sequence[str] = (), seed: int = 0) -> ImageSets:
+def load(root: Path, *, augment: Sequence[str] = (), seed: int = 0) -> DataSets:
     few = {"classes": imagenet_classes()[:3], "counts": (3 * TRAIN, 3 * TEST)}
     return imagenet(root, validation=2, augment=augment, seed=seed, **few)
 
@@ -150,7 +150,7 @@ def test_damaged_image_is_named_also_from_a_worker(either: Path) -> None:
         list(sets.made_by(1).test.sequences(2))
 
 
-def load_tiny(root: Path, **arguments: object) -> ImageSets:
+def load_tiny(root: Path, **arguments: object) -> DataSets:
     few: dict[str, object] = {"classes": 3, "per_class": (TRAIN, TEST)}
     return tiny_imagenet(root, validation=2, augment=("random_resized_crop", "flip"), seed=0, **few | arguments)
 

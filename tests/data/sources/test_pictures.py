@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from cases import every
-from hdlif.data import Found, Images
+from hdlif.data import Images, OwnData
 from hdlif.data.files import Folder
 from hdlif.data.sources import pictures as picture_source
 from hdlif.data.sources.pictures import PictureFiles, find_pictures
@@ -21,11 +21,11 @@ from hdlif.runtime import read_image
 from picture_folders import CLASSES, write_pictures
 
 
-def found(root: Path, **options: object) -> Found:
+def found(root: Path, **options: object) -> OwnData:
     return find_pictures(None, **{"path": str(root), "size": None, "known": None, **options})
 
 
-def files_of(data: Found, part: str) -> list[str]:
+def files_of(data: OwnData, part: str) -> list[str]:
     return [entry.file for entry in data.manifest.entries if entry.part == part]
 
 

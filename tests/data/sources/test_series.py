@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cases import naming
-from hdlif.data import Found
+from hdlif.data import OwnData
 from hdlif.data.in_memory import SeriesSamples
 from hdlif.data.sources.series import find_series
 from hdlif.errors import DataError, InputError, ShapeError
@@ -22,7 +22,7 @@ from hdlif.runtime.series import read_series
 from series_files import CLASSES, wave, write_arrays, write_csv, write_folders, write_recording
 
 
-def look(path: Path, known: InputRecord | None = None, **keys: Any) -> Found:
+def look(path: Path, known: InputRecord | None = None, **keys: Any) -> OwnData:
     return find_series(None, size=None, known=known, path=str(path), **keys)
 
 
@@ -198,7 +198,7 @@ def test_series_beyond_the_granted_memory_are_refused(tmp_path: Path, monkeypatc
         look(tmp_path / "y.npz", rate=1, resample=100_000)
 
 
-def recording(path: Path, known: InputRecord | None = None, **keys: Any) -> Found:
+def recording(path: Path, known: InputRecord | None = None, **keys: Any) -> OwnData:
     return look(path, known, **{"window": 8, "label": "what", "group": "who", **keys})
 
 
@@ -236,7 +236,7 @@ def test_what_no_window_takes_is_counted(tmp_path: Path) -> None:
     assert found.seen["short"] == [{"file": "slow/x.csv", "rows": 1}]
 
 
-def people_in(found: Found) -> dict[str, set[int]]:
+def people_in(found: OwnData) -> dict[str, set[int]]:
     """By part, of `write_recording`: whose rows it has."""
     people: dict[str, set[int]] = {}
     for entry in found.manifest.entries:

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from cases import naming
-from hdlif.data import Found
+from hdlif.data import OwnData
 from hdlif.data.sources.series import find_series
 from hdlif.data.split import group_in
 from hdlif.errors import DataError
 from sound_files import CLASSES, tone, wav_bytes, write_sounds
 
 
-def look(path: Path, **keys: Any) -> Found:
+def look(path: Path, **keys: Any) -> OwnData:
     return find_series(None, size=None, known=None, path=str(path), **{"seconds": 0.25, "mels": 8, **keys})
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cases import naming
-from hdlif.data import Found, wine
+from hdlif.data import OwnData, wine
 from hdlif.data.sources.tables import find_table
 from hdlif.errors import DataError, MissingExtraError
 from hdlif.inputs.tables import parse_named
@@ -17,7 +17,7 @@ from series_files import write_csv
 from table_files import CLASSES, table_rows, write_table
 
 
-def look(path: Path, **keys: Any) -> Found:
+def look(path: Path, **keys: Any) -> OwnData:
     return find_table(None, size=None, known=None, path=str(path), **keys)
 
 

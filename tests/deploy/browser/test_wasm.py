@@ -67,7 +67,7 @@ def test_the_digest_of_the_sources_changes_with_code_and_not_with_comments(tmp_p
     script, session = tmp_path / "native/wasm/sources.py", tmp_path / "native/session.cpp"
     first, code = run(sys.executable, script), session.read_text()
     session.write_text("// another comment\n" + code)
-    (tmp_path / "native/winograd.cpp").write_text("int of_training;\n")
+    (tmp_path / "native/training/winograd.cpp").write_text("int of_training;\n")
     assert run(sys.executable, script) == first
     session.write_text(code + "int more;\n")
     assert run(sys.executable, script) != first

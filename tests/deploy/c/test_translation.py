@@ -26,8 +26,8 @@ from hdlif.graph.ops import OPS
 from hdlif.inputs.fitting import normalised
 from hdlif.runtime import reference
 from one_op import of_one_op
+from resource_limits import within_seconds
 from runtime.test_random_graphs import graphs
-from special_files import within
 
 QUICK = tuple(flag for flag in FLAGS if flag != "-O2")
 Check = Callable[..., object]
@@ -280,7 +280,7 @@ def test_labels_are_the_bytes_of_their_names(tmp_path: Path) -> None:
 def test_names_that_give_one_identifier_take_a_time_that_grows_as_they_do() -> None:
     assert list(distinct(["a", "a_2", "A", "a.", "t"], {"t"}).values()) == ["a", "a_2", "a_3", "a_4", "t_2"]
     names = [f"a.{'.' * place}" for place in range(20)] + [chr(0x3400 + place) * 2 for place in range(20_000)]
-    with within(5):
+    with within_seconds(5):
         assert len(set(distinct(names).values())) == len(names)
 
 

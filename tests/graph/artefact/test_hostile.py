@@ -5,7 +5,6 @@ Fields that hold what they must not: test_fields.py; files of chance, by both re
 
 import contextlib
 import os
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from hdlif.graph.artefact.files import MAX_FILE_BYTES, MAX_HEADER_BYTES
 from hdlif.graph.graph import MAX_NODES
 from hdlif.runtime import Session
 from model_files import GOLDEN, rewritten, signed
+from special_files import as_fifo, as_loop, as_socket
 
 LONGEST_MESSAGE = 1000
 
@@ -37,19 +37,12 @@ def assert_refused(call: Callable[[], object], name: str) -> str:
     return message
 
 
-def fifo(folder: Path) -> Path:
-    os.mkfifo(folder / "pipe")
-    return folder / "pipe"
+def made(make: Callable[[Path], None]) -> Callable[[Path], Path]:
+    def in_folder(folder: Path) -> Path:
+        make(folder / "made")
+        return folder / "made"
 
-
-def socket_file(folder: Path) -> Path:
-    # a path of a socket has at most 100 bytes
-    with socket.socket(socket.AF_UNIX) as made:
-        before = Path.cwd()
-        os.chdir(folder)
-        made.bind("socket")
-        os.chdir(before)
-    return folder / "socket"
+    return in_folder
 
 
 def too_long(folder: Path) -> Path:
@@ -58,22 +51,17 @@ def too_long(folder: Path) -> Path:
     return folder / "long"
 
 
-def link_to_itself(folder: Path) -> Path:
-    (folder / "link").symlink_to("link")
-    return folder / "link"
-
-
 PATHS: dict[str, Callable[[Path], Path | str]] = {
     "absent": lambda folder: folder / "absent",
     "folder": lambda folder: folder,
-    "pipe": fifo,
-    "socket": socket_file,
+    "pipe": made(as_fifo),
+    "socket": made(as_socket),
     "zeros": lambda folder: "/dev/zero",
     "random": lambda folder: "/dev/urandom",
     "terminal": lambda folder: "/dev/tty",
     "null": lambda folder: "/dev/null",
     "too long": too_long,
-    "link to itself": link_to_itself,
+    "link to itself": made(as_loop),
     "no path": lambda folder: f"{folder}/a\0b",
     "long name": lambda folder: folder / ("a" * 300),
     "control characters": lambda folder: folder / "a\n\x1b[31mb",

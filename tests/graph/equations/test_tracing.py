@@ -22,11 +22,10 @@ from hdlif.functional import Triangle, heaviside
 from hdlif.graph.equations import Instruction, Program, counts, evaluate, from_attributes, to_attributes, trace
 from hdlif.graph.graph import Node
 from hdlif.graph.ops.program import program_of
-from hdlif.nn import GLIF, HDLIF, AdaptiveHDLIF, EquationNeuron
+from hdlif.nn import GLIF, HDLIF, AdaptiveHDLIF, EquationNeuron, ResonateHDLIF, SecondOrderHDLIF
 
-NEURONS = {
-    cls.__name__: cls for cls in vars(own_neurons).values() if isinstance(cls, type) and issubclass(cls, EquationNeuron)
-}
+OWN = [cls for cls in vars(own_neurons).values() if isinstance(cls, type) and issubclass(cls, EquationNeuron)]
+NEURONS = {cls.__name__: cls for cls in (*OWN, SecondOrderHDLIF, ResonateHDLIF)}
 del NEURONS["EquationNeuron"]
 
 
@@ -62,7 +61,7 @@ def test_the_published_operations_follow_from_the_equations() -> None:
 
 
 def test_what_follows_from_parameters_alone_is_a_row() -> None:
-    program, rows = NEURONS["Resonate"](2).traced()
+    program, rows = NEURONS["ResonateHDLIF"](2).traced()
     assert program.rows == ("(decay * cos(angle))", "(decay * sin(angle))", "threshold")
     torch.testing.assert_close(rows["(decay * cos(angle))"], torch.full((2, 1), 0.9 * math.cos(0.5)), check_dtype=False)
 

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "chunk.h"
+#include "training/chunk.h"
 
 using namespace hdlif;
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "drawn_shape.h"
-#include "gradient_tiles.h"
+#include "training/gradient_tiles.h"
 
 using namespace hdlif;
 

@@ -11,11 +11,11 @@
 #include <string>
 #include <vector>
 
-#include "batch_norm.h"
 #include "drawn_shape.h"
-#include "low_bit_conv.h"
-#include "low_bit_weights.h"
-#include "spike_codes.h"
+#include "training/batch_norm.h"
+#include "training/low_bit_conv.h"
+#include "training/low_bit_weights.h"
+#include "training/spike_codes.h"
 
 using namespace hdlif;
 

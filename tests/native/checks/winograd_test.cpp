@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "winograd.h"
+#include "training/winograd.h"
 
 using namespace hdlif;
 

@@ -11,14 +11,14 @@ from typing import Any
 
 from hdlif.data.public.fetching import fetch
 from hdlif.data.public.sets import SETS, PublicSet
-from hdlif.errors import DataError, cut, did_you_mean, reason
+from hdlif.errors import DataError, cut, did_you_mean, reason, say_nothing
 from hdlif.inputs import Unreadable
 
 NOTE = "source.json"
 """The file in a set's folder that names its source."""
 
 
-def get(name: str, root: Path | None = None, *, say: Callable[[str], None] = lambda line: None) -> Path:
+def get(name: str, root: Path | None = None, *, say: Callable[[str], None] = say_nothing) -> Path:
     """Fetch a public set into ROOT/NAME, where recipes and `--data NAME` find it; an existing one stays.
 
     Args:

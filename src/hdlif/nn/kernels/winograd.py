@@ -1,4 +1,4 @@
-"""Convolutions of 3x3 in float32 by Winograd's F(4x4, 3x3), on a CPU (`native/winograd.h`).
+"""Convolutions of 3x3 in float32 by Winograd's F(4x4, 3x3), on a CPU (`native/training/winograd.h`).
 
 A tile of 6x6 pixels and a kernel become 36 numbers each, Bᵀ·d·B and G·g·Gᵀ. Their products give 4x4 output pixels,
 Aᵀ·m·A: 36 products per pair of channels instead of 144 (Lavin and Gray, arXiv 1509.09308). Gradients work the same way

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import ValidationError
 
 from hdlif.config import DataConfig, InputConfig, Recipe
-from hdlif.errors import ArtefactError, DataError, RecipeError, brief, cut, did_you_mean
+from hdlif.errors import ArtefactError, DataError, RecipeError, brief, cut, did_you_mean, say_nothing
 from hdlif.graph.graph import InputRecord, SoundRecord
 from hdlif.graph.input_record import SAMPLE, SampleName, check_input, sample_name
 from hdlif.inputs.events import BINNINGS
@@ -21,7 +21,7 @@ from hdlif.recipe.builders.own_kinds import FOUND, OF_ITEMS, Items, arguments, f
 from hdlif.recipe.builders.part import At, takes
 
 if TYPE_CHECKING:
-    from hdlif.data import Found, Frames, ImageSets
+    from hdlif.data import DataSets, Frames, OwnData
     from hdlif.training.tasks import Target
 
 CONSTANT, ROWS, PIXELS = "constant", "rows", "pixels"
@@ -85,12 +85,12 @@ def frames_of(section: DataConfig, samples: str | None) -> str:
     return ROWS if samples == "series" else section.frames
 
 
-def shown(sets: ImageSets, section: DataConfig, samples: str) -> ImageSets:
+def shown(sets: DataSets, section: DataConfig, samples: str) -> DataSets:
     """Return the sets with samples shown as a section states; recordings of events are binned already."""
     return sets if samples == "events" else sets.shown_as(FRAMES[frames_of(section, samples)])
 
 
-def _finder(kind: str, stated: Mapping[str, Any]) -> Callable[..., Found]:
+def _finder(kind: str, stated: Mapping[str, Any]) -> Callable[..., OwnData]:
     """Return the function that looks at data of a kind, with the arguments of their section checked."""
     if kind in FOUND:
         return FOUND[kind].read("data", {"kind": kind, **stated}).build
@@ -114,8 +114,8 @@ def look(
     scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
     time_steps: int | None = None,
     binning: str = "by_number",
-    say: Callable[[str], None] = lambda line: None,
-) -> Found:
+    say: Callable[[str], None] = say_nothing,
+) -> OwnData:
     """Look at data of a kind.
 
     Args:
@@ -160,8 +160,8 @@ def look_for(
     root: Path | None,
     known: InputRecord | None = None,
     scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
-    say: Callable[[str], None] = lambda line: None,
-) -> Found:
+    say: Callable[[str], None] = say_nothing,
+) -> OwnData:
     """Look at the recipe's data, which are the user's own; the arguments are those of `look`."""
     section = recipe.data
     return look(
@@ -267,10 +267,10 @@ def build_data(
     *,
     workers: int | None = None,
     ranks: int = 1,
-    found: Found | None = None,
+    found: OwnData | None = None,
     listed: Path | None = None,
-) -> ImageSets:
-    """Build the recipe's data set, from `root` if it is not bundled; `workers` and `ranks` as in `ImageSets.made_by`.
+) -> DataSets:
+    """Build the recipe's data set, from `root` if it is not bundled; `workers` and `ranks` as in `DataSets.made_by`.
 
     Args:
         found: result of `with_data_found`; without it the data are looked at again.
@@ -291,7 +291,7 @@ def build_data(
     return replace(sets, train=sets.train.first(section.train))
 
 
-def _shipped(recipe: Recipe, root: Path | None) -> ImageSets:
+def _shipped(recipe: Recipe, root: Path | None) -> DataSets:
     check_data(recipe)
     kind, section = shipped_kind(recipe.data.kind, recipe.data.arguments), recipe.data
     split = {"validation": section.validation, "augment": build_augment(section, kind.input.kind), "seed": recipe.seed}
@@ -312,7 +312,7 @@ def _side(section: DataConfig) -> int | None:
     return section.size
 
 
-def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> Found:
+def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> OwnData:
     kept = recipe.data.found
     known = data_kind(recipe).input
     path = str(recipe.data.arguments.get("path", ""))

@@ -15,7 +15,7 @@ from hdlif.inputs.events import Binning
 from hdlif.recipe.builders.part import At, Part, field
 
 if TYPE_CHECKING:
-    from hdlif.data import ImageSets
+    from hdlif.data import DataSets
     from hdlif.inputs.memory_tasks import Content
     from hdlif.training.tasks import Target
 
@@ -108,7 +108,7 @@ class DataKind(Described):
         meaning: what the set is, if the class of its section does not state it.
     """
 
-    load: Callable[..., ImageSets]
+    load: Callable[..., DataSets]
     part: type[Data] = Data
     meaning: str = ""
 
@@ -155,7 +155,7 @@ def _recorded(name: str, meaning: str, side: int, names: tuple[str, ...]) -> Dat
 def _simulated(images: str, meaning: str, side: int, names: tuple[str, ...]) -> DataKind:
     """Return a set of events that are simulated from one of images."""
 
-    def load(root: Path | None, *, time_steps: int, binning: Binning, size: int | None, **split: object) -> ImageSets:
+    def load(root: Path | None, *, time_steps: int, binning: Binning, size: int | None, **split: object) -> DataSets:
         from hdlif.data import simulated
 
         sets = At(f"hdlif.data:{images}")(root, **split)

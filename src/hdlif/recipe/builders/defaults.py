@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hdlif.data import Found
+    from hdlif.data import OwnData
 
 UPDATES = 800
 """Fewest updates of a training: with few samples, epochs are short, and there are more of them."""
@@ -53,13 +53,13 @@ class Choice:
         return f"  {self.key} = {json.dumps(self.value)}: {self.reason}"
 
 
-def choices(found: Found, overrides: Iterable[str] = ()) -> list[Choice]:
+def choices(found: OwnData, overrides: Iterable[str] = ()) -> list[Choice]:
     """Return the values that follow from the data, in the order of a recipe's keys, that no override replaces."""
     keys = {override.partition("=")[0].strip() for override in overrides}
     return [one for one in _choices(found, keys) if not any(_covers(key, one.key) for key in keys)]
 
 
-def _choices(found: Found, keys: Collection[str]) -> list[Choice]:
+def _choices(found: OwnData, keys: Collection[str]) -> list[Choice]:
     samples, validated = found.count("train"), found.count("validation")
     chosen: list[Choice] = []
     # A validation part that was split off here goes back to training if it is too small.
@@ -112,7 +112,7 @@ def _optimizer() -> Iterator[Choice]:
     yield Choice("training.weight_decay", 0.01, "for AdamW")
 
 
-def _for_series(found: Found, batch: int, keys: Collection[str]) -> Iterator[Choice]:
+def _for_series(found: OwnData, batch: int, keys: Collection[str]) -> Iterator[Choice]:
     channels, steps, _ = found.input.shape
     has_rates = bool(found.input.rates or {"data.rate", "data.resample"} & {*keys})
     if steps > LONGEST and not has_rates and found.input.sound is None and found.target_steps is None:
@@ -129,13 +129,13 @@ def _for_series(found: Found, batch: int, keys: Collection[str]) -> Iterator[Cho
     yield from _optimizer()
 
 
-def _for_tables(found: Found, batch: int, keys: Collection[str]) -> Iterator[Choice]:
+def _for_tables(found: OwnData, batch: int, keys: Collection[str]) -> Iterator[Choice]:
     yield Choice("norm", {"kind": "affine"}, "the same in training and as deployed, with any batch")
     yield Choice("rule", {"kind": "stbp"}, "the exact gradient; a row takes few values")
     yield from _optimizer()
 
 
-def _for_images(found: Found, batch: int, keys: Collection[str]) -> Iterator[Choice]:
+def _for_images(found: OwnData, batch: int, keys: Collection[str]) -> Iterator[Choice]:
     channels, height, width = found.input.shape
     augment = ["crop", "flip"] if channels == 3 else ["shift"]
     reason = "mirrored colour images show the same" if channels == 3 else "grey images may show letters or digits"
@@ -144,11 +144,11 @@ def _for_images(found: Found, batch: int, keys: Collection[str]) -> Iterator[Cho
     yield from _optimizer()
 
 
-def _for_places(found: Found) -> Iterator[Choice]:
+def _for_places(found: OwnData) -> Iterator[Choice]:
     yield Choice("data.size", list(found.input.shape[1:]), "the images' own, or the base's if they are large or differ")
 
 
-def _for_events(found: Found, batch: int, keys: Collection[str]) -> Iterator[Choice]:
+def _for_events(found: OwnData, batch: int, keys: Collection[str]) -> Iterator[Choice]:
     _, height, width = found.input.shape
     yield _rule(8, batch, _residual_values(height, width))
     yield from _optimizer()

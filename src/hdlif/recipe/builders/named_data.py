@@ -14,7 +14,7 @@ from hdlif.recipe.builders.data_sets import DATA
 from hdlif.recipe.builders.own_data import NO_KEYS
 
 if TYPE_CHECKING:
-    from hdlif.data import ImageSets
+    from hdlif.data import DataSets
 
 VALIDATION_OF_NAMED = 100
 """Validation samples, if nothing states how many."""
@@ -29,7 +29,7 @@ def named_data(
     frames: str = "by_number",
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
     arguments: Mapping[str, Any] = NO_KEYS,
-) -> ImageSets:
+) -> DataSets:
     """Load a data set that ships in the form that a network for `record` takes.
 
     Args:

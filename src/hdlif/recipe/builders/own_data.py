@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hdlif.config import MOST_TIME_STEPS, DataConfig, FoundConfig, InputConfig, Recipe
-from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
+from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean, say_nothing
 from hdlif.graph.graph import InputRecord, TaskRecord
 from hdlif.inputs.plain_yaml import MOST_BYTES
 from hdlif.recipe.builders.data import CONSTANT, FRAMES, check_data, data_kind, input_record, look, look_for, shown
@@ -22,7 +22,7 @@ from hdlif.recipe.builders.task import build_task
 from hdlif.recipe.loading import dump_recipe
 
 if TYPE_CHECKING:
-    from hdlif.data import Found, ImageSets, Tested
+    from hdlif.data import DataSets, OwnData, Tested
 
 STARTS = {
     "image": ("of pictures", "digits_hdlif"),
@@ -92,9 +92,9 @@ def with_data_found(
     recipe: Recipe,
     root: Path | None = None,
     *,
-    found: Found | None = None,
-    say: Callable[[str], None] = lambda line: None,
-) -> tuple[Recipe, Found | None]:
+    found: OwnData | None = None,
+    say: Callable[[str], None] = say_nothing,
+) -> tuple[Recipe, OwnData | None]:
     """Look at the recipe's data if they are the user's own, and state in the recipe what was found.
 
     Args:
@@ -122,7 +122,7 @@ def with_data_found(
     return chosen, found
 
 
-def _stating(section: DataConfig, found: Found) -> DataConfig:
+def _stating(section: DataConfig, found: OwnData) -> DataConfig:
     """Return the section with an absolute path and a statement of what was found."""
     fields = {name: getattr(found.input, name) for name in InputConfig.model_fields}
     sound = None if found.input.sound is None else asdict(found.input.sound)
@@ -137,7 +137,7 @@ def _stating(section: DataConfig, found: Found) -> DataConfig:
     return DataConfig.model_validate(section.model_dump() | path | {"found": kept})
 
 
-def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = lambda line: None) -> Recipe:
+def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = say_nothing) -> Recipe:
     """Return the recipe with as many time steps as its data have, if they are time series, and report a change."""
     kind = data_kind(recipe)
     steps = kind.input.shape[1]
@@ -203,7 +203,7 @@ def _keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part
     return {**asked, **keys, **({"split": {"test": 1}} if part == "all" else {})}
 
 
-def _check_labels(found: Found, labels: tuple[str, ...]) -> None:
+def _check_labels(found: OwnData, labels: tuple[str, ...]) -> None:
     """Raise `DataError` unless data have a network's classes."""
     if found.classes != labels:
         from hdlif.data.own_data import other_classes
@@ -219,8 +219,8 @@ def data_of_ones_own(
     keys: Mapping[str, Any] = NO_KEYS,
     part: Tested = "test",
     trained: Collection[str] = (),
-    say: Callable[[str], None] = lambda line: None,
-) -> ImageSets:
+    say: Callable[[str], None] = say_nothing,
+) -> DataSets:
     """Return the data at another path in the form that the recipe's network takes.
 
     Args:
@@ -274,8 +274,8 @@ def found_data(
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
     keys: Mapping[str, Any] = NO_KEYS,
     part: Tested = "test",
-    say: Callable[[str], None] = lambda line: None,
-) -> ImageSets:
+    say: Callable[[str], None] = say_nothing,
+) -> DataSets:
     """Return data of the user's own in the form that a network for `record` takes; they are split unless they are.
 
     Args:

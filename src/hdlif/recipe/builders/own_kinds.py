@@ -1,7 +1,7 @@
 """Kinds of data of the user's own, whose classes and sizes follow from looking at them.
 
-A kind is a function in `hdlif.data` that looks at data and returns a `Found`, and a class here. Its keyword arguments,
-but for those that it is given, are the keys that a recipe may set.
+A kind is a function in `hdlif.data` that looks at data and returns an `OwnData`, and a class here. Its keyword
+arguments, but for those that it is given, are the keys that a recipe may set.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OF_ITEMS = ("split", "train")
 """What a data set of the user's own is given, if it takes it."""
 
 
-class OwnData(Data):
+class OwnDataSection(Data):
     """Data of the user's own, which `MAKES` looks at.
 
     Attributes:
@@ -53,7 +53,7 @@ class OwnData(Data):
         return super().key_names() - {"validation"}
 
 
-class _At(OwnData):
+class _At(OwnDataSection):
     path: str = field(
         ..., "File or folder of your data; a relative one starts from --data-root, or the working folder."
     )
@@ -202,7 +202,7 @@ class Events(_Placed, _Listed, _Readable, _Sensed, kind="events", makes=At("hdli
     said = "a folder of recordings of events"
 
 
-class Items(OwnData, _Fitted, _Timed):
+class Items(OwnDataSection, _Fitted, _Timed):
     """A data set of your own, package.module:Name, or that of an installed package."""
 
     FIND: ClassVar[At] = At("hdlif.data.sources.items:find_items")
@@ -225,13 +225,13 @@ class Items(OwnData, _Fitted, _Timed):
         return called(self._section, find, {**about, **of_items, **asked})
 
 
-FOUND: dict[str, type[OwnData]] = {
+FOUND: dict[str, type[OwnDataSection]] = {
     one.KIND: one for one in (Folder, Masks, Series, Table, Shards, Arrow, Events, Boxes)
 }
 KINDS["data.kind"] = (*DATA, *FOUND)
 
 
-def found_kind(kind: str) -> type[OwnData] | None:
+def found_kind(kind: str) -> type[OwnDataSection] | None:
     """Return the kind of data of the user's own that a recipe names; None if it names a set that ships, or nothing."""
     return FOUND.get(kind) or (Items if is_items(kind) else None)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hdlif import run_folder
-from hdlif.errors import DataError, RecipeError, cut
+from hdlif.errors import DataError, RecipeError, cut, say_nothing
 from hdlif.recipe import Component, DataConfig, Recipe, builders, load_recipe, replace_value, shipped_recipes
 from hdlif.recipe.builders import defaults
 from hdlif.recipe.builders.own_data import STARTS, STARTS_OF_PLACES
@@ -20,12 +20,11 @@ from hdlif.recipe.runs.own_parts import saying_what_is_gone
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from hdlif.data import Found
+    from hdlif.data import OwnData
 
 MOST_SEED = 2**32 - 1
 STREAM_STEPS = 16
 """Most steps per update of a stream, if the recipe has no number."""
-"""In a run folder: the files that a training on data of the user's own was begun with."""
 
 
 def load_with_data(
@@ -34,8 +33,8 @@ def load_with_data(
     *,
     data: str | None = None,
     data_root: Path | None = None,
-    say: Callable[[str], None] = lambda line: None,
-) -> tuple[Recipe, Found | None]:
+    say: Callable[[str], None] = say_nothing,
+) -> tuple[Recipe, OwnData | None]:
     """Return a recipe that can be built, and what was found if its data are the user's own.
 
     If its data are replaced by series, or arguments of generated ones are, and its time steps are not, these become as
@@ -65,7 +64,7 @@ def load_with_data(
 
 def _following_from_data(
     overrides: Sequence[str], *, data: str | None, data_root: Path | None, say: Callable[[str], None]
-) -> tuple[Recipe, Found]:
+) -> tuple[Recipe, OwnData]:
     """Return the recipe that follows from data of the user's own, and print its choices; see `builders.defaults`."""
     if data is None:
         raise RecipeError("neither a recipe nor data are named; give RECIPE (`hdlif recipes ls`) or --data PATH")
@@ -116,9 +115,9 @@ def _name_of(data: str) -> str:
 def with_class_weights(
     recipe: Recipe,
     root: Path | None = None,
-    found: Found | None = None,
+    found: OwnData | None = None,
     *,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = say_nothing,
 ) -> Recipe:
     """Return the recipe with "balanced" class weights as numbers, by the samples that it trains on, and report them."""
 
@@ -203,7 +202,7 @@ def is_recipe(target: str) -> bool:
     return not Path(target).exists() and Path(target).name == target and not target.endswith(".safetensors")
 
 
-def write_files(out: Path, found: Found) -> None:
+def write_files(out: Path, found: OwnData) -> None:
     """Keep which files a training is begun with."""
     write_text(out / run_folder.DATA_FILES, found.manifest.text())
 
@@ -220,7 +219,7 @@ def as_begun(recipe: Recipe, out: Path) -> Recipe:
     return recipe.model_copy(update={"data": DataConfig.model_validate(moved)})
 
 
-def check_files(out: Path, found: Found | None, recipe: Recipe) -> None:
+def check_files(out: Path, found: OwnData | None, recipe: Recipe) -> None:
     """Raise `DataError` unless the files are those that the training in `out` was begun with.
 
     Recipes that differ in more than their data are refused elsewhere.
@@ -258,8 +257,8 @@ def load_recipe_to_train(
     stream: bool = False,
     twin: builders.Twin | None = None,
     ranks: int = 1,
-    say: Callable[[str], None] = lambda line: None,
-) -> tuple[Recipe, Found | None]:
+    say: Callable[[str], None] = say_nothing,
+) -> tuple[Recipe, OwnData | None]:
     """Return a recipe that takes an update, and what was found if its data are the user's own.
 
     Args:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from hdlif import run_folder
-from hdlif.data import ImageSets, Tested
+from hdlif.data import DataSets, Tested
 from hdlif.data.manifest import read_manifest
 from hdlif.errors import DataError, RecipeError, cut, did_you_mean
 from hdlif.graph.artefact import Graph, InputRecord, TaskRecord
@@ -27,7 +27,7 @@ class Asked(TypedDict, total=False):
 
 def sets_for(
     network: Recipe | Graph, data: str | None, data_root: Path | None, path: Path, **asked: Unpack[Asked]
-) -> ImageSets:
+) -> DataSets:
     """Return a data set as a network takes it.
 
     Args:
@@ -72,7 +72,7 @@ def sets_named(
     labels: tuple[str, ...] | None = None,
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
     **asked: Unpack[Asked],
-) -> ImageSets:
+) -> DataSets:
     """Return a data set by name, or data of the user's own, for a file that does not state its data set.
 
     Args:
@@ -100,7 +100,7 @@ def sets_named(
     )
 
 
-def check_classes(path: Path, labels: Sequence[str], sets: ImageSets) -> None:
+def check_classes(path: Path, labels: Sequence[str], sets: DataSets) -> None:
     """Raise `DataError` unless a network has as many outputs as its data set."""
     if len(labels) != len(sets.classes):
         seen = f"{path}: the network has {len(labels)} outputs, of classes or values"

@@ -1,4 +1,4 @@
-"""The compiled kernels of batch norm, called with tensors (`native/batch_norm.h`)."""
+"""The compiled kernels of batch norm, called with tensors (`native/training/batch_norm.h`)."""
 
 from __future__ import annotations
 

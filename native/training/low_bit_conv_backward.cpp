@@ -5,9 +5,9 @@
 #include <stdexcept>
 #include <vector>
 
+#include "../transpose.h"
 #include "gradient_tiles.h"
 #include "training_pool.h"
-#include "transpose.h"
 
 namespace hdlif {
 namespace {

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <vector>
 
-#include "memory.h"
-#include "scratch.h"
+#include "../memory.h"
+#include "../scratch.h"
+#include "../transpose.h"
 #include "training_pool.h"
-#include "transpose.h"
 
 namespace hdlif {
 namespace {

@@ -4,12 +4,12 @@
 #include <stdexcept>
 #include <vector>
 
+#include "../kernels/processor.h"
+#include "../scratch.h"
+#include "../transpose.h"
 #include "batch_norm.h"
-#include "kernels/processor.h"
-#include "scratch.h"
 #include "spike_codes.h"
 #include "training_pool.h"
-#include "transpose.h"
 
 namespace hdlif {
 namespace {

@@ -10,8 +10,8 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include "../kernels_by_name.h"
 #include "batch_norm.h"
-#include "kernels_by_name.h"
 #include "low_bit_conv.h"
 #include "low_bit_weights.h"
 #include "spike_codes.h"

@@ -11,8 +11,8 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include "../kernels_by_name.h"
 #include "chunk.h"
-#include "kernels_by_name.h"
 
 namespace nb = nanobind;
 

@@ -5,10 +5,10 @@
 
 #include <cstdint>
 
-#include "kernels/kernels.h"
-#include "lookup.h"
-#include "memory.h"
-#include "tiles.h"
+#include "../kernels/kernels.h"
+#include "../lookup.h"
+#include "../memory.h"
+#include "../tiles.h"
 
 namespace hdlif {
 

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/chunk.h"
-#include "kernels/kernels.h"
+#include "../kernels/chunk.h"
+#include "../kernels/kernels.h"
 
 namespace hdlif {
 

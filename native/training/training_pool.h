@@ -5,8 +5,8 @@
 #include <atomic>
 #include <cstdint>
 
-#include "memory.h"
-#include "thread_pool.h"
+#include "../memory.h"
+#include "../thread_pool.h"
 
 namespace hdlif {
 

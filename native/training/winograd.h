@@ -7,8 +7,8 @@
 
 #include <cstdint>
 
-#include "kernels/kernels.h"
-#include "memory.h"
+#include "../kernels/kernels.h"
+#include "../memory.h"
 
 namespace hdlif {
 
