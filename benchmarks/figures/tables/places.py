@@ -9,6 +9,7 @@ def _points(low: float, high: float) -> str:
     return f"{100 * low:+.1f} to {100 * high:+.1f}"
 
 
+@registered("places_boxes", "places_bccd")
 def _networks(record: Record) -> str:
     found = record["networks"]
     first = next(iter(found))
@@ -36,7 +37,3 @@ def _networks(record: Record) -> str:
         for name, one in found.items()
     ]
     return table([*heads, "training (min)"], lines)
-
-
-registered("places_boxes", "places_bccd")(_networks)
-registered("places_masks", "places_nuclei")(_networks)
