@@ -11,12 +11,11 @@ from cases import every, sampled
 from hdlif.report.accounting import update_cost
 from training_comparison import differences
 from training_peers import PEERS, NaiveHDLIF, Neurons, parameter_counts
-from training_rows import ROWS, Cell, Ours, Theirs, row_named, training_of
+from training_rows import RECIPES, ROWS, TIMED, Cell, Ours, Theirs, row_named, training_of
 from training_tables import Figures, beside
 
 NAIVE = "naive random step"
 OF_LIBRARIES = [name for name in PEERS if name != NAIVE]
-NETWORKS = ["resnet18", "vgg_snn", "unet"]
 each_peer = pytest.mark.parametrize(
     "peer", [NAIVE, *(pytest.param(name, marks=pytest.mark.peers) for name in OF_LIBRARIES)]
 )
@@ -30,7 +29,7 @@ def _with_libraries(request: pytest.FixtureRequest) -> None:
 
 
 @each_peer
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", RECIPES)
 def test_a_peers_network_has_our_weights_and_logits_and_no_others(peer: str, network: str) -> None:
     assert differences(peer, network) == []
     # Another threshold is a difference.
@@ -72,13 +71,13 @@ VARIED = ["HD-LIF random step, path steps, channels last", "HD-LIF STBP, bf16", 
 OURS = [*VARIED, *(name for name in ROWS if name not in OF_LIBRARIES)]
 
 
-@sampled(len(OURS), name=OURS, network=NETWORKS)
+@sampled(len(OURS), name=OURS, network=TIMED)
 def test_every_row_of_ours_learns(name: str, network: str) -> None:
     assert_learns(name, network)
 
 
 @pytest.mark.peers
-@every(name=OF_LIBRARIES, network=NETWORKS)
+@every(name=OF_LIBRARIES, network=TIMED)
 def test_every_row_of_libraries_learns(name: str, network: str) -> None:
     assert_learns(name, network)
 
