@@ -19,7 +19,7 @@ _AT = {
     **dict.fromkeys(("Classify", "Instances", "LabelSequence", "Multilabel", "Regress", "Segment"), "training.tasks"),
     "TrainingConfig": "config",
     **dict.fromkeys(("ForwardMode", "NDOT", "OTTT", "SLTT", "STBP", "StochasticStep", "StochasticWindow"), "learning"),
-    **dict.fromkeys(("Session", "Stream"), "runtime"),
+    **dict.fromkeys(("FrameStream", "Session", "Stream"), "runtime"),
     "TrainResult": "recipe.runs.summary",
     "recipe_schema": "recipe.builders.schema",
 }

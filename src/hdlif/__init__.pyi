@@ -31,6 +31,7 @@ from hdlif.learning import StochasticWindow as StochasticWindow
 from hdlif.recipe import TrainingConfig as TrainingConfig
 from hdlif.recipe.builders.schema import recipe_schema as recipe_schema
 from hdlif.recipe.runs.summary import TrainResult as TrainResult
+from hdlif.runtime import FrameStream as FrameStream
 from hdlif.runtime import Session as Session
 from hdlif.runtime import Stream as Stream
 from hdlif.training import Checkpoints as Checkpoints

@@ -73,7 +73,7 @@ def stream(
     at_work = Stream(session, hop=hop, confidence=confidence, rate=rate)
     if gaps is not None and session.input.sound is not None:
         raise HdlifError(f"gaps = {gaps} applies to rows of numbers, and the network takes sound; leave it out")
-    name, came = "standard input" if str(place) == STDIN else str(place), 0
+    name, came = _named(place), 0
     try:
         with _opened(place) as descriptor:
             found = coming(Source(descriptor), session.input, gaps=gaps or GAPS[0], rate=rate)
@@ -120,13 +120,18 @@ def _frames(
         if (said := at_work.push(image, since=since)) is not None:
             yield kept(said, image)
     if not came:
-        raise InputError(f"{place}: it ended before the first frame; {_FRAMES}")
+        raise InputError(f"{_named(place)}: it ended before the first frame; {_FRAMES}")
     if (last := at_work.end()) is not None:
         if partial:
             yield kept(last, image)
         else:
             begin, end = last.frames
-            say(f"{place}: it ended after {came:,} frames, within [{begin}:{end}]: no answer; --partial gives one")
+            where = f"it ended after {came:,} frames, within [{begin}:{end}]"
+            say(f"{_named(place)}: {where}: no answer; --partial gives one")
+
+
+def _named(place: str | Path) -> str:
+    return "standard input" if str(place) == STDIN else str(place)
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
@@ -135,13 +140,12 @@ def _by_number(path: Path) -> list[tuple[int, str]]:
 
 
 def _arriving_images(place: Path) -> Iterator[tuple[Given, float]]:
-    name = "standard input" if str(place) == STDIN else str(place)
     try:
         with _opened(place) as descriptor:
             for number, (content, since) in enumerate(coming_images(Source(descriptor))):
                 yield Given(f"frame_{number}", ".ppm", content), since
     except (OSError, Unreadable) as error:
-        raise InputError(f"{name}: reading stopped ({reason(error)}); {_FRAMES}") from error
+        raise InputError(f"{_named(place)}: reading stopped ({reason(error)}); {_FRAMES}") from error
 
 
 _FRAMES = "give a folder of images, or PPM images one after the other, as ffmpeg -f image2pipe -c:v ppm writes them"
