@@ -36,4 +36,4 @@ def _networks(record: Record) -> str:
         ]
         for name, one in found.items()
     ]
-    return table([*heads, "training (min)"], lines)
+    return table(heads, lines)
