@@ -10,13 +10,14 @@ Times are of one image, on one and two threads, all networks in turns.
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from hdlif.graph.artefact import save
+from hdlif.graph.artefact import Graph, save
 from hdlif.recipe import builders
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.report.accounting import dense_macs
@@ -42,10 +43,8 @@ def metrics(task: Task, outputs: torch.Tensor, targets: torch.Tensor, chosen: np
 def measured(run: Path, data_root: Path | None, resamples: int) -> dict[str, Any]:
     """The figures of one run, the first of them of each resample, and what is timed."""
     trained, summary = load_trained(run), json.loads((run / "summary.json").read_text("utf-8"))
-    recipe, file = trained.recipe, run / f"{run.name}.hdlif.safetensors"
-    graph = trained.graph()
-    save(graph, file)
-    session = Session(file, 1)
+    recipe, graph = trained.recipe, trained.graph()
+    session = Session(graph, 1)
     found, images, targets = [], [], []
     for x, target in builders.build_data(recipe, data_root).test.sequences(1):
         images.append(x.contiguous().numpy())
@@ -60,7 +59,7 @@ def measured(run: Path, data_root: Path | None, resamples: int) -> dict[str, Any
     return {
         "images": images[:TIMED_IMAGES],
         "drawn": np.array(drawn),
-        "file": file,
+        "graph": graph,
         "record": {
             "recipe": summary["name"],
             "time_steps": recipe.time_steps,
@@ -69,11 +68,18 @@ def measured(run: Path, data_root: Path | None, resamples: int) -> dict[str, Any
             "test_images": count,
             "metrics": figures,
             "metric": first,
-            "file_bytes": file.stat().st_size,
+            "file_bytes": file_bytes(graph),
             "macs_per_step": sum(dense_macs(graph).values()),
             **{key: summary[key] for key in FROM_SUMMARY},
         },
     }
+
+
+def file_bytes(graph: Graph) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network"
+        save(graph, path)
+        return path.stat().st_size
 
 
 def interval(values: np.ndarray) -> list[float]:
@@ -99,7 +105,7 @@ def main() -> None:
         record["difference_interval"] = interval(one["drawn"] - base["drawn"])
         record["ms"] = {}
     for threads in THREADS:
-        runs = {name: Session(one["file"], threads).run for name, one in found.items()}
+        runs = {name: Session(one["graph"], threads).run for name, one in found.items()}
         # The networks may have several time steps, and images constant in time are one array for all of them.
         taken = in_turns(runs, base["images"], given.repeats, 3)
         for name, one in found.items():

@@ -3,7 +3,7 @@
 import signal
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
 
@@ -19,33 +19,27 @@ def at_most(extra_bytes: int) -> Iterator[None]:
         tracemalloc.stop()
 
 
-@contextmanager
-def within_seconds(seconds: float) -> Iterator[None]:
+def within_seconds(seconds: float) -> AbstractContextManager[None]:
     """Fails where the block takes longer, also where it waits in a system call."""
+    return _before(signal.SIGALRM, signal.ITIMER_REAL, seconds, f"took more than {seconds} s")
 
-    def late(number: int, frame: FrameType | None) -> None:
-        raise AssertionError(f"took more than {seconds} s")
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+def within_cpu_seconds(seconds: float) -> AbstractContextManager[None]:
+    """Fails where the block takes more processor time; how busy the machine is does not count."""
+    return _before(signal.SIGPROF, signal.ITIMER_PROF, seconds, f"took more than {seconds} s of processor time")
 
 
 @contextmanager
-def within_cpu_seconds(seconds: float) -> Iterator[None]:
-    """Fails where what is inside takes more processor time; how busy the machine is does not count."""
+def _before(number: signal.Signals, timer: int, seconds: float, said: str) -> Iterator[None]:
+    """Fails with a message where a timer sends its signal before the block ends."""
 
     def late(number: int, frame: FrameType | None) -> None:
-        raise AssertionError(f"takes more than {seconds} seconds of processor time")
+        raise AssertionError(said)
 
-    before = signal.signal(signal.SIGPROF, late)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
+    before = signal.signal(number, late)
+    signal.setitimer(timer, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
+        signal.setitimer(timer, 0)
+        signal.signal(number, before)

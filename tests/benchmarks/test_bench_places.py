@@ -7,13 +7,8 @@ from pathlib import Path
 import pytest
 
 import bench_places
-from box_files import write_voc
+from box_files import SMALL, write_voc
 from trainings import train
-
-SMALL = [
-    *("data.size=[32, 48]", "data.batch_size=6", "model.width=4", "model.blocks=[1]", "model.strides=[4]"),
-    *("model.head_width=8", "training.epochs=1", "training.warmup_epochs=0"),
-]
 
 
 def test_networks_are_measured_on_the_same_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from box_files import write_coco, write_voc, write_yolo
+from box_files import SMALL, write_coco, write_voc, write_yolo
 from hdlif.cli.data import inspect
 from hdlif.cli.data_text import as_text
 from hdlif.cli.eval import evaluate, evaluation_text
@@ -20,11 +20,6 @@ from hdlif.recipe.runs.recipe_data import load_with_data
 from hdlif.report.engine_times import images_of
 from hdlif.runtime import Session
 from trainings import train
-
-SMALL = [
-    *("data.size=[32, 48]", "data.batch_size=6", "model.width=4", "model.blocks=[1]", "model.strides=[4]"),
-    *("model.head_width=8", "training.epochs=1", "training.warmup_epochs=0"),
-]
 
 
 def test_boxes_are_learned_measured_and_reported(tmp_path: Path) -> None:

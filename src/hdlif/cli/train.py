@@ -235,16 +235,16 @@ def as_text(result: "TrainResult", out: Path) -> str:
 
 
 def _call(train: Callable[..., Run], given: dict[str, Any]) -> Any:
-    from hdlif.training.threads import warning_of_others
-
     seeds, dry_run = given.pop("seeds"), given.pop("dry_run")
     if dry_run:
         return _dry_run(**given)
+    if seeds is None and given["recipe"] is None and given["data"] is None and not given["resume"]:
+        raise RecipeError("neither a recipe nor data are named; give RECIPE (`hdlif recipes ls`) or --data PATH")
+    from hdlif.training.threads import warning_of_others
+
     if given["threads"] is None and (warning := warning_of_others()) is not None:
         given["say"](warning)
     if seeds is None:
-        if given["recipe"] is None and given["data"] is None and not given["resume"]:
-            raise RecipeError("neither a recipe nor data are named; give RECIPE (`hdlif recipes ls`) or --data PATH")
         with saying_how_to_go_on("--resume"), suppress(NotFirstProcessError):
             return train(**given)
         return None

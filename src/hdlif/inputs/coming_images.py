@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.coming import Source
 
-_HEADER = re.compile(rb"P([56])(?:\s+|#[^\n]*\n)+(\d{1,6})\s+(\d{1,6})\s+(\d{1,6})\s", re.DOTALL)
+_HEADER = re.compile(rb"P([56])(?:\s+|#[^\n]*\n)+(\d{1,6})\s+(\d{1,6})\s+(\d{1,6})\s")
 _LONGEST = 1024
 """Bytes of a header with its comments."""
 
@@ -22,7 +22,7 @@ def coming_images(source: Source) -> Iterator[tuple[bytes, float]]:
     """
     while header := source.up_to(2):
         while not (found := _HEADER.match(header)):
-            if not b"P6".startswith(header[:2]) and header[:2] != b"P5":
+            if header[:2] not in (b"P", b"P5", b"P6"):
                 raise Unreadable(f"an image begins with {header[:2]!r}, and PPM and PGM files with P6 and P5")
             if len(header) > _LONGEST or not (more := source.up_to(1)):
                 raise Unreadable("it ends, or goes on, within the header of an image")

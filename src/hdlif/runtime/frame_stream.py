@@ -100,8 +100,8 @@ class FrameStream:
         began = perf_counter() if since is None else since
         given = image if isinstance(image, Given) else Path(image)
         x, placed = read_placed_image(given, self._session.input)
-        frame, last = self._seen, self._session.time_steps - 1
-        place = frame if self._goes_on else frame % (last + 1)
+        frame, steps = self._seen, self._session.time_steps
+        place = frame if self._goes_on else frame % steps
         if place == 0 and frame > 0:
             self._sequence = GoingOn(self._session, confidence=self._confidence)
         self._seen, self._so_far = frame + 1, None
@@ -112,7 +112,7 @@ class FrameStream:
             return None
         first = frame if self._goes_on else frame - place
         said = FrameAnswer(str(given), (first, frame + 1), answer, (perf_counter() - began) * 1000)
-        if self._goes_on or place == last or self._sequence.is_sure:
+        if self._goes_on or place + 1 == steps or self._sequence.is_sure:
             return said
         self._so_far = said
         return None

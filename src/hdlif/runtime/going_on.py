@@ -81,8 +81,8 @@ class GoingOn:
         if self._confidence is not None:
             self.is_sure = bool(is_sure(outputs[-1], self._confidence))
         # Each step as if it were a sample of one step.
-        steps_said = outputs[None, silent:]
-        said = answers(steps_said, replace(task, delay=0), self._session.labels, [placed] * steps_said.shape[1])
+        places = [placed] * (len(outputs) - silent)
+        said = answers(outputs[None, silent:], replace(task, delay=0), self._session.labels, places)
         return [None] * silent + list(said)
 
     def to_bytes(self) -> bytes:

@@ -108,11 +108,11 @@ def cores_to_try() -> int:
 
 
 BUSY = 0.3
-"""Of the machine's cores, the share that others keep busy from which `warning_of_others` warns."""
+"""Of the machine's cores, the busy share from which `warning_of_others` warns."""
 
 
 def warning_of_others() -> str | None:
-    """Return a warning where other programs kept cores busy in the last minute; None elsewhere.
+    """Return a warning where cores were busy in the last minute; None elsewhere.
 
     At each operation PyTorch's threads wait for the slowest of them, so that where two programs share two cores an
     update may take many times as long as with one thread.
@@ -123,8 +123,8 @@ def warning_of_others() -> str | None:
     if busy < BUSY * cores or torch.get_num_threads() == 1:
         return None
     return (
-        f"warning: other programs kept {busy:.1f} of {cores} cores busy in the last minute; while they do, "
-        "--threads 1 may be many times as fast"
+        f"warning: this machine had {busy:.1f} of {cores} cores busy in the last minute; while other programs use "
+        "them, --threads 1 may be many times as fast"
     )
 
 
