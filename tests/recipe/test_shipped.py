@@ -153,13 +153,14 @@ QUICK = {name for name in shipped_recipes() if name.startswith(SMALL) and not re
 
 
 @pytest.mark.parametrize("name", drawn(3, of=QUICK))
-def test_two_updates_change_every_parameter_that_has_a_gradient_and_stay_finite(name, root):
+def test_two_updates_bring_a_gradient_to_every_parameter_and_stay_finite(name, root):
     recipe = load_recipe(name)
     recipe, _ = builders.with_data_found(recipe, root)
     builders.check(recipe)
     torch.manual_seed(recipe.seed)
     model, rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
-    before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
+    reached = set(map(id, step_parameters(model)))
+    """A neuron's first leak multiplies a potential of zero, and later steps may not have been drawn."""
     optimizer = sgd(model, learning_rate=recipe.training.learning_rate, momentum=0.9, weight_decay=0.0)
     generator = torch.Generator().manual_seed(0)
     batch = min(recipe.data.batch_size, 16 if name.startswith(SMALL) else 2)
@@ -169,14 +170,13 @@ def test_two_updates_change_every_parameter_that_has_a_gradient_and_stay_finite(
         for step in rule(model, x, target, plan):
             assert step.loss.isfinite()
             step.loss.backward()
+            reached |= {id(each) for each in model.parameters() if each.grad is not None and each.grad.any()}
             if step.update:
                 optimizer.step()
                 optimizer.zero_grad()
-    per_step = set(map(id, step_parameters(model)))
     for key, parameter in model.named_parameters():
-        assert parameter.isfinite().all()
-        # A neuron's first leak multiplies a potential of zero, and later steps may not have been drawn.
-        assert id(parameter) in per_step or not torch.equal(parameter, before[key])
+        assert parameter.isfinite().all(), key
+        assert id(parameter) in reached, key
 
 
 FEW: dict[str, dict[str, Any]] = {
