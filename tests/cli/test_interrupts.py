@@ -65,7 +65,7 @@ def test_storm_over_a_short_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(8))
 def test_storms_over_short_commands(seed: int, tmp_path: Path) -> None:
     assert_quiet_end(*storm(["recipes", "ls"], seed=100 + seed, length=0.3, folder=tmp_path))
     save(residual_network(), tmp_path / "net")
@@ -74,7 +74,7 @@ def test_storms_over_short_commands(seed: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(5))
 def test_storms_over_a_training(seed: int, tmp_path: Path) -> None:
     settings = ["model.width=4", "model.blocks=[1]", "training.epochs=3", "data.batch_size=256"]
     options = [word for setting in settings for word in ("--set", setting)]

@@ -14,7 +14,7 @@ from hdlif.recipe import builders, load_recipe
 from hdlif.training.update import compiled_once
 from small_networks import tensors_of
 
-SMALL, STEPS = ["model={kind: resnet, blocks: [1], width: 2}"], 10
+SMALL, STEPS = ["model={kind: resnet, blocks: [1], width: 2}"], 6
 NETWORKS = {
     "HD-LIF, statistics per step": ["neuron={kind: hdlif}", "norm={kind: batch_norm, per_step: true, momentum: null}"],
     "LIF": ["neuron={kind: lif, granularity: channel}", "norm={kind: batch_norm, per_step: true}"],
@@ -81,7 +81,7 @@ IN_CHUNKS = [("cumulative statistics", "eager"), ("reversible", "eager"), ("alte
     [
         ("VGG", 2, "eager"),
         *(pytest.param(name, 1, "eager", marks=pytest.mark.slow) for name in NETWORKS if name not in IN_PARTS),
-        *(pytest.param(name, STEPS // 2, backend, marks=pytest.mark.slow) for name, backend in IN_CHUNKS),
+        *(pytest.param(name, STEPS // 3, backend, marks=pytest.mark.slow) for name, backend in IN_CHUNKS),
     ],
 )
 def test_compiled_model_runs_as_the_plain_one_and_takes_no_more_graphs_for_more_steps(

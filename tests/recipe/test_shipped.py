@@ -140,19 +140,19 @@ SMALL = ("digits", "fashion_mnist", "sines", "wine", "copy", "delayed_xor", "mac
 """What the networks of recipes so named take no second for, but for a ResNet-18."""
 
 
-def drawn(count: int, *, of: Iterable[str]) -> list[Any]:
-    """Every recipe that ships, and as many of these in the default tier."""
-    chosen = random.Random(cases.seed()).sample(sorted(of), count)
-    return [
-        *chosen,
-        *(pytest.param(name, marks=pytest.mark.slow) for name in shipped_recipes() if name not in chosen),
-    ]
+def drawn(count: int, *, of: Iterable[str], others: int | None = None) -> list[Any]:
+    """As many of these in the default tier; in the slow one the rest of them, and of other recipes as many, or all."""
+    draw, of = random.Random(cases.seed()), sorted(of)
+    chosen = draw.sample(of, count)
+    rest = sorted(set(shipped_recipes()) - set(of))
+    rest = rest if others is None else draw.sample(rest, others)
+    return [*chosen, *(pytest.param(name, marks=pytest.mark.slow) for name in (*of, *rest) if name not in chosen)]
 
 
 QUICK = {name for name in shipped_recipes() if name.startswith(SMALL) and not re.search("resnet18|pixels", name)}
 
 
-@pytest.mark.parametrize("name", drawn(3, of=QUICK))
+@pytest.mark.parametrize("name", drawn(3, of=QUICK, others=8))
 def test_two_updates_bring_a_gradient_to_every_parameter_and_stay_finite(name, root):
     recipe = load_recipe(name)
     recipe, _ = builders.with_data_found(recipe, root)
