@@ -1,4 +1,4 @@
-"""The command line: one file for each subcommand, with its options, its function and what it prints."""
+"""The command line: one module per subcommand, with its options, its function and its output."""
 
 from hdlif.cli.output import show
 from hdlif.cli.program import cli, main

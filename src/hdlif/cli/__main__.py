@@ -1,4 +1,4 @@
-"""`python -m hdlif.cli`: the command line without what `hdlif` does about Ctrl-C."""
+"""`python -m hdlif.cli`: the command line, without the Ctrl-C handling of `hdlif`."""
 
 from hdlif.cli import main
 

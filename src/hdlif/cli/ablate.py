@@ -1,7 +1,7 @@
-"""`hdlif ablate`: a table of trainings as a queue that can be stopped and resumed.
+"""`hdlif ablate`: train the cells of a table as a resumable queue.
 
-A run folder whose summary.json holds the recipe of its cell is a finished cell and is skipped. Running the command
-again continues where it stopped, and with more seeds it adds to what is there.
+A cell is finished, and skipped, if its run folder has a summary.json with the cell's recipe. Running the command again
+continues an interrupted table; more seeds add to the existing runs.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ def ablate(
     add to what is there. OUT gets table.md, table.json and table.html, with curves, after every cell.
 
     \f
-    Several processes may share a table: a cell that another process trains is left to it.
+    Several processes may share a table: each skips the cells that another process is training.
 
     Args:
         seeds: Trainings per cell.  [default: the table's own number]
@@ -39,9 +39,9 @@ def ablate(
     Returns:
         the content of OUT/table.json.
     Raises:
-        RecipeError: the table, or a cell of it, cannot be used; it names the table's file.
-        InputError: what is `known` is no such file.
-        TrainingError: at the end, if the training of a cell failed; the other cells are done.
+        RecipeError: the table or one of its cells cannot be used; the message names the table's file.
+        InputError: a file in `known` is not a table.json.
+        TrainingError: a training failed; raised at the end, when all other cells are done.
     """
     from hdlif.cli.ablation_queue import Queue
     from hdlif.recipe.runs.ablation_tables import cells, load_table

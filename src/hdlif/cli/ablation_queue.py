@@ -1,4 +1,4 @@
-"""The trainings of a table, one after the other, shared by any number of processes."""
+"""Train the cells of a table one after the other, in any number of processes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,12 +20,12 @@ from hdlif.report.tables import measured
 
 @dataclass
 class Queue:
-    """The cells of a table, and the trainings that are done.
+    """The cells of a table and their finished trainings.
 
     Attributes:
-        known: other table.json files.
-        runs: by folder, finished here or by another process.
-        failed: what went wrong, a line per cell.
+        known: table.json files of other tables.
+        runs: finished trainings by folder, of this or another process.
+        failed: errors, one line per cell.
     """
 
     table: Table
@@ -39,7 +39,7 @@ class Queue:
     failed: list[str] = field(default_factory=list)
 
     def run(self) -> dict[str, Any]:
-        """Train what is missing; return the content of table.json."""
+        """Train the missing cells; return the content of table.json."""
         elsewhere = _known(self.known, self.cells, self.say)
         self._read_finished()
         left = []
@@ -51,7 +51,7 @@ class Queue:
             self.say(f"{name}: training{', in place of an earlier one of another recipe' if _of_another(cell) else ''}")
             if not self._train(cell, name, elsewhere):
                 left.append((cell, name))
-        # Once more, when all others are done: who was at them may have finished, or failed.
+        # Try again after all others: the process that trained them may have finished, or failed.
         left = [(cell, name) for cell, name in left if not self._train(cell, name, elsewhere)]
         self._read_finished()
         written = self._write(elsewhere)
@@ -72,7 +72,7 @@ class Queue:
         return written
 
     def _train(self, cell: Cell, name: str, elsewhere: Mapping[Path, TableRun]) -> bool:
-        """Train what is left of a cell; False if another process is at it."""
+        """Train or resume a cell; return False if another process is training it."""
         options = TrainingOptions(
             data_root=self.data_root,
             resume=None,
@@ -96,7 +96,7 @@ class Queue:
         return True
 
     def _read_finished(self) -> None:
-        """Read what has been finished, here or by another process."""
+        """Read the trainings that this or another process has finished."""
         for cell in self.cells:
             if cell.folder not in self.runs and (summary := finished(cell.folder, cell.recipe)) is not None:
                 self.runs[cell.folder] = run_of(summary, cell.recipe)
@@ -126,12 +126,12 @@ class Queue:
 
 
 def _of_another(cell: Cell) -> bool:
-    """Whether a cell's folder holds a training of another recipe than its own."""
+    """Whether a cell's folder holds a training of another recipe."""
     return bool(left_by_a_run(cell.folder)) and not begun(cell.folder, as_begun(cell.recipe, cell.folder))
 
 
 def _known(paths: Sequence[Path], queue: Sequence[Cell], say: Callable[[str], None]) -> dict[Path, TableRun]:
-    """By the folder that it would have: what other tables keep of the cells of this one."""
+    """Return trainings of this table's cells that other tables contain, by the folder that each would have here."""
     if not paths:
         return {}
     wanted = {(cell.row, cell.column, cell.seed, recipe_digest(cell.recipe)): cell.folder for cell in queue}
@@ -142,7 +142,7 @@ def _known(paths: Sequence[Path], queue: Sequence[Cell], say: Callable[[str], No
             mine = {
                 folder: run for run in runs if (folder := wanted.get((row, column, run.seed, run.recipe))) is not None
             }
-            # The curve is that of all of them.
+            # The curve is the mean over all of them.
             found |= mine if len(mine) == len(runs) else {f: replace(run, curve=()) for f, run in mine.items()}
             total, taken = total + len(runs), taken + len(mine)
         say(f"{path}: {taken} of its {total} trainings are of this table's cells, recipes and seeds")

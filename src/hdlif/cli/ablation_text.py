@@ -1,4 +1,4 @@
-"""What a table of trainings shows: table.md and table.html, and what `hdlif ablate` prints."""
+"""Format a table of trainings: table.md, table.html, and the output of `hdlif ablate`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,15 +19,15 @@ UNITS = {
     "peak_bytes": " MB",
     "stored_mb": " kB stored",
 }
-"""Of the quantities of a cell, after each."""
+"""The unit of each quantity, appended to its number in a cell."""
 HEADINGS = {"nops": "M NOPs", "parameters": "parameters", "stored_mb": "kB stored"}
-"""Of the quantities that may be the same in all columns of a row."""
+"""Column headings of quantities that may be the same in all columns of a row."""
 
 
 def markdown(table: Table, result: dict[str, Any]) -> str:
-    """Accuracies in per cent as mean ± standard deviation (n), and means of what else is asked for; rows by columns.
+    """Return a Markdown table of accuracies in percent, mean ± standard deviation (n), and means of other quantities.
 
-    What is the same in all columns of every row has a column of its own, in front of them.
+    A quantity that is the same in all columns of every row gets its own column, before the others.
     """
     headings, texts = _texts(table, result)
     lines = [f"| {table.title} | {' | '.join(headings)} |", "| --- |" + " --- |" * len(headings)]
@@ -65,7 +65,7 @@ def _machine(hardware: Mapping[str, Any]) -> str:
 
 
 def _texts(table: Table, result: dict[str, Any]) -> tuple[list[str], dict[str, list[str]]]:
-    """The headings of the columns, and by row what the table says in each."""
+    """Return the column headings, and the cell texts by row."""
     rows = result["rows"]
     known = {row: [_quantities(rows[row][c]) for c in table.columns if c in rows[row]] for row in table.rows}
     of_rows = [
@@ -94,7 +94,7 @@ def _cell_text(table: Table, row: str, column: str, found: dict[str, Any] | None
 
 
 def _quantities(found: Mapping[str, Any]) -> dict[str, str]:
-    """What a cell may say, without units."""
+    """Format the quantities of a cell, without units."""
     return {
         "accuracy": in_percent(found["accuracy"], found["std"]) if "accuracy" in found else UNDEFINED,
         "metric": _metric_text(found),
@@ -109,7 +109,7 @@ def _quantities(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _metric_text(found: Mapping[str, Any]) -> str:
-    """Of the first figure of a task: an accuracy in per cent, anything else in its own unit."""
+    """Format the main metric of a task: an accuracy in percent, other metrics in their own unit."""
     if "accuracy" in found:
         return in_percent(found["accuracy"], found["std"])
     if found["value"] is None:

@@ -1,4 +1,4 @@
-"""The files that `hdlif run` writes for answers that are images."""
+"""Write masks and annotated images for `hdlif run`."""
 
 import re
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from hdlif.whole_files import whole_file
 
 ANSWER, OVERLAY = SUFFIXES = (".answer.png", ".overlay.png")
 _IN_ARRAY = re.compile(r"(.*\.npy)\[(\d+)\]", re.DOTALL | re.IGNORECASE)
-"""The name of one of several inputs in a file."""
+"""The name of one of several inputs in a file, such as NAME.npy[3]."""
 
 
 class AnswerFiles:
-    """Writes masks, and images with answers drawn over them.
+    """Writes masks, and images with predictions drawn over them.
 
-    For an input NAME.jpg the mask, or the image with boxes, is NAME.answer.png, and the image with the mask over it
-    NAME.overlay.png; for NAME.npy[3] the mask is NAME.3.answer.png. Over arrays and recordings nothing is drawn.
+    The mask of NAME.jpg, or the image with its boxes, goes to NAME.answer.png; the image overlaid with the mask goes to
+    NAME.overlay.png; the mask of NAME.npy[3] goes to NAME.3.answer.png. Arrays and recordings get no overlay.
 
     Args:
-        folder: where they go; by default next to each input.
+        folder: output folder; by default next to each input.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -35,13 +35,13 @@ class AnswerFiles:
         self._inputs: dict[str, str] = {}
 
     def __call__(self, name: str, answer: Answer, labels: Sequence[str], image: Given | None = None) -> Answer:
-        """Return an answer with the files that were written for it, and without its mask; others as they are.
+        """Write the files of a prediction; return it with their paths instead of its mask, others unchanged.
 
         Args:
-            image: the content of the image, if `name` is no file.
+            image: the content of the image, if `name` is not a file.
         Raises:
-            InputError: another input has the same file, or the image cannot be read again.
-            OutputError: it cannot be written.
+            InputError: another input has the same output file, or the image cannot be read again.
+            OutputError: a file cannot be written.
         """
         within = _IN_ARRAY.fullmatch(name)
         file, number = (Path(within[1]), f".{within[2]}") if within else (Path(name), "")
@@ -60,7 +60,7 @@ class AnswerFiles:
         kept = {key: value for key, value in answer.items() if key != "mask"} | {"size": list(mask.shape)}
         kept["file"] = self._write(name, f"{path}{ANSWER}", as_png(mask))
         if is_image:
-            # Objects may have the number, too.
+            # 255 can also be the number of an object.
             numbers = np.where(mask == NO_CLASS, 0, mask) if "pixels" in answer else mask
             kept["overlay"] = self._write(name, f"{path}{OVERLAY}", as_png(draw_map(read_pixels(shown), numbers)))
         return kept

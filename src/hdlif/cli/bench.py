@@ -1,4 +1,4 @@
-"""`hdlif bench`: an artefact on the compiled runtime and on other engines, compared and timed alternately."""
+"""`hdlif bench`: compare and time a model file on the compiled runtime and on other engines, alternately."""
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ def bench(
     --twin they also run the ordinary network that would be deployed otherwise (`hdlif train RECIPE --twin ordinary`).
 
     \f
-    `hdlif.report.engines` says what each engine gets. Latency is that of one image.
+    `hdlif.report.engines` describes the model of each engine. Latency is per image.
 
     Args:
         twin: The model file of an ordinary network for the same input, to time with ARTEFACT.
@@ -50,9 +50,9 @@ def bench(
         "instructions", "hardware", "versions"}; a ratio is the engine's time over ours, and names of the twin begin
         with "twin: ".
     Raises:
-        ArtefactError: the twin takes other input.
-        InputError: an engine that is not known.
-        MissingExtraError: one that was asked for is not installed.
+        ArtefactError: the twin's input differs.
+        InputError: an engine is unknown.
+        MissingExtraError: a requested engine is not installed.
     """
     from hdlif.graph.artefact import load
     from hdlif.recipe.runs.files import existing
@@ -119,7 +119,7 @@ def bench(
 
 
 def engines_table(result: Mapping[str, Any]) -> str:
-    """What `hdlif bench` measured: one row an engine, then one a stage of ours."""
+    """Format the result of `hdlif bench`: one row per engine, then one row per stage of the compiled runtime."""
     header = ["engine", "accuracy", "ms, 1 thread", "ms", "min–max", "ratio", "images/s", "ratio"]
     header += ["µJ published", "honest"]
     header += ["agreement", "Δ logits", "file (MB)", "resident (MB)", "peak (MB)", "start (s)"]
@@ -162,7 +162,7 @@ def _early(early: Mapping[str, float] | None) -> list[str]:
 
 
 def stages_table(layers: Sequence[Mapping[str, Any]]) -> str:
-    """One row a stage: its time, and what a dense engine would have computed in it."""
+    """Format one row per stage: its time, and the operations of a dense engine."""
     header = ["stage", "op", "ms", "density", "M MACs", "dense GMAC/s"]
     rows = [
         [

@@ -1,8 +1,8 @@
-"""`hdlif train --budget`: a training whose layers are chosen after a quarter of its epochs, and again after half.
+"""`hdlif train --budget`: choose the layers of a training after a quarter of its epochs, and again after half.
 
-OUT/budget.json has the budget, the recipe as it stood, and the choices so far. A choice is written there first; then
-the checkpoint and recipe.yaml become those of the chosen recipe, with all tensors that it still has, and the training
-is resumed as any other is. So a training that is stopped at any moment resumes exactly.
+OUT/budget.json contains the budget, the recipe before any choice, and the choices so far. A choice is written there
+first; then the checkpoint and recipe.yaml are converted to the chosen recipe, keeping all tensors that it still has,
+and the training is resumed as usual. So a training that is stopped at any moment resumes exactly.
 """
 
 from __future__ import annotations
@@ -36,20 +36,22 @@ from hdlif.whole_files import read_regular
 
 BATCHES = 8
 """Batches of training samples whose gradients are averaged."""
+AVERAGE = "callbacks.Averaging.average."
+"""How a checkpoint names the averaged weights."""
 MOST_BYTES = 2**24
-"""Of OUT/budget.json."""
+"""Most bytes of OUT/budget.json."""
 
 
 def train_within_budget(
     recipe: Recipe, budget: str | None, out: Path, options: TrainingOptions, *, found: OwnData | None = None
 ) -> TrainResult:
-    """Train a recipe whose layers are chosen on the way; arguments and errors as in `train_recipe`.
+    """Train a recipe and choose its layers during training; arguments and errors as in `train_recipe`.
 
     Args:
-        budget: such as "nops=70%,mb=2.5"; None for that of the training in `out`, which is resumed.
+        budget: such as "nops=70%,mb=2.5"; None to resume the training in `out` with its own budget.
     Raises:
-        RecipeError: the budget is none, or no choice keeps within it.
-        CheckpointError: the training in `out` was begun without a budget, with another one, or of another recipe.
+        RecipeError: the budget is invalid, or no choice keeps within it.
+        CheckpointError: the training in `out` has no budget, another budget or another recipe.
     """
     check_alone("--budget", options.devices, options.nodes)
     if options.resume and (out / run_folder.BUDGET).exists():
@@ -87,7 +89,7 @@ def train_within_budget(
 
 
 def choose_untrained(recipe: Recipe, budget: str, options: TrainingOptions, *, found: OwnData | None = None) -> Chosen:
-    """Return the choice for the network as it starts, without a training."""
+    """Return the choice for the untrained network."""
     search = _search(recipe, Budget.read(budget), {}, options, found, BATCHES)
     return search.choose(search.build(recipe))
 
@@ -99,9 +101,9 @@ def choosing_epochs(recipe: Recipe) -> list[int]:
 
 
 def take_over(recipe: Recipe, out: Path) -> None:
-    """Let the training in `out` go on as one of `recipe`, if it is not yet: with the tensors that both networks have.
+    """Convert the training in `out` to `recipe`, if necessary; keep the tensors that both networks have.
 
-    Its best epoch is forgotten, as it was of another network.
+    The best epoch is discarded, because it belongs to the previous network.
     """
     files, stated = RunFiles(out), recipe.model_dump(mode="json")
     saved = newest_whole(files.last, files.previous)
@@ -117,7 +119,7 @@ def take_over(recipe: Recipe, out: Path) -> None:
 
 
 def _taken_over(tensors: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Tensor]:
-    """Return what the state of a training keeps with the network of another recipe."""
+    """Return the tensors of a training's state that fit the network of another recipe."""
     network = untrained(recipe)
     own = network.state_dict()
     parameters = dict(network.named_parameters())
@@ -128,15 +130,20 @@ def _taken_over(tensors: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Tens
         fits = of in parameters and one.shape in (torch.Size(), parameters[of].shape)
         if place != "model" and (fits or not place.startswith("optimizer")):
             kept[name] = one
+    if recipe.training.ema_decay is not None:
+        # The averages of new parameters start at their values.
+        values = {AVERAGE + name: kept[f"model.{name}"] for name in parameters}
+        averages = {name: tensors.get(name, value) for name, value in values.items()}
+        kept |= {name: one if one.shape == values[name].shape else values[name] for name, one in averages.items()}
     return kept
 
 
 class Pause(BaseException):
-    """A training has reached the epoch after which layers are chosen."""
+    """Raised when a training reaches an epoch after which layers are chosen."""
 
 
 class Pausing(Callback):
-    """Ends a training with `Pause` before the first batch after `epochs` epochs, when their checkpoint is written."""
+    """Raises `Pause` before the first batch after `epochs` epochs, when their checkpoint is written."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
@@ -147,7 +154,7 @@ class Pausing(Callback):
 
 
 class Writing(Callback):
-    """Writes a plan when a training begins, which has cleared the folder by then."""
+    """Writes a plan when a training begins, after the training has cleared the folder."""
 
     def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
         self.path, self.plan = path, plan
@@ -157,16 +164,15 @@ class Writing(Callback):
 
 
 def _check(recipe: Recipe, budget: Budget, options: TrainingOptions, found: OwnData | None) -> None:
-    """Raise `RecipeError` if the recipe cannot be trained within a budget, as far as that is known without training."""
+    """Raise `RecipeError` if it is clear before training that the recipe cannot be trained within a budget."""
     training = recipe.training
-    for key, is_set in (("stream", training.stream is not None), ("ema_decay", training.ema_decay is not None)):
-        if is_set:
-            raise RecipeError(f"--budget does not go with training.{key}; leave one of them out")
+    if training.stream is not None:
+        raise RecipeError("--budget does not go with training.stream; leave one of them out")
     if training.epochs < 2:
         raise RecipeError(
             f"--budget chooses during the training, and training.epochs = {training.epochs}; set 2 or more"
         )
-    # Firing rates change by training.
+    # Training changes firing rates.
     if not OF_ACTIVITY & budget.numbers.keys():
         _search(recipe, budget, {}, options, found, 1).check_feasible()
 
@@ -174,7 +180,7 @@ def _check(recipe: Recipe, budget: Budget, options: TrainingOptions, found: OwnD
 def _choose(
     base: Recipe, trained: Recipe, budget: Budget, out: Path, options: TrainingOptions, found: OwnData | None
 ) -> Chosen:
-    """Return the choice for the network of the checkpoint in `out`, which is that of the recipe `trained`."""
+    """Return the choice for the network of the checkpoint in `out`, whose recipe is `trained`."""
     files = RunFiles(out)
     network = untrained(trained)
     checkpoint.load_model(newest_whole(files.last, files.previous).path, network)
@@ -197,7 +203,7 @@ def _search(
 
 
 def _resumed(out: Path, recipe: Recipe, budget: str | None) -> dict[str, Any]:
-    """Return the plan of the training in `out`, if it is one of this recipe and budget. Raises `CheckpointError`."""
+    """Return the plan of the training in `out`; raise `CheckpointError` if its recipe or budget differs."""
     path = out / run_folder.BUDGET
     try:
         plan: dict[str, Any] = json.loads(read_regular(path, most=MOST_BYTES))
@@ -218,5 +224,5 @@ def _resumed(out: Path, recipe: Recipe, budget: str | None) -> dict[str, Any]:
 
 
 def _is_one_of(recipe: Recipe, recipes: Sequence[Recipe]) -> bool:
-    """Whether two recipes differ in no more than "balanced" class weights, which a training states as numbers."""
+    """Whether a recipe equals one of `recipes`, apart from the task, whose "balanced" class weights become numbers."""
     return any(one.model_copy(update={"task": recipe.task}) == recipe for one in recipes)

@@ -1,4 +1,4 @@
-"""`hdlif coherence`: the gradient of each rule and that of STBP, layer by layer."""
+"""`hdlif coherence`: compare the gradient of each rule with STBP's, layer by layer."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ def coherence(
     out: Path | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Each rule's gradient and STBP's, layer by layer, in TARGETS: recipes (untrained), or checkpoints.
+    """Compare each rule's gradient with STBP's, layer by layer, in TARGETS: untrained recipes or checkpoints.
 
     A recipe's network is compared with its own neuron, and with LIF or HD-LIF on the same weights.
     Several checkpoints of one training show how coherence changes during it.
@@ -52,7 +52,7 @@ def coherence(
 def as_text(networks: Sequence[Result]) -> str:
     """Return the entries of coherence.json as text."""
     samples = sorted({f"{network['images']} samples with T = {network['time_steps']}" for network in networks})
-    parts = [f"Gradients of each rule beside STBP's, on {' and '.join(samples)}, in float64."]
+    parts = [f"Gradients of each rule compared with STBP's, on {' and '.join(samples)}, in float64."]
     for network in _of_mean(networks):
         for names, rule in _alike(network):
             parts.append(f"{_label(network)}, {names}: dL/dm of each layer, given STBP's own G\n{_neurons(rule)}")
@@ -69,7 +69,7 @@ def _label(network: Result) -> str:
 
 
 def _alike(network: Result) -> list[tuple[str, Result]]:
-    """Rules with equal figures share their rows: on average the random step is SLTT."""
+    """Merge the rows of rules with equal figures: the mean of the random step is SLTT."""
     groups: list[tuple[list[str], Result]] = []
     for name, rule in network["rules"].items():
         key = _printed(rule)
@@ -132,7 +132,7 @@ def _whole(networks: Sequence[Result]) -> str:
 
 
 def _notes(networks: Sequence[Result]) -> list[str]:
-    """Why rules have no figures, each rule and reason once."""
+    """Return the reasons why rules have no figures, each rule and reason once."""
     lines = {
         f"{network['target']}, {name}: {why}": None for network in networks for name, why in network["refused"].items()
     }
@@ -142,8 +142,8 @@ def _notes(networks: Sequence[Result]) -> list[str]:
 def _words(networks: Sequence[Result]) -> str:
     lines = [
         "Theorem 4.2 promises that with HD-LIF, and STBP's own G given, each entry of dL/dm is STBP's or zero: never",
-        "rescaled, never of the other sign. It says nothing of leak and threshold, of how G itself changes in depth,",
-        "or of accuracy. The firing rate moves a cosine too: compare at equal rates.",
+        "rescaled, never of the other sign. It does not cover leak and threshold, changes of G itself in depth,",
+        "or accuracy. The firing rate affects a cosine too: compare at equal rates.",
     ]
     for network in _of_mean(networks):
         rule = next(iter(network["rules"].values()))

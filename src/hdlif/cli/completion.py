@@ -1,4 +1,4 @@
-"""`hdlif completion`: the script by which a shell completes words."""
+"""`hdlif completion`: print a shell completion script."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 class _Bash(BashComplete):
-    """Click's, but without a space after a key whose value is to follow."""
+    """Click's completion for bash, without a space after `KEY=`."""
 
     source_template = BashComplete.source_template.replace(
         "COMPREPLY+=($value)", "COMPREPLY+=($value)\n            [[ $value == *= ]] && compopt -o nospace"

@@ -1,4 +1,4 @@
-"""`hdlif data inspect|ls|get`: data of your own or a set that ships, and public sets from package registries."""
+"""`hdlif data inspect|ls|get`: inspect your own data or a shipped set, and fetch public sets."""
 
 import os
 from collections.abc import Callable
@@ -27,26 +27,25 @@ def inspect(
     data_root: DataRoot = None,
     say: Callable[[str], None] = say_nothing,
 ) -> dict[str, Any]:
-    """What is found in the data at PATH, or package.module:Name, and what `hdlif train --data PATH` would train on.
+    """Show the data at PATH, or package.module:Name, and what `hdlif train --data PATH` would train on.
 
-    PATH may also be the name of a set that ships, such as mackey_glass, with its arguments by --set.
+    PATH may also be the name of a shipped set, such as mackey_glass, with its arguments by --set.
 
-    Nothing but the file that --out names is written, and the frames of recordings that are drawn on it.
+    Only the file of --out is written, and the frames of recordings that are drawn on it.
 
     \f
-    Files that cannot be read are listed here, and refused by a training.
+    Files that cannot be read are listed here, whereas a training rejects them.
 
     Args:
-        size: Side that images become.  [default: as a training's]
-        out: A PNG file to write, with images of each class as a network would see them.
+        size: Side that images are resized to.  [default: as a training's]
+        out: A PNG file to write, with images of each class at the network's input.
     Returns:
         {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "ignored", "warnings",
-        "digest"}; "target", what is learned if that is not one class of a sample
-        (`hdlif.data.targets.described`); "persistence", of series whose next values are learned; and what the
-        kind of data has besides.
+        "digest"}; "target", if it is not one class per sample (`hdlif.data.targets.described`); "persistence", for
+        series whose next values are the target; and more keys that depend on the kind of data.
     Raises:
-        DataError: there is nothing that could be trained on.
-        RecipeError: an override is of no key that such data have.
+        DataError: the data contain nothing to train on.
+        RecipeError: an override sets a key that such data do not have.
         TrainingError: the sheet cannot be written.
     """
     from hdlif.cli.shipped_data import inspect_shipped, persistence_of
@@ -57,18 +56,18 @@ def inspect(
     if path in builders.DATA:
         for option, value in (("size", size), ("out", out)):
             if value is not None:
-                raise DataError(f"{path}: is a set that ships, of which --{option} is not taken; leave it out")
+                raise DataError(f"{path}: is a shipped set, which does not take --{option}; leave it out")
         return inspect_shipped(path, overrides=overrides, root=root)
     path, keys = in_root(path, root) or path, data_keys(overrides)
     kind = builders.kind_named(keys.pop("kind", None) or builders.kind_by_keys(path, keys))
     of_files = kind in ("boxes", "events", "folder", "masks", "shards") or _is_of_files(kind, path)
     lenient = {"unreadable": "skip"} if of_files else {}
-    # How recordings become frames: no key of their kind, but one of any section `data`.
+    # The conversion of recordings to frames is a key of every section `data`, not of their kind alone.
     binning = {"binning": keys.pop("frames")} if kind == "events" and "frames" in keys else {}
     found = builders.look(kind, path, {**lenient, **keys}, size=size, say=say, **binning)
     record = found.input
     if record.kind == "table" and out is not None:
-        raise DataError(f"{path}: is a table, of which there is no sheet; leave out --out")
+        raise DataError(f"{path}: is a table, which has no sheet; leave out --out")
     if out is not None and os.path.lexists(out) and out.resolve().is_relative_to(Path(found.path).resolve()):
         raise DataError(f"{out}: is a file of the data; write the sheet elsewhere")
     result = {
@@ -106,12 +105,12 @@ def inspect(
 
 
 def _is_of_files(kind: str, path: str) -> bool:
-    """Whether it is a folder of series by class, some of which may not be readable."""
+    """Whether `path` is a folder of series by class, some of which may be unreadable."""
     return kind == "series" and os.path.isdir(path) and not os.path.lexists(os.path.join(path, "x.npy"))  # noqa: PTH112, PTH118
 
 
 def ls(*, root: Root = None) -> dict[str, Any]:
-    """Public sets that `hdlif data get` fetches: sizes, where they come from, and which are there."""
+    """Public sets that `hdlif data get` fetches: sizes, sources, and which are present."""
     from hdlif.data import public
 
     place, rows = Path(root or ""), []
@@ -131,7 +130,7 @@ def ls(*, root: Root = None) -> dict[str, Any]:
 
 
 def _list(result: dict[str, Any]) -> str:
-    """Return a line for each, and one more if it is there."""
+    """Format a line per set, and a second one if the set is present."""
     lines = []
     for row in result["sets"]:
         size, where = f"{row['bytes'] / 1e6:.1f} MB", ", ".join(row["registries"])
@@ -170,7 +169,7 @@ COMMAND = group(
             ),
             ("hdlif data inspect mackey_glass", "a set that ships"),
             text=as_text,
-            short="What is found in data, and how it would be divided.",
+            short="Show the contents of data, and how they would be split.",
         ),
         subcommand(
             ls,

@@ -1,4 +1,4 @@
-"""What `hdlif data inspect` prints."""
+"""Format the output of `hdlif data inspect`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -7,18 +7,18 @@ from hdlif.errors import cut
 from hdlif.report.tables import aligned
 
 _MOST_FILES = 10
-"""Odd files that are named."""
+"""The largest number of odd files that are listed."""
 _MOST_SHOWN = 64
-"""Values or labels whose ranges or counts are listed."""
+"""The largest number of values or labels whose ranges or counts are listed."""
 _RARE = 5
-"""How many times as many samples another class has than a class that is called rare."""
+"""A class is reported as rare if another class has this many times as many samples."""
 _EVEN = "task={kind: classify, class_weights: balanced, metrics: [balanced_accuracy], best: balanced_accuracy}"
 """Settings that give all classes the same weight."""
 PARTS = ("train", "validation", "test")
 
 
 def as_text(result: dict[str, Any]) -> str:
-    """What a person reads of it."""
+    """Format the result for people."""
     if "arguments" in result:
         return shipped_as_text(result)
     samples = result["samples_of"]
@@ -48,7 +48,7 @@ def as_text(result: dict[str, Any]) -> str:
 
 
 def _of_target(target: Mapping[str, Any]) -> list[str]:
-    """What is learned, where that is not one class of a sample: its names, and counts or ranges of the first ones."""
+    """Format a target other than one class per sample: its names, and counts or ranges of the first ones."""
     names = target["names"]
     shown = names[:_MOST_SHOWN]
     if "counts" in target:
@@ -62,7 +62,7 @@ def _of_target(target: Mapping[str, Any]) -> list[str]:
 
 
 def _of_pictures(result: dict[str, Any]) -> list[str]:
-    """What they are, and what they become."""
+    """Format the sizes and modes of images, and the input made of them."""
     seen, sizes = result["input"], result["sizes"]
     channels, height, width = seen["shape"]
     smallest, largest = ("x".join(map(str, sizes[key])) for key in ("smallest", "largest"))
@@ -80,7 +80,7 @@ def _of_pictures(result: dict[str, Any]) -> list[str]:
 
 
 def _odd_files(result: dict[str, Any]) -> list[str]:
-    """Copies, files that are shorter than a window, and those that cannot be read."""
+    """List duplicates, files that are shorter than a window, and unreadable files."""
     lines = []
     if copies := result.get("duplicates", {}).get("files"):
         lines.append(f"duplicates     {copies} files have the content of another")
@@ -95,7 +95,7 @@ def _odd_files(result: dict[str, Any]) -> list[str]:
 
 
 def _files(names: Sequence[object]) -> str:
-    """So many, and that they have.
+    """Return a number of files with the verb "have".
 
     >>> _files(["a"]), _files(["a", "b"])
     ('1 file has', '2 files have')
@@ -104,13 +104,13 @@ def _files(names: Sequence[object]) -> str:
 
 
 def _listed(lines: Iterable[str]) -> list[str]:
-    """The first lines, and how many more there are."""
+    """Return the first lines, and the number of the others."""
     every = [f"  {line}" for line in lines]
     return every[:_MOST_FILES] + ([f"  and {len(every) - _MOST_FILES} more"] if len(every) > _MOST_FILES else [])
 
 
 def _of_series(result: dict[str, Any]) -> list[str]:
-    """What they are, and what they become."""
+    """Format the shape and channels of series, and the input made of them."""
     channels, steps, _ = result["input"]["shape"]
     shortest = result["input"].get("shortest", steps)
     lengths = f"{steps}" if shortest == steps else f"{shortest} to {steps}"
@@ -134,7 +134,7 @@ def _of_series(result: dict[str, Any]) -> list[str]:
 
 
 def _of_events(result: dict[str, Any]) -> list[str]:
-    """What they are, and what they become."""
+    """Format the sensor, sizes and durations of event recordings, and the input made of them."""
     seen, events, lengths, sensor = result["input"], result["events"], result["durations"], result["sensor"]
     _, height, width = seen["shape"]
     how = {"none": "of the sensor's size", "pool": "counts added up", "bilinear": "resized, bilinear"}[seen["resize"]]
@@ -171,7 +171,7 @@ _SAID = {"image": _of_pictures, "series": _of_series, "table": _of_series, "even
 
 
 def _rare_classes(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """A line about the rarest class of the training part, where another is `_RARE` times as large."""
+    """Report the rarest class of the training part if another is `_RARE` times as large."""
     counts = {name: parts["train"] for name, parts in classes.items() if parts["train"]}
     if not counts or max(counts.values()) < _RARE * min(counts.values()):
         return []
@@ -181,14 +181,14 @@ def _rare_classes(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 
 def _counts(counts: Mapping[str, Mapping[str, int]], what: str = "", *, total: bool = False) -> str:
-    """So many by name and part."""
+    """Format a table of counts by name and part."""
     rows = [[cut(name), *(str(of_name[part]) for part in PARTS)] for name, of_name in counts.items()]
     totals = [str(sum(of_name[part] for of_name in counts.values())) for part in PARTS]
     return aligned([what, *PARTS], [*rows, *([["all", *totals]] if total else [])])
 
 
 def shipped_as_text(result: dict[str, Any]) -> str:
-    """What a person reads of it."""
+    """Format the result for people."""
     arguments = ", ".join(f"{key} {value}" for key, value in result["arguments"].items())
     samples = {"all": result["samples"]}
     counts = {**result.get("classes", {}), **samples}
@@ -223,7 +223,7 @@ def _trained_on(result: dict[str, Any]) -> str:
 
 
 def persistence_lines(result: dict[str, Any]) -> list[str]:
-    """A line on the forecast by the last value, where there is one."""
+    """Format the error of the last-value forecast, if there is one."""
     if "persistence" not in result:
         return []
     figures = ", ".join(f"{key} {value:.4g}" for key, value in result["persistence"].items())

@@ -22,7 +22,7 @@ DATA_SETS = ("digits", "fashion_mnist")
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Four trainings, each by the name of its folder, and the last one's deployed file."""
+    """Four trainings by folder name, and the model file of the last one."""
 
     networks: "tuple[TrainResult, ...]"
     artefact: "Artefact"
@@ -32,7 +32,7 @@ class DemoResult:
     hardware: Mapping[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
-        """As OUT/summary.json has it."""
+        """Return the content of OUT/summary.json."""
         return {
             "networks": [network.as_dict() for network in self.networks],
             "artefact": self.artefact,
@@ -55,8 +55,7 @@ def demo(
     """Train four networks online, compare them, deploy the smallest, run it without PyTorch, write a report.
 
     \f
-    An earlier demo in OUT is replaced. Peak memory, which takes processes of its own, is measured last,
-    `memory_repeats` times a network.
+    An earlier demo in OUT is replaced. Peak memory is measured last, in `memory_repeats` processes per network.
 
     Args:
         data: digits (bundled) or fashion_mnist.
@@ -84,7 +83,7 @@ def demo(
     if not is_demo(out):
         check_free(out)
         for name in NETWORKS:
-            # An unfinished demo leaves trainings of its own recipes.
+            # An unfinished demo leaves trainings of these recipes.
             if not begun(out / name, load_recipe(f"{data}_{name}")):
                 check_free(out / name)
     trained = {}

@@ -1,7 +1,7 @@
-"""`hdlif doctor`: is this machine sound for training and running networks.
+"""`hdlif doctor`: check that this machine can train and run networks correctly.
 
-What may break a process is measured in processes of its own, within a time. A check is ok, a warning (something is
-missing, or wrong and guarded against), or a fault, which nothing guards against.
+Checks that may crash or hang run in their own processes, with a time limit. A check is ok, a warning (something is
+missing, or wrong but worked around) or a fault (wrong, without a workaround).
 """
 
 import os
@@ -22,7 +22,7 @@ from hdlif.report.child_process import Heard, hear
 Status = Literal["ok", "warning", "fault"]
 
 TOLERANCE = 1e-4
-"""Of the largest entry, for gradients in float32: `convolutions.TOLERANCE`, which needs PyTorch."""
+"""Largest relative error of a float32 gradient; a copy of `convolutions.TOLERANCE`, which needs PyTorch."""
 EXTRAS = {
     "train": "training and most other subcommands",
     "events": "recordings of event cameras",
@@ -40,7 +40,7 @@ PACKAGES = ("hdlif", "numpy", "safetensors", "pillow", "torch", "torchvision")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at: what was found, and the fix where there is one."""
+    """The result of one check, and the fix if there is one."""
 
     name: str
     status: Status
@@ -48,9 +48,9 @@ class Check:
 
 
 def doctor() -> dict[str, Any]:
-    """Is this machine sound: versions, instruction sets, convolution gradients, the compiled runtime, extras.
+    """Check this machine: versions, instruction sets, convolution gradients, the compiled runtime, extras.
 
-    Works without PyTorch, and says what is missing. Exit code 1 where something is wrong that hdlif cannot guard
+    Works without PyTorch, and reports what is missing. Exits with code 1 if something is wrong that hdlif cannot guard
     against.
 
     \f
@@ -60,7 +60,7 @@ def doctor() -> dict[str, Any]:
     chunks = hear(module_command("hdlif.report.chunks"))
     code_convs = hear(module_command("hdlif.report.code_convs"))
     guarded = hear(module_command("hdlif.report.convolutions", "guarded"))
-    # Its verbose mode says what oneDNN has chosen; one shape makes few lines.
+    # oneDNN prints its instruction set in verbose mode; one shape keeps the output short.
     unguarded = hear(module_command("hdlif.report.convolutions", "unguarded"), environment={"ONEDNN_VERBOSE": "1"})
     checks = [
         *runtime_checks(runtime),
@@ -80,7 +80,7 @@ def doctor() -> dict[str, Any]:
 
 
 def as_text(result: Mapping[str, Any]) -> str:
-    """Versions and hardware, then a line for each check."""
+    """Format versions and hardware, then a line for each check."""
     machine = result["hardware"]
     chosen = [f"{name} {value}" for name, value in machine["chosen"].items()]
     memory = machine["memory_bytes"]
@@ -98,7 +98,7 @@ def as_text(result: Mapping[str, Any]) -> str:
 
 
 def runtime_checks(heard: Heard) -> list[Check]:
-    """Whether the compiled runtime equals the plain implementation, bit for bit, on each of its instruction sets."""
+    """Check that the compiled runtime equals the plain implementation bit for bit, on each instruction set."""
     return _kernel_checks(
         heard,
         "runtime",
@@ -108,7 +108,7 @@ def runtime_checks(heard: Heard) -> list[Check]:
 
 
 def chunk_checks(heard: Heard) -> list[Check]:
-    """Whether the compiled kernels of training give what PyTorch's operations do, on each of their instruction sets."""
+    """Check that the compiled training kernels agree with PyTorch's operations, on each instruction set."""
     if heard.missing is not None:
         return [Check("training kernels", "warning", _not_looked_at(heard))]
     right = "PyTorch's values and gradients, of all of {} neurons"
@@ -116,7 +116,7 @@ def chunk_checks(heard: Heard) -> list[Check]:
 
 
 def code_conv_checks(heard: Heard) -> list[Check]:
-    """Whether the convolutions of training give what PyTorch's do, on each instruction set."""
+    """Check that the training convolutions agree with PyTorch's, on each instruction set."""
     what = "training convolutions"
     if heard.missing is not None:
         return [Check(what, "warning", _not_looked_at(heard))]
@@ -141,7 +141,7 @@ def _kernel_checks(heard: Heard, what: str, *, of: str, right: str) -> list[Chec
 
 
 def gradient_checks(heard: Heard) -> list[Check]:
-    """Whether convolutions have their gradients, as training lays them out."""
+    """Check the gradients of convolutions, in the memory layouts of training."""
     names = {"contiguous": "gradients, contiguous", "channels last": "gradients, channels last"}
     if heard.missing is not None:
         return [Check(name, "warning", _not_looked_at(heard)) for name in names.values()]
@@ -151,7 +151,7 @@ def gradient_checks(heard: Heard) -> list[Check]:
     checks = []
     for layout, name in names.items():
         seen = [line for line in measured if line["layout"] == layout]
-        # What is no number is no smaller either.
+        # `not <` counts NaN as wrong.
         wrong = [f"{line['shape']} (by {line['error']:.2g})" for line in seen if not line["error"] < TOLERANCE]
         largest = max((line["error"] for line in seen), default=0.0)
         if wrong:
@@ -170,7 +170,7 @@ def gradient_checks(heard: Heard) -> list[Check]:
 
 
 def guard_check(heard: Heard) -> Check:
-    """Whether oneDNN's fault, which training keeps away from, is here."""
+    """Check whether this machine has the oneDNN fault that training avoids."""
     name = "oneDNN, strided 1×1 convolutions in channels last"
     if heard.missing is not None:
         return Check(name, "warning", _not_looked_at(heard))
@@ -189,7 +189,7 @@ def guard_check(heard: Heard) -> Check:
 
 
 def extra_checks(installed: Callable[[str], str] = version, extras: Iterable[str] = EXTRAS) -> list[Check]:
-    """Which extras are installed, by the names in the package's own metadata."""
+    """Check which extras are installed, by the package's own metadata."""
     needed = _requirements()
     checks = []
     for extra in extras:
@@ -208,7 +208,7 @@ def extra_checks(installed: Callable[[str], str] = version, extras: Iterable[str
 
 
 def part_checks() -> list[Check]:
-    """Which parts installed packages offer to recipes, by group; a name that two have, or that ships, is a warning."""
+    """List the recipe parts of installed packages by group; warn of names that several packages or hdlif share."""
     if not any(group.startswith("hdlif.") for group in entry_points().groups):
         return []
     try:
@@ -234,7 +234,7 @@ def part_checks() -> list[Check]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides a run's figures, if it is installed."""
+    """Return the versions of the installed packages that affect a run's figures."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -245,7 +245,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware(runtime: Heard, guarded: Heard, unguarded: Heard) -> dict[str, Any]:
-    """Processor, memory and GPUs, and the instruction sets that each library has chosen."""
+    """Return processor, memory, GPUs, and the instruction set that each library has chosen."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
     fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
@@ -274,7 +274,7 @@ def _not_looked_at(heard: Heard) -> str:
 
 
 def _requirements() -> dict[str, list[str]]:
-    """The packages of each extra."""
+    """Return the packages of each extra."""
     found: dict[str, list[str]] = {}
     for requirement in requires("hdlif") or []:
         name, _, marker = requirement.partition(";")

@@ -1,4 +1,4 @@
-"""`hdlif eval`: what a checkpoint or an artefact does on a test set, or on all that there is."""
+"""`hdlif eval`: evaluate a checkpoint or a model file on a test set, or on all samples."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What a network does on a test set.
+    """The results of a network on a test set.
 
     Attributes:
-        accuracy: of a classification, after the last time step, a fraction in 0..1; None of another task.
-        n: samples.
-        metrics: by name; "accuracy" of a classification; NaN of one that is not a number.
-        per_step: how good the answers are at or after each step that has one: of a classification, its accuracy.
-        labels: the names of the network's outputs: of classes, unless the task is another.
-        confusion: of classes, counts of samples (or steps), a row for each true class and a column for each that was
-            chosen.
-        accuracy_per_class: of each that has samples, else None.
-        early: of a classification over several steps, by the confidence from which an answer is given, the mean steps
-            used and the accuracy.
-        evaluation: of a checkpoint, how it was answered (`Evaluated`).
+        accuracy: accuracy after the last time step, a fraction in 0..1; None for tasks other than classification.
+        n: number of samples.
+        metrics: by name; "accuracy" for a classification; NaN if undefined.
+        per_step: the metric at or after each step that has an output; for a classification, the accuracy.
+        labels: the names of the network's outputs; class names for a classification.
+        confusion: counts of samples (or steps) of a classification, a row per true class and a column per predicted
+            class.
+        accuracy_per_class: of each class; None for classes without samples.
+        early: for a classification over several steps, the mean steps used and the accuracy for each confidence of
+            early exit.
+        evaluation: for a checkpoint, what ran the network (`Evaluated`).
     """
 
     accuracy: float | None
@@ -46,11 +46,11 @@ class EvaluationResult:
 
     @property
     def accuracy_per_step(self) -> tuple[float, ...]:
-        """After each step, of a classification; of another task there is none."""
+        """Accuracy after each step; empty for tasks other than classification."""
         return () if self.accuracy is None else self.per_step
 
     def as_dict(self, *, confusion: bool = False, early: bool = False) -> dict[str, Any]:
-        """What `hdlif eval --json` prints."""
+        """Return the output of `hdlif eval --json`."""
         from hdlif.training.tasks import figures_as_json
 
         figures = figures_as_json(self.accuracy, self.per_step, self.metrics) | {"n": self.n}
@@ -75,20 +75,20 @@ def evaluate(
 ) -> EvaluationResult:
     """Accuracy after each time step of PATH, a checkpoint, a run folder, or an artefact, on a test set.
 
-    Data of your own are divided as for a training if they have no parts; --set gives what is needed for that, and to
-    read them, as in a training: `--set data.label=activity --set data.group=person`.
+    Your own data are split as for a training if they have no parts. Use --set for the settings of reading and splitting
+    them, as in a training: `--set data.label=activity --set data.group=person`.
 
     \f
     The compiled runtime runs an artefact. `network` is PATH, `overrides` are "data.KEY=VALUE" each, and `data_root` and
-    `progress` are as in `train`. `say` gets a warning if the network was, or may have been, trained on what it is
-    tested on.
+    `progress` are as in `train`. `say` gets a warning if the network was, or may have been, trained on its test
+    samples.
 
     Args:
         data: Data set, or data of your own; a checkpoint's own by default. Events are binned as the network's were.
-        part: What is tested on; all divides nothing: for data that the network has never seen.
+        part: Part of the data to test on; all skips the split, for data that the network has never seen.
     Raises:
-        RecipeError: an override is of no key that such data have, or one that the network decides.
-        DataError: the data cannot be used, or are not such as the network takes.
+        RecipeError: an override sets a key that such data do not have, or one that the network determines.
+        DataError: the data cannot be used, or do not fit the network.
     """
     import torch
 
@@ -126,7 +126,7 @@ def evaluate(
     graph_of_it = None
     if device.type == "cpu":
         keep_freed_memory()
-        # PyTorch alone classifies where there is no deployed form; training and profile say so.
+        # Without a deployed form PyTorch evaluates all samples; training and profile report the reason.
         graph_of_it = deployed_or_none(trained.network, recipe)
     with progress_bar(enabled=progress) as bar:
         evaluated = evaluate_network(
@@ -162,10 +162,7 @@ def _evaluation_result(
 
 
 def evaluation_text(result: Mapping[str, Any]) -> str:
-    """Accuracy after each step, or some of many; where the confusion was asked for, a row for each true class.
-
-    If it was asked what answering early costs, a row for each threshold.
-    """
+    """Format accuracies after each step (or some of many), the confusion matrix and early exit, if they are present."""
     figures = ", ".join(f"{name} {figure(value, '.4g')}" for name, value in beside_accuracy(result).items())
     if result["accuracy"] is None:
         text = f"{figures} of {result['n']} samples"
@@ -177,11 +174,11 @@ def evaluation_text(result: Mapping[str, Any]) -> str:
 
 
 _MOST_STEPS = 8
-"""Time steps of which each is listed."""
+"""Accuracies are listed for each step up to this number."""
 
 
 def _steps(accuracies: Sequence[float]) -> str:
-    """Accuracy after each step; of many the first, some between, and the last.
+    """Format the accuracy after each step; of many steps, the first, the last and some between.
 
     >>> _steps([0.5, 0.75])
     'each step: 50.00%, 75.00%'

@@ -1,4 +1,4 @@
-"""`hdlif export`: a trained network as one file that runs without PyTorch, as an ONNX model, NIR or C, or a page."""
+"""`hdlif export`: write a trained network as a model file, ONNX, NIR, C or a page."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -39,7 +39,7 @@ _TARGETS = {
     "page": (),
     "c": ("confidence", "max_drop", "arithmetic", "data", "data_root", "overrides", "rom", "ram", "firmware"),
 }
-"""The options of each target, next to --check."""
+"""The options of each target, in addition to --check."""
 MAX_DROP = 0.5
 """Percentage points of accuracy that `--confidence auto` may lose."""
 
@@ -75,36 +75,35 @@ def export_file(
     a page: one HTML file that runs a network of images in a browser.
 
     \f
-    From Python, `network` may also be a network that `hdlif.load` has returned, or a `Trainer` that has trained: both
-    know their task, input, labels and time steps. For any other module give `input`, and `labels` and `time_steps`.
+    From Python, `network` may also be a network returned by `hdlif.load`, or a `Trainer` after training: both
+    have their task, input, labels and time steps. For any other module give `input`, `labels` and `time_steps`.
     `overrides` are "data.KEY=VALUE" each.
 
     Args:
         out: The file to write, usually NAME.hdlif.safetensors.
         to:
-        confidence: Of an artefact and C: the probability at which a class is sure, for early exit; auto is the smallest
-            that keeps the accuracy of all time steps on the validation part.
-        max_drop: Of --confidence auto: the percentage points of accuracy that it may lose.  [default: 0.5]
-        form: Of ONNX: all time steps of a static image, or one step with its state.  [default: unrolled]
-        batch: Of ONNX: images that the unrolled form takes at once; a step takes any number.  [default: 1]
-        weights: Of ONNX: how weights of few bits are held; int4 takes opset 21.  [default: int8]
-        extension: Of NIR: all of the network, what NIR cannot say as metadata, which hdlif alone reads back.
-        for_norse: Of NIR: as norse reads it, which ignores R and knows no mean: R = 1 with larger weights, and
-            sums.
-        arithmetic: Of C: float32, or integers of 16 bits, whose formats are chosen on --data.  [default: float]
-        data: Of C, and of --confidence auto: the data of an artefact; a run's own by default.
-        data_root: Of these: folder of data sets that are no part of a package.
-        rom: Of C: refuse larger tables, the network's constants; 65536 or 64K.
-        ram: Of C: refuse more state and work space; 16384 or 16K.
-        firmware: Of C: write a program for boards around it, into the folder of --out.
+        confidence: Artefact and C: the probability at which early exit stops; auto is the smallest that keeps the
+            accuracy of all time steps on the validation part.
+        max_drop: --confidence auto: percentage points of accuracy that it may lose.  [default: 0.5]
+        form: ONNX: all time steps of a static image, or one step with its state.  [default: unrolled]
+        batch: ONNX: images per call of the unrolled form; a step takes any number.  [default: 1]
+        weights: ONNX: type of low-bit weights; int4 requires opset 21.  [default: int8]
+        extension: NIR: the whole network, with metadata where NIR has no node; only hdlif reads the metadata.
+        for_norse: NIR: as norse reads it, which ignores R and has no mean: R = 1 with larger weights, and sums.
+        arithmetic: C: float32, or 16-bit integers, whose formats are chosen on --data.  [default: float]
+        data: C and --confidence auto: the data of an artefact; a run's own by default.
+        data_root: C and --confidence auto: folder of data sets that are not part of a package.
+        rom: C: reject larger tables (the network's constants); 65536 or 64K.
+        ram: C: reject more state and work space; 16384 or 16K.
+        firmware: C: also write a program for boards, into the folder of --out.
         check: Run it before it is written, and compare its outputs with the reference's: an artefact in the
             runtime, and so a page's; C built here and for emulators, ONNX in the engines that are installed, NIR
             read back.
     Raises:
-        ArgumentError: an option is of another target.
-        InputError: another target, what the target refuses, or no validation part for --confidence auto.
-        HdlifError: a confidence, and the network does not classify.
-        MachineError: a check found other outputs; nothing is written.
+        ArgumentError: an option belongs to another target.
+        InputError: the target is unknown or rejects the network, or --confidence auto has no validation part.
+        HdlifError: a confidence is given, but the network does not classify.
+        MachineError: a check found different outputs; nothing is written.
     """
     from hdlif.graph.artefact import load
     from hdlif.recipe.runs.files import existing, names_artefact
@@ -163,7 +162,7 @@ def export_file(
 def _with_confidence(
     graph: "Graph", source: str, confidence: float | Literal["auto"], max_drop: float, sets: Callable[[], "DataSets"]
 ) -> "tuple[Graph, EarlyExit | None]":
-    """Return the graph with a confidence of its own, and what that does if it was chosen here."""
+    """Return the graph with its confidence, and the effect of a confidence that was chosen here."""
     from hdlif.runtime.early import check_confidence
 
     if confidence != "auto":

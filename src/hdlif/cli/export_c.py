@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 
 SAMPLES = 4
-"""That the firmware is shown."""
+"""The number of samples in the firmware."""
 
 
 @dataclass(frozen=True)
 class ExportedC:
-    """A C file and its header that were written.
+    """A written C file and its header.
 
     Attributes:
-        rounded: of fixed point.
-        checked, ran: what a build on this machine gave, and what emulated devices did, where that was asked for.
-        early: what the network's confidence does, if it was chosen on data.
+        rounded: the effect of fixed point.
+        checked, ran: results of a build on this machine and of emulated devices, if requested.
+        early: the effect of the network's confidence, if it was chosen on data.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class ExportedC:
     early: EarlyExit | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """What `hdlif export --to c --json` prints."""
+        """Return the output of `hdlif export --to c --json`."""
         found: dict[str, Any] = {"c": str(self.path), "header": str(self.path.with_suffix(".h"))}
         for key in ("data_bytes", "state_bytes", "work_bytes", "answer_bytes", "additions"):
             found[key] = getattr(self.source, key)
@@ -64,7 +64,7 @@ class ExportedC:
         return found
 
     def text(self) -> str:
-        """The same for people."""
+        """Format the result for people."""
         source, rounded, checked = self.source, self.rounded, self.checked
         lines = [
             f"{self.path} and {self.path.with_suffix('.h').name}",
@@ -114,22 +114,21 @@ def export_c(
     firmware: bool,
     check: bool,
 ) -> ExportedC:
-    """Write a graph as NAME.c and NAME.h, where `out` is NAME.c.
+    """Write a graph as NAME.c and NAME.h; `out` is NAME.c.
 
     Args:
-        source: what the graph is of, for messages.
-        arithmetic: "float", with the reference's bits, or "fixed": numbers are integers of 16 bits, whose formats are
-            chosen from samples for validation, and whose predictions are compared on samples for testing.
+        source: the file of the graph, for messages.
+        arithmetic: "float", bit for bit equal to the reference, or "fixed": 16-bit integers, with formats chosen on
+            validation samples and predictions compared on test samples.
         sets: loads the data, for fixed point and for the samples of the firmware; None for random samples.
-        rom, ram: bytes of a device; tables, which are the network's constants, count as ROM, state and work space as
-            RAM.
-        firmware: write a program around it as well, for the boards of its Makefile, that runs a few samples.
-        check: build it with this machine's compiler, and for each device whose tools are installed, run it, and compare
+        rom, ram: bytes of a device; tables (the network's constants) count as ROM, state and work space as RAM.
+        firmware: also write a program that runs a few samples on the boards of its Makefile.
+        check: build and run it with this machine's compiler and for each device whose tools are installed, and compare
             its outputs with the oracle's, bit for bit.
     Raises:
-        InputError: `out` is no name of a C file, the device is too small, a layer has no form in fixed point, or no
-            compiler is installed.
-        MachineError: the compiler refuses the source, or it gives other outputs; nothing is written.
+        InputError: `out` does not end in .c, the device is too small, a layer has no fixed-point form, or no compiler
+            is installed.
+        MachineError: the compiler rejects the source, or its outputs differ; nothing is written.
     """
     if out.suffix != ".c":
         raise InputError(f"{out}: C source is written; give a name that ends in .c, such as network.c")
@@ -173,7 +172,7 @@ def export_c(
 
 
 def _project(graph: Graph, source: Source, fixed: FixedPoint | None, x: NDArray[np.float32]) -> Mapping[str, str]:
-    """The files of the firmware, which is shown the frames `x`."""
+    """Return the files of the firmware, which runs on the frames `x`."""
     frames: NDArray[Any] = x
     if fixed is None:
         expected: NDArray[Any] = reference.run(graph, x, graph.time_steps)

@@ -25,13 +25,13 @@ ONNX_MODELS: Mapping[str, Callable[[Graph, int, str], Any]] = {
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written.
+    """A written file.
 
     Attributes:
         to: "artefact", "onnx", "nir" or "page".
-        nodes: of its graph.
-        checked: how it ran, where that was asked for, one for each engine.
-        early: what the confidence that the file has does, if it was chosen on data.
+        nodes: the number of nodes of its graph.
+        checked: the comparison of each engine, if requested.
+        early: the effect of the file's confidence, if it was chosen on data.
     """
 
     to: str
@@ -42,14 +42,14 @@ class Exported:
     early: "EarlyExit | None" = None
 
     def as_dict(self) -> dict[str, Any]:
-        """What `hdlif export --json` prints: the path under the name of what it is."""
+        """Return the output of `hdlif export --json`, in which the target is the key of the path."""
         found: dict[str, Any] = {self.to: str(self.path), "bytes": self.bytes, "nodes": self.nodes}
         if self.early is not None:
             found["early"] = self.early.as_dict()
         return found | ({"checked": [one.as_dict() for one in self.checked]} if self.checked else {})
 
     def text(self) -> str:
-        """The same for people."""
+        """Format the result for people."""
         lines = [f"{self.path}: {self.bytes:,} bytes, {self.nodes} nodes"]
         if self.early is not None:
             lines.append(str(self.early))
@@ -62,8 +62,8 @@ def export_artefact(graph: Graph, out: Path, *, check: bool = False) -> Exported
     Args:
         check: run it in the compiled runtime first, and compare its outputs with the reference's, bit for bit.
     Raises:
-        InputError: the file's name is that of an ONNX model, or of a NIR graph.
-        MachineError: it gives other outputs; nothing is written.
+        InputError: the file name has the suffix of an ONNX model or a NIR graph.
+        MachineError: its outputs differ; nothing is written.
     """
     if (suffix := out.suffix.lower()) in (".onnx", ".nir"):
         raise InputError(
@@ -88,15 +88,15 @@ def export_onnx(
 
     Args:
         form: one of `ONNX_MODELS`: all time steps of a static image, or one step with its state.
-        batch: images that the unrolled form takes at once, 1 by default; a step takes any number.
-        weights: of few bits: integers of 8 or 4 bits that a DequantizeLinear scales, "int8" (opset 17) or "int4"
-            (opset 21), or "float32".
-        check: run it first in ONNX Runtime and in OpenVINO, whichever is installed, and compare its outputs with the
+        batch: images per call of the unrolled form, 1 by default; a step takes any number.
+        weights: type of low-bit weights: integers scaled by a DequantizeLinear, "int8" (opset 17) or "int4" (opset 21),
+            or "float32".
+        check: run it first in ONNX Runtime and OpenVINO, whichever is installed, and compare its outputs with the
             reference's.
     Raises:
-        InputError: a batch of a step, or an unrolled network whose input changes in time.
-        MissingExtraError: the package onnx is not installed, or neither engine is that should check it.
-        MachineError: an engine gives other answers; nothing is written.
+        InputError: a batch is given for a step, or the input of an unrolled network changes in time.
+        MissingExtraError: the package onnx is not installed, or `check` finds neither engine.
+        MachineError: an engine predicts differently; nothing is written.
     """
     if form == "step" and batch is not None:
         raise InputError(f"--batch {batch}: a step takes any number of images; leave it out, or give --form unrolled")
@@ -115,14 +115,14 @@ def export_nir(
     """Write a NIR graph.
 
     Args:
-        extension: all of it, what NIR cannot say as metadata; see `deploy.nir_export.extended`.
-        for_norse: as `deploy.nir_export.to_nir` takes it.
-        check: read it back first, as `hdlif import` does, and compare the outputs of the network that comes of it with
-            the reference's; with `extension`, its bytes with the artefact's.
+        extension: write the whole network, with metadata where NIR has no node; see `deploy.nir_export.extended`.
+        for_norse: as in `deploy.nir_export.to_nir`.
+        check: read it back first, as `hdlif import` does, and compare the outputs of the imported network with the
+            reference's; with `extension`, compare its bytes with the model file's.
     Raises:
-        InputError: both are asked for.
+        InputError: both `extension` and `for_norse` are given.
         LoweringError: parts of the network have no node in NIR.
-        MachineError: it comes back as another network; nothing is written.
+        MachineError: the network that is read back differs; nothing is written.
         MissingExtraError: the package nir is not installed.
     """
     if extension and for_norse:
@@ -136,18 +136,18 @@ def export_nir(
 
 
 def export_page(graph: Graph, out: Path, *, check: bool = False) -> Exported:
-    """Write an HTML page that holds the network and runs it on what is drawn or dropped there.
+    """Write an HTML page that contains the network and runs it on drawings and dropped images.
 
     Args:
         check: as for `export_artefact`.
     Raises:
-        InputError: `out` is no name of a page.
+        InputError: `out` does not end in .html.
         ArtefactError: the network takes no images, or its task has no page.
-        MachineError: the network gives other outputs; nothing is written.
+        MachineError: the outputs differ; nothing is written.
     """
     if out.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{out}: a page is written; give a name that ends in .html, such as network.html")
-    # imported where a page is made: it needs Jinja2
+    # imported here because it needs Jinja2
     from hdlif.report.live import live_page
 
     content = live_page(dumps(graph), f"{out.stem}{ARTEFACT_SUFFIX}")

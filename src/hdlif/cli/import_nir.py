@@ -1,4 +1,4 @@
-"""`hdlif import`: a network of another library, by NIR, as a folder to run and to train on."""
+"""`hdlif import`: convert a NIR file of another library to a folder to run and train further."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,13 @@ RECIPE, WEIGHTS = "recipe.yaml", "weights.safetensors"
 
 @dataclass(frozen=True)
 class ImportedFolder:
-    """What was written.
+    """The written files.
 
     Attributes:
-        artefact: the network, to be run.
-        recipe: to train it on; None of a file of `hdlif export --to nir --extension`, whose training is elsewhere, and
-            of a network that is longer than a recipe may be.
-        nodes: of its graph.
+        artefact: the model file, to run.
+        recipe: to train the network further; None for files of `hdlif export --to nir --extension`, which carry no
+            training, and for networks that are longer than a recipe may be.
+        nodes: the number of nodes of its graph.
     """
 
     artefact: Path
@@ -30,7 +30,7 @@ class ImportedFolder:
     nodes: int
 
     def as_dict(self) -> dict[str, Any]:
-        """What `hdlif import --json` prints."""
+        """Return the output of `hdlif import --json`."""
         recipe = None if self.recipe is None else str(self.recipe)
         return {"artefact": str(self.artefact), "recipe": recipe, "nodes": self.nodes}
 
@@ -64,9 +64,9 @@ def import_nir(
             vector]
         fires_at_threshold: Neurons fire at v = v_threshold too, as SpikingJelly's do; in NIR they do not.
     Raises:
-        InputError: no NIR file, or something is at `out` that is not an empty folder.
-        ConversionError: nodes that have no counterpart, or that do not fit together.
-        OutputError: the folder cannot be written; nothing is left of it.
+        InputError: the file is not a NIR file, or `out` exists and is not an empty folder.
+        ConversionError: nodes have no counterpart, or do not fit together.
+        OutputError: the folder cannot be written; it is removed.
     """
     import safetensors.torch
 
@@ -120,6 +120,6 @@ def _recipe(found: "nir_import.Imported", source: Path, out: Path) -> str:
 COMMAND = subcommand(
     import_nir,
     ("hdlif import digits.nir --out imported", "imported/ gets an artefact and a recipe"),
-    ("hdlif import theirs.nir --out theirs --dt 0.001 --time-steps 8", "if the file says nothing of time"),
+    ("hdlif import theirs.nir --out theirs --dt 0.001 --time-steps 8", "if the file contains no time step"),
     name="import",
 )

@@ -1,4 +1,4 @@
-"""Names that a shell offers for a word that is being typed; PyTorch is not imported."""
+"""Shell completion of names, without importing PyTorch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ else:
     _Text = click.ParamType
 
 VARIABLE = "_HDLIF_COMPLETE"
-"""In the environment, set by the script of `hdlif completion`."""
+"""Environment variable that the script of `hdlif completion` sets."""
 
 
 class Named(_Text):
-    """Text that is completed by names, and, where it may be one, as a path."""
+    """Text that is completed by names and, if it may be a path, by files."""
 
     name = "text"
 
@@ -31,7 +31,7 @@ class Named(_Text):
         self._or_path = or_path
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[Any]]:
-        """Files come first: bash forgets what came before them."""
+        """Return files first: bash discards the items before them."""
         files = [CompletionItem(incomplete, type="file")] if self._or_path else []
         return files + [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
 
@@ -59,7 +59,7 @@ def _neurons() -> Iterable[str]:
 
 
 def _keys() -> Iterator[str]:
-    """Keys of a recipe that `--set` may replace, and those of its sections."""
+    """Yield the keys of a recipe, and of its sections, that `--set` may replace."""
     from hdlif.recipe import Component, Recipe
 
     for name, field in Recipe.model_fields.items():

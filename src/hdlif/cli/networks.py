@@ -21,11 +21,11 @@ class TrainedNetwork(Protocol):
     """A trained network in eval mode, a `torch.nn.Module` with what it was trained for.
 
     Attributes:
-        recipe: that made it.
-        input: what it takes at each step.
+        recipe: the recipe of its training.
+        input: its input at each step.
         labels: the names of its outputs.
         time_steps: T.
-        task: what its outputs mean.
+        task: the meaning of its outputs.
     """
 
     recipe: Recipe
@@ -38,7 +38,7 @@ class TrainedNetwork(Protocol):
 
 
 def load(source: str | PathLike[str]) -> TrainedNetwork:
-    """Return the network of a run, its folder or a checkpoint, in eval mode.
+    """Return the network of a run folder or a checkpoint, in eval mode.
 
     >>> import tempfile, torch, hdlif
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +52,7 @@ def load(source: str | PathLike[str]) -> TrainedNetwork:
     Args:
         source: a run folder, or a checkpoint.
     Raises:
-        CheckpointError: no checkpoint, a damaged one, or one without a recipe.
+        CheckpointError: the checkpoint is missing or damaged, or has no recipe.
     """
     trained = load_trained(Path(source))
     network = trained.network
@@ -70,10 +70,10 @@ def graph_of(
     """Return the deployed form of a network.
 
     Args:
-        network: a network that `load` has returned; a `Trainer` that has trained; or any other module, with `input`,
-            `labels` and `time_steps`.
+        network: a network returned by `load`; a `Trainer` after training; or any other module, with `input`, `labels`
+            and `time_steps`.
     Raises:
-        InputError: what the network takes, its labels or T cannot be known.
+        InputError: the network's input, labels or T are unknown.
         LoweringError: a layer has no deployed form.
     """
     known: dict[str, Any] = {key: getattr(network, key, None) for key in ("input", "labels", "time_steps", "task")}
@@ -99,7 +99,7 @@ def graph_of(
 
 
 def input_of(samples: Samples) -> InputRecord | None:
-    """Return what samples show a network at each step; None if that cannot be known of them."""
+    """Return the network input at each step of samples; None if they do not determine it."""
     import torch
 
     x, _ = samples.sequence(torch.arange(1))

@@ -1,4 +1,4 @@
-"""`hdlif neurons ls|show`: what a neuron computes, what it keeps, and what that costs."""
+"""`hdlif neurons ls|show`: list neurons, and show a neuron's equation, states and costs."""
 
 import ast
 import inspect
@@ -23,17 +23,17 @@ VARIANTS = {
     "lif": ("reset=hard",),
     "sliding_parallel_hdlif": ("taps=[1, 0, -1]", "taps=[1, 1, 1, 1]"),
 }
-"""Keys with which a kind costs something else, for the table of what each costs."""
+"""Keys that change the costs of a kind, for the table of costs."""
 
 
 def ls(
     *,
     costs: bool = False,
 ) -> dict[str, Any]:
-    """Names of the neurons that ship, and of those of installed packages; one of your own is package.module:Name.
+    """List the neurons that ship and those of installed packages; your own are package.module:Name.
 
     Args:
-        costs: A table of what a step of each that ships costs, and what it keeps.
+        costs: Print a table of the operations and state per step of each shipped neuron.
     """
     group = GROUPS["neuron.kind"]
     installed = [asdict(offer) for offered in offers(group).values() for offer in offered]
@@ -46,7 +46,7 @@ def ls(
 
 
 def names(found: dict[str, Any]) -> str:
-    """Return what a person reads of it."""
+    """Format the result for people."""
     if "costs" in found:
         return costs_table(found["costs"])
     lines = [*found["neurons"]]
@@ -55,7 +55,7 @@ def names(found: dict[str, Any]) -> str:
 
 
 def step_costs() -> list[dict[str, Any]]:
-    """What a neuron of each kind that ships costs at a step, where a recipe says no more, and in `VARIANTS`."""
+    """Return the costs per step of each shipped neuron with default keys, and of the `VARIANTS`."""
     chosen = [(kind, keys) for kind in builders.NEURONS for keys in ((), *((one,) for one in VARIANTS.get(kind, ())))]
     shown = [(kind, keys, show(kind, keys)) for kind, keys in chosen]
     return [
@@ -65,7 +65,7 @@ def step_costs() -> list[dict[str, Any]]:
 
 
 def costs_table(found: Sequence[dict[str, Any]]) -> str:
-    """The same as a Markdown table."""
+    """Format the costs as a Markdown table."""
     lines = [
         "| neuron | multiplications | additions | comparisons | NOPs | bytes of state | bytes saved, fused |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -83,14 +83,14 @@ def show(
 ) -> dict[str, Any]:
     """NEURON: its equation as written, states, parameters, derivatives, and what a step costs.
 
-    One that ships and is made of an equation in a class, such as adaptive_hdlif, or your own package.module:Name.
+    A shipped neuron that is made of an equation, such as adaptive_hdlif, or your own package.module:Name.
 
     \f
 
     Args:
         overrides: A key of the section neuron; repeatable.
     Raises:
-        RecipeError: there is no such neuron, it does not take a key, or it is not made of an equation.
+        RecipeError: the neuron is unknown, lacks a key, or is not made of an equation.
     """
     kind, found_class = neuron, _neuron(neuron)
     from hdlif.nn import SteppedNeuron
@@ -121,7 +121,7 @@ def show(
 
 
 def _made(kind: str, overrides: Sequence[str]) -> "SteppedNeuron":
-    """One of a recipe whose section has these keys. Raises `RecipeError`."""
+    """Build the neuron of a recipe section with these keys; raise `RecipeError` if it is invalid."""
     from hdlif.models import Place
     from hdlif.nn import SteppedNeuron
     from hdlif.recipe import load_recipe
@@ -139,13 +139,13 @@ def _made(kind: str, overrides: Sequence[str]) -> "SteppedNeuron":
 
 
 def _spread(kind: str, neuron: Any) -> list[str]:
-    """The parameters that are leaks by their name, first the one that time constants mean without a name."""
+    """Return the parameters that are leaks; the first is the one that unnamed time constants set."""
     leaks = builders.NEURONS[kind].LEAKS if kind in builders.NEURONS else builders.leaks_of(neuron)
     return [name for name in leaks if name in builders.LEAKS]
 
 
 def _parameter(made: "SteppedNeuron", name: str) -> dict[str, Any]:
-    """Of a layer as it is made where the recipe says no more; the ends of its range are None if it has none."""
+    """Describe a parameter with default settings; the ends of its range are None if it has none."""
     from hdlif.nn import EquationNeuron
 
     low, high = made.range_of(name)
@@ -161,7 +161,7 @@ def _parameter(made: "SteppedNeuron", name: str) -> dict[str, Any]:
 
 
 def text(shown: dict[str, Any]) -> str:
-    """The same for a person."""
+    """Format the result for people."""
     of = shown["counts"]
     lines = [shown["kind"], *(["", shown["doc"]] if shown["doc"] else [])]
     if shown["equation"]:
@@ -197,7 +197,7 @@ def text(shown: dict[str, Any]) -> str:
 
 
 def _counted(count: int, what: str) -> str:
-    """So many of them, in words.
+    """Return a count with its noun.
 
     >>> _counted(1, "comparison"), _counted(2, "comparison")
     ('1 comparison', '2 comparisons')
@@ -206,7 +206,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _neuron(kind: str) -> Any:
-    """The class of a kind. Raises `RecipeError`."""
+    """Return the class of a kind; raise `RecipeError` if it is unknown."""
     if kind in builders.CLASSES:
         return builders.CLASSES[kind].get()
     if not is_own(kind) and kind not in (offered := offers(GROUPS["neuron.kind"])):
@@ -218,7 +218,7 @@ def _neuron(kind: str) -> Any:
 
 
 def _source(step: Any) -> str | None:
-    """The lines of a step without its docstring; None where they are in no file."""
+    """Return the source of a step without its docstring; None if it is in no file."""
     while isinstance(step, partial):
         step = step.func
     try:

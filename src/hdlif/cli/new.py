@@ -1,4 +1,4 @@
-"""`hdlif new project`: a folder with a recipe, images, a neuron, a network and a test that passes."""
+"""`hdlif new project`: write a folder with a recipe, images, a neuron, a network and a passing test."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -26,8 +26,8 @@ def project(
     Returns the files. All are written, or none.
 
     Raises:
-        InputError: something is at `folder` that is not an empty folder.
-        OutputError: it cannot be written.
+        InputError: `folder` exists and is not an empty folder.
+        OutputError: the folder cannot be written.
     """
     folder = Path(folder)
     with whole_folder(folder) as temporary:
@@ -37,7 +37,7 @@ def project(
 
 def _fill(folder: Path) -> None:
     for template in files("hdlif").joinpath("project").iterdir():
-        # Named .template, a module for the user is not a module of this package.
+        # The suffix .template keeps the user's modules from being modules of this package.
         (folder / template.name.removesuffix(".template")).write_bytes(template.read_bytes())
     import numpy as np
 
@@ -69,7 +69,7 @@ def _picture(name: str, rng: "np.random.Generator") -> "Image.Image":
 
 def _print(files: list[Path], as_json: bool, given: dict[str, Path]) -> None:
     folder = given["folder"]
-    put(f"{folder}: {len(files)} files; {folder / 'README.md'} says what to run")
+    put(f"{folder}: {len(files)} files; {folder / 'README.md'} shows what to run")
 
 
 COMMAND = group(
@@ -78,7 +78,7 @@ COMMAND = group(
     [
         subcommand(
             project,
-            ("hdlif new project mine", "its README.md says what to run"),
+            ("hdlif new project mine", "its README.md shows what to run"),
             (
                 "hdlif new project mine && cd mine && hdlif train recipe.yaml --out runs/first",
                 "and train on its images",

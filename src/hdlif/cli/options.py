@@ -1,10 +1,10 @@
-"""Declare a subcommand once: a function, whose signature and docstring say what the command line takes.
+"""Declare a subcommand once: the command line follows from a function's signature and docstring.
 
-An option is a keyword whose name stands in the section "Args:" of the docstring, which has its help; its type is the
-annotation's. Where that does not say enough, the annotation is `Annotated[type, option(...)]`. A positional argument is
+An option is a keyword argument that the section "Args:" of the docstring lists, with its help; its type is the
+annotation's, or `Annotated[type, option(...)]` if more is needed. A positional argument is
 `Annotated[type, argument(...)]`.
 
-`subcommand` makes the command of it, and `called_from_python` the function for Python's users.
+`subcommand` returns the command, and `called_from_python` the function for Python users.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class _Confidence(_Count):
 
 @dataclass(frozen=True)
 class Declared:
-    """How the command line takes a parameter of a function."""
+    """The command-line form of a function's parameter."""
 
     kind: type[click.Parameter]
     flags: tuple[str, ...]
@@ -93,7 +93,7 @@ class Declared:
         return bool(self.settings.get("multiple")) or self.settings.get("nargs") == -1
 
     def parameter(self, name: str, default: Any) -> click.Parameter:
-        """The parameter of a command; its default is the function's."""
+        """Return the parameter of a command, with the function's default."""
         settings = dict(self.settings)
         if self.kind is click.Argument:
             return click.Argument([name], **{"required": default is inspect.Parameter.empty} | settings)
@@ -108,12 +108,12 @@ class Declared:
 
 
 def option(*flags: str, **settings: Any) -> Declared:
-    """An option, --NAME unless `flags` say otherwise; `settings` as `click.Option` takes them."""
+    """Declare an option, by default --NAME; `settings` as in `click.Option`."""
     return Declared(click.Option, flags, settings)
 
 
 def argument(**settings: Any) -> Declared:
-    """A positional argument; `settings` as `click.Argument` takes them."""
+    """Declare a positional argument; `settings` as in `click.Argument`."""
     return Declared(click.Argument, (), settings)
 
 
@@ -132,11 +132,11 @@ _HELP = {
     "data_root": "Folder that holds the data set, as docs/reference/data.md lays it out; not needed for digits.",
     "overrides": "A key of the section data, for data of your own; repeatable.",
 }
-"""Of options that the docstring leaves out."""
+"""Help of options that docstrings omit."""
 
 
 def declared(function: Callable[..., Any]) -> dict[str, Declared]:
-    """Return what the command line takes, by the name of the parameter."""
+    """Return the command-line form of each parameter, by name."""
     function, found = inspect.unwrap(function), {}
     helps = _helps(inspect.getdoc(function) or "")
     for name, parameter in inspect.signature(function).parameters.items():
@@ -165,7 +165,7 @@ def _helps(doc: str) -> dict[str, str]:
 
 
 def _settings(annotation: Any) -> dict[str, Any]:
-    """How click reads values of a type: text, a number of at least 1, a path, or one of several words."""
+    """Return click's settings for a type: text, a number of at least 1, a path, or one of several words."""
     kinds = [one for one in get_args(annotation) or (annotation,) if one is not NoneType]
     words = get_args(annotation) if get_origin(annotation) is Literal else get_args(kinds[0])
     if words and all(isinstance(word, str) for word in words):
@@ -186,17 +186,17 @@ def subcommand(
     parameters: Sequence[click.Parameter] = (),
     call: Callable[[Callable[..., Any], dict[str, Any]], Any] | None = None,
 ) -> click.Command:
-    """The command of a function: its help is the docstring, up to a form feed.
+    """Make the command of a function; its help is the docstring up to a form feed.
 
     Args:
-        examples: what is typed, and a short remark on it, for the end of the help.
-        name: of the command; the function's by default.
+        examples: command lines with short remarks, for the end of the help.
+        name: name of the command; the function's by default.
         short: its line in the help of its group.
-        text: what a person is shown of the function's result.
-        shown: gets the function's result and prints it; by default `show` does, as JSON where --json is given.
-        json: whether there is an option --json.
+        text: formats the function's result for people.
+        shown: prints the function's result; by default `show`, as JSON if --json is given.
+        json: whether the command has --json.
         parameters: options that are not in the function's signature.
-        call: calls the function with what was given, if some of that is not for it.
+        call: calls the function with the given values, if some of them are not its arguments.
     """
     function = inspect.unwrap(function)
     signature, doc = inspect.signature(function).parameters, inspect.getdoc(function) or ""
@@ -212,7 +212,7 @@ def subcommand(
         result = function(**own) if call is None else call(function, own)
         if shown is not None:
             shown(result, as_json, given)
-        # Of several processes the first alone has something to show.
+        # Only the first of several processes has a result to show.
         elif result is not None:
             show(result if isinstance(result, dict) else result.as_dict(), as_json, lambda: text(result))
 
@@ -229,7 +229,7 @@ def subcommand(
 
 
 def group(name: str, help: str, commands: Sequence[click.Command], *examples: tuple[str, str]) -> click.Group:
-    """A command of commands."""
+    """Make a command with subcommands."""
     epilog = "\b\nExamples:\n" + "\n".join(f"  # {remark}\n  {line}" for line, remark in examples)
     made = click.Group(name, {one.name: one for one in commands if one.name}, help=help, epilog=epilog)
     made.examples = examples  # type: ignore[attr-defined]
@@ -237,11 +237,11 @@ def group(name: str, help: str, commands: Sequence[click.Command], *examples: tu
 
 
 def called_from_python(function: Callable[P, R]) -> Callable[P, R]:
-    """A function for Python's users: wrong arguments are an error of ours, which names arguments, not options.
+    """Wrap a function for Python users: invalid arguments raise our own errors, which name arguments, not options.
 
     Raises:
-        ArgumentError: an argument that the function does not take.
-        InputError: a value that the command line would refuse.
+        ArgumentError: the function has no such argument.
+        InputError: the command line would reject the value.
     """
     signature, of_options = inspect.signature(function).parameters, declared(function)
 
@@ -279,7 +279,7 @@ def _check_value(name: str, value: Any, one: Declared) -> None:
 
 
 def _in_python(text: str, signature: Mapping[str, inspect.Parameter]) -> str:
-    """A message with options as arguments.
+    """Rewrite the options in a message as Python arguments.
 
     >>> def train(*, resume: bool = False, out: str = "runs"): ...
     >>> _in_python("go on (--resume) or give --out DIR", inspect.signature(train).parameters)
@@ -296,5 +296,5 @@ def _in_python(text: str, signature: Mapping[str, inspect.Parameter]) -> str:
             return f"{name}=True{found[2]}"
         return f"{name}="
 
-    # The word that follows an option is its value if it is written in capitals.
+    # The word after an option is its value if it is in capitals.
     return re.sub(r"--([a-z][a-z-]*)( (?=[A-Z])|)", spelled, text)

@@ -1,4 +1,4 @@
-"""What is written to standard output and to standard error, and what an interrupt says."""
+"""Write to standard output and standard error, and complete the message of an interrupt."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from hdlif.errors import OutputError, printable_lines, reason, say_nothing
 
 def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None:
     """Print a command's result for a program or for a person."""
-    # JSON escapes all that a terminal would act on, but for one.
+    # JSON escapes all control characters but DEL, which a terminal would act on.
     put(json.dumps(result).replace("\x7f", "\\u007f") if as_json else printable_lines(text()))
 
 
@@ -22,7 +22,7 @@ def put(text: str, *, nl: bool = True) -> None:
     """Write a result to standard output, and a line break after it.
 
     Raises:
-        OutputError: it cannot be written; where its reader has gone, BrokenPipeError.
+        OutputError: it cannot be written; BrokenPipeError if its reader has gone.
     """
     try:
         click.echo(_encodable(text, sys.stdout.encoding), nl=nl)
@@ -33,32 +33,32 @@ def put(text: str, *, nl: bool = True) -> None:
 
 
 def full(error: OSError) -> OutputError:
-    """What is said of a standard output that cannot be written."""
+    """Return the error for a standard output that cannot be written."""
     return OutputError(f"standard output cannot be written ({reason(error)}); free space, or redirect it elsewhere")
 
 
 def say(line: str) -> None:
-    """Write to standard error what does not belong to the result; nothing fails if it cannot be."""
+    """Write a line that is not part of the result to standard error; errors are ignored."""
     with contextlib.suppress(OSError):
         click.echo(_encodable(printable_lines(line), getattr(sys.stderr, "encoding", None)), err=True)
 
 
 def _encodable(text: str, encoding: str | None) -> str:
-    """`text` with what `encoding` has no characters for escaped."""
+    """Return `text` with the characters that `encoding` lacks escaped."""
     return text.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
 
 
 def to_stderr(silent: bool) -> Callable[[str], None]:
-    """What takes the lines that a long command says on its way."""
+    """Return the function that prints progress lines."""
     return say_nothing if silent else say
 
 
 @contextlib.contextmanager
 def saying_how_to_go_on(*added: str) -> Iterator[None]:
-    """Let a signal that says where a training stopped say which command goes on from there.
+    """Append the command that resumes to the message of an interrupt or a termination.
 
     Args:
-        added: to the words of this command; --overwrite, which begins anew, is left out of it.
+        added: options to append to this command; --overwrite is removed from it.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Which page of the documentation helps with an error: the one place that knows."""
+"""Map errors to pages of the documentation."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ OF_ERRORS: Mapping[type[HdlifError], str] = {
     errors.LoweringError: "docs/how_to/your_own_network.md",
     errors.ConversionError: "docs/how_to/your_own_network.md",
 }
-"""Of an error of any subcommand."""
+"""Page by type of error, for any subcommand."""
 OF_SUBCOMMANDS: Mapping[tuple[str, type[HdlifError]], str] = {
     ("data get", errors.DataError): "docs/how_to/public_data.md",
     ("export", errors.ConversionError): "docs/how_to/nir.md",
@@ -36,13 +36,13 @@ OF_SUBCOMMANDS: Mapping[tuple[str, type[HdlifError]], str] = {
     ("sweep", errors.MissingExtraError): "docs/how_to/experiments.md",
     ("sweep", errors.RecipeError): "docs/how_to/experiments.md",
 }
-"""Where a subcommand has a page of its own."""
+"""Page by subcommand and type of error; takes precedence."""
 
 
 def page_of(subcommand: str, error: HdlifError) -> str | None:
-    """The page that helps with an error of a subcommand, such as "run" or "data get".
+    """Return the page that helps with an error of a subcommand, such as "run" or "data get".
 
-    None where there is none, or the message names one itself.
+    None if there is none, or if the message already names one.
     """
     if "docs/" in str(error):
         return None

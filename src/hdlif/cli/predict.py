@@ -1,4 +1,4 @@
-"""`hdlif.predict`: what a deployed network predicts for files of images, series, events or arrays; no PyTorch."""
+"""`hdlif.predict`: run a deployed network on files of images, series, events or arrays, without PyTorch."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,20 +24,20 @@ from hdlif.runtime.masks import as_json
 
 Floats = NDArray[np.float32]
 BATCH = 16
-"""Inputs that are run at once: enough to occupy the cores, few enough to stay in the cache."""
+"""Inputs per batch: enough to occupy the cores, few enough to stay in the cache."""
 BATCH_VALUES = 2**26
-"""Values of inputs that are held at once, unless a single one has more: 256 MiB."""
+"""Most values of a batch of inputs, unless a single input has more: 256 MiB."""
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What is said of one input; `answer` as `runtime.answers` has it, by the network's task."""
+    """The prediction for one input; the keys of `answer` depend on the task (`runtime.answers`)."""
 
     input: str
     answer: Answer
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the prediction as a JSON-serialisable dict."""
         return {"input": self.input, **as_json(self.answer)}
 
     def __str__(self) -> str:
@@ -46,13 +46,13 @@ class Answered:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What is said of each input, in their order, and what is wrong with those that cannot be used."""
+    """The predictions in the order of the inputs, and the errors of inputs that cannot be used."""
 
     inputs: tuple[Answered, ...]
     failed: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """What `hdlif run --json` prints."""
+        """Return the output of `hdlif run --json`."""
         failed = {"failed": list(self.failed)} if self.failed else {}
         return {"inputs": [one.as_dict() for one in self.inputs], **failed}
 
@@ -68,38 +68,38 @@ def predict_files(
     max_operations: int = DEFAULT_MAX_OPERATIONS,
     keep: Callable[[str, Answer, Sequence[str]], Answer] = lambda name, answer, labels: answer,
 ) -> RunResult:
-    """What is said of each input file.
+    """Predict each input file.
 
-    An input is an image, a folder (all images below, sorted by path) or a .npy array; of a network of series, a .csv
-    file with a row a step and a column a channel, or an array of any real numbers [T, C] or [N, T, C], and a folder has
-    .csv files; what is longer than a window of its training is cut into such, each of which is an input;
-    of one of sounds, a .wav file; of one of tables, a .csv file or an array [N, C], of which each row is an input; of
-    one of events, a recording, and a folder has such, or an array of counts.
-    A file is a regular one of at most `inputs.MOST_BYTES`; images are read as `inputs.pictures.decode` says. An array
-    holds
+    An input is an image, a folder (all images below, sorted by path) or a .npy array. For a network of series it is a
+    .csv file with a row per step and a column per channel, an array of real numbers [T, C] or [N, T, C], or a folder
+    of .csv files; series longer than a training window are cut into windows, each an input. For sounds it is a .wav
+    file; for tables a .csv file or an array [N, C], each row an input; for events a recording, a folder of recordings,
+    or an array of counts. Only regular files of at most `inputs.MOST_BYTES` are read, images by
+    `inputs.pictures.decode`. An array contains
 
         float32 [C, H, W] of the network's size, normalised already, [N, C, H, W] of a network of images, [T, C, H, W]
         of one whose input changes in time, or [N, T, C, H, W];
         uint8 pixels of the same shapes, normalised here;
         or an image, uint8 [H, W] or [H, W, channels] of any size, which is treated as an image file is.
 
-    Without a time axis it is constant over the network's steps; an image is shown to a network that was trained on rows
-    row by row. A value that is not finite is refused. The logits are
-    the mean over time. `Session` states the limits, which hold for up to 16 inputs, run at once.
+    Without a time axis it is constant over the network's steps; an image is shown row by row to a network that was
+    trained on rows. Values that are not finite raise an error. The logits are the mean over time. `Session` has the
+    limits, which hold for up to 16 inputs per batch.
 
-    With a `confidence`, given or of the network's file, an input stops at the first time step at which its class is as
-    probable, and its answer has "steps", how many ran; "off" leaves the file's own out, "auto" asks for it.
+    With a `confidence` (given, or the file's own), an input stops at the first time step at which its class reaches
+    that probability, and its answer has "steps", the number of steps that ran; "off" disables the file's confidence,
+    "auto" requires it.
 
     An array [A, C, H, W] of a network of images is refused if A is the number of its time steps: `layout` decides.
 
-    `keep` is called with the name of each input, its answer and the network's labels, and returns what is kept of it,
-    such as a mask's file.
+    `keep` is called with the name of each input, its answer and the network's labels; it returns the answer to store,
+    for example with the path of a mask's file.
 
-    Where some of several files cannot be used, the others are answered for, and "failed" says of each what is wrong.
+    If some of several files cannot be used, the others are predicted, and "failed" lists the errors.
 
     Raises:
-        ArtefactError, InputError: no file can be read, or none fits the network.
-        LimitError, AllocationError: they take more than a limit, or than the machine grants.
+        ArtefactError, InputError: no file can be read, or no file fits the network.
+        LimitError, AllocationError: they exceed a limit, or the memory of the machine.
     """
     session = Session(artefact, threads, max_bytes=max_bytes, max_operations=max_operations)
     least = choose_confidence(confidence, session.confidence, session.task)
@@ -131,7 +131,7 @@ def predict(
     confidence: Confidence | None = None,
     threads: int | None = None,
 ) -> list[Answer]:
-    """What a deployed network says of files, one answer for each input; needs no PyTorch.
+    """Run a deployed network on files and return one prediction per input; needs no PyTorch.
 
     Args:
         artefact: a NAME.hdlif.safetensors file.
@@ -161,9 +161,9 @@ def predict(
 
 
 def _files(inputs: Sequence[Path], session: Session) -> Iterator[Path]:
-    """The files that are given, and those in folders."""
+    """Yield the given files, and those in given folders."""
     for path in map(Path, inputs):
-        # Unlike Path.is_dir, it says no to whatever is no path.
+        # Unlike Path.is_dir, it returns False for invalid paths.
         if os.path.isdir(path):  # noqa: PTH112
             yield from files_in(path, session)
         else:
@@ -171,10 +171,10 @@ def _files(inputs: Sequence[Path], session: Session) -> Iterator[Path]:
 
 
 def files_in(folder: Path, session: Session) -> list[Path]:
-    """The files in a folder that a network takes, in the order of their paths, but for answers of runs before.
+    """Return the files in a folder that a network takes, sorted by path, without the output of earlier runs.
 
     Raises:
-        InputError: there are none, or it cannot be searched.
+        InputError: there are none, or the folder cannot be searched.
     """
     what, suffixes = _sought(session.input)
     skip = ANSWER_SUFFIXES if session.task.kind in PLACED_TASKS else ()
@@ -185,7 +185,7 @@ def files_in(folder: Path, session: Session) -> list[Path]:
 
 
 def _sought(record: InputRecord) -> tuple[str, Sequence[str]]:
-    """What is looked for in a folder, in words, and the ends of its files' names."""
+    """Return the name of the files to look for in a folder, and their suffixes."""
     return ("sound", (SUFFIX,)) if record.sound is not None else _IN_FOLDERS[record.kind]
 
 
@@ -195,13 +195,13 @@ _IN_FOLDERS: Mapping[str, tuple[str, Sequence[str]]] = {
     "table": ("table", (".csv",)),
     "events": ("recording", tuple(READERS)),
 }
-"""By kind of input, what is looked for in folders, and how the names of such files end."""
+"""By kind of input: the name of the files to look for in folders, and their suffixes."""
 
 
 def _files_below(folder: Path, what: str, suffixes: Sequence[str]) -> Iterator[Path]:
-    """The files of these suffixes in a folder and those below it, however deep.
+    """Yield the files of these suffixes in a folder and all folders below it.
 
-    No link to a folder is followed, and names that begin with a dot are passed over, as training does.
+    Links to folders and names that begin with a dot are skipped, as in training.
     """
     folders = [folder]
     while folders:
@@ -220,7 +220,7 @@ def _files_below(folder: Path, what: str, suffixes: Sequence[str]) -> Iterator[P
 
 
 def _batches(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
-    """Neighbours with equally many steps, up to `BATCH` of them and `BATCH_VALUES`; no more than one batch is held."""
+    """Group neighbours with equally many steps, up to `BATCH` and `BATCH_VALUES`; only one batch is held at a time."""
     batch: list[Sample] = []
     for sample in samples:
         full = len(batch) == BATCH or (len(batch) + 1) * sample.x.size > BATCH_VALUES
@@ -233,7 +233,7 @@ def _batches(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
 
 
 def _answered(session: Session, batch: Sequence[Sample], confidence: float | None) -> Iterator[Answered | InputError]:
-    """What the network says of each input, or why it says nothing."""
+    """Yield the prediction for each input, or the error."""
     x = np.concatenate([one.x for one in batch], axis=1)
     if confidence is None:
         found = answers(session.run(x), session.task, session.labels, [one.placed for one in batch])

@@ -1,4 +1,4 @@
-"""`hdlif profile`: parameters, operations and energy by layer, of a recipe, a checkpoint or an artefact."""
+"""`hdlif profile`: count parameters, operations and energy per layer of a recipe, a checkpoint or a model file."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Profiled:
-    """What a network takes, layer by layer, per image.
+    """The costs of a network per layer and image.
 
     An example is at `profile`.
 
     Attributes:
-        counts: with `layers` and totals; of a network without a deployed form, what its modules show.
+        counts: counts with `layers` and totals; of the modules alone if the network has no deployed form.
         counting: "paper" or "honest".
-        trained: whether the network is; firing rates, hence SOPs and energy, change by training.
-        images: test images over which is averaged.
-        notes: what a reader of the figures has to know.
+        trained: whether the network is trained; training changes firing rates, and so SOPs and energy.
+        images: number of test images that the counts are averaged over.
+        notes: remarks on the figures.
     """
 
     counts: "Profile | Outline"
@@ -43,12 +43,12 @@ class Profiled:
 
     @property
     def params_mb(self) -> float:
-        """As published."""
+        """Size of the parameters as the paper counts it."""
         return self.counts.params_mb
 
     @property
     def stored_mb(self) -> float | None:
-        """The file; None where there is no deployed form, as of the other two."""
+        """File size; None without a deployed form, like the next two."""
         return getattr(self.counts, "stored_mb", None)
 
     @property
@@ -64,7 +64,7 @@ class Profiled:
         return getattr(self.counts, "energy_mj", None)
 
     def as_dict(self) -> dict[str, Any]:
-        """What `hdlif profile --json` prints."""
+        """Return the output of `hdlif profile --json`."""
         stated = {"counting": self.counting, "notes": list(self.notes)}
         return {**self.counts.as_dict(), **stated, "trained": self.trained, "images": self.images}
 
@@ -174,7 +174,7 @@ def profile_training(
 
 
 def layers_table(profile: Mapping[str, Any]) -> str:
-    """One row a layer, a total, the published count with low-bit weights as they are packed, and the notes."""
+    """Format one row per layer, a total, the published count with packed low-bit weights, and the notes."""
     header = ["layer", "kind", "shape", "MB published", "MB stored", "SOPs", "NOPs", "energy (nJ)", "density"]
     rows = [
         [
@@ -192,14 +192,14 @@ def layers_table(profile: Mapping[str, Any]) -> str:
 
 
 def _counted(row: Mapping[str, Any]) -> list[str]:
-    """The cells of a layer or of the total that are sums."""
+    """Format the cells that can be summed, of a layer or the total."""
     sizes = [figure(row[key], ".6f") for key in ("params_mb", "stored_mb")]
     operations = [figure(row[key], ",.0f") for key in ("sops", "nops")]
     return [*sizes, *operations, figure(row["energy_mj"], ",.1f", 1e6)]
 
 
 def training_table(profile: Mapping[str, Any]) -> str:
-    """One row a layer, what belongs to none, and the whole update."""
+    """Format one row per layer, the work outside of layers, and the whole update."""
     header = ["layer", "kind", "forward, ms", "backward, ms", "kept for backward, MB", "computed by"]
     rows = [
         [

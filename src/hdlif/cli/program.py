@@ -1,4 +1,4 @@
-"""The program: its subcommands, each imported when it is called, how it ends, and help after a mistyped option."""
+"""The program: lazily imported subcommands, errors and exit codes, and suggestions for mistyped options."""
 
 import contextlib
 import io
@@ -19,10 +19,10 @@ from hdlif.errors import HdlifError, MachineError, MissingExtraError, OutputErro
 
 
 def form_that_works(error: click.NoSuchOption, words: Sequence[str]) -> str:
-    """The --set that an unknown option stands for; "" if it is no key, or the subcommand sets none.
+    """Suggest the --set for an unknown option that is a key of a recipe; "" if it is none, or --set is not available.
 
     Args:
-        words: of the command line.
+        words: words of the command line.
     """
     types = [] if error.ctx is None else [parameter.type for parameter in error.ctx.command.params]
     keys = [key for key in _keys(error.option_name.lstrip("-").replace("-", "_")) if KEY in types or _is_of_data(key)]
@@ -33,7 +33,7 @@ def form_that_works(error: click.NoSuchOption, words: Sequence[str]) -> str:
 
 
 def kinds_of(section: str | None) -> str:
-    """The end of an error about a section of a recipe that is none: the names it may have."""
+    """Return the end of an error about an invalid section of a recipe: its accepted kinds."""
     from hdlif.recipe.builders.registry import KINDS
 
     names = KINDS.get(f"{section}.kind")
@@ -41,7 +41,7 @@ def kinds_of(section: str | None) -> str:
 
 
 def _keys(name: str) -> list[str]:
-    """The keys of a recipe whose last part is `name`; a section has none but its own."""
+    """Return the keys of a recipe whose last part is `name`; for a section only its own key."""
     from hdlif.recipe import ALIASES, Recipe
     from hdlif.recipe.builders.schema import KEYS as MEANINGS
 
@@ -74,7 +74,7 @@ def _is_of_data(key: str) -> bool:
 
 
 def _value(option: str, words: Sequence[str]) -> str | None:
-    """What stands after an option, if it may be a value as it is."""
+    """Return the word after an option, if it can be a value without quotes."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
         name, equals, value = word.partition("=")
         value = value if equals else following
@@ -84,7 +84,7 @@ def _value(option: str, words: Sequence[str]) -> str | None:
 
 
 _NO_MEMORY = re.compile("can't (allocate memory|start new thread)|out of memory")
-"""In the errors that Python and PyTorch have no type for."""
+"""Matches out-of-memory errors for which Python and PyTorch have no type."""
 
 
 SUBCOMMANDS = {
@@ -109,14 +109,14 @@ SUBCOMMANDS = {
     "tour": ("tour", "Five minutes with a small network, step by step."),
     "train": ("train", "Train a recipe, and measure the result."),
 }
-"""The module of each in `hdlif.cli`, whose COMMAND it is, and its line in `hdlif --help`."""
+"""By subcommand: the module in `hdlif.cli` that has its COMMAND, and its line in `hdlif --help`."""
 
 
 class Program(click.Group):
-    """`hdlif`: a subcommand is imported when it is called."""
+    """`hdlif`: imports a subcommand when it is called."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # No path has it, and system calls fail on it with errors of several types.
+        # No path contains NUL, and system calls raise errors of several types on it.
         if any("\0" in argument for argument in args):
             raise click.UsageError("an argument holds a NUL character; leave it out", ctx)
         return super().parse_args(ctx, args)
@@ -176,17 +176,17 @@ def cli(context: click.Context, debug: bool) -> None:
 
 
 def main() -> None:
-    """Entry point: errors on one line of standard error, exit codes 0, 1, 2, 130 and 143.
+    """Entry point: print errors on one line of standard error; exit codes are 0, 1, 2, 130 and 143.
 
-    Where the reader of standard output has gone (`| head`), it ends with 1 and says nothing.
+    If the reader of standard output has gone (`| head`), exit with 1 and print nothing.
     """
     try:
-        # Before the work, and not after it.
+        # Checked before the work, not after it.
         if sys.stdout is None:
             raise OutputError("standard output is closed; redirect it to a file, or to /dev/null")
         cli(standalone_mode=False, complete_var=VARIABLE)
     except click.exceptions.Abort as error:
-        # Click makes it of EOFError too, which is a fault.
+        # Click also raises Abort for EOFError, which is a bug of ours.
         if isinstance(error.__cause__, EOFError):
             raise error.__cause__ from None
         _interrupted(error.__cause__)
@@ -204,7 +204,7 @@ def main() -> None:
     except HdlifError as error:
         _fail(error, error)
     except ImportError as error:
-        # Numbers and networks come from compiled libraries; NumPy wraps why one does not load into a page of advice.
+        # If a compiled library does not load, NumPy wraps the reason into a page of advice.
         first = error.__cause__ if isinstance(error.__cause__, ImportError) else error
         fix = "raise the limit on memory (ulimit -v), if there is one, or install its package again"
         _fail(MachineError(f"a library cannot be loaded ({reason(first)}); {fix}"), error)
@@ -222,13 +222,13 @@ def main() -> None:
 
 
 def _interrupted(error: BaseException | None) -> NoReturn:
-    """Say that it was, and what the interrupt says of where."""
+    """Print that the process was interrupted, and where."""
     say(" ".join(["interrupted", *map(str, error.args if isinstance(error, KeyboardInterrupt) else ())]))
     sys.exit(130)
 
 
 def _fail(error: HdlifError | None, cause: Exception) -> NoReturn:
-    """Say what went wrong and end; with --debug, the traceback of its cause instead."""
+    """Print an error and exit; with --debug print the traceback of its cause instead."""
     _let_go(sys.stdout)
     if "--debug" in sys.argv[1:]:
         raise cause
@@ -241,12 +241,12 @@ def _fail(error: HdlifError | None, cause: Exception) -> NoReturn:
 
 
 def _verb() -> str:
-    """The words in front of the first option, of which a subcommand has one or two."""
+    """Return the subcommand: the one or two words before the first option."""
     return " ".join(word for word in sys.argv[1:3] if not word.startswith("-"))
 
 
 def _is_of_click(error: OSError) -> bool:
-    """Whether it was raised where click writes help and version."""
+    """Whether an error was raised while click wrote help or version."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
@@ -254,7 +254,7 @@ def _is_of_click(error: OSError) -> bool:
 
 
 def _let_go(stream: TextIO | None) -> None:
-    """Forget what a stream holds and could not write, for Python would try again in the end, and show a traceback."""
+    """Discard the unwritten buffer of a stream; at exit Python would try again, and print a traceback."""
     if stream is None:
         return
     try:

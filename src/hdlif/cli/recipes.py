@@ -25,10 +25,10 @@ def ls(
     *,
     published: bool = False,
 ) -> dict[str, Any]:
-    """Names of the recipes that ship, and what each is.
+    """List the shipped recipes with a description.
 
     \f
-    Those come first that need no download; with their published figures, whatever is printed.
+    Recipes without a download come first. The result has their published figures, whatever is printed.
 
     Args:
         published: Those that are rows of a published table, with its figures.
@@ -43,12 +43,12 @@ def ls(
 
 
 def needs_no_download(shipped: str) -> bool:
-    """Whether the data of a recipe that ships, whose name begins with theirs, are bundled or generated."""
+    """Whether the data of a shipped recipe are bundled or generated; its name begins with that of its data."""
     return shipped.startswith(tuple(f"{name}_" for name in WITHOUT_DOWNLOAD))
 
 
 def about(name_or_path: str | Path) -> str:
-    """The first sentence of the comment that heads a recipe, after its command and figure; "" if it has none."""
+    """Return the first sentence of a recipe's header comment, after the command and the figure; "" if it has none."""
     _, text = recipe_text(name_or_path)
     lines = takewhile(lambda line: line.startswith("#"), text.splitlines())
     about_it = (line for line in lines if not line.startswith(("# hdlif train ", "# published: ")))
@@ -57,13 +57,13 @@ def about(name_or_path: str | Path) -> str:
 
 
 def listed(found: Mapping[str, Any]) -> str:
-    """Return each name, and what the recipe is."""
+    """Format a line per recipe: its name and description."""
     width = max(map(len, found["recipes"]))
     return "\n".join(f"{name:{width}}  {found['about'][name]}".rstrip() for name in found["recipes"])
 
 
 def published_figures(name_or_path: str | Path) -> dict[str, float | None] | None:
-    """The figures in the recipe's header: "accuracy" in 0..1 and "params_mb", or None; None if it has none."""
+    """Return the figures in a recipe's header: "accuracy" in 0..1 and "params_mb", or None; None if it has none."""
     _, text = recipe_text(name_or_path)
     found = _PUBLISHED.search(text)
     if found is None:
@@ -73,7 +73,7 @@ def published_figures(name_or_path: str | Path) -> dict[str, float | None] | Non
 
 
 def published_table() -> str:
-    """The published figures of the shipped recipes as a Markdown table."""
+    """Format the published figures of the shipped recipes as a Markdown table."""
     lines = ["| recipe | published accuracy % | published MB |", "| --- | --- | --- |"]
     for name, figures in ls()["published"].items():
         mb = "—" if figures["params_mb"] is None else f"{figures['params_mb']:.2f}"
@@ -99,7 +99,7 @@ def show(
 
 
 def schema_text() -> str:
-    """The JSON Schema of a recipe, as `hdlif.recipe_schema` gives it."""
+    """Return the JSON Schema of a recipe, as `hdlif.recipe_schema` does."""
     from hdlif.recipe.builders.schema import recipe_schema
 
     return json.dumps(recipe_schema(), indent=2, ensure_ascii=False)
@@ -111,7 +111,7 @@ def schema(
 ) -> str:
     """The JSON Schema of a recipe, by which an editor completes keys and kinds, and marks what there is not.
 
-    It has the kinds that ship and those of installed packages. What it cannot say, `hdlif recipes check` does.
+    It has the kinds that ship and those of installed packages. `hdlif recipes check` checks more than the schema can.
 
     Args:
         out: The file to write, such as recipe.schema.json.  [default: standard output]
@@ -139,14 +139,14 @@ def check_all(
     that is named exists, the network fits the data, the rule can learn from it, and the network can be exported.
 
     \f
-    Returns the names of those that are good.
+    Returns the names of the valid recipes.
 
     Args:
         overrides: Replace one value first; repeatable.
-        build: Build the network and all else too, try one update on noise, and say whether the network can be
+        build: Also build the network and all else, try one update on noise, and report whether the network can be
             exported.
     Raises:
-        RecipeError: some are not, or their data cannot be had; it has the fault of each.
+        RecipeError: recipes are invalid, or their data are unavailable; the message has the error of each.
     """
     if data_root is not None and not build:
         raise InputError("--data-root applies to --build, without which no data are looked at; add --build")
@@ -167,7 +167,7 @@ def check_all(
 
 
 def verdict(found: Mapping[str, Any]) -> str:
-    """Say what `check` has found, in one line."""
+    """Format the result of `check` in one line."""
     why = found.get("not_exported")
     return "good" if why is None else f"can be trained, but not exported: {why}"
 
@@ -175,14 +175,14 @@ def verdict(found: Mapping[str, Any]) -> str:
 def check(
     name_or_path: str | Path, overrides: Sequence[str] = (), *, build: bool = False, data_root: Place | None = None
 ) -> dict[str, Any]:
-    """Check keys, types and ranges, then every name and argument; the recipe with every value stated.
+    """Check keys, types and ranges, then every name and argument; return the recipe with all values explicit.
 
     Args:
-        build: build all of it too, as a training does before it starts, try one update on noise, and try to deploy the
-            network ("not_exported" of the result is why that fails); without that, PyTorch is not imported.
-        data_root: with `build`, the folder of the data, which are looked at where they are the user's own.
+        build: build all parts too, as before a training, try one update on noise, and try to deploy the network
+            ("not_exported" of the result is the reason if that fails); without `build`, PyTorch is not imported.
+        data_root: with `build`, the folder of the data; the user's own data are inspected.
     Raises:
-        RecipeError: the first thing that would keep the recipe from training.
+        RecipeError: the first problem that would prevent a training.
     """
     from hdlif.recipe import builders
 
@@ -245,7 +245,7 @@ COMMAND = group(
         ),
         subcommand(
             schema,
-            ("hdlif recipes schema --out recipe.schema.json", "for an editor, as docs/how_to/editor.md says"),
+            ("hdlif recipes schema --out recipe.schema.json", "for an editor, as in docs/how_to/editor.md"),
             ("hdlif recipes schema | less", "to read it"),
             shown=lambda text, as_json, given: put(text),
             json=False,

@@ -1,4 +1,4 @@
-"""`hdlif report`: the page of one run, or of several side by side."""
+"""`hdlif report`: write a page about one run, or several side by side."""
 
 import shlex
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def report(
         {"report": path of the page}, and why the neurons are not drawn as "left_out" if their data set or network
         cannot be read; an error if they were asked for.
     Raises:
-        InputError: no run was given, one is missing or damaged, or there is no such neuron or image.
+        InputError: no run is given, a run is missing or damaged, or the neuron or image does not exist.
         TrainingError: the page cannot be written.
         MissingExtraError: the packages of `hdlif[train]` are not installed.
     """
@@ -70,7 +70,7 @@ def report(
             shlex.join(["hdlif", "report", *(folder.as_posix() for folder in runs), *options]),
         ],
     )
-    # JSON can carry half a surrogate pair, which UTF-8 has not.
+    # JSON can contain half a surrogate pair, which UTF-8 cannot encode.
     write_text(path, page.encode("utf-8", errors="replace").decode("utf-8"))
     return {"report": str(path)} | ({"left_out": left_out} if left_out else {})
 

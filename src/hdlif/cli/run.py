@@ -32,8 +32,8 @@ def run(
 ) -> None:
     """Predict INPUTS with ARTEFACT: a class, of all or per step or pixel, objects, boxes, values, labels; no PyTorch.
 
-    An input is a file of what the network was trained on, or a folder, of which all images, .csv files, .wav files or
-    recordings below it are taken. If some cannot be used, the others are predicted, and the exit code is 1.
+    An input is a file of the kind that the network was trained on, or a folder, from which all images, .csv files, .wav
+    files or recordings are taken. If some cannot be used, the others are predicted, and the exit code is 1.
 
     \b
     images      an image file; or a .npy array: float32 [C, H, W], [N, C, H, W] or
@@ -56,7 +56,7 @@ def run(
     NAME.overlay.png is the image with the mask's colours over it. Of a network that finds boxes, NAME.answer.png is the
     image with the boxes, their labels and scores.
 
-    With --page the predictions are on the page alone, which is of a series, a sound or a recording.
+    With --page only the page shows the predictions; it applies to a series, a sound or a recording.
 
     With --stream the network of a series, a sound or images runs sample by sample, as they come, and a line (with
     --json an object) is printed for each window at its end, or with a confidence as soon as it is sure; the next window
@@ -79,7 +79,7 @@ def run(
             window]
         gaps: Of a stream: how missing numbers are replaced.  [default: stop]
         rate: Of a stream of PCM, if not the network's: 1,000 to 384,000.
-        page: Write an HTML page of one INPUT: what is shown, neurons at work, and the predictions.
+        page: Write an HTML page of one INPUT: the input over time, activity of neurons, and the predictions.
         out: Of masks and boxes: the folder of the files that are written.  [default: next to each input; of frames from
             a pipe none are written]
         layout: Of arrays [A, C, H, W]: A samples, or one of A time steps.  [default: batch for images, else

@@ -1,4 +1,4 @@
-"""`hdlif train RECIPE --seeds N`: the same training N times, and the mean of what comes out."""
+"""`hdlif train RECIPE --seeds N`: repeat a training with N seeds, and average the results."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Spread:
     """A figure over several seeds.
 
     Attributes:
-        mean, std: None where a value is; the deviation, of the sample, of one seed too.
-        values: of each seed.
+        mean, std: None if a value is None; std, of the sample, is None for a single seed too.
+        values: the value of each seed.
     """
 
     mean: float | None
@@ -35,13 +35,13 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float | None]) -> Spread:
-        """That of values, in the order of the seeds."""
+        """Summarise values, in the order of the seeds."""
         known = [value for value in values if value is not None]
         mean, std = mean_and_std(known) if known and len(known) == len(values) else (None, None)
         return cls(mean, std, tuple(values))
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the figure as a JSON-serialisable dict."""
         return {"mean": self.mean, "std": self.std, "values": list(self.values)}
 
 
@@ -50,8 +50,8 @@ class SeedsResult:
     """The same training with several seeds.
 
     Attributes:
-        name: of the recipe.
-        metrics: by name, of tasks that are not a classification, and those that are asked for.
+        name: name of the recipe.
+        metrics: by name: of tasks other than classification, and requested ones.
         versions, hardware: of the last training.
     """
 
@@ -68,7 +68,7 @@ class SeedsResult:
 
     @classmethod
     def of(cls, name: str, runs: Sequence[TrainResult]) -> SeedsResult:
-        """What trainings of a recipe have come to together."""
+        """Summarise trainings of a recipe."""
         return cls(
             name=name,
             seeds=tuple(run.seed for run in runs),
@@ -84,11 +84,11 @@ class SeedsResult:
 
     @property
     def n(self) -> int:
-        """Trainings."""
+        """The number of trainings."""
         return len(self.seeds)
 
     def as_dict(self) -> dict[str, Any]:
-        """As OUT/seeds.json has it."""
+        """Return the content of OUT/seeds.json."""
         figures = ("accuracy", "validation_accuracy", "sops", "energy_mj", "train_seconds")
         metrics = {name: spread.as_dict() for name, spread in self.metrics.items()}
         return {
@@ -102,11 +102,11 @@ class SeedsResult:
         }
 
     def text(self, out: Path | None = None) -> str:
-        """Return the result in a line, by the name of its folder; runs/NAME by default."""
+        """Format the result in a line that begins with the name of its folder, runs/NAME by default."""
         return str(self if out is None else replace(self, name=run_name(out, self.name)))
 
     def __str__(self) -> str:
-        """The test accuracy in per cent, or the metrics: mean ± standard deviation (n)."""
+        """Format the test accuracy in percent, or the metrics: mean ± standard deviation (n)."""
         said = [] if self.accuracy.mean is None else [f"{in_percent(self.accuracy.mean, self.accuracy.std)} %"]
         for name, one in self.metrics.items():
             if name != "accuracy" or not said:
@@ -127,21 +127,21 @@ def train_seeds(
     say: Callable[[str], None] = say_nothing,
     **options: Any,
 ) -> SeedsResult:
-    """Train a recipe with `seeds` seeds, from its own one on, and write OUT/seeds.json after each.
+    """Train a recipe with `seeds` consecutive seeds from its own on, and write OUT/seeds.json after each.
 
-    Run folders are OUT/seed_S. A finished one of the same recipe is skipped and a stopped one resumed, so that
-    more seeds add to what is there.
+    Run folders are OUT/seed_S. A finished run of the same recipe is skipped and a stopped one resumed, so that more
+    seeds add to the existing runs.
 
     Args:
         overrides, data, stream, twin: as in `hdlif.train`.
-        out: runs/NAME by default. A run of another recipe in one of its folders is refused, but with `overwrite`, which
-            trains all seeds again.
-        say: gets a line for every seed.
-        options: of `TrainingOptions`.
+        out: runs/NAME by default. A run of another recipe in one of its folders raises an error, unless `overwrite` is
+            set, which trains all seeds again.
+        say: called with a line for every seed.
+        options: fields of `TrainingOptions`.
     Raises:
-        RecipeError: several processes are asked for, or torchrun has started this one; or the seeds are too large.
+        RecipeError: several processes are requested, torchrun has started this one, or a seed is too large.
         ExistingRunError: a folder holds a run of another recipe.
-        CheckpointError: the same, where `resume` asks to go on with it.
+        CheckpointError: a folder holds a run of another recipe, and `resume` is set.
     """
     check_alone("--seeds", options.get("devices"), options.get("nodes"))
     given = TrainingOptions(**options)
@@ -168,7 +168,7 @@ def train_seeds(
             if given.overwrite:
                 resume = bool(given.resume)
             elif given.resume and RunFiles(folder).exist():
-                # Asked for, a training of another recipe is refused, by what differs.
+                # With an explicit `resume`, another recipe raises an error that lists the differences.
                 resume = True
             elif not begun(folder, chosen):
                 check_free(folder)

@@ -1,4 +1,4 @@
-"""`hdlif data inspect NAME`: what a data set that ships holds, and of generated ones what its arguments make of it."""
+"""`hdlif data inspect NAME`: inspect a shipped data set, or a generated one with given arguments."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,13 +17,13 @@ _TOGETHER = 256
 
 
 def persistence(sets: DataSets, task: Regress) -> Evaluation:
-    """How well the values at a step forecast those that are learned of it: x_{t+ahead} = x_t, in the values' units.
+    """Evaluate the last-value forecast x_{t+ahead} = x_t, in the values' units.
 
     Args:
-        sets: series whose channels are what is learned, so many steps later.
-        task: what is learned, of each step.
+        sets: series whose targets are their own channels, `ahead` steps later.
+        task: the regression at each step.
     Raises:
-        InputError: the values that are learned are no next ones of the channels.
+        InputError: the targets are not future values of the channels.
     """
     if not task.ahead or len(task.outputs) != len(sets.mean):
         raise InputError(
@@ -38,23 +38,23 @@ def persistence(sets: DataSets, task: Regress) -> Evaluation:
 
 
 VALIDATION = 100
-"""Samples that are held out where data.validation does not say."""
+"""Validation samples if data.validation is not set."""
 
 
 def inspect_shipped(name: str, *, overrides: Sequence[str] = (), root: Path | None = None) -> dict[str, Any]:
-    """Read or make a set of images, series or rows as a training would.
+    """Read or generate a set of images, series or rows as a training would, and describe it.
 
     Args:
-        name: of a set that ships.
+        name: name of a shipped set.
         overrides: "data.KEY=VALUE" each: its arguments, and data.validation.
-        root: the folder of sets that are files; the working folder by default.
+        root: the folder of sets that are read from files; the working folder by default.
     Returns:
         {"path", "kind", "samples_of", "arguments", "samples": {part: number}, "classes": {name: {part: number}} where
         one class of a sample is learned, "input", "time_steps" of series}; "target": {"names", "mean", "std", "ahead"}
         and "persistence": {"rmse", "mae", "r2"} of the test part, where its next values are learned.
     Raises:
-        RecipeError: an override is of no key that the set has, or has a value that none can have.
-        DataError: the set is absent or damaged, or of events.
+        RecipeError: an override sets a key that the set does not have, or has an invalid value.
+        DataError: the set is missing or damaged, or contains events.
     """
     keys = data_keys(overrides)
     section = data_section(name, {"kind": name, "batch_size": 1, "validation": VALIDATION, **keys})
@@ -90,7 +90,7 @@ def inspect_shipped(name: str, *, overrides: Sequence[str] = (), root: Path | No
 def persistence_of(
     sets: DataSets, names: tuple[str, ...], mean: tuple[float, ...], std: tuple[float, ...], ahead: int
 ) -> dict[str, float]:
-    """What forecasting the last value does on the test part of series whose next values are learned."""
+    """Return the metrics of the last-value forecast on the test part, if the targets are future values."""
     steps = sets.shape[1]
     task = Regress(names, steps, mean=mean, std=std, combine="each", ahead=ahead)
     return dict(persistence(sets.shown_as(rows), task).metrics)

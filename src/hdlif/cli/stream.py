@@ -1,4 +1,4 @@
-"""`hdlif run --stream`: what a deployed network says of samples, or of frames, as they come."""
+"""`hdlif run --stream`: run a deployed network on samples or frames as they arrive."""
 
 import contextlib
 import os
@@ -46,19 +46,19 @@ def stream(
     max_operations: int = DEFAULT_MAX_OPERATIONS,
     say: Callable[[str], None] = say_nothing,
 ) -> Iterator[Decision | FrameAnswer]:
-    """What is said of each window, or of each frame, as soon as it can be.
+    """Yield the prediction for each window or frame as soon as it is available.
 
     Args:
         place: "-" for standard input; or a file, FIFO or device; or a folder of frames.
-        hop, confidence, rate: as `Stream` takes them; frames have a confidence alone.
-        gaps: one of `inputs.rows.GAPS`, of rows of numbers; the first by default.
-        partial: answer for the windows in which the samples end, too.
-        out: the folder for masks and boxes of frames; by default next to those of a folder, and of others none.
-        threads: one by default: a step of a small network is over before a second one is awake.
-        say: gets a line on what no answer was given for.
+        hop, confidence, rate: as in `Stream`; frames take only a confidence.
+        gaps: one of `inputs.rows.GAPS`, for rows of numbers; the first by default.
+        partial: also predict the windows in which the samples end.
+        out: the folder for masks and boxes; by default next to the frames of a folder, and none for other sources.
+        threads: one by default: a small network finishes a step before a second thread wakes.
+        say: called with a line about windows without a prediction.
     Raises:
-        ArtefactError, InputError: the network, or what it is given, cannot be used; what came before was answered for.
-        HdlifError, LimitError: an option does not go with the network, or it takes more than a limit.
+        ArtefactError, InputError: the network or its input cannot be used; earlier samples have been predicted.
+        HdlifError, LimitError: an option does not apply to the network, or a limit is exceeded.
     """
     session = Session(artefact, threads or 1, max_bytes=max_bytes, max_operations=max_operations)
     if session.input.kind == "image":
@@ -69,7 +69,7 @@ def stream(
         return
     if out is not None:
         raise HdlifError("--out is the folder of masks and boxes, and a network of series gives none; leave it out")
-    # Options that do not fit are refused before anything is waited for.
+    # Invalid options raise before waiting for input.
     at_work = Stream(session, hop=hop, confidence=confidence, rate=rate)
     if gaps is not None and session.input.sound is not None:
         raise HdlifError(f"gaps = {gaps} applies to rows of numbers, and the network takes sound; leave it out")
@@ -106,7 +106,7 @@ def _frames(
         frames = ((path, None) for path in found)
     else:
         frames = _arriving_images(place)
-    # Of frames that come from a pipe there may be any number.
+    # A pipe can deliver any number of frames.
     files = AnswerFiles(out) if out is not None or place.is_dir() else None
 
     def kept(said: FrameAnswer, image: Path | Given) -> FrameAnswer:
@@ -135,7 +135,7 @@ def _named(place: str | Path) -> str:
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
-    """Frame 2 comes before frame 10."""
+    """Return a sort key that puts frame 2 before frame 10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]
 
 
@@ -179,7 +179,7 @@ def _takes(session: Session) -> str:
 
 
 def _left(at_work: Stream, came: int, partial: bool) -> Iterator[str]:
-    """What is to be said of the windows in which the samples ended."""
+    """Yield messages about the windows in which the samples ended."""
     left: list[Any] = [one for one in at_work.unanswered if not (partial and one.step)]
     if left:
         first, last = left[0], left[-1]

@@ -40,7 +40,7 @@ def sweep(
       neuron: {kind: choice, values: [{kind: lif}, {kind: hdlif}]}
 
     \f
-    A trial that is stopped three times without a new checkpoint has failed. The test set decides nothing.
+    A trial that is stopped three times without a new checkpoint counts as failed. The test set is not used.
 
     Args:
         space: YAML file: keys of the recipe, and what each may be.
@@ -53,10 +53,10 @@ def sweep(
     Raises:
         MissingExtraError: Optuna is not installed.
         InputError: both `out` and `study` are given.
-        RecipeError: the space does not fit the recipe, or the study is another recipe's or another space's.
+        RecipeError: the space does not fit the recipe, or the study belongs to another recipe or space.
     """
     if out is not None and study is not None:
-        raise InputError(f"--out {out} and --study {study}: the runs lie beside the journal; give one of the two")
+        raise InputError(f"--out {out} and --study {study}: the runs go next to the journal; give one of the two")
     try:
         import optuna  # noqa: F401
     except ModuleNotFoundError as error:
@@ -78,7 +78,7 @@ def sweep(
 
 
 def trials_table(result: SweepResult) -> str:
-    """What `hdlif sweep` found: one row a trial, the best first, and how to train the best again."""
+    """Format one row per trial, the best first, and the overrides that train the best again."""
 
     def rank(trial: TrialResult) -> tuple[bool, float]:
         score = trial.validation_score

@@ -1,4 +1,4 @@
-"""The trials of a search, which any number of processes share, and what it has found."""
+"""Run the trials of a search, in any number of processes, and collect the results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hdlif.training import Callback, Training
 from hdlif.training.tasks import Evaluation
 
 MEASURED = "measured"
-"""The attribute of a trial of another task than classification: its metric's name, and the value in its best epoch."""
+"""The attribute of a trial of other tasks than classification: its metric's name, and the value in its best epoch."""
 
 
 def search(
@@ -39,7 +39,7 @@ def search(
     progress: bool,
     say: Callable[[str], None],
 ) -> SweepResult:
-    """Train recipes of a space until the study has `trials` of them, whichever process ran them."""
+    """Train recipes of a space until the study has `trials` trials, of all processes together."""
     check_alone("hdlif sweep")
     look = Looks(data_root)
     base = built(recipe, overrides, look)
@@ -74,11 +74,11 @@ def search(
                 shared.tell(trial, state=TrialState.PRUNED)
                 say(f"{name}: pruned")
             except InUseError:
-                # Somebody goes on with it by hand: this process does not report on it.
+                # The run is being resumed by hand, so this process does not report it.
                 raise
             except (TrainingError, RecipeError, CheckpointError, DataError, OutOfMemoryError) as error:
                 if isinstance(error, DataError):
-                    # Where the data cannot be had at all, no trial is to blame.
+                    # Unavailable data are not the fault of a trial.
                     builders.build_data(base, data_root)
                 trial.set_user_attr("error", str(error))
                 shared.tell(trial, state=TrialState.FAIL)
@@ -94,7 +94,7 @@ def search(
 
 
 class _Reporting(Callback):
-    """Tells the study of every epoch; raises `TrialPruned` where the others were better at that epoch."""
+    """Reports every epoch to the study; raises `TrialPruned` if the others were better at that epoch."""
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
@@ -102,12 +102,12 @@ class _Reporting(Callback):
     def on_epoch_end(self, training: Training, evaluation: Evaluation) -> None:
         epoch, task, score = training.counters.epoch, training.task, training.task.better(evaluation)
         reported = _frozen(self._trial).intermediate_values
-        # An epoch of a trial that was resumed may have been reported before.
+        # A resumed trial may have reported this epoch before.
         if epoch not in reported:
             if evaluation.accuracy != score and score >= max(reported.values(), default=-math.inf):
-                # What the score is made of, which may be the smaller the better.
+                # Store the metric itself too: for some metrics smaller is better.
                 self._trial.set_user_attr(MEASURED, [task.metric, evaluation.metrics[task.metric]])
-            # JSON has no infinity, which stands for what is not a number.
+            # Infinity stands for NaN, and JSON has no infinity.
             self._trial.report(score if math.isfinite(score) else -sys.float_info.max, epoch)
         if self._trial.should_prune():
             raise TrialPruned
@@ -118,7 +118,7 @@ def _frozen(trial: Trial) -> FrozenTrial:
 
 
 def _write(study: Study, base: Recipe, space: Space, journal: Path) -> SweepResult:
-    """Write sweep.json and return what it has."""
+    """Write sweep.json and return its content."""
     classifies = base.task.kind == "classify" and base.task.arguments.get("best", "accuracy") == "accuracy"
     trials = tuple(_result(trial, space, folder_of(journal, trial), classifies) for trial in trials_of(study))
     done = [

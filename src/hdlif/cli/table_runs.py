@@ -1,4 +1,4 @@
-"""What a table keeps of every training: its figures, so that another table.json can stand for the run folders."""
+"""Store the figures of every training in table.json, which can then replace the run folders."""
 
 import hashlib
 import json
@@ -22,14 +22,14 @@ class TableRun:
     """The figures of one training of a cell.
 
     Attributes:
-        seed: of the training.
-        recipe: the digest of its recipe, everything stated: see `recipe_digest`.
-        metric, value: the first figure of the task on the test set.
-        accuracy: of a classification, in 0..1; None of another task.
-        sops, nops: per sample; None of a network without a deployed form.
-        firing_rate: the share of neurons that emit a spike.
-        hardware: of the machine that trained.
-        curve: accuracies after each step; those of the cell where the training was read from another table.
+        seed: seed of the training.
+        recipe: the digest of its recipe; see `recipe_digest`.
+        metric, value: the main metric of the task on the test set.
+        accuracy: in 0..1; None for tasks other than classification.
+        sops, nops: per sample; None for a network without a deployed form.
+        firing_rate: fraction of neurons that emit a spike.
+        hardware: hardware of the training.
+        curve: accuracies after each step; the cell's mean if the training was read from another table.
     """
 
     seed: int
@@ -49,16 +49,16 @@ class TableRun:
     __pydantic_config__: ClassVar = FINITE
 
     def as_dict(self) -> dict[str, Any]:
-        """As table.json has it; the curve is the cell's."""
+        """Return the entry in table.json, without the curve, which belongs to the cell."""
         found = asdict(self)
         del found["curve"]
         return found
 
 
 def recipe_digest(recipe: Recipe) -> str:
-    """What two recipes share that say the same, everything stated: 16 hexadecimal digits.
+    """Return 16 hexadecimal digits that equivalent recipes, with all values explicit, share.
 
-    Of data that were looked at their content counts, and not the folder that they lie in.
+    For the user's own data the content counts, not the path.
     """
     stated = recipe.model_dump(mode="json")
     if stated["data"].get("found") is not None:
@@ -68,7 +68,7 @@ def recipe_digest(recipe: Recipe) -> str:
 
 
 def run_of(result: TrainResult, recipe: Recipe) -> TableRun:
-    """What a table keeps of a finished training of `recipe`."""
+    """Return the figures of a finished training of `recipe`."""
     metric, value = result.first_figure
     return TableRun(
         seed=recipe.seed,
@@ -89,7 +89,7 @@ def run_of(result: TrainResult, recipe: Recipe) -> TableRun:
 
 
 def firing_rate(result: TrainResult) -> float:
-    """The share of neurons that emit a spike, over all layers of a training's network, steps and counted images."""
+    """Return the fraction of neurons that emit a spike, over all layers, steps and counted images."""
     neurons = {neuron.name for neuron in result.neurons}
     layers = [layer for layer in result.layers if layer.name in neurons]
     sizes = [math.prod(layer.shape or ()) for layer in layers]
@@ -98,7 +98,7 @@ def firing_rate(result: TrainResult) -> float:
 
 
 def cell_of(runs: Sequence[TableRun]) -> dict[str, Any]:
-    """What table.json says of a cell: means and standard deviations over its trainings, and these."""
+    """Return a cell of table.json: means and standard deviations over its trainings, and the trainings."""
     values = [run.value for run in runs]
     known = [value for value in values if value is not None]
     value, value_std = mean_and_std(known) if len(known) == len(values) else (None, None)
@@ -120,7 +120,7 @@ def cell_of(runs: Sequence[TableRun]) -> dict[str, Any]:
         "firing_rate": statistics.mean(run.firing_rate for run in runs),
         "parameters": _mean(run.parameters for run in runs),
         "train_seconds": _mean(run.train_seconds for run in runs),
-        # Of the first seed alone.
+        # Only of the first seed.
         "peak_bytes": _mean(run.peak_bytes for run in runs if run.peak_bytes is not None),
         "stored_mb": _mean(run.stored_mb for run in runs),
         "runs": [run.as_dict() for run in runs],
@@ -128,10 +128,10 @@ def cell_of(runs: Sequence[TableRun]) -> dict[str, Any]:
 
 
 def unlike(runs: Sequence[Mapping[str, Any]]) -> str:
-    """What the recipe alone decides and its trainings differ in, as those of different versions may; "" if nothing.
+    """Return the figures that the recipe determines but its trainings differ in; "" if there are none.
 
     Args:
-        runs: of a cell, as table.json has them.
+        runs: trainings of a cell, as in table.json.
     """
     for name, key in {"parameters": "parameters", "NOPs": "nops"}.items():
         found = {value for run in runs if (value := run[key]) is not None}
@@ -141,7 +141,7 @@ def unlike(runs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    """The mean; None where one is not known."""
+    """Return the mean; None if a value is None."""
     found = list(values)
     known = [value for value in found if value is not None]
     return statistics.mean(known) if known and len(known) == len(found) else None
@@ -163,12 +163,12 @@ _TABLE = TypeAdapter(_ReadTable)
 
 
 def read_runs(path: Path) -> dict[tuple[str, str], list[TableRun]]:
-    """The trainings that a table.json keeps, by row and column.
+    """Return the trainings in a table.json, by row and column.
 
     Each has its cell's mean curve, so that the mean over all of them is the cell's.
 
     Raises:
-        InputError: it is no table.json, or one of an earlier version, which kept no trainings.
+        InputError: the file is not a table.json, or one of an earlier version without trainings.
     """
     wanted = "give a table.json that hdlif ablate has written"
     try:

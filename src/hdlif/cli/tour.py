@@ -1,4 +1,4 @@
-"""`hdlif tour`: its steps are commands that anybody can type, shown with colours on a terminal, else as plain text."""
+"""`hdlif tour`: a guided sequence of `hdlif` commands, with colours on a terminal and as plain text elsewhere."""
 
 import os
 import shlex
@@ -19,27 +19,27 @@ from hdlif.inputs.python_processes import module_command
 WIDTH = 88
 INTERRUPTED = 130
 PATIENCE = 20.0
-"""Seconds that a command gets to leave its files whole after Ctrl-C, which reaches it too."""
+"""Seconds for a command to finish writing its files after Ctrl-C, which reaches it too."""
 RECIPE = "digits_hdlif_w1p5_s4_parallel"
 EPOCHS = 8
 NEEDED = ("torch", "pydantic", "sklearn", "rich")
-"""Packages of the extra `train`, without any of which a step would fail."""
+"""Packages of the extra `train` that the steps need."""
 MARK = "tour.txt"
-"""A file of that name says that a folder is a tour's, which replaces what it made there."""
+"""Marks the folder of a tour, which another tour may replace."""
 PICTURE, PICTURE_NUMBER = "digit.png", 7
-"""A file of a test image of the digits, and which one it is."""
+"""File name and number of a test image of the digits."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One stop.
+    """One step of the tour.
 
     Attributes:
-        title: in a few words.
-        text: what is to be known before the command runs.
-        command: the words after `hdlif`; none of the last stop.
-        needs: what an earlier step makes, without which the command fails.
-        shows: a picture to show beside the text.
+        title: short title.
+        text: explanation before the command runs.
+        command: the words after `hdlif`; empty for the last step.
+        needs: file of an earlier step that the command requires.
+        shows: an image to show next to the text.
     """
 
     title: str
@@ -50,11 +50,11 @@ class Step:
 
 
 def begin(out: Path) -> list[Step]:
-    """The steps of a tour that writes below `out`, where nothing but an earlier tour may be.
+    """Return the steps of a tour that writes to `out`, which may hold only an earlier tour.
 
     Raises:
         MissingExtraError: PyTorch, or another package of the extra `train`, is not installed.
-        ExistingRunError: `out` holds what no tour has made.
+        ExistingRunError: `out` holds other files than those of a tour.
     """
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
@@ -75,7 +75,7 @@ def begin(out: Path) -> list[Step]:
             "1,797 handwritten digits of 8x8 pixels come with the package. The network spikes over 4 time steps; its "
             "weights have 1.5 bits and its spikes 4. It learns online: each update goes back through one time step, "
             "drawn at random, so that memory does not grow with their number. Of the table that comes, look at "
-            "accuracy, MB stored (the size of the file) and seconds; the line below says what the others are.",
+            "accuracy, MB stored (the size of the file) and seconds; the line below explains the others.",
             (
                 *("train", RECIPE, "--set", f"training.epochs={EPOCHS}", "--memory-repeats", "0"),
                 *("--out", str(network), "--overwrite"),
@@ -121,7 +121,7 @@ def begin(out: Path) -> list[Step]:
 
 
 def draw_picture(out: Path) -> list[list[int]]:
-    """Write the test image to OUT/digit.png; its pixels, 0..255."""
+    """Write the test image to OUT/digit.png; return its pixels, 0..255."""
     from PIL import Image
 
     from hdlif.data import digits
@@ -140,7 +140,7 @@ def tour(
 ) -> None:
     """Five minutes with a small network: train it, look at its answers, export it, run it, count what it costs.
 
-    Each step says what it does and shows a command, which runs when you press Enter. Needs the extra hdlif[train].
+    Each step explains and shows a command, which runs when you press Enter. Needs the extra hdlif[train].
 
     \f
 
@@ -174,7 +174,7 @@ def tour(
         if code == INTERRUPTED:
             raise KeyboardInterrupt
         if code:
-            raise TrainingError(f"`{_typed(step.command)}` ended with {code}; its message stands above")
+            raise TrainingError(f"`{_typed(step.command)}` ended with {code}; see its message above")
         put("")
 
 
@@ -183,7 +183,7 @@ def _typed(command: Sequence[str]) -> str:
 
 
 def _paragraphs(step: Step) -> str:
-    """A line that is longer than the page is folded; a list of several lines stays as it is."""
+    """Wrap a single long line to the page; return a list of several lines unchanged."""
     text = printable_lines(step.text)
     lines = [text] if "\n" not in text else text.split("\n")
     return "\n".join("\n".join(textwrap.wrap(line, WIDTH - 4)) if len(lines) == 1 else line for line in lines)
@@ -221,7 +221,7 @@ def _in_colours(title: str, step: Step, picture: list[list[int]] | None) -> str:
 
 
 def _answer() -> str:
-    """ "" for Enter, s or q; the end of standard input is q."""
+    """ "" for Enter, s or q; q at the end of standard input."""
     while True:
         put("  Enter runs it, s skips it, q quits: ", nl=False)
         line = sys.stdin.readline()
@@ -235,7 +235,7 @@ def _answer() -> str:
 
 
 def _run(command: Sequence[str]) -> int:
-    """The exit code of `hdlif` with these words, in a process of its own, which writes to this terminal."""
+    """Run `hdlif` with these words in its own process, on this terminal, and return the exit code."""
     sys.stdout.flush()
     child = subprocess.Popen(module_command("hdlif", *command))
     try:

@@ -1,4 +1,4 @@
-"""`hdlif train`: from a recipe to a run folder with a trained network and its figures."""
+"""`hdlif train`: train a recipe into a run folder with the network and its figures."""
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +40,7 @@ class Run:
     An example is at `train`.
 
     Attributes:
-        folder: with model.safetensors, summary.json and the rest.
+        folder: contains model.safetensors, summary.json and the other files.
         result: the outcome of the training.
     """
 
@@ -49,27 +49,27 @@ class Run:
 
     @property
     def summary(self) -> Mapping[str, Any]:
-        """What summary.json holds."""
+        """The content of summary.json."""
         return self.result.as_dict()
 
     @property
     def accuracy(self) -> float | None:
-        """Of a classification on the test set, a fraction in 0..1; None of another task."""
+        """Accuracy on the test set, a fraction in 0..1; None for tasks other than classification."""
         return self.result.accuracy
 
     @property
     def metrics(self) -> Mapping[str, float | None]:
-        """On the test set, by name: of a classification its accuracy. None is of one that is not a number."""
+        """Metrics on the test set, by name; "accuracy" for a classification. None if undefined."""
         return self.result.measured
 
     @property
     def accuracy_per_step(self) -> tuple[float, ...]:
-        """After each time step."""
+        """Accuracy after each time step."""
         return self.result.accuracy_per_step
 
     @property
     def best_epoch(self) -> int | None:
-        """Of the network that is kept, by validation."""
+        """The epoch of the saved network, the best on validation."""
         return self.result.best_epoch
 
     def __fspath__(self) -> str:
@@ -81,7 +81,7 @@ class Run:
 
 
 class NotFirstProcessError(InputError):
-    """Another process of a training has its result."""
+    """Raised in processes of a training other than the first, which has the result."""
 
 
 @called_from_python
@@ -161,7 +161,7 @@ def train(
     if changes and recipe is not None and not isinstance(recipe, (str, Path)):
         raise InputError("epochs and overrides change a recipe that is named; set them in the Recipe that is given")
     if not first_by_torchrun():
-        # Each process would print the same before they have met.
+        # Before the processes are connected, each would print the same.
         say = say_nothing
     root, folder = (None if one is None else Path(one) for one in (data_root, out))
     devices, nodes = processes(devices, nodes)
@@ -203,7 +203,7 @@ def train(
 
 
 def as_text(result: "TrainResult", out: Path) -> str:
-    """What a training has come to in a line, its figures as a row, and a line on what these are.
+    """Format the result in a line, its figures as a row, and a line that explains them.
 
     Args:
         out: its run folder.

@@ -1,4 +1,4 @@
-"""Train a recipe in a run folder: what `hdlif train` and every subcommand that trains do."""
+"""Train a recipe in a run folder: shared by `hdlif train` and all subcommands that train."""
 
 from __future__ import annotations
 
@@ -57,22 +57,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """How a recipe is trained, apart from the recipe.
+    """Settings of a training that are not part of its recipe.
 
     Attributes:
         data_root: the folder of the data set, if it is not bundled.
-        resume: go on from OUT/last.safetensors, or begin with the first epoch and print that. None goes on if OUT holds
-            a training of this recipe, and begins with the first epoch otherwise: for a caller that has OUT to itself.
-        overwrite: replace the run that OUT holds, of whatever recipe; other files there stay.
-        devices, nodes: processes per node, and machines; by default as torchrun has started them, or 1.
+        resume: True resumes from OUT/last.safetensors, or starts with the first epoch and prints that if there is none.
+            None resumes if OUT holds a training of this recipe, and starts anew otherwise; for callers that own OUT.
+        overwrite: replace the run in OUT, whatever its recipe; other files there stay.
+        devices, nodes: processes per node, and machines; by default torchrun's, or 1.
         workers: processes that make batches, for each device; by default as many as the data set needs.
-        threads: PyTorch's and the runtime's; "auto" for those that are measured to be fastest (`training.threads`). By
-            default PyTorch's own number, or that of the training that is resumed.
+        threads: PyTorch's and the runtime's; "auto" measures which number is fastest (`training.threads`). By
+            default PyTorch's own number, or that of the resumed training.
         progress: show a bar, or add a task to the bar given.
         memory_repeats: fresh processes that measure peak memory; 0 leaves it out.
-        callbacks: of the training, after its own.
+        callbacks: called after the training's own.
         label: the name of the task on the bar; the run folder's by default.
-        say: gets a line on the recipe, the data, and the choices made.
+        say: called with lines about the recipe, the data and automatic choices.
     """
 
     data_root: Path | None = None
@@ -98,7 +98,7 @@ def train_recipe(
 ) -> TrainResult | None:
     """Train a recipe, measure the result on the test set (read once), and write OUT/summary.json.
 
-    On a CPU the process keeps the memory that it frees from here on (`allocator.keep_freed_memory`).
+    On a CPU the process keeps freed memory from here on (`allocator.keep_freed_memory`).
 
     Args:
         recipe, found: as `hdlif.recipe.runs.recipe_data` returns them.
@@ -106,9 +106,9 @@ def train_recipe(
         the content of OUT/summary.json; None in other processes than the first.
     Raises:
         InUseError: another process trains in OUT.
-        ExistingRunError: OUT holds a run, and neither `resume` nor `overwrite` says what is to become of it.
-        CheckpointError: OUT cannot be resumed, or a module of the user's is another than when its training began.
-        DataError: the data cannot be used, or are not those that the training was begun with.
+        ExistingRunError: OUT holds a run, and neither `resume` nor `overwrite` is set.
+        CheckpointError: OUT cannot be resumed, or a module of the user has changed since its training began.
+        DataError: the data cannot be used, or have changed since the training began.
     """
     ranks = _joined_ranks(recipe, options)
     say = options.say if ranks.first else say_nothing
@@ -116,7 +116,7 @@ def train_recipe(
     keep = options.resume is False and not options.overwrite
     recipe = _as_it_was_begun(recipe, out, options, ranks, found, say)
     if keep:
-        # Checked now, and again when the folder is this process's.
+        # Checked now, and again once this process holds the lock of the folder.
         ranks.led(lambda: check_free(out))
     if options.resume is not False and (result := ranks.led(lambda: finished(out, recipe))) is not None:
         return result if ranks.first else None
@@ -125,7 +125,7 @@ def train_recipe(
         ranks.led(lambda: until_done.enter_context(training_alone(out)))
         resume = options.resume
         if resume is None:
-            # Another process may have finished it while data were made here.
+            # Another process may have finished the training while this one prepared data.
             if (result := ranks.led(lambda: finished(out, recipe))) is not None:
                 return result if ranks.first else None
             resume = ranks.led(lambda: begun(out, recipe))
@@ -135,7 +135,7 @@ def train_recipe(
             if go_on:
                 say(f"{out}: has no checkpoint to go on from; the training begins with its first epoch")
             until_done.enter_context(_forgotten_if_refused(out, ranks))
-        # It holds the pixels of all parts, which the sets have by now.
+        # It holds the pixels of all parts, which have been copied to the sets.
         found = None
         own_bar = isinstance(options.progress, bool)
         bar = progress_bar(enabled=bool(options.progress) and ranks.first) if own_bar else cast("Bar", options.progress)
@@ -148,7 +148,7 @@ def train_recipe(
 
 @dataclass(frozen=True)
 class _Parts:
-    """What a training is built of."""
+    """The parts of a training."""
 
     model: nn.Module
     task: Task
@@ -184,7 +184,7 @@ def _as_it_was_begun(
     say: Callable[[str], None],
 ) -> Recipe:
     """Return the recipe with class weights as numbers, and with the path of its data when the training in OUT began."""
-    # Only a checkpoint to go on from tells what the training was begun with.
+    # Only a checkpoint records the data with which the training began.
     stopped = options.resume is not False and ranks.led(RunFiles(out).exist)
     if options.resume and stopped:
         ranks.led(partial(check_files, out, found, recipe))
@@ -247,7 +247,7 @@ def _fit_and_measure(
 
 @contextmanager
 def _forgotten_if_refused(out: Path, ranks: Ranks) -> Iterator[None]:
-    """A training that is refused before its first update leaves nothing behind that would be in another's way."""
+    """Remove the files of a training that fails before its first update."""
     try:
         yield
     except HdlifError:
@@ -257,7 +257,7 @@ def _forgotten_if_refused(out: Path, ranks: Ranks) -> Iterator[None]:
 
 
 def train_in_one_process(recipe: Recipe, out: Path, options: TrainingOptions) -> TrainResult:
-    """Train a recipe that other subcommands have loaded, in this process alone."""
+    """Train a recipe that another subcommand has loaded, in this process alone."""
     loaded, found = load_recipe_to_train(
         recipe, out=out, data_root=options.data_root, resume=bool(options.resume), say=options.say
     )
@@ -267,7 +267,7 @@ def train_in_one_process(recipe: Recipe, out: Path, options: TrainingOptions) ->
 
 
 def _of_recipe(recipe: Recipe, teacher: Teacher | None) -> list[Callback]:
-    """What a recipe adds to the learning itself."""
+    """Return the callbacks that a recipe adds to the training."""
     mix, penalty = builders.build_mix(recipe), builders.build_penalty(recipe)
     mixing = [] if mix is None else [Mixing(mix)]
     teaching = [] if teacher is None else [Teaching(teacher)]
@@ -284,7 +284,7 @@ def _result(
     peak_bytes: int | None,
     ranks: int,
 ) -> TrainResult:
-    """Collect the result; without held-out samples there are no figures of validation."""
+    """Collect the result; without held-out samples it has no validation figures."""
     test, task = measured.evaluated.result, measured.task
     classifies = test.accuracy is not None
     plain = classifies and task.metric == "accuracy"
@@ -329,9 +329,9 @@ def _measured(
     bar: Bar,
     initial: Sequence[Neuron],
 ) -> MeasuredNetwork:
-    """What a finished network is measured to be; writes its recipe, and what a report draws."""
+    """Measure a finished network; write its recipe and the data for reports."""
     write_text(out / run_folder.RECIPE, dump_recipe(recipe))
-    # In the precision that it is deployed in, whatever it was trained in.
+    # Measured in the precision of deployment, whatever the precision of training.
     measured = measure(model.float(), recipe, sets, device, bar=bar, initial=initial)
     for name, drawn in measured.drawings.items():
         write_text(out / f"{name}.json", json.dumps(drawn) + "\n")
@@ -339,7 +339,7 @@ def _measured(
 
 
 def measure_peak(result: TrainResult, out: Path, repeats: int, bar: Bar) -> TrainResult:
-    """The result with the peak memory of its training, which is measured, and added to summary.json in `out`."""
+    """Measure the peak memory of a training; add it to the result and to summary.json in `out`."""
     recipe = Recipe.model_validate(result.recipe)
     peak = _peak_bytes(recipe, repeats, bar, threads=result.threads_used)
     measured = replace(result, peak_bytes=peak)
@@ -348,7 +348,7 @@ def measure_peak(result: TrainResult, out: Path, repeats: int, bar: Bar) -> Trai
 
 
 def _peak_bytes(recipe: Recipe, repeats: int, bar: Bar, *, threads: int) -> int | None:
-    """Peak memory of training, or None where none is asked for, or where a process of its own has no room for it."""
+    """Return the peak memory of training, or None if it is not requested or cannot be measured."""
     if not repeats:
         return None
     try:
@@ -359,10 +359,10 @@ def _peak_bytes(recipe: Recipe, repeats: int, bar: Bar, *, threads: int) -> int 
 
 
 def _replace_earlier(recipe: Recipe, found: OwnData | None, out: Path, *, resume: bool, keep: bool) -> bool:
-    """Clear what an earlier training left, which says nothing of this one, unless this one goes on from it; whether so.
+    """Remove the files of an earlier training unless this one resumes it; return whether it does.
 
     Raises:
-        ExistingRunError: it is to be kept, or it is none that can be gone on from.
+        ExistingRunError: the earlier training must be kept, or cannot be resumed.
     """
     files = RunFiles(out)
     if resume and files.exist():

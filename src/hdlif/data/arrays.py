@@ -1,4 +1,4 @@
-"""Arrays of the user's own: x, what is learned, and the group and part of each sample."""
+"""The user's own arrays: x, the target, and the group and part of each sample."""
 
 import os
 from collections.abc import Callable, Collection
@@ -44,13 +44,13 @@ def arrays_at(
     *,
     read_x: Callable[[NDArray[Any]], Floats] = finite,
 ) -> Arrays:
-    """Read x, y, and if they are there group [N] and part [N], of a .npz file or a folder of .npy files.
+    """Read x, y and, if present, group [N] and part [N] from a .npz file or a folder of .npy files.
 
     Args:
-        dimensions: that x may have, and `accepted` states in words.
+        dimensions: accepted numbers of dimensions of x, which `accepted` describes.
         read_x: returns x as float32.
     Raises:
-        DataError: they are something else.
+        DataError: the arrays are missing or invalid.
     """
     folder = os.path.isdir(place)  # noqa: PTH112 - False for names that cannot exist
     needed = ["x"] if wanted.ahead is not None else ["x", "y"]

@@ -21,18 +21,18 @@ from hdlif.data.image_targets import Together
 from hdlif.errors import DataError, brief, first_line
 
 Transform = Callable[[Tensor, Bits], Tensor]
-"""From a batch [B, C, H, W] and bits [B] to a batch; the input is left alone."""
+"""Maps a batch [B, C, H, W] and bits [B] to a batch, without changing its input."""
 
 MOST_ROLL, MOST_DEGREES, MOST_ZOOM = 5, 30.0, 10.0
 AXES = 3
-"""Of a sensor whose series are rotated."""
+"""Channels of a sensor whose series are rotated."""
 GENERATOR = "generator"
-"""The argument by which an augmentation of one's own is given what it draws from."""
+"""The argument that passes the random generator to the user's own augmentation."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A transform of training samples, and its place.
+    """A transform of training samples, and its place in the order.
 
     >>> from hdlif.data import Augmentation, digits
     >>> def inverted(pixels, bits):
@@ -40,10 +40,10 @@ class Augmentation:
     >>> sets = digits(validation=200, augment=["shift", Augmentation(inverted, name="inverted")])
 
     Attributes:
-        apply: from a batch [B, C, H, W] and random bits uint64 [B] to a batch; it must not change its input.
+        apply: maps a batch [B, C, H, W] and random bits uint64 [B] to a batch; it must not change its input.
         normalised: whether it is applied after the normalisation, where 0 is the mean.
         costly: whether it takes so long that a worker process is worth it.
-        name: the word for it in errors.
+        name: its name in errors.
         pads: whether it moves bytes over zeros, and no more; of samples with a `fill` it then moves them over that.
         target: of targets at places (`Samples.located`): makes the transform of images with these; or "kept", of one
             that moves no pixel. Without it such samples refuse the augmentation.
@@ -61,7 +61,7 @@ class Augmentation:
 
 
 Augment = Sequence[str | Augmentation]
-"""Augmentations in their order, by name out of `AUGMENTATIONS` or as they are."""
+"""Augmentations in order: names out of `AUGMENTATIONS`, or objects."""
 
 
 def flip(pixels: Tensor, bits: Bits) -> Tensor:
@@ -192,15 +192,15 @@ def jittered(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
 
 
 def scaled(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
-    """Multiply each normalised channel of a series by a factor of its own, normal about 1: (1 + σ·n)·x."""
+    """Multiply each normalised channel of a series by its own factor, normal around 1: (1 + σ·n)·x."""
     return of_each(lambda one: one * (1 + deviation * torch.randn(len(one), 1, 1)), list(x), bits)
 
 
 def rotated(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
     """Turn the sensors of raw series, whose channels are in threes, x, y and z of a sensor each.
 
-    All of a sample turn by one rotation, by |σ·n| radians about the direction of the vector σ·n. Raises `DataError` if
-    the channels are not in threes.
+    All sensors of a sample turn by one rotation, of |σ·n| radians about the direction of the vector σ·n. Raises
+    `DataError` if the channels are not in threes.
     """
     if x.shape[1] % AXES:
         raise DataError(f"rotate turns channels in threes, x, y and z of a sensor each; the series has {x.shape[1]}")
@@ -275,7 +275,7 @@ class OwnTransform:
     """Calls `transform` for each sample, with torch's generator seeded by the sample's bits.
 
     Raises:
-        DataError: it fails, or returns something else than a tensor of the sample's shape and type.
+        DataError: it fails, or does not return a tensor of the sample's shape and type.
     """
 
     transform: Callable[..., Any]

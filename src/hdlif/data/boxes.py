@@ -1,4 +1,4 @@
-"""Boxes around objects in images, as annotation files state them, and the targets that a detector learns."""
+"""Boxes around objects in images, as in annotation files, and the targets of a detector."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from hdlif.data.manifest import Part
 from hdlif.inputs import Unreadable
 
 MOST_BYTES = 2**29
-"""Of an annotation file in JSON; one of a single image is at most `MOST_BYTES_OF_IMAGE`."""
+"""Most bytes of an annotation file in JSON; that of a single image has at most `MOST_BYTES_OF_IMAGE`."""
 MOST_BYTES_OF_IMAGE = 2**22
 MOST_BOXES = 1000
 """Of an image."""
@@ -21,7 +21,7 @@ Corners = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Box:
-    """An object: its class, its corners, and the place of its statement in the annotation file."""
+    """An object: its class, its corners, and its place in the annotation file."""
 
     label: str
     corners: Corners
@@ -34,10 +34,10 @@ class BoxedImage:
 
     Attributes:
         image: path of the image below the root, with / between.
-        annotation: path of the file that states the boxes; "" if there is none.
-        size: width and height as the annotation states them; None if it does not.
+        annotation: path of the annotation file; "" if there is none.
+        size: width and height in the annotation; None if it has none.
         relative: whether corners are fractions of the image's sides.
-        omitted: objects that are no boxes, by their place, with the reason.
+        omitted: objects that are not boxes, by their place, with the reason.
     """
 
     image: str
@@ -63,10 +63,10 @@ class PlacedBoxes:
     """The boxes of an image in its own pixels.
 
     Attributes:
-        labels, corners: of each, float32 [M, 4].
-        omitted: the reason why an object is left out, by its place.
-        clipped: number of boxes that were cut by more than a pixel.
-        small: number of boxes of which the network's input would show less than a pixel.
+        labels, corners: label and corners of each box, float32 [M, 4].
+        omitted: the reason for omitting an object, by its place.
+        clipped: number of boxes that were clipped by more than a pixel.
+        small: number of boxes smaller than a pixel of the network's input.
     """
 
     labels: tuple[str, ...]
@@ -77,12 +77,12 @@ class PlacedBoxes:
 
 
 def place_boxes(one: BoxedImage, width: int, height: int) -> PlacedBoxes:
-    """Return the boxes of an image that is width x height: clipped to it, without those that are left with no area.
+    """Return the boxes of an image that is width x height: clipped to it, without those that then have no area.
 
-    A box that is stated twice is taken once.
+    Duplicate boxes are removed.
 
     Raises:
-        Unreadable: the annotation is of an image of another size, or has more than `MOST_BOXES`.
+        Unreadable: the annotation is for another image size, or has more than `MOST_BOXES` boxes.
     """
     if one.size is not None and one.size != (width, height):
         turned = "; the image may have been turned since" if one.size == (height, width) else ""
@@ -106,7 +106,7 @@ def place_boxes(one: BoxedImage, width: int, height: int) -> PlacedBoxes:
         if key in taken:
             omitted[box.place] = "the same box is there twice"
             continue
-        # A pixel is the difference between counting from 0 and from 1.
+        # Tolerate one pixel, the difference between counting from 0 and from 1.
         clipped += bool(np.abs(given - inside).max() > 1)
         taken[key] = None
     corners = np.array([key[1] for key in taken], np.float32).reshape(-1, 4)
@@ -117,7 +117,7 @@ def read_number(text: object, what: str) -> float:
     """Return a finite number out of text or JSON. Raises `Unreadable`."""
     try:
         value = math.nan if isinstance(text, bool) or not isinstance(text, str | int | float) else float(text)
-    # An integer of hundreds of digits.
+    # An integer with hundreds of digits.
     except (ValueError, OverflowError):
         value = math.nan
     if not math.isfinite(value):
@@ -133,7 +133,7 @@ def read_label(text: object, what: str) -> str:
 
 
 def pad_rows(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return the rows [M_i, 5] of N images as one array [N, M, 5], M the largest of M_i, filled up with -1."""
+    """Return the rows [M_i, 5] of N images as one array [N, M, 5], with M the largest of M_i, padded with -1."""
     most = max(map(len, rows), default=0)
     found = np.full((len(rows), max(most, 1), 5), -1, np.float32)
     for place, one in enumerate(rows):

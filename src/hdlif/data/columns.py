@@ -1,4 +1,4 @@
-"""Columns of a .csv or .parquet file: those that are shown, those that are learned, and the one of groups."""
+"""Columns of a .csv or .parquet file: inputs, targets and groups."""
 
 import json
 import os
@@ -30,8 +30,8 @@ class Tabular(Placed):
 
     Attributes:
         label: the column of classes; `LABEL` by default.
-        group: the column of groups, none of which is in two parts.
-        columns: the shown columns; all but label and group by default.
+        group: the column of groups; all rows of a group are in one part.
+        columns: the input columns; all but label and group by default.
     """
 
     label: str | None = None
@@ -62,7 +62,7 @@ class Tabular(Placed):
 
 @dataclass(frozen=True)
 class TableRows:
-    """The rows of a file: the shown columns, classes or values or labels [rows, names], groups, and words for them."""
+    """The rows of a file: input columns, classes or values or labels [rows, names], groups, and a description."""
 
     table: Table
     classes: list[str] | None
@@ -117,7 +117,7 @@ def text_columns(place: Path, label: str | None, group: str | None, *, labelled:
 
 
 def without(odd: str, content: bytes, suffix: str, text: Sequence[str] = ()) -> str:
-    """Return how to leave out a column of a table whose columns `text` are not numbers."""
+    """Describe how to omit a column of a table whose columns `text` are not numbers."""
     header = header_of(content, suffix)
     return leaving_out(header and [name for name in header if name not in text], {odd})
 

@@ -1,6 +1,6 @@
-"""Random numbers that are functions of named counters, so that nothing about them has to be saved.
+"""Counter-based random numbers, which need no saved state.
 
-bits = mix(mix(mix(mix(seed) + epoch) + stream) + index): whatever the batch size, the worker, and the draws before.
+bits = mix(mix(mix(mix(seed) + epoch) + stream) + index): independent of batch size, worker, and earlier draws.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ def of_each(transform: Callable[[Tensor], Tensor], images: list[Tensor], bits: B
 
 def seeded(transform: Callable[[_Item], _Made], items: Sequence[_Item], bits: Bits) -> list[_Made]:
     """Apply `transform` to each item, with torch's generator seeded by the item's bits."""
-    # The CPU's generator alone: torch.manual_seed would reach for CUDA's, also in a worker that must not touch it.
+    # Only the CPU's generator: torch.manual_seed would also seed CUDA's, which a worker must not touch.
     generator = torch.default_generator
     kept = generator.get_state()
     try:
@@ -68,7 +68,7 @@ def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) 
         n: number of samples.
         batch_size: samples per batch.
         seed, epoch: choose the order.
-        drop_last: whether a shorter last batch is left out.
+        drop_last: whether to omit a shorter last batch.
     Raises:
         DataError: `drop_last` would leave no batch.
     """
@@ -93,7 +93,7 @@ def fuller_batch(n: int, batch_size: int, *, multiple_of: int = 1) -> int | None
     (8, 4, None)
 
     Args:
-        multiple_of: a divisor of the size; at least 2, for a batch of one has no statistics.
+        multiple_of: a divisor of the size; at least 2, because a batch of one has no statistics.
     """
     sizes = (2**i for i in range(batch_size.bit_length(), 0, -1))
     fits = (size for size in sizes if size < batch_size and size <= n and size % multiple_of == 0)

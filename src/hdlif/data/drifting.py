@@ -10,15 +10,15 @@ from hdlif.data.image_targets import clipped
 from hdlif.errors import ShapeError
 
 Drift = Callable[[Tensor, Tensor, Bits], tuple[Tensor, Tensor]]
-"""From images [B, C, H, W], their targets and bits to sequences [B, T, ...] of both."""
+"""Maps images [B, C, H, W], their targets and bits to sequences [B, T, ...] of both."""
 DRIFT_STREAM = 2**32
-"""Of the draws of a drift; augmentations have small numbers."""
+"""Stream of the draws of a drift; augmentations have small numbers."""
 LEAST_SEEN = 0.25
-"""Of a box's area: one of which less is in view is no object of that frame."""
+"""Least visible fraction of a box's area; other boxes are dropped from the frame."""
 
 
 def drifting(x: Tensor, boxes: Tensor, bits: Bits, *, time_steps: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return the part of each image that is in view at each time step, and its boxes.
+    """Return the visible part of each image at each time step, and its boxes.
 
     The upper left corner of the view moves evenly along a line, at step t to whole pixels next to
     a + (b - a)·t/(T - 1). Its ends a and b are drawn evenly from all places within the image.
@@ -38,8 +38,8 @@ def drifting(x: Tensor, boxes: Tensor, bits: Bits, *, time_steps: int, size: tup
         time_steps: T.
         size: height and width of the view.
     Returns:
-        frames [B, T, C, h, w] and boxes [B, T, M, 5] in pixels of the frame, clipped to it, without those of which
-        less than `LEAST_SEEN` of the area, or a pixel of a side, is in view.
+        frames [B, T, C, h, w] and boxes [B, T, M, 5] in pixels of the frame, clipped to it, without those of which less
+        than `LEAST_SEEN` of the area, or less than a pixel of a side, is visible.
     Raises:
         ShapeError: images are smaller than the view.
     """

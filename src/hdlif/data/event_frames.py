@@ -1,7 +1,7 @@
-"""Frames of recorded events, made once and kept, and the manifest of their recordings.
+"""Cached frames of recorded events, and the manifest of their recordings.
 
-ROOT/SET/hdlif_split.json states the split, with the SHA-256 of every file. ROOT/hdlif_frames/ has one array of frames
-for each transform, whose name holds a digest of all that the frames depend on.
+ROOT/SET/hdlif_split.json contains the split, with the SHA-256 of every file. ROOT/hdlif_frames/ has one array of
+frames for each transform, whose name contains a digest of everything that the frames depend on.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from hdlif.inputs.recordings import read_recording
 from hdlif.whole_files import open_regular, read_regular, whole_file
 
 VERSION = 1
-"""Of the making of frames: changed wherever other frames would come out."""
+"""Version of the conversion to frames; increased whenever it changes frames."""
 MANIFEST = "hdlif_split.json"
 CACHE = "hdlif_frames"
 
@@ -64,12 +64,12 @@ def frames_of(events: Events, clip: Clip) -> Events:
 
 
 def cached_frames(recordings: Recordings, *, time_steps: int, binning: Binning, size: int | None) -> Path:
-    """Return the file of the frames [N, T·2, H, W] of all clips, training ones first; make it if it is absent.
+    """Return the file of the frames [N, T·2, H, W] of all clips, training ones first; write it if it is missing.
 
     Counts are uint16; resized to size x size (bilinearly, antialiased, each map by itself) they are float32.
 
     Raises:
-        DataError: a recording is damaged or not the one that the manifest states, or nothing can be written.
+        DataError: a recording is damaged or differs from the manifest, or the file cannot be written.
     """
     clips = (*recordings.train, *recordings.test)
     try:
@@ -104,7 +104,7 @@ def cached_frames(recordings: Recordings, *, time_steps: int, binning: Binning, 
 def write_frames(
     path: Path, shape: tuple[int, ...], dtype: type[np.generic], fill: Callable[[NDArray[Any]], None]
 ) -> None:
-    """Write a file of frames that `fill` makes, as a whole; raises `DataError` if that fails."""
+    """Write a file of frames from `fill` atomically; raise `DataError` if that fails."""
     try:
         path.parent.mkdir(exist_ok=True)
         with whole_file(path) as temporary:
@@ -127,7 +127,7 @@ def are_written(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> 
 
 
 def _opened(path: Path) -> NDArray[Any]:
-    """Open the frames of a file, which are read as they are used."""
+    """Open the frames of a file, which are read on use."""
     try:
         os.close(open_regular(path, os.O_RDONLY))
         frames = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -232,7 +232,7 @@ class EventFrames(Samples):
 
     def read(self, indices: Tensor) -> Tensor:
         """Return counts float32 [B, T·2, H, W]."""
-        # Opened each time: an open map would be copied whole into a worker that is spawned.
+        # Opened each time: an open map would be copied into a spawned worker.
         frames = _opened(self.path)[self.places[indices.numpy()]]
         raw = torch.from_numpy(frames.astype(np.float32))
         if self.size is None:

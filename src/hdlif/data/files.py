@@ -1,4 +1,4 @@
-"""The bytes of samples, each by its number: files below one folder, and members of tar shards."""
+"""Read the bytes of samples by number, from files below one folder or members of tar shards."""
 
 import errno
 import os
@@ -76,7 +76,7 @@ class Member:
 
 
 class _Headers:
-    """A tar file that lets `tarfile` read headers of limited size only."""
+    """A tar file that limits the size of the headers that `tarfile` reads."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.seek, self.tell, self._file = file.seek, file.tell, file
@@ -100,12 +100,12 @@ def tar_members(file: BinaryIO) -> Iterator[Member]:
                 if member.isfile():
                     yield Member(member.name, member.offset_data, member.size)
             end = archive.offset
-    # Damaged headers make it raise errors of its own, and of Python.
+    # Damaged headers make it raise its own errors, and Python's.
     except (tarfile.TarError, OSError, ValueError, EOFError, OverflowError, RecursionError) as error:
         if isinstance(error, Unreadable):
             raise
         raise Unreadable(f"is damaged or cut short ({reason(error)})") from error
-    # tarfile takes a damaged header after the first for the end of the archive.
+    # tarfile mistakes a damaged header after the first for the end of the archive.
     file.seek(end)
     if any(file.read(tarfile.BLOCKSIZE)):
         raise Unreadable(f"has no header at byte {end}")

@@ -1,11 +1,11 @@
-"""Files in folders that are named by their classes: ROOT/CLASS/..., or, split already, ROOT/PART/CLASS/...
+"""Files in folders named after their classes: ROOT/CLASS/..., or, already split, ROOT/PART/CLASS/...
 
-Class folders may have folders in them. Links are followed, but never around. Names that begin with a dot are skipped,
-and files of other kinds are counted.
+Class folders may contain folders. Links are followed, except in cycles. Names that begin with a dot are skipped, and
+files of other kinds are counted.
 
-Or a table of targets, a .csv or .parquet file, has a row for each file. Its column "file" holds the file's path below
-the folder, exactly, with / between. Others hold its class, or values, or labels. A column "part" (train, val or test),
-and one of groups, are optional.
+Alternatively a table of targets, a .csv or .parquet file, has a row for each file. Its column "file" contains the exact
+path of the file below the folder, with / as separator. Other columns contain its class, or values, or labels. A column
+"part" (train, val or test) and a column of groups are optional.
 """
 
 import os
@@ -26,9 +26,9 @@ from hdlif.inputs import Unreadable
 from hdlif.inputs.tables import SUFFIXES, Table, header_of, parse_named
 
 MOST_FILES = 10**7
-"""Limit of files and folders: more are no data set, but a disk."""
+"""Limit on files and folders: more suggest a whole disk instead of a data set."""
 FILE, PART = "file", "part"
-"""The columns of a table of targets: of paths, unless the recipe names another, and of parts, if there are any."""
+"""The columns of a table of targets: of paths, unless the recipe names another, and of parts (optional)."""
 _MOST_NAMED, _MOST_ROWS_NAMED = 5, 3
 
 
@@ -55,13 +55,13 @@ class Walk:
         for entry in found:
             try:
                 is_folder = entry.is_dir()
-            # a link that leads to itself
+            # a link to itself
             except OSError as error:
                 raise DataError(f"{entry.path}: cannot be followed ({reason(error)}); remove it") from error
             yield entry.name, is_folder
 
     def folders_in(self, folder: Path) -> tuple[list[str], int]:
-        """Return the sorted names of the folders in a folder, and how many files with the suffixes it holds."""
+        """Return the sorted names of the folders in a folder, and the number of files in it with the suffixes."""
         names, loose = [], 0
         for name, is_folder in self.entries(folder):
             if is_folder:
@@ -102,10 +102,10 @@ def laid_out(root: Path, suffixes: Collection[str], *, what: str = "picture") ->
 
     Args:
         suffixes: of the files, in small letters.
-        what: the word for one file.
+        what: the noun for one file.
     Raises:
-        DataError: there is no such folder, fewer than two classes, one without files, parts have other classes than
-            the training part, a class has a name that cannot be shown, or links lead around.
+        DataError: the folder is missing, has fewer than two classes or a class without files, parts have other classes
+            than the training part, a class name is not printable, or links form a cycle.
     """
     accepted = f"lay {what}s out as {root}/CLASS/FILE or {root}/train/CLASS/FILE"
     check_folder(root, what)
@@ -136,7 +136,7 @@ def laid_out(root: Path, suffixes: Collection[str], *, what: str = "picture") ->
 
 
 def check_folder(root: Path, what: str) -> None:
-    """Raise `DataError` unless there is such a folder."""
+    """Raise `DataError` unless the folder exists."""
     # os.path returns False for names that cannot exist; Path's own methods raise if a name is too long.
     if not os.path.isdir(root):  # noqa: PTH112
         seen = "is a file" if os.path.lexists(root) else "there is no such folder"
@@ -144,7 +144,7 @@ def check_folder(root: Path, what: str) -> None:
 
 
 def part_folders(root: Path, folders: Collection[str], walk: Walk) -> dict[str, Part]:
-    """Return the folders of parts, training first, if "train" is one, and another part or nothing else is there."""
+    """Return the folders of parts, training first, if there is "train" and either another part or nothing else."""
     named = [name for name in folders if name in PART_FOLDERS]
     if "train" not in named or (len(named) == 1 < len(folders)):
         return {}
@@ -188,8 +188,8 @@ class Listed(Placed):
     """A request for files in folders by class, or in a table of targets.
 
     Attributes:
-        targets: path of a table of targets, from the folder; by default the only table in it, if values or labels are
-            learned or there are no folders of classes.
+        targets: path of a table of targets from the folder; by default its only table, if values or labels are learned
+            or there are no class folders.
         file, label, group: its columns of paths ("file"), of classes ("label"), and of groups.
     """
 
@@ -203,10 +203,10 @@ class Listed(Placed):
 
         Args:
             suffixes: of the files, in small letters.
-            what: the word for one file.
+            what: the noun for one file.
         Raises:
-            DataError: there is no such folder, the table is not of its files, or as in `laid_out`.
-            ValueError: a column is named without a table, or one of classes that are not learned.
+            DataError: the folder is missing, the table does not match its files, or as in `laid_out`.
+            ValueError: a column is named without a table, or is one of classes that are not learned.
         """
         wanted, place = self.wanted, self.place(f"a folder of {what}s")
         check_folder(place, what)
@@ -232,7 +232,7 @@ class Listed(Placed):
             return None
         if len(tables) == 1:
             return place / tables[0]
-        several = f"several tables lie in it ({some(tables, _MOST_ROWS_NAMED)})"
+        several = f"it contains several tables ({some(tables, _MOST_ROWS_NAMED)})"
         named = "".join(f", {name}" for name in self.wanted.names[:_MOST_ROWS_NAMED])
         recorded = "; or, if each is a recording over time, put it into a folder named by its class" if tables else ""
         raise DataError(
@@ -286,7 +286,7 @@ def _given(place: Path, targets: str) -> Path:
 
 
 def _read(path: Path, asked: Mapping[str, str], columns: Sequence[str]) -> tuple[Table, bool]:
-    """Read the columns that the keys of a recipe name, and return whether there is one of parts, too."""
+    """Read the columns that a recipe's keys name; return also whether there is a column of parts."""
     content, suffix, text = content_of(path), path.suffix.lower(), [*asked.values()]
     try:
         divided = PART in (header_of(content, suffix) or ()) and PART not in (*text, *columns)

@@ -1,7 +1,7 @@
-"""Targets at places of an image, which move with its pixels: label maps and boxes.
+"""Targets at places of an image, which are transformed with its pixels: label maps and boxes.
 
-A label map is int64 [H, W], of classes or of objects' numbers; `IGNORED` marks pixels that do not count. (A set may
-keep its maps as int16.) Boxes are float32 [M, 5], rows (class, x0, y0, x1, y1) in pixels of the network's input, padded
+A label map is int64 [H, W], with classes or object numbers; `IGNORED` marks pixels that do not count. (A set may
+store maps as int16.) Boxes are float32 [M, 5], rows (class, x0, y0, x1, y1) in pixels of the network's input, padded
 with rows of -1.
 """
 
@@ -16,11 +16,11 @@ from hdlif.errors import ShapeError
 from hdlif.inputs.fitting import IGNORED
 
 Located = Literal["map", "boxes"]
-"""What a target that moves with its image is."""
+"""The kind of a target that is transformed with its image."""
 Together = Callable[[int, int], Any]
-"""From the height and width of images to torchvision's transform (v2) of an image with its target."""
+"""Maps the height and width of images to torchvision's transform (v2) of an image with its target."""
 MIN_SIDE = 1.0
-"""A box that has less than so many pixels left on a side, after a crop, is dropped."""
+"""A box is dropped if a side is shorter than this many pixels after a crop."""
 
 
 def check_located(labels: Tensor, located: Located) -> None:
@@ -38,7 +38,7 @@ def check_located(labels: Tensor, located: Located) -> None:
 def moved(x: Tensor, y: Tensor, bits: Bits, *, together: Together, located: Located) -> tuple[Tensor, Tensor]:
     """Transform images [B, C, H, W] and their targets [B, ...] alike; draws are seeded by each image's bits.
 
-    Boxes are clipped to the image, and dropped if less than `MIN_SIDE` is left of a side.
+    Boxes are clipped to the image, and dropped if a side is then shorter than `MIN_SIDE`.
     """
     transform = together(*x.shape[-2:])
     pairs = seeded(lambda pair: _moved_one(*pair, transform, located), list(zip(x, y, strict=True)), bits)
@@ -63,7 +63,7 @@ def _moved_one(x: Tensor, y: Tensor, transform: Any, located: Located) -> tuple[
 
 
 def clipped(boxes: Tensor, height: int, width: int, count: int) -> Tensor:
-    """Return boxes [m, 5] within an image, without those of which nothing is left, padded to [count, 5]."""
+    """Return boxes [m, 5] within an image, without empty ones, padded to [count, 5]."""
     corners = boxes[:, 1:].clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
     kept = ((corners[:, 2:] - corners[:, :2]) >= MIN_SIDE).all(1)
     padded = boxes.new_full((count, 5), -1.0)

@@ -1,4 +1,4 @@
-"""Samples that are kept in memory: images as bytes, and time series or rows of tables as numbers."""
+"""Samples in memory: images as bytes, and time series or rows of tables as numbers."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Self
@@ -18,7 +18,7 @@ class _InMemory(Samples):
 
     DTYPE: ClassVar[torch.dtype]
     WHOLE: ClassVar[int]
-    """Full scale, by which raw values are divided."""
+    """Full scale; raw values are divided by it."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class _InMemory(Samples):
 
 
 class Images(_InMemory):
-    """Labelled images in memory, normalised as they are read: x = (augmented pixels / 255 - mean) / std.
+    """Labelled images in memory, normalised when they are read: x = (augmented pixels / 255 - mean) / std.
 
     >>> import torch
     >>> from hdlif.data import Images

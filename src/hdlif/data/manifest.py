@@ -1,4 +1,4 @@
-"""The samples of the user's own data, and the manifest of their files and parts, which is kept with a training."""
+"""Samples of the user's own data, and the manifest of their files and parts that a training stores."""
 
 import hashlib
 import json
@@ -25,12 +25,12 @@ class Sample:
 
     Attributes:
         name: path of its file below the root with / between, or its place in a file.
-        label: its class; "" if it has none of its own.
-        part: the part that its place states.
-        target: the classes of its steps, or values or labels [...], if these are learned.
-        unit: samples of one unit, such as those of one person, are in one part.
-        bytes, sha256: of its file, or of its values in little-endian float32.
-        values: float32 [T, C] of a time series, or of a row of a table.
+        label: its class; "" if it has none.
+        part: the part given by its place.
+        target: the classes of its steps, or values or labels [...].
+        unit: samples of one unit, such as a person, are in one part.
+        bytes, sha256: size and hash of its file, or of its values in little-endian float32.
+        values: float32 [T, C] of a time series or a table row.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Sample:
 
     @property
     def steps(self) -> Floats:
-        """The values of a sample that has been read."""
+        """The values of a sample; it must have been read."""
         assert self.values is not None
         return self.values
 
@@ -66,14 +66,14 @@ class Entry:
     target: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields that are kept and hashed."""
+        """Return the stored and hashed fields."""
         fields = asdict(self)
         return fields if self.target else {name: value for name, value in fields.items() if name != "target"}
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The files in use, sorted by path, and the unreadable ones that were left out."""
+    """The files in use, sorted by path, and the omitted unreadable ones."""
 
     entries: tuple[Entry, ...]
     skipped: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ class Manifest:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read what `Manifest.text` wrote. Raises `DataError` if the file is absent or holds something else."""
+    """Read what `Manifest.text` wrote. Raises `DataError` if the file is missing or invalid."""
     try:
         content = json.loads(read_regular(path, most=MOST_BYTES))
         entries = tuple(_entry(fields) for fields in content["files"])

@@ -1,7 +1,7 @@
 """Data of the user's own, from the samples that a source lists to data sets: division, targets, manifest.
 
-A source in `hdlif.data.sources` is a `Request` that lists samples. `divide` puts each sample into a part and normalises
-its target, and `OwnData` holds what was found and makes the sets.
+A source in `hdlif.data.sources` is a `Request` that lists samples. `divide` assigns each sample to a part and
+normalises its target; `OwnData` contains the result and makes the sets.
 """
 
 import hashlib
@@ -35,8 +35,8 @@ _Read = TypeVar("_Read")
 class Layout:
     """The samples at a path, before they are read, and the `source` of their bytes.
 
-    `parts` are those that have a place of their own, `ignored` counts other files by suffix, `words` describe the
-    layout, and `group` is the word for a unit of `files`, "" if they have none.
+    `parts` are those with their own place, `ignored` counts other files by suffix, `words` describe the layout, and
+    `group` is the noun for a unit of `files`, "" if there are none.
     """
 
     root: Path
@@ -51,17 +51,17 @@ class Layout:
 
 @dataclass(frozen=True)
 class Request:
-    """The settings of all data of the user's own. A source adds its own, and finds a data set.
+    """Settings that all kinds of the user's own data share. A source adds its own, and finds a data set.
 
     Attributes:
         root: the folder from which a relative path starts; the working folder by default.
-        size: side of the square that images, or frames of events, become; of images also height and width.
-        known: input of an existing network, to which samples are made to fit; nothing is measured then.
-        say: gets a line if there are many files.
-        scale: mean and deviation by which such a network normalises its values.
-        split: shares {validation: 0.15, test: 0.15, seed: 0}, or names of groups, of data without parts of their own.
-        values, labels, each_step, ahead: the target if it is not one class per sample (`Wanted`).
-        unreadable: whether files that cannot be read are refused or left out.
+        size: side of the square that images or event frames are resized to; for images also height and width.
+        known: input of an existing network, to which samples are fitted; nothing is measured then.
+        say: called with a line if there are many files.
+        scale: mean and deviation by which such a network normalises its target values.
+        split: shares {validation: 0.15, test: 0.15, seed: 0}, or names of groups, for data that are not split already.
+        values, labels, each_step, ahead: the target, if not one class per sample (`Wanted`).
+        unreadable: whether unreadable files raise an error or are omitted.
     """
 
     root: Path | None
@@ -92,14 +92,14 @@ class Request:
         return Wanted(self.each_step, self.values, self.labels, self.ahead, self.located)
 
     located: ClassVar[Located | None] = None
-    """What targets are if they move with the pixels."""
+    """The kind of targets that are transformed with the pixels."""
 
     def find(self) -> "OwnData":
         """Find the data set.
 
         Raises:
-            DataError: there are no such data, or some cannot be used.
-            ValueError: a setting is out of range, or such data do not take it.
+            DataError: the data are missing or cannot be used.
+            ValueError: a setting is out of range, or does not apply to such data.
         """
         raise NotImplementedError
 
@@ -130,18 +130,18 @@ def finder(source: type[Request]) -> Callable[..., "OwnData"]:
 
 @dataclass(frozen=True)
 class OwnData:
-    """The data set at the place of the user's data.
+    """The data set found in the user's data.
 
     Attributes:
         path: absolute.
-        input: how a whole sample becomes numbers.
-        classes: names in the order of the labels; of values, their names.
-        manifest: of the files in the sets.
+        input: conversion of a sample to the network's input.
+        classes: names in the order of the labels, or names of values.
+        manifest: manifest of the files in the sets.
         seen: other findings as JSON; "warnings" among them are lines for the user.
-        make: makes the sets, from the training set's augmentations and their seed.
+        make: makes the sets, given the training set's augmentations and their seed.
         target_mean, target_std: normalise each value.
         target_steps: number of steps that have a target each.
-        located: what the targets are if they are at places of an image.
+        located: kind of targets at places of an image.
     """
 
     path: Path
@@ -160,7 +160,7 @@ class OwnData:
         return sum(entry.part == part for entry in self.manifest.entries)
 
     def warnings(self) -> list[str]:
-        """Return what may make a measured accuracy wrong, one line each."""
+        """Return warnings about possible errors in measured accuracies, one line each."""
         copies = duplicates(self.manifest)
         lines = []
         for what in ("classes", "parts"):
@@ -194,7 +194,7 @@ class OwnData:
 class Divided:
     """Samples in their parts, with their targets.
 
-    The `numbers` of the samples in each part are in an order in which the first ones are of all classes.
+    The `numbers` of the samples in each part are ordered so that the first ones cover all classes.
     """
 
     place: Path
@@ -216,7 +216,7 @@ class Divided:
     def found(
         self, record: InputRecord, seen: Mapping[str, Any], samples: Callable[[Part, Augment, int], Samples]
     ) -> OwnData:
-        """Return the data set, whose sets `samples` makes of a part, its augmentations and their seed."""
+        """Return the data set; `samples` makes a set from a part, its augmentations and their seed."""
         targets = self.targets
 
         def make(augment: Augment, seed: int) -> DataSets:
@@ -251,10 +251,10 @@ def divide(
 
     Args:
         parts, grouped, unit, words: as in `split.parts_of`.
-        classes, names: in the order of the labels, and of the values that come next; as in `targets.learned`.
-        skipped: the files that are left out.
+        classes, names: names in the order of the labels, and of future values; as in `targets.learned`.
+        skipped: the omitted files.
     Raises:
-        DataError: there are too few samples for the parts, or a place puts a group in two of them.
+        DataError: there are too few samples for the parts, or a group is placed in two of them.
     """
     shares, wanted = request.shares, request.wanted
     chosen = parts_of(place, samples, shares, parts=parts, grouped=grouped, unit=unit, **words)
@@ -273,7 +273,7 @@ def divide(
 def divide_files(
     layout: Layout, seen: Mapping[int, tuple[int, str]], faults: Mapping[str, str], request: Request, what: str
 ) -> Divided:
-    """Divide the files of a layout that were `seen`, by their number, with size and SHA-256; `faults` are left out."""
+    """Divide the files of a layout that were `seen` (size and SHA-256, by number); files in `faults` are omitted."""
     if request.ahead is not None:
         raise DataError(f"{layout.root}: data.ahead = {request.ahead} is of series; leave it out of {what}s")
     samples = []
@@ -307,7 +307,7 @@ def divide_files(
 def read_files(
     layout: Layout, read: Callable[[Sample, bytes], _Read], faults: dict[str, str]
 ) -> Iterator[tuple[int, Sample, bytes, str, _Read]]:
-    """Yield number, sample, content, SHA-256 and what `read` makes of each file; `faults` gets the unreadable ones."""
+    """Yield number, sample, content, SHA-256 and the result of `read` per file; add unreadable ones to `faults`."""
     for number, one in enumerate(layout.files):
         try:
             content = layout.source.encoded(number)
@@ -324,7 +324,7 @@ def faults_seen(faults: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def check_kind(place: object, samples: str, known: InputRecord | None) -> None:
-    """Raise `DataError` unless samples are of the kind of input that a network takes."""
+    """Raise `DataError` unless samples are of a network's kind of input."""
     if known is not None and known.kind != samples:
         raise DataError(
             f"{place}: is of kind {samples}, and the network takes input of kind {known.kind}; give such data"
@@ -334,12 +334,12 @@ def check_kind(place: object, samples: str, known: InputRecord | None) -> None:
 def refuse_faults(
     layout: Layout, faults: Mapping[str, str], unreadable: str, what: str, *, fix: str = "remove them"
 ) -> None:
-    """Raise `DataError` on files that cannot be read, unless they are left out and each class has others.
+    """Raise `DataError` on unreadable files, unless they are omitted and each class has others.
 
     Args:
-        faults: what is wrong with a file, by its name.
-        what: the word for one file.
-        fix: another way to fix it than to leave them out.
+        faults: errors by file name.
+        what: the noun for one file.
+        fix: another fix than to omit them.
     """
     if not faults:
         return
@@ -360,7 +360,7 @@ def refuse_faults(
 
 
 def duplicates(manifest: Manifest) -> dict[str, Any]:
-    """Count files with the content of another one, and name those in several classes or parts."""
+    """Count files with equal content, and list those in several classes or parts."""
     alike: dict[str, list[Entry]] = {}
     for entry in manifest.entries:
         alike.setdefault(entry.sha256, []).append(entry)

@@ -1,6 +1,6 @@
-"""Data in pickle files, read without importing or running anything that a file names.
+"""Read data in pickle files without importing or running anything that a file refers to.
 
-`find_class` maps the few names that CIFAR's batches and tables of pandas need to stand-ins, and refuses every other.
+`find_class` maps the few names that CIFAR's batches and tables of pandas need to stand-ins, and rejects all others.
 """
 
 import io
@@ -41,7 +41,7 @@ class _DType:
 
 @dataclass(slots=True)
 class _Array:
-    """An array, filled in by its state; of objects a list."""
+    """An array, filled in by its state; a list for objects."""
 
     values: NDArray[Any] | list[Any] | None = None
 
@@ -60,7 +60,7 @@ def _word(value: Any) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
-# NumPy 1 has its core under another name. Python 3 encodes bytes for Python 2.
+# NumPy 1 names its core differently. Python 3 encodes bytes for Python 2.
 _STAND_INS: Mapping[str, Callable[..., Any] | None] = {
     "numpy._core.multiarray._reconstruct": lambda *_: _Array(),
     "numpy.dtype": lambda code, *_: _DType(_word(code)),
@@ -70,7 +70,7 @@ _STAND_INS: Mapping[str, Callable[..., Any] | None] = {
 }
 
 
-# The unpickler in Python: that in C reserves as much memory as a damaged memo number states.
+# Python's unpickler: the one in C allocates as much memory as a damaged memo number demands.
 class _Unpickler(pickle._Unpickler):
     def __init__(self, content: bytes, records: Collection[str]) -> None:
         super().__init__(io.BytesIO(content), fix_imports=False, encoding="bytes")
@@ -91,7 +91,7 @@ def parse_pickle(content: bytes, *, records: Collection[str] = ()) -> Any:
     Args:
         records: functions and classes, as "module.name", whose results are read as `Record`s.
     Raises:
-        Unreadable: the pickle names anything else, or is damaged.
+        Unreadable: the pickle refers to other names, or is damaged.
     """
     try:
         return _Unpickler(content, records).load()

@@ -18,7 +18,7 @@ from hdlif.inputs import Unreadable
 
 ACCEPTED = "give (x, target), two tensors or arrays, a map-style torch.utils.data.Dataset or a hdlif.data.Samples"
 _DRAWS_STREAM = 2**32
-"""What a data set of the user's draws itself; augmentations use the streams from 1 on."""
+"""Stream of the random draws of a user's data set; augmentations use the streams from 1 on."""
 
 
 class TensorSamples(Samples):
@@ -36,11 +36,11 @@ class TensorSamples(Samples):
     Args:
         x: [N, ...], of real numbers.
         target: [N, ...] as in `tasks.Target`: whole numbers for classes, real ones for values and labels.
-        frames: makes the input of the steps: `constant`, `over_time` of x [N, T, ...], or a function of your own from
+        frames: makes the input of the steps: `constant`, `over_time` for x [N, T, ...], or your own function from
             [B, ...] to [T, B, ...].
         augment, seed: as in `Samples`.
     Raises:
-        ShapeError: they are no numbers, or not as many.
+        ShapeError: they are not numbers, or differ in length.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class TensorSamples(Samples):
 class DatasetSamples(Samples):
     """The items (x, target) of a map-style data set, each read when a batch needs it.
 
-    What items draw from the generators of torch, NumPy or Python is a function of (seed, epoch, index). `labels` only
+    Random draws of items from torch, NumPy or Python are functions of (seed, epoch, index). `labels` only
     count the items.
 
     >>> import torch
@@ -90,8 +90,8 @@ class DatasetSamples(Samples):
         super().__init__(torch.zeros(length, dtype=torch.int64), seed=seed)
         self.frames = frames
         self.classes: int | None = None
-        """How many classes targets may have, where that is known."""
-        # Refused now, not in the middle of a training.
+        """The number of classes of targets, if known."""
+        # Checked now, not in the middle of a training.
         self.example = self.batch(torch.arange(1))
 
     @property
@@ -160,7 +160,7 @@ def read_item(dataset: Any, index: int, name: str) -> tuple[Any, Any]:
 
 
 def as_samples(given: object, name: str) -> Samples:
-    """Return data that are given to a training as samples; a pair or a data set is constant in time.
+    """Return the data passed to a training as samples; a pair or a data set is constant in time.
 
     >>> import torch
     >>> from hdlif.data import as_samples
@@ -169,9 +169,9 @@ def as_samples(given: object, name: str) -> Samples:
 
     Args:
         given: `Samples`, a pair (x, target) of tensors or arrays, or a map-style data set of such pairs.
-        name: the word for them in errors, such as "train".
+        name: their name in errors, such as "train".
     Raises:
-        InputError: they have no order in which a stopped training can go on, or are no data.
+        InputError: they are not data, or have no order in which a stopped training could resume.
         ShapeError, DataError: their tensors or items cannot be used.
     """
     if isinstance(given, Samples):
@@ -212,7 +212,7 @@ def as_target(target: Tensor, name: str = "") -> Tensor:
 def _numbers(value: object, what: str) -> Tensor:
     """Return a tensor, array or number as a tensor on the CPU, without a graph."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
-        # PyTorch takes neither steps backwards nor another byte order, and warns of what cannot be written.
+        # PyTorch accepts neither negative strides nor another byte order, and warns about read-only arrays.
         value = np.array(value, value.dtype.newbyteorder("="), order="C", copy=None)
         value = value if value.flags.writeable else value.copy()
     if isinstance(value, bool | int | float | np.ndarray | np.generic):

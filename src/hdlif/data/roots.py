@@ -16,10 +16,10 @@ _MOST_NAMED = 5
 
 
 class SetFolder:
-    """ROOT/FOLDER of a set. Every error about it ends in the accepted layout and where the set comes from.
+    """ROOT/FOLDER of a set. Every error about it ends with the accepted layout and the source of the set.
 
     Args:
-        name: of the set.
+        name: name of the set.
         root: the folder of --data-root.
         folder: of the set, below `root`.
         layout: the content of the folder, in words.
@@ -45,7 +45,7 @@ class SetFolder:
     ) -> None:
         given = Path("DIR") if root is None else root
         self.path, self._archive = given / folder, archive
-        # Where a browser, torchvision, or somebody who made the folder puts an archive.
+        # Places where a browser, torchvision or the user would put an archive.
         self._places = tuple(dict.fromkeys((given, self.path.parent, self.path)))
         self._fix = f"accepted is {self.path}/ with {layout}; {name} is obtained {source.replace('ROOT', str(given))}"
         give = f"give the folder that holds {folder} with --data-root"
@@ -58,18 +58,18 @@ class SetFolder:
         self.require(holds)
 
     def error(self, place: Path | str, seen: str) -> DataError:
-        """Return an error: the state of a place of the set, what is accepted, and where the set comes from."""
+        """Return an error: the problem at a place, the accepted layout, and the source of the set."""
         return DataError(f"{place}: {seen}; {self._fix}")
 
     def require(self, names: Sequence[str]) -> None:
-        """Raise `DataError`, which names what is missing, unless files or folders are there."""
+        """Raise `DataError`, which lists missing files and folders, unless all exist."""
         missing = [name for name in names if not os.path.exists(self.path / name)]  # noqa: PTH110
         if missing:
             missing = [cut(name, 255) for name in missing]
             raise self.error(self.path, f"{some(missing, _MOST_NAMED)} missing{self._archives(missing)}")
 
     def _archives(self, missing: Sequence[str]) -> str:
-        """Name the archives that are there and hold what is missing."""
+        """List the existing archives that contain the missing parts."""
         names = dict.fromkeys(self._archive.replace("PART", path.partition("/")[0]) for path in missing)
         there = [str(place / name) for name in names for place in self._places if os.path.exists(place / name)]  # noqa: PTH110
         return f"; extract {', '.join(there[:_MOST_NAMED])}" if there else ""
@@ -96,7 +96,7 @@ class SetFolder:
 
 
 def whole_number(text: str) -> int:
-    """Return the number that up to 18 digits 0..9 state. Raises `ValueError`."""
+    """Return the number in up to 18 digits 0..9. Raises `ValueError`."""
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise ValueError(f"{cut(text)!r} is not a number of up to 18 digits 0..9")
     return int(text)

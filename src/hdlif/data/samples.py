@@ -1,6 +1,6 @@
-"""Labelled samples: augmentation, batches, and worker processes that make them.
+"""Labelled samples: augmentation, batches, and worker processes.
 
-A kind of samples defines how raw ones are read and normalised; the rest is here.
+A kind of samples defines how raw ones are read and normalised; everything else is here.
 """
 
 import copy
@@ -22,9 +22,9 @@ from hdlif.data.image_targets import Located, check_located, moved
 from hdlif.errors import DataError, HdlifError, ShapeError, did_you_mean
 
 Tested = Literal["all", "train", "validation", "test"]
-"""What a network is measured on."""
+"""The data that a network is measured on."""
 Frames = Callable[[Tensor], Tensor]
-"""From samples [B, C, H, W] to what a network is shown: [T, B, ...], or [1, B, ...] for the same at every step."""
+"""Maps samples [B, C, H, W] to a network's input: [T, B, ...], or [1, B, ...] for the same at every step."""
 
 
 def constant(x: Tensor) -> Tensor:
@@ -96,8 +96,8 @@ def stepwise(time_steps: int) -> Frames:
 class Samples(Dataset[tuple[Tensor, Any]], ABC):
     """Labelled samples x = scale(augment(read(index))).
 
-    The augmentation of a sample is a function of (seed, epoch, index). Worker processes use the epoch that was set when
-    a stream began.
+    The augmentation of a sample is a function of (seed, epoch, index). Worker processes use the epoch that was set
+    when a stream began.
 
     A kind of samples of your own defines how they are read and scaled:
 
@@ -117,17 +117,17 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         labels: the target of each sample, [N, ...] as in `tasks.Target`; of a class int64 [N].
         augment: names out of `AUGMENTATIONS`, or others, applied in this order.
         seed: of the augmentation.
-        located: what the targets are if they move with the pixels: `data.image_targets` has their layout.
+        located: kind of targets that are transformed with the pixels (layout in `data.image_targets`).
     Attributes:
         frames: makes the input of the steps.
-        drift: makes sequences of images out of whole ones, after all augmentations and in place of `frames`.
-        fill: bytes [C, 1, 1] that augmentations which move pixels uncover, in place of zeros.
+        drift: makes sequences of images from whole ones, after all augmentations and instead of `frames`.
+        fill: bytes [C, 1, 1] in the areas that moving augmentations uncover, instead of zeros.
         workers: number of processes that make the batches of a stream; 0 makes them in this one.
-        costly: whether making a batch is worth a process of its own.
+        costly: whether making a batch is worth a separate process.
     Raises:
-        ShapeError: labels of another type.
-        DataError: an unknown augmentation, one of raw samples after one of normalised ones, or one that cannot move
-            the targets with the pixels.
+        ShapeError: labels have another type.
+        DataError: an augmentation is unknown, applies to raw samples but follows one of normalised samples, or cannot
+            move the targets with the pixels.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Return x float32 [B, C, H, W] and y [B, ...] of `indices` [B], or, of `drift`, [B, T, ...] of both."""
         n = len(self)
-        # A negative index would pick a sample, but draw another augmentation for it.
+        # A negative index would select a sample, but draw another augmentation for it.
         if outside := indices[(indices < 0) | (indices >= n)].tolist():
             raise IndexError(f"index {outside[0]} is outside 0..{n - 1}")
         y = self.labels[indices]
@@ -268,7 +268,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
             num_workers=min(self.workers, len(batches)),
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=_leave_signals_to_the_parent,
-            # One of its own: a loader draws a number when it starts, which would move the global generator on.
+            # Its own generator: a loader draws a number when it starts, which would advance the global one.
             generator=torch.Generator(),
         )
         try:
@@ -277,7 +277,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
                     raise sequence
                 yield sequence[0], sequence[1]
         except Exception as error:
-            # Its frames would keep the loader, and Python would wait for ever for processes that hear no SIGTERM.
+            # Its frames would keep the loader alive, and Python would wait forever for processes that ignore SIGTERM.
             error.__context__ = None
             raise error.with_traceback(None) from None
 
@@ -287,7 +287,7 @@ def _of(one: str | Augmentation) -> Augmentation:
 
 
 class _Sequences(Dataset[tuple[Tensor, Tensor] | HdlifError]):
-    """Batches, as a worker makes them."""
+    """Batches made by a worker."""
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
@@ -296,7 +296,7 @@ class _Sequences(Dataset[tuple[Tensor, Tensor] | HdlifError]):
         try:
             return self.samples.sequence(indices)
         except HdlifError as error:
-            # Raised here, it would reach the parent with a worker's traceback for a message.
+            # Raised here, it would reach the parent with a worker's traceback as its message.
             return error
 
 
@@ -373,13 +373,13 @@ class DataSets:
         return replace(self, shape=(self.shape[0], size, size), **sets)
 
     def shown_as(self, frames: Frames) -> Self:
-        """Let `frames` make the input of the steps; return the sets."""
+        """Make the input of the steps with `frames`; return the sets."""
         for part in self.parts:
             part.frames = frames
         return self
 
     def made_by(self, workers: int | None, *, ranks: int = 1) -> Self:
-        """Let worker processes make the batches; return the sets.
+        """Make batches in worker processes; return the sets.
 
         Args:
             workers: by default one per processor, at most 16, if making a batch is costly, and otherwise none.

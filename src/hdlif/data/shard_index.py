@@ -1,7 +1,7 @@
 """Tar shards in the WebDataset form: KEY.jpg with KEY.cls, read through an index.
 
-One pass over the headers makes the index, which is kept with the shards as `INDEX`, and made again if a shard has
-another name, size or time of change.
+One pass over the headers makes the index, which is stored with the shards as `INDEX`, and rebuilt if the name, size or
+modification time of a shard changes.
 """
 
 import contextlib
@@ -24,11 +24,11 @@ from hdlif.whole_files import open_regular, read_regular, whole_file
 SUFFIXES = (".jpeg", ".jpg", ".png")
 INDEX = "hdlif_index.npz"
 MOST_INDEX = 2**30
-"""Bytes; it takes 32 an image."""
+"""Most bytes of the index, which takes 32 per image."""
 
 
 def shards_in(folder: Path) -> list[Path]:
-    """Return the tar files in a folder itself, sorted by name."""
+    """Return the tar files directly in a folder, sorted by name."""
     return sorted(path for path in folder.iterdir() if path.suffix == ".tar" and path.is_file())
 
 
@@ -77,7 +77,7 @@ def _scanned(path: Path, of: SetFolder) -> Iterator[tuple[int, int, int]]:
 
 def _label(file: BinaryIO, member: Member) -> int:
     file.seek(member.offset)
-    # No label that could be one is longer, with its line break.
+    # A valid label, with its line break, is not longer.
     content = file.read(min(member.size, 32))
     try:
         return whole_number(content.decode("ascii").strip())
@@ -86,11 +86,11 @@ def _label(file: BinaryIO, member: Member) -> int:
 
 
 def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | None:
-    """Return the index if it is of these shards, which have so many bytes."""
+    """Return the index if it belongs to these shards of the given sizes."""
     try:
         with np.load(io.BytesIO(read_regular(path, most=MOST_INDEX)), allow_pickle=False) as kept:
             same, columns = str(kept["state"]) == state, kept["columns"]
-    # An index that is absent or damaged is rebuilt.
+    # A missing or damaged index is rebuilt.
     except Exception:
         return None
     if not same or columns.dtype != np.int64 or columns.ndim != 2 or len(columns) != 4 or (columns < 0).any():

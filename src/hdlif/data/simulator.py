@@ -1,10 +1,10 @@
-"""An event camera looks at an image that moves: recordings made out of still images.
+"""Simulate event-camera recordings of still images, which move in front of the camera.
 
 A pixel of the camera remembers the log intensity L at its last event, and sends an event whenever
 L(t) = log(I(t) + DARK) has moved by a contrast threshold C from it, of polarity 1 upwards and 0 downwards. The image
-moves as in N-MNIST (Orchard et al. 2015): three saccades, straight and of equal time, the last one back to where
-the first began; here their direction and reach are drawn for each image, so that no two look alike. Between
-`STEPS` positions L is taken to be linear, which gives every event its time.
+moves as in N-MNIST (Orchard et al. 2015): three straight saccades of equal duration, the last one back to the start of
+the first; here their direction and reach are drawn for each image, so that all recordings differ. L is linear between
+`STEPS` positions, which gives every event its time.
 """
 
 import copy
@@ -26,13 +26,13 @@ from hdlif.errors import DataError
 from hdlif.inputs.events import Binning, Events, count_frames
 
 CONTRAST = 0.4
-"""C, of the natural logarithm: 49 % brighter."""
+"""C, in units of the natural logarithm: 49 % brighter."""
 DARK = 0.1
-"""What a black pixel still gives, of 1 for a white one: log intensities span log(1.1 / 0.1) = 2.4, 5 events."""
+"""Intensity of a black pixel, with 1 for white: log intensities span log(1.1 / 0.1) = 2.4, 5 events."""
 STEPS_PER_SACCADE = 8
 SACCADES = 3
 REACH = 0.1
-"""Of a saccade, as a part of the side; at least 1 pixel. Drawn from half of this to one and a half."""
+"""Reach of a saccade as a fraction of the side, at least 1 pixel; drawn from 0.5 to 1.5 times this."""
 MOST_COUNT = 255
 _CONTENT_SEED = 0
 
@@ -56,7 +56,7 @@ def log_intensity(pixels: Tensor, places: NDArray[np.float64]) -> NDArray[np.flo
     """Return L of images uint8 [B, 1, H, W] at their places [B, S, 2]: [B, S, H, W]; the surroundings are black."""
     n, _, height, width = pixels.shape
     steps = places.shape[1]
-    # grid_sample's coordinates are 2/side to a pixel, (x, y), and say where to look: against the motion.
+    # grid_sample's coordinates are 2/side to a pixel, (x, y), and give the sampled place, opposite to the motion.
     moved = torch.from_numpy(-places).flip(-1).reshape(-1, 1, 1, 2) * 2 / torch.tensor([width, height])
     still = F.affine_grid(torch.eye(2, 3, dtype=torch.float64)[None], [1, 1, height, width], align_corners=False)
     images = pixels.double().div(255).repeat_interleave(steps, dim=0)
@@ -98,10 +98,10 @@ def simulate(pixels: Tensor, bits: Bits) -> list[Events]:
 
 
 class SimulatedEvents(Samples):
-    """Frames of events simulated from 1-channel images, kept as bytes once any process has made them.
+    """Frames of events simulated from 1-channel images, stored as bytes once any process has made them.
 
-    The recording of an image is a function of its index and `part`, not of the epoch or of a run's seed. The
-    augmentation of the images is that of the frames.
+    The recording of an image is a function of its index and `part`, not of the epoch or a run's seed. The
+    augmentation of the images is applied to the frames.
     """
 
     def __init__(self, images: Images, *, part: int, time_steps: int, binning: Binning) -> None:

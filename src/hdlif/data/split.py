@@ -1,4 +1,4 @@
-"""How samples are divided into training, validation and test: by their place, or by their content or group alone."""
+"""Split samples into training, validation and test by their place, or by their content or group alone."""
 
 import hashlib
 import re
@@ -22,20 +22,20 @@ PART_FOLDERS: Mapping[str, Part] = {
     "validation": "validation",
     "test": "test",
 }
-"""The names of parts, by which folders and shards are called, and rows are labelled."""
+"""The names of parts in folders, shards and rows."""
 
 DEFAULT_SHARE = 0.15
 Split = Mapping[str, float | Sequence[str | int]]
-"""Fractions or names of groups, and the seed, as a recipe gives them."""
+"""Fractions or names of groups, and the seed, as in a recipe."""
 
 
 @dataclass(frozen=True)
 class Shares:
     """The shares of validation and test in all samples of a class, and the seed of the split.
 
-    Names of groups are accepted in place of a fraction. With a validation share of 0 no sample is held out, and the
-    last epoch is kept. A test share of 1 leaves nothing to train on: it is for an existing network. The seed is
-    independent of a run's.
+    Names of groups are accepted instead of a fraction. With a validation share of 0 no sample is held out, and the last
+    epoch is kept. A test share of 1 leaves nothing to train on and is for existing networks. The seed is independent of
+    a run's.
     """
 
     validation: float | tuple[str, ...] = DEFAULT_SHARE
@@ -60,7 +60,7 @@ class Shares:
 
     @property
     def of_parts(self) -> dict[Part, float | tuple[str, ...]]:
-        """Shares by part, in the order in which they are taken."""
+        """Shares by part, in the order of assignment."""
         return {"test": self.test, "validation": self.validation}
 
     @property
@@ -70,7 +70,7 @@ class Shares:
 
     @property
     def whole(self) -> bool:
-        """Whether all that has no part of its own is for testing."""
+        """Whether all samples without a part of their own are for testing."""
         return (self.validation, self.test) == (0, 1)
 
 
@@ -93,20 +93,20 @@ def _share(value: float | Sequence[str | int]) -> float | tuple[str, ...]:
 
 
 def rank(content: str, seed: int) -> str:
-    """Return the place of a content (such as the SHA-256 of a file) in an order that depends on the seed."""
+    """Return a sort key of a content (such as the SHA-256 of a file) that depends on the seed."""
     return hashlib.sha256(f"{seed}:{content}".encode()).hexdigest()
 
 
 def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -> dict[str, Part] | None:
     """Return the part of each content of one class; equal contents are in one part.
 
-    Named contents are in their part. Of n different contents the first round(n·share), at least one, in the order of
+    Named contents go to their part. Of n different contents the first round(n·share), at least one, in the order of
     `rank` are for testing, the next for validation, and the rest for training.
 
     Args:
-        wanted: parts that samples are taken for; "train" gets the rest.
+        wanted: parts to fill; "train" gets the rest.
     Returns:
-        None if there are too few to leave one for training.
+        None if none would be left for training.
     """
     if shares.whole:
         return dict.fromkeys(contents, "test" if "test" in wanted else "train")
@@ -124,7 +124,7 @@ def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -
 
 
 def enough_for(wanted: Collection[Part], few: int) -> str:
-    """State the fix if `divided` finds too few different contents for the wanted parts.
+    """Describe the fix if `divided` finds too few different contents for the wanted parts.
 
     >>> enough_for(["train", "validation", "test"], 2)
     'three are the least, one for each part: give more'
@@ -150,20 +150,20 @@ def parts_of(
     fix: str = "",
     hint: str = "",
 ) -> list[Part]:
-    """Return the part of each sample: that of its place or of its unit, a share of all or of its class.
+    """Return the part of each sample, from its place or from the shares of all units or those of its class.
 
     Args:
-        place: of the data, for errors.
+        place: place of the data, for errors.
         parts: parts that samples are placed in; the others are taken from "train", or from all if there is none.
             With a validation share of 0 those of "validation" train.
         grouped: whether units, such as people, may be in several classes.
-        unit, counted: the word for one, and for a number of them.
+        unit, counted: the nouns for one unit, and for a number of them.
         fix, hint: another way to fix too few samples, in addition or instead.
     Raises:
-        DataError: there are too few, a class is in no training sample, or a place puts a unit in two parts.
+        DataError: there are too few samples, a class has no training sample, or a unit is placed in two parts.
     """
     if shares.validation == 0 and not shares.whole:
-        # Not those that have a place for it, either.
+        # Nor samples that are placed there.
         samples = [replace(one, part="train") if one.part == "validation" else one for one in samples]
         parts = [part for part in parts if part != "validation"]
     units = [one.unit for one in samples]
@@ -201,7 +201,7 @@ def parts_of(
 
 
 def _check_named(place: object, units: Sequence[str], shares: Shares, parts: Sequence[Part], *, grouped: bool) -> None:
-    """Raise `DataError` if groups are named for a part, and there are none, or none of that name."""
+    """Raise `DataError` if a group that is named for a part does not exist."""
     known = sorted(set(units))
     for part, names in shares.named.items():
         seen = f"{place}: data.split.{part} names {brief(names[0])}"
@@ -227,7 +227,7 @@ def _check_whole(place: object, samples: Sequence[Sample], units: Sequence[str],
 
 
 def _check_trained(place: object, samples: Sequence[Sample], chosen: Sequence[Part], unit: str, split: str) -> None:
-    """Raise `DataError` unless each class is in the training part; `split` would take other samples for it."""
+    """Raise `DataError` unless each class is in the training part; `split` is the option that changes the split."""
     trained = {label for one, part in zip(samples, chosen, strict=True) if part == "train" for label in labels_of(one)}
     if absent := in_order({label for one in samples for label in labels_of(one)} - trained):
         fix = f"try another split: {split}" if split else "put some there"
@@ -235,7 +235,7 @@ def _check_trained(place: object, samples: Sequence[Sample], chosen: Sequence[Pa
 
 
 def by_part(hashes: Sequence[str], names: Sequence[str], chosen: Sequence[Part], seed: int) -> dict[Part, list[int]]:
-    """Return the numbers of the samples in each part, in an order in which the first ones are of all classes."""
+    """Return the numbers of the samples in each part, ordered so that the first ones cover all classes."""
     parts: dict[Part, list[int]] = {part: [] for part in PARTS}
     for number in sorted(range(len(names)), key=lambda number: (rank(hashes[number], seed), names[number])):
         parts[chosen[number]].append(number)
@@ -250,14 +250,14 @@ def files_of(manifest: Manifest, part: Part, seed: int) -> list[str]:
 
 
 def split_here(parts: Sequence[Part], shares: Shares) -> dict[str, Any]:
-    """Return the shares of the parts that have no place of their own, as JSON."""
+    """Return the shares of the parts that are split here, as JSON."""
     taken = [part for part in PARTS[1:] if part not in parts]
     of_parts = {part: list(share) if isinstance(share, tuple) else share for part, share in shares.of_parts.items()}
     return {part: of_parts[part] for part in taken} | ({"seed": shares.seed} if taken else {})
 
 
 def parts_named(place: object, names: Sequence[str]) -> list[Part]:
-    """Return the parts that are called so. Raises `DataError`."""
+    """Return the parts of these names. Raises `DataError` if one is unknown."""
     if odd := next((name for name in names if name not in PART_FOLDERS), None):
         raise DataError(f"{place}: part has {brief(odd)}; each is one of {', '.join(PART_FOLDERS)}")
     return [PART_FOLDERS[name] for name in names]
@@ -288,33 +288,33 @@ def group_in(pattern: str, name: str) -> str | None:
         ("(.+?)" if kind == GROUP else ".*?") + re.escape(text)
         for kind, text in zip(rest[::2], rest[1::2], strict=True)
     ]
-    # Atomic groups take the first match, which is enough but for the last part, and keep the time linear.
+    # Atomic groups take the first match, which suffices except for the last part, and keep the time linear.
     atomic = [f"(?>{part})" for part in wild[:-1]]
     found = re.fullmatch("".join([re.escape(first), *atomic, wild[-1]]), name, re.DOTALL)
     return found[1] if found else None
 
 
 SPLIT_SEED = 0
-"""Of the sets that ship: the same samples are held out for every seed of a run."""
+"""Seed of shipped sets: the same samples are held out for every seed of a run."""
 
 
 def fixed_permutation(n: int) -> Tensor:
     """Return the numbers 0..n-1, int64 [n], in an order that depends on n alone.
 
-    Validation samples are its last ones, so that a larger set of them contains the smaller.
+    Validation samples are the last ones, so that larger validation sets contain smaller ones.
     """
     return torch.randperm(n, generator=torch.Generator().manual_seed(SPLIT_SEED))
 
 
 def hold_out(name: str, n: int, validation: int) -> tuple[Tensor, Tensor]:
-    """Return the numbers of the training and the validation samples of a set. Raises `DataError` if one has none."""
+    """Return the numbers of the training and the validation samples of a set. Raises `DataError` if either is empty."""
     check_validation(name, validation, least=1, most=n - 1)
     order = fixed_permutation(n)
     return order[:-validation], order[-validation:]
 
 
 def check_generated(name: str, content: Content, validation: int) -> None:
-    """Raise `DataError` unless generated data have a validation sample, and can be made."""
+    """Raise `DataError` unless generated data have a validation sample and valid sizes."""
     if validation < 1:
         raise DataError(f"{name}: {validation} validation samples are refused; set validation to 1 or more")
     try:
@@ -324,6 +324,6 @@ def check_generated(name: str, content: Content, validation: int) -> None:
 
 
 def check_validation(name: str, validation: int, *, least: int, most: int) -> None:
-    """Raise `DataError` unless a number of validation samples leaves something on either side."""
+    """Raise `DataError` unless `validation` is in `least`..`most`."""
     if not least <= validation <= most:
         raise DataError(f"{name}: {validation} validation images are refused; set validation to {least}..{most}")

@@ -1,4 +1,4 @@
-"""The target of a sample: its class, or one at each step; values, or those that come next; or labels."""
+"""The target of a sample: a class, or one per step; values, or future values; or labels."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from hdlif.inputs.arrays import parse_array, parse_labels
 from hdlif.inputs.series import Floats, finite
 
 LABELS = "labels"
-"""The key of an object under which the names of its labels may be listed."""
+"""The key of an object that may list the names of its labels."""
 Scale = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and deviation of each value."""
 
@@ -32,12 +32,12 @@ class Wanted:
     """The target that a recipe asks for: one class per sample by default.
 
     Attributes:
-        each_step: a class, or values, at each step.
+        each_step: whether there is a class, or values, at each step.
         values, labels: names of values, or of labels; a sample has any number of labels.
-        ahead: the values of the channels of series so many steps later, at each step.
-        located: targets at places of an image, which are all that is learned.
+        ahead: at each step, the target is the channels of the series this many steps later.
+        located: kind of targets at places of an image, without other targets.
     Raises:
-        ValueError: they exclude each other, or name nothing.
+        ValueError: settings exclude each other, or are empty.
     """
 
     each_step: bool = False
@@ -65,12 +65,12 @@ class Wanted:
 
     @property
     def classes(self) -> bool:
-        """Whether classes are learned, one of a sample or one at each step."""
+        """Whether classes are learned, per sample or per step."""
         return self.values is None and self.labels is None and self.ahead is None and self.located is None
 
     @property
     def one_class(self) -> bool:
-        """Whether one class of a sample is learned."""
+        """Whether one class per sample is learned."""
         return self.classes and not self.each_step
 
     @property
@@ -81,7 +81,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Learned:
-    """The targets `of` samples: their names, what normalises values, and the number of steps with a target each."""
+    """The targets `of` samples: their names, the scale of values, and the number of steps with a target each."""
 
     names: tuple[str, ...]
     mean: tuple[float, ...]
@@ -90,7 +90,7 @@ class Learned:
     steps: int | None = None
 
     def tensor(self, chosen: Sequence[Sample], like: Sequence[Sample]) -> Tensor:
-        """Return the targets of samples [N, ...]; if there are none, shaped as those of `like`."""
+        """Return the targets of samples [N, ...]; if there are none, with the shape of those of `like`."""
         return torch.from_numpy(np.array([self.of(one) for one in (chosen or like[:1])]))[: len(chosen)]
 
 
@@ -104,13 +104,13 @@ def learned(
     classes: tuple[str, ...] = (),
     names: tuple[str, ...] = (),
 ) -> Learned:
-    """Return the targets of `taken`; values are normalised by `scale`, or by that of `training`.
+    """Return the targets of `taken`; values are normalised by `scale`, or by the scale of `training`.
 
     Args:
-        classes: in the order of the labels; by default all classes of the samples.
-        names: of the values that come next.
+        classes: names in the order of the labels; by default all classes of the samples.
+        names: names of future values.
     Raises:
-        DataError: there is one class alone, or targets at each step have several lengths.
+        DataError: there is only one class, or targets at each step differ in length.
     """
     steps = _steps(place, taken) if wanted.each_step or wanted.ahead is not None else None
     if wanted.labels is not None or wanted.located is not None:
@@ -135,12 +135,12 @@ def _steps(place: object, taken: Sequence[Sample]) -> int:
 
 
 def labels_of(one: Sample) -> Sequence[str]:
-    """Return the classes of a sample's steps, or its own; "" if no classes are learned."""
+    """Return the classes of a sample's steps, or its own; "" without classes."""
     return one.target if isinstance(one.target, list) else [one.label]
 
 
 def classes_of(place: object, taken: Sequence[Sample]) -> tuple[str, ...]:
-    """Return the classes of samples, or of their steps. Raises `DataError` if there is one alone."""
+    """Return the classes of samples, or of their steps. Raises `DataError` if there is only one."""
     classes = in_order({label for one in taken for label in labels_of(one)})
     if len(classes) < 2:
         raise DataError(f'{place}: all samples are of one class, "{classes[0]}"; there must be two or more')
@@ -160,7 +160,7 @@ def in_order(labels: Collection[str]) -> tuple[str, ...]:
 
 
 def measured(parts: Sequence[Floats]) -> Scale:
-    """Return mean and deviation (1 if constant) of each column of arrays, of exact sums, to 6 significant digits."""
+    """Return mean and deviation (1 if constant) of each column of arrays, from exact sums, to 6 significant digits."""
     count = sum(map(len, parts))
     mean, std = [], []
     for column in range(parts[0].shape[1]):
@@ -183,10 +183,10 @@ def digest_of(target: Any) -> str:
 
 
 def described(wanted: Wanted, targets: Learned, taken: Sequence[Sample], part_of: Sequence[Part]) -> dict[str, Any]:
-    """Return the targets under "target" as JSON; nothing of one class of a sample, or of targets at places.
+    """Return the targets under "target" as JSON; empty for one class per sample, or for targets at places.
 
-    {"names"}, of values their "mean" and "std", "least" and "most", and of labels and the classes of steps "counts" by
-    name and part.
+    {"names"}; for values also "mean", "std", "least" and "most"; for labels and classes of steps also "counts" by name
+    and part.
     """
     if wanted.one_class or wanted.located is not None:
         return {}
@@ -214,7 +214,7 @@ TO_LEARN_VALUES = (
 
 
 def values_hint(labels: Collection[str], name: str) -> str:
-    """State how to learn `name` as values if labels are numbers with fractions; "" if not.
+    """Describe how to learn `name` as values if labels are numbers with fractions; otherwise "".
 
     >>> values_hint(["0.5", "2"], "load")[:28], values_hint(["1", "2"], "load"), values_hint(["0.5", "a"], "load")
     ('the labels look like values;', '', '')
@@ -250,13 +250,13 @@ def item_target(y: Any, wanted: Wanted, steps: int | None) -> Any:
     """Return the target of one item (x, y): a class at each step, int64 [T]; values or labels, float32.
 
     Args:
-        steps: of x; None if they are those of y.
+        steps: steps of x; None to use those of y.
     Raises:
         Unreadable: y has another shape, or cannot be learned.
     """
     try:
         array = y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else np.asarray(y)
-    # Rows of several lengths, or a tensor of a type that arrays do not have.
+    # Rows of different lengths, or a tensor of a type that arrays do not have.
     except (ValueError, TypeError, RuntimeError) as error:
         raise Unreadable(f"it is {brief(y)}, and no array") from error
     if array.dtype.kind not in "biuf":
@@ -268,13 +268,13 @@ def item_target(y: Any, wanted: Wanted, steps: int | None) -> Any:
 
 
 def target_in(fields: Any, wanted: Wanted, label: str, steps: int | None = None) -> tuple[str, Any]:
-    """Return class and target, as in `Sample`, in an object with keys, such as of a JSON file.
+    """Return class and target, as in `Sample`, from an object with keys, such as in a JSON file.
 
     Args:
-        label: the key of the class, or of those of the steps.
+        label: the key of the class, or of the classes of the steps.
         steps: as in `item_target`.
     Raises:
-        Unreadable: a key is absent, or has a value that cannot be learned.
+        Unreadable: a key is missing, or its value cannot be learned.
     """
     if not isinstance(fields, Mapping):
         raise Unreadable(f"it is {brief(fields)}, and an object with keys is read")
@@ -289,7 +289,7 @@ def target_in(fields: Any, wanted: Wanted, label: str, steps: int | None = None)
         return "", has_of(fields[LABELS], wanted.names)
     columns = [_under(fields, name) for name in wanted.names]
     try:
-        # Of each name a number, or a list of the steps.
+        # A number per name, or a list with one per step.
         given = np.stack([np.asarray(one) for one in columns], -1)
     except ValueError as error:
         raise Unreadable(f"{', '.join(wanted.names)} are {brief(columns)}, of several lengths") from error
@@ -300,7 +300,7 @@ def target_in(fields: Any, wanted: Wanted, label: str, steps: int | None = None)
 
 
 def has_of(listed: Any, names: Sequence[str]) -> NDArray[np.float32]:
-    """Return which of the labels a list of names has: float32 [L] of 0 and 1. Raises `Unreadable`."""
+    """Return whether a list of names contains each label: float32 [L] of 0 and 1. Raises `Unreadable`."""
     if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
         raise Unreadable(f"{brief(listed)} is not a list of names of labels")
     if odd := sorted(set(listed) - set(names)):
@@ -309,7 +309,7 @@ def has_of(listed: Any, names: Sequence[str]) -> NDArray[np.float32]:
 
 
 def class_named(value: Any) -> str:
-    """Return a class that is a whole number or a name. Raises `Unreadable`."""
+    """Return a class, which must be a whole number or a name. Raises `Unreadable`."""
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value) or not str(value).isprintable():
         raise Unreadable(f"{brief(value)} is not a label, a whole number or a name")
     return str(value)
@@ -322,7 +322,7 @@ def _under(fields: Mapping[str, Any], key: str) -> Any:
 
 
 def _checked(y: NDArray[Any], wanted: Wanted, samples: tuple[int, ...], steps: int | None) -> NDArray[Any]:
-    """Return targets shaped as the samples, the steps and the names, if there are any. Raises `Unreadable`."""
+    """Check that targets have the shape of the samples, steps and names, and return them. Raises `Unreadable`."""
     names = wanted.names
     if steps is None:
         steps = y.shape[len(samples)] if y.ndim > len(samples) else 1

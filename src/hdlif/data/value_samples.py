@@ -1,4 +1,4 @@
-"""Samples of numbers, which are time series or rows of a table: checked, divided, measured, and made into sets."""
+"""Check, split and measure time series and table rows, and make sets of them."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -24,11 +24,11 @@ from hdlif.inputs.resampling import resampled, resampled_length
 from hdlif.inputs.series import Floats
 
 MOST_KEPT = 2**31
-"""Bytes that all samples together may take."""
+"""Most bytes of all samples together."""
 STRETCH = "stretch of one label"
-"""What is kept together of a recording without groups, whose windows have a label each."""
+"""The unit of a recording without groups, whose windows have one label each."""
 _FEWEST_RISING = 4
-"""Rows of a sample from which one that rises at each is taken for a clock."""
+"""A channel that rises at every row counts as a clock from this number of rows per sample on."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Recorded:
     """The samples of numbers at a path.
 
     Attributes:
-        layout, unit: words for the layout, and for what is kept in one part.
+        layout, unit: descriptions of the layout, and of the unit that is kept in one part.
         grouped: whether units, such as people, are in several classes.
-        channels, names: of channels if a header gives some, and of the values that come next.
-        parts: those that have a folder of their own.
-        ignored, skipped: counts of unused files or rows, and files that cannot be read or are not as the others.
+        channels, names: names of channels if a header has some, and of future values.
+        parts: parts with their own folder.
+        ignored, skipped: counts of unused files or rows, and unreadable or odd files.
         rates, windows, sound: as in `InputRecord`.
         seen: other findings as JSON.
     """
@@ -63,14 +63,14 @@ class Recorded:
 def of_values(
     name: str, label: str, unit: str | None, values: Floats, part: Part | None = None, target: Any = None
 ) -> Sample:
-    """Return a sample of a part of a file, or of an array; without a unit, equal ones are kept together."""
+    """Return a sample from a part of a file, or of an array; without a unit, equal samples are kept together."""
     content = values.astype("<f4").tobytes()
     digest = hashlib.sha256(content).hexdigest()
     return Sample(name, label, part, target, digest if unit is None else unit, len(content), digest, values)
 
 
 def of_target(name: str, unit: str | None, values: Floats, target: Any, wanted: Wanted) -> Sample:
-    """Return such a sample with its class, or another target."""
+    """Return a sample as `of_values`, with its class or another target."""
     one_class = wanted.one_class
     return of_values(name, target if one_class else "", unit, values, target=None if one_class else target)
 
@@ -78,14 +78,14 @@ def of_target(name: str, unit: str | None, values: Floats, target: Any, wanted: 
 def with_next(
     place: object, name: str, unit: str | None, values: Floats, ahead: int, part: Part | None = None
 ) -> Sample:
-    """Return a series without its last `ahead` steps, whose target is each channel so many steps later."""
+    """Return a series without its last `ahead` steps, with the channels `ahead` steps later as target."""
     if len(values) <= ahead:
         raise DataError(f"{place}: {name} has {len(values)} steps, and data.ahead = {ahead}; lower it")
     return of_values(name, "", unit, values[:-ahead], part, values[ahead:])
 
 
 def numbered_channels(count: int) -> tuple[str, ...]:
-    """Return names of channels that have none."""
+    """Return names for unnamed channels."""
     return tuple(f"channel {number}" for number in range(1, count + 1))
 
 
@@ -132,7 +132,7 @@ def of_layout(layout: Layout, request: Request) -> Recorded:
 
 
 def at_rates(place: Path, recorded: Recorded, rates: tuple[int, ...]) -> Recorded:
-    """Resample each sample by itself from the first rate to the second, if there are rates."""
+    """Resample each sample from the first rate to the second, if there are rates."""
     if not rates:
         return recorded
     size = sum(4 * resampled_length(len(one.steps), *rates) * one.steps.shape[1] for one in recorded.samples)
@@ -143,7 +143,7 @@ def at_rates(place: Path, recorded: Recorded, rates: tuple[int, ...]) -> Recorde
 
 
 def group_unit(place: Path, pattern: str | None) -> Callable[[Sample], str]:
-    """Return what finds the group of a file by its name; "" without a pattern. Raises `ValueError`, and `DataError`."""
+    """Return a function that finds a file's group; "" without a pattern. Raises `ValueError`, `DataError`."""
     if pattern is None:
         return lambda one: ""
     check_pattern(pattern)
@@ -157,7 +157,7 @@ def group_unit(place: Path, pattern: str | None) -> Callable[[Sample], str]:
 
 
 def kept_together(group: str | None, otherwise: str) -> str:
-    """Return the word for what is in one part."""
+    """Return the noun for the unit that is kept in one part."""
     return f'group of "{group}"' if group else otherwise
 
 
@@ -175,13 +175,13 @@ def find_samples(
     classes: tuple[str, ...] = (),
     rates: tuple[int, ...] = (),
 ) -> OwnData:
-    """Find a data set in samples that were read.
+    """Find a data set in samples that have been read.
 
     Args:
-        rates: of the readings and of a network, unless one is known.
-        classes: in the order of the labels; by default all classes of the samples.
+        rates: rates of the readings and of the network, unless a network is known.
+        classes: names in the order of the labels; by default all classes of the samples.
     Raises:
-        DataError: they are not all alike, of one class alone, other than the network takes, or too few to divide.
+        DataError: samples differ in shape, have only one class, do not fit the network, or are too few to split.
     """
     known, wanted = request.known, request.wanted
     if kind == "series" and recorded.sound is None:
@@ -215,7 +215,7 @@ def find_samples(
     def samples(part: Part, augment: Augment, seed: int) -> SeriesSamples:
         chosen = divided.of(part)
         channels, steps, _ = record.shape
-        # What follows the last step of a series is the mean, which is 0 when it is normalised.
+        # Pad series with the mean, which is normalised to 0.
         values = np.empty((len(chosen), steps, channels), np.float32)
         values[:] = np.array(record.mean, np.float32)
         for number, one in enumerate(chosen):
@@ -230,7 +230,7 @@ def find_samples(
 
 
 def _check_alike(place: Path, recorded: Recorded, known: InputRecord | None, *, unequal: bool) -> None:
-    """Raise `DataError` unless samples are as a network takes them, and, if not `unequal`, of one length."""
+    """Raise `DataError` unless samples fit a network and, if not `unequal`, have one length."""
     taken = recorded.samples
     first = taken[0]
     least = min(len(one.steps) for one in taken)
@@ -261,7 +261,7 @@ def _range(least: int, most: int) -> str:
 
 
 def _measured(recorded: Recorded, training: Sequence[Sample], kind: str) -> InputRecord:
-    """Return what a sample becomes, with mean and deviation of each channel of the training samples."""
+    """Return the input record, with mean and deviation of each channel of the training samples."""
     steps, channels = training[0].steps.shape
     mean, std = measured([one.steps for one in training])
     return InputRecord(
@@ -297,7 +297,7 @@ def _described(recorded: Recorded, shares: Shares) -> dict[str, Any]:
 
 
 def _always_rising(recorded: Recorded) -> list[str]:
-    """Return the channels whose every row is above the one before, in every sample."""
+    """Return the channels that rise at every row of every sample."""
     steps, channels = recorded.samples[0].steps.shape
     if recorded.sound is not None or steps < _FEWEST_RISING:
         return []

@@ -22,9 +22,9 @@ from hdlif.inputs import MOST_BYTES, Unreadable
 MAGIC = b"\x93NUMPY"
 """The first bytes of a .npy file."""
 PREFIX = 12
-"""Bytes of a .npy file that state the end of its header."""
+"""Bytes of a .npy file that determine the end of its header."""
 _LONGEST_HEADER = 4096
-# Bytes of the header's length, by version.
+# Bytes of the header length, by version.
 _LENGTHS = {1: 2, 2: 4, 3: 4}
 _MOST_FIELDS, _MOST_RECORD = 32, 1024
 
@@ -52,7 +52,7 @@ def parse_array(content: bytes) -> NDArray[Any]:
     """Return the array of a .npy file in this machine's byte order, a view of `content` if possible.
 
     Raises:
-        Unreadable: the file is something else, has too few or too many bytes, or holds no plain numbers.
+        Unreadable: the file is something else, has too few or too many bytes, or contains other types than numbers.
     """
     dtype, shape, fortran_order, start = parse_header(content)
     if dtype.kind == "U":
@@ -65,14 +65,14 @@ def parse_labels(content: bytes) -> list[str] | list[int]:
     """Return the labels of a .npy file: an array [N] of integers, or of text (numpy's type U).
 
     Raises:
-        Unreadable: as `parse_array`, or it holds something else.
+        Unreadable: as `parse_array`, or the array contains something else.
     """
     dtype, shape, _, start = parse_header(content)
     if dtype.kind not in "biuU" or len(shape) != 1:
         raise Unreadable(f"it is {dtype} {list(shape)}, and labels are integers or text, [N]")
     if dtype.kind != "U":
         return [int(label) for label in _values(content, dtype, shape, fortran_order=False, start=start).tolist()]
-    # Letters as numbers: a view as text is trusted to hold nothing else.
+    # Check letters as numbers: NumPy does not validate a view as text.
     width = dtype.itemsize // 4
     letters = _values(content, np.dtype(f"{dtype.str[0]}u4"), (shape[0] * width,), fortran_order=False, start=start)
     if width and len(letters) and (letters.max() > sys.maxunicode or ((letters >> 11) == 0xD800 >> 11).any()):
@@ -84,7 +84,7 @@ def parse_header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, 
     """Return type, shape, whether the order is Fortran's, and the place of the values of a .npy file.
 
     Raises:
-        Unreadable: it is none, or its type is neither of numbers nor of text.
+        Unreadable: it is not a .npy file, or its type is neither numbers nor text.
     """
     dtype, shape, fortran_order, start = _header(content)
     if dtype.kind not in "biufcU" or dtype.subdtype is not None:
@@ -118,7 +118,7 @@ def _header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
         shape, fortran_order, dtype = header["shape"], header["fortran_order"], npy.descr_to_dtype(header["descr"])
         if len(header) != 3 or type(fortran_order) is not bool or type(shape) is not tuple:
             raise ValueError("other entries than these three")
-    # A damaged header makes Python's parser, and NumPy's types, raise nearly anything.
+    # A damaged header makes Python's parser and NumPy's types raise nearly anything.
     except Exception as error:
         seen = cut(printable(text.strip()), 200)
         raise Unreadable(f"its header is not a plain type, order and shape: {seen}") from error
@@ -138,13 +138,13 @@ def _values(
     try:
         flat = np.frombuffer(content, dtype, offset=start) if promised else np.empty(0, dtype)
         return flat.reshape(shape[::-1]).T if fortran_order else flat.reshape(shape)
-    # A length of 0 with others whose product no array can have, or too many of them.
+    # A length of 0 can hide others whose product, or number, exceeds any array.
     except ValueError as error:
         raise Unreadable(f"no array has the shape {cut(str(list(shape)))}") from error
 
 
 def _kind(content: bytes) -> str:
-    """Describe a file that is no array."""
+    """Describe a file that is not an array."""
     if content.startswith(b"PK"):
         return "it is a zip archive, such as numpy.savez writes, and not one array"
     if content.startswith(b"\x80"):
@@ -153,10 +153,10 @@ def _kind(content: bytes) -> str:
 
 
 def parse_archive(content: bytes, names: Collection[str]) -> dict[str, bytes]:
-    """Return the .npy files of a .npz archive that holds some of `names`, and no other.
+    """Return the .npy files of a .npz archive that contains only some of `names`.
 
     Raises:
-        Unreadable: it is no archive or damaged, holds another file, one of more than `MOST_BYTES`, or one twice.
+        Unreadable: it is not an archive, is damaged, or contains other, too large (`MOST_BYTES`) or repeated files.
     """
     found: dict[str, bytes] = {}
     try:
@@ -167,18 +167,18 @@ def parse_archive(content: bytes, names: Collection[str]) -> dict[str, bytes]:
                     odd = " twice" if name in found else f", which is none of {', '.join(names)}"
                     raise Unreadable(f"it holds {brief(name)}{odd}")
                 if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    # Of LZMA a few bytes may ask for gigabytes to unpack with.
+                    # A few bytes of LZMA can require gigabytes for unpacking.
                     raise Unreadable(
                         f"its array {name} is neither stored nor deflated; save it by numpy.savez_compressed"
                     )
                 with archive.open(entry) as file:
-                    # A few kilobytes can promise any number, and give more than they promise.
+                    # A few kilobytes can claim any size, and unpack to more than they claim.
                     found[name] = file.read(MOST_BYTES + 1)
                 if len(found[name]) > MOST_BYTES:
                     raise Unreadable(f"its array {name} has more than {MOST_BYTES:,} bytes")
     except Unreadable:
         raise
-    # What zipfile and its decompressors raise on damaged bytes is of many types.
+    # zipfile and its decompressors raise many types of errors on damaged bytes.
     except Exception as error:
         raise Unreadable(f"it is not a zip archive as numpy.savez writes one ({reason(error)})") from error
     return found

@@ -1,6 +1,6 @@
-"""Samples that arrive from a pipe, a device or a file: rows of a CSV file or an array, or sound.
+"""Read samples as they arrive from a pipe, a device or a file: rows of a CSV file or an array, or sound.
 
-Only a block or a line is held. `Unreadable` is raised once all samples before the fault are handed on.
+Only a block or a line is held. `Unreadable` is raised after all samples before the fault have been yielded.
 """
 
 import math
@@ -21,9 +21,9 @@ from hdlif.inputs.wav import PLAIN, Format, decoded, read_header
 
 _BLOCK = 2**14
 _ENDLESS = 0x7FFF0000
-"""Sizes from here on are what programs write that do not know it yet."""
+"""Programs that do not know the size yet write sizes from here on."""
 _OTHERS = {b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"RIFX": "RIFX", b"RF64": "RF64", arrays.MAGIC: "an array"}
-"""By how they begin, files that are taken for samples of PCM otherwise."""
+"""First bytes of files that would otherwise be mistaken for PCM samples."""
 
 _LEAST_TEXT, _SOME_TEXT = 16, 64
 _CHARACTERS = frozenset(b"\t\r\n") | frozenset(range(32, 127))
@@ -34,7 +34,7 @@ def _is_text(content: bytes) -> bool:
 
 
 class Source:
-    """The bytes behind a file descriptor, as they arrive."""
+    """The bytes of a file descriptor, as they arrive."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor, self._held, self._ended = descriptor, b"", False
@@ -47,7 +47,7 @@ class Source:
         return self._at if self._waits else perf_counter()
 
     def read(self) -> bytes:
-        """Return the next bytes, at least one; none at the end."""
+        """Return the next bytes, at least one; empty at the end."""
         if self._held:
             block, self._held = self._held, b""
             return block
@@ -64,20 +64,20 @@ class Source:
         return held[:count]
 
     def is_text(self) -> bool:
-        """Return whether it begins with plain characters alone, as a table does, but not the samples of a sound."""
-        # Not one byte more than that is waited for.
+        """Return whether the first bytes are plain characters, as in a table but not in the samples of a sound."""
+        # Wait for no byte more than needed.
         while len(self._held) < _SOME_TEXT and _is_text(self._held) and (block := self._more()):
             self._held += block
         return len(self._held) >= _LEAST_TEXT and _is_text(self._held[:_SOME_TEXT])
 
     def begins(self, magic: bytes) -> bool:
-        """Return whether the next bytes are these, which stay; wait for no more than needed."""
+        """Return whether the next bytes are `magic`, without consuming them or waiting for more than needed."""
         while len(self._held) < len(magic) and magic.startswith(self._held) and (block := self._more()):
             self._held += block
         return self._held.startswith(magic)
 
     def _more(self) -> bytes:
-        # A terminal would continue after its end.
+        # A terminal would continue after its end of file.
         if self._ended:
             return b""
         while True:
@@ -106,14 +106,14 @@ class Coming:
 def coming(source: Source, record: InputRecord, *, gaps: str = "stop", rate: int | None = None) -> Coming:
     """Return the input of a network of series or sounds.
 
-    A series comes as the lines of a CSV file, or as a .npy file of [T, C], or [T] of one channel. A sound comes as PCM
-    of 16 bits, little-endian, of one channel, or as a .wav file, whose header may leave the length open.
+    A series is a CSV file, or a .npy file of [T, C], or [T] for one channel. A sound is PCM
+    of 16 bits, little-endian, of one channel, or a .wav file, whose header may omit the length.
 
     Args:
         gaps: one of `rows.GAPS`.
         rate: of a sound in Hz; the network's by default, or that of a .wav file.
     Raises:
-        Unreadable: the first bytes are of something else, or state another rate.
+        Unreadable: the first bytes are of something else, or contain another rate.
         OSError: they cannot be read.
     """
     if record.sound is not None:
@@ -186,7 +186,7 @@ def _sound(source: Source, record: SoundRecord, rate: int | None) -> Coming:
 
 
 def _piece(record: SoundRecord, rate: int) -> int:
-    """Return the number of samples that are handed on together: at most those of a step of the network."""
+    """Return the number of samples per block: at most those of a step of the network."""
     return max(1, record.hop * rate // record.rate)
 
 

@@ -1,4 +1,4 @@
-"""Images that arrive one after the other from a pipe, a device or a file, as PPM and PGM, whose size is stated."""
+"""Read successive PPM and PGM images, whose headers contain their size, from a pipe, a device or a file."""
 
 import re
 from collections.abc import Iterator
@@ -8,16 +8,16 @@ from hdlif.inputs.coming import Source
 
 _HEADER = re.compile(rb"P([56])(?:\s+|#[^\n]*\n)+(\d{1,6})\s+(\d{1,6})\s+(\d{1,6})\s")
 _LONGEST = 1024
-"""Bytes of a header with its comments."""
+"""Most bytes of a header with its comments."""
 
 
 def coming_images(source: Source) -> Iterator[tuple[bytes, float]]:
-    """Yield the content of each image as soon as it is there, and when it was.
+    """Yield the content of each image as soon as it is complete, with the time.
 
-    `ffmpeg -i FILM -f image2pipe -c:v ppm -` writes such.
+    `ffmpeg -i FILM -f image2pipe -c:v ppm -` writes such images.
 
     Raises:
-        Unreadable: what comes is no binary PPM or PGM of 8 bits, is too large, or ends within an image.
+        Unreadable: the input is not binary PPM or PGM of 8 bits, is too large, or ends within an image.
         OSError: it cannot be read.
     """
     while header := source.up_to(2):

@@ -1,7 +1,7 @@
-"""What is known of the data sets without reading them and without PyTorch."""
+"""Properties of the data sets that are known without reading them, and without PyTorch."""
 
 SAVED_BY_DATASETS = ("dataset_info.json", "dataset_dict.json")
-"""Files, one of which is in a folder that the package `datasets` has saved."""
+"""Files, either of which identifies a folder saved by the package `datasets`."""
 
 SHIPPED = (
     "cifar10",
@@ -22,9 +22,9 @@ SHIPPED = (
     "tiny_imagenet",
     "wine",
 )
-"""Names of the sets that ship: the keys of `hdlif.recipe.builders.DATA`, known without importing it."""
+"""Names of the shipped sets: the keys of `hdlif.recipe.builders.DATA`, without importing it."""
 WITHOUT_DOWNLOAD = ("copy", "delayed_xor", "digits", "digits_events", "mackey_glass", "sines", "synthetic", "wine")
-"""Those of them that are bundled or generated."""
+"""Shipped sets that are bundled or generated."""
 PUBLIC = (
     "exercises",
     "hapt",
@@ -33,7 +33,7 @@ PUBLIC = (
     "voices",
     "vowels",
 )
-"""Names of the public sets that are fetched: the keys of `hdlif.data.public.SETS`, known without PyTorch."""
+"""Names of the public sets to fetch: the keys of `hdlif.data.public.SETS`, without importing PyTorch."""
 
 DIGITS_MEAN, DIGITS_STD = (0.3054,), (0.3760,)
 DIGITS_CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")

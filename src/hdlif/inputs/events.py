@@ -1,4 +1,4 @@
-"""Frames of counts from a stream of events, of the size that a network takes, for training and for `hdlif run`."""
+"""Convert streams of events to frames of counts of a network's input size, for training and for `hdlif run`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hdlif.inputs import Unreadable
 
 Binning = Callable[[NDArray[np.number], int], NDArray[np.int64]]
-"""From times [N] in ascending order and a number M of frames to the frame of each event, 0..M-1."""
+"""Maps times [N] in ascending order and a number M of frames to the frame of each event, 0..M-1."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Events:
     An example is at `count_frames`.
 
     Attributes:
-        t: times, in the unit of the file (microseconds, in the formats that are read here).
+        t: times, in the unit of the file (microseconds in the formats read here).
         x, y: column and row of the pixel, from 0.
         polarity: 1 is brighter, 0 darker.
         sensor: height and width of the sensor, if the file states them.
@@ -63,7 +63,7 @@ def by_time(t: NDArray[np.number], frames: int) -> NDArray[np.int64]:
     """
     if not len(t) or t[-1] == t[0]:
         return np.zeros(len(t), np.int64)
-    # In float64, so that neither unsigned times nor their product with M wrap around.
+    # Computed in float64, so that neither unsigned times nor their product with M wrap around.
     times = t.astype(np.float64)
     share = ((times - times[0]) * frames / (times[-1] - times[0])).astype(np.int64)
     frame: NDArray[np.int64] = np.minimum(share, frames - 1)
@@ -76,7 +76,7 @@ BINNINGS: Mapping[str, Binning] = {"by_number": by_number, "by_time": by_time}
 def count_frames(events: Events, frames: int, *, binning: Binning, height: int, width: int) -> NDArray[np.int64]:
     """Count events by frame, polarity and pixel: int64 [frames, 2, height, width], whose sum is N.
 
-    Events may come in any order; those of one time keep theirs.
+    Events may be in any order; those of equal times keep theirs.
 
     >>> import numpy as np
     >>> from hdlif.data import Events, by_time, count_frames
@@ -88,7 +88,7 @@ def count_frames(events: Events, frames: int, *, binning: Binning, height: int, 
     Args:
         events: of one recording.
         frames: M, the number of frames.
-        binning: from times and M to the frame of each event: `by_time` or `by_number`.
+        binning: maps times and M to the frame of each event: `by_time` or `by_number`.
         height, width: of the sensor.
     Raises:
         Unreadable: an event is outside the sensor.
@@ -110,7 +110,7 @@ def check_inside(events: Events, height: int, width: int) -> None:
 
 
 def pooled(events: Events, sensor: tuple[int, int], size: tuple[int, int]) -> Events:
-    """Move the events of a sensor [H, W] to one of size [h, w]: (x, y) falls into (floor(x·w / W), floor(y·h / H)).
+    """Move the events of a sensor [H, W] to one of size [h, w]: (x, y) moves to (floor(x·w / W), floor(y·h / H)).
 
     >>> pooled(Events(*map(np.array, ([0, 1], [0, 5], [3, 2], [1, 0]))), (4, 6), (2, 3)).x.tolist()
     [0, 2]
@@ -129,14 +129,13 @@ def fitted(
     size: tuple[int, int],
     resize: str,
 ) -> NDArray[np.float32]:
-    """Return a recording as a network takes it: counts float32 [T, 2, h, w] of `size`.
+    """Return the network input of a recording: counts float32 [T, 2, h, w] of `size`.
 
     Args:
         binning: a name of `BINNINGS`.
         sensor: its height and width.
-        resize: to another size "pool" adds up counts (`pooled`); "bilinear" resizes the counts of each frame and
-        polarity,
-            antialiased, by Pillow in float32.
+        resize: for another size "pool" adds up counts (`pooled`); "bilinear" resizes the counts of each frame and
+            polarity, antialiased, by Pillow in float32.
     Raises:
         Unreadable: there is no event, or one is outside the sensor.
     """

@@ -1,4 +1,4 @@
-"""Pixels of the size that a network takes, normalised, and the input of each step, for training and for `hdlif run`."""
+"""Fit images to a network's input: size, normalisation and the input of each step, for training and `hdlif run`."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -7,26 +7,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    # imported where a picture is read: a run on arrays has no use for it
+    # imported on use: a run on arrays does not need it
     from PIL import Image
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 MODES = {1: "L", 3: "RGB"}
-"""Pillow's modes by the channels of a network."""
+"""Pillow's modes by the number of channels of a network."""
 IGNORED = -1
-"""The value of a label map's pixels that are neither trained nor measured on, such as those that a letterbox adds."""
+"""The value of a label map at pixels without training and metrics, such as the padding of a letterbox."""
 
 
 def fitted(
     image: "Image.Image", shape: tuple[int, int, int], *, resize: str, fit: str, mean: Sequence[float] = ()
 ) -> Pixels:
-    """Return the pixels [C, H, W] = `shape` of a picture in the mode of `MODES`, resized if it has another size.
+    """Return the pixels [C, H, W] = `shape` of an image in a mode of `MODES`, resized if necessary.
 
     Args:
         resize: the filter: "nearest", or "bilinear" or "bicubic", which are antialiased.
-        fit: "squash" resizes all of the picture; "crop" the largest part around its centre with the proportions H : W;
-            "letterbox" all of the picture at the top left, as large as its proportions allow, over `mean_bytes`.
+        fit: "squash" resizes the whole image; "crop" the largest part around its centre with the proportions H : W;
+            "letterbox" the whole image at the top left, as large as its proportions allow, over `mean_bytes`.
         mean: of each channel, by which the input is normalised; 0 by default.
     """
     from PIL import Image
@@ -53,7 +53,7 @@ def mean_bytes(mean: Sequence[float]) -> Pixels:
 
 
 def inner_size(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
-    """Return width and height of a picture in a letterbox: at least 1, and one of them the target's.
+    """Return width and height of an image in a letterbox: at least 1, and one of them equal to the target's.
 
     >>> inner_size((640, 480), (320, 320)), inner_size((100, 400), (32, 64))
     ((320, 240), (16, 64))
@@ -64,9 +64,9 @@ def inner_size(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int
 
 
 def covered(size: tuple[int, int], target: tuple[int, int], fit: str) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom, in pixels of a picture, of what an input of `target` covers.
+    """Return left, top, right and bottom, in pixels of an image, of the area that an input of size `target` covers.
 
-    A letterbox covers more than the picture. A point of the input at a fraction f of its width is at
+    A letterbox covers more than the image. A point of the input at a fraction f of its width is at
     x = left + f·(right - left), and likewise in height.
 
     >>> covered((640, 480), (320, 320), "letterbox"), covered((640, 480), (320, 320), "crop")
@@ -83,7 +83,7 @@ def covered(size: tuple[int, int], target: tuple[int, int], fit: str) -> tuple[f
 
 
 def boxes_to_input(boxes: NDArray[Any], size: tuple[int, int], target: tuple[int, int], fit: str) -> Floats:
-    """Return boxes [..., 4] of (x0, y0, x1, y1) in a picture's pixels in those of the input; they are not clipped."""
+    """Convert boxes [..., 4] of (x0, y0, x1, y1) from an image's pixels to those of the input, without clipping."""
     left, top, right, bottom = covered(size, target, fit)
     scale = np.array([target[0] / (right - left), target[1] / (bottom - top)] * 2)
     moved: Floats = ((boxes - np.array([left, top] * 2)) * scale).astype(np.float32)
@@ -91,7 +91,7 @@ def boxes_to_input(boxes: NDArray[Any], size: tuple[int, int], target: tuple[int
 
 
 def boxes_to_picture(boxes: NDArray[Any], size: tuple[int, int], target: tuple[int, int], fit: str) -> Floats:
-    """Return boxes [..., 4] in pixels of the input in those of the picture, clipped to it."""
+    """Convert boxes [..., 4] from pixels of the input to those of the image, clipped to it."""
     left, top, right, bottom = covered(size, target, fit)
     scale = np.array([(right - left) / target[0], (bottom - top) / target[1]] * 2)
     moved = boxes * scale + np.array([left, top] * 2)
@@ -100,7 +100,7 @@ def boxes_to_picture(boxes: NDArray[Any], size: tuple[int, int], target: tuple[i
 
 
 def map_to_input(labels: NDArray[Any], target: tuple[int, int], fit: str, *, outside: int = IGNORED) -> NDArray[Any]:
-    """Return a picture's map [h, w], signed, at the pixels of the input, [H, W]: at each the value at its centre.
+    """Convert an image's map [h, w], signed, to the pixels of the input, [H, W]: each gets the value at its centre.
 
     Args:
         outside: the value of pixels that a letterbox adds.
@@ -111,11 +111,11 @@ def map_to_input(labels: NDArray[Any], target: tuple[int, int], fit: str, *, out
 
 
 def map_to_picture(labels: NDArray[Any], size: tuple[int, int], fit: str, *, outside: int = 0) -> NDArray[Any]:
-    """Return a map at the pixels of the input, [..., H, W], at those of a picture, [..., h, w].
+    """Convert a map from the pixels of the input, [..., H, W], to those of an image, [..., h, w].
 
     Args:
-        size: width and height of the picture.
-        outside: the value of pixels that the input does not cover, of a "crop".
+        size: width and height of the image.
+        outside: the value of pixels that the input of a "crop" does not cover.
     """
     height, width = labels.shape[-2:]
     left, top, right, bottom = covered(size, (width, height), fit)
@@ -127,7 +127,7 @@ def map_to_picture(labels: NDArray[Any], size: tuple[int, int], fit: str, *, out
 
 
 def _centres(count: int, start: float, end: float) -> NDArray[np.int64]:
-    """Return the whole places of the centres of `count` equal parts between two ends."""
+    """Return the integer positions of the centres of `count` equal parts between two ends."""
     return np.floor(start + (np.arange(count) + 0.5) * (end - start) / count).astype(np.int64)
 
 
@@ -145,7 +145,7 @@ def _centre(size: tuple[int, int], target: tuple[int, int]) -> tuple[float, floa
     (2.0, 0.0, 6.0, 4.0)
     """
     scale = min(size[0] / target[0], size[1] / target[1])
-    # At the most the picture's own side, which a product may pass by a rounding.
+    # At most the image's own side, which a product may exceed by rounding.
     width, height = (min(side, scale * to) for side, to in zip(size, target, strict=True))
     left, top = (size[0] - width) / 2, (size[1] - height) / 2
     return left, top, left + width, top + height
@@ -161,9 +161,9 @@ def normalised(pixels: NDArray[Any], mean: Sequence[float], std: Sequence[float]
 
 
 def framed(x: Floats, frames: str) -> Floats:
-    """Return the input of the steps for a picture [C, H, W], by one of `graph.graph.FRAMINGS`.
+    """Return the input of the steps for an image [C, H, W], by one of `graph.graph.FRAMINGS`.
 
-    "constant" [1, C, H, W]; "rows" from the top, [H, C, 1, W]; "pixels" of one row after another, [H·W, C, 1, 1].
+    "constant" [1, C, H, W]; "rows" from the top, [H, C, 1, W]; "pixels" row by row, [H·W, C, 1, 1].
     """
     if frames == "rows":
         return np.ascontiguousarray(x.transpose(1, 0, 2)[:, :, None])

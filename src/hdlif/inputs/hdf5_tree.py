@@ -1,7 +1,7 @@
-"""The tree of a NIR file: groups as dictionaries, datasets as arrays, numbers and texts. Files are not trusted.
+"""Read the tree of an untrusted NIR file: groups as dictionaries, datasets as arrays, numbers and texts.
 
-Links and values in other files are refused, and sizes are bounded before anything is read. The HDF5 library may crash
-or wait for ever on damaged bytes, so it reads in a process of its own.
+Links and values in other files are rejected, and sizes are bounded before anything is read. The HDF5 library may crash
+or hang on damaged bytes, so it runs in a separate process.
 """
 
 import importlib.util
@@ -21,13 +21,13 @@ from hdlif.inputs.python_processes import module_command
 from hdlif.whole_files import open_regular
 
 MOST_BYTES = 2**31
-"""Of a file, and of all that is read of it."""
+"""Most bytes of a file, and of everything that is read from it."""
 MOST_ENTRIES = 2**17
 """Groups and datasets."""
 MOST_DEPTH = 32
 MOST_TEXTS = 2**18
 SECONDS = 60
-"""That reading a file may take."""
+"""Most seconds for reading a file."""
 _FIX = "give a file that nir.write has written"
 
 
@@ -35,7 +35,7 @@ def read_tree(path: Path) -> dict[str, Any]:
     """Read `node` of a NIR file.
 
     Raises:
-        InputError: it cannot be read, is no NIR file, or is larger than `MOST_BYTES`.
+        InputError: it cannot be read, is not a NIR file, or is larger than `MOST_BYTES`.
         MissingExtraError: h5py is not installed.
     """
     if importlib.util.find_spec("h5py") is None:
@@ -64,12 +64,12 @@ def read_tree(path: Path) -> dict[str, Any]:
 
 
 def own_entry(group: Any, name: str, h5py: Any) -> Any:
-    """Return the group or dataset that a group itself holds, None if it has none of the name. Opens no other file.
+    """Return the group or dataset of a name inside a group; None if there is none. Opens no other file.
 
     Raises:
-        Unreadable: it is a link to elsewhere, or a dataset whose values are in other files.
+        Unreadable: it is an external or soft link, or a dataset whose values are in other files.
     """
-    # h5py's own look-up follows a link to see whether it leads anywhere.
+    # h5py's own look-up follows links.
     links, key = group.id.links, name.encode("utf-8", "surrogateescape")
     if not links.exists(key):
         return None
@@ -84,7 +84,7 @@ def own_entry(group: Any, name: str, h5py: Any) -> Any:
 
 
 def _main() -> None:
-    """Read a file that is standard input, and pickle its content to standard output."""
+    """Read a file from standard input, and pickle its content to standard output."""
     import h5py
 
     try:
@@ -92,14 +92,14 @@ def _main() -> None:
             tree: Any = _Reading(h5py).group(file, "/", 0, only=("node",))
     except (InputError, Unreadable) as error:
         tree = {"error": str(error)}
-    # What h5py raises on damaged bytes is of many types.
+    # h5py raises many types of errors on damaged bytes.
     except Exception as error:
         tree = {"error": f"cannot be read as a NIR file ({reason(error)})"}
     pickle.dump(tree, sys.stdout.buffer)
 
 
 class _Reading:
-    """Reads one file, and counts what it has read."""
+    """Reads one file, and counts the bytes and entries read."""
 
     def __init__(self, h5py: Any) -> None:
         self._h5py, self._bytes, self._entries, self._texts = h5py, 0, 0, 0
@@ -139,7 +139,7 @@ class _Reading:
             return self._decoded(data[()])
         if len(data.shape) == 1:
             return [self._decoded(data[i]) for i in range(data.shape[0])]
-        # One after the other, for each may be as long as the file.
+        # One after the other, because each may be as long as the file.
         return [[self._decoded(data[i, j]) for j in range(data.shape[1])] for i in range(data.shape[0])]
 
     def _decoded(self, value: Any) -> str:

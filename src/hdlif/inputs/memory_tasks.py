@@ -1,4 +1,4 @@
-"""Series for tasks that need memory, which are made here: what is known of them from their arguments alone.
+"""Properties of generated memory tasks that follow from their arguments alone.
 
 An argument of `data` in a recipe is a field of such a class; `hdlif.data` makes the samples.
 """
@@ -11,20 +11,20 @@ from typing import ClassVar, Literal
 from hdlif.graph.graph import InputRecord, TaskRecord
 
 MOST_STEPS = 2**15 - 1
-"""What a deployed network may have."""
+"""Most time steps of deployed networks."""
 MOST_VALUES = 2**28
-"""Of the samples of all parts together, 1 GiB."""
+"""Most values of the samples of all parts together, 1 GiB."""
 MOST_TIME = 10**6
-"""Units that the parts of a series may take together, about ten seconds of computing."""
+"""Most units of time of the parts of a series together, about ten seconds of computing."""
 
 
 class Content:
-    """The arguments of generated data, and what follows from them.
+    """The arguments of generated data, and derived properties.
 
     Attributes:
         samples, test: numbers of training and test samples.
         target: as in `tasks.Target`.
-        mean, std: of the channels, by which they are normalised; by default they are taken as they are.
+        mean, std: mean and deviation that normalise the channels; by default channels are not normalised.
     Raises:
         ValueError: an argument is out of range.
     """
@@ -36,7 +36,7 @@ class Content:
     std: ClassVar[tuple[float, ...]] = ()
 
     def check_parts(self, validation: int) -> None:
-        """Raise `ValueError` if the parts, with so many validation samples, are too large."""
+        """Raise `ValueError` if the parts, with `validation` validation samples, are too large."""
         values = (self.samples + validation + self.test) * math.prod(self.input.shape)
         if values > MOST_VALUES:
             raise ValueError(
@@ -46,7 +46,7 @@ class Content:
 
     @property
     def input(self) -> InputRecord:
-        """What a whole sample is."""
+        """The input record of a whole sample."""
         raise NotImplementedError
 
     @property
@@ -61,7 +61,7 @@ class Content:
 
     @staticmethod
     def of_network(record: InputRecord, time_steps: int, task: TaskRecord) -> dict[str, int]:
-        """Return the arguments that follow from what a network takes."""
+        """Return the arguments that follow from a network's input."""
         raise NotImplementedError
 
     def _series(self, columns: tuple[str, ...], steps: int) -> InputRecord:
@@ -74,7 +74,7 @@ class Content:
         _check_range("samples", self.samples, 1, most)
         _check_range("test", self.test, 1, most)
         _check_range("draw", draw, 0, 2**32 - 1)
-        # How many validate is not known here; the loader counts them.
+        # The number of validation samples is unknown here; the loader counts them.
         self.check_parts(1)
 
 
@@ -120,15 +120,15 @@ class DelayedXor(Content):
 
 @dataclass(frozen=True, kw_only=True)
 class Copy(Content):
-    """Symbols that are shown one per step, and have to be repeated in order after `delay` empty steps.
+    """Symbols that are shown one per step, and must be repeated in order after `delay` empty steps.
 
-    The class of a step is the symbol that it shows, or "blank". The answer to a step is read `symbols` + `delay` steps
-    later, so that only the steps of the recall count.
+    The class of a step is the symbol that it shows, or "blank". The prediction for a step is read `symbols` + `delay`
+    steps later, so that only the steps of the recall count.
 
     Attributes:
         delay: steps from the last symbol to the first one that is repeated; at the last of them a channel signals it.
-        symbols: how many are shown.
-        alphabet: of how many different ones.
+        symbols: number of symbols.
+        alphabet: number of different symbols.
         samples, test: numbers of training and test series.
         draw: seed of all symbols.
     """
@@ -173,13 +173,13 @@ class Copy(Content):
 
 @dataclass(frozen=True, kw_only=True)
 class MackeyGlass(Content):
-    """Windows of the chaotic series of Mackey and Glass (1977), and for each step the value `ahead` later.
+    """Windows of the chaotic series of Mackey and Glass (1977), with the value `ahead` later as target of each step.
 
     dx/dt = 0.2·x(t - 17)/(1 + x(t - 17)^10) - 0.1·x(t), one step per unit of time.
 
     Attributes:
-        steps: T, of a window.
-        ahead: steps from a shown value to the learned one.
+        steps: T of a window.
+        ahead: steps from an input to its target.
         stride: steps between the beginnings of training windows. Those of the other parts do not overlap.
         samples, test: numbers of training and test windows.
     """
@@ -194,7 +194,7 @@ class MackeyGlass(Content):
     names = ("x",)
     mean = (0.93,)
     std = (0.226,)
-    """Of the training series: 0.9299 and 0.2262 from time 1,000 to 12,000."""
+    """Mean and deviation of the training series: 0.9299 and 0.2262 from time 1,000 to 12,000."""
 
     def __post_init__(self) -> None:
         _check_range("steps", self.steps, 1, MOST_STEPS)
@@ -202,7 +202,7 @@ class MackeyGlass(Content):
         _check_range("stride", self.stride, 1, MOST_TIME)
         for key, count, stride in (("samples", self.samples, self.stride), ("test", self.test, self.steps)):
             _check_range(key, count, 1, MOST_TIME // stride)
-        # How many validate is not known here; the loader counts them.
+        # The number of validation samples is unknown here; the loader counts them.
         self.check_parts(1)
 
     def check_parts(self, validation: int) -> None:
@@ -214,7 +214,7 @@ class MackeyGlass(Content):
             )
 
     def lengths(self, validation: int) -> Mapping[str, int]:
-        """Return the units of time of each part, from the first shown one to the last learned one."""
+        """Return the units of time of each part, from the first input to the last target."""
         windows = {
             "train": (self.samples, self.stride),
             "validation": (validation, self.steps),

@@ -1,15 +1,15 @@
-"""Objects in a map of classes: which pixels belong together, and how well two maps of objects agree."""
+"""Find objects in a map of classes, and compare two maps of objects."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 BACKGROUND, BOUNDARY, INSIDE = 0, 1, 2
-"""What outputs of the task `instances` are of, at each pixel."""
+"""The outputs of the task `instances` at each pixel."""
 PARTS = ("background", "boundary", "inside")
 LEAST_PIXELS = 4
-"""Smaller objects are left out, as noise."""
+"""Smaller objects are dropped as noise."""
 LEVELS = (0.95, 0.8, 0.65, 0.5)
-"""Probabilities of the inside at which objects are looked for: neighbours that touch at a lower one come apart."""
+"""Probabilities of the inside at which objects are separated: those that touch at a lower one may split at a higher."""
 _IOU = 0.5
 
 Numbers = NDArray[np.int32]
@@ -20,8 +20,8 @@ def objects_of(logits: NDArray[np.floating], *, least: int = LEAST_PIXELS) -> Nu
 
     A watershed in the levels of the inside's probability p (softmax): at each of `LEVELS`, objects grow over the pixels
     whose p is above it, and connected parts of the others are new objects, at all levels but the last those of at least
-    `least` pixels. Then they grow over the foreground, where the background has less than half; what no object reaches
-    is an object by itself.
+    `least` pixels. Then they grow over the foreground, where the background has less than half; each part that no
+    object reaches is a separate object.
 
     >>> import numpy as np
     >>> from hdlif.inputs.objects import objects_of
@@ -31,7 +31,7 @@ def objects_of(logits: NDArray[np.floating], *, least: int = LEAST_PIXELS) -> Nu
 
     Args:
         logits: [3, H, W], the mean over the time steps.
-        least: pixels that an object has.
+        least: smallest number of pixels of an object.
     """
     shares = np.exp(logits.astype(np.float64) - logits.max(0))
     shares /= shares.sum(0)
@@ -46,12 +46,12 @@ def objects_of(logits: NDArray[np.floating], *, least: int = LEAST_PIXELS) -> Nu
 
 
 def _with_new(found: Numbers, more: Numbers) -> Numbers:
-    """Return objects, and others with the numbers after theirs."""
+    """Merge two maps of objects, numbering those of `more` after those of `found`."""
     return np.where(more > 0, more + found.max(initial=0), found)
 
 
 def _large(numbers: Numbers, least: int) -> Numbers:
-    """Return the objects of at least so many pixels, numbered anew."""
+    """Return the objects of at least `least` pixels, renumbered."""
     kept = np.bincount(numbers.ravel()) >= least
     kept[0] = False
     anew: Numbers = np.where(kept, kept.cumsum(), 0).astype(np.int32)[numbers]
@@ -67,7 +67,7 @@ def components(mask: NDArray[np.bool_]) -> Numbers:
     pairs = ((place[:, :-1], place[:, 1:], mask[:, :-1] & mask[:, 1:]), (place[:-1], place[1:], mask[:-1] & mask[1:]))
     first = np.concatenate([one[both] for one, _, both in pairs])
     second = np.concatenate([other[both] for _, other, both in pairs])
-    # Of each pixel the first one that it is known to be connected with; roots are joined, then ways to them shortened.
+    # Each pixel has the first known connected one; roots are joined, then paths to them shortened.
     root = np.arange(mask.size)
     while len(first):
         one, other = root[first], root[second]
@@ -82,7 +82,7 @@ def components(mask: NDArray[np.bool_]) -> Numbers:
 
 
 def _grown(seeds: Numbers, mask: NDArray[np.bool_]) -> Numbers:
-    """Return seeds grown over a mask, to all eight neighbours at a time; where two meet, the larger number."""
+    """Grow seeds over a mask to all eight neighbours per step; where two meet, the larger number wins."""
     labels = seeds
     while True:
         rows = np.pad(labels, ((1, 1), (0, 0)))
@@ -95,9 +95,9 @@ def _grown(seeds: Numbers, mask: NDArray[np.bool_]) -> Numbers:
 
 
 def matched(found: NDArray[np.integer], true: NDArray[np.integer]) -> tuple[int, int, int]:
-    """Return how many objects are found, wrongly found, and missed, of maps [H, W] of their numbers.
+    """Count true positives, false positives and missed objects in maps [H, W] of their numbers.
 
-    An object is found if one of the map has an intersection over union of more than 0.5 with it, which at most one has.
+    An object is found if one of the map has an intersection over union above 0.5 with it; at most one can.
     Pixels that are negative in `true` do not count.
     """
     counted = true >= 0

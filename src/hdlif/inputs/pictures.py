@@ -1,6 +1,6 @@
-"""Image files of a few formats, decoded by Pillow within stated limits.
+"""Decode image files of a few formats with Pillow, within stated limits.
 
-Pillow goes by the content of a file, whatever its name. Its decoders' errors, of nearly any type, become one.
+Pillow identifies a file by its content, whatever its name. Its decoders' errors, of many types, become `Unreadable`.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from hdlif.errors import reason
 from hdlif.inputs import Unreadable
 
 if TYPE_CHECKING:
-    # imported where an image is read: a run on arrays has no use for it
+    # imported on use: a run on arrays does not need it
     from numpy.typing import NDArray
     from PIL import Image
 
@@ -38,23 +38,23 @@ FORMATS = {
     ".tiff": "TIFF",
     ".webp": "WEBP",
 }
-"""The formats that are read, by the ends of their files' names; a file is of any of them, whatever its name."""
+"""The accepted formats by suffix; a file may be of any of them, whatever its name."""
 MOST_PIXELS, MOST_SIDE = 80_000_000, 65_535
-"""Of an image that is decoded: a few kilobytes can promise any number."""
+"""Most pixels and longest side of a decoded image: a few kilobytes can claim any number."""
 MOST_SCANS, MOST_SEGMENTS = 100, 4096
-"""Of a JPEG file: each scan, of a few bytes, is a pass over all pixels. libtiff has the same limit of scans."""
+"""Most scans and segments of a JPEG file: a scan of a few bytes passes over all pixels. libtiff has the same limit."""
 _NUMBERS = ("1", "L", "P", "I;16", "I;16B", "I")
-"""Pillow's modes of one number per pixel."""
+"""Pillow's modes with one number per pixel."""
 _GREY = ("1", "L", "LA", "La")
 _PIXEL_BYTES = {"JPEG": 13, "MPO": 13, "WEBP": 17}
-"""Measured peaks of decoding and converting a pixel; of all other formats `_OTHER_PIXEL_BYTES`."""
+"""Measured peak bytes of decoding and converting a pixel; `_OTHER_PIXEL_BYTES` for all other formats."""
 _OTHER_PIXEL_BYTES = 10
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 """Tags of TIFF."""
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
 """A marker of JPEG that a length follows; in entropy-coded data 0 or a restart (0xd0 to 0xd7) follows each 0xff."""
 _ONE_AT_A_TIME = threading.Lock()
-"""Held while a TIFF is decoded: standard error is that of the whole process."""
+"""Held while a TIFF is decoded, because standard error belongs to the whole process."""
 
 
 def decode(
@@ -69,9 +69,8 @@ def decode(
         suffixes: of the accepted formats, out of `FORMATS`.
         ended: checked before each part of the content is read; True ends the decoding.
     Raises:
-        Unreadable: it is no such image, is damaged, larger than `MOST_PIXELS` or `MOST_SIDE`, has grey of more than 8
-        bits
-            or real numbers, or more than `MOST_SCANS`; or `ended`.
+        Unreadable: it is not such an image, is damaged, larger than `MOST_PIXELS` or `MOST_SIDE`, has greyscale of more
+            than 8 bits or real numbers, or more than `MOST_SCANS`; or `ended` returns True.
     """
     with (
         _opened(content, suffixes, ended) as image,
@@ -81,10 +80,10 @@ def decode(
 
 
 def decode_numbers(content: bytes) -> "NDArray[np.int32]":
-    """Return the number at each pixel, [h, w], of a PNG file of 8 or 16 bits per pixel; of a palette, the entry's.
+    """Return the number at each pixel, [h, w], of a PNG file of 8 or 16 bits per pixel; for a palette, its entry.
 
     Raises:
-        Unreadable: it is no PNG file, is damaged, too large, or in colours.
+        Unreadable: it is not a PNG file, is damaged, too large, or in colour.
     """
     with _opened(content, (".png",), None, deep=True) as image:
         if image.mode not in _NUMBERS:
@@ -97,7 +96,7 @@ class Header:
     """The header of an image file.
 
     Attributes:
-        mode: of Pillow.
+        mode: Pillow's mode.
         decoding_bytes: the most that `decode` takes in addition to the content.
     """
 
@@ -108,7 +107,7 @@ class Header:
 
     @property
     def channels(self) -> int:
-        """1 of a grey picture, 3 of any other, also of a palette."""
+        """1 for a greyscale image, 3 for any other, also with a palette."""
         return 1 if self.mode in _GREY else 3
 
 
@@ -147,7 +146,7 @@ def _opened(
     names = sorted({FORMATS[suffix] for suffix in suffixes})
     try:
         _check_scans(content)
-        # Pillow warns of what it reads all the same, and of sizes that are checked here.
+        # Pillow warns about files that it reads anyway, and about sizes that are checked here.
         with _WITHOUT_WARNINGS, Image.open(_Content(content, ended), formats=names) as image:
             check_size(*_held_size(image))
             if image.mode[0] in "IF" and not deep:
@@ -164,7 +163,7 @@ def _opened(
 
 @functools.cache
 def _silence_log() -> None:
-    """Keep what Pillow logs of damaged files from standard error."""
+    """Keep Pillow's log messages about damaged files from standard error."""
     logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
@@ -175,7 +174,7 @@ def _held_size(image: "Image.Image") -> tuple[int, int]:
 
 
 class _WithoutWarnings:
-    """Ignores warnings while at least one thread is inside, for their filters are those of the process."""
+    """Ignores warnings while at least one thread is inside, because warning filters belong to the process."""
 
     def __init__(self) -> None:
         self._lock, self._inside = threading.Lock(), 0
@@ -200,7 +199,7 @@ _WITHOUT_WARNINGS = _WithoutWarnings()
 
 @contextlib.contextmanager
 def _silent_libtiff() -> Iterator[None]:
-    """Close standard error to what libtiff writes there of damaged files."""
+    """Discard what libtiff writes to standard error about damaged files."""
     with _ONE_AT_A_TIME, contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             kept = os.dup(2)
@@ -213,7 +212,7 @@ def _silent_libtiff() -> Iterator[None]:
 
 
 def check_size(width: int, height: int) -> None:
-    """Raise `Unreadable` if an image of that size would take too much memory, to hold or to resize."""
+    """Raise `Unreadable` if an image of that size would take too much memory, to store or to resize."""
     if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
         raise Unreadable(
             f"it is {height}x{width}; at most {MOST_PIXELS // 10**6} million pixels and {MOST_SIDE} a side are read"

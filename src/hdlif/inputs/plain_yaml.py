@@ -1,4 +1,4 @@
-"""YAML of recipes, tables and search spaces: a plain tree of text, numbers, lists and mappings.
+"""Read YAML of recipes, tables and search spaces: a plain tree of text, numbers, lists and mappings.
 
 Values are read by the core schema of YAML 1.2: `1e-3` is a number and `yes`, `off`, `010` are text. Rejected before
 anything is built: tags, aliases, repeated keys, integers of more than 64 bits, half surrogate pairs, more than
@@ -17,9 +17,9 @@ from hdlif.errors import RecipeError, cut, printable, reason
 from hdlif.whole_files import read_regular
 
 MOST_BYTES = 2**16
-"""Of a YAML file."""
+"""Most bytes of a YAML file."""
 MOST_DEPTH = 16
-"""Nested lists and mappings."""
+"""Most levels of nested lists and mappings."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
@@ -29,10 +29,10 @@ def text_of(path: Path, what: str) -> str:
     """Read the text of a YAML file, which is meant to be `what`.
 
     Args:
-        what: the word for the file in errors.
+        what: noun for the file in errors.
     Raises:
-        FileNotFoundError: there is none.
-        RecipeError: it is no UTF-8 text of at most `MOST_BYTES`.
+        FileNotFoundError: the file does not exist.
+        RecipeError: it is not UTF-8 text of at most `MOST_BYTES`.
     """
     try:
         text = read_regular(path, most=MOST_BYTES).decode("utf-8")
@@ -50,8 +50,8 @@ def text_of(path: Path, what: str) -> str:
 
 
 def parse_yaml(text: str, *, source: str) -> Any:
-    """Return the value that `text` states in YAML. Raises RecipeError with the line at fault."""
-    # JSON, which is YAML, writes a character beyond the first 65,536 as two escapes, which libyaml rejects.
+    """Return the value of YAML text. Raises `RecipeError` with the faulty line."""
+    # JSON, which is YAML, encodes a character beyond the first 65,536 as two escapes, which libyaml rejects.
     text = _PAIR.sub(lambda pair: bytes.fromhex(pair[1] + pair[2]).decode("utf-16-be"), text)
     try:
         _check_events(text)
@@ -92,12 +92,12 @@ def _refusal(problem: str, at: Any) -> yaml.constructor.ConstructorError:
     return yaml.constructor.ConstructorError(None, None, problem, at.start_mark)
 
 
-# libyaml's where PyYAML was built with it.
+# libyaml's loader, if PyYAML was built with it.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Loader(_SafeLoader):  # type: ignore[misc]
-    """YAML 1.2 core schema, with text keys that are given once."""
+    """YAML 1.2 core schema, with unique text keys."""
 
     # PyYAML's own attribute.
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
@@ -116,7 +116,7 @@ class Loader(_SafeLoader):  # type: ignore[misc]
 
 
 class Dumper(yaml.SafeDumper):
-    """Sections in block style, lists on one line; text that any YAML version takes for a number is quoted."""
+    """Sections in block style, lists on one line; text that any YAML version reads as a number is quoted."""
 
 
 _TAG = "tag:yaml.org,2002:"
@@ -133,7 +133,7 @@ Dumper.add_representer(list, lambda d, items: d.represent_sequence(f"{_TAG}seq",
 
 
 def not_plain(value: object, levels: int = MOST_DEPTH) -> str | None:
-    """Return why a tree has no JSON that every program reads alike; None if it has. NaN and infinity are ignored."""
+    """Return why programs may read a tree's JSON differently; None if they do not. NaN and infinity are ignored."""
     for number, level in enumerate(_levels(value)):
         if number > levels + 1:
             return f"more than {levels} levels of lists and mappings in each other are refused"
@@ -146,7 +146,7 @@ def not_plain(value: object, levels: int = MOST_DEPTH) -> str | None:
 
 
 def recipe_fields(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return every value of nested mappings by its whole key.
+    """Return every value of nested mappings by its full key.
 
     >>> recipe_fields({"seed": 1, "neuron": {"kind": "lif"}})
     {'seed': 1, 'neuron.kind': 'lif'}
@@ -158,7 +158,7 @@ def recipe_fields(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def is_deeper(value: object, levels: int) -> bool:
-    """Return whether lists and mappings have more than so many levels, for code that recurs into them."""
+    """Return whether lists and mappings have more than `levels` levels, for recursive code."""
     return any(number > levels for number, _ in enumerate(_levels(value)))
 
 
@@ -179,6 +179,6 @@ def shown(value: object) -> str:
     """Return `value` on one printable line of at most about 80 characters."""
     try:
         return printable(cut(json.dumps(value, ensure_ascii=False, default=repr)))
-    # Deeper than a recipe can be; an integer too long to be written; keys that JSON has not.
+    # Deeper than a recipe can be; an integer too long to format; keys that JSON lacks.
     except (RecursionError, ValueError, TypeError):
         return "a value"

@@ -1,6 +1,6 @@
-"""Prophesee's .raw files: EVT 2.0, words of 32 bits, and EVT 3.0, words of 16 bits, after a header of text.
+"""Read Prophesee's .raw files: EVT 2.0, words of 32 bits, and EVT 3.0, words of 16 bits, after a text header.
 
-A header line begins with %; those that are read say the format (`% evt 3.0`, `% format EVT3;height=720;width=1280`) and
+Header lines begin with %; relevant ones contain the format (`% evt 3.0`, `% format EVT3;height=720;width=1280`) and
 the size of the sensor (`% geometry 1280x720`, `% height 720`). The highest 4 bits of a word are its type.
 """
 
@@ -14,14 +14,14 @@ from hdlif.inputs import Unreadable
 from hdlif.inputs.events import Events
 
 MOST_EVENTS = 2**25
-"""Of a file whose words may be several events each."""
+"""Most events of a file whose words may contain several events each."""
 _MOST_HEADER = 2**16
 _OF_2 = {"off": 0x0, "on": 0x1, "time": 0x8}
 _OF_3 = {"y": 0x0, "x": 0x2, "base": 0x3, "vector_12": 0x4, "vector_8": 0x5, "time_low": 0x6, "time_high": 0x8}
 
 
 def read_raw(content: bytes) -> Events:
-    """Return the events of a recording without the other words in it, such as triggers."""
+    """Return the events of a recording without other words, such as triggers."""
     lines, start = _header(content)
     version = _version(lines)
     size = 4 if version == "2" else 2
@@ -58,7 +58,7 @@ def _version(lines: list[str]) -> str:
 
 
 def _sensor(lines: list[str]) -> tuple[int, int] | None:
-    """Return height and width, if the header states them."""
+    """Return height and width, if the header contains them."""
     text = "\n".join(lines)
     if found := re.search(r"^geometry ([0-9]{1,5})x([0-9]{1,5})", text, re.MULTILINE):
         return int(found[2]), int(found[1])
@@ -70,9 +70,9 @@ _Columns = tuple[NDArray[np.int64], NDArray[np.integer], NDArray[np.integer], ND
 
 
 def _evt2(words: NDArray[np.uint32]) -> _Columns:
-    """An event has its time's low 6 bits in 22..27, x in 11..21, y in 0..10; a word of time has the 28 bits above.
+    """An event has its time's low 6 bits in 22..27, x in 11..21, y in 0..10; a time word has the 28 bits above.
 
-    Events before the first word of time have none, and are left out.
+    Events before the first time word have no time, and are omitted.
     """
     kind, value = words >> 28, words.astype(np.int64)
     high = _latest(value & 0xFFFFFFF, kind == _OF_2["time"])
@@ -85,7 +85,7 @@ def _evt3(words: NDArray[np.uint16]) -> _Columns:
     """Time, row and column come as they change: an event is a word of x and polarity, or a bit of a vector.
 
     A vector of 12 or 8 bits marks the pixels from the base on that have an event; the next continues after it. Times
-    are of 24 bits, in two words; the high ones restart after 2^24. Events before the first time and row are left out.
+    are of 24 bits, in two words; the high ones restart after 2^24. Events before the first time and row are omitted.
     """
     kind, value = (words >> 12).astype(np.uint8), (words & 0xFFF).astype(np.int32)
     is_12, is_8, based = kind == _OF_3["vector_12"], kind == _OF_3["vector_8"], kind == _OF_3["base"]
@@ -97,7 +97,7 @@ def _evt3(words: NDArray[np.uint16]) -> _Columns:
     known = (time >= 0) & (y >= 0)
     single = np.flatnonzero(known & (kind == _OF_3["x"]))
     vectors = np.flatnonzero(known & (is_12 | is_8) & (value != 0))
-    # Each vector begins after those since its base.
+    # Each vector begins after the previous ones since its base.
     lengths = 12 * is_12.astype(np.int32) + 8 * is_8
     before = np.cumsum(lengths) - lengths
     begin = _latest(value & 0x7FF, based)
@@ -119,13 +119,13 @@ def _bits(values: NDArray[np.int32]) -> int:
 
 
 def _times(kind: NDArray[np.uint8], value: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the time at each word, -1 before the first; another high word begins at its first microsecond."""
+    """Return the time at each word, -1 before the first; a new high word begins at its first microsecond."""
     is_high, is_low = kind == _OF_3["time_high"], kind == _OF_3["time_low"]
     highs = value[is_high].astype(np.int64)
     highs += np.cumsum(np.diff(highs, prepend=highs[:1]) < -(2**11)) << 12
     changed = np.zeros(len(kind), bool)
     changed[is_high] = np.diff(highs, prepend=-1) != 0
-    # A time's low word counts until the next other high one: there it is 0.
+    # A low time word holds until the next new high one, where it becomes 0.
     low = _latest(np.where(changed, 0, value), is_low | changed)
     number = np.cumsum(is_high, dtype=np.int32) - 1
     high = np.where(number < 0, -1, highs[number] if len(highs) else -1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def module_command(module: str, *arguments: object) -> list[str]:
-    """Return the command that runs a module in a process of its own; a file in the working folder hides no module.
+    """Return the command that runs a module in a new process; files in the working folder cannot hide modules.
 
     >>> module_command("hdlif", "doctor")[1:]
     ['-P', '-m', 'hdlif', 'doctor']
@@ -14,7 +14,7 @@ def module_command(module: str, *arguments: object) -> list[str]:
 
 
 def this_command() -> list[str]:
-    """Return the command that runs this program again with its arguments, with -P if it was started so."""
+    """Return the command that runs this program again with its arguments, with -P if it was started with it."""
     spec = sys.modules["__main__"].__spec__
     program = [str(Path(sys.argv[0]).absolute())] if spec is None else ["-m", spec.name]
     return [sys.executable, *(["-P"] if sys.flags.safe_path else []), *program, *sys.argv[1:]]

@@ -1,7 +1,7 @@
-"""The files of event cameras.
+"""Read the files of event cameras.
 
-N-MNIST's, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays are read here. AEDAT 4 is read by tonic, which is
-GPL and therefore an optional extra, and HDF5 by h5py, of the same extra.
+N-MNIST, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays are read here. AEDAT 4 is read by tonic, which is
+GPL and therefore an optional extra; HDF5 is read by h5py, in the same extra.
 """
 
 import io
@@ -35,17 +35,17 @@ _AEDAT3_HEADER = np.dtype(
 )
 _AEDAT3_POLARITY = 1
 MEMORY = 40
-"""The most memory that a recording takes while it is read, in sizes of its file."""
+"""The peak memory for reading a recording, in multiples of its file size."""
 _MOST_RECORD = 32
 """Bytes of an event in an HDF5 file: four numbers of 8."""
 _SENSOR_SIDE = 128
-"""Of the DVS128, whose addresses AEDAT 2.0 gives as they leave the chip."""
+"""Sensor of the DVS128; AEDAT 2.0 contains its raw chip addresses."""
 
 
 def read_bin(content: bytes) -> Events:
-    """N-MNIST: 5 bytes an event: x; y; polarity (bit 7) and the time in microseconds (the 23 bits left, big endian).
+    """Read N-MNIST: 5 bytes per event: x; y; polarity (bit 7) and time in microseconds (the other 23 bits, big endian).
 
-    An entry with y = 240 is no event: the times from there on are 2^13 later.
+    An entry with y = 240 is not an event: it adds 2^13 to all later times.
     """
     if len(content) % 5:
         raise Unreadable(f"{len(content)} bytes are not a whole number of 5-byte events")
@@ -57,7 +57,7 @@ def read_bin(content: bytes) -> Events:
 
 
 def read_aedat(content: bytes) -> Events:
-    """AEDAT 2.0 of a DVS128 or AEDAT 3.1, by the first line."""
+    """Read AEDAT 2.0 of a DVS128, or AEDAT 3.1, by the first line."""
     for version, read in ((b"2.", _read_aedat2), (b"3.", _read_aedat3)):
         if content.startswith(b"#!AER-DAT" + version):
             return read(content)
@@ -65,9 +65,9 @@ def read_aedat(content: bytes) -> Events:
 
 
 def _read_aedat2(content: bytes) -> Events:
-    """Lines that begin with #, then per event a big-endian address and time of 4 bytes each.
+    """Read lines that begin with #, then per event a big-endian address and time of 4 bytes each.
 
-    Address bits: 0 off (1 is darker), 1..7 x from the right, 8..14 y from below.
+    Address bits: 0 off (1 is darker), 1..7 x from the right, 8..14 y from the bottom.
     """
     start = 0
     while content[start : start + 1] == b"#":
@@ -83,7 +83,7 @@ def _read_aedat2(content: bytes) -> Events:
 
 
 def _read_aedat3(content: bytes) -> Events:
-    """A header up to #!END-HEADER, then packets: 28 bytes that say kind, size and number, and the events.
+    """Read a header up to #!END-HEADER, then packets: 28 bytes with kind, size and number, and the events.
 
     A polarity event is 4 bytes of data (bit 0 valid, 1 polarity, 2..16 y, 17..31 x) and 4 of time, little endian.
     """
@@ -111,10 +111,10 @@ def _read_aedat3(content: bytes) -> Events:
 
 
 def read_aedat4(path: Path, content: bytes) -> Events:
-    """Read AEDAT 4.0 by tonic, from a file.
+    """Read AEDAT 4.0 with tonic, from a file.
 
     Raises:
-        MissingExtraError: tonic, or the package aedat that it needs for this, is not installed.
+        MissingExtraError: tonic, or the package aedat that it needs, is not installed.
     """
     try:
         import aedat  # noqa: F401
@@ -124,11 +124,11 @@ def read_aedat4(path: Path, content: bytes) -> Events:
     try:
         with _as_file(path, content) as file:
             found = read(file)
-        # By place: the fields have other names in other versions.
+        # By position: the names of the fields differ between versions.
         t, x, y, polarity = (found[name].astype(np.int64) for name in found.dtype.names[:4])
     except (KeyboardInterrupt, SystemExit):
         raise
-    # The decoder is compiled; its errors are of many types, and no Exception if it panics.
+    # The compiled decoder raises many types of errors; a panic is not an Exception.
     except BaseException as error:
         raise Unreadable(f"cannot be read as AEDAT 4.0 ({reason(error)})") from error
     return Events(t, x, y, polarity)
@@ -136,7 +136,7 @@ def read_aedat4(path: Path, content: bytes) -> Events:
 
 @contextmanager
 def _as_file(path: Path, content: bytes) -> Iterator[str]:
-    """Return the path of a file with a recording's bytes."""
+    """Yield the path of a file with a recording's bytes."""
     if os.path.isfile(path):  # noqa: PTH113 - False for names that cannot exist
         yield str(path)
         return
@@ -160,7 +160,7 @@ def read_npy(content: bytes) -> Events:
 
 
 def read_npz(content: bytes) -> Events:
-    """Read arrays t, x, y and p [N] each; or one array alone, "events" or unnamed, as `read_npy` takes it."""
+    """Read arrays t, x, y and p [N] each; or only one array, "events" or unnamed, as in `read_npy`."""
     files = parse_archive(content, (*_NAMES, *_ALONE))
     if len(files) == 1 and (alone := next(iter(files))) in _ALONE:
         return read_npy(files[alone])
@@ -178,12 +178,12 @@ _NAMES: Mapping[str, str] = {
     **dict.fromkeys(("polarity", "polarities", "pol", "on"), "p"),
     **{"xs": "x", "ys": "y"},
 }
-"""What arrays and fields are called, and which of t, x, y and p that is."""
+"""Names of arrays and fields, and which of t, x, y and p each is."""
 _ALONE = ("events", "arr_0")
 
 
 def _named(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return columns by what they are. Raises `Unreadable` unless each is there once."""
+    """Return columns by t, x, y and p. Raises `Unreadable` unless each occurs once."""
     found: dict[str, NDArray[Any]] = {}
     for name, values in columns.items():
         if (what := _NAMES.get(name)) is not None:
@@ -211,14 +211,14 @@ def read_hdf5(path: Path, content: bytes) -> Events:
             return of_columns(_of_group(file, h5py))
     except Unreadable:
         raise
-    # HDF5 reads what it wants of the file; its errors are of many types.
+    # HDF5 reads the file itself; its errors have many types.
     except Exception as error:
         raise Unreadable(f"cannot be read as HDF5 ({reason(error)})") from error
 
 
 def _of_group(group: Any, h5py: Any) -> dict[str, NDArray[Any]]:
-    """Find data sets of events in the usual places."""
-    # imported here, for most recordings need none of what it imports
+    """Find data sets of events in the usual groups."""
+    # imported here because most recordings do not need it
     from hdlif.inputs.hdf5_tree import own_entry
 
     for place in ("", "events", "events/events", "CD", "CD/events"):
@@ -240,11 +240,11 @@ def _of_group(group: Any, h5py: Any) -> dict[str, NDArray[Any]]:
 
 
 def _check_size(values: Any) -> None:
-    """Raise `Unreadable` before a data set takes memory that no recording needs."""
+    """Raise `Unreadable` before a data set takes more memory than any recording needs."""
     shape = list(values.shape or ())
     if len(shape) != 1 or shape[0] > MOST_EVENTS:
         raise Unreadable(f"{cut(values.name)} is {shape}; it must be [N], with at most {MOST_EVENTS:,} events")
-    # HDF5 unpacks a chunk whole, however few of its entries are read; texts have entries of any size.
+    # HDF5 unpacks whole chunks, however few of their entries are read; texts have entries of any size.
     longest = max(shape[0], *(values.chunks or (0,)))
     if values.dtype.hasobject or longest * values.dtype.itemsize > MOST_EVENTS * _MOST_RECORD:
         raise Unreadable(
@@ -267,19 +267,19 @@ READERS: Mapping[str, Callable[[Path, bytes], Events]] = {
     ".npz": _of_content(read_npz),
     ".raw": _of_content(read_raw),
 }
-"""By the end of a file's name."""
+"""Readers by suffix."""
 
 
 def read_recording(path: Path, content: bytes) -> Events:
-    """Return the events in the content of a file, whose suffix is that of the format.
+    """Return the events in the content of a file; its suffix determines the format.
 
-    It takes at most `MEMORY` times the file; but AEDAT 4 and HDF5, whose readers promise nothing; .npz, whose arrays
+    It takes at most `MEMORY` times the file, except AEDAT 4 and HDF5, whose readers are unbounded; .npz, whose arrays
     have at most `inputs.MOST_BYTES` each; and EVT 3.0, which takes 50 times the file and 100 bytes per event of a
     vector, of which there are at most `MOST_EVENTS`.
 
     Raises:
         Unreadable: the file is in none of the formats, or is damaged.
-        MissingExtraError: what reads the format is not installed.
+        MissingExtraError: the package that reads the format is not installed.
     """
     read = READERS.get(path.suffix.lower())
     if read is None:

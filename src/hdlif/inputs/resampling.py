@@ -1,11 +1,11 @@
-"""Sounds and readings of sensors at another rate.
+"""Resample sounds and sensor readings.
 
 With r = to / from in lowest terms L / M and c = 0.95 min(1, r), value m of the result is
 
     y_m = sum_n k_m(n) x_n / sum_n k_m(n),    k_m(n) = sinc(c u) w(u c / 16),    u = m M / L - n,
 
 over the n at which |u| c < 16: the ideal low-pass below 0.95 of the lower Nyquist frequency, cut off after 16 zeros by
-Kaiser's window w with beta = 10. There are L different k. Beyond its ends x keeps its first and last value.
+Kaiser's window w with beta = 10. There are L different k. Beyond its ends x is continued by its first and last value.
 """
 
 import math
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 _ZEROS, _BETA, _ROLL_OFF = 16, 10.0, 0.95
 _SERIES = [(_BETA**2 / 4) ** k / math.factorial(k) ** 2 for k in range(26)]
-"""Terms of I_0(beta sqrt(q)) in powers of q; those that follow are below the rounding of their sum at q = 1."""
+"""Coefficients of I_0(beta sqrt(q)) in powers of q; later ones are below the rounding of their sum at q = 1."""
 _BLOCK, _MOST_KEPT = 2**16, 2**16
-"""Products that are made at once, and values of kernels that are kept; of more, each is made where it is needed."""
+"""Most products per block, and most stored kernel values; beyond that, kernels are computed when needed."""
 
 
 def resampled_length(length: int, rate: int, to: int) -> int:
-    """Return the number of values of the result: those at times before the end of the last value's.
+    """Return the number of values of the result, whose times are before the end of the last input value.
 
     >>> resampled_length(100, 50, 20), resampled_length(8000, 8000, 16000), resampled_length(3, 2, 1)
     (40, 16000, 2)
@@ -44,7 +44,7 @@ def resampled(
     end = length if end is None else min(end, length)
     up, down = _terms(rate, to)
     reach = _reach(up, down)
-    # Places of the values that the part depends on; beyond the ends the first and the last value are repeated.
+    # Indices of the values that the part depends on; beyond the ends the first and the last value are repeated.
     first, last = begin * down // up - reach, (end - 1) * down // up + reach + 1
     part = x[max(first, 0) : last]
     around = ((max(-first, 0), max(last - len(x), 0)), *[(0, 0)] * (x.ndim - 1))
@@ -53,14 +53,14 @@ def resampled(
 
 
 class Resampler:
-    """`resampled` of values that arrive in pieces, to the bit. A value is made as soon as its inputs have come."""
+    """Resamples values that arrive in pieces, bit for bit as `resampled`, each as soon as its inputs are complete."""
 
     def __init__(self, rate: int, to: int) -> None:
         self._rate, self._to = rate, to
         self._up, self._down = _terms(rate, to)
         self._reach = _reach(self._up, self._down)
         self._held: NDArray[np.float32] | None = None
-        # Place of the first value that is held, in x with `reach` values before it; values that came, and were made.
+        # Index of the first held value, in x with `reach` values before it; numbers of values received, and returned.
         self._start = self._came = self._made = 0
         self._shape: tuple[int, ...] = ()
 
@@ -74,19 +74,19 @@ class Resampler:
             self._held = np.repeat(values[:1], self._reach, axis=0)
         self._held = np.concatenate([self._held, values])
         self._came += len(x)
-        # Value m depends on the places m down // up to m down // up + 2 reach.
+        # Value m depends on the indices m down // up to m down // up + 2 reach.
         whole = self._came - self._reach
         return self._up_to(max(0, -(-whole * self._up // self._down)))
 
     def end(self) -> NDArray[np.float32]:
-        """Return the values that are left when no more come."""
+        """Return the remaining values after the last input."""
         if self._held is None:
             return np.empty((0, *self._shape), np.float32)
         self._held = np.concatenate([self._held, np.repeat(self._held[-1:], self._reach, axis=0)])
         return self._up_to(resampled_length(self._came, self._rate, self._to))
 
     def _up_to(self, end: int) -> NDArray[np.float32]:
-        """Return the values from the first that has not been made to `end`."""
+        """Return the values from the first that has not been returned to `end`."""
         assert self._held is not None
         begin, end = self._made, max(end, self._made)
         result = _values(self._held, self._start, begin, end, self._up, self._down)
@@ -97,10 +97,10 @@ class Resampler:
 
 
 def _values(held: NDArray[np.float32], start: int, begin: int, end: int, up: int, down: int) -> NDArray[np.float32]:
-    """Return the values [begin:end], [end - begin, C], from x [n, C] whose first place is `start` - reach."""
+    """Return the values [begin:end], [end - begin, C], from x [n, C] whose first index is `start` - reach."""
     taps = 2 * _reach(up, down) + 1
     table = _table(up, down) if up * taps <= _MOST_KEPT else None
-    # A sum of values near the largest float32 may pass it.
+    # A sum of values near the largest float32 may exceed it.
     most = np.finfo(np.float32).max
     y = np.empty((end - begin, held.shape[1]), np.float32)
     step = max(1, _BLOCK // taps)
@@ -121,7 +121,7 @@ def _terms(rate: int, to: int) -> tuple[int, int]:
 
 
 def _reach(up: int, down: int) -> int:
-    """Return the places on either side of a value that it depends on."""
+    """Return the number of values on either side that a value depends on."""
     return math.ceil(_ZEROS / _cutoff(up, down))
 
 
@@ -131,7 +131,7 @@ def _cutoff(up: int, down: int) -> float:
 
 @lru_cache(maxsize=8)
 def _table(up: int, down: int) -> NDArray[np.float64]:
-    """Return the kernels of all places between two values."""
+    """Return the kernels of all phases between two values."""
     return _kernels(np.arange(up), up, down)
 
 

@@ -1,6 +1,6 @@
-"""Rows of numbers out of the lines of a CSV file as they arrive, by the rules of `hdlif.inputs.tables`.
+"""Parse the lines of a CSV file as they arrive, by the rules of `hdlif.inputs.tables`.
 
-A row is one line of at most `MOST_LINE` bytes: there are no line breaks in cells.
+A row is one line of at most `MOST_LINE` bytes: cells contain no line breaks.
 """
 
 import codecs
@@ -17,14 +17,14 @@ from hdlif.inputs.series import Floats
 from hdlif.inputs.tables import MISSING, NUMBER, column_name, columns_of, names_in, no_number
 
 GAPS = ("stop", "hold", "zero")
-"""What becomes of a missing number: the stream ends with an error, the channel keeps its value, or it is 0."""
+"""Treatment of a missing number: end with an error, keep the channel's last value, or use 0."""
 MOST_LINE = 2**17
-"""Bytes of a line."""
+"""Most bytes of a line."""
 _BREAK = re.compile(rb"\r\n|\n|\r")
 
 
 class Gaps:
-    """Fills in missing numbers, which are NaN, by one of `GAPS`; a channel without a value yet has that of `start`."""
+    """Fills in missing numbers (NaN) by one of `GAPS`; a channel without a value yet gets that of `start`."""
 
     def __init__(self, policy: str, start: Sequence[float]) -> None:
         self._policy, self._last = policy, np.array(start, np.float32)
@@ -53,17 +53,17 @@ class Gaps:
 
 
 FILL = "fill it in, or let it be filled: hold or zero (hdlif run: --gaps)"
-"""What is to be done about a gap."""
+"""The fix for a gap."""
 
 
 class Lines:
-    """The lines of a stream of bytes; they end in LF, CR LF or CR."""
+    """Splits a stream of bytes into lines, which end in LF, CR LF or CR."""
 
     def __init__(self) -> None:
         self._rest, self._number, self._after_return = bytearray(), 0, False
 
     def push(self, block: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield the lines that end in a block, with their numbers from 1; raises `Unreadable` on a very long one."""
+        """Yield the lines that end in a block, with their numbers from 1; raise `Unreadable` on a very long one."""
         if self._after_return and block.startswith(b"\n"):
             block = block[1:]
             self._after_return = False
@@ -75,7 +75,7 @@ class Lines:
         self._keep(rest)
 
     def end(self) -> Iterator[tuple[int, bytes]]:
-        """Yield the last line if nothing ends it."""
+        """Yield the last line if it has no line break."""
         if self._rest:
             yield self._line(b"")
 
@@ -93,7 +93,7 @@ class Lines:
 
 
 class Rows:
-    """The rows of numbers in lines; `known` channels are found by name if the first line is a header."""
+    """Converts lines to rows of numbers; `known` channels are found by name if the first line is a header."""
 
     def __init__(self, known: Sequence[str], channels: int, gaps: Gaps) -> None:
         self._known, self._channels, self._gaps = known, channels, gaps
@@ -104,7 +104,7 @@ class Rows:
         self._blank = 0
 
     def row(self, number: int, line: bytes) -> Floats | None:
-        """Return float32 [1, C]; None of the header and of blank lines at the end. Raises `Unreadable`."""
+        """Return float32 [1, C]; None for the header and for blank lines at the end. Raises `Unreadable`."""
         if number == 1:
             line = line.removeprefix(codecs.BOM_UTF8)
         if not line:

@@ -1,4 +1,4 @@
-"""Series from files, normalised, one time step after another, for training and for `hdlif run`."""
+"""Read and normalise series from files, step by step, for training and for `hdlif run`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from hdlif.inputs.tables import parse_named
 
 Floats = NDArray[np.float32]
 SUFFIXES = (".csv", ".npy", ".npz", ".parquet")
-"""The ends of the names of files that hold series, or rows."""
+"""Suffixes of files with series or rows."""
 ARRAYS = ("x", "y", "group", "part")
 """Arrays of a .npz file of a data set; the first are the samples."""
 
 
 def windows(length: int, window: int, stride: int | None) -> range:
-    """Return the begins of windows; without a stride they follow each other.
+    """Return the begins of windows; without a stride they are adjacent.
 
     >>> list(windows(10, 4, 3)), list(windows(10, 4, None)), list(windows(3, 4, 1))
     ([0, 3, 6], [0, 4], [])
@@ -33,7 +33,7 @@ class Part:
 
     Attributes:
         values: float32 [T, C].
-        lines: of each step in its file; None of an array.
+        lines: line of each step in its file; None for an array.
         place: its place in the file, as text after the file's name.
     """
 
@@ -42,7 +42,7 @@ class Part:
     place: str = ""
 
     def windows(self, rows: int, stride: int) -> Iterator["Part"]:
-        """Yield windows of so many rows, `stride` rows apart; the series itself if it is no longer."""
+        """Yield windows of `rows` rows, `stride` rows apart; the series itself if it is not longer."""
         if len(self.values) <= rows:
             yield self
             return
@@ -55,7 +55,7 @@ class Part:
 def parse_several(content: bytes, suffix: str, known: Sequence[str] = ()) -> list[Part]:
     """Return the series of a file: one, as `parse_series` reads it, or those of an array x [N, T, C].
 
-    That is a .npy file, or the x of a .npz file, which may be [N, T] of one channel, too.
+    The array is a .npy file, or x of a .npz file, which may also be [N, T] for one channel.
     """
     if suffix in (".npy", ".npz"):
         array = samples(content) if suffix == ".npz" else parse_array(content)
@@ -73,7 +73,7 @@ def parse_several(content: bytes, suffix: str, known: Sequence[str] = ()) -> lis
 
 
 def samples(content: bytes) -> NDArray[Any]:
-    """Return the array x of a .npz file, in which there may be others of `ARRAYS`; raises `Unreadable`."""
+    """Return the array x of a .npz file, which may contain others of `ARRAYS`; raise `Unreadable` if it is missing."""
     found = parse_archive(content, ARRAYS)
     if ARRAYS[0] not in found:
         raise Unreadable("it has no array x")
@@ -86,7 +86,7 @@ def parse_series(content: bytes, suffix: str, known: Sequence[str] = ()) -> Floa
     Args:
         known: the channels, found by name if the file has names.
     Raises:
-        Unreadable: it is something else, lacks a channel, or has a value that is no finite float32.
+        Unreadable: it is something else, lacks a channel, or has a value that is not a finite float32.
     """
     if suffix == ".npy":
         return plain(parse_array(content))
@@ -94,7 +94,7 @@ def parse_series(content: bytes, suffix: str, known: Sequence[str] = ()) -> Floa
 
 
 def plain(array: NDArray[Any]) -> Floats:
-    """Return an array [T, C], or [T] of one channel, as float32 [T, C]; raises `Unreadable`."""
+    """Return an array [T, C], or [T] for one channel, as float32 [T, C]; raise `Unreadable` otherwise."""
     if array.ndim not in (1, 2) or not array.size:
         raise Unreadable(f"it is {array.dtype} {list(array.shape)}, and a series is [steps, channels]")
     return finite(array if array.ndim == 2 else array[:, None])

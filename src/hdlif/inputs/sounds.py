@@ -1,6 +1,6 @@
-"""Frames of log-mel energies from a clip of sound, for training and for `hdlif run`.
+"""Compute log-mel frames of sound clips, for training and for `hdlif run`.
 
-Both have the same numbers on one machine with one NumPy, whose Fourier transform and logarithm they use.
+Both get the same numbers with the same machine and NumPy, whose Fourier transform and logarithm they use.
 """
 
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ from hdlif.inputs.wav import Wave
 SUFFIX = ".wav"
 Floats = NDArray[np.float32]
 FLOOR = 1e-8
-"""What is added to an energy before its logarithm: 80 dB below a noise of full scale."""
+"""Added to an energy before its logarithm: 80 dB below full-scale noise."""
 _BLOCK = 2**16
-"""Samples of frames that are transformed at once."""
+"""Most samples of frames per transform."""
 
 
 def clips(wave: Wave, record: SoundRecord) -> Iterator[tuple[float, Floats]]:
     """Yield the clips [record.samples] of a sound, resampled, and the second at which each begins.
 
-    A shorter sound is one clip with silence after it, or on both sides if `record.clips` is "centre". Of a longer one
-    "first" and "centre" take one clip, and "windows" whole ones every `record.every` samples.
+    A shorter sound is one clip, padded with silence at the end, or on both sides if `record.clips` is "centre". From a
+    longer one "first" and "centre" take one clip, and "windows" takes whole clips every `record.every` samples.
     """
     missing = record.samples - resampled_length(len(wave.samples), wave.rate, record.rate)
     if missing > 0:
@@ -38,7 +38,7 @@ def clips(wave: Wave, record: SoundRecord) -> Iterator[tuple[float, Floats]]:
         starts = range((-missing // 2) if record.clips == "centre" else 0, -missing + 1, record.samples)[:1]
     clip, at = np.empty(0, np.float32), starts.start
     for start in starts:
-        # Of clips that overlap only what is new is resampled.
+        # For overlapping clips, only new samples are resampled.
         kept = clip[start - at :]
         rest = resampled(wave.samples, wave.rate, record.rate, start + len(kept), start + record.samples)
         clip, at = np.concatenate([kept, rest]), start
@@ -57,15 +57,15 @@ def log_mel(clip: Floats, record: SoundRecord) -> Floats:
 
 
 class LogMelFrames:
-    """`log_mel` of a clip whose samples arrive in pieces, to the bit.
+    """Computes the frames of a clip that arrives in pieces, bit for bit as `log_mel`.
 
-    A frame is made as soon as its samples, or the clip's end, have come.
+    Each frame is returned as soon as its samples, or the clip's end, have arrived.
     """
 
     def __init__(self, record: SoundRecord) -> None:
         n, hop = record.frame, record.hop
         self._record = record
-        # Silence before the clip; and samples of it that no frame has.
+        # Silence before the clip, and samples after the last frame.
         self._held = np.zeros((n - hop) // 2 if n > hop else 0)
         self._skip = (hop - n) // 2 if n < hop else 0
         self._came = self._made = 0
@@ -91,7 +91,7 @@ class LogMelFrames:
 
 
 def _energies(frames: NDArray[np.float64] | None, record: SoundRecord) -> Floats:
-    """Return the log-mel energies [T, mels] of frames [T, n]; of None no row."""
+    """Return the log-mel energies [T, mels] of frames [T, n]; no rows for None."""
     if frames is None:
         return np.empty((0, record.mels), np.float32)
     n = record.frame
@@ -102,7 +102,7 @@ def _energies(frames: NDArray[np.float64] | None, record: SoundRecord) -> Floats
     for begin in range(0, len(frames), step):
         spectrum = np.fft.rfft(frames[begin : begin + step] * window)
         power = (spectrum.real**2 + spectrum.imag**2) / (window**2).sum()
-        # not by a matrix product, whose sums may depend on the number of frames and of threads
+        # not a matrix product, whose sums may depend on the number of frames and threads
         energies[begin : begin + step] = np.einsum("tk,mk->tm", power, bank)
     result: Floats = np.log(FLOOR + energies).astype(np.float32)
     return result

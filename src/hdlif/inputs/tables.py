@@ -1,6 +1,6 @@
-"""CSV and Parquet files of numbers, a row per time step, for `hdlif run` and the data sets.
+"""Read CSV and Parquet files of numbers, a row per time step, for `hdlif run` and the data sets.
 
-Cells are divided by commas, or by semicolons if the first row has more of them; numbers are decimal, with a point. The
+Cells are split by commas, or by semicolons if the first row has more of them; numbers are decimal, with a point. The
 first row is a header if none of its cells is a number.
 """
 
@@ -24,18 +24,18 @@ from hdlif.inputs import Unreadable
 
 PARQUET = ".parquet"
 SUFFIXES = (".csv", PARQUET)
-"""The ends of the names of files that hold a table."""
+"""Suffixes of files with tables."""
 MOST_COLUMNS = 4096
 MOST_CELLS = 2**28
-"""Of a Parquet file."""
+"""Most cells of a Parquet file."""
 NUMBER = re.compile(r" *[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})? *")
-"""A cell that is a number; in a time that grows as its length does, whatever it holds."""
+"""Matches a number, in time linear in the length of the cell."""
 MISSING = {"nan", "-nan", "+nan", "na", "n/a", "<na>", "null", "none"}
-"""Words for a missing number, in small letters."""
+"""Words for a missing number, in lower case."""
 _NO_NAMES = {"", *MISSING, "inf", "-inf", "+inf"}
-"""No column is called so."""
+"""Not the name of any column."""
 FILL_IN = "fill it in or cut the row"
-"""What is to be done about a missing number."""
+"""The fix for a missing number."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Table:
     """The cells of a file.
 
     Attributes:
-        names: of the columns of numbers; None without a header.
+        names: names of the numeric columns; None without a header.
         numbers: float32 [rows, columns].
-        words: the cells of each column of text, by its name.
-        lines: of each row in the file, from 1.
+        words: the cells of each text column, by name.
+        lines: line of each row in the file, from 1.
     """
 
     names: tuple[str, ...] | None
@@ -71,7 +71,7 @@ def parse_named(
     columns: Sequence[str] | None = None,
     known: Sequence[str] = (),
 ) -> Table:
-    """Return the table of a file whose name has one of `SUFFIXES`; as `parse_table`."""
+    """Return the table of a file with one of `SUFFIXES`, as `parse_table`."""
     if suffix == PARQUET:
         return parse_parquet(content, text=text, columns=columns, known=known)
     return parse_table(content, text=text, columns=columns, known=known)
@@ -87,13 +87,12 @@ def parse_table(
     """Return the table of a CSV file, in UTF-8.
 
     Args:
-        text: columns that are taken as they are.
-        columns: those whose cells are numbers, in this order; all others by default.
+        text: columns that are kept as text.
+        columns: numeric columns, in this order; all others by default.
         known: the default for `columns` if there is a header.
     Raises:
-        Unreadable: it is no such table, has no row, lacks a named column, a row has more or fewer cells than the first,
-        or
-            a cell is empty, no number, not finite or beyond float32.
+        Unreadable: it is not such a table, has no rows, lacks a named column, a row has more or fewer cells than the
+            first, or a cell is empty, not a number, not finite or beyond float32.
     """
     numbered = _rows(content)
     top, first = next(numbered)
@@ -107,7 +106,7 @@ def parse_table(
     words: dict[str, list[str]] = {name: [] for name in text}
     same: dict[str, str] = {}
     lines = array("q")
-    # A row that is no header is the first one of numbers.
+    # Without a header, the first row contains numbers.
     for line, row in itertools.chain([] if header else [(top, first)], numbered):
         if len(row) != len(first):
             above = "header" if header else "first row"
@@ -138,7 +137,7 @@ def parse_table(
 
 
 def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Each row with the number of the line that it ends on; there is one at least. Raises `Unreadable`."""
+    """Yield each row, at least one, with the number of its last line. Raises `Unreadable`."""
     if b"\0" in content:
         raise Unreadable("it holds a byte 0, and is not text")
     try:
@@ -150,7 +149,7 @@ def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
         raise Unreadable("it is empty")
     first = content.partition(b"\n")[0]
     delimiter = ";" if first.count(b";") > first.count(b",") else ","
-    # Decoded piece by piece: text takes up to four times its bytes.
+    # Decoded piece by piece, because text takes up to four times its bytes.
     text = io.TextIOWrapper(io.BytesIO(content), "utf-8", newline="")
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     try:
@@ -183,7 +182,7 @@ def names_in(first: list[str]) -> list[str] | None:
 def columns_of(
     header: Sequence[str] | None, count: int, text: Collection[str], columns: Sequence[str] | None
 ) -> tuple[list[int], dict[str, int]]:
-    """Return the places of the columns of numbers, and of those of text by name. Raises `Unreadable`."""
+    """Return the indices of the numeric columns, and those of text columns by name. Raises `Unreadable`."""
     asked = [*text, *(columns or ())]
     if header is None:
         if asked:
@@ -217,7 +216,7 @@ def no_number(cell: str) -> tuple[str, bool]:
 
 
 def word_of(cell: str, where: str) -> str:
-    """Return a cell of text, which is a name. Raises `Unreadable`."""
+    """Return a text cell, which must be a name. Raises `Unreadable`."""
     word = cell.strip()
     if not word or not word.isprintable():
         raise Unreadable(f"{where}: {brief(cell)} is not a name")
@@ -227,7 +226,7 @@ def word_of(cell: str, where: str) -> str:
 def parse_parquet(
     content: bytes, *, text: Collection[str] = (), columns: Sequence[str] | None = None, known: Sequence[str] = ()
 ) -> Table:
-    """Return the table of a Parquet file, read by pyarrow without a promised limit; as `parse_table`.
+    """Return the table of a Parquet file, read by pyarrow without a guaranteed limit; as `parse_table`.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -250,7 +249,7 @@ def parse_parquet(
 
 @contextlib.contextmanager
 def _parquet(content: bytes) -> Iterator[Any]:
-    """Open a file by pyarrow, whose errors become `Unreadable`. Raises `MissingExtraError`."""
+    """Open a file with pyarrow, whose errors become `Unreadable`. Raises `MissingExtraError`."""
     try:
         import pyarrow
         from pyarrow import parquet

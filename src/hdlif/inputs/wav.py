@@ -1,6 +1,6 @@
-"""The RIFF WAVE format: one channel of sound from PCM of 8, 16, 24 or 32 bits, or floats of 32 or 64.
+"""Read RIFF WAVE: one channel of sound from PCM of 8, 16, 24 or 32 bits, or floats of 32 or 64.
 
-Python's `wave` reads neither floats nor, before 3.12, the extensible form that files of 24 bits have.
+Python's `wave` reads neither floats nor, before 3.12, the extensible form of files with 24 bits.
 """
 
 import io
@@ -18,7 +18,7 @@ LOWEST_RATE, HIGHEST_RATE = 1000, 384_000
 """In Hz."""
 MOST_CHANNELS = 64
 MOST_SAMPLES = 2**26
-"""Of one channel: 70 minutes at 16 kHz."""
+"""Most samples of one channel: 70 minutes at 16 kHz."""
 _BLOCK, _MOST_FORMAT = 2**14, 2**16
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _OTHERS = {2: "Microsoft ADPCM", 6: "A-law", 7: "mu-law", 17: "IMA ADPCM", 85: "MP3"}
@@ -35,7 +35,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class Format:
-    """The format of samples: the number of their kind, and bits of each value."""
+    """The format of samples: the code of their type, and bits per value."""
 
     code: int
     channels: int
@@ -49,15 +49,14 @@ class Format:
 
 
 PLAIN = Format(_PCM, 1, 0, 16)
-"""PCM without a header: one channel of 16 bits, little-endian, of a rate that is known otherwise."""
+"""PCM without a header: one channel of 16 bits, little-endian, whose rate is known from elsewhere."""
 
 
 def parse_wave(content: bytes) -> Wave:
     """Return the sound of a .wav file: the mean of its channels, integers divided by full scale.
 
     Raises:
-        Unreadable: it is something else, compressed, cut short, beyond a limit, without a sample, or has one that is
-        not
+        Unreadable: it is something else, compressed, cut short, beyond a limit, empty, or has a sample that is not
             finite.
     """
     if content[:4] in (b"RIFX", b"RF64"):
@@ -75,10 +74,10 @@ def parse_wave(content: bytes) -> Wave:
 
 
 def read_header(up_to: Callable[[int], bytes]) -> tuple[Format, int]:
-    """Read a .wav file up to its samples: return their format, and how many bytes it states.
+    """Read a .wav file up to its samples: return their format, and their number of bytes in the header.
 
     Args:
-        up_to: returns so many bytes, fewer at the end.
+        up_to: returns the requested number of bytes, fewer at the end.
     Raises:
         Unreadable: it is something else, or a chunk is cut short.
     """
@@ -137,9 +136,9 @@ def decoded(raw: NDArray[np.uint8], form: Format, *, first: int = 0) -> NDArray[
     """Return samples [N], float32 in about -1..1, as the mean of their channels.
 
     Args:
-        first: the number of the first, for the error.
+        first: the number of the first sample, for the error.
     Raises:
-        Unreadable: one is not finite.
+        Unreadable: a sample is not finite.
     """
     samples = _scaled(raw, form)
     if not np.isfinite(samples).all():
@@ -148,13 +147,13 @@ def decoded(raw: NDArray[np.uint8], form: Format, *, first: int = 0) -> NDArray[
     if form.channels == 1:
         return samples
     count = len(samples) // form.channels
-    # in float64, in which no mean of float32 passes its range
+    # in float64, in which no mean of float32 overflows
     mixed: NDArray[np.float32] = samples.reshape(count, form.channels).mean(axis=1, dtype=np.float64).astype(np.float32)
     return mixed
 
 
 def _scaled(raw: NDArray[np.uint8], form: Format) -> NDArray[np.float32]:
-    """Return bytes as float32, a value of full scale as 1."""
+    """Return bytes as float32, with full scale as 1."""
     if form.code == _FLOAT:
         with np.errstate(over="ignore", invalid="ignore"):
             return raw.view(f"<f{form.bits // 8}").astype(np.float32)

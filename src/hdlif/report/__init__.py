@@ -1,1 +1,1 @@
-"""Self-contained HTML pages, their charts, and what they measure: test sets, counts, memory, engines and kernels."""
+"""Self-contained HTML pages, their charts, and measurements: test sets, counts, memory, engines and kernels."""

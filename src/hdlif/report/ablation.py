@@ -11,12 +11,12 @@ from hdlif.report.figures import Figure, Section, lines, panels
 from hdlif.report.templates import set_page
 
 _FEW_COLUMNS = 4
-"""Whose chart takes half of the page's width."""
+"""Most columns of a chart that takes half of the page's width."""
 _ROOM = 0.5
-"""Of the width of a column, what its points take."""
+"""Fraction of a column's width that its points span."""
 
 Cells = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""By row and column, what has been trained."""
+"""Results by row and column."""
 
 
 _WORDS: Mapping[str, str] = {
@@ -28,7 +28,7 @@ _WORDS: Mapping[str, str] = {
     "peak_bytes": "peak memory of training above program and weights",
     "stored_mb": "size of the deployed file",
 }
-"""What a cell says beside accuracy."""
+"""Quantities of a cell in addition to accuracy."""
 
 
 def render(
@@ -42,21 +42,21 @@ def render(
     samples: SampleName,
     provenance: Sequence[tuple[str, str]],
 ) -> str:
-    """The page as HTML, with one script, which sorts tables, and no links out.
+    """Return the page as HTML, with one script, which sorts tables, and no external links.
 
     Args:
         columns: names of the columns.
-        cells: by row and column, what has been trained: "accuracy", "std" (None of one seed), "accuracy_per_step" in
-            0..1 (empty if it is not known of all seeds), "sops" (None of a network without a deployed form), and the
-            number "n" of seeds; without the first three where the task is no classification.
-        headings: of the columns of the table, of which some may say what all cells of a row share.
-        texts: by row, what the table says in each of them.
-        quantities: what a cell of the table says.
-        samples: what a sample is called.
-        provenance: terms and values that say how it was made.
+        cells: results by row and column: "accuracy", "std" (None for one seed), "accuracy_per_step" in 0..1 (empty
+            unless known for all seeds), "sops" (None for a network without a deployed form), and the number "n" of
+            seeds; without the first three if the task is not a classification.
+        headings: headings of the table's columns, including those of quantities that all cells of a row share.
+        texts: by row, the text of each column.
+        quantities: quantities in a cell of the table.
+        samples: name of a sample.
+        provenance: terms and values for the provenance section.
     """
     names = list(texts)
-    # Of other tasks there are no accuracies to draw.
+    # Other tasks have no accuracies to draw.
     cells = {row: {c: cell for c, cell in of_row.items() if "accuracy" in cell} for row, of_row in cells.items()}
     classified, operations = any(cells.values()), "sops" in quantities
     figures = {
@@ -78,7 +78,7 @@ def render(
 
 
 def _finding(columns: Sequence[str], cells: Cells) -> str:
-    """The best cell of each column, in words."""
+    """Describe the best cell of each column."""
     best = {
         column: max((row for row in cells if column in cells[row]), key=lambda row: cells[row][column]["accuracy"])
         for column in columns
@@ -95,7 +95,7 @@ def _by_column(names: Sequence[str], columns: Sequence[str], cells: Cells) -> Fi
         of_row = cells.get(name, {})
         if not of_row:
             continue
-        # A column that was not run leaves a gap.
+        # Untrained columns leave gaps.
         accuracies = [100 * of_row[c]["accuracy"] if c in of_row else math.nan for c in columns]
         errors = [100 * (of_row[c]["std"] or 0.0) if c in of_row else 0.0 for c in columns]
         places = set_apart(range(len(columns)), style, len(names), room=_ROOM / len(names))

@@ -1,8 +1,8 @@
-"""Memory of this process: how much is resident, and how the C library hands it out to a training on a CPU.
+"""Measure the resident memory of this process, and configure the C library's allocator for training on a CPU.
 
-glibc takes every block above 32 MiB, and at first above 128 KiB, from the kernel and gives it back when it is freed. A
-training allocates the same activations at every update, so that each of their pages is zeroed by the kernel and mapped
-again each time (docs/reference/results/memory.md).
+glibc takes every block above 32 MiB, and at first above 128 KiB, from the kernel and returns it when it is freed. A
+training allocates the same activations at every update, so the kernel zeroes and maps each of their pages again each
+time (docs/reference/results/memory.md).
 """
 
 import contextlib
@@ -11,16 +11,15 @@ import os
 from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>, for mallopt
-_SMALLEST_MAPPED = 2**30, 2**25  # the second is the most that glibc takes before 2.35
+_SMALLEST_MAPPED = 2**30, 2**25  # the second is the maximum of glibc before 2.35
 _NEVER_TRIMMED = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it frees for the next allocation, in blocks of up to 1 GiB.
+    """Make this process keep freed blocks of up to 1 GiB for the next allocation (up to 32 MiB before glibc 2.35).
 
-    Before glibc 2.35 of up to 32 MiB. What the process holds at its peak stays resident until it ends; results do not
-    change. Nothing is done where the C library is not glibc, or where the environment tells glibc how to allocate
-    (any of MALLOC_..., or GLIBC_TUNABLES).
+    The peak memory of the process stays resident until it ends; results do not change. Does nothing if the C library
+    is not glibc, or if environment variables configure its allocator (any of MALLOC_..., or GLIBC_TUNABLES).
 
     Returns:
         whether it was set.
@@ -35,7 +34,7 @@ def keep_freed_memory() -> bool:
 
 
 def resident_bytes(field: str) -> int | None:
-    """Return VmRSS or VmHWM, its peak, of this process; None without /proc."""
+    """Return VmRSS or VmHWM (the peak) of this process; None without /proc."""
     status = Path("/proc/self/status")
     if not status.exists():
         return None

@@ -1,18 +1,18 @@
 """Choose the neurons, weight bits and spike bits of each layer so that a network keeps within a budget.
 
-Each layer takes one option: it stays as it is, or has less. The choice has the least sum of the options' estimated
+Each layer takes one option: it stays as it is, or is reduced. The choice has the least sum of the options' estimated
 effects on the loss among those that keep within the budget (integer programming, `hdlif.report.choices.solve`).
 
 The effect of option o of layer l is the first-order change of the loss, in absolute value, averaged over batches b:
 
     effect(l, o) = mean_b |⟨∂L_b/∂z_l, z_l(o) - z_l⟩|
 
-z_l are the quantised weights of a synapse; of a layer of neurons they are its spikes at all time steps, given the same
-input currents. ∂L_b/∂z_l is the gradient of the recipe's own rule in the trained network. z_l is that of the recipe as
-it stands, also if the trained network already has another option.
+z_l are the quantised weights of a synapse, or the spikes of a layer of neurons at all time steps, given the same input
+currents. ∂L_b/∂z_l is the gradient of the recipe's own rule in the trained network. z_l is computed for the original
+recipe, even if the trained network already has another option.
 
-Costs are our own counts. The cost of an option is that of the network with this option alone. The costs of a choice are
-those of the network that is built from the chosen recipe, which keeps within the budget.
+Costs are our own counts. The cost of an option is the cost of the network with this option alone. The costs of a choice
+are those of the network that is built from the chosen recipe, which keeps within the budget.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ OF_ACTIVITY = {"sops", "energy_uj"}
 WEIGHT_BITS = (1, 1.5, 2, 4, 8)
 SPIKE_BITS = (1, 2, 3, 4)
 STEP_FACTORS = (1, 2)
-"""Steps of the levels of fewer bits, as multiples of the layer's."""
+"""Candidate step sizes for spikes with fewer bits, as multiples of the layer's step."""
 COUNTED = 64
-"""Samples on which activity is counted."""
+"""Number of samples on which activity is counted."""
 ATTEMPTS = 8
-"""Choices whose network is built and counted, where activity counts."""
+"""Number of choices whose network is built and counted, if a cost depends on activity."""
 
 
 class BudgetSearch:
     """The options of a recipe's layers, their costs, and the choice among them.
 
     Args:
-        recipe: as it stands before the choice.
+        recipe: the recipe before the choice.
         budget: upper limits.
-        tensors: the state of the network, of this recipe or of one that an earlier search has chosen; what it does not
-            have starts as the recipe says.
-        batches: of training samples (x [T or 1, B, ...], target), at least one.
+        tensors: the state of the network of this recipe, or of one that an earlier search has chosen; missing tensors
+            are initialised by the recipe.
+        batches: batches of training samples (x [T or 1, B, ...], target), at least one.
     Raises:
         RecipeError: no layer has an option that saves anything.
         LoweringError: the network has no deployed form, and so cannot be counted.
@@ -92,7 +92,7 @@ class BudgetSearch:
         return network.eval()
 
     def count(self, network: nn.Module) -> Costs:
-        """Return the costs of a network, by the counts that summary.json has."""
+        """Return the costs of a network, by the counts in summary.json."""
         recipe = self.recipe
         graph = lower(network, **builders.graph_record(recipe))
         found = counts(graph, recipe, [self._counted])
@@ -101,7 +101,7 @@ class BudgetSearch:
         return {name: float(every[name] or 0.0) for name in self.budget.numbers}
 
     def with_choice(self, choice: Choice) -> Recipe:
-        """Return the recipe with the lists that make a choice."""
+        """Return the recipe with the lists that express a choice."""
         tree = self.recipe.model_dump(mode="json")
         if lost := [name for name, option in choice.items() if option.parallel]:
             kept = [name for name, layer in _neurons(self.network) if isinstance(layer, ParallelHDLIF)]
@@ -117,9 +117,9 @@ class BudgetSearch:
         """Return the choice for the budget.
 
         Args:
-            trained: the network whose gradients are taken, which has the layers of the recipe's network.
+            trained: the network that gradients are computed in; it has the layers of the recipe's network.
         Raises:
-            RecipeError: no choice keeps within the budget; the message has the nearest budget that one keeps.
+            RecipeError: no choice keeps within the budget; the message has the nearest feasible budget.
         """
         return self._chosen(self.effects(trained))
 
@@ -156,7 +156,7 @@ class BudgetSearch:
 
     @contextmanager
     def _watching_neurons(self, trained: nn.Module, found: dict[Key, float]) -> Iterator[None]:
-        """Add to `found` whenever a gradient comes back to the spikes of a layer."""
+        """Add to `found` whenever a gradient reaches the spikes of a layer."""
         options: dict[str, list[tuple[Option, nn.Module]]] = {}
         for (name, option), layer in self._options_of(Neuron):
             options.setdefault(name, []).append((option, layer))
@@ -189,19 +189,19 @@ class BudgetSearch:
         return self.network.get_submodule(name)
 
     def _options_of(self, kind: Any) -> Iterator[tuple[Key, Any]]:
-        """Yield the options that change a kind of layer, each with the layer that has it."""
+        """Yield the options that change a kind of layer, each with the changed layer."""
         for name, option in self.costs:
             if option != AS_IT_IS and isinstance(self._own(name), kind):
                 yield (name, option), self._variants[option].get_submodule(name)
 
     def _options(self) -> Iterator[tuple[str, list[Option]]]:
-        """Yield the options of each layer but to stay as it is."""
+        """Yield the options of each layer, except to stay as it is."""
         recipe = self.recipe
         for name, neuron in _neurons(self.network) if recipe.model.kind != "imported" else ():
             memory = [False, True] if recipe.neuron.kind == "hdlif" and isinstance(neuron, HDLIF) else [False]
             quantizer = neuron.quantizer
             fewer: list[tuple[int, float] | None] = [None]
-            # Neither operations of neurons nor the file depend on the bits of spikes.
+            # The bits of spikes change neither the operations of neurons nor the file.
             if recipe.spikes.kind in ("exact", "quantised") and OF_ACTIVITY & self.limits.keys():
                 most, step = (8, 0.25) if quantizer is None else (quantizer.bits, float(quantizer.step))
                 factors = STEP_FACTORS if not isinstance(getattr(quantizer, "step", step), Tensor) else (1,)
@@ -213,11 +213,11 @@ class BudgetSearch:
                 yield name, [Option(weight_bits=bits) for bits in WEIGHT_BITS if bits < now]
 
     def _variant(self, option: Option, options: Mapping[str, Sequence[Option]]) -> nn.Module:
-        """Return the network with an option wherever there is that option."""
+        """Return the network with an option in all layers that have it."""
         return self.build(self.with_choice({name: option for name, own in options.items() if option in own}))
 
     def _saving(self, name: str, options: Sequence[Option]) -> Iterator[tuple[Key, Costs]]:
-        """Yield the costs of the options of a layer that save more than any with fewer changes; none if none saves."""
+        """Yield the costs of a layer's options that save more than any with fewer changes; none if none saves."""
         costs = {AS_IT_IS: self.before} | {option: self._cost(name, option) for option in options}
         kept = [
             option
@@ -243,10 +243,10 @@ class BudgetSearch:
             setattr(place, own, layer)
 
     def _chosen(self, effects: Mapping[Key, float]) -> Chosen:
-        """Return the choice with the least effect whose network, as it is built, keeps within the budget.
+        """Return the choice with the least effect whose built network keeps within the budget.
 
-        Savings of options do not quite add up, and where activity counts they do not at all: what a built network costs
-        beyond the sum is left free in the next attempt.
+        Savings of options are only roughly additive, and not at all if costs depend on activity: the excess of a built
+        network over the sum is subtracted from the limit in the next attempt.
         """
         excess, kept = dict.fromkeys(self.limits, 0.0), None
         tried: Choice | None = None
@@ -272,13 +272,13 @@ class BudgetSearch:
         raise RecipeError(f'budget: "{stated}" cannot be kept; the nearest that can is "{possible}"')
 
     def _least(self) -> Choice:
-        """Return the choice that exceeds the budget by the least factors, whatever its effect."""
+        """Return the choice that exceeds the budget by the smallest factors, whatever its effect."""
         choice = solve(self.before, self.costs, None, self.limits)
         assert choice is not None, "without a limit there is a choice"
         return choice
 
     def _built(self, choice: Choice, effects: Mapping[Key, float]) -> Chosen:
-        """Return the choice with its recipe, and the costs of the network that is built from that."""
+        """Return the choice with its recipe and the costs of the built network."""
         changed = {name: option for name, option in choice.items() if option != AS_IT_IS}
         recipe = self.with_choice(changed)
         after = self.count(self.build(recipe))
@@ -293,7 +293,7 @@ def untrained(recipe: Recipe) -> nn.Module:
 
 
 def fitting(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors whose names and shapes a network has."""
+    """Return the tensors that match a network in name and shape."""
     own = network.state_dict()
     return {name: one for name, one in tensors.items() if name in own and own[name].shape == one.shape}
 

@@ -1,4 +1,4 @@
-"""What this program is: its version, the commit that it was made of, and how it is installed. No git is needed."""
+"""Identify this program by version, commit and kind of installation, without running git."""
 
 import json
 import re
@@ -8,19 +8,19 @@ from pathlib import Path
 from hdlif.whole_files import read_regular
 
 MOST_BYTES = 2**24
-"""Of a file of git that is read; packed-refs is the largest."""
+"""Most bytes of a git file that is read; packed-refs is the largest."""
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 @dataclass(frozen=True)
 class Build:
-    """One program.
+    """The identity of an installed program.
 
     Attributes:
-        version: of the package when it was installed, which a tag of the repository or the release decides.
-        commit: of a checkout the one that is checked out now, of a wheel the one that it was built of, in hexadecimal;
-            None where neither is known.
-        kind: "editable install", "wheel", or "source tree" of what is not installed.
+        version: version of the package when it was installed, from a tag of the repository or the release.
+        commit: in hexadecimal, the commit that is checked out now, or the commit that a wheel was built from; None if
+            unknown.
+        kind: "editable install", "wheel", or "source tree" if it is not installed.
     """
 
     version: str
@@ -33,20 +33,20 @@ class Build:
 
 
 def build() -> Build:
-    """The program that runs."""
+    """Identify the running program."""
     import hdlif
 
     version = hdlif.__version__
     package = Path(__file__).parents[1]
     root = package.parents[1]
-    # build.json is written by CMake, into what is built alone.
+    # CMake writes build.json into builds only.
     if (package.name, package.parent.name) == ("hdlif", "src") and (root / "pyproject.toml").is_file():
         return Build(version, head(root / ".git"), "source tree" if version == "0+unknown" else "editable install")
     return Build(version, _recorded(package / "build.json"), "wheel")
 
 
 def head(git: Path) -> str | None:
-    """The commit that HEAD of a repository or worktree means, by its files; None where they do not say."""
+    """Resolve HEAD of a repository or worktree from its files; None if they do not determine it."""
     try:
         if git.is_file():
             git = git.parent / _text(git).removeprefix("gitdir: ")
@@ -59,7 +59,7 @@ def head(git: Path) -> str | None:
 
 
 def _of_reference(git: Path, name: str) -> str:
-    """What a reference means: a file of its own, or a line among the packed ones."""
+    """Resolve a reference from its own file, or from packed-refs."""
     common = git / _text(git / "commondir") if (git / "commondir").exists() else git
     for place in (git, common):
         if (place / name).is_file():

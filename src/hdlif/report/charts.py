@@ -1,8 +1,8 @@
 """Charts as SVG fragments for the page, which take their colours from its style sheet.
 
-matplotlib draws with marker colours (`#0000xx`), which become CSS variables: `--ink`, `--rule` and
-`--series-0` and up. So one drawing is legible on light and on dark paper, and in print. The fragments carry
-no namespace, date or version: the same numbers give the same bytes.
+matplotlib draws with marker colours (`#0000xx`), which become CSS variables: `--ink`, `--rule` and `--series-0` and up,
+so that a drawing is legible in light and dark mode and in print. Fragments contain no namespace, date or version: the
+same numbers give the same bytes.
 """
 
 import io
@@ -29,19 +29,19 @@ SERIES = [f"#0000{16 + i:02x}" for i in range(7)]
 _VARIABLES = {INK: "var(--ink)", _RULE: "var(--rule)"} | {
     colour: f"var(--series-{i})" for i, colour in enumerate(SERIES)
 }
-# Dashes and markers differ too, for readers who do not see colours. 7 colours with 4 of each give 28 styles.
+# Dashes and markers differ too, for colour-blind readers. 7 colours with 4 of each give 28 styles.
 _DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)))
 _MARKERS = ("o", "s", "^", "D")
 _WIDTH = 4.2
-"""Inches of a chart of its own: so wide that its letters are read on a telephone."""
+"""Width of a single chart in inches, at which its text is legible on a phone."""
 PANEL = (1.9, 1.4)
-"""Inches of a small multiple."""
+"""Size of a small multiple in inches."""
 _MARGINS = {"left": 0.19, "right": 0.96, "bottom": 0.25, "top": 0.85}
-"""Margins of small multiples, the same in all, so that their axes line up."""
+"""Margins of small multiples, equal in all, so that their axes line up."""
 _RIGHT_OF_ENDS = 0.84
 """Right margin of a small multiple with values at the ends of its lines."""
 _CHARACTERS_AN_INCH = 12
-"""Characters of names below the x axis that fit an inch of a chart's width."""
+"""Characters per inch of the names below the x axis."""
 _END_POINTS = 6.5
 """Font size of the values at the ends of lines."""
 _RC: dict[Any, Any] = {
@@ -78,9 +78,9 @@ _RC: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Series:
-    """The points of one network; `style` is its place among the networks, the same in every chart.
+    """The points of one network; `style` is the number of the network, the same in every chart.
 
-    `error`, where given, is the half-length of the error bar of each point.
+    `error`, if given, is the half-length of the error bar of each point.
     """
 
     style: int
@@ -91,7 +91,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Text:
-    """The id of a chart, unique in the page, its title, and a description for screen readers."""
+    """The id of a chart (unique in the page), its title, and a description for screen readers."""
 
     ident: str
     title: str
@@ -119,11 +119,11 @@ def lines(
 
     Args:
         starts: values at x = 1, 2, ... before training, drawn as thin lines.
-        rings: points to single out: style, x, y.
+        rings: points to highlight: style, x, y.
         ends: print the last value of each line at its end.
-        rules: places on x of dotted vertical lines.
-        within: the least and the most that y can be; the axis does not go beyond.
-        whole: x holds whole numbers, such as updates and time steps.
+        rules: x of dotted vertical lines.
+        within: the range of possible y, which the axis does not exceed.
+        whole: whether x holds whole numbers, such as updates and time steps.
         x_names: names of 0, 1, ... in place of the numbers.
     """
     with chart(size, right=_RIGHT_OF_ENDS if ends else _MARGINS["right"]) as axes:
@@ -161,11 +161,11 @@ def dots(
     x_label: str,
     within: tuple[float, float] | None = None,
 ) -> Markup:
-    """Draw a dot plot: a row per layer, the first at the top; the `y` of a series are places in `rows`.
+    """Draw a dot plot: a row per layer, the first at the top; the `y` of a series are indices into `rows`.
 
     Args:
-        within: the least and the most that x can be. The axis then begins below the least of the values, which its
-            label and two strokes show, and ends with the most; without, it begins at 0 or the least value.
+        within: the range of possible x. The axis then begins below the least value, which its label and two strokes
+            show, and ends at the maximum; without `within` it begins at 0 or the least value.
     """
     with chart_of_rows(rows) as axes:
         for i, one in enumerate(series):
@@ -179,7 +179,7 @@ def dots(
             axes.set_xlim(low, within[1])
             if low > within[0]:
                 x_label = f"{x_label} (the axis begins at {low:g}, not at {within[0]:g})"
-                # As is usual for an axis that does not begin at zero.
+                # Two strokes, as is usual for an axis that does not begin at zero.
                 stroke: dict[str, Any] = {"marker": [(-0.6, -1.0), (0.6, 1.0)], "markersize": 8, "markeredgewidth": 0.9}
                 stroke |= {"color": INK, "linestyle": "none", "clip_on": False, "zorder": 5}
                 axes.plot([0.012, 0.03], [0, 0], transform=axes.transAxes, **stroke)
@@ -187,7 +187,7 @@ def dots(
 
 
 def below(least: float, within: tuple[float, float]) -> float:
-    """Where an axis up to the most that there can be begins, so that it shows the least value: a round number below it.
+    """Return a round number below the least value, at which an axis up to the maximum of `within` begins.
 
     >>> below(88.6, (0, 100)), below(99.7, (0, 100)), below(31.0, (0, 100)), below(12.0, (0, 100)), below(0.93, (0, 1))
     (88.0, 99.0, 30.0, 0.0, 0.92)
@@ -213,7 +213,7 @@ def swatch(text: Text, style: int) -> Markup:
 def chart(
     size: tuple[float, float] = (_WIDTH, 2.5), *, grid: str = "y", right: float = _MARGINS["right"]
 ) -> Iterator[Axes]:
-    """Give axes of so many inches to draw on, in the page's own style; `right` is the margin of a small multiple."""
+    """Yield axes of a size in inches, in the page's own style; `right` is the margin of a small multiple."""
     with _page_style(grid):
         figure = Figure(figsize=size, layout=None if size == PANEL else "constrained")
         if size == PANEL:
@@ -223,7 +223,7 @@ def chart(
 
 @contextmanager
 def chart_of_rows(rows: Sequence[str]) -> Iterator[Axes]:
-    """Give axes with a named row for each of `rows`, the first at the top."""
+    """Yield axes with a named row for each of `rows`, the first at the top."""
     with chart((_WIDTH, 0.75 + 0.25 * len(rows)), grid="both") as axes:
         axes.set_yticks(range(len(rows)), [shortened(row) for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -240,13 +240,13 @@ def _page_style(grid: str = "y") -> Iterator[None]:
 
 
 def draw(axes: Axes, style: int, x: Sequence[float], y: Sequence[float], **look: Any) -> None:
-    """Draw a line of a network."""
+    """Draw the line of a network."""
     of_style: dict[str, Any] = {"color": SERIES[style % 7], "linestyle": _DASHES[style % 4], "clip_on": False}
     axes.plot(x, y, **(of_style | look))
 
 
 def mark(axes: Axes, style: int, x: Sequence[float], y: Sequence[float], **look: Any) -> None:
-    """Draw points of a network without a line between them."""
+    """Draw the points of a network without a line."""
     draw(axes, style, x, y, marker=_MARKERS[style % 4], linestyle="none", **look)
 
 
@@ -263,30 +263,30 @@ def rule(axes: Axes, places: Sequence[float]) -> None:
 
 
 def set_apart(places: Sequence[float], which: int, count: int, *, room: float) -> list[float]:
-    """The rows, or columns, of one of `count` networks, `room` apart within each, so that equal numbers do not hide."""
+    """Shift the rows or columns of one of `count` networks by `room` each, so that equal numbers do not overlap."""
     apart = (which - (count - 1) / 2) * room
     return [place + apart for place in places]
 
 
 def ticks(count: int, *, whole: bool | None = None) -> MaxNLocator:
-    """Place at most so many ticks at round numbers; `whole` as in `lines`, where it matters."""
+    """Place at most `count` ticks at round numbers; `whole` as in `lines`."""
     more = {} if whole is None else {"integer": whole, "min_n_ticks": 1}
     return MaxNLocator(nbins=count, steps=[1, 2, 5, 10], **more)
 
 
 def shortened(name: str) -> str:
-    """Cut a name to 32 characters; it loses its middle."""
+    """Shorten a name to 32 characters by cutting its middle."""
     name = printable(name)
     return name if len(name) <= 32 else f"{name[:15]}…{name[-16:]}"
 
 
 def _wrapped(name: str, room: int) -> str:
-    """Break a name between words into lines of about so many characters."""
+    """Break a name between words into lines of about `room` characters."""
     return textwrap.fill(shortened(name), max(room, 1), break_long_words=False, break_on_hyphens=False)
 
 
 def _print_ends(axes: Axes, series: Sequence[Series]) -> None:
-    """Print the last value of each line next to it, in its colour, apart from the others; none if room is short."""
+    """Print the last value of each line next to it, in its colour, without overlaps; none if room is short."""
     low, high = axes.get_ylim()
     height = 72 * PANEL[1] * (_MARGINS["top"] - _MARGINS["bottom"])
     room = (high - low) * _END_POINTS / height
@@ -297,7 +297,7 @@ def _print_ends(axes: Axes, series: Sequence[Series]) -> None:
     places: list[float] = []
     for value, _ in known:
         places.append(max(value, places[-1] + room) if places else value)
-    # Those that were pushed beyond the top push the others down.
+    # Labels pushed beyond the top push the others down.
     for i in range(len(places) - 1, -1, -1):
         places[i] = min(places[i], high if i == len(places) - 1 else places[i + 1] - room)
     for place, (value, one) in zip(places, known, strict=True):
@@ -322,7 +322,7 @@ def finish(
     x_ticks: MaxNLocator | None = None,
     y_ticks: MaxNLocator | None = None,
 ) -> Markup:
-    """Label a chart and return it as an `<svg>` element: no namespaces, ids of its own, colours by CSS variable."""
+    """Label a chart and return it as an `<svg>` element: no namespaces, unique ids, colours as CSS variables."""
     axes.set_title(title)
     axes.set_xlabel(x_label)
     for axis, locator in ((axes.xaxis, x_ticks), (axes.yaxis, y_ticks)):
@@ -334,7 +334,7 @@ def finish(
     figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
     root = ElementTree.fromstring(buffer.getvalue())
     for parent in root.iter():
-        # matplotlib's style sheet would reach the whole page: the page's own has its one rule.
+        # matplotlib's style sheet would apply to the whole page; its one rule is in the page's own style sheet.
         for child in [child for child in parent if child.tag.endswith(("}style", "}metadata"))]:
             parent.remove(child)
     used = set(re.findall(r"#([\w.-]+)", " ".join(v for e in root.iter() for v in e.attrib.values())))
@@ -363,7 +363,7 @@ def finish(
 
 
 def _adapted(key: str, value: str, ident: str) -> str:
-    """One attribute, with ids made the chart's own and marker colours made variables."""
+    """Adapt an attribute: make its ids unique to the chart, and its marker colours CSS variables."""
     if key == "id":
         return f"{ident}-{value}"
     if key == "style":

@@ -1,4 +1,4 @@
-"""Read the measurements of a child process, a line of JSON each; it may crash or hang."""
+"""Read the measurements, one JSON line each, of a child process that may crash or hang."""
 
 import json
 import os
@@ -16,15 +16,15 @@ from typing import Any
 START_SECONDS = 600.0
 """Longest wait for the first line; importing PyTorch takes seconds, on an emulated or busy machine minutes."""
 MEASURE_SECONDS = 60.0
-"""Longest time for the measurements of one process after that; the rest is left out."""
+"""Longest time for the measurements of one process after that; later ones are omitted."""
 STUCK_SECONDS = 30.0
-"""A measurement is stuck after this, and after `STUCK_TIMES` the longest before it."""
+"""A measurement is stuck if it takes longer than this, and than `STUCK_TIMES` the longest before it."""
 STUCK_TIMES = 20.0
 
 
 @dataclass
 class Heard:
-    """Output of a process: its lines of JSON, other lines, how it ended (None if well), and a module that it lacks."""
+    """Output of a process: its JSON lines, other lines, its failure (None if it ended well), and a missing module."""
 
     lines: list[dict[str, Any]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
@@ -41,10 +41,10 @@ def hear(
     seconds: float = MEASURE_SECONDS,
     stuck: float = STUCK_SECONDS,
 ) -> Heard:
-    """Run a process and keep its output, until it ends, is stuck, or its time is up.
+    """Run a process and collect its output until it ends, is stuck, or exceeds its time.
 
     Args:
-        start, seconds, stuck: as the constants.
+        start, seconds, stuck: as in the constants.
     """
     said: queue.Queue[str | None] = queue.Queue()
     heard = Heard()
@@ -83,7 +83,7 @@ def hear(
 
 
 def _listen(said: "queue.Queue[str | None]", heard: Heard, start: float, seconds: float, stuck: float) -> None:
-    """Gather lines until the last; say in `heard` why it stopped before."""
+    """Collect lines until the last; record in `heard` why it stopped early."""
     began = spoke = time.monotonic()
     longest = 0.0
     while True:
@@ -117,7 +117,7 @@ def _listen(said: "queue.Queue[str | None]", heard: Heard, start: float, seconds
 
 
 def _measurement(line: str) -> dict[str, Any] | None:
-    """What a line of JSON holds; None of another, or of one that was cut off by the end of its process."""
+    """Parse a JSON line; None for other lines, or for one cut off by the end of its process."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -132,7 +132,7 @@ def _read(stream: Iterable[str], said: "queue.Queue[str | None]") -> None:
 
 
 def _how(code: int, complaints: Sequence[str]) -> str:
-    """How a process ended, in words."""
+    """Describe how a process ended."""
     if code < 0:
         try:
             return f"was ended by {signal.Signals(-code).name}"

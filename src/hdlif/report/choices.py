@@ -24,12 +24,12 @@ QUANTITIES = {
 
 @dataclass(frozen=True)
 class Option:
-    """What a layer has in place of what the recipe gives it; None and False leave that as it is.
+    """Changes to a layer of the recipe; None and False leave it unchanged.
 
     Attributes:
-        parallel: a neuron layer without memory.
-        levels: bits and step of its spikes.
-        weight_bits: of a synapse.
+        parallel: whether a neuron layer has no memory.
+        levels: bits and step size of its spikes.
+        weight_bits: bits of a synapse's weights.
     """
 
     parallel: bool = False
@@ -37,7 +37,7 @@ class Option:
     weight_bits: float | None = None
 
     def includes(self, other: Option) -> bool:
-        """Whether this one has all changes of the other."""
+        """Whether this option has all changes of `other`."""
         pairs = zip(vars(self).values(), vars(other).values(), strict=True)
         return all(theirs in (None, False, own) for own, theirs in pairs)
 
@@ -52,9 +52,9 @@ AS_IT_IS = Option()
 Key = tuple[str, Option]
 """An option of a layer, by the layer's name."""
 Costs = Mapping[str, float]
-"""By the name of the quantity."""
+"""Costs by the name of the quantity."""
 Choice = Mapping[str, Option]
-"""The option of each layer; layers that are left out stay as they are."""
+"""The option of each layer; missing layers stay as they are."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class Chosen:
     """The choice for a budget.
 
     Attributes:
-        recipe: with the lists of the choice.
+        recipe: the recipe with the lists of the choice.
         choice: the layers that change.
-        before, after: the costs of the network of the recipe as it was, and of the chosen one.
+        before, after: the costs of the networks of the original and the chosen recipe.
         limits: the budget in numbers.
-        costs: of the network with one option alone.
+        costs: costs of the network with one option alone.
         effects: the estimated effect of each option on the loss.
     """
 
@@ -105,7 +105,7 @@ class Chosen:
         ]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the choice as JSON has it."""
+        """Return the choice as a JSON-serialisable dict."""
         options = [
             {"layer": layer, "option": str(option), "costs": dict(costs), "effect": self.effects[layer, option]}
             for (layer, option), costs in self.costs.items()
@@ -122,14 +122,14 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Budget:
-    """Upper limits of quantities, each a number or a percentage of what the recipe costs as it stands.
+    """Upper limits of quantities, each a number or a percentage of the original recipe's costs.
 
     >>> budget = Budget.read("nops=70%, mb=2.5")
     >>> budget.limits({"nops": 2000.0, "mb": 4.0})
     {'nops': 1400.0, 'mb': 2.5}
 
     Attributes:
-        numbers: by the quantity.
+        numbers: numbers by quantity.
         relative: the quantities whose number is a percentage.
     """
 
@@ -153,11 +153,11 @@ class Budget:
         return cls(numbers, frozenset(relative))
 
     def limits(self, before: Costs) -> dict[str, float]:
-        """Return the limits in numbers, given what the recipe costs."""
+        """Return the limits in numbers, given the recipe's costs."""
         return {name: n * before[name] / 100 if name in self.relative else n for name, n in self.numbers.items()}
 
     def stated(self, limits: Costs, before: Costs) -> str:
-        """Return limits as a user writes them, with percentages where this budget has them, rounded up."""
+        """Return limits in the notation of this budget, with its percentages, rounded up."""
         parts = []
         for name in self.numbers:
             value = 100 * limits[name] / before[name] if name in self.relative else limits[name]
@@ -169,18 +169,18 @@ class Budget:
 def solve(
     before: Costs, costs: Mapping[Key, Costs], effects: Mapping[Key, float] | None, limits: Costs
 ) -> dict[str, Option] | None:
-    """Return the option of each layer with the least sum of effects within the limits; None if none is within.
+    """Return the option of each layer with the least sum of effects within the limits; None if there is none.
 
     The savings of options add up: cost(choice) = before + Σ_layers (cost(option) - before).
 
     Args:
         before: the costs of the network without any option.
-        costs: of the network with one option alone, `AS_IT_IS` among each layer's.
-        effects: None for the choice that exceeds the limits by the least factors, in their sum.
+        costs: costs of the network with one option alone; each layer also has `AS_IT_IS`.
+        effects: None for the choice that exceeds the limits by the least sum of factors.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
 
-    # A variable in 0 and 1 for each option, and a factor by which each limit rises.
+    # A binary variable per option, and a factor by which each limit rises.
     keys, is_fixed, ones = list(costs), effects is not None, np.ones(len(costs))
     of_keys = np.array([0.0 if effects is None else effects[key] for key in keys])
     factors = np.full(len(limits), 1.0 if is_fixed else np.inf)

@@ -1,6 +1,6 @@
 """Compare the compiled kernels that train neurons with the neurons' steps under autograd, on each instruction set.
 
-A fault may end the process, so run it as one of its own. It prints a line of JSON per measurement:
+A fault may crash the process, so run it separately. It prints one JSON line per measurement:
 
     python -m hdlif.report.chunks
 """
@@ -19,7 +19,7 @@ from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, ParallelHDLIF, SteppedNeur
 from hdlif.nn.kernels.chunk import FusedStep
 
 TOLERANCE = 1e-4
-"""Of the largest entry of a gradient. Values are the same bits."""
+"""Tolerance relative to the largest entry of a gradient. Values must be bit-identical."""
 _STEPS, _BATCH, _SHAPE = 5, 3, (4, 67)
 NEURONS: Mapping[str, Callable[..., SteppedNeuron]] = {
     "hdlif": HDLIF,
@@ -33,7 +33,7 @@ Run = Callable[[SteppedNeuron, Tensor, list[Tensor], str], Results]
 
 
 def run_kernels(neuron: SteppedNeuron, current: Tensor, states: list[Tensor], instruction_set: str) -> Results:
-    """Return spikes and states of a chunk by the kernels, and the gradients of the sum of their squares."""
+    """Return the kernels' spikes and states of a chunk, and the gradients of the sum of their squares."""
     written = trace_written(neuron.equation(), states=neuron.states, rows=neuron.row_values())
     rows = written.rows(neuron.rows_at(range(_STEPS), current))
     found = FusedStep(written, instruction_set)(current, states, rows, steps=_STEPS)
@@ -58,14 +58,14 @@ def _with_gradients(
 
 
 def differing(name: str, instruction_set: str, *, measured: Run = run_kernels) -> float | None:
-    """Return the largest difference of a value, or of a gradient as a share of its largest entry; None for no error."""
+    """Return the largest difference of a value, or of a gradient relative to its largest entry; None for no error."""
     torch.manual_seed(0)
     neuron = NEURONS[name](time_steps=_STEPS, channels=_SHAPE[0])
     current = torch.randn(_STEPS, _BATCH, *_SHAPE).requires_grad_()
     states = [torch.randn_like(current[0]).requires_grad_() for _ in neuron.states]
     values, gradients = measured(neuron, current, states, instruction_set)
     right, expected = run_steps(neuron, current, states)
-    # The largest of several that are no numbers is none either, of tensors.
+    # Tensor.max propagates NaN, unlike Python's max.
     off = float(torch.stack([(a - b).abs().max() for a, b in zip(values, right, strict=True)]).max())
     if off != 0:
         return off
@@ -73,14 +73,14 @@ def differing(name: str, instruction_set: str, *, measured: Run = run_kernels) -
 
 
 def off_by(found: Iterable[Tensor], right: Iterable[Tensor]) -> float | None:
-    """Return the largest difference, as a share of the largest entry of its tensor; None within `TOLERANCE`."""
+    """Return the largest difference relative to the largest entry of its tensor; None within `TOLERANCE`."""
     shares = [(a - b).abs().max() / b.abs().max() for a, b in zip(found, right, strict=True)]
     off = float(torch.stack(shares).max())
     return None if off < TOLERANCE else off
 
 
 def measure() -> Iterator[dict[str, Any]]:
-    """Every neuron on every instruction set."""
+    """Measure every neuron on every instruction set."""
     yield {"instruction_sets": instruction_sets()}
     for instructions in instruction_sets():
         for name in NEURONS:

@@ -1,6 +1,6 @@
 """Compare the convolutions of training with PyTorch's, on each instruction set: of codes, and in fp32.
 
-A fault may end the process, so run it as one of its own. It prints a line of JSON per measurement:
+A fault may crash the process, so run it separately. It prints one JSON line per measurement:
 
     python -m hdlif.report.code_convs
 """
@@ -30,7 +30,7 @@ Run = Callable[[Tensor, Tensor, Codes, CodeConv], Tensor]
 
 
 def differing(name: str, instructions: str, *, measured: Run = convolve) -> float | None:
-    """By how much a layer differs: its sums, or as a share of a gradient's largest entry; None for right."""
+    """Return the difference of a layer's sums, or of a gradient relative to its largest entry; None if equal."""
     ins, outs, kernel, stride, padding = LAYERS[name]
     torch.manual_seed(0)
     surplus = (torch.randn(1, 3, ins, 9, 7) - 0.8).relu().requires_grad_()
@@ -48,12 +48,12 @@ def differing(name: str, instructions: str, *, measured: Run = convolve) -> floa
     found = torch.autograd.grad(y, [surplus, weight], back)
     right = F.conv2d(x.double(), weight.double(), stride=stride, padding=padding)
     of_surplus, of_weight = torch.autograd.grad(right, [surplus, weight], back.double())
-    # Where there was no surplus, nothing goes on to the neuron.
+    # Without a surplus, no gradient reaches the neuron.
     return off_by(found, (of_surplus * (surplus > 0), of_weight))
 
 
 def differing_in_float(instructions: str, *, measured: Callable[..., Tensor] = convolution) -> float | None:
-    """By how much a convolution in fp32 differs, or a gradient, as a share of its largest entry; None for right."""
+    """Return the difference of an fp32 convolution or gradient, relative to its largest entry; None if equal."""
     torch.manual_seed(0)
     x, dy = (torch.randn(7, channels, 9, 13).contiguous(memory_format=torch.channels_last) for channels in (32, 48))
     weight = torch.randn(48, 32, 3, 3)
@@ -67,7 +67,7 @@ def differing_in_float(instructions: str, *, measured: Callable[..., Tensor] = c
 
 
 def measure() -> Iterator[dict[str, Any]]:
-    """Every layer on every instruction set."""
+    """Measure every layer on every instruction set."""
     yield {"instruction_sets": instruction_sets()}
     for instructions in instruction_sets():
         for name in LAYERS:

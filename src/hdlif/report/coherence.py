@@ -1,4 +1,4 @@
-"""The section on gradient coherence, from what `hdlif coherence --out` has left in run folders."""
+"""Draw the section on gradient coherence, from the files of `hdlif coherence --out` in run folders."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ Quantity = Literal["cosine", "dropped", "wrong", "firing_rate"]
 
 
 def section(entries: Sequence[Coherence]) -> Section:
-    """Draw local and end-to-end figures; rules that are alike, as SLTT and the mean of the random step, share a series.
+    """Draw local and end-to-end figures; rules with equal figures, as SLTT and the mean random step, share a series.
 
     Only the loss of the mean of the logits is drawn; the command's table has the others.
     """
@@ -61,7 +61,7 @@ def section(entries: Sequence[Coherence]) -> Section:
             kind="synapse",
         ),
     ]
-    # A step in which nothing flows back has no cosine and leaves a gap.
+    # A step without a backward gradient has no cosine and leaves a gap.
     steps = [
         {
             layer["name"]: [math.nan if (cosine := step["cosine"]) is None else _distance(cosine) for step in steps]
@@ -101,7 +101,7 @@ def _rounded(rule: CoherenceRule) -> list[str]:
 
 
 def _layers(rule: CoherenceRule, view: View, kind: str, quantity: Quantity) -> Mapping[str, float | None]:
-    """Return a quantity by layer; of cosines their distance from 1."""
+    """Return a quantity by layer; cosines as their distance from 1."""
     values = {layer["name"]: layer[quantity] for layer in rule[view]["layers"] if layer["kind"] == kind}
     if quantity != "cosine":
         return values
@@ -109,5 +109,5 @@ def _layers(rule: CoherenceRule, view: View, kind: str, quantity: Quantity) -> M
 
 
 def _distance(cosine: float) -> float:
-    # A rounding above 1 is no distance below 0.
+    # Rounding above 1 must not give a negative distance.
     return max(0.0, 1 - cosine)

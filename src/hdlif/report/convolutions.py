@@ -1,6 +1,6 @@
 """Compare the gradients of this machine's convolutions with those in float64.
 
-A fault may end the process, so run it as one of its own. It prints a line of JSON per measurement:
+A fault may crash the process, so run it separately. It prints one JSON line per measurement:
 
     python -m hdlif.report.convolutions guarded|unguarded
 """
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from hdlif.nn.layout import lay_out
 
 TOLERANCE = 1e-4
-"""Of the largest entry. A sum of n products in float32 is off by about √n·6e-8 of it, 1e-5 for the longest here."""
+"""Relative to the largest entry. A float32 sum of n products is off by about √n·6e-8 of it, here at most 1e-5."""
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 
 
 class Shape(NamedTuple):
-    """A convolution of images [batch, in_channels, height, width]."""
+    """The shape of a convolution of images [batch, in_channels, height, width]."""
 
     in_channels: int
     out_channels: int
@@ -44,12 +44,12 @@ class Shape(NamedTuple):
 
     @property
     def work(self) -> int:
-        """About the multiplications of one pass."""
+        """The approximate number of multiplications in one pass."""
         weights = self.in_channels * self.out_channels * self.kernel[0] * self.kernel[1]
         return self.batch * self.height * self.width * weights // (self.stride[0] * self.stride[1])
 
     def layer(self) -> nn.Conv2d:
-        """Such a layer, with weights of about 1 in sum."""
+        """A layer of this shape, whose weights are scaled to about 1 in sum."""
         layer = nn.Conv2d(
             self.in_channels, self.out_channels, self.kernel, self.stride, self.padding, groups=self.groups, bias=False
         )
@@ -66,18 +66,18 @@ FAULTY = (
 
 def shipped_convolutions() -> list[Shape]:
     """Every convolution of the networks that ship, once, the least work first."""
-    # A process that measures shapes of its own does not wait for these.
+    # Imported here: a process that measures other shapes does not need them.
     from hdlif.recipe import builders, load_recipe, shipped_recipes
 
     found = set[Shape]()
     seen = set[str]()
     for name in shipped_recipes():
         recipe = load_recipe(name)
-        # Of data that have to be looked at first there are series alone, whose networks have no such convolutions.
+        # Data that must be inspected first are only series, whose networks have no such convolutions.
         if recipe.data.kind in builders.FOUND:
             continue
         image = builders.input_record(recipe).shape
-        # Neurons and weights have no say in the shapes.
+        # Neurons and weights do not affect the shapes.
         network = repr((recipe.model, recipe.attention, image))
         if network not in seen:
             seen.add(network)
@@ -87,7 +87,7 @@ def shipped_convolutions() -> list[Shape]:
 
 
 def convolutions_of(network: nn.Module, x: Tensor) -> set[Shape]:
-    """The shapes of the convolutions that the network runs on x [1, B, C, H, W]."""
+    """Return the shapes of the convolutions that a network runs on x [1, B, C, H, W]."""
     found = set[Shape]()
 
     def note(layer: nn.Conv2d, args: tuple[Tensor, ...], y: Tensor) -> None:
@@ -105,7 +105,7 @@ def convolutions_of(network: nn.Module, x: Tensor) -> set[Shape]:
 
 
 def gradients(layer: nn.Conv2d, x: Tensor, towards: Tensor) -> tuple[Tensor, Tensor]:
-    """dL/dW and dL/dx of L = Σ layer(x)·towards."""
+    """Return dL/dW and dL/dx of L = Σ layer(x)·towards."""
     x = x.detach().requires_grad_()
     of_weight, of_input = torch.autograd.grad(layer(x), (layer.weight, x), towards)
     return of_weight, of_input
@@ -118,14 +118,14 @@ def error(
     guarded: bool = True,
     measured: Callable[[nn.Conv2d, Tensor, Tensor], tuple[Tensor, Tensor]] = gradients,
 ) -> float:
-    """How far the float32 gradients in this layout are from the contiguous float64 ones, as a share of the largest.
+    """Return the error of float32 gradients in this layout, relative to the largest contiguous float64 entry.
 
-    A weight's gradient is a sum of n products of normal numbers, about √n; where all of them are less, for they cancel,
-    it is a share of √n.
+    A weight's gradient is a sum of n products of normal numbers, about √n; if cancellation makes all of them smaller,
+    the error is relative to √n.
 
     Args:
-        guarded: laid out as training does it, with what must stay contiguous left so.
-        measured: what computes the float32 gradients.
+        guarded: whether layers are laid out as in training, which keeps some contiguous.
+        measured: computes the float32 gradients.
     """
     weight, x, towards, *expected = _exact(shape)
     layer = shape.layer()
@@ -140,13 +140,13 @@ def error(
         (a.double() - b).abs().max().item() / (max(b.abs().max().item(), least) or 1.0)
         for a, b, least in zip(seen, expected, usual, strict=True)
     ]
-    # NaN is no number to compare with, and wrong.
+    # NaN counts as wrong.
     return max(math.inf if math.isnan(e) else e for e in errors)
 
 
 @lru_cache(maxsize=1)
 def _exact(shape: Shape) -> tuple[Tensor, ...]:
-    """Random weights, images and a gradient of the output in float32, and what they should give, in float64."""
+    """Return random weights, images and an output gradient in float32, and the expected gradients in float64."""
     torch.manual_seed(0)
     layer = shape.layer()
     weight = layer.weight.detach().clone()
@@ -157,7 +157,7 @@ def _exact(shape: Shape) -> tuple[Tensor, ...]:
 
 
 def hardware() -> dict[str, Any]:
-    """What PyTorch computes with here."""
+    """Return PyTorch's instruction set, threads and GPUs."""
     return {
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
@@ -166,7 +166,7 @@ def hardware() -> dict[str, Any]:
 
 
 def measure() -> Iterator[dict[str, Any]]:
-    """Every shape in both layouts, as training lays it out."""
+    """Measure every shape in both layouts, as laid out in training."""
     shapes = [*FAULTY, *shipped_convolutions()]
     yield {"shapes": len(shapes), **hardware()}
     for shape in shapes:
@@ -175,8 +175,8 @@ def measure() -> Iterator[dict[str, Any]]:
 
 
 def measure_unguarded() -> Iterator[dict[str, Any]]:
-    """What training never does: the shapes that oneDNN gets wrong, in channels last."""
-    # With one thread it writes beyond its buffer too, and is often right for all that.
+    """Measure the shapes that oneDNN gets wrong, in channels last, which training avoids."""
+    # With one thread oneDNN also writes beyond its buffer, but its result is often right.
     torch.set_num_threads(2)
     yield {"shapes": len(FAULTY)}
     for shape in FAULTY:

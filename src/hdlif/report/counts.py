@@ -1,4 +1,4 @@
-"""Count a trained network: sizes, operations and energy of its graph, or what its modules show without one."""
+"""Count sizes, operations and energy of a trained network's graph, or of its modules if it has no graph."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,10 +16,10 @@ from hdlif.recipe.runs.summary import Layer, Neuron
 from hdlif.report.accounting import activity, outline, priced
 
 NO_GRAPH = (LoweringError, ArtefactError)
-"""Raised where a module has no deployed form, or a number in it that no graph holds."""
+"""Raised if a module has no deployed form, or contains a number that a graph cannot hold."""
 OF_GRAPH = "stored_mb, sops and energy_mj"
 _OUTLINED = ("name", "kind", "shape", "params_mb", "nops", "density")
-"""Columns of a layer that need no graph."""
+"""Columns of a layer that do not need a graph."""
 
 
 def deployed_or_none(
@@ -35,7 +35,7 @@ def deployed_or_none(
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """The counted figures of a `TrainResult`; None is what needs the graph that a network has not."""
+    """The counted figures of a `TrainResult`; figures that need a missing graph are None."""
 
     params_mb: float
     stored_mb: float | None = None
@@ -50,10 +50,10 @@ class Counts:
 def counts(
     network: Graph | nn.Module, recipe: Recipe, images: Sequence[Tensor], initial: Sequence[Neuron] = ()
 ) -> Counts:
-    """What is counted of a network's graph, or of a module that has none.
+    """Count a network's graph, or the modules of a network without one.
 
     Args:
-        initial: its neurons before training, as far as they are known.
+        initial: its neurons before training, if known.
     """
     if not isinstance(network, Graph):
         return _outlined(network, recipe, images)
@@ -72,7 +72,7 @@ def counts(
 
 
 def why_not_exported(recipe: Recipe) -> str | None:
-    """Return what keeps a recipe's network from being exported, and the fix; None if nothing does."""
+    """Return why a recipe's network cannot be exported, and the fix; None if it can."""
     reasons: list[str] = []
     with torch.random.fork_rng(devices=[]):
         deployed_or_none(builders.build_model(recipe), recipe, warn=lambda error: reasons.append(str(error)))
@@ -80,7 +80,7 @@ def why_not_exported(recipe: Recipe) -> str | None:
 
 
 def without_graph(error: Exception) -> str:
-    """What is missing, and why, in one line."""
+    """Describe in one line which figures are missing, and why."""
     return f"{error}; {OF_GRAPH} are read off the deployed network and are null here, as are nops of unknown neurons"
 
 
@@ -95,8 +95,8 @@ def _outlined(model: nn.Module, recipe: Recipe, images: Sequence[Tensor]) -> Cou
 
 
 def initial_neurons(model: nn.Module, recipe: Recipe, *, warn: Callable[[str], None]) -> tuple[Neuron, ...]:
-    """Leak and threshold of a network that is not trained yet; none, with a warning, if it has no deployed form."""
-    # What comes after draws what it would have drawn without.
+    """Return leak and threshold of an untrained network; none, with a warning, if it has no deployed form."""
+    # Preserve the RNG stream.
     with torch.random.fork_rng(devices=[]):
         graph = deployed_or_none(
             model, recipe, warn=lambda error: warn(f"the network can be trained, but not exported: {error}")
@@ -105,7 +105,7 @@ def initial_neurons(model: nn.Module, recipe: Recipe, *, warn: Callable[[str], N
 
 
 def learned(neurons: Sequence[Neuron], initial: Sequence[Neuron]) -> tuple[Neuron, ...]:
-    """Neurons with what they were before training."""
+    """Return neurons with their values before training."""
     before = {neuron.name: neuron for neuron in initial}
     return tuple(
         replace(neuron, initial_leak=start.leak, initial_threshold=start.threshold)
@@ -116,7 +116,7 @@ def learned(neurons: Sequence[Neuron], initial: Sequence[Neuron]) -> tuple[Neuro
 
 
 def neuron_rows(graph: Graph) -> tuple[Neuron, ...]:
-    """Leak and threshold of every neuron layer at each time step; channel means where they differ by channel."""
+    """Return leak and threshold of every neuron layer at each time step; means if they differ by channel."""
     rows = []
     for node in graph.nodes:
         if not OPS[node.op].is_neuron(node):

@@ -1,4 +1,4 @@
-"""A sheet of samples as pictures, a row for each class, label or value, which `hdlif data inspect --out` writes."""
+"""Draw the sheet of samples of `hdlif data inspect --out`, with a row per class, label or value."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from hdlif.errors import cut, printable
 from hdlif.runtime.drawing import INKS, Pixels, draw_boxes, draw_map
 
 SHOWN, MOST_ROWS, MOST_SHEET_SIDE = 8, 64, 128
-"""Pictures in a row of a sheet, rows of it, and the side that small pictures are enlarged to."""
+"""Images per row of a sheet, rows per sheet, and the side that small images are enlarged to."""
 _GAP, _PAPER, _INK = 4, 255, (0, 0, 0)
 _LONGEST = 24
-"""Characters of a name on a sheet."""
+"""Most characters of a name on a sheet."""
 _LOCATED_ROWS = 3
-"""Rows of images with maps or boxes."""
+"""Number of rows of images with maps or boxes."""
 _FURTHEST = 3.0
-"""Deviations from the mean at which a drawing of numbers ends."""
+"""Range of a drawing of numbers, in deviations from the mean."""
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def png(found: OwnData) -> tuple[bytes, str]:
-    """Return the sheet of data that were found as a PNG file, and what its rows are."""
+    """Return the sheet of the data as a PNG file, and a description of its rows."""
     pixels, rows = sheet(found)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
@@ -39,12 +39,12 @@ def png(found: OwnData) -> tuple[bytes, str]:
 
 
 def sheet(found: OwnData) -> tuple[Pixels, str]:
-    """RGB pixels [H, W, 3] of training samples in rows, with the name of each to its left, and what the rows are."""
+    """Return RGB pixels [H, W, 3] of training samples in named rows, and a description of the rows."""
     import torch
 
     train = found.make((), 0).train
     members, said = _rows(found, train.labels) if train.located is None else _first(len(train), train.located)
-    # A label that no sample has gives no row; where there is none at all, the first samples do.
+    # Labels without samples get no row; if none has any, the first samples are drawn.
     members = [(name, row) for name, row in members if len(row)] or [("", torch.arange(min(SHOWN, len(train))))]
     drawn = [[_drawn(found, one) for one in _of_samples(found, train.raw(row)[0].numpy())] for _, row in members]
     if train.located is not None:
@@ -67,7 +67,7 @@ def sheet(found: OwnData) -> tuple[Pixels, str]:
 
 
 def _rows(found: OwnData, labels: Tensor) -> tuple[list[tuple[str, Tensor]], str]:
-    """The name and the samples of each row, by their numbers: the first ones of a class, or some in a value's order."""
+    """Return the name and the sample numbers of each row: the first of a class, or some in the order of a value."""
     import torch
 
     names = found.classes[:MOST_ROWS]
@@ -87,7 +87,7 @@ def _rows(found: OwnData, labels: Tensor) -> tuple[list[tuple[str, Tensor]], str
 
 
 def _first(count: int, located: Located) -> tuple[list[tuple[str, Tensor]], str]:
-    """A few rows of the first samples, without names."""
+    """Return a few rows of the first samples, without names."""
     import torch
 
     rows = torch.arange(min(count, _LOCATED_ROWS * SHOWN)).split(SHOWN)  # type: ignore[no-untyped-call]
@@ -95,10 +95,10 @@ def _first(count: int, located: Located) -> tuple[list[tuple[str, Tensor]], str]
 
 
 def with_target(picture: Pixels, target: NDArray[Any], side: int) -> Pixels:
-    """A picture with what is at its places, a map [H, W] or boxes [M, 5].
+    """Draw a map [H, W] or boxes [M, 5] over an image.
 
     Args:
-        side: H of the input, of which the picture's height is a multiple.
+        side: H of the input; the image's height is a multiple of it.
     """
     larger = picture.shape[0] // side
     if target.dtype.kind == "f":
@@ -108,9 +108,9 @@ def with_target(picture: Pixels, target: NDArray[Any], side: int) -> Pixels:
 
 
 def _written(names: Sequence[str], height: int) -> Pixels:
-    """[N, height, W, 3] with each name in the middle, as wide as the widest needs; nothing where all are empty."""
+    """Draw names, vertically centred, as [N, height, W, 3] with the widest name's width; empty without names."""
     font = ImageFont.load_default()
-    # The font that Pillow has of old knows Latin letters alone, and raises on others.
+    # Pillow's old built-in font has only Latin letters, and raises on others.
     texts = [printable(cut(name, _LONGEST)).encode("latin-1", "replace").decode("latin-1") for name in names]
     width = max(math.ceil(font.getlength(text)) for text in texts)
     side = width + 2 * _GAP if width else 0
@@ -126,7 +126,7 @@ def _written(names: Sequence[str], height: int) -> Pixels:
 
 
 def _of_samples(found: OwnData, raw: NDArray[Any]) -> NDArray[Any]:
-    """Samples as they are drawn: pixels and counts as they are, numbers [N, C, T] in 0..1 around a channel's mean."""
+    """Prepare samples for drawing: pixels and counts unchanged, numbers [N, C, T] in 0..1 around a channel's mean."""
     if found.input.kind in ("image", "events"):
         return raw
     mean, std = (np.array(values)[:, None] for values in (found.input.mean, found.input.std))
@@ -148,19 +148,19 @@ def _drawn(found: OwnData, sample: NDArray[Any]) -> Pixels:
 
 
 def _of_counts(counts: NDArray[Any]) -> Pixels:
-    """Counts [2, H, W] of a whole recording as RGB: brighter is red and darker blue, the more the stronger."""
+    """Draw the counts [2, H, W] of a whole recording as RGB: brighter events red, darker ones blue."""
     darker, brighter = np.sqrt(counts / max(1.0, float(counts.max()))) * 255
     return np.stack([brighter, np.minimum(darker, brighter), darker]).astype(np.uint8)
 
 
 def enlarged(pixels: NDArray[Any]) -> Pixels:
-    """[3, H, W] as [H, W, 3], enlarged by a whole number."""
+    """Convert [3, H, W] to [H, W, 3], enlarged by an integer factor."""
     larger = max(1, MOST_SHEET_SIDE // max(pixels.shape[1:]))
     return np.asarray(pixels.transpose(1, 2, 0).repeat(larger, axis=0).repeat(larger, axis=1), np.uint8)
 
 
 def _curves(values: NDArray[Any]) -> Pixels:
-    """A curve for each channel [C, T] of numbers in 0..1."""
+    """Draw a curve for each channel [C, T] of numbers in 0..1."""
     side = MOST_SHEET_SIDE - 1
     image = Image.new("RGB", (MOST_SHEET_SIDE, MOST_SHEET_SIDE), (245, 245, 245))
     draw = ImageDraw.Draw(image)

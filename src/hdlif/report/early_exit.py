@@ -1,4 +1,4 @@
-"""The confidence of early exit that a network's file carries, chosen on its validation data."""
+"""Choose the early-exit confidence of a model file on validation data."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +13,13 @@ from hdlif.training.tasks import Classify, task_of
 
 @dataclass(frozen=True)
 class EarlyExit:
-    """What early exit does on the validation part.
+    """The effect of early exit on the validation part.
 
     Attributes:
-        confidence: the probability from which a sample is classified.
-        steps, accuracy: with it, the time steps on average.
-        all_steps, accuracy_of_all: without it.
-        samples: of the validation part.
+        confidence: the probability at which a sample is classified.
+        steps, accuracy: mean time steps and accuracy with early exit.
+        all_steps, accuracy_of_all: the same without early exit.
+        samples: size of the validation part.
     """
 
     confidence: float
@@ -43,7 +43,7 @@ def choose_on_validation(graph: Graph, sets: DataSets, source: Path | str, *, ma
     """Return the smallest confidence of `training.tasks.classify.CONFIDENCES` that keeps the accuracy of all steps.
 
     Args:
-        source: what the graph is of, for messages.
+        source: the file of the graph, for messages.
         max_drop: percentage points of accuracy that may be lost on the validation part.
     Raises:
         InputError: there is no validation part, or nothing to save.
@@ -57,7 +57,7 @@ def choose_on_validation(graph: Graph, sets: DataSets, source: Path | str, *, ma
     whole = evaluate_deployed(graph, sets.validation, task=task, observe=drawing)
     found, all_steps = drawing.early.as_dict(), whole.accuracy_per_step[-1]
     for confidence, steps, accuracy in zip(found["confidence"], found["steps"], found["accuracy"], strict=True):
-        # Without rounding: 0.94 - 0.935 is a little more than 0.005.
+        # Rounded because 0.94 - 0.935 is slightly more than 0.005 in floating point.
         if round(100 * (all_steps - accuracy), 9) <= max_drop:
             return EarlyExit(confidence, steps, accuracy, graph.time_steps, all_steps, whole.n)
     raise InputError(f"{source}: each confidence loses more than {max_drop:g} points of {all_steps:.2%}; {fix}")

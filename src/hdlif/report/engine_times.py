@@ -39,23 +39,23 @@ STARTS = 3
 CALLS = 5
 """Timed calls of an engine in each round of latencies."""
 WARM_SECONDS = 0.05
-"""An engine is called for at least so long before its timed calls: a core that has slept is slow at first, and the
-others' data leaves the caches."""
+"""Warm-up seconds before an engine's timed calls: a core that has slept is slow at first, and other engines' data
+have displaced its own from the caches."""
 SETTLE_SECONDS = 0.02
-"""Pause before an engine's turn, so that the last one's threads have stopped waiting for work."""
+"""Pause before an engine's turn, so that the previous engine's threads stop waiting for work."""
 PROFILED_IMAGES = 4
 TESTED_IMAGES = 1000
-"""Images of the test part, with labels, that accuracies are of."""
+"""Number of labelled test images for accuracies."""
 MAC_PJ = {"int8": INT8_MULTIPLY_PJ + INT32_ADD_PJ, "float32": FLOAT_MAC_PJ}
-"""A multiply-accumulate of a dense engine, as `hdlif.report.accounting` prices it."""
+"""Energy of a dense engine's multiply-accumulate, as priced by `hdlif.report.accounting`."""
 TWIN = "twin: "
-"""Begins the names of the engines that run the ordinary twin."""
+"""Prefix of the names of engines that run the ordinary twin."""
 EARLY = ", early"
-"""Ends the name of ours with early exit."""
+"""Suffix of our engine's name with early exit."""
 
 
 def engines_of(against: Sequence[str] | None) -> list[str]:
-    """The engines that `--against` means."""
+    """Return the engines that `--against` selects."""
     for peer in against or ():
         if peer not in PEERS:
             raise InputError(f'--against "{peer}" is unknown; {did_you_mean(peer, PEERS)}')
@@ -71,7 +71,7 @@ def engines_of(against: Sequence[str] | None) -> list[str]:
 
 
 def check_twin(path: Path, twin: Graph, ours: Graph) -> None:
-    """Raise `ArtefactError` unless a network can be shown the images of ours and asked the same."""
+    """Raise `ArtefactError` unless the twin has our network's input and task."""
     for what in ("input", "labels", "task"):
         if getattr(twin, what) != getattr(ours, what):
             raise ArtefactError(
@@ -82,10 +82,10 @@ def check_twin(path: Path, twin: Graph, ours: Graph) -> None:
 
 @dataclass(frozen=True)
 class BenchImages:
-    """Normalised images [N, C, H, W] to run and to calibrate on, and where they are from.
+    """Normalised images [N, C, H, W] to run and to calibrate on, and their source.
 
     Attributes:
-        tested, labels: images of the test part with the class of each, if they have one.
+        tested, labels: test images and their classes, if they have any.
     """
 
     compared: Floats
@@ -98,7 +98,7 @@ class BenchImages:
 def images_of(
     record: InputRecord, data: str | None, data_root: Path | None, overrides: Sequence[str] = (), *, compared: int
 ) -> BenchImages:
-    """Images of a data set, fitted to the network's size as `hdlif run` does, or noise."""
+    """Return images of a data set, resized to the network's input as by `hdlif run`, or noise."""
     if record.kind != "image":
         raise InputError(f"the network takes input of kind {record.kind}; images are what `hdlif bench` shows")
     if data is None:
@@ -123,7 +123,7 @@ def images_of(
         normalise(fit_images(part.read(torch.arange(min(count, len(part)))).numpy(), record), record)
         for part, count in ((sets.test, max(compared, TESTED_IMAGES)), (sets.train, CALIBRATION_IMAGES))
     )
-    # few test images are shown again
+    # repeat test images if there are few
     run = np.resize(tested, (compared, *record.shape))
     labels = sets.test.labels[: len(tested)].numpy()
     source = f"test images of {data}, calibrated on training images"
@@ -132,12 +132,12 @@ def images_of(
 
 @dataclass(frozen=True)
 class Candidate:
-    """An engine with the network that it runs and its file, ready to run one image, and many.
+    """An engine with its network and file, ready to run one image or a batch.
 
     Attributes:
         engine: its name in `ENGINES`.
         reference: the candidate that runs the same network on `hdlif`.
-        confidence: of ours with early exit, whose only step of logits is what each image is answered with.
+        confidence: of our engine with early exit, which returns one step of logits, the final one of each image.
     """
 
     engine: str
@@ -149,7 +149,7 @@ class Candidate:
     confidence: float | None = None
 
     def on_one_thread(self) -> Run:
-        """Load its file anew, to run one image on one thread."""
+        """Load the file again to run one image on one thread."""
         return _loaded(self.engine, self.path, 1, self.confidence)
 
 
@@ -168,19 +168,19 @@ def prepare(name: str, material: Material, threads: int, batch: int, *, referenc
 
 
 def early(whole: Candidate, confidence: float, threads: int) -> Candidate:
-    """Return ours with early exit."""
+    """Return our engine with early exit."""
     run = _loaded(OURS, whole.path, threads, confidence)
     return replace(whole, one=run, many=run, confidence=confidence)
 
 
 def mean_steps(candidate: Candidate, images: Floats) -> float:
-    """Return how many time steps images take with the candidate's early exit."""
+    """Return the mean time steps of images with the candidate's early exit."""
     assert candidate.confidence is not None
     return float(Session(candidate.path).run(images[None], confidence=candidate.confidence).steps.mean())
 
 
 def compare(candidates: Mapping[str, Candidate], images: Floats, batch: int) -> dict[str, dict[str, Any]]:
-    """How far each engine agrees with ours, one image at a time and many at once."""
+    """Measure the agreement of each engine with ours, for single images and for batches."""
     few = images[: max(len(images) // 4, 1)]
     seen = {}
     for name, candidate in candidates.items():
@@ -192,7 +192,7 @@ def compare(candidates: Mapping[str, Candidate], images: Floats, batch: int) -> 
         candidate = candidates[name]
         expected = seen[candidate.reference]
         agreement = float(alike(logits, expected, candidate.graph).mean())
-        # With early exit there is one step of logits, and other classes are what it costs.
+        # With early exit there is one step of logits, and differing classes are its price.
         is_early = candidate.confidence is not None
         results[name] = {
             "agreement": agreement,
@@ -204,11 +204,11 @@ def compare(candidates: Mapping[str, Candidate], images: Floats, batch: int) -> 
 
 
 def accuracy(candidate: Candidate, images: BenchImages, batch: int, record: TaskRecord) -> float | None:
-    """Return the share of test images that an engine classifies rightly; None where images have no class."""
+    """Return the accuracy of an engine on the test images; None if they have no classes."""
     if images.tested is None or images.labels is None or record.kind != "classify":
         return None
     count, classes = len(images.labels), range(1 + int(images.labels.max()))
-    # The last batch is filled with images that do not count.
+    # The last batch is padded with images that do not count.
     shown = np.resize(images.tested, (math.ceil(count / batch) * batch, *images.tested.shape[1:]))
     parts = [candidate.many(shown[first : first + batch]) for first in range(0, len(shown), batch)]
     found = answers(np.concatenate(parts, axis=1)[:, :count], record, [str(one) for one in classes])
@@ -217,10 +217,10 @@ def accuracy(candidate: Candidate, images: BenchImages, batch: int, record: Task
 
 
 def energy_uj(candidate: Candidate, images: Floats) -> dict[str, float | None]:
-    """Return the energy of an answer in µJ, by the published and by the honest count; None where none is counted.
+    """Return the energy per image in µJ, by the paper's and by the honest count; None if not counted.
 
-    A dense engine runs every multiply-accumulate, in its own numbers, which only the honest count prices. Of early
-    exit neither is counted.
+    A dense engine runs every multiply-accumulate in its own number format, which only the honest count prices. Early
+    exit is not counted.
     """
     if candidate.confidence is not None:
         return {"published": None, "honest": None}
@@ -236,7 +236,7 @@ def energy_uj(candidate: Candidate, images: Floats) -> dict[str, float | None]:
 def time_engines(
     timed: Mapping[str, Candidate], results: dict[str, dict[str, Any]], images: Floats, batch: int, repeats: int
 ) -> None:
-    """Latency of one image and throughput of many, all engines in turns."""
+    """Measure the latency of one image and the throughput of batches, alternating between engines."""
     one = in_turns({name: c.one for name, c in timed.items()}, np.split(images, len(images)), repeats, CALLS)
     batches = np.split(images, len(images) // batch)
     many = in_turns({name: c.many for name, c in timed.items()}, batches, max(3, repeats // 4), 1)
@@ -254,7 +254,7 @@ def time_engines(
 def time_on_one_thread(
     timed: Mapping[str, Candidate], results: dict[str, dict[str, Any]], images: Floats, repeats: int
 ) -> None:
-    """Latency of one image, of the same files on one thread, all engines in turns."""
+    """Measure the latency of one image with the same files on one thread, alternating between engines."""
     runs = {name: candidate.on_one_thread() for name, candidate in timed.items()}
     rounds = in_turns(runs, np.split(images, len(images)), repeats, CALLS)
     for name in timed:
@@ -264,10 +264,10 @@ def time_on_one_thread(
 def in_turns(
     runs: Mapping[str, Run], inputs: Sequence[Floats], rounds: int, calls: int, *, warm_seconds: float = WARM_SECONDS
 ) -> list[dict[str, list[float]]]:
-    """Seconds of each call: for each round, of each runner, `calls` of them.
+    """Time `calls` calls of each runner in each round; return the seconds of each call.
 
-    A runner's calls begin with those of `warm_seconds`, at least one, which are not timed. Every round begins with
-    another runner, and each runner gets the same inputs in the same order.
+    Each runner warms up for `warm_seconds`, at least one call, before its timed calls. Every round begins with another
+    runner, and each runner gets the same inputs in the same order.
     """
     names, taken = list(runs), []
     for number in range(rounds):
@@ -296,14 +296,14 @@ def _seconds(run: Run, x: Floats) -> float:
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """{"median", "min", "max"}."""
+    """Return {"median", "min", "max"}."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def start(
     timed: Mapping[str, Candidate], results: dict[str, dict[str, Any]], image: Floats, folder: Path, threads: int
 ) -> None:
-    """Memory of a fresh process that loads and runs, and the time from its start to its first answer."""
+    """Measure the memory of a fresh process that loads and runs a network, and the time to its first output."""
     np.save(folder / "images.npy", image)
     np.save(folder / "image.npy", image[0])
     seconds: dict[str, list[float]] = {name: [] for name in timed}
@@ -316,7 +316,7 @@ def start(
             seconds[name].append(lines[0][0])
             results[name] |= json.loads(lines[-1][1])
             if name == OURS:
-                # as a user starts it: with the command line
+                # started as a user does, through the command line
                 options = ("--threads", threads, "--confidence", "off")
                 answers = _timed_lines("hdlif", "run", candidate.path, folder / "image.npy", *options)
                 seconds[name][-1] = next(answers)[0]
@@ -325,7 +325,7 @@ def start(
 
 
 def _timed_lines(module: str, *arguments: object) -> Iterator[tuple[float, str]]:
-    """Yield each line that a module prints in a process of its own, with the seconds since that was started."""
+    """Run a module in a process and yield each line that it prints, with the seconds since the start."""
     start = time.perf_counter()
     command = module_command(module, *arguments)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
@@ -339,10 +339,10 @@ def _timed_lines(module: str, *arguments: object) -> Iterator[tuple[float, str]]
 
 
 def layers_of(session: Session, graph: Graph, images: Floats, *, repeats: int = 20) -> list[dict[str, Any]]:
-    """Where our time goes, one image at a time: a row for each stage, by the name of its first node.
+    """Profile our runtime on single images: a row for each stage, by the name of its first node.
 
-    {"name", "op", "ms", "density", "macs", "dense_gmacs_per_s"}: the median time, the share of non-zero entries of a
-    synapse's input, and the multiply-accumulates of a dense engine that computes what is constant in time once.
+    {"name", "op", "ms", "density", "macs", "dense_gmacs_per_s"}: the median time, the fraction of non-zero entries in a
+    synapse's input, and the multiply-accumulates of a dense engine that computes time-constant nodes once.
     """
     frames = [images[i : i + 1][None] for i in range(min(len(images), PROFILED_IMAGES))]
     session.stage_seconds(frames[0])
@@ -367,7 +367,7 @@ def layers_of(session: Session, graph: Graph, images: Floats, *, repeats: int = 
 
 
 def engine_macs(graph: Graph) -> dict[str, int]:
-    """Multiply-accumulates of an image, by layer, of a dense engine that computes what is constant in time once."""
+    """Return the multiply-accumulates per image and layer of a dense engine that computes time-constant nodes once."""
     values = infer_values(graph)
     return {name: macs * (1 if values[name].constant else graph.time_steps) for name, macs in dense_macs(graph).items()}
 

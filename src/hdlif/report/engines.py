@@ -1,14 +1,14 @@
-"""The engines that `hdlif bench` compares: how each gets the network, and how it runs it.
+"""Engines that `hdlif bench` compares: how to convert the network for each, and how to run it.
 
-Each peer gets every algorithmic saving that ONNX can express: what is constant in time once, time folded into the
-batch, constant affines inside the weights, a model of its own for each batch size. All keep to `threads` threads.
+Each peer gets every algorithmic saving that ONNX can express: time-constant nodes run once, time is folded into the
+batch, constant affines are folded into the weights, and each batch size has its own model. All use `threads` threads.
 
-A process that loads one engine and runs it, to measure its start, its first answer and its memory:
+As a module it loads and runs one engine in a separate process, to measure its start, first output and memory:
 
     python -m hdlif.report.engines ENGINE FILE IMAGES.npy THREADS
 
-It prints "ready" after the first answer, and {"resident_bytes", "peak_resident_bytes"} of the whole process, Python
-included, after a few more runs.
+It prints "ready" after the first output, and {"resident_bytes", "peak_resident_bytes"} of the whole process, including
+Python, after a few more runs.
 """
 
 import contextlib
@@ -29,14 +29,14 @@ from hdlif.runtime import Session
 
 Floats = NDArray[np.float32]
 Run = Callable[[Floats], Floats]
-"""From normalised images [B, C, H, W] to logits [T, B, classes]."""
+"""Maps normalised images [B, C, H, W] to logits [T, B, classes]."""
 
 CALIBRATION_IMAGES = 300
 
 
 @dataclass(frozen=True)
 class Material:
-    """What engines are made from: an artefact, images to calibrate on [N, C, H, W], and a folder to write to."""
+    """The inputs for making engines: a model file, calibration images [N, C, H, W], and an output folder."""
 
     artefact: Path
     graph: Graph
@@ -45,7 +45,7 @@ class Material:
     models: dict[int, Path] = field(default_factory=dict)
 
     def onnx(self, batch: int) -> Path:
-        """The unrolled ONNX model for a batch size, written once."""
+        """Return the path of the unrolled ONNX model for a batch size, written once."""
         if batch not in self.models:
             from hdlif.deploy.onnx import unrolled
 
@@ -54,7 +54,7 @@ class Material:
         return self.models[batch]
 
     def batches(self, batch: int) -> list[Floats]:
-        """Return the calibration images in batches of a size."""
+        """Return the calibration images in batches."""
         images = self.calibration[: max(CALIBRATION_IMAGES, batch)]
         return [images[first : first + batch] for first in range(0, len(images) - batch + 1, batch)]
 
@@ -64,11 +64,11 @@ class Engine:
     """One way to run a network.
 
     Attributes:
-        packages: what has to be installed.
-        write: the file that the engine loads, for a batch size.
-        load: the file ready to run, on so many threads.
-        least_agreement: the share of images on which it must choose the class that `hdlif` chooses.
-        dense: the numbers that it multiplies, zeros too; None where the graph's own operations are counted.
+        packages: required packages.
+        write: writes the file that the engine loads, for a batch size.
+        load: loads the file, to run on a number of threads.
+        least_agreement: the fraction of images that it must classify as `hdlif` does.
+        dense: the number format of its dense multiplications; None if the graph's own operations are counted.
     """
 
     packages: tuple[str, ...]
@@ -79,7 +79,7 @@ class Engine:
 
 
 def file_bytes(path: Path) -> int:
-    """Bytes of a model: of its file, and of the weights beside it where they are a second file."""
+    """Return the bytes of a model: its file, and the second file of its weights if there is one."""
     return sum(part.stat().st_size for part in {path, path.with_suffix(".bin")} if part.exists())
 
 
@@ -111,12 +111,12 @@ def _load_onnxruntime(path: Path, threads: int) -> Run:
 
 
 def _onnxruntime_int8(material: Material, batch: int) -> Path:
-    """Quantise to INT8 as ONNX Runtime does on x86: weights by channel, activations without sign, in QDQ form."""
+    """Quantise to INT8 as recommended for ONNX Runtime on x86: per-channel weights, unsigned activations, QDQ form."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):  # type: ignore[misc, unused-ignore]
-        """Hands the calibration images on, batch by batch."""
+        """Yields the calibration images batch by batch."""
 
         def __init__(self, batches: Sequence[Floats]) -> None:
             self._batches = iter(batches)
@@ -159,12 +159,12 @@ def _openvino_int8(material: Material, batch: int) -> Path:
         dataset = nncf.Dataset(batches)
         return nncf.quantize(model.clone(), dataset, subset_size=len(batches), advanced_parameters=advanced)
 
-    # its progress bars are no part of our output
+    # suppress its progress bars
     with contextlib.redirect_stdout(sys.stderr):
         try:
             model = quantize()
         except ValueError:
-            # where a convolution has no bias, it takes the threshold after it for one, and fails to correct it
+            # it mistakes the threshold after a convolution without a bias for the bias, and fails to correct it
             model = quantize(disable_bias_correction=True)
     path = material.folder / f"openvino_int8_{batch}.xml"
     openvino.save_model(model, str(path), compress_to_fp16=False)
@@ -228,18 +228,18 @@ ENGINES: Mapping[str, Engine] = {
     "onnxruntime": Engine(("onnxruntime", "onnx"), _onnx, _load_onnxruntime, 0.98, "float32"),
     "torch": Engine(("torch",), _torch, _load_torch, 0.98, "float32"),
 }
-"""An INT8 engine rounds more than the network itself does, and so does OpenVINO as it comes, which computes in bfloat16
-where the processor can; the others differ where a code is on a boundary."""
+"""An INT8 engine rounds more than the network itself, and so does OpenVINO's default of bfloat16 on processors that
+support it; the others differ only if a code is on a boundary."""
 PEERS: Mapping[str, tuple[str, ...]] = {
     "openvino": ("openvino_int8", "openvino", "openvino_f32"),
     "onnxruntime": ("onnxruntime_int8", "onnxruntime"),
     "torch": ("torch",),
 }
-"""What `--against` may name, and the engines that it means."""
+"""Accepted values of `--against`, and the engines of each."""
 
 
 def main(name: str, path: str, images: str, threads: str) -> None:
-    """Load an engine in this process, which is its own, and run it."""
+    """Load and run an engine in this process, which must run nothing else."""
     x = np.load(images)
     run = ENGINES[name].load(Path(path), int(threads))
     run(x)

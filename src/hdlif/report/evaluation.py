@@ -1,4 +1,4 @@
-"""Evaluate a trained network on a set: by PyTorch, or by its deployed form if that is faster and agrees."""
+"""Evaluate a trained network on a set with PyTorch, or with its deployed form if that is faster and agrees."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 SAMPLED = 1000
-"""Samples that both answer before the deployed form may go on alone."""
+"""Number of samples that both run before the deployed form may continue alone."""
 AGREEMENT = 0.999
-"""The share of them that must get the same answer."""
+"""Fraction of these samples that must get the same answer."""
 TOGETHER = 64
-"""Images that the deployed form takes at once, and that both are timed on, twice in turns."""
+"""Images per batch of the deployed form; also the images that both are timed on, twice, alternately."""
 WORTH = 0.9
-"""The deployed form must need less than this share of PyTorch's time."""
+"""The deployed form must take less than this fraction of PyTorch's time."""
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Outputs [T, B, n] and targets."""
@@ -40,13 +40,13 @@ Observer = Callable[[Tensor, Tensor], None]
 
 @dataclass(frozen=True)
 class Evaluated:
-    """How a set was answered.
+    """What ran the samples of a set.
 
     Attributes:
-        by: "pytorch", or "deployed" where the deployed form answered all but the sample.
-        agreement: share of the sample that both gave the same answer (`runtime.answers.alike`); None where PyTorch was
-            faster or alone.
-        ms_per_image: of each, where both were timed.
+        by: "pytorch", or "deployed" if the deployed form ran all but the compared samples.
+        agreement: fraction of compared samples with the same answer from both (`runtime.answers.alike`); None if
+            PyTorch was faster or ran alone.
+        ms_per_image: time of each, if both were timed.
     """
 
     result: Evaluation
@@ -55,7 +55,7 @@ class Evaluated:
     ms_per_image: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """As it stands in summary.json."""
+        """Return the entry in summary.json."""
         return {"by": self.by, "agreement": self.agreement, "ms_per_image": self.ms_per_image}
 
 
@@ -71,14 +71,14 @@ def evaluate_network(
     bar: Progress | None = None,
     name: str = "test",
 ) -> Evaluated:
-    """Answer all samples after each step, as `training.evaluate` does.
+    """Evaluate all samples after each step, as `training.evaluate` does.
 
-    The deployed form takes over if it has low-bit weights, is measured to be faster, and gives `AGREEMENT` of
-    `SAMPLED` samples, spread over the set, the answer that PyTorch gives them; these are counted as PyTorch has them.
+    The deployed form takes over if it has low-bit weights, is measured to be faster, and gives the same answer as
+    PyTorch to `AGREEMENT` of `SAMPLED` samples, spread over the set; these count with PyTorch's outputs.
 
     Args:
-        graph: the deployed form, for a network on the CPU; None leaves all to PyTorch.
-        observe: gets the outputs [T, B, n] and the target of every batch.
+        graph: the deployed form, for a network on the CPU; None to use PyTorch alone.
+        observe: called with the outputs [T, B, n] and the target of every batch.
         bar: gets a task of that name.
     """
 
@@ -93,7 +93,7 @@ def evaluate_network(
         if graph is not None and len(samples) >= 2 * SAMPLED and _has_low_bits(graph):
             sample, rest = _spread(len(samples))
             few = sample[: min(TOGETHER, batch_size)]
-            # More than a session grants, or than there is, must not end a finished training.
+            # Exceeding a limit or the memory must not fail a finished training.
             with contextlib.suppress(ArtefactError, LimitError, AllocationError):
                 session = Session(graph, threads=torch.get_num_threads())
                 by_runtime = partial(_answered_by, session, samples, min(TOGETHER, batch_size))
@@ -122,7 +122,7 @@ def evaluate_deployed(
     bar: Progress | None = None,
     name: str = "test",
 ) -> Evaluation:
-    """Answer all samples after each step by the deployed form alone; arguments as those of `evaluate_network`."""
+    """Evaluate all samples after each step with the deployed form alone; arguments as in `evaluate_network`."""
     with _counting(task, len(samples), observe, bar, name) as (count, tally):
         count(_answered_by(Session(graph), samples, TOGETHER, torch.arange(len(samples))))
         return tally.evaluation()
@@ -132,9 +132,9 @@ def evaluate_deployed(
 def _counting(
     task: Task, images: int, observe: Observer | None, bar: Progress | None, name: str
 ) -> Iterator[tuple[Callable[[Batches], None], Tally]]:
-    """Give what counts batches and its tally, in view of an observer and of a bar's task, which ends with the block."""
+    """Yield a function that counts batches, and its tally; an observer and a bar's task follow during the block."""
     tally = task.tally()
-    # What a tally says meanwhile is the first figure, whatever the best epoch is chosen by.
+    # The bar shows the tally's first figure, whatever metric selects the best epoch.
     shows_accuracy = (next(iter(task.figures)) if isinstance(task, Measured) else task.metric) == "accuracy"
     shown = bar or progress_bar(enabled=False)
     begun = shown.add_task(name, total=images, loss=math.nan, accuracy=math.nan)
@@ -159,14 +159,14 @@ def _answered_by(session: Session, samples: Samples, batch_size: int, indices: T
 
 
 def _kept(batches: Batches, kept: list[Tensor]) -> Batches:
-    """`batches`, as they are; `kept` gets the outputs of each."""
+    """Yield `batches` unchanged, and append the outputs of each to `kept`."""
     for outputs, target in batches:
         kept.append(outputs.cpu())
         yield outputs, target
 
 
 def _spread(count: int) -> tuple[Tensor, Tensor]:
-    """`SAMPLED` of so many numbers, spread evenly (sets may be sorted by class), and the others."""
+    """Return `SAMPLED` of `count` indices, spread evenly (sets may be sorted by class), and the others."""
     sample = torch.linspace(0, count - 1, SAMPLED).long()
     rest = torch.ones(count, dtype=torch.bool)
     rest[sample] = False
@@ -174,12 +174,12 @@ def _spread(count: int) -> tuple[Tensor, Tensor]:
 
 
 def _has_low_bits(graph: Graph) -> bool:
-    """Without, the runtime has its scalar kernels alone."""
+    """Return whether weights have low bits, without which the runtime has only scalar kernels."""
     return any(node.attributes.get("encoding", "float32") != "float32" for node in graph.nodes)
 
 
 def _ms_per_image(runs: dict[str, Callable[[], object]], images: int) -> dict[str, float]:
-    """The shorter of two timed runs of each on so many images, in turns, after one that is not counted."""
+    """Return the shorter of two alternating timed runs of each, after an untimed one, in ms per image."""
     best = dict.fromkeys(runs, math.inf)
     for number in range(3):
         for name, run in runs.items():

@@ -20,22 +20,22 @@ from hdlif.runtime.reference import random_frames
 Floats = NDArray[np.float32]
 Feeds = Mapping[str, NDArray[Any]]
 Engine = Callable[[Feeds], dict[str, NDArray[Any]]]
-"""From the inputs of an ONNX model to its outputs, by name."""
+"""Maps the inputs of an ONNX model to its outputs, by name."""
 
 SAMPLES = 16
-"""Random inputs, at least: a model of a fixed batch takes whole batches."""
+"""Least number of random inputs; a model with a fixed batch size takes whole batches."""
 LEAST_AGREEMENT = 0.9
-"""An engine adds in another order than the reference, so that a spike at its threshold may go the other way."""
+"""Below 1 because an engine adds in another order than the reference, which may flip a spike at its threshold."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """How the outputs of what was written compare with the reference's.
+    """A comparison of an exported file's outputs with the reference's.
 
     Attributes:
-        by: what read and ran it, such as "onnxruntime".
-        largest_difference: of two outputs; 0 where all have the same bits.
-        agreement: the share of inputs with the same answer, in 0..1, or of what else `agreement_of` names.
+        by: the engine or reader, such as "onnxruntime".
+        largest_difference: largest difference of two outputs; 0 if all are bit-identical.
+        agreement: the fraction of inputs, or of `agreement_of`, with the same answer, in 0..1.
     """
 
     by: str
@@ -58,26 +58,26 @@ class Compared:
 
     @property
     def shown(self) -> str:
-        """What `agreement` is the share of, in words."""
+        """Describe what `agreement` is a fraction of."""
         parts = "" if self.agreement_of == "inputs" else f"the {self.agreement_of} of "
         return f"{parts}{self.inputs} random inputs"
 
 
 def check_artefact(graph: Graph) -> tuple[Compared, ...]:
-    """The file of `graph`, as it is read again, in the compiled runtime: each output equals the reference's."""
+    """Check that the compiled runtime, with the file of `graph` read back, equals the reference in each output."""
     x = random_frames(graph, SAMPLES, steps=_steps(graph))
     found = Session(loads(dumps(graph), "the artefact")).run(x, graph.time_steps)
     return (_compared("hdlif.Session", graph, x, found, least=None),)
 
 
 def check_onnx(graph: Graph, model: Any, *, unrolled: bool, batch: int) -> tuple[Compared, ...]:
-    """The ONNX model of `graph`, in each engine that is installed.
+    """Check the ONNX model of `graph` in each installed engine.
 
     Args:
-        unrolled: all steps of a static image, `batch` images at once; else one step with its state.
+        unrolled: all steps of a static image, `batch` images per call; otherwise one step with its state.
     Raises:
         MissingExtraError: neither ONNX Runtime nor OpenVINO is installed.
-        MachineError: an engine gives another answer to more than a tenth of the inputs.
+        MachineError: an engine answers differently on more than a tenth of the inputs.
     """
     engines = {name: load for name, load in _ENGINES.items() if importlib.util.find_spec(name) is not None}
     if not engines:
@@ -103,17 +103,17 @@ def check_onnx(graph: Graph, model: Any, *, unrolled: bool, batch: int) -> tuple
 
 
 def check_read_back(graph: Graph, read: Graph, by: str) -> tuple[Compared, ...]:
-    """A graph that another file was read back as, run by the reference beside the first.
+    """Compare a graph that was read back from a file with the original, both run by the reference.
 
     Raises:
-        MachineError: it gives another answer to more than a tenth of the inputs.
+        MachineError: it answers differently on more than a tenth of the inputs.
     """
     x = random_frames(graph, SAMPLES, steps=_steps(graph))
     return (_compared(by, graph, x, reference.run(read, x, graph.time_steps)),)
 
 
 def _steps(graph: Graph) -> int:
-    """Of what is shown: a static image, or other frames at each step."""
+    """Return the time steps of random inputs: one if they are constant in time, otherwise T."""
     return 1 if graph.input.kind in ("image", "table") else graph.time_steps
 
 
@@ -130,7 +130,7 @@ def _stepped(engine: Engine, model: Any, x: Floats, steps: int) -> Iterator[NDAr
 
 
 def _compared(by: str, graph: Graph, x: Floats, found: Any, *, least: float | None = LEAST_AGREEMENT) -> Compared:
-    """`least` None demands the bits."""
+    """Compare outputs; with `least` None they must be bit-identical."""
     expected = reference.run(graph, x, graph.time_steps)
     found = np.ascontiguousarray(found, np.float32)
     same = found.shape == expected.shape and found.tobytes() == expected.tobytes()
@@ -156,7 +156,7 @@ def _onnxruntime(path: Path) -> Engine:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    # warnings of its optimiser are no part of our output
+    # suppress warnings of its optimiser
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
@@ -169,7 +169,7 @@ def _openvino(path: Path) -> Engine:
     compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def run(feeds: Feeds) -> dict[str, NDArray[Any]]:
-        # one output may have several names
+        # an output can have several names
         return {name: value.copy() for output, value in compiled(dict(feeds)).items() for name in output.names}
 
     return run

@@ -1,4 +1,4 @@
-"""Figures of the page: charts with a caption and the numbers after them."""
+"""Figures of the page: charts with a caption and a table of the numbers."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,18 +13,18 @@ from hdlif.report.charts import Series, Text
 from hdlif.report.comparison import DASH, aligned
 
 _MARKED = 16
-"""Points of a line in a small chart that have marks of their own; more would cover the line."""
+"""Most points of a line in a small chart that get marks; more would cover the line."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One chart, or small multiples of one kind, with its caption and the numbers after it.
+    """One chart, or small multiples of one kind, with a caption and a table of the numbers.
 
     Attributes:
-        kind: which of `explanations.EXPLANATIONS` it has.
-        small: several charts, each in a part of the page's width.
-        broad: these are larger ones.
-        wide: a single chart that takes the page's width.
+        kind: its key in `explanations.EXPLANATIONS`.
+        small: whether several charts share the page's width.
+        broad: whether these are larger.
+        wide: whether a single chart takes the page's width.
     """
 
     caption: str
@@ -39,7 +39,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """Figures under one heading; a series of style i is that of `names[i]`, as their common legend says."""
+    """Figures under one heading; series of style i belong to `names[i]` in their common legend."""
 
     names: Sequence[str]
     figures: Sequence[Figure]
@@ -48,7 +48,7 @@ class Section:
 def lines(
     ident: str, caption: str, names: Sequence[str], series: Sequence[Series], *, kind: str | None = None, **options: Any
 ) -> Figure:
-    """One chart of `charts.lines`, of the series that have points; `kind` as in `Figure`, if it is not `ident`."""
+    """Draw one chart with `charts.lines`, of the series that have points; `kind` as in `Figure`, by default `ident`."""
     drawn = [one for one in series if one.y]
     if not drawn:
         return Figure(caption, [])
@@ -67,12 +67,12 @@ def dots(
     within: tuple[float, float] | None = None,
     kind: str | None = None,
 ) -> Figure:
-    """A row for every layer that has a number in any series; `values` by layer name, one mapping per name.
+    """Draw a row for every layer with a number in any series; `values` by layer name, one mapping per name.
 
     Args:
-        rows_are: what a row is, where that is no layer.
-        within: as `charts.dots` takes it; the rows are then sorted by their mean, the least on top.
-        kind: as in `Figure`, if it is not `ident`.
+        rows_are: name of a row, if not a layer.
+        within: as in `charts.dots`; the rows are then sorted by their mean, the least on top.
+        kind: as in `Figure`, by default `ident`.
     """
     rows = union([name for name, value in layers.items() if value is not None] for layers in values)
     if not rows:
@@ -104,14 +104,14 @@ def panels(
     starts: Sequence[Mapping[str, Sequence[float]]] = (),
     ends: bool = False,
 ) -> Figure:
-    """Small multiples over time steps, one per layer, from `bottom` to `top` so that layers compare at a glance.
+    """Draw small multiples over time steps, one per layer, all from `bottom` to `top` so that layers can be compared.
 
-    NaN is a step without a value.
+    NaN marks a step without a value.
 
     Args:
-        limits: of each layer instead of `bottom` and `top`.
-        starts: what `values` were before training, which thin lines say.
-        ends: whether the last value of each line stands at its end.
+        limits: limits of each layer instead of `bottom` and `top`.
+        starts: the values before training, drawn as thin lines.
+        ends: whether to print the last value of each line at its end.
     """
     layers = union(values)
     drawn, rows = [], []
@@ -140,21 +140,21 @@ def panels(
 
 
 def listed(values: Iterable[float]) -> str:
-    """Values of a table's cell; NaN is a dash."""
+    """Format the values of a table's cell; NaN is a dash."""
     return ", ".join(DASH if math.isnan(value) else f"{value:.3f}" for value in values)
 
 
 def spans(names: Sequence[str], series: Sequence[Series]) -> str:
-    """What a line chart shows, in words."""
+    """Describe a line chart in words."""
     known = [(names[one.style], [value for value in one.y if not math.isnan(value)]) for one in series]
     return "; ".join(f"{name} from {y[0]:.4g} to {y[-1]:.4g}" for name, y in known if y) + "."
 
 
 def time_axis(values: Sequence[float]) -> range:
-    """Time steps count from 1 on the page, as they do in the equations."""
+    """Return time steps, which count from 1 on the page as in the equations."""
     return range(1, len(values) + 1)
 
 
 def union(names: Iterable[Iterable[str]]) -> list[str]:
-    """Every name once, in the order met."""
+    """Return every name once, in order of first appearance."""
     return list(dict.fromkeys(name for some in names for name in some))

@@ -1,4 +1,4 @@
-"""A network in fixed point, with formats for what its numbers grow to on its data, and what that changes."""
+"""Convert a network to fixed point with formats that fit its range on data, and measure the effect."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ from hdlif.runtime import Session
 from hdlif.runtime.answers import AGREEMENT_OF, alike
 
 SEEN = 256
-"""Samples, of those for validation, from which the formats of fixed point are chosen."""
+"""Number of validation samples from which the fixed-point formats are chosen."""
 COMPARED = 1000
-"""Most samples for testing that fixed point and float32 are compared on."""
+"""Most test samples that fixed point and float32 are compared on."""
 _TOGETHER = 32
 
 
 @dataclass(frozen=True)
 class Rounded:
-    """What fixed point changes, on samples for testing.
+    """The effect of fixed point on test samples.
 
     Attributes:
-        agreement: the share of samples that get the same answer, or of what else `agreement_of` names.
-        mean_error, largest_error: of the outputs.
-        largest_output: of the outputs in float32, in magnitude.
+        agreement: the fraction of samples, or of `agreement_of`, with the same answer.
+        mean_error, largest_error: errors of the outputs.
+        largest_output: largest magnitude of the float32 outputs.
     """
 
     samples: int
@@ -43,10 +43,10 @@ class Rounded:
 
 
 def rounded_on_data(graph: Graph, sets: DataSets) -> tuple[FixedPoint, Rounded]:
-    """`graph` in fixed point, and how its answers compare with those in float32.
+    """Return `graph` in fixed point, and a comparison of its answers with those in float32.
 
     Raises:
-        InputError: a layer has no form in fixed point.
+        InputError: a layer has no fixed-point form.
     """
     seen = sets.validation if len(sets.validation) else sets.train
     fixed = fixed_point(graph, np.concatenate(list(_frames(seen, SEEN)), axis=1), graph.time_steps)
@@ -64,12 +64,12 @@ def rounded_on_data(graph: Graph, sets: DataSets) -> tuple[FixedPoint, Rounded]:
 
 
 def shown(sets: DataSets, most: int) -> NDArray[np.float32]:
-    """Frames [T or 1, N, C, H, W] of samples for testing."""
+    """Return frames [T or 1, N, C, H, W] of test samples."""
     return np.concatenate(list(_frames(sets.of("test"), most)), axis=1)
 
 
 def _frames(samples: Samples, most: int) -> Iterator[NDArray[np.float32]]:
-    """Frames [T or 1, B, C, H, W] of samples that are spread over a set."""
+    """Yield frames [T or 1, B, C, H, W] of samples spread over a set."""
     indices = torch.linspace(0, len(samples) - 1, min(most, len(samples))).long()
     for x, _ in samples.sequences(_TOGETHER, indices):
         yield x.contiguous().numpy()

@@ -1,4 +1,4 @@
-"""The test images that are answered worst, as a report shows them: the truth beside the answer."""
+"""Draw the test images with the lowest scores for reports: targets next to predictions."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def gallery(samples: Samples, shown: Sequence[Shown]) -> dict[str, Any]:
-    """Return gallery.json: of each image its score, and PNG files in base64 with the truth and with the answer drawn.
+    """Return gallery.json: for each image its score, and base64 PNG files with the target and the prediction drawn.
 
     Args:
-        samples: images whose targets are at places of them.
+        samples: images with targets at places, such as masks or boxes.
     """
     return {"images": [_drawn(samples, one) for one in shown]}
 

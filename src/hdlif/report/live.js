@@ -1,6 +1,6 @@
-// The page's own script: what is drawn goes into the network, and what its neurons do comes out, step by step.
+// Runs the network on the drawing, and shows its neurons step by step.
 
-/** The tensors of an artefact by name: float32 as numbers, packed weights as they lie. */
+/** The tensors of an artefact by name: float32 as numbers, packed weights as stored. */
 function tensorsOf(bytes) {
   const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
@@ -83,7 +83,7 @@ function membranes(node, tensor, current, [channels, height, width], steps) {
   return found;
 }
 
-/** Of each entry along an axis, how many taps of a kernel meet it. */
+/** The number of kernel taps that meet each entry along an axis. */
 function meetings(size, out, kernel, stride, padding, dilation) {
   const counts = new Array(size).fill(0);
   for (let o = 0; o < out; ++o) {
@@ -114,12 +114,12 @@ function operationsOf(node, input, output, x, steps) {
   return [counted, dense];
 }
 
-/** Whether answers are at places of the picture; their networks have too many neurons to show each. */
+/** Whether answers are at places of the picture; such networks have too many neurons to show each. */
 const isPlaced = (network) => ["detect", "segment", "instances"].includes(network.graph.task?.kind);
 const shownNeurons = (network) =>
   network.graph.nodes.filter((n) => !isPlaced(network) && n.op === "program" && n.attributes.fires !== false);
 
-/** All of a run on one picture, as the page shows it. */
+/** The result of a run on one picture, as the page shows it. */
 function look(network, tensor, frame, steps) {
   const byName = new Map(network.values.map((value) => [value.name, value]));
   const { nodes } = network.graph;
@@ -182,7 +182,7 @@ function drawAnswer(canvas, answer, labels, width, scale) {
   });
 }
 
-/** What an answer counts: lines of a label, a share of all, and a text. */
+/** The lines that count an answer: label, fraction of all, and text. */
 function linesOf(answer, labels) {
   if (answer.boxes) {
     const counts = labels.map((label) => answer.boxes.filter((box) => box.label === label).length);
@@ -309,7 +309,7 @@ async function start() {
       layer.largestSpike = layer.spikes.reduce((a, b) => Math.max(a, b), 0);
       layer.largestMembrane = layer.membranes.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
     }
-    // what a test compares, and whoever looks from the console
+    // for tests, and for the console
     window.hdlif = { network, raw, result };
     drawMaps(find("seen"), raw, [channels, height, width], 255, (v) => shade([0, 0, 0, 255], [255, 255, 255, 255], v));
     clearInterval(timer);
@@ -371,14 +371,14 @@ async function start() {
     try {
       const picture = await createImageBitmap(file);
       const part = coveredPart([picture.width, picture.height], [width, height], network.graph.input.fit);
-      // What a letterbox adds has the mean of each channel.
+      // Letterbox padding has the mean of each channel.
       const mean = network.graph.input.mean.map((value) => Math.min(Math.max(Math.floor(255 * value + 0.5), 0), 255));
       clear(`rgb(${(channels === 1 ? [mean[0], mean[0], mean[0]] : mean).join(" ")})`);
       context.drawImage(picture, part[0], part[1], part[2] - part[0], part[3] - part[1], 0, 0, pad.width, pad.height);
       find("message").textContent = "";
       run();
     } catch {
-      find("message").textContent = `${file.name} is no picture that this browser reads; give a PNG or a JPEG`;
+      find("message").textContent = `${file.name} is not a picture that this browser reads; give a PNG or a JPEG`;
     }
   };
   find("file").addEventListener("change", (event) => event.target.files.length && take(event.target.files[0]));

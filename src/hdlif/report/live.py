@@ -1,4 +1,4 @@
-"""A page that runs a deployed network of pictures: what is drawn goes in, and the answer and neurons are shown."""
+"""Make a page that runs a deployed image network on drawings, and shows its predictions and neurons."""
 
 import base64
 import gzip
@@ -12,18 +12,18 @@ from hdlif.graph.graph import PLACED_TASKS
 from hdlif.report.templates import Script, set_page
 
 _PAD = 256
-"""Pixels of the longer side of what is drawn on, about; of what answers are drawn over, twice as many."""
+"""Approximate pixels of the longer side of the drawing area; twice as many under drawn predictions."""
 _MOST_STEPS = 1000
 
 
 def live_page(content: bytes, name: str) -> str:
-    """The page, one file that stands by itself and needs no server: network and runtime lie in it.
+    """Return a self-contained page with network and runtime, which needs no server.
 
     Args:
-        content: of an artefact.
-        name: of its file.
+        content: content of a model file.
+        name: name of the file.
     Raises:
-        ArtefactError: it is none, or one that pictures as a whole cannot be drawn for.
+        ArtefactError: the content is not a model file, or the network does not take whole images.
     """
     graph = loads(content, name)
     record = graph.input

@@ -1,4 +1,4 @@
-"""Figures and tables of how networks do on the test set, and of the leaks and thresholds that they learned."""
+"""Draw figures and tables of results on the test set, and of learned leaks and thresholds."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,21 +13,21 @@ from hdlif.report.comparison import aligned
 from hdlif.report.figures import Figure, dots, lines, panels, union
 from hdlif.report.runs import Confusion, Early, Errors, Labels
 
-# A larger matrix is read by nobody, and its table would be wider than any screen.
+# A larger matrix is unreadable, and its table would be wider than any screen.
 _LARGEST_MATRIX = 20
 _MOST_CLASSES = 40
-# Characters of headings, with room between them, of a table that takes half of a printed page.
+# Characters of headings, with spacing, in a table that takes half of a printed page.
 _HALF_PAGE = 48
 _BINS = 10
-"""Ranges of the true value whose predictions are averaged."""
+"""Number of ranges of the true value in which predictions are averaged."""
 _MOST_PANELS = 12
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """A table of one network with a row for each true class; `of` is what is counted, `whole` a table of all classes.
+    """A table of one network with a row per true class; `of` is the counted thing, `whole` whether it has all classes.
 
-    A cell is its text and the share of the row, which shades it.
+    A cell is its text and its fraction of the row, which shades it.
     """
 
     name: str
@@ -38,12 +38,12 @@ class Matrix:
 
     @property
     def broad(self) -> bool:
-        """Whether two do not fit side by side on a printed page."""
+        """Whether two tables do not fit side by side on a printed page."""
         return sum(len(heading) + 2 for heading in self.headings) > _HALF_PAGE
 
 
 def matrices(confusions: Mapping[str, Confusion], samples: SampleName = SAMPLE) -> list[Matrix]:
-    """Return a matrix for each network, or its commonest confusions if classes are many."""
+    """Return a matrix for each network, or its commonest confusions if there are many classes."""
     return [_matrix(name, confusion.get("of", samples.many), confusion) for name, confusion in confusions.items()]
 
 
@@ -68,7 +68,7 @@ def _matrix(name: str, of: str, confusion: Confusion) -> Matrix:
 
 
 def accuracy_by_class(names: Sequence[str], confusions: Mapping[str, Confusion]) -> Figure:
-    """Draw a row for each class; only the worst on average if classes are many."""
+    """Draw a row for each class; only the worst on average if there are many."""
     values = [_accuracies(confusions[name]) if name in confusions else {} for name in names]
     caption = "Test accuracy of each class (%)."
     labels = union(values)
@@ -96,9 +96,9 @@ def accuracy_by_steps(names: Sequence[str], early: Mapping[str, Early]) -> Figur
     found = [(style, name, early[name]) for style, name in enumerate(names) if name in early]
     series = [Series(style, one["steps"], [100 * share for share in one["accuracy"]]) for style, _, one in found]
     caption = (
-        "Test accuracy (%) by the mean number of time steps that are used, where a sample is answered for at the first "
+        "Test accuracy (%) by the mean number of time steps with early exit: a sample is classified at the first "
         "step after which its class has a probability of at least a threshold, or after the last one. The threshold "
-        "rises along the line, from 0 on the left, an answer after the first step, to 1 on the right."
+        "rises along the line, from 0 on the left (exit after the first step) to 1 on the right."
     )
     axes = {"x_label": "time steps used, mean", "y_label": "accuracy, %"}
     figure = lines("early", caption, names, series, markers=True, whole=False, within=(0, 100), **axes)
@@ -113,7 +113,7 @@ def accuracy_by_steps(names: Sequence[str], early: Mapping[str, Early]) -> Figur
 def f1_by_label(names: Sequence[str], labels: Mapping[str, Labels]) -> Figure:
     """Draw a row for each label; the table lists the counts."""
     values = [dict(zip(one["names"], one["f1"], strict=True)) if (one := labels.get(name)) else {} for name in names]
-    caption = "F1 of each label on the test set: 1 if it is said of just the samples that have it."
+    caption = "F1 of each label on the test set: 1 if it is predicted for exactly the samples that have it."
     figure = dots("f1-by-label", caption, names, values, x_label="F1", rows_are="label", within=(0, 1))
     rows = [
         [label, name, *aligned([f1], decimals=4), *map(str, counts)]
@@ -172,7 +172,7 @@ def predicted_against_true(names: Sequence[str], errors: Mapping[str, Errors]) -
 
 
 def _binned(style: int, errors: Errors, number: int) -> Series:
-    """Return mean and standard deviation of the predictions in each range of the true value that has some."""
+    """Return mean and standard deviation of the predictions in each non-empty range of the true value."""
     true, predicted = errors["true"][number], errors["predicted"][number]
     low, high = min(true, default=0.0), max(true, default=0.0)
     width = (high - low) / _BINS or 1.0
@@ -189,15 +189,15 @@ def _binned(style: int, errors: Errors, number: int) -> Series:
 
 
 _LEAST = 0.02
-"""Of a range that the axis shows: less would make noise look like a change."""
+"""Smallest range of an axis: a smaller one would make noise look like a change."""
 
 ByLayer = Mapping[str, Sequence[float]]
 
 
 def per_step(networks: Sequence[TrainResult], quantity: Literal["leak", "threshold"], caption: str) -> Figure:
-    """A panel for each layer, on axes that fit what has changed, beside what it was before training, as far as known.
+    """Draw a panel for each layer with the values before training, if known, on axes that fit the changes.
 
-    A network with one value in all layers and steps has learned none: where others have, it is told of and not drawn.
+    A network with one value in all layers and steps has learned none: if others have, the caption lists it instead.
     """
     values = [_by_layer(network, quantity) for network in networks]
     starts = [_by_layer(network, f"initial_{quantity}") for network in networks]
@@ -207,7 +207,7 @@ def per_step(networks: Sequence[TrainResult], quantity: Literal["leak", "thresho
         drawn = [{} if one is not None else of_one for of_one, one in zip(values, fixed, strict=True)]
         said = [f"{network.name} ({one:g})" for network, one in zip(networks, fixed, strict=True) if one is not None]
         if said:
-            caption += f" Not drawn, for it is the same everywhere: {', '.join(said)}."
+            caption += f" Not drawn, because it is the same everywhere: {', '.join(said)}."
     shown: list[ByLayer] = [start if of_one else {} for start, of_one in zip(starts, drawn, strict=True)]
     if any(shown):
         caption += " The thin dashed line is the value before training."
@@ -218,12 +218,12 @@ def per_step(networks: Sequence[TrainResult], quantity: Literal["leak", "thresho
     }
     if not ranges:
         return Figure(caption, [])
-    # Of one height in all panels, so that changes compare, each where its own values are.
+    # All panels span equal heights, so that changes can be compared, each around its own values.
     half = 0.58 * max(_LEAST, *(high - low for low, high in ranges.values()))
     limits = {layer: ((low + high) / 2 - half, (low + high) / 2 + half) for layer, (low, high) in ranges.items()}
     caption += (
-        " At its end each line says its last value. A unit is as long in each panel, but each axis begins where "
-        "its own values are, not at 0."
+        " The last value of each line is printed at its end. Units have the same length in all panels, but each axis "
+        "begins near its own values, not at 0."
     )
     names = [network.name for network in networks]
     return panels(quantity, quantity, caption, names, drawn, limits=limits, starts=shown, ends=True)
@@ -234,6 +234,6 @@ def _by_layer(network: TrainResult, field: str) -> ByLayer:
 
 
 def _only(values: ByLayer, starts: ByLayer) -> float | None:
-    """The one value that there is, before and after training; None where there are several or none."""
+    """Return the only value before and after training; None if there are several or none."""
     found = {number for of_one in (values, starts) for row in of_one.values() for number in row}
     return found.pop() if len(found) == 1 else None

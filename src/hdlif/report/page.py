@@ -1,4 +1,4 @@
-"""The page: figures and tables of a run, set by the template beside this file."""
+"""Render the page of a run: figures and tables, in the template next to this file."""
 
 import json
 import math
@@ -26,16 +26,16 @@ from hdlif.report.templates import set_page
 from hdlif.report.traces import Traces
 from hdlif.report.traces import figures as trace_figures
 
-# More points than this on one line are noise to the eye, and bytes in the page.
+# More points per line only add visual noise, and bytes to the page.
 _POINTS = 200
 _RANGES = dict.fromkeys(("accuracy", "whole_sequences", "f1", "labels_right", "exact", "miou", "ap50"), (0.0, 1.0))
-"""Metrics that are shares."""
+"""Metrics that are fractions."""
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A row of the provenance table: one value where all networks share it, else one per network."""
+    """A row of the provenance table: one value if all networks share it, otherwise one per network."""
 
     heading: str
     values: list[str]
@@ -44,13 +44,13 @@ class Origin:
 def render(
     run: Run, *, commands: Sequence[str] = (), traces: Traces | None = None, samples: SampleName = SAMPLE
 ) -> str:
-    """Return the page as HTML: one script, which sorts tables, no links out, the same bytes for the same numbers.
+    """Return the page as HTML: one script, which sorts tables, no external links, the same bytes for the same numbers.
 
     Args:
         run: at least one network; names differ.
-        commands: shell commands that make the runs and this page again.
+        commands: shell commands that reproduce the runs and this page.
         traces: single neurons at work.
-        samples: what a sample of the networks' data is called.
+        samples: name of a sample of the networks' data.
     """
     networks = run.networks
     names = [network.name for network in networks]
@@ -99,22 +99,22 @@ def render(
 
 
 Readings = tuple[list[int], list[float]]
-"""The updates at which something was measured, and its values."""
+"""The updates at which a quantity was measured, and its values."""
 
 
 def _learning(networks: Sequence[TrainResult], histories: Mapping[str, Sequence[Metric]]) -> list[Figure]:
     names = [network.name for network in networks]
     events = [histories.get(name, ()) for name in names]
     validations = [[line for line in of_one if line["event"] == "validation"] for of_one in events]
-    # The update after which the network that was kept was validated, as far as the history says.
+    # The update after which the saved network was validated, if the history has it.
     kept_at = [
         next((line["step"] for line in reversed(of_one) if line["epoch"] == network.best_epoch), None)
         for of_one, network in zip(validations, networks, strict=True)
     ]
-    said = " A ring marks the epoch whose network was kept." if any(step is not None for step in kept_at) else ""
+    said = " A ring marks the best epoch, whose network was saved." if any(step is not None for step in kept_at) else ""
     not_held_out = [name for name, of_one in zip(names, events, strict=True) if any("part" in line for line in of_one)]
     if not_held_out:
-        said += f" No samples are held out by {', '.join(not_held_out)}: training samples are measured, in eval mode."
+        said += f" No samples are held out in {', '.join(not_held_out)}: training samples are measured, in eval mode."
     what = "validation" if len(not_held_out) < len(names) else "training samples'"
 
     def curves(ident: str, quantity: str, label: str, readings: Mapping[int, Readings], **options: Any) -> Figure:
@@ -151,13 +151,13 @@ def _learning(networks: Sequence[TrainResult], histories: Mapping[str, Sequence[
 
 
 def _readings(found: Iterable[tuple[Metric, float | None]]) -> Readings:
-    """Return the updates of the lines of a history that have a value, and the values."""
+    """Return the updates and values of the history lines that have a value."""
     known = [(line["step"], value) for line, value in found if value is not None]
     return [step for step, _ in known], [value for _, value in known]
 
 
 def _measure_per_step(networks: Sequence[TrainResult]) -> Figure:
-    """Draw the metric of tasks other than classification at or after each step."""
+    """Draw the metric at or after each step, for tasks other than classification."""
     series = [
         Series(style, time_axis(values), values)
         for style, network in enumerate(networks)
@@ -180,7 +180,7 @@ def _measure_per_step(networks: Sequence[TrainResult]) -> Figure:
 
 
 def _parts(networks: Sequence[TrainResult]) -> list[Figure]:
-    """A figure for each metric that gives several."""
+    """Draw a figure for each metric with several values."""
     names = [network.name for network in networks]
     figures = []
     for place, metric in enumerate(union(network.parts or {} for network in networks)):
@@ -221,8 +221,8 @@ def _accuracy_per_step(networks: Sequence[TrainResult]) -> Figure:
 
 
 def _firing_rate(networks: Sequence[TrainResult]) -> Figure:
-    caption = "Firing rate: the share of a neuron layer’s outputs that are not zero, over all time steps."
-    # A synapse has a density too, that of its inputs; neurons are the layers with operations of their own, or, in a
+    caption = "Firing rate: the fraction of a neuron layer’s outputs that are not zero, over all time steps."
+    # Synapses have a density too, that of their inputs. Neurons are the layers with operations of their own or, in a
     # network without a deployed form, those that are listed as neurons.
     listed = [{neuron.name for neuron in network.neurons} for network in networks]
     values = [
@@ -258,7 +258,7 @@ def _percent(fraction: float | None) -> str:
 
 
 def _scientific(value: float) -> str:
-    """Two digits and a power of ten, as in print.
+    """Format two digits and a power of ten, as in print.
 
     >>> _scientific(3.1e-05)
     '3.1 × 10⁻⁵'
@@ -283,7 +283,7 @@ def _provenance(networks: Sequence[TrainResult]) -> list[Origin]:
 
 
 def _differences(networks: Sequence[TrainResult]) -> list[Origin]:
-    """The recipes' fields that are not the same in all networks; a dash where a recipe has no such field."""
+    """Return the recipe fields that differ between networks; a dash if a recipe lacks a field."""
     recipes = [recipe_fields(recipe) if isinstance(recipe := network.recipe, dict) else {} for network in networks]
     rows = [Origin(key, [_plain(recipe.get(key)) for recipe in recipes]) for key in union(recipes) if key != "name"]
     return [row for row in rows if len(set(row.values)) > 1]

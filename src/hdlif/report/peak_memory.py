@@ -1,10 +1,10 @@
-"""Peak memory of training, measured in fresh processes of its own.
+"""Measure the peak memory of training in fresh processes.
 
 A child builds the network and the optimiser, reads its resident set, trains a few updates on random images and reads
-its peak; the difference is what training needed above program and weights. Importing PyTorch peaks higher than a
-small training does, so on Linux free memory is given back and the kernel's high-water mark is reset before the first
-reading. One arena, and pages of its own for every tensor above 64 KiB, keep the allocator's chance out: what is freed
-leaves at once, and what is read is what training holds. Run as a module, this is that child.
+its peak; the difference is the memory of training above program and weights. Importing PyTorch peaks higher than a
+small training does, so on Linux the child returns free memory and resets the kernel's high-water mark before the first
+reading. With one arena, and separate pages for every tensor above 64 KiB, freed memory is returned immediately, and
+readings do not depend on the allocator's layout. Run as a module, this file is that child.
 """
 
 import contextlib
@@ -31,12 +31,12 @@ UPDATES = 4
 def peak_memory(
     recipe: Recipe, *, repeats: int = 3, threads: int | None = None, batch_apart: bool = False, updates: int = UPDATES
 ) -> int:
-    """Bytes of resident memory that training adds at its peak: the median over `repeats` fresh processes.
+    """Return the resident bytes that training adds at its peak: the median over `repeats` fresh processes.
 
     Args:
-        threads: of each, by default as many as any process has here.
-        batch_apart: train all updates on one batch that is there before the first reading, and is so not counted.
-        updates: that are made; the first ones take what the others find.
+        threads: threads of each process, by default as the environment sets them.
+        batch_apart: train all updates on one batch that exists before the first reading, so that it is not counted.
+        updates: number of updates; the first ones allocate what later ones reuse.
     Raises:
         TrainingError: a child failed (most often for lack of memory).
     """
@@ -48,11 +48,11 @@ def peak_memory(
 
 
 def in_fresh_processes(command: Sequence[str], *, repeats: int, name: str, threads: int | None = None) -> int:
-    """Return the median of what `repeats` runs of a command print, their `resident_growth`.
+    """Return the median of the `resident_growth` that `repeats` runs of a command print.
 
     Args:
-        name: what is measured, for the error.
-        threads: of each run, by default as many as any process has here.
+        name: name of the measurement, for the error.
+        threads: threads of each run, by default as the environment sets them.
 
     Raises:
         TrainingError: a run failed.
@@ -64,7 +64,7 @@ def in_fresh_processes(command: Sequence[str], *, repeats: int, name: str, threa
 
 
 def resident_growth(work: Callable[[], None]) -> int:
-    """Bytes that `work` adds to the peak resident set of this process, one of `in_fresh_processes`."""
+    """Return the bytes that `work` adds to the peak resident set of this process, one of `in_fresh_processes`."""
     _forget_peak()
     before = _peak_resident_bytes()
     work()
@@ -83,7 +83,7 @@ def _read(command: Sequence[str], name: str, environment: dict[str, str]) -> int
 
 
 def _train_and_report(path: Path, count: int, *, batch_apart: bool) -> None:
-    """The child's work: print the bytes that `count` updates add to the peak resident set."""
+    """Print the bytes that `count` updates add to the peak resident set (in the child)."""
     from hdlif.recipe import builders
     from hdlif.report.recipe_update import RecipeUpdate
     from hdlif.training.streaming import Streams
@@ -108,7 +108,7 @@ def _train_and_report(path: Path, count: int, *, batch_apart: bool) -> None:
 
 
 def _forget_peak() -> None:
-    """Give free memory back and let the peak start from what is resident now; where that is not offered, do nothing."""
+    """Return free memory and reset the peak to the memory resident now; do nothing if that is unsupported."""
     if platform.system() == "Linux":
         # musl has no malloc_trim, and a container may forbid clear_refs: the reading is then the import's peak.
         with contextlib.suppress(AttributeError, OSError):
@@ -118,7 +118,7 @@ def _forget_peak() -> None:
 
 
 def _peak_resident_bytes() -> int:
-    # Not ru_maxrss, which starts from the peak of the parent that a child was spawned from.
+    # ru_maxrss would start from the peak of the parent process.
     if (peak := resident_bytes("VmHWM")) is not None:
         return peak
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

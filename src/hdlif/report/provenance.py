@@ -1,4 +1,4 @@
-"""Where a figure comes from: versions and hardware, as every summary states them; of a record its command too."""
+"""Record the provenance of figures: versions, hardware, and the command of a measurement."""
 
 import platform
 import shlex
@@ -13,7 +13,7 @@ from hdlif.runtime.session import available_cores
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides a run's figures."""
+    """Return the versions of the packages that affect a run's figures."""
     this = build()
     found = {"hdlif": this.version, "python": platform.python_version()}
     if this.commit is not None:
@@ -30,7 +30,7 @@ INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8",
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, cores and instruction sets of this machine."""
+    """Return processor, cores and instruction sets of this machine."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
@@ -47,10 +47,10 @@ NOT_RECORDED = "not recorded"
 
 
 def measured(seeds: Sequence[int] | str | None) -> dict[str, Any]:
-    """What a record of a measurement states of itself: command, commit, hardware, versions, and its seeds.
+    """Return the provenance of a measurement: command, commit, hardware, versions, and seeds.
 
     Args:
-        seeds: of what was drawn at random, or where they come from; None where nothing was.
+        seeds: random seeds, or where they come from; None if nothing was random.
     """
     return {
         "command": command(sys.argv),
@@ -62,7 +62,7 @@ def measured(seeds: Sequence[int] | str | None) -> dict[str, Any]:
 
 
 def command(arguments: Sequence[str]) -> str:
-    """A command line as it can be given elsewhere: absolute paths are cut to their last part.
+    """Format a command line for other machines: absolute paths are cut to their last part.
 
     >>> command(["/home/me/hdlif/benchmarks/bench_c.py", "/tmp/net", "--data-root=/data/sets"])
     'python benchmarks/bench_c.py net --data-root=sets'

@@ -1,4 +1,4 @@
-"""Updates as a recipe's training makes them, on the CPU, in one process."""
+"""Run updates as a recipe's training does, on the CPU, in one process."""
 
 from collections.abc import Callable
 
@@ -10,23 +10,23 @@ from hdlif.training.average import Average
 
 
 class RecipeUpdate:
-    """A recipe's network in train mode, and what updates it.
+    """A recipe's network in train mode, and its updater.
 
     Attributes:
         update: as `training.Updater`, with the recipe's optimiser, penalty and moving average.
-        generator: draws what is random: batches, and a rule's plans.
+        generator: random generator of batches and of a rule's plans.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.generator = torch.Generator().manual_seed(recipe.seed)
-        # On noise, of which there are no classes to balance but its own.
+        # The data are noise, whose own classes are balanced.
         weighed = builders.with_class_weights(recipe, lambda: builders.random_batch(recipe, self.generator, 2)[1])
         self.model, self.rule = builders.build_model(recipe).train(), builders.build_rule(weighed)
         training = recipe.training
         optimizer = builders.build_optimization(training).make_optimizer(self.model)
-        # On the CPU wherever this runs: its seconds and its resident memory are read.
+        # Always on the CPU: its time and resident memory are measured.
         accelerator = Accelerator("cpu", training.precision)
         average = None if training.ema_decay is None else Average(self.model, training.ema_decay)
         after: Callable[[], None] = (lambda: None) if average is None else average.update

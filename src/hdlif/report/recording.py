@@ -21,35 +21,35 @@ from hdlif.report.traces import figures as trace_figures
 
 Floats = NDArray[np.float32]
 _POINTS = 400
-"""On a line; of more each is the mean of some."""
+"""Most points on a line; of more, neighbours are averaged."""
 _LINES = 7
-"""Channels, or outputs, that have a line of their own."""
+"""Most channels, or outputs, that are drawn as lines."""
 _COLUMNS = 160
 _ROWS = 64
 """Of a map."""
 _LISTED = 200
-"""Windows in the table."""
+"""Most windows in the table."""
 _SHADES = 12
 _BROAD = (9.4, 2.7)
-"""Inches of a chart as wide as the page."""
+"""Size in inches of a chart as wide as the page."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording and a network on it, S steps of all its windows together.
+    """A recording and a network's activity on it, over the S steps of all its windows.
 
     Attributes:
-        name: of the recording.
-        channels: their names; none where they are numbered.
-        shown: what the steps are shown, in its own units, [S, C].
-        windows: of each its name, and what is said of it.
-        lengths: the steps of each window.
+        name: name of the recording.
+        channels: their names; empty if they are numbered.
+        shown: input of each step, in its own units, [S, C].
+        windows: name and prediction of each window.
+        lengths: number of steps of each window.
         outputs: their names.
-        said: what is said after each step of a window, [S, outputs].
-        unit: what `said` is.
-        firing: of each neuron layer the share of its outputs that are not zero, [S].
+        said: predictions after each step of a window, [S, outputs].
+        unit: the quantity in `said`.
+        firing: fraction of non-zero outputs of each neuron layer, [S].
         traces: single neurons on the first window, by "layer:index".
-        facts: of the file and its network.
+        facts: facts on the file and its network.
     """
 
     name: str
@@ -66,11 +66,11 @@ class Recording:
 
 
 def render(recording: Recording, *, findings: str, kind: str) -> str:
-    """The whole page as HTML: one script, which sorts tables, no links out, the same bytes for the same numbers.
+    """Return the page as HTML: one script, which sorts tables, no external links, the same bytes for the same numbers.
 
     Args:
-        findings: what it comes to, in a sentence.
-        kind: what a step shows: "reading", "frame of sound" or "frame of events".
+        findings: the conclusion in a sentence.
+        kind: content of a step: "reading", "frame of sound" or "frame of events".
     """
     outputs, said = _most_said(recording)
     figures = {
@@ -93,23 +93,23 @@ def render(recording: Recording, *, findings: str, kind: str) -> str:
 
 
 def _first(recording: Recording) -> str:
-    """The first window, by the name of its recording too."""
+    """Return the first window's name, with that of its recording."""
     first = recording.windows[0][0]
     return first if first.startswith(recording.name) else recording.name + first
 
 
 def _rules(recording: Recording) -> list[float]:
-    """Between the windows."""
+    """Return the boundaries between windows."""
     return [float(end) + 0.5 for end in np.cumsum(recording.lengths)[:-1]]
 
 
 def _where(recording: Recording) -> str:
-    dotted = "; a dotted line stands where a window ends and the next begins" if len(recording.windows) > 1 else ""
+    dotted = "; dotted lines separate windows" if len(recording.windows) > 1 else ""
     return f"by time step{dotted}"
 
 
 def _thinned(values: Floats, most: int) -> tuple[list[float], Floats]:
-    """Means of neighbours along the first axis, at most so many, and their places from 1."""
+    """Average neighbours along the first axis to at most `most` values; return their positions from 1 and the means."""
     block = -(-len(values) // most)
     begins = range(0, len(values), block)
     means = np.array([values[begin : begin + block].mean(0, dtype=np.float64) for begin in begins], np.float32)
@@ -127,17 +127,17 @@ def _lines(
 
 
 def _shown(recording: Recording, kind: str) -> tuple[Sequence[str], list[Figure]]:
-    """The names of the legend, and what the network is shown."""
+    """Return the names of the legend, and figures of the network's input."""
     count = recording.shown.shape[1]
     names = list(recording.channels) or [f"channel {number}" for number in range(1, count + 1)]
     if count <= _LINES:
-        caption = f"What the network is shown, a {kind} a step, {_where(recording)}."
+        caption = f"Input of the network, one {kind} per step, {_where(recording)}."
         return names, [_lines(recording, "shown", caption, names, recording.shown, y_label="value")]
     _, columns = _thinned(recording.shown, _COLUMNS)
     _, rows = _thinned(np.ascontiguousarray(columns.T), _ROWS)
     caption = (
-        f"What the network is shown, a {kind} a step, {_where(recording)}: a row for each of {count} channels, the "
-        "first at the bottom, the darker the larger."
+        f"Input of the network, one {kind} per step, {_where(recording)}: a row for each of {count} channels, the "
+        "first at the bottom; darker is larger."
     )
     shown = recording.shown
     text = Text("shown", caption, f"{count} channels between {shown.min():.3g} and {shown.max():.3g}.")
@@ -146,12 +146,12 @@ def _shown(recording: Recording, kind: str) -> tuple[Sequence[str], list[Figure]
 
 
 def heat(text: Text, values: Sequence[Sequence[float]], steps: tuple[float, float], rules: Sequence[float]) -> Markup:
-    """Draw a row for each channel, the first at the bottom; the larger a value among all, the darker.
+    """Draw a row for each channel, the first at the bottom; larger values are darker.
 
     Args:
         values: [rows][columns].
-        steps: distance of two columns, and of two rows; the first is at 1.
-        rules: as `charts.lines` takes them.
+        steps: distance between columns, and between rows; the first is at 1.
+        rules: as in `charts.lines`.
     """
     (width, height), columns = steps, max(map(len, values), default=0)
     known = [value for row in values for value in row if math.isfinite(value)]
@@ -168,7 +168,7 @@ def heat(text: Text, values: Sequence[Sequence[float]], steps: tuple[float, floa
             begin = end
     with charts.chart(_BROAD) as axes:
         axes.grid(visible=False)
-        # A path for each shade, and not one for each value: some thousands would make a page of megabytes.
+        # One path per shade instead of per value: thousands of paths would make a page of megabytes.
         for shade, paths in sorted(boxes.items()):
             if shade:
                 whole = Path.make_compound_path(*paths)
@@ -185,7 +185,7 @@ def _shade(value: float, low: float, high: float) -> int:
 
 
 def _most_said(recording: Recording) -> tuple[list[str], Floats]:
-    """The outputs that are the largest at some time, in their own order: no more than have a line."""
+    """Return the outputs that are the largest at some step, in their own order, at most as many as have lines."""
     count = len(recording.outputs)
     order = np.argsort(-np.nan_to_num(recording.said).max(0), kind="stable")[:_LINES]
     chosen = sorted(order.tolist()) if count > _LINES else list(range(count))
@@ -205,7 +205,7 @@ def _said(recording: Recording, outputs: Sequence[str], said: Floats) -> Figure:
 
 
 def _firing(recording: Recording) -> Figure:
-    caption = f"Share of each neuron layer’s outputs that are not zero, {_where(recording)}."
+    caption = f"Fraction of non-zero outputs of each neuron layer, {_where(recording)}."
     values = np.stack(list(recording.firing.values()), 1) if recording.firing else np.empty((1, 0), np.float32)
     return _lines(
         recording, "firing", caption, list(recording.firing), values, y_label="share of outputs not zero", within=(0, 1)

@@ -1,4 +1,4 @@
-"""A page of one recording: what the neurons do on it, and what the network predicts meanwhile."""
+"""Make the page of one recording: the activity of neurons, and the predictions over time."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 MOST_STEPS = 2000
-"""Time steps that a page shows, unless its first window has more."""
+"""Most time steps on a page, unless its first window has more."""
 _LIVELIEST, _LAYERS = 4, 3
-"""Neurons of a layer that are drawn, and of how many layers."""
+"""Number of drawn neurons per layer, and of drawn layers."""
 
 
 def recording_page(
@@ -34,14 +34,14 @@ def recording_page(
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_operations: int = DEFAULT_MAX_OPERATIONS,
 ) -> str:
-    """Return a self-contained page; windows that overlap one before are left out, and those after `MOST_STEPS`.
+    """Return a self-contained page; it omits windows that overlap an earlier one, and those after `MOST_STEPS`.
 
     Args:
         recording: a series, a sound, or a recording of events.
     Raises:
         ArtefactError, InputError: the network or the recording cannot be used.
-        LimitError: it takes more than a limit.
-        MissingExtraError: what draws it is not installed.
+        LimitError: a limit is exceeded.
+        MissingExtraError: a package that draws the page is not installed.
     """
     try:
         from hdlif.report.recording import Recording, render
@@ -90,12 +90,12 @@ def recording_page(
     )
     kind = "frame of sound" if record.sound else "frame of events" if record.kind == "events" else "reading"
     text = render(found, findings=_findings([label for _, label, _ in stated], found.windows, left_out), kind=kind)
-    # A name can carry half a surrogate pair, which UTF-8 has not.
+    # A name can contain half a surrogate pair, which UTF-8 cannot encode.
     return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def _apart(recording: Path, record: InputRecord, time_steps: int) -> tuple[list[tuple[str, Floats]], int]:
-    """The windows that do not overlap, as far as they are shown, and how many others there are."""
+    """Return the shown windows, which do not overlap, and the number of omitted ones."""
     length, hop = record.windows or (1, 1)
     if record.sound is not None and record.sound.clips == "windows":
         length, hop = record.sound.samples, record.sound.every
@@ -105,14 +105,14 @@ def _apart(recording: Path, record: InputRecord, time_steps: int) -> tuple[list[
         if place % every or (windows and steps + len(x) > MOST_STEPS):
             left_out += 1
             continue
-        # Below the heading, which names the file.
+        # Without the file name, which is in the heading.
         windows.append((name.removeprefix(str(recording)) or recording.name, x))
         steps += len(x)
     return windows, left_out
 
 
 def _as_read(x: Floats, record: InputRecord) -> Floats:
-    """What steps are shown [T, 1, C, H, W], in its own units and summed over pixels, [T, C]."""
+    """Convert inputs [T, 1, C, H, W] back to their own units, and sum them over pixels, [T, C]."""
     scaled = (
         x[:, 0] * np.array(record.std, np.float32)[:, None, None] + np.array(record.mean, np.float32)[:, None, None]
     )
@@ -121,7 +121,7 @@ def _as_read(x: Floats, record: InputRecord) -> Floats:
 
 
 def _liveliest(layers: Mapping[str, LayerAtWork]) -> dict[str, "NeuronTrace"]:
-    """Of the first, the middle and the last layer those neurons that fire most often, of different channels."""
+    """Select the neurons of the first, middle and last layer that fire most often, in different channels."""
     from hdlif.report.traces import of_channels, trace_of
 
     names = list(layers)
@@ -138,7 +138,7 @@ def _liveliest(layers: Mapping[str, LayerAtWork]) -> dict[str, "NeuronTrace"]:
 
 
 def _findings(labels: Sequence[str | None], windows: Sequence[tuple[str, str]], left_out: int) -> str:
-    """What is said of how many windows; of a single one all of it."""
+    """Count the predictions of several windows, or return the whole prediction of a single one."""
     if len(windows) == 1:
         said = f"{windows[0][1]}."
     elif None in labels:

@@ -1,4 +1,4 @@
-"""Compare the gradient of each rule with that of STBP, of untrained networks and of checkpoints."""
+"""Compare the gradient of each rule with STBP's, for untrained networks and for checkpoints."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
 BESIDE = ("lif", "hdlif")
-"""Neurons that a recipe's network is shown with, beside its own."""
+"""Neurons that a recipe's network is compared with, in addition to its own."""
 Loss = Literal["mean_logits", "per_step", "as_trained"]
 LOSSES: tuple[Loss, ...] = get_args(Loss)
 
@@ -48,18 +48,18 @@ def coherence(
 ) -> dict[str, Any]:
     """Compare gradients on the first training batches, in float64, with batch-norm statistics of these batches.
 
-    The recipe's own rule stands for its kind, with its arguments; the other rules have their defaults.
+    The recipe's rule keeps its arguments; the other rules have their defaults.
 
     Args:
         targets: recipes (file or shipped name; untrained), checkpoints or run folders.
         overrides: "a.b=v" each, for the recipes.
-        batches: batches of the recipe's size.
+        batches: number of batches of the recipe's size.
         data_root: the folder of the data set, if it is not bundled.
-        neurons: kinds; networks of others are left out. All by default.
-        losses: of `LOSSES`.
-        threads: PyTorch's in the meantime; "auto" for those that the first network is measured to be fastest with
+        neurons: kinds of neurons; other networks are skipped. All by default.
+        losses: keys of `LOSSES`.
+        threads: PyTorch's threads meanwhile; "auto" measures which number is fastest with the first network
             (`training.threads`). By default PyTorch's own number.
-        progress: show a bar for each network; in place of it a line, where standard error is no terminal.
+        progress: show a bar for each network, or a line if standard error is not a terminal.
     Returns:
         {"networks": [{"target", "trained", "neuron", "loss", "time_steps", "images", "rules", "refused"}], "versions",
         "hardware"}: for each network one entry per loss; "rules" as in `RuleCoherence.as_dict`, and "refused" the
@@ -67,7 +67,7 @@ def coherence(
         "mean_logits", the cross-entropy of the mean of the logits; "per_step", the mean of the cross-entropies of all
         steps; and "as_trained", the first for STBP and the second for the rules.
     Raises:
-        DataError: the training set has no such number of batches.
+        DataError: the training set has fewer batches.
     """
     entries = []
     with progress_bar(enabled=progress) as bar, using_threads(None if threads == "auto" else threads):
@@ -76,7 +76,7 @@ def coherence(
             for network in _networks(target, overrides, data_root):
                 if neurons is None or network.neuron in neurons:
                     if not chosen:
-                        # Once, so that all networks are compared with the same rounding.
+                        # Set once, so that all networks are compared with the same rounding.
                         _set_threads(network, data_root, bar)
                         chosen = True
                     entries += _entries(target, network, batches, data_root, losses, bar)
@@ -92,7 +92,7 @@ class _Network:
 
 
 def _networks(target: str, overrides: Sequence[str], data_root: Path | None = None) -> Iterator[_Network]:
-    """A checkpoint's network, or those of a recipe: its own, and the same weights with the neurons of `BESIDE`."""
+    """Yield a checkpoint's network, or a recipe's: its own, and the same weights with the neurons of `BESIDE`."""
     if not is_recipe(target):
         trained = load_trained(Path(target))
         yield _Network(trained.recipe.neuron.kind, trained.recipe, trained.network, trained=True)
@@ -116,9 +116,9 @@ def _networks(target: str, overrides: Sequence[str], data_root: Path | None = No
 
 
 def _set_threads(network: _Network, data_root: Path | None, bar: Bar) -> None:
-    """Set the threads that a batch goes through the network fastest with.
+    """Set the number of threads with the fastest forward pass of a batch.
 
-    No gradients are timed: one of them can take minutes with threads that wait for each other.
+    Gradients are not timed: one can take minutes if threads wait for each other.
     """
     cores = cores_to_try()
     if cores <= 1:
@@ -203,7 +203,7 @@ def _refused(
     criterion: Criterion,
     time_steps: int,
 ) -> dict[str, str]:
-    """The rules that cannot learn from a network, and why, as the first loss of one sample shows."""
+    """Return the rules that cannot train a network, with reasons, from the first loss on one sample."""
     x, target = batch
     found = {}
     with evaluation_mode(module):
@@ -217,11 +217,11 @@ def _refused(
 
 
 def _rules(recipe: Recipe) -> dict[str, RuleFactory]:
-    """The rules by name, of which the recipe's own one has its arguments there."""
+    """Return the rules by name; the recipe's own rule has the recipe's arguments."""
     rules: dict[str, RuleFactory] = {"sltt": SLTT, "ottt": OTTT, "ndot": NDOT, "stochastic_step": StochasticStep}
     own: Any = builders.build_rule(recipe)
     if recipe.rule.kind in builders.RULES.keys() - {"stbp", "sltt_k"}:
         rules.setdefault(recipe.rule.kind, type(own))
-    # Updates in between would change the weights: the gradients of all steps are compared as one sum.
+    # No updates between steps, which would change the weights: the gradients of all steps are compared as one sum.
     summed = {"update": "sum"} if hasattr(own, "update") else {}
     return {name: partial(replace, own, **summed) if type(own) is kind else kind for name, kind in rules.items()}

@@ -1,4 +1,4 @@
-"""Reading run folders: what a training, or the demo, has written, checked against the types below."""
+"""Read run folders of trainings and demos, checked against the types below."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError, with_config
 
-# Before Python 3.12 pydantic refuses the TypedDict of typing.
+# Before Python 3.12 pydantic rejects typing.TypedDict.
 from typing_extensions import TypedDict
 
 from hdlif import run_folder
@@ -22,7 +22,7 @@ Base64 = Annotated[str, Field(pattern="^[A-Za-z0-9+/]+=*$")]
 
 
 class Metric(TypedDict):
-    """One line of `metrics.jsonl`; a loss may be infinite or NaN there."""
+    """One line of `metrics.jsonl`, in which a loss may be infinite or NaN."""
 
     event: Literal["train", "validation"]
     epoch: int
@@ -31,12 +31,12 @@ class Metric(TypedDict):
     accuracy: Number
     metrics: NotRequired[dict[str, Number]]
     part: NotRequired[Literal["train"]]
-    """Of a validation without samples that are held out: what was measured."""
+    """The measured samples of a validation without held-out samples."""
 
 
 @with_config(FINITE)
 class Artefact(TypedDict):
-    """The deployed file: its size, how far it agrees with the network it was made from, and its latency."""
+    """The model file: its size, its agreement with the original network, and its latency."""
 
     path: str
     bytes: int
@@ -56,7 +56,7 @@ class CoherenceStep(TypedDict):
 
 @with_config(FINITE)
 class CoherenceLayer(TypedDict):
-    """A layer's gradient beside STBP's; shares are of the entries of a neuron layer's dL/dm."""
+    """A layer's gradient compared with STBP's; fractions are of the entries of a neuron layer's dL/dm."""
 
     name: Name
     kind: Literal["neuron", "synapse", "parameters"]
@@ -93,23 +93,23 @@ class Coherence(TypedDict):
 
 
 class CoherenceFile(TypedDict):
-    """What `hdlif coherence --out` writes."""
+    """The file that `hdlif coherence --out` writes."""
 
     networks: list[Coherence]
 
 
 class Confusion(TypedDict):
-    """A run's `confusion.json`: counts of test samples, a row for each true class, a column for each chosen one."""
+    """A run's `confusion.json`: counts of test samples, a row per true class, a column per predicted one."""
 
     labels: list[Name]
     counts: list[list[int]]
-    # What is counted, where that is not samples.
+    # The counted thing, if not samples.
     of: NotRequired[Literal["steps", "pixels"]]
 
 
 @with_config(FINITE)
 class Early(TypedDict):
-    """A run's `early.json`: of each confidence from which an answer is given, the mean steps used and the accuracy."""
+    """A run's `early.json`: the mean steps used and the accuracy for each confidence of early exit."""
 
     time_steps: int
     confidence: list[float]
@@ -119,7 +119,7 @@ class Early(TypedDict):
 
 @with_config(FINITE)
 class Errors(TypedDict):
-    """A run's `errors.json`: of each value the mean error and its deviation, and pairs of test samples."""
+    """A run's `errors.json`: the mean error of each value and its deviation, and pairs of test samples."""
 
     names: list[Name]
     mean: list[float]
@@ -130,7 +130,7 @@ class Errors(TypedDict):
 
 @with_config(FINITE)
 class Labels(TypedDict):
-    """A run's `labels.json`: how often each label of test samples is rightly and wrongly said and not said."""
+    """A run's `labels.json`: true and false positives and negatives of each label on test samples."""
 
     names: list[Name]
     f1: list[float]
@@ -141,7 +141,7 @@ class Labels(TypedDict):
 
 
 class Demo(TypedDict):
-    """The demo's `summary.json`: its networks, each with a run folder of its name beside it."""
+    """The demo's `summary.json`: its networks, each with a run folder of its name next to the file."""
 
     networks: list[TrainResult]
     artefact: NotRequired[Artefact | None]
@@ -153,7 +153,7 @@ class Demo(TypedDict):
 
 @with_config(FINITE)
 class GalleryImage(TypedDict):
-    """A test image with the truth and with the answer drawn, as PNG files in base64, and the answer's score."""
+    """A test image with target and prediction drawn, as base64 PNG files, and the prediction's score."""
 
     score: float
     truth: Base64
@@ -161,7 +161,7 @@ class GalleryImage(TypedDict):
 
 
 class Gallery(TypedDict):
-    """A run's `gallery.json`: the test images that are answered worst."""
+    """A run's `gallery.json`: the test images with the lowest scores."""
 
     images: list[GalleryImage]
 
@@ -176,15 +176,15 @@ _OF_NETWORKS: Mapping[str, tuple[str, TypeAdapter[Any]]] = {
     "labels": (run_folder.LABELS, TypeAdapter(Labels)),
     "galleries": (run_folder.GALLERY, TypeAdapter(Gallery)),
 }
-"""Files that a run folder may have, and the fields of `Run` that hold them."""
+"""Optional files of a run folder, and their fields of `Run`."""
 _FIX = "finish the run with `hdlif train RECIPE --resume`, or run it again"
 
 
 @dataclass
 class Run:
-    """What one folder holds, or several; the dicts go by network name, `recipes` holds their text.
+    """The content of one or several run folders; dicts are keyed by network name, `recipes` contains their text.
 
-    Networks without a file lack an entry of it; `coherence` has the entries of every `coherence.json`, which may be of
+    Networks without a file have no entry for it; `coherence` has the entries of every `coherence.json`, which may be of
     other networks.
     """
 
@@ -235,7 +235,7 @@ def read_run(folder: Path) -> Run:
 
 
 def run_name(folder: Path, recipe: str) -> str:
-    """What a training is called: its folder was named by whoever ran it, and two may be of one recipe.
+    """Return the name of a training: the user's folder name, because several trainings may share a recipe.
 
     >>> run_name(Path("runs/photos"), "digits_hdlif"), run_name(Path("/"), "digits_hdlif")
     ('photos', 'digits_hdlif')
@@ -252,10 +252,10 @@ def _is_component(name: str) -> bool:
 
 
 def merge(runs: Sequence[Run]) -> Run:
-    """Several runs as one; networks of the same name are told apart by their folders.
+    """Merge runs; networks of the same name are distinguished by their folders.
 
     Raises:
-        InputError: a run is given twice, or two runs bring a deployed file each.
+        InputError: a run is given twice, or two runs have a model file each.
     """
     artefacts = [run.artefact for run in runs if run.artefact]
     if len(artefacts) > 1:
@@ -294,7 +294,7 @@ def _add(run: Run, network: TrainResult, folder: Path) -> None:
 
 
 def _is_even(record: Mapping[str, Any]) -> bool:
-    """Whether the lists of a file have one length, and the lists in them too; counts of confusions are square."""
+    """Whether the lists of a file, and the lists in them, have one length; confusion counts must be square."""
     lists = [value for value in record.values() if isinstance(value, list)]
     inner = [[len(row) for row in value] for value in lists if value and isinstance(value[0], list)]
     if "counts" in record:
@@ -311,7 +311,7 @@ def _coherence(folder: Path) -> list[Coherence]:
 
 
 _NOT_DRAWN = ("surrogate", "fallback", "threads", "traces")
-"""Events of a training beside its updates and validations: temperatures, damaged checkpoints, the choice of threads."""
+"""Events of a training other than updates and validations: temperatures, damaged checkpoints, the choice of threads."""
 
 
 def _metrics(path: Path) -> list[Metric]:
@@ -337,7 +337,7 @@ def _text(path: Path) -> str:
 
 
 def _finishing(folder: Path) -> str:
-    """How to go on with the run in a folder: by a command, if it was stopped and can go on."""
+    """Describe how to finish the run in a folder: with a command, if it can be resumed."""
     if not all((folder / name).exists() for name in (run_folder.RECIPE, run_folder.LAST)):
         return _FIX
     return f"the run was stopped, and goes on with: {run_folder.resuming(folder)}"

@@ -17,10 +17,10 @@ LATENCY_RUNS = 50
 
 
 def deploy_and_compare(run: Path, path: Path, *, data_root: Path | None, threads: int) -> Artefact:
-    """Export the network of a run folder, run the whole test set through the runtime, and compare with PyTorch.
+    """Export the network of a run folder, run the test set in the runtime, and compare with PyTorch.
 
     Args:
-        threads: of the runtime.
+        threads: threads of the runtime.
     """
     trained = load_trained(run)
     recipe = trained.recipe
@@ -45,7 +45,7 @@ def deploy_and_compare(run: Path, path: Path, *, data_root: Path | None, threads
 
 
 def latency_ms(session: Session, test: Samples) -> float:
-    """Median milliseconds of one image over all T steps, over the first test images."""
+    """Return the median milliseconds per image (all T steps) over the first test images."""
     frames = [x.numpy() for x, _ in test.first(LATENCY_RUNS).sequences(1)]
     seconds = []
     for frame in frames:

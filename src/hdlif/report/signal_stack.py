@@ -1,8 +1,8 @@
-"""The stack that signal handlers run on.
+"""Preserve the stack that signal handlers run on.
 
-Python's handlers run on the thread's alternate stack if it has one, as it has under `faulthandler`. OpenVINO puts a
-stack of its own in its place and unmaps that with its last network: the next signal, SIGTERM or Ctrl-C, would end the
-process by a segmentation fault.
+Python's handlers run on the thread's alternate stack if it has one, for example under `faulthandler`. OpenVINO replaces
+this stack with its own and unmaps it with its last network: the next signal, SIGTERM or Ctrl-C, would then end the
+process with a segmentation fault.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ class _Stack(ctypes.Structure):
 
 @contextmanager
 def signal_stack_kept() -> Iterator[None]:
-    """After the block this thread's alternate signal stack is what it was before; nothing is done but on Linux."""
+    """Restore this thread's alternate signal stack after the block; does nothing except on Linux."""
     if sys.platform != "linux":
         yield
         return
@@ -29,6 +29,6 @@ def signal_stack_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        # Networks in reference cycles would take their stack away later.
+        # Networks in reference cycles would unmap their stack later.
         gc.collect()
         library.sigaltstack(ctypes.byref(before), None)

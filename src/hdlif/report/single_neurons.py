@@ -1,4 +1,4 @@
-"""Chosen neurons of trained networks at work on one test sample, for the report."""
+"""Trace selected neurons of trained networks on one test sample, for the report."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,14 +17,14 @@ from hdlif.report.accounting.neuron_traces import LayerTrace, neuron_traces
 from hdlif.report.traces import Traces, of_channels, trace_of
 
 Neurons = Sequence[tuple[str, int]]
-"""(layer, index) of each; the neurons of a layer are counted in the order [C, H, W]."""
+"""(layer, index) of each neuron; the neurons of a layer are numbered in the order [C, H, W]."""
 
 LIVELIEST = 4
-"""Neurons of each layer that are drawn where none are chosen."""
+"""Number of neurons per layer that are drawn by default."""
 
 
 def parsed(text: str) -> Neurons:
-    """`layer:index,layer:index` as it stands on the command line.
+    """Parse `layer:index,layer:index` from the command line.
 
     >>> parsed("stage1.0.act1:7,stage1.0.act2:0")
     [('stage1.0.act1', 7), ('stage1.0.act2', 0)]
@@ -41,14 +41,14 @@ def parsed(text: str) -> Neurons:
 def traces_of(
     folders: Mapping[str, Path], *, neurons: Neurons | None, image: int, data_root: Path | None = None
 ) -> Traces:
-    """The traces of the networks in run folders, by name, each on sample number `image` of its own test set.
+    """Return the traces of the networks in run folders, by name, each on sample `image` of its own test set.
 
     Args:
-        neurons: those to draw, where a network has them; by default, of the first network's first, middle and last
-            layer, those that change most often between firing and silence (of such, those with more spikes), in all
-            networks together, of different channels.
+        neurons: those to draw, in networks that have them; by default, of the first network's first, middle and last
+            layer, those that change most often between firing and silence (then those with more spikes), in all
+            networks together, in different channels.
     Raises:
-        InputError: there is no such sample, or no network has such a neuron.
+        InputError: the sample does not exist, or no network has the neuron.
         DataError, CheckpointError: a data set or a network cannot be read.
     """
     found, samples = {}, []
@@ -82,14 +82,14 @@ def _traced(folder: Path, image: int, data_root: Path | None) -> tuple[dict[str,
     graph = lower(trained.network, **builders.graph_record(recipe))
     shown = ""
     if recipe.task.kind == "classify":
-        # Of series of unequal lengths, the target states the steps too.
+        # The target of series of unequal lengths includes their steps.
         label, *own = target[0].reshape(-1).tolist()
         x, shown = x[: own[0]] if own else x, f" (class “{labels[label]}”)"
     return neuron_traces(graph, x), f"test sample {image}{_whence(recipe, folder, image, len(test))}{shown}"
 
 
 def _whence(recipe: Recipe, folder: Path, image: int, count: int) -> str:
-    """Of which set that ships a test sample is, or which of the user's own files; nothing where that is not kept."""
+    """Return the shipped set, or the user's own file, of a test sample; "" if it is not recorded."""
     if recipe.data.kind in builders.DATA:
         return f" of {recipe.data.kind}"
     if not (folder / run_folder.DATA_FILES).exists():

@@ -1,6 +1,6 @@
 """Run small deployed networks that hold every op and encoding on each instruction set and by the oracle.
 
-A fault may end the process, so run it as one of its own. It prints a line of JSON per measurement:
+A fault may crash the process, so run it separately. It prints one JSON line per measurement:
 
     python -m hdlif.report.small_graphs
 """
@@ -25,11 +25,11 @@ Array = NDArray[Any]
 Run = Callable[[Graph, Array], Array]
 ENCODINGS = ("float32", *LARGEST_WEIGHT)
 CHANNELS, SIDE, STEPS, BATCH, CLASSES = 19, 7, 3, 2, 5
-"""Odd sizes, so that vectors have a rest."""
+"""Odd sizes, so that vector loops have a remainder."""
 
 
 def small_graphs() -> Iterator[tuple[str, Graph]]:
-    """A convolutional network for each encoding of weights, one for each neuron, and one for each other op."""
+    """Yield a convolutional network for each encoding of weights, one for each neuron, and one for each other op."""
     for encoding in ENCODINGS:
         yield f"{encoding} weights", _convolutional(encoding)
     yield "dilation and groups", _apart()
@@ -48,7 +48,7 @@ def small_graphs() -> Iterator[tuple[str, Graph]]:
 
 
 def differing(graph: Graph, run: Run) -> float | None:
-    """The largest difference between the logits of `run` and the oracle's; None where all bits are the same."""
+    """Return the largest difference between the logits of `run` and the oracle's; None if they are bit-identical."""
     x = np.random.default_rng(1).normal(size=(STEPS, BATCH, *graph.input.shape)).astype(np.float32)
     seen, expected = run(graph, x), reference.run(graph, x, STEPS)
     if seen.dtype == expected.dtype and seen.tobytes() == expected.tobytes():
@@ -57,7 +57,7 @@ def differing(graph: Graph, run: Run) -> float | None:
 
 
 def native(instructions: str) -> Run:
-    """The compiled runtime on one instruction set, with two threads."""
+    """Return a function that runs the compiled runtime on one instruction set, with two threads."""
     return lambda graph, x: Session(graph, 2, instructions=instructions).run(x, STEPS)
 
 
@@ -115,7 +115,7 @@ class _Nodes:
 
 
 def _convolutional(encoding: str) -> Graph:
-    """Stem, a block with a strided shortcut, pools and classifier: codes on the way, real inputs at both ends."""
+    """Build a stem, a block with a strided shortcut, pools and a classifier: codes inside, real inputs at both ends."""
     b = _Nodes()
     stream = b.affine(b.conv(INPUT, 3, "float32"))
     inner = b.affine(b.conv(b.quantise(b.hd_lif(stream)), CHANNELS, encoding, stride=2))
@@ -128,7 +128,7 @@ def _convolutional(encoding: str) -> Graph:
 
 
 def _apart() -> Graph:
-    """A depthwise and a dilated convolution of spikes."""
+    """Build a depthwise and a dilated convolution of spikes."""
     b = _Nodes()
     x = b.hd_lif(b.affine(b.conv(INPUT, 3, "float32")))
     for groups, dilation in ((CHANNELS, (1, 1)), (1, (2, 3))):
@@ -139,7 +139,7 @@ def _apart() -> Graph:
 
 
 def _around(op: str) -> Graph:
-    """A stem, `op`, and the pooled map's classifier."""
+    """Build a stem, `op`, and a classifier of the pooled map."""
     b = _Nodes()
     x = b.affine(b.conv(INPUT, 3, "float32"))
     channels = CHANNELS
@@ -205,11 +205,11 @@ _STEPS: Mapping[Callable[..., Any], tuple[str, ...]] = {
     _gated_lif: ("potential", "fired"),
     _every_operation: ("potential", "other"),
 }
-"""What the convolutional networks do not have, each with its states."""
+"""Ops that the convolutional networks do not have, with the states of each."""
 
 
 def measure() -> Iterator[dict[str, Any]]:
-    """Every network on every instruction set."""
+    """Measure every network on every instruction set."""
     yield {"instruction_sets": instruction_sets()}
     for instructions in instruction_sets():
         for name, graph in small_graphs():

@@ -28,7 +28,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const numbers = keyed.some((one) => !Number.isNaN(one.number));
       keyed.sort((a, b) => {
         if (!numbers) return sign * words.compare(a.text, b.text);
-        // What is no number, such as a dash, is last either way.
+        // Cells that are not numbers, such as dashes, come last either way.
         const missing = Number.isNaN(a.number) - Number.isNaN(b.number);
         return missing || (Number.isNaN(a.number) ? 0 : sign * (a.number - b.number));
       });

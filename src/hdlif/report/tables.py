@@ -1,4 +1,4 @@
-"""Results as plain text: aligned columns, and the table of networks. Imports nothing that takes time."""
+"""Format results as plain text: aligned columns, and the table of networks. Imports no slow modules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TITLES = {
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> str:
-    """Columns padded to their widest cell, those of `left` to the left, others to the right; each cell in one line."""
+    """Pad columns to their widest cell, those of `left` aligned left, others right; each cell in one line."""
     header, rows = [printable(cell) for cell in header], [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = []
@@ -33,7 +33,7 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Seque
 
 
 def figure(value: float | None, form: str, factor: float = 1.0) -> str:
-    """A number times `factor`, or a dash where there is none.
+    """Format a number times `factor`; None is a dash.
 
     >>> figure(1234.5, ",.1f"), figure(None, ",.1f")
     ('1,234.5', '—')
@@ -42,7 +42,7 @@ def figure(value: float | None, form: str, factor: float = 1.0) -> str:
 
 
 def networks_table(networks: Sequence[TrainResult]) -> str:
-    """One row a network: the paper's ablation on the data at hand."""
+    """Format one row per network: the paper's ablation on the given data."""
     metrics = list(dict.fromkeys(name for n in networks for name in n.beside_accuracy))
     classified = any(n.accuracy is not None for n in networks)
     header = [
@@ -78,16 +78,16 @@ def networks_table(networks: Sequence[TrainResult]) -> str:
 
 
 def beside_accuracy(figures: Mapping[str, Any]) -> Mapping[str, float | None]:
-    """The metrics of one number; of a classification without its accuracy, which stands for itself."""
+    """Return the metrics that are one number, without the accuracy of a classification, which has its own column."""
     metrics: Mapping[str, float | None] = figures.get("metrics", {})
     own = set() if figures["accuracy"] is None else {"accuracy"}
-    # One for each output would be a table of its own.
+    # Metrics with a value per output would need their own table.
     own |= {name for names in figures.get("parts", {}).values() for name in names}
     return {name: value for name, value in metrics.items() if name not in own}
 
 
 def measured(result: TrainResult, *, digits: int = 2) -> str:
-    """What a training is on the test set: its accuracy with so many digits, or the metric of its task."""
+    """Format a training's test result: its accuracy with so many digits, or the metric of its task."""
     if result.accuracy is not None:
         return f"{result.accuracy:.{digits}%}"
     metric = result.metric or ""
@@ -95,7 +95,7 @@ def measured(result: TrainResult, *, digits: int = 2) -> str:
 
 
 class Validated(Protocol):
-    """A training, or a trial of a search, that was measured on validation samples."""
+    """A training or a trial with a validation result."""
 
     @property
     def validation_accuracy(self) -> float | None: ...
@@ -111,7 +111,7 @@ class Validated(Protocol):
 
 
 def score(validated: Validated) -> str:
-    """What a training, or a trial, is on the validation set: what its best epoch is chosen by."""
+    """Format the validation result by which the best epoch of a training or a trial is chosen."""
     accuracy, metrics = validated.validation_accuracy, validated.validation_metrics or {}
     if accuracy is not None and accuracy == validated.validation_score:
         return f"{accuracy:.2%}"

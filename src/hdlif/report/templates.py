@@ -1,4 +1,4 @@
-"""How pages are set: the templates beside this file, and what they call."""
+"""Render pages from the templates in this folder."""
 
 import base64
 import hashlib
@@ -30,18 +30,18 @@ _TEMPLATES = Environment(
 
 @dataclass(frozen=True)
 class Script:
-    """A script of ours that stands in a page, which allows no other: it names its hash."""
+    """A script of ours in a page, whose policy allows only the script's hash."""
 
     source: str
 
     @cached_property
     def text(self) -> Markup:
-        """What stands in the element: names of its own, strict."""
+        """The content of the script element, in its own scope and strict mode."""
         return Markup(printable_lines(f'(() => {{\n"use strict";\n{self.source}}})();\n'))
 
     @property
     def hash(self) -> str:
-        """As a Content-Security-Policy says it."""
+        """The hash in the form of a Content-Security-Policy."""
         return f"sha256-{base64.b64encode(hashlib.sha256(self.text.encode()).digest()).decode()}"
 
 
@@ -49,7 +49,7 @@ _SORT = Script((Path(__file__).parent / "sort.js").read_text("utf-8"))
 
 
 def set_page(template: str, sections: Mapping[str, Section], **values: Any) -> str:
-    """A whole page of HTML; figures without a chart, and sections without a figure, are left out."""
+    """Render a page of HTML; figures without a chart and sections without a figure are omitted."""
     shown = {
         heading: replace(section, figures=[figure for figure in section.figures if figure.charts])
         for heading, section in sections.items()
@@ -61,7 +61,7 @@ def set_page(template: str, sections: Mapping[str, Section], **values: Any) -> s
 
 
 def _shown(value: Any) -> Any:
-    """A value that stands in the page; characters that no page may have, or that turn its text round, are escaped."""
+    """Format a value for the page; escape characters that are invalid in HTML or reverse its text direction."""
     return type(value)(printable_lines(value)) if isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-"""Figures of single neurons on one sample: their spikes and membranes."""
+"""Draw figures of single neurons on one sample: their spikes and membranes."""
 
 import itertools
 import math
@@ -23,12 +23,12 @@ _AXES = ("channel", "row", "column")
 
 @dataclass(frozen=True)
 class NeuronTrace:
-    """One neuron of one network at each time step: m_t before firing, θ_t, and what is emitted.
+    """One neuron of one network at each time step: m_t before firing, θ_t, and the emitted spike.
 
     Attributes:
-        threshold: NaN where there is none.
-        place: where it stands in its layer, as `place_of` says.
-        states: those that it has beside the one that the membrane is reset to, after each step.
+        threshold: NaN if there is none.
+        place: its place in the layer, by `place_of`.
+        states: its states after each step, except the one that the membrane is reset to.
     """
 
     membrane: Sequence[float]
@@ -41,11 +41,11 @@ class NeuronTrace:
 def trace_of(
     layer: "LayerTrace | LayerAtWork", index: int, states: Mapping[str, Any] = MappingProxyType({})
 ) -> NeuronTrace:
-    """Return one neuron of a layer at work.
+    """Return the trace of one neuron of a layer.
 
     Args:
         index: counted in the order [C, H, W].
-        states: of the layer, [T, N], by name, those beside the one that the membrane is reset to.
+        states: states of the layer, [T, N], by name, except the one that the membrane is reset to.
     """
     membrane, threshold, spike = (one[:, index].tolist() for one in (layer.membrane, layer.threshold, layer.spike))
     others = {name: one[:, index].tolist() for name, one in states.items()}
@@ -54,14 +54,14 @@ def trace_of(
 
 @dataclass(frozen=True)
 class Traces:
-    """What neurons do on a sample, which `sample` names; the traces of a network by "layer:index", by its name."""
+    """Traces of neurons on the sample described by `sample`: by network, then by "layer:index"."""
 
     sample: str
     networks: Mapping[str, Mapping[str, NeuronTrace]]
 
 
 def place_of(index: int, shape: Sequence[int]) -> str:
-    """Where a neuron stands in a layer of shape [C, H, W], or [C]; all is counted from 0.
+    """Describe the place of a neuron in a layer of shape [C, H, W], or [C], counted from 0.
 
     >>> place_of(21, (2, 4, 4))
     'channel 1, row 1, column 1'
@@ -73,16 +73,16 @@ def place_of(index: int, shape: Sequence[int]) -> str:
 
 
 def of_channels(order: Iterable[int], shape: Sequence[int], count: int) -> list[int]:
-    """The first `count` neurons of an order, of as many channels as there are: neighbours of a map do much the same.
+    """Return the first `count` neurons of an order from as many channels as possible: neighbours on a map behave alike.
 
     >>> of_channels([21, 20, 3, 19], (2, 4, 4), 2), of_channels([21, 20, 3, 19], (2, 4, 4), 3)
     ([3, 21], [3, 20, 21])
 
     Args:
-        order: the liveliest first.
-        shape: of the layer, [C, H, W] or [C].
+        order: indices of neurons, the most active first.
+        shape: shape of the layer, [C, H, W] or [C].
     Returns:
-        their indices, which rise.
+        their indices, ascending.
     """
     size, order = math.prod(shape[1:]), list(order)
     first: dict[int, int] = {}
@@ -108,7 +108,7 @@ def figures(names: Sequence[str], traces: Traces) -> list[Figure]:
 
 
 Found = Sequence[tuple[str, int, NeuronTrace]]
-"""Neuron, network's style, and trace, neuron by neuron."""
+"""Neuron, network's style and trace, grouped by neuron."""
 
 
 def _raster(names: Sequence[str], found: Found, neurons: Sequence[str], sample: str) -> Figure:
@@ -129,7 +129,7 @@ def _raster(names: Sequence[str], found: Found, neurons: Sequence[str], sample: 
             ]
             rows = charts.set_apart([row for _, row, _ in marks], style, len(names), room=0.7 / len(names))
             for (t, _, size), row in zip(marks, rows, strict=True):
-                # The area is the spike's value; the smallest still shows.
+                # The area is proportional to the spike's value; the smallest is still visible.
                 charts.mark(axes, style, [t], [row], markersize=max(1.5, 6.5 * math.sqrt(size)))
             counts.append(f"{name} fires {len(marks)} times")
         axes.set_xlim(0.5, max(len(trace.spike) for _, _, trace in found) + 0.5)
@@ -165,7 +165,7 @@ def _membranes(names: Sequence[str], found: Found, neurons: Sequence[str], sampl
 
 
 def _panel(text: Text, traces: Mapping[int, NeuronTrace], title: str) -> Markup:
-    """Draw a line for each membrane, dotted its threshold, and a mark if it fires."""
+    """Draw a line for each membrane, a dotted one for its threshold, and a mark if it fires."""
     with charts.chart(charts.PANEL) as axes:
         for style, trace in traces.items():
             x = time_axis(trace.membrane)

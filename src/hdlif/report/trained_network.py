@@ -1,4 +1,4 @@
-"""Measure a trained network: test set, operations, sizes, learned neuron parameters, bytes saved for backward."""
+"""Measure a trained network: test results, operations, sizes, learned neuron parameters, bytes saved for backward."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from hdlif.training.tasks import Evaluation, Task
 
 PROFILED_IMAGES = 256
-"""Test images over which operations are averaged."""
+"""Number of test images over which operations are averaged."""
 
 
 @dataclass(frozen=True)
 class MeasuredNetwork:
-    """What a trained network is.
+    """Measurements of a trained network.
 
     Attributes:
-        evaluated: on the test set.
-        task: what it has learned.
-        drawings: by name, what a report draws of the test set, as JSON has it.
+        evaluated: results on the test set.
+        task: the task that it was trained on.
+        drawings: data of the test set for a report's figures, by name, JSON-serialisable.
         counts: operations, sizes and learned neuron parameters.
         parameters, fp32_mb, saved_bytes: as in `TrainResult`.
     """
@@ -60,13 +60,13 @@ def measure(
     bar: Bar | None = None,
     initial: Sequence[Neuron] = (),
 ) -> MeasuredNetwork:
-    """What a test set says, operations, sizes and learned neuron parameters of a trained network.
+    """Measure test results, operations, sizes and learned neuron parameters of a trained network.
 
     Args:
-        device: where the test set is classified; what is counted is counted on the CPU, where the model is left.
-        bar: gets a task for the test set, and a warning where the network has no deployed form; what would be read off
-            that is None.
-        initial: its neurons before training, as far as they are known.
+        device: device of the test set's evaluation; counting runs on the CPU, where the model is left.
+        bar: gets a task for the test set, and a warning if the network has no deployed form, in which case figures that
+            need it are None.
+        initial: its neurons before training, if known.
     """
     task = builders.build_measured_task(recipe)
     drawing = task.drawing()
@@ -86,7 +86,7 @@ def measure(
     model.cpu()
     drawings = dict(drawing.files())
     if worst := getattr(drawing, "worst", None):
-        # imported where images are drawn
+        # imported here because it is needed only to draw images
         from hdlif.report.gallery import gallery
 
         drawings["gallery"] = gallery(sets.test, worst)
@@ -103,11 +103,11 @@ def measure(
 
 
 def asked_for(task: Task, test: Evaluation) -> dict[str, Any]:
-    """Of the metrics that are asked for besides a task's own, which way is better; and of those in parts, which."""
+    """Return whether larger is better for requested additional metrics, and the parts of those with several values."""
     if not isinstance(task, Measured) or not task.metrics:
         return {}
     asked = [name for name in test.metrics if name not in task.figures]
-    # Those of a metric that gives several.
+    # Metrics with several values.
     parts = {
         metric: tuple(name for name in asked if name.startswith(f"{metric}."))
         for metric in task.metrics
@@ -117,22 +117,22 @@ def asked_for(task: Task, test: Evaluation) -> dict[str, Any]:
 
 
 def first_images(images: Samples, count: int) -> list[Tensor]:
-    """The first images as batches [T or 1, B, ...] of at most 64."""
+    """Return the first images in batches [T or 1, B, ...] of at most 64."""
     return [x for x, _ in images.first(count).sequences(64)]
 
 
 def bytes_saved_by_an_update(model: nn.Module, recipe: Recipe, sets: DataSets) -> int:
-    """Bytes saved for backward at the most, by one loss of the recipe's rule on one batch."""
+    """Return the peak bytes saved for backward by one loss of the recipe's rule on one batch."""
     rule = builders.build_rule(recipe)
     x, target = sets.test.sequence(torch.arange(min(recipe.data.batch_size, len(sets.test))))
-    # Of streams, of a part.
+    # With streams, an update covers one part of the sequence.
     steps = recipe.training.stream or recipe.time_steps
     x = x[:steps]
     plan = rule.schedule(steps, torch.Generator().manual_seed(recipe.seed))
     first = plan if len(plan.updates) == 1 else Plan(plan.time_steps, plan.steps[:1], plan.updates[:1])
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     carry = None if recipe.training.stream is None else Carry()
-    # The modes are given back with the state: batch norms of a user's may be frozen.
+    # Restore the modes with the state: the user's batch norms may be frozen.
     with evaluation_mode(model):
         model.train()
         try:

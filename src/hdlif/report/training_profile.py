@@ -26,21 +26,21 @@ from hdlif.report.accounting.memory import Saved, watching_saved
 from hdlif.report.recipe_update import RecipeUpdate
 
 PLANS = 4
-"""Of a rule that draws, how many are run, spread evenly over what it may draw."""
+"""Number of plans of a random rule that are profiled, spread evenly over its possible plans."""
 _LAYER, _BACK = "hdlif layer: ", "autograd::engine::evaluate_function: "
 _WEIGHTS = " weights"
-"""No name of a layer."""
+"""Cannot be the name of a layer."""
 _QUANTISERS = ("_Binarize", "_Binarized", "_Ternarize", "_Ternarized", "_QuantizeWeight")
 
 
 @dataclass(frozen=True)
 class LayerTime:
-    """What a layer takes of an update, with all of its time steps.
+    """Time and memory of a layer in an update, over all its time steps.
 
     Attributes:
-        path: what computes it, and where that is not the fastest there is, why.
-        forward_ms, backward_ms: of the operations that it runs, as shares of the update's clock.
-        saved_bytes: the most that it saves at once for the backward pass; a storage counts where it was saved first.
+        path: the code path, and the reason if it is not the fastest.
+        forward_ms, backward_ms: time of its operations, scaled to the wall time of the update.
+        saved_bytes: peak bytes saved for the backward pass; a storage counts in the layer that saves it first.
     """
 
     name: str
@@ -53,16 +53,16 @@ class LayerTime:
 
 @dataclass(frozen=True)
 class TrainingProfile:
-    """What an update takes: by layer, and by the work that belongs to none.
+    """Time and memory of an update: by layer, and for work outside of layers.
 
     Attributes:
-        update_ms: the clock of an update, the median of those that were timed; of a rule that draws, the mean over
-            the plans that were.
-        update_ms_range: the least and the most.
-        weights_ms: to quantise weights, and to carry gradients to the latent ones.
+        update_ms: wall time of an update, the median of the timed ones; for a random rule, the mean over the profiled
+            plans.
+        update_ms_range: the least and the greatest.
+        weights_ms: time to quantise weights, and to pass gradients to the latent ones.
         optimizer_ms: the optimiser's step, and zeroing of gradients.
         other_ms: operations between the layers: additions, the loss, gathered gradients.
-        python_ms: what is left of the clock when all operations are taken off.
+        python_ms: the remaining wall time, outside of operations.
     """
 
     layers: tuple[LayerTime, ...]
@@ -78,14 +78,14 @@ class TrainingProfile:
     threads: int
 
     def as_dict(self) -> dict[str, Any]:
-        """What `hdlif profile --training --json` prints."""
+        """Return the output of `hdlif profile --training --json`."""
         return asdict(self)
 
 
 def training_profile(recipe: Recipe, *, rounds: int = 5) -> TrainingProfile:
     """Profile updates of a recipe's network on random data, on the CPU.
 
-    Updates are timed without a profiler; one more of each plan then says how that time is shared out.
+    Updates are timed without a profiler; one profiled update of each plan then divides that time among layers.
 
     Args:
         rounds: timed updates of each plan.
@@ -108,7 +108,7 @@ def training_profile(recipe: Recipe, *, rounds: int = 5) -> TrainingProfile:
         for plan in plans:
             made.update(x, target, plan)
         whole = time.perf_counter() - begun
-    # Microseconds of all plans under the profiler, to milliseconds of an update without.
+    # Convert microseconds of all plans under the profiler to milliseconds of an update without it.
     scale = statistics.median(seconds) / whole / 1e3
     shares = _time_shares(watched.events() or [])
 
@@ -155,11 +155,11 @@ def _plans(made: RecipeUpdate) -> list[Plan]:
 
 
 class _Layers:
-    """The layers of a network: what holds no other layer.
+    """The layers of a network: modules that contain no other layer.
 
     Attributes:
         named: by name, in the order of the network.
-        paths: what computed each, when it last ran.
+        paths: the code path of each in its last run.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -169,10 +169,10 @@ class _Layers:
 
     @contextmanager
     def watched(self, apart: Iterable[Tensor]) -> Iterator[Saved]:
-        """Each layer's operations under its name, and what it saves counted.
+        """Record each layer's operations under its name, and count the bytes that it saves.
 
         Args:
-            apart: tensors that lie there anyway.
+            apart: tensors that exist anyway.
         """
         with ExitStack() as stack:
             names = {layer: name for name, layer in self.named.items()}
@@ -212,7 +212,7 @@ def _layers_of(module: nn.Module, name: str) -> Iterable[tuple[str, nn.Module]]:
 
 
 def _is_layer(module: nn.Module) -> bool:
-    """Whether a module is run itself, and not only what it holds."""
+    """Whether a module itself runs, not only its submodules."""
     return isinstance(module, Temporal) or type(module).forward is not nn.Module.forward
 
 
@@ -237,7 +237,7 @@ def _time_shares(events: Iterable[FunctionEvent]) -> Mapping[tuple[str, str], fl
     By phase ("forward", "backward", "optimizer") and place (a layer, `_WEIGHTS`, or "" for other operations).
     """
     events = list(events)
-    # What makes a node of the graph has its number, as have operations before it that make none.
+    # An operation that creates a graph node has its number; so do earlier operations that create none.
     makers: dict[int, str] = {}
     for event in sorted(events, key=lambda event: event.time_range.start):
         if event.sequence_nr >= 0 and not event.name.startswith(_BACK):
@@ -246,11 +246,11 @@ def _time_shares(events: Iterable[FunctionEvent]) -> Mapping[tuple[str, str], fl
                 makers[event.sequence_nr] = _place(above)
     shares: dict[tuple[str, str], float] = defaultdict(float)
     for event in events:
-        # What is left of a layer's range is its Python.
+        # The rest of a layer's range is Python.
         if event.name.startswith(_LAYER):
             continue
         above = list(_upwards(event))
-        # The outermost, which is what goes back.
+        # The outermost range, which is the backward node.
         back = next((one for one in reversed(above) if one.name.startswith(_BACK)), None)
         if any(one.name.startswith("Optimizer.") for one in above):
             phase, place = "optimizer", ""
@@ -273,7 +273,7 @@ def _place(above: Iterable[FunctionEvent]) -> str:
 
 
 def _upwards(event: FunctionEvent) -> Iterator[FunctionEvent]:
-    """An event, what it is a part of, and so on."""
+    """Yield an event and its ancestors."""
     at: FunctionEvent | None = event
     while at is not None:
         yield at

@@ -1,4 +1,4 @@
-"""Numbers of bytes as people write them: 65536, 64K, 64KiB, 1M."""
+"""Parse numbers of bytes as people write them: 65536, 64K, 64KiB, 1M."""
 
 import re
 
@@ -7,7 +7,7 @@ _FORM = re.compile(r"([0-9]{1,15})(?:([KMG])(?:IB)?)?")
 
 
 def byte_count(text: str) -> int:
-    """The number of bytes that `text` says.
+    """Return the number of bytes in `text`.
 
     `KB` and `MB` are refused: they are 1,000 to some readers and 1,024 to others.
 
@@ -15,7 +15,7 @@ def byte_count(text: str) -> int:
     (65536, 65536, 1048576, 500)
 
     Raises:
-        ValueError: it says none.
+        ValueError: it is not a number of bytes.
     """
     found = _FORM.fullmatch(text.strip().upper())
     if found is None:

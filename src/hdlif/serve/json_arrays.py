@@ -1,4 +1,4 @@
-"""Arrays in JSON: nested lists of numbers, or rows as objects whose keys are column names."""
+"""Read arrays in JSON: nested lists of numbers, or rows as objects with column names as keys."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ NAME = "body"
 """The name of a request's body in answers and errors."""
 _MOST_NAMES = 5
 _NUMBER_BYTES, _LIST_BYTES, _OBJECT_BYTES, _KEY_BYTES = 64, 128, 256, 192
-"""Of a number as an object, in its list and in the arrays made of it; of a list, of an object, and of each key."""
+"""Bytes of a number (as an object, in its list and in arrays), of a list, of an object, and of each key."""
 
 
 def reading_bytes(content: bytes) -> int:
@@ -34,7 +34,7 @@ def read_json(content: bytes, columns: Sequence[str]) -> NDArray[Any]:
     Args:
         columns: the names of the network's columns, if they have any.
     Raises:
-        Refusal: it is not JSON, not an array, or not of the network's columns.
+        Refusal: it is not JSON or not an array, or does not have the network's columns.
     """
     try:
         found = json.loads(content, parse_constant=_refuse_constant)
@@ -43,7 +43,7 @@ def read_json(content: bytes, columns: Sequence[str]) -> NDArray[Any]:
         raise _bad_json(f"is not JSON ({brief(str(error))})") from error
     fields = {"values": found} if isinstance(found, list) else found
     if not isinstance(fields, dict) or not {"values"} <= fields.keys() <= {"values", "type"}:
-        raise _bad_json('is neither a list nor an object with "values" and, at will, "type"')
+        raise _bad_json('is neither a list nor an object with "values" and, optionally, "type"')
     values, kind = fields["values"], fields.get("type", "float32")
     if kind not in ("float32", "uint8"):
         raise _bad_json(f"type is {brief(kind)}; accepted are float32, uint8")
@@ -57,16 +57,16 @@ def read_json(content: bytes, columns: Sequence[str]) -> NDArray[Any]:
 def _read_lists(values: list[Any], kind: str) -> NDArray[Any]:
     try:
         array = np.array(values) if _are_numbers(values) else None
-    # Lists of several lengths, or nested deeper than arrays are.
+    # Lists of different lengths, or nested deeper than arrays can be.
     except (ValueError, RecursionError) as error:
-        raise _bad_json("values are no array: lists beside each other differ in length") from error
+        raise _bad_json("values are not an array: lists at the same level differ in length") from error
     if array is None or array.dtype.kind not in "iuf":
-        raise _bad_json("values hold what is no number")
+        raise _bad_json("values contain something that is not a number")
     if kind == "uint8":
         if array.dtype.kind == "f" or (array.size and (array.min() < 0 or array.max() > 255)):
             raise _bad_json("values of the type uint8 are integers in 0..255")
         return array.astype(np.uint8)
-    # What float32 does not hold becomes infinite, and is refused later.
+    # Numbers beyond float32 become infinite, and are refused later.
     with np.errstate(over="ignore"):
         return array.astype(np.float32)
 
@@ -74,7 +74,7 @@ def _read_lists(values: list[Any], kind: str) -> NDArray[Any]:
 def _are_numbers(values: list[Any]) -> bool:
     """Return whether nested lists hold only numbers.
 
-    NumPy would turn strings into an array each entry of which is as long as the longest.
+    NumPy would make an array of strings in which each entry is as long as the longest.
     """
     kinds = set(map(type, values))
     if list in kinds:
@@ -91,12 +91,12 @@ def _read_rows(rows: list[Any], columns: Sequence[str]) -> NDArray[np.float32]:
     for number, row in enumerate(rows):
         place = f"{NAME}[{number}]"
         if type(row) is not dict:
-            raise Refusal("bad_json", f"{place}: is no object as the first row is")
+            raise Refusal("bad_json", f"{place}: is not an object, unlike the first row")
         if row.keys() != names:
             raise Refusal("input_refused", f"{place}: {_compare_names(row, columns)}")
         for name in columns:
             if type(row[name]) not in (int, float):
-                raise Refusal("bad_json", f"{place}: {brief(name)} is {brief(row[name])}, and no number")
+                raise Refusal("bad_json", f"{place}: {brief(name)} is {brief(row[name])}, which is not a number")
         try:
             with np.errstate(over="ignore"):
                 found[number] = np.array([row[name] for name in columns], np.float64)
@@ -117,4 +117,4 @@ def _bad_json(message: str) -> Refusal:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number in JSON")

@@ -29,7 +29,7 @@ Steps = tuple[GoingOn, Floats]
 """A stream's sequence, and its next steps."""
 SUFFIX = ".hdlif.safetensors"
 OVERHEAD_BYTES = 2**22
-"""Of a network, counted with its weights and working memory: mostly its threads."""
+"""Bytes of a network in addition to its weights and working memory: mostly its threads."""
 _STEPS_AT_ONCE = 64
 """Requests for steps of streams that one call of a thread runs."""
 

@@ -16,7 +16,7 @@ from hdlif.serve.refusals import Refusal
 from hdlif.serve.settings import Settings
 
 MOST_HEADER_BYTES = 2**14
-"""Of a request's first line and headers, and of a line of a chunked body."""
+"""Most bytes of a request's first line and headers, and of a line of a chunked body."""
 _HEADER_READ, _CHUNKED_READ, _BODY_READ = 2**12, 2**10, 2**16
 """Bytes of one read: headers and what follows them; chunks, a millisecond's or a few; other bodies."""
 

@@ -1,4 +1,4 @@
-"""Reading the bodies of requests, within the memory and the time that they may take."""
+"""Read the bodies of requests within limits on memory and time."""
 
 import asyncio
 import contextlib
@@ -41,15 +41,15 @@ TYPES: Mapping[str, str] = {
     "audio/wav": ".wav",
     "audio/x-wav": ".wav",
 }
-"""Content types other than JSON, and the suffix of the file that would hold such a body."""
+"""Content types other than JSON, and the suffix of a file with such a body."""
 _CSV_BYTES = 15
-"""For each byte of a table: two of these can be a row."""
+"""Bytes of memory per byte of a table: two bytes can be a row."""
 _SOUND_BYTES, _CLIP_BYTES, _SOUND_BLOCK_BYTES = 10, 40, 2**23
-"""For each byte of a sound; for each sample of a network's clip; and for the blocks in which both are worked on."""
+"""Bytes of memory per byte of a sound, per sample of a network's clip, and of the blocks that process both."""
 _SMALL_BODY = 2**14
-"""Bytes of an array that are read faster than another thread is started on them."""
+"""Largest array, in bytes, that is read faster than a thread starts."""
 _ANSWER_BYTES, _ANSWERED_NUMBER_BYTES, _PIXEL_BYTES, _BOX_BYTES = 768, 64, 32, 1024
-"""Of the answer to an input or a step, of each number in it, each pixel of a mask and each box: as objects and text."""
+"""Bytes of an answer to an input or a step, and per number, mask pixel and box in it, as objects and as text."""
 
 
 def media_type(request: Request) -> str:
@@ -69,7 +69,7 @@ async def receive_body(request: Request, grow: Grow, most: int) -> bytes:
 
 
 def reading_bytes(content: bytes, kind: str, sound: SoundRecord | None = None) -> int:
-    """Return the most bytes that reading a body takes in addition to it, until it is an array of a network's input.
+    """Return the most bytes that converting a body to an array of the network's input takes, in addition to the body.
 
     Args:
         sound: of the network, if it takes sounds.
@@ -158,7 +158,7 @@ class Reader:
     async def read(
         self, request: Request, network: Network, *, steps: bool, layout: Layout | None = None
     ) -> AsyncIterator[Inputs]:
-        """Read the inputs in a request, each with its name; their memory and that of the answer is lent meanwhile.
+        """Read the inputs in a request, each with its name; their memory and the answer's is lent meanwhile.
 
         Args:
             steps: whether the body has the next steps of a stream, not whole inputs.

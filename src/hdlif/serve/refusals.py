@@ -13,7 +13,7 @@ JSON = "application/json"
 LOG = logging.getLogger("hdlif.serve")
 
 KINDS: Mapping[str, tuple[int, str]] = {
-    "bad_request": (400, "send HTTP/1.1 as RFC 9112 has it"),
+    "bad_request": (400, "send HTTP/1.1 as RFC 9112 defines it"),
     "bad_json": (
         400,
         'send {"values": [...]}, numbers in lists, with "type": "uint8" for pixels; of named columns also '
@@ -30,17 +30,17 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "body_too_large": (413, "send less at once"),
     "unknown_content_type": (
         415,
-        "say in the header Content-Type what is sent, as in curl -H 'Content-Type: text/csv' --data-binary @FILE URL",
+        "give the body's type in a header, as in curl -H 'Content-Type: text/csv' --data-binary @FILE URL",
     ),
-    "input_refused": (422, "GET /v1/models/MODEL says what the network takes"),
+    "input_refused": (422, "GET /v1/models/MODEL describes the network's input"),
     "image_too_large": (422, "send a smaller image"),
     "too_many_inputs": (422, "send fewer at once"),
     "too_much_work": (422, "send fewer steps or inputs at once"),
-    "state_refused": (422, "send what GET /v1/streams/STREAM/state gave, unchanged, to the same model"),
+    "state_refused": (422, "send the body of GET /v1/streams/STREAM/state, unchanged, to the same model"),
     "answer_not_finite": (422, "normalise the values as in the network's training"),
     "too_many_requests": (429, "send fewer, after the seconds of the header Retry-After"),
     "headers_too_large": (431, "send fewer and shorter headers"),
-    "internal": (500, "this is a fault of the server, whose log says more; try something else"),
+    "internal": (500, "this is a fault of the server, whose log has the details; try something else"),
     "overloaded": (503, "try again after the seconds of the header Retry-After, or at another server"),
     "streams_full": (503, "end streams that are done with, or try again later, or at another server"),
     "no_memory": (503, "send less at once, or try again later"),

@@ -11,7 +11,7 @@ Grow = Callable[[int], None]
 
 
 class Room:
-    """Count the bytes of all requests: their bodies, what is made of them, and answers. Any thread may take some."""
+    """Count the bytes of all requests: bodies, data made of them, and answers. Any thread may take some."""
 
     def __init__(self, most: int) -> None:
         self.most, self.held = most, 0

@@ -1,4 +1,4 @@
-"""The process of `hdlif serve`: its socket, signals and end."""
+"""Run the process of `hdlif serve`: its socket, signals and shutdown."""
 
 import asyncio
 import contextlib
@@ -24,10 +24,10 @@ from hdlif.serve.protocol import MOST_HEADER_BYTES, Protocol
 from hdlif.serve.settings import Settings
 
 _REFUSE_SECONDS = 1.0
-"""For which requests on kept connections are still refused in JSON, at the end."""
+"""Seconds at the end in which requests on kept connections are still refused in JSON."""
 _JOIN_SECONDS = 0.2
 _SPARE_FILES = 64
-"""Open files besides connections."""
+"""Open files in addition to connections."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class _Server(uvicorn.Server):
         await self._wait(_REFUSE_SECONDS, until=lambda: not self.server_state.connections)
         await super().shutdown(sockets)
         if self.force_exit:
-            # uvicorn leaves it out, and then prints a traceback.
+            # uvicorn omits this, and then prints a traceback.
             await self.lifespan.shutdown()
 
     async def _wait(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
@@ -187,7 +187,7 @@ class _Server(uvicorn.Server):
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        # With the protocol: asyncio sends small answers at once only on sockets that state TCP.
+        # State the protocol: asyncio sends small answers immediately only on sockets that state TCP.
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
@@ -196,7 +196,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except (OSError, OverflowError, UnicodeError) as error:
         raise MachineError(
-            f"{host}:{port}: cannot be listened at ({reason(error)}); give another --port, or --host"
+            f"{host}:{port}: cannot listen there ({reason(error)}); give another --port, or --host"
         ) from error
     return listener
 

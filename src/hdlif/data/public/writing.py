@@ -1,4 +1,4 @@
-"""A public set as a folder of its own, written whole or not at all."""
+"""Write a public set to its own folder, completely or not at all."""
 
 import json
 import os
@@ -24,11 +24,11 @@ def get(name: str, root: Path | None = None, *, say: Callable[[str], None] = say
     Args:
         name: one of `SETS`.
         root: the working folder by default.
-        say: gets a line before something is fetched.
+        say: called with a line before each fetch.
     Returns:
-        the folder, with `source.json`, which states the source of the set.
+        the folder, with `source.json`, which contains the source of the set.
     Raises:
-        DataError: there is no such set, it cannot be fetched, or ROOT/NAME is something else.
+        DataError: the set is unknown or cannot be fetched, or ROOT/NAME is something else.
     """
     if name not in SETS:
         raise DataError(f"{cut(name)!r} is not a public set; {did_you_mean(name, SETS)}")
@@ -74,13 +74,13 @@ def _make(name: str, found: PublicSet, folder: Path, say: Callable[[str], None])
 
 
 def lay_out(name: str, found: PublicSet, files: list[Path], folder: Path) -> None:
-    """Make a set of its fetched files, with a note. Raises `DataError` if they hold something else."""
+    """Convert the fetched files of a set, and add a note. Raises `DataError` if they are not the expected ones."""
     folder.mkdir()
     try:
         found.lay_out(files, folder)
     except Unreadable as error:
         raise DataError(f"{name}: {files[0].name}: {error}; another version than is read") from error
-    # What is read of a pickle may be of any shape.
+    # The content of a pickle can have any structure.
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise DataError(f"{name}: {files[0].name}: is not laid out as the version that is read") from error
     note = {"set": name, "about": found.about, "licence": found.licence, "files": _files(found)}

@@ -1,11 +1,11 @@
-"""Where samples come from, one file per source.
+"""Sources of samples, one file per source.
 
-A set that ships has a function that loads it. Data of the user's own have a class of `hdlif.data.own_data.Request`,
-whose settings are the keys of a recipe and whose `find` lists the samples as a `Layout`. What reads images, sounds or
-recordings of a layout is a base class (`OfImages`, `OfSounds`, `OfEvents`), for a folder, a shard or a data set in
-Python alike.
+A shipped set has a function that loads it. The user's own data have a subclass of `hdlif.data.own_data.Request`, whose
+settings are the keys of a recipe and whose `find` lists the samples as a `Layout`. Readers of images, sounds or
+recordings in a layout are base classes (`OfImages`, `OfSounds`, `OfEvents`), used for folders, shards and Python data
+sets alike.
 
 A new kind of data is at most four files: a decoder in `hdlif.inputs` if its format is new, a class here, its keys in
-`hdlif.recipe.builders.own_kinds`, and what recognises it in `data_paths`. A kind that shards may hold is one more row,
+`hdlif.recipe.builders.own_kinds`, and its recognition in `data_paths`. A kind that shards may contain is one more row,
 in `shards.KINDS`.
 """

@@ -1,4 +1,4 @@
-"""A folder that the package `datasets` (Hugging Face) has saved: a column of pictures or series, and one of labels."""
+"""Folders saved by the package `datasets` (Hugging Face), with a column of images or series and one of labels."""
 
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -20,15 +20,15 @@ from hdlif.inputs.datasets import SAVED_BY_DATASETS
 
 @dataclass(frozen=True, kw_only=True)
 class Saved(Placed):
-    """A request for what `Dataset.save_to_disk` or `DatasetDict.save_to_disk` has written.
+    """A request for the output of `Dataset.save_to_disk` or `DatasetDict.save_to_disk`.
 
-    Splits called train, val (valid, validation) and test are the parts; others are left out.
+    Splits called train, val (valid, validation) and test are the parts; others are omitted.
 
     Attributes:
-        column: of pictures or series; by default the only one of type Image, or else of lists or arrays.
-        label: the column of labels; by default the only one of type ClassLabel, or else "label". Of labels of which a
-            row has any number, a column of lists of them, unless each has a column of its own; "labels" by default.
-        fit: of pictures, as in `OfImages`.
+        column: column of images or series; by default the only one of type Image, otherwise of lists or arrays.
+        label: the column of labels; by default the only one of type ClassLabel, otherwise "label". With several labels
+            per row, a column of lists of labels, unless each has its own column; "labels" by default.
+        fit: for images, as in `OfImages`.
     """
 
     column: str | None = None
@@ -64,9 +64,9 @@ _LISTS = ("Sequence", "List", "LargeList", "Array2D")
 
 @dataclass(frozen=True)
 class _TargetColumns:
-    """The columns of the target: of classes, of each value or label, or of lists of labels if it is `listed`.
+    """The columns of the target: of classes, of each value or label, or of lists of labels if `listed`.
 
-    `names` are the labels of whole numbers in the first column.
+    `names` are the names of integer labels in the first column.
     """
 
     columns: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ def _target_columns(place: Path, features: Mapping[str, Any], label: str | None,
 
 
 class _Items:
-    """Rows of a table as items: x of a column, and y of the target columns."""
+    """Rows of a table as items: x from one column, and y from the target columns."""
 
     def __init__(self, table: Any, column: str, targets: _TargetColumns, wanted: Wanted) -> None:
         self.table, self.column, self.targets, self.wanted = table, column, targets, wanted
@@ -139,7 +139,7 @@ def _column(
     second: tuple[str, ...],
     but: Collection[str] = (),
 ) -> str:
-    """Return the named column, or the only one of the first types or of the second that is none of `but`."""
+    """Return the named column, or the only one of the first or second types that is not in `but`."""
     there = cut(", ".join(f"{name} ({type(one).__name__})" for name, one in features.items()), 300)
     if named is not None:
         if named not in features:

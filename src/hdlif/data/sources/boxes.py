@@ -43,13 +43,13 @@ MOST_DRIFT = 16
 class Boxes(Placed, OfImages):
     """A request for images with boxes.
 
-    By default images of unequal or large sizes become 240x320, in a letterbox.
+    By default images of unequal or large sizes are letterboxed to 240x320.
 
     Attributes:
-        format: of the files; by default the only one that is there.
-        classes: their names, in the order of the labels; by default those that the files list, or that boxes have.
-        drift: sides of an image over those of a frame, of which there is one at each step, as `drifting` makes them;
-            `size`, or the shape of `known`, is then that of a frame. None shows whole images.
+        format: format of the files; by default the only one that is found.
+        classes: names, in the order of the labels; by default those that the files list, or those of the boxes.
+        drift: ratio of the sides of an image to those of a frame; `drifting` then makes one frame per step, with the
+            shape `size`, or that of `known`. None shows whole images.
         time_steps: T.
     """
 
@@ -198,7 +198,7 @@ def _boxes(count: int) -> str:
 
 
 def _instances(files: Sequence[str]) -> list[str]:
-    """Return the JSON files of boxes: of COCO's own set, those whose names begin with "instances"."""
+    """Return the JSON files of boxes; in COCO's own set, those whose names begin with "instances"."""
     own = [path for path in files if path.rpartition("/")[2].startswith("instances")]
     return sorted(own or files)
 

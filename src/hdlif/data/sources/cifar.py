@@ -89,7 +89,7 @@ def cifar10(
         root: the folder that holds the data; it is required.
         validation, augment, seed: as in `digits`.
     Raises:
-        DataError: a file is missing or damaged, or a class has another number of images.
+        DataError: a file is missing or damaged, or a class has the wrong number of images.
     """
     return _cifar(_CIFAR10, root, validation, augment, seed, per_class)
 

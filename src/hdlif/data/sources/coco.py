@@ -20,10 +20,10 @@ _KEYS = ("images", "categories", "annotations")
 def parse_coco(content: bytes) -> tuple[list[tuple[str, BoxedImage]], tuple[str, ...]]:
     """Return the images of a file, by the names that it gives them, and the classes in the order of their numbers.
 
-    Regions of many objects ("iscrowd") are left out.
+    Regions of many objects ("iscrowd") are omitted.
 
     Raises:
-        Unreadable: it is no such file, an id of an image or a category is there twice, or an annotation is of none.
+        Unreadable: it is not such a file, an image or category id is repeated, or an annotation has an unknown id.
     """
     try:
         tree = json.loads(content)
@@ -85,14 +85,14 @@ def _by_id(rows: Sequence[Any], what: str) -> dict[int, Mapping[str, Any]]:
 
 
 def read_coco(root: Path, files: Sequence[str], images: Collection[str]) -> Annotations:
-    """Read files that share their categories. The name of a file, or of its folder, states the part: train, val, test.
+    """Read files with the same categories. The name of a file or its folder contains the part: train, val or test.
 
     Args:
         root: the folder of the data.
         files: paths of the JSON files below it.
         images: paths of the images below it.
     Raises:
-        DataError: a file cannot be read, two have different categories, or an image is not there, or in two files.
+        DataError: a file cannot be read, two have different categories, or an image is missing or in two files.
     """
     by_name: dict[str, list[str]] = defaultdict(list)
     for path in images:
@@ -119,13 +119,13 @@ def read_coco(root: Path, files: Sequence[str], images: Collection[str]) -> Anno
 
 
 def part_named(path: str) -> Part | None:
-    """Return the part that a path names, from its end: "instances_val2017.json" is of validation."""
+    """Return the part in a path, searched from its end: "instances_val2017.json" is validation."""
     words = re.findall("[a-z]+", path.lower())
     return next((PART_FOLDERS[word] for word in reversed(words) if word in PART_FOLDERS), None)
 
 
 def _path_of(place: Path, name: str, by_name: Mapping[str, list[str]], file: str, part: Part | None) -> str:
-    """Return the path of an image that a file names; of several the one next to the file, or in its part's folder."""
+    """Return the path of an image named in a file; of several the one next to the file, or in its part's folder."""
     name = name.replace("\\", "/").removeprefix("./")
     there = [path for path in by_name.get(name.rpartition("/")[2], ()) if f"/{path}".endswith(f"/{name}")]
     beside = [path for path in there if path.rpartition("/")[0] == file.rpartition("/")[0]]

@@ -17,7 +17,7 @@ from hdlif.data.split import fixed_permutation, hold_out
 from hdlif.inputs.datasets import CIFAR10_CLASSES, DIGITS_CLASSES, DVS_GESTURE_CLASSES, DVS_SIDE, N_MNIST_SIDE
 from hdlif.inputs.events import Binning
 
-# Those of MNIST, each of whose images was recorded once.
+# The numbers of MNIST, each of whose images was recorded once.
 N_MNIST_TRAIN = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
 N_MNIST_TEST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
 
@@ -44,8 +44,8 @@ def dvs_cifar10(
 ) -> DataSets:
     """Load DVS-CIFAR10 (Li et al. 2017), 128x128, from ROOT/CIFAR10DVS/CLASS/cifar10_CLASS_NUMBER.aedat (or .aedat4).
 
-    The first 900 recordings of each class, by number, are for training and the last 100 for testing. A manifest states
-    this split.
+    The first 900 recordings of each class, by number, are for training and the last 100 for testing. The split is
+    recorded in a manifest.
 
     Args:
         per_class: training and test recordings that each class must have.
@@ -53,7 +53,7 @@ def dvs_cifar10(
             such as `by_time`; and `size`, to which frames are resized (None leaves them).
         root: the folder that holds the data; it is required.
     Raises:
-        DataError: a class is missing, half extracted, or has another number of recordings.
+        DataError: a class is missing or incomplete, or has the wrong number of recordings.
     """
     folder = SetFolder(
         "dvs_cifar10",
@@ -86,7 +86,7 @@ def n_mnist(
     """Load N-MNIST (Orchard et al. 2015), 34x34, from ROOT/NMNIST/Train/DIGIT/*.bin and Test.
 
     Args:
-        per_digit: training and test recordings that there must be of each digit.
+        per_digit: training and test recordings that each digit must have.
         root, asked: as in `dvs_cifar10`.
     """
     folder = SetFolder(
@@ -121,7 +121,7 @@ def dvs_gesture(
     start, end in microseconds) are the samples.
 
     Args:
-        counts: training and test gestures that there must be.
+        counts: required numbers of training and test gestures.
         root, asked: as in `dvs_cifar10`.
     """
     lists = {part: f"trials_to_{part}.txt" for part in ("train", "test")}

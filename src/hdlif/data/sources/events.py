@@ -1,7 +1,7 @@
 """The user's own recordings of event cameras, as a data set.
 
-Every recording is read for its hash and sensor. Its frames are made once by `hdlif.inputs.events`, as for `hdlif run`,
-and kept in ROOT/.hdlif_frames in one array, whose name holds a digest of all that they depend on.
+Every recording is read for its hash and sensor. `hdlif.inputs.events` makes its frames once, as for `hdlif run`. They
+are stored in ROOT/.hdlif_frames in one array, whose name contains a digest of everything that they depend on.
 """
 
 import hashlib
@@ -27,21 +27,21 @@ from hdlif.inputs.events import BINNINGS, Events, check_events, check_inside, fi
 from hdlif.inputs.recordings import READERS, read_recording
 
 VERSION = 1
-"""Of the making of frames: changed wherever other frames would come out."""
+"""Version of the conversion to frames; increased whenever it changes frames."""
 CACHE = ".hdlif_frames"
 MOST_SIDE = 2**12
 _EXACT = 2**24
-"""Counts up to it are exact in float32."""
+"""Counts up to this are exact in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfEvents(Request):
-    """A request for recordings wherever they lie.
+    """A request for recordings, in any source.
 
     Attributes:
         time_steps, binning: the number of frames, and a name of `BINNINGS`.
-        sensor: [height, width]; by default as the files state, or the least that holds all events.
-        resize: to another size, "pool" adds up the counts of pixels that fall together, "bilinear" resizes frames.
+        sensor: [height, width]; by default as in the files, or the smallest that contains all events.
+        resize: for another size, "pool" adds up the counts of merged pixels, "bilinear" resizes frames.
     """
 
     time_steps: int
@@ -80,7 +80,7 @@ class OfEvents(Request):
         return divided.found(record, {**divided.seen, **said}, samples)
 
     def _event_record(self, sensor: tuple[int, int]) -> InputRecord:
-        """Return what a recording becomes at each step: counts, taken as they are."""
+        """Return the input made of a recording at each step: unscaled counts."""
         if isinstance(self.size, tuple):
             raise ValueError(f"size = {list(self.size)} is of images; give one number, the side of square frames")
         sides = sensor if self.size is None else (self.size, self.size)
@@ -102,7 +102,7 @@ find_events = finder(Recordings)
 
 @dataclass(frozen=True)
 class _Seen:
-    """A recording: its size, hash, number of events, duration, whether times ascend, its sensor and the least one."""
+    """A recording: its size, hash, number of events, duration, order of times, sensor, and least sensor."""
 
     bytes: int
     sha256: str
@@ -114,7 +114,7 @@ class _Seen:
 
 
 def _looked_at(layout: Layout, sensor: tuple[int, int] | None) -> tuple[dict[int, _Seen], dict[str, str]]:
-    """Return what each recording holds, by its number, and the faults of those that cannot be used."""
+    """Return the properties of each recording, by number, and the faults of unusable ones."""
     seen: dict[int, _Seen] = {}
     faults: dict[str, str] = {}
 
@@ -150,7 +150,7 @@ def _by(sides: tuple[int, int] | None) -> str:
 
 
 def _sensor(layout: Layout, seen: Mapping[int, _Seen]) -> tuple[int, int]:
-    """Return the sensor of the files, or the least that holds all events. Raises `DataError` if they differ."""
+    """Return the sensor of the files, or the smallest that contains all events. Raises `DataError` if they differ."""
     stating = {one.sensor: layout.files[number].name for number, one in seen.items() if one.sensor is not None}
     if len(stating) > 1:
         (first, file), (other, other_file) = list(stating.items())[:2]
@@ -170,7 +170,7 @@ def _sensor(layout: Layout, seen: Mapping[int, _Seen]) -> tuple[int, int]:
 
 
 def _frames(layout: Layout, record: InputRecord, seen: Mapping[int, _Seen], time_steps: int) -> Path:
-    """Return the file of the frames [N, T·2, H, W] of all recordings, and make it if it is absent.
+    """Return the file of the frames [N, T·2, H, W] of all recordings, and write it if it is missing.
 
     Counts are uint16 if frames have the sensor's size, and otherwise float32.
     """

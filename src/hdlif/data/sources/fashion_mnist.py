@@ -20,14 +20,14 @@ from hdlif.inputs.datasets import FASHION_MNIST_CLASSES, FASHION_MNIST_MEAN, FAS
 from hdlif.whole_files import read_regular
 
 _UNSIGNED_BYTES = 8
-"""The type whose values are unsigned bytes, the only one that is read."""
+"""The type code of unsigned bytes, the only accepted one."""
 
 
 def parse_idx(content: bytes, dimensions: int) -> NDArray[np.uint8]:
-    """Return the values, uint8 of so many dimensions: a view of `content`. Lengths are big endian, 4 bytes each.
+    """Return the values, uint8 with `dimensions` axes, as a view of `content`. Lengths are 4 bytes each, big endian.
 
     Raises:
-        Unreadable: the file is something else, or has not exactly the values that its header promises.
+        Unreadable: the file is something else, or its size differs from its header.
     """
     start = 4 + 4 * dimensions
     if content[:4] != bytes([0, 0, _UNSIGNED_BYTES, dimensions]) or len(content) < start:
@@ -41,7 +41,7 @@ def parse_idx(content: bytes, dimensions: int) -> NDArray[np.uint8]:
     values: NDArray[Any] = np.frombuffer(content, np.uint8, offset=start)
     try:
         return values.reshape(shape)
-    # A length of 0 with others whose product no array can have.
+    # A length of 0 can hide others whose product exceeds any array.
     except ValueError as error:
         raise Unreadable(f"promises {shape} values, and no array has that shape") from error
 
@@ -63,7 +63,7 @@ def fashion_mnist(
         root: the folder that holds the data; it is required.
         validation, augment, seed: as in `digits`.
     Raises:
-        DataError: `root` is missing or damaged, or a class has another number of images.
+        DataError: `root` is missing or damaged, or a class has the wrong number of images.
     """
     files = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
     folder = SetFolder(

@@ -38,7 +38,7 @@ class ImageFiles(Samples):
     """Labelled images of any size, decoded as RGB and normalised: x = (augmented pixels / 255 - mean) / std.
 
     The augmentation random_resized_crop makes them size x size. Without it the shorter side is resized to `short_side`
-    (bilinearly, antialiased), and the centre is cut out. `places` [N] are the numbers of the samples in `source`.
+    (bilinearly, antialiased), and the centre is cropped. `places` [N] are the numbers of the samples in `source`.
     """
 
     _drawn_in_read = (_CROP,)
@@ -68,7 +68,7 @@ class ImageFiles(Samples):
         return True
 
     def resized(self, size: int) -> Self:
-        """Return the images at size x size; the shorter side keeps its proportion to the size."""
+        """Return the images at size x size; the shorter side scales with the size."""
         return self._changed(size=size, short_side=round(self.short_side * size / self.size))
 
     def read(self, indices: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class ImageFiles(Samples):
         from torchvision.transforms.v2 import functional as F
 
         if min(image.shape[1:]) != self.short_side:
-            # The proportions are kept, so a strip one pixel wide would become a wide one as many times as long.
+            # Resizing keeps proportions, so a strip one pixel wide would become a very long image.
             shorter, longer = sorted(image.shape[1:])
             pictures.check_size(self.short_side, self.short_side * longer // shorter)
             image = F.resize(image, [self.short_side], antialias=True)
@@ -137,11 +137,11 @@ def imagenet(
 
     Args:
         classes: names, in the order of the class folders; the thousand by default.
-        counts: training and test images that there must be.
+        counts: required numbers of training and test images.
         root: the folder that holds the data; it is required.
         validation, augment, seed: as in `digits`.
     Raises:
-        DataError: a part is missing, half extracted, or has another number of classes or images.
+        DataError: a part is missing or incomplete, or has the wrong number of classes or images.
     """
     classes = classes or imagenet_classes()
     folder = SetFolder(
@@ -183,7 +183,7 @@ def tiny_imagenet(
 ) -> DataSets:
     """Load Tiny-ImageNet, 64x64, from ROOT/tiny-imagenet-200 as its archive extracts.
 
-    Its validation set is the test set here, for its test images have no published labels.
+    Its validation set is the test set here, because its test images have no published labels.
 
     Args:
         root, validation, augment, seed: as in `imagenet`.
@@ -312,7 +312,7 @@ def _sets(
 
 @cache
 def imagenet_classes() -> tuple[str, ...]:
-    """Return the names in the order of the sorted WordNet ids, as torchvision states them."""
+    """Return the names in the order of the sorted WordNet ids, as in torchvision."""
     from torchvision.models import ResNet18_Weights
 
     return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])

@@ -1,7 +1,7 @@
-"""Items of the user's own map-style data sets as a data set here: pictures or series, with what is learned of them.
+"""Read the items of the user's own map-style data sets: images or series, with targets.
 
-Every item is asked for once when a command starts, hashed, and taken as a file of the same content would be: a picture
-as a PPM file, a series as a .npy file of float32. So split, manifest and limits are those of such files.
+Every item is requested once when a command starts, hashed, and treated as a file with the same content: an image as a
+PPM file, a series as a float32 .npy file. So split, manifest and limits are those of such files.
 """
 
 import io
@@ -28,7 +28,7 @@ from hdlif.inputs.fitting import MODES
 PICTURE, SERIES = ".ppm", ".npy"
 _TAKES = "pictures ([C, H, W] of uint8 or of floats in 0..1, or PIL's) or series ([T, C] of floats)"
 MOST_HELD = 2**28
-"""Bytes of items that are held from when their labels are read until their contents are."""
+"""Most bytes of items that are held between reading their labels and their contents."""
 MOST_ITEMS = 10**7
 
 
@@ -36,15 +36,15 @@ MOST_ITEMS = 10**7
 class Items(Request):
     """A request for a map-style data set, one object or one for each part.
 
-    A class or function that takes `train` is called with True for training and with False for testing. One that takes
-    `split` is called with "train", "test", and "val" unless it refuses that with a `ValueError` or `KeyError`. Other
-    parts are shares of "train", and all parts are shares of a data set that takes neither.
+    A class or function with an argument `train` is called with True for training and False for testing. One with
+    `split` is called with "train", "test", and "val" unless it raises `ValueError` or `KeyError` for it. Other parts
+    are shares of "train"; without either argument, all parts are shares of the data set.
 
     Attributes:
-        make: gives the data set; raises our own errors if it refuses an argument.
-        takes: the names out of "train" and "split" that it takes.
+        make: returns the data set; raises our own errors if it rejects an argument.
+        takes: which of the arguments "train" and "split" it has.
         name: package.module:Name.
-        fit: of pictures, as in `OfImages`.
+        fit: for images, as in `OfImages`.
     """
 
     make: Callable[..., Any]
@@ -66,11 +66,11 @@ def find_items_in(
     request: Request,
     fit: Fit,
 ) -> OwnData:
-    """Find a data set in data sets of one kind of items; with "train" alone, the other parts are shares of it.
+    """Find a data set in data sets of one kind of items; if there is only "train", the other parts are shares of it.
 
     Args:
-        name: of the data, for errors.
-        classes: by label; by default the attribute `classes` of the training set, and else the labels of the items.
+        name: name of the data, for errors.
+        classes: by label; by default the attribute `classes` of the training set, otherwise the labels of the items.
     """
     layout, suffix = layout_of(name, sets, classes, request.wanted)
     check_kind(name, "series" if suffix == SERIES else "image", request.known)
@@ -95,7 +95,7 @@ def _parts(make: Callable[..., Any], takes: Sequence[str]) -> dict[Part, Any]:
 
 
 class _Contents:
-    """The items of data sets as the contents of files; `held` items are given once.
+    """The items of data sets as the contents of files; `held` items are returned once.
 
     `places` are the part and index of each item.
     """
@@ -117,7 +117,7 @@ class _Contents:
 
 
 def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None, wanted: Wanted) -> tuple[Layout, str]:
-    """List the items of data sets with their targets; return also the suffix of such files."""
+    """List the items of data sets with their targets; return also the suffix of equivalent files."""
     for part, one in sets.items():
         _check_map_style(name if len(sets) == 1 else f"{name}, {part}", one)
     classes = classes if classes is not None or not wanted.classes else _classes(name, sets["train"])
@@ -165,7 +165,7 @@ def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None
 
 
 def _file(sets: Mapping[Part, Any], part: Part, index: int, suffix: str) -> str:
-    """Return the name of an item in a manifest, which sorts as its index."""
+    """Return the name of an item in a manifest; names sort as indices do."""
     return f"{part}/{index:08}{suffix}" if len(sets) > 1 else f"{index:08}{suffix}"
 
 
@@ -231,7 +231,7 @@ def _named(name: str, labels: Sequence[int], classes: Sequence[str] | None) -> l
 
 
 def encoded(x: Any, name: str) -> tuple[bytes, str]:
-    """Return an item as the content of a file, and its suffix; raises `DataError` if it is neither kind."""
+    """Return an item as the content of a file, and its suffix; raise `DataError` if it is of neither kind."""
     if isinstance(x, Image.Image):
         mode = "L" if x.mode in ("1", "L", "LA") else "RGB"
         return _ppm(np.asarray(x.convert(mode))), PICTURE

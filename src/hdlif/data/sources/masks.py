@@ -1,7 +1,7 @@
 """Images with label maps: images/NAME.EXT with labels/NAME.png, or with masks/NAME/*.png, one file per object.
 
-A folder may have these itself, or in folders train, val and test. Label maps are PNG files of one number per pixel, of
-8 or 16 bits: of classes (255 is ignored), or of objects, 0 being the background.
+A folder has these directly, or in folders train, val and test. Label maps are PNG files with one number of 8 or 16 bits
+per pixel: of classes (255 is ignored), or of objects, with 0 for the background.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from hdlif.whole_files import read_regular
 IMAGES, LABELS, MASKS = "images", "labels", "masks"
 _MOST_CLASSES, _MOST_OBJECTS = 255, 2**15 - 1
 _MOST_BYTES = 2**28
-"""Of a file of labels."""
+"""Most bytes of a label file."""
 _IGNORED_NUMBER = 255
 MOST_VALUES = 2**30
-"""Pixels of all label maps together, which are kept in memory."""
+"""Most pixels of all label maps together, which are kept in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Masks(Placed, OfImages):
     """A request for images with label maps.
 
-    By default images of unequal or large sizes become 160x160, in a letterbox.
+    By default images of unequal or large sizes are letterboxed to 160x160.
 
     Attributes:
-        instances: whether the numbers are of objects, and not of classes.
+        instances: whether the numbers are of objects instead of classes.
         classes: names of the classes 0, 1, ...; by default their numbers.
     """
 
@@ -64,7 +64,7 @@ class Masks(Placed, OfImages):
         return self.find_images(self.layout())
 
     def layout(self) -> Layout:
-        """List the images. Raises `DataError` if there is no folder of images with one of labels."""
+        """List the images. Raises `DataError` without a folder of images and one of labels."""
         root = self.place("a folder of images and labels")
         if not root.is_dir():
             raise DataError(f"{root}: there is no such folder; give one with {IMAGES}/ and {LABELS}/ or {MASKS}/")
@@ -75,7 +75,7 @@ class Masks(Placed, OfImages):
             place = root / folder
             kinds = [kind for kind in (LABELS, MASKS) if (place / kind).is_dir()]
             if not (place / IMAGES).is_dir() or len(kinds) != 1:
-                seen = f"{LABELS}/ and {MASKS}/, of which there must be one" if len(kinds) > 1 else "other folders"
+                seen = f"{LABELS}/ and {MASKS}/, instead of one of them" if len(kinds) > 1 else "other folders"
                 raise DataError(
                     f"{place}: contains {seen}; put images into {IMAGES}/, and a map of each into {LABELS}/NAME.png, "
                     f"or a file for each object into {MASKS}/NAME/"
@@ -136,7 +136,7 @@ class Masks(Placed, OfImages):
         return replace(layout, files=tuple(files)), faults
 
     def _read(self, place: Path, size: tuple[int, int], classes: Sequence[str]) -> NDArray[np.int32]:
-        """Return the map of a picture of that height and width. Raises `Unreadable`."""
+        """Return the map of an image of a given height and width. Raises `Unreadable`."""
         if not self.instances:
             labels = _classes_at(place)
             if (labels >= len(classes)).any():
@@ -174,12 +174,12 @@ find_masks = finder(Masks)
 
 
 def _name_of(place: Path) -> str:
-    """Return the path of a file of labels from the folder of its part."""
+    """Return the path of a label file relative to the folder of its part."""
     return f"{place.parent.name}/{place.name}" + (".png" if place.parent.name == LABELS else "")
 
 
 def _numbers_at(place: Path) -> NDArray[np.int32]:
-    """Return the numbers of labels/NAME.png, of which `place` is labels/NAME. Raises `Unreadable`, `OSError`."""
+    """Return the numbers of labels/NAME.png, given the path labels/NAME. Raises `Unreadable`, `OSError`."""
     path = place.with_name(f"{place.name}.png")
     if not path.is_file():
         raise Unreadable(f"there is no {_name_of(place)}")
@@ -195,7 +195,7 @@ def _classes_at(place: Path) -> NDArray[np.int32]:
 
 
 def _joined(place: Path) -> NDArray[np.int32]:
-    """Return the numbers of the objects of masks/NAME/*.png; of two at one pixel the later file's."""
+    """Return the numbers of the objects of masks/NAME/*.png; the later file wins at shared pixels."""
     paths = sorted(place.glob("*.png"))
     if not paths:
         raise Unreadable(f"there is no {_name_of(place)}/*.png")

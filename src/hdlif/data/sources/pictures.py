@@ -1,7 +1,7 @@
-"""A folder of the user's own pictures, of any size and mode, as a data set.
+"""Folders of the user's own images, of any size and mode.
 
-Every picture is read for its header and hash. Then it is decoded, made to fit by `hdlif.inputs.fitting` as for
-`hdlif run`, and kept if all of them take little memory.
+Every image is read for its header and hash, then decoded and resized by `hdlif.inputs.fitting` as for `hdlif run`. The
+pixels are kept if all of them take little memory.
 """
 
 import math
@@ -29,16 +29,16 @@ from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.fitting import MODES, Pixels, fitted, inner_size, mean_bytes
 
 MOST_KEPT = 2**29
-"""Bytes of pixels that are kept in memory; of more, pictures are read as batches ask for them."""
+"""Most bytes of pixels that are kept in memory; beyond that, images are read for each batch."""
 MANY = 5000
 MOST_READ_ONCE = 2**28
-"""Bytes of files that are held until it is known what pictures become."""
+"""Most bytes of files that are held until the input size is known."""
 _RESIZE = "bilinear"
 Fit = Literal["squash", "crop", "letterbox"]
 
 
 class PictureFiles(Samples):
-    """Pictures that do not fit in memory, read and made to fit `record` for each batch.
+    """Images that do not fit in memory, read and fitted to `record` for each batch.
 
     `places` [N] are the numbers of the samples' files in `source`.
     """
@@ -62,11 +62,11 @@ class PictureFiles(Samples):
         return True
 
     def resized(self, size: int) -> Self:
-        """Return the pictures at size x size."""
+        """Return the images at size x size."""
         return self._changed(record=replace(self.record, shape=(self.record.shape[0], size, size)))
 
     def read(self, indices: Tensor) -> Tensor:
-        """Pixels uint8 [B, C, H, W]."""
+        """Return pixels uint8 [B, C, H, W]."""
         return torch.from_numpy(np.stack([self._pixels(int(place)) for place in self.places[indices.numpy()]]))
 
     def _pixels(self, place: int) -> Pixels:
@@ -76,29 +76,29 @@ class PictureFiles(Samples):
             raise DataError(f"{self.source.name(place)}: cannot be read as a picture ({reason(error)})") from error
 
     def scale(self, raw: Tensor) -> Tensor:
-        """(raw / 255 - mean) / std."""
+        """Return (raw / 255 - mean) / std."""
         return normalised(raw, self.record.mean, self.record.std)
 
 
 def pixels_of(content: bytes, record: InputRecord) -> Pixels:
-    """Return the pixels uint8 [C, H, W] of an image file, made to fit a record; raises `Unreadable`."""
+    """Return the pixels uint8 [C, H, W] of an image file, fitted to a record; raise `Unreadable` if it is damaged."""
     image = pictures.decode(content, MODES[record.shape[0]])
     return fitted(image, record.shape, resize=record.resize, fit=record.fit, mean=record.mean)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfImages(Request):
-    """A request for images wherever they lie.
+    """A request for images, in any source.
 
     Attributes:
-        channels: 1 for grey, 3 for colours; by default grey if every file is.
+        channels: 1 for greyscale, 3 for colour; by default greyscale if every file is.
         fit: as in `fitting.fitted`.
     """
 
     small_side: ClassVar[int] = 64
     """Largest side of images of one size that keep it, if `size` is not given."""
     multiple: ClassVar[int] = 1
-    """What sides must be multiples of to be kept."""
+    """Sides are kept if they are multiples of this."""
     default_size: ClassVar[tuple[int, int]] = 32, 32
 
     channels: Literal[1, 3] | None = None
@@ -107,7 +107,7 @@ class OfImages(Request):
     def locate(
         self, layout: Layout, headers: Mapping[int, pictures.Header], record: InputRecord
     ) -> tuple[Layout, dict[str, str]]:
-        """Return a layout whose seen files have `located` targets at the pixels of `record`, and the faults of others.
+        """Return a layout whose files have `located` targets at the pixels of `record`, and the faults of other files.
 
         Args:
             headers: of the files that were read, by their number.
@@ -115,7 +115,7 @@ class OfImages(Request):
         return layout, {}
 
     def describe(self, divided: Divided) -> Mapping[str, Any]:
-        """Return what is to be said of the targets under "target", as `targets.described`."""
+        """Return the description of the targets for "target", as in `targets.described`."""
         return {}
 
     def find_images(self, layout: Layout) -> OwnData:
@@ -162,7 +162,7 @@ class OfImages(Request):
         )
 
     def _image_record(self, headers: Sequence[pictures.Header]) -> InputRecord:
-        """Return what pictures become, but for their mean and deviation."""
+        """Return the input made of images, without mean and deviation."""
         sides = {(header.height, header.width) for header in headers}
         same = next(iter(sides)) if len(sides) == 1 else (0, 0)
         is_kept = 0 < max(same) <= self.small_side and not any(side % self.multiple for side in same)
@@ -176,9 +176,9 @@ class OfImages(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures(Listed, OfImages):
-    """A request for a folder of pictures.
+    """A request for a folder of images.
 
-    By default they keep their size if all have the same, of at most 64 a side, and otherwise become 32x32.
+    By default images keep their size if all have the same of at most 64 per side; otherwise they become 32x32.
     """
 
     def find(self) -> OwnData:
@@ -196,7 +196,7 @@ class _Seen:
 
 
 def _headers(layout: Layout) -> tuple[dict[int, _Seen], dict[str, str], dict[int, bytes]]:
-    """Read the header of each file; return what is wrong with those that cannot be read, and the first contents."""
+    """Read the header of each file; return also the faults of unreadable ones, and the first contents."""
     seen: dict[int, _Seen] = {}
     faults: dict[str, str] = {}
     contents: dict[int, bytes] = {}
@@ -210,10 +210,10 @@ def _headers(layout: Layout) -> tuple[dict[int, _Seen], dict[str, str], dict[int
 
 @dataclass(frozen=True)
 class _Measured:
-    """Sums of the pixels of each file and of their squares, int64 [N, C], and the pixels if they are kept.
+    """Sums of the pixels of each file and of their squares, int64 [N, C], and optionally the pixels.
 
-    `sizes` [N, 2] are the height and width of a picture in its input, without what a letterbox adds; only these pixels
-    are measured.
+    `sizes` [N, 2] are the height and width of an image in its input, without the padding of a letterbox; only these
+    pixels are measured.
     """
 
     sums: NDArray[np.int64]
@@ -231,7 +231,7 @@ class _Measured:
     def read(
         self, layout: Layout, headers: Mapping[int, pictures.Header], record: InputRecord, contents: dict[int, bytes]
     ) -> dict[str, str]:
-        """Measure files, whose contents may be held; return their faults."""
+        """Measure files, whose contents may be in memory; return their faults."""
         faults, (_, height, width) = {}, record.shape
         for number, header in headers.items():
             file = layout.files[number].name
@@ -250,14 +250,14 @@ class _Measured:
         return faults
 
     def pad(self, record: InputRecord) -> None:
-        """Fill kept pixels that letterboxes have added with the mean."""
+        """Fill the padding of letterboxes in kept pixels with the mean."""
         fill = mean_bytes(record.mean)[:, None, None]
         for pixels, (height, width) in zip(() if self.pixels is None else self.pixels, self.sizes, strict=False):
             pixels[:, height:] = fill
             pixels[:, :, width:] = fill
 
     def moments(self, numbers: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return mean and deviation (at least 1/255) of pixels / 255 by channel, of exact sums, to 6 digits."""
+        """Return mean and deviation (at least 1/255) of pixels / 255 by channel, from exact sums, to 6 digits."""
         n = int(self.sizes[numbers].prod(1).sum())
         mean, std = [], []
         for sums, squares in zip(self.sums[numbers].T.tolist(), self.squares[numbers].T.tolist(), strict=True):

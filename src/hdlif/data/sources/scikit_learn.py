@@ -30,14 +30,14 @@ def digits(root: Path | None = None, *, validation: int, augment: Augment = (), 
 
     Args:
         root: not needed.
-        validation: number of samples that are held out of the training ones.
+        validation: number of training samples that are held out.
         augment: names out of `AUGMENTATIONS`, or `Augmentation`s, for the training samples, in this order.
         seed: of the augmentation.
     """
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    # 0..16 grey levels to bytes.
+    # Scale grey levels 0..16 to bytes.
     pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
     parts = _stratified("digits", pixels, bunch.target, len(DIGITS_CLASSES), _DIGITS_TEST, validation)
     return sets_in_memory(Images, parts, DIGITS_CLASSES, DIGITS_MEAN, DIGITS_STD, augment=augment, seed=seed)
@@ -70,7 +70,7 @@ def _stratified(
     """Return the values and labels of the training, the validation and the test part."""
     from sklearn.model_selection import train_test_split
 
-    # A stratified split needs a sample of every class on either side.
+    # A stratified split needs a sample of every class on both sides.
     check_validation(name, validation, least=classes, most=len(labels) - test - classes)
     rest, tested = train_test_split(np.arange(len(labels)), test_size=test, stratify=labels, random_state=SPLIT_SEED)
     train, held_out = train_test_split(rest, test_size=validation, stratify=labels[rest], random_state=SPLIT_SEED)

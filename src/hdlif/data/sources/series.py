@@ -1,6 +1,6 @@
 """Time series: arrays x and y, .csv or .wav files in folders by class, or one recording.
 
-They are read, normalised and shown one time step after another by `hdlif.inputs.series`, as `hdlif run` does it.
+`hdlif.inputs.series` reads and normalises them, as for `hdlif run`.
 """
 
 import hashlib
@@ -41,20 +41,20 @@ from hdlif.whole_files import read_regular
 
 _T = TypeVar("_T")
 _MOST_ALIKE = 0.9
-"""The share of files from which on those of another length are taken for odd ones."""
+"""If this fraction of files has one length, those of another length count as odd."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series(Tabular, OfSounds):
     """A request for arrays x and y (.npz, or a folder of .npy), .csv or .wav files by class, or a recording.
 
-    Of files by class `group` is a pattern of their names (`hdlif.data.split.group_in`). Odd files are those with other
-    columns, or with another length if nearly all have one and they are not cut.
+    For files by class `group` is a pattern of their names (`hdlif.data.split.group_in`). Odd files are those with
+    other columns, or with another length if nearly all have one and they are not cut.
 
     Attributes:
-        window: rows of a sample of a recording; by default those that an existing network takes.
+        window: rows per sample of a recording; by default those of an existing network.
         stride: rows from one window to the next; `window` by default.
-        rate: of readings, in Hz; sounds state their own.
+        rate: rate of readings, in Hz; sound files contain their own.
     """
 
     window: int | None = None
@@ -164,7 +164,7 @@ class Series(Tabular, OfSounds):
         )
 
     def _tables_of(self, layout: Layout) -> tuple[dict[str, "_File"], dict[str, str], list[str]]:
-        """Read the tables of a layout's files; return them, the faults of the others, and what may fix these."""
+        """Read the tables of a layout's files; return them, the faults of the others, and possible fixes."""
         read: dict[str, _File] = {}
         faults: dict[str, str] = {}
         fixes: list[str] = []
@@ -195,7 +195,7 @@ class _File:
 
 
 def _of_recording(place: Path, request: Tabular, window: int | None, stride: int | None) -> Recorded:
-    """Cut a long recording into windows, each of one group, and of one label unless each step has its own.
+    """Cut a long recording into windows of one group each, and of one label unless each step has its own.
 
     Windows may share rows if they are not divided into parts.
     """
@@ -206,10 +206,10 @@ def _of_recording(place: Path, request: Tabular, window: int | None, stride: int
     table = found.table
     if window is None:
         raise DataError(
-            f"{place}: is one recording of {len(table.lines):,} rows; say how many of them are a sample: "
+            f"{place}: is one recording of {len(table.lines):,} rows; set the number of rows per sample: "
             "--set data.window=N"
         )
-    # A sample is of one label, or has no label of its own.
+    # A sample has one label, or none of its own.
     one_label = wanted.one_class
     none = [""] * len(table.lines)
     labels, groups = found.classes if found.classes and one_label else none, found.groups or none
@@ -259,7 +259,7 @@ def _of_recording(place: Path, request: Tabular, window: int | None, stride: int
 
 
 def _stretches(labels: Sequence[str], groups: Sequence[str]) -> Iterator[tuple[tuple[str, str], int, int]]:
-    """Yield label and group of each run of rows that has one of each, and its begin and end."""
+    """Yield label, group, begin and end of each run of rows with one label and group."""
     begin = 0
     for key, rows in groupby(zip(labels, groups, strict=True)):
         end = begin + sum(1 for _ in rows)
@@ -273,7 +273,7 @@ def _lines_of(file: str, table: Table, begin: int, window: int) -> str:
 
 
 def _rates(rate: int | None, resample: int | None) -> tuple[int, ...]:
-    """Return the rates of readings and of a network; () if they are not resampled."""
+    """Return the rates of readings and of a network; () without resampling."""
     for key, value in (("rate", rate), ("resample", resample)):
         if value is not None and not 1 <= value <= MOST_RATE:
             raise ValueError(f"{key} = {value} is refused; give 1 to {MOST_RATE:,}")
@@ -283,13 +283,13 @@ def _rates(rate: int | None, resample: int | None) -> tuple[int, ...]:
 
 
 def _rows(known: InputRecord) -> int:
-    """Return the rows of a window that is as long as a network's series once it is resampled."""
+    """Return the rows of a window that is as long as a network's series after resampling."""
     steps = known.shape[1]
     return max(1, steps * known.rates[0] // known.rates[1]) if known.rates else steps
 
 
 def _of_arrays(place: Path, wanted: Wanted) -> Recorded:
-    """Read arrays x [N, T, C] or [N, T] and y; if one class per series is learned, shorter ones end in NaN."""
+    """Read arrays x [N, T, C] or [N, T] and y; with one class per series, shorter ones end in NaN."""
     read_x = finite_steps if wanted.one_class else finite
     found = arrays_at(place, (2, 3), "[N, T, C], or [N, T] of one channel", wanted, read_x=read_x)
     x = found.x if found.x.ndim == 3 else found.x[..., None]
@@ -301,7 +301,7 @@ def _of_arrays(place: Path, wanted: Wanted) -> Recorded:
 
 
 def _odd_ones(seen: Mapping[str, _T], said: Callable[[_T], str], *, least: float = 0.0) -> dict[str, str]:
-    """Return the fault of each file that is not as most are; none if fewer than the share `least` are alike."""
+    """Return the fault of each file that differs from most; none if fewer than the fraction `least` are alike."""
     if not seen:
         return {}
     (usual, count), *_ = Counter(seen.values()).most_common(1)

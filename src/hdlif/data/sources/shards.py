@@ -1,6 +1,6 @@
-"""The user's own samples in tar shards of the WebDataset form: KEY.png, say, with its label in KEY.cls or KEY.json.
+"""The user's own samples in tar shards of the WebDataset form: such as KEY.png with its label in KEY.cls or KEY.json.
 
-The headers of every shard are read once when a command starts; then any sample is one read away, so that the order of
+The headers of every shard are read once when a command starts. Then any sample is one read away, so that the order of
 an epoch is a function of (seed, epoch), as with files.
 """
 
@@ -34,12 +34,12 @@ from hdlif.whole_files import open_regular
 
 _MOST_SHARDS = 2**16
 _MOST_LABEL = 2**20
-"""Bytes of a .cls or .json."""
+"""Most bytes of a .cls or .json."""
 
 
 @dataclass(frozen=True)
 class SampleKind:
-    """A kind of samples: their suffixes, and what finds a data set in them."""
+    """A kind of samples: their suffixes, and the function that finds a data set in them."""
 
     suffixes: tuple[str, ...]
     find: Callable[["TarShards", Layout], OwnData]
@@ -71,12 +71,12 @@ class _Found:
 class TarShards(Placed, OfImages, OfEvents, OfSounds):
     """A request for tar shards of pictures, series, sounds or recordings of events.
 
-    If the name of every shard begins with train, val (or valid, validation) or test, that is the part of its samples.
+    If all names of shards begin with train, val (or valid, validation) or test, these are the parts of the samples.
 
     Attributes:
-        path: a folder of .tar files, one, or a pattern with *, ?, [abc], {a,b} or {000..099}.
-        label: the key of a .json that holds the label, a whole number or a name, if there is no .cls. Values and
-            labels are under their names, or the names of the labels under "labels".
+        path: a folder of .tar files, one file, or a pattern with *, ?, [abc], {a,b} or {000..099}.
+        label: the key of a .json that contains the label, an integer or a name, if there is no .cls. Values and labels
+            are under their names, or the names of the labels under "labels".
         member: the end of the names of samples, such as "jpg", if there are several in a key.
     """
 
@@ -93,7 +93,7 @@ class TarShards(Placed, OfImages, OfEvents, OfSounds):
         return replace(KINDS[kind].find(self, layout), path=place)
 
     def layout(self, place: Path) -> tuple[Layout, str]:
-        """List the samples of the shards at a path; return also the kind of input that they are."""
+        """List the samples of the shards at a path; return also their kind of input."""
         paths = shards_at(place)
         root = paths[0].parent if len({path.parent for path in paths}) == 1 else Path(os.path.commonpath(paths))
         names = [path.relative_to(root).as_posix() for path in paths]
@@ -140,10 +140,10 @@ class TarShards(Placed, OfImages, OfEvents, OfSounds):
                     if _is_sample(end, self.member):
                         if key in found:
                             also = "twice" if found[key][0] == end else f"as {found[key][0]} and {end}"
-                            raise Unreadable(f"{cut(key)} is there {also}; say which it is with data.member=END")
+                            raise Unreadable(f"{cut(key)} is there {also}; choose one with data.member=END")
                         found[key] = end, one
                     elif end == ".json" and wanted.ahead is None:
-                        # A .cls, which holds nothing but a class, goes before it.
+                        # A .cls, which contains only a class, takes precedence.
                         if key not in given:
                             given[key] = _target(file, one, wanted, label)
                     elif end == ".cls" and wanted.one_class:
@@ -221,7 +221,7 @@ def _expanded(pattern: str) -> list[str]:
 
 
 def _parts(root: Path, names: Sequence[str]) -> list[Part | None]:
-    """Return the part of each shard. Raises `DataError` if only some names state one, or none is for training."""
+    """Return the part of each shard. Raises `DataError` if only some names state one, or if none is for training."""
     parts = [_part(name) for name in names]
     if all(part is None for part in parts):
         return parts
@@ -242,7 +242,7 @@ def _part(name: str) -> Part | None:
 
 
 def _one_kind(root: Path, found: Sequence[tuple[str, str, _Found]]) -> str:
-    """Return the kind of input of the samples. Raises `DataError` unless they are of one."""
+    """Return the kind of input of the samples. Raises `DataError` unless all are of one kind."""
     if not found:
         known = ", ".join(end for kind in KINDS.values() for end in kind.suffixes)
         raise DataError(f"{root}: its shards hold no sample; their names should end in one of {known}")
@@ -262,7 +262,7 @@ def _one_kind(root: Path, found: Sequence[tuple[str, str, _Found]]) -> str:
 
 
 def _members(file: BinaryIO) -> Iterator[tuple[str, str, Member]]:
-    """Yield key, end and place of every file of a shard, except for those that begin with a dot."""
+    """Yield key, suffix and place of every file of a shard, except for those that begin with a dot."""
     for one in tar_members(file):
         folder, slash, base = one.name.removeprefix("./").rpartition("/")
         stem, _, end = base.partition(".")

@@ -1,4 +1,4 @@
-"""The user's own sounds: .wav files by class, made into clips of one length, and these into log-mel frames."""
+"""The user's own sounds: .wav files by class, cut into clips of one length and converted to log-mel frames."""
 
 from dataclasses import dataclass, replace
 
@@ -14,20 +14,20 @@ from hdlif.inputs.sounds import filter_bank, log_mel
 from hdlif.inputs.wav import HIGHEST_RATE, LOWEST_RATE, parse_wave
 
 SOUND_KEYS = ("seconds", "clips", "every", "mels", "frame_ms", "hop_ms", "lowest_hz", "highest_hz")
-"""The settings of sounds alone."""
+"""Settings that only sounds have."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfSounds(Request):
-    """A request for sounds wherever they lie.
+    """A request for sounds, in any source.
 
     Attributes:
-        resample: the rate that all sounds get; without it they have one.
-        seconds, every: of a clip (1), and from one clip to the next of "windows" (`seconds`).
+        resample: the rate that all sounds are resampled to; without it they must have one rate.
+        seconds, every: length of a clip (1), and the distance of clips for "windows" (`seconds`).
         clips: the part of a longer sound: "first", "centre" or "windows".
-        mels: channels (32).
-        frame_ms, hop_ms: of a frame, and from one to the next, which is a step of the network (32 and 16).
-        lowest_hz, highest_hz: of the filters (20, and half the rate).
+        mels: number of channels (32).
+        frame_ms, hop_ms: length of a frame, and distance between frames, which is a step of the network (32 and 16).
+        lowest_hz, highest_hz: range of the filters (20, and half the rate).
     """
 
     resample: int | None = None
@@ -47,7 +47,7 @@ class OfSounds(Request):
         return find_samples(layout.root, self.read_sounds(layout), self, kind="series", classes=layout.classes)
 
     def sound_record(self, rate: int) -> SoundRecord:
-        """Return how sounds at a rate in Hz become series. Raises `ValueError` if a setting is out of range."""
+        """Return the conversion of sounds at a rate in Hz. Raises `ValueError` if a setting is out of range."""
         length = 1.0 if self.seconds is None else self.seconds
         if self.every is not None and self.clips != "windows":
             raise ValueError(f"every = {self.every} is of windows; set clips=windows too")
@@ -76,7 +76,7 @@ class OfSounds(Request):
         return record
 
     def read_sounds(self, layout: Layout, group: str | None = None) -> Recorded:
-        """Read the clips of .wav files, whose names fit the pattern `group` if it is given."""
+        """Read the clips of .wav files, whose names must match the pattern `group` if given."""
         place, resample = layout.root, self.resample
         if self.known is not None and self.known.sound is None:
             raise DataError(

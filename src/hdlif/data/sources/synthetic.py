@@ -31,16 +31,16 @@ from hdlif.inputs.memory_tasks import MOST_VALUES, Copy, DelayedXor, MackeyGlass
 TRAIN, TEST, SIDE, CLASSES = 320, 100, 8, len(SYNTHETIC_CLASSES)
 SINES_TRAIN, SINES_TEST = 480, 150
 PERIODS = (16.0, 8.0, 5.0)
-"""In steps, of each class of sines."""
+"""Period of each class of sines, in steps."""
 _NOISE, _CONTENT_SEED = 0.3, 0
 TAU, BETA, GAMMA = 17, 0.2, 0.1
-"""Of the equation of Mackey and Glass."""
+"""Parameters of the Mackey-Glass equation."""
 STARTS: Mapping[str, float] = {"train": 1.2, "validation": 0.9, "test": 0.6}
-"""x(t) for t <= 0, of the series of each part."""
+"""x(t) for t <= 0 in the series of each part."""
 SKIPPED = 1000
-"""Units of time before the first one that is used."""
+"""Discarded units of time at the start."""
 _SUBSTEPS = 10
-"""Steps of the integration in a unit of time."""
+"""Integration steps per unit of time."""
 
 
 def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
@@ -75,7 +75,7 @@ def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (
 def sines(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
     """Generate 480 training and 150 test series of 2 channels and 32 steps, and `validation` more.
 
-    A series of class c is a·sin(2π·t / period_c + φ) and the same a quarter of a period later, with a in 0.6..1.4, any
+    A series of class c is a·sin(2π·t / period_c + φ) and the same a quarter period later, with a in 0.6..1.4, any
     φ, and normal noise of 0.3 on each value.
 
     >>> from hdlif.data import sines
@@ -125,7 +125,7 @@ def copy_task(
     At each of the first `symbols` steps the channel of the shown symbol is 1. The last channel is 1 at the step before
     the first repetition; all else is 0. The class of a step is the symbol that it shows, or `alphabet`, the blank.
     Symbols are independent and equally likely (Hochreiter and Schmidhuber 1997; Arjovsky, arXiv 1511.06464). Each part
-    has a generator of (`draw`, part). Parts may share sequences unless alphabet^symbols is much larger than they are.
+    has a generator of (`draw`, part). Parts may share sequences unless alphabet^symbols is much larger than the parts.
 
     >>> import torch
     >>> from hdlif.data import copy_task, rows
@@ -168,7 +168,7 @@ def delayed_xor(
     """Generate series of delay + 1 steps and two channels, whose class is 1 if two bits differ.
 
     Channel 0 is a bit in {-1, 1} at step 0 and another at step `delay`, and normal noise between them. Channel 1 is 1
-    at these two steps and 0 elsewhere. The four pairs of bits take turns, so that either class, and either bit by
+    at these two steps and 0 elsewhere. The four pairs of bits alternate, so that either class, and either bit by
     itself, has half of the samples. Each part has a generator of (`draw`, part).
 
     >>> import torch
@@ -181,7 +181,7 @@ def delayed_xor(
     ([6, 3, 2, 1, 1], [3])
 
     Args:
-        content: delay, noise, sizes and draw; the defaults of `DelayedXor` without it.
+        content: delay, noise, sizes and draw; the defaults of `DelayedXor` by default.
         root, validation, augment, seed: as in `digits`.
     """
     content = DelayedXor() if content is None else content
@@ -210,9 +210,9 @@ def mackey_glass(
     augment: Augment = (),
     seed: int = 0,
 ) -> DataSets:
-    """Generate windows [steps] of a chaotic series, and for each step the value `ahead` later, normalised.
+    """Generate normalised windows [steps] of a chaotic series; the target of each step is the value `ahead` later.
 
-    Each part has a series of its own, from another start, so that no part is a stretch of another.
+    Each part has its own series, from a different start, so that no part is a section of another.
 
     >>> import torch
     >>> from hdlif.data import mackey_glass, rows
@@ -224,7 +224,7 @@ def mackey_glass(
     ([20, 3, 1, 1, 1], [3, 20, 1])
 
     Args:
-        content: steps, ahead, stride and sizes; the defaults of `MackeyGlass` without it.
+        content: steps, ahead, stride and sizes; the defaults of `MackeyGlass` by default.
         root, validation, augment, seed: as in `digits`; validation counts windows.
     """
     content = MackeyGlass() if content is None else content
@@ -236,7 +236,7 @@ def mackey_glass(
     def windows(part: str, stride: int) -> tuple[Tensor, Tensor]:
         values = series(SKIPPED + lengths[part], STARTS[part])[SKIPPED:]
         learned = (values - content.mean[0]) / content.std[0]
-        # Views of every window there is; what is taken of them alone is copied.
+        # Views of all windows; only the selected ones are copied.
         shown, later = (sliding_window_view(x.astype(np.float32), content.steps) for x in (values, learned))
         begins = stride * np.arange(counts[part])
         return (
@@ -244,7 +244,7 @@ def mackey_glass(
             torch.from_numpy(later[begins + content.ahead][..., None]),
         )
 
-    # Windows that are measured share no step.
+    # Test windows share no step.
     parts = [windows("train", content.stride), *(windows(part, content.steps) for part in ("validation", "test"))]
     return sets_in_memory(SeriesSamples, parts, content.names, record.mean, record.std, augment=augment, seed=seed)
 
@@ -264,7 +264,7 @@ def series(n: int, start: float) -> NDArray[np.float64]:
         fourth = square * square
         return BETA * x / (1 + fourth * fourth * square)
 
-    # One value more than the lag, for the interpolation of the first step.
+    # One more value than the lag, for the interpolation of the first step.
     x = [start] * (lag + 2)
     after = fed_back(start)
     for place in range(1, _SUBSTEPS * (n - 1) + 1):

@@ -1,4 +1,4 @@
-"""The user's own tables as a data set: each row a sample, its features the same at every time step."""
+"""The user's own tables: each row is a sample, whose features are the same at every time step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -14,7 +14,7 @@ from hdlif.inputs import Unreadable
 from hdlif.whole_files import read_regular
 
 _DEEPEST, _LONGEST = 32, 10_000
-"""Of nested elements, and of the text of one."""
+"""Most nested elements, and longest text of one."""
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _OBJECT = ("annotation", "object")
 _READ = {"size/width", "size/height", "name", *(f"bndbox/{side}" for side in _SIDES)}
@@ -22,7 +22,7 @@ _READ = {"size/width", "size/height", "name", *(f"bndbox/{side}" for side in _SI
 
 @dataclass
 class _Elements:
-    """The text of the elements that are read: of the image, and of each object."""
+    """The text of relevant elements: of the image, and of each object."""
 
     image: dict[str, str] = field(default_factory=dict)
     objects: list[dict[str, str]] = field(default_factory=list)
@@ -63,12 +63,12 @@ def _refuse(*_: object) -> None:
 
 
 def parse_voc(content: bytes) -> tuple[tuple[int, int] | None, tuple[Box, ...]]:
-    """Return the size of the image (width, height), if it is stated, and its boxes.
+    """Return the size of the image (width, height), if stated, and its boxes.
 
-    Corners are taken as they are. Parts of objects, and flags such as "difficult", are not read.
+    Corners are not changed. Parts of objects, and flags such as "difficult", are ignored.
 
     Raises:
-        Unreadable: it is no such file, or an object has no class or no box.
+        Unreadable: it is not such a file, or an object has no class or no box.
     """
     found, parser = _Elements(), expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = found.start, found.end
@@ -78,12 +78,12 @@ def parse_voc(content: bytes) -> tuple[tuple[int, int] | None, tuple[Box, ...]]:
         parser.Parse(content, True)
     except Unreadable:
         raise
-    # An unknown encoding, besides errors of syntax.
+    # Raised for unknown encodings as well as for syntax errors.
     except (expat.ExpatError, LookupError, ValueError) as error:
         raise Unreadable(f"it is no XML ({reason(error)})") from error
     size = tuple(int(read_number(found.image.get(f"size/{side}", "0"), f"size/{side}")) for side in ("width", "height"))
     boxes = tuple(_box(one, f"object {place}") for place, one in enumerate(found.objects, start=1))
-    # Some tools write 0 for a size that they do not know.
+    # Some tools write 0 for an unknown size.
     return ((size[0], size[1]) if min(size) > 0 else None), boxes
 
 
@@ -96,14 +96,14 @@ def _box(one: Mapping[str, str], place: str) -> Box:
 
 
 def read_voc(root: Path, folder: str, images: Mapping[str, str]) -> Annotations:
-    """Read the files of a folder; an image without a file is refused, for a file without objects states that.
+    """Read the files of a folder; an image without a file is an error: empty images have a file without objects.
 
     Args:
         root: the folder of the data.
         folder: of the annotations, below it.
         images: paths below `root` of the images by stem.
     Raises:
-        DataError: a file cannot be read, or a split names an image that is not there.
+        DataError: a file cannot be read, or a split lists a missing image.
     """
     parts = dict(_parts(root))
     stems = sorted(parts or images)
@@ -128,9 +128,9 @@ def read_voc(root: Path, folder: str, images: Mapping[str, str]) -> Annotations:
 
 
 def _parts(root: Path) -> Iterator[tuple[str, Part]]:
-    """Yield the stem and part of each image that ImageSets/Main lists; trainval is for training if train is not there.
+    """Yield the stem and part of each image that ImageSets/Main lists; trainval is for training if there is no train.
 
-    Raises `DataError` if one is listed in two parts.
+    Raises `DataError` if an image is listed in two parts.
     """
     lists = root / "ImageSets" / "Main"
     seen: dict[str, str] = {}

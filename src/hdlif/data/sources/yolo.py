@@ -13,10 +13,10 @@ from hdlif.inputs.plain_yaml import parse_yaml, text_of
 from hdlif.whole_files import read_regular
 
 LISTS = ("data.yaml", "dataset.yaml", "data.yml", "classes.txt", "labels/classes.txt")
-"""The files that may list the classes."""
+"""Files that can list the classes."""
 _NUMBER_AS_KEY = re.compile(r"(?m)(^\s*|[{,]\s*)(\d+)(?=\s*:\s)")
 _SLACK = 0.01
-"""By which rounding may lead a fraction beyond 1."""
+"""Tolerance for fractions that rounding leads beyond 1."""
 
 
 def parse_yolo(content: bytes, classes: Sequence[str]) -> tuple[Box, ...]:
@@ -48,7 +48,7 @@ def _box(fields: Sequence[str], place: str, classes: Sequence[str]) -> Box:
 
 
 def read_yolo(root: Path, images: Sequence[str]) -> Annotations:
-    """Read the file of each image: in its path "images" becomes "labels". An image without one shows no object.
+    """Read the file of each image: in its path "images" becomes "labels". An image without a file has no objects.
 
     Args:
         root: the folder of the data.
@@ -99,7 +99,7 @@ def _lines(text: str) -> list[str]:
 
 def _of_yaml(text: str, path: Path) -> list[Any]:
     """Return the names in data.yaml: a list, or a mapping from their numbers."""
-    # Keys that are numbers are not read elsewhere.
+    # `parse_yaml` rejects keys that are numbers.
     tree = parse_yaml(_NUMBER_AS_KEY.sub(r'\1"\2"', text), source=str(path))
     names = tree.get("names") if isinstance(tree, Mapping) else None
     if isinstance(names, Mapping) and list(names) == [str(n) for n in range(len(names))]:

@@ -1,4 +1,4 @@
-"""Counting: parameters, operations, energy and memory. It reads a graph and changes nothing."""
+"""Count parameters, operations, energy and memory of a graph, without changing it."""
 
 from hdlif.report.accounting.activity import Activity, activity
 from hdlif.report.accounting.memory import Saved, UpdateCost, saved_bytes, update_cost, watching_saved

@@ -1,4 +1,4 @@
-"""What a network does on images: one run of its graph, in which non-zero entries and pairs are counted."""
+"""Activity of a network on images: run its graph once, and count non-zero entries and pairs."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ from hdlif.nn import StepValue, evaluation_mode
 
 
 class Activity:
-    """Non-zero entries of every value, and the pairs of non-zero inputs and weights that met, over all images.
+    """Counts over all images: non-zero entries of every value, and pairs of non-zero inputs and weights.
 
     Args:
         graph: the network that runs.
@@ -43,7 +43,7 @@ class Activity:
             self._add(self.pairs, node.name, _nonzero_pairs(node, inputs[0]))
 
     def per_image(self, node: Node, count: float, *, once: bool) -> float:
-        """A count per image over T steps; what was constant in time ran once, and counts `once` or T times."""
+        """Return a count per image over T steps; nodes constant in time run once, and count `once` or T times."""
         return count * (1 if once else self.repeats[node.name]) / self.images
 
     def density(self, key: str) -> float:
@@ -58,9 +58,9 @@ class Activity:
 
 
 def spikes_of(graph: Graph) -> dict[str, bool]:
-    """Whether a value counts as spikes, by name.
+    """Return whether each value counts as spikes, by name.
 
-    A value of the step before may come from a node further on: all are taken for spikes until nothing says otherwise.
+    Values of the previous step may come from later nodes: all count as spikes until a node shows otherwise.
     """
     passing = [node for node in graph.nodes if OPS[node.op].passes_spikes(node)]
     emitting = {node.name: OPS[node.op].emits_spikes(node) for node in graph.nodes}
@@ -94,12 +94,12 @@ def activity(network: nn.Module | Graph, x: Tensor | Iterable[Tensor], *, time_s
 
 
 def _nonzero_pairs(node: Node, x: Tensor) -> float:
-    """Σ over outputs of the number of (non-zero input, non-zero weight) pairs, padding excluded."""
+    """Count the pairs (non-zero input, non-zero weight), summed over outputs, without padding."""
     taps = torch.from_numpy((node.tensors["weight"] != 0).astype("float32"))
     active = (x != 0).float()
     if node.op == "linear":
         return float((active.flatten(0, 1) @ taps.sum(0)).double().sum())
-    # Summing the kernels of a group over its outputs first makes this a convolution of one output a group.
+    # Summing the kernels of a group over its outputs leaves a convolution with one output per group.
     groups = groups_of(node)
     summed = taps.view(groups, -1, *taps.shape[1:]).sum(1)
     geometry = node.attributes["stride"], node.attributes["padding"], dilation_of(node), groups
@@ -108,7 +108,7 @@ def _nonzero_pairs(node: Node, x: Tensor) -> float:
 
 
 def _as_maps(x: Tensor) -> Tensor:
-    """Sequences [T, B, C, L] as maps of one row."""
+    """Return sequences [T, B, C, L] as maps with one row."""
     return x.unsqueeze(3) if x.ndim == 4 else x
 
 

@@ -1,4 +1,4 @@
-"""Training memory and steps: the exact bytes that autograd saves for the backward pass, and the steps that are run."""
+"""Measure training memory and steps: the bytes that autograd saves for the backward pass, and the steps that run."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,17 +13,17 @@ from hdlif.nn import Neuron
 
 @dataclass
 class Saved:
-    """Bytes that autograd holds for backward passes to come: now, and at the most so far; made by `watching_saved`.
+    """Bytes that autograd holds for later backward passes, now and at the peak; made by `watching_saved`.
 
-    A storage that several operations save counts once, as it is in memory once; a view counts as the whole storage
-    that it looks at. What only a function's own context or a network's state holds is not in it.
+    A storage that several operations save counts once; a view counts as its whole storage. Tensors held only by a
+    function's own context or a network's state are not counted.
 
     An example is at `watching_saved`.
 
     Attributes:
-        now: bytes that are held.
-        peak: the most so far.
-        peaks: the most by what saved it first, as `watching_saved` is given it.
+        now: bytes held now.
+        peak: the largest number of bytes so far.
+        peaks: the largest number of bytes by the owner that saved them first, as named by `saver`.
     """
 
     now: int = 0
@@ -34,7 +34,7 @@ class Saved:
     _owners: dict[int, str] = field(default_factory=dict)
 
     def take(self, address: int, size: int, owner: str = "") -> None:
-        """A saved tensor more in the storage at `address`."""
+        """Count one more saved tensor in the storage at `address`."""
         holders = self._holders.get(address, 0)
         self._holders[address] = holders + 1
         if holders == 0:
@@ -45,7 +45,7 @@ class Saved:
             self.peaks[owner] = max(self.peaks.get(owner, 0), self._of[owner])
 
     def give(self, address: int, size: int) -> None:
-        """One less."""
+        """Count one saved tensor less."""
         self._holders[address] -= 1
         if self._holders[address] == 0:
             del self._holders[address]
@@ -54,10 +54,10 @@ class Saved:
 
 
 class _Held:
-    """A saved tensor; it goes with the graph, and an address is not given out twice while it is there."""
+    """A saved tensor; it lives as long as the graph, so that its address is not reused meanwhile."""
 
     def __init__(self, tensor: Tensor, saved: Saved, owner: str) -> None:
-        # With its graph, an output that its own node saves would keep that node, and nothing be freed.
+        # Detached: an output saved by its own node would otherwise keep that node alive, and nothing would be freed.
         self.tensor, self._saved = tensor.detach(), saved
         storage = tensor.untyped_storage()
         self._place = storage.data_ptr(), storage.nbytes()
@@ -80,8 +80,8 @@ def watching_saved(apart: Iterable[Tensor], *, saver: Callable[[], str] = lambda
     4000
 
     Args:
-        apart: tensors that lie there anyway, such as parameters, buffers and the batch; their storages do not count.
-        saver: names what is saving at the time, such as a layer that runs.
+        apart: tensors that exist anyway, such as parameters, buffers and the batch; their storages do not count.
+        saver: returns the name of the current owner, such as the running layer.
     """
     known = {tensor.untyped_storage().data_ptr() for tensor in apart}
     saved = Saved()
@@ -97,7 +97,7 @@ def watching_saved(apart: Iterable[Tensor], *, saver: Callable[[], str] = lambda
 
 
 def saved_bytes(forward: Callable[[], object], *, model: nn.Module) -> int:
-    """Bytes of the distinct tensors that `forward()` saves for its backward pass, the model's own tensors apart.
+    """Bytes of the distinct tensors that `forward()` saves for its backward pass, except the model's own tensors.
 
     Two steps of four neurons hold more than one step of them:
 
@@ -110,11 +110,11 @@ def saved_bytes(forward: Callable[[], object], *, model: nn.Module) -> int:
     True
 
     Args:
-        forward: what is run, such as a forward pass and a loss.
-        model: whose parameters and buffers are not counted.
+        forward: the function to run, such as a forward pass and a loss.
+        model: the model whose parameters and buffers are not counted.
     """
     with watching_saved([*model.parameters(), *model.buffers()]) as saved:
-        # Held until it is read, as the graph is.
+        # Keep the graph alive until the count is read.
         result = forward()
     peak = saved.peak
     del result
@@ -123,14 +123,14 @@ def saved_bytes(forward: Callable[[], object], *, model: nn.Module) -> int:
 
 @dataclass(frozen=True)
 class UpdateCost:
-    """What a run of a learning rule did to a network.
+    """The steps and memory of one run of a learning rule.
 
     An example is at `update_cost`.
 
     Attributes:
-        forward_steps: time steps that a neuron layer ran, with a graph or without; the mean over the layers.
-        backward_steps: time steps that a gradient came back to, likewise.
-        saved_bytes: the most bytes saved for backward at any one time.
+        forward_steps: time steps that a neuron layer ran, with or without a graph; the mean over the layers.
+        backward_steps: time steps that a gradient reached; the mean over the layers.
+        saved_bytes: the peak of the bytes saved for backward.
     """
 
     forward_steps: float
@@ -156,7 +156,7 @@ def update_cost(model: nn.Module, update: Callable[[], object], *, batch: Iterab
     (4.0, 4.0)
 
     Args:
-        batch: its tensors, which lie in memory anyway and do not count as saved.
+        batch: its tensors, which are in memory anyway and do not count as saved.
         model: a network with neuron layers.
         update: is called once, without arguments.
     Raises:

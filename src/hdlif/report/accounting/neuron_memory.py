@@ -1,7 +1,4 @@
-"""What a neuron costs, from its equation alone: a step's operations and state, and what is saved to go backwards.
-
-Nothing is run.
-"""
+"""Derive the costs of a neuron from its equation alone: operations and state per step, and bytes saved for backward."""
 
 from collections.abc import Sequence
 
@@ -13,14 +10,14 @@ from hdlif.nn.fusion import written_step
 
 
 def step_counts(neuron: SteppedNeuron) -> Counts:
-    """What one neuron of the layer costs at one step of inference: its operations, and the state that it keeps.
+    """Count the operations and the state of one neuron of the layer, for one step of inference.
 
     >>> from hdlif.nn import HDLIF
     >>> found = step_counts(HDLIF(time_steps=4))
     >>> found.multiplications, found.additions, found.comparisons, found.operations, found.state_bytes
     (1, 2, 0, 3, 4)
 
-    A quantiser of its spikes, and what a recurrent synapse adds, are beside it, as they are ops of their own.
+    A quantiser of its spikes and a recurrent synapse are not included, because they are separate ops.
 
     Args:
         neuron: the layer.
@@ -39,19 +36,19 @@ def chunk_bytes(
     is_constant: bool = False,
     is_carried: bool = False,
 ) -> int:
-    """Bytes that autograd holds for the neuron's equation over a chunk with `path="fused"`, exactly.
+    """Return the exact bytes that autograd holds for the neuron's equation over a chunk with `path="fused"`.
 
-    Which parameters learn is as the neuron says. Their rows, T numbers or T·C, lie there anyway, and are not in it; nor
-    is what a quantiser saves after it.
+    The neuron decides which parameters are learned. Their rows, T numbers or T·C, exist anyway and are not counted;
+    neither are the bytes that a quantiser saves after it.
 
     An example is at `bytes_a_step`.
 
     Args:
-        shape: of a step, [B, C, ...].
+        shape: shape of a step, [B, C, ...].
         steps: K.
         dtype: of the states; float32 or wider.
-        is_constant: whether the current is the same at all steps, and given once.
-        is_carried: whether the states before the chunk have a graph; the first chunk's have none.
+        is_constant: whether the current is the same at all steps, and passed once.
+        is_carried: whether the states before the chunk have a graph, unlike those of the first chunk.
         neuron: the layer.
     Raises:
         EquationError: the equation has no program.
@@ -62,7 +59,7 @@ def chunk_bytes(
 
 
 def bytes_a_step(neuron: SteppedNeuron) -> float:
-    """Bytes by which `chunk_bytes` grows with one more step, for each neuron, in float32.
+    """Return the growth of `chunk_bytes` per neuron and step, in float32.
 
     >>> from hdlif.report.accounting import bytes_a_step, chunk_bytes
     >>> from hdlif.nn import HDLIF
@@ -75,12 +72,12 @@ def bytes_a_step(neuron: SteppedNeuron) -> float:
     """
     channels = max(row.shape[1] for row in neuron.row_values().values()) if neuron.row_values() else 1
     saving = _saving(neuron, (1, channels), steps=2)
-    # Of eight neurons, whose bits are a byte.
+    # Eight neurons, because their bits share a byte.
     return (saving.bytes(3, 8) - saving.bytes(2, 8)) / 8
 
 
 def _saving(neuron: SteppedNeuron, shape: Sequence[int], *, steps: int, is_carried: bool = False) -> Saving:
-    """What a chunk of the neuron saves, its current having a gradient."""
+    """Return what a chunk of the neuron saves if its current has a gradient."""
     written = written_step(neuron.equation(), neuron.states, neuron.row_values())
     rows = written.rows(neuron.rows_at(range(steps), torch.empty(steps, *shape, device="meta")))
     asked = tuple(isinstance(row, torch.Tensor) and row.requires_grad for row in rows)

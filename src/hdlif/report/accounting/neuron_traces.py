@@ -1,4 +1,4 @@
-"""What single neurons do on one sample: membrane, threshold and spikes at every time step."""
+"""Traces of single neurons on one sample: membrane, threshold and spikes at every time step."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,15 +16,15 @@ from hdlif.graph.ops.program import program_of, row_names
 
 @dataclass(frozen=True)
 class LayerTrace:
-    """A neuron layer on one sample; its N neurons are counted in the order [C, H, W].
+    """Traces of a neuron layer on one sample; its N neurons are numbered in the order [C, H, W].
 
     Attributes:
-        membrane: m_t, what is compared with the threshold, [T, N]; of a step that compares nothing, the first of its
-            states after the step, or its current.
-        threshold: what it is compared with, [T, N]; NaN where nothing is compared.
-        spike: what is emitted, [T, N]: the surplus of graded neurons, 0 or 1 of others.
+        membrane: m_t, which is compared with the threshold, [T, N]; for a step without a comparison, its first state
+            after the step, or its current.
+        threshold: the threshold, [T, N]; NaN without a comparison.
+        spike: the emitted spike, [T, N]: the surplus for graded neurons, 0 or 1 for others.
         shape: [C, H, W], or [C].
-        states: those beside the first after the step, [T, N], by name; the first is what the reset makes of m_t.
+        states: the states after the step except the first, [T, N], by name; the first is m_t after the reset.
     """
 
     membrane: Tensor
@@ -35,7 +35,7 @@ class LayerTrace:
 
 
 def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerTrace]:
-    """Every neuron layer of a deployed network on one sample [T or 1, 1, C, H, W], by name, in the graph's order.
+    """Trace all neuron layers of a deployed network on one sample [T or 1, 1, C, H, W], by name, in the graph's order.
 
     With Mem-BN, membrane and threshold are the folded ones.
     """
@@ -57,7 +57,7 @@ def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerTrace]:
 
 
 def _kept(state: Mapping[str, object] | None, name: str) -> dict[str, Tensor]:
-    """The states of one node's neurons, of one sample; none before the first step."""
+    """Return the states of a node's neurons on one sample; empty before the first step."""
     kept = (state or {}).get(name)
     return {key: value[0] for key, value in kept.items()} if isinstance(kept, Mapping) else {}
 

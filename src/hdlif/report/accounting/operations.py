@@ -1,28 +1,28 @@
-"""Parameters, synaptic and neuron operations, and energy of a network: one count, over the graph.
+"""Count parameters, synaptic and neuron operations, and energy of a network from its graph.
 
-Two ways of pricing the same count, always named:
+There are two ways of pricing the same count:
 
-"paper": as the paper's tables have it. SOPs are the pairs (non-zero input, non-zero weight) that meet in the body's
+"paper": as in the paper's tables. SOPs are the pairs (non-zero input, non-zero weight) that meet in the body's
 convolutions, summed over time; the 1x1 shortcuts count although their inputs are dense reals; stem and classifier do
-not, unless the recipe quantises them too (`weights.quantise`), which makes them layers of the body. What is stem, body
-or classifier follows from a layer's place in the graph (`artefact.roles`). Energy = SOPs·0.9 pJ, times bits/32 where
+not, unless the recipe quantises them too (`weights.quantise`), which makes them layers of the body. A layer's place in
+the graph decides whether it is stem, body
 the spikes are quantised (LIF's spikes of one bit are not, and are priced at 32 bits); nothing else costs energy. A
 neuron costs 3 operations a step (1 without accumulation, GLIF 5). A "1-bit" weight is counted as 2 bits and a "1.5-bit"
 one as 3; batch norm and neuron parameters are left out.
 
-"honest": every operation of the deployed network. A pair of an input and a weight is an addition if either of them is
--1, 0 or 1 by its type: a spike of 0 or 1, or a weight of at most 2 bits. Else it is a multiply-accumulate: so is an
-integer code of more bits times an fp32 weight. In pJ:
+"honest": every operation of the deployed network. A pair of an input and a weight is an addition if the type of either
+allows only -1, 0 and 1: a spike of 0 or 1, or a weight of at most 2 bits. Otherwise it is a multiply-accumulate, as for
+an integer code of more bits times an fp32 weight. In pJ:
 
     weights                   spikes of 0 or 1    integer codes    real inputs
     fp32                                   0.9              4.6            4.6
     ternary, binary, int2                  0.1              0.1            0.9
     int4, int8                             0.1              0.3            4.6
 
-Real inputs are those of stem, shortcuts and classifier, and graded fp32 spikes. SOPs are those of inputs that are
-spikes. Affines, neurons, quantisers of spikes, additions, pools and attention are priced by their own
-multiplications and additions (`hdlif.graph.op` says what is none); what is constant in time counts once.
-Memory traffic is in neither.
+Real inputs are those of stem, shortcuts and classifier, and graded fp32 spikes. SOPs are the operations of inputs that
+are spikes. Affines, neurons, quantisers of spikes, additions, pools and attention are priced by their own
+multiplications and additions (`hdlif.graph.op` defines what counts as none); nodes that are constant in time count
+once. Neither includes memory traffic.
 """
 
 from collections.abc import Iterable, Mapping
@@ -49,22 +49,22 @@ MJ_PER_PJ = 1e-9
 
 
 def energy_pj(work: Work) -> float:
-    """Of operations, in pJ."""
+    """Return the energy of operations, in pJ."""
     of_floats = work.multiplications * FLOAT_MULTIPLY_PJ + work.additions * FLOAT_ADD_PJ
     return of_floats + work.integer_multiplications * INT8_MULTIPLY_PJ + work.integer_additions * INT32_ADD_PJ
 
 
 def published_energy_pj(sops: float, *, spike_bits: int = 32) -> float:
-    """Energy as the paper has it, in pJ: SOPs·0.9, times bits/32 where spikes are quantised; LIF's count as 32 bits."""
+    """Return the paper's energy in pJ: SOPs·0.9, times bits/32 for quantised spikes; LIF's count as 32 bits."""
     return sops * FLOAT_ADD_PJ * spike_bits / 32
 
 
 Counting = Literal["paper", "honest"]
 
 PUBLISHED_BITS = {"float32": 32, "ternary": 3, "binary": 2, "int2": 2, "int4": 4, "int8": 8}
-"""Of a weight. The paper has no integer weights: they count the bits that they are stored in."""
+"""Bits per weight. Integer weights, which the paper does not have, count the bits that they are stored in."""
 PACKED_BITS = PUBLISHED_BITS | {"ternary": 1.6, "binary": 1}
-"""Of a weight in a file: one bit, or five of three values in a byte."""
+"""Bits per weight in a file: one bit, or five ternary values per byte."""
 HONEST_NOTE = (
     "a quantiser of spikes is priced as the multiplication and the addition that it runs (3.7 + 0.9 pJ an entry), also "
     "where its step is a power of two, which fixed-point hardware would shift by"
@@ -78,14 +78,14 @@ class Layer:
     An example is at `profile`.
 
     Attributes:
-        name: of the graph's node.
+        name: name of the graph's node.
         kind: its op.
-        shape: of its output, without batch.
-        params_mb: as published; 0 for what the published counts leave out.
-        stored_mb: its tensors in the artefact; a neuron's row has those of the quantiser of its spikes too.
+        shape: shape of its output, without batch.
+        params_mb: as published; 0 for layers that the published counts omit.
+        stored_mb: its tensors in the model file; a neuron's row includes the quantiser of its spikes.
         sops, nops: synaptic and neuron operations.
-        energy_mj: in mJ; of a neuron, with that of the quantiser of its spikes.
-        density: share of non-zero entries, of a synapse's input and of a neuron's output.
+        energy_mj: energy in mJ; for a neuron including the quantiser of its spikes.
+        density: fraction of non-zero entries in a synapse's input or a neuron's output.
         spikes_in: whether a synapse's input is spikes; False for images, currents and means.
     """
 
@@ -110,19 +110,19 @@ class Profile:
     Attributes:
         layers: the rows, in the order of the graph; `params_mb`, `sops`, `nops` and `energy_mj` are their sums.
         counting: "paper" or "honest".
-        stored_mb: the whole artefact file, its header too.
-        packed_mb: the published count where a low-bit weight takes the 1 or 1.6 bits that it takes in the file.
-        notes: what a reader of the figures has to know.
+        stored_mb: the whole model file, including its header.
+        packed_mb: the published count with a low-bit weight at the 1 or 1.6 bits that it takes in the file.
+        notes: remarks on the figures.
     """
 
     layers: tuple[Layer, ...]
     counting: Counting
     stored_mb: float
-    """The whole artefact file, its header too."""
+    """The whole model file, including its header."""
     packed_mb: float
-    """What the published count comes to where a low-bit weight takes the 1 or 1.6 bits that it takes in the file."""
+    """The published count with a low-bit weight at the 1 or 1.6 bits that it takes in the file."""
     notes: tuple[str, ...] = ()
-    """What a reader of the figures has to know."""
+    """Remarks on the figures."""
 
     @property
     def params_mb(self) -> float:
@@ -141,7 +141,7 @@ class Profile:
         return sum(layer.energy_mj for layer in self.layers)
 
     def as_dict(self) -> dict[str, Any]:
-        """What `hdlif profile --json` prints."""
+        """Return the output of `hdlif profile --json`."""
         totals = {
             key: getattr(self, key) for key in ("params_mb", "packed_mb", "stored_mb", "sops", "nops", "energy_mj")
         }
@@ -177,7 +177,7 @@ def profile(
 
 
 def priced(seen: Activity, counting: Counting) -> Profile:
-    """The profile of a counted run; one run may be priced in both ways.
+    """Return the profile of a counted run; one run can be priced both ways.
 
     >>> import torch
     >>> from hdlif.report.accounting import activity, priced
@@ -189,10 +189,10 @@ def priced(seen: Activity, counting: Counting) -> Profile:
     True
 
     Args:
-        seen: as `activity` counted it.
+        seen: counts from `activity`.
         counting: as in `profile`.
     Raises:
-        ValueError: `counting` is another.
+        ValueError: `counting` is unknown.
     """
     if counting not in ("paper", "honest"):
         raise ValueError(f"counting = {counting!r}; choose one of honest, paper")
@@ -224,15 +224,15 @@ def count_parameters_mb(graph: Graph, *, packed: bool = False) -> float:
     ('stem.conv', 2304)
 
     Args:
-        packed: count a low-bit weight by the 1 or 1.6 bits that it takes in a file. The file itself (`stored_mb`) has
-            batch norm, scales and neuron constants besides.
+        packed: count a low-bit weight at the 1 or 1.6 bits that it takes in a file. The file itself (`stored_mb`) also
+            contains batch norm, scales and neuron constants.
         graph: as in `deploy.lower`.
     """
     return sum(_published_bytes(node, graph, PACKED_BITS if packed else PUBLISHED_BITS) for node in graph.nodes) / 1e6
 
 
 def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
-    """The row of a node; None if it holds nothing and does nothing that is counted."""
+    """Return the row of a node; None if it has no counted parameters or operations."""
     graph = seen.graph
     shape = seen.types[node.name].shape
     synapse, neuron = OPS[node.op].is_synapse, OPS[node.op].is_neuron(node)
@@ -268,12 +268,12 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
 
 
 def _joins_its_neuron(node: Node, graph: Graph) -> bool:
-    """Whether this quantises the spikes of a neuron, whose row it shares."""
+    """Whether a node quantises the spikes of a neuron, and so shares its row."""
     return node.op == "quantise" and any(n.name == node.inputs[0] and OPS[n.op].is_neuron(n) for n in graph.nodes)
 
 
 def _spike_bits(graph: Graph) -> int:
-    """Bits of the network's quantised spikes, 32 where they are not: what the paper scales its energy by."""
+    """Return the bits by which the paper scales its energy: those of quantised spikes, otherwise 32."""
     return max((node.attributes["bits"] for node in graph.nodes if node.op == "quantise"), default=32)
 
 

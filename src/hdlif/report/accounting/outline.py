@@ -1,4 +1,4 @@
-"""What can be counted of a network without lowering it: layers, parameters, dense multiply-accumulates, activity."""
+"""Count layers, parameters, dense multiply-accumulates and activity of a network without lowering it."""
 
 import math
 from collections.abc import Iterable
@@ -20,18 +20,18 @@ from hdlif.report.accounting.operations import PACKED_BITS, PUBLISHED_BITS
 
 @dataclass(frozen=True)
 class OutlineLayer:
-    """A row of `operations.Profile`; None is what only the deployed graph tells.
+    """A row of `operations.Profile`; figures that need the deployed graph are None.
 
     An example is at `outline`.
 
     Attributes:
-        name: of the module.
+        name: name of the module.
         kind: conv2d, linear, seca, or the name of a neuron's class.
-        params_mb: as published; a neuron's parameters do not count.
-        packed_mb: the same where a low-bit weight takes the 1 or 1.6 bits that it takes in a file.
-        shape: of its output, without batch.
-        density: share of non-zero entries, of a synapse's input and of a neuron's output.
-        nops: neuron operations; None of a neuron whose equation is not known.
+        params_mb: as published, without neuron parameters.
+        packed_mb: the same with a low-bit weight at the 1 or 1.6 bits that it takes in a file.
+        shape: shape of its output, without batch.
+        density: fraction of non-zero entries in a synapse's input or a neuron's output.
+        nops: neuron operations; None for a neuron whose equation is unknown.
         neuron: whether it is a layer of neurons.
     """
 
@@ -47,7 +47,7 @@ class OutlineLayer:
 
 @dataclass(frozen=True)
 class Outline:
-    """The layers of a network as its modules show them, in the order in which they run.
+    """The layers of a network from its modules, in the order in which they run.
 
     An example is at `outline`.
 
@@ -71,7 +71,7 @@ class Outline:
         return sum(known) if len(known) == len(self.layers) else None
 
     def as_dict(self) -> dict[str, Any]:
-        """`Profile.as_dict()`, with null for what needs the graph."""
+        """Return the same as `Profile.as_dict()`, with null for figures that need the graph."""
         unknown = dict.fromkeys(("stored_mb", "sops", "energy_mj"))
         layers = []
         for layer in self.layers:
@@ -82,7 +82,7 @@ class Outline:
 
 
 def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int | None = None) -> Outline:
-    """Run a network on images and take down its convolutions, linear layers, attention and neurons by hooks.
+    """Run a network on images and record its convolutions, linear layers, attention and neurons with hooks.
 
     >>> import torch
     >>> from hdlif.report.accounting import outline
@@ -93,9 +93,9 @@ def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int
     [('conv2d', (4, 8, 8)), ('HDLIF', (4, 8, 8))]
 
     Args:
-        network: any module that is called as ours are; its modes are left as they are.
+        network: any module with our call signature; its modes are unchanged.
         x: normalised images [T, B, C, H, W] or [1, B, C, H, W] (constant in time), or batches of them.
-        time_steps: T; by default what its neurons were built for.
+        time_steps: T; by default the T that its neurons were built for.
     """
     batches = [x] if isinstance(x, Tensor) else list(x)
     built_for = [module.time_steps for module in network.modules() if isinstance(module, StepValue)]
@@ -134,7 +134,7 @@ def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int
 
 
 def _shape_of(module: nn.Module, y: Tensor) -> tuple[int, ...]:
-    """Of an output without time and batch; of a sequence [C, L], that of its map of one row."""
+    """Return the shape of an output without time and batch; a sequence [C, L] becomes a map with one row."""
     if isinstance(module, nn.Linear):
         return tuple(y.shape[-1:])
     # Plain layers see time folded into the batch.
@@ -162,22 +162,22 @@ def _row(name: str, module: nn.Module, shape: tuple[int, ...], density: float, t
 
 
 def _operations(neuron: Neuron) -> int | None:
-    """Of one neuron at one step; None where its equation is not known."""
+    """Return the operations of one neuron per step; None if its equation is unknown."""
     if not isinstance(neuron, SteppedNeuron) or not neuron.runs_its_equation():
         return None
     return counts(neuron.program()).operations
 
 
 def dense_macs(graph: Graph, *, padding: bool = True) -> dict[str, int]:
-    """Multiply-accumulates of each convolution and linear layer, by name, per image and time step.
+    """Return the multiply-accumulates of each convolution and linear layer, by name, per image and time step.
 
-    out · in · kh · kw at each place of the output map, with the input channels of a group where there are groups;
-    out · in for a linear layer.
+    A convolution has out · in · kh · kw per position of the output map, with the input channels of one group; a linear
+    layer has out · in.
 
     An example is at `count_parameters_mb`.
 
     Args:
-        padding: False leaves out the taps that lie on the padding, as SOPs do: SOPs / (T · these) is the density of
+        padding: False omits taps on the padding, as SOPs do: SOPs / (T · these) is the density of
             spikes times that of weights.
         graph: as in `deploy.lower`.
     """
