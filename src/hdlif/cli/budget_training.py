@@ -131,10 +131,11 @@ def _taken_over(tensors: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Tens
         if place != "model" and (fits or not place.startswith("optimizer")):
             kept[name] = one
     if recipe.training.ema_decay is not None:
-        # The averages of new parameters start at their values.
-        values = {AVERAGE + name: kept[f"model.{name}"] for name in parameters}
-        averages = {name: tensors.get(name, value) for name, value in values.items()}
-        kept |= {name: one if one.shape == values[name].shape else values[name] for name, one in averages.items()}
+        # The average of a parameter that is new begins at its value.
+        for name in parameters:
+            value, average = kept[f"model.{name}"], tensors.get(AVERAGE + name)
+            fits = average is not None and average.shape == value.shape
+            kept[AVERAGE + name] = average if fits else value.clone()
     return kept
 
 
