@@ -1,6 +1,6 @@
 """Deployment: fold, lower to a graph, pack into a model file; C, ONNX, NIR and pages.
 
-Names are looked up when they are asked for: `hdlif.deploy.c` needs no PyTorch.
+Names are imported lazily: `hdlif.deploy.c` needs no PyTorch.
 """
 
 from hdlif import names_at
@@ -11,7 +11,7 @@ _AT = {
     "lowers": "deploy.lowering",
     "GraphModule": "deploy.to_torch",
 }
-"""The module of each name; `__init__.pyi` says the same to type checkers."""
+"""Module of each name; `__init__.pyi` repeats this for type checkers."""
 
 __all__ = [*_AT]
 

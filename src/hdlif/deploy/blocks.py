@@ -1,4 +1,4 @@
-"""Lowerings of what is made of other modules: containers and reversible blocks."""
+"""Lowerings of containers and reversible blocks."""
 
 from typing import cast
 
@@ -11,7 +11,7 @@ from hdlif.nn import Sequential
 from hdlif.nn.state import inside
 
 COARSEST_GRID = 2.0**-13
-"""Grid that may be left out: half of it is below 1e-4, to which a deployed network and torch agree in any case."""
+"""Coarsest omissible grid: half of it is below 1e-4, to which a deployed network and torch agree in any case."""
 
 
 @lowers(Network)
@@ -45,9 +45,9 @@ def _reversible_chain(lowerer: Lowerer, module: ReversibleSequential, wire: Wire
 
 
 def _streams(lowerer: Lowerer, blocks: dict[str, ReversibleBlock], wire: Wire, path: str) -> Wire:
-    """Blocks one after the other, by their paths: parted once in front of them all, and joined once after.
+    """Lower consecutive blocks, by their paths: split once before the first, join once after the last.
 
-    The grid of a block's input is that of its branches, and left out with it: see `_grid`.
+    The grid of a block's input equals that of its branches and is omitted with it: see `_grid`.
     """
     stream = lowerer.applied(wire)
     channels = lowerer.values[stream.name].shape[0]
@@ -63,9 +63,9 @@ def _streams(lowerer: Lowerer, blocks: dict[str, ReversibleBlock], wire: Wire, p
 
 @lowers(Grid)
 def _grid(lowerer: Lowerer, module: Grid, wire: Wire, path: str) -> Wire:
-    """Left out: the grid makes the way back exact, which a deployed network never goes.
+    """Omit the grid: it makes the inverse exact, which a deployed network never computes.
 
-    A current differs by up to half a step for each rounding left out, at the default of 2^-16 by 7.6e-6.
+    Per omitted rounding, a current differs by at most half a step: 7.6e-6 at the default of 2^-16.
     """
     if module.step > COARSEST_GRID:
         raise LoweringError(
@@ -76,5 +76,5 @@ def _grid(lowerer: Lowerer, module: Grid, wire: Wire, path: str) -> Wire:
 
 @lowers(nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 def _left_out(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str) -> Wire:
-    """What gives its input in eval mode."""
+    """Lower modules that are the identity in eval mode."""
     return wire

@@ -1,7 +1,7 @@
-"""Lowering of modules of one's own: their forward pass is followed, child by child.
+"""Lowering of custom modules: trace their forward pass, child by child.
 
-The children run through `Scope`, and each is lowered as its own type is. Between them values may be added, scaled,
-concatenated and cut along channels, and flattened, in the way that they are written for tensors.
+Children run through `Scope`, and each is lowered by its own type. Between them values may be added, scaled,
+concatenated and sliced along channels, and flattened, with the usual tensor syntax.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class _Following:
         return _Value(self, wire)
 
     def named(self, op: str) -> str:
-        """A name for a node that no child makes: add, add2, ..."""
+        """Return a name for a node without a child: add, add2, ..."""
         while True:
             count = self._counts[op] = self._counts.get(op, 0) + 1
             name = inside(self.path, op if count == 1 else f"{op}{count}")
@@ -70,7 +70,7 @@ class _Following:
                 return name
 
     def run(self, child: str) -> None:
-        """Raise `LoweringError` where a child runs once more, whose nodes would have the same names."""
+        """Raise `LoweringError` if a child runs again, because its nodes would have the same names."""
         if child in self._ran:
             raise LoweringError(
                 f"{self.name}: its forward pass runs {child!r} twice, which has no deployed form; use a second layer"
@@ -82,7 +82,7 @@ class _Following:
 
 
 class _Value(Captured):
-    """A value within the forward pass that is followed."""
+    """Value within a traced forward pass."""
 
     def __init__(self, following: _Following, wire: Wire) -> None:
         self._following, self.wire = following, wire
@@ -193,7 +193,7 @@ def _joined(values: Sequence[Any], dim: int = 0) -> _Value:
     if dim not in (CHANNELS, -axes) or not all(isinstance(value, _Value) for value in values):
         following.refuse(f"torch.cat along dimension {dim}, or of something else too")
     wires = [value.wire for value in values]
-    # Codes of one size stay codes.
+    # Codes with equal scales stay codes.
     if any(wire.scale.shape != wires[0].scale.shape or (wire.scale != wires[0].scale).any() for wire in wires) or (
         wires[0].scale.shape[1] != 1
     ):
@@ -205,7 +205,7 @@ def _joined(values: Sequence[Any], dim: int = 0) -> _Value:
 
 
 def _values(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[_Value]:
-    """The values among arguments, and in lists of them."""
+    """Yield the values among arguments, and in lists of them."""
     given = [*args, *kwargs.values()]
     inner = [one for value in given if isinstance(value, list | tuple) for one in value]
     return [one for one in (*given, *inner) if isinstance(one, _Value)]

@@ -1,9 +1,9 @@
-"""Lowering: a trained module becomes a `hdlif.graph.graph.Graph`, folded and in integer codes if it can be.
+"""Lowering: conversion of a trained module to a `hdlif.graph.graph.Graph`, folded and in integer codes if possible.
 
-Each module type has one lowering, registered with `lowers` in the file of the op that it becomes (`hdlif.deploy.ops`).
-A lowering takes the value that enters the module and returns the value that leaves it. A value carries a `scale` per
-time step that has not been applied yet (the size of a spike code, the divisor of a mean): the next affine absorbs it,
-so that what travels are integers.
+Each module type has one lowering, registered with `lowers` in the file of its op (`hdlif.deploy.ops`).
+A lowering takes the value that enters the module and returns its output value. A value has a pending `scale` per
+time step (the size of a spike code, the divisor of a mean), which the next affine absorbs, so that values between
+layers are integers.
 
 Folding, with batch norm y = g·(x - μ) + b, g = weight/√(σ² + eps), after a convolution of codes W = a·w on spike
 codes s = r·c:
@@ -37,7 +37,7 @@ ONE: Floats = np.ones((1, 1))
 
 @dataclass(frozen=True)
 class Wire:
-    """A value on its way: `scale` [R or 1, C or 1] times the graph's value `name`; the scale is not applied yet."""
+    """Value during lowering: `scale` [R or 1, C or 1] times the graph's value `name`; the scale is not applied yet."""
 
     name: str
     scale: Floats
@@ -51,7 +51,7 @@ _OF_DERIVED: dict[type[nn.Module], Lowering] = {}
 def lowers(*kinds: type[nn.Module], derived: bool = False) -> Callable[[Lowering], Lowering]:
     """Register the lowering of module types; it is called with (lowerer, module, incoming wire, module path).
 
-    A layer of your own, which doubles what it reads:
+    A custom layer that doubles its input:
 
     >>> import numpy as np
     >>> from torch import nn
@@ -64,7 +64,7 @@ def lowers(*kinds: type[nn.Module], derived: bool = False) -> Callable[[Lowering
     ...     return lowerer.affine(wire, path, np.full((1, 1), 2.0), np.zeros((1, 1)))
 
     Args:
-        derived: also of classes that derive from them and have none of their own; the nearest base's is taken.
+        derived: also for derived classes without their own; the nearest base's applies.
         kinds: the module types.
     """
 
@@ -76,7 +76,7 @@ def lowers(*kinds: type[nn.Module], derived: bool = False) -> Callable[[Lowering
 
 
 class Lowerer:
-    """Collects the nodes, and the type of every value, while the modules are walked."""
+    """Collects nodes and types of values while walking the modules."""
 
     def __init__(self, time_steps: int, record: InputRecord) -> None:
         self.time_steps = time_steps
@@ -85,7 +85,7 @@ class Lowerer:
         self._applied: dict[str, list[tuple[Floats, Wire]]] = {}
 
     def trial(self) -> "Lowerer":
-        """One that has what this has, and keeps to itself what is lowered from here on."""
+        """Return a copy for trial lowering, which does not affect this one."""
         other = copy(self)
         other.nodes, other.values = list(self.nodes), dict(self.values)
         other._applied = {name: list(known) for name, known in self._applied.items()}
@@ -112,13 +112,13 @@ class Lowerer:
         return Wire(name, pending)
 
     def affine(self, wire: Wire, name: str, scale: Floats, shift: Floats) -> Wire:
-        """scale·wire + shift, both [T or 1, C], absorbing the wire's own scale."""
+        """Return scale·wire + shift, both [T or 1, C], absorbing the wire's own scale."""
         rows = max(map(len, (scale, shift, wire.scale)))
         scale = repeated(scale, rows) * repeated(wire.scale, rows)
         return self.emit("affine", name, wire, **affine_rows(scale, repeated(shift, rows)))
 
     def applied(self, wire: Wire) -> Wire:
-        """The same value with its scale applied; once for each scale that it is read with."""
+        """Return the value with its scale applied, once per scale."""
         if (wire.scale == 1).all():
             return wire
         known = self._applied.setdefault(wire.name, [])
@@ -132,17 +132,17 @@ class Lowerer:
         return made
 
     def one_scale(self, wire: Wire) -> Wire:
-        """The same value with one scale for all channels, which a weighted sum over them can pass on."""
+        """Return the value with one scale for all channels, which a weighted sum over them can pass on."""
         return wire if wire.scale.shape[1] == 1 else self.applied(wire)
 
 
 def repeated(rows: Floats, count: int) -> Floats:
-    """The first `count` of rows whose last one holds for ever."""
+    """Return the first `count` rows, repeating the last one."""
     return rows[np.minimum(np.arange(count), len(rows) - 1)]
 
 
 def compact(rows: Floats) -> Floats:
-    """Rows [R, C] with one column where all channels agree, and one row where all steps do."""
+    """Reduce rows [R, C] to one column if all channels agree, and to one row if all steps do."""
     rows = rows[:, :1] if (rows == rows[:, :1]).all() else rows
     return rows[:1] if (rows == rows[:1]).all() else rows
 
@@ -173,22 +173,22 @@ def check_sequence(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str) -
 
 
 def along(value: Any, across: int) -> list[int]:
-    """A size of a sequence as one of its map of one row: `across` along the columns of that."""
+    """Convert a size of a sequence to its map of one row: `across` along the columns of that."""
     return [across, value if isinstance(value, int) else value[0]]
 
 
 def two(value: Any) -> list[int]:
-    """A size of both axes: of one number that of each."""
+    """Return the size of both axes from one or two numbers."""
     return [value, value] if isinstance(value, int) else list(value)
 
 
 def fits(size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> bool:
-    """Whether the windows of a pool cover each axis to its end, so that rounding their number up adds none."""
+    """Return whether the windows of a pool cover each axis to its end, so that rounding their number up adds none."""
     return all((n + 2 * p - k) % s == 0 for n, k, s, p in zip(size, kernel, stride, padding, strict=True))
 
 
 def encoding_of(quantizer: WeightQuantizer) -> Encoding:
-    """The narrowest encoding that holds the quantiser's codes."""
+    """Return the narrowest encoding that holds the quantiser's codes."""
     match quantizer:
         case Binary():
             return "binary"
@@ -199,7 +199,7 @@ def encoding_of(quantizer: WeightQuantizer) -> Encoding:
 
 
 def weight_of(module: nn.Conv1d | nn.Conv2d | nn.Linear) -> tuple[str, NDArray[Any], Floats]:
-    """Encoding, codes (or fp32 weights) and the scale of W = scale·codes as [1, out or 1]."""
+    """Return encoding, codes (or fp32 weights) and the scale of W = scale·codes as [1, out or 1]."""
     if not isinstance(module, QuantLayer) or module.quantizer is None:
         return "float32", module.weight.detach().float().cpu().numpy(), ONE
     codes, scale = module.quantizer.codes(module.weight)

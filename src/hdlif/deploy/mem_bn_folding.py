@@ -13,15 +13,15 @@ v_t = α*_t·(w_t - c_t) - β*_t in place of v. With α*_{-1} = 1, β*_{-1} = c_
     λ'_t = λ_t·α*_{t-1},   c_t = λ_t·(β*_{t-1} + α*_{t-1}·c_{t-1}),   θ'_t = (θ_t + β*_t)/α*_t + c_t,
     q_t = λ'_t·w_{t-1} + I_t,   s_t = α*_t·max(q_t - θ'_t, 0),   w_t = min(q_t, θ'_t):
 
-q_t = m_t + c_t, so q_t > θ'_t exactly where m̂_t > θ_t. The gain α*_t of the spike is for whatever follows to take up.
+q_t = m_t + c_t, so q_t > θ'_t exactly where m̂_t > θ_t. The gain α*_t of the spike is left to the following layer.
 
-The rows of the second form cannot be held beyond step T - 1, for λ' and c contain the step before. Step T goes over
+The second form's rows cannot be repeated beyond step T - 1, because λ' and c contain the previous step. Step T changes
 to the first form: with the last row's α*, β*, λ, θ and v = α*·(w - c) - β*,
 
     m̂_T = (α*·λ·α*)·w + (α*·I - β* - α*·λ·(α*·c + β*)),
 
-again a leak and an affine on the current; it leaves v itself as the potential, and later steps are those of the first
-form, whose rows can be held.
+again a leak and an affine on the current; its potential is v itself, and later steps use the rows of the first
+form, which can be repeated.
 
 Example: λ = 0.5, θ = 1, α* = 2, β* = 1, T = 2. Then λ' = 0.5, 1; c = 0, 0.5; θ' = 1, 1.5. A current of 2, 2: q = 2,
 s = 2·(2 - 1) = 2, w = 1; q = 1·1 + 2 = 3, s = 2·(3 - 1.5) = 3. Directly: m̂ = 2·2 - 1 = 3, s = 2, v = 1;
@@ -37,20 +37,20 @@ from hdlif.errors import LoweringError
 
 Floats = NDArray[np.float64]
 LEAST_GAIN = 2.0**-24
-"""α* below this is no gain to divide by: θ/α* would leave no digit of a float32 membrane for the surplus."""
+"""α* below this is too small to divide by: θ/α* would leave no digit of a float32 membrane for the surplus."""
 
 
 @dataclass(frozen=True)
 class FoldedNeuron:
-    """HD-LIF on the current scale·I + shift, its spikes times `gain`; rows [R, C], of which the last one holds.
+    """HD-LIF on the current scale·I + shift, its spikes times `gain`; rows [R, C]; the last one repeats.
 
     An example is at `fold_mem_bn`.
 
     Attributes:
-        scale, shift: the affine on the current. If it is none they are 1 and -0.0: x·1 + (-0.0) is x in every bit,
-            which is how the runtime knows that it has nothing to do (+0.0 would turn -0.0 into +0.0).
+        scale, shift: affine on the current. The identity is 1 and -0.0: x·1 + (-0.0) equals x in every bit, so the
+            runtime can skip it (+0.0 would turn -0.0 into +0.0).
         leak, threshold: λ and θ of the neuron.
-        gain: the factor of a spike.
+        gain: factor of a spike.
     """
 
     scale: Floats

@@ -1,4 +1,4 @@
-"""From a trained network to its graph, its file, and the torch module that computes what the file computes."""
+"""Deployment of a trained network: its graph, its file, and an equivalent torch module."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ def lower(
     time_steps: int,
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
 ) -> Graph:
-    """The deployed graph of a trained network, in eval mode: batch norms folded, spikes and low-bit weights as codes.
+    """Lower a trained network in eval mode to a graph: batch norms folded, spikes and low-bit weights as codes.
 
     >>> import torch
     >>> from hdlif.graph.artefact import InputRecord
@@ -43,9 +43,9 @@ def lower(
     Args:
         network: a module built of the types that have a lowering.
         input: shape, mean and std of the images it was trained on; a network of sequences [C, L] takes maps [C, 1, L].
-        labels: names of the outputs, in their order: of classes, by default.
+        labels: names of the outputs, in order; classes by default.
         time_steps: T.
-        task: what the outputs mean.
+        task: meaning of the outputs.
     Raises:
         LoweringError: a module has no deployed form.
     """
@@ -65,7 +65,7 @@ def fold(
     time_steps: int,
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
 ) -> GraphModule:
-    """The deployed arithmetic of `network` as a torch module: batch norms folded, spikes as integer codes.
+    """Return the deployed arithmetic of `network` as a torch module: batch norms folded, spikes as integer codes.
 
     >>> import torch
     >>> from hdlif.graph.artefact import InputRecord
@@ -98,7 +98,7 @@ def export(
     time_steps: int,
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
 ) -> Graph:
-    """Write the artefact of `network`, one file that the runtime reads; the graph in it is returned.
+    """Write the artefact of `network`, one file for the runtime, and return its graph.
 
     >>> import torch
     >>> from hdlif.graph.artefact import InputRecord
@@ -113,11 +113,11 @@ def export(
 
     Args:
         network, input, labels, time_steps, task: as in `lower`.
-        path: of the file; by custom NAME.hdlif.safetensors.
+        path: of the file; by convention NAME.hdlif.safetensors.
     Raises:
         LoweringError: a module has no deployed form.
         ArtefactError: the graph breaks the format.
-        OSError: the file cannot be written; what was there stays.
+        OSError: the file cannot be written; an existing file is kept.
     """
     graph = lower(network, input=input, labels=labels, time_steps=time_steps, task=task)
     save(graph, Path(path))
@@ -125,10 +125,10 @@ def export(
 
 
 def join_affines(graph: Graph) -> Graph:
-    """The graph with each affine after an affine joined into it: (x·a + b)·c + d = x·(a·c) + (b·c + d).
+    """Merge each affine into a preceding affine: (x·a + b)·c + d = x·(a·c) + (b·c + d).
 
-    Only where nothing else reads the first one, and not where the first one is constant in time and the second is
-    not: apart, the first is computed once. The joined node bears the first one's name.
+    Only if nothing else reads the first one, and not if the first one is constant in time but the second is not: kept
+    apart, the first is computed once. The merged node has the first one's name.
     """
     values = infer_values(graph)
     readers = [name for node in graph.nodes for name in reads(node)]
@@ -156,6 +156,6 @@ def join_affines(graph: Graph) -> Graph:
             readers += [first.name] * (readers.count(node.name) - 1)
         else:
             nodes[node.name] = node
-    # A delay's source may have been joined after it.
+    # A delay's source may have been merged after it.
     renewed = tuple(renamed(node, joined) for node in nodes.values())
     return replace(graph, nodes=renewed, output=joined.get(graph.output, graph.output))

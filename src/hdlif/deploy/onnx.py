@@ -1,8 +1,8 @@
-"""A deployed graph as an ONNX model, for the engines that read one.
+"""Export of a deployed graph as an ONNX model.
 
-Two forms. `unrolled` is the whole sequence over a static image: what is constant in time is computed once,
+Two forms. `unrolled` is the entire sequence over a static image: constant values are computed once,
 layers without state run once with time folded into the batch (step t of image b is row t·B + b), and neurons are
-written out step by step. `streamed` is one time step, with the state as inputs and outputs.
+unrolled step by step. `streamed` is one time step, with the state as inputs and outputs.
 
 Integer codes are float32 here, so they are rounded by Floor and Clip, and sums of them are exact below 2^24; float
 sums are added in the engine's own order, so a code near a rounding boundary may differ from the runtime's.
@@ -28,7 +28,7 @@ def unrolled(graph: Graph, *, batch: int = 1, weights: str = "float32") -> Any:
     of a class per pixel [T, B, classes, H, W].
 
     Args:
-        weights: out of `WEIGHTS`: those of few bits in float32, or as integers that a DequantizeLinear scales, of 8
+        weights: one of `WEIGHTS`: low-bit weights in float32, or as integers that a DequantizeLinear scales, of 8
             bits (opset 17) or of 4 (opset 21).
     Raises:
         MissingExtraError: the package onnx is not installed.

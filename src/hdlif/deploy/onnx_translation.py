@@ -1,4 +1,4 @@
-"""The walk that writes a graph as an ONNX model, and what the forms of the ops are given.
+"""Translation of a graph to an ONNX model, and the arguments of the ops' forms.
 
 A value is joined, with time folded into the batch (step t of image b is row t·B + b), or step by step, or both.
 """
@@ -19,7 +19,7 @@ from hdlif.graph.inference import infer_values
 
 Array = NDArray[Any]
 Row = Callable[[str], str]
-"""From the name of a node's tensor to its row for the step, or the steps, at hand."""
+"""Maps the name of a node's tensor to its row for the current step or steps."""
 Emit = Callable[[Writer, Node, Sequence[str], Row], str]
 """Writes an operation: (writer, node, names of its inputs, rows) -> name of its output."""
 OnnxForm = Callable[["Translation", Node], "Value"]
@@ -50,38 +50,38 @@ class Value:
 
 
 class Unrolled:
-    """The clock of all steps from the start: which they are, and what depends on it."""
+    """Clock of all steps from the start, with the values that depend on it."""
 
     def __init__(self, writer: Writer, steps: int, batch: int) -> None:
         self._writer, self.steps, self.batch = writer, steps, batch
 
     def values_of(self, node: Node, key: str) -> Array | None:
-        """The tensor's one row, if it is known and the same at every step."""
+        """Return the tensor's only row, if it is known and the same at every step."""
         rows = node.tensors[key][: self.steps]
         return rows[0] if (rows == rows[0]).all() else None
 
     def row(self, node: Node, key: str, step: int, shape: Sequence[int]) -> str:
-        """The row of a step, in the given shape."""
+        """Return the row of a step, in the given shape."""
         rows = node.tensors[key]
         return self._writer.constant(rows[min(step, len(rows) - 1)].reshape(shape))
 
     def joined_rows(self, node: Node, key: str, shape: Sequence[int]) -> str:
-        """The rows of all steps along the batch axis."""
+        """Return the rows of all steps along the batch axis."""
         rows = node.tensors[key]
         if len(rows) == 1:
             return self.row(node, key, 0, shape)
         return self._writer.constant(rows[: self.steps].repeat(self.batch, axis=0).reshape(-1, *shape))
 
     def state(self, node: Node, name: str) -> str:
-        """The state that the first step begins with."""
+        """Return the initial state."""
         return self._writer.constant(0.0)
 
     def leave(self, node: Node, name: str, value: str) -> None:
-        """Take what the last step ends with."""
+        """Store the final state."""
 
 
 class OneAfterTheOther:
-    """The clock of a recurrent sequence: a step, `t`, after the other, each translated by itself; as `Unrolled`."""
+    """Clock of a recurrent sequence: each step `t` is translated separately; as `Unrolled`."""
 
     steps = 1
     batch = None
@@ -150,7 +150,7 @@ Clock = Unrolled | OneAfterTheOther | Streamed
 
 
 WEIGHTS = ("float32", "int8", "int4")
-"""How a file holds weights of few bits: as they are computed with, or as integers and their scales."""
+"""Storage of low-bit weights: float32, or integers and scales."""
 
 
 class Translation:
@@ -158,7 +158,7 @@ class Translation:
 
     Args:
         forms: of the ops, by name.
-        weights: out of `WEIGHTS`.
+        weights: one of `WEIGHTS`.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class Translation:
         self.types = infer_values(graph)
         self.values = {INPUT: Value(INPUT, varies=False, whole=frame)}
         self.at_the_end: list[Callable[[], None]] = []
-        """What is left to do once every value is there."""
+        """Finish once all values are known."""
         self._readers: dict[str, list[Node]] = {name: [] for name in self.types}
         for node in graph.nodes:
             for name in reads(node):
@@ -191,31 +191,31 @@ class Translation:
         return self.values[self._graph.output]
 
     def bits_of(self, node: Node) -> int:
-        """Of each of a layer's weights in the file, where they are integers there; else 0."""
+        """Return the bits per weight of a layer stored as integers; otherwise 0."""
         encoding = node.attributes["encoding"]
         if encoding == "float32" or self._weights == "float32":
             return 0
         return 4 if self._weights == "int4" and encoding != "int8" else 8
 
     def only_reader(self, node: Node) -> Node | None:
-        """The one node that reads this one; None where there are more, or it is the output."""
+        """Return the only node that reads this one; None if there are more, or it is the output."""
         readers = self._readers[node.name]
         return readers[0] if node.name != self._graph.output and len(readers) == 1 else None
 
     def on_whole(self, node: Node, emit: Callable[[str], str]) -> Value:
-        """An operation on the joined input: all steps at once."""
+        """Apply an operation to the joined input: all steps at once."""
         x = self.values[node.inputs[0]]
         return Value(node.name, x.varies, whole=emit(x.joined(self.writer)))
 
     def pointwise(
         self, node: Node, emit: Emit, *, broadcasts: bool = True, joins_rows: bool = True, shape: RowShape | None = None
     ) -> Value:
-        """An operation on each entry, or each image: joined where its inputs are, else step by step.
+        """Apply an operation to each entry or image: joined if its inputs are, otherwise step by step.
 
         Args:
-            broadcasts: whether an input of one step meets one of all.
-            joins_rows: whether rows of all steps can stand along the batch axis.
-            shape: that of a row, from its node and key; by default of one per channel.
+            broadcasts: whether an input of one step is combined with one of all.
+            joins_rows: whether rows of all steps can be on the batch axis.
+            shape: of a row, from its node and key; by default of one per channel.
         """
         writer, clock = self.writer, self.clock
         inputs = [self.values[name] for name in node.inputs]
@@ -224,7 +224,7 @@ class Translation:
         if together and not any(x.varies for x in inputs):
             names = [x.joined(writer) for x in inputs]
             return Value(node.name, False, whole=emit(writer, node, names, self.row(node, 0, shape)))
-        # a batch of one meets the steps by broadcasting
+        # a batch of one broadcasts to the steps
         meets = all(x.whole is not None and (x.varies or (broadcasts and clock.batch == 1)) for x in inputs)
         if meets and (together or joins_rows):
             names = [x.joined(writer) for x in inputs]
@@ -237,32 +237,32 @@ class Translation:
         return Value(node.name, True, steps=steps)
 
     def row(self, node: Node, step: int, shape: RowShape | None = None) -> Row:
-        """The rows of a step."""
+        """Return the rows of a step."""
         return lambda key: self.clock.row(node, key, step, (shape or self._row_shape)(node, key))
 
     def _joined_row(self, node: Node) -> Row:
         return lambda key: self.clock.joined_rows(node, key, self._row_shape(node, key))
 
     def _row_shape(self, node: Node, key: str) -> tuple[int, ...]:
-        """A row's shape beside a value [B, C, H, W] or [B, C]."""
+        """Return a row's shape for broadcasting to a value [B, C, H, W] or [B, C]."""
         return (node.tensors[key].shape[1], *(1,) * (len(self.types[node.name].shape) - 1))
 
 
 def pointwise(emit: Emit, **options: Any) -> OnnxForm:
-    """The form of an operation on each entry; the options are those of `Translation.pointwise`."""
+    """Form of an operation on each entry; the options are those of `Translation.pointwise`."""
     return lambda translation, node: translation.pointwise(node, emit, **options)
 
 
 def whole(emit: Callable[[Writer, Node, str], str]) -> OnnxForm:
-    """The form of an operation that knows no time."""
+    """Form of an operation that does not depend on time."""
     return lambda translation, node: translation.on_whole(node, lambda x: emit(translation.writer, node, x))
 
 
 def synapse(emit: Callable[..., str]) -> OnnxForm:
-    """The form of a layer of weights: emit(writer, node, x, weight and bias, name).
+    """Form of a layer of weights: emit(writer, node, x, weight and bias, name).
 
-    The affine after it is written into weight and bias, where it alone reads the sums and never changes; of weights
-    that stay integers into their scale.
+    The affine after it is folded into weight and bias if it alone reads the sums and is constant; for weights
+    stored as integers, into their scale.
     """
 
     def form(translation: Translation, node: Node) -> Value:

@@ -1,4 +1,4 @@
-"""Writing an ONNX model node by node: equal nodes are written once, and what no output needs is left out."""
+"""Writer of ONNX models: merges equal nodes, and drops unused ones."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from hdlif.errors import MissingExtraError
 
 OPSET, IR_VERSION = 17, 8
-"""Of 2022: old enough for every engine in use."""
+"""Opset of 2022: old enough for every engine in use."""
 OPSET_OF_4_BITS, IR_VERSION_OF_4_BITS = 21, 10
-"""Of 2024, the first with weights of 4 bits."""
+"""Opset of 2024, the first with weights of 4 bits."""
 
 Shape = Sequence[int | str]
-"""A string is the name of a size that is free."""
+"""Shape; a string names a free size."""
 
 
 class Writer:
@@ -40,19 +40,19 @@ class Writer:
         self._has_4_bits = False
 
     def input(self, name: str, shape: Shape, dtype: type[np.generic] = np.float32) -> str:
-        """An input of the graph."""
+        """Add an input of the graph."""
         self._inputs.append(self._typed(name, shape, dtype))
         self._names.add(name)
         return name
 
     def output(self, value: str, name: str, shape: Shape, dtype: type[np.generic] = np.float32) -> None:
-        """Make `value` an output of the graph, by the given name."""
+        """Make `value` an output of the graph, with this name."""
         self._outputs.append(self._typed(name, shape, dtype))
         self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name]))
         self._names.add(name)
 
     def constant(self, value: Any, dtype: type[np.generic] = np.float32) -> str:
-        """The name of a constant."""
+        """Return the name of a constant."""
         array = np.ascontiguousarray(value, dtype).reshape(np.shape(value))
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._known:
@@ -61,11 +61,11 @@ class Writer:
         return self._known[key][0]
 
     def is_zero(self, value: str) -> bool:
-        """Whether a value is a constant of zeros."""
+        """Return whether a value is a constant of zeros."""
         return value in self._constants and not self._constants[value].any()
 
     def packed(self, weight: NDArray[np.int8], bits: int) -> str:
-        """The name of a constant of integers of 4 or 8 bits."""
+        """Return the name of a constant of integers of 4 or 8 bits."""
         if bits == 8:
             return self.constant(weight, np.int8)
         self._has_4_bits = True
@@ -79,13 +79,13 @@ class Writer:
         return self._onnx.helper.tensor_dtype_to_np_dtype(self._onnx.TensorProto.INT4)
 
     def op(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        """The result of one operation."""
+        """Return the result of one operation."""
         return self.split(kind, inputs, 1, name, attributes)[0]
 
     def split(
         self, kind: str, inputs: Sequence[str], count: int, name: str = "", attributes: Mapping[str, Any] | None = None
     ) -> tuple[str, ...]:
-        """The `count` results of one operation."""
+        """Return the `count` results of one operation."""
         attributes = attributes or {}
         key = (kind, *inputs, count, *sorted((k, repr(v)) for k, v in attributes.items()))
         if key not in self._known:
@@ -96,11 +96,11 @@ class Writer:
         return self._known[key]
 
     def argument_of(self, kind: str, value: str) -> str:
-        """What the operation of this kind that gave `value` was applied to; `value` itself if another gave it."""
+        """Return the operand of `value` if this kind of operation produced it; otherwise `value` itself."""
         return self._arguments.get((kind, value), value)
 
     def model(self, name: str, metadata: Mapping[str, str]) -> Any:
-        """The checked `onnx.ModelProto`."""
+        """Return the checked `onnx.ModelProto`."""
         needed = {output.name for output in self._outputs}
         kept = []
         for node in reversed(self._nodes):
@@ -110,7 +110,7 @@ class Writer:
         onnx = self._onnx
         for node in kept if self._has_4_bits else ():
             if node.op_type == "Split":
-                # said by the outputs alone until opset 18
+                # defined by the number of outputs until opset 18
                 node.attribute.append(onnx.helper.make_attribute("num_outputs", len(node.output)))
         constants = [onnx.numpy_helper.from_array(a, n) for n, a in self._constants.items() if n in needed]
         graph = onnx.helper.make_graph(kept[::-1], name, self._inputs, self._outputs, constants)

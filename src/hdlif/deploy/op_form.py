@@ -1,4 +1,4 @@
-"""What an op becomes elsewhere: its forms in PyTorch and in ONNX."""
+"""Forms of an op in PyTorch and ONNX."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class Parts(Protocol):
-    """A node as its PyTorch form sees it, at the steps of a chunk."""
+    """Interface of a node for its PyTorch form, at the steps of a chunk."""
 
     node: Node
     steps: range
     states: dict[str, Tensor]
-    """Before the chunk, [B, ...] each; the form puts those after it in their places."""
+    """States before the chunk, [B, ...] each; the form replaces them by those after it."""
 
     def rows(self, role: str, ndim: int) -> Tensor:
-        """A per-step tensor for the steps of the chunk, broadcastable to [K, B, C, ...]."""
+        """Return a per-step tensor for the steps of the chunk, broadcastable to [K, B, C, ...]."""
 
     def tensor(self, role: str) -> Tensor:
-        """A tensor as it is."""
+        """Return a tensor unchanged."""
 
 
 TorchForm = Callable[[Parts, tuple[Tensor, ...]], Tensor]
@@ -35,10 +35,10 @@ TorchForm = Callable[[Parts, tuple[Tensor, ...]], Tensor]
 
 @dataclass(frozen=True)
 class OpForm:
-    """The forms of the op of that name.
+    """Forms of an op.
 
     Attributes:
-        keep: what a node keeps of a step once all nodes of it are known, by state, from the values [1, B, ...]; as
+        keep: states that a node stores once all nodes of a step are known, from the values [1, B, ...]; as
             `Op.keep`.
     """
 

@@ -1,7 +1,7 @@
-"""A deployed graph as a torch module: the arithmetic that the runtime computes, on tensors.
+"""Deployed graph as a torch module, with the arithmetic of the runtime.
 
 Integer codes times {-1, 0, 1} are exact in float32 below 2^24, so that this module, the NumPy reference and the
-native runtime agree code for code, but for the order of float sums.
+native runtime agree code for code, except for the order of float sums.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from hdlif.graph.inference import infer_values
 from hdlif.nn.state import State, Temporal, check_chunk, entries_of, kept_of, steps_of
 
 Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
-"""Sees each node with its inputs and output, [K or 1, B, ...]."""
+"""Called with each node, its inputs and its output, [K or 1, B, ...]."""
 
 
 class GraphModule(Temporal):
@@ -37,9 +37,9 @@ class GraphModule(Temporal):
     [4, 2, 3]
 
     Args:
-        graph: as in `lower`, or as `artefact.load` reads it.
-        observer: called with each node, its inputs and its output; None for no one.
-    State: {node name: {state's name: [B, C, H, W]}}. Steps are given as to `models.Network`.
+        graph: as in `lower`, or from `artefact.load`.
+        observer: called with each node, its inputs and its output; or None.
+    State: {node name: {state's name: [B, C, H, W]}}. Steps are passed as to `models.Network`.
     """
 
     def __init__(self, graph: Graph, *, observer: Observer | None = None) -> None:
@@ -60,7 +60,7 @@ class GraphModule(Temporal):
         missing = [name for name in stateful if name not in given]
         if state is not None and missing:
             raise StateError(f"state lacks {missing[0]!r}; give the whole state, or None to start")
-        # None is the start of a graph, and of none of its nodes.
+        # None starts a graph; its nodes have explicit states.
         of_nodes = {name: entries_of(own, repr(name)) for name, own in given.items()}
         if is_recurrent(self.graph):
             values, after = self._one_after_the_other(x, of_nodes, steps)
@@ -73,7 +73,7 @@ class GraphModule(Temporal):
         return outputs.expand(len(steps), *outputs.shape[1:]), after or None
 
     def _run(self, x: Tensor, given: Mapping[str, State], steps: range) -> tuple[dict[str, Tensor], dict[str, State]]:
-        """Every value of a chunk [K or 1, B, ...], and the states after it."""
+        """Return every value of a chunk [K or 1, B, ...], and the states after it."""
         values, after = {INPUT: x}, dict[str, State]()
         for node in self.graph.nodes:
             inputs = tuple(values[name] for name in node.inputs)
@@ -88,7 +88,7 @@ class GraphModule(Temporal):
     def _one_after_the_other(
         self, x: Tensor, given: Mapping[str, State], steps: range
     ) -> tuple[dict[str, Tensor], dict[str, State]]:
-        """The same of a recurrent graph, step by step; what is constant in time is given once."""
+        """Return the same for a recurrent graph, step by step; constant values have one step."""
         runs, after = [], dict[str, State]()
         for k, t in enumerate(steps):
             values, after = self._run(x[k : k + 1] if len(x) > 1 else x, after or given, range(t, t + 1))
@@ -100,7 +100,7 @@ class GraphModule(Temporal):
     def run_node(
         self, node: Node, inputs: tuple[Tensor, ...], state: State | None, steps: range
     ) -> tuple[Tensor, State | None]:
-        """One node of the graph on a chunk: its output [K or 1, B, ...], and its states after it."""
+        """Run one node on a chunk: return its output [K or 1, B, ...], and its states after it."""
         names = state_names(node)
         states = dict(zip(names, kept_of(state, inputs[0], *names), strict=True)) if names else {}
         parts = _Parts(self, node, steps, states)
@@ -108,7 +108,7 @@ class GraphModule(Temporal):
 
 
 class _Parts:
-    """A node of a module at the steps of a chunk; see `hdlif.deploy.op_form.Parts`."""
+    """Node of a module at the steps of a chunk; see `hdlif.deploy.op_form.Parts`."""
 
     def __init__(self, module: GraphModule, node: Node, steps: range, states: dict[str, Tensor]) -> None:
         self._module, self.node, self.steps, self.states = module, node, steps, states
@@ -125,5 +125,5 @@ class _Parts:
 
 
 def _buffer(node: Node, role: str) -> str:
-    """The name of a buffer: another for each name and role; torch allows no dot. A role has neither dot nor slash."""
+    """Return a unique buffer name for name and role; torch allows no dots. Roles have neither dots nor slashes."""
     return node.name.replace("~", "~0").replace(".", "~1") + f"/{role}"

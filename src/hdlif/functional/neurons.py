@@ -274,7 +274,7 @@ def hd_lif_step(
 
     m_t = λ_t·v_{t-1} + I_t,   s_t = max(m_t - θ_t, 0),   v_t = min(m_t, θ_t)
 
-    With Mem-BN, m̂_t = norm(m_t) stands for m_t in spike and potential.
+    With Mem-BN, m̂_t = norm(m_t) replaces m_t in spike and potential.
 
     The derivatives are constants: with χ_t = 1[m_t > θ_t], ds/dm = χ, ds/dθ = -χ, dv/dm = 1 - χ, dv/dθ = χ.
     At a tie m = θ, χ = 0. The reset is not detached: v = m - s keeps the "0" branch of dv/dm.

@@ -1,4 +1,4 @@
-"""Backward passes that are not differentiated again."""
+"""Backward passes that cannot be differentiated again."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -24,7 +24,7 @@ def once_differentiable(backward: Backward) -> Backward:
         if not torch.is_grad_enabled():
             return found
         given = [one for one in (*gradients, *ctx.saved_tensors) if isinstance(one, Tensor) and one.requires_grad]
-        # Whatever a second derivative is asked for, it comes by here.
+        # Every second derivative passes here.
         given.append(torch.zeros(0, requires_grad=True))
         if isinstance(found, tuple):
             return tuple(_led_back(one, given) for one in found)

@@ -158,7 +158,7 @@ def best_scales(weight: Tensor, most: int) -> Tensor:
     a given scale the best codes are the rounded ones. Rows of at most `EXACT`/most weights are solved exactly: as a
     falls, one code after the other grows by one, and both sums are known after each. Others try the codes of scales on
     a grid, each with its best scale, then some around the best of them. Of a thousand weights that are not 0 the error
-    is within 2 % of the least; of n < 1000, where chance makes some scale better than those beside it, within 3/√n.
+    is within 2 % of the least; of n < 1000, where chance makes some scale better than its neighbours, within 3/√n.
     That is 13 to 18 rounds over the weights; more where rows are short, 128 at most.
 
     Args:
@@ -178,7 +178,7 @@ def best_scales(weight: Tensor, most: int) -> Tensor:
 
 
 def _block(like: Tensor) -> int:
-    """How many numbers are worked on at once: what stays in a core's cache, or keeps an accelerator busy."""
+    """Numbers processed at once: as many as fit a core's cache, or keeps an accelerator busy."""
     return 2**16 if like.device.type == "cpu" else 2**23
 
 
@@ -221,7 +221,7 @@ def _fitted(share: Tensor, tried: Tensor, most: int) -> Tensor:
         code, rest, product = room[:, : len(part)]
         torch.mul(share, 1 / part, out=code).round_().clamp_(max=most)
         torch.addcmul(share, code, part, value=-1, out=rest)
-        # From the remainder, since what the best scale leaves is small beside the weights.
+        # From the remainder, since what the best scale leaves is small compared with the weights.
         along, square = torch.mul(rest, code, out=product).sum(2), code.square_().sum(2).clamp_min_(1)
         errors.append(rest.square_().sum(2) - along.square() / square)
         scales.append(part.squeeze(2) + along / square)

@@ -1,1 +1,1 @@
-"""Graphs of deployed networks: the graph and its checks, ops, equations, the model file. Never imports torch."""
+"""Graphs of deployed networks: graph, checks, ops, equations and model file. Never imports torch."""

@@ -1,4 +1,4 @@
-"""What nodes read and carry from step to step, by the statements of their ops."""
+"""Values that nodes read and carry from step to step, according to their ops."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,12 +8,12 @@ from hdlif.graph.ops import OPS
 
 
 def reads(node: Node) -> tuple[str, ...]:
-    """The values that a node reads, at this step or for the next one."""
+    """Return the values that a node reads, for this step or the next one."""
     return (*node.inputs, *OPS[node.op].sources(node))
 
 
 def renamed(node: Node, names: Mapping[str, str]) -> Node:
-    """The node, reading what stands for the values that it read."""
+    """Return the node with renamed inputs."""
     inputs, attributes = tuple(names.get(name, name) for name in node.inputs), node.attributes
     for source in OPS[node.op].sources(node):
         attributes = {**attributes, "source": names.get(source, source)}
@@ -21,16 +21,16 @@ def renamed(node: Node, names: Mapping[str, str]) -> Node:
 
 
 def is_recurrent(graph: Graph) -> bool:
-    """Whether a node takes what a later one gave at the step before: then steps run one after the other."""
+    """Return whether a node reads a later node's value of the previous step, so that steps must run one by one."""
     return any(OPS[node.op].keep is not None for node in graph.nodes)
 
 
 def feedback(node: Node) -> tuple[tuple[str, str], ...]:
-    """(state, source) of each value that a node keeps of a step for the next one."""
+    """Return (state, source) of each value that a node stores for the next step."""
     sources = OPS[node.op].sources(node)
     return tuple(zip(state_names(node), sources, strict=True)) if sources else ()
 
 
 def state_names(node: Node) -> tuple[str, ...]:
-    """What a node carries from step to step, by name."""
+    """Return the states of a node, by name."""
     return OPS[node.op].states(node)

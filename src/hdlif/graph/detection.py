@@ -1,14 +1,14 @@
-"""The outputs of a detector: of each level a score of every class and four distances at every place of a grid."""
+"""Layout of detector outputs: per level, class scores and four distances at every place of a grid."""
 
 from collections.abc import Sequence
 from typing import Any
 
 SIDES = 4
-"""Distances of a place to the left, upper, right and lower side of its box."""
+"""Number of distances: to the left, upper, right and lower side of a box."""
 
 
 def level_shapes(strides: Sequence[int], height: int, width: int) -> list[tuple[int, int]]:
-    """Rows and columns of the grid of each level, for an input of height x width.
+    """Return rows and columns of each level's grid, for an input of height x width.
 
     >>> level_shapes((8, 16), 20, 32)
     [(3, 4), (2, 2)]
@@ -17,12 +17,12 @@ def level_shapes(strides: Sequence[int], height: int, width: int) -> list[tuple[
 
 
 def count_outputs(classes: int, strides: Sequence[int], height: int, width: int) -> int:
-    """Number of outputs of a detector: Σ over levels of (classes + 4)·rows·columns."""
+    """Return the number of outputs of a detector: Σ over levels of (classes + 4)·rows·columns."""
     return (classes + SIDES) * sum(rows * columns for rows, columns in level_shapes(strides, height, width))
 
 
 def split_levels(outputs: Any, classes: int, strides: Sequence[int], height: int, width: int) -> list[tuple[Any, Any]]:
-    """Class logits [..., K, h, w] and raw distances [..., 4, h, w] of each level, out of all outputs [..., n].
+    """Split outputs [..., n] into class logits [..., K, h, w] and raw distances [..., 4, h, w] of each level.
 
     The levels follow one another, each as a map [K + 4, h, w] in C order.
 

@@ -1,4 +1,4 @@
-"""Checks of a node's fields that the ops share; each names node and field, and what is accepted. Windows over a map."""
+"""Checks of node fields, shared by the ops; errors name node, field and accepted values. Windows over a map."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ def check_fields(node: Node, what: str, seen: object, accepted: object) -> None:
 
 
 def is_float32(value: Any) -> TypeGuard[float]:
-    """Whether `value` is a number in float32's range; the runtime computes with the nearest float32."""
+    """Return whether `value` is a number in float32's range; the runtime computes with the nearest float32."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and -FLOAT32_MAX <= value <= FLOAT32_MAX
 
@@ -32,7 +32,7 @@ def number(node: Node, key: str, accepts: Callable[[float], bool], accepted: str
 
 
 def pair(node: Node, key: str, least: int, default: tuple[int, int] | None = None) -> tuple[int, int]:
-    """Two integers; `default` where the node leaves them out."""
+    """Return two integers; `default` if the node omits them."""
     value = node.attributes[key] if default is None else node.attributes.get(key, default)
     valid = (
         isinstance(value, Sequence) and len(value) == 2 and all(type(v) is int and least <= v < 2**15 for v in value)
@@ -49,16 +49,16 @@ def map_shape(node: Node, value: Value) -> tuple[int, int, int]:
 
 
 def rows(node: Node, key: str, value: Value, time_steps: int, per_channel_only: bool = False) -> Array:
-    """A tensor of one row, or a row per step and perhaps more, and one entry, or an entry per channel.
+    """Check a tensor of one row, or a row per step and perhaps more, and one entry, or an entry per channel.
 
-    At step t the row min(t, rows - 1) is used: rows beyond `time_steps` say what holds beyond the trained steps.
+    Step t uses row min(t, rows - 1): rows beyond `time_steps` apply after the trained steps.
     """
     channels = (value.shape[0],) if per_channel_only else (1, value.shape[0])
     return rows_of(node, key, time_steps, lambda n: n in channels, " or ".join(map(str, channels)))
 
 
 def rows_of(node: Node, key: str, time_steps: int, accepts: Callable[[int], bool], accepted: str) -> Array:
-    """A tensor of rows with a number of columns that `accepts`."""
+    """Check a tensor of rows whose number of columns is in `accepts`."""
     rows = node.tensors[key]
     fits = rows.dtype == np.float32 and rows.ndim == 2 and accepts(rows.shape[1])
     if not fits or not (rows.shape[0] == 1 or rows.shape[0] >= time_steps):
@@ -72,7 +72,7 @@ def rows_of(node: Node, key: str, time_steps: int, accepts: Callable[[int], bool
 
 
 def summed_code(value: Value, terms: int) -> int | None:
-    """The largest code of a sum of `terms` codes, or None where it leaves the code range."""
+    """Return the largest code of a sum of `terms` codes; None if it exceeds the code range."""
     largest = None if value.max_code is None else value.max_code * terms
     return None if largest is None or largest > MAX_CODE else largest
 
@@ -92,7 +92,7 @@ def pooled_shape(node: Node, value: Value, padding: tuple[int, int]) -> tuple[in
 def windows(
     x: Array, kernel: Any, strides: tuple[int, int], dilation: tuple[int, int] = (1, 1)
 ) -> Iterator[tuple[int, int, Array]]:
-    """(ky, kx, the entries of x that meet this tap, [B, C, out H, out W]) in row-major order."""
+    """Yield (ky, kx, the entries of x at this tap, [B, C, out H, out W]) in row-major order."""
     (kernel_y, kernel_x), (stride_y, stride_x) = kernel, strides
     last_y, last_x = (size - reach(k, d) for size, k, d in zip(x.shape[2:], kernel, dilation, strict=True))
     for ky, kx in itertools.product(range(kernel_y), range(kernel_x)):
@@ -101,7 +101,7 @@ def windows(
 
 
 def reach(kernel: int, dilation: int) -> int:
-    """The entries from the first tap to the last one along an axis."""
+    """Return the entries from the first tap to the last one along an axis."""
     return (kernel - 1) * dilation + 1
 
 

@@ -1,6 +1,6 @@
-"""The graph of a deployed network: nodes in topological order, what it takes, and the type of every value.
+"""Graph of a deployed network: nodes in topological order, input, task, and the type of every value.
 
-A node has one output, which bears the node's name; the network's input is the value `INPUT`. All values are per time
+A node has one output with the node's name; the network's input is the value `INPUT`. All values are per time
 step and without batch: [C, H, W] or [C].
 """
 
@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 CLIPS = ("first", "centre", "windows")
-"""What is taken of a sound that is longer than a clip."""
+"""Choice of clips from a longer sound."""
 
 
 @dataclass(frozen=True)
 class SoundRecord:
-    """A clip of `samples` at `rate` Hz, as `frames` steps of `mels` log-mel energies; `hdlif.inputs.sounds` makes them.
+    """Clip of `samples` at `rate` Hz as `frames` steps of `mels` log-mel energies, computed by `hdlif.inputs.sounds`.
 
     Attributes:
-        clips: what is taken of a longer sound.
-        every: samples from one clip to the next, where `clips` is "windows".
+        clips: choice of clips from a longer sound.
+        every: samples from one clip to the next, if `clips` is "windows".
         frame, hop: samples of a frame, and from one to the next.
         lowest_hz, highest_hz: of the filter bank.
     """
@@ -45,36 +45,36 @@ class SoundRecord:
 
 INPUT = "input"
 MAX_CODE = 255
-"""Largest integer code a value may carry; a value that could exceed it is a float value."""
+"""Largest integer code a value may carry; larger values are floats."""
 MAX_ELEMENTS = 2**30
 """Most entries that a value or a weight may have, so that an offset into it fits an int32."""
 MAX_NODES = 2**17
 """Most nodes of a graph; a ResNet-34 has 150."""
 INPUT_KINDS = {"image": 255, "events": 1, "series": 1, "table": 1}
-"""Kinds of input, and the raw value that is 1 to the network before mean and std."""
+"""Kinds of input, and the raw value that becomes 1 before mean and std."""
 RESIZE_MODES = ("none", "nearest", "bilinear", "bicubic", "pool")
-"""How an input of another size gets the network's: as it is, by a filter, or, of events, by adding up their counts."""
+"""Resizing of inputs to the network's size: none, by a filter, or, for events, by adding counts."""
 FIT_MODES = ("squash", "crop", "letterbox")
-"""How an image of other proportions gets the network's: all of it is squashed, its middle is cut out, or all of it
-keeps its proportions, at the top left over zeros."""
+"""Fit of images with other proportions: squash all of it, crop the middle, or keep the proportions and pad with zeros
+at the right or bottom."""
 BINNING_MODES = ("none", "by_number", "by_time")
-"""How a recording of events is cut into a frame for each step; "none" where the file does not say."""
+"""Binning of event recordings into a frame per step; "none" if the file does not state it."""
 FRAMINGS = ("constant", "rows", "pixels")
-"""What of a sample each step is shown: all of it; one row, from the top (of a series, one sample in time); or one pixel
-of a square image, row by row."""
+"""Part of a sample at each step: all of it; one row, from the top (for a series, one sample in time); or one pixel of
+a square image, row by row."""
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class InputRecord:
-    """What the network takes at each step: [C, H, W] = `shape`, as (x / whole - mean) / std.
+    """Input of the network at each step: [C, H, W] = `shape`, as (x / whole - mean) / std.
 
-    `whole` is what a kind of input counts as 1 (`INPUT_KINDS`): an image's pixels go to 255; events are counted, and a
-    series is taken as it is. An image of another size is made to fit by `resize` and `fit`, and shown to the network by
-    `frames`. A series of C channels and T steps is [C, T, 1] as a whole, and shown by "rows": [C, 1, 1] at each step.
-    Events of a `sensor` of height and width are counted in a frame [2, H, W] for each step by `binning`, and those of
-    another size by `resize`; without a sensor nothing is said of how recordings become frames.
+    `whole` is the raw value of a kind of input that counts as 1 (`INPUT_KINDS`): 255 for an image's pixels; event
+    counts and series are not scaled. Images of another size are adapted by `resize` and `fit`, and presented by
+    `frames`. A series of C channels and T steps is [C, T, 1] in total, and shown by "rows": [C, 1, 1] at each step.
+    Events of a `sensor` of height and width are counted in a frame [2, H, W] per step by `binning`, and resized by
+    `resize`; without a sensor, the conversion of recordings to frames is unspecified.
     A row of a table of C features is [C, 1, 1], the same at every step.
 
     >>> from hdlif.graph.artefact import InputRecord
@@ -82,12 +82,12 @@ class InputRecord:
     >>> readings = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", frames="rows")
 
     Attributes:
-        columns: the names of the channels of a series, or of the features of a table, where they have some.
-        rates: of a series that is resampled, the rate that it comes with and the one that the network takes.
-        windows: of a series that is cut out of a longer one, its rows, before they are resampled, and those from the
-            beginning of one to that of the next.
-        sound: of a series that is made of sounds, how.
-        shortest: of series of unequal lengths, the fewest steps, where `time_steps` are the most: a series is then
+        columns: names of the channels of a series, or of the features of a table, if any.
+        rates: for a resampled series, its original rate and the network's rate.
+        windows: for a series cut out of a longer one, its rows before resampling, and the rows from one beginning to
+            the next.
+        sound: for a series computed from audio, the parameters.
+        shortest: for series of unequal lengths, the fewest steps, while `time_steps` are the most: a series is then
             classified after its own steps. 0 for series that all have `time_steps`.
         shape: of a step's frame, [C, H, W].
         mean, std: of each channel.
@@ -110,7 +110,7 @@ class InputRecord:
     shortest: int = 0
 
     def sample_shape(self, time_steps: int) -> tuple[int, int, int]:
-        """[C, H, W] of a whole sample that the network is shown in `time_steps` steps."""
+        """Return [C, H, W] of a complete sample, shown in `time_steps` steps."""
         channels, height, width = self.shape
         if self.frames == "pixels":
             side = math.isqrt(time_steps)
@@ -124,28 +124,28 @@ object, per pixel; boxes."""
 MAP_TASKS = ("segment", "instances")
 """Tasks whose output is a map [labels, H, W]; that of the others is a vector."""
 PLACED_TASKS = (*MAP_TASKS, "detect")
-"""Tasks whose answers are at places of an image."""
+"""Tasks with predictions at places of an image."""
 MOST_PIXEL_CLASSES = 255
-"""Labels of a class per pixel: 255 in an image of class numbers stands for pixels without a class."""
+"""Labels of a class per pixel: 255 in an image of class numbers marks pixels without a class."""
 COMBINATIONS = ("mean", "last", "each")
 """Which outputs the answer is read off: the mean of all steps' so far, the last step's, or each step's for itself."""
 
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """What the outputs of a network mean; `Graph.labels` names them, or, of "detect", the classes of boxes.
+    """Meaning of a network's outputs; `Graph.labels` names them or, for "detect", the classes of boxes.
 
     >>> from hdlif.graph.artefact import TaskRecord
     >>> degrees = TaskRecord("regress", "last", mean=(20.0,), std=(5.0,))
 
     Attributes:
-        kind: out of `TASKS`.
-        combine: out of `COMBINATIONS`.
-        delay: of answers at each step, how many steps later the answer to a step is read.
-        mean, std: of "regress", of each value: an output is (value - mean) / std.
-        ahead: of values at each step, how many steps later the series has them; 0 of others than its own next ones.
-        threshold: of "multilabel", the probability from which a label is given; of "detect", that of a box.
-        strides: of "detect", the pixels between the places of each level, see `hdlif.graph.detection`.
+        kind: one of `TASKS`.
+        combine: one of `COMBINATIONS`.
+        delay: for predictions at each step, the number of steps until the prediction is read.
+        mean, std: for "regress", of each value: an output is (value - mean) / std.
+        ahead: for values at each step, how many steps later they occur in the series; 0 unless it predicts itself.
+        threshold: for "multilabel", the smallest probability of a predicted label; for "detect", that of a box.
+        strides: for "detect", the pixels between the places of each level, see `hdlif.graph.detection`.
         overlap: of "detect", the intersection over union of two boxes of a class from which the lower one is dropped.
     """
 
@@ -170,10 +170,10 @@ class Node:
     >>> layer = Node("linear", "logits", ("flat",), {"encoding": "float32", "role": "classifier"}, {"weight": weight})
 
     Attributes:
-        op: out of `hdlif.graph.ops.OPS`, such as "conv2d" or "program".
-        name: of the value that it gives.
-        inputs: names of the values that it reads; "input" is the network's.
-        attributes: of the op, as JSON has them.
+        op: one of `hdlif.graph.ops.OPS`, such as "conv2d" or "program".
+        name: of the output value.
+        inputs: names of the input values; "input" is the network's.
+        attributes: of the op, JSON-serialisable.
         tensors: by role, such as "weight". Low-bit weights are held as int8; the attribute `encoding` names their
             packing.
     """
@@ -199,15 +199,16 @@ class Graph:
     (2,)
 
     Attributes:
-        nodes: in an order in which each reads what stands before it.
-        output: the node that gives the outputs of a step, of classes their logits: [n], or a map [n, H, W] of a task in
+        nodes: in topological order.
+        output: the node with the outputs of a step (for classes, their logits): [n], or a map [n, H, W] for a task in
+        `MAP_TASKS`.
             `MAP_TASKS`.
         time_steps: T.
-        input: what the network takes at each step.
+        input: input at each step.
         labels: the names of the n outputs.
-        task: what the outputs mean.
-        confidence: of a classification, in 0..1, from which a sample is classified before its last step; None for
-            all steps. `hdlif.runtime.early` states when it is reached.
+        task: meaning of the outputs.
+        confidence: for a classification, threshold in 0..1 for early exit before the last step; None for all steps.
+            `hdlif.runtime.early` defines it.
     """
 
     nodes: tuple[Node, ...]
@@ -221,11 +222,11 @@ class Graph:
 
 @dataclass(frozen=True)
 class Value:
-    """The type of a value: its shape without time and batch, and the domain of its entries.
+    """Type of a value: its shape without time and batch, and the domain of its entries.
 
     Attributes:
         shape: [C, H, W], or [C] of a vector.
-        max_code: None of real values; otherwise entries are integers in 0..max_code ("codes").
+        max_code: None for real values; otherwise entries are integers in 0..max_code ("codes").
         constant: whether the value is the same at every step when the input is.
     """
 
@@ -237,9 +238,9 @@ class Value:
 def settled(
     found: Mapping[str, bool], nodes: Iterable[Node], of: Callable[[Node, Mapping[str, bool]], bool]
 ) -> dict[str, bool]:
-    """What holds of each value, with of(node, found) put in for the nodes over and over until nothing changes.
+    """Return a property of each value: the fixed point of of(node, found) over the nodes.
 
-    Once is not enough where a delay leads a graph back. `of` may turn values one way alone.
+    One pass is not enough if a delay closes a loop. `of` must be monotone.
     """
     now, order = dict(found), list(nodes)
     while True:
@@ -251,7 +252,7 @@ def settled(
 
 
 def row_of_step(node: Node, key: str, t: int, ndim: int) -> Floats:
-    """The row of step t, the last one beyond the end, with axes to meet a value of `ndim` axes."""
+    """Return the row of step t (the last one beyond the end), broadcastable to a value of `ndim` axes."""
     rows = node.tensors[key]
     row: Floats = rows[min(t, len(rows) - 1)]
     return row.reshape(-1, *(1,) * (ndim - 2))

@@ -1,4 +1,4 @@
-"""Type and check of a whole graph, against the statement of each op."""
+"""Type inference and checks of a graph."""
 
 import math
 
@@ -28,12 +28,12 @@ _PARTS = 3
 
 
 def infer_values(graph: Graph) -> dict[str, Value]:
-    """The type of every value of a graph, by name.
+    """Return the type of every value of a graph, by name.
 
     An example is at `Graph`.
 
     Args:
-        graph: of any origin; every field is checked.
+        graph: untrusted; every field is checked.
     Raises:
         ArtefactError: the graph breaks the format; the message names node and field.
     """
@@ -114,7 +114,7 @@ def _check_confidence(confidence: object, record: TaskRecord) -> None:
 
 
 def check_task(record: TaskRecord, time_steps: int, outputs: int) -> None:
-    """Raise `ArtefactError` on the first field of a record that has a value which none may have."""
+    """Raise `ArtefactError` for the first invalid field of a record."""
     for key, value, accepted in (("kind", record.kind, TASKS), ("combine", record.combine, COMBINATIONS)):
         if value not in accepted:
             raise ArtefactError(f"task.{key} = {brief(value)} is unknown; {did_you_mean(str(value), accepted)}")
@@ -148,7 +148,7 @@ def check_task(record: TaskRecord, time_steps: int, outputs: int) -> None:
 
 
 def _check_boxes(record: TaskRecord) -> None:
-    """Raise `ArtefactError` on a field that is of detectors alone, or out of range."""
+    """Raise `ArtefactError` for a field that only detectors have, or that is out of range."""
     strides, overlap = record.strides, record.overlap
     if record.kind != "detect":
         if strides != TaskRecord.strides or overlap != TaskRecord.overlap:

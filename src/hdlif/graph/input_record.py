@@ -1,4 +1,4 @@
-"""Check of what a network states of its input, and the word for one sample."""
+"""Checks of input records, and the noun for one sample."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -19,13 +19,13 @@ from hdlif.graph.graph import (
 )
 
 LONGEST_NAME = 1000
-"""Characters of a column's name."""
+"""Longest column name, in characters."""
 _MOST_SIDE = 2**16
 """Of a sensor."""
 MOST_ROWS = 2**31 - 1
 """Of a window of a series."""
 MOST_RATE = 10**5
-"""Of readings of sensors, in Hz or any unit."""
+"""Highest rate of sensor data, in Hz or any unit."""
 SOUND_LIMITS = {
     "rate": (1000, 384_000),
     "samples": (1, 2**24),
@@ -34,11 +34,11 @@ SOUND_LIMITS = {
     "frame": (2, 2**14),
     "hop": (1, 2**14),
 }
-"""The least and the most of each number of a sound."""
+"""Range of each number of a sound."""
 
 
 def check_input(record: InputRecord) -> None:
-    """Raise `ArtefactError` on the first field of a record that has a value which none may have."""
+    """Raise `ArtefactError` for the first invalid field of a record."""
     shape = record.shape
     if len(shape) != 3 or any(type(n) is not int or n < 1 for n in shape) or math.prod(shape) > MAX_ELEMENTS:
         raise ArtefactError(f"input.shape = {brief(list(shape))}; it must be [C, H, W], integers of at least 1")
@@ -87,7 +87,7 @@ def check_input(record: InputRecord) -> None:
 
 
 def _check_events(record: InputRecord) -> None:
-    """Raise `ArtefactError` on what is of recordings of events alone, or does not go together there."""
+    """Raise `ArtefactError` for fields that only event recordings have, or invalid combinations of them."""
     sensor, shape = record.sensor, record.shape
     if record.kind != "events":
         for key in ("binning", "sensor"):
@@ -160,7 +160,7 @@ def _check_shortest(record: InputRecord) -> None:
 
 
 def check_sound(record: SoundRecord) -> None:
-    """Raise `ArtefactError` on the first field that has a value which none may have."""
+    """Raise `ArtefactError` for the first invalid field."""
     for key, (least, most) in SOUND_LIMITS.items():
         value = getattr(record, key)
         if type(value) is not int or not least <= value <= most:
@@ -189,14 +189,14 @@ _INPUT_WORDS: Mapping[str, Collection[str]] = {
 
 @dataclass(frozen=True)
 class SampleName:
-    """The word for a sample: of one, and of many."""
+    """Noun for a sample: singular and plural."""
 
     one: str
     many: str
 
 
 SAMPLE = SampleName("sample", "samples")
-"""Of any kind, if it is not known or there are several."""
+"""For unknown or several kinds."""
 _NAMES = {
     "image": SampleName("image", "images"),
     "series": SampleName("series", "series"),
@@ -206,7 +206,7 @@ _NAMES = {
 
 
 def sample_name(record: InputRecord) -> SampleName:
-    """By what a network takes.
+    """Return the noun for samples of an input record.
 
     >>> sample_name(InputRecord((1, 8, 8), (0.0,), (1.0,))).many
     'images'

@@ -1,4 +1,4 @@
-"""Weights of convolutions and linear layers: encodings, checks, and what a pair of input and weight costs."""
+"""Weights of convolutions and linear layers: encodings, checks, and the cost of an input-weight pair."""
 
 import math
 from typing import Literal
@@ -11,9 +11,9 @@ from hdlif.graph.op import ADD, INTEGER_ADD, INTEGER_MAC, MAC, Seen, Work
 
 Encoding = Literal["float32", "ternary", "binary", "int2", "int4", "int8"]
 LARGEST_WEIGHT = {"ternary": 1, "binary": 1, "int2": 1, "int4": 7, "int8": 127}
-"""Of each encoding whose weights are integers; the smallest is its negative."""
+"""Largest weight of each integer encoding; the smallest is its negative."""
 ADDING_ENCODINGS = ("ternary", "binary", "int2")
-"""Weights of -1, 0 and 1 alone, which multiply nothing."""
+"""Encodings with weights of -1, 0 and 1 only, which need no multiplication."""
 
 
 def weight_of(node: Node, in_shape: tuple[int, ...]) -> Array:
@@ -44,7 +44,7 @@ def weight_of(node: Node, in_shape: tuple[int, ...]) -> Array:
 
 
 def check_sum(node: Node, value: Value) -> None:
-    """Sums of codes times weights over a receptive field are held in an int32."""
+    """Check that sums of codes times weights over a receptive field fit an int32."""
     terms = math.prod(node.tensors["weight"].shape[1:])
     largest = LARGEST_WEIGHT.get(node.attributes["encoding"], 1)
     if value.max_code is not None and terms * value.max_code * largest >= 2**31:
@@ -59,7 +59,7 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def _of_a_pair(node: Node, seen: Seen) -> Work:
-    """One non-zero input meeting one non-zero weight."""
+    """Cost of one non-zero input times one non-zero weight."""
     max_code, encoding = seen.types[node.inputs[0]].max_code, node.attributes["encoding"]
     adds = max_code == 1 or encoding in ADDING_ENCODINGS
     if encoding == "float32" or max_code is None:

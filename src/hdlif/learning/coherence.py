@@ -1,14 +1,14 @@
-"""Gradient coherence: each rule's gradient beside STBP's, of the same loss, on the same batches.
+"""Gradient coherence: each rule's gradient compared with STBP's, for the same loss and batches.
 
-A rule that cuts the temporal gradient changes what flows back through a network, and that alone is compared. The
-outputs o_t do not depend on the rule, nor does dL/do_t. So every rule is given Σ_t <dL/do_t, o_t>, which is linear in
-the outputs and has the loss's own gradient at them. Two views are kept apart:
+A rule that cuts the temporal gradient changes only the backward pass. The outputs o_t do not depend on the rule, and
+neither does dL/do_t. So every rule gets the loss Σ_t <dL/do_t, o_t>, which is linear in the outputs and has the
+original loss's gradient with respect to them. There are two views:
 
 local: every neuron layer is given STBP's own G_t = dL/ds_t, and d_t = dL/dm_t (at its input current) is compared
-    entry by entry. Here Theorem 4.2 of arXiv 2410.07547 speaks: with HD-LIF an entry is equal (it fired, or never
+    entry by entry. Theorem 4.2 of arXiv 2410.07547 applies: with HD-LIF an entry is equal (it fired, or never
     fires again) or dropped (silent now, firing later: 0 instead of a leaked G), and none is wrong. Then the weight
-    gradients Σ_t d_t ⊗ s_t of the synapses that feed those neurons.
-end to end: the gradient of every synapse with the rule at work in all layers, so that G differs too.
+    gradients Σ_t d_t ⊗ s_t of the synapses that feed those neurons are compared.
+end to end: the gradient of every synapse with the rule applied in all layers, so that G differs too.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -55,7 +55,7 @@ class Drawn(Protocol):
 def loss_of_mean(criterion: Criterion) -> Loss:
     """L = criterion(mean over t of o_t, target): dL/do_t is the same at every step.
 
-    Where each step has a target of its own, it is the mean of the steps' losses.
+    If each step has its own target, it is the mean of the steps' losses.
 
     An example is at `coherence`.
 
@@ -66,7 +66,7 @@ def loss_of_mean(criterion: Criterion) -> Loss:
 
 
 def loss_of_each(criterion: Criterion) -> Loss:
-    """L = (1/T)·Σ_t criterion(o_t, target): what the online rules follow; of the steps that count, as they weigh.
+    """L = (1/T)·Σ_t criterion(o_t, target): the loss of the online rules, over the steps that count with their weights.
 
     An example is at `coherence`.
 
@@ -78,14 +78,14 @@ def loss_of_each(criterion: Criterion) -> Loss:
 
 @dataclass(frozen=True)
 class Figures:
-    """A rule beside the reference; a figure without a meaning is None.
+    """Comparison of a rule with the reference; undefined figures are None.
 
     Attributes:
-        cosine, norm_ratio: of the two gradients, the rule's norm over the reference's.
-        equal, dropped, wrong: shares of the entries of dL/dm; they sum to 1.
-        idle: share of entries that are zero in both, a part of `equal`.
-        opposite: share of entries with the other sign, a part of `wrong`.
-        firing_rate: share of a neuron layer's spikes, or of what a synapse reads, that is not zero.
+        cosine, norm_ratio: of the two gradients; the rule's norm over the reference's.
+        equal, dropped, wrong: fractions of the entries of dL/dm; they sum to 1.
+        idle: fraction of entries that are zero in both, a part of `equal`.
+        opposite: fraction of entries with the other sign, a part of `wrong`.
+        firing_rate: fraction of non-zero spikes of a neuron layer, or non-zero inputs of a synapse.
     """
 
     cosine: float | None
@@ -102,8 +102,8 @@ class Figures:
 class Layer(Figures):
     """One layer: its neurons' dL/dm, a synapse's weights, or a neuron layer's own parameters (leak, threshold).
 
-    `per_step` has T figures, or none where steps are not told apart. For weights end to end, step t is the gradient
-    of the loss at t alone, which STBP alone carries back to earlier steps.
+    `per_step` has T figures, or none if steps are not distinguished. For weights end to end, step t is the gradient
+    of the loss at t alone, which only STBP carries back to earlier steps.
     """
 
     name: str
@@ -113,7 +113,7 @@ class Layer(Figures):
 
 @dataclass(frozen=True)
 class PlanFigures:
-    """One plan alone (one draw of the random step) beside the whole reference, over all synapses."""
+    """A single plan (one draw of the random step) compared with the full reference, over all synapses."""
 
     steps: tuple[int, ...]
     cosine: float | None
@@ -122,7 +122,7 @@ class PlanFigures:
 
 @dataclass(frozen=True)
 class Local:
-    """The layers, each given STBP's own G; `whole` is over dL/dm of all neuron layers."""
+    """The layers, each given STBP's own G; `whole` covers dL/dm of all neuron layers."""
 
     layers: tuple[Layer, ...]
     whole: Figures
@@ -171,11 +171,11 @@ def coherence(
     time_steps: int,
     rule_loss: Loss | None = None,
 ) -> dict[str, RuleCoherence]:
-    """Compare each rule's gradient with STBP's, layer by layer; the model is left as it was.
+    """Compare each rule's gradient with STBP's, layer by layer; the model is not modified.
 
     All modules are in eval mode meanwhile: batch norm uses its running statistics, and couples neither samples nor
     steps (the theorem needs that). Measure them on the same batches first, with `training.reestimated`. Give a float64
-    model for clean shares; in float32 entries within about 1e-4 of their neuron's largest G are called equal.
+    model for exact fractions; in float32, entries within about 1e-4 of their neuron's largest G count as equal.
 
     >>> from functools import partial
     >>> import torch
@@ -196,15 +196,15 @@ def coherence(
     Args:
         model: maps (x, state, steps=...) to (logits [K, B, classes], state); its neurons are `hdlif.nn.Neuron`.
         batches: (x [T or 1, B, ...], target) pairs.
-        rules: by name, what makes the rule from its criterion.
+        rules: factories of rules from their criterion, by name.
         loss: of all logits and the target, see `loss_of_mean` and `loss_of_each`.
-        rule_loss: the loss that the rules follow end to end, if it is not STBP's: truncation and loss then differ
+        rule_loss: the rules' loss end to end, if it is not STBP's: truncation and loss then differ
             together, as they do between two trainings.
         time_steps: T.
     Returns:
-        what was found of each rule, by its name.
+        the comparison of each rule, by name.
     Raises:
-        DataError: there is no batch.
+        DataError: there are no batches.
         ValueError: the model has no neuron layer.
     """
     if not neurons_of(model):
@@ -238,7 +238,7 @@ def _plans(rule: Rule, time_steps: int) -> tuple[tuple[Plan, float], ...]:
 
 
 def _by_step(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, along: Tensor) -> dict[int, Named]:
-    """The gradient of each step's part of the loss alone, by the steps of the plan; their sum is that of the loss."""
+    """Yield the gradient of each step's part of the loss, by the steps of the plan; they sum to the total gradient."""
     found = {}
     for t in plan.steps:
         weights = torch.zeros_like(along)
@@ -248,12 +248,12 @@ def _by_step(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan
 
 
 class _Comparison:
-    """What is known so far of one rule."""
+    """Accumulated comparison of one rule."""
 
     def __init__(self, model: nn.Module, rule: Rule, time_steps: int) -> None:
         self.model, self.rule, self.time_steps = model, rule, time_steps
         self.plans = _plans(rule, time_steps)
-        # Which parameters a row is about: those that a module owns itself.
+        # Parameters of a row: those that the module itself owns.
         self.owned: dict[tuple[Kind, str], list[str]] = {}
         learned = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         for name in synapses_of(model):
@@ -345,7 +345,7 @@ class _Comparison:
 
 
 def _alike(gradients: Iterable[Named]) -> Iterable[tuple[Named, float]]:
-    """Each with a weight of 1."""
+    """Yield each with a weight of 1."""
     return ((one, 1.0) for one in gradients)
 
 

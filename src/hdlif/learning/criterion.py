@@ -1,4 +1,4 @@
-"""What a rule minimises: the loss of an output, by labels or a teacher, of which steps, and what each step weighs."""
+"""Criteria: losses of outputs with labels or a teacher, the steps that count, and their weights."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ from hdlif.errors import ShapeError
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """(outputs [B, n], target) -> scalar loss, a mean over the batch; a target of classes is int64 [B], or probabilities
-[B, classes]. One that is `Timed` says besides which steps count, and which part of the target is whose."""
+[B, classes]. A `Timed` one also defines the steps that count, and their parts of the target."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Timed:
 
 
 def first_step(criterion: Criterion) -> int:
-    """The first step whose outputs count.
+    """Return the first step whose outputs count.
 
     An example is at `step_weights`.
 
@@ -79,7 +79,7 @@ def first_step(criterion: Criterion) -> int:
 
 @dataclass(frozen=True)
 class StepWeights:
-    """What each of `count` losses weighs in their sum; `weights` is None where all weigh 1/count.
+    """Weight of each of `count` losses in their sum; `weights` is None if all are 1/count.
 
     An example is at `step_weights`.
 
@@ -95,16 +95,16 @@ class StepWeights:
         return 1 / self.count if self.weights is None else self.weights[place]
 
     def mass(self, start: int, stop: int) -> float:
-        """The weight of all places in start..stop-1."""
+        """Return the weight of all places in start..stop-1."""
         return (stop - start) / self.count if self.weights is None else math.fsum(self.weights[start:stop])
 
     def beside_even(self, place: int) -> float:
-        """The weight over that of a loss that weighs as all others do."""
+        """Return the weight relative to equal weights."""
         return 1.0 if self.weights is None else self.weights[place] * self.count
 
 
 def step_weights(criterion: Criterion, time_steps: int) -> StepWeights:
-    """What the steps from `first_step` to T - 1 weigh.
+    """Return the weights of the steps from `first_step` to T - 1.
 
     >>> import torch.nn.functional as F
     >>> from hdlif.learning import Timed, first_step, step_weights
@@ -138,14 +138,14 @@ def late_weights(count: int) -> tuple[float, ...]:
 
 
 def loss_at(criterion: Criterion, outputs: Tensor, target: Tensor, step: int) -> Tensor:
-    """The loss of the outputs [B, n] of one step that counts.
+    """Return the loss of the outputs [B, n] of one step that counts.
 
     An example is at `loss_over`.
 
     Args:
         criterion: as in `STBP`, or a `Timed`.
         outputs: of the step, [B, n].
-        target: as the criterion takes it.
+        target: in the criterion's format.
         step: its number, from 0.
     """
     if isinstance(criterion, Timed) and criterion.each:
@@ -170,18 +170,18 @@ def loss_of_steps(
 
 
 def weighted_losses(criterion: Criterion, outputs: Tensor, target: Tensor) -> Tensor:
-    """Σ_t w_t·criterion(outputs_t, target_t) of the outputs [T, B, n] of all steps that count, as they weigh."""
+    """Σ_t w_t·criterion(outputs_t, target_t) of the outputs [T, B, n] of all steps that count, with their weights."""
     first, weights = first_step(criterion), step_weights(criterion, len(outputs))
     counted = range(first, len(outputs))
     return loss_of_steps(criterion, outputs[first:], target, counted, (weights[t - first] for t in counted))
 
 
 def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
-    """The loss of the outputs [T, B, n] of all steps.
+    """Return the loss of the outputs [T, B, n] of all steps.
 
-    That is criterion(reduce(those that count), target) where all have the same target, else the mean over the steps
-    that count of criterion(outputs_t, target_t). Where steps have weights, the outputs are multiplied by them, over
-    their mean, before they are reduced, and the mean of losses is weighted.
+    This is criterion(reduce(those that count), target) if all have the same target, otherwise the mean of
+    criterion(outputs_t, target_t) over the steps that count. If steps have weights, the outputs are multiplied by them,
+    relative to their mean, before the reduction, and the mean of losses is weighted.
 
     >>> import torch
     >>> import torch.nn.functional as F
@@ -195,7 +195,7 @@ def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Cal
     Args:
         criterion: as in `STBP`, or a `Timed`.
         outputs: of all steps, [T, B, n].
-        target: as the criterion takes it.
+        target: in the criterion's format.
         reduce: maps outputs [K, B, n] to [B, n], such as `mean_logits`.
     """
     if not isinstance(criterion, Timed):
@@ -219,9 +219,9 @@ def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Cal
 
 
 def after_own(outputs: Tensor, lengths: Tensor) -> Tensor:
-    """The outputs [T, B, n], with the mean of a sample's own outputs at the steps after its own.
+    """Replace outputs [T, B, n] after a sample's own steps by the mean of its own outputs.
 
-    The mean over all T steps is then that of its own steps.
+    The mean over all T steps then equals that of its own steps.
 
     >>> import torch
     >>> from hdlif.learning import after_own
@@ -239,7 +239,7 @@ def after_own(outputs: Tensor, lengths: Tensor) -> Tensor:
 
 
 def probabilities(target: Tensor, logits: Tensor) -> Tensor:
-    """A target as the probability of each class, [B, classes], typed like the logits [B, classes].
+    """Return a target as the probability of each class, [B, classes], typed like the logits [B, classes].
 
     >>> import torch
     >>> from hdlif.learning import probabilities
@@ -257,8 +257,8 @@ def probabilities(target: Tensor, logits: Tensor) -> Tensor:
 class Distillation:
     """(1 - w)·criterion(z, y) + w·τ²·KL(softmax(u/τ) ‖ softmax(z/τ)), z the logits and u the teacher's.
 
-    A criterion like any other, so that every rule learns by it; its target is [B, 2·classes], the labels y as
-    probabilities and u. τ² keeps the gradient's size where τ changes (Hinton et al. 2015).
+    It works with every rule; its target is [B, 2·classes], the labels y as
+    probabilities and u. τ² keeps the gradient's scale for any τ (Hinton et al. 2015).
 
     >>> import torch
     >>> import torch.nn.functional as F

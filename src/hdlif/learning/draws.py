@@ -1,4 +1,4 @@
-"""How k of the steps that count are drawn, whatever each weighs, so that the mean over draws is their weighted sum."""
+"""Draws of k of the steps that count, with factors that make the mean over draws their weighted sum."""
 
 import bisect
 import itertools
@@ -13,22 +13,22 @@ from hdlif.learning.criterion import StepWeights
 
 
 class Draw(Protocol):
-    """How k places are drawn, and the factor of each drawn one's loss.
+    """Distribution of k drawn places, and the factor of each drawn loss.
 
-    The factors make the mean over draws equal to Σ_i w_i·loss_i. `Uniform` and `Stratified` are two.
+    The factors make the mean over draws equal to Σ_i w_i·loss_i. See `Uniform` and `Stratified`.
     """
 
     def __call__(self, weights: StepWeights, k: int, generator: torch.Generator) -> list[int]: ...
 
     def every(self, weights: StepWeights, k: int) -> list[tuple[tuple[int, ...], float]]:
-        """All that may be drawn, each with its probability."""
+        """Return all possible draws with their probabilities."""
 
     def factor(self, weights: StepWeights, k: int, place: int) -> float: ...
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """Every set of k places alike, whatever they weigh; the factor is n·w/k, which is 1/k where all weigh alike.
+    """All sets of k places with equal probability; the factor is n·w/k, which is 1/k for equal weights.
 
     >>> from hdlif.learning import StochasticStep, Uniform
     >>> rule = StochasticStep(k=2, draw=Uniform())
@@ -48,10 +48,10 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Stratified:
-    """One place from each of k strata, neighbours of about 1/k of the weight, in proportion to what it weighs there.
+    """One place from each of k strata (neighbours with about 1/k of the weight), in proportion to its weight.
 
-    The factor is the stratum's weight. Early and late steps are then never drawn alone: less variance where steps
-    differ along time. Where all weigh alike the i-th stratum goes from ⌊i·n/k⌋ to ⌊(i + 1)·n/k⌋.
+    The factor is the stratum's weight. Early or late steps are then never drawn alone, which reduces the variance if
+    steps differ along time. For equal weights the i-th stratum goes from ⌊i·n/k⌋ to ⌊(i + 1)·n/k⌋.
 
     One step of the first half and one of the second:
 
@@ -105,12 +105,12 @@ def strata(weights: StepWeights, k: int) -> list[tuple[int, int]]:
 
 
 def fitting(weights: StepWeights) -> Draw:
-    """The draw that takes what weighs more more often: every place alike where all weigh alike."""
+    """Return the draw in proportion to weights: uniform for equal weights."""
     return Uniform() if weights.weights is None else Stratified()
 
 
 def in_proportion(masses: Sequence[float]) -> StepWeights:
-    """Weights in proportion to some masses; none of their own where these are all the same."""
+    """Return weights in proportion to masses; None if these are equal."""
     if len(set(masses)) == 1:
         return StepWeights(len(masses))
     whole = math.fsum(masses)

@@ -1,4 +1,4 @@
-"""Forward mode: the exact gradient through time within each layer, in memory that does not grow with time."""
+"""Forward mode: the exact gradient through time within each layer, in constant memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ BUDGET = 2**30
 
 @dataclass(frozen=True)
 class ForwardMode:
-    """SLTT whose layers know what they owe to earlier steps: dL/dW = Σ_t G_t·ds_t/dW with ds_t/dW carried forward.
+    """SLTT with the temporal gradient within each layer: dL/dW = Σ_t G_t·ds_t/dW with ds_t/dW carried forward.
 
     Within a layer (fully connected or of kernel 1, a batch norm, a gain and shift or neither, then neurons) the
-    gradient of its weights and of the parameters that its steps share is that of back-propagation through time,
-    exactly, with G_t = dL/ds_t (see `learning.eligibility`). G_t reaches the layers below through step t alone: one
-    layer of neurons learns by STBP's gradient of (1/T)·Σ_t criterion(logits_t, target), the lower ones of several by an
-    approximation, as with OTTT. A leak or threshold of each step (`per_step`) learns from its own step.
+    gradient of its weights and of the parameters shared by its steps is exactly that of back-propagation through time,
+    with G_t = dL/ds_t (see `learning.eligibility`). G_t reaches the layers below through step t alone: a single layer
+    of neurons gets STBP's gradient of (1/T)·Σ_t criterion(logits_t, target), lower ones of several an approximation,
+    as with OTTT. A per-step leak or threshold (`per_step`) gets the gradient of its own step only.
 
     Memory is that of one step (of `chunk`) and of the traces, a number for each sample, weight and state of its
     neurons: B·N·M words of a layer of HD-LIF from M to N neurons.
@@ -48,17 +48,17 @@ class ForwardMode:
 
     Args:
         update: "sum" makes one update with the gradient of all T steps; "each" one after every step, and traces go on.
-        chunk: steps that are run and back-propagated at once, each cut from the others all the same, as `SLTT` has it:
-            the same gradient, but for rounding, in much less time, for the traces are read and written once a chunk. 1
-            where layers are recurrent.
-        recurrent: of layers that read what they emitted (`nn.Recurrent`), whose neurons are coupled through U:
-            "diagonal" carries what each leads back to itself (SnAp-1; one more trace a weight), "eprop" nothing.
+        chunk: steps that are run and back-propagated at once, each cut from the others as in `SLTT`: the same gradient
+            up to rounding in much less time, because the traces are read and written once per chunk. 1 if layers are
+            recurrent.
+        recurrent: for layers that read their own outputs (`nn.Recurrent`), whose neurons are coupled through U:
+            "diagonal" carries each neuron's connection to itself (SnAp-1; one more trace per weight), "eprop" none.
         budget: most bytes of traces.
         loss: "each" or "reduced", as in `SLTT`; with "reduced" one layer of neurons has the gradient of `STBP()`.
         criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
     Raises:
-        TrainingError: a layer of the network is none of these, or the traces take more than the budget; once the first
-            step has run, before anything is learned.
+        TrainingError: a layer of the network is not supported, or the traces exceed the budget; after the first
+            step has run, before any update.
     """
 
     update: Update = "sum"
@@ -93,16 +93,16 @@ class ForwardMode:
         return run(model, x, target, plan, criterion=criterion, weight=weight, observers=[eligibility], carry=carry)
 
     def eligibility(self, model: nn.Module) -> Eligibility:
-        """What a network keeps along a sequence, before its first step."""
+        """Return the traces of a network before the first step of a sequence."""
         return Eligibility(model, way_back=self.recurrent, budget=self.budget)
 
     def traces_of(self, model: nn.Module, x: Tensor, batch: int) -> dict[str, int]:
-        """The bytes of traces of each layer of neurons for a batch of so many samples like x [T or 1, 1, ...].
+        """Return the bytes of traces of each neuron layer for a batch of so many samples like x [T or 1, 1, ...].
 
-        They are counted before training, by a step of one sample.
+        Counted before training, by a step of one sample.
 
         Raises:
-            TrainingError: a layer has no eligibility, or the traces take more than the budget.
+            TrainingError: a layer has no eligibility, or the traces exceed the budget.
         """
         found = self.eligibility(model)
         one = range(1)

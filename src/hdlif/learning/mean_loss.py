@@ -1,4 +1,4 @@
-"""The loss of the mean output, for the rules that see a part of the steps at a time."""
+"""The loss of the mean output, for rules that run a part of the steps at a time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Loss = Literal["each", "reduced"]
 class Tangent:
     """L(ō) + <dL/dō, o - ō>: the loss of a sequence's mean output ō, to first order, at the outputs o of one step.
 
-    L depends on every step's outputs through ō alone, so dL/do_t is dL/dō times what step t weighs in ō. As a criterion
+    L depends on every step's outputs through ō alone, so dL/do_t is dL/dō times step t's weight in ō. As a criterion
     this has that gradient at each step by itself, and its mean over the steps is L(ō).
 
     Attributes:
@@ -38,7 +38,7 @@ class Tangent:
 
 
 def check_loss(loss: str, update: str = "sum", *, choices: Sequence[str] = get_args(Loss)) -> None:
-    """Raise `ValueError` unless `loss` is one of `choices`, and `update` goes with it."""
+    """Raise `ValueError` unless `loss` is one of `choices`, and `update` is compatible."""
     if loss not in choices:
         raise ValueError(f"loss = {loss!r}; choose one of {', '.join(choices)}")
     if loss == "reduced" and update == "each":
@@ -58,10 +58,10 @@ def criterion_of(
     span: int = 1,
     carry: Carry | None = None,
 ) -> Criterion:
-    """The criterion of each step of one batch: that of the mean output with "reduced", else the rule's own.
+    """Return the criterion of each step of one batch: that of the mean output for "reduced", otherwise the rule's own.
 
-    For that of the mean all T steps are run, `span` of them at once, without a graph, and the model is left as it was.
-    Where each step has a target of its own, the loss is the mean of the steps' losses, as with `STBP`.
+    For the mean, all T steps run first, `span` at once, without a graph and without changing the model.
+    If each step has its own target, the loss is the mean of the steps' losses, as in `STBP`.
     """
     if loss != "reduced" or (isinstance(criterion, Timed) and criterion.each):
         return criterion

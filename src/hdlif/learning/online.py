@@ -1,4 +1,4 @@
-"""What all online rules share: one pass through time, with a graph at the steps that have a loss alone."""
+"""Shared parts of online rules: one pass through time, with a graph only at the steps with a loss."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -29,20 +29,20 @@ def online_steps(
 ) -> Iterator[Step]:
     """Run through time and yield weight(t)·criterion(logits_t, target) at each step t of the plan, in order.
 
-    The state that a step starts from is detached. Steps before and between those of the plan run without a graph.
+    The initial state of a step is detached. Steps before and between those of the plan run without a graph.
 
     Args:
         weight: the factor of the loss of step t.
         span: most steps run at once without a graph.
         observers: of every pass: traces of synapses, or eligibilities of layers.
         complete: also run the steps after the plan's last one, so that batch norm sees all T.
-        carry: where a sequence stands that goes on here; its steps are all run.
+        carry: state of a sequence to continue; all steps run.
     """
     one_update = sum(plan.updates) == 1
     state, before = standing(carry)
     start = 0
     held = HeldWeights(model) if one_update else None
-    # Nothing to carry leaves a plain range, which is the fastest.
+    # Without state, keep a plain range, which is the fastest.
     weights = (held.weights or None) if held is not None else None
 
     def run(first: int, stop: int) -> range:
@@ -60,11 +60,11 @@ def online_steps(
         state, start = detach(state), t + 1
         if t == plan.steps[-1]:
             if complete or carry is not None:
-                # Before the loss is given away, after which the weights change.
+                # Before yielding the loss, after which the weights change.
                 state = without_graph(model, x, state, run(start, plan.time_steps), span, before=before)
             if carry is not None:
                 carry.after(state, plan.time_steps)
-            # Nobody reads it any more, and the backward pass needs the memory.
+            # Free it: the backward pass needs the memory.
             state = None
         yield Step(loss_at(criterion, logits[0], target, t) * weight(t), logits.detach(), update)
 
@@ -86,7 +86,7 @@ def cut_chunks(
     The losses of a chunk are one `Step`. Within it, too, each step starts from a detached state (`Temporal.cuts`).
 
     Raises:
-        TrainingError: a module keeps a state and does not cut time within a chunk; before anything is learned.
+        TrainingError: a module keeps a state and does not cut time within a chunk; raised before any update.
     """
     held = HeldWeights(model)
     state, before = standing(carry)
@@ -111,14 +111,14 @@ def cut_chunks(
         if steps.stop == last:
             if carry is not None:
                 carry.after(state, last)
-            # Nobody reads it any more.
+            # Free it.
             state = None
         loss = loss_of_steps(criterion, logits, target, steps, map(weight, steps))
         yield Step(loss, logits.detach(), update)
 
 
 def at_once(chunk: int) -> Callable[..., Iterator[Step]]:
-    """What runs and back-propagates so many steps at a time: `online_steps`, or `cut_chunks` of more than one."""
+    """Return the function that trains so many steps at a time: `online_steps`, or `cut_chunks` for several."""
     return partial(cut_chunks, span=chunk) if chunk > 1 else online_steps
 
 

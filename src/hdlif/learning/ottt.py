@@ -45,13 +45,13 @@ class OTTT:
 
     Args:
         update: "sum" makes one update with the gradient of all T steps (OTTT-A); "each" one after every step (OTTT-O).
-        leak: λ of the traces; the neurons' own may differ, and be learned.
-        chunk: steps that are run and back-propagated at once, each cut from the others all the same, as `SLTT` has it.
+        leak: λ of the traces; the neurons' own may differ or be learned.
+        chunk: steps that are run and back-propagated at once, each cut from the others, as in `SLTT`.
         loss: "each" or "reduced", as in `SLTT`.
         criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
-    Memory is that of one step (of `chunk`) and of a trace for the input of every synapse in front of a membrane: those
-    on the paths that the network's blocks state (`nn.Temporal.paths`), or are seen to take. One that cannot have a
-    trace is an error.
+    Memory is that of one step (of `chunk`), plus a trace for the input of every synapse before a membrane: those
+    on the paths declared by the network's blocks (`nn.Temporal.paths`) or traced. One that cannot have a trace is
+    an error.
     """
 
     update: Update = "sum"
@@ -115,10 +115,10 @@ class OTTTCriterion:
 
 @dataclass(frozen=True)
 class NDOT(OTTT):
-    """OTTT whose traces decay by the ratio of their neurons' movements: a_t = r_t·a_{t-1} + s_t.
+    """OTTT whose traces decay by the ratio of their neurons' potential changes: a_t = r_t·a_{t-1} + s_t.
 
     r_t = clip(u̇_t/u̇_{t-1}, -1, 1) with u̇_t = I_t - (1 - λ)·v_t of the presynaptic neuron, and r_t = λ where u̇_{t-1} is
-    about 0 or no neuron with a potential stands directly before the synapse; with r = λ everywhere it is OTTT.
+    about 0 or no neuron with a potential directly precedes the synapse; with r = λ everywhere it is OTTT.
 
     This is a reconstruction from the method's idea (Jiang et al., ICML 2024) that du_{t+1}/du_t is the ratio of the
     time derivatives of u. Exact back-propagation has that factor at the postsynaptic neuron, which would take a trace
@@ -141,9 +141,9 @@ class NDOT(OTTT):
 
     Args:
         update, loss: as in `OTTT`.
-        leak: λ of the movements, and of the traces where there is no ratio.
+        leak: λ of the potential changes, and of the traces without a ratio.
         criterion, chunk: as in `OTTT`.
-    Memory is that of one step, and of a trace and a movement for every synapse's input.
+    Memory is that of one step, plus a trace and a potential change for every synapse's input.
     """
 
     _dynamic: ClassVar[bool] = True

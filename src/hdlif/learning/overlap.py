@@ -1,4 +1,4 @@
-"""Two gradients side by side, in sums that add up over batches, time steps and layers."""
+"""Comparison of two gradients, by sums over batches, time steps and layers."""
 
 import math
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class Overlap:
         self.reference += float(reference.square().sum())
 
     def merge(self, other: "Overlap") -> None:
-        """Add what another overlap has gathered."""
+        """Add another overlap's sums."""
         self.product += other.product
         self.own += other.own
         self.reference += other.reference
@@ -51,7 +51,7 @@ class Shares:
     Attributes:
         equal: a = b; of these, `idle` are zero in both.
         dropped: a = 0, b ≠ 0.
-        wrong: the rest (rescaled, of the other sign, or made of nothing); of these, `opposite` have the other sign.
+        wrong: the rest (rescaled, of the other sign, or spurious); of these, `opposite` have the other sign.
     """
 
     equal: int = 0
@@ -73,7 +73,7 @@ class Shares:
         self.opposite += int((wrong & (own * reference < 0)).sum())
 
     def merge(self, other: "Shares") -> None:
-        """Add what other shares have counted."""
+        """Add other counts."""
         self.equal += other.equal
         self.idle += other.idle
         self.dropped += other.dropped
@@ -88,7 +88,7 @@ class Shares:
 
 @dataclass
 class Rate:
-    """A share of entries that are not zero."""
+    """Fraction of non-zero entries."""
 
     active: int = 0
     entries: int = 0
@@ -99,26 +99,26 @@ class Rate:
         self.entries += values.numel()
 
     def merge(self, other: "Rate") -> None:
-        """Add what another rate has counted."""
+        """Add another rate's counts."""
         self.active += other.active
         self.entries += other.entries
 
     @property
     def share(self) -> float | None:
-        """In 0..1, or None where nothing was counted."""
+        """In 0..1, or None if nothing was counted."""
         return self.active / self.entries if self.entries else None
 
 
 @dataclass
 class Tally:
-    """What is known of one layer at one time step, or summed over them."""
+    """Statistics of one layer at one time step, or summed over them."""
 
     overlap: Overlap = field(default_factory=Overlap)
     shares: Shares = field(default_factory=Shares)
     rate: Rate = field(default_factory=Rate)
 
     def merge(self, other: "Tally") -> None:
-        """Add what another tally has gathered."""
+        """Add another tally's statistics."""
         self.overlap.merge(other.overlap)
         self.shares.merge(other.shares)
         self.rate.merge(other.rate)

@@ -1,11 +1,11 @@
-"""What feeds a membrane, read off the paths that blocks state, or off a pass where one does not: the order in which
-children are registered says nothing.
+"""Inputs of membranes, found from the paths that blocks declare or from a traced pass: the order in which children are
+registered is not used.
 
-A synapse feeds the neurons that its output reaches through no other neuron. Where one of them accumulates, its membrane
-remembers the synapse's input.
+A synapse feeds the neurons that its output reaches through no other neuron. If one of them accumulates, its membrane
+depends on the synapse's past inputs.
 
-`Scope` runs children by their names, and autograd knows what each value was made of. So the graph is followed back from
-what a child is given to what other children gave; a value without a gradient leads to none, and to no weight either.
+`Scope` runs children by name, and autograd records the inputs of each value. So the graph is followed from a
+child's input back to other children's outputs; values without a gradient lead to none, and to no weight either.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,11 +26,11 @@ from hdlif.nn.steps import carrying
 
 
 class Wiring(Observer):
-    """What the children of modules read, noted in each `Scope` of a pass that it observes.
+    """Inputs of modules' children, recorded in each `Scope` of an observed pass.
 
     Attributes:
         reads: by module, as `Temporal.reads` states it: children in the order in which they ran, each with the names of
-            those whose outputs it read, "" being the module's own input, and at the end, what it gives.
+            those whose outputs it read, "" being the module's own input, and finally its output.
     """
 
     def __init__(self) -> None:
@@ -45,11 +45,11 @@ class Wiring(Observer):
         }
 
     def entered(self, module: nn.Module, x: Tensor) -> Tensor:
-        """The input of a module, before it is run."""
+        """Record the input of a module before it runs."""
         return self._marked(module, "", x)
 
     def left(self, module: nn.Module, y: Tensor) -> None:
-        """Take note of what a module gave."""
+        """Record the output of a module."""
         self._note(module, "", y)
 
     def before(self, scope: Scope, name: str, child: nn.Module, x: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ class Wiring(Observer):
         return copy
 
     def _note(self, module: nn.Module, name: str, value: Tensor) -> None:
-        """Follow the graph back to what the module's other children gave, and no further."""
+        """Follow the graph back to outputs of the module's other children."""
         read = self._reads.setdefault(module, {}).setdefault(name, {})
         nodes, seen = [value.grad_fn], set()
         while nodes:
@@ -84,11 +84,11 @@ class Wiring(Observer):
 
 
 WATCHED = 2
-"""Steps that are run to see a network's wiring: in the second, what a child gave in the first may be read."""
+"""Steps run to trace a network's wiring: the second may read outputs of the first."""
 
 
 def is_synapse(module: nn.Module) -> bool:
-    """Whether a module mixes what it reads by weights of its own: a matrix or a kernel, and not a value per neuron."""
+    """Return whether a module mixes its inputs by own weights: a matrix or a kernel, not a value per neuron."""
     if isinstance(module, _ConvNd | nn.Linear):
         return True
     own = (parameter for parameter in module._parameters.values() if parameter is not None)
@@ -96,25 +96,25 @@ def is_synapse(module: nn.Module) -> bool:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """A network without the modules that wrap it, for a precision, for several ranks."""
+    """Return a network without its wrappers for precision or several ranks."""
     while not isinstance(model, Temporal | nn.Sequential) and len(children := list(model.children())) == 1:
         (model,) = children
     return model
 
 
 def remembered(model: nn.Module, x: Tensor | None = None, time_steps: int = WATCHED) -> dict[str, nn.Module]:
-    """The synapses whose inputs a membrane remembers, by name, in the order of the network.
+    """Return the synapses whose past inputs affect a membrane, by name, in the order of the network.
 
     Names are those in the network itself, without the modules that wrap it (for a precision, for several ranks).
 
-    A parallel neuron has no membrane (λ = 0), and after the last neuron there is none: what feeds no other learns from
-    its input itself.
+    A parallel neuron has no membrane (λ = 0), and after the last neuron there is none: synapses that feed none are
+    trained on their inputs themselves.
 
     Args:
-        x: samples [T or 1, B, ...], on one of which a network is run to see the paths that modules do not state.
+        x: samples [T or 1, B, ...], one of which is run to trace paths that modules do not declare.
         time_steps: T.
     Raises:
-        TrainingError: a module states other paths than it has, or none and does not run its children through `Scope`.
+        TrainingError: a module declares wrong paths, or none without running its children through `Scope`.
     """
     model = unwrapped(model)
     reading = _Reading(lambda: {} if x is None else wiring_of(model, x, time_steps))
@@ -123,7 +123,7 @@ def remembered(model: nn.Module, x: Tensor | None = None, time_steps: int = WATC
 
 
 def wiring_of(model: nn.Module, x: Tensor, time_steps: int) -> Mapping[nn.Module, Mapping[str, tuple[str, ...]]]:
-    """What the children of each module of a network read, as a pass of one sample shows; the network stays as it is.
+    """Trace the inputs of each module's children in a pass of one sample; the network is not modified.
 
     Args:
         x: [T or 1, B, ...].
@@ -141,7 +141,7 @@ def wiring_of(model: nn.Module, x: Tensor, time_steps: int) -> Mapping[nn.Module
 
 
 def stated_ways(module: nn.Module) -> Paths | None:
-    """The paths that a module states; if it states what each child reads, each of these pairs."""
+    """Return the paths that a module declares; if it declares its children's inputs, each of these pairs."""
     reads: Reads | None = getattr(module, "reads", None)
     if reads is None:
         paths: Paths | None = getattr(module, "paths", None)
@@ -150,7 +150,7 @@ def stated_ways(module: nn.Module) -> Paths | None:
 
 
 class _Reading:
-    """Goes through a network from its end, and finds the synapses from which a membrane is reached."""
+    """Walks a network from its end to find the synapses that reach a membrane."""
 
     def __init__(self, see: Callable[[], Mapping[nn.Module, Reads]]) -> None:
         self.found: set[str] = set()
@@ -159,7 +159,7 @@ class _Reading:
         self._matter: dict[nn.Module, bool] = {}
 
     def before(self, module: nn.Module, name: str, *, after: bool) -> bool:
-        """Whether a membrane remembers what goes into a module, where `after` says it of what comes out."""
+        """Return whether a membrane depends on past inputs of a module, where `after` is that for its outputs."""
         if isinstance(module, Neuron):
             return module.accumulates
         if is_synapse(module):
@@ -173,7 +173,7 @@ class _Reading:
             if reads is not None:
                 self._read[key] = self._back(reads, module, name, after)
             elif paths is not None:
-                # Each way finds synapses, so that none is left out.
+                # Every path may find synapses, so follow all.
                 ways = [self._along(way, module, name, after) for way in paths]
                 self._read[key] = any(ways)
         return self._read[key]
@@ -184,10 +184,10 @@ class _Reading:
         return after
 
     def _back(self, reads: Reads, module: nn.Module, name: str, after: bool) -> bool:
-        """From y to x: a child is remembered where one of those that read it says so."""
+        """From y to x: a child affects a membrane if one of its readers does."""
         matters = dict.fromkeys(reads.get("", ()), after)
         known: dict[str, bool] = {}
-        # Once, unless a child reads at a step what one that runs after it gave at the step before.
+        # Once, unless a child reads a later child's output of the previous step.
         while matters != known:
             known = dict(matters)
             for child, sources in reversed(list(reads.items())):
@@ -199,10 +199,10 @@ class _Reading:
         return matters.get("", False)
 
     def _seen(self, module: nn.Module, name: str) -> Reads:
-        """What the children of a module that states no paths were seen to read.
+        """Return the traced inputs of the children of a module without declared paths.
 
         Raises:
-            TrainingError: one that matters was not seen to run.
+            TrainingError: a relevant one did not run.
         """
         reads = self._see().get(module, {})
         if missing := list(self._unseen(module, "", reads)):
@@ -214,7 +214,7 @@ class _Reading:
         return reads
 
     def _unseen(self, module: nn.Module, at: str, reads: Reads) -> Iterator[str]:
-        """The outermost children that matter, and of which not all did run under a name."""
+        """Return the outermost relevant children that did not all run by name."""
         for child, one in module._modules.items():
             path = inside(at, child)
             if one is None or path in reads or not self._matters(one):
@@ -225,7 +225,7 @@ class _Reading:
                 yield path
 
     def _paths(self, module: nn.Module, name: str) -> Sequence[Sequence[str]] | None:
-        """The paths that a module states, or has because there is no choice; None where they have to be seen."""
+        """Return the paths that a module declares or trivially has; None if they must be traced."""
         children = [child for child, one in module._modules.items() if one is not None and self._matters(one)]
         stated = stated_ways(module)
         if stated is None:
@@ -245,7 +245,7 @@ class _Reading:
         return stated
 
     def _matters(self, module: nn.Module) -> bool:
-        """Whether there is a neuron or a synapse in a module."""
+        """Return whether there is a neuron or a synapse in a module."""
         if module not in self._matter:
             own = isinstance(module, Neuron) or is_synapse(module)
             self._matter[module] = own or any(self._matters(child) for child in module.children())

@@ -1,6 +1,6 @@
-"""Gradients read off a network from outside: what arrives at its neurons, and what a rule makes of it.
+"""Gradients of a network recorded by hooks: those that reach its neurons, and those of a rule.
 
-Hooks are set for the time of a context and taken away; nothing of the network changes.
+Hooks exist only within a context; the network is not modified.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ def neurons_of(model: nn.Module) -> dict[str, Neuron]:
 
 
 def _emitting(model: nn.Module) -> dict[str, nn.Module]:
-    """What gives a neuron layer's spikes to the next one, by the neuron's name: itself, or its recurrent layer."""
+    """Return the module that outputs a layer's spikes, by the neuron's name: itself, or its recurrent layer."""
     around = {module.neuron: module for module in model.modules() if isinstance(module, Recurrent)}
     return {name: around.get(neuron, neuron) for name, neuron in neurons_of(model).items()}
 
@@ -37,13 +37,13 @@ def synapses_of(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def total(values: Tensor, target: Tensor) -> Tensor:
-    """The criterion under which a rule sees a loss that is already a sum of weighted outputs."""
+    """Criterion for a loss that is already a sum of weighted outputs."""
     return values.sum()
 
 
 @dataclass(frozen=True)
 class Observed:
-    """One forward pass over all steps, and what its loss sends back.
+    """A forward pass over all steps, with the gradients of its loss.
 
     Attributes:
         along_logits: dL/do_t, [T, B, classes].
@@ -66,7 +66,7 @@ def observe(model: nn.Module, x: Tensor, target: Tensor, loss: Loss, *, time_ste
 
     def emit(name: str) -> Callable[..., Any]:
         def hook(module: nn.Module, args: tuple[Any, ...], output: tuple[Tensor, State | None]) -> None:
-            # All steps are one chunk, so that no reset reads what is emitted here, the next layer alone does.
+            # All steps are one chunk, so that only the next layer, and no reset, reads these outputs.
             spikes[name] = output[0]
 
         return hook
@@ -99,18 +99,18 @@ def observe(model: nn.Module, x: Tensor, target: Tensor, loss: Loss, *, time_ste
 
 @dataclass
 class Gradients:
-    """What one plan of a rule has sent back: parameter gradients, and dL/dm_t [T, B, ...] by neuron layer."""
+    """Gradients of one plan of a rule: parameter gradients, and dL/dm_t [T, B, ...] by neuron layer."""
 
     parameters: Named = field(default_factory=dict)
     membranes: Named = field(default_factory=dict)
 
 
 def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, weights: Tensor) -> Gradients:
-    """The gradient of (1/T)·Σ_t <weights_t, o_t> in the way of a rule with criterion `total`.
+    """The gradient of (1/T)·Σ_t <weights_t, o_t> by a rule with criterion `total`.
 
     Args:
-        weights: dL/do_t, [T, B, classes], zero at the steps that are left out. Every rule's gradient has the factor
-            1/T, which no comparison shows.
+        weights: dL/do_t, [T, B, classes], zero at omitted steps. Every rule's gradient has the factor
+            1/T, which cancels in comparisons.
     """
 
     def weigh(module: nn.Module, args: Any, kwargs: Mapping[str, Any], output: tuple[Tensor, State | None]) -> Any:
@@ -125,10 +125,10 @@ def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Pl
 
 
 def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, along_spikes: Named) -> Gradients:
-    """What a rule makes of the same G in every layer: the network is cut after each neuron layer.
+    """Return a rule's gradients for the same G in every layer: the network is cut after each neuron layer.
 
-    The loss is Σ_t Σ_layers <G_t, s_t>, and what a layer emits goes on without a graph. So a synapse gets the gradient
-    of the neurons it reaches through no other neuron. A recurrent layer is one, with its way back.
+    The loss is Σ_t Σ_layers <G_t, s_t>, and outputs are passed on without a graph. So a synapse gets the gradient
+    of the neurons it reaches through no other neuron. A recurrent layer includes its recurrent connection.
     """
     found = Gradients()
     terms: list[Tensor] = []
@@ -169,7 +169,7 @@ def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: P
 
 @contextmanager
 def borrowed_gradients(model: nn.Module) -> Iterator[None]:
-    """Whatever is accumulated inside, the gradients of the parameters are afterwards those from before."""
+    """Restore the parameters' gradients after the context."""
     kept = [(parameter, parameter.grad) for parameter in model.parameters()]
     try:
         yield
@@ -194,7 +194,7 @@ def _learn(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan) 
 
 
 def _current_apart(received: Callable[[Tensor, range], None] | None) -> Callable[..., Any]:
-    """A hook that gives a neuron its current as a tensor of its own, one per step, which nothing else reads."""
+    """Hook that gives a neuron its current as separate tensors, one per step."""
 
     def hook(module: nn.Module, args: tuple[Tensor, State | None, range]) -> tuple[Tensor, State | None, range]:
         x, state, steps = args
@@ -210,7 +210,7 @@ def _current_apart(received: Callable[[Tensor, range], None] | None) -> Callable
 
 
 def mean_of(found: Iterable[tuple[Gradients, float]]) -> Gradients:
-    """The mean of several plans, each with its probability."""
+    """Return the mean over several plans, each with its probability."""
     mean = Gradients()
     for one, probability in found:
         for into, values in ((mean.parameters, one.parameters), (mean.membranes, one.membranes)):

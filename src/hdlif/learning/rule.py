@@ -1,4 +1,4 @@
-"""What a learning rule is: it owns time and truncation; the training loop owns optimiser, precision and devices."""
+"""Interface of learning rules: a rule owns time and truncation; the loop owns optimiser, precision and devices."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from hdlif.nn import Carrying, State, detach
 
 @dataclass(frozen=True)
 class Plan:
-    """What a rule will do with one batch, known before any forward pass.
+    """Plan of a rule for one batch, known before any forward pass.
 
     >>> import torch
     >>> from hdlif.learning import SLTT
@@ -32,13 +32,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Step:
-    """One loss of a rule, to be back-propagated before the next is asked for.
+    """One loss of a rule, to be back-propagated before requesting the next one.
 
     An example is at `Plan`.
 
     Attributes:
         loss: a scalar with its graph.
-        logits: the outputs [K, B, n] of the steps that the loss is of, without graph.
+        logits: the outputs [K, B, n] of the loss's steps, without graph.
         update: whether the optimiser steps once this loss has been back-propagated.
     """
 
@@ -48,7 +48,7 @@ class Step:
 
 
 class Kept(Protocol):
-    """What a rule keeps along a sequence beside the network's state."""
+    """Data of a rule along a sequence, in addition to the network's state."""
 
     def tensors(self) -> Mapping[str, Tensor]:
         """All of it, by name."""

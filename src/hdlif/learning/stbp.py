@@ -28,7 +28,7 @@ def mean_logits(logits: Tensor) -> Tensor:
 
 
 def sum_logits(logits: Tensor) -> Tensor:
-    """[T, B, classes] to the sum over time: what the published rows train on.
+    """[T, B, classes] to the sum over time: as in the published results.
 
     An example is at `mean_logits`.
 
@@ -42,9 +42,9 @@ def sum_logits(logits: Tensor) -> Tensor:
 class STBP:
     """L = criterion(reduce(logits of all T steps), target); one backward pass through time, one update.
 
-    Where the target changes with the step, L is the mean of criterion(logits_t, target_t).
+    If the target changes with the step, L is the mean of criterion(logits_t, target_t).
 
-    Detaching the reset is the neuron's to say (`functional.DetachedReset`).
+    The neuron decides whether its reset is detached (`functional.DetachedReset`).
 
     >>> import torch
     >>> from torch import nn
@@ -65,7 +65,7 @@ class STBP:
     Args:
         reduce: logits [T, B, classes] to [B, classes].
         loss: "reduced", as above; or "each", the mean of the steps' losses, (1/T)·Σ_t criterion(logits_t, target): what
-            the rules that cut time follow.
+            rules that cut time minimise.
         criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
     """
 
@@ -89,7 +89,7 @@ class STBP:
         logits, state = model(x, state, steps=range(before, before + plan.time_steps))
         if carry is not None:
             carry.after(state, plan.time_steps)
-        # Nobody reads it any more, and the backward pass needs the memory.
+        # Free it: the backward pass needs the memory.
         del state
         if self.loss == "each":
             loss = weighted_losses(self.criterion, logits, target)

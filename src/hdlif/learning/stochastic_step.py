@@ -1,4 +1,4 @@
-"""The random time step: learn from k of T steps, run no step after the last of them."""
+"""Single-step random training: train on k of T steps, and stop after the last of them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from hdlif.learning.rule import Carry, Plan, Step
 
 @dataclass(frozen=True)
 class StochasticStep:
-    """Learn from a drawn set S of k time steps: Σ_{t in S} w_t·criterion(logits_t, target), one update.
+    """Trains on a random set S of k time steps: Σ_{t in S} w_t·criterion(logits_t, target), one update.
 
-    Steps before and between those of S run without a graph (batch-norm statistics follow them all the same); steps
+    Steps before and between those of S run without a graph (batch-norm statistics include them); steps
     after max(S) are not run. The expected gradient is that of `SLTT("sum")`, for k drawn uniformly with variance
     (T²/k)·V·(T - k)/(T - 1) of T times it, V being the variance over t of the step's gradient. Memory is that of one
-    step; for k = 1 the mean number of forward passes is (T + 1)/2, with one backward pass (arXiv 2410.07547). Where
-    the criterion weighs steps (`Timed.weights`), the expected gradient is that of the weighted sum of their losses.
+    step; for k = 1 the mean number of forward passes is (T + 1)/2, with one backward pass (arXiv 2410.07547). If the
+    criterion weights steps (`Timed.weights`), the expected gradient is that of the weighted sum of their losses.
 
     >>> import torch
     >>> from torch import nn
@@ -42,12 +42,12 @@ class StochasticStep:
 
     Args:
         k: steps with a loss, at most T.
-        chunk: most steps run at once without a graph: their memory is that of so many steps of one layer.
-        draw: `Uniform`, with w_t = 1/k, or `Stratified`; None for `Uniform` where all steps weigh alike, else for
-            `Stratified`, which draws the steps that weigh more more often.
-        complete: also run the steps after max(S), without a graph, so that batch norm sees all T alike. This is
+        chunk: most steps run at once without a graph: they need the memory of so many steps of one layer.
+        draw: `Uniform`, with w_t = 1/k, or `Stratified`; None chooses `Uniform` for equal weights, otherwise
+            `Stratified`, which draws steps in proportion to their weights.
+        complete: also run the steps after max(S), without a graph, so that batch norm sees all T equally. This is
             SLTT-k (Meng et al., ICCV 2023), whose code has the factor k/T on the loss in the learning rate.
-        loss: "each" or "reduced", as in `SLTT`: the mean of the logits is of all T steps, which are then run first.
+        loss: "each" or "reduced", as in `SLTT`: the mean of the logits covers all T steps, which then run first.
         criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
     """
 
@@ -68,7 +68,7 @@ class StochasticStep:
         return self._plan(time_steps, self._draw(weights)(weights, self.k, generator))
 
     def plans(self, time_steps: int) -> tuple[tuple[Plan, float], ...]:
-        """Every plan that `schedule` may draw, each with its probability."""
+        """Return every possible plan with its probability."""
         weights = self._weights(time_steps)
         drawn = self._draw(weights).every(weights, self.k)
         return tuple((self._plan(time_steps, steps), probability) for steps, probability in drawn)

@@ -1,4 +1,4 @@
-"""The random window: back-propagate through w consecutive steps of T, run no step after them."""
+"""Random-window BPTT: back-propagate through w consecutive steps of T, and stop after them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ from hdlif.nn import HeldWeights, carrying, detach
 
 @dataclass(frozen=True)
 class StochasticWindow:
-    """Learn from a drawn window of w consecutive time steps with the graph of all of them; one update.
+    """Trains on a random window of w consecutive time steps, back-propagating through all of them; one update.
 
-    The start a is drawn, the steps before it run without a graph, the state that it starts from is cut, and the steps
+    The start a is drawn, the steps before it run without a graph, its initial state is detached, and the steps
     after the window are not run. Memory is that of w steps; forward passes are w + (T - w)/2 on average, backward
     passes w. w = 1 is the random step and w = T is `STBP(loss="each")`, both exactly.
 
-    With `loss = "each"` every step of the window has a loss, with the weight w_t/P(t is in the window), w_t being
-    what the criterion weighs it, so that the mean gradient is Σ_t w_t times the gradient of step t's loss, truncated at
-    the window's start. Where all steps weigh alike a is uniform in 0..T - w and the weight
-    (T - w + 1)/(T·c_t), c_t being the number of windows that hold t; else windows that weigh more are drawn more often.
-    With `loss = "last"` the last step of the window alone has one: every loss is then truncated at w steps, or at the
-    start of the sequence, and steps are drawn in proportion to what they weigh. With `loss = "reduced"` the loss is
-    criterion(the mean of the logits of all T steps, target), as in `SLTT`: they are run first, without a graph, and the
-    steps of the window are weighed as with "each", so that w = T is `STBP()`.
+    With `loss = "each"` every step of the window has a loss, multiplied by w_t/P(t is in the window), w_t being the
+    criterion's weight, so that the mean gradient is Σ_t w_t times the gradient of step t's loss, truncated at the
+    window's start. For equal weights, a is uniform in 0..T - w and the factor is (T - w + 1)/(T·c_t), c_t being the
+    number of windows that contain t; otherwise windows are drawn in proportion to their weight.
+    With `loss = "last"` only the last step of the window has one: every loss is then truncated at w steps, or at the
+    start of the sequence, and steps are drawn in proportion to their weights. With `loss = "reduced"` the loss is
+    criterion(the mean of the logits of all T steps, target), as in `SLTT`: all steps run first, without a graph, and
+    the steps of the window have the factors of "each", so that w = T is `STBP()`.
 
     >>> import torch
     >>> from torch import nn
@@ -51,7 +51,7 @@ class StochasticWindow:
 
     Args:
         length: w, at most T.
-        chunk: most steps run at once without a graph: their memory is that of so many steps of one layer.
+        chunk: most steps run at once without a graph: they need the memory of so many steps of one layer.
         loss: "each", "last" or "reduced".
         criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
     Raises:
@@ -74,17 +74,17 @@ class StochasticWindow:
         return self._plan(time_steps, self._ends(time_steps)[place])
 
     def plans(self, time_steps: int) -> tuple[tuple[Plan, float], ...]:
-        """Every plan that `schedule` may draw, each with its probability."""
+        """Return every possible plan with its probability."""
         drawn = self._drawn(time_steps)
         return tuple((self._plan(time_steps, end), drawn[place]) for place, end in enumerate(self._ends(time_steps)))
 
     def window(self, plan: Plan) -> range:
-        """The steps that have a graph."""
+        """Return the steps with a graph."""
         stop = plan.steps[-1] + 1
         return range(max(0, stop - self.length), stop)
 
     def _ends(self, time_steps: int) -> range:
-        """The last steps of all windows; each window has a step that counts."""
+        """Return the last steps of all windows with a step that counts."""
         if self.length > time_steps:
             raise ValueError(f"length = {self.length}; it must be at most time_steps = {time_steps}")
         first = first_step(self.criterion)
@@ -95,7 +95,7 @@ class StochasticWindow:
         return Plan(time_steps, tuple(range(start, end + 1)), (True,))
 
     def _drawn(self, time_steps: int) -> StepWeights:
-        """How likely each window is: as its steps weigh."""
+        """Return the probability of each window, in proportion to its weights."""
         ends, first = self._ends(time_steps), first_step(self.criterion)
         weights = step_weights(self.criterion, time_steps)
         if self.loss == "last":
@@ -103,14 +103,14 @@ class StochasticWindow:
         return in_proportion([weights.mass(max(0, end + 1 - self.length - first), end + 1 - first) for end in ends])
 
     def _factors(self, plan: Plan) -> list[float]:
-        """Of the losses of the plan's steps."""
+        """Return the factors of the losses of the plan's steps."""
         if self.loss == "last":
             return [1.0]
         first, ends = first_step(self.criterion), self._ends(plan.time_steps)
         weights, drawn = step_weights(self.criterion, plan.time_steps), self._drawn(plan.time_steps)
         found = []
         for t in plan.steps:
-            # The places of the windows that hold t.
+            # Windows that contain t.
             start, stop = max(t, ends.start) - ends.start, min(t + self.length, ends.stop) - ends.start
             if drawn.weights is None:
                 # weights[t]/mass, without its rounding: 1 for w = 1, and the weight itself for w = T.
@@ -135,7 +135,7 @@ class StochasticWindow:
         if carry is not None:
             rest = run(window.stop, plan.time_steps)
             carry.after(without_graph(model, x, detach(state), rest, self.chunk, before=before), plan.time_steps)
-        # Nobody reads it any more, and the backward pass needs the memory.
+        # Free it: the backward pass needs the memory.
         del state
         counted = logits[-len(plan.steps) :]
         loss = loss_of_steps(criterion, counted, target, plan.steps, self._factors(plan))

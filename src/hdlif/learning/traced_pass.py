@@ -1,4 +1,4 @@
-"""A synapse's pass with a trace: the plain values, and the weight gradient from the trace (`hdlif.learning.traces`)."""
+"""Synapse pass with a trace: plain values, and the weight gradient from the trace (`hdlif.learning.traces`)."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +18,14 @@ from hdlif.nn.steps import carried
 from hdlif.nn.synapses import QuantLayer
 
 Synapse = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
-"""What can learn from a trace: convolutions and linear layers, quantised or not."""
+"""Supported synapses: convolutions and linear layers, quantised or not."""
 STILL = 1e-6
-"""A potential that moves less than this in a step is still: its ratio has no meaning."""
+"""Smallest change of a potential in a step with a meaningful ratio."""
 
 
 @dataclass(frozen=True)
 class TraceRule:
-    """How a trace decays: by `leak`, or as its neuron moves where that is known and `dynamic` is set."""
+    """Decay of a trace: by `leak` or, with `dynamic`, by the ratio of its neuron's changes if known."""
 
     leak: float
     dynamic: bool = False
@@ -37,7 +37,7 @@ def drift(current: Tensor, potential: Tensor, leak: float) -> Tensor:
 
 
 def decay(now: Tensor, before: Tensor | None, leak: float) -> Tensor | float:
-    """r = clip(u̇_t/u̇_{t-1}, -1, 1), and λ where there is no step before or the potential was still."""
+    """r = clip(u̇_t/u̇_{t-1}, -1, 1), or λ at the first step or if the potential did not change."""
     if before is None:
         return leak
     still = before.abs() < STILL
@@ -129,7 +129,7 @@ def _pass(
 
 
 def _to_bias(by_output: Tensor, of_one: Sequence[float]) -> Tensor:
-    """The gradient of a bias from that of the outputs [K·n, C] of K steps, each with the trace of the input 1."""
+    """The gradient of a bias from that of the outputs [K·n, C] of K steps, using the trace of the input 1."""
     if len(of_one) == 1:
         return by_output.sum(0) * of_one[0]
     of_steps = by_output.reshape(len(of_one), -1, by_output.shape[-1]).sum(1)
@@ -171,12 +171,12 @@ class _Window:
         self._margins = [side for pair in reversed(sides) for side in pair] if apart else []
 
     def padded(self, x: Tensor) -> Tensor:
-        """x with what `padding` does not add: linear in x, so that the trace of it is it of the trace."""
+        """Return x with the padding that `padding` does not add: linear in x, so it commutes with the trace."""
         return F.pad(x, self._margins, self._mode) if any(self._margins) else x
 
 
 def _autocast_device(x: Tensor) -> str:
-    """The device type of x; the CPU's for one that has no autocast, such as "meta"."""
+    """Return the device type of x; the CPU's if it has no autocast, such as "meta"."""
     return x.device.type if torch.amp.is_autocast_available(x.device.type) else "cpu"
 
 
@@ -188,7 +188,7 @@ def _in_autocast(x: Tensor, weight: Tensor, bias: Tensor | None, trace: Tensor) 
 
 
 class _TracedLinear(torch.autograd.Function):
-    """y = Wx + b, with dL/dx as ever and dL/dW from the trace in place of x."""
+    """y = Wx + b, with the usual dL/dx, and dL/dW from the trace instead of x."""
 
     @staticmethod
     def forward(
@@ -216,7 +216,7 @@ class _TracedLinear(torch.autograd.Function):
 
 
 class _TracedConv(torch.autograd.Function):
-    """y = W * x + b, with dL/dx as ever and dL/dW from the trace in place of x."""
+    """y = W * x + b, with the usual dL/dx, and dL/dW from the trace instead of x."""
 
     @staticmethod
     def forward(
@@ -241,7 +241,7 @@ class _TracedConv(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,), (weight, trace), window = grads, ctx.saved_tensors, ctx.window
         wanted = ctx.needs_input_grad
-        # The gradient of the input needs no more of it than its shape, which is the trace's.
+        # The gradient of the input needs only its shape, which is the trace's.
         to_x, to_weight, _ = torch.ops.aten.convolution_backward(
             grad,
             trace,

@@ -1,15 +1,15 @@
-"""Presynaptic traces: which synapses learn from a leaky sum of their past inputs, and how it decays.
+"""Presynaptic traces: weight gradients from a leaky sum of past inputs.
 
-A rule that cuts the temporal gradient of the membrane can put back what the membrane remembers of past inputs: with
-a_t = λ·a_{t-1} + x_t and d_t = dL/dm_t, the gradient of a weight becomes Σ_t d_t ⊗ a_t in place of Σ_t d_t ⊗ x_t
-(OTTT, Xiao et al., NeurIPS 2022). Values and the gradient of the input stay as they are. The trace is part of the
+A rule that cuts the temporal gradient of the membrane can restore the membrane's dependence on past inputs: with
+a_t = λ·a_{t-1} + x_t and d_t = dL/dm_t, the gradient of a weight becomes Σ_t d_t ⊗ a_t instead of Σ_t d_t ⊗ x_t
+(OTTT, Xiao et al., NeurIPS 2022). Values and the gradient of the input do not change. The trace is part of the
 synapse's state, {"trace": a [B, ...]}.
 
-A dynamic trace has a factor of its own for each presynaptic neuron and step in place of λ, which follows how that
-neuron's potential moves: with u̇_t = I_t - (1 - λ)·v_t, a_t = r_t·a_{t-1} + s_t, r_t = clip(u̇_t/u̇_{t-1}, -1, 1), and
-r_t = λ where u̇_{t-1} is about 0. Only a synapse that directly follows a neuron with a potential has it.
+A dynamic trace has, for each presynaptic neuron and step, its own factor instead of λ, the ratio of the changes of
+that neuron's potential: with u̇_t = I_t - (1 - λ)·v_t, a_t = r_t·a_{t-1} + s_t, r_t = clip(u̇_t/u̇_{t-1}, -1, 1), and
+r_t = λ if u̇_{t-1} is about 0. Only a synapse that directly follows a neuron with a potential has one.
 
-How such a synapse runs: `hdlif.learning.traced_pass`.
+`hdlif.learning.traced_pass` runs such synapses.
 """
 
 import itertools
@@ -35,7 +35,7 @@ _FORWARDS = {kind.forward: kind for kind in (*get_args(Synapse), *get_args(Quant
 
 @dataclass(frozen=True)
 class _Fired:
-    """What a neuron emitted in this chunk, its current, and the state after it."""
+    """Output of a neuron in this chunk, its current, and the state after it."""
 
     name: str
     y: Tensor
@@ -45,14 +45,14 @@ class _Fired:
 
 @dataclass
 class _Seen:
-    """What the children of one scope gave."""
+    """Outputs of the children of one scope."""
 
     fired: list[_Fired] = field(default_factory=list)
     gave: list[tuple[str, ReferenceType[Tensor]]] = field(default_factory=list)
 
 
 class Traces(Observer):
-    """The synapses that learn from a trace in a forward pass that this observes.
+    """Synapses with traces in an observed forward pass.
 
     Args:
         synapses: by their names in the network.
@@ -100,11 +100,11 @@ class Traces(Observer):
         return self._scopes.setdefault(scope, _Seen())
 
     def _looks(self, scope: Scope) -> bool:
-        """Whether to look at how the network is wired: once a sequence."""
+        """Return whether to check the network's wiring: once per sequence."""
         return not scope.continues and not torch.compiler.is_compiling()
 
     def _check_path(self, scope: Scope, name: str, x: Tensor) -> None:
-        """Raise `TrainingError` where a child reads what another one gave and no path of the module says so."""
+        """Raise `TrainingError` if a child reads another one's output without a declared path."""
         before = [other for other, gave in self._seen(scope).gave if gave() is x]
         paths = stated_ways(scope.module) if before else None
         if paths is None:
@@ -121,7 +121,7 @@ class Traces(Observer):
             )
 
     def _drift_behind(self, scope: Scope, x: Tensor, synapse: str) -> Tensor | None:
-        """How the potentials of the neurons that emitted `x` moved; None where no neuron with a memory did."""
+        """Return the changes of the potentials of the neurons that emitted `x`; None without such a neuron."""
         fired = next((fired for fired in self._seen(scope).fired if fired.y is x), None)
         if fired is None or fired.state is None:
             return None
@@ -138,7 +138,7 @@ class Traces(Observer):
         """Raise `TrainingError` unless every synapse has left a trace in the state after a forward pass."""
         kept = set(_traced(state or {}, ""))
         for name in self._all:
-            # A module of the user's around the network may keep its state under a name.
+            # A custom module around the network may nest its state under a name.
             if name not in kept and not any(path.endswith(f".{name}") for path in kept):
                 raise TrainingError(
                     f"{name} feeds a membrane and is to learn from a trace, and none was kept: it was called directly, "
@@ -148,7 +148,7 @@ class Traces(Observer):
 
 
 def _traced(state: Mapping[str, Any], at: str) -> Iterator[str]:
-    """The paths of the synapses that have a trace in a state."""
+    """Yield the paths of the synapses with a trace in a state."""
     for name, value in state.items():
         if name == "trace" and isinstance(value, Tensor):
             yield at

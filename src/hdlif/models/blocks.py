@@ -1,4 +1,4 @@
-"""What the networks are made of: places, factories, and the pre-activation residual blocks."""
+"""Building blocks of networks: places, factories, and pre-activation residual blocks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from hdlif.nn.state import Paths, steps_of
 
 @dataclass(frozen=True)
 class Place:
-    """Where a neuron layer stands in a network: what a factory of neurons is called with.
+    """Place of a neuron layer in a network: the argument of factories of neurons.
 
     >>> from hdlif.models import resnet
     >>> from hdlif.nn import HDLIF, LIF

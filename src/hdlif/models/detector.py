@@ -21,7 +21,7 @@ from hdlif.nn import BatchNorm2d, Sequential
 
 STEM_STRIDE = 4
 RARE = 0.01
-"""The score of every class at every place at first: most places have no object."""
+"""Initial score of every class at every place: most places have no object."""
 
 
 def detector(
@@ -110,7 +110,7 @@ def detector(
 
 
 class _Wires:
-    """Children and lines of the body, as they come."""
+    """Builder of the body's children and lines."""
 
     def __init__(self, neuron: NeuronFactory, conv: ConvFactory, norm: NormFactory) -> None:
         self._neuron, self._conv, self._norm, self._count = neuron, conv, norm, 0
@@ -118,7 +118,7 @@ class _Wires:
         self.lines: list[Line] = []
 
     def place(self, path: str, stage: int, block: int, channels: int) -> Place:
-        """The next neuron layer."""
+        """Return the next neuron layer."""
         self._count += 1
         return Place(f"body.{path}", stage, block, int(path.endswith("2")), self._count - 1, channels)
 
@@ -141,7 +141,7 @@ class _Wires:
         return f"{name}.sum"
 
     def level(self, name: str, stage: int, channels: int, width: int, classes: int, value: str) -> str:
-        """The outputs of a level, as a vector."""
+        """Return the outputs of a level, as a vector."""
         last = nn.Conv2d(width, classes + 4, 1)
         assert last.bias is not None
         nn.init.normal_(last.weight, std=0.01)

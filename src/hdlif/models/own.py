@@ -1,4 +1,4 @@
-"""A network of one's own."""
+"""Wrapper of custom networks."""
 
 import torch
 from torch import Tensor, nn

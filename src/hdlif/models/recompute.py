@@ -54,7 +54,7 @@ class ReversibleSequential(Sequential, Recomputing):
 
 
 class _Replay:
-    """What the forward pass of a chunk is run with, for the backward pass to run its branches again.
+    """Context of a chunk's forward pass, for rerunning its branches in the backward pass.
 
     `leaves` are the weights that gradients go to: parameters, and those of `blocks` that the steps carry.
     `before` and `after` are the paths of the state's tensors before and after the chunk; `measures` were taken of it.
@@ -69,7 +69,7 @@ class _Replay:
         self.weights = {module: weights[module] for module in blocks.modules() if module in weights}
         self.parameters = [p for p in blocks.parameters() if p.requires_grad]
         self.leaves: list[Tensor] = [*self.parameters, *self.weights.values()]
-        # A device without storage has no autocast; the CPU's stands for it.
+        # A device without storage has no autocast; use the CPU's.
         self.device_type = device_type if torch.amp.is_autocast_available(device_type) else "cpu"
         device_type = self.device_type
         self.autocast = torch.is_autocast_enabled(device_type)
@@ -111,7 +111,7 @@ class _Reversible(torch.autograd.Function):
         after = flat(state)
         replay.after = tuple(after)
         ctx.replay = replay
-        # Weights and buffers lie in memory anyway: given here, a change before the backward pass is an error.
+        # Weights and buffers are in memory anyway: saved here, changes before the backward pass raise an error.
         ctx.save_for_backward(y, *tensors, *replay.fixed_buffers())
         ctx.set_materialize_grads(False)
         return y, *(value for _, value in measured), *after.values()
@@ -162,7 +162,7 @@ class _Branches:
         x = x.detach().requires_grad_()
         state = {k: v.detach().requires_grad_() for k, v in self.before.items() if k.startswith(prefix)}
         given = nested({k.removeprefix(prefix): v for k, v in state.items()})
-        # Statistics and counts have had this chunk already: the second run changes copies.
+        # Statistics and counts include this chunk already: the second run changes copies.
         buffers = {name: buffer.clone() for name, buffer in branch.named_buffers()}
         measured: Measured = []
         steps = carrying(self.steps, measures=collected(carried(self.steps).measures, measured))
@@ -206,13 +206,13 @@ def flat(state: State | None, prefix: str = "") -> dict[str, Tensor]:
         raise StateError(f"state of {of} is empty; give the whole state, or None to start")
     for name, value in entries.items():
         path = f"{prefix}{name}"
-        # None stands for no state at the root alone.
+        # None means no state at the root only.
         tensors |= {path: value} if isinstance(value, Tensor) else flat({} if value is None else value, f"{path}.")
     return tensors
 
 
 def nested(tensors: Mapping[str, Tensor]) -> State | None:
-    """The state whose tensors have these paths; None where there are none."""
+    """Return the state whose tensors have these paths; None without tensors."""
     state: dict[str, Any] = {}
     for path, tensor in tensors.items():
         *parents, last = path.split(".")

@@ -1,4 +1,4 @@
-"""Networks for series: fully connected, convolutions over time, and layers that read what they emitted before."""
+"""Networks for time series: fully connected, convolutional over time, and recurrent."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -58,9 +58,9 @@ def dense(
 
 
 MOST_HELD = 256
-"""Steps that a layer may hold: each is an op of the deployed network."""
+"""Most steps that a layer may hold: each is an op of the deployed network."""
 _LED_BACK = 0.5
-"""What weights of a recurrent synapse are scaled by, so that what is led back dies away at the start."""
+"""Scale of recurrent weights, so that initial feedback decays."""
 
 
 def led_back(neuron: Temporal, synapse: nn.Module) -> Recurrent:
@@ -139,7 +139,7 @@ def conv1d(
 
     A layer is a delay line and a 1x1 convolution of all that it gives: at step t it reads steps t, t-d, …,
     t-(kernel-1)·d of the layer below and nothing later, so that the network runs step by step. Past inputs are state,
-    beside what the neurons keep. With a kernel of 1 it is `dense`.
+    in addition to the neurons' states. With a kernel of 1 it is `dense`.
 
     >>> import torch
     >>> from hdlif.models import conv1d
@@ -229,7 +229,7 @@ def _network(
 
 
 def _front(channels: int, companded: Sequence[int], *, changes: bool) -> tuple[dict[str, nn.Module], int]:
-    """What stands in front of the first layer, and the channels that it gives."""
+    """Return the modules before the first layer, and their output channels."""
     front: dict[str, nn.Module] = {}
     companded, count = list(companded), channels
     if changes:

@@ -1,4 +1,4 @@
-"""Networks whose forward pass is a list of lines: which child reads what, and what stands between them."""
+"""Networks whose forward pass is a list of lines: children, their inputs, and operations between them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INPUT = ""
 
 
 class Operation(Protocol):
-    """What a line does with the values that it reads, [K, B, C, ...]."""
+    """Operation of a line on its inputs, [K, B, C, ...]."""
 
     def __call__(self, run: Scope, values: Sequence[Any]) -> Any: ...
 
@@ -81,7 +81,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Line:
-    """One value of a forward pass: its name, what makes it, and the names of the values that this reads."""
+    """Value of a forward pass: its name, operation, and the names of the operands."""
 
     name: str
     does: Operation
@@ -104,14 +104,14 @@ class Wired(Temporal):
         self._lines, self._output = tuple(lines), output
         last = {name: place for place, line in enumerate(lines) for name in line.reads}
         last.pop(output, None)
-        # What no later line reads is let go.
+        # Free values without later readers.
         self._done = tuple(
             tuple(name for name, until in last.items() if until == place) for place in range(len(self._lines))
         )
 
     @property
     def reads(self) -> Reads:
-        """By child, in the order in which they run, what its value is made of: see `Temporal.reads`."""
+        """By child, in execution order, the inputs of its value: see `Temporal.reads`."""
         behind: dict[str, tuple[str, ...]] = {INPUT: (INPUT,)}
         reads: dict[str, Sequence[str]] = {}
         for line in self._lines:

@@ -46,7 +46,7 @@ class SECA(PerStep, Temporal):
             raise ValueError(f"kernel_size = {kernel_size}; it must be odd, so that a channel stands in its middle")
         self.channels, self.kernel_size = channels, kernel_size
         reach = kernel_size**-0.5
-        # One draw for all rows: per step or shared, the same seed gives the same gates.
+        # One draw for all rows: the same seed gives the same gates, per step or shared.
         self.weight = nn.Parameter(torch.empty(1, kernel_size).uniform_(-reach, reach).repeat(self.time_steps, 1))
         self.bias = nn.Parameter(torch.empty(1).uniform_(-reach, reach).repeat(self.time_steps)) if bias else None
 
@@ -56,7 +56,7 @@ class SECA(PerStep, Temporal):
         return x * gate.view(*gate.shape, *[1] * (x.ndim - 3)), None
 
     def gate(self, x: Tensor, steps: range) -> Tensor:
-        """The gates of a chunk, [K, B, C] (or [1, B, C] where neither input nor kernel changes), in (0, 1).
+        """Return the gates of a chunk, [K, B, C] (or [1, B, C] where neither input nor kernel changes), in (0, 1).
 
         Raises:
             ShapeError: x is neither [K, B, C, H, W] nor [K, B, C, L] with this module's C.

@@ -1,4 +1,4 @@
-"""Normalising by a batch, which may lie on several ranks.
+"""Normalisation by a batch, which may be spread over several ranks.
 
 A rank is one of the processes that train one network, each on its share of every batch. Nothing here knows how they
 talk: whoever runs them gives how a tensor of every rank is gathered along with the time steps (`carrying`).

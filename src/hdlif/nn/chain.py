@@ -26,11 +26,11 @@ from hdlif.nn.steps import Pass
 from hdlif.nn.synapses import QuantConv2d
 
 WORTH_NORMALISING = 2**14
-"""Entries of maps from which on a norm's own pass takes less time than PyTorch's operations."""
+"""Size of maps from which a norm's own pass is faster than PyTorch's operations."""
 
 
 class Normalising:
-    """A batch norm that may be rows for a neuron after it."""
+    """Batch norm that may become rows of the following neuron."""
 
     def is_rows(self, maps: Tensor, steps: range) -> bool:
         """Whether `counted_at` is what its forward pass does to maps [K or 1, B, C, H, W]."""
@@ -41,12 +41,12 @@ class Normalising:
         raise NotImplementedError
 
     def counted_at(self, steps: range) -> Norm:
-        """What it is at these steps, which are counted as run."""
+        """Return it at these steps, which count as run."""
         raise NotImplementedError
 
 
 class Firing:
-    """A neuron layer that applies the rows in front of it, and may give codes alone."""
+    """Neuron layer that applies preceding rows, and may output only codes."""
 
     def runs_in_chains(self, device: torch.device, steps: int, entries: int) -> bool:
         """Whether `run_in_chain` is what its forward pass does to so many steps there, each of so many neurons."""
@@ -68,27 +68,27 @@ class Firing:
 
 
 class Running(Protocol):
-    """What runs the children of a module on one chunk: `hdlif.nn.Scope`."""
+    """Runs the children of a module on one chunk: `hdlif.nn.Scope`."""
 
     def __call__(self, name: str, x: Tensor) -> Tensor:
         """Run a child by itself."""
 
     def child(self, name: str) -> nn.Module:
-        """The child of that name."""
+        """Return the child of this name."""
 
     def ran(self, name: str) -> None:
         """Note that a child has run."""
 
     def weight_of(self, layer: nn.Module) -> Tensor | None:
-        """What runs in place of a layer's own weights, if anything."""
+        """Return the tensor that replaces a layer's own weights, if any."""
 
     def given_to(self, name: str) -> Mapping[str, Any] | None:
-        """The state that a child starts from."""
+        """Return the initial state of a child."""
 
     def keep(
         self, name: str, child: nn.Module, given: Mapping[str, Any] | None, state: Mapping[str, Any] | None
     ) -> None:
-        """Keep the state of a child after the chunk."""
+        """Store the state of a child after the chunk."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class _Ends:
 
 @dataclass(frozen=True)
 class Maps:
-    """Maps [K, B, C, H, W] that are still to be normalised.
+    """Maps [K, B, C, H, W] with a pending normalisation.
 
     Attributes:
         moments: theirs.
@@ -156,7 +156,7 @@ Value = Tensor | CodedSpikes | Maps
 
 
 def may_run_as_one(x: Tensor, carried: Pass) -> bool:
-    """Whether children may run as one at all: in float32 on a CPU, and if nothing sees what they give."""
+    """Return whether children may be fused: in float32 on a CPU, and without observers."""
     return (
         not torch.compiler.is_compiling()
         and carried.gather is None
@@ -164,7 +164,7 @@ def may_run_as_one(x: Tensor, carried: Pass) -> bool:
         and not carried.measures
         and not carried.by_average
         and _are_maps(x)
-        # Of one pixel, products and norms of PyTorch are the faster ones.
+        # For one pixel, PyTorch's products and norms are faster.
         and x.shape[3:] != (1, 1)
         and not is_watched()
         and not _has_any_global_hook()  # type: ignore[no-untyped-call]
@@ -172,7 +172,7 @@ def may_run_as_one(x: Tensor, carried: Pass) -> bool:
 
 
 def run_chain(run: Running, steps: range, x: Tensor, names: Sequence[str], plus: Callable[[], Tensor] | None) -> Tensor:
-    """What the last of these children of a scope gives, plus what is added to it."""
+    """Return the output of the last of these children, plus a summand."""
     chain = _Chain(run, steps, names, plus)
     value: Value = x
     while not chain.is_done:
@@ -181,7 +181,7 @@ def run_chain(run: Running, steps: range, x: Tensor, names: Sequence[str], plus:
 
 
 class _Chain:
-    """Children that are still to run.
+    """Children still to run.
 
     Args:
         run: the scope of their parent.
@@ -199,7 +199,7 @@ class _Chain:
         return self._at == len(self._names)
 
     def next(self, value: Value) -> Value:
-        """What the next child makes of a value."""
+        """Return the next child's output."""
         child = self._children[self._at]
         if _is_seen(child):
             made = None
@@ -218,11 +218,11 @@ class _Chain:
         return made
 
     def ended(self, y: Tensor) -> Tensor:
-        """What the last child gave, plus what is still to be added."""
+        """Return the last child's output, plus a pending summand."""
         return y if self._plus is None or self._is_added else y + self._plus()
 
     def _in_chain(self, child: nn.Module, value: Value) -> Value | None:
-        """What it makes as a part of the chain; None if it runs by itself, and nothing was done."""
+        """Return its output as a part of the chain; None if it has to run separately."""
         if isinstance(value, CodedSpikes):
             if isinstance(child, QuantConv2d):
                 return self._convolved(child, value)
@@ -245,7 +245,7 @@ class _Chain:
     def _convolved(self, conv: QuantConv2d, spikes: CodedSpikes) -> Tensor | Maps | None:
         how = conv.as_code_conv()
         if how is None or spikes.codes.codes.shape[1:3] == (1, 1):
-            # Of one pixel, PyTorch's products are the faster ones.
+            # For one pixel, PyTorch's products are faster.
             return None
         weight = self._weight_of(conv)
         if spikes.way is None:
@@ -330,14 +330,14 @@ class _Chain:
         return "rows that the neuron applies" if isinstance(made, Maps) else "one pass"
 
     def _is_normalised(self, at: int) -> bool:
-        """Whether a norm stands there that takes maps with their moments."""
+        """Return whether this is a norm that takes maps with their moments."""
         if at >= len(self._children):
             return False
         norm = self._children[at]
         return isinstance(norm, Normalising) and norm.takes_batch() and not _is_seen(norm)
 
     def _goes_on_as_rows(self, at: int, device: torch.device, entries: int) -> bool:
-        """Whether a norm of maps of so many entries stands there, and a neuron after it that applies its rows."""
+        """Return whether this is a norm of maps of so many entries, followed by a neuron that applies its rows."""
         if at + 1 >= len(self._children):
             return False
         norm, neuron = self._children[at : at + 2]
@@ -358,7 +358,7 @@ class _Chain:
 
 
 def side_by_side(pool: nn.Module) -> tuple[int, int] | None:
-    """The windows of an average pool that lie side by side, without padding; None of another module."""
+    """Return the adjacent windows of an average pool without padding; None for other modules."""
     if type(pool) is not nn.AvgPool2d:
         return None
     window, stride, padding = (_pair(one) for one in (pool.kernel_size, pool.stride, pool.padding))
@@ -377,10 +377,10 @@ def _tensor(value: Value) -> Tensor:
 
 
 def _is_seen(module: nn.Module) -> bool:
-    """Whether somebody sees what a module is given, or gives; or a part of it, such as a neuron's quantiser."""
+    """Return whether hooks observe a module or a part of it, such as a neuron's quantiser."""
     if "forward" in module.__dict__ or module._backward_pre_hooks or module._backward_hooks:
         return True
-    # Plain loops: this is asked for every layer and step.
+    # Plain loops: this runs for every layer and step.
     for hooks in (module._forward_pre_hooks, module._forward_hooks):
         if hooks and any(not isinstance(hook, _Begins | _Ends) for hook in hooks.values()):
             return True

@@ -1,4 +1,4 @@
-"""Small and large readings of a sensor on one scale, in front of a network's first layer."""
+"""Companding of small and large sensor values, before a network's first layer."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ class Companded(EquationNeuron):
 
     The sum is odd, and linear between the ends b. It rises by 1 - |x|/4 from |x| to four times as much, for |x| from
     1/1024 to 4; a quarter of it is within 1.5. So a network can distinguish a sway of 0.03 deviations from one of
-    0.1, which beside a step of 4 are both next to nothing. Nothing is learned and nothing kept: the sample of a step is
+    0.1, which are both negligible next to a step of 4. Nothing is learned and nothing kept: the sample of a step is
     seen at that step alone. `companded` makes one.
 
     >>> import torch

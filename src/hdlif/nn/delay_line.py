@@ -1,4 +1,4 @@
-"""Delay lines: what a layer reads of earlier steps, by which a convolution runs over time."""
+"""Delay lines: earlier steps as inputs of a layer, for convolutions over time."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ class DelayLine(Temporal):
 
     @property
     def reach(self) -> int:
-        """Steps that are held."""
+        """Number of held steps."""
         return (self.taps - 1) * self.dilation
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
@@ -51,7 +51,7 @@ class DelayLine(Temporal):
         count, shape = len(steps), (x.shape[1], self.reach, *x.shape[2:])
         held = x.new_zeros(shape) if state is None else self._held(state, x)
         if count == 1:
-            # The latest first, as they are held: nothing has to be turned round.
+            # Latest first, as stored, without reversing.
             whole = torch.cat([x.transpose(0, 1), held], 1)
             return whole[:, :: self.dilation].flatten(1, 2)[None], {"held": whole[:, :-1]}
         # In the order of time.
@@ -110,7 +110,7 @@ class Changes(DelayLine):
 
 
 class _Joined(torch.autograd.Function):
-    """Of (K-1)·d + n steps in the order of time, each of the last n beside those d, …, (K-1)·d before it.
+    """Of (K-1)·d + n steps in time order, concatenate each of the last n with those d, …, (K-1)·d before it.
 
     Plain slices would give the gradient K tensors of zeros, each of the whole length, to add up.
     """
@@ -132,5 +132,5 @@ class _Joined(torch.autograd.Function):
 
 
 def _begins(taps: int, dilation: int) -> range:
-    """Where each tap starts to read, the latest first."""
+    """Return the start of each tap, latest first."""
     return range((taps - 1) * dilation, -1, -dilation)

@@ -1,4 +1,4 @@
-"""A neuron of one's own, from one equation: states, parameters, and one step as a plain function on tensors."""
+"""Custom neurons from one equation: states, parameters, and one step as a plain function on tensors."""
 
 import inspect
 import math
@@ -32,8 +32,8 @@ class Parameter:
         start: at the start, at every step and channel; one number.
         low, high: the open range of a learned one: a sigmoid between them, a softplus above `low` where `high` is ∞,
             and no bound where `low` is -∞ too. A fixed one may be any number.
-        learned: None for what the layer says.
-        per_step: None for what the layer says.
+        learned: None for the layer's setting.
+        per_step: None for the layer's setting.
     """
 
     start: float
@@ -43,7 +43,7 @@ class Parameter:
     per_step: bool | None = None
 
     def __post_init__(self) -> None:
-        # A number of NumPy's, or a tensor [], is one too.
+        # NumPy scalars and tensors [] count as numbers.
         object.__setattr__(self, "start", one_number("start", self.start))
         for key in ("low", "high"):
             if not isinstance(getattr(self, key), int | float) or isinstance(getattr(self, key), bool):
@@ -104,7 +104,7 @@ class EquationNeuron(SteppedNeuron):
     """
 
     declared: ClassVar[dict[str, Parameter]] = {}
-    """The parameters of the class, in the order in which they stand there, those of its bases first."""
+    """The parameters of the class, in definition order, those of its bases first."""
 
     step: ClassVar[Callable[..., Any]] = _no_step
     """The equation, of a class derived from this one: a static method, or a method."""
@@ -173,7 +173,7 @@ class EquationNeuron(SteppedNeuron):
             raise ShapeError(f"{type(self).__name__}: {error}") from None
 
     def traced(self, rows: Mapping[str, Any] | None = None) -> tuple[Program, dict[str, Any]]:
-        """As every stepped neuron's; rows that are given may stand in any order.
+        """As in every stepped neuron; given rows may be in any order.
 
         Raises:
             ShapeError: a row is missing, or has a shape that is not [T or 1, C or 1] of all.
@@ -181,7 +181,7 @@ class EquationNeuron(SteppedNeuron):
         return super().traced(None if rows is None else self._checked_rows(rows))
 
     def _checked_rows(self, rows: Mapping[str, Any]) -> dict[str, Any]:
-        """The rows of the parameters, in the order of the step."""
+        """Return the rows of the parameters, in the order of the step."""
         kind, parameters = type(self).__name__, self.step_values()
         names = list(parameters)
         if set(rows) != set(names):
@@ -211,7 +211,7 @@ class EquationNeuron(SteppedNeuron):
         return f"states={self.states}"
 
     def _check_traced(self) -> None:
-        """Run the step once on numbers, and its program: what was traced is what is run, and nothing is written over.
+        """Run the step once on numbers, and its program, to check that both agree and nothing is overwritten.
 
         Raises:
             EquationError: it is not; or a function of the parameters is no finite number.
@@ -249,7 +249,7 @@ class EquationNeuron(SteppedNeuron):
         self._check_bounded(program, of_step)
 
     def _check_bounded(self, program: Program, rows: list[Any]) -> None:
-        """Raise `EquationError` where a state runs away from currents around 0, with the parameters as they start."""
+        """Raise `EquationError` if a state diverges for currents around 0 with the initial parameters."""
         draws = np.random.default_rng(1).normal(size=(STEPS_TO_GROW, 8, 1))
         states = [np.zeros((8, 1)) for _ in self.states]
         with np.errstate(all="ignore"):
@@ -266,7 +266,7 @@ class EquationNeuron(SteppedNeuron):
                     )
 
     def stepped(self, t: int, steps: range, *given: Tensor) -> list[Tensor]:
-        """What the step gives, shaped like the current."""
+        """Return the step's result, shaped like the current."""
         current, *_ = given
         results = super().stepped(t, steps, *given)
         results = tuple(results) if isinstance(results, tuple | list) else (results,)
@@ -325,7 +325,7 @@ def _signature(cls: type[EquationNeuron]) -> inspect.Signature:
 
 
 RESERVED = {"kind", "granularity", "surrogate", "reset", "spikes", "current", "self"}
-"""Keys of a recipe's section that are not a neuron's own, and names of a step's first argument."""
+"""Reserved keys of a recipe's section, and names of a step's first argument."""
 
 
 def _check_step(cls: type[EquationNeuron]) -> None:

@@ -1,4 +1,4 @@
-"""A neuron's equation as one function over a chunk, with a backward pass of its own (`kernels.chunk`)."""
+"""Fusion of a neuron's equation into one function per chunk, with its own backward pass (`kernels.chunk`)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer
 
 Path = Literal["steps", "fused"]
-"""How a chunk of steps is computed; see `SteppedNeuron.choose_path`."""
+"""Implementation of a chunk of steps; see `SteppedNeuron.choose_path`."""
 
 
 class Stepped(Protocol):
-    """What is known of a neuron layer by its step: `hdlif.nn.SteppedNeuron`."""
+    """Interface of a neuron layer for its fused step: `hdlif.nn.SteppedNeuron`."""
 
     @property
     def states(self) -> Sequence[str]:
@@ -37,7 +37,7 @@ class Stepped(Protocol):
 
 
 class Fusing:
-    """The fused step of one neuron: traced when it is first asked for, and again where the equation is another.
+    """The fused step of one neuron: traced at first use, and again if the equation changes.
 
     A copy of a neuron starts without it.
     """
@@ -76,7 +76,7 @@ class Fusing:
         return self._cut
 
     def normed_step_of(self, neuron: Stepped, *, cut: bool = False) -> FusedStep:
-        """The step of a current scale·(x - mean) + shift, whose rows (mean, scale, shift) stand before the neuron's.
+        """The step of a current scale·(x - mean) + shift, whose rows (mean, scale, shift) precede the neuron's.
 
         Raises:
             EquationError: as `step_of`.
@@ -91,7 +91,7 @@ class Fusing:
 
             ones = torch.ones(1, 1, dtype=torch.float64)
             rows = {f"{name} of the norm": ones for name in ("mean", "scale", "shift")} | neuron.row_values()
-            # The norm keeps what it is given as well.
+            # The norm also saves its input.
             written = replace(written_step(step, neuron.states, rows), current_is_kept=True)
             self._normed[cut] = FusedStep(_stopped_states(written) if cut else written)
         return self._normed[cut]
@@ -112,7 +112,7 @@ class Fusing:
 
 
 def written_step(step: Callable[..., Any], states: Sequence[str], rows: Mapping[str, Any]) -> WrittenStep:
-    """The step as it is written; what it does under `torch.no_grad()` has no gradient.
+    """Literal step; operations under `torch.no_grad()` has no gradient.
 
     Raises:
         EquationError: the step uses what a program has not.
@@ -122,7 +122,7 @@ def written_step(step: Callable[..., Any], states: Sequence[str], rows: Mapping[
 
 
 def can_be_fused(states: Sequence[Tensor], rows: Sequence[Tensor], dtype: torch.dtype) -> bool:
-    """Whether a chunk is computed in one dtype throughout, and neither for a compiler nor for a transformation.
+    """Return whether a chunk is in one dtype, and neither compiled nor transformed.
 
     These go into each step themselves.
     """
@@ -132,7 +132,7 @@ def can_be_fused(states: Sequence[Tensor], rows: Sequence[Tensor], dtype: torch.
 
 
 def shared_rows(rows: Sequence[Tensor]) -> list[Tensor]:
-    """Rows [K, ...] of a chunk; one where they are the same at all steps."""
+    """Rows [K, ...] of a chunk; one if they are the same at all steps."""
     return [row[:1] if row.stride(0) == 0 else row for row in rows]
 
 
@@ -154,7 +154,7 @@ def _identity(step: Callable[..., Any]) -> object:
 
 
 def is_followed(step: Callable[..., Any]) -> bool:
-    """Whether every change of what a step reads of its module is noticed: none is within one of its attributes."""
+    """Return whether all changes of the module that affect the step are detectable: none is inside an attribute."""
     if isinstance(step, partial):
         return is_followed(step.func)
     owner = getattr(step, "__self__", None)
@@ -185,7 +185,7 @@ def _attributes(owner: nn.Module) -> dict[str, Any]:
 
 
 def _is_fixed(value: object) -> bool:
-    """Whether a value stays what it is, and is compared by what it is."""
+    """Return whether a value is immutable and compared by value."""
     if isinstance(value, tuple):
         return all(_is_fixed(one) for one in value)
     if is_dataclass(value) and not isinstance(value, type):

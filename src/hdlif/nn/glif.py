@@ -24,7 +24,7 @@ class _Logits(PerStep):
             rows = time_steps if per_step or name == "conductance" else 1
             logit = torch.full((rows, *([] if channels is None else [channels])), value).logit()
             if name in GATES:
-                # Not all alike at the start, or no gate would tell its channels apart.
+                # Not all equal at the start, otherwise channels would stay equal.
                 logit += 0.2 * (torch.rand_like(logit) - 0.5)
             self.register_parameter(name, nn.Parameter(logit))
 
@@ -39,7 +39,7 @@ class _Logits(PerStep):
 def _glif_step(
     current: Tensor, potential: Tensor, fired: Tensor, *parameters: Tensor, surrogate: Surrogate
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`functional.glif_step`, what it fires being a state as well."""
+    """`functional.glif_step`, with the spike as a further state."""
     fired, potential = glif_step(current, potential, fired, GLIFParameters(*parameters), surrogate=surrogate)
     return fired, potential, fired
 

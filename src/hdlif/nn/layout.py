@@ -1,4 +1,4 @@
-"""How images and weights lie in memory, and the convolutions that must not see channels last.
+"""Memory layout of images and weights, and the convolutions that must not see channels last.
 
 oneDNN's weight gradient of a strided 1×1 convolution copies the pixels that it needs to a buffer of (pixels × input
 channels), but starts each later part at (pixels before it × channels of a vector register, 8 for AVX2 and 16 for

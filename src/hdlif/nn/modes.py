@@ -1,4 +1,4 @@
-"""Train and eval mode, borrowed and given back; passes that leave no trace; and the dtype that a network runs in."""
+"""Temporary eval mode, passes without side effects, and the dtype of a network."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Every module in eval mode inside, in the mode it had before outside.
+    """Context in which every module is in eval mode.
 
     >>> from torch import nn
     >>> from hdlif.nn import evaluation_mode
@@ -49,5 +49,5 @@ def left_as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 def dtype_of(model: nn.Module, x: Tensor) -> torch.dtype:
-    """That of a network's first parameter of floating point; of one without any, that of x."""
+    """Return the dtype of a network's first floating-point parameter, otherwise that of x."""
     return next((one.dtype for one in model.parameters() if one.is_floating_point()), x.dtype)

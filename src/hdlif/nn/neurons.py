@@ -1,4 +1,4 @@
-"""Our own neurons: parameters per time step, and the functional step that each of them takes."""
+"""Neurons with parameters per time step; each calls its functional step."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -57,7 +57,7 @@ def _checked_low(threshold_low: float | None, *, learned: bool) -> None:
 
 
 class _LeakyNeuron(SteppedNeuron):
-    """Of one potential, a leak and a threshold."""
+    """Base class of neurons with one potential, a leak and a threshold."""
 
     leak: StepValue
     threshold: StepValue
@@ -266,7 +266,7 @@ class HDLIF(_LeakyNeuron):
         return self.norm is None and super().cuts()
 
     def equation(self) -> Step:
-        """Without Mem-BN, which a deployed neuron carries in its rows (`deploy.fold_mem_bn`)."""
+        """Return the step without Mem-BN, which deployment folds into rows (`deploy.fold_mem_bn`)."""
         return hd_lif_step
 
 

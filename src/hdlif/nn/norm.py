@@ -1,4 +1,4 @@
-"""Batch norm that knows time: one normalisation per step, running statistics in step order."""
+"""Batch norm over time: one normalisation per step, running statistics in step order."""
 
 import torch
 import torch.nn.functional as F
@@ -93,7 +93,7 @@ class BatchNorm2d(Temporal, Normalising):
         return stack_steps([self._at(step, t, gather) for step, t in zip(unstacked(x), steps, strict=True)]), None
 
     def is_rows(self, maps: Tensor, steps: range) -> bool:
-        # What is the same at all steps stays so, where their statistics are.
+        # Constant inputs stay constant if their statistics are.
         is_one = len(maps) == 1 and (self.training or self.time_steps is None)
         tensors = (self.weight, self.bias, self.running_mean, self.running_var)
         return (
@@ -139,7 +139,7 @@ class BatchNorm2d(Temporal, Normalising):
         return row_of(self.running_mean, self._row(t)), row_of(self.running_var, self._row(t))
 
     def _train_by_average(self, x: Tensor, steps: range, gather: Gather | None) -> Tensor:
-        """Normalise each step by statistics that its batch has entered."""
+        """Normalise each step by statistics that include its batch."""
         if self.time_steps is not None or gather is not None:
             raise StateError(
                 "statistics by exponential average are one for all steps and of one process; leave norm.per_step out, "
@@ -173,7 +173,7 @@ class BatchNorm2d(Temporal, Normalising):
         if len(x) == len(steps) and _at_once(x, gather):
             return self._train_shared_at_once(x)
         repeats = len(steps) // x.shape[0]
-        # `data`, for a backward pass keeps them and reads those of the batch: later steps may change them.
+        # `data`, because a backward pass keeps them and reads those of the batch: later steps may change them.
         running = self.running_mean.data, self.running_var.data
         normalised = []
         for step in unstacked(x):
@@ -195,7 +195,7 @@ class BatchNorm2d(Temporal, Normalising):
                 total = int(self.num_batches_tracked)
                 kept, factors = (total - count) / total, torch.full((count,), 1 / total, dtype=torch.float64)
             else:
-                # What is left of each step's statistics once all after it have entered.
+                # Remaining weight of each step's statistics after all later steps.
                 left = (1 - self.momentum) ** torch.arange(count - 1, -1, -1, dtype=torch.float64)
                 kept, factors = (1 - self.momentum) ** count, self.momentum * left
             for running, of_steps in zip((self.running_mean, self.running_var), found, strict=True):
@@ -220,7 +220,7 @@ class BatchNorm2d(Temporal, Normalising):
         """
         count, batch, channels = x.shape[:3]
         folded = x.transpose(0, 1).reshape(batch, count * channels)
-        # Filled by what is found: at a momentum of 1 nothing is left of what was there.
+        # Filled by the loop: at a momentum of 1 nothing remains of earlier values.
         mean, var = (x.new_zeros(count * channels, dtype=one.dtype) for one in (self.running_mean, self.running_var))
         weight, bias = self.weight.repeat(count), self.bias.repeat(count)
         y = F.batch_norm(folded, mean, var, weight, bias, training=True, momentum=1.0, eps=self.eps)

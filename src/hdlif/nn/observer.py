@@ -1,4 +1,4 @@
-"""What takes part in a forward pass besides its modules."""
+"""Observers of forward passes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ State = Mapping[str, Any]
 
 
 class Observer:
-    """Is told what runs in a forward pass, and may take a child's place; every method does nothing by default.
+    """Observes a forward pass, and may replace children; every method does nothing by default.
 
     It travels with the steps of a pass (`carrying(steps, observers=...)`). A network that is observed runs child by
     child.
@@ -83,7 +83,7 @@ class Observer:
         return y
 
     def joined(self, total: Tensor, parts: Sequence[Tensor], neuron: nn.Module, back: nn.Module) -> None:
-        """Take note of a sum of currents, and of the synapse that leads back what the neuron emits."""
+        """Record a sum of currents, and the recurrent synapse."""
 
     def normalised(self, norm: nn.Module, mean: Tensor, var: Tensor) -> None:
-        """Take note of the averages [K, C] that a batch norm has normalised each step by."""
+        """Record the averages [K, C] that a batch norm has normalised each step by."""

@@ -21,7 +21,7 @@ CHANNELS = 2
 
 
 class Captured:
-    """A value of a network of which what is done to it is taken down, such as by `hdlif.deploy.lower`.
+    """A value of a network whose operations are recorded, such as by `hdlif.deploy.lower`.
 
     A `Scope` that is given one in place of a tensor runs nothing: it asks it for what a child makes of it.
     """

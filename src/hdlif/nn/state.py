@@ -45,7 +45,7 @@ class Temporal(nn.Module):
     def reads(self) -> Reads | None:
         """What each child reads: an other form of `paths`, which does not grow with the number of ways.
 
-        Children stand in the order in which they run, and last "" for y; each has the names of those whose outputs
+        Children are in execution order, and last "" for y; each has the names of those whose outputs
         it reads, "" for x. The example of `paths` again:
 
         >>> reads = {"act1": [""], "conv1": ["act1"], "act2": ["conv1"], "conv2": ["act2"], "shortcut": [""],

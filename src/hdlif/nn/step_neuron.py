@@ -306,7 +306,7 @@ class SteppedNeuron(Neuron, Firing):
         """The program, and the values of its rows, [T or 1, C or 1] each.
 
         Args:
-            rows: stand for `row_values()`.
+            rows: replace `row_values()`.
         Raises:
             EquationError: the step uses what a program has not; the message begins with file and line.
         """

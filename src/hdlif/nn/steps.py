@@ -5,7 +5,7 @@ that is such steps too, and that `Scope` and the layers read what concerns them 
 nothing has to be put back. A module that makes a `range` of its own for its children leaves behind what came with the
 steps; a slice of them keeps it.
 
-A compiler sees steps as tensors, so that one graph serves every step. `torch.compile` takes a `range` for constants,
+A compiler sees steps as tensors, so that one graph works for every step. `torch.compile` takes a `range` for constants,
 and would make a graph for each step, or none if it finds that they change. What a network is traced with knows the
 number of its steps, and has each as a tensor.
 """

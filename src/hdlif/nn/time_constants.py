@@ -7,7 +7,7 @@ from numbers import Real
 from hdlif.errors import brief
 
 MOST = 2**20
-"""Of a time constant: float32 has 2^24 numbers in (½, 1), and a leak that stands for a longer one is off by 3 %."""
+"""Largest time constant: float32 has 2^24 numbers in (½, 1), and a leak for a longer one is off by 3 %."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class TimeConstants:
 
     τ_c = shortest·(longest/shortest)^(c/(C - 1)),   λ_c = 1 - 1/τ_c,   c = 0, ..., C - 1
 
-    It stands where a neuron takes one number; nothing is drawn. A single channel has τ = √(shortest·longest).
+    It replaces a number in a neuron's arguments; nothing is random. A single channel has τ = √(shortest·longest).
 
     >>> from hdlif.nn import HDLIF
     >>> neuron = HDLIF(time_steps=32, channels=5, leak=TimeConstants(2, 32))

@@ -1,6 +1,6 @@
-"""Recipes: what they state (`Recipe`, `load_recipe`, `dump_recipe`), and what is built from them (`builders`).
+"""Recipes (`Recipe`, `load_recipe`, `dump_recipe`), and the objects built from them (`builders`).
 
-Names are looked up when they are asked for: what needs the files of a run alone imports no pydantic.
+Names are imported lazily, so that code for run files does not import pydantic.
 """
 
 from hdlif import names_at
@@ -22,7 +22,7 @@ _AT = {
         "recipe.loading",
     ),
 }
-"""The module of each name; `__init__.pyi` says the same to type checkers."""
+"""Module of each name; `__init__.pyi` repeats this for type checkers."""
 
 __all__ = [*_AT]
 

@@ -1,4 +1,4 @@
-"""Errors of a recipe's keys and values, in one line each: the key, the value seen, and what is accepted."""
+"""Errors of a recipe's keys and values, one line each: key, value seen and accepted values."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,21 +18,21 @@ ALIASES: Mapping[str, str] = {
     "lr": "training.learning_rate",
     "wd": "training.weight_decay",
 }
-"""Other names of keys, for the error that names the key; a recipe takes none of them."""
+"""Other names of keys, only for suggestions in errors."""
 _MOST_PLACES = 5
-"""That an error names."""
+"""Most names in an error."""
 _MOST_BRANCHES = 4
-"""Errors of one key that are explained."""
+"""Most explained errors of one key."""
 Keys = Sequence[str | int]
 
 
 def worst(errors: list[ErrorDetails]) -> ErrorDetails:
-    """Return the first error; an unknown key comes first, for it is often why another is missing."""
+    """Return the first error; an unknown key comes first, because it often explains a missing one."""
     return min(errors, key=lambda error: error["type"] != "extra_forbidden")
 
 
 def recipe_error(name: object, errors: list[ErrorDetails], tree: Mapping[str, Any]) -> RecipeError:
-    """Return the error on the worst fault of a recipe's tree, which begins with its name."""
+    """Return the error on the worst fault of a recipe's tree, prefixed with its name."""
     first = worst(errors)
     path = _path_of(first, tree)
     key = cut(".".join(map(str, path)))
@@ -69,13 +69,13 @@ def explain(
     Args:
         model: of the section.
         section: its key.
-        accepted: gives the keys of a section.
+        accepted: returns the keys of a section.
     """
     first = worst(errors)
     path, before = _path_of(first, tree), [section] if section else []
     key = cut(".".join([*before, *map(str, path)]))
     seen = f"{key} = {shown(first['input'])}"
-    # Of a union, each branch has its error; the value is that of the key.
+    # In a union, each branch has an error with the same value.
     of_key = [error for error in errors if _path_of(error, tree)[:1] == path[:1]]
     match first["type"]:
         case "extra_forbidden":
@@ -98,13 +98,13 @@ def explain(
     words = [one for error in of_key if error["type"] == "literal_error" for one in _words(error)]
     if isinstance(tree[name], str) and words:
         return f"{seen} is unknown; {did_you_mean(tree[name], words)}{meaning}"
-    # A list may have thousands of items, each with its error.
+    # A list may have thousands of items with an error each.
     wanted = dict.fromkeys(_wanted(error, _path_of(error, tree)) for error in of_key[:_MOST_BRANCHES])
     return f"{seen} is refused; {', or '.join(wanted)}{meaning}"
 
 
 def _wanted(error: ErrorDetails, path: Keys) -> str:
-    """Return what the value should be, in pydantic's words."""
+    """Return the accepted values, in pydantic's words."""
     message = error["msg"].partition(" should ")[2].partition(" after validation")[0]
     said = re.sub(r"a valid dictionary or instance of \w+|a valid dictionary", "a mapping", message)
     items = [part + 1 for part in path if isinstance(part, int)]
@@ -112,7 +112,7 @@ def _wanted(error: ErrorDetails, path: Keys) -> str:
 
 
 def _words(error: ErrorDetails) -> list[str]:
-    """Return the text of a closed set: pydantic writes it as 'a', 'b' or 'c'."""
+    """Return the names of a closed set, which pydantic writes as 'a', 'b' or 'c'."""
     return re.findall(r"'([^']*)'", str(error["ctx"]["expected"]))
 
 
@@ -130,7 +130,7 @@ def _path_of(error: ErrorDetails, tree: Any) -> Keys:
 
 
 def _model_at(model: type[BaseModel], path: Keys) -> type[BaseModel]:
-    """Return the class of the section at a path; of one inside a `Component`, that."""
+    """Return the class of the section at a path; or of a section inside a `Component`."""
     for key in path:
         field = model.model_fields.get(str(key))
         inside = (field.annotation, *get_args(field.annotation)) if field else ()
@@ -139,13 +139,13 @@ def _model_at(model: type[BaseModel], path: Keys) -> type[BaseModel]:
 
 
 def _places(path: Sequence[str], tree: Mapping[str, Any]) -> list[str]:
-    """Return the keys inside sections that an alias, or an unknown key next to the sections, may mean."""
+    """Return the keys inside sections that an alias or an unknown top-level key may mean."""
     key = ALIASES.get(path[-1], "")
     if key and ".".join(path) in (path[-1], f"{key.rpartition('.')[0]}.{path[-1]}"):
         return [key]
     if len(path) > 1:
         return []
-    # imported here, for it takes longer than a good run's other imports from the standard library
+    # imported here because it is slow and only errors need it
     import difflib
 
     sections = (("data", DataConfig), ("training", TrainingConfig))

@@ -1,8 +1,8 @@
-"""Read and write recipes: files and names, bases, replaced values, and errors that name the key.
+"""Read and write recipes: files and names, bases, overrides, and errors with the key.
 
-A recipe may name a `base`, another recipe, and then states only what differs; the base has none itself. A section that
-states its `kind` replaces the base's, any other is merged with it key by key. A base is a shipped recipe, or a file at
-or below the folder of the recipe; an error says nothing of what such a file holds, which may be no recipe.
+A recipe with a `base`, another recipe without a base, lists only the differences. A section that states its `kind`
+replaces the base's, any other is merged with it key by key. A base is a shipped recipe, or a file at or below the
+folder of the recipe. Errors never quote a base file, which may not be a recipe.
 """
 
 import contextlib
@@ -33,14 +33,14 @@ def shipped_recipes() -> list[str]:
 
 
 def named_text(name_or_path: str | Path, folder: str, what: str) -> tuple[str, str]:
-    """Return the name and the text of a YAML file, or of one in a folder of the package.
+    """Return the name and the text of a YAML file, or of a shipped one in a folder of the package.
 
-    A string that is the name of a shipped one means that, whatever is in the working folder.
+    Shipped names take precedence over files in the working folder.
 
     Args:
-        what: the file is meant to be, for the error.
+        what: kind of the file, for the error.
     Raises:
-        RecipeError: no such file or name, or a file that is no UTF-8 text of at most `MOST_BYTES`.
+        RecipeError: no such file or name, or the file is not UTF-8 text of at most `MOST_BYTES`.
     """
     names = shipped(folder)
     if isinstance(name_or_path, str) and name_or_path in names:
@@ -81,7 +81,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         errors = error.errors()
     if ships:
         raise recipe_error(name_or_path, errors, tree)
-    # Nothing is shown of what the file of a base holds, which may be no recipe.
+    # Do not quote the file of a base, which may not be a recipe.
     if worst(errors)["type"] != "missing" and not _states(own, overrides, worst(errors)["loc"][:2]):
         seen = f"{name_or_path}: base = {shown(base)} is not a recipe of this version of hdlif"
         raise RecipeError(f"{seen}; `hdlif recipes check` of that file says where")
@@ -89,12 +89,12 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 
 
 def _states(own: dict[str, Any], overrides: Sequence[str], location: Iterable[str | int]) -> bool:
-    """Return whether a recipe's own keys, or its overrides, state the value at a location."""
+    """Return whether a recipe's own keys, or its overrides, set the value at a location."""
     try:
         for override in overrides:
             replace_value(own, override)
     except RecipeError:
-        # It sets a key of a section that is the base's.
+        # It sets a key of the base's section.
         return True
     place: Any = own
     for part in location:
@@ -120,7 +120,7 @@ def data_section(name: str, keys: Mapping[str, Any]) -> DataConfig:
 
 
 def _base(name_or_path: str | Path, stated: Any) -> tuple[bool, dict[str, Any]]:
-    """Return whether the base of a recipe ships, and its keys."""
+    """Return whether the base of a recipe is shipped, and its keys."""
     seen = f"{name_or_path}: base = {shown(stated)}"
     if not isinstance(stated, str) or not stated:
         raise RecipeError(f"{seen} is refused; give the name or path of a recipe")
@@ -129,24 +129,24 @@ def _base(name_or_path: str | Path, stated: Any) -> tuple[bool, dict[str, Any]]:
     if "base" in tree:
         that_one = f"base: {tree['base']}" if ships else "that one"
         raise RecipeError(f"{seen} has a base itself; name {that_one}, and state what differs from it")
-    # The name is of the file, unless this one states it.
+    # The name defaults to the file's.
     tree.pop("name", None)
     return ships, tree
 
 
 def below(folder: Path, stated: str, seen: str, *, kind: str = "recipe", ships: str = "recipes") -> Path:
-    """Return the file at or below `folder` that a recipe or table there names as its base, links resolved.
+    """Return the base file, at or below `folder`, of a recipe or table there, with links resolved.
 
     Args:
         seen: begins the error.
-        kind: what the file should be.
-        ships: the folder of the package with those that ship.
+        kind: expected kind of file.
+        ships: folder of the package with the shipped ones.
     """
     path = None
     # a NUL, or half a surrogate pair; a loop of links; a folder that may not be read
     with contextlib.suppress(ValueError, OSError, RuntimeError):
         folder, path = folder.resolve(), (folder / stated).resolve()
-    # Outside nothing is looked for, so that the error cannot tell what is there.
+    # Do not look outside, so that errors reveal nothing about files there.
     if path is None or not path.is_relative_to(folder):
         raise RecipeError(f"{seen} is refused; give a shipped {kind}, or a file at or below the folder of this one")
     # a name that is too long
@@ -158,7 +158,7 @@ def below(folder: Path, stated: str, seen: str, *, kind: str = "recipe", ships: 
 
 
 def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Return `own` with the keys of the base that it does not state."""
+    """Return `own` completed with the keys of the base."""
     merged = {key: dict(value) if isinstance(value, dict) else value for key, value in base.items()}
     for key, value in own.items():
         section = merged.get(key)
@@ -173,7 +173,7 @@ def _own_tree(name_or_path: str | Path, hidden: str = "") -> tuple[str, dict[str
     """Return the name of a recipe, and the keys that its file states.
 
     Args:
-        hidden: what an error says instead of the path and of anything that the file holds.
+        hidden: text for errors in place of path and content.
     """
     try:
         name, text = recipe_text(name_or_path)
@@ -192,7 +192,7 @@ def _own_tree(name_or_path: str | Path, hidden: str = "") -> tuple[str, dict[str
 
 def dump_recipe(recipe: Recipe) -> str:
     """Return the recipe as canonical YAML, without extras that are off; `load_recipe` reads an equal one."""
-    # Other characters than ASCII stay escaped: PyYAML writes U+0085 raw otherwise, and reads it as a line break.
+    # Escape characters other than ASCII: PyYAML would write U+0085 raw, and read it as a line break.
     return yaml.dump(recipe.model_dump(mode="json"), Dumper=Dumper, sort_keys=False)
 
 
@@ -230,4 +230,4 @@ def replace_value(tree: dict[str, Any], override: str) -> None:
 
 
 _JOINED = re.compile(r"(?<=\w):(?=\S)")
-"""A colon without the space that makes what is in front of it a key."""
+"""Colon without the space that YAML requires after a key."""

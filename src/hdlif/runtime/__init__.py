@@ -1,4 +1,4 @@
-"""Running a deployed network: `Session`, on what comes bit by bit `Stream` and `FrameStream`; `reference`, the oracle.
+"""Runtime of deployed networks: `Session`; `Stream` and `FrameStream` for continuous input; `reference`, the oracle.
 
 Never imports torch.
 """

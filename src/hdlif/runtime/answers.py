@@ -1,4 +1,4 @@
-"""From the outputs of a deployed network to its answers, by the record of its task."""
+"""Predictions from a deployed network's outputs, according to its task record."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,20 +21,20 @@ Answer = dict[str, Any]
 def answers(
     outputs: Floats, record: TaskRecord, labels: Sequence[str], placed: Sequence[Placed | None] = ()
 ) -> Iterator[Answer | None]:
-    """The answer for each sample, as it stands in JSON (a mask by `masks.as_json`); None where it is not finite.
+    """Return each sample's prediction as JSON values (a mask by `masks.as_json`); None if it is not finite.
 
-    classify: {"class", "label", "probability", "logits"}, the logits those that the class is read off.
+    classify: {"class", "label", "probability", "logits"}, with the logits that determine the class.
     sequence: {"prediction": the label of each step, "probability": of each}; without the steps before the delay.
     regress: {"prediction": {name: value}}, or {name: [value of each step]}.
-    multilabel: {"prediction": the labels given, "probabilities": {label: of each}}.
-    segment: {"pixels": {label: how many have it}, "mask": uint8 [h, w], the class of each pixel}.
-    instances: {"objects": how many, "mask": uint16 [h, w], the number of the object at each pixel, or 0}.
+    multilabel: {"prediction": the predicted labels, "probabilities": {label: of each}}.
+    segment: {"pixels": {label: number of pixels}, "mask": uint8 [h, w], the class of each pixel}.
+    instances: {"objects": their number, "mask": uint16 [h, w], the number of the object at each pixel, or 0}.
     detect: {"boxes": [{"label", "score", "box": [left, top, right, bottom]}]}, the highest score first; of boxes at
         each step, those of the last.
 
     Args:
         outputs: [T, B, n] or [T, B, n, H, W], of all steps.
-        placed: of each sample, where the image is on the input: its mask or boxes are in the image's own pixels.
+        placed: for each sample, the image's position on the input: mask or boxes are in the image's own pixels.
             Without it, the mask is H x W; boxes need it.
     """
     with np.errstate(all="ignore"):
@@ -51,12 +51,12 @@ def answers(
 
 
 def uncounted(record: TaskRecord) -> int:
-    """The first steps of a sample that no answer is read off, however many there are."""
+    """Return the number of first steps without a prediction."""
     return 0 if record.combine == "last" else record.delay
 
 
 def _counted(outputs: Floats, record: TaskRecord) -> Floats:
-    """The steps that the answer is read off: by their mean, or, with "each", each for itself."""
+    """Return the outputs that determine the prediction: their mean or, with "each", each one."""
     return outputs[-1:] if record.combine == "last" else outputs[uncounted(record) :]
 
 
@@ -76,7 +76,7 @@ def _classified(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> A
 
 def _labelled(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Answer:
     counted = _counted(outputs, record)
-    # Each step for itself, as if it were a sample of one step.
+    # Treat each step as a sample of one step.
     chances = probabilities(counted[None])[0]
     winners = counted.argmax(-1)
     return {
@@ -96,7 +96,7 @@ def _valued(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Answe
 
 def _several(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Answer:
     taken = _counted(outputs, record).mean(axis=0)
-    # Of a large negative output the power is infinite, and the probability 0.
+    # For a large negative output the power is infinite, and the probability 0.
     chances = 1 / (1 + np.exp(-taken))
     return {
         "prediction": [label for label, chance in zip(labels, chances, strict=True) if chance >= record.threshold],
@@ -145,9 +145,9 @@ _KINDS: Mapping[str, Callable[[Floats, TaskRecord, Sequence[str]], Answer | None
 
 
 def said_so_far(outputs: Floats, record: TaskRecord) -> Floats:
-    """The answer after each step, [T, n]: probabilities of classes and of labels, and of others values.
+    """Return the prediction after each step, [T, n]: probabilities of classes and labels, otherwise values.
 
-    Of answers that are read off the mean over time, it is that of the steps so far.
+    Predictions from the mean over time use the mean of the steps so far.
 
     Args:
         outputs: [T, n], of one sample.
@@ -163,25 +163,25 @@ def said_so_far(outputs: Floats, record: TaskRecord) -> Floats:
         elif record.kind == "multilabel":
             said = 1 / (1 + np.exp(-taken))
         else:
-            # Each step for itself, as if it were a sample of one step.
+            # Treat each step as a sample of one step.
             said = probabilities(taken[None])[0]
     return said.astype(np.float32)
 
 
 ALIKE = 1e-3
-"""Deviations that two networks' values may differ by and be the same answer."""
+"""Largest difference of equal values, in standard deviations."""
 
 
 AGREEMENT_OF: Mapping[str, str] = {"sequence": "steps", "segment": "pixels", "instances": "pixels", "detect": "boxes"}
-"""What `alike` gives the share of, by the kind of the task, if it is not whole samples."""
+"""Unit of the fraction returned by `alike`, by task, if it is not samples."""
 
 
 def alike(one: Floats, other: Floats, graph: Graph) -> NDArray[np.float64]:
-    """How far two networks' outputs [T, B, ...] give each sample the same answer, [B] in 0..1.
+    """Return the fraction of equal predictions of two networks' outputs [T, B, ...] for each sample, [B] in 0..1.
 
-    A class and a set of labels are the same or not; of classes at each step, or of each pixel, it is the share that is;
-    values are the same where all lie within `ALIKE` deviations of one another. Of boxes it is the share of both
-    networks' that the other one gives too, as `boxes.agreement` says; of boxes at each step, its mean.
+    A class or a set of labels is equal or not; for classes at each step or pixel it is the fraction of equal ones;
+    values are equal if all are within `ALIKE` deviations of one another. For boxes it is the fraction of both networks'
+    boxes that the other one predicts too (`boxes.agreement`); for boxes at each step, its mean.
 
     Args:
         graph: either network.
@@ -191,7 +191,7 @@ def alike(one: Floats, other: Floats, graph: Graph) -> NDArray[np.float64]:
         first, second = (_counted(outputs, record) for outputs in (one, other))
         steps = len(first) if record.combine == "mean" else 1
         if record.combine != "each":
-            # Added in the order of the steps: rounded otherwise, a tie could go another way.
+            # Summed in step order: other rounding could break ties differently.
             first, second = (outputs.cumsum(0)[-1:] for outputs in (first, second))
         if record.kind == "regress":
             same = (np.abs(first - second) <= ALIKE * steps).all(-1).all(0)
@@ -213,7 +213,7 @@ def alike(one: Floats, other: Floats, graph: Graph) -> NDArray[np.float64]:
 
 
 def in_words(answer: Answer) -> str:
-    """An answer in a few words.
+    """Format a prediction in a few words.
 
     >>> in_words({"prediction": ["walk", "walk", "sit"], "probability": [0.9, 0.8, 0.7]})
     'walk 1-2, sit 3'
@@ -256,11 +256,11 @@ def in_words(answer: Answer) -> str:
 
 
 _MOST_STEPS = 8
-"""Steps whose values are all said."""
+"""Most steps with all values printed."""
 
 
 def _number(value: float | Sequence[float]) -> str:
-    """A value, or those of the steps; of many the first ones and the last."""
+    """Format a value, or those of the steps; for many, the first ones and the last."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if len(value) <= _MOST_STEPS:
@@ -269,7 +269,7 @@ def _number(value: float | Sequence[float]) -> str:
 
 
 def probabilities(logits: Floats) -> Floats:
-    """Softmax of the mean of the logits so far: [T, B, classes] -> [T, B, classes]; the last row is the answer.
+    """Softmax of the mean of the logits so far: [T, B, classes] -> [T, B, classes]; the last row is the prediction.
 
     >>> import numpy as np
     >>> from hdlif.runtime import probabilities
@@ -277,7 +277,7 @@ def probabilities(logits: Floats) -> Floats:
     [[0.5, 0.5]]
 
     Args:
-        logits: float32 [T, B, classes], as `Session.run` gives them.
+        logits: float32 [T, B, classes], from `Session.run`.
     """
     counts = np.arange(1, len(logits) + 1, dtype=np.float32)[:, None, None]
     means = np.cumsum(logits, axis=0, dtype=np.float32) / counts

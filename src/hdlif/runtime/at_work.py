@@ -1,4 +1,4 @@
-"""What the neurons of a deployed network do on an input: membrane, threshold and spikes at every time step."""
+"""Traces of a deployed network's neurons on an input: membrane, threshold and spikes at every time step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class LayerAtWork:
-    """A neuron layer on one input; its N neurons are counted in the order [C, H, W].
+    """A neuron layer on one input; its N neurons are in the order [C, H, W].
 
     Attributes:
-        membrane: m_t, what is compared with the threshold, [T, N]; of a step that compares nothing, the first of its
-            states after the step, or its current.
-        threshold: what it is compared with, [T, N]; NaN where nothing is compared.
-        spike: what is emitted, [T, N].
+        membrane: m_t, compared with the threshold, [T, N]; without a comparison, the first state after the step, or
+            the current.
+        threshold: compared with m_t, [T, N]; NaN without a comparison.
+        spike: output, [T, N].
         shape: [C, H, W], or [C].
     """
 
@@ -35,10 +35,10 @@ class LayerAtWork:
 
 
 def layers_at_work(graph: Graph, values: Mapping[str, Array]) -> dict[str, LayerAtWork]:
-    """Every neuron layer by name, in the graph's order, of the first input of a batch.
+    """Return every neuron layer by name, in the graph's order, of the first input of a batch.
 
     Args:
-        values: as `Session.values` gives them.
+        values: from `Session.values`.
     """
     return {
         node.name: _layer(node, values[node.inputs[0]][:, 0].astype(np.float32), values[node.name][:, 0])

@@ -1,4 +1,4 @@
-"""From the outputs of a detector to boxes: the one place that decodes them, for training, `hdlif run` and servers."""
+"""Decoding of a detector's outputs to boxes, for training, `hdlif run` and servers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from hdlif.graph.detection import split_levels
 
 Floats = NDArray[np.float32]
 MOST_BOXES = 100
-"""Of an image: those with the highest scores."""
+"""Most boxes of an image: those with the highest scores."""
 MOST_PEAKS = 300
-"""Of an image: those with the highest scores, before boxes that overlap others are dropped."""
+"""Most candidates of an image: those with the highest scores, before overlapping boxes are dropped."""
 LARGEST_LOG = 10.0
-"""Raw distances are cut to this, exp of which is beyond any image."""
+"""Limit of raw distances; its exp exceeds any image."""
 SAME_BOX = 0.9
-"""Intersection over union from which two boxes of a class are the same answer."""
+"""Intersection over union from which two boxes of a class are equal."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Boxes:
         return len(self.scores)
 
     def where(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> "Boxes":
-        """Some of them, by a mask or by their numbers."""
+        """Select boxes by a mask or by indices."""
         return Boxes(self.corners[chosen], self.scores[chosen], self.labels[chosen])
 
 
@@ -96,7 +96,7 @@ def decode_boxes(
 
 
 def _largest_around(scores: Floats) -> Floats:
-    """The largest of the 3x3 places around each, of maps [K, h, w]."""
+    """Return the maximum of the 3x3 neighbourhood of each place, for maps [K, h, w]."""
     rows, columns = scores.shape[1:]
     framed = np.pad(scores, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
     shifted = [framed[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
@@ -105,7 +105,7 @@ def _largest_around(scores: Floats) -> Floats:
 
 
 def overlaps(first: Floats, second: Floats) -> NDArray[np.float64]:
-    """Intersection over union of each pair of boxes [N, 4] and [M, 4]: [N, M].
+    """Return the intersection over union of each pair of boxes [N, 4] and [M, 4]: [N, M].
 
     >>> import numpy as np
     >>> from hdlif.runtime.boxes import overlaps
@@ -125,7 +125,7 @@ def overlaps(first: Floats, second: Floats) -> NDArray[np.float64]:
 
 
 def agreement(first: Boxes, second: Boxes) -> float:
-    """Share of all boxes that are the same as one of the others, by `SAME_BOX`; 1 if there are none.
+    """Return the fraction of all boxes that equal one of the other set, by `SAME_BOX`; 1 if there are none.
 
     Args:
         first, second: of the same image.
@@ -141,7 +141,7 @@ def without_overlaps(boxes: Boxes, overlap: float) -> Boxes:
 
     Args:
         boxes: the highest score first.
-        overlap: the least intersection over union of a box that is dropped.
+        overlap: boxes with this intersection over union or more are dropped.
     """
     close = overlaps(boxes.corners, boxes.corners) >= overlap
     close &= boxes.labels[:, None] == boxes.labels

@@ -1,4 +1,4 @@
-"""Answers drawn over an image: boxes with their labels, and maps of classes or objects."""
+"""Predictions drawn over an image: boxes with their labels, and maps of classes or objects."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,9 +10,9 @@ from hdlif.runtime.masks import COLOURS
 
 Pixels = NDArray[np.uint8]
 INKS = ((0, 90, 160), (200, 80, 0), (0, 130, 60), (150, 60, 150))
-"""Of the boxes of each class, in turn."""
+"""Colours of the boxes of each class, repeating."""
 _LONGEST = 40
-"""Characters of a box's text."""
+"""Longest text of a box."""
 _LEAST_FONT = 10
 
 
@@ -33,7 +33,7 @@ def draw_boxes(pixels: Pixels, boxes: Iterable[tuple[int, Sequence[float], str]]
     """Return an image [h, w, 3] with the outlines of boxes; the first ones are on top.
 
     Args:
-        boxes: of each the number of its class, left, top, right and bottom in pixels, and a text above it, or "".
+        boxes: class number, left, top, right and bottom in pixels, and text above it, or "", for each.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -42,12 +42,12 @@ def draw_boxes(pixels: Pixels, boxes: Iterable[tuple[int, Sequence[float], str]]
     font, line = ImageFont.load_default(max(_LEAST_FONT, side // 30)), max(1, side // 200)
     for number, corners, text in reversed(list(boxes)):
         ink, (left, top, right, bottom) = INKS[number % len(INKS)], map(round, corners)
-        # The last pixels within the box, which has one at least.
+        # The last pixels within the box, which has at least one.
         draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=ink, width=line)
         if text:
             shown = printable(cut(text, _LONGEST))
             _, _, width, height = font.getbbox(shown)
-            # Inside the image where it does not fit above the box.
+            # Inside the image if it does not fit above the box.
             x, y = max(0, min(left, image.width - width)), max(0, top - height - 1)
             draw.rectangle((x, y, x + width + 1, y + height + 1), fill=ink)
             draw.text((x + 1, y), shown, (255, 255, 255), font=font)

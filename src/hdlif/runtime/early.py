@@ -1,4 +1,4 @@
-"""Early exit: each sample of a batch stops at the first time step whose answer is sure."""
+"""Early exit: each sample of a batch stops at the first time step with a confident prediction."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -15,17 +15,17 @@ from hdlif.runtime.state import contiguous
 
 Floats = NDArray[np.float32]
 Confidence = float | Literal["auto", "off"]
-"""A probability in 0..1, the one that the network's file has, or none."""
+"""Probability in 0..1, "auto" for the file's own, or None."""
 Advance = Callable[[Floats, int, int, list[Floats], Floats], None]
 """Runs (x, K, t, potentials, logits): the K steps from t on, which change the potentials and fill logits [K, B, n]."""
 
 
 class Early(NamedTuple):
-    """What each sample of a batch was answered with.
+    """Early-exit predictions of a batch.
 
     Attributes:
-        logits: [B, classes], those that the class is read off: their mean over the steps that ran, or the last step's.
-        steps: int64 [B], how many ran.
+        logits: [B, classes], from which the class is predicted: mean over the steps that ran, or the last step's.
+        steps: int64 [B], number of steps that ran.
     """
 
     logits: Floats
@@ -33,14 +33,14 @@ class Early(NamedTuple):
 
 
 def early_answers(early: Early, task: TaskRecord, labels: Sequence[str]) -> Iterator[Answer | None]:
-    """The answer for each sample, as `answers` has it, and "steps", how many ran."""
+    """Return each sample's prediction as in `answers`, and "steps", the number of steps that ran."""
     found = answers(early.logits[None], replace(task, combine="last"), labels)
     for answer, steps in zip(found, early.steps, strict=True):
         yield None if answer is None else answer | {"steps": int(steps)}
 
 
 def check_confidence(confidence: object, task: TaskRecord) -> float:
-    """Return a confidence as a number. Raises `HdlifError` if it is none, or the task is no classification."""
+    """Return a confidence as a number. Raises `HdlifError` if it is invalid, or the task is not a classification."""
     if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 <= confidence <= 1:
         raise HdlifError(f'confidence = {brief(confidence)}; give a number in 0..1, or "auto" for the file\'s own')
     if task.kind != "classify":
@@ -52,10 +52,10 @@ def choose_confidence(confidence: Confidence | None, stored: float | None, task:
     """Return the confidence that applies; None for all steps.
 
     Args:
-        confidence: as a user gave it; the stored one, if any, where that is None.
-        stored: that of the network's file.
+        confidence: the user's; None means the stored one, if any.
+        stored: the file's own.
     Raises:
-        HdlifError: it is no number in 0..1, the task is no classification, or none is stored for "auto".
+        HdlifError: it is not a number in 0..1, the task is not a classification, or the file has none for "auto".
     """
     if confidence is None or confidence == "off":
         return stored if confidence is None else None
@@ -70,7 +70,7 @@ def choose_confidence(confidence: Confidence | None, stored: float | None, task:
 
 
 def is_sure(logits: Floats, confidence: float) -> NDArray[np.bool_]:
-    """Whether the most probable class reaches a confidence c, [..., classes] -> [...].
+    """Return whether the most probable class reaches a confidence c, [..., classes] -> [...].
 
     The softmax of z reaches c where c · Σ_k e^-(max z - z_k) <= 1: with the exponential of
     docs/reference/artefact_format.md, added in the order of the classes, the same on every machine and in C. It is
@@ -87,7 +87,7 @@ def is_sure(logits: Floats, confidence: float) -> NDArray[np.bool_]:
 
 
 def _is_exactly_sure(below: Floats, confidence: float) -> NDArray[np.bool_]:
-    """`is_sure` of max z - z_k, as it is defined."""
+    """`is_sure` of max z - z_k, literally."""
     total = np.cumsum(exponential(below), axis=-1, dtype=np.float32)[..., -1]
     sure: NDArray[np.bool_] = (below >= 0).all(-1) & (np.float32(confidence) * total <= 1)
     return sure
@@ -106,14 +106,14 @@ def run_until_sure(
     """Run samples from the start, each until the probability of its class is at least `confidence`, or for all steps.
 
     With z_t the mean of the logits of steps 1 to t (or those of step t, if `last`), a sample stops at the first t with
-    max softmax(z_t) >= confidence (`is_sure`). Steps run in chunks of 1, 1, 2, 4, ...: a chunk is quicker than its
-    steps one by one, and no sample runs twice the steps that it needs. Samples that have stopped leave the batch
+    max softmax(z_t) >= confidence (`is_sure`). Steps run in chunks of 1, 1, 2, 4, ...: a chunk is faster than single
+    steps, and no sample runs as many as twice its needed steps. Samples that have stopped leave the batch
     between chunks.
 
     Args:
         x: [T, B, C, H, W], or [1, B, C, H, W] if constant in time.
         shapes: of the states, without batch.
-        last: the class is read off the last step alone.
+        last: predict from the last step only.
     """
     batch, is_static = x.shape[1], len(x) < steps
     result = Early(np.empty((batch, classes), np.float32), np.full(batch, steps, np.int64))
@@ -126,7 +126,7 @@ def run_until_sure(
         advance(x if is_static else contiguous(x[t : t + count]), count, t, potentials, logits)
         answers = logits
         if not last:
-            # Added step by step, as `probabilities` adds them.
+            # Summed step by step, as in `probabilities`.
             sums = np.cumsum(np.concatenate([sums[-1:], logits]), axis=0, dtype=np.float32)
             answers = sums[1:] / np.arange(t + 1, t + 1 + count, dtype=np.float32)[:, None, None]
         t += count

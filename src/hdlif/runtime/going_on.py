@@ -1,4 +1,4 @@
-"""A sequence without an end: the answer after each of its steps, and its state as bytes to go on from elsewhere."""
+"""Endless sequences: a prediction after each step, and the state as bytes for resuming elsewhere."""
 
 import math
 from dataclasses import replace
@@ -16,19 +16,18 @@ Floats = NDArray[np.float32]
 
 
 class GoingOn:
-    """A sequence of one input that goes on for as many steps as come, and what the network says after each.
+    """Endless sequence of one input, with a prediction after each step.
 
-    An answer is read off the mean of all outputs so far, off the last one, or off each for itself, as the network's
-    task says. After any number of steps it is what `answers` says of `Session.run` over these, to the bit.
+    A prediction uses the mean of all outputs so far, the last one, or each one, according to the network's task.
+    After any number of steps it equals `answers` of `Session.run` over these, bit for bit.
 
-    Args:
-        content: what `to_bytes` gave, or `hdlif_stream_save` of the C interface, to go on from; it begins where left
-            out.
-        confidence: of a classification: the sequence ends after the first step at which its class is as probable.
+    content: result of `to_bytes`, or of `hdlif_stream_save` in the C interface, to resume from; by default a
+        new sequence.
+            confidence: for a classification: the sequence ends after the first step whose class has this probability.
     Attributes:
-        is_sure: whether it has ended so; of `to_bytes` it is no part.
+        is_sure: whether it has ended so; not part of `to_bytes`.
     Raises:
-        StateError: `content` is damaged, of another network, or of another version, or holds what is not finite.
+        StateError: `content` is damaged, of another network, or of another version, or has values that are not finite.
     """
 
     def __init__(self, session: Session, content: bytes | None = None, *, confidence: float | None = None) -> None:
@@ -42,7 +41,7 @@ class GoingOn:
 
     @property
     def t(self) -> int:
-        """The steps that it has seen."""
+        """Number of steps so far."""
         return self._sequence.t
 
     @property
@@ -51,12 +50,12 @@ class GoingOn:
         return self._session.sequence_bytes + 4 * math.prod(self._session.output_shape)
 
     def run(self, x: Floats, placed: Placed | None = None) -> list[Answer | None]:
-        """The answer after each of the next steps, float32 [K, 1, C, H, W]; steps after it `is_sure` are not run.
+        """Return the prediction after each of the next steps, float32 [K, 1, C, H, W]; none after it `is_sure`.
 
-        None after the first steps of a task that answers later than it sees, and where outputs are not finite.
+        None during the first steps of a task with a delay, and if outputs are not finite.
 
         Args:
-            placed: where the image is on the input; masks and boxes are in its pixels. By default it is the input.
+            placed: the image's position on the input, for masks and boxes in its pixels; by default the input itself.
         """
         placed = placed or Placed.whole(self._session.input)
         if self._confidence is None:
@@ -74,17 +73,17 @@ class GoingOn:
         silent = min(max(uncounted(task) - first, 0), len(outputs))
         if task.combine == "mean":
             with np.errstate(all="ignore"):
-                # In the order of the steps, as the mean of a whole run adds them.
+                # In the order of the steps, as for the mean of a complete run.
                 sums = np.concatenate([total[None], outputs]).cumsum(0)[1:]
                 steps = np.arange(first + 1, first + len(sums) + 1, dtype=np.float32)
                 outputs = (sums / steps.reshape(-1, *(1,) * total.ndim)).astype(np.float32)
         if self._confidence is not None:
             self.is_sure = bool(is_sure(outputs[-1], self._confidence))
-        # Each step as if it were a sample of one step.
+        # Treat each step as a sample of one step.
         places = [placed] * (len(outputs) - silent)
         said = answers(outputs[None, silent:], replace(task, delay=0), self._session.labels, places)
         return [None] * silent + list(said)
 
     def to_bytes(self) -> bytes:
-        """All of it, as `hdlif.h` describes the state of a stream."""
+        """Return the complete state, in the format of `hdlif.h`."""
         return self._sequence.to_bytes()

@@ -1,4 +1,4 @@
-"""Image files, and arrays of pixels, as the input of a deployed network."""
+"""Image files, and arrays of pixels, as inputs of a deployed network."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,16 +14,16 @@ from hdlif.inputs.fitting import MODES, Floats, Pixels, fitted, framed, normalis
 from hdlif.runtime.files import Given, content_of
 
 if TYPE_CHECKING:
-    # imported where an image is read: a run on arrays has no use for it
+    # imported lazily: runs on arrays do not need it
     from PIL import Image
 
 SUFFIXES = tuple(pictures.FORMATS)
-"""The names of image files in a folder end so, in small or capital letters."""
+"""Suffixes of image files in a folder, in any case."""
 _CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 class Placed(NamedTuple):
-    """An image on the input of a network, as `hdlif.inputs.fitting` takes answers back to it.
+    """Position of an image on a network's input, for mapping predictions back by `hdlif.inputs.fitting`.
 
     Attributes:
         size, target: width and height, of the image and of the input.
@@ -36,16 +36,16 @@ class Placed(NamedTuple):
 
     @classmethod
     def whole(cls, record: InputRecord) -> "Placed":
-        """Place an array that has the size of the input."""
+        """Return the placement of an array of the input's size."""
         _, height, width = record.shape
         return cls((width, height), (width, height), "squash")
 
 
 def read_image(path: str | Path | Given, record: InputRecord, *, time_steps: int = 1) -> Floats:
-    """The image as a network takes it: [1, 1, C, H, W], constant in time; by rows, [T, 1, C, 1, W], or by pixels.
+    """Read an image for a network: [1, 1, C, H, W], constant in time; by rows, [T, 1, C, 1, W], or by pixels.
 
-    It is read as `hdlif.inputs.pictures.decode` says, which states the formats and limits; grey or RGB by C, made to
-    fit as the record says, normalised.
+    `hdlif.inputs.pictures.decode` defines the formats and limits. The image is converted to grey or RGB by C, fitted
+    as in the record, and normalised.
 
     >>> import numpy as np
     >>> from PIL import Image
@@ -61,18 +61,18 @@ def read_image(path: str | Path | Given, record: InputRecord, *, time_steps: int
         path: of the image file.
         record: of the network's input.
     Raises:
-        InputError: the file is no image, or its size is another and the record does not resize.
+        InputError: the file is not an image, or its size differs and the record does not resize.
     """
     return read_placed_image(path, record, time_steps=time_steps)[0]
 
 
 def read_placed_image(path: str | Path | Given, record: InputRecord, *, time_steps: int = 1) -> tuple[Floats, Placed]:
-    """The same, and where the image is on it."""
+    """Read an image, and return its position on the input too."""
     return _sequence(_decoded(path, _mode(record, str(path))), record, time_steps, str(path))
 
 
 def read_pixels(path: str | Path | Given) -> Pixels:
-    """The pixels of an image file in its own size, RGB [h, w, 3]; raises `InputError`."""
+    """Return the pixels of an image file in its own size, RGB [h, w, 3]; raises `InputError`."""
     return np.asarray(_decoded(path, MODES[3]))
 
 
@@ -87,7 +87,7 @@ def _decoded(path: str | Path | Given, mode: str) -> "Image.Image":
 
 
 def image_sequence(array: Pixels, record: InputRecord, name: str, *, time_steps: int) -> tuple[Floats, Placed]:
-    """An image [H, W] or [H, W, 1, 3 or 4 channels] as `read_placed_image` gives one.
+    """An image [H, W] or [H, W, 1, 3 or 4 channels] as `read_placed_image`.
 
     Raises:
         InputError: it has another shape, or another size and the record does not resize; begins with `name`.
@@ -96,10 +96,10 @@ def image_sequence(array: Pixels, record: InputRecord, name: str, *, time_steps:
 
 
 def fit_images(pixels: Pixels, record: InputRecord) -> Pixels:
-    """Images of a data set, uint8 [N, C, H, W], resized to the network's size and channels where they have others.
+    """Resize images of a data set, uint8 [N, C, H, W], to the network's size and channels.
 
     Raises:
-        InputError: that would change their proportions: such a network is shown a part of an image at each step.
+        InputError: the network gets a part of an image at each step, so their proportions must not change.
     """
     (height, width), (_, to_height, to_width) = pixels.shape[2:], record.shape
     if pixels.shape[1:] == record.shape:
@@ -112,7 +112,7 @@ def fit_images(pixels: Pixels, record: InputRecord) -> Pixels:
 
 
 def normalise(pixels: NDArray[Any], record: InputRecord) -> Floats:
-    """(pixels / 255 - mean) / std of 0..255 pixels [..., C, H, W], in float32; counts of events are not divided.
+    """(pixels / 255 - mean) / std for 0..255 pixels [..., C, H, W], in float32; counts of events are not divided.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import InputRecord
@@ -136,7 +136,7 @@ def _mode(record: InputRecord, name: str) -> str:
 
 
 def _image(array: Pixels, record: InputRecord, name: str) -> "Image.Image":
-    """An array of pixels in the network's mode."""
+    """Return an array of pixels as an image in the network's mode."""
     from PIL import Image
 
     mode = _mode(record, name)
@@ -154,11 +154,11 @@ def _sequence(image: "Image.Image", record: InputRecord, time_steps: int, name: 
 
 
 def _fit(image: "Image.Image", record: InputRecord, time_steps: int, name: str) -> Pixels:
-    """The pixels [C, H, W] of an image that has the network's mode, of the size that its steps together are shown."""
+    """Return the pixels [C, H, W] of an image in the network's mode, in the size of all steps together."""
     shape = record.sample_shape(time_steps)
     _, height, width = shape
     try:
-        # An array has passed no other check of its size.
+        # The size of an array is not checked elsewhere.
         pictures.check_size(*image.size)
     except Unreadable as error:
         raise InputError(f"{name}: {error}; give a smaller image") from error

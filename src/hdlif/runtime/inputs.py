@@ -1,4 +1,4 @@
-"""From a file of any kind to what a network takes of it: whole samples, or the steps of a sequence that goes on."""
+"""Reading of files as inputs of a network: complete samples, or the next steps of a sequence."""
 
 from collections.abc import Iterator
 from itertools import starmap
@@ -20,16 +20,16 @@ from hdlif.runtime.series import read_rows, read_series
 
 Floats = NDArray[np.float32]
 Layout = Literal["batch", "sequence"]
-"""The meaning of the first of four axes of an array: samples that do not change in time, or the steps of one sample."""
+"""Meaning of the first of four axes of an array: constant samples, or the steps of one sample."""
 
 
 class Sample(NamedTuple):
     """An input of a network.
 
     Attributes:
-        name: of the file, and the number within it where it holds several.
+        name: of the file, and the index within it if it has several.
         x: [T or 1, 1, C, H, W].
-        placed: where an image, or an array of the input's size, is on the input; None of series and tables.
+        placed: position of an image, or of an array of the input's size, on the input; None for series and tables.
     """
 
     name: str
@@ -43,7 +43,7 @@ def read_inputs(
     """Read the samples in a file.
 
     Args:
-        layout: of an array [A, C, H, W]; None decides by the network's input, and refuses an array that it leaves open.
+        layout: of an array [A, C, H, W]; None decides by the network's input, and rejects ambiguous arrays.
     Raises:
         InputError: the file cannot be read, does not fit the network, or could be a batch or a sequence.
     """
@@ -62,13 +62,13 @@ def read_inputs(
 
 
 def _is_counts(path: Path | Given) -> bool:
-    """Whether a file is an array of frames, and no recording: it has neither fields nor the columns of one."""
+    """Return whether a file is an array of frames rather than a recording, which has fields or their columns."""
     if path.suffix.lower() != ".npy":
         return False
     try:
         content = content_of(path)
         return parse_records(content) is None and parse_array(content).ndim != 2
-    # Said where it is read.
+    # Reported on reading.
     except (OSError, Unreadable, InputError):
         return True
 
@@ -109,14 +109,14 @@ def _read_array(path: Path | Given, record: InputRecord, time_steps: int, layout
 
 
 def read_steps(path: Path | Given, record: InputRecord, time_steps: int) -> Floats:
-    """What a file holds as the next steps of a sequence, [K, 1, C, H, W].
+    """Read a file as the next steps of a sequence, [K, 1, C, H, W].
 
-    Of a series that is an array of any real numbers [C] or [K, C], or a .csv file with a row a step, at the network's
-    rate; of sounds, an array of their log-mel frames [K, C]. Of a table each row is a step. Of other networks it is
-    what `read_inputs` takes: an image or an array [C, H, W] is one step, or as many as its frames have.
+    For a series, an array of any real numbers [C] or [K, C], or a .csv file with a row per step, at the network's
+    rate; for sounds, an array of log-mel frames [K, C]. Each row of a table is a step. For other networks, any file
+    of `read_inputs`: an image or an array [C, H, W] is one step, or as many as its frames.
 
     Raises:
-        InputError: it cannot be read, or is none of these.
+        InputError: it cannot be read, or has another form.
     """
     if record.kind != "series":
         return np.concatenate([one.x for one in read_inputs(path, record, time_steps, "sequence")])

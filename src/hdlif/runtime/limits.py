@@ -1,4 +1,4 @@
-"""What a call of the runtime may take, and its errors where the machine does not grant it."""
+"""Limits of a runtime call, and errors of allocation."""
 
 import functools
 from collections.abc import Callable
@@ -9,17 +9,17 @@ from hdlif.errors import AllocationError
 P = ParamSpec("P")
 R = TypeVar("R")
 OPTIONS = {"max_bytes": " (hdlif run: --max-bytes)", "max_operations": " (hdlif run: --max-operations)"}
-"""By limit, the option of the command line that raises it."""
+"""Command-line option for each limit."""
 MAX_THREADS = 256
 DEFAULT_MAX_BYTES = 2**32
-"""What a call may take in memory. A ResNet-34 on 224x224 pixels takes 0.2 GB, whatever the batch of `Session.run`, and
-3 GB where `Session.step` holds the states of 256 streams."""
+"""Most memory of a call. A ResNet-34 on 224x224 pixels takes 0.2 GB, whatever the batch of `Session.run`, and
+3 GB if `Session.step` holds the states of 256 streams."""
 DEFAULT_MAX_OPERATIONS = 2**42
-"""What a call may compute. That ResNet-34 takes 1.5e10 an image over 4 time steps: 288 images may be one call."""
+"""Most operations of a call. That ResNet-34 takes 1.5e10 an image over 4 time steps: 288 images may be one call."""
 
 
 def memory_errors_are_ours(method: Callable[P, R]) -> Callable[P, R]:
-    """Turn Python's `MemoryError` of a method into `AllocationError`, which says what to do."""
+    """Turn Python's `MemoryError` of a method into `AllocationError`, with a fix."""
 
     @functools.wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

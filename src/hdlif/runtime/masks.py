@@ -1,4 +1,4 @@
-"""From maps of logits to a number at each pixel of an image, of its class or its object, and these as a PNG file."""
+"""Masks with the class or object number of each pixel, from maps of logits; PNG encoding."""
 
 import io
 from typing import Any
@@ -14,15 +14,15 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.uint8]
 Objects = NDArray[np.uint16]
 NO_CLASS = 255
-"""In a mask: a pixel that the network is not shown, of an image that is cropped to fit."""
+"""Value of pixels that the network does not see, in cropped images."""
 _MOST_OBJECTS = 2**16 - 1
 _BITS = np.arange(256)[:, None, None] >> np.arange(24).reshape(8, 3) & 1
 COLOURS: NDArray[np.uint8] = (_BITS * (128 >> np.arange(8))[:, None]).sum(1).astype(np.uint8)
-"""Red, green and blue of 256 numbers, [256, 3], those of Pascal VOC: 0 is black, 1 dark red, 2 dark green, 3 olive."""
+"""Red, green and blue for 256 numbers, [256, 3], those of Pascal VOC: 0 is black, 1 dark red, 2 dark green, 3 olive."""
 
 
 def mask_of(logits: Floats, placed: Placed | None) -> Mask:
-    """The class of each pixel, uint8 [h, w]: the largest of the logits [classes, H, W], at the nearest place.
+    """Return the class of each pixel, uint8 [h, w]: the largest of the logits [classes, H, W], at the nearest place.
 
     >>> import numpy as np
     >>> from hdlif.runtime.images import Placed
@@ -32,7 +32,7 @@ def mask_of(logits: Floats, placed: Placed | None) -> Mask:
     ([[1, 0]], [[1, 1, 0, 0], [1, 1, 0, 0]])
 
     Args:
-        placed: an image, whose own pixels the mask has then; else it is H x W.
+        placed: position of an image, for a mask in its pixels; otherwise it is H x W.
     """
     classes: Mask = logits.argmax(0).astype(np.uint8)
     if placed is None:
@@ -41,9 +41,9 @@ def mask_of(logits: Floats, placed: Placed | None) -> Mask:
 
 
 def objects_in(logits: Floats, placed: Placed | None) -> Objects:
-    """The number of the object at each pixel, uint16 [h, w], from 1 without gaps; 0 is background.
+    """Return the object number of each pixel, uint16 [h, w], from 1 without gaps; 0 is background.
 
-    Objects are those of `hdlif.inputs.objects.objects_of`, and of more than 65,535 the last ones are background.
+    Objects come from `hdlif.inputs.objects.objects_of`; those beyond 65,535 become background.
 
     Args:
         logits: of background, boundary and inside, [3, H, W].
@@ -51,7 +51,7 @@ def objects_in(logits: Floats, placed: Placed | None) -> Objects:
     """
     numbers = objects_of(logits)
     if placed is not None:
-        # Small ones have no pixel in a small image.
+        # Small objects may have no pixel in a small image.
         numbers = map_to_picture(numbers, placed.size, placed.fit)
         there = np.bincount(numbers.ravel()) > 0
         there[0] = False
@@ -61,14 +61,14 @@ def objects_in(logits: Floats, placed: Placed | None) -> Objects:
 
 
 def count_pixels(mask: Mask, classes: int) -> list[int]:
-    """How many pixels have each class."""
+    """Count the pixels of each class."""
     return [int(count) for count in np.bincount(mask.ravel(), minlength=NO_CLASS + 1)[:classes]]
 
 
 def as_png(mask: Mask | Objects) -> bytes:
-    """A PNG file whose pixels are these numbers: of 8 bits with a palette of a colour for each, or grey of 16 bits.
+    """Encode numbers as a PNG file: 8 bits with a colour palette, or 16-bit grey.
 
-    Of an image [h, w, 3] it has the colours.
+    An image [h, w, 3] keeps its colours.
 
     >>> import io
     >>> import numpy as np
@@ -88,7 +88,7 @@ def as_png(mask: Mask | Objects) -> bytes:
 
 
 def as_json(answer: dict[str, Any]) -> dict[str, Any]:
-    """An answer without arrays: a mask becomes its size [h, w] and a PNG file in base64."""
+    """Return a prediction without arrays: a mask becomes its size [h, w] and a PNG file in base64."""
     import base64
 
     if "mask" not in answer:

@@ -1,4 +1,4 @@
-"""One sequence on the compiled runtime, which keeps its state from call to call."""
+"""Sequence on the compiled runtime, which keeps its state between calls."""
 
 from collections.abc import Mapping
 
@@ -13,11 +13,11 @@ Floats = NDArray[np.float32]
 
 
 class Sequence:
-    """A sequence, as it comes in; `Session.sequence` begins one.
+    """Running sequence; `Session.sequence` starts one.
 
-    Gives the bits of `Session.step`, and of `Session.run` from the start, in any pieces. What the network holds stays
-    in the runtime, so that a step costs little beside the network's own work: nothing is checked but its shape, and no
-    state is copied. `state` gives it away, as `Session.step` and `Session.sequence` take it.
+    Outputs equal those of `Session.step`, and of `Session.run` from the start, in any pieces. The state stays in the
+    runtime, so that a step has little overhead: only shapes are checked, and no state is copied. `state` returns it in
+    the form of `Session.step` and `Session.sequence`.
 
     One call at a time; several sequences of a session may be used from several threads.
     """
@@ -31,22 +31,22 @@ class Sequence:
     ) -> None:
         batch = shape[0]
         self._shape, self._outputs, self._states = shape, outputs, states
-        # of one each: what a sequence holds is in the runtime image by image
+        # batches of one each: the runtime holds the state image by image
         self._parts = [_native.Sequence(network) for _ in range(batch)]
         self._only = self._parts[0] if batch == 1 else None
 
     @property
     def t(self) -> int:
-        """The steps that it has seen."""
+        """Number of steps so far."""
         return self._parts[0].t
 
     def step(self, x: Floats) -> Floats:
-        """Logits [B, *output_shape] of the next frame, float32 [B, C, H, W].
+        """Return logits [B, *output_shape] of the next frame, float32 [B, C, H, W].
 
         Raises:
             ShapeError: x has another shape or dtype.
-            StateError: a call before was interrupted.
-            HdlifError: another thread is within a call.
+            StateError: an earlier call was interrupted.
+            HdlifError: another thread is in a call.
         """
         if getattr(x, "shape", None) != self._shape:
             raise self._refusal(x)
@@ -58,7 +58,7 @@ class Sequence:
         return logits
 
     def run(self, x: Floats) -> Floats:
-        """Logits [K, B, *output_shape] of the next K frames, float32 [K, B, C, H, W]; raises as `step`."""
+        """Return logits [K, B, *output_shape] of the next K frames, float32 [K, B, C, H, W]; raises as `step`."""
         if getattr(x, "shape", (0,))[1:] != self._shape or not len(x):
             raise self._refusal(x)
         logits = np.empty((len(x), len(self._parts), *self._outputs), np.float32)
@@ -76,7 +76,7 @@ class Sequence:
 
     @property
     def state(self) -> State:
-        """What it holds, as the state of `Session.step`."""
+        """Return the state in the form of `Session.step`."""
         self._check_held()
         batch = len(self._parts)
         last = {name: np.empty((batch, *shape[1:], shape[0]), np.float32) for name, shape in self._states.items()}
@@ -85,7 +85,7 @@ class Sequence:
         return {"t": np.array(self.t, np.int64), **{name: np.moveaxis(array, -1, 1) for name, array in last.items()}}
 
     def resume(self, state: Mapping[str, Array]) -> None:
-        """Go on from a state of this network and batch; raises `StateError` if it is none."""
+        """Continue from a state of this network and batch; raises `StateError` if it is not one."""
         t = check_state(state, self._states, len(self._parts))
         for which, part in enumerate(self._parts):
             own = [state[name][which : which + 1] for name in self._states]
@@ -93,22 +93,22 @@ class Sequence:
 
     @property
     def sums(self) -> Floats:
-        """The sums of the outputs of all steps, where the answer is read off their mean; else zeros. Of a batch of 1.
+        """Return the sums of the outputs of all steps, if predictions use their mean; otherwise zeros. Batch of 1 only.
 
-        After `resume` they begin with the next step.
+        They restart after `resume`.
         """
         sums: Floats = np.frombuffer(self._parts[0].sums, np.float32).reshape(self._outputs)
         return sums
 
     def to_bytes(self) -> bytes:
-        """All that it holds, as `hdlif.h` describes a state: any process on any machine goes on from it.
+        """Return the complete state in the format of `hdlif.h`, for resuming in any process on any machine.
 
-        Of a batch of 1.
+        Batch of 1 only.
         """
         return self._parts[0].save()
 
     def load_bytes(self, state: bytes) -> None:
-        """Go on from `to_bytes` of the same network, or from what `hdlif_stream_save` of the C interface gave.
+        """Continue from `to_bytes` of the same network, or from `hdlif_stream_save` of the C interface.
 
         Raises:
             StateError: they are damaged, of another network or of another version.
@@ -122,7 +122,7 @@ class Sequence:
         except TypeError:
             if not isinstance(x, np.ndarray) or x.dtype != np.float32:
                 raise self._refusal(x) from None
-            # its entries lie elsewhere than in C order
+            # its entries are not in C order
             self._only.advance(x.copy(order="C"), logits)
 
     def _check_held(self) -> None:

@@ -1,4 +1,4 @@
-"""Files of samples in time, of sounds and of rows of features as the input of a deployed network."""
+"""Files of time series, audio and tables as inputs of a deployed network."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,19 +17,19 @@ from hdlif.runtime.files import Given, content_of
 
 
 def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> Iterator[tuple[str, Floats]]:
-    """The series of a file as a network takes them: normalised, [T, 1, C, 1, 1], each with the name of what it is of.
+    """Read the series of a file for a network: normalised, [T, 1, C, 1, 1], each with a name.
 
-    Where the network was trained on series of unequal lengths, T is that of each.
+    T varies if the network was trained on series of unequal lengths.
 
-    A file of readings has one or several, read as `hdlif.inputs.series.parse_several` says: a row a step, a column a
-    channel. One that is longer than a network's windows is cut as its training's were, and the rows after the last
-    whole window are passed over; each is resampled where the network's are. A sound is one, or several where the
-    network was trained on windows.
+    A file of sensor data has one or several, parsed by `hdlif.inputs.series.parse_several`: a row per step, a column
+    per channel. Series longer than a network's windows are cut as in training, ignoring rows after the last complete
+    window; each is resampled if the network's are. A sound is one series, or several if the network was trained on
+    windows.
 
     Args:
         time_steps: the network's.
     Raises:
-        InputError: the file is no series, or has other channels, or more or fewer steps.
+        InputError: the file is not a series, or has other channels or steps.
     """
     if record.sound is not None:
         yield from _of_sound(path, record, record.sound)
@@ -62,11 +62,11 @@ def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> 
 
 
 def _rows_of(record: InputRecord, time_steps: int) -> str:
-    """The rows that a file is to have, in words."""
+    """Describe the required number of rows."""
     if record.windows:
         return f"at least {record.windows[0]} rows"
     rate, to = record.rates or (1, 1)
-    # The fewest whose resampled length is that of the network.
+    # The fewest rows whose resampled length is the network's.
     return f"{(time_steps - 1) * rate // to + 1} rows"
 
 
@@ -83,13 +83,13 @@ def _of_sound(path: Path | Given, record: InputRecord, sound: SoundRecord) -> It
 
 
 def read_rows(path: Path | Given, record: InputRecord) -> Iterator[tuple[str, Floats]]:
-    """Each row of a .csv, .parquet, .npy or .npz file as a network takes it, [1, 1, C, 1, 1], and where it stands.
+    """Each row of a .csv, .parquet, .npy or .npz file for a network, [1, 1, C, 1, 1], with its location.
 
-    Columns are found by name where the file and the network have names, and others are passed over; they are in the
-    network's order where not.
+    Columns are matched by name if both file and network have names, ignoring others; otherwise they are in the
+    network's order.
 
     Raises:
-        InputError: the file is no table, or has other columns.
+        InputError: the file is not a table, or has other columns.
     """
     features = record.shape[0]
     takes = f"the network takes rows of {features} number{'s' * (features != 1)}"
@@ -98,7 +98,7 @@ def read_rows(path: Path | Given, record: InputRecord) -> Iterator[tuple[str, Fl
         content = content_of(path)
         if suffix in (".npy", ".npz"):
             array = parse_array(content) if suffix == ".npy" else samples(content)
-            # a row alone
+            # a single row
             rows = plain(array[None] if array.ndim == 1 else array)
             names = [f"{path}[{number}]" for number in range(len(rows))]
         else:

@@ -1,4 +1,4 @@
-"""Running a deployed network on the compiled runtime, whole sequences or frame by frame."""
+"""Deployed networks on the compiled runtime, run over complete sequences or frame by frame."""
 
 import contextlib
 import json
@@ -41,14 +41,14 @@ _MOST_GRANTED = 64
 class Session:
     """A deployed network, ready to run.
 
-    Gives the bits of `hdlif.runtime.reference` on every machine and with any number of threads.
-    Calls from several Python threads are safe, and do not wait for each other. After a fork the child may go on with
-    the session: it starts threads of its own.
+    Outputs equal those of `hdlif.runtime.reference` bit for bit, on every machine and with any number of threads.
+    Calls from several Python threads are safe and run concurrently. After a fork, the child may continue to use the
+    session: it starts its own threads.
 
-    A call from the main thread handles signals every 0.05 s: what their handlers raise, such as KeyboardInterrupt,
-    ends it, and the session is good for the next one.
+    A call from the main thread handles signals every 0.05 s: exceptions of their handlers, such as KeyboardInterrupt,
+    end the call, and the session remains usable.
 
-    In practice the graph is a file, `Session("net.hdlif.safetensors")`:
+    Usually the graph is in a file, `Session("net.hdlif.safetensors")`:
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -65,7 +65,7 @@ class Session:
     >>> int(probabilities(logits)[-1, 0].argmax())
     1
 
-    The same step by step, with a state that is a value, or in a sequence that holds its own:
+    The same step by step, with an explicit state, or in a sequence that keeps its own:
 
     >>> state = None
     >>> for frame in x:
@@ -85,26 +85,26 @@ class Session:
         max_bytes: int = DEFAULT_MAX_BYTES,
         max_operations: int = DEFAULT_MAX_OPERATIONS,
     ) -> None:
-        """Load a file, or take a graph.
+        """Load a file or a graph.
 
-        A few bytes of file can ask for hours and terabytes, so that two limits hold: here for one image over the
-        network's time steps, and at each call for what it is given. An operation is a product of a convolution or a
-        linear layer, zeros included; an entry of another op counts as 8 or more and a row of a map as 512, by the time
-        that they take. One core does 10^9 to 10^11 of them a second.
+        A small file may require hours and terabytes, hence two limits: checked here for one image over the network's
+        time steps, and at each call for its input. An operation is a product in a convolution or a linear layer, zeros
+        included; an entry of another op counts as 8 or more and a row of a map as 512, by run time. One core
+        computes 10^9 to 10^11 of them per second.
 
         Args:
             artefact: the path of a file, or a graph.
-            threads: the cores that this process may use, by default.
-            instructions: one of `instruction_sets()`; the best that the machine has, by default. All give the same
+            threads: by default the cores that this process may use.
+            instructions: one of `instruction_sets()`; by default the best of the machine. All give the same
                 bits.
-            max_bytes: weights, working memory, potentials and results of a call; not its input, nor what calls of other
-                threads take meanwhile.
-            max_operations: of a call.
+            max_bytes: weights, working memory, potentials and results of a call, excluding its input and concurrent
+                calls.
+            max_operations: operations of a call.
         Raises:
             ArtefactError: the file or the graph breaks the format.
             LimitError: one image takes more than a limit.
-            AllocationError: the machine does not grant the memory.
-            HdlifError: `threads` is not in 1..256, a limit is no integer of at least 1, or the machine has no such
+            AllocationError: out of memory.
+            HdlifError: `threads` is not in 1..256, a limit is not an integer of at least 1, or the machine lacks the
                 instructions.
         """
         threads = min(available_cores(), MAX_THREADS) if threads is None else threads
@@ -132,52 +132,52 @@ class Session:
         self._names = list(self._values)
         self._output_shape = self._values[record["output"]].shape
         self._potential_shapes = {state: self._values[self._names[i]].shape for state, i in self._network.states}
-        # calls of arrays of a shape that have been found good, and their steps
+        # shapes of calls that passed the checks, and their steps
         self._granted: dict[Any, int] = {}
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names of the outputs: of classes, unless the task says otherwise."""
+        """Names of the outputs: classes, unless the task defines others."""
         return self._labels
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """The shape of the outputs of a step: [labels], or of a class per pixel [labels, H, W]."""
+        """The shape of the outputs of a step: [labels], or [labels, H, W] for a class per pixel."""
         return self._output_shape
 
     @property
     def task(self) -> TaskRecord:
-        """What the outputs mean."""
+        """Meaning of the outputs."""
         return self._task
 
     @property
     def input(self) -> InputRecord:
-        """What the network takes."""
+        """Input of the network."""
         return self._input
 
     @property
     def time_steps(self) -> int:
-        """The steps that the network was trained for."""
+        """Number of trained time steps."""
         return self._time_steps
 
     @property
     def confidence(self) -> float | None:
-        """The probability that the file has for early exit; None if it has none."""
+        """The file's confidence for early exit; None without one."""
         return self._confidence
 
     @property
     def digest(self) -> str:
-        """The SHA-256 digest that the network's file states, in hexadecimal."""
+        """The SHA-256 digest in the network's file, in hexadecimal."""
         return self._network.digest
 
     @property
     def instructions(self) -> str:
-        """The instruction set that it runs on."""
+        """Instruction set in use."""
         return self._network.instructions
 
     @property
     def passes(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Where nodes around a neuron are computed in one way over a row: the kernel, and their names.
+        """Kernels of fused nodes around a neuron, with the nodes' names.
 
         "hd_lif", "parallel" and "lif" are kernels of one equation; "fire" is HD-LIF or Parallel with affine, addition
         and quantiser; "equation" runs any equation.
@@ -192,7 +192,7 @@ class Session:
 
     @property
     def working_bytes(self) -> int:
-        """Bytes of working memory that past calls left for the next ones; a call like one before adds none."""
+        """Bytes of working memory kept from past calls for the next ones; repeated calls add none."""
         return self._network.working_bytes
 
     @overload
@@ -203,31 +203,31 @@ class Session:
     def run(
         self, x: Floats, steps: int | None = None, *, confidence: float | Literal["auto"] | None = None
     ) -> Floats | Early:
-        """Logits [T, B, *output_shape] of a sequence, from the start; with a confidence what each sample is answered.
+        """Return logits [T, B, *output_shape] of a sequence; with a confidence, the early-exit predictions.
 
         Args:
             x: normalised input, float32 [T, B, C, H, W], or [1, B, C, H, W] constant over `steps`.
-            steps: T; by default the steps of x, or `time_steps` where x has one.
-            confidence: in 0..1: a sample stops at the first step at which its class is as probable (`Early`); "auto"
+            steps: T; by default the steps of x, or `time_steps` if x has one.
+            confidence: in 0..1: a sample stops at the first step whose class has this probability (`Early`); "auto"
                 for the file's own.
         Raises:
             ShapeError: x has another shape or dtype, or other steps.
-            HdlifError: the confidence is no number in 0..1, the file has none, or the task is no classification.
-            LimitError, AllocationError: the call takes more than a limit, or than the machine grants.
+            HdlifError: the confidence is not a number in 0..1, the file has none, or the task is not a classification.
+            LimitError, AllocationError: the call exceeds a limit, or the available memory.
         """
         least = None if confidence is None else choose_confidence(confidence, self._confidence, self._task)
         if least is None:
             x, logits = self._prepare(x, steps)
             self._network.run(x, len(logits), 0, None, logits)
             return logits
-        # Between its chunks the states of the whole batch are there.
+        # Between its chunks the states of the whole batch exist.
         x, logits = self._prepare(x, steps, gives_state=True)
         shapes, last = self._potential_shapes.values(), self._task.combine == "last"
         return run_until_sure(self._network.run, x, len(logits), len(self._labels), shapes, last=last, confidence=least)
 
     @memory_errors_are_ours
     def values(self, x: Floats, steps: int | None = None) -> dict[str, Array]:
-        """Every value of a run by name, [T, B, C, H, W] or [T, B, C], codes as uint8: to look inside."""
+        """Return every value of a run by name, [T, B, C, H, W] or [T, B, C], codes as uint8, for inspection."""
         x, logits = self._prepare(x, steps, keeps_all=True)
         shapes = [(*logits.shape[:2], *self._values[name].shape) for name in self._names]
         kept = [np.empty(shape, np.float32) for shape in shapes]
@@ -240,7 +240,7 @@ class Session:
 
     @memory_errors_are_ours
     def stage_seconds(self, x: Floats, steps: int | None = None) -> dict[str, float]:
-        """Where the time of a run goes: seconds of each stage, by the name of its first node.
+        """Profile a run: return the seconds of each stage, by the name of its first node.
 
         A stage is what the runtime computes together, such as a convolution with the affine and the neuron after it.
         """
@@ -253,16 +253,16 @@ class Session:
     def step(
         self, x: Floats, state: Mapping[str, Any] | None = None, *, out: State | None = None
     ) -> tuple[Floats, State]:
-        """One time step: logits [B, *output_shape] of the frame x [B, C, H, W], and the next state.
+        """Run one time step: return logits [B, *output_shape] of the frame x [B, C, H, W], and the next state.
 
         Args:
-            state: the state of the step before; None starts a sequence.
+            state: state after the previous step; None starts a sequence.
             out: a state that receives the next one; `out=state` updates it in place. Its arrays may be written to,
                 and share memory neither with each other nor with `x` nor, but under the same name, with `state`.
-                Where the call is interrupted, it is a state no more: its `t` is -1, and no call takes it.
+                An interrupted call invalidates it: its `t` is -1, and all calls reject it.
         Raises:
             ShapeError, StateError: `x`, `state` or `out` does not fit the network and the batch.
-            LimitError, AllocationError: the call takes more than a limit, or than the machine grants.
+            LimitError, AllocationError: the call exceeds a limit, or the available memory.
         """
         check_frame(x, self._input.shape)
         batch = len(x)
@@ -275,7 +275,7 @@ class Session:
         else:
             check_state(out, self._potential_shapes, batch)
             check_out(out, state, x, self._potential_shapes)
-        # until all is written, what holds it is no state
+        # invalid until completely written
         out["t"] = INTERRUPTED
         for name in self._potential_shapes:
             if state is None:
@@ -300,14 +300,14 @@ class Session:
 
     @memory_errors_are_ours
     def sequence(self, batch: int = 1, state: Mapping[str, Any] | None = None) -> Sequence:
-        """A sequence that keeps its state to itself: the quickest way to go on frame by frame.
+        """Start a sequence that keeps its own state: the fastest way to run frame by frame.
 
         Args:
-            state: where it goes on, with this batch; None starts a sequence.
+            state: state to continue from, with this batch; None starts a sequence.
         Raises:
-            HdlifError: batch is no integer of at least 1.
+            HdlifError: batch is not an integer of at least 1.
             StateError: `state` does not fit the network and the batch.
-            LimitError, AllocationError: a step, or what it holds, takes more than a limit, or than the machine grants.
+            LimitError, AllocationError: a step or the state exceeds a limit, or the available memory.
         """
         if not is_integer(batch) or batch < 1:
             raise HdlifError(f"batch = {brief(batch)}; it must be an integer of at least 1")
@@ -324,7 +324,7 @@ class Session:
         return sequence
 
     def check_steps(self, steps: int) -> None:
-        """Raise `LimitError` where so many steps of a `sequence` of one take more operations than a call may."""
+        """Raise `LimitError` if so many steps of a `sequence` of one exceed the operations of a call."""
         _, each = self._cost(1, 1, False, False, False)
         if steps * each > self._max_operations:
             raise LimitError(
@@ -335,7 +335,7 @@ class Session:
 
     @property
     def sequence_bytes(self) -> int:
-        """Bytes that a `sequence` of one holds: its state, and of delay lines some steps more."""
+        """Bytes held by a `sequence` of one: its state, and some more steps of delay lines."""
         return self._network.sequence_bytes
 
     @property
@@ -345,16 +345,16 @@ class Session:
 
     @property
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The entries of a state but `t`, in their order, and their shapes without batch."""
+        """Entries of a state except `t`, in order, with their shapes without batch."""
         return dict(self._potential_shapes)
 
     @property
     def max_bytes(self) -> int:
-        """What a call may take in memory."""
+        """Most memory of a call."""
         return self._max_bytes
 
     def _prepare(self, x: Floats, steps: int | None, **call: bool) -> tuple[Floats, Floats]:
-        """The contiguous input, and room for the logits."""
+        """Return the contiguous input, and an array for the logits."""
         is_plain = type(x) is np.ndarray and x.dtype is _FLOAT32 and (steps is None or type(steps) is int)
         key = (x.shape, steps, *call.items()) if is_plain else None
         count = self._granted.get(key)
@@ -371,18 +371,18 @@ class Session:
         self._granted[call] = steps
 
     def _check_limits(self, batch: int, steps: int, **call: bool) -> None:
-        """Raises `LimitError` where a call with `batch` images over `steps` takes more than it may."""
+        """Raise `LimitError` if a call with `batch` images over `steps` exceeds a limit."""
         with self._naming():
             self._network.check(batch, steps, **call)
 
     def _cost(self, batch: int, steps: int, *call: bool) -> tuple[int, int]:
-        """Bytes and operations of a run inside the runtime."""
+        """Return bytes and operations of a run inside the runtime."""
         work_bytes, operations = self._network.cost(batch, steps, *call)
         return work_bytes, int(operations)
 
     @contextlib.contextmanager
     def _naming(self) -> Iterator[None]:
-        """Begins the runtime's errors with the network's name, and names the option that raises a limit."""
+        """Prefix the runtime's errors with the network's name, and add the option for a limit."""
         try:
             yield
         except HdlifError as error:
@@ -390,11 +390,11 @@ class Session:
             raise type(error)(f"{self._name}: {error}{''.join(found[:1])}") from error
 
     def _start(self, batch: int) -> dict[str, Floats]:
-        """Zero potentials. Their memory is channels-last, as the runtime keeps it, so no step copies them."""
+        """Return zero potentials. Their memory is channels-last, as the runtime keeps it, so no step copies them."""
         shapes = self._potential_shapes.items()
         return {n: channels_first(np.zeros((batch, *pixels, c), np.float32)) for n, (c, *pixels) in shapes}
 
 
 def available_cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,7 +1,7 @@
-"""What both runtimes ask of their arguments: the input's shape, and the state of a deployed network.
+"""Checks of arguments, shared by both runtimes: the input's shape, and the state of a deployed network.
 
-A state is {"t": int64, "<node>.potential": float32 [B, C, H, W] or [B, C], ...}: how many steps have been taken, and
-what each neuron carries into the next one, a potential or what its program names. None stands for the start.
+A state is {"t": int64, "<node>.potential": float32 [B, C, H, W] or [B, C], ...}: the number of steps so far, and the
+states of each neuron, a potential or those named by its program. None stands for the start.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,31 +19,31 @@ State = dict[str, Array]
 MAX_BATCH = 2**20
 MAX_STEPS = 2**31 - 1
 MAX_FRAMES = 2**32
-"""Most time steps of a run, those of each image counted."""
+"""Most time steps of a run, counting those of each image."""
 INTERRUPTED = np.array(-1, np.int64)
-"""The `t` of a state whose arrays a call had begun to write when it was interrupted."""
+"""`t` of a state left incomplete by an interrupted call."""
 INTERRUPTED.flags.writeable = False
 
 
 def is_integer(value: object) -> bool:
-    """Whether `value` is an integer of Python or NumPy; True and False count nothing."""
+    """Return whether `value` is an integer of Python or NumPy, excluding booleans."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def potential_shapes(graph: Graph, values: Mapping[str, Value]) -> dict[str, tuple[int, ...]]:
-    """The state's names, in node order, with their shapes without batch."""
+    """Return the state's names, in node order, with their shapes without batch."""
     return {f"{node.name}.{state}": values[node.name].shape for node in graph.nodes for state in state_names(node)}
 
 
 def check_frame(x: Array, shape: tuple[int, ...]) -> None:
-    """Raises `ShapeError` unless `x` is float32 [B, *shape]."""
+    """Raise `ShapeError` unless `x` is float32 [B, *shape]."""
     fits = isinstance(x, np.ndarray) and x.dtype == np.float32 and x.shape[1:] == shape
     if not fits or not 1 <= len(x) <= MAX_BATCH:
         raise ShapeError(f"x is {described(x)}; one step takes a float32 array [B, {', '.join(map(str, shape))}]")
 
 
 def count_steps(x: Array, shape: tuple[int, ...], steps: int | None, time_steps: int) -> int:
-    """The steps of a run over `x`, float32 [K, B, *shape]: `steps`, or K, or `time_steps` where K is 1.
+    """Return the steps of a run over `x`, float32 [K, B, *shape]: `steps`, or K, or `time_steps` if K is 1.
 
     Raises:
         ShapeError: `x` is another array, or K is neither 1 nor `steps`.
@@ -67,7 +67,7 @@ def count_steps(x: Array, shape: tuple[int, ...], steps: int | None, time_steps:
 
 
 def check_state(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], batch: int) -> int:
-    """The state's `t`; raises `StateError` if it is not of this network and this batch."""
+    """Return the state's `t`; raise `StateError` if it does not fit this network and batch."""
     if set(state) != {"t", *shapes}:
         raise StateError(
             f"state has the entries {cut(str(sorted(map(str, state))), 400)}; this network's has "
@@ -96,9 +96,9 @@ def check_state(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]],
 
 
 def check_out(out: Mapping[str, Array], state: Mapping[str, Array] | None, x: Array, names: Iterable[str]) -> None:
-    """Raises `StateError` unless the potentials of `out` may be written to without changing what is still read.
+    """Raise `StateError` unless the potentials of `out` can be written without changing inputs.
 
-    Each has an entry of memory for each of its own. None shares one with another, with `x`, or with the potential of
+    Each entry needs its own memory. No array shares memory with another, with `x`, or with the potential of
     another name in `state`.
     """
     arrays = [(name, f"out[{name!r}]", out[name]) for name in names]
@@ -110,7 +110,7 @@ def check_out(out: Mapping[str, Array], state: Mapping[str, Array] | None, x: Ar
     read = [("", "x", x)]
     if state is not None and state is not out:
         read += [(name, f"state[{name!r}]", state[name]) for name in names]
-    # in the order of their memory, each is compared with those before it that reach into it
+    # in memory order, compare each with earlier ones that overlap it
     spans = [
         (*_span(array), is_out, name, where, array)
         for is_out, some in ((True, arrays), (False, read))
@@ -127,7 +127,7 @@ def check_out(out: Mapping[str, Array], state: Mapping[str, Array] | None, x: Ar
 
 
 def _share(a: Array, b: Array) -> bool:
-    # its type names two values alone; the search is exponential without a bound
+    # its type allows only two values; without a bound the search is exponential
     most: Any = 10_000
     try:
         return np.shares_memory(a, b, max_work=most)
@@ -136,14 +136,14 @@ def _share(a: Array, b: Array) -> bool:
 
 
 def _span(array: Array) -> tuple[int, int]:
-    """The first byte of an array that is not empty, and the one after its last."""
+    """Return the first byte of an array that is not empty, and the one after its last."""
     first = array.__array_interface__["data"][0]
     reach = [stride * (size - 1) for stride, size in zip(array.strides, array.shape, strict=True)]
     return first + sum(r for r in reach if r < 0), first + sum(r for r in reach if r > 0) + array.itemsize
 
 
 def _is_free_of_itself(array: Array) -> bool:
-    """Whether no two entries lie in the same memory, as in every array that was not made from odd strides."""
+    """Return whether no two entries share memory, as in every array that was not made from odd strides."""
     extent = array.itemsize
     for stride, size in sorted((abs(stride), size) for stride, size in zip(array.strides, array.shape, strict=True)):
         if size > 1:
@@ -154,20 +154,20 @@ def _is_free_of_itself(array: Array) -> bool:
 
 
 def described(value: object) -> str:
-    """An argument as errors name it."""
+    """Describe an argument for errors."""
     return f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
 def contiguous(array: Array) -> Array:
-    """`array` in C order, its entries where float32 may lie."""
+    """`array` in C order, aligned for float32."""
     return np.ascontiguousarray(array) if array.flags.aligned else array.copy(order="C")
 
 
 def channels_first(array: Array) -> Array:
-    # what np.moveaxis does, in a tenth of its time
+    # as np.moveaxis, in a tenth of its time
     return array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
 
 
 def channels_last(potentials: Mapping[str, Array]) -> list[Array]:
-    """Channels-last contiguous arrays: views where the memory is so, else copies."""
+    """Return channels-last contiguous arrays: views if possible, otherwise copies."""
     return [contiguous(potential.transpose(0, *range(2, potential.ndim), 1)) for potential in potentials.values()]

@@ -1,4 +1,4 @@
-"""What a deployed network says of samples as they come: an answer for each window, as soon as it can be given."""
+"""Predictions of a deployed network on a stream of samples, one per window, as early as possible."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,16 +22,16 @@ from hdlif.runtime.state import is_integer
 
 @dataclass(frozen=True)
 class Decision:
-    """The answer for one window of a stream.
+    """Prediction for one window of a stream.
 
     An example is at `Stream`.
 
     Attributes:
-        window: its number, from 0.
-        samples: where it begins, and where it ends or would end: the first sample that is no longer in it, from 0.
-        step: the number of steps after which it is given.
-        answer: as `runtime.answers` has it, by the network's task; None where the outputs are not finite.
-        ms: milliseconds from when the last sample that it needed was at hand.
+        window: its index, from 0.
+        samples: its begin and (expected) end: the first sample after it, from 0.
+        step: number of steps until the prediction.
+        answer: as from `runtime.answers`; None if the outputs are not finite.
+        ms: milliseconds since the last needed sample was available.
         partial: whether the samples ended within the window.
     """
 
@@ -56,15 +56,14 @@ class Decision:
 
 
 class Stream:
-    """A network of series or sounds at work on samples as they come.
+    """Network of time series or audio, run on samples as they arrive.
 
-    Windows are as in its training, and each begins with a state of zero. A step is run as soon as its samples have
-    come, and a window has its answer after its last step; its outputs are to the bit those that `Session.run` gives of
-    it as a whole. With a `confidence`, given or of the network's file, a classification is given after the first step
-    at which the probability of the answer so far reaches it, or after the last one; the next window begins where it
-    would have begun anyway.
+    Windows are as in training, and each starts with a zero state. A step runs once its samples have arrived, and a
+    window's prediction follows its last step; outputs equal those of `Session.run` on the complete window bit for bit.
+    With a `confidence`, given or stored in the network's file, a classification exits after the first step whose
+    probability reaches it, or after the last one; the next window begins at its usual place.
 
-    What is held does not grow with the samples: the states of the windows that are open, and their outputs.
+    Memory does not grow with the number of samples: it holds the states and outputs of the open windows.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -90,14 +89,14 @@ class Stream:
 
         Args:
             session: of a network of series or sounds.
-            hop: samples from the beginning of one window to that of the next, of sounds at the network's rate; that of
-                the training, and where it cut no windows their length.
+            hop: samples from one window's beginning to the next, for sounds at the network's rate; default: as in
+                training, or the window length if training cut no windows.
             confidence: in 0..1; "auto" for the file's own, which is the default if it has one; "off" for none.
             rate: of a sound, in Hz, if it is not the network's: it is resampled as `hdlif run` resamples a file.
         Raises:
             InputError: the network takes neither series nor sounds, or windows of another length.
-            HdlifError: an argument is out of its range, or does not go with the network's task.
-            LimitError: the windows that are open at once take more memory than the session grants.
+            HdlifError: an argument is out of its range, or does not fit the network's task.
+            LimitError: the concurrently open windows exceed the session's memory limit.
         """
         record = session.input
         if record.kind != "series":
@@ -119,7 +118,7 @@ class Stream:
             raise HdlifError(f"rate = {brief(rate)}{fix}")
         self._rates = (rate or own or 1, own or 1)
         self._resampler = Resampler(*self._rates) if self._rates[0] != self._rates[1] else None
-        # A step of a sound has many samples, and of readings it is one.
+        # A step of a sound has many samples, a step of sensor data one.
         self._piece = record.sound.hop if record.sound else 1
         self._open: list[_Window] = []
         self._begun = self._came = 0
@@ -148,16 +147,16 @@ class Stream:
 
     @property
     def unanswered(self) -> tuple[Decision, ...]:
-        """The answers so far of the windows that have begun and have none yet, as `end` with `partial` gives them."""
+        """Return predictions so far for open windows, as from `end` with `partial`."""
         return tuple(window.said(perf_counter(), partial=True) for window in self._open if window.came)
 
     def push(self, samples: Any, *, since: float | None = None) -> list[Decision]:
-        """The answers that the next samples complete, in the order in which they were found.
+        """Return the predictions completed by the next samples, in order of completion.
 
         Args:
-            samples: of a network of series, its channels [C] or [N, C], any real numbers; of one of sounds [N], floats
+            samples: for time series, channels [C] or [N, C], any real numbers; for audio, [N], floats
                 in about -1..1, or int16.
-            since: when the samples were at hand, by `time.perf_counter`; now by default.
+            since: when the samples became available, by `time.perf_counter`; now by default.
         Raises:
             InputError: a value is not a finite float32.
             ShapeError: they have another shape.
@@ -167,25 +166,25 @@ class Stream:
         block = self._checked(samples)
         if self._ended:
             raise StateError("the stream has ended; begin another one")
-        # Of an interrupted call some windows have had the samples, and others not.
+        # After an interrupted call, only some windows have the samples.
         self._ended = True
         found = list(self._on(self._resampler.push(block) if self._resampler else block, since))
         self._ended = False
         return found
 
     def end(self, *, partial: bool = False) -> list[Decision]:
-        """The answers that are still due when no more samples come.
+        """End the stream, and return the remaining predictions.
 
         Args:
-            partial: also give an answer for the windows in which they end, after the steps that they have, where these
-                are more than the task's delay.
+            partial: also predict for incomplete windows, after their available steps, if these exceed the task's
+                delay.
         """
         if self._ended:
             return []
         self._ended, since = True, perf_counter()
         found = list(self._on(self._resampler.end(), since)) if self._resampler else []
         if partial:
-            # Before a delayed answer there is none.
+            # There is no prediction before the delay.
             first = uncounted(self._session.task)
             found += [window.said(since, partial=True) for window in self._open if window.step > first]
         return found
@@ -208,7 +207,7 @@ class Stream:
         return _finite(block)
 
     def _on(self, block: Floats, since: float) -> Iterator[Decision]:
-        """The answers that samples at the network's rate complete."""
+        """Return the predictions completed by samples at the network's rate."""
         for begin in range(0, len(block), self._piece):
             piece = block[begin : begin + self._piece]
             self._begin_before(self._came + len(piece))
@@ -227,13 +226,13 @@ class Stream:
             self._begun += 1
 
     def _at(self, sample: int, *, up: bool) -> int:
-        """The number that a sample at the network's rate has in the stream."""
+        """Return the index in the stream of a sample at the network's rate."""
         rate, own = self._rates
         return -(-sample * rate // own) if up else sample * rate // own
 
 
 def _length(record: InputRecord, time_steps: int) -> tuple[int, int]:
-    """Samples of a window, and from the beginning of one to that of the next in the training; raises `InputError`."""
+    """Return the samples of a window, and from one beginning to the next in training; raises `InputError`."""
     sound = record.sound
     if sound is not None:
         length, hop, steps = sound.samples, sound.every if sound.clips == "windows" else sound.samples, sound.frames
@@ -250,7 +249,7 @@ def _length(record: InputRecord, time_steps: int) -> tuple[int, int]:
 
 
 def _bytes(session: Session) -> int:
-    """What an open window holds."""
+    """State of an open window."""
     sound, channels = session.input.sound, session.input.shape[0]
     held = 8 * (sound.frame + sound.hop) if sound else 8 * 64 * channels
     return session.sequence_bytes + 4 * session.time_steps * len(session.labels) + held
@@ -264,7 +263,7 @@ def _finite(array: NDArray[Any]) -> Floats:
 
 
 class _Maker(Protocol):
-    """What makes steps out of the samples of a window as they come."""
+    """Converts arriving samples of a window to steps."""
 
     def push(self, samples: Floats) -> Floats:
         """[N] or [N, C] to [M, C]."""
@@ -276,7 +275,7 @@ class _AsTheyAre:
 
 
 class _Resampled:
-    """Windows of readings are resampled each by itself."""
+    """Windows of sensor data are resampled separately."""
 
     def __init__(self, length: int, rate: int, to: int) -> None:
         self._resampler, self._left = Resampler(rate, to), length
@@ -294,7 +293,7 @@ def _maker(record: InputRecord, length: int) -> _Maker:
 
 
 class _Window:
-    """A window that has begun."""
+    """Open window."""
 
     def __init__(
         self,
@@ -313,7 +312,7 @@ class _Window:
         self._sure = None if confidence is None else _Sure(confidence, session.task.combine)
 
     def push(self, samples: Floats) -> bool:
-        """Run the steps that the samples complete; whether it can be answered for."""
+        """Run the steps completed by the samples; return whether the prediction is ready."""
         self.came += len(samples)
         record = self._session.input
         with np.errstate(all="ignore"):
@@ -325,7 +324,7 @@ class _Window:
         return self.step == len(self._outputs)
 
     def said(self, since: float, *, partial: bool = False) -> Decision:
-        """What the steps so far say."""
+        """Return the prediction from the steps so far."""
         session = self._session
         answer = None
         if self.step:
@@ -334,7 +333,7 @@ class _Window:
 
 
 class _Sure:
-    """Whether the probability of the answer so far reaches a threshold, as `is_sure` has it."""
+    """Test whether the prediction so far reaches a confidence, by `is_sure`."""
 
     def __init__(self, threshold: float, combine: str) -> None:
         self._threshold, self._combine = threshold, combine
@@ -342,7 +341,7 @@ class _Sure:
         self._steps = 0
 
     def __call__(self, logits: Floats) -> bool:
-        """After one more step, of the logits [classes]."""
+        """Update with the logits [classes] of one more step."""
         if self._combine == "last":
             mean = logits
         else:

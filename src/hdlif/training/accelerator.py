@@ -1,4 +1,4 @@
-"""The device of a training, its precision, and its place among the processes that share every batch."""
+"""Device, precision and distributed setup of a training."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _NO_COPIES: dict[str, Any] = {
 
 
 class Accelerator:
-    """Runs networks on a device in a precision, as one of the processes that `torch.distributed` has joined.
+    """Runs networks on one device and in one precision, as one process of `torch.distributed` if it is initialised.
 
     >>> from hdlif.training import Accelerator
     >>> Accelerator("cpu", "bf16-mixed").world_size
     1
 
     Args:
-        device: by default the first GPU, or the CPU if there is none.
+        device: default: the first GPU, or the CPU if there is none.
         precision: "32-true", "16-mixed", "bf16-mixed" or "64-true". On a CPU "16-mixed" computes in bfloat16, unless
             there is a `scaler`.
-        rank, world_size: the number of this process and of all of them.
-        local_rank: its number on this node.
+        rank, world_size: index of this process and number of processes.
+        local_rank: index of this process on its node.
         scaler: scales the losses of float16.
     """
 
@@ -56,7 +56,7 @@ class Accelerator:
         self.precision, self.scaler = precision, scaler
 
     def setup(self, model: nn.Module) -> nn.Module:
-        """Move a model to the device, and return what losses are computed with: on several ranks, its DDP wrapper."""
+        """Move a model to the device; return the module that computes losses (a DDP wrapper on several ranks)."""
         model.to(self.device, torch.float64 if self.precision == "64-true" else None)
         if self.world_size == 1:
             return model
@@ -68,7 +68,7 @@ class Accelerator:
         return tuple(one.to(self.device, non_blocking=self.device.type == "cuda") for one in tensors)
 
     def convert(self, x: Tensor) -> Tensor:
-        """Return an input in the type that the network computes in."""
+        """Return an input as the network's dtype."""
         dtype = torch.float64 if self.precision == "64-true" else _MIXED.get(self.precision)
         return x.to(dtype) if dtype is not None and x.is_floating_point() else x
 
@@ -84,7 +84,7 @@ class Accelerator:
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
 
     def without_averaging(self, wrapped: nn.Module, *, enabled: bool) -> AbstractContextManager[Any]:
-        """Return a context whose backward passes average no gradients among ranks."""
+        """Return a context in which backward passes do not average gradients over ranks."""
         return wrapped.no_sync() if enabled and isinstance(wrapped, DistributedDataParallel) else nullcontext()
 
     def state_dict(self) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class Accelerator:
         return {} if self.scaler is None else self.scaler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore a `state_dict`."""
         if self.scaler is not None:
             self.scaler.load_state_dict(state)
 

@@ -1,8 +1,8 @@
-"""Penalties on activity: what the user pays of accuracy for fewer spikes, hence operations, energy and time.
+"""Penalties on spike activity: trade accuracy for fewer spikes, and so for less compute, energy and time.
 
-A penalty sees the spikes of the steps that have a graph, and adds to their loss. The number of spikes has no
-derivative; H(s) of a spike s >= 0 is counted as 1 where s > 0, and differentiated as the triangle (1 - s)+ there, so
-that the spikes nearest to silence are silenced first. Silent neurons get no gradient.
+A penalty covers the steps that have a graph. The number of spikes has no derivative: H(s) of a spike s >= 0 is 1 for
+s > 0, and is differentiated as the triangle (1 - s)+, so the spikes closest to zero are silenced first. Silent
+neurons get no gradient.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -18,17 +18,17 @@ from hdlif.nn import Measure, Neuron, QuantLayer
 from hdlif.training.callback import Callback
 
 Seen = Mapping[str, list[Tensor]]
-"""By layer name, what a penalty has measured in each pass since it was last read."""
+"""Measures of each pass since the last reading, by layer name."""
 
 
 class Penalty(Protocol):
-    """A number to be added to the loss, from what it measures of the layers."""
+    """Penalty term of the loss, computed from measures of the layers."""
 
     watches: ClassVar[tuple[type[nn.Module], ...]]
-    """The kinds of layer that it measures."""
+    """Kinds of layer to measure."""
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
-        """What it keeps of a layer's pass: a few means over the batch, for the maps may not stay in memory."""
+        """Measure a layer's pass: a few means over the batch, because maps may not stay in memory."""
 
     def __call__(self, seen: Seen) -> Tensor:
         """The penalty."""
@@ -36,7 +36,7 @@ class Penalty(Protocol):
 
 @dataclass(frozen=True)
 class Surplus:
-    """weight·Σ over layers of the mean spike: presses all spikes down alike."""
+    """weight·Σ over layers of the mean spike: reduces all spikes equally."""
 
     weight: float
 
@@ -55,7 +55,7 @@ class Surplus:
 
 @dataclass(frozen=True)
 class Density:
-    """weight·Σ over layers of (density - target)+, or of the network's mean density where `per_layer` is False."""
+    """weight·Σ over layers of (density - target)+, or of the network's mean density if `per_layer` is False."""
 
     target: float
     weight: float = 1.0
@@ -69,7 +69,7 @@ class Density:
             raise ValueError(f"target = {self.target}; a spike density is in 0..1")
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
-        """The density, and the neurons it is of (those of a whole batch)."""
+        """Return the density and the number of neurons (of the whole batch)."""
         density = count(_wide(output)).mean()
         return torch.stack([density, torch.full_like(density, output[0].numel())])
 
@@ -86,8 +86,8 @@ class Density:
 class Budget:
     """weight·(SOPs/budget - 1)+, with the synaptic operations per image summed over T steps.
 
-    SOPs are estimated as (non-zero inputs) · (fan-out of an input) · (share of non-zero weights) of the body's layers.
-    A budget is that of the network, or, as a mapping, that of each layer named: their penalties are added.
+    SOPs are estimated as (non-zero inputs) · (fan-out of an input) · (fraction of non-zero weights) of body layers.
+    A budget applies to the network or, as a mapping, to each named layer; the penalties of layers are added.
     """
 
     sops: float | Mapping[str, float]
@@ -103,7 +103,7 @@ class Budget:
             raise ValueError(f"sops = {self.sops}; a budget is above 0")
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
-        """Synaptic operations per image and step, for x [N, ...] and output [N, ...]."""
+        """Return synaptic operations per image and step, for x [N, ...] and output [N, ...]."""
         assert isinstance(layer, QuantLayer)
         with torch.no_grad():
             weight = layer.weight_q()
@@ -130,7 +130,7 @@ def _sum(terms: Iterable[Tensor]) -> Tensor:
 
 
 def _wide(x: Tensor) -> Tensor:
-    """x in float32 at the least: sums over a batch are beyond what float16 holds."""
+    """Return x in float32 or wider: sums over a batch overflow float16."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -147,19 +147,19 @@ class _Count(torch.autograd.Function):
 
 
 def count(spikes: Tensor) -> Tensor:
-    """1 where a spike is above 0, else 0, with the derivative (1 - s)+ above 0."""
+    """Heaviside step: 1 where a spike is above 0, else 0, with the derivative (1 - s)+ above 0."""
     counted: Tensor = _Count.apply(spikes)  # type: ignore[no-untyped-call]
     return counted
 
 
 class Watch:
-    """Collects what a penalty measures of the layers of a network, where a graph is built.
+    """Measures the layers of a network for a penalty, on passes that build a graph.
 
-    `measures` goes with the steps of each forward pass (`nn.carrying`).
+    `measures` travels with the steps of each forward pass (`nn.carrying`).
 
     Args:
-        mean: that over ranks, where each has a share of the batch: the penalty then has the value of the whole batch.
-            Its gradient is that of this rank's own measures, which the average over ranks makes the batch's.
+        mean: average over ranks, if each has a share of the batch: the penalty then has the value of the whole batch.
+            Its gradient is that of this rank's own measures; averaging over ranks turns it into the batch's.
     """
 
     def __init__(self, model: nn.Module, penalty: Penalty, *, mean: Callable[[Tensor], Tensor] | None = None) -> None:
@@ -173,14 +173,14 @@ class Watch:
         self._watched = [name for name, module in model.named_modules() if module in self.measures]
 
     def add(self, name: str, measured: Tensor) -> None:
-        """One pass of the layer `name`."""
+        """Measure one pass of the layer `name`."""
         self.seen.setdefault(name, []).append(measured)
 
     def penalty(self) -> Tensor:
-        """The penalty on what was seen since it was last computed.
+        """Return the penalty on all passes since the last call.
 
         Raises:
-            TrainingError: a layer was not seen, as where it is called directly.
+            TrainingError: a layer was not measured, because it was called directly for example.
         """
         seen, self.seen = self.seen, {}
         if missing := [name for name in self._watched if name not in seen]:
@@ -192,7 +192,7 @@ class Watch:
 
 
 def _of_batch(seen: Seen, mean: Callable[[Tensor], Tensor]) -> Seen:
-    """Measures of this rank's share with the values of the whole batch, and their own gradient."""
+    """Give this rank's measures the values of the whole batch, with their own gradient."""
     measures = [measure for passes in seen.values() for measure in passes]
     if not measures:
         return seen
@@ -202,7 +202,7 @@ def _of_batch(seen: Seen, mean: Callable[[Tensor], Tensor]) -> Seen:
 
 
 class ActivityPenalty(Callback):
-    """Adds a penalty on the activity of the layers to every loss. A training takes one at most.
+    """Adds a penalty on the activity of the layers to every loss. At most one per training.
 
     >>> from hdlif.training import ActivityPenalty
     >>> from hdlif.training.activity import Density

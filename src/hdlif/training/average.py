@@ -1,4 +1,4 @@
-"""The moving average of a network's weights."""
+"""Moving average of a network's weights."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -18,8 +18,8 @@ _PREFIX = "average."
 class Average:
     """w̄ <- d·w̄ + (1 - d)·w after each update n = 1, 2, ..., with d = min(decay, n/(n + 9)), of all parameters.
 
-    The smaller d of the beginning forgets where training began. Batch norm's statistics are not averaged: they are
-    measured again with w̄ (`training.reestimate`).
+    The small d at the start forgets the initial weights. Batch norm's statistics are not averaged but
+    re-estimated with w̄ (`training.reestimate`).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -29,7 +29,7 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take the weights in as they are after one more update."""
+        """Update the average with the current weights."""
         self.updates += 1
         share = 1 - min(self.decay, self.updates / (self.updates + 9))
         for name, value in self._values.items():
@@ -37,7 +37,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The model has the averaged weights inside, its own again outside."""
+        """Context in which the model has the averaged weights."""
         own = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
         self._fill(self._values)
         try:
@@ -50,10 +50,10 @@ class Average:
         return {"updates": self.updates} | {_PREFIX + name: value for name, value in self._values.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned.
+        """Restore a `state_dict`.
 
         Raises:
-            CheckpointError: an average is missing, or has another shape or type; the number of updates is none.
+            CheckpointError: an average is missing or has another shape or type, or the number of updates is invalid.
         """
         for name, value in self._values.items():
             if _PREFIX + name not in state:
@@ -75,12 +75,12 @@ class Average:
 
 
 class Averaging(Callback):
-    """Validates and keeps the network with the `Average` of its weights.
+    """Validates and saves the network with the `Average` of its weights.
 
     `Callback` has an example.
 
     Args:
-        decay: d at the most, in 0..1.
+        decay: upper limit of d, in 0..1.
     """
 
     def __init__(self, decay: float) -> None:

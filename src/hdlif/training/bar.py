@@ -1,4 +1,4 @@
-"""The progress bar of a training, in Rich, which is imported with this."""
+"""Progress bar of a training, drawn by Rich (imported with this module)."""
 
 import math
 
@@ -10,14 +10,14 @@ from hdlif.errors import printable
 
 
 class _Name(ProgressColumn):
-    """What a task is called, which is no markup, whatever a folder is named."""
+    """Label of a task, as plain text: names of folders may look like Rich markup."""
 
     def render(self, task: Task) -> Text:
         return Text(printable(task.description))
 
 
 class _Figures(ProgressColumn):
-    """Loss and accuracy of a task, once it has them."""
+    """Loss and accuracy of a task, as soon as they are known."""
 
     def render(self, task: Task) -> Text:
         loss, accuracy = task.fields["loss"], task.fields["accuracy"]
@@ -26,7 +26,7 @@ class _Figures(ProgressColumn):
 
 
 class _Bar(Progress):
-    """A bar that is drawn on a screen alone: of a file it would be one line, at the very end."""
+    """Bar that is drawn on terminals only: in a file it would be a single line at the very end."""
 
     def start(self) -> None:
         if is_screen(self.console):
@@ -38,7 +38,7 @@ class _Bar(Progress):
 
 
 def is_screen(console: Console) -> bool:
-    """Whether a line that was written can be drawn again there."""
+    """Return whether a written line can be redrawn there."""
     return console.is_jupyter or (console.is_terminal and not console.is_dumb_terminal)
 
 

@@ -1,4 +1,4 @@
-"""Training on one batch: its updates, the ranks' agreement on each of them, and the counters."""
+"""Updates of one batch: agreement among ranks, counters, and signals."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from hdlif.training.update import Updater
 
 @dataclass(kw_only=True)
 class BatchLearner:
-    """Trains on one batch after the other.
+    """Trains on one batch at a time.
 
     Attributes:
         training: the training; its counters are advanced.
         updater, streams, callbacks, checkpoints, seed: of the training.
         pending: a signal to this process.
         fail: ends the training on all ranks, with a message.
-        signal: the signal to any rank, and
-        is_checkpoint_due: whether a checkpoint is due, as all ranks knew in the last update.
+        signal: the signal received by any rank, as of the last update.
+        is_checkpoint_due: whether a checkpoint is due, as of the last update.
     """
 
     training: Training
@@ -60,18 +60,18 @@ class BatchLearner:
         counters.step += 1
 
     def prepared(self, x: Tensor, target: Tensor) -> Batch:
-        """Return the batch that callbacks make of one."""
+        """Return the batch as changed by the callbacks."""
         batch = Batch(x, target, target)
         for callback in self.callbacks:
             batch = callback.on_batch_start(self.training, batch) or batch
         return batch
 
     def seed_noise(self) -> None:
-        """Seed what the batch draws."""
+        """Seed the random numbers of the batch."""
         torch.manual_seed(self.training.seed_for("noise"))
 
     def ask_ranks(self) -> None:
-        """Ask all ranks for signals, and whether a checkpoint is due."""
+        """Share signals among all ranks, and whether a checkpoint is due."""
         ranks = self.training.ranks
         self.signal = ranks.highest(self.pending.number or 0)
         self.is_checkpoint_due = bool(ranks.highest(self._is_due()))
@@ -80,7 +80,7 @@ class BatchLearner:
         return self.training.ranks.first and any(one.is_due() for one in self.checkpoints)
 
     def _update(self, batch: Batch) -> float:
-        """Make the updates of a batch whose samples have a beginning; return their loss."""
+        """Make the updates of a batch of independent samples; return their loss."""
         training, accumulate = self.training, self.training.config.accumulate
         update, part = divmod(training.counters.step, accumulate)
         plan = training.rule.schedule(training.task.time_steps, self._draws(update))
@@ -98,7 +98,7 @@ class BatchLearner:
         return loss
 
     def _update_on_parts(self, batch: Batch, streams: Streams) -> list[float]:
-        """Make the updates of the parts of a batch, each of which continues the one before; return their losses."""
+        """Make the updates of consecutive parts of a batch of streams; return their losses."""
         training, losses = self.training, []
         parts = list(streams.parts(batch.x, batch.target))
         answers = [answer for _, answer in streams.parts(batch.x, batch.answers)]
@@ -111,11 +111,11 @@ class BatchLearner:
         return losses
 
     def _draws(self, update: int) -> torch.Generator:
-        """Return the generator that the rule's plan of an update is drawn from."""
+        """Return the generator for the rule's plan of an update."""
         return torch.Generator().manual_seed(derived_seed(self.seed, "plan", update))
 
     def _agreed(self, plan: Plan, answered: AnswerCounter) -> Callable[[float], float]:
-        """Return what asks all ranks, once an update, for its mean loss; the answers so far go with it."""
+        """Return a function that averages the loss over ranks once per update, along with counts and signals."""
         ranks = self.training.ranks
 
         def agree(loss: float) -> float:
@@ -132,7 +132,7 @@ class BatchLearner:
         return agree
 
     def _count(self, loss: float, batch: Batch, plan: Plan, before: Carry | None = None) -> None:
-        """Count the answers of the last update, whose loss must be finite."""
+        """Count the correct predictions of the last update, whose loss must be finite."""
         if not math.isfinite(loss):
             self.fail(self._explain(loss, batch, plan, before))
         self.training.counters.correct += self._right
@@ -142,7 +142,7 @@ class BatchLearner:
         """Run the batch again, without learning, to find what made `loss` NaN or infinite.
 
         Args:
-            before: where its streams stood; None of samples that have a beginning.
+            before: state of the streams before the batch; None for independent samples.
         """
         training = self.training
         self.seed_noise()

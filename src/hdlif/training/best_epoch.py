@@ -1,4 +1,4 @@
-"""Callbacks that follow the best epoch: early stopping, and its network kept in memory."""
+"""Early stopping, and keeping the best epoch's network in memory."""
 
 from torch import Tensor
 
@@ -7,12 +7,12 @@ from hdlif.training.tasks import Evaluation
 
 
 class Patience(Callback):
-    """Stops a training after this many epochs in a row without a better score on validation.
+    """Stops a training after so many epochs in a row without a better validation score.
 
     An equal score with a smaller loss is not better. `Callback` has an example.
 
     Args:
-        epochs: how many, at least 1.
+        epochs: patience, at least 1.
     Raises:
         ValueError: `epochs` is less than 1.
     """

@@ -1,6 +1,6 @@
-"""Callbacks: methods that a training calls at fixed moments, and what they may read and change of the training.
+"""Callback interface: hooks of a training, and the attributes that they may read and change.
 
-A checkpoint keeps callbacks' values in its record under "callbacks", and their tensors as callbacks.NAME.KEY.
+A checkpoint stores callbacks' plain values in its record under "callbacks", and their tensors as callbacks.NAME.KEY.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Batch:
 
     Attributes:
         x: [T or 1, B, ...].
-        target: what the rule's criterion takes.
-        answers: the target by which correct predictions are counted.
+        target: target for the rule's criterion.
+        answers: target for counting correct predictions.
     """
 
     x: Tensor
@@ -39,7 +39,7 @@ class Batch:
 
 
 class Training(Protocol):
-    """A running training, as callbacks see it.
+    """A running training, as seen by callbacks.
 
     Attributes:
         model, rule, task, config: as given to `Trainer`.
@@ -73,10 +73,10 @@ class Training(Protocol):
         """Send an event to `on_log` of every callback."""
 
     def say(self, line: str, *, warning: bool = False) -> None:
-        """Show a line to the user, as the event "message"."""
+        """Show a line to the user, and send it as the event "message"."""
 
     def seed_for(self, purpose: str) -> int:
-        """Return 63 random bits for the current batch and rank, the same after a resume."""
+        """Return 63 random bits for the current batch and rank, identical after a resume."""
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the content of a checkpoint: tensors, and a record of plain values."""
@@ -85,9 +85,8 @@ class Training(Protocol):
 class Callback:
     """Base class for callbacks. Every method does nothing by default.
 
-    A training calls the methods of its callbacks in their order, on every rank. Keep in `state_dict` what has to
-    survive an interruption, and draw random numbers from `training.seed_for(purpose)`: a resumed training then
-    continues exactly.
+    A training calls its callbacks in order, on every rank. For exact resuming, put all state into `state_dict` and
+    draw random numbers from `training.seed_for(purpose)`.
 
     >>> import hdlif, torch
     >>> from torch import nn
@@ -112,17 +111,17 @@ class Callback:
         """Called before each batch. Return another batch to train on that one instead."""
 
     def on_update_end(self, training: Training) -> None:
-        """Called after each step of the optimiser, of which a batch may have several, or share one with others."""
+        """Called after each step of the optimiser, a batch may have several, and several batches may share one."""
 
     def on_batch_end(self, training: Training) -> None:
         """Called after each batch, when it is counted."""
 
     def validation_context(self, training: Training) -> AbstractContextManager[None]:
-        """Return a context around each validation, in which the network may be changed, such as averaged."""
+        """Return a context around each validation, in which the network may be changed, for example averaged."""
         return nullcontext()
 
     def on_validation_end(self, training: Training, evaluation: Evaluation, *, best: bool) -> None:
-        """Called inside `validation_context`, with the network that was measured; `best` so far or not."""
+        """Called inside `validation_context`, with the validated network; `best` if it is the best so far."""
 
     def on_epoch_end(self, training: Training, evaluation: Evaluation) -> None:
         """Called after each validation. `training.counters.epoch` counts the epochs before this one."""
@@ -131,27 +130,27 @@ class Callback:
         """Called after the last epoch."""
 
     def on_log(self, training: Training, event: Mapping[str, Any]) -> None:
-        """Called with each event: its name as "event", then "epoch", "step", "seconds" and more.
+        """Called with each event: a mapping with "event" (its name), "epoch", "step", "seconds" and more.
 
-        The event "message" has a "line" for the user, and whether it is a "warning".
+        The event "message" has a "line" for the user; "warning" marks warnings.
         """
 
     def teardown(self) -> None:
-        """Called at the end of every training that has begun, however it ended."""
+        """Called at the end of every training that has started, even if it failed."""
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Return what a checkpoint keeps of this callback: tensors, and plain values of JSON, by name."""
+        """Return the state for checkpoints: tensors and JSON values, by name."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned; called when a training resumes, with {} if its checkpoint has none."""
+        """Restore a `state_dict`; called when a training resumes, with {} if its checkpoint has none."""
 
 
 def callback_states(callbacks: Sequence[Callback]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and the plain values that callbacks keep.
+    """Return the tensors and the plain values of all callbacks' state.
 
     Raises:
-        TrainingError: a callback keeps something that is neither a tensor nor a plain value of JSON.
+        TrainingError: a callback's state holds something other than tensors and JSON values.
     """
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {}
@@ -174,7 +173,7 @@ def callback_states(callbacks: Sequence[Callback]) -> tuple[dict[str, Tensor], d
 def load_callback_states(
     callbacks: Sequence[Callback], tensors: Mapping[str, Tensor], plain: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Give every callback what it kept in a checkpoint."""
+    """Restore every callback's state from a checkpoint."""
     for name, callback in _named(callbacks):
         prefix = _of(name)
         own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
@@ -182,7 +181,7 @@ def load_callback_states(
 
 
 def _named(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
-    """Each callback with the name of its class; a second one of the same class is NAME 2."""
+    """Return each callback by the name of its class; a second one of the same class is NAME 2."""
     seen: Counter[str] = Counter()
     for callback in callbacks:
         name = type(callback).__name__

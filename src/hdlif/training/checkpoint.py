@@ -1,9 +1,9 @@
 """Checkpoints: safetensors files with one metadata key, "hdlif", that holds a record as canonical JSON.
 
-Several metadata keys would be written in random order; one keeps the same content the same bytes.
-A file is written under a temporary name, flushed to the disk and renamed: at any moment its path holds a
-whole checkpoint. The record's "digest" is that of all the rest, so that a byte that changed on the disk is noticed. It
-is no signature: who writes a file can write its digest, and so whatever is read here is checked as if it had none.
+One metadata key makes files reproducible: safetensors writes several keys in random order.
+A file is written under a temporary name, flushed to the disk and renamed, so its path always holds a complete
+checkpoint. The record's "digest" covers everything else and detects bytes that changed on the disk. It is not a
+signature: whoever writes a file can write its digest. Reading therefore checks all content as untrusted.
 """
 
 import errno
@@ -26,20 +26,20 @@ from hdlif.whole_files import open_regular, whole_file
 
 METADATA_KEY = "hdlif"
 MOST_NAMED = 12
-"""Differences that an error names."""
+"""Most differences listed in an error."""
 MOST_RECORD = 2**20
-"""Characters of a record that is read."""
+"""Longest record read, in characters."""
 _MODEL, _OPTIMIZER, _MOMENTUM = "model.", "optimizer.", "momentum_buffer"
 
 
 def save(path: Path, *, tensors: Mapping[str, Tensor], record: Mapping[str, Any], previous: Path | None = None) -> None:
-    """Write a checkpoint, all of it or nothing.
+    """Write a checkpoint atomically.
 
     Args:
-        record: what JSON can hold; NaN and infinity are no JSON.
-        previous: the name that what `path` held before then gets. Between the two renamings nothing is at `path`.
+        record: JSON-serialisable, without NaN and infinity.
+        previous: new name for the earlier file at `path`. Between the two renamings nothing is at `path`.
     Raises:
-        TrainingError: the file cannot be written (a full disk); what `path` held before is kept.
+        TrainingError: the file cannot be written (a full disk); an earlier file at `path` is kept.
     """
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = _canonical({**record, "digest": _digest(stored, record)})
@@ -57,21 +57,21 @@ def save(path: Path, *, tensors: Mapping[str, Tensor], record: Mapping[str, Any]
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors (on the CPU) and the record of a checkpoint.
+    """Return the tensors (on the CPU) and the record of a checkpoint.
 
     Raises:
-        CheckpointError: the file is absent, damaged, or no checkpoint of this program.
+        CheckpointError: the file is missing, damaged, or not a checkpoint of hdlif.
     """
     fix = "the file is damaged or of another kind, give a checkpoint that hdlif wrote"
     try:
         os.close(open_regular(path, os.O_RDONLY))
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            # A clone, because the tensor is a view of the mapped file, which may be replaced.
+            # Clone, because the tensor is a view of the mapped file, which may be replaced.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such file; give the path of a checkpoint") from error
-    # Of torch, for a type or a shape that it has not; of pyo3, which safetensors is made with, for names that are none.
+    # torch raises for unknown types and invalid shapes, pyo3 (under safetensors) for invalid names.
     except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError, MemoryError) as error:
         reason = cut((str(error).splitlines() or [type(error).__name__])[0], 200)
         raise CheckpointError(f"{path}: is not a whole safetensors file ({reason}); {fix}") from error
@@ -94,7 +94,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _record_of(text: str, path: Path) -> dict[str, Any]:
-    """A record from its JSON, which has what this program writes alone: finite numbers and text, nested a little."""
+    """Parse a record, limited to the JSON that hdlif writes: finite numbers, text, and little nesting."""
 
     def no_number(constant: str) -> None:
         raise ValueError(f"{constant} is not a JSON number")
@@ -118,7 +118,7 @@ def _canonical(record: Mapping[str, Any]) -> str:
 
 
 def _digest(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) of the record as canonical JSON, and of each tensor by name: what it is, and its bytes."""
+    """SHA-256 (hex) of the record as canonical JSON, and the name, dtype, shape and bytes of each tensor."""
     digest = hashlib.sha256(_canonical(record).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
@@ -134,13 +134,13 @@ def save_model(path: Path, model: nn.Module, record: Mapping[str, Any]) -> None:
 def load_model(
     path: Path, model: nn.Module, *, loaded: tuple[Mapping[str, Tensor], dict[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """Fill `model` from what `save_model` wrote, or from the state of a training, and return the record.
+    """Fill `model` from a file of `save_model` or from a training state, and return the record.
 
-    A training's state has the weights that it goes on with, not their average, and batch norm's running statistics.
-    A model on torch's "meta" device takes the tensors themselves.
+    A training state has the current weights, not their average, and batch norm's running statistics.
+    A model on torch's "meta" device takes the loaded tensors themselves.
 
     Args:
-        loaded: what `load` has read from `path`.
+        loaded: result of `load` for `path`.
     Raises:
         CheckpointError: as `load`, or a tensor is missing, unexpected or of another shape.
     """
@@ -150,7 +150,7 @@ def load_model(
 
 
 def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
-    """Raise `CheckpointError`, naming every field that differs, unless the record of `path` has this recipe."""
+    """Raise `CheckpointError`, listing every field that differs, unless the record of `path` has this recipe."""
     kept = record.get("recipe")
     if not isinstance(kept, dict):
         raise CheckpointError(f"{path}: holds no recipe; the file is damaged, train again without resuming")
@@ -167,19 +167,19 @@ def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any
 
 
 def _stated_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """How two recipes differ; in what was found in data, which follows from the rest, only if in nothing else."""
+    """Return how two recipes differ; properties found in the data are listed only if nothing else differs."""
     differences = recipe_differences(one, other)
     return [each for each in differences if not f"{each[0]}.".startswith("data.found.")] or differences
 
 
 def _as_command(folder: Path) -> str:
-    """What resumes with the recipe that a run folder keeps, if it does."""
+    """Return the command that resumes with the recipe stored in a run folder, if there is one."""
     return f" ({run_folder.resuming(folder)})" if (folder / run_folder.RECIPE).exists() else ""
 
 
 def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(a.b, its value in one, its value in the other) where two recipes differ; None where one has no such field."""
-    # Through JSON, which is how a recipe is kept: a tuple is a list there.
+    """(a.b, its value in one, its value in the other) for each difference of two recipes; None for a missing field."""
+    # Compare as JSON, the stored form of recipes: tuples are lists there.
     first, second = (recipe_fields(json.loads(json.dumps(recipe))) for recipe in (one, other))
     return [
         (key, first.get(key), second.get(key))
@@ -189,16 +189,16 @@ def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list
 
 
 def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What an update reads and writes: model.NAME, and of each parameter what the optimiser keeps.
+    """Return the state of training: parameters as model.NAME, and the optimiser's state of each.
 
-    That is the momentum as optimizer.NAME, and anything else as optimizer:KEY.NAME.
+    Momentum is stored as optimizer.NAME, anything else as optimizer:KEY.NAME.
 
     Raises:
-        TrainingError: the optimiser keeps what has not the parameter's shape and is not one number.
+        TrainingError: an optimiser state is neither of the parameter's shape nor a single number.
     """
     tensors = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
-        # A parameter that never had a gradient has no momentum, which is not the same as momentum zero.
+        # A parameter that never had a gradient has no momentum, which differs from zero momentum.
         for key, value in optimizer.state.get(parameter, {}).items():
             if value is not None:
                 tensors[_kept_under(_checked_key(optimizer, key, value, parameter)) + name] = value
@@ -208,7 +208,7 @@ def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
 def restore_training(
     model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], path: Path
 ) -> None:
-    """Put `training_tensors`, read from `path`, back.
+    """Restore `training_tensors` read from `path`.
 
     Raises:
         CheckpointError: the tensors belong to another model.
@@ -234,12 +234,12 @@ def restore_training(
     for key, values in kept.items():
         for name, value in values.items():
             parameter = parameters[name]
-            # A number, such as the count of steps, stays where it is.
+            # Numbers, such as the step count, keep their device.
             optimizer.state[parameter][key] = value.to(parameter) if value.shape == parameter.shape else value.clone()
 
 
 def _checked_key(optimizer: torch.optim.Optimizer, key: object, value: object, parameter: Tensor) -> str:
-    """The name under which an optimiser keeps something. Raises `TrainingError` where no checkpoint takes it."""
+    """Return the checkpoint name of an optimiser state. Raises `TrainingError` if checkpoints cannot hold it."""
     seen = None
     if not isinstance(key, str) or not key.isidentifier():
         seen = "under a name that is not an identifier"
@@ -290,7 +290,7 @@ def _misshapen(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list
 
 
 def _mistyped(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
-    # Another precision is no other type: what was trained in float64 is measured in float32.
+    # Another precision is allowed: a network trained in float64 is evaluated in float32.
     return [
         f"{name} {tensor.dtype}, where the model has {own[name].dtype}"
         for name, tensor in tensors.items()

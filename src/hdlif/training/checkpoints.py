@@ -1,4 +1,4 @@
-"""The checkpoints of a training: what it is resumed from, and the networks that are kept."""
+"""Checkpoints of a training: the state to resume from, and saved networks."""
 
 import time
 from collections.abc import Mapping
@@ -16,20 +16,20 @@ from hdlif.training.tasks import Evaluation
 
 
 class Checkpoints(Callback):
-    """Writes checkpoints into `out`, which the first rank alone touches, and goes on from them.
+    """Writes checkpoints into `out` on the first rank, and resumes from them.
 
-    last.safetensors is the state to resume from; previous.safetensors the one before, should that be damaged;
-    model.safetensors the network of the best epoch on validation (of equal ones, that with the least validation
-    loss), as it was validated; with `config.keep_every`, epoch_N.safetensors has those of epoch N.
+    last.safetensors is the state to resume from, and previous.safetensors the one before, in case that is damaged.
+    model.safetensors is the validated network of the best epoch (of equal scores, the one with the lowest validation
+    loss). With `config.keep_every`, epoch_N.safetensors holds both for epoch N.
 
     Args:
-        recipe: what the training is; it is kept in the checkpoints, and resuming asks for the same one.
-        resume: go on from last.safetensors, or start where nothing is there yet. Without it, what an earlier training
-            left in `out` is removed first.
+        recipe: recipe of the training; it is stored in the checkpoints, and resuming requires the same one.
+        resume: continue from last.safetensors, or start if there is none. Otherwise files of an earlier training in
+            `out` are removed first.
         every: seconds between two writings of last.safetensors within an epoch.
         out: the run folder.
     Raises:
-        CheckpointError: `out` cannot be resumed: a file is damaged, gone, or belongs to another recipe.
+        CheckpointError: `out` cannot be resumed: a file is damaged, missing, or belongs to another recipe.
         TrainingError: a weight is not finite, or a file cannot be written.
     """
 
@@ -57,14 +57,14 @@ class Checkpoints(Callback):
         return ranks.led(lambda: self.files.begin(self.recipe, resume=self.resume))
 
     def is_due(self) -> bool:
-        """Whether `every` seconds have passed since the first call, or since the last checkpoint."""
+        """Return whether `every` seconds have passed since the first call, or since the last checkpoint."""
         now = time.monotonic()
-        # Counted from the first batch on: callbacks take time to start.
+        # Count from the first batch: callbacks take time to start.
         self._saved = now if self._saved is None else self._saved
         return now - self._saved >= self.every
 
     def save(self, training: Training) -> None:
-        """Write last.safetensors, unless a weight has become NaN or infinite; what it was becomes the previous one."""
+        """Write last.safetensors, unless a weight is NaN or infinite; the earlier file becomes previous.safetensors."""
         training.ranks.led(lambda: self._save(training))
 
     def _save(self, training: Training) -> None:
@@ -79,7 +79,7 @@ class Checkpoints(Callback):
         self._saved = time.monotonic()
 
     def _keep(self, training: Training, path: Path, evaluation: Evaluation) -> None:
-        """Write the network as it was validated."""
+        """Write the validated network."""
         measured = {"accuracy": evaluation.accuracy} if evaluation.accuracy is not None else evaluation.as_dict()
         record = {"recipe": self.recipe, "epoch": training.counters.epoch + 1, **measured}
         training.ranks.led(lambda: checkpoint.save_model(path, training.model, record))

@@ -1,4 +1,4 @@
-"""What a training is given from Python, looked at before it begins."""
+"""Checks of the arguments of `Trainer` and of its samples."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _TARGETS = {
     "boxes": (torch.float32, "N, M, 5", "boxes in each image"),
     "boxes_each": (torch.float32, "N, T, M, 5", "boxes in each image at each step"),
 }
-"""By what a task learns from: type, axes and meaning of the targets of N samples; see `tasks.Target`."""
+"""Type, axes and meaning of the targets of N samples, for each kind of target; see `tasks.Target`."""
 
 
 def check_parts(
     *, model: object, rule: object, task: object, config: object, callbacks: object, **counts: int | None
 ) -> None:
-    """Raise `InputError` on the first argument of `Trainer` that is none.
+    """Raise `InputError` for the first invalid argument of `Trainer`.
 
     Args:
-        counts: numbers, by name; None is left to the training.
+        counts: numbers, by name; None stands for the training's default.
     """
     _check_model(model)
     _check(rule, "rule", ("schedule", "__call__"), "a rule, such as hdlif.STBP()")
@@ -80,7 +80,7 @@ def _check_model(model: object) -> None:
     try:
         inspect.signature(model.forward).bind(torch.empty(0), steps=range(1))
     except ValueError:
-        # What has no signature to be read is tried by the training.
+        # Without a readable signature, the training itself finds errors.
         return
     except TypeError as error:
         raise InputError(
@@ -90,7 +90,7 @@ def _check_model(model: object) -> None:
 
 
 def check_outputs(network: nn.Module, x: Tensor, task: Task) -> None:
-    """Raise `InputError` unless a network has the outputs of the task for a sample [T or 1, 1, ...]."""
+    """Raise `InputError` unless a network produces the outputs of the task for a sample [T or 1, 1, ...]."""
     with left_as_it_was(network, x.device), evaluation_mode(network), torch.no_grad():
         given = network(x[:1], steps=range(1))
     outputs = given[0] if isinstance(given, tuple) and len(given) == 2 else given
@@ -107,9 +107,9 @@ def check_outputs(network: nn.Module, x: Tensor, task: Task) -> None:
 
 
 def checked_samples(given: object, name: Literal["train", "validation"], task: Task) -> Samples:
-    """What `Trainer.fit` is given as samples. Raises if it is none, or not what the task learns from.
+    """Return the samples given to `Trainer.fit`. Raises if they are invalid or do not fit the task.
 
-    There may be no validation samples.
+    Validation samples may be empty.
     """
     samples = as_samples(given, name)
     if not len(samples):
@@ -130,17 +130,17 @@ def checked_samples(given: object, name: Literal["train", "validation"], task: T
 
 def _check_target(samples: Samples, name: str, task: Task) -> None:
     target = getattr(task, "target", "")
-    # The labels of images that drift are those of whole ones.
+    # Labels of drifting images are those of entire images.
     wanted = _TARGETS.get("boxes" if target == "boxes_each" and samples.drift is not None else target)
     labels = samples.example[1] if isinstance(samples, DatasetSamples) else samples.labels
     if wanted is None:
         return
     dtype, axes, meaning = wanted
     count = len(task.outputs)
-    # A set may keep maps in fewer bits.
+    # Data sets may store maps in fewer bits.
     fits = (labels.dtype == dtype or samples.located == "map") and labels.ndim == len(axes.split(", "))
     if not fits or (axes.endswith("n") and labels.shape[-1] != count):
-        # Of one item of a data set no more is known than its own axes.
+        # One item of a data set shows only its own axes.
         seen = f"{labels.dtype} [{', '.join(map(str, (len(samples), *labels.shape[1:])))}]"
         raise DataError(
             f"{name}: targets are {seen}; {type(task).__name__} learns {meaning}: give {dtype} "
@@ -161,7 +161,7 @@ def _check_target(samples: Samples, name: str, task: Task) -> None:
             f"(class, left, top, right, bottom), with a class in 0..{count - 1}, and -1 in rows without one"
         )
     if isinstance(samples, DatasetSamples) and dtype == torch.int64:
-        # Of the others nothing is known before they are read.
+        # Other targets are unknown until they are read.
         samples.classes = count
     if axes == "N, 2":
         labels, steps = labels.unbind(1)

@@ -1,7 +1,7 @@
-"""A network on a data set, what its task measures there, and batch-norm statistics measured over all time steps.
+"""Evaluation of a network on a data set, and batch-norm statistics re-estimated over all time steps.
 
-A rule that stops at a random step shows late steps less often to batch norm, so its running statistics lean
-to the early ones. Here every step counts alike.
+A rule that stops at a random step shows batch norm fewer late steps, so the running statistics are biased
+towards early ones. Here all steps count equally.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +28,7 @@ def evaluate(
     each: Each | None = None,
     device: torch.device | None = None,
 ) -> Evaluation:
-    """Run every sample through all steps, and measure the outputs as the task says; modules keep their modes.
+    """Run every sample through all steps, and measure the outputs for the task; modules keep their modes.
 
     >>> import torch
     >>> from torch import nn
@@ -43,12 +43,12 @@ def evaluate(
     Args:
         model: called as `model(x, steps=range(T))`.
         batches: pairs of x [T or 1, B, ...] and target [B, ...].
-        task: what is measured.
-        observe: gets the outputs [T, B, n] and the target of every batch.
-        total, each: the sum over ranks, and the tensors of all, where each has its own part of the samples.
-        device: the model's, where batches are to be moved there.
+        task: defines the metrics.
+        observe: called with the outputs [T, B, n] and the target of every batch.
+        total, each: sum over ranks, and gather from ranks, if each rank has its own part of the samples.
+        device: moves batches to it, if given.
     Raises:
-        DataError: there is no sample.
+        DataError: there are no samples.
         InputError: a further metric of the task fails.
     """
     tally = task.tally()
@@ -62,7 +62,7 @@ def evaluate(
 def answered(
     model: nn.Module, batches: Batches, *, time_steps: int, device: torch.device | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The outputs [T, B, n] and the target of every batch, in eval mode; modules keep their modes.
+    """Yield the outputs [T, B, n] and the target of every batch, in eval mode; modules keep their modes.
 
     Args:
         model, batches, device: as in `evaluate`.
@@ -70,14 +70,14 @@ def answered(
     """
     for batch in batches:
         x, target = (tensor.to(device) for tensor in batch)
-        # no_grad, not inference_mode: a tensor that a module keeps could never be trained through again.
+        # no_grad, not inference_mode: tensors stored by a module must stay trainable.
         with evaluation_mode(model), torch.no_grad():
             outputs, _ = model(x, steps=range(time_steps))
         yield outputs, target
 
 
 def reestimate(model: nn.Module, batches: Batches, *, time_steps: int) -> None:
-    """Replace the statistics of every `BatchNorm2d` and `MemBN` by their mean over batches and T steps, in place.
+    """Replace the statistics of every `BatchNorm2d` and `MemBN` by the mean over batches and T steps, in place.
 
     Meanwhile a batch norm normalises by the batch, as in training; all other modules are in eval mode.
     Batches of equal size give each image the same weight.
@@ -96,7 +96,7 @@ def reestimate(model: nn.Module, batches: Batches, *, time_steps: int) -> None:
         model, batches: as in `evaluate`.
         time_steps: T.
     Raises:
-        DataError: there is no batch.
+        DataError: there are no batches.
     """
     norms = _batch_norms(model)
     if not norms:
@@ -119,7 +119,7 @@ def reestimate(model: nn.Module, batches: Batches, *, time_steps: int) -> None:
 
 @contextmanager
 def reestimated(model: nn.Module, batches: Batches, *, time_steps: int) -> Iterator[None]:
-    """`reestimate` for the time of the context; afterwards the training statistics are back.
+    """`reestimate` within the context; the training statistics are restored afterwards.
 
     Args:
         model, batches, time_steps: as in `reestimate`.

@@ -1,4 +1,4 @@
-"""The newest whole checkpoint of two: a run goes on from the one before where the last one is damaged."""
+"""Choice of the newer of two checkpoints, or of the older one if the newer is damaged."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from hdlif.training import checkpoint
 
 @dataclass(frozen=True)
 class SavedState:
-    """A whole checkpoint, and what is wrong with the newer one that it stands in for."""
+    """Undamaged checkpoint, and the fault of the newer one that it replaces."""
 
     path: Path
     tensors: dict[str, Tensor]
@@ -22,12 +22,12 @@ class SavedState:
 
 
 def newest_whole(newer: Path, older: Path) -> SavedState:
-    """`newer`, or `older` where that is damaged or gone.
+    """Return `newer`, or `older` if that is damaged or missing.
 
-    A damaged `newer` is put aside as damaged.safetensors, lest it take the place of `older` at the next writing.
+    A damaged `newer` is renamed to damaged.safetensors, so that the next writing cannot replace `older` by it.
 
     Raises:
-        CheckpointError: neither is whole.
+        CheckpointError: both are damaged or missing.
     """
     try:
         return SavedState(newer, *checkpoint.load(newer))

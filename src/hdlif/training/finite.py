@@ -1,4 +1,4 @@
-"""Where a value that is not finite first appears."""
+"""Search for the first value that is not finite."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 
 def not_finite(model: nn.Module) -> str | None:
-    """The name of the first parameter or buffer with a NaN or an infinity, if there is one."""
+    """Return the name of the first parameter or buffer with a NaN or an infinity, if there is one."""
     return next((name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()), None)
 
 
 def first_not_finite(model: nn.Module, run: Callable[[], object]) -> str | None:
-    """Call `run`; name the first layer that finishes with a parameter or an output that is not finite."""
+    """Call `run`; return the first layer that ends with a parameter or an output that is not finite."""
     found: list[str] = []
 
     def watch(name: str) -> Callable[[nn.Module, object, object], None]:
@@ -37,7 +37,7 @@ def first_not_finite(model: nn.Module, run: Callable[[], object]) -> str | None:
 
 
 def _tensors(value: object) -> Iterator[Tensor]:
-    """The tensors in nested tuples, lists and mappings."""
+    """Yield the tensors in nested tuples, lists and mappings."""
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, Mapping):

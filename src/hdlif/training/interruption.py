@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM that wait for a moment at which the training state is whole."""
+"""Delayed handling of Ctrl-C and SIGTERM, at moments with a complete training state."""
 
 import signal
 import threading
@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 
 
 class Interrupted(BaseException):
-    """Training stops here because a signal came; raised at no other place than `Pending.check`."""
+    """Stops the training after a signal; raised by `Pending.check` only."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -19,11 +19,11 @@ class Interrupted(BaseException):
 
     @property
     def consequence(self) -> BaseException:
-        """What the signal means to the program: KeyboardInterrupt, or the exit code of SIGTERM."""
+        """Exception that the program ends with: KeyboardInterrupt, or the exit code of SIGTERM."""
         return KeyboardInterrupt() if self.number == signal.SIGINT else SystemExit(128 + self.number)
 
     def consequence_in(self, place: str) -> BaseException:
-        """The same, which says where training stopped: in its argument, or in a note, as an exit has a code there."""
+        """Exception with the place where training stopped: in its argument or, for an exit, in a note."""
         if self.number == signal.SIGINT:
             return KeyboardInterrupt(place)
         ended = self.consequence
@@ -32,9 +32,9 @@ class Interrupted(BaseException):
 
 
 class Pending:
-    """The signal that has come and not been acted on, if any.
+    """The signal received but not handled yet, if any.
 
-    `highest` gives the largest number of all ranks: a signal to one stops all of them, at the same `check`.
+    `highest` returns the largest number of all ranks: a signal to one rank stops all of them, at the same `check`.
     """
 
     def __init__(self, highest: Callable[[int], int]) -> None:
@@ -42,12 +42,12 @@ class Pending:
         self._highest = highest
 
     def check(self) -> None:
-        """Raise `Interrupted` if a signal is pending, on whatever rank."""
+        """Raise `Interrupted` if a signal is pending, on any rank."""
         if number := self._highest(self.number or 0):
             raise Interrupted(number)
 
     def between(self, items: Iterable[_T]) -> Iterator[_T]:
-        """`items`, with a check before each."""
+        """Yield `items`, with a check before each."""
         for item in items:
             self.check()
             yield item
@@ -55,10 +55,10 @@ class Pending:
 
 @contextmanager
 def deferred_signals(highest: Callable[[int], int] = lambda number: number) -> Iterator[Pending]:
-    """Hold SIGINT and SIGTERM back inside; the second one acts at once, as it would have outside.
+    """Delay SIGINT and SIGTERM inside the context; a second one acts at once, as it would outside.
 
-    One that is still pending at the end has its consequence there. A signal that the program ignores stays
-    ignored. Outside the main thread, where Python delivers no signal, nothing is changed.
+    A signal that is still pending at the end takes effect there. Ignored signals stay ignored. Outside the main thread,
+    where Python delivers no signals, nothing changes.
     """
     pending = Pending(highest)
     before: dict[signal.Signals, Any] = {}
@@ -73,13 +73,13 @@ def deferred_signals(highest: Callable[[int], int] = lambda number: number) -> I
 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
-            # None stands for a handler that was not installed by Python and could not be put back.
+            # None means a handler that Python did not install and cannot restore.
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 before[number] = signal.signal(number, note)
     try:
         yield pending
     except Exception as error:
-        # What else went wrong is no reason to go on.
+        # Stop even if something else failed.
         if pending.number is not None:
             raise Interrupted(pending.number).consequence from error
         raise

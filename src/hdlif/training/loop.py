@@ -1,9 +1,9 @@
-"""The training loop: it owns optimiser, precision and device; the rule owns time, callbacks all else.
+"""Training loop. It owns optimiser, precision and device; the rule handles time steps, callbacks everything else.
 
-Nothing random has a memory: the data order is a function of (seed, epoch), dropout and mixup of (seed, step), the
-rule's plan of (seed, update). So counters, weights, momenta and what callbacks keep are the whole state of a run, and
-one that was stopped at any moment and resumed ends with the same bytes as one that was not. Of streams there is their
-state besides, which the checkpoint keeps (`training.streaming`).
+No random generator has a memory: the data order is a function of (seed, epoch), dropout and mixup of (seed, step), the
+rule's plan of (seed, update). Counters, weights, momenta and callback state are therefore the complete state of a run,
+and a run that is stopped at any moment and resumed ends with the same bytes. For streams, the checkpoint also has
+their state (`training.streaming`).
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ from hdlif.training.validation import Validation
 
 @dataclass(kw_only=True)
 class TrainingLoop:
-    """A running training; `callback.Training` is what callbacks see of it.
+    """A running training; callbacks see it as `callback.Training`.
 
-    Its arguments are those of `Trainer`: model, rule, task, config, batch_size, seed, accelerator, optimization,
-    callbacks, threads, cores, compile_backend and log_every; `train` and `validation`, what `Trainer.fit` was given,
-    as samples; the `penalty` of a callback; `ranks` of the accelerator; and `pending`, the signals that end it.
+    Takes the arguments of `Trainer` (model, rule, task, config, batch_size, seed, accelerator, optimization, callbacks,
+    threads, cores, compile_backend and log_every), those of `Trainer.fit` as samples (`train` and `validation`), the
+    `penalty` of a callback, the `ranks` of the accelerator, and `pending`, the signals that end the training.
     """
 
     model: nn.Module
@@ -169,13 +169,13 @@ class TrainingLoop:
             left = self._order(counters.epoch)[counters.batch :]
             self.batch_learner.ask_ranks()
             for x, target in self.train.stream(self.ranks.shares(left)):
-                # Gradients that wait for more batches are in no checkpoint.
+                # Checkpoints hold no gradients of incomplete updates.
                 if counters.batch % self.config.accumulate == 0:
                     self._rest()
                 if counters.batch == 0:
-                    # After any checkpoint, so that whoever resumes there adapts too, and once.
+                    # After any checkpoint, so that a resumed run adapts exactly once.
                     self._adapt_surrogates()
-                # All batches of an update have the same rates.
+                # All batches of an update have the same learning rates.
                 self.rates.set(counters.step // self.config.accumulate)
                 self.batch_learner.learn(*self.accelerator.to_device(x, target))
                 for callback in self.callbacks:
@@ -200,7 +200,7 @@ class TrainingLoop:
             callback.on_log(self, written)
 
     def _seconds(self) -> float:
-        """Seconds of training, in this process and the ones before an interruption."""
+        """Return the seconds of training, including processes before an interruption."""
         return time.monotonic() - self.started
 
     def say(self, line: str, *, warning: bool = False) -> None:
@@ -208,11 +208,11 @@ class TrainingLoop:
         self.log("message", line=line, warning=warning)
 
     def seed_for(self, purpose: str) -> int:
-        """Return 63 bits for what is drawn for the present batch, of this rank's own."""
+        """Return 63 bits as a seed for the current batch, different on each rank."""
         return derived_seed(self.seed, self.ranks.seed_name(purpose), self.counters.step)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return what a checkpoint keeps: tensors, and a record of plain values."""
+        """Return the content of a checkpoint: tensors, and a record of plain values."""
         self.counters.train_seconds = self._seconds()
         tensors, of_callbacks = callback_states(self.callbacks)
         tensors |= checkpoint.training_tensors(self.model, self.optimizer)
@@ -245,20 +245,20 @@ class TrainingLoop:
             if kept.keys() != own.keys() or not kept["scale"]:
                 raise CheckpointError(f"{found.path}: precision = {brief(kept)} is not a loss scale; train again")
             self.accelerator.load_state_dict(kept)
-        # One that is older than the count has none.
+        # Checkpoints of earlier versions have no such count.
         self.updater.skipped = int(record.get("skipped_updates", 0))
         if self.streams is not None:
             self.streams.restore(found.tensors, int(record.get("stream_steps", 0)), self.device, found.path)
         self.rates.resume(record.get("scheduled_losses", ()), counters.epoch)
         load_callback_states(self.callbacks, found.tensors, record["callbacks"])
         self.counters = counters
-        # Checkpoints of earlier versions have none. On a machine of fewer cores it would be no gain to have as many.
+        # Checkpoints of earlier versions have none. More threads than cores would not help.
         count = record.get("threads")
         if self.threads is None and type(count) is int and 0 < count <= (self.cores or count):
             self.chosen = Threads(count, "checkpoint")
 
     def _set_threads(self) -> None:
-        """Take the threads that are given or were chosen, or choose them; a choice is printed and logged."""
+        """Take the given or resumed number of threads, or choose one; print and log a choice."""
         if self.threads is not None:
             self.chosen = Threads(self.threads, "given")
         if self.chosen is None:
@@ -278,7 +278,7 @@ class TrainingLoop:
         return Threads(torch.get_num_threads(), "default")
 
     def _update_of_a_copy(self) -> Callable[[int], None]:
-        """Update number i of the training, carried out on a copy; of all, on the first batch, and without compiling."""
+        """Return a function that runs update i on a copy, without compiling and always on the first batch."""
         config = self.config
         memo: dict[int, Any] = {}
         model = copy.deepcopy(self.model, memo).train()
@@ -311,7 +311,7 @@ class TrainingLoop:
         return update
 
     def _adapt_surrogates(self) -> None:
-        """Let the temperature of Dspike surrogates, if any, follow the network, on the epoch's first batch."""
+        """Adapt the temperature of Dspike surrogates, if any, on the epoch's first batch."""
         if not dspikes(self.model):
             return
         (share,) = self.ranks.shares(self._order(self.counters.epoch)[:1])
@@ -341,7 +341,7 @@ class TrainingLoop:
     def _order(self, epoch: int) -> list[Tensor]:
         n, accumulate = len(self.train), self.config.accumulate
         order = batches(n, batch_size=self.batch_size, seed=self.seed, epoch=epoch, drop_last=True)
-        # Whole updates, as of batches that are so much larger.
+        # Complete updates only, as with one batch of that size.
         if len(order) < accumulate:
             raise DataError(
                 f"{n} samples fill {len(order)} batches of {self.batch_size}, and an update takes "
@@ -350,7 +350,7 @@ class TrainingLoop:
         return order[: len(order) - len(order) % accumulate]
 
     def _rest(self) -> None:
-        """Stop for a signal, or write a checkpoint; between two batches, ranks know from their last update."""
+        """Stop for a signal, or write a checkpoint; between two batches, all ranks agree since their last update."""
         if self.ranks.count == 1:
             self.batch_learner.ask_ranks()
         if self.batch_learner.signal:
@@ -360,7 +360,7 @@ class TrainingLoop:
                 one.save(self)
 
     def _fail(self, message: str) -> NoReturn:
-        """End the training on all ranks, each of which knows why; report what there is to resume from."""
+        """End the training on all ranks, with the reason on each; report the checkpoint to resume from."""
         kept = self._checkpoints[0].files.kept() if self._checkpoints else "no checkpoints are written"
         raise TrainingError(f"{message}; {kept}") if self.ranks.first else SystemExit(0)
 

@@ -1,4 +1,4 @@
-"""What a run writes down while it trains: metrics.jsonl, TensorBoard's scalars and the progress bar."""
+"""Logs of a training: metrics.jsonl, TensorBoard scalars and the progress bar."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _SCALARS = ("loss", "accuracy", "learning_rate")
 
 
 class Metrics:
-    """Events of a run, one JSON line each in OUT/metrics.jsonl, and the same numbers in OUT/tensorboard.
+    """Writes events of a run as JSON lines to OUT/metrics.jsonl, and the same numbers to OUT/tensorboard.
 
-    metrics.jsonl is what counts. A resumed run rewrites OUT/tensorboard from it, so that no step is there
-    twice, and none is missing that a killed process had not written yet.
+    metrics.jsonl is authoritative. A resumed run rewrites OUT/tensorboard from it, so that each step is there exactly
+    once, even after a killed process.
 
     Args:
         out: the run's folder.
-        keep_bytes: how much of metrics.jsonl belongs to the run that goes on; what follows is cut off.
+        keep_bytes: length of metrics.jsonl at the checkpoint; the rest is truncated.
     Raises:
         CheckpointError: metrics.jsonl is shorter than `keep_bytes`, or damaged.
-        TrainingError: it cannot be written; a link is not followed.
+        TrainingError: it cannot be written; links are not followed.
     """
 
     def __init__(self, out: Path, *, keep_bytes: int) -> None:
@@ -42,7 +42,7 @@ class Metrics:
         path, board = out / run_folder.METRICS, out / run_folder.TENSORBOARD
         if keep_bytes and not os.path.lexists(path):
             raise CheckpointError(f"{path}: is gone; put it back, or train again without resuming")
-        # Appending creates the file and writes at its end, wherever the cut leaves that.
+        # Append mode creates the file and writes at its end, also after truncation.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_LINK
         try:
             self._file = os.fdopen(open_regular(path, flags), "ab")
@@ -67,7 +67,7 @@ class Metrics:
         if board.is_symlink():
             board.unlink()
         shutil.rmtree(board, ignore_errors=True)
-        # TensorBoard's relative time is the time of training, whatever passed between two processes.
+        # TensorBoard's relative time is the training time, without the time between two processes.
         self._began = time.time() - (kept[-1]["seconds"] if kept else 0.0)
         with self._written():
             self._board = SummaryWriter(board)
@@ -96,7 +96,7 @@ class Metrics:
             )
 
     def bytes_written(self) -> int:
-        """The length of metrics.jsonl, all of it on the disk: what a checkpoint may rely on."""
+        """Flush metrics.jsonl to the disk, and return its length for the checkpoint."""
         with self._written():
             os.fsync(self._file.fileno())
         return os.fstat(self._file.fileno()).st_size
@@ -118,7 +118,7 @@ class Metrics:
 
 
 def _events(path: Path, length: int) -> list[dict[str, Any]]:
-    """The events of the first `length` bytes. Raises `ValueError` where one is not as `Metrics.write` writes it."""
+    """Yield the events of the first `length` bytes. Raises `ValueError` for one not written by `Metrics.write`."""
     with path.open("rb") as file:
         lines = file.read(length).splitlines()
     events = []
@@ -143,9 +143,9 @@ def _is_event(event: object) -> bool:
 
 
 class Log(Callback):
-    """Writes the events of a training into OUT/metrics.jsonl and OUT/tensorboard, by the first rank alone.
+    """Writes the events of a training to OUT/metrics.jsonl and OUT/tensorboard, on the first rank.
 
-    Where checkpoints are kept in the same folder, they come before it, since they clear the folder.
+    If checkpoints are in the same folder, list their callback first, because it clears the folder.
 
     Args:
         out: the run folder.
@@ -157,7 +157,7 @@ class Log(Callback):
         self._keep_bytes = 0
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        # A checkpoint that was written without a log has none.
+        # A checkpoint written without a log has none.
         self._keep_bytes = count_in({"bytes": 0, **state}, "bytes")
 
     def on_train_start(self, training: Training) -> None:
@@ -184,9 +184,9 @@ class Log(Callback):
 
 
 def progress_bar(*, enabled: bool) -> Progress:
-    """A bar with loss, accuracy and time left, on standard error; enter it before training starts.
+    """Show a bar with loss, accuracy and time left on standard error; enter it before training starts.
 
-    Where standard error is no terminal nothing is drawn; `note` writes lines there instead.
+    If standard error is not a terminal, nothing is drawn; `note` writes lines there instead.
 
     Args:
         enabled: False makes a bar that shows nothing.
@@ -197,21 +197,21 @@ def progress_bar(*, enabled: bool) -> Progress:
 
 
 def tell(bar: Progress, line: str) -> None:
-    """Print a line above a bar, whatever it quotes.
+    """Print a line above a bar, without interpreting markup.
 
     Args:
-        bar: as `progress_bar` makes it.
-        line: what it says, one line.
+        bar: from `progress_bar`.
+        line: the text, one line.
     """
     bar.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def note(bar: Progress, line: str) -> None:
-    """Print what a bar has shown, if it is enabled and there is no screen to draw it on: in a file, or a log.
+    """Print the result of a bar, if it is enabled and standard error is a file or a log, where no bar is drawn.
 
     Args:
-        bar: as `progress_bar` makes it.
-        line: what it says, one line.
+        bar: from `progress_bar`.
+        line: the text, one line.
     """
     from hdlif.training.bar import is_screen
 
@@ -223,7 +223,7 @@ def warn(bar: Progress, warning: str) -> None:
     """Print a warning above a bar.
 
     Args:
-        bar: as `progress_bar` makes it.
+        bar: from `progress_bar`.
         warning: the text, one line.
     """
     tell(bar, f"warning: {warning}")

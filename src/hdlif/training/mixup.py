@@ -10,10 +10,10 @@ from hdlif.training.callback import Batch, Callback, Training
 
 
 class Mix:
-    """Mixes each sample of a batch with its opposite, i with B - 1 - i, and their labels alike.
+    """Mixes each sample of a batch with the opposite one, i with B - 1 - i, and their labels alike.
 
     Mixup gives ρ·x_i + (1 - ρ)·x_j (Zhang et al., ICLR 2018), CutMix a rectangle of x_j in x_i (Yun et al., ICCV 2019),
-    ρ the share of x_i in the target. One draw serves the whole batch, and all frames of a sample.
+    ρ the fraction of x_i in the target. One draw applies to the whole batch and to all frames of a sample.
 
     >>> from hdlif.training import Mix, Mixing
     >>> mixing = Mixing(Mix(classes=10, mixup_alpha=0.8, cutmix_alpha=1.0, prob=1.0, switch_prob=0.5))
@@ -21,8 +21,8 @@ class Mix:
     Args:
         classes: number of labels.
         mixup_alpha, cutmix_alpha: ρ ~ Beta(α, α); 0 turns one off.
-        prob: of mixing a batch at all.
-        switch_prob: of CutMix where both are on.
+        prob: probability of mixing a batch.
+        switch_prob: probability of CutMix if both are on.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class Mix:
         )
 
     def __call__(self, x: Tensor, labels: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
-        """x [T or 1, B, C, ...] and targets [B, classes], the share of each label; B is even.
+        """Return x [T or 1, B, C, ...] and targets [B, classes], the fraction of each label; B is even.
 
         Args:
-            x: [T or 1, B, C, ...], kept as it is.
+            x: [T or 1, B, C, ...], not modified.
             labels: int64 [B].
-            seed: what is drawn is a function of it, in 0..2^63 - 1.
+            seed: in 0..2^63 - 1.
         """
         frames = len(x)
         # timm mixes in place, along the first axis, and cuts the last two: frames go where channels are.
@@ -54,7 +54,7 @@ class Mix:
 
 @contextmanager
 def _numpy_seeded(seed: int) -> Iterator[None]:
-    """NumPy's global generator, which timm draws from, seeded inside and as it was outside."""
+    """Seed NumPy's global generator (used by timm) inside the context, and restore it afterwards."""
     kept = np.random.get_state()
     np.random.seed([seed & 0xFFFFFFFF, seed >> 32])
     try:
@@ -64,12 +64,12 @@ def _numpy_seeded(seed: int) -> Iterator[None]:
 
 
 class Mixing(Callback):
-    """Mixes each batch; what is counted as right is the label with the largest share.
+    """Mixes each batch; the label with the largest fraction counts as the correct one.
 
     An example is at `Mix`.
 
     Args:
-        mix: what is drawn.
+        mix: distribution of the mixing.
     """
 
     def __init__(self, mix: Mix) -> None:

@@ -1,4 +1,4 @@
-"""Optimisers over a network's parameter groups, and learning rates as functions of the step."""
+"""Optimisers over a network's parameter groups, and learning-rate schedules."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -14,14 +14,14 @@ from hdlif.nn.kernels.tensors import is_plain
 
 Groups = Iterable[dict[str, Any]]
 Schedule = Callable[[int, int], float]
-"""(step, total) -> the factor of the learning rate at `step`, from 0, of `total` after the warm-up."""
+"""Function (step, total) -> factor of the learning rate at `step`, from 0, of `total` after the warm-up."""
 
 
 def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The parameters that weight decay acts on, and those it leaves alone, each in the model's order.
+    """Return the parameters with weight decay and those without, each in the model's order.
 
-    Left alone are vectors and scalars (biases, batch norm's affine) and what belongs to time steps, of any shape:
-    decay would pull λ and θ to the middle of their range.
+    Vectors and scalars (biases, batch norm's affine) and per-step parameters of any shape have none: decay would pull λ
+    and θ to the middle of their range.
     """
     per_step = set(map(id, step_parameters(model)))
     decayed: list[nn.Parameter] = []
@@ -32,7 +32,7 @@ def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
 
 
 def groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """`parameter_groups` as torch's optimisers take them."""
+    """Return `parameter_groups` in the format of torch's optimisers."""
     decayed, kept = parameter_groups(model)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
 
@@ -68,23 +68,23 @@ def adamw(
 
 
 OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {"sgd": nesterov, "adam": adam, "adamw": adamw}
-"""Of (params=, lr=), by the names that recipes and `TrainingConfig.optimizer` use."""
+"""Optimisers, called with (params=, lr=), by their names in recipes and `TrainingConfig.optimizer`."""
 
 
 def make_optimizer(
     config: TrainingConfig, model: nn.Module, make: Callable[..., torch.optim.Optimizer]
 ) -> torch.optim.Optimizer:
-    """Call `make` with the groups of a model, and the rate, weight decay and momentum of a config."""
+    """Call `make` with the groups of a model, and a config's learning rate, weight decay and momentum."""
     momentum = {"momentum": config.momentum} if config.optimizer.kind == "sgd" else {}
     return make(params=groups(model, config.weight_decay), lr=config.learning_rate, **momentum)
 
 
 class OnePass:
-    """Has a step of PyTorch's SGD, Adam or AdamW be one pass over each parameter, where all is plainly on a CPU.
+    """Runs a step of PyTorch's SGD, Adam or AdamW as one pass over each parameter, for contiguous CPU tensors.
 
-    That is PyTorch's `fused`, which it takes by itself on a GPU alone, and which reads parameters, gradients and
-    momentum by their addresses: whether they are contiguous is looked at before each step. An optimiser that was made
-    with a choice of its own keeps it.
+    This is PyTorch's `fused`, which is its default on a GPU only. It reads parameters, gradients and momentum by their
+    addresses, so contiguity is checked before each step. An optimiser made with an explicit `fused` or `foreach`
+    keeps it.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
@@ -93,7 +93,7 @@ class OnePass:
         self._groups = [group for group in optimizer.param_groups if is_known and _has_no_choice(group)]
 
     def prepare(self) -> None:
-        """Choose how the next step is carried out; gradients are there."""
+        """Choose the implementation of the next step; gradients must exist."""
         for group in self._groups:
             group["fused"] = self._is_plain(group)
 
@@ -121,7 +121,7 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 def cosine(step: int, total: int) -> float:
-    """Half a cosine from 1 to 0: (1 + cos(π·step/total))/2.
+    """Half-cosine decay from 1 to 0: (1 + cos(π·step/total))/2.
 
     >>> [round(cosine(step, 4), 3) for step in range(5)]
     [1.0, 0.854, 0.5, 0.146, 0.0]
@@ -136,7 +136,7 @@ def constant(step: int, total: int) -> float:
 
 @dataclass(frozen=True)
 class Drops:
-    """The rate is multiplied by `factor` when each of the shares `at` of all steps is done.
+    """Step decay: multiplies the rate by `factor` after each of the fractions `at` of all steps.
 
     >>> [round(Drops([0.5, 0.75], 0.1)(step, 4), 3) for step in range(4)]
     [1.0, 1.0, 0.1, 0.01]
@@ -147,7 +147,7 @@ class Drops:
 
     def __post_init__(self) -> None:
         if not all(0 < share < 1 for share in self.at):
-            raise ValueError(f"at = {self.at}; give shares of the training, between 0 and 1")
+            raise ValueError(f"at = {self.at}; give fractions of the training, between 0 and 1")
         if not 0 < self.factor <= 1:
             raise ValueError(f"factor = {self.factor}; it must lie in (0, 1]")
 
@@ -160,11 +160,11 @@ SCHEDULES: Mapping[str, Callable[..., Schedule]] = {
     "constant": lambda: constant,
     "drops": Drops,
 }
-"""What makes each, by the names that recipes and `TrainingConfig.schedule` use."""
+"""Factories of schedules, by their names in recipes and `TrainingConfig.schedule` use."""
 
 
 def warmed_up(schedule: Schedule, step: int, total: int, warmup: int) -> float:
-    """The factor at `step` of `total`: (step + 1)/warmup for step < warmup, then the schedule of what is left.
+    """Return the factor at `step` of `total`: (step + 1)/warmup for step < warmup, then the schedule of the rest.
 
     >>> [round(warmed_up(cosine, step, 6, 2), 3) for step in range(7)]
     [0.5, 1.0, 1.0, 0.854, 0.5, 0.146, 0.0]

@@ -1,4 +1,4 @@
-"""The optimiser and the learning rates of a training: the user's own, or those that the config names."""
+"""The optimiser and the learning rates of a training: the user's own, or those of the config."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from hdlif.training.optim import OPTIMIZERS, SCHEDULES, Schedule, cosine, make_o
 OptimizerLike = torch.optim.Optimizer | Callable[[nn.Module], torch.optim.Optimizer]
 """An optimiser of the model's parameters, or a function that makes one for a model."""
 SchedulerLike = LRScheduler | Callable[[torch.optim.Optimizer], LRScheduler] | Schedule
-"""A scheduler of torch, a function that makes one for an optimiser, or a function of (step, total)."""
+"""Scheduler of torch, a function from an optimiser to one, or a function of (step, total)."""
 
 
 @dataclass(frozen=True)
 class Optimization:
-    """An optimiser and the schedule of its learning rates.
+    """Optimiser and schedule of its learning rates.
 
     >>> import torch
     >>> from hdlif.training import Optimization
@@ -45,7 +45,7 @@ class Optimization:
         """Return the optimiser of a model.
 
         Raises:
-            InputError: it is none, or steps other parameters than the model's.
+            InputError: it is not an optimiser, or has other parameters than the model's.
         """
         made: Any = self.optimizer if isinstance(self.optimizer, torch.optim.Optimizer) else self.optimizer(model)
         if not isinstance(made, torch.optim.Optimizer):
@@ -59,7 +59,7 @@ class Optimization:
         return made
 
     def copied(self, copied_model: nn.Module, memo: dict[int, Any]) -> torch.optim.Optimizer:
-        """Return the optimiser of a copy of the model, which `copy.deepcopy(model, memo)` has made."""
+        """Return the optimiser of a copy of the model, made by `copy.deepcopy(model, memo)`."""
         if isinstance(self.optimizer, torch.optim.Optimizer):
             return copy.deepcopy(self.optimizer, memo)
         return self.make_optimizer(copied_model)
@@ -68,10 +68,10 @@ class Optimization:
 def optimization(
     config: TrainingConfig, optimizer: OptimizerLike | None, scheduler: SchedulerLike | None
 ) -> Optimization:
-    """Return the user's optimiser and scheduler, and the config's in place of one that is None.
+    """Return the user's optimiser and scheduler, or the config's for one that is None.
 
     Raises:
-        InputError: one is of another kind, or the two do not go together.
+        InputError: one has another type, or the two do not fit together.
     """
     for given, name, example in (
         (optimizer, "optimizer", "torch.optim.Adam(model.parameters(), lr=1e-3)"),
@@ -128,16 +128,16 @@ def _called(make: Callable[[], Any], key: str) -> Any:
 class LearningRates:
     """Sets the learning rates of an optimiser, by a function of the step or by a scheduler of torch.
 
-    A scheduler of torch is stepped once per epoch; one that looks at a metric gets the validation loss. A function is
-    asked before each batch, and its factor multiplies the rates that the optimiser was made with.
+    A scheduler of torch is stepped once per epoch, with the validation loss if it takes a metric. A function is
+    called before each batch, and its factor multiplies the optimiser's initial rates.
 
     Args:
-        optimizer: whose rates are set.
+        optimizer: optimiser to set the rates of.
         scheduler: as in `Trainer`.
         total: updates of the training.
         warmup: updates in which the rates rise to their full size.
     Raises:
-        InputError: `scheduler` makes something else, or is to be warmed up and is torch's.
+        InputError: `scheduler` returns something else, or is a scheduler of torch with a warm-up.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, scheduler: SchedulerLike, *, total: int, warmup: int) -> None:
@@ -172,7 +172,7 @@ class LearningRates:
                 group["lr"] = group["initial_lr"] * factor
 
     def end_epoch(self, loss: float) -> None:
-        """Step a scheduler of torch, after a validation with this loss."""
+        """Step a scheduler of torch after a validation with this loss."""
         if self._scheduler is None:
             return
         self.losses.append(loss)
@@ -182,10 +182,10 @@ class LearningRates:
             self._scheduler.step()
 
     def resume(self, losses: Sequence[float], epochs: int) -> None:
-        """Step a scheduler of torch through the epochs that are done.
+        """Step a scheduler of torch through the completed epochs.
 
         Raises:
-            CheckpointError: there is not a loss for each of them.
+            CheckpointError: a loss is missing for one of them.
         """
         if self._scheduler is None:
             return
@@ -195,14 +195,14 @@ class LearningRates:
                 "scheduler that it began with"
             )
         with warnings.catch_warnings():
-            # torch warns of steps before the optimiser's first.
+            # torch warns about scheduler steps before the optimiser's first.
             warnings.simplefilter("ignore")
             for loss in losses:
                 self.end_epoch(loss)
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:
-    """Whether a function has two arguments without a default, as a schedule, and not one, as a scheduler's maker."""
+    """Return whether a function takes two arguments without a default (a schedule), not one (a scheduler's factory)."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

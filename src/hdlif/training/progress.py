@@ -1,4 +1,4 @@
-"""A training on the screen: its bar, its epochs, and what the user should know before the first one."""
+"""Progress of a training on the terminal: bar, epoch lines, and warnings before the first epoch."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 
 class Progress(Callback):
-    """Shows a training, and what is read for its validations, as tasks of a bar, and prints lines above it.
+    """Shows a training and the reading of its validation samples as a progress bar, and prints lines above it.
 
-    Where standard error is no terminal, as in a file or under cron, each epoch is a line instead.
+    If standard error is not a terminal (a file, cron), it prints one line per epoch instead.
 
     Args:
-        name: of the training.
-        bar: one that is shown already; by default one of its own, from the beginning of the training to its end.
+        name: label of the training.
+        bar: existing bar to use; default: an own one, for the duration of the training.
     """
 
     def __init__(self, name: str = "training", bar: Bar | None = None) -> None:
         self.name, self._own = name, bar is None
         self.bar = progress_bar(enabled=True) if bar is None else bar
-        # None where a training goes on that was stopped between an epoch's last batch and its validation.
+        # None if a resumed training was stopped between an epoch's last batch and its validation.
         self._learned: Mapping[str, Any] | None = None
 
     def on_train_start(self, training: Training) -> None:
@@ -58,11 +58,11 @@ class Progress(Callback):
             note(self.bar, self._epoch(training, event))
 
     def _epoch(self, training: Training, validation: Mapping[str, Any]) -> str:
-        """An epoch in a line: its last figures of training, the task's first figure on validation, and the time."""
+        """Format an epoch as one line: training figures, first validation figure, and time."""
         learned, metric = self._learned, training.task.metric
         figures = [f"loss {learned['loss']:.4f}", *_named("accuracy", learned["accuracy"])] if learned else []
         value = validation.get(metric, validation.get("metrics", {}).get(metric))
-        # Without validation samples, training samples are measured as the deployed network classifies them.
+        # Without validation samples, training samples are evaluated in eval mode.
         measured = _named(f"training samples' {metric}" if "part" in validation else f"validation {metric}", value)
         place = f"epoch {validation['epoch']} of {training.config.epochs}"
         return f"{self.name}: {place}: {', '.join([*figures, *measured])}, {validation['seconds']:.0f} s"
@@ -75,7 +75,7 @@ class Progress(Callback):
 
     @contextmanager
     def reading(self, what: str, samples: int) -> Iterator[Callable[[int], None]]:
-        """Show a task while samples are read outside of training; call what it yields with the number of each batch."""
+        """Show a task while samples are read outside of training; call the yielded function per batch."""
         task = self.bar.add_task(f"{self.name}, {what}", total=samples, loss=math.nan, accuracy=math.nan)
         try:
             yield partial(self.bar.advance, task)
@@ -88,14 +88,14 @@ class Progress(Callback):
 
 
 def _named(name: str, value: float | None) -> list[str]:
-    """A figure after its name, an accuracy in per cent; nothing where there is none."""
+    """Format a figure after its name, accuracy in percent; empty without a figure."""
     if value is None:
         return []
     return [f"{name} {value:.1%}" if name.endswith("accuracy") else f"{name} {value:.4g}"]
 
 
 def report_omitted_samples(training: Training, samples: int, batch_size: int) -> None:
-    """Report how many samples each epoch omits because they fill no batch, if they are many."""
+    """Report the samples that each epoch omits as an incomplete batch, if they are many."""
     left = samples - training.batches * batch_size
     if not many_left_out(left, samples) or not training.ranks.first:
         return
@@ -112,7 +112,7 @@ def report_omitted_samples(training: Training, samples: int, batch_size: int) ->
 
 
 def report_traces(training: Training, samples: Samples, batch_size: int) -> None:
-    """Report and log the memory of the rule's traces; too much of it ends the training before it begins."""
+    """Report and log the memory of the rule's traces; raise before the training if they take too much."""
     if not isinstance(training.rule, Tracing):
         return
     share = batch_size // training.ranks.count

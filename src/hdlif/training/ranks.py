@@ -1,7 +1,7 @@
-"""The ranks of a training: its processes, each of which learns from its share of every batch.
+"""Ranks: the processes of a training, each of which trains on its share of every batch.
 
-The first rank alone reads and writes the run folder, and its exit code is the training's. Whatever ends a training is
-known to all ranks before it ends, so that none waits for another.
+Only the first rank reads and writes the run folder, and its exit code is the training's. All ranks agree on an error
+before they stop, so that none waits for another.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ _T = TypeVar("_T")
 
 
 def gathered(tensor: Tensor) -> Tensor:
-    """The tensors of all ranks in their order, [ranks, ...]; the same bits on every rank."""
+    """Gather the tensors of all ranks in order, [ranks, ...], with the same bits on every rank."""
     tensors = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
     dist.all_gather(tensors, tensor)
     return torch.stack(tensors)
 
 
 def check_share(batch_size: int, ranks: int, *, paired: bool = False, name: str = "batch_size") -> None:
-    """Raise `RecipeError` unless a batch can be shared out equally: the mean of the ranks' losses is then its loss.
+    """Raise `RecipeError` unless a batch can be shared equally, so that its loss is the mean of the ranks' losses.
 
     Args:
         batch_size: samples of a batch, of all ranks together.
-        ranks: how many there are.
-        paired: whether the samples of a share are mixed by twos.
-        name: of the number, for whoever has set it.
+        ranks: number of ranks.
+        paired: whether the samples of a share are mixed in pairs.
+        name: name of the setting, for the error.
     """
     unit = 2 * ranks if paired and ranks > 1 else ranks
     if batch_size % unit:
@@ -53,15 +53,15 @@ def check_share(batch_size: int, ranks: int, *, paired: bool = False, name: str 
 
 
 class Ranks:
-    """What the ranks of a training do together; all of them call the same methods in the same order.
+    """Collective operations of a training; all ranks call the same methods in the same order.
 
-    With one rank every method is as if it were not there.
+    With one rank every method is a no-op.
 
     Args:
         accelerator: of the training.
     Attributes:
-        count: how many there are, on all nodes.
-        index: of this one, from 0.
+        count: number of ranks, on all nodes.
+        index: index of this rank, from 0.
         first: whether this is rank 0.
     """
 
@@ -71,9 +71,9 @@ class Ranks:
         self.first = self.index == 0
 
     def shares(self, batches: Sequence[Tensor]) -> list[Tensor]:
-        """This rank's contiguous part of each of `batches`; the parts of all ranks in their order are the batch.
+        """Return this rank's contiguous part of each of `batches`; the parts of all ranks in order are the batch.
 
-        A last batch of fewer members than ranks goes with the one before it, so that every rank has a part of all.
+        A last batch with fewer members than ranks is merged into the one before, so that every rank gets a part.
 
         Raises:
             DataError: the only batch has fewer members than there are ranks.
@@ -88,12 +88,12 @@ class Ranks:
         return [batch.tensor_split(self.count)[self.index] for batch in whole]
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum over ranks, the same bits on every one."""
+        """Return the sum over ranks, with the same bits on every one."""
         return values if self.count == 1 else gathered(values.to(self.accelerator.device)).sum(0).to(values.device)
 
     @property
     def each(self) -> Callable[[Tensor], list[Tensor]] | None:
-        """What asks all ranks for a tensor, whose sizes may differ; None where there is one rank."""
+        """Return a function that gathers tensors, of any sizes, from all ranks; None for one rank."""
         return None if self.count == 1 else self._each
 
     def _each(self, tensor: Tensor) -> list[Tensor]:
@@ -102,15 +102,15 @@ class Ranks:
         return [of_one.to(tensor.device) for of_one in gather_all_tensors(tensor.to(self.accelerator.device))]
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean over ranks, without a graph."""
+        """Return the mean over ranks, without a graph."""
         return values if self.count == 1 else self.sum(values.detach()) / self.count
 
     def mean_value(self, value: float) -> float:
-        """The mean over ranks of a number; not finite if it is so on one."""
+        """Return the mean of a number over ranks; not finite if it is not finite on any rank."""
         return value if self.count == 1 else float(self.mean(torch.tensor(value, dtype=torch.float64)))
 
     def exchange(self, sums: Sequence[float], highest: Sequence[int]) -> tuple[list[float], list[int]]:
-        """The sums over ranks, and the largest numbers of all, in one reduction; the same bits on every rank."""
+        """Return the sums over ranks, and the maxima, in one reduction; the same bits on every rank."""
         if self.count == 1:
             return list(sums), list(highest)
         packed = torch.tensor([*sums, *highest], dtype=torch.float64, device=self.accelerator.device)
@@ -119,13 +119,13 @@ class Ranks:
         return summed.tolist(), [int(number) for number in largest.tolist()]
 
     def highest(self, value: int) -> int:
-        """The largest value of all ranks."""
+        """Return the maximum over ranks."""
         return value if self.count == 1 else int(gathered(torch.tensor(value, device=self.accelerator.device)).max())
 
     def together(self, action: Callable[[], _T]) -> _T:
-        """What `action` returns here; if it fails on any rank, the first one raises that, and the others exit with 0.
+        """Return the result of `action`; if any rank fails, the first one raises that, and the others exit with 0.
 
-        Their exit code tells launchers, which kill all where one process fails, that the first rank's is the one.
+        Launchers kill all processes once one fails, so only the first rank's exit code may be an error.
         """
         if self.count == 1:
             return action()
@@ -142,7 +142,7 @@ class Ranks:
         return result  # type: ignore[return-value]
 
     def led(self, action: Callable[[], _T]) -> _T:
-        """What `action` returns on the first rank, which alone runs it; fails as `together` does."""
+        """Run `action` on the first rank only, and return its result there; fails as `together`."""
         if self.count == 1:
             return action()
         result = self.together(action if self.first else lambda: None)
@@ -152,7 +152,7 @@ class Ranks:
         return chosen
 
     def in_turn(self, action: Callable[[], _T]) -> _T:
-        """`action` on the first rank of every node, then on the others, which find what it has left on the disk."""
+        """Run `action` on the first rank of every node, then on the others, which find its files on the disk."""
         if self.count == 1:
             return action()
         leads = self.accelerator.local_rank == 0
@@ -161,21 +161,21 @@ class Ranks:
         return early if leads else late  # type: ignore[return-value]
 
     def seed_name(self, purpose: str) -> str:
-        """`purpose` as the name of a stream of random numbers of this rank's own."""
+        """Return the name of this rank's own random stream for `purpose`."""
         return purpose if self.first else f"{purpose} of rank {self.index}"
 
     @property
     def gather(self) -> Gather | None:
-        """How batch norms ask all ranks, so that they normalise by the batch of all; None where there is one."""
+        """Return the reduction that lets batch norms normalise by the batch of all ranks; None for one rank."""
         return None if self.count == 1 else gathered
 
     @contextmanager
     def lost_ranks_named(self) -> Iterator[None]:
-        """Raise `TrainingError` where this rank could not reach another: that one says what happened."""
+        """Raise `TrainingError` if this rank could not reach another, which reports the cause."""
         try:
             yield
         except RuntimeError as error:
-            # NCCL has a type for it; gloo says where in its own sources a connection broke.
+            # NCCL has an exception type for it; gloo's message has the source line where a connection broke.
             if not isinstance(error, dist.DistError) and "gloo/transport" not in str(error):
                 raise
             reason = str(error).splitlines()[0].split(". ")[0]

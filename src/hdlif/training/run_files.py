@@ -1,4 +1,4 @@
-"""The files that a training writes into its run folder, and which of them it goes on from."""
+"""Files of a training in its run folder, and the choice of the one to resume from."""
 
 import os
 import re
@@ -18,13 +18,13 @@ from hdlif.whole_files import remove_left_over
 
 
 class RunFiles:
-    """The files of a training in `out`; if it has several ranks, the first alone touches them.
+    """The files of a training in `out`; with several ranks, only the first uses them.
 
     Args:
         out: the run folder.
     Attributes:
         last: the state to resume from.
-        previous: the one before, should that be damaged.
+        previous: the one before, in case `last` is damaged.
         best: the network of the best epoch so far.
         final: the same, of a finished training.
     """
@@ -35,21 +35,21 @@ class RunFiles:
         self.last, self.previous, self.best, self.final = (out / name for name in names)
 
     def epoch(self, number: int) -> Path:
-        """The network of one epoch (from 1)."""
+        """Return the file of the network of one epoch (from 1)."""
         return self.out / run_folder.EPOCH.format(number)
 
     def exist(self) -> bool:
-        """Whether there is a training, stopped or finished."""
+        """Return whether there is a training, stopped or finished."""
         return any(map(os.path.lexists, (self.last, self.previous, self.final)))
 
     def begin(self, recipe: Mapping[str, Any], *, resume: bool) -> SavedState | None:
-        """The state to go on from; None, and the folder cleared, where there is none or none is wanted.
+        """Return the state to resume from; None if there is none or none is wanted, after clearing the folder.
 
         Args:
-            recipe: what a training that is resumed was started with.
+            recipe: the recipe that the resumed training was started with.
         Raises:
             TrainingError: the folder cannot be made.
-            CheckpointError: the training there cannot be resumed: a file is damaged, gone, or of another recipe.
+            CheckpointError: the training there cannot be resumed: a file is damaged, missing, or of another recipe.
         """
         try:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ class RunFiles:
                 f"{self.out}: cannot be made ({reason(error)}); free the path or choose another folder"
             ) from error
         remove_left_over(self.out, run_folder.WRITTEN)
-        # A link to what is not there, on a disk that is not mounted say, is a training all the same.
+        # A dangling link, for example to a disk that is not mounted, counts as a training.
         begun = os.path.lexists(self.last) or os.path.lexists(self.previous)
         if resume and not begun and os.path.lexists(self.final):
             raise CheckpointError(
@@ -76,20 +76,20 @@ class RunFiles:
         return found
 
     def finish(self, model: nn.Module) -> None:
-        """Let the best epoch's file become the final one, and its tensors the model's."""
-        # It is gone where a finished training is resumed.
+        """Rename the best epoch's file to the final one, and load it into the model."""
+        # It is missing if a finished training is resumed.
         if self.best.exists():
             self.best.replace(self.final)
         checkpoint.load_model(self.final, model)
 
     def kept(self) -> str:
-        """What a training that fails leaves to resume from, in words."""
+        """Describe the state that a failed training leaves to resume from."""
         if not self.last.exists():
             return "no checkpoint was written yet"
         return f"{self.last} holds the last good state"
 
     def _check_best(self, epoch: int) -> None:
-        """Raise `CheckpointError` now, not after the last epoch, unless the best epoch's network is there and whole."""
+        """Raise `CheckpointError` now, not after the last epoch, unless the best epoch's network is there undamaged."""
         try:
             checkpoint.load(self.best if self.best.exists() else self.final)
         except CheckpointError as error:
@@ -100,11 +100,11 @@ class RunFiles:
             ) from error
 
     def left(self) -> list[Path]:
-        """What is there of the files that a training writes."""
+        """Return the files of a training that are there."""
         return [path for path in self._all() if os.path.lexists(path)]
 
     def clear(self) -> None:
-        """Remove what a training writes, and nothing else; of a link, the link."""
+        """Remove the files of a training and nothing else; links are removed, not their targets."""
         for path in self.left():
             if path.name == run_folder.TENSORBOARD and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
@@ -112,7 +112,7 @@ class RunFiles:
                 path.unlink(missing_ok=True)
 
     def _all(self) -> Iterator[Path]:
-        # What is resumed from goes first: without it nothing half removed is.
+        # Remove the state first, so that a half-removed training cannot be resumed.
         yield from (self.previous, self.last, self.best, self.final)
         yield self.out / run_folder.DAMAGED
         if self.out.is_dir():

@@ -1,4 +1,4 @@
-"""Files of a network's tensors by name, as other programs write them."""
+"""State-dict files of other programs."""
 
 import os
 import pickle
@@ -15,18 +15,18 @@ from hdlif.errors import CheckpointError
 from hdlif.whole_files import open_regular
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
-"""Keys under which training programs keep a network's tensors."""
+"""Keys of a network's tensors in checkpoints of other programs."""
 _DAMAGED = (SafetensorError, RuntimeError, AttributeError, TypeError, ValueError, LookupError, EOFError)
 
 
 def read_state_dict(path: Path, of: str, fix: str) -> dict[str, Tensor]:
-    """The tensors of a file by name: safetensors, or PyTorch's own (read without running its code).
+    """Return the tensors of a file by name: safetensors, or PyTorch's own (read without running its code).
 
     Args:
-        of: whose they are to be, for an error.
-        fix: what to do about it.
+        of: name of their owner, for an error.
+        fix: the fix, for an error.
     Raises:
-        CheckpointError: no such file, or a damaged one, or one that holds something else.
+        CheckpointError: the file is missing, damaged, or holds something else.
     """
     try:
         os.close(open_regular(path, os.O_RDONLY))
@@ -37,7 +37,7 @@ def read_state_dict(path: Path, of: str, fix: str) -> dict[str, Tensor]:
         for key in _WRAPPERS:
             if isinstance(tensors.get(key), dict):
                 tensors = tensors[key]
-        # As data-parallel training names them.
+        # Prefix of data-parallel training.
         return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}); {fix}") from error
@@ -50,7 +50,7 @@ def read_state_dict(path: Path, of: str, fix: str) -> dict[str, Tensor]:
 def load_state_dict(
     path: Path, network: nn.Module, of: str, fix: str, *, resized: Collection[str] = frozenset()
 ) -> None:
-    """Fill `network` from such a file. Raises `CheckpointError` also if it is of another network.
+    """Fill `network` from such a file. Raises `CheckpointError` also if it belongs to another network.
 
     Args:
         resized: tensors that keep their values if the file's have another shape.

@@ -1,4 +1,4 @@
-"""What the record of a training's state holds, and the check that a record is one."""
+"""Record of a training's state, and its validation."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Annotated, Any, NotRequired
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
-# Before Python 3.12 pydantic refuses the TypedDict of typing.
+# Before Python 3.12, pydantic rejects typing.TypedDict.
 from typing_extensions import TypedDict
 
 from hdlif.errors import CheckpointError, brief
@@ -19,24 +19,24 @@ _STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="ignore")
 
 @dataclass
 class Counters:
-    """Where a run stands; with weights and momenta, its whole state."""
+    """Position of a run; with weights and momenta, its complete state."""
 
     epoch: Number = 0
     """Epochs done."""
     batch: Number = 0
-    """Batches of the present epoch done."""
+    """Completed batches of the current epoch."""
     step: Number = 0
-    """Batches of the whole run done."""
+    """Completed batches of the whole run."""
     window: Number = 0
-    """Batches since the last training event, and their sums:"""
+    """Batches since the last training event, and sums over them:"""
     loss: float = 0.0
     correct: Number = 0
     answers: Number = 0
-    """Out of how many the correct ones are."""
+    """Number of predictions that `correct` counts."""
     train_seconds: Annotated[float, Field(ge=0)] = 0.0
     best_epoch: Number = 0
     best_score: float | None = None
-    """None too of an epoch that none was better than, and whose metric was no number."""
+    """None also if the metric of the best epoch is not a number."""
     best_loss: float = 0.0
     score_epoch: Number = 0
     """The first epoch with that score."""
@@ -47,15 +47,15 @@ class Counters:
 @with_config(_STRICT)
 class _State(TypedDict):
     counters: Counters
-    # What each callback keeps, by its name; it checks its own.
+    # State of each callback, by its name; callbacks validate their own.
     callbacks: dict[str, dict[str, Any]]
     # The loss scale of float16 training; empty in other precisions.
     precision: dict[str, Annotated[float, Field(ge=0)]]
-    # A state that is older than the counts has none.
+    # States of earlier versions have no counts.
     skipped_updates: NotRequired[Number]
-    # Validation losses that a scheduler of torch was stepped with.
+    # Validation losses of the steps of a torch scheduler.
     scheduled_losses: NotRequired[list[float]]
-    # Of streams alone.
+    # For streams only.
     stream_steps: NotRequired[Number]
     threads: NotRequired[Annotated[int, Field(ge=1)] | None]
 
@@ -64,16 +64,16 @@ _STATE = TypeAdapter(_State)
 
 
 def counters_of(record: Mapping[str, Any], path: Path) -> Counters:
-    """The counters in the record of `path`, all of which is as `fit` writes it.
+    """Return the counters in the record of `path`, after validating it.
 
     Raises:
-        CheckpointError: it is no record of a training's state.
+        CheckpointError: it is not the record of a training's state.
     """
     counters = record.get("counters")
     if not isinstance(counters, dict) or counters.keys() != Counters.__dataclass_fields__.keys():
         raise CheckpointError(f"{path}: is not a training state of this version of hdlif; train again")
     try:
-        # As JSON, where a list stands for a tuple.
+        # As JSON, which has lists for tuples.
         return _STATE.validate_json(json.dumps(record))["counters"]
     except ValidationError as error:
         first = error.errors()[0]
@@ -85,10 +85,10 @@ def counters_of(record: Mapping[str, Any], path: Path) -> Counters:
 
 
 def count_in(state: Mapping[str, Any], name: str) -> int:
-    """Return the count that a callback kept under `name`.
+    """Return the count stored by a callback under `name`.
 
     Raises:
-        CheckpointError: there is none, or another value.
+        CheckpointError: it is missing, or another value.
     """
     value = state.get(name)
     if type(value) is not int or not 0 <= value < 2**63:

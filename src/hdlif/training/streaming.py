@@ -1,7 +1,7 @@
-"""Training on sequences that never end: every batch goes on where the one before it has stopped.
+"""Training on endless sequences: each batch continues the one before.
 
-A stream is the samples of one place in the batch, one after the other; what the network remembers of one is there
-when the next begins. Each batch is taken in parts of as many steps as there are from one update to the next.
+A stream is the sequence of samples at one place in the batch; the network's state carries over from one sample to the
+next. Each batch is processed in parts, one per update.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _STATE, _KEPT = "stream.state.", "stream.kept."
 
 
 class Streams:
-    """Where the streams of a training stand, and the parts of its batches.
+    """State of the streams of a training, and the parts of its batches.
 
     Args:
         every: steps from one update to the next.
         time_steps: T of a sample; a multiple of `every`.
         rule, model: the training's.
     Raises:
-        InputError: a sample is no whole number of parts; the rule does not go on with a sequence; its criterion is not
-            of every step alike; or the model has values of each step.
+        InputError: a sample is not a whole number of parts, the rule cannot continue a sequence, its criterion weights
+            steps differently, or the model has per-step parameters.
     """
 
     def __init__(self, every: int, time_steps: int, rule: Rule, model: nn.Module) -> None:
@@ -44,13 +44,13 @@ class Streams:
         self.carry = Carry()
 
     def parts(self, x: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """The parts of a batch [T or 1, B, ...] and of its target, in their order."""
+        """Yield the parts of a batch [T or 1, B, ...] and of its target, in order."""
         for first in range(0, self._time_steps, self.every):
             steps = range(first, first + self.every)
             yield chunk(x, steps), target[:, first : steps.stop] if self._each else target
 
     def update(self, updater: Updater, x: Tensor, target: Tensor, draws: torch.Generator) -> None:
-        """The updates of a batch."""
+        """Make the updates of a batch."""
         for part, wanted in self.parts(x, target):
             updater(part, wanted, self._rule.schedule(self.every, draws), carry=self.carry)
 
@@ -61,10 +61,10 @@ class Streams:
         return state | {_KEPT + name: value for name, value in kept.items()}
 
     def restore(self, tensors: Mapping[str, Tensor], step: int, device: torch.device, path: Any) -> None:
-        """Go on from what `tensors` gave, after `step` steps.
+        """Continue from the result of `tensors`, after `step` steps.
 
         Raises:
-            CheckpointError: the tensors are no state.
+            CheckpointError: the tensors are not a state.
         """
         state: dict[str, Any] = {}
         for name, value in tensors.items():
@@ -81,7 +81,7 @@ class Streams:
 
 
 def new_streams(config: TrainingConfig, time_steps: int, rule: Rule, model: nn.Module, *, ranks: int) -> Streams | None:
-    """Return streams at their beginning, or None if samples are no streams.
+    """Return streams at their start, or None if samples are independent.
 
     Raises:
         InputError: as `Streams`, or several batches or several ranks make an update.
@@ -105,7 +105,7 @@ def _flat(state: State, at: str) -> Iterator[tuple[str, Tensor]]:
 
 
 def check_streams(every: int, time_steps: int, rule: Rule, model: nn.Module) -> None:
-    """Raise `InputError` unless samples of T steps can be learned from as streams, `every` steps at a time."""
+    """Raise `InputError` unless samples of T steps can be trained on as streams, `every` steps at a time."""
     if every > time_steps or time_steps % every:
         raise InputError(
             f"training.stream = {every} steps from one update to the next, and a sample has time_steps = {time_steps}; "
@@ -135,7 +135,7 @@ _NO_MEM_BN = "leave neuron.mem_bn out"
 
 
 def _values_of_steps(module: nn.Module) -> str | None:
-    """How a module is made without values of each step, if it has such."""
+    """Return the setting that removes a module's per-step parameters, if it has any."""
     if isinstance(module, BatchNorm2d):
         return None if module.time_steps is None else "set norm.per_step: false"
     if not isinstance(module, PerStep) or all(len(one) == 1 for one in module.parameters(recurse=False)):

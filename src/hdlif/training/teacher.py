@@ -1,4 +1,4 @@
-"""The teacher of a distillation: any trained classifier of images, asked once for each batch."""
+"""The teacher of a distillation: any trained classifier of images, run once per batch."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -76,7 +76,7 @@ def _per_channel(values: Sequence[float], images: Tensor) -> Tensor:
 
 
 class Teaching(Callback):
-    """Puts a teacher's logits beside the labels of each batch; the rule's criterion is `learning.Distillation`.
+    """Appends a teacher's logits to the labels of each batch; the rule's criterion is `learning.Distillation`.
 
     Args:
         teacher: gives the logits.

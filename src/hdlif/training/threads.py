@@ -1,4 +1,4 @@
-"""How many threads a training on a CPU runs with: PyTorch's own number, or the fastest for its first updates.
+"""Number of threads of a training on a CPU: PyTorch's own, or the fastest for its first updates.
 
 Tensors of a small network are not worth sharing out, and threads that wait for each other are the first to suffer where
 something else runs. Which number is best depends on the network, the batch and the machine, so it is measured, on a
@@ -21,7 +21,7 @@ FEWEST_ROUNDS, MOST_ROUNDS = 3, 24
 SHARE = 0.08
 """Of a training's updates, those that are spent on the choice, where that makes a number of rounds between the two."""
 WORTH_MEASURING = 20
-"""Updates for each number of threads that a training must have to be worth several rounds; of fewer, one decides."""
+"""Updates for each number of threads needed for several rounds; with fewer, one decides."""
 TOO_SHORT = 10
 """A training of no more updates is not measured."""
 BUDGET_SECONDS = 30.0
@@ -34,7 +34,7 @@ TIE = 0.01
 
 @dataclass(frozen=True)
 class Threads:
-    """The number of threads of a training, and how it came about.
+    """The number of threads of a training, and its origin.
 
     Attributes:
         chosen_by: "measured"; "given" by the caller; "checkpoint", of the run that is resumed; "default", PyTorch's
@@ -52,7 +52,7 @@ class Threads:
     update: str = "an update"
 
     def as_dict(self) -> dict[str, object]:
-        """As it stands in summary.json."""
+        """Return it as in summary.json."""
         seconds = {str(count): round(value, 6) for count, value in self.seconds_per_update.items()}
         return {"count": self.count, "chosen_by": self.chosen_by, "seconds_per_update": seconds}
 
@@ -147,7 +147,7 @@ def measured(
     rounds: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Threads:
-    """The number of threads that updates are fastest with.
+    """Return the number of threads with the fastest updates.
 
     Every number is tried in each round, on the same update; the first round, which warms up, counts only against the
     hopeless, unless it is the only one. What is compared is the median over rounds of the time beside that of the
@@ -163,7 +163,7 @@ def measured(
     warm_up: dict[int, float] = {}
     began = clock()
     with using_threads(counts[0]):
-        # What the first update of all costs beside, such as memory and kernels, belongs to none of them.
+        # One-time costs of the first update, such as memory and kernels, count for none of them.
         update(0)
         for number in range(rounds + 1):
             # In turns the other way round, lest what a round leaves in the caches favour one.

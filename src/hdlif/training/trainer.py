@@ -89,7 +89,7 @@ class Trainer:
         task: what is learned. It has the time steps, too.
         config: epochs, learning rate, precision and what else is of the loop; its `ema_decay` and `patience` are
             callbacks that come before the others.
-        callbacks: what is done beside, in this order: checkpoints, a log, a bar, mixing, a teacher, a penalty.
+        callbacks: additional actions, in this order: checkpoints, a log, a bar, mixing, a teacher, a penalty.
         batch_size: samples per update, of all processes together; an incomplete last batch of an epoch is left out.
         seed: what is drawn, the order of the samples too, is a function of it.
         optimizer: an optimiser of torch, as torch.optim.Adam(model.parameters(), lr=1e-3), or a function of the model
@@ -150,14 +150,14 @@ class Trainer:
         """Train the network; it is left in eval mode, as it was in the best epoch on `validation`.
 
         Ctrl-C and SIGTERM stop between two batches. With several processes, all of them call this with the same
-        arguments, and each learns from an equal share of every batch.
+        arguments, and each trains on an equal share of every batch.
 
         Args:
             train, validation: a pair (x, target) of tensors or arrays, x [N, ...] shown at every step; a map-style
                 data set of such pairs; or samples, among them `hdlif.data.TensorSamples` and `DatasetSamples`, whose
                 `frames` show x [N, T, ...] step by step. In which order they come is a function of (seed, epoch).
         Raises:
-            InputError, DataError, ShapeError: it is something else, or not what the task learns from.
+            InputError, DataError, ShapeError: it is something else, or does not fit the task.
             TrainingError: the loss or a weight is not finite.
             RecipeError: the processes cannot share a batch equally.
             KeyboardInterrupt, SystemExit(143): after Ctrl-C, after SIGTERM.
@@ -204,7 +204,7 @@ class Trainer:
 
 
 def with_criterion(rule: Rule, task: Task) -> Rule:
-    """The rule, with the task's criterion where its own is the default one."""
+    """Return the rule, with the task's criterion if its own is the default one."""
     given: Any = rule
     if getattr(given, "criterion", None) is not F.cross_entropy or not is_dataclass(given):
         return rule

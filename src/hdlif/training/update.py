@@ -99,7 +99,7 @@ class Updater:
         lay_out(model, layout)
         self._wrapped = accelerator.setup(model)
         self.network = InPrecision(model, accelerator, layout=layout)
-        # What losses are computed with: after it, where there are several ranks, stand the hooks that average.
+        # Module that computes losses; with several ranks, its hooks average gradients.
         self._with_hooks = InPrecision(self._wrapped, accelerator, layout=layout, compiled=compiled)
         self._optimizer, self._one_pass = optimizer, OnePass(optimizer)
         self._clip_norm, self._after = clip_norm, after
@@ -129,7 +129,7 @@ class Updater:
                 for a plan of one update.
             agree: asks all ranks, once an update.
             hear: gets the outputs [K, B, n] of the steps of each loss, in their order.
-            carry: where a stream stands that x is a part of; batch norms then normalise by their running statistics.
+            carry: state of the stream that x belongs to; batch norms then normalise by their running statistics.
         """
         assert last or sum(plan.updates) == 1, "several batches make one update"
         agree = agree or self._ranks.mean_value
@@ -193,7 +193,7 @@ class Updater:
         return f"the rule {type(self._rule).__name__}"
 
     def _checked(self, step: object, plan: Plan) -> Step:
-        """What a rule has yielded. Raises `TrainingError` if it is no step."""
+        """Return a rule's step. Raises `TrainingError` if it is not one."""
         if not isinstance(step, Step):
             seen = "nothing more" if step is None else f"a {type(step).__name__}"
             raise TrainingError(

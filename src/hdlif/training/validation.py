@@ -1,4 +1,4 @@
-"""The validation of each epoch, the choice of the best one, and whether train mode and eval mode agree."""
+"""The validation of each epoch, choice of the best one, and a check that train mode and eval mode agree."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _accuracy(model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]], task: 
 
 
 def _cause(model: nn.Module) -> str:
-    """Why the modes differ, and what to set."""
+    """Describe why the modes differ, with a fix."""
     norms = [module for module in model.modules() if isinstance(module, BatchNorm2d)]
     if any(norm.time_steps is None for norm in norms):
         return (

@@ -1,8 +1,8 @@
-"""All time steps of a sample in one call: which graphs have it, and its C functions.
+"""C functions that process all time steps of a sample in one call, for the graphs that support it.
 
-Stages run one after another, each for all steps: an input's codes of four steps are listed and multiplied together, a
-neuron's states are local variables, and what is the same at all steps is computed once. In fixed point a stage computes
-the entries of four channels at once where the processor has vectors (kernels/lanes.c).
+Stages run one after another, each for all steps: codes of four steps are listed and multiplied together, a neuron's
+states are local variables, and constant values are computed once. In fixed point a stage computes the entries of four
+channels at once if the processor has vectors (kernels/lanes.c).
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from hdlif.graph.ops import OPS
 from hdlif.graph.ops.program import program_of
 
 LARGEST_CODE = 15
-"""Of those whose weighted sums are added up two in a word."""
+"""Largest code for which two weighted sums share a word."""
 _ALONE = """\
 /* Functions that need all registers are not inlined into others. */
 #if defined(__GNUC__)
@@ -35,7 +35,7 @@ _ALONE = """\
 
 
 def has_answers(file: CFile) -> bool:
-    """Whether a network has a function of all its time steps."""
+    """Return whether a network has a function for all its time steps."""
     if file.graph.time_steps == 1:
         return False
     answers = file.for_answers()
@@ -54,7 +54,7 @@ def _has_form(file: CFile, node: Node) -> bool:
 
 
 class AnswerText(StageText):
-    """A stage for all time steps; in the innermost loop `t` is the step."""
+    """Stage for all time steps; `t` is the step in the innermost loop."""
 
     arguments, storage = "ANSWER *work, const NUMBER *frame", "ALONE"
 
@@ -87,7 +87,7 @@ class AnswerText(StageText):
         return self.at(name, "c", "p")
 
     def _apart(self, name: str) -> int:
-        """How far apart the entries of neighbouring channels are."""
+        """Return the distance of entries of neighbouring channels."""
         _, height, width = self.shape(name)
         entries = 1 if self.file.is_by_pixel(name) else height * width
         return entries * (1 if self.file.base[name] == INPUT else self.file.steps_of(name))
@@ -171,7 +171,7 @@ class AnswerText(StageText):
 
 
 class Answers:
-    """What a C file and its header have of the function of whole answers."""
+    """Declaration and definition of the function for all time steps."""
 
     def __init__(self, file: CFile, arithmetic: Numbers, name: str) -> None:
         self.name, self.file = name, file.for_answers()

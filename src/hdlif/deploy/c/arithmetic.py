@@ -1,4 +1,4 @@
-"""In which numbers a network computes in C: float32, or integers of 16 bits."""
+"""Arithmetic of a network in C: float32, or integers of 16 bits."""
 
 import math
 from typing import Any
@@ -52,7 +52,7 @@ class Floats:
 
 
 class Fixed:
-    """Integers of 16 bits, each value with bits after the point of its own."""
+    """Integers of 16 bits, with separate fraction bits for each value."""
 
     number, local, total, number_bytes = "int16_t", "int32_t", "int32_t", 2
 
@@ -85,7 +85,7 @@ class Fixed:
         return str(result)
 
     def _ends(self, name: str) -> tuple[int, int]:
-        """The smallest and the largest entry of a value."""
+        """Return the smallest and the largest entry of a value."""
         most = self.network.values[name].max_code
         return (-LARGEST - 1, LARGEST) if most is None else (0, most)
 
@@ -118,7 +118,7 @@ class Fixed:
         whole, fraction = INPUT_KINDS[graph.input.kind], self.network.fractions[INPUT]
         factors = [1 / (whole * std) for std in graph.input.std]
         shifts = [-mean / std for mean, std in zip(graph.input.mean, graph.input.std, strict=True)]
-        # a pixel has 8 bits: factors of 21, and what is added below 2^29
+        # a pixel has 8 bits: factors of 21, and addends below 2^29
         bits = math.floor(math.log2(2**21 / max(factors)))
         if any(shifts):
             bits = min(bits, math.floor(math.log2(2**29 / max(map(abs, shifts)))))

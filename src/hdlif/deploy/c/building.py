@@ -1,4 +1,4 @@
-"""A network's C source: compiled for this machine and called from Python, or in a folder of firmware for a board."""
+"""Builds of a network's C source: a shared library called from Python, or a firmware folder for a board."""
 
 import ctypes
 import shutil
@@ -22,10 +22,10 @@ State = ctypes.Array[ctypes.c_char]
 
 
 def compiler() -> str:
-    """The path of this machine's C compiler.
+    """Return the path of this machine's C compiler.
 
     Raises:
-        InputError: there is none.
+        InputError: no compiler is installed.
     """
     found = next(filter(None, map(shutil.which, COMPILERS)), None)
     if found is None:
@@ -34,14 +34,14 @@ def compiler() -> str:
 
 
 class Library:
-    """A network that was compiled as a shared library.
+    """A network compiled as a shared library.
 
     Args:
-        folder: where sources and library are put.
-        with_compiler: its path; this machine's by default.
-        flags: beside those that make a shared library.
+        folder: folder for sources and library.
+        with_compiler: path of the compiler; this machine's by default.
+        flags: additional compiler flags.
     Raises:
-        MachineError: the compiler refuses the source, or does not end.
+        MachineError: the compiler rejects the source, or times out.
     """
 
     def __init__(
@@ -59,38 +59,38 @@ class Library:
         if done.returncode:
             raise MachineError(f"{code}: {Path(command[0]).name} refuses it: {done.stderr.strip()[:2000]}")
         self._library = ctypes.CDLL(str(self.path))
-        # what it holds does not count
+        # its content does not matter
         self._work = ctypes.create_string_buffer(b"\xa5" * source.work_bytes, source.work_bytes)
 
     def _function(self, name: str) -> Any:
         return self._library[f"{self._source.name}_{name}"]
 
     def new_state(self) -> State:
-        """The state that a sequence starts from."""
+        """Return the initial state of a sequence."""
         state = ctypes.create_string_buffer(self._source.state_bytes)
         self._function("start")(state)
         return state
 
     def step(self, state: State, frame: NDArray[Any], outputs: int) -> NDArray[Any]:
-        """The outputs [outputs] of a frame [C, H, W], which move the state on."""
+        """Return the outputs [outputs] of a frame [C, H, W], and advance the state."""
         found = np.zeros(outputs, self._source.dtype)
         self._function("step")(state, self._work, _pointer(frame), _pointer(found))
         return found
 
     def run(self, x: NDArray[Any], outputs: int) -> NDArray[Any]:
-        """The outputs [T, outputs] of a sequence of frames [T, C, H, W], from the start."""
+        """Return the outputs [T, outputs] of a sequence of frames [T, C, H, W], from the start."""
         state = self.new_state()
         return np.stack([self.step(state, frame, outputs) for frame in x])
 
     def answer(self, frames: NDArray[Any], steps: int, outputs: int) -> NDArray[Any]:
-        """The outputs [T, outputs] of all steps, from frames [T, C, H, W], or one that is the same at all of them."""
+        """Return the outputs [T, outputs] of all steps, from frames [T, C, H, W] or one constant frame."""
         found = np.zeros((steps, outputs), self._source.dtype)
         work = ctypes.create_string_buffer(b"\xa5" * self._source.answer_bytes, self._source.answer_bytes)
         self._function("answer")(work, _pointer(frames), _pointer(found))
         return found
 
     def frame(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """The frame of pixels [C, H, W]."""
+        """Return the frame of pixels [C, H, W]."""
         found = np.zeros(pixels.shape, self._source.dtype)
         self._function("frame")(_pointer(pixels), _pointer(found))
         return found
@@ -110,20 +110,20 @@ FILES = ("Makefile", "main.c", "microbit.ld", "mps2.ld", "mps3.ld", "port.h", "s
 
 
 def check_name(name: str) -> None:
-    """Raise `InputError` where a network has the name of another file of the folder."""
+    """Raise `InputError` if the network's name clashes with a file of the folder."""
     taken = sorted({file.partition(".")[0] for file in (*FILES, "samples.h") if file.endswith((".c", ".h"))})
     if name in taken:
         raise InputError(f"{name}: files of the firmware bear the names {', '.join(taken)}; give the network another")
 
 
 def firmware(source: Source, frames: NDArray[Any], expected: NDArray[Any]) -> Mapping[str, str]:
-    """The files of the folder by name, the network's own among them.
+    """Return the files of the folder by name, including the network's.
 
     Args:
-        frames: what is shown, [N, T or 1, C, H, W], of the source's type.
-        expected: the outputs [N, T, ...] that the oracle gives.
+        frames: inputs, [N, T or 1, C, H, W], of the source's type.
+        expected: outputs [N, T, ...] of the oracle.
     Raises:
-        InputError: the network has the name of another file, or an output is not finite.
+        InputError: the network's name clashes with another file, or an output is not finite.
     """
     check_name(source.name)
     if not np.isfinite(expected).all():
@@ -135,7 +135,7 @@ def firmware(source: Source, frames: NDArray[Any], expected: NDArray[Any]) -> Ma
 
 
 def part_of_firmware(file: str, name: str) -> str:
-    """The text of one of `FILES` for a network of that name."""
+    """Return the text of one of `FILES` for a network of that name."""
     text = files("hdlif.deploy.c").joinpath("firmware", file).read_text(encoding="utf-8")
     return text.replace("@name@", name).replace("@NAME@", name.upper())
 

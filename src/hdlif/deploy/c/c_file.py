@@ -1,4 +1,4 @@
-"""What a C file holds: tables, kernels, includes, and where each value lies in the scratch memory while it is read."""
+"""Contents of a C file: tables, kernels, includes, and the layout of the scratch memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hdlif.graph.ops import OPS
 
 @dataclass
 class Lifetime:
-    """The entries of a value, and the stages, by number, from the one that writes it to the last that reads it."""
+    """Size of a value in entries, and its lifetime: the stages, by number, from its writer to its last reader."""
 
     size: int
     first: int
@@ -31,7 +31,7 @@ class Lifetime:
 
 
 def lifetimes(stages: Sequence[Stage], sizes: Mapping[str, int], kept: frozenset[str]) -> dict[str, Lifetime]:
-    """Of every stored value, from its entries; those of `kept` live to the end of the step."""
+    """Return the lifetime of every stored value, from its size; values in `kept` live to the end of the step."""
     found: dict[str, Lifetime] = {}
     for place, stage in enumerate(stages):
         for name in (*stage.loaded, *stage.scanned):
@@ -46,10 +46,10 @@ def lifetimes(stages: Sequence[Stage], sizes: Mapping[str, int], kept: frozenset
 
 
 def placed(stages: Sequence[Stage], lives: Mapping[str, Lifetime]) -> tuple[dict[str, int], int]:
-    """The offset of each value, in entries, and how many entries there are; for values of one type.
+    """Return the offset of each value, in entries, and the total number of entries; for values of one type.
 
-    A value takes the place of one that its stage reads for the last time entry by entry. The largest are placed first,
-    each at the lowest offset that is free for as long as it lives.
+    A value may replace one that its stage reads for the last time entry by entry. The largest are placed first,
+    each at the lowest offset that is free during its lifetime.
     """
     tenants: dict[str, list[str]] = {}
     host: dict[str, str] = {}
@@ -83,7 +83,7 @@ def placed(stages: Sequence[Stage], lives: Mapping[str, Lifetime]) -> tuple[dict
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a tensor in C; of one number alone, the number."""
+    """Rows of a tensor in C; a number if there is only one."""
 
     name: str
     type: str
@@ -93,16 +93,16 @@ class Table:
 
 
 def has_one_frame(graph: Graph) -> bool:
-    """Whether all time steps of a sample are shown the same frame."""
+    """Return whether all time steps of a sample get the same frame."""
     return graph.input.frames == "constant" and graph.input.kind != "events"
 
 
 class CFile:
-    """The parts of the C file of a graph.
+    """Parts of the C file of a graph.
 
     Attributes:
         offsets: of stored values, in the array of their type.
-        steps: time steps that a stage computes at once.
+        steps: time steps computed together by a stage.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -139,11 +139,11 @@ class CFile:
             self.offsets |= offsets
 
     def size(self, name: str) -> int:
-        """The entries of a value."""
+        """Return the size of a value in entries."""
         return math.prod(self.values[name].shape)
 
     def for_answers(self) -> CFile:
-        """The same file for the functions of whole answers: tables and kernels are shared, scratch memory is not."""
+        """Return a file for functions of all time steps: it shares tables and kernels, but not the scratch memory."""
         found = copy.copy(self)
         found.steps = self.graph.time_steps
         flat = (node.inputs[0] for node in self.graph.nodes if OPS[node.op].is_view)
@@ -153,18 +153,18 @@ class CFile:
         return found
 
     def steps_of(self, name: str) -> int:
-        """How many time steps of an entry follow one another in the scratch memory; those of codes by fours."""
+        """Return the number of time steps stored per entry in the scratch memory; a multiple of 4 for codes."""
         if self.steps == 1 or self.is_constant(name):
             return 1
         return self.steps if self.values[name].max_code is None else -(-self.steps // 4) * 4
 
     def is_constant(self, name: str) -> bool:
-        """Whether a value is the same at all time steps of a sample."""
+        """Return whether a value is the same at all time steps of a sample."""
         return has_one_frame(self.graph) and self.values[self.base[name]].constant
 
     @property
     def fits_16_bits(self) -> bool:
-        """Whether the sums of a window of codes are below 2^15 in every layer of integer weights."""
+        """Return whether the sums of a window of codes are below 2^15 in every layer of integer weights."""
         for node in self.nodes:
             largest = self.values[node.inputs[0]].max_code
             if largest is not None and node.attributes.get("encoding", "float32") != "float32":
@@ -174,32 +174,32 @@ class CFile:
         return True
 
     def is_by_pixel(self, name: str) -> bool:
-        """Whether the scratch memory has a value by pixels, each with all its channels, rather than by channels.
+        """Return whether a value is stored by pixels, each with all its channels, rather than by channels.
 
-        Functions of whole answers have all values so but the frames, outputs, and maps that are read as vectors.
+        Functions of all time steps store all values so, except frames, outputs, and maps that are read as vectors.
         """
         return self.steps > 1 and self.base[name] not in self._by_channel
 
     def extent(self, name: str) -> int:
-        """The entries of a stored value in the scratch memory."""
+        """Return the size of a stored value in the scratch memory."""
         return self.size(name) * self.steps_of(name)
 
     def array(self, base: str) -> str:
-        """Where the entries of a stored value, or of the input, begin."""
+        """Return a pointer to the entries of a stored value or of the input."""
         if base == INPUT:
             return "frame"
         is_code = self.values[base].max_code is not None
         return f"(work->{'codes' if is_code else 'numbers'} + {self.offsets[base]})"
 
     def state_is_code(self, node: Node) -> bool:
-        """Whether what a node carries are codes."""
+        """Return whether a node's states are codes."""
         return bool(feedback(node)) and self.values[node.name].max_code is not None
 
     def include(self, header: str) -> None:
         self._includes.add(header)
 
     def use(self, kernel: str, **parts: str) -> None:
-        """Make the file hold a kernel, and what it needs in front of it."""
+        """Add a kernel, after those that it needs."""
         for other in kernels.NEEDS.get(kernel, ()):
             self.use(other, **parts)
         text = kernels.text_of(kernel, parts)
@@ -207,10 +207,10 @@ class CFile:
             self._kernels[text] = kernel
 
     def rows(self, node: Node, key: str, values: NDArray[Any] | None = None, *, as_table: bool = False) -> Table:
-        """The table of a node's rows; of one number alone that number, unless it is to be a table.
+        """Return the table of a node's rows; for a single number that number, unless a table is needed.
 
         Args:
-            values: integers that stand for the node's own.
+            values: integers in place of the node's own values.
         """
         if (node.name, key) not in self._made:
             rows = node.tensors[key] if values is None else smallest(values)
@@ -234,7 +234,7 @@ class CFile:
         self._tables[f"static const {declaration} = {{{', '.join(map(str, numbers))}}};\n"] = 4 * len(numbers)
 
     def finish(self, functions: str) -> None:
-        """Take up what the expressions of the stages' functions call, and leave out tables that none of them reads."""
+        """Add the kernels called by the stages' expressions, and drop unused tables."""
         words = set(re.findall(r"\w+", functions))
         for name in kernels.IN_EXPRESSIONS:
             if words & {name, f"lanes_{name}"} or (name == "saturated" and "lanes_held" in words):
@@ -244,7 +244,7 @@ class CFile:
 
     @property
     def data_bytes(self) -> int:
-        """Of all tables, the kernels' own included."""
+        """Bytes of all tables, including the kernels'."""
         own = sum(kernels.TABLE_BYTES.get(kernel, 0) for kernel in self._kernels.values())
         return own + self.frame_bytes + sum(self._tables.values())
 
@@ -254,7 +254,7 @@ class CFile:
 
     @property
     def kernels(self) -> list[str]:
-        """The texts of the kernels, each after what it needs."""
+        """Return the texts of the kernels in order of dependency."""
         return list(self._kernels)
 
     @property
@@ -263,16 +263,16 @@ class CFile:
 
     @property
     def entry_type(self) -> str:
-        """Of the place of an input in its window."""
+        """Type of an input's position in its window."""
         return "uint16_t" if self.longest_window <= 2**16 else "uint32_t"
 
     @property
     def active_type(self) -> str:
-        """Of a place in a row of a map."""
+        """Type of a position in a row of a map."""
         return next(f"uint{bits}_t" for bits in (8, 16, 32) if self.most_active < 2**bits)
 
     def need_active(self, rows: int, entries: int, pixels: int) -> None:
-        """Room for lists of the active entries of rows, and of where each pixel's begin."""
+        """Space for lists of the active entries of rows, and of the start of each pixel's."""
         self.active, self.begin = max(self.active, rows * entries), max(self.begin, 2 * rows * pixels)
         self.most_active = max(self.most_active, entries)
 
@@ -281,7 +281,7 @@ class CFile:
 
 
 def smallest(values: NDArray[Any]) -> NDArray[Any]:
-    """Integers in the smallest type that holds them all, of 16 or of 32 bits."""
+    """Return integers in the smallest type that holds them all, of 16 or 32 bits."""
     fits = values.size == 0 or (values.min() >= -(2**15) and values.max() < 2**15)
     return values.astype(np.int16 if fits else np.int32)
 

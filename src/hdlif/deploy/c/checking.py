@@ -1,4 +1,4 @@
-"""A network's C source, built by this machine's compiler and compared with what it must compute."""
+"""Checks of a network's C source: build it on this machine and compare its outputs with the oracle."""
 
 import math
 import re
@@ -21,17 +21,17 @@ from hdlif.graph.graph import Graph
 from hdlif.runtime import reference
 
 SEQUENCES = 4
-"""Random sequences that are compared, each one step longer than the network's."""
+"""Number of random sequences to compare, each one step longer than the network's."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What a build on this machine gave.
+    """Result of a build on this machine.
 
     Attributes:
         compiler: its name.
-        code_bytes: of the functions, as this machine's compiler makes them; 0 where `size` is not installed.
-        outputs: how many were compared, and equalled the reference's bit for bit.
+        code_bytes: of the functions, compiled on this machine; 0 if `size` is not installed.
+        outputs: number of outputs compared, all equal to the reference's bit for bit.
     """
 
     compiler: str
@@ -46,12 +46,12 @@ def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) ->
     """Build `source`, the translation of `graph`, and compare outputs of random sequences bit for bit.
 
     Args:
-        graph: what `source` was made of.
+        graph: graph that `source` was translated from.
         source: as in `translate`.
         fixed: the fixed point that `translate` was given, if any.
     Raises:
         InputError: no compiler is installed.
-        MachineError: it refuses the source, or the outputs are others.
+        MachineError: it rejects the source, or outputs differ.
     """
     steps = graph.time_steps + 1
     x = reference.random_frames(graph, SEQUENCES, steps=steps)
@@ -89,7 +89,7 @@ def _compare(found: NDArray[Any], expected: NDArray[Any], source: Source, path: 
 
 
 def text_bytes(path: Path) -> int:
-    """Code and constants of a library or object file, as binutils' `size` counts them; 0 where there is none."""
+    """Return code and constants of a library or object file, according to binutils' `size`; 0 without it."""
     if shutil.which("size") is None:
         return 0
     done = subprocess.run(["size", "--format=sysv", str(path)], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""A network's firmware built for other processors, and run in emulators, where their tools are installed."""
+"""Builds of a network's firmware for other processors, run in emulators if the tools are installed."""
 
 import re
 import shutil
@@ -19,24 +19,24 @@ DEVICES: Mapping[str, tuple[str, ...]] = {
     "riscv64": ("riscv64-linux-gnu-gcc", "qemu-riscv64"),
     "host": ("gcc",),
 }
-"""The devices of firmware/Makefile, and what each needs beside `make`."""
+"""Devices of firmware/Makefile, with the tools that each needs in addition to `make`."""
 LONGEST_S = 600
 _TOO_SMALL = re.compile(r"region `(\w+)' overflowed by (\d+) bytes|no room for a stack")
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What a device has made of the network's samples.
+    """Result of a device on the network's samples.
 
     Attributes:
-        fits: whether the program found room; the rest is 0 where it did not.
+        fits: whether the program fits into memory; otherwise the rest is 0.
         code_bytes: of the network, without its tables.
-        image_bytes: .text, .rodata and .data of the whole program, samples and start-up code too; of the bare devices,
-            0 where there is an operating system.
-        stack_bytes: the deepest that the stack of the program was, as measured; 0 if it is not.
-        frame_bytes: the most that one function of the network takes of it, as the compiler says; 0 if it does not.
-        ticks: of the longest sample, of the board's own clock; 0 where there is none.
-        differ: outputs that are others than expected.
+        image_bytes: .text, .rodata and .data of the whole program, including samples and start-up code; for bare
+            devices, 0 with an operating system.
+        stack_bytes: deepest measured stack of the program; 0 if not measured.
+        frame_bytes: largest stack frame of a function of the network, according to the compiler; 0 if unknown.
+        ticks: of the longest sample, on the board's own clock; 0 without one.
+        differ: number of outputs that differ from the expected ones.
     """
 
     device: str
@@ -53,7 +53,7 @@ class Ran:
 
 
 def installed() -> tuple[str, ...]:
-    """The devices whose tools are on this machine."""
+    """Return the devices whose tools are on this machine."""
     if shutil.which("make") is None:
         return ()
     return tuple(device for device, tools in DEVICES.items() if all(map(shutil.which, tools)))
@@ -66,14 +66,14 @@ def run_on_devices(
     *,
     by_answer: bool = False,
 ) -> Iterator[Ran]:
-    """What each of `devices`, by default of those that are installed, makes of the samples.
+    """Run the samples on each of `devices` (default: the installed ones), and return the results.
 
     Args:
         project: the files of `firmware`, by name.
         data_bytes: of the network's tables.
-        by_answer: call the function of all time steps.
+        by_answer: call the function for all time steps.
     Raises:
-        MachineError: a tool fails, or an output is another than expected.
+        MachineError: a tool fails, or an output differs from the expected one.
     """
     with tempfile.TemporaryDirectory() as folder:
         for name, text in project.items():
@@ -89,7 +89,7 @@ def _ran(folder: Path, device: str, data_bytes: int, by_answer: bool) -> Ran:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LONGEST_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise MachineError(f"{device}: the firmware has not ended after {LONGEST_S} s") from error
-    # semihosting speaks on standard error
+    # semihosting prints to standard error
     printed = done.stdout + done.stderr
     if _TOO_SMALL.search(printed):
         return Ran(device, fits=False)
@@ -112,13 +112,13 @@ def _ran(folder: Path, device: str, data_bytes: int, by_answer: bool) -> Ran:
 
 
 def _flash_bytes(printed: str, file: str) -> int | None:
-    """.text, .rodata and .data of a file, as `size` has printed them."""
+    """Return .text, .rodata and .data of a file from the output of `size`."""
     found = re.search(rf"^\s*(\d+)\s+(\d+)\s+\d+\s+\d+\s+\w+\s+(?:\./)?{re.escape(file)}$", printed, re.MULTILINE)
     return None if found is None else sum(map(int, found.groups()))
 
 
 def _largest_frame(usage: Path) -> int:
-    """Of what `-fstack-usage` has written, a line a function: place, bytes, kind."""
+    """Return the largest frame in the output of `-fstack-usage`, with a line per function: place, bytes, kind."""
     if not usage.exists():
         return 0
     lines = (line.split("\t") for line in usage.read_text(encoding="utf-8").splitlines())

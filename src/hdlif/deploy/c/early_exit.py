@@ -1,4 +1,4 @@
-"""Early exit in C: whether the outputs so far are sure of a class, and a run until they are."""
+"""Early exit in C: confidence test of the outputs so far, and a run until it passes."""
 
 import math
 
@@ -12,13 +12,13 @@ from hdlif.deploy.c.text import real
 from hdlif.graph.graph import Graph
 
 ONE = 2**20
-"""1 in the sum of exponentials in fixed point."""
+"""Fixed-point 1 in the sum of exponentials."""
 DECAY = [math.ceil(ONE * math.exp(-quarters / 4)) for quarters in range(65)]
-"""Rounded up: a sum of them is too large, if anything, and a probability too small."""
+"""Rounded up, so that sums err upwards and probabilities downwards."""
 
 
 def use(file: CFile, arithmetic: Numbers) -> None:
-    """Make the file hold what the test needs."""
+    """Add the kernels and tables of the test."""
     if isinstance(arithmetic, Fixed):
         file.use("decay", table=", ".join(map(str, DECAY)))
     else:
@@ -26,7 +26,7 @@ def use(file: CFile, arithmetic: Numbers) -> None:
 
 
 def declared(graph: Graph, name: str, *, is_static: bool) -> list[str]:
-    """The lines of the header."""
+    """Return the lines of the header."""
     given = "the last outputs, with steps 1" if graph.task.combine == "last" else "the sums of outputs over these steps"
     shown = "one frame, which each step is given" if is_static else "a frame for each step"
     return [
@@ -61,10 +61,10 @@ def functions(file: CFile, arithmetic: Numbers, name: str, *, is_static: bool) -
 
 
 def _mean_in_1024ths(fraction: int) -> str:
-    """What `below` is on average, rounded down: in 1/1024 of what integers with so many bits after the point mean.
+    """Return the mean of `below`, rounded down, in 1/1024 of the value of integers with so many fraction bits.
 
-    A sum of 16-bit outputs over up to 2^16 steps leaves no room for shifts to the left, so far ones are cut off before.
-    With less than no bit, as without one: the mean is then too small, and the class is sure later.
+    A sum of 16-bit outputs over up to 2^16 steps cannot be shifted left, so far outputs are cut off first.
+    Negative fraction bits count as 0: the mean is then too small, and the exit is later.
     """
     bits = max(fraction, 0)
     if bits >= 10:

@@ -1,4 +1,4 @@
-"""What an op becomes in C: loops that fill a map, or the value of one entry."""
+"""Emitters of ops in C: loops that fill a map, or the value of one entry."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,26 +11,26 @@ from hdlif.graph.graph import Node
 Loops = Callable[[StageText, Node], None]
 """Writes loops over the entries of a node's value, with `StageText.entry` in the innermost."""
 FixedLoops = Callable[[StageText, Any, Node], None]
-"""The same in fixed point, of (stage, `FixedPoint`, node)."""
+"""Writes loops in fixed point: (stage, `FixedPoint`, node)."""
 EntryText = Callable[[StageText, Node], str]
-"""The value of the entry at hand, as an expression of type number or of a code; statements go in front of it."""
+"""Value of the current entry, as an expression of type number or code; statements precede it."""
 FixedEntry = Callable[[Integers, Any, Node, Sequence[Scaled], dict[str, Any]], Scaled]
-"""The same in fixed point: (arithmetic, `FixedPoint`, node, inputs, states by name, to be replaced) -> value."""
+"""Value in fixed point: (arithmetic, `FixedPoint`, node, inputs, states by name, to be replaced) -> value."""
 FixedMap = Callable[[Any, Node, Sequence[Scaled], int], Scaled]
-"""What the loops give at a time step, on arrays of integers [B, ...]."""
+"""Result of the loops at a time step, on arrays of integers [B, ...]."""
 
 
 @dataclass(frozen=True)
 class Emitter:
-    """What writes the C of the op of that name: loops, or an entry; an op that moves nothing has neither.
+    """Emitter of an op's C code: loops, or an entry; views have neither.
 
     Attributes:
-        entry: of the operations in float32.
-        fixed_loops: in fixed point, where they are others.
-        fixed_entry: of the operations in fixed point.
-        fixed_total: the sums, before they are rounded to the bits of the value.
-        fixed_move: of an op that changes no number.
-        is_in_answers: whether the function of all time steps computes it; a network with another op has none.
+        entry: operations in float32.
+        fixed_loops: loops in fixed point, if they differ.
+        fixed_entry: operations in fixed point.
+        fixed_total: sums, before rounding to the bits of the value.
+        fixed_move: for an op that changes no number.
+        is_in_answers: whether the function for all time steps supports it; networks with others have none.
     """
 
     op: str

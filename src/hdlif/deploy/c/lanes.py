@@ -1,4 +1,4 @@
-"""Fixed-point expressions of several channels at once, in the words of kernels/lanes.c."""
+"""Fixed-point expressions for several channels at once, with the functions of kernels/lanes.c."""
 
 import re
 
@@ -11,13 +11,13 @@ from hdlif.deploy.c.stage_text import Expressions
 LANES = 4
 """Channels at once; without vectors it is 1."""
 MOST_NARROWED = 16
-"""Bits by which a vector instruction shifts down and holds what is left within 16 bits."""
+"""Shifts of the vector instruction that saturates to 16 bits."""
 
 
 class LaneExpressions(Expressions):
-    """Expressions of numbers that all channels have in common are plain, others are vectors.
+    """Expressions common to all channels are plain, others are vectors.
 
-    The stage's `common` has the former, other than constants, and `halves` what was rounded and by how many bits.
+    The stage's `common` has the plain ones except constants, and `halves` the rounded ones with their number of bits.
     """
 
     def rows(self, key: str, table: NDArray[np.int64]) -> str:
@@ -42,7 +42,7 @@ class LaneExpressions(Expressions):
         return self._with("times", a, b, super().times(a, b))
 
     def _with(self, name: str, a: str, b: str, plain: str) -> str:
-        """The plain expression, or a function of a vector and a number."""
+        """Return the plain expression, or a function of a vector and a number."""
         if self._is_common(a):
             self.s.common.add(plain)
         elif self._is_common(b) and plain != a:

@@ -51,19 +51,19 @@ typedef char shifts_round_down[(-3 >> 1) == -2 ? 1 : -1];
 
 @dataclass(frozen=True)
 class Source:
-    """A network's C file and header.
+    """C file and header of a network.
 
     An example is at `translate`.
 
     Attributes:
-        name: what the files and all names in the header begin with.
+        name: prefix of the files and of all names in the header.
         code: of NAME.c.
-        header: of NAME.h, which says how it is called.
-        data_bytes: of the constants; code comes on top.
-        state_bytes: of what is carried from step to step, `NAME_state`.
-        work_bytes: of what a step needs besides, `NAME_work`; several networks and streams may share it.
-        answer_bytes: of what `NAME_answer` needs, `NAME_answer_work`; 0 if the network has no such function.
-        additions: pairs of an input and a weight in a step, where no input is 0.
+        header: of NAME.h, which documents the functions.
+        data_bytes: of the constants, without code.
+        state_bytes: of the state carried from step to step, `NAME_state`.
+        work_bytes: of a step's scratch memory, `NAME_work`; several networks and streams may share it.
+        answer_bytes: of `NAME_answer_work`, the scratch memory of `NAME_answer`; 0 without such a function.
+        additions: pairs of an input and a weight in a step, if no input is 0.
         dtype: of frames and outputs, as NumPy names it.
     """
 
@@ -83,12 +83,12 @@ class Source:
 
     @property
     def ram_bytes(self) -> int:
-        """State and work together, without the stack."""
+        """Bytes of state and work together, without the stack."""
         return self.state_bytes + self.work_bytes
 
 
 def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None = None) -> Source:
-    """The C99 source of a graph, whose outputs have the bits of `hdlif.runtime.reference`, or of `fixed.run`.
+    """Translate a graph into C99; its outputs equal `hdlif.runtime.reference`, or `fixed.run`, bit for bit.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -102,11 +102,11 @@ def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None =
     ('/*', 4, 4, 'float32')
 
     Args:
-        name: of the files, and what their names begin with.
+        name: prefix of the files and their names.
         fixed: the graph in fixed point; float32 by default.
-        graph: as in `deploy.lower`, or as `artefact.load` reads it.
+        graph: as in `deploy.lower`, or `artefact.load`.
     Raises:
-        InputError: `name` is no identifier.
+        InputError: `name` is not an identifier.
         ArtefactError: the graph breaks the format.
     """
     check_identifier(name)
@@ -133,7 +133,7 @@ def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None =
 
 
 def check_identifier(name: str) -> None:
-    """Raise `InputError` unless files and functions can bear a name."""
+    """Raise `InputError` unless a name is valid for files and functions."""
     if name in _HEADERS:
         raise InputError(
             f"{name}.c: its header would be {name}.h, which C has itself, and programs that include that would get "
@@ -147,14 +147,14 @@ def check_identifier(name: str) -> None:
 
 
 def _before_frames(file: CFile, arithmetic: Numbers) -> None:
-    """Make the file hold what turns pixels into numbers, and count its two constants of each channel."""
+    """Add the conversion of pixels to numbers, and count its two constants per channel."""
     if isinstance(arithmetic, Fixed):
         file.use("saturated")
     file.frame_bytes = 8 * len(file.graph.input.mean)
 
 
 def _functions(file: CFile, arithmetic: Numbers) -> dict[str, str]:
-    """The texts of the stages' functions by their names, in order."""
+    """Return the texts of the stages' functions by name, in order."""
     texts = {}
     for stage in file.stages:
         name = f"stage__{file.names[stage.nodes[0].name]}"
@@ -163,7 +163,7 @@ def _functions(file: CFile, arithmetic: Numbers) -> dict[str, str]:
 
 
 def _state(file: CFile, arithmetic: Numbers) -> Struct:
-    """The members of the state, and its bytes."""
+    """Return the members of the state, and its bytes."""
     numbers, codes, size = ["uint32_t t;"], [], 4
     kind, number_bytes = arithmetic.number, arithmetic.number_bytes
     for node in file.nodes:
@@ -236,7 +236,7 @@ def _header(file: CFile, arithmetic: Numbers, name: str, state: Struct, work: St
 
 
 def _outputs(file: CFile, upper: str) -> list[str]:
-    """The numbers of outputs and of labels, and the size of a map of outputs."""
+    """Return the definitions of numbers of outputs and labels, and of map sizes."""
     graph = file.graph
     _, *sides = file.values[graph.output].shape
     lines = [f"#define {upper}_OUTPUTS {file.size(graph.output)}", f"#define {upper}_LABELS {len(graph.labels)}"]
@@ -246,7 +246,7 @@ def _outputs(file: CFile, upper: str) -> list[str]:
 
 
 def _number(file: CFile, arithmetic: Numbers, name: str) -> list[str]:
-    """The type of frames and outputs, and what their integers stand for."""
+    """Return the types of frames and outputs, and the scale of their integers."""
     typedef = f"typedef {arithmetic.number} {name}_number;"
     total = ["/* Of sums of outputs over time steps. */", f"typedef {arithmetic.total} {name}_total;"]
     if not isinstance(arithmetic, Fixed):
@@ -316,7 +316,7 @@ def _code(file: CFile, arithmetic: Numbers, name: str, functions: dict[str, str]
 
 
 def label_bytes(graph: Graph) -> int:
-    """Of the longest label, with the 0 after it."""
+    """Bytes of the longest label, including the terminating 0."""
     return 1 + max(len(label.encode()) for label in graph.labels)
 
 
@@ -326,7 +326,7 @@ def _labels(graph: Graph, name: str) -> str:
 
 
 def _string(text: str) -> str:
-    """A C string of UTF-8, of which each byte that may mean something else is written as its number."""
+    """Return a C string of UTF-8 with special bytes escaped."""
     plain = frozenset(b" !#$%&'()*+,-./0123456789:;<=>@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~")
     return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode()) + '"'
 

@@ -1,4 +1,4 @@
-"""The C function of one stage: loops over the entries of a value, statements for each, and fixed-point expressions."""
+"""C function of one stage: loops over the entries of a value, statements for each, and fixed-point expressions."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Operand:
 
 
 class Arithmetic(Protocol):
-    """How numbers are written.
+    """Representation of numbers.
 
     Attributes:
-        number, local, total: their type in arrays and in local variables, and that of sums of them.
-        number_bytes: of a number.
+        number, local, total: types in arrays, in local variables, and of sums.
+        number_bytes: size of a number.
     """
 
     number: str
@@ -40,25 +40,25 @@ class Arithmetic(Protocol):
     number_bytes: int
 
     def loops(self, op: str) -> Callable[[StageText, Node], None] | None:
-        """Of an op that is computed by loops of its own."""
+        """Write an op with its own loops."""
 
     def entry(self, s: StageText, node: Node) -> str:
-        """The value of an op of entries, at the entry at hand."""
+        """Return the value of an elementwise op at the current entry."""
 
     def weights(self, node: Node) -> NDArray[Any]:
-        """Of a layer whose weights are float32, those that C has."""
+        """Return the weights in C of a layer with float32 weights."""
 
     def of_total(self, s: StageText, node: Node, total: str) -> str:
-        """The value of a node of numbers, from what it has added up."""
+        """Return the value of a node of numbers from its sums."""
 
     def alike(self, s: StageText, node: Node, name: str, entry: str) -> str:
-        """An entry of an input as one of the node's value, both numbers."""
+        """Convert an entry of an input to the node's format, both numbers."""
 
     def keep(self, node: Node, source: str, entry: str) -> str | None:
-        """What takes `entry`, of a kept value `source`, into the state of `node`; None where a copy does."""
+        """Return the conversion of `entry` of `source` to the state of `node`; None if a copy suffices."""
 
     def frame(self, graph: Graph) -> tuple[str, str]:
-        """Constants of each channel, and the number of a pixel by them."""
+        """Return constants per channel, and the number of a pixel computed from them."""
 
 
 class StageText:
@@ -74,7 +74,7 @@ class StageText:
         self._declared: dict[str, None] = {}
         self._lines: list[str] = []
         self._local: dict[str, Operand] = {}
-        # of expressions: their ends, those that all channels have in common, what was rounded and by how many bits
+        # of expressions: bounds, those common to all channels, and rounded ones with their bits
         self.bounds: dict[str, tuple[int, int]] = {}
         self.common: set[str] = set()
         self.halves: dict[str, tuple[str, int]] = {}
@@ -83,7 +83,7 @@ class StageText:
         return self.file.values[name]
 
     def shape(self, name: str) -> tuple[int, int, int]:
-        """[C, H, W], of a value that is no map [C, 1, 1]."""
+        """[C, H, W], [C, 1, 1] for a vector."""
         channels, *rest = self.value(name).shape
         height, width = rest or (1, 1)
         return channels, height, width
@@ -92,15 +92,15 @@ class StageText:
         self._lines.append(text)
 
     def carry(self, declaration: str) -> None:
-        """Declare what the entry at hand carries from step to step."""
+        """Declare the current entry's states."""
         self.line(declaration)
 
     def declare(self, text: str) -> None:
-        """A statement in front of all loops, once."""
+        """Add a statement before all loops, once."""
         self._declared[text] = None
 
     def pointer(self, name: str) -> str:
-        """A local pointer to the entries of a stored value."""
+        """Return a local pointer to the entries of a stored value."""
         base = self.file.base[name]
         if base == INPUT:
             return "frame"
@@ -113,24 +113,24 @@ class StageText:
         return local
 
     def state_at(self, node: Node, name: str) -> str:
-        """A state at the entry at hand."""
+        """Return a state at the current entry."""
         return f"state->{self.file.state_names[f'{node.name}.{name}']}[i]"
 
     def at(self, name: str, c: str, p: str) -> str:
-        """The entry of a stored value, or of the input, at channel c and pixel p."""
+        """Return the entry of a stored value, or of the input, at channel c and pixel p."""
         _, height, width = self.shape(name)
         return f"{self.pointer(name)}[({c}) * {height * width} + {p}]"
 
     def here(self, name: str) -> str:
-        """The entry at hand."""
+        """Return the current entry."""
         return f"{self.pointer(name)}[i]"
 
     def load(self, name: str) -> str:
-        """The same, as the stage computes with it."""
+        """Return the current entry as loaded by the stage."""
         return self.here(name)
 
     def loaded(self, kind: str, text: str, apart: int = 1) -> str:
-        """An entry of an array of `numbers`, `totals` or `codes` as the stage computes with it, or a constant.
+        """Load an entry of an array of `numbers`, `totals` or `codes`, or a constant.
 
         Args:
             apart: entries from channel to channel.
@@ -141,29 +141,29 @@ class StageText:
         self.line(f"{self.here(name)} = {value};")
 
     def local(self, is_code: bool) -> str:
-        """The type of a local variable."""
+        """Return the type of a local variable."""
         return "uint8_t" if is_code else self.arithmetic.local
 
     def expressions(self, node: Node) -> Expressions:
         return Expressions(self, node)
 
     def input(self, node: Node, place: int) -> Operand:
-        """An input of a node at the entry at hand."""
+        """Return an input of a node at the current entry."""
         name = inputs_of(node)[place]
         if name in self._local:
             return self._local[name]
         return Operand(self.load(name), self.value(name).max_code is not None)
 
     def number(self, node: Node, place: int) -> str:
-        """The same as a number."""
+        """Return it as a number."""
         operand = self.input(node, place)
         return f"(NUMBER){operand.text}" if operand.is_code else operand.text
 
     def row(self, node: Node, key: str, values: NDArray[Any] | None = None) -> str:
-        """The entry of a node's rows for this step and channel.
+        """Return the entry of a node's rows for this step and channel.
 
         Args:
-            values: of the table, where they are not the node's own.
+            values: of the table, if they are not the node's own.
         """
         table = self.file.rows(node, key, values)
         if table.literal is not None:
@@ -182,7 +182,7 @@ class StageText:
         return f"[row_of(state->t, {rows})]"
 
     def rows(self, node: Node, key: str, values: NDArray[Any] | None = None) -> str:
-        """A pointer to a node's rows for this step, whose columns are no channels; arguments as in `row`."""
+        """Return a pointer to a node's rows for this step, with columns other than channels; arguments as in `row`."""
         table = self.file.rows(node, key, values, as_table=True)
         if table.rows == 1:
             return table.name
@@ -194,7 +194,7 @@ class StageText:
 
     @contextlib.contextmanager
     def channels(self, node: Node) -> Iterator[None]:
-        """A loop over the channels of a node's value at pixel p, all of whose sums are known."""
+        """Write a loop over the channels of a node's value at pixel p, after all sums."""
         channels, height, width = self.shape(node.name)
         self.line(f"for (uint32_t c = 0; c < {channels}; c++) {{")
         self.line(f"const uint32_t i = c * {height * width} + p;")
@@ -203,7 +203,7 @@ class StageText:
 
     @contextlib.contextmanager
     def pixels(self, node: Node) -> Iterator[None]:
-        """Loops over channels, rows (y) and columns (x) of a node's value."""
+        """Write loops over channels, rows (y) and columns (x) of a node's value."""
         channels, height, width = self.shape(node.name)
         self.line(f"for (uint32_t c = 0, i = 0; c < {channels}; c++) {{")
         self.line(f"for (uint32_t y = 0; y < {height}; y++) {{")
@@ -213,10 +213,10 @@ class StageText:
             self.line("}")
 
     def each_entry(self, node: Node, value: str | None = None, *, at: str = "") -> None:
-        """Loops over all entries of a node's value, which is `value` there, or what the op's form gives.
+        """Write loops over all entries of a node's value: `value`, or the op's form.
 
         Args:
-            at: a statement that `value` needs.
+            at: a statement before `value`.
         """
         channels, height, width = self.shape(node.name)
         self.line(f"for (uint32_t c = 0, i = 0; c < {channels}; c++) {{")
@@ -231,10 +231,10 @@ class StageText:
         self.line("}")
 
     def entry(self, value: str | None = None, *, at: str = "") -> None:
-        """The values of all nodes of the stage at the entry at hand; the first one's is `value`, if it is given.
+        """Write the values of all nodes of the stage at the current entry; the first one is `value`, if given.
 
         Args:
-            at: statements that `value` needs.
+            at: statements before `value`.
         """
         self._nodes(self.stage.nodes, value, at)
 
@@ -249,17 +249,17 @@ class StageText:
             if found in self.bounds:
                 self.bounds[local] = self.bounds[found]
             self._local[node.name] = Operand(local, is_code)
-        # a value may take the place of one that the nodes read
+        # a value may overwrite one that the nodes read
         for node in nodes:
             if node.name in self.stage.stored:
                 self.store(node.name, self._local[node.name].text)
 
     def total_of(self, node: Node) -> str:
-        """The type in which a pool adds up."""
+        """Return the type of a pool's sums."""
         return self.arithmetic.total if self.value(node.name).max_code is None else "uint32_t"
 
     def from_total(self, node: Node, total: str) -> str:
-        """What a pool gives of its sum."""
+        """Return a pool's value from its sum."""
         if self.value(node.name).max_code is not None:
             return f"(uint8_t){total}"
         return self.arithmetic.of_total(self, node, total)
@@ -284,7 +284,7 @@ class StageText:
 
 
 def _read(lines: Sequence[str]) -> list[str]:
-    """Leave out local variables that no later line reads."""
+    """Drop unused local variables."""
     found: list[str] = []
     words: set[str] = set()
     for line in reversed(lines):
@@ -297,10 +297,10 @@ def _read(lines: Sequence[str]) -> list[str]:
 
 @dataclass
 class Expressions:
-    """Integers as the text of expressions, which may stand in any other.
+    """Integers as C expressions, which may be nested in others.
 
-    The stage's `bounds` have the smallest and the largest value of each expression: one that cannot pass a limit is not
-    held at it.
+    The stage's `bounds` have the smallest and largest value of each expression: one that cannot exceed a limit is
+    not saturated.
     """
 
     s: StageText
@@ -308,7 +308,7 @@ class Expressions:
     count: int = 0
 
     def bounded(self, a: str, least: int, most: int) -> str:
-        """The expression, whose values are known to be from `least` to `most`."""
+        """Return the expression, with values known to be in `least`..`most`."""
         self.s.bounds.setdefault(a, (least, most))
         return a
 
@@ -337,7 +337,7 @@ class Expressions:
         return self.shifted_down(self.plus(a, self.constant(1 << (bits - 1))), bits)
 
     def shifted_down(self, a: str, bits: int) -> str:
-        # of what is below 0 too: source.py has the compiler confirm that it rounds down
+        # also below 0: source.py lets the compiler check that it rounds down
         least, most = self.bounds(a)
         return self.bounded(f"({a} >> {bits})", least >> bits, most >> bits)
 
@@ -376,7 +376,7 @@ class Expressions:
         return self.local(a, self.s.local(False))
 
     def local(self, a: str, kind: str) -> str:
-        """A local variable of that type."""
+        """Return a local variable of that type."""
         self.count += 1
         name = f"{self.s.file.names[self.node.name]}__r{self.count}"
         self.s.line(f"const {kind} {name} = {a};")

@@ -1,6 +1,6 @@
-"""A graph as stages: an op that reads whole maps, and what treats each of its entries by itself, in one loop.
+"""Stages of a graph: an op that reads entire maps, fused with the elementwise ops after it into one loop.
 
-Only what a later stage reads is stored; what passes from op to op inside a stage is a local variable.
+Only values that later stages read are stored; values within a stage are local variables.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,12 +13,12 @@ from hdlif.graph.ops import OPS
 
 @dataclass(frozen=True)
 class Stage:
-    """Nodes whose values have one shape, in the order of the graph; all but the first are elementwise.
+    """Nodes with values of one shape, in graph order; all but the first are elementwise.
 
     Attributes:
-        stored: the values that other stages read, in the order of the nodes.
-        loaded: the stored values that are read entry by entry, at the entry that is computed.
-        scanned: the stored values that the first node reads otherwise.
+        stored: values that other stages read, in node order.
+        loaded: stored values that are read at the computed entry only.
+        scanned: stored values that the first node reads otherwise.
     """
 
     nodes: tuple[Node, ...]
@@ -28,7 +28,7 @@ class Stage:
 
 
 def bases(graph: Graph) -> dict[str, str]:
-    """By value, the value whose entries it has: its own, or those of what a view is of."""
+    """Return, for each value, the value that holds its entries: itself, or the base of a view."""
     found = {INPUT: INPUT}
     for node in graph.nodes:
         found[node.name] = found[node.inputs[0]] if OPS[node.op].is_view else node.name
@@ -36,17 +36,17 @@ def bases(graph: Graph) -> dict[str, str]:
 
 
 def inputs_of(node: Node) -> tuple[str, ...]:
-    """The values of this step that a node reads."""
+    """Return the values of this step that a node reads."""
     return () if feedback(node) else node.inputs
 
 
 def needed(graph: Graph) -> tuple[Node, ...]:
-    """The nodes that the output follows from, at this step or a later one."""
+    """Return the nodes that the output depends on, at this step or a later one."""
     return _before_output(graph, lambda node: (*inputs_of(node), *OPS[node.op].sources(node)))
 
 
 def evaluated(graph: Graph) -> tuple[Node, ...]:
-    """The nodes that the output follows from, and those that only say the shape of a value of the step before."""
+    """Return the nodes that the output depends on, and those that only define the shape of a delayed value."""
     return _before_output(graph, reads)
 
 
@@ -63,7 +63,7 @@ def _before_output(graph: Graph, read_by: Callable[[Node], tuple[str, ...]]) -> 
 
 
 def stages(graph: Graph, values: Mapping[str, Value]) -> tuple[Stage, ...]:
-    """The stages of what is needed of a graph, in an order in which each reads what stands before it."""
+    """Return the stages of a graph's used nodes, in topological order."""
     base = bases(graph)
     waiting = [node for node in needed(graph) if not OPS[node.op].is_view]
     groups: list[list[Node]] = []
@@ -84,7 +84,7 @@ def stages(graph: Graph, values: Mapping[str, Value]) -> tuple[Stage, ...]:
 def _follows(
     node: Node, first: Node, inside: set[str], done: set[str], base: Mapping[str, str], values: Mapping[str, Value]
 ) -> bool:
-    """Whether a node can be computed entry by entry with a group, from its values and from those of earlier ones."""
+    """Return whether a node can join a group's elementwise loop, reading its values and earlier ones."""
     if not OPS[node.op].is_elementwise or values[node.name].shape != values[first.name].shape:
         return False
     read = inputs_of(node)

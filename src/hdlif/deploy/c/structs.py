@@ -1,4 +1,4 @@
-"""The structs of a C file: their members and bytes."""
+"""Structs of a C file: members and sizes."""
 
 from dataclasses import dataclass
 
@@ -8,18 +8,18 @@ from hdlif.deploy.c.c_file import CFile
 
 @dataclass(frozen=True)
 class Struct:
-    """Members, and their bytes with what fills them up."""
+    """Members, and their size with padding."""
 
     members: list[str]
     size: int
 
     def typedef(self, name: str, what: str) -> list[str]:
-        """The lines of its declaration, after a comment that begins with `what`."""
+        """Return the lines of its declaration, after a comment that begins with `what`."""
         return [f"/* {what}: {self.size} bytes. */", "typedef struct {", *self.members, f"}} {name};"]
 
 
 def work_space(file: CFile, arithmetic: Numbers, name: str) -> Struct:
-    """What a step, or an answer, needs while it runs."""
+    """Scratch memory of a step, or of all steps."""
     entry, listed, is_answer = file.entry_type, file.listed, file.steps > 1
     active_bytes = int(file.active_type[4:-2]) // 8
     arrays = [

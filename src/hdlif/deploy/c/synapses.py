@@ -1,4 +1,4 @@
-"""The weights of a layer in the order in which its C kernel reads them, its geometry, and the kernel."""
+"""Weights of a layer in the order of its C kernel, geometry, and the kernel's call."""
 
 import math
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from hdlif.graph.weights import LARGEST_WEIGHT
 
 BITS = {"binary": 1, "ternary": 2, "int2": 2, "int4": 4, "int8": 8}
 TOGETHER = 8
-"""Outputs that the kernels of codes add up at once; rows are filled up to them with weights of 0."""
+"""Outputs that the kernels of codes sum at once; rows are padded to a multiple with weights of 0."""
 OF_VECTORS = 16
-"""The same of those that have vectors, which may write as many sums beyond a layer's outputs."""
+"""Same for vector kernels, which may write as many sums beyond a layer's outputs."""
 LARGEST_LANE = 2**15 - 1
-"""Of the sums that are added up two in a word."""
+"""Limit of sums that are added two per word."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Rows:
 
     Attributes:
         table: of the weights' own type, or packed in uint8, [groups * window * row].
-        row: entries of the table for an input of the window.
+        row: entries of the table per input of the window.
         bits: of a packed weight; 0 of others.
-        largest: magnitude of a weight that is an integer.
+        largest: largest magnitude of an integer weight.
     """
 
     table: NDArray[Any]
@@ -40,11 +40,11 @@ class Rows:
 
 
 def rows_of(node: Node, weight: NDArray[Any], *, together: int) -> Rows:
-    """The weights of a convolution or a linear layer, [groups][ky][kx][ci][outputs of the group].
+    """Pack the weights of a convolution or a linear layer, [groups][ky][kx][ci][outputs of the group].
 
     Args:
-        weight: the node's own, or the integers that stand for them where they are float32.
-        together: each row is filled up to a multiple of this many outputs.
+        weight: the node's own, or integers in place of float32.
+        together: each row is padded to a multiple of this many outputs.
     """
     encoding = node.attributes["encoding"]
     if weight.ndim == 2:
@@ -58,7 +58,7 @@ def rows_of(node: Node, weight: NDArray[Any], *, together: int) -> Rows:
     bits = BITS[encoding]
     fill = -by_input.shape[1] % max(together, 8 // bits)
     if encoding == "binary" and fill and groups > 1:
-        # a bit has no 0 to fill up with, and what is beyond a group's outputs is the next one's
+        # bits cannot encode 0 as padding; entries beyond a group's outputs belong to the next one
         bits, fill = 2, -by_input.shape[1] % max(together, 4)
     filled = np.pad(by_input, ((0, 0), (0, fill)))
     per_byte = 8 // bits
@@ -72,7 +72,7 @@ def rows_of(node: Node, weight: NDArray[Any], *, together: int) -> Rows:
 def pairs(bits: int, apart: int = 16) -> NDArray[np.uint32]:
     """The weights of a field of bits as words of two signed 16-bit numbers each: [16, 2], [256, 2] or [256] of 4 bits.
 
-    Of 1 bit the field has four weights, else it is a byte. A word is lower + 2^apart * upper modulo 2^32, so that its
+    For 1 bit a field has four weights, else it is a byte. A word is lower + 2^apart * upper modulo 2^32, so that its
     product with a code is those of both, as long as they stay within 16 bits: 65536 * 1 + (-1) is 0x0000ffff.
     """
     fields = np.arange(16 if bits == 1 else 256)
@@ -85,7 +85,7 @@ def pairs(bits: int, apart: int = 16) -> NDArray[np.uint32]:
 
 
 LISTED = 256
-"""Most codes of a window that are listed before they are added up."""
+"""Most codes of a window listed before they are summed."""
 
 
 LISTED_STEPS = 128
@@ -94,7 +94,7 @@ LISTED_STEPS = 128
 
 @dataclass(frozen=True)
 class Sums:
-    """The call that adds up a pixel's sums, and the value of channel c of it, after the statement `at`."""
+    """Call that computes a pixel's sums, and expression for channel c, after the statement `at`."""
 
     call: str
     value: str
@@ -124,7 +124,7 @@ def synapse(s: StageText, node: Node, inputs: str) -> Sums:
         # vectors read 4 bytes
         table = np.pad(table, (0, 2))
     file.add_table(f"{kind} {name}__WEIGHTS[{table.size}]", table)
-    # of rows that are filled up, the last group's go beyond its outputs
+    # padded rows of the last group exceed its outputs
     outputs = len(weight) + TOGETHER
     file.additions += window * file.size(node.name)
     if integers and file.steps > 1:
@@ -193,7 +193,7 @@ def synapse(s: StageText, node: Node, inputs: str) -> Sums:
 
 
 def _each_step(steps: int, later: int) -> dict[str, str]:
-    """Statements for each time step of an input, which has them `later` entries apart."""
+    """Return statements for each time step of an input, stored `later` entries apart."""
     forms = {
         "read": "const TOTAL x{t} = (TOTAL)input[{at}];",
         "plus": "total[{t}] += x{t};",
@@ -204,7 +204,7 @@ def _each_step(steps: int, later: int) -> dict[str, str]:
 
 
 def _each_field(bits: int, steps: int, later: int) -> dict[str, str]:
-    """Statements for the weights of a byte, whose totals are local variables of each output and time step."""
+    """Return statements for the weights of a byte, with totals in local variables per output and time step."""
     mask, sign = 2**bits - 1, 2 ** (bits - 1)
     found: dict[str, list[str]] = {"begin": [], "add_all": [], "end": []}
     for k in range(8 // bits):

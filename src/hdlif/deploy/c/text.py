@@ -1,4 +1,4 @@
-"""Numbers, names and tables as C99 text, and its indentation."""
+"""Formatting of numbers, names and tables as C99, and indentation."""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -18,29 +18,29 @@ _KEYWORDS = frozenset(
 
 
 def real(value: float) -> str:
-    """A float32 that a compiler reads back to the same bits; with a sign in front if it is below 0."""
+    """Format a float32 so that a compiler reads back the same bits; with a sign in front if it is below 0."""
     text = f"{np.float32(value):.9g}"
     text += "f" if any(mark in text for mark in ".e") else ".0f"
     return text
 
 
 def literal(value: Any) -> str:
-    """A number that stands in an expression."""
+    """Format a number within an expression."""
     text = str(value) if isinstance(value, int) else real(value)
     return f"({text})" if text.startswith("-") else text
 
 
 def identifier(name: str) -> str:
-    """A name that C takes, for one of ours; two of ours may give the same. No two underscores stand side by side."""
+    """Return a C name for one of ours, not necessarily unique, without double underscores."""
     found = re.sub(r"(\W|_)+", "_", name, flags=re.ASCII).strip("_").lower() or "value"
     return f"v_{found}" if found[0].isdigit() or found in _KEYWORDS else found
 
 
 def distinct(names: Iterable[str], taken: Collection[str] = ()) -> dict[str, str]:
-    """Identifiers of values, each another, and none of `taken`."""
+    """Return unique identifiers of values, not in `taken`."""
     found: dict[str, str] = {}
     used = set(taken)
-    # By identifier, the number that the next name of it tries first: lower ones are taken.
+    # Next number to try for each identifier: lower ones are taken.
     numbers: dict[str, int] = {}
     for name in names:
         base = own = identifier(name)
@@ -53,7 +53,7 @@ def distinct(names: Iterable[str], taken: Collection[str] = ()) -> dict[str, str
 
 
 def comment(text: str) -> str:
-    """Text from a file inside a comment: nothing in it ends the comment or the line."""
+    """Escape text for a comment, so that it cannot end the comment or the line."""
     safe = "".join(c if c.isprintable() and c.isascii() else "?" for c in text)
     return safe.replace("*", "?").replace("\\", "?").replace("??", "? ?").replace("??", "? ?")
 
@@ -64,7 +64,7 @@ def table(declaration: str, values: NDArray[Any]) -> str:
 
 
 def braced(values: NDArray[Any]) -> str:
-    """The entries of an array as an initialiser."""
+    """Format an array as an initialiser."""
     if values.ndim > 1:
         return "{\n" + ",\n".join(braced(row) for row in values) + "}"
     written = [real(v) for v in values] if values.dtype == np.float32 else [str(int(v)) for v in values]
@@ -87,7 +87,7 @@ _HEADS = ("for (", "if (", "else")
 
 
 def indented(text: str) -> str:
-    """The lines of a file, which come without spaces in front; further lines of comments keep theirs."""
+    """Indent the lines of a file; continuation lines of comments keep theirs."""
     depth, heads, found = 0, 0, []
     in_comment = in_extern = continued = False
     for line in text.split("\n"):

@@ -1,1 +1,1 @@
-"""Networks of other libraries as ours, and our neurons as theirs; each library is imported where it is used."""
+"""Conversion of networks from other libraries, and of our neurons to theirs; each library is imported lazily."""

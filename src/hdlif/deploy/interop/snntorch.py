@@ -35,7 +35,7 @@ except ModuleNotFoundError as _error:
 
 @dataclass(frozen=True)
 class FastSigmoid:
-    """f(x) = 1/(slope·|x| + 1)², as snnTorch has it; its area is 2/slope.
+    """f(x) = 1/(slope·|x| + 1)², as in snnTorch; its area is 2/slope.
 
     Attributes:
         slope: above 0, as in `snntorch.surrogate.fast_sigmoid`.
@@ -48,17 +48,17 @@ class FastSigmoid:
 
 
 class Node(nn.Module):
-    """Neurons of ours as a module of snnTorch: `spk, mem = node(cur, mem)`, one step a call.
+    """Neurons of ours as a module of snnTorch: `spk, mem = node(cur, mem)`, one step per call.
 
-    `mem` is the potential after the step, which also carries the step's number and the other states; so each call is
-    given the `mem` that the one before returned, as with snnTorch's own, and the first one None, or `init_leaky()`.
+    `mem` is the potential after the step, which also carries the step's number and the other states. Pass each call the
+    `mem` of the one before, as with snnTorch's own neurons, and None or `init_leaky()` first.
 
     Args:
         neuron: of `hdlif.nn`.
         init_hidden: keep `mem` here, and return spikes alone; `reset_mem()` begins a new sequence.
         output: return `mem` too if it is kept here.
     Raises:
-        StateError: its state is no tensor a neuron; or `mem` is none that it returned.
+        StateError: its state is not a tensor per neuron, or `mem` was not returned by it.
     """
 
     def __init__(self, neuron: Neuron, *, init_hidden: bool = False, output: bool = False) -> None:
@@ -71,7 +71,7 @@ class Node(nn.Module):
         self.mem: Tensor | None = None
 
     def init_leaky(self) -> Tensor:
-        """What a sequence begins with."""
+        """Return the initial state of a sequence."""
         return torch.zeros(0)
 
     def reset_mem(self) -> Tensor:
@@ -97,7 +97,7 @@ class Node(nn.Module):
         carried = getattr(mem, "_hdlif", None)
         if carried is not None:
             states, t = carried
-            # The tensor itself, so that what was done to it since counts.
+            # The tensor itself, so that later changes to it count.
             return {**states, **({self.neuron.states[0]: mem} if self.neuron.states else {})} or None, t
         if mem.ndim == 0 or not bool(mem.any()):
             return None, 0
@@ -112,7 +112,7 @@ class Node(nn.Module):
         states = {} if after is None else dict(after)
         first = states.get(self.neuron.states[0]) if self.neuron.states else None
         mem = first if isinstance(first, Tensor) else torch.zeros_like(spikes)
-        # Without itself, in whose place `_state_of` puts it: a tensor in a circle keeps its graph.
+        # Without itself (`_state_of` inserts it): a cyclic reference would keep its graph.
         if self.neuron.states:
             del states[self.neuron.states[0]]
         mem._hdlif = states, t  # type: ignore[attr-defined]
@@ -126,19 +126,19 @@ def from_snntorch(
     state_dict: Mapping[str, Tensor] | None = None,
     surrogate: Surrogate | None = None,
 ) -> Temporal:
-    """A network of torch's layers and snnTorch's neurons, as one of ours with the same weights and equal outputs.
+    """Convert a network of torch layers and snnTorch neurons, with the same weights and equal outputs.
 
-    What one step computes is followed: an `nn.Sequential`, or a forward pass of x alone, with `init_hidden=True`.
+    The forward pass of one step is traced: an `nn.Sequential`, or a forward pass of x alone, with `init_hidden=True`.
     `Leaky` fires above its threshold, ours at it, so that ours has the next float32. `reset_delay=True`, its default,
-    becomes `LateResetLIF` where it subtracts; where it resets to zero, spikes are the same as of a reset at once.
-    A beta that is learned becomes a leak λ = σ(a) that is, and is so rounded once more. A `Synaptic` that subtracts is
-    a `LeakyIntegrator` in front of that, an `RLeaky` that subtracts a `Recurrent` around it.
+    becomes `LateResetLIF` if it subtracts; if it resets to zero, spikes equal those of an immediate reset.
+    A learned beta becomes a learned leak λ = σ(a), rounded once more. A subtracting `Synaptic` is preceded by a
+    `LeakyIntegrator`; a subtracting `RLeaky` is wrapped in a `Recurrent`.
 
     Args:
-        network: it stays as it is.
+        network: not modified.
         time_steps: T.
-        state_dict: its weights, if they are not there yet.
-        surrogate: in place of the neurons' own: needed where ours has none of that name.
+        state_dict: its weights, if not loaded yet.
+        surrogate: replaces the neurons' own; needed if hdlif has none of that name.
     Returns:
         [K, B, ...] to [K, B, ...], called with steps=range(K).
     Raises:
@@ -213,7 +213,7 @@ _ZERO = 'reset_mechanism="zero"; "subtract" has a counterpart, and this empties 
 
 
 def _refused(node: Any) -> str | None:
-    """What one of its neurons has that ours has not."""
+    """Return an unsupported property of a neuron."""
     if node.reset_mechanism == "none":
         return 'has reset_mechanism="none"; "zero" and "subtract" have a counterpart'
     if node.reset_mechanism == "subtract" and not node.reset_delay:
@@ -240,11 +240,11 @@ def _refused(node: Any) -> str | None:
 
 
 _STATE_FUNCTIONS = {"subtract": "_base_sub", "zero": "_base_zero"}
-"""What a neuron that was made with a reset computes by."""
+"""Return the reset that a neuron computes with."""
 
 
 def _surrogate(theirs: Callable[..., Any]) -> Surrogate | None:
-    """Of a function that `snntorch.surrogate` has made, as ours; None of another."""
+    """Convert a function of `snntorch.surrogate`; None for others."""
     name = getattr(theirs, "__qualname__", "").partition(".")[0]
     if getattr(theirs, "__module__", "") != "snntorch.surrogate" or name not in _SURROGATES:
         return None

@@ -31,7 +31,7 @@ class Node(base.MemoryModule):  # type: ignore[misc] # of a library without type
         neuron: of `hdlif.nn`.
         step_mode: "s" or "m".
     Raises:
-        StateError: its state is no tensor a neuron, as that of a recurrent layer is not.
+        StateError: its state is not a tensor per neuron, as for a recurrent layer.
     """
 
     def __init__(self, neuron: Neuron, step_mode: str = "s") -> None:
@@ -68,13 +68,13 @@ class Node(base.MemoryModule):  # type: ignore[misc] # of a library without type
 
 
 def nodes(make: Callable[[], Neuron], step_mode: str = "s") -> Callable[..., Node]:
-    """Our neurons as the class of neurons of SpikingJelly's models: `spiking_resnet18(spiking_neuron=nodes(make))`.
+    """Return our neurons as a neuron class for SpikingJelly's models: `spiking_resnet18(spiking_neuron=nodes(make))`.
 
     Arguments of its own neurons (`surrogate_function`, ...) are ignored, since they do not apply to ours.
 
     Args:
         make: makes a layer of our neurons.
-        step_mode: "s" or "m", where SpikingJelly's model gives none.
+        step_mode: "s" or "m", if SpikingJelly's model passes none.
     """
 
     def made(*_: Any, **others: Any) -> Node:
@@ -90,20 +90,20 @@ def from_spikingjelly(
     state_dict: Mapping[str, Tensor] | None = None,
     surrogate: Surrogate | None = None,
 ) -> Temporal:
-    """A network of SpikingJelly's layers and neurons, as one of ours with the same weights and equal outputs.
+    """Convert a network of SpikingJelly's layers and neurons, with the same weights and equal outputs.
 
     The leak 1 - 1/τ = σ(-w) of a `ParametricLIFNode` is learned here too; 1/τ, by which `decay_input=True` multiplies
-    currents, stays as it is.
+    currents, stays fixed.
 
-    What one step computes is followed, so a forward pass that goes over time itself is refused. Neurons are `LIFNode`
-    and `IFNode`, of any τ, `decay_input`, threshold and reset; they emit 1. Batch norms in train mode have statistics
-    by step, and dropout draws anew at each step: in eval mode, networks are equal.
+    The forward pass of one step is traced, so one that loops over time is rejected. Neurons are `LIFNode` and `IFNode`,
+    with any τ, `decay_input`, threshold and reset; they emit 1. In train mode, batch norms have statistics by step, and
+    dropout draws anew at each step; in eval mode, networks are equal.
 
     Args:
-        network: it stays as it is, in either step mode.
+        network: not modified, in either step mode.
         time_steps: T.
-        state_dict: its weights, if they are not there yet.
-        surrogate: in place of the neurons' own: needed where ours has none of that name.
+        state_dict: its weights, if not loaded yet.
+        surrogate: replaces the neurons' own; needed if hdlif has none of that name.
     Returns:
         [K, B, ...] to [K, B, ...], called with steps=range(K).
     Raises:
@@ -155,7 +155,7 @@ def _node(
     *,
     logit: Tensor | None = None,
 ) -> Turned:
-    """A neuron that leaks to its reset potential and starts there, from which its potential is counted.
+    """A neuron that leaks to its reset potential and starts there, from which its potential is measured.
 
     Args:
         logit: a, where the leak σ(a) is learned.
@@ -216,4 +216,4 @@ _PLAIN = cast(
         layer.SeqToANNContainer: nn.Sequential,
     },
 )
-"""Layers that differ from torch's in how they take time alone."""
+"""Layers that differ from torch's only in their handling of time."""

@@ -1,11 +1,11 @@
-"""A network as plain values: which children it has, and what is done with their outputs; its weights stand elsewhere.
+"""Network structure as plain values: children, and operations on their outputs; without weights.
 
     {"input": [C, H, W], "output": NAME,
      "children": {NAME: {"kind": KIND, ...}},
      "lines": [[NAME, "child", [READ]], [NAME, "sum", [READ, READ]], [NAME, "multiple", [READ], FACTOR, SHIFT]]}
 
-A line reads "" (the input) and lines before it; "child" runs the child of its name. So a recipe can hold a network that
-was read from somewhere, and a checkpoint of it needs no other file.
+A line reads "" (the input) and earlier lines; "child" runs the child of its name. So a recipe can hold an imported
+network, and a checkpoint of it needs no other file.
 """
 
 import math
@@ -33,7 +33,7 @@ Structure = Mapping[str, Any]
 _SYNAPSES = ("conv1d", "conv2d", "linear")
 MOST_CHILDREN = 10_000
 MOST_SIZE = 2**24
-"""Of a number in a structure; each stands for an axis, or a part of one."""
+"""Largest number in a structure; each is a size or a part of one."""
 
 
 def build(
@@ -43,14 +43,14 @@ def build(
     quantizer: WeightQuantizer | None = None,
     surrogate: Surrogate | None = None,
 ) -> Wired:
-    """The network of a structure, freshly initialised.
+    """Build the network of a structure, freshly initialised.
 
     Args:
         time_steps: T.
         quantizer: of the weights of all layers but the first and the last.
         surrogate: of the neurons; `UnitLIF`'s own by default.
     Raises:
-        ConversionError: it is no structure.
+        ConversionError: it is not a valid structure.
     """
     try:
         children, lines = structure["children"], structure["lines"]
@@ -98,14 +98,14 @@ def _operation(line: Any, made: Mapping[str, nn.Module]) -> Any:
 
 
 class _Making:
-    """What makes the children of one network."""
+    """Builder of a network's children."""
 
     def __init__(self, time_steps: int, quantizer: WeightQuantizer | None, surrogate: Surrogate | None) -> None:
         self.time_steps, self.quantizer = time_steps, quantizer
         self.surrogate: dict[str, Any] = {} if surrogate is None else {"surrogate": surrogate}
 
     def child(self, values: Mapping[str, Any], *, plain: bool = True) -> nn.Module:
-        """A layer; `plain` ones are torch's own, which are not quantised."""
+        """Build a layer; `plain` ones are torch's own, which are not quantised."""
         arguments = dict(values)
         kind = arguments.pop("kind")
         if kind in _SYNAPSES:
@@ -118,7 +118,7 @@ class _Making:
 
     def lif(self, *, channels: int | None, reset: float | str) -> nn.Module:
         how = soft_reset if reset == "soft" else HardReset(float(reset))
-        # Any number may stand there, for its values come with the weights.
+        # Any placeholder: values come with the weights.
         return UnitLIF(self.time_steps, channels=channels, per_step=False, reset=how, **self.surrogate)
 
     def integrator(self, *, channels: int | None) -> nn.Module:

@@ -1,6 +1,6 @@
-"""Spiking networks of other libraries as ours: their layers are those of torch, their neurons are turned here.
+"""Conversion of spiking networks from other libraries: their layers are torch's, their neurons are converted here.
 
-The networks are followed as `hdlif.models.spiking` follows ordinary ones; an activation is no neuron here, and refused.
+Networks are traced as in `hdlif.models.spiking`; activations are not neurons here, and rejected.
 """
 
 import copy
@@ -25,15 +25,15 @@ MOST_SHOWN = 3
 
 
 class TurningNeurons(Turning):
-    """One network of another library on its way.
+    """Conversion of one network of another library.
 
     Args:
         time_steps: T.
-        surrogate: in place of the neurons' own; None for those.
+        surrogate: replaces the neurons' own; None keeps them.
         library: its name.
-        accepted: its neurons that have a counterpart.
-        of_step: what a forward pass of one step is like, after "forward(self, x) of x [B, ...] alone".
-        is_stateful: whether a module of the library keeps a state of its own.
+        accepted: its supported neurons, for errors.
+        of_step: description of a one-step forward pass, after "forward(self, x) of x [B, ...] alone".
+        is_stateful: whether a module of the library has its own state.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class TurningNeurons(Turning):
             return turns(self, module, path, fed)
         plain = self._others.get(type(module))
         if plain is not None:
-            # A layer of torch's but for how it takes time, which ours does for it.
+            # A torch layer except for its handling of time, which hdlif replaces.
             module = copy.copy(module)
             module.__class__ = plain
         elif self._is_stateful(module):
@@ -70,7 +70,7 @@ class TurningNeurons(Turning):
         return self.refuse(path, f"is an activation, and the neurons of {self.library} are accepted")
 
     def network(self, module: nn.Module) -> Temporal:
-        """What becomes of a network. Raises `ConversionError`, which names each part that has no counterpart."""
+        """Convert a network. Raises `ConversionError` with each part that has no counterpart."""
         mode = module.training
         made, _ = self.turn(module, "", Fed())
         if self.problems:
@@ -89,10 +89,10 @@ class TurningNeurons(Turning):
 
 
 def copied(network: nn.Module, state_dict: Mapping[str, Tensor] | None = None) -> nn.Module:
-    """A copy of a network, whatever graph its neurons' states have, with the weights of `state_dict`, if it is given.
+    """Copy a network, even if its neurons' states have graphs, and load `state_dict`, if given.
 
     Raises:
-        ConversionError: `state_dict` is of another network.
+        ConversionError: `state_dict` belongs to another network.
     """
     held = [one for module in network.modules() for one in vars(module).values()]
     held += [one for entry in held if isinstance(entry, dict) for one in entry.values()]
@@ -114,7 +114,7 @@ def unit_lif(
     reset: Reset,
     surrogate: Surrogate,
 ) -> UnitLIF:
-    """LIF neurons with these fixed values, numbers or one for each channel."""
+    """Return LIF neurons with these fixed values, numbers or one for each channel."""
     rows = [torch.as_tensor(np.asarray(value), dtype=torch.float32).reshape(-1) for value in (leak, fires_from)]
     channels = max(map(len, rows))
     made = UnitLIF(
@@ -125,7 +125,7 @@ def unit_lif(
 
 
 def learn_leak(neuron: UnitLIF, logit: Tensor) -> None:
-    """Have neurons learn their leak λ = σ(a), from these a: one, or one for each channel."""
+    """Make neurons learn their leak λ = σ(a), starting from these a: one, or one per channel."""
     fixed = neuron.leak
     learned = StepValue(
         fixed.time_steps, value=0.5, learned=True, channels=fixed.channels, per_step=False, name=fixed.name
@@ -136,19 +136,19 @@ def learn_leak(neuron: UnitLIF, logit: Tensor) -> None:
 
 
 def fill(neuron: nn.Module, **rows: Tensor) -> None:
-    """Give fixed parameters their values, one number or one for each channel."""
+    """Set fixed parameters, one number or one per channel."""
     for name, row in rows.items():
         value: Any = neuron.get_submodule(name).value
         value.copy_(row.expand(value.shape[-1]).reshape(value.shape))
 
 
 def above(threshold: Any) -> NDArray[np.float32]:
-    """The least float32 above a threshold, from which what fires strictly above it fires."""
+    """Return the next float32 above a threshold, so that firing at it equals firing strictly above the threshold."""
     return np.nextafter(np.asarray(threshold, np.float32), np.float32(np.inf))
 
 
 def behind_gain(neuron: nn.Module, gain: float) -> nn.Module:
-    """Neurons whose currents count `gain` times."""
+    """Return neurons with currents multiplied by `gain`."""
     if gain == 1:
         return neuron
     lines = (Line("scaled", Multiple(gain), (INPUT,)), Line("neuron", Child("neuron"), ("scaled",)))

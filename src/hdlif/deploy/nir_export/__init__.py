@@ -6,7 +6,7 @@ NIR's leaky neuron is stated in continuous time, with a hard reset and spikes of
 
 and is run by Euler steps of dt: v ← (1 - dt/τ) v + (dt/τ)(v_leak + R I). So ours, m = λ v + I with a spike where
 m >= θ, has τ = dt/(1 - λ), R = τ/dt, v_leak = 0, and as v_threshold the float32 next below θ, above which lie exactly
-the m that are at least θ. `docs/how_to/nir.md` says what maps to what, and how other libraries read it.
+the m that are at least θ. `docs/how_to/nir.md` has the mapping, and the support of other libraries.
 """
 
 from hdlif.deploy.nir_export.extension import extended

@@ -1,9 +1,9 @@
-"""All of a deployed graph in a NIR file: its parameters and packed weights in the metadata of standard nodes.
+"""NIR file with a complete deployed graph: parameters and packed weights in the metadata of standard nodes.
 
-A node of another type than NIR's would be written and could not be read back. So every node of the graph is a standard
-one of the same shape, the nearest there is: what NIR cannot say is a `Scale` by 1. Another reader meets what is near to
-the network, or, as SpikingJelly and snnTorch do at a `Scale`, refuses it. `deploy.interop.nir_import` reads metadata
-alone, and gives the artefact in every byte.
+Nodes of custom types could be written but not read back. So every node of the graph is the nearest standard one of the
+same shape: operations without a counterpart are a `Scale` by 1. Other readers get an approximate network or, as
+SpikingJelly and snnTorch do for a `Scale`, reject it. `deploy.interop.nir_import` reads only the metadata, and
+restores the exact artefact.
 
     the input node   metadata.hdlif.artefact   the artefact's metadata text
     other nodes      metadata.hdlif.name       the node's name in the artefact
@@ -31,19 +31,19 @@ ARTEFACT, NAME, WEIGHT = "hdlif.artefact", "hdlif.name", "hdlif.weight"
 
 
 def extended(graph: Graph, *, dt: float = DT) -> Any:
-    """The `nir.NIRGraph` of any network, but for an upsampling, of whose shape NIR has no node.
+    """Return the `nir.NIRGraph` of any network except one with upsampling, for which NIR has no node of that shape.
 
     Args:
         dt: seconds of a time step.
     Raises:
-        LoweringError: a node has a shape that none of NIR's has.
+        LoweringError: NIR has no node of some shape.
         MissingExtraError: the package nir is not installed.
     """
     return _Extension(graph, dt).run()
 
 
 class _Extension:
-    """One graph on its way."""
+    """Conversion of one graph."""
 
     def __init__(self, graph: Graph, dt: float) -> None:
         self.nir, self.graph, self.dt = nir_package(), graph, dt
@@ -65,7 +65,7 @@ class _Extension:
                 )
             self._names[node.name] = self.put(node.name, make(self, node), self._metadata(node))
         for node in self.graph.nodes:
-            # A delay reads what a later node gives.
+            # A delay reads a later node's value.
             sources = reads(node)[len(node.inputs) :] or node.inputs
             for source in dict.fromkeys(sources):
                 self._join(source, node)
@@ -84,11 +84,11 @@ class _Extension:
         return {"input": np.array(self.types[name].shape)}
 
     def ones(self, name: str) -> Any:
-        """What has the shape of a value, and does nothing."""
+        """Return an identity node with the shape of a value."""
         return self.nir.Scale(scale=np.ones(self.types[name].shape, np.float32))
 
     def matrix(self, shape: tuple[int, ...], weight: Any) -> Any:
-        """A layer of these weights [out, in] over the channels of a value."""
+        """Return a layer with these weights [out, in] over the channels of a value."""
         if len(shape) == 1:
             return self.nir.Linear(weight=weight)
         return self.nir.Conv2d(
@@ -108,7 +108,7 @@ class _Extension:
         return {NAME: node.name, **own, **{role: stored(node, role) for role in roles}}
 
     def _join(self, source: str, node: Node) -> None:
-        """The edges from a value to a node, by what stands between where their shapes differ."""
+        """Return the edges from a value to a node, through reshaping nodes if their shapes differ."""
         begin, end = self._names[source], self._names[node.name]
         shape = self.types[source].shape
         if node.op == "global_sum_pool":
@@ -191,4 +191,4 @@ _NEAREST: Mapping[str, Callable[[_Extension, Node], Any]] = {
     "slice": _slice,
     "sum_pool": _pool,
 }
-"""By op, a standard node of the same shape; of others, whose value has the shape of their input, a `Scale` by 1."""
+"""Standard nodes of the same shape, by op; shape-preserving ops default to a `Scale` by 1."""

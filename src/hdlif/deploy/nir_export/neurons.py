@@ -1,6 +1,6 @@
-"""Which programs are the neurons that NIR has: leaky, with a threshold and a hard reset, and spikes of 1.
+"""Recognition of programs that NIR's neurons can express: leaky, with a threshold, a hard reset and spikes of 1.
 
-And names of nodes that every reader of NIR takes: they become attributes of modules, and groups of an HDF5 file.
+Also node names valid for every NIR reader: they become attributes of modules, and groups of an HDF5 file.
 """
 
 import re
@@ -33,7 +33,7 @@ class HardLIF:
 
 
 def hard_lif(node: Node) -> HardLIF | str:
-    """The neuron of a `program`, or why NIR has none for it."""
+    """Return the neuron of a `program`, or the reason why NIR has none."""
     program, rows = program_of(node), named_rows(node)
     kind = str(node.attributes["kind"])
     if not node.attributes.get("fires", True):
@@ -57,18 +57,18 @@ def hard_lif(node: Node) -> HardLIF | str:
 
 
 def _matched(program: Program, rows: Mapping[str, Any]) -> HardLIF | str | None:
-    """The parts of the equation, a reset that NIR has not, or None if it is another equation."""
+    """Return the parts of the equation, an unsupported reset, or None for another equation."""
     potential = 1
 
     def made(register: int, operation: str) -> tuple[int, ...] | None:
-        """What an operation of this name read, where one has made the register."""
+        """Return the operands of a register made by this operation, if it is."""
         if register < program.first:
             return None
         instruction = program.instructions[register - program.first]
         return instruction.operands if instruction.operation == operation else None
 
     def value(register: int) -> Floats | None:
-        """What a register holds that is a row or a constant."""
+        """Return the value of a row or a constant."""
         if (constant := program.constant(register)) is not None:
             return np.full((1, 1), constant)
         if 1 + len(program.states) <= register < program.first:
@@ -100,7 +100,7 @@ def _matched(program: Program, rows: Mapping[str, Any]) -> HardLIF | str | None:
 
 
 def plain_name(name: str, taken: Collection[str]) -> str:
-    """`name` as an identifier that is not taken.
+    """Return `name` as an identifier that is not taken.
 
     >>> plain_name("layer1.0.conv1", ()), plain_name("0", ()), plain_name("a.b", {"a_b"})
     ('layer1_0_conv1', 'node_0', 'a_b_2')

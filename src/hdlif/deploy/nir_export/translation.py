@@ -1,8 +1,8 @@
-"""From a deployed graph to the nodes and edges of NIR, exactly or not at all.
+"""Exact translation of a deployed graph to nodes and edges of NIR; raises if there is none.
 
-What stands between layers goes into their weights: the affine after a convolution, the sizes of spikes, the divisors
-of means. A sum is several edges into one node. An affine that follows no layer is a 1x1 convolution, or a matrix, whose
-weights are on the diagonal.
+Operations between layers are folded into weights: the affine after a convolution, the sizes of spikes, the divisors
+of means. A sum is several edges into one node. An affine without a preceding layer is a 1x1 convolution or a matrix
+with diagonal weights.
 """
 
 from collections import Counter
@@ -25,16 +25,16 @@ from hdlif.graph.ops.conv2d import dilation_of, groups_of
 
 Floats = NDArray[np.float64]
 DT = 1e-4
-"""Seconds of a time step, as snnTorch and SpikingJelly have them."""
+"""Seconds of a time step, as in snnTorch and SpikingJelly."""
 METADATA, STEP = "hdlif", "hdlif.dt"
-"""Keys, in the metadata of the input node, of what NIR does not say of a network, and of the seconds of a time step."""
+"""Metadata keys of the input node: properties that NIR lacks, and the seconds of a time step."""
 MOST_SHOWN = 3
-"""Layers that an error names."""
+"""Most layers in an error."""
 
 
 @dataclass
 class _Layer:
-    """A convolution or a matrix on its way, float64: what follows it is folded into it."""
+    """Convolution or matrix under construction, float64: following operations are folded into it."""
 
     weight: Floats
     bias: Floats
@@ -42,17 +42,17 @@ class _Layer:
     """Of a convolution."""
 
     def scaled(self, scale: Floats, shift: Floats) -> None:
-        """Give scale·y + shift in place of y, [C or 1] each."""
+        """Fold scale·y + shift, [C or 1] each."""
         self.weight = self.weight * scale.reshape(-1, *(1,) * (self.weight.ndim - 1))
         self.bias = self.bias * scale + shift
 
 
 @dataclass(frozen=True)
 class _Value:
-    """The sum of what nodes of NIR give, times `scale` [C or 1].
+    """Sum of the outputs of NIR nodes, times `scale` [C or 1].
 
     Attributes:
-        layer: the one that gives it, which is still open; whoever alone reads the value may change it.
+        layer: the layer that outputs it, still open: its only reader may fold into it.
     """
 
     sources: tuple[str, ...]
@@ -61,18 +61,18 @@ class _Value:
 
 
 def to_nir(graph: Graph, *, dt: float = DT, for_norse: bool = False) -> Any:
-    """The `nir.NIRGraph` of a network of LIF neurons with a hard reset.
+    """Return the `nir.NIRGraph` of a network of LIF neurons with a hard reset.
 
-    Leak and threshold are constant in time, and weights of low bit width become float32. The input node takes what the
-    network takes: values after mean and std. Its metadata keep what NIR has no place for (time steps, labels, the
-    input's kind), by which `hdlif.deploy.interop.nir_import` reads the file without being told.
+    Leak and threshold must be constant in time; weights of low bit width become float32. Inputs are values after
+    mean and std. The input node's metadata keep properties that NIR lacks (time steps, labels, kind of input), from
+    which `hdlif.deploy.interop.nir_import` reads the file without further arguments.
 
     Args:
         dt: seconds of a time step.
-        for_norse: write what norse reads, which ignores R and knows no mean: R = 1 with weights divided by 1 - λ, and
+        for_norse: write for norse, which ignores R and has no mean: R = 1 with weights divided by 1 - λ, and
             sums over windows. SpikingJelly and snnTorch run that too.
     Raises:
-        LoweringError: parts of it have no node in NIR; each is named.
+        LoweringError: parts have no node in NIR; each is listed.
         MissingExtraError: the package nir is not installed.
     """
     nir_package()
@@ -83,7 +83,7 @@ def to_nir(graph: Graph, *, dt: float = DT, for_norse: bool = False) -> Any:
 
 
 def refusal(problems: list[tuple[str, str]]) -> str:
-    """What NIR cannot say, and who can."""
+    """Return the error about unsupported parts, with alternatives."""
     shown = some([f"{name} is {why}" for name, why in problems], MOST_SHOWN)
     return (
         f"NIR has no node for parts of this network: {shown}; --extension writes them as metadata, which hdlif alone "
@@ -92,7 +92,7 @@ def refusal(problems: list[tuple[str, str]]) -> str:
 
 
 def _refused(node: Node, types: Mapping[str, Any]) -> str | None:
-    """What a node is that NIR cannot say."""
+    """Describe a node that NIR cannot express."""
     match node.op:
         case "program":
             found = hard_lif(node)
@@ -111,7 +111,7 @@ def _refused(node: Node, types: Mapping[str, Any]) -> str | None:
 
 
 def infers(node: Node, types: Mapping[str, Any]) -> bool:
-    """Whether the package nir, which takes a kernel's height for its width, infers the shape that is given."""
+    """Return whether nir, which takes a kernel's height for its width, infers this shape."""
     (size_y, size_x), out = types[node.inputs[0]].shape[1:], types[node.name].shape[1:]
     kernel = node.tensors["weight"].shape[2]
     sizes = zip((size_y, size_x), node.attributes["padding"], dilation_of(node), node.attributes["stride"], strict=True)
@@ -119,7 +119,7 @@ def infers(node: Node, types: Mapping[str, Any]) -> bool:
 
 
 class _Translation:
-    """One graph on its way."""
+    """Translation of one graph."""
 
     def __init__(self, graph: Graph, dt: float, for_norse: bool) -> None:
         self.nir = nir_package()
@@ -144,7 +144,7 @@ class _Translation:
         return self.nir.NIRGraph({name: make() for name, make in self._nodes.items()}, self._edges)
 
     def put(self, name: str, sources: tuple[str, ...], make: Callable[[], Any]) -> str:
-        """Add a node that reads the sum of sources; it is made at the end. The name that it gets."""
+        """Add a node that reads the sum of sources, created at the end; return its name."""
         found = plain_name(name, self._nodes)
         self._nodes[found] = make
         self._edges += [(source, found) for source in sources]
@@ -163,13 +163,13 @@ class _Translation:
         return self.nir.Linear(weight=weight)
 
     def applied(self, name: str, times: Floats | None = None) -> _Value:
-        """The value of a node of the graph, `times` it, with its scale in the weights of what gives it."""
+        """Return `times` a node's value, with its scale folded into the weights of its layer."""
         value = self.values[name]
         scale = value.scale if times is None else value.scale * times
         return self.with_affine(name, scale, np.zeros(1))
 
     def with_affine(self, name: str, scale: Floats, shift: Floats, *, of: str | None = None) -> _Value:
-        """scale·value + shift, of the value of a node of the graph without its own scale."""
+        """Return scale·value + shift, for a node's value without its own scale."""
         value = self.values[name]
         layer = value.layer if self._readers[name] == 1 else None
         if (scale == 1).all() and not shift.any():
@@ -180,14 +180,14 @@ class _Translation:
         return self._diagonal(of or f"{name}.scaled", value, scale, shift, self.types[name].shape)
 
     def _diagonal(self, name: str, value: _Value, scale: Floats, shift: Floats, shape: tuple[int, ...]) -> _Value:
-        """The same by a layer of its own."""
+        """Return it through a separate layer."""
         channels = shape[0]
         weight, bias = np.diag(np.broadcast_to(scale, channels)), np.broadcast_to(shift, channels).astype(np.float64)
         geometry = None
         if len(shape) == 3:
             weight = weight[:, :, None, None]
             geometry = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
-        # It is closed: if it is read more than once, nothing may be folded into it.
+        # Closed: with several readers, nothing may be folded into it.
         return replace(self.layer(name, _Layer(weight, bias, geometry), value, shape), layer=None)
 
 
@@ -195,7 +195,7 @@ def _conv2d(to: _Translation, node: Node) -> _Value:
     value, groups = to.values[node.inputs[0]], groups_of(node)
     weight = node.tensors["weight"].astype(np.float64)
     scale = np.broadcast_to(value.scale, to.types[node.inputs[0]].shape[0])
-    # The channels of each group, for each of its output channels.
+    # Input channels of the group of each output channel.
     weight *= np.repeat(scale.reshape(groups, -1), len(weight) // groups, axis=0)[:, :, None, None]
     geometry = {
         "stride": tuple(node.attributes["stride"]),
@@ -230,12 +230,12 @@ def _program(to: _Translation, node: Node) -> _Value:
 
 
 def neuron_node(neuron: HardLIF, shape: tuple[int, ...], dt: float, *, unit_resistance: bool = False) -> Any:
-    """The `nir.LIF` of a neuron, or the `nir.IF` of one that does not leak."""
+    """Return the `nir.LIF` of a neuron, or the `nir.IF` of one that does not leak."""
     leak, threshold, reset = (
         np.broadcast_to(rows[0].reshape(-1, *(1,) * (len(shape) - 1)), shape).astype(np.float64)
         for rows in (neuron.leak, neuron.threshold, neuron.reset)
     )
-    # Above this lie exactly the float32 that are at least the threshold.
+    # Exactly the float32 values at or above the threshold are greater than this.
     below = np.nextafter(threshold.astype(np.float32), np.float32(-np.inf)).astype(np.float64)
     rest = {"v_threshold": below, "v_reset": reset}
     if neuron.integrates:
@@ -250,7 +250,7 @@ def _sum_pool(to: _Translation, node: Node) -> _Value:
 
 
 def _pooled(to: _Translation, node: Node, kernel: Any, stride: Any) -> _Value:
-    """A mean over windows, whose number of entries is left to whoever reads it; or a sum."""
+    """Return a mean over windows, times their number of entries as a pending scale; or a sum."""
     value = to.values[node.inputs[0]]
     sizes = {"kernel_size": np.array(kernel), "stride": np.array(stride), "padding": np.zeros(2, np.int64)}
     kind = to.nir.SumPool2d if to.for_norse else to.nir.AvgPool2d
@@ -271,7 +271,7 @@ def _flatten(to: _Translation, node: Node) -> _Value:
 
 
 def _flat(to: _Translation, name: str, value: _Value, shape: tuple[int, ...]) -> _Value:
-    # From the end, so that readers that count the batch and those that do not see the same axes.
+    # Negative axes, which are the same with and without a batch.
     flat = {"input_type": {"input": np.array(shape)}, "start_dim": -len(shape), "end_dim": -1}
     scale = value.scale if len(value.scale) == 1 else np.repeat(value.scale, int(np.prod(shape[1:])))
     return _Value((to.put(name, value.sources, lambda: to.nir.Flatten(**flat)),), scale)
@@ -280,7 +280,7 @@ def _flat(to: _Translation, name: str, value: _Value, shape: tuple[int, ...]) ->
 def _add(to: _Translation, node: Node) -> _Value:
     first, second = (to.applied(name) for name in node.inputs)
     if set(first.sources) & set(second.sources):
-        # An edge is there once or not at all.
+        # Edges are unique.
         second = to._diagonal(f"{node.name}.again", second, np.ones(1), np.zeros(1), to.types[node.name].shape)
     return _Value((*first.sources, *second.sources))
 

@@ -8,7 +8,7 @@ from hdlif.whole_files import whole_file
 
 
 def nir_package() -> Any:
-    """The package nir. Raises `MissingExtraError` if it is not installed."""
+    """Import the package nir. Raises `MissingExtraError` if it is not installed."""
     try:
         import nir
     except ModuleNotFoundError as error:
@@ -17,7 +17,7 @@ def nir_package() -> Any:
 
 
 def write(graph: Any, path: Path | str) -> None:
-    """Write a `nir.NIRGraph` as HDF5, all of it or nothing."""
+    """Write a `nir.NIRGraph` as HDF5, atomically."""
     package = nir_package()
     with whole_file(Path(path)) as temporary:
         package.write(temporary, graph)

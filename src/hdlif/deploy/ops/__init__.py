@@ -1,4 +1,4 @@
-"""How modules become each op, and its forms in PyTorch and ONNX: one file per op, which states a `FORM`."""
+"""Lowerings of modules to each op, and its forms in PyTorch and ONNX: one file per op, which defines a `FORM`."""
 
 from collections.abc import Mapping
 

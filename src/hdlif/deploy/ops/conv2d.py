@@ -54,7 +54,7 @@ def _lowered(
 
 
 def _padding(module: nn.Conv1d | nn.Conv2d, path: str) -> list[int]:
-    """Of either side of each axis."""
+    """Return the padding on either side of each axis."""
     if module.padding_mode != "zeros":
         raise LoweringError(f"{path}: padding_mode = {module.padding_mode!r} has no deployed form; use 'zeros'")
     if not isinstance(module.padding, str):

@@ -16,13 +16,13 @@ from hdlif.nn import Changes, DelayLine, Recurrent
 
 @lowers(Recurrent)
 def _recurrent(lowerer: Lowerer, module: Recurrent, wire: Wire, path: str) -> Wire:
-    """delay -> synapse -> + current -> neuron, whose spikes the delay leads back."""
+    """delay -> synapse -> + current -> neuron, whose spikes return through the delay."""
     current = lowerer.applied(wire)
-    # What the neuron emits, codes or floats and their size, is what the delay gives; so it is lowered once to see.
+    # The delay has the neuron's output type (codes or floats, and scale), so a trial lowering finds it first.
     trial = lowerer.trial()
     emitted = trial.lower(module.neuron, current, f"{path}.neuron")
     most = trial.values[emitted.name].max_code or 0
-    # The spikes of step t - 1 have the size of that step.
+    # The spikes of step t - 1 have the scale of that step.
     before = emitted.scale if len(emitted.scale) == 1 else np.concatenate([emitted.scale[:1], emitted.scale])
     place = len(lowerer.nodes)
     delayed = lowerer.emit("delay", f"{path}.spike", current, pending=before, source="", max_code=most)
@@ -36,10 +36,10 @@ def _recurrent(lowerer: Lowerer, module: Recurrent, wire: Wire, path: str) -> Wi
 
 @lowers(DelayLine)
 def _line(lowerer: Lowerer, module: DelayLine, wire: Wire, path: str) -> Wire:
-    """A delay for each step that is held, and the taps joined along channels."""
+    """Lower to a delay for each held step, and concatenate the taps along channels."""
     wire = lowerer.one_scale(wire)
     if len(wire.scale) > 1:
-        # Codes whose size changes from step to step have no size in common when they are joined.
+        # Concatenated codes need a common scale, so scales that change over time are applied first.
         wire = lowerer.applied(wire)
     most = lowerer.values[wire.name].max_code or 0
     last, joined = wire, wire
@@ -78,7 +78,7 @@ def _onnx(translation: Translation, node: Node) -> Value:
         clock.leave(node, "delayed", translation.values[node.attributes["source"]].joined(writer))
 
     translation.at_the_end.append(leave)
-    # At the start a number stands for the whole state.
+    # At the start the state is a single number.
     nothing = writer.op("Mul", translation.values[node.inputs[0]].joined(writer), writer.constant(0.0))
     return Value(node.name, False, whole=writer.op("Add", before, nothing, name=node.name))
 

@@ -21,7 +21,7 @@ from hdlif.nn.state import stack_steps
 
 @lowers(SteppedNeuron, derived=True)
 def _neuron(lowerer: Lowerer, module: SteppedNeuron, wire: Wire, path: str) -> Wire:
-    """The step as it is traced, and the codes of what it emits."""
+    """Return the traced step, and the codes of its output."""
     if not module.runs_its_equation():
         raise LoweringError(
             f"{path}: {type(module).__name__} has a forward pass of its own, which its equation says nothing of; write "
@@ -59,10 +59,10 @@ def _spike(
     gain: Floats = ONE,
     rows: dict[str, Floats] | None = None,
 ) -> Wire:
-    """The program of a step, `gain` times; a spike that is a row times 1 or 0 is that code, and the row its size.
+    """Lower a step, times `gain`; a spike that is a row times 1 or 0 becomes that code, with the row as its scale.
 
     Args:
-        rows: stand for the neuron's own parameters; T rows of each, or more.
+        rows: replace the neuron's own parameters; T rows of each, or more.
     """
     if rows is None:
         rows = {name: repeated(f64(row), lowerer.time_steps) for name, row in module.row_values().items()}
@@ -89,7 +89,7 @@ def _spike(
 def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
     (x,), program = inputs, program_of(parts.node)
     rows = [parts.rows(key, x.ndim) for key in row_names(program)]
-    # One without states may be constant in time, as its current is.
+    # Without states it is constant in time if its current is.
     count = len(parts.steps) if program.states else max(map(len, (x, *rows)))
     x, *rows = (value.expand(count, *value.shape[1:]) for value in (x, *rows))
     kept = [parts.states[name] for name in program.states]
@@ -102,7 +102,7 @@ def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
 
 
 def _stepped(program: Program, current: Tensor, states: Sequence[Tensor], rows: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """One step of a program: the spike and the states after it."""
+    """Run one step of a program: return the spike and the states after it."""
     registers = [current, *states, *rows]
     for instruction in program.instructions:
         if instruction.operation == "constant":
@@ -132,7 +132,7 @@ def _onnx(translation: Translation, node: Node) -> Value:
     clock, writer, program = translation.clock, translation.writer, program_of(node)
     x = translation.values[node.inputs[0]]
     states = [clock.state(node, name) for name in program.states]
-    # A sequence starts from states that are one number, and have not the current's shape.
+    # Initial states are single numbers, without the current's shape.
     from_start = program.following([0])
     steps = []
     for k in range(clock.steps):
@@ -145,7 +145,7 @@ def _onnx(translation: Translation, node: Node) -> Value:
                 continue
             operands = [registers[i] for i in instruction.operands]
             registers.append(_ONNX_OPERATIONS[instruction.operation](writer, f"{node.name}@", operands))
-        # what follows from rows alone has not the current's shape
+        # functions of rows alone do not have the current's shape
         shaped = from_start if k == 0 else program.varying
         spike, *states = (_shaped(writer, registers, i, shaped) for i in (program.spike, *program.after))
         steps.append(spike)
@@ -184,7 +184,7 @@ def _difference(w: Writer, name: str, x: Sequence[str]) -> str:
 
 
 def _maximum(w: Writer, name: str, x: Sequence[str]) -> str:
-    """Return the larger one; against 0, by the op that engines fuse into a convolution."""
+    """Return the maximum; with 0, by the op that engines fuse into a convolution."""
     others = [one for one in x if not w.is_zero(one)]
     return w.op("Relu", *others, name=name) if len(others) == 1 else w.op("Max", *x, name=name)
 

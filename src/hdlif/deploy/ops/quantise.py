@@ -17,7 +17,7 @@ from hdlif.nn import SpikeQuantizer
 
 
 def quantised(lowerer: Lowerer, quantizer: SpikeQuantizer | None, wire: Wire, path: str) -> Wire:
-    """The codes of graded spikes; a gain that the spikes still wait for joins the step."""
+    """Lower to codes of graded spikes; a pending gain is merged into the step."""
     if quantizer is None:
         return wire
     step = float(quantizer.step)
@@ -46,7 +46,7 @@ def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
 
 def _onnx(w: Writer, node: Node, x: Sequence[str], row: Row) -> str:
     offset, largest = node.attributes["offset"], 2 ** int(node.attributes["bits"]) - 1
-    # x <= 0 gives floor(offset), which Clip bounds
+    # x <= 0 gives floor(offset), which is clipped
     surplus = w.argument_of("Relu", x[0])
     scaled = w.op("Add", w.op("Mul", surplus, row("inverse_step"), name=node.name), w.constant(offset), name=node.name)
     least, most = w.constant(math.floor(offset)), w.constant(largest)

@@ -27,7 +27,7 @@ def _upsample(lowerer: Lowerer, module: nn.Upsample, wire: Wire, path: str) -> W
             f"{path}: Upsample({size}) of {list(shape)} may be of a sequence or of a map of one row; use "
             f"Upsample(scale_factor=(f,)) for a sequence, UpsamplingNearest2d for a map"
         )
-    # an entry at each place, that the module itself moves: its arithmetic may find others than the nearest
+    # let the module itself move the index of each place: its arithmetic may not find the nearest
     places = torch.arange(shape[1] * shape[2], dtype=torch.float64).view(1, 1, *shape[1:])
     places = places[:, :, 0] if axes == 1 else places
     moved = module(places)
@@ -42,7 +42,7 @@ def _upsample(lowerer: Lowerer, module: nn.Upsample, wire: Wire, path: str) -> W
 
 
 def _repeated(x: Tensor, factor: list[int]) -> Tensor:
-    """Each entry of the last axes as often as their factors say."""
+    """Repeat each entry of the last axes by its factor."""
     for axis, times in enumerate(factor, start=x.ndim - len(factor)):
         x = x.repeat_interleave(times, dim=axis)
     return x

@@ -1,4 +1,4 @@
-"""The bytes of model files, which are regular files of a bounded size."""
+"""Bytes of model files: regular files of bounded size."""
 
 import json
 import os
@@ -11,15 +11,15 @@ from hdlif.errors import AllocationError, ArtefactError, reason
 METADATA_KEY = "hdlif"
 MAX_FILE_BYTES = 2**31
 MAX_HEADER_BYTES = 100_000_000
-"""The library's own limit for a header."""
+"""Limit of the safetensors library for a header."""
 
 
 def read_content(path: str | Path) -> bytes:
-    """The bytes of a file that may hold a graph.
+    """Return the bytes of a file that may hold a graph.
 
     Raises:
-        ArtefactError: there is no such file, or it is of another kind or too long.
-        AllocationError: the machine does not grant the memory.
+        ArtefactError: the file is missing, not a regular file, or too long.
+        AllocationError: out of memory.
     """
     try:
         with _open_regular(path) as file:
@@ -33,10 +33,10 @@ def read_content(path: str | Path) -> bytes:
 
 
 def is_artefact(path: Path) -> bool:
-    """Whether the header of a file states that it holds a graph; whether the rest is whole, `load` finds out.
+    """Return whether a file's header states that it holds a graph; `load` checks the rest.
 
     Args:
-        path: of any file.
+        path: any file.
     """
     try:
         with _open_regular(path) as file:
@@ -48,20 +48,20 @@ def is_artefact(path: Path) -> bool:
 
 
 def metadata_text(header: bytes) -> str:
-    """The one metadata text of a header."""
+    """Return the metadata text of a header."""
     text: str = json.loads(header)["__metadata__"][METADATA_KEY]
     return text
 
 
 def _open_regular(path: str | Path) -> BinaryIO:
-    """A file that ends, and is not too long; opening another kind could wait for ever, or change a device.
+    """Open a regular file of bounded size; opening other kinds could wait for ever, or change a device.
 
     Raises:
-        OSError, ValueError: there is no such file, or the path is none.
-        ArtefactError: it is of another kind or too long.
+        OSError, ValueError: the file is missing, or the path is invalid.
+        ArtefactError: it is not a regular file, or too long.
     """
     _check_kind(path, Path(path).stat())
-    # the path may be another's by now
+    # the path may point to another file by now
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     file = os.fdopen(descriptor, "rb")
     try:

@@ -3,7 +3,7 @@
 Weights of low bit width are packed (`packing`); every other tensor is float32. The graph itself is
 canonical JSON under the one metadata key "hdlif", with a digest of the whole file.
 `docs/reference/artefact_format.md` gives it byte by byte.
-Files are not trusted: the compiled reader checks every byte and field, of `loads` as in `hdlif.runtime.Session`.
+Files are not trusted: the compiled reader checks every byte and field, in `loads` as in `hdlif.runtime.Session`.
 """
 
 import hashlib
@@ -29,17 +29,17 @@ from hdlif.whole_files import whole_file
 FORMAT_VERSION = 5
 _DAMAGED = "the file is damaged, export it again"
 _NO_DIGEST = "0" * 64
-"""What stands in the place of the digest where it is computed."""
+"""Placeholder of the digest while it is computed."""
 
 
 def save(graph: Graph, path: str | Path) -> None:
-    """Write `graph` to `path`, all of it or nothing.
+    """Write `graph` to `path` atomically.
 
-    The file is complete before it takes its name: what was there stays where writing fails.
+    The file gets its name once it is complete: an existing file is kept if writing fails.
 
     Args:
-        graph: it is checked.
-        path: by custom NAME.hdlif.safetensors.
+        graph: checked before writing.
+        path: by convention NAME.hdlif.safetensors.
     Raises:
         ArtefactError: the graph breaks the format.
         OSError: the file cannot be written.
@@ -52,15 +52,15 @@ def load(path: str | Path) -> Graph:
     """Read a graph from a file, and check it.
 
     Args:
-        path: of the file; it is not trusted.
+        path: an untrusted file.
     Raises:
-        ArtefactError: there is no such file, it is no artefact, or a damaged one.
+        ArtefactError: the file is missing, damaged, or not an artefact.
     """
     return loads(read_content(path), str(path))
 
 
 def tensor_bytes(node: Node) -> int:
-    """The bytes that the node's tensors take in the file.
+    """Return the size in bytes of the node's tensors in the file.
 
     Args:
         node: of a graph.
@@ -69,7 +69,7 @@ def tensor_bytes(node: Node) -> int:
 
 
 def dumps(graph: Graph) -> bytes:
-    """The bytes of a file that holds `graph`; the same graph always gives the same bytes.
+    """Return the bytes of a model file; equal graphs give equal bytes.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node, dumps, loads
@@ -82,7 +82,7 @@ def dumps(graph: Graph) -> bytes:
     ('still', 'moving')
 
     Args:
-        graph: it is checked.
+        graph: checked before writing.
     Raises:
         ArtefactError: the graph breaks the format.
     """
@@ -110,19 +110,19 @@ def dumps(graph: Graph) -> bytes:
     }
     text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     content = safetensors.numpy.save(tensors, {METADATA_KEY: text})
-    # The metadata stand first in the header, and "digest" first in them.
+    # The header begins with the metadata, which begin with "digest".
     position = content.index(_NO_DIGEST.encode())
     return content[:position] + _digest(content, position).encode() + content[position + len(_NO_DIGEST) :]
 
 
 def loads(content: bytes, name: str) -> Graph:
-    """The graph that the bytes of a file hold; see `dumps` for an example.
+    """Return the graph in the bytes of a file; see `dumps` for an example.
 
     Args:
-        content: of the file; it is not trusted.
-        name: begins every message.
+        content: of the file, untrusted.
+        name: prefix of messages.
     Raises:
-        ArtefactError: they are no artefact, or a damaged one.
+        ArtefactError: they are damaged, or not an artefact.
     """
     try:
         _native.check_artefact(content)
@@ -142,7 +142,7 @@ def loads(content: bytes, name: str) -> Graph:
 
 
 def metadata_of(content: bytes) -> str:
-    """The one metadata text of a file that `dumps` has made.
+    """Return the metadata text of a file made by `dumps`.
 
     Args:
         content: of the file.
@@ -151,14 +151,14 @@ def metadata_of(content: bytes) -> str:
 
 
 def joined(metadata: str, tensors: Mapping[str, Array], name: str) -> bytes:
-    """The file of these metadata and tensors, each as `stored`: what `dumps` made, where none of it has changed.
+    """Return the file of these metadata and `stored` tensors; unchanged ones restore the bytes of `dumps`.
 
     Args:
-        metadata: the one metadata text.
-        tensors: by the names that they have in the file.
-        name: begins every message.
+        metadata: the metadata text.
+        tensors: by their names in the file.
+        name: prefix of messages.
     Raises:
-        ArtefactError: no file can have them.
+        ArtefactError: they are invalid in a file.
     """
     try:
         return safetensors.numpy.save(
@@ -169,7 +169,7 @@ def joined(metadata: str, tensors: Mapping[str, Array], name: str) -> bytes:
 
 
 def stored(node: Node, role: str) -> Array:
-    """A tensor of a node as a file holds it: weights of low bit width packed.
+    """Return a node's tensor as stored in a file: low-bit weights are packed.
 
     Args:
         node: of a graph.
@@ -190,7 +190,7 @@ def _stored_bytes(node: Node, role: str, shape: Sequence[int]) -> int:
 
 
 def _node(entry: Mapping[str, Any], stored: Mapping[str, Array]) -> Node:
-    """A node of a file that was checked."""
+    """Return a node of a checked file."""
     attributes = {key: tuple(value) if isinstance(value, list) else value for key, value in entry["attributes"].items()}
     node = Node(entry["op"], entry["name"], tuple(entry["inputs"]), attributes)
     tensors = {}
@@ -203,7 +203,7 @@ def _node(entry: Mapping[str, Any], stored: Mapping[str, Array]) -> Node:
 
 
 def _digest(content: bytes, position: int) -> str:
-    """SHA-256, in hexadecimal, of a file whose digest stands at `position`."""
+    """Return the SHA-256, in hexadecimal, of a file whose digest is at `position`."""
     found = hashlib.sha256(content[:position])
     found.update(_NO_DIGEST.encode())
     found.update(memoryview(content)[position + len(_NO_DIGEST) :])

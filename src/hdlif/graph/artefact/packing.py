@@ -2,12 +2,12 @@
 
 Weights are taken in C order of their tensor; the last byte is filled up with zero bits or digits.
 
-    binary:  bit i of byte j is 1 where weight 8 j + i is +1, 0 if it is -1
+    binary:  bit i of byte j is 1 if weight 8 j + i is +1, 0 if it is -1
     ternary: byte j = sum over i = 0..4 of (weight 5 j + i, plus 1) * 3**i
     int2, int4, int8: two's complement, the first of 4, 2 or 1 weights in the lowest bits of byte j
 
 Worked: the ternary weights -1, 0, +1, +1, 0 have digits 0, 1, 2, 2, 1, so the byte is
-0*1 + 1*3 + 2*9 + 2*27 + 1*81 = 156. Five digits make at most 242; 243..255 are no bytes of this packing.
+0*1 + 1*3 + 2*9 + 2*27 + 1*81 = 156. Five digits make at most 242; bytes 243..255 are invalid.
 The int4 weights -3, 5 are the fields 1101 and 0101, so the byte is 0101 1101 = 93.
 """
 
@@ -25,19 +25,19 @@ _DAMAGED = "the file is damaged, export it again"
 
 
 def _fields(encoding: str) -> tuple[NDArray[np.uint8], np.uint8]:
-    """Where the fields of a byte begin, and the mask of one."""
+    """Return the bit offsets of a byte's fields, and the mask of one."""
     per_byte = WEIGHTS_PER_BYTE[encoding]
     bits = 8 // per_byte
     return (np.arange(per_byte) * bits).astype(np.uint8), np.uint8(2**bits - 1)
 
 
 def packed_bytes(count: int, encoding: str) -> int:
-    """The bytes that `count` weights take."""
+    """Return the packed size of `count` weights in bytes."""
     return -(-count // WEIGHTS_PER_BYTE[encoding])
 
 
 def pack(weights: NDArray[np.int8], encoding: str) -> NDArray[np.uint8]:
-    """Low-bit weights as bytes: five ternary ones or eight binary ones in each.
+    """Pack low-bit weights into bytes: five ternary or eight binary ones in each.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import pack, unpack
@@ -69,17 +69,17 @@ def pack(weights: NDArray[np.int8], encoding: str) -> NDArray[np.uint8]:
 
 
 def unpack(packed: NDArray[np.uint8], shape: tuple[int, ...], encoding: str, *, name: str = "weight") -> NDArray[Any]:
-    """The int8 weights of `shape` that `packed` holds.
+    """Unpack int8 weights of `shape`.
 
     An example is at `pack`.
 
     Args:
-        packed: uint8, as `pack` gives them.
+        packed: uint8, from `pack`.
         shape: of the weights.
         encoding: as in `pack`.
         name: of the tensor, for the message.
     Raises:
-        ArtefactError: the byte count does not fit `shape`, a byte is no five ternary values, or the fill of the last
+        ArtefactError: the byte count does not fit `shape`, a byte is no five ternary values, or the padding of the last
             byte is not zero. The message begins with `name`.
     """
     count = int(np.prod(shape, dtype=np.int64))
@@ -94,7 +94,7 @@ def unpack(packed: NDArray[np.uint8], shape: tuple[int, ...], encoding: str, *, 
         shifts, mask = _fields(encoding)
         fields = ((packed[:, None] >> shifts) & mask).reshape(-1)
         sign = np.uint8((int(mask) + 1) // 2)
-        # 2's complement: with the sign bit turned over, the field is the weight plus 2^(bits - 1)
+        # 2's complement: with the sign bit inverted, the field is the weight plus 2^(bits - 1)
         flat, fill = ((fields[:count] ^ sign) - sign).view(np.int8), fields[count:]
     else:
         if (beyond := np.flatnonzero(packed > 242)).size:

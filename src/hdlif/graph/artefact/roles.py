@@ -1,4 +1,4 @@
-"""What each convolution and linear layer of a graph is, by its place: stem, body or classifier."""
+"""Roles of convolutions and linear layers, by their place in the graph: stem, body or classifier."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,16 +12,15 @@ Role = Literal["stem", "body", "classifier"]
 
 
 def roles(graph: Graph) -> dict[str, Role]:
-    """The role of every convolution and linear layer by name.
+    """Return the role of every convolution and linear layer, by name.
 
-    Low-bit ones are layers of the body wherever they stand. Of the others, with spikes being what a neuron or a
-    quantiser emits:
+    Low-bit layers always belong to the body. For the others, with spikes being outputs of neurons or quantisers:
 
-    - stem: no spikes lie before it, and it reads the input itself (through pools, norms and the like), or every way
-      from the input to the output leads through it. So a second convolution of a deep stem is of the stem, and a
-      shortcut beside neurons is not.
-    - classifier: no other such layer is after it.
-    - body: all the rest.
+    - stem: no spikes come before it, and it either reads the input itself (through pools, norms and the like), or every
+    path from the input to the output leads through it. So the second convolution of a deep stem is part of the stem,
+      and a shortcut parallel to neurons is not.
+      - classifier: no other such layer comes after it.
+    - body: all other layers.
     """
     spikes = _before(graph, lambda node: OPS[node.op].emits_spikes(node))
     synapses = _before(graph, lambda node: OPS[node.op].is_synapse)
@@ -41,7 +40,7 @@ def roles(graph: Graph) -> dict[str, Role]:
 
 
 def _before(graph: Graph, holds: Callable[[Node], bool]) -> dict[str, bool]:
-    """By value, whether it comes from a node of which something holds, maybe of a step before."""
+    """Return, by value, whether it depends on a node with a property, also through earlier steps."""
     found = {INPUT: False, **{node.name: holds(node) for node in graph.nodes}}
     return settled(
         found, graph.nodes, lambda node, now: now[node.name] or any(now[name] for name in OPS[node.op].made_from(node))
@@ -49,7 +48,7 @@ def _before(graph: Graph, holds: Callable[[Node], bool]) -> dict[str, bool]:
 
 
 def _followed(graph: Graph) -> set[str]:
-    """The values that a layer is after, maybe one of a later step."""
+    """Return the values that come before a layer, also of later steps."""
     read: dict[str, list[Node]] = {}
     for node in graph.nodes:
         for name in OPS[node.op].made_from(node):
@@ -63,7 +62,7 @@ def _followed(graph: Graph) -> set[str]:
 
 
 def by_place(graph: Graph) -> Graph:
-    """The graph with the role of each of its layers stated."""
+    """Return the graph with the roles of its layers."""
     found = roles(graph)
     nodes = (
         replace(node, attributes={**node.attributes, "role": found[node.name]}) if node.name in found else node
@@ -73,9 +72,9 @@ def by_place(graph: Graph) -> Graph:
 
 
 def _on_every_way(graph: Graph) -> set[str]:
-    """The nodes that every way from the input to the output leads through: no edge of such a way jumps over them.
+    """Return the nodes that every path from the input to the output leads through.
 
-    What a delay leads back is on no way of its own.
+    Edges of delays, back to earlier nodes, are on no path.
     """
     place = {INPUT: 0} | {node.name: i for i, node in enumerate(graph.nodes, start=1)}
     ahead = {

@@ -1,6 +1,6 @@
-"""What a graph states of its input, its labels and its task, as JSON; a model file has it beside its nodes.
+"""Input, labels and task of a graph as JSON, stored in a model file next to its nodes.
 
-What is read is not trusted: `read_statement` checks the type of every field, and `infer_values` what it may be.
+Files are not trusted: `read_statement` checks the type of every field, and `infer_values` its range.
 """
 
 import json
@@ -12,18 +12,18 @@ from hdlif.errors import ArtefactError
 from hdlif.graph.graph import Graph, InputRecord, SoundRecord, TaskRecord
 
 MAX_DIGITS = 1000
-"""Of an integer in JSON: reading takes the square of their number."""
+"""Most digits of an integer in JSON: parsing time is quadratic."""
 _DAMAGED = "the file is damaged, export it again"
 _OPTIONAL_INPUT = ("binning", "columns", "fit", "frames", "rates", "sensor", "shortest", "sound", "windows")
-"""Fields of the input that are left out where they have their defaults."""
+"""Fields of the input that are omitted at their defaults."""
 _OPTIONAL_TASK = ("overlap", "strides")
-"""Fields of the task that are left out where they have their defaults."""
+"""Fields of the task that are omitted at their defaults."""
 _HERTZ = ("lowest_hz", "highest_hz")
-"""Numbers of a sound that may have fractions."""
+"""Fields of a sound that may have fractions."""
 
 
 def statement(graph: Graph) -> str:
-    """What a graph states beside its nodes, as JSON: input, labels, task and time steps.
+    """Return input, labels, task and time steps of a graph as JSON.
 
     Args:
         graph: as in `dumps`.
@@ -33,10 +33,10 @@ def statement(graph: Graph) -> str:
 
 
 def read_statement(text: str) -> tuple[InputRecord, tuple[str, ...], TaskRecord, int]:
-    """Input, labels, task and time steps from what `statement` wrote. Raises `ArtefactError`; `infer_values` checks.
+    """Parse the result of `statement`. Raises `ArtefactError`; `infer_values` checks ranges.
 
     Args:
-        text: as `statement` wrote it.
+        text: from `statement`.
     """
     record = _object("statement", _parse("statement", text.encode(errors="replace")))
     _keys("statement", record, tuple(sorted({"input", "labels", "time_steps"} | record.keys() & {"task"})))
@@ -44,7 +44,7 @@ def read_statement(text: str) -> tuple[InputRecord, tuple[str, ...], TaskRecord,
 
 
 def read_fields(record: Mapping[str, Any]) -> tuple[InputRecord, tuple[str, ...], TaskRecord, int]:
-    """The same from the fields of an object that may have others too."""
+    """Parse the same fields from an object that may have more."""
     return (
         _read_input(record["input"]),
         tuple(_string("labels", label) for label in _list("labels", record["labels"])),
@@ -54,7 +54,7 @@ def read_fields(record: Mapping[str, Any]) -> tuple[InputRecord, tuple[str, ...]
 
 
 def fields_of(graph: Graph) -> dict[str, Any]:
-    """What a graph states beside its nodes, by key."""
+    """Return input, labels, task and time steps, by key."""
     return {
         "input": {
             "kind": graph.input.kind,
@@ -75,7 +75,7 @@ def _differs(record: InputRecord, key: str) -> bool:
 
 
 def _plain(value: object) -> object:
-    """A field of the input as JSON has it."""
+    """Return a field of the input as JSON."""
     if isinstance(value, SoundRecord):
         return {key: float(number) if key in _HERTZ else number for key, number in asdict(value).items()}
     return list(value) if isinstance(value, tuple) else value
@@ -197,7 +197,7 @@ def _list(where: str, value: object) -> list[Any]:
 
 
 def _string(where: str, value: object) -> str:
-    # a lone surrogate is no text: it could be neither printed nor written again
+    # a lone surrogate is not text: it cannot be printed or encoded
     if not isinstance(value, str) or value != value.encode(errors="ignore").decode():
         raise ArtefactError(f"{where} = {_short(value)}; it must be a string; {_DAMAGED}")
     return value

@@ -1,9 +1,9 @@
-"""A neuron's step as a program: traced off the equation, checked, counted, and evaluated in NumPy.
+"""Programs of neuron steps: traced from equations, checked, counted, and evaluated in NumPy.
 
     program, rows = trace(step, states=("potential",), rows={"leak": leak, "threshold": threshold})
 
-`program` has the operations on what differs from neuron to neuron; `rows` what follows from the parameters alone.
-Nothing here imports PyTorch: an equation that is written with its functions says which they are by their names.
+`program` has the operations on per-neuron values; `rows` are functions of the parameters alone.
+Nothing here imports PyTorch: the tracer recognises its functions by name.
 """
 
 from hdlif.graph.equations.counting import Counts, counts

@@ -1,12 +1,12 @@
-"""What a neuron's step costs, read off its program.
+"""Operation counts of a neuron's step, read from its program.
 
-What is an operation, and what is none, is as for the other ops of a deployed network (`hdlif.graph.op`):
+Operations count as for the other ops of a deployed network (`hdlif.graph.op`):
 
-- a comparison of a and b is the sign of a - b: it is an addition, and none where a - b is there already, or is compared
-  again; a comparison with 0 is a sign bit, and none;
-- a factor of 1, 0 or -1 by its kind (what a comparison gives, a constant), an addition of 0, a choice between two
-  numbers, a change of sign, and cutting off the bits after the point are none;
-- what follows from the parameters alone is computed before deployment, and costs nothing.
+- a comparison of a and b is the sign of a - b: it counts as an addition, unless a - b is computed anyway or compared
+  again; a comparison with 0 is a sign bit, and free;
+- these are free: a factor of 1, 0 or -1 by its kind (a comparison's result, a constant), an addition of 0, a choice
+  between two numbers, a change of sign, and cutting off the fraction bits;
+- functions of the parameters alone are computed before deployment, and free.
 """
 
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from hdlif.graph.equations.program import Program
 
 BYTES_A_NUMBER = 4
-"""Of what is kept: float32, in every runtime."""
+"""Bytes per state value: float32, in every runtime."""
 _COMPARING = {"minimum", "maximum", "greater", "greater_equal"}
 
 
 @dataclass(frozen=True)
 class Counts:
-    """The operations of one neuron at one step, and the numbers that it keeps.
+    """The operations of one neuron at one step, and its state size.
 
     Attributes:
-        multiplications, additions: those that depend on the current or a state.
-        comparisons: those whose difference is not computed anyway.
-        state_words: numbers that are kept from step to step.
+        multiplications, additions: operations that depend on the current or a state.
+        comparisons: comparisons whose difference is not computed anyway.
+        state_words: values carried from step to step.
     """
 
     multiplications: int
@@ -45,7 +45,7 @@ class Counts:
 
 
 def counts(program: Program) -> Counts:
-    """The operations of a step, each needed for what is emitted or kept.
+    """Count the operations of a step that its spike or states depend on.
 
     >>> from hdlif.graph.equations import counts
     >>> from hdlif.nn import LIF

@@ -1,4 +1,4 @@
-"""What a step may do with a state or a current, by the names of PyTorch's functions and methods."""
+"""Operations on a state or a current, by the names of PyTorch's functions and methods."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _simple(name: str, form: str = "") -> Callable[..., Symbol]:
 
 
 def _sum(name: str, *, swapped: bool = False) -> Callable[..., Symbol]:
-    """Of numbers: PyTorch adds truth values by another arithmetic, and does not subtract them."""
+    """Reject truth values: PyTorch adds them as logical or, and cannot subtract them."""
 
     def handle(tracer: Tracer, a: Any, b: Any) -> Symbol:
         bools = [isinstance(one, bool) or (isinstance(one, Symbol) and one._is_bool) for one in (a, b)]
@@ -34,7 +34,7 @@ def _negative(tracer: Tracer, x: Any) -> Symbol:
 
 
 def _logical(name: str, *constants: float | None) -> Callable[..., Symbol]:
-    """A select of truth values; None stands for the next operand."""
+    """Logical function as a select of truth values; None is the next operand."""
 
     def handle(tracer: Tracer, *operands: Any) -> Symbol:
         if not all(isinstance(one, Symbol) and one._is_bool for one in operands):
@@ -57,7 +57,7 @@ def _where(tracer: Tracer, condition: Any, a: Any, b: Any) -> Symbol:
 
 
 def _of_two(name: str, form: str = "") -> Callable[..., Symbol]:
-    """torch.maximum, or torch.max of two tensors; max over an axis is another thing."""
+    """torch.maximum, or torch.max of two tensors; not max over an axis."""
 
     def handle(tracer: Tracer, *operands: Any) -> Symbol:
         if len(operands) != 2 or not all(isinstance(one, Symbol) for one in operands):
@@ -91,7 +91,7 @@ def _clamp(tracer: Tracer, x: Any, min: Any = None, max: Any = None) -> Symbol:
 
 
 def _same(tracer: Tracer, x: Symbol, *types: object, **named: object) -> Symbol:
-    """Types of numbers, copies and cut gradients leave the value."""
+    """Conversions, copies and detach keep the value."""
     said = " ".join(str(one) for one in (*types, *named.values()))
     if any(word in said for word in ("int", "bool")):
         raise tracer.error("a step computes with floating-point numbers; .to an integer cuts them off (use floor)")

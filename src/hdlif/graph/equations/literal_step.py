@@ -1,9 +1,9 @@
-"""A step as it is written, for training: every operation as it stands there, with what its derivative follows from.
+"""Literal step, for training: every operation as written, with the data that its derivative needs.
 
-What is deployed is rewritten where that saves an operation (`trace`); it is the same number up to a rounding, and its
-derivative may be another one where two values are equal. What trains keeps to the equation instead: the operations of
-the step in their order and in their rounding, which of two equal values takes the gradient of a maximum, where a
-gradient is stopped, and functions of parameters as functions, which have gradients of their own.
+A deployed program is rewritten to save operations (`trace`); its values are the same up to rounding, but derivatives
+may differ where two values are equal. Training follows the equation literally: the operations in their order and
+rounding, which of two equal values takes the gradient of a maximum, stopped gradients, and functions of parameters as
+functions with gradients.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from hdlif.graph.equations.symbols import Known, Symbol
 
 @dataclass(frozen=True)
 class WrittenStep:
-    """A step that can be run, and run backwards, without its Python.
+    """Step that runs forward and backward without its Python code.
 
     Attributes:
-        program: with the fields of `Instruction` that are about derivatives.
+        program: with the derivative fields of `Instruction`.
         sources: of each row: a function of the parameters, or a number, or an array of one, that the step reads.
-        parameters: the symbols of the parameters.
-        surrogates: what stands for the derivatives of steps, by name.
-        stopped: the places in (spike, *states) of results that no gradient comes back from.
-        current_is_kept: whether the current is in memory until the backward pass anyway, so that to save it is free.
+        parameters: symbols of the parameters.
+        surrogates: derivatives of step functions, by name.
+        stopped: positions in (spike, *states) of results without a gradient.
+        current_is_kept: whether the current stays in memory until the backward pass anyway, so that saving it is free.
     """
 
     program: Program
@@ -39,14 +39,14 @@ class WrittenStep:
     current_is_kept: bool = False
 
     def rows(self, parameters: Sequence[Any]) -> list[Any]:
-        """The rows from the values of the parameters, each computed once; numbers, and arrays [1], as they are now."""
+        """Return the rows for the values of the parameters, each computed once; numbers and arrays [1] are current."""
         known: Known = {id(symbol): value for symbol, value in zip(self.parameters, parameters, strict=True)}
         return [_now(source, known) for source in self.sources]
 
     def extreme(self, register: int) -> Instruction | None:
-        """p > q ? q : p is min(q, p), and p > q ? p : q is max(q, p): what a select is then; None for another.
+        """p > q ? q : p is min(q, p), and p > q ? p : q is max(q, p): return that, or None for other selects.
 
-        Which of two equal numbers it is, 0 and -0 say, is left open.
+        For equal numbers, such as 0 and -0, either may result.
         """
         first, instructions = self.program.first, self.program.instructions
         instruction = instructions[register - first]
@@ -66,7 +66,7 @@ def _now(source: Any, known: Known) -> Any:
 
 
 class WrittenNodes(Nodes):
-    """The operations of one step as they stand in it.
+    """Operations of one step, as written.
 
     Attributes:
         sources: of the rows, by name.
@@ -82,7 +82,7 @@ class WrittenNodes(Nodes):
         self._named: dict[Any, str] = {}
 
     def constant(self, value: float) -> int:
-        # An instruction holds float32 numbers; a step in float64 reads all of 0.1.
+        # An instruction holds float32 numbers; a step in float64 needs 0.1 in full precision.
         if Instruction("constant", (), value).value == value or value != value:
             return super().constant(value)
         return self.row(repr(value), value, value)
@@ -97,7 +97,7 @@ class WrittenNodes(Nodes):
         return name
 
     def row(self, name: str, value: Any, source: Any) -> int:
-        """As it is computed, whatever else is written alike; a number is one row wherever it stands."""
+        """Return a row as computed, without merging equal texts; equal numbers share a row."""
         key = ("number", source) if isinstance(source, float) else id(source)
         if key not in self._named:
             name = cut(name, LONGEST_ROW_NAME)

@@ -1,7 +1,7 @@
-"""The operations of a step as they are found, each once, and the rewritings that save some.
+"""Operations of a step, deduplicated, and rewritings that save operations.
 
-Nodes are numbered as they come: the current, the states, then constants, rows and operations. What is rewritten is the
-same number for all finite values, but for a rounding that is saved; `_rewritten` lists the rules.
+Nodes are numbered in order of appearance: the current, the states, then constants, rows and operations. A rewriting
+keeps the value for all finite inputs, up to one saved rounding; `_rewritten` lists the rules.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _Choice = tuple[int, int, int]
 
 
 class Nodes:
-    """The operations and rows of one step.
+    """Operations and rows of one step.
 
     Args:
         states: their names.
-        binary: those that are 1 or 0 in every run from the start.
+        binary: states that are always 1 or 0.
     Attributes:
-        as_written: whether each operation is kept as it stands in the step, with what its derivative follows from.
+        as_written: whether to keep each operation as written, with the data for its derivative.
     """
 
     as_written = False
@@ -47,17 +47,17 @@ class Nodes:
         return self._add(Instruction("constant", (), value))
 
     def number(self, value: Any) -> int:
-        """The node of an array of one number that the step does not take as a parameter."""
+        """Return the node of an array of one number that is not a parameter."""
         return self.constant(float(value.item()))
 
     def surrogate(self, function: Any) -> str:
-        """The name of what stands for a derivative."""
+        """Return the name of a surrogate."""
         return str(function)
 
     def row(self, name: str, value: Any, source: Any) -> int:
-        """The node of a parameter, or of a function of parameters alone, which `source` computes."""
+        """Return the node of a parameter, or of a function of parameters alone (`source`)."""
         name = cut(name, LONGEST_ROW_NAME)
-        # Two rows may be written alike and differ, as 1 - leak of two lines that the step has changed in between.
+        # Equal texts may differ in value, as 1 - leak before and after a reassignment of leak.
         while name in self._rows and not _alike(self._value(self._rows[name]), value):
             name += "'"
         if name not in self._rows:
@@ -77,12 +77,12 @@ class Nodes:
         form: str = "",
         stopped: tuple[int, ...] = (),
     ) -> int:
-        """The node of an operation; `form` and `stopped` are of a derivative, and say nothing of the value."""
+        """Return the node of an operation; `form` and `stopped` affect its derivative, not its value."""
         rewritten = self._rewritten(name, operands)
         return rewritten if rewritten is not None else self._add(Instruction(name, operands, 0.0, surrogate))
 
     def program(self, results: Sequence[int]) -> tuple[Program, dict[str, Any]]:
-        """The program that gives these nodes, without what they do not follow from, and the values of its rows."""
+        """Return the program of these nodes, without unused operations, and the values of its rows."""
         first = 1 + len(self._states)
         needed = set(results)
         for number in range(first + len(self._nodes) - 1, first - 1, -1):
@@ -107,7 +107,7 @@ class Nodes:
         return self._numbers[instruction]
 
     def _node(self, number: int) -> Instruction | tuple[str, Any] | None:
-        """What stands at a number; None for the current and the states."""
+        """Return the operation or row of a number; None for the current and the states."""
         place = number - 1 - len(self._states)
         return self._nodes[place] if place >= 0 else None
 
@@ -116,7 +116,7 @@ class Nodes:
         return node if isinstance(node, Instruction) and node.operation in operations else None
 
     def _value(self, number: int) -> Any:
-        """Of a row or a constant; None of what differs from neuron to neuron."""
+        """Return the value of a row or a constant; None for values that differ between neurons."""
         node = self._node(number)
         if isinstance(node, Instruction):
             return node.value if node.operation == "constant" else None
@@ -135,11 +135,11 @@ class Nodes:
         return OPERATIONS[node.operation].is_binary or (node.operation == "constant" and node.value in (0.0, 1.0))
 
     def _rewritten(self, name: str, operands: tuple[int, ...]) -> int | None:
-        """A node that is the same number, but for rounding; in each rule h is 1 or 0.
+        """Return an equivalent node (up to rounding); in each rule h is 1 or 0.
 
         m - max(0, m - θ)                        min(θ, m), without the rounding of the difference
-        p > q ? q : p,  p > q ? p : q            min(q, p),  max(q, p); whichever it is of equals
-        1 - γ·h, A·(h ? a : b), ...              h ? A·a : A·b, where both need no operation: parameters alone, say
+        p > q ? q : p,  p > q ? p : q            min(q, p),  max(q, p); either for equal values
+        1 - γ·h, A·(h ? a : b), ...              h ? A·a : A·b, if both are free, such as parameters alone
         x ± h·y                                  h ? x ± y : x
         """
         if name == "select":
@@ -166,7 +166,7 @@ class Nodes:
         if compared is None or {a, b} != set(compared.operands) or a == b:
             return None
         greater, less = compared.operands
-        # One form for all: a parameter comes first.
+        # Canonical order: a parameter comes first.
         ordered = (greater, less) if self._value(greater) is not None else (less, greater)
         return self._add(Instruction("minimum" if a == less else "maximum", ordered))
 
@@ -188,16 +188,16 @@ class Nodes:
         if (self._constant(after_spike), self._constant(otherwise)) == (1, 0):
             return chosen
         if self._constant(otherwise) == 0 and self._value(after_spike) is not None:
-            # Still a spike and its size.
+            # Keep spike and size apart.
             return self._add(Instruction("multiply", (after_spike, chosen)))
         return self._add(Instruction("select", (chosen, after_spike, otherwise)))
 
     def _is_size(self, a: int, b: int) -> bool:
-        """Whether a spike meets its size, a parameter: it stays a product, whose factor a weight may take up."""
+        """Return whether this is a spike times its size, a parameter: a weight may absorb this factor."""
         return any(self._is_binary(x) and self._value(y) is not None for x, y in ((a, b), (b, a)))
 
     def _choice(self, number: int) -> _Choice | None:
-        """A node as a choice by h: h itself, h times a parameter, or what is one already."""
+        """Return a node as a choice by h: h itself, h times a parameter, or an existing choice."""
         if self._constant(number) is not None:
             return None
         if (node := self._is(number, "select")) is not None and self._is_binary(node.operands[0]):
@@ -211,7 +211,7 @@ class Nodes:
         return None
 
     def _free(self, name: str, a: int, b: int) -> int | None:
-        """The node of an operation that costs nothing; None where there is none."""
+        """Return the node of a free operation; None if it is not free."""
         constants = self._constant(a), self._constant(b)
         match name, constants:
             case ("multiply", (0.0, _) | (_, 0.0)):
@@ -244,7 +244,7 @@ class Nodes:
 
 
 def _alike(a: Any, b: Any) -> bool:
-    """Whether two rows hold the same numbers; of values that are not there, whether they are one."""
+    """Return whether two rows hold the same numbers; without values, whether they are the same object."""
     if a is b or getattr(a, "is_meta", False) or getattr(b, "is_meta", False):
         return a is b
     return bool(tuple(a.shape) == tuple(b.shape) and (a == b).all())

@@ -1,11 +1,11 @@
-"""The program of a neuron's step: elementwise operations on registers, in the order of the equation.
+"""Program of a neuron's step: elementwise operations on registers, in the order of the equation.
 
-Registers are numbered: 0 is the current, then come the states before the step, the rows (parameters, and what follows
-from them alone), and one register for each instruction. An instruction reads registers below its own, so that every
-program ends, and each is written once.
+Register 0 is the current, followed by the states before the step, the rows (parameters, and functions of them alone),
+and one register per instruction. An instruction reads only registers below its own, so every program ends, and each
+register is written once.
 
-Comparisons give 1 or 0. `minimum(a, b)` is b where b < a, else a, and `maximum(a, b)` is b where b > a, else a: stated,
-so that zeros of both signs and values that are no numbers come out alike everywhere.
+Comparisons give 1 or 0. `minimum(a, b)` is b where b < a, else a, and `maximum(a, b)` is b where b > a, else a: defined
+so that signed zeros and NaN give the same results everywhere.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ MAX_INSTRUCTIONS = 256
 """Of a step; GLIF has ten."""
 MAX_STATES = 16
 MAX_ROWS = 64
-"""Parameters of a step, and what follows from them alone."""
+"""Parameters of a step, and functions of them alone."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -32,9 +32,9 @@ class Operation:
     """An elementwise operation.
 
     Attributes:
-        arity: how many registers it reads.
-        compute: its value, of arrays of one dtype.
-        text: how it is written, a place for each operand.
+        arity: number of registers that it reads.
+        compute: its value, for arrays of one dtype.
+        text: format, with a place for each operand.
         is_binary: whether its value is 1 or 0.
     """
 
@@ -72,7 +72,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "step": Operation(1, lambda x: x >= 0, "H({})", is_binary=True),
     "select": Operation(3, _select, "{} ? {} : {}"),
 }
-"""By name; the set is closed, so that every target has each of them."""
+"""Closed set of operations, by name; every target implements all."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,12 @@ class Instruction:
 
     Attributes:
         value: of a constant, rounded to float32.
-        surrogate: what stands for the derivative of a "step"; all other operations have their true ones.
-        form: of a `WrittenStep`, the function that is meant, where several have this value and not this derivative:
+        surrogate: name of the derivative of a "step"; all other operations have their true ones.
+        form: in a `WrittenStep`, the written function, if several share this value but not the derivative:
             "relu", "clamp" and "first" (fmin, fmax) of minima and maxima, "divide" of products.
-        stopped: of a `WrittenStep`, the places of the operands that no gradient goes back to.
-        operation: out of `OPERATIONS`.
-        operands: the registers that it reads.
+        stopped: in a `WrittenStep`, positions of the operands without a gradient.
+        operation: one of `OPERATIONS`.
+        operands: registers that it reads.
     """
 
     operation: str
@@ -107,7 +107,7 @@ class Program:
 
     Register 0 is the current; the states, the rows and the results of the instructions follow, in this order.
 
-    HD-LIF's membrane m = leak·v + I, which is emitted and kept as it is:
+    HD-LIF's membrane m = leak·v + I, emitted and kept without a change:
 
     >>> from hdlif.graph.equations import Instruction, Program
     >>> leaked, membrane = Instruction("multiply", (2, 1)), Instruction("add", (3, 0))
@@ -119,9 +119,9 @@ class Program:
 
     Attributes:
         states, rows: names, in the order of their registers.
-        spike: the register of what is emitted.
-        after: of the states after the step.
-        instructions: the operations, in their order.
+        spike: the register that is emitted.
+        after: registers of the states after the step.
+        instructions: the operations, in order.
     Raises:
         EquationError: an instruction or a result breaks the form.
     """
@@ -170,7 +170,7 @@ class Program:
 
     @property
     def first(self) -> int:
-        """The register of the first instruction."""
+        """Return the register of the first instruction."""
         return 1 + len(self.states) + len(self.rows)
 
     @property
@@ -179,20 +179,20 @@ class Program:
 
     @property
     def surrogates(self) -> tuple[str, ...]:
-        """What stands for derivatives that are none, without repetition."""
+        """Return the names of surrogates, without duplicates."""
         return tuple(dict.fromkeys(i.surrogate for i in self.instructions if i.surrogate is not None))
 
     def is_binary(self, register: int) -> bool:
-        """Whether what a register holds is 1 or 0 by its operation, or a choice between such."""
+        """Return whether a register is always 1 or 0: a comparison, or a choice between such."""
         return self._binary[register]
 
     def starts_binary(self, register: int) -> bool:
-        """The same, where the states are what a run from the start has made of them."""
+        """Return whether registers are always 1 or 0 in a run from the initial states."""
         return self._binary_from_start[register]
 
     @property
     def binary_states(self) -> frozenset[str]:
-        """The states that hold what a comparison gave, such as the last step's spike: 1 or 0, and 0 at first."""
+        """Return the states that hold a comparison's result, such as the last spike: 1 or 0, and 0 at first."""
         found = zip(self.states, self.after, strict=True)
         return frozenset(name for name, after in found if self._compares(after))
 
@@ -223,7 +223,7 @@ class Program:
 
     @property
     def emits_steps(self) -> bool:
-        """Whether what is emitted is 1 or 0, or a row times that: a spike whose size a weight may take up."""
+        """Return whether the output is 1 or 0, or a row times that: a spike whose size a weight may absorb."""
         if self.spike < self.first:
             return False
         instruction = self.instructions[self.spike - self.first]
@@ -233,7 +233,7 @@ class Program:
         return self.is_binary(self.spike) or (is_scaled and len(others) == 1 and self.is_binary(others[0]))
 
     def without_size(self) -> tuple["Program", str]:
-        """The program that emits 1 or 0 where this emits a row times that, and the row's name; see `emits_steps`."""
+        """Return the program without the factor of its spikes, and the factor's row name; see `emits_steps`."""
         factors = self.instructions[self.spike - self.first].operands
         size = next(operand for operand in factors if operand < self.first)
         emitted = replace(self, spike=next(operand for operand in factors if operand != size))
@@ -241,7 +241,7 @@ class Program:
 
     @property
     def needed(self) -> frozenset[int]:
-        """The registers that what is emitted or kept follows from."""
+        """Return the registers that the spike or states depend on."""
         found = {self.spike, *self.after}
         for register in range(self.registers - 1, self.first - 1, -1):
             if register in found:
@@ -249,7 +249,7 @@ class Program:
         return frozenset(found)
 
     def trimmed(self) -> "Program":
-        """The same without rows and instructions that are not needed."""
+        """Return the program without unused rows and instructions."""
         needed, signals = self.needed, 1 + len(self.states)
         kept = [register for register in range(self.registers) if register < signals or register in needed]
         number = {register: place for place, register in enumerate(kept)}
@@ -264,11 +264,11 @@ class Program:
 
     @property
     def varying(self) -> frozenset[int]:
-        """The registers that differ from neuron to neuron: that follow from the current or a state."""
+        """Return the registers that differ between neurons: those that depend on the current or a state."""
         return self.following(range(1 + len(self.states)))
 
     def following(self, registers: Iterable[int]) -> frozenset[int]:
-        """These registers, and those that follow from them."""
+        """Return these registers and those that depend on them."""
         found = set(registers)
         for register, instruction in enumerate(self.instructions, self.first):
             if not found.isdisjoint(instruction.operands):
@@ -277,9 +277,9 @@ class Program:
 
     @property
     def decision(self) -> tuple[int, int] | None:
-        """The registers of what is compared and what it is compared with, where a spike is decided: (m, θ).
+        """Return the two registers compared to decide a spike: (m, θ).
 
-        None where the spike follows from no comparison of two registers.
+        None if the spike does not depend on a comparison of two registers.
         """
         waiting, seen = [self.spike], set[int]()
         while waiting:
@@ -299,20 +299,20 @@ class Program:
         return None
 
     def constant(self, register: int) -> float | None:
-        """The constant that a register holds; None if it holds another thing."""
+        """Return the constant in a register; None for other registers."""
         if register < self.first or self.instructions[register - self.first].operation != "constant":
             return None
         return self.instructions[register - self.first].value
 
     def text(self) -> str:
-        """The program in lines `r5 = leak * potential`, then what is emitted and kept."""
+        """Format the program as lines `r5 = leak * potential`, followed by spike and states."""
         lines = [line for line in map(self.line, range(self.first, self.registers)) if line is not None]
         lines.append(f"spike = {self._name(self.spike)}")
         lines += [f"{state} = {self._name(after)}" for state, after in zip(self.states, self.after, strict=True)]
         return "\n".join(lines)
 
     def line(self, register: int) -> str | None:
-        """What makes a register, as `r5 = leak * potential`; None of one that no operation makes."""
+        """Format a register, as `r5 = leak * potential`; None for inputs."""
         if register < self.first or self.constant(register) is not None:
             return None
         instruction = self.instructions[register - self.first]
@@ -328,7 +328,7 @@ class Program:
 def evaluate(
     program: Program, current: Array, states: Sequence[Array], rows: Sequence[Array]
 ) -> tuple[Array, list[Array]]:
-    """What is emitted and the states after one step, in the dtype of the current; the oracle of every other way.
+    """Return spike and states after one step, in the dtype of the current; the oracle of all implementations.
 
     >>> import torch
     >>> from hdlif.graph.equations import evaluate, trace
@@ -350,7 +350,7 @@ def evaluate(
         states: before the step, of that shape.
         rows: broadcastable to it.
     Returns:
-        what is emitted, and each state after the step, in the order of `program.states`.
+        the spike, and each state after the step, in the order of `program.states`.
     """
     registers = evaluate_registers(program, current, states, rows)
     spike, *after = (
@@ -360,7 +360,7 @@ def evaluate(
 
 
 def evaluate_registers(program: Program, current: Array, states: Sequence[Array], rows: Sequence[Array]) -> list[Array]:
-    """What every register holds in a step, each broadcastable to the current.
+    """Return the value of every register in a step, broadcastable to the current.
 
     Args:
         program, current, states, rows: as in `evaluate`.

@@ -1,4 +1,4 @@
-"""A program as plain attributes of a node, and back."""
+"""Conversion between programs and node attributes."""
 
 import json
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ LONGEST_NAME = 200
 
 
 def to_attributes(program: Program) -> dict[str, Any]:
-    """A program as the attributes of a graph's node, which JSON can hold.
+    """Return a program as JSON-serialisable attributes of a graph's node.
 
-    `operations` are ["constant", value] or [name, operand, ...]; surrogates are for training, and are left out.
+    `operations` are ["constant", value] or [name, operand, ...]; surrogates, used in training only, are omitted.
 
     >>> from hdlif.graph.equations import from_attributes, to_attributes
     >>> from hdlif.nn import ParallelHDLIF
@@ -43,20 +43,20 @@ def to_attributes(program: Program) -> dict[str, Any]:
 
 
 def from_attributes(attributes: Mapping[str, Any]) -> Program:
-    """The program that the attributes of a node hold; they are not trusted.
+    """Parse a program from untrusted attributes of a node.
 
-    The same attributes are parsed once: what is kept goes by their text, which tells 1 from 1.0 and true, and 0.0 from
-    -0.0, so that a node that has changed is another program.
+    Equal attributes are parsed once: the cache is keyed by their text, which distinguishes 1 from 1.0 and true, and 0.0
+    from -0.0, so that a changed node is a different program.
 
     Args:
-        attributes: as `to_attributes` gives them.
+        attributes: from `to_attributes`.
     Raises:
-        EquationError: they are none; the message names the attribute.
+        EquationError: they are invalid; the message names the attribute.
     """
     try:
         text = json.dumps([attributes[key] for key in KEYS])
     except (TypeError, ValueError, RecursionError):
-        # What no file holds; the parser says what it is.
+        # Not in any file; the parser reports it.
         return _parsed(attributes)
     return _of_text(text)
 

@@ -1,11 +1,11 @@
-"""What a chunk of steps saves for its backward pass, read off the step's program.
+"""Values that a chunk of steps saves for its backward pass, derived from the step's program.
 
-A derivative reads some of the step's values: the other factor of a product, the argument of a step, and of a choice
-only which it was. These are `Value`s, the registers of the program and what follows from them alone. Not all of them
-are saved: what follows from others by the program's own operations is computed again. What is saved is the cheapest set
-from which everything else follows, a minimum cut between current and states and what the derivatives read.
+A derivative reads some of the step's values: the other factor of a product, the argument of a step, or only which
+operand a choice took. These are `Value`s: registers of the program and functions of them. Not all of them are saved:
+some can be recomputed from others by the program's own operations. The saved set is the cheapest from which all others
+follow: a minimum cut between current and states on one side and the derivatives' inputs on the other.
 
-A state that is read is saved at each step, so that what it becomes is saved already, by the step after.
+A state that is read is saved at each step; its value after the step is then saved by the next step.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ Node = TypeVar("Node", bound=Hashable)
 def cheapest_cut(
     reads: Mapping[Node, Iterable[Node]], costs: Mapping[Node, int], *, sources: Iterable[Node], sinks: Iterable[Node]
 ) -> set[Node]:
-    """The nodes of least cost that are on every way from a source to a sink; of several such sets, that nearest a sink.
+    """Return a minimum-cost node cut between sources and sinks; of several, the one nearest to the sinks.
 
-    By augmenting paths (Ford and Fulkerson 1956; the shortest ones, Edmonds and Karp 1972) in the graph where a node is
-    an edge of its cost: what can still reach a sink at the end is after the cut. Sources and sinks may be cut as well.
+    Uses augmenting paths (Ford and Fulkerson 1956; shortest ones, Edmonds and Karp 1972) in the graph where each node
+    is an edge of its cost: at the end, nodes that still reach a sink come after the cut. Sources and sinks may be cut.
 
     Args:
-        reads: what each node reads.
+        reads: inputs of each node.
         costs: of each node, 0 or more.
     """
-    # Each node is an edge from its way in (False) to its way out (True), and None is what all sinks lead to.
+    # Each node is an edge from its entry (False) to its exit (True), and None is the common sink.
     left: dict[object, dict[object, float]] = {}
 
     def connect(a: object, b: object, capacity: float) -> None:
@@ -60,7 +60,7 @@ def cheapest_cut(
 def _path(
     left: Mapping[object, Mapping[object, float]], starts: Iterable[object]
 ) -> list[tuple[object, object]] | None:
-    """The edges of a shortest way with something left from a start to None."""
+    """Return the edges of a shortest path with residual capacity from a start to None."""
     before: dict[object, object] = {start: start for start in starts}
     waiting = deque(before)
     while waiting:
@@ -80,7 +80,7 @@ def _path(
 
 
 def _reaching(left: Mapping[object, Mapping[object, float]], end: object) -> set[object]:
-    """What a way with something left leads from to `end`."""
+    """Return the nodes from which a path with residual capacity leads to `end`."""
     found, waiting = {end}, deque([end])
     while waiting:
         b = waiting.popleft()
@@ -93,19 +93,19 @@ def _reaching(left: Mapping[object, Mapping[object, float]], end: object) -> set
 
 Kind = Literal["value", "mask", "share", "sign", "true"]
 _SMALL = ("share", "sign")
-"""Kinds that take a byte."""
+"""Kinds that take one byte."""
 
 
 class Value(NamedTuple):
-    """What a derivative reads of a register.
+    """Value of a register that a derivative reads.
 
-    Kinds: "value" is what the register holds; of a maximum or minimum, "mask" is whether the gradient goes to its first
-    operand (its second, of a "relu"), and "share" twice the first one's share, 0, 1 or 2; "sign" is that of the operand
-    of an absolute value; "true" is whether a register that chooses is not 0.
+    Kinds: "value" is the register's value; for a maximum or minimum, "mask" is whether the gradient goes to its first
+    operand (its second, for "relu"), and "share" is twice the first one's share: 0, 1 or 2; "sign" is that of the
+    operand of an absolute value; "true" is whether a selector register is not 0.
 
     Attributes:
         register: its number.
-        kind: out of these.
+        kind: one of these.
     """
 
     register: int
@@ -113,12 +113,12 @@ class Value(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """Which gradients are wanted.
+    """Requested gradients.
 
     Attributes:
-        current: that of the current.
-        states: those of the states before the chunk.
-        rows: those of the rows.
+        current: gradient of the current.
+        states: gradients of the states before the chunk.
+        rows: gradients of the rows.
     """
 
     current: bool
@@ -127,10 +127,10 @@ class Needs(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Where a value is found.
+    """Location of a value.
 
     Attributes:
-        place: among the currents, the states before the chunk, or what a step computed.
+        place: currents, states before the chunk, or computed values.
         value: of that step.
         step: of the chunk.
     """
@@ -142,12 +142,12 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Saving:
-    """What is saved of each step of a chunk, and what goes backwards from it.
+    """Values saved by each step of a chunk, and their use in the backward pass.
 
     Args:
-        step: as it is written.
-        needs: which gradients are wanted.
-        is_one_step: whether the chunk is one step, whose states are those before it and no others.
+        step: the literal step.
+        needs: requested gradients.
+        is_one_step: whether the chunk is one step, so that all its states come from before the chunk.
     """
 
     step: WrittenStep
@@ -160,7 +160,7 @@ class Saving:
 
     @cached_property
     def live(self) -> frozenset[int]:
-        """The registers whose gradients are computed: one is asked for after them, and they lead to a result."""
+        """Return the registers on a path from a requested gradient to a result."""
         program = self.program
         followed = {
             register for place, register in enumerate((program.spike, *program.after)) if place not in self.step.stopped
@@ -173,14 +173,14 @@ class Saving:
 
     @cached_property
     def constant(self) -> frozenset[int]:
-        """The places in (spike, *states) of results that have no graph: nothing that they follow from is asked for."""
+        """Return the positions in (spike, *states) of results without a graph: no requested gradient reaches them."""
         # A floor has a gradient, of 0.
         asking = self._asking(lambda one: [0] if one.operation == "floor" and not one.stopped else ways(one))
         results = (self.program.spike, *self.program.after)
         return self.step.stopped | {place for place, register in enumerate(results) if register not in asking}
 
     def _asking(self, ways: Callable[[Instruction], Collection[int]]) -> frozenset[int]:
-        """The registers that follow from one whose gradient is asked for; states also by the steps before."""
+        """Return the registers that depend on a requested gradient; states also through earlier steps."""
         program, given = self.program, self.needs
         asked = {register for register, need in enumerate((given.current, *given.states, *given.rows)) if need}
         while True:
@@ -199,7 +199,7 @@ class Saving:
 
     @cached_property
     def read(self) -> frozenset[Value]:
-        """What the derivatives read."""
+        """Return the values that the derivatives read."""
         return frozenset(
             value
             for register, instruction in enumerate(self.program.instructions, self.program.first)
@@ -227,16 +227,16 @@ class Saving:
                 yield self.chosen(register)
 
     def shared(self, register: int) -> Value:
-        """What tells to which operand of a minimum or maximum the gradient goes."""
+        """Return the value that routes the gradient of a minimum or maximum."""
         instruction = self.program.instructions[register - self.program.first]
         return Value(register, "mask" if instruction.form else "share")
 
     def sign(self, register: int) -> Value:
-        """What is read of an absolute value's operand."""
+        """Return the value that the derivative of an absolute value reads."""
         return Value(register, "sign")
 
     def chosen(self, register: int) -> Value:
-        """What tells which operand of a select it was."""
+        """Return the value that routes the gradient of a select."""
         condition = self.program.instructions[register - self.program.first].operands[0]
         if condition in self._relus:
             return Value(self._relus[condition], "mask")
@@ -244,7 +244,7 @@ class Saving:
 
     @cached_property
     def _relus(self) -> dict[int, int]:
-        """Of a > b, the register of relu(a - b) where the step has it: the one is true where the other is not 0."""
+        """For a > b, return the register of relu(a - b) if the step has it: a > b exactly where that is not 0."""
         program = self.program
         surpluses = {
             program.instructions[instruction.operands[1] - program.first]: register
@@ -258,27 +258,27 @@ class Saving:
         }
 
     def operands(self, value: Value) -> tuple[Value, ...]:
-        """What a value is computed from."""
+        """Return the inputs of a value."""
         program = self.program
         if value.register < program.first:
             return (Value(value.register),) if value.kind == "true" else ()
         instruction = program.instructions[value.register - program.first]
         if value.kind == "true" or (value.kind == "mask" and instruction.form == "relu"):
-            # A surplus that is not 0 is itself what tells.
+            # A surplus serves as its own condition: it is not 0.
             return (Value(value.register),)
         if value.kind == "value":
             instruction = self.step.extreme(value.register) or instruction
         return tuple(map(Value, instruction.operands))
 
     def order(self, values: Iterable[Value], known: Collection[Value]) -> tuple[Value, ...]:
-        """These values and those that they follow from, after each other, without those that are known."""
+        """Return these values and their inputs in topological order, without known ones."""
         return tuple(
             sorted(self._behind(values, known) - set(known), key=lambda one: (one.register, one.kind != "value"))
         )
 
     @cached_property
     def kept(self) -> tuple[Value, ...]:
-        """What is saved of each step."""
+        """Return the values saved by each step."""
         program = self.program
         signals = range(1 + len(program.states))
         states = [Value(state) for state in signals[1:]]
@@ -287,11 +287,11 @@ class Saving:
         costs = {value: self._cost(value, saved_after) for value in graph}
         sources = [value for value in graph if value.kind == "value" and value.register in signals]
         cut = cheapest_cut(graph, costs, sources=sources, sinks=[value for value in self.read if value in graph])
-        # What follows from rows alone is computed again for nothing.
+        # Recomputing functions of rows alone is free.
         return tuple(sorted(value for value in cut if value.register in program.varying))
 
     def _cost(self, value: Value, saved_after: set[int]) -> int:
-        """Bits a neuron, in float32."""
+        """Return the bits per neuron, in float32."""
         if value.kind == "value" and value.register in saved_after:
             return 0
         if value == Value(0) and self.step.current_is_kept:
@@ -299,7 +299,7 @@ class Saving:
         return 1 if self.are_bits(value) else 8 if value.kind in _SMALL else 32
 
     def _behind(self, values: Iterable[Value], known: Collection[Value] = ()) -> set[Value]:
-        """These values and those that they follow from; not what the known ones follow from."""
+        """Return these values and their inputs, stopping at known ones."""
         found, waiting = set[Value](), list(values)
         while waiting:
             value = waiting.pop()
@@ -310,17 +310,17 @@ class Saving:
 
     @cached_property
     def rows(self) -> tuple[int, ...]:
-        """The registers of the rows that the backward pass reads."""
+        """Return the registers of rows that the backward pass reads."""
         rows = range(1 + len(self.program.states), self.program.first)
         behind = self._behind(self.read, self.kept)
         return tuple(row for row in rows if Value(row) in behind and Value(row) not in self.kept)
 
     def are_bits(self, value: Value) -> bool:
-        """Whether a value is 1 or 0, and saved as a bit."""
+        """Return whether a value is 1 or 0 and saved as a bit."""
         return value.kind in ("mask", "true") or (value.kind == "value" and self.program.is_binary(value.register))
 
     def source(self, value: Value, step: int) -> Source:
-        """Where a value of a step is found: a state is the current, or a register, of a step before."""
+        """Return the location of a step's value: a state is the current or a register of an earlier step."""
         program = self.program
         while value.kind == "value" and 0 < value.register <= len(program.states):
             if step == 0:
@@ -329,17 +329,17 @@ class Saving:
         return Source("current" if value == Value(0) else "computed", value, step)
 
     def sources(self, steps: int) -> list[list[Source]]:
-        """Of each step, those of what is saved."""
+        """Return the locations of the saved values of each step."""
         return [[self.source(value, step) for value in self.kept] for step in range(steps)]
 
     def bytes(self, steps: int, neurons: int, *, itemsize: int = 4, is_constant: bool = False) -> int:
-        """Bytes that a chunk of `steps` saves, of `neurons` neurons in all (B·C·H·W): exactly what autograd holds.
+        """Return the bytes that a chunk of `steps` saves for `neurons` neurons (B·C·H·W): exactly those of autograd.
 
-        Rows, which lie there anyway, are not in it; a current that is saved by itself is.
+        Excludes rows, which are in memory anyway; includes a current that is saved separately.
 
         Args:
             itemsize: of the states' dtype.
-            is_constant: whether the current is the same at all steps, and given once.
+            is_constant: whether all steps share one current.
         """
         found = {source for sources in self.sources(steps) for source in sources}
         number, size = neurons * itemsize, 0
@@ -361,7 +361,7 @@ class Saving:
 
 
 def ways(instruction: Instruction) -> list[int]:
-    """The places of the operands that a gradient goes back to."""
+    """Return the positions of the operands with a gradient."""
     if instruction.operation in ("constant", "floor", "greater", "greater_equal"):
         return []
     places = range(len(instruction.operands))

@@ -1,6 +1,6 @@
-"""Symbols: what stands for a tensor in a step, and writes down what is done with it.
+"""Symbols: stand-ins for tensors in a step that record the operations on them.
 
-Operators, and functions of PyTorch by their names, are known; anything else is refused, with the line of the equation.
+Operators, and functions of PyTorch by name, are supported; anything else raises an error with the equation's line.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from hdlif.graph.equations.nodes import Nodes
 from hdlif.graph.equations.program import OPERATIONS
 
 Known = dict[int, Any]
-"""Values of parameters and of functions of them, by the `id` of their symbols."""
+"""Values of parameters and their functions, by the `id` of their symbols."""
 
 
 class Tracer:
-    """Writes down what a step does with its symbols, and says where it does what has no program.
+    """Records a step's operations on its symbols, and locates unsupported ones.
 
     Args:
-        functions: what may be done with a signal, by name: called with the tracer and what the function is given.
-        known: the same, for an error.
-        stops: whether what is done now has no gradient.
+        functions: supported operations on a signal, by name; called with the tracer and the arguments.
+        known: the same as text, for an error.
+        stops: whether the current operation has no gradient.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Tracer:
         return Symbol(self, node, is_bool=gives_bool, stopped=self.stops())
 
     def node(self, operand: object) -> int:
-        """The node of a symbol or a number."""
+        """Return the node of a symbol or a number."""
         node = self._node(operand)
         if node is None:
             raise self.error(
@@ -64,7 +64,7 @@ class Tracer:
         return node
 
     def result(self, name: str, returned: object) -> int:
-        """The node of what the step has returned for its spike, or for a state."""
+        """Return the node of a returned spike or state."""
         node = self._node(returned)
         if node is None:
             raise self.error(
@@ -89,10 +89,10 @@ class Tracer:
         return None
 
     def error(self, message: str, *, of: Exception | None = None, returned: bool = False) -> EquationError:
-        """With the place in the file of the equation: where it is being run, or where an exception left it.
+        """Return an error with the location in the equation's file: the running line, or an exception's line.
 
         Args:
-            returned: the step has: its own line.
+            returned: the step has returned: locate its own definition.
         """
         code = _code(self._step)
         line = code.co_firstlineno
@@ -113,7 +113,7 @@ def _kind(value: object) -> str:
 
 
 def _code(step: Callable[..., Any]) -> CodeType:
-    """Of the function that a step is, with or without arguments that are given already."""
+    """Return the code of a step, which may be a partial function."""
     while isinstance(step, partial):
         step = step.func
     code = getattr(step, "__code__", None)
@@ -123,15 +123,15 @@ def _code(step: Callable[..., Any]) -> CodeType:
 
 
 class Symbol:
-    """Stands for a tensor in a step: a signal, one for each neuron, or a parameter with its values.
+    """Stand-in for a tensor in a step: a signal, one value per neuron, or a parameter with its values.
 
     Args:
         tracer: of the step that is being traced.
-        node: of a signal; None of a parameter, or of a function of parameters.
+        node: of a signal; None for a parameter, or a function of parameters.
         value, name: of a parameter.
-        make: computes a function of parameters from what `_at` knows.
+        make: computes a function of parameters from the values in `_at`.
         is_bool: whether it is a truth value.
-        stopped: whether no gradient goes back through it.
+        stopped: whether no gradient flows back through it.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Symbol:
         self._is_bool, self._stopped = is_bool, stopped
 
     def _at(self, known: Known) -> Any:
-        """The value of a parameter, or of a function of parameters, where those in `known` are given."""
+        """Return the value of a parameter or a function of parameters, given those in `known`."""
         if id(self) not in known:
             assert self._make is not None
             known[id(self)] = self._make(known)
@@ -159,7 +159,7 @@ class Symbol:
     def __torch_function__(
         cls, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """What PyTorch calls where one of its functions, or ours, is given a symbol."""
+        """Handle a function of PyTorch or hdlif with a symbol as an argument."""
         every = [*args, *(kwargs or {}).values()]
         symbol = next(one for one in _flat(every) if isinstance(one, Symbol))
         return symbol._call(getattr(function, "__name__", str(function)), function, args, dict(kwargs or {}))
@@ -222,7 +222,7 @@ class Symbol:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        # Values that are the same for all neurons, such as a dtype, are not asked of a symbol.
+        # Values that are the same for all neurons, such as a dtype, are not read from a symbol.
         if self._node is None and not callable(getattr(self._value, name, None)):
             raise self._tracer.error(f".{name} depends on how a network is run; an equation may not")
         return lambda *args, **kwargs: self._call(
@@ -235,7 +235,7 @@ class Symbol:
         )
 
     __bool__ = __float__ = __int__ = __len__ = __iter__ = __getitem__ = __index__ = _refuse
-    # Comparing for equality is a look at values too; a symbol is found by what it is.
+    # Comparing for equality reads values too, so symbols are hashed by identity.
     __hash__ = object.__hash__
 
     def __eq__(self, other: object) -> Any:
@@ -256,7 +256,7 @@ def _flat(values: Sequence[Any]) -> list[Any]:
 
 
 def _operator(name: str, function: Callable[..., Any], *, swapped: bool = False) -> Callable[[Symbol, object], Any]:
-    """The method of a symbol for an operator, or for one whose other operand comes first."""
+    """Return a symbol's method for an operator, or for its reflected form."""
 
     def operate(symbol: Symbol, other: object) -> Any:
         if not isinstance(other, Symbol | bool | int | float) and not hasattr(other, "item"):
@@ -278,7 +278,7 @@ _SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "truediv": "/", "pow":
 
 
 def _is_of_each(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], value: Any) -> bool:
-    """Whether a function of rows [T, C] is one of each number: it gives the same for a corner alone."""
+    """Return whether a function of rows [T, C] is elementwise: its result for a corner alone is the same."""
     rows = [one._value for one in _flat([*args, *kwargs.values()]) if isinstance(one, Symbol)]
     shape = tuple(max(sizes) for sizes in zip(*(row.shape for row in rows), strict=True))
     if tuple(getattr(value, "shape", ())) != shape:

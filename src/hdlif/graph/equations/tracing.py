@@ -1,8 +1,8 @@
-"""From an equation to its program: the step is called once, with symbols for current, states and parameters.
+"""Tracing of an equation into a program: call the step once, with symbols for current, states and parameters.
 
-A step is a plain function on tensors. What it does with a symbol is written down; what it does with parameters alone is
-done at once, on their values, and is a row of the program: cos(angle), or 1 - leak. Operators, and functions of PyTorch
-by their names, are known; anything else is refused, with the line of the equation.
+A step is a plain function on tensors. Operations on a symbol are recorded; operations on parameters alone are
+evaluated at once and become rows of the program, such as cos(angle) or 1 - leak. Operators, and functions of PyTorch
+by name, are supported; anything else raises an error with the equation's line.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hdlif.graph.equations.symbols import Symbol, Tracer
 def trace(
     step: Callable[..., Any], *, states: Sequence[str], rows: Mapping[str, Any]
 ) -> tuple[Program, dict[str, Any]]:
-    """The program of `step(current, *states, *rows) -> (spike, *states)`, and the values of its rows by their names.
+    """Trace `step(current, *states, *rows) -> (spike, *states)` into a program and the values of its rows.
 
     >>> import torch
     >>> from hdlif.graph.equations import trace
@@ -47,13 +47,13 @@ def trace(
     Returns:
         the program, and the values of its rows by name.
     Raises:
-        EquationError: the step uses what a program has not; the message begins with file and line.
+        EquationError: the step uses unsupported operations; the message begins with file and line.
     """
     names = tuple(states)
     program, values = _Traced(step, Nodes(names), names, rows).program()
     if not program.binary_states:
         return program, values
-    # What a state of 1 or 0 decides is known where the first program says that it is one.
+    # Trace again if the first program shows that a state is always 1 or 0.
     return _Traced(step, Nodes(names, program.binary_states), names, rows).program()
 
 
@@ -64,10 +64,10 @@ def trace_written(
     rows: Mapping[str, Any],
     stops: Callable[[], bool] = lambda: False,
 ) -> WrittenStep:
-    """The step as it is written, for training; other arguments and errors are those of `trace`.
+    """Trace the literal step, for training; other arguments and errors are as in `trace`.
 
     Args:
-        stops: whether what the step is computing now has no gradient; asked at each operation.
+        stops: whether the current operation has no gradient; called at each operation.
         step, states, rows: as in `trace`.
     """
     names = tuple(states)
@@ -80,7 +80,7 @@ def trace_written(
 
 
 class _Traced:
-    """One call of a step with symbols, and what it gave."""
+    """One call of a step with symbols, and its results."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class _Traced:
             )
 
     def program(self) -> tuple[Program, dict[str, Any]]:
-        """The program of the results, and the values of its rows."""
+        """Return the program of the results, and the values of its rows."""
         names = ("spike", *self._states)
         nodes = [self._tracer.result(name, one) for name, one in zip(names, self.results, strict=True)]
         try:

@@ -1,7 +1,7 @@
-"""What is known of each op of a deployed network: one file per op, which states an `OP`: fields, shapes, oracle, price.
+"""Ops of deployed networks, one file per op; each defines an `OP`: fields, shapes, oracle and cost.
 
-The other homes of an op are its file in `hdlif.deploy.ops` (how modules become it, its forms in PyTorch and ONNX), its
-file in `hdlif.deploy.c.ops`, and its file in native/ops; `docs/how_to/adding_an_op.md` walks them.
+The other parts of an op are its file in `hdlif.deploy.ops` (conversion from modules, forms in PyTorch and ONNX), its
+file in `hdlif.deploy.c.ops`, and its file in native/ops; see `docs/how_to/adding_an_op.md`.
 """
 
 from collections.abc import Mapping

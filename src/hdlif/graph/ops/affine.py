@@ -25,7 +25,7 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def passes_spikes(node: Node) -> bool:
-    """Graded spikes times a gain are graded spikes."""
+    """Treat graded spikes times a gain as graded spikes."""
     return not node.tensors["shift"].any()
 
 

@@ -1,9 +1,9 @@
 """Convolution: y = sum over (ky, kx, ci), in this order, of weight · x, in float32 from +0; zero padding.
 
-Tap (ky, kx) meets the entry `dilation` times as far from the first one. With `groups` G the channels of input and
-output are parted in G equal runs, and ci goes over those of the output channel's own run alone.
+Tap (ky, kx) reads the entry `dilation` times as far from the first one. With `groups` G, the channels of input and
+output are split into G equal groups, and ci covers those of the output channel's own group.
 
-Of codes and integer weights: the integer sum (exact, in any order), rounded to float32 once.
+For codes and integer weights: the integer sum (exact, in any order), rounded to float32 once.
 """
 
 from collections.abc import Sequence

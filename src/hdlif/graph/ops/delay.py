@@ -1,7 +1,7 @@
-"""Delay: what a node, `source`, gave at the step before, 0 at first; one further on leads the graph back.
+"""Delay: the output of node `source` at the previous step, 0 at first; a later `source` closes a loop.
 
-Its input only says the shape, which is that of the source. The source emits codes of at most `max_code`, or floats
-where that is 0.
+Its input only defines the shape, which is the source's. The source emits codes of at most `max_code`, or floats
+if that is 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
     delayed, most = states["delayed"], node.attributes["max_code"]
     if not most:
         return delayed.copy()
-    # A state that a caller made may hold anything.
+    # A caller's state may hold anything.
     codes: Array = np.where(delayed > 0, np.minimum(delayed, np.float32(most)), 0)
     return codes
 

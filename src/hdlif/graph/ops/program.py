@@ -1,8 +1,8 @@
 """A neuron's equation: elementwise operations on registers (`hdlif.graph.equations.program`).
 
-Register 0 is x, then come the states before the step, 0 at first, row0[t, c], row1[t, c], ..., and one register for
-each operation; y = register `spike`, a code where that is 1 or 0 by its operation, and the states after = registers
-`after`. An equation that fires nothing (`fires`: false; true if it is left out) is no neuron layer to what counts.
+Register 0 is x, followed by the states before the step (0 at first), row0[t, c], row1[t, c], ..., and one register per
+operation; y = register `spike`, a code if its operation gives 1 or 0, and the states after = registers `after`. An
+equation that emits no spikes (`fires`: false; default true) does not count as a neuron layer.
 """
 
 from collections.abc import Sequence
@@ -19,18 +19,18 @@ from hdlif.graph.op import ADD, MULTIPLY, Op, Seen, Work
 
 
 def row_names(program: Program) -> tuple[str, ...]:
-    """The tensors of a program's node."""
+    """Return the tensors of a program's node."""
     return tuple(f"row{i}" for i in range(len(program.rows)))
 
 
 def named_rows(node: Node) -> dict[str, Array]:
-    """The tensors of a program's node by the names of its rows."""
+    """Return the tensors of a program's node by the names of its rows."""
     program = program_of(node)
     return {name: node.tensors[key] for key, name in zip(row_names(program), program.rows, strict=True)}
 
 
 def program_of(node: Node) -> Program:
-    """The program of a node. Raises `ArtefactError`."""
+    """Return the program of a node. Raises `ArtefactError`."""
     try:
         return from_attributes(node.attributes)
     except EquationError as error:
@@ -61,7 +61,7 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
 
 
 def neuron_step(node: Node) -> Work:
-    """The operations of one neuron at one step, read off its program."""
+    """Count the operations of one neuron at one step from its program."""
     found = equations.counts(program_of(node))
     return MULTIPLY * found.multiplications + ADD * (found.additions + found.comparisons)
 
@@ -71,7 +71,7 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def fires(node: Node) -> bool:
-    """Whether it is a neuron's equation; else it treats values, as companding does, and what it gives are no spikes."""
+    """Return whether it is a neuron's equation; otherwise (companding) its outputs are not spikes."""
     return bool(node.attributes.get("fires", True))
 
 

@@ -1,4 +1,4 @@
-"""Sum pool: y = sum over (ky, kx), in this order, of x; no padding, rest rows and columns dropped."""
+"""Sum pool: y = sum over (ky, kx), in this order, of x; no padding, leftover rows and columns are dropped."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The derivatives of some steps, and what the states of a chunk owe each other."""
+"""Derivatives of steps, and dependencies between the states of a chunk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hdlif.nn.spikes import emitted
 
 @dataclass
 class Derivatives:
-    """Of the spikes of K steps, or of a state after each of them, [K, B, N] each; None for zeros.
+    """Derivatives of the spikes of K steps, or of a state after each, [K, B, N] each; None for zeros.
 
     Attributes:
         by_current: ∂/∂I.
@@ -32,7 +32,7 @@ def derivatives_of(
 ) -> list[Derivatives]:
     """Return the derivatives of each step's spikes, as emitted, and of each state after it, without a graph.
 
-    They are by all that the step is given.
+    They are with respect to all inputs of the step.
 
     Args:
         current: [K, B, N, ...].
@@ -48,7 +48,7 @@ def derivatives_of(
         for value in (emitted(spike, neuron.quantizer), *after):
             by: Sequence[Tensor | None] = [None] * len(leaves)
             if isinstance(value, Tensor) and value.requires_grad:
-                # Each neuron by itself, so that the sum has the derivative of each.
+                # Neurons are independent, so the gradient of the sum has each one's derivative.
                 by = torch.autograd.grad(value.sum(), leaves, retain_graph=True, allow_unused=True)
             flat = [None if one is None else one.flatten(2) for one in by]
             found.append(Derivatives(flat[0], flat[1 : 1 + len(states)], flat[1 + len(states) :]))

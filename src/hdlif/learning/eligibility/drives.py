@@ -1,4 +1,4 @@
-"""What drives a layer: its synapses, the norms after them, and dI/dW as its factors."""
+"""Inputs of a layer: its synapses, the norms after them, and dI/dW in factors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hdlif.nn.synapses import QuantLayer
 
 @dataclass(frozen=True)
 class Source:
-    """A synapse that currents come from in this step, and the batch norm, or gain and shift, after it."""
+    """Synapse that provides currents in this step, and the batch norm, or gain and shift, after it."""
 
     synapse: nn.Module
     x: Tensor
@@ -41,7 +41,7 @@ class Slope:
 class Drive:
     """dI/dW of K steps: gain·(x - n·product), [K, B, N, M], as its factors.
 
-    Where samples are coupled x [K, B, M] is centred, and product is mean(n·x), [K, N, M]; else there is none.
+    If samples are coupled, x [K, B, M] is centred, and product is mean(n·x), [K, N, M]; otherwise it is None.
     """
 
     x: Tensor
@@ -93,7 +93,7 @@ def is_matrix(module: nn.Module, x: Tensor) -> bool:
 
 
 def weight_of(synapse: nn.Module, steps: range) -> Tensor:
-    """The weight that runs, with the way to the learned one."""
+    """Return the effective weight, with the graph to the learned one."""
     held = carried(steps).weights.get(synapse)
     if held is not None:
         return held

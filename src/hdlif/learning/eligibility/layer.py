@@ -1,4 +1,4 @@
-"""The eligibilities of a layer, and how they are carried on over its last steps."""
+"""Eligibilities of a layer, and their update over its last steps."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hdlif.learning.eligibility.derivatives import Derivatives, plus, state_jaco
 from hdlif.learning.eligibility.drives import Drive
 
 _SAMPLES = 4
-"""Whose traces are mixed at once: what is made beside those that are there stays small, and in the caches."""
+"""Samples whose traces are mixed at once: temporary arrays stay small, in the caches."""
 
 
 @dataclass
 class Pending:
-    """What a layer's last steps have left to be carried on when the next ones run.
+    """Pending update of a layer from its last steps, applied when the next ones run.
 
     Attributes:
         states: the derivatives of each state after each step.
@@ -55,7 +55,7 @@ class Layer:
 
 
 def carry_on(layer: Layer) -> None:
-    """The eligibilities after a layer's last steps, from those before them and what drove it."""
+    """Return the eligibilities after a layer's last steps."""
     if (pending := layer.waiting) is None:
         return
     layer.waiting, states = None, pending.states
@@ -80,7 +80,7 @@ def carry_on(layer: Layer) -> None:
 
 
 def _mixed(traces: Sequence[Tensor | None], across: Sequence[Sequence[Tensor | None]]) -> list[Tensor | None]:
-    """Σ_k across_jk·e_k of each state j, [B, N, M]; written over e, which nothing else reads."""
+    """Σ_k across_jk·e_k of each state j, [B, N, M]; in place of e."""
     like = next((e for e in traces if e is not None), None)
     known = [any(e is not None and f is not None for e, f in zip(traces, of, strict=True)) for of in across]
     made = [
@@ -102,7 +102,7 @@ def _driven(trace: Tensor | None, drive: Drive, by_current: Tensor | None) -> Te
 
 
 def _stacked(added: Sequence[Tensor | None]) -> Tensor | None:
-    """What K steps add to the vectors of a state, [P, B, N], from that of each step, [K, B, N]."""
+    """Return the addition of K steps to the vectors of a state, [P, B, N], from that of each step, [K, B, N]."""
     like = next((one for one in added if one is not None), None)
     return (
         None

@@ -1,4 +1,4 @@
-"""The eligibilities of all layers of a network."""
+"""Eligibilities of all layers of a network."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from hdlif.nn.scaling import Affine
 from hdlif.nn.steps import carried
 
 WayBack = Literal["diagonal", "eprop"]
-"""What a recurrent layer's eligibility knows of the way back through U: "diagonal", what a neuron leads back to itself
-(SnAp-1, Menick et al., ICLR 2021), or "eprop", nothing (Bellec et al. 2020)."""
+"""Recurrent part of a recurrent layer's eligibility: "diagonal", each neuron's connection to itself
+(SnAp-1, Menick et al., ICLR 2021), or "eprop", none (Bellec et al. 2020)."""
 
 
 class Eligibility(Observer):
-    """The eligibilities of all layers of a network, kept from step to step of one sequence.
+    """Eligibilities of all layers of a network, kept from step to step of one sequence.
 
     It observes forward passes of one step each, or of several that are cut from each other (`Pass.cut`), and the losses
     of all are back-propagated before the next ones are run.
 
     Args:
-        model: the network, whose modules errors name.
+        model: the network, for module names in errors.
         way_back: of recurrent layers.
         budget: most bytes of traces.
     """
@@ -74,7 +74,7 @@ class Eligibility(Observer):
 
     def after(self, scope: Scope, name: str, child: nn.Module, x: Tensor, y: Tensor, state: Any) -> Tensor:
         if self._giver(y) is None:
-            # After a norm it is what the norm is after.
+            # After a norm, use the norm's own source.
             behind = self._giver(x) if isinstance(child, BatchNorm2d | Affine) else None
             self._givers[id(y)] = ref(y), child if behind is None else behind
         if isinstance(child, BatchNorm2d | Affine):
@@ -96,7 +96,7 @@ class Eligibility(Observer):
         self._averages[norm] = mean, var
 
     def _begin(self, step: int) -> None:
-        """Forget what the step before gave."""
+        """Forget the outputs of the previous step."""
         if step != self._at:
             self._at = step
             self._sources.clear()
@@ -109,13 +109,13 @@ class Eligibility(Observer):
         self._sources[id(value)] = value, sources
 
     def _giver(self, value: Tensor) -> nn.Module | None:
-        """The first child that gave it in this step; None where none did."""
+        """Return the first child that output it in this step, if any."""
         found = self._givers.get(id(value))
         return None if found is None or found[0]() is not value else found[1]
 
     @property
     def bytes(self) -> dict[str, int]:
-        """Of the traces of each layer that has run a step."""
+        """Bytes of the traces of each layer that has run a step."""
         return {self._names.get(neuron, type(neuron).__name__): layer.bytes for neuron, layer in self._layers.items()}
 
     def tensors(self) -> dict[str, Tensor]:
@@ -130,14 +130,14 @@ class Eligibility(Observer):
         return found
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Begin with what `tensors` gave."""
+        """Restore the result of `tensors`."""
         self._restored = dict(tensors)
 
     def _layer(self, neuron: SteppedNeuron, steps: range, x: Tensor) -> Layer:
-        """A layer that runs its first step."""
+        """Return a layer for its first step."""
         layer = Layer(_learned_and_shared(neuron, steps, x))
         name, states = self._names.get(neuron, ""), len(neuron.states) + self._leads_back(neuron)
-        # Taken out: they are the layer's from here on.
+        # Removed: the layer owns them now.
         keys = [key for key in self._restored if key.startswith(f"{name}.")]
         own = {key.removeprefix(f"{name}."): self._restored.pop(key) for key in keys}
         matrices = {key.split(".")[1] for key in own if key.startswith("weight.")}
@@ -147,7 +147,7 @@ class Eligibility(Observer):
         return layer
 
     def _leads_back(self, neuron: nn.Module) -> bool:
-        """Whether the spike is one more state of a layer."""
+        """Return whether the spike is one more state of a layer."""
         return neuron in self._back and self._way_back == "diagonal"
 
     def check(self, state: Any = None) -> None:
@@ -175,14 +175,14 @@ class Eligibility(Observer):
         steps: range,
         rows: Sequence[Tensor],
     ) -> Tensor:
-        """The spikes y [K, B, N, ...] of some steps, whose gradient also reaches the layer's parameters by the past.
+        """Return the spikes y [K, B, N, ...] of some steps, whose gradient also covers the layer's past.
 
         Args:
             x: the currents, [K or 1, B, N, ...].
             before: the states before each step.
             rows: the parameters of the steps.
         Raises:
-            TrainingError: the layer is none of those that have an eligibility.
+            TrainingError: the layer has no eligibility.
         """
         if not neuron.states and not self._leads_back(neuron):
             return y
@@ -197,7 +197,7 @@ class Eligibility(Observer):
             if self._leads_back(neuron):
                 spike, *after = led_back(spike, after, diagonal_of(self._back[neuron], steps).to(x.dtype))
             drives, vectors, into = self._drives(sources, steps)
-        # What all steps share: whichever of them is given the gradient.
+        # Shared by all steps: any of them may receive the gradient.
         into += [rows[place][:1] for place in layer.rows]
         layer.waiting = Pending(after, drives, [*vectors, *layer.rows])
         if not layer.bytes:
@@ -208,7 +208,7 @@ class Eligibility(Observer):
         return cast(Tensor, Past.apply(y, spike.by_state, layer, *into))  # type: ignore[no-untyped-call]
 
     def _checked(self, neuron: SteppedNeuron, y: Tensor, steps: range) -> tuple[Source, ...]:
-        """What feeds a neuron layer in this step. Raises `TrainingError`."""
+        """Return the input of a neuron layer in this step. Raises `TrainingError`."""
         name = self._names.get(neuron, type(neuron).__name__)
         if len(steps) != 1 and not carried(steps).cut:
             raise TrainingError(
@@ -242,7 +242,7 @@ class Eligibility(Observer):
         return sources
 
     def _described(self, giver: nn.Module | None) -> str:
-        """What feeds a neuron layer, in words."""
+        """Describe the input of a neuron layer."""
         if giver is None:
             return "what no layer gives that is run by its name in a hdlif.nn.Scope or Sequential"
         kernel = getattr(giver, "kernel_size", None)
@@ -250,7 +250,7 @@ class Eligibility(Observer):
         return f"{self._names.get(giver, type(giver).__name__)} ({type(giver).__name__}{of})"
 
     def _drives(self, sources: Sequence[Source], steps: range) -> tuple[list[Drive], list[Tensor | int], list[Tensor]]:
-        """What synapses and norms drive: of their weights, of their other parameters, and what takes the gradients."""
+        """Return the drives of weights and of other parameters, and the parameters that receive the gradients."""
         gather = carried(steps).gather
         drives: list[Drive] = []
         weights: list[Tensor] = []
@@ -263,7 +263,7 @@ class Eligibility(Observer):
             if weight.requires_grad:
                 drives.append(drive_of(x, slope, gather))
                 weights.append(weight)
-            # A bias in front of batch statistics changes nothing.
+            # A bias before batch statistics has no effect.
             if (bias := cast("Tensor | None", synapse.bias)) is not None and not slope.coupled:
                 ones = torch.ones_like(y)
                 vectors.append((bias, ones if slope.gain is None else ones * slope.gain))
@@ -275,7 +275,7 @@ class Eligibility(Observer):
 
 
 def _learned_and_shared(neuron: SteppedNeuron, steps: range, x: Tensor) -> list[int]:
-    """The places of the rows that are learned and of which there is one for all steps."""
+    """Return the places of learned rows shared by all steps."""
     with torch.enable_grad():
         learned = [row.requires_grad for row in neuron.rows_at(steps, x)]
     shared = [len(values) == 1 for values in neuron.row_values().values()]

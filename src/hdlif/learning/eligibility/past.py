@@ -1,4 +1,4 @@
-"""The gradient that reaches the parameters of a layer by what is past."""
+"""Gradient of a layer's parameters through past steps."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from hdlif.learning.eligibility.layer import Layer, Pending
 
 
 class Past(torch.autograd.Function):
-    """Spikes as they are; the gradient of each parameter gets Σ_t Σ_b G_t·Σ_k (∂s_t/∂v_k)·e_k, by what is past.
+    """Identity on spikes; adds Σ_t Σ_b G_t·Σ_k (∂s_t/∂v_k)·e_k, from the past, to the gradient of each parameter.
 
-    e before the first of these steps is that of the layer; what they add to it is followed back through them. The
+    e before the first of these steps is the layer's; contributions within them are back-propagated through them. The
     parameters are first the weights of the layer's synapses, then those of its vectors.
     """
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, by_state: Sequence[Tensor | None], layer: Layer, *into: Tensor) -> Tensor:
-        # The traces as they are now: the next steps, which write them over, run after the backward pass of these.
+        # The current traces: the next steps, which overwrite them, run after the backward pass of these.
         ctx.by_state, ctx.matrices, ctx.vectors = by_state, list(layer.matrices), list(layer.vectors)
         ctx.pending, ctx.into = layer.waiting, [(one.shape, one.dtype) for one in into]
         return y.view_as(y)

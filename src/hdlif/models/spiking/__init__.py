@@ -1,4 +1,4 @@
-"""Spiking networks out of ordinary ones."""
+"""Conversion of ordinary networks to spiking ones."""
 
 from hdlif.models.spiking.convert import spiking
 

@@ -1,4 +1,4 @@
-"""An ordinary network of torch, such as of torchvision or timm, as a spiking one."""
+"""Conversion of an ordinary torch network, such as one of torchvision or timm, to a spiking one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from hdlif.models.spiking.turning import ACTIVATIONS, Fed, Turning
 from hdlif.nn import Temporal, WeightQuantizer
 
 MOST_SHOWN = 3
-"""How many different problems an error lists."""
+"""Most problems in an error."""
 ENDS = {"first": 0, "last": -1}
-"""The layers that run first and last: their places."""
+"""Places of the layers that run first and last."""
 
 
 def spiking(
@@ -76,7 +76,7 @@ def spiking(
 
 
 def _named(order: list[str], patterns: Iterable[str]) -> set[str]:
-    """The layers that a pattern names."""
+    """Return the layers that match a pattern."""
     named: set[str] = set()
     for pattern in patterns:
         matched = fnmatch.filter(order, pattern)
@@ -87,7 +87,7 @@ def _named(order: list[str], patterns: Iterable[str]) -> set[str]:
 
 
 def _listed(problems: Iterable[tuple[str, str]]) -> str:
-    """Each different problem once, with the first place that has it."""
+    """Return each problem once, with its first place."""
     places: dict[str, list[str]] = {}
     for path, why in problems:
         places.setdefault(why, []).append(path)

@@ -1,6 +1,6 @@
-"""A module that is made of others, turned by its forward pass: torch.fx takes it down, its children stay whole.
+"""Conversion of composite modules by their forward pass, traced by torch.fx with children as leaves.
 
-A function of torch for which a module stands is turned as that module is.
+A torch function with an equivalent module is converted as that module.
 """
 
 from __future__ import annotations
@@ -74,13 +74,13 @@ MODULES: Mapping[Any, Callable[..., nn.Module | None]] = {
     **dict.fromkeys((torch.flatten, "flatten"), _flat),
     **dict.fromkeys(("contiguous", "clone"), _same),
 }
-"""What makes the module from the other arguments of a function or method; None where the value stays as it is."""
+"""Factory of the module from the other arguments of a function or method; None for identities."""
 
 
 _OUTSIDE = tuple(str(Path(place).parent) + "/" for place in (torch.__file__, __file__))
-"""Where no forward pass of the user's stands."""
+"""Folders without forward passes of the user."""
 _INSTALLED = str(Path(torch.__file__).parents[1]) + "/"
-"""Where libraries lie, whose lines are shown only if there is no other."""
+"""Folders of libraries, whose lines are shown only if there is no other."""
 
 
 def follow(turning: Turning, module: nn.Module, path: str, fed: Fed) -> Turned:
@@ -133,7 +133,7 @@ def _where(error: Exception) -> str:
 
 
 class _Following:
-    """One module, line by line."""
+    """Conversion of one module, line by line."""
 
     def __init__(self, turning: Turning, module: nn.Module, path: str, fed: Fed) -> None:
         self._turning, self._module, self._path = turning, module, path
@@ -359,4 +359,4 @@ _COMBINATIONS: Mapping[Any, Callable[[_Following, fx.Node], None]] = {
     **dict.fromkeys(("view", "reshape", torch.reshape), _Following.view),
     operator.getitem: _Following.part,
 }
-"""What stands between children."""
+"""Operations between children."""

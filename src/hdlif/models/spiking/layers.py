@@ -1,4 +1,4 @@
-"""What becomes of each layer of torch, and of those of torchvision and timm that are no composition of them."""
+"""Conversions of torch layers, and of layers of torchvision and timm that are not composed of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the modules of a torch network become those of a spiking one: one function a type, registered with `turns`."""
+"""Conversion of a torch network's modules to spiking ones: one function per type, registered with `turns`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ACTIVATIONS = "ReLU, ReLU6 or Hardtanh from 0"
 
 @dataclass(frozen=True)
 class Fed:
-    """What is known of a value without running the network.
+    """Properties of a value known without running the network.
 
     Attributes:
         channels: C of [B, C, ...]; None if it is not known.
@@ -28,14 +28,14 @@ class Fed:
 
 
 class Turned(NamedTuple):
-    """A module of the spiking network, and what it gives."""
+    """Module of the spiking network, and its output."""
 
     module: nn.Module
     gives: Fed
 
 
 Turn = Callable[["Turning", Any, str, Fed], Turned]
-"""Of (turning, module, its path, what it is fed)."""
+"""Arguments (turning, module, its path, its input)."""
 _TURNS: dict[type[nn.Module] | str, Turn] = {}
 
 
@@ -58,7 +58,7 @@ def is_layer(kind: type) -> bool:
 
 
 class Turning:
-    """One network on its way; modules are met in the order in which they run.
+    """Conversion of one network; modules are visited in execution order.
 
     Args:
         neuron: makes a neuron layer from its channels.
@@ -77,7 +77,7 @@ class Turning:
         self._ran: dict[nn.Module, str] = {}
 
     def turn(self, module: nn.Module, path: str, fed: Fed) -> Turned:
-        """What becomes of a module, and what that gives; where nothing does, `problems` says so."""
+        """Convert a module; return it with its output, or record a problem."""
         kind = type(module)
         if isinstance(module, Temporal):
             return self.refuse(path, f"({kind.__name__}) knows time already, and an ordinary network is accepted")
@@ -97,9 +97,9 @@ class Turning:
         return (turn or self._follow)(self, module, path, fed)
 
     def fire(self, path: str, fed: Fed) -> Turned:
-        """A neuron layer for what is fed."""
+        """Return a neuron layer for an input."""
         if fed.channels is None:
-            # A part in front of it that cannot be turned says enough.
+            # The problem of an earlier part is enough.
             if self.problems:
                 return Turned(nn.Identity(), fed)
             return self.refuse(path, "is an activation whose channels are not known; put a layer right before it")
@@ -107,6 +107,6 @@ class Turning:
         return Turned(self._neuron(fed.channels), fed)
 
     def refuse(self, path: str, why: str) -> Turned:
-        """Note that there is nothing for a part; the rest is looked at all the same."""
+        """Record a problem of a part, and continue with the rest."""
         self.problems.append((path, why))
         return Turned(nn.Identity(), Fed())

@@ -1,7 +1,7 @@
-"""From a recipe to objects: the one place where names choose things. Checks names and arguments.
+"""Builders from recipes to objects: the only place that resolves names, after checking names and arguments.
 
-One file for each section of a recipe; it has a class per kind, whose fields are the section's keys, and what builds
-from them.
+One file per section of a recipe; it has a class per kind, with the section's keys as fields, and the functions that
+build from them.
 """
 
 from hdlif.recipe.builders.checks import (

@@ -1,4 +1,4 @@
-"""The key `data.augment`: augmentations that ship, and the user's own, with their arguments."""
+"""The key `data.augment`: shipped and custom augmentations, with arguments."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAPS = ("image", "events")
 
 
 class Augment(Part):
-    """An augmentation, and the kinds of samples that it is for; None of one's own, which takes any."""
+    """An augmentation, and its kinds of samples; None for a custom one, which takes any."""
 
     samples: ClassVar[tuple[str, ...] | None] = _MAPS
 
@@ -77,7 +77,7 @@ _OF_IMAGES = {
 
 
 class Own(Augment):
-    """One of the user's: a class whose objects are called, or a function that is called, with a sample."""
+    """A custom augmentation: a function of a sample, or a class with such objects."""
 
     samples = None
 
@@ -107,7 +107,7 @@ class Own(Augment):
 
 
 class _With:
-    """A function with arguments, and its attributes."""
+    """Function with bound arguments and its attributes."""
 
     def __init__(self, function: Callable[..., Any], arguments: dict[str, Any]) -> None:
         self._function, self._arguments = function, arguments
@@ -131,7 +131,7 @@ AUGMENTS = Section[Augment](
 
 
 def read_augment(section: DataConfig, samples: str | None) -> list[Augment]:
-    """Check the key for a kind of samples; None if it is known only after a look at the data. Raises `RecipeError`."""
+    """Check the key for a kind of samples; None if it is unknown until the data are inspected. Raises `RecipeError`."""
     parts = [AUGMENTS.read(one, f"{KEY}.{place}") for place, one in enumerate(_stated(section))]
     for part in parts:
         if samples is not None and part.samples is not None and samples not in part.samples:
@@ -148,7 +148,7 @@ def build_augment(section: DataConfig, samples: str) -> list[str | Augmentation]
 
 
 def try_augment(section: DataConfig, samples: str, shape: tuple[int, ...]) -> None:
-    """Raise `RecipeError` if the user's own fails on a raw sample, or draws from an unseeded generator."""
+    """Raise `RecipeError` if a custom augmentation fails on a raw sample, or draws from an unseeded generator."""
     made = build_augment(section, samples)
     own = [one for one, stated in zip(made, _stated(section), strict=True) if stated.kind not in AUGMENTS]
     if not own:

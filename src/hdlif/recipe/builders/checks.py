@@ -1,4 +1,4 @@
-"""Check a recipe as a whole: whether its parts can be built, and fit together."""
+"""Checks of a recipe: whether its parts can be built and fit together."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
     from hdlif.training.tasks import Task
 
 MOST_VALUES = 2**30
-"""Parameters and buffers of a network: what 4 GiB hold in fp32."""
+"""Most parameters and buffers of a network: 4 GiB in fp32."""
 MOST_NEURONS = 2**36
-"""Of all images of a batch."""
+"""Most neurons for all images of a batch."""
 SMALL = 2**24
-"""Values of a network and of its largest map up to which it is run with values: torch's "meta" device runs in Python,
+"""Largest network (values, including its largest map) that runs with values: torch's "meta" device runs in Python,
 and imports torch._dynamo for that."""
 
 
 _MAPS = ("map", "instances")
-"""Targets at each pixel of an image, of which a network gives maps."""
+"""Targets at each pixel of an image, for networks that output maps."""
 
 
 def check_names(recipe: Recipe) -> None:
     """Raise `RecipeError` on the first unknown name or wrong argument of the recipe.
 
-    Nothing is built, and PyTorch is not imported: `check` tests whether named layers exist, and the network fits.
+    Builds nothing and does not import PyTorch: `check` tests whether named layers exist and the network fits.
     """
     check_data(recipe)
     read_task(recipe)
@@ -64,14 +64,14 @@ def check_names(recipe: Recipe) -> None:
 
 
 def names_own_parts(recipe: Recipe) -> bool:
-    """Return whether a part of the recipe is the user's own, or an installed package's."""
+    """Return whether a part of the recipe is custom or from an installed package."""
     return any(True for _ in own_kinds(recipe))
 
 
 def try_traces(recipe: Recipe, ranks: int = 1) -> None:
     """Raise `RecipeError` if the rule keeps traces and cannot keep those of this network or of a batch.
 
-    The recipe is good by `check`; `ranks` processes share a batch.
+    The recipe passes `check`; `ranks` processes share a batch.
     """
     import torch
 
@@ -90,7 +90,7 @@ def try_traces(recipe: Recipe, ranks: int = 1) -> None:
 
 
 def try_update(recipe: Recipe, ranks: int = 1) -> None:
-    """Raise `RecipeError` if the rule cannot train the network, as `try_traces` and an update on noise show."""
+    """Raise `RecipeError` if the rule cannot train the network, according to `try_traces` and an update on noise."""
     import torch
 
     try_traces(recipe, ranks)
@@ -99,7 +99,7 @@ def try_update(recipe: Recipe, ranks: int = 1) -> None:
         network, place = _network_to_try(recipe)
         if place.type == "meta" and not names_own_parts(recipe):
             return
-        # Two, for batch norm needs more than one value.
+        # Two, because batch norm needs more than one value.
         noise = random_batch(recipe, draws, 2)
         recipe = with_class_weights(recipe, lambda: noise[1])
         x, target = (one.to(place) for one in noise)
@@ -123,12 +123,12 @@ def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
 
 @contextmanager
 def _without_values() -> Iterator[None]:
-    """Make tensors without values inside; torch's random state stays as it is."""
+    """Make tensors without values inside; torch's random state is not changed."""
     import torch
     from torch import Tensor
     from torch.overrides import TorchFunctionMode
 
-    # Most modules start from these, whose form for the "meta" device imports torch._dynamo: longer than a build takes.
+    # Initialisers of most modules, whose "meta" versions import torch._dynamo, which takes longer than a build.
     draws = (Tensor.normal_, Tensor.uniform_)
 
     class Undrawn(TorchFunctionMode):
@@ -143,10 +143,10 @@ def _without_values() -> Iterator[None]:
 
 @contextmanager
 def _saying_what_it_cannot_train(recipe: Recipe) -> Iterator[None]:
-    """Turn a rule's error about a network that it cannot train into a `RecipeError`."""
+    """Turn a rule's error about an unsupported network into a `RecipeError`."""
     try:
         yield
-    # A part of the user's may fail in any way.
+    # Custom parts may raise anything.
     except Exception as error:
         if not isinstance(error, HdlifError) and not names_own_parts(recipe):
             raise
@@ -156,7 +156,7 @@ def _saying_what_it_cannot_train(recipe: Recipe) -> Iterator[None]:
 
 def _is_small(network: nn.Module, shape: tuple[int, ...]) -> bool:
     values = sum(tensor.numel() for tensor in network.state_dict().values())
-    # A map has a layer's channels at most at the image's size, which no layer enlarges.
+    # A map has a layer's channels at most at the image's size, because no layer enlarges it.
     channels = max((tensor.shape[0] for tensor in network.parameters() if tensor.ndim > 1), default=1)
     return bool(max(values, channels * math.prod(shape[1:])) <= SMALL)
 
@@ -164,8 +164,8 @@ def _is_small(network: nn.Module, shape: tuple[int, ...]) -> bool:
 def check(recipe: Recipe) -> None:
     """Raise `RecipeError` on the first name or argument of the recipe that cannot be built.
 
-    The network is built without values (on torch's "meta" device), and run so unless it is `SMALL`: one of any size
-    takes little memory, and torch's random state stays as it is. It may have `MOST_VALUES`, and a batch `MOST_NEURONS`.
+    The network is built without values (on torch's "meta" device), and run so unless it is `SMALL`: this takes
+    little memory and leaves torch's random state unchanged. Limits are `MOST_VALUES`, and `MOST_NEURONS` per batch.
     """
     check_names(recipe)
     try_augment(recipe.data, data_kind(recipe).input.kind, raw_shape(recipe))
@@ -180,10 +180,10 @@ def check(recipe: Recipe) -> None:
 
 
 def build_trained(recipe: Recipe, fill: Callable[[nn.Module], object]) -> nn.Module:
-    """Return the network of a trained recipe in eval mode, with the values that `fill` gives it.
+    """Return the network of a trained recipe in eval mode, with the values from `fill`.
 
-    It is built once, without values. Parts of the user's may hold tensors that their state does not name: a network
-    with such parts is built again, with values, and then filled.
+    It is built once, without values. Custom parts may hold tensors outside their state dict: networks with such parts
+    are built again with values, and then filled.
 
     Raises:
         RecipeError: the network cannot be built; nothing else of the recipe is checked.
@@ -201,7 +201,7 @@ def build_trained(recipe: Recipe, fill: Callable[[nn.Module], object]) -> nn.Mod
 
 
 def _check_network(recipe: Recipe, task: Task, fill: Callable[[nn.Module], object] | None = None) -> nn.Module:
-    """Return the network with the values of `fill`, else those of the seed if it is `SMALL`, else without values."""
+    """Return the network with the values of `fill`; otherwise those of the seed if it is `SMALL`, or without values."""
     import torch
 
     shape = input_record(recipe).shape
@@ -226,7 +226,7 @@ def _check_network(recipe: Recipe, task: Task, fill: Callable[[nn.Module], objec
 
 
 def _check_fit(recipe: Recipe, task: Task, network: nn.Module) -> None:
-    """Raise `RecipeError` unless the network's outputs are those of the task, as one image shows."""
+    """Raise `RecipeError` unless the network's outputs for one image fit the task."""
     shape = input_record(recipe).shape
     try:
         neurons, outputs = _neurons_and_outputs(network.eval(), shape)
@@ -286,7 +286,7 @@ def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:
 
 
 def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
-    """Raise `RecipeError` if a network of the user's cannot be saved, or gives other logits one step at a time."""
+    """Raise `RecipeError` if a custom network cannot be saved, or its logits differ when run step by step."""
     import torch
 
     names: dict[int, str] = {}
@@ -307,7 +307,7 @@ def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
 
 
 def _neurons_and_outputs(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-    """Run one time step of one image; return how much the neuron layers give, and the shape of the outputs."""
+    """Run one time step of one image; return the number of neurons, and the shape of the outputs."""
     import torch
 
     from hdlif.nn import Neuron
@@ -326,7 +326,7 @@ def _neurons_and_outputs(network: nn.Module, shape: tuple[int, ...]) -> tuple[in
 
 
 def raw_shape(recipe: Recipe) -> tuple[int, ...]:
-    """Return the shape of a whole sample in augmentations: [C, H, W]; of events with all frames' maps as channels."""
+    """Return the shape of a sample in augmentations: [C, H, W]; events have all frames' maps as channels."""
     kind = data_kind(recipe)
     channels, *sides = kind.input.shape
     if (size := recipe.data.size) is not None:
@@ -335,7 +335,7 @@ def raw_shape(recipe: Recipe) -> tuple[int, ...]:
 
 
 def random_batch(recipe: Recipe, generator: Generator, count: int | None = None) -> tuple[Tensor, Tensor]:
-    """Draw noise as a batch for the recipe's network, [T or 1, B, C, H, W], and a random target of it.
+    """Draw noise as a batch for the recipe's network, [T or 1, B, C, H, W], and a random target.
 
     Args:
         count: B; the recipe's by default.

@@ -1,4 +1,4 @@
-"""The section `data`: its checks, what it shows a network of a sample, and how it is loaded."""
+"""The section `data`: checks, the network's view of a sample, and loading."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hdlif.training.tasks import Target
 
 CONSTANT, ROWS, PIXELS = "constant", "rows", "pixels"
-"""The names of the frames that are a whole image each, a row of one (of a series, a sample in time), or a pixel."""
+"""Names of the frames that are an entire image, a row (for a series, a sample in time), or a pixel."""
 FRAMES: Mapping[str, Frames] = {
     CONSTANT: At("hdlif.data:constant"),
     ROWS: At("hdlif.data:rows"),
@@ -34,9 +34,9 @@ FRAMES: Mapping[str, Frames] = {
 
 
 def check_data(recipe: Recipe) -> str | None:
-    """Check the section; return the kind of a sample, or None if data of the user's own have to be looked at first.
+    """Check the section; return the kind of a sample, or None if custom data must be inspected first.
 
-    No data are read, and PyTorch is not imported. Raises `RecipeError`.
+    Reads no data and does not import PyTorch. Raises `RecipeError`.
     """
     section = recipe.data
     samples: str | None
@@ -49,7 +49,7 @@ def check_data(recipe: Recipe) -> str | None:
         samples = section.found.input.kind if section.found else kind.samples
     else:
         if section.kind not in DATA:
-            # It lists what there is, and raises.
+            # Raise, listing the known names.
             chosen_offer(section.kind, "data.kind", {*DATA, *FOUND})
         shipped_kind(section.kind, section.arguments)
         if section.validation is None:
@@ -77,21 +77,21 @@ def check_data(recipe: Recipe) -> str | None:
 
 
 _SHOWN = {"series": "series", "table": "tables"}
-"""Kinds of samples that are no maps."""
+"""Kinds of samples that are not maps."""
 
 
 def frames_of(section: DataConfig, samples: str | None) -> str:
-    """Return how samples of this kind become the steps' input: a name of `FRAMES`, or of `BINNINGS`."""
+    """Return the conversion of samples of this kind to time steps: a name in `FRAMES` or `BINNINGS`."""
     return ROWS if samples == "series" else section.frames
 
 
 def shown(sets: DataSets, section: DataConfig, samples: str) -> DataSets:
-    """Return the sets with samples shown as a section states; recordings of events are binned already."""
+    """Return the sets with samples converted to time steps by a section; events are already binned."""
     return sets if samples == "events" else sets.shown_as(FRAMES[frames_of(section, samples)])
 
 
 def _finder(kind: str, stated: Mapping[str, Any]) -> Callable[..., OwnData]:
-    """Return the function that looks at data of a kind, with the arguments of their section checked."""
+    """Return the function that inspects data of a kind, with the arguments of their section checked."""
     if kind in FOUND:
         return FOUND[kind].read("data", {"kind": kind, **stated}).build
     function = found_part(kind, "data.kind", {*DATA, *FOUND})
@@ -116,19 +116,19 @@ def look(
     binning: str = "by_number",
     say: Callable[[str], None] = say_nothing,
 ) -> OwnData:
-    """Look at data of a kind.
+    """Inspect data of a kind.
 
     Args:
         stated: other keys of the section `data`.
-        root: the folder that a relative path starts from.
+        root: base folder of relative paths.
         size: `data.size`.
         known: input record of an existing network.
-        scale: mean and deviation by which its values are normalised.
+        scale: mean and deviation for normalising its values.
         time_steps: of the frames and targets; one frame, and any number of targets, by default.
         binning: how recordings are binned, if the network does not have it.
-        say: gets a line if this will take a while.
+        say: called with a line if this will take a while.
     Raises:
-        RecipeError: such data have no such key, or it has another type.
+        RecipeError: a key is unknown for such data, or has another type.
         DataError: the data cannot be used.
     """
     split = stated.get("split")
@@ -162,7 +162,7 @@ def look_for(
     scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
     say: Callable[[str], None] = say_nothing,
 ) -> OwnData:
-    """Look at the recipe's data, which are the user's own; the arguments are those of `look`."""
+    """Inspect the recipe's custom data; the arguments are those of `look`."""
     section = recipe.data
     return look(
         section.kind,
@@ -190,10 +190,10 @@ def shipped_kind(name: str, given: Mapping[str, Any]) -> DataKind:
 
 
 def data_kind(recipe: Recipe) -> Described:
-    """Return what is known of the recipe's data without reading them; of the user's own, what was found in them.
+    """Return the properties of the recipe's data known without reading them; for custom data, those found.
 
     Raises:
-        RecipeError: the section is wrong, or its data have to be looked at first (`with_data_found`).
+        RecipeError: the section is invalid, or its data must be inspected first (`with_data_found`).
     """
     check_data(recipe)
     if recipe.data.kind in DATA:
@@ -224,10 +224,10 @@ def record_of(stated: InputConfig) -> InputRecord:
 
 
 def sample_name_of(recipes: Iterable[Any]) -> SampleName:
-    """Return the name of a sample in all of these recipes; the general one if they differ.
+    """Return the noun for samples of all these recipes; the general one if they differ.
 
     Args:
-        recipes: or what summaries keep of them, which may be of another version.
+        recipes: or their copies in summaries, maybe of another version.
     """
     names = {_sample_name(recipe) for recipe in recipes}
     return names.pop() if len(names) == 1 else SAMPLE
@@ -244,7 +244,7 @@ def _sample_name(recipe: Any) -> SampleName:
 
 
 def target_of(recipe: Recipe) -> Target:
-    """Return the kind of target that the recipe's data have, without looking at them or importing PyTorch."""
+    """Return the kind of target of the recipe's data, without inspecting them or importing PyTorch."""
     section, stated = recipe.data, recipe.data.arguments
     if section.kind in DATA:
         return DATA[section.kind].target
@@ -273,8 +273,8 @@ def build_data(
     """Build the recipe's data set, from `root` if it is not bundled; `workers` and `ranks` as in `DataSets.made_by`.
 
     Args:
-        found: result of `with_data_found`; without it the data are looked at again.
-        listed: the manifest of the training data, if there is one, for the error about what changed.
+        found: result of `with_data_found`; without it the data are inspected again.
+        listed: the manifest of the training data, if there is one, for the error about changes.
     """
     section = recipe.data
     if found_kind(section.kind):
@@ -304,7 +304,7 @@ def _shipped(recipe: Recipe, root: Path | None) -> DataSets:
 
 
 def _side(section: DataConfig) -> int | None:
-    """Return the side of the square that images of a set that ships become. Raises `RecipeError` on two sides."""
+    """Return the side of the square images of a shipped set. Raises `RecipeError` on two sides."""
     if isinstance(section.size, tuple):
         raise RecipeError(
             f"data.size = {list(section.size)}: {section.kind} ships, and its images are squares; give one number"
@@ -333,7 +333,7 @@ def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> OwnD
 
 
 def input_record(recipe: Recipe) -> InputRecord:
-    """Return what the recipe's network takes at each step: an image, a part of one, or a frame of events.
+    """Return the input record of the recipe's network: an image, a part of one, or a frame of events.
 
     Raises `RecipeError` if an image does not last for time_steps steps.
     """
@@ -344,7 +344,7 @@ def input_record(recipe: Recipe) -> InputRecord:
     if kind.events:
         if recipe.data.kind not in DATA:
             return record
-        # What a set that ships makes of another size is not said: it is resized by PyTorch.
+        # Resizing is not recorded for shipped sets, which PyTorch resizes.
         sensor = kind.input.shape[1:] if recipe.data.size is None else None
         return replace(record, binning=recipe.data.frames, sensor=sensor)
     import torch

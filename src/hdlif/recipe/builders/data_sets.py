@@ -1,4 +1,4 @@
-"""The data sets that ship, by name: what is known of them without reading them, their keys and their loaders."""
+"""Shipped data sets, by name: properties known without reading them, keys and loaders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Data(Part):
-    """A set that ships, without keys of its own."""
+    """A shipped set without own keys."""
 
     @classmethod
     def key_names(cls) -> set[str]:
@@ -61,14 +61,14 @@ class MackeyGlass(Data, kind="mackey_glass", makes=memory_tasks.MackeyGlass):
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """What is known of a data set's samples without reading them.
+    """Properties of a data set's samples, known without reading them.
 
     Attributes:
-        names: of its classes, values or labels, or what looks them up.
-        target: what is given of a sample.
-        target_mean, target_std: of values, by which they are normalised.
-        ahead: how many steps later the learned values come, if these are the next values of the series.
-        answered_after: how many steps later a class of each step is asked for; None if the task states it.
+        names: of its classes, values or labels, or a function that returns them.
+        target: kind of the target.
+        target_mean, target_std: of values, for normalisation.
+        ahead: how many steps later the learned values occur, if these are the next values of the series.
+        answered_after: delay in steps until a class of each step is predicted; None if the task defines it.
     """
 
     input: InputRecord
@@ -93,19 +93,19 @@ class Described:
 
     @property
     def resizes(self) -> bool:
-        """Whether a sample is a map, which has a side."""
+        """Return whether a sample is a map, which has a side."""
         return self.input.kind in ("image", "events")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataKind(Described):
-    """A data set that ships: its loader and what is known of it.
+    """A shipped data set: its loader and properties.
 
     Attributes:
         load: takes (root, validation, augment, seed), of events also (time_steps, binning, size), of generated data
             their content.
-        part: the class of its section; that of generated data makes their content.
-        meaning: what the set is, if the class of its section does not state it.
+        part: class of its section; for generated data it also generates the content.
+        meaning: description, if the class of its section has none.
     """
 
     load: Callable[..., DataSets]
@@ -118,12 +118,12 @@ class DataKind(Described):
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """The keys of `data` that only this kind takes, with their defaults."""
+        """The keys of `data` of this kind only, with their defaults."""
         content: Any = self.part.MAKES
         return {one.name: one.default for one in fields(content)} if self.is_generated else {}
 
     def of(self, content: Content) -> DataKind:
-        """Return this kind with other content than the default."""
+        """Return this kind with non-default content."""
         return replace(self, load=partial(self.load, content=content), **_described(content))
 
 
@@ -136,7 +136,7 @@ def _generated(part: type[Data], load: At) -> DataKind:
 
 
 def _stored(name: str, meaning: str, shape: tuple[int, int, int], **others: Any) -> DataKind:
-    """Return a set of images, series or rows: its loader has its name, its constants in `datasets` begin with it."""
+    """Return a set of images, series or rows: its name is its loader's and prefixes its constants."""
     mean, std = (getattr(datasets, f"{name.upper()}_{one}") for one in ("MEAN", "STD"))
     names = others.pop("names", None) or getattr(datasets, f"{name.upper()}_CLASSES")
     record = InputRecord(shape, mean, std, **others)
@@ -144,7 +144,7 @@ def _stored(name: str, meaning: str, shape: tuple[int, int, int], **others: Any)
 
 
 def _counts(side: int) -> InputRecord:
-    """Return the record of events counted by polarity and pixel, and taken as they are."""
+    """Return the record of events counted by polarity and pixel, without scaling."""
     return InputRecord((2, side, side), (0.0, 0.0), (1.0, 1.0), kind="events", resize="none")
 
 
@@ -153,7 +153,7 @@ def _recorded(name: str, meaning: str, side: int, names: tuple[str, ...]) -> Dat
 
 
 def _simulated(images: str, meaning: str, side: int, names: tuple[str, ...]) -> DataKind:
-    """Return a set of events that are simulated from one of images."""
+    """Return a set of events simulated from a set of images."""
 
     def load(root: Path | None, *, time_steps: int, binning: Binning, size: int | None, **split: object) -> DataSets:
         from hdlif.data import simulated

@@ -1,4 +1,4 @@
-"""The recipe for data of the user's own if none is named: it follows from the sizes that were found.
+"""Default recipe for custom data, derived from their sizes.
 
 Choices depend on sizes alone (kind, steps, channels, training samples, classes), never on the machine, on names, on the
 order of classes, or on the unit of a value. So the same data give the same recipe everywhere.
@@ -24,21 +24,21 @@ BATCHES = 12
 BATCH = (8, 64)
 """Least and largest batch."""
 FEWEST_VALIDATED = 60
-"""Validation samples from which on they choose the epoch: the standard error of a share is then 0.065 at most."""
+"""Fewest validation samples for choosing the epoch: the standard error of a fraction is then at most 0.065."""
 LONGEST, SHORTENED = 512, 256
-"""Steps of a time series from which on it is resampled, and to how many."""
+"""Number of steps above which a time series is resampled, and the number after it."""
 KERNEL = 9
-"""Steps that a convolution over time reads."""
+"""Kernel size of a convolution over time."""
 WIDTHS = (64, 64, 64)
 MOST_BYTES = 2 * 10**9
-"""Bytes of activations up to which all steps are trained through (STBP)."""
+"""Bytes of activations up to which training uses all steps (STBP)."""
 _PER_NEURON = 8
-"""float32 values that a training keeps for one neuron and step: its input, output, state and what its norm reads."""
+"""float32 values saved for one neuron and step: its input, output, state and its norm's input."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A value of a recipe's key, such as "training.epochs", and why."""
+    """Value of a recipe's key, such as "training.epochs", and its reason."""
 
     key: str
     value: Any
@@ -54,7 +54,7 @@ class Choice:
 
 
 def choices(found: OwnData, overrides: Iterable[str] = ()) -> list[Choice]:
-    """Return the values that follow from the data, in the order of a recipe's keys, that no override replaces."""
+    """Return the values derived from the data, in the order of a recipe's keys, without overridden ones."""
     keys = {override.partition("=")[0].strip() for override in overrides}
     return [one for one in _choices(found, keys) if not any(_covers(key, one.key) for key in keys)]
 
@@ -91,7 +91,7 @@ def batch_size(samples: int) -> int:
 
 
 def _rule(steps: int, batch: int, values: int) -> Choice:
-    """Choose STBP if the activations of all steps of a batch fit, else windows of as many steps as do.
+    """Choose STBP if the activations of all steps of a batch fit, else windows of as many steps as fit.
 
     `values` are those of the layers at one step of one sample.
     """
@@ -155,7 +155,7 @@ def _for_events(found: OwnData, batch: int, keys: Collection[str]) -> Iterator[C
 
 
 def _residual_values(height: int, width: int) -> int:
-    """Count the values that the base's residual network gives at one step.
+    """Count the values of the base's residual network at one step.
 
     Its first stage has two layers of 16 channels at the images' size, and each later stage half as many values.
     """
@@ -170,9 +170,9 @@ _BELONGS = {
     "training.warmup_epochs": "training.epochs",
     "training.weight_decay": "training.optimizer",
 }
-"""Keys whose choice follows from another, and is left to the base if that is overridden."""
+"""Keys whose choice depends on another key; the base decides if that is overridden."""
 
 
 def _covers(given: str, key: str) -> bool:
-    """Whether an override of one key replaces the choice of another, or what that choice follows from."""
+    """Return whether an override of a key replaces the choice of another, or its basis."""
     return any(one == given or one.startswith(f"{given}.") for one in (key, _BELONGS.get(key, key)))

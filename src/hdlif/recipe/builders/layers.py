@@ -1,4 +1,4 @@
-"""The sections `weights`, `spikes`, `norm` and `attention`: what the layers of a network's body have."""
+"""The sections `weights`, `spikes`, `norm` and `attention`: properties of a network's body layers."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ class Integer(Weights, kind="integer", makes=At("hdlif.nn:Integer")):
 
 
 WEIGHTS = Section[Weights]("weights", Float, Ternary, Binary, Integer, own=Weights)
-"""Each makes the body's quantiser; `float` makes None."""
+"""Factories of the body's quantiser; `float` returns None."""
 
 
 def place_quantizers(recipe: Recipe, network: Temporal, *, keep_weights: bool = False) -> None:
-    """Give layers the quantisers that weights.layers, weights.keep_float and weights.quantise state for them.
+    """Set the quantisers of layers listed in weights.layers, weights.keep_float and weights.quantise.
 
     Args:
-        keep_weights: layers that are replaced keep their weights.
+        keep_weights: replaced layers keep their weights.
     """
     from torch import nn
 
@@ -80,7 +80,7 @@ def place_quantizers(recipe: Recipe, network: Temporal, *, keep_weights: bool = 
     layers = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Linear)}
     quantizers = {n: m.quantizer for n, m in layers.items() if isinstance(m, QuantLayer)}
     quantizer = part.build()
-    # No layer is in both, but with float weights, where nothing can be quantised.
+    # Layers can be in both only with float weights, which rules out quantising.
     of_body = [name for name, own in quantizers.items() if own == quantizer]
     fp32 = [name for name in layers if quantizers.get(name) is None]
     if part.quantise and quantizer is None:
@@ -117,7 +117,7 @@ def _matched(key: str, patterns: Collection[str], layers: Collection[str], what:
 
 
 def of_layer(name: str, stated: Mapping[str, V]) -> V | None:
-    """Return what a section states for a layer, by its name before any pattern with *; None if nothing."""
+    """Return a section's entry for a layer, preferring its name to patterns with *; None without one."""
     return stated.get(name, next((one for key, one in stated.items() if fnmatch.fnmatchcase(name, key)), None))
 
 
@@ -145,7 +145,7 @@ class Spikes(Part):
     )
 
     def build_for(self, place: Place) -> Any:
-        """Return the quantiser of the neuron layer at a place; None for exact spikes."""
+        """Return the quantiser of a neuron layer by place; None for exact spikes."""
         levels = of_layer(place.name, self.layers)
         if levels is None:
             return self.build()
@@ -170,11 +170,11 @@ class Quantised(Spikes, kind="quantised", makes=At("hdlif.nn.spikes:SpikeQuantiz
 
 
 SPIKES = Section[Spikes]("spikes", Exact, Quantised, own=Spikes)
-"""Each build makes a quantiser, for layers do not share a learned step; `exact` makes None."""
+"""Each build makes a new quantiser, because layers do not share a learned step; `exact` returns None."""
 
 
 def check_spike_layers(recipe: Recipe, network: Temporal) -> None:
-    """Raise `RecipeError` if spikes.layers lists a layer that the network does not have, or that has other levels."""
+    """Raise `RecipeError` if spikes.layers lists a layer that the network does not have, or one with other levels."""
     from hdlif.nn import Neuron
 
     stated = SPIKES.read(recipe.spikes).layers
@@ -216,11 +216,11 @@ class Affine(Part, kind="affine"):
 
 
 NORMS = Section[Part]("norm", Affine, BatchNorm, own=Part, given=("time_steps",))
-"""Each builds a function of the channels."""
+"""Builders of functions of the channels."""
 
 
 ATTENTION_BLOCKS = {"I": At("hdlif.models.blocks:AttentionBlockI"), "II": At("hdlif.models.blocks:AttentionBlockII")}
-"""Of residual blocks; a plain network has one form."""
+"""Forms in residual blocks; a plain network has only one."""
 
 
 class NoAttention(Part, kind="none"):
@@ -258,7 +258,7 @@ ATTENTIONS = Section[Part]("attention", NoAttention, SECA, ECA, own=Attention, g
 
 
 def read_attention(recipe: Recipe, argument: Literal["block", "attention"] | None) -> Attention | None:
-    """Check the section for a network's argument that takes a block with attention, or attention; None is none."""
+    """Check the section for a network's argument that takes an attention or a block with it, if any."""
     part = ATTENTIONS.read(recipe.attention)
     if not isinstance(part, Attention):
         return None

@@ -92,7 +92,7 @@ _OF_TASKS: Mapping[str, Section[Metric]] = {
     "regress": _section(*without_keys(Metric, _OF_VALUES), own=("num_outputs",)),
     "multilabel": _section(AveragePrecision, LabelAUROC, *_HAMMING, own=("task", "num_labels", "threshold")),
 }
-"""By the kind of task."""
+"""Metrics by the kind of task."""
 _OF_OWN = _section(own=("num_classes", "num_labels", "num_outputs"))
 METRICS = tuple(dict.fromkeys(name for section in _OF_TASKS.values() for name in section))
 """All plain names."""
@@ -100,7 +100,7 @@ KINDS[KEY] = METRICS
 
 
 def stated_metrics(arguments: Mapping[str, Any]) -> dict[str, Component]:
-    """Return the metrics that the section `task` asks for, by the names of their figures. Raises `RecipeError`."""
+    """Return the metrics of the section `task`, by the names of their figures. Raises `RecipeError`."""
     given = arguments.get("metrics", [])
     if not isinstance(given, list):
         raise RecipeError(f"{KEY} = {brief(given)} is refused; give a list, such as [f1, {{kind: top_k, k: 5}}]")
@@ -140,14 +140,14 @@ def read_metrics(task: str, arguments: Mapping[str, Any]) -> dict[str, Metric]:
 
 
 def build_metrics(task: str, arguments: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, Built]:
-    """Build the metrics by name. Raises `RecipeError`, also if one's own makes none."""
+    """Build the metrics by name. Raises `RecipeError`, also if a custom one does not return a metric."""
     read = read_metrics(task, arguments)
     if not read:
         return {}
     from torchmetrics import Metric as Built
 
     given = {name: len(outputs) for name in ("num_classes", "num_labels", "num_outputs")}
-    # The library's names of what it calls tasks.
+    # torchmetrics' names of tasks.
     kinds = {"classify": "multiclass", "sequence": "multiclass", "multilabel": "multilabel"}
     threshold = arguments.get("threshold", 0.5)
     metrics = {}

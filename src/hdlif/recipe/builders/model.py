@@ -1,4 +1,4 @@
-"""The section `model`: a whole network, with the neurons, weights, norms and attention of their own sections."""
+"""The section `model`: a network, with neurons, weights, norms and attention from their own sections."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ if TYPE_CHECKING:
     from hdlif.nn import Temporal
 
 MOST_LAYERS = 1000
-"""Blocks of all stages together, or entries of a plan: each is built, if only to be counted."""
+"""Most blocks of all stages, or entries of a plan: all are built, if only to be counted."""
 MOST_STAGES = 16
-"""Each doubles the channels."""
+"""Most stages: each doubles the channels."""
 Stem = Literal["cifar", "imagenet"]
 STEMS: Mapping[Stem, Callable[[], Callable[[int, int], Any]]] = {
     "cifar": At("hdlif.models:cifar_stem").get,
     "imagenet": At("hdlif.models:imagenet_stem").get,
 }
-"""What makes each: the function of (channels of the image, width)."""
+"""Factory of each stem: a function of (image channels, width)."""
 PARTS = ("neuron", "conv", "quantizer", "norm", "classes", "in_channels", "in_size", "time_steps")
-"""Arguments that a network is given if it takes them: makers of its parts, and what follows from the data."""
+"""Arguments passed to a network if it accepts them: factories of its parts, and properties of the data."""
 
 
 class Model(Part):
-    """A network; `ATTENTION` is its argument that takes attention, if it does."""
+    """A network; `ATTENTION` is its argument for attention, if it has one."""
 
     ATTENTION: ClassVar[Literal["block", "attention"] | None] = None
 
@@ -211,8 +211,8 @@ def build_model(recipe: Recipe, *, pretrained: bool = False) -> Temporal:
     """Build the recipe's network, freshly initialised from torch's random state.
 
     Args:
-        pretrained: start from the weights of the file that the recipe names, if it names one; it may raise a
-            `CheckpointError`. A network that is to be filled from a checkpoint needs none.
+        pretrained: load the weights of the file that the recipe names, if any, which may raise `CheckpointError`.
+            Not needed for a network that is filled from a checkpoint.
     """
     from hdlif.models import as_network
     from hdlif.nn import QuantConv2d
@@ -244,7 +244,7 @@ def build_model(recipe: Recipe, *, pretrained: bool = False) -> Temporal:
 
 
 def _by_place_or_channels(make: NeuronFactory) -> Callable[[Place | int], Temporal]:
-    """Makes a neuron layer from its place; or from its channels, and then layers are counted as they are made."""
+    """Makes a neuron layer from its place; or from its channels, numbering the layers as they are made."""
     count = itertools.count()
 
     def neuron(place: Place | int) -> Temporal:
@@ -259,7 +259,7 @@ def _by_place_or_channels(make: NeuronFactory) -> Callable[[Place | int], Tempor
 
 
 def _check_depth(arguments: Mapping[str, object]) -> None:
-    """Raise `RecipeError` where building the network would not come to an end."""
+    """Raise `RecipeError` if building the network would take too long."""
     blocks, plan = arguments.get("blocks"), arguments.get("plan")
     layers = sum(n for n in blocks if isinstance(n, int)) if isinstance(blocks, list) else 0
     layers = max(layers, len(plan) if isinstance(plan, list) else 0)
@@ -290,7 +290,7 @@ def imported_network(
     in_size: tuple[int, int],
     filled: bool = False,
 ) -> Any:
-    """Build the network of the kind `imported`, from JSON as `hdlif.deploy.interop.structure` has it.
+    """Build the network of the kind `imported`, from the JSON of `hdlif.deploy.interop.structure`.
 
     Args:
         filled: whether to read the file `pretrained`.

@@ -1,4 +1,4 @@
-"""Data sets that ship, in the form that an existing network takes."""
+"""Shipped data sets, prepared for an existing network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hdlif.data import DataSets
 
 VALIDATION_OF_NAMED = 100
-"""Validation samples, if nothing states how many."""
+"""Validation samples, by default."""
 
 
 def named_data(
@@ -30,14 +30,14 @@ def named_data(
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
     arguments: Mapping[str, Any] = NO_KEYS,
 ) -> DataSets:
-    """Load a data set that ships in the form that a network for `record` takes.
+    """Load a shipped data set for a network with this input record.
 
     Args:
-        frames: how events are binned, if the record does not state it.
-        task: what the network's outputs mean.
-        arguments: of generated data; the network implies some, which may be left out.
+        frames: binning of events, if the record has none.
+        task: meaning of the network's outputs.
+        arguments: of generated data; those implied by the network may be omitted.
     Raises:
-        RecipeError, DataError: the network, or an argument, is for other data.
+        RecipeError, DataError: the network or an argument does not fit the data.
     """
     if DATA[name].is_generated:
         content: Any = DATA[name].part.MAKES
@@ -54,7 +54,7 @@ def named_data(
                     raise RecipeError(f"{seen}; leave data.{key} out, or give a network that was trained with it")
         arguments = {**implied, **arguments}
     kind = shipped_kind(name, arguments)
-    # No more of what is generated than are tested on, so that lowering these makes room for either.
+    # No more generated samples than are tested on, so that lowering this number saves memory for both.
     validation = min(VALIDATION_OF_NAMED, arguments.get("test", kind.defaults.get("test", VALIDATION_OF_NAMED)))
     split = {"validation": validation, "augment": (), "seed": 0}
     _, *sides = record.sample_shape(time_steps)

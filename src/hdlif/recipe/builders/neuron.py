@@ -1,4 +1,4 @@
-"""The section `neuron`: kinds of neurons, and how they make layers from their places in a network."""
+"""The section `neuron`: kinds of neurons, and factories of their layers by place in a network."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ RESETS: Mapping[Reset, Callable[[], Any]] = {
     "soft_detached": _DETACHED,
     "hard_detached": lambda: _DETACHED(_HARD()),
 }
-"""What makes each; the soft reset is a function."""
+"""Factory of each reset; the soft reset is a function."""
 PARALLEL_PATTERNS: Mapping[Pattern, Callable[[Place], bool]] = {
     "none": lambda place: False,
     "alternate": lambda place: place.index % 2 == 1,
     "second_block": lambda place: place.block % 2 == 1,
     "all": lambda place: True,
 }
-"""Which neuron layers have no accumulation. In a residual net "alternate" is the second neuron of every block."""
+"""Patterns of stateless neuron layers. In a residual net "alternate" is the second neuron of every block."""
 LEAKS = ("leak", "decay", "synapse_leak", "adaptation_leak")
-"""Of the kinds that ship; the first that a neuron has is the one that time constants mean without a name."""
+"""Leaks of shipped kinds; time constants without a name apply to the first that a neuron has."""
 Span = bool | Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
@@ -70,7 +70,7 @@ class AnyNeuron(Part):
     )
     IS_GRADED: ClassVar[bool] = True
     LEAKS: ClassVar[tuple[str, ...]] = ()
-    """The parameters that time constants may spread, first those that are leaks by their name."""
+    """Parameters that time constants may spread, starting with those named leak."""
 
     granularity: Literal["layer", "channel"] = field(
         "layer", "Share leak and threshold in a layer, or give each channel its own."
@@ -85,7 +85,7 @@ class AnyNeuron(Part):
 
         layer = own_neuron_class(function, kind)
         leaks = leaks_of(layer)
-        # Those with leaks also take time constants.
+        # Neurons with leaks also take time constants.
         part: Any = super(AnyNeuron, _Spread if leaks else cls).derive(layer, key, kind, given)  # type: ignore[misc]
         part.LEAKS, part.IS_GRADED = leaks, "quantizer" in takes(layer)
         if issubclass(layer, EquationNeuron):
@@ -96,7 +96,7 @@ class AnyNeuron(Part):
         return cast(type[Self], part)
 
     def layers(self, recipe: Recipe) -> tuple[NeuronFactory, ...]:
-        """Return what makes a layer of each kind that there may be, from its place."""
+        """Return factories of layers by place, for each kind in use."""
         made = self._layers(recipe)
         if self.recurrent is False:
             return made
@@ -106,14 +106,14 @@ class AnyNeuron(Part):
         return tuple(_with_feedback(layer, kernel, WEIGHTS.read(recipe.weights)) for layer in made)
 
     def chosen(self, place: Place) -> int:
-        """Return which of `layers` stands at a place."""
+        """Return the kind in `layers` at a place."""
         return 0
 
     def _layers(self, recipe: Recipe) -> tuple[NeuronFactory, ...]:
         return (self.factory(recipe, **self.parts(recipe)),)
 
     def parts(self, recipe: Recipe) -> dict[str, Callable[[Place], Any]]:
-        """Return what makes the parts that each layer has of its own, from its place."""
+        """Return factories of the parts that each layer owns, by place."""
         spikes = SPIKES.read(recipe.spikes)
         if self.IS_GRADED:
             return {"quantizer": spikes.build_for}
@@ -125,14 +125,14 @@ class AnyNeuron(Part):
         return {}
 
     def factory(self, recipe: Recipe, **parts: Callable[[Place], Any]) -> NeuronFactory:
-        """Return what makes a layer of `MAKES` from its place; its parts are made for each layer."""
+        """Return a factory of `MAKES` layers by place; each layer gets its own parts."""
         tables: dict[str, Mapping[Any, Callable[[], Any]]] = {"surrogate": SURROGATES, "reset": RESETS}
         stated = {key: getattr(self, key) for key in tables if key in self.model_fields_set}
         parts |= self._time_constants()
 
         def make(place: Place) -> Temporal:
             channels = place.channels if self.granularity == "channel" else None
-            # The reset of GLIF is a number.
+            # GLIF's reset is a number.
             values = {key: tables[key][name]() if name in tables[key] else name for key, name in stated.items()}
             of_place = {name: made(place) for name, made in parts.items()}
             layer: Temporal = self.build(time_steps=recipe.time_steps, channels=channels, **values, **of_place)
@@ -141,7 +141,7 @@ class AnyNeuron(Part):
         return make
 
     def _time_constants(self) -> dict[str, Callable[[Place], Any]]:
-        """Return what makes the starts of the leaks that neuron.time_constants names. Raises `RecipeError`."""
+        """Return the initialisers of the leaks in neuron.time_constants. Raises `RecipeError`."""
         stated = getattr(self, "time_constants", False)
         if stated is False:
             return {}
@@ -171,7 +171,7 @@ def _spread(key: str, span: bool | list[float]) -> Callable[[Place], Any]:
 
 
 def _with_feedback(make: NeuronFactory, kernel: int, weights: Part) -> NeuronFactory:
-    """Make layers recurrent, by a convolution of what they emitted at the step before."""
+    """Make layers recurrent, by a convolution of their outputs at the previous step."""
 
     def layer(place: Place) -> Temporal:
         from hdlif.models import led_back
@@ -322,7 +322,7 @@ CLASSES: Mapping[str, Any] = {kind: part.MAKES for kind, part in NEURONS.items()
 EQUATIONS: Mapping[str, Any] = {
     kind: CLASSES[kind] for kind in ("adaptive_hdlif", "second_order_hdlif", "resonate_hdlif", "sliding_parallel_hdlif")
 }
-"""Those that are an `EquationNeuron`, as the user's own are."""
+"""Kinds that are an `EquationNeuron`, like custom ones."""
 
 
 def read_neuron(recipe: Recipe) -> AnyNeuron:
@@ -336,12 +336,12 @@ def read_neuron(recipe: Recipe) -> AnyNeuron:
 
 
 def build_neuron(recipe: Recipe) -> NeuronFactory:
-    """Return what makes the recipe's neuron layers from their places."""
+    """Return the factory of the recipe's neuron layers by place."""
     from hdlif.models import Place
 
     neuron = read_neuron(recipe)
     layers = neuron.layers(recipe)
-    # Values are tried out before there is a network.
+    # Try values before building a network.
     for make in layers:
         make(Place("tried", 0, 0, 0, 0, 1))
     return lambda place: layers[neuron.chosen(place)](place)
@@ -369,12 +369,12 @@ def check_parallel(recipe: Recipe, network: Temporal) -> None:
 
 
 def own_neuron(kind: str) -> type[Neuron]:
-    """Return the user's neuron class, `package.module:Name` or an installed package's. Raises `RecipeError`."""
+    """Return a custom neuron class, `package.module:Name` or from an installed package. Raises `RecipeError`."""
     return own_neuron_class(found_part(kind, "neuron.kind", NEURONS), kind)
 
 
 def own_neuron_class(found: Any, kind: str) -> type[Neuron]:
-    """Return a class, which is one of neurons. Raises `RecipeError`."""
+    """Return a class after checking that it is a neuron. Raises `RecipeError`."""
     from hdlif.nn import Neuron
 
     if not (isinstance(found, type) and issubclass(found, Neuron)):
@@ -384,6 +384,6 @@ def own_neuron_class(found: Any, kind: str) -> type[Neuron]:
 
 
 def leaks_of(layer: type[Neuron]) -> tuple[str, ...]:
-    """Return the parameters of a class that time constants may spread, first those that are leaks by their name."""
+    """Return the parameters of a class that time constants may spread, starting with those named leak."""
     taken, declared = takes(layer), getattr(layer, "declared", ())
     return tuple(dict.fromkeys((*(name for name in LEAKS if name in taken), *declared)))

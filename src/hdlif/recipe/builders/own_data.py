@@ -1,4 +1,4 @@
-"""Data of the user's own, or of another name, for a recipe or for a network that is there."""
+"""Custom or renamed data, for a recipe or an existing network."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ STARTS = {
     "series": ("of series", "sines_hdlif"),
     "table": ("of tables", "wine_hdlif"),
 }
-"""By the kind of a sample: what a recipe is of, and a recipe that ships."""
+"""By the kind of a sample: its noun for recipes, and a shipped recipe."""
 STARTS_OF_PLACES = {"boxes": "bccd_hdlif", "map": "nuclei_hdlif"}
-"""By what targets at places of an image are: a recipe that ships."""
+"""Shipped recipes for targets at places of an image."""
 LARGER = 32
-"""Side of a shipped set's images above which its recipes' networks are made for such images."""
+"""Side of images above which a shipped set's recipes have networks for large images."""
 NO_KEYS: Mapping[str, Any] = MappingProxyType({})
 
 
 def data_overrides(recipe: Recipe, data: str) -> list[str]:
-    """Return the `key=value`s that replace a recipe's data: by a set that ships, or a path from the working folder.
+    """Return the `key=value`s that replace a recipe's data by a shipped set, or a path relative to the working folder.
 
-    Batches, frames and augmentations stay. Images become at least as large as those of the recipe's own set if these
-    are larger than `LARGER`, for its network is made for such. Raises `DataError`.
+    Batches, frames and augmentations stay. Images become at least as large as those of the recipe's own set if those
+    are larger than `LARGER`, because its network is made for them. Raises `DataError`.
     """
     section = recipe.data
     if data in DATA:
         if data == section.kind or section.kind not in DATA or not section.arguments:
             return [f"data.kind={data}"]
-        # What generated data are made by is not of another set.
+        # Arguments of generated data do not apply to another set.
         plain = section.model_dump(exclude=set(section.arguments), exclude_none=True, mode="json")
         return [f"data={json.dumps({**plain, 'kind': data})}"]
     if not is_there(data):
@@ -85,7 +85,7 @@ _TAKEN = {
     "series": "arrays x and y, a recording, or files by class",
     "table": "a table with a column of labels, or arrays x and y",
 }
-"""By the kind of a network's input: such data of the user's own."""
+"""Custom data by the kind of a network's input."""
 
 
 def with_data_found(
@@ -95,15 +95,15 @@ def with_data_found(
     found: OwnData | None = None,
     say: Callable[[str], None] = say_nothing,
 ) -> tuple[Recipe, OwnData | None]:
-    """Look at the recipe's data if they are the user's own, and state in the recipe what was found.
+    """Inspect the recipe's data if they are custom, and store the findings in the recipe.
 
     Args:
-        root, say: as `look` takes them.
-        found: what was just found there with the same arguments.
+        root, say: as in `look`.
+        found: earlier result for the same arguments.
     Returns:
-        the recipe, with an absolute path, and what was found; the same recipe and None if the data set ships.
+        the recipe, with an absolute path, and the findings; the same recipe and None if the data set ships.
     Raises:
-        RecipeError, DataError: the section or the data cannot be used, or do not fill one batch.
+        RecipeError, DataError: the section or the data are invalid, or do not fill one batch.
     """
     check_data(recipe)
     if found_kind(recipe.data.kind) is None:
@@ -113,7 +113,7 @@ def with_data_found(
         seen = f"{found.path}: {count} samples to train on do not fill one batch of {recipe.data.batch_size}"
         raise DataError(f"{seen}; --set data.batch_size={count} or less")
     chosen = recipe.model_copy(update={"data": _stating(recipe.data, found)})
-    # What is written has to be read again.
+    # The stored recipe must be readable again.
     if (size := len(dump_recipe(chosen))) > MOST_BYTES:
         raise DataError(
             f"{found.path}: with its {len(found.classes):,} classes and {found.input.shape[0]:,} channels the recipe "
@@ -123,7 +123,7 @@ def with_data_found(
 
 
 def _stating(section: DataConfig, found: OwnData) -> DataConfig:
-    """Return the section with an absolute path and a statement of what was found."""
+    """Return the section with an absolute path and the findings."""
     fields = {name: getattr(found.input, name) for name in InputConfig.model_fields}
     sound = None if found.input.sound is None else asdict(found.input.sound)
     kept = FoundConfig(
@@ -138,7 +138,7 @@ def _stating(section: DataConfig, found: OwnData) -> DataConfig:
 
 
 def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = say_nothing) -> Recipe:
-    """Return the recipe with as many time steps as its data have, if they are time series, and report a change."""
+    """Return the recipe with the number of time steps of its time series, and report a change."""
     kind = data_kind(recipe)
     steps = kind.input.shape[1]
     if not kind.series or steps == recipe.time_steps or steps > MOST_TIME_STEPS:
@@ -148,7 +148,7 @@ def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = say_nothi
 
 
 def _asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str, Any]:
-    """Return the keys of the section `data` that a network's task and outputs need. Raises `DataError`."""
+    """Return the keys of the section `data` needed by a network's task and outputs. Raises `DataError`."""
     arguments: dict[str, Any] = {}
     if task.kind == "sequence":
         arguments = {"each_step": True}
@@ -174,17 +174,17 @@ _OF_NETWORK = {
     *("channels", "fit", "sensor", "resize", "rate", "resample"),
     *("seconds", "clips", "every", "mels", "frame_ms", "hop_ms", "lowest_hz", "highest_hz"),
 }
-"""Keys that choose what samples become; a trained network keeps them."""
+"""Keys that define the form of samples, which a trained network fixes."""
 
 
 def _keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part: Tested) -> dict[str, Any]:
-    """Return the keys of the section `data` for data that a network is to be tested on.
+    """Return the keys of the section `data` for data to test a network on.
 
     Args:
-        keys: of the user.
-        asked: of the section that the network was trained with, or of its task.
+        keys: from the user.
+        asked: from the section that the network was trained with, or from its task.
     Raises:
-        RecipeError: a key that the network decides, or a split of what is not divided.
+        RecipeError: a key fixed by the network, or a split of data that are not divided.
     """
     of_network = {"fit"} if is_items(kind) else _OF_NETWORK
     for key, value in keys.items():
@@ -198,7 +198,7 @@ def _keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part
         seen = f"data.split = {brief(keys['split'])} divides what is to be tested on as a whole"
         raise RecipeError(f"{seen}; leave it out, or choose another part than all")
     if isinstance(keys.get("split"), Mapping) and isinstance(asked.get("split"), Mapping):
-        # As of a training: what is not named stays.
+        # As in training: other keys stay.
         keys = {**keys, "split": {**asked["split"], **keys["split"]}}
     return {**asked, **keys, **({"split": {"test": 1}} if part == "all" else {})}
 
@@ -221,12 +221,12 @@ def data_of_ones_own(
     trained: Collection[str] = (),
     say: Callable[[str], None] = say_nothing,
 ) -> DataSets:
-    """Return the data at another path in the form that the recipe's network takes.
+    """Return the data at another path, prepared for the recipe's network.
 
     Args:
-        keys, part: as `found_data` takes them.
-        trained: the SHA-256 of the samples that the network was trained on or chosen by.
-        say: gets a warning if it is tested on some of these.
+        keys, part: as in `found_data`.
+        trained: SHA-256 of the samples that the network was trained on or chosen by.
+        say: called with a warning if some of these are tested on.
     """
     kind, section = data_kind(recipe), recipe.data
     alike = found_kind(section.kind) and not is_items(section.kind) and not is_items(kind_at(path))
@@ -242,7 +242,7 @@ def data_of_ones_own(
         )
     own = {key: value for key, value in section.arguments.items() if key != "path"}
     if kind.target in ("boxes", "boxes_each"):
-        # Those of other data may be in another order.
+        # Other data may have another order.
         own["classes"] = list(kind.labels)
     keys = {key: value for key, value in keys.items() if key != "kind"}
     scale = (kind.target_mean, kind.target_std) if kind.target_std else None
@@ -276,16 +276,16 @@ def found_data(
     part: Tested = "test",
     say: Callable[[str], None] = say_nothing,
 ) -> DataSets:
-    """Return data of the user's own in the form that a network for `record` takes; they are split unless they are.
+    """Return custom data prepared for a network with this `record`, splitting them if they have no parts.
 
     Args:
-        labels: of the network, which the data must have; None takes any.
-        task: what the network's outputs mean.
+        labels: of the network, required in the data; None accepts any.
+        task: meaning of the network's outputs.
         keys: of the section `data`.
-        part: what is tested on: "all" is not divided.
-        say: gets a warning if the data are divided here, for the network may have seen some of the test part.
+        part: part to test on: "all" does not split.
+        say: called with a warning if the data are split here, because the network may have seen some of the test part.
     Raises:
-        RecipeError, DataError: there are no such data or keys, or the network takes others.
+        RecipeError, DataError: data or keys are unknown, or do not fit the network.
     """
     keys = dict(keys)
     here = kind_named(keys.pop("kind", None) or kind_at(path, kind_of(record.kind)))

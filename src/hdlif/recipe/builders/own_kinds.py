@@ -1,7 +1,7 @@
-"""Kinds of data of the user's own, whose classes and sizes follow from looking at them.
+"""Kinds of custom data, whose classes and sizes are found by inspection.
 
-A kind is a function in `hdlif.data` that looks at data and returns an `OwnData`, and a class here. Its keyword
-arguments, but for those that it is given, are the keys that a recipe may set.
+A kind is a function in `hdlif.data` that inspects data and returns an `OwnData`, and a class here. Its keyword
+arguments, except those passed by hdlif, are the keys that a recipe may set.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from hdlif.recipe.builders.part import At, Names, called, field, takes
 from hdlif.recipe.builders.registry import KINDS
 
 OF_ITEMS = ("split", "train")
-"""What a data set of the user's own is given, if it takes it."""
+"""Arguments passed to a custom data set if it accepts them."""
 
 
 class OwnDataSection(Data):
-    """Data of the user's own, which `MAKES` looks at.
+    """Custom data, inspected by `MAKES`.
 
     Attributes:
-        samples: kind of a sample, in the words of `InputRecord.kind`; None if only looking tells.
-        said: name of such data in an error.
-        located: the target if it is at places of an image, "map" or "boxes".
+        samples: kind of a sample, in the words of `InputRecord.kind`; None if unknown before inspection.
+        said: noun for such data in errors.
+        located: target at places of an image, "map" or "boxes".
     """
 
     samples: ClassVar[str | None] = None
@@ -210,7 +210,7 @@ class Items(OwnDataSection, _Fitted, _Timed):
     kind: str
 
     def build(self, **given: Any) -> Any:
-        """Look at what `MAKES`, which is the user's, gives."""
+        """Inspect the result of the custom `MAKES`."""
         stated = {name: field.alias for name, field in type(self).model_fields.items() if name in self.model_fields_set}
         own = {alias: getattr(self, name) for name, alias in stated.items() if alias}
         of_items = {name: getattr(self, name) for name, alias in stated.items() if not alias and name != "kind"}
@@ -232,14 +232,14 @@ KINDS["data.kind"] = (*DATA, *FOUND)
 
 
 def found_kind(kind: str) -> type[OwnDataSection] | None:
-    """Return the kind of data of the user's own that a recipe names; None if it names a set that ships, or nothing."""
+    """Return the kind of custom data in a recipe; None for a shipped set, or without a kind."""
     return FOUND.get(kind) or (Items if is_items(kind) else None)
 
 
 def is_items(kind: object) -> bool:
-    """Return whether a kind is a data set of the user's own: package.module:Name, or what an installed package offers.
+    """Return whether a kind is a custom data set: package.module:Name, or one offered by an installed package.
 
-    A name that ships is ours.
+    Names of shipped sets take precedence.
     """
     if is_own(kind) or not isinstance(kind, str) or kind in DATA or kind in FOUND:
         return is_own(kind)
@@ -247,12 +247,12 @@ def is_items(kind: object) -> bool:
 
 
 def arguments(*kinds: str) -> set[str]:
-    """Return the keys that any of these kinds takes, or any at all."""
+    """Return the keys of any of these kinds, or of all kinds."""
     return {key for kind in kinds or FOUND for key in FOUND[kind].model_fields if key != "kind"}
 
 
 def kind_named(name: object) -> str:
-    """Return the name if it is one of a kind. Raises `RecipeError`."""
+    """Return the name if it is a kind. Raises `RecipeError`."""
     if not is_items(name) and name not in FOUND:
         raise RecipeError(f'data.kind = "{cut(str(name))}" is unknown; {own_or_one_of(name, FOUND)}')
     return str(name)
@@ -264,16 +264,16 @@ def kind_of(samples: str | None) -> str:
 
 
 def is_there(data: str) -> bool:
-    """Return whether `--data` names data of the user's own: an existing path, a pattern of shards,
-    package.module:Name, or a name that an installed package offers.
+    """Return whether `--data` names custom data: an existing path, a pattern of shards,
+    package.module:Name, or a name offered by an installed package.
     """
-    # os.path returns False for what cannot be a path; Path's own methods raise, at a name that is too long.
+    # os.path returns False for invalid paths; Path's own methods raise for long names.
     there = os.path.exists(data)  # noqa: PTH110
     return there or (data.lower().endswith(".tar") and not set("*?[{").isdisjoint(data)) or is_items(data)
 
 
 def kind_by_keys(path: str, keys: Collection[str]) -> str:
-    """Return the kind of data at a path; a file of rows is a recording if it is to be cut into windows, else a table.
+    """Return the kind of data at a path; a file of rows is a recording if it is cut into windows, else a table.
 
     Args:
         keys: of the section `data` that are set.
@@ -286,13 +286,12 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
     """Return the kind of data at a path.
 
     A folder has label maps by `is_masks`, and boxes by `_has_boxes`. It has series if it has x.npy, or subfolders with
-    .csv or .wav files and no pictures, and events if these have recordings alone; without subfolders, it has the
-    pictures or recordings next to a table. A file with the suffix of a series may be a table as well. .tar files are
-    shards. package.module:Name is a kind itself, and so is what a package offers under a name at which there is no
-    file.
+    .csv or .wav files and no images, and events if these only have recordings; without subfolders, it has the images or
+    recordings next to a table. A file with the suffix of a series may also be a table. .tar files are shards.
+    package.module:Name is itself a kind, and so is a name offered by a package, unless a file has that name.
 
     Args:
-        otherwise: the kind if several are possible, or none.
+        otherwise: result if several kinds are possible, or none.
     """
     found = _kinds_at(path)
     return otherwise if otherwise in found or not found else found[0]
@@ -329,7 +328,7 @@ def _kinds_at(path: str) -> tuple[str, ...]:
     for number, (_, folders, files) in enumerate(os.walk(path)):
         folders[:] = [name for name in folders if not name.startswith(".")]
         ends = {os.path.splitext(name)[1].lower() for name in files} - {""}  # noqa: PTH122
-        # Files next to the folders of classes belong to none; without such folders, a table may state their targets.
+        # Files next to class folders have no class; without such folders, a table may list their targets.
         if not number:
             loose = set() if ends.isdisjoint(TABLES) else ends
             continue
@@ -343,7 +342,7 @@ def _kinds_at(path: str) -> tuple[str, ...]:
 
 
 def _has_boxes(path: str) -> bool:
-    """Return whether a folder, or its folder train, has files of boxes where Pascal VOC, COCO and YOLO have them."""
+    """Return whether a folder, or its folder train, has box files in the places of Pascal VOC, COCO or YOLO."""
     for place in (Path(path), Path(path, "train")):
         for files in ("Annotations/*.xml", "annotations/*.xml", "annotations/*.json", "*.coco.json"):
             if next(place.glob(files), None) is not None:

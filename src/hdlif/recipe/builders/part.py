@@ -1,4 +1,4 @@
-"""A part of a recipe: one class per kind, whose fields are the keys of a section, and which builds from them."""
+"""A part of a recipe: one class per kind; its fields are the keys of a section, and it builds the object."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from hdlif.recipe.faults import explain, worst
 
 @dataclass(frozen=True)
 class At:
-    """A function or class of this package at "module:name", or under `key` in a table there; imported when called."""
+    """Lazy import of a function or class of this package at "module:name", or under `key` in a table there."""
 
     place: str
     key: str | None = None
@@ -47,11 +47,11 @@ class At:
 
 
 def nothing() -> None:
-    """Make nothing: for kinds that turn a section off."""
+    """Return None, for kinds that turn a section off."""
 
 
 def field(default: Any, meaning: str, **limits: Any) -> Any:
-    """Return a key of a section: its default (... if it has none), what it means, and limits of pydantic's `Field`."""
+    """Define a key of a section: its default (... for none), meaning, and limits of pydantic's `Field`."""
     return Field(default, description=meaning, **limits)
 
 
@@ -60,11 +60,11 @@ class Keys(BaseModel):
 
     Attributes:
         MAKES: called by `build` with the stated keys; by default it makes nothing.
-        BESIDE: keys that are no arguments of `MAKES`.
-        IS_OWN: whether it is the user's, which may fail in any way.
+        BESIDE: keys that are not arguments of `MAKES`.
+        IS_OWN: whether it is custom code, which may raise anything.
     """
 
-    # Built on first use, for a recipe uses a dozen of the classes.
+    # Built on first use, because a recipe uses only a dozen of the classes.
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True, protected_namespaces=()
     )
@@ -85,7 +85,7 @@ class Keys(BaseModel):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments of `MAKES` that the recipe states; its own defaults stand for the others."""
+        """Return the arguments of `MAKES` in the recipe; the others keep its defaults."""
         return {
             field.alias or name: getattr(self, name)
             for name, field in type(self).model_fields.items()
@@ -93,14 +93,14 @@ class Keys(BaseModel):
         }
 
     def build(self, **given: Any) -> Any:
-        """Call `MAKES` with the stated values, and with those of `given` that it takes. Raises `RecipeError`."""
+        """Call `MAKES` with the recipe's values, and with those of `given` that it accepts. Raises `RecipeError`."""
         function = self.MAKES.get() if isinstance(self.MAKES, At) else self.MAKES
         with_given = {name: value for name, value in given.items() if name in takes(function)}
         return called(self._section, function, {**self.arguments, **with_given}, is_own=self.IS_OWN)
 
     @classmethod
     def key_names(cls) -> set[str]:
-        """The keys of the section but for `kind`."""
+        """Return the keys of the section except `kind`."""
         return {field.alias or name for name, field in cls.model_fields.items() if name != "kind"}
 
     @classmethod
@@ -108,7 +108,7 @@ class Keys(BaseModel):
         """Check the keys and values of a section. Raises `RecipeError`.
 
         Args:
-            others: gives the keys of its other kinds, for the error about one that a change of kind has left.
+            others: returns the keys of other kinds, for the error about a key left over from another kind.
         """
         try:
             part = cls.model_validate(dict(tree))
@@ -125,16 +125,16 @@ class Keys(BaseModel):
 
 
 class Part(Keys):
-    """A section of one kind, whose name is `KIND`."""
+    """A section of one kind, named `KIND`."""
 
     kind: str = ""
 
     @classmethod
     def derive(cls, function: Any, key: str, kind: str, given: Collection[str] = ()) -> type[Self]:
-        """Derive the class of a part from the signature of a function or class of the user's own.
+        """Derive the class of a part from the signature of a custom function or class.
 
         Args:
-            key, kind: where the recipe names it, and how.
+            key, kind: key of the recipe, and its value.
             given: parameters that a recipe cannot set.
         """
         if not callable(function):
@@ -151,7 +151,7 @@ class Part(Keys):
             held = _held(_type_of(one.annotation, function.__module__))
             if held is None and one.default is not one.empty:
                 continue
-            # Any name may be an argument's; pydantic's own methods are not hidden by it.
+            # Arguments may have any name without hiding pydantic's methods.
             start = ... if one.default is one.empty else None
             fields[f"argument_{number}"] = (Any if held is None else held, Field(start, alias=one.name))
         derived = create_model("Own", __base__=cls, **fields)
@@ -160,7 +160,7 @@ class Part(Keys):
 
 
 def takes(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """Return the parameters of a function or class by name; none if Python does not know them."""
+    """Return the parameters of a function or class by name; none if Python cannot inspect them."""
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):
@@ -168,7 +168,7 @@ def takes(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
 
 
 def called(section: str, function: Callable[..., Any], arguments: Mapping[str, Any], *, is_own: bool = False) -> Any:
-    """Call a function with the values of a recipe's section. Raises `RecipeError` if it refuses one."""
+    """Call a function with the values of a recipe's section. Raises `RecipeError` if it rejects one."""
     try:
         return function(**arguments)
     except Exception as error:
@@ -196,18 +196,18 @@ Names = Annotated[list[str], BeforeValidator(_as_list), WithJsonSchema(_NAMES_SC
 
 
 class _Scope(dict[str, Any]):
-    """The names of a module; a name that is only there for type checkers stands for a class."""
+    """The names of a module; a placeholder class for names imported for type checking only."""
 
     def __missing__(self, name: str) -> Any:
         return getattr(builtins, name, _Unknown)
 
 
 class _Unknown:
-    """Stands for a class that is not imported."""
+    """Placeholder of a class that is not imported."""
 
 
 def _type_of(annotation: Any, module: str) -> Any:
-    """Return the type that an annotation states; a class that no recipe can hold if it cannot be evaluated."""
+    """Return the type of an annotation; `_Unknown` if it cannot be evaluated."""
     if annotation is inspect.Parameter.empty:
         return Any
     if not isinstance(annotation, str):
@@ -219,7 +219,7 @@ def _type_of(annotation: Any, module: str) -> Any:
 
 
 def _held(annotation: Any) -> Any:
-    """Return the part of a type that a recipe can hold, of `int | Tensor` the integer; None if there is none."""
+    """Return the part of a type that a recipe can hold, such as int of `int | Tensor`; None if there is none."""
     is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     members = typing.get_args(annotation) if is_union else (annotation,)
     if any(typing.get_origin(one) is typing.get_origin(Callable[..., Any]) for one in members):

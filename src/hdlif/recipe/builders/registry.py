@@ -1,4 +1,4 @@
-"""The kinds of each section of a recipe: classes of those that ship, and a class derived for a part of one's own."""
+"""The kinds of each section of a recipe: classes of shipped ones, and a derived class for each custom part."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hdlif.recipe.builders.external_parts import GROUPS, found_part, hidden, is_
 from hdlif.recipe.builders.part import Part
 
 KINDS: dict[str, Collection[str]] = {}
-"""The names that ship, by the same keys; each section adds its own."""
+"""Shipped names, by the same keys; each section adds its own."""
 
 P = TypeVar("P", bound=Part)
 
@@ -23,9 +23,9 @@ class Section(Mapping[str, type[P]]):
 
     Args:
         key: of the section, such as "training.optimizer".
-        kinds: the classes of those that ship.
-        own: the class that the user's own parts are derived from, if there may be such.
-        given: arguments that a part is given when it is built, and a recipe cannot set.
+        kinds: classes of the shipped ones.
+        own: base class of custom parts, if they are allowed.
+        given: arguments passed to a part when it is built, which a recipe cannot set.
         name: the key that names a part, if it is not KEY.kind.
     """
 
@@ -52,16 +52,16 @@ class Section(Mapping[str, type[P]]):
         return len(self._kinds)
 
     def read(self, component: Component, section: str = "") -> P:
-        """Check a section of a recipe; nothing is imported but the user's own parts. Raises `RecipeError`.
+        """Check a section of a recipe; imports custom parts only. Raises `RecipeError`.
 
         Args:
-            section: its key, if it is one of several at the same key.
+            section: its key, if several sections share `key`.
         """
         part, tree = self.part(component.kind), {"kind": component.kind, **component.arguments}
         return part.read(section or self.key, tree, others=self.section_keys)
 
     def section_keys(self) -> set[str]:
-        """The keys of all kinds that ship."""
+        """Return the keys of all shipped kinds."""
         return {key for part in self.values() for key in part.key_names()}
 
     def part(self, kind: str) -> type[P]:
@@ -74,7 +74,7 @@ class Section(Mapping[str, type[P]]):
 
 
 def without_keys(base: type[P], meanings: Mapping[str, str], **values: Any) -> list[type[P]]:
-    """Return a class for each kind that has no more keys than `base`, by its meaning, with values of its attributes."""
+    """Return a class for each kind with the keys of `base`, with its meaning and attributes."""
     made = []
     for kind, meaning in meanings.items():
         part = create_model(kind, __base__=base, __doc__=meaning, __cls_kwargs__={"kind": kind})
@@ -85,14 +85,14 @@ def without_keys(base: type[P], meanings: Mapping[str, str], **values: Any) -> l
 
 
 def own_kinds(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """The keys of a recipe that name a part which does not ship, and what they name."""
+    """Return the recipe keys that name parts which are not shipped, and the names."""
     for key, kind in _named(recipe.model_dump(mode="json"), ""):
         if is_own(kind) or (key in KINDS and kind not in KINDS[key]):
             yield key, kind
 
 
 def hidden_kinds(recipe: Recipe) -> list[str]:
-    """A line for each name of the recipe that an installed package offers too, without effect."""
+    """Return a line for each shipped name of the recipe that an installed package also offers, without effect."""
     named = set(_named(recipe.model_dump(mode="json"), ""))
     return [
         f"{key} = {line}"
@@ -103,7 +103,7 @@ def hidden_kinds(recipe: Recipe) -> list[str]:
 
 
 def _named(section: dict[str, Any], key: str) -> Iterator[tuple[str, str]]:
-    """The names that choose a part, with their keys."""
+    """Yield the names of parts, with their keys."""
     for name, value in section.items():
         place = f"{key}.{name}" if key else name
         if place in ("task.metrics", "data.augment"):

@@ -26,7 +26,7 @@ REDUCTIONS: Mapping[Reductions, Callable[[], Any]] = {
     "mean": At("hdlif.learning:mean_logits").get,
     "sum": At("hdlif.learning:sum_logits").get,
 }
-"""What makes each: the function of the logits of all steps."""
+"""Reductions of the logits of all steps."""
 Loss = Literal["each", "reduced"]
 
 
@@ -121,12 +121,12 @@ RULES = Section[Rule](
 
 
 def build_rule(recipe: Recipe) -> Any:
-    """Build the recipe's learning rule, which minimises its task's criterion and uses no teacher."""
+    """Build the recipe's learning rule, for its task's criterion, without a teacher."""
     return _rule(recipe, _criterion(recipe))
 
 
 def build_training_rule(recipe: Recipe) -> Any:
-    """Build the rule that the recipe trains with: `build_rule`, with the teacher if there is one."""
+    """Build the rule of the recipe's training: `build_rule`, with the teacher if there is one."""
     rule = _rule(recipe, distilled(recipe, _criterion(recipe)))
     if recipe.rule.kind not in RULES:
         _try_schedule(rule, recipe)
@@ -136,7 +136,7 @@ def build_training_rule(recipe: Recipe) -> Any:
 
 
 def _try_schedule(rule: Any, recipe: Recipe) -> None:
-    """Raise `RecipeError` if the user's own rule makes no plan."""
+    """Raise `RecipeError` if a custom rule does not return a plan."""
     import torch
 
     from hdlif.learning import Plan
@@ -155,7 +155,7 @@ def _try_schedule(rule: Any, recipe: Recipe) -> None:
 
 
 def read_rule(recipe: Recipe) -> Rule:
-    """Check the section, and that its loss goes with the task."""
+    """Check the section, and that its loss fits the task."""
     rule = RULES.read(recipe.rule)
     if "mse_share" not in rule.model_fields_set:
         return rule

@@ -1,6 +1,6 @@
-"""A recipe's JSON Schema, for editors: the keys, kinds, types and choices of the classes, without importing a part.
+"""A recipe's JSON Schema, for editors: keys, kinds, types and choices, without importing any part.
 
-What depends on several values at once is left to `hdlif recipes check`.
+`hdlif recipes check` covers dependencies between values.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ SECTIONS: Mapping[str, Section[Any]] = {
         *(OPTIMIZERS, SCHEDULES),
     )
 }
-"""Every section that is a kind and its arguments."""
+"""Sections that are a kind and its arguments."""
 KEYS = frozenset(
     {f"{name}.{key}" for name, section in SECTIONS.items() for part in section.values() for key in part.key_names()}
     | {f"data.{key}" for key in DataConfig.model_fields}
     | {f"training.{key}" for key in TrainingConfig.model_fields}
 )
-"""The keys of all sections, such as "neuron.leak"."""
+"""Return the keys of all sections, such as "neuron.leak"."""
 
 
 def recipe_schema() -> Schema:
-    """Return the JSON Schema (draft 2020-12) of a recipe's file, with the names that packages installed here offer."""
+    """Return the JSON Schema (draft 2020-12) of a recipe's file, including names offered by installed packages."""
     whole = _of(Recipe)
     definitions = whole.pop("$defs")
     definitions = {name: one for name, one in definitions.items() if name not in ("Component", "DataConfig")}
@@ -91,7 +91,7 @@ def recipe_schema() -> Schema:
 
 
 def _of(model: type[BaseModel]) -> Schema:
-    """Return pydantic's schema of a class, without the titles that it makes of names."""
+    """Return pydantic's schema of a class, without its generated titles."""
     schema: Schema = _untitled(model.model_json_schema(by_alias=True))
     return schema
 
@@ -112,9 +112,9 @@ def _kind(part: type[Part]) -> Schema:
 
 
 def _section(key: str, kinds: Iterable[Schema], definitions: Schema) -> Schema:
-    """Return a section of one of several kinds, or of a kind of the user's own.
+    """Return a section of one of several kinds, or of a custom kind.
 
-    Without a kind it is merged with that of the base, and may have the keys of any.
+    Without a kind it is merged with the base's, and may have the keys of any kind.
     """
     every: Schema = {}
     refs = []
@@ -140,7 +140,7 @@ def _entry(key: str, kinds: list[Schema], definitions: Schema) -> Schema:
 
 
 def _data(definitions: Schema) -> Iterable[Schema]:
-    """Yield the section `data` of each kind: the fields of every kind, and its own."""
+    """Yield the section `data` of each kind: the common fields, and its own."""
     plain = _of(DataConfig)
     definitions |= plain["$defs"]
     fields = plain["properties"]

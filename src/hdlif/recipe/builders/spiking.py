@@ -1,4 +1,4 @@
-"""The kind `spiking` of the section `model`: a network of torchvision, timm or one's own, made spiking."""
+"""The kind `spiking` of the section `model`: a network of torchvision, timm or the user, converted to spiking."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 OF = "model.of"
 CLASSES = "num_classes"
-"""What torchvision and timm call the number of classes."""
+"""Argument of torchvision and timm for the number of classes."""
 _LISTED = "docs/how_to/your_own_network.md lists what converts"
 
 
@@ -30,14 +30,14 @@ def spiking_network(
     in_channels: int,
     filled: bool = False,
 ) -> Any:
-    """Make the network of a function spiking (`hdlif.models.spiking`), for images of `in_channels`.
+    """Convert a function's network to spiking (`hdlif.models.spiking`), for images of `in_channels`.
 
     Args:
-        neuron, quantizer: as `spiking` takes them.
+        neuron, quantizer: as in `spiking`.
         of: the function or class, `package.module:Name`; it is given the number of classes as `num_classes`.
         options: its other arguments.
-        pretrained: file with a state dict of the ordinary network. Its last linear layer is left out if it has other
-            classes; all else has to fit.
+        pretrained: file with a state dict of the ordinary network. Its last linear layer is skipped if it has other
+            classes; all other tensors must fit.
         filled: whether to read that file.
     """
     from hdlif.models import spiking
@@ -53,7 +53,7 @@ def spiking_network(
 
 
 def check_of(of: object) -> Callable[..., Any]:
-    """Return the function that makes the ordinary network. Raises `RecipeError` if there is none of that name."""
+    """Return the function of the ordinary network. Raises `RecipeError` if there is none of that name."""
     if not isinstance(of, str) or not is_own(of):
         raise RecipeError(f"{OF} = {brief(of)} is not the name of a network; {_written(of)}; {_LISTED}")
     try:
@@ -66,7 +66,7 @@ def check_of(of: object) -> Callable[..., Any]:
 
 
 def _written(of: object) -> str:
-    """Suggest how to write a name that has no colon; a network of torchvision by its likeliest name."""
+    """Suggest how to write a name that has no colon; for a network of torchvision, with the likeliest name."""
     form = "write package.module:Name"
     if not isinstance(of, str):
         return form
@@ -96,7 +96,7 @@ def _made(of: str, options: dict[str, Any], classes: int) -> nn.Module:
 
 
 def _fill(model: nn.Module, path: Path) -> None:
-    """Load the weights; those of the last linear layer only if they are of as many classes."""
+    """Load the weights; skip the last linear layer if its classes differ."""
     from torch import nn
 
     from hdlif.training.state_dicts import load_state_dict

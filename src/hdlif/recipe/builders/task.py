@@ -1,4 +1,4 @@
-"""The section `task`: what is learned."""
+"""The section `task`: targets, prediction and metrics."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing", "me
 DETECTED_AT = (8,)
 """Strides of the levels of a detector that does not state any."""
 _MEASURING = ("metrics", "best")
-"""Keys that say what is measured, and nothing of what is learned."""
+"""Keys that affect metrics only, not training."""
 LearnFrom = Literal["every", "last", "late"]
 _LEARN_FROM = "Time steps that have a loss: every one, the last, or late ones more."
 _WEIGHTS = "Factors of the classes' losses: one for each, or balanced, so that rare classes count alike."
 
 
 class Task(Part):
-    """A task, and what is measured of it."""
+    """A task and its metrics."""
 
     BESIDE = frozenset({"metrics"})
     HAS_CLASSES: ClassVar[bool] = False
@@ -140,7 +140,7 @@ TASKS = Section[Task](
 
 
 def read_task(recipe: Recipe) -> Task:
-    """Check the section, and that it learns what the data give. Raises `RecipeError`."""
+    """Check the section, and that it fits the data's targets. Raises `RecipeError`."""
     kind, arguments = recipe.task.kind, recipe.task.arguments
     stated_metrics(arguments)
     task = TASKS.read(recipe.task)
@@ -174,7 +174,7 @@ def read_task(recipe: Recipe) -> Task:
 
 
 def target_taken(kind: str, *, each: bool) -> str:
-    """Return the `tasks.Target` of a kind of task; `each`: its values are of each step."""
+    """Return the `tasks.Target` of a kind of task; `each`: whether it has values at each step."""
     taken = {
         "classify": "class",
         "sequence": "classes",
@@ -187,12 +187,12 @@ def target_taken(kind: str, *, each: bool) -> str:
 
 
 def learned_arguments(recipe: Recipe) -> dict[str, Any]:
-    """Return the keys of the section that choose what is learned, without those of what is measured."""
+    """Return the keys of the section that define the task, without those of metrics."""
     return {key: value for key, value in recipe.task.arguments.items() if key not in _MEASURING}
 
 
 def with_class_weights(recipe: Recipe, labels: Callable[[], Tensor]) -> Recipe:
-    """Return the recipe with "balanced" class weights as numbers, by the training samples' labels, [N] or [N, T]."""
+    """Return the recipe with "balanced" class weights as numbers, from the training samples' labels, [N] or [N, T]."""
     arguments = recipe.task.arguments
     if recipe.task.kind not in TASKS or arguments.get("class_weights") != "balanced":
         return recipe
@@ -203,13 +203,13 @@ def with_class_weights(recipe: Recipe, labels: Callable[[], Tensor]) -> Recipe:
 
 
 def build_task(recipe: Recipe) -> Built:
-    """Build what the recipe learns, without the metrics that it asks for. Raises `RecipeError`."""
+    """Build the recipe's task without its further metrics. Raises `RecipeError`."""
     plain = recipe.task.model_validate({"kind": recipe.task.kind, **learned_arguments(recipe)})
     return build_measured_task(recipe.model_copy(update={"task": plain}))
 
 
 def build_measured_task(recipe: Recipe) -> Built:
-    """Build it with the metrics that the recipe asks for, which are tried on noise. Raises `RecipeError`."""
+    """Build the recipe's task with its further metrics, tested on noise. Raises `RecipeError`."""
     described = data_kind(recipe)
     try:
         task: Built = read_task(recipe).build(
@@ -230,7 +230,7 @@ def build_measured_task(recipe: Recipe) -> Built:
 
 
 def graph_record(recipe: Recipe) -> dict[str, Any]:
-    """Return the input, labels, time steps and task of the recipe's network, as `deploy.lower` takes them."""
+    """Return the input, labels, time steps and task of the recipe's network, for `deploy.lower`."""
     return {
         "input": input_record(recipe),
         "labels": data_kind(recipe).labels,

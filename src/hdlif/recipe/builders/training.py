@@ -1,4 +1,4 @@
-"""The section `training`, and what a recipe adds to it: `activity`, `teacher` and `data.mixup`."""
+"""The section `training`, and related keys: `activity`, `teacher` and `data.mixup`."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def build_optimization(training: TrainingConfig) -> Optimization:
 
 @dataclass(frozen=True)
 class _OwnSchedule:
-    """The user's own schedule; if it fails or returns no factor, that is a `TrainingError`."""
+    """A custom schedule; raises `TrainingError` if it fails or does not return a factor."""
 
     schedule: Schedule
     kind: str
@@ -103,7 +103,7 @@ class _OwnSchedule:
 
 
 def try_optimization(training: TrainingConfig) -> None:
-    """Raise `RecipeError` if the optimiser cannot step, or the schedule gives no rate; plain ones that ship can."""
+    """Raise `RecipeError` if the optimiser cannot step, or the schedule returns no rate; plain ones are skipped."""
     sections = ((training.optimizer, OPTIMIZERS), (training.schedule, SCHEDULES))
     if all(one.kind in table and not one.arguments for one, table in sections):
         return
@@ -141,7 +141,7 @@ def try_optimization(training: TrainingConfig) -> None:
 
 
 def _of_groups(optimizer: torch.optim.Optimizer) -> dict[tuple[int, str], Any]:
-    """Return the options of an optimiser's groups but for the parameters and the rate."""
+    """Return the options of an optimiser's groups except the parameters and the rate."""
     return {
         (number, key): value
         for number, group in enumerate(optimizer.param_groups)
@@ -154,7 +154,7 @@ def _optimizer(training: TrainingConfig, model: nn.Module) -> torch.optim.Optimi
     from hdlif.training.optim import make_optimizer
 
     made = make_optimizer(training, model, read_optimizer(training).build)
-    # An optimiser of one's own may take no lr.
+    # A custom optimiser may not accept lr.
     for group in getattr(made, "param_groups", ()):
         group["lr"] = training.learning_rate
     return made
@@ -191,13 +191,13 @@ PENALTIES = Section[Part]("activity", Free, Surplus, Density, Sops, own=Part, gi
 
 
 def build_penalty(recipe: Recipe) -> Penalty | None:
-    """Return the recipe's penalty on activity; None if spikes are free."""
+    """Return the recipe's penalty on activity; None without one."""
     penalty: Penalty | None = PENALTIES.read(recipe.activity).build(time_steps=recipe.time_steps)
     return penalty
 
 
 def check_budgets(recipe: Recipe, network: Temporal) -> None:
-    """Raise `RecipeError` if activity.sops names a layer that has no operations to count."""
+    """Raise `RecipeError` if activity.sops names a layer without operations to count."""
     budgets = recipe.activity.arguments.get("sops")
     if not isinstance(budgets, dict):
         return
@@ -211,7 +211,7 @@ def check_budgets(recipe: Recipe, network: Temporal) -> None:
 
 
 def build_mix(recipe: Recipe) -> Mix | None:
-    """Return what mixes the recipe's batches; None if nothing does."""
+    """Return the mixing of the recipe's batches; None without mixing."""
     check_pairs(recipe)
     if recipe.data.mixup is None:
         return None
@@ -221,13 +221,13 @@ def build_mix(recipe: Recipe) -> Mix | None:
 
 
 def check_pairs(recipe: Recipe) -> None:
-    """Raise `RecipeError` if the samples of a batch are to be mixed in pairs, and their number is odd."""
+    """Raise `RecipeError` if a batch is mixed in pairs but has an odd size."""
     if recipe.data.mixup is not None and recipe.data.batch_size % 2:
         raise RecipeError(f"data.batch_size = {recipe.data.batch_size}; data.mixup pairs samples, so make it even")
 
 
 def check_accumulation(recipe: Recipe) -> None:
-    """Raise `RecipeError` if batches should make one update, and the rule makes several of each."""
+    """Raise `RecipeError` if several batches share an update, but the rule makes several updates per batch."""
     if recipe.training.accumulate > 1 and recipe.rule.arguments.get("update") == "each":
         seen = f'training.accumulate = {recipe.training.accumulate} does not go with rule.update = "each"'
         raise RecipeError(f'{seen}, which updates at every step of a batch; choose "sum"')
@@ -253,7 +253,7 @@ class Teacher(Part):
     size: int | None = field(None, "Side of the images that it takes; the data's by default.", ge=1)
 
     def names(self) -> list[str]:
-        """Return the architectures of the library."""
+        """Return the library's architectures."""
         raise NotImplementedError
 
 
@@ -281,7 +281,7 @@ TEACHERS = Section[Teacher]("teacher", Timm, Torchvision)
 
 
 def distilled(recipe: Recipe, criterion: Criterion) -> Criterion:
-    """Return the criterion that uses the recipe's teacher too; the given one if there is none."""
+    """Return the criterion with the recipe's teacher; the given one if there is none."""
     teacher = _known(recipe)
     if teacher is None:
         return criterion
@@ -307,7 +307,7 @@ def build_teacher(recipe: Recipe) -> Trained | None:
 
 
 def read_teacher(recipe: Recipe) -> Teacher | None:
-    """Check the section but for the names that its library knows; its checkpoint is not looked for."""
+    """Check the section except the network's name and the checkpoint."""
     if recipe.teacher is None:
         return None
     teacher = TEACHERS.read(recipe.teacher)
@@ -318,7 +318,7 @@ def read_teacher(recipe: Recipe) -> Teacher | None:
 
 
 def _known(recipe: Recipe) -> Teacher | None:
-    """Check the section, and that its library knows its network."""
+    """Check the section, including the network's name."""
     teacher = read_teacher(recipe)
     if teacher is None:
         return None

@@ -1,4 +1,4 @@
-"""The ordinary twin of a recipe: the network that a user would deploy in place of the spiking one."""
+"""Ordinary twin of a recipe: the conventional network that a user would otherwise deploy."""
 
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ from hdlif.recipe.builders.data import CONSTANT, check_data, frames_of
 Twin = Literal["ordinary", "low-bit"]
 
 RELU = Component.model_validate({"kind": "parallel_hdlif", "threshold": 0.0, "learned": False})
-"""Parallel HD-LIF gives max(m − θ, 0): with θ = 0, which is not learned, ReLU."""
+"""Parallel HD-LIF computes max(m − θ, 0): ReLU for a fixed θ = 0."""
 
 
 def twin_of(recipe: Recipe, form: Twin) -> Recipe:
@@ -19,7 +19,7 @@ def twin_of(recipe: Recipe, form: Twin) -> Recipe:
     "low-bit" the recipe's weights, and activations of as many bits as its spikes.
 
     Raises:
-        RecipeError: the samples change in time, or `form` is "low-bit" and the recipe has neither bits.
+        RecipeError: the samples change in time, or `form` is "low-bit" and the recipe quantises neither.
     """
     seen = f"--twin {form}: {recipe.name}"
     if frames_of(recipe.data, check_data(recipe)) != CONSTANT or recipe.training.stream is not None:
@@ -44,6 +44,6 @@ def twin_of(recipe: Recipe, form: Twin) -> Recipe:
 
 
 def _shared_by_steps(part: Component) -> Component:
-    """Return a part without parameters of its own for each time step."""
+    """Return a part without per-step parameters."""
     stated = {key: value for key, value in part.arguments.items() if key != "per_step"}
     return Component.model_validate({"kind": part.kind, **stated})

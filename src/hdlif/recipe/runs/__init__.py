@@ -1,1 +1,1 @@
-"""Run folders: what a training keeps there, who may write to it, and what is read back."""
+"""Run folders: contents, locks and readers."""

@@ -1,4 +1,4 @@
-"""Tables of trainings: rows and columns of overrides, and the cells that they make.
+"""Tables of trainings: rows and columns of overrides, and their cells.
 
 A table is a YAML file: a recipe to start from, rows and columns of overrides, and how many seeds. Every cell is
 trained once per seed, in a run folder of its own.
@@ -19,12 +19,12 @@ from hdlif.recipe.loading import named_text, shipped
 from hdlif.recipe.runs.recipe_data import Looks, seeds_from
 
 FOLDER = "ablations"
-"""Of the tables that ship."""
+"""Folder of the shipped tables."""
 MOST_CELLS = 10_000
 MOST_LIKE = 8
-"""Tables that are like one another."""
+"""Longest chain of `like`."""
 _TAKEN = ("seeds", "rows", "columns", "quantities", "memory_repeats", "undefined", "left_out")
-"""What a table takes from the one that it is like."""
+"""Keys inherited through `like`."""
 
 
 def _printable(text: str) -> str:
@@ -46,26 +46,26 @@ class Table(BaseModel):
 
     title: Printable
     base: str
-    """The recipe that all cells start from: one that ships, or a file at or below the folder of the table."""
+    """Base recipe of all cells: a shipped one, or a file at or below the folder of the table."""
     like: str | None = None
-    """Another table, which ships or is a file at or below this one's folder. What this one does not state of `seeds`,
-    `quantities` and `memory_repeats` is the other's; of `rows`, `columns`, `undefined` and `left_out` it adds to the
-    other's, changes those of the same name, and takes away those that it says are null."""
+    """Parent table: a shipped one, or a file at or below this one's folder. This table inherits `seeds`,
+    `quantities` and `memory_repeats` unless it sets them; in `rows`, `columns`, `undefined` and `left_out` it adds to
+    the parent's entries, replaces those of the same name, and removes those set to null."""
     seeds: int = Field(default=1, ge=1)
     overrides: list[str] = []
     """For all cells."""
     rows: dict[Printable, list[str]] = Field(min_length=1)
     columns: dict[Printable, list[str]] = Field(min_length=1)
     quantities: list[Quantity] = ["accuracy"]
-    """What a cell of the printed table says; table.json has all. "metric" is the first figure of the task, which is no
-    accuracy if it does not classify."""
+    """Quantities in a cell of the printed table; table.json has all. "metric" is the task's first figure, which is not
+    an accuracy unless it classifies."""
     memory_repeats: int = Field(default=0, ge=0)
-    """Fresh processes that measure the peak memory of each cell's training at its first seed, for it is that of all; 0
-    leaves it out."""
+    """Fresh processes that measure the peak memory of each cell's training at its first seed, which represents all
+    seeds; 0 skips it."""
     undefined: dict[str, list[str]] = {}
-    """Columns by row that do not exist; why is for the documentation to say."""
+    """Impossible columns by row; the documentation explains why."""
     left_out: dict[str, list[str]] = {}
-    """Columns by row that exist, and are not asked for."""
+    """Possible columns by row that are not requested."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,10 @@ def load_table(name_or_path: str | Path) -> Table:
 
 
 def _table(name_or_path: str | Path, above: tuple[str, ...]) -> Table:
-    """Return a table, merged with the one that it is like; `above` are the tables that are like it."""
+    """Return a table merged with its parent; `above` are its children in the chain."""
     _, text = named_text(name_or_path, FOLDER, "table")
     stated = parse_yaml(text, source=str(name_or_path))
-    # What is no mapping or no text is refused where all keys are checked.
+    # Wrong types are rejected where all keys are checked.
     if isinstance(stated, dict) and isinstance(like := stated.get("like"), str):
         stated = _beside(_other(name_or_path, like, above), stated)
     if not isinstance(stated, dict):
@@ -118,7 +118,7 @@ def _table(name_or_path: str | Path, above: tuple[str, ...]) -> Table:
 
 
 def _other(name_or_path: str | Path, like: str, above: tuple[str, ...]) -> Table:
-    """The table that one is like."""
+    """Return the parent table."""
     seen, chain, other = f"{name_or_path}: like = {shown(like)}", (*above, str(name_or_path)), like
     if like not in shipped_tables():
         other = str(below(Path(name_or_path).parent, like, seen, kind="table", ships=FOLDER))
@@ -130,7 +130,7 @@ def _other(name_or_path: str | Path, like: str, above: tuple[str, ...]) -> Table
 
 
 def _beside(other: Table, stated: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is stated, and what the other table has of it."""
+    """Return the keys of a table merged with its parent's."""
     merged: dict[str, Any] = other.model_dump(include=set(_TAKEN))
     for key, value in stated.items():
         if isinstance(value, dict) and isinstance(known := merged.get(key), dict):
@@ -152,7 +152,7 @@ def _mapping(stated: Any) -> Mapping[Any, Any]:
 
 
 def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator[Cell]:
-    """Yield all cells, one seed after the other, so that a stopped queue has whole tables. Raises `RecipeError`."""
+    """Yield all cells, seed by seed, so that a stopped queue has complete tables. Raises `RecipeError`."""
     for names in (table.rows, table.columns):
         slugs = [_slug(name) for name in names]
         for name, slug in zip(names, slugs, strict=True):
@@ -190,7 +190,7 @@ def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator
 
 
 def _is_good(table: Table, overrides: Sequence[str], look: Looks) -> bool:
-    """Whether a row, or a column, could be trained without the other."""
+    """Return whether a row or a column could be trained without the other."""
     try:
         builders.check(look(load_recipe(table.base, [*table.overrides, *overrides])))
     except RecipeError:

@@ -1,4 +1,4 @@
-"""From the file a training left to the recipe and the network."""
+"""Loading of trained networks and their recipes."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -31,12 +31,12 @@ class Trained:
         return lower(self.network, **self.record())
 
     def record(self) -> dict[str, Any]:
-        """Return its input, labels, time steps and task, as `lower` takes them."""
+        """Return its input, labels, time steps and task, for `lower`."""
         return builders.graph_record(_of_network(self.recipe))
 
 
 def _of_network(recipe: Recipe) -> Recipe:
-    """Return the recipe without what its data are made into for training alone."""
+    """Return the recipe without settings of its data that affect training only."""
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"augment": (), "mixup": None})})
 
 

@@ -1,4 +1,4 @@
-"""Small files that commands write whole or not at all."""
+"""Atomic writing of small files and folders."""
 
 import json
 import os
@@ -18,7 +18,7 @@ ARTEFACT_SUFFIX = ".hdlif.safetensors"
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Make the folder of `path`; whatever keeps it from being written inside is one `TrainingError`."""
+    """Make the folder of `path`; raise `TrainingError` if writing inside fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -31,24 +31,24 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text, whole or not at all."""
+    """Write a text atomically."""
     with writing(path), whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all."""
+    """Write `value` as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def names_artefact(path: Path) -> bool:
-    """Whether a path means an artefact: by its suffix, even where the file is damaged, or by what it holds."""
+    """Return whether a path is an artefact: by its suffix, even if the file is damaged, or by its content."""
     return path.name.endswith(ARTEFACT_SUFFIX) or is_artefact(path)
 
 
 def existing(path: Path) -> Path:
-    """`path`, or `InputError` where nothing is there."""
-    if not os.path.lexists(path) or not path.exists():  # the first also where the name is too long
+    """Return `path`; raise `InputError` if nothing is there."""
+    if not os.path.lexists(path) or not path.exists():  # the first also covers names that are too long
         raise InputError(f"{path}: there is no such file or folder; check the path")
     return path
 
@@ -61,7 +61,7 @@ def check_new_folder(folder: Path) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder to write to, which becomes `folder` at the end, or vanishes if something is raised.
+    """Yield a temporary folder, which is renamed to `folder` at the end, or removed if something is raised.
 
     Raises `InputError` if something is at `folder` that is not an empty folder.
     """

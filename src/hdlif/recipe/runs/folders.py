@@ -1,6 +1,6 @@
-"""What a run folder says of the training in it, whether another may take its place, and who uses it now.
+"""State of run folders: the training inside, whether another may replace it, and locks.
 
-A process locks a file that it has to itself. The kernel gives the lock up however its process ends, SIGKILL included,
+A process locks a file for exclusive use. The kernel releases the lock when the process ends, even by SIGKILL,
 and over NFS too (version 4, or 3 with its lock daemon).
 """
 
@@ -27,20 +27,20 @@ from hdlif.training import RunFiles
 from hdlif.whole_files import open_regular, read_regular
 
 LOCK = ".lock"
-"""In a run folder: the lock of whoever trains there, and of a training that has ended what it leaves."""
+"""Files of a run folder: the lock of a training, and the leftovers of one that has ended."""
 MOST_HOLDER = 400
-"""Bytes of what a lock's file says."""
+"""Longest text of a lock file, in bytes."""
 _held: set[Path] = set()
-"""The files that this process has locked: the kernel would give it a second lock, and take both back at once."""
+"""Files locked by this process: the kernel would grant it a second lock, and release both together."""
 
 
 @contextlib.contextmanager
 def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
-    """Return whether the lock of the file is held inside, by this caller alone; the file names its process.
+    """Context that locks a file exclusively and returns whether it succeeded; the file names the process.
 
     Args:
-        without_locks: go on as if it were held if the file system has no locks; otherwise that is a `TrainingError`,
-            and so is a link, which is not followed.
+        without_locks: continue as if locked if the file system has no locks; otherwise raise `TrainingError`, as for
+            a link, which is not followed.
     """
     path = path.parent.resolve() / path.name
     if path in _held:
@@ -49,7 +49,7 @@ def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
     with writing(path):
         file = os.fdopen(open_regular(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW), "r+b", buffering=0)
     with file:
-        # A second name is another file's that somebody has put here.
+        # A hard link may be another file that somebody put here.
         if os.fstat(file.fileno()).st_nlink > 1:
             raise TrainingError(f"{path}: has a second name, which no lock has; remove it")
         mine = True
@@ -65,7 +65,7 @@ def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
             return
         _held.add(path)
         try:
-            # A disk without room for a name has its lock all the same. Unbuffered: closing would try once more.
+            # The lock holds even if a full disk has no room for the name. Unbuffered: closing would try once more.
             with contextlib.suppress(OSError):
                 os.ftruncate(file.fileno(), 0)
                 os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
@@ -80,14 +80,14 @@ def training_alone(folder: Path) -> Iterator[None]:
     path = folder.resolve() / LOCK
     with locked(path, without_locks=True) as mine:
         if not mine:
-            # Of this process it is not read, since to close the file would give the lock up.
+            # Not read for this process, because closing the file would release the lock.
             who = "this process" if path in _held else _holder(path)
             raise InUseError(f"{folder}: {who} is training there; wait until it has ended, or choose another --out")
         yield
 
 
 def _holder(path: Path) -> str:
-    """Who says in the file that the lock is theirs."""
+    """Return the lock's owner from its file."""
     try:
         return read_regular(path, most=MOST_HOLDER).decode("utf-8") or "another process"
     except (OSError, UnicodeDecodeError):
@@ -99,13 +99,13 @@ FIGURES = {
     *("params_mb", "stored_mb", "fp32_mb", "sops", "nops", "energy_mj", "energy_mj_honest"),
     *("saved_bytes", "peak_bytes"),
 }
-"""What is printed of a finished training, or averaged over several."""
+"""Result of a finished training, for printing and averaging."""
 MEASURED_OF_TASKS = {"task", "metric", "metrics", "per_step", "validation_metrics"}
-"""What stands there besides where the task is no classification, and accuracies are none."""
+"""Additional figures for tasks other than classification, without accuracies."""
 
 
 def finished(folder: Path, recipe: Recipe) -> TrainResult | None:
-    """Return the result of a finished training of this recipe whose network is there; None if there is none."""
+    """Return the result of a finished training of this recipe with its network; None if there is none."""
     if not (folder / run_folder.MODEL).exists():
         return None
     summary = _summary(folder)
@@ -114,14 +114,14 @@ def finished(folder: Path, recipe: Recipe) -> TrainResult | None:
     if not measured or not summary.keys() >= figures or summary.get("recipe") != recipe.model_dump(mode="json"):
         return None
     try:
-        # As JSON, where strictness takes lists for what is a tuple here.
+        # As JSON, because strict validation then accepts lists for tuples.
         return RESULT.validate_json(json.dumps(summary), strict=True)
     except ValidationError:
         return None
 
 
 def begun(folder: Path, recipe: Recipe) -> bool:
-    """Whether the folder holds a stopped training of this recipe."""
+    """Return whether the folder holds a stopped training of this recipe."""
     return _recipe_text(folder) == dump_recipe(recipe)
 
 
@@ -132,15 +132,15 @@ def left_by_a_run(folder: Path) -> list[Path]:
 
 
 def is_demo(folder: Path) -> bool:
-    """Whether the folder holds a demo, and no training beside it."""
+    """Return whether the folder holds a demo and no training."""
     return "networks" in _summary(folder) and not RunFiles(folder).left()
 
 
 def only_begun(folder: Path, *, again: bool = False) -> bool:
     """Return whether the folder holds a training that ended before its first checkpoint.
 
-    A recipe.yaml that somebody put there is theirs, and a log with a validation is of a run whose networks were taken
-    away. If the same training begins `again`, it may have ended between its first validation and checkpoint.
+    A recipe.yaml put there by a user stays theirs, and a log with a validation means a run whose networks were removed.
+    If the same training begins `again`, it may have ended between its first validation and checkpoint.
     """
     left = {path.name for path in left_by_a_run(folder)}
     first = {run_folder.RECIPE, run_folder.METRICS}
@@ -155,7 +155,7 @@ def only_begun(folder: Path, *, again: bool = False) -> bool:
 
 
 def forget_begun(folder: Path) -> None:
-    """Remove what a training has written into the folder that was refused before its first update."""
+    """Remove the files of a training that was rejected before its first update."""
     left = {path.name for path in left_by_a_run(folder)}
     log = folder / run_folder.METRICS
     empty = not os.path.lexists(log) or (not log.is_symlink() and log.stat().st_size == 0)
@@ -175,7 +175,7 @@ def check_free(folder: Path, *, again: bool = False) -> None:
 
 
 def _described(folder: Path) -> str:
-    """Of which recipe it is and when it was finished, as far as its files say so."""
+    """Describe the recipe and finishing time of a run, as far as its files show them."""
     summary = _summary(folder)
     name = summary.get("name")
     if not isinstance(name, str):
@@ -189,7 +189,7 @@ def _described(folder: Path) -> str:
 
 
 def _summary(folder: Path) -> dict[str, Any]:
-    """What summary.json holds; nothing where there is none, or it is no JSON object."""
+    """Return the content of summary.json; {} if it is missing or not a JSON object."""
     try:
         summary = json.loads(read_regular(folder / run_folder.SUMMARY, most=MOST_SUMMARY))
     except (OSError, ValueError, RecursionError):

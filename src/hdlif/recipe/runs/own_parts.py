@@ -1,4 +1,4 @@
-"""The user's own modules and the installed packages' parts that a recipe names, as they were when training began."""
+"""Versions of custom modules and installed parts of a recipe, recorded when training began."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from hdlif.recipe.runs.files import write_json
 from hdlif.whole_files import read_regular
 
 MOST = 2**20
-"""Bytes of parts.json."""
+"""Largest parts.json, in bytes."""
 _PACKAGE = 5
-"""What `ModuleFinder` calls a module that is a folder."""
+"""`ModuleFinder`'s code for packages."""
 
 
 def own_parts(recipe: Recipe) -> dict[str, dict[str, str]]:
-    """Return what the recipe's own parts are made of. Raises `RecipeError` if one cannot be imported.
+    """Return the versions of the recipe's own parts. Raises `RecipeError` if one cannot be imported.
 
-    By module, and by each of the user's own that it imports: its file's name and SHA-256, and its `__version__`, if
-    there are such. By `group:name` of an installed package's part: `distribution`, `version` and `place`.
+    For each custom module, including those it imports: its file's name and SHA-256, and its `__version__`, if
+    any. For an installed package's part, by `group:name`: `distribution`, `version` and `place`.
     """
     found: dict[str, dict[str, str]] = {}
     for key, kind in own_kinds(recipe):
@@ -48,20 +48,20 @@ def own_parts(recipe: Recipe) -> dict[str, dict[str, str]]:
 
 
 def keep_parts(recipe: Recipe, out: Path) -> None:
-    """Write OUT/parts.json where the recipe names modules of the user's."""
+    """Write OUT/parts.json if the recipe names custom modules."""
     if parts := own_parts(recipe):
         write_json(out / run_folder.PARTS, parts)
 
 
 def check_parts(recipe: Recipe, out: Path) -> None:
-    """Raise `CheckpointError` if a part is another than when the training in OUT began."""
+    """Raise `CheckpointError` if a part has changed since the training in OUT began."""
     if not (out / run_folder.PARTS).exists():
         return
     if (known := _kept(out)) is None:
         raise CheckpointError(
             f"{out / run_folder.PARTS}: is damaged; start anew with --overwrite, or in another folder"
         )
-    # Packages first: their version explains more than their files.
+    # Packages first: a version explains more than file hashes.
     for name, stated in sorted(own_parts(recipe).items(), key=lambda one: ":" not in one[0]):
         was = known.get(name, stated)
         if was != stated:
@@ -72,7 +72,7 @@ def check_parts(recipe: Recipe, out: Path) -> None:
 
 
 def _kept(out: Path) -> dict[str, dict[str, str]] | None:
-    """Return what the training in OUT was begun with; None if its file is absent or damaged."""
+    """Return the parts recorded in OUT; None if the file is missing or damaged."""
     try:
         before = json.loads(read_regular(out / run_folder.PARTS, most=MOST))
         return {name: dict(stated) for name, stated in before.items()}
@@ -82,7 +82,7 @@ def _kept(out: Path) -> dict[str, dict[str, str]] | None:
 
 @contextmanager
 def saying_what_is_gone(out: Path) -> Iterator[None]:
-    """Add to a `RecipeError` or `DataError` which package of the run in OUT is gone, if one is."""
+    """Add to a `RecipeError` or `DataError` which package of the run in OUT is missing, if any."""
     try:
         yield
     except (RecipeError, DataError) as error:
@@ -130,10 +130,10 @@ class _Finder(ModuleFinder):
 
 
 def _with_imported(name: str) -> dict[str, Path | None]:
-    """Return the files of an imported module and of the user's own modules that it imports, directly or not.
+    """Return the files of an imported module and of the custom modules that it imports, directly or indirectly.
 
-    The user's own are below the working folder, or the folder that the module itself is imported from; what is
-    installed has a version. None stands for a module without a file.
+    Custom modules are below the working folder, or the folder that the module itself is imported from; installed ones
+    are identified by version instead. None stands for a module without a file.
     """
     file = getattr(sys.modules[name], "__file__", None)
     first = Path(file) if isinstance(file, str) else None
@@ -145,7 +145,7 @@ def _with_imported(name: str) -> dict[str, Path | None]:
     places = [Path(one).resolve() for one in sys.path]
     places = [one for one in places if any(one.is_relative_to(root) for root in roots) and not _is_installed(one)]
     finder = _Finder([str(one) for one in (*places, roots[1])], excludes=[PACKAGE])
-    # After an error, what was read before it is known.
+    # After an error, use the files read before it.
     with suppress(ImportError, SyntaxError, ValueError, RecursionError):
         finder.import_hook(name)
     found: dict[str, Path | None] = {name: first}

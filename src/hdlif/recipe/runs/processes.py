@@ -84,16 +84,16 @@ def joined(devices: int, nodes: int, precision: str) -> Accelerator:
 
 def _part() -> None:
     if dist.is_available() and dist.is_initialized():
-        # What is in cycles, a training and its wrapped network, holds the group and its threads until it is collected.
+        # Reference cycles (a training and its wrapped network) hold the group and its threads until collected.
         gc.collect()
         dist.destroy_process_group()
         gc.collect()
 
 
 def _check_restarts() -> None:
-    """Refuse restarts in which the new processes would look for the old ones until the time-out, of half an hour.
+    """Reject restarts in which new processes would wait for the old ones until the half-hour time-out.
 
-    torchrun keeps one store for all its attempts, and in it the addresses of the processes of the first one.
+    torchrun shares one store among its attempts, with the addresses of the first one's processes.
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and os.environ.get("TORCHELASTIC_MAX_RESTARTS") != "0":
         raise RecipeError(
@@ -115,12 +115,12 @@ def _check_place(nodes: int) -> None:
 
 
 def first_by_torchrun() -> bool:
-    """Whether this is the first process, by the environment that torchrun sets."""
+    """Return whether this is the first process, by the environment that torchrun sets."""
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 
 
 def started_by_slurm() -> bool:
-    """Whether srun has started this process, and it is no shell of an interactive job."""
+    """Return whether srun started this process, other than as the shell of an interactive job."""
     return "SLURM_NTASKS" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
 
 
@@ -131,13 +131,13 @@ def join_slurm(devices: int, nodes: int) -> tuple[int, int]:
         fix = f"give srun --nodes={nodes} --ntasks-per-node={devices}"
         raise RecipeError(f"--devices {devices} --nodes {nodes}: srun has started {tasks} tasks; {fix}")
     os.environ.setdefault("MASTER_ADDR", first_node(os.environ.get("SLURM_NODELIST", "127.0.0.1")))
-    # The same port in every task, and another one in every job.
+    # The same port in every task, a different one per job.
     os.environ.setdefault("MASTER_PORT", str(15000 + int(os.environ.get("SLURM_JOB_ID", "0")[-4:])))
     return int(os.environ["SLURM_PROCID"]), int(os.environ["SLURM_LOCALID"])
 
 
 def first_node(nodes: str) -> str:
-    """Return the first of a list of nodes as SLURM writes it.
+    """Return the first node of a SLURM node list.
 
     >>> first_node("gpu[07-09,12],cpu3"), first_node("node5,node6")
     ('gpu07', 'node5')
@@ -146,9 +146,9 @@ def first_node(nodes: str) -> str:
 
 
 def start_others(devices: int, world_size: int) -> int:
-    """Start the other processes of this node, unless this is one of them; return the number of this one.
+    """Start the other processes of this node, unless this is one of them; return the index of this one.
 
-    Each finds its place in LOCAL_RANK, NODE_RANK, MASTER_ADDR and MASTER_PORT. If one of them fails, all end.
+    Each gets its place from LOCAL_RANK, NODE_RANK, MASTER_ADDR and MASTER_PORT. If one of them fails, all end.
     """
     place = os.environ
     place.setdefault("NODE_RANK", "0")

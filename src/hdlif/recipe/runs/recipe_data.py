@@ -87,7 +87,7 @@ def _following_from_data(
         own = [*builders.data_overrides(load_recipe(start), data), f"name={json.dumps(_name_of(data))}", *task]
         return load_recipe(start, [*own, *changes])
 
-    # Other sections may be of a network that is still to be chosen.
+    # Other sections may belong to a network that is not chosen yet.
     of_data = [one for key, one in zip(keys, overrides, strict=True) if key.partition(".")[0] in ("data", "task")]
     first = loaded(start, *(["data.size=null"] if known else []), *of_data)
     builders.check_names(first)
@@ -107,7 +107,7 @@ def _following_from_data(
 
 
 def _name_of(data: str) -> str:
-    """Return the name of a run on data: the stem of a file, the name of a folder, or the Name of module:Name."""
+    """Return the name of a run on data: the stem of a file, the name of a folder, or or Name of module:Name."""
     name = Path(data.rpartition(":")[2] if builders.is_items(data) else os.path.abspath(data)).stem  # noqa: PTH100
     return re.sub(r"[^\w.-]+", "_", name).strip(".") or "data"
 
@@ -119,7 +119,7 @@ def with_class_weights(
     *,
     say: Callable[[str], None] = say_nothing,
 ) -> Recipe:
-    """Return the recipe with "balanced" class weights as numbers, by the samples that it trains on, and report them."""
+    """Return the recipe with "balanced" class weights as numbers, from its training samples, and report them."""
 
     def labels() -> Tensor:
         builders.check_names(recipe)
@@ -141,7 +141,7 @@ def _are_other_data(stated: Collection[str], recipe: Recipe) -> bool:
 
 
 class Looks:
-    """Looks at each of the user's own data once, and counts classes once, for any number of recipes."""
+    """Inspects each custom data set once, and counts classes once, for any number of recipes."""
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root
@@ -149,7 +149,7 @@ class Looks:
         self._weighed: dict[str, Component] = {}
 
     def __call__(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with what was found, and class weights, stated in it."""
+        """Return the recipe with the findings and class weights."""
         stated = self._with_data(recipe)
         key = stated.model_dump_json(include={"data", "task", "time_steps"})
         if key not in self._weighed:
@@ -169,7 +169,7 @@ class Looks:
 
 
 def data_keys(overrides: Sequence[str]) -> dict[str, Any]:
-    """The keys and values of "data.KEY=VALUE"s. Raises `RecipeError`."""
+    """Return the keys and values of "data.KEY=VALUE"s. Raises `RecipeError`."""
     found: dict[str, Any] = {"data": {}}
     for override in overrides:
         key, equals, _ = override.partition("=")
@@ -184,31 +184,31 @@ def data_keys(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def names_path(data: str | None) -> bool:
-    """Whether `--data` means a path: no data set that ships is called so, and something is there."""
+    """Return whether `--data` is a path: not the name of a shipped set, and something is there."""
     return data is not None and data not in builders.DATA and builders.is_there(data)
 
 
 def in_root(data: str | None, root: Path | None) -> str | None:
-    """`--data`, or ROOT/NAME if a folder there has its name, which is neither that of a set that ships nor a path."""
+    """Return `--data`, or ROOT/NAME if that is a folder and NAME is neither a shipped set nor a path."""
     if data is None or root is None or data in builders.DATA or builders.is_there(data):
         return data
     return str(root / data) if builders.is_there(str(root / data)) else data
 
 
 def is_recipe(target: str) -> bool:
-    """Whether a target is a recipe: a YAML file, or a name where no file or folder is."""
+    """Return whether a target is a recipe: a YAML file, or a name without a file or folder."""
     if target.endswith((".yaml", ".yml")):
         return True
     return not Path(target).exists() and Path(target).name == target and not target.endswith(".safetensors")
 
 
 def write_files(out: Path, found: OwnData) -> None:
-    """Keep which files a training is begun with."""
+    """Record the files that a training begins with."""
     write_text(out / run_folder.DATA_FILES, found.manifest.text())
 
 
 def as_begun(recipe: Recipe, out: Path) -> Recipe:
-    """Return the recipe as the training in `out` was begun with it, if the same data were at another path then."""
+    """Return the recipe with the data path of the training in `out`, if the same data have moved since."""
     try:
         begun = load_recipe(out / run_folder.RECIPE).data
     except RecipeError:
@@ -220,9 +220,9 @@ def as_begun(recipe: Recipe, out: Path) -> Recipe:
 
 
 def check_files(out: Path, found: OwnData | None, recipe: Recipe) -> None:
-    """Raise `DataError` unless the files are those that the training in `out` was begun with.
+    """Raise `DataError` unless the files are unchanged since the training in `out` began.
 
-    Recipes that differ in more than their data are refused elsewhere.
+    Other differences between recipes are rejected elsewhere.
     """
     from hdlif.data.manifest import changes, read_manifest
 
@@ -241,7 +241,7 @@ def _is_another(out: Path, recipe: Recipe) -> bool:
         return False
     own, kept = (one.model_dump(exclude={"data", "time_steps"}) for one in (recipe, begun))
     for one in (own, kept):
-        # They follow from the data.
+        # Derived from the data.
         one.get("task", {}).pop("class_weights", None)
     return begun.data.kind != recipe.data.kind or own != kept
 
@@ -259,17 +259,17 @@ def load_recipe_to_train(
     ranks: int = 1,
     say: Callable[[str], None] = say_nothing,
 ) -> tuple[Recipe, OwnData | None]:
-    """Return a recipe that takes an update, and what was found if its data are the user's own.
+    """Return a recipe checked by an update, and the findings if its data are custom.
 
     Args:
-        recipe: as `load_with_data` takes it; None also for the one that the training in `out` was begun with. With
-            `resume` and nothing else, so is a recipe that ships.
+        recipe: as in `load_with_data`; None also means the recipe of the training in `out`. With `resume` and
+            nothing else, this also holds for a shipped recipe.
         ranks: processes that share a batch.
-        stream: train on samples as streams, with `training.stream` steps per update, or, if the recipe has none, the
-            most of up to `STREAM_STEPS` that divide its time steps.
+        stream: train on samples as streams, with `training.stream` steps per update or, by default, the largest
+            divisor of its time steps up to `STREAM_STEPS`.
         twin: train the ordinary network of the same layers instead, `builders.twin_of`.
     """
-    # A recipe that follows from data has no name yet.
+    # A recipe derived from data has no name yet.
     name = recipe.name if isinstance(recipe, Recipe) else Path(recipe or "").stem
     folder = out or Path("runs") / name
     if resume and data is None and twin is None and not overrides and isinstance(recipe, str):
@@ -283,7 +283,7 @@ def load_recipe_to_train(
             builders.check(chosen)
         if stream:
             chosen = _as_streams(chosen, say)
-        # Our own parts are known to take an update in any combination, but for the traces of some.
+        # All combinations of shipped parts can be trained, except for the traces of some.
         try_it = builders.try_update if builders.names_own_parts(chosen) else builders.try_traces
         try_it(chosen, ranks)
     return chosen, found
@@ -326,7 +326,7 @@ def _kept_recipe(name: str, out: Path, say: Callable[[str], None]) -> str | Path
 
 
 def seeds_from(first: int, count: int) -> range:
-    """`count` seeds from `first` on. Raises `RecipeError` where a recipe cannot have the last of them."""
+    """Return `count` seeds from `first` on. Raises `RecipeError` if the last one exceeds the limit."""
     if (last := first + count - 1) > MOST_SEED:
         raise RecipeError(f"{count} seeds from {first} on end at {last}; a seed is at most {MOST_SEED}")
     return range(first, first + count)

@@ -1,4 +1,4 @@
-"""The space of a sweep: recipe keys, and what each may be.
+"""Search space of a sweep: recipe keys and their values.
 
 A YAML file of `key: {kind: float | int, low: L, high: H, log: false}` or `key: {kind: choice, values: [...]}`. A key is
 one of `--set`; a value of a choice may be a whole section.
@@ -17,7 +17,7 @@ from hdlif.recipe import Recipe, builders, load_recipe
 
 
 class Suggests(Protocol):
-    """What a dimension needs of an Optuna trial."""
+    """Part of an Optuna trial used by a dimension."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float: ...
 
@@ -30,7 +30,7 @@ class _Dimension(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     def value_of(self, suggested: Any) -> JsonValue:
-        """The recipe's value for what Optuna keeps."""
+        """Convert Optuna's value to the recipe's."""
         value: JsonValue = suggested
         return value
 
@@ -79,7 +79,7 @@ class Choice(_Dimension):
     values: list[JsonValue] = Field(min_length=1)
 
     def suggest(self, trial: Suggests, key: str) -> JsonValue:
-        # As text, for Optuna knows scalars alone.
+        # As text, because Optuna stores scalars only.
         return self.value_of(trial.suggest_categorical(key, [json.dumps(value) for value in self.values]))
 
     def value_of(self, suggested: Any) -> JsonValue:
@@ -97,7 +97,7 @@ _SPACE = TypeAdapter(dict[str, Dimension])
 
 
 def override(key: str, value: JsonValue) -> str:
-    """`key=value` as `--set` takes it: JSON is YAML.
+    """Return `key=value` for `--set`, with the value as JSON, a subset of YAML.
 
     >>> override("neuron", {"kind": "lif"})
     'neuron={"kind": "lif"}'
@@ -114,7 +114,7 @@ def load_space(
     """Return the space in a file; every edge makes a recipe that can be built. Raises `RecipeError`.
 
     Args:
-        look: as `built` takes it.
+        look: as in `built`.
     """
     try:
         text = text_of(path, "a search space")
@@ -141,7 +141,7 @@ def load_space(
 def built(
     recipe: str | Path, overrides: Sequence[str], look: Callable[[Recipe], Recipe] = lambda recipe: recipe
 ) -> Recipe:
-    """Return the recipe with its overrides, and with what `look` finds in its data. Raises `RecipeError`."""
+    """Return the recipe with its overrides, and the findings of `look` in its data. Raises `RecipeError`."""
     loaded = look(load_recipe(recipe, overrides))
     builders.check(loaded)
     return loaded

@@ -1,8 +1,8 @@
-"""A study in one journal file, shared by any number of processes on any number of machines: whose trial is whose.
+"""Study of a sweep in one journal file, shared by processes on any number of machines.
 
-Optuna's heartbeats, which tell a trial whose process is gone, need a database. Here each trial's folder has a file that
-its process keeps locked (`locks`). A trial that is running and not locked was stopped; whoever finds it goes on with
-it, from its last checkpoint, under its own number.
+Optuna's heartbeats, which detect trials whose process died, need a database. Instead, each trial's folder has a file
+locked by its process (`locks`). A running trial without a lock was stopped; the next process that finds it resumes
+it from its last checkpoint, under its own number.
 """
 
 import os
@@ -25,17 +25,17 @@ from hdlif.recipe.runs.folders import locked
 from hdlif.training.checkpoint import recipe_differences
 
 WITHDRAWN = "withdrawn"
-"""The attribute of a trial that was begun when there were enough, by processes that asked at the same moment."""
+"""Attribute of surplus trials, begun by processes that asked at the same moment."""
 TAKEN_UP = "taken_up"
-"""The attribute of a stopped trial: its last checkpoint, and how often it was resumed since that was written."""
+"""Attribute of a stopped trial: its last checkpoint, and the number of resumes since."""
 MOST_STOPS = 3
-"""A trial that was stopped so often without a new checkpoint has failed: it may never have room enough."""
+"""A trial stopped so often without a new checkpoint has failed: it may lack memory."""
 _FIRST = b'{"op_code"'
-"""What every journal of Optuna begins with."""
+"""First bytes of every Optuna journal."""
 
 
 class _Journal(JournalFileBackend):
-    """Optuna's journal; one that cannot be written is a `TrainingError`."""
+    """Optuna's journal; raises `TrainingError` if it cannot be written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -51,9 +51,9 @@ def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]
     """Return the study in `journal`, or a new one: it maximises, and prunes below the median after `warmup_epochs`.
 
     Args:
-        contents: what all its trials have in common.
+        contents: settings shared by all trials.
     Raises:
-        RecipeError: the study that is there has other contents, or the file is none.
+        RecipeError: the existing study has other contents, or the file is not a study.
         TrainingError: the journal cannot be written.
     """
     if journal.is_symlink():
@@ -70,7 +70,7 @@ def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]
             load_if_exists=True,
         )
         kept = study.user_attrs.get("contents")
-    # What Optuna does not expect in its own file it does not check.
+    # Optuna does not validate its own file.
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise RecipeError(f"{journal}: is a damaged journal ({cut(str(error))}); give a new file") from error
     if not kept:
@@ -84,7 +84,7 @@ def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]
 
 
 def _cut_unfinished_line(journal: Path) -> None:
-    """Cut what a full disk left of a last line: the next one would be written after it, and neither could be read."""
+    """Truncate a partial last line left by a full disk: a line appended to it would be unreadable."""
     if not journal.exists():
         return
     lock = JournalFileSymlinkLock(str(journal))
@@ -101,26 +101,26 @@ def _cut_unfinished_line(journal: Path) -> None:
 
 
 def trials_of(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials by number, without those that were withdrawn."""
+    """Return the trials by number, without withdrawn ones."""
     return [trial for trial in study.get_trials(deepcopy=False) if not trial.user_attrs.get(WITHDRAWN)]
 
 
 def folder_of(journal: Path, trial: Trial | FrozenTrial) -> Path:
-    """The trial's run folder, beside the journal, where all who share the study find it."""
+    """Return the trial's run folder, next to the journal that all processes share."""
     return journal.parent / f"trial_{trial.number:04d}"
 
 
 @contextmanager
 def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iterator[Trial | None]:
-    """A trial that is this process's inside: a stopped one, else a new one; None where the study has `most`.
+    """Yield a trial owned by this process: a stopped one, else a new one; None if the study has `most`.
 
-    What a new one draws depends on `seed`, on its number, and on what is known of the others.
+    The parameters of a new trial depend on `seed`, on its number, and on the results of the others.
     """
     while True:
         for frozen in trials_of(study):
             if frozen.state is TrialState.RUNNING:
                 with locked(folder_of(journal, frozen) / "lock") as mine:
-                    # Looked at again: its process may have ended it just before it let go.
+                    # Check again: its process may have ended it just before releasing the lock.
                     if mine and study.get_trials(deepcopy=False)[frozen.number].state is TrialState.RUNNING:
                         trial = Trial(study, frozen._trial_id)
                         if _stops(trial, folder_of(journal, frozen)) < MOST_STOPS:
@@ -133,7 +133,7 @@ def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iter
             return
         trial = study.ask()
         with locked(folder_of(journal, trial) / "lock") as mine:
-            # Not mine where another process came between; it has the trial then.
+            # Another process may have taken the trial in between.
             if mine:
                 if sum(other.number < trial.number for other in trials_of(study)) < most:
                     yield _seeded(study, trial, seed)
@@ -143,7 +143,7 @@ def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iter
 
 
 def _stops(trial: Trial, folder: Path) -> int:
-    """How often a stopped trial was resumed since its last checkpoint, this time included."""
+    """Return the number of resumes of a trial since its last checkpoint, including this one."""
     last = folder / run_folder.LAST
     written = last.stat().st_mtime_ns if last.exists() else 0
     before, times = trial.user_attrs.get(TAKEN_UP, (written, 0))

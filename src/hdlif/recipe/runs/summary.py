@@ -1,4 +1,4 @@
-"""What a finished training or search is: its summary.json or sweep.json, written, printed and read as one type."""
+"""Results of finished trainings and searches: types of summary.json and sweep.json."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pydantic import AfterValidator, ConfigDict, TypeAdapter, WrapValidator
 # json.loads takes NaN and Infinity; a summary with either is damaged.
 FINITE = ConfigDict(allow_inf_nan=False)
 MOST_SUMMARY = 2**26
-"""Bytes of summary.json and the other small files of a run."""
+"""Largest summary.json or other small file of a run, in bytes."""
 MOST_LEVELS = 64
-"""Nesting depth of JSON objects and lists."""
+"""Largest nesting depth of JSON objects and lists."""
 MOST_METRICS = 2**30
-"""Bytes of metrics.jsonl."""
+"""Largest metrics.jsonl, in bytes."""
 
 
 def _printable(name: str) -> str:
@@ -32,9 +32,9 @@ def _as_it_stands(value: Any, check: Callable[[Any], float]) -> float:
 
 Name = Annotated[str, AfterValidator(_printable)]
 Real = Annotated[float, WrapValidator(_as_it_stands)]
-"""A number; an integer stays one, so that it is written as it was read."""
+"""A number; integers stay integers, so that files round-trip."""
 Number = Real | None
-"""None if it was not measured."""
+"""A number, or None if it was not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Layer:
 
     Attributes:
         shape: of its output, without batch.
-        density: share of non-zero entries, of a synapse's input and of a neuron's output.
+        density: fraction of non-zero entries, of a synapse's input and of a neuron's output.
         spikes_in: whether a synapse's input is spikes.
     """
 
@@ -62,10 +62,10 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Neuron:
-    """The leak and the threshold of a neuron layer at each time step; a parallel neuron has no leak.
+    """Leak and threshold of a neuron layer at each time step; a parallel neuron has no leak.
 
     Attributes:
-        initial_leak, initial_threshold: before training, where that is known.
+        initial_leak, initial_threshold: before training, if known.
     """
 
     name: Name
@@ -79,37 +79,37 @@ class Neuron:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """The outcome of a training; None is what was not measured, or what an earlier version did not write.
+    """Result of a training; None for values not measured or not written by an earlier version.
 
     An example is at `train`.
 
     Attributes:
-        recipe: as JSON has it, everything stated.
-        name: of the recipe; what is read for a report, and shown, has the run folder's.
+        recipe: the complete recipe as JSON.
+        name: of the recipe; in a report, that of the run folder.
         accuracy: of a classification on the test set, a fraction in 0..1; None of another task.
         accuracy_per_step: after each time step.
-        test_samples: how many the test set has.
-        metrics, per_step, task, metric: of another task, or where further metrics are measured, on the test set: all
-            that is measured by name, the first of interest at or after each step, the section of the recipe, and the
-            name of the first of interest.
-        larger_is_better, parts: of further metrics, which way is better, None where that is not said; and of
-            those that give several figures, one for each output say, their names.
-        evaluation: how the test set was answered.
-        params_mb, stored_mb: as published, and of the file.
+        test_samples: size of the test set.
+        metrics, per_step, task, metric: for other tasks or with further metrics, on the test set: all metrics by name,
+            the first one at or after each step, the recipe's section, and the name of the
+            first one.
+        larger_is_better, parts: for further metrics, the better direction, None if unknown; and, for those with
+            several figures, such as one per output, their names.
+        evaluation: how the test set was evaluated.
+        params_mb, stored_mb: size as published, and of the file.
         sops, nops, energy_mj, energy_mj_honest: per sample.
-        parameters: how many numbers are learned.
-        fp32_mb: the weights, 4 bytes each: the parameters but for those of the neurons.
-        saved_bytes: for the backward pass of one loss, at the most.
-        best_epoch: whose network is kept.
-        validation_accuracy, validation_metrics: of that epoch; the second of other tasks.
-        validation_score: what it was chosen by, the larger the better.
+        parameters: number of trained values.
+        fp32_mb: the weights at 4 bytes each: all parameters except the neurons'.
+        saved_bytes: most bytes saved for the backward pass of one loss.
+        best_epoch: epoch of the saved network.
+        validation_accuracy, validation_metrics: of that epoch; the second for other tasks.
+        validation_score: criterion of the best epoch, larger is better.
         peak_bytes: of training, above program and weights.
-        ranks: processes that trained.
-        seed: of everything that was drawn.
-        layers, neurons: rows of the accounting, and of what the neurons have learned.
+        ranks: number of training processes.
+        seed: of all random numbers.
+        layers, neurons: rows of the accounting, and of the neurons' learned parameters.
         versions, hardware: of the libraries, and of the machine.
         train_seconds: of the whole training.
-        threads: PyTorch's, and how their number was chosen.
+        threads: PyTorch's threads, and how their number was chosen.
     """
 
     recipe: Any = None
@@ -150,45 +150,45 @@ class TrainResult:
 
     @property
     def recipe_name(self) -> str | None:
-        """The name of the recipe that the network was trained by, where that is stated."""
+        """Return the name of the network's recipe, if known."""
         name = self.recipe.get("name") if isinstance(self.recipe, dict) else self.recipe
         return name if isinstance(name, str) else None
 
     @property
     def first_figure(self) -> tuple[str, float | None]:
-        """The name and the value of what is of first interest on the test set."""
+        """Return name and value of the first metric on the test set."""
         name = self.metric or "accuracy"
         return name, self.measured.get(name)
 
     @property
     def measured(self) -> Mapping[str, float | None]:
-        """On the test set, by name: of a classification its accuracy."""
+        """Return the test metrics by name: for a classification, its accuracy."""
         if self.metrics is not None:
             return self.metrics
         return {} if self.accuracy is None else {"accuracy": self.accuracy}
 
     @property
     def beside_accuracy(self) -> Mapping[str, float | None]:
-        """The metrics of one figure; of a classification without its accuracy, which stands for itself."""
+        """Return the metrics with one figure; for a classification without accuracy, which is shown separately."""
         own = set() if self.accuracy is None else {"accuracy"}
-        # One for each output would be a table of its own.
+        # One figure per output would need its own table.
         own |= {name for names in (self.parts or {}).values() for name in names}
         return {name: value for name, value in (self.metrics or {}).items() if name not in own}
 
     @property
     def threads_used(self) -> int:
-        """Of the training; 1 where an earlier version did not write it."""
+        """Return the ranks of the training; 1 if an earlier version did not write them."""
         return int((self.threads or {}).get("count", 1))
 
     def as_dict(self) -> dict[str, Any]:
-        """As summary.json has it; what is of other tasks than classification is not there if it is none."""
+        """Return the content of summary.json; keys for other tasks are omitted for a classification."""
         found = {one.name: _plain(getattr(self, one.name)) for one in fields(self)}
         return {name: value for name, value in found.items() if name not in _OF_TASKS or value is not None}
 
 
 _OF_TASKS = ("metrics", "per_step", "task", "metric", "larger_is_better", "parts", "validation_metrics")
 RESULT = TypeAdapter(TrainResult)
-"""Reads what `TrainResult.as_dict` has given, and whatever else there is in a file of that name."""
+"""Validator of `TrainResult.as_dict`, for untrusted files."""
 
 
 def _plain(value: Any) -> Any:
@@ -200,12 +200,12 @@ def _plain(value: Any) -> Any:
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and standard deviation (of the sample; None for one value)."""
+    """Return mean and sample standard deviation (None for one value)."""
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
 def in_percent(mean: float, std: float | None) -> str:
-    """Of a fraction in 0..1: `94.54 ± 1.58`, without the second number where there is none."""
+    """Format a fraction in 0..1 as `94.54 ± 1.58`; without a deviation, as one number."""
     return f"{100 * mean:.2f}" + ("" if std is None else f" ± {100 * std:.2f}")
 
 
@@ -215,12 +215,12 @@ class TrialResult:
 
     Attributes:
         state: complete, pruned, failed, running or waiting.
-        validation_accuracy: of a classification, in its best epoch.
-        validation_score: what is searched for, the larger the better.
-        metric, validation_metrics: of other tasks, the name of what they are measured by, and its value.
-        parameters: what was drawn, by key.
-        epochs: that were reported.
-        error: why it failed.
+        validation_accuracy: for a classification, in its best epoch.
+        validation_score: objective of the search, larger is better.
+        metric, validation_metrics: for other tasks, the name of the metric, and its value.
+        parameters: drawn values, by key.
+        epochs: number of reported epochs.
+        error: reason of a failure.
     """
 
     number: int
@@ -235,7 +235,7 @@ class TrialResult:
     error: str | None
 
     def as_dict(self) -> dict[str, Any]:
-        """As sweep.json has it."""
+        """Return the trial as in sweep.json."""
         found = vars(self)
         of_task = ("metric", "validation_metrics")
         return {key: value for key, value in found.items() if key not in of_task or value is not None}
@@ -247,9 +247,9 @@ class SweepResult:
 
     Attributes:
         recipe: its name.
-        study: the journal.
-        best: of the complete trials.
-        overrides: by which the best is trained again.
+        study: path of the journal.
+        best: best complete trial.
+        overrides: `--set` values that train the best one again.
     """
 
     recipe: str
@@ -259,7 +259,7 @@ class SweepResult:
     overrides: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """As sweep.json has it."""
+        """Return the search as in sweep.json."""
         best = None if self.best is None else {**self.best.as_dict(), "overrides": list(self.overrides)}
         trials = [trial.as_dict() for trial in self.trials]
         return {"recipe": self.recipe, "study": self.study, "trials": trials, "best": best}

@@ -1,6 +1,6 @@
-"""The data that a network is tested on: `sets_for` a network, or `sets_named` by their name alone.
+"""Test data of a network: `sets_for` a network, or `sets_named` by name.
 
-A training has those of its recipe: `builders.build_data`.
+Training data come from its recipe: `builders.build_data`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from hdlif.recipe.runs.recipe_data import in_root, names_path
 
 
 class Asked(TypedDict, total=False):
-    """What is asked of data, as `builders.found_data` takes it."""
+    """Arguments of `builders.found_data`."""
 
     keys: Mapping[str, Any]
     part: Tested
@@ -28,10 +28,10 @@ class Asked(TypedDict, total=False):
 def sets_for(
     network: Recipe | Graph, data: str | None, data_root: Path | None, path: Path, **asked: Unpack[Asked]
 ) -> DataSets:
-    """Return a data set as a network takes it.
+    """Return a data set prepared for a network.
 
     Args:
-        network: the recipe of a trained network, whose data set is the default; or a deployed one, which states none.
+        network: the recipe of a trained network, whose data set is the default; or a deployed one, without a data set.
         path: of the network's file or run folder.
     """
     if isinstance(network, Graph):
@@ -73,13 +73,13 @@ def sets_named(
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
     **asked: Unpack[Asked],
 ) -> DataSets:
-    """Return a data set by name, or data of the user's own, for a file that does not state its data set.
+    """Return a data set by name, or custom data, for a file without a data set.
 
     Args:
-        record: what the file's network takes; what the data set gives by default.
-        frames: how the network takes events, as in data.frames.
-        labels: the network's outputs, which data of one's own must have.
-        task: what they mean.
+        record: input of the file's network; default: that of the data set.
+        frames: conversion of events to frames, as data.frames.
+        labels: the network's outputs, required in custom data.
+        task: meaning of the outputs.
         asked: only its keys, if the data set ships.
     """
     keys, data = asked.get("keys", NO_KEYS), in_root(data, data_root)

@@ -1,4 +1,4 @@
-"""What is learned: criterion, combination over time, metrics, and what a report draws, of one kind of target each."""
+"""Tasks, one per kind of target: criterion, combination over time, metrics, and data for reports."""
 
 from hdlif.training.tasks.class_weights import balanced_weights
 from hdlif.training.tasks.classify import Chosen, Classify, Confusion

@@ -1,4 +1,4 @@
-"""The loss of a detector: which places learn which box (FCOS, Tian et al. 2019), and what they learn."""
+"""The loss of a detector: assignment of boxes to places (FCOS, Tian et al. 2019), and the losses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LARGEST_SIDE = 16
 
 @dataclass(frozen=True)
 class Assignment:
-    """What each place learns, of P places of all levels.
+    """Targets of the P places of all levels.
 
     Attributes:
         classes: one-hot, float32 [B, P, K]; all 0 where no box is learned.
@@ -90,7 +90,7 @@ class BoxLoss:
         return torch.cat(found)
 
     def assigned(self, target: Tensor) -> Assignment:
-        """What the places learn from boxes [B, M, 5]."""
+        """Return the targets of the places for boxes [B, M, 5]."""
         places = self.places.to(target.device)
         # [B, 1, M, ...] against [P, 1, ...].
         label, corners = target[:, None, :, 0], target[:, None, :, 1:]

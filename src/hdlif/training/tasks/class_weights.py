@@ -1,4 +1,4 @@
-"""Classes whose samples count more than others in the loss that is learned from."""
+"""Class weights of the training loss."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def balanced_weights(labels: Tensor, classes: int) -> tuple[float, ...]:
 def checked_weights(
     given: ClassWeights | None, outputs: Sequence[str]
 ) -> tuple[float, ...] | Literal["balanced"] | None:
-    """The weights of a task's classes, as numbers of Python.
+    """Return the weights of a task's classes as Python numbers.
 
     Raises:
         InputError: they are more or fewer than the classes, or one is no number above 0.

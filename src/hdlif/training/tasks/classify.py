@@ -30,7 +30,7 @@ CONFIDENCES = (
     *(0.0, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85),
     *(0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0),
 )
-"""Of the answer so far, from which it is given: 0 after the first step."""
+"""Confidences of early exit; at 0 every sample exits after the first step."""
 
 
 class EarlyAnswers:
@@ -163,7 +163,7 @@ class Classify(Measured):
         return _Tally(self)
 
     def drawing(self) -> Chosen:
-        """Which class is taken for which, and what answering early costs."""
+        """Return the collector of the confusion matrix and of early exit."""
         return Chosen(self)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
@@ -212,7 +212,7 @@ class _Tally(Tally):
 
 
 class Confusion:
-    """Counts of samples, [classes, classes]: row the true class, column the one chosen after all time steps.
+    """Counts of samples, [classes, classes]: row the true class, column the predicted one after all time steps.
 
     >>> import torch
     >>> from hdlif.training.tasks import Confusion
@@ -241,7 +241,7 @@ class Confusion:
 
     @property
     def accuracy_per_class(self) -> list[float | None]:
-        """The share of each class's samples that is classified right; None of a class without samples."""
+        """Recall of each class; None for a class without samples."""
         shown = self.counts.sum(1).tolist()
         right = self.counts.diagonal().tolist()
         return [hits / n if n else None for hits, n in zip(right, shown, strict=True)]
@@ -252,7 +252,7 @@ class Confusion:
 
 
 class Chosen(Confusion):
-    """Counts of samples by class, and what answering for them early saves and costs.
+    """Counts of samples by class, and the accuracy and steps of early exit.
 
     Args:
         task: whose outputs and targets come.

@@ -1,4 +1,4 @@
-"""The task of a deployed network."""
+"""Task of a deployed network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def task_of(graph: Graph) -> Task:
     """The task that measures the outputs of a deployed graph, from the graph's own record.
 
     Args:
-        graph: as `hdlif.graph.artefact.load` reads it.
+        graph: from `hdlif.graph.artefact.load`.
     """
     record, common = graph.task, (graph.labels, graph.time_steps)
     combine: Any = record.combine

@@ -1,4 +1,4 @@
-"""Metrics of torchmetrics that are measured beside a task's own figures."""
+"""Additional torchmetrics metrics of a task."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ExtraMetrics:
         """
         found: dict[str, float] = {}
         for name, metric in self._metrics.items():
-            # Nested ones, of which others are made, ask their ranks themselves; a test set is measured by one alone.
+            # Nested metrics synchronise ranks themselves; a test set is measured by one rank.
             for one in metric.modules():
                 if hasattr(one, "distributed_available_fn"):
                     _meet(one, each)
@@ -81,7 +81,7 @@ class ExtraMetrics:
 
 
 def check_metrics(metrics: Mapping[str, Metric], own: Collection[str]) -> None:
-    """Raise `InputError` where one is no metric, or has the name of a figure of the task's `own`."""
+    """Raise `InputError` if one is not a metric, or has the name of a figure of the task's `own`."""
     from torchmetrics import Metric
 
     for name, metric in metrics.items():

@@ -1,4 +1,4 @@
-"""What all tasks that ship have in common: outputs, steps, and what is measured."""
+"""Common parts of shipped tasks: outputs, steps and metrics."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 TRIED = 32
-"""Samples of noise that metrics are tried on, at the least."""
+"""Fewest noise samples for testing metrics."""
 
 
 @dataclass(frozen=True)
 class Measured(ABC):
-    """A task whose own figures are `figures`, beside which others may be measured.
+    """Base class of tasks with own `figures` and additional metrics.
 
     An example is at `Classify`.
 
@@ -105,6 +105,6 @@ class Measured(ABC):
 
 
 def class_noise(outputs: tuple[str, ...], samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Probabilities of classes, float64 [N, classes], and classes [N], of which all are there."""
+    """Probabilities of classes, float64 [N, classes], and classes [N], with every class present."""
     logits = torch.randn(samples, len(outputs), generator=generator, dtype=torch.float64)
     return logits.softmax(-1), torch.arange(samples) % len(outputs)

@@ -88,11 +88,11 @@ class Multilabel(Measured):
         return (self.said(taken) == (target > 0.5)).sum(), target.numel()
 
     def said(self, logits: Tensor) -> Tensor:
-        """Which labels outputs say."""
+        """Return the predicted labels."""
         return logits.sigmoid() >= self.threshold
 
     def after_each(self, outputs: Tensor) -> Tensor:
-        """Which labels are given after each step, [T, B, L]."""
+        """Return the predicted labels after each step, [T, B, L]."""
         counts = torch.arange(1, len(outputs) + 1, device=outputs.device)
         counts = torch.where(counts > self.first, counts - self.first, 1)
         return self.said(so_far(outputs, self.first) / counts[:, None, None])
@@ -146,7 +146,7 @@ def _f1(counts: Tensor) -> Tensor:
 
 
 class Labels:
-    """How often each label of a test set is rightly and wrongly said and not said."""
+    """Counts of true and false positives and negatives of each label of a test set."""
 
     def __init__(self, task: Multilabel) -> None:
         self._task = task

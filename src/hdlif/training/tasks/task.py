@@ -1,4 +1,4 @@
-"""What a task is: the one place that knows what a target means, from the loss to what is measured and said."""
+"""Interface of tasks, which define the meaning of a target, from the loss to metrics and reports."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Total = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a network does on a data set.
+    """Results of a network on a data set.
 
     >>> from hdlif.training.tasks import Evaluation
     >>> Evaluation(accuracy=0.75, per_step=(0.5, 0.75), loss=0.6, n=200).as_dict()
@@ -160,7 +160,7 @@ class Tally(ABC):
 
 
 class Drawing(Protocol):
-    """Collects what a report draws of a test set, beside its figures."""
+    """Collects data of a test set for a report's plots."""
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
         """Add a batch: outputs [T, B, n], target [B, ...]."""
@@ -217,7 +217,7 @@ class Task(Protocol):
 
     @property
     def record(self) -> TaskRecord:
-        """What an artefact keeps, by which `hdlif run` says what the outputs mean."""
+        """Return the record of the task for a model file."""
 
     def criterion(self) -> Criterion:
         """What a rule minimises."""

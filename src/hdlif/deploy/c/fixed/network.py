@@ -35,7 +35,7 @@ from hdlif.runtime.state import potential_shapes
 
 @dataclass(frozen=True)
 class Ranges:
-    """Largest magnitudes: of values by name, of registers by node and number, and of states."""
+    """Largest magnitudes of values by name, of registers by node and number, and of states."""
 
     values: Mapping[str, float]
     registers: Mapping[tuple[str, int], float]
@@ -43,7 +43,7 @@ class Ranges:
 
 
 def ranges(graph: Graph, x: NDArray[np.float32], steps: int) -> Ranges:
-    """Of frames [T, N, C, H, W], or [1, N, C, H, W] shown at every step."""
+    """Measure magnitudes on frames [T, N, C, H, W], or [1, N, C, H, W] shown at every step."""
     types = infer_values(graph)
     state = {name: np.zeros((x.shape[1], *shape), np.float32) for name, shape in potential_shapes(graph, types).items()}
     values: dict[str, float] = defaultdict(float)
@@ -70,24 +70,24 @@ def ranges(graph: Graph, x: NDArray[np.float32], steps: int) -> Ranges:
 
 
 def _largest(array: Any) -> float:
-    """Return the largest magnitude: infinity where there is a NaN, which no comparison finds."""
+    """Return the largest magnitude: infinity if there is a NaN, which comparisons miss."""
     largest = float(np.abs(array).max(initial=0))
     return math.inf if math.isnan(largest) else largest
 
 
 LARGEST_TOTAL = 2**30
-"""Of what a layer adds up, which leaves room for rounding in 32 bits."""
+"""Limit of a layer's sums, which leaves room for rounding in 32 bits."""
 
 
 @dataclass
 class FixedPoint:
-    """A graph whose numbers are integers of 16 bits; made by `fixed_point`.
+    """Graph with numbers as 16-bit integers; made by `fixed_point`.
 
     Attributes:
-        nodes: those that the output follows from, and what says their shapes.
-        fractions: bits after the point of every value by name; of codes 0.
-        graph: what was translated.
-        seen: the largest numbers that its values took on the samples.
+        nodes: nodes that the output depends on, including those that only define shapes.
+        fractions: bits after the point of every value by name; 0 for codes.
+        graph: the original graph.
+        seen: largest magnitudes of its values on the samples.
         input_fraction: bits after the point of the input.
         values: the types of all values, by name.
     """
@@ -110,7 +110,7 @@ class FixedPoint:
         return fraction_for(self.seen.states[node.name, name])
 
     def weights(self, node: Node) -> tuple[IntegerArray, int]:
-        """A layer's weights as integers, and the bits after their point.
+        """Return a layer's weights as integers, and their fraction bits.
 
         Raises:
             InputError: its sums may pass 32 bits.
@@ -140,7 +140,7 @@ class FixedPoint:
         return whole, fraction
 
     def check_sum(self, node: Node, terms: int) -> None:
-        """Raise `InputError` where sums of so many entries of a node's input may pass 32 bits."""
+        """Raise `InputError` if sums of so many entries of a node's input may exceed 32 bits."""
         most = self.values[node.inputs[0]].max_code
         if terms * (LARGEST + 1 if most is None else most) > LARGEST_TOTAL:
             raise InputError(
@@ -148,13 +148,13 @@ class FixedPoint:
             )
 
     def of_total(self, k: Any, node: Node, total: Scaled) -> Scaled:
-        """The value of a node from what it has added up."""
+        """Return the value of a node from its sums."""
         if self.values[node.name].max_code is not None:
             return total
         return rescaled(k, total, min(self.most(node.name), total.fraction))
 
     def run(self, frames: IntegerArray, steps: int) -> IntegerArray:
-        """The integers of the outputs [T, B, ...] of those of frames [T or 1, B, C, H, W]."""
+        """Return integer outputs [T, B, ...] for integer frames [T or 1, B, C, H, W]."""
         state: dict[str, IntegerArray] = {}
         return np.stack([self._step(frames[t if len(frames) > 1 else 0], state, t) for t in range(steps)])
 
@@ -195,7 +195,7 @@ class FixedPoint:
 
 
 def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> FixedPoint:
-    """`graph` in fixed point, with formats for what its numbers grow to on `samples`.
+    """Return `graph` in fixed point, with formats for the ranges of its values on `samples`.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -214,7 +214,7 @@ def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> Fixed
         graph: as in `translate`.
         steps: T.
     Raises:
-        InputError: an op has no form in fixed point, or a layer's sums may pass 32 bits.
+        InputError: an op has no form in fixed point, or a layer's sums may exceed 32 bits.
     """
     nodes = evaluated(graph)
     for node in nodes:
@@ -237,7 +237,7 @@ def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> Fixed
     sources = {node.name: source for node in nodes for _, source in feedback(node)}
     given = {name: 0 if made.values[name].max_code is not None else made.most(sources[name]) for name in sources}
     while True:
-        # what was kept of a step has the format of its source, which may depend on it
+        # a delayed value has the format of its source, which may depend on it
         made.fractions = {INPUT: made.input_fraction, **given}
         made.run(few, 1)
         after = {name: min(given[name], made.fractions[source]) for name, source in sources.items()}
@@ -248,7 +248,7 @@ def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> Fixed
 
 
 def reals(x: Sequence[Any] | IntegerArray, fraction: int) -> NDArray[np.float64]:
-    """The numbers that integers in fixed point stand for: x / 2^fraction.
+    """Convert fixed-point integers to real numbers: x / 2^fraction.
 
     >>> from hdlif.deploy.c import reals
     >>> reals([3, -1], fraction=2).tolist()

@@ -1,10 +1,10 @@
-"""Numbers in fixed point: an integer of 16 bits times 2^-fraction, and what the ops do with them.
+"""Fixed-point numbers, 16-bit integers times 2^-fraction, and the operations on them.
 
-One text for both forms: `Integers` computes on arrays, which is the oracle, or writes C. Intermediate results stay
-within 32 bits: a product of two numbers is at most 2^30, or 2^29 and what is added to it 2^29 as well, and rounding
-adds 2^29 at most, so that all are at most 2^30 + 2^29.
+One source defines both forms: `Integers` computes on arrays, which is the oracle, or writes C. Intermediate results
+stay within 32 bits: a product of two numbers is at most 2^30, or 2^29 with an addend of at most 2^29, and rounding
+adds at most 2^29, so that all are at most 2^30 + 2^29.
 
-Ops that change no number compute on integers as on any others (`moved`).
+Ops that change no number are the same for integers (`moved`).
 """
 
 import math
@@ -23,21 +23,21 @@ Integer = Any
 IntegerArray = NDArray[np.int64]
 LARGEST = 2**15 - 1
 MOST_FRACTION = 40
-"""Bits after the point of a value; of factors and what is added there may be more."""
+"""Most bits after the point of a value; factors and addends may have more."""
 UNSEEN_FRACTION = 8
-"""Of a value that was 0 whenever it was seen."""
+"""Bits after the point of a value that was always 0."""
 FACTOR_BITS = 14
-"""Of the integers that numbers are multiplied by in an affine or a quantiser."""
+"""Bits of the integer factors in an affine or a quantiser."""
 HEADROOM = 1.5
-"""How much larger than all that was seen a number may become before it is held at the largest."""
+"""Headroom: factor by which a number may exceed the largest one seen before it saturates."""
 
 
 class Integers(Protocol):
-    """Arithmetic of 32 bits, without overflow where the bounds hold that the callers keep."""
+    """Arithmetic of 32 bits, without overflow within the bounds kept by callers."""
 
     def constant(self, value: int) -> Integer: ...
     def rows(self, key: str, table: NDArray[np.int64]) -> Integer:
-        """The entry of a node's rows [1 or T, 1 or C] for this step and channel."""
+        """Return the entry of a node's rows [1 or T, 1 or C] for this step and channel."""
 
     def plus(self, a: Integer, b: Integer) -> Integer: ...
     def minus(self, a: Integer, b: Integer) -> Integer: ...
@@ -46,7 +46,7 @@ class Integers(Protocol):
         """floor(a / 2^bits)."""
 
     def rounded(self, a: Integer, bits: int) -> Integer:
-        """floor(a / 2^bits + 1/2), where bits > 0."""
+        """floor(a / 2^bits + 1/2), for bits > 0."""
 
     def at_most(self, a: Integer, b: Integer) -> Integer: ...
     def at_least(self, a: Integer, b: Integer) -> Integer: ...
@@ -56,15 +56,15 @@ class Integers(Protocol):
     def greater_equal(self, a: Integer, b: Integer) -> Integer: ...
     def select(self, chosen: Integer, a: Integer, b: Integer) -> Integer: ...
     def saturated(self, a: Integer) -> Integer:
-        """`a`, or the largest or smallest integer of 16 bits."""
+        """Saturate `a` to 16 bits."""
 
     def kept(self, a: Integer) -> Integer:
-        """The same, computed once."""
+        """Store `a`, so that it is computed once."""
 
 
 @dataclass(frozen=True)
 class Scaled:
-    """`integer` times 2^-`fraction`; of a constant also what it stands for."""
+    """`integer` times 2^-`fraction`; for a constant, also its real value."""
 
     integer: Integer
     fraction: int
@@ -72,20 +72,20 @@ class Scaled:
 
 
 def fraction_for(largest: float) -> int:
-    """The bits after the point of numbers up to `largest`, with some headroom."""
+    """Return the bits after the point for numbers up to `largest`, with some headroom."""
     if not largest > 0:
         return UNSEEN_FRACTION
     return min(math.floor(math.log2(LARGEST / (largest * HEADROOM))), MOST_FRACTION)
 
 
 def fraction_of_factors(values: NDArray[Any], bits: int = FACTOR_BITS) -> int:
-    """The most bits after the point with which all values are integers below 2^bits."""
+    """Return the most bits after the point with which all values are integers below 2^bits."""
     largest = float(np.abs(values.astype(np.float64)).max(initial=0))
     return math.floor(math.log2((2**bits - 1) / largest)) if largest > 0 else 0
 
 
 def integers_of(values: NDArray[Any], fraction: int) -> NDArray[np.int64]:
-    """The nearest integers to values * 2^fraction."""
+    """Return the nearest integers to values * 2^fraction."""
     found: NDArray[np.int64] = np.rint(values.astype(np.float64) * 2.0**fraction).astype(np.int64)
     return found
 
@@ -96,7 +96,7 @@ def constant(k: Integers, value: float) -> Scaled:
 
 
 def rescaled(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """x, rounded to no more bits after the point, and held within 16 bits."""
+    """Return x rounded to at most so many bits after the point, saturated to 16 bits."""
     if x.constant is not None:
         whole = round(x.constant * 2.0**fraction)
         return Scaled(k.constant(min(max(whole, -LARGEST - 1), LARGEST)), fraction, x.constant)
@@ -110,7 +110,7 @@ def rescaled(k: Integers, x: Scaled, fraction: int) -> Scaled:
 
 
 def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """A number of 16 bits, rounded to no more bits after the point; it needs no holding."""
+    """Return a 16-bit number rounded to at most so many bits after the point, which cannot overflow."""
     if x.constant is not None:
         return rescaled(k, x, fraction)
     drop = x.fraction - fraction
@@ -122,7 +122,7 @@ def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
 
 
 def aligned(k: Integers, a: Scaled, b: Scaled) -> tuple[Integer, Integer, int]:
-    """Both with one number of bits after the point, below 2^29 each."""
+    """Return both with the same bits after the point, below 2^29 each."""
     if a.constant is not None and b.constant is None:
         y, x, fraction = aligned(k, b, a)
         return x, y, fraction
@@ -140,7 +140,7 @@ def _raised(k: Integers, x: Scaled, fraction: int) -> Integer:
 
 
 def added(k: Integers, a: Scaled, b: Scaled, most: int, *, minus: bool = False) -> Scaled:
-    """a + b or a - b, with at most `most` bits after the point."""
+    """Return a + b or a - b, with at most `most` bits after the point."""
     x, y, fraction = aligned(k, a, b)
     total = k.minus(x, y) if minus else k.plus(x, y)
     return rescaled(k, Scaled(total, fraction), min(most, fraction))
@@ -152,9 +152,9 @@ def multiplied(k: Integers, a: Scaled, b: Scaled, most: int) -> Scaled:
 
 
 def affine(k: Integers, x: Scaled, scale: NDArray[Any], shift: NDArray[Any], most: int) -> Scaled:
-    """x * scale + shift, of rows."""
+    """Return x * scale + shift, for rows."""
     factors = fraction_of_factors(scale)
-    # what is added is below 2^29 too
+    # the addend is below 2^29 too
     factors = min(factors, fraction_of_factors(shift, 29) - x.fraction) if shift.any() else factors
     fraction = x.fraction + factors
     product = k.times(x.integer, k.rows("scale", integers_of(scale, factors)))
@@ -166,7 +166,7 @@ def code(k: Integers, x: Scaled, inverse_step: NDArray[Any], offset: float, larg
     """min(floor(max(x, 0) * inverse_step + offset), largest)."""
     factors = min(fraction_of_factors(inverse_step), 29 - x.fraction)
     drop = x.fraction + factors
-    # a factor that all have in common changes nothing
+    # a common factor cancels
     while drop > 1 and not (integers_of(inverse_step, factors) % 2).any() and (offset * 2.0 ** (drop - 1)).is_integer():
         factors, drop = factors - 1, drop - 1
     positive = k.at_least(x.integer, k.constant(0))
@@ -182,7 +182,7 @@ def code(k: Integers, x: Scaled, inverse_step: NDArray[Any], offset: float, larg
 
 
 def held(k: Integers, x: Scaled | None, fraction: int) -> Scaled:
-    """A number of 16 bits with another number of bits after the point, held within 16 bits."""
+    """Return a 16-bit number with other bits after the point, saturated to 16 bits."""
     assert x is not None
     if x.constant is not None or x.fraction >= fraction:
         return rescaled(k, x, fraction)
@@ -191,7 +191,7 @@ def held(k: Integers, x: Scaled | None, fraction: int) -> Scaled:
 
 
 def shifted(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """x with another number of bits after the point, if it is known to fit."""
+    """Return x with other bits after the point, if it is known to fit."""
     if fraction <= x.fraction:
         return lowered(k, x, fraction)
     return Scaled(k.times(x.integer, k.constant(1 << (fraction - x.fraction))), fraction)
@@ -200,10 +200,10 @@ def shifted(k: Integers, x: Scaled, fraction: int) -> Scaled:
 def registers(
     k: Integers, instructions: Sequence[Any], given: Sequence[Scaled | None], most: Sequence[int]
 ) -> list[Scaled | None]:
-    """What the registers of an equation hold, after those that are given; None of those that nobody needs.
+    """Return the registers of an equation after the given ones; None for unused ones.
 
     Args:
-        most: bits after the point that each register has room for.
+        most: most bits after the point of each register.
     """
     found = list(given)
     for instruction in instructions:
@@ -251,7 +251,7 @@ def _operation(k: Integers, instruction: Any, x: Sequence[Any], most: int) -> Sc
 
 
 def _alike(k: Integers, a: Scaled, b: Scaled, most: int) -> tuple[Integer, Integer, int]:
-    """Both as numbers of 16 bits with one number of bits after the point; a constant is held at the largest."""
+    """Return both as 16-bit numbers with the same bits after the point; constants saturate."""
     fractions = [x.fraction for x in (a, b) if x.constant is None]
     if len(fractions) < 2:
         fractions.append(most)
@@ -260,14 +260,14 @@ def _alike(k: Integers, a: Scaled, b: Scaled, most: int) -> tuple[Integer, Integ
 
 
 def moved(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
-    """What the op's oracle gives; integers of 16 bits are float32 as well."""
+    """Apply the op's oracle: float32 represents 16-bit integers exactly."""
     found = OPS[node.op].evaluate(node, 0, [x[0].integer], {})
     return Scaled(np.asarray(found).astype(np.int64), x[0].fraction)
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """Integers as arrays of int64, each of which must be one of 32 bits.
+    """Integers as arrays of int64, each of which must fit 32 bits.
 
     Attributes:
         t: the time step.

@@ -1,4 +1,4 @@
-"""The C functions that stages call: one file each, and what each needs in front of it."""
+"""C functions called by stages, one file each, and their dependencies."""
 
 from collections.abc import Mapping
 from importlib.resources import files
@@ -19,15 +19,15 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "add_by_bits": ("add_numbers",),
     "sigmoid": ("exponential",),
 }
-"""By kernel, those that it builds on."""
+"""Dependencies of each kernel."""
 IN_EXPRESSIONS = ("at_least", "at_most", "at_most_bits", "row_of", "saturated")
-"""Those that expressions call, which may turn out not to be needed."""
+"""Kernels called in expressions, included only if used."""
 TABLE_BYTES: Mapping[str, int] = {"add_1bit": 128, "add_2bit": 2048, "add_4bit": 1024, "gate": 260, "decay": 260}
-"""Of the constants that a kernel has."""
+"""Bytes of a kernel's constants."""
 
 
 def text_of(kernel: str, parts: Mapping[str, str]) -> str:
-    """A kernel's text, with `parts` in the places of @PART@."""
+    """Return a kernel's text, with each @PART@ replaced by `parts`."""
     text = files(__name__).joinpath(f"{kernel}.c").read_text(encoding="utf-8")
     for name, part in parts.items():
         text = text.replace(f"@{name}@", part)

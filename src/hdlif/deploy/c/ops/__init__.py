@@ -1,4 +1,4 @@
-"""What each op becomes in C: one file per op, which states an `EMITTER`."""
+"""Emitters of ops in C: one file per op, which defines an `EMITTER`."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""`delay` in C; the function of a step takes the source into the state at its end."""
+"""`delay` in C; the step function copies the source to the state at its end."""
 
 from collections.abc import Sequence
 from typing import Any

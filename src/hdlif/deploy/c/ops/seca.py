@@ -15,14 +15,14 @@ from hdlif.graph.graph import Node
 from hdlif.graph.ops.seca import EXPONENTIAL
 
 LOGIT_BITS, GATE_BITS = 11, 15
-"""After the point of what the sigmoid takes and gives in fixed point."""
+"""Fraction bits of the fixed-point sigmoid's input and output."""
 _FARTHEST = 8
-"""Logits beyond are held there, where the sigmoid is 3e-4 from its end."""
+"""Limit of logits, at which the sigmoid is 3e-4 from its limit."""
 MOST_PIXELS = 2**14
 SIGMOID: NDArray[np.int64] = np.minimum(
     np.rint(2**GATE_BITS / (1 + np.exp(-np.clip(np.arange(130) / 8 - _FARTHEST, None, _FARTHEST)))), LARGEST
 ).astype(np.int64)
-"""At -8, -7 7/8, ..., 8, and once more at the end."""
+"""Sigmoid at -8, -7 7/8, ..., 8, and once more at the end."""
 
 POWERS = {
     name: real(float(coefficient))
@@ -49,7 +49,7 @@ def fixed_loops(s: StageText, network: Any, node: Node) -> None:
     raised = 1 << _bits_of_mean(network, node)
     s.file.use("gate", table=", ".join(map(str, SIGMOID)))
     k = Expressions(s, node)
-    # what is divided is not below 0
+    # the dividend is never negative
     sum_above_0 = f"(uint32_t)(total * {raised} + {pixels * 32768 + pixels // 2})"
     mean = f"work->totals[c] = (int32_t)({sum_above_0} / {pixels}u) - 32768;"
     logit = _logit(k, "logit", fraction).integer
@@ -59,7 +59,7 @@ def fixed_loops(s: StageText, network: Any, node: Node) -> None:
 
 
 def _written(s: StageText, node: Node, x: str, mean: str, bias: str, weight: str, gate: str, value: str) -> None:
-    """The loops: means of all channels, and then for each its gate and its entries."""
+    """Write loops for the means of all channels, then for each channel's gate and entries."""
     (channels, height, width), kernel = s.shape(node.inputs[0]), node.tensors["weight"].shape[1]
     margin, pixels = kernel // 2, height * width
     s.file.need_totals(channels)
@@ -72,7 +72,7 @@ def _written(s: StageText, node: Node, x: str, mean: str, bias: str, weight: str
     s.line(f"for (uint32_t c = 0, i = 0; c < {channels}; c++) {{")
     s.line(f"TOTAL logit = {bias};")
     s.line(f"for (uint32_t j = 0; j < {kernel}; j++)")
-    # what is beyond the channels is 0, and adds nothing; below them the difference wraps around
+    # entries beyond the channels are 0 and skipped; negative indices wrap around
     s.line(f"if (c + j - {margin} < {channels})")
     s.line(f"logit += {weight}[j] * work->totals[c + j - {margin}];")
     s.line(f"const TOTAL gate_of_c = {gate};")
@@ -83,13 +83,13 @@ def _written(s: StageText, node: Node, x: str, mean: str, bias: str, weight: str
 
 
 def _bits_of_mean(network: Any, node: Node) -> int:
-    """Bits after the point that a mean has more than what it is of: codes leave room."""
+    """Return the extra fraction bits of a mean: codes leave room."""
     most = network.values[node.inputs[0]].max_code
     return 0 if most is None else 15 - int(most).bit_length()
 
 
 def _factors(network: Any, node: Node) -> tuple[IntegerArray, IntegerArray, int]:
-    """Weights and biases as integers, and the bits after the point of what they add up to."""
+    """Return weights and biases as integers, and the fraction bits of their sum."""
     weight, bias = node.tensors["weight"], node.tensors["bias"]
     x = network.fractions[node.inputs[0]] + _bits_of_mean(network, node)
     bits = fraction_of_factors(np.abs(weight).sum(axis=1))
@@ -101,7 +101,7 @@ def _factors(network: Any, node: Node) -> tuple[IntegerArray, IntegerArray, int]
 
 
 def _logit(k: Any, total: Any, fraction: int) -> Scaled:
-    """The sum as what the sigmoid takes."""
+    """Return the sum as the sigmoid's input."""
     end = _FARTHEST << min(fraction, 26)
     inside = k.at_least(k.at_most(total, k.constant(end)), k.constant(-end))
     return shifted(k, Scaled(inside, fraction), LOGIT_BITS)

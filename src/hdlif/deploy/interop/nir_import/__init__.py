@@ -1,4 +1,4 @@
-"""Graphs of the Neuromorphic Intermediate Representation, whichever library wrote them, as networks of ours."""
+"""Import of graphs in the Neuromorphic Intermediate Representation from any library."""
 
 from hdlif.deploy.interop.nir_import.reader import Imported, from_nir, read, read_artefact
 

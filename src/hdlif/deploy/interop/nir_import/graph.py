@@ -1,4 +1,4 @@
-"""A NIR graph as plain values: nodes without subgraphs, in the order in which they run, and what each reads."""
+"""NIR graph as plain values: flattened nodes in execution order, with their inputs."""
 
 import graphlib
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ class NirNode:
     """One node: its type in NIR, and its values by name.
 
     Attributes:
-        feedback: of a spiking node, the synapse by which it reads what it gave at the step before.
+        feedback: of a spiking node, its recurrent synapse.
     """
 
     kind: str
@@ -30,10 +30,10 @@ class NirNode:
 
 @dataclass(frozen=True)
 class NirGraph:
-    """Nodes in the order in which they run, without the input and the output.
+    """Nodes in execution order, without the input and the output.
 
     Attributes:
-        reads: by node, and of "output", what is summed for it; "input" is the input.
+        reads: inputs summed by each node, and by "output"; "input" is the network's input.
         input, output: these nodes.
     """
 
@@ -44,7 +44,7 @@ class NirGraph:
 
 
 def plain_graph(tree: Mapping[str, Any]) -> NirGraph:
-    """The graph of a tree as `nir.NIRGraph.to_dict` has it. Raises `ConversionError`."""
+    """Parse the tree of `nir.NIRGraph.to_dict`. Raises `ConversionError`."""
     if tree.get("type") != "NIRGraph":
         raise ConversionError(
             f"this is a NIR node of type {brief(tree.get('type'))}, and a NIRGraph is accepted; put it in one"
@@ -89,7 +89,7 @@ def plain_graph(tree: Mapping[str, Any]) -> NirGraph:
 
 
 def _flat(tree: Mapping[str, Any], prefix: str, depth: int) -> tuple[dict[str, NirNode], list[tuple[str, str]]]:
-    """The nodes and edges of a graph, with those of its subgraphs in their places."""
+    """Return the nodes and edges of a graph, with subgraphs inlined."""
     where = prefix.removesuffix(".") or "the graph"
     inner, edges = tree.get("nodes"), tree.get("edges", ())
     if depth > MOST_DEPTH or not isinstance(inner, Mapping):
@@ -123,14 +123,14 @@ def _flat(tree: Mapping[str, Any], prefix: str, depth: int) -> tuple[dict[str, N
             raise ConversionError(f"{where} has an edge {brief(tuple(edge))}, and no nodes of these names")
         source, target = (f"{prefix}{one}" for one in edge)
         joined.append((ends.get(source, source), begins.get(target, target)))
-    # An edge that stands twice counts once, as in other readers.
+    # A duplicate edge counts once, as in other readers.
     return _without_identities(nodes, list(dict.fromkeys(joined)))
 
 
 def _without_identities(
     nodes: dict[str, NirNode], edges: list[tuple[str, str]]
 ) -> tuple[dict[str, NirNode], list[tuple[str, str]]]:
-    """The ends of subgraphs taken away, what they joined being joined directly."""
+    """Remove the ends of subgraphs, joining their neighbours directly."""
     for name in [name for name, node in nodes.items() if node.kind == "Identity"]:
         sources = [source for source, target in edges if target == name and source != name]
         targets = [target for source, target in edges if source == name and target != name]
@@ -143,7 +143,7 @@ def _without_identities(
 def _with_feedback(
     nodes: Mapping[str, NirNode], edges: Sequence[tuple[str, str]]
 ) -> tuple[dict[str, NirNode], list[tuple[str, str]]]:
-    """Neurons with the synapse that feeds them back to themselves as a part of theirs."""
+    """Merge recurrent synapses into their neurons."""
     found, left = dict(nodes), list(edges)
     for name, node in nodes.items():
         if node.kind not in WEIGHTED:
@@ -160,7 +160,7 @@ def _with_feedback(
 
 
 def _reaching(end: str, reads: Mapping[str, Sequence[str]]) -> set[str]:
-    """The nodes that an end follows from, with itself."""
+    """Return the nodes that an end depends on, including itself."""
     found, waiting = {end}, [end]
     while waiting:
         new = [name for name in reads[waiting.pop()] if name not in found]

@@ -1,8 +1,8 @@
-"""From the nodes of NIR to the structure of a network of ours (`hdlif.deploy.interop.structure`), and its weights.
+"""Conversion of NIR nodes to a network's structure (`hdlif.deploy.interop.structure`) and weights.
 
-A neuron's potential is counted from v_leak, at which it starts and to which it leaks: u = v - v_leak, so that
+A neuron's potential is measured from v_leak, where it starts and to which it leaks: u = v - v_leak, so that
 u ← λ u + g I with λ = 1 - dt/τ and g = R dt/τ. It fires where u > v_threshold - v_leak, and is then v_reset - v_leak.
-The gain g goes into the weights of the layer in front.
+The gain g is folded into the weights of the preceding layer.
 """
 
 import math
@@ -34,7 +34,7 @@ Weights = dict[str, NDArray[np.float32]]
 
 
 def translated(graph: NirGraph, *, dt: float, fires_at_threshold: bool) -> tuple[dict[str, Any], Weights]:
-    """The structure of a network, and its weights by their names in it.
+    """Return the structure of a network, and its weights by name.
 
     Raises:
         ConversionError: a node has no counterpart, or values that do not fit; the message begins with its name.
@@ -48,7 +48,7 @@ def translated(graph: NirGraph, *, dt: float, fires_at_threshold: bool) -> tuple
 
 
 def shape_of(name: str, node: NirNode) -> Shape:
-    """What an input or an output states of a value."""
+    """Return the shape stated by an input or an output."""
     found = array(name, node, "shape").reshape(-1)
     shape = tuple(int(size) for size in found)
     whole = all(size == value >= 1 for size, value in zip(shape, found, strict=True))
@@ -58,7 +58,7 @@ def shape_of(name: str, node: NirNode) -> Shape:
 
 
 class _Translating:
-    """One graph on its way."""
+    """Conversion of one graph."""
 
     def __init__(self, graph: NirGraph, dt: float, fires_at_threshold: bool) -> None:
         self.graph, self.dt, self.fires_at_threshold = graph, dt, fires_at_threshold
@@ -66,7 +66,7 @@ class _Translating:
         self.weights: Weights = {}
         self.lines: list[list[Any]] = []
         self._readers = Counter(source for reads in graph.reads.values() for source in reads)
-        # What a network's own attributes are called, no layer is.
+        # Layers must not shadow attributes of a network.
         self._taken = set(dir(Wired)) | {"input", "output", "training"}
         self._values: dict[str, tuple[str, Shape]] = {}
 
@@ -74,7 +74,7 @@ class _Translating:
         shape = shape_of("the input", self.graph.input)
         begin = INPUT
         if len(shape) == 1:
-            # A vector is shown as a map of one place.
+            # A vector becomes a map of one place.
             begin = self.child("flat", "flatten", {}, INPUT)
         self._values["input"] = begin, shape
         for name, node in self.graph.nodes.items():
@@ -98,7 +98,7 @@ class _Translating:
         return structure, self.weights
 
     def _summed(self, name: str, sources: Any) -> tuple[str, Shape]:
-        """The line that is the sum of nodes, and its shape."""
+        """Return the line of the sum of nodes, and its shape."""
         (read, shape), *others = (self._values[source] for source in sources)
         for other, its_shape in others:
             if its_shape != shape:
@@ -115,14 +115,14 @@ class _Translating:
     def child(
         self, name: str, kind: str, values: Mapping[str, Any], read: str, weights: Mapping[str, Any] | None = None
     ) -> str:
-        """A layer that reads a line, and its line."""
+        """Add a layer that reads a line, and return its line."""
         found = self.line(name, "child", [read])
         self.children[found] = {"kind": kind, **values}
         self.weights |= {f"{found}.{key}": np.asarray(value, np.float32) for key, value in (weights or {}).items()}
         return found
 
     def scaled(self, name: str, gain: Floats, shift: Floats, read: str, given: Shape) -> str:
-        """gain·value + shift, [C] or [1] each: in the layer in front where nobody else reads it."""
+        """gain·value + shift, [C] or [1] each: folded into the preceding layer if nothing else reads it."""
         if (gain == 1).all() and not shift.any():
             return read
         layer = self.children.get(read, {})
@@ -143,7 +143,7 @@ class _Translating:
         return self.child(f"{name}_scaled", "affine", {"channels": given[0]}, read, values)
 
     def _reads_alone(self, name: str, read: str) -> bool:
-        """Whether a line is read by this node and by nothing else."""
+        """Return whether only this node reads a line."""
         sources = self.graph.reads[name]
         return len(sources) == 1 and self._values[sources[0]][0] == read and self._readers[sources[0]] == 1
 
@@ -163,7 +163,7 @@ def _linear_layer(name: str, node: NirNode, given: Shape) -> tuple[dict[str, Any
 
 
 def _bias(name: str, node: NirNode, channels: int) -> dict[str, Any]:
-    """The bias of a layer; none where it adds nothing."""
+    """Return the bias of a layer; none if it is zero."""
     if node.values.get("bias") is None:
         return {}
     found = array(name, node, "bias")
@@ -241,7 +241,7 @@ def _lif(to: _Translating, name: str, node: NirNode, read: str, given: Shape) ->
 
 def _if(to: _Translating, name: str, node: NirNode, read: str, given: Shape) -> tuple[str, Shape]:
     gain = snapped(per_channel(name, node, "r", given) * to.dt)
-    # Nothing leaks: it starts where it is reset to.
+    # Without a leak it starts at its reset potential.
     rest = per_channel(name, node, "v_reset", given, default=0.0)
     return _neuron(to, name, node, read, given, decay=np.ones(1), gain=gain, rest=rest)
 
@@ -274,7 +274,7 @@ def _neuron(
     gain: Floats,
     rest: Floats,
 ) -> tuple[str, Shape]:
-    """A neuron whose potential is counted from `rest`."""
+    """Add a neuron with its potential measured from `rest`."""
     threshold = per_channel(name, node, "v_threshold", given) - rest
     reset = per_channel(name, node, "v_reset", given, default=0.0) - rest
     if (reset != reset[0]).any():
@@ -340,7 +340,7 @@ def _integrator(to: _Translating, name: str, read: str, decay: Floats, gain: Flo
 
 
 def _threshold(to: _Translating, name: str, node: NirNode, read: str, given: Shape) -> tuple[str, Shape]:
-    # What keeps nothing is a neuron whose potential leaks away at once.
+    # A stateless node is a neuron whose potential leaks away at once.
     of_neuron = NirNode("LIF", {"v_threshold": node.values.get("threshold")})
     one = np.ones(1)
     return _neuron(to, name, of_neuron, read, given, decay=0 * one, gain=one, rest=0 * one)
@@ -364,4 +364,4 @@ _NODES: Mapping[str, _Node] = {
     "SumPool2d": _pool,
     "Threshold": _threshold,
 }
-"""By type in NIR, what becomes of a node that reads a line of a shape."""
+"""Converters by NIR type, for a node that reads a line of a shape."""

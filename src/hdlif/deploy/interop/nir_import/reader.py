@@ -1,4 +1,4 @@
-"""From a NIR file or graph to a network that trains and is deployed; `docs/how_to/nir.md` says what maps to what."""
+"""Reading of NIR files and graphs as networks for training and deployment; `docs/how_to/nir.md` has the mapping."""
 
 import contextlib
 import json
@@ -25,20 +25,20 @@ from hdlif.inputs.hdf5_tree import read_tree
 from hdlif.models import OwnNetwork
 
 TIME_STEPS = 4
-"""Of a graph that does not say them."""
+"""Time steps of a graph that does not define them."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A network that was read.
+    """Imported network.
 
     An example is at `from_nir`.
 
     Attributes:
         network: [K, B, ...] to [K, B, outputs], in train mode; any rule trains it.
-        structure: what `hdlif.deploy.interop.structure.build` makes it of, without its weights.
-        input, labels, task, time_steps: as `hdlif.deploy.export` takes them: of a graph that `hdlif` wrote its own;
-            of another those that `read` was given, with numbered outputs.
+        structure: argument of `hdlif.deploy.interop.structure.build`, without weights.
+        input, labels, task, time_steps: for `hdlif.deploy.export`: stored in a graph written by `hdlif`;
+            otherwise the arguments of `read`, with numbered outputs.
     """
 
     network: OwnNetwork
@@ -49,18 +49,18 @@ class Imported:
     time_steps: int
 
     def graph(self) -> Graph:
-        """The deployed graph of the network as it is now."""
+        """Return the deployed graph of the network in its current state."""
         return lower(self.network.eval(), **self._record())
 
     def export(self, path: Path | str) -> Graph:
-        """Write the artefact of the network as it is now."""
+        """Write the artefact of the network in its current state."""
         return export(self.network.eval(), path, **self._record())
 
     def _record(self) -> dict[str, Any]:
         return {"input": self.input, "labels": self.labels, "time_steps": self.time_steps, "task": self.task}
 
     def structure_text(self) -> str:
-        """The structure as a recipe has it."""
+        """Return the structure as JSON for a recipe."""
         return json.dumps(self.structure, separators=(",", ":"))
 
 
@@ -73,22 +73,22 @@ def read(
     fires_at_threshold: bool = False,
     surrogate: Surrogate | None = None,
 ) -> Imported:
-    """The network of a NIR file; the file is not trusted.
+    """Read the network of an untrusted NIR file.
 
     An example is at `from_nir`.
 
     Args:
-        dt: seconds of a time step: 1e-4 where the file does not say, as snnTorch and SpikingJelly have it.
-        time_steps: T, `TIME_STEPS` where the file does not say.
-        kind: of input, as `InputRecord` has it. Where the file does not say: "events" of 2 channels, "image" of other
-            maps, "series" of vectors.
-        fires_at_threshold: whether neurons fire at v = v_threshold too, as SpikingJelly's do; in NIR they do not.
-        surrogate: of the neurons, of which NIR says nothing; by default `UnitLIF`'s.
+        dt: seconds of a time step; default 1e-4, as in snnTorch and SpikingJelly, unless the file has it.
+        time_steps: T; default `TIME_STEPS`, unless the file has it.
+        kind: kind of input, as in `InputRecord`. Default, unless the file has it: "events" for 2 channels, "image" for
+            other maps, "series" for vectors.
+        fires_at_threshold: whether neurons also fire at v = v_threshold, as in SpikingJelly but not in NIR.
+        surrogate: of the neurons, which NIR does not define; by default `UnitLIF`'s.
         path: of the file.
     Raises:
-        InputError: no NIR file.
-        ConversionError: nodes that have no counterpart, or that do not fit together; or a file of `--extension`, which
-            holds an artefact (`read_artefact`).
+        InputError: not a NIR file.
+        ConversionError: nodes have no counterpart or do not fit together; or the file was written with `--extension`
+            and holds an artefact (`read_artefact`).
         MissingExtraError: h5py is not installed.
     """
     path = Path(path)
@@ -105,7 +105,7 @@ def from_nir(
     fires_at_threshold: bool = False,
     surrogate: Surrogate | None = None,
 ) -> Imported:
-    """The network of a `nir.NIRGraph`, which has been read or made in memory; errors as in `read`.
+    """Convert a `nir.NIRGraph` to a network; errors as in `read`.
 
     >>> import nir
     >>> import numpy as np
@@ -126,13 +126,13 @@ def from_nir(
 
 
 def read_artefact(path: Path | str) -> bytes | None:
-    """The artefact that a file of `hdlif export --to nir --extension` holds, in every byte; None if it holds none.
+    """Return the exact artefact in a file of `hdlif export --to nir --extension`; None without one.
 
     Args:
         path: of the file.
     Raises:
-        InputError: no NIR file.
-        ArtefactError: what it holds is damaged.
+        InputError: not a NIR file.
+        ArtefactError: the artefact is damaged.
     """
     path = Path(path)
     tree = read_tree(path)
@@ -159,7 +159,7 @@ def read_artefact(path: Path | str) -> bytes | None:
 
 
 def _extension_of(tree: Mapping[str, Any]) -> str | None:
-    """The metadata of the artefact that a tree holds."""
+    """Return the metadata of the artefact in a tree."""
     inner = tree.get("nodes")
     for node in inner.values() if isinstance(inner, dict) else ():
         metadata = node.get("metadata") if isinstance(node, dict) else None
@@ -201,14 +201,14 @@ def _imported(
     network = build(structure, steps, surrogate=surrogate)
     network.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()})
     found = Imported(OwnNetwork(network), structure, record, labels, task, steps)
-    # Whatever could not be deployed is refused now.
+    # Reject networks that could not be deployed.
     infer_values(found.graph())
     found.network.train()
     return found
 
 
 def _record_of(shape: tuple[int, ...], kind: str | None) -> InputRecord:
-    """What is to be known of inputs of which only their shape is."""
+    """Return the input record for a shape."""
     channels, height, width = shape
     if kind is None:
         kind = "series" if (height, width) == (1, 1) else "events" if channels == 2 else "image"
@@ -219,7 +219,7 @@ def _record_of(shape: tuple[int, ...], kind: str | None) -> InputRecord:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Begins the errors about a file with its name."""
+    """Prefix errors about a file with its name."""
     try:
         yield
     except HdlifError as error:

@@ -13,13 +13,13 @@ from hdlif.errors import ConversionError, brief
 Floats = NDArray[np.float64]
 Shape = tuple[int, ...]
 NEAR = 1e-6
-"""Relative: what float32 arithmetic of a few operations may have moved a value."""
+"""Relative error of a few float32 operations."""
 MOST_ENTRIES = 2**30
 """Of a value of a network."""
 
 
 def array(name: str, node: NirNode, key: str) -> Floats:
-    """A field as finite float64."""
+    """Return a field as finite float64."""
     if key not in node.values:
         raise ConversionError(f"{name}: a {node.kind} without {key}; NIR's has one")
     try:
@@ -32,7 +32,7 @@ def array(name: str, node: NirNode, key: str) -> Floats:
 
 
 def weight(name: str, node: NirNode, axes: int) -> NDArray[np.float32]:
-    """The weights of a layer, which have so many axes, in float32."""
+    """Return the weights of a layer with so many axes in float32."""
     found = array(name, node, "weight")
     if found.ndim != axes or 0 in found.shape:
         raise ConversionError(f"{name}.weight has shape {list(found.shape)}; one of {axes} axes is accepted")
@@ -40,7 +40,7 @@ def weight(name: str, node: NirNode, axes: int) -> NDArray[np.float32]:
 
 
 def per_channel(name: str, node: NirNode, key: str, shape: Shape, *, default: float | None = None) -> Floats:
-    """A field of one number for each entry of a value, where those of a channel are the same: [C], or [1] of all.
+    """Reduce a field with one number per entry, equal within channels, to [C], or [1] if all are equal.
 
     Raises:
         ConversionError: it has another shape, or differs within a channel.
@@ -66,7 +66,7 @@ def per_channel(name: str, node: NirNode, key: str, shape: Shape, *, default: fl
 
 
 def sizes(name: str, node: NirNode, key: str, count: int) -> list[int]:
-    """One number for each axis, or one of all."""
+    """Return one number for each axis."""
     found = array(name, node, key).reshape(-1)
     whole = [int(value) for value in found]
     if len(whole) not in (1, count) or any(value != size for value, size in zip(whole, found, strict=True)):
@@ -77,7 +77,7 @@ def sizes(name: str, node: NirNode, key: str, count: int) -> list[int]:
 
 
 def padding(name: str, node: NirNode, kernel: list[int], dilation: list[int]) -> list[int]:
-    """Entries added on either side of each axis."""
+    """Return the padding on either side of each axis."""
     said = node.values.get("padding")
     if not isinstance(said, str):
         return sizes(name, node, "padding", len(kernel))
@@ -90,7 +90,7 @@ def padding(name: str, node: NirNode, kernel: list[int], dilation: list[int]) ->
 
 
 def windows(name: str, size: Shape, kernel: list[int], stride: list[int], around: list[int], apart: list[int]) -> Shape:
-    """How many windows there are along each axis."""
+    """Return the number of windows along each axis."""
     if min(stride) < 1 or min(kernel) < 1 or min(apart) < 1:
         raise ConversionError(f"{name}: kernel {kernel}, stride {stride}, dilation {apart}; each is at least 1")
     steps = zip(size, kernel, stride, around, apart, strict=True)
@@ -101,7 +101,7 @@ def windows(name: str, size: Shape, kernel: list[int], stride: list[int], around
 
 
 def leak(name: str, tau: Floats, dt: float) -> Floats:
-    """λ = 1 - dt/τ; where τ was computed in float32, the number of few digits that it was computed from.
+    """λ = 1 - dt/τ; if τ was computed in float32, recover the short decimal λ behind it.
 
     >>> leak("lif", np.array([np.float32(1e-4) / (1 - np.float32(0.9))], np.float64), 1e-4)
     array([0.9])
@@ -121,7 +121,7 @@ def leak(name: str, tau: Floats, dt: float) -> Floats:
 
 
 def snapped(gain: Floats) -> Floats:
-    """`gain`, as 1 if it is that but for rounding."""
+    """Return `gain`, or 1 if it differs only by rounding."""
     return np.where(np.abs(gain - 1) <= NEAR, 1.0, gain)
 
 

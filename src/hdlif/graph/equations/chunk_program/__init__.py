@@ -1,9 +1,9 @@
-"""A step of a chunk, forwards and backwards, as operations one after the other, for kernels that know nothing else.
+"""Forward and backward programs of a step in a chunk, for the native kernels.
 
-Both are programs of one form: `forward` computes what a step gives and what is saved of it, `backward` the gradients
-of what it was given, from those of what it gave and from what was saved. Registers are, in this order, the streams,
-which have a value for each neuron and step; the states, which one step leaves to the next one that runs, backwards the
-gradients of the neuron's states; the rows; and one for each instruction.
+Both have one form: `forward` computes a step's results and the values saved for backward; `backward` computes the
+gradients of the step's inputs from those of its results and the saved values. Registers are, in this order: streams,
+with a value per neuron and step; states, passed from each step to the next one that runs (in `backward`, the
+gradients of the neuron's states); rows; and one register per instruction.
 """
 
 from hdlif.graph.equations.chunk_program.backward import Backward, Levels, backward, forward

@@ -1,4 +1,4 @@
-"""A step forward and backward: what is computed and saved, and the gradients of what the step was given."""
+"""Forward and backward programs of a step: computed values, saved values, and gradients."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from hdlif.graph.equations.tracing import trace_written
 
 
 class Backward(NamedTuple):
-    """A step backwards, and what it is given.
+    """Backward program of a step, and its inputs.
 
     Attributes:
-        program: its streams are the gradient of the spike, then `saving.kept`, then the surrogates' derivatives; its
-            states the gradients of the neuron's states, and, where they are added up, that of the current; its rows
-            `rows`; its result, where there is one, the gradient of the current; its sums those of `summed`.
-        rows, summed: registers of rows of the step, those that are read and those whose gradients are computed.
+        program: its streams are the gradient of the spike, `saving.kept`, then the surrogates' derivatives; its
+            states the gradients of the neuron's states and, if they are summed, of the current; its rows
+            `rows`; its result, if any, the gradient of the current; its sums the gradients of `summed`.
+        rows, summed: registers of rows of the step: rows to read, and rows to compute gradients of.
         surrogates: of each stream after those of `kept`, the surrogate and where among `kept` its argument is.
     """
 
@@ -68,7 +68,7 @@ class _Backwards:
         self._gradients: dict[int, int] = {}
 
     def _surrogates_given(self) -> tuple[dict[str, WrittenStep], dict[str, int]]:
-        """By name: those that are programs, and those whose derivatives are streams, by their arguments' places."""
+        """Split surrogates, by name, into programs and those with derivatives as streams, by the arguments' places."""
         traced, given = dict[str, WrittenStep](), dict[str, int]()
         saving, program = self._saving, self._program
         for register, instruction in enumerate(program.instructions, program.first):
@@ -89,7 +89,7 @@ class _Backwards:
         saving, program, write = self._saving, self._program, self._write
         for place, register in enumerate((program.spike, *program.after)):
             if register in saving.live and place not in saving.step.stopped:
-                # The gradient of the spike is the first stream; those of the states come from the step after.
+                # The gradient of the spike is the first stream; those of the states come from the next step.
                 self._give(register, 0 if place == 0 else self._streams + place - 1)
         for register in range(program.registers - 1, program.first - 1, -1):
             if register in saving.live and register in self._gradients:
@@ -115,7 +115,7 @@ class _Backwards:
         return Backward(made, self._rows, summed, surrogates)
 
     def _of(self, register: int) -> int:
-        """The gradient of a register; 0 where nothing came back."""
+        """Return the gradient of a register; 0 if nothing flows back."""
         return self._gradients[register] if register in self._gradients else self._write.constant(0.0)
 
     def _give(self, register: int, gradient: int, *, negative: bool = False) -> None:
@@ -168,7 +168,7 @@ class _Backwards:
                 raise AssertionError(f"{operation} has no derivative")
 
     def _choose(self, gradient: int, chosen: int, first: int | None, second: int | None) -> None:
-        """All to the first where what is chosen by is not 0, else to the second; None is not asked for."""
+        """Route the gradient to the first operand where the selector is not 0, else to the second; skip None."""
         zero = self._write.constant(0.0)
         if second is not None:
             self._give(second, self._write("select", chosen, zero, gradient))
@@ -176,7 +176,7 @@ class _Backwards:
             self._give(first, self._write("select", chosen, gradient, zero))
 
     def _slope(self, name: str, argument: int) -> int:
-        """What stands for the derivative of a step."""
+        """Return the stand-in for the derivative of a step."""
         if name in self._given:
             return 1 + len(self._saving.kept) + list(self._given).index(name)
         surrogate = self._surrogates[name]
@@ -194,10 +194,10 @@ def _those(operands: Sequence[int], places: tuple[int, int], live: Sequence[int]
 
 
 def _traced(surrogate: Callable[..., Any]) -> WrittenStep:
-    """A surrogate's derivative as a program of its argument.
+    """Return a surrogate's derivative as a program of its argument.
 
     Raises:
-        EquationError: it uses what a program has not, or numbers that may change.
+        EquationError: it uses unsupported operations, or numbers that may change.
     """
     written = trace_written(lambda x: surrogate(x), states=(), rows={})
     if not all(isinstance(source, float) for source in written.sources):
@@ -206,7 +206,7 @@ def _traced(surrogate: Callable[..., Any]) -> WrittenStep:
 
 
 class Levels(NamedTuple):
-    """Spikes of 0 or more as codes: min(⌊spike·inverse_step + offset⌋, largest)."""
+    """Quantise spikes >= 0 to codes: min(⌊spike·inverse_step + offset⌋, largest)."""
 
     inverse_step: float
     offset: float
@@ -214,13 +214,13 @@ class Levels(NamedTuple):
 
 
 def forward(saving: Saving, saved: Sequence[Value], levels: Levels | None = None) -> ChunkProgram:
-    """What a step computes.
+    """Return the forward program of a step.
 
-    Its stream is the current, its results are the spike, and what is saved; its rows those of the step.
+    Its stream is the current; its results are the spike and the saved values; its rows are those of the step.
 
     Args:
-        saved: what may be saved of a step.
-        levels: of the codes that are given in place of the spike.
+        saved: values that may be saved of a step.
+        levels: of the codes that replace the spike.
     """
     program = saving.program
     write = Writing(program.first)

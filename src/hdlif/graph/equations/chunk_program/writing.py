@@ -1,4 +1,4 @@
-"""A chunk's program in the kernels' form, and how the values of a step become instructions, each once."""
+"""Programs of chunks in the kernels' format, and their writer, which emits each instruction once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hdlif.graph.equations.saving import Saving, Value
 
 StreamEncoding = Literal["values", "bits", "bytes", "codes"]
 ENCODINGS: tuple[StreamEncoding, ...] = ("values", "bits", "bytes", "codes")
-"""How a stream lies in memory, in the order of native/kernels/chunk.h; codes, of 0..255, are results alone."""
+"""Memory layouts of streams, in the order of native/kernels/chunk.h; codes, in 0..255, are results only."""
 
 OPERATIONS = (
     "constant",
@@ -33,11 +33,11 @@ OPERATIONS = (
     "greater_equal",
     "select",
 )
-"""In the order of native/kernels/chunk.h, where they are stated."""
+"""In the order of native/kernels/chunk.h, which defines them."""
 
 
 class ChunkInstruction(NamedTuple):
-    """One operation; `value` is that of a constant."""
+    """One operation; `value` is for constants."""
 
     operation: str
     operands: tuple[int, ...] = ()
@@ -46,13 +46,13 @@ class ChunkInstruction(NamedTuple):
 
 @dataclass(frozen=True)
 class ChunkProgram:
-    """What is computed at each step.
+    """Computation of each step.
 
     Attributes:
-        streams: how each lies.
-        after: of each state, the register that it becomes.
-        rows: how many.
-        results: registers that are written out at each step, and how they lie.
+        streams: layout of each.
+        after: for each state, its register after the step.
+        rows: number of rows.
+        results: registers that are written at each step, with their layouts.
         summed: registers that are summed to rows.
     """
 
@@ -69,7 +69,7 @@ class ChunkProgram:
 
 
 def encoded(program: ChunkProgram) -> Mapping[str, Any]:
-    """The arguments of `_native.Chunk`."""
+    """Return the arguments of `_native.Chunk`."""
 
     def instruction(one: ChunkInstruction) -> tuple[int, int, int, int, float]:
         a, b, c = (*one.operands, 0, 0, 0)[:3]
@@ -96,7 +96,7 @@ _EXTREMES = {
 
 
 class Writing:
-    """Instructions as they are written, none twice."""
+    """Writer of instructions without duplicates."""
 
     def __init__(self, signals: int) -> None:
         self._first = signals
@@ -113,13 +113,13 @@ class Writing:
         return self._add(ChunkInstruction(operation, operands))
 
     def _add(self, instruction: ChunkInstruction) -> int:
-        # 0 and -0 are two constants.
+        # 0 and -0 are different constants.
         key = instruction, math.copysign(1.0, instruction.value)
         return self._places.setdefault(key, self._first + len(self._places))
 
 
 class Values:
-    """The values of a written step (`saving.Value`) in registers of a chunk's program.
+    """Computes values of a written step (`saving.Value`) in registers of a chunk's program.
 
     Attributes:
         at: the register of each.
@@ -129,7 +129,7 @@ class Values:
         self._step, self._write, self.at = step, write, at
 
     def compute(self, values: Sequence[Value]) -> None:
-        """Those, each after the ones that it follows from."""
+        """Return values in topological order."""
         for value in values:
             self.at[value] = self._computed(value)
 
@@ -157,7 +157,7 @@ class Values:
                 return write(operation, *operands)
 
     def _small(self, value: Value, instruction: Instruction) -> int:
-        """What tells the way of a gradient: a choice, a share, a sign."""
+        """Write the value that routes a gradient: a choice, a share or a sign."""
         write = self._write
         if instruction.form == "relu":
             return self._of(value.register)
@@ -176,13 +176,13 @@ class Values:
 
 
 def encoding_of(saving: Saving, value: Value) -> StreamEncoding:
-    """How a value that a step computes is saved."""
+    """Return the saved layout of a value that a step computes."""
     if saving.are_bits(value):
         return "bits"
     return "bytes" if value.kind in ("share", "sign") else "values"
 
 
 def later_encoding(saving: Saving, value: Value) -> StreamEncoding:
-    """How a value of a step is saved after the first steps, where no state is that from before the chunk."""
+    """Return the saved layout of a value after the first steps, which read the states from before the chunk."""
     source = saving.source(value, len(saving.program.states))
     return encoding_of(saving, source.value) if source.place == "computed" else "values"

@@ -37,7 +37,7 @@ class Codes:
 
 @dataclass(frozen=True)
 class CodedSpikes:
-    """Spikes [K, B, C, H, W] of which only the codes exist.
+    """Spikes [K, B, C, H, W] stored as codes only.
 
     Attributes:
         steps: K.
