@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hdlif.functional import Triangle, heaviside
-from hdlif.nn import HDLIF, EquationNeuron, Neuron, Parameter, State
+from hdlif.nn import EquationNeuron, Neuron, Parameter, State
 
 
 class AdaptiveHDLIF(EquationNeuron):
@@ -36,10 +36,6 @@ class AdaptiveHDLIF(EquationNeuron):
         raised = threshold + adaptation
         spike = torch.relu(membrane - raised)
         return spike, torch.where(membrane > raised, raised, membrane), decay * adaptation + rise * spike
-
-
-class SpreadHDLIF(HDLIF):
-    """A class derived from one that ships."""
 
 
 class Keeping(EquationNeuron):

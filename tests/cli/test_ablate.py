@@ -128,22 +128,16 @@ def test_tables_that_cannot_be_trained_are_refused(table: Path, tmp_path: Path) 
         ("undefined:", "absent:", "absent"),
         ("rows:", "rwos:", 'did you mean "rows"?'),
         ("title: tiny, accuracy %", "", "title is missing"),
-        ("title: tiny, accuracy %", "title: 3", "title = 3"),
         ("seeds: 1", "quantities: [acuracy]", 'quantities.0 = "acuracy"'),
-        ('["neuron={kind: lif}"]', '"neuron.kind=lif"', "should be a valid list"),
-        ("LIF: [4 bit]", "LIF: 3", "undefined.LIF = 3"),
         ("LIF: [4 bit]", "LIF: [5 bit]", "undefined: '5 bit'"),
         ("undefined:", "left_out: {HD-LIF: [5 bit]}\nundefined:", "left_out: '5 bit'"),
         ("HD-LIF:", '"-lif":', "'-lif' would share the folder 'lif'"),
-        ('  fp32: []\n  4 bit: ["spikes={kind: quantised}"]', "  {}", "columns = {}"),
         ("rows:", "rows:\n  LIF: []", "the key LIF is repeated"),
         ("seeds: 1", "seeds: 0", "seeds = 0"),
         # A cell is to be named in `undefined` only if its row and its column are good by themselves.
         ("undefined:\n  LIF: [4 bit]", "", f"{table}: "),
         ("neuron={kind: lif}", "neuron={kind: lfi}", f"{table}: "),
-        ("neuron={kind: lif}", "neuron.leek=0.5", f"{table}: "),
         ("neuron={kind: lif}", "neuron={kind: lif", f"{table}: "),
-        ("spikes={kind: quantised}", "spikes={kind: quantised, bits: x}", f"{table}: "),
         ("model.width=4", "model.width=0", f"{table}: "),
     ):
         table.write_text(TABLE.replace(old, new))
@@ -194,7 +188,6 @@ def test_trainings_of_another_table_are_taken_as_they_are(
         (None, "there is no such file"),
         ("base: digits", "is not JSON"),
         ('{"rows": {"LIF": {"fp32": {"n": 1}}}}', "rows.LIF.fp32.runs: "),
-        ('{"rows": {"LIF": {"fp32": {"runs": [{"seed": "42"}]}}}}', "rows.LIF.fp32.runs.0.seed: "),
     ):
         if text is not None:
             (tmp_path / "wrong.json").write_text(text)
@@ -235,8 +228,7 @@ def test_the_table_and_the_page_have_operations_costs_and_curves(table: Path, tm
     drawn = page(load_table(table), result, SampleName("image", "images"))
     assert f"<td>{accuracy}<br><small>{cell['sops'] / 1e6:.3f} M SOPs (2)</small></td>" in drawn
     assert '<td class="absent">—</td>' in drawn
-    for words in ("Accuracy over time", "cpu a processor"):
-        assert words in drawn
+    assert "cpu a processor" in drawn
     # A cell that is left out is not run.
     assert "4 bit" not in result["rows"]["HD-LIF"]
     head, _, first, second = (tmp_path / "out/table.md").read_text().splitlines()

@@ -39,7 +39,8 @@ TIMED = {"latency_ms", "throughput_per_s", "ratio", "throughput_ratio", "start_s
 
 
 @pytest.fixture
-def network(tmp_path: Path) -> Path:
+def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(module, "STARTS", 1)
     save(residual_network(), tmp_path / "net.hdlif.safetensors")
     return tmp_path / "net.hdlif.safetensors"
 
@@ -117,7 +118,6 @@ def test_an_engine_that_disagrees_is_reported_and_not_timed(network: Path, monke
     liar = Engine((), ENGINES[OURS].write, load_liar, 0.5)
     monkeypatch.setattr(module, "ENGINES", MappingProxyType({**ENGINES, "liar": liar}))
     monkeypatch.setattr(module, "PEERS", {"liar": ("liar",)})
-    monkeypatch.setattr(module, "STARTS", 1)
     result = bench(network, against="liar", batch=4, threads=1, repeats=2)
     ours, theirs = result["engines"][OURS], result["engines"]["liar"]
     assert ours["agreement"] == ours["ratio"] == ours["throughput_ratio"] == 1
@@ -126,15 +126,10 @@ def test_an_engine_that_disagrees_is_reported_and_not_timed(network: Path, monke
     assert not theirs.keys() & TIMED
     assert "disagrees" in engines_table(result)
     assert ours["file_bytes"] == network.stat().st_size
-    assert ours["latency_ms"]["min"] <= ours["latency_ms"]["median"] <= ours["latency_ms"]["max"]
     json.dumps(result)
 
 
-def test_the_ordinary_twin_is_timed_in_the_same_run(
-    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "STARTS", 1)
-    ours = residual_network()
+def test_the_ordinary_twin_is_timed_in_the_same_run(network: Path, tmp_path: Path) -> None:
     twin = tmp_path / "twin.hdlif.safetensors"
     save(residual_network(seed=1), twin)
     result = bench(network, twin=twin, against="", batch=4, threads=1, repeats=2)
@@ -143,14 +138,13 @@ def test_the_ordinary_twin_is_timed_in_the_same_run(
     # It is compared with itself, not with another network.
     assert result["engines"][TWIN + OURS]["agreement"] == 1
     assert TWIN + OURS in engines_table(result)
-    save(replace(ours, labels=("other", *ours.labels[1:])), twin)
+    save(replace(residual_network(), labels=("a", "b", "c")), twin)
     with pytest.raises(ArtefactError, match="its labels differ"):
         bench(network, twin=twin, against="", batch=4, threads=1, repeats=2)
 
 
-def test_early_exit_is_timed_beside_the_whole_run(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_early_exit_is_timed_beside_the_whole_run(network: Path) -> None:
     """With the confidence that the file has, unless it is told another."""
-    monkeypatch.setattr(module, "STARTS", 1)
     save(replace(residual_network(), confidence=0.9), network)
     result = bench(network, against="", batch=4, threads=2, repeats=2)
     assert all(engine["one_thread_ms"]["median"] > 0 for engine in result["engines"].values())
@@ -204,7 +198,6 @@ def test_a_process_reports_its_first_answer_and_its_memory_or_its_error(
 def test_all_engines_agree_and_are_timed(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("nncf", "onnx", "onnxruntime", "openvino"):
         pytest.importorskip(name, reason="pip install 'hdlif[engines]'")
-    monkeypatch.setattr(module, "STARTS", 1)
     monkeypatch.setattr(engines, "CALIBRATION_IMAGES", 20)
     before = signal_stack()
     result = bench(network, batch=4, threads=1, repeats=2)

@@ -10,17 +10,16 @@ import pytest
 import hdlif as package
 from cases import naming
 from command_line import hdlif
-from deployed_graphs import Builder, random_input, residual_network
+from deployed_graphs import random_input, residual_network
 from hdlif.cli.export import export_file as export
 from hdlif.cli.predict import predict_files
 from hdlif.cli.stream import stream
-from hdlif.errors import ArgumentError, DataError, HdlifError, InputError
-from hdlif.graph.artefact import INPUT, InputRecord, TaskRecord, load, save
+from hdlif.errors import ArgumentError, DataError, HdlifError
+from hdlif.graph.artefact import TaskRecord, load, save
 from hdlif.recipe import builders
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.runtime import Session, reference
 from hdlif.training.tasks.classify import CONFIDENCES
-from series_files import write_csv
 from series_networks import STEPS, series_network
 
 CONFIDENCE = 0.97
@@ -160,17 +159,3 @@ def test_what_a_confidence_needs_is_said_before_anything_is_written(
         with naming(words), pytest.raises(error, match=words):
             export(network, **{"out": out, **options})
     assert not out.parent.exists()
-
-
-def test_a_model_file_gets_a_confidence_in_c_on_the_data_that_are_named(tmp_path: Path) -> None:
-    artefact, table, out = tmp_path / "net.hdlif.safetensors", tmp_path / "table.csv", tmp_path / "net.c"
-    b, record = Builder((2, 1, 1), 4, 0), InputRecord((2, 1, 1), (5.0, 3.0), (3.0, 2.0), "table", "none")
-    save(replace(b.graph(b.hd_lif(b.linear(b.add("flatten", INPUT), 6))), input=record), artefact)
-    write_csv(table, [[f"class {n % 3}", n / 9, n % 7] for n in range(100)], ["sort", "a", "b"])
-    options = {"to": "c", "confidence": "auto", "data": table}
-    written = export(artefact, out, overrides=["data.label=sort"], **options)
-    assert written.early is not None
-    assert written.as_dict()["early"] == written.early.as_dict()
-    assert str(written.early) in written.text()
-    with pytest.raises(InputError, match=r"net.* have no validation part to choose a confidence on; give --confidence"):
-        export(artefact, out, overrides=["data.label=sort", "data.split={validation: 0}"], **options)

@@ -17,7 +17,6 @@ from hdlif.deploy.c.building import FILES
 from hdlif.deploy.c.devices import installed
 from hdlif.errors import DataError, InputError, MachineError
 from hdlif.graph.artefact import INPUT, InputRecord, dumps, save
-from hdlif.report import export_check
 from hdlif.report.export_check import check_read_back
 from hdlif.report.live import live_page
 from hdlif.runtime import reference
@@ -52,21 +51,6 @@ def test_nir_is_read_back_before_it_is_written(small: Path, tmp_path: Path, monk
     with pytest.raises(MachineError, match="the network that was read back is another one"):
         export(small, out=out, extension=True, check=True, to="nir")
     assert not out.exists()
-
-
-def test_a_check_that_fails_leaves_nothing(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("nir", reason="pip install 'hdlif[nir]'")
-    true = export_check.reference.run
-    calls = []
-
-    def other(*given: object) -> object:
-        calls.append(given)
-        return -true(*given) if len(calls) % 2 else true(*given)
-
-    monkeypatch.setattr(export_check.reference, "run", other)
-    with pytest.raises(MachineError, match="another answer than the reference to 100%"):
-        export(small, out=tmp_path / "net.nir", extension=True, check=True, to="nir")
-    assert not (tmp_path / "net.nir").exists()
 
 
 def test_a_check_compares_all_outputs_and_says_what_agrees() -> None:
@@ -169,11 +153,32 @@ def test_fixed_point_says_what_it_changes(artefact: Path, tmp_path: Path) -> Non
     assert "typedef int16_t digits_number;" in out.with_suffix(".h").read_text()
 
 
-def test_data_of_ones_own_are_described_by_the_option_that_the_error_names(tmp_path: Path) -> None:
-    artefact, table, out = tmp_path / "net.hdlif.safetensors", tmp_path / "table.csv", tmp_path / "net.c"
+@pytest.fixture
+def on_rows(tmp_path: Path) -> tuple[Path, Path]:
+    """A network that takes rows, and a table of them."""
+    artefact, table = tmp_path / "net.hdlif.safetensors", tmp_path / "table.csv"
     b, record = Builder((2, 1, 1), 4, 0), InputRecord((2, 1, 1), (5.0, 3.0), (3.0, 2.0), "table", "none")
     save(replace(b.graph(b.hd_lif(b.linear(b.add("flatten", INPUT), 6))), input=record), artefact)
-    write_csv(table, [[f"class {n % 3}", n / 9, n % 7] for n in range(100)], ["sort", "a", "b"])
+    return artefact, write_csv(table, [[f"class {n % 3}", n / 9, n % 7] for n in range(100)], ["sort", "a", "b"])
+
+
+def test_a_model_file_gets_a_confidence_in_c_on_the_data_that_are_named(
+    on_rows: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (artefact, table), out = on_rows, tmp_path / "net.c"
+    options = {"to": "c", "confidence": "auto", "data": table}
+    written = export(artefact, out, overrides=["data.label=sort"], **options)
+    assert written.early is not None
+    assert written.as_dict()["early"] == written.early.as_dict()
+    assert str(written.early) in written.text()
+    with pytest.raises(InputError, match=r"net.* have no validation part to choose a confidence on; give --confidence"):
+        export(artefact, out, overrides=["data.label=sort", "data.split={validation: 0}"], **options)
+
+
+def test_data_of_ones_own_are_described_by_the_option_that_the_error_names(
+    on_rows: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (artefact, table), out = on_rows, tmp_path / "net.c"
     command = ["export", artefact, "--to", "c", "--out", out, "--data", table]
     refused = hdlif(*command, "--arithmetic", "fixed")
     assert (refused.returncode, "--set data.label=" in refused.stderr) == (2, True), refused.stderr

@@ -226,7 +226,6 @@ def test_the_command_takes_a_folder_and_the_name_of_a_set(tmp_path: Path) -> Non
     *("data", "keys", "words"),
     of=[
         ("rows.csv", ["window=8"], "give data.KEY=VALUE"),
-        ("rows.csv", ["data.window=8", "data.widow=8"], 'did you mean "window"'),
         ("rows.csv", ["data.window=2", "data.group=who", "data.columns=[width, height]"], "data.window"),
         ("x.npz", ["data.kind=table"], r"\[20, 8, 2\], and should be \[N, F\]"),
         ("digits", ["data.train=3"], "data.train"),
@@ -235,11 +234,7 @@ def test_the_command_takes_a_folder_and_the_name_of_a_set(tmp_path: Path) -> Non
         ("sines", ["data.delay=3"], "data.delay = 3 is unknown"),
         ("delayed_xor", ["data.validation=100000000"], "20,201,212,000 values"),
         ("mackey_glass", ["data.ahead=1000000"], "3,010,310 units of time"),
-        ("delayed_xor", ["data.validation=-1"], "data.validation = -1 is refused"),
-        ("delayed_xor", ["data.augment=[3]"], "data.augment.0 = 3 is refused"),
         ("delayed_xor", ["data.mixup.prob=2"], "data.mixup.prob = 2 is refused"),
-        ("delayed_xor", ["data.delay=.nan"], "data.delay = NaN is refused"),
-        ("delayed_xor", ["data.kind=[a]"], r'data.kind = \["a"\] is refused'),
     ],
 )
 def test_what_cannot_be_inspected_is_refused_in_one_line(

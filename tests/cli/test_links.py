@@ -46,14 +46,6 @@ def of_a_report(run: Path, out: Path) -> None:
     report([run], out=out / "report.html")
 
 
-def of_coherence(run: Path, out: Path) -> None:
-    coherence([str(run)], batches=1, out=out)
-
-
-def of_an_export(run: Path, out: Path) -> None:
-    export(run, out=out / "x.hdlif.safetensors")
-
-
 def of_an_export_to_onnx(run: Path, out: Path) -> None:
     pytest.importorskip("onnx", reason="pip install 'hdlif[export]'")
     export(run, out=out / "x.onnx", form="unrolled", batch=1, to="onnx")
@@ -65,22 +57,21 @@ def of_a_table(run: Path, out: Path) -> None:
     ablate(table, out=out)
 
 
-def of_seeds(run: Path, out: Path) -> None:
-    train_seeds("digits_hdlif", seeds=1, out=out, overwrite=True, **OPTIONS)
-
-
 RUN = ["recipe.yaml", "summary.json", "confusion.json", "early.json", "metrics.jsonl", "tensorboard"]
 RUN += ["coherence.json", "report.html"]
 RUN += [f"{name}.safetensors" for name in ("last", "previous", "best", "model", "damaged", "epoch_1", "epoch_2")]
 WRITTEN_IN_PLACE = ["metrics.jsonl"]
-WRITERS: dict[str, tuple[Callable[[Path, Path], None], list[str]]] = {
+WRITERS: dict[str, tuple[Callable[[Path, Path], object], list[str]]] = {
     "train": (of_train, RUN),
     "report": (of_a_report, ["report.html"]),
-    "coherence": (of_coherence, ["coherence.json"]),
-    "export": (of_an_export, ["x.hdlif.safetensors"]),
+    "coherence": (lambda run, out: coherence([str(run)], batches=1, out=out), ["coherence.json"]),
+    "export": (lambda run, out: export(run, out=out / "x.hdlif.safetensors"), ["x.hdlif.safetensors"]),
     "export to ONNX": (of_an_export_to_onnx, ["x.onnx"]),
     "ablate": (of_a_table, ["table.json", "table.md", "table.html"]),
-    "seeds": (of_seeds, ["seeds.json"]),
+    "seeds": (
+        lambda run, out: train_seeds("digits_hdlif", seeds=1, out=out, overwrite=True, **OPTIONS),
+        ["seeds.json"],
+    ),
 }
 
 

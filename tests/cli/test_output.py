@@ -254,9 +254,7 @@ def test_an_option_that_is_a_key_of_the_recipe_is_answered_with_set() -> None:
         ("--epochs=3", "--set training.epochs=3"),
         ("--epochs", "--set training.epochs=VALUE"),
         ("--lr 0.1", "--set training.learning_rate=0.1"),
-        ("--batch-size 8", "--set data.batch_size=8"),
         ("--T 2", "--set time_steps=2"),
-        ("--seed 1", "--set seed=1"),
         ("--rule sltt", '--set "rule={kind: sltt}"'),
     ):
         for verb in ("train", "recipes check"):

@@ -38,7 +38,6 @@ from hdlif.training.tasks import Evaluation
 from recorded_events import aedat2_bytes, fields, recording
 from series_files import CLASSES, wave, write_csv, write_folders
 from sound_files import tone, wav_bytes, write_sounds
-from table_files import table_rows
 
 Own = Callable[[str], Made]
 
@@ -160,9 +159,6 @@ def test_data_of_another_kind_than_the_networks_are_refused(own: Own) -> None:
                 evaluate(network, data=data)
 
 
-Own = Callable[[str], Made]
-
-
 def logits(network: Path, *paths: Path) -> list[list[float]]:
     return [one.answer["logits"] for one in run(network, list(paths)).inputs]
 
@@ -185,17 +181,6 @@ def test_series_are_answered_alike_as_files_and_as_arrays(own: Own, tmp_path: Pa
         assert places(network, tmp_path / name) == ["[0]", "[1]", "[2]"]
 
 
-def test_columns_of_a_table_are_found_by_name_in_any_order(own: Own, tmp_path: Path) -> None:
-    rows = [[height, "a note", width] for _, _, width, height in table_rows()]
-    other = write_csv(tmp_path / "other.csv", rows, ["height", "note", "width"])
-    bare = write_csv(tmp_path / "bare.csv", [[width, height] for height, _, width in rows])
-    np.save(tmp_path / "x.npy", np.array([[width, height] for height, _, width in rows], np.float64))
-    expected = logits(own("table").network, Path(own("table").data))
-    assert len(expected) == 40
-    for file in (other, bare, tmp_path / "x.npy"):
-        assert logits(own("table").network, file) == expected
-
-
 def test_a_recording_is_cut_as_the_training_cut_it(own: Own, tmp_path: Path) -> None:
     network, data = own("recording").network, Path(own("recording").data)
     assert load(network).input.windows == (8, 4)
@@ -215,24 +200,13 @@ def test_windows_of_a_long_sound_are_answered_one_by_one(tmp_path: Path) -> None
     assert evaluate(network, data=str(data)).n == evaluate(out).n
 
 
-def test_sounds_and_recordings_of_other_forms_are_taken(own: Own, tmp_path: Path) -> None:
-    (tmp_path / "short.wav").write_bytes(wav_bytes(tone("low", 1, 0.1, 44100), 44100))
-    (tmp_path / "long.wav").write_bytes(wav_bytes(tone("low", 1, 1.0)))
-    assert len(logits(own("sounds").network, tmp_path / "short.wav", tmp_path / "long.wav")) == 2
-    np.save(tmp_path / "counts.npy", np.ones((3, 2, 8, 8), np.float32))
-    assert len(logits(own("events").network, tmp_path / "counts.npy")) == 1
-
-
 def test_files_that_the_network_does_not_take_are_refused(own: Own, tmp_path: Path) -> None:
     for name, rows, words in (
         ("series", [[1, 2]] * 7, "has 7 rows and 2 columns, and the network takes 8 steps"),
-        ("series", [[1, 2]] * 9, "has 9 rows"),
-        ("series", [["a", "b"], *[[1, 2]] * 7, [1, ""]], "line 9, column 'b': the cell is empty"),
         ("series", [[1, 2, 3]] * 8, "has 8 rows and 3 columns"),
         ("series", [[1, ""]] * 8, "line 1 is neither names of columns nor numbers"),
         ("table", [["width"], [1]], "it has no column 'height'"),
         ("table", [["width", "height"], [1, "tall"]], "line 2, column 'height': 'tall' is not a number"),
-        ("table", [["width", "height"], [1, ""]], "line 2, column 'height': the cell is empty"),
         ("table", [[1, 2, 3]], "its rows have 3"),
     ):
         with pytest.raises(InputError, match=re.escape(words)):

@@ -27,7 +27,7 @@ from hdlif.errors import CheckpointError, DataError, RecipeError
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.recipe_data import load_with_data
-from own_shards import sounds_of, write_shard
+from own_shards import series_of, sounds_of, write_shard
 from picture_folders import write_pictures
 from series_files import write_arrays, write_public_arrays, write_recording
 from sound_files import tone, wav_bytes
@@ -35,21 +35,6 @@ from stub_training import stub
 from trainings import train
 
 ON_PHOTOS = [*PICTURES, "training.epochs=1", "data={kind: folder, path: photos, batch_size: 8, size: 8}"]
-
-
-def test_a_recipe_of_ones_own_names_its_folder(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "photos", 6)
-    recipe = tmp_path / "mine.yaml"
-    recipe.write_text(
-        "base: digits_hdlif\n"
-        "model: {width: 4, blocks: [1]}\n"
-        f"data: {{kind: folder, path: {tmp_path}/photos, batch_size: 8, size: 8, fit: crop, channels: 1}}\n"
-        "training: {epochs: 1}\n"
-    )
-    result = train(recipe, out=tmp_path / "run", memory_repeats=0)
-    found = result.recipe["data"]["found"]["input"]
-    assert (found["shape"], found["fit"]) == ([1, 8, 8], "crop")
-    assert load_recipe(tmp_path / "run" / "recipe.yaml").model_dump(mode="json") == result.recipe
 
 
 def test_time_steps_follow_the_data_that_are_given_unless_they_are_set(tmp_path: Path) -> None:
@@ -145,13 +130,6 @@ def test_floats_and_pictures_of_pil_are_the_same_samples_as_bytes() -> None:
     assert of_pil & squares == of_floats & squares != set()
 
 
-def test_a_folder_and_a_data_set_measure_each_other(own: Any, tmp_path: Path) -> None:
-    photos = write_pictures(tmp_path / "photos", 10, size=(8, 8), mode="L")
-    for network in (own("data set").run, own("data set").network):
-        assert evaluate(network, data="own_sets:TrainOrTest").n == 9
-        assert evaluate(network, data=str(photos)).n == 6
-
-
 def test_sounds_in_shards_are_those_of_files_to_the_bit(tmp_path: Path) -> None:
     write_shard(tmp_path / "shards" / "a.tar", sounds_of(range(10)))
     for name in ("high", "low"):
@@ -169,8 +147,13 @@ def test_sounds_in_shards_are_those_of_files_to_the_bit(tmp_path: Path) -> None:
     assert {one.numpy().tobytes() for one in raw[0]} == {one.numpy().tobytes() for one in raw[1]}
     with_values = builders.look("shards", shards, {**keys, "values": ["loud"]})
     assert (with_values.classes, len(with_values.target_std)) == (("loud",), 1)
-    with pytest.raises(RecipeError, match="each_step and ahead are of series"):
-        builders.look("shards", shards, {"ahead": 2})
+    write_shard(tmp_path / "series.tar", series_of([0]))
+    for path, key, words in (
+        (shards, {"ahead": 2}, "each_step and ahead are of series"),
+        (str(tmp_path / "series.tar"), {"mels": 8}, "mels = 8 is of sounds"),
+    ):
+        with pytest.raises(RecipeError, match=words):
+            builders.look("shards", path, key)
 
 
 def test_what_the_package_datasets_has_saved_is_trained_on(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from PIL import Image
 from cases import every
 from cli.own_kinds import KINDS
 from hdlif.cli.data import inspect
-from hdlif.errors import DataError, HdlifError, MissingExtraError, RecipeError
+from hdlif.errors import DataError, HdlifError, MissingExtraError
 from hdlif.recipe import builders, load_recipe
 from hostile import one_printable_line
 from own_sets import CLASSES, pixels
 from own_shards import Member, pictures_of, series_of, write_shard
 from picture_folders import write_pictures
-from recorded_events import aedat2_bytes, fields, moving, recording, write_moves
+from recorded_events import aedat2_bytes, fields, moving, recording
 from series_files import write_arrays
 from trainings import train
 
@@ -32,19 +32,12 @@ def assert_refused(name: str, data: Path | str, out: Path, override: str, words:
 @every(
     *("name", "override", "words"),
     of=[
-        ("series", "time_steps=9", "time_steps = 9, and a series has 8"),
-        ("series", "data.augment=[flip]", '"flip"'),
         ("series", "data.frames=rows", "data.frames = 'rows'"),
         ("series", "data.size=8", "data.size = 8"),
         ("series", "data.mixup={}", "data.mixup = "),
-        ("series", "data.fit=crop", "data.fit = .* is unknown"),
-        ("series", "data.window=0", "window = 0"),
-        ("series", "data.window=x", 'data.window = "x"'),
         ("recording", "data.split={test: 1}", "leaves nothing to train on"),
         ("table", "data.frames=rows", "data.frames = 'rows' is not of tables"),
-        ("table", "data.size=8", "data.size = 8 is not of tables"),
         ("table", "data.augment=[flip]", "gives rows of numbers"),
-        ("table", "data.window=8", "data.window = .* is unknown"),
         ("sounds", "data.mels=0", "mels = 0"),
         ("sounds", "data.mels=128", "mels = 128 are too many"),
         ("sounds", "data.seconds=-1", "seconds = -1"),
@@ -52,23 +45,19 @@ def assert_refused(name: str, data: Path | str, out: Path, override: str, words:
         ("sounds", "data.every=1", "every = 1(.0)? is of windows"),
         ("sounds", "data.clips=last", "clips = 'last' is unknown"),
         ("sounds", "data.window=8", "window = 8 is not of a folder of sounds"),
-        ("sounds", "data.rate=8000", "rate = 8000 is not of a folder of sounds"),
         ("sounds", "data.resample=10", "resample = 10 is refused"),
-        ("sounds", "data.highest_hz=5000", "lowest_hz, highest_hz"),
         ("sounds", "data.group=p", "group = 'p' is refused"),
-        ("sounds", "time_steps=16", "time_steps = 16, and a series has 15"),
+        ("sounds", "data.highest_hz=5000", "lowest_hz, highest_hz"),
         ("events", "data.sensor=[12, 7]", "the sensor has 0..6"),
         ("events", "data.sensor=[8]", r"sensor = \[8\] is refused"),
         ("events", "data.sensor=[8, 0]", r"sensor = \[8, 0\] is refused"),
         ("events", "data.resize=nearest", 'data.resize = "nearest" is unknown'),
         ("events", "data.frames=rows", 'data.frames = "rows" makes frames of images'),
-        ("events", "data.augment=[autoaugment_cifar10]", "takes 8-bit pixels"),
         ("data set", "data.cuont=3", 'did you mean "count"'),
         ("data set", "data.count=many", 'data.count = "many" is refused'),
         ("data set", "data.split={tests: 0.5}", "split.tests is unknown"),
         ("data set", "data.fit=middle", 'data.fit = "middle" is unknown'),
         ("shards", "data.member=jpg", "its shards hold no sample"),
-        ("shards", "data.lable=x", 'did you mean "label"'),
         ("pictures", "data.batch_size=64", "64"),
     ],
 )
@@ -76,73 +65,53 @@ def test_settings_that_do_not_go_with_data_are_refused(name: str, override: str,
     assert_refused(name, KINDS[name].write(tmp_path / name), tmp_path / "run", override, words)
 
 
-def one_class_alone(root: Path) -> Path:
-    return write_pictures(root) / "cat"
+def in_one_class(data: Path) -> None:
+    (data / "right").rename(data / "left/x")
 
 
-def a_file_for_a_folder(root: Path) -> Path:
-    return write_pictures(root) / "cat" / "001.png"
-
-
-def a_damaged_picture(root: Path) -> Path:
-    write_pictures(root)
-    (root / "cat" / "bad.png").write_bytes(b"no picture")
-    return root
-
-
-def moves(spoil: Callable[[Path], object]) -> Callable[[Path], Path]:
-    """Recordings of two classes, of which something is wrong."""
-
-    def write(root: Path) -> Path:
-        write_moves(root, 6, side=12)
-        spoil(root)
-        return root
-
-    return write
-
-
-def without_recordings(root: Path) -> None:
-    for file in root.rglob("*.np?"):
+def without_recordings(data: Path) -> None:
+    for file in data.rglob("*.np?"):
         file.rename(file.with_suffix(".txt"))
 
 
-def with_negative_times(root: Path) -> None:
+def with_negative_times(data: Path) -> None:
     events = fields(moving("left", 0))
     events["t"] -= 5000
-    np.save(root / "left" / "000.npy", events)
+    np.save(data / "left/000.npy", events)
 
 
-def of_two_sensors(root: Path) -> None:
-    (root / "left" / "a.aedat").write_bytes(aedat2_bytes(recording(9, side=8)))
-    (root / "left" / "b.raw").write_bytes(b"% evt 2.0\n% geometry 9x8\n% end\n" + bytes([0, 0, 0, 128, 0, 0, 0, 0]))
+def of_two_sensors(data: Path) -> None:
+    (data / "left/a.aedat").write_bytes(aedat2_bytes(recording(9, side=8)))
+    (data / "left/b.raw").write_bytes(b"% evt 2.0\n% geometry 9x8\n% end\n" + bytes([0, 0, 0, 128, 0, 0, 0, 0]))
 
 
-def cut_short(root: Path) -> None:
-    first = root / "left" / "000.npy"
+def cut_short(data: Path) -> None:
+    first = data / "left/000.npy"
     first.write_bytes(first.read_bytes()[:-5])
 
 
 @every(
-    *("name", "write", "override", "words"),
+    *("name", "spoil", "override", "words"),
     of=[
-        ("pictures", a_damaged_picture, "", "bad.png"),
-        ("pictures", one_class_alone, "", "CLASS"),
-        ("pictures", a_file_for_a_folder, "", "001.png"),
-        ("pictures", lambda root: write_pictures(root, 2), "", "too few"),
-        ("events", moves(lambda root: (root / "right").rename(root / "left" / "x")), "", 'has one class, "left"'),
-        ("events", moves(lambda root: (root / "up").mkdir()), "", "no recording in up"),
-        ("events", moves(without_recordings), "", "no recording in left, right"),
-        ("events", moves(cut_short), "", "1 of 12 files cannot be read as recordings: left/000.npy"),
-        ("events", moves(lambda root: np.save(root / "left/000.npy", fields(recording(0, side=8)))), "", "no event"),
-        ("events", moves(with_negative_times), "", "times are at least 0"),
-        ("events", moves(of_two_sensors), "data.sensor=null", "left/a.aedat is of a sensor of 128x128 and left/b.raw"),
+        ("pictures", lambda data: (data / "cat/bad.png").write_bytes(b"no picture"), "", "bad.png"),
+        ("pictures", lambda data: data / "cat", "", "CLASS"),
+        ("pictures", lambda data: data / "cat/001.png", "", "001.png"),
+        ("pictures", lambda data: write_pictures(data / "few", 2), "", "too few"),
+        ("events", in_one_class, "", 'has one class, "left"'),
+        ("events", lambda data: (data / "up").mkdir(), "", "no recording in up"),
+        ("events", without_recordings, "", "no recording in left, right"),
+        ("events", cut_short, "", "1 of 20 files cannot be read as recordings: left/000.npy"),
+        ("events", lambda data: np.save(data / "left/000.npy", fields(recording(0, side=8))), "", "no event"),
+        ("events", with_negative_times, "", "times are at least 0"),
+        ("events", of_two_sensors, "data.sensor=null", "left/a.aedat is of a sensor of 128x128 and left/b.raw"),
     ],
 )
 def test_files_that_cannot_be_trained_on_are_refused(
-    name: str, write: Callable[[Path], Path], override: str, words: str, tmp_path: Path
+    name: str, spoil: Callable[[Path], object], override: str, words: str, tmp_path: Path
 ) -> None:
-    folder = tmp_path / str(len(list(tmp_path.iterdir())))
-    assert_refused(name, write(folder / "data"), tmp_path / "run", override, words)
+    data = Path(KINDS[name].write(tmp_path / str(len(list(tmp_path.iterdir())))))
+    spoiled = spoil(data)
+    assert_refused(name, spoiled if isinstance(spoiled, Path) else data, tmp_path / "run", override, words)
 
 
 @every(
@@ -192,7 +161,6 @@ CLS = ("a.cls", b"0")
     of=[
         ([("a.png", PNG)], "", "a has no label"),
         ([("a.txt", b"")], "", "hold no sample"),
-        ([], "", "hold no sample"),
         ([("a.png", PNG), CLS], "", "all samples are of one class, '0'"),
         ([("a.png", PNG), ("a.jpg", PNG), CLS], "", "a is there as .png and .jpg"),
         ([("a.png", PNG), ("a.png", PNG), CLS], "", "a is there twice"),
@@ -293,9 +261,3 @@ def test_a_recipe_of_another_kind_of_samples_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name, words in (("x.wav", 'ends in ".wav"'), ("empty", "it contains no folder")):
         assert_refused("series", tmp_path / name, tmp_path / "run", "", words)
-
-
-def test_keys_that_the_samples_of_shards_do_not_have_are_refused(tmp_path: Path) -> None:
-    write_shard(tmp_path / "series.tar", series_of([0]))
-    with pytest.raises(RecipeError, match="mels = 8 is of sounds"):
-        builders.look("shards", str(tmp_path / "series.tar"), {"mels": 8})

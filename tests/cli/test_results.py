@@ -6,13 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from command_line import hdlif
 from hdlif.cli.eval import evaluate, evaluation_text
 from hdlif.cli.export import export_file as export
-from hdlif.cli.predict import predict_files as run
 from hdlif.cli.report import report
 from hdlif.cli.seeds import SeedsResult, Spread, train_seeds
 from hdlif.cli.train import Run, as_text
@@ -29,51 +27,16 @@ from hdlif.report.runs import read_run
 from stub_training import stub
 from trainings import train
 
-KEYS = ["recipe", "name", "seed", "accuracy", "accuracy_per_step", "test_samples", "evaluation", "params_mb"]
-KEYS += ["stored_mb", "sops", "nops", "energy_mj", "energy_mj_honest", "layers", "neurons", "parameters", "fp32_mb"]
-KEYS += ["saved_bytes", "versions", "hardware", "best_epoch", "validation_accuracy", "validation_score"]
-KEYS += ["train_seconds", "threads", "peak_bytes", "ranks"]
-OF_LAYERS = {"name", "kind", "shape", "params_mb", "stored_mb", "sops", "nops", "energy_mj", "density", "spikes_in"}
-OF_NEURONS = {"name", "kind", "leak", "threshold", "initial_leak", "initial_threshold"}
 
-
-def test_a_summary_has_the_keys_that_programs_read_and_is_read_as_what_was_written(run_folder: Path) -> None:
+def test_a_summary_is_read_as_what_was_written(run_folder: Path) -> None:
     text = (run_folder / "summary.json").read_text()
     summary: dict[str, Any] = json.loads(text)
-    assert list(summary) == KEYS
-    assert [set(row) for row in summary["layers"]] == [OF_LAYERS] * len(summary["layers"])
-    assert [set(row) for row in summary["neurons"]] == [OF_NEURONS] * len(summary["neurons"])
     result = RESULT.validate_json(text, strict=True)
     assert json.dumps(result.as_dict(), indent=1) + "\n" == text
     assert result.measured == {"accuracy": summary["accuracy"]}
     # A report calls it by its folder.
     assert read_run(run_folder).networks == [replace(result, name=run_folder.name)]
     assert finished(run_folder, Recipe.model_validate(result.recipe)) == result
-
-
-def test_whole_numbers_stay_whole_and_others_are_checked() -> None:
-    bare = {"name": "net", "accuracy": 1, "accuracy_per_step": [1, 0.5], "peak_bytes": 7}
-    read = RESULT.validate_python(bare)
-    assert json.dumps([read.accuracy, read.peak_bytes, *read.accuracy_per_step]) == "[1, 7, 1, 0.5]"
-    for wrong in ("x", [1], float("nan"), True):
-        with pytest.raises(ValueError, match="1 validation error"):
-            RESULT.validate_json(json.dumps(bare | {"accuracy": wrong}), strict=True)
-
-
-def test_seeds_run_and_export_make_their_json_of_fields(run_folder: Path, artefact: Path, tmp_path: Path) -> None:
-    seeds = SeedsResult.of("net", [RESULT.validate_json((run_folder / "summary.json").read_text())])
-    assert list(seeds.as_dict()) == [
-        *("name", "n", "seeds", "accuracy", "validation_accuracy", "sops", "energy_mj", "train_seconds"),
-        *("versions", "hardware"),
-    ]
-    np.save(tmp_path / "x.npy", np.zeros((1, 8, 8), np.float32))
-    found = run(artefact, [tmp_path / "x.npy"])
-    (one,) = found.inputs
-    (first,) = found.as_dict()["inputs"]
-    assert list(first) == ["input", "class", "label", "probability", "logits"]
-    assert str(one) == f"{tmp_path / 'x.npy'}: {first['label']} ({first['probability']:.1%})"
-    pytest.importorskip("onnx", reason="pip install 'hdlif[export]'")
-    assert list(export(artefact, out=tmp_path / "net.onnx", to="onnx").as_dict()) == ["onnx", "bytes", "nodes"]
 
 
 FINISHED = TrainResult(
@@ -217,7 +180,12 @@ def test_mean_and_deviation_are_of_the_seeds_and_finished_ones_are_skipped(tmp_p
     assert [summary["seed"] for summary in summaries] == list(two.seeds) == [42, 43]
     accuracies = [summary["accuracy"] for summary in summaries]
     assert two.accuracy == Spread(statistics.mean(accuracies), statistics.stdev(accuracies), tuple(accuracies))
-    assert json.loads((tmp_path / "seeds.json").read_text()) == two.as_dict()
+    written = json.loads((tmp_path / "seeds.json").read_text())
+    assert written == two.as_dict()
+    # Programs read it.
+    assert {"name", "n", "seeds", "accuracy", "validation_accuracy", "sops", "energy_mj", "train_seconds"} < set(
+        written
+    )
     three = train_seeds("digits_hdlif", seeds=3, out=tmp_path, **OPTIONS)
     assert list(three.accuracy.values[:2]) == accuracies
     assert [(recipe.seed, options.resume) for recipe, _, options in begun] == [(42, None), (43, None), (44, None)]
@@ -251,15 +219,13 @@ def test_a_run_of_one_seed_is_the_training_with_that_seed_and_goes_on(tmp_path: 
     kept = (folder / "last.safetensors").stat().st_mtime_ns
     train_seeds("digits_hdlif", seeds=1, out=tmp_path / "many", **own)
     assert ((folder / "last.safetensors").stat().st_mtime_ns, (folder / "summary.json").exists()) == (kept, True)
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
     other = {"overrides": [*FAST, "seed=7", "training.momentum=0.5"], "memory_repeats": 0}
     with pytest.raises(CheckpointError, match=r"training\.momentum"):
         train_seeds("digits_hdlif", seeds=1, out=tmp_path / "many", resume=True, **other)
     with pytest.raises(InputError):
         train_seeds("digits_hdlif", seeds=1, out=tmp_path / "many", resume=True, overwrite=True, **other)
-    assert {path: path.read_bytes() for path in before if path.name != ".lock"} == {
-        path: content for path, content in before.items() if path.name != ".lock"
-    }
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_seeds_that_no_recipe_can_have_are_refused_before_the_first(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`hdlif run --stream`: what it says beside `hdlif run` on the same file, at once, and how it ends."""
+"""`hdlif run --stream`: what it says beside `hdlif run` on the same file, at once, and how it ends; and on frames."""
 
 import json
 import os
@@ -7,14 +7,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from command_line import hdlif
-from deployed_graphs import residual_network
+from deployed_graphs import detector, residual_network, u_net
 from hdlif.cli.predict import predict_files as run
 from hdlif.cli.stream import stream
 from hdlif.errors import HdlifError, InputError
@@ -179,7 +181,7 @@ def test_what_does_not_fit_the_network_is_refused(artefact: Path, of_sounds: Pat
         (artefact, {}, r"empty\.csv: it ended before the first sample"),
         (of_sounds, {}, r"empty\.csv: .*sound at 8,000 Hz"),
         (artefact, {"rate": 16000}, "rate = 16000 applies to sounds"),
-        *((of_sounds, {"gaps": policy}, f"gaps = {policy} applies to rows") for policy in ("stop", "hold", "zero")),
+        (of_sounds, {"gaps": "stop"}, "gaps = stop applies to rows"),
         (artefact, {"out": tmp_path}, "a network of series gives none"),
         (pictures, {}, "ended before the first frame"),
         (pictures, {"gaps": "hold"}, "the network takes images"),
@@ -188,15 +190,90 @@ def test_what_does_not_fit_the_network_is_refused(artefact: Path, of_sounds: Pat
         with pytest.raises(HdlifError, match=words):
             list(stream(network, tmp_path / "empty.csv", **options))
     for arguments, words in (
-        (["--stream"], "Missing argument 'INPUTS...'"),
         (["--stream", "a", "b"], "--stream takes one INPUT"),
         (["a", "--confidence", "0.5", "--page", "a.html"], "--page shows all time steps"),
         (["a", "--gaps", "hold"], "--gaps applies to streams"),
         (["a", "--partial"], "--partial applies to streams"),
         (["a", "--hop", "3"], "--hop applies to streams"),
         (["a", "--rate", "8000"], "--rate applies to streams"),
-        (["--stream", "a", "--confidence", "2"], "2.0 is not in the range"),
-        (["--stream", "a", "--gaps", "guess"], "'guess' is not one of"),
     ):
         result = hdlif("run", artefact, *arguments)
         assert (result.returncode, words in result.stderr) == (2, True), result.stderr
+
+
+SIZE = (20, 30)
+
+
+@pytest.fixture
+def of_boxes(tmp_path: Path) -> Path:
+    """A network that finds boxes in each frame."""
+    graph, path = detector(), tmp_path / "net.hdlif.safetensors"
+    task = replace(graph.task, combine="each")
+    save(replace(graph, task=task, input=replace(graph.input, resize="bilinear", fit="letterbox")), path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Twelve frames, whose names do not begin with zeros."""
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (12, *SIZE, 3), dtype=np.uint8)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(frames / f"frame{number}.ppm")
+    return frames
+
+
+def test_frames_of_a_folder_and_of_a_pipe_have_the_same_boxes(of_boxes: Path, folder: Path, tmp_path: Path) -> None:
+    done = hdlif("run", of_boxes, folder, "--stream", "--json")
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [Path(one["input"]).stem for one in found] == [f"frame{number}" for number in range(12)]
+    assert [one["frames"] for one in found] == [[number, number + 1] for number in range(12)]
+    assert np.asarray(Image.open(found[0]["file"])).shape == (*SIZE, 3)
+
+    film = tmp_path / "film"
+    frames = [(folder / f"frame{number}.ppm").read_bytes() for number in range(12)]
+    film.write_bytes(b"".join(frames).replace(b"P6\n", b"P6\n# of a camera\n", 1))
+    piped = [one.as_dict() for one in stream(of_boxes, film)]
+    assert [one["boxes"] for one in piped] == [one["boxes"] for one in found]
+    assert not any("file" in one for one in piped)
+    (last,) = [one for one in stream(of_boxes, film, out=tmp_path / "drawn") if one.answer and one.input == "frame_11"]
+    assert last.answer
+    assert Path(last.answer["file"]) == tmp_path / "drawn/frame_11.answer.png"
+    assert Image.open(last.answer["file"]).size == SIZE[::-1]
+
+
+def test_what_comes_before_a_fault_is_answered_for(of_boxes: Path, folder: Path, tmp_path: Path) -> None:
+    good, film = (folder / "frame0.ppm").read_bytes(), tmp_path / "film"
+    for bad, said in (
+        (good[:-1], "ends within an image, 1,799 of 1,800 bytes"),
+        (b"P6 30", "ends, or goes on, within the header"),
+        (b"P6 #" + b"x" * 2000, "ends, or goes on, within the header"),
+        (good.replace(b"255", b"65535"), "the largest value of an image is 65535"),
+        (b"P6 65536 2 255 ", "2x65536"),
+        (b"\x89PNG", r"begins with b'\\x89P'"),
+    ):
+        film.write_bytes(good + bad)
+        at_work = stream(of_boxes, film)
+        assert next(at_work).answer is not None
+        with pytest.raises(InputError, match=f"film: reading stopped .*{said}.*ffmpeg -f image2pipe"):
+            next(at_work)
+    film.write_bytes(b"")
+    with pytest.raises(InputError, match="ended before the first frame"):
+        list(stream(of_boxes, film))
+
+
+def test_a_window_that_the_frames_end_in_is_named(folder: Path, tmp_path: Path) -> None:
+    graph, path, lines = u_net(), tmp_path / "net.hdlif.safetensors", list[str]()
+    save(replace(graph, input=replace(graph.input, resize="bilinear")), path)
+    for number in range(graph.time_steps + 1, 12):
+        (folder / f"frame{number}.ppm").unlink()
+    (found,) = stream(path, folder, say=lines.append)
+    assert found.as_dict()["frames"] == [0, graph.time_steps]
+    steps = graph.time_steps
+    said = f"it ended after {steps + 1} frames, within [{steps}:{steps + 1}]: no answer; --partial gives one"
+    assert lines == [f"{folder}: {said}"]
+    assert len(list(stream(path, folder, partial=True))) == 2
+    with pytest.raises(HdlifError, match="hop = 2 applies to series and sounds"):
+        list(stream(path, folder, hop=2))

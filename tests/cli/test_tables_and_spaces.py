@@ -119,8 +119,7 @@ def test_any_space_is_one_or_refused_in_one_line(key: str, tmp_path: Path) -> No
 def test_suggested_values_are_overrides_of_the_recipe(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(
-        "training.learning_rate: {kind: float, low: 0.01, high: 0.3, log: true}\n"
-        "model.width: {kind: int, low: 4, high: 8}\n"
+        "training.learning_rate: {kind: float, low: 0.01, high: 0.3}\nmodel.width: {kind: int, low: 4, high: 8}\n"
         "neuron: {kind: choice, values: [{kind: lif}, {kind: hdlif}]}\n"
     )
     # A trial that suggests the first value, as Optuna would give it.
@@ -129,8 +128,7 @@ def test_suggested_values_are_overrides_of_the_recipe(tmp_path: Path) -> None:
         suggest_int=lambda name, low, high, *, log: low,
         suggest_categorical=lambda name, choices: choices[0],
     )
-    space = load_space(path, "digits_hdlif")
-    given = [override(key, dimension.suggest(lowest, key)) for key, dimension in space.items()]
+    given = [override(key, one.suggest(lowest, key)) for key, one in load_space(path, "digits_hdlif").items()]
     assert given == ["training.learning_rate=0.01", "model.width=4", 'neuron={"kind": "lif"}']
 
 
@@ -140,10 +138,6 @@ def test_suggested_values_are_overrides_of_the_recipe(tmp_path: Path) -> None:
         ("training.learning_rate: {kind: float, low: 0.3, high: 0.1}", r"learning_rate\.float: .*low is below high"),
         ("training.learning_rate: {kind: float, low: 0.0, high: 0.1, log: true}", "above 0 where log is true"),
         ("training.learning_rate: {kind: floating, low: 0.1, high: 0.2}", "training.learning_rate: .*'float', 'int'"),
-        ("training.learning_rate: {kind: float, low: 0.1}", "high: Field required"),
-        ("training.learning_rate: {kind: float, low: 0.1, high: 1, step: 2}", "step: Extra inputs"),
-        ("model.width: {kind: int, low: 1.5, high: 4}", r"model\.width\.int\.low: .*valid integer"),
-        ("neuron: {kind: choice, values: []}", "at least 1 item"),
         ("[1]", "the file: .*valid dictionary"),
         ("{}", "has no key"),
         ("a: {", "fix the YAML"),

@@ -54,49 +54,21 @@ VALUES = "Predicted against true values"
 F1 = "F1 of each label"
 EACH = "task={kind: regress, combine: each}"
 LABELS = ["task.kind=multilabel", "data.labels=[flat, tall]"]
+SERIES_OF_8 = [*SMALL, "time_steps=8"]
+AHEAD = [*SMALL, "time_steps=6", EACH, "data.ahead=2"]
+SEQUENCE = [*SERIES_OF_8, "task={kind: sequence, delay: 1}", "data.each_step=true"]
+TWO_VALUES = [*SERIES_OF_8, "task={kind: regress, combine: last}", "data.values=[low, high]"]
+AT_EACH_STEP = [*SERIES_OF_8, EACH, "data.values=[low]", "data.each_step=true"]
+TWO_LABELS = [*SERIES_OF_8, "task.kind=multilabel", "data.labels=[big, rising]"]
+OF_ROWS = [*SMALL, "task.kind=regress", "data.values=[c, d]"]
 CASES = {
-    "sequence": Case(
-        "sequence.npz",
-        "sines_hdlif",
-        [*SMALL, "time_steps=8", "task={kind: sequence, delay: 1}", "data.each_step=true"],
-        {STEPS - 1},
-        "Confusion",
-    ),
-    "regress": Case(
-        "regress.npz",
-        "sines_hdlif",
-        [*SMALL, "time_steps=8", "task={kind: regress, combine: last}", "data.values=[low, high]"],
-        {2},
-        VALUES,
-    ),
-    "regress each": Case(
-        "regress each.npz",
-        "sines_hdlif",
-        [*SMALL, "time_steps=8", EACH, "data.values=[low]", "data.each_step=true"],
-        {1},
-        VALUES,
-    ),
-    "next": Case(
-        "next.npz", "sines_hdlif", [*SMALL, "time_steps=6", EACH, "data.ahead=2"], {2}, VALUES, shown="short.npy"
-    ),
-    "multilabel": Case(
-        "multilabel.npz",
-        "sines_hdlif",
-        [*SMALL, "time_steps=8", "task.kind=multilabel", "data.labels=[big, rising]"],
-        {0, 1, 2},
-        F1,
-    ),
-    "labels of pictures": Case(
-        "photos",
-        "digits_hdlif",
-        [*PICTURES, *LABELS],
-        {0, 1, 2},
-        F1,
-        "photos/00.png",
-    ),
-    "values of rows": Case(
-        "rows.csv", "wine_hdlif", [*SMALL, "task.kind=regress", "data.values=[c, d]"], {2}, VALUES, "new.csv"
-    ),
+    "sequence": Case("sequence.npz", "sines_hdlif", SEQUENCE, {STEPS - 1}, "Confusion"),
+    "regress": Case("regress.npz", "sines_hdlif", TWO_VALUES, {2}, VALUES),
+    "regress each": Case("regress each.npz", "sines_hdlif", AT_EACH_STEP, {1}, VALUES),
+    "next": Case("next.npz", "sines_hdlif", AHEAD, {2}, VALUES, shown="short.npy"),
+    "multilabel": Case("multilabel.npz", "sines_hdlif", TWO_LABELS, {0, 1, 2}, F1),
+    "labels of pictures": Case("photos", "digits_hdlif", [*PICTURES, *LABELS], {0, 1, 2}, F1, shown="photos/00.png"),
+    "values of rows": Case("rows.csv", "wine_hdlif", OF_ROWS, {2}, VALUES, shown="new.csv"),
 }
 SLOWER = ("regress", "regress each", "next", "multilabel")
 
@@ -169,23 +141,6 @@ def test_errors_are_of_the_values_as_the_network_learned_them(data: Path, tmp_pa
     assert moved.metrics["rmse"] > own.metrics["rmse"] + 300
 
 
-@pytest.mark.slow
-def test_values_and_labels_of_pictures_are_learned(tmp_path: Path) -> None:
-    photos = write_pictures_with_table(tmp_path / "photos", 120)
-    longer = [*PICTURES, "training.epochs=12", "model.width=8", "training.learning_rate=0.03", "data.group=person"]
-    rows, answers = target_rows(120), []
-    for task in (["task.kind=regress", "data.values=[light]"], LABELS):
-        out, network = tmp_path / task[0], tmp_path / f"{task[0]}.hdlif.safetensors"
-        train("digits_hdlif", data=str(photos), overrides=[*longer, *task], out=out, memory_repeats=0)
-        export(out, out=network)
-        found = {Path(one.input).name: one.answer["prediction"] for one in run(network, [photos]).inputs}
-        answers.append([found[str(row[0])] for row in rows])
-    values, labels = answers
-    assert np.corrcoef([one["light"] for one in values], [float(str(row[4])) for row in rows])[0, 1] > 0.5
-    there = [{name for name in ("flat", "tall") if row[HEADER.index(name)]} for row in rows]
-    assert np.mean([set(one) == wanted for one, wanted in zip(labels, there, strict=True)]) > 0.8
-
-
 def test_a_run_goes_with_its_table_whose_rows_may_stand_in_another_order(tmp_path: Path) -> None:
     photos, out = write_pictures_with_table(tmp_path / "photos"), tmp_path / "run"
     overrides = [*PICTURES, "task.kind=regress", "data.values=[light]", "data.targets=labels.csv"]
@@ -254,17 +209,11 @@ def test_a_task_that_does_not_fit_is_refused_before_training(data: Path, tmp_pat
     last, photos = "task={kind: classify, combine: last}", str(data / "photos")
     for recipe, given, overrides, words in (
         ("sines_hdlif", None, ["task.kind=sequence"], 'task.kind = "sequence" .* data.kind = "sines"'),
-        ("sines_hdlif", None, ["task.kind=regres"], 'did you mean "regress"'),
-        ("sines_hdlif", None, ["task={kind: classify, combine: first}"], 'task.combine = "first"'),
-        ("sines_hdlif", None, ["task={kind: classify, threshold: 0.5}"], "task.threshold"),
         ("sines_hdlif", None, [last, "rule.k=2"], "rule.k = 2"),
-        ("sines_hdlif", None, [last, "rule={kind: ottt, mse_share: 0.1}"], "rule.mse_share"),
         ("sines_hdlif", None, [last, "data.mixup={}"], "data.mixup"),
         ("digits_hdlif", photos, ["data.values=[light]"], 'task.kind = "classify" learns one class of a sample'),
         ("digits_hdlif", photos, ["task.kind=regress"], "learns values of a sample"),
         ("digits_hdlif", photos, ["data.each_step=true"], "data.each_step = .* is unknown"),
-        ("digits_hdlif", photos, ["data.values=3"], "data.values = 3 is refused"),
-        ("digits_hdlif", photos, ["data.targets=3"], "data.targets = 3 is refused"),
         (
             "digits_hdlif",
             "own_targets:Squares",
@@ -351,7 +300,6 @@ def test_weights_that_are_none_are_refused() -> None:
     for recipe, weights, words in (
         ("digits_hdlif", "[1, 2]", "has 2 numbers; give one for each of the 10 classes"),
         ("digits_hdlif", "equal", '= "equal" is unknown'),
-        ("digits_hdlif", "[1, x]", "item 2"),
         ("mackey_glass_hdlif", "[1, 2]", "learns one class of a sample"),
     ):
         with pytest.raises(RecipeError, match=words):

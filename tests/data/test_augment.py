@@ -10,22 +10,7 @@ from torchvision.transforms import v2
 
 import own_parts
 from cases import every, naming
-from hdlif.data import Augmentation
-from hdlif.data.augment import (
-    AUGMENTATIONS,
-    autoaugment,
-    color_jitter,
-    crop,
-    cutout,
-    event_policy,
-    flip,
-    jitter,
-    own_augmentation,
-    rotate,
-    scale,
-    shift,
-    zoom,
-)
+from hdlif.data import Augmentation, augment
 from hdlif.data.draws import Bits, random_bits
 from hdlif.data.in_memory import Images
 from hdlif.errors import DataError
@@ -33,31 +18,28 @@ from hdlif.recipe.builders.augment import AUGMENTS
 
 
 def test_flip_mirrors_where_the_top_bit_is_set_and_shift_moves_over_zeros() -> None:
-    pixels = torch.tensor([[[[1, 2, 3]]], [[[1, 2, 3]]]], dtype=torch.uint8)
-    flipped = flip(pixels, np.array([2**63 - 1, 2**63], np.uint64))
-    assert flipped.flatten(1).tolist() == [[1, 2, 3], [3, 2, 1]]
+    pixels = torch.tensor([[[[1, 2, 3]]]] * 2, dtype=torch.uint8)
+    assert augment.flip(pixels, np.array([2**63 - 1, 2**63], np.uint64)).flatten(1).tolist() == [[1, 2, 3], [3, 2, 1]]
     # The low 32 bits give the row's offset and the high ones the column's: remainder by 3, less 1.
     pixels = torch.arange(1, 10, dtype=torch.uint8).reshape(1, 1, 3, 3)
     for bits, moved in (
         ((1 << 32) | 1, [[1, 2, 3], [4, 5, 6], [7, 8, 9]]),
-        ((1 << 32) | 0, [[0, 0, 0], [1, 2, 3], [4, 5, 6]]),
-        ((1 << 32) | 2, [[4, 5, 6], [7, 8, 9], [0, 0, 0]]),
         ((0 << 32) | 1, [[0, 1, 2], [0, 4, 5], [0, 7, 8]]),
         ((2 << 32) | 0, [[0, 0, 0], [2, 3, 0], [5, 6, 0]]),
     ):
-        assert shift(pixels, np.array([bits], np.uint64))[0, 0].tolist() == moved
+        assert augment.shift(pixels, np.array([bits], np.uint64))[0, 0].tolist() == moved
 
 
 def bits_of(n: int, *, epoch: int = 0) -> Bits:
     return random_bits(np.arange(n), seed=0, epoch=epoch, stream=1)
 
 
-@every("move", "side", "most", of=[(shift, 8, 1), (shift, 28, 2), (shift, 32, 2), (shift, 48, 3), (crop, 32, 4)])
-def test_moves_reach_every_offset_up_to_their_fraction_of_the_side(move: Any, side: int, most: int) -> None:
+@every("move", "side", "most", of=[("shift", 8, 1), ("shift", 28, 2), ("shift", 48, 3), ("crop", 32, 4)])
+def test_moves_reach_every_offset_up_to_their_fraction_of_the_side(move: str, side: int, most: int) -> None:
     """A fourteenth for a shift, four pixels of 32 for a crop."""
     pixels = torch.zeros(4000, 1, side, side, dtype=torch.uint8)
     pixels[:, 0, side // 2, side // 2] = 1
-    _, _, rows, columns = move(pixels, bits_of(4000)).nonzero(as_tuple=True)
+    _, _, rows, columns = augment.AUGMENTATIONS[move].apply(pixels, bits_of(4000)).nonzero(as_tuple=True)
     seen = set(zip((rows - side // 2).tolist(), (columns - side // 2).tolist(), strict=True))
     assert seen == set(product(range(-most, most + 1), repeat=2))
 
@@ -65,7 +47,7 @@ def test_moves_reach_every_offset_up_to_their_fraction_of_the_side(move: Any, si
 @every("bits", "rows", "columns", of=[(0, 2, 2), (5, 3, 2), (3 | 4 << 32, 4, 4)])
 def test_cutout_zeroes_a_square_around_the_pixel_drawn(bits: int, rows: int, columns: int) -> None:
     # The low 32 bits give the row and the high ones the column; half of the square is before them.
-    x = cutout(torch.ones(1, 3, 6, 8), np.array([bits], np.uint64), side=4)
+    x = augment.cutout(torch.ones(1, 3, 6, 8), np.array([bits], np.uint64), side=4)
     hidden = (x[0, 0] == 0).nonzero()
     row, column = bits & 0xFFFFFFFF, bits >> 32
     assert len(hidden) == rows * columns
@@ -76,7 +58,7 @@ def test_cutout_zeroes_a_square_around_the_pixel_drawn(bits: int, rows: int, col
 def test_autoaugment_is_torchvisions_under_a_seed_of_the_image() -> None:
     pixels = torch.randint(256, (20, 3, 12, 12), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     bits = bits_of(20)
-    seen = autoaugment(pixels, bits, policy=v2.AutoAugmentPolicy.CIFAR10)
+    seen = augment.autoaugment(pixels, bits, policy=v2.AutoAugmentPolicy.CIFAR10)
     expected = []
     with torch.random.fork_rng(devices=[]):
         for image, seed in zip(pixels, bits.tolist(), strict=True):
@@ -88,18 +70,18 @@ def test_autoaugment_is_torchvisions_under_a_seed_of_the_image() -> None:
 
 def test_event_policy_treats_all_frames_of_a_sample_alike() -> None:
     frame = torch.arange(48 * 48).reshape(48, 48).float() + 1
-    seen = event_policy(frame.expand(40, 20, 48, 48).contiguous(), bits_of(40))
+    seen = augment.event_policy(frame.expand(40, 20, 48, 48).contiguous(), bits_of(40))
     assert torch.equal(seen, seen[:, :1].expand_as(seen))
     assert len(torch.unique(seen[:, 0].flatten(1), dim=0)) == 40
 
 
-@every(name=list(AUGMENTATIONS))
+@every(name=list(augment.AUGMENTATIONS))
 def test_augmentation_depends_on_its_sample_alone_and_leaves_input_and_generator(name: str) -> None:
     x = torch.randint(256, (6, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     if AUGMENTS[name].samples == ("series",):
         x = x.float().flatten(2)[..., None]
     kept, state = x.clone(), torch.get_rng_state()
-    apply, bits = AUGMENTATIONS[name].apply, bits_of(6)
+    apply, bits = augment.AUGMENTATIONS[name].apply, bits_of(6)
     together = apply(x, bits)
     assert (together.shape, together.dtype) == (x.shape, x.dtype)
     assert torch.equal(x, kept)
@@ -110,30 +92,32 @@ def test_augmentation_depends_on_its_sample_alone_and_leaves_input_and_generator
 
 
 def test_jitter_adds_noise_to_each_value_and_scale_a_factor_to_each_channel() -> None:
-    noise = jitter(deviation=0.5).apply(torch.zeros(64, 2, 100, 1), bits_of(64))
+    noise = augment.jitter(deviation=0.5).apply(torch.zeros(64, 2, 100, 1), bits_of(64))
     # 12,800 draws: the deviation is known to 0.6 % (one standard deviation).
     assert abs(noise.std().item() - 0.5) < 0.02
     assert abs(noise.mean().item()) < 0.02
     x = torch.rand(400, 2, 5, 1, generator=torch.Generator().manual_seed(0)) + 1
-    factors = scale(deviation=0.25).apply(x, bits_of(400)) / x
+    factors = augment.scale(deviation=0.25).apply(x, bits_of(400)) / x
     assert torch.allclose(factors, factors[:, :, :1].expand_as(factors))
     assert not torch.allclose(factors[:, 0], factors[:, 1])
     # 800 draws: the deviation is known to 2.5 % (one standard deviation).
     assert abs(factors[:, :, 0].std().item() - 0.25) < 0.02
 
 
-def test_deviations_out_of_range_and_incomplete_sensors_are_refused() -> None:
-    for make, deviation in product((jitter, rotate, scale), (0.0, -1.0, float("nan"), float("inf"))):
-        with naming(make, deviation), pytest.raises(ValueError, match="it must be above 0"):
-            make(deviation=deviation)
+def test_strengths_out_of_range_and_incomplete_sensors_are_refused() -> None:
+    of_series = (augment.jitter, augment.rotate, augment.scale)
+    deviations = [*product(of_series, ["deviation"], (0.0, -1.0, float("nan"), float("inf")))]
+    for make, name, value in (*deviations, (augment.zoom, "largest", 1.0), (augment.color_jitter, "strength", 1.5)):
+        with naming(make, value), pytest.raises(ValueError, match=r"it must be above [01]"):
+            make(**{name: value})
     with pytest.raises(DataError, match="the series has 4"):
-        rotate().apply(torch.randn(1, 4, 5, 1), bits_of(1))
+        augment.rotate().apply(torch.randn(1, 4, 5, 1), bits_of(1))
 
 
 def test_rotate_turns_the_sensors_of_a_sample_alike() -> None:
     """Lengths and angles stay, within a sensor and from one to the other; each sample turns by its own draw."""
     x = torch.randn(64, 6, 10, 1, generator=torch.Generator().manual_seed(0))
-    seen = rotate(deviation=0.2).apply(x, bits_of(64))
+    seen = augment.rotate(deviation=0.2).apply(x, bits_of(64))
     before, after = (one.reshape(64, 2, 3, 10).permute(0, 2, 1, 3).flatten(2) for one in (x, seen))
     torch.testing.assert_close(after.transpose(1, 2) @ after, before.transpose(1, 2) @ before, rtol=1e-4, atol=1e-4)
     turns = after @ torch.linalg.pinv(before)
@@ -160,23 +144,20 @@ def test_pixels_that_a_move_uncovers_have_the_fill_of_the_samples(name: str, loc
 def test_zoom_enlarges_and_reduces_over_the_mean_and_a_change_of_colour_is_within_its_strength() -> None:
     x = torch.zeros(200, 1, 33, 33)
     x[:, :, 8:25, 8:25] = 1
-    shares = zoom(largest=1.5).apply(x, bits_of(200)).mean((1, 2, 3)).sqrt() / x[0].mean().sqrt()
+    shares = augment.zoom(largest=1.5).apply(x, bits_of(200)).mean((1, 2, 3)).sqrt() / x[0].mean().sqrt()
     # An enlarged square is still within the image, wherever it moves; resizing blurs its edges.
     assert 0.6 < shares.min() < 0.75
     assert 1.4 < shares.max() < 1.55
     grey = torch.full((200, 3, 4, 4), 100, dtype=torch.uint8)
-    changed = color_jitter(strength=0.2).apply(grey, bits_of(200)).unique()
+    changed = augment.color_jitter(strength=0.2).apply(grey, bits_of(200)).unique()
     assert (int(changed.min()), int(changed.max())) == pytest.approx((80, 120), abs=3)
-    for make, amount, said in ((zoom, {"largest": 1.0}, "above 1"), (color_jitter, {"strength": 1.5}, "at most 1")):
-        with pytest.raises(ValueError, match=said):
-            make(**amount)
 
 
 PIXELS = torch.randint(256, (12, 1, 6, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
 def own(transform: Callable[..., Any]) -> Augmentation:
-    return own_augmentation(transform, "mine:Own", takes_generator=transform is own_parts.noise)
+    return augment.own_augmentation(transform, "mine:Own", takes_generator=transform is own_parts.noise)
 
 
 def images(*augment: str | Augmentation) -> Images:
@@ -220,9 +201,7 @@ def test_an_augmentation_of_normalised_samples_acts_after_the_normalisation() ->
 
 
 @every(workers=[0, 1], transform=[own_parts.wider, own_parts.as_float, own_parts.as_array, own_parts.fails])
-def test_own_augmentations_that_return_no_sample_are_refused_in_one_line(
-    workers: int, transform: Callable[..., Any]
-) -> None:
+def test_own_augmentations_that_return_no_sample_are_refused(workers: int, transform: Callable[..., Any]) -> None:
     some = images(own(transform))
     some.workers = workers
     with pytest.raises(DataError, match="mine:Own") as caught:

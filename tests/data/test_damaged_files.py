@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cases import naming
 from hdlif.data.files import tar_members
@@ -40,9 +41,7 @@ def read_or_refused(name: str, root: Path) -> DataError | None:
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_damaged_files_are_read_or_refused_in_one_line_and_special_ones_refused_at_once(
-    name: str, tmp_path: Path
-) -> None:
+def test_damaged_and_special_files_are_read_or_refused_in_one_line(name: str, tmp_path: Path) -> None:
     SETS[name].write(tmp_path)
     assert read_or_refused(name, tmp_path) is None
     for file in SETS[name].files:
@@ -180,19 +179,12 @@ def test_names_that_a_set_lists_stay_inside_it(tmp_path: Path) -> None:
             one_printable_line(caught.value)
 
 
-def test_image_files_whose_names_are_no_text_are_read(tmp_path: Path) -> None:
+def test_names_that_are_no_text_are_read_and_a_strip_that_becomes_gigabytes_is_refused(tmp_path: Path) -> None:
     one = SETS["imagenet"]
     one.write(tmp_path)
     folder = tmp_path / "imagenet" / "train" / IDS[0]
     (folder / f"{IDS[0]}_0.JPEG").rename(folder / "\udcff.JPEG")
     one.read(tmp_path)
-
-
-def test_a_strip_that_would_be_resized_to_gigabytes_is_refused(tmp_path: Path) -> None:
-    from PIL import Image
-
-    one = SETS["imagenet"]
-    one.write(tmp_path)
     path = tmp_path / "imagenet" / "val" / IDS[0] / f"{IDS[0]}_0.JPEG"
     Image.new("L", (1, 60_000)).save(path, "PNG")
     test = one.load(tmp_path).test

@@ -122,14 +122,9 @@ def test_too_few_leave_nothing_to_train_on_and_shares_that_none_can_be_are_refus
     for count, wanted in ((2, BOTH), (0, BOTH), (1, ("test",))):
         assert divided(contents(count), Shares(), wanted) is None
     assert shares_of(None) == Shares(0.15, 0.15, 0)
-    for split in (
-        {"test": 0.0},
-        {"validation": 1},
-        {"validation": 0.5, "test": 0.5},
-        {"train": 0.5},
-        {"seed": 0.5},
-    ):
-        with pytest.raises(ValueError, match="split"):
+    halves = {"validation": 0.5, "test": 0.5}
+    for split in ({"test": 0.0}, {"validation": 1}, halves, {"train": 0.5}, {"seed": 0.5}):
+        with naming(split), pytest.raises(ValueError, match="split"):
             shares_of(split)
 
 
@@ -141,11 +136,15 @@ ENTRIES = tuple(
 MANIFEST = Manifest(ENTRIES, ("cat/broken.png", "dog/\udcff.png"))
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
-    with_targets = Manifest(tuple(replace(entry, target="ab" * 32) for entry in ENTRIES))
-    for manifest in (MANIFEST, with_targets):
-        (tmp_path / "data_files.json").write_text(manifest.text())
-        assert read_manifest(tmp_path / "data_files.json") == manifest
+def test_what_is_written_is_read_and_what_is_no_list_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data_files.json"
+    for manifest in (MANIFEST, Manifest(tuple(replace(entry, target="ab" * 32) for entry in ENTRIES))):
+        path.write_text(manifest.text())
+        assert read_manifest(path) == manifest
+    for text in ("", "[]", "{}", '{"files": [{"file": 1}], "skipped": []}', MANIFEST.text().replace('"test"', '"x"')):
+        path.write_text(text)
+        with naming(text), pytest.raises(DataError, match=r"is not a list of a training's files .* --overwrite"):
+            read_manifest(path)
     assert MANIFEST.counts() == {label: {"train": 2, "validation": 1, "test": 1} for label in ("cat", "dog")}
 
 
@@ -172,13 +171,3 @@ def test_changes_are_named() -> None:
         "5 added (dog/new.png, dog/z0.png, dog/z1.png, ...), 2 gone (dog/2.png, dog/3.png), "
         "1 changed (cat/0.png), 2 with another target (cat/2.png, cat/3.png), 1 in another part (cat/1.png)"
     )
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "[]", "{}", '{"files": [{"file": 1}], "skipped": []}', MANIFEST.text().replace('"test"', '"other"')],
-)
-def test_what_is_no_list_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "data_files.json").write_text(text)
-    with pytest.raises(DataError, match=r"data_files.json: is not a list of a training's files .* --overwrite"):
-        read_manifest(tmp_path / "data_files.json")

@@ -19,6 +19,7 @@ from hdlif.errors import DataError, ShapeError
 SIDE, COUNT = 16, 40
 MOVING = [name for name, one in AUGMENTATIONS.items() if one.target not in (None, "kept")]
 RESIZING = ("random_resized_crop", "zoom")
+TURNED = own_augmentation(v2.RandomAffine(0, translate=(0.4, 0.4)), "affine", takes_generator=False)
 images = partial(Images, mean=[0.0], std=[1.0])
 
 
@@ -38,11 +39,14 @@ BOXES[:, 0, 0] = 2
 BOXES[:, 0, 1:] = torch.cat([CORNERS.flip(1), CORNERS.flip(1) + 5], 1).float()
 
 
-@every(name=MOVING)
-def test_a_map_moves_with_its_pixels_and_what_is_beyond_is_ignored(name: str) -> None:
-    x, y = images(PIXELS, MAPS, augment=[name], located="map").batch(torch.arange(COUNT))
+@every(name=[*MOVING, TURNED])
+def test_a_map_moves_with_its_pixels_and_what_is_beyond_is_ignored(name: str | Augmentation) -> None:
+    samples = images(PIXELS, MAPS, augment=[name], located="map")
+    x, y = samples.batch(torch.arange(COUNT))
     assert y.dtype == torch.int64
     assert not torch.equal(y, MAPS.long())
+    # By the draw of its index alone.
+    assert torch.equal(samples.batch(torch.tensor([7]))[1][0], y[7])
     assert set(y.unique().tolist()) <= {0, 7, IGNORED}
     # Resized pixels are between dark and bright at the edge of a square, where a map is one or the other.
     edge = 0.5 if name in RESIZING else 1e-6
@@ -76,18 +80,6 @@ def test_boxes_are_clipped_and_dropped_where_nothing_is_left() -> None:
     assert clipped(boxes, 10, 8, 4).tolist() == [[0, 0, 2, 4, 10], [2, 3, 3, 6, 6], [-1] * 5, [-1] * 5]
 
 
-def test_draws_are_of_the_seed_the_epoch_and_the_index_alone() -> None:
-    samples = images(PIXELS, MAPS, augment=["flip", "crop"], located="map", seed=3)
-    whole = samples.batch(torch.arange(COUNT))
-    parts = [samples.batch(torch.tensor([index])) for index in (7, 2, 7)]
-    for index, part in zip((7, 2, 7), parts, strict=True):
-        assert all(torch.equal(one[0], of[index]) for one, of in zip(part, whole, strict=True))
-    before = torch.random.get_rng_state()
-    samples.set_epoch(1)
-    assert not torch.equal(samples.batch(torch.arange(COUNT))[1], whole[1])
-    assert torch.equal(torch.random.get_rng_state(), before)
-
-
 @every("labels", "located", of=[(MAPS, "map"), (BOXES, "boxes")])
 def test_changes_of_colour_and_cutouts_leave_targets(labels: Tensor, located: Any) -> None:
     def darker(x: Tensor) -> Tensor:
@@ -99,13 +91,6 @@ def test_changes_of_colour_and_cutouts_leave_targets(labels: Tensor, located: An
     x, y = images(PIXELS, labels, augment=[own, jitter, "cutout_12"], located=located).batch(torch.arange(COUNT))
     assert torch.equal(y, labels.long() if located == "map" else labels)
     assert x.max() < 0.8
-
-
-def test_ones_own_transform_of_torchvision_moves_targets_too() -> None:
-    turned = own_augmentation(v2.RandomAffine(0, translate=(0.4, 0.4)), "affine", takes_generator=False)
-    x, y = images(PIXELS, MAPS, augment=[turned], located="map").batch(torch.arange(COUNT))
-    assert torch.equal(x[:, 0] > 0.5, y == 7)
-    assert not torch.equal(y, MAPS.long())
 
 
 @every(one=["autoaugment_cifar10", "event_policy", Augmentation(lambda x, bits: x, name="mine")])
@@ -125,9 +110,8 @@ def test_other_targets_are_refused(labels: Tensor, located: Any) -> None:
 
 
 def test_parts_together_keep_their_targets_and_sizes_are_kept() -> None:
-    parts = [
-        images(PIXELS[part], MAPS[part], located="map") for part in (slice(0, 30), slice(30, 35), slice(35, COUNT))
-    ]
+    places = (slice(0, 30), slice(30, 35), slice(35, COUNT))
+    parts = [images(PIXELS[part], MAPS[part], located="map") for part in places]
     sets = DataSets(*parts, classes=("a", "b"), shape=(1, SIDE, SIDE), mean=(0.0,), std=(1.0,))
     assert torch.equal(Together(parts).batch(torch.arange(COUNT))[1], MAPS.long())
     with pytest.raises(DataError, match="targets are at pixels of 16x16; give data at 8x8"):

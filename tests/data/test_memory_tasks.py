@@ -10,14 +10,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from cases import naming
-from hdlif.cli.shipped_data import persistence
 from hdlif.data import DataSets, Samples, copy_task, delayed_xor, mackey_glass, sines
 from hdlif.data.sources.synthetic import SKIPPED, STARTS, series
 from hdlif.errors import DataError, RecipeError
 from hdlif.inputs.memory_tasks import Content, Copy, DelayedXor, MackeyGlass
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.recipe.runs.recipe_data import load_with_data
-from hdlif.training.tasks import Regress
 
 
 def raw(part: Samples) -> Tensor:
@@ -42,13 +40,10 @@ def test_delayed_xor_asks_whether_the_first_and_the_last_value_differ() -> None:
         # Neither bit predicts the class by itself.
         for bit in (-1.0, 1.0):
             assert [float(part.labels[at == bit].double().mean()) for at in bits.T] == [0.5, 0.5]
-
-
-def test_each_part_of_delayed_xor_depends_on_the_draw_and_its_arguments_alone() -> None:
-    one = xor()
+    # Each part depends on the draw and its own arguments alone.
     other = delayed_xor(content=DelayedXor(delay=12, samples=4, test=24), validation=100, seed=7)
-    assert torch.equal(raw(one.test), raw(other.test))
-    everything = torch.cat([raw(part)[:, 0, 1:-1] for sets in (one, xor(draw=1)) for part in sets.parts])
+    assert torch.equal(raw(sets.test), raw(other.test))
+    everything = torch.cat([raw(part)[:, 0, 1:-1] for of_draw in (sets, xor(draw=1)) for part in of_draw.parts])
     assert len(torch.unique(everything, dim=0)) == len(everything)
 
 
@@ -114,26 +109,19 @@ def windows(**arguments: Any) -> tuple[MackeyGlass, DataSets]:
     return content, mackey_glass(content=content, validation=3)
 
 
-def test_targets_are_the_values_ahead() -> None:
-    content, sets = windows()
-    assert content.learned["ahead"] == 6
-    for part in sets.parts:
-        shown, target = part.batch(torch.arange(len(part)))
-        assert target.shape == (len(part), 20, 1)
-        torch.testing.assert_close(target[:, :14, 0], shown[:, 0, 6:, 0], rtol=0, atol=1e-5)
-
-
-def test_parts_are_stretches_of_series_of_their_own() -> None:
-    begins = {
-        "train": [7 * n for n in range(9)],
-        "validation": [20 * n for n in range(3)],
-        "test": [20 * n for n in range(4)],
-    }
-    _, sets = windows()
-    for part, found in zip(begins, sets.parts, strict=True):
-        whole = series(SKIPPED + 200, STARTS[part])[SKIPPED:].astype(np.float32)
-        expected = [whole[begin : begin + 20] for begin in begins[part]]
-        assert np.array_equal(raw(found)[:, 0].numpy(), np.stack(expected))
+def test_parts_are_stretches_of_series_of_their_own_which_do_not_depend_on_the_training_set() -> None:
+    for sizes in ({}, {"samples": 1}, {"samples": 100}, {"stride": 1}, {"stride": 90}, {"test": 9}):
+        content, sets = windows(**sizes)
+        strides = {"train": content.stride, "validation": 20, "test": 20}
+        for (part, stride), found in zip(strides.items(), sets.parts, strict=True):
+            whole = series(SKIPPED + 1000, STARTS[part])[SKIPPED:].astype(np.float32)
+            expected = [whole[begin : begin + 20] for begin in range(0, stride * len(found), stride)]
+            assert np.array_equal(raw(found)[:, 0].numpy(), np.stack(expected)), sizes
+            # Targets are the values ahead.
+            shown, target = found.batch(torch.arange(len(found)))
+            assert target.shape == (len(found), 20, 1)
+            torch.testing.assert_close(target[:, :14, 0], shown[:, 0, 6:, 0], rtol=0, atol=1e-5)
+    assert torch.equal(raw(sets.test), raw(mackey_glass(content=content, validation=30, seed=3).test))
 
 
 def test_series_of_two_parts_share_no_step_and_have_the_stated_moments() -> None:
@@ -144,30 +132,6 @@ def test_series_of_two_parts_share_no_step_and_have_the_stated_moments() -> None
         # Not one series that is shifted either: windows come near others, as they do in chaos, and never meet.
         some, all_windows = (torch.from_numpy(sliding_window_view(x, 100).copy()) for x in (one, other))
         assert torch.cdist(some[::10], all_windows, p=torch.inf).min() > 1e-3
-
-
-def test_validation_and_test_windows_do_not_depend_on_the_training_set() -> None:
-    content, one = windows()
-    for sizes in ({"samples": 1}, {"samples": 300}, {"stride": 1}, {"stride": 100}):
-        _, other = windows(**sizes)
-        assert torch.equal(raw(one.test), raw(other.test)), sizes
-        assert torch.equal(one.test.labels, other.test.labels), sizes
-        assert torch.equal(raw(one.validation), raw(other.validation)), sizes
-    assert torch.equal(raw(one.test), raw(mackey_glass(content=content, validation=30, seed=3).test))
-    # More test windows begin with the same ones.
-    assert torch.equal(raw(one.test), raw(windows(test=9)[1].test)[:4])
-
-
-def test_persistence_is_the_error_of_the_last_value_in_its_units() -> None:
-    content, sets = windows(ahead=5)
-    recipe = load_recipe("mackey_glass_hdlif", ["data.steps=20", "data.ahead=5", "time_steps=20"])
-    task = builders.build_task(recipe)
-    assert isinstance(task, Regress)
-    figures = persistence(sets.shown_as(builders.FRAMES["rows"]), task).metrics
-    whole = raw(sets.test)[:, 0].double()
-    later = sets.test.labels[..., 0].double() * content.std[0] + content.mean[0]
-    assert figures["rmse"] == pytest.approx(float((later - whole).square().mean().sqrt()), rel=1e-5)
-    assert figures["mae"] == pytest.approx(float((later - whole).abs().mean()), rel=1e-5)
 
 
 def test_arguments_out_of_range_are_refused() -> None:

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-import torchvision
+from torchvision import datasets
 from torchvision.datasets.imagenet import ARCHIVE_META
 
 from hdlif.errors import DataError
@@ -14,61 +14,33 @@ from hdlif.inputs.datasets import CIFAR10_CLASSES
 from small_sets import SETS
 
 
-@dataclass(frozen=True)
-class Absent:
-    """A set, of which `there` alone is extracted and then `missing` is named.
+class Absent(NamedTuple):
+    """A set in `folder`, with the names of its archives; if `there` alone is extracted, `missing` is named.
 
-    Args:
-        folder: of the set, below the root.
-        source: where it comes from.
-        archives: their names at torchvision and the publishers.
-        holds: the archive of what is missing, as a path below `folder`.
+    The last of one or two archives, or the second of more, holds what is missing first.
     """
 
     folder: str
-    source: str
     archives: Sequence[str]
     there: str
     missing: str
-    holds: str
 
 
 BATCHES = ", ".join(f"data_batch_{i}" for i in range(2, 6))
-IDX = ("train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+IDX = "train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte"
+FASHION = [name for name, _ in datasets.FashionMNIST.resources]
+IMAGENET = [ARCHIVE_META[part][0] for part in ("train", "val")]
+TINY = "wnids.txt, val/images, val/val_annotations.txt"
+DVS = [f"{name}.zip" for name in CIFAR10_CLASSES]
 CASES = {
-    "cifar10": Absent(
-        *("cifar-10-batches-py", "CIFAR10('{root}', download=True)", [torchvision.datasets.CIFAR10.filename]),
-        *("data_batch_1", f"{BATCHES}, test_batch", "../cifar-10-python.tar.gz"),
-    ),
-    "cifar100": Absent(
-        *("cifar-100-python", "CIFAR100('{root}', download=True)", [torchvision.datasets.CIFAR100.filename]),
-        *("train", "test", "../cifar-100-python.tar.gz"),
-    ),
-    "fashion_mnist": Absent(
-        *("FashionMNIST/raw", "FashionMNIST('{root}', download=True)"),
-        [name for name, _ in torchvision.datasets.FashionMNIST.resources],
-        *("train-images-idx3-ubyte", ", ".join(IDX), "train-labels-idx1-ubyte.gz"),
-    ),
-    "imagenet": Absent(
-        *("imagenet", "image-net.org", [ARCHIVE_META[part][0] for part in ("train", "val")]),
-        *("train/", "val", "ILSVRC2012_img_val.tar"),
-    ),
-    "tiny_imagenet": Absent(
-        *("tiny-imagenet-200", "cs231n.stanford.edu/tiny", ["tiny-imagenet-200.zip"]),
-        *("train/", "wnids.txt, val/images, val/val_annotations.txt", "../tiny-imagenet-200.zip"),
-    ),
-    "dvs_cifar10": Absent(
-        *("CIFAR10DVS", "figshare.com", [f"{name}.zip" for name in CIFAR10_CLASSES]),
-        *("airplane/", "automobile, bird, cat, deer, dog and 4 more", "automobile.zip"),
-    ),
-    "dvs_gesture": Absent(
-        *("DvsGesture", "research.ibm.com", ["DvsGesture.tar.gz"]),
-        *("trials_to_train.txt", "trials_to_test.txt", "../DvsGesture.tar.gz"),
-    ),
-    "n_mnist": Absent(
-        *("NMNIST", "www.garrickorchard.com", ["Train.zip", "Test.zip"]),
-        *("Train/", "Test", "Test.zip"),
-    ),
+    "cifar10": Absent("cifar-10-batches-py", [datasets.CIFAR10.filename], "data_batch_1", f"{BATCHES}, test_batch"),
+    "cifar100": Absent("cifar-100-python", [datasets.CIFAR100.filename], "train", "test"),
+    "fashion_mnist": Absent("FashionMNIST/raw", FASHION, "train-images-idx3-ubyte", IDX),
+    "imagenet": Absent("imagenet", IMAGENET, "train/", "val"),
+    "tiny_imagenet": Absent("tiny-imagenet-200", ["tiny-imagenet-200.zip"], "train/", TINY),
+    "dvs_cifar10": Absent("CIFAR10DVS", DVS, "airplane/", "automobile, bird, cat, deer, dog and 4 more"),
+    "dvs_gesture": Absent("DvsGesture", ["DvsGesture.tar.gz"], "trials_to_train.txt", "trials_to_test.txt"),
+    "n_mnist": Absent("NMNIST", ["Train.zip", "Test.zip"], "Train/", "Test"),
 }
 
 
@@ -76,9 +48,8 @@ def refusal(name: str, root: Path | None) -> str:
     """Return the message, after a check that it ends in the accepted layout and where the set comes from."""
     with pytest.raises(DataError) as caught:
         SETS[name].load(root)  # type: ignore[arg-type]
-    given, case = root or "DIR", CASES[name]
-    layout, source = re.escape(f"{given}/{case.folder}/ with "), re.escape(case.source.format(root=given))
-    assert re.search(rf"; accepted is {layout}.*; \w+ is obtained .*{source}", str(caught.value))
+    layout = re.escape(f"{root or 'DIR'}/{CASES[name].folder}/ with ")
+    assert re.search(rf"; accepted is {layout}.*; \w+ is obtained (by|from) \S", str(caught.value))
     return str(caught.value)
 
 
@@ -98,11 +69,13 @@ def test_absent_set_is_missing_as_a_whole(name: str, tmp_path: Path) -> None:
 def test_half_extracted_set_names_what_is_missing_and_its_archive(name: str, tmp_path: Path) -> None:
     case = CASES[name]
     folder = tmp_path / case.folder
-    (folder if not case.there.endswith("/") else folder / case.there).mkdir(parents=True)
-    if not case.there.endswith("/"):
+    (folder / case.there).parent.mkdir(parents=True, exist_ok=True)
+    if case.there.endswith("/"):
+        (folder / case.there).mkdir(parents=True)
+    else:
         (folder / case.there).touch()
     assert refusal(name, tmp_path).startswith(f"{folder}: {case.missing} missing; accepted is")
-    place = folder.parent / Path(case.holds).name if case.holds.startswith("../") else folder / case.holds
+    place = folder / case.archives[:2][-1]
     place.touch()
     assert f"missing; extract {place}; accepted is" in refusal(name, tmp_path)
     # The archive of what is there is not named.

@@ -132,6 +132,14 @@ def test_batches_have_every_index_once_and_drop_last_leaves_out_only_the_part_ba
     full = batches(10, batch_size=4, seed=0, epoch=0, drop_last=True)
     assert [part.tolist() for part in full] == [part.tolist() for part in everything[:2]]
     assert len(batches(8, batch_size=4, seed=0, epoch=0, drop_last=True)) == 2
+    with pytest.raises(DataError, match=r"3 samples do not fill one batch of 4; lower batch_size to at most 3"):
+        batches(3, batch_size=4, seed=0, epoch=0, drop_last=True)
+    with pytest.raises(DataError, match=r"such as 4 \(--set data.batch_size=4\), which leaves 1 out"):
+        batches(21, batch_size=32, seed=0, epoch=0, drop_last=True)
+    assert fuller_batch(41, 32) == 8
+    assert fuller_batch(41, 32, multiple_of=6) is None
+    # A tenth is too many: 8 would leave out 2 of 10.
+    assert fuller_batch(10, 16) == 2
 
 
 def test_order_is_a_function_of_seed_and_epoch_alone() -> None:
@@ -146,14 +154,3 @@ def test_order_is_a_function_of_seed_and_epoch_alone() -> None:
     assert order(1, 2) == first
     assert order(1, 2, batch_size=5) == first
     assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
-
-
-def test_drop_last_that_leaves_no_batch_is_refused_and_a_fuller_one_stated() -> None:
-    with pytest.raises(DataError, match=r"3 samples do not fill one batch of 4; lower batch_size to at most 3"):
-        batches(3, batch_size=4, seed=0, epoch=0, drop_last=True)
-    with pytest.raises(DataError, match=r"such as 4 \(--set data.batch_size=4\), which leaves 1 out"):
-        batches(21, batch_size=32, seed=0, epoch=0, drop_last=True)
-    assert fuller_batch(41, 32) == 8
-    assert fuller_batch(41, 32, multiple_of=6) is None
-    # A tenth is too many: 8 would leave out 2 of 10.
-    assert fuller_batch(10, 16) == 2

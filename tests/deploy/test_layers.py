@@ -162,22 +162,6 @@ def test_attention_on_sequences_computes_what_was_trained(time_steps: int | None
     assert rows["model.2"] == rows["model.3"] == (4, 1, 16)
 
 
-def test_a_network_of_sequences_trains():
-    torch.manual_seed(0)
-    network, x = temporal(Ternary()), torch.randn(T, 6, 2, 16)
-    logits, state = network(x, None, range(T))
-    logits.square().mean().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
-    network.eval()
-    with torch.no_grad():
-        whole, _ = network(x, None, range(T))
-        state, parts = None, []
-        for t in range(T):
-            part, state = network(x[t : t + 1], state, range(t, t + 1))
-            parts.append(part)
-    torch.testing.assert_close(torch.cat(parts), whole)
-
-
 def test_a_network_of_sequences_is_counted_as_its_maps_of_one_row():
     stem, *body, classifier = dyadic(temporal(Ternary())).children()
     network = Network(stem=stem, body=Sequential(*body), head=nn.Identity(), classifier=classifier).eval()

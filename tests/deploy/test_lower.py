@@ -186,12 +186,6 @@ def test_an_average_pool_of_codes_travels_as_a_sum_of_codes() -> None:
     assert infer_values(graph)["body.pool1"].max_code == 60
 
 
-def test_a_convolution_without_a_norm_gets_its_scale_applied() -> None:
-    conv = QuantConv2d(1, 3, 3, padding=1, quantizer=Binary())
-    network = Sequential(conv, HDLIF(T), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5))
-    assert_runs_as_trained(network, lowered(network), images(), T)
-
-
 def test_affines_in_a_row_are_joined_into_the_first() -> None:
     layers = nn.Conv2d(1, 3, 3), BatchNorm2d(3), HDLIF(T), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5)
     network = Sequential(*layers).eval()
@@ -200,34 +194,15 @@ def test_affines_in_a_row_are_joined_into_the_first() -> None:
     assert_runs_as_trained(network, graph, images(), T)
 
 
-class DoubledForward(HDLIF):
-    def forward(self, x, state, steps):
-        return super().forward(2 * x, state, steps)
-
-
-class DoubledStep(HDLIF):
-    def stepped(self, t, steps, current, *rest):
-        return super().stepped(t, steps, 2 * current, *rest)
-
-
-class DoubledRows(HDLIF):
-    def rows_at(self, steps, x):
-        return [2 * row for row in super().rows_at(steps, x)]
-
-
-class DoubledSpikes(HDLIF):
-    def joined(self, spikes):
-        return 2 * super().joined(spikes)
-
-
 class Halved(HDLIF):
     def equation(self):
         return lambda current, potential, leak, threshold: (0.5 * potential, leak * current)
 
 
-@every(kind=[DoubledForward, DoubledStep, DoubledRows, DoubledSpikes])
-def test_a_neuron_whose_scan_is_its_own_is_not_deployed_as_its_base(kind: type[HDLIF]) -> None:
-    with pytest.raises(LoweringError, match=f"act1: {kind.__name__} "):
+@every(method=["forward", "stepped", "rows_at", "joined"])
+def test_a_neuron_whose_scan_is_its_own_is_not_deployed_as_its_base(method: str) -> None:
+    kind = type("Own", (HDLIF,), {method: lambda self, *given: getattr(HDLIF, method)(self, *given)})
+    with pytest.raises(LoweringError, match="act1: Own "):
         lowered(small_resnet(neuron=lambda place: kind(T)))
 
 

@@ -31,7 +31,7 @@ from hdlif.nn import (
     TimeConstants,
 )
 from hdlif.report.accounting import profile
-from hdlif.runtime import Session
+from runtime.ways_of_running import assert_runs_as_steps
 from same_bits import assert_same_bits
 
 T, WIDTH = 7, 4
@@ -110,10 +110,7 @@ def test_a_delay_line_has_the_bits_of_the_oracle_whole_and_step_by_step(taps: li
     graph = read_back(sliding(taps, quantised=quantised))
     x = images(1, T).numpy()
     assert_same_bits(graph, x)
-    session, state = Session(graph), None
-    for frame, logits in zip(x, session.run(x), strict=True):
-        of_step, state = session.step(frame, state)
-        np.testing.assert_array_equal(of_step, logits, strict=True)
+    assert_runs_as_steps(graph, x)
 
 
 @every(taps=TAPS)

@@ -18,6 +18,7 @@ from hdlif.graph.equations import OPERATIONS, Instruction, Program
 from hdlif.models import resnet
 from hdlif.nn import AdaptiveHDLIF, ParallelHDLIF, ResonateHDLIF, SecondOrderHDLIF, SlidingParallelHDLIF
 from hdlif.runtime import reference
+from runtime.test_native_equals_reference import rows_of_all_kinds
 
 # Sums of floats are added in another order; with these seeds no code is on a rounding boundary.
 TOLERANCE = 1e-4
@@ -83,11 +84,25 @@ def test_openvino_reads_weights_of_4_bits() -> None:
     np.testing.assert_allclose(logits, expected, atol=TOLERANCE, rtol=TOLERANCE)
 
 
+def ends_in_a_neuron() -> Graph:
+    b = Builder((2, 3, 3), 2, 0)
+    x = b.hd_lif(b.add("global_sum_pool", INPUT))
+    return Graph(tuple(b.nodes), x, 2, b.record(), ("a", "b"))
+
+
 @pytest.mark.peers
 @every(
-    graph=[residual_network(), residual_network(2, encoding="binary"), residual_network(1, time_steps=1)], batch=[1, 3]
+    graph={
+        "ternary": residual_network(),
+        "binary": residual_network(2, encoding="binary"),
+        "one step": residual_network(1, time_steps=1),
+        "two streams": two_streams(),
+        "maps": u_net(),
+        "a neuron at the end": ends_in_a_neuron(),
+    },
+    batch=[1, 3],
 )
-def test_residual_networks(graph: Graph, batch: int) -> None:
+def test_networks(graph: Graph, batch: int) -> None:
     assert_equals_reference(graph, batch=batch)
 
 
@@ -141,14 +156,6 @@ def rows_alone(b: Builder) -> str:
     return b.program(INPUT, program=Program(("a",), ("row",), (Instruction("floor", (2,)),), 3, (2,)))
 
 
-def rows_of_all_kinds(b: Builder) -> str:
-    y = b.glif(INPUT, per_channel=True, beyond=1)
-    tensors = b.nodes[0].tensors
-    for i, key in enumerate(tensors):
-        tensors[key] = tensors[key][: (1, 3, 4)[i % 3], : (1, 3)[i % 2]]
-    return y
-
-
 def moving_entries(b: Builder) -> str:
     x = b.affine(b.hd_lif(INPUT), per_step=True)
     y = b.seca(x, per_step=True)
@@ -159,12 +166,6 @@ def moving_entries(b: Builder) -> str:
 def surplus_that_others_read(b: Builder) -> str:
     spikes = b.hd_lif(INPUT)
     return b.add("add", b.quantise(spikes), spikes)
-
-
-def pools_of_codes(b: Builder) -> str:
-    x = b.quantise(b.parallel(INPUT), bits=3)
-    x = b.add("sum_pool", x, kernel=(2, 3), stride=(1, 2))
-    return b.add("max_pool", x, kernel=(3, 2), stride=(2, 1), padding=(1, 0))
 
 
 def joined_in_both_orders(b: Builder) -> str:
@@ -178,11 +179,6 @@ def constant_sums_that_others_read(b: Builder) -> str:
     return b.add("add", b.affine(sums), sums)
 
 
-def dilated_and_grouped(b: Builder) -> str:
-    x = b.conv(INPUT, 6, dilation=(2, 1), padding=(2, 0), groups=3, encoding="int4")
-    return b.conv(b.quantise(b.hd_lif(x)), 4, dilation=(1, 3), padding=(1, 3), groups=2, encoding="int4")
-
-
 @pytest.mark.peers
 @every(
     make=[
@@ -191,39 +187,14 @@ def dilated_and_grouped(b: Builder) -> str:
         rows_of_all_kinds,
         moving_entries,
         surplus_that_others_read,
-        pools_of_codes,
         joined_in_both_orders,
         constant_sums_that_others_read,
-        dilated_and_grouped,
     ]
 )
 def test_ops_beside_others(make: Callable[[Builder], str]) -> None:
     """Each op alone: tests/graph/ops/test_every_op.py."""
     b = Builder((3, 7, 6), 3, 3)
     assert_equals_reference(b.graph(make(b)))
-
-
-@pytest.mark.peers
-@every(encoding=ENCODINGS)
-def test_convolutions_and_linear_layers_of_codes(encoding: str) -> None:
-    b = Builder((3, 7, 6), 2, 5)
-    codes = b.quantise(b.hd_lif(INPUT))
-    x = b.affine(b.conv(codes, 4, kernel=(2, 3), stride=(2, 1), padding=(1, 0), encoding=encoding), scale=0.1)
-    x = b.quantise(b.hd_lif(x, per_channel=True))
-    assert_equals_reference(b.graph(b.linear(b.add("flatten", x), 6, encoding=encoding)))
-
-
-@pytest.mark.peers
-def test_a_network_of_two_streams_and_one_that_ends_in_a_neuron() -> None:
-    assert_equals_reference(two_streams(), batch=1)
-    b = Builder((2, 3, 3), 2, 0)
-    x = b.hd_lif(b.add("global_sum_pool", INPUT))
-    assert_equals_reference(Graph(tuple(b.nodes), x, 2, b.record(), ("a", "b")))
-
-
-@pytest.mark.peers
-def test_maps() -> None:
-    assert_equals_reference(u_net())
 
 
 @pytest.mark.peers

@@ -11,32 +11,21 @@ from pathlib import Path
 from typing import get_args
 
 import click
-import pytest
 import yaml
 
 from cases import naming
-from hdlif import config
 from hdlif.cli import cli
 from hdlif.cli.neurons import costs_table, step_costs
 from hdlif.cli.recipes import check_all
-from hdlif.data import AUGMENTATIONS, manifest
-from hdlif.data import folders as class_folders
+from hdlif.data import AUGMENTATIONS
 from hdlif.data.public import SETS
-from hdlif.graph import graph
-from hdlif.graph.artefact import files
-from hdlif.inputs import pictures, plain_yaml
 from hdlif.recipe import builders, shipped_recipes
-from hdlif.recipe.builders import checks, model
 from hdlif.recipe.builders.metrics import METRICS
 from hdlif.recipe.runs import ablation_tables as ablate
-from hdlif.recipe.runs import summary
 from hdlif.runtime import Session
 from hdlif.serve import Settings
-from hdlif.serve.protocol import MOST_HEADER_BYTES
 from hdlif.serve.reading import TYPES
 from hdlif.serve.refusals import JSON
-from hdlif.serve.streams import OVERHEAD_BYTES
-from hdlif.training import checkpoint
 from pages import blocks, page
 
 ROOT = Path(__file__).parents[2]
@@ -139,74 +128,69 @@ def test_commands_of_pages_are_such_as_can_be_given() -> None:
                 check(recipe, tuple(overrides))
 
 
+LIMITS = {
+    "SECURITY": {
+        "| file, value of `--set` | 2^16 bytes": "inputs.plain_yaml.MOST_BYTES",
+        "| lists and mappings in each other | 16": "inputs.plain_yaml.MOST_DEPTH",
+        "| `name` | 200 bytes": "config.MOST_NAME_BYTES",
+        "| `time_steps` | 32767": "config.MOST_TIME_STEPS",
+        "| blocks or layers of a plan; stages | 1000": "recipe.builders.model.MOST_LAYERS",
+        "| blocks or layers of a plan; stages | 1000; 16": "recipe.builders.model.MOST_STAGES",
+        "| parameters and buffers | 2^30": "recipe.builders.checks.MOST_VALUES",
+        "| neurons of a batch | 2^36": "recipe.builders.checks.MOST_NEURONS",
+        "| cells of a table, all seeds together | 10,000": "recipe.runs.ablation_tables.MOST_CELLS",
+        "| record of a checkpoint | 2^20 characters": "training.checkpoint.MOST_RECORD",
+        "| metrics.jsonl that a report reads | 2^30 bytes": "recipe.runs.summary.MOST_METRICS",
+        "| data_files.json that a resumed training is compared with | 2^30 bytes": "data.manifest.MOST_BYTES",
+        "| other files of a run | 2^26 bytes": "recipe.runs.summary.MOST_SUMMARY",
+        "| other files of a run | 2^26 bytes, 64 levels": "recipe.runs.summary.MOST_LEVELS",
+        "| file | 2^31 bytes, regular |": "graph.artefact.files.MAX_FILE_BYTES",
+        "| nodes | 2^17 |": "graph.graph.MAX_NODES",
+        "| entries of a tensor or a value | 2^30 |": "graph.graph.MAX_ELEMENTS",
+        "at most 256 MiB, 80 million pixels": "inputs.pictures.MOST_PIXELS",
+        "80 million pixels, 65,535 a side": "inputs.pictures.MOST_SIDE",
+        "at most 10^7 files and folders are looked at": "data.folders.MOST_FILES",
+    },
+    "docs/how_to/serving": {
+        "4,096 counted for each": "serve.streams.OVERHEAD_BYTES",
+        "A JPEG of more than 100 scans": "inputs.pictures.MOST_SCANS",
+        "headers, bytes (up to 2^12 more if they come at once) | | 2^14": "serve.protocol.MOST_HEADER_BYTES",
+        "inputs and answers | | 2^29": "serve.Settings.max_bodies_bytes",
+        "such as decoding an image | | 10": "serve.Settings.read_seconds",
+        "steps of a request to a stream | | 2^14": "serve.Settings.max_steps",
+        "inputs of a request | | 1024": "serve.Settings.max_inputs",
+        "that wait | | 2048": "serve.Settings.max_waiting",
+        "`--max-bytes`, `--max-operations` | 2^30": "serve.Settings.max_bytes",
+        "`--max-bytes`, `--max-operations` | 2^30, 2^38": "serve.Settings.max_operations",
+        "`--max-streams` (0 leaves them out) | 4096": "serve.Settings.max_streams",
+    },
+}
+"""Words of a page whose last number is the value of a name of `hdlif`."""
+
+
+def number(text: str) -> int:
+    """Return the last number of a text, which may be a power."""
+    plain = text.replace(",", "").replace(" million", "000000")
+    base, power = re.findall(r"(\d+)(?:\^(\d+))?", plain)[-1]
+    return int(base) ** int(power or 1)
+
+
 def test_a_limit_is_stated_as_it_is() -> None:
-    session, of_server = inspect.signature(Session).parameters, Settings()
-    security = (
-        ("| file, value of `--set` | 2^16 bytes", plain_yaml.MOST_BYTES, 2**16),
-        ("| lists and mappings in each other | 16", plain_yaml.MOST_DEPTH, 16),
-        ("| `name` | 200 bytes", config.MOST_NAME_BYTES, 200),
-        ("| `time_steps` | 32767", config.MOST_TIME_STEPS, 32767),
-        ("| blocks or layers of a plan; stages | 1000; 16", (model.MOST_LAYERS, model.MOST_STAGES), (1000, 16)),
-        ("| parameters and buffers | 2^30", checks.MOST_VALUES, 2**30),
-        ("| neurons of a batch | 2^36", checks.MOST_NEURONS, 2**36),
-        ("| cells of a table, all seeds together | 10,000", ablate.MOST_CELLS, 10_000),
-        ("| record of a checkpoint | 2^20 characters", checkpoint.MOST_RECORD, 2**20),
-        ("| metrics.jsonl that a report reads | 2^30 bytes", summary.MOST_METRICS, 2**30),
-        ("| data_files.json that a resumed training is compared with | 2^30 bytes", manifest.MOST_BYTES, 2**30),
-        ("| other files of a run | 2^26 bytes, 64 levels", (summary.MOST_SUMMARY, summary.MOST_LEVELS), (2**26, 64)),
-        ("| file | 2^31 bytes, regular |", files.MAX_FILE_BYTES, 2**31),
-        ("| nodes | 2^17 |", graph.MAX_NODES, 2**17),
-        ("| entries of a tensor or a value | 2^30 |", graph.MAX_ELEMENTS, 2**30),
-        ("`max_bytes`, 2^32 by default", session["max_bytes"].default, 2**32),
-        ("`max_operations`, 2^42 by default", session["max_operations"].default, 2**42),
-        ("80 million pixels, 65,535 a side", (pictures.MOST_PIXELS, pictures.MOST_SIDE), (80_000_000, 65_535)),
-        ("at most 10^7 files and folders are looked at", class_folders.MOST_FILES, 10**7),
-    )
-    serving = (
-        ("`--max-streams` (0 leaves them out) | 4096", of_server.max_streams, 4096),
-        ("4,096 counted for each", OVERHEAD_BYTES, 4096),
-        ("`--max-stream-bytes` | 2^28", of_server.max_stream_bytes, 2**28),
-        ("`--stream-idle-seconds` | 300", of_server.stream_idle_seconds, 300),
-        ("`--max-body-bytes` | 2^24", of_server.max_body_bytes, 2**24),
-        ("inputs and answers | | 2^29", of_server.max_bodies_bytes, 2**29),
-        ("such as decoding an image | | 10", of_server.read_seconds, 10),
-        ("A JPEG of more than 100 scans", pictures.MOST_SCANS, 100),
-        ("steps of a request to a stream | | 2^14", of_server.max_steps, 2**14),
-        ("`--max-old-bytes` (2^28;", of_server.max_old_bytes, 2**28),
-        ("`--max-pixels` | 2^25", of_server.max_pixels, 2**25),
-        ("inputs of a request | | 1024", of_server.max_inputs, 1024),
-        ("`--max-operations` | 2^30, 2^38", (of_server.max_bytes, of_server.max_operations), (2**30, 2**38)),
-        ("that wait | | 2048", of_server.max_waiting, 2048),
-        ("headers, bytes (up to 2^12 more if they come at once) | | 2^14", MOST_HEADER_BYTES, 2**14),
-        ("`--receive-seconds` | 30", of_server.receive_seconds, 30),
-        ("`--send-seconds` | 30", of_server.send_seconds, 30),
-        ("`--keep-alive-seconds` | 30", of_server.keep_alive_seconds, 30),
-        ("`--max-connections` | 2048", of_server.max_connections, 2048),
-        ("`--latency-budget-ms` (2)", of_server.latency_budget_ms, 2),
-        ("`--max-batch` (16)", of_server.max_batch, 16),
-    )
-    stated = (((ROOT / "SECURITY.md").read_text("utf-8"), security), (page("how_to/serving"), serving))
-    for text, words, limit, value in ((text, *row) for text, rows in stated for row in rows):
-        with naming(words):
-            assert words in text
-            assert limit == value
-
-
-def test_the_changelog_has_a_place_for_what_comes_and_the_coming_release() -> None:
-    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
-    assert headings[0] == "Unreleased"
-    coming = SETTINGS["tool"]["setuptools_scm"]["fallback_version"].removesuffix(".dev0")
-    # Until its tag there is the coming release, written up already; after the tag, the one before it.
-    assert re.fullmatch(r"\d+\.\d+\.\d+", headings[1])
-    assert tuple(map(int, headings[1].split("."))) <= tuple(map(int, coming.split(".")))
-
-
-@pytest.mark.parametrize("name", ["README", "docs/index", "docs/tutorials/first_network", "docs/reference/installing"])
-def test_every_page_that_installs_has_the_same_commands(name: str) -> None:
-    text = (ROOT / f"{name}.md").read_text("utf-8")
-    lines = ("python3 -m venv .venv", ". .venv/bin/activate", "pip install '.[train]'")
-    assert text.count("".join(f"    {line}\n" for line in lines)) == 1
-    assert "Python 3.11 or later and a C++ compiler" in text
+    for name, limits in LIMITS.items():
+        text = (ROOT / f"{name}.md").read_text("utf-8")
+        for words, place in limits.items():
+            with naming(words):
+                assert words in text
+                assert number(words) == pydoc.locate(f"hdlif.{place}")
+    options = re.findall(r"(?<!, )`--([a-z-]+)`(?: \| | \()([\d^]+)(?! leaves)", page("how_to/serving"))
+    assert len(options) == 12
+    for name, limit in options:
+        assert number(limit) == getattr(Settings, name.replace("-", "_")), name
+    session = inspect.signature(Session).parameters
+    defaults = re.findall(r"`(max_\w+)`, (\S+) by default", (ROOT / "SECURITY.md").read_text("utf-8"))
+    assert len(defaults) == 2
+    for name, limit in defaults:
+        assert number(limit) == session[name].default, name
 
 
 def test_workflows_pin_each_action_by_its_commit_and_state_their_permissions() -> None:

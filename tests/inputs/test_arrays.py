@@ -94,15 +94,12 @@ def test_labels_are_integers_or_text() -> None:
             parse_labels(content)
 
 
-def test_archives_of_numpy_are_read_up_to_the_largest_array(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_archives_of_numpy_are_read_up_to_the_largest_array_and_others_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     found = parse_archive(npz(x=np.arange(3.0), y=np.arange(2)), ("x", "y"))
     assert {name: parse_array(content).tolist() for name, content in found.items()} == {"x": [0, 1, 2], "y": [0, 1]}
     monkeypatch.setattr(arrays, "MOST_BYTES", 1000)
     with pytest.raises(Unreadable, match="array x has more than 1,000 bytes"):
         parse_archive(npz(x=np.zeros(10**6)), ("x",))
-
-
-def test_other_archives_are_refused() -> None:
     file, twice = io.BytesIO(), io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as made:
         made.writestr("x.npy", b"1")

@@ -97,20 +97,12 @@ def test_rows_of_an_array_come_as_they_are() -> None:
 
 
 def test_refusals_of_arrays() -> None:
-    for content in (
-        npy(np.zeros((3, 3))),
-        npy(np.zeros((1, 3, 2))),
-        npy(np.zeros((3, 2), complex)),
-        npy(np.asfortranarray(np.zeros((3, 2)))),
-        npy(np.zeros((3, 2)))[:-1],
-        npy(np.zeros((3, 2))) + b"x",
-        npy(np.array([[1, 2], [3, np.inf]])),
-        npy(np.array([[1, 2], [3, 1e39]])),
-        b"\x93NUMPY\x01\x00\xff\xff" + b" " * 70_000,
-        b"\x93NUMPY\x07\x00",
-        b"\x93NUMPY\x01\x00\x10\x00",
-    ):
-        with pytest.raises(Unreadable):
+    good = np.zeros((3, 2))
+    arrays = (good[:, :1], good[None], good.astype(complex), np.asfortranarray(good), good + np.inf, good + 1e39)
+    headers = (b"\1\0\xff\xff" + b" " * 70_000, b"\7\0", b"\1\0\x10\0")
+    contents = (*map(npy, arrays), npy(good)[:-1], npy(good) + b"x", *(b"\x93NUMPY" + rest for rest in headers))
+    for content in contents:
+        with naming(content[:200]), pytest.raises(Unreadable):
             read(*in_pieces(content, 50_000))
 
 
@@ -175,9 +167,7 @@ def test_refusals_of_sounds() -> None:
         (OF_SOUND, b"RI\1\1", lambda _: b"RI"),
     ],
 )
-def test_each_sample_is_handed_on_as_soon_as_it_is_there(
-    record: InputRecord, begin: bytes, sample: Callable[[int], bytes]
-) -> None:
+def test_samples_are_handed_on_at_once(record: InputRecord, begin: bytes, sample: Callable[[int], bytes]) -> None:
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb"), os.fdopen(writer, "wb"), within_seconds(20):
         os.write(writer, begin)

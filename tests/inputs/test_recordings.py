@@ -65,13 +65,11 @@ def test_recordings_by_hand() -> None:
             found = read_recording(Path(name), content)
             assert_equal(found, Events(*map(np.array, columns)))
     assert found.sensor == (20, 30)
-
-
-def test_aedat3_time_overflow_counts_in_2_to_the_31() -> None:
+    # The overflow of a packet of AEDAT 3.1 counts in 2^31.
     events = recording(3, side=128)
-    content = bytearray(aedat3_bytes(events))
-    content[content.find(b"HEADER\r\n") + 8 + 12] = 1
-    assert read_recording(Path("a.aedat"), bytes(content)).t.tolist() == [t + 2**31 for t in events.t.tolist()]
+    aedat3 = bytearray(aedat3_bytes(events))
+    aedat3[aedat3.find(b"HEADER\r\n") + 8 + 12] = 1
+    assert read_recording(Path("a.aedat"), bytes(aedat3)).t.tolist() == [t + 2**31 for t in events.t.tolist()]
 
 
 def test_without_a_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,8 +108,6 @@ def test_aedat4_is_read_by_tonic_whatever_it_names_the_fields(tmp_path: Path, mo
 
 EVENTS = recording(20, side=9)
 COLUMNS = {"t": EVENTS.t, "x": EVENTS.x, "y": EVENTS.y, "p": EVENTS.polarity}
-
-
 ROWS = np.stack([*COLUMNS.values()], axis=1)
 
 
@@ -157,7 +153,7 @@ def test_arrays_and_words_without_events_are_refused() -> None:
                 read_recording(Path(name), content)
 
 
-def test_evt3_by_hand() -> None:
+def test_evt3_by_hand_and_with_too_many_events(monkeypatch: pytest.MonkeyPatch) -> None:
     # x without a time or a row is no event. Vectors go on from a base; a high time begins at its first microsecond.
     words = [
         *(0x2005, 0x8001, 0x2005, 0x0003, 0x6007, 0x2005),  # time 1 << 12 | 7, y 3, x 5: an event, darker
@@ -172,6 +168,10 @@ def test_evt3_by_hand() -> None:
     x, y, p = [5, 8, 10, 20, 27, 12, 1, 1], [3, 3, 3, 3, 3, 1, 1, 1], [0, 1, 1, 1, 1, 1, 0, 0]
     assert_equal(found, Events(*map(np.array, (t, x, y, p))))
     assert found.sensor == (48, 64)
+    monkeypatch.setattr("hdlif.inputs.prophesee.MOST_EVENTS", 20)
+    full = np.array([0x8001, 0x0001, 0x3000, 0x4FFF, 0x4FFF], "<u2").tobytes()
+    with pytest.raises(Unreadable, match="it has up to 24 events, and at most 20 are read"):
+        read_recording(Path("a.raw"), b"% evt 3.0\n" + full)
 
 
 def evt3_plain(words: list[int]) -> list[tuple[int, int, int, int]]:
@@ -180,24 +180,23 @@ def evt3_plain(words: list[int]) -> list[tuple[int, int, int, int]]:
     for word in words:
         kind, value = word >> 12, word & 0xFFF
         known = high is not None and y is not None
-        if kind == 0x8:
-            turns += high is not None and value - high < -(2**11)
-            low = low if value == high else 0
-            high = value
-        elif kind == 0x6:
-            low = value
-        elif kind == 0x0:
-            y = value & 0x7FF
-        elif kind == 0x3:
-            base, polarity = value & 0x7FF, value >> 11
         time = ((turns << 12 | (high or 0)) << 12) | low
-        if kind == 0x2 and known:
-            found.append((time, value & 0x7FF, y, value >> 11))
-        if kind in (0x4, 0x5) and base is not None:
-            length = 12 if kind == 0x4 else 8
-            if known:
-                found += [(time, base + bit, y, polarity) for bit in range(length) if value >> bit & 1]
-            base += length
+        match kind:
+            case 0x8:
+                turns += high is not None and value - high < -(2**11)
+                low, high = low if value == high else 0, value
+            case 0x6:
+                low = value
+            case 0x0:
+                y = value & 0x7FF
+            case 0x3:
+                base, polarity = value & 0x7FF, value >> 11
+            case 0x2 if known:
+                found.append((time, value & 0x7FF, y, value >> 11))
+            case 0x4 | 0x5 if base is not None:
+                bits = range(base, base + (12 if kind == 0x4 else 8))
+                found += [(time, x, y, polarity) for x in bits if known and value >> (x - base) & 1]
+                base = bits.stop
     return found
 
 
@@ -207,13 +206,6 @@ def test_evt3_equals_a_reader_of_one_word_after_another(words: list[int]) -> Non
     found = read_recording(Path("a.raw"), content)
     columns = (found.t, found.x, found.y, found.polarity)
     assert list(zip(*(a.tolist() for a in columns), strict=True)) == evt3_plain(words)
-
-
-def test_evt3_of_too_many_events_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hdlif.inputs.prophesee.MOST_EVENTS", 20)
-    words = [0x8001, 0x0001, 0x3000, 0x4FFF, 0x4FFF]
-    with pytest.raises(Unreadable, match="it has up to 24 events, and at most 20 are read"):
-        read_recording(Path("a.raw"), b"% evt 3.0\n" + np.array(words, "<u2").tobytes())
 
 
 def test_hdf5_is_read_where_events_usually_lie() -> None:

@@ -1,7 +1,6 @@
 """Each rule's gradient beside STBP's, against plain loops and Theorem 4.2."""
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,45 +16,39 @@ from hdlif.learning.coherence import Layer, RuleCoherence
 from hdlif.learning.overlap import Overlap, Shares
 from hdlif.learning.probe import layer_local, neurons_of, observe, total
 from hdlif.models import ReversibleSequential, reversible_resnet
-from hdlif.nn import HDLIF, LIF, ParallelHDLIF, Scope, Sequential, SpikeQuantizer, State, Temporal, Ternary
+from hdlif.nn import HDLIF, LIF, ParallelHDLIF, Sequential, SpikeQuantizer, Ternary
+from learning.rule_runs import drawn
 from small_networks import alternate, scatter_norms, tiny_resnet
 
 STEPS, BATCH, INPUTS, HIDDEN, CLASSES = 4, 8, 5, 12, 3
 TARGET = torch.arange(BATCH) % CLASSES
 
 
-class Plain(Temporal):
+def plain(kind: type[HDLIF | LIF] = HDLIF, **arguments: Any) -> Sequential:
     """Linear, neuron, linear, neuron, linear, in float64."""
-
-    paths = (("fc1", "act1", "fc2", "act2", "fc3"),)
-
-    def __init__(self, neuron: Callable[[], nn.Module]) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.fc1, self.act1 = nn.Linear(INPUTS, HIDDEN, bias=False), neuron()
-        self.fc2, self.act2 = nn.Linear(HIDDEN, HIDDEN, bias=False), neuron()
-        self.fc3 = nn.Linear(HIDDEN, CLASSES, bias=False)
-        self.double()
-        for layer in (self.fc1, self.fc2, self.fc3):
-            nn.init.normal_(layer.weight, std=2.0 / layer.in_features**0.5)
-
-    def forward(self, x: Tensor, state: State | None = None, steps: range | None = None) -> tuple[Tensor, State | None]:
-        run = Scope(self, state, range(len(x)) if steps is None else steps)
-        h = run("act1", run("fc1", x))
-        h = run("act2", run("fc2", h))
-        return run("fc3", h), run.state
+    torch.manual_seed(0)
+    layers: dict[str, nn.Module] = {
+        "fc1": nn.Linear(INPUTS, HIDDEN, bias=False),
+        "act1": kind(STEPS, **arguments),
+        "fc2": nn.Linear(HIDDEN, HIDDEN, bias=False),
+        "act2": kind(STEPS, **arguments),
+        "fc3": nn.Linear(HIDDEN, CLASSES, bias=False),
+    }
+    net = Sequential(layers).double()
+    for name in ("fc1", "fc2", "fc3"):
+        nn.init.normal_(layers[name].weight, std=2.0 / layers[name].in_features ** 0.5)
+    return net
 
 
-def plain(kind: type[HDLIF] | type[LIF] = HDLIF, steps: int = STEPS, **arguments: object) -> Plain:
-    return Plain(lambda: kind(steps, **arguments))
+def frames(seed: int = 0) -> Tensor:
+    return drawn(STEPS, BATCH, INPUTS, seed=seed) + 0.3
 
 
-def frames(steps: int = STEPS, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(steps, BATCH, INPUTS, generator=generator, dtype=torch.float64) + 0.3
+def images() -> Tensor:
+    return drawn(STEPS, BATCH, 2, 6, 6)
 
 
-def loop(net: Plain, x: Tensor, *, cut: bool) -> Tensor:
+def loop(net: Sequential, x: Tensor, *, cut: bool) -> Tensor:
     """The logits [T, B, classes] of the network by its equations, potentials detached between steps where cut."""
     step = hd_lif_step if isinstance(net.act1, HDLIF) else lif_step
     potentials = [torch.zeros(BATCH, HIDDEN, dtype=torch.float64) for _ in range(2)]
@@ -69,7 +62,7 @@ def loop(net: Plain, x: Tensor, *, cut: bool) -> Tensor:
     return torch.stack(logits)
 
 
-def gradient(net: Plain, loss: Tensor) -> dict[str, Tensor]:
+def gradient(net: Sequential, loss: Tensor) -> dict[str, Tensor]:
     weights = {name: net.get_submodule(name).weight for name in ("fc1", "fc2", "fc3")}
     return dict(zip(weights, torch.autograd.grad(loss, list(weights.values()), retain_graph=True), strict=True))
 
@@ -92,11 +85,6 @@ def rows(layers: tuple[Layer, ...], kind: str) -> dict[str, Layer]:
     return {layer.name: layer for layer in layers if layer.kind == kind}
 
 
-def images(steps: int = STEPS) -> Tensor:
-    g = torch.Generator().manual_seed(1)
-    return torch.randn(steps, len(TARGET), 2, 6, 6, generator=g, dtype=torch.float64)
-
-
 # The local view: Theorem 4.2
 
 
@@ -107,7 +95,7 @@ def membrane_gradients(net: nn.Module, x: Tensor, rule: Any) -> tuple[Any, dict[
     return observed, layer_local(net, x, TARGET, rule, plan, observed.along_spikes).membranes
 
 
-def firing_bits(net: Plain, observed: Any, name: str) -> Tensor:
+def firing_bits(net: Sequential, observed: Any, name: str) -> Tensor:
     """χ_t = 1 where m_t > θ, by m_t = λ v_{t-1} + I_t and v_t = min(m_t, θ)."""
     synapse, neuron = name.replace("act", "fc"), net.get_submodule(name)
     currents = torch.as_tensor(observed.inputs[synapse]) @ net.get_submodule(synapse).weight.detach().T

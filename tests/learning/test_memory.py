@@ -8,6 +8,7 @@ from cases import every, sampled
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, ForwardMode, Plan, Rule, StochasticStep, StochasticWindow, Stratified
 from hdlif.nn import HDLIF, LIF, QuantLinear, Sequential
 from hdlif.report.accounting import UpdateCost, saved_bytes, update_cost
+from learning.rule_runs import learn
 
 BATCH, WIDTH = 8, 32
 
@@ -33,13 +34,7 @@ def cost(rule: Rule, neuron: type[HDLIF | LIF], plan: Plan) -> UpdateCost:
     torch.manual_seed(0)
     net = mlp(neuron, plan.time_steps)
     x = torch.rand(plan.time_steps, BATCH, WIDTH)
-    target = torch.zeros(BATCH, dtype=torch.int64)
-
-    def update() -> None:
-        for step in rule(net, x, target, plan):
-            step.loss.backward()
-
-    return update_cost(net, update, batch=[x])
+    return update_cost(net, lambda: learn(rule, net, x, plan), batch=[x])
 
 
 def peak_bytes(rule: Rule, neuron: type[HDLIF | LIF], time_steps: int) -> int:

@@ -25,7 +25,8 @@ from hdlif.learning import (
 from hdlif.learning.draws import strata
 from hdlif.models import Network
 from hdlif.nn import HDLIF, LIF, BatchNorm2d, Binary, Ternary, detach
-from learning.test_rules import TARGET, count_forwards, learn
+from learning.rule_runs import drawn, learn
+from learning.test_rules import TARGET, count_forwards
 from small_networks import assert_close, gradients, tiny_resnet
 
 STEPS = 6
@@ -38,11 +39,10 @@ each_network = partial(every, network=NETWORKS)
 
 
 def frames(steps: int = STEPS) -> Tensor:
-    g = torch.Generator().manual_seed(0)
-    return torch.randn(steps, len(TARGET), 2, 6, 6, generator=g, dtype=torch.float64)
+    return drawn(steps, 4, 2, 6, 6, seed=0)
 
 
-def drawn(rule: Rule, seed: int = 0) -> Plan:
+def plan_of(rule: Rule, seed: int = 0) -> Plan:
     return rule.schedule(STEPS, torch.Generator().manual_seed(seed))
 
 
@@ -113,20 +113,15 @@ def test_variance_of_the_random_step_is_that_of_drawing_without_replacement(k: i
 
 
 def test_complete_random_step_shows_batch_norm_all_steps_and_learns_the_same() -> None:
-    net, cut = (tiny_resnet(lambda place: HDLIF(4), quantizer=Binary()) for _ in range(2))
-    x, plan, seen = frames(4), Plan(4, (1,), (True,)), count_forwards(net)
+    """Steps without a graph are run in chunks, of four by default."""
+    net, cut = (tiny_resnet(lambda place: HDLIF(8), quantizer=Binary()) for _ in range(2))
+    x, plan, seen, seen_cut = frames(8), Plan(8, (5,), (True,)), count_forwards(net), count_forwards(cut)
     found = learn(StochasticStep(complete=True, chunk=2), net, x, plan)
     assert_close(found, learn(StochasticStep(), cut, x, plan))
-    assert seen == [range(1), range(1, 2), range(2, 4)]
+    assert seen == [range(2), range(2, 4), range(4, 5), range(5, 6), range(6, 8)]
+    assert seen_cut == [range(4), range(4, 5), range(5, 6)]
     counts = {int(m.num_batches_tracked) for m in net.modules() if isinstance(m, BatchNorm2d)}
-    assert counts == {4}
-
-
-def test_steps_without_a_graph_are_run_four_at_a_time() -> None:
-    net = NETWORKS["hdlif"]()
-    seen = count_forwards(net)
-    learn(StochasticStep(), net, frames(), Plan(STEPS, (5,), (True,)))
-    assert seen == [range(4), range(4, 5), range(5, 6)]
+    assert counts == {8}
 
 
 # The random window
@@ -137,14 +132,14 @@ def test_a_window_of_all_steps_is_stbp_of_the_mean_of_the_losses_bit_for_bit(
     network: Callable[[], Network], constant: bool
 ) -> None:
     x, whole, each = frames(1 if constant else STEPS), StochasticWindow(STEPS), STBP(loss="each")
-    assert_close(learn(whole, network(), x, drawn(whole)), learn(each, network(), x, drawn(each)), atol=0.0)
+    assert_close(learn(whole, network(), x, plan_of(whole)), learn(each, network(), x, plan_of(each)), atol=0.0)
 
 
 @each_network(seed=range(2))
 def test_a_window_of_one_step_is_the_random_step_bit_for_bit(network: Callable[[], Network], seed: int) -> None:
     window, step = StochasticWindow(1), StochasticStep()
-    plan = drawn(window, seed)
-    assert plan == drawn(step, seed)
+    plan = plan_of(window, seed)
+    assert plan == plan_of(step, seed)
     assert_close(learn(window, network(), frames(), plan), learn(step, network(), frames(), plan), atol=0.0)
 
 

@@ -28,6 +28,7 @@ from hdlif.learning import (
 )
 from hdlif.models import Network
 from hdlif.nn import HDLIF, LIF, BatchNorm2d, SpikeQuantizer, State, Ternary
+from learning.rule_runs import drawn, learn
 from small_networks import assert_close, gradients, tensors_of, tiny_resnet
 
 STEPS = 4
@@ -43,20 +44,11 @@ each_network = partial(every, network=NETWORKS)
 
 
 def frames(steps: int = STEPS) -> Tensor:
-    g = torch.Generator().manual_seed(0)
-    return torch.randn(steps, len(TARGET), 2, 6, 6, generator=g, dtype=torch.float64)
+    return drawn(steps, 4, 2, 6, 6, seed=0)
 
 
-def drawn(rule: Rule, steps: int = STEPS) -> Plan:
+def plan_of(rule: Rule, steps: int = STEPS) -> Plan:
     return rule.schedule(steps, torch.Generator().manual_seed(1))
-
-
-def learn(rule: Rule, net: Network, x: Tensor, plan: Plan) -> dict[str, Tensor]:
-    """The gradient that one run of the rule gathers."""
-    net.zero_grad()
-    for step in rule(net, x, TARGET, plan):
-        step.loss.backward()
-    return gradients(net)
 
 
 def count_forwards(net: Network) -> list[range]:
@@ -70,7 +62,7 @@ def count_forwards(net: Network) -> list[range]:
 def test_stbp_is_one_backward_pass_through_all_steps(network: Callable[[], Network], reduce: str) -> None:
     rule = STBP(reduce=sum_logits) if reduce == "sum" else STBP()
     x, net = frames(), network()
-    found = learn(rule, net, x, drawn(rule))
+    found = learn(rule, net, x, plan_of(rule))
     net.zero_grad()
     state, logits = None, []
     for t in range(STEPS):
@@ -97,14 +89,14 @@ def test_with_one_time_step_all_rules_are_equal(network: Callable[[], Network]) 
         StochasticStep(draw=Stratified(), complete=True),
         StochasticWindow(1),
     ]
-    first, *others = (learn(rule, network(), x, drawn(rule, 1)) for rule in rules)
+    first, *others = (learn(rule, network(), x, plan_of(rule, 1)) for rule in rules)
     for other in others:
         assert_close(other, first)
 
 
 @every(rule=[STBP(), SLTT(), SLTT("each"), OTTT(), OTTT("each"), NDOT(), StochasticStep(1), StochasticStep(3)])
 def test_a_plan_says_which_losses_end_an_update_and_batch_norm_counts_the_steps_that_ran(rule: Rule) -> None:
-    net, plan = NETWORKS["lif"](), drawn(rule)
+    net, plan = NETWORKS["lif"](), plan_of(rule)
     steps = list(rule(net, frames(), TARGET, plan))
     assert tuple(step.update for step in steps) == plan.updates
     assert plan.updates[-1]
@@ -129,8 +121,8 @@ def test_a_plan_says_which_losses_end_an_update_and_batch_norm_counts_the_steps_
         (lambda: StochasticStep(chunk=0), "chunk = 0"),
         (lambda: SLTT(chunk=0), "chunk = 0; it must be at least 1"),
         (lambda: NDOT(chunk=2), "chunk = 2; these traces follow the neurons, one step at a time"),
-        (lambda: drawn(StochasticStep(5)), "k = 5 steps cannot be drawn from time_steps = 4"),
-        (lambda: drawn(StochasticWindow(5)), "length = 5; it must be at most time_steps = 4"),
+        (lambda: plan_of(StochasticStep(5)), "k = 5 steps cannot be drawn from time_steps = 4"),
+        (lambda: plan_of(StochasticWindow(5)), "length = 5; it must be at most time_steps = 4"),
         (lambda: StochasticWindow(0), "length = 0, chunk = 4; both must be at least 1"),
         (lambda: StochasticWindow(2, loss="first"), "loss = 'first'; choose one of each, last"),
         (lambda: STBP(loss="mean"), "loss = 'mean'; choose one of each, reduced"),
@@ -157,7 +149,7 @@ def test_the_last_state_is_given_up_before_the_last_loss_is(rule: Rule) -> None:
         states[:] = [StorageWeakRef(tensor.untyped_storage()) for _, tensor in tensors_of(output[1])]
 
     network.register_forward_hook(seen)
-    plan = drawn(rule)
+    plan = plan_of(rule)
     steps = iter(rule(network, frames(), TARGET, plan))
     for _ in plan.updates:
         step = next(steps)

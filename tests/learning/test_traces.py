@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import own_neurons
-from cases import every, sampled
+from cases import every, naming, sampled
 from hdlif.errors import ShapeError, StateError, TrainingError
 from hdlif.functional import DetachedReset
-from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule
+from hdlif.learning import NDOT, OTTT, SLTT, STBP
 from hdlif.learning.paths import remembered
 from hdlif.learning.traced_pass import STILL, Synapse, TraceRule, decay, drift
 from hdlif.learning.traces import Traces
@@ -23,56 +23,38 @@ from hdlif.nn import (
     ParallelHDLIF,
     QuantConv2d,
     QuantLinear,
-    Scope,
     Sequential,
     State,
     Temporal,
     Ternary,
     carrying,
 )
+from learning.rule_runs import drawn, learn
 from small_networks import assert_close, gradients, tiny_resnet
 
 STEPS = 5
 LEAK = 0.5
-TARGET = torch.tensor([0, 1, 2, 0])
 
 
-class Stack(Temporal):
+def stack(*widths: int) -> Sequential:
     """Layers of LIF neurons with a constant leak and a detached soft reset, and a linear read-out."""
-
-    paths = (("body", "out"),)
-
-    def __init__(self, *widths: int) -> None:
-        super().__init__()
-        torch.manual_seed(3)
-        layers: dict[str, nn.Module] = {}
-        for i, (fan_in, width) in enumerate(itertools.pairwise(widths)):
-            layers[f"fc{i}"] = QuantLinear(fan_in, width)
-            layers[f"act{i}"] = LIF(STEPS, leak=LEAK, threshold=0.5, reset=DetachedReset())
-        self.body, self.out = Sequential(layers), nn.Linear(widths[-1], 3)
-        self.double()
-
-    def forward(self, x: Tensor, state: State | None = None, *, steps: range) -> tuple[Tensor, State | None]:
-        run = Scope(self, state, steps)
-        return run("out", run("body", x)), run.state
+    torch.manual_seed(3)
+    layers: dict[str, nn.Module] = {}
+    for i, (fan_in, width) in enumerate(itertools.pairwise(widths)):
+        layers[f"fc{i}"] = QuantLinear(fan_in, width)
+        layers[f"act{i}"] = LIF(STEPS, leak=LEAK, threshold=0.5, reset=DetachedReset())
+    return Sequential({"body": Sequential(layers), "out": nn.Linear(widths[-1], 3)}).double()
 
 
 def synapses(net: nn.Module) -> dict[str, nn.Module]:
     return {name: module for name, module in net.named_modules() if isinstance(module, Synapse)}
 
 
-def frames(features: int = 6) -> Tensor:
-    return torch.randn(STEPS, len(TARGET), features, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+def frames(*shape: int) -> Tensor:
+    return drawn(STEPS, 4, *(shape or (6,)))
 
 
 EXACT = STBP(loss="each")
-
-
-def learn(rule: Rule, net: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    net.zero_grad()
-    for step in rule(net, x, TARGET, rule.schedule(STEPS, torch.Generator().manual_seed(0))):
-        step.loss.backward()
-    return gradients(net)
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
@@ -80,7 +62,7 @@ def cosine(a: Tensor, b: Tensor) -> float:
 
 
 def test_the_last_spiking_layer_learns_by_the_exact_gradient_and_earlier_ones_more_nearly_than_without() -> None:
-    net, x = Stack(6, 12, 8), frames()
+    net, x = stack(6, 12, 8), frames()
     exact, found, cut = (learn(rule, net, x) for rule in (EXACT, OTTT(leak=LEAK), SLTT()))
     for name in ("body.fc1.weight", "out.weight", "out.bias"):
         torch.testing.assert_close(found[name], exact[name], atol=1e-10, rtol=0)
@@ -89,7 +71,7 @@ def test_the_last_spiking_layer_learns_by_the_exact_gradient_and_earlier_ones_mo
 
 
 def test_trace_without_leak_is_the_input_itself() -> None:
-    net, x = Stack(6, 12, 8), frames()
+    net, x = stack(6, 12, 8), frames()
     assert_close(learn(OTTT(leak=0.0), net, x), learn(SLTT(), net, x))
 
 
@@ -98,7 +80,7 @@ def test_what_feeds_a_parallel_neuron_has_no_trace(rule: OTTT) -> None:
     """Its λ is 0, so that what it remembers is what it reads."""
     parallel = tiny_resnet(lambda place: ParallelHDLIF(STEPS))
     assert remembered(parallel) == {}
-    x = torch.randn(STEPS, len(TARGET), 2, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x = frames(2, 6, 6)
     # One network: batch norm's running statistics change nothing that is learned.
     assert_close(learn(rule, parallel, x), learn(SLTT(), parallel, x))
 
@@ -205,26 +187,6 @@ def test_hooks_of_a_traced_synapse_run_and_its_arithmetic_may_be_narrow() -> Non
     assert net[0].weight.grad.dtype == torch.float32
 
 
-def test_traces_work_in_a_residual_net_with_low_bit_weights_held_for_the_update() -> None:
-    net = tiny_resnet(lambda place: HDLIF(STEPS), quantizer=Ternary())
-    x = torch.randn(STEPS, len(TARGET), 2, 6, 6, dtype=torch.float64)
-    found, plain = learn(OTTT(leak=LEAK), net, x), learn(SLTT(), net, x)
-    changed = {name for name, value in found.items() if "conv" in name and not torch.equal(value, plain[name])}
-    assert changed == {f"{name}.weight" for name in remembered(net)}
-    # What comes down to a stem's neuron is the same: only weight gradients use the trace.
-    rows = [{name: value for name, value in one.items() if name.endswith("logit")} for one in (found, plain)]
-    assert_close(*rows, atol=1e-6)
-
-
-def test_state_that_is_no_trace_is_refused() -> None:
-    net, x = Sequential({"fc": QuantLinear(6, 2)}).double(), frames()
-    traces = Traces(synapses(net), TraceRule(0.5))
-    with pytest.raises(StateError, match="it must be one tensor, 'trace'"):
-        net(x, {"fc": {"potential": x[0]}}, carrying(range(STEPS), observers=[traces]))
-    with pytest.raises(ShapeError, match=r"trace has shape \[2, 6\], the input of this step \[4, 6\]"):
-        net(x, {"fc": {"trace": x[0, :2]}}, carrying(range(STEPS), observers=[traces]))
-
-
 def test_drift_and_decay_by_hand() -> None:
     current, potential = torch.tensor([1.0, 0.5, 2.0, 0.25]), torch.tensor([1.0, 1.0, 0.0, 0.5])
     now = drift(current, potential, 0.5)
@@ -253,7 +215,7 @@ def test_trace_of_a_synapse_behind_a_neuron_decays_as_the_neuron_moves() -> None
 
 
 def test_with_the_leak_as_its_ratio_it_is_ottt(monkeypatch: pytest.MonkeyPatch) -> None:
-    net, x = Stack(6, 12, 8), frames()
+    net, x = stack(6, 12, 8), frames()
     found, expected = learn(NDOT(leak=LEAK), net, x), learn(OTTT(leak=LEAK), net, x)
     # The first synapse follows no neuron; the second one does.
     torch.testing.assert_close(found["body.fc0.weight"], expected["body.fc0.weight"], atol=1e-12, rtol=0)
@@ -283,11 +245,16 @@ def test_a_neuron_that_keeps_no_potential_is_refused_by_its_name() -> None:
     learn(OTTT(), net, frames())
 
 
-def test_steps_and_states_that_a_dynamic_trace_cannot_follow_are_refused() -> None:
-    net = Sequential({"act": LIF(STEPS, threshold=0.5), "fc": QuantLinear(4, 3)}).double()
-    x = torch.randn(2, 2, 4, dtype=torch.float64)
-    traces = Traces(synapses(net), TraceRule(LEAK, dynamic=True))
-    with pytest.raises(StateError, match="dynamic traces are run one time step at a time"):
-        net(x, None, carrying(range(2), observers=[traces]))
-    with pytest.raises(StateError, match="it must be two tensors, 'trace' and 'drift'"):
-        net(x[:1], {"act": {"potential": x[0]}, "fc": {"trace": x[0]}}, carrying(range(1), observers=[traces]))
+def test_steps_and_states_that_no_trace_can_follow_are_refused() -> None:
+    net, x = Sequential({"act": LIF(STEPS, threshold=0.5), "fc": QuantLinear(6, 2)}).double(), frames()
+    kept, shapes = {"potential": x[0]}, r"trace has shape \[2, 6\], the input of this step \[4, 6\]"
+    refused: list[tuple[bool, int, State | None, type[Exception], str]] = [
+        (False, STEPS, {"act": kept, "fc": kept}, StateError, "it must be one tensor, 'trace'"),
+        (False, STEPS, {"act": kept, "fc": {"trace": x[0, :2]}}, ShapeError, shapes),
+        (True, STEPS, None, StateError, "dynamic traces are run one time step at a time"),
+        (True, 1, {"act": kept, "fc": {"trace": x[0]}}, StateError, "it must be two tensors, 'trace' and 'drift'"),
+    ]
+    for is_dynamic, steps, state, kind, words in refused:
+        traces = Traces(synapses(net), TraceRule(LEAK, dynamic=is_dynamic))
+        with naming(words), pytest.raises(kind, match=words):
+            net(x[:steps], state, carrying(range(steps), observers=[traces]))

@@ -204,15 +204,8 @@ def test_bytes_that_are_no_state_are_refused_and_change_nothing() -> None:
     foreign = network(residual_network(seed=1)).stream().save()
     negative = saved[:40] + struct.pack("<q", -1) + saved[48:-32]
     negative += hashlib.sha256(negative).digest()
-    for state in (
-        b"",
-        saved[:-1],
-        saved + b"\0",
-        b"X" + saved[1:],
-        saved[:7] + b"\1" + saved[8:],
-        foreign,
-        negative,
-    ):
+    # Every changed byte and length: tests/runtime/test_going_on.py.
+    for state in (b"", saved[:-1], saved + b"\0", foreign, negative):
         assert refused(stream.load, state).status == STATE
         assert stream.save() == saved
     assert refused(stream.call, "save", ctypes.create_string_buffer(8), 8).status == ARGUMENT

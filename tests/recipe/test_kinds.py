@@ -1,6 +1,7 @@
 """Neurons, norms, attention, quantisers, penalties, rules, mixed batches and teachers: what each kind makes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import hdlif.nn
 from cases import every
 from hdlif.deploy import export
 from hdlif.errors import CheckpointError
@@ -16,27 +18,6 @@ from hdlif.functional import DetachedReset, HardReset
 from hdlif.graph.artefact.io import load as load_artefact
 from hdlif.learning import OTTT, STBP, Distillation, OTTTCriterion, StochasticStep, StochasticWindow, Stratified
 from hdlif.models import AttentionBlockI, AttentionBlockII, PreActBlock
-from hdlif.nn import (
-    GLIF,
-    HDLIF,
-    LIF,
-    SECA,
-    BatchNorm2d,
-    Binary,
-    Dspike,
-    GradedLIF,
-    Integer,
-    MemBN,
-    ParallelHDLIF,
-    QuantConv1d,
-    QuantConv2d,
-    QuantLinear,
-    Sequential,
-    SpikeQuantizer,
-    StepValue,
-    Temporal,
-    Ternary,
-)
 from hdlif.recipe import builders, load_recipe
 from hdlif.recipe.builders.layers import place_quantizers
 from hdlif.runtime import Session
@@ -46,11 +27,11 @@ from small_recipes import built, load, neurons, recipe
 
 def test_every_neuron_kind_is_made_on_its_path_and_runs() -> None:
     for words, kind in (
-        ("{kind: lif, learned: true, reset: hard_detached}", LIF),
-        ("{kind: glif, granularity: channel}", GLIF),
-        ("{kind: graded_lif, surrogate: atan}", GradedLIF),
-        ("{kind: hdlif, path: steps}", HDLIF),
-        ("{kind: parallel_hdlif, per_step: false}", ParallelHDLIF),
+        ("{kind: lif, learned: true, reset: hard_detached}", hdlif.nn.LIF),
+        ("{kind: glif, granularity: channel}", hdlif.nn.GLIF),
+        ("{kind: graded_lif, surrogate: atan}", hdlif.nn.GradedLIF),
+        ("{kind: hdlif, path: steps}", hdlif.nn.HDLIF),
+        ("{kind: parallel_hdlif, per_step: false}", hdlif.nn.ParallelHDLIF),
     ):
         network = built(f"neuron={words}", "model.blocks=[1]")
         assert {type(neuron) for neuron in neurons(network)} == {kind}, words
@@ -60,31 +41,27 @@ def test_every_neuron_kind_is_made_on_its_path_and_runs() -> None:
         assert neurons(built(f"neuron={{kind: {name}, path: fused}}", "model.blocks=[1]"))[0].path == "fused"
     assert neurons(built("neuron={kind: hdlif, path: steps}", "model.blocks=[1]"))[0].path == "steps"
     alternate = built("neuron={kind: hdlif, parallel: alternate, path: fused}", "spikes={kind: quantised}")
-    assert {(type(neuron), neuron.path) for neuron in neurons(alternate)} == {
-        (HDLIF, "fused"),
-        (ParallelHDLIF, "fused"),
-    }
+    assert {type(neuron) for neuron in neurons(alternate)} == {hdlif.nn.HDLIF, hdlif.nn.ParallelHDLIF}
+    assert {neuron.path for neuron in neurons(alternate)} == {"fused"}
 
 
-def test_named_surrogate_and_reset_reach_the_neuron() -> None:
+def test_mem_bn_surrogate_and_reset_reach_the_neurons_that_have_them() -> None:
+    for words, mix in (("true", "raw"), ("{mix: sigmoid}", "sigmoid")):
+        first, second, *_ = neurons(built(f"neuron={{kind: hdlif, parallel: alternate, mem_bn: {words}}}"))
+        assert isinstance(first.norm, hdlif.nn.MemBN)
+        assert (first.norm.mix, first.norm.channels) == (mix, 4)
+        assert isinstance(second, hdlif.nn.ParallelHDLIF)
+    builders.check(recipe("neuron={kind: hdlif, parallel: all, threshold: 0.6, learned: false}"))
+    # A surrogate is of one neuron, and a reset is taken by its name.
     neuron, other, *_ = neurons(built("neuron={kind: lif, surrogate: dspike, reset: hard_detached}"))
-    assert isinstance(neuron.surrogate, Dspike)
+    assert isinstance(neuron.surrogate, hdlif.nn.Dspike)
     assert neuron.surrogate is not other.surrogate
     assert neuron.reset == DetachedReset(HardReset())
 
 
-def test_mem_bn_is_on_every_neuron_that_accumulates() -> None:
-    for words, mix in (("true", "raw"), ("{mix: sigmoid}", "sigmoid")):
-        first, second, *_ = neurons(built(f"neuron={{kind: hdlif, parallel: alternate, mem_bn: {words}}}"))
-        assert isinstance(first.norm, MemBN)
-        assert (first.norm.mix, first.norm.channels) == (mix, 4)
-        assert isinstance(second, ParallelHDLIF)
-    builders.check(recipe("neuron={kind: hdlif, parallel: all, threshold: 0.6, learned: false}"))
-
-
-def taus(neuron: Temporal, name: str = "leak") -> torch.Tensor:
+def taus(neuron: hdlif.nn.Temporal, name: str = "leak") -> torch.Tensor:
     value = neuron.get_submodule(name)
-    assert isinstance(value, StepValue)
+    assert isinstance(value, hdlif.nn.StepValue)
     return (1 / (1 - value.values().detach().double()))[-1]
 
 
@@ -99,9 +76,8 @@ def test_time_constants_spread_the_leaks_of_every_layer_or_those_named_up_to_the
     first, *_ = neurons(built(words, "time_steps=16", "model.blocks=[1]"))
     assert float(taus(first)[0]) == pytest.approx(4 / 3)
     assert taus(first, "adaptation_leak").tolist() == pytest.approx([2, 4, 8, 16], rel=1e-5)
-    first, *_ = neurons(
-        built(f'neuron={{kind: "own_neurons:Keeping", {SPREAD}: {{share: [2, 54]}}}}', "model.blocks=[1]")
-    )
+    words = f'neuron={{kind: "own_neurons:Keeping", {SPREAD}: {{share: [2, 54]}}}}'
+    first, *_ = neurons(built(words, "model.blocks=[1]"))
     assert float(taus(first, "share")[-1]) == pytest.approx(54, rel=1e-5)
     for more in ("parallel: alternate", "recurrent: true", "mem_bn: true"):
         first, *_ = neurons(built(f"neuron={{kind: hdlif, {more}, {SPREAD}: [2, 54]}}", "model.blocks=[1]"))
@@ -110,11 +86,11 @@ def test_time_constants_spread_the_leaks_of_every_layer_or_those_named_up_to_the
 
 def test_norm_per_step_is_in_the_body_and_not_in_the_stem() -> None:
     network = built("norm={kind: batch_norm, per_step: true, momentum: 0.2}")
-    norms = {name: m for name, m in network.named_modules() if isinstance(m, BatchNorm2d)}
+    norms = {name: m for name, m in network.named_modules() if isinstance(m, hdlif.nn.BatchNorm2d)}
     assert {name for name, norm in norms.items() if norm.time_steps is None} == {"stem.bn"}
     assert all(norm.momentum == 0.2 for name, norm in norms.items() if name != "stem.bn")
     shared = built("norm={kind: batch_norm}")
-    assert all(m.time_steps is None for m in shared.modules() if isinstance(m, BatchNorm2d))
+    assert all(m.time_steps is None for m in shared.modules() if isinstance(m, hdlif.nn.BatchNorm2d))
 
 
 def test_attention_is_in_every_block() -> None:
@@ -124,7 +100,7 @@ def test_attention_is_in_every_block() -> None:
     ):
         network = built(f"attention={words}")
         assert {type(one) for one in network.modules() if isinstance(one, PreActBlock)} == {block}, words
-        gates = [module for module in network.modules() if isinstance(module, SECA)]
+        gates = [module for module in network.modules() if isinstance(module, hdlif.nn.SECA)]
         assert [(len(gate.weight), gate.bias is not None) for gate in gates] == 6 * [(rows, biased)]
 
 
@@ -143,7 +119,7 @@ def test_a_reversible_network_goes_with_other_parts(overrides: list[str]) -> Non
 def test_learned_spike_step_belongs_to_one_layer() -> None:
     network = built("spikes={kind: quantised, learned: true, gradient: clip}")
     quantizers = [neuron.quantizer for neuron in neurons(network)]
-    assert all(isinstance(quantizer, SpikeQuantizer) for quantizer in quantizers)
+    assert all(isinstance(quantizer, hdlif.nn.SpikeQuantizer) for quantizer in quantizers)
     assert len({id(quantizer.step) for quantizer in quantizers}) == len(quantizers) == 6
 
 
@@ -217,23 +193,30 @@ def test_teacher_has_the_weights_of_its_file_and_the_classes_of_the_data(tmp_pat
     torch.testing.assert_close(teacher.beside(x, torch.tensor([1, 2]))[:, 10:], expected.detach())
 
 
-def test_layers_named_keep_fp32_weights() -> None:
-    network = built("weights={kind: integer, bits: 2, keep_float: ['*.shortcut.conv', body.stage1.0.conv1]}")
-    quantizers = {name: m.quantizer for name, m in network.named_modules() if isinstance(m, QuantConv2d)}
+def quantizers_of(network: nn.Module) -> dict[str, Any]:
+    kinds = hdlif.nn.QuantConv2d | hdlif.nn.QuantLinear
+    return {name: layer.quantizer for name, layer in network.named_modules() if isinstance(layer, kinds)}
+
+
+def test_layers_named_keep_fp32_weights_or_are_quantised_beside_the_body() -> None:
+    layers = "keep_float: ['*.shortcut.conv', body.stage1.0.conv1], quantise: [stem.conv, classifier]"
+    network = built(f"weights={{kind: integer, bits: 2, {layers}}}")
+    quantizers = quantizers_of(network)
     kept = {name for name, quantizer in quantizers.items() if quantizer is None}
     assert kept == {"body.stage1.0.conv1", "body.stage2.0.shortcut.conv", "body.stage3.0.shortcut.conv"}
-    assert set(quantizers.values()) - {None} == {Integer(2)}
+    assert {"stem.conv", "classifier"} <= quantizers.keys()
+    assert set(quantizers.values()) - {None} == {hdlif.nn.Integer(2)}
 
 
 def test_layers_state_their_own_bits() -> None:
     layers = "{body.stage1.0.conv1: 1, '*.conv1': 32, '*.shortcut.conv': 8, classifier: 2}"
     network = built(f"weights={{kind: ternary, quantise: [classifier], layers: {layers}}}")
-    quantizers = {name: m.quantizer for name, m in network.named_modules() if isinstance(m, QuantConv2d | QuantLinear)}
-    assert quantizers["body.stage1.0.conv1"] == Binary()
+    quantizers = quantizers_of(network)
+    assert quantizers["body.stage1.0.conv1"] == hdlif.nn.Binary()
     assert quantizers["body.stage2.0.conv1"] is None
-    assert quantizers["body.stage2.0.conv2"] == Ternary()
-    assert quantizers["body.stage3.0.shortcut.conv"] == Integer(8)
-    assert quantizers["classifier"] == Integer(2)
+    assert quantizers["body.stage2.0.conv2"] == hdlif.nn.Ternary()
+    assert quantizers["body.stage3.0.shortcut.conv"] == hdlif.nn.Integer(8)
+    assert quantizers["classifier"] == hdlif.nn.Integer(2)
     levels = "{body.stage1.0.act1: {bits: 1, step: 0.5}, 'body.stage2.*': {bits: 3}}"
     for kind, other in (("exact", None), ("quantised, offset: 0.25", (4, 0.25))):
         network = built(f"spikes={{kind: {kind}, layers: {levels}}}")
@@ -242,33 +225,23 @@ def test_layers_state_their_own_bits() -> None:
         assert made["body.stage1.0.act1"].offset == (0.5 if other is None else 0.25)
 
 
-def test_layers_named_are_quantised_beside_the_body() -> None:
-    plain = built("weights={kind: ternary}")
-    network = built("weights={kind: ternary, quantise: [stem.conv, classifier]}")
-    assert isinstance(network.stem.conv, QuantConv2d)
-    assert isinstance(network.classifier, QuantLinear)
-    assert network.stem.conv.quantizer == network.classifier.quantizer == Ternary()
-    shapes = [{name: tensor.shape for name, tensor in n.state_dict().items()} for n in (plain, network)]
-    assert shapes[0] == shapes[1]
-
-
 def test_convolutions_of_sequences_are_kept_and_quantised_as_those_of_maps() -> None:
     geometry = {"stride": 2, "padding": 2, "dilation": 2, "groups": 2}
-    network = Sequential(
+    network = hdlif.nn.Sequential(
         {
             "stem": nn.Conv1d(2, 4, 3, bias=False, **geometry),
-            "body": QuantConv1d(4, 4, 3, quantizer=Ternary()),
-            "other": QuantConv1d(4, 4, 1, quantizer=Ternary()),
+            "body": hdlif.nn.QuantConv1d(4, 4, 3, quantizer=hdlif.nn.Ternary()),
+            "other": hdlif.nn.QuantConv1d(4, 4, 1, quantizer=hdlif.nn.Ternary()),
             "maps": nn.Conv2d(2, 4, 3, bias=False),
         }
     )
     chosen = recipe("weights={kind: ternary, keep_float: [body], quantise: [stem]}")
     place_quantizers(chosen, network)  # type: ignore[arg-type]
     assert network.body.quantizer is None
-    assert network.other.quantizer == Ternary()
+    assert network.other.quantizer == hdlif.nn.Ternary()
     assert type(network.maps) is nn.Conv2d
-    assert type(network.stem) is QuantConv1d
-    assert network.stem.quantizer == Ternary()
+    assert type(network.stem) is hdlif.nn.QuantConv1d
+    assert network.stem.quantizer == hdlif.nn.Ternary()
     made = {name: getattr(network.stem, name) for name in geometry}
     assert made == {"stride": (2,), "padding": (2,), "dilation": (2,), "groups": 2}
     assert network.stem(torch.zeros(1, 2, 9)).shape == nn.Conv1d(2, 4, 3, **geometry)(torch.zeros(1, 2, 9)).shape
@@ -293,4 +266,4 @@ def test_a_network_quantised_throughout_runs_deployed_as_in_torch(kind: str, tmp
 def test_the_first_convolution_of_a_published_vgg_has_one_bit() -> None:
     small = ["model={kind: vgg_snn, plan: [8, P, 9, P], final_size: 2}", "data.size=8", "time_steps=4"]
     network = builders.build_model(load_recipe("dvs_cifar10_vgg_snn_hdlif_w1", small))
-    assert network.stem.conv1.quantizer == Binary()
+    assert network.stem.conv1.quantizer == hdlif.nn.Binary()

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cases import naming
 from hdlif.errors import RecipeError
 from hdlif.recipe import Component, DataConfig, Recipe, TrainingConfig, dump_recipe, load_recipe
 from hostile import one_printable_line
@@ -77,8 +76,6 @@ REFUSED = """
 training.epoch = 3 is unknown; choose one of      | training.epoch=3
 data.mixup = true is refused                      | data.mixup=true
 data.mixup.mixup_alpha = 0 and cutmix_alpha = 0   | data.mixup={mixup_alpha: 0, cutmix_alpha: 0}
-trainin = {} is unknown; choose one of            | trainin={}
-epochs = 3 is unknown; did you mean training.epo  | epochs=3
 epoch = 3 is unknown; did you mean training.epo   | epoch=3
 lr = 0.1 is unknown; did you mean training.learn  | lr=0.1
 T = 8 is unknown; did you mean time_steps?        | T=8
@@ -99,7 +96,6 @@ training.precision = 16 is refused                | training.precision=16
 data = 3 is refused; it should be a section       | data=3
 neuron = "lif" is refused; it should be a section | neuron=lif
 rule = [1] is refused; it should be a section     | rule=[1]
-teacher = "resnet50" is refused                   | teacher=resnet50
 teacher.kind is missing                           | teacher={name: resnet50}
 neuron.kind is missing; `hdlif recipes show       | neuron={parallel: all}
 neuron.kind = 3 is refused                        | neuron.kind=3
@@ -150,7 +146,6 @@ def test_a_file_that_is_no_recipe_is_refused_with_its_line(tmp_path: Path) -> No
         ("base: middle.yaml\n", 'base = "middle.yaml" has a base itself'),
         ("base: digits_lif\n", 'base = "digits_lif" has a base itself; name base: digits_hdlif'),
         ("base: digits_hdlif\ntraining: {epoch: 3}\n", "training.epoch = 3 is unknown"),
-        ("base: digits_hdlif\nneuron: lif\n", 'neuron = "lif" is refused; it should be a section'),
     ):
         assert refusal(write(tmp_path, text)).startswith(f"my.yaml: {message}"), text
     (tmp_path / "my.yaml").write_bytes(b"seed: \xff")
@@ -233,10 +228,8 @@ def test_dump_and_load_keep_every_value_and_type(recipe: Recipe, tmp_path_factor
 
 def test_values_that_yaml_takes_for_another_type_come_back(tmp_path: Path) -> None:
     hard = ["1e5", "1e-3", "010", "yes", "0.0\n", "<<", "a\x85b", "\ufeffü\u2028\U0001f600", "=", [1e16, -0.0, 5e-324]]
-    for value in hard:
-        model = Component.model_validate({"kind": "yes", "v": value})
-        text = dump_recipe(load_recipe("digits_lif").model_copy(update={"model": model}))
-        with naming(value):
-            assert repr(load_recipe(write(tmp_path, text)).model.arguments["v"]) == repr(value)
-            # Readers of YAML 1.1 find the same texts.
-            assert yaml.safe_load(text)["model"]["kind"] == "yes"
+    model = Component.model_validate({"kind": "yes", "hard": hard})
+    text = dump_recipe(load_recipe("digits_lif").model_copy(update={"model": model}))
+    assert repr(load_recipe(write(tmp_path, text)).model.arguments["hard"]) == repr(hard)
+    # Readers of YAML 1.1 find the same texts.
+    assert yaml.safe_load(text)["model"]["kind"] == "yes"

@@ -46,7 +46,6 @@ def test_what_was_found_stands_in_the_recipe_and_makes_its_network(tmp_path: Pat
     path = tmp_path / "kept.yaml"
     path.write_text(dump_recipe(chosen))
     assert load_recipe(path) == chosen
-    assert Recipe.model_validate(json.loads(json.dumps(chosen.model_dump(mode="json")))) == chosen
     noise, labels = builders.random_batch(chosen, torch.Generator().manual_seed(0))
     assert (noise.shape, int(labels.max())) == ((1, 4, 3, 8, 8), 2)
 
@@ -75,16 +74,12 @@ def test_another_folder_is_taken_as_the_network_takes_its_own(tmp_path: Path) ->
     assert (sets.mean, sets.std) == (builders.input_record(chosen).mean, builders.input_record(chosen).std)
     assert (len(sets.test), sets.shape) == (6, (3, 8, 8))
     write_pictures(tmp_path / "c", 6, classes=("cat", "cow", "dog"))
+    path, record = str(tmp_path / "c"), builders.input_record(chosen)
     for take in (
-        lambda: builders.data_of_ones_own(chosen, str(tmp_path / "c")),
-        lambda: builders.found_data(
-            str(tmp_path / "c"), record=builders.input_record(chosen), labels=CLASSES, time_steps=4
-        ),
+        lambda: builders.data_of_ones_own(chosen, path),
+        lambda: builders.found_data(path, record=record, labels=CLASSES, time_steps=4),
     ):
-        with pytest.raises(
-            DataError,
-            match=r"lacks a class that the network has \(owl\) and has a class that the network lacks \(cow\)",
-        ):
+        with pytest.raises(DataError, match=r"that the network has \(owl\) and has .* the network lacks \(cow\)"):
             take()
 
 

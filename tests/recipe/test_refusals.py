@@ -46,7 +46,6 @@ data.augment.0.generator = 3 is unknown          | data.augment=[{kind: "own_par
 data.augment: own_parts:wider gives torch.uint8  | data.augment=["own_parts:wider"]
 data.augment: own_parts:forgetful gives two      | data.augment=["own_parts:forgetful"]
 data.augment = "own_parts:takes_nothing" takes   | data.augment=["own_parts:takes_nothing"]
-model.classes = 3 is unknown                     | model.classes=3
 model: blocks =                                  | model.blocks=[]
 model: plan has 'Q'; its entries are widths      | model={kind: vgg_snn, plan: [8, Q]}
 model.neuron is not set there                    | model={kind: resnet, neuron: lif}
@@ -75,7 +74,6 @@ neuron.time_constants: shortest = 8, longest = 2 | neuron={kind: hdlif, granular
 neuron.time_constants has no effect | neuron={kind: hdlif, parallel: all, granularity: channel, time_constants: [2, 8]}
 neuron.time_constants: own_neurons: | neuron={kind: "own_neurons:Keeping", granularity: channel, time_constants: [2, 8]}
 neuron.kind = "no_such_module:A": there is no m  | neuron={kind: "no_such_module:A"}
-neuron.kind = "own_neurons:Missing": own_neuron  | neuron={kind: "own_neurons:Missing"}
 neuron.kind = "torch.nn:Linear" is               | neuron={kind: "torch.nn:Linear"}
 neuron.kind = hdlif.nn:EquationNeuron: an Equati | neuron={kind: "hdlif.nn:EquationNeuron"}
 neuron.delay = 0.5 is refused                    | neuron={kind: "own_neurons:Delayed", delay: 0.5}
@@ -84,7 +82,6 @@ norm.scale = 0.0 is refused                      | norm={kind: affine, scale: 0.
 rule.mse_share = 2 is refused                    | rule={kind: ottt, mse_share: 2}
 rule.mse_share is of a plain classification | rule={kind: ottt, mse_share: 0.1}; task={kind: classify, combine: last}
 rule.length = 40; a window must be at most as    | rule={kind: stochastic_window, length: 40}
-rule.length is missing; give it a value          | rule={kind: stochastic_window}
 rule.forward_mode does not run through torch.com | rule={kind: forward_mode}; training.compile=true
 rule.k = 5; it must be at most time_steps = 4    | rule={kind: stochastic_step, k: 5}
 rule.own_parts:NoPlan: its schedule gives a int  | rule={kind: "own_parts:NoPlan"}
@@ -104,7 +101,6 @@ teacher.checkpoint is missing                    | teacher={kind: timm, name: re
 teacher.mean = [0.5] is refused                  | teacher={kind: timm, name: resnet18, checkpoint: y, mean: [0.5]}
 teacher: a teacher sees whole images, and | teacher={kind: timm, name: x, checkpoint: y}; data.frames=rows; time_steps=8
 training.accumulate = 2 does not go with rule.up | training.accumulate=2; rule={kind: sltt, update: each}
-training.optimizer.kind = "sdg" is unknown       | training.optimizer={kind: sdg}
 training.optimizer: Invalid beta parameter       | training.optimizer={kind: adam, beta1: 2.0}
 training.optimizer.lr is not set there; training | training.optimizer={kind: adam, lr: 0.1}
 training.optimizer: LBFGS doesn't support        | training.optimizer={kind: "torch.optim:LBFGS"}
@@ -120,7 +116,6 @@ weights.layers: 'stem.conv' matches no body layer | weights={kind: ternary, laye
 weights.layers.x = 9 is refused; it should be    | weights={kind: ternary, layers: {x: 9}}
 spikes.layers: 'x' matches no neuron layer       | spikes={kind: exact, layers: {x: {bits: 2}}}
 spikes.layers does not go with neuron.kind = "l  | neuron={kind: lif}; spikes={kind: exact, layers: {x: {bits: 2}}}
-weights.keep_float: 'conv9' matches no quantised | weights={kind: ternary, keep_float: [conv9]}
 weights.quantise: 'stem.conv1' matches no fp32   | weights={kind: binary, quantise: [stem.conv1]}
 data.augment = "own_parts:Uncallable" makes      | data.augment=["own_parts:Uncallable"]
 data.augment = "builtins:min": no signature      | data.augment=["builtins:min"]
@@ -130,7 +125,6 @@ weights.keep_float: 'stem.conv' matches no quant | weights={kind: binary, keep_f
 training.schedule.kind = "own_parts:wrong_sched  | training.schedule={kind: "own_parts:wrong_schedule"}
 rule: leak = 2                                   | rule={kind: "hdlif.learning:OTTT", leak: 2}
 neuron.time_constants = [2, 8] is unknown        | neuron={kind: glif, granularity: channel, time_constants: [2, 8]}
-neuron.kind = "own_neurons:" is not the name of  | neuron={kind: "own_neurons:"}
 weights.quantise does not go with weights.kind   | weights={kind: float, quantise: [stem.conv]}
 """
 )
@@ -205,18 +199,20 @@ def traced(**changes: Any) -> Recipe:
 
 def test_traces_are_those_of_a_whole_batch_and_shared_by_all_processes() -> None:
     """An update on a few samples of noise keeps few; numbers of 64 bits are twice as long."""
-    recipe = traced(data={"batch_size": 100})
-    builders.try_update(recipe)
+
+    def within(budget: int) -> Recipe:
+        return traced(data={"batch_size": 100}, rule={"kind": "forward_mode", "budget": budget})
+
+    builders.try_update(traced(data={"batch_size": 100}))
     budget = 10**6
     for trial in (builders.try_traces, builders.try_update):
         with pytest.raises(RecipeError) as refused:
-            trial(traced(data={"batch_size": 100}, rule={"kind": "forward_mode", "budget": 1}))
+            trial(within(1))
         said = str(refused.value)
         assert said.startswith("rule.forward_mode cannot train model.dense: forward mode keeps ")
         budget = int(said.partition("set rule.budget to ")[2].split()[0])
-    exact = traced(data={"batch_size": 100}, rule={"kind": "forward_mode", "budget": budget})
+    exact, of_three = within(budget), within(budget * 34 // 100)
     builders.try_traces(exact)
-    of_three = traced(data={"batch_size": 100}, rule={"kind": "forward_mode", "budget": budget * 34 // 100})
     builders.try_traces(of_three, 3)
     with pytest.raises(RecipeError, match=r"set rule\.budget to \d+ or more"):
         builders.try_traces(of_three, 2)
@@ -232,8 +228,5 @@ def test_networks_without_traces_are_refused_before_their_values_are_made() -> N
         ({"model": {"kind": "dense", "widths": [4096, 4096]}}, r"forward mode keeps \d+\.\d MB of traces"),
     ]
     for changes, message in refused:
-        recipe = traced(**changes)
-        with pytest.raises(
-            RecipeError, match=rf"rule.forward_mode cannot train model.{recipe.model.kind}: .*{message}"
-        ):
-            builders.try_traces(recipe)
+        with pytest.raises(RecipeError, match=rf"rule.forward_mode cannot train model.\w+: .*{message}"):
+            builders.try_traces(traced(**changes))

@@ -20,9 +20,7 @@ LOW_BIT = load_recipe("digits_hdlif_w1p5_s4", ["attention={kind: seca, per_step:
     ("form", "activation"),
     [("ordinary", torch.relu), ("low-bit", lambda m: (torch.relu(m) / 0.25 + 0.5).floor().clamp(0, 15) * 0.25)],
 )
-def test_neurons_are_relu_and_layers_are_those_of_the_recipe(
-    form: Twin, activation: Callable[[Tensor], Tensor]
-) -> None:
+def test_neurons_are_relu_and_layers_the_recipe_s(form: Twin, activation: Callable[[Tensor], Tensor]) -> None:
     twin = twin_of(LOW_BIT, form)
     network, spiking = builders.build_model(twin), builders.build_model(LOW_BIT)
     seen = []

@@ -135,28 +135,22 @@ def test_timing_takes_both_in_turns_and_leaves_the_first_out(monkeypatch: pytest
 GRAPH, OTHER = residual_network(), residual_network(seed=1)
 
 
-class Reference:
-    """An engine that runs the reference and changes its logits."""
-
-    def __init__(self, change: Callable[[Any], Any]) -> None:
-        self.change, self.batches = change, list[int]()
-
-    def __call__(self, feeds: Any) -> dict[str, Any]:
-        x = feeds["input"]
-        self.batches.append(len(x))
-        return {"logits": self.change(export_check.reference.run(GRAPH, x[None], GRAPH.time_steps))}
-
-
 @pytest.fixture
-def check(monkeypatch: pytest.MonkeyPatch) -> Callable[..., export_check.Compared]:
-    """Check the network's ONNX model in one engine."""
+def check(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[export_check.Compared, list[int]]]:
+    """Check the network's ONNX model in an engine that runs the reference and changes its logits."""
     pytest.importorskip("onnx", reason="pip install 'hdlif[export]'")
 
-    def checked(engine: Any, batch: int = 1) -> export_check.Compared:
+    def checked(change: Callable[[Any], Any], batch: int = 1) -> tuple[export_check.Compared, list[int]]:
+        batches = list[int]()
+
+        def engine(feeds: dict[str, Any]) -> dict[str, Any]:
+            batches.append(len(feeds["input"]))
+            return {"logits": change(export_check.reference.run(GRAPH, feeds["input"][None], GRAPH.time_steps))}
+
         # A package that is installed stands for the engine's own.
         monkeypatch.setattr(export_check, "_ENGINES", {"numpy": lambda _: engine})
         (found,) = check_onnx(GRAPH, onnx.unrolled(GRAPH, batch=batch), unrolled=True, batch=batch)
-        return found
+        return found, batches
 
     return checked
 
@@ -179,17 +173,16 @@ def test_an_artefact_has_the_bits_of_the_reference_and_what_is_read_back_its_log
         check_onnx(GRAPH, None, unrolled=True, batch=1)
 
 
-def test_an_engine_may_round_otherwise_and_not_answer_otherwise(check: Callable[..., export_check.Compared]) -> None:
-    engine = Reference(lambda logits: logits + np.float32(2**-20))
-    found = check(engine, 3)
+def test_an_engine_may_round_otherwise_and_not_answer_otherwise(check: Callable[..., Any]) -> None:
+    found, batches = check(lambda logits: logits + np.float32(2**-20), 3)
     assert 0 < found.largest_difference < 2**-18
     assert "off by" in str(found)
     # Batches are complete, and there are no more than it takes.
-    assert set(engine.batches) == {3}
-    assert SAMPLES <= found.inputs == sum(engine.batches) < SAMPLES + 3
+    assert set(batches) == {3}
+    assert SAMPLES <= found.inputs == sum(batches) < SAMPLES + 3
     for factor in (np.float32(-1), np.float32(np.nan)):
         with pytest.raises(MachineError):
-            check(Reference(lambda logits, factor=factor: factor * logits))
+            check(lambda logits, factor=factor: factor * logits)
 
 
 @pytest.mark.peers

@@ -147,21 +147,18 @@ def test_runs_side_by_side_go_to_the_current_folder(make_run, tmp_path, monkeypa
     assert f"hdlif train &#39;{folder}/recipe.yaml&#39; --out &#39;{folder}&#39;" in page
 
 
-def test_old_page_stays_when_a_run_is_damaged(make_run):
-    folder = make_run()
-    page = folder / "report.html"
-    page.write_text("old")
-    (folder / "metrics.jsonl").write_text("{")
-    with pytest.raises(InputError, match=r"metrics\.jsonl line 1"):
-        report([folder])
-    assert page.read_text() == "old"
-
-
-def test_what_cannot_be_reported_or_written_is_refused(make_run):
-    folder = make_run()
-    for folders, neurons in (([], None), ([folder], "act1:0")):
-        with pytest.raises(InputError):
+def test_what_cannot_be_reported_or_written_is_refused_and_the_old_page_stays(make_run):
+    folder, damaged = make_run(), make_run("damaged")
+    (damaged / "report.html").write_text("old")
+    (damaged / "metrics.jsonl").write_text("{")
+    for folders, neurons, why in (
+        ([], None, r"."),
+        ([folder], "act1:0", r"."),
+        ([damaged], None, r"metrics\.jsonl line 1"),
+    ):
+        with pytest.raises(InputError, match=why):
             report(folders, neurons=neurons)
+    assert (damaged / "report.html").read_text() == "old"
     (folder / "report.html").mkdir()
     with pytest.raises(TrainingError, match=r"report\.html"):
         report([folder])
@@ -181,14 +178,8 @@ def test_missing_package_names_the_extra(make_run, monkeypatch):
 
 FILES = ("summary.json", "metrics.jsonl", "recipe.yaml", "confusion.json", "early.json", "coherence.json")
 TEXTS = ["", "{", "null", "3", "[]", "{}", "NaN", '"\\ud800"', "[" * 100_000, '{"a":' * 100_000, "1" * 5000]
-TEXTS += [
-    '{"name": "\\u001b[31m"}',
-    '{"networks": 3}',
-    '{"networks": []}',
-    '{"networks": [{}]}',
-    '{"x": "' + "y" * 9999,
-]
-TEXTS += ['{"networks": [{"target": "x", "neuron": "lif", "loss": "a", "rules": {"sltt": {}}}]}']
+TEXTS += ['{"name": "\\u001b[31m"}', '{"networks": 3}', '{"networks": []}', '{"networks": [{}]}']
+TEXTS += ['{"networks": [{"target": "x", "neuron": "a", "loss": "a", "rules": {"sltt": {}}}]}', '{"x": "' + "y" * 9999]
 
 
 def passes(read: Callable[[Path], object], folder: Path) -> bool:

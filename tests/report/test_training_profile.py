@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from hdlif.nn import ParallelHDLIF, Scope, State, Temporal
+from hdlif.nn import ParallelHDLIF
 from hdlif.recipe import Recipe, load_recipe
 from hdlif.report.accounting import update_cost, watching_saved
 from hdlif.report.recipe_update import RecipeUpdate
@@ -59,33 +59,21 @@ def test_rule_steps_batch_and_saved_bytes_are_the_recipes(profiles: list[tuple[R
     assert 0.97 * counted < sum(layer.saved_bytes for layer in profile.layers) <= counted
 
 
-class One(Temporal):
-    """A single neuron layer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.act = ParallelHDLIF(4)
-
-    def forward(self, x: Tensor, state: State | None = None, steps: range = range(1)) -> tuple[Tensor, State | None]:
-        run = Scope(self, state, steps)
-        return run("act", x), run.state
-
-
 def test_steps_are_counted_as_they_run_and_as_gradients_come_back() -> None:
-    net, x = One(), torch.rand(3, 2, 5)
+    neuron, x = ParallelHDLIF(4), torch.rand(3, 2, 5)
 
     def update() -> None:
         with torch.no_grad():
-            net(x[:1], steps=range(1))
-        spikes, _ = net(x[1:], steps=range(1, 3))
+            neuron(x[:1], None, range(1))
+        spikes, _ = neuron(x[1:], None, range(1, 3))
         spikes.sum().backward()
-        net(x, steps=range(3))
+        neuron(x, None, range(3))
 
-    found = update_cost(net, update, batch=[x])
+    found = update_cost(neuron, update, batch=[x])
     assert (found.forward_steps, found.backward_steps) == (1 + 2 + 3, 2)
     with pytest.raises(ZeroDivisionError):
-        update_cost(net, lambda: 1 / 0)
-    assert not net.act._forward_hooks
+        update_cost(neuron, lambda: 1 / 0)
+    assert not neuron._forward_hooks
     with pytest.raises(ValueError, match="no neuron layer"):
         update_cost(nn.Linear(2, 2), lambda: None)
 

@@ -36,12 +36,6 @@ def test_a_sample_stops_at_its_first_sure_step_with_the_bits_of_a_run(
     np.testing.assert_array_equal(early.logits, answers[first, np.arange(batch)])
 
 
-def test_samples_of_a_batch_stop_at_different_steps() -> None:
-    graph = residual_network()
-    x = random_input(graph, 1, 16)
-    assert len(set(Session(graph).run(x, STEPS, confidence=0.97).steps.tolist())) > 2
-
-
 def test_sure_is_the_softmax_in_float64_but_for_a_millionth() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, rng.uniform(0.1, 40, (2000, 1)), (2000, 12)).astype(np.float32)
@@ -82,10 +76,9 @@ def test_the_command_says_how_many_steps_each_input_took(tmp_path: Path) -> None
     early = Session(graph).run(x[None], confidence=0.97)
     answers = json.loads(done.stdout)["inputs"]
     assert [one["steps"] for one in answers] == early.steps.tolist()
+    assert len(set(early.steps.tolist())) > 2
     np.testing.assert_allclose([one["logits"] for one in answers], early.logits)
     assert [one["class"] for one in answers] == early.logits.argmax(-1).tolist()
-    whole = hdlif("run", tmp_path / "net.hdlif.safetensors", tmp_path / "x.npy", "--json")
-    assert all("steps" not in one for one in json.loads(whole.stdout)["inputs"])
 
 
 def test_the_states_that_a_batch_holds_between_chunks_count_against_the_limit() -> None:

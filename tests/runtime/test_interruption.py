@@ -18,6 +18,7 @@ from deployed_graphs import Builder, random_input, residual_network
 from hdlif.errors import HdlifError, StateError
 from hdlif.graph.artefact import INPUT, Graph
 from hdlif.runtime import Session, reference
+from runtime.test_timelines import convolutional
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals of POSIX")
 MOMENT = 0.1
@@ -205,6 +206,24 @@ def test_a_state_whose_writing_was_interrupted_is_taken_no_more(in_place: bool, 
     if not in_place:
         for name, value in kept.items():
             np.testing.assert_array_equal(state[name], value)
+
+
+def test_an_interrupted_sequence_is_none_any_more(after_a_moment: Callable[[float], list[float]]) -> None:
+    """A chunk of a timeline that takes long looks at signals."""
+    graph = convolutional(3, [("hd_lif", 400, 5, 4, "float32"), ("hd_lif", 400, 5, 4, "float32")], 0)
+    session = Session(graph, 1, max_bytes=2**40, max_operations=2**60)
+    x = random_input(graph, 400_000, 1)
+    expected = session.run(x[:3])
+    sequence = session.sequence()
+    after_a_moment(3 * MOMENT)
+    with pytest.raises(RungError):
+        sequence.run(x)
+    assert sequence.t < 0
+    with pytest.raises(StateError, match="begin another one"):
+        sequence.run(x)
+    with pytest.raises(StateError, match="begin another one"):
+        _ = sequence.state
+    np.testing.assert_array_equal(session.sequence().run(x[:3]), expected)
 
 
 SECONDS = 30

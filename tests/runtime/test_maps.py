@@ -5,20 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from cases import every
 from deployed_graphs import CLASSES, Builder, random_input, u_net
-from hdlif._native import instruction_sets
-from hdlif.errors import HdlifError
 from hdlif.graph.artefact import INPUT, TaskRecord
-from hdlif.runtime import Session, reference
+from hdlif.runtime import Session
 from hdlif.runtime.answers import alike, answers
 from hdlif.runtime.going_on import GoingOn
 from hdlif.runtime.images import Placed
 from hdlif.runtime.inputs import read_inputs
-from hdlif.runtime.masks import NO_CLASS, as_json, as_png, mask_of, objects_in
+from hdlif.runtime.masks import NO_CLASS, as_json, as_png, objects_in
+from runtime.ways_of_running import assert_runs_as_steps
+from same_bits import assert_same_bits
 
 LABELS = tuple("abc")
 SEGMENT = TaskRecord("segment")
@@ -27,21 +26,10 @@ SEGMENT = TaskRecord("segment")
 @every(threads=[1, 2])
 def test_maps_have_the_references_bits_in_every_way_of_running(threads: int) -> None:
     graph = u_net()
-    x = random_input(graph, 5, 3)
-    expected = reference.run(graph, x)
-    assert expected.shape == (5, 3, CLASSES, 8, 6)
-    for instructions in instruction_sets():
-        session = Session(graph, threads, instructions=instructions)
-        assert session.output_shape == (CLASSES, 8, 6)
-        np.testing.assert_array_equal(session.run(x), expected)
-        np.testing.assert_array_equal(session.run(x[:1], 4), reference.run(graph, x[:1], 4))
-        state = None
-        for frame, step in zip(x, expected, strict=True):
-            logits, state = session.step(frame, state)
-            np.testing.assert_array_equal(logits, step)
-        sequence = session.sequence(3)
-        np.testing.assert_array_equal(sequence.run(x[:2]), expected[:2])
-        np.testing.assert_array_equal(session.sequence(3, sequence.state).step(x[2]), expected[2])
+    x, session = random_input(graph, 5, 3), Session(graph, threads)
+    assert session.output_shape == session.run(x).shape[2:] == (CLASSES, 8, 6)
+    assert_runs_as_steps(graph, x, threads)
+    assert_same_bits(graph, x[:1], 4, threads)
 
 
 def test_a_saved_sequence_of_maps_goes_on_with_its_sums() -> None:
@@ -85,12 +73,6 @@ def test_a_map_smaller_than_the_input_gives_a_mask_of_its_size(tmp_path: Path) -
         np.testing.assert_array_equal(answer["mask"], expected)
 
 
-def test_maps_have_no_early_exit() -> None:
-    graph = u_net()
-    with pytest.raises(HdlifError, match="confidence applies to classifications, and the network's task is segment"):
-        Session(graph, 1).run(random_input(graph, 1, 1), confidence=0.9)
-
-
 def test_a_mask_is_that_of_the_mean_logits_in_the_images_own_pixels() -> None:
     maps = np.zeros((2, 1, 3, 2, 2), np.float32)
     # At step 0 class 1 wins everywhere, and over both steps class 2 in the left column.
@@ -108,12 +90,6 @@ def test_a_mask_is_that_of_the_mean_logits_in_the_images_own_pixels() -> None:
     assert none is not None
     assert none["mask"].tolist() == [[NO_CLASS, 2, 1, NO_CLASS]] * 2
     assert none["pixels"] == {"a": 0, "b": 2, "c": 2}
-
-
-def test_what_a_letterbox_adds_is_in_no_mask() -> None:
-    logits = np.zeros((2, 4, 4), np.float32)
-    logits[1, 2:] = 1  # below the image, which covers the upper half
-    assert not mask_of(logits, Placed((8, 4), (4, 4), "letterbox")).any()
 
 
 def row(*parts: int) -> np.ndarray:

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cases import every, sampled
-from deployed_graphs import Builder, random_input, residual_network, two_streams
+from deployed_graphs import Builder, random_input, residual_network
 from hdlif.graph.artefact import INPUT, Graph
 from hdlif.graph.equations import Instruction, Program
 from hdlif.runtime import Session, reference
 from random_programs import random_program
+from runtime.ways_of_running import assert_runs_as_steps
 from same_bits import assert_same_bits, reference_values
 
 ENCODINGS = ("float32", "ternary", "binary", "int2", "int4", "int8")
@@ -128,20 +129,20 @@ def test_neurons_and_their_states(kind: str, is_code: bool, per_step: bool, per_
     graph = b.graph(neuron(b, kind, x, per_step=per_step, per_channel=per_channel))
     frames = random_input(graph, 5, 2)
     assert_same_bits(graph, frames)
-    session, state, expected = Session(graph), None, None
-    for frame in frames:
-        (_, state), (_, expected) = session.step(frame, state), reference.step(graph, frame, expected)
-        for name, potential in expected.items():
-            np.testing.assert_array_equal(state[name], potential)
+    assert_runs_as_steps(graph, frames)
+
+
+def rows_of_all_kinds(b: Builder) -> str:
+    y = b.glif(INPUT, per_channel=True, beyond=1)
+    tensors = b.nodes[0].tensors
+    for i, key in enumerate(tensors):
+        tensors[key] = tensors[key][: (1, 3, 4)[i % 3], : (1, b.shape[0])[i % 2]]
+    return y
 
 
 def test_rows_may_be_of_all_kinds_in_one_neuron() -> None:
     b = Builder((5, 4, 3), 3, 2)
-    y = b.glif(INPUT, per_channel=True, beyond=1)
-    tensors = b.nodes[0].tensors
-    for i, key in enumerate(tensors):
-        tensors[key] = tensors[key][: (1, 3, 4)[i % 3], : (1, 5)[i % 2]]
-    graph = b.graph(y)
+    graph = b.graph(rows_of_all_kinds(b))
     assert_same_bits(graph, random_input(graph, 6, 2))
 
 
@@ -229,15 +230,6 @@ def test_codes_may_be_logits() -> None:
     graph = Graph(tuple(b.nodes), x, 2, b.record(), tuple("abcdefghijkl"))
     x = random_input(graph, 2, 2)
     np.testing.assert_array_equal(Session(graph).run(x), reference.run(graph, x), strict=True)
-
-
-@sampled(6, encoding=ENCODINGS, steps=[1, 4], batch=[1, 7], threads=[1, 2])
-def test_networks(encoding: str, steps: int, batch: int, threads: int) -> None:
-    for graph in (
-        residual_network(batch, time_steps=steps, encoding=encoding, width=9),
-        two_streams(encoding=encoding, width=9),
-    ):
-        assert_same_bits(graph, random_input(graph, steps, batch), threads=threads)
 
 
 @every(batch=[5, 70])

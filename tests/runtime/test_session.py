@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cases import every
-from deployed_graphs import Builder, random_input, residual_network, tiny_network
+from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams
 from hdlif._native import instruction_sets
 from hdlif.errors import HdlifError, ShapeError, StateError
 from hdlif.graph.artefact import INPUT, Graph, save
 from hdlif.runtime import Session, State, probabilities, reference
+from runtime.ways_of_running import assert_runs_as_steps, assert_same_state
 
 
 @pytest.fixture(scope="module")
@@ -38,29 +39,16 @@ def test_a_file_and_its_graph_run_alike(tmp_path: Path) -> None:
     assert len(session.run(frames(1), 1)) == 1
 
 
-def test_steps_equal_a_run(session: Session) -> None:
-    x = frames()
-    state: State | None = None
-    for t, logits in enumerate(session.run(x)):
-        seen, state = session.step(x[t], state)
-        np.testing.assert_array_equal(seen, logits, strict=True)
-        assert int(state["t"]) == t + 1
-
-
 def test_a_state_equals_the_reference_and_travels_both_ways(session: Session) -> None:
     graph, x = residual_network(), frames()
+    for some in (graph, two_streams()):
+        assert_runs_as_steps(some, random_input(some, 5, 2))
     native, plain = session.step(x[0])[1], reference.step(graph, x[0])[1]
     assert_same_state(native, plain)
     # the reference's arrays lie channels-first in memory, the session's channels-last
     crossed = session.step(x[1], plain), reference.step(graph, x[1], native)
     np.testing.assert_array_equal(crossed[0][0], crossed[1][0])
     assert_same_state(crossed[0][1], crossed[1][1])
-
-
-def assert_same_state(seen: State, expected: State) -> None:
-    assert seen.keys() == expected.keys()
-    for name, value in expected.items():
-        np.testing.assert_array_equal(seen[name], value)
 
 
 @every(order=["C", "F"])
@@ -83,13 +71,6 @@ def test_a_step_writes_into_the_state_that_it_is_given_for_it_and_no_other(sessi
     # a start into a used state forgets what it held
     session.step(x[0], out=used)
     assert_same_state(used, first)
-
-
-def test_non_contiguous_input(session: Session) -> None:
-    x = frames()
-    strided = np.asfortranarray(x)
-    np.testing.assert_array_equal(session.run(strided), session.run(x))
-    np.testing.assert_array_equal(session.step(strided[0])[0], session.run(x)[0])
 
 
 @pytest.mark.slow
@@ -119,22 +100,6 @@ def test_calls_from_several_threads(session: Session) -> None:
     with ThreadPoolExecutor(4) as pool:
         for seen, logits in zip(pool.map(session.run, inputs), expected, strict=True):
             np.testing.assert_array_equal(seen, logits)
-
-
-def test_memory_is_stated_and_settles() -> None:
-    session = Session(residual_network(), threads=2)
-    assert session.working_bytes == 0
-    weights = session.weight_bytes
-    assert weights > 0
-    x = frames(4, 40)
-    session.run(x)
-    working = session.working_bytes
-    assert working > 0
-    for _ in range(3):
-        session.run(x)
-        session.run(x[:, :5])
-        session.step(x[0])
-    assert (session.working_bytes, session.weight_bytes) == (working, weights)
 
 
 def test_instructions_can_be_chosen_and_the_best_are_the_default() -> None:
@@ -263,12 +228,13 @@ def test_out_that_holds_the_input_or_another_potential_is_refused() -> None:
     np.testing.assert_array_equal(logits, reference.step(GRAPH, FRAMES[1], STATE)[0])
 
 
-def test_unaligned_arrays_are_accepted() -> None:
+def test_strided_and_unaligned_arrays_are_accepted() -> None:
     def moved(array: np.ndarray) -> np.ndarray:
         raw = np.zeros(array.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(array.shape)
         raw[...] = array
         return raw
 
+    np.testing.assert_array_equal(SESSION.run(np.asfortranarray(FRAMES)), SESSION.run(FRAMES))
     x = moved(FRAMES[1])
     assert not x.flags.aligned
     out = own_state(first=moved(STATE[FIRST]), second=moved(np.moveaxis(STATE[SECOND], 1, -1)).transpose(0, 3, 1, 2))

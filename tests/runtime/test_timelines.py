@@ -1,12 +1,8 @@
 """Networks of series run over many steps at once, and as sequences: the bits of one step after the other."""
 
 import gc
-import signal
-import threading
-import timeit
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,11 +11,10 @@ from hypothesis import strategies as st
 
 from cases import every
 from deployed_graphs import Builder, random_input
-from hdlif._native import instruction_sets
 from hdlif.errors import HdlifError, LimitError, ShapeError, StateError
 from hdlif.graph.artefact import Graph
 from hdlif.runtime import Session, reference
-from hdlif.runtime.state import State
+from runtime.ways_of_running import assert_runs_as_steps, assert_same_state, by_steps
 from same_bits import assert_same_bits
 
 ENCODINGS = ("float32", "ternary", "binary", "int4", "int8")
@@ -64,23 +59,6 @@ def convolutional(
     return b.graph(x)
 
 
-def by_steps(graph: Graph, x: np.ndarray) -> tuple[np.ndarray, State]:
-    """The oracle, step by step."""
-    state: State | None = None
-    logits = []
-    for frame in x:
-        row, state = reference.step(graph, frame, state)
-        logits.append(row)
-    assert state is not None
-    return np.stack(logits), state
-
-
-def assert_same_state(seen: State, expected: State) -> None:
-    assert set(seen) == set(expected)
-    for name, value in expected.items():
-        np.testing.assert_array_equal(seen[name], value, err_msg=name, strict=True)
-
-
 @settings(max_examples=15)
 @given(data=st.data())
 def test_convolutions_over_time(data: st.DataObject) -> None:
@@ -99,16 +77,7 @@ def test_convolutions_over_time(data: st.DataObject) -> None:
     graph = convolutional(channels, layers, draw(st.integers(0, 99)), per_step=draw(st.booleans()))
     batch = draw(st.sampled_from([1, 1, 3]))
     x = random_input(graph, draw(st.sampled_from([1, 2, 5, 33, 70])), batch)
-    expected, last = by_steps(graph, x)
-    for instructions in instruction_sets():
-        session = Session(graph, draw(st.integers(1, 2)), instructions=instructions)
-        np.testing.assert_array_equal(session.run(x, len(x)), expected, err_msg=instructions, strict=True)
-    state: State | None = None
-    for frame, row in zip(x, expected, strict=True):
-        logits, state = session.step(frame, state, out=state)
-        np.testing.assert_array_equal(logits, row, strict=True)
-    assert state is not None
-    assert_same_state(state, last)
+    assert_runs_as_steps(graph, x, draw(st.integers(1, 2)))
 
 
 def test_values_that_nobody_reads_in_time() -> None:
@@ -119,7 +88,8 @@ def test_values_that_nobody_reads_in_time() -> None:
         x = b.linear(x, 17)
         b.lif(x, per_step=False)
         b.affine(b.slice(x, 1, 3))
-    assert_runs_as_steps(b.graph(x), batch=1)
+    graph = b.graph(x)
+    assert_runs_as_steps(graph, random_input(graph, 40, 1))
 
 
 @settings(max_examples=10)
@@ -164,15 +134,6 @@ def test_a_static_input_and_inner_values_run_as_without_a_timeline() -> None:
     assert_same_bits(graph, random_input(graph, 1, 2), steps=7)
 
 
-def assert_runs_as_steps(graph: Graph, batch: int) -> None:
-    x = random_input(graph, 40, batch)
-    expected, _ = by_steps(graph, x)
-    for instructions in instruction_sets():
-        session = Session(graph, 2, instructions=instructions)
-        np.testing.assert_array_equal(session.run(x), expected, err_msg=instructions, strict=True)
-        np.testing.assert_array_equal(session.sequence(batch).run(x), expected, err_msg=instructions, strict=True)
-
-
 def pointwise(b: Builder, x: str, width: int) -> str:
     return b.conv(x, width, kernel=(1, 1), padding=(0, 0))
 
@@ -212,7 +173,8 @@ def of_its_own_output(b: Builder, x: str) -> str:
 def test_delays_that_are_no_line_run_as_nodes(make: Callable[[Builder, str], str]) -> None:
     b = Builder((3, 1, 1), 4, 5)
     x = b.quantise(b.affine(b.conv("input", 4, kernel=(1, 1), padding=(0, 0), encoding="float32")))
-    assert_runs_as_steps(b.graph(b.hd_lif(pointwise(b, make(b, x), 7))), batch=2)
+    graph = b.graph(b.hd_lif(pointwise(b, make(b, x), 7)))
+    assert_runs_as_steps(graph, random_input(graph, 40, 2))
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
@@ -281,54 +243,11 @@ def test_sequences_of_one_session_run_on_several_threads() -> None:
     session = Session(graph, 2)
     x = random_input(graph, 600, 3)
     expected = session.run(x)
-    seen: dict[int, np.ndarray] = {}
 
-    def follow(which: int) -> None:
+    def follow(which: int) -> np.ndarray:
         sequence = session.sequence()
-        seen[which] = np.concatenate([sequence.run(part) for part in np.array_split(x[:, which : which + 1], 3)])
+        return np.concatenate([sequence.run(part) for part in np.array_split(x[:, which : which + 1], 3)])
 
-    threads = [threading.Thread(target=follow, args=(which,)) for which in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for which, logits in seen.items():
-        np.testing.assert_array_equal(logits[:, 0], expected[:, which])
-
-
-def test_an_interrupted_sequence_is_none_any_more() -> None:
-    """A chunk that takes long looks at signals; what their handlers raise ends it."""
-    graph = convolutional(3, [("hd_lif", 400, 5, 4, "float32"), ("hd_lif", 400, 5, 4, "float32")], 0)
-    session = Session(graph, 1)
-    x = random_input(graph, 4000, 1)
-    expected = session.run(x[:3])
-    # Longer than the calls that end before they look.
-    while timeit.timeit(partial(session.run, x), number=1) < 0.1:
-        x = np.concatenate([x, x])
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    def run_on(sequence: Any) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
-        while True:
-            sequence.run(x)
-
-    before = signal.signal(signal.SIGALRM, stop)
-    try:
-        # Until the signal comes within a call, and not between two.
-        for _ in range(100):
-            sequence = session.sequence()
-            with pytest.raises(KeyboardInterrupt):
-                run_on(sequence)
-            if sequence.t < 0:
-                break
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert sequence.t < 0
-    with pytest.raises(StateError, match="begin another one"):
-        sequence.run(x)
-    with pytest.raises(StateError, match="begin another one"):
-        _ = sequence.state
-    np.testing.assert_array_equal(session.sequence().run(x[:3]), expected)
+    with ThreadPoolExecutor(3) as pool:
+        for which, logits in enumerate(pool.map(follow, range(3))):
+            np.testing.assert_array_equal(logits[:, 0], expected[:, which])

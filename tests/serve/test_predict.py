@@ -1,6 +1,5 @@
 """Requests for whole inputs: the response is that of `hdlif run --json` for the same bytes in a file."""
 
-import base64
 import io
 import json
 from dataclasses import replace
@@ -34,10 +33,10 @@ def csv(rows: int) -> bytes:
     return "\n".join(",".join(map(str, row)) for row in RNG.normal(size=(rows, 2))).encode()
 
 
-def run_on_file(artefact: Path, path: Path, content: bytes) -> dict[str, Any]:
+def run_on_file(artefact: Path, path: Path, content: bytes, **options: Any) -> dict[str, Any]:
     """Return what `hdlif run --json` prints for the content, in a file that is called as a body is."""
     path.write_bytes(content)
-    text = json.dumps(run(artefact, [path], threads=1).as_dict())
+    text = json.dumps(run(artefact, [path], threads=1, **options).as_dict())
     found: dict[str, Any] = json.loads(text.replace(str(path), "body"))
     return found
 
@@ -81,50 +80,12 @@ def test_the_answer_is_that_of_the_command(tmp_path: Path) -> None:
             with naming(network, kind):
                 assert answer.status_code == 200, answer.text
                 assert answer.json() == run_on_file(artefacts[network], tmp_path / f"input{suffix}", content)
-
-
-def test_a_mask_is_a_png_of_the_images_size(tmp_path: Path) -> None:
-    artefacts = write(tmp_path, net=u_net())
-    with client(artefacts) as http:
-        assert http.get("/v1/models/net").json()["output"] == [3, 8, 6]
-        (answer,) = http.post(PREDICT, content=picture("PNG"), headers={"content-type": "image/png"}).json()["inputs"]
-        mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["mask"]))))
-        assert answer["size"] == [20, 30] == list(mask.shape)
-        assert answer["pixels"] == {f"class {k}": int((mask == k).sum()) for k in range(3)}
-        # Each step of a stream has the mask of the steps so far, with the network's own pixels.
-        stream = http.post("/v1/models/net/streams").json()["stream"]
-        x = RNG.normal(size=(2, 3, 8, 6)).astype(np.float32)
-        answers = http.post(f"/v1/streams/{stream}/steps", content=npy(x), headers=NPY).json()["answers"]
-        assert [(one["t"], one["size"], sum(one["pixels"].values())) for one in answers] == [
-            (1, [8, 6], 48),
-            (2, [8, 6], 48),
-        ]
-
-
-def test_boxes_are_in_the_pixels_of_the_image_and_of_a_stream_in_those_of_the_network(tmp_path: Path) -> None:
-    with client(write(tmp_path, net=detector())) as http:
-        (answer,) = http.post(PREDICT, content=picture("PNG"), headers={"content-type": "image/png"}).json()["inputs"]
-        assert answer.keys() == {"input", "boxes"}
-        assert all(box.keys() == {"label", "score", "box"} for box in answer["boxes"])
-        assert 24 < max(box["box"][2] for box in answer["boxes"]) <= 30
-        stream = http.post("/v1/models/net/streams").json()["stream"]
-        x = RNG.normal(size=(2, 3, 16, 24)).astype(np.float32)
-        first, second = http.post(f"/v1/streams/{stream}/steps", content=npy(x), headers=NPY).json()["answers"]
-        assert first["boxes"] != second["boxes"]
-        assert max(box["box"][2] for box in second["boxes"]) <= 24
-
-
-def test_the_layout_is_a_parameter(tmp_path: Path) -> None:
-    content = npy(RNG.normal(size=(4, 3, 9, 7)).astype(np.float32))
-    path = tmp_path / "x.npy"
-    path.write_bytes(content)
-    artefacts = write(tmp_path, net=residual_network())
-    with client(artefacts) as http:
-        assert http.post(PREDICT, content=content, headers=NPY).json()["code"] == "input_refused"
+        content = npy(RNG.normal(size=(4, 3, 9, 7)).astype(np.float32))
+        assert http.post("/v1/models/image/predict", content=content, headers=NPY).json()["code"] == "input_refused"
         for layout in ("batch", "sequence"):
-            found = http.post(f"{PREDICT}?layout={layout}", content=content, headers=NPY).json()["inputs"]
-            expected = [one.answer["logits"] for one in run(artefacts["net"], [path], layout=layout, threads=1).inputs]
-            assert [one["logits"] for one in found] == expected, layout
+            answer = http.post(f"/v1/models/image/predict?layout={layout}", content=content, headers=NPY)
+            expected = run_on_file(artefacts["image"], tmp_path / "input.npy", content, layout=layout)
+            assert answer.json() == expected, layout
 
 
 def test_arrays_in_json_are_those_of_npy(tmp_path: Path) -> None:
@@ -146,22 +107,20 @@ def test_arrays_in_json_are_those_of_npy(tmp_path: Path) -> None:
 def test_rows_are_read_by_the_names_of_columns(tmp_path: Path) -> None:
     rows = RNG.normal(size=(STEPS, 2)).astype(np.float32).tolist()
     by_name: list[dict[str, float]] = [{"wet": wet, "warm": warm} for warm, wet in rows]
-    plain = series(kind="table")
     named = {kind: series(kind=kind) for kind in ("series", "table")}
     for kind, graph in named.items():
         named[kind] = replace(graph, input=replace(graph.input, columns=("warm", "wet")))
-    with client(write(tmp_path, plain=plain, **named)) as http:
+    with client(write(tmp_path, plain=series(kind="table"), **named)) as http:
         for kind in named:
             expected = http.post(f"/v1/models/{kind}/predict", json=rows)
             for body in (by_name, {"values": by_name}, {"values": by_name, "type": "float32"}):
                 answer = http.post(f"/v1/models/{kind}/predict", json=body)
                 assert (answer.status_code, answer.json()) == (200, expected.json())
-        streams = [http.post("/v1/models/series/streams").json()["stream"] for _ in range(2)]
-        one, other = (
-            http.post(f"/v1/streams/{stream}/steps", json=body).json()["answers"]
-            for stream, body in zip(streams, (rows[:2], by_name[:2]), strict=True)
-        )
-        assert one == other
+        answers = []
+        for body in (rows[:2], by_name[:2]):
+            stream = http.post("/v1/models/series/streams").json()["stream"]
+            answers.append(http.post(f"/v1/streams/{stream}/steps", json=body).json()["answers"])
+        assert answers[0] == answers[1]
         good = {"warm": 1, "wet": 2}
         for model, body, code, place in (
             ("table", [{"warm": 1.0, "wett": 2.0}], "input_refused", "body[0]: column 'wett'"),
@@ -192,19 +151,15 @@ def test_inputs_whose_answers_are_not_finite_are_listed_apart(tmp_path: Path) ->
 def test_a_stored_confidence_is_used_unless_the_server_is_told(confidence: float | str | None, tmp_path: Path) -> None:
     """Inputs of several requests that run as one stop each at its own step."""
     graph = replace(residual_network(), confidence=0.97)
-    artefacts, body = (
-        write(tmp_path, net=graph),
-        npy(np.random.default_rng(0).normal(size=(20, 3, 9, 7)).astype(np.float32)),
-    )
-    path = tmp_path / "x.npy"
-    path.write_bytes(body)
-    wanted = run(artefacts["net"], [path], confidence=confidence, threads=1).as_dict()["inputs"]  # type: ignore[arg-type]
+    artefacts = write(tmp_path, net=graph)
+    body = npy(np.random.default_rng(0).normal(size=(20, 3, 9, 7)).astype(np.float32))
+    expected = run_on_file(artefacts["net"], tmp_path / "input.npy", body, confidence=confidence)
     with client(artefacts, confidence=confidence) as http:
-        found = http.post(PREDICT, content=body, headers=NPY).json()["inputs"]
+        found = http.post(PREDICT, content=body, headers=NPY).json()
         stored = {"off": None, 0.9: 0.9}.get(confidence, 0.97)  # type: ignore[call-overload]
         assert http.get("/v1/models/net").json()["confidence"] == stored
-    assert [one | {"input": None} for one in found] == [one | {"input": None} for one in wanted]
-    assert (len({one.get("steps") for one in found}) > 2) != (confidence == "off")
+    assert found == expected
+    assert (len({one.get("steps") for one in found["inputs"]}) > 2) != (confidence == "off")
 
 
 def test_a_confidence_that_a_network_cannot_have_ends_the_start(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """`hdlif serve` as a process: what it prints, how it ends, and files that are loaded again under load."""
 
+import contextlib
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -61,27 +63,21 @@ def test_it_prints_its_address_and_obeys_sigint_unless_it_is_ignored(artefact: P
 
 
 def test_requests_in_flight_are_answered_after_sigterm(artefact: Path) -> None:
-    with server(artefact, "--latency-budget-ms", 4000) as process:
-        found: list[object] = []
-        clients = [threading.Thread(target=lambda: found.append(predict(process))) for _ in range(5)]
+    with ThreadPoolExecutor(5) as pool, server(artefact, "--latency-budget-ms", 4000) as process:
         # A body whose second half comes after the signal.
         slow = process.connected()
         slow.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(ROWS) + ROWS[:50])
-        for one in clients:
-            one.start()
+        asked = [pool.submit(predict, process) for _ in range(5)]
         # Of each its body, its input twice, and an answer of three classes.
         whole = len(ROWS) + 2 * 4 * 2 * STEPS + 768 + 64 * 3
         wait_until(lambda: metric(process, "hdlif_body_bytes") == 5 * whole + 50)
         process.child.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         slow.sendall(ROWS[50:])
-        for one in clients:
-            one.join()
-        head = slow.recv(2**16)
+        first, *others = (one.result() for one in asked)
+        assert others == [first] * 4
+        assert slow.recv(2**16).startswith(b"HTTP/1.1 200")
         assert process.child.wait(30) == 143
-    assert len(found) == 5
-    assert all(one == found[0] for one in found)
-    assert head.startswith(b"HTTP/1.1 200")
 
 
 def test_a_request_that_does_not_end_holds_the_end_up_for_its_seconds_at_most(artefact: Path) -> None:
@@ -109,48 +105,39 @@ def test_a_run_that_goes_on_does_not_keep_the_process(tmp_path: Path) -> None:
     artefacts = write(tmp_path, net=b.graph(b.add("global_sum_pool", x)))
     # Some 10 to 20 s of a core.
     frames = npy(np.ones((100, 8, 64, 64), np.float32))
-    with server(*artefacts.values(), "--threads", 1, "--max-operations", 2**46) as process:
-        codes: list[int] = []
-
-        def ask() -> None:
-            content = httpx.post(f"{process.address}/v1/models/net/predict", content=frames, headers=NPY, timeout=60)
-            codes.append(content.status_code)
-
-        asking = threading.Thread(target=ask)
-        asking.start()
+    arguments = (*artefacts.values(), "--threads", 1, "--max-operations", 2**46)
+    with ThreadPoolExecutor(1) as pool, server(*arguments) as process:
+        asked = pool.submit(
+            httpx.post, f"{process.address}/v1/models/net/predict", content=frames, headers=NPY, timeout=60
+        )
         wait_until(lambda: metric(process, "hdlif_batch_inputs_count") == 1)
         process.child.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         begin = time.monotonic()
-        code, _ = process.end()
-        asking.join()
-    assert (code, codes) == (143, [503])
-    assert time.monotonic() - begin < 5
+        assert process.end()[0] == 143
+        assert time.monotonic() - begin < 5
+        assert asked.result().status_code == 503
 
 
 def test_kept_connections_are_refused_or_drained_at_the_end(artefact: Path) -> None:
-    request = HEAD + b"content-length: %d\r\n\r\n" % len(ROWS) + ROWS
+    def ask(kept: HTTPConnection) -> tuple[int, str | None, dict[str, object]]:
+        kept.request("POST", "/v1/models/net/predict", ROWS, NPY)
+        found = kept.getresponse()
+        return found.status, found.getheader("connection"), json.loads(found.read())
+
     for drain in (0, 60):
         with server(artefact, "--drain-seconds", drain) as process:
-            with process.connected() as kept, process.connected() as silent:
-                kept.sendall(request)
-                first = kept.recv(2**16)
-                # Head and body may come apart.
-                while not (length := re.search(rb"content-length: (\d+)\r.*?\r\n\r\n", first, re.DOTALL)) or (
-                    len(first) < length.end() + int(length[1])
-                ):
-                    first += kept.recv(2**16)
-                assert b"connection: close" not in first
+            kept = HTTPConnection(process.address.removeprefix("http://"), timeout=30)
+            with contextlib.closing(kept), process.connected() as silent:
+                assert ask(kept)[:2] == (200, None)
                 process.child.send_signal(signal.SIGTERM)
                 time.sleep(0.3)
                 if drain:
                     # New connections are accepted too, and a balancer sees that it should use another server.
                     assert httpx.get(f"{process.address}/readyz").status_code == 503
                     predict(process)
-                kept.sendall(request)
-                told = everything(kept)
-                assert b"connection: close" in told
-                status, found = answer(told)
+                status, connection, found = ask(kept)
+                assert connection == "close"
                 if drain:
                     assert status == 200
                     process.child.send_signal(signal.SIGTERM)
@@ -164,21 +151,18 @@ def test_files_are_loaded_again_under_load_and_no_request_is_dropped(artefact: P
     save(series(seed=1), tmp_path / "one.hdlif.safetensors")
     files = [artefact.read_bytes(), (tmp_path / "one.hdlif.safetensors").read_bytes()]
     stop = threading.Event()
-    found: list[set[str]] = []
 
-    def ask(address: str) -> None:
+    def ask(address: str) -> set[str]:
         seen: set[str] = set()
         with httpx.Client(base_url=address) as http:
             while not stop.is_set():
                 answer = http.post("/v1/models/net/predict", content=ROWS, headers=NPY)
                 seen.add(answer.text if answer.status_code == 200 else f"{answer.status_code}: {answer.text}")
-        found.append(seen)
+        return seen
 
-    with server(artefact) as process:
+    with ThreadPoolExecutor(4) as pool, server(artefact) as process:
         first = json.dumps(predict(process))
-        clients = [threading.Thread(target=ask, args=(process.address,)) for _ in range(4)]
-        for one in clients:
-            one.start()
+        asked = [pool.submit(ask, process.address) for _ in range(4)]
         for reloads in range(1, 7):
             new = tmp_path / "new"
             new.write_bytes(files[reloads % 2] if reloads % 3 else b"damaged")
@@ -186,16 +170,13 @@ def test_files_are_loaded_again_under_load_and_no_request_is_dropped(artefact: P
             process.child.send_signal(signal.SIGHUP)
             wait_until(lambda: metric(process, "hdlif_reloads_total") == reloads)  # noqa: B023 - waited for here
         stop.set()
-        for one in clients:
-            one.join()
+        answers = set[str]().union(*(one.result() for one in asked))
         code, err = process.end()
     assert code == 143
     lines = err.splitlines()
     assert len(lines) == 6
     assert sum("net: loaded again" in line for line in lines) >= 2
     assert sum("net: goes on as it was: ArtefactError" in line for line in lines) == 2
-    answers = set.union(*found)
-    assert len(found) == 4
     assert len(answers) == 2
     assert first in answers
     assert all("logits" in one for one in answers)

@@ -1,8 +1,10 @@
 """Replicas on a local Ray cluster answer as one server does."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -30,8 +32,6 @@ serve.shutdown()
 
 
 def free_port() -> int:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return int(taken.getsockname()[1])
 
@@ -66,19 +66,17 @@ def test_replicas_answer_as_a_server_does(replicas: int, tmp_path: Path) -> None
 
 
 def test_other_arguments_are_refused() -> None:
-    for given in (
-        *({"artefacts": paths} for paths in ([], 3, ["x", 3], "x,")),
-        *({"artefacts": "x", "replicas": count} for count in ("0", True, 1.5, 10_001)),
-        *({"artefacts": "x", "max_batch": count} for count in ("0", "many", True, 1.5)),
-        *({"artefacts": "x", "latency_budget_ms": time} for time in (True, [1])),
-        *(
-            {"artefacts": "x", name: value}
-            for name, value in (("cores", "a"), ("speed", "1"), ("max_body_bytes", "1MB"))
-        ),
-        {},
-    ):
-        with naming(given), pytest.raises(HdlifError):
-            read_arguments(given)
+    refused: dict[str, tuple[Any, ...]] = {
+        **{"artefacts": ([], 3, ["x", 3], "x,"), "replicas": ("0", True, 1.5, 10_001), "cores": ("a",)},
+        **{"max_batch": ("0", "many", True, 1.5), "latency_budget_ms": (True, [1]), "max_body_bytes": ("1MB",)},
+        "speed": ("1",),
+    }
+    for name, values in refused.items():
+        for value in values:
+            with naming(name, value), pytest.raises(HdlifError):
+                read_arguments({"artefacts": "x", name: value})
+    with pytest.raises(HdlifError):
+        read_arguments({})
 
 
 def test_arguments_are_strings_or_values() -> None:

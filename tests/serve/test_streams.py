@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 from cases import every
+from deployed_graphs import detector, u_net
 from hdlif.runtime import Session
 from hdlif.runtime.answers import answers
 from hdlif.runtime.going_on import GoingOn
+from hdlif.runtime.images import Placed
+from hdlif.runtime.masks import as_json
 from hdlif.serve.streams import MOST_IN_LINE, OVERHEAD_BYTES
 from served import NPY, STATE, STEPS, async_client, client, npy, residual_network, series, write
 
@@ -43,21 +46,25 @@ def test_steps_come_in_every_form(tmp_path: Path) -> None:
     images = rng.normal(size=(2, 3, 9, 7)).astype(np.float32)
     csv = "\n".join(",".join(map(repr, row)) for row in rows.tolist()).encode()
     grey = ((pixels / np.float32(255) - np.float32(0.5)) / np.float32(0.25))[None, None]
-    graphs = {"line": series(), "image": residual_network()}
+    graphs = {"line": series(), "image": residual_network(), "map": u_net(), "boxes": detector()}
+    maps, boxes = (rng.normal(size=(2, *graphs[name].input.shape)).astype(np.float32) for name in ("map", "boxes"))
     forms: list[tuple[str, dict[str, Any], np.ndarray]] = [
         ("line", {"content": csv, "headers": {"content-type": "text/csv"}}, frames(rows)),
         ("image", {"content": npy(pixels), "headers": NPY}, grey),
         ("image", {"json": images.tolist()}, images[:, None]),
         ("image", {"content": npy(images), "headers": NPY}, images[:, None]),
+        ("map", {"content": npy(maps), "headers": NPY}, maps[:, None]),
+        ("boxes", {"content": npy(boxes), "headers": NPY}, boxes[:, None]),
     ]
     with client(write(tmp_path, **graphs)) as http:
+        assert http.get("/v1/models/map").json()["output"] == [3, 8, 6]
         for number, (model, body, x) in enumerate(forms):
             stream = begin(http, model)["stream"]
             found = http.post(f"/v1/streams/{stream}/steps", **body).json()["answers"]
-            session = Session(graphs[model], 1)
+            session, whole = Session(graphs[model], 1), [Placed.whole(graphs[model].input)]
             for t in range(1, len(x) + 1):
-                expected = next(answers(session.run(x[:t], t), session.task, session.labels))
-                assert found[t - 1] == {"t": t, **(expected or {})}, number
+                expected = next(answers(session.run(x[:t], t), session.task, session.labels, whole))
+                assert found[t - 1] == {"t": t, **as_json(expected or {})}, number
             assert http.get(f"/v1/streams/{stream}").json()["t"] == len(x)
 
 

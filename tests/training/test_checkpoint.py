@@ -102,11 +102,7 @@ def test_tensors_of_another_model_are_named(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=fault):
             checkpoint.load_model(tmp_path / "m", other)
         assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items()), fault
-
-
-def test_training_state_of_another_model_is_refused(tmp_path: Path) -> None:
-    model = nn.Linear(2, 2)
-    optimizer = sgd(model, learning_rate=1, momentum=0.9, weight_decay=0)
+    optimizer = sgd(model := nn.Linear(2, 2), learning_rate=1, momentum=0.9, weight_decay=0)
     for name in ("optimizer.nobody", "model.nobody"):
         tensors = checkpoint.training_tensors(model, optimizer) | {name: torch.zeros(2)}
         with pytest.raises(CheckpointError, match=r"unexpected: .*nobody"):

@@ -90,6 +90,9 @@ def test_statistics_are_the_mean_over_batches_and_steps() -> None:
     assert model.norm.momentum == 0.25
     assert model.training
     assert model.norm.training
+    with pytest.raises(DataError, match="no batch"):
+        reestimate(Growing(), [], time_steps=2)
+    reestimate(nn.Identity(), [], time_steps=2)
 
 
 def test_training_statistics_come_back_after_a_failure_too() -> None:
@@ -107,12 +110,6 @@ def test_training_statistics_come_back_after_a_failure_too() -> None:
         with pytest.raises(KeyboardInterrupt), reestimated(model, batches, time_steps=2):
             raise KeyboardInterrupt
     assert (model.norm.running_mean.item(), model.norm.momentum) == (99, 0.25)
-
-
-def test_no_batch_is_refused_and_a_network_without_batch_norm_needs_none() -> None:
-    with pytest.raises(DataError, match="no batch"):
-        reestimate(Growing(), [], time_steps=2)
-    reestimate(nn.Identity(), [], time_steps=2)
 
 
 STEPS = 6
@@ -153,13 +150,10 @@ def fitted(norm: nn.Module, validation: int = 64, *, epochs: int = 8, learning_r
     return fit, heard
 
 
-def test_statistics_that_steps_share_are_named_where_eval_mode_falls_behind() -> None:
+def test_statistics_that_steps_share_are_named_where_eval_mode_falls_behind_alone() -> None:
     (line,) = fitted(BatchNorm2d(1))[1].warnings
     assert line.startswith("of 64 training samples, 5")
     assert "100.0% in train mode" in line
-
-
-def test_nothing_is_said_where_both_modes_agree() -> None:
     assert fitted(BatchNorm2d(1, time_steps=STEPS))[1].warnings == []
     assert fitted(Affine(1), epochs=1, learning_rate=1e-4)[1].warnings == []
 

@@ -21,13 +21,15 @@ from hdlif.training.tasks import Classify
 from small_networks import assert_close, name_of
 from training.several_ranks import ALL, STOPPED, Case, learn, learned, on_ranks
 from training.test_extras import moved, single, updated
+from training.test_interruption import EXTRAS
 from training.test_ranks import TRAININGS, agree, agree_on_files, stop_alone
-from training.test_resume import EXTRAS, config, float16
 from training.tiny import (
     BATCHES,
     TIME_STEPS,
     At,
+    config,
     events,
+    float16,
     needs_gpu,
     stop,
     tiny_network,

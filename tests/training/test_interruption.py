@@ -13,14 +13,35 @@ from unittest.mock import patch
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+from torch.optim import lr_scheduler
 
+import own_parts
 from cases import every
 from hdlif.errors import CheckpointError, TrainingError
-from hdlif.learning import STBP, StochasticStep
-from hdlif.training import checkpoint, progress_bar
+from hdlif.learning import SLTT, STBP, Distillation, StochasticStep
+from hdlif.training import Mix, Teacher, checkpoint, progress_bar
 from hdlif.training.interruption import deferred_signals
-from training.tiny import BATCHES, EPOCHS, At, CrashError, events, model_bytes, stop, tiny_network, tiny_sets, train
+from hdlif.training.optim import Drops
+from training.several_ranks import asking
+from training.tiny import (
+    BATCHES,
+    EPOCHS,
+    At,
+    CrashError,
+    config,
+    convolutional,
+    events,
+    float16,
+    model_bytes,
+    same,
+    stop,
+    tiny_network,
+    tiny_sets,
+    train,
+)
 
 
 def curves(out: Path) -> dict[str, list[tuple[int, float]]]:
@@ -229,23 +250,15 @@ def test_training_outside_the_main_thread_needs_no_signals(tmp_path: Path) -> No
     assert (tmp_path / "model.safetensors").exists()
 
 
-@every(
-    "name",
-    "value",
-    "found",
-    of=[
-        ("norm.weight", math.nan, r"the parameter norm\.weight"),
-        ("out.weight", math.inf, r"the parameter out\.weight"),
-    ],
-)
-def test_loss_not_finite_names_step_and_first_layer(tmp_path: Path, name: str, value: float, found: str) -> None:
+@every("name", "value", of=[("norm.weight", math.nan), ("out.weight", math.inf)])
+def test_loss_not_finite_names_step_and_first_layer(tmp_path: Path, name: str, value: float) -> None:
     model = tiny_network()
 
     def poison() -> None:
         with torch.no_grad():
             model.get_parameter(name).fill_(value)
 
-    with pytest.raises(TrainingError, match=rf"step 4: the loss is (nan|inf).*{found};.*last good state"):
+    with pytest.raises(TrainingError, match=rf"step 4: the loss is (nan|inf).*the parameter {name};.*last good state"):
         train(tmp_path, model=model, rule=At(4, poison, StochasticStep()), checkpoint_every=0)
     tensors, record = checkpoint.load(tmp_path / "last.safetensors")
     assert record["counters"]["step"] == 4
@@ -278,3 +291,93 @@ def test_weight_not_finite_is_never_written(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=rf"step 4: {name} is not finite"):
         train(tmp_path, model=model, rule=At(3, nan_gradient, STBP()), checkpoint_every=0)
     assert checkpoint.load(tmp_path / "last.safetensors")[1]["counters"]["step"] == 3
+
+
+# Whatever else a training has, too
+
+
+def teacher() -> Teacher:
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 10))
+    return Teacher(network, shown=([0.5], [0.5]), taken=([0.0] * 3, [1.0] * 3))
+
+
+EXTRAS: dict[str, dict[str, Any]] = {
+    "accumulation, clipping, average": {
+        "config": config(accumulate=3, clip_norm=0.1, ema_decay=0.9),
+        "batch_size": 8,
+    },
+    "channels last, mixup": {
+        "config": config(channels_last=True),
+        "network": convolutional,
+        "mix": Mix(classes=10, mixup_alpha=0.8, cutmix_alpha=1.0, prob=1.0, switch_prob=0.5),
+    },
+    "compiled": {"config": config(compile=True), "compile_backend": "eager", "network": convolutional},
+    "teacher": {"teacher": teacher(), "rule": StochasticStep(criterion=Distillation(F.cross_entropy, 4.0, 0.5))},
+}
+
+
+def by(kind: Any, scheduler: Any = Drops([0.5])) -> dict[str, Any]:  # noqa: B008
+    return {"optimizer": lambda model: kind(model.parameters(), lr=0.01), "scheduler": scheduler}
+
+
+def warming_up(optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+    first = lr_scheduler.LinearLR(optimizer, 0.1, total_iters=2)
+    return lr_scheduler.SequentialLR(optimizer, [first, lr_scheduler.MultiStepLR(optimizer, [1, 1, 2], gamma=0.3)], [2])
+
+
+# No epoch but the first is better than the best: the rate halves after the third.
+PLATEAU = partial(lr_scheduler.ReduceLROnPlateau, factor=0.5, patience=1, threshold=9.0, threshold_mode="abs")
+LONG: dict[str, Any] = {"config": config(epochs=4), "stopped": 12}
+
+TRAININGS: dict[str, dict[str, Any]] = {
+    "stbp": {"rule": STBP()},
+    "sltt in float64": {"rule": SLTT("each"), "precision": "64-true"},
+    "two steps in bfloat16": {"rule": StochasticStep(2), "precision": "bf16-mixed"},
+    **EXTRAS,
+    "metrics": {"task": asking()},
+    "adam": by(torch.optim.Adam),
+    "a scheduler of losses": LONG | by(torch.optim.Adam, PLATEAU),
+    "schedulers one after another": LONG | by(torch.optim.Adam, warming_up),
+    "an optimiser of one's own": by(own_parts.SignSGD),
+    "adamw": by(torch.optim.AdamW),
+    "rmsprop": by(torch.optim.RMSprop),
+    "adagrad": by(torch.optim.Adagrad),
+    "nadam": by(torch.optim.NAdam),
+}
+SLOW = {"compiled", "adamw", "rmsprop", "adagrad", "nadam"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in TRAININGS])
+def test_a_resumed_training_ends_with_the_same_bytes(name: str, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    arguments = {"config": config()} | TRAININGS[name]
+    stopped = arguments.pop("stopped", 7)
+    train(one, **arguments)
+    stop(two, stopped, **arguments)
+    train(two, resume=True, **arguments)
+    assert same(one, two)
+    counters = [checkpoint.load(out / "last.safetensors")[1]["counters"] | {"train_seconds": 0} for out in (one, two)]
+    assert counters[0] == counters[1]
+
+
+def test_a_state_without_the_losses_that_a_scheduler_follows_is_refused(tmp_path: Path) -> None:
+    arguments = {"config": config(epochs=4)} | by(torch.optim.Adam, PLATEAU)
+    stop(tmp_path, 7, **arguments)
+    tensors, record = checkpoint.load(tmp_path / "last.safetensors")
+    assert len(record["scheduled_losses"]) == 1
+    checkpoint.save(tmp_path / "last.safetensors", tensors=tensors, record=record | {"scheduled_losses": []})
+    with pytest.raises(CheckpointError):
+        train(tmp_path, resume=True, **arguments)
+
+
+def test_resume_is_exact_in_float16_with_skipped_updates(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    scaled = partial(float16, init_scale=2.0**24, growth_interval=2)
+    train(one, config=config(), accelerator=scaled())
+    stop(two, 7, config=config(), accelerator=scaled())
+    train(two, config=config(), accelerator=scaled(), resume=True)
+    assert same(one, two)
+    skipped = [event["skipped_updates"] for event in events(one) if event["event"] == "train"]
+    assert 0 < skipped[0] <= skipped[-1] < 10

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -23,18 +24,22 @@ from hdlif.recipe import TrainingConfig
 from hdlif.training import Fit, checkpoint, evaluate
 from hdlif.training.tasks import Classify
 from training.several_ranks import METRICS, asking
-from training.tiny import BATCHES, EPOCHS, TIME_STEPS, At, crash, events, same, stop, tiny_network, tiny_sets, train
+from training.tiny import BATCHES, EPOCHS, TIME_STEPS, At, crash, events, same, tiny_network, tiny_sets, train
 
 
-def test_two_runs_give_the_same_model_and_metrics_and_leave_the_callers_random_numbers_alone(
+def test_two_runs_are_the_same_a_resume_of_one_changes_nothing_and_the_callers_random_numbers_are_left_alone(
     straight: Path, tmp_path: Path
 ) -> None:
     model = tiny_network()
     torch.manual_seed(12345)
     before = torch.get_rng_state()
-    train(tmp_path, model=model)
+    first = train(tmp_path, model=model)
     assert same(tmp_path, straight)
     assert torch.equal(torch.get_rng_state(), before)
+    again = train(tmp_path, resume=True)
+    assert again.threads.count == first.threads.count
+    assert replace(again, threads=first.threads) == first
+    assert same(tmp_path, straight)
 
 
 def test_metrics_tell_of_every_window_and_epoch(straight: Path) -> None:
@@ -79,16 +84,6 @@ def test_an_optimiser_whose_state_no_checkpoint_takes_is_refused(tmp_path: Path)
         train(tmp_path, optimizer=lambda model: own_parts.KeepsMatrix(model.parameters(), lr=0.01))
 
 
-def test_resume_of_a_finished_training_changes_nothing(
-    straight_fit: tuple[Path, Fit, nn.Module], tmp_path: Path
-) -> None:
-    straight, first, _ = straight_fit
-    again = train(shutil.copytree(straight, tmp_path / "run"), resume=True)
-    assert again.threads.count == first.threads.count
-    assert replace(again, threads=first.threads) == first
-    assert same(tmp_path / "run", straight)
-
-
 def test_train_seconds_add_up_over_resumes(stopped: Path) -> None:
     path = stopped / "last.safetensors"
     tensors, record = checkpoint.load(path)
@@ -102,15 +97,14 @@ def test_data_order_follows_seed_and_epoch_and_leaves_the_remainder_out(tmp_path
     sets = tiny_sets()
     read, seen = sets.train.batch, []
 
-    def note(indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def note(indices: Tensor) -> tuple[Tensor, Tensor]:
         seen.append((sets.train.epoch, indices.tolist()))
         return read(indices)
 
-    # What batch norm is measured on is a copy, which would note as well.
+    # Batch norm is measured on a copy, which would note as well.
     plain = sets.train.plain()
-    sets.train.plain = lambda: plain  # type: ignore[method-assign]
-    sets.train.batch = note  # type: ignore[method-assign]
-    train(tmp_path, sets=sets, epochs=2, batch_size=24)
+    with patch.multiple(sets.train, batch=note, plain=lambda: plain):
+        train(tmp_path, sets=sets, epochs=2, batch_size=24)
     expected = [
         (epoch, part.tolist())
         for epoch in range(2)
@@ -127,10 +121,6 @@ def damaged(path: Path) -> None:
 def leave_model_alone(out: Path) -> None:
     (out / "last.safetensors").replace(out / "model.safetensors")
     (out / "previous.safetensors").unlink()
-
-
-def contents(out: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 
 OTHER = {"record": {"seed": 9, "training": {"epochs": EPOCHS}}}
@@ -160,10 +150,10 @@ def test_what_cannot_be_resumed_is_refused_at_once_and_left_as_it_is(
 ) -> None:
     out = shutil.copytree(stopped, tmp_path_factory.mktemp("refused") / "run")
     spoil(out)
-    before = contents(out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     with pytest.raises((CheckpointError, DataError), match=message):
         train(out, **{"resume": True, "rule": At(0, crash, StochasticStep()), **arguments})
-    assert contents(out) == before
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 def validations(out: Path) -> list[dict[str, Any]]:
@@ -171,32 +161,17 @@ def validations(out: Path) -> list[dict[str, Any]]:
     return [event for event in events(out) if event["event"] == "validation"]
 
 
-@pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Fit]:
-    out = tmp_path_factory.mktemp("asked")
-    return out, train(out, task=asking())
-
-
-def test_each_epoch_is_measured_and_the_best_chosen_by_what_is_asked_for(asked: tuple[Path, Fit]) -> None:
-    out, fit = asked
-    found = validations(out)
+def test_each_epoch_is_measured_and_the_best_chosen_by_what_is_asked_for(tmp_path: Path) -> None:
+    fit = train(tmp_path, task=asking())
+    found = validations(tmp_path)
     assert [event["metrics"].keys() for event in found] == EPOCHS * [{"accuracy", *METRICS}]
     errors = [event["metrics"]["ece"] for event in found]
     assert fit.best_epoch == errors.index(min(errors)) + 1
     assert fit.score == -fit.metrics["ece"]
     assert fit.metrics == found[fit.best_epoch - 1]["metrics"]
-    board = EventAccumulator(str(out / "tensorboard"))
+    board = EventAccumulator(str(tmp_path / "tensorboard"))
     board.Reload()
     assert [event.value for event in board.Scalars("validation/ece")] == pytest.approx(errors)
-
-
-def test_a_resume_has_the_same_metrics_and_the_same_best_epoch(asked: tuple[Path, Fit], tmp_path: Path) -> None:
-    stop(tmp_path, BATCHES + 2, task=asking())
-    train(tmp_path, task=asking(), resume=True)
-    assert same(tmp_path, asked[0])
-    counters = [checkpoint.load(out / "last.safetensors")[1]["counters"] for out in (tmp_path, asked[0])]
-    kept = ("best_epoch", "best_score", "best_loss", "score_epoch", "best_metrics")
-    assert [counters[0][key] for key in kept] == [counters[1][key] for key in kept]
 
 
 class Undefined(Metric):

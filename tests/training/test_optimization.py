@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +10,13 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from cases import naming
-from hdlif.errors import CheckpointError, InputError
+from hdlif.errors import InputError
 from hdlif.learning import STBP
-from hdlif.nn import GLIF, HDLIF, BatchNorm1d, MemBN, Sequential
+from hdlif.nn import GLIF, HDLIF, BatchNorm1d, MemBN
 from hdlif.recipe import TrainingConfig
-from hdlif.training import Callback, Checkpoints, Fit, Trainer, Training, checkpoint
+from hdlif.training import Callback, Fit, Training
 from hdlif.training.optim import Drops, OnePass, constant, cosine, groups, parameter_groups, sgd, warmed_up
-from hdlif.training.tasks import Classify
+from training.test_given import network, numbers, trainer
 
 
 def test_only_weights_that_no_time_step_owns_decay() -> None:
@@ -110,35 +109,24 @@ def test_what_is_no_plain_parameter_or_was_chosen_otherwise_stays() -> None:
     assert "fused" not in other.param_groups[0]
 
 
-DRAWS = torch.Generator().manual_seed(1)
-X, Y = torch.randn(32, 2, 4, generator=DRAWS), torch.arange(32) % 3
+X, Y = numbers(32)
 CONFIG = TrainingConfig(epochs=4, learning_rate=0.05)
 
 
-def network() -> nn.Module:
-    torch.manual_seed(0)
-    return Sequential(nn.Flatten(), nn.Linear(8, 16), HDLIF(3), nn.Linear(16, 3))
-
-
 class Rates(Callback):
-    """Notes the learning rates of each batch; ends the training after one of them."""
+    """Notes the learning rates of each batch."""
 
-    def __init__(self, end_after: int | None = None) -> None:
+    def __init__(self) -> None:
         self.seen: list[list[float]] = []
-        self.end_after = end_after
 
     def on_batch_end(self, training: Training) -> None:
         self.seen.append([group["lr"] for group in training.optimizer.param_groups])
-        if training.counters.step == self.end_after:
-            raise KeyboardInterrupt
 
 
 def fit(model: nn.Module, *callbacks: Callback, config: TrainingConfig = CONFIG, **arguments: Any) -> Fit:
     """Train for four batches per epoch."""
-    task = Classify(("a", "b", "c"), 3)
-    given = {"cores": 0, **arguments}
-    trainer = Trainer(model, rule=STBP(), task=task, config=config, callbacks=callbacks, batch_size=8, **given)
-    return trainer.fit((X, Y), (X, Y))
+    changes = {"model": model, "rule": STBP(), "config": config, "callbacks": callbacks, "cores": 0} | arguments
+    return trainer(**changes).fit((X, Y), (X, Y))
 
 
 def test_the_optimiser_that_the_config_names_is_that_of_torch() -> None:
@@ -183,37 +171,6 @@ def test_a_scheduler_of_torch_is_stepped_once_per_epoch() -> None:
         fit(model, rates := Rates(), **arguments)
         halved = [0.4] * 4 + [0.2] * 4 + [0.1] * 4 + [0.05] * 4
         assert [rate for (rate,) in rates.seen] == pytest.approx(halved)
-
-
-def _warmed_up(optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
-    parts: list[lr_scheduler.LRScheduler] = [
-        lr_scheduler.LinearLR(optimizer, 0.1, total_iters=2),
-        lr_scheduler.MultiStepLR(optimizer, [1, 1, 2], gamma=0.3),
-    ]
-    return lr_scheduler.SequentialLR(optimizer, parts, [2])
-
-
-def test_a_training_with_a_scheduler_of_torch_resumes_exactly(tmp_path: Path) -> None:
-    def run(
-        make: Callable[..., lr_scheduler.LRScheduler], out: Path, end_after: int = 0, *, resume: bool = False
-    ) -> None:
-        model = network()
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
-        kept = Checkpoints(out, recipe={}, resume=resume, every=0)
-        fit(model, kept, Rates(end_after), optimizer=optimizer, scheduler=make(optimizer))
-
-    plateau = partial(lr_scheduler.ReduceLROnPlateau, factor=0.5, patience=0)
-    for number, make in enumerate((plateau, _warmed_up)):
-        straight, stopped = tmp_path / f"straight {number}", tmp_path / f"stopped {number}"
-        run(make, straight)
-        with pytest.raises(KeyboardInterrupt):
-            run(make, stopped, 11)
-        run(make, stopped, resume=True)
-        assert (straight / "model.safetensors").read_bytes() == (stopped / "model.safetensors").read_bytes()
-    tensors, record = checkpoint.load(stopped / "last.safetensors")
-    checkpoint.save(stopped / "last.safetensors", tensors=tensors, record=record | {"scheduled_losses": []})
-    with pytest.raises(CheckpointError):
-        run(make, stopped, resume=True)
 
 
 def test_the_choice_of_threads_leaves_an_optimiser_as_it_is() -> None:

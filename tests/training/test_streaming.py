@@ -44,6 +44,7 @@ from hdlif.recipe import TrainingConfig
 from hdlif.training import Callback
 from hdlif.training.streaming import Streams
 from hdlif.training.tasks import Classify
+from learning.rule_runs import drawn, learn
 from small_networks import assert_close, gradients, name_of, tensors_of
 from training.tiny import CrashError, same, train
 
@@ -81,19 +82,11 @@ def network(inputs: int = 2, *, width: int = 6, norm: bool = True) -> Sequential
     )
 
 
-def frames(steps: int = T) -> Tensor:
-    return 2 * torch.randn(steps, B, 2, 1, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
 TARGET = torch.tensor([0, 1, 2, 0, 1])
 
 
-def learn(rule: Rule, net: nn.Module, x: Tensor, plan: Plan, **given: Carry) -> dict[str, Tensor]:
-    """What one run of a rule gathers."""
-    net.zero_grad()
-    for step in rule(net, x, TARGET, plan, **given):  # type: ignore[call-arg]
-        step.loss.backward()
-    return gradients(net)
+def frames() -> Tensor:
+    return 2 * drawn(T, B, 2, 1, 1)
 
 
 def in_parts(rule: Rule, net: nn.Module, plan: Plan) -> tuple[dict[str, Tensor], Carry]:
@@ -111,7 +104,7 @@ def flat(state: Any) -> dict[str, Tensor]:
 def test_the_parts_of_a_sequence_have_the_gradient_of_the_whole(rule: Rule) -> None:
     net = network(norm=False).double().train()
     found, carry = in_parts(rule, net, rule.schedule(PART, torch.Generator()))
-    whole = learn(rule, net, frames(), rule.schedule(T, torch.Generator()))
+    whole = learn(rule, net, frames())
     # The losses of a part are a mean over its own steps.
     assert_close({name: value * PART / T for name, value in found.items()}, whole)
     assert carry.step == T
@@ -181,7 +174,7 @@ def test_forward_mode_knows_that_they_are(recurrent: Any) -> None:
         neuron = HDLIF(T, leak=0.9, threshold=0.2, per_step=False, channels=4)
         net = Sequential(nn.Linear(2, 4), BatchNorm1d(4), neuron, nn.Linear(4, CLASSES)).double().train()
         by_average = Carrying(net, by_average=True)
-        found.append(learn(rule, by_average, frames().flatten(2), rule.schedule(T, torch.Generator())))
+        found.append(learn(rule, by_average, frames().flatten(2)))
     assert_close(*found)
 
 

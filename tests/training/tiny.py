@@ -68,6 +68,15 @@ def tiny_sets() -> DataSets:
     return replace(sets, train=sets.train.first(BATCHES * BATCH_SIZE))
 
 
+def config(**changes: Any) -> TrainingConfig:
+    return TrainingConfig(**{"epochs": 2, "learning_rate": 0.1} | changes)
+
+
+def float16(device: str = "cpu", **scaler: Any) -> Accelerator:
+    """On a CPU too, which computes in bfloat16 if there is no scaler."""
+    return Accelerator(device, "16-mixed", scaler=torch.amp.GradScaler(device, **scaler))
+
+
 def train(out: Path, **changes: Any) -> Fit:
     """`Trainer.fit` on the tiny network; `changes` replace single arguments, of it or of its callbacks."""
     epochs = changes.pop("epochs", EPOCHS)

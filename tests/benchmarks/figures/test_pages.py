@@ -17,7 +17,7 @@ from figures import markdown, pages, records
 from figures.drawing import digest_of, drawn
 from figures.pages import ROOT, MarkError
 from figures.registry import FIGURES, PLOTS, TABLES
-from figures.tables import coherence, digits, losses, series
+from figures.tables import digits, losses
 from figures.tables.unseen import left_out
 
 PAGES = {page.relative_to(ROOT).as_posix(): page.read_text("utf-8") for page in pages.pages()}
@@ -123,22 +123,6 @@ def test_losses_show_the_cost_of_the_cut_and_the_gain_of_each_change_over_pairs_
     assert rows_of(losses.changes(record))[1:] == [
         ["all: HD-LIF over LIF", "5.0 ± 5.0", "25.0 ± 15.0", "30.0 ± 0.0", "20.0 ± 0.0"]
     ]
-
-
-def test_confusions_are_counted_by_true_class() -> None:
-    labels = [*series.ACTIVITIES, "lie to sit"]
-    counts = [[10 * (i == j) for j in range(7)] for i in range(7)]
-    sitting, standing = labels.index("sitting"), labels.index("standing")
-    counts[standing][sitting], counts[sitting][standing], counts[6][0] = 4, 3, 2
-    record = {"runs": [{"recipe": "hapt_hdlif", "labels": labels, "counts": counts}]}
-    assert rows_of(series.hapt_confusions(record))[1] == ["hapt_hdlif", "9", "4", "3", "2", "89.6"]
-
-
-def test_setting_without_its_network_is_no_row() -> None:
-    record = {"settings": {"seed 1": [{"neuron": "lif"}]}}
-    assert coherence.setting_of(record, "seed 1", "lif")["neuron"] == "lif"
-    with pytest.raises(ValueError, match="not enough"):
-        coherence.setting_of(record, "seed 1", "hdlif")
 
 
 def test_a_set_that_is_left_out_has_no_say_in_the_setting_it_is_measured_with() -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,27 +12,17 @@ import torch
 from torchvision.transforms.v2 import functional as F
 
 from cases import naming
-from hdlif.data import DataSets, by_number, by_time, count_frames, dvs_cifar10, dvs_gesture, n_mnist
+from hdlif.data import by_number, by_time, count_frames, dvs_cifar10, dvs_gesture, n_mnist
 from hdlif.data.event_frames import CACHE, MANIFEST
 from hdlif.errors import DataError
 from hdlif.inputs.datasets import CIFAR10_CLASSES
 from hdlif.inputs.recordings import read_recording
 from recorded_events import aedat2_bytes, recording, write_dvs_cifar10, write_dvs_gesture, write_n_mnist
 
-
-def load_cifar(root: Path | None, *, augment: Sequence[str] = (), seed: int = 0, **arguments: object) -> DataSets:
-    few: dict[str, object] = {"validation": 3, "time_steps": 4, "binning": by_number, "per_class": (4, 1)}
-    return dvs_cifar10(root, augment=augment, seed=seed, **few | arguments)
-
-
-def load_digits(root: Path | None, **arguments: object) -> DataSets:
-    few: dict[str, object] = {"validation": 2, "time_steps": 3, "binning": by_time, "per_digit": ((3,) * 10, (1,) * 10)}
-    return n_mnist(root, augment=(), seed=0, **few | arguments)
-
-
-def load_gestures(root: Path | None, **arguments: object) -> DataSets:
-    few: dict[str, object] = {"validation": 2, "time_steps": 2, "binning": by_number, "counts": (22, 11)}
-    return dvs_gesture(root, augment=(), seed=0, **few | arguments)
+PLAIN = {"augment": (), "seed": 0}
+load_cifar = partial(dvs_cifar10, **PLAIN, validation=3, time_steps=4, binning=by_number, per_class=(4, 1))
+load_digits = partial(n_mnist, **PLAIN, validation=2, time_steps=3, binning=by_time, per_digit=((3,) * 10, (1,) * 10))
+load_gestures = partial(dvs_gesture, **PLAIN, validation=2, time_steps=2, binning=by_number, counts=(22, 11))
 
 
 @pytest.fixture
@@ -108,8 +98,8 @@ def test_damaged_cache_and_lost_manifest_are_made_anew(cifar: Path) -> None:
     assert (cifar / "CIFAR10DVS" / MANIFEST).exists()
 
 
-def test_making_that_fails_leaves_nothing_behind(cifar: Path) -> None:
-    path = cifar / "CIFAR10DVS" / "dog" / "cifar10_dog_9.aedat"
+def test_making_that_fails_leaves_nothing_and_a_changed_or_missing_recording_is_noticed(cifar: Path) -> None:
+    path = cifar / "CIFAR10DVS" / "cat" / "cifar10_cat_10.aedat"
     content = path.read_bytes()
     path.write_bytes(content[:-2])
     with pytest.raises(DataError, match=re.escape(str(path))):
@@ -118,11 +108,6 @@ def test_making_that_fails_leaves_nothing_behind(cifar: Path) -> None:
     assert not (cifar / "CIFAR10DVS" / MANIFEST).exists()
     path.write_bytes(content)
     assert len(load_cifar(cifar).train) == 37
-
-
-def test_a_changed_or_missing_recording_is_noticed(cifar: Path) -> None:
-    load_cifar(cifar)
-    path = cifar / "CIFAR10DVS" / "cat" / "cifar10_cat_10.aedat"
     # As long as before, so that the time of change alone tells.
     path.write_bytes(aedat2_bytes(recording(30, side=128, seed=99)))
     with pytest.raises(DataError, match=rf"{re.escape(str(path))}: is not the recording that .*{MANIFEST} states"):
@@ -167,7 +152,7 @@ def test_gestures_are_cut_out_of_their_recordings_and_damaged_ones_named(tmp_pat
         (labels, "class,a,b\n1,2\n", "its lines are class, start and end"),
         (labels, "class,a,b\n1,2,x\n", "its lines are class, start and end"),
         (labels, "class,a,b\n1,2,3\n", "12 gestures of 22 in trials_to_train.txt"),
-        *((name, None, f"{name} missing") for name in (labels, recording, "trials_to_test.txt")),
+        *((name, None, f"{name} missing") for name in (labels, recording)),
     ):
         path = tmp_path / "DvsGesture" / file
         whole = path.read_bytes()

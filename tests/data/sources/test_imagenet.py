@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from cases import naming
-from hdlif.data import DataSets, batches, imagenet, tiny_imagenet
+from hdlif.data import batches, imagenet, tiny_imagenet
 from hdlif.data.draws import random_bits
 from hdlif.data.shard_index import INDEX
 from hdlif.data.sources.imagenet import ImageFiles, imagenet_classes
@@ -28,9 +28,10 @@ def write(root: Path, *, sharded: bool = False) -> Path:
     return root
 
 
-def load(root: Path, *, augment: Sequence[str] = (), seed: int = 0) -> DataSets:
-    few = {"classes": imagenet_classes()[:3], "counts": (3 * TRAIN, 3 * TEST)}
-    return imagenet(root, validation=2, augment=augment, seed=seed, **few)
+FEW = {"classes": imagenet_classes()[:3], "counts": (3 * TRAIN, 3 * TEST)}
+load = partial(imagenet, validation=2, augment=(), seed=0, **FEW)
+AUGMENT = ("random_resized_crop", "flip")
+load_tiny = partial(tiny_imagenet, validation=2, augment=AUGMENT, seed=0, classes=3, per_class=(TRAIN, TEST))
 
 
 @pytest.fixture(params=["folders", "shards"])
@@ -101,8 +102,6 @@ def test_index_is_made_once_and_again_when_a_shard_changes(tmp_path: Path) -> No
     stamp = index.stat().st_mtime_ns
     assert load(tmp_path).test.source.offset.tolist() == expected
     assert index.stat().st_mtime_ns == stamp
-    index.write_bytes(b"damaged")
-    assert load(tmp_path).test.source.offset.tolist() == expected
     (index.parent / "imagenet-val-000000.tar").write_bytes(tar(("new.jpg", jpeg(0)), ("new.cls", b"0")))
     with pytest.raises(DataError, match="val: 4 images of 6"):
         load(tmp_path)
@@ -115,7 +114,6 @@ def test_half_extracted_folders_are_named(tmp_path: Path) -> None:
         (
             (lambda root: shutil.rmtree(root / second), "train: 2 class folders; there are 3 classes"),
             (lambda root: [path.unlink() for path in (root / second).iterdir()], f"{second}: holds no image"),
-            (lambda root: shutil.rmtree(root / "val"), "imagenet: val missing"),
             (lambda root: (shutil.rmtree(root / "val"), (root / "val").touch()), "val: cannot be read ("),
             (lambda root: (root / second / f"{IDS[1]}_0.JPEG").unlink(), "train: 11 images of 12"),
             (lambda root: (root / f"{first}.tar").write_bytes(tar(("a_0.JPEG", b""))), "a_0 has no .cls, its"),
@@ -130,14 +128,9 @@ def test_half_extracted_folders_are_named(tmp_path: Path) -> None:
 def test_damaged_shard_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, sharded=True) / "imagenet" / "train" / "imagenet-train-000001.tar"
     whole = path.read_bytes()
-    for content, seen in (
-        (whole[:700], "is not a whole tar shard"),
-        (whole[: whole.rindex(b"\xff\xd8\xff") + 10], "is not a whole tar shard"),
-        (tar(("a.jpg", jpeg(0)), ("a.cls", b"cat")), "a.cls: b'cat' is not a label"),
-        (tar(("a.jpg", jpeg(0)), ("a.cls", b"3")), "a label is outside 0..2"),
-    ):
-        path.write_bytes(content)
-        with naming(seen), pytest.raises(DataError, match=re.escape(str(path.parent)) + ".*" + re.escape(seen)):
+    for kept in (700, whole.rindex(b"\xff\xd8\xff") + 10):
+        path.write_bytes(whole[:kept])
+        with naming(kept), pytest.raises(DataError, match=re.escape(str(path)) + ": is not a whole tar shard"):
             load(tmp_path)
 
 
@@ -150,30 +143,20 @@ def test_damaged_image_is_named_also_from_a_worker(either: Path) -> None:
         list(sets.made_by(1).test.sequences(2))
 
 
-def load_tiny(root: Path, **arguments: object) -> DataSets:
-    few: dict[str, object] = {"classes": 3, "per_class": (TRAIN, TEST)}
-    return tiny_imagenet(root, validation=2, augment=("random_resized_crop", "flip"), seed=0, **few | arguments)
-
-
-def test_tiny_imagenet_is_read_as_its_archive_extracts(tmp_path: Path) -> None:
-    write_tiny_imagenet(tmp_path, (TRAIN, TEST), (64, 64))
+def test_tiny_imagenet_is_read_as_its_archive_extracts_and_what_is_lost_named(tmp_path: Path) -> None:
+    folder = write_tiny_imagenet(tmp_path, (TRAIN, TEST), (64, 64))
     sets = load_tiny(tmp_path)
     assert ([len(part) for part in sets.parts], sets.shape) == ([10, 2, 6], (3, 64, 64))
     for part in sets.parts:
         red = part.read(torch.arange(len(part)))[:, 0].float().mean((1, 2)) / 80
         assert red.round().long().tolist() == part.labels.tolist()
     assert torch.equal(sets.test.read(torch.zeros(1).long())[0], pixels(sets.test, 0))
-
-
-def test_tiny_imagenet_half_extracted(tmp_path: Path) -> None:
-    folder = write_tiny_imagenet(tmp_path, (TRAIN, TEST), (64, 64))
     lost, image = folder / "val" / "images" / "val_3.JPEG", folder / "train" / IDS[0] / "images" / f"{IDS[0]}_0.JPEG"
     with pytest.raises(DataError, match=r"wnids.txt: 3 classes; there are 200; accepted is"):
         load_tiny(tmp_path, classes=200)
     for path, seen in (
         (lost, "val/images: 1 of 6 images missing, first val_3.JPEG; accepted is"),
         (image, "train: class 0 has 3 images of 4; accepted is"),
-        (folder / "wnids.txt", "tiny-imagenet-200: wnids.txt missing; accepted is"),
     ):
         whole = path.read_bytes()
         path.unlink()

@@ -16,7 +16,6 @@ from hdlif.data.sources import pictures as picture_source
 from hdlif.data.sources.pictures import PictureFiles, find_pictures
 from hdlif.errors import DataError
 from hdlif.graph.artefact import InputRecord
-from hdlif.inputs import pictures
 from hdlif.runtime import read_image
 from picture_folders import CLASSES, write_pictures
 
@@ -66,26 +65,19 @@ def test_parts_of_ones_own_are_kept_and_what_is_missing_is_taken_from_train(tmp_
     write_pictures(tmp_path / "val", 2, first=30)
     assert found(tmp_path).manifest.counts()["owl"] == {"train": 10, "validation": 2, "test": 3}
     # None are held out, of those in a place for it either.
-    assert found(tmp_path, split={"validation": 0}).manifest.counts()["owl"] == {
-        "train": 12,
-        "validation": 0,
-        "test": 3,
-    }
+    counts = found(tmp_path, split={"validation": 0}).manifest.counts()
+    assert counts["owl"] == {"train": 12, "validation": 0, "test": 3}
 
 
 @every(in_memory=[True, False])
-def test_a_letterbox_pads_with_the_mean_of_the_pictures_alone(
-    tmp_path: Path, in_memory: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = tmp_path / f"{in_memory}"
+def test_a_letterbox_pads_with_the_mean(tmp_path: Path, in_memory: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     for label, value in (("a", 180), ("b", 220)):
-        (root / label).mkdir(parents=True)
+        (tmp_path / label).mkdir(exist_ok=True)
         for number in range(10):
             size = (8, 4) if number % 2 else (4, 8)
-            Image.new("RGB", size, (value, value, number)).save(root / label / f"{number}.png")
-    if not in_memory:
-        monkeypatch.setattr(picture_source, "MOST_KEPT", 0)
-    data = found(root, size=8, fit="letterbox")
+            Image.new("RGB", size, (value, value, number)).save(tmp_path / label / f"{number}.png")
+    monkeypatch.setattr(picture_source, "MOST_KEPT", 10**9 if in_memory else 0)
+    data = found(tmp_path, size=8, fit="letterbox")
     sets = data.make(("crop",), 0)
     assert isinstance(sets.train, Images if in_memory else PictureFiles)
     # Both classes are in equal numbers.
@@ -97,11 +89,6 @@ def test_a_letterbox_pads_with_the_mean_of_the_pictures_alone(
         x, _ = part.batch(torch.arange(len(part)))
         # Padding and what a crop uncovers are the mean.
         assert set(x[:, 0].mul(20).round().unique().tolist()) == {-20, 0, 20}
-    file = next((root / "a").glob("1.png"))
-    as_run = read_image(file, data.input)[0, 0]
-    assert any(
-        np.array_equal(as_run, x) for part in sets.parts for x in part.plain().batch(torch.arange(len(part)))[0].numpy()
-    )
 
 
 def test_pictures_keep_a_small_size_of_their_own_and_are_grey_where_all_are(tmp_path: Path) -> None:
@@ -128,32 +115,27 @@ def test_mean_and_deviation_are_those_of_the_training_part_alone_or_those_that_a
     assert again.make((), 0).mean == (0.25,)
 
 
-@every(fit=["squash", "crop"], kept=[True, False])
-def test_run_computes_the_bits_of_the_training_set(
-    tmp_path_factory: pytest.TempPathFactory, fit: str, kept: bool
-) -> None:
-    root = write_pictures(tmp_path_factory.mktemp("pictures"), 6)
-    Image.new("P", (12, 5), 3).save(root / "cat" / "p.gif")
-    Image.new("RGBA", (3, 17), (9, 80, 200, 100)).save(root / "cat" / "alpha.png")
-    Image.new("CMYK", (20, 20), (9, 80, 200, 100)).save(root / "dog" / "ink.jpg")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(picture_source, "MOST_KEPT", 10**9 if kept else 0)
-        data = found(root, size=7, fit=fit)
-        seen = 0
-        for part, samples in zip(("train", "validation", "test"), data.make((), 0).parts, strict=True):
-            assert isinstance(samples, Images if kept else PictureFiles)
-            x, labels = samples.sequence(torch.arange(len(samples)))
-            files = {entry.file: entry.label for entry in data.manifest.entries if entry.part == part}
-            bits = {read_image(root / file, data.input).tobytes(): label for file, label in files.items()}
-            for one, label in zip(x[0], labels, strict=True):
-                assert bits[one[None, None].numpy().tobytes()] == CLASSES[label]
-                seen += 1
-        assert seen == 3 * 6 + 3
+@every(fit=["squash", "crop", "letterbox"], kept=[True, False])
+def test_run_computes_training_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: str, kept: bool) -> None:
+    write_pictures(tmp_path, 6)
+    Image.new("P", (12, 5), 3).save(tmp_path / "cat" / "p.gif")
+    Image.new("RGBA", (3, 17), (9, 80, 200, 100)).save(tmp_path / "cat" / "alpha.png")
+    Image.new("CMYK", (20, 20), (9, 80, 200, 100)).save(tmp_path / "dog" / "ink.jpg")
+    monkeypatch.setattr(picture_source, "MOST_KEPT", 10**9 if kept else 0)
+    data = found(tmp_path, size=7, fit=fit)
+    seen = 0
+    for part, samples in zip(("train", "validation", "test"), data.make((), 0).parts, strict=True):
+        assert isinstance(samples, Images if kept else PictureFiles)
+        x, labels = samples.sequence(torch.arange(len(samples)))
+        files = {entry.file: entry.label for entry in data.manifest.entries if entry.part == part}
+        bits = {read_image(tmp_path / file, data.input).tobytes(): label for file, label in files.items()}
+        for one, label in zip(x[0], labels, strict=True):
+            assert bits[one[None, None].numpy().tobytes()] == CLASSES[label]
+            seen += 1
+    assert seen == 3 * 6 + 3
 
 
-def test_pictures_that_do_not_fit_in_memory_are_read_by_the_batch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pictures_beyond_memory_are_read_by_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = found(write_pictures(tmp_path, 6), size=6)
     monkeypatch.setattr(picture_source, "MOST_KEPT", 0)
     read = found(tmp_path, size=6)
@@ -171,21 +153,16 @@ def test_pictures_that_do_not_fit_in_memory_are_read_by_the_batch(
         samples.batch(torch.arange(len(samples)))
 
 
-def test_damaged_files_are_named_together_or_left_out_on_request(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_damaged_files_are_named_together_or_left_out_on_request(tmp_path: Path) -> None:
     write_pictures(tmp_path, 6)
-    monkeypatch.setattr(pictures, "MOST_PIXELS", 9999)
     (tmp_path / "cat" / "none.png").write_bytes(b"no picture")
     whole = (tmp_path / "dog" / "001.png").read_bytes()
     # After the header.
     (tmp_path / "dog" / "cut.png").write_bytes(whole[: len(whole) - 30])
-    Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "dog" / "deep.png")
-    Image.new("L", (100, 100)).save(tmp_path / "dog" / "huge.png")
     (tmp_path / "dog" / "nowhere.png").symlink_to(tmp_path / "absent")
     os.mkfifo(tmp_path / "dog" / "pipe.png")
-    bad = ("cat/none.png", *(f"dog/{name}.png" for name in ("cut", "deep", "huge", "nowhere", "pipe")))
-    with pytest.raises(DataError, match=r"6 of 24 files cannot be read .*cat/none.png .*dog/pipe.png .*skip$"):
+    bad = ("cat/none.png", *(f"dog/{name}.png" for name in ("cut", "nowhere", "pipe")))
+    with pytest.raises(DataError, match=r"4 of 22 files cannot be read .*cat/none.png .*dog/pipe.png .*skip$"):
         found(tmp_path)
     data = found(tmp_path, unreadable="skip")
     assert data.manifest.skipped == bad
@@ -208,18 +185,13 @@ def test_a_class_with_too_few_readable_pictures_is_refused(tmp_path: Path) -> No
 
 def test_a_picture_is_read_once_if_its_bytes_can_be_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(tmp_path, 4)
-    encoded = Folder.encoded
+    encoded, read = Folder.encoded, Counter[int]()
+    monkeypatch.setattr(Folder, "encoded", lambda self, place: (read.update([place]), encoded(self, place))[1])
     for held, times in ((2**28, 1), (0, 2)):
-        read: Counter[int] = Counter()
-
-        def counted(self: Folder, place: int, read: Counter[int] = read) -> bytes:
-            read[place] += 1
-            return encoded(self, place)
-
+        read.clear()
         monkeypatch.setattr(picture_source, "MOST_READ_ONCE", held)
-        monkeypatch.setattr(Folder, "encoded", counted)
-        said: list[str] = []
         monkeypatch.setattr(picture_source, "MANY", 10 + times)
+        said: list[str] = []
         found(tmp_path, size=8, say=said.append)
         # Many pictures are announced.
         assert (set(read.values()), len(said)) == ({times}, 2 - times)

@@ -13,9 +13,8 @@ import torch
 
 from cases import naming
 from hdlif.data import OwnData
-from hdlif.data.in_memory import SeriesSamples
 from hdlif.data.sources.series import find_series
-from hdlif.errors import DataError, InputError, ShapeError
+from hdlif.errors import DataError, InputError
 from hdlif.graph.graph import InputRecord
 from hdlif.inputs.resampling import resampled
 from hdlif.runtime.series import read_series
@@ -83,28 +82,11 @@ def test_next_values_are_split_by_group(tmp_path: Path) -> None:
         torch.testing.assert_close(target[:, :-1, 0], shown[:, 0, 1:, 0], rtol=0, atol=0.1)
 
 
-def test_samples_are_shown_one_step_after_another() -> None:
-    values = torch.arange(12.0).reshape(1, 2, 6, 1)
-    samples = SeriesSamples(values, torch.zeros(1, dtype=torch.int64), mean=(0.0, 6.0), std=(1.0, 2.0))
-    x, _ = samples.batch(torch.tensor([0]))
-    assert x[0, :, 2, 0].tolist() == [2.0, 1.0]
-    assert len(samples.first(0)) == 0
-    with pytest.raises(ShapeError, match=r"give torch\.float32"):
-        SeriesSamples(values[..., 0], torch.zeros(1, dtype=torch.int64), mean=(0.0,), std=(1.0,))
-    with pytest.raises(ShapeError, match="1 means"):
-        SeriesSamples(values, torch.zeros(1, dtype=torch.int64), mean=(0.0,), std=(1.0,))
-
-
-def write_ragged(root: Path) -> Path:
-    """Series of 8 steps, and three of 6."""
-    write_folders(root)
-    for number in (7, 8, 9):
-        write_csv(root / "slow" / f"00{number}.csv", [[1, 2]] * 6, ["a", "b"])
-    return root
-
-
 def test_series_of_unequal_lengths_are_padded_with_the_mean_and_keep_their_lengths(tmp_path: Path) -> None:
-    found = look(write_ragged(tmp_path))
+    write_folders(tmp_path / "files")
+    for number in (7, 8, 9):
+        write_csv(tmp_path / "files" / "slow" / f"00{number}.csv", [[1, 2]] * 6, ["a", "b"])
+    found = look(tmp_path / "files")
     assert (found.input.shape, found.input.shortest) == ((2, 8, 1), 6)
     lengths: Counter[int] = Counter()
     for part in found.make((), 0).parts:
@@ -115,6 +97,10 @@ def test_series_of_unequal_lengths_are_padded_with_the_mean_and_keep_their_lengt
             assert x.shape == (1, 1, 2, 8, 1)
             assert x[..., own:, :].count_nonzero() == 0 < x[..., :own, :].count_nonzero()
     assert lengths == {8: 17, 6: 3}
+    # Other series of a network have as many steps as its own.
+    assert look(write_folders(tmp_path / "equal", steps=7), found.input).input == found.input
+    with pytest.raises(DataError, match="the network takes 6 to 8 of 2"):
+        look(write_folders(tmp_path / "short", steps=5), found.input)
 
 
 def test_arrays_whose_shorter_series_end_in_nan_are_as_files_are(tmp_path: Path) -> None:
@@ -128,13 +114,6 @@ def test_arrays_whose_shorter_series_end_in_nan_are_as_files_are(tmp_path: Path)
     assert found.input.mean == pytest.approx(np.nanmean(x[train], axis=(0, 1)), rel=1e-5)
     with pytest.raises(DataError, match=re.escape("x: at [0, 3, 0] (from 0) it holds nan")):
         look(tmp_path / "x.npz", values=["a"])
-
-
-def test_other_series_of_a_network_have_as_many_steps_as_its_own(tmp_path: Path) -> None:
-    known = look(write_ragged(tmp_path / "files")).input
-    assert look(write_folders(tmp_path / "equal", steps=7), known).input == known
-    with pytest.raises(DataError, match="the network takes 6 to 8 of 2"):
-        look(write_folders(tmp_path / "short", steps=5), known)
 
 
 def test_odd_files_are_named_together_or_left_out_on_request(tmp_path: Path) -> None:
@@ -198,6 +177,11 @@ def test_series_beyond_the_granted_memory_are_refused(tmp_path: Path, monkeypatc
         look(tmp_path / "y.npz", rate=1, resample=100_000)
 
 
+def first_line(window: str) -> int:
+    """Return the number of the first line of a window, by its name, FILE:FIRST-LAST."""
+    return int(window.rpartition(":")[2].split("-")[0])
+
+
 def recording(path: Path, known: InputRecord | None = None, **keys: Any) -> OwnData:
     return look(path, known, **{"window": 8, "label": "what", "group": "who", **keys})
 
@@ -222,35 +206,23 @@ def test_windows_that_overlap_are_in_one_part_without_groups(tmp_path: Path) -> 
     for number in range(10):
         rows += [[CLASSES[number % 2], *values] for values in wave(CLASSES[number % 2], number, 20).tolist()]
     found = look(write_csv(tmp_path / "r.csv", rows, ["label", "a", "b"]), window=8, stride=2)
-    firsts = [int(entry.file.rpartition(":")[2].split("-")[0]) for entry in found.manifest.entries]
-    parts = {((first - 2) // 20, entry.part) for first, entry in zip(firsts, found.manifest.entries, strict=True)}
-    assert len(parts) == 10
-
-
-def test_what_no_window_takes_is_counted(tmp_path: Path) -> None:
-    assert recording(write_recording(tmp_path / "r.csv")).seen["ignored"] == {"rows": 6 * 2 * 4}
-    write_folders(tmp_path / "f")
-    write_csv(tmp_path / "f" / "slow" / "x.csv", [[1, 2]], ["a", "b"])
-    found = look(tmp_path / "f", window=8)
-    assert found.seen["ignored"] == {"shorter files": 1}
-    assert found.seen["short"] == [{"file": "slow/x.csv", "rows": 1}]
+    assert len({((first_line(entry.file) - 2) // 20, entry.part) for entry in found.manifest.entries}) == 10
 
 
 def people_in(found: OwnData) -> dict[str, set[int]]:
     """By part, of `write_recording`: whose rows it has."""
     people: dict[str, set[int]] = {}
     for entry in found.manifest.entries:
-        first = int(entry.file.rpartition(":")[2].split("-")[0])
-        people.setdefault(entry.part, set()).add((first - 2) // 40)
+        people.setdefault(entry.part, set()).add((first_line(entry.file) - 2) // 40)
     return people
 
 
 def test_groups_that_are_named_are_tested_on(tmp_path: Path) -> None:
     path = write_recording(tmp_path / "r.csv")
     found = recording(path, split={"test": ["p1", "p4"]})
+    assert found.seen["ignored"] == {"rows": 6 * 2 * 4}
     people = people_in(found)
-    assert people["test"] == {1, 4}
-    assert len(people["validation"]) == 1
+    assert (people["test"], len(people["validation"])) == ({1, 4}, 1)
     assert people["train"] == set(range(6)) - {1, 4} - people["validation"]
     assert found.seen["split"] == {"test": ["p1", "p4"], "validation": 0.15, "seed": 0}
     people = people_in(recording(path, split={"test": ["p1"], "validation": ["p0", "p2"], "seed": 7}))
@@ -304,6 +276,10 @@ def test_requests_that_arrays_and_folders_do_not_meet_are_refused(tmp_path: Path
     ):
         with naming(name), pytest.raises(DataError, match=re.escape(words)):
             look(tmp_path / name, **keys)
+    write_csv(tmp_path / "window" / "slow" / "x.csv", [[1, 2]], ["a", "b"])
+    found = look(tmp_path / "window", window=8)
+    assert found.seen["ignored"] == {"shorter files": 1}
+    assert found.seen["short"] == [{"file": "slow/x.csv", "rows": 1}]
 
 
 def test_labels_with_fractions_are_said_to_look_like_values(tmp_path: Path) -> None:
@@ -316,9 +292,8 @@ def test_labels_with_fractions_are_said_to_look_like_values(tmp_path: Path) -> N
 def test_a_class_that_only_held_out_groups_have_is_refused(tmp_path: Path) -> None:
     path = write_recording(tmp_path / "r.csv")
     held_out = next(entry for entry in recording(path).manifest.entries if entry.part == "test")
-    first = int(held_out.file.rpartition(":")[2].split("-")[0])
     lines = path.read_text().splitlines()
-    who = lines[first - 1].split(",")[0]
+    who = lines[first_line(held_out.file) - 1].split(",")[0]
     path.write_text("\n".join(line.replace(f"{who},fast", f"{who},rare") for line in lines))
     with pytest.raises(DataError, match=r'class "rare" is in no group of "who" of the training part; .*split.seed=1'):
         recording(path)
@@ -338,24 +313,20 @@ def test_each_sample_is_resampled_by_itself_as_run_does_it(tmp_path: Path) -> No
     assert shown.shape == (4, 1, 2, 1, 1)
 
 
-def test_a_recording_that_is_too_short_is_told_how_long_one_is(tmp_path: Path) -> None:
-    record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none")
-    path = write_csv(tmp_path / "x.csv", [[1, 2]] * 5)
+def test_run_states_how_long_a_recording_must_be_and_finds_channels_by_name(tmp_path: Path) -> None:
+    record = InputRecord((2, 1, 1), (3.0, 0.0), (1.0, 4.0), kind="series", resize="none", columns=("a", "b"))
+    path = tmp_path / "x.csv"
     for changes, steps, rows in (({"windows": (6, 3)}, 6, 6), ({"rates": (50, 25)}, 4, 7)):
         known = replace(record, **changes)
+        write_csv(path, [[1, 2]] * 5)
         with pytest.raises(InputError, match=rf"has 5 rows and 2 columns.*; give (at least )?{rows} rows, or"):
             list(read_series(path, known, time_steps=steps))
         write_csv(path, [[1, 2]] * rows)
         assert len(list(read_series(path, known, time_steps=steps))) == 1
-        write_csv(path, [[1, 2]] * 5)
-
-
-def test_run_finds_channels_by_name(tmp_path: Path) -> None:
-    record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", columns=("a", "b"))
     for header, rows in ((["b", "x", "a"], [[2, 9, 1]] * 3), (["a", "b"], [[1, 2]] * 3), (None, [[1, 2]] * 3)):
-        path = write_csv(tmp_path / "x.csv", rows, header)
+        write_csv(path, rows, header)
         ((_, shown),) = read_series(path, record, time_steps=3)
-        assert shown[:, 0, :, 0, 0].tolist() == [[1.0, 2.0]] * 3
+        assert shown[:, 0, :, 0, 0].tolist() == [[-2.0, 0.5]] * 3
     write_csv(path, [[1, 2]] * 3, ["a", "c"])
     with pytest.raises(InputError, match="it has no column 'b'; choose one of a, c"):
         list(read_series(path, record, time_steps=3))

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases import naming
 from hdlif.data import OwnData
 from hdlif.data.sources.series import find_series
 from hdlif.data.split import group_in
@@ -58,29 +57,22 @@ def test_rates_are_one_or_made_one_and_clips_of_other_lengths_counted(tmp_path: 
     found = look(tmp_path)
     assert (found.seen["padded"], found.seen["cut"], len(found.manifest.entries)) == (1, 1, 22)
     every = look(tmp_path, clips="windows")
-    assert [entry.file for entry in every.manifest.entries if "long" in entry.file] == [
-        f"low/long.wav@{begin}s" for begin in ("0", "0.25", "0.5", "0.75")
-    ]
+    windows = [f"low/long.wav@{begin}s" for begin in ("0", "0.25", "0.5", "0.75")]
+    assert [entry.file for entry in every.manifest.entries if "long" in entry.file] == windows
 
 
-def test_damaged_sounds_are_named_or_left_out_on_request(tmp_path: Path) -> None:
-    digest = look(write_sounds(tmp_path)).manifest.digest
-    for content in (
-        b"",
-        wav_bytes(np.zeros(0)),
-        wav_bytes(np.zeros(9))[:-1],
-        wav_bytes(np.full(1, np.nan), form=3, bits=32),
-    ):
-        (tmp_path / "low" / "z.wav").write_bytes(content)
-        with naming(content[:44]), pytest.raises(DataError, match=r"low/z\.wav \(its? "):
-            look(tmp_path)
-        found = look(tmp_path, unreadable="skip")
-        assert [fault["file"] for fault in found.seen["unreadable"]] == ["low/z.wav"]
-        assert found.manifest.digest == digest
-
-
-def test_other_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_sounds_are_named_or_left_out_and_odd_folders_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = write_sounds(tmp_path)
+    digest = look(root).manifest.digest
+    (tmp_path / "low" / "z.wav").write_bytes(wav_bytes(np.zeros(9))[:-1])
+    with pytest.raises(DataError, match=r"low/z\.wav \(its? "):
+        look(tmp_path)
+    found = look(tmp_path, unreadable="skip")
+    assert [fault["file"] for fault in found.seen["unreadable"]] == ["low/z.wav"]
+    assert found.manifest.digest == digest
+    (root / "low" / "z.wav").unlink()
     with pytest.raises(DataError, match=r"does not fit data\.group"):
         look(root, group="xGROUP")
     (root / "low" / "x.csv").write_text("1\n2\n")

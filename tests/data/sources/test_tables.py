@@ -31,14 +31,10 @@ def test_rows_become_samples_of_one_step(tmp_path: Path) -> None:
     rows = table_rows()
     people = [rows[int(entry.file.partition(":")[2]) - 2][0] for entry in found.manifest.entries]
     assert len({(who, entry.part) for who, entry in zip(people, found.manifest.entries, strict=True)}) == 10
-
-
-def test_arrays_are_a_table_too(tmp_path: Path) -> None:
-    x = np.array([row[2:] for row in table_rows()], np.float64)
-    np.savez(tmp_path / "x.npz", x=x, y=[row[1] for row in table_rows()])
-    one = look(tmp_path / "x.npz")
-    other = look(write_table(tmp_path / "x.csv"), columns=["width", "height"])
-    assert (one.input.mean, one.input.columns) == (other.input.mean, ())
+    # Arrays are a table too.
+    np.savez(tmp_path / "x.npz", x=np.array([row[2:] for row in rows], np.float64), y=[row[1] for row in rows])
+    arrays, csv = look(tmp_path / "x.npz"), look(tmp_path / "x.csv", columns=["width", "height"])
+    assert (arrays.input.mean, arrays.input.columns) == (csv.input.mean, ())
 
 
 def test_wine_is_the_same_for_every_seed_and_validation() -> None:
@@ -71,9 +67,6 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hdlif.data.sources.tables.MOST_ROWS", 39)
     with pytest.raises(DataError, match="at most 39"):
         look(path, group="who")
-
-
-def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "x.parquet").write_bytes(b"PAR1")
     with pytest.raises(MissingExtraError, match=r"hdlif\[data\]"):

@@ -59,20 +59,6 @@ def test_the_committed_module_is_of_the_sources_as_they_are() -> None:
     assert now == (ROOT / "native/wasm/sources.sha256").read_text(), "native/ has changed: run make wasm, and commit it"
 
 
-def test_the_digest_of_the_sources_changes_with_code_and_not_with_comments(tmp_path: Path) -> None:
-    for name in ("CMakeLists.txt", "native", "include"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, tmp_path / name)
-    script, session = tmp_path / "native/wasm/sources.py", tmp_path / "native/session.cpp"
-    first, code = run(sys.executable, script), session.read_text()
-    session.write_text("// another comment\n" + code)
-    (tmp_path / "native/training/winograd.cpp").write_text("int of_training;\n")
-    assert run(sys.executable, script) == first
-    session.write_text(code + "int more;\n")
-    assert run(sys.executable, script) != first
-
-
 @pytest.mark.parametrize("random_graphs", [6, pytest.param(150, marks=pytest.mark.slow)])
 def test_the_module_gives_the_bits_of_the_session(module: Path, tmp_path: Path, random_graphs: int) -> None:
     found = cases(tmp_path, random_graphs)

@@ -75,21 +75,16 @@ def test_the_digits_run_on_a_device(kind: str, device: str, digits: tuple[Graph,
         assert (ran.stack_bytes, ran.image_bytes) == (0, 0)
 
 
-@needs("cortex-m0plus")
-def test_the_digits_in_fixed_point_fit_64_kib_of_rom_and_16_of_ram(digits: tuple[Graph, np.ndarray]) -> None:
-    files, source = project(digits[0], "fixed", digits[1])
-    (ran,) = run_on_devices(files, source.data_bytes, ("cortex-m0plus",))
-    assert ran.fits
-    assert source.data_bytes + ran.code_bytes < 64 * 1024
-    assert source.ram_bytes + ran.stack_bytes < 16 * 1024
-
-
 @needs("cortex-m0plus", "cortex-m4")
-def test_the_digits_in_float_fit_24_kib_of_ram_and_not_16(digits: tuple[Graph, np.ndarray]) -> None:
-    files, source = project(digits[0], "float", digits[1])
+@every("kind", "fits", "kib", of=[("fixed", True, 16), ("float", False, 24)])
+def test_the_digits_fit_64_kib_of_rom_and_16_of_ram_in_fixed_point_alone(
+    kind: str, fits: bool, kib: int, digits: tuple[Graph, np.ndarray]
+) -> None:
+    files, source = project(digits[0], kind, digits[1])
     small, large = run_on_devices(files, source.data_bytes, ("cortex-m0plus", "cortex-m4"))
-    assert not small.fits
-    assert source.ram_bytes + large.stack_bytes < 24 * 1024
+    assert small.fits == fits
+    assert not fits or source.data_bytes + small.code_bytes < 64 * 1024
+    assert source.ram_bytes + (small if fits else large).stack_bytes < kib * 1024
 
 
 @needs("cortex-m0plus")

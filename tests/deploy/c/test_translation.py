@@ -55,14 +55,9 @@ def test_a_residual_network_has_the_oracles_bits(encoding: str, check: Check, tm
     check(residual_network(encoding=encoding, width=9), fresh(tmp_path))
 
 
-@every(check=KINDS)
-def test_slices_and_joined_channels_have_the_oracles_bits(check: Check, tmp_path: Path) -> None:
-    check(two_streams(), fresh(tmp_path), flags=QUICK)
-
-
-@every(check=KINDS)
-def test_maps_have_the_oracles_bits(check: Check, tmp_path: Path) -> None:
-    check(u_net(), fresh(tmp_path), flags=QUICK)
+@every(graph={"slices and joined channels": two_streams(), "maps": u_net()}, check=KINDS)
+def test_networks_of_other_shapes_have_the_oracles_bits(graph: Graph, check: Check, tmp_path: Path) -> None:
+    check(graph, fresh(tmp_path), flags=QUICK)
 
 
 def test_the_header_of_maps_has_their_size() -> None:

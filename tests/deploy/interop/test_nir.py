@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import operator
 import os
 import re
 import sys
@@ -151,10 +152,6 @@ def test_what_is_read_trains() -> None:
     assert all(grad is not None and grad.abs().max() > 0 for grad in grads)
 
 
-def unknown() -> Any:
-    return graph(nir.Delay(delay=np.full(2, DT)), nir.Delay(delay=np.full(2, DT)))
-
-
 def cycle() -> Any:
     edges = [("input", "a"), ("a", "b"), ("b", "c"), ("c", "a"), ("b", "output")]
     ends = {"input": nir.Input({"input": np.array([2])}), "output": nir.Output({"output": np.array([2])})}
@@ -181,7 +178,7 @@ ONE = np.ones((3, 2, 2), np.float32)
     "make",
     "said",
     of=[
-        (unknown, "n0 (Delay), n1 (Delay)"),
+        (lambda: graph(*[nir.Delay(delay=np.full(2, DT))] * 2), "n0 (Delay), n1 (Delay)"),
         (cycle, "in a circle"),
         (unjoined, "does not follow from the input"),
         (two_outputs, "2 outputs"),
@@ -203,32 +200,20 @@ def test_what_does_not_fit_is_refused_by_name(make: Callable[[], Any], said: str
         from_nir(make())
 
 
-def links(group: Any) -> None:
-    group["tau"] = h5py.ExternalLink("/etc/passwd", "/x")
-
-
-def elsewhere(group: Any) -> None:
-    group.create_dataset("tau", shape=(2,), dtype="f8", external=[("/etc/passwd", 0, 16)])
-
-
-def huge(group: Any) -> None:
-    group.create_dataset("tau", shape=(2**40,), dtype="f8", chunks=(2**16,), compression="gzip")
-
-
-def deep(group: Any) -> None:
-    for _ in range(50):
-        group = group.create_group("tau")
-
-
-def circle(group: Any) -> None:
-    group["tau"] = group.file["node"]
-
-
-def odd(group: Any) -> None:
-    group.create_dataset("tau", data=np.zeros(2, np.complex64))
-
-
-@every(change=[links, elsewhere, huge, deep, circle, odd])
+@every(
+    change={
+        "a link": lambda group: operator.setitem(group, "tau", h5py.ExternalLink("/etc/passwd", "/x")),
+        "data elsewhere": lambda group: group.create_dataset(
+            "tau", shape=(2,), dtype="f8", external=[("/etc/passwd", 0, 16)]
+        ),
+        "huge": lambda group: group.create_dataset(
+            "tau", shape=(2**40,), dtype="f8", chunks=(2**16,), compression="gzip"
+        ),
+        "deep": lambda group: group.create_group("/".join(["tau"] * 50)),
+        "a circle": lambda group: operator.setitem(group, "tau", group.file["node"]),
+        "complex numbers": lambda group: group.create_dataset("tau", data=np.zeros(2, np.complex64)),
+    }
+)
 def test_files_that_reach_too_far_are_refused(change: Callable[[Any], None], tmp_path: Path) -> None:
     path = tmp_path / "x.nir"
     nir.write(path, graph(lif()))

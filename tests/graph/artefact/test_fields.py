@@ -1,7 +1,7 @@
 """Every field of a model file is checked, as it is read and as it is written."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -393,11 +393,3 @@ def test_a_class_per_pixel_is_of_maps_of_images() -> None:
     many = b.maps(b.conv(INPUT, 256, kernel=(1, 1), padding=(0, 0)))
     with pytest.raises(ArtefactError, match="has at most 255 labels, not 256"):
         dumps(many)
-
-
-def test_what_an_input_has_by_default_is_not_written() -> None:
-    def keys(graph: Graph) -> Iterator[str]:
-        return iter(parts(dumps(graph))[1]["input"])
-
-    assert set(keys(on_series())) == {"kind", "shape", "mean", "std", "resize", "frames"}
-    assert set(keys(tiny_network())) == {"kind", "shape", "mean", "std", "resize"}

@@ -16,8 +16,7 @@ from hdlif.errors import ArtefactError
 from hdlif.graph.artefact import INPUT, Graph, Value, dumps, infer_values, is_artefact, load, save, tensor_bytes
 from hdlif.graph.artefact.packing import pack, packed_bytes, unpack
 from hdlif.runtime import Session, reference
-
-GOLDEN = Path(__file__).parent / "tiny.hdlif.safetensors"
+from model_files import GOLDEN
 
 
 def assert_equal(a: Graph, b: Graph) -> None:

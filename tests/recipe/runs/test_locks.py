@@ -7,9 +7,10 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,11 +89,19 @@ def test_two_processes_share_a_table(tmp_path: Path) -> None:
     assert whole["HD-LIF"]["fp32"]["n"] == 1
 
 
-def test_a_file_system_without_locks_is_trained_on_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
+def test_full_disks_and_absent_locks_end_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(number: int) -> Callable[..., Any]:
+        def failing(*_: object) -> None:
+            raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(fcntl, "lockf", none)
+        return failing
+
+    # The lock stays without a name, and the error as it is.
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", fail(errno.ENOSPC))
+        with pytest.raises(TrainingError, match="no room"), training_alone(tmp_path):
+            raise TrainingError("no room")
+    monkeypatch.setattr(fcntl, "lockf", fail(errno.ENOLCK))
     with training_alone(tmp_path):
         pass
     pytest.importorskip("optuna", reason="pip install 'hdlif[sweep]'")
@@ -101,17 +110,6 @@ def test_a_file_system_without_locks_is_trained_on_without(tmp_path: Path, monke
     # Of two processes that share trials, neither could tell what the other one has.
     with pytest.raises(TrainingError, match=r"cannot be locked \(No locks available\).* a file system that has locks"):
         sweep("digits_hdlif", space=space, trials=1, study=tmp_path / "study.log")
-
-
-def test_a_full_disk_leaves_the_lock_without_a_name_and_the_error_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "write", full)
-    with pytest.raises(TrainingError, match="no room"), training_alone(tmp_path):
-        raise TrainingError("no room")
 
 
 def test_a_process_has_a_lock_once(tmp_path: Path) -> None:
@@ -126,9 +124,7 @@ def test_a_process_has_a_lock_once(tmp_path: Path) -> None:
         pass
 
 
-def test_a_cell_that_another_process_finishes_meanwhile_is_not_trained_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cell_that_another_process_finishes_is_not_retrained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether to go on is decided once the folder is this process's, not while data are made."""
     options = {"overrides": in_use.OVERRIDES, "out": tmp_path, "memory_repeats": 0, "resume": None}
     build_data, first = builders.build_data, []
@@ -142,9 +138,7 @@ def test_a_cell_that_another_process_finishes_meanwhile_is_not_trained_again(
     assert train(in_use.RECIPE, **options) == first[0]
 
 
-def test_failed_write_keeps_the_old_file_and_leaves_no_temporary(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "summary.json"
     write_json(path, {"a": 1})
     before = path.read_text()

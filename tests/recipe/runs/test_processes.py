@@ -35,17 +35,27 @@ def torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def test_there_is_one_process_unless_more_are_asked_for_or_torchrun_has_started_them(
-    request: pytest.FixtureRequest,
-) -> None:
+def test_there_is_one_process_unless_more_are_asked_for() -> None:
     assert processes(None, None) == (1, 1)
     assert processes(3, None) == (3, 1)
     assert joined(1, 1, "32-true").world_size == 1
-    request.getfixturevalue("torchrun")
+
+
+@pytest.mark.usefixtures("torchrun")
+def test_torchrun_decides_on_the_processes_that_it_started(monkeypatch: pytest.MonkeyPatch) -> None:
     assert processes(None, None) == processes(4, 2) == (4, 2)
     for devices, nodes in ((2, None), (None, 1), (8, 1)):
         with pytest.raises(RecipeError, match="4 processes on each of 2 nodes"):
             processes(devices, nodes)
+    # Restarts that would hang are refused.
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "0")
+    assert processes(None, None) == (4, 2)
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    with pytest.raises(RecipeError, match="TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"):
+        processes(None, None)
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "False")
+    assert processes(None, None) == (4, 2)
 
 
 @pytest.mark.usefixtures("torchrun")
@@ -59,18 +69,6 @@ def test_what_trains_in_one_process_is_refused_under_torchrun(tmp_path: Path) ->
         with pytest.raises(RecipeError, match="trains one network after the other, each in one process"):
             command()
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.usefixtures("torchrun")
-def test_restarts_that_would_hang_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
-    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "0")
-    assert processes(None, None) == (4, 2)
-    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
-    with pytest.raises(RecipeError, match="TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"):
-        processes(None, None)
-    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "False")
-    assert processes(None, None) == (4, 2)
 
 
 def test_devices_and_nodes_that_there_are_not_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

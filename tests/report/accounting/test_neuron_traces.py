@@ -87,33 +87,7 @@ def test_what_is_emitted_follows_from_membrane_and_threshold(kind: str) -> None:
         torch.testing.assert_close(trace.spike, expected)
         if "Adaptive" in kind:
             # The threshold is θ + a of the step before.
-            adaptation = trace.states["adaptation"]
+            (adaptation,) = trace.states.values()
             assert bool(adaptation.any())
             torch.testing.assert_close(trace.threshold[1:], trace.threshold[:1] + adaptation[:-1])
     assert any(trace.spike.any() for trace in traces.values())
-
-
-def test_an_equation_is_traced_state_by_state() -> None:
-    """m = 0.5·v + I; s = max(m - 0.5, 0); v = m - s; the other state counts the steps."""
-    program = Program(
-        ("potential", "count"),
-        ("leak", "threshold"),
-        (
-            Instruction("multiply", (3, 1)),
-            Instruction("add", (5, 0)),
-            Instruction("subtract", (6, 4)),
-            Instruction("constant", (), 0.0),
-            Instruction("maximum", (7, 8)),
-            Instruction("subtract", (6, 9)),
-            Instruction("constant", (), 1.0),
-            Instruction("add", (2, 11)),
-        ),
-        9,
-        (10, 12),
-    )
-    rows = {"row0": [[0.5]], "row1": [[0.5], [0.75], [0.5]]}
-    trace = traced("program", rows, X, kind="Counting", **to_attributes(program))
-    assert trace.spike.tolist() == [[0.25, 0], [0.25, 0], [0.625, 0]]
-    assert trace.membrane.tolist() == [[0.75, 0.25], [1.0, 0.375], [1.125, 0.4375]]
-    assert trace.threshold.tolist() == [[0.5, 0.5], [0.75, 0.75], [0.5, 0.5]]
-    assert {name: state.tolist() for name, state in trace.states.items()} == {"count": [[1, 1], [2, 2], [3, 3]]}

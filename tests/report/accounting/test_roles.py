@@ -11,11 +11,10 @@ from torch import nn
 from cases import every
 from deployed_graphs import Builder
 from hdlif.deploy import lower
-from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node
+from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node, dumps
 from hdlif.graph.artefact.roles import roles
 from hdlif.models import Network, conv1d, dense, recurrent, resnet, resnet19, reversible_resnet, vgg_snn
 from hdlif.nn import HDLIF, LIF, ParallelHDLIF, QuantConv2d, QuantLinear, Ternary
-from hdlif.report.accounting import profile
 from hdlif.report.accounting.activity import spikes_of
 from report.accounting.test_operations import graph_of
 
@@ -57,19 +56,14 @@ def twin(layer: nn.Module) -> nn.Module:
 
 @settings(max_examples=8, deadline=None)
 @given(data=st.data(), network=st.sampled_from(sorted(NETWORKS)), neuron=st.sampled_from(sorted(NEURONS)))
-def test_counts_do_not_depend_on_which_python_class_a_layer_is(data: st.DataObject, network: str, neuron: str) -> None:
+def test_a_file_does_not_depend_on_the_python_class_of_a_layer(data: st.DataObject, network: str, neuron: str) -> None:
     model, other = built(network, neuron), built(network, neuron)
     layers = [name for name, module in other.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     for name in data.draw(st.sets(st.sampled_from(layers), min_size=1)):
         parent, _, own = name.rpartition(".")
         setattr(other.get_submodule(parent), own, twin(other.get_submodule(name)))
-    x = torch.rand(1, 2, 2, 6, 6, generator=torch.Generator().manual_seed(1))
-    for counting in ("paper", "honest"):
-        expected, found = (profile(m, x, counting=counting, time_steps=T).as_dict() for m in (model, other))
-        assert found == expected
-        assert found["sops"] > 0
-    graphs = [graph_of(m, (2, 6, 6), 3, T) for m in (model, other)]
-    assert len({str([dict(node.attributes) for node in graph.nodes]) for graph in graphs}) == 1
+    expected, found = (dumps(graph_of(m, (2, 6, 6), 3, T)) for m in (model, other))
+    assert found == expected
 
 
 def series_graph(network: Callable[..., Network], **options: object) -> Graph:

@@ -1,5 +1,6 @@
-"""A class, or an object, at each pixel."""
+"""A class, or an object, at each pixel; and maps by a task and a network of the user's own, by every kind of rule."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.classification import MulticlassF1Score, MulticlassJaccardIndex
 
+import hdlif
+import own_tasks
 from cases import every
+from hdlif.errors import ArtefactError
+from hdlif.graph.artefact import InputRecord
 from hdlif.inputs.fitting import IGNORED
 from hdlif.inputs.objects import BOUNDARY, INSIDE, PARTS, matched, objects_of
+from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
+from hdlif.report.evaluation import evaluate_network
+from hdlif.runtime import Session
+from hdlif.training import Callback, Checkpoints, Log
 from hdlif.training.tasks import Instances, Segment
 from hdlif.training.tasks.segment import CrossEntropyAndDice
 
@@ -106,24 +115,17 @@ def test_objects_are_counted_as_the_runtimes_function_finds_them(combine: Any) -
     outputs = one_hot(task.learned(numbers), size=1.0)[None] + 0.6 * drawn(T, B, 3, SIDE, SIDE)
     found = evaluated(task, outputs, numbers)
     logits = (outputs[-1] if combine == "last" else outputs.mean(0)).numpy()
-    counts = np.array([matched(objects_of(one), true.numpy()) for one, true in zip(logits, numbers, strict=True)]).sum(
-        0
-    )
+    pairs = zip(logits, numbers.numpy(), strict=True)
+    counts = np.sum([matched(objects_of(one), true) for one, true in pairs], axis=0)
     assert counts[0] > 0
     assert counts[1:].sum() > 0
-    assert found.metrics["ap50"] == pytest.approx(counts[0] / counts.sum())
+    assert found.metrics["ap50"] == task.better(found) == pytest.approx(counts[0] / counts.sum())
     foreground = torch.from_numpy(logits).softmax(1)[:, 0] < 0.5
     seen = numbers >= 0
     common, either = ((foreground & (numbers > 0))[seen].sum(), (foreground | (numbers > 0))[seen].sum())
     assert found.metrics["iou"] == pytest.approx((common / either).item())
+    assert found.metrics["dice"] == pytest.approx((2 * common / (common + either)).item())
     assert found.per_step[-1] == found.metrics["iou"]
-
-
-def test_what_is_predicted_as_it_is_has_every_object() -> None:
-    task, numbers = Instances(PARTS, T), squares()
-    found = evaluated(task, one_hot(task.learned(numbers)).expand(T, -1, -1, -1, -1), numbers)
-    assert found.metrics == {"ap50": 1, "iou": 1, "dice": 1}
-    assert task.better(found) == 1
 
 
 @every("task", "target", of=[(Segment(ABC, T), classes()), (Instances(PARTS, T), squares())])
@@ -171,3 +173,61 @@ def test_the_images_with_the_worst_answers_are_kept_whatever_the_batches() -> No
         ]
         assert drawing.worst[0].answer.max() == 0
         assert drawing.worst[1].answer.max() == 2
+
+
+# A task and a network of the user's own, through the trainer
+
+BATCH = 8
+OWN = own_tasks.Maps(("ground", "square"), T, metrics={"iou": MulticlassJaccardIndex(2)}, best="iou")
+
+
+def fitted(rule: Rule, *, epochs: int = 1, callbacks: tuple[Callback, ...] = (), samples: int = 2 * BATCH) -> Any:
+    torch.manual_seed(0)
+    model = own_tasks.segmenter(T, 2)
+    trainer = hdlif.Trainer(
+        model,
+        rule=rule,
+        task=OWN,
+        config=hdlif.TrainingConfig(epochs=epochs, learning_rate=0.5),
+        callbacks=callbacks,
+        batch_size=BATCH,
+    )
+    return trainer.fit(own_tasks.squares(samples), own_tasks.squares(BATCH, seed=1)), model
+
+
+@every(rule=[STBP(), SLTT(), SLTT("each"), StochasticStep(), OTTT(), NDOT()])
+def test_a_network_of_maps_takes_two_updates(rule: Rule) -> None:
+    fit, model = fitted(rule)
+    assert fit.steps == 2
+    assert fit.metrics.keys() == {"pixels_right", "iou"}
+    assert len(fit.per_step) == T
+    outputs, _ = model(own_tasks.squares(5).sequence(torch.arange(5))[0], steps=range(T))
+    assert outputs.shape == (T, 5, 2, 6, 6)
+
+
+def test_a_task_of_ones_own_is_learned_and_resumed(tmp_path: Path) -> None:
+    def callbacks(*, resume: bool) -> tuple[Callback, ...]:
+        return Checkpoints(tmp_path, recipe={"maps": 1}, resume=resume), Log(tmp_path)
+
+    fit, model = fitted(STBP(), epochs=6, samples=64, callbacks=callbacks(resume=False))
+    assert fit.metrics["pixels_right"] > 0.9
+    again, _ = fitted(STBP(), epochs=6, samples=64, callbacks=callbacks(resume=True))
+    assert (again.best_epoch, again.metrics) == (fit.best_epoch, fit.metrics)
+    measured = evaluate_network(model, own_tasks.squares(BATCH, seed=1), task=OWN, batch_size=BATCH).result
+    assert measured.metrics == pytest.approx(dict(fit.metrics))
+
+
+def test_a_network_of_maps_is_deployed(tmp_path: Path) -> None:
+    record, path = InputRecord(shape=(1, 6, 6), mean=(0.2,), std=(0.2,)), tmp_path / "net.hdlif.safetensors"
+    model, data = fitted(STBP())[1].eval(), own_tasks.squares(BATCH, seed=1)
+    given = {"input": record, "labels": OWN.outputs, "time_steps": T}
+    with pytest.raises(ArtefactError, match=r"output has shape \[2, 6, 6\]; 2 labels need \[2\]"):
+        hdlif.deploy.export(model, path, **given)
+    assert not path.exists()
+    hdlif.deploy.export(model, path, **given, task=OWN.record)
+    x = data.sequence(torch.arange(BATCH))[0]
+    with torch.no_grad():
+        expected, _ = model(x, steps=range(T))
+    found = Session(path, 1).run(x.numpy(), T)
+    # Batch norms are folded into the convolutions.
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)

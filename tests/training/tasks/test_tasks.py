@@ -15,7 +15,7 @@ from torchmetrics.regression import MeanAbsoluteError, R2Score
 
 from cases import every, naming
 from deployed_graphs import tiny_network
-from hdlif.errors import ArtefactError
+from hdlif.errors import ArtefactError, InputError
 from hdlif.graph.graph import TaskRecord
 from hdlif.graph.inference import check_task
 from hdlif.learning import STBP, first_step, late_weights, loss_at, loss_over, mean_logits
@@ -30,7 +30,10 @@ from hdlif.training.tasks import (
     Regress,
     Tally,
     Task,
+    balanced_weights,
 )
+from hdlif.training.tasks.class_weights import WeightedCrossEntropy
+from hdlif.training.tasks.task import LearnFrom
 from own_tasks import Maps
 
 T, B = 4, 6
@@ -119,10 +122,9 @@ CASES: list[tuple[Any, Tensor]] = [
     (Regress(ABC, T, (1.0, 2.0, 3.0), (1.0, 2.0, 4.0), combine="each", delay=2), drawn(B, T, 3, seed=1)),
     (Multilabel(ABC, T, threshold=0.4), (drawn(B, 3, seed=1) > 0).float()),
 ]
-every_task = every("task", "target", of=CASES)
 
 
-@every_task
+@every("task", "target", of=CASES)
 def test_the_runtime_says_what_the_task_measures(task: Task, target: Tensor) -> None:
     # Targets that are just what is said are all right.
     outputs = drawn(T, B, 3)
@@ -138,14 +140,9 @@ def test_the_runtime_says_what_the_task_measures(task: Task, target: Tensor) -> 
     assert alike(more, -more, graph).mean() < 0.9
 
 
-def test_an_answer_that_is_not_finite_is_none() -> None:
-    outputs = np.zeros((2, 2, 3), np.float32)
-    outputs[1, 1, 0] = np.nan
-    first, second = answers(outputs, TaskRecord(), ("a", "b", "c"))
-    assert (first is None, second is None) == (False, True)
+def test_values_beyond_float32_are_no_answer_and_a_variance_of_0_has_no_share() -> None:
     record = TaskRecord("regress", "mean", mean=(3e38,), std=(3e38,))
     assert list(answers(np.ones((1, 1, 1), np.float32), record, ("v",))) == [None]
-    # Nor is there a share of a variance of 0.
     task = Regress(("a",), 1, (0.0,), (1.0,))
     assert measured(task, torch.ones(1, 3, 1), torch.zeros(3, 1)).metrics["r2"] == 0
 
@@ -331,3 +328,71 @@ def test_accuracy_confusion_and_metrics_are_of_each_samples_own_steps(outputs: T
     assert (int(counted), of) == (right, len(LENGTHS))
     # Of step 3 alone, two samples have none.
     assert OWN.right(outputs[3:4], (3,), TARGET)[1] == 2
+
+
+# Class weights: the loss beside its plain sum, and what is refused
+
+WEIGHTS = (0.5, 2.0, 3.0)
+LOGITS = drawn(B, 3).double()
+LABELS = torch.tensor([0, 1, 1, 2, 0, 2])
+
+
+def test_each_sample_counts_by_the_weight_of_its_class() -> None:
+    for smoothing in (0.0, 0.3):
+        wanted = torch.zeros((), dtype=torch.float64)
+        for logits, label in zip(LOGITS.log_softmax(1), LABELS.tolist(), strict=True):
+            for c in range(3):
+                share = (1 - smoothing) * (c == label) + smoothing / 3
+                wanted -= WEIGHTS[label] * share * logits[c] / B
+        criterion = WeightedCrossEntropy(WEIGHTS, smoothing)
+        torch.testing.assert_close(criterion(LOGITS, LABELS), wanted)
+        # A mixed sample has the weights of both classes.
+        mixed = 0.7 * F.one_hot(LABELS, 3) + 0.3 * F.one_hot(LABELS.flip(0), 3)
+        both = 0.7 * criterion(LOGITS, LABELS) + 0.3 * criterion(LOGITS, LABELS.flip(0))
+        torch.testing.assert_close(criterion(LOGITS, mixed.double()), both)
+
+
+def test_balanced_weights_let_all_classes_count_alike() -> None:
+    labels = torch.tensor([0] * 6 + [2] * 3 + [1] * 1)
+    weights = balanced_weights(labels, 3)
+    shares = [weights[c] * int((labels == c).sum()) for c in range(3)]
+    assert shares == pytest.approx([len(labels) / 3] * 3, abs=1e-5)
+    assert Classify(ABC, T, class_weights="balanced").counted(labels).class_weights == weights
+    # Of a class that is not there nothing follows.
+    assert balanced_weights(torch.tensor([[0, 0], [0, 2]]), 4) == pytest.approx((2 / 3, 1, 2, 1), abs=1e-6)
+
+
+def test_steps_of_a_sequence_with_a_loss_are_counted_and_weighed() -> None:
+    many = torch.randint(3, (200, T), generator=torch.Generator().manual_seed(2))
+    many[:, 3] = 0
+    outputs, target = drawn(T, B, 3).double(), many[:B]
+    # The answer to step t is read at step t + 1.
+    steps = [WeightedCrossEntropy(WEIGHTS)(outputs[t + 1], target[:, t]) for t in range(T - 1)]
+    shares: dict[LearnFrom, list[float]] = {"every": [1 / 3] * 3, "last": [0, 0, 1], "late": [1 / 6, 2 / 6, 3 / 6]}
+    for learn_from, of_steps in shares.items():
+        task = LabelSequence(ABC, T, delay=1, learn_from=learn_from, class_weights=WEIGHTS)
+        expected = sum(share * step for share, step in zip(of_steps, steps, strict=True))
+        torch.testing.assert_close(loss_over(task.criterion(), outputs, target, mean_logits), expected)
+        balanced = replace(task, class_weights="balanced").counted(many).class_weights
+        assert balanced == balanced_weights(many[:, [t for t in range(3) if of_steps[t]]], 3), learn_from
+
+
+def test_what_is_measured_counts_all_samples_alike() -> None:
+    outputs = drawn(T, B, 3)
+    for make, target in ((Classify, LABELS), (LabelSequence, LABELS[:, None].expand(B, T))):
+        weighed, plain = (make(ABC, T, class_weights=weights).tally() for weights in (WEIGHTS, None))
+        for tally in (weighed, plain):
+            tally(outputs, target)
+        assert weighed.evaluation() == plain.evaluation(), make
+
+
+def test_class_weights_that_are_none_are_refused() -> None:
+    refused: list[Any] = [(1.0, 2.0), (1.0,), (1.0, 0.0, 1.0), (1.0, 1.0, float("inf")), (1.0, 1.0, float("nan"))]
+    refused += ["equal", "123", {"a": 1.0, "b": 1.0, "c": 1.0}, [1.0, None, 1.0], 3]
+    for make in (Classify, LabelSequence):
+        for weights in refused:
+            with naming(make, weights), pytest.raises(InputError, match=r"^task\.class_weights"):
+                make(ABC, T, class_weights=weights)
+    uncounted = Classify(ABC, T, class_weights="balanced")
+    with pytest.raises(InputError, match=r"follows from the training samples; .* task\.counted\(sets"):
+        uncounted.criterion()(LOGITS, LABELS)
