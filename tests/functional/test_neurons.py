@@ -23,12 +23,12 @@ from hdlif.functional import (
     dspike,
     glif_step,
     graded_lif_step,
-    hd_lif_inverse_step,
     hd_lif_step,
-    heaviside,
+    late_reset_lif_step,
     lif_step,
     parallel_hd_lif_step,
     soft_reset,
+    unit_lif_step,
 )
 
 T, N = 6, 200
@@ -36,13 +36,13 @@ EXACT = {"atol": 1e-10, "rtol": 0.0}
 Step = Callable[..., tuple[Tensor, Tensor]]
 
 
-def through(step: Step, current: Tensor, *rows: Tensor, online: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+def through(step: Step, current: Tensor, *rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """A step over [T, N], with a value of each row per step: spikes, and the potentials before and after each step."""
     potential = torch.zeros_like(current[0])
     spikes, before, after = [], [], []
     for t, arriving in enumerate(current):
         before.append(potential)
-        spike, potential = step(arriving, potential.detach() if online else potential, *(row[t] for row in rows))
+        spike, potential = step(arriving, potential, *(row[t] for row in rows))
         spikes.append(spike)
         after.append(potential)
     return torch.stack(spikes), torch.stack(before).detach(), torch.stack(after)
@@ -74,29 +74,12 @@ def fired(current: Tensor, leak: Tensor, threshold: Tensor) -> Tensor:
     return (leak[:, None] * before + current > threshold[:, None]).double()
 
 
-@every(
-    "given",
-    "spikes",
-    "after",
-    of=[
-        # Constant: m = 1.3, then 0.5 * 0.5 + 1.3 = 1.55 at every later step.
-        ([1.3] * 4, [0.8, 1.05, 1.05, 1.05], [0.5] * 4),
-        # m: 0.25, 0.375, 0.9375 (fires 0.4375), 0.25 - 2 = -1.75 (kept: no lower bound), -0.875 + 1 = 0.125
-        ([0.25, 0.25, 0.75, -2.0, 1.0], [0.0, 0.0, 0.4375, 0.0, 0.0], [0.25, 0.375, 0.5, -1.75, 0.125]),
-    ],
-)
-def test_hd_lif_traces_by_hand(given: list[float], spikes: list[float], after: list[float]) -> None:
-    half = torch.full((len(given),), 0.5, dtype=torch.float64)
-    found, _, potentials = scan(torch.tensor(given, dtype=torch.float64)[:, None], half, half)
-    torch.testing.assert_close(found[:, 0], torch.tensor(spikes, dtype=torch.float64), **EXACT)
-    assert potentials[:, 0].tolist() == after
-
-
-def test_hd_lif_below_threshold_fires_in_the_end_only_above_the_leaked_threshold() -> None:
-    # m_t = I (1 - λ^t) / (1 - λ) tends to 2 I: it crosses θ = 0.5 iff I > 0.25
-    half = torch.full((40,), 0.5, dtype=torch.float64)
-    spikes, _, _ = scan(torch.tensor([0.24, 0.26], dtype=torch.float64).expand(40, 2), half, half)
-    assert (spikes.sum(0) > 0).tolist() == [False, True]
+def test_hd_lif_trace_by_hand() -> None:
+    # m: 0.25, 0.375, 0.9375 (fires 0.4375), 0.25 - 2 = -1.75 (kept: no lower bound), -0.875 + 1 = 0.125
+    half = torch.full((5,), 0.5, dtype=torch.float64)
+    found, _, potentials = scan(torch.tensor([[0.25], [0.25], [0.75], [-2.0], [1.0]], dtype=torch.float64), half, half)
+    assert found[:, 0].tolist() == [0.0, 0.0, 0.4375, 0.0, 0.0]
+    assert potentials[:, 0].tolist() == [0.25, 0.375, 0.5, -1.75, 0.125]
 
 
 def test_p2_reset_clamps_potential_to_threshold_and_conserves_the_membrane() -> None:
@@ -110,9 +93,9 @@ def test_p2_reset_clamps_potential_to_threshold_and_conserves_the_membrane() -> 
     assert (after <= threshold[:, None] + 1e-15).all()
 
 
-def test_hd_lif_refuses_a_potential_of_another_shape() -> None:
+def test_a_potential_of_another_shape_is_refused() -> None:
     half = torch.tensor(0.5)
-    for step in (hd_lif_step, lif_step):
+    for step in (hd_lif_step, lif_step, unit_lif_step, graded_lif_step, partial(late_reset_lif_step, size=half)):
         with pytest.raises(ShapeError, match=r"potential has shape \[3\], the current \[2\]"):
             step(torch.zeros(2), torch.zeros(3), half, half)
 
@@ -126,18 +109,6 @@ def test_hd_lif_derivatives_on_each_branch() -> None:
         dv = [float(g) for g in torch.autograd.grad(after, inputs)]
         assert ds == [chi, 0.5 * chi, 0.25 * chi, -chi]
         assert dv == [1 - chi, 0.5 * (1 - chi), 0.25 * (1 - chi), chi]
-
-
-def test_online_gradients_of_leak_and_threshold_follow_the_hand_formula() -> None:
-    current, leak, threshold, G = random_case(1)
-    chi = fired(current, leak, threshold)
-    for value in (current, leak, threshold):
-        value.requires_grad_()
-    spikes, before, _ = scan(current, leak, threshold, online=True)
-    (spikes * G).sum().backward()
-    torch.testing.assert_close(current.grad, chi * G, **EXACT)
-    torch.testing.assert_close(threshold.grad, -(chi * G).sum(1), **EXACT)
-    torch.testing.assert_close(leak.grad, (chi * G * before).sum(1), **EXACT)
 
 
 def test_stbp_gradients_of_leak_and_threshold_follow_the_recurrence_of_firing_bits() -> None:
@@ -185,11 +156,6 @@ def test_lif_fires_at_the_threshold_itself_and_emits_the_threshold() -> None:
     assert after[:, 0].tolist() == [0.0, 0.375]
 
 
-def dyadic_currents(shape: tuple[int, ...], seed: int) -> Tensor:
-    """Multiples of 1/16 in (-1, 2): sums and halves of them are exact."""
-    return torch.randint(-15, 32, shape, generator=torch.Generator().manual_seed(seed)).double() / 16
-
-
 @every(
     "reset",
     "dv_dm",
@@ -203,7 +169,9 @@ def dyadic_currents(shape: tuple[int, ...], seed: int) -> Tensor:
 def test_lif_temporal_jacobian_follows_the_hand_formula(reset: Reset, dv_dm) -> None:  # type: ignore[no-untyped-def]
     # ε[i, t] = ds_i/dm_t = θ f_i Π_{j=t+1..i} λ dv_{j-1}/dm_{j-1}; soft: dv/dm = 1 - θ f
     steps, neurons, leak, threshold = 5, 40, 0.5, 0.75
-    current = dyadic_currents((steps, neurons), 0).requires_grad_()
+    # Multiples of 1/16: sums and halves of them are exact.
+    draws = torch.Generator().manual_seed(0)
+    current = (torch.randint(-15, 32, (steps, neurons), generator=draws).double() / 16).requires_grad_()
     spikes, after = lif_scan(current, leak=leak, threshold=threshold, reset=reset)
     before = torch.cat([torch.zeros(1, neurons, dtype=torch.float64), after[:-1].detach()])
     membrane = leak * before + current.detach()
@@ -228,13 +196,6 @@ def test_parallel_hd_lif_equals_hd_lif_without_leak_in_value_and_gradient() -> N
         torch.testing.assert_close(one, other, **EXACT)
 
 
-def test_graded_lif_emits_the_surplus_and_subtracts_the_threshold() -> None:
-    # θ = 0.5: m 1.25 -> s 0.75, v 0.75; m 0.375 + 0.25 = 0.625 -> s 0.125, v 0.125; m 0.0625 - 1 -> silent
-    current, half = torch.tensor([1.25, 0.25, -1.0], dtype=torch.float64), torch.full((3,), 0.5, dtype=torch.float64)
-    spikes, _, after = through(graded_lif_step, current, half, half)
-    assert (spikes.tolist(), after.tolist()) == ([0.75, 0.125, 0.0], [0.75, 0.125, -0.9375])
-
-
 def test_graded_lif_spike_gradient_is_true_and_its_reset_uses_the_surrogate() -> None:
     current = torch.tensor([1.0, 0.25], dtype=torch.float64, requires_grad=True)
     half = torch.tensor(0.5, dtype=torch.float64)
@@ -246,37 +207,16 @@ def test_graded_lif_spike_gradient_is_true_and_its_reset_uses_the_surrogate() ->
     assert of_potential.tolist() == [0.75, 0.625]
 
 
-def glif_parameters(**given: float) -> GLIFParameters:
-    names = ("decay_gate", "input_gate", "reset_gate", "leak", "linear_leak", "conductance", "reset", "threshold")
-    return GLIFParameters(*(torch.tensor(given.get(name, 0.5), dtype=torch.float64) for name in names))
-
-
-def glif_scan(current: Tensor, parameters: GLIFParameters) -> tuple[Tensor, Tensor]:
-    potential = fired = torch.zeros_like(current[0])
-    found = []
-    for step in current:
-        fired, potential = glif_step(step, potential, fired, parameters)
-        found.append((fired, potential))
-    spikes, potentials = (torch.stack(one) for one in zip(*found, strict=True))
-    return spikes, potentials
-
-
 def test_glif_trace_by_hand() -> None:
-    # α = β = γ = λ = c = ½, l = 1/4, r = 1, θ = 1: decay factor 1 - ½·½ = ¾, input weight ¾.
-    # u_1 = -1/8 + 3/2 = 1.375 fires; u_2 = ¾·1.375·½ - 1/8 + 3/2 - ½ = 1.390625 fires;
-    # u_3 = ¾·1.390625·½ - 1/8 - ½ = -0.103515625.
-    current = torch.tensor([[2.0], [2.0], [0.0]], dtype=torch.float64)
-    spikes, potentials = glif_scan(current, glif_parameters(linear_leak=0.25, reset=1.0, threshold=1.0))
-    assert spikes.flatten().tolist() == [1.0, 1.0, 0.0]
-    assert potentials.flatten().tolist() == [1.375, 1.390625, -0.103515625]
-
-
-@every("reset_gate", "reset", "its", of=[(1.0, 0.5, HardReset()), (0.0, 0.5, soft_reset)])
-def test_glif_with_closed_gates_is_lif_whose_soft_reset_is_leaked(reset_gate: float, reset: float, its: Reset) -> None:
-    gates = {"decay_gate": 1.0, "input_gate": 0.0, "reset_gate": reset_gate, "reset": reset, "threshold": 1.0}
-    current = dyadic_currents((8, 60), 0)
-    expected, _ = lif_scan(current, reset=its)
-    assert torch.equal(glif_scan(current, glif_parameters(**gates))[0], expected)
+    # α = β = γ = λ = c = r = ½, l = 1/4, θ = 1: decay factor 1 - ½·½ = ¾, input weight ¾.
+    # u_1 = -1/8 + 3/2 = 1.375 fires; u_2 = ¾·1.375·½ - 1/8 + 3/2 - ¼ = 1.640625 fires;
+    # u_3 = ¾·1.640625·½ - 1/8 - ¼ = 0.240234375.
+    values = dict.fromkeys(GLIFParameters.__dataclass_fields__, 0.5) | {"linear_leak": 0.25, "threshold": 1.0}
+    parameters = GLIFParameters(**{name: torch.tensor(value) for name, value in values.items()})
+    potential = fired = torch.zeros(1)
+    for current, expected in ((2.0, (1.0, 1.375)), (2.0, (1.0, 1.640625)), (0.0, (0.0, 0.240234375))):
+        fired, potential = glif_step(torch.tensor([current]), potential, fired, parameters)
+        assert (fired.item(), potential.item()) == expected
 
 
 def test_norm_of_the_membrane_stands_for_it_in_spike_and_potential() -> None:
@@ -286,50 +226,23 @@ def test_norm_of_the_membrane_stands_for_it_in_spike_and_potential() -> None:
     assert after.tolist() == [0.5, -0.25]
 
 
-def test_inverse_step_gives_back_the_potential_it_started_from() -> None:
-    g = torch.Generator().manual_seed(4)
-    current, before = torch.randn(2, N, generator=g, dtype=torch.float64)
-    leak, threshold = torch.tensor(0.3, dtype=torch.float64), torch.tensor(0.5, dtype=torch.float64)
-    spike, potential = hd_lif_step(current, before, leak, threshold)
-    assert 0 < (spike > 0).double().mean() < 1
-    torch.testing.assert_close(hd_lif_inverse_step(current, spike, potential, leak), before, **EXACT)
+VALUES: dict[Surrogate, dict[float, float]] = {
+    Triangle(): {0.0: 1.0, -0.25: 0.75, 1.5: 0.0},
+    Triangle(2.0): {1.0: 0.25},
+    Rectangle(): {0.25: 1.0, 0.5: 0.0},
+    Rectangle(2.0): {-0.75: 0.5},
+    # σ(ln 3) = 3/4
+    Sigmoid(): {0.0: 1.0, math.log(3) / 4: 0.75},
+    Sigmoid(2.0): {-math.log(3) / 2: 0.375},
+    ATan(): {0.0: 1.0, 1 / math.pi: 0.5},
+    ATan(4.0): {-1 / math.pi: 0.4},
+}
 
 
-def test_decayed_input_is_the_same_lif_with_a_weaker_current() -> None:
-    """m = v + (I - v)/τ, as other libraries charge by default, is λ = 1 - 1/τ with the current I/τ."""
-    tau = 2.5
-    g = torch.Generator().manual_seed(5)
-    current, potential = torch.randn(2, N, generator=g, dtype=torch.float64)
-    threshold = torch.tensor(0.2, dtype=torch.float64)
-    membrane = potential + (current - potential) / tau
-    spike, after = lif_step(current / tau, potential, torch.tensor(1 - 1 / tau, dtype=torch.float64), threshold)
-    torch.testing.assert_close(spike, threshold * (membrane >= threshold), **EXACT)
-    torch.testing.assert_close(after, membrane - spike, **EXACT)
-
-
-@every(
-    "surrogate",
-    "x",
-    "value",
-    of=[
-        (Triangle(), 0.0, 1.0),
-        (Triangle(), -0.25, 0.75),
-        (Triangle(), 1.5, 0.0),
-        (Triangle(2.0), 1.0, 0.25),
-        (Rectangle(), 0.25, 1.0),
-        (Rectangle(), 0.5, 0.0),
-        (Rectangle(2.0), -0.75, 0.5),
-        (Sigmoid(), 0.0, 1.0),
-        # σ(ln 3) = 3/4
-        (Sigmoid(), math.log(3) / 4, 0.75),
-        (Sigmoid(2.0), -math.log(3) / 2, 0.375),
-        (ATan(), 0.0, 1.0),
-        (ATan(), 1 / math.pi, 0.5),
-        (ATan(4.0), -1 / math.pi, 0.4),
-    ],
-)
-def test_surrogate_has_the_value_by_hand(surrogate: Surrogate, x: float, value: float) -> None:
-    assert surrogate(torch.tensor(x, dtype=torch.float64)).item() == pytest.approx(value, abs=1e-12)
+@every(surrogate=list(VALUES))
+def test_surrogate_has_the_values_by_hand(surrogate: Surrogate) -> None:
+    for x, value in VALUES[surrogate].items():
+        assert surrogate(torch.tensor(x, dtype=torch.float64)).item() == pytest.approx(value, abs=1e-12), x
 
 
 @every(surrogate=[Triangle(), Triangle(0.5), Rectangle(), Rectangle(3.0), Sigmoid(), Sigmoid(1.0), ATan(), ATan(5.0)])
@@ -341,27 +254,9 @@ def test_surrogate_has_unit_area(surrogate: Surrogate) -> None:
     assert area.item() == pytest.approx(1.0, abs=1e-4)
 
 
-def test_step_is_one_at_zero_and_passes_the_surrogate_back() -> None:
-    x = torch.tensor([-0.5, 0.0, 0.25], requires_grad=True)
-    y = heaviside(x, Triangle())
-    (y * torch.tensor([2.0, 1.0, 1.0])).sum().backward()
-    assert y.tolist() == [0.0, 1.0, 1.0]
-    assert x.grad is not None
-    assert x.grad.tolist() == [1.0, 1.0, 0.75]
-
-
 def test_dspike_is_the_derivative_of_the_smooth_step() -> None:
     b = torch.tensor(3.0, dtype=torch.float64)
     y = torch.linspace(0.001, 0.999, 50, dtype=torch.float64, requires_grad=True)
     smooth = (torch.tanh(b * (y - 0.5)) + torch.tanh(b / 2)) / (2 * torch.tanh(b / 2))
     (slope,) = torch.autograd.grad(smooth.sum(), y)
     torch.testing.assert_close(dspike(y.detach() - 0.5, b), slope, atol=1e-12, rtol=0)
-
-
-@every(temperature=[0.01, 3.0, 20.0])
-def test_dspike_has_unit_area_and_peaks_at_the_threshold(temperature: float) -> None:
-    x = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 100_000 - 1
-    f = dspike(x, torch.tensor(temperature, dtype=torch.float64))
-    assert (f.sum() / 100_000).item() == pytest.approx(1.0, abs=1e-4)
-    assert f.max() == pytest.approx(dspike(torch.zeros(1), torch.tensor(temperature)).item(), rel=1e-4)
-    assert f[x.abs() > 0.5].eq(0).all()

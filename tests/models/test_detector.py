@@ -11,8 +11,8 @@ from cases import every
 from hdlif.deploy import fold, lower
 from hdlif.graph.artefact import InputRecord, TaskRecord, dumps, loads
 from hdlif.graph.detection import count_outputs, split_levels
-from hdlif.models import Place, detector
-from hdlif.nn import HDLIF, Neuron, QuantConv2d, Ternary
+from hdlif.models import detector
+from hdlif.nn import HDLIF, QuantConv2d, Ternary
 
 SIZE, T = (16, 32), 2
 SMALL = {"classes": 3, "width": 4, "blocks": [1, 1, 1], "head_width": 8}
@@ -43,22 +43,6 @@ def test_levels_follow_one_another_from_fine_to_coarse(strides: tuple[int, ...])
         assert not torch.equal(before, after)
 
 
-def test_places_are_those_of_the_neurons_in_the_order_in_which_they_run() -> None:
-    places: list[Place] = []
-
-    def neuron(place: Place) -> HDLIF:
-        places.append(place)
-        return HDLIF(time_steps=T)
-
-    made, ran = network((8, 16), neuron=neuron), []
-    for name, module in made.named_modules():
-        if isinstance(module, Neuron):
-            module.register_forward_hook(lambda one, given, got, name=name: ran.append((name, given[0].shape[2])))
-    made(torch.rand(1, 1, 3, *SIZE), steps=range(T))
-    assert [(place.name, place.channels) for place in places] == ran
-    assert [place.index for place in places] == list(range(11))
-
-
 @every(strides=[(8,), (8, 16)])
 def test_what_is_deployed_gives_the_outputs_of_the_network(strides: tuple[int, ...]) -> None:
     made = network(strides, conv=partial(QuantConv2d, quantizer=Ternary()))
@@ -83,8 +67,3 @@ def test_what_is_deployed_gives_the_outputs_of_the_network(strides: tuple[int, .
 def test_levels_that_no_stage_has_are_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         network(**options)
-
-
-def test_sides_that_are_no_multiples_of_the_last_stride_are_refused() -> None:
-    with pytest.raises(RuntimeError, match="must match the size"):
-        network((8,))(torch.rand(1, 1, 3, 24, 32), steps=range(1))

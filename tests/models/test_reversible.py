@@ -344,12 +344,3 @@ def test_graphs_are_kept_where_hooks_are_to_see_them() -> None:
     assert seen == [True]
     chain(currents(), None, range(STEPS))[0].sum().backward()
     assert seen == [True, False, True]
-
-
-def test_network_without_storage_runs_forward_as_any_other() -> None:
-    """On torch's "meta" device, which has no autocast, gradients wanted: so recipes are tried out."""
-    x, target = torch.zeros(STEPS, BATCH, 2, 8, 8, device="meta"), torch.zeros(BATCH, dtype=torch.int64, device="meta")
-    network, rule = tiny().to("meta"), STBP()
-    for step in rule(network, x, target, rule.schedule(STEPS, torch.Generator())):
-        assert step.loss.is_meta
-        assert step.loss.requires_grad

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cases import every
+from cases import every, naming
 from hdlif.deploy import lower
 from hdlif.errors import RecipeError
 from hdlif.graph.artefact import InputRecord
@@ -120,28 +120,17 @@ def test_a_recurrent_network_is_a_fully_connected_one_whose_neurons_are_led_back
         builders.build_model(load_recipe("sines_recurrent_hdlif", overrides=["neuron.recurrent=true"]))
 
 
-@every(
-    "build",
-    "arguments",
-    of=[
-        (conv1d, {"widths": ()}),
-        (dense, {"widths": (0,)}),
-        (dense, {"widths": (True,)}),
-        (conv1d, {"kernel": 0}),
-        (conv1d, {"dilations": (1,)}),
-        (conv1d, {"dilations": (1, 0)}),
-        (conv1d, {"companded": (0, 3)}),
-        (conv1d, {"companded": (1, 1)}),
-    ],
-)
-def test_layers_that_there_are_not_are_refused_by_their_argument(build: Any, arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=f"{next(iter(arguments))} = "):
-        made(build, **arguments)
-    with pytest.raises(ValueError, match="holds 299 steps; at most 256"):
-        made(conv1d, kernel=300)
-
-
 @every(build=[conv1d, dense, recurrent])
 def test_attention_stands_in_front_of_every_neuron_layer(build: Any) -> None:
     names = list(made(build, attention=SECA).body._modules)
     assert [names[names.index(f"act{place}") - 1] for place in (1, 2)] == ["att1", "att2"]
+
+
+def test_layers_that_there_are_not_are_refused_by_their_argument() -> None:
+    taps: dict[str, list[Any]] = {"kernel": [0], "dilations": [(1,), (1, 0)], "companded": [(0, 3), (1, 1)]}
+    for build, arguments in ((dense, {"widths": [(0,), (True,)]}), (conv1d, {"widths": [()], **taps})):
+        for name, value in ((name, value) for name, values in arguments.items() for value in values):
+            with naming(name, value), pytest.raises(ValueError, match=f"{name} = "):
+                made(build, **{name: value})
+    with pytest.raises(ValueError, match="holds 299 steps; at most 256"):
+        made(conv1d, kernel=300)

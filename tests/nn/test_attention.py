@@ -61,30 +61,8 @@ def test_gate_is_the_sigmoid_of_the_weighted_means_of_neighbouring_channels(
     torch.testing.assert_close(by_module, by_hand, **EXACT)
 
 
-def test_gate_by_hand() -> None:
-    # means 1, 2, 4 with kernel (1, 0, -1) and bias ½: logits ½ - 2, ½ + 1 - 4, ½ + 2
-    module = attention(3, kernel_size=3)
-    with torch.no_grad():
-        module.weight.copy_(torch.tensor([[1.0, 0.0, -1.0]]))
-        module.bias.fill_(0.5)
-    x = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64).view(1, 1, 3, 1, 1) * torch.tensor([0.5, 1.5])
-    logits = torch.tensor([-1.5, -2.5, 2.5], dtype=torch.float64)
-    torch.testing.assert_close(module.gate(x, range(1)), torch.sigmoid(logits).view(1, 1, 3), **EXACT)
-
-
-@every(
-    "module",
-    "shapes",
-    of=[
-        (SECA(64), {"weight": (1, 5), "bias": (1,)}),
-        (SECA(64, bias=False), {"weight": (1, 5)}),
-        (SECA(64, time_steps=4), {"weight": (4, 5), "bias": (4,)}),
-        (eca(64), {"weight": (1, 3)}),
-        (eca(512), {"weight": (1, 5)}),
-    ],
-)
-def test_parameters(module: SECA, shapes: dict[str, tuple[int, ...]]) -> None:
-    assert {name: tuple(p.shape) for name, p in module.named_parameters()} == shapes
+@every(module=[SECA(64), SECA(64, time_steps=4), eca(64)])
+def test_its_parameters_are_those_of_steps(module: SECA) -> None:
     assert [id(p) for p in step_parameters(module)] == [id(p) for p in module.parameters()]
 
 

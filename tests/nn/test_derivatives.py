@@ -104,8 +104,7 @@ def test_what_a_step_does_without_a_graph_has_no_gradient() -> None:
         y, state = neuron(x, None, range(T))
         (y.sum() + state["potential"].square().sum()).backward()
         found.append([y.detach(), x.grad, neuron.leak.logit.grad])
-    for value, its in zip(*found, strict=True):
-        torch.testing.assert_close(its, value, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
 
 
 class Unwritten(HDLIF):
@@ -189,8 +188,7 @@ def test_what_a_step_reads_of_its_module_is_as_it_is_now(has_settings: bool) -> 
             y, _ = one(x, None, range(T))
             y.square().sum().backward()
             found.append((y.detach(), x.grad))
-        for value, its in zip(*found, strict=True):
-            torch.testing.assert_close(value, its, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
 def test_a_norm_in_a_pass_of_its_own_is_differentiated_again_and_takes_several_gradients(
@@ -215,6 +213,5 @@ def test_a_norm_in_a_pass_of_its_own_is_differentiated_again_and_takes_several_g
     for least in (0, 2**30):
         monkeypatch.setattr(chain, "WORTH_NORMALISING", least)
         found.append(derivatives())
-    for its, expected in zip(*found, strict=True):
-        # Entries of up to 10,000, among which some add up to almost nothing.
-        torch.testing.assert_close(its, expected, rtol=1e-5, atol=2e-3)
+    # Entries of up to 10,000, among which some add up to almost nothing.
+    torch.testing.assert_close(*found, rtol=1e-5, atol=2e-3)

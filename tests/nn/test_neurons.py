@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cases import every
-from hdlif.errors import ShapeError, StateError
+from hdlif.errors import ShapeError
 from hdlif.functional import DetachedReset, GLIFParameters, HardReset, dspike, glif_step, quantize_spike
 from hdlif.nn import (
     GLIF,
@@ -24,6 +24,7 @@ from hdlif.nn import (
     StepValue,
     UnitLIF,
 )
+from nn.test_long_memory import trace
 
 
 def currents(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -83,15 +84,6 @@ def test_values_without_meaning_are_refused(make: Callable[[], object], words: s
         make()
 
 
-def test_each_step_uses_its_own_leak_and_threshold() -> None:
-    # θ: 0.5, 0.75, λ: -, 0.25; m: 1, 0.25 * 0.5 + 1 = 1.125
-    neuron = HDLIF(2, learned=False)
-    assert not list(neuron.parameters())
-    neuron.leak.value.copy_(torch.tensor([0.5, 0.25]))
-    neuron.threshold.value.copy_(torch.tensor([0.5, 0.75]))
-    assert neuron(torch.ones(2, 1, 1), None, range(2))[0].flatten().tolist() == [0.5, 0.375]
-
-
 def test_logit_gradient_is_the_value_gradient_times_the_sigmoid_slope() -> None:
     # one step from rest with v = 0.25: s = λ v + I - θ fires; ds/dλ = v, ds/dθ = -1, σ' = 0.8 * 0.2 and 0.25
     neuron = HDLIF(1, leak=0.8, threshold=0.5).double()
@@ -119,35 +111,13 @@ def test_lif_module_carries_its_reset_and_surrogate() -> None:
         assert grad.flatten().tolist() == [along * 0.875, 0.875]
 
 
-@every(neuron=[HDLIF(2), LIF(2)], dtype=[torch.bfloat16, torch.float16])
-def test_potential_is_float32_where_currents_are_narrower(neuron: HDLIF | LIF, dtype: torch.dtype) -> None:
-    spikes, state = neuron(torch.ones(2, 1, 1, dtype=dtype), None, range(2))
-    assert spikes.dtype == dtype
-    assert state["potential"].dtype == torch.float32
-
-
-def test_states_and_inputs_that_do_not_fit_are_refused() -> None:
-    potential = torch.zeros(2, 3)
-    for wrong in ({"charge": potential}, {"potential": {}}, {"potential": potential, "more": {}}):
-        with pytest.raises(StateError, match="it must be one tensor, 'potential'"):
-            HDLIF(2)(torch.ones(1, 2, 3), wrong, range(1))
-    with pytest.raises(ShapeError, match=r"potential has shape \[2, 3\], the input of this step \[4, 3\]"):
-        HDLIF(2)(torch.ones(1, 4, 3), {"potential": potential}, range(1, 2))
+def test_inputs_that_do_not_fit_are_refused() -> None:
     for make in (HDLIF, LIF, ParallelHDLIF):
         with pytest.raises(ShapeError, match="for 3 time steps"):
             make(2)(torch.ones(2, 1, 1), None, range(3))
         for shape, words in (((2, 1, 4, 2, 2), "input has 4 channels"), ((2, 1), "input has no channels")):
             with pytest.raises(ShapeError, match=rf"{words}, .*; this neuron's .* is for 3"):
                 make(2, channels=3)(torch.ones(shape), None, range(2))
-
-
-def test_values_may_be_per_channel_and_shared_by_the_steps() -> None:
-    assert ParallelHDLIF(3, per_step=False).threshold.logit.shape == (1,)
-    assert StepValue(4, value=0.5, learned=True, channels=3).logit.shape == (4, 3)
-    assert StepValue(4, value=0.5, learned=True, channels=3, per_step=False).logit.shape == (1, 3)
-    shared = StepValue(4, value=0.5, learned=True, per_step=False)
-    assert shared.logit.shape == (1,)
-    assert shared(range(2, 7)).tolist() == [0.5] * 5
 
 
 @every(make=[HDLIF, LIF, ParallelHDLIF, GradedLIF])
@@ -215,16 +185,6 @@ def test_the_lower_end_of_a_learned_threshold_can_be_chosen(make: type[LIF] | ty
         make(1, threshold=0.5, learned=False, threshold_low=0.0)
 
 
-def traced(neuron: nn.Module, *currents: float) -> tuple[list[float], list[float]]:
-    """Outputs and potentials, step by step."""
-    state, outputs, potentials = None, [], []
-    for t, current in enumerate(currents):
-        y, state = neuron(torch.full((1, 1, 1), current), state, range(t, t + 1))
-        outputs.append(y.item())
-        potentials.append(state["potential"].item())
-    return outputs, potentials
-
-
 @every(
     "neuron",
     "given",
@@ -242,5 +202,5 @@ def traced(neuron: nn.Module, *currents: float) -> tuple[list[float], list[float
 def test_traces_of_lif_with_spikes_of_one_with_a_late_reset_and_of_integrators(
     neuron: nn.Module, given: tuple[float, ...], outputs: list[float], potentials: list[float]
 ) -> None:
-    assert traced(neuron, *given) == (outputs, potentials)
+    assert trace(neuron, given) == (outputs, {"potential": potentials})
     assert getattr(neuron, "fires", True) == (not isinstance(neuron, LeakyIntegrator))

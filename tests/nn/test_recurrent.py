@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from cases import every
 from deploy.test_onnx import assert_equals_reference
+from deployed_networks import assert_runs_as_trained, images, lowered, trained_like
 from hdlif import deploy
 from hdlif.errors import ShapeError, StateError
 from hdlif.functional import hd_lif_step
-from hdlif.graph.artefact import Graph, InputRecord, dumps, loads
+from hdlif.graph.artefact import Graph, dumps, loads
 from hdlif.learning import OTTT
 from hdlif.models import resnet
 from hdlif.nn import (
@@ -29,13 +30,11 @@ from hdlif.nn import (
     Sequential,
     SpikeQuantizer,
     Ternary,
-    detach,
 )
 from hdlif.runtime import Session, reference
-from small_networks import scatter_norms
+from same_bits import assert_same_bits
 
 T, C = 4, 3
-RECORD = InputRecord((1, 6, 6), (0.0,), (1.0,))
 
 
 def linear(neuron: nn.Module | None = None) -> Recurrent:
@@ -55,40 +54,26 @@ def test_what_was_emitted_comes_back_at_the_next_step() -> None:
     assert state["neuron"]["potential"].tolist() == [[0.5]]
 
 
-def by_hand(layer: Recurrent, x: Tensor, *, cut: bool = False) -> Tensor:
-    """The same as a plain loop; with `cut`, each step takes what it remembers as a constant."""
+def by_hand(layer: Recurrent, x: Tensor) -> Tensor:
+    """The same as a plain loop."""
     weight, potential = layer.synapse.weight, torch.zeros_like(x[0])
     spike, half, emitted = torch.zeros_like(x[0]), torch.tensor(0.5, dtype=x.dtype), []
     for arriving in x:
-        if cut:
-            potential, spike = potential.detach(), spike.detach()
         spike, potential = hd_lif_step(arriving + spike @ weight.T, potential, half, half)
         emitted.append(spike)
     return torch.stack(emitted)
 
 
-@every(cut=[False, True])
-def test_gradients_are_those_of_a_plain_loop(cut: bool) -> None:
-    """Without a cut those of STBP, with it those of SLTT, of the weights of U and of the currents."""
+def test_gradients_are_those_of_a_plain_loop() -> None:
     x = torch.randn(T, 5, C, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) + 0.4
     weights = torch.randn(T, 5, C, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     found = []
     for own in (True, False):
         layer, arriving = linear(), x.clone().requires_grad_()
-        if not own:
-            y = by_hand(layer, arriving, cut=cut)
-        elif cut:
-            state, emitted = None, []
-            for t in range(T):
-                one, state = layer(arriving[t : t + 1], detach(state), range(t, t + 1))
-                emitted.append(one)
-            y = torch.cat(emitted)
-        else:
-            y, _ = layer(arriving, None, range(T))
+        y = layer(arriving, None, range(T))[0] if own else by_hand(layer, arriving)
         (y * weights).sum().backward()
         found.append((y.detach(), layer.synapse.weight.grad, arriving.grad))
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(*found, atol=1e-12, rtol=1e-12)
     assert bool(found[0][1].abs().min() > 0)
 
 
@@ -180,14 +165,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 def deployed(make: Callable[[], nn.Module]) -> tuple[nn.Module, Graph, Tensor]:
     """A network like a trained one, its graph, and images."""
     torch.manual_seed(1)
-    network = make()
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if "logit" in name:
-                parameter += 0.3 * torch.randn(parameter.shape)
-        network(torch.randn(1, 8, 1, 6, 6), steps=range(T))
-    graph = deploy.lower(scatter_norms(network).eval(), input=RECORD, labels=tuple("abcde"), time_steps=T)
-    return network, graph, torch.randn(1, 16, 1, 6, 6)
+    network = trained_like(make(), T)
+    return network, lowered(network, time_steps=T), images()
 
 
 @every(make=NETWORKS)
@@ -197,18 +176,13 @@ def test_a_recurrent_network_is_deployed(make: Callable[[], nn.Module]) -> None:
     layers = sum(isinstance(module, Recurrent) for module in network.modules())
     assert sum(node.op == "delay" for node in graph.nodes) == layers
     assert dumps(loads(dumps(graph), "x")) == dumps(graph)
-    with torch.no_grad():
-        expected, _ = network(x, steps=range(T + 2))
-        folded, _ = deploy.GraphModule(graph)(x, steps=range(T + 2))
-    native = Session(graph).run(x.numpy(), T + 2)
-    assert native.tobytes() == reference.run(graph, x.numpy(), T + 2).tobytes()
+    assert_same_bits(graph, x.numpy(), T + 2)
     # A code at a rounding boundary may differ, and all that follows from it.
-    for logits in (folded, torch.from_numpy(native)):
-        assert ((logits - expected).abs().amax((0, 2)) < 1e-4).float().mean() >= 0.75
+    assert_runs_as_trained(network, graph, x, T + 2, share=0.75)
     session, state = Session(graph), None
-    for t in range(T + 2):
+    for expected in session.run(x.numpy(), T + 2):
         logits, state = session.step(x[0].numpy(), state)
-        np.testing.assert_array_equal(logits, native[t])
+        np.testing.assert_array_equal(logits, expected)
 
 
 @pytest.mark.peers

@@ -51,20 +51,18 @@ class Counted:
 GEOMETRY = {"stride": 2, "padding": 3, "dilation": 2, "groups": 3}
 
 
-@every(
-    "quantizer",
-    "quantise",
-    of=[
-        (None, lambda w: w),
-        (Binary(), binarize_weight),
-        (Ternary(), ternarize_weight),
-        (Integer(4), partial(quantize_weight, bits=4)),
-    ],
-)
-def test_layers_run_the_quantised_weights(
-    quantizer: WeightQuantizer | None, quantise: Callable[[Tensor], Tensor]
-) -> None:
+QUANTISED: dict[WeightQuantizer | None, Callable[[Tensor], Tensor]] = {
+    None: lambda weight: weight,
+    Binary(): binarize_weight,
+    Ternary(): ternarize_weight,
+    Integer(4): partial(quantize_weight, bits=4),
+}
+
+
+@every(quantizer=list(QUANTISED))
+def test_layers_run_the_quantised_weights(quantizer: WeightQuantizer | None) -> None:
     torch.manual_seed(0)
+    quantise = QUANTISED[quantizer]
     for layer, run, x in (
         (QuantConv2d(3, 6, 3, quantizer=quantizer, **GEOMETRY), F.conv2d, torch.randn(2, 3, 5, 5)),
         (QuantConv1d(3, 6, 3, quantizer=quantizer, **GEOMETRY), F.conv1d, torch.randn(2, 3, 5)),

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 import own_neurons
 from cases import every, naming
@@ -17,9 +16,9 @@ from hdlif.nn import (
     ResonateHDLIF,
     SecondOrderHDLIF,
     SlidingParallelHDLIF,
-    StepValue,
     TimeConstants,
 )
+from nn.test_long_memory import values
 
 T, C = 6, 5
 KINDS: dict[str, tuple[Any, str]] = {
@@ -35,12 +34,6 @@ KINDS: dict[str, tuple[Any, str]] = {
 }
 
 
-def of(neuron: nn.Module, name: str) -> Tensor:
-    value = neuron.get_submodule(name)
-    assert isinstance(value, StepValue)
-    return value.values().detach()
-
-
 @every(kind=list(KINDS), learned=[True, False], per_step=[True, False])
 def test_a_leak_of_any_neuron_starts_with_time_constants_even_on_the_log_axis(
     kind: str, learned: bool, per_step: bool
@@ -48,7 +41,7 @@ def test_a_leak_of_any_neuron_starts_with_time_constants_even_on_the_log_axis(
     make, name = KINDS[kind]
     neuron = make(T, channels=C, learned=learned, per_step=per_step, **{name: TimeConstants(2, 32)})
     expected = torch.tensor([1 / 2, 3 / 4, 7 / 8, 15 / 16, 31 / 32]).expand(T if per_step else 1, C)
-    torch.testing.assert_close(of(neuron, name), expected, atol=1e-7, rtol=0)
+    torch.testing.assert_close(values(neuron, name), expected, atol=1e-7, rtol=0)
     assert {parameter.is_leaf and parameter.is_contiguous() for parameter in neuron.parameters()} <= {True}
     spikes, _ = neuron(torch.ones(T, 1, C), None, range(T))
     assert spikes.shape == (T, 1, C)
@@ -60,9 +53,9 @@ def test_a_leak_of_any_neuron_starts_with_time_constants_even_on_the_log_axis(
 
 
 def test_the_longest_is_the_number_of_steps_unless_it_is_given_and_one_channel_has_the_middle() -> None:
-    whole = of(HDLIF(64, channels=2, leak=TimeConstants(4)), "leak")[0]
+    whole = values(HDLIF(64, channels=2, leak=TimeConstants(4)), "leak")[0]
     torch.testing.assert_close(whole, torch.tensor([3 / 4, 63 / 64]))
-    assert float(of(HDLIF(T, channels=1, leak=TimeConstants(2, 32)), "leak")[0]) == pytest.approx(1 - 1 / 8)
+    assert float(values(HDLIF(T, channels=1, leak=TimeConstants(2, 32)), "leak")[0]) == pytest.approx(1 - 1 / 8)
 
 
 @every(learned=[True, False])
@@ -71,14 +64,14 @@ def test_long_time_constants_are_as_exact_as_float32_has_them(learned: bool) -> 
     steps, channels = 4096, 257
     neuron = HDLIF(steps, channels=channels, per_step=False, learned=learned, leak=TimeConstants(2))
     tau = 2 * 2048 ** (torch.arange(channels, dtype=torch.float64) / (channels - 1))
-    leak = of(neuron, "leak")[0]
+    leak = values(neuron, "leak")[0]
     assert leak.dtype == torch.float32
     assert float((leak.double() - (1 - 1 / tau)).abs().max()) <= (2**-23 if learned else 2**-25)
     if learned:
         found = 1 + neuron.leak.logit.detach()[0].double().exp()
         torch.testing.assert_close(found, tau, rtol=1e-6, atol=0)
         # In float64 nothing is lost on the way from the logit.
-        torch.testing.assert_close(1 / (1 - of(neuron.double(), "leak")[0]), tau, rtol=1e-6, atol=0)
+        torch.testing.assert_close(1 / (1 - values(neuron.double(), "leak")[0]), tau, rtol=1e-6, atol=0)
 
 
 def test_the_gradient_of_a_leak_near_one_is_exact_in_float32() -> None:

@@ -19,19 +19,13 @@ from lif_networks import T, currents, on_grid, record, spikes_of
 
 snn = pytest.importorskip("snntorch", reason="pip install snntorch")
 surrogate = pytest.importorskip("snntorch.surrogate")
+ours = pytest.importorskip("hdlif.deploy.interop.snntorch")
 
 pytestmark = pytest.mark.peers
 
 
-@pytest.fixture
-def ours() -> Any:
-    from hdlif.deploy.interop import snntorch
-
-    return snntorch
-
-
 @every(make=[HDLIF, ParallelHDLIF, AdaptiveHDLIF], start=["none", "init_leaky", "zeros"])
-def test_our_neurons_return_spikes_and_mem(ours: Any, make: Any, start: str) -> None:
+def test_our_neurons_return_spikes_and_mem(make: Any, start: str) -> None:
     one = make(T)
     node, x = ours.Node(one), currents(3, 2)
     expected, state = one(x, None, range(T))
@@ -46,7 +40,7 @@ def test_our_neurons_return_spikes_and_mem(ours: Any, make: Any, start: str) -> 
     assert expected.abs().max() > 0
 
 
-def test_hidden_state_is_kept_until_it_is_reset(ours: Any) -> None:
+def test_hidden_state_is_kept_until_it_is_reset() -> None:
     one = HDLIF(T)
     node, x = ours.Node(one, init_hidden=True), currents(3)
     expected, _ = one(x, None, range(T))
@@ -57,7 +51,7 @@ def test_hidden_state_is_kept_until_it_is_reset(ours: Any) -> None:
         node(x[0], x[0])
 
 
-def test_a_mem_from_elsewhere_is_refused_where_the_step_is_not_known(ours: Any) -> None:
+def test_a_mem_from_elsewhere_is_refused_where_the_step_is_not_known() -> None:
     with pytest.raises(StateError, match="HDLIF"):
         ours.Node(HDLIF(T))(torch.ones(1, 2), torch.ones(1, 2))
     # Where all steps are alike, it is a potential as any.
@@ -96,13 +90,13 @@ def run(network: nn.Module, x: Tensor) -> Tensor:
         "fast sigmoid": {"reset_mechanism": "subtract", "spike_grad": surrogate.fast_sigmoid(slope=10)},
     }
 )
-def test_their_network_is_ours_in_outputs_and_gradients(ours: Any, options: dict[str, Any]) -> None:
+def test_their_network_is_ours_in_outputs_and_gradients(options: dict[str, Any]) -> None:
     theirs = on_grid(their_network(**options))
     network, x = ours.from_snntorch(theirs, T), currents(2, 8, 8)
     assert_same_outputs_and_gradients(network, network(x, None, range(T))[0], theirs, run(theirs, x))
 
 
-def test_betas_and_thresholds_of_each_neuron(ours: Any) -> None:
+def test_betas_and_thresholds_of_each_neuron() -> None:
     beta, threshold = torch.tensor([0.5, 0.75, 0.25]), torch.tensor([1.0, 0.5, 2.0])
     theirs = on_grid(nn.Sequential(nn.Linear(2, 3), leaky(beta=beta, threshold=threshold)), high=48)
     network, x = ours.from_snntorch(theirs, T), currents(2)
@@ -110,7 +104,7 @@ def test_betas_and_thresholds_of_each_neuron(ours: Any) -> None:
 
 
 @every(beta=[torch.tensor(0.75), torch.tensor([0.5, 0.75, 0.25])], mechanism=["subtract", "zero"])
-def test_a_learned_beta_is_a_learned_leak(ours: Any, beta: Tensor, mechanism: str) -> None:
+def test_a_learned_beta_is_a_learned_leak(beta: Tensor, mechanism: str) -> None:
     torch.manual_seed(0)
     node = leaky(beta=beta.double(), learn_beta=True, reset_mechanism=mechanism)
     theirs = nn.Sequential(nn.Linear(2, 3), node).double()
@@ -141,7 +135,7 @@ def recurrent(**options: Any) -> nn.Module:
         "learns beta": lambda: recurrent(learn_beta=True),
     }
 )
-def test_neurons_with_a_current_and_with_feedback_are_ours(ours: Any, make: Any) -> None:
+def test_neurons_with_a_current_and_with_feedback_are_ours(make: Any) -> None:
     theirs = on_grid(nn.Sequential(nn.Flatten(), nn.Linear(2, 8), make(), nn.Linear(8, 3)))
     if isinstance(theirs[2].beta, nn.Parameter):
         nn.init.constant_(theirs[2].beta, 0.5)
@@ -155,7 +149,7 @@ def test_neurons_with_a_current_and_with_feedback_are_ours(ours: Any, make: Any)
     assert (reference.run(graph, x.numpy(), T) == expected.detach().numpy()).all()
 
 
-def test_a_mem_goes_with_its_last_reader(ours: Any) -> None:
+def test_a_mem_goes_with_its_last_reader() -> None:
     node, x = ours.Node(HDLIF(T)), currents(3).requires_grad_()
     gc.collect()
     gc.disable()
@@ -171,7 +165,7 @@ def test_a_mem_goes_with_its_last_reader(ours: Any) -> None:
         gc.enable()
 
 
-def test_a_state_dict_becomes_ours_and_is_deployed(ours: Any) -> None:
+def test_a_state_dict_becomes_ours_and_is_deployed() -> None:
     trained, fresh = on_grid(their_network()), their_network(beta=0.9).eval()
     network = ours.from_snntorch(fresh, T, state_dict=trained.state_dict())
     x = currents(2, 8, 8)
@@ -184,37 +178,25 @@ def test_a_state_dict_becomes_ours_and_is_deployed(ours: Any) -> None:
 class Loop(nn.Module):
     """One of several ways in which a forward pass goes over time, or carries mem, itself."""
 
-    def __init__(self, way: str, *, init_hidden: bool) -> None:
+    def __init__(self, way: Any, *, init_hidden: bool = False) -> None:
         super().__init__()
         self.way = way
         self.fc, self.lif = nn.Linear(2, 2), snn.Leaky(beta=0.5, init_hidden=init_hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        return getattr(self, self.way)(x)
+        return self.way(self, x)
 
-    def loop(self, x: Tensor) -> Tensor:
-        mem = self.lif.init_leaky()
-        for _ in range(2):
-            spk, mem = self.lif(self.fc(x), mem)
-        return spk
 
-    def over_x(self, x: Tensor) -> Tensor:
-        for step in x:
-            spk = self.fc(step)
-        return spk
+def carrying_mem(net: Loop, x: Tensor) -> Tensor:
+    mem = net.lif.init_leaky()
+    for _ in range(2):
+        spk, mem = net.lif(net.fc(x), mem)
+    return spk
 
-    def over_size(self, x: Tensor) -> Tensor:
-        for _ in range(len(x)):
-            spk = self.fc(x)
-        return spk
 
-    def hidden(self, x: Tensor) -> Tensor:
-        self.lif.reset_mem()
-        return torch.stack([self.lif(self.fc(x)) for _ in range(2)])
-
-    def pair(self, x: Tensor) -> Tensor:
-        spk, _ = self.lif(self.fc(x))
-        return spk
+def unpacking(net: Loop, x: Tensor) -> Tensor:
+    spk, _ = net.lif(net.fc(x))
+    return spk
 
 
 def reset_set_later() -> nn.Module:
@@ -241,14 +223,14 @@ def reset_set_later() -> nn.Module:
         (lambda: nn.Sequential(recurrent(learn_threshold=True)), "threshold"),
         (lambda: nn.Sequential(leaky(spike_grad=surrogate.LSO())), "LSO"),
         (lambda: nn.Sequential(nn.ReLU(), leaky()), "is an activation"),
-        (lambda: Loop("loop", init_hidden=False), "spk, mem = self"),
-        (lambda: Loop("over_x", init_hidden=False), "for step in x"),
-        (lambda: Loop("over_size", init_hidden=False), "for _ in range"),
-        (lambda: Loop("hidden", init_hidden=True), "runs more than once"),
-        (lambda: Loop("pair", init_hidden=False), "[0]"),
+        (lambda: Loop(carrying_mem), "spk, mem = net"),
+        (lambda: Loop(lambda net, x: [net.fc(step) for step in x]), "for step in x"),
+        (lambda: Loop(lambda net, x: [net.fc(x) for _ in range(len(x))]), "for _ in range"),
+        (lambda: Loop(lambda net, x: [net.lif(net.fc(x)) for _ in range(2)], init_hidden=True), "runs more than once"),
+        (lambda: Loop(unpacking), "[0]"),
     ],
 )
-def test_what_has_no_counterpart_is_refused_by_name(ours: Any, network: Any, said: str) -> None:
+def test_what_has_no_counterpart_is_refused_by_name(network: Any, said: str) -> None:
     with pytest.raises(ConversionError, match=re.escape(said)) as caught:
         ours.from_snntorch(network(), T)
     assert "Proxy" not in str(caught.value)

@@ -20,19 +20,13 @@ surrogate = pytest.importorskip("spikingjelly.activation_based.surrogate")
 functional = pytest.importorskip("spikingjelly.activation_based.functional")
 layer = pytest.importorskip("spikingjelly.activation_based.layer")
 monitor = pytest.importorskip("spikingjelly.activation_based.monitor")
+ours = pytest.importorskip("hdlif.deploy.interop.spikingjelly")
 
 pytestmark = pytest.mark.peers
 
 
-@pytest.fixture
-def ours() -> Any:
-    from hdlif.deploy.interop import spikingjelly
-
-    return spikingjelly
-
-
 @every(make=[HDLIF, ParallelHDLIF, AdaptiveHDLIF, GLIF], step_mode=["s", "m"])
-def test_our_neurons_run_in_either_step_mode(ours: Any, make: Any, step_mode: str) -> None:
+def test_our_neurons_run_in_either_step_mode(make: Any, step_mode: str) -> None:
     torch.manual_seed(0)
     one = make(T)
     node = ours.Node(one, step_mode)
@@ -45,7 +39,7 @@ def test_our_neurons_run_in_either_step_mode(ours: Any, make: Any, step_mode: st
     assert expected.abs().max() > 0
 
 
-def test_a_sequence_goes_on_over_calls_and_modes(ours: Any) -> None:
+def test_a_sequence_goes_on_over_calls_and_modes() -> None:
     node, x = ours.Node(HDLIF(T), "m"), currents(3)
     whole = node(x)
     functional.reset_net(node)
@@ -56,7 +50,7 @@ def test_a_sequence_goes_on_over_calls_and_modes(ours: Any) -> None:
         node(x[0, :2])
 
 
-def test_detach_net_cuts_the_gradient(ours: Any) -> None:
+def test_detach_net_cuts_the_gradient() -> None:
     node = ours.Node(HDLIF(2, learned=False))
     x = torch.full((2, 1, 1), 0.3).requires_grad_()
     node(x[0])
@@ -66,7 +60,7 @@ def test_detach_net_cuts_the_gradient(ours: Any) -> None:
     assert x.grad[0].item() == 0 != x.grad[1].item()
 
 
-def test_our_neurons_train_in_their_network_and_are_monitored(ours: Any) -> None:
+def test_our_neurons_train_in_their_network_and_are_monitored() -> None:
     from spikingjelly.activation_based.model import spiking_resnet
 
     torch.manual_seed(0)
@@ -109,7 +103,7 @@ OPTIONS = [
 
 
 @every(options=OPTIONS, step_mode=["s", "m"])
-def test_their_network_is_ours_in_outputs_and_gradients(ours: Any, options: dict[str, Any], step_mode: str) -> None:
+def test_their_network_is_ours_in_outputs_and_gradients(options: dict[str, Any], step_mode: str) -> None:
     theirs = on_grid(their_network(**options))
     functional.set_step_mode(theirs, step_mode)
     network = ours.from_spikingjelly(theirs, T)
@@ -122,7 +116,7 @@ def test_their_network_is_ours_in_outputs_and_gradients(ours: Any, options: dict
 
 
 @every(decay_input=[True, False])
-def test_a_learned_time_constant_is_a_learned_leak(ours: Any, decay_input: bool) -> None:
+def test_a_learned_time_constant_is_a_learned_leak(decay_input: bool) -> None:
     torch.manual_seed(0)
     node = neuron.ParametricLIFNode(3.0, decay_input, v_reset=None, surrogate_function=surrogate.ATan(), step_mode="m")
     theirs = nn.Sequential(nn.Linear(2, 8), node).double()
@@ -140,7 +134,7 @@ def test_a_learned_time_constant_is_a_learned_leak(ours: Any, decay_input: bool)
         torch.testing.assert_close(-logit.grad[0], node.w.grad)
 
 
-def test_a_state_dict_becomes_ours_and_is_deployed(ours: Any) -> None:
+def test_a_state_dict_becomes_ours_and_is_deployed() -> None:
     trained, fresh = on_grid(their_network(**OPTIONS[0])), their_network(**OPTIONS[0]).eval()
     network = ours.from_spikingjelly(fresh, T, state_dict=trained.state_dict())
     x = currents(2, 8, 8)
@@ -173,6 +167,6 @@ class Loop(nn.Module):
         (lambda: nn.Sequential(nn.Linear(2, 2)), "no neurons of SpikingJelly"),
     ],
 )
-def test_what_has_no_counterpart_is_refused_by_name(ours: Any, network: Any, said: str) -> None:
+def test_what_has_no_counterpart_is_refused_by_name(network: Any, said: str) -> None:
     with pytest.raises(ConversionError, match=said):
         ours.from_spikingjelly(network(), T)

@@ -18,19 +18,10 @@ import hdlif.functional
 import hdlif.nn
 from hdlif.inputs.datasets import CIFAR10_CLASSES
 from recorded_events import recording, write_dvs_cifar10, write_n_mnist
-from small_sets import CIFAR_FILES, idx
+from small_sets import CIFAR_FILES, write_fashion_mnist
 
 pytestmark = pytest.mark.peers
 DOCS = Path(__file__).parents[2] / "docs"
-
-
-def write_mnist(root: Path) -> None:
-    raw = root / "MNIST/raw"
-    raw.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for part, count in (("train", 40), ("t10k", 20)):
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(idx(rng.integers(0, 256, (count, 28, 28))))
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(np.arange(count) % 10))
 
 
 class Python2(pickle._Pickler):  # type: ignore[misc]
@@ -62,7 +53,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder `data` with few samples of each set, whose numbers and digests are not asked for."""
     root = tmp_path / "data"
     root.mkdir()
-    write_mnist(root)
+    write_fashion_mnist(root, (40, 20))
+    (root / "FashionMNIST").rename(root / "MNIST")
     write_cifar10(root)
     write_dvs_cifar10(root, CIFAR10_CLASSES, per_class=3)
     write_n_mnist(root, per_digit=(2, 1))

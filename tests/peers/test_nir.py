@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cases import every
 from hdlif.deploy import lower
-from hdlif.deploy.interop.nir_import import from_nir, read
+from hdlif.deploy.interop.nir_import import read
 from hdlif.deploy.nir_export import to_nir, write
 from hdlif.runtime import reference
 from lif_networks import Residual, T, convolutions, currents, mlp, on_grid, record, spikes_of
@@ -119,22 +119,19 @@ def test_spikingjelly_runs_here(make: Callable[[], nn.Module], shape: tuple[int,
         assert_same(reference.run(found.graph(), x.numpy(), T), expected)
 
 
-def test_snntorch_runs_here(tmp_path: Path) -> None:
+@every(is_recurrent=[False, True])
+def test_snntorch_runs_here(is_recurrent: bool, tmp_path: Path) -> None:
     snn = pytest.importorskip("snntorch")
     exporting = pytest.importorskip("snntorch.export_nir")
+    options = {"reset_mechanism": "zero", "reset_delay": False, "init_hidden": True}
 
     def leaky(n: int) -> nn.Module:
-        return snn.Leaky(
-            beta=torch.full((n,), 0.5),
-            threshold=torch.full((n,), 1.0),
-            reset_mechanism="zero",
-            reset_delay=False,
-            init_hidden=True,
-        )
+        if is_recurrent:
+            return snn.RLeaky(beta=torch.full((n,), 0.5), linear_features=n, **options)
+        return snn.Leaky(beta=torch.full((n,), 0.5), threshold=torch.full((n,), 1.0), **options)
 
-    theirs = nn.Sequential(nn.Linear(6, 12), leaky(12), nn.Linear(12, 4), leaky(4))
+    theirs, x = nn.Sequential(nn.Linear(6, 12), leaky(12), nn.Linear(12, 4), leaky(4)), currents(6)
     on_grid(theirs)
-    x = currents(6)
     graph = exporting.export_to_nir(theirs, x[0, 0])
     for layer in (theirs[1], theirs[3]):
         layer.reset_mem()
@@ -162,34 +159,3 @@ def test_norse_runs_here(tmp_path: Path) -> None:
     # norse 1.1.0 writes its time constants times its step of 1e-3 s.
     found = through_a_file(graph, tmp_path / "x.nir", dt=1e-6)
     assert_same(spikes_of(found.network, x), expected)
-
-
-def test_recurrent_snntorch_runs_here(tmp_path: Path) -> None:
-    snn = pytest.importorskip("snntorch")
-    exporting = pytest.importorskip("snntorch.export_nir")
-    leaky = snn.RLeaky(
-        beta=torch.full((5,), 0.5), linear_features=5, reset_mechanism="zero", reset_delay=False, init_hidden=True
-    )
-    theirs = on_grid(nn.Sequential(nn.Linear(6, 5), leaky))
-    x = currents(6)
-    graph = exporting.export_to_nir(theirs, x[0, 0])
-    for reset in ("reset_mem", "reset_hidden"):
-        getattr(leaky, reset, lambda: None)()
-    leaky.spk, leaky.mem = torch.zeros(0), torch.zeros(0)
-    expected = stepped(theirs, x)
-    assert_same(spikes_of(through_a_file(graph, tmp_path / "x.nir").network, x), expected)
-
-
-def test_what_came_from_one_goes_to_another(tmp_path: Path) -> None:
-    """SpikingJelly to ours to snnTorch."""
-    neuron, exchange, functional = map(jelly, ("neuron", "nir_exchange", "functional"))
-    importing = pytest.importorskip("snntorch.import_nir")
-    theirs = nn.Sequential(nn.Linear(6, 8), neuron.LIFNode(decay_input=False, v_reset=0.0), nn.Linear(8, 4))
-    on_grid(theirs)
-    x = currents(6)
-    found = from_nir(exchange.export_to_nir(theirs, x[0]), fires_at_threshold=True)
-    functional.reset_net(theirs)
-    expected = stepped(theirs, x)
-    write(to_nir(found.graph()), tmp_path / "x.nir")
-    last = importing.import_from_nir(nir.read(tmp_path / "x.nir"))
-    assert_same(stepped(carrying(last), x[..., None, None]), expected)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from cases import every
 from hdlif.functional import ATan, DetachedReset, GLIFParameters, Rectangle, Sigmoid, Surrogate, Triangle, glif_step
 from hdlif.learning import OTTT, SLTT, Rule
-from hdlif.nn import LIF, QuantLinear, Scope, State, Temporal
-from small_networks import gradients
+from hdlif.nn import QuantLinear, Sequential, UnitLIF
+from small_networks import assert_close, gradients
 
 neuron = pytest.importorskip("spikingjelly.activation_based.neuron", reason="pip install spikingjelly")
 surrogate = pytest.importorskip("spikingjelly.activation_based.surrogate")
@@ -65,35 +65,23 @@ def test_gated_lif_step_equals_theirs() -> None:
     assert 0 < fired.mean() < 1
 
 
-class Ours(Temporal):
+def network() -> Sequential:
     """Two layers of LIF neurons and a read-out."""
-
-    paths = (("fc0", "act0", "fc1", "act1", "out"),)
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.fc0, self.fc1, self.out = QuantLinear(6, 20), QuantLinear(20, 16), nn.Linear(16, 3)
-        self.act0, self.act1 = (LIF(T, threshold=0.5, reset=DetachedReset()) for _ in range(2))
-        self.double()
-
-    def forward(self, x: Tensor, state: State | None = None, *, steps: range) -> tuple[Tensor, State | None]:
-        run = Scope(self, state, steps)
-        h = run("act0", run("fc0", x))
-        # Ours emits the threshold, theirs 1.
-        h = run("act1", run("fc1", h * 2))
-        return run("out", h * 2), run.state
+    torch.manual_seed(0)
+    layers = {"fc0": QuantLinear(6, 20), "fc1": QuantLinear(20, 16), "out": nn.Linear(16, 3)}
+    neurons = {name: UnitLIF(T, threshold=0.5, reset=DetachedReset()) for name in ("act0", "act1")}
+    return Sequential({name: (layers | neurons)[name] for name in ("fc0", "act0", "fc1", "act1", "out")}).double()
 
 
 def ours(rule: Rule, x: Tensor) -> dict[str, Tensor]:
-    net = Ours()
+    net = network()
     for step in rule(net, x, TARGET, rule.schedule(T, torch.Generator())):
         step.loss.backward()
     return gradients(net)
 
 
 def theirs(kind: type[nn.Module], x: Tensor) -> dict[str, Tensor]:
-    net = Ours()
+    net = network()
     nodes = [
         kind(
             tau=2.0,
@@ -121,10 +109,7 @@ def sequence() -> Tensor:
 def test_sltt_equals_theirs_in_every_weight() -> None:
     x = sequence()
     found, expected = ours(SLTT(), x), theirs(neuron.SLTTLIFNode, x)
-    for name, value in expected.items():
-        torch.testing.assert_close(
-            found[name], value, atol=1e-10, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
-        )
+    assert_close(found, expected)
     assert expected["fc0.weight"].abs().max() > 1e-3
 
 

@@ -81,8 +81,9 @@ def test_states_are_float32_under_lower_precision() -> None:
     for dtype in (torch.bfloat16, torch.float16):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             expected, found = (everything(neuron, drawn(T, 2, 5).to(dtype)) for neuron in (plain, fused))
-        assert found[0][0].dtype == dtype
-        assert {value.dtype for value in found[0][1:]} == {torch.float32}
+        for spikes, *states in (expected[0], found[0]):
+            assert spikes.dtype == dtype
+            assert {value.dtype for value in states} == {torch.float32}
         for one, its in zip((*expected[0], *expected[1]), (*found[0], *found[1]), strict=True):
             torch.testing.assert_close(its.float(), one.float(), atol=1e-2, rtol=1e-2)
 

@@ -20,6 +20,7 @@ from hdlif.graph.equations import WrittenStep, trace_written
 from hdlif.graph.equations.chunk_program import OPERATIONS
 from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, EquationNeuron, Parameter, SteppedNeuron
 from hdlif.nn.kernels.chunk import FusedStep, plan
+from nn.test_chain import watch
 from random_programs import random_program
 
 
@@ -27,13 +28,8 @@ from random_programs import random_program
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Each run of a compiled program."""
     found: list[str] = []
-
-    def count(way: str) -> None:
-        run = getattr(plan.Plan, way)
-        monkeypatch.setattr(plan.Plan, way, lambda *given, **named: (found.append(way), run(*given, **named))[1])
-
-    count("run_forward")
-    count("run_backward")
+    for way in ("run_forward", "run_backward"):
+        watch(monkeypatch, plan.Plan, way, lambda *_, way=way: way, found)
     return found
 
 

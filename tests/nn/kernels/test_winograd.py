@@ -17,6 +17,7 @@ from hdlif.nn.synapses import Integer
 from hdlif.recipe import load_recipe
 from hdlif.report.accounting import saved_bytes
 from hdlif.report.recipe_update import RecipeUpdate
+from nn.test_chain import watch
 
 SHAPES = [
     # N, C, D, H, W
@@ -146,13 +147,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which kernels ran."""
     found: list[str] = []
     for name in ("winograd_convolve", "winograd_kernel_gradient"):
-        made = getattr(_native, name)
-
-        def run(*given: Any, name: str = name, made: Any = made, **named: Any) -> Any:
-            found.append(name)
-            return made(*given, **named)
-
-        monkeypatch.setattr(_native, name, run)
+        watch(monkeypatch, _native, name, lambda *_, name=name: name, found)
     return found
 
 
