@@ -95,7 +95,11 @@ def test_p2_reset_clamps_potential_to_threshold_and_conserves_the_membrane() -> 
 
 def test_a_potential_of_another_shape_is_refused() -> None:
     half = torch.tensor(0.5)
-    for step in (hd_lif_step, lif_step, unit_lif_step, graded_lif_step, partial(late_reset_lif_step, size=half)):
+
+    def glif(current: Tensor, potential: Tensor, *_: Tensor) -> object:
+        return glif_step(current, potential, current, GLIFParameters(*[half] * 8))
+
+    for step in (hd_lif_step, lif_step, unit_lif_step, graded_lif_step, partial(late_reset_lif_step, size=half), glif):
         with pytest.raises(ShapeError, match=r"potential has shape \[3\], the current \[2\]"):
             step(torch.zeros(2), torch.zeros(3), half, half)
 
