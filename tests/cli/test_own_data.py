@@ -304,7 +304,7 @@ def test_a_recording_is_drawn_as_its_events_a_step(folder: Path, tmp_path: Path)
     counts = np.random.default_rng(0).integers(0, 3, (4, 2, 8, 8))
     np.save(tmp_path / "counts.npy", counts.astype(np.float32))
     text = recording_page(folder / "net.hdlif.safetensors", tmp_path / "counts.npy")
-    assert "a frame of events a step" in text
+    assert "one frame of events per step" in text
     assert all(f"<span>{polarity}</span>" in text for polarity in ("off", "on"))
 
 

@@ -294,7 +294,7 @@ def test_windows_that_overlap_or_are_too_many_are_left_out_and_said_to_be(
 def test_a_sound_is_a_map_of_its_frames(tmp_path: Path) -> None:
     (tmp_path / "x.wav").write_bytes(wav_bytes(tone("low", 0, 0.2)))
     text = page(tmp_path, tmp_path / "x.wav", channels=12, sound=replace(SOUND, mels=12))
-    assert "a frame of sound a step, by time step: a row for each of 12 channels" in captions(text)[0]
+    assert "one frame of sound per step, by time step: a row for each of 12 channels" in captions(text)[0]
     assert re.search(r'<p class="findings">[abc] \([\d.]+%\)\.</p>', text)
 
 

@@ -202,7 +202,7 @@ def test_a_picture_from_a_file_is_shown_and_what_is_none_is_said(tmp_path: Path,
     browser.ask(chosen, {"text": str(picture)})
     browser.wait("return hdlif.raw.every((v) => v === 255)")
     browser.ask(chosen, {"text": str(other)})
-    assert "no picture" in browser.wait("return document.getElementById('message').textContent")
+    assert "not a picture" in browser.wait("return document.getElementById('message').textContent")
 
 
 @pytest.mark.slow
