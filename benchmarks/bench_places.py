@@ -10,14 +10,13 @@ Times are of one image, on one and two threads, all networks in turns.
 
 import argparse
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from hdlif.graph.artefact import Graph, save
+from hdlif.graph.artefact import dumps
 from hdlif.recipe import builders
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.report.accounting import dense_macs
@@ -68,18 +67,11 @@ def measured(run: Path, data_root: Path | None, resamples: int) -> dict[str, Any
             "test_images": count,
             "metrics": figures,
             "metric": first,
-            "file_bytes": file_bytes(graph),
+            "file_bytes": len(dumps(graph)),
             "macs_per_step": sum(dense_macs(graph).values()),
             **{key: summary[key] for key in FROM_SUMMARY},
         },
     }
-
-
-def file_bytes(graph: Graph) -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network"
-        save(graph, path)
-        return path.stat().st_size
 
 
 def interval(values: np.ndarray) -> list[float]:

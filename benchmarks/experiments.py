@@ -3,8 +3,8 @@
     python benchmarks/experiments.py [ARM ...] [--list] [--data-root DIR] [--runs DIR] [--processes N] [--minutes M]
 
 An arm is a recipe with overrides, trained once per seed, each time on one thread. Arms are listed in the order of their
-importance. A training that has a record is skipped, an interrupted one is resumed. After M minutes, and on SIGTERM,
-running trainings save a checkpoint and stop; the next call resumes them.
+importance. A training that has a record is skipped. After M minutes, on Ctrl-C and on SIGTERM, running trainings save a
+checkpoint and stop; the next call resumes them.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from recorded import write_record
 HERE = Path(__file__).parent
 HDLIF = (sys.executable, "-m", "hdlif")
 NOT_RECORDED = ("recipe", "layers", "neurons", "ranks")
-"""Parts of a summary that the command and the commit reproduce."""
+"""Large parts of a summary, which the command and the commit reproduce."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Job:
     arm: str
     seed: int
     arguments: tuple[str, ...]
-    """Of `hdlif train`, without paths."""
+    """Arguments of `hdlif train`, without paths."""
 
     @property
     def name(self) -> str:
@@ -64,7 +64,7 @@ def load_jobs(path: Path, arms: list[str]) -> list[Job]:
 
 
 class Runner:
-    """Train jobs by `program`, each in a process of its own, until they are finished or `stop` is set."""
+    """Train jobs with `program`, each in its own process, until they are finished or `stop` is set."""
 
     def __init__(
         self, runs: Path, records: Path, data_root: Path | None = None, program: Sequence[str] = HDLIF
@@ -93,7 +93,9 @@ class Runner:
         begun = "--resume" if (out / "last.safetensors").exists() else "--overwrite"
         command = [*self.program, *job.command(), *self.paths, "--out", str(out), begun]
         with (self.runs / f"{job.name}.log").open("a") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
+            environment = os.environ | {"OMP_NUM_THREADS": "1"}
+            # In a session of its own, so that Ctrl-C reaches this process alone, which stops the training once.
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
             while process.poll() is None:
                 if self.stop.wait(0.2):
                     process.terminate()
@@ -126,7 +128,8 @@ def main() -> None:
             state = "recorded" if runner.record_path(job).exists() else "to train"
             print(f"{job.name}: {state}: {shlex.join(['hdlif', *job.command()])}")
         return
-    signal.signal(signal.SIGTERM, lambda *_: runner.stop.set())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: runner.stop.set())
     if given.minutes is not None:
         timer = threading.Timer(60 * given.minutes, runner.stop.set)
         timer.daemon = True

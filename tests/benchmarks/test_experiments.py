@@ -1,9 +1,12 @@
 """Experiments: recorded one by one, resumed where they were interrupted, and never trained twice."""
 
 import json
+import os
+import signal
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -89,6 +92,39 @@ def test_an_interrupted_job_is_resumed_and_no_two_runners_train_one(
     assert runner(jobs["online_1"]) == "interrupted"
     assert other(jobs["long_1"]) == "recorded"
     assert json.loads((tmp_path / "runs/long_1/words.json").read_text())[-1] == "--resume"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_running_training_and_starts_no_other(
+    number: signal.Signals,
+    jobs: dict[str, experiments.Job],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(experiments, "Runner", partial(experiments.Runner, program=(sys.executable, "-c", PROGRAM)))
+    words = ["--file", tmp_path / "jobs.yaml", "--runs", tmp_path / "runs", "--records", tmp_path / "records"]
+    monkeypatch.setattr(sys, "argv", ["experiments", "long", "wrong", *map(str, words)])
+
+    def interrupt() -> None:
+        while not (tmp_path / "runs/long_1/last.safetensors").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        experiments.main()
+    finally:
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
+        thread.join()
+    assert [line.split(" after ")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "long_1: interrupted",
+        "wrong_1: interrupted",
+    ]
+    assert not (tmp_path / "runs/wrong_1").exists()
 
 
 def test_the_shipped_experiments_are_recipes_with_what_they_override() -> None:

@@ -21,7 +21,7 @@ KERNELS = ("chunk_test", "kernels_test", "low_bit_conv_test", "winograd_test")
 TILES = ("gradient_tiles_test", "tiles_test")
 X86 = platform.machine() in ("x86_64", "AMD64")
 QUICK_TO_BUILD = ("-DHDLIF_OPTIMISATION=-O1", "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG")
-"""With sanitizers, which take a compiler most of its time."""
+"""For sanitizers: compiling with them takes longer than the tests that follow."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -69,7 +69,7 @@ def build() -> Build:
 @pytest.fixture(scope="module")
 def sanitizers(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """Settings of a build with sanitizers: clang's where they are, so that the fuzzer, which needs them, shares it."""
-    # AddressSanitizer says the same of null pointers and of ends of objects.
+    # AddressSanitizer reports null pointers and accesses beyond objects itself.
     flags = "-fsanitize=address,undefined -fno-sanitize=null,object-size -fno-sanitize-recover=undefined -g1"
     folder = tmp_path_factory.mktemp("probe")
     (folder / "probe.cpp").write_text("int main() {}\n")

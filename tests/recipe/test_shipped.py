@@ -159,8 +159,8 @@ def test_two_updates_bring_a_gradient_to_every_parameter_and_stay_finite(name, r
     builders.check(recipe)
     torch.manual_seed(recipe.seed)
     model, rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
+    # A neuron's first leak multiplies a potential of zero, and later steps may not have been drawn.
     reached = set(map(id, step_parameters(model)))
-    """A neuron's first leak multiplies a potential of zero, and later steps may not have been drawn."""
     optimizer = sgd(model, learning_rate=recipe.training.learning_rate, momentum=0.9, weight_decay=0.0)
     generator = torch.Generator().manual_seed(0)
     batch = min(recipe.data.batch_size, 16 if name.startswith(SMALL) else 2)

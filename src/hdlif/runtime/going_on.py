@@ -21,9 +21,10 @@ class GoingOn:
     A prediction uses the mean of all outputs so far, the last one, or each one, according to the network's task.
     After any number of steps it equals `answers` of `Session.run` over these, bit for bit.
 
-    content: result of `to_bytes`, or of `hdlif_stream_save` in the C interface, to resume from; by default a
-        new sequence.
-            confidence: for a classification: the sequence ends after the first step whose class has this probability.
+    Args:
+        content: result of `to_bytes`, or of `hdlif_stream_save` in the C interface, to resume from; by default a new
+            sequence.
+        confidence: for a classification: the sequence ends after the first step whose class has this probability.
     Attributes:
         is_sure: whether it has ended so; not part of `to_bytes`.
     Raises:
