@@ -10,12 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from cases import naming
+from hdlif.deploy import lower
+from hdlif.deploy.c import fixed_point, translate
 from hdlif.errors import RecipeError
 from hdlif.nn import HDLIF, Integer, ParallelHDLIF, SpikeQuantizer
 from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe
-from hdlif.report.budget import BudgetSearch
+from hdlif.report.budget import TIMED, TIMED_SECONDS, BudgetSearch
 from hdlif.report.choices import AS_IT_IS, Budget, Option, solve
 from hdlif.report.counts import counts, deployed_or_none
+from hdlif.runtime import Session
 from small_recipes import recipe
 
 SMALL = ["model.blocks=[1]", "rule={kind: stbp}", "time_steps=3", "data.batch_size=4"]
@@ -30,9 +33,9 @@ def search(budget: str, *overrides: str) -> BudgetSearch:
 
 
 def test_the_costs_of_a_choice_are_those_of_the_network_that_its_recipe_makes(tmp_path: Any) -> None:
-    for budget in ("nops=70%,mb=98%", "sops=80%", "energy_uj=95%,nops=70%"):
+    for budget in ("nops=70%,mb=98%", "sops=80%", "energy_uj=95%,nops=70%", "flash_kb=97%,ram_kb=90%"):
         with naming(budget):
-            found = search(budget, *LOW_BIT)
+            found = search(budget, *LOW_BIT, *(["model.width=16"] if "flash" in budget else []))
             chosen = found.choose(found.build(found.recipe))
             path = tmp_path / "recipe.yaml"
             path.write_text(dump_recipe(chosen.recipe))
@@ -44,6 +47,8 @@ def test_the_costs_of_a_choice_are_those_of_the_network_that_its_recipe_makes(tm
             energy = counted.energy_mj_honest
             assert energy is not None
             every = {"nops": counted.nops, "mb": counted.stored_mb, "sops": counted.sops, "energy_uj": 1e3 * energy}
+            source = translate(graph, fixed=fixed_point(graph, found.batches[0][0][:, :1].numpy(), again.time_steps))
+            every |= {"flash_kb": source.data_bytes / 1e3, "ram_kb": source.ram_bytes / 1e3}
             assert chosen.after == {name: every[name] for name in chosen.after}
             assert chosen.choice
             assert all(chosen.after[name] <= limit < chosen.before[name] for name, limit in chosen.limits.items())
@@ -60,6 +65,29 @@ def test_options_are_fewer_bits_and_neurons_without_memory_that_save_something()
     assert all(option.levels is None or option.levels[0] == 1 for option in of_energy)
     with pytest.raises(RecipeError, match="no layer of digits_hdlif has an option that saves nops"):
         search("nops=90%", *SMALL, "neuron={kind: parallel_hdlif}")
+
+
+def test_milliseconds_are_those_of_the_runtime_relative_to_the_network_of_the_recipe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def times(*sessions: Session) -> list[list[float]]:
+        """As if the machine were once three times as slow, and each value of a state took a millisecond."""
+        sizes = [1 + session.state_bytes for session in sessions]
+        return [[slower * size / 1e3 for slower in (1, 3, 1)] for size in sizes]
+
+    monkeypatch.setattr(BudgetSearch, "_times", staticmethod(times))
+    found = search("ms=60%", *LOW_BIT)
+    chosen = found.choose(found.build(found.recipe))
+    assert chosen.before["ms"] > chosen.after["ms"] > 0
+    assert any(option.parallel for option in chosen.choice.values())
+
+
+def test_a_network_is_timed_in_turns_with_that_of_the_recipe() -> None:
+    found = search("ms=99%", *LOW_BIT)
+    session = Session(lower(found.network, **builders.graph_record(found.recipe)), 1)
+    one, other = found._times(session, session)
+    assert len(one) == len(other) >= TIMED
+    assert sum(one) + sum(other) >= TIMED_SECONDS
 
 
 def test_a_choice_adds_to_the_lists_of_the_recipe() -> None:

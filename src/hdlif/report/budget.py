@@ -11,13 +11,16 @@ z_l are the quantised weights of a synapse, or the spikes of a layer of neurons 
 currents. ∂L_b/∂z_l is the gradient of the recipe's own rule in the trained network. z_l is computed for the original
 recipe, even if the trained network already has another option.
 
-Costs are our own counts. The cost of an option is the cost of the network with this option alone. The costs of a choice
-are those of the network that is built from the chosen recipe, which keeps within the budget.
+Costs are our own counts, or times measured in the runtime. The cost of an option is the cost of the network with this
+option alone. The costs of a choice are those of the network that is built from the chosen recipe, which keeps within
+the budget.
 """
 
 from __future__ import annotations
 
 import itertools
+import statistics
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -27,25 +30,33 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.deploy import lower
+from hdlif.deploy.c import fixed_point, translate
 from hdlif.errors import RecipeError
+from hdlif.graph.artefact import Graph
 from hdlif.learning.rule import run as run_rule
 from hdlif.nn import HDLIF, Neuron, ParallelHDLIF, QuantLayer, evaluation_mode
 from hdlif.recipe import Recipe, builders
 from hdlif.report.choices import AS_IT_IS, Budget, Choice, Chosen, Costs, Key, Option, solve
 from hdlif.report.counts import counts
+from hdlif.runtime import Session
 
 if TYPE_CHECKING:
     from hdlif.learning import Rule
     from hdlif.nn import State
 
-OF_ACTIVITY = {"sops", "energy_uj"}
+OF_ACTIVITY = {"sops", "energy_uj", "ms"}
 """Quantities that depend on the samples."""
+OF_C = {"flash_kb", "ram_kb"}
+OF_NEURONS = {"nops", "ram_kb"}
+"""Quantities that the bits of weights do not change."""
 WEIGHT_BITS = (1, 1.5, 2, 4, 8)
 SPIKE_BITS = (1, 2, 3, 4)
 STEP_FACTORS = (1, 2)
 """Candidate step sizes for spikes with fewer bits, as multiples of the layer's step."""
 COUNTED = 64
 """Number of samples on which activity is counted."""
+TIMED, TIMED_SECONDS = 20, 0.2
+"""Least number of samples that a network is timed on, and least seconds of them."""
 ATTEMPTS = 8
 """Number of choices whose network is built and counted, if a cost depends on activity."""
 
@@ -62,6 +73,7 @@ class BudgetSearch:
     Raises:
         RecipeError: no layer has an option that saves anything.
         LoweringError: the network has no deployed form, and so cannot be counted.
+        InputError: costs of the C export are asked for, and a layer has no form in fixed point.
     """
 
     def __init__(
@@ -74,6 +86,7 @@ class BudgetSearch:
         self.recipe, self.budget, self.tensors, self.batches = recipe, budget, tensors, batches
         x = batches[0][0]
         self._counted = x[:, : COUNTED if OF_ACTIVITY & budget.numbers.keys() else 1]
+        self._first: Session | None = None
         self.network = self.build(recipe)
         self.before = self.count(self.network)
         self.limits = budget.limits(self.before)
@@ -92,13 +105,46 @@ class BudgetSearch:
         return network.eval()
 
     def count(self, network: nn.Module) -> Costs:
-        """Return the costs of a network, by the counts in summary.json."""
-        recipe = self.recipe
+        """Return the costs of a network, by the counts in summary.json, the C export and the runtime."""
+        recipe, wanted = self.recipe, self.budget.numbers.keys()
         graph = lower(network, **builders.graph_record(recipe))
-        found = counts(graph, recipe, [self._counted])
-        energy = None if found.energy_mj_honest is None else 1e3 * found.energy_mj_honest
-        every = {"nops": found.nops, "sops": found.sops, "energy_uj": energy, "mb": found.stored_mb}
-        return {name: float(every[name] or 0.0) for name in self.budget.numbers}
+        every: dict[str, float | None] = {}
+        if wanted - OF_C - {"ms"}:
+            found = counts(graph, recipe, [self._counted])
+            energy = None if found.energy_mj_honest is None else 1e3 * found.energy_mj_honest
+            every = {"nops": found.nops, "sops": found.sops, "energy_uj": energy, "mb": found.stored_mb}
+        if wanted & OF_C:
+            few = self._counted[:, :1].contiguous().numpy()
+            source = translate(graph, fixed=fixed_point(graph, few, recipe.time_steps))
+            every |= {"flash_kb": source.data_bytes / 1e3, "ram_kb": source.ram_bytes / 1e3}
+        if "ms" in wanted:
+            every["ms"] = self._milliseconds(graph)
+        return {name: float(every[name] or 0.0) for name in wanted}
+
+    def _milliseconds(self, graph: Graph) -> float:
+        """Return the median time per sample on one thread, as a factor of that of the recipe's network.
+
+        Both run in turns, so that a change of the machine's speed affects both.
+        """
+        session = Session(graph, 1)
+        if self._first is None:
+            self._first, self._first_ms = session, statistics.median(self._times(session)[0]) * 1e3
+        factors = [its / first for first, its in zip(*self._times(self._first, session), strict=True)]
+        return self._first_ms * statistics.median(factors)
+
+    def _times(self, *sessions: Session) -> list[list[float]]:
+        """Return the seconds of each session for samples that they run in turns."""
+        samples = [x[:, None].contiguous().numpy() for x in self._counted.unbind(1)]
+        for session in sessions:
+            session.run(samples[0], self.recipe.time_steps)
+        taken: list[list[float]] = [[] for _ in sessions]
+        while len(taken[0]) < TIMED or sum(map(sum, taken)) < TIMED_SECONDS:
+            x = samples[len(taken[0]) % len(samples)]
+            for seconds, session in zip(taken, sessions, strict=True):
+                start = time.perf_counter()
+                session.run(x, self.recipe.time_steps)
+                seconds.append(time.perf_counter() - start)
+        return taken
 
     def with_choice(self, choice: Choice) -> Recipe:
         """Return the recipe with the lists that express a choice."""
@@ -201,13 +247,13 @@ class BudgetSearch:
             memory = [False, True] if recipe.neuron.kind == "hdlif" and isinstance(neuron, HDLIF) else [False]
             quantizer = neuron.quantizer
             fewer: list[tuple[int, float] | None] = [None]
-            # The bits of spikes change neither the operations of neurons nor the file.
+            # The bits of spikes change neither the operations of neurons nor a file.
             if recipe.spikes.kind in ("exact", "quantised") and OF_ACTIVITY & self.limits.keys():
                 most, step = (8, 0.25) if quantizer is None else (quantizer.bits, float(quantizer.step))
                 factors = STEP_FACTORS if not isinstance(getattr(quantizer, "step", step), Tensor) else (1,)
                 fewer += [(bits, factor * step) for bits in SPIKE_BITS if bits < most for factor in factors]
             yield name, [Option(*one) for one in itertools.product(memory, fewer)][1:]
-        for name, layer in self.network.named_modules() if self.limits.keys() != {"nops"} else ():
+        for name, layer in self.network.named_modules() if not self.limits.keys() <= OF_NEURONS else ():
             if isinstance(layer, QuantLayer) and (recipe.weights.kind == "float" or layer.quantizer is not None):
                 now = 32 if layer.quantizer is None else layer.quantizer.bits
                 yield name, [Option(weight_bits=bits) for bits in WEIGHT_BITS if bits < now]
