@@ -9,9 +9,10 @@ import pytest
 import hdlif
 from command_line import hdlif as command
 from hdlif.cli import budget_training
+from hdlif.cli.budget_training import take_over
 from hdlif.cli.training_run import TrainingOptions
 from hdlif.errors import CheckpointError, ExistingRunError, RecipeError
-from hdlif.recipe import load_recipe
+from hdlif.recipe import Recipe, load_recipe
 from hdlif.run_folder import BUDGET
 from hdlif.training import Callback, Training, checkpoint
 
@@ -64,6 +65,28 @@ def test_a_layer_that_gets_its_memory_back_begins_its_average_anew(tmp_path: Pat
     assert back
     names = checkpoint.load(tmp_path / "run/last.safetensors")[0]
     assert {f"{budget_training.AVERAGE}{layer}.leak.logit" for layer in back} <= set(names)
+
+
+def test_a_block_with_fewer_channels_trains_on_with_its_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optimiser and averages too; the second choice starts from the network that has them."""
+    wide = ["model.width=32", "training.epochs=4", "data.train=64", "model.blocks=[1]", "training.ema_decay=0.9"]
+    options: dict[str, Any] = {"overrides": wide, "memory_repeats": 0}
+    taken = []
+
+    def seen(recipe: Recipe, out: Path) -> None:
+        take_over(recipe, out)
+        taken.append(checkpoint.load(out / "last.safetensors")[0])
+
+    monkeypatch.setattr(budget_training, "take_over", seen)
+    found = hdlif.train(NAME, budget="flash_kb=70%", out=tmp_path / "run", **options)
+    plan = json.loads((tmp_path / "run" / BUDGET).read_text())
+    assert plan["choices"][0]["layers"]["body.stage1.0"] == "16 inner channels"
+    assert plan["choices"][1]["limits"] == plan["choices"][0]["limits"]
+    assert plan["choices"][1]["after"]["flash_kb"] <= plan["choices"][0]["limits"]["flash_kb"]
+    shapes = {name: list(one.shape) for name, one in taken[0].items() if name.endswith("stage1.0.conv1.weight")}
+    assert sorted(name.partition(".")[0] for name in shapes) == ["callbacks", "model", "optimizer"]
+    assert all(shape[0] == 16 for shape in shapes.values())
+    assert hdlif.evaluate(tmp_path / "run").as_dict()["accuracy"] == found.accuracy
 
 
 def test_a_training_that_is_killed_resumes_exactly(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

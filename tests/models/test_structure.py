@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -256,3 +257,34 @@ def test_attention_has_the_published_parameters(make, attention, published: int)
     attentions = [module for module in network.modules() if isinstance(module, SECA)]
     assert sum(p.numel() for module in attentions for p in module.parameters()) == published
     assert [attentions[place].channels for place in (0, 1, -1)] == [64, 64, 512]
+
+
+def test_blocks_have_the_inner_channels_that_are_asked_for() -> None:
+    for make in (resnet, detector):
+        arguments: dict[str, Any] = {"classes": 3, "width": 4, "blocks": [1, 2]}
+        network = on_meta(make, inner={"body.stage2.1": 5}, **arguments)
+        shapes = {
+            f"{name}.{conv}": tuple(getattr(m, conv).weight.shape[:2])
+            for name, m in network.named_modules()
+            if isinstance(m, PreActBlock)
+            for conv in ("conv1", "conv2")
+        }
+        assert shapes == {
+            "body.stage1.0.conv1": (4, 4),
+            "body.stage1.0.conv2": (4, 4),
+            "body.stage2.0.conv1": (8, 4),
+            "body.stage2.0.conv2": (8, 8),
+            "body.stage2.1.conv1": (5, 8),
+            "body.stage2.1.conv2": (8, 5),
+        }
+        assert network.get_submodule("body.stage2.1.bn1").weight.shape == (5,)
+        for inner in ({"body.stage3.0": 4}, {"body.stage1.0": 0}):
+            with pytest.raises(
+                ValueError, match=r"give at least 1 channel to some of body\.stage1\.0 to body\.stage2\.1"
+            ):
+                on_meta(make, inner=inner, **arguments)
+        arguments["inner"] = {"body.stage2.1": 5}
+        with pytest.raises(ValueError, match=r"choose attention\.form I"):
+            on_meta(make, block=partial(AttentionBlockII, attention=SECA), **arguments)
+        network = on_meta(make, block=partial(AttentionBlockI, attention=SECA), **arguments)
+        assert network.eval()(torch.empty(1, 1, 3, 64, 64, device="meta"), steps=range(1))[0].shape[:2] == (1, 1)

@@ -23,7 +23,8 @@ from small_recipes import recipe
 
 SMALL = ["model.blocks=[1]", "rule={kind: stbp}", "time_steps=3", "data.batch_size=4"]
 LOW_BIT = [*SMALL, "weights={kind: integer, bits: 4}", "spikes={kind: quantised, bits: 2}"]
-FIRST, SECOND = "body.stage1.0.act1", "body.stage1.0.act2"
+BLOCK = "body.stage1.0"
+FIRST, SECOND = f"{BLOCK}.act1", f"{BLOCK}.act2"
 
 
 def search(budget: str, *overrides: str) -> BudgetSearch:
@@ -190,3 +191,59 @@ def test_what_is_no_budget_is_refused() -> None:
     for wrong in ("", "nops", "nops=", "nops=0", "nops=-3", "nops=1e999", "flops=3", "nops=3,nops=4", "nops=50%%"):
         with naming(wrong), pytest.raises(RecipeError, match="budget: "):
             Budget.read(wrong)
+
+
+def narrow_search() -> BudgetSearch:
+    """A network of one block of 32 channels, of which the norm's scales tell some from others."""
+    found = search("mb=90%", *SMALL, "model.width=32", "data.batch_size=2")
+    scale = 8 * torch.rand(32, generator=torch.Generator().manual_seed(1)) - 4
+    return BudgetSearch(found.recipe, found.budget, {f"{BLOCK}.bn1.weight": scale}, found.batches[:1])
+
+
+def test_removed_channels_are_those_of_the_smallest_scales_and_the_others_keep_their_tensors() -> None:
+    found = narrow_search()
+    wide, narrow = found.network, found.build(found.with_choice({BLOCK: Option(channels=16)}))
+    kept = wide.get_parameter(f"{BLOCK}.bn1.weight").abs().topk(16).indices.sort().values
+    before, after = wide.state_dict(), narrow.state_dict()
+    assert after.keys() == before.keys()
+    for name, one in before.items():
+        of_conv1, of_conv2 = (name == f"{BLOCK}.conv{n}.weight" for n in (1, 2))
+        expected = one[:, kept] if of_conv2 else one[..., kept] if ".bn1." in name and one.shape[-1:] == (32,) else one
+        with naming(name):
+            assert torch.equal(after[name], one[kept] if of_conv1 else expected)
+    # A network with the channels at zero after their neurons says the same.
+    removed = torch.ones(32, dtype=torch.bool)
+    removed[kept] = False
+    layer = wide.get_submodule(f"{BLOCK}.act2")
+    layer.register_forward_hook(lambda m, a, o: (o[0] * ~removed[:, None, None], o[1]))
+    x = found.batches[0][0]
+    torch.testing.assert_close(narrow(x, steps=range(3))[0], wide(x, steps=range(3))[0])
+
+
+def test_the_effect_of_fewer_channels_is_the_derivative_of_the_loss_towards_no_spikes_of_theirs() -> None:
+    found = narrow_search()
+    x, target = found.batches[0][0].double(), found.batches[0][1]
+    found.batches = [(x, target)]
+    for network in (found.network, *found._variants.values()):
+        network.double()
+    trained = found.build(found.recipe).double()
+    effect = found.effects(trained)[BLOCK, Option(channels=16)]
+    removed = trained.get_parameter(f"{BLOCK}.bn1.weight").abs().topk(16, largest=False).indices
+    layer, spikes = trained.get_submodule(f"{BLOCK}.act2"), list[Tensor]()
+    with layer.register_forward_hook(lambda m, a, o: spikes.append(o[0])), torch.no_grad():
+        trained(x, steps=range(3))
+    change = torch.zeros_like(spikes[0])
+    change[:, :, removed] = -spikes[0][:, :, removed]
+    up, down = (loss_with(layer, size * change, trained, x, target) for size in (1e-6, -1e-6))
+    assert effect == pytest.approx(abs(up - down) / 2e-6, rel=1e-4)
+    assert effect > 1e-6
+
+
+def test_percentages_refer_to_the_recipe_before_earlier_choices() -> None:
+    found = narrow_search()
+    recipe = found.with_choice({BLOCK: Option(channels=16)})
+    later = BudgetSearch(recipe, found.budget, {}, found.batches, original=found.before)
+    assert later.before["mb"] < 0.7 * found.before["mb"]
+    assert later.limits == found.limits
+    # All is kept, since the network is within the budget as it stands.
+    assert later.choose(later.build(recipe)).choice == {}

@@ -28,7 +28,8 @@ from hdlif.recipe.runs.processes import check_alone
 from hdlif.recipe.runs.recipe_data import with_class_weights
 from hdlif.recipe.runs.summary import TrainResult
 from hdlif.report.budget import OF_ACTIVITY, BudgetSearch, fitting, untrained
-from hdlif.report.choices import Budget, Chosen
+from hdlif.report.channels import narrowed
+from hdlif.report.choices import Budget, Chosen, Costs
 from hdlif.training import Batch, Callback, RunFiles, Training, checkpoint
 from hdlif.training.fallback import newest_whole
 from hdlif.training.state_record import Counters
@@ -77,7 +78,8 @@ def train_within_budget(
         stopping = [*options.callbacks, write, Pausing(stops[0])]
         with suppress(Pause):
             train_recipe(chosen, out, replace(options, callbacks=stopping), found=found)
-        choice = _choose(base, chosen, limits, out, options, found)
+        original = plan["choices"][0]["before"] if plan["choices"] else None
+        choice = _choose(_with_channels_of(chosen, base), chosen, limits, out, options, found, original)
         options.say(f"after epoch {stops[0]}, {len(choice.choice)} layers change to keep within {plan['budget']}:")
         for line in (*(f"{name}: {option}" for name, option in choice.choice.items()), *choice.totals()):
             options.say(f"  {line}")
@@ -123,6 +125,7 @@ def _taken_over(tensors: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Tens
     network = untrained(recipe)
     own = network.state_dict()
     parameters = dict(network.named_parameters())
+    tensors = narrowed(tensors, network, _of_network, "model.")
     of_model = {name.removeprefix("model."): one for name, one in tensors.items() if name.startswith("model.")}
     kept = {f"model.{name}": one for name, one in {**own, **fitting(of_model, network)}.items()}
     for name, one in tensors.items():
@@ -137,6 +140,11 @@ def _taken_over(tensors: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Tens
             fits = average is not None and average.shape == value.shape
             kept[AVERAGE + name] = average if fits else value.clone()
     return kept
+
+
+def _of_network(name: str) -> str:
+    """Return the name in the network of a tensor of a checkpoint."""
+    return name.removeprefix(AVERAGE) if name.startswith(AVERAGE) else name.partition(".")[2]
 
 
 class Pause(BaseException):
@@ -178,14 +186,27 @@ def _check(recipe: Recipe, budget: Budget, options: TrainingOptions, found: OwnD
         _search(recipe, budget, {}, options, found, 1).check_feasible()
 
 
+def _with_channels_of(chosen: Recipe, base: Recipe) -> Recipe:
+    """Return the recipe before any choice with the channels of a chosen one, since removed channels are lost."""
+    inner = chosen.model.arguments.get("inner")
+    return base if inner is None else base.model_copy(update={"model": base.model.model_copy(update={"inner": inner})})
+
+
 def _choose(
-    base: Recipe, trained: Recipe, budget: Budget, out: Path, options: TrainingOptions, found: OwnData | None
+    base: Recipe,
+    trained: Recipe,
+    budget: Budget,
+    out: Path,
+    options: TrainingOptions,
+    found: OwnData | None,
+    original: Costs | None,
 ) -> Chosen:
     """Return the choice for the network of the checkpoint in `out`, whose recipe is `trained`."""
     files = RunFiles(out)
     network = untrained(trained)
     checkpoint.load_model(newest_whole(files.last, files.previous).path, network)
-    return _search(base, budget, network.state_dict(), options, found, BATCHES).choose(network.float())
+    search = _search(base, budget, network.state_dict(), options, found, BATCHES, original)
+    return search.choose(network.float())
 
 
 def _search(
@@ -195,12 +216,14 @@ def _search(
     options: TrainingOptions,
     found: OwnData | None,
     count: int,
+    original: Costs | None = None,
 ) -> BudgetSearch:
     """Return a search with batches of the training samples, without augmentation."""
     samples = builders.build_data(recipe, options.data_root, workers=options.workers, found=found).train.plain()
     size = min(recipe.data.batch_size, len(samples))
     order = batches(len(samples), batch_size=size, seed=recipe.seed, epoch=0, drop_last=True)
-    return BudgetSearch(recipe, budget, tensors, [samples.sequence(indices) for indices in order[:count]])
+    batches_of = [samples.sequence(indices) for indices in order[:count]]
+    return BudgetSearch(recipe, budget, tensors, batches_of, original=original)
 
 
 def _resumed(out: Path, recipe: Recipe, budget: str | None) -> dict[str, Any]:

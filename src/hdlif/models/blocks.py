@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +92,7 @@ class PreActBlock(Temporal):
         stride: of the first convolution, and of the shortcut; 2 halves the map.
         neuron: makes act1 and act2 from their places.
         conv: makes the convolutions.
-        places: of act1 and act2.
+        places: of act1 and act2, whose channels are those between the convolutions.
         norm: makes the batch norms from their channels.
     """
 
@@ -112,11 +112,12 @@ class PreActBlock(Temporal):
         norm: NormFactory = BatchNorm2d,
     ) -> None:
         super().__init__()
+        inner = places[1].channels
         self.act1 = neuron(places[0])
-        self.conv1 = conv(in_channels, out_channels, 3, stride=stride, padding=1)
-        self.bn1 = norm(out_channels)
+        self.conv1 = conv(in_channels, inner, 3, stride=stride, padding=1)
+        self.bn1 = norm(inner)
         self.act2 = neuron(places[1])
-        self.conv2 = conv(out_channels, out_channels, 3, stride=1, padding=1)
+        self.conv2 = conv(inner, out_channels, 3, stride=1, padding=1)
         self.bn2 = norm(out_channels)
         self.shortcut = Sequential()
         if stride != 1 or in_channels != out_channels:
@@ -167,7 +168,7 @@ class AttentionBlockI(PreActBlock):
         attention: AttentionFactory,
     ) -> None:
         super().__init__(in_channels, out_channels, stride=stride, neuron=neuron, conv=conv, places=places, norm=norm)
-        self.att1 = attention(out_channels)
+        self.att1 = attention(places[1].channels)
         self.att2 = attention(out_channels)
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
@@ -187,8 +188,19 @@ class AttentionBlockII(AttentionBlockI):
     An example is at `AttentionBlockI`.
 
     Args:
-        in_channels, out_channels, stride, neuron, conv, places, norm, attention: as in `AttentionBlockI`.
+        in_channels, out_channels, places: as in `AttentionBlockI`.
+        parts: stride, neuron, conv, norm and attention, as there.
+    Raises:
+        ValueError: the block has other channels between its convolutions than it gives.
     """
+
+    def __init__(self, in_channels: int, out_channels: int, *, places: tuple[Place, Place], **parts: Any) -> None:
+        if places[1].channels != out_channels:
+            raise ValueError(
+                f"{places[1].name} has {places[1].channels} channels, and attention of form II adds them to "
+                f"{out_channels}; leave the block out of model.inner, or choose attention.form I"
+            )
+        super().__init__(in_channels, out_channels, places=places, **parts)
 
     @property
     def paths(self) -> Paths:

@@ -1,7 +1,7 @@
 """A detector: a pre-activation backbone, a neck that adds coarser maps to finer ones, and a head at each level."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
@@ -15,7 +15,7 @@ from hdlif.models.blocks import (
     PreActBlock,
     default_conv,
 )
-from hdlif.models.resnet import StemFactory, imagenet_stem
+from hdlif.models.resnet import StemFactory, check_inner, imagenet_stem
 from hdlif.models.wiring import INPUT, Child, Joined, Line, Sum, Wired
 from hdlif.nn import BatchNorm2d, Sequential
 
@@ -37,6 +37,7 @@ def detector(
     norm: NormFactory = BatchNorm2d,
     block: BlockFactory = PreActBlock,
     stem: StemFactory = imagenet_stem,
+    inner: Mapping[str, int] | None = None,
 ) -> Network:
     """A detector without anchors, whose outputs `hdlif.runtime.boxes.decode_boxes` reads.
 
@@ -62,10 +63,10 @@ def detector(
         strides: of the levels, from small to large: 4, 8, 16, ... as far as there are stages. The sides of the input
             are multiples of the last stage's stride.
         head_width: channels of the 3x3 convolutions of the levels.
-        conv, norm, block: as in `resnet`.
+        conv, norm, block, inner: as in `resnet`.
         stem: makes the first layers, of stride 4, from (in_channels, width).
     Raises:
-        ValueError: there is no stage, or a level that no stage has.
+        ValueError: there is no stage, or a level that no stage has, or no block of a name in `inner`.
     """
     there = [STEM_STRIDE * 2**stage for stage in range(len(blocks))]
     if not blocks or min(blocks) < 1 or min(width, head_width) < 1:
@@ -75,6 +76,7 @@ def detector(
         )
     if not strides or list(strides) != [stride for stride in there if stride in strides]:
         raise ValueError(f"strides = {list(strides)}; choose some of {there}, from small to large")
+    check_inner(inner or {}, blocks)
     wires = _Wires(neuron, conv, norm)
     value, channels, maps = INPUT, width, []
     for stage, depth in enumerate(blocks):
@@ -84,7 +86,7 @@ def detector(
             path = f"stage{stage + 1}.{number}"
             places = (
                 wires.place(f"{path}.act1", stage, number, channels),
-                wires.place(f"{path}.act2", stage, number, out),
+                wires.place(f"{path}.act2", stage, number, (inner or {}).get(f"body.{path}", out)),
             )
             stride = 2 if stage > 0 and number == 0 else 1
             members.append(block(channels, out, stride=stride, neuron=neuron, conv=conv, norm=norm, places=places))

@@ -1,6 +1,6 @@
 """The pre-activation (membrane-shortcut) ResNets of the paper at any width and depth, reversible ones; ResNet-19."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
@@ -50,6 +50,16 @@ def imagenet_stem(in_channels: int, width: int) -> Sequential:
     return Sequential({"conv": conv, "bn": BatchNorm2d(width), "pool": nn.MaxPool2d(3, stride=2, padding=1)})
 
 
+def check_inner(inner: Mapping[str, int], blocks: Sequence[int]) -> None:
+    """Raise `ValueError` if `inner` names a block that is not there, or fewer than 1 channel."""
+    names = [f"body.stage{stage + 1}.{number}" for stage, depth in enumerate(blocks) for number in range(depth)]
+    for name, channels in inner.items():
+        if name not in names or channels < 1:
+            raise ValueError(
+                f"inner has {name} = {channels}; give at least 1 channel to some of {names[0]} to {names[-1]}"
+            )
+
+
 def resnet(
     *,
     neuron: NeuronFactory,
@@ -61,6 +71,7 @@ def resnet(
     norm: NormFactory = BatchNorm2d,
     block: BlockFactory = PreActBlock,
     stem: StemFactory = cifar_stem,
+    inner: Mapping[str, int] | None = None,
 ) -> Network:
     """A pre-activation ResNet: stage i has `blocks[i]` blocks of `width`·2^i channels; later stages halve the map.
 
@@ -82,18 +93,23 @@ def resnet(
         norm: makes the body's batch norms; the stem's, whose input may be constant in time, shares its statistics.
         block: makes the blocks; with attention `partial(AttentionBlockI, attention=SECA)`, or `AttentionBlockII`.
         stem: makes the stem from (in_channels, width).
+        inner: channels between the convolutions of single blocks, by the block's name, such as
+            {"body.stage2.0": 48}; without, as many as the block gives.
+    Raises:
+        ValueError: there is no stage or block, or no block of a name in `inner`.
     """
     if not blocks or min(blocks) < 1 or width < 1:
         raise ValueError(f"blocks = {list(blocks)}, width = {width}; give at least one stage of at least one block")
     stages: dict[str, nn.Module] = {}
     in_width, index = width, 0
+    check_inner(inner or {}, blocks)
     for stage, depth in enumerate(blocks):
         out_width = width * 2**stage
         members: list[nn.Module] = []
         for number in range(depth):
             name = f"body.stage{stage + 1}.{number}"
             first = Place(f"{name}.act1", stage, number, 0, index, in_width)
-            second = Place(f"{name}.act2", stage, number, 1, index + 1, out_width)
+            second = Place(f"{name}.act2", stage, number, 1, index + 1, (inner or {}).get(name, out_width))
             stride = 2 if stage > 0 and number == 0 else 1
             members.append(
                 block(in_width, out_width, stride=stride, neuron=neuron, conv=conv, norm=norm, places=(first, second))
@@ -118,6 +134,7 @@ def resnet18(
     norm: NormFactory = BatchNorm2d,
     block: BlockFactory = PreActBlock,
     stem: StemFactory = cifar_stem,
+    inner: Mapping[str, int] | None = None,
 ) -> Network:
     """ResNet-18: four stages of two blocks; with the CIFAR stem at 32x32 and width 64 it has 548,864 neurons.
 
@@ -132,7 +149,7 @@ def resnet18(
     [2, 1, 10]
 
     Args:
-        neuron, classes, in_channels, width, conv, norm, block, stem: as in `resnet`.
+        neuron, classes, in_channels, width, conv, norm, block, stem, inner: as in `resnet`.
     """
     return resnet(
         neuron=neuron,
@@ -144,6 +161,7 @@ def resnet18(
         norm=norm,
         block=block,
         stem=stem,
+        inner=inner,
     )
 
 
@@ -157,6 +175,7 @@ def resnet34(
     norm: NormFactory = BatchNorm2d,
     block: BlockFactory = PreActBlock,
     stem: StemFactory = imagenet_stem,
+    inner: Mapping[str, int] | None = None,
 ) -> Network:
     """ResNet-34: stages of 3, 4, 6 and 3 blocks; with the ImageNet stem at 224x224 it has 2,935,296 neurons.
 
@@ -169,7 +188,7 @@ def resnet34(
     [1, 1, 10]
 
     Args:
-        neuron, classes, in_channels, width, conv, norm, block, stem: as in `resnet`.
+        neuron, classes, in_channels, width, conv, norm, block, stem, inner: as in `resnet`.
     """
     return resnet(
         neuron=neuron,
@@ -181,6 +200,7 @@ def resnet34(
         norm=norm,
         block=block,
         stem=stem,
+        inner=inner,
     )
 
 
@@ -262,6 +282,7 @@ def resnet19(
     norm: NormFactory = BatchNorm2d,
     block: BlockFactory = PreActBlock,
     stem: StemFactory = cifar_stem,
+    inner: Mapping[str, int] | None = None,
 ) -> Network:
     """ResNet-19: stages of 3, 3 and 2 blocks, then a hidden layer of neurons in front of the classifier.
 
@@ -277,7 +298,7 @@ def resnet19(
 
     Args:
         hidden: neurons between the pooled map and the classifier; their fp32 synapses, normalised, count as body.
-        neuron, classes, in_channels, width, conv, norm, block, stem: as in `resnet`.
+        neuron, classes, in_channels, width, conv, norm, block, stem, inner: as in `resnet`.
     """
     if hidden < 1:
         raise ValueError(f"hidden = {hidden}; it must be at least 1")
@@ -291,6 +312,7 @@ def resnet19(
         norm=norm,
         block=block,
         stem=stem,
+        inner=inner,
     )
     assert isinstance(network.classifier, nn.Linear)
     pooled = network.classifier.in_features

@@ -1,4 +1,4 @@
-"""Choose the neurons, weight bits and spike bits of each layer so that a network keeps within a budget.
+"""Choose the neurons, bits and channels of each layer so that a network keeps within a budget.
 
 Each layer takes one option: it stays as it is, or is reduced. The choice has the least sum of the options' estimated
 effects on the loss among those that keep within the budget (integer programming, `hdlif.report.choices.solve`).
@@ -8,8 +8,8 @@ The effect of option o of layer l is the first-order change of the loss, in abso
     effect(l, o) = mean_b |⟨∂L_b/∂z_l, z_l(o) - z_l⟩|
 
 z_l are the quantised weights of a synapse, or the spikes of a layer of neurons at all time steps, given the same input
-currents. ∂L_b/∂z_l is the gradient of the recipe's own rule in the trained network. z_l is computed for the original
-recipe, even if the trained network already has another option.
+currents; removed channels have no spikes. ∂L_b/∂z_l is the gradient of the recipe's own rule in the trained network.
+z_l is computed for the original recipe, even if the trained network already has another option.
 
 Costs are our own counts, or times measured in the runtime. The cost of an option is the cost of the network with this
 option alone. The costs of a choice are those of the network that is built from the chosen recipe, which keeps within
@@ -34,8 +34,10 @@ from hdlif.deploy.c import fixed_point, translate
 from hdlif.errors import RecipeError
 from hdlif.graph.artefact import Graph
 from hdlif.learning.rule import run as run_rule
+from hdlif.models import PreActBlock
 from hdlif.nn import HDLIF, Neuron, ParallelHDLIF, QuantLayer, evaluation_mode
 from hdlif.recipe import Recipe, builders
+from hdlif.report.channels import blocks_to_narrow, fewer_channels, inner_channels, kept_channels, narrowed
 from hdlif.report.choices import AS_IT_IS, Budget, Choice, Chosen, Costs, Key, Option, solve
 from hdlif.report.counts import counts
 from hdlif.runtime import Session
@@ -49,6 +51,8 @@ OF_ACTIVITY = {"sops", "energy_uj", "ms"}
 OF_C = {"flash_kb", "ram_kb"}
 OF_NEURONS = {"nops", "ram_kb"}
 """Quantities that the bits of weights do not change."""
+KINDS_WITH_BLOCKS = ("resnet", "resnet18", "resnet19", "resnet34", "detector")
+"""Kinds of models whose blocks can have fewer channels between their convolutions (`model.inner`)."""
 WEIGHT_BITS = (1, 1.5, 2, 4, 8)
 SPIKE_BITS = (1, 2, 3, 4)
 STEP_FACTORS = (1, 2)
@@ -70,6 +74,7 @@ class BudgetSearch:
         tensors: the state of the network of this recipe, or of one that an earlier search has chosen; missing tensors
             are initialised by the recipe.
         batches: batches of training samples (x [T or 1, B, ...], target), at least one.
+        original: costs of the recipe before earlier choices; percentages of the budget refer to them.
     Raises:
         RecipeError: no layer has an option that saves anything.
         LoweringError: the network has no deployed form, and so cannot be counted.
@@ -82,14 +87,20 @@ class BudgetSearch:
         budget: Budget,
         tensors: Mapping[str, Tensor],
         batches: Sequence[tuple[Tensor, Tensor]],
+        *,
+        original: Costs | None = None,
     ) -> None:
         self.recipe, self.budget, self.tensors, self.batches = recipe, budget, tensors, batches
         x = batches[0][0]
         self._counted = x[:, : COUNTED if OF_ACTIVITY & budget.numbers.keys() else 1]
         self._first: Session | None = None
+        self._first_ms = 0.0
         self.network = self.build(recipe)
+        # Variants with fewer channels begin with those of this network.
+        self.tensors = {**tensors, **self.network.state_dict()}
         self.before = self.count(self.network)
-        self.limits = budget.limits(self.before)
+        self.original = original or self.before
+        self.limits = budget.limits(self.original)
         options = dict(self._options())
         self._variants = {option: self._variant(option, options) for option in set(itertools.chain(*options.values()))}
         self.costs = dict(itertools.chain.from_iterable(self._saving(*one) for one in options.items()))
@@ -101,7 +112,7 @@ class BudgetSearch:
     def build(self, recipe: Recipe) -> nn.Module:
         """Return the network of a recipe in eval mode, with all tensors of the state that fit."""
         network = untrained(recipe)
-        network.load_state_dict(fitting(self.tensors, network), strict=False)
+        network.load_state_dict(fitting(narrowed(self.tensors, network), network), strict=False)
         return network.eval()
 
     def count(self, network: nn.Module) -> Costs:
@@ -128,9 +139,9 @@ class BudgetSearch:
         """
         session = Session(graph, 1)
         if self._first is None:
-            self._first, self._first_ms = session, statistics.median(self._times(session)[0]) * 1e3
-        factors = [its / first for first, its in zip(*self._times(self._first, session), strict=True)]
-        return self._first_ms * statistics.median(factors)
+            self._first, self._first_ms = session, 1e3 * statistics.median(self._times(session)[0])
+        first, its = self._times(self._first, session)
+        return self._first_ms * statistics.median(one / other for one, other in zip(its, first, strict=True))
 
     def _times(self, *sessions: Session) -> list[list[float]]:
         """Return the seconds of each session for samples that they run in turns."""
@@ -154,9 +165,14 @@ class BudgetSearch:
             tree["neuron"]["parallel"] = [*kept, *lost]
         levels = {name: {"bits": o.levels[0], "step": o.levels[1]} for name, o in choice.items() if o.levels}
         bits = {name: option.weight_bits for name, option in choice.items() if option.weight_bits}
-        for section, stated in (("spikes", levels), ("weights", bits)):
+        channels = {name: option.channels for name, option in choice.items() if option.channels}
+        for section, key, stated in (
+            ("spikes", "layers", levels),
+            ("weights", "layers", bits),
+            ("model", "inner", channels),
+        ):
             if stated:
-                tree[section]["layers"] = tree[section].get("layers", {}) | stated
+                tree[section][key] = tree[section].get(key, {}) | stated
         return Recipe.model_validate(tree)
 
     def choose(self, trained: nn.Module) -> Chosen:
@@ -206,6 +222,14 @@ class BudgetSearch:
         options: dict[str, list[tuple[Option, nn.Module]]] = {}
         for (name, option), layer in self._options_of(Neuron):
             options.setdefault(name, []).append((option, layer))
+        fewer: dict[str, list[tuple[Key, Tensor]]] = {}
+        for (name, option), _ in self._options_of(PreActBlock):
+            block = self._own(name)
+            assert isinstance(block, PreActBlock)
+            assert option.channels is not None
+            removed = torch.ones(inner_channels(block), dtype=torch.bool)
+            removed[kept_channels(self.tensors, name, option.channels)] = False
+            fewer.setdefault(f"{name}.act2", []).append(((name, option), removed))
         states: dict[str, State | None] = {}
 
         @torch.no_grad()
@@ -218,13 +242,16 @@ class BudgetSearch:
             spikes, states[name] = run(self._own(name), x, state, steps)
 
             def gather(gradient: Tensor) -> None:
-                for option, layer in options[name]:
+                for option, layer in options.get(name, ()):
                     found[name, option] += _product(gradient, run(layer, x, state, steps)[0] - spikes)
+                for key, removed in fewer.get(name, ()):
+                    found[key] -= _product(gradient[:, :, removed], spikes[:, :, removed])
 
             if output[0].requires_grad:
                 output[0].register_hook(gather)  # type: ignore[no-untyped-call]
 
-        hooks = [trained.get_submodule(name).register_forward_hook(partial(watch, name)) for name in options]
+        watched = options.keys() | fewer.keys()
+        hooks = [trained.get_submodule(name).register_forward_hook(partial(watch, name)) for name in watched]
         try:
             yield
         finally:
@@ -257,6 +284,9 @@ class BudgetSearch:
             if isinstance(layer, QuantLayer) and (recipe.weights.kind == "float" or layer.quantizer is not None):
                 now = 32 if layer.quantizer is None else layer.quantizer.bits
                 yield name, [Option(weight_bits=bits) for bits in WEIGHT_BITS if bits < now]
+        if recipe.model.kind in KINDS_WITH_BLOCKS and self.limits.keys() != {"nops"}:
+            for name, block in blocks_to_narrow(self.network).items():
+                yield name, [Option(channels=count) for count in fewer_channels(block)]
 
     def _variant(self, option: Option, options: Mapping[str, Sequence[Option]]) -> nn.Module:
         """Return the network with an option in all layers that have it."""
@@ -314,7 +344,7 @@ class BudgetSearch:
             return kept
         after = self._built(self._least(), effects).after
         reached = {name: max(limit, after[name]) for name, limit in self.limits.items()}
-        stated, possible = (self.budget.stated(one, self.before) for one in (self.limits, reached))
+        stated, possible = (self.budget.stated(one, self.original) for one in (self.limits, reached))
         raise RecipeError(f'budget: "{stated}" cannot be kept; the nearest that can is "{possible}"')
 
     def _least(self) -> Choice:

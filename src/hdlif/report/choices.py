@@ -33,11 +33,13 @@ class Option:
         parallel: whether a neuron layer has no memory.
         levels: bits and step size of its spikes.
         weight_bits: bits of a synapse's weights.
+        channels: channels between the convolutions of a residual block.
     """
 
     parallel: bool = False
     levels: tuple[int, float] | None = None
     weight_bits: float | None = None
+    channels: int | None = None
 
     def includes(self, other: Option) -> bool:
         """Whether this option has all changes of `other`."""
@@ -48,6 +50,7 @@ class Option:
         parts = ["without memory"] if self.parallel else []
         parts += [] if self.levels is None else [f"{self.levels[0]}-bit spikes, step {self.levels[1]:g}"]
         parts += [] if self.weight_bits is None else [f"{self.weight_bits:g}-bit weights"]
+        parts += [] if self.channels is None else [f"{self.channels} inner channels"]
         return ", ".join(parts) or "as it is"
 
 

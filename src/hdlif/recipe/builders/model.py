@@ -94,27 +94,33 @@ class _Residual(Model):
         return super().build(**given, **stem)
 
 
-class ResNet(_Residual, kind="resnet", makes=At("hdlif.models:resnet")):
+class _ResNet(_Residual):
+    inner: dict[str, int] = field(
+        {}, "Channels between the convolutions of single blocks, such as {body.stage2.0: 48}; without, the stage's."
+    )
+
+
+class ResNet(_ResNet, kind="resnet", makes=At("hdlif.models:resnet")):
     """A pre-activation ResNet of your own depth and width."""
 
     blocks: list[int] = field(..., "Blocks of each stage.")
     width: int = field(..., "Channels of the stem and first stage; each later stage has twice as many.")
 
 
-class ResNet18(_Residual, kind="resnet18", makes=At("hdlif.models:resnet18")):
+class ResNet18(_ResNet, kind="resnet18", makes=At("hdlif.models:resnet18")):
     """ResNet-18."""
 
     width: int = field(64, "Channels of the stem and first stage; each later stage has twice as many.")
 
 
-class ResNet19(_Residual, kind="resnet19", makes=At("hdlif.models:resnet19")):
+class ResNet19(_ResNet, kind="resnet19", makes=At("hdlif.models:resnet19")):
     """ResNet-19."""
 
     width: int = field(128, "Channels of the stem and first stage; each later stage has twice as many.")
     hidden: int = field(256, "Neurons between the pooled map and the classifier.")
 
 
-class ResNet34(_Residual, kind="resnet34", makes=At("hdlif.models:resnet34")):
+class ResNet34(_ResNet, kind="resnet34", makes=At("hdlif.models:resnet34")):
     """ResNet-34."""
 
     width: int = field(64, "Channels of the stem and first stage; each later stage has twice as many.")
@@ -163,6 +169,7 @@ class Detector(Model, kind="detector", makes=At("hdlif.models:detector")):
     width: int = field(24, "Channels of the first stage; each later stage has twice as many.")
     strides: list[int] = field([8], "Strides of the levels at which boxes are found: one, or several.")
     head_width: int = field(64, "Channels of the convolution before the outputs.")
+    inner: dict[str, int] = field({}, "Channels between the convolutions of single blocks, as of a resnet.")
 
 
 class Imported(Model, kind="imported", makes=At("hdlif.recipe.builders.model:imported_network")):
