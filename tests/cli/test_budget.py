@@ -67,7 +67,9 @@ def test_a_layer_that_gets_its_memory_back_begins_its_average_anew(tmp_path: Pat
     assert {f"{budget_training.AVERAGE}{layer}.leak.logit" for layer in back} <= set(names)
 
 
-def test_a_block_with_fewer_channels_trains_on_with_its_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_block_with_fewer_channels_trains_on_with_its_tensors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Optimiser and averages too; the second choice starts from the network that has them."""
     wide = ["model.width=32", "training.epochs=4", "data.train=64", "model.blocks=[1]", "training.ema_decay=0.9"]
     options: dict[str, Any] = {"overrides": wide, "memory_repeats": 0}

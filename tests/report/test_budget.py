@@ -247,3 +247,22 @@ def test_percentages_refer_to_the_recipe_before_earlier_choices() -> None:
     assert later.limits == found.limits
     # All is kept, since the network is within the budget as it stands.
     assert later.choose(later.build(recipe)).choice == {}
+
+
+def test_options_that_save_the_same_bytes_are_not_counted_twice() -> None:
+    """Fewer channels and fewer bits of one layer save less together than one by one."""
+    found = search("mb=90%", *SMALL, "model.width=32", "data.batch_size=2", "weights={kind: integer, bits: 8}")
+    effects = found.effects(found.build(found.recipe))
+    both = 0
+    for percent in (50, 40, 35, 33):
+        found.limits = {"mb": found.before["mb"] * percent / 100}
+        with naming(percent):
+            chosen = found._chosen(effects)
+            assert chosen.is_within
+        both += BLOCK in chosen.choice and len(chosen.choice) > 1
+    assert both > 1
+    found.limits = {"mb": found.before["mb"] * 0.3}
+    with pytest.raises(RecipeError) as refused:
+        found._chosen(effects)
+    nearest = found.original["mb"] * float(str(refused.value).rpartition("=")[2].rstrip('%"')) / 100
+    assert chosen.after["mb"] <= nearest < 1.01 * chosen.after["mb"]

@@ -9,8 +9,8 @@ def _points(low: float, high: float) -> str:
     return f"{100 * low:+.1f} to {100 * high:+.1f}"
 
 
-@registered("places_boxes", "places_bccd")
-def _networks(record: Record) -> str:
+def _networks(record: Record, others: dict[str, str]) -> str:
+    """The networks of a record, with other metrics than AP50 by their heads."""
     found = record["networks"]
     first = next(iter(found))
     heads = [
@@ -19,6 +19,7 @@ def _networks(record: Record) -> str:
         "AP50 %",
         "95 %",
         f"points beside {first}",
+        *others.values(),
         "file (kB)",
         "ms, 1 / 2 threads",
         "training (min)",
@@ -30,6 +31,7 @@ def _networks(record: Record) -> str:
             f"{100 * one['metrics']['ap50']:.1f}",
             "{:.1f} to {:.1f}".format(*(100 * value for value in one["interval"])),
             "" if name == first else _points(*one["difference_interval"]),
+            *(f"{100 * one['metrics'][key]:.1f}" for key in others),
             f"{one['file_bytes'] / 1e3:,.0f}",
             " / ".join(f"{one['ms'][threads]['median']:.1f}" for threads in ("1", "2")),
             f"{one['train_seconds'] / 60:.0f}",
@@ -37,3 +39,13 @@ def _networks(record: Record) -> str:
         for name, one in found.items()
     ]
     return table(heads, lines)
+
+
+@registered("places_boxes", "places_bccd")
+def _boxes(record: Record) -> str:
+    return _networks(record, {})
+
+
+@registered("places_masks", "places_nuclei")
+def _masks(record: Record) -> str:
+    return _networks(record, {"iou": "IoU %"})

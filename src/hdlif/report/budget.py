@@ -62,7 +62,7 @@ COUNTED = 64
 TIMED, TIMED_SECONDS = 20, 0.2
 """Least number of samples that a network is timed on, and least seconds of them."""
 ATTEMPTS = 8
-"""Number of choices whose network is built and counted, if a cost depends on activity."""
+"""Most choices whose network is built and counted, before the budget is given up."""
 
 
 class BudgetSearch:
@@ -321,37 +321,36 @@ class BudgetSearch:
     def _chosen(self, effects: Mapping[Key, float]) -> Chosen:
         """Return the choice with the least effect whose built network keeps within the budget.
 
-        Savings of options are only roughly additive, and not at all if costs depend on activity: the excess of a built
-        network over the sum is subtracted from the limit in the next attempt.
+        Savings of options are only roughly additive, and not at all if costs depend on activity or channels: the excess
+        of a built network over the sum is subtracted from the limit in the next attempt.
         """
-        excess, kept = dict.fromkeys(self.limits, 0.0), None
+        excess, kept, nearest = dict.fromkeys(self.limits, 0.0), None, None
         tried: Choice | None = None
-        for _ in range(ATTEMPTS if OF_ACTIVITY & self.limits.keys() else 3):
-            allowed = {name: limit - excess[name] for name, limit in self.limits.items()}
-            choice = solve(self.before, self.costs, effects, allowed) or self._least()
-            if choice == tried:
+        varies = OF_ACTIVITY & self.limits.keys()
+        for _ in range(ATTEMPTS):
+            allowed = {name: max(limit - excess[name], 0.01 * limit) for name, limit in self.limits.items()}
+            # Without a choice within the limits, that which exceeds them by the smallest factors.
+            choice = solve(self.before, self.costs, effects, allowed) or solve(self.before, self.costs, None, allowed)
+            if choice is None or choice == tried:
                 break
             tried, chosen = choice, self._built(choice, effects)
             if chosen.is_within and (kept is None or chosen.effect < kept.effect):
                 kept = chosen
-            if kept is not None and not OF_ACTIVITY & self.limits.keys():
+            if nearest is None or chosen.overshoot < nearest.overshoot:
+                nearest = chosen
+            if kept is not None and not varies:
                 break
             for name in excess:
                 saved = (self.costs[key][name] - self.before[name] for key in chosen.choice.items())
                 beyond = chosen.after[name] - self.before[name] - sum(saved)
-                excess[name] += (beyond - excess[name]) * (0.5 if name in OF_ACTIVITY else 1.0)
+                damped = excess[name] + (beyond - excess[name]) * 0.5
+                excess[name] = damped if name in OF_ACTIVITY else max(excess[name], beyond)
         if kept is not None:
             return kept
-        after = self._built(self._least(), effects).after
-        reached = {name: max(limit, after[name]) for name, limit in self.limits.items()}
+        assert nearest is not None, "without a limit there is a choice"
+        reached = {name: max(limit, nearest.after[name]) for name, limit in self.limits.items()}
         stated, possible = (self.budget.stated(one, self.original) for one in (self.limits, reached))
         raise RecipeError(f'budget: "{stated}" cannot be kept; the nearest that can is "{possible}"')
-
-    def _least(self) -> Choice:
-        """Return the choice that exceeds the budget by the smallest factors, whatever its effect."""
-        choice = solve(self.before, self.costs, None, self.limits)
-        assert choice is not None, "without a limit there is a choice"
-        return choice
 
     def _built(self, choice: Choice, effects: Mapping[Key, float]) -> Chosen:
         """Return the choice with its recipe and the costs of the built network."""

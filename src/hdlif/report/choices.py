@@ -90,6 +90,11 @@ class Chosen:
         return all(self.after[name] <= limit for name, limit in self.limits.items())
 
     @property
+    def overshoot(self) -> float:
+        """The sum of the factors by which the chosen network exceeds the limits; their number if it exceeds none."""
+        return sum(max(1.0, self.after[name] / limit) for name, limit in self.limits.items())
+
+    @property
     def effect(self) -> float:
         """The sum of the effects of its options."""
         return sum(self.effects[key] for key in self.choice.items())
