@@ -5,7 +5,6 @@ normalises its target; `OwnData` contains the result and makes the sets.
 """
 
 import hashlib
-import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -116,16 +115,6 @@ class Placed(Request):
             raise ValueError(f"path has {len(self.path):,} characters; give {what}, in 1 to {_LONGEST_PATH:,}")
         path = self.path if self.root is None else self.root / self.path
         return Path(os.path.abspath(path))  # noqa: PTH100 - links stay in it
-
-
-def finder(source: type[Request]) -> Callable[..., "OwnData"]:
-    """Return a function that takes the settings of a source and finds its data set."""
-
-    def find(*root: Any, **settings: Any) -> OwnData:
-        return source(*root, **settings).find()
-
-    find.__signature__, find.__module__ = inspect.signature(source), source.__module__  # type: ignore[attr-defined]
-    return find
 
 
 @dataclass(frozen=True)

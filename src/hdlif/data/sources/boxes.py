@@ -17,7 +17,7 @@ from hdlif.data.files import Folder
 from hdlif.data.folders import Walk
 from hdlif.data.image_targets import MIN_SIDE, Located
 from hdlif.data.manifest import PARTS, Sample
-from hdlif.data.own_data import Divided, Layout, OwnData, Placed, finder
+from hdlif.data.own_data import Divided, Layout, OwnData, Placed
 from hdlif.data.samples import DataSets
 from hdlif.data.sources.coco import read_coco
 from hdlif.data.sources.pictures import Fit, OfImages
@@ -188,9 +188,6 @@ class Boxes(Placed, OfImages):
                 f"{_boxes(small)} left out, for less than {MIN_SIDE:g} pixel of the network's input; raise data.size"
             )
         return {"target": {"names": list(names), "counts": counts}, "omitted_boxes": omitted, "warnings": lines}
-
-
-find_boxes = finder(Boxes)
 
 
 def _boxes(count: int) -> str:

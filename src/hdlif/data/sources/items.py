@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hdlif.data.manifest import PARTS, Part, Sample
-from hdlif.data.own_data import Layout, OwnData, Request, check_kind, finder
+from hdlif.data.own_data import Layout, OwnData, Request, check_kind
 from hdlif.data.python_data import read_item
 from hdlif.data.sources.pictures import Fit, OfImages
 from hdlif.data.targets import Wanted, in_order, item_target, labels_of
@@ -54,9 +54,6 @@ class Items(Request):
 
     def find(self) -> OwnData:
         return find_items_in(self.name, _parts(self.make, self.takes), None, self, self.fit)
-
-
-find_items = finder(Items)
 
 
 def find_items_in(

@@ -18,7 +18,7 @@ from hdlif.data.files import Folder
 from hdlif.data.folders import Walk, part_folders
 from hdlif.data.image_targets import Located
 from hdlif.data.manifest import PARTS, Part, Sample
-from hdlif.data.own_data import Divided, Layout, OwnData, Placed, finder
+from hdlif.data.own_data import Divided, Layout, OwnData, Placed
 from hdlif.data.sources.pictures import Fit, OfImages
 from hdlif.errors import DataError, reason
 from hdlif.graph.graph import InputRecord
@@ -168,9 +168,6 @@ class Masks(Placed, OfImages):
                     for number in there[there >= 0].tolist():
                         counts[names[number]][part] += 1
         return {"target": {"names": list(names), "counts": counts}}
-
-
-find_masks = finder(Masks)
 
 
 def _name_of(place: Path) -> str:

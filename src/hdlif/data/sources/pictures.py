@@ -21,7 +21,7 @@ from hdlif.data.folders import Listed
 from hdlif.data.image_targets import Located
 from hdlif.data.in_memory import Images, normalised
 from hdlif.data.manifest import Part
-from hdlif.data.own_data import Divided, Layout, OwnData, Request, divide_files, finder, read_files, refuse_faults
+from hdlif.data.own_data import Divided, Layout, OwnData, Request, divide_files, read_files, refuse_faults
 from hdlif.data.samples import Samples
 from hdlif.errors import DataError, reason
 from hdlif.graph.graph import InputRecord
@@ -183,9 +183,6 @@ class Pictures(Listed, OfImages):
 
     def find(self) -> OwnData:
         return self.find_images(self.layout(pictures.FORMATS, "picture"))
-
-
-find_pictures = finder(Pictures)
 
 
 @dataclass(frozen=True)

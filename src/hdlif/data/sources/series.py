@@ -16,7 +16,7 @@ from hdlif.data.arrays import are_arrays, arrays_at
 from hdlif.data.columns import LABEL, Tabular, channel_names, rows_of, without
 from hdlif.data.folders import laid_out
 from hdlif.data.manifest import Sample
-from hdlif.data.own_data import Layout, OwnData, faults_seen, finder, refuse_faults
+from hdlif.data.own_data import Layout, OwnData, faults_seen, refuse_faults
 from hdlif.data.sources.sounds import SOUND_KEYS, OfSounds
 from hdlif.data.targets import Wanted, values_hint
 from hdlif.data.value_samples import (
@@ -180,9 +180,6 @@ class Series(Tabular, OfSounds):
             else:
                 read[one.name] = _File(table, len(content), hashlib.sha256(content).hexdigest())
         return read, faults, fixes
-
-
-find_series = finder(Series)
 
 
 @dataclass(frozen=True)
