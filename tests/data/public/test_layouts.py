@@ -15,7 +15,7 @@ from PIL import Image
 from cases import naming
 from hdlif.data import OwnData
 from hdlif.data.public import SETS
-from hdlif.data.public.writing import lay_out
+from hdlif.data.public.sets import lay_out
 from hdlif.data.sources.series import Series
 from hdlif.errors import DataError
 from hostile import one_printable_line

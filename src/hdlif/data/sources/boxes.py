@@ -12,10 +12,9 @@ import numpy as np
 
 from hdlif.data.augment import Augment
 from hdlif.data.boxes import Annotations, BoxedImage, PlacedBoxes, pad_rows, place_boxes
-from hdlif.data.drifting import drifting
 from hdlif.data.files import Folder
 from hdlif.data.folders import Walk
-from hdlif.data.image_targets import MIN_SIDE, Located
+from hdlif.data.image_targets import MIN_SIDE, Located, drifting
 from hdlif.data.manifest import PARTS, Sample
 from hdlif.data.own_data import Divided, Layout, OwnData, Placed
 from hdlif.data.samples import DataSets
