@@ -17,11 +17,11 @@ from PIL import Image
 
 from hdlif.data.manifest import PARTS, Part, Sample
 from hdlif.data.own_data import Layout, OwnData, Request, check_kind
-from hdlif.data.python_data import read_item
+from hdlif.data.python_data import length_of, read_item
 from hdlif.data.sources.pictures import Fit, OfImages
 from hdlif.data.targets import Wanted, in_order, item_target, labels_of
 from hdlif.data.value_samples import find_series_in
-from hdlif.errors import DataError, HdlifError, brief, first_line
+from hdlif.errors import DataError, HdlifError, brief
 from hdlif.inputs import Unreadable
 from hdlif.inputs.fitting import MODES
 
@@ -173,13 +173,7 @@ def _check_map_style(name: str, one: Any) -> None:
             f"{name}: is {brief(one)}, which is not a map-style data set{f': it has no {missing}' if missing else ''}; "
             "give a torch.utils.data.Dataset with a length and items (x, label)"
         )
-    try:
-        length = len(one)
-    # The user's own code.
-    except Exception as error:
-        raise DataError(f"{name}: its length cannot be found: {type(error).__name__}: {first_line(error)}") from error
-    if not length:
-        raise DataError(f"{name}: has no items; give some")
+    length_of(one, name)
 
 
 def _classes(name: str, one: Any) -> Sequence[str] | None:

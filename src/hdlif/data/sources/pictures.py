@@ -43,6 +43,8 @@ class PictureFiles(Samples):
     `places` [N] are the numbers of the samples' files in `source`.
     """
 
+    costly = True
+
     def __init__(
         self,
         source: ByteSource,
@@ -56,10 +58,6 @@ class PictureFiles(Samples):
     ) -> None:
         super().__init__(labels, augment=augment, seed=seed, located=located)
         self.source, self.places, self.record = source, places, record
-
-    @property
-    def costly(self) -> bool:
-        return True
 
     def resized(self, size: int) -> Self:
         """Return the images at size x size."""
