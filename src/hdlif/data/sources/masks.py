@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.data.files import Folder
-from hdlif.data.folders import Walk, part_folders
+from hdlif.data.folders import Walk, check_folder, part_folders
 from hdlif.data.image_targets import Located
 from hdlif.data.manifest import PARTS, Part, Sample
 from hdlif.data.own_data import Divided, Layout, OwnData, Placed
@@ -66,8 +66,7 @@ class Masks(Placed, OfImages):
     def layout(self) -> Layout:
         """List the images. Raises `DataError` without a folder of images and one of labels."""
         root = self.place("a folder of images and labels")
-        if not root.is_dir():
-            raise DataError(f"{root}: there is no such folder; give one with {IMAGES}/ and {LABELS}/ or {MASKS}/")
+        check_folder(root, f"give one with {IMAGES}/ and {LABELS}/ or {MASKS}/")
         walk = Walk(pictures.FORMATS)
         parts: Mapping[str, Part | None] = part_folders(root, walk.folders_in(root)[0], walk) or {"": None}
         listed: list[Sample] = []

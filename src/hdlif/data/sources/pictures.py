@@ -126,7 +126,7 @@ class OfImages(Request):
             refuse_faults(layout, faults, unreadable, "picture")
         record = known or self._image_record([one.header for one in seen.values()])
         fits = len(seen) * math.prod(record.shape) <= MOST_KEPT
-        measured = _Measured.nothing(record, len(layout.files), kept=fits)
+        measured = _Measured(record, len(layout.files), kept=fits)
         if fits or known is None or unreadable == "skip":
             faults |= measured.read(layout, {number: one.header for number, one in seen.items()}, record, contents)
         layout, others = self.locate(layout, {number: one.header for number, one in seen.items()}, record)
@@ -203,7 +203,6 @@ def _headers(layout: Layout) -> tuple[dict[int, _Seen], dict[str, str], dict[int
     return seen, faults, contents
 
 
-@dataclass(frozen=True)
 class _Measured:
     """Sums of the pixels of each file and of their squares, int64 [N, C], and optionally the pixels.
 
@@ -211,17 +210,10 @@ class _Measured:
     pixels are measured.
     """
 
-    sums: NDArray[np.int64]
-    squares: NDArray[np.int64]
-    sizes: NDArray[np.int64]
-    pixels: Pixels | None
-
-    @classmethod
-    def nothing(cls, record: InputRecord, count: int, *, kept: bool) -> "_Measured":
+    def __init__(self, record: InputRecord, count: int, *, kept: bool) -> None:
         channels = record.shape[0]
-        pixels = np.zeros((count, *record.shape), np.uint8) if kept else None
-        sums, squares, sizes = (np.zeros((count, width), np.int64) for width in (channels, channels, 2))
-        return cls(sums, squares, sizes, pixels)
+        self.sums, self.squares, self.sizes = (np.zeros((count, width), np.int64) for width in (channels, channels, 2))
+        self.pixels: Pixels | None = np.zeros((count, *record.shape), np.uint8) if kept else None
 
     def read(
         self, layout: Layout, headers: Mapping[int, pictures.Header], record: InputRecord, contents: dict[int, bytes]
