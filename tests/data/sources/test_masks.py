@@ -124,6 +124,7 @@ def test_other_folders_and_settings_that_do_not_go_together_are_refused(tmp_path
         ("bare", {}, "contains other folders; put images into images/"),
         ("empty", {}, "there is no image in images/"),
         ("none", {}, "there is no such folder"),
+        ("x" * 300, {}, "there is no such folder"),
     ):
         with naming(name, settings), pytest.raises((DataError, ValueError), match=said):
             find(tmp_path / name, **settings)
