@@ -24,7 +24,7 @@ from hdlif.data import (
     n_mnist,
     tiny_imagenet,
 )
-from hdlif.data.sources.pictures import find_pictures
+from hdlif.data.sources.pictures import Pictures
 from picture_folders import write_pictures
 from recorded_events import write_dvs_cifar10, write_dvs_gesture, write_n_mnist
 
@@ -148,7 +148,7 @@ of_imagenet = partial(imagenet, **ASKED, classes=("a", "b", "c"), counts=(6, 6))
 
 
 def of_folder(root: Path) -> DataSets:
-    return find_pictures(root, size=8, known=None, path="photos").make((), 0)
+    return Pictures(root, size=8, known=None, path="photos").find().make((), 0)
 
 
 SETS = {

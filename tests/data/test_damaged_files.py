@@ -16,8 +16,8 @@ from PIL import Image
 from cases import naming
 from hdlif.data.files import tar_members
 from hdlif.data.roots import whole_number
-from hdlif.data.shard_index import INDEX
 from hdlif.data.sources.fashion_mnist import parse_idx
+from hdlif.data.sources.imagenet import INDEX
 from hdlif.errors import DataError
 from hdlif.inputs import Unreadable
 from hostile import one_printable_line

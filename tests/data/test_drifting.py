@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from hdlif.data.draws import random_bits
-from hdlif.data.drifting import drifting
-from hdlif.data.image_targets import clipped
+from hdlif.data.image_targets import clipped, drifting
 from hdlif.errors import ShapeError
 
 T, SIZE, COUNT = 5, (12, 20), 40

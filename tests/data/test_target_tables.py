@@ -12,8 +12,8 @@ from PIL import Image
 from cases import naming
 from hdlif.data import OwnData
 from hdlif.data.manifest import changes
-from hdlif.data.sources.events import find_events
-from hdlif.data.sources.pictures import find_pictures
+from hdlif.data.sources.events import Recordings
+from hdlif.data.sources.pictures import Pictures
 from hdlif.errors import DataError
 from hostile import NAMES, one_printable_line
 from picture_folders import write_pictures
@@ -25,7 +25,7 @@ ROWS = {str(row[0]): dict(zip(HEADER, row, strict=True)) for row in target_rows(
 
 
 def look(path: Path, **keys: Any) -> OwnData:
-    return find_pictures(None, **{"size": None, "known": None, "path": str(path), **keys})
+    return Pictures(None, **{"size": None, "known": None, "path": str(path), **keys}).find()
 
 
 def rows_with_targets(found: OwnData) -> Iterator[tuple[dict[str, object], torch.Tensor]]:
@@ -122,12 +122,12 @@ def test_folders_of_recordings_take_a_table_too(tmp_path: Path) -> None:
     rows = [[file, number, int(MOVES[0] in file)] for number, file in enumerate(files)]
     write_csv(root / "table.csv", rows, ["file", "speed", "leftward"])
     keys: dict[str, Any] = {"size": None, "known": None, "path": str(root), "time_steps": 3, "binning": "by_number"}
-    found = find_events(None, **keys, values=["speed"])
+    found = Recordings(None, **keys, values=["speed"]).find()
     numbers = torch.cat([part.labels for part in found.make((), 0).parts]).flatten().sort().values
     np.testing.assert_allclose(numbers * found.target_std[0] + found.target_mean[0], range(16), atol=1e-4)
-    labelled = find_events(None, **keys, labels=["leftward"])
+    labelled = Recordings(None, **keys, labels=["leftward"]).find()
     assert labelled.make((), 0).train.labels.shape == (labelled.count("train"), 1)
-    assert find_events(None, **keys).classes == MOVES
+    assert Recordings(None, **keys).find().classes == MOVES
 
 
 def refused(root: Path, **keys: Any) -> None:

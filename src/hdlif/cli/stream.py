@@ -13,8 +13,7 @@ from hdlif.cli.answer_files import AnswerFiles
 from hdlif.cli.predict import files_in
 from hdlif.errors import HdlifError, InputError, reason, say_nothing
 from hdlif.inputs import Unreadable
-from hdlif.inputs.coming import Source, coming
-from hdlif.inputs.coming_images import coming_images
+from hdlif.inputs.coming import Source, coming, coming_images
 from hdlif.inputs.rows import GAPS
 from hdlif.runtime import (
     DEFAULT_MAX_BYTES,

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from hdlif.data.arrays import content_of
 from hdlif.data.own_data import Placed
-from hdlif.data.public.sets import where_had
 from hdlif.data.targets import Wanted
 from hdlif.errors import DataError, brief, did_you_mean
 from hdlif.inputs import Unreadable
+from hdlif.inputs.datasets import where_had
 from hdlif.inputs.tables import PARQUET, Table, header_of, parse_named
 
 LABEL = "label"

@@ -221,10 +221,9 @@ class EventFrames(Samples):
         seed: int = 0,
     ) -> None:
         super().__init__(labels, augment=augment, seed=seed)
-        self.path, self.places, self.size = path, places, None
+        self.path, self.places = path, places
+        self.size: int | None = None
         self.frames = stepwise(time_steps)
-
-    size: int | None
 
     def resized(self, size: int) -> Self:
         """Return the frames at size x size, each map resized as it is read."""

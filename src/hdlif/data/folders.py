@@ -30,6 +30,7 @@ MOST_FILES = 10**7
 FILE, PART = "file", "part"
 """The columns of a table of targets: of paths, unless the recipe names another, and of parts (optional)."""
 _MOST_NAMED, _MOST_ROWS_NAMED = 5, 3
+_BY_CLASS = "give a folder of {}s, with a folder for each class"
 
 
 @dataclass
@@ -108,7 +109,7 @@ def laid_out(root: Path, suffixes: Collection[str], *, what: str = "picture") ->
             than the training part, a class name is not printable, or links form a cycle.
     """
     accepted = f"lay {what}s out as {root}/CLASS/FILE or {root}/train/CLASS/FILE"
-    check_folder(root, what)
+    check_folder(root, _BY_CLASS.format(what))
     walk = Walk(suffixes)
     folders, loose = walk.folders_in(root)
     parts = part_folders(root, folders, walk)
@@ -135,12 +136,12 @@ def laid_out(root: Path, suffixes: Collection[str], *, what: str = "picture") ->
     return Layout(root, present, tuple(classes), files, dict(sorted(walk.ignored.items())), source, words)
 
 
-def check_folder(root: Path, what: str) -> None:
+def check_folder(root: Path, fix: str) -> None:
     """Raise `DataError` unless the folder exists."""
     # os.path returns False for names that cannot exist; Path's own methods raise if a name is too long.
     if not os.path.isdir(root):  # noqa: PTH112
         seen = "is a file" if os.path.lexists(root) else "there is no such folder"
-        raise DataError(f"{root}: {seen}; give a folder of {what}s, with a folder for each class")
+        raise DataError(f"{root}: {seen}; {fix}")
 
 
 def part_folders(root: Path, folders: Collection[str], walk: Walk) -> dict[str, Part]:
@@ -209,7 +210,7 @@ class Listed(Placed):
             ValueError: a column is named without a table, or is one of classes that are not learned.
         """
         wanted, place = self.wanted, self.place(f"a folder of {what}s")
-        check_folder(place, what)
+        check_folder(place, _BY_CLASS.format(what))
         table = self._only_table(place) if self.targets is None else _given(place, self.targets)
         if self.label is not None and not wanted.classes:
             raise ValueError(f"label = {self.label} is of classes, and values or labels are learned; leave it out")

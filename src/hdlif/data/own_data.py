@@ -5,10 +5,9 @@ normalises its target; `OwnData` contains the result and makes the sets.
 """
 
 import hashlib
-import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
@@ -116,16 +115,6 @@ class Placed(Request):
             raise ValueError(f"path has {len(self.path):,} characters; give {what}, in 1 to {_LONGEST_PATH:,}")
         path = self.path if self.root is None else self.root / self.path
         return Path(os.path.abspath(path))  # noqa: PTH100 - links stay in it
-
-
-def finder(source: type[Request]) -> Callable[..., "OwnData"]:
-    """Return a function that takes the settings of a source and finds its data set."""
-
-    def find(*root: Any, **settings: Any) -> OwnData:
-        return source(*root, **settings).find()
-
-    find.__signature__, find.__module__ = inspect.signature(source), source.__module__  # type: ignore[attr-defined]
-    return find
 
 
 @dataclass(frozen=True)
@@ -301,7 +290,7 @@ def divide_files(
         **({"groups": sorted({one.unit for one in samples})} if layout.group else {}),
         **divided.seen,
     }
-    return Divided(layout.root, samples, divided.manifest, divided.numbers, divided.targets, said, divided.located)
+    return replace(divided, seen=said)
 
 
 def read_files(
@@ -376,7 +365,7 @@ def duplicates(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def other_classes(found: Sequence[str], classes: Sequence[str], of: str, most: int = 5) -> str:
+def other_classes(found: Sequence[str], classes: Sequence[str], of: str) -> str:
     """State what differs between classes and those `of` something else.
 
     >>> other_classes(["a", "c"], ["a", "b"], "train")
@@ -386,7 +375,7 @@ def other_classes(found: Sequence[str], classes: Sequence[str], of: str, most: i
     """
     missing, more = sorted(set(classes) - set(found)), sorted(set(found) - set(classes))
     said = [
-        (f"{has} {'a class' if len(names) == 1 else 'classes'} that {of} {other}", some(list(map(cut, names)), most))
+        (f"{has} {'a class' if len(names) == 1 else 'classes'} that {of} {other}", some(list(map(cut, names)), 5))
         for has, other, names in (("lacks", "has", missing), ("has", "lacks", more))
         if names
     ]

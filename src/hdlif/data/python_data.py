@@ -79,24 +79,16 @@ class DatasetSamples(Samples):
         DataError: it is empty, or its items cannot be used.
     """
 
+    costly = True
+
     def __init__(self, dataset: Dataset[Any], *, frames: Frames = constant, seed: int = 0) -> None:
         self.dataset, self._name = dataset, type(dataset).__name__
-        try:
-            length = len(dataset)  # type: ignore[arg-type]
-        except Exception as error:
-            raise DataError(f"{self._name}: has no length ({_said(error)}); {ACCEPTED}") from error
-        if not length:
-            raise DataError(f"{self._name}: has no items; give some")
-        super().__init__(torch.zeros(length, dtype=torch.int64), seed=seed)
+        super().__init__(torch.zeros(length_of(dataset, self._name), dtype=torch.int64), seed=seed)
         self.frames = frames
         self.classes: int | None = None
         """The number of classes of targets, if known."""
         # Checked now, not in the middle of a training.
         self.example = self.batch(torch.arange(1))
-
-    @property
-    def costly(self) -> bool:
-        return True
 
     def read(self, indices: Tensor) -> Tensor:
         """Return x [B, ...] of the items."""
@@ -141,6 +133,18 @@ class DatasetSamples(Samples):
                     f"{list(tensors[0].shape)}; give all items one shape"
                 )
         return torch.stack(list(tensors))
+
+
+def length_of(dataset: Any, name: str) -> int:
+    """Return the number of items. Raises `DataError` if there are none."""
+    try:
+        length = len(dataset)
+    # The user's own code, which may fail in any way.
+    except Exception as error:
+        raise DataError(f"{name}: has no length ({_said(error)}); give a map-style torch.utils.data.Dataset") from error
+    if not length:
+        raise DataError(f"{name}: has no items; give some")
+    return length
 
 
 def read_item(dataset: Any, index: int, name: str) -> tuple[Any, Any]:

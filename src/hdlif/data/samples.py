@@ -17,8 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from hdlif.data.augment import AUGMENTATIONS, Augment, Augmentation
 from hdlif.data.draws import random_bits
-from hdlif.data.drifting import DRIFT_STREAM, Drift
-from hdlif.data.image_targets import Located, check_located, moved
+from hdlif.data.image_targets import DRIFT_STREAM, Drift, Located, check_located, moved
 from hdlif.errors import DataError, HdlifError, ShapeError, did_you_mean
 
 Tested = Literal["all", "train", "validation", "test"]

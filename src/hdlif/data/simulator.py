@@ -30,7 +30,6 @@ CONTRAST = 0.4
 DARK = 0.1
 """Intensity of a black pixel, with 1 for white: log intensities span log(1.1 / 0.1) = 2.4, 5 events."""
 STEPS_PER_SACCADE = 8
-SACCADES = 3
 REACH = 0.1
 """Reach of a saccade as a fraction of the side, at least 1 pixel; drawn from 0.5 to 1.5 times this."""
 MOST_COUNT = 255

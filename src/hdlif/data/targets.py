@@ -267,12 +267,11 @@ def item_target(y: Any, wanted: Wanted, steps: int | None) -> Any:
     return found
 
 
-def target_in(fields: Any, wanted: Wanted, label: str, steps: int | None = None) -> tuple[str, Any]:
+def target_in(fields: Any, wanted: Wanted, label: str) -> tuple[str, Any]:
     """Return class and target, as in `Sample`, from an object with keys, such as in a JSON file.
 
     Args:
         label: the key of the class, or of the classes of the steps.
-        steps: as in `item_target`.
     Raises:
         Unreadable: a key is missing, or its value cannot be learned.
     """
@@ -294,7 +293,7 @@ def target_in(fields: Any, wanted: Wanted, label: str, steps: int | None = None)
     except ValueError as error:
         raise Unreadable(f"{', '.join(wanted.names)} are {brief(columns)}, of several lengths") from error
     try:
-        return "", item_target(given, wanted, steps)
+        return "", item_target(given, wanted, None)
     except Unreadable as error:
         raise Unreadable(f"{', '.join(wanted.names)}: {error}") from error
 

@@ -304,5 +304,5 @@ def _always_rising(recorded: Recorded) -> list[str]:
     rising = np.ones(channels, bool)
     for one in recorded.samples:
         rising &= (np.diff(one.steps, axis=0) > 0).all(0)
-    names = recorded.channels or [f"channel {number}" for number in range(1, channels + 1)]
-    return [str(name) for name, rises in zip(names, rising, strict=True) if rises]
+    names = recorded.channels or numbered_channels(channels)
+    return [name for name, rises in zip(names, rising, strict=True) if rises]

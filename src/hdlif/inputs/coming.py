@@ -1,10 +1,11 @@
-"""Read samples as they arrive from a pipe, a device or a file: rows of a CSV file or an array, or sound.
+"""Read samples as they arrive from a pipe, a device or a file: rows of a CSV file or an array, sound, or images.
 
 Only a block or a line is held. `Unreadable` is raised after all samples before the fault have been yielded.
 """
 
 import math
 import os
+import re
 import select
 import stat
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from time import perf_counter
 import numpy as np
 
 from hdlif.graph.graph import InputRecord, SoundRecord
-from hdlif.inputs import Unreadable, arrays
+from hdlif.inputs import Unreadable, arrays, pictures
 from hdlif.inputs.rows import FILL, Gaps, Lines, Rows
 from hdlif.inputs.series import Floats
 from hdlif.inputs.wav import PLAIN, Format, decoded, read_header
@@ -24,6 +25,10 @@ _ENDLESS = 0x7FFF0000
 """Programs that do not know the size yet write sizes from here on."""
 _OTHERS = {b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"RIFX": "RIFX", b"RF64": "RF64", arrays.MAGIC: "an array"}
 """First bytes of files that would otherwise be mistaken for PCM samples."""
+
+_IMAGE_HEADER = re.compile(rb"P([56])(?:\s+|#[^\n]*\n)+(\d{1,6})\s+(\d{1,6})\s+(\d{1,6})\s")
+_LONGEST_HEADER = 1024
+"""Most bytes of an image's header with its comments."""
 
 _LEAST_TEXT, _SOME_TEXT = 16, 64
 _CHARACTERS = frozenset(b"\t\r\n") | frozenset(range(32, 127))
@@ -207,3 +212,30 @@ def _pcm(source: Source, form: Format, size: int | None, piece: int) -> Iterator
         raise Unreadable(f"its samples take {size:,} bytes, and {left:,} are missing; it is cut short")
     if rest:
         raise Unreadable(f"it ends within a sample of {form.block} bytes; is it PCM of {form.bits} bits?")
+
+
+def coming_images(source: Source) -> Iterator[tuple[bytes, float]]:
+    """Yield the content of each image as soon as it is complete, with the time.
+
+    `ffmpeg -i FILM -f image2pipe -c:v ppm -` writes such images.
+
+    Raises:
+        Unreadable: the input is not binary PPM or PGM of 8 bits, is too large, or ends within an image.
+        OSError: it cannot be read.
+    """
+    while header := source.up_to(2):
+        while not (found := _IMAGE_HEADER.match(header)):
+            if header[:2] not in (b"P", b"P5", b"P6"):
+                raise Unreadable(f"an image begins with {header[:2]!r}, and PPM and PGM files with P6 and P5")
+            if len(header) > _LONGEST_HEADER or not (more := source.up_to(1)):
+                raise Unreadable("it ends, or goes on, within the header of an image")
+            header += more
+        kind, width, height, whole = (int(number) for number in found.groups())
+        if not 0 < whole < 256:
+            raise Unreadable(f"the largest value of an image is {whole}; write 8 bits per channel")
+        pictures.check_size(width, height)
+        size = width * height * (3 if kind == 6 else 1)
+        pixels = source.up_to(size)
+        if len(pixels) < size:
+            raise Unreadable(f"it ends within an image, {len(pixels):,} of {size:,} bytes after its header")
+        yield header + pixels, source.since

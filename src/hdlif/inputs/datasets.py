@@ -113,3 +113,8 @@ DVS_GESTURE_CLASSES = (
     "air guitar",
     "other gestures",
 )
+
+
+def where_had(name: str) -> str:
+    """Return how to fetch a public set of that name, as the end of an error; "" if there is none."""
+    return f"; `hdlif data get {name}` fetches it" if name in PUBLIC else ""

@@ -99,15 +99,14 @@ def boxes_to_picture(boxes: NDArray[Any], size: tuple[int, int], target: tuple[i
     return clipped
 
 
-def map_to_input(labels: NDArray[Any], target: tuple[int, int], fit: str, *, outside: int = IGNORED) -> NDArray[Any]:
+def map_to_input(labels: NDArray[Any], target: tuple[int, int], fit: str) -> NDArray[Any]:
     """Convert an image's map [h, w], signed, to the pixels of the input, [H, W]: each gets the value at its centre.
 
-    Args:
-        outside: the value of pixels that a letterbox adds.
+    Pixels that a letterbox adds get `IGNORED`.
     """
     height, width = labels.shape
     left, top, right, bottom = covered((width, height), target, fit)
-    return _sampled(labels, _centres(target[1], top, bottom), _centres(target[0], left, right), outside)
+    return _sampled(labels, _centres(target[1], top, bottom), _centres(target[0], left, right), IGNORED)
 
 
 def map_to_picture(labels: NDArray[Any], size: tuple[int, int], fit: str, *, outside: int = 0) -> NDArray[Any]:

@@ -15,8 +15,8 @@ from PIL import Image
 from cases import naming
 from hdlif.data import OwnData
 from hdlif.data.public import SETS
-from hdlif.data.public.writing import lay_out
-from hdlif.data.sources.series import find_series
+from hdlif.data.public.sets import lay_out
+from hdlif.data.sources.series import Series
 from hdlif.errors import DataError
 from hostile import one_printable_line
 from public_files import digits_archive, hapt_archive, recorded, ts, write_tar, write_wheel
@@ -29,7 +29,7 @@ def made(name: str, folder: Path, *files: Path) -> Path:
 
 
 def found(place: Path, **keys: Any) -> OwnData:
-    return find_series(None, size=None, known=None, path=str(place), **keys)
+    return Series(None, size=None, known=None, path=str(place), **keys).find()
 
 
 def test_hapt_is_cut_within_person_recording_and_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

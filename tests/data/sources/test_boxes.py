@@ -13,7 +13,7 @@ from PIL import Image
 from box_files import CLASSES, coco_tree, draw, voc_text, write_coco, write_voc, write_yolo
 from cases import every, naming
 from hdlif.data import OwnData
-from hdlif.data.sources.boxes import find_boxes
+from hdlif.data.sources.boxes import Boxes
 from hdlif.data.sources.coco import parse_coco
 from hdlif.data.sources.voc import parse_voc
 from hdlif.data.sources.yolo import parse_yolo
@@ -23,7 +23,7 @@ from hdlif.recipe.builders.own_kinds import kind_at
 
 
 def found(root: Path, **settings: object) -> OwnData:
-    return find_boxes(None, **{"path": str(root), "size": (32, 48), **settings})
+    return Boxes(None, **{"path": str(root), "size": (32, 48), **settings}).find()
 
 
 def boxes_by_file(data: OwnData) -> dict[str, list[list[float]]]:

@@ -14,8 +14,7 @@ from torchvision.transforms import v2
 from cases import naming
 from hdlif.data import batches, imagenet, tiny_imagenet
 from hdlif.data.draws import random_bits
-from hdlif.data.shard_index import INDEX
-from hdlif.data.sources.imagenet import ImageFiles, imagenet_classes
+from hdlif.data.sources.imagenet import INDEX, ImageFiles, imagenet_classes
 from hdlif.errors import DataError
 from small_sets import IDS, jpeg, tar, write_imagenet, write_tiny_imagenet
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from cases import naming
 from hdlif.data import OwnData
-from hdlif.data.sources.masks import find_masks
+from hdlif.data.sources.masks import Masks
 from hdlif.errors import DataError
 from hdlif.inputs.fitting import IGNORED, inner_size, map_to_input
 from hdlif.recipe.builders.own_kinds import kind_at
@@ -19,7 +19,7 @@ from label_maps import SIZES, write_maps
 
 
 def find(root: Path, **settings: object) -> OwnData:
-    return find_masks(None, path=str(root), size=16, **settings)
+    return Masks(None, path=str(root), size=16, **settings).find()
 
 
 def maps_by_pixels(found: OwnData) -> dict[bytes, np.ndarray]:
@@ -124,6 +124,7 @@ def test_other_folders_and_settings_that_do_not_go_together_are_refused(tmp_path
         ("bare", {}, "contains other folders; put images into images/"),
         ("empty", {}, "there is no image in images/"),
         ("none", {}, "there is no such folder"),
+        ("x" * 300, {}, "there is no such folder"),
     ):
         with naming(name, settings), pytest.raises((DataError, ValueError), match=said):
             find(tmp_path / name, **settings)

@@ -13,7 +13,7 @@ from cases import every
 from hdlif.data import Images, OwnData
 from hdlif.data.files import Folder
 from hdlif.data.sources import pictures as picture_source
-from hdlif.data.sources.pictures import PictureFiles, find_pictures
+from hdlif.data.sources.pictures import PictureFiles, Pictures
 from hdlif.errors import DataError
 from hdlif.graph.artefact import InputRecord
 from hdlif.runtime import read_image
@@ -21,7 +21,7 @@ from picture_folders import CLASSES, write_pictures
 
 
 def found(root: Path, **options: object) -> OwnData:
-    return find_pictures(None, **{"path": str(root), "size": None, "known": None, **options})
+    return Pictures(None, **{"path": str(root), "size": None, "known": None, **options}).find()
 
 
 def files_of(data: OwnData, part: str) -> list[str]:

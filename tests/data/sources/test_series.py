@@ -13,7 +13,7 @@ import torch
 
 from cases import naming
 from hdlif.data import OwnData
-from hdlif.data.sources.series import find_series
+from hdlif.data.sources.series import Series
 from hdlif.errors import DataError, InputError
 from hdlif.graph.graph import InputRecord
 from hdlif.inputs.resampling import resampled
@@ -22,7 +22,7 @@ from series_files import CLASSES, wave, write_arrays, write_csv, write_folders, 
 
 
 def look(path: Path, known: InputRecord | None = None, **keys: Any) -> OwnData:
-    return find_series(None, size=None, known=known, path=str(path), **keys)
+    return Series(None, size=None, known=known, path=str(path), **keys).find()
 
 
 def test_arrays_become_series_by_step(tmp_path: Path) -> None:

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from hdlif.data import OwnData
-from hdlif.data.sources.series import find_series
+from hdlif.data.sources.series import Series
 from hdlif.data.split import group_in
 from hdlif.errors import DataError
 from sound_files import CLASSES, tone, wav_bytes, write_sounds
 
 
 def look(path: Path, **keys: Any) -> OwnData:
-    return find_series(None, size=None, known=None, path=str(path), **{"seconds": 0.25, "mels": 8, **keys})
+    return Series(None, size=None, known=None, path=str(path), **{"seconds": 0.25, "mels": 8, **keys}).find()
 
 
 def test_no_group_of_file_names_is_in_two_parts(tmp_path: Path) -> None:

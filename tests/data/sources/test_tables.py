@@ -10,7 +10,7 @@ import torch
 
 from cases import naming
 from hdlif.data import OwnData, wine
-from hdlif.data.sources.tables import find_table
+from hdlif.data.sources.tables import Rows
 from hdlif.errors import DataError, MissingExtraError
 from hdlif.inputs.tables import parse_named
 from series_files import write_csv
@@ -18,7 +18,7 @@ from table_files import CLASSES, table_rows, write_table
 
 
 def look(path: Path, **keys: Any) -> OwnData:
-    return find_table(None, size=None, known=None, path=str(path), **keys)
+    return Rows(None, size=None, known=None, path=str(path), **keys).find()
 
 
 def test_rows_become_samples_of_one_step(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with naming(other), pytest.raises(DataError, match=words):
             look(other)
     with pytest.raises(ValueError, match="size = 3 is refused"):
-        find_table(None, size=3, known=None, path=str(path))
+        Rows(None, size=3, known=None, path=str(path)).find()
     monkeypatch.setattr("hdlif.data.sources.tables.MOST_ROWS", 39)
     with pytest.raises(DataError, match="at most 39"):
         look(path, group="who")

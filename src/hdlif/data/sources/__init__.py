@@ -5,7 +5,6 @@ settings are the keys of a recipe and whose `find` lists the samples as a `Layou
 recordings in a layout are base classes (`OfImages`, `OfSounds`, `OfEvents`), used for folders, shards and Python data
 sets alike.
 
-A new kind of data is at most four files: a decoder in `hdlif.inputs` if its format is new, a class here, its keys in
-`hdlif.recipe.builders.own_kinds`, and its recognition in `data_paths`. A kind that shards may contain is one more row,
-in `shards.KINDS`.
+A new kind of data is at most three files: a decoder in `hdlif.inputs` if its format is new, a class here, and its keys
+and recognition in `hdlif.recipe.builders.own_kinds`. A kind that shards may contain is one more row, in `shards.KINDS`.
 """

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hdlif.data.manifest import Part
-from hdlif.data.own_data import OwnData, Placed, finder
+from hdlif.data.own_data import OwnData, Placed
 from hdlif.data.sources.items import find_items_in
 from hdlif.data.sources.pictures import Fit
 from hdlif.data.split import PART_FOLDERS
@@ -58,7 +58,6 @@ class Saved(Placed):
         return find_items_in(str(place), rows, targets.names if wanted.classes else None, self, self.fit)
 
 
-find_arrow = finder(Saved)
 _LISTS = ("Sequence", "List", "LargeList", "Array2D")
 
 

@@ -1,6 +1,5 @@
 """A folder of images with boxes around objects, in Pascal VOC, COCO or YOLO files."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,12 +11,11 @@ import numpy as np
 
 from hdlif.data.augment import Augment
 from hdlif.data.boxes import Annotations, BoxedImage, PlacedBoxes, pad_rows, place_boxes
-from hdlif.data.drifting import drifting
 from hdlif.data.files import Folder
-from hdlif.data.folders import Walk
-from hdlif.data.image_targets import MIN_SIDE, Located
+from hdlif.data.folders import Walk, check_folder
+from hdlif.data.image_targets import MIN_SIDE, Located, drifting
 from hdlif.data.manifest import PARTS, Sample
-from hdlif.data.own_data import Divided, Layout, OwnData, Placed, finder
+from hdlif.data.own_data import Divided, Layout, OwnData, Placed
 from hdlif.data.samples import DataSets
 from hdlif.data.sources.coco import read_coco
 from hdlif.data.sources.pictures import Fit, OfImages
@@ -90,9 +88,7 @@ class Boxes(Placed, OfImages):
 
     def _find_images(self) -> OwnData:
         place = self.place("a folder of images with boxes")
-        # os.path returns False for names that cannot exist; Path's own methods raise if a name is too long.
-        if not os.path.isdir(place):  # noqa: PTH112
-            raise DataError(f"{place}: there is no such folder; {LAYOUTS}")
+        check_folder(place, LAYOUTS)
         found, ignored = self._annotations(place)
         if not found.images:
             raise DataError(f"{place}: has no image with boxes; {LAYOUTS}")
@@ -188,9 +184,6 @@ class Boxes(Placed, OfImages):
                 f"{_boxes(small)} left out, for less than {MIN_SIDE:g} pixel of the network's input; raise data.size"
             )
         return {"target": {"names": list(names), "counts": counts}, "omitted_boxes": omitted, "warnings": lines}
-
-
-find_boxes = finder(Boxes)
 
 
 def _boxes(count: int) -> str:

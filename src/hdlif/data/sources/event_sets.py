@@ -23,13 +23,7 @@ N_MNIST_TEST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
 
 
 class AskedOfEvents(TypedDict):
-    """The settings of every set of recordings.
-
-    validation: number of training samples that are held out: the last ones of a fixed permutation.
-    augment, seed: of the training samples, as in `Samples`.
-    time_steps, binning: number of frames of a recording, and how events become frames.
-    size: frames are resized to size x size; None leaves them as they are.
-    """
+    """The settings of every set of recordings, as in `dvs_cifar10`."""
 
     validation: int
     augment: NotRequired[Augment]

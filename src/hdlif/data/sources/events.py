@@ -18,7 +18,7 @@ from hdlif.data.augment import Augment
 from hdlif.data.event_frames import EventFrames, are_written, write_frames
 from hdlif.data.folders import Listed
 from hdlif.data.manifest import Part, Sample
-from hdlif.data.own_data import Layout, OwnData, Request, divide_files, finder, read_files, refuse_faults
+from hdlif.data.own_data import Layout, OwnData, Request, divide_files, read_files, refuse_faults
 from hdlif.data.sources.pictures import MANY
 from hdlif.errors import DataError, did_you_mean, reason
 from hdlif.graph.graph import InputRecord
@@ -95,9 +95,6 @@ class Recordings(Listed, OfEvents):
 
     def find(self) -> OwnData:
         return self.find_recordings(self.layout(tuple(READERS), "recording"))
-
-
-find_events = finder(Recordings)
 
 
 @dataclass(frozen=True)

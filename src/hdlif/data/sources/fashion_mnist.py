@@ -75,19 +75,18 @@ def fashion_mnist(
         archive="PART.gz",
         holds=files,
     )
-    pixels, labels = _read_fashion_mnist(folder, per_class[0], train=True)
+    pixels, labels = _read_fashion_mnist(folder, "train", per_class[0])
     train, held_out = hold_out("fashion_mnist", len(labels), validation)
     parts = [(pixels[part], labels[part]) for part in (train, held_out)] + [
-        _read_fashion_mnist(folder, per_class[1], train=False)
+        _read_fashion_mnist(folder, "t10k", per_class[1])
     ]
     return sets_in_memory(
         Images, parts, FASHION_MNIST_CLASSES, FASHION_MNIST_MEAN, FASHION_MNIST_STD, augment=augment, seed=seed
     )
 
 
-def _read_fashion_mnist(folder: SetFolder, per_class: int, *, train: bool) -> tuple[Tensor, Tensor]:
+def _read_fashion_mnist(folder: SetFolder, part: str, per_class: int) -> tuple[Tensor, Tensor]:
     """Read pixels uint8 [N, 1, 28, 28] and labels int64 [N]."""
-    part = "train" if train else "t10k"
     pixels = _read_idx(folder, f"{part}-images-idx3-ubyte", 3)
     labels = _read_idx(folder, f"{part}-labels-idx1-ubyte", 1).long()
     if pixels.shape[1:] != (28, 28) or labels.shape != pixels.shape[:1] or not len(labels):

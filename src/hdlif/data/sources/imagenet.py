@@ -1,10 +1,18 @@
-"""ImageNet-1k (ILSVRC 2012) and Tiny-ImageNet (ImageNet-200), read lazily from folders or shards."""
+"""ImageNet-1k (ILSVRC 2012) and Tiny-ImageNet (ImageNet-200), read lazily from folders or shards.
 
-from collections.abc import Sequence
+Tar shards have the WebDataset form, KEY.jpg with KEY.cls, and are read through an index. One pass over the headers
+makes it. It is stored with the shards as `INDEX`, and rebuilt if name, size or modification time of a shard change.
+"""
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import torch
@@ -13,11 +21,10 @@ from torch import Tensor
 
 from hdlif.data.augment import Augment, resized_crop
 from hdlif.data.draws import random_bits
-from hdlif.data.files import ByteSource, Folder
+from hdlif.data.files import ByteSource, Folder, Member, Shards, tar_members
 from hdlif.data.in_memory import normalised
-from hdlif.data.roots import SetFolder
+from hdlif.data.roots import SetFolder, whole_number
 from hdlif.data.samples import DataSets, Samples
-from hdlif.data.shard_index import SUFFIXES, open_shards, shards_in
 from hdlif.data.split import fixed_permutation, hold_out
 from hdlif.errors import DataError, cut, reason
 from hdlif.inputs import Unreadable, pictures
@@ -28,10 +35,15 @@ from hdlif.inputs.datasets import (
     TINY_IMAGENET_MEAN,
     TINY_IMAGENET_STD,
 )
+from hdlif.whole_files import open_regular, read_regular, whole_file
 
 IMAGENET_SIZE, IMAGENET_SHORT_SIDE = 224, 256
 TINY_IMAGENET_SIZE = 64
 _CROP = "random_resized_crop"
+SUFFIXES = (".jpeg", ".jpg", ".png")
+INDEX = "hdlif_index.npz"
+MOST_INDEX = 2**30
+"""Most bytes of the index, which takes 32 per image."""
 
 
 class ImageFiles(Samples):
@@ -41,6 +53,7 @@ class ImageFiles(Samples):
     (bilinearly, antialiased), and the centre is cropped. `places` [N] are the numbers of the samples in `source`.
     """
 
+    costly = True
     _drawn_in_read = (_CROP,)
 
     def __init__(
@@ -63,10 +76,6 @@ class ImageFiles(Samples):
         self.size, self.short_side = size, short_side
         self.mean, self.std = tuple(mean), tuple(std)
 
-    @property
-    def costly(self) -> bool:
-        return True
-
     def resized(self, size: int) -> Self:
         """Return the images at size x size; the shorter side scales with the size."""
         return self._changed(size=size, short_side=round(self.short_side * size / self.size))
@@ -81,18 +90,15 @@ class ImageFiles(Samples):
         return torch.stack([self._centred(*one) for one in zip(images, places, strict=True)])
 
     def _centred(self, image: Tensor, place: int) -> Tensor:
-        try:
-            return self._centre(image)
-        except Unreadable as error:
-            raise DataError(f"{self.source.name(place)}: as large as is asked for, {error}; remove it") from error
-
-    def _centre(self, image: Tensor) -> Tensor:
         from torchvision.transforms.v2 import functional as F
 
-        if min(image.shape[1:]) != self.short_side:
-            # Resizing keeps proportions, so a strip one pixel wide would become a very long image.
-            shorter, longer = sorted(image.shape[1:])
-            pictures.check_size(self.short_side, self.short_side * longer // shorter)
+        shorter, longer = sorted(image.shape[1:])
+        if shorter != self.short_side:
+            try:
+                # Resizing keeps proportions, so a strip one pixel wide would become a very long image.
+                pictures.check_size(self.short_side, self.short_side * longer // shorter)
+            except Unreadable as error:
+                raise DataError(f"{self.source.name(place)}: as large as is asked for, {error}; remove it") from error
             image = F.resize(image, [self.short_side], antialias=True)
         centre: Tensor = F.center_crop(image, [self.size, self.size])
         return centre
@@ -236,15 +242,90 @@ def _part(folder: SetFolder, name: str, classes: int) -> _Listed:
     """Read shards, or a folder per class."""
     place = folder.path / name
     try:
-        sharded = bool(shards_in(place))
+        sharded = bool(_shards_in(place))
         ids = sorted(entry.name for entry in place.iterdir() if entry.is_dir())
     except OSError as error:
         raise folder.error(place, f"cannot be read ({reason(error)})") from error
     if sharded:
-        return _Listed(*open_shards(place, folder))
+        return _open_shards(place, folder)
     if len(ids) != classes:
         raise folder.error(place, f"{len(ids)} class folders; there are {classes} classes")
     return _folders(folder, name, ids)
+
+
+def _shards_in(folder: Path) -> list[Path]:
+    """Return the tar files directly in a folder, sorted by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix == ".tar" and path.is_file())
+
+
+def _open_shards(folder: Path, of: SetFolder) -> _Listed:
+    """Return the images of all shards of a folder `of` a set. Raises `DataError`."""
+    paths = _shards_in(folder)
+    try:
+        found = [path.stat() for path in paths]
+    except OSError as error:
+        raise of.error(folder, f"cannot be read ({reason(error)})") from error
+    state = json.dumps([[path.name, s.st_size, s.st_mtime_ns] for path, s in zip(paths, found, strict=True)])
+    columns = _kept(folder / INDEX, state, [s.st_size for s in found])
+    if columns is None:
+        parts = [(number, *entry) for number, path in enumerate(paths) for entry in _scanned(path, of)]
+        columns = np.array(parts, np.int64).reshape(-1, 4).T
+        # The folder may be read-only.
+        with contextlib.suppress(OSError), whole_file(folder / INDEX) as temporary, temporary.open("wb") as file:
+            np.savez(file, state=state, columns=columns)
+    shard, offset, size, labels = columns
+    return _Listed(Shards(paths, shard, offset, size), labels)
+
+
+def _scanned(path: Path, of: SetFolder) -> Iterator[tuple[int, int, int]]:
+    """Yield (offset, size, label) of the images of a shard."""
+    images: dict[str, Member] = {}
+    labels: dict[str, int] = {}
+    try:
+        with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
+            for member in tar_members(file):
+                folder, _, base = member.name.rpartition("/")
+                stem, _, suffix = base.partition(".")
+                key = f"{folder}/{stem}"
+                if f".{suffix.lower()}" in SUFFIXES:
+                    images[key] = member
+                elif suffix == "cls":
+                    labels[key] = _label(file, member)
+    except (OSError, Unreadable) as error:
+        raise of.error(path, f"is not a whole tar shard ({reason(error)})") from error
+    for key, image in images.items():
+        if key not in labels:
+            raise of.error(
+                path,
+                f"{cut(key.lstrip('/'))} has no .cls, its label as a number; an archive of one class, as "
+                f"ImageNet's train.tar has them, belongs extracted in a folder {path.with_suffix('')}",
+            )
+        yield image.offset, image.size, labels[key]
+
+
+def _label(file: BinaryIO, member: Member) -> int:
+    file.seek(member.offset)
+    # A valid label, with its line break, is not longer.
+    content = file.read(min(member.size, 32))
+    try:
+        return whole_number(content.decode("ascii").strip())
+    except ValueError as error:
+        raise Unreadable(f"{cut(member.name)}: {content!r} is not a label, a number of up to 18 digits") from error
+
+
+def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | None:
+    """Return the index if it belongs to these shards of the given sizes."""
+    try:
+        with np.load(io.BytesIO(read_regular(path, most=MOST_INDEX)), allow_pickle=False) as kept:
+            same, columns = str(kept["state"]) == state, kept["columns"]
+    # A missing or damaged index is rebuilt.
+    except Exception:
+        return None
+    if not same or columns.dtype != np.int64 or columns.ndim != 2 or len(columns) != 4 or (columns < 0).any():
+        return None
+    shard, offset, size, _ = columns
+    inside = (shard < len(sizes)).all() and (size <= np.array(sizes)[shard] - offset).all()
+    return columns if inside else None
 
 
 def _folders(folder: SetFolder, part: str, ids: Sequence[str]) -> _Listed:
@@ -294,10 +375,10 @@ def _sets(
     train, test = parts
     trained, held_out = (places.numpy() for places in hold_out(name, len(train.labels), validation))
 
+    files = partial(ImageFiles, size=size, short_side=short_side, mean=mean, std=std)
+
     def samples(part: _Listed, places: NDArray[np.int64], **augmented: Any) -> ImageFiles:
-        labels = torch.from_numpy(part.labels[places])
-        about: dict[str, Any] = {"size": size, "short_side": short_side, "mean": mean, "std": std}
-        return ImageFiles(part.source, places, labels, **about, **augmented)
+        return files(part.source, places, torch.from_numpy(part.labels[places]), **augmented)
 
     return DataSets(
         samples(train, trained, **augmented),

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hdlif.data.manifest import PARTS, Part, Sample
-from hdlif.data.own_data import Layout, OwnData, Request, check_kind, finder
-from hdlif.data.python_data import read_item
+from hdlif.data.own_data import Layout, OwnData, Request, check_kind
+from hdlif.data.python_data import length_of, read_item
 from hdlif.data.sources.pictures import Fit, OfImages
 from hdlif.data.targets import Wanted, in_order, item_target, labels_of
 from hdlif.data.value_samples import find_series_in
-from hdlif.errors import DataError, HdlifError, brief, first_line
+from hdlif.errors import DataError, HdlifError, brief
 from hdlif.inputs import Unreadable
 from hdlif.inputs.fitting import MODES
 
@@ -54,9 +54,6 @@ class Items(Request):
 
     def find(self) -> OwnData:
         return find_items_in(self.name, _parts(self.make, self.takes), None, self, self.fit)
-
-
-find_items = finder(Items)
 
 
 def find_items_in(
@@ -176,13 +173,7 @@ def _check_map_style(name: str, one: Any) -> None:
             f"{name}: is {brief(one)}, which is not a map-style data set{f': it has no {missing}' if missing else ''}; "
             "give a torch.utils.data.Dataset with a length and items (x, label)"
         )
-    try:
-        length = len(one)
-    # The user's own code.
-    except Exception as error:
-        raise DataError(f"{name}: its length cannot be found: {type(error).__name__}: {first_line(error)}") from error
-    if not length:
-        raise DataError(f"{name}: has no items; give some")
+    length_of(one, name)
 
 
 def _classes(name: str, one: Any) -> Sequence[str] | None:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.data.files import Folder
-from hdlif.data.folders import Walk, part_folders
+from hdlif.data.folders import Walk, check_folder, part_folders
 from hdlif.data.image_targets import Located
 from hdlif.data.manifest import PARTS, Part, Sample
-from hdlif.data.own_data import Divided, Layout, OwnData, Placed, finder
+from hdlif.data.own_data import Divided, Layout, OwnData, Placed
 from hdlif.data.sources.pictures import Fit, OfImages
 from hdlif.errors import DataError, reason
 from hdlif.graph.graph import InputRecord
@@ -66,8 +66,7 @@ class Masks(Placed, OfImages):
     def layout(self) -> Layout:
         """List the images. Raises `DataError` without a folder of images and one of labels."""
         root = self.place("a folder of images and labels")
-        if not root.is_dir():
-            raise DataError(f"{root}: there is no such folder; give one with {IMAGES}/ and {LABELS}/ or {MASKS}/")
+        check_folder(root, f"give one with {IMAGES}/ and {LABELS}/ or {MASKS}/")
         walk = Walk(pictures.FORMATS)
         parts: Mapping[str, Part | None] = part_folders(root, walk.folders_in(root)[0], walk) or {"": None}
         listed: list[Sample] = []
@@ -168,9 +167,6 @@ class Masks(Placed, OfImages):
                     for number in there[there >= 0].tolist():
                         counts[names[number]][part] += 1
         return {"target": {"names": list(names), "counts": counts}}
-
-
-find_masks = finder(Masks)
 
 
 def _name_of(place: Path) -> str:

@@ -21,7 +21,7 @@ from hdlif.data.folders import Listed
 from hdlif.data.image_targets import Located
 from hdlif.data.in_memory import Images, normalised
 from hdlif.data.manifest import Part
-from hdlif.data.own_data import Divided, Layout, OwnData, Request, divide_files, finder, read_files, refuse_faults
+from hdlif.data.own_data import Divided, Layout, OwnData, Request, divide_files, read_files, refuse_faults
 from hdlif.data.samples import Samples
 from hdlif.errors import DataError, reason
 from hdlif.graph.graph import InputRecord
@@ -43,6 +43,8 @@ class PictureFiles(Samples):
     `places` [N] are the numbers of the samples' files in `source`.
     """
 
+    costly = True
+
     def __init__(
         self,
         source: ByteSource,
@@ -56,10 +58,6 @@ class PictureFiles(Samples):
     ) -> None:
         super().__init__(labels, augment=augment, seed=seed, located=located)
         self.source, self.places, self.record = source, places, record
-
-    @property
-    def costly(self) -> bool:
-        return True
 
     def resized(self, size: int) -> Self:
         """Return the images at size x size."""
@@ -128,7 +126,7 @@ class OfImages(Request):
             refuse_faults(layout, faults, unreadable, "picture")
         record = known or self._image_record([one.header for one in seen.values()])
         fits = len(seen) * math.prod(record.shape) <= MOST_KEPT
-        measured = _Measured.nothing(record, len(layout.files), kept=fits)
+        measured = _Measured(record, len(layout.files), kept=fits)
         if fits or known is None or unreadable == "skip":
             faults |= measured.read(layout, {number: one.header for number, one in seen.items()}, record, contents)
         layout, others = self.locate(layout, {number: one.header for number, one in seen.items()}, record)
@@ -185,9 +183,6 @@ class Pictures(Listed, OfImages):
         return self.find_images(self.layout(pictures.FORMATS, "picture"))
 
 
-find_pictures = finder(Pictures)
-
-
 @dataclass(frozen=True)
 class _Seen:
     header: pictures.Header
@@ -208,7 +203,6 @@ def _headers(layout: Layout) -> tuple[dict[int, _Seen], dict[str, str], dict[int
     return seen, faults, contents
 
 
-@dataclass(frozen=True)
 class _Measured:
     """Sums of the pixels of each file and of their squares, int64 [N, C], and optionally the pixels.
 
@@ -216,17 +210,10 @@ class _Measured:
     pixels are measured.
     """
 
-    sums: NDArray[np.int64]
-    squares: NDArray[np.int64]
-    sizes: NDArray[np.int64]
-    pixels: Pixels | None
-
-    @classmethod
-    def nothing(cls, record: InputRecord, count: int, *, kept: bool) -> "_Measured":
+    def __init__(self, record: InputRecord, count: int, *, kept: bool) -> None:
         channels = record.shape[0]
-        pixels = np.zeros((count, *record.shape), np.uint8) if kept else None
-        sums, squares, sizes = (np.zeros((count, width), np.int64) for width in (channels, channels, 2))
-        return cls(sums, squares, sizes, pixels)
+        self.sums, self.squares, self.sizes = (np.zeros((count, width), np.int64) for width in (channels, channels, 2))
+        self.pixels: Pixels | None = np.zeros((count, *record.shape), np.uint8) if kept else None
 
     def read(
         self, layout: Layout, headers: Mapping[int, pictures.Header], record: InputRecord, contents: dict[int, bytes]

@@ -3,7 +3,6 @@
 `hdlif.inputs.series` reads and normalises them, as for `hdlif run`.
 """
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from hdlif.data.arrays import are_arrays, arrays_at
 from hdlif.data.columns import LABEL, Tabular, channel_names, rows_of, without
 from hdlif.data.folders import laid_out
 from hdlif.data.manifest import Sample
-from hdlif.data.own_data import Layout, OwnData, faults_seen, finder, refuse_faults
+from hdlif.data.own_data import Layout, OwnData, faults_seen, read_files, refuse_faults
 from hdlif.data.sources.sounds import SOUND_KEYS, OfSounds
 from hdlif.data.targets import Wanted, values_hint
 from hdlif.data.value_samples import (
@@ -31,13 +30,12 @@ from hdlif.data.value_samples import (
     of_values,
     with_next,
 )
-from hdlif.errors import DataError, reason
+from hdlif.errors import DataError
 from hdlif.graph.graph import InputRecord
 from hdlif.graph.input_record import MOST_RATE
-from hdlif.inputs import MOST_BYTES, Unreadable, sounds, tables
+from hdlif.inputs import Unreadable, sounds, tables
 from hdlif.inputs.series import finite, finite_steps, own_steps, windows
 from hdlif.inputs.tables import Table, parse_named
-from hdlif.whole_files import read_regular
 
 _T = TypeVar("_T")
 _MOST_ALIKE = 0.9
@@ -165,24 +163,22 @@ class Series(Tabular, OfSounds):
 
     def _tables_of(self, layout: Layout) -> tuple[dict[str, "_File"], dict[str, str], list[str]]:
         """Read the tables of a layout's files; return them, the faults of the others, and possible fixes."""
-        read: dict[str, _File] = {}
         faults: dict[str, str] = {}
         fixes: list[str] = []
-        for one in layout.files:
-            path = layout.root / one.name
+
+        def parse(_: Sample, content: bytes) -> Table:
             try:
-                content = read_regular(path, most=MOST_BYTES)
-                table = parse_named(content, path.suffix.lower(), columns=self.columns, known=self.known_columns)
-            except (OSError, Unreadable) as error:
-                faults[one.name] = reason(error)
-                if not fixes and isinstance(error, Unreadable) and error.text_in is not None:
-                    fixes.append(without(error.text_in, content, path.suffix.lower()))
-            else:
-                read[one.name] = _File(table, len(content), hashlib.sha256(content).hexdigest())
+                return parse_named(content, ".csv", columns=self.columns, known=self.known_columns)
+            except Unreadable as error:
+                if not fixes and error.text_in is not None:
+                    fixes.append(without(error.text_in, content, ".csv"))
+                raise
+
+        read = {
+            one.name: _File(table, len(content), sha256)
+            for _, one, content, sha256, table in read_files(layout, parse, faults)
+        }
         return read, faults, fixes
-
-
-find_series = finder(Series)
 
 
 @dataclass(frozen=True)

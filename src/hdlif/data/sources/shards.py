@@ -19,7 +19,7 @@ import numpy as np
 from hdlif.data.files import Member, Shards, tar_members
 from hdlif.data.folders import MOST_FILES
 from hdlif.data.manifest import PARTS, Part, Sample
-from hdlif.data.own_data import Layout, OwnData, Placed, check_kind, finder
+from hdlif.data.own_data import Layout, OwnData, Placed, check_kind
 from hdlif.data.sources.events import OfEvents
 from hdlif.data.sources.pictures import OfImages
 from hdlif.data.sources.sounds import SOUND_KEYS, OfSounds
@@ -161,9 +161,6 @@ class TarShards(Placed, OfImages, OfEvents, OfSounds):
                 what = "label" if wanted.one_class else "target"
                 raise DataError(f"{path}: {cut(key)} has no {what}: add {cut(key)}{needed}")
         return {key: _Found(end, one.offset, one.size, *given[key]) for key, (end, one) in found.items()}
-
-
-find_shards = finder(TarShards)
 
 
 def _classes(root: Path, files: Sequence[Sample]) -> tuple[str, ...]:

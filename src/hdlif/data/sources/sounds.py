@@ -1,5 +1,6 @@
 """The user's own sounds: .wav files by class, cut into clips of one length and converted to log-mel frames."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from hdlif.data.manifest import Sample
@@ -92,10 +93,10 @@ class OfSounds(Request):
         samples: list[Sample] = []
         first: tuple[str, int] | None = None
         kept, longer, shorter = 0, 0, 0
-        rates: dict[int, int] = {}
+        rates: Counter[int] = Counter()
         faults: dict[str, str] = {}
         for _, one, content, digest, wave in read_files(layout, lambda _, content: parse_wave(content), faults):
-            rates[wave.rate] = rates.get(wave.rate, 0) + 1
+            rates[wave.rate] += 1
             first = first or (one.name, wave.rate)
             record = record or self.sound_record(wave.rate)
             if known is None and resample is None and wave.rate != first[1]:
@@ -106,11 +107,11 @@ class OfSounds(Request):
             seconds = len(wave.samples) / wave.rate
             shorter += seconds < record.samples / record.rate
             longer += seconds > record.samples / record.rate
+            read = replace(one, unit=unit(one) or digest, bytes=len(content), sha256=digest)
             for begin, clip in clips_of(wave, record):
                 name = f"{one.name}@{begin:g}s" if record.clips == "windows" else one.name
                 values = log_mel(clip, record)
-                sample = replace(one, name=name, unit=unit(one) or digest, values=values)
-                samples.append(replace(sample, bytes=len(content), sha256=digest))
+                samples.append(replace(read, name=name, values=values))
                 kept += values.nbytes
                 if kept > MOST_KEPT:
                     raise DataError(

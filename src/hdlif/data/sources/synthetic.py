@@ -115,7 +115,7 @@ def _check_validation(name: str, samples: str, validation: int, shape: tuple[int
 def copy_task(
     root: Path | None = None,
     *,
-    content: Copy | None = None,
+    content: Copy = Copy(),  # noqa: B008 - frozen
     validation: int,
     augment: Augment = (),
     seed: int = 0,
@@ -140,7 +140,6 @@ def copy_task(
         content: delay, symbols, alphabet, sizes and draw; the defaults of `Copy` by default.
         root, validation, augment, seed: as in `digits`.
     """
-    content = Copy() if content is None else content
     check_generated("copy", content, validation)
     record, shown = content.input, content.symbols
 
@@ -160,7 +159,7 @@ def copy_task(
 def delayed_xor(
     root: Path | None = None,
     *,
-    content: DelayedXor | None = None,
+    content: DelayedXor = DelayedXor(),  # noqa: B008 - frozen
     validation: int,
     augment: Augment = (),
     seed: int = 0,
@@ -184,7 +183,6 @@ def delayed_xor(
         content: delay, noise, sizes and draw; the defaults of `DelayedXor` by default.
         root, validation, augment, seed: as in `digits`.
     """
-    content = DelayedXor() if content is None else content
     check_generated("delayed_xor", content, validation)
     record = content.input
 
@@ -205,7 +203,7 @@ def delayed_xor(
 def mackey_glass(
     root: Path | None = None,
     *,
-    content: MackeyGlass | None = None,
+    content: MackeyGlass = MackeyGlass(),  # noqa: B008 - frozen
     validation: int,
     augment: Augment = (),
     seed: int = 0,
@@ -227,7 +225,6 @@ def mackey_glass(
         content: steps, ahead, stride and sizes; the defaults of `MackeyGlass` by default.
         root, validation, augment, seed: as in `digits`; validation counts windows.
     """
-    content = MackeyGlass() if content is None else content
     record = content.input
     check_generated("mackey_glass", content, validation)
     counts = {"train": content.samples, "validation": validation, "test": content.test}

@@ -8,7 +8,7 @@ from typing import Any
 from hdlif.data.arrays import are_arrays, arrays_at
 from hdlif.data.columns import Tabular, rows_of
 from hdlif.data.manifest import Sample
-from hdlif.data.own_data import OwnData, finder
+from hdlif.data.own_data import OwnData
 from hdlif.data.targets import Wanted
 from hdlif.data.value_samples import Recorded, find_samples, kept_together, of_arrays, of_target
 from hdlif.errors import DataError
@@ -50,9 +50,6 @@ class Rows(Tabular):
             return recorded
         samples = [replace(one, unit=unit) for one, unit in zip(samples, found.groups, strict=True)]
         return replace(recorded, unit=kept_together(self.group, "row"), samples=samples, grouped=True)
-
-
-find_table = finder(Rows)
 
 
 def _rows(rows: Floats, learned: Sequence[Any], names: Sequence[str], wanted: Wanted) -> list[Sample]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hdlif.config import MOST_TIME_STEPS, DataConfig, FoundConfig, InputConfig, Recipe
 from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean, say_nothing
 from hdlif.graph.graph import InputRecord, TaskRecord
+from hdlif.inputs.datasets import where_had
 from hdlif.inputs.plain_yaml import MOST_BYTES
 from hdlif.recipe.builders.data import CONSTANT, FRAMES, check_data, data_kind, input_record, look, look_for, shown
 from hdlif.recipe.builders.data_sets import DATA
@@ -52,8 +53,6 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
         plain = section.model_dump(exclude=set(section.arguments), exclude_none=True, mode="json")
         return [f"data={json.dumps({**plain, 'kind': data})}"]
     if not is_there(data):
-        from hdlif.data.public.sets import where_had
-
         fix = where_had(data) or f"; {did_you_mean(data, {*DATA, *offers(GROUPS['data.kind'])})}"
         seen = f'--data "{cut(data)}": there is no such file or folder, and no data set of that name ships'
         raise DataError(f"{seen}{fix}")

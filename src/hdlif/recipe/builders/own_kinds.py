@@ -1,13 +1,13 @@
 """Kinds of custom data, whose classes and sizes are found by inspection.
 
-A kind is a function in `hdlif.data` that inspects data and returns an `OwnData`, and a class here. Its keyword
-arguments, except those passed by hdlif, are the keys that a recipe may set.
+A kind is a `Request` in `hdlif.data.sources` that finds an `OwnData`, and a class here. The fields of the request,
+except those passed by hdlif, are the keys that a recipe may set.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -29,7 +29,7 @@ OF_ITEMS = ("split", "train")
 
 
 class OwnDataSection(Data):
-    """Custom data, inspected by `MAKES`.
+    """Custom data, found by the request that `MAKES` makes.
 
     Attributes:
         samples: kind of a sample, in the words of `InputRecord.kind`; None if unknown before inspection.
@@ -51,6 +51,15 @@ class OwnDataSection(Data):
     @classmethod
     def key_names(cls) -> set[str]:
         return super().key_names() - {"validation"}
+
+    def build(self, **given: Any) -> Any:
+        """Find the data set. Raises `RecipeError` if a key is rejected."""
+        return self._found(self.MAKES, self.arguments, given)
+
+    def _found(self, request: Any, arguments: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+        source = request.get()
+        asked = {name: value for name, value in given.items() if name in takes(source)}
+        return called(self._section, lambda **settings: source(**settings).find(), {**arguments, **asked})
 
 
 class _At(OwnDataSection):
@@ -125,16 +134,14 @@ class _Sounds(_Timed):
     highest_hz: float | None = field(None, "Upper end of the mel filters (half the rate).")
 
 
-class Folder(
-    _Placed, _Listed, _Readable, _Coloured, kind="folder", makes=At("hdlif.data.sources.pictures:find_pictures")
-):
+class Folder(_Placed, _Listed, _Readable, _Coloured, kind="folder", makes=At("hdlif.data.sources.pictures:Pictures")):
     """A folder of your own images, by class or with a table of targets."""
 
     samples = "image"
     said = "a folder of pictures"
 
 
-class Masks(_At, _Readable, _Letterboxed, kind="masks", makes=At("hdlif.data.sources.masks:find_masks")):
+class Masks(_At, _Readable, _Letterboxed, kind="masks", makes=At("hdlif.data.sources.masks:Masks")):
     """Your own images with label maps: a class, or an object, at each pixel."""
 
     samples = "image"
@@ -144,7 +151,7 @@ class Masks(_At, _Readable, _Letterboxed, kind="masks", makes=At("hdlif.data.sou
     classes: Names | None = field(None, "Names of the classes 0, 1, ...; by default their numbers.")
 
 
-class Series(_Placed, _Grouped, _Readable, _Sounds, kind="series", makes=At("hdlif.data.sources.series:find_series")):
+class Series(_Placed, _Grouped, _Readable, _Sounds, kind="series", makes=At("hdlif.data.sources.series:Series")):
     """Your own sensor data over time, or .wav files by class."""
 
     samples = "series"
@@ -155,7 +162,7 @@ class Series(_Placed, _Grouped, _Readable, _Sounds, kind="series", makes=At("hdl
     rate: int | None = field(None, "Readings per second; sounds state their own.")
 
 
-class Table(_Placed, _Grouped, kind="table", makes=At("hdlif.data.sources.tables:find_table")):
+class Table(_Placed, _Grouped, kind="table", makes=At("hdlif.data.sources.tables:Rows")):
     """Rows of numbers of your own, each shown at every step."""
 
     samples = "table"
@@ -164,7 +171,7 @@ class Table(_Placed, _Grouped, kind="table", makes=At("hdlif.data.sources.tables
 
 
 class Shards(
-    _Placed, _Readable, _Coloured, _Sensed, _Sounds, kind="shards", makes=At("hdlif.data.sources.shards:find_shards")
+    _Placed, _Readable, _Coloured, _Sensed, _Sounds, kind="shards", makes=At("hdlif.data.sources.shards:TarShards")
 ):
     """Tar shards of your own, in the WebDataset form."""
 
@@ -173,14 +180,14 @@ class Shards(
     member: str | None = field(None, "End of the names of samples, such as jpg, if there are several per key.")
 
 
-class Arrow(_Placed, _Fitted, _Timed, kind="arrow", makes=At("hdlif.data.sources.arrow:find_arrow")):
+class Arrow(_Placed, _Fitted, _Timed, kind="arrow", makes=At("hdlif.data.sources.arrow:Saved")):
     """A folder that the package datasets has saved."""
 
     said = "a folder of the package datasets"
     column: str | None = field(None, "Column of the samples; by default the only one of images, or of lists or arrays.")
 
 
-class Boxes(_At, _Readable, _Letterboxed, kind="boxes", makes=At("hdlif.data.sources.boxes:find_boxes")):
+class Boxes(_At, _Readable, _Letterboxed, kind="boxes", makes=At("hdlif.data.sources.boxes:Boxes")):
     """Your own images with boxes around objects, in Pascal VOC, COCO or YOLO files."""
 
     samples = "image"
@@ -195,7 +202,7 @@ class Boxes(_At, _Readable, _Letterboxed, kind="boxes", makes=At("hdlif.data.sou
     )
 
 
-class Events(_Placed, _Listed, _Readable, _Sensed, kind="events", makes=At("hdlif.data.sources.events:find_events")):
+class Events(_Placed, _Listed, _Readable, _Sensed, kind="events", makes=At("hdlif.data.sources.events:Recordings")):
     """Your own event-camera recordings."""
 
     samples = "events"
@@ -205,12 +212,12 @@ class Events(_Placed, _Listed, _Readable, _Sensed, kind="events", makes=At("hdli
 class Items(OwnDataSection, _Fitted, _Timed):
     """A data set of your own, package.module:Name, or that of an installed package."""
 
-    FIND: ClassVar[At] = At("hdlif.data.sources.items:find_items")
+    FIND: ClassVar[At] = At("hdlif.data.sources.items:Items")
     said = "a data set of your own"
     kind: str
 
     def build(self, **given: Any) -> Any:
-        """Inspect the result of the custom `MAKES`."""
+        """Find the data set in the result of the custom `MAKES`."""
         stated = {name: field.alias for name, field in type(self).model_fields.items() if name in self.model_fields_set}
         own = {alias: getattr(self, name) for name, alias in stated.items() if alias}
         of_items = {name: getattr(self, name) for name, alias in stated.items() if not alias and name != "kind"}
@@ -219,10 +226,8 @@ class Items(OwnDataSection, _Fitted, _Timed):
         def make(**parts: Any) -> Any:
             return called(self._section, self.MAKES, {**own, **parts}, is_own=True)
 
-        find = self.FIND.get()
-        asked = {name: value for name, value in given.items() if name in takes(find)}
         about = {"make": make, "takes": taken, "name": self.kind}
-        return called(self._section, find, {**about, **of_items, **asked})
+        return self._found(self.FIND, {**about, **of_items}, given)
 
 
 FOUND: dict[str, type[OwnDataSection]] = {
