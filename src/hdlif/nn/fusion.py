@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from functools import partial
 from types import FunctionType
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,22 +18,11 @@ from hdlif.nn.kernels.tensors import is_transformed
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer
 
+if TYPE_CHECKING:
+    from hdlif.nn.step_neuron import SteppedNeuron
+
 Path = Literal["steps", "fused"]
 """Implementation of a chunk of steps; see `SteppedNeuron.choose_path`."""
-
-
-class Stepped(Protocol):
-    """Interface of a neuron layer for its fused step: `hdlif.nn.SteppedNeuron`."""
-
-    @property
-    def states(self) -> Sequence[str]:
-        """The names of its states."""
-
-    def equation(self) -> Callable[..., Any]:
-        """The step."""
-
-    def row_values(self) -> dict[str, Any]:
-        """The rows of its parameters."""
 
 
 class Fusing:
@@ -51,7 +40,7 @@ class Fusing:
     def __reduce__(self) -> tuple[type[Fusing], tuple[()]]:
         return Fusing, ()
 
-    def step_of(self, neuron: Stepped, *, cut: bool = False) -> FusedStep:
+    def step_of(self, neuron: SteppedNeuron, *, cut: bool = False) -> FusedStep:
         """The step; `cut`, with states that no gradient comes back from.
 
         Raises:
@@ -75,7 +64,7 @@ class Fusing:
             self._cut = FusedStep(_stopped_states(step.step))
         return self._cut
 
-    def normed_step_of(self, neuron: Stepped, *, cut: bool = False) -> FusedStep:
+    def normed_step_of(self, neuron: SteppedNeuron, *, cut: bool = False) -> FusedStep:
         """The step of a current scale·(x - mean) + shift, whose rows (mean, scale, shift) precede the neuron's.
 
         Raises:
@@ -96,7 +85,7 @@ class Fusing:
             self._normed[cut] = FusedStep(_stopped_states(written) if cut else written)
         return self._normed[cut]
 
-    def emits_relu(self, neuron: Stepped) -> bool:
+    def emits_relu(self, neuron: SteppedNeuron) -> bool:
         """Whether the spikes of a step are a relu's; no equation that has no program is known to."""
         identity = _identity(neuron.equation())
         if self._relu is None or self._relu[0] != identity:

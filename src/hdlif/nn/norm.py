@@ -6,14 +6,13 @@ from torch import Tensor, nn
 
 from hdlif.errors import ShapeError, StateError
 from hdlif.nn.batch_statistics import Gather, batch_statistics, normalise_by_batch
-from hdlif.nn.chain import Normalising
 from hdlif.nn.kernels.batch_norm import Norm
 from hdlif.nn.kernels.tensors import is_plain
 from hdlif.nn.state import State, Temporal, check_chunk, check_stateless, stack_steps, unstacked
 from hdlif.nn.steps import Row, carried, last_of, row_of, set_row, share
 
 
-class BatchNorm2d(Temporal, Normalising):
+class BatchNorm2d(Temporal):
     """Batch norm over (batch, height, width) of [K, B, C, H, W], per channel and per time step.
 
     y = weight·(x - μ)/√(σ² + eps) + bias. In train mode each step has its own batch μ and σ², and
@@ -93,6 +92,7 @@ class BatchNorm2d(Temporal, Normalising):
         return stack_steps([self._at(step, t, gather) for step, t in zip(unstacked(x), steps, strict=True)]), None
 
     def is_rows(self, maps: Tensor, steps: range) -> bool:
+        """Whether `counted_at` is what the forward pass does to maps [K or 1, B, C, H, W]."""
         # Constant inputs stay constant if their statistics are.
         is_one = len(maps) == 1 and (self.training or self.time_steps is None)
         tensors = (self.weight, self.bias, self.running_mean, self.running_var)
@@ -104,10 +104,8 @@ class BatchNorm2d(Temporal, Normalising):
             and all(one.dtype == maps.dtype and is_plain(one, maps.device) and one.is_contiguous() for one in tensors)
         )
 
-    def takes_batch(self) -> bool:
-        return self.training
-
     def counted_at(self, steps: range) -> Norm:
+        """Return the norm at these steps, which count as run, as rows that a following neuron may apply."""
         rows = [0 if self.time_steps is None else min(t, self.time_steps - 1) for t in steps]
         momenta = [0.0 if self.momentum is None else self.momentum] * len(steps)
         if self.training:

@@ -10,7 +10,6 @@ from torch import Tensor
 from hdlif.errors import EquationError
 from hdlif.graph.equations import Program, trace
 from hdlif.graph.equations.chunk_program import Levels
-from hdlif.nn.chain import Firing
 from hdlif.nn.fusion import Fusing, Path, can_be_fused, is_followed, shared_rows
 from hdlif.nn.kernels import code_conv
 from hdlif.nn.kernels.batch_norm import Rows
@@ -27,7 +26,7 @@ Step = Callable[..., Any]
 """(current, *states, *parameters) -> (spike, *states): one time step of a neuron."""
 
 
-class SteppedNeuron(Neuron, Firing):
+class SteppedNeuron(Neuron):
     """A neuron layer that runs `equation()` on (current, *states, *parameters) at each time step.
 
     The step is the same at all of them; what differs by time step are the values of its parameters.
@@ -165,6 +164,7 @@ class SteppedNeuron(Neuron, Firing):
         return self.observed(emits, x, before, steps, rows), after or None
 
     def runs_in_chains(self, device: torch.device, steps: int, entries: int) -> bool:
+        """Whether `run_in_chain` is what the forward pass does to so many steps there, each of so many neurons."""
         return (
             not torch.compiler.is_compiling()
             and self.may_fuse(device, steps, entries)
@@ -174,6 +174,15 @@ class SteppedNeuron(Neuron, Firing):
     def run_in_chain(
         self, maps: Tensor, norm: Rows | None, state: State | None, steps: range, *, codes: bool
     ) -> tuple[Tensor | CodedSpikes, State | None] | None:
+        """Run the steps of a chunk as a part of `hdlif.nn.chain`.
+
+        Args:
+            maps: [K or 1, B, C, H, W] of float32.
+            norm: what is still to be done to them; None for nothing.
+            codes: whether nobody reads more of quantised spikes than their codes.
+        Returns:
+            as of a forward pass; None where the kernels cannot run, or a spike is no number, and no state was made.
+        """
         check_chunk(maps, steps)
         if not self.states:
             check_stateless(self, state)
