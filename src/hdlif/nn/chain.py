@@ -20,7 +20,8 @@ from torch.profiler import record_function
 from torch.utils.hooks import RemovableHandle
 
 from hdlif.nn.kernels.batch_norm import Moments, Rows, apply_norm, apply_rows, moments_of
-from hdlif.nn.kernels.code_conv import CodedSpikes, convolve_with_moments, sum_products
+from hdlif.nn.kernels.code_conv import convolve_with_moments, sum_products
+from hdlif.nn.kernels.codes import CodedSpikes
 from hdlif.nn.kernels.tensors import is_dense, is_plain, is_watched
 from hdlif.nn.norm import BatchNorm2d
 from hdlif.nn.step_neuron import SteppedNeuron

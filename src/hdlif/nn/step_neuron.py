@@ -11,10 +11,9 @@ from hdlif.errors import EquationError
 from hdlif.graph.equations import Program, trace
 from hdlif.graph.equations.chunk_program import Levels
 from hdlif.nn.fusion import Fusing, Path, can_be_fused, is_followed, shared_rows
-from hdlif.nn.kernels import code_conv
 from hdlif.nn.kernels.batch_norm import Rows
 from hdlif.nn.kernels.chunk import FusedStep
-from hdlif.nn.kernels.code_conv import CodedSpikes, Codes
+from hdlif.nn.kernels.codes import CodedSpikes, Codes, channels_last, code_room
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
 from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, kept_of, stack_steps, unstacked
@@ -224,12 +223,12 @@ class SteppedNeuron(Neuron):
         """The codes of the spikes, and the states; None where they are not computed at once."""
         assert self.quantizer is not None
         sizes = (len(steps), *given[0].shape[1:])
-        room = code_conv.code_room(prod(sizes))
+        room = code_room(prod(sizes))
         found = fused.codes(*given, steps=len(steps), levels=levels, room=room)
         if found is None:
             return None
         place, after = found
-        laid = code_conv.channels_last(room, sizes, is_last=not place.is_plain)
+        laid = channels_last(room, sizes, is_last=not place.is_plain)
         return CodedSpikes(Codes(laid, float(self.quantizer.step), int(levels.largest)), len(steps)), after
 
     def emits_relu(self) -> bool:
