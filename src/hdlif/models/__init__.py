@@ -14,9 +14,8 @@ from hdlif.models.blocks import (
 )
 from hdlif.models.detector import detector
 from hdlif.models.own import OwnNetwork, as_network
-from hdlif.models.recompute import ReversibleSequential
 from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, resnet19, resnet34, reversible_resnet
-from hdlif.models.reversible import Grid, ReversibleBlock
+from hdlif.models.reversible import Grid, ReversibleBlock, ReversibleSequential
 from hdlif.models.series import conv1d, dense, led_back, recurrent
 from hdlif.models.spiking import spiking
 from hdlif.models.unet import unet

@@ -14,8 +14,7 @@ from hdlif.models.blocks import (
     PreActBlock,
     default_conv,
 )
-from hdlif.models.recompute import ReversibleSequential
-from hdlif.models.reversible import GRID, ReversibleBlock
+from hdlif.models.reversible import GRID, ReversibleBlock, ReversibleSequential
 from hdlif.nn import BatchNorm2d, QuantLinear, Sequential
 
 StemFactory = Callable[[int, int], nn.Module]

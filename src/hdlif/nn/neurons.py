@@ -19,12 +19,11 @@ from hdlif.functional import (
 )
 from hdlif.nn.fusion import Path
 from hdlif.nn.mem_bn import MemBN
-from hdlif.nn.per_step import Parametrization, StepValue
+from hdlif.nn.per_step import Parametrization, StepValue, TimeConstants
 from hdlif.nn.spikes import SpikeQuantizer, emitted
 from hdlif.nn.state import State, check_chunk, check_stateless
 from hdlif.nn.step_neuron import Step, SteppedNeuron
 from hdlif.nn.steps import carried
-from hdlif.nn.time_constants import TimeConstants
 
 _leak = partial(StepValue, name="leak")
 _threshold = partial(StepValue, name="threshold", fix="threshold_form: softplus allows any above 0, learned: false any")

@@ -1,4 +1,4 @@
-"""Batch norm over time: one normalisation per step, running statistics in step order."""
+"""Batch norm over time: one normalisation per step, running statistics in step order; and a gain and shift without."""
 
 import torch
 import torch.nn.functional as F
@@ -285,3 +285,36 @@ class BatchNorm1d(BatchNorm2d):
                 "[K, B, C, H, W]"
             )
         return super().forward(x, state, steps)
+
+
+class Affine(Temporal):
+    """y = weight·x + bias of [K, B, C, ...], per channel, the same at every step.
+
+    A batch norm in train mode normalises each step by its own batch, so that what one step has in common in all samples
+    (a cue that comes at the same time in each) is taken away, and given back by the running statistics in eval mode.
+    Here nothing depends on the batch or the step: training sees what is run, with a batch of one as well.
+
+    >>> import torch
+    >>> from hdlif.nn import Affine
+    >>> Affine(channels=2, scale=0.5)(torch.ones(1, 1, 2), None, range(1))[0].tolist()
+    [[[0.5, 0.5]]]
+
+    Args:
+        channels: C.
+        scale: of `weight` at the start, above 0.
+    Raises:
+        ValueError: `scale` is not above 0.
+    """
+
+    def __init__(self, channels: int, *, scale: float = 1.0) -> None:
+        super().__init__()
+        if not scale > 0:
+            raise ValueError(f"scale = {scale}; it must be above 0")
+        self.weight = nn.Parameter(torch.full((channels,), float(scale)))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
+        check_stateless(self, state)
+        check_chunk(x, steps)
+        weight, bias = (value.reshape(-1, *(1,) * (x.ndim - 3)) for value in (self.weight, self.bias))
+        return x * weight + bias, None

@@ -1,11 +1,11 @@
-"""The quantiser of graded spikes as a module: fixed or learned step size."""
+"""Modules of a spike: the quantiser with a fixed or learned step size, and the surrogate with a temperature."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-from hdlif.functional import StraightThrough, quantize_spike
+from hdlif.functional import StraightThrough, dspike, quantize_spike
 from hdlif.graph.equations.chunk_program import Levels
 from hdlif.nn.kernels.codes import CodedSpikes, can_be_quantised, quantise, quantise_to_codes
 
@@ -88,3 +88,33 @@ def emitted(surplus: Tensor, quantizer: SpikeQuantizer | None, *, is_relu: bool 
     else:
         quantised = quantizer(surplus)
     return quantised
+
+
+class Dspike(nn.Module):
+    """The surrogate `functional.dspike` with its temperature b as a buffer, which checkpoints carry.
+
+    A neuron that has it as its `surrogate` can have b adapted, see `training.temperature`.
+
+    >>> from hdlif.nn import LIF, Dspike
+    >>> neuron = LIF(time_steps=4, surrogate=Dspike(temperature=2.0))
+    >>> neuron.surrogate.temperature.item()
+    2.0
+
+    Args:
+        temperature: b at the start, above 0.
+    """
+
+    temperature: Tensor
+
+    def __init__(self, temperature: float = 3.0) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(f"temperature = {temperature}; it must be above 0")
+        self.register_buffer("temperature", torch.tensor(float(temperature)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """f(x) of x = m - θ."""
+        return dspike(x, self.temperature)
+
+    def extra_repr(self) -> str:
+        return f"temperature={float(self.temperature)}"
