@@ -3,8 +3,8 @@
 A block has two streams of currents, each of which can be computed back from the block's output, so that inputs are
 recomputed from outputs and memory is constant in depth.
 
-Hooks inside are called without a graph in the forward pass, and once more in the backward pass. To watch such a network,
-pass measures along with its steps instead, or let the graphs be kept (`carrying`).
+Hooks inside are called without a graph in the forward pass, and once more in the backward pass. To watch such a
+network, pass measures along with its steps instead, or let the graphs be kept (`carrying`).
 """
 
 import math

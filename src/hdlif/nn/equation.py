@@ -131,9 +131,7 @@ class EquationNeuron(SteppedNeuron):
         path: Path | None = None,
         **starts: float | TimeConstants,
     ) -> None:
-        super().__init__()
-        self.choose_path(path)
-        self.quantizer = quantizer
+        super().__init__(quantizer=quantizer, path=path)
         if unknown := sorted(set(starts) - set(self.declared)):
             raise ValueError(
                 f"{unknown[0]} is not a parameter of {type(self).__name__}; it has {', '.join(self.declared)}"

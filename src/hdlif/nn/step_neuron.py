@@ -41,9 +41,10 @@ class SteppedNeuron(Neuron):
     quantizer: SpikeQuantizer | None
     path: Path | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, *, quantizer: SpikeQuantizer | None = None, path: Path | None = None) -> None:
         super().__init__()
-        self._fusing = Fusing()
+        self.quantizer = quantizer
+        self.choose_path(path)
 
     def choose_path(self, path: Path | None) -> None:
         """Compute chunks in one of two ways, with the same values, and the same gradients but for rounding.
