@@ -243,7 +243,7 @@ def _by_step(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan
     for t in plan.steps:
         weights = torch.zeros_like(along)
         weights[t] = along[t]
-        found[t] = end_to_end(model, x, target, rule, plan, weights).parameters
+        found[t] = end_to_end(model, x, target, rule, plan, weights)
     return found
 
 

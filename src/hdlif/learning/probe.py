@@ -105,7 +105,7 @@ class Gradients:
     membranes: Named = field(default_factory=dict)
 
 
-def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, weights: Tensor) -> Gradients:
+def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, weights: Tensor) -> Named:
     """The gradient of (1/T)·Σ_t <weights_t, o_t> by a rule with criterion `total`.
 
     Args:
@@ -119,7 +119,7 @@ def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Pl
 
     handle = model.register_forward_hook(weigh, with_kwargs=True)
     try:
-        return Gradients(_learn(model, x, target, rule, plan))
+        return _learn(model, x, target, rule, plan)
     finally:
         handle.remove()
 

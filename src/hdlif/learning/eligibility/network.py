@@ -23,8 +23,7 @@ from hdlif.learning.eligibility.drives import (
     weight_of,
     wide,
 )
-from hdlif.learning.eligibility.layer import Layer, Pending, carry_on
-from hdlif.learning.eligibility.past import Past
+from hdlif.learning.eligibility.layer import Layer, Past, Pending, carry_on
 from hdlif.learning.paths import unwrapped
 from hdlif.nn import Neuron, Scope, SteppedNeuron
 from hdlif.nn.norm import Affine, BatchNorm2d
