@@ -9,11 +9,12 @@ from hdlif.models.blocks import (
     Network,
     NeuronFactory,
     NormFactory,
+    OwnNetwork,
     Place,
     PreActBlock,
+    as_network,
 )
 from hdlif.models.detector import detector
-from hdlif.models.own import OwnNetwork, as_network
 from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, resnet19, resnet34, reversible_resnet
 from hdlif.models.reversible import Grid, ReversibleBlock, ReversibleSequential
 from hdlif.models.series import conv1d, dense, led_back, recurrent
