@@ -3,8 +3,8 @@
 Hooks exist only within a context; the network is not modified.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -167,20 +167,11 @@ def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: P
     return found
 
 
-@contextmanager
-def borrowed_gradients(model: nn.Module) -> Iterator[None]:
-    """Restore the parameters' gradients after the context."""
-    kept = [(parameter, parameter.grad) for parameter in model.parameters()]
-    try:
-        yield
-    finally:
-        for parameter, gradient in kept:
-            parameter.grad = gradient
-
-
 def _learn(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan) -> Named:
     """The gradient a rule accumulates over one plan, for every parameter that is learned."""
-    with borrowed_gradients(model):
+    # The network's own gradients come back at the end.
+    kept = [(parameter, parameter.grad) for parameter in model.parameters()]
+    try:
         for parameter in model.parameters():
             parameter.grad = None
         # Hooks are to see each pass once, with its graph.
@@ -191,6 +182,9 @@ def _learn(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan) 
             for name, parameter in model.named_parameters()
             if parameter.requires_grad
         }
+    finally:
+        for parameter, gradient in kept:
+            parameter.grad = gradient
 
 
 def _current_apart(received: Callable[[Tensor, range], None] | None) -> Callable[..., Any]:

@@ -9,11 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
-from torch.nn.modules.module import _has_any_global_hook
 
 from hdlif.errors import ShapeError, StateError
 from hdlif.functional.once import once_differentiable
-from hdlif.nn.one_pixel import is_product
+from hdlif.nn.layout import has_hooks, is_product
 from hdlif.nn.steps import carried
 from hdlif.nn.synapses import QuantLayer
 
@@ -138,13 +137,7 @@ def _to_bias(by_output: Tensor, of_one: Sequence[float]) -> Tensor:
 
 def _with_hooks(module: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """`forward` in place of the module's own, whose hooks run; they see a copy of it, with its own parameters."""
-    hooks = (
-        module._forward_pre_hooks,
-        module._forward_hooks,
-        module._backward_pre_hooks,
-        module._backward_hooks,
-    )
-    if not any(hooks) and not _has_any_global_hook():  # type: ignore[no-untyped-call]
+    if not has_hooks(module):
         return forward(x)
     twin = copy.copy(module)
     vars(twin)["forward"] = forward

@@ -33,16 +33,17 @@ class Fusing:
 
     def __init__(self) -> None:
         self._made: tuple[object, FusedStep | EquationError] | None = None
-        self._cut: FusedStep | None = None
-        self._normed: dict[bool, FusedStep] = {}
-        self._relu: tuple[object, bool] | None = None
+        self._others: dict[tuple[bool, bool], FusedStep] = {}
 
     def __reduce__(self) -> tuple[type[Fusing], tuple[()]]:
         return Fusing, ()
 
-    def step_of(self, neuron: SteppedNeuron, *, cut: bool = False) -> FusedStep:
-        """The step; `cut`, with states that no gradient comes back from.
+    def step_of(self, neuron: SteppedNeuron, *, cut: bool = False, normed: bool = False) -> FusedStep:
+        """Return the step.
 
+        Args:
+            cut: with states that no gradient comes back from.
+            normed: of a current scale·(x - mean) + shift, whose rows (mean, scale, shift) precede the neuron's.
         Raises:
             EquationError: the equation uses what a program has not.
         """
@@ -54,50 +55,25 @@ class Fusing:
                 made = FusedStep(written_step(equation, neuron.states, neuron.row_values()))
             except EquationError as error:
                 made = error.with_traceback(None)
-            self._made, self._cut, self._normed = (identity, made), None, {}
+            self._made, self._others = (identity, made), {}
         step = self._made[1]
         if isinstance(step, EquationError):
             raise EquationError(*step.args)
-        if not cut:
+        if not cut and not normed:
             return step
-        if self._cut is None:
-            self._cut = FusedStep(_stopped_states(step.step))
-        return self._cut
-
-    def normed_step_of(self, neuron: SteppedNeuron, *, cut: bool = False) -> FusedStep:
-        """The step of a current scale·(x - mean) + shift, whose rows (mean, scale, shift) precede the neuron's.
-
-        Raises:
-            EquationError: as `step_of`.
-        """
-        self.step_of(neuron)
-        if cut not in self._normed:
-            equation, states = neuron.equation(), len(neuron.states)
-
-            def step(x: Any, *given: Any) -> Any:
-                mean, scale, shift, *rows = given[states:]
-                return equation(scale * (x - mean) + shift, *given[:states], *rows)
-
-            ones = torch.ones(1, 1, dtype=torch.float64)
-            rows = {f"{name} of the norm": ones for name in ("mean", "scale", "shift")} | neuron.row_values()
-            # The norm also saves its input.
-            written = replace(written_step(step, neuron.states, rows), current_is_kept=True)
-            self._normed[cut] = FusedStep(_stopped_states(written) if cut else written)
-        return self._normed[cut]
+        if (cut, normed) not in self._others:
+            written = _written_after_norm(neuron) if normed else step.step
+            self._others[cut, normed] = FusedStep(_stopped_states(written) if cut else written)
+        return self._others[cut, normed]
 
     def emits_relu(self, neuron: SteppedNeuron) -> bool:
         """Whether the spikes of a step are a relu's; no equation that has no program is known to."""
-        identity = _identity(neuron.equation())
-        if self._relu is None or self._relu[0] != identity:
-            try:
-                program = self.step_of(neuron).step.program
-            except EquationError:
-                is_relu = False
-            else:
-                made = program.spike - program.first
-                is_relu = made >= 0 and program.instructions[made].form == "relu"
-            self._relu = identity, is_relu
-        return self._relu[1]
+        try:
+            program = self.step_of(neuron).step.program
+        except EquationError:
+            return False
+        made = program.spike - program.first
+        return made >= 0 and program.instructions[made].form == "relu"
 
 
 def written_step(step: Callable[..., Any], states: Sequence[str], rows: Mapping[str, Any]) -> WrittenStep:
@@ -108,6 +84,19 @@ def written_step(step: Callable[..., Any], states: Sequence[str], rows: Mapping[
     """
     with torch.enable_grad():
         return trace_written(step, states=states, rows=rows, stops=lambda: not torch.is_grad_enabled())
+
+
+def _written_after_norm(neuron: SteppedNeuron) -> WrittenStep:
+    equation, states = neuron.equation(), len(neuron.states)
+
+    def step(x: Any, *given: Any) -> Any:
+        mean, scale, shift, *rows = given[states:]
+        return equation(scale * (x - mean) + shift, *given[:states], *rows)
+
+    ones = torch.ones(1, 1, dtype=torch.float64)
+    rows = {f"{name} of the norm": ones for name in ("mean", "scale", "shift")} | neuron.row_values()
+    # The norm also saves its input.
+    return replace(written_step(step, neuron.states, rows), current_is_kept=True)
 
 
 def can_be_fused(states: Sequence[Tensor], rows: Sequence[Tensor], dtype: torch.dtype) -> bool:

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from hdlif.errors import ShapeError, StateError, TrainingError
 from hdlif.nn.chain import may_run_as_one, run_chain, side_by_side
 from hdlif.nn.kernels.codes import codes_of, mark, pool_codes
-from hdlif.nn.one_pixel import product, runs_as_product
+from hdlif.nn.layout import product, runs_as_product
 from hdlif.nn.state import Paths, State, Temporal, check_chunk, check_stateless, check_steps, entries_of, steps_of
 from hdlif.nn.steps import Measure, carried
 from hdlif.nn.synapses import QuantConv2d, QuantLinear

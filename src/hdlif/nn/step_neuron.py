@@ -78,14 +78,14 @@ class SteppedNeuron(Neuron):
             device: of its tensors.
             steps: K.
             entries: of a step.
-            cut, normed: as `Fusing.step_of` and `Fusing.normed_step_of` have it.
+            cut, normed: as in `Fusing.step_of`.
         Raises:
             EquationError: `path` is "fused", and the equation has no program.
         """
         if not self.may_fuse(device, steps, entries):
             return None
         try:
-            return (self._fusing.normed_step_of if normed else self._fusing.step_of)(self, cut=cut)
+            return self._fusing.step_of(self, cut=cut, normed=normed)
         except EquationError:
             if self.path is None:
                 return None

@@ -15,8 +15,7 @@ from hdlif.nn.kernels.code_conv import CodeConv
 from hdlif.nn.kernels.codes import Codes
 from hdlif.nn.kernels.tensors import is_small
 from hdlif.nn.kernels.ternary import ternarize
-from hdlif.nn.layout import contiguous, must_stay_contiguous
-from hdlif.nn.one_pixel import is_product, product
+from hdlif.nn.layout import contiguous, is_product, must_stay_contiguous, product
 
 
 class WeightQuantizer(Protocol):
