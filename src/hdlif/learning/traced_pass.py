@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from hdlif.errors import ShapeError, StateError
+from hdlif.errors import StateError
 from hdlif.functional.once import once_differentiable
 from hdlif.nn.layout import has_hooks, is_product
+from hdlif.nn.state import check_entry
 from hdlif.nn.steps import carried
 from hdlif.nn.synapses import QuantLayer
 
@@ -66,11 +67,7 @@ def run_traced(
         seen = ", ".join(sorted(map(repr, state)))
         raise StateError(f"state of a traced synapse has {seen}; it must be {expected}")
     for name, value in (state or {}).items():
-        if value.shape != x.shape[1:]:
-            raise ShapeError(
-                f"{name} has shape {list(value.shape)}, the input of this step {list(x.shape[1:])}; "
-                "a new batch starts with state=None"
-            )
+        check_entry(name, value, x)
     trace: Tensor | None = None if state is None else state["trace"]
     leak: Tensor | float = rule.leak
     if moved is not None:
