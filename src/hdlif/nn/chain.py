@@ -107,11 +107,7 @@ def may_run_as_one(x: Tensor, carried: Pass) -> bool:
 
 def run_chain(run: Scope, steps: range, x: Tensor, names: Sequence[str], plus: Callable[[], Tensor] | None) -> Tensor:
     """Return the output of the last of these children, plus a summand."""
-    chain = _Chain(run, steps, names, plus)
-    value: Value = x
-    while not chain.is_done:
-        value = chain.next(value)
-    return chain.ended(_tensor(value))
+    return _Chain(run, steps, names, plus).through(x)
 
 
 class _Chain:
@@ -128,13 +124,15 @@ class _Chain:
         self._children = [run.child(name) for name in names]
         self._at = 0
 
-    @property
-    def is_done(self) -> bool:
-        return self._at == len(self._names)
+    def through(self, x: Tensor) -> Tensor:
+        value: Value = x
+        for at, child in enumerate(self._children):
+            self._at = at
+            value = self._output(child, value)
+        y = _tensor(value)
+        return y if self._plus is None or self._is_added else y + self._plus()
 
-    def next(self, value: Value) -> Value:
-        """Return the next child's output."""
-        child = self._children[self._at]
+    def _output(self, child: nn.Module, value: Value) -> Value:
         if _is_seen(child):
             made = None
         elif watches := [watch for hook in child._forward_hooks.values() if (watch := _watch_of(hook))]:
@@ -148,12 +146,7 @@ class _Chain:
             self._run.ran(name)
             if not isinstance(child, SteppedNeuron):
                 self._run.keep(name, child, self._run.given_to(name), None)
-        self._at += 1
         return made
-
-    def ended(self, y: Tensor) -> Tensor:
-        """Return the last child's output, plus a pending summand."""
-        return y if self._plus is None or self._is_added else y + self._plus()
 
     def _in_chain(self, child: nn.Module, value: Value) -> Value | None:
         """Return its output as a part of the chain; None if it has to run separately."""
@@ -181,21 +174,18 @@ class _Chain:
         if how is None or spikes.codes.codes.shape[1:3] == (1, 1):
             # For one pixel, PyTorch's products are faster.
             return None
-        weight = self._weight_of(conv)
+        weight = self._run.weight_of(conv)
+        weight = conv.weight_q() if weight is None else weight
         if spikes.way is None:
             found = sum_products(spikes, weight, how)
             return None if found is None else Maps(*found, are_own=True)
         x = spikes.way.flatten(0, 1)
         if conv.hindrance(x, weight, spikes.codes) is not None:
             return None
-        steps = spikes.steps if self._is_normalised(self._at + 1) else 0
+        steps = spikes.steps if self._is_normalised_next() else 0
         y, moments = convolve_with_moments(x, weight, spikes.codes, how, steps)
         maps = y.view(spikes.steps, -1, *y.shape[1:])
         return maps if moments is None else Maps(maps, moments)
-
-    def _weight_of(self, conv: QuantConv2d) -> Tensor:
-        weight = self._run.weight_of(conv)
-        return conv.weight_q() if weight is None else weight
 
     def _normalised(self, norm: BatchNorm2d, value: Tensor | Maps) -> Tensor | Maps | None:
         maps = value if isinstance(value, Tensor) else value.values
@@ -207,7 +197,7 @@ class _Chain:
             # Rows of a channel and step each are as many numbers as a sample; PyTorch's norm is the faster one.
             return None
         device, entries = maps.device, maps[0].numel()
-        is_for_neuron = len(maps) == len(self._steps) and self._goes_on_as_rows(self._at, device, entries)
+        is_for_neuron = len(maps) == len(self._steps) and self._goes_on_as_rows(device, entries)
         is_worth_it = norm.training and maps.numel() >= WORTH_NORMALISING
         if isinstance(value, Tensor) and not is_for_neuron and not is_worth_it:
             return None
@@ -263,19 +253,19 @@ class _Chain:
             return "fused"
         return "rows that the neuron applies" if isinstance(made, Maps) else "one pass"
 
-    def _is_normalised(self, at: int) -> bool:
-        """Return whether this is a norm that takes maps with their moments."""
-        if at >= len(self._children):
+    def _is_normalised_next(self) -> bool:
+        """Return whether a norm follows that takes maps with their moments."""
+        if self._at + 1 >= len(self._children):
             return False
-        norm = self._children[at]
+        norm = self._children[self._at + 1]
         return isinstance(norm, BatchNorm2d) and norm.training and not _is_seen(norm)
 
-    def _goes_on_as_rows(self, at: int, device: torch.device, entries: int) -> bool:
-        """Return whether this is a norm of maps of so many entries, followed by a neuron that applies its rows."""
-        if at + 1 >= len(self._children):
+    def _goes_on_as_rows(self, device: torch.device, entries: int) -> bool:
+        """Return whether a neuron follows that applies the rows of this norm to maps of so many entries."""
+        if self._at + 1 >= len(self._children):
             return False
-        norm, neuron = self._children[at : at + 2]
-        if not isinstance(norm, BatchNorm2d) or not isinstance(neuron, SteppedNeuron):
+        norm, neuron = self._children[self._at : self._at + 2]
+        if not isinstance(neuron, SteppedNeuron):
             return False
         return neuron.runs_in_chains(device, len(self._steps), entries) and not _is_seen(norm) and not _is_seen(neuron)
 

@@ -127,4 +127,4 @@ def runs_as_product(module: nn.Module, x: Tensor) -> bool:
 def has_hooks(module: nn.Module) -> bool:
     """Whether anything is called along with a module."""
     own = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
-    return any(own) or _has_any_global_hook()  # type: ignore[no-untyped-call, no-any-return]
+    return any(own) or _has_any_global_hook()  # type: ignore[no-untyped-call]
