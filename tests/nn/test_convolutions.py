@@ -19,8 +19,7 @@ from cases import every, seed
 from hdlif.learning.traced_pass import TraceRule
 from hdlif.learning.traces import Traces
 from hdlif.nn import QuantConv2d, Sequential, Ternary
-from hdlif.nn.layout import lay_out, must_stay_contiguous
-from hdlif.nn.one_pixel import is_product, runs_as_product
+from hdlif.nn.layout import is_product, lay_out, must_stay_contiguous, runs_as_product
 from hdlif.nn.steps import carrying
 from hdlif.report.convolutions import FAULTY, TOLERANCE, Shape
 

@@ -207,14 +207,10 @@ def pack_bits(values: Tensor) -> Tensor:
     return products.bitwise_right_shift_(56).to(torch.uint8)
 
 
-def eights_of_bytes(device: torch.device) -> Tensor:
-    """Of every byte, its eight booleans of `pack_bits` as one number of 64 bits, [256]."""
-    numbers = torch.arange(256, dtype=torch.uint8, device=device)
-    places = torch.arange(8, dtype=torch.uint8, device=device)
-    return numbers[:, None].bitwise_right_shift(places).bitwise_and_(1).view(torch.int64).flatten()
-
-
-def unpack_bits(packed: Tensor, shape: torch.Size, eights: Tensor | None = None) -> Tensor:
-    """The booleans of `pack_bits`, in `shape`; `eights` is `eights_of_bytes`, if it is there already."""
-    table = eights_of_bytes(packed.device) if eights is None else eights
-    return table.index_select(0, packed.int()).view(torch.bool)[: shape.numel()].view(shape)
+def unpack_bits(packed: Tensor, shape: torch.Size) -> Tensor:
+    """The booleans of `pack_bits`, in `shape`."""
+    numbers = torch.arange(256, dtype=torch.uint8, device=packed.device)
+    places = torch.arange(8, dtype=torch.uint8, device=packed.device)
+    # Of every byte, its eight booleans as one number of 64 bits.
+    eights = numbers[:, None].bitwise_right_shift(places).bitwise_and_(1).view(torch.int64).flatten()
+    return eights.index_select(0, packed.int()).view(torch.bool)[: shape.numel()].view(shape)

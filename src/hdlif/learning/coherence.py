@@ -243,7 +243,7 @@ def _by_step(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan
     for t in plan.steps:
         weights = torch.zeros_like(along)
         weights[t] = along[t]
-        found[t] = end_to_end(model, x, target, rule, plan, weights).parameters
+        found[t] = end_to_end(model, x, target, rule, plan, weights)
     return found
 
 
@@ -289,10 +289,10 @@ class _Comparison:
         by_plan = [_by_step(self.model, x, target, self.rule, plan, along) for plan, _ in self.plans]
         zeros = {name: torch.zeros_like(value) for name, value in reference[0].items()}
         by_step = {
-            t: _sum([(one[t], p) for one, (_, p) in zip(by_plan, self.plans, strict=True) if t in one], zeros)
+            t: _sum([_times(one[t], p) for one, (_, p) in zip(by_plan, self.plans, strict=True) if t in one], zeros)
             for t in range(self.time_steps)
         }
-        own, whole = _sum(_alike(by_step.values()), zeros), _sum(_alike(reference.values()), zeros)
+        own, whole = _sum(by_step.values(), zeros), _sum(reference.values(), zeros)
         for key in self.owned:
             self._add(key, self.ends[key], own, whole)
             activity = self._activity(key, observed)
@@ -301,7 +301,7 @@ class _Comparison:
                 self._add(key, tally, by_step[t], reference[t])
                 tally.rate.add(activity[t if len(activity) > 1 else 0])
         for overlap, one in zip(self.alone, by_plan, strict=True):
-            alone = _sum(_alike(one.values()), zeros)
+            alone = _sum(one.values(), zeros)
             for key in self._synapses():
                 for parameter in self.owned[key]:
                     overlap.add(alone[parameter], whole[parameter])
@@ -344,16 +344,14 @@ class _Comparison:
         return observed.inputs[name] if kind == "synapse" else observed.spikes[name]
 
 
-def _alike(gradients: Iterable[Named]) -> Iterable[tuple[Named, float]]:
-    """Yield each with a weight of 1."""
-    return ((one, 1.0) for one in gradients)
+def _times(gradient: Named, factor: float) -> Named:
+    return {name: value * factor for name, value in gradient.items()}
 
 
-def _sum(gradients: Iterable[tuple[Named, float]], zeros: Named) -> Named:
-    """The weighted sum."""
+def _sum(gradients: Iterable[Named], zeros: Named) -> Named:
     result = dict(zeros)
-    for one, weight in gradients:
-        result = {name: result[name] + one[name] * weight for name in result}
+    for one in gradients:
+        result = {name: result[name] + one[name] for name in result}
     return result
 
 

@@ -32,19 +32,17 @@ class ForwardMode:
     Memory is that of one step (of `chunk`) and of the traces, a number for each sample, weight and state of its
     neurons: B·N·M words of a layer of HD-LIF from M to N neurons.
 
+    Bytes of traces for a batch of 5, of 2·8 weights and 8 biases:
+
     >>> import torch
     >>> from torch import nn
     >>> from hdlif.learning import ForwardMode
     >>> from hdlif.nn import HDLIF, Sequential
     >>> model = Sequential(nn.Linear(2, 8), HDLIF(time_steps=4), nn.Linear(8, 3))
-    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    >>> rule, x, target = ForwardMode("sum"), torch.rand(4, 5, 2), torch.tensor([0, 1, 2, 0, 1])
-    >>> plan = rule.schedule(4, torch.Generator().manual_seed(0))
-    >>> for step in rule(model, x, target, plan):
-    ...     step.loss.backward()
-    ...     if step.update:
-    ...         optimizer.step()
-    ...         optimizer.zero_grad()
+    >>> ForwardMode().traces_of(model, torch.rand(4, 1, 2), batch=5)
+    {'1': 480}
+
+    `SLTT` shows an update.
 
     Args:
         update: "sum" makes one update with the gradient of all T steps; "each" one after every step, and traces go on.

@@ -10,8 +10,8 @@ from hdlif.learning.criterion import Criterion, loss_at, loss_of_steps
 from hdlif.learning.paths import unwrapped
 from hdlif.learning.rule import Carry, Plan, Step, chunk, standing
 from hdlif.nn import HeldWeights, State, carrying, detach
-from hdlif.nn.observer import Observer
 from hdlif.nn.scope import check_cuts
+from hdlif.nn.steps import Observer
 
 
 def online_steps(

@@ -28,20 +28,11 @@ class OTTT:
     ((1 - c)·CE + c·MSE(one-hot))/T, is `OTTTCriterion` here.
 
     >>> import torch
-    >>> from torch import nn
     >>> from hdlif.learning import OTTT
-    >>> from hdlif.nn import HDLIF, Sequential
-    >>> model = Sequential(nn.Linear(2, 8), HDLIF(time_steps=4), nn.Linear(8, 3))
-    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    >>> rule, x, target = OTTT("sum", leak=0.5), torch.rand(4, 5, 2), torch.tensor([0, 1, 2, 0, 1])
-    >>> plan = rule.schedule(4, torch.Generator().manual_seed(0))
-    >>> for step in rule(model, x, target, plan):
-    ...     step.loss.backward()
-    ...     if step.update:
-    ...         optimizer.step()
-    ...         optimizer.zero_grad()
-    >>> plan.updates
+    >>> OTTT("sum", leak=0.5).schedule(4, torch.Generator()).updates
     (False, False, False, True)
+
+    `SLTT` shows an update.
 
     Args:
         update: "sum" makes one update with the gradient of all T steps (OTTT-A); "each" one after every step (OTTT-O).
@@ -126,18 +117,11 @@ class NDOT(OTTT):
     authors' code.
 
     >>> import torch
-    >>> from torch import nn
     >>> from hdlif.learning import NDOT
-    >>> from hdlif.nn import HDLIF, Sequential
-    >>> model = Sequential(nn.Linear(2, 8), HDLIF(time_steps=4), nn.Linear(8, 3))
-    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    >>> rule, x, target = NDOT("sum"), torch.rand(4, 5, 2), torch.tensor([0, 1, 2, 0, 1])
-    >>> plan = rule.schedule(4, torch.Generator().manual_seed(0))
-    >>> for step in rule(model, x, target, plan):
-    ...     step.loss.backward()
-    ...     if step.update:
-    ...         optimizer.step()
-    ...         optimizer.zero_grad()
+    >>> NDOT("each", leak=0.5).schedule(4, torch.Generator()).updates
+    (True, True, True, True)
+
+    `SLTT` shows an update.
 
     Args:
         update, loss: as in `OTTT`.

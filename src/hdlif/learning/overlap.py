@@ -1,14 +1,24 @@
 """Comparison of two gradients, by sums over batches, time steps and layers."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Self
 
 import torch
 from torch import Tensor
 
 
+class _Sums:
+    """Base class of sums over batches, one in each field."""
+
+    def merge(self, other: Self) -> None:
+        """Add another's sums."""
+        for one in fields(self):  # type: ignore[arg-type]
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+
+
 @dataclass
-class Overlap:
+class Overlap(_Sums):
     """<a, b>, |a|² and |b|² of a rule's gradient a and the reference b.
 
     Sums over batches give the cosine of the gradients of all batches laid end to end, so a batch counts by the size
@@ -25,12 +35,6 @@ class Overlap:
         self.own += float(own.square().sum())
         self.reference += float(reference.square().sum())
 
-    def merge(self, other: "Overlap") -> None:
-        """Add another overlap's sums."""
-        self.product += other.product
-        self.own += other.own
-        self.reference += other.reference
-
     @property
     def cosine(self) -> float | None:
         """<a, b> / (|a| |b|), or None where either is zero."""
@@ -45,7 +49,7 @@ class Overlap:
 
 
 @dataclass
-class Shares:
+class Shares(_Sums):
     """How entries of dL/dm compare: counts at one time step.
 
     Attributes:
@@ -72,14 +76,6 @@ class Shares:
         self.wrong += int(wrong.sum())
         self.opposite += int((wrong & (own * reference < 0)).sum())
 
-    def merge(self, other: "Shares") -> None:
-        """Add other counts."""
-        self.equal += other.equal
-        self.idle += other.idle
-        self.dropped += other.dropped
-        self.wrong += other.wrong
-        self.opposite += other.opposite
-
     @property
     def entries(self) -> int:
         """Entries counted so far."""
@@ -87,7 +83,7 @@ class Shares:
 
 
 @dataclass
-class Rate:
+class Rate(_Sums):
     """Fraction of non-zero entries."""
 
     active: int = 0
@@ -97,11 +93,6 @@ class Rate:
         """Add the entries of one batch."""
         self.active += int(torch.count_nonzero(values))
         self.entries += values.numel()
-
-    def merge(self, other: "Rate") -> None:
-        """Add another rate's counts."""
-        self.active += other.active
-        self.entries += other.entries
 
     @property
     def share(self) -> float | None:

@@ -19,10 +19,9 @@ from torch.nn.modules.conv import _ConvNd
 from hdlif.errors import TrainingError
 from hdlif.nn import Scope
 from hdlif.nn.modes import dtype_of, evaluation_mode
-from hdlif.nn.observer import Observer
 from hdlif.nn.per_step import PerStep
 from hdlif.nn.state import Neuron, Paths, Reads, Temporal, inside
-from hdlif.nn.steps import carrying
+from hdlif.nn.steps import Observer, carrying
 
 
 class Wiring(Observer):

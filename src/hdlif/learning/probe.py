@@ -3,8 +3,8 @@
 Hooks exist only within a context; the network is not modified.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,7 +105,7 @@ class Gradients:
     membranes: Named = field(default_factory=dict)
 
 
-def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, weights: Tensor) -> Gradients:
+def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, weights: Tensor) -> Named:
     """The gradient of (1/T)·Σ_t <weights_t, o_t> by a rule with criterion `total`.
 
     Args:
@@ -119,7 +119,7 @@ def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Pl
 
     handle = model.register_forward_hook(weigh, with_kwargs=True)
     try:
-        return Gradients(_learn(model, x, target, rule, plan))
+        return _learn(model, x, target, rule, plan)
     finally:
         handle.remove()
 
@@ -167,20 +167,11 @@ def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: P
     return found
 
 
-@contextmanager
-def borrowed_gradients(model: nn.Module) -> Iterator[None]:
-    """Restore the parameters' gradients after the context."""
-    kept = [(parameter, parameter.grad) for parameter in model.parameters()]
-    try:
-        yield
-    finally:
-        for parameter, gradient in kept:
-            parameter.grad = gradient
-
-
 def _learn(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan) -> Named:
     """The gradient a rule accumulates over one plan, for every parameter that is learned."""
-    with borrowed_gradients(model):
+    # The network's own gradients come back at the end.
+    kept = [(parameter, parameter.grad) for parameter in model.parameters()]
+    try:
         for parameter in model.parameters():
             parameter.grad = None
         # Hooks are to see each pass once, with its graph.
@@ -191,6 +182,9 @@ def _learn(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan) 
             for name, parameter in model.named_parameters()
             if parameter.requires_grad
         }
+    finally:
+        for parameter, gradient in kept:
+            parameter.grad = gradient
 
 
 def _current_apart(received: Callable[[Tensor, range], None] | None) -> Callable[..., Any]:

@@ -97,7 +97,7 @@ def standing(carry: Carry | None) -> tuple[State | None, int]:
 class Rule(Protocol):
     """A learning rule: draws a plan for a batch, and then yields the losses of that plan one by one.
 
-    `STBP` and its neighbours each show an update. A rule of your own needs these two methods; `hdlif.Trainer` takes it.
+    `SLTT` shows an update. A rule of your own needs these two methods; `hdlif.Trainer` takes it.
     """
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:

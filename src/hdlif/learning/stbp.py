@@ -47,20 +47,12 @@ class STBP:
     The neuron decides whether its reset is detached (`functional.DetachedReset`).
 
     >>> import torch
-    >>> from torch import nn
     >>> from hdlif.learning import STBP
-    >>> from hdlif.nn import HDLIF, Sequential
-    >>> model = Sequential(nn.Linear(2, 8), HDLIF(time_steps=4), nn.Linear(8, 3))
-    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    >>> rule, x, target = STBP(), torch.rand(4, 5, 2), torch.tensor([0, 1, 2, 0, 1])
-    >>> plan = rule.schedule(4, torch.Generator().manual_seed(0))
-    >>> for step in rule(model, x, target, plan):
-    ...     step.loss.backward()
-    ...     if step.update:
-    ...         optimizer.step()
-    ...         optimizer.zero_grad()
+    >>> plan = STBP().schedule(4, torch.Generator())
     >>> plan.steps, plan.updates
     ((0, 1, 2, 3), (True,))
+
+    `SLTT` shows an update.
 
     Args:
         reduce: logits [T, B, classes] to [B, classes].

@@ -34,20 +34,12 @@ class StochasticWindow:
     the steps of the window have the factors of "each", so that w = T is `STBP()`.
 
     >>> import torch
-    >>> from torch import nn
     >>> from hdlif.learning import StochasticWindow
-    >>> from hdlif.nn import HDLIF, Sequential
-    >>> model = Sequential(nn.Linear(2, 8), HDLIF(time_steps=4), nn.Linear(8, 3))
-    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    >>> rule, x, target = StochasticWindow(2), torch.rand(4, 5, 2), torch.tensor([0, 1, 2, 0, 1])
-    >>> plan = rule.schedule(4, torch.Generator().manual_seed(0))
-    >>> for step in rule(model, x, target, plan):
-    ...     step.loss.backward()
-    ...     if step.update:
-    ...         optimizer.step()
-    ...         optimizer.zero_grad()
+    >>> plan = StochasticWindow(2).schedule(4, torch.Generator())
     >>> len(plan.steps), plan.updates
     (2, (True,))
+
+    `SLTT` shows an update.
 
     Args:
         length: w, at most T.

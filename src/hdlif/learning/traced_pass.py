@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
-from torch.nn.modules.module import _has_any_global_hook
 
-from hdlif.errors import ShapeError, StateError
+from hdlif.errors import StateError
 from hdlif.functional.once import once_differentiable
-from hdlif.nn.one_pixel import is_product
+from hdlif.nn.layout import has_hooks, is_product
+from hdlif.nn.state import check_entry
 from hdlif.nn.steps import carried
 from hdlif.nn.synapses import QuantLayer
 
@@ -67,11 +67,7 @@ def run_traced(
         seen = ", ".join(sorted(map(repr, state)))
         raise StateError(f"state of a traced synapse has {seen}; it must be {expected}")
     for name, value in (state or {}).items():
-        if value.shape != x.shape[1:]:
-            raise ShapeError(
-                f"{name} has shape {list(value.shape)}, the input of this step {list(x.shape[1:])}; "
-                "a new batch starts with state=None"
-            )
+        check_entry(name, value, x)
     trace: Tensor | None = None if state is None else state["trace"]
     leak: Tensor | float = rule.leak
     if moved is not None:
@@ -138,13 +134,7 @@ def _to_bias(by_output: Tensor, of_one: Sequence[float]) -> Tensor:
 
 def _with_hooks(module: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """`forward` in place of the module's own, whose hooks run; they see a copy of it, with its own parameters."""
-    hooks = (
-        module._forward_pre_hooks,
-        module._forward_hooks,
-        module._backward_pre_hooks,
-        module._backward_hooks,
-    )
-    if not any(hooks) and not _has_any_global_hook():  # type: ignore[no-untyped-call]
+    if not has_hooks(module):
         return forward(x)
     twin = copy.copy(module)
     vars(twin)["forward"] = forward

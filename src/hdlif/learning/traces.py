@@ -25,8 +25,8 @@ from hdlif.errors import TrainingError
 from hdlif.learning.paths import stated_ways
 from hdlif.learning.traced_pass import Synapse, TraceRule, drift, run_traced
 from hdlif.nn import Neuron, Scope
-from hdlif.nn.observer import Observer
 from hdlif.nn.state import State, check_chunk
+from hdlif.nn.steps import Observer
 from hdlif.nn.synapses import QuantLayer
 
 _FORWARDS = {kind.forward: kind for kind in (*get_args(Synapse), *get_args(QuantLayer))}

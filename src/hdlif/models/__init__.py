@@ -9,17 +9,16 @@ from hdlif.models.blocks import (
     Network,
     NeuronFactory,
     NormFactory,
+    OwnNetwork,
     Place,
     PreActBlock,
+    as_network,
 )
-from hdlif.models.detector import detector
-from hdlif.models.own import OwnNetwork, as_network
-from hdlif.models.recompute import ReversibleSequential
+from hdlif.models.maps import detector, unet
 from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, resnet19, resnet34, reversible_resnet
-from hdlif.models.reversible import Grid, ReversibleBlock
+from hdlif.models.reversible import Grid, ReversibleBlock, ReversibleSequential
 from hdlif.models.series import conv1d, dense, led_back, recurrent
 from hdlif.models.spiking import spiking
-from hdlif.models.unet import unet
 from hdlif.models.vgg import vgg_snn
 from hdlif.models.wiring import Wired
 

@@ -1,12 +1,13 @@
-"""Building blocks of networks: places, factories, and pre-activation residual blocks."""
+"""Building blocks of networks: places, factories, pre-activation residual blocks, and what is a network over time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from hdlif.errors import ShapeError
 from hdlif.nn import BatchNorm2d, QuantConv2d, Scope, Sequential, State, Temporal
 from hdlif.nn.layout import laid_out, learns_in_channels_last, reads_channels_last
 from hdlif.nn.state import Paths, steps_of
@@ -96,9 +97,12 @@ class PreActBlock(Temporal):
         norm: makes the batch norms from their channels.
     """
 
+    branch: ClassVar[Sequence[str]] = ("act1", "conv1", "bn1", "act2", "conv2", "bn2")
+    """Children of the branch in their order."""
+
     @property
     def paths(self) -> Paths:
-        return [["act1", "conv1", "bn1", "act2", "conv2", "bn2"], ["shortcut"]]
+        return [self.branch, ["shortcut"]]
 
     def __init__(
         self,
@@ -127,7 +131,7 @@ class PreActBlock(Temporal):
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         run = Scope(self, state, steps)
-        y = run.chain(x, "act1", "conv1", "bn1", "act2", "conv2", "bn2", plus=lambda: run("shortcut", x))
+        y = run.chain(x, *self.branch, plus=lambda: run("shortcut", x))
         return y, run.state
 
 
@@ -151,9 +155,7 @@ class AttentionBlockI(PreActBlock):
         attention: makes att1 and att2 from their channels.
     """
 
-    @property
-    def paths(self) -> Paths:
-        return [["act1", "conv1", "bn1", "att1", "act2", "conv2", "bn2", "att2"], ["shortcut"]]
+    branch = ("act1", "conv1", "bn1", "att1", "act2", "conv2", "bn2", "att2")
 
     def __init__(
         self,
@@ -170,11 +172,6 @@ class AttentionBlockI(PreActBlock):
         super().__init__(in_channels, out_channels, stride=stride, neuron=neuron, conv=conv, places=places, norm=norm)
         self.att1 = attention(places[1].channels)
         self.att2 = attention(out_channels)
-
-    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
-        run = Scope(self, state, steps)
-        names = "act1", "conv1", "bn1", "att1", "act2", "conv2", "bn2", "att2"
-        return run.chain(x, *names, plus=lambda: run("shortcut", x)), run.state
 
 
 class AttentionBlockII(AttentionBlockI):
@@ -262,8 +259,72 @@ class Network(Temporal):
         h = run("body", h)
         h = run("head", h)
         logits = run("classifier", h)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return logits.expand(len(steps), *logits.shape[1:]), run.state
+        return _of_each_step(logits, steps), run.state
+
+
+class OwnNetwork(Temporal):
+    """Any sequence or temporal module as a network: samples [K, B, ...] (or [1, ...]) to logits [K, B, classes, ...].
+
+    It is called as `Network` is; the module's parameters bear its name, `network`, before theirs.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from hdlif.models import OwnNetwork
+    >>> from hdlif.nn import HDLIF
+    >>> network = OwnNetwork(nn.Sequential(nn.Conv2d(1, 4, 3), HDLIF(time_steps=2), nn.Flatten(), nn.Linear(144, 10)))
+    >>> logits, state = network(torch.rand(2, 1, 1, 8, 8))
+    >>> list(logits.shape)
+    [2, 1, 10]
+
+    Args:
+        network: `hdlif.nn.Sequential`, `torch.nn.Sequential`, or a class derived from `hdlif.nn.Temporal`.
+    Raises:
+        TypeError: it is something else.
+    """
+
+    paths: Paths = (("network",),)
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        is_sequence = isinstance(network, nn.Sequential) and type(network).forward is nn.Sequential.forward
+        if not (isinstance(network, Temporal) or is_sequence):
+            raise TypeError(
+                f"{type(network).__name__} is not a network over time; give a Sequential of hdlif.nn or torch.nn, with "
+                "layers and neurons, or a class derived from hdlif.nn.Temporal"
+            )
+        self.network = network
+
+    def forward(self, x: Tensor, state: State | None = None, steps: range | None = None) -> tuple[Tensor, State | None]:
+        steps = steps_of(x, state, steps)
+        run = Scope(self, state, steps)
+        logits = run("network", x)
+        if logits.ndim not in (3, 5):
+            raise ShapeError(
+                f"{type(self.network).__name__} gives {list(logits.shape)}; a network gives logits "
+                "[steps, batch, classes], such as by nn.Flatten() and nn.Linear at its end, or maps of them"
+            )
+        return _of_each_step(logits, steps), run.state
+
+
+def _of_each_step(logits: Tensor, steps: range) -> Tensor:
+    """Logits of every step, in float32 or wider."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).expand(len(steps), *logits.shape[1:])
+
+
+def as_network(module: nn.Module) -> Temporal:
+    """`module` as a network: a `Network` or `OwnNetwork` as it is, and any other module in an `OwnNetwork`.
+
+    >>> from torch import nn
+    >>> from hdlif.models import as_network
+    >>> from hdlif.nn import HDLIF
+    >>> network = as_network(nn.Sequential(nn.Linear(2, 8), HDLIF(time_steps=4), nn.Linear(8, 3)))
+    >>> as_network(network) is network
+    True
+
+    Args:
+        module: as in `OwnNetwork`, whose errors are raised.
+    """
+    return module if isinstance(module, Network | OwnNetwork) else OwnNetwork(module)
 
 
 def default_conv(

@@ -14,8 +14,7 @@ from hdlif.models.blocks import (
     PreActBlock,
     default_conv,
 )
-from hdlif.models.recompute import ReversibleSequential
-from hdlif.models.reversible import GRID, ReversibleBlock
+from hdlif.models.reversible import GRID, ReversibleBlock, ReversibleSequential
 from hdlif.nn import BatchNorm2d, QuantLinear, Sequential
 
 StemFactory = Callable[[int, int], nn.Module]
@@ -50,13 +49,12 @@ def imagenet_stem(in_channels: int, width: int) -> Sequential:
     return Sequential({"conv": conv, "bn": BatchNorm2d(width), "pool": nn.MaxPool2d(3, stride=2, padding=1)})
 
 
-def check_inner(inner: Mapping[str, int], blocks: Sequence[int]) -> None:
-    """Raise `ValueError` if `inner` names a block that is not there, or fewer than 1 channel."""
-    names = [f"body.stage{stage + 1}.{number}" for stage, depth in enumerate(blocks) for number in range(depth)]
+def check_inner(inner: Mapping[str, int], blocks: Sequence[str]) -> None:
+    """Raise `ValueError` if `inner` names none of the blocks, or has fewer than 1 channel."""
     for name, channels in inner.items():
-        if name not in names or channels < 1:
+        if name not in blocks or channels < 1:
             raise ValueError(
-                f"inner has {name} = {channels}; give at least 1 channel to some of {names[0]} to {names[-1]}"
+                f"inner has {name} = {channels}; give at least 1 channel to some of {blocks[0]} to {blocks[-1]}"
             )
 
 
@@ -102,7 +100,8 @@ def resnet(
         raise ValueError(f"blocks = {list(blocks)}, width = {width}; give at least one stage of at least one block")
     stages: dict[str, nn.Module] = {}
     in_width, index = width, 0
-    check_inner(inner or {}, blocks)
+    names = [f"body.stage{stage + 1}.{number}" for stage, depth in enumerate(blocks) for number in range(depth)]
+    check_inner(inner or {}, names)
     for stage, depth in enumerate(blocks):
         out_width = width * 2**stage
         members: list[nn.Module] = []

@@ -1,14 +1,28 @@
-"""The reversible block: two streams of currents, each of which can be computed back from the block's output."""
+"""Reversible blocks, and back-propagation through them.
+
+A block has two streams of currents, each of which can be computed back from the block's output, so that inputs are
+recomputed from outputs and memory is constant in depth.
+
+Hooks inside are called without a graph in the forward pass, and once more in the backward pass. To watch such a
+network, pass measures along with its steps instead, or let the graphs be kept (`carrying`).
+"""
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
+from hdlif.errors import StateError
+from hdlif.functional.once import once_differentiable
 from hdlif.models.blocks import ConvFactory, NeuronFactory, NormFactory, Place, default_conv
-from hdlif.nn import BatchNorm2d, Scope, Sequential, State, Temporal
-from hdlif.nn.state import Paths
+from hdlif.nn import BatchNorm2d, Measure, Scope, Sequential, State, Temporal, carrying
+from hdlif.nn.state import Paths, entries_of, steps_of
+from hdlif.nn.steps import carried
 
 GRID = 2.0**-16
 
@@ -120,3 +134,226 @@ class ReversibleBlock(Temporal):
         x2 = y2 - run("g", y1)
         x1 = y1 - run("f", x2)
         return torch.cat([x1, x2], 2)
+
+
+class ReversibleSequential(Sequential):
+    """`ReversibleBlock`s one after another, with the gradients of a `Sequential` but without its memory.
+
+    A chunk keeps its last block's output and the state it starts from (nothing, where it starts a sequence), however
+    many blocks there are. The backward pass runs each branch f and g once more, from the last block to the first,
+    with the state, the held weights, the mode and the precision of its forward pass; it leaves buffers alone, and
+    takes measures again. The streams are float32 or wider.
+
+    An example is at `ReversibleBlock`.
+
+    Args:
+        blocks: of equal channels; `ReversibleBlock` has an example.
+    """
+
+    def __init__(self, *blocks: ReversibleBlock) -> None:
+        for block in blocks:
+            if not isinstance(block, ReversibleBlock):
+                raise TypeError(
+                    f"{type(block).__name__} has no inverse; give ReversibleBlocks, and others to Sequential"
+                )
+        super().__init__(*blocks)
+
+    def forward(self, x: Tensor, state: State | None = None, steps: range | None = None) -> tuple[Tensor, State | None]:
+        steps = steps_of(x, state, steps)
+        x = x.to(torch.promote_types(x.dtype, torch.float32)).expand(len(steps), *x.shape[1:])
+        if carried(steps).keeps_graphs or not torch.is_grad_enabled():
+            return super().forward(x, state, steps)
+        before = flat(state)
+        replay = _Replay(self, steps, tuple(before), x.device.type)
+        y, *others = _Reversible.apply(replay, x, *replay.leaves, *before.values())  # type: ignore[no-untyped-call]
+        measured = len(replay.measures)
+        for measure, value in zip(replay.measures, others[:measured], strict=True):
+            measure.give(value)
+        return y, nested(dict(zip(replay.after, others[measured:], strict=True)))
+
+
+_Measured = list[tuple[Measure, Tensor]]
+
+
+@dataclass(frozen=True)
+class _Collected(Measure):
+    measure: Measure
+    found: _Measured
+
+    def take(self, x: Tensor, y: Tensor) -> None:
+        self.found.append((self.measure, self.of(x, y)))
+
+
+def _collected(measures: Mapping[nn.Module, Measure], found: _Measured) -> dict[nn.Module, Measure]:
+    """Measures that are added to `found` in the order in which modules run, and given to no one."""
+    return {module: _Collected(one.of, one.give, one, found) for module, one in measures.items()}
+
+
+class _Replay:
+    """Context of a chunk's forward pass, for rerunning its branches in the backward pass.
+
+    `leaves` are the weights that gradients go to: parameters, and those of `blocks` that the steps carry.
+    `before` and `after` are the paths of the state's tensors before and after the chunk; `measures` were taken of it.
+    """
+
+    def __init__(self, blocks: ReversibleSequential, steps: range, before: tuple[str, ...], device_type: str) -> None:
+        self.blocks, self.steps, self.before = blocks, steps, before
+        self.after: tuple[str, ...] = ()
+        self.measures: list[Measure] = []
+        self.modes = {module: module.training for module in blocks.modules()}
+        weights = carried(steps).weights
+        self.weights = {module: weights[module] for module in blocks.modules() if module in weights}
+        self.parameters = [p for p in blocks.parameters() if p.requires_grad]
+        self.leaves: list[Tensor] = [*self.parameters, *self.weights.values()]
+        # A device without storage has no autocast; use the CPU's.
+        self.device_type = device_type if torch.amp.is_autocast_available(device_type) else "cpu"
+        device_type = self.device_type
+        self.autocast = torch.is_autocast_enabled(device_type)
+        self.autocast_dtype = torch.get_autocast_dtype(device_type)
+
+    def fixed_buffers(self) -> list[Tensor]:
+        """The buffers that outputs depend on: those of modules in eval mode."""
+        return [b for module, training in self.modes.items() if not training for b in module.buffers(recurse=False)]
+
+    @contextmanager
+    def again(self) -> Iterator[tuple[list[Tensor], range]]:
+        """Modes and precision of the forward pass; yields leaves at which a graph ends, and steps that carry them."""
+        modes = {m: m.training for m in self.modes}
+        # A held weight may have a graph to its parameter; what is before it is for the outer backward pass.
+        cut = {m: w.detach().requires_grad_() for m, w in self.weights.items()}
+        # Some versions of torch would take the casts that the forward pass cached without a graph.
+        precision = torch.autocast(self.device_type, self.autocast_dtype, self.autocast, cache_enabled=False)
+        try:
+            _set(self.modes)
+            with torch.enable_grad(), precision:
+                yield [*self.parameters, *cut.values()], carrying(self.steps, weights=cut)
+        finally:
+            _set(modes)
+
+
+def _set(modes: Mapping[nn.Module, bool]) -> None:
+    for module, training in modes.items():
+        module.training = training
+
+
+class _Reversible(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, replay: _Replay, x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        before = nested(dict(zip(replay.before, tensors[len(replay.leaves) :], strict=True)))
+        measured: _Measured = []
+        steps = carrying(replay.steps, measures=_collected(carried(replay.steps).measures, measured))
+        y, state = Sequential.forward(replay.blocks, x, before, steps)
+        replay.measures = [measure for measure, _ in measured]
+        after = flat(state)
+        replay.after = tuple(after)
+        ctx.replay = replay
+        # Weights and buffers are in memory anyway: saved here, changes before the backward pass raise an error.
+        ctx.save_for_backward(y, *tensors, *replay.fixed_buffers())
+        ctx.set_materialize_grads(False)
+        return y, *(value for _, value in measured), *after.values()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        replay: _Replay = ctx.replay
+        y, *tensors = ctx.saved_tensors
+        states = tensors[len(replay.leaves) :][: len(replay.before)]
+        before = dict(zip(replay.before, states, strict=True))
+        measured = 1 + len(replay.measures)
+        after_grads = dict(zip(replay.after, grads[measured:], strict=True))
+        (y1, y2), (d1, d2) = y.chunk(2, 2), (torch.zeros_like(y) if grads[0] is None else grads[0]).chunk(2, 2)
+        with replay.again() as (leaves, steps):
+            branches = _Branches(replay, leaves, steps, before, after_grads, list(grads[1:measured]))
+            for name in reversed(list(replay.blocks._modules)):
+                # y2 = x2 + g(y1), then y1 = x1 + f(x2): after these lines (y1, y2) are (x1, x2), (d1, d2) likewise.
+                current, grad = branches.back(f"{name}.g", y1, d2)
+                y2, d1 = y2 - current, d1 + grad
+                current, grad = branches.back(f"{name}.f", y2, d1)
+                y1, d2 = y1 - current, d2 + grad
+        branches.finish()
+        return None, torch.cat([d1, d2], 2), *branches.leaf_grads, *(branches.state_grads.get(k) for k in replay.before)
+
+
+class _Branches:
+    """The branches of a chunk, run once more one by one, and the gradients they leave."""
+
+    def __init__(
+        self,
+        replay: _Replay,
+        leaves: list[Tensor],
+        steps: range,
+        before: dict[str, Tensor],
+        after_grads: dict[str, Tensor | None],
+        measure_grads: list[Tensor | None],
+    ) -> None:
+        self.replay, self.leaves, self.before, self.after_grads = replay, leaves, before, after_grads
+        self.steps = steps
+        self.measure_grads = measure_grads
+        self.leaf_grads: list[Tensor | None] = [None] * len(leaves)
+        self.state_grads: dict[str, Tensor | None] = {}
+
+    def back(self, path: str, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """The output of the branch `path` for x, and the gradient of x where that of the output is `grad`."""
+        branch, prefix = self.replay.blocks.get_submodule(path), f"{path}."
+        x = x.detach().requires_grad_()
+        state = {k: v.detach().requires_grad_() for k, v in self.before.items() if k.startswith(prefix)}
+        given = nested({k.removeprefix(prefix): v for k, v in state.items()})
+        # Statistics and counts include this chunk already: the second run changes copies.
+        buffers = {name: buffer.clone() for name, buffer in branch.named_buffers()}
+        measured: _Measured = []
+        steps = carrying(self.steps, measures=_collected(carried(self.steps).measures, measured))
+        y, after = functional_call(branch, buffers, (x, given, steps))
+        arriving = [(y, grad), *((v, self.after_grads[k]) for k, v in flat(after, prefix).items())]
+        # Branches come back in reverse, what was measured in each of them in its own order.
+        first = len(self.measure_grads) - len(measured)
+        self._require(first >= 0)
+        arriving += [(value, g) for (_, value), g in zip(measured, self.measure_grads[first:], strict=True)]
+        del self.measure_grads[first:]
+        outputs, grads = zip(*((v, g) for v, g in arriving if g is not None and v.requires_grad), strict=True)
+        inputs = [x, *state.values(), *self.leaves]
+        x_grad, *others = torch.autograd.grad(outputs, inputs, grads, allow_unused=True)
+        self.state_grads |= dict(zip(state, others, strict=False))
+        for index, found in enumerate(others[len(state) :]):
+            if found is not None:
+                known = self.leaf_grads[index]
+                self.leaf_grads[index] = found if known is None else known + found
+        return y.detach(), torch.zeros_like(x) if x_grad is None else x_grad
+
+    def finish(self) -> None:
+        """Raise `RuntimeError` where measures of the forward pass were not taken again."""
+        self._require(not self.measure_grads)
+
+    def _require(self, alike: bool) -> None:
+        if not alike:
+            raise RuntimeError("forward and backward pass take different measures; does a layer run by chance?")
+
+
+def flat(state: State | None, prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of a state by their paths, such as "0.f.act.potential".
+
+    Raises:
+        StateError: what is no tensor is no mapping either, or an empty one, which has no path.
+    """
+    tensors: dict[str, Tensor] = {}
+    if state is None:
+        return tensors
+    of = repr(prefix[:-1]) if prefix else "reversible blocks"
+    if not (entries := entries_of(state, of)):
+        raise StateError(f"state of {of} is empty; give the whole state, or None to start")
+    for name, value in entries.items():
+        path = f"{prefix}{name}"
+        # None means no state at the root only.
+        tensors |= {path: value} if isinstance(value, Tensor) else flat({} if value is None else value, f"{path}.")
+    return tensors
+
+
+def nested(tensors: Mapping[str, Tensor]) -> State | None:
+    """Return the state whose tensors have these paths; None without tensors."""
+    state: dict[str, Any] = {}
+    for path, tensor in tensors.items():
+        *parents, last = path.split(".")
+        level = state
+        for name in parents:
+            level = level.setdefault(name, {})
+        level[last] = tensor
+    return state or None

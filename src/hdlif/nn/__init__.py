@@ -3,26 +3,21 @@
 from hdlif.nn.attention import SECA, eca, eca_kernel_size
 from hdlif.nn.batch_statistics import Gather
 from hdlif.nn.companding import Companded, companded
-from hdlif.nn.container import Sequential
 from hdlif.nn.delay_line import Changes, DelayLine
-from hdlif.nn.dspike import Dspike
 from hdlif.nn.equation import EquationNeuron, Parameter
 from hdlif.nn.glif import GLIF
 from hdlif.nn.long_memory import AdaptiveHDLIF, ResonateHDLIF, SecondOrderHDLIF, SlidingParallelHDLIF
 from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.modes import evaluation_mode
 from hdlif.nn.neurons import HDLIF, LIF, GradedLIF, ParallelHDLIF
-from hdlif.nn.norm import BatchNorm1d, BatchNorm2d
-from hdlif.nn.observer import Observer
-from hdlif.nn.per_step import PerStep, StepValue, step_parameters
-from hdlif.nn.recomputing import Recomputing
+from hdlif.nn.norm import Affine, BatchNorm1d, BatchNorm2d
+from hdlif.nn.per_step import PerStep, StepValue, TimeConstants, step_parameters
 from hdlif.nn.recurrent import Recurrent
-from hdlif.nn.scaling import Affine
-from hdlif.nn.scope import Scope
-from hdlif.nn.spikes import SpikeQuantizer
+from hdlif.nn.scope import Scope, Sequential
+from hdlif.nn.spikes import Dspike, SpikeQuantizer
 from hdlif.nn.state import Neuron, State, Temporal, detach
 from hdlif.nn.step_neuron import SteppedNeuron
-from hdlif.nn.steps import Carrying, Measure, carrying
+from hdlif.nn.steps import Carrying, Measure, Observer, carrying
 from hdlif.nn.synapses import (
     Binary,
     HeldWeights,
@@ -34,7 +29,6 @@ from hdlif.nn.synapses import (
     Ternary,
     WeightQuantizer,
 )
-from hdlif.nn.time_constants import TimeConstants
 from hdlif.nn.unit_lif import LateResetLIF, LeakyIntegrator, UnitLIF
 
 __all__ = [
@@ -70,7 +64,6 @@ __all__ = [
     "QuantConv2d",
     "QuantLayer",
     "QuantLinear",
-    "Recomputing",
     "Recurrent",
     "ResonateHDLIF",
     "Scope",

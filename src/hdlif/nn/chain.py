@@ -9,9 +9,9 @@ it is the last child. What does not take part runs by itself, on tensors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,76 +19,20 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.profiler import record_function
 from torch.utils.hooks import RemovableHandle
 
-from hdlif.nn.kernels.batch_norm import Moments, Norm, Rows, apply_norm, apply_rows, moments_of
-from hdlif.nn.kernels.code_conv import CodedSpikes, convolve_with_moments, sum_products
+from hdlif.nn.kernels.batch_norm import Moments, Rows, apply_norm, apply_rows, moments_of
+from hdlif.nn.kernels.code_conv import convolve_with_moments, sum_products
+from hdlif.nn.kernels.codes import CodedSpikes
 from hdlif.nn.kernels.tensors import is_dense, is_plain, is_watched
+from hdlif.nn.norm import BatchNorm2d
+from hdlif.nn.step_neuron import SteppedNeuron
 from hdlif.nn.steps import Pass
 from hdlif.nn.synapses import QuantConv2d
 
+if TYPE_CHECKING:
+    from hdlif.nn.scope import Scope
+
 WORTH_NORMALISING = 2**14
 """Size of maps from which a norm's own pass is faster than PyTorch's operations."""
-
-
-class Normalising:
-    """Batch norm that may become rows of the following neuron."""
-
-    def is_rows(self, maps: Tensor, steps: range) -> bool:
-        """Whether `counted_at` is what its forward pass does to maps [K or 1, B, C, H, W]."""
-        raise NotImplementedError
-
-    def takes_batch(self) -> bool:
-        """Whether it normalises by the statistics of its batch."""
-        raise NotImplementedError
-
-    def counted_at(self, steps: range) -> Norm:
-        """Return it at these steps, which count as run."""
-        raise NotImplementedError
-
-
-class Firing:
-    """Neuron layer that applies preceding rows, and may output only codes."""
-
-    def runs_in_chains(self, device: torch.device, steps: int, entries: int) -> bool:
-        """Whether `run_in_chain` is what its forward pass does to so many steps there, each of so many neurons."""
-        raise NotImplementedError
-
-    def run_in_chain(
-        self, maps: Tensor, norm: Rows | None, state: Mapping[str, Any] | None, steps: range, *, codes: bool
-    ) -> tuple[Tensor | CodedSpikes, Mapping[str, Any] | None] | None:
-        """The steps of a chunk.
-
-        Args:
-            maps: [K or 1, B, C, H, W] of float32.
-            norm: what is still to be done to them; None for nothing.
-            codes: whether nobody reads more of quantised spikes than their codes.
-        Returns:
-            as of a forward pass; None where the kernels do not serve, or a spike is no number, and no state was made.
-        """
-        raise NotImplementedError
-
-
-class Running(Protocol):
-    """Runs the children of a module on one chunk: `hdlif.nn.Scope`."""
-
-    def __call__(self, name: str, x: Tensor) -> Tensor:
-        """Run a child by itself."""
-
-    def child(self, name: str) -> nn.Module:
-        """Return the child of this name."""
-
-    def ran(self, name: str) -> None:
-        """Note that a child has run."""
-
-    def weight_of(self, layer: nn.Module) -> Tensor | None:
-        """Return the tensor that replaces a layer's own weights, if any."""
-
-    def given_to(self, name: str) -> Mapping[str, Any] | None:
-        """Return the initial state of a child."""
-
-    def keep(
-        self, name: str, child: nn.Module, given: Mapping[str, Any] | None, state: Mapping[str, Any] | None
-    ) -> None:
-        """Store the state of a child after the chunk."""
 
 
 @dataclass(frozen=True)
@@ -107,23 +51,13 @@ class Watch:
 
     def attach(self, layer: nn.Module) -> list[RemovableHandle]:
         """Watch a layer until the handles are removed."""
-        return [layer.register_forward_pre_hook(_Begins(self)), layer.register_forward_hook(_Ends(self))]
+        return [layer.register_forward_pre_hook(self._begins), layer.register_forward_hook(self._ends)]
 
+    def _begins(self, layer: nn.Module, _: Any) -> None:
+        self.begin(layer)
 
-@dataclass(frozen=True)
-class _Begins:
-    watch: Watch
-
-    def __call__(self, layer: nn.Module, _: Any) -> None:
-        self.watch.begin(layer)
-
-
-@dataclass(frozen=True)
-class _Ends:
-    watch: Watch
-
-    def __call__(self, layer: nn.Module, given: tuple[Any, ...], _: Any) -> None:
-        self.watch.end(layer, given, "")
+    def _ends(self, layer: nn.Module, given: tuple[Any, ...], _: Any) -> None:
+        self.end(layer, given, "")
 
 
 @dataclass(frozen=True)
@@ -171,13 +105,9 @@ def may_run_as_one(x: Tensor, carried: Pass) -> bool:
     )
 
 
-def run_chain(run: Running, steps: range, x: Tensor, names: Sequence[str], plus: Callable[[], Tensor] | None) -> Tensor:
+def run_chain(run: Scope, steps: range, x: Tensor, names: Sequence[str], plus: Callable[[], Tensor] | None) -> Tensor:
     """Return the output of the last of these children, plus a summand."""
-    chain = _Chain(run, steps, names, plus)
-    value: Value = x
-    while not chain.is_done:
-        value = chain.next(value)
-    return chain.ended(_tensor(value))
+    return _Chain(run, steps, names, plus).through(x)
 
 
 class _Chain:
@@ -188,22 +118,24 @@ class _Chain:
         plus: gives what is added to what the last one gives; it is called right before or after that one.
     """
 
-    def __init__(self, run: Running, steps: range, names: Sequence[str], plus: Callable[[], Tensor] | None) -> None:
+    def __init__(self, run: Scope, steps: range, names: Sequence[str], plus: Callable[[], Tensor] | None) -> None:
         self._run, self._steps, self._names, self._plus = run, steps, names, plus
         self._is_added = False
         self._children = [run.child(name) for name in names]
         self._at = 0
 
-    @property
-    def is_done(self) -> bool:
-        return self._at == len(self._names)
+    def through(self, x: Tensor) -> Tensor:
+        value: Value = x
+        for at, child in enumerate(self._children):
+            self._at = at
+            value = self._output(child, value)
+        y = _tensor(value)
+        return y if self._plus is None or self._is_added else y + self._plus()
 
-    def next(self, value: Value) -> Value:
-        """Return the next child's output."""
-        child = self._children[self._at]
+    def _output(self, child: nn.Module, value: Value) -> Value:
         if _is_seen(child):
             made = None
-        elif watches := [hook.watch for hook in child._forward_hooks.values() if isinstance(hook, _Ends)]:
+        elif watches := [watch for hook in child._forward_hooks.values() if (watch := _watch_of(hook))]:
             made = self._watched(child, value, watches)
         else:
             made = self._in_chain(child, value)
@@ -212,14 +144,9 @@ class _Chain:
             made = self._run(name, _tensor(value))
         else:
             self._run.ran(name)
-            if not isinstance(child, Firing):
+            if not isinstance(child, SteppedNeuron):
                 self._run.keep(name, child, self._run.given_to(name), None)
-        self._at += 1
         return made
-
-    def ended(self, y: Tensor) -> Tensor:
-        """Return the last child's output, plus a pending summand."""
-        return y if self._plus is None or self._is_added else y + self._plus()
 
     def _in_chain(self, child: nn.Module, value: Value) -> Value | None:
         """Return its output as a part of the chain; None if it has to run separately."""
@@ -228,9 +155,9 @@ class _Chain:
                 return self._convolved(child, value)
             window = side_by_side(child)
             return None if window is None else value.pool(window)
-        if isinstance(child, Normalising):
+        if isinstance(child, BatchNorm2d):
             return self._normalised(child, value)
-        return self._fired(child, value) if isinstance(child, Firing) else None
+        return self._fired(child, value) if isinstance(child, SteppedNeuron) else None
 
     def _watched(self, child: nn.Module, value: Value, watches: Sequence[Watch]) -> Value | None:
         for watch in watches:
@@ -247,23 +174,20 @@ class _Chain:
         if how is None or spikes.codes.codes.shape[1:3] == (1, 1):
             # For one pixel, PyTorch's products are faster.
             return None
-        weight = self._weight_of(conv)
+        weight = self._run.weight_of(conv)
+        weight = conv.weight_q() if weight is None else weight
         if spikes.way is None:
             found = sum_products(spikes, weight, how)
             return None if found is None else Maps(*found, are_own=True)
         x = spikes.way.flatten(0, 1)
         if conv.hindrance(x, weight, spikes.codes) is not None:
             return None
-        steps = spikes.steps if self._is_normalised(self._at + 1) else 0
+        steps = spikes.steps if self._is_normalised_next() else 0
         y, moments = convolve_with_moments(x, weight, spikes.codes, how, steps)
         maps = y.view(spikes.steps, -1, *y.shape[1:])
         return maps if moments is None else Maps(maps, moments)
 
-    def _weight_of(self, conv: QuantConv2d) -> Tensor:
-        weight = self._run.weight_of(conv)
-        return conv.weight_q() if weight is None else weight
-
-    def _normalised(self, norm: Normalising, value: Tensor | Maps) -> Tensor | Maps | None:
+    def _normalised(self, norm: BatchNorm2d, value: Tensor | Maps) -> Tensor | Maps | None:
         maps = value if isinstance(value, Tensor) else value.values
         if isinstance(value, Maps) and value.norm is not None:
             return None
@@ -273,12 +197,12 @@ class _Chain:
             # Rows of a channel and step each are as many numbers as a sample; PyTorch's norm is the faster one.
             return None
         device, entries = maps.device, maps[0].numel()
-        is_for_neuron = len(maps) == len(self._steps) and self._goes_on_as_rows(self._at, device, entries)
-        is_worth_it = norm.takes_batch() and maps.numel() >= WORTH_NORMALISING
+        is_for_neuron = len(maps) == len(self._steps) and self._goes_on_as_rows(device, entries)
+        is_worth_it = norm.training and maps.numel() >= WORTH_NORMALISING
         if isinstance(value, Tensor) and not is_for_neuron and not is_worth_it:
             return None
         if isinstance(value, Tensor):
-            value = Maps(maps, moments_of(maps.detach()) if norm.takes_batch() else Moments.of_nothing(maps))
+            value = Maps(maps, moments_of(maps.detach()) if norm.training else Moments.of_nothing(maps))
         plus = None if is_for_neuron else self._added_to(maps)
         found = norm.counted_at(self._steps)
         if is_for_neuron and torch.is_grad_enabled():
@@ -303,7 +227,7 @@ class _Chain:
         self._is_added = True
         return plus
 
-    def _fired(self, neuron: Firing, value: Tensor | Maps) -> Tensor | CodedSpikes | None:
+    def _fired(self, neuron: SteppedNeuron, value: Tensor | Maps) -> Tensor | CodedSpikes | None:
         maps, norm = (value.values, value.norm) if isinstance(value, Maps) else (value, None)
         if not neuron.runs_in_chains(maps.device, len(self._steps), maps[0].numel()):
             return None
@@ -325,23 +249,23 @@ class _Chain:
         """How a child ran as a part of the chain, and what it gave."""
         if isinstance(child, QuantConv2d | nn.AvgPool2d):
             return "kernels for codes"
-        if isinstance(child, Firing):
+        if isinstance(child, SteppedNeuron):
             return "fused"
         return "rows that the neuron applies" if isinstance(made, Maps) else "one pass"
 
-    def _is_normalised(self, at: int) -> bool:
-        """Return whether this is a norm that takes maps with their moments."""
-        if at >= len(self._children):
+    def _is_normalised_next(self) -> bool:
+        """Return whether a norm follows that takes maps with their moments."""
+        if self._at + 1 >= len(self._children):
             return False
-        norm = self._children[at]
-        return isinstance(norm, Normalising) and norm.takes_batch() and not _is_seen(norm)
+        norm = self._children[self._at + 1]
+        return isinstance(norm, BatchNorm2d) and norm.training and not _is_seen(norm)
 
-    def _goes_on_as_rows(self, at: int, device: torch.device, entries: int) -> bool:
-        """Return whether this is a norm of maps of so many entries, followed by a neuron that applies its rows."""
-        if at + 1 >= len(self._children):
+    def _goes_on_as_rows(self, device: torch.device, entries: int) -> bool:
+        """Return whether a neuron follows that applies the rows of this norm to maps of so many entries."""
+        if self._at + 1 >= len(self._children):
             return False
-        norm, neuron = self._children[at : at + 2]
-        if not isinstance(norm, Normalising) or not isinstance(neuron, Firing):
+        norm, neuron = self._children[self._at : self._at + 2]
+        if not isinstance(neuron, SteppedNeuron):
             return False
         return neuron.runs_in_chains(device, len(self._steps), entries) and not _is_seen(norm) and not _is_seen(neuron)
 
@@ -376,13 +300,18 @@ def _tensor(value: Value) -> Tensor:
     return value.spikes() if isinstance(value, CodedSpikes) else value.tensor()
 
 
+def _watch_of(hook: Any) -> Watch | None:
+    owner = getattr(hook, "__self__", None)
+    return owner if isinstance(owner, Watch) else None
+
+
 def _is_seen(module: nn.Module) -> bool:
     """Return whether hooks observe a module or a part of it, such as a neuron's quantiser."""
     if "forward" in module.__dict__ or module._backward_pre_hooks or module._backward_hooks:
         return True
     # Plain loops: this runs for every layer and step.
     for hooks in (module._forward_pre_hooks, module._forward_hooks):
-        if hooks and any(not isinstance(hook, _Begins | _Ends) for hook in hooks.values()):
+        if hooks and any(_watch_of(hook) is None for hook in hooks.values()):
             return True
     for part in module._modules.values():  # noqa: SIM110
         if part is not None and _is_seen(part):

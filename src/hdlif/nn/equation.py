@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from hdlif.errors import EquationError, ShapeError, brief, cut, first_line
 from hdlif.graph.equations import Program, evaluate, evaluate_registers
 from hdlif.nn.fusion import Path
-from hdlif.nn.per_step import StepValue, one_number
+from hdlif.nn.per_step import StepValue, TimeConstants, one_number
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.step_neuron import Step, SteppedNeuron
-from hdlif.nn.time_constants import TimeConstants
 
 
 @dataclass(frozen=True)
@@ -132,9 +131,7 @@ class EquationNeuron(SteppedNeuron):
         path: Path | None = None,
         **starts: float | TimeConstants,
     ) -> None:
-        super().__init__()
-        self.choose_path(path)
-        self.quantizer = quantizer
+        super().__init__(quantizer=quantizer, path=path)
         if unknown := sorted(set(starts) - set(self.declared)):
             raise ValueError(
                 f"{unknown[0]} is not a parameter of {type(self).__name__}; it has {', '.join(self.declared)}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from functools import partial
 from types import FunctionType
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,22 +18,11 @@ from hdlif.nn.kernels.tensors import is_transformed
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer
 
+if TYPE_CHECKING:
+    from hdlif.nn.step_neuron import SteppedNeuron
+
 Path = Literal["steps", "fused"]
 """Implementation of a chunk of steps; see `SteppedNeuron.choose_path`."""
-
-
-class Stepped(Protocol):
-    """Interface of a neuron layer for its fused step: `hdlif.nn.SteppedNeuron`."""
-
-    @property
-    def states(self) -> Sequence[str]:
-        """The names of its states."""
-
-    def equation(self) -> Callable[..., Any]:
-        """The step."""
-
-    def row_values(self) -> dict[str, Any]:
-        """The rows of its parameters."""
 
 
 class Fusing:
@@ -44,16 +33,17 @@ class Fusing:
 
     def __init__(self) -> None:
         self._made: tuple[object, FusedStep | EquationError] | None = None
-        self._cut: FusedStep | None = None
-        self._normed: dict[bool, FusedStep] = {}
-        self._relu: tuple[object, bool] | None = None
+        self._others: dict[tuple[bool, bool], FusedStep] = {}
 
     def __reduce__(self) -> tuple[type[Fusing], tuple[()]]:
         return Fusing, ()
 
-    def step_of(self, neuron: Stepped, *, cut: bool = False) -> FusedStep:
-        """The step; `cut`, with states that no gradient comes back from.
+    def step_of(self, neuron: SteppedNeuron, *, cut: bool = False, normed: bool = False) -> FusedStep:
+        """Return the step.
 
+        Args:
+            cut: with states that no gradient comes back from.
+            normed: of a current scale·(x - mean) + shift, whose rows (mean, scale, shift) precede the neuron's.
         Raises:
             EquationError: the equation uses what a program has not.
         """
@@ -65,50 +55,25 @@ class Fusing:
                 made = FusedStep(written_step(equation, neuron.states, neuron.row_values()))
             except EquationError as error:
                 made = error.with_traceback(None)
-            self._made, self._cut, self._normed = (identity, made), None, {}
+            self._made, self._others = (identity, made), {}
         step = self._made[1]
         if isinstance(step, EquationError):
             raise EquationError(*step.args)
-        if not cut:
+        if not cut and not normed:
             return step
-        if self._cut is None:
-            self._cut = FusedStep(_stopped_states(step.step))
-        return self._cut
+        if (cut, normed) not in self._others:
+            written = _written_after_norm(neuron) if normed else step.step
+            self._others[cut, normed] = FusedStep(_stopped_states(written) if cut else written)
+        return self._others[cut, normed]
 
-    def normed_step_of(self, neuron: Stepped, *, cut: bool = False) -> FusedStep:
-        """The step of a current scale·(x - mean) + shift, whose rows (mean, scale, shift) precede the neuron's.
-
-        Raises:
-            EquationError: as `step_of`.
-        """
-        self.step_of(neuron)
-        if cut not in self._normed:
-            equation, states = neuron.equation(), len(neuron.states)
-
-            def step(x: Any, *given: Any) -> Any:
-                mean, scale, shift, *rows = given[states:]
-                return equation(scale * (x - mean) + shift, *given[:states], *rows)
-
-            ones = torch.ones(1, 1, dtype=torch.float64)
-            rows = {f"{name} of the norm": ones for name in ("mean", "scale", "shift")} | neuron.row_values()
-            # The norm also saves its input.
-            written = replace(written_step(step, neuron.states, rows), current_is_kept=True)
-            self._normed[cut] = FusedStep(_stopped_states(written) if cut else written)
-        return self._normed[cut]
-
-    def emits_relu(self, neuron: Stepped) -> bool:
+    def emits_relu(self, neuron: SteppedNeuron) -> bool:
         """Whether the spikes of a step are a relu's; no equation that has no program is known to."""
-        identity = _identity(neuron.equation())
-        if self._relu is None or self._relu[0] != identity:
-            try:
-                program = self.step_of(neuron).step.program
-            except EquationError:
-                is_relu = False
-            else:
-                made = program.spike - program.first
-                is_relu = made >= 0 and program.instructions[made].form == "relu"
-            self._relu = identity, is_relu
-        return self._relu[1]
+        try:
+            program = self.step_of(neuron).step.program
+        except EquationError:
+            return False
+        made = program.spike - program.first
+        return made >= 0 and program.instructions[made].form == "relu"
 
 
 def written_step(step: Callable[..., Any], states: Sequence[str], rows: Mapping[str, Any]) -> WrittenStep:
@@ -119,6 +84,19 @@ def written_step(step: Callable[..., Any], states: Sequence[str], rows: Mapping[
     """
     with torch.enable_grad():
         return trace_written(step, states=states, rows=rows, stops=lambda: not torch.is_grad_enabled())
+
+
+def _written_after_norm(neuron: SteppedNeuron) -> WrittenStep:
+    equation, states = neuron.equation(), len(neuron.states)
+
+    def step(x: Any, *given: Any) -> Any:
+        mean, scale, shift, *rows = given[states:]
+        return equation(scale * (x - mean) + shift, *given[:states], *rows)
+
+    ones = torch.ones(1, 1, dtype=torch.float64)
+    rows = {f"{name} of the norm": ones for name in ("mean", "scale", "shift")} | neuron.row_values()
+    # The norm also saves its input.
+    return replace(written_step(step, neuron.states, rows), current_is_kept=True)
 
 
 def can_be_fused(states: Sequence[Tensor], rows: Sequence[Tensor], dtype: torch.dtype) -> bool:

@@ -83,8 +83,7 @@ class GLIF(SteppedNeuron):
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
         path: Path | None = None,
     ) -> None:
-        super().__init__()
-        self.choose_path(path)
+        super().__init__(path=path)
         start = {
             **dict.fromkeys(GATES, 0.5),
             "leak": leak,
@@ -94,7 +93,7 @@ class GLIF(SteppedNeuron):
             "threshold": threshold,
         }
         self.logits = _Logits(time_steps, start, channels=channels, per_step=per_step)
-        self.quantizer, self.surrogate = None, surrogate
+        self.surrogate = surrogate
 
     def equation(self) -> Step:
         return partial(_glif_step, surrogate=self.surrogate)

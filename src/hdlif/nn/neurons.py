@@ -19,48 +19,43 @@ from hdlif.functional import (
 )
 from hdlif.nn.fusion import Path
 from hdlif.nn.mem_bn import MemBN
-from hdlif.nn.per_step import Parametrization, StepValue
+from hdlif.nn.per_step import Parametrization, StepValue, TimeConstants
 from hdlif.nn.spikes import SpikeQuantizer, emitted
 from hdlif.nn.state import State, check_chunk, check_stateless
 from hdlif.nn.step_neuron import Step, SteppedNeuron
 from hdlif.nn.steps import carried
-from hdlif.nn.time_constants import TimeConstants
 
-_leak = partial(StepValue, name="leak")
 _threshold = partial(StepValue, name="threshold", fix="threshold_form: softplus allows any above 0, learned: false any")
-
-
-def _leak_and_threshold(
-    time_steps: int,
-    leak: float | TimeConstants,
-    threshold: float,
-    *,
-    low: float = 0.0,
-    learned: bool,
-    channels: int | None,
-    per_step: bool,
-    threshold_form: Parametrization,
-) -> tuple[StepValue, StepValue]:
-    """λ and θ of one layer; a learned θ is above `low`."""
-    shared: dict[str, Any] = {"learned": learned, "channels": channels, "per_step": per_step}
-    return (
-        _leak(time_steps, value=leak, **shared),
-        _threshold(time_steps, value=threshold, low=low, form=threshold_form, **shared),
-    )
-
-
-def _checked_low(threshold_low: float | None, *, learned: bool) -> None:
-    if threshold_low is not None and not learned:
-        raise ValueError(
-            f"threshold_low = {threshold_low} has no effect on a threshold that is not learned; set learned: true"
-        )
 
 
 class _LeakyNeuron(SteppedNeuron):
     """Base class of neurons with one potential, a leak and a threshold."""
 
-    leak: StepValue
-    threshold: StepValue
+    def __init__(
+        self,
+        time_steps: int,
+        leak: float | TimeConstants,
+        threshold: float,
+        *,
+        learned: bool,
+        channels: int | None,
+        per_step: bool,
+        threshold_form: Parametrization,
+        threshold_low: float | None = None,
+        lowest: float = 0.0,
+        quantizer: SpikeQuantizer | None = None,
+        path: Path | None,
+    ) -> None:
+        """A learned θ is above `threshold_low`, or `lowest` where that is None."""
+        super().__init__(quantizer=quantizer, path=path)
+        if threshold_low is not None and not learned:
+            raise ValueError(
+                f"threshold_low = {threshold_low} has no effect on a threshold that is not learned; set learned: true"
+            )
+        low = lowest if threshold_low is None else threshold_low
+        shared: dict[str, Any] = {"learned": learned, "channels": channels, "per_step": per_step}
+        self.leak = StepValue(time_steps, value=leak, name="leak", **shared)
+        self.threshold = _threshold(time_steps, value=threshold, low=low, form=threshold_form, **shared)
 
     def step_values(self) -> Mapping[str, StepValue]:
         return {"leak": self.leak, "threshold": self.threshold}
@@ -108,22 +103,19 @@ class LIF(_LeakyNeuron):
         reset: Reset = soft_reset,
         path: Path | None = None,
     ) -> None:
-        super().__init__()
-        self.choose_path(path)
-        _checked_low(threshold_low, learned=learned)
-        if threshold_low is None:
-            threshold_low = 0.5 if threshold_form == "sigmoid" else 0.0
-        self.leak, self.threshold = _leak_and_threshold(
+        super().__init__(
             time_steps,
             leak,
             threshold,
-            low=threshold_low,
             learned=learned,
             channels=channels,
             per_step=per_step,
             threshold_form=threshold_form,
+            threshold_low=threshold_low,
+            lowest=0.5 if threshold_form == "sigmoid" else 0.0,
+            path=path,
         )
-        self.quantizer, self.surrogate, self.reset = None, surrogate, reset
+        self.surrogate, self.reset = surrogate, reset
 
     def equation(self) -> Step:
         return partial(lif_step, surrogate=self.surrogate, reset=self.reset)
@@ -167,19 +159,17 @@ class GradedLIF(_LeakyNeuron):
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
         path: Path | None = None,
     ) -> None:
-        super().__init__()
-        self.choose_path(path)
-        self.quantizer = quantizer
-        _checked_low(threshold_low, learned=learned)
-        self.leak, self.threshold = _leak_and_threshold(
+        super().__init__(
             time_steps,
             leak,
             threshold,
-            low=threshold_low or 0.0,
             learned=learned,
             channels=channels,
             per_step=per_step,
             threshold_form=threshold_form,
+            threshold_low=threshold_low,
+            quantizer=quantizer,
+            path=path,
         )
         self.surrogate = surrogate
 
@@ -237,12 +227,7 @@ class HDLIF(_LeakyNeuron):
         norm: MemBN | None = None,
         path: Path | None = None,
     ) -> None:
-        super().__init__()
-        self.choose_path(path)
-        self.quantizer = quantizer
-        if norm is not None and path == "fused":
-            raise ValueError(f"path = {path!r} does not go with Mem-BN, whose statistics couple samples; choose steps")
-        self.leak, self.threshold = _leak_and_threshold(
+        super().__init__(
             time_steps,
             leak,
             threshold,
@@ -250,7 +235,11 @@ class HDLIF(_LeakyNeuron):
             channels=channels,
             per_step=per_step,
             threshold_form=threshold_form,
+            quantizer=quantizer,
+            path=path,
         )
+        if norm is not None and path == "fused":
+            raise ValueError(f"path = {path!r} does not go with Mem-BN, whose statistics couple samples; choose steps")
         self.norm = norm
 
     def may_fuse(self, device: torch.device, steps: int, entries: int) -> bool:
@@ -303,9 +292,7 @@ class ParallelHDLIF(SteppedNeuron):
         quantizer: SpikeQuantizer | None = None,
         path: Path | None = None,
     ) -> None:
-        super().__init__()
-        self.choose_path(path)
-        self.quantizer = quantizer
+        super().__init__(quantizer=quantizer, path=path)
         self.threshold = _threshold(
             time_steps,
             value=threshold,

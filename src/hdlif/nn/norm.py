@@ -1,4 +1,4 @@
-"""Batch norm over time: one normalisation per step, running statistics in step order."""
+"""Batch norm over time: one normalisation per step, running statistics in step order; and a gain and shift without."""
 
 import torch
 import torch.nn.functional as F
@@ -6,14 +6,13 @@ from torch import Tensor, nn
 
 from hdlif.errors import ShapeError, StateError
 from hdlif.nn.batch_statistics import Gather, batch_statistics, normalise_by_batch
-from hdlif.nn.chain import Normalising
 from hdlif.nn.kernels.batch_norm import Norm
 from hdlif.nn.kernels.tensors import is_plain
 from hdlif.nn.state import State, Temporal, check_chunk, check_stateless, stack_steps, unstacked
 from hdlif.nn.steps import Row, carried, last_of, row_of, set_row, share
 
 
-class BatchNorm2d(Temporal, Normalising):
+class BatchNorm2d(Temporal):
     """Batch norm over (batch, height, width) of [K, B, C, H, W], per channel and per time step.
 
     y = weight·(x - μ)/√(σ² + eps) + bias. In train mode each step has its own batch μ and σ², and
@@ -93,6 +92,7 @@ class BatchNorm2d(Temporal, Normalising):
         return stack_steps([self._at(step, t, gather) for step, t in zip(unstacked(x), steps, strict=True)]), None
 
     def is_rows(self, maps: Tensor, steps: range) -> bool:
+        """Whether `counted_at` is what the forward pass does to maps [K or 1, B, C, H, W]."""
         # Constant inputs stay constant if their statistics are.
         is_one = len(maps) == 1 and (self.training or self.time_steps is None)
         tensors = (self.weight, self.bias, self.running_mean, self.running_var)
@@ -104,10 +104,8 @@ class BatchNorm2d(Temporal, Normalising):
             and all(one.dtype == maps.dtype and is_plain(one, maps.device) and one.is_contiguous() for one in tensors)
         )
 
-    def takes_batch(self) -> bool:
-        return self.training
-
     def counted_at(self, steps: range) -> Norm:
+        """Return the norm at these steps, which count as run, as rows that a following neuron may apply."""
         rows = [0 if self.time_steps is None else min(t, self.time_steps - 1) for t in steps]
         momenta = [0.0 if self.momentum is None else self.momentum] * len(steps)
         if self.training:
@@ -287,3 +285,36 @@ class BatchNorm1d(BatchNorm2d):
                 "[K, B, C, H, W]"
             )
         return super().forward(x, state, steps)
+
+
+class Affine(Temporal):
+    """y = weight·x + bias of [K, B, C, ...], per channel, the same at every step.
+
+    A batch norm in train mode normalises each step by its own batch, so that what one step has in common in all samples
+    (a cue that comes at the same time in each) is taken away, and given back by the running statistics in eval mode.
+    Here nothing depends on the batch or the step: training sees what is run, with a batch of one as well.
+
+    >>> import torch
+    >>> from hdlif.nn import Affine
+    >>> Affine(channels=2, scale=0.5)(torch.ones(1, 1, 2), None, range(1))[0].tolist()
+    [[[0.5, 0.5]]]
+
+    Args:
+        channels: C.
+        scale: of `weight` at the start, above 0.
+    Raises:
+        ValueError: `scale` is not above 0.
+    """
+
+    def __init__(self, channels: int, *, scale: float = 1.0) -> None:
+        super().__init__()
+        if not scale > 0:
+            raise ValueError(f"scale = {scale}; it must be above 0")
+        self.weight = nn.Parameter(torch.full((channels,), float(scale)))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
+        check_stateless(self, state)
+        check_chunk(x, steps)
+        weight, bias = (value.reshape(-1, *(1,) * (x.ndim - 3)) for value in (self.weight, self.bias))
+        return x * weight + bias, None

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hdlif.errors import ShapeError, StateError
 from hdlif.nn.scope import Scope
-from hdlif.nn.state import State, Temporal, check_chunk, detach, entries_of, stack_steps
+from hdlif.nn.state import State, Temporal, check_chunk, check_entry, detach, entries_of, stack_steps
 from hdlif.nn.steps import carried
 
 
@@ -55,11 +55,7 @@ class Recurrent(Temporal):
         if spike is None:
             spike = torch.zeros(x.shape[1:], dtype=x.dtype, device=x.device)
         assert isinstance(spike, Tensor)
-        if spike.shape != x.shape[1:]:
-            raise ShapeError(
-                f"spike has shape {list(spike.shape)}, the input of this step {list(x.shape[1:])}; "
-                "a new batch starts with state=None"
-            )
+        check_entry("spike", spike, x)
         of_children: State | None = None if state is None else given
         emitted, observers = [], carried(steps).observers
         for k in range(len(steps)):

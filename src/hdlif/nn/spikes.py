@@ -1,14 +1,13 @@
-"""The quantiser of graded spikes as a module: fixed or learned step size."""
+"""Modules of a spike: the quantiser with a fixed or learned step size, and the surrogate with a temperature."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-from hdlif.functional import StraightThrough, quantize_spike
+from hdlif.functional import StraightThrough, dspike, quantize_spike
 from hdlif.graph.equations.chunk_program import Levels
-from hdlif.nn.kernels import code_conv
-from hdlif.nn.kernels.code_conv import CodedSpikes
+from hdlif.nn.kernels.codes import CodedSpikes, can_be_quantised, quantise, quantise_to_codes
 
 
 class SpikeQuantizer(nn.Module):
@@ -55,8 +54,8 @@ class SpikeQuantizer(nn.Module):
             is_relu: whether no gradient goes on through what is 0, so that none needs to come back to it.
         """
         step = self.step
-        if not isinstance(step, Tensor) and self.gradient == "identity" and code_conv.can_be_quantised(spike):
-            return code_conv.quantise(spike, bits=self.bits, step=step, offset=self.offset, is_relu=is_relu)
+        if not isinstance(step, Tensor) and self.gradient == "identity" and can_be_quantised(spike):
+            return quantise(spike, bits=self.bits, step=step, offset=self.offset, is_relu=is_relu)
         if isinstance(step, Tensor):
             scale = (spike.shape[2:].numel() * (2**self.bits - 1)) ** -0.5
             # The value of the step, with a gradient `scale` times as large.
@@ -66,11 +65,9 @@ class SpikeQuantizer(nn.Module):
     def coded(self, spike: Tensor, *, is_relu: bool) -> CodedSpikes | Tensor:
         """As a call, with no more than the codes where the kernels give them."""
         is_fixed = self.levels() is not None and self.gradient == "identity"
-        if not is_fixed or not code_conv.can_be_quantised(spike):
+        if not is_fixed or not can_be_quantised(spike):
             return emitted(spike, self, is_relu=is_relu)
-        return code_conv.quantise_to_codes(
-            spike, bits=self.bits, step=float(self.step), offset=self.offset, is_relu=is_relu
-        )
+        return quantise_to_codes(spike, bits=self.bits, step=float(self.step), offset=self.offset, is_relu=is_relu)
 
     def levels(self) -> Levels | None:
         """How codes follow from spikes, where kernels may compute them; None of a step that is learned."""
@@ -91,3 +88,33 @@ def emitted(surplus: Tensor, quantizer: SpikeQuantizer | None, *, is_relu: bool 
     else:
         quantised = quantizer(surplus)
     return quantised
+
+
+class Dspike(nn.Module):
+    """The surrogate `functional.dspike` with its temperature b as a buffer, which checkpoints carry.
+
+    A neuron that has it as its `surrogate` can have b adapted, see `training.temperature`.
+
+    >>> from hdlif.nn import LIF, Dspike
+    >>> neuron = LIF(time_steps=4, surrogate=Dspike(temperature=2.0))
+    >>> neuron.surrogate.temperature.item()
+    2.0
+
+    Args:
+        temperature: b at the start, above 0.
+    """
+
+    temperature: Tensor
+
+    def __init__(self, temperature: float = 3.0) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(f"temperature = {temperature}; it must be above 0")
+        self.register_buffer("temperature", torch.tensor(float(temperature)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """f(x) of x = m - θ."""
+        return dspike(x, self.temperature)
+
+    def extra_repr(self) -> str:
+        return f"temperature={float(self.temperature)}"

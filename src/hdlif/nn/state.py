@@ -184,6 +184,15 @@ def check_chunk(x: Tensor, steps: range) -> None:
         )
 
 
+def check_entry(name: str, value: Tensor, x: Tensor) -> None:
+    """Raise `ShapeError` unless an entry of a state is shaped like a step of x [K, ...]."""
+    if value.shape != x.shape[1:]:
+        raise ShapeError(
+            f"{name} has shape {list(value.shape)}, the input of this step {list(x.shape[1:])}; "
+            "a new batch starts with state=None"
+        )
+
+
 def potential_of(state: State | None, x: Tensor) -> Tensor:
     """The potential in the state of a neuron that keeps no more than that; see `kept_of`."""
     return kept_of(state, x, "potential")[0]
@@ -210,11 +219,7 @@ def kept_of(state: State | None, x: Tensor, *names: str) -> list[Tensor]:
                 f"state of a neuron has {{{seen}}}; it must be {count}, {' and '.join(map(repr, names))}, "
                 "of floating point"
             )
-        if value.shape != x.shape[1:]:
-            raise ShapeError(
-                f"{name} has shape {list(value.shape)}, the input of this step {list(x.shape[1:])}; "
-                "a new batch starts with state=None"
-            )
+        check_entry(name, value, x)
         kept.append(value.to(torch.promote_types(value.dtype, dtype)))
     return kept
 

@@ -10,12 +10,10 @@ from torch import Tensor
 from hdlif.errors import EquationError
 from hdlif.graph.equations import Program, trace
 from hdlif.graph.equations.chunk_program import Levels
-from hdlif.nn.chain import Firing
 from hdlif.nn.fusion import Fusing, Path, can_be_fused, is_followed, shared_rows
-from hdlif.nn.kernels import code_conv
 from hdlif.nn.kernels.batch_norm import Rows
 from hdlif.nn.kernels.chunk import FusedStep
-from hdlif.nn.kernels.code_conv import CodedSpikes, Codes
+from hdlif.nn.kernels.codes import CodedSpikes, Codes, channels_last, code_room
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
 from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, kept_of, stack_steps, unstacked
@@ -27,7 +25,7 @@ Step = Callable[..., Any]
 """(current, *states, *parameters) -> (spike, *states): one time step of a neuron."""
 
 
-class SteppedNeuron(Neuron, Firing):
+class SteppedNeuron(Neuron):
     """A neuron layer that runs `equation()` on (current, *states, *parameters) at each time step.
 
     The step is the same at all of them; what differs by time step are the values of its parameters.
@@ -43,9 +41,10 @@ class SteppedNeuron(Neuron, Firing):
     quantizer: SpikeQuantizer | None
     path: Path | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, *, quantizer: SpikeQuantizer | None = None, path: Path | None = None) -> None:
         super().__init__()
-        self._fusing = Fusing()
+        self.quantizer = quantizer
+        self.choose_path(path)
 
     def choose_path(self, path: Path | None) -> None:
         """Compute chunks in one of two ways, with the same values, and the same gradients but for rounding.
@@ -79,14 +78,14 @@ class SteppedNeuron(Neuron, Firing):
             device: of its tensors.
             steps: K.
             entries: of a step.
-            cut, normed: as `Fusing.step_of` and `Fusing.normed_step_of` have it.
+            cut, normed: as in `Fusing.step_of`.
         Raises:
             EquationError: `path` is "fused", and the equation has no program.
         """
         if not self.may_fuse(device, steps, entries):
             return None
         try:
-            return (self._fusing.normed_step_of if normed else self._fusing.step_of)(self, cut=cut)
+            return self._fusing.step_of(self, cut=cut, normed=normed)
         except EquationError:
             if self.path is None:
                 return None
@@ -165,6 +164,7 @@ class SteppedNeuron(Neuron, Firing):
         return self.observed(emits, x, before, steps, rows), after or None
 
     def runs_in_chains(self, device: torch.device, steps: int, entries: int) -> bool:
+        """Whether `run_in_chain` is what the forward pass does to so many steps there, each of so many neurons."""
         return (
             not torch.compiler.is_compiling()
             and self.may_fuse(device, steps, entries)
@@ -174,6 +174,15 @@ class SteppedNeuron(Neuron, Firing):
     def run_in_chain(
         self, maps: Tensor, norm: Rows | None, state: State | None, steps: range, *, codes: bool
     ) -> tuple[Tensor | CodedSpikes, State | None] | None:
+        """Run the steps of a chunk as a part of `hdlif.nn.chain`.
+
+        Args:
+            maps: [K or 1, B, C, H, W] of float32.
+            norm: what is still to be done to them; None for nothing.
+            codes: whether nobody reads more of quantised spikes than their codes.
+        Returns:
+            as of a forward pass; None where the kernels cannot run, or a spike is no number, and no state was made.
+        """
         check_chunk(maps, steps)
         if not self.states:
             check_stateless(self, state)
@@ -215,12 +224,12 @@ class SteppedNeuron(Neuron, Firing):
         """The codes of the spikes, and the states; None where they are not computed at once."""
         assert self.quantizer is not None
         sizes = (len(steps), *given[0].shape[1:])
-        room = code_conv.code_room(prod(sizes))
+        room = code_room(prod(sizes))
         found = fused.codes(*given, steps=len(steps), levels=levels, room=room)
         if found is None:
             return None
         place, after = found
-        laid = code_conv.channels_last(room, sizes, is_last=not place.is_plain)
+        laid = channels_last(room, sizes, is_last=not place.is_plain)
         return CodedSpikes(Codes(laid, float(self.quantizer.step), int(levels.largest)), len(steps)), after
 
     def emits_relu(self) -> bool:

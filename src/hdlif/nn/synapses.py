@@ -11,11 +11,11 @@ from torch.nn.modules.conv import _ConvNd
 
 from hdlif.functional import binarize_weight, binary_codes, integer_codes, quantize_weight, ternary_codes
 from hdlif.nn.kernels import code_conv, winograd
-from hdlif.nn.kernels.code_conv import CodeConv, Codes
+from hdlif.nn.kernels.code_conv import CodeConv
+from hdlif.nn.kernels.codes import Codes
 from hdlif.nn.kernels.tensors import is_small
 from hdlif.nn.kernels.ternary import ternarize
-from hdlif.nn.layout import contiguous, must_stay_contiguous
-from hdlif.nn.one_pixel import is_product, product
+from hdlif.nn.layout import contiguous, is_product, must_stay_contiguous, product
 
 
 class WeightQuantizer(Protocol):

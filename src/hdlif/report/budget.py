@@ -51,7 +51,7 @@ OF_ACTIVITY = {"sops", "energy_uj", "ms"}
 OF_C = {"flash_kb", "ram_kb"}
 OF_NEURONS = {"nops", "ram_kb"}
 """Quantities that the bits of weights do not change."""
-KINDS_WITH_BLOCKS = ("resnet", "resnet18", "resnet19", "resnet34", "detector")
+KINDS_WITH_BLOCKS = ("resnet", "resnet18", "resnet19", "resnet34", "detector", "unet")
 """Kinds of models whose blocks can have fewer channels between their convolutions (`model.inner`)."""
 WEIGHT_BITS = (1, 1.5, 2, 4, 8)
 SPIKE_BITS = (1, 2, 3, 4)

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from hdlif._native import instruction_sets
 from hdlif.functional import ternarize_weight
-from hdlif.nn.kernels.code_conv import CodeConv, Codes, codes_of, convolve, quantise
+from hdlif.nn.kernels.code_conv import CodeConv, convolve
+from hdlif.nn.kernels.codes import Codes, codes_of, quantise
 from hdlif.nn.kernels.winograd import convolution, kernel_gradient
 from hdlif.report.chunks import off_by
 

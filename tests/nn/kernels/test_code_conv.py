@@ -18,7 +18,8 @@ from hdlif.functional import binarize_weight, quantize_spike, ternarize_weight
 from hdlif.learning import SLTT, StochasticStep
 from hdlif.nn import HDLIF, LIF, BatchNorm2d, ParallelHDLIF, QuantConv2d, Sequential, SpikeQuantizer
 from hdlif.nn.kernels import code_conv
-from hdlif.nn.kernels.code_conv import CodeConv, codes_of, conv, convolve, quantise
+from hdlif.nn.kernels.code_conv import CodeConv, convolve
+from hdlif.nn.kernels.codes import codes_of, quantise
 from hdlif.nn.synapses import Binary, Integer, Ternary
 from nn.test_chain import watch
 
@@ -122,7 +123,9 @@ def test_gradients_of_many_and_of_few_spikes_are_the_same(calls: list[str], monk
             calls.clear()
             with monkeypatch.context() as patch:
                 if limit is not None:
-                    patch.setattr(conv, "most_spikes", lambda *_, limit=limit, **__: conv.Shares(limit, limit))
+                    patch.setattr(
+                        code_conv, "most_spikes", lambda *_, limit=limit, **__: code_conv.Shares(limit, limit)
+                    )
                 x = spikes_of(surplus)
                 y = convolve(x.flatten(0, 1), ternarize_weight(latent), codes_of(x), CodeConv((1, 1), (1, 1)))
                 back = torch.randn(y.shape, generator=torch.Generator().manual_seed(2))

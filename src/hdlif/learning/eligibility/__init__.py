@@ -20,7 +20,6 @@ backward pass through its states alone; e is read once, at the start, and advanc
 the same sums, with one pass over the traces instead of one per step.
 """
 
-from hdlif.learning.eligibility.derivatives import Derivatives
 from hdlif.learning.eligibility.network import Eligibility, WayBack
 
-__all__ = ["Derivatives", "Eligibility", "WayBack"]
+__all__ = ["Eligibility", "WayBack"]

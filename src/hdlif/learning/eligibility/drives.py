@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.nn.batch_statistics import Gather
-from hdlif.nn.norm import BatchNorm2d
-from hdlif.nn.scaling import Affine
+from hdlif.nn.norm import Affine, BatchNorm2d
 from hdlif.nn.steps import carried
 from hdlif.nn.synapses import QuantLayer
 

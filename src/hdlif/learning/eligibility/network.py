@@ -23,14 +23,11 @@ from hdlif.learning.eligibility.drives import (
     weight_of,
     wide,
 )
-from hdlif.learning.eligibility.layer import Layer, Pending, carry_on
-from hdlif.learning.eligibility.past import Past
+from hdlif.learning.eligibility.layer import Layer, Past, Pending, carry_on
 from hdlif.learning.paths import unwrapped
 from hdlif.nn import Neuron, Scope, SteppedNeuron
-from hdlif.nn.norm import BatchNorm2d
-from hdlif.nn.observer import Observer
-from hdlif.nn.scaling import Affine
-from hdlif.nn.steps import carried
+from hdlif.nn.norm import Affine, BatchNorm2d
+from hdlif.nn.steps import Observer, carried
 
 WayBack = Literal["diagonal", "eprop"]
 """Recurrent part of a recurrent layer's eligibility: "diagonal", each neuron's connection to itself

@@ -290,7 +290,7 @@ class _Following:
         cut_of = parts[1] if len(parts) > 1 else None
         whole = parts[0] == slice(None) and all(one in (slice(None), Ellipsis) for one in parts[2:])
         bounds = (cut_of.start, cut_of.stop) if isinstance(cut_of, slice) and cut_of.step in (None, 1) else None
-        if not self._has(value) or not whole or bounds is None or bounds != _numbers(bounds):
+        if not self._has(value) or not whole or bounds is None or any(isinstance(one, fx.Node) for one in bounds):
             self._unknown(node, f"[{index}], and a slice of channels, [:, a:b], is accepted")
             return
         name, fed = self._values[value]
@@ -322,17 +322,6 @@ class _Following:
 def _two(node: fx.Node) -> tuple[Any, Any]:
     given = [*node.args, *(node.kwargs[name] for name in ("input", "other") if name in node.kwargs)]
     return (given[0], given[1]) if len(given) == 2 and node.kwargs.keys() <= {"input", "other"} else (None, None)
-
-
-def _numbers(parts: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Those that are no values of the network, nor made of them."""
-    return tuple(part for part in parts if not any(True for _ in _nodes(part)))
-
-
-def _nodes(part: Any) -> list[fx.Node]:
-    found: list[fx.Node] = []
-    fx.node.map_arg(part, lambda node: found.append(node))
-    return found
 
 
 def _is_shape(node: fx.Node) -> bool:

@@ -147,6 +147,7 @@ class UNet(Model, kind="unet", makes=At("hdlif.models:unet")):
     depth: int = field(
         ..., "How often the map is halved; the image's sides must be multiples of 2^depth.", le=MOST_STAGES
     )
+    inner: dict[str, int] = field({}, "Channels between the convolutions of single blocks, such as {body.up0: 8}.")
 
 
 class VGG(Model, kind="vgg_snn", makes=At("hdlif.models:vgg_snn")):

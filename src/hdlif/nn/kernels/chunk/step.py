@@ -1,19 +1,19 @@
-"""A neuron's step, and the chunks of it that the compiled kernels run."""
+"""A neuron's step, and the chunks of it that the compiled kernels run, forward and backward."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hdlif.errors import EquationError
-from hdlif.graph.equations import Needs, Saving, WrittenStep
-from hdlif.graph.equations.chunk_program import Levels
-from hdlif.nn.kernels.chunk import passes
+from hdlif.functional.once import once_differentiable
+from hdlif.graph.equations import Needs, Saving, Value, WrittenStep
+from hdlif.graph.equations.chunk_program import Levels, StreamEncoding
 from hdlif.nn.kernels.chunk.places import Place
-from hdlif.nn.kernels.chunk.plan import Plan
+from hdlif.nn.kernels.chunk.plan import Plan, Rows
 from hdlif.nn.kernels.tensors import is_plain, is_watched
 
 
@@ -53,7 +53,11 @@ class FusedStep:
         plan = self._plan(given, asked, len(states), steps)
         if plan is None:
             return None
-        return (passes.run_with_graph if any(asked) else passes.run)(plan, given, steps)
+        if any(asked):
+            spikes, *after = _Chunk.apply(plan, steps, *given)  # type: ignore[no-untyped-call]
+            return spikes, after
+        chunk = _Forward(plan, given, steps, saves=False)
+        return chunk.spikes, chunk.after
 
     def codes(
         self,
@@ -69,14 +73,29 @@ class FusedStep:
 
         Args:
             current, states, rows, steps: as of a call.
-            room: uint8, for the codes of all steps.
+            room: uint8, filled with the codes, step after step.
         Returns:
             the order of a step's codes in memory, and the states after the chunk; None if the kernels cannot run it, or
             if a spike is negative or no number.
         """
         given = (current, *states, *rows)
         plan = self._plan(given, [False] * len(given), len(states), steps)
-        return None if plan is None else passes.run_codes(plan, given, steps, levels, room)
+        if plan is None:
+            return None
+        place, dtype = Place.of(current), current.dtype
+        after = [place.empty(dtype=dtype) for _ in states]
+        have_codes = plan.run_forward(
+            _laid(current, place),
+            [place.laid(one[None]) for one in states],
+            Rows(rows, place, dtype),
+            place,
+            steps,
+            spikes=room,
+            after=after,
+            computed={},
+            levels=levels,
+        )
+        return (place, after) if have_codes else None
 
     def _plan(self, given: tuple[Any, ...], asked: list[bool], states: int, steps: int) -> Plan | None:
         """How to run a chunk; made once for all chunks that need the same gradients."""
@@ -107,3 +126,138 @@ def _are_readable(current: Tensor, states: Sequence[Tensor], rows: Sequence[Any]
     return all(
         not isinstance(row, Tensor) or (is_plain(row, device) and place.columns(row) is not None) for row in rows
     )
+
+
+class _Forward:
+    """The forward pass of a chunk.
+
+    Args:
+        given: current, states and rows.
+        saves: save the values that the backward pass reads.
+    Attributes:
+        place: the order of the neurons in memory.
+        spikes, after: spikes, and states after the chunk.
+        saved: a tensor for each of the plan's slots.
+    """
+
+    def __init__(self, plan: Plan, given: Sequence[Any], steps: int, *, saves: bool) -> None:
+        program = plan.saving.program
+        current, *others = given
+        place, dtype = Place.of(current), current.dtype
+        self.place = place
+        count = len(program.states)
+        current = _laid(current, place)
+        states = [place.laid(one.detach()[None]) for one in others[:count]]
+        self.spikes = place.empty(steps, dtype=dtype)
+        self.after = [place.empty(dtype=dtype) for _ in program.states]
+        self.saved: list[Tensor] = []
+        computed: dict[Value, Tensor] = {}
+        if saves:
+            slots = plan.slots(steps)
+            for source, encoding, number in zip(slots.found, slots.encodings, slots.counts, strict=True):
+                if source.place == "current":
+                    self.saved.append(current)
+                elif source.place == "before":
+                    self.saved.append(states[source.value.register - 1])
+                elif source.value not in plan.outputs:
+                    self.saved.append(place.laid(self.spikes))
+                else:
+                    computed[source.value] = _empty(encoding, number, place.entries, dtype)
+                    self.saved.append(computed[source.value])
+        rows = Rows(others[count:], place, dtype)
+        plan.run_forward(current, states, rows, place, steps, spikes=self.spikes, after=self.after, computed=computed)
+
+
+class _Chunk(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, steps: int, *given: Any) -> tuple[Tensor, ...]:
+        chunk = _Forward(plan, given, steps, saves=True)
+        ctx.adds_currents = given[0].shape[0] < steps
+        made = plan.backward(adds_currents=ctx.adds_currents) if plan.saving.live else None
+        rows = [given[row] for row in made.rows] if made else []
+        ctx.save_for_backward(*chunk.saved, *(row for row in rows if isinstance(row, Tensor)))
+        ctx.rows = [None if isinstance(row, Tensor) else row for row in rows]
+        ctx.plan, ctx.steps, ctx.place = plan, steps, chunk.place
+        ctx.dtype = given[0].dtype
+        ctx.set_materialize_grads(False)
+        results = (chunk.spikes, *chunk.after)
+        if plan.saving.constant:
+            ctx.mark_non_differentiable(*(results[place] for place in plan.saving.constant))
+        return results
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        plan: Plan = ctx.plan
+        place: Place = ctx.place
+        saving, steps, dtype = plan.saving, ctx.steps, ctx.dtype
+        program, slots = saving.program, plan.slots(steps)
+        made = plan.backward(adds_currents=ctx.adds_currents)
+        # Read once: hooks unpack them at every access.
+        unpacked = ctx.saved_tensors
+        saved = [one.contiguous() for one in unpacked[: len(slots.found)]]
+        tensors = iter(unpacked[len(slots.found) :])
+        given = [next(tensors) if number is None else number for number in ctx.rows]
+
+        spikes, *after = (None if one is None else _plain(one, dtype) for one in gradients)
+        current = None
+        if saving.needs.current and 0 in saving.live:
+            current = place.empty(1 if ctx.adds_currents else steps, dtype=dtype)
+        states = [place.empty(dtype=dtype) if need else None for need in saving.needs.states]
+        sums = plan.run_backward(
+            None if spikes is None else _laid(spikes, place),
+            [None if one is None else place.laid(one[None]) for one in after],
+            saved,
+            [
+                {slot: _slope(surrogate, saved[slot], place) for slot, _ in slots.parts[i]}
+                for surrogate, i in made.surrogates
+            ],
+            Rows(given, place, dtype),
+            place,
+            steps,
+            dtype,
+            adds_currents=ctx.adds_currents,
+            current=current,
+            states=states,
+        )
+        of_rows: list[Tensor | None] = [None] * len(program.rows)
+        for row, total in zip(made.summed, sums, strict=True):
+            of_rows[row - 1 - len(program.states)] = place.unaligned(total, given[made.rows.index(row)])
+        return None, None, current, *states, *of_rows
+
+
+def _plain(gradient: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """Return a gradient that is stored in memory; None if it is known to be 0.
+
+    Raises:
+        RuntimeError: a batch of gradients.
+    """
+    functorch = torch._C._functorch
+    if functorch.is_functorch_wrapped_tensor(gradient) or functorch.is_legacy_batchedtensor(gradient):
+        raise RuntimeError(
+            "a fused chunk of a neuron takes one gradient at a time, and not the batch of is_grads_batched, vmap or a "
+            'vectorised Jacobian; take the steps one by one (path="steps")'
+        )
+    if gradient._is_zerotensor():
+        return None
+    return gradient.detach().resolve_neg().to(dtype)
+
+
+def _slope(surrogate: Callable[[Tensor], Tensor], argument: Tensor, place: Place) -> Tensor:
+    """Return the surrogate derivative for each entry of its argument, in the order of memory."""
+    rows = place.seen(argument.view(-1, *place.shape))
+    return place.laid(surrogate(rows).to(rows.dtype).expand(rows.shape))
+
+
+def _laid(chunk: Tensor, place: Place) -> Tensor:
+    """Return [K or 1, B, ...] in the order of memory; one row if it is the same at all steps."""
+    chunk = chunk.detach()
+    return place.laid(chunk[:1] if chunk.shape[0] > 1 and chunk.stride(0) == 0 else chunk)
+
+
+def _empty(encoding: StreamEncoding, rows: int, entries: int, dtype: torch.dtype) -> Tensor:
+    """Return an uninitialised tensor for saved rows."""
+    if encoding == "bits":
+        make = torch.empty if entries % 8 == 0 else torch.zeros
+        return make(-(-rows * entries // 8), dtype=torch.uint8, device="cpu")
+    return torch.empty(rows * entries, dtype=torch.int8 if encoding == "bytes" else dtype, device="cpu")

@@ -1,4 +1,7 @@
-"""A detector: a pre-activation backbone, a neck that adds coarser maps to finer ones, and a head at each level."""
+"""Networks with an output at each place, which add coarser maps to finer ones.
+
+A U-Net gives a class at each pixel; a detector, a pre-activation backbone with a neck and heads, gives boxes.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +18,7 @@ from hdlif.models.blocks import (
     PreActBlock,
     default_conv,
 )
-from hdlif.models.resnet import StemFactory, check_inner, imagenet_stem
+from hdlif.models.resnet import StemFactory, check_inner, cifar_stem, imagenet_stem
 from hdlif.models.wiring import INPUT, Child, Joined, Line, Sum, Wired
 from hdlif.nn import BatchNorm2d, Sequential
 
@@ -76,20 +79,14 @@ def detector(
         )
     if not strides or list(strides) != [stride for stride in there if stride in strides]:
         raise ValueError(f"strides = {list(strides)}; choose some of {there}, from small to large")
-    check_inner(inner or {}, blocks)
-    wires = _Wires(neuron, conv, norm)
+    wires = _Wires(neuron, conv, norm, block, inner)
     value, channels, maps = INPUT, width, []
     for stage, depth in enumerate(blocks):
         out = width * 2**stage
         members: list[nn.Module] = []
         for number in range(depth):
-            path = f"stage{stage + 1}.{number}"
-            places = (
-                wires.place(f"{path}.act1", stage, number, channels),
-                wires.place(f"{path}.act2", stage, number, (inner or {}).get(f"body.{path}", out)),
-            )
             stride = 2 if stage > 0 and number == 0 else 1
-            members.append(block(channels, out, stride=stride, neuron=neuron, conv=conv, norm=norm, places=places))
+            members.append(wires.block(f"stage{stage + 1}.{number}", stage, number, (channels, out), stride))
             channels = out
         value = wires.run(f"stage{stage + 1}", Sequential(*members), value)
         maps.append((there[stage], channels, value))
@@ -107,27 +104,118 @@ def detector(
     for number, other in enumerate(outputs[1:], start=1):
         wires.lines.append(Line(f"joined{number}", Joined(), (joined, other)))
         joined = f"joined{number}"
+    wires.check()
     body = Wired(wires.children, wires.lines, joined)
     return Network(stem=stem(in_channels, width), body=body, head=Sequential(), classifier=Sequential())
+
+
+def unet(
+    *,
+    neuron: NeuronFactory,
+    width: int,
+    depth: int,
+    classes: int,
+    in_channels: int = 3,
+    conv: ConvFactory = default_conv,
+    norm: NormFactory = BatchNorm2d,
+    block: BlockFactory = PreActBlock,
+    stem: StemFactory = cifar_stem,
+    inner: Mapping[str, int] | None = None,
+) -> Network:
+    """A U-Net of pre-activation blocks (Ronneberger et al. 2015) that adds what skips levels: images to maps of logits.
+
+    down_0 = block(stem(x)),   down_i = block(down_{i-1}),   up_d = down_d,
+    up_i = block(upsample(bn(conv1x1(act(up_{i+1})))) + down_i),   logits = conv1x1(up_0)
+
+    Level i has maps of 1/2^i of the image's sides and width·2^i channels.
+
+    >>> import torch
+    >>> from hdlif.models import unet
+    >>> from hdlif.nn import HDLIF
+    >>> network = unet(neuron=lambda place: HDLIF(time_steps=2), width=4, depth=2, classes=3)
+    >>> logits, state = network(torch.rand(1, 5, 3, 16, 12), steps=range(2))
+    >>> list(logits.shape)
+    [2, 5, 3, 16, 12]
+
+    Args:
+        neuron, classes, in_channels, conv, norm, block, stem, inner: as in `resnet`; blocks are called "body.down1" and
+            "body.up0".
+        width: channels of the stem and of the blocks at full size.
+        depth: how often the map is halved; its sides must be multiples of 2^depth.
+    Raises:
+        ValueError: the width or depth is below 1, or no block has a name in `inner`.
+    """
+    if width < 1 or depth < 1:
+        raise ValueError(f"width = {width}, depth = {depth}; both must be at least 1")
+    wires = _Wires(neuron, conv, norm, block, inner)
+    value = INPUT
+    for level in range(depth + 1):
+        channels = width * 2 ** max(0, level - 1), width * 2**level
+        value = wires.run(f"down{level}", wires.block(f"down{level}", level, 0, channels, 2 if level else 1), value)
+    for level in reversed(range(depth)):
+        stage, out_width = 2 * depth - level, width * 2**level
+        layers = {
+            "act": neuron(wires.place(f"across{level}.act", stage, 0, 2 * out_width)),
+            "conv": conv(2 * out_width, out_width, 1),
+            "bn": norm(out_width),
+            "larger": nn.UpsamplingNearest2d(scale_factor=2),
+        }
+        value = wires.sum(f"sum{level}", wires.run(f"across{level}", Sequential(layers), value), f"down{level}")
+        value = wires.run(f"up{level}", wires.block(f"up{level}", stage, 0, (out_width, out_width), 1), value)
+    wires.check()
+    return Network(
+        stem=stem(in_channels, width),
+        body=Wired(wires.children, wires.lines, value),
+        head=Sequential(),
+        classifier=nn.Conv2d(width, classes, 1),
+    )
 
 
 class _Wires:
     """Builder of the body's children and lines."""
 
-    def __init__(self, neuron: NeuronFactory, conv: ConvFactory, norm: NormFactory) -> None:
-        self._neuron, self._conv, self._norm, self._count = neuron, conv, norm, 0
+    def __init__(
+        self,
+        neuron: NeuronFactory,
+        conv: ConvFactory,
+        norm: NormFactory,
+        block: BlockFactory,
+        inner: Mapping[str, int] | None,
+    ) -> None:
+        self._neuron, self._conv, self._norm, self._block, self._count = neuron, conv, norm, block, 0
+        self._inner = inner or {}
+        self._blocks: list[str] = []
         self.children: dict[str, nn.Module] = {}
         self.lines: list[Line] = []
+
+    def check(self) -> None:
+        """Raise `ValueError` if inner channels are stated for a block that there is not."""
+        check_inner(self._inner, self._blocks)
 
     def place(self, path: str, stage: int, block: int, channels: int) -> Place:
         """Return the next neuron layer."""
         self._count += 1
         return Place(f"body.{path}", stage, block, int(path.endswith("2")), self._count - 1, channels)
 
+    def block(self, path: str, stage: int, number: int, channels: tuple[int, int], stride: int) -> nn.Module:
+        """Return the next residual block, of its channels before and after."""
+        before, after = channels
+        self._blocks.append(f"body.{path}")
+        inner = self._inner.get(f"body.{path}", after)
+        places = self.place(f"{path}.act1", stage, number, before), self.place(f"{path}.act2", stage, number, inner)
+        return self._block(
+            before, after, stride=stride, neuron=self._neuron, conv=self._conv, norm=self._norm, places=places
+        )
+
     def run(self, name: str, child: nn.Module, value: str) -> str:
         """Run a child on a value; return the name of what it gives."""
         self.children[name] = child
         self.lines.append(Line(name, Child(name), (value,)))
+        return name
+
+    def sum(self, name: str, first: str, second: str) -> str:
+        """Add two values; return the name of their sum."""
+        self.lines.append(Line(name, Sum(), (first, second)))
         return name
 
     def add(self, name: str, stage: int, coarser: tuple[int, str], channels: int, value: str) -> str:
@@ -139,8 +227,7 @@ class _Wires:
             "bn": self._norm(channels),
             "up": nn.UpsamplingNearest2d(scale_factor=2),
         }
-        self.lines.append(Line(f"{name}.sum", Sum(), (value, self.run(name, Sequential(layers), coarser[1]))))
-        return f"{name}.sum"
+        return self.sum(f"{name}.sum", value, self.run(name, Sequential(layers), coarser[1]))
 
     def level(self, name: str, stage: int, channels: int, width: int, classes: int, value: str) -> str:
         """Return the outputs of a level, as a vector."""

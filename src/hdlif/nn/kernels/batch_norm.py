@@ -1,4 +1,9 @@
-"""A batch norm at the steps of a chunk, with its gradient: as rows for a neuron, or as a pass over the maps."""
+"""Batch norm on a CPU as three rows per channel, scale·(x - mean) + shift (`native/training/batch_norm.h`).
+
+Either the next neuron applies the rows, or a pass over the maps does, which can also add another summand, such as the
+other branch of a residual block. The statistics come from sums over a batch, which a convolution of codes returns with
+its maps. In the backward pass one pass adds the part of the gradient that comes through the statistics.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +15,48 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
+from hdlif import _native
 from hdlif.functional.once import once_differentiable
-from hdlif.nn.kernels.batch_norm import native
-from hdlif.nn.kernels.batch_norm.native import Moments
 from hdlif.nn.kernels.tensors import is_plain
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums of the channels of maps, for each step.
+
+    Attributes:
+        totals, squares: sums of the values and of their squares, [K, C] in float64.
+        count: the number of values per channel.
+        unit: [C] in float32, the factor from a summed value to a value of the maps; None for 1.
+        are_units: whether the maps have been multiplied by it already.
+    """
+
+    totals: Tensor
+    squares: Tensor
+    count: int
+    unit: Tensor | None = None
+    are_units: bool = True
+
+    @staticmethod
+    def of_nothing(maps: Tensor) -> Moments:
+        """Return empty moments, for maps that running statistics normalise."""
+        nothing = maps.new_empty(0, dtype=torch.float64)
+        return Moments(nothing, nothing, 0)
+
+
+def moments_of(maps: Tensor) -> Moments:
+    """Return the moments of dense maps [K, B, C, H, W], channels last or not."""
+    steps, batch, channels, height, width = maps.shape
+    totals = maps.new_empty(steps, channels, dtype=torch.float64)
+    squares = torch.empty_like(totals)
+    _native.batch_moments(
+        maps.data_ptr(),
+        **_sizes(maps),
+        totals=totals.data_ptr(),
+        squares=squares.data_ptr(),
+        threads=torch.get_num_threads(),
+    )
+    return Moments(totals, squares, batch * height * width)
 
 
 class Rows(NamedTuple):
@@ -45,7 +88,7 @@ class Norm:
     of_batch: bool
 
     def rows(self, moments: Moments, *, slope: Tensor | None = None) -> Rows:
-        """Return the rows for maps with these moments.
+        """Return the rows for maps with these moments; update the running statistics by the batch's, step after step.
 
         Args:
             slope: filled with 1/√(σ² + eps); shaped like a row.
@@ -55,13 +98,24 @@ class Norm:
             totals, squares = (one.repeat(len(self.steps), 1) for one in (moments.totals, moments.squares))
             moments = replace(moments, totals=totals, squares=squares)
         rows = Rows(self.empty(), self.empty(), self.empty())
-        native.fill_rows(
-            (self.weight, self.bias, self.running_mean, self.running_var),
+        _native.batch_norm_rows(
+            self.weight.data_ptr(),
+            self.bias.data_ptr(),
             self.eps,
-            (self.steps, self.momenta),
-            moments,
-            (*rows, slope),
-            of_batch=self.of_batch,
+            self.running_mean.data_ptr(),
+            self.running_var.data_ptr(),
+            list(self.steps),
+            list(self.momenta),
+            totals=moments.totals.data_ptr() if self.of_batch else 0,
+            squares=moments.squares.data_ptr() if self.of_batch else 0,
+            count=moments.count,
+            unit=0 if moments.unit is None else moments.unit.data_ptr(),
+            are_units=moments.are_units,
+            channels=self.weight.shape[0],
+            mean=rows.mean.data_ptr(),
+            scale=rows.scale.data_ptr(),
+            shift=rows.shift.data_ptr(),
+            slope=0 if slope is None else slope.data_ptr(),
         )
         for running in (self.running_mean, self.running_var):
             # The kernel writes by address, which PyTorch does not notice.
@@ -104,7 +158,7 @@ class _NormRows(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             # Nothing else reads the gradient that arrives.
             of_maps = _laid_like(of_maps, maps)
-        of_weight, of_bias = native.gradients(
+        of_weight, of_bias = _gradients(
             maps,
             rows,
             ctx.count,
@@ -129,7 +183,17 @@ def apply_rows(maps: Tensor, rows: Rows, plus: Tensor | None = None, *, in_place
         in_place: overwrite the maps.
     """
     y = maps if in_place else torch.empty_like(maps)
-    native.normalise(maps, rows, plus, y)
+    _native.normalise(
+        maps.data_ptr(),
+        rows.mean.data_ptr(),
+        rows.scale.data_ptr(),
+        rows.shift.data_ptr(),
+        0 if plus is None else plus.data_ptr(),
+        1 if plus is None else plus.shape[0] * plus.shape[1],
+        **_sizes(maps),
+        y=y.data_ptr(),
+        threads=torch.get_num_threads(),
+    )
     return y
 
 
@@ -165,9 +229,9 @@ class _NormPass(torch.autograd.Function):
         if torch.is_grad_enabled() or not is_plain(grads[0], maps.device):
             return _operations_backward(ctx, grads[0], maps, weight, rows)
         gradient = _laid_like(grads[0], maps)
-        arriving = native.row_gradients(gradient, maps, rows[0])
+        arriving = _row_gradients(gradient, maps, rows[0])
         of_maps = torch.empty_like(maps) if ctx.needs_input_grad[0] else None
-        of_weight, of_bias = native.gradients(maps, rows, ctx.count, arriving, of_maps, through=gradient)
+        of_weight, of_bias = _gradients(maps, rows, ctx.count, arriving, of_maps, through=gradient)
         return of_maps, of_weight, of_bias, _summand_gradient(ctx, gradient), None, None
 
 
@@ -191,3 +255,81 @@ def _summand_gradient(ctx: Any, gradient: Tensor) -> Tensor | None:
     if not ctx.needs_input_grad[3]:
         return None
     return gradient.sum(0, keepdim=True) if ctx.is_shared else gradient
+
+
+def _gradients(
+    maps: Tensor,
+    rows: Sequence[Tensor],
+    count: int,
+    arriving: tuple[Tensor, Tensor],
+    of_maps: Tensor | None,
+    *,
+    through: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of weight and bias, [C]; add the part through the statistics to that of the maps in place.
+
+    Args:
+        rows: mean, scale and slope.
+        count: the number of values per channel.
+        arriving: the gradients of scale and shift.
+        of_maps: the gradient of the maps in the maps' layout; None if it is not wanted.
+        through: the gradient of the normalised maps, in the same layout; `of_maps` is then overwritten with the whole
+            gradient.
+    """
+    mean, scale, slope = rows
+    steps, _, channels = maps.shape[:3]
+    of_weight, of_bias = mean.new_empty(channels), mean.new_empty(channels)
+    constant, by_distance = torch.empty_like(mean), torch.empty_like(mean)
+    _native.batch_norm_gradients(
+        mean.data_ptr(),
+        scale.data_ptr(),
+        slope.data_ptr(),
+        count,
+        steps,
+        channels,
+        arriving[0].data_ptr(),
+        arriving[1].data_ptr(),
+        of_weight.data_ptr(),
+        of_bias.data_ptr(),
+        constant.data_ptr(),
+        by_distance.data_ptr(),
+    )
+    if of_maps is not None:
+        _native.maps_gradient(
+            (of_maps if through is None else through).data_ptr(),
+            maps.data_ptr(),
+            0 if through is None else scale.data_ptr(),
+            constant.data_ptr(),
+            by_distance.data_ptr(),
+            **_sizes(maps),
+            to=of_maps.data_ptr(),
+            threads=torch.get_num_threads(),
+        )
+    return of_weight, of_bias
+
+
+def _row_gradients(gradient: Tensor, maps: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients of scale and shift, Σ g·(x - mean) and Σ g, for the gradient g of the normalised maps."""
+    of_scale, of_shift = torch.empty_like(mean), torch.empty_like(mean)
+    _native.sum_row_gradients(
+        gradient.data_ptr(),
+        maps.data_ptr(),
+        mean.data_ptr(),
+        **_sizes(maps),
+        of_scale=of_scale.data_ptr(),
+        of_shift=of_shift.data_ptr(),
+        threads=torch.get_num_threads(),
+    )
+    return of_scale, of_shift
+
+
+def _sizes(maps: Tensor) -> dict[str, Any]:
+    """Return the sizes and layout of maps [K, B, C, H, W] as arguments of the kernels."""
+    steps, batch, channels, height, width = maps.shape
+    return {
+        "images": steps * batch,
+        "group": batch,
+        "pixels": height * width,
+        "channels": channels,
+        "channels_last": not maps.is_contiguous(),
+    }

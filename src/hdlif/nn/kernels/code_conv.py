@@ -1,4 +1,11 @@
-"""The convolution of codes, its gradients, and the layers that it can run."""
+"""Convolution of codes by low-bit weights on a CPU: exact sums of integers, and gradients that skip zeros.
+
+Quantised spikes are codes c, such as 0..15, with a step. Weights of 1 or 1.5 bits are codes -1, 0 and 1 with scales.
+Their convolution is y = step·scale·Σ c·w; the sums are integers below 2^24 and the same in any order. As in the
+runtime, the compiled kernels look up the products of two channels together and skip codes that are 0. In the backward
+pass each spike above 0 adds the output gradients around it to the gradient of the weights. The gradient of the spikes
+is computed only if it can reach the neuron.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +20,7 @@ from hdlif import _native
 from hdlif.functional.once import once_differentiable
 from hdlif.nn.kernels import winograd
 from hdlif.nn.kernels.batch_norm import Moments
-from hdlif.nn.kernels.code_conv.codes import CodedSpikes, Codes
+from hdlif.nn.kernels.codes import CodedSpikes, Codes
 from hdlif.nn.kernels.tensors import is_plain, is_small, is_watched
 
 EXACT = 2**24
