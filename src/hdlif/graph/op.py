@@ -13,7 +13,6 @@ So a quantiser of spikes, min(floor(max(x, 0)·(1/step) + offset), 2^bits - 1), 
 per entry: 3.7 + 0.9 pJ. For a step that is a power of two, such as the default of ¼, fixed-point hardware would shift
 instead of multiplying. It still counts in full: the runtime multiplies, and a step combined with a folded gain is not
 a power of two. A step of 1 multiplies nothing.
-folded norms has joined is no power of two. A step of 1 multiplies nothing.
 """
 
 import importlib
@@ -134,9 +133,7 @@ class Op:
         is_neuron: whether a node emits the spikes of neurons.
         is_synapse: whether it multiplies by weights.
         emits_spikes: whether its output counts as spikes, for any input.
-        passes_spikes: whether its output counts as spikes if all its operands do: its sources, or its inputs without
-        sources.
-            inputs if it has none.
+        passes_spikes: whether its output counts as spikes if all its operands do (`made_from`).
     """
 
     name: str
