@@ -184,11 +184,6 @@ class Updater:
             self._after()
 
     @property
-    def is_scaled(self) -> bool:
-        """Whether losses are scaled, so that a step may be skipped."""
-        return self._accelerator.scaler is not None
-
-    @property
     def _name(self) -> str:
         return f"the rule {type(self._rule).__name__}"
 
