@@ -22,7 +22,7 @@ from hdlif.training import Averaging, Log, RunFiles, checkpoint
 from hdlif.training.average import Average
 from hdlif.training.callback import load_callback_states
 from hdlif.training.metrics import Metrics
-from hdlif.training.optim import sgd
+from hdlif.training.optimization import sgd
 from hdlif.training.state_record import counters_of
 from hostile import VALUES
 

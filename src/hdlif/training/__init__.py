@@ -8,8 +8,7 @@ from hdlif.training.checkpoints import Checkpoints, RunFiles
 from hdlif.training.evaluate import answered, evaluate, reestimate, reestimated
 from hdlif.training.metrics import Log, note, progress_bar, tell, warn
 from hdlif.training.mixup import Mix, Mixing
-from hdlif.training.optim import sgd
-from hdlif.training.optimization import Optimization
+from hdlif.training.optimization import Optimization, sgd
 from hdlif.training.progress import Progress
 from hdlif.training.ranks import Ranks, check_share
 from hdlif.training.teacher import Teacher, Teaching, load_teacher
