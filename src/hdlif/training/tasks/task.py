@@ -238,7 +238,7 @@ class Task(Protocol):
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         """How many answers of a training batch are right, and out of how many; of values, 0 out of 0.
 
-        A task with an attribute `right_by` gets the outputs as `tasks.answer_counter` describes, and none of earlier
+        A task with an attribute `right_by` gets the outputs as `AnswerCounter` describes, and none of earlier
         steps are kept; any other gets those of all steps in one call.
 
         Args:
