@@ -19,7 +19,7 @@ import importlib
 import math
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any, Protocol
 
 from hdlif.graph.graph import Array, Graph, Node, Value
@@ -39,20 +39,10 @@ class Work:
         return self.multiplications + self.additions + self.integer_multiplications + self.integer_additions
 
     def __add__(self, other: "Work") -> "Work":
-        return Work(
-            self.multiplications + other.multiplications,
-            self.additions + other.additions,
-            self.integer_multiplications + other.integer_multiplications,
-            self.integer_additions + other.integer_additions,
-        )
+        return Work(*(own + more for own, more in zip(astuple(self), astuple(other), strict=True)))
 
     def __mul__(self, times: float) -> "Work":
-        return Work(
-            self.multiplications * times,
-            self.additions * times,
-            self.integer_multiplications * times,
-            self.integer_additions * times,
-        )
+        return Work(*(own * times for own in astuple(self)))
 
 
 NOTHING = Work()
