@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from hdlif.data import Samples, batches
-from hdlif.errors import CheckpointError, DataError, TrainingError, brief
+from hdlif.errors import CheckpointError, DataError, InputError, TrainingError, brief
 from hdlif.learning import loss_over, mean_logits
 from hdlif.training import checkpoint
 from hdlif.training.batch_learner import BatchLearner
@@ -32,7 +32,7 @@ from hdlif.training.optimization import LearningRates
 from hdlif.training.progress import report_omitted_samples, report_traces
 from hdlif.training.ranks import Ranks
 from hdlif.training.state_record import Counters, counters_of
-from hdlif.training.streaming import Streams, new_streams
+from hdlif.training.streaming import Streams
 from hdlif.training.temperature import adapt_temperatures, dspikes
 from hdlif.training.threads import Threads, candidates, measured, rounds_for
 from hdlif.training.update import Updater
@@ -226,7 +226,7 @@ class TrainingLoop:
         self.counters = counters
         # Checkpoints of earlier versions have none. More threads than cores would not help.
         count = record.get("threads")
-        if self.trainer.threads is None and type(count) is int and 0 < count <= (self.trainer.cores or count):
+        if self.trainer.threads is None and count is not None and count <= (self.trainer.cores or count):
             self.chosen = Threads(count, "checkpoint")
 
     def _set_threads(self) -> None:
@@ -299,7 +299,16 @@ class TrainingLoop:
         self.log("surrogate", temperature=temperature)
 
     def _new_streams(self) -> Streams | None:
-        return new_streams(self.config, self.task.time_steps, self.rule, self.model, ranks=self.ranks.count)
+        """Return streams at their start, or None if samples are independent."""
+        every = self.config.stream
+        if every is None:
+            return None
+        if self.config.accumulate > 1 or self.ranks.count > 1:
+            raise InputError(
+                "training.stream makes an update of each part of a batch, in one process; leave training.accumulate "
+                "and --devices out"
+            )
+        return Streams(every, self.task.time_steps, self.rule, self.model)
 
     def _count_batches(self) -> int:
         if len(self.validation):
