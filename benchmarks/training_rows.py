@@ -14,7 +14,7 @@ from hdlif.learning.coherence import Drawn
 from hdlif.nn import Neuron
 from hdlif.recipe import Recipe, builders, load_recipe
 from hdlif.training import Accelerator, Updater, sgd
-from hdlif.training.optim import OnePass
+from hdlif.training.optimization import OnePass
 from training_peers import PEERS, UNET_DEPTH, WIDTHS, Peer, Shape, plan_of
 
 RECIPES = {

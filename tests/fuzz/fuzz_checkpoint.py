@@ -21,8 +21,7 @@ from hdlif.recipe.runs.folders import begun, check_free, finished
 from hdlif.training import Averaging, Log, RunFiles, checkpoint
 from hdlif.training.average import Average
 from hdlif.training.callback import load_callback_states
-from hdlif.training.metrics import Metrics
-from hdlif.training.optim import sgd
+from hdlif.training.optimization import sgd
 from hdlif.training.state_record import counters_of
 from hostile import VALUES
 
@@ -131,7 +130,8 @@ def resume(out: Path) -> None:
     averaging, log = Averaging(0.9), Log(out)
     load_callback_states([averaging, log], found.tensors, found.record["callbacks"])
     Average(model, 0.9).load_state_dict(averaging._saved or {})
-    Metrics(out, keep_bytes=log._keep_bytes).close()
+    log._open()
+    log.teardown()
 
 
 JSON_VALUES = [value for value in VALUES if not isinstance(value, bytes | set | complex)]

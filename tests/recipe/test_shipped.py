@@ -34,7 +34,7 @@ from hdlif.recipe.builders.part import At, Part, takes
 from hdlif.recipe.builders.schema import SECTIONS, recipe_schema
 from hdlif.report.accounting import count_parameters_mb
 from hdlif.training import checkpoint
-from hdlif.training.optim import sgd
+from hdlif.training.optimization import sgd
 from label_maps import write_maps
 from recorded_events import write_dvs_cifar10
 from series_files import write_public_arrays

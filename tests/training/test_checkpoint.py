@@ -15,7 +15,7 @@ from torch import nn
 
 from hdlif.errors import CheckpointError, TrainingError
 from hdlif.training import checkpoint
-from hdlif.training.optim import sgd
+from hdlif.training.optimization import sgd
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3), "c": torch.zeros(0, dtype=torch.float64)}
 RECORD = {"z": [1, 2.5, None], "a": {"name": "ü", "x": 0.1}}

@@ -24,7 +24,7 @@ from hdlif.errors import CheckpointError, TrainingError
 from hdlif.learning import SLTT, STBP, Distillation, StochasticStep
 from hdlif.training import Mix, Teacher, checkpoint, progress_bar
 from hdlif.training.interruption import deferred_signals
-from hdlif.training.optim import Drops
+from hdlif.training.optimization import Drops
 from training.several_ranks import asking
 from training.tiny import (
     BATCHES,

@@ -15,7 +15,7 @@ from hdlif.learning import STBP
 from hdlif.nn import GLIF, HDLIF, BatchNorm1d, MemBN
 from hdlif.recipe import TrainingConfig
 from hdlif.training import Callback, Fit, Training
-from hdlif.training.optim import Drops, OnePass, constant, cosine, groups, parameter_groups, sgd, warmed_up
+from hdlif.training.optimization import Drops, OnePass, constant, cosine, groups, parameter_groups, sgd, warmed_up
 from training.test_given import network, numbers, trainer
 
 

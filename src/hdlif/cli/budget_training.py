@@ -31,7 +31,7 @@ from hdlif.report.budget import OF_ACTIVITY, BudgetSearch, fitting, untrained
 from hdlif.report.channels import narrowed
 from hdlif.report.choices import Budget, Chosen, Costs
 from hdlif.training import Batch, Callback, RunFiles, Training, checkpoint
-from hdlif.training.fallback import newest_whole
+from hdlif.training.checkpoints import newest_whole
 from hdlif.training.state_record import Counters
 from hdlif.whole_files import read_regular
 

@@ -77,16 +77,29 @@ def summed_code(value: Value, terms: int) -> int | None:
     return None if largest is None or largest > MAX_CODE else largest
 
 
-def pooled_shape(node: Node, value: Value, padding: tuple[int, int]) -> tuple[int, int, int]:
+def pooled_shape(node: Node, value: Value, padding: tuple[int, int]) -> tuple[int, ...]:
     channels, height, width = map_shape(node, value)
     kernel, stride = pair(node, "kernel", 1), pair(node, "stride", 1)
-    out_h = (height + 2 * padding[0] - kernel[0]) // stride[0] + 1
-    out_w = (width + 2 * padding[1] - kernel[1]) // stride[1] + 1
-    if min(out_h, out_w) < 1 or padding[0] >= kernel[0] or padding[1] >= kernel[1]:
+    return channels, *places(node, (height, width), kernel, stride, padding)
+
+
+def places(
+    node: Node,
+    size: tuple[int, int],
+    kernel: Sequence[int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int] = (1, 1),
+) -> tuple[int, ...]:
+    """Return the rows and columns of a window's places on a map."""
+    reaches = [reach(k, d) for k, d in zip(kernel, dilation, strict=True)]
+    found = tuple((n + 2 * p - r) // s + 1 for n, r, s, p in zip(size, reaches, stride, padding, strict=True))
+    if min(found) < 1 or any(p >= r for p, r in zip(padding, reaches, strict=True)):
+        dilated = "" if dilation == (1, 1) else f", dilation {list(dilation)}"
         raise ArtefactError(
-            f"{node.name}: kernel {list(kernel)}, padding {list(padding)} do not fit a {height}x{width} map"
+            f"{node.name}: kernel {list(kernel)}{dilated}, padding {list(padding)} do not fit a {size[0]}x{size[1]} map"
         )
-    return channels, out_h, out_w
+    return found
 
 
 def windows(

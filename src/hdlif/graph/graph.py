@@ -201,7 +201,6 @@ class Graph:
     Attributes:
         nodes: in topological order.
         output: the node with the outputs of a step (for classes, their logits): [n], or a map [n, H, W] for a task in
-        `MAP_TASKS`.
             `MAP_TASKS`.
         time_steps: T.
         input: input at each step.

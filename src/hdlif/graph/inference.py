@@ -39,7 +39,8 @@ def infer_values(graph: Graph) -> dict[str, Value]:
     """
     if type(graph.time_steps) is not int or not 1 <= graph.time_steps < 2**15:
         raise ArtefactError(f"time_steps = {brief(graph.time_steps)}; it must be an integer in 1..{2**15 - 1}")
-    check_node_count(len(graph.nodes))
+    if len(graph.nodes) > MAX_NODES:
+        raise ArtefactError(f"the graph has {len(graph.nodes)} nodes; it may have at most {MAX_NODES}")
     check_input(graph.input)
     if graph.input.sound is not None and graph.input.sound.frames != graph.time_steps:
         raise ArtefactError(
@@ -162,8 +163,3 @@ def _check_boxes(record: TaskRecord) -> None:
         )
     if not is_float32(overlap) or not 0 < overlap <= 1:
         raise ArtefactError(f"task.overlap = {brief(overlap)}; it must be above 0, and at most 1")
-
-
-def check_node_count(count: int) -> None:
-    if count > MAX_NODES:
-        raise ArtefactError(f"the graph has {count} nodes; it may have at most {MAX_NODES}")

@@ -73,8 +73,7 @@ def check_input(record: InputRecord) -> None:
         )
     _check_events(record)
     _check_columns(record)
-    _check_rates(record)
-    _check_windows(record)
+    _check_rates_and_windows(record)
     _check_shortest(record)
     if record.sound is not None:
         check_sound(record.sound)
@@ -128,26 +127,14 @@ def _check_columns(record: InputRecord) -> None:
             )
 
 
-def _check_rates(record: InputRecord) -> None:
-    rates = record.rates
-    if not rates:
-        return
-    valid = all(type(rate) is int and 1 <= rate <= MOST_RATE for rate in rates)
-    if record.kind != "series" or len(rates) != 2 or not valid:
-        raise ArtefactError(
-            f"input.rates = {brief(list(rates))}; it must be two integers in 1..{MOST_RATE}, of a series"
-        )
-
-
-def _check_windows(record: InputRecord) -> None:
-    windows = record.windows
-    if not windows:
-        return
-    valid = all(type(rows) is int and 1 <= rows <= MOST_ROWS for rows in windows)
-    if record.kind != "series" or len(windows) != 2 or not valid:
-        raise ArtefactError(
-            f"input.windows = {brief(list(windows))}; it must be two integers in 1..{MOST_ROWS}, of a series"
-        )
+def _check_rates_and_windows(record: InputRecord) -> None:
+    for key, most in (("rates", MOST_RATE), ("windows", MOST_ROWS)):
+        numbers = getattr(record, key)
+        valid = len(numbers) == 2 and all(type(number) is int and 1 <= number <= most for number in numbers)
+        if numbers and (record.kind != "series" or not valid):
+            raise ArtefactError(
+                f"input.{key} = {brief(list(numbers))}; it must be two integers in 1..{most}, of a series"
+            )
 
 
 def _check_shortest(record: InputRecord) -> None:

@@ -13,14 +13,13 @@ So a quantiser of spikes, min(floor(max(x, 0)·(1/step) + offset), 2^bits - 1), 
 per entry: 3.7 + 0.9 pJ. For a step that is a power of two, such as the default of ¼, fixed-point hardware would shift
 instead of multiplying. It still counts in full: the runtime multiplies, and a step combined with a folded gain is not
 a power of two. A step of 1 multiplies nothing.
-folded norms has joined is no power of two. A step of 1 multiplies nothing.
 """
 
 import importlib
 import math
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any, Protocol
 
 from hdlif.graph.graph import Array, Graph, Node, Value
@@ -40,20 +39,10 @@ class Work:
         return self.multiplications + self.additions + self.integer_multiplications + self.integer_additions
 
     def __add__(self, other: "Work") -> "Work":
-        return Work(
-            self.multiplications + other.multiplications,
-            self.additions + other.additions,
-            self.integer_multiplications + other.integer_multiplications,
-            self.integer_additions + other.integer_additions,
-        )
+        return Work(*(own + more for own, more in zip(astuple(self), astuple(other), strict=True)))
 
     def __mul__(self, times: float) -> "Work":
-        return Work(
-            self.multiplications * times,
-            self.additions * times,
-            self.integer_multiplications * times,
-            self.integer_additions * times,
-        )
+        return Work(*(own * times for own in astuple(self)))
 
 
 NOTHING = Work()
@@ -134,9 +123,7 @@ class Op:
         is_neuron: whether a node emits the spikes of neurons.
         is_synapse: whether it multiplies by weights.
         emits_spikes: whether its output counts as spikes, for any input.
-        passes_spikes: whether its output counts as spikes if all its operands do: its sources, or its inputs without
-        sources.
-            inputs if it has none.
+        passes_spikes: whether its output counts as spikes if all its operands do (`made_from`).
     """
 
     name: str

@@ -3,46 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hdlif.learning import Carry, Plan
 from hdlif.learning.rule import run as run_rule
-from hdlif.training.callback import Batch, Callback, Training
-from hdlif.training.checkpoints import Checkpoints
-from hdlif.training.finite import first_not_finite
-from hdlif.training.interruption import Pending
-from hdlif.training.seeds import derived_seed
+from hdlif.training.callback import Batch
 from hdlif.training.streaming import Streams
 from hdlif.training.tasks import AnswerCounter
-from hdlif.training.update import Updater
+
+if TYPE_CHECKING:
+    from hdlif.training.loop import TrainingLoop
 
 
-@dataclass(kw_only=True)
+@dataclass
 class BatchLearner:
     """Trains on one batch at a time.
 
     Attributes:
         training: the training; its counters are advanced.
-        updater, streams, callbacks, checkpoints, seed: of the training.
-        pending: a signal to this process.
-        fail: ends the training on all ranks, with a message.
         signal: the signal received by any rank, as of the last update.
         is_checkpoint_due: whether a checkpoint is due, as of the last update.
     """
 
-    training: Training
-    updater: Updater
-    streams: Streams | None
-    callbacks: Sequence[Callback]
-    checkpoints: Sequence[Checkpoints]
-    seed: int
-    pending: Pending
-    fail: Callable[[str], NoReturn]
+    training: TrainingLoop
     signal: int = 0
     is_checkpoint_due: bool = False
     _right: int = 0
@@ -51,9 +40,9 @@ class BatchLearner:
     def learn(self, x: Tensor, target: Tensor) -> None:
         """Make the updates of a batch, which is on the device, and count it."""
         counters = self.training.counters
-        batch = self.prepared(x, target)
+        batch, streams = self.prepared(x, target), self.training.streams
         self.seed_noise()
-        losses = [self._update(batch)] if self.streams is None else self._update_on_parts(batch, self.streams)
+        losses = [self._update(batch)] if streams is None else self._update_on_parts(batch, streams)
         counters.loss += math.fsum(losses) / len(losses)
         counters.window += 1
         counters.batch += 1
@@ -62,7 +51,7 @@ class BatchLearner:
     def prepared(self, x: Tensor, target: Tensor) -> Batch:
         """Return the batch as changed by the callbacks."""
         batch = Batch(x, target, target)
-        for callback in self.callbacks:
+        for callback in self.training.callbacks:
             batch = callback.on_batch_start(self.training, batch) or batch
         return batch
 
@@ -73,19 +62,19 @@ class BatchLearner:
     def ask_ranks(self) -> None:
         """Share signals among all ranks, and whether a checkpoint is due."""
         ranks = self.training.ranks
-        self.signal = ranks.highest(self.pending.number or 0)
+        self.signal = ranks.highest(self.training.pending.number or 0)
         self.is_checkpoint_due = bool(ranks.highest(self._is_due()))
 
     def _is_due(self) -> bool:
-        return self.training.ranks.first and any(one.is_due() for one in self.checkpoints)
+        return self.training.ranks.first and any(one.is_due() for one in self.training.checkpoints)
 
     def _update(self, batch: Batch) -> float:
         """Make the updates of a batch of independent samples; return their loss."""
         training, accumulate = self.training, self.training.config.accumulate
         update, part = divmod(training.counters.step, accumulate)
-        plan = training.rule.schedule(training.task.time_steps, self._draws(update))
+        plan = training.rule.schedule(training.task.time_steps, training.generator("plan", update))
         answered = AnswerCounter(training.task, plan.steps, batch.answers)
-        loss = self.updater(
+        loss = training.updater(
             batch.x,
             batch.target,
             plan,
@@ -103,16 +92,13 @@ class BatchLearner:
         parts = list(streams.parts(batch.x, batch.target))
         answers = [answer for _, answer in streams.parts(batch.x, batch.answers)]
         for place, (x, target) in enumerate(parts):
-            plan = training.rule.schedule(streams.every, self._draws(training.counters.step * len(parts) + place))
+            update = training.counters.step * len(parts) + place
+            plan = training.rule.schedule(streams.every, training.generator("plan", update))
             answered = AnswerCounter(training.task, plan.steps, answers[place])
             agree, before = self._agreed(plan, answered), Carry(streams.carry.state, streams.carry.step)
-            losses.append(self.updater(x, target, plan, agree=agree, hear=answered, carry=streams.carry))
+            losses.append(training.updater(x, target, plan, agree=agree, hear=answered, carry=streams.carry))
             self._count(losses[-1], Batch(x, target, answers[place]), plan, before)
         return losses
-
-    def _draws(self, update: int) -> torch.Generator:
-        """Return the generator for the rule's plan of an update."""
-        return torch.Generator().manual_seed(derived_seed(self.seed, "plan", update))
 
     def _agreed(self, plan: Plan, answered: AnswerCounter) -> Callable[[float], float]:
         """Return a function that averages the loss over ranks once per update, along with counts and signals."""
@@ -123,7 +109,7 @@ class BatchLearner:
             if answered.losses == len(plan.updates):
                 self._right, self._answers = answered.right()
             sums, highest = ranks.exchange(
-                [loss, self._right, self._answers], [self.pending.number or 0, int(self._is_due())]
+                [loss, self._right, self._answers], [self.training.pending.number or 0, int(self._is_due())]
             )
             loss, self._right, self._answers = sums[0] / ranks.count, int(sums[1]), int(sums[2])
             self.signal, self.is_checkpoint_due = highest[0], bool(highest[1])
@@ -134,7 +120,7 @@ class BatchLearner:
     def _count(self, loss: float, batch: Batch, plan: Plan, before: Carry | None = None) -> None:
         """Count the correct predictions of the last update, whose loss must be finite."""
         if not math.isfinite(loss):
-            self.fail(self._explain(loss, batch, plan, before))
+            self.training.fail(self._explain(loss, batch, plan, before))
         self.training.counters.correct += self._right
         self.training.counters.answers += self._answers
 
@@ -148,7 +134,7 @@ class BatchLearner:
         self.seed_noise()
 
         def run() -> None:
-            for _ in run_rule(training.rule, self.updater.network, batch.x, batch.target, plan, before):
+            for _ in run_rule(training.rule, training.updater.network, batch.x, batch.target, plan, before):
                 pass
 
         if training.ranks.highest(not batch.x.isfinite().all()):
@@ -159,3 +145,39 @@ class BatchLearner:
             f"step {training.counters.step}: the loss is {loss}, and first not finite is {found}; "
             "lower learning_rate or look at the data"
         )
+
+
+def first_not_finite(model: nn.Module, run: Callable[[], object]) -> str | None:
+    """Call `run`; return the first layer that ends with a parameter or an output that is not finite."""
+    found: list[str] = []
+
+    def watch(name: str) -> Callable[[nn.Module, object, object], None]:
+        def check(layer: nn.Module, _: object, output: object) -> None:
+            if found:
+                return
+            for own, parameter in layer.named_parameters(recurse=False):
+                if not parameter.isfinite().all():
+                    found.append(f"the parameter {name}.{own}")
+                    return
+            if not all(tensor.isfinite().all() for tensor in _tensors(output)):
+                found.append(f"the output of {name} ({type(layer).__name__})")
+
+        return check
+
+    with ExitStack() as hooks:
+        for name, layer in model.named_modules():
+            hooks.callback(layer.register_forward_hook(watch(name or "the network")).remove)
+        run()
+    return found[0] if found else None
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    """Yield the tensors in nested tuples, lists and mappings."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for member in value.values():
+            yield from _tensors(member)
+    elif isinstance(value, tuple | list):
+        for member in value:
+            yield from _tensors(member)

@@ -9,77 +9,65 @@ their state (`training.streaming`).
 from __future__ import annotations
 
 import copy
+import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hdlif.config import TrainingConfig
 from hdlif.data import Samples, batches
-from hdlif.errors import CheckpointError, DataError, TrainingError, brief
-from hdlif.learning import Rule, loss_over, mean_logits
+from hdlif.errors import CheckpointError, DataError, InputError, TrainingError, brief
+from hdlif.learning import loss_over, mean_logits
 from hdlif.training import checkpoint
-from hdlif.training.accelerator import Accelerator
-from hdlif.training.activity import Penalty
 from hdlif.training.batch_learner import BatchLearner
-from hdlif.training.callback import Callback, callback_states, load_callback_states
-from hdlif.training.checkpoints import Checkpoints
+from hdlif.training.callback import callback_states, load_callback_states
+from hdlif.training.checkpoints import Checkpoints, SavedState
 from hdlif.training.entry import check_outputs
-from hdlif.training.fallback import SavedState
 from hdlif.training.interruption import Interrupted, Pending
-from hdlif.training.optimization import LearningRates, Optimization
+from hdlif.training.optimization import LearningRates
 from hdlif.training.progress import report_omitted_samples, report_traces
 from hdlif.training.ranks import Ranks
-from hdlif.training.seeds import derived_seed
 from hdlif.training.state_record import Counters, counters_of
-from hdlif.training.streaming import Streams, new_streams
-from hdlif.training.tasks import Task
+from hdlif.training.streaming import Streams
 from hdlif.training.temperature import adapt_temperatures, dspikes
 from hdlif.training.threads import Threads, candidates, measured, rounds_for
 from hdlif.training.update import Updater
 from hdlif.training.validation import Validation
 
+if TYPE_CHECKING:
+    from hdlif.training.trainer import Trainer
 
-@dataclass(kw_only=True)
+
+@dataclass
 class TrainingLoop:
     """A running training; callbacks see it as `callback.Training`.
 
-    Takes the arguments of `Trainer` (model, rule, task, config, batch_size, seed, accelerator, optimization, callbacks,
-    threads, cores, compile_backend and log_every), those of `Trainer.fit` as samples (`train` and `validation`), the
-    `penalty` of a callback, the `ranks` of the accelerator, and `pending`, the signals that end the training.
+    Args:
+        trainer: holds the settings.
+        train, validation: samples.
+        pending: signals that end the training.
     """
 
-    model: nn.Module
-    rule: Rule
-    task: Task
+    trainer: Trainer
     train: Samples
     validation: Samples
-    config: TrainingConfig
-    batch_size: int
-    seed: int
-    accelerator: Accelerator
     ranks: Ranks
-    optimization: Optimization
-    callbacks: Sequence[Callback]
-    penalty: Penalty | None
-    threads: int | None
-    cores: int
-    compile_backend: str
-    log_every: int
     pending: Pending
 
     def __post_init__(self) -> None:
-        config = self.config
+        trainer, self.accelerator = self.trainer, self.ranks.accelerator
+        self.model, self.rule, self.task, config = trainer.model, trainer.rule, trainer.task, trainer.config
+        self.config, self.callbacks, self.batch_size = config, trainer.callbacks, trainer.batch_size
         self.batches = self.ranks.together(self._count_batches)
         self.steps = config.epochs * self.batches
-        self.optimizer = self.optimization.make_optimizer(self.model)
+        self.optimizer = trainer.optimization.make_optimizer(self.model)
         self.rates = LearningRates(
             self.optimizer,
-            self.optimization.schedule,
+            trainer.optimization.schedule,
             total=self.steps // config.accumulate,
             warmup=config.warmup_epochs * self.batches // config.accumulate,
         )
@@ -88,41 +76,21 @@ class TrainingLoop:
             self.model,
             self.optimizer,
             self.rule,
-            penalty=self.penalty,
+            penalty=trainer.penalty,
             clip_norm=config.clip_norm,
             channels_last=config.channels_last,
-            compiled=self.compile_backend if config.compile else None,
+            compiled=trainer.compile_backend if config.compile else None,
             after=self._end_update,
         )
         self.network = self.updater.network
         self.streams = self._new_streams()
         self.ranks.together(lambda: check_outputs(self.network, self._first_sample(), self.task))
-        self.validator = Validation(
-            training=self,
-            network=self.network,
-            train=self.train,
-            samples=self.validation,
-            callbacks=self.callbacks,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            pending=self.pending,
-            streams=self.streams is not None,
-            fail=self._fail,
-        )
+        self.validator = Validation(self)
         self.counters, self.should_stop = Counters(), False
         self.chosen: Threads | None = None
-        self._checkpoints = [one for one in self.callbacks if isinstance(one, Checkpoints)]
-        self.batch_learner = BatchLearner(
-            training=self,
-            updater=self.updater,
-            streams=self.streams,
-            callbacks=self.callbacks,
-            checkpoints=self._checkpoints,
-            seed=self.seed,
-            pending=self.pending,
-            fail=self._fail,
-        )
-        found = [state for one in self._checkpoints if (state := one.saved_state(self.ranks)) is not None]
+        self.checkpoints = [one for one in self.callbacks if isinstance(one, Checkpoints)]
+        self.batch_learner = BatchLearner(self)
+        found = [state for one in self.checkpoints if (state := one.saved_state(self.ranks)) is not None]
         if found:
             self.ranks.together(lambda: self._resume(found[0]))
         self.started = time.monotonic() - self.counters.train_seconds
@@ -146,7 +114,7 @@ class TrainingLoop:
         try:
             self._run_epochs()
         except Interrupted as interrupted:
-            for one in self._checkpoints:
+            for one in self.checkpoints:
                 one.save(self)
             if not self.ranks.first:
                 raise SystemExit(0) from None
@@ -180,7 +148,7 @@ class TrainingLoop:
                 self.batch_learner.learn(*self.accelerator.to_device(x, target))
                 for callback in self.callbacks:
                     callback.on_batch_end(self)
-                if counters.step % self.log_every == 0 or counters.batch == self.batches:
+                if counters.step % self.trainer.log_every == 0 or counters.batch == self.batches:
                     self._log_training()
             result = self.validator.run()
             self.rates.end_epoch(result.loss)
@@ -188,7 +156,7 @@ class TrainingLoop:
                 callback.on_epoch_end(self, result)
             counters.epoch, counters.batch = counters.epoch + 1, 0
             counters.train_seconds = self._seconds()
-            for one in self._checkpoints:
+            for one in self.checkpoints:
                 one.save(self)
         self.validator.compare_modes()
 
@@ -209,7 +177,11 @@ class TrainingLoop:
 
     def seed_for(self, purpose: str) -> int:
         """Return 63 bits as a seed for the current batch, different on each rank."""
-        return derived_seed(self.seed, self.ranks.seed_name(purpose), self.counters.step)
+        return derived_seed(self.trainer.seed, self.ranks.seed_name(purpose), self.counters.step)
+
+    def generator(self, purpose: str, index: int) -> torch.Generator:
+        """Return a generator of random numbers, the same on every rank and every machine."""
+        return torch.Generator().manual_seed(derived_seed(self.trainer.seed, purpose, index))
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the content of a checkpoint: tensors, and a record of plain values."""
@@ -254,13 +226,13 @@ class TrainingLoop:
         self.counters = counters
         # Checkpoints of earlier versions have none. More threads than cores would not help.
         count = record.get("threads")
-        if self.threads is None and type(count) is int and 0 < count <= (self.cores or count):
+        if self.trainer.threads is None and count is not None and count <= (self.trainer.cores or count):
             self.chosen = Threads(count, "checkpoint")
 
     def _set_threads(self) -> None:
         """Take the given or resumed number of threads, or choose one; print and log a choice."""
-        if self.threads is not None:
-            self.chosen = Threads(self.threads, "given")
+        if self.trainer.threads is not None:
+            self.chosen = Threads(self.trainer.threads, "given")
         if self.chosen is None:
             self.chosen = self._choose_threads()
             if self.chosen.chosen_by == "measured":
@@ -269,7 +241,7 @@ class TrainingLoop:
         torch.set_num_threads(self.chosen.count)
 
     def _choose_threads(self) -> Threads:
-        cores = self.cores
+        cores = self.trainer.cores
         if cores > 1 and self.device.type == "cpu" and self.ranks.count == 1:
             counts = candidates(cores)
             rounds = rounds_for(self.steps - self.counters.step, len(counts))
@@ -285,9 +257,9 @@ class TrainingLoop:
         updater = Updater(
             self.accelerator,
             model,
-            self.optimization.copied(model, memo),
+            self.trainer.optimization.copied(model, memo),
             self.rule,
-            penalty=self.penalty,
+            penalty=self.trainer.penalty,
             clip_norm=config.clip_norm,
             channels_last=config.channels_last,
         )
@@ -300,7 +272,7 @@ class TrainingLoop:
         def update(number: int) -> None:
             self.pending.check()
             self.batch_learner.seed_noise()
-            draws = torch.Generator().manual_seed(derived_seed(self.seed, "plan", number))
+            draws = self.generator("plan", number)
             if streams is None:
                 updater(batch.x, batch.target, self.rule.schedule(self.task.time_steps, draws))
             else:
@@ -322,12 +294,21 @@ class TrainingLoop:
             outputs, _ = self.network(x, steps=range(self.task.time_steps))
             return loss_over(criterion, outputs, target, mean_logits)
 
-        draws = torch.Generator().manual_seed(derived_seed(self.seed, "temperature", self.counters.epoch))
+        draws = self.generator("temperature", self.counters.epoch)
         temperature = adapt_temperatures(self.network, loss, generator=draws, mean=self.ranks.mean)
         self.log("surrogate", temperature=temperature)
 
     def _new_streams(self) -> Streams | None:
-        return new_streams(self.config, self.task.time_steps, self.rule, self.model, ranks=self.ranks.count)
+        """Return streams at their start, or None if samples are independent."""
+        every = self.config.stream
+        if every is None:
+            return None
+        if self.config.accumulate > 1 or self.ranks.count > 1:
+            raise InputError(
+                "training.stream makes an update of each part of a batch, in one process; leave training.accumulate "
+                "and --devices out"
+            )
+        return Streams(every, self.task.time_steps, self.rule, self.model)
 
     def _count_batches(self) -> int:
         if len(self.validation):
@@ -340,7 +321,7 @@ class TrainingLoop:
 
     def _order(self, epoch: int) -> list[Tensor]:
         n, accumulate = len(self.train), self.config.accumulate
-        order = batches(n, batch_size=self.batch_size, seed=self.seed, epoch=epoch, drop_last=True)
+        order = batches(n, batch_size=self.batch_size, seed=self.trainer.seed, epoch=epoch, drop_last=True)
         # Complete updates only, as with one batch of that size.
         if len(order) < accumulate:
             raise DataError(
@@ -356,12 +337,12 @@ class TrainingLoop:
         if self.batch_learner.signal:
             raise Interrupted(self.batch_learner.signal)
         if self.batch_learner.is_checkpoint_due:
-            for one in self._checkpoints:
+            for one in self.checkpoints:
                 one.save(self)
 
-    def _fail(self, message: str) -> NoReturn:
+    def fail(self, message: str) -> NoReturn:
         """End the training on all ranks, with the reason on each; report the checkpoint to resume from."""
-        kept = self._checkpoints[0].files.kept() if self._checkpoints else "no checkpoints are written"
+        kept = self.checkpoints[0].files.kept() if self.checkpoints else "no checkpoints are written"
         raise TrainingError(f"{message}; {kept}") if self.ranks.first else SystemExit(0)
 
     def _end_update(self) -> None:
@@ -375,6 +356,12 @@ class TrainingLoop:
             loss=counters.loss / counters.window,
             accuracy=counters.correct / counters.answers if counters.answers else None,
             learning_rate=self.optimizer.param_groups[0]["lr"],
-            **({"skipped_updates": self.updater.skipped} if self.updater.is_scaled else {}),
+            **({} if self.accelerator.scaler is None else {"skipped_updates": self.updater.skipped}),
         )
         counters.window, counters.loss, counters.correct, counters.answers = 0, 0.0, 0, 0
+
+
+def derived_seed(seed: int, purpose: str, index: int) -> int:
+    """Return 63 bits that depend on the arguments only, the same on every machine."""
+    digest = hashlib.blake2b(f"{seed}:{purpose}:{index}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1

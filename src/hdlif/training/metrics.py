@@ -7,7 +7,8 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from io import BufferedWriter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,39 +20,58 @@ from hdlif.whole_files import NO_LINK, open_regular
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+    from torch.utils.tensorboard import SummaryWriter
+
 _SCALARS = ("loss", "accuracy", "learning_rate")
 
 
-class Metrics:
-    """Writes events of a run as JSON lines to OUT/metrics.jsonl, and the same numbers to OUT/tensorboard.
+class Log(Callback):
+    """Writes the events of a training to OUT/metrics.jsonl and their numbers to OUT/tensorboard, on the first rank.
 
-    metrics.jsonl is authoritative. A resumed run rewrites OUT/tensorboard from it, so that each step is there exactly
-    once, even after a killed process.
+    metrics.jsonl is authoritative. A resumed run truncates it to its length at the checkpoint and rewrites
+    OUT/tensorboard from it, so that each step is there exactly once, even after a killed process.
+
+    If checkpoints are in the same folder, list their callback first, because it clears the folder.
 
     Args:
-        out: the run's folder.
-        keep_bytes: length of metrics.jsonl at the checkpoint; the rest is truncated.
+        out: the run folder.
     Raises:
-        CheckpointError: metrics.jsonl is shorter than `keep_bytes`, or damaged.
+        CheckpointError: metrics.jsonl is shorter than at the checkpoint, or damaged.
         TrainingError: it cannot be written; links are not followed.
     """
 
-    def __init__(self, out: Path, *, keep_bytes: int) -> None:
+    _file: BufferedWriter
+    _board: SummaryWriter
+    _began: float
+
+    def __init__(self, out: Path | str) -> None:
+        self.out = Path(out)
+        self._keep_bytes = 0
+        self._close = ExitStack()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        # A checkpoint written without a log has none.
+        self._keep_bytes = count_in({"bytes": 0, **state}, "bytes")
+
+    def on_train_start(self, training: Training) -> None:
+        training.ranks.led(self._open)
+
+    def _open(self) -> None:
+        """Open the files, and take up those of a resumed training."""
         from torch.utils.tensorboard import SummaryWriter
 
-        path, board = out / run_folder.METRICS, out / run_folder.TENSORBOARD
+        path, board, keep_bytes = self.out / run_folder.METRICS, self.out / run_folder.TENSORBOARD, self._keep_bytes
         if keep_bytes and not os.path.lexists(path):
             raise CheckpointError(f"{path}: is gone; put it back, or train again without resuming")
         # Append mode creates the file and writes at its end, also after truncation.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_LINK
         try:
-            self._file = os.fdopen(open_regular(path, flags), "ab")
+            self._file = self._close.enter_context(os.fdopen(open_regular(path, flags), "ab"))
         except OSError as error:
             raise TrainingError(
                 f"{path}: cannot be written ({reason(error)}); free space, or take away the link or folder there"
             ) from error
-        if (length := self.bytes_written()) < keep_bytes:
-            self._file.close()
+        if (length := self._length()) < keep_bytes:
             raise CheckpointError(
                 f"{path}: has {length} bytes, its checkpoint was written after {keep_bytes}; "
                 "put the file back, or train again without resuming"
@@ -59,7 +79,6 @@ class Metrics:
         try:
             kept = _events(path, keep_bytes)
         except (ValueError, RecursionError) as error:
-            self._file.close()
             raise CheckpointError(
                 f"{path}: is damaged ({cut(str(error))}); put the file back, or train again without resuming"
             ) from error
@@ -73,13 +92,14 @@ class Metrics:
             self._board = SummaryWriter(board)
             for event in kept:
                 self._draw(event)
+        self._close.enter_context(self._written())
+        self._close.callback(self._board.close)
 
-    def write(self, event: dict[str, Any]) -> None:
-        """Add one event: a mapping with "event" (its name), "step", and the "seconds" of training so far.
+    def on_log(self, training: Training, event: Mapping[str, Any]) -> None:
+        if event["event"] != "message":
+            training.ranks.led(lambda: self._write(dict(event)))
 
-        Raises:
-            TrainingError: the file cannot be written (a full disk).
-        """
+    def _write(self, event: dict[str, Any]) -> None:
         with self._written():
             self._file.write(json.dumps(event, allow_nan=False).encode() + b"\n")
             self._file.flush()
@@ -95,16 +115,14 @@ class Metrics:
                 f"{event['event']}/{name}", value, event["step"], walltime=self._began + event["seconds"]
             )
 
-    def bytes_written(self) -> int:
-        """Flush metrics.jsonl to the disk, and return its length for the checkpoint."""
+    def state_dict(self) -> Mapping[str, Any]:
+        return {"bytes": self._length()}
+
+    def _length(self) -> int:
+        """Flush metrics.jsonl to the disk, and return its length."""
         with self._written():
             os.fsync(self._file.fileno())
         return os.fstat(self._file.fileno()).st_size
-
-    def close(self) -> None:
-        self._file.close()
-        with self._written():
-            self._board.close()
 
     @contextmanager
     def _written(self) -> Iterator[None]:
@@ -116,9 +134,12 @@ class Metrics:
                 "make room and resume"
             ) from error
 
+    def teardown(self) -> None:
+        self._close.close()
+
 
 def _events(path: Path, length: int) -> list[dict[str, Any]]:
-    """Yield the events of the first `length` bytes. Raises `ValueError` for one not written by `Metrics.write`."""
+    """Return the events of the first `length` bytes. Raises `ValueError` for one not written by `Log`."""
     with path.open("rb") as file:
         lines = file.read(length).splitlines()
     events = []
@@ -140,47 +161,6 @@ def _is_event(event: object) -> bool:
     measured = [event[name] for name in _SCALARS if name in event and (name != "accuracy" or event[name] is not None)]
     numbers = [event.get("step"), event.get("seconds"), *measured, *steps]
     return all(type(n) in (int, float) for n in [*numbers, *(v for v in metrics.values() if v is not None)])
-
-
-class Log(Callback):
-    """Writes the events of a training to OUT/metrics.jsonl and OUT/tensorboard, on the first rank.
-
-    If checkpoints are in the same folder, list their callback first, because it clears the folder.
-
-    Args:
-        out: the run folder.
-    """
-
-    def __init__(self, out: Path | str) -> None:
-        self.out = Path(out)
-        self._metrics: Metrics | None = None
-        self._keep_bytes = 0
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        # A checkpoint written without a log has none.
-        self._keep_bytes = count_in({"bytes": 0, **state}, "bytes")
-
-    def on_train_start(self, training: Training) -> None:
-        training.ranks.led(self._open)
-
-    def _open(self) -> None:
-        self._metrics = Metrics(self.out, keep_bytes=self._keep_bytes)
-
-    def on_log(self, training: Training, event: Mapping[str, Any]) -> None:
-        if event["event"] != "message":
-            training.ranks.led(lambda: self._opened.write(dict(event)))
-
-    def state_dict(self) -> Mapping[str, Any]:
-        return {"bytes": self._opened.bytes_written()}
-
-    @property
-    def _opened(self) -> Metrics:
-        assert self._metrics is not None, "the first rank alone writes"
-        return self._metrics
-
-    def teardown(self) -> None:
-        if self._metrics is not None:
-            self._metrics.close()
 
 
 def progress_bar(*, enabled: bool) -> Progress:

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdlif.config import TrainingConfig
 from hdlif.errors import CheckpointError, InputError
 from hdlif.learning import Carry, Rule, Timed, step_weights
 from hdlif.learning.rule import chunk
@@ -78,22 +77,6 @@ class Streams:
                 at[last] = value.to(device)
         kept = {name.removeprefix(_KEPT): one.to(device) for name, one in tensors.items() if name.startswith(_KEPT)}
         self.carry = Carry(state or None, step, restored=kept)
-
-
-def new_streams(config: TrainingConfig, time_steps: int, rule: Rule, model: nn.Module, *, ranks: int) -> Streams | None:
-    """Return streams at their start, or None if samples are independent.
-
-    Raises:
-        InputError: as `Streams`, or several batches or several ranks make an update.
-    """
-    if config.stream is None:
-        return None
-    if config.accumulate > 1 or ranks > 1:
-        raise InputError(
-            "training.stream makes an update of each part of a batch, in one process; leave training.accumulate "
-            "and --devices out"
-        )
-    return Streams(config.stream, time_steps, rule, model)
 
 
 def _flat(state: State, at: str) -> Iterator[tuple[str, Tensor]]:

@@ -19,8 +19,7 @@ from hdlif.learning import Rule
 from hdlif.training.accelerator import Accelerator
 from hdlif.training.activity import ActivityPenalty
 from hdlif.training.average import Averaging
-from hdlif.training.best_epoch import BestInMemory, Patience
-from hdlif.training.callback import Callback
+from hdlif.training.callback import Callback, Training
 from hdlif.training.checkpoints import Checkpoints
 from hdlif.training.entry import check_parts, checked_samples
 from hdlif.training.interruption import deferred_signals
@@ -28,7 +27,7 @@ from hdlif.training.loop import TrainingLoop
 from hdlif.training.mixup import Mixing
 from hdlif.training.optimization import OptimizerLike, SchedulerLike, optimization
 from hdlif.training.ranks import Ranks, check_share
-from hdlif.training.tasks import Task
+from hdlif.training.tasks import Evaluation, Task
 from hdlif.training.threads import Threads, using_threads
 
 if TYPE_CHECKING:
@@ -137,14 +136,14 @@ class Trainer:
         penalties = [one.penalty for one in self.callbacks if isinstance(one, ActivityPenalty)]
         if len(penalties) > 1:
             raise InputError("two callbacks have a penalty on activity; give one")
-        self._penalty = penalties[0] if penalties else None
+        self.penalty = penalties[0] if penalties else None
         self.batch_size, self.seed = batch_size, seed
         self.optimization = optimization(config, optimizer, scheduler)
         self._accelerator = accelerator
         self.samples: Samples | None = None
         """The training samples of the last `fit`."""
-        self._machine: dict[str, Any] = {"threads": threads, "cores": cores, "compile_backend": compile_backend}
-        self._log_every = log_every
+        self.threads, self.cores, self.compile_backend = threads, cores, compile_backend
+        self.log_every = log_every
 
     def fit(self, train: Given, validation: Given) -> Fit:
         """Train the network; it is left in eval mode, as it was in the best epoch on `validation`.
@@ -177,24 +176,7 @@ class Trainer:
         ):
             for callback in self.callbacks:
                 until_done.callback(callback.teardown)
-            training = TrainingLoop(
-                model=self.model,
-                rule=self.rule,
-                task=self.task,
-                train=train,
-                validation=validation,
-                config=self.config,
-                batch_size=self.batch_size,
-                seed=self.seed,
-                accelerator=accelerator,
-                ranks=ranks,
-                optimization=self.optimization,
-                callbacks=self.callbacks,
-                penalty=self._penalty,
-                log_every=self._log_every,
-                pending=pending,
-                **self._machine,
-            )
+            training = TrainingLoop(self, train, validation, ranks, pending)
             training.run()
         c, chosen = training.counters, training.chosen
         assert chosen is not None, "an epoch was run"
@@ -216,3 +198,46 @@ def _of_config(config: TrainingConfig) -> list[Callback]:
     averaging = [] if config.ema_decay is None else [Averaging(config.ema_decay)]
     patience = [] if config.patience is None else [Patience(config.patience)]
     return [*averaging, *patience]
+
+
+class Patience(Callback):
+    """Stops a training after so many epochs in a row without a better validation score.
+
+    An equal score with a smaller loss is not better. `Callback` has an example.
+
+    Args:
+        epochs: patience, at least 1.
+    Raises:
+        ValueError: `epochs` is less than 1.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        if epochs < 1:
+            raise ValueError(f"epochs = {epochs}; patience is of 1 epoch or more")
+        self.epochs = epochs
+
+    def on_train_start(self, training: Training) -> None:
+        self._check(training, training.counters.epoch)
+
+    def on_epoch_end(self, training: Training, evaluation: Evaluation) -> None:
+        self._check(training, training.counters.epoch + 1)
+
+    def _check(self, training: Training, epochs: int) -> None:
+        if epochs - training.counters.score_epoch >= self.epochs:
+            training.should_stop = True
+
+
+class BestInMemory(Callback):
+    """Keeps a copy of the best epoch's network, and restores it at the end."""
+
+    def __init__(self) -> None:
+        self._state: dict[str, Tensor] = {}
+
+    def on_validation_end(self, training: Training, evaluation: Evaluation, *, best: bool) -> None:
+        if best:
+            self._state = {name: tensor.detach().clone() for name, tensor in training.model.state_dict().items()}
+
+    def on_train_end(self, training: Training) -> None:
+        # The best epoch of a resumed training may have been in an earlier process.
+        if self._state:
+            training.model.load_state_dict(self._state)

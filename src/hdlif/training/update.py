@@ -16,7 +16,7 @@ from hdlif.nn import Carrying, carrying
 from hdlif.nn.layout import laid_out, lay_out
 from hdlif.training.accelerator import Accelerator
 from hdlif.training.activity import Penalty, Watch
-from hdlif.training.optim import OnePass
+from hdlif.training.optimization import OnePass
 from hdlif.training.ranks import Ranks
 
 GRAPHS = 64
@@ -182,11 +182,6 @@ class Updater:
         optimizer.zero_grad()
         if not skipped:
             self._after()
-
-    @property
-    def is_scaled(self) -> bool:
-        """Whether losses are scaled, so that a step may be skipped."""
-        return self._accelerator.scaler is not None
 
     @property
     def _name(self) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from hdlif.data import Samples
 from hdlif.nn import BatchNorm2d, evaluation_mode
 from hdlif.nn.modes import left_as_it_was
-from hdlif.training.callback import Callback, Training
 from hdlif.training.evaluate import evaluate, reestimated
-from hdlif.training.interruption import Pending
 from hdlif.training.progress import Progress
-from hdlif.training.seeds import derived_seed
 from hdlif.training.tasks import Evaluation, Measured, Task, finite
+
+if TYPE_CHECKING:
+    from hdlif.training.loop import TrainingLoop
 
 _FAR = 0.1
 """A difference of accuracy that is worth a word, unless chance alone makes as much."""
@@ -82,31 +82,11 @@ COMPARED_SAMPLES = 300
 """Training samples that are classified in train and in eval mode at the end."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Validation:
-    """Validates the network of a training.
+    """Validates the network of a training, whose counters note the best epoch."""
 
-    Attributes:
-        training: the training; its counters note the best epoch.
-        network: its model, in the precision of the training.
-        train, samples: the training and the validation samples; of the latter there may be none.
-        callbacks: of the training.
-        batch_size, seed: of the training.
-        pending: a signal, which ends a validation between two batches.
-        streams: whether samples are streams, whose batch norms need no new statistics.
-        fail: ends the training on all ranks, with a message.
-    """
-
-    training: Training
-    network: nn.Module
-    train: Samples
-    samples: Samples
-    callbacks: Sequence[Callback]
-    batch_size: int
-    seed: int
-    pending: Pending
-    streams: bool
-    fail: Callable[[str], NoReturn]
+    training: TrainingLoop
 
     def run(self) -> Evaluation:
         """Measure the epoch; the best so far is the one whose `Task.better` is largest.
@@ -114,19 +94,21 @@ class Validation:
         Of equal ones, it is that with the least loss: with few samples many epochs have the same accuracy. Without
         validation samples there is nothing to choose by: training samples are measured, and the last epoch is kept.
         """
-        training, held_out = self.training, len(self.samples) > 0
-        ranks = training.ranks
+        training, ranks = self.training, self.training.ranks
+        held_out = len(training.validation) > 0
         with self._measured_network() as sample:
             batches = (
-                self._read("validation", self.samples) if held_out else self._read_plain("training samples", sample)
+                self._read("validation", training.validation)
+                if held_out
+                else self._read_plain("training samples", sample)
             )
-            result = evaluate(self.network, batches, task=training.task, total=ranks.sum, each=ranks.each)
+            result = evaluate(training.network, batches, task=training.task, total=ranks.sum, each=ranks.each)
             if not math.isfinite(result.loss):
-                self.fail(
+                training.fail(
                     f"epoch {training.counters.epoch + 1}: the validation loss is {result.loss}; lower learning_rate"
                 )
             best = self._note(result, held_out=held_out)
-            for callback in self.callbacks:
+            for callback in training.callbacks:
                 callback.on_validation_end(training, result, best=best)
         training.log("validation", **({} if held_out else {"part": "train"}), **result.as_dict())
         return result
@@ -147,48 +129,50 @@ class Validation:
 
     def compare_modes(self) -> None:
         """Warn if the network does far worse in eval mode, which is deployed, than in train mode."""
+        training, size = self.training, self.training.batch_size
         # Streams are normalised alike in both modes. After a signal, a training that is complete only has to end.
-        if self.streams or self.pending.number is not None:
+        if training.streams is not None or training.pending.number is not None:
             return
-        training = self.training
         if not isinstance(training.task, Measured) or next(iter(training.task.figures)) != "accuracy":
             return
         with self._measured_network() as sample:
-            chosen = sample[: max(self.batch_size, COMPARED_SAMPLES // self.batch_size * self.batch_size)]
+            chosen = sample[: max(size, COMPARED_SAMPLES // size * size)]
             batches = list(self._read_plain("training samples", chosen))
-            line = compared_modes(self.network, batches, task=training.task, device=training.device)
+            line = compared_modes(training.network, batches, task=training.task, device=training.device)
         if line is not None and training.ranks.first:
             training.say(line, warning=True)
 
     @contextmanager
     def _measured_network(self) -> Iterator[Tensor]:
         """Inside, the network is as it is measured and kept: with statistics re-estimated on the samples it yields."""
-        draws = torch.Generator().manual_seed(derived_seed(self.seed, "reestimation", 0))
+        training, size = self.training, self.training.batch_size
+        draws = training.generator("reestimation", 0)
         # Whole batches, so that each sample counts alike; an epoch has at least one.
-        whole = max(1, min(REESTIMATION_SAMPLES // self.batch_size, self.training.batches))
-        sample = torch.randperm(len(self.train), generator=draws)[: whole * self.batch_size]
+        whole = max(1, min(REESTIMATION_SAMPLES // size, training.batches))
+        sample = torch.randperm(len(training.train), generator=draws)[: whole * size]
         with ExitStack() as inside:
-            for callback in self.callbacks:
-                inside.enter_context(callback.validation_context(self.training))
+            for callback in training.callbacks:
+                inside.enter_context(callback.validation_context(training))
             # Those of streams are averages that were normalised by.
-            if not self.streams:
+            if training.streams is None:
                 batches = self._read_plain("batch norm", sample)
-                inside.enter_context(reestimated(self.network, batches, time_steps=self.training.task.time_steps))
+                inside.enter_context(reestimated(training.network, batches, time_steps=training.task.time_steps))
             yield sample
 
     def _read_plain(self, what: str, indices: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batches of training samples without augmentation."""
-        return self._read(what, self.train.plain(), indices)
+        return self._read(what, self.training.train.plain(), indices)
 
     def _read(self, what: str, samples: Samples, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batches of all samples, or of those of `indices`, and show the progress."""
+        training = self.training
         chosen = torch.arange(len(samples)) if indices is None else indices
-        shares = self.training.ranks.shares(torch.split(chosen, self.batch_size))
+        shares = training.ranks.shares(torch.split(chosen, training.batch_size))
         with ExitStack() as inside:
             count = sum(map(len, shares))
-            shown = [one for one in self.callbacks if isinstance(one, Progress)]
+            shown = [one for one in training.callbacks if isinstance(one, Progress)]
             advances = [inside.enter_context(one.reading(what, count)) for one in shown]
-            for x, target in self.pending.between(samples.stream(shares)):
-                yield x.to(self.training.device), target.to(self.training.device)
+            for x, target in training.pending.between(samples.stream(shares)):
+                yield x.to(training.device), target.to(training.device)
                 for advance in advances:
                     advance(len(target))

@@ -22,8 +22,8 @@ from hdlif.nn import HDLIF
 from hdlif.runtime.boxes import Boxes
 from hdlif.training import validation
 from hdlif.training.tasks import Detect, Evaluation
-from hdlif.training.tasks.average_precision import IOUS, average_precision, match_boxes
 from hdlif.training.tasks.box_loss import BoxLoss
+from hdlif.training.tasks.detect import IOUS, average_precision, match_boxes
 from planted_boxes import planted
 
 NONE = [-1.0] * 5

@@ -17,9 +17,9 @@ def roles(graph: Graph) -> dict[str, Role]:
     Low-bit layers always belong to the body. For the others, with spikes being outputs of neurons or quantisers:
 
     - stem: no spikes come before it, and it either reads the input itself (through pools, norms and the like), or every
-    path from the input to the output leads through it. So the second convolution of a deep stem is part of the stem,
+      path from the input to the output leads through it. So the second convolution of a deep stem is part of the stem,
       and a shortcut parallel to neurons is not.
-      - classifier: no other such layer comes after it.
+    - classifier: no other such layer comes after it.
     - body: all other layers.
     """
     spikes = _before(graph, lambda node: OPS[node.op].emits_spikes(node))

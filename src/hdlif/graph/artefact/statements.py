@@ -4,8 +4,8 @@ Files are not trusted: `read_statement` checks the type of every field, and `inf
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields
 from typing import Any
 
 from hdlif.errors import ArtefactError
@@ -18,8 +18,10 @@ _OPTIONAL_INPUT = ("binning", "columns", "fit", "frames", "rates", "sensor", "sh
 """Fields of the input that are omitted at their defaults."""
 _OPTIONAL_TASK = ("overlap", "strides")
 """Fields of the task that are omitted at their defaults."""
-_HERTZ = ("lowest_hz", "highest_hz")
-"""Fields of a sound that may have fractions."""
+_FLOATS = ("highest_hz", "lowest_hz", "mean", "overlap", "std", "threshold")
+"""Fields whose numbers may have fractions."""
+_Reader = Callable[[str, object], Any]
+"""Checks the type of a field, given its place and value."""
 
 
 def statement(graph: Graph) -> str:
@@ -46,9 +48,9 @@ def read_statement(text: str) -> tuple[InputRecord, tuple[str, ...], TaskRecord,
 def read_fields(record: Mapping[str, Any]) -> tuple[InputRecord, tuple[str, ...], TaskRecord, int]:
     """Parse the same fields from an object that may have more."""
     return (
-        _read_input(record["input"]),
-        tuple(_string("labels", label) for label in _list("labels", record["labels"])),
-        _read_task(record["task"]) if "task" in record else TaskRecord(),
+        InputRecord(**_read("input", record["input"], _INPUT, _OPTIONAL_INPUT)),
+        _each(_string)("labels", record["labels"]),
+        TaskRecord(**_read("task", record["task"], _TASK, _OPTIONAL_TASK)) if "task" in record else TaskRecord(),
         _integer("time_steps", record["time_steps"]),
     )
 
@@ -56,102 +58,36 @@ def read_fields(record: Mapping[str, Any]) -> tuple[InputRecord, tuple[str, ...]
 def fields_of(graph: Graph) -> dict[str, Any]:
     """Return input, labels, task and time steps, by key."""
     return {
-        "input": {
-            "kind": graph.input.kind,
-            "mean": [float(v) for v in graph.input.mean],
-            "resize": graph.input.resize,
-            "shape": list(graph.input.shape),
-            "std": [float(v) for v in graph.input.std],
-            **{key: _plain(getattr(graph.input, key)) for key in _OPTIONAL_INPUT if _differs(graph.input, key)},
-        },
+        "input": _stated(graph.input, _OPTIONAL_INPUT),
         "labels": list(graph.labels),
-        **({} if graph.task == TaskRecord() else {"task": _task(graph.task)}),
+        **({} if graph.task == TaskRecord() else {"task": _stated(graph.task, _OPTIONAL_TASK)}),
         "time_steps": graph.time_steps,
     }
 
 
-def _differs(record: InputRecord, key: str) -> bool:
-    return bool(getattr(record, key) != getattr(InputRecord, key))
-
-
-def _plain(value: object) -> object:
-    """Return a field of the input as JSON."""
-    if isinstance(value, SoundRecord):
-        return {key: float(number) if key in _HERTZ else number for key, number in asdict(value).items()}
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _read_input(value: object) -> InputRecord:
-    record = _object("input", value)
-    optional = {key: record[key] for key in _OPTIONAL_INPUT if key in record}
-    _keys("input", record, tuple(sorted({"kind", "mean", "resize", "shape", "std", *optional})))
-    shape = _integers("input.shape", record["shape"])
-    mean, std = (
-        tuple(_number(f"input.{key}", v) for v in _list(f"input.{key}", record[key])) for key in ("mean", "std")
-    )
-    if len(shape) != 3:
-        raise ArtefactError(f"input.shape = {list(shape)}; it must be [C, H, W]; {_DAMAGED}")
-    kind, resize = _string("input.kind", record["kind"]), _string("input.resize", record["resize"])
-    said = {key: _READERS[key](f"input.{key}", value) for key, value in optional.items()}
-    return InputRecord((shape[0], shape[1], shape[2]), mean, std, kind, resize, **said)
-
-
-def _task(record: TaskRecord) -> dict[str, Any]:
-    numbers = {key: [float(v) for v in getattr(record, key)] for key in ("mean", "std")}
-    threshold = float(record.threshold)
-    counts = {"ahead": record.ahead, "delay": record.delay}
-    boxes = {key: _plain(getattr(record, key)) for key in _OPTIONAL_TASK}
-    boxes = {key: value for key, value in boxes.items() if value != _plain(getattr(TaskRecord, key))}
-    return {**counts, "combine": record.combine, "kind": record.kind, "threshold": threshold, **numbers, **boxes}
-
-
-def _read_task(value: object) -> TaskRecord:
-    record = _object("task", value)
-    optional = {key: record[key] for key in _OPTIONAL_TASK if key in record}
-    needed = {field.name for field in fields(TaskRecord)} - {*_OPTIONAL_TASK}
-    _keys("task", record, tuple(sorted(needed | optional.keys())))
-    mean, std = (tuple(_number(f"task.{key}", v) for v in _list(f"task.{key}", record[key])) for key in ("mean", "std"))
-    kind, combine = (_string(f"task.{key}", record[key]) for key in ("kind", "combine"))
-    ahead, delay = (_integer(f"task.{key}", record[key]) for key in ("ahead", "delay"))
-    threshold = _number("task.threshold", record["threshold"])
-    strides = tuple(_integer("task.strides", one) for one in _list("task.strides", optional.get("strides", [])))
-    overlap = _number("task.overlap", optional.get("overlap", TaskRecord.overlap))
-    return TaskRecord(kind, combine, delay, mean, std, ahead, threshold, strides, overlap)
-
-
-def _read_names(where: str, value: object) -> tuple[str, ...]:
-    return tuple(_string(where, name) for name in _list(where, value))
-
-
-def _read_sound(where: str, value: object) -> SoundRecord:
-    record = _object(where, value)
-    _keys(where, record, tuple(sorted(field.name for field in fields(SoundRecord))))
-    read: dict[str, Any] = {
-        key: (_string if key == "clips" else _number if key in _HERTZ else _integer)(f"{where}.{key}", entry)
-        for key, entry in record.items()
+def _stated(record: InputRecord | TaskRecord | SoundRecord, optional: Collection[str] = ()) -> dict[str, Any]:
+    """Return the fields of a record as JSON, without `optional` ones at their defaults."""
+    found = {field.name: getattr(record, field.name) for field in fields(record)}
+    return {
+        key: _plain(key, value)
+        for key, value in found.items()
+        if key not in optional or value != getattr(type(record), key)
     }
-    return SoundRecord(**read)
 
 
-def _read_sensor(where: str, value: object) -> tuple[int, ...]:
-    sides = _integers(where, value)
-    if len(sides) != 2:
-        raise ArtefactError(f"{where} = {list(sides)}; it must be [H, W]; {_DAMAGED}")
-    return sides
+def _plain(key: str, value: Any) -> Any:
+    if isinstance(value, SoundRecord):
+        return _stated(value)
+    if isinstance(value, tuple | list):
+        return [_plain(key, entry) for entry in value]
+    return float(value) if key in _FLOATS else value
 
 
-_READERS: Mapping[str, Callable[[str, object], Any]] = {
-    "binning": lambda where, value: _string(where, value),
-    "columns": _read_names,
-    "fit": lambda where, value: _string(where, value),
-    "frames": lambda where, value: _string(where, value),
-    "rates": lambda where, value: _integers(where, value),
-    "sensor": _read_sensor,
-    "shortest": lambda where, value: _integer(where, value),
-    "sound": _read_sound,
-    "windows": lambda where, value: _integers(where, value),
-}
-"""For each of `_OPTIONAL_INPUT`."""
+def _read(where: str, value: object, readers: Mapping[str, _Reader], optional: Collection[str] = ()) -> dict[str, Any]:
+    """Parse an object that has all of these fields except `optional` ones."""
+    record = _object(where, value)
+    _keys(where, record, tuple(sorted(key for key in readers if key not in optional or key in record)))
+    return {key: readers[key](f"{where}.{key}", entry) for key, entry in record.items()}
 
 
 def _parse(where: str, text: bytes) -> Any:
@@ -224,3 +160,44 @@ def _number(where: str, value: object) -> float:
 
 def _short(value: object) -> str:
     return ascii(value) if len(ascii(value)) < 80 else f"{ascii(value)[:76]}..."
+
+
+def _each(read: _Reader) -> _Reader:
+    """Return a reader of lists."""
+    return lambda where, value: tuple(read(where, entry) for entry in _list(where, value))
+
+
+def _sizes(axes: str) -> _Reader:
+    """Return a reader of an integer for each axis, such as "H, W"."""
+
+    def read(where: str, value: object) -> tuple[int, ...]:
+        sizes = _integers(where, value)
+        if len(sizes) != len(axes.split(", ")):
+            raise ArtefactError(f"{where} = {list(sizes)}; it must be [{axes}]; {_DAMAGED}")
+        return sizes
+
+    return read
+
+
+_SOUND: Mapping[str, _Reader] = {
+    **dict.fromkeys(("rate", "samples", "every", "mels", "frame", "hop"), _integer),
+    "clips": _string,
+    **dict.fromkeys(("lowest_hz", "highest_hz"), _number),
+}
+_INPUT: Mapping[str, _Reader] = {
+    **dict.fromkeys(("kind", "resize", "fit", "frames", "binning"), _string),
+    **dict.fromkeys(("mean", "std"), _each(_number)),
+    **dict.fromkeys(("rates", "windows"), _integers),
+    "shape": _sizes("C, H, W"),
+    "sensor": _sizes("H, W"),
+    "columns": _each(_string),
+    "sound": lambda where, value: SoundRecord(**_read(where, value, _SOUND)),
+    "shortest": _integer,
+}
+_TASK: Mapping[str, _Reader] = {
+    **dict.fromkeys(("kind", "combine"), _string),
+    **dict.fromkeys(("mean", "std"), _each(_number)),
+    **dict.fromkeys(("ahead", "delay"), _integer),
+    **dict.fromkeys(("threshold", "overlap"), _number),
+    "strides": _each(_integer),
+}

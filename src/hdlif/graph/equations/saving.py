@@ -47,48 +47,35 @@ def cheapest_cut(
             connect((read, True), (node, False), float("inf"))
     for sink in sinks:
         connect((sink, True), None, float("inf"))
-    starts = [(node, False) for node in sources]
-    while (path := _path(left, starts)) is not None:
+    starts = {(node, False) for node in sources}
+    while True:
+        following = _towards_sink(left)
+        # The first one found is the nearest.
+        start = next((node for node in following if node in starts), None)
+        if start is None:
+            return {node for node in costs if (node, True) in following and (node, False) not in following}
+        path: list[tuple[object, object]] = []
+        a: object = start
+        while a is not None:
+            path.append((a, following[a]))
+            a = following[a]
         flow = min(left[a][b] for a, b in path)
         for a, b in path:
             left[a][b] -= flow
             left[b][a] += flow
-    behind = _reaching(left, None)
-    return {node for node in costs if (node, True) in behind and (node, False) not in behind}
 
 
-def _path(
-    left: Mapping[object, Mapping[object, float]], starts: Iterable[object]
-) -> list[tuple[object, object]] | None:
-    """Return the edges of a shortest path with residual capacity from a start to None."""
-    before: dict[object, object] = {start: start for start in starts}
-    waiting = deque(before)
-    while waiting:
-        a = waiting.popleft()
-        for b, capacity in left.get(a, {}).items():
-            if capacity > 0 and b not in before:
-                before[b] = a
-                waiting.append(b)
-    if None not in before:
-        return None
-    path: list[tuple[object, object]] = []
-    node: object = None
-    while before[node] != node:
-        path.append((before[node], node))
-        node = before[node]
-    return path
-
-
-def _reaching(left: Mapping[object, Mapping[object, float]], end: object) -> set[object]:
-    """Return the nodes from which a path with residual capacity leads to `end`."""
-    found, waiting = {end}, deque([end])
+def _towards_sink(left: Mapping[object, Mapping[object, float]]) -> dict[object, object]:
+    """Return the nodes from which residual capacity leads to None, each with the next node on a shortest path."""
+    following: dict[object, object] = {None: None}
+    waiting: deque[object] = deque([None])
     while waiting:
         b = waiting.popleft()
         for a in left.get(b, {}):
-            if a not in found and left[a][b] > 0:
-                found.add(a)
+            if a not in following and left[a][b] > 0:
+                following[a] = b
                 waiting.append(a)
-    return found
+    return following
 
 
 Kind = Literal["value", "mask", "share", "sign", "true"]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hdlif.errors import ArtefactError, brief
-from hdlif.graph.fields import map_shape, pair, reach, windows
+from hdlif.graph.fields import map_shape, pair, places, windows
 from hdlif.graph.graph import Array, Node, Value
 from hdlif.graph.op import Op
 from hdlif.graph.weights import check_sum, price, weight_of
@@ -41,17 +41,8 @@ def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
         )
     weight = weight_of(node, (channels // groups,))
     check_sum(node, inputs[0])
-    stride, padding, dilation = pair(node, "stride", 1), pair(node, "padding", 0), dilation_of(node)
-    reaches = [reach(kernel, d) for kernel, d in zip(weight.shape[2:], dilation, strict=True)]
-    out = tuple(
-        (size + 2 * p - r) // s + 1 for size, r, s, p in zip((height, width), reaches, stride, padding, strict=True)
-    )
-    if min(out) < 1 or any(p >= r for p, r in zip(padding, reaches, strict=True)):
-        dilated = "" if dilation == (1, 1) else f", dilation {list(dilation)}"
-        raise ArtefactError(
-            f"{node.name}: kernel {list(weight.shape[2:])}{dilated}, padding {list(padding)} do not fit a "
-            f"{height}x{width} map"
-        )
+    stride, padding = pair(node, "stride", 1), pair(node, "padding", 0)
+    out = places(node, (height, width), weight.shape[2:], stride, padding, dilation_of(node))
     return Value((weight.shape[0], *out), constant=inputs[0].constant)
 
 

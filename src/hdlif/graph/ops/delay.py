@@ -49,10 +49,6 @@ def keep(node: Node, values: Mapping[str, Array], states: dict[str, Array]) -> N
     states["delayed"][...] = values[node.attributes["source"]]
 
 
-def states(node: Node) -> tuple[str, ...]:
-    return ("delayed",)
-
-
 OP = Op(
     "delay",
     arity=1,
@@ -65,6 +61,6 @@ OP = Op(
     keep=keep,
     price=moved,
     sources=lambda node: (node.attributes["source"],),
-    states=states,
+    states=lambda node: ("delayed",),
     passes_spikes=always,
 )

@@ -75,10 +75,6 @@ def fires(node: Node) -> bool:
     return bool(node.attributes.get("fires", True))
 
 
-def states(node: Node) -> tuple[str, ...]:
-    return tuple(node.attributes["states"])
-
-
 OP = Op(
     "program",
     arity=1,
@@ -89,7 +85,7 @@ OP = Op(
     infer=infer,
     evaluate=evaluate,
     price=price,
-    states=states,
+    states=lambda node: tuple(node.attributes["states"]),
     is_neuron=fires,
     emits_spikes=fires,
 )

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from hdlif.training import Mix, Optimization
     from hdlif.training import Teacher as Trained
     from hdlif.training.activity import Penalty
-    from hdlif.training.optim import Schedule
+    from hdlif.training.optimization import Schedule
 
 
-class SGD(Part, kind="sgd", makes=At("hdlif.training.optim:OPTIMIZERS", "sgd")):
+class SGD(Part, kind="sgd", makes=At("hdlif.training.optimization:OPTIMIZERS", "sgd")):
     """SGD with Nesterov momentum, which training.momentum sets."""
 
 
-class Adam(Part, kind="adam", makes=At("hdlif.training.optim:OPTIMIZERS", "adam")):
+class Adam(Part, kind="adam", makes=At("hdlif.training.optimization:OPTIMIZERS", "adam")):
     """Adam."""
 
     beta1: float = field(0.9, "Decay of the mean of gradients.")
@@ -41,19 +41,19 @@ class Adam(Part, kind="adam", makes=At("hdlif.training.optim:OPTIMIZERS", "adam"
     eps: float = field(1e-8, "Added to the denominator.")
 
 
-class AdamW(Adam, kind="adamw", makes=At("hdlif.training.optim:OPTIMIZERS", "adamw")):
+class AdamW(Adam, kind="adamw", makes=At("hdlif.training.optimization:OPTIMIZERS", "adamw")):
     """AdamW."""
 
 
-class Cosine(Part, kind="cosine", makes=At("hdlif.training.optim:SCHEDULES", "cosine")):
+class Cosine(Part, kind="cosine", makes=At("hdlif.training.optimization:SCHEDULES", "cosine")):
     """Half a cosine, down to 0."""
 
 
-class Constant(Part, kind="constant", makes=At("hdlif.training.optim:SCHEDULES", "constant")):
+class Constant(Part, kind="constant", makes=At("hdlif.training.optimization:SCHEDULES", "constant")):
     """The rate stays."""
 
 
-class Drops(Part, kind="drops", makes=At("hdlif.training.optim:SCHEDULES", "drops")):
+class Drops(Part, kind="drops", makes=At("hdlif.training.optimization:SCHEDULES", "drops")):
     """The rate drops by a factor at stated fractions of all steps."""
 
     at: list[float] = field(..., "Fractions of all steps at which the rate drops.")
@@ -151,7 +151,7 @@ def _of_groups(optimizer: torch.optim.Optimizer) -> dict[tuple[int, str], Any]:
 
 
 def _optimizer(training: TrainingConfig, model: nn.Module) -> torch.optim.Optimizer:
-    from hdlif.training.optim import make_optimizer
+    from hdlif.training.optimization import make_optimizer
 
     made = make_optimizer(training, model, read_optimizer(training).build)
     # A custom optimiser may not accept lr.

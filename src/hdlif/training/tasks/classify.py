@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hdlif.graph.graph import TaskRecord
-from hdlif.learning import Criterion, after_own, loss_over, mean_logits
+from hdlif.learning import Criterion, after_own
 from hdlif.training.tasks.class_weights import ClassWeights, balanced_weights, checked_weights, cross_entropy
-from hdlif.training.tasks.measured_task import Measured, class_noise
+from hdlif.training.tasks.measured_task import Measured
 from hdlif.training.tasks.task import (
     Evaluation,
     LearnFrom,
@@ -186,17 +186,11 @@ class Classify(Measured):
         sums = so_far(outputs, self.first)[-1].double()
         return (sums / (len(outputs) - self.first)).softmax(-1), target
 
-    def noise(self, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return class_noise(self.outputs, samples, generator)
-
 
 class _Tally(Tally):
     def __init__(self, task: Classify) -> None:
-        super().__init__(task.asked(), correct=task.time_steps)
-        self._first, self._criterion, self._own = task.first, task.timed(F.cross_entropy), task.own
-
-    def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
-        return loss_over(self._criterion, outputs, target, mean_logits)
+        super().__init__(task.asked(), task.timed(F.cross_entropy), correct=task.time_steps)
+        self._first, self._own = task.first, task.own
 
     def _added(self, outputs: Tensor, target: Tensor) -> Mapping[str, Tensor]:
         outputs, target = self._own(outputs, target)

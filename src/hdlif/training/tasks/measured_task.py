@@ -99,12 +99,10 @@ class Measured(ABC):
     def scored(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """What metrics are updated with, of outputs [T, B, n] and a target [B, ...] on the CPU."""
 
-    @abstractmethod
     def noise(self, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """So many samples of what `scored` gives, at random."""
+        """Random samples of the result of `scored`.
 
-
-def class_noise(outputs: tuple[str, ...], samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Probabilities of classes, float64 [N, classes], and classes [N], with every class present."""
-    logits = torch.randn(samples, len(outputs), generator=generator, dtype=torch.float64)
-    return logits.softmax(-1), torch.arange(samples) % len(outputs)
+        By default probabilities of classes, float64 [N, classes], and classes [N], with every class present.
+        """
+        logits = torch.randn(samples, len(self.outputs), generator=generator, dtype=torch.float64)
+        return logits.softmax(-1), torch.arange(samples) % len(self.outputs)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hdlif.graph.graph import TaskRecord
-from hdlif.learning import Criterion, loss_over, mean_logits
+from hdlif.learning import Criterion
 from hdlif.training.tasks.measured_task import Measured
 from hdlif.training.tasks.task import (
     Evaluation,
@@ -115,11 +115,8 @@ def counted(said: Tensor, target: Tensor) -> Tensor:
 
 class _Tally(Tally):
     def __init__(self, task: Multilabel) -> None:
-        super().__init__(task.asked(), right=task.time_steps, exact=1, counts=4 * len(task.outputs))
+        super().__init__(task.asked(), task.criterion(), right=task.time_steps, exact=1, counts=4 * len(task.outputs))
         self._task = task
-
-    def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
-        return loss_over(self._task.criterion(), outputs, target, mean_logits)
 
     def _added(self, outputs: Tensor, target: Tensor) -> Mapping[str, Tensor]:
         said = self._task.after_each(outputs)

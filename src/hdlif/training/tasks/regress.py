@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hdlif.graph.graph import TaskRecord
-from hdlif.learning import Criterion, loss_over, mean_logits
+from hdlif.learning import Criterion
 from hdlif.training.tasks.measured_task import Measured
 from hdlif.training.tasks.sequence import check_delay
 from hdlif.training.tasks.task import Evaluation, LearnFrom, RightBy, Tally, Target, chosen_steps, timed
@@ -130,11 +130,8 @@ class _Tally(Tally):
 
     def __init__(self, task: Regress) -> None:
         values, steps = len(task.outputs), task.time_steps - task.first
-        super().__init__(task.asked(), squares=steps, sums=5 * values)
+        super().__init__(task.asked(), task.criterion(), squares=steps, sums=5 * values)
         self._task = task
-
-    def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
-        return loss_over(self._task.criterion(), outputs, target, mean_logits)
 
     def _added(self, outputs: Tensor, target: Tensor) -> Mapping[str, Tensor]:
         predicted, true = self._task.pairs(outputs, target)

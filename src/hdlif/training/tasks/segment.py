@@ -13,9 +13,9 @@ from torch import Tensor
 from hdlif.graph.graph import TaskRecord
 from hdlif.inputs import objects
 from hdlif.inputs.fitting import IGNORED
-from hdlif.learning import Criterion, loss_over, mean_logits
+from hdlif.learning import Criterion
 from hdlif.training.tasks.classify import Confusion
-from hdlif.training.tasks.measured_task import Measured, class_noise
+from hdlif.training.tasks.measured_task import Measured
 from hdlif.training.tasks.task import (
     Evaluation,
     LearnFrom,
@@ -150,9 +150,6 @@ class Segment(Measured):
         valid = wanted >= 0
         return mean.softmax(1).movedim(1, -1)[valid], wanted[valid]
 
-    def noise(self, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return class_noise(self.outputs, samples, generator)
-
 
 @dataclass(frozen=True)
 class Instances(Segment):
@@ -244,11 +241,8 @@ def _overlaps(counts: Tensor) -> tuple[Tensor, Tensor]:
 class _Tally(Tally):
     def __init__(self, task: Segment, **sizes: int) -> None:
         self._classes = len(task.measured)
-        super().__init__(task.asked(), counts=task.time_steps * self._classes**2, **sizes)
+        super().__init__(task.asked(), task.criterion(), counts=task.time_steps * self._classes**2, **sizes)
         self._task = task
-
-    def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
-        return loss_over(self._task.criterion(), outputs, target, mean_logits)
 
     def _added(self, outputs: Tensor, target: Tensor) -> Mapping[str, Tensor]:
         predicted, true = self._task.answers(outputs, target)

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hdlif.graph.graph import TaskRecord
-from hdlif.learning import Criterion, loss_over, mean_logits
+from hdlif.learning import Criterion
 from hdlif.training.tasks.class_weights import ClassWeights, balanced_weights, checked_weights, cross_entropy
 from hdlif.training.tasks.classify import Confusion
-from hdlif.training.tasks.measured_task import Measured, class_noise
+from hdlif.training.tasks.measured_task import Measured
 from hdlif.training.tasks.task import Evaluation, LearnFrom, RightBy, Tally, Target, chosen_steps, timed
 
 
@@ -93,9 +93,6 @@ class LabelSequence(Measured):
         counted = outputs[self.delay :]
         return counted.double().softmax(-1).flatten(0, 1), target[:, : len(counted)].T.flatten()
 
-    def noise(self, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return class_noise(self.outputs, samples, generator)
-
 
 def check_delay(delay: int, time_steps: int) -> None:
     """Raise `ValueError` unless an answer comes within the sample."""
@@ -105,11 +102,8 @@ def check_delay(delay: int, time_steps: int) -> None:
 
 class _Tally(Tally):
     def __init__(self, task: LabelSequence) -> None:
-        super().__init__(task.asked(), correct=task.time_steps - task.delay, whole=1)
-        self._delay, self._criterion = task.delay, task.timed(F.cross_entropy)
-
-    def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
-        return loss_over(self._criterion, outputs, target, mean_logits)
+        super().__init__(task.asked(), task.timed(F.cross_entropy), correct=task.time_steps - task.delay, whole=1)
+        self._delay = task.delay
 
     def _added(self, outputs: Tensor, target: Tensor) -> Mapping[str, Tensor]:
         counted = outputs[self._delay :]

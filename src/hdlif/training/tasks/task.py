@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hdlif.errors import DataError
 from hdlif.graph.graph import TaskRecord
-from hdlif.learning import Criterion, Timed, late_weights
+from hdlif.learning import Criterion, Timed, late_weights, loss_over, mean_logits
 from hdlif.training.tasks.extra_metrics import Each, ExtraMetrics, finite
 
 Target = Literal[
@@ -97,11 +98,14 @@ class Tally(ABC):
 
     Args:
         asked: what adds up further metrics.
+        criterion: the loss.
         sizes: of each sum.
     """
 
-    def __init__(self, asked: ExtraMetrics | None = None, /, **sizes: int) -> None:
-        self._asked = asked
+    def __init__(
+        self, asked: ExtraMetrics | None = None, criterion: Criterion = F.cross_entropy, /, **sizes: int
+    ) -> None:
+        self._asked, self._criterion = asked, criterion
         self._sums = {name: torch.zeros(size, dtype=torch.float64) for name, size in (sizes | {"seen": 2}).items()}
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
@@ -144,9 +148,9 @@ class Tally(ABC):
             return found
         return replace(found, metrics={**found.metrics, **asked})
 
-    @abstractmethod
     def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Mean over the batch."""
+        return loss_over(self._criterion, outputs, target, mean_logits)
 
     @abstractmethod
     def _added(self, outputs: Tensor, target: Tensor) -> Mapping[str, Tensor]:
@@ -234,7 +238,7 @@ class Task(Protocol):
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         """How many answers of a training batch are right, and out of how many; of values, 0 out of 0.
 
-        A task with an attribute `right_by` gets the outputs as `tasks.answer_counter` describes, and none of earlier
+        A task with an attribute `right_by` gets the outputs as `AnswerCounter` describes, and none of earlier
         steps are kept; any other gets those of all steps in one call.
 
         Args:

@@ -1,23 +1,187 @@
-"""Forward and backward programs of a step: computed values, saved values, and gradients."""
+"""Forward and backward programs of a step in a chunk, for the native kernels.
+
+Both have one form: `forward` computes a step's results and the values saved for backward; `backward` computes the
+gradients of the step's inputs from those of its results and the saved values. Registers are, in this order: streams,
+with a value per neuron and step; states, passed from each step to the next one that runs (in `backward`, the
+gradients of the neuron's states); rows; and one register per instruction.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 from hdlif.errors import EquationError
-from hdlif.graph.equations.chunk_program.writing import (
-    ChunkProgram,
-    StreamEncoding,
-    Values,
-    Writing,
-    encoding_of,
-    later_encoding,
-)
 from hdlif.graph.equations.literal_step import WrittenStep
 from hdlif.graph.equations.program import Instruction
 from hdlif.graph.equations.saving import Saving, Value, ways
 from hdlif.graph.equations.tracing import trace_written
+
+StreamEncoding = Literal["values", "bits", "bytes", "codes"]
+ENCODINGS: tuple[StreamEncoding, ...] = ("values", "bits", "bytes", "codes")
+"""Memory layouts of streams, in the order of native/kernels/chunk.h; codes, in 0..255, are results only."""
+
+OPERATIONS = (
+    "constant",
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "negative",
+    "absolute",
+    "floor",
+    "relu",
+    "smaller",
+    "larger",
+    "smaller number",
+    "larger number",
+    "greater",
+    "greater_equal",
+    "select",
+)
+"""In the order of native/kernels/chunk.h, which defines them."""
+
+
+class ChunkInstruction(NamedTuple):
+    """One operation; `value` is for constants."""
+
+    operation: str
+    operands: tuple[int, ...] = ()
+    value: float = 0.0
+
+
+@dataclass(frozen=True)
+class ChunkProgram:
+    """Computation of each step.
+
+    Attributes:
+        streams: layout of each.
+        after: for each state, its register after the step.
+        rows: number of rows.
+        results: registers that are written at each step, with their layouts.
+        summed: registers that are summed to rows.
+    """
+
+    streams: tuple[StreamEncoding, ...]
+    after: tuple[int, ...]
+    rows: int
+    instructions: tuple[ChunkInstruction, ...]
+    results: tuple[tuple[int, StreamEncoding], ...]
+    summed: tuple[int, ...] = ()
+
+    @property
+    def registers(self) -> int:
+        return len(self.streams) + len(self.after) + self.rows + len(self.instructions)
+
+
+def encoded(program: ChunkProgram) -> Mapping[str, Any]:
+    """Return the arguments of `_native.Chunk`."""
+    return {
+        "streams": [ENCODINGS.index(encoding) for encoding in program.streams],
+        "after": list(program.after),
+        "rows": program.rows,
+        "instructions": [
+            (OPERATIONS.index(one.operation), *(*one.operands, 0, 0, 0)[:3], one.value) for one in program.instructions
+        ],
+        "results": [(register, ENCODINGS.index(encoding)) for register, encoding in program.results],
+        "summed": list(program.summed),
+    }
+
+
+class Writing:
+    """Writes each instruction once."""
+
+    def __init__(self, signals: int) -> None:
+        self._first = signals
+        self._places: dict[tuple[ChunkInstruction, float], int] = {}
+
+    @property
+    def instructions(self) -> tuple[ChunkInstruction, ...]:
+        return tuple(instruction for instruction, _ in self._places)
+
+    def constant(self, value: float) -> int:
+        return self._add(ChunkInstruction("constant", (), value))
+
+    def __call__(self, operation: str, *operands: int) -> int:
+        return self._add(ChunkInstruction(operation, operands))
+
+    def _add(self, instruction: ChunkInstruction) -> int:
+        # 0 and -0 are different constants.
+        key = instruction, math.copysign(1.0, instruction.value)
+        return self._places.setdefault(key, self._first + len(self._places))
+
+
+class Values:
+    """Computes values of a written step (`saving.Value`) in registers of a chunk's program.
+
+    Attributes:
+        at: the register of each.
+    """
+
+    def __init__(self, step: WrittenStep, write: Writing, at: dict[Value, int]) -> None:
+        self._step, self._write, self.at = step, write, at
+
+    def compute(self, values: Sequence[Value]) -> None:
+        """Compute values, which are in topological order."""
+        for value in values:
+            self.at[value] = self._computed(value)
+
+    def _computed(self, value: Value) -> int:
+        program, write = self._step.program, self._write
+        if value.kind == "true":
+            return write("select", self._of(value.register), write.constant(1.0), write.constant(0.0))
+        instruction = program.instructions[value.register - program.first]
+        if value.kind != "value":
+            return self._small(value, instruction)
+        instruction = self._step.extreme(value.register) or instruction
+        operands = [self._of(operand) for operand in instruction.operands]
+        match instruction.operation:
+            case "constant":
+                return write.constant(instruction.value)
+            case "maximum" if instruction.form == "relu":
+                return write("relu", operands[1])
+            case "minimum" | "maximum":
+                extreme = "smaller" if instruction.operation == "minimum" else "larger"
+                return write(f"{extreme} number" if instruction.form == "first" else extreme, *operands)
+            case "multiply" if instruction.form == "divide":
+                return write("divide", *operands)
+            case "step":
+                return write("greater_equal", operands[0], write.constant(0.0))
+            case operation:
+                return write(operation, *operands)
+
+    def _small(self, value: Value, instruction: Instruction) -> int:
+        """Write the value that routes a gradient: a choice, a share or a sign."""
+        write = self._write
+        if instruction.form == "relu":
+            return self._of(value.register)
+        if value.kind == "sign":
+            x, zero = self._of(instruction.operands[0]), write.constant(0.0)
+            return write("subtract", write("greater", x, zero), write("greater", zero, x))
+        a, b = (self._of(operand) for operand in instruction.operands)
+        if instruction.operation == "minimum":
+            a, b = b, a
+        if value.kind == "mask":
+            return write("greater_equal", a, b)
+        return write("add", write("greater", a, b), write("greater_equal", a, b))
+
+    def _of(self, register: int) -> int:
+        return self.at[Value(register)]
+
+
+def encoding_of(saving: Saving, value: Value) -> StreamEncoding:
+    """Return the saved layout of a value that a step computes."""
+    if saving.are_bits(value):
+        return "bits"
+    return "bytes" if value.kind in ("share", "sign") else "values"
+
+
+def later_encoding(saving: Saving, value: Value) -> StreamEncoding:
+    """Return the saved layout of a value after the first steps, which read the states from before the chunk."""
+    source = saving.source(value, len(saving.program.states))
+    return encoding_of(saving, source.value) if source.place == "computed" else "values"
 
 
 class Backward(NamedTuple):
@@ -38,7 +202,7 @@ class Backward(NamedTuple):
 
 
 def backward(saving: Saving, *, adds_currents: bool = False) -> Backward:
-    """A step backwards.
+    """Return the backward program of a step.
 
     Args:
         adds_currents: the gradients of the current are added up over the steps.
@@ -72,10 +236,9 @@ class _Backwards:
         traced, given = dict[str, WrittenStep](), dict[str, int]()
         saving, program = self._saving, self._program
         for register, instruction in enumerate(program.instructions, program.first):
-            if instruction.operation != "step" or register not in saving.live:
-                continue
             name = instruction.surrogate
-            assert name is not None
+            if name is None or register not in saving.live:
+                continue
             try:
                 traced[name] = _traced(saving.step.surrogates[name])
             except EquationError:
@@ -157,9 +320,9 @@ class _Backwards:
                     self._give(operands[place], first if place == 0 else write("subtract", gradient, first))
             case "minimum" | "maximum":
                 places = (1, 0) if instruction.form == "relu" else (0, 1)
-                self._choose(gradient, at[saving.shared(register)], *_those(operands, places, live))
+                self._choose(gradient, at[saving.shared(register)], operands, live, places)
             case "select":
-                self._choose(gradient, at[saving.chosen(register)], *_those(operands, (1, 2), live))
+                self._choose(gradient, at[saving.chosen(register)], operands, live, (1, 2))
             case "step":
                 assert instruction.surrogate is not None
                 slope = self._slope(instruction.surrogate, at[Value(operands[0])])
@@ -167,13 +330,16 @@ class _Backwards:
             case operation:
                 raise AssertionError(f"{operation} has no derivative")
 
-    def _choose(self, gradient: int, chosen: int, first: int | None, second: int | None) -> None:
-        """Route the gradient to the first operand where the selector is not 0, else to the second; skip None."""
+    def _choose(
+        self, gradient: int, chosen: int, operands: Sequence[int], live: Sequence[int], places: tuple[int, int]
+    ) -> None:
+        """Route the gradient to the operand at the first place where the selector is not 0, else to the second."""
+        first, second = places
         zero = self._write.constant(0.0)
-        if second is not None:
-            self._give(second, self._write("select", chosen, zero, gradient))
-        if first is not None:
-            self._give(first, self._write("select", chosen, gradient, zero))
+        if second in live:
+            self._give(operands[second], self._write("select", chosen, zero, gradient))
+        if first in live:
+            self._give(operands[first], self._write("select", chosen, gradient, zero))
 
     def _slope(self, name: str, argument: int) -> int:
         """Return the stand-in for the derivative of a step."""
@@ -188,17 +354,8 @@ class _Backwards:
         return values.at[Value(program.spike)]
 
 
-def _those(operands: Sequence[int], places: tuple[int, int], live: Sequence[int]) -> tuple[int | None, int | None]:
-    first, second = (operands[place] if place in live else None for place in places)
-    return first, second
-
-
 def _traced(surrogate: Callable[..., Any]) -> WrittenStep:
-    """Return a surrogate's derivative as a program of its argument.
-
-    Raises:
-        EquationError: it uses unsupported operations, or numbers that may change.
-    """
+    """Return a surrogate's derivative as a program of its argument; raises `EquationError` if it has none."""
     written = trace_written(lambda x: surrogate(x), states=(), rows={})
     if not all(isinstance(source, float) for source in written.sources):
         raise EquationError("the surrogate reads tensors of its own")
