@@ -8,7 +8,7 @@ and the training is resumed as usual. So a training that is stopped at any momen
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -217,13 +217,9 @@ def _resumed(out: Path, recipe: Recipe, budget: str | None) -> dict[str, Any]:
             f'{path}: the training was begun with --budget "{plan["budget"]}"; resume with it, or train again with '
             "--overwrite"
         )
-    if not _is_one_of(recipe, recipes):
+    # The task may differ: its "balanced" class weights have become numbers.
+    if not any(one.model_copy(update={"task": recipe.task}) == recipe for one in recipes):
         raise CheckpointError(
             f"{path}: is of another recipe; resume with {out / 'recipe.yaml'}, or train again with --overwrite"
         )
     return plan
-
-
-def _is_one_of(recipe: Recipe, recipes: Sequence[Recipe]) -> bool:
-    """Whether a recipe equals one of `recipes`, apart from the task, whose "balanced" class weights become numbers."""
-    return any(one.model_copy(update={"task": recipe.task}) == recipe for one in recipes)

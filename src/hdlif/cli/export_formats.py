@@ -1,7 +1,6 @@
 """Write a graph as a model file, as an ONNX model, in NIR, or as a page."""
 
 import tempfile
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +14,6 @@ from hdlif.whole_files import whole_file
 
 if TYPE_CHECKING:
     from hdlif.report.early_exit import EarlyExit
-
-ONNX_MODELS: Mapping[str, Callable[[Graph, int, str], Any]] = {
-    "unrolled": lambda graph, batch, weights: onnx.unrolled(graph, batch=batch, weights=weights),
-    "step": lambda graph, batch, weights: onnx.streamed(graph, weights=weights),
-}
-"""ONNX models of a graph, by name."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +80,7 @@ def export_onnx(
     """Write an ONNX model.
 
     Args:
-        form: one of `ONNX_MODELS`: all time steps of a static image, or one step with its state.
+        form: "unrolled", all time steps of a static image, or "step", one step with its state.
         batch: images per call of the unrolled form, 1 by default; a step takes any number.
         weights: type of low-bit weights: integers scaled by a DequantizeLinear, "int8" (opset 17) or "int4" (opset 21),
             or "float32".
@@ -98,12 +91,14 @@ def export_onnx(
         MissingExtraError: the package onnx is not installed, or `check` finds neither engine.
         MachineError: an engine predicts differently; nothing is written.
     """
-    if form == "step" and batch is not None:
+    unrolled = form == "unrolled"
+    if not unrolled and batch is not None:
         raise InputError(f"--batch {batch}: a step takes any number of images; leave it out, or give --form unrolled")
-    if form == "unrolled" and graph.input.kind != "image":
+    if unrolled and graph.input.kind != "image":
         raise InputError(f"{out}: the network's input changes at each step; give --form step")
-    model = ONNX_MODELS[form](graph, batch or 1, weights)
-    checked = check_onnx(graph, model, unrolled=form == "unrolled", batch=batch or 1) if check else ()
+    batch = batch or 1
+    model = onnx.unrolled(graph, batch=batch, weights=weights) if unrolled else onnx.streamed(graph, weights=weights)
+    checked = check_onnx(graph, model, unrolled=unrolled, batch=batch) if check else ()
     with writing(out), whole_file(out) as temporary:
         temporary.write_bytes(model.SerializeToString())
     return Exported("onnx", out, out.stat().st_size, len(model.graph.node), checked)
