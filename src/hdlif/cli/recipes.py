@@ -91,10 +91,11 @@ def show(
     Args:
         resolved: Its base filled in, every value stated.
     """
+    named = recipe if isinstance(recipe, str) else Path(recipe)
     if resolved:
-        loaded = load_recipe(Path(recipe) if not isinstance(recipe, str) else recipe)
+        loaded = load_recipe(named)
         return {"name": loaded.name, "text": dump_recipe(loaded)}
-    name, text = recipe_text(recipe if isinstance(recipe, str) else Path(recipe))
+    name, text = recipe_text(named)
     return {"name": name, "text": text}
 
 
