@@ -50,10 +50,8 @@ class Exported:
 
 
 def export_artefact(graph: Graph, out: Path, *, check: bool = False) -> Exported:
-    """Write a model file.
+    """Write a model file; options as in `hdlif.cli.export.export_file`.
 
-    Args:
-        check: run it in the compiled runtime first, and compare its outputs with the reference's, bit for bit.
     Raises:
         InputError: the file name has the suffix of an ONNX model or a NIR graph.
         MachineError: its outputs differ; nothing is written.
@@ -77,15 +75,8 @@ def export_onnx(
     weights: str = "int8",
     check: bool = False,
 ) -> Exported:
-    """Write an ONNX model.
+    """Write an ONNX model; options as in `export_file`, of which `check` runs ONNX Runtime and OpenVINO.
 
-    Args:
-        form: "unrolled", all time steps of a static image, or "step", one step with its state.
-        batch: images per call of the unrolled form, 1 by default; a step takes any number.
-        weights: type of low-bit weights: integers scaled by a DequantizeLinear, "int8" (opset 17) or "int4" (opset 21),
-            or "float32".
-        check: run it first in ONNX Runtime and OpenVINO, whichever is installed, and compare its outputs with the
-            reference's.
     Raises:
         InputError: a batch is given for a step, or the input of an unrolled network changes in time.
         MissingExtraError: the package onnx is not installed, or `check` finds neither engine.
@@ -107,13 +98,8 @@ def export_onnx(
 def export_nir(
     graph: Graph, out: Path, *, extension: bool = False, for_norse: bool = False, check: bool = False
 ) -> Exported:
-    """Write a NIR graph.
+    """Write a NIR graph; options as in `export_file`, of which `check` also compares the bytes of an `extension`.
 
-    Args:
-        extension: write the whole network, with metadata where NIR has no node; see `deploy.nir_export.extended`.
-        for_norse: as in `deploy.nir_export.to_nir`.
-        check: read it back first, as `hdlif import` does, and compare the outputs of the imported network with the
-            reference's; with `extension`, compare its bytes with the model file's.
     Raises:
         InputError: both `extension` and `for_norse` are given.
         LoweringError: parts of the network have no node in NIR.
@@ -133,8 +119,6 @@ def export_nir(
 def export_page(graph: Graph, out: Path, *, check: bool = False) -> Exported:
     """Write an HTML page that contains the network and runs it on drawings and dropped images.
 
-    Args:
-        check: as for `export_artefact`.
     Raises:
         InputError: `out` does not end in .html.
         ArtefactError: the network takes no images, or its task has no page.
