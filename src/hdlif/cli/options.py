@@ -22,8 +22,8 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_or
 import click
 
 from hdlif.cli.names import DATA, DATA_KEY, KEY, ParamType
-from hdlif.cli.output import show, to_stderr
-from hdlif.errors import ArgumentError, ExistingRunError, HdlifError, InputError, brief, did_you_mean
+from hdlif.cli.output import say, show
+from hdlif.errors import ArgumentError, ExistingRunError, HdlifError, InputError, brief, did_you_mean, say_nothing
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -194,7 +194,7 @@ def subcommand(
         )
 
     def run(as_json: bool = False, **given: Any) -> None:
-        ways = {"progress": not as_json, "say": to_stderr(as_json), "as_json": as_json}
+        ways = {"progress": not as_json, "say": say_nothing if as_json else say, "as_json": as_json}
         own = given | {key: way for key, way in ways.items() if key in signature}
         result = function(**own) if call is None else call(function, own)
         if shown is not None:
