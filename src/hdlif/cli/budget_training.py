@@ -73,10 +73,9 @@ def train_within_budget(
         stops = choosing_epochs(base)[len(plan["choices"]) :]
         if not stops:
             break
-        write = Writing(out / run_folder.BUDGET, plan)
-        stopping = [*options.callbacks, write, Pausing(stops[0])]
+        pausing = Pausing(stops[0], plan, out / run_folder.BUDGET)
         with suppress(Pause):
-            train_recipe(chosen, out, replace(options, callbacks=stopping), found=found)
+            train_recipe(chosen, out, replace(options, callbacks=[*options.callbacks, pausing]), found=found)
         choice = _choose(base, chosen, limits, out, options, found)
         options.say(f"after epoch {stops[0]}, {len(choice.choice)} layers change to keep within {plan['budget']}:")
         for line in (*(f"{name}: {option}" for name, option in choice.choice.items()), *choice.totals()):
@@ -144,24 +143,17 @@ class Pause(BaseException):
 
 
 class Pausing(Callback):
-    """Raises `Pause` before the first batch after `epochs` epochs, when their checkpoint is written."""
+    """Writes a plan once a training has cleared its folder, and raises `Pause` when `epochs` epochs are saved."""
 
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
+    def __init__(self, epochs: int, plan: Mapping[str, Any], path: Path) -> None:
+        self.epochs, self.plan, self.path = epochs, plan, path
+
+    def on_train_start(self, training: Training) -> None:
+        write_json(self.path, self.plan)
 
     def on_batch_start(self, training: Training, batch: Batch) -> None:
         if training.counters.epoch >= self.epochs:
             raise Pause
-
-
-class Writing(Callback):
-    """Writes a plan when a training begins, after the training has cleared the folder."""
-
-    def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
-        self.path, self.plan = path, plan
-
-    def on_train_start(self, training: Training) -> None:
-        write_json(self.path, self.plan)
 
 
 def _check(recipe: Recipe, budget: Budget, options: TrainingOptions, found: OwnData | None) -> None:

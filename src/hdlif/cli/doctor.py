@@ -8,7 +8,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from pathlib import Path
@@ -173,11 +173,11 @@ def guard_check(heard: Heard) -> Check:
     return Check(name, "ok", f"right, on the {len(errors)} shapes whose weight gradient oneDNN 3.12 may get wrong")
 
 
-def extra_checks(installed: Callable[[str], str] = version, extras: Iterable[str] = EXTRAS) -> list[Check]:
+def extra_checks(installed: Callable[[str], str] = version) -> list[Check]:
     """Check which extras are installed, by the package's own metadata."""
     needed = _requirements()
     checks = []
-    for extra in extras:
+    for extra in EXTRAS:
         missing, found = [], []
         for name in needed.get(extra, []):
             try:

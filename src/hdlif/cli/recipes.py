@@ -14,8 +14,7 @@ from hdlif.cli.output import show as print_result
 from hdlif.errors import DataError, InputError, RecipeError, say_nothing
 from hdlif.inputs.datasets import WITHOUT_DOWNLOAD
 from hdlif.recipe import dump_recipe, load_recipe, recipe_text, shipped_recipes
-from hdlif.recipe.runs.files import writing
-from hdlif.whole_files import whole_file
+from hdlif.recipe.runs.files import write_text
 
 _PUBLISHED = re.compile(r"^# published: (?P<accuracy>[0-9.]+) %(?:, (?P<mb>[0-9.]+) MB)?$", re.MULTILINE)
 _SENTENCE_END = re.compile(r"(?<=[a-z0-9)])\. (?=[A-Z])")
@@ -99,13 +98,6 @@ def show(
     return {"name": name, "text": text}
 
 
-def schema_text() -> str:
-    """Return the JSON Schema of a recipe, as `hdlif.recipe_schema` does."""
-    from hdlif.recipe.builders.schema import recipe_schema
-
-    return json.dumps(recipe_schema(), indent=2, ensure_ascii=False)
-
-
 def schema(
     *,
     out: Place | None = None,
@@ -117,13 +109,14 @@ def schema(
     Args:
         out: The file to write, such as recipe.schema.json.  [default: standard output]
     """
-    text = schema_text()
+    from hdlif.recipe.builders.schema import recipe_schema
+
+    text = json.dumps(recipe_schema(), indent=2, ensure_ascii=False)
     if out is None:
         return text
-    content = f"{text}\n".encode()
-    with writing(Path(out)), whole_file(Path(out)) as file:
-        file.write_bytes(content)
-    return f"{out}: {len(content):,} bytes"
+    text += "\n"
+    write_text(Path(out), text)
+    return f"{out}: {len(text.encode()):,} bytes"
 
 
 def check_all(
