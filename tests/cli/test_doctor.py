@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,10 @@ from hdlif._native import instruction_sets
 from hdlif.cli import doctor
 from hdlif.cli.doctor import (
     Check,
-    chunk_checks,
-    code_conv_checks,
     extra_checks,
     gradient_checks,
     guard_check,
-    runtime_checks,
+    kernel_checks,
 )
 from hdlif.graph.ops import OPS
 from hdlif.report import child_process, chunks, code_convs, convolutions, small_graphs
@@ -70,23 +67,23 @@ def test_the_small_networks_hold_every_op_and_encoding_and_have_lively_logits() 
 
 
 KERNELS = {
-    "runtime": (runtime_checks, small_graphs, len(list(small_graphs.small_graphs()))),
-    "training kernels": (chunk_checks, chunks, len(chunks.NEURONS)),
-    "training convolutions": (code_conv_checks, code_convs, len(code_convs.LAYERS) + 1),
+    "runtime": (small_graphs, len(list(small_graphs.small_graphs()))),
+    "training kernels": (chunks, len(chunks.NEURONS)),
+    "training convolutions": (code_convs, len(code_convs.LAYERS) + 1),
 }
 
 
 def test_kernels_are_measured_on_every_instruction_set_and_sound() -> None:
-    for name, (checks, module, count) in KERNELS.items():
+    for name, (module, count) in KERNELS.items():
         found = list(module.measure())
         assert len(found) == 1 + len(instruction_sets()) * count
-        assert statuses(*checks(Heard(found))) == {f"{name}, {one}": "ok" for one in instruction_sets()}
+        assert statuses(*kernel_checks(name, Heard(found))) == {f"{name}, {one}": "ok" for one in instruction_sets()}
 
 
-def assert_fault(checks: Callable[[Heard], list[Check]], of: str, name: str, difference: float | None) -> None:
+def assert_fault(kernels: str, of: str, name: str, difference: float | None) -> None:
     assert difference is not None
     line = {"instructions": "scalar", of: name, "difference": difference}
-    (check,) = checks(Heard([{"instruction_sets": ["scalar"]}, line]))
+    (check,) = kernel_checks(kernels, Heard([{"instruction_sets": ["scalar"]}, line]))
     assert (check.status, name in check.detail) == ("fault", True)
 
 
@@ -99,7 +96,7 @@ def test_a_wrong_bit_of_the_runtime_is_a_fault() -> None:
         return y
 
     assert differing(graph, native("scalar")) is None
-    assert_fault(runtime_checks, "network", name, differing(graph, one_bit_off))
+    assert_fault("runtime", "network", name, differing(graph, one_bit_off))
 
 
 @every(part=["values", "gradients"], by=[1.0, float("nan")])
@@ -110,7 +107,7 @@ def test_a_wrong_kernel_of_training_is_a_fault(part: str, by: float) -> None:
         planted.view(-1)[7] += by
         return values, gradients
 
-    assert_fault(chunk_checks, "neuron", "hdlif", chunks.differing("hdlif", "scalar", measured=wrong))
+    assert_fault("training kernels", "neuron", "hdlif", chunks.differing("hdlif", "scalar", measured=wrong))
 
 
 @every(part=["sums", "gradients"])
@@ -120,7 +117,7 @@ def test_a_wrong_convolution_of_codes_is_a_fault(part: str) -> None:
         # The same sums, and a thousandth too much of a gradient.
         return y * (1 + 1e-6) if part == "sums" else y + 1e-3 * (y - y.detach())
 
-    assert_fault(code_conv_checks, "layer", "3x3", code_convs.differing("3x3", "scalar", measured=wrong))
+    assert_fault("training convolutions", "layer", "3x3", code_convs.differing("3x3", "scalar", measured=wrong))
     assert code_convs.differing_in_float("scalar") is None
     assert code_convs.differing_in_float("scalar", measured=lambda *a, **o: 1.001 * code_convs.convolution(*a, **o))
 
@@ -145,10 +142,10 @@ def test_a_process_that_dies_or_hangs_is_a_fault_and_one_without_pytorch_a_warni
     sets = {"instruction_sets": ["scalar"]}
     measured = {"instructions": "scalar", "network": "seca", "difference": None}
     for check, status, words in (
-        (runtime_checks(said(CRASH, sets, measured))[-1], "fault", "SIGSEGV after seca on scalar"),
-        (runtime_checks(said("raise ImportError('no extension')"))[-1], "fault", "no extension"),
-        (chunk_checks(said(WITHOUT))[0], "warning", "nothing_of_this_name is not installed"),
-        (code_conv_checks(said(WITHOUT))[0], "warning", "nothing_of_this_name is not installed"),
+        (kernel_checks("runtime", said(CRASH, sets, measured))[-1], "fault", "SIGSEGV after seca on scalar"),
+        (kernel_checks("runtime", said("raise ImportError('no extension')"))[-1], "fault", "no extension"),
+        (kernel_checks("training kernels", said(WITHOUT))[0], "warning", "nothing_of_this_name is not installed"),
+        (kernel_checks("training convolutions", said(WITHOUT))[0], "warning", "nothing_of_this_name is not installed"),
         (gradient_checks(said(CRASH, {"shapes": 2}, *BOTH))[0], "fault", "SIGSEGV after a shape, channels last"),
         (gradient_checks(said(HANG, {"shapes": 2}, *BOTH, stuck=0.5))[0], "fault", "is stuck"),
         (gradient_checks(said(HANG, start=0.5))[0], "fault", ""),
@@ -237,7 +234,7 @@ def test_it_works_without_torch(tmp_path: Path) -> None:
 def test_a_fault_ends_with_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Check("runtime, scalar", "fault", "unlike its oracle")
     monkeypatch.setattr(doctor, "hear", lambda *command, **limits: Heard([{"shapes": 0}]))
-    monkeypatch.setattr(doctor, "runtime_checks", lambda heard: [found])
+    monkeypatch.setattr(doctor, "kernel_checks", lambda what, heard: [found])
     done = hdlif("doctor")
     assert (done.returncode, "FAULT   runtime, scalar: unlike its oracle" in done.stdout) == (1, True)
 

@@ -21,7 +21,7 @@ from command_line import hdlif
 from command_tree import COMMANDS, LEAVES
 from deployed_graphs import residual_network
 from hdlif import errors
-from hdlif.cli.pages import OF_ERRORS, OF_SUBCOMMANDS, page_of
+from hdlif.cli.program import OF_ERRORS, OF_SUBCOMMANDS, page_of
 from hdlif.errors import DataError, HdlifError, InputError, RecipeError, printable, printable_lines
 from hdlif.graph.artefact import save
 from hdlif.inputs.plain_yaml import recipe_fields

@@ -56,12 +56,8 @@ def ablate(
         queue = list(cells(chosen, out, data_root=root))
     except RecipeError as error:
         raise RecipeError(f"{table}: {error}") from None
-    return Queue(chosen, queue, out, known, data_root=root, progress=progress, say=say).run()
-
-
-def _call(ablate: Callable[..., dict[str, Any]], given: dict[str, Any]) -> dict[str, Any]:
     with saying_how_to_go_on():
-        return ablate(**given)
+        return Queue(chosen, queue, out, known, data_root=root, progress=progress, say=say).run()
 
 
 def _print(result: dict[str, Any], as_json: bool, given: dict[str, Any]) -> None:
@@ -78,6 +74,5 @@ COMMAND = subcommand(
     ablate,
     ("hdlif ablate digits", "every neuron with every rule, into runs/digits"),
     ("hdlif ablate digits --seeds 1 --out runs/one_seed", "one training per cell, for a first look"),
-    call=_call,
     shown=_print,
 )

@@ -1,6 +1,6 @@
 """Train the cells of a table one after the other, in any number of processes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ class Queue:
 
     Attributes:
         known: table.json files of other tables.
-        runs: finished trainings by folder, of this or another process.
+        runs: finished trainings by folder, of this or another process, or in `known`.
         failed: errors, one line per cell.
     """
 
@@ -40,21 +40,23 @@ class Queue:
 
     def run(self) -> dict[str, Any]:
         """Train the missing cells; return the content of table.json."""
-        elsewhere = _known(self.known, self.cells, self.say)
+        known = _known(self.known, self.cells, self.say)
         self._read_finished()
+        elsewhere = known.keys() - self.runs.keys()
+        self.runs = known | self.runs
         left = []
         for number, cell in enumerate(self.cells, start=1):
             name = f"{number}/{len(self.cells)} {cell.row}, {cell.column}, seed {cell.seed}"
-            if cell.folder in self.runs or cell.folder in elsewhere:
-                self.say(f"{name}: {'done before' if cell.folder in self.runs else 'done elsewhere'}")
+            if cell.folder in self.runs:
+                self.say(f"{name}: {'done elsewhere' if cell.folder in elsewhere else 'done before'}")
                 continue
             self.say(f"{name}: training{', in place of an earlier one of another recipe' if _of_another(cell) else ''}")
-            if not self._train(cell, name, elsewhere):
+            if not self._train(cell, name):
                 left.append((cell, name))
         # Try again after all others: the process that trained them may have finished, or failed.
-        left = [(cell, name) for cell, name in left if not self._train(cell, name, elsewhere)]
+        left = [(cell, name) for cell, name in left if not self._train(cell, name)]
         self._read_finished()
-        written = self._write(elsewhere)
+        written = self._write()
         for name in [name for cell, name in left if cell.folder not in self.runs]:
             self.say(f"{name}: still training; run this again for the whole table")
         for row, columns in written["rows"].items():
@@ -71,7 +73,7 @@ class Queue:
             )
         return written
 
-    def _train(self, cell: Cell, name: str, elsewhere: Mapping[Path, TableRun]) -> bool:
+    def _train(self, cell: Cell, name: str) -> bool:
         """Train or resume a cell; return False if another process is training it."""
         options = TrainingOptions(
             data_root=self.data_root,
@@ -92,7 +94,7 @@ class Queue:
         self.runs[cell.folder] = run_of(result, cell.recipe)
         self.say(f"{name}: {measured(result)} in {result.train_seconds:.0f} s")
         self._read_finished()
-        self._write(elsewhere)
+        self._write()
         return True
 
     def _read_finished(self) -> None:
@@ -101,12 +103,12 @@ class Queue:
             if cell.folder not in self.runs and (summary := finished(cell.folder, cell.recipe)) is not None:
                 self.runs[cell.folder] = run_of(summary, cell.recipe)
 
-    def _write(self, elsewhere: Mapping[Path, TableRun]) -> dict[str, Any]:
+    def _write(self) -> dict[str, Any]:
         """Write table.json, .md and .html; return the content of the first."""
-        table, runs = self.table, {**elsewhere, **self.runs}
+        table = self.table
         found: dict[str, dict[str, list[TableRun]]] = {row: {c: [] for c in table.columns} for row in table.rows}
         for cell in self.cells:
-            if (run := runs.get(cell.folder)) is not None:
+            if (run := self.runs.get(cell.folder)) is not None:
                 found[cell.row][cell.column].append(run)
         result = {
             "title": table.title,

@@ -8,7 +8,7 @@ and the training is resumed as usual. So a training that is stopped at any momen
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -74,10 +74,9 @@ def train_within_budget(
         stops = choosing_epochs(base)[len(plan["choices"]) :]
         if not stops:
             break
-        write = Writing(out / run_folder.BUDGET, plan)
-        stopping = [*options.callbacks, write, Pausing(stops[0])]
+        pausing = Pausing(stops[0], plan, out / run_folder.BUDGET)
         with suppress(Pause):
-            train_recipe(chosen, out, replace(options, callbacks=stopping), found=found)
+            train_recipe(chosen, out, replace(options, callbacks=[*options.callbacks, pausing]), found=found)
         original = plan["choices"][0]["before"] if plan["choices"] else None
         choice = _choose(_with_channels_of(chosen, base), chosen, limits, out, options, found, original)
         options.say(f"after epoch {stops[0]}, {len(choice.choice)} layers change to keep within {plan['budget']}:")
@@ -152,24 +151,17 @@ class Pause(BaseException):
 
 
 class Pausing(Callback):
-    """Raises `Pause` before the first batch after `epochs` epochs, when their checkpoint is written."""
+    """Writes a plan once a training has cleared its folder, and raises `Pause` when `epochs` epochs are saved."""
 
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
+    def __init__(self, epochs: int, plan: Mapping[str, Any], path: Path) -> None:
+        self.epochs, self.plan, self.path = epochs, plan, path
+
+    def on_train_start(self, training: Training) -> None:
+        write_json(self.path, self.plan)
 
     def on_batch_start(self, training: Training, batch: Batch) -> None:
         if training.counters.epoch >= self.epochs:
             raise Pause
-
-
-class Writing(Callback):
-    """Writes a plan when a training begins, after the training has cleared the folder."""
-
-    def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
-        self.path, self.plan = path, plan
-
-    def on_train_start(self, training: Training) -> None:
-        write_json(self.path, self.plan)
 
 
 def _check(recipe: Recipe, budget: Budget, options: TrainingOptions, found: OwnData | None) -> None:
@@ -240,13 +232,9 @@ def _resumed(out: Path, recipe: Recipe, budget: str | None) -> dict[str, Any]:
             f'{path}: the training was begun with --budget "{plan["budget"]}"; resume with it, or train again with '
             "--overwrite"
         )
-    if not _is_one_of(recipe, recipes):
+    # The task may differ: its "balanced" class weights have become numbers.
+    if not any(one.model_copy(update={"task": recipe.task}) == recipe for one in recipes):
         raise CheckpointError(
             f"{path}: is of another recipe; resume with {out / 'recipe.yaml'}, or train again with --overwrite"
         )
     return plan
-
-
-def _is_one_of(recipe: Recipe, recipes: Sequence[Recipe]) -> bool:
-    """Whether a recipe equals one of `recipes`, apart from the task, whose "balanced" class weights become numbers."""
-    return any(one.model_copy(update={"task": recipe.task}) == recipe for one in recipes)

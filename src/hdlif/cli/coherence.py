@@ -70,21 +70,12 @@ def _label(network: Result) -> str:
 
 def _alike(network: Result) -> list[tuple[str, Result]]:
     """Merge the rows of rules with equal figures: the mean of the random step is SLTT."""
-    groups: list[tuple[list[str], Result]] = []
+    groups: dict[tuple[str, ...], list[str]] = {}
     for name, rule in network["rules"].items():
-        key = _printed(rule)
-        for names, other in groups:
-            if _printed(other) == key:
-                names.append(name)
-                break
-        else:
-            groups.append(([name], rule))
-    return [(" and ".join(names), rule) for names, rule in groups]
-
-
-def _printed(rule: Result) -> list[list[str]]:
-    layers = [*rule["local"]["layers"], *rule["end_to_end"]["layers"]]
-    return [[_number(layer["cosine"]), _number(layer["norm_ratio"])] for layer in layers]
+        layers = [*rule["local"]["layers"], *rule["end_to_end"]["layers"]]
+        printed = tuple(_number(layer[key]) for layer in layers for key in ("cosine", "norm_ratio"))
+        groups.setdefault(printed, []).append(name)
+    return [(" and ".join(names), network["rules"][names[0]]) for names in groups.values()]
 
 
 def _of_mean(networks: Sequence[Result]) -> list[Result]:

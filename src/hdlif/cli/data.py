@@ -48,7 +48,7 @@ def inspect(
         RecipeError: an override sets a key that such data do not have.
         TrainingError: the sheet cannot be written.
     """
-    from hdlif.cli.shipped_data import inspect_shipped, persistence_of
+    from hdlif.cli.shipped_data import inspect_shipped, persistence
     from hdlif.recipe import builders
     from hdlif.recipe.runs.recipe_data import data_keys, in_root
 
@@ -89,7 +89,7 @@ def inspect(
     }
     if (ahead := keys.get("ahead")) is not None:
         result["target"]["ahead"] = ahead
-        result["persistence"] = persistence_of(
+        result["persistence"] = persistence(
             found.make((), 0), found.classes, found.target_mean, found.target_std, ahead
         )
     if out is not None:

@@ -126,11 +126,17 @@ def _of_series(result: dict[str, Any]) -> list[str]:
     ]
     if result["groups"]:
         lines.append(f"groups         {cut(', '.join(result['groups']), 200)}")
-    seen = f"{channels} number{'s' * (channels != 1)}"
     if is_table:
         lines.append("as a recording where rows follow one another in time: --set data.window=ROWS")
-        return [*lines, f"trained on     each step sees the same {seen}"]
-    return [*lines, f"trained on     a step sees {seen}, that time's alone: time_steps={steps}"]
+    return [*lines, f"trained on     {_seen_by_a_step(channels, None if is_table else steps)}"]
+
+
+def _seen_by_a_step(channels: int, steps: int | None) -> str:
+    """Format the input of a time step: a row of a table, or one of `steps` steps of a series."""
+    seen = f"{channels} number{'s' * (channels != 1)}"
+    if steps is None:
+        return f"each step sees the same {seen}"
+    return f"a step sees {seen}, that time's alone: time_steps={steps}"
 
 
 def _of_events(result: dict[str, Any]) -> list[str]:
@@ -190,17 +196,17 @@ def _counts(counts: Mapping[str, Mapping[str, int]], what: str = "", *, total: b
 def shipped_as_text(result: dict[str, Any]) -> str:
     """Format the result for people."""
     arguments = ", ".join(f"{key} {value}" for key, value in result["arguments"].items())
-    samples = {"all": result["samples"]}
-    counts = {**result.get("classes", {}), **samples}
-    table = [[cut(name), *(str(parts[part]) for part in PARTS)] for name, parts in counts.items()]
+    counts = {**result.get("classes", {}), "all": result["samples"]}
+    shape, is_image = result["input"]["shape"], result["samples_of"] == "image"
+    seen = "x".join(map(str, shape)) if is_image else _seen_by_a_step(shape[0], result.get("time_steps"))
     mean, std = (", ".join(f"{value:.4g}" for value in result["input"][key]) for key in ("mean", "std"))
     return "\n".join(
         [
             f"{result['path']}: {_SHIPPED[result['samples_of']]}" + (f", {arguments}" if arguments else ""),
             "",
-            aligned(["class" if "classes" in result else "", *PARTS], table),
+            _counts(counts, "class" if "classes" in result else ""),
             "",
-            _trained_on(result),
+            f"trained on     {seen}",
             f"mean           {mean}",
             f"deviation      {std}",
             *([f"learned        {cut(', '.join(result['target']['names']), 200)}"] if "target" in result else []),
@@ -210,16 +216,6 @@ def shipped_as_text(result: dict[str, Any]) -> str:
 
 
 _SHIPPED = {"image": "pictures", "series": "series", "table": "rows of a table"}
-
-
-def _trained_on(result: dict[str, Any]) -> str:
-    shape = result["input"]["shape"]
-    if result["samples_of"] == "image":
-        return f"trained on     {'x'.join(map(str, shape))}"
-    seen = f"{shape[0]} number{'s' * (shape[0] != 1)}"
-    if result["samples_of"] == "table":
-        return f"trained on     each step sees the same {seen}"
-    return f"trained on     a step sees {seen}, that time's alone: time_steps={result['time_steps']}"
 
 
 def persistence_lines(result: dict[str, Any]) -> list[str]:

@@ -33,14 +33,7 @@ class DemoResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of OUT/summary.json."""
-        return {
-            "networks": [network.as_dict() for network in self.networks],
-            "artefact": self.artefact,
-            "data": self.data,
-            "seed": self.seed,
-            "versions": self.versions,
-            "hardware": self.hardware,
-        }
+        return {**vars(self), "networks": [network.as_dict() for network in self.networks]}
 
 
 def demo(

@@ -8,7 +8,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from pathlib import Path
@@ -23,6 +23,12 @@ Status = Literal["ok", "warning", "fault"]
 
 TOLERANCE = 1e-4
 """Largest relative error of a float32 gradient; a copy of `convolutions.TOLERANCE`, which needs PyTorch."""
+KERNELS = {
+    "runtime": ("network", "the plain implementation's outputs, bit for bit, on all of {} small networks"),
+    "training kernels": ("neuron", "PyTorch's values and gradients, of all of {} neurons"),
+    "training convolutions": ("layer", "PyTorch's sums and gradients, of all of {} layers"),
+}
+"""By check of compiled kernels: the key of what a measurement is of, and the detail if all are right."""
 EXTRAS = {
     "train": "training and most other subcommands",
     "events": "recordings of event cameras",
@@ -63,9 +69,9 @@ def doctor() -> dict[str, Any]:
     # oneDNN prints its instruction set in verbose mode; one shape keeps the output short.
     unguarded = hear(module_command("hdlif.report.convolutions", "unguarded"), environment={"ONEDNN_VERBOSE": "1"})
     checks = [
-        *runtime_checks(runtime),
-        *chunk_checks(chunks),
-        *code_conv_checks(code_convs),
+        *kernel_checks("runtime", runtime),
+        *kernel_checks("training kernels", chunks),
+        *kernel_checks("training convolutions", code_convs),
         *gradient_checks(guarded),
         guard_check(unguarded),
         *extra_checks(),
@@ -97,33 +103,12 @@ def as_text(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def runtime_checks(heard: Heard) -> list[Check]:
-    """Check that the compiled runtime equals the plain implementation bit for bit, on each instruction set."""
-    return _kernel_checks(
-        heard,
-        "runtime",
-        of="network",
-        right="the plain implementation's outputs, bit for bit, on all of {} small networks",
-    )
-
-
-def chunk_checks(heard: Heard) -> list[Check]:
-    """Check that the compiled training kernels agree with PyTorch's operations, on each instruction set."""
-    if heard.missing is not None:
-        return [Check("training kernels", "warning", _not_looked_at(heard))]
-    right = "PyTorch's values and gradients, of all of {} neurons"
-    return _kernel_checks(heard, "training kernels", of="neuron", right=right)
-
-
-def code_conv_checks(heard: Heard) -> list[Check]:
-    """Check that the training convolutions agree with PyTorch's, on each instruction set."""
-    what = "training convolutions"
-    if heard.missing is not None:
+def kernel_checks(what: str, heard: Heard) -> list[Check]:
+    """Check that compiled kernels, one of `KERNELS`, agree with their oracle on each instruction set."""
+    # The runtime needs nothing that may be missing.
+    if heard.missing is not None and what != "runtime":
         return [Check(what, "warning", _not_looked_at(heard))]
-    return _kernel_checks(heard, what, of="layer", right="PyTorch's sums and gradients, of all of {} layers")
-
-
-def _kernel_checks(heard: Heard, what: str, *, of: str, right: str) -> list[Check]:
+    of, right = KERNELS[what]
     fix = "reinstall hdlif here, where pip compiles it for this machine, and report it if that does not help"
     first, *measured = heard.lines or [{}]
     checks = []
@@ -188,11 +173,11 @@ def guard_check(heard: Heard) -> Check:
     return Check(name, "ok", f"right, on the {len(errors)} shapes whose weight gradient oneDNN 3.12 may get wrong")
 
 
-def extra_checks(installed: Callable[[str], str] = version, extras: Iterable[str] = EXTRAS) -> list[Check]:
+def extra_checks(installed: Callable[[str], str] = version) -> list[Check]:
     """Check which extras are installed, by the package's own metadata."""
     needed = _requirements()
     checks = []
-    for extra in extras:
+    for extra in EXTRAS:
         missing, found = [], []
         for name in needed.get(extra, []):
             try:

@@ -166,10 +166,10 @@ def evaluation_text(result: Mapping[str, Any]) -> str:
     figures = ", ".join(f"{name} {figure(value, '.4g')}" for name, value in beside_accuracy(result).items())
     if result["accuracy"] is None:
         text = f"{figures} of {result['n']} samples"
-        return text if "confusion" not in result else f"{text}\n\n{_confusion(result)}"
-    text = f"{result['accuracy']:.2%} of {result['n']} samples (after {_steps(result['accuracy_per_step'])})"
-    text += f"; {figures}" if figures else ""
-    text += f"\n\n{_early(result['early'])}" if "early" in result else ""
+    else:
+        text = f"{result['accuracy']:.2%} of {result['n']} samples (after {_steps(result['accuracy_per_step'])})"
+        text += f"; {figures}" if figures else ""
+        text += f"\n\n{_early(result['early'])}" if "early" in result else ""
     return text if "confusion" not in result else f"{text}\n\n{_confusion(result)}"
 
 

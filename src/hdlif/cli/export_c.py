@@ -114,17 +114,12 @@ def export_c(
     firmware: bool,
     check: bool,
 ) -> ExportedC:
-    """Write a graph as NAME.c and NAME.h; `out` is NAME.c.
+    """Write a graph as NAME.c and NAME.h; `out` is NAME.c, and other options are as in `export_file`.
 
     Args:
         source: the file of the graph, for messages.
-        arithmetic: "float", bit for bit equal to the reference, or "fixed": 16-bit integers, with formats chosen on
-            validation samples and predictions compared on test samples.
-        sets: loads the data, for fixed point and for the samples of the firmware; None for random samples.
-        rom, ram: bytes of a device; tables (the network's constants) count as ROM, state and work space as RAM.
-        firmware: also write a program that runs a few samples on the boards of its Makefile.
-        check: build and run it with this machine's compiler and for each device whose tools are installed, and compare
-            its outputs with the oracle's, bit for bit.
+        sets: loads the data, for fixed point (formats are chosen on validation samples, predictions compared on test
+            samples) and for the samples of the firmware; None for random samples.
     Raises:
         InputError: `out` does not end in .c, the device is too small, a layer has no fixed-point form, or no compiler
             is installed.

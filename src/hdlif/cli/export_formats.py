@@ -1,7 +1,6 @@
 """Write a graph as a model file, as an ONNX model, in NIR, or as a page."""
 
 import tempfile
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +14,6 @@ from hdlif.whole_files import whole_file
 
 if TYPE_CHECKING:
     from hdlif.report.early_exit import EarlyExit
-
-ONNX_MODELS: Mapping[str, Callable[[Graph, int, str], Any]] = {
-    "unrolled": lambda graph, batch, weights: onnx.unrolled(graph, batch=batch, weights=weights),
-    "step": lambda graph, batch, weights: onnx.streamed(graph, weights=weights),
-}
-"""ONNX models of a graph, by name."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +50,8 @@ class Exported:
 
 
 def export_artefact(graph: Graph, out: Path, *, check: bool = False) -> Exported:
-    """Write a model file.
+    """Write a model file; options as in `hdlif.cli.export.export_file`.
 
-    Args:
-        check: run it in the compiled runtime first, and compare its outputs with the reference's, bit for bit.
     Raises:
         InputError: the file name has the suffix of an ONNX model or a NIR graph.
         MachineError: its outputs differ; nothing is written.
@@ -84,26 +75,21 @@ def export_onnx(
     weights: str = "int8",
     check: bool = False,
 ) -> Exported:
-    """Write an ONNX model.
+    """Write an ONNX model; options as in `export_file`, of which `check` runs ONNX Runtime and OpenVINO.
 
-    Args:
-        form: one of `ONNX_MODELS`: all time steps of a static image, or one step with its state.
-        batch: images per call of the unrolled form, 1 by default; a step takes any number.
-        weights: type of low-bit weights: integers scaled by a DequantizeLinear, "int8" (opset 17) or "int4" (opset 21),
-            or "float32".
-        check: run it first in ONNX Runtime and OpenVINO, whichever is installed, and compare its outputs with the
-            reference's.
     Raises:
         InputError: a batch is given for a step, or the input of an unrolled network changes in time.
         MissingExtraError: the package onnx is not installed, or `check` finds neither engine.
         MachineError: an engine predicts differently; nothing is written.
     """
-    if form == "step" and batch is not None:
+    unrolled = form == "unrolled"
+    if not unrolled and batch is not None:
         raise InputError(f"--batch {batch}: a step takes any number of images; leave it out, or give --form unrolled")
-    if form == "unrolled" and graph.input.kind != "image":
+    if unrolled and graph.input.kind != "image":
         raise InputError(f"{out}: the network's input changes at each step; give --form step")
-    model = ONNX_MODELS[form](graph, batch or 1, weights)
-    checked = check_onnx(graph, model, unrolled=form == "unrolled", batch=batch or 1) if check else ()
+    batch = batch or 1
+    model = onnx.unrolled(graph, batch=batch, weights=weights) if unrolled else onnx.streamed(graph, weights=weights)
+    checked = check_onnx(graph, model, unrolled=unrolled, batch=batch) if check else ()
     with writing(out), whole_file(out) as temporary:
         temporary.write_bytes(model.SerializeToString())
     return Exported("onnx", out, out.stat().st_size, len(model.graph.node), checked)
@@ -112,13 +98,8 @@ def export_onnx(
 def export_nir(
     graph: Graph, out: Path, *, extension: bool = False, for_norse: bool = False, check: bool = False
 ) -> Exported:
-    """Write a NIR graph.
+    """Write a NIR graph; options as in `export_file`, of which `check` also compares the bytes of an `extension`.
 
-    Args:
-        extension: write the whole network, with metadata where NIR has no node; see `deploy.nir_export.extended`.
-        for_norse: as in `deploy.nir_export.to_nir`.
-        check: read it back first, as `hdlif import` does, and compare the outputs of the imported network with the
-            reference's; with `extension`, compare its bytes with the model file's.
     Raises:
         InputError: both `extension` and `for_norse` are given.
         LoweringError: parts of the network have no node in NIR.
@@ -138,8 +119,6 @@ def export_nir(
 def export_page(graph: Graph, out: Path, *, check: bool = False) -> Exported:
     """Write an HTML page that contains the network and runs it on drawings and dropped images.
 
-    Args:
-        check: as for `export_artefact`.
     Raises:
         InputError: `out` does not end in .html.
         ArtefactError: the network takes no images, or its task has no page.

@@ -12,16 +12,16 @@ from click.shell_completion import CompletionItem
 import hdlif
 
 if TYPE_CHECKING:
-    _Text = click.ParamType[str]
+    ParamType = click.ParamType[Any]
 else:
     # Older releases of click have no type argument there.
-    _Text = click.ParamType
+    ParamType = click.ParamType
 
 VARIABLE = "_HDLIF_COMPLETE"
 """Environment variable that the script of `hdlif completion` sets."""
 
 
-class Named(_Text):
+class Named(ParamType):
     """Text that is completed by names and, if it may be a path, by files."""
 
     name = "text"

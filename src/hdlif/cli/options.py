@@ -17,20 +17,13 @@ from functools import wraps
 from os import PathLike
 from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_origin
 
 import click
 
-from hdlif.cli.names import DATA, DATA_KEY, KEY
-from hdlif.cli.output import show, to_stderr
-from hdlif.errors import ArgumentError, ExistingRunError, HdlifError, InputError, brief, did_you_mean
-from hdlif.serve.byte_counts import ACCEPTED, byte_count
-
-if TYPE_CHECKING:
-    _Count = click.ParamType[int]
-else:
-    # Older releases of click have no type argument there.
-    _Count = click.ParamType
+from hdlif.cli.names import DATA, DATA_KEY, KEY, ParamType
+from hdlif.cli.output import say, show
+from hdlif.errors import ArgumentError, ExistingRunError, HdlifError, InputError, brief, did_you_mean, say_nothing
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,12 +31,15 @@ Place = str | PathLike[str]
 FILE = click.Path(path_type=Path)
 
 
-class ByteCount(_Count):
+class ByteCount(ParamType):
     """A number of bytes, at least 1, in the forms of `hdlif.serve.byte_counts`."""
 
     name = "bytes"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        # Imported here because it loads NumPy and the runtime, which no --help needs.
+        from hdlif.serve.byte_counts import ACCEPTED, byte_count
+
         try:
             count = byte_count(str(value))
         except ValueError:
@@ -56,28 +52,16 @@ class ByteCount(_Count):
 BYTES = ByteCount()
 
 
-class _Threads(_Count):
-    """A number of threads, or auto."""
+class _OrWord(ParamType):
+    """A number, or one of some words."""
 
-    name = "count|auto"
+    name = "number"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if value == "auto" else click.IntRange(1).convert(value, param, ctx)
-
-
-THREADS = _Threads()
-
-
-class _Confidence(_Count):
-    """A probability, or one of some words."""
-
-    name = "probability"
-
-    def __init__(self, *words: str) -> None:
-        self.words = words
+    def __init__(self, number: ParamType, *words: str) -> None:
+        self.number, self.words = number, words
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if value in self.words else click.FloatRange(0, 1).convert(value, param, ctx)
+        return value if value in self.words else self.number.convert(value, param, ctx)
 
 
 @dataclass(frozen=True)
@@ -117,17 +101,20 @@ def argument(**settings: Any) -> Declared:
     return Declared(click.Argument, (), settings)
 
 
+_PROBABILITY = click.FloatRange(0, 1)
 Confidence = Annotated[
-    float | Literal["auto", "off"] | None, option(type=_Confidence("auto", "off"), metavar="P|auto|off")
+    float | Literal["auto", "off"] | None, option(type=_OrWord(_PROBABILITY, "auto", "off"), metavar="P|auto|off")
 ]
-StoredConfidence = Annotated[float | Literal["auto"] | None, option(type=_Confidence("auto"), metavar="P|auto")]
+StoredConfidence = Annotated[
+    float | Literal["auto"] | None, option(type=_OrWord(_PROBABILITY, "auto"), metavar="P|auto")
+]
 Bytes = Annotated[int | None, option(type=BYTES)]
 DataKeys = Annotated[Sequence[str], option("--set", multiple=True, type=DATA_KEY, metavar="data.KEY=V")]
 DataRoot = Place | None
 DataSet = Annotated[Place | None, option(type=DATA, metavar="NAME|PATH")]
 DataSetName = Annotated[str | None, option(type=DATA, metavar="NAME|PATH")]
 Settings = Annotated[Sequence[str], option("--set", multiple=True, type=KEY, metavar="A.B=V")]
-Threads = Annotated[int | Literal["auto"] | None, option(type=THREADS)]
+Threads = Annotated[int | Literal["auto"] | None, option(type=_OrWord(click.IntRange(1), "auto"), metavar="COUNT|AUTO")]
 _HELP = {
     "data_root": "Folder that holds the data set, as docs/reference/data.md lays it out; not needed for digits.",
     "overrides": "A key of the section data, for data of your own; repeatable.",
@@ -207,7 +194,7 @@ def subcommand(
         )
 
     def run(as_json: bool = False, **given: Any) -> None:
-        ways = {"progress": not as_json, "say": to_stderr(as_json), "as_json": as_json}
+        ways = {"progress": not as_json, "say": say_nothing if as_json else say, "as_json": as_json}
         own = given | {key: way for key, way in ways.items() if key in signature}
         result = function(**own) if call is None else call(function, own)
         if shown is not None:
@@ -268,12 +255,14 @@ def _check_value(name: str, value: Any, one: Declared) -> None:
     kind = one.settings.get("type")
     if one.multiple and isinstance(value, str):
         raise InputError(f"{name} = {value!r}; give a list, such as [{value!r}]")
+    if isinstance(kind, _OrWord) and value not in kind.words:
+        kind = kind.number
     if value is None:
         return
     if isinstance(kind, click.Choice) and value not in kind.choices:
         raise InputError(f"{name} = {value!r} is unknown; {did_you_mean(str(value), kind.choices)}")
-    if isinstance(kind, click.IntRange | _Threads) and value != "auto":
-        least = 1 if isinstance(kind, _Threads) else int(kind.min or 0)
+    if isinstance(kind, click.IntRange):
+        least = int(kind.min or 0)
         if type(value) is not int or value < least:
             raise InputError(f"{name} = {value!r}; give a number of at least {least}")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hdlif.errors import OutputError, printable_lines, reason, say_nothing
+from hdlif.errors import OutputError, printable_lines, reason
 
 
 def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None:
@@ -46,11 +46,6 @@ def say(line: str) -> None:
 def _encodable(text: str, encoding: str | None) -> str:
     """Return `text` with the characters that `encoding` lacks escaped."""
     return text.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
-
-
-def to_stderr(silent: bool) -> Callable[[str], None]:
-    """Return the function that prints progress lines."""
-    return say_nothing if silent else say
 
 
 @contextlib.contextmanager

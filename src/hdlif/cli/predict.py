@@ -68,23 +68,12 @@ def predict_files(
     max_operations: int = DEFAULT_MAX_OPERATIONS,
     keep: Callable[[str, Answer, Sequence[str]], Answer] = lambda name, answer, labels: answer,
 ) -> RunResult:
-    """Predict each input file.
+    """Predict each input file; `hdlif run --help` describes the files of each kind of network.
 
-    An input is an image, a folder (all images below, sorted by path) or a .npy array. For a network of series it is a
-    .csv file with a row per step and a column per channel, an array of real numbers [T, C] or [N, T, C], or a folder
-    of .csv files; series longer than a training window are cut into windows, each an input. For sounds it is a .wav
-    file; for tables a .csv file or an array [N, C], each row an input; for events a recording, a folder of recordings,
-    or an array of counts. Only regular files of at most `inputs.MOST_BYTES` are read, images by
-    `inputs.pictures.decode`. An array contains
-
-        float32 [C, H, W] of the network's size, normalised already, [N, C, H, W] of a network of images, [T, C, H, W]
-        of one whose input changes in time, or [N, T, C, H, W];
-        uint8 pixels of the same shapes, normalised here;
-        or an image, uint8 [H, W] or [H, W, channels] of any size, which is treated as an image file is.
-
-    Without a time axis it is constant over the network's steps; an image is shown row by row to a network that was
-    trained on rows. Values that are not finite raise an error. The logits are the mean over time. `Session` has the
-    limits, which hold for up to 16 inputs per batch.
+    Only regular files of at most `inputs.MOST_BYTES` are read, images by `inputs.pictures.decode`. An array without a
+    time axis is constant over the network's steps; an image is shown row by row to a network that was trained on rows.
+    Values that are not finite raise an error. The logits are the mean over time. `Session` has the limits, which hold
+    for up to 16 inputs per batch.
 
     With a `confidence` (given, or the file's own), an input stops at the first time step at which its class reaches
     that probability, and its answer has "steps", the number of steps that ran; "off" disables the file's confidence,

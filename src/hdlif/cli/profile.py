@@ -114,7 +114,6 @@ def profile(
 
     target, path, given = fspath(network), Path(network), None if data is None else fspath(data)
     root, keys = None if data_root is None else Path(data_root), data_keys(overrides)
-    untrained = False
     if names_artefact(path):
         graph = load(existing(path))
         images = first_images(sets_for(graph, given, root, path, keys=keys).test, PROFILED_IMAGES)

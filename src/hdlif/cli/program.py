@@ -5,16 +5,16 @@ import io
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import NoReturn, TextIO
 
 import click
 from click.shell_completion import CompletionItem
 
+from hdlif import errors
 from hdlif.cli.names import DATA_KEY, KEY, VARIABLE
 from hdlif.cli.output import full, put, say
-from hdlif.cli.pages import page_of
 from hdlif.errors import HdlifError, MachineError, MissingExtraError, OutputError, RecipeError, reason
 
 
@@ -159,9 +159,8 @@ def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> No
     callback=_show_version,
     help="Show the version, the commit and how it is installed, and exit.",
 )
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.pass_context
-def cli(context: click.Context, debug: bool) -> None:
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+def cli() -> None:
     """Train spiking networks online with HD-LIF neurons, and deploy them as one small file.
 
     \b
@@ -172,7 +171,6 @@ def cli(context: click.Context, debug: bool) -> None:
       hdlif export runs/digits_hdlif_w1p5_s4 --to artefact --out digits.hdlif.safetensors
       hdlif run digits.hdlif.safetensors photo.png   without PyTorch
     """
-    context.obj = {"debug": debug}
 
 
 def main() -> None:
@@ -238,6 +236,53 @@ def _fail(error: HdlifError | None, cause: Exception) -> NoReturn:
     kinds = kinds_of(error.no_section) if isinstance(error, RecipeError) and error.no_section else ""
     say(f"{type(error).__name__}: {error}{kinds}" + (f" ({page})" if page else ""))
     sys.exit(error.exit_code)
+
+
+OF_ERRORS: Mapping[type[HdlifError], str] = {
+    errors.RecipeError: "docs/reference/recipes.md",
+    errors.EquationError: "docs/how_to/adding_a_neuron.md",
+    errors.DataError: "docs/reference/data.md",
+    errors.CheckpointError: "docs/how_to/experiments.md",
+    errors.ExistingRunError: "docs/how_to/experiments.md",
+    errors.InUseError: "docs/how_to/experiments.md",
+    errors.TrainingError: "docs/how_to/experiments.md",
+    errors.ArtefactError: "docs/reference/artefact_format.md",
+    errors.LimitError: "docs/explanation/runtime.md",
+    errors.LoweringError: "docs/how_to/your_own_network.md",
+    errors.ConversionError: "docs/how_to/your_own_network.md",
+}
+"""Page by type of error, for any subcommand."""
+OF_SUBCOMMANDS: Mapping[tuple[str, type[HdlifError]], str] = {
+    ("data get", errors.DataError): "docs/how_to/public_data.md",
+    ("export", errors.ConversionError): "docs/how_to/nir.md",
+    ("export", errors.LimitError): "docs/how_to/c.md",
+    ("export", errors.LoweringError): "docs/reference/targets.md",
+    ("import", errors.ConversionError): "docs/how_to/nir.md",
+    ("import", errors.InputError): "docs/how_to/nir.md",
+    ("neurons", errors.RecipeError): "docs/how_to/adding_a_neuron.md",
+    ("report", errors.InputError): "docs/how_to/experiments.md",
+    ("serve", errors.InputError): "docs/how_to/serving.md",
+    ("serve", errors.LimitError): "docs/how_to/serving.md",
+    ("serve", errors.MachineError): "docs/how_to/serving.md",
+    ("serve", errors.MissingExtraError): "docs/how_to/serving.md",
+    ("sweep", errors.InputError): "docs/how_to/experiments.md",
+    ("sweep", errors.MissingExtraError): "docs/how_to/experiments.md",
+    ("sweep", errors.RecipeError): "docs/how_to/experiments.md",
+}
+"""Page by subcommand and type of error; takes precedence."""
+
+
+def page_of(subcommand: str, error: HdlifError) -> str | None:
+    """Return the page that helps with an error of a subcommand, such as "run" or "data get".
+
+    None if there is none, or if the message already names one.
+    """
+    if "docs/" in str(error):
+        return None
+    for name in (subcommand, subcommand.partition(" ")[0]):
+        if page := OF_SUBCOMMANDS.get((name, type(error))):
+            return page
+    return OF_ERRORS.get(type(error))
 
 
 def _verb() -> str:

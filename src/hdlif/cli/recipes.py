@@ -14,8 +14,7 @@ from hdlif.cli.output import show as print_result
 from hdlif.errors import DataError, InputError, RecipeError, say_nothing
 from hdlif.inputs.datasets import WITHOUT_DOWNLOAD
 from hdlif.recipe import dump_recipe, load_recipe, recipe_text, shipped_recipes
-from hdlif.recipe.runs.files import writing
-from hdlif.whole_files import whole_file
+from hdlif.recipe.runs.files import write_text
 
 _PUBLISHED = re.compile(r"^# published: (?P<accuracy>[0-9.]+) %(?:, (?P<mb>[0-9.]+) MB)?$", re.MULTILINE)
 _SENTENCE_END = re.compile(r"(?<=[a-z0-9)])\. (?=[A-Z])")
@@ -91,18 +90,12 @@ def show(
     Args:
         resolved: Its base filled in, every value stated.
     """
+    named = recipe if isinstance(recipe, str) else Path(recipe)
     if resolved:
-        loaded = load_recipe(Path(recipe) if not isinstance(recipe, str) else recipe)
+        loaded = load_recipe(named)
         return {"name": loaded.name, "text": dump_recipe(loaded)}
-    name, text = recipe_text(recipe if isinstance(recipe, str) else Path(recipe))
+    name, text = recipe_text(named)
     return {"name": name, "text": text}
-
-
-def schema_text() -> str:
-    """Return the JSON Schema of a recipe, as `hdlif.recipe_schema` does."""
-    from hdlif.recipe.builders.schema import recipe_schema
-
-    return json.dumps(recipe_schema(), indent=2, ensure_ascii=False)
 
 
 def schema(
@@ -116,13 +109,14 @@ def schema(
     Args:
         out: The file to write, such as recipe.schema.json.  [default: standard output]
     """
-    text = schema_text()
+    from hdlif.recipe.builders.schema import recipe_schema
+
+    text = json.dumps(recipe_schema(), indent=2, ensure_ascii=False)
     if out is None:
         return text
-    content = f"{text}\n".encode()
-    with writing(Path(out)), whole_file(Path(out)) as file:
-        file.write_bytes(content)
-    return f"{out}: {len(content):,} bytes"
+    text += "\n"
+    write_text(Path(out), text)
+    return f"{out}: {len(text.encode()):,} bytes"
 
 
 def check_all(

@@ -89,17 +89,8 @@ def run(
         max_bytes: Memory of a run, 16 inputs at once, such as 512M.  [default: 4G]
         max_operations: Products and sums of such a run.  [default: 2^42]
     """
-    options: dict[str, Any] = {"threads": threads, "max_bytes": max_bytes, "max_operations": max_operations}
-    options = {key: value for key, value in options.items() if value is not None}
-    if confidence is not None:
-        options["confidence"] = confidence
-    of_stream: dict[str, Any] = {
-        "hop": hop,
-        "gaps": gaps,
-        "rate": rate,
-        "partial": partial or None,
-    }
-    of_stream = {key: value for key, value in of_stream.items() if value is not None}
+    options = _given(confidence=confidence, threads=threads, max_bytes=max_bytes, max_operations=max_operations)
+    of_stream = _given(hop=hop, gaps=gaps, rate=rate, partial=partial or None)
     if out is not None and page is not None:
         raise InputError("--out is the folder of masks and boxes, which --page does not write; leave it out")
     if layout is not None and (stream or page is not None):
@@ -126,6 +117,11 @@ def run(
             say(f"InputError: {line}")
         sys.exit(1)
     return None
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """Return the options that are not None."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _write_page(artefact: Path, recording: Path, page: Path, as_json: bool, options: dict[str, Any]) -> None:

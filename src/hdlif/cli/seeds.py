@@ -45,6 +45,9 @@ class Spread:
         return {"mean": self.mean, "std": self.std, "values": list(self.values)}
 
 
+FIGURES = ("accuracy", "validation_accuracy", "sops", "energy_mj", "train_seconds")
+
+
 @dataclass(frozen=True)
 class SeedsResult:
     """The same training with several seeds.
@@ -72,11 +75,7 @@ class SeedsResult:
         return cls(
             name=name,
             seeds=tuple(run.seed for run in runs),
-            accuracy=Spread.of([run.accuracy for run in runs]),
-            validation_accuracy=Spread.of([run.validation_accuracy for run in runs]),
-            sops=Spread.of([run.sops for run in runs]),
-            energy_mj=Spread.of([run.energy_mj for run in runs]),
-            train_seconds=Spread.of([run.train_seconds for run in runs]),
+            **{key: Spread.of([getattr(run, key) for run in runs]) for key in FIGURES},
             metrics={one: Spread.of([(run.metrics or {})[one] for run in runs]) for one in runs[0].metrics or ()},
             versions=runs[-1].versions,
             hardware=runs[-1].hardware,
@@ -89,13 +88,12 @@ class SeedsResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of OUT/seeds.json."""
-        figures = ("accuracy", "validation_accuracy", "sops", "energy_mj", "train_seconds")
         metrics = {name: spread.as_dict() for name, spread in self.metrics.items()}
         return {
             "name": self.name,
             "n": self.n,
             "seeds": list(self.seeds),
-            **{key: getattr(self, key).as_dict() for key in figures},
+            **{key: getattr(self, key).as_dict() for key in FIGURES},
             **({"metrics": metrics} if metrics else {}),
             "versions": self.versions,
             "hardware": self.hardware,

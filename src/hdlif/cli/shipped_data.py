@@ -8,33 +8,29 @@ import torch
 
 from hdlif.cli.data_text import PARTS
 from hdlif.data import DataSets, rows
-from hdlif.errors import DataError, InputError, RecipeError, cut
+from hdlif.errors import DataError, RecipeError, cut
 from hdlif.recipe import builders, data_section
 from hdlif.recipe.runs.recipe_data import data_keys
-from hdlif.training.tasks import Evaluation, Regress
+from hdlif.training.tasks import Regress
 
 _TOGETHER = 256
 
 
-def persistence(sets: DataSets, task: Regress) -> Evaluation:
-    """Evaluate the last-value forecast x_{t+ahead} = x_t, in the values' units.
+def persistence(
+    sets: DataSets, names: tuple[str, ...], mean: tuple[float, ...], std: tuple[float, ...], ahead: int
+) -> dict[str, float]:
+    """Return the metrics of the last-value forecast x_{t+ahead} = x_t on the test part, in the values' units.
 
     Args:
         sets: series whose targets are their own channels, `ahead` steps later.
-        task: the regression at each step.
-    Raises:
-        InputError: the targets are not future values of the channels.
+        names, mean, std: of the channels; targets are normalised by mean and std.
     """
-    if not task.ahead or len(task.outputs) != len(sets.mean):
-        raise InputError(
-            f"a forecast by the last value is of the next values of {len(sets.mean)} channels, and "
-            f"{len(task.outputs)} values are learned, {task.ahead} steps ahead; give data with `ahead`"
-        )
-    mean, std, shift, size = map(torch.tensor, (sets.mean, sets.std, tuple(task.mean), tuple(task.std)))
+    task = Regress(names, sets.shape[1], mean=mean, std=std, combine="each", ahead=ahead)
+    scale, offset, target_scale, target_offset = map(torch.tensor, (sets.std, sets.mean, std, mean))
     tally = task.tally()
-    for x, target in sets.of("test").sequences(_TOGETHER):
-        tally((x.flatten(2) * std + mean - shift) / size, target)
-    return tally.evaluation()
+    for x, target in sets.shown_as(rows).of("test").sequences(_TOGETHER):
+        tally((x.flatten(2) * scale + offset - target_offset) / target_scale, target)
+    return dict(tally.evaluation().metrics)
 
 
 VALIDATION = 100
@@ -83,14 +79,5 @@ def inspect_shipped(name: str, *, overrides: Sequence[str] = (), root: Path | No
         result["target"] = {"names": list(kind.labels)}
     if kind.ahead:
         result["target"] |= {"mean": list(kind.target_mean), "std": list(kind.target_std), "ahead": kind.ahead}
-        result["persistence"] = persistence_of(sets, kind.labels, kind.target_mean, kind.target_std, kind.ahead)
+        result["persistence"] = persistence(sets, kind.labels, kind.target_mean, kind.target_std, kind.ahead)
     return result
-
-
-def persistence_of(
-    sets: DataSets, names: tuple[str, ...], mean: tuple[float, ...], std: tuple[float, ...], ahead: int
-) -> dict[str, float]:
-    """Return the metrics of the last-value forecast on the test part, if the targets are future values."""
-    steps = sets.shape[1]
-    task = Regress(names, steps, mean=mean, std=std, combine="each", ahead=ahead)
-    return dict(persistence(sets.shown_as(rows), task).metrics)

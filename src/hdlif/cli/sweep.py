@@ -65,16 +65,17 @@ def sweep(
         ) from error
     from hdlif.cli import sweep_trials
 
-    return sweep_trials.search(
-        recipe,
-        space=space,
-        trials=trials,
-        journal=study or (None if out is None else out / "study.journal"),
-        overrides=overrides,
-        data_root=None if data_root is None else Path(data_root),
-        progress=progress,
-        say=say,
-    )
+    with saying_how_to_go_on():
+        return sweep_trials.search(
+            recipe,
+            space=space,
+            trials=trials,
+            journal=study or (None if out is None else out / "study.journal"),
+            overrides=overrides,
+            data_root=None if data_root is None else Path(data_root),
+            progress=progress,
+            say=say,
+        )
 
 
 def trials_table(result: SweepResult) -> str:
@@ -107,11 +108,6 @@ def _parameter(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else json.dumps(value)
 
 
-def _call(sweep: Callable[..., SweepResult], given: dict[str, Any]) -> SweepResult:
-    with saying_how_to_go_on():
-        return sweep(**given)
-
-
 COMMAND = subcommand(
     sweep,
     ("hdlif sweep digits_hdlif --space space.yaml --trials 20", "the study and its runs, in runs/digits_hdlif_sweep"),
@@ -119,6 +115,5 @@ COMMAND = subcommand(
         "hdlif sweep digits_hdlif --space space.yaml --trials 20 --set training.epochs=3",
         "the same, with short trainings",
     ),
-    call=_call,
     text=trials_table,
 )

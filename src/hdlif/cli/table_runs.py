@@ -4,16 +4,17 @@ import hashlib
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from hdlif.cli.seeds import Spread
 from hdlif.errors import InputError, cut, reason
 from hdlif.recipe import Recipe
-from hdlif.recipe.runs.summary import FINITE, MOST_SUMMARY, TrainResult, mean_and_std
+from hdlif.recipe.runs.summary import FINITE, MOST_SUMMARY, TrainResult
 from hdlif.whole_files import read_regular
 
 
@@ -99,30 +100,26 @@ def firing_rate(result: TrainResult) -> float:
 
 def cell_of(runs: Sequence[TableRun]) -> dict[str, Any]:
     """Return a cell of table.json: means and standard deviations over its trainings, and the trainings."""
-    values = [run.value for run in runs]
-    known = [value for value in values if value is not None]
-    value, value_std = mean_and_std(known) if len(known) == len(values) else (None, None)
-    found: dict[str, Any] = {"n": len(runs), "metric": runs[0].metric, "value": value, "value_std": value_std}
-    accuracies = [run.accuracy for run in runs if run.accuracy is not None]
-    if len(accuracies) == len(runs):
-        mean, std = mean_and_std(accuracies)
+    value, accuracy = Spread.of([run.value for run in runs]), Spread.of([run.accuracy for run in runs])
+    found: dict[str, Any] = {"n": len(runs), "metric": runs[0].metric, "value": value.mean, "value_std": value.std}
+    if accuracy.mean is not None:
         curves = [run.curve for run in runs]
         complete = all(curves) and len(set(map(len, curves))) == 1
         found |= {
-            "accuracy": mean,
-            "std": std,
-            "accuracies": accuracies,
+            "accuracy": accuracy.mean,
+            "std": accuracy.std,
+            "accuracies": list(accuracy.values),
             "accuracy_per_step": [statistics.mean(step) for step in zip(*curves, strict=True)] if complete else [],
         }
     return found | {
-        "sops": _mean(run.sops for run in runs),
-        "nops": _mean(run.nops for run in runs),
+        "sops": Spread.of([run.sops for run in runs]).mean,
+        "nops": Spread.of([run.nops for run in runs]).mean,
         "firing_rate": statistics.mean(run.firing_rate for run in runs),
-        "parameters": _mean(run.parameters for run in runs),
-        "train_seconds": _mean(run.train_seconds for run in runs),
+        "parameters": Spread.of([run.parameters for run in runs]).mean,
+        "train_seconds": Spread.of([run.train_seconds for run in runs]).mean,
         # Only of the first seed.
-        "peak_bytes": _mean(run.peak_bytes for run in runs if run.peak_bytes is not None),
-        "stored_mb": _mean(run.stored_mb for run in runs),
+        "peak_bytes": Spread.of([run.peak_bytes for run in runs if run.peak_bytes is not None]).mean,
+        "stored_mb": Spread.of([run.stored_mb for run in runs]).mean,
         "runs": [run.as_dict() for run in runs],
     }
 
@@ -138,13 +135,6 @@ def unlike(runs: Sequence[Mapping[str, Any]]) -> str:
         if len(found) > 1:
             return f"{name} ({' and '.join(f'{value:,.0f}' for value in sorted(found))})"
     return ""
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    """Return the mean; None if a value is None."""
-    found = list(values)
-    known = [value for value in found if value is not None]
-    return statistics.mean(known) if known and len(known) == len(found) else None
 
 
 @dataclass(frozen=True)

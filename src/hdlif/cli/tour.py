@@ -185,8 +185,7 @@ def _typed(command: Sequence[str]) -> str:
 def _paragraphs(step: Step) -> str:
     """Wrap a single long line to the page; return a list of several lines unchanged."""
     text = printable_lines(step.text)
-    lines = [text] if "\n" not in text else text.split("\n")
-    return "\n".join("\n".join(textwrap.wrap(line, WIDTH - 4)) if len(lines) == 1 else line for line in lines)
+    return text if "\n" in text else textwrap.fill(text, WIDTH - 4)
 
 
 def _plain(title: str, step: Step, picture: list[list[int]] | None) -> str:

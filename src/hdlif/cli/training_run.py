@@ -60,16 +60,12 @@ class TrainingOptions:
     """Settings of a training that are not part of its recipe.
 
     Attributes:
-        data_root: the folder of the data set, if it is not bundled.
+        data_root, devices, nodes, workers, threads, memory_repeats: as in `hdlif train`; without `threads`, a resumed
+            training has those it had.
         resume: True resumes from OUT/last.safetensors, or starts with the first epoch and prints that if there is none.
             None resumes if OUT holds a training of this recipe, and starts anew otherwise; for callers that own OUT.
         overwrite: replace the run in OUT, whatever its recipe; other files there stay.
-        devices, nodes: processes per node, and machines; by default torchrun's, or 1.
-        workers: processes that make batches, for each device; by default as many as the data set needs.
-        threads: PyTorch's and the runtime's; "auto" measures which number is fastest (`training.threads`). By
-            default PyTorch's own number, or that of the resumed training.
         progress: show a bar, or add a task to the bar given.
-        memory_repeats: fresh processes that measure peak memory; 0 leaves it out.
         callbacks: called after the training's own.
         label: the name of the task on the bar; the run folder's by default.
         say: called with lines about the recipe, the data and automatic choices.

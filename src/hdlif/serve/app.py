@@ -22,9 +22,8 @@ from hdlif.runtime.inputs import Layout
 from hdlif.runtime.session import available_cores
 from hdlif.serve.metrics import CONTENT_TYPE, Metrics
 from hdlif.serve.models import Models
-from hdlif.serve.reading import TYPES, Reader, media_type, receive_body
+from hdlif.serve.reading import TYPES, Reader, Room, media_type, receive_body
 from hdlif.serve.refusals import JSON, KINDS, Refusal, refuse
-from hdlif.serve.room import Room
 from hdlif.serve.settings import Settings
 from hdlif.serve.streams import Streams
 

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import io
 import math
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Executor
 
 import numpy as np
@@ -22,10 +23,11 @@ from hdlif.serve import json_arrays
 from hdlif.serve.json_arrays import NAME
 from hdlif.serve.models import Network
 from hdlif.serve.refusals import JSON, Refusal
-from hdlif.serve.room import Grow, Room
 from hdlif.serve.settings import Settings
 
 Inputs = list[Sample]
+Grow = Callable[[int], None]
+"""Takes more bytes for a request; raises `Refusal` if there is no room."""
 TYPES: Mapping[str, str] = {
     "image/png": ".png",
     "image/jpeg": ".jpg",
@@ -50,6 +52,44 @@ _SMALL_BODY = 2**14
 """Largest array, in bytes, that is read faster than a thread starts."""
 _ANSWER_BYTES, _ANSWERED_NUMBER_BYTES, _PIXEL_BYTES, _BOX_BYTES = 768, 64, 32, 1024
 """Bytes of an answer to an input or a step, and per number, mask pixel and box in it, as objects and as text."""
+
+
+class Room:
+    """Count the bytes of all requests: bodies, data made of them, and answers. Any thread may take some."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.held = most, 0
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def lend(self) -> Iterator[Grow]:
+        """Lend bytes to one request, and take them all back at the end."""
+        taken, ended = 0, False
+
+        def grow(count: int) -> None:
+            nonlocal taken
+            with self._lock:
+                if taken + count > self.most:
+                    raise Refusal(
+                        "body_too_large",
+                        f"reading and answering it takes more than the {self.most:,} bytes that all requests have",
+                    )
+                # A thread can still be reading the body of a request that was given up.
+                if ended or self.held + count > self.most:
+                    raise Refusal(
+                        "overloaded",
+                        "the bodies of other requests take all memory that is set aside",
+                        {"Retry-After": "1"},
+                    )
+                taken += count
+                self.held += count
+
+        try:
+            yield grow
+        finally:
+            with self._lock:
+                ended = True
+                self.held -= taken
 
 
 def media_type(request: Request) -> str:
