@@ -14,7 +14,7 @@ from hdlif.report.export_check import Compared, check_artefact, check_onnx, chec
 from hdlif.whole_files import whole_file
 
 if TYPE_CHECKING:
-    from hdlif.report.early_exit import EarlyExit
+    from hdlif.report.evaluation import EarlyExit
 
 ONNX_MODELS: Mapping[str, Callable[[Graph, int, str], Any]] = {
     "unrolled": lambda graph, batch, weights: onnx.unrolled(graph, batch=batch, weights=weights),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from hdlif.errors import printable
 
 if TYPE_CHECKING:
-    from hdlif.recipe.runs.summary import TrainResult
+    from hdlif.recipe.runs.summary import TrainResult, TrialResult
 
 TITLES = {
     "lif": "LIF fp32",
@@ -94,23 +94,7 @@ def measured(result: TrainResult, *, digits: int = 2) -> str:
     return f"{metric} {figure((result.metrics or {}).get(metric), '.4g')}"
 
 
-class Validated(Protocol):
-    """A training or a trial with a validation result."""
-
-    @property
-    def validation_accuracy(self) -> float | None: ...
-
-    @property
-    def validation_score(self) -> float | None: ...
-
-    @property
-    def validation_metrics(self) -> Mapping[str, float | None] | Mapping[str, float] | None: ...
-
-    @property
-    def metric(self) -> str | None: ...
-
-
-def score(validated: Validated) -> str:
+def score(validated: TrainResult | TrialResult) -> str:
     """Format the validation result by which the best epoch of a training or a trial is chosen."""
     accuracy, metrics = validated.validation_accuracy, validated.validation_metrics or {}
     if accuracy is not None and accuracy == validated.validation_score:
