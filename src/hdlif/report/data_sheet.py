@@ -186,7 +186,7 @@ def _of_gallery(samples: Samples, shown: Shown) -> dict[str, Any]:
     x, targets = samples.plain().raw(torch.tensor([shown.index]))
     pixels = x[0].numpy()
     picture = enlarged(np.broadcast_to(pixels, (3, *pixels.shape[1:])))
-    found = {"score": shown.score}
+    found: dict[str, Any] = {"score": shown.score}
     for name, target in (("truth", targets[0]), ("answer", shown.answer)):
         drawn = with_target(picture, target.numpy(), pixels.shape[1])
         found[name] = base64.b64encode(_png(drawn, optimize=True)).decode()
