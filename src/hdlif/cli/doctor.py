@@ -57,8 +57,8 @@ def doctor() -> dict[str, Any]:
     Returns {"checks", "faults", "versions", "hardware"}.
     """
     runtime = hear(module_command("hdlif.report.small_graphs"))
-    chunks = hear(module_command("hdlif.report.chunks"))
-    code_convs = hear(module_command("hdlif.report.code_convs"))
+    chunks = hear(module_command("hdlif.report.training_kernels", "neurons"))
+    code_convs = hear(module_command("hdlif.report.training_kernels", "convolutions"))
     guarded = hear(module_command("hdlif.report.convolutions", "guarded"))
     # oneDNN prints its instruction set in verbose mode; one shape keeps the output short.
     unguarded = hear(module_command("hdlif.report.convolutions", "unguarded"), environment={"ONEDNN_VERBOSE": "1"})
@@ -213,7 +213,7 @@ def part_checks() -> list[Check]:
         return []
     try:
         from hdlif.recipe.builders.external_parts import GROUPS, hidden, offers
-        from hdlif.recipe.builders.registry import KINDS
+        from hdlif.recipe.builders.part import KINDS
     except ModuleNotFoundError as error:
         missing = f"not looked at, for {error.name} is not installed: pip install 'hdlif[train]'"
         return [Check("installed parts", "warning", missing)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from hdlif.errors import printable
 
@@ -75,15 +75,6 @@ def networks_table(networks: Sequence[TrainResult]) -> str:
         for n in networks
     ]
     return aligned(header, rows)
-
-
-def beside_accuracy(figures: Mapping[str, Any]) -> Mapping[str, float | None]:
-    """Return the metrics that are one number, without the accuracy of a classification, which has its own column."""
-    metrics: Mapping[str, float | None] = figures.get("metrics", {})
-    own = set() if figures["accuracy"] is None else {"accuracy"}
-    # Metrics with a value per output would need their own table.
-    own |= {name for names in figures.get("parts", {}).values() for name in names}
-    return {name: value for name, value in metrics.items() if name not in own}
 
 
 def measured(result: TrainResult, *, digits: int = 2) -> str:
