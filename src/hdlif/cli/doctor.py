@@ -11,13 +11,13 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
-from pathlib import Path
 from typing import Any, Literal
 
 from hdlif.cli.options import subcommand
 from hdlif.cli.output import show
 from hdlif.inputs.python_processes import module_command
 from hdlif.report.child_process import Heard, hear
+from hdlif.report.provenance import installed_versions, processor_fields
 
 Status = Literal["ok", "warning", "fault"]
 
@@ -235,20 +235,12 @@ def part_checks() -> list[Check]:
 
 def versions() -> dict[str, str]:
     """Return the versions of the installed packages that affect a run's figures."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version(), **installed_versions(PACKAGES)}
 
 
 def hardware(runtime: Heard, guarded: Heard, unguarded: Heard) -> dict[str, Any]:
     """Return processor, memory, GPUs, and the instruction set that each library has chosen."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+    fields = processor_fields()
     flags = (fields.get("flags") or fields.get("Features") or "").split()
     sets = [flag for flag in flags if re.match(r"avx|amx|fma$|sse4|sve|asimd", flag)]
     torch = next((line for line in guarded.lines if "gpus" in line), {})
