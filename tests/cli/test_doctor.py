@@ -26,7 +26,7 @@ from hdlif.cli.doctor import (
     kernel_checks,
 )
 from hdlif.graph.ops import OPS
-from hdlif.report import child_process, chunks, code_convs, convolutions, small_graphs
+from hdlif.report import child_process, convolutions, small_graphs, training_kernels
 from hdlif.report.child_process import Heard, hear
 from hdlif.report.convolutions import Shape, error
 from hdlif.report.small_graphs import ENCODINGS, differing, native
@@ -67,15 +67,15 @@ def test_the_small_networks_hold_every_op_and_encoding_and_have_lively_logits() 
 
 
 KERNELS = {
-    "runtime": (small_graphs, len(list(small_graphs.small_graphs()))),
-    "training kernels": (chunks, len(chunks.NEURONS)),
-    "training convolutions": (code_convs, len(code_convs.LAYERS) + 1),
+    "runtime": (small_graphs.measure, len(list(small_graphs.small_graphs()))),
+    "training kernels": (training_kernels.measure_neurons, len(training_kernels.NEURONS)),
+    "training convolutions": (training_kernels.measure_convolutions, len(training_kernels.LAYERS) + 1),
 }
 
 
 def test_kernels_are_measured_on_every_instruction_set_and_sound() -> None:
-    for name, (module, count) in KERNELS.items():
-        found = list(module.measure())
+    for name, (measure, count) in KERNELS.items():
+        found = list(measure())
         assert len(found) == 1 + len(instruction_sets()) * count
         assert statuses(*kernel_checks(name, Heard(found))) == {f"{name}, {one}": "ok" for one in instruction_sets()}
 
@@ -102,24 +102,30 @@ def test_a_wrong_bit_of_the_runtime_is_a_fault() -> None:
 @every(part=["values", "gradients"], by=[1.0, float("nan")])
 def test_a_wrong_kernel_of_training_is_a_fault(part: str, by: float) -> None:
     def wrong(*arguments: Any) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        values, gradients = chunks.run_kernels(*arguments)
+        values, gradients = training_kernels.run_kernels(*arguments)
         planted = (values if part == "values" else gradients)[0]
         planted.view(-1)[7] += by
         return values, gradients
 
-    assert_fault("training kernels", "neuron", "hdlif", chunks.differing("hdlif", "scalar", measured=wrong))
+    assert_fault(
+        "training kernels", "neuron", "hdlif", training_kernels.neuron_difference("hdlif", "scalar", measured=wrong)
+    )
 
 
 @every(part=["sums", "gradients"])
 def test_a_wrong_convolution_of_codes_is_a_fault(part: str) -> None:
     def wrong(x: torch.Tensor, *given: Any) -> torch.Tensor:
-        y = code_convs.convolve(x, *given)
+        y = training_kernels.convolve(x, *given)
         # The same sums, and a thousandth too much of a gradient.
         return y * (1 + 1e-6) if part == "sums" else y + 1e-3 * (y - y.detach())
 
-    assert_fault("training convolutions", "layer", "3x3", code_convs.differing("3x3", "scalar", measured=wrong))
-    assert code_convs.differing_in_float("scalar") is None
-    assert code_convs.differing_in_float("scalar", measured=lambda *a, **o: 1.001 * code_convs.convolution(*a, **o))
+    assert_fault(
+        "training convolutions", "layer", "3x3", training_kernels.layer_difference("3x3", "scalar", measured=wrong)
+    )
+    assert training_kernels.fp32_difference("scalar") is None
+    assert training_kernels.fp32_difference(
+        "scalar", measured=lambda *a, **o: 1.001 * training_kernels.convolution(*a, **o)
+    )
 
 
 @every(layout=list(convolutions.LAYOUTS), value=[2.0, float("nan")])

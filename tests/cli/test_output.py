@@ -162,7 +162,7 @@ def test_only_these_functions_print() -> None:
     # The child processes' own protocols are no terminal's.
     assert {"cli/output.py:2", "training/metrics.py:1"} <= found
     others = {place.partition(":")[0] for place in found} - {"cli/output.py", "training/metrics.py"}
-    children = ("chunks", "code_convs", "convolutions", "engines", "peak_memory", "small_graphs")
+    children = ("convolutions", "engines", "peak_memory", "small_graphs", "training_kernels")
     assert others <= {f"report/{name}.py" for name in children}, others
 
 

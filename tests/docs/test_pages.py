@@ -20,7 +20,7 @@ from hdlif.inputs.recordings import READERS
 from hdlif.recipe import builders
 from hdlif.recipe.builders.external_parts import GROUPS
 from hdlif.recipe.builders.own_kinds import arguments
-from hdlif.recipe.builders.registry import KINDS
+from hdlif.recipe.builders.part import KINDS
 from hdlif.serve.ray_app import read_arguments
 from pages import blocks, followed, keys_in_rows, page
 from serving_processes import server

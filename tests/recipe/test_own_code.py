@@ -12,9 +12,11 @@ from torchmetrics.classification import MulticlassMatthewsCorrCoef
 import own_parts
 from cases import every, naming
 from hdlif.cli.neurons import show
+from hdlif.data.augment import Augmentation
 from hdlif.errors import CheckpointError, RecipeError, TrainingError
 from hdlif.nn import HDLIF, QuantConv2d, SpikeQuantizer, Ternary
 from hdlif.recipe import Recipe, builders, load_recipe
+from hdlif.recipe.builders.augment import build_augment
 from hdlif.recipe.builders.metrics import build_metrics
 from hostile import one_printable_line
 from own_neurons import AdaptiveHDLIF
@@ -314,3 +316,11 @@ def test_what_is_no_spiking_network_is_named_in_one_line() -> None:
     chosen = load("model={kind: 'recipe.test_own_code:reflecting'}", "weights={kind: ternary, quantise: ['*.0']}")
     with pytest.raises(RecipeError, match=r"weights.quantise: network.0 pads by 'reflect'"):
         builders.check(chosen)
+
+
+def test_an_augmentation_with_arguments_keeps_the_attributes_of_its_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("normalised", "costly", "keeps_places"):
+        monkeypatch.setattr(own_parts.noise, name, True, raising=False)
+    (made,) = build_augment(recipe('data.augment=[{kind: "own_parts:noise", strength: 3}]').data, "image")
+    assert isinstance(made, Augmentation)
+    assert (made.normalised, made.costly, made.target) == (True, True, "kept")

@@ -17,7 +17,7 @@ from hdlif.report import outcomes
 from hdlif.report.ablation import render
 from hdlif.report.charts import PANEL, Series, Text, lines, swatch
 from hdlif.report.outcomes import accuracy_by_class, f1_by_label, matrices, per_step, predicted_against_true
-from hdlif.report.recording import heat
+from hdlif.report.recording_page import heat
 from hdlif.report.single_neurons import LIVELIEST, traces_of
 from hdlif.report.traces import NeuronTrace, Traces, figures
 from hdlif.training import checkpoint

@@ -13,9 +13,9 @@ import pytest
 
 from hdlif.recipe import load_recipe
 from hdlif.report.build_info import Build, _recorded, build, head
+from hdlif.report.engines import _Stack, signal_stack_kept
 from hdlif.report.peak_memory import peak_memory
 from hdlif.report.provenance import versions
-from hdlif.report.signal_stack import _Stack, signal_stack_kept
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "0123456789abcdef" * 2 + "01234567"

@@ -9,7 +9,7 @@ from deployed_graphs import random_input, residual_network
 from hdlif.graph.artefact import Graph
 from hdlif.graph.graph import TaskRecord
 from hdlif.inputs.series import shown
-from hdlif.report.accounting.neuron_traces import neuron_traces
+from hdlif.report.single_neurons import neuron_traces
 from hdlif.runtime import Session
 from hdlif.runtime.answers import answers, said_so_far
 from hdlif.runtime.at_work import layers_at_work

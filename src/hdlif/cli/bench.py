@@ -57,9 +57,8 @@ def bench(
     from hdlif.graph.artefact import load
     from hdlif.recipe.runs.files import existing
     from hdlif.report import engine_times as measure
-    from hdlif.report.engines import OURS, Material
+    from hdlif.report.engines import OURS, Material, signal_stack_kept
     from hdlif.report.provenance import hardware, versions
-    from hdlif.report.signal_stack import signal_stack_kept
     from hdlif.runtime import Session
     from hdlif.runtime.early import choose_confidence
     from hdlif.runtime.session import available_cores

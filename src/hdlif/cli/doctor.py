@@ -11,13 +11,13 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
-from pathlib import Path
 from typing import Any, Literal
 
 from hdlif.cli.options import subcommand
 from hdlif.cli.output import show
 from hdlif.inputs.python_processes import module_command
 from hdlif.report.child_process import Heard, hear
+from hdlif.report.provenance import installed_versions, processor_fields
 
 Status = Literal["ok", "warning", "fault"]
 
@@ -46,7 +46,7 @@ PACKAGES = ("hdlif", "numpy", "safetensors", "pillow", "torch", "torchvision")
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one check, and the fix if there is one."""
+    """The result of one check; its detail states the fix, if there is one."""
 
     name: str
     status: Status
@@ -63,8 +63,8 @@ def doctor() -> dict[str, Any]:
     Returns {"checks", "faults", "versions", "hardware"}.
     """
     runtime = hear(module_command("hdlif.report.small_graphs"))
-    chunks = hear(module_command("hdlif.report.chunks"))
-    code_convs = hear(module_command("hdlif.report.code_convs"))
+    chunks = hear(module_command("hdlif.report.training_kernels", "neurons"))
+    code_convs = hear(module_command("hdlif.report.training_kernels", "convolutions"))
     guarded = hear(module_command("hdlif.report.convolutions", "guarded"))
     # oneDNN prints its instruction set in verbose mode; one shape keeps the output short.
     unguarded = hear(module_command("hdlif.report.convolutions", "unguarded"), environment={"ONEDNN_VERBOSE": "1"})
@@ -198,7 +198,7 @@ def part_checks() -> list[Check]:
         return []
     try:
         from hdlif.recipe.builders.external_parts import GROUPS, hidden, offers
-        from hdlif.recipe.builders.registry import KINDS
+        from hdlif.recipe.builders.part import KINDS
     except ModuleNotFoundError as error:
         missing = f"not looked at, for {error.name} is not installed: pip install 'hdlif[train]'"
         return [Check("installed parts", "warning", missing)]
@@ -220,20 +220,12 @@ def part_checks() -> list[Check]:
 
 def versions() -> dict[str, str]:
     """Return the versions of the installed packages that affect a run's figures."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version(), **installed_versions(PACKAGES)}
 
 
 def hardware(runtime: Heard, guarded: Heard, unguarded: Heard) -> dict[str, Any]:
     """Return processor, memory, GPUs, and the instruction set that each library has chosen."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+    fields = processor_fields()
     flags = (fields.get("flags") or fields.get("Features") or "").split()
     sets = [flag for flag in flags if re.match(r"avx|amx|fma$|sse4|sve|asimd", flag)]
     torch = next((line for line in guarded.lines if "gpus" in line), {})

@@ -10,7 +10,7 @@ from hdlif.cli.options import FILE, DataKeys, DataRoot, DataSet, Place, argument
 from hdlif.cli.output import say as to_stderr
 from hdlif.cli.output import show
 from hdlif.errors import say_nothing
-from hdlif.report.tables import aligned, beside_accuracy, figure
+from hdlif.report.tables import aligned, figure
 
 if TYPE_CHECKING:
     from hdlif.training.tasks import Drawing, Evaluation
@@ -163,7 +163,10 @@ def _evaluation_result(
 
 def evaluation_text(result: Mapping[str, Any]) -> str:
     """Format accuracies after each step (or some of many), the confusion matrix and early exit, if they are present."""
-    figures = ", ".join(f"{name} {figure(value, '.4g')}" for name, value in beside_accuracy(result).items())
+    metrics = dict(result.get("metrics", {}))
+    if result["accuracy"] is not None:
+        metrics.pop("accuracy", None)
+    figures = ", ".join(f"{name} {figure(value, '.4g')}" for name, value in metrics.items())
     if result["accuracy"] is None:
         text = f"{figures} of {result['n']} samples"
     else:

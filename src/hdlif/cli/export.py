@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hdlif.cli.export_formats import Exported
     from hdlif.data import DataSets
     from hdlif.graph.artefact import Graph, InputRecord
-    from hdlif.report.early_exit import EarlyExit
+    from hdlif.report.evaluation import EarlyExit
     from hdlif.training import Trainer
 
 _TARGETS = {
@@ -169,7 +169,7 @@ def _with_confidence(
         return replace(graph, confidence=check_confidence(confidence, graph.task)), None
     check_confidence(1, graph.task)
     # with PyTorch
-    from hdlif.report.early_exit import choose_on_validation
+    from hdlif.report.evaluation import choose_on_validation
 
     early = choose_on_validation(graph, sets(), source, max_drop=max_drop)
     return replace(graph, confidence=early.confidence), early

@@ -24,7 +24,7 @@ from hdlif.whole_files import whole_file
 
 if TYPE_CHECKING:
     from hdlif.data import DataSets
-    from hdlif.report.early_exit import EarlyExit
+    from hdlif.report.evaluation import EarlyExit
     from hdlif.report.fixed_point import Rounded
 
 

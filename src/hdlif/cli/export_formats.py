@@ -13,7 +13,7 @@ from hdlif.report.export_check import Compared, check_artefact, check_onnx, chec
 from hdlif.whole_files import whole_file
 
 if TYPE_CHECKING:
-    from hdlif.report.early_exit import EarlyExit
+    from hdlif.report.evaluation import EarlyExit
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def form_that_works(error: click.NoSuchOption, words: Sequence[str]) -> str:
 
 def kinds_of(section: str | None) -> str:
     """Return the end of an error about an invalid section of a recipe: its accepted kinds."""
-    from hdlif.recipe.builders.registry import KINDS
+    from hdlif.recipe.builders.part import KINDS
 
     names = KINDS.get(f"{section}.kind")
     return f"; kind is one of {', '.join(sorted(names))}" if names else ""

@@ -81,23 +81,19 @@ def section(entries: Sequence[Coherence]) -> Section:
 def _series(entries: Sequence[Coherence]) -> dict[str, CoherenceRule]:
     found: dict[str, CoherenceRule] = {}
     for entry in entries:
-        alike: list[tuple[list[str], CoherenceRule]] = []
+        alike: dict[tuple[str, ...], tuple[list[str], CoherenceRule]] = {}
         for name, rule in entry["rules"].items():
-            for names, other in alike:
-                if _rounded(rule) == _rounded(other):
-                    names.append(name)
-                    break
-            else:
-                alike.append(([name], rule))
+            names, _ = alike.setdefault(_rounded(rule), ([], rule))
+            names.append(name)
         state = "" if entry.get("trained") else " (untrained)"
-        for names, rule in alike:
+        for names, rule in alike.values():
             found[f"{entry['target']} {entry['neuron']}{state}, {' and '.join(names)}"] = rule
     return found
 
 
-def _rounded(rule: CoherenceRule) -> list[str]:
+def _rounded(rule: CoherenceRule) -> tuple[str, ...]:
     layers = [*rule["local"]["layers"], *rule["end_to_end"]["layers"]]
-    return [f"{layer['cosine'] or 0:.6f} {layer['norm_ratio'] or 0:.6f}" for layer in layers]
+    return tuple(f"{layer['cosine'] or 0:.6f} {layer['norm_ratio'] or 0:.6f}" for layer in layers)
 
 
 def _layers(rule: CoherenceRule, view: View, kind: str, quantity: Quantity) -> Mapping[str, float | None]:

@@ -1,7 +1,8 @@
-"""Draw the sheet of samples of `hdlif data inspect --out`, with a row per class, label or value."""
+"""Draw samples: the sheet of `hdlif data inspect --out`, and the test images with the lowest scores for reports."""
 
 from __future__ import annotations
 
+import base64
 import io
 import math
 from collections.abc import Sequence
@@ -27,15 +28,15 @@ _FURTHEST = 3.0
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from hdlif.data import Samples
     from hdlif.data.image_targets import Located
+    from hdlif.training.tasks.task import Shown
 
 
 def png(found: OwnData) -> tuple[bytes, str]:
     """Return the sheet of the data as a PNG file, and a description of its rows."""
     pixels, rows = sheet(found)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue(), rows
+    return _png(pixels), rows
 
 
 def sheet(found: OwnData) -> tuple[Pixels, str]:
@@ -168,3 +169,31 @@ def _curves(values: NDArray[Any]) -> Pixels:
         places = [(side * t / max(1, len(channel) - 1), side * (1 - y)) for t, y in enumerate(channel)]
         draw.line(places if len(places) > 1 else [*places, (side, places[0][1])], INKS[number % len(INKS)])
     return np.asarray(image)
+
+
+def gallery(samples: Samples, shown: Sequence[Shown]) -> dict[str, Any]:
+    """Return gallery.json: for each image its score, and base64 PNG files with the target and the prediction drawn.
+
+    Args:
+        samples: images with targets at places, such as masks or boxes.
+    """
+    return {"images": [_of_gallery(samples, one) for one in shown]}
+
+
+def _of_gallery(samples: Samples, shown: Shown) -> dict[str, Any]:
+    import torch
+
+    x, targets = samples.plain().raw(torch.tensor([shown.index]))
+    pixels = x[0].numpy()
+    picture = enlarged(np.broadcast_to(pixels, (3, *pixels.shape[1:])))
+    found: dict[str, Any] = {"score": shown.score}
+    for name, target in (("truth", targets[0]), ("answer", shown.answer)):
+        drawn = with_target(picture, target.numpy(), pixels.shape[1])
+        found[name] = base64.b64encode(_png(drawn, optimize=True)).decode()
+    return found
+
+
+def _png(pixels: Pixels, **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", **options)
+    return file.getvalue()

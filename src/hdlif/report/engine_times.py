@@ -7,7 +7,6 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from hdlif.inputs.python_processes import module_command
 from hdlif.report.accounting import activity, dense_macs, priced
 from hdlif.report.accounting.operations import FLOAT_MAC_PJ, INT8_MULTIPLY_PJ, INT32_ADD_PJ, MJ_PER_PJ
 from hdlif.report.engines import CALIBRATION_IMAGES, ENGINES, OURS, PEERS, Floats, Material, Run, file_bytes
+from hdlif.report.provenance import installed_versions
 from hdlif.runtime import Session, normalise
 from hdlif.runtime.answers import alike, answers
 from hdlif.runtime.images import fit_images
@@ -384,10 +384,4 @@ def _densities(session: Session, graph: Graph, frames: Sequence[Floats]) -> dict
 
 
 def engine_versions(names: Sequence[str]) -> dict[str, str]:
-    found = {}
-    for package in sorted({package for name in names for package in ENGINES[name].packages}):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return installed_versions(sorted({package for name in names for package in ENGINES[name].packages}))

@@ -12,10 +12,13 @@ Python, after a few more runs.
 """
 
 import contextlib
+import ctypes
+import gc
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,17 +86,9 @@ def file_bytes(path: Path) -> int:
     return sum(part.stat().st_size for part in {path, path.with_suffix(".bin")} if part.exists())
 
 
-def _artefact(material: Material, batch: int) -> Path:
-    return material.artefact
-
-
 def _load_hdlif(path: Path, threads: int) -> Run:
     session = Session(path, threads)
     return lambda x: session.run(x[None])
-
-
-def _onnx(material: Material, batch: int) -> Path:
-    return material.onnx(batch)
 
 
 def _load_onnxruntime(path: Path, threads: int) -> Run:
@@ -185,10 +180,6 @@ def _load_openvino(path: Path, threads: int, **settings: str) -> Run:
     return run
 
 
-def _load_openvino_float32(path: Path, threads: int) -> Run:
-    return _load_openvino(path, threads, INFERENCE_PRECISION_HINT="f32")
-
-
 def _torch(material: Material, batch: int) -> Path:
     import torch
 
@@ -220,12 +211,14 @@ def _load_torch(path: Path, threads: int) -> Run:
 
 OURS = "hdlif"
 ENGINES: Mapping[str, Engine] = {
-    OURS: Engine((), _artefact, _load_hdlif, 1.0),
+    OURS: Engine((), lambda material, batch: material.artefact, _load_hdlif, 1.0),
     "openvino_int8": Engine(("openvino", "nncf", "onnx"), _openvino_int8, _load_openvino, 0.9, "int8"),
     "openvino": Engine(("openvino", "onnx"), _openvino, _load_openvino, 0.95, "float32"),
-    "openvino_f32": Engine(("openvino", "onnx"), _openvino, _load_openvino_float32, 0.98, "float32"),
+    "openvino_f32": Engine(
+        ("openvino", "onnx"), _openvino, partial(_load_openvino, INFERENCE_PRECISION_HINT="f32"), 0.98, "float32"
+    ),
     "onnxruntime_int8": Engine(("onnxruntime", "onnx"), _onnxruntime_int8, _load_onnxruntime, 0.9, "int8"),
-    "onnxruntime": Engine(("onnxruntime", "onnx"), _onnx, _load_onnxruntime, 0.98, "float32"),
+    "onnxruntime": Engine(("onnxruntime", "onnx"), Material.onnx, _load_onnxruntime, 0.98, "float32"),
     "torch": Engine(("torch",), _torch, _load_torch, 0.98, "float32"),
 }
 """An INT8 engine rounds more than the network itself, and so does OpenVINO's default of bfloat16 on processors that
@@ -236,6 +229,33 @@ PEERS: Mapping[str, tuple[str, ...]] = {
     "torch": ("torch",),
 }
 """Accepted values of `--against`, and the engines of each."""
+
+
+class _Stack(ctypes.Structure):
+    """`stack_t` of <signal.h> on Linux."""
+
+    _fields_ = (("base", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextlib.contextmanager
+def signal_stack_kept() -> Iterator[None]:
+    """Restore this thread's alternate signal stack after the block; does nothing except on Linux.
+
+    Python's handlers run on the thread's alternate stack if it has one, for example under `faulthandler`. OpenVINO
+    replaces this stack with its own and unmaps it with its last network: the next signal, SIGTERM or Ctrl-C, would then
+    end the process with a segmentation fault.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    library, before = ctypes.CDLL(None, use_errno=True), _Stack()
+    library.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        # Networks in reference cycles would unmap their stack later.
+        gc.collect()
+        library.sigaltstack(ctypes.byref(before), None)
 
 
 def main(name: str, path: str, images: str, threads: str) -> None:

@@ -1,15 +1,15 @@
 """Record the provenance of figures: versions, hardware, and the command of a measurement."""
 
+import contextlib
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from hdlif.report.build_info import build
-from hdlif.runtime.session import available_cores
 
 
 def versions() -> dict[str, str]:
@@ -18,11 +18,15 @@ def versions() -> dict[str, str]:
     found = {"hdlif": this.version, "python": platform.python_version()}
     if this.commit is not None:
         found["hdlif_commit"] = this.commit[:12]
-    for name in ("torch", "torchvision", "numpy"):
-        try:
+    return found | installed_versions(("torch", "torchvision", "numpy"))
+
+
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    found = {}
+    for name in packages:
+        with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 
@@ -31,16 +35,22 @@ INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8",
 
 def hardware() -> dict[str, Any]:
     """Return processor, cores and instruction sets of this machine."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text() if cpuinfo.exists() else ""
-    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    fields = {key.strip(): value.strip() for key, value in fields.items()}
+    from hdlif.runtime.session import available_cores
+
+    fields = processor_fields()
     flags = set(fields.get("flags", "").split())
     return {
         "cpu": fields.get("model name", platform.processor() or platform.machine()),
         "cores": available_cores(),
         "instruction_sets": [name for name in INSTRUCTION_SETS if name in flags],
     }
+
+
+def processor_fields() -> dict[str, str]:
+    """Return the fields of the last processor in /proc/cpuinfo; none without that file."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
 
 
 NOT_RECORDED = "not recorded"

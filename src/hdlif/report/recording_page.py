@@ -1,29 +1,81 @@
-"""Make the page of one recording: the activity of neurons, and the predictions over time."""
+"""Make the page of one recording: the input of a network over time, its neurons and its predictions."""
 
+import itertools
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path as Outline
 from numpy.typing import NDArray
 
-from hdlif.errors import InputError, MissingExtraError
+from hdlif.errors import InputError
 from hdlif.graph.artefact import InputRecord, load
 from hdlif.graph.graph import PLACED_TASKS
+from hdlif.report import charts
+from hdlif.report.charts import Series, Text
+from hdlif.report.figures import Figure, Section, lines
+from hdlif.report.templates import set_page
+from hdlif.report.traces import NeuronTrace, Traces, of_channels, trace_of
+from hdlif.report.traces import figures as trace_figures
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session
 from hdlif.runtime.answers import answers, in_words, said_so_far
 from hdlif.runtime.at_work import LayerAtWork, layers_at_work
 from hdlif.runtime.inputs import read_inputs
-
-if TYPE_CHECKING:
-    from hdlif.report.traces import NeuronTrace
 
 Floats = NDArray[np.float32]
 MOST_STEPS = 2000
 """Most time steps on a page, unless its first window has more."""
 _LIVELIEST, _LAYERS = 4, 3
 """Number of drawn neurons per layer, and of drawn layers."""
+_POINTS = 400
+"""Most points on a line; of more, neighbours are averaged."""
+_LINES = 7
+"""Most channels, or outputs, that are drawn as lines."""
+_COLUMNS = 160
+_ROWS = 64
+"""Of a map."""
+_LISTED = 200
+"""Most windows in the table."""
+_SHADES = 12
+_BROAD = (9.4, 2.7)
+"""Size in inches of a chart as wide as the page."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording and a network's activity on it, over the S steps of all its windows.
+
+    Attributes:
+        name: name of the recording.
+        channels: their names; empty if they are numbered.
+        shown: input of each step, in its own units, [S, C].
+        windows: name and prediction of each window.
+        lengths: number of steps of each window.
+        outputs: their names.
+        said: predictions after each step of a window, [S, outputs].
+        unit: the quantity in `said`.
+        firing: fraction of non-zero outputs of each neuron layer, [S].
+        traces: single neurons on the first window, by "layer:index".
+        facts: facts on the file and its network.
+    """
+
+    name: str
+    channels: Sequence[str]
+    shown: Floats
+    windows: Sequence[tuple[str, str]]
+    lengths: Sequence[int]
+    outputs: Sequence[str]
+    said: Floats
+    unit: str
+    firing: Mapping[str, Floats]
+    traces: Mapping[str, NeuronTrace]
+    facts: Sequence[tuple[str, str]]
 
 
 def recording_page(
@@ -41,13 +93,7 @@ def recording_page(
     Raises:
         ArtefactError, InputError: the network or the recording cannot be used.
         LimitError: a limit is exceeded.
-        MissingExtraError: a package that draws the page is not installed.
     """
-    try:
-        from hdlif.report.recording import Recording, render
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"{error.name} is not installed; pip install 'hdlif[train]'") from error
-
     if recording.is_dir():
         raise InputError(f"{recording}: is a folder; --page takes one file")
     graph = load(artefact)
@@ -120,10 +166,8 @@ def _as_read(x: Floats, record: InputRecord) -> Floats:
     return summed
 
 
-def _liveliest(layers: Mapping[str, LayerAtWork]) -> dict[str, "NeuronTrace"]:
+def _liveliest(layers: Mapping[str, LayerAtWork]) -> dict[str, NeuronTrace]:
     """Select the neurons of the first, middle and last layer that fire most often, in different channels."""
-    from hdlif.report.traces import of_channels, trace_of
-
     names = list(layers)
     chosen = (
         dict.fromkeys(names[place * (len(names) - 1) // (_LAYERS - 1)] for place in range(_LAYERS)) if names else {}
@@ -158,3 +202,150 @@ def _facts(artefact: Path, session: Session, nodes: int) -> list[tuple[str, str]
         ("Time steps of a window", f"{session.time_steps}"),
         ("Task", session.task.kind),
     ]
+
+
+def render(recording: Recording, *, findings: str, kind: str) -> str:
+    """Return the page as HTML: one script, which sorts tables, no external links, the same bytes for the same numbers.
+
+    Args:
+        findings: the conclusion in a sentence.
+        kind: content of a step: "reading", "frame of sound" or "frame of events".
+    """
+    outputs, said = _most_said(recording)
+    figures = {
+        "The recording": Section(*_shown(recording, kind)),
+        "What is said": Section(outputs, [_said(recording, outputs, said)]),
+        "Firing by layer": Section(list(recording.firing), [_firing(recording)]),
+        "Neurons at work": Section(
+            ["network"], trace_figures(["network"], Traces(_first(recording), {"network": recording.traces}))
+        ),
+    }
+    return set_page(
+        "recording.html.j2",
+        figures,
+        title=recording.name,
+        findings=findings,
+        windows=recording.windows[:_LISTED],
+        unlisted=max(0, len(recording.windows) - _LISTED),
+        facts=recording.facts,
+    )
+
+
+def _first(recording: Recording) -> str:
+    """Return the first window's name, with that of its recording."""
+    first = recording.windows[0][0]
+    return first if first.startswith(recording.name) else recording.name + first
+
+
+def _rules(recording: Recording) -> list[float]:
+    """Return the boundaries between windows."""
+    return [float(end) + 0.5 for end in np.cumsum(recording.lengths)[:-1]]
+
+
+def _where(recording: Recording) -> str:
+    dotted = "; dotted lines separate windows" if len(recording.windows) > 1 else ""
+    return f"by time step{dotted}"
+
+
+def _thinned(values: Floats, most: int) -> tuple[list[float], Floats]:
+    """Average neighbours along the first axis to at most `most` values; return their positions from 1 and the means."""
+    block = -(-len(values) // most)
+    begins = range(0, len(values), block)
+    means = np.array([values[begin : begin + block].mean(0, dtype=np.float64) for begin in begins], np.float32)
+    places = [1 + (begin + min(begin + block, len(values)) - 1) / 2 for begin in begins]
+    return places, means
+
+
+def _lines(
+    recording: Recording, ident: str, caption: str, names: Sequence[str], values: Floats, **options: Any
+) -> Figure:
+    places, means = _thinned(values, _POINTS)
+    drawn = [Series(style, places, column.tolist()) for style, column in enumerate(means.T)]
+    options |= {"x_label": "time step", "rules": _rules(recording), "whole": False, "size": _BROAD}
+    return replace(lines(ident, caption, names, drawn, **options), wide=True)
+
+
+def _shown(recording: Recording, kind: str) -> tuple[Sequence[str], list[Figure]]:
+    """Return the names of the legend, and figures of the network's input."""
+    count = recording.shown.shape[1]
+    names = list(recording.channels) or [f"channel {number}" for number in range(1, count + 1)]
+    if count <= _LINES:
+        caption = f"Input of the network, one {kind} per step, {_where(recording)}."
+        return names, [_lines(recording, "shown", caption, names, recording.shown, y_label="value")]
+    _, columns = _thinned(recording.shown, _COLUMNS)
+    _, rows = _thinned(np.ascontiguousarray(columns.T), _ROWS)
+    caption = (
+        f"Input of the network, one {kind} per step, {_where(recording)}: a row for each of {count} channels, the "
+        "first at the bottom; darker is larger."
+    )
+    shown = recording.shown
+    text = Text("shown", caption, f"{count} channels between {shown.min():.3g} and {shown.max():.3g}.")
+    steps = -(-len(shown) // _COLUMNS), -(-count // _ROWS)
+    return [], [Figure(caption, [heat(text, rows.tolist(), steps, _rules(recording))], wide=True, kind="shown")]
+
+
+def heat(text: Text, values: Sequence[Sequence[float]], steps: tuple[float, float], rules: Sequence[float]) -> Markup:
+    """Draw a row for each channel, the first at the bottom; larger values are darker.
+
+    Args:
+        values: [rows][columns].
+        steps: distance between columns, and between rows; the first is at 1.
+        rules: as in `charts.lines`.
+    """
+    (width, height), columns = steps, max(map(len, values), default=0)
+    known = [value for row in values for value in row if math.isfinite(value)]
+    low, high = (min(known), max(known)) if known else (0.0, 0.0)
+    boxes: dict[int, list[Outline]] = {}
+    for place, row in enumerate(values):
+        bottom, top = 0.5 + place * height, 0.5 + (place + 1) * height
+        begin = 0
+        for shade, alike in itertools.groupby(_shade(value, low, high) for value in row):
+            end = begin + sum(1 for _ in alike)
+            left, right = 0.5 + begin * width, 0.5 + end * width
+            corners = [(left, bottom), (left, top), (right, top), (right, bottom), (left, bottom)]
+            boxes.setdefault(shade, []).append(Outline(corners, closed=True))
+            begin = end
+    with charts.chart(_BROAD) as axes:
+        axes.grid(visible=False)
+        # One path per shade instead of per value: thousands of paths would make a page of megabytes.
+        for shade, paths in sorted(boxes.items()):
+            if shade:
+                whole = Outline.make_compound_path(*paths)
+                axes.add_patch(PathPatch(whole, facecolor=charts.SERIES[0], alpha=shade / _SHADES, linewidth=0))
+        axes.set_xlim(0.5, 0.5 + columns * width)
+        axes.set_ylim(0.5, 0.5 + len(values) * height)
+        charts.rule(axes, rules)
+        x_ticks, y_ticks = charts.ticks(6, whole=True), charts.ticks(5, whole=True)
+        return charts.finish(axes, text, title="channel", x_label="time step", x_ticks=x_ticks, y_ticks=y_ticks)
+
+
+def _shade(value: float, low: float, high: float) -> int:
+    return round(_SHADES * (value - low) / (high - low)) if math.isfinite(value) and high > low else 0
+
+
+def _most_said(recording: Recording) -> tuple[list[str], Floats]:
+    """Return the outputs that are the largest at some step, in their own order, at most as many as have lines."""
+    count = len(recording.outputs)
+    order = np.argsort(-np.nan_to_num(recording.said).max(0), kind="stable")[:_LINES]
+    chosen = sorted(order.tolist()) if count > _LINES else list(range(count))
+    return [recording.outputs[place] for place in chosen], recording.said[:, chosen]
+
+
+def _said(recording: Recording, outputs: Sequence[str], said: Floats) -> Figure:
+    which = (
+        ""
+        if len(outputs) == len(recording.outputs)
+        else f", of the {len(outputs)} outputs that are the largest at some time,"
+    )
+    caption = f"The {recording.unit}{which} after each step of a window, {_where(recording)}."
+    within = None if "value" in recording.unit else (0.0, 1.0)
+    kind = "said" if within else "said-values"
+    return _lines(recording, "said", caption, outputs, said, y_label=recording.unit, within=within, kind=kind)
+
+
+def _firing(recording: Recording) -> Figure:
+    caption = f"Fraction of non-zero outputs of each neuron layer, {_where(recording)}."
+    values = np.stack(list(recording.firing.values()), 1) if recording.firing else np.empty((1, 0), np.float32)
+    return _lines(
+        recording, "firing", caption, list(recording.firing), values, y_label="share of outputs not zero", within=(0, 1)
+    )

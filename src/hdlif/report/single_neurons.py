@@ -4,17 +4,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from hdlif import run_folder
 from hdlif.data.manifest import read_manifest
 from hdlif.data.split import files_of, shares_of
-from hdlif.deploy import lower
+from hdlif.deploy import GraphModule, lower
 from hdlif.errors import InputError, cut, did_you_mean
+from hdlif.graph.artefact import Graph, Node
+from hdlif.graph.ops import OPS
 from hdlif.recipe import Recipe, builders
 from hdlif.recipe.runs.checkpoints import load_trained
-from hdlif.report.accounting.neuron_traces import LayerTrace, neuron_traces
 from hdlif.report.traces import Traces, of_channels, trace_of
+from hdlif.runtime.at_work import LayerAtWork, layers_at_work
 
 Neurons = Sequence[tuple[str, int]]
 """(layer, index) of each neuron; the neurons of a layer are numbered in the order [C, H, W]."""
@@ -70,7 +75,7 @@ def traces_of(
     return Traces(" and ".join(dict.fromkeys(samples)), networks)
 
 
-def _traced(folder: Path, image: int, data_root: Path | None) -> tuple[dict[str, LayerTrace], str]:
+def _traced(folder: Path, image: int, data_root: Path | None) -> tuple[dict[str, LayerAtWork], str]:
     trained = load_trained(folder)
     recipe = trained.recipe
     labels = builders.data_kind(recipe).labels
@@ -88,6 +93,25 @@ def _traced(folder: Path, image: int, data_root: Path | None) -> tuple[dict[str,
     return neuron_traces(graph, x), f"test sample {image}{_whence(recipe, folder, image, len(test))}{shown}"
 
 
+def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerAtWork]:
+    """Run a deployed network in PyTorch on one sample [T or 1, 1, C, H, W]; return its neuron layers by name.
+
+    With Mem-BN, membrane and threshold are the folded ones.
+    """
+    steps: list[dict[str, NDArray[np.float32]]] = []
+
+    def observe(node: Node, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if OPS[node.op].is_neuron(node):
+            steps[-1] |= {node.inputs[0]: inputs[0].numpy(), node.name: output.numpy()}
+
+    module, state = GraphModule(graph, observer=observe), None
+    with torch.no_grad():
+        for t in range(len(x) if len(x) > 1 else graph.time_steps):
+            steps.append({})
+            _, state = module(x[t : t + 1] if len(x) > 1 else x, state, steps=range(t, t + 1))
+    return layers_at_work(graph, {name: np.concatenate([step[name] for step in steps]) for name in steps[0]})
+
+
 def _whence(recipe: Recipe, folder: Path, image: int, count: int) -> str:
     """Return the shipped set, or the user's own file, of a test sample; "" if it is not recorded."""
     if recipe.data.kind in builders.DATA:
@@ -99,20 +123,20 @@ def _whence(recipe: Recipe, folder: Path, image: int, count: int) -> str:
     return f", {cut(files[image])}" if len(files) == count else ""
 
 
-def _liveliest(networks: Sequence[Mapping[str, LayerTrace]]) -> Neurons:
+def _liveliest(networks: Sequence[Mapping[str, LayerAtWork]]) -> Neurons:
     layers = list(networks[0])
     chosen = []
     for layer in dict.fromkeys(layers[place] for place in (0, len(layers) // 2, -1)):
         of_layer = [network[layer].spike for network in networks if layer in network]
-        fired = [(spike > 0).int() for spike in of_layer if spike.shape[1] == of_layer[0].shape[1]]
-        spikes = torch.stack([one.sum(0) for one in fired]).sum(0)
-        changes = torch.stack([one.diff(dim=0).abs().sum(0) for one in fired]).sum(0)
-        order = (changes * (spikes.max() + 1) + spikes).argsort(descending=True, stable=True)
+        fired = [(spike > 0).astype(int) for spike in of_layer if spike.shape[1] == of_layer[0].shape[1]]
+        spikes = np.sum([one.sum(0) for one in fired], axis=0)
+        changes = np.sum([np.abs(np.diff(one, axis=0)).sum(0) for one in fired], axis=0)
+        order = np.argsort(-(changes * (spikes.max() + 1) + spikes), kind="stable")
         chosen += [(layer, index) for index in of_channels(order.tolist(), networks[0][layer].shape, LIVELIEST)]
     return chosen
 
 
-def _check(layer: str, index: int, networks: Sequence[Mapping[str, LayerTrace]]) -> None:
+def _check(layer: str, index: int, networks: Sequence[Mapping[str, LayerAtWork]]) -> None:
     sizes = [network[layer].spike.shape[1] for network in networks if layer in network]
     if not sizes:
         known = {name for network in networks for name in network}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from hdlif.errors import printable
 
 if TYPE_CHECKING:
-    from hdlif.recipe.runs.summary import TrainResult
+    from hdlif.recipe.runs.summary import TrainResult, TrialResult
 
 TITLES = {
     "lif": "LIF fp32",
@@ -77,15 +77,6 @@ def networks_table(networks: Sequence[TrainResult]) -> str:
     return aligned(header, rows)
 
 
-def beside_accuracy(figures: Mapping[str, Any]) -> Mapping[str, float | None]:
-    """Return the metrics that are one number, without the accuracy of a classification, which has its own column."""
-    metrics: Mapping[str, float | None] = figures.get("metrics", {})
-    own = set() if figures["accuracy"] is None else {"accuracy"}
-    # Metrics with a value per output would need their own table.
-    own |= {name for names in figures.get("parts", {}).values() for name in names}
-    return {name: value for name, value in metrics.items() if name not in own}
-
-
 def measured(result: TrainResult, *, digits: int = 2) -> str:
     """Format a training's test result: its accuracy with so many digits, or the metric of its task."""
     if result.accuracy is not None:
@@ -94,23 +85,7 @@ def measured(result: TrainResult, *, digits: int = 2) -> str:
     return f"{metric} {figure((result.metrics or {}).get(metric), '.4g')}"
 
 
-class Validated(Protocol):
-    """A training or a trial with a validation result."""
-
-    @property
-    def validation_accuracy(self) -> float | None: ...
-
-    @property
-    def validation_score(self) -> float | None: ...
-
-    @property
-    def validation_metrics(self) -> Mapping[str, float | None] | Mapping[str, float] | None: ...
-
-    @property
-    def metric(self) -> str | None: ...
-
-
-def score(validated: Validated) -> str:
+def score(validated: TrainResult | TrialResult) -> str:
     """Format the validation result by which the best epoch of a training or a trial is chosen."""
     accuracy, metrics = validated.validation_accuracy, validated.validation_metrics or {}
     if accuracy is not None and accuracy == validated.validation_score:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -13,10 +13,7 @@ from markupsafe import Markup
 from hdlif.report import charts
 from hdlif.report.charts import Text
 from hdlif.report.figures import Figure, listed, time_axis, union
-
-if TYPE_CHECKING:
-    from hdlif.report.accounting.neuron_traces import LayerTrace
-    from hdlif.runtime.at_work import LayerAtWork
+from hdlif.runtime.at_work import LayerAtWork
 
 _AXES = ("channel", "row", "column")
 
@@ -38,9 +35,7 @@ class NeuronTrace:
     states: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
-def trace_of(
-    layer: "LayerTrace | LayerAtWork", index: int, states: Mapping[str, Any] = MappingProxyType({})
-) -> NeuronTrace:
+def trace_of(layer: LayerAtWork, index: int, states: Mapping[str, Any] = MappingProxyType({})) -> NeuronTrace:
     """Return the trace of one neuron of a layer.
 
     Args:

@@ -87,7 +87,7 @@ def measure(
     drawings = dict(drawing.files())
     if worst := getattr(drawing, "worst", None):
         # imported here because it is needed only to draw images
-        from hdlif.report.gallery import gallery
+        from hdlif.report.data_sheet import gallery
 
         drawings["gallery"] = gallery(sets.test, worst)
     in_neurons = set(map(id, step_parameters(model)))

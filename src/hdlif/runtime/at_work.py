@@ -1,7 +1,7 @@
 """Traces of a deployed network's neurons on an input: membrane, threshold and spikes at every time step."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,19 +26,21 @@ class LayerAtWork:
         threshold: compared with m_t, [T, N]; NaN without a comparison.
         spike: output, [T, N].
         shape: [C, H, W], or [C].
+        states: the states after the step except the first, [T, N], by name; the first is m_t after the reset.
     """
 
     membrane: Floats
     threshold: Floats
     spike: Floats
     shape: tuple[int, ...]
+    states: Mapping[str, Floats] = field(default_factory=dict)
 
 
 def layers_at_work(graph: Graph, values: Mapping[str, Array]) -> dict[str, LayerAtWork]:
     """Return every neuron layer by name, in the graph's order, of the first input of a batch.
 
     Args:
-        values: from `Session.values`.
+        values: from `Session.values`; of these, inputs and outputs of the neuron layers.
     """
     return {
         node.name: _layer(node, values[node.inputs[0]][:, 0].astype(np.float32), values[node.name][:, 0])
@@ -50,6 +52,7 @@ def layers_at_work(graph: Graph, values: Mapping[str, Array]) -> dict[str, Layer
 def _layer(node: Node, currents: Floats, spikes: Array) -> LayerAtWork:
     program = program_of(node)
     states = [np.zeros_like(currents[0]) for _ in program.states]
+    others = {name: np.empty_like(currents) for name in program.states[1:]}
     membrane, threshold = np.empty_like(currents), np.full_like(currents, np.nan)
     for t, current in enumerate(currents):
         rows = [row_of_step(node, key, t, current.ndim + 1) for key in row_names(program)]
@@ -59,5 +62,13 @@ def _layer(node: Node, currents: Floats, spikes: Array) -> LayerAtWork:
             membrane[t], threshold[t] = (registers[place] for place in program.decision)
         else:
             membrane[t] = states[0] if states else current
-    flat, shape = (len(currents), -1), currents.shape[1:]
-    return LayerAtWork(membrane.reshape(flat), threshold.reshape(flat), spikes.astype(np.float32).reshape(flat), shape)
+        for values, state in zip(others.values(), states[1:], strict=True):
+            values[t] = state
+    flat = (len(currents), -1)
+    return LayerAtWork(
+        membrane.reshape(flat),
+        threshold.reshape(flat),
+        spikes.astype(np.float32).reshape(flat),
+        currents.shape[1:],
+        {name: values.reshape(flat) for name, values in others.items()},
+    )

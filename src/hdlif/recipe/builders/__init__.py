@@ -27,7 +27,6 @@ from hdlif.recipe.builders.data import (
 from hdlif.recipe.builders.data_sets import DATA, DataKind
 from hdlif.recipe.builders.layers import ATTENTION_BLOCKS, ATTENTIONS, NORMS, SPIKES, WEIGHTS
 from hdlif.recipe.builders.model import MODELS, STEMS, build_model
-from hdlif.recipe.builders.named_data import named_data
 from hdlif.recipe.builders.neuron import (
     CLASSES,
     EQUATIONS,
@@ -44,11 +43,12 @@ from hdlif.recipe.builders.own_data import (
     data_of_ones_own,
     data_overrides,
     found_data,
+    named_data,
     with_data_found,
     with_steps_of_data,
 )
 from hdlif.recipe.builders.own_kinds import FOUND, found_kind, is_items, is_there, kind_at, kind_by_keys, kind_named
-from hdlif.recipe.builders.registry import hidden_kinds
+from hdlif.recipe.builders.part import hidden_kinds
 from hdlif.recipe.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
 from hdlif.recipe.builders.task import (
     TASKS,

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from hdlif.config import Component, DataConfig
 from hdlif.errors import DataError, RecipeError
-from hdlif.recipe.builders.part import At, Part, field, takes
-from hdlif.recipe.builders.registry import Section, without_keys
+from hdlif.recipe.builders.part import At, Part, Section, field, takes, without_keys
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from hdlif.data.augment import Augmentation
 
 KEY = "data.augment"
 _GENERATOR = "generator"
 """`own_augment.GENERATOR`, which needs PyTorch."""
+_MARKS = ("normalised", "costly", "keeps_places")
+"""Attributes of a custom function that `own_augmentation` reads."""
 _GIVEN = {"image": "8-bit pixels", "events": "counts", "series": "series", "table": "rows of numbers"}
 _MAPS = ("image", "events")
 
@@ -102,21 +102,9 @@ class Own(Augment):
             raise RecipeError(f'{KEY} = "{self.kind}" makes what cannot be called with a sample; {fix}')
         takes_generator = _GENERATOR in inspect.signature(transform).parameters
         if transform is make and self.arguments:
-            transform = _With(make, self.arguments)
+            transform = partial(make, **self.arguments)
+            vars(transform).update({name: getattr(make, name) for name in _MARKS if hasattr(make, name)})
         return own_augmentation(transform, self.kind, takes_generator=takes_generator)
-
-
-class _With:
-    """Function with bound arguments and its attributes."""
-
-    def __init__(self, function: Callable[..., Any], arguments: dict[str, Any]) -> None:
-        self._function, self._arguments = function, arguments
-        vars(self).update(
-            {name: getattr(function, name) for name in ("normalised", "costly") if hasattr(function, name)}
-        )
-
-    def __call__(self, x: Tensor, **given: Any) -> Any:
-        return self._function(x, **self._arguments, **given)
 
 
 AUGMENTS = Section[Augment](

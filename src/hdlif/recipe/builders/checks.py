@@ -12,7 +12,7 @@ from hdlif.errors import HdlifError, InputError, RecipeError, first_line
 from hdlif.recipe.builders.augment import try_augment
 from hdlif.recipe.builders.data import CONSTANT, check_data, data_kind, frames_of, input_record
 from hdlif.recipe.builders.model import MODELS, build_model, read_model
-from hdlif.recipe.builders.registry import own_kinds
+from hdlif.recipe.builders.part import own_kinds
 from hdlif.recipe.builders.rule import build_rule, build_training_rule, read_rule
 from hdlif.recipe.builders.task import build_measured_task, read_task, with_class_weights
 from hdlif.recipe.builders.training import (

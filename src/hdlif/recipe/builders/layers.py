@@ -11,8 +11,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, brief, did_you_mean
-from hdlif.recipe.builders.part import At, Keys, Part, called, field
-from hdlif.recipe.builders.registry import Section
+from hdlif.recipe.builders.part import At, Keys, Part, Section, called, field
 
 if TYPE_CHECKING:
     from hdlif.models import AttentionFactory, NormFactory, Place

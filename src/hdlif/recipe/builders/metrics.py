@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hdlif.config import Component
 from hdlif.errors import RecipeError, brief, cut, did_you_mean
-from hdlif.recipe.builders.part import At, Part, field
-from hdlif.recipe.builders.registry import KINDS, Section, without_keys
+from hdlif.recipe.builders.part import KINDS, At, Part, Section, field, without_keys
 
 if TYPE_CHECKING:
     from torchmetrics import Metric as Built

@@ -21,8 +21,7 @@ from hdlif.recipe.builders.layers import (
     read_attention,
 )
 from hdlif.recipe.builders.neuron import build_neuron, check_parallel, read_neuron
-from hdlif.recipe.builders.part import At, Part, field, takes
-from hdlif.recipe.builders.registry import Section
+from hdlif.recipe.builders.part import At, Part, Section, field, takes
 from hdlif.recipe.builders.spiking import check_of
 from hdlif.recipe.builders.training import check_budgets
 

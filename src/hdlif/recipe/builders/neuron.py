@@ -11,8 +11,7 @@ from hdlif.config import Recipe
 from hdlif.errors import RecipeError, brief, cut, did_you_mean, first_line
 from hdlif.recipe.builders.external_parts import found_part
 from hdlif.recipe.builders.layers import SPIKES, WEIGHTS
-from hdlif.recipe.builders.part import At, Keys, Part, called, field, takes
-from hdlif.recipe.builders.registry import Section
+from hdlif.recipe.builders.part import At, Keys, Part, Section, called, field, takes
 
 if TYPE_CHECKING:
     from hdlif.models import NeuronFactory, Place

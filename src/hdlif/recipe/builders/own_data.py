@@ -1,4 +1,4 @@
-"""Custom or renamed data, for a recipe or an existing network."""
+"""Custom data for a recipe, and custom or shipped data for an existing network."""
 
 from __future__ import annotations
 
@@ -14,8 +14,19 @@ from hdlif.config import MOST_TIME_STEPS, DataConfig, FoundConfig, InputConfig, 
 from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean, say_nothing
 from hdlif.graph.graph import InputRecord, TaskRecord
 from hdlif.inputs.datasets import where_had
+from hdlif.inputs.events import BINNINGS
 from hdlif.inputs.plain_yaml import MOST_BYTES
-from hdlif.recipe.builders.data import CONSTANT, FRAMES, check_data, data_kind, input_record, look, look_for, shown
+from hdlif.recipe.builders.data import (
+    CONSTANT,
+    FRAMES,
+    check_data,
+    data_kind,
+    input_record,
+    look,
+    look_for,
+    shipped_kind,
+    shown,
+)
 from hdlif.recipe.builders.data_sets import DATA
 from hdlif.recipe.builders.external_parts import GROUPS, offers
 from hdlif.recipe.builders.own_kinds import FOUND, Items, found_kind, is_items, is_there, kind_at, kind_named, kind_of
@@ -36,6 +47,8 @@ STARTS_OF_PLACES = {"boxes": "bccd_hdlif", "map": "nuclei_hdlif"}
 """Shipped recipes for targets at places of an image."""
 LARGER = 32
 """Side of images above which a shipped set's recipes have networks for large images."""
+VALIDATION_OF_NAMED = 100
+"""Validation samples, by default."""
 NO_KEYS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -309,3 +322,64 @@ def found_data(
         )
     sets = found.make((), 0)
     return (sets if record.kind == "events" else sets.shown_as(FRAMES[record.frames])).made_by(None)
+
+
+def named_data(
+    name: str,
+    root: Path | None,
+    *,
+    record: InputRecord,
+    time_steps: int,
+    frames: str = "by_number",
+    task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
+    arguments: Mapping[str, Any] = NO_KEYS,
+) -> DataSets:
+    """Load a shipped data set for a network with this input record.
+
+    Args:
+        frames: binning of events, if the record has none.
+        task: meaning of the network's outputs.
+        arguments: of generated data; those implied by the network may be omitted.
+    Raises:
+        RecipeError, DataError: the network or an argument does not fit the data.
+    """
+    if DATA[name].is_generated:
+        content: Any = DATA[name].part.MAKES
+        implied = content.of_network(record, time_steps, task)
+        try:
+            shipped_kind(name, implied)
+        except RecipeError:
+            seen = f"the network takes {_described(record)} at each of {time_steps} time steps"
+            raise DataError(f"{seen}, which {name} never has; give the data set that it was trained on") from None
+        if record.kind == DATA[name].input.kind:
+            for key, value in implied.items():
+                if (asked := arguments.get(key, value)) != value:
+                    seen = f"data.{key} = {brief(asked)} is refused: the network was made for {key} = {value}"
+                    raise RecipeError(f"{seen}; leave data.{key} out, or give a network that was trained with it")
+        arguments = {**implied, **arguments}
+    kind = shipped_kind(name, arguments)
+    # No more generated samples than are tested on, so that lowering this number saves memory for both.
+    validation = min(VALIDATION_OF_NAMED, arguments.get("test", kind.defaults.get("test", VALIDATION_OF_NAMED)))
+    split = {"validation": validation, "augment": (), "seed": 0}
+    _, *sides = record.sample_shape(time_steps)
+    size = sides[0] if sides[0] == sides[1] and tuple(sides) != kind.input.shape[1:] and kind.resizes else None
+    taken = f"the network takes {_described(record)} at each step, and {name} has {_described(kind.input)}"
+    if record.kind != kind.input.kind or record.shape[0] != kind.input.shape[0]:
+        raise DataError(f"{taken}; give the data set that it was trained on")
+    if kind.events:
+        binning = BINNINGS[frames if record.binning == "none" else record.binning]
+        return kind.load(root, **split, time_steps=time_steps, binning=binning, size=size).made_by(None)
+    import torch
+
+    channels, *sides = kind.input.shape
+    whole = torch.zeros(1, channels, *([size, size] if size else sides))
+    for to_steps in FRAMES.values():
+        steps, _, *shape = to_steps(whole).shape
+        if tuple(shape) == record.shape and steps in (1, time_steps):
+            sets = kind.load(root, **split)
+            return (sets if size is None else sets.resized(size)).shown_as(to_steps).made_by(None)
+    raise DataError(f"{taken}; give the data set that it was trained on")
+
+
+def _described(record: InputRecord) -> str:
+    return f"input of kind {record.kind} {list(record.shape)}"

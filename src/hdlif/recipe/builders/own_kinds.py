@@ -21,8 +21,7 @@ from hdlif.inputs.sounds import SUFFIX
 from hdlif.inputs.tables import SUFFIXES as TABLES
 from hdlif.recipe.builders.data_sets import DATA, Data
 from hdlif.recipe.builders.external_parts import GROUPS, is_own, offers, own_or_one_of
-from hdlif.recipe.builders.part import At, Names, called, field, takes
-from hdlif.recipe.builders.registry import KINDS
+from hdlif.recipe.builders.part import KINDS, At, Names, called, field, takes
 
 OF_ITEMS = ("split", "train")
 """Arguments passed to a custom data set if it accepts them."""

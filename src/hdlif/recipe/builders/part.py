@@ -1,4 +1,7 @@
-"""A part of a recipe: one class per kind; its fields are the keys of a section, and it builds the object."""
+"""The parts of a recipe: one class per kind, whose fields are the keys of a section, and the kinds of each section.
+
+A custom part gets a class derived from its signature.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -25,22 +28,22 @@ from pydantic import (
     create_model,
 )
 
-from hdlif.errors import HdlifError, RecipeError, brief, first_line
+from hdlif.config import Component, Recipe
+from hdlif.errors import HdlifError, RecipeError, brief, cut, did_you_mean, first_line
+from hdlif.recipe.builders.external_parts import GROUPS, found_part, hidden, is_own
 from hdlif.recipe.faults import explain, worst
 
 
 @dataclass(frozen=True)
 class At:
-    """Lazy import of a function or class of this package at "module:name", or under `key` in a table there."""
+    """Lazy import of a function or class of this package at "module:name"."""
 
     place: str
-    key: str | None = None
 
     def get(self) -> Any:
         """Import the function or class."""
         module, _, name = self.place.partition(":")
-        found = getattr(importlib.import_module(module), name)
-        return found if self.key is None else found[self.key]
+        return getattr(importlib.import_module(module), name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.get()(*args, **kwargs)
@@ -157,6 +160,109 @@ class Part(Keys):
         derived = create_model("Own", __base__=cls, **fields)
         derived.MAKES, derived.IS_OWN = staticmethod(function), True
         return derived
+
+
+KINDS: dict[str, Collection[str]] = {}
+"""Shipped names, by the same keys; each section adds its own."""
+
+P = TypeVar("P", bound=Part)
+
+
+class Section(Mapping[str, type[P]]):
+    """The kinds of a section of a recipe.
+
+    Args:
+        key: of the section, such as "training.optimizer".
+        kinds: classes of the shipped ones.
+        own: base class of custom parts, if they are allowed.
+        given: arguments passed to a part when it is built, which a recipe cannot set.
+        name: the key that names a part, if it is not KEY.kind.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        *kinds: type[P],
+        own: type[P] | None = None,
+        given: Collection[str] = (),
+        name: str | None = None,
+    ) -> None:
+        self.key, self.name, self.own, self.given = key, name or f"{key}.kind", own, given
+        self._kinds = {one.KIND: one for one in kinds}
+        if self.name in GROUPS:
+            KINDS[self.name] = self
+
+    def __getitem__(self, kind: str) -> type[P]:
+        return self._kinds[kind]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kinds)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def read(self, component: Component, section: str = "") -> P:
+        """Check a section of a recipe; imports custom parts only. Raises `RecipeError`.
+
+        Args:
+            section: its key, if several sections share `key`.
+        """
+        part, tree = self.part(component.kind), {"kind": component.kind, **component.arguments}
+        return part.read(section or self.key, tree, others=self.section_keys)
+
+    def section_keys(self) -> set[str]:
+        """Return the keys of all shipped kinds."""
+        return {key for part in self.values() for key in part.key_names()}
+
+    def part(self, kind: str) -> type[P]:
+        """Return the class of a kind. Raises `RecipeError`."""
+        if kind in self:
+            return self[kind]
+        if self.own is None:
+            raise RecipeError(f'{self.name} = "{cut(kind)}" is unknown; {did_you_mean(kind, self)}')
+        return self.own.derive(found_part(kind, self.name, self), self.name, kind, self.given)
+
+
+def without_keys(base: type[P], meanings: Mapping[str, str], **values: Any) -> list[type[P]]:
+    """Return a class for each kind with the keys of `base`, with its meaning and attributes."""
+    made = []
+    for kind, meaning in meanings.items():
+        part = create_model(kind, __base__=base, __doc__=meaning, __cls_kwargs__={"kind": kind})
+        for name, value in values.items():
+            setattr(part, name, value)
+        made.append(part)
+    return made
+
+
+def own_kinds(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Return the recipe keys that name parts which are not shipped, and the names."""
+    for key, kind in _named(recipe.model_dump(mode="json"), ""):
+        if is_own(kind) or (key in KINDS and kind not in KINDS[key]):
+            yield key, kind
+
+
+def hidden_kinds(recipe: Recipe) -> list[str]:
+    """Return a line for each shipped name of the recipe that an installed package also offers, without effect."""
+    named = set(_named(recipe.model_dump(mode="json"), ""))
+    return [
+        f"{key} = {line}"
+        for key, kind in sorted(named)
+        if key in KINDS
+        for line in hidden(GROUPS[key], {kind} & set(KINDS[key]))
+    ]
+
+
+def _named(section: dict[str, Any], key: str) -> Iterator[tuple[str, str]]:
+    """Yield the names of parts, with their keys."""
+    for name, value in section.items():
+        place = f"{key}.{name}" if key else name
+        if place in ("task.metrics", "data.augment"):
+            for one in value:
+                yield place, one["kind"] if isinstance(one, dict) else one
+        elif isinstance(value, dict):
+            yield from _named(value, place)
+        elif name in ("kind", "of") and isinstance(value, str):
+            yield place, value
 
 
 def takes(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, first_line
 from hdlif.recipe.builders.data import target_of
-from hdlif.recipe.builders.part import At, Part, called, field
-from hdlif.recipe.builders.registry import Section
+from hdlif.recipe.builders.part import At, Part, Section, called, field
 from hdlif.recipe.builders.task import build_task, learned_arguments
 from hdlif.recipe.builders.training import distilled
 

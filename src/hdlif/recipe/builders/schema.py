@@ -20,8 +20,7 @@ from hdlif.recipe.builders.layers import ATTENTIONS, NORMS, SPIKES, WEIGHTS
 from hdlif.recipe.builders.model import MODELS
 from hdlif.recipe.builders.neuron import NEURONS
 from hdlif.recipe.builders.own_kinds import FOUND
-from hdlif.recipe.builders.part import Part
-from hdlif.recipe.builders.registry import Section
+from hdlif.recipe.builders.part import Part, Section
 from hdlif.recipe.builders.rule import RULES
 from hdlif.recipe.builders.task import TASKS
 from hdlif.recipe.builders.training import OPTIMIZERS, PENALTIES, SCHEDULES, TEACHERS

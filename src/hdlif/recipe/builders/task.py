@@ -10,8 +10,7 @@ from hdlif.errors import InputError, RecipeError
 from hdlif.recipe.builders.data import data_kind, input_record, target_of
 from hdlif.recipe.builders.data_sets import DATA
 from hdlif.recipe.builders.metrics import build_metrics, read_metrics, stated_metrics
-from hdlif.recipe.builders.part import At, Part, field, takes
-from hdlif.recipe.builders.registry import Section
+from hdlif.recipe.builders.part import At, Part, Section, field, takes
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,8 +14,7 @@ from pydantic import Field
 from hdlif.config import Recipe, TrainingConfig
 from hdlif.errors import RecipeError, TrainingError, brief, cut, did_you_mean, first_line
 from hdlif.recipe.builders.data import CONSTANT, check_data, data_kind
-from hdlif.recipe.builders.part import At, Part, called, field
-from hdlif.recipe.builders.registry import Section
+from hdlif.recipe.builders.part import At, Part, Section, called, field
 
 if TYPE_CHECKING:
     import torch
@@ -29,11 +28,11 @@ if TYPE_CHECKING:
     from hdlif.training.optimization import Schedule
 
 
-class SGD(Part, kind="sgd", makes=At("hdlif.training.optimization:OPTIMIZERS", "sgd")):
+class SGD(Part, kind="sgd", makes=At("hdlif.training.optimization:nesterov")):
     """SGD with Nesterov momentum, which training.momentum sets."""
 
 
-class Adam(Part, kind="adam", makes=At("hdlif.training.optimization:OPTIMIZERS", "adam")):
+class Adam(Part, kind="adam", makes=At("hdlif.training.optimization:adam")):
     """Adam."""
 
     beta1: float = field(0.9, "Decay of the mean of gradients.")
@@ -41,19 +40,19 @@ class Adam(Part, kind="adam", makes=At("hdlif.training.optimization:OPTIMIZERS",
     eps: float = field(1e-8, "Added to the denominator.")
 
 
-class AdamW(Adam, kind="adamw", makes=At("hdlif.training.optimization:OPTIMIZERS", "adamw")):
+class AdamW(Adam, kind="adamw", makes=At("hdlif.training.optimization:adamw")):
     """AdamW."""
 
 
-class Cosine(Part, kind="cosine", makes=At("hdlif.training.optimization:SCHEDULES", "cosine")):
+class Cosine(Part, kind="cosine", makes=At("hdlif.training.optimization:cosine").get):
     """Half a cosine, down to 0."""
 
 
-class Constant(Part, kind="constant", makes=At("hdlif.training.optimization:SCHEDULES", "constant")):
+class Constant(Part, kind="constant", makes=At("hdlif.training.optimization:constant").get):
     """The rate stays."""
 
 
-class Drops(Part, kind="drops", makes=At("hdlif.training.optimization:SCHEDULES", "drops")):
+class Drops(Part, kind="drops", makes=At("hdlif.training.optimization:Drops")):
     """The rate drops by a factor at stated fractions of all steps."""
 
     at: list[float] = field(..., "Fractions of all steps at which the rate drops.")

@@ -17,7 +17,7 @@ from hdlif import run_folder
 from hdlif.errors import CheckpointError, DataError, RecipeError
 from hdlif.recipe import Recipe
 from hdlif.recipe.builders.external_parts import GROUPS, PACKAGE, chosen_offer, imported, is_own, offers
-from hdlif.recipe.builders.registry import KINDS, own_kinds
+from hdlif.recipe.builders.part import KINDS, own_kinds
 from hdlif.recipe.runs.files import write_json
 from hdlif.whole_files import read_regular
 

@@ -107,7 +107,7 @@ def _following_from_data(
 
 
 def _name_of(data: str) -> str:
-    """Return the name of a run on data: the stem of a file, the name of a folder, or or Name of module:Name."""
+    """Return the name of a run on data: the stem of a file, the name of a folder, or Name of module:Name."""
     name = Path(data.rpartition(":")[2] if builders.is_items(data) else os.path.abspath(data)).stem  # noqa: PTH100
     return re.sub(r"[^\w.-]+", "_", name).strip(".") or "data"
 

@@ -4,10 +4,12 @@ A YAML file of `key: {kind: float | int, low: L, high: H, log: false}` or `key: 
 one of `--set`; a value of a choice may be a whole section.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, model_validator
 
@@ -15,15 +17,8 @@ from hdlif.errors import RecipeError
 from hdlif.inputs.plain_yaml import parse_yaml, text_of
 from hdlif.recipe import Recipe, builders, load_recipe
 
-
-class Suggests(Protocol):
-    """Part of an Optuna trial used by a dimension."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float: ...
-
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int: ...
-
-    def suggest_categorical(self, name: str, choices: Sequence[str]) -> Any: ...
+if TYPE_CHECKING:
+    from optuna.trial import Trial
 
 
 class _Dimension(BaseModel):
@@ -57,7 +52,7 @@ class FloatRange(_Range):
 
     kind: Literal["float"]
 
-    def suggest(self, trial: Suggests, key: str) -> JsonValue:
+    def suggest(self, trial: Trial, key: str) -> JsonValue:
         return trial.suggest_float(key, self.low, self.high, log=self.log)
 
 
@@ -68,7 +63,7 @@ class IntRange(_Range):
     low: int
     high: int
 
-    def suggest(self, trial: Suggests, key: str) -> JsonValue:
+    def suggest(self, trial: Trial, key: str) -> JsonValue:
         return trial.suggest_int(key, self.low, self.high, log=self.log)
 
 
@@ -78,7 +73,7 @@ class Choice(_Dimension):
     kind: Literal["choice"]
     values: list[JsonValue] = Field(min_length=1)
 
-    def suggest(self, trial: Suggests, key: str) -> JsonValue:
+    def suggest(self, trial: Trial, key: str) -> JsonValue:
         # As text, because Optuna stores scalars only.
         return self.value_of(trial.suggest_categorical(key, [json.dumps(value) for value in self.values]))
 

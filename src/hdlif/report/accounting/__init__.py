@@ -1,8 +1,16 @@
 """Count parameters, operations, energy and memory of a graph, without changing it."""
 
 from hdlif.report.accounting.activity import Activity, activity
-from hdlif.report.accounting.memory import Saved, UpdateCost, saved_bytes, update_cost, watching_saved
-from hdlif.report.accounting.neuron_memory import bytes_a_step, chunk_bytes, step_counts
+from hdlif.report.accounting.memory import (
+    Saved,
+    UpdateCost,
+    bytes_a_step,
+    chunk_bytes,
+    saved_bytes,
+    step_counts,
+    update_cost,
+    watching_saved,
+)
 from hdlif.report.accounting.operations import Layer, Profile, count_parameters_mb, priced, profile
 from hdlif.report.accounting.outline import Outline, OutlineLayer, dense_macs, outline
 

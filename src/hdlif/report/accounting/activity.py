@@ -1,5 +1,6 @@
 """Activity of a network on images: run its graph once, and count non-zero entries and pairs."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 import torch
@@ -27,20 +28,20 @@ class Activity:
         self.types = infer_values(graph)
         self.roles = roles(graph)
         self.images = 0
-        self.pairs: dict[str, float] = {}
-        self.nonzero: dict[str, float] = {}
-        self.entries: dict[str, float] = {}
+        self.pairs: dict[str, float] = defaultdict(float)
+        self.nonzero: dict[str, float] = defaultdict(float)
+        self.entries: dict[str, float] = defaultdict(float)
         self.repeats: dict[str, float] = {}
         self.spikes = spikes_of(graph)
 
     def observe(self, node: Node, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         self.repeats[node.name] = self.graph.time_steps / output.shape[0]
-        self._add(self.nonzero, node.name, torch.count_nonzero(output).item())
-        self._add(self.entries, node.name, output.numel())
+        self.nonzero[node.name] += torch.count_nonzero(output).item()
+        self.entries[node.name] += output.numel()
         if OPS[node.op].is_synapse:
-            self._add(self.nonzero, f"{node.name}<", torch.count_nonzero(inputs[0]).item())
-            self._add(self.entries, f"{node.name}<", inputs[0].numel())
-            self._add(self.pairs, node.name, _nonzero_pairs(node, inputs[0]))
+            self.nonzero[f"{node.name}<"] += torch.count_nonzero(inputs[0]).item()
+            self.entries[f"{node.name}<"] += inputs[0].numel()
+            self.pairs[node.name] += _nonzero_pairs(node, inputs[0])
 
     def per_image(self, node: Node, count: float, *, once: bool) -> float:
         """Return a count per image over T steps; nodes constant in time run once, and count `once` or T times."""
@@ -51,10 +52,6 @@ class Activity:
 
     def entries_per_image(self, node: Node) -> float:
         return self.entries[node.name] / self.images
-
-    @staticmethod
-    def _add(counts: dict[str, float], key: str, count: float) -> None:
-        counts[key] = counts.get(key, 0.0) + count
 
 
 def spikes_of(graph: Graph) -> dict[str, bool]:

@@ -5,10 +5,10 @@ There are two ways of pricing the same count:
 "paper": as in the paper's tables. SOPs are the pairs (non-zero input, non-zero weight) that meet in the body's
 convolutions, summed over time; the 1x1 shortcuts count although their inputs are dense reals; stem and classifier do
 not, unless the recipe quantises them too (`weights.quantise`), which makes them layers of the body. A layer's place in
-the graph decides whether it is stem, body
-the spikes are quantised (LIF's spikes of one bit are not, and are priced at 32 bits); nothing else costs energy. A
-neuron costs 3 operations a step (1 without accumulation, GLIF 5). A "1-bit" weight is counted as 2 bits and a "1.5-bit"
-one as 3; batch norm and neuron parameters are left out.
+the graph decides whether it is stem, body or classifier (`artefact.roles`). Energy = SOPs·0.9 pJ, times bits/32 if the
+spikes are quantised (LIF's spikes of one bit are not, and are priced at 32 bits); nothing else costs energy. A neuron
+costs 3 operations a step (1 without accumulation, GLIF 5). A "1-bit" weight is counted as 2 bits and a "1.5-bit" one as
+3; batch norm and neuron parameters are left out.
 
 "honest": every operation of the deployed network. A pair of an input and a weight is an addition if the type of either
 allows only -1, 0 and 1: a spike of 0 or 1, or a weight of at most 2 bits. Otherwise it is a multiply-accumulate, as for
@@ -25,11 +25,11 @@ multiplications and additions (`hdlif.graph.op` defines what counts as none); no
 once. Neither includes memory traffic.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from hdlif.graph.artefact import Graph, Node
@@ -118,11 +118,8 @@ class Profile:
     layers: tuple[Layer, ...]
     counting: Counting
     stored_mb: float
-    """The whole model file, including its header."""
     packed_mb: float
-    """The published count with a low-bit weight at the 1 or 1.6 bits that it takes in the file."""
     notes: tuple[str, ...] = ()
-    """Remarks on the figures."""
 
     @property
     def params_mb(self) -> float:
@@ -247,7 +244,7 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
         if seen.roles[node.name] == "body" and (counting == "paper" or spikes_in):
             sops = seen.per_image(node, seen.pairs[node.name], once=counting == "honest")
     if neuron:
-        nops = float(neuron_step(node).count * graph.time_steps * _size(shape))
+        nops = float(neuron_step(node).count * graph.time_steps * math.prod(shape))
         density = seen.density(quantisers[0].name if quantisers else node.name)
     if counting == "paper":
         energy = published_energy_pj(sops, spike_bits=_spike_bits(graph))
@@ -285,7 +282,3 @@ def _published_bytes(node: Node, graph: Graph, weight_bits: Mapping[str, float] 
     biased = any(n.name == f"{node.name}.bias" for n in graph.nodes)
     bits = weight_bits[node.attributes["encoding"]]
     return node.tensors["weight"].size * bits / 8 + (4 * node.tensors["weight"].shape[0] if biased else 0)
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    return int(torch.Size(shape).numel())

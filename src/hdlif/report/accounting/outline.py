@@ -1,8 +1,10 @@
 """Count layers, parameters, dense multiply-accumulates and activity of a network without lowering it."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -101,23 +103,19 @@ def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int
     built_for = [module.time_steps for module in network.modules() if isinstance(module, StepValue)]
     steps = range(time_steps or max(built_for, default=1))
     shapes: dict[str, tuple[int, ...]] = {}
-    nonzero: dict[str, int] = {}
-    entries: dict[str, int] = {}
+    nonzero: dict[str, int] = defaultdict(int)
+    entries: dict[str, int] = defaultdict(int)
 
-    def watch(name: str, module: nn.Module) -> Any:
-        def see(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            y = output[0] if isinstance(output, tuple) else output
-            seen = y if isinstance(module, Neuron) else args[0]
-            # plain layers get time folded into the batch
-            shapes[name] = _shape_of(module, y)
-            nonzero[name] = nonzero.get(name, 0) + int(torch.count_nonzero(seen))
-            entries[name] = entries.get(name, 0) + seen.numel()
-
-        return module.register_forward_hook(see)
+    def see(name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        y = output[0] if isinstance(output, tuple) else output
+        seen = y if isinstance(module, Neuron) else args[0]
+        shapes[name] = _shape_of(module, y)
+        nonzero[name] += int(torch.count_nonzero(seen))
+        entries[name] += seen.numel()
 
     kinds = nn.Conv1d | nn.Conv2d | nn.Linear | SECA | Neuron
     layers = {name: m for name, m in network.named_modules() if isinstance(m, kinds) and getattr(m, "fires", True)}
-    hooks = [watch(name, module) for name, module in layers.items()]
+    hooks = [module.register_forward_hook(partial(see, name)) for name, module in layers.items()]
     try:
         with evaluation_mode(network), torch.no_grad():
             for batch in batches:
