@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hdlif.report.build_info import build
-from hdlif.runtime.session import available_cores
+from hdlif.runtime.limits import available_cores
 
 
 def versions() -> dict[str, str]:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -17,7 +16,14 @@ from hdlif.graph.artefact import Graph, InputRecord, TaskRecord, Value, dumps
 from hdlif.graph.artefact.files import read_content
 from hdlif.graph.artefact.statements import read_fields
 from hdlif.runtime.early import Early, choose_confidence, run_until_sure
-from hdlif.runtime.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, MAX_THREADS, OPTIONS, memory_errors_are_ours
+from hdlif.runtime.limits import (
+    DEFAULT_MAX_BYTES,
+    DEFAULT_MAX_OPERATIONS,
+    MAX_THREADS,
+    OPTIONS,
+    available_cores,
+    memory_errors_are_ours,
+)
 from hdlif.runtime.sequence import Sequence
 from hdlif.runtime.state import (
     INTERRUPTED,
@@ -393,8 +399,3 @@ class Session:
         """Return zero potentials. Their memory is channels-last, as the runtime keeps it, so no step copies them."""
         shapes = self._potential_shapes.items()
         return {n: channels_first(np.zeros((batch, *pixels, c), np.float32)) for n, (c, *pixels) in shapes}
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

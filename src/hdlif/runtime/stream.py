@@ -1,9 +1,9 @@
 """Predictions of a deployed network on a stream of samples, one per window, as early as possible."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -262,18 +262,6 @@ def _finite(array: NDArray[Any]) -> Floats:
         raise InputError(f"samples: {error}") from error
 
 
-class _Maker(Protocol):
-    """Converts arriving samples of a window to steps."""
-
-    def push(self, samples: Floats) -> Floats:
-        """[N] or [N, C] to [M, C]."""
-
-
-class _AsTheyAre:
-    def push(self, samples: Floats) -> Floats:
-        return samples
-
-
 class _Resampled:
     """Windows of sensor data are resampled separately."""
 
@@ -286,10 +274,11 @@ class _Resampled:
         return made if self._left else np.concatenate([made, self._resampler.end()])
 
 
-def _maker(record: InputRecord, length: int) -> _Maker:
+def _to_steps(record: InputRecord, length: int) -> Callable[[Floats], Floats]:
+    """Return the conversion of a window's arriving samples, [N] or [N, C], to steps [M, C]."""
     if record.sound is not None:
-        return LogMelFrames(record.sound)
-    return _Resampled(length, record.rates[0], record.rates[1]) if record.rates else _AsTheyAre()
+        return LogMelFrames(record.sound).push
+    return _Resampled(length, *record.rates).push if record.rates else lambda samples: samples
 
 
 class _Window:
@@ -306,22 +295,28 @@ class _Window:
     ) -> None:
         self.begin, self.came, self.step = begin, 0, 0
         self._number, self._samples, self._session = number, samples, session
-        self._maker = _maker(session.input, length)
+        self._to_steps = _to_steps(session.input, length)
         self._sequence = session.sequence()
         self._outputs = np.empty((session.time_steps, 1, len(session.labels)), np.float32)
-        self._sure = None if confidence is None else _Sure(confidence, session.task.combine)
+        self._confidence = confidence
 
     def push(self, samples: Floats) -> bool:
         """Run the steps completed by the samples; return whether the prediction is ready."""
         self.came += len(samples)
         record = self._session.input
         with np.errstate(all="ignore"):
-            for frame in shown(self._maker.push(samples), record.mean, record.std)[:, None]:
+            for frame in shown(self._to_steps(samples), record.mean, record.std)[:, None]:
                 self._outputs[self.step] = self._sequence.step(frame)
                 self.step += 1
-                if self._sure is not None and self._sure(self._outputs[self.step - 1, 0]):
+                if self._confidence is not None and is_sure(self._taken(), self._confidence):
                     return True
         return self.step == len(self._outputs)
+
+    def _taken(self) -> Floats:
+        """Return the logits [classes] that the class so far is read off."""
+        if self._session.task.combine == "last":
+            return self._outputs[self.step - 1, 0]
+        return self._sequence.sums / np.float32(self.step)
 
     def said(self, since: float, *, partial: bool = False) -> Decision:
         """Return the prediction from the steps so far."""
@@ -330,22 +325,3 @@ class _Window:
         if self.step:
             answer = next(answers(self._outputs[: self.step], session.task, session.labels))
         return Decision(self._number, self._samples, self.step, answer, (perf_counter() - since) * 1000, partial)
-
-
-class _Sure:
-    """Test whether the prediction so far reaches a confidence, by `is_sure`."""
-
-    def __init__(self, threshold: float, combine: str) -> None:
-        self._threshold, self._combine = threshold, combine
-        self._sum: Floats | None = None
-        self._steps = 0
-
-    def __call__(self, logits: Floats) -> bool:
-        """Update with the logits [classes] of one more step."""
-        if self._combine == "last":
-            mean = logits
-        else:
-            self._sum = logits.copy() if self._sum is None else self._sum + logits
-            self._steps += 1
-            mean = self._sum / np.float32(self._steps)
-        return bool(is_sure(mean, self._threshold))
