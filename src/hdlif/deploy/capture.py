@@ -171,9 +171,8 @@ class _Value(Captured):
         if function in (torch.cat, torch.concat):
             return _joined(*args, **given)
         first = next(one for one in _values(args, given))
-        for plain, method in _FUNCTIONS.items():
-            if function is plain:
-                return method(*args, **given)
+        if function in _FUNCTIONS:
+            return _FUNCTIONS[function](*args, **given)
         return first._following.refuse(f"{getattr(function, '__name__', function)}()")
 
     def _with(self, wire: Wire) -> Self:

@@ -50,20 +50,22 @@ class Value:
 
 
 class Unrolled:
-    """Clock of all steps from the start, with the values that depend on it."""
+    """Clock of the steps t, ..., t + steps - 1 of a sequence, with the values that depend on it."""
 
-    def __init__(self, writer: Writer, steps: int, batch: int) -> None:
-        self._writer, self.steps, self.batch = writer, steps, batch
+    def __init__(self, writer: Writer, steps: int, batch: int | None = None) -> None:
+        self._writer, self.t, self.steps, self.batch = writer, 0, steps, batch
+        self._kept: dict[str, str] = {}
 
     def values_of(self, node: Node, key: str) -> Array | None:
         """Return the tensor's only row, if it is known and the same at every step."""
-        rows = node.tensors[key][: self.steps]
+        rows = node.tensors[key]
+        rows = rows[min(self.t, len(rows) - 1) :][: self.steps]
         return rows[0] if (rows == rows[0]).all() else None
 
     def row(self, node: Node, key: str, step: int, shape: Sequence[int]) -> str:
         """Return the row of a step, in the given shape."""
         rows = node.tensors[key]
-        return self._writer.constant(rows[min(step, len(rows) - 1)].reshape(shape))
+        return self._writer.constant(rows[min(self.t + step, len(rows) - 1)].reshape(shape))
 
     def joined_rows(self, node: Node, key: str, shape: Sequence[int]) -> str:
         """Return the rows of all steps along the batch axis."""
@@ -73,51 +75,22 @@ class Unrolled:
         return self._writer.constant(rows[: self.steps].repeat(self.batch, axis=0).reshape(-1, *shape))
 
     def state(self, node: Node, name: str) -> str:
-        """Return the initial state."""
-        return self._writer.constant(0.0)
-
-    def leave(self, node: Node, name: str, value: str) -> None:
-        """Store the final state."""
-
-
-class OneAfterTheOther:
-    """Clock of a recurrent sequence: each step `t` is translated separately; as `Unrolled`."""
-
-    steps = 1
-    batch = None
-
-    def __init__(self, writer: Writer) -> None:
-        self._writer, self.t = writer, 0
-        self._kept: dict[str, str] = {}
-
-    def values_of(self, node: Node, key: str) -> Array | None:
-        rows = node.tensors[key]
-        return np.asarray(rows[min(self.t, len(rows) - 1)])
-
-    def row(self, node: Node, key: str, step: int, shape: Sequence[int]) -> str:
-        rows = node.tensors[key]
-        return self._writer.constant(rows[min(self.t, len(rows) - 1)].reshape(shape))
-
-    def joined_rows(self, node: Node, key: str, shape: Sequence[int]) -> str:
-        return self.row(node, key, 0, shape)
-
-    def state(self, node: Node, name: str) -> str:
+        """Return the state before the steps."""
         return self._kept.get(f"{node.name}.{name}") or self._writer.constant(0.0)
 
     def leave(self, node: Node, name: str, value: str) -> None:
+        """Store the state after the steps."""
         self._kept[f"{node.name}.{name}"] = value
 
 
-class Streamed:
-    """The clock of one step, whose number is an input; as `Unrolled`."""
+class Streamed(Unrolled):
+    """The clock of one step, whose number is an input."""
 
-    steps = 1
-    batch = None
-
-    def __init__(self, writer: Writer, values: Any) -> None:
-        self._writer, self._values = writer, values
+    def __init__(self, writer: Writer, values: Mapping[str, Any]) -> None:
+        super().__init__(writer, 1)
+        self._values = values
         self._t = writer.input("t", (), np.int64)
-        self._after: dict[str, tuple[str, Node]] = {}
+        self._shapes: dict[str, tuple[int | str, ...]] = {}
 
     def values_of(self, node: Node, key: str) -> Array | None:
         rows = node.tensors[key]
@@ -131,22 +104,15 @@ class Streamed:
         index = op("Min", self._t, constant(len(rows) - 1, np.int64))
         return op("Gather", constant(rows.reshape(-1, *shape)), index, axis=0)
 
-    def joined_rows(self, node: Node, key: str, shape: Sequence[int]) -> str:
-        return self.row(node, key, 0, shape)
-
     def state(self, node: Node, name: str) -> str:
-        return self._writer.input(f"{node.name}.{name}", ("B", *self._values[node.name].shape))
-
-    def leave(self, node: Node, name: str, value: str) -> None:
-        self._after[f"{node.name}.{name}"] = value, node
+        own = f"{node.name}.{name}"
+        self._shapes[own] = ("B", *self._values[node.name].shape)
+        return self._writer.input(own, self._shapes[own])
 
     def write_state(self) -> None:
         self._writer.output(self._writer.op("Add", self._t, self._writer.constant(1, np.int64)), "t.next", (), np.int64)
-        for name, (value, node) in self._after.items():
-            self._writer.output(value, f"{name}.next", ("B", *self._values[node.name].shape))
-
-
-Clock = Unrolled | OneAfterTheOther | Streamed
+        for name, value in self._kept.items():
+            self._writer.output(value, f"{name}.next", self._shapes[name])
 
 
 WEIGHTS = ("float32", "int8", "int4")
@@ -165,7 +131,7 @@ class Translation:
         self,
         graph: Graph,
         writer: Writer,
-        clock: Clock,
+        clock: Unrolled,
         frame: str,
         forms: Mapping[str, OnnxForm],
         weights: str = "float32",

@@ -1,32 +1,34 @@
 """Forms of an op in PyTorch and ONNX."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
+from hdlif.deploy.onnx_translation import OnnxForm
 from hdlif.graph.graph import Node
 
-if TYPE_CHECKING:
-    from hdlif.deploy.onnx_translation import OnnxForm
 
+@dataclass
+class Parts:
+    """A node at the steps of a chunk, for its PyTorch form.
 
-class Parts(Protocol):
-    """Interface of a node for its PyTorch form, at the steps of a chunk."""
+    Attributes:
+        tensors: the node's own, by role.
+        states: states before the chunk, [B, ...] each; the form replaces them by those after it.
+    """
 
     node: Node
     steps: range
+    tensors: Mapping[str, Tensor]
     states: dict[str, Tensor]
-    """States before the chunk, [B, ...] each; the form replaces them by those after it."""
 
     def rows(self, role: str, ndim: int) -> Tensor:
         """Return a per-step tensor for the steps of the chunk, broadcastable to [K, B, C, ...]."""
-
-    def tensor(self, role: str) -> Tensor:
-        """Return a tensor unchanged."""
+        rows = self.tensors[role]
+        if len(rows) > 1:
+            rows = rows[[min(t, len(rows) - 1) for t in self.steps]]
+        return rows.view(rows.shape[0], 1, rows.shape[1], *[1] * (ndim - 3))
 
 
 TorchForm = Callable[[Parts, tuple[Tensor, ...]], Tensor]

@@ -3,7 +3,7 @@
 import numpy as np
 from torch import Tensor, nn
 
-from hdlif.deploy.lowering import Lowerer, Wire, along, check_sequence, lowers, two
+from hdlif.deploy.lowering import Lowerer, Wire, lowers, sizes_of
 from hdlif.deploy.onnx_translation import whole
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.deploy.op_form import OpForm, Parts
@@ -11,20 +11,9 @@ from hdlif.errors import LoweringError
 from hdlif.graph.graph import Node
 
 
-@lowers(nn.AdaptiveAvgPool2d)
-def _global_pool(lowerer: Lowerer, module: nn.AdaptiveAvgPool2d, wire: Wire, path: str) -> Wire:
-    return _lowered(lowerer, module, wire, path, two(module.output_size))
-
-
-@lowers(nn.AdaptiveAvgPool1d)
-def _global_pool_1d(lowerer: Lowerer, module: nn.AdaptiveAvgPool1d, wire: Wire, path: str) -> Wire:
-    check_sequence(lowerer, module, wire, path)
-    return _lowered(lowerer, module, wire, path, along(module.output_size, 1))
-
-
-def _lowered(
-    lowerer: Lowerer, module: nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d, wire: Wire, path: str, size: list[int]
-) -> Wire:
+@lowers(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
+def _global_pool(lowerer: Lowerer, module: nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d, wire: Wire, path: str) -> Wire:
+    (size,) = sizes_of(lowerer, module, wire, path, output_size=1)
     _, height, width = lowerer.values[wire.name].shape
     if size == [1, 1]:
         pooled = lowerer.emit("global_sum_pool", path, wire)

@@ -24,7 +24,7 @@ def _linear(lowerer: Lowerer, module: nn.Linear, wire: Wire, path: str) -> Wire:
 
 def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
     x = inputs[0]
-    return F.linear(x, parts.tensor("weight"))
+    return F.linear(x, parts.tensors["weight"])
 
 
 def _onnx(w: Writer, node: Node, x: str, constants: Sequence[str], name: str) -> str:
