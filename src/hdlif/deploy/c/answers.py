@@ -10,12 +10,11 @@ import math
 from collections.abc import Iterator
 
 from hdlif.deploy.c.arithmetic import Numbers
-from hdlif.deploy.c.c_file import CFile, has_one_frame
+from hdlif.deploy.c.c_file import CFile, has_one_frame, work_space
 from hdlif.deploy.c.lanes import LANES, LaneExpressions
 from hdlif.deploy.c.ops import EMITTERS
 from hdlif.deploy.c.stage_text import Expressions, StageText
 from hdlif.deploy.c.stages import Stage
-from hdlif.deploy.c.structs import work_space
 from hdlif.deploy.c.synapses import BITS
 from hdlif.graph.dataflow import state_names
 from hdlif.graph.graph import INPUT, Node
