@@ -17,14 +17,12 @@ from typing import Any
 import numpy as np
 
 from hdlif.deploy.nir_export.neurons import hard_lif, plain_name
-from hdlif.deploy.nir_export.translation import DT, infers, neuron_node
-from hdlif.deploy.nir_export.writing import nir_package
+from hdlif.deploy.nir_export.translation import DT, OF_ONE_PIXEL, geometry_of, infers, neuron_node, nir_package
 from hdlif.errors import LoweringError
 from hdlif.graph.artefact import dumps, metadata_of, stored
 from hdlif.graph.dataflow import reads
 from hdlif.graph.graph import INPUT, Graph, Node
 from hdlif.graph.inference import infer_values
-from hdlif.graph.ops.conv2d import dilation_of, groups_of
 
 ARTEFACT, NAME, WEIGHT = "hdlif.artefact", "hdlif.name", "hdlif.weight"
 """Keys in the metadata of nodes."""
@@ -95,10 +93,7 @@ class _Extension:
             input_shape=shape[1:],
             weight=weight[:, :, None, None],
             bias=np.zeros(len(weight), np.float32),
-            stride=(1, 1),
-            padding=(0, 0),
-            dilation=(1, 1),
-            groups=1,
+            **OF_ONE_PIXEL,
         )
 
     def _metadata(self, node: Node) -> dict[str, Any]:
@@ -136,10 +131,7 @@ def _conv2d(to: _Extension, node: Node) -> Any:
         input_shape=to.types[node.inputs[0]].shape[1:],
         weight=weight,
         bias=np.zeros(len(weight), np.float32),
-        stride=tuple(node.attributes["stride"]),
-        padding=tuple(node.attributes["padding"]),
-        dilation=tuple(dilation_of(node)),
-        groups=groups_of(node),
+        **geometry_of(node),
     )
 
 
