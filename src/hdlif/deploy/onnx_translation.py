@@ -52,7 +52,7 @@ class Value:
 class Unrolled:
     """Clock of the steps t, ..., t + steps - 1 of a sequence, with the values that depend on it."""
 
-    def __init__(self, writer: Writer, steps: int, batch: int | None = None) -> None:
+    def __init__(self, writer: Writer, steps: int, batch: int = 1) -> None:
         self._writer, self.t, self.steps, self.batch = writer, 0, steps, batch
         self._kept: dict[str, str] = {}
 

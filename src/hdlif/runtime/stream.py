@@ -80,6 +80,11 @@ class Stream:
     (3, 6) 1 moving
     >>> stream.end()
     []
+
+    Attributes:
+        session: the network.
+        length: samples of a window, of sounds at the network's rate.
+        hop: samples from the beginning of one window to that of the next, of sounds at the network's rate.
     """
 
     def __init__(
@@ -104,10 +109,10 @@ class Stream:
                 f"the network takes inputs of kind {record.kind}; a stream is for one of series or sounds; give images "
                 "to FrameStream, and others one by one to Session.step, or to a stream of `hdlif serve`"
             )
-        self._session, self._record = session, record
+        self.session, self._record = session, record
         length, trained = _length(record, session.time_steps)
-        self._length, self._hop = length, trained if hop is None else hop
-        if not is_integer(self._hop) or self._hop < 1:
+        self.length, self.hop = length, trained if hop is None else hop
+        if not is_integer(self.hop) or self.hop < 1:
             raise HdlifError(f"hop = {brief(hop)}; give an integer of at least 1")
         self._confidence = choose_confidence(confidence, session.confidence, session.task)
         own = record.sound.rate if record.sound else None
@@ -123,27 +128,12 @@ class Stream:
         self._open: list[_Window] = []
         self._begun = self._came = 0
         self._ended = False
-        at_once, each = -(-length // self._hop), _bytes(session)
+        at_once, each = -(-length // self.hop), _bytes(session)
         if at_once * each > session.max_bytes:
             raise LimitError(
-                f"hop = {self._hop}: {at_once:,} windows of {length:,} samples are open at once, which takes "
+                f"hop = {self.hop}: {at_once:,} windows of {length:,} samples are open at once, which takes "
                 f"{at_once * each:,} bytes; max_bytes = {session.max_bytes:,}; give a larger hop (hdlif run: --hop)"
             )
-
-    @property
-    def session(self) -> Session:
-        """The network."""
-        return self._session
-
-    @property
-    def length(self) -> int:
-        """Samples of a window, of sounds at the network's rate."""
-        return self._length
-
-    @property
-    def hop(self) -> int:
-        """Samples from the beginning of one window to that of the next, of sounds at the network's rate."""
-        return self._hop
 
     @property
     def unanswered(self) -> tuple[Decision, ...]:
@@ -185,7 +175,7 @@ class Stream:
         found = list(self._on(self._resampler.end(), since)) if self._resampler else []
         if partial:
             # There is no prediction before the delay.
-            first = uncounted(self._session.task)
+            first = uncounted(self.session.task)
             found += [window.said(since, partial=True) for window in self._open if window.step > first]
         return found
 
@@ -212,16 +202,16 @@ class Stream:
             piece = block[begin : begin + self._piece]
             self._begin_before(self._came + len(piece))
             for window in tuple(self._open):
-                part = piece[max(0, window.begin - self._came) : window.begin + self._length - self._came]
+                part = piece[max(0, window.begin - self._came) : window.begin + self.length - self._came]
                 if window.push(part):
                     self._open.remove(window)
                     yield window.said(since)
             self._came += len(piece)
 
     def _begin_before(self, end: int) -> None:
-        while (begin := self._begun * self._hop) < end:
-            samples = self._at(begin, up=False), self._at(begin + self._length, up=True)
-            window = _Window(self._begun, begin, samples, self._session, self._length, self._confidence)
+        while (begin := self._begun * self.hop) < end:
+            samples = self._at(begin, up=False), self._at(begin + self.length, up=True)
+            window = _Window(self._begun, begin, samples, self.session, self.length, self._confidence)
             self._open.append(window)
             self._begun += 1
 
@@ -316,7 +306,8 @@ class _Window:
         """Return the logits [classes] that the class so far is read off."""
         if self._session.task.combine == "last":
             return self._outputs[self.step - 1, 0]
-        return self._sequence.sums / np.float32(self.step)
+        mean: Floats = self._sequence.sums / np.float32(self.step)
+        return mean
 
     def said(self, since: float, *, partial: bool = False) -> Decision:
         """Return the prediction from the steps so far."""

@@ -107,11 +107,11 @@ class Fixed:
     def of_total(self, s: StageText, node: Node, total: str) -> str:
         value = self.network.values[node.inputs[0]]
         fraction = self.network.fractions[node.inputs[0]] if value.max_code is None else 0
-        if "weight" in node.tensors:
-            fraction += self.network.weights(node)[1]
         k = s.expressions(node)
         if "weight" in node.tensors:
-            sums = np.abs(self.network.weights(node)[0]).sum(axis=tuple(range(1, node.tensors["weight"].ndim)))
+            weight, of_weight = self.network.weights(node)
+            fraction += of_weight
+            sums = np.abs(weight).sum(axis=tuple(range(1, weight.ndim)))
             most = int(sums.max()) * max(map(abs, self._ends(node.inputs[0])))
             k.bounded(total, -most, most)
         return str(rescaled(k, Scaled(total, fraction), self.network.fractions[node.name]).integer)

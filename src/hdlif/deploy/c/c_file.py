@@ -75,8 +75,8 @@ def placed(stages: Sequence[Stage], lives: Mapping[str, Lifetime]) -> tuple[dict
     for name in sorted(blocks, key=lambda name: (-blocks[name].size, blocks[name].first)):
         own = blocks[name]
         offset = 0
-        others = [(offsets[o], blocks[o]) for o in offsets]
-        for start, other in sorted(((s, b) for s, b in others), key=lambda pair: pair[0]):
+        for placed_before in sorted(offsets, key=lambda one: offsets[one]):
+            start, other = offsets[placed_before], blocks[placed_before]
             if other.first <= own.last and own.first <= other.last and start < offset + own.size:
                 offset = max(offset, start + other.size)
         offsets[name] = offset
@@ -106,6 +106,8 @@ class CFile:
     Attributes:
         offsets: of stored values, in the array of their type.
         steps: time steps computed together by a stage.
+        tables, kernels: their texts in order, with the bytes of a table and the name of a kernel.
+        includes: headers of the C standard.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -119,10 +121,10 @@ class CFile:
         self.steps = 1
         self._need_nothing()
         self._by_channel: set[str] = set()
-        self._tables: dict[str, int] = {}
+        self.tables: dict[str, int] = {}
         self._made: dict[tuple[str, str], Table] = {}
-        self._kernels: dict[str, str] = {}
-        self._includes = {"stdint.h", "string.h"}
+        self.kernels: dict[str, str] = {}
+        self.includes = {"stdint.h", "string.h"}
         self._place()
 
     def _need_nothing(self) -> None:
@@ -198,16 +200,13 @@ class CFile:
         """Return whether a node's states are codes."""
         return bool(feedback(node)) and self.values[node.name].max_code is not None
 
-    def include(self, header: str) -> None:
-        self._includes.add(header)
-
     def use(self, kernel: str, **parts: str) -> None:
         """Add a kernel, after those that it needs."""
         for other in kernels.NEEDS.get(kernel, ()):
             self.use(other, **parts)
         text = kernels.text_of(kernel, parts)
-        if text not in self._kernels:
-            self._kernels[text] = kernel
+        if text not in self.kernels:
+            self.kernels[text] = kernel
 
     def rows(self, node: Node, key: str, values: NDArray[Any] | None = None, *, as_table: bool = False) -> Table:
         """Return the table of a node's rows; for a single number that number, unless a table is needed.
@@ -230,11 +229,11 @@ class CFile:
 
     def add_table(self, declaration: str, values: NDArray[Any]) -> None:
         """Add a constant array."""
-        self._tables[table(declaration, values)] = values.nbytes
+        self.tables[table(declaration, values)] = values.nbytes
 
     def add_numbers(self, declaration: str, numbers: Sequence[int]) -> None:
         """Add a constant of 32-bit numbers."""
-        self._tables[f"static const {declaration} = {{{', '.join(map(str, numbers))}}};\n"] = 4 * len(numbers)
+        self.tables[f"static const {declaration} = {{{', '.join(map(str, numbers))}}};\n"] = 4 * len(numbers)
 
     def finish(self, functions: str) -> None:
         """Add the kernels called by the stages' expressions, and drop unused tables."""
@@ -242,27 +241,14 @@ class CFile:
         for name in kernels.IN_EXPRESSIONS:
             if words & {name, f"lanes_{name}"} or (name == "saturated" and "lanes_held" in words):
                 self.use(name)
-        named = {re.match(r"static const (?:struct )?\w+ (\w+)", text): text for text in self._tables}
-        self._tables = {text: self._tables[text] for name, text in named.items() if name and name[1] in words}
+        named = {re.match(r"static const (?:struct )?\w+ (\w+)", text): text for text in self.tables}
+        self.tables = {text: self.tables[text] for name, text in named.items() if name and name[1] in words}
 
     @property
     def data_bytes(self) -> int:
         """Bytes of all tables, including the kernels'."""
-        own = sum(kernels.TABLE_BYTES.get(kernel, 0) for kernel in self._kernels.values())
-        return own + self.frame_bytes + sum(self._tables.values())
-
-    @property
-    def includes(self) -> list[str]:
-        return sorted(self._includes)
-
-    @property
-    def kernels(self) -> list[str]:
-        """Return the texts of the kernels in order of dependency."""
-        return list(self._kernels)
-
-    @property
-    def tables(self) -> list[str]:
-        return list(self._tables)
+        own = sum(kernels.TABLE_BYTES.get(kernel, 0) for kernel in self.kernels.values())
+        return own + self.frame_bytes + sum(self.tables.values())
 
     @property
     def entry_type(self) -> str:

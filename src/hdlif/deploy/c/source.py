@@ -111,10 +111,16 @@ def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None =
     check_identifier(name)
     file, arithmetic = CFile(graph), Floats() if fixed is None else Fixed(fixed)
     if graph.input.kind == "image":
-        _before_frames(file, arithmetic)
+        # Two constants per channel convert pixels to numbers.
+        file.frame_bytes = 8 * len(graph.input.mean)
+        if fixed is not None:
+            file.use("saturated")
     if graph.confidence is not None:
         early_exit.use(file, arithmetic)
-    functions = _functions(file, arithmetic)
+    functions = {}
+    for stage in file.stages:
+        function = f"stage__{file.names[stage.nodes[0].name]}"
+        functions[function] = StageText(stage, file, arithmetic).function(function)
     answers = Answers(file, arithmetic, name) if has_answers(file) else None
     file.finish("\n".join(functions.values()) + ("" if answers is None else answers.code()))
     state, work = _state(file, arithmetic), work_space(file, arithmetic, name)
@@ -143,22 +149,6 @@ def check_identifier(name: str) -> None:
             f"{name}.c: the name of a C file has small letters, digits and single underscores, begins with a letter, "
             f"and is no word of C; give another one, such as {identifier(name)}.c"
         )
-
-
-def _before_frames(file: CFile, arithmetic: Numbers) -> None:
-    """Add the conversion of pixels to numbers, and count its two constants per channel."""
-    if isinstance(arithmetic, Fixed):
-        file.use("saturated")
-    file.frame_bytes = 8 * len(file.graph.input.mean)
-
-
-def _functions(file: CFile, arithmetic: Numbers) -> dict[str, str]:
-    """Return the texts of the stages' functions by name, in order."""
-    texts = {}
-    for stage in file.stages:
-        name = f"stage__{file.names[stage.nodes[0].name]}"
-        texts[name] = StageText(stage, file, arithmetic).function(name)
-    return texts
 
 
 def _state(file: CFile, arithmetic: Numbers) -> Struct:
@@ -287,7 +277,7 @@ def _meaning(graph: Graph) -> str:
 def _code(file: CFile, arithmetic: Numbers, name: str, functions: dict[str, str], answers: Answers | None) -> str:
     graph = file.graph
     entry = file.entry_type
-    includes = "".join(f"#include <{header}>\n" for header in file.includes)
+    includes = "".join(f"#include <{header}>\n" for header in sorted(file.includes))
     pieces = [
         f"/* {comment(name)}.c: see {comment(name)}.h. Written by hdlif. */",
         f'#include "{name}.h"\n',

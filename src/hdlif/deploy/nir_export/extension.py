@@ -81,10 +81,6 @@ class _Extension:
     def shape(self, name: str) -> dict[str, Any]:
         return {"input": np.array(self.types[name].shape)}
 
-    def ones(self, name: str) -> Any:
-        """Return an identity node with the shape of a value."""
-        return self.nir.Scale(scale=np.ones(self.types[name].shape, np.float32))
-
     def matrix(self, shape: tuple[int, ...], weight: Any) -> Any:
         """Return a layer with these weights [out, in] over the channels of a value."""
         if len(shape) == 1:
@@ -144,7 +140,7 @@ def _affine(to: _Extension, node: Node) -> Any:
 def _program(to: _Extension, node: Node) -> Any:
     neuron = hard_lif(node)
     if isinstance(neuron, str):
-        return to.ones(node.name)
+        return _same(to, node)
     return neuron_node(neuron, to.types[node.name].shape, to.dt)
 
 
@@ -167,7 +163,7 @@ def _slice(to: _Extension, node: Node) -> Any:
 
 
 def _same(to: _Extension, node: Node) -> Any:
-    return to.ones(node.name)
+    return to.nir.Scale(scale=np.ones(to.types[node.name].shape, np.float32))
 
 
 _NEAREST: Mapping[str, Callable[[_Extension, Node], Any]] = {

@@ -269,10 +269,6 @@ def neuron_node(neuron: HardLIF, shape: tuple[int, ...], dt: float, *, unit_resi
     return nir_package().LIF(tau=tau, r=r, v_leak=np.zeros(shape), **rest)
 
 
-def _sum_pool(to: _Translation, node: Node) -> _Value:
-    return _pooled(to, node, node.attributes["kernel"], node.attributes["stride"])
-
-
 def _pooled(to: _Translation, node: Node, kernel: Any, stride: Any) -> _Value:
     """Return a mean over windows, times their number of entries as a pending scale; or a sum."""
     value = to.values[node.inputs[0]]
@@ -317,5 +313,5 @@ _TRANSLATIONS: Mapping[str, Callable[[_Translation, Node], _Value]] = {
     "global_sum_pool": _global_sum_pool,
     "linear": _linear,
     "program": _program,
-    "sum_pool": _sum_pool,
+    "sum_pool": lambda to, node: _pooled(to, node, node.attributes["kernel"], node.attributes["stride"]),
 }
