@@ -1,14 +1,12 @@
 """Adaptive average pools of modules, and the forms of `global_sum_pool`."""
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from hdlif.deploy.lowering import Lowerer, Wire, lowers, sizes_of
 from hdlif.deploy.onnx_translation import whole
-from hdlif.deploy.onnx_writer import Writer
-from hdlif.deploy.op_form import OpForm, Parts
+from hdlif.deploy.op_form import OpForm
 from hdlif.errors import LoweringError
-from hdlif.graph.graph import Node
 
 
 @lowers(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
@@ -34,12 +32,8 @@ def _global_pool(lowerer: Lowerer, module: nn.AdaptiveAvgPool1d | nn.AdaptiveAvg
     )
 
 
-def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
-    return inputs[0].sum((-2, -1))
-
-
-def _onnx(w: Writer, node: Node, x: str) -> str:
-    return w.op("ReduceSum", x, w.constant((2, 3), np.int64), name=node.name, keepdims=0)
-
-
-FORM = OpForm("global_sum_pool", torch=torch_form, onnx=whole(_onnx))
+FORM = OpForm(
+    "global_sum_pool",
+    torch=lambda parts, inputs: inputs[0].sum((-2, -1)),
+    onnx=whole(lambda w, node, x: w.op("ReduceSum", x, w.constant((2, 3), np.int64), name=node.name, keepdims=0)),
+)
