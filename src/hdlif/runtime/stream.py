@@ -304,10 +304,10 @@ class _Window:
 
     def _taken(self) -> Floats:
         """Return the logits [classes] that the class so far is read off."""
-        if self._session.task.combine == "last":
-            return self._outputs[self.step - 1, 0]
-        mean: Floats = self._sequence.sums / np.float32(self.step)
-        return mean
+        taken: Floats = self._outputs[self.step - 1, 0]
+        if self._session.task.combine == "mean":
+            taken = self._sequence.sums / np.float32(self.step)
+        return taken
 
     def said(self, since: float, *, partial: bool = False) -> Decision:
         """Return the prediction from the steps so far."""

@@ -1,7 +1,6 @@
 """The forms of `add`."""
 
-from hdlif.deploy.onnx_translation import pointwise
-from hdlif.deploy.op_form import OpForm
+from hdlif.deploy.op_form import OpForm, pointwise
 
 FORM = OpForm(
     "add",

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from hdlif.deploy.onnx_translation import pointwise
-from hdlif.deploy.op_form import OpForm, Parts
+from hdlif.deploy.op_form import OpForm, Parts, pointwise
 
 
 def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:

@@ -7,9 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.deploy.lowering import Lowerer, Wire, biased, lowers, sizes_of, weight_of
-from hdlif.deploy.onnx_translation import synapse
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.deploy.op_form import OpForm, Parts, folded
+from hdlif.deploy.op_form import OpForm, Parts, folded, synapse
 from hdlif.errors import LoweringError
 from hdlif.graph.graph import Node
 from hdlif.graph.ops.conv2d import dilation_of, groups_of

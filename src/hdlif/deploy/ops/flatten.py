@@ -3,8 +3,7 @@
 from torch import nn
 
 from hdlif.deploy.lowering import Lowerer, Wire, lowers
-from hdlif.deploy.onnx_translation import whole
-from hdlif.deploy.op_form import OpForm
+from hdlif.deploy.op_form import OpForm, whole
 from hdlif.errors import LoweringError
 
 

@@ -4,8 +4,7 @@ import numpy as np
 from torch import nn
 
 from hdlif.deploy.lowering import Lowerer, Wire, lowers, sizes_of
-from hdlif.deploy.onnx_translation import whole
-from hdlif.deploy.op_form import OpForm
+from hdlif.deploy.op_form import OpForm, whole
 from hdlif.errors import LoweringError
 
 

@@ -4,8 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hdlif.deploy.lowering import Lowerer, Wire, biased, lowers, weight_of
-from hdlif.deploy.onnx_translation import synapse
-from hdlif.deploy.op_form import OpForm
+from hdlif.deploy.op_form import OpForm, synapse
 from hdlif.nn import QuantLinear
 
 

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from hdlif.deploy.onnx_translation import whole
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.deploy.op_form import OpForm
+from hdlif.deploy.op_form import OpForm, whole
 from hdlif.graph.graph import Node
 
 

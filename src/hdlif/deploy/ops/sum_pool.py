@@ -6,9 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.deploy.lowering import Lowerer, Wire, fits, lowers, sizes_of
-from hdlif.deploy.onnx_translation import whole
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.deploy.op_form import OpForm, Parts, folded
+from hdlif.deploy.op_form import OpForm, Parts, folded, whole
 from hdlif.errors import LoweringError
 from hdlif.graph.graph import Node
 
