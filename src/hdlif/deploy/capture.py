@@ -50,8 +50,6 @@ _ACCEPTED = (
 
 
 class _Following:
-    """The forward pass of one module."""
-
     def __init__(self, lowerer: Lowerer, path: str, name: str, children: Collection[str]) -> None:
         self.lowerer, self.path, self.name = lowerer, path, name
         self._children = children
@@ -82,8 +80,6 @@ class _Following:
 
 
 class _Value(Captured):
-    """Value within a traced forward pass."""
-
     def __init__(self, following: _Following, wire: Wire) -> None:
         self._following, self.wire = following, wire
 

@@ -40,7 +40,6 @@ class Writer:
         self._has_4_bits = False
 
     def input(self, name: str, shape: Shape, dtype: type[np.generic] = np.float32) -> str:
-        """Add an input of the graph."""
         self._inputs.append(self._typed(name, shape, dtype))
         self._names.add(name)
         return name
@@ -75,7 +74,6 @@ class Writer:
         return self._constant(("int4", weight.shape, weight.tobytes()), weight.astype(dtype))
 
     def op(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        """Return the result of one operation."""
         return self.split(kind, inputs, 1, name, attributes)[0]
 
     def split(

@@ -43,7 +43,7 @@ class Decision:
     partial: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the prediction as a JSON-serialisable dict."""
         cut = {"partial": True} if self.partial else {}
         said = {"window": self.window, "samples": list(self.samples), "step": self.step}
         return {**said, **(self.answer or {}), "ms": round(self.ms, 4), **cut}
@@ -239,7 +239,7 @@ def _length(record: InputRecord, time_steps: int) -> tuple[int, int]:
 
 
 def _bytes(session: Session) -> int:
-    """State of an open window."""
+    """Return the bytes that an open window holds."""
     sound, channels = session.input.sound, session.input.shape[0]
     held = 8 * (sound.frame + sound.hop) if sound else 8 * 64 * channels
     return session.sequence_bytes + 4 * session.time_steps * len(session.labels) + held
@@ -272,8 +272,6 @@ def _to_steps(record: InputRecord, length: int) -> Callable[[Floats], Floats]:
 
 
 class _Window:
-    """Open window."""
-
     def __init__(
         self,
         number: int,

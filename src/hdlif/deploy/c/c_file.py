@@ -228,7 +228,6 @@ class CFile:
         return self._made[node.name, key]
 
     def add_table(self, declaration: str, values: NDArray[Any]) -> None:
-        """Add a constant array."""
         self.tables[table(declaration, values)] = values.nbytes
 
     def add_numbers(self, declaration: str, numbers: Sequence[int]) -> None:

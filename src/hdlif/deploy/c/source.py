@@ -152,7 +152,6 @@ def check_identifier(name: str) -> None:
 
 
 def _state(file: CFile, arithmetic: Numbers) -> Struct:
-    """Return the members of the state, and its bytes."""
     numbers, codes, size = ["uint32_t t;"], [], 4
     kind, number_bytes = arithmetic.number, arithmetic.number_bytes
     for node in file.nodes:

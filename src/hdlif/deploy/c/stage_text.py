@@ -123,7 +123,6 @@ class StageText:
         return Operand(self.load(name), self.value(name).max_code is not None)
 
     def number(self, node: Node, place: int) -> str:
-        """Return it as a number."""
         operand = self.input(node, place)
         return f"(NUMBER){operand.text}" if operand.is_code else operand.text
 
@@ -233,7 +232,6 @@ class StageText:
         return self.arithmetic.of_total(self, node, total)
 
     def function(self, name: str) -> str:
-        """The stage's function."""
         first = self.stage.nodes[0]
         loops = self.arithmetic.loops(first.op)
         if loops is not None:

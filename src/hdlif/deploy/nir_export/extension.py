@@ -41,8 +41,6 @@ def extended(graph: Graph, *, dt: float = DT) -> Any:
 
 
 class _Extension:
-    """Conversion of one graph."""
-
     def __init__(self, graph: Graph, dt: float) -> None:
         self.nir, self.graph, self.dt = nir_package(), graph, dt
         self.types = infer_values(graph)

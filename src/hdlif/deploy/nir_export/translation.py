@@ -138,8 +138,6 @@ def infers(node: Node, types: Mapping[str, Any]) -> bool:
 
 
 class _Translation:
-    """Translation of one graph."""
-
     def __init__(self, graph: Graph, dt: float, for_norse: bool) -> None:
         self.nir = nir_package()
         self.graph, self.dt, self.for_norse = graph, dt, for_norse

@@ -58,8 +58,6 @@ def shape_of(name: str, node: NirNode) -> Shape:
 
 
 class _Translating:
-    """Conversion of one graph."""
-
     def __init__(self, graph: NirGraph, dt: float, fires_at_threshold: bool) -> None:
         self.graph, self.dt, self.fires_at_threshold = graph, dt, fires_at_threshold
         self.children: dict[str, dict[str, Any]] = {}
