@@ -61,7 +61,7 @@ def bench(
     from hdlif.report.provenance import hardware, versions
     from hdlif.runtime import Session
     from hdlif.runtime.early import choose_confidence
-    from hdlif.runtime.session import available_cores
+    from hdlif.runtime.limits import available_cores
 
     threads = available_cores() if threads is None else threads
     peers = None if against is None else [name for name in against.split(",") if name]

@@ -50,8 +50,6 @@ _ACCEPTED = (
 
 
 class _Following:
-    """The forward pass of one module."""
-
     def __init__(self, lowerer: Lowerer, path: str, name: str, children: Collection[str]) -> None:
         self.lowerer, self.path, self.name = lowerer, path, name
         self._children = children
@@ -82,8 +80,6 @@ class _Following:
 
 
 class _Value(Captured):
-    """Value within a traced forward pass."""
-
     def __init__(self, following: _Following, wire: Wire) -> None:
         self._following, self.wire = following, wire
 
@@ -171,9 +167,8 @@ class _Value(Captured):
         if function in (torch.cat, torch.concat):
             return _joined(*args, **given)
         first = next(one for one in _values(args, given))
-        for plain, method in _FUNCTIONS.items():
-            if function is plain:
-                return method(*args, **given)
+        if function in _FUNCTIONS:
+            return _FUNCTIONS[function](*args, **given)
         return first._following.refuse(f"{getattr(function, '__name__', function)}()")
 
     def _with(self, wire: Wire) -> Self:

@@ -162,6 +162,24 @@ def f64(tensor: Tensor) -> Floats:
     return cast(Floats, tensor.detach().double().cpu().numpy())
 
 
+def sizes_of(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str, **across: int) -> list[list[int]]:
+    """Return sizes along the rows and columns of a map, by the names of the layer's attributes.
+
+    A layer of sequences has the size `across` along rows, since a sequence is a map of one row.
+    """
+    is_sequence = isinstance(module, nn.Conv1d | nn.MaxPool1d | nn.AvgPool1d | nn.AdaptiveAvgPool1d)
+    if is_sequence:
+        check_sequence(lowerer, module, wire, path)
+    found = []
+    for name, rows in across.items():
+        value: Any = getattr(module, name)
+        if is_sequence:
+            found.append([rows, value if isinstance(value, int) else value[0]])
+        else:
+            found.append([value, value] if isinstance(value, int) else list(value))
+    return found
+
+
 def check_sequence(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str) -> None:
     """Raise `LoweringError` unless the value is a sequence [C, L], which in a graph is the map [C, 1, L]."""
     shape = lowerer.values[wire.name].shape
@@ -170,16 +188,6 @@ def check_sequence(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str) -
             f"{path}: {type(module).__name__} takes a sequence [C, L], in the graph a map [C, 1, L], and is given "
             f"{list(shape)}; give the input the shape [C, 1, L], or use a layer of maps"
         )
-
-
-def along(value: Any, across: int) -> list[int]:
-    """Convert a size of a sequence to its map of one row: `across` along the columns of that."""
-    return [across, value if isinstance(value, int) else value[0]]
-
-
-def two(value: Any) -> list[int]:
-    """Return the size of both axes from one or two numbers."""
-    return [value, value] if isinstance(value, int) else list(value)
 
 
 def fits(size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hdlif.deploy.onnx_translation import OneAfterTheOther, Streamed, Translation, Unrolled
+from hdlif.deploy.onnx_translation import Streamed, Translation, Unrolled
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.deploy.ops import FORMS
 from hdlif.graph.dataflow import is_recurrent
@@ -36,13 +36,11 @@ def unrolled(graph: Graph, *, batch: int = 1, weights: str = "float32") -> Any:
     writer = Writer()
     frame = writer.input(INPUT, (batch, *graph.input.shape))
     steps, one = graph.time_steps, infer_values(graph)[graph.output].shape
-    if is_recurrent(graph):
-        turns, each = OneAfterTheOther(writer), []
-        for turns.t in range(steps):
-            each.append(Translation(graph, writer, turns, frame, _ONNX, weights).run().joined(writer))
-        logits = writer.op("Concat", *each, axis=0) if steps > 1 else each[0]
-    else:
-        logits = Translation(graph, writer, Unrolled(writer, steps, batch), frame, _ONNX, weights).run().joined(writer)
+    at_once = 1 if is_recurrent(graph) else steps
+    clock, parts = Unrolled(writer, at_once, batch), []
+    for clock.t in range(0, steps, at_once):
+        parts.append(Translation(graph, writer, clock, frame, _ONNX, weights).run().joined(writer))
+    logits = writer.op("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
     shape = writer.constant((steps, batch, *one), np.int64)
     # a constant value has one step
     leading = writer.constant((-1, batch, *one), np.int64)

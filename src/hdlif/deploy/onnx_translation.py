@@ -50,20 +50,22 @@ class Value:
 
 
 class Unrolled:
-    """Clock of all steps from the start, with the values that depend on it."""
+    """Clock of the steps t, ..., t + steps - 1 of a sequence, with the values that depend on it."""
 
-    def __init__(self, writer: Writer, steps: int, batch: int) -> None:
-        self._writer, self.steps, self.batch = writer, steps, batch
+    def __init__(self, writer: Writer, steps: int, batch: int = 1) -> None:
+        self._writer, self.t, self.steps, self.batch = writer, 0, steps, batch
+        self._kept: dict[str, str] = {}
 
     def values_of(self, node: Node, key: str) -> Array | None:
         """Return the tensor's only row, if it is known and the same at every step."""
-        rows = node.tensors[key][: self.steps]
+        rows = node.tensors[key]
+        rows = rows[min(self.t, len(rows) - 1) :][: self.steps]
         return rows[0] if (rows == rows[0]).all() else None
 
     def row(self, node: Node, key: str, step: int, shape: Sequence[int]) -> str:
         """Return the row of a step, in the given shape."""
         rows = node.tensors[key]
-        return self._writer.constant(rows[min(step, len(rows) - 1)].reshape(shape))
+        return self._writer.constant(rows[min(self.t + step, len(rows) - 1)].reshape(shape))
 
     def joined_rows(self, node: Node, key: str, shape: Sequence[int]) -> str:
         """Return the rows of all steps along the batch axis."""
@@ -73,51 +75,22 @@ class Unrolled:
         return self._writer.constant(rows[: self.steps].repeat(self.batch, axis=0).reshape(-1, *shape))
 
     def state(self, node: Node, name: str) -> str:
-        """Return the initial state."""
-        return self._writer.constant(0.0)
-
-    def leave(self, node: Node, name: str, value: str) -> None:
-        """Store the final state."""
-
-
-class OneAfterTheOther:
-    """Clock of a recurrent sequence: each step `t` is translated separately; as `Unrolled`."""
-
-    steps = 1
-    batch = None
-
-    def __init__(self, writer: Writer) -> None:
-        self._writer, self.t = writer, 0
-        self._kept: dict[str, str] = {}
-
-    def values_of(self, node: Node, key: str) -> Array | None:
-        rows = node.tensors[key]
-        return np.asarray(rows[min(self.t, len(rows) - 1)])
-
-    def row(self, node: Node, key: str, step: int, shape: Sequence[int]) -> str:
-        rows = node.tensors[key]
-        return self._writer.constant(rows[min(self.t, len(rows) - 1)].reshape(shape))
-
-    def joined_rows(self, node: Node, key: str, shape: Sequence[int]) -> str:
-        return self.row(node, key, 0, shape)
-
-    def state(self, node: Node, name: str) -> str:
+        """Return the state before the steps."""
         return self._kept.get(f"{node.name}.{name}") or self._writer.constant(0.0)
 
     def leave(self, node: Node, name: str, value: str) -> None:
+        """Store the state after the steps."""
         self._kept[f"{node.name}.{name}"] = value
 
 
-class Streamed:
-    """The clock of one step, whose number is an input; as `Unrolled`."""
+class Streamed(Unrolled):
+    """The clock of one step, whose number is an input."""
 
-    steps = 1
-    batch = None
-
-    def __init__(self, writer: Writer, values: Any) -> None:
-        self._writer, self._values = writer, values
+    def __init__(self, writer: Writer, values: Mapping[str, Any]) -> None:
+        super().__init__(writer, 1)
+        self._values = values
         self._t = writer.input("t", (), np.int64)
-        self._after: dict[str, tuple[str, Node]] = {}
+        self._shapes: dict[str, tuple[int | str, ...]] = {}
 
     def values_of(self, node: Node, key: str) -> Array | None:
         rows = node.tensors[key]
@@ -131,22 +104,15 @@ class Streamed:
         index = op("Min", self._t, constant(len(rows) - 1, np.int64))
         return op("Gather", constant(rows.reshape(-1, *shape)), index, axis=0)
 
-    def joined_rows(self, node: Node, key: str, shape: Sequence[int]) -> str:
-        return self.row(node, key, 0, shape)
-
     def state(self, node: Node, name: str) -> str:
-        return self._writer.input(f"{node.name}.{name}", ("B", *self._values[node.name].shape))
-
-    def leave(self, node: Node, name: str, value: str) -> None:
-        self._after[f"{node.name}.{name}"] = value, node
+        own = f"{node.name}.{name}"
+        self._shapes[own] = ("B", *self._values[node.name].shape)
+        return self._writer.input(own, self._shapes[own])
 
     def write_state(self) -> None:
         self._writer.output(self._writer.op("Add", self._t, self._writer.constant(1, np.int64)), "t.next", (), np.int64)
-        for name, (value, node) in self._after.items():
-            self._writer.output(value, f"{name}.next", ("B", *self._values[node.name].shape))
-
-
-Clock = Unrolled | OneAfterTheOther | Streamed
+        for name, value in self._kept.items():
+            self._writer.output(value, f"{name}.next", self._shapes[name])
 
 
 WEIGHTS = ("float32", "int8", "int4")
@@ -165,7 +131,7 @@ class Translation:
         self,
         graph: Graph,
         writer: Writer,
-        clock: Clock,
+        clock: Unrolled,
         frame: str,
         forms: Mapping[str, OnnxForm],
         weights: str = "float32",
@@ -246,44 +212,3 @@ class Translation:
     def _row_shape(self, node: Node, key: str) -> tuple[int, ...]:
         """Return a row's shape for broadcasting to a value [B, C, H, W] or [B, C]."""
         return (node.tensors[key].shape[1], *(1,) * (len(self.types[node.name].shape) - 1))
-
-
-def pointwise(emit: Emit, **options: Any) -> OnnxForm:
-    """Form of an operation on each entry; the options are those of `Translation.pointwise`."""
-    return lambda translation, node: translation.pointwise(node, emit, **options)
-
-
-def whole(emit: Callable[[Writer, Node, str], str]) -> OnnxForm:
-    """Form of an operation that does not depend on time."""
-    return lambda translation, node: translation.on_whole(node, lambda x: emit(translation.writer, node, x))
-
-
-def synapse(emit: Callable[..., str]) -> OnnxForm:
-    """Form of a layer of weights: emit(writer, node, x, weight and bias, name).
-
-    The affine after it is folded into weight and bias if it alone reads the sums and is constant; for weights
-    stored as integers, into their scale.
-    """
-
-    def form(translation: Translation, node: Node) -> Value:
-        clock, writer = translation.clock, translation.writer
-        weight: Array = node.tensors["weight"].astype(np.float32)
-        gain, ones, bias = np.ones(len(weight), np.float32), (1,) * (weight.ndim - 1), None
-        name, affine = node.name, translation.only_reader(node)
-        if affine is not None and affine.op == "affine":
-            scale, shift = (clock.values_of(affine, key) for key in ("scale", "shift"))
-            if scale is not None and shift is not None:
-                name, gain, bias = affine.name, np.asarray(scale, np.float32), shift
-        bits = translation.bits_of(node)
-        if bits:
-            whole = writer.packed(node.tensors["weight"], bits)
-            zero = writer.packed(np.zeros(len(gain), np.int8), bits)
-            constants = [writer.op("DequantizeLinear", whole, writer.constant(gain), zero, axis=0)]
-        else:
-            constants = [writer.constant(weight if name == node.name else weight * gain.reshape(-1, *ones))]
-        constants += [] if bias is None else [writer.constant(bias)]
-        value = translation.on_whole(node, lambda x: emit(writer, node, x, constants, name))
-        translation.values[name] = value
-        return value
-
-    return form

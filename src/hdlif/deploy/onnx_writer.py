@@ -40,7 +40,6 @@ class Writer:
         self._has_4_bits = False
 
     def input(self, name: str, shape: Shape, dtype: type[np.generic] = np.float32) -> str:
-        """Add an input of the graph."""
         self._inputs.append(self._typed(name, shape, dtype))
         self._names.add(name)
         return name
@@ -54,7 +53,9 @@ class Writer:
     def constant(self, value: Any, dtype: type[np.generic] = np.float32) -> str:
         """Return the name of a constant."""
         array = np.ascontiguousarray(value, dtype).reshape(np.shape(value))
-        key = (array.dtype.str, array.shape, array.tobytes())
+        return self._constant((array.dtype.str, array.shape, array.tobytes()), array)
+
+    def _constant(self, key: tuple[Any, ...], array: NDArray[Any]) -> str:
         if key not in self._known:
             self._known[key] = (self._unused("constant"),)
             self._constants[self._known[key][0]] = array
@@ -69,17 +70,10 @@ class Writer:
         if bits == 8:
             return self.constant(weight, np.int8)
         self._has_4_bits = True
-        key = ("int4", weight.shape, weight.tobytes())
-        if key not in self._known:
-            self._known[key] = (self._unused("constant"),)
-            self._constants[self._known[key][0]] = weight.astype(self._dtype_of_4_bits())
-        return self._known[key][0]
-
-    def _dtype_of_4_bits(self) -> Any:
-        return self._onnx.helper.tensor_dtype_to_np_dtype(self._onnx.TensorProto.INT4)
+        dtype = self._onnx.helper.tensor_dtype_to_np_dtype(self._onnx.TensorProto.INT4)
+        return self._constant(("int4", weight.shape, weight.tobytes()), weight.astype(dtype))
 
     def op(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        """Return the result of one operation."""
         return self.split(kind, inputs, 1, name, attributes)[0]
 
     def split(

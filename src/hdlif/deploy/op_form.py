@@ -1,32 +1,37 @@
 """Forms of an op in PyTorch and ONNX."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Any
 
+import numpy as np
 from torch import Tensor
 
+from hdlif.deploy.onnx_translation import Array, Emit, OnnxForm, Translation, Value
+from hdlif.deploy.onnx_writer import Writer
 from hdlif.graph.graph import Node
 
-if TYPE_CHECKING:
-    from hdlif.deploy.onnx_translation import OnnxForm
 
+@dataclass
+class Parts:
+    """A node at the steps of a chunk, for its PyTorch form.
 
-class Parts(Protocol):
-    """Interface of a node for its PyTorch form, at the steps of a chunk."""
+    Attributes:
+        tensors: the node's own, by role.
+        states: states before the chunk, [B, ...] each; the form replaces them by those after it.
+    """
 
     node: Node
     steps: range
+    tensors: Mapping[str, Tensor]
     states: dict[str, Tensor]
-    """States before the chunk, [B, ...] each; the form replaces them by those after it."""
 
     def rows(self, role: str, ndim: int) -> Tensor:
         """Return a per-step tensor for the steps of the chunk, broadcastable to [K, B, C, ...]."""
-
-    def tensor(self, role: str) -> Tensor:
-        """Return a tensor unchanged."""
+        rows = self.tensors[role]
+        if len(rows) > 1:
+            rows = rows[[min(t, len(rows) - 1) for t in self.steps]]
+        return rows.view(rows.shape[0], 1, rows.shape[1], *[1] * (ndim - 3))
 
 
 TorchForm = Callable[[Parts, tuple[Tensor, ...]], Tensor]
@@ -52,3 +57,44 @@ def folded(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     """A function of [B, ...], on [K, B, ...]."""
     y = function(x.flatten(0, 1))
     return y.reshape(*x.shape[:2], *y.shape[1:])
+
+
+def pointwise(emit: Emit, **options: Any) -> OnnxForm:
+    """Form of an operation on each entry; the options are those of `Translation.pointwise`."""
+    return lambda translation, node: translation.pointwise(node, emit, **options)
+
+
+def whole(emit: Callable[[Writer, Node, str], str]) -> OnnxForm:
+    """Form of an operation that does not depend on time."""
+    return lambda translation, node: translation.on_whole(node, lambda x: emit(translation.writer, node, x))
+
+
+def synapse(emit: Callable[..., str]) -> OnnxForm:
+    """Form of a layer of weights: emit(writer, node, x, weight and bias, name).
+
+    The affine after it is folded into weight and bias if it alone reads the sums and is constant; for weights
+    stored as integers, into their scale.
+    """
+
+    def form(translation: Translation, node: Node) -> Value:
+        clock, writer = translation.clock, translation.writer
+        weight: Array = node.tensors["weight"].astype(np.float32)
+        gain, ones, bias = np.ones(len(weight), np.float32), (1,) * (weight.ndim - 1), None
+        name, affine = node.name, translation.only_reader(node)
+        if affine is not None and affine.op == "affine":
+            scale, shift = (clock.values_of(affine, key) for key in ("scale", "shift"))
+            if scale is not None and shift is not None:
+                name, gain, bias = affine.name, np.asarray(scale, np.float32), shift
+        bits = translation.bits_of(node)
+        if bits:
+            whole = writer.packed(node.tensors["weight"], bits)
+            zero = writer.packed(np.zeros(len(gain), np.int8), bits)
+            constants = [writer.op("DequantizeLinear", whole, writer.constant(gain), zero, axis=0)]
+        else:
+            constants = [writer.constant(weight if name == node.name else weight * gain.reshape(-1, *ones))]
+        constants += [] if bias is None else [writer.constant(bias)]
+        value = translation.on_whole(node, lambda x: emit(writer, node, x, constants, name))
+        translation.values[name] = value
+        return value
+
+    return form

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hdlif.deploy.op_form import Parts
 from hdlif.deploy.ops import FORMS
 from hdlif.errors import StateError, did_you_mean
 from hdlif.graph.dataflow import is_recurrent, state_names
@@ -103,25 +104,9 @@ class GraphModule(Temporal):
         """Run one node on a chunk: return its output [K or 1, B, ...], and its states after it."""
         names = state_names(node)
         states = dict(zip(names, kept_of(state, inputs[0], *names), strict=True)) if names else {}
-        parts = _Parts(self, node, steps, states)
+        tensors = {role: getattr(self, _buffer(node, role)) for role in node.tensors}
+        parts = Parts(node, steps, tensors, states)
         return FORMS[node.op].torch(parts, inputs), parts.states or None
-
-
-class _Parts:
-    """Node of a module at the steps of a chunk; see `hdlif.deploy.op_form.Parts`."""
-
-    def __init__(self, module: GraphModule, node: Node, steps: range, states: dict[str, Tensor]) -> None:
-        self._module, self.node, self.steps, self.states = module, node, steps, states
-
-    def tensor(self, role: str) -> Tensor:
-        found: Tensor = getattr(self._module, _buffer(self.node, role))
-        return found
-
-    def rows(self, role: str, ndim: int) -> Tensor:
-        rows = self.tensor(role)
-        if len(rows) > 1:
-            rows = rows[[min(t, len(rows) - 1) for t in self.steps]]
-        return rows.view(rows.shape[0], 1, rows.shape[1], *[1] * (ndim - 3))
 
 
 def _buffer(node: Node, role: str) -> str:

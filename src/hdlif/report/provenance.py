@@ -35,7 +35,7 @@ INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8",
 
 def hardware() -> dict[str, Any]:
     """Return processor, cores and instruction sets of this machine."""
-    from hdlif.runtime.session import available_cores
+    from hdlif.runtime.limits import available_cores
 
     fields = processor_fields()
     flags = set(fields.get("flags", "").split())

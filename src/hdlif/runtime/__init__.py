@@ -1,28 +1,22 @@
 """Runtime of deployed networks: `Session`; `Stream` and `FrameStream` for continuous input; `reference`, the oracle.
 
-Never imports torch.
+Never imports torch. Names are imported lazily: the checks of a state need no image or stream.
 """
 
-from hdlif.runtime.answers import probabilities
-from hdlif.runtime.early import Early
-from hdlif.runtime.frame_stream import FrameAnswer, FrameStream
-from hdlif.runtime.images import normalise, read_image
-from hdlif.runtime.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS
-from hdlif.runtime.session import Session
-from hdlif.runtime.state import State
-from hdlif.runtime.stream import Decision, Stream
+from hdlif import names_at
 
-__all__ = [
-    "DEFAULT_MAX_BYTES",
-    "DEFAULT_MAX_OPERATIONS",
-    "Decision",
-    "Early",
-    "FrameAnswer",
-    "FrameStream",
-    "Session",
-    "State",
-    "Stream",
-    "normalise",
-    "probabilities",
-    "read_image",
-]
+_AT = {
+    "Early": "runtime.early",
+    "Session": "runtime.session",
+    "State": "runtime.state",
+    "probabilities": "runtime.answers",
+    **dict.fromkeys(("DEFAULT_MAX_BYTES", "DEFAULT_MAX_OPERATIONS"), "runtime.limits"),
+    **dict.fromkeys(("Decision", "Stream"), "runtime.stream"),
+    **dict.fromkeys(("FrameAnswer", "FrameStream"), "runtime.frame_stream"),
+    **dict.fromkeys(("normalise", "read_image"), "runtime.images"),
+}
+"""Module of each name; `__init__.pyi` repeats this for type checkers."""
+
+__all__ = [*_AT]
+
+__getattr__ = names_at(__name__, _AT)

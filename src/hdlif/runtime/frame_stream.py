@@ -34,7 +34,7 @@ class FrameAnswer:
     partial: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the prediction as a JSON-serialisable dict."""
         cut = {"partial": True} if self.partial else {}
         said = {"input": self.input, "frames": list(self.frames)}
         return {**said, **as_json(self.answer or {}), "ms": round(self.ms, 4), **cut}

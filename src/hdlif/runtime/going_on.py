@@ -47,7 +47,7 @@ class GoingOn:
 
     @property
     def held_bytes(self) -> int:
-        """What it holds."""
+        """Bytes of the state and the sums."""
         return self._session.sequence_bytes + 4 * math.prod(self._session.output_shape)
 
     def run(self, x: Floats, placed: Placed | None = None) -> list[Answer | None]:

@@ -12,8 +12,10 @@ from hdlif.errors import InputError, brief, reason
 from hdlif.graph.artefact import InputRecord
 from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array, parse_records
+from hdlif.inputs.events import fitted
+from hdlif.inputs.fitting import normalised
+from hdlif.inputs.recordings import read_recording
 from hdlif.inputs.series import finite, parse_series, shown
-from hdlif.runtime.events import read_events
 from hdlif.runtime.files import Given, content_of
 from hdlif.runtime.images import Placed, image_sequence, normalise, read_placed_image
 from hdlif.runtime.series import read_rows, read_series
@@ -54,7 +56,7 @@ def read_inputs(
     elif record.kind == "table":
         yield from starmap(Sample, read_rows(path, record))
     elif record.kind == "events" and not _is_counts(path):
-        yield Sample(str(path), read_events(path, record, time_steps=time_steps), Placed.whole(record))
+        yield Sample(str(path), _read_events(path, record, time_steps), Placed.whole(record))
     elif path.suffix.lower() == ".npy":
         yield from _read_array(path, record, time_steps, layout)
     else:
@@ -71,6 +73,39 @@ def _is_counts(path: Path | Given) -> bool:
     # Reported on reading.
     except (OSError, Unreadable, InputError):
         return True
+
+
+def _read_events(path: Path | Given, record: InputRecord, time_steps: int) -> Floats:
+    """Read a recording of events as counts for each step, [T, 1, 2, H, W], binned and resized as in the record."""
+    # The suffix tells the format.
+    name = Path(f"{path}{path.suffix}") if isinstance(path, Given) else path
+    try:
+        events = read_recording(name, content_of(path))
+        if record.sensor is None:
+            shape = ", ".join(map(str, record.shape))
+            raise Unreadable(
+                f"the network's file does not say how recordings become frames; give counts [T, {shape}] as .npy"
+            )
+        if events.sensor not in (None, record.sensor):
+            raise Unreadable(f"it is of a sensor of {_size(events.sensor)}")
+        frames = fitted(
+            events,
+            time_steps,
+            binning=record.binning,
+            sensor=record.sensor,
+            size=record.shape[1:],
+            resize=record.resize,
+        )
+    except (OSError, Unreadable) as error:
+        takes = (
+            f"the network takes recordings of a sensor of {_size(record.sensor)}" if record.sensor else "give frames"
+        )
+        raise InputError(f"{path}: cannot be read as a recording of events ({reason(error)}); {takes}") from error
+    return normalised(frames, record.mean, record.std, whole=1)[:, None]
+
+
+def _size(sensor: tuple[int, int] | None) -> str:
+    return f"{sensor[0]}x{sensor[1]}" if sensor else "unknown size"
 
 
 def _read_array(path: Path | Given, record: InputRecord, time_steps: int, layout: Layout | None) -> Iterator[Sample]:

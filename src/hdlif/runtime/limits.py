@@ -1,6 +1,7 @@
 """Limits of a runtime call, and errors of allocation."""
 
 import functools
+import os
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -33,3 +34,8 @@ def memory_errors_are_ours(method: Callable[P, R]) -> Callable[P, R]:
             ) from error
 
     return call
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -13,11 +12,18 @@ from numpy.typing import NDArray
 
 from hdlif._native import Network, instruction_sets
 from hdlif.errors import HdlifError, LimitError, brief
-from hdlif.graph.artefact import Graph, InputRecord, TaskRecord, Value, dumps
+from hdlif.graph.artefact import Graph, Value, dumps
 from hdlif.graph.artefact.files import read_content
 from hdlif.graph.artefact.statements import read_fields
 from hdlif.runtime.early import Early, choose_confidence, run_until_sure
-from hdlif.runtime.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, MAX_THREADS, OPTIONS, memory_errors_are_ours
+from hdlif.runtime.limits import (
+    DEFAULT_MAX_BYTES,
+    DEFAULT_MAX_OPERATIONS,
+    MAX_THREADS,
+    OPTIONS,
+    available_cores,
+    memory_errors_are_ours,
+)
 from hdlif.runtime.sequence import Sequence
 from hdlif.runtime.state import (
     INTERRUPTED,
@@ -73,6 +79,15 @@ class Session:
     >>> sequence = session.sequence()
     >>> [sequence.step(frame)[0].tolist() for frame in x][-1] == step[0].tolist() == logits[-1, 0].tolist()
     True
+
+    Attributes:
+        input, task, time_steps: of the network: its input, the meaning of the outputs, and the trained time steps.
+        labels: names of the outputs: classes, unless the task defines others.
+        output_shape: of the outputs of a step: [labels], or [labels, H, W] for a class per pixel.
+        confidence: the file's confidence for early exit; None without one.
+        digest: the SHA-256 digest in the network's file, in hexadecimal.
+        instructions: instruction set in use.
+        max_bytes: most memory of a call.
     """
 
     @memory_errors_are_ours
@@ -113,67 +128,28 @@ class Session:
         for key, limit in (("max_bytes", max_bytes), ("max_operations", max_operations)):
             if not is_integer(limit) or limit < 1:
                 raise HdlifError(f"{key} = {brief(limit)}; give an integer of at least 1")
-        self._max_bytes, self._max_operations = int(max_bytes), int(max_operations)
+        self.max_bytes, self._max_operations = int(max_bytes), int(max_operations)
         self._name = "the graph" if isinstance(artefact, Graph) else str(artefact)
         available = instruction_sets()
         instructions = available[-1] if instructions is None else instructions
         if instructions not in available:
             raise HdlifError(f"instructions = {instructions!r}; this machine has {', '.join(available)}")
         content = dumps(artefact) if isinstance(artefact, Graph) else read_content(artefact)
-        limits = min(self._max_bytes, 2**63 - 1), min(self._max_operations, 2**63 - 1)
+        limits = min(self.max_bytes, 2**63 - 1), min(self._max_operations, 2**63 - 1)
         with self._naming():
             self._network = Network(content, int(threads), instructions, *limits)
+        self.digest, self.instructions = self._network.digest, self._network.instructions
         record = json.loads(self._network.graph)
-        self._input, self._labels, self._task, self._time_steps = read_fields(record)
-        self._confidence: float | None = record.get("confidence")
+        self.input, self.labels, self.task, self.time_steps = read_fields(record)
+        self.confidence: float | None = record.get("confidence")
         self._values = {
             name: Value(tuple(shape), most or None, constant) for name, shape, most, constant in self._network.values
         }
         self._names = list(self._values)
-        self._output_shape = self._values[record["output"]].shape
+        self.output_shape = self._values[record["output"]].shape
         self._potential_shapes = {state: self._values[self._names[i]].shape for state, i in self._network.states}
         # shapes of calls that passed the checks, and their steps
         self._granted: dict[Any, int] = {}
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the outputs: classes, unless the task defines others."""
-        return self._labels
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        """The shape of the outputs of a step: [labels], or [labels, H, W] for a class per pixel."""
-        return self._output_shape
-
-    @property
-    def task(self) -> TaskRecord:
-        """Meaning of the outputs."""
-        return self._task
-
-    @property
-    def input(self) -> InputRecord:
-        """Input of the network."""
-        return self._input
-
-    @property
-    def time_steps(self) -> int:
-        """Number of trained time steps."""
-        return self._time_steps
-
-    @property
-    def confidence(self) -> float | None:
-        """The file's confidence for early exit; None without one."""
-        return self._confidence
-
-    @property
-    def digest(self) -> str:
-        """The SHA-256 digest in the network's file, in hexadecimal."""
-        return self._network.digest
-
-    @property
-    def instructions(self) -> str:
-        """Instruction set in use."""
-        return self._network.instructions
 
     @property
     def passes(self) -> list[tuple[str, tuple[str, ...]]]:
@@ -215,15 +191,15 @@ class Session:
             HdlifError: the confidence is not a number in 0..1, the file has none, or the task is not a classification.
             LimitError, AllocationError: the call exceeds a limit, or the available memory.
         """
-        least = None if confidence is None else choose_confidence(confidence, self._confidence, self._task)
+        least = None if confidence is None else choose_confidence(confidence, self.confidence, self.task)
         if least is None:
             x, logits = self._prepare(x, steps)
             self._network.run(x, len(logits), 0, None, logits)
             return logits
         # Between its chunks the states of the whole batch exist.
         x, logits = self._prepare(x, steps, gives_state=True)
-        shapes, last = self._potential_shapes.values(), self._task.combine == "last"
-        return run_until_sure(self._network.run, x, len(logits), len(self._labels), shapes, last=last, confidence=least)
+        shapes, last = self._potential_shapes.values(), self.task.combine == "last"
+        return run_until_sure(self._network.run, x, len(logits), len(self.labels), shapes, last=last, confidence=least)
 
     @memory_errors_are_ours
     def values(self, x: Floats, steps: int | None = None) -> dict[str, Array]:
@@ -264,7 +240,7 @@ class Session:
             ShapeError, StateError: `x`, `state` or `out` does not fit the network and the batch.
             LimitError, AllocationError: the call exceeds a limit, or the available memory.
         """
-        check_frame(x, self._input.shape)
+        check_frame(x, self.input.shape)
         batch = len(x)
         t = 0 if state is None else check_state(state, self._potential_shapes, batch)
         if ("step", batch) not in self._granted:
@@ -285,7 +261,7 @@ class Session:
         potentials = {name: out[name] for name in self._potential_shapes}
         try:
             working = channels_last(potentials)
-            logits = np.empty((1, batch, *self._output_shape), np.float32)
+            logits = np.empty((1, batch, *self.output_shape), np.float32)
             frame = contiguous(x)[None]
             self._network.run(frame, 1, t, working, logits)
         except MemoryError:
@@ -312,13 +288,13 @@ class Session:
         if not is_integer(batch) or batch < 1:
             raise HdlifError(f"batch = {brief(batch)}; it must be an integer of at least 1")
         self._check_limits(batch, 1, is_static=False, gives_state=True)
-        if (held := batch * self.sequence_bytes) > self._max_bytes:
+        if (held := batch * self.sequence_bytes) > self.max_bytes:
             raise LimitError(
-                f"{self._name}: {batch} sequences hold {held:,} bytes; max_bytes = {self._max_bytes:,}; give fewer at "
+                f"{self._name}: {batch} sequences hold {held:,} bytes; max_bytes = {self.max_bytes:,}; give fewer at "
                 f"once or, if you trust the network, a larger max_bytes{OPTIONS['max_bytes']}"
             )
         with self._naming():
-            sequence = Sequence(self._network, (batch, *self._input.shape), self._output_shape, self._potential_shapes)
+            sequence = Sequence(self._network, (batch, *self.input.shape), self.output_shape, self._potential_shapes)
         if state is not None:
             sequence.resume(state)
         return sequence
@@ -348,22 +324,17 @@ class Session:
         """Entries of a state except `t`, in order, with their shapes without batch."""
         return dict(self._potential_shapes)
 
-    @property
-    def max_bytes(self) -> int:
-        """Most memory of a call."""
-        return self._max_bytes
-
     def _prepare(self, x: Floats, steps: int | None, **call: bool) -> tuple[Floats, Floats]:
         """Return the contiguous input, and an array for the logits."""
         is_plain = type(x) is np.ndarray and x.dtype is _FLOAT32 and (steps is None or type(steps) is int)
         key = (x.shape, steps, *call.items()) if is_plain else None
         count = self._granted.get(key)
         if count is None:
-            count = count_steps(x, self._input.shape, steps, self._time_steps)
+            count = count_steps(x, self.input.shape, steps, self.time_steps)
             self._check_limits(x.shape[1], count, is_static=len(x) < count, **call)
             if key is not None:
                 self._grant(key, count)
-        return contiguous(x), np.empty((count, x.shape[1], *self._output_shape), np.float32)
+        return contiguous(x), np.empty((count, x.shape[1], *self.output_shape), np.float32)
 
     def _grant(self, call: Any, steps: int) -> None:
         if len(self._granted) >= _MOST_GRANTED:
@@ -393,8 +364,3 @@ class Session:
         """Return zero potentials. Their memory is channels-last, as the runtime keeps it, so no step copies them."""
         shapes = self._potential_shapes.items()
         return {n: channels_first(np.zeros((batch, *pixels, c), np.float32)) for n, (c, *pixels) in shapes}
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

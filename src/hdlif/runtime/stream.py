@@ -1,9 +1,9 @@
 """Predictions of a deployed network on a stream of samples, one per window, as early as possible."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ class Decision:
     partial: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the prediction as a JSON-serialisable dict."""
         cut = {"partial": True} if self.partial else {}
         said = {"window": self.window, "samples": list(self.samples), "step": self.step}
         return {**said, **(self.answer or {}), "ms": round(self.ms, 4), **cut}
@@ -80,6 +80,11 @@ class Stream:
     (3, 6) 1 moving
     >>> stream.end()
     []
+
+    Attributes:
+        session: the network.
+        length: samples of a window, of sounds at the network's rate.
+        hop: samples from the beginning of one window to that of the next, of sounds at the network's rate.
     """
 
     def __init__(
@@ -104,10 +109,10 @@ class Stream:
                 f"the network takes inputs of kind {record.kind}; a stream is for one of series or sounds; give images "
                 "to FrameStream, and others one by one to Session.step, or to a stream of `hdlif serve`"
             )
-        self._session, self._record = session, record
+        self.session, self._record = session, record
         length, trained = _length(record, session.time_steps)
-        self._length, self._hop = length, trained if hop is None else hop
-        if not is_integer(self._hop) or self._hop < 1:
+        self.length, self.hop = length, trained if hop is None else hop
+        if not is_integer(self.hop) or self.hop < 1:
             raise HdlifError(f"hop = {brief(hop)}; give an integer of at least 1")
         self._confidence = choose_confidence(confidence, session.confidence, session.task)
         own = record.sound.rate if record.sound else None
@@ -123,27 +128,12 @@ class Stream:
         self._open: list[_Window] = []
         self._begun = self._came = 0
         self._ended = False
-        at_once, each = -(-length // self._hop), _bytes(session)
+        at_once, each = -(-length // self.hop), _bytes(session)
         if at_once * each > session.max_bytes:
             raise LimitError(
-                f"hop = {self._hop}: {at_once:,} windows of {length:,} samples are open at once, which takes "
+                f"hop = {self.hop}: {at_once:,} windows of {length:,} samples are open at once, which takes "
                 f"{at_once * each:,} bytes; max_bytes = {session.max_bytes:,}; give a larger hop (hdlif run: --hop)"
             )
-
-    @property
-    def session(self) -> Session:
-        """The network."""
-        return self._session
-
-    @property
-    def length(self) -> int:
-        """Samples of a window, of sounds at the network's rate."""
-        return self._length
-
-    @property
-    def hop(self) -> int:
-        """Samples from the beginning of one window to that of the next, of sounds at the network's rate."""
-        return self._hop
 
     @property
     def unanswered(self) -> tuple[Decision, ...]:
@@ -185,7 +175,7 @@ class Stream:
         found = list(self._on(self._resampler.end(), since)) if self._resampler else []
         if partial:
             # There is no prediction before the delay.
-            first = uncounted(self._session.task)
+            first = uncounted(self.session.task)
             found += [window.said(since, partial=True) for window in self._open if window.step > first]
         return found
 
@@ -212,16 +202,16 @@ class Stream:
             piece = block[begin : begin + self._piece]
             self._begin_before(self._came + len(piece))
             for window in tuple(self._open):
-                part = piece[max(0, window.begin - self._came) : window.begin + self._length - self._came]
+                part = piece[max(0, window.begin - self._came) : window.begin + self.length - self._came]
                 if window.push(part):
                     self._open.remove(window)
                     yield window.said(since)
             self._came += len(piece)
 
     def _begin_before(self, end: int) -> None:
-        while (begin := self._begun * self._hop) < end:
-            samples = self._at(begin, up=False), self._at(begin + self._length, up=True)
-            window = _Window(self._begun, begin, samples, self._session, self._length, self._confidence)
+        while (begin := self._begun * self.hop) < end:
+            samples = self._at(begin, up=False), self._at(begin + self.length, up=True)
+            window = _Window(self._begun, begin, samples, self.session, self.length, self._confidence)
             self._open.append(window)
             self._begun += 1
 
@@ -249,7 +239,7 @@ def _length(record: InputRecord, time_steps: int) -> tuple[int, int]:
 
 
 def _bytes(session: Session) -> int:
-    """State of an open window."""
+    """Return the bytes that an open window holds."""
     sound, channels = session.input.sound, session.input.shape[0]
     held = 8 * (sound.frame + sound.hop) if sound else 8 * 64 * channels
     return session.sequence_bytes + 4 * session.time_steps * len(session.labels) + held
@@ -260,18 +250,6 @@ def _finite(array: NDArray[Any]) -> Floats:
         return finite(array)
     except ValueError as error:
         raise InputError(f"samples: {error}") from error
-
-
-class _Maker(Protocol):
-    """Converts arriving samples of a window to steps."""
-
-    def push(self, samples: Floats) -> Floats:
-        """[N] or [N, C] to [M, C]."""
-
-
-class _AsTheyAre:
-    def push(self, samples: Floats) -> Floats:
-        return samples
 
 
 class _Resampled:
@@ -286,15 +264,14 @@ class _Resampled:
         return made if self._left else np.concatenate([made, self._resampler.end()])
 
 
-def _maker(record: InputRecord, length: int) -> _Maker:
+def _to_steps(record: InputRecord, length: int) -> Callable[[Floats], Floats]:
+    """Return the conversion of a window's arriving samples, [N] or [N, C], to steps [M, C]."""
     if record.sound is not None:
-        return LogMelFrames(record.sound)
-    return _Resampled(length, record.rates[0], record.rates[1]) if record.rates else _AsTheyAre()
+        return LogMelFrames(record.sound).push
+    return _Resampled(length, *record.rates).push if record.rates else lambda samples: samples
 
 
 class _Window:
-    """Open window."""
-
     def __init__(
         self,
         number: int,
@@ -306,22 +283,29 @@ class _Window:
     ) -> None:
         self.begin, self.came, self.step = begin, 0, 0
         self._number, self._samples, self._session = number, samples, session
-        self._maker = _maker(session.input, length)
+        self._to_steps = _to_steps(session.input, length)
         self._sequence = session.sequence()
         self._outputs = np.empty((session.time_steps, 1, len(session.labels)), np.float32)
-        self._sure = None if confidence is None else _Sure(confidence, session.task.combine)
+        self._confidence = confidence
 
     def push(self, samples: Floats) -> bool:
         """Run the steps completed by the samples; return whether the prediction is ready."""
         self.came += len(samples)
         record = self._session.input
         with np.errstate(all="ignore"):
-            for frame in shown(self._maker.push(samples), record.mean, record.std)[:, None]:
+            for frame in shown(self._to_steps(samples), record.mean, record.std)[:, None]:
                 self._outputs[self.step] = self._sequence.step(frame)
                 self.step += 1
-                if self._sure is not None and self._sure(self._outputs[self.step - 1, 0]):
+                if self._confidence is not None and is_sure(self._taken(), self._confidence):
                     return True
         return self.step == len(self._outputs)
+
+    def _taken(self) -> Floats:
+        """Return the logits [classes] that the class so far is read off."""
+        taken: Floats = self._outputs[self.step - 1, 0]
+        if self._session.task.combine == "mean":
+            taken = self._sequence.sums / np.float32(self.step)
+        return taken
 
     def said(self, since: float, *, partial: bool = False) -> Decision:
         """Return the prediction from the steps so far."""
@@ -330,22 +314,3 @@ class _Window:
         if self.step:
             answer = next(answers(self._outputs[: self.step], session.task, session.labels))
         return Decision(self._number, self._samples, self.step, answer, (perf_counter() - since) * 1000, partial)
-
-
-class _Sure:
-    """Test whether the prediction so far reaches a confidence, by `is_sure`."""
-
-    def __init__(self, threshold: float, combine: str) -> None:
-        self._threshold, self._combine = threshold, combine
-        self._sum: Floats | None = None
-        self._steps = 0
-
-    def __call__(self, logits: Floats) -> bool:
-        """Update with the logits [classes] of one more step."""
-        if self._combine == "last":
-            mean = logits
-        else:
-            self._sum = logits.copy() if self._sum is None else self._sum + logits
-            self._steps += 1
-            mean = self._sum / np.float32(self._steps)
-        return bool(is_sure(mean, self._threshold))

@@ -19,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from hdlif.errors import brief
 from hdlif.runtime.inputs import Layout
-from hdlif.runtime.session import available_cores
+from hdlif.runtime.limits import available_cores
 from hdlif.serve.metrics import CONTENT_TYPE, Metrics
 from hdlif.serve.models import Models
 from hdlif.serve.reading import TYPES, Reader, Room, media_type, receive_body

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from hdlif.runtime.session import available_cores
+from hdlif.runtime.limits import available_cores
 
 FEWEST_ROUNDS, MOST_ROUNDS = 3, 24
 """Timed updates for each number of threads."""

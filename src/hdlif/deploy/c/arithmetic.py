@@ -19,31 +19,43 @@ from hdlif.graph.ops.program import program_of
 
 
 class Floats:
-    """float32, in the order of the reference."""
+    """float32, in the order of the reference.
+
+    Attributes:
+        number, local, total: types in arrays, in local variables, and of sums.
+        number_bytes: size of a number.
+    """
 
     number, local, total, number_bytes = "float", "NUMBER", "float", 4
 
     def loops(self, op: str) -> Loops | None:
+        """Return the writer of an op with its own loops."""
         return EMITTERS[op].loops
 
     def entry(self, s: StageText, node: Node) -> str:
+        """Return the value of an elementwise op at the current entry."""
         entry = EMITTERS[node.op].entry
         assert entry is not None
         return entry(s, node)
 
     def weights(self, node: Node) -> NDArray[Any]:
+        """Return the weights in C of a layer with float32 weights."""
         return node.tensors["weight"]
 
     def of_total(self, s: StageText, node: Node, total: str) -> str:
+        """Return the value of a node of numbers from its sums."""
         return total
 
     def alike(self, s: StageText, node: Node, name: str, entry: str) -> str:
+        """Convert an entry of an input to the node's format, both numbers."""
         return f"(NUMBER){entry}"
 
     def keep(self, node: Node, source: str, entry: str) -> str | None:
+        """Return the conversion of `entry` of `source` to the state of `node`; None if a copy suffices."""
         return None
 
     def frame(self, graph: Graph) -> tuple[str, str]:
+        """Return constants per channel, and the number of a pixel computed from them."""
         means, deviations = (", ".join(map(real, numbers)) for numbers in (graph.input.mean, graph.input.std))
         count = len(graph.input.mean)
         tables = f"static const NUMBER mean[{count}] = {{{means}}}, deviation[{count}] = {{{deviations}}};"
@@ -52,7 +64,7 @@ class Floats:
 
 
 class Fixed:
-    """Integers of 16 bits, with separate fraction bits for each value."""
+    """Integers of 16 bits, with separate fraction bits for each value; as `Floats`."""
 
     number, local, total, number_bytes = "int16_t", "int32_t", "int32_t", 2
 
@@ -95,11 +107,11 @@ class Fixed:
     def of_total(self, s: StageText, node: Node, total: str) -> str:
         value = self.network.values[node.inputs[0]]
         fraction = self.network.fractions[node.inputs[0]] if value.max_code is None else 0
-        if "weight" in node.tensors:
-            fraction += self.network.weights(node)[1]
         k = s.expressions(node)
         if "weight" in node.tensors:
-            sums = np.abs(self.network.weights(node)[0]).sum(axis=tuple(range(1, node.tensors["weight"].ndim)))
+            weight, of_weight = self.network.weights(node)
+            fraction += of_weight
+            sums = np.abs(weight).sum(axis=tuple(range(1, weight.ndim)))
             most = int(sums.max()) * max(map(abs, self._ends(node.inputs[0])))
             k.bounded(total, -most, most)
         return str(rescaled(k, Scaled(total, fraction), self.network.fractions[node.name]).integer)

@@ -1,4 +1,4 @@
-"""Contents of a C file: tables, kernels, includes, and the layout of the scratch memory."""
+"""Contents of a C file: tables, kernels, includes, structs, and the layout of the scratch memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from hdlif.graph.dataflow import feedback, state_names
 from hdlif.graph.graph import INPUT, Graph, Node
 from hdlif.graph.inference import infer_values
 from hdlif.graph.ops import OPS
+
+if TYPE_CHECKING:
+    from hdlif.deploy.c.arithmetic import Numbers
 
 
 @dataclass
@@ -72,8 +75,8 @@ def placed(stages: Sequence[Stage], lives: Mapping[str, Lifetime]) -> tuple[dict
     for name in sorted(blocks, key=lambda name: (-blocks[name].size, blocks[name].first)):
         own = blocks[name]
         offset = 0
-        others = [(offsets[o], blocks[o]) for o in offsets]
-        for start, other in sorted(((s, b) for s, b in others), key=lambda pair: pair[0]):
+        for placed_before in sorted(offsets, key=lambda one: offsets[one]):
+            start, other = offsets[placed_before], blocks[placed_before]
             if other.first <= own.last and own.first <= other.last and start < offset + own.size:
                 offset = max(offset, start + other.size)
         offsets[name] = offset
@@ -103,6 +106,8 @@ class CFile:
     Attributes:
         offsets: of stored values, in the array of their type.
         steps: time steps computed together by a stage.
+        tables, kernels: their texts in order, with the bytes of a table and the name of a kernel.
+        includes: headers of the C standard.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -116,10 +121,10 @@ class CFile:
         self.steps = 1
         self._need_nothing()
         self._by_channel: set[str] = set()
-        self._tables: dict[str, int] = {}
+        self.tables: dict[str, int] = {}
         self._made: dict[tuple[str, str], Table] = {}
-        self._kernels: dict[str, str] = {}
-        self._includes = {"stdint.h", "string.h"}
+        self.kernels: dict[str, str] = {}
+        self.includes = {"stdint.h", "string.h"}
         self._place()
 
     def _need_nothing(self) -> None:
@@ -195,16 +200,13 @@ class CFile:
         """Return whether a node's states are codes."""
         return bool(feedback(node)) and self.values[node.name].max_code is not None
 
-    def include(self, header: str) -> None:
-        self._includes.add(header)
-
     def use(self, kernel: str, **parts: str) -> None:
         """Add a kernel, after those that it needs."""
         for other in kernels.NEEDS.get(kernel, ()):
             self.use(other, **parts)
         text = kernels.text_of(kernel, parts)
-        if text not in self._kernels:
-            self._kernels[text] = kernel
+        if text not in self.kernels:
+            self.kernels[text] = kernel
 
     def rows(self, node: Node, key: str, values: NDArray[Any] | None = None, *, as_table: bool = False) -> Table:
         """Return the table of a node's rows; for a single number that number, unless a table is needed.
@@ -226,12 +228,11 @@ class CFile:
         return self._made[node.name, key]
 
     def add_table(self, declaration: str, values: NDArray[Any]) -> None:
-        """Add a constant array."""
-        self._tables[table(declaration, values)] = values.nbytes
+        self.tables[table(declaration, values)] = values.nbytes
 
     def add_numbers(self, declaration: str, numbers: Sequence[int]) -> None:
         """Add a constant of 32-bit numbers."""
-        self._tables[f"static const {declaration} = {{{', '.join(map(str, numbers))}}};\n"] = 4 * len(numbers)
+        self.tables[f"static const {declaration} = {{{', '.join(map(str, numbers))}}};\n"] = 4 * len(numbers)
 
     def finish(self, functions: str) -> None:
         """Add the kernels called by the stages' expressions, and drop unused tables."""
@@ -239,27 +240,14 @@ class CFile:
         for name in kernels.IN_EXPRESSIONS:
             if words & {name, f"lanes_{name}"} or (name == "saturated" and "lanes_held" in words):
                 self.use(name)
-        named = {re.match(r"static const (?:struct )?\w+ (\w+)", text): text for text in self._tables}
-        self._tables = {text: self._tables[text] for name, text in named.items() if name and name[1] in words}
+        named = {re.match(r"static const (?:struct )?\w+ (\w+)", text): text for text in self.tables}
+        self.tables = {text: self.tables[text] for name, text in named.items() if name and name[1] in words}
 
     @property
     def data_bytes(self) -> int:
         """Bytes of all tables, including the kernels'."""
-        own = sum(kernels.TABLE_BYTES.get(kernel, 0) for kernel in self._kernels.values())
-        return own + self.frame_bytes + sum(self._tables.values())
-
-    @property
-    def includes(self) -> list[str]:
-        return sorted(self._includes)
-
-    @property
-    def kernels(self) -> list[str]:
-        """Return the texts of the kernels in order of dependency."""
-        return list(self._kernels)
-
-    @property
-    def tables(self) -> list[str]:
-        return list(self._tables)
+        own = sum(kernels.TABLE_BYTES.get(kernel, 0) for kernel in self.kernels.values())
+        return own + self.frame_bytes + sum(self.tables.values())
 
     @property
     def entry_type(self) -> str:
@@ -278,6 +266,40 @@ class CFile:
 
     def need_totals(self, count: int) -> None:
         self.totals = max(self.totals, count)
+
+
+@dataclass(frozen=True)
+class Struct:
+    """Members, and their size with padding."""
+
+    members: list[str]
+    size: int
+
+    def typedef(self, name: str, what: str) -> list[str]:
+        """Return the lines of its declaration, after a comment that begins with `what`."""
+        return [f"/* {what}: {self.size} bytes. */", "typedef struct {", *self.members, f"}} {name};"]
+
+
+def work_space(file: CFile, arithmetic: Numbers, name: str) -> Struct:
+    """Scratch memory of a step, or of all steps."""
+    entry, listed, is_answer = file.entry_type, file.listed, file.steps > 1
+    active_bytes = int(file.active_type[4:-2]) // 8
+    arrays = [
+        ("int32_t", 4, "sums", file.sums),
+        (arithmetic.total, 4, "totals", file.totals),
+        (f"{name}_change", 8, "early", (listed + 1) * is_answer),
+        (f"{name}_change", 8, "late", (listed + 1) * is_answer),
+        (arithmetic.number, arithmetic.number_bytes, "numbers", file.entries[False]),
+        (entry, 2 if entry == "uint16_t" else 4, "entry", listed * (not is_answer)),
+        (file.active_type, active_bytes, "active", file.active),
+        (file.active_type, active_bytes, "begin", file.begin),
+        ("uint8_t", 1, "codes", file.entries[True]),
+        ("uint8_t", 1, "code", listed * (not is_answer)),
+    ]
+    arrays = [array for array in arrays if array[3]] or [("uint8_t", 1, "unused", 1)]
+    arrays.sort(key=lambda array: -array[1])
+    size, widest = sum(width * count for _, width, _, count in arrays), min(4, arrays[0][1])
+    return Struct([f"{kind} {name}[{count}];" for kind, _, name, count in arrays], -(-size // widest) * widest)
 
 
 def smallest(values: NDArray[Any]) -> NDArray[Any]:

@@ -43,7 +43,6 @@ def declared(graph: Graph, name: str, *, is_static: bool) -> list[str]:
 
 
 def functions(file: CFile, arithmetic: Numbers, name: str, *, is_static: bool) -> str:
-    """The two functions."""
     graph, upper = file.graph, name.upper()
     assert graph.confidence is not None
     parts = {"name": name, "outputs": f"{upper}_OUTPUTS"}

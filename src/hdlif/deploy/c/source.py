@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from hdlif.deploy.c import early_exit
 from hdlif.deploy.c.answers import Answers, has_answers
 from hdlif.deploy.c.arithmetic import Fixed, Floats, Numbers
-from hdlif.deploy.c.c_file import CFile, has_one_frame
+from hdlif.deploy.c.c_file import CFile, Struct, has_one_frame, work_space
 from hdlif.deploy.c.fixed.network import FixedPoint
 from hdlif.deploy.c.stage_text import StageText
-from hdlif.deploy.c.structs import Struct, work_space
 from hdlif.deploy.c.text import comment, identifier, indented
 from hdlif.errors import InputError
 from hdlif.graph.dataflow import feedback, state_names
@@ -112,10 +111,16 @@ def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None =
     check_identifier(name)
     file, arithmetic = CFile(graph), Floats() if fixed is None else Fixed(fixed)
     if graph.input.kind == "image":
-        _before_frames(file, arithmetic)
+        # Two constants per channel convert pixels to numbers.
+        file.frame_bytes = 8 * len(graph.input.mean)
+        if fixed is not None:
+            file.use("saturated")
     if graph.confidence is not None:
         early_exit.use(file, arithmetic)
-    functions = _functions(file, arithmetic)
+    functions = {}
+    for stage in file.stages:
+        function = f"stage__{file.names[stage.nodes[0].name]}"
+        functions[function] = StageText(stage, file, arithmetic).function(function)
     answers = Answers(file, arithmetic, name) if has_answers(file) else None
     file.finish("\n".join(functions.values()) + ("" if answers is None else answers.code()))
     state, work = _state(file, arithmetic), work_space(file, arithmetic, name)
@@ -146,24 +151,7 @@ def check_identifier(name: str) -> None:
         )
 
 
-def _before_frames(file: CFile, arithmetic: Numbers) -> None:
-    """Add the conversion of pixels to numbers, and count its two constants per channel."""
-    if isinstance(arithmetic, Fixed):
-        file.use("saturated")
-    file.frame_bytes = 8 * len(file.graph.input.mean)
-
-
-def _functions(file: CFile, arithmetic: Numbers) -> dict[str, str]:
-    """Return the texts of the stages' functions by name, in order."""
-    texts = {}
-    for stage in file.stages:
-        name = f"stage__{file.names[stage.nodes[0].name]}"
-        texts[name] = StageText(stage, file, arithmetic).function(name)
-    return texts
-
-
 def _state(file: CFile, arithmetic: Numbers) -> Struct:
-    """Return the members of the state, and its bytes."""
     numbers, codes, size = ["uint32_t t;"], [], 4
     kind, number_bytes = arithmetic.number, arithmetic.number_bytes
     for node in file.nodes:
@@ -288,7 +276,7 @@ def _meaning(graph: Graph) -> str:
 def _code(file: CFile, arithmetic: Numbers, name: str, functions: dict[str, str], answers: Answers | None) -> str:
     graph = file.graph
     entry = file.entry_type
-    includes = "".join(f"#include <{header}>\n" for header in file.includes)
+    includes = "".join(f"#include <{header}>\n" for header in sorted(file.includes))
     pieces = [
         f"/* {comment(name)}.c: see {comment(name)}.h. Written by hdlif. */",
         f'#include "{name}.h"\n',

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,10 @@ from hdlif.deploy.c.c_file import CFile
 from hdlif.deploy.c.fixed.values import LARGEST
 from hdlif.deploy.c.stages import Stage, inputs_of
 from hdlif.deploy.c.text import comment
-from hdlif.graph.graph import INPUT, Graph, Node, Value
+from hdlif.graph.graph import INPUT, Node, Value
+
+if TYPE_CHECKING:
+    from hdlif.deploy.c.arithmetic import Numbers
 
 
 @dataclass(frozen=True)
@@ -26,41 +29,6 @@ class Operand:
     is_code: bool
 
 
-class Arithmetic(Protocol):
-    """Representation of numbers.
-
-    Attributes:
-        number, local, total: types in arrays, in local variables, and of sums.
-        number_bytes: size of a number.
-    """
-
-    number: str
-    local: str
-    total: str
-    number_bytes: int
-
-    def loops(self, op: str) -> Callable[[StageText, Node], None] | None:
-        """Write an op with its own loops."""
-
-    def entry(self, s: StageText, node: Node) -> str:
-        """Return the value of an elementwise op at the current entry."""
-
-    def weights(self, node: Node) -> NDArray[Any]:
-        """Return the weights in C of a layer with float32 weights."""
-
-    def of_total(self, s: StageText, node: Node, total: str) -> str:
-        """Return the value of a node of numbers from its sums."""
-
-    def alike(self, s: StageText, node: Node, name: str, entry: str) -> str:
-        """Convert an entry of an input to the node's format, both numbers."""
-
-    def keep(self, node: Node, source: str, entry: str) -> str | None:
-        """Return the conversion of `entry` of `source` to the state of `node`; None if a copy suffices."""
-
-    def frame(self, graph: Graph) -> tuple[str, str]:
-        """Return constants per channel, and the number of a pixel computed from them."""
-
-
 class StageText:
     """Collects the statements of a stage.
 
@@ -69,7 +37,7 @@ class StageText:
 
     arguments, storage = "STATE *state, WORK *work, const NUMBER *frame", "static"
 
-    def __init__(self, stage: Stage, file: CFile, arithmetic: Arithmetic) -> None:
+    def __init__(self, stage: Stage, file: CFile, arithmetic: Numbers) -> None:
         self.stage, self.file, self.arithmetic = stage, file, arithmetic
         self._declared: dict[str, None] = {}
         self._lines: list[str] = []
@@ -155,7 +123,6 @@ class StageText:
         return Operand(self.load(name), self.value(name).max_code is not None)
 
     def number(self, node: Node, place: int) -> str:
-        """Return it as a number."""
         operand = self.input(node, place)
         return f"(NUMBER){operand.text}" if operand.is_code else operand.text
 
@@ -265,7 +232,6 @@ class StageText:
         return self.arithmetic.of_total(self, node, total)
 
     def function(self, name: str) -> str:
-        """The stage's function."""
         first = self.stage.nodes[0]
         loops = self.arithmetic.loops(first.op)
         if loops is not None:

@@ -3,7 +3,7 @@
 Only values that later stages read are stored; values within a stage are local variables.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from hdlif.graph.dataflow import feedback, reads
@@ -78,7 +78,14 @@ def stages(graph: Graph, values: Mapping[str, Value]) -> tuple[Stage, ...]:
                 waiting.remove(node)
         done |= inside
         groups.append(group)
-    return tuple(_stage(group, groups, graph, base) for group in groups)
+    group_of = {node.name: place for place, group in enumerate(groups) for node in group}
+    read = {base[graph.output]}
+    for place, group in enumerate(groups):
+        for node in group:
+            read |= {base[source] for _, source in feedback(node)}
+            # A view of a stage's own value is read from memory too.
+            read |= {base[name] for name in inputs_of(node) if group_of.get(name) != place}
+    return tuple(_stage(group, read, base) for group in groups)
 
 
 def _follows(
@@ -92,27 +99,18 @@ def _follows(
     return bool(from_inside) and all(name in inside or base[name] in done for name in read)
 
 
-def _stage(group: Iterable[Node], groups: Iterable[list[Node]], graph: Graph, base: Mapping[str, str]) -> Stage:
-    nodes = tuple(group)
+def _stage(nodes: Sequence[Node], read: Collection[str], base: Mapping[str, str]) -> Stage:
+    """Return the stage of a group, from the values that any group reads from memory."""
     inside = {node.name for node in nodes}
-    read: set[str] = {base[graph.output]}
-    for other in groups:
-        for node in other:
-            read |= {base[source] for _, source in feedback(node)}
-            for name in inputs_of(node):
-                # A view of a stage's own value is read from memory too.
-                if node.name not in inside or name not in inside:
-                    read.add(base[name])
-    first = nodes[0]
     by_entry: list[str] = []
     otherwise: list[str] = []
     for node in nodes:
         for name in inputs_of(node):
             if name not in inside:
                 (by_entry if OPS[node.op].is_elementwise else otherwise).append(base[name])
-    assert not otherwise or not OPS[first.op].is_elementwise
+    assert not otherwise or not OPS[nodes[0].op].is_elementwise
     return Stage(
-        nodes,
+        tuple(nodes),
         tuple(node.name for node in nodes if node.name in read),
         tuple(dict.fromkeys(by_entry)),
         tuple(dict.fromkeys(otherwise)),

@@ -242,9 +242,5 @@ def _add_layer(file: CFile, node: Node, name: str, row: int, most: int) -> None:
 
 def _pairs_text(bits: int, apart: int = 16) -> str:
     words = pairs(bits, apart)
-    rows = (f"{{{', '.join(f'{word:#x}u' for word in row)}}}" if words.ndim == 2 else f"{row:#x}u" for row in words)
-    return "\n" + ",\n".join(", ".join(batch) for batch in _fours(list(rows))) + "\n"
-
-
-def _fours(parts: list[str]) -> list[list[str]]:
-    return [parts[k : k + 4] for k in range(0, len(parts), 4)]
+    rows = [f"{{{', '.join(f'{word:#x}u' for word in row)}}}" if words.ndim == 2 else f"{row:#x}u" for row in words]
+    return "\n" + ",\n".join(", ".join(rows[k : k + 4]) for k in range(0, len(rows), 4)) + "\n"

@@ -10,7 +10,6 @@ the m that are at least θ. `docs/how_to/nir.md` has the mapping, and the suppor
 """
 
 from hdlif.deploy.nir_export.extension import extended
-from hdlif.deploy.nir_export.translation import DT, to_nir
-from hdlif.deploy.nir_export.writing import nir_package, write
+from hdlif.deploy.nir_export.translation import DT, nir_package, to_nir, write
 
 __all__ = ["DT", "extended", "nir_package", "to_nir", "write"]

@@ -17,14 +17,12 @@ from typing import Any
 import numpy as np
 
 from hdlif.deploy.nir_export.neurons import hard_lif, plain_name
-from hdlif.deploy.nir_export.translation import DT, infers, neuron_node
-from hdlif.deploy.nir_export.writing import nir_package
+from hdlif.deploy.nir_export.translation import DT, OF_ONE_PIXEL, geometry_of, infers, neuron_node, nir_package
 from hdlif.errors import LoweringError
 from hdlif.graph.artefact import dumps, metadata_of, stored
 from hdlif.graph.dataflow import reads
 from hdlif.graph.graph import INPUT, Graph, Node
 from hdlif.graph.inference import infer_values
-from hdlif.graph.ops.conv2d import dilation_of, groups_of
 
 ARTEFACT, NAME, WEIGHT = "hdlif.artefact", "hdlif.name", "hdlif.weight"
 """Keys in the metadata of nodes."""
@@ -43,8 +41,6 @@ def extended(graph: Graph, *, dt: float = DT) -> Any:
 
 
 class _Extension:
-    """Conversion of one graph."""
-
     def __init__(self, graph: Graph, dt: float) -> None:
         self.nir, self.graph, self.dt = nir_package(), graph, dt
         self.types = infer_values(graph)
@@ -83,10 +79,6 @@ class _Extension:
     def shape(self, name: str) -> dict[str, Any]:
         return {"input": np.array(self.types[name].shape)}
 
-    def ones(self, name: str) -> Any:
-        """Return an identity node with the shape of a value."""
-        return self.nir.Scale(scale=np.ones(self.types[name].shape, np.float32))
-
     def matrix(self, shape: tuple[int, ...], weight: Any) -> Any:
         """Return a layer with these weights [out, in] over the channels of a value."""
         if len(shape) == 1:
@@ -95,10 +87,7 @@ class _Extension:
             input_shape=shape[1:],
             weight=weight[:, :, None, None],
             bias=np.zeros(len(weight), np.float32),
-            stride=(1, 1),
-            padding=(0, 0),
-            dilation=(1, 1),
-            groups=1,
+            **OF_ONE_PIXEL,
         )
 
     def _metadata(self, node: Node) -> dict[str, Any]:
@@ -136,10 +125,7 @@ def _conv2d(to: _Extension, node: Node) -> Any:
         input_shape=to.types[node.inputs[0]].shape[1:],
         weight=weight,
         bias=np.zeros(len(weight), np.float32),
-        stride=tuple(node.attributes["stride"]),
-        padding=tuple(node.attributes["padding"]),
-        dilation=tuple(dilation_of(node)),
-        groups=groups_of(node),
+        **geometry_of(node),
     )
 
 
@@ -152,7 +138,7 @@ def _affine(to: _Extension, node: Node) -> Any:
 def _program(to: _Extension, node: Node) -> Any:
     neuron = hard_lif(node)
     if isinstance(neuron, str):
-        return to.ones(node.name)
+        return _same(to, node)
     return neuron_node(neuron, to.types[node.name].shape, to.dt)
 
 
@@ -175,7 +161,7 @@ def _slice(to: _Extension, node: Node) -> Any:
 
 
 def _same(to: _Extension, node: Node) -> Any:
-    return to.ones(node.name)
+    return to.nir.Scale(scale=np.ones(to.types[node.name].shape, np.float32))
 
 
 _NEAREST: Mapping[str, Callable[[_Extension, Node], Any]] = {

@@ -8,26 +8,29 @@ with diagonal weights.
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.deploy.nir_export.neurons import HardLIF, hard_lif, plain_name
-from hdlif.deploy.nir_export.writing import nir_package
-from hdlif.errors import LoweringError, some
+from hdlif.errors import LoweringError, MissingExtraError, some
 from hdlif.graph.artefact import statement
 from hdlif.graph.dataflow import reads
 from hdlif.graph.graph import INPUT, Graph, Node
 from hdlif.graph.inference import infer_values
 from hdlif.graph.ops import OPS
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
+from hdlif.whole_files import whole_file
 
 Floats = NDArray[np.float64]
 DT = 1e-4
 """Seconds of a time step, as in snnTorch and SpikingJelly."""
 METADATA, STEP = "hdlif", "hdlif.dt"
 """Metadata keys of the input node: properties that NIR lacks, and the seconds of a time step."""
+OF_ONE_PIXEL: Mapping[str, Any] = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+"""Geometry of a convolution that is a matrix at each pixel."""
 MOST_SHOWN = 3
 """Most layers in an error."""
 
@@ -58,6 +61,22 @@ class _Value:
     sources: tuple[str, ...]
     scale: Floats = field(default_factory=lambda: np.ones(1))
     layer: _Layer | None = None
+
+
+def nir_package() -> Any:
+    """Import the package nir. Raises `MissingExtraError` if it is not installed."""
+    try:
+        import nir
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"{error.name} is not installed; install it with: pip install 'hdlif[nir]'") from error
+    return nir
+
+
+def write(graph: Any, path: Path | str) -> None:
+    """Write a `nir.NIRGraph` as HDF5, atomically."""
+    package = nir_package()
+    with whole_file(Path(path)) as temporary:
+        package.write(temporary, graph)
 
 
 def to_nir(graph: Graph, *, dt: float = DT, for_norse: bool = False) -> Any:
@@ -119,8 +138,6 @@ def infers(node: Node, types: Mapping[str, Any]) -> bool:
 
 
 class _Translation:
-    """Translation of one graph."""
-
     def __init__(self, graph: Graph, dt: float, for_norse: bool) -> None:
         self.nir = nir_package()
         self.graph, self.dt, self.for_norse = graph, dt, for_norse
@@ -183,10 +200,10 @@ class _Translation:
         """Return it through a separate layer."""
         channels = shape[0]
         weight, bias = np.diag(np.broadcast_to(scale, channels)), np.broadcast_to(shift, channels).astype(np.float64)
-        geometry = None
+        geometry: Mapping[str, Any] | None = None
         if len(shape) == 3:
             weight = weight[:, :, None, None]
-            geometry = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+            geometry = OF_ONE_PIXEL
         # Closed: with several readers, nothing may be folded into it.
         return replace(self.layer(name, _Layer(weight, bias, geometry), value, shape), layer=None)
 
@@ -197,13 +214,18 @@ def _conv2d(to: _Translation, node: Node) -> _Value:
     scale = np.broadcast_to(value.scale, to.types[node.inputs[0]].shape[0])
     # Input channels of the group of each output channel.
     weight *= np.repeat(scale.reshape(groups, -1), len(weight) // groups, axis=0)[:, :, None, None]
-    geometry = {
+    layer = _Layer(weight, np.zeros(len(weight)), geometry_of(node))
+    return to.layer(node.name, layer, value, to.types[node.inputs[0]].shape)
+
+
+def geometry_of(node: Node) -> dict[str, Any]:
+    """Return a convolution's arguments in NIR, besides the shape of its input, weight and bias."""
+    return {
         "stride": tuple(node.attributes["stride"]),
         "padding": tuple(node.attributes["padding"]),
         "dilation": tuple(dilation_of(node)),
-        "groups": groups,
+        "groups": groups_of(node),
     }
-    return to.layer(node.name, _Layer(weight, np.zeros(len(weight)), geometry), value, to.types[node.inputs[0]].shape)
 
 
 def _linear(to: _Translation, node: Node) -> _Value:
@@ -243,10 +265,6 @@ def neuron_node(neuron: HardLIF, shape: tuple[int, ...], dt: float, *, unit_resi
     tau = dt / (1 - leak)
     r = np.ones(shape) if unit_resistance else tau / dt
     return nir_package().LIF(tau=tau, r=r, v_leak=np.zeros(shape), **rest)
-
-
-def _sum_pool(to: _Translation, node: Node) -> _Value:
-    return _pooled(to, node, node.attributes["kernel"], node.attributes["stride"])
 
 
 def _pooled(to: _Translation, node: Node, kernel: Any, stride: Any) -> _Value:
@@ -293,5 +311,5 @@ _TRANSLATIONS: Mapping[str, Callable[[_Translation, Node], _Value]] = {
     "global_sum_pool": _global_sum_pool,
     "linear": _linear,
     "program": _program,
-    "sum_pool": _sum_pool,
+    "sum_pool": lambda to, node: _pooled(to, node, node.attributes["kernel"], node.attributes["stride"]),
 }

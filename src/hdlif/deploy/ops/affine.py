@@ -6,9 +6,9 @@ import numpy as np
 from torch import Tensor
 
 from hdlif.deploy.lowering import Lowerer, Wire, check_sequence, f64, lowers, repeated
-from hdlif.deploy.onnx_translation import Row, pointwise
+from hdlif.deploy.onnx_translation import Row
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.deploy.op_form import OpForm, Parts
+from hdlif.deploy.op_form import OpForm, Parts, pointwise
 from hdlif.graph.graph import Node
 from hdlif.nn import Affine, BatchNorm1d, BatchNorm2d
 

@@ -1,14 +1,9 @@
 """The forms of `concat`."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from hdlif.deploy.onnx_translation import Row, pointwise
-from hdlif.deploy.onnx_writer import Writer
-from hdlif.deploy.op_form import OpForm, Parts
-from hdlif.graph.graph import Node
+from hdlif.deploy.op_form import OpForm, Parts, pointwise
 
 
 def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -16,8 +11,8 @@ def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
     return torch.cat([value.expand(leading, *value.shape[1:]) for value in inputs], 2)
 
 
-def _onnx(w: Writer, node: Node, x: Sequence[str], row: Row) -> str:
-    return w.op("Concat", *x, name=node.name, axis=1)
-
-
-FORM = OpForm("concat", torch=torch_form, onnx=pointwise(_onnx, broadcasts=False))
+FORM = OpForm(
+    "concat",
+    torch=torch_form,
+    onnx=pointwise(lambda w, node, x, row: w.op("Concat", *x, name=node.name, axis=1), broadcasts=False),
+)

@@ -4,48 +4,28 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hdlif.deploy.lowering import Floats, Lowerer, Wire, along, biased, check_sequence, lowers, weight_of
-from hdlif.deploy.onnx_translation import synapse
+from hdlif.deploy.lowering import Lowerer, Wire, biased, lowers, sizes_of, weight_of
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.deploy.op_form import OpForm, Parts, folded
+from hdlif.deploy.op_form import OpForm, Parts, folded, synapse
 from hdlif.errors import LoweringError
 from hdlif.graph.graph import Node
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
 from hdlif.nn import QuantConv1d, QuantConv2d
 
 
-@lowers(nn.Conv2d, QuantConv2d)
-def _conv2d(lowerer: Lowerer, module: nn.Conv2d, wire: Wire, path: str) -> Wire:
-    weight = weight_of(module)
-    return _lowered(lowerer, module, wire, path, weight, list(module.stride), _padding(module, path), module.dilation)
-
-
-@lowers(nn.Conv1d, QuantConv1d)
-def _conv1d(lowerer: Lowerer, module: nn.Conv1d, wire: Wire, path: str) -> Wire:
-    check_sequence(lowerer, module, wire, path)
-    encoding, weight, scale = weight_of(module)
-    stride, padding, dilation = along(module.stride, 1), along(_padding(module, path), 0), along(module.dilation, 1)
-    return _lowered(lowerer, module, wire, path, (encoding, weight[:, :, None], scale), stride, padding, dilation)
-
-
-def _lowered(
-    lowerer: Lowerer,
-    module: nn.Conv1d | nn.Conv2d,
-    wire: Wire,
-    path: str,
-    weights: tuple[str, NDArray[Any], Floats],
-    stride: list[int],
-    padding: list[int],
-    dilation: Sequence[int],
-) -> Wire:
+@lowers(nn.Conv1d, nn.Conv2d, QuantConv1d, QuantConv2d)
+def _convolution(lowerer: Lowerer, module: nn.Conv1d | nn.Conv2d, wire: Wire, path: str) -> Wire:
+    stride, dilation = sizes_of(lowerer, module, wire, path, stride=1, dilation=1)
+    padding, (encoding, weight, weight_scale) = _padding(module, path), weight_of(module)
+    if weight.ndim == 3:
+        # A sequence is a map of one row.
+        padding, weight = [0, *padding], weight[:, :, None]
     wire = lowerer.one_scale(wire)
-    encoding, weight, weight_scale = weights
     geometry: dict[str, Any] = {"stride": stride, "padding": padding}
-    if set(dilation) != {1}:
-        geometry["dilation"] = list(dilation)
+    if dilation != [1, 1]:
+        geometry["dilation"] = dilation
     if module.groups != 1:
         geometry["groups"] = module.groups
     out = lowerer.emit("conv2d", path, wire, encoding=encoding, role="body", weight=weight, **geometry)
@@ -71,7 +51,7 @@ def _padding(module: nn.Conv1d | nn.Conv2d, path: str) -> list[int]:
 
 
 def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
-    weight, attributes = parts.tensor("weight"), parts.node.attributes
+    weight, attributes = parts.tensors["weight"], parts.node.attributes
     geometry = attributes["stride"], attributes["padding"], dilation_of(parts.node), groups_of(parts.node)
     return folded(inputs[0], lambda v: F.conv2d(v, weight, None, *geometry))
 

@@ -1,13 +1,10 @@
 """Flattening modules, and the forms of `flatten`."""
 
-from torch import Tensor, nn
+from torch import nn
 
 from hdlif.deploy.lowering import Lowerer, Wire, lowers
-from hdlif.deploy.onnx_translation import whole
-from hdlif.deploy.onnx_writer import Writer
-from hdlif.deploy.op_form import OpForm, Parts
+from hdlif.deploy.op_form import OpForm, whole
 from hdlif.errors import LoweringError
-from hdlif.graph.graph import Node
 
 
 @lowers(nn.Flatten)
@@ -24,12 +21,8 @@ def _flatten(lowerer: Lowerer, module: nn.Flatten, wire: Wire, path: str) -> Wir
     return Wire(lowerer.emit("flatten", path, wire).name, wire.scale)
 
 
-def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
-    return inputs[0].flatten(2)
-
-
-def _onnx(w: Writer, node: Node, x: str) -> str:
-    return w.op("Flatten", x, name=node.name, axis=1)
-
-
-FORM = OpForm("flatten", torch=torch_form, onnx=whole(_onnx))
+FORM = OpForm(
+    "flatten",
+    torch=lambda parts, inputs: inputs[0].flatten(2),
+    onnx=whole(lambda w, node, x: w.op("Flatten", x, name=node.name, axis=1)),
+)

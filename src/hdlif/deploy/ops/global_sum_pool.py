@@ -1,30 +1,16 @@
 """Adaptive average pools of modules, and the forms of `global_sum_pool`."""
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
-from hdlif.deploy.lowering import Lowerer, Wire, along, check_sequence, lowers, two
-from hdlif.deploy.onnx_translation import whole
-from hdlif.deploy.onnx_writer import Writer
-from hdlif.deploy.op_form import OpForm, Parts
+from hdlif.deploy.lowering import Lowerer, Wire, lowers, sizes_of
+from hdlif.deploy.op_form import OpForm, whole
 from hdlif.errors import LoweringError
-from hdlif.graph.graph import Node
 
 
-@lowers(nn.AdaptiveAvgPool2d)
-def _global_pool(lowerer: Lowerer, module: nn.AdaptiveAvgPool2d, wire: Wire, path: str) -> Wire:
-    return _lowered(lowerer, module, wire, path, two(module.output_size))
-
-
-@lowers(nn.AdaptiveAvgPool1d)
-def _global_pool_1d(lowerer: Lowerer, module: nn.AdaptiveAvgPool1d, wire: Wire, path: str) -> Wire:
-    check_sequence(lowerer, module, wire, path)
-    return _lowered(lowerer, module, wire, path, along(module.output_size, 1))
-
-
-def _lowered(
-    lowerer: Lowerer, module: nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d, wire: Wire, path: str, size: list[int]
-) -> Wire:
+@lowers(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
+def _global_pool(lowerer: Lowerer, module: nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d, wire: Wire, path: str) -> Wire:
+    (size,) = sizes_of(lowerer, module, wire, path, output_size=1)
     _, height, width = lowerer.values[wire.name].shape
     if size == [1, 1]:
         pooled = lowerer.emit("global_sum_pool", path, wire)
@@ -45,12 +31,8 @@ def _lowered(
     )
 
 
-def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
-    return inputs[0].sum((-2, -1))
-
-
-def _onnx(w: Writer, node: Node, x: str) -> str:
-    return w.op("ReduceSum", x, w.constant((2, 3), np.int64), name=node.name, keepdims=0)
-
-
-FORM = OpForm("global_sum_pool", torch=torch_form, onnx=whole(_onnx))
+FORM = OpForm(
+    "global_sum_pool",
+    torch=lambda parts, inputs: inputs[0].sum((-2, -1)),
+    onnx=whole(lambda w, node, x: w.op("ReduceSum", x, w.constant((2, 3), np.int64), name=node.name, keepdims=0)),
+)

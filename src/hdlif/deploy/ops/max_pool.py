@@ -6,37 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.deploy.lowering import Lowerer, Wire, along, check_sequence, fits, lowers, two
-from hdlif.deploy.onnx_translation import whole
+from hdlif.deploy.lowering import Lowerer, Wire, fits, lowers, sizes_of
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.deploy.op_form import OpForm, Parts, folded
+from hdlif.deploy.op_form import OpForm, Parts, folded, whole
 from hdlif.errors import LoweringError
 from hdlif.graph.graph import Node
 
 
-@lowers(nn.MaxPool2d)
-def _max_pool(lowerer: Lowerer, module: nn.MaxPool2d, wire: Wire, path: str) -> Wire:
-    kernel, stride, padding = two(module.kernel_size), two(module.stride), two(module.padding)
-    return _lowered(lowerer, module, wire, path, kernel, stride, padding, two(module.dilation))
-
-
-@lowers(nn.MaxPool1d)
-def _max_pool_1d(lowerer: Lowerer, module: nn.MaxPool1d, wire: Wire, path: str) -> Wire:
-    check_sequence(lowerer, module, wire, path)
-    kernel, stride, padding = along(module.kernel_size, 1), along(module.stride, 1), along(module.padding, 0)
-    return _lowered(lowerer, module, wire, path, kernel, stride, padding, along(module.dilation, 1))
-
-
-def _lowered(
-    lowerer: Lowerer,
-    module: nn.MaxPool1d | nn.MaxPool2d,
-    wire: Wire,
-    path: str,
-    kernel: list[int],
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-) -> Wire:
+@lowers(nn.MaxPool1d, nn.MaxPool2d)
+def _max_pool(lowerer: Lowerer, module: nn.MaxPool1d | nn.MaxPool2d, wire: Wire, path: str) -> Wire:
+    kernel, stride, padding, dilation = sizes_of(
+        lowerer, module, wire, path, kernel_size=1, stride=1, padding=0, dilation=1
+    )
     shape = lowerer.values[wire.name].shape
     if dilation != [1, 1] or (module.ceil_mode and not fits(shape[1:], kernel, stride, padding)):
         raise LoweringError(

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hdlif.deploy.lowering import Lowerer, Wire, f64, lowers, repeated, stored
-from hdlif.deploy.onnx_translation import Row, pointwise
+from hdlif.deploy.onnx_translation import Row
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.deploy.op_form import OpForm, Parts
+from hdlif.deploy.op_form import OpForm, Parts, pointwise
 from hdlif.graph.graph import Node
 from hdlif.nn import SECA
 

@@ -1,17 +1,10 @@
 """The forms of `slice`."""
 
 import numpy as np
-from torch import Tensor
 
-from hdlif.deploy.onnx_translation import whole
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.deploy.op_form import OpForm, Parts
+from hdlif.deploy.op_form import OpForm, whole
 from hdlif.graph.graph import Node
-
-
-def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
-    x = inputs[0]
-    return x[:, :, parts.node.attributes["begin"] : parts.node.attributes["end"]]
 
 
 def _onnx(w: Writer, node: Node, x: str) -> str:
@@ -19,4 +12,8 @@ def _onnx(w: Writer, node: Node, x: str) -> str:
     return w.op("Slice", x, *bounds, w.constant((1,), np.int64), name=node.name)
 
 
-FORM = OpForm("slice", torch=torch_form, onnx=whole(_onnx))
+FORM = OpForm(
+    "slice",
+    torch=lambda parts, inputs: inputs[0][:, :, parts.node.attributes["begin"] : parts.node.attributes["end"]],
+    onnx=whole(_onnx),
+)

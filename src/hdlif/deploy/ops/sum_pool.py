@@ -5,36 +5,16 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.deploy.lowering import Lowerer, Wire, along, check_sequence, fits, lowers, two
-from hdlif.deploy.onnx_translation import whole
+from hdlif.deploy.lowering import Lowerer, Wire, fits, lowers, sizes_of
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.deploy.op_form import OpForm, Parts, folded
+from hdlif.deploy.op_form import OpForm, Parts, folded, whole
 from hdlif.errors import LoweringError
 from hdlif.graph.graph import Node
 
 
-@lowers(nn.AvgPool2d)
-def _average_pool(lowerer: Lowerer, module: nn.AvgPool2d, wire: Wire, path: str) -> Wire:
-    kernel, stride, padding = two(module.kernel_size), two(module.stride), two(module.padding)
-    return _lowered(lowerer, module, wire, path, kernel, stride, padding)
-
-
-@lowers(nn.AvgPool1d)
-def _average_pool_1d(lowerer: Lowerer, module: nn.AvgPool1d, wire: Wire, path: str) -> Wire:
-    check_sequence(lowerer, module, wire, path)
-    kernel, stride, padding = along(module.kernel_size, 1), along(module.stride, 1), along(module.padding, 0)
-    return _lowered(lowerer, module, wire, path, kernel, stride, padding)
-
-
-def _lowered(
-    lowerer: Lowerer,
-    module: nn.AvgPool1d | nn.AvgPool2d,
-    wire: Wire,
-    path: str,
-    kernel: list[int],
-    stride: list[int],
-    padding: list[int],
-) -> Wire:
+@lowers(nn.AvgPool1d, nn.AvgPool2d)
+def _average_pool(lowerer: Lowerer, module: nn.AvgPool1d | nn.AvgPool2d, wire: Wire, path: str) -> Wire:
+    kernel, stride, padding = sizes_of(lowerer, module, wire, path, kernel_size=1, stride=1, padding=0)
     shape = lowerer.values[wire.name].shape
     if padding != [0, 0] or (module.ceil_mode and not fits(shape[1:], kernel, stride, padding)):
         raise LoweringError(

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.deploy.lowering import Lowerer, Wire, lowers
-from hdlif.deploy.onnx_translation import whole
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.deploy.op_form import OpForm, Parts
+from hdlif.deploy.op_form import OpForm, Parts, whole
 from hdlif.errors import LoweringError
 from hdlif.graph.graph import Node
 

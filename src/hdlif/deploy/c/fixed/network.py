@@ -159,7 +159,6 @@ class FixedPoint:
         return np.stack([self._step(frames[t if len(frames) > 1 else 0], state, t) for t in range(steps)])
 
     def frame(self, x: NDArray[np.float32]) -> IntegerArray:
-        """Frames as integers."""
         held = np.clip(x.astype(np.float64) * 2.0**self.input_fraction, -LARGEST - 1, LARGEST)
         return np.rint(held).astype(np.int64)
 

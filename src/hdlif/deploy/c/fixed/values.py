@@ -130,13 +130,7 @@ def aligned(k: Integers, a: Scaled, b: Scaled) -> tuple[Integer, Integer, int]:
         fraction = min(a.fraction, fraction_of_factors(np.array([b.constant]), 29)) if b.constant else a.fraction
         return lowered(k, a, fraction).integer, k.constant(round(b.constant * 2.0**fraction)), fraction
     fraction = min(max(a.fraction, b.fraction), min(a.fraction, b.fraction) + 14)
-    return _raised(k, a, fraction), _raised(k, b, fraction), fraction
-
-
-def _raised(k: Integers, x: Scaled, fraction: int) -> Integer:
-    if fraction <= x.fraction:
-        return lowered(k, x, fraction).integer
-    return k.times(x.integer, k.constant(1 << (fraction - x.fraction)))
+    return shifted(k, a, fraction).integer, shifted(k, b, fraction).integer, fraction
 
 
 def added(k: Integers, a: Scaled, b: Scaled, most: int, *, minus: bool = False) -> Scaled:

@@ -1,20 +1,11 @@
 """`add` in C."""
 
-from collections.abc import Sequence
-from typing import Any
-
 from hdlif.deploy.c.emitter import Emitter
-from hdlif.deploy.c.fixed.values import Integers, Scaled, added
-from hdlif.deploy.c.stage_text import StageText
-from hdlif.graph.graph import Node
+from hdlif.deploy.c.fixed.values import added
 
-
-def entry(s: StageText, node: Node) -> str:
-    return f"{s.number(node, 0)} + {s.number(node, 1)}"
-
-
-def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], states: dict[str, Any]) -> Scaled:
-    return added(k, x[0], x[1], network.most(node.name))
-
-
-EMITTER = Emitter("add", entry=entry, fixed_entry=fixed_entry, is_in_answers=True)
+EMITTER = Emitter(
+    "add",
+    entry=lambda s, node: f"{s.number(node, 0)} + {s.number(node, 1)}",
+    fixed_entry=lambda k, network, node, x, states: added(k, x[0], x[1], network.most(node.name)),
+    is_in_answers=True,
+)

@@ -52,7 +52,7 @@ def entry(s: StageText, node: Node) -> str:
             registers.append(literal(instruction.value))
         else:
             if instruction.operation in ("absolute", "floor"):
-                s.file.include("math.h")
+                s.file.includes.add("math.h")
             text = _OPERATIONS[instruction.operation](*(registers[i] for i in instruction.operands))
             s.line(f"const NUMBER {own}__{register} = {text};")
             registers.append(f"{own}__{register}")

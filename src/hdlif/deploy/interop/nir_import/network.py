@@ -58,8 +58,6 @@ def shape_of(name: str, node: NirNode) -> Shape:
 
 
 class _Translating:
-    """Conversion of one graph."""
-
     def __init__(self, graph: NirGraph, dt: float, fires_at_threshold: bool) -> None:
         self.graph, self.dt, self.fires_at_threshold = graph, dt, fires_at_threshold
         self.children: dict[str, dict[str, Any]] = {}
@@ -75,7 +73,7 @@ class _Translating:
         begin = INPUT
         if len(shape) == 1:
             # A vector becomes a map of one place.
-            begin = self.child("flat", "flatten", {}, INPUT)
+            begin = self.child("flat", {"kind": "flatten"}, INPUT)
         self._values["input"] = begin, shape
         for name, node in self.graph.nodes.items():
             read, given = self._summed(name, self.graph.reads[name])
@@ -112,12 +110,10 @@ class _Translating:
         self.lines.append([found, does, reads, *rest])
         return found
 
-    def child(
-        self, name: str, kind: str, values: Mapping[str, Any], read: str, weights: Mapping[str, Any] | None = None
-    ) -> str:
+    def child(self, name: str, values: Mapping[str, Any], read: str, weights: Mapping[str, Any] | None = None) -> str:
         """Add a layer that reads a line, and return its line."""
         found = self.line(name, "child", [read])
-        self.children[found] = {"kind": kind, **values}
+        self.children[found] = dict(values)
         self.weights |= {f"{found}.{key}": np.asarray(value, np.float32) for key, value in (weights or {}).items()}
         return found
 
@@ -139,8 +135,8 @@ class _Translating:
             gain = np.ones(1)
         if len(gain) == len(shift) == 1:
             return self.line(f"{name}_scaled", "multiple", [read], float(gain[0]), float(shift[0]))
-        values = {"weight": np.broadcast_to(gain, given[0]), "bias": np.broadcast_to(shift, given[0])}
-        return self.child(f"{name}_scaled", "affine", {"channels": given[0]}, read, values)
+        weights = {"weight": np.broadcast_to(gain, given[0]), "bias": np.broadcast_to(shift, given[0])}
+        return self.child(f"{name}_scaled", {"kind": "affine", "channels": given[0]}, read, weights)
 
     def _reads_alone(self, name: str, read: str) -> bool:
         """Return whether only this node reads a line."""
@@ -148,18 +144,26 @@ class _Translating:
         return len(sources) == 1 and self._values[sources[0]][0] == read and self._readers[sources[0]] == 1
 
 
-def _linear(to: _Translating, name: str, node: NirNode, read: str, given: Shape) -> tuple[str, Shape]:
-    values, weights = _linear_layer(name, node, given)
-    return to.child(name, "linear", values, read, weights), (values["out_features"],)
+def _synapse(to: _Translating, name: str, node: NirNode, read: str, given: Shape) -> tuple[str, Shape]:
+    values, weights, out = _layer(name, node, given)
+    return to.child(name, values, read, weights), out
 
 
-def _linear_layer(name: str, node: NirNode, given: Shape) -> tuple[dict[str, Any], dict[str, Any]]:
+def _layer(name: str, node: NirNode, given: Shape) -> tuple[dict[str, Any], dict[str, Any], Shape]:
+    """Return the values of a layer, its weights, and the shape of its output."""
+    if node.kind in ("Linear", "Affine"):
+        return _linear_layer(name, node, given)
+    return _convolution_layer(name, node, given)
+
+
+def _linear_layer(name: str, node: NirNode, given: Shape) -> tuple[dict[str, Any], dict[str, Any], Shape]:
     matrix = weight(name, node, 2)
     out, taken = matrix.shape
     if given != (taken,):
         raise ConversionError(f"{name} takes [{taken}], and is given {list(given)}; a Flatten makes a vector of a map")
     bias = _bias(name, node, out) if node.kind == "Affine" else {}
-    return {"in_features": taken, "out_features": out, "bias": bool(bias)}, {"weight": matrix, **bias}
+    values = {"kind": "linear", "in_features": taken, "out_features": out, "bias": bool(bias)}
+    return values, {"weight": matrix, **bias}, (out,)
 
 
 def _bias(name: str, node: NirNode, channels: int) -> dict[str, Any]:
@@ -170,12 +174,6 @@ def _bias(name: str, node: NirNode, channels: int) -> dict[str, Any]:
     if found.shape != (channels,):
         raise ConversionError(f"{name}.bias has shape {list(found.shape)}; [{channels}] is accepted")
     return {"bias": found} if found.any() else {}
-
-
-def _convolution(to: _Translating, name: str, node: NirNode, read: str, given: Shape) -> tuple[str, Shape]:
-    values, weights, size = _convolution_layer(name, node, given)
-    kind = "conv2d" if node.kind == "Conv2d" else "conv1d"
-    return to.child(name, kind, values, read, weights), (values["out_channels"], *size)
 
 
 def _convolution_layer(name: str, node: NirNode, given: Shape) -> tuple[dict[str, Any], dict[str, Any], Shape]:
@@ -192,6 +190,7 @@ def _convolution_layer(name: str, node: NirNode, given: Shape) -> tuple[dict[str
     size = windows(name, given[1:], kernel, stride, around, dilation)
     bias = _bias(name, node, out)
     values = {
+        "kind": f"conv{axes}d",
         "in_channels": given[0],
         "out_channels": out,
         "kernel_size": kernel,
@@ -201,7 +200,7 @@ def _convolution_layer(name: str, node: NirNode, given: Shape) -> tuple[dict[str
         "groups": groups,
         "bias": bool(bias),
     }
-    return values, {"weight": kernels, **bias}, size
+    return values, {"weight": kernels, **bias}, (out, *size)
 
 
 def _pool(to: _Translating, name: str, node: NirNode, read: str, given: Shape) -> tuple[str, Shape]:
@@ -212,7 +211,8 @@ def _pool(to: _Translating, name: str, node: NirNode, read: str, given: Shape) -
     if any(2 * p > k for p, k in zip(around, kernel, strict=True)):
         raise ConversionError(f"{name}: padding {around} is more than half of the kernel {kernel}")
     kind = "average" if node.kind == "AvgPool2d" else "sum"
-    return to.child(name, kind, {"kernel": kernel, "stride": stride, "padding": around}, read), (given[0], *size)
+    values = {"kind": kind, "kernel": kernel, "stride": stride, "padding": around}
+    return to.child(name, values, read), (given[0], *size)
 
 
 def _flatten(to: _Translating, name: str, node: NirNode, read: str, given: Shape) -> tuple[str, Shape]:
@@ -225,7 +225,7 @@ def _flatten(to: _Translating, name: str, node: NirNode, read: str, given: Shape
             f"{name} flattens from axis {begin} to {end} of {list(given)}, which has no counterpart; accepted is all "
             "of them, 0 to -1 (NIR does not count the batch)"
         )
-    return to.child(name, "flatten", {}, read), (math.prod(given),)
+    return to.child(name, {"kind": "flatten"}, read), (math.prod(given),)
 
 
 def _scale(to: _Translating, name: str, node: NirNode, read: str, given: Shape) -> tuple[str, Shape]:
@@ -251,12 +251,12 @@ def _cuba_lif(to: _Translating, name: str, node: NirNode, read: str, given: Shap
         raise ConversionError(f"{name} is a CubaLIF that feeds back to itself, and has no counterpart; a LIF has one")
     tau = per_channel(name, node, "tau_mem", given)
     gain = snapped(per_channel(name, node, "r", given) * to.dt / tau)
-    read = _synapse(to, name, node, read, given, gain)
+    read = _current(to, name, node, read, given, gain)
     rest = per_channel(name, node, "v_leak", given)
     return _neuron(to, name, node, read, given, decay=leak(name, tau, to.dt), gain=np.ones(1), rest=rest)
 
 
-def _synapse(to: _Translating, name: str, node: NirNode, read: str, given: Shape, gain: Floats) -> str:
+def _current(to: _Translating, name: str, node: NirNode, read: str, given: Shape, gain: Floats) -> str:
     """The current I ← (1 - dt/τ) I + (dt/τ) w S, times a gain."""
     tau = per_channel(name, node, "tau_syn", given)
     arriving = per_channel(name, node, "w_in", given, default=1.0) * to.dt / tau
@@ -285,15 +285,10 @@ def _neuron(
     read = to.scaled(name, gain, np.zeros(1), read, given)
     channels = None if len(decay) == len(fires_from) == 1 else given[0]
     rows = {"leak.value": _row(decay, channels), "threshold.value": _row(fires_from, channels)}
-    values = {"channels": channels, "reset": float(reset[0])}
+    values = {"kind": "lif", "channels": channels, "reset": float(reset[0])}
     if node.feedback is None:
-        return to.child(name, "lif", values, read, rows), given
-    if node.feedback.kind in ("Linear", "Affine"):
-        arguments, weights = _linear_layer(f"{name}'s feedback", node.feedback, given)
-        kind, out = "linear", (arguments["out_features"],)
-    else:
-        arguments, weights, size = _convolution_layer(f"{name}'s feedback", node.feedback, given)
-        kind, out = "conv2d" if node.feedback.kind == "Conv2d" else "conv1d", (arguments["out_channels"], *size)
+        return to.child(name, values, read, rows), given
+    synapse, weights, out = _layer(f"{name}'s feedback", node.feedback, given)
     if out != given:
         raise ConversionError(f"{name}'s feedback gives {list(out)}, and the neurons are {list(given)}")
     axes = weights["weight"].ndim
@@ -303,8 +298,7 @@ def _neuron(
     }
     held = {f"neuron.{key}": value for key, value in rows.items()}
     held |= {f"synapse.{key}": value for key, value in weights.items()}
-    inner = {"neuron": {"kind": "lif", **values}, "synapse": {"kind": kind, **arguments}}
-    return to.child(name, "recurrent", inner, read, held), given
+    return to.child(name, {"kind": "recurrent", "neuron": values, "synapse": synapse}, read, held), given
 
 
 def _row(values: Floats | NDArray[np.float32], channels: int | None) -> NDArray[np.float32]:
@@ -323,7 +317,7 @@ def _li(to: _Translating, name: str, node: NirNode, read: str, given: Shape) -> 
 def _cuba_li(to: _Translating, name: str, node: NirNode, read: str, given: Shape) -> tuple[str, Shape]:
     tau = per_channel(name, node, "tau_mem", given)
     gain = snapped(per_channel(name, node, "r", given) * to.dt / tau)
-    current = _synapse(to, name, node, read, given, gain)
+    current = _current(to, name, node, read, given, gain)
     read = _integrator(to, name, current, leak(name, tau, to.dt), np.ones(1), given)
     return to.scaled(name, np.ones(1), per_channel(name, node, "v_leak", given), read, given), given
 
@@ -336,7 +330,7 @@ def _i(to: _Translating, name: str, node: NirNode, read: str, given: Shape) -> t
 def _integrator(to: _Translating, name: str, read: str, decay: Floats, gain: Floats, given: Shape) -> str:
     channels = None if len(decay) == len(gain) == 1 else given[0]
     rows = {"leak.value": _row(decay, channels), "gain.value": _row(gain, channels)}
-    return to.child(name, "integrator", {"channels": channels}, read, rows)
+    return to.child(name, {"kind": "integrator", "channels": channels}, read, rows)
 
 
 def _threshold(to: _Translating, name: str, node: NirNode, read: str, given: Shape) -> tuple[str, Shape]:
@@ -348,10 +342,10 @@ def _threshold(to: _Translating, name: str, node: NirNode, read: str, given: Sha
 
 _Node = Callable[[_Translating, str, NirNode, str, Shape], tuple[str, Shape]]
 _NODES: Mapping[str, _Node] = {
-    "Affine": _linear,
+    "Affine": _synapse,
     "AvgPool2d": _pool,
-    "Conv1d": _convolution,
-    "Conv2d": _convolution,
+    "Conv1d": _synapse,
+    "Conv2d": _synapse,
     "CubaLI": _cuba_li,
     "CubaLIF": _cuba_lif,
     "Flatten": _flatten,
@@ -359,7 +353,7 @@ _NODES: Mapping[str, _Node] = {
     "IF": _if,
     "LI": _li,
     "LIF": _lif,
-    "Linear": _linear,
+    "Linear": _synapse,
     "Scale": _scale,
     "SumPool2d": _pool,
     "Threshold": _threshold,

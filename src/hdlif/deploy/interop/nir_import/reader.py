@@ -1,8 +1,7 @@
 """Reading of NIR files and graphs as networks for training and deployment; `docs/how_to/nir.md` has the mapping."""
 
-import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,8 +91,12 @@ def read(
         MissingExtraError: h5py is not installed.
     """
     path = Path(path)
-    with _naming(path):
+    try:
         return _imported(read_tree(path), dt, time_steps, kind, fires_at_threshold, surrogate)
+    except HdlifError as error:
+        if str(error).startswith(str(path)) or isinstance(error, MissingExtraError):
+            raise
+        raise type(error)(f"{path}: {error}") from error
 
 
 def from_nir(
@@ -215,14 +218,3 @@ def _record_of(shape: tuple[int, ...], kind: str | None) -> InputRecord:
     rows = kind == "series"
     frames, resize = "rows" if rows else "constant", "bilinear" if kind == "image" else "none"
     return InputRecord((channels, height, width), (0.0,) * channels, (1.0,) * channels, kind, resize, frames=frames)
-
-
-@contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Prefix errors about a file with its name."""
-    try:
-        yield
-    except HdlifError as error:
-        if str(error).startswith(str(path)) or isinstance(error, MissingExtraError):
-            raise
-        raise type(error)(f"{path}: {error}") from error

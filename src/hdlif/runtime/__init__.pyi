@@ -1,0 +1,12 @@
+from hdlif.runtime.answers import probabilities as probabilities
+from hdlif.runtime.early import Early as Early
+from hdlif.runtime.frame_stream import FrameAnswer as FrameAnswer
+from hdlif.runtime.frame_stream import FrameStream as FrameStream
+from hdlif.runtime.images import normalise as normalise
+from hdlif.runtime.images import read_image as read_image
+from hdlif.runtime.limits import DEFAULT_MAX_BYTES as DEFAULT_MAX_BYTES
+from hdlif.runtime.limits import DEFAULT_MAX_OPERATIONS as DEFAULT_MAX_OPERATIONS
+from hdlif.runtime.session import Session as Session
+from hdlif.runtime.state import State as State
+from hdlif.runtime.stream import Decision as Decision
+from hdlif.runtime.stream import Stream as Stream
