@@ -9,9 +9,9 @@ it is the last child. What does not take part runs by itself, on tensors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +27,6 @@ from hdlif.nn.norm import BatchNorm2d
 from hdlif.nn.step_neuron import SteppedNeuron
 from hdlif.nn.steps import Pass
 from hdlif.nn.synapses import QuantConv2d
-
-if TYPE_CHECKING:
-    from hdlif.nn.scope import Scope
 
 WORTH_NORMALISING = 2**14
 """Size of maps from which a norm's own pass is faster than PyTorch's operations."""
@@ -89,6 +86,24 @@ class Maps:
 Value = Tensor | CodedSpikes | Maps
 
 
+class Running(Protocol):
+    """Runs the children of a module on one chunk: `hdlif.nn.Scope`."""
+
+    def __call__(self, name: str, x: Tensor) -> Tensor: ...
+
+    def child(self, name: str) -> nn.Module: ...
+
+    def ran(self, name: str) -> None: ...
+
+    def weight_of(self, layer: nn.Module) -> Tensor | None: ...
+
+    def given_to(self, name: str) -> Mapping[str, Any] | None: ...
+
+    def keep(
+        self, name: str, child: nn.Module, given: Mapping[str, Any] | None, state: Mapping[str, Any] | None
+    ) -> None: ...
+
+
 def may_run_as_one(x: Tensor, carried: Pass) -> bool:
     """Return whether children may be fused: in float32 on a CPU, and without observers."""
     return (
@@ -105,7 +120,7 @@ def may_run_as_one(x: Tensor, carried: Pass) -> bool:
     )
 
 
-def run_chain(run: Scope, steps: range, x: Tensor, names: Sequence[str], plus: Callable[[], Tensor] | None) -> Tensor:
+def run_chain(run: Running, steps: range, x: Tensor, names: Sequence[str], plus: Callable[[], Tensor] | None) -> Tensor:
     """Return the output of the last of these children, plus a summand."""
     return _Chain(run, steps, names, plus).through(x)
 
@@ -118,7 +133,7 @@ class _Chain:
         plus: gives what is added to what the last one gives; it is called right before or after that one.
     """
 
-    def __init__(self, run: Scope, steps: range, names: Sequence[str], plus: Callable[[], Tensor] | None) -> None:
+    def __init__(self, run: Running, steps: range, names: Sequence[str], plus: Callable[[], Tensor] | None) -> None:
         self._run, self._steps, self._names, self._plus = run, steps, names, plus
         self._is_added = False
         self._children = [run.child(name) for name in names]

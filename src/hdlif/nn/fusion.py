@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from functools import partial
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +18,19 @@ from hdlif.nn.kernels.tensors import is_transformed
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer
 
-if TYPE_CHECKING:
-    from hdlif.nn.step_neuron import SteppedNeuron
-
 Path = Literal["steps", "fused"]
 """Implementation of a chunk of steps; see `SteppedNeuron.choose_path`."""
+
+
+class Stepped(Protocol):
+    """What fusion asks of a neuron layer: `hdlif.nn.SteppedNeuron`."""
+
+    @property
+    def states(self) -> Sequence[str]: ...
+
+    def equation(self) -> Callable[..., Any]: ...
+
+    def row_values(self) -> dict[str, Any]: ...
 
 
 class Fusing:
@@ -38,7 +46,7 @@ class Fusing:
     def __reduce__(self) -> tuple[type[Fusing], tuple[()]]:
         return Fusing, ()
 
-    def step_of(self, neuron: SteppedNeuron, *, cut: bool = False, normed: bool = False) -> FusedStep:
+    def step_of(self, neuron: Stepped, *, cut: bool = False, normed: bool = False) -> FusedStep:
         """Return the step.
 
         Args:
@@ -66,7 +74,7 @@ class Fusing:
             self._others[cut, normed] = FusedStep(_stopped_states(written) if cut else written)
         return self._others[cut, normed]
 
-    def emits_relu(self, neuron: SteppedNeuron) -> bool:
+    def emits_relu(self, neuron: Stepped) -> bool:
         """Whether the spikes of a step are a relu's; no equation that has no program is known to."""
         try:
             program = self.step_of(neuron).step.program
@@ -86,7 +94,7 @@ def written_step(step: Callable[..., Any], states: Sequence[str], rows: Mapping[
         return trace_written(step, states=states, rows=rows, stops=lambda: not torch.is_grad_enabled())
 
 
-def _written_after_norm(neuron: SteppedNeuron) -> WrittenStep:
+def _written_after_norm(neuron: Stepped) -> WrittenStep:
     equation, states = neuron.equation(), len(neuron.states)
 
     def step(x: Any, *given: Any) -> Any:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.errors import ResetError, ShapeError, StateError
+from hdlif.nn.steps import State as State
 from hdlif.nn.steps import Steps, are_traced, with_traced_steps
 
-State = Mapping[str, "State | Tensor"]
 Paths = Sequence[Sequence[str]]
 Reads = Mapping[str, Sequence[str]]
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import Any, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,8 @@ from torch._compile import _disable_dynamo
 
 from hdlif.nn.batch_statistics import Gather
 
-if TYPE_CHECKING:
-    from hdlif.nn.state import State
+State = Mapping[str, "State | Tensor"]
+"""State of a module, of its children by name (`hdlif.nn.state`)."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +13,9 @@ from torch import Tensor, nn
 from hdlif.learning import Carry, Plan
 from hdlif.learning.rule import run as run_rule
 from hdlif.training.callback import Batch
+from hdlif.training.interfaces import Running
 from hdlif.training.streaming import Streams
 from hdlif.training.tasks import AnswerCounter
-
-if TYPE_CHECKING:
-    from hdlif.training.loop import TrainingLoop
 
 
 @dataclass
@@ -31,7 +28,7 @@ class BatchLearner:
         is_checkpoint_due: whether a checkpoint is due, as of the last update.
     """
 
-    training: TrainingLoop
+    training: Running
     signal: int = 0
     is_checkpoint_due: bool = False
     _right: int = 0

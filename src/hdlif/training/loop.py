@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ from hdlif.training.batch_learner import BatchLearner
 from hdlif.training.callback import callback_states, load_callback_states
 from hdlif.training.checkpoints import Checkpoints, SavedState
 from hdlif.training.entry import check_outputs
+from hdlif.training.interfaces import Settings
 from hdlif.training.interruption import Interrupted, Pending
 from hdlif.training.optimization import LearningRates
 from hdlif.training.progress import report_omitted_samples, report_traces
@@ -37,9 +38,6 @@ from hdlif.training.temperature import adapt_temperatures, dspikes
 from hdlif.training.threads import Threads, candidates, measured, rounds_for
 from hdlif.training.update import Updater
 from hdlif.training.validation import Validation
-
-if TYPE_CHECKING:
-    from hdlif.training.trainer import Trainer
 
 
 @dataclass
@@ -52,7 +50,7 @@ class TrainingLoop:
         pending: signals that end the training.
     """
 
-    trainer: Trainer
+    trainer: Settings
     train: Samples
     validation: Samples
     ranks: Ranks

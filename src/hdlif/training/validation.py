@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +14,9 @@ from hdlif.data import Samples
 from hdlif.nn import BatchNorm2d, evaluation_mode
 from hdlif.nn.modes import left_as_it_was
 from hdlif.training.evaluate import evaluate, reestimated
+from hdlif.training.interfaces import Running
 from hdlif.training.progress import Progress
 from hdlif.training.tasks import Evaluation, Measured, Task, finite
-
-if TYPE_CHECKING:
-    from hdlif.training.loop import TrainingLoop
 
 _FAR = 0.1
 """A difference of accuracy that is worth a word, unless chance alone makes as much."""
@@ -86,7 +83,7 @@ COMPARED_SAMPLES = 300
 class Validation:
     """Validates the network of a training, whose counters note the best epoch."""
 
-    training: TrainingLoop
+    training: Running
 
     def run(self) -> Evaluation:
         """Measure the epoch; the best so far is the one whose `Task.better` is largest.

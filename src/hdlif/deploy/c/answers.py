@@ -272,7 +272,8 @@ class Answers:
         for stage in file.stages:
             function = f"answer__{file.names[stage.nodes[0].name]}"
             self._functions[function] = AnswerText(stage, self.file, arithmetic).function(function)
-        self.work = work_space(self.file, arithmetic, name)
+        number = arithmetic.number, arithmetic.number_bytes
+        self.work = work_space(self.file, name, number, arithmetic.total)
 
     def header(self) -> list[str]:
         name, upper = self.name, self.name.upper()

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,6 @@ from hdlif.graph.dataflow import feedback, state_names
 from hdlif.graph.graph import INPUT, Graph, Node
 from hdlif.graph.inference import infer_values
 from hdlif.graph.ops import OPS
-
-if TYPE_CHECKING:
-    from hdlif.deploy.c.arithmetic import Numbers
 
 
 @dataclass
@@ -280,16 +277,21 @@ class Struct:
         return [f"/* {what}: {self.size} bytes. */", "typedef struct {", *self.members, f"}} {name};"]
 
 
-def work_space(file: CFile, arithmetic: Numbers, name: str) -> Struct:
-    """Scratch memory of a step, or of all steps."""
+def work_space(file: CFile, name: str, number: tuple[str, int], total: str) -> Struct:
+    """Scratch memory of a step, or of all steps.
+
+    Args:
+        number: type and bytes of a number.
+        total: type of a sum.
+    """
     entry, listed, is_answer = file.entry_type, file.listed, file.steps > 1
     active_bytes = int(file.active_type[4:-2]) // 8
     arrays = [
         ("int32_t", 4, "sums", file.sums),
-        (arithmetic.total, 4, "totals", file.totals),
+        (total, 4, "totals", file.totals),
         (f"{name}_change", 8, "early", (listed + 1) * is_answer),
         (f"{name}_change", 8, "late", (listed + 1) * is_answer),
-        (arithmetic.number, arithmetic.number_bytes, "numbers", file.entries[False]),
+        (*number, "numbers", file.entries[False]),
         (entry, 2 if entry == "uint16_t" else 4, "entry", listed * (not is_answer)),
         (file.active_type, active_bytes, "active", file.active),
         (file.active_type, active_bytes, "begin", file.begin),

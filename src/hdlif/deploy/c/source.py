@@ -123,7 +123,8 @@ def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None =
         functions[function] = StageText(stage, file, arithmetic).function(function)
     answers = Answers(file, arithmetic, name) if has_answers(file) else None
     file.finish("\n".join(functions.values()) + ("" if answers is None else answers.code()))
-    state, work = _state(file, arithmetic), work_space(file, arithmetic, name)
+    number = arithmetic.number, arithmetic.number_bytes
+    state, work = _state(file, arithmetic), work_space(file, name, number, arithmetic.total)
     return Source(
         name,
         _code(file, arithmetic, name, functions, answers),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,6 @@ from hdlif.deploy.c.stages import Stage, inputs_of
 from hdlif.deploy.c.text import comment
 from hdlif.graph.graph import INPUT, Node, Value
 
-if TYPE_CHECKING:
-    from hdlif.deploy.c.arithmetic import Numbers
-
 
 @dataclass(frozen=True)
 class Operand:
@@ -27,6 +24,26 @@ class Operand:
 
     text: str
     is_code: bool
+
+
+class Arithmetic(Protocol):
+    """What a stage asks of `arithmetic.Floats` and `arithmetic.Fixed`, which say more."""
+
+    number: str
+    local: str
+    total: str
+
+    def loops(self, op: str) -> Callable[[StageText, Node], None] | None: ...
+
+    def entry(self, s: StageText, node: Node) -> str: ...
+
+    def weights(self, node: Node) -> NDArray[Any]: ...
+
+    def of_total(self, s: StageText, node: Node, total: str) -> str: ...
+
+    def alike(self, s: StageText, node: Node, name: str, entry: str) -> str: ...
+
+    def keep(self, node: Node, source: str, entry: str) -> str | None: ...
 
 
 class StageText:
@@ -37,7 +54,7 @@ class StageText:
 
     arguments, storage = "STATE *state, WORK *work, const NUMBER *frame", "static"
 
-    def __init__(self, stage: Stage, file: CFile, arithmetic: Numbers) -> None:
+    def __init__(self, stage: Stage, file: CFile, arithmetic: Arithmetic) -> None:
         self.stage, self.file, self.arithmetic = stage, file, arithmetic
         self._declared: dict[str, None] = {}
         self._lines: list[str] = []
