@@ -10,7 +10,6 @@ from torch import nn
 from hdlif.config import TrainingConfig
 from hdlif.data import Samples
 from hdlif.learning import Rule
-from hdlif.training.accelerator import InPrecision
 from hdlif.training.activity import Penalty
 from hdlif.training.callback import Callback, Training
 from hdlif.training.checkpoints import Checkpoints
@@ -18,7 +17,7 @@ from hdlif.training.interruption import Pending
 from hdlif.training.optimization import Optimization
 from hdlif.training.streaming import Streams
 from hdlif.training.tasks import Task
-from hdlif.training.update import Updater
+from hdlif.training.update import InPrecision, Updater
 
 
 class Settings(Protocol):
