@@ -10,6 +10,7 @@ Times are of one image, on one and two threads, all networks in turns.
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,8 @@ def metrics(task: Task, outputs: torch.Tensor, targets: torch.Tensor, chosen: np
     return dict(tally.evaluation().metrics)
 
 
-def measured(run: Path, data_root: Path | None, resamples: int) -> dict[str, Any]:
-    """The figures of one run, the first of them of each resample, and what is timed."""
+def measured(run: Path, data_root: Path | None) -> dict[str, Any]:
+    """The figures of one run, a function that measures chosen images, and what is timed."""
     trained, summary = load_trained(run), json.loads((run / "summary.json").read_text("utf-8"))
     recipe, graph = trained.recipe, trained.graph()
     session = Session(graph, 1)
@@ -51,13 +52,11 @@ def measured(run: Path, data_root: Path | None, resamples: int) -> dict[str, Any
         targets.append(target)
     outputs, answers = torch.cat(found, 1), torch.cat(targets)
     task, count = builders.build_measured_task(recipe), len(images)
-    generator = np.random.default_rng(0)
-    figures = metrics(task, outputs, answers, np.arange(count))
-    first = next(iter(figures))
-    drawn = [metrics(task, outputs, answers, generator.integers(0, count, count))[first] for _ in range(resamples)]
+    measure = partial(metrics, task, outputs, answers)
+    figures = measure(np.arange(count))
     return {
         "images": images[:TIMED_IMAGES],
-        "drawn": np.array(drawn),
+        "measure": measure,
         "graph": graph,
         "record": {
             "recipe": summary["name"],
@@ -66,12 +65,18 @@ def measured(run: Path, data_root: Path | None, resamples: int) -> dict[str, Any
             "epochs": recipe.training.epochs,
             "test_images": count,
             "metrics": figures,
-            "metric": first,
+            "metric": next(iter(figures)),
             "file_bytes": len(dumps(graph)),
             "macs_per_step": sum(dense_macs(graph).values()),
             **{key: summary[key] for key in FROM_SUMMARY},
         },
     }
+
+
+def resampled(one: dict[str, Any], resamples: int) -> np.ndarray:
+    """The first figure of each resample of the test images, the same ones for every network."""
+    generator, count, metric = np.random.default_rng(0), one["record"]["test_images"], one["record"]["metric"]
+    return np.array([one["measure"](generator.integers(0, count, count))[metric] for _ in range(resamples)])
 
 
 def interval(values: np.ndarray) -> list[float]:
@@ -88,20 +93,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     named = dict(run.split("=", 1) for run in given.runs)
-    found = {name: measured(Path(run), given.data_root, given.resamples) for name, run in named.items()}
+    found = {name: measured(Path(run), given.data_root) for name, run in named.items()}
     base = next(iter(found.values()))
     for one in found.values():
-        record = one["record"]
-        record["interval"] = interval(one["drawn"])
-        record["difference"] = record["metrics"][record["metric"]] - base["record"]["metrics"][record["metric"]]
-        record["difference_interval"] = interval(one["drawn"] - base["drawn"])
-        record["ms"] = {}
+        one["record"]["ms"] = {}
     for threads in THREADS:
         runs = {name: Session(one["graph"], threads).run for name, one in found.items()}
         # The networks may have several time steps, and images constant in time are one array for all of them.
         taken = in_turns(runs, base["images"], given.repeats, 3)
         for name, one in found.items():
             one["record"]["ms"][str(threads)] = spread([1e3 * seconds for turn in taken for seconds in turn[name]])
+    drawn = {name: resampled(one, given.resamples) for name, one in found.items()}
+    of_base = next(iter(drawn.values()))
+    for name, one in found.items():
+        record = one["record"]
+        record["interval"] = interval(drawn[name])
+        record["difference"] = record["metrics"][record["metric"]] - base["record"]["metrics"][record["metric"]]
+        record["difference_interval"] = interval(drawn[name] - of_base)
     networks = {name: one["record"] for name, one in found.items()}
     print(
         aligned(

@@ -155,7 +155,7 @@ def test_what_is_probably_a_mistake_is_warned_of(tmp_path: Path) -> None:
 
 def test_a_sheet_shows_what_the_network_sees(tmp_path: Path) -> None:
     photos = write_pictures(tmp_path, 6, size=(40, 64), mode="L")
-    data = builders.FOUND["folder"].MAKES(None, size=None, known=None, path=str(photos))
+    data = builders.FOUND["folder"].MAKES(None, size=None, known=None, path=str(photos)).find()
     train = data.make((), 0).train
     first = train.read(torch.nonzero(train.labels == 0)[:1, 0])[0, 0].numpy()
     # 64 high: twice as large; 8 in a row, with gaps of 4.
@@ -167,7 +167,7 @@ def test_a_sheet_shows_what_the_network_sees(tmp_path: Path) -> None:
 def test_each_row_of_a_sheet_has_the_name_of_its_class_or_value(tmp_path: Path) -> None:
     def names(*classes: str) -> list[NDArray[np.uint8]]:
         photos = write_pictures(tmp_path / "-".join(classes), 6, size=(8, 8), mode="L", classes=classes)
-        drawn, _ = sheet(builders.FOUND["folder"].MAKES(None, size=None, known=None, path=str(photos)))
+        drawn, _ = sheet(builders.FOUND["folder"].MAKES(None, size=None, known=None, path=str(photos)).find())
         left = drawn.shape[1] - 8 * 132 - 4
         return [drawn[row * 132 + 4 : row * 132 + 132, :left] for row in range(len(classes))]
 

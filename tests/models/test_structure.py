@@ -288,3 +288,7 @@ def test_blocks_have_the_inner_channels_that_are_asked_for() -> None:
             on_meta(make, block=partial(AttentionBlockII, attention=SECA), **arguments)
         network = on_meta(make, block=partial(AttentionBlockI, attention=SECA), **arguments)
         assert network.eval()(torch.empty(1, 1, 3, 64, 64, device="meta"), steps=range(1))[0].shape[:2] == (1, 1)
+    network = on_meta(unet, classes=3, width=4, depth=1, inner={"body.up0": 2})
+    assert network.get_submodule("body.up0.conv1").weight.shape[:2] == (2, 4)
+    with pytest.raises(ValueError, match=r"some of body\.down0 to body\.up0"):
+        on_meta(unet, classes=3, width=4, depth=1, inner={"body.up1": 2})

@@ -18,7 +18,7 @@ from hdlif.models.blocks import (
     PreActBlock,
     default_conv,
 )
-from hdlif.models.resnet import StemFactory, check_inner, cifar_stem, imagenet_stem
+from hdlif.models.resnet import StemFactory, block_names, check_inner, cifar_stem, imagenet_stem
 from hdlif.models.wiring import INPUT, Child, Joined, Line, Sum, Wired
 from hdlif.nn import BatchNorm2d, Sequential
 
@@ -79,6 +79,7 @@ def detector(
         )
     if not strides or list(strides) != [stride for stride in there if stride in strides]:
         raise ValueError(f"strides = {list(strides)}; choose some of {there}, from small to large")
+    check_inner(inner or {}, block_names(blocks))
     wires = _Wires(neuron, conv, norm, block, inner)
     value, channels, maps = INPUT, width, []
     for stage, depth in enumerate(blocks):
@@ -104,7 +105,6 @@ def detector(
     for number, other in enumerate(outputs[1:], start=1):
         wires.lines.append(Line(f"joined{number}", Joined(), (joined, other)))
         joined = f"joined{number}"
-    wires.check()
     body = Wired(wires.children, wires.lines, joined)
     return Network(stem=stem(in_channels, width), body=body, head=Sequential(), classifier=Sequential())
 
@@ -147,6 +147,8 @@ def unet(
     """
     if width < 1 or depth < 1:
         raise ValueError(f"width = {width}, depth = {depth}; both must be at least 1")
+    names = [*(f"body.down{level}" for level in range(depth + 1)), *(f"body.up{level}" for level in range(depth))]
+    check_inner(inner or {}, names)
     wires = _Wires(neuron, conv, norm, block, inner)
     value = INPUT
     for level in range(depth + 1):
@@ -162,7 +164,6 @@ def unet(
         }
         value = wires.sum(f"sum{level}", wires.run(f"across{level}", Sequential(layers), value), f"down{level}")
         value = wires.run(f"up{level}", wires.block(f"up{level}", stage, 0, (out_width, out_width), 1), value)
-    wires.check()
     return Network(
         stem=stem(in_channels, width),
         body=Wired(wires.children, wires.lines, value),
@@ -184,13 +185,8 @@ class _Wires:
     ) -> None:
         self._neuron, self._conv, self._norm, self._block, self._count = neuron, conv, norm, block, 0
         self._inner = inner or {}
-        self._blocks: list[str] = []
         self.children: dict[str, nn.Module] = {}
         self.lines: list[Line] = []
-
-    def check(self) -> None:
-        """Raise `ValueError` if inner channels are stated for a block that there is not."""
-        check_inner(self._inner, self._blocks)
 
     def place(self, path: str, stage: int, block: int, channels: int) -> Place:
         """Return the next neuron layer."""
@@ -200,7 +196,6 @@ class _Wires:
     def block(self, path: str, stage: int, number: int, channels: tuple[int, int], stride: int) -> nn.Module:
         """Return the next residual block, of its channels before and after."""
         before, after = channels
-        self._blocks.append(f"body.{path}")
         inner = self._inner.get(f"body.{path}", after)
         places = self.place(f"{path}.act1", stage, number, before), self.place(f"{path}.act2", stage, number, inner)
         return self._block(

@@ -49,6 +49,11 @@ def imagenet_stem(in_channels: int, width: int) -> Sequential:
     return Sequential({"conv": conv, "bn": BatchNorm2d(width), "pool": nn.MaxPool2d(3, stride=2, padding=1)})
 
 
+def block_names(blocks: Sequence[int]) -> list[str]:
+    """Return the names of the residual blocks of stages of so many."""
+    return [f"body.stage{stage + 1}.{number}" for stage, depth in enumerate(blocks) for number in range(depth)]
+
+
 def check_inner(inner: Mapping[str, int], blocks: Sequence[str]) -> None:
     """Raise `ValueError` if `inner` names none of the blocks, or has fewer than 1 channel."""
     for name, channels in inner.items():
@@ -100,8 +105,7 @@ def resnet(
         raise ValueError(f"blocks = {list(blocks)}, width = {width}; give at least one stage of at least one block")
     stages: dict[str, nn.Module] = {}
     in_width, index = width, 0
-    names = [f"body.stage{stage + 1}.{number}" for stage, depth in enumerate(blocks) for number in range(depth)]
-    check_inner(inner or {}, names)
+    check_inner(inner or {}, block_names(blocks))
     for stage, depth in enumerate(blocks):
         out_width = width * 2**stage
         members: list[nn.Module] = []

@@ -172,7 +172,7 @@ class BudgetSearch:
             ("model", "inner", channels),
         ):
             if stated:
-                tree[section][key] = tree[section].get(key, {}) | stated
+                tree[section][key] = (tree[section].get(key) or {}) | stated
         return Recipe.model_validate(tree)
 
     def choose(self, trained: nn.Module) -> Chosen:

@@ -94,8 +94,8 @@ class _Residual(Model):
 
 
 class _ResNet(_Residual):
-    inner: dict[str, int] = field(
-        {}, "Channels between the convolutions of single blocks, such as {body.stage2.0: 48}; without, the stage's."
+    inner: dict[str, int] | None = field(
+        None, "Channels between the convolutions of single blocks, such as {body.stage2.0: 48}; without, the stage's."
     )
 
 
@@ -146,7 +146,9 @@ class UNet(Model, kind="unet", makes=At("hdlif.models:unet")):
     depth: int = field(
         ..., "How often the map is halved; the image's sides must be multiples of 2^depth.", le=MOST_STAGES
     )
-    inner: dict[str, int] = field({}, "Channels between the convolutions of single blocks, such as {body.up0: 8}.")
+    inner: dict[str, int] | None = field(
+        None, "Channels between the convolutions of single blocks, such as {body.up0: 8}."
+    )
 
 
 class VGG(Model, kind="vgg_snn", makes=At("hdlif.models:vgg_snn")):
@@ -169,7 +171,7 @@ class Detector(Model, kind="detector", makes=At("hdlif.models:detector")):
     width: int = field(24, "Channels of the first stage; each later stage has twice as many.")
     strides: list[int] = field([8], "Strides of the levels at which boxes are found: one, or several.")
     head_width: int = field(64, "Channels of the convolution before the outputs.")
-    inner: dict[str, int] = field({}, "Channels between the convolutions of single blocks, as of a resnet.")
+    inner: dict[str, int] | None = field(None, "Channels between the convolutions of single blocks, as of a resnet.")
 
 
 class Imported(Model, kind="imported", makes=At("hdlif.recipe.builders.model:imported_network")):
