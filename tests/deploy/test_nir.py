@@ -132,6 +132,7 @@ def changing() -> nn.Module:
         "a leak that changes": changing(),
         "statistics that change": per_step_norm(),
         "max pool": of(nn.MaxPool2d(1)),
+        "groups": Sequential(nn.AvgPool2d(1), nn.Conv2d(2, 2, 1, groups=2), lif(), nn.Flatten(), nn.Linear(128, 3)),
         "feedback": of(Recurrent(lif(), nn.Conv2d(2, 2, 3, padding=1))),
     }
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 import own_neurons
 from cases import every
@@ -16,7 +17,15 @@ from hdlif.deploy.onnx import streamed, unrolled
 from hdlif.graph.artefact import INPUT, Graph, InputRecord
 from hdlif.graph.equations import OPERATIONS, Instruction, Program
 from hdlif.models import resnet
-from hdlif.nn import AdaptiveHDLIF, ParallelHDLIF, ResonateHDLIF, SecondOrderHDLIF, SlidingParallelHDLIF
+from hdlif.nn import (
+    HDLIF,
+    AdaptiveHDLIF,
+    ParallelHDLIF,
+    ResonateHDLIF,
+    SecondOrderHDLIF,
+    Sequential,
+    SlidingParallelHDLIF,
+)
 from hdlif.runtime import reference
 from runtime.test_native_equals_reference import rows_of_all_kinds
 
@@ -231,4 +240,14 @@ def test_a_neuron_that_is_relu_is_written_as_one() -> None:
     kinds = [node.op_type for node in unrolled(graph).graph.node]
     assert kinds.count("Relu") == sum(isinstance(module, ParallelHDLIF) for module in network.modules())
     assert not {"Sub", "Max"} & set(kinds)
+    assert_equals_reference(graph)
+
+
+def test_a_layer_may_have_the_name_of_the_output() -> None:
+    pytest.importorskip("onnx", reason="pip install 'hdlif[export]'")
+    layers = {"flat": nn.Flatten(), "logits": nn.Linear(4, 3), "fire": HDLIF(2)}
+    graph = lower(
+        Sequential(layers).eval(), input=InputRecord((1, 2, 2), (0.5,), (0.5,)), labels=("a", "b", "c"), time_steps=2
+    )
+    assert "logits" in {node.name for node in graph.nodes}
     assert_equals_reference(graph)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hdlif.deploy.onnx_translation import Streamed, Translation, Unrolled
-from hdlif.deploy.onnx_writer import Writer
+from hdlif.deploy.onnx_writer import LOGITS, Writer
 from hdlif.deploy.ops import FORMS
 from hdlif.graph.dataflow import is_recurrent
 from hdlif.graph.graph import INPUT, Graph
@@ -45,7 +45,7 @@ def unrolled(graph: Graph, *, batch: int = 1, weights: str = "float32") -> Any:
     # a constant value has one step
     leading = writer.constant((-1, batch, *one), np.int64)
     result = writer.op("Expand", writer.op("Reshape", logits, leading), shape)
-    writer.output(result, "logits", (steps, batch, *one))
+    writer.output(result, LOGITS, (steps, batch, *one))
     return writer.model("unrolled", _metadata(graph))
 
 
@@ -64,7 +64,7 @@ def streamed(graph: Graph, *, weights: str = "float32") -> Any:
     values = infer_values(graph)
     clock = Streamed(writer, values)
     logits = Translation(graph, writer, clock, frame, _ONNX, weights).run()
-    writer.output(logits.joined(writer), "logits", ("B", *values[graph.output].shape))
+    writer.output(logits.joined(writer), LOGITS, ("B", *values[graph.output].shape))
     clock.write_state()
     return writer.model("streamed", _metadata(graph))
 

@@ -17,6 +17,10 @@ Shape = Sequence[int | str]
 """Shape; a string names a free size."""
 
 
+LOGITS = "logits"
+"""Name of a network's output, which no other value takes."""
+
+
 class Writer:
     """Collects the nodes and constants of one ONNX graph.
 
@@ -36,7 +40,7 @@ class Writer:
         self._constants: dict[str, NDArray[Any]] = {}
         self._known: dict[Any, tuple[str, ...]] = {}
         self._arguments: dict[tuple[str, str], str] = {}
-        self._names: set[str] = set()
+        self._names = {LOGITS}
         self._has_4_bits = False
 
     def input(self, name: str, shape: Shape, dtype: type[np.generic] = np.float32) -> str:

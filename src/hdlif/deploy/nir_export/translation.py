@@ -121,7 +121,7 @@ def _refused(node: Node, types: Mapping[str, Any]) -> str | None:
                 return "a batch norm whose statistics change from step to step"
         case "conv2d":
             if not infers(node, types):
-                return "a convolution that is not square, of whose output nir infers another shape"
+                return "a convolution that is not square or in groups, of which nir infers another shape"
         case "quantise":
             return f"a quantiser of spikes, of {node.attributes['bits']} bits"
         case op if op not in _TRANSLATIONS:
@@ -130,11 +130,13 @@ def _refused(node: Node, types: Mapping[str, Any]) -> str | None:
 
 
 def infers(node: Node, types: Mapping[str, Any]) -> bool:
-    """Return whether nir, which takes a kernel's height for its width, infers this shape."""
+    """Return whether nir infers these shapes: it takes a kernel's height for its width, and knows no groups."""
     (size_y, size_x), out = types[node.inputs[0]].shape[1:], types[node.name].shape[1:]
     kernel = node.tensors["weight"].shape[2]
     sizes = zip((size_y, size_x), node.attributes["padding"], dilation_of(node), node.attributes["stride"], strict=True)
-    return tuple((n + 2 * p - d * (kernel - 1) - 1) // s + 1 for n, p, d, s in sizes) == tuple(out)
+    return groups_of(node) == 1 and tuple((n + 2 * p - d * (kernel - 1) - 1) // s + 1 for n, p, d, s in sizes) == tuple(
+        out
+    )
 
 
 class _Translation:
