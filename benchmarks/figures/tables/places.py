@@ -1,6 +1,10 @@
 """Networks that find boxes and masks, beside one another."""
 
-from figures.markdown import table
+import re
+from statistics import mean
+
+from figures import records
+from figures.markdown import megabytes, table
 from figures.registry import Record
 from figures.registry import table as registered
 
@@ -49,3 +53,27 @@ def _boxes(record: Record) -> str:
 @registered("places_masks", "places_nuclei")
 def _masks(record: Record) -> str:
     return _networks(record, {"iou": "IoU %"})
+
+
+RULES = {
+    "bccd": "HD-LIF, random step",
+    "bccd_stbp": "HD-LIF, STBP",
+    "bccd_w1p5_s4": "HD-LIF, 1.5-bit weights, 4-bit spikes, random step",
+    "bccd_lif": "LIF, random step",
+}
+"""Arms of `benchmarks/experiments.yaml` on bccd, as they are called in the table."""
+
+
+@registered("places_rules", None)
+def _rules(record: Record) -> str:
+    lines = []
+    for arm, shown in RULES.items():
+        found = [records.record(name) for name in records.names() if re.fullmatch(rf"experiments/{arm}_\d+", name)]
+        if found:
+            scores = [100 * one["metrics"]["ap50"] for one in found]
+            least = "" if len(found) == 1 else f"{min(scores):.1f} to {max(scores):.1f}"
+            means = [mean(one[key] for one in found) for key in ("train_seconds", "peak_bytes")]
+            lines.append(
+                [shown, str(len(found)), f"{mean(scores):.1f}", least, f"{means[0] / 60:.0f}", megabytes(means[1])]
+            )
+    return table(["network, rule", "seeds", "AP50 %, mean", "least to most", "training (min)", "peak, MB"], lines)
