@@ -9,7 +9,7 @@ from deployed_graphs import Builder, random_input
 from hdlif.deploy.c import translate
 from hdlif.deploy.c.building import FLAGS, Library
 from hdlif.deploy.c.c_file import has_one_frame
-from hdlif.deploy.c.fixed.network import FixedPoint, fixed_point
+from hdlif.deploy.c.fixed.fixed_point import FixedPoint, fixed_point
 from hdlif.graph.dataflow import reads
 from hdlif.graph.graph import INPUT, MAP_TASKS, Graph, Node
 from hdlif.graph.inference import infer_values

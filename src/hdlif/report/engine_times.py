@@ -26,6 +26,7 @@ from hdlif.errors import (
     did_you_mean,
 )
 from hdlif.graph.artefact import Graph, InputRecord, TaskRecord, infer_values
+from hdlif.graph.ops import OPS
 from hdlif.inputs.python_processes import module_command
 from hdlif.report.accounting import activity, dense_macs, priced
 from hdlif.report.accounting.operations import FLOAT_MAC_PJ, INT8_MULTIPLY_PJ, INT32_ADD_PJ, MJ_PER_PJ
@@ -377,7 +378,7 @@ def _densities(session: Session, graph: Graph, frames: Sequence[Floats]) -> dict
     for frame in frames:
         values = session.values(frame)
         for node in graph.nodes:
-            if node.op in ("conv2d", "linear"):
+            if OPS[node.op].is_synapse:
                 read = values[node.inputs[0]]
                 shares.setdefault(node.name, []).append(np.count_nonzero(read) / read.size)
     return {name: float(np.mean(part)) for name, part in shares.items()}

@@ -12,7 +12,7 @@ from cases import every, naming
 from deployed_graphs import Builder, random_input, residual_network
 from hdlif.deploy.c import translate
 from hdlif.deploy.c.building import FLAGS, Library
-from hdlif.deploy.c.fixed.network import fixed_point, reals
+from hdlif.deploy.c.fixed.fixed_point import fixed_point, reals
 from hdlif.errors import InputError
 from hdlif.graph.artefact import INPUT, Graph, InputRecord
 from hdlif.graph.equations import Instruction, Program

@@ -1,7 +1,7 @@
 """A deployed network as C99 for processors without an operating system. Never imports torch."""
 
 from hdlif.deploy.c.checking import Checked, check_here
-from hdlif.deploy.c.fixed.network import FixedPoint, fixed_point, reals
+from hdlif.deploy.c.fixed.fixed_point import FixedPoint, fixed_point, reals
 from hdlif.deploy.c.source import Source, translate
 
 ARITHMETICS = ("float", "fixed")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.deploy.c.emitter import Loops
-from hdlif.deploy.c.fixed.network import FixedPoint
+from hdlif.deploy.c.fixed.fixed_point import FixedPoint
 from hdlif.deploy.c.fixed.values import LARGEST, Scaled, held, integers_of, rescaled
 from hdlif.deploy.c.ops import EMITTERS
 from hdlif.deploy.c.stage_text import Expressions, StageText

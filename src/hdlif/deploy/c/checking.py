@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hdlif.deploy.c.building import Library, compiler
 from hdlif.deploy.c.c_file import has_one_frame
-from hdlif.deploy.c.fixed.network import FixedPoint
+from hdlif.deploy.c.fixed.fixed_point import FixedPoint
 from hdlif.deploy.c.source import Source
 from hdlif.errors import MachineError
 from hdlif.graph.graph import Graph

@@ -7,7 +7,7 @@ from hdlif.deploy.c import early_exit
 from hdlif.deploy.c.answers import Answers, has_answers
 from hdlif.deploy.c.arithmetic import Fixed, Floats, Numbers
 from hdlif.deploy.c.c_file import CFile, Struct, has_one_frame, work_space
-from hdlif.deploy.c.fixed.network import FixedPoint
+from hdlif.deploy.c.fixed.fixed_point import FixedPoint
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.deploy.c.text import comment, identifier, indented
 from hdlif.errors import InputError
