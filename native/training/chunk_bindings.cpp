@@ -1,4 +1,4 @@
-// What trains, for Python. Addresses of tensors are taken as they are: hdlif.nn.kernels.chunk.native has
+// What trains, for Python. Addresses of tensors are taken as they are: hdlif.nn.kernels.chunk has
 // checked the tensors.
 #include <algorithm>
 #include <string>

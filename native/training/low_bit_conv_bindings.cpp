@@ -1,5 +1,5 @@
 // Convolutions of codes for Python. Addresses of tensors are taken as they are:
-// hdlif.nn.kernels.code_conv.native has checked the tensors.
+// hdlif.nn.kernels.code_conv has checked the tensors.
 #include <cstdint>
 #include <string>
 #include <tuple>

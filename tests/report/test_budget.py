@@ -1,4 +1,4 @@
-"""The choice of neurons, weight bits and spike bits for a budget: its costs, its estimates and its optimality."""
+"""The choice of neurons, bits and channels for a budget: its costs, its estimates and its optimality."""
 
 import contextlib
 import itertools
@@ -16,6 +16,7 @@ from hdlif.errors import RecipeError
 from hdlif.nn import HDLIF, Integer, ParallelHDLIF, SpikeQuantizer
 from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe
 from hdlif.report.budget import TIMED, TIMED_SECONDS, BudgetSearch
+from hdlif.report.channels import kept_channels
 from hdlif.report.choices import AS_IT_IS, Budget, Option, solve
 from hdlif.report.counts import counts, deployed_or_none
 from hdlif.runtime import Session
@@ -266,3 +267,45 @@ def test_options_that_save_the_same_bytes_are_not_counted_twice() -> None:
         found._chosen(effects)
     nearest = found.original["mb"] * float(str(refused.value).rpartition("=")[2].rstrip('%"')) / 100
     assert chosen.after["mb"] <= nearest < 1.01 * chosen.after["mb"]
+
+
+def test_attention_over_channels_and_norms_of_ones_own_narrow_too() -> None:
+    """ECA's kernel depends on the number of channels without being of single ones."""
+    eca = [*SMALL, "model.width=128", "attention={kind: eca}", "data.batch_size=2"]
+    found = search("mb=60%", *eca)
+    assert found.choose(found.build(found.recipe)).is_within
+    weight, scale = torch.rand(8, 4, 3, 3), torch.rand(2, 8)
+    kept = kept_channels({"b.conv1.weight": weight, "b.bn1.weight": scale}, "b", 4)
+    assert kept.tolist() == weight.flatten(1).norm(dim=1).topk(4).indices.sort().values.tolist()
+
+
+def test_a_network_within_its_budget_needs_no_option() -> None:
+    """As at the second choice, when nothing is left to take away."""
+    bare = [*SMALL, "neuron={kind: parallel_hdlif}", "weights={kind: binary}"]
+    with pytest.raises(RecipeError, match="no layer of digits_hdlif has an option that saves flash_kb"):
+        search("flash_kb=90%", *bare)
+    found = search("flash_kb=100%", *bare)
+    assert found.choose(found.build(found.recipe)).choice == {}
+
+
+def test_a_choice_beyond_the_limits_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of costs that are not the sums of the options': the cheaper effect is within them only by the sum."""
+    found = search("energy_uj=90%", *SMALL)
+    key, other = [one for one in found.costs if one[1] != AS_IT_IS][:2]
+    found.before, found.limits = {"energy_uj": 130.0}, {"energy_uj": 100.0}
+    found.costs = {(name, AS_IT_IS): found.before for name in {key[0], other[0]}}
+    found.costs |= {key: {"energy_uj": 90.0}, (key[0], Option(parallel=True, levels=(1, 9.0))): {"energy_uj": 60.0}}
+    monkeypatch.setattr(found, "build", lambda recipe: recipe)
+    monkeypatch.setattr(found, "with_choice", lambda choice: choice)
+    real = {90.0: 105.0, 60.0: 75.0}
+
+    def count(choice: Any) -> dict[str, float]:
+        (made,) = choice.items()
+        return {"energy_uj": real[found.costs[made]["energy_uj"]]}
+
+    monkeypatch.setattr(found, "count", count)
+    effects = {
+        made: float(costs["energy_uj"] == 90.0) + 2.0 * (costs["energy_uj"] == 60.0)
+        for made, costs in found.costs.items()
+    }
+    assert found._chosen(effects).after == {"energy_uj": 75.0}

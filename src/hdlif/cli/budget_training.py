@@ -174,8 +174,9 @@ def _check(recipe: Recipe, budget: Budget, options: TrainingOptions, found: OwnD
             f"--budget chooses during the training, and training.epochs = {training.epochs}; set 2 or more"
         )
     # Training changes firing rates.
-    if not OF_ACTIVITY & budget.numbers.keys():
-        _search(recipe, budget, {}, options, found, 1).check_feasible()
+    steady = {name: number for name, number in budget.numbers.items() if name not in OF_ACTIVITY}
+    if steady:
+        _search(recipe, Budget(steady, budget.relative & steady.keys()), {}, options, found, 1).check_feasible()
 
 
 def _with_channels_of(chosen: Recipe, base: Recipe) -> Recipe:

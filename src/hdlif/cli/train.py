@@ -138,9 +138,9 @@ def train(
             update every training.stream steps.  [default: the most up to 16 that divide time_steps]
         twin: Train the ordinary network that it would replace: the same layers with ReLU, in one time step, with the
             recipe's data, epochs and optimiser; with float weights, or low-bit as the recipe.
-        budget: Choose neurons, weight bits and spike bits per layer so that the network keeps within upper limits:
-            nops, sops, energy_uj (all operations) and mb (model file), each a number or a percentage of what the
-            recipe costs, as "nops=70%,mb=2.5" (docs/how_to/budget.md).
+        budget: Choose neurons, bits and channels per layer so that the network keeps within upper limits: nops, sops,
+            energy_uj (all operations), mb (model file), flash_kb and ram_kb (C export), ms (runtime), each a number or
+            a percentage of what the recipe costs, as "nops=70%,mb=2.5" (docs/how_to/budget.md).
         devices: Processes on this machine, each with an equal share of data.batch_size.  [default: torchrun's, or
             1]
         nodes: Machines (docs/how_to/many_machines.md).  [default: torchrun's, or 1]

@@ -97,9 +97,9 @@ def resnet(
         block: makes the blocks; with attention `partial(AttentionBlockI, attention=SECA)`, or `AttentionBlockII`.
         stem: makes the stem from (in_channels, width).
         inner: channels between the convolutions of single blocks, by the block's name, such as
-            {"body.stage2.0": 48}; without, as many as the block gives.
+            {"body.stage2.0": 48}; without, as many as the block gives. Not of `AttentionBlockII`.
     Raises:
-        ValueError: there is no stage or block, or no block of a name in `inner`.
+        ValueError: there is no stage or block, or no block of a name in `inner` whose channels can differ.
     """
     if not blocks or min(blocks) < 1 or width < 1:
         raise ValueError(f"blocks = {list(blocks)}, width = {width}; give at least one stage of at least one block")

@@ -34,10 +34,10 @@ from hdlif.deploy.c import fixed_point, translate
 from hdlif.errors import RecipeError
 from hdlif.graph.artefact import Graph
 from hdlif.learning.rule import run as run_rule
-from hdlif.models import PreActBlock
 from hdlif.nn import HDLIF, Neuron, ParallelHDLIF, QuantLayer, evaluation_mode
 from hdlif.recipe import Recipe, builders
-from hdlif.report.channels import blocks_to_narrow, fewer_channels, inner_channels, kept_channels, narrowed
+from hdlif.recipe.builders.model import MODELS
+from hdlif.report.channels import blocks_to_narrow, fewer_channels, kept_channels, narrowed
 from hdlif.report.choices import AS_IT_IS, Budget, Choice, Chosen, Costs, Key, Option, solve
 from hdlif.report.counts import counts
 from hdlif.runtime import Session
@@ -51,8 +51,6 @@ OF_ACTIVITY = {"sops", "energy_uj", "ms"}
 OF_C = {"flash_kb", "ram_kb"}
 OF_NEURONS = {"nops", "ram_kb"}
 """Quantities that the bits of weights do not change."""
-KINDS_WITH_BLOCKS = ("resnet", "resnet18", "resnet19", "resnet34", "detector", "unet")
-"""Kinds of models whose blocks can have fewer channels between their convolutions (`model.inner`)."""
 WEIGHT_BITS = (1, 1.5, 2, 4, 8)
 SPIKE_BITS = (1, 2, 3, 4)
 STEP_FACTORS = (1, 2)
@@ -102,9 +100,10 @@ class BudgetSearch:
         self.original = original or self.before
         self.limits = budget.limits(self.original)
         options = dict(self._options())
-        self._variants = {option: self._variant(option, options) for option in set(itertools.chain(*options.values()))}
+        without_channels = {one for one in itertools.chain(*options.values()) if one.channels is None}
+        self._variants = {option: self._variant(option, options) for option in without_channels}
         self.costs = dict(itertools.chain.from_iterable(self._saving(*one) for one in options.items()))
-        if not self.costs:
+        if not self.costs and any(self.before[name] > limit for name, limit in self.limits.items()):
             raise RecipeError(
                 f"budget: no layer of {recipe.name} has an option that saves {' or '.join(budget.numbers)}"
             )
@@ -223,13 +222,11 @@ class BudgetSearch:
         for (name, option), layer in self._options_of(Neuron):
             options.setdefault(name, []).append((option, layer))
         fewer: dict[str, list[tuple[Key, Tensor]]] = {}
-        for (name, option), _ in self._options_of(PreActBlock):
-            block = self._own(name)
-            assert isinstance(block, PreActBlock)
-            assert option.channels is not None
-            removed = torch.ones(inner_channels(block), dtype=torch.bool)
-            removed[kept_channels(self.tensors, name, option.channels)] = False
-            fewer.setdefault(f"{name}.act2", []).append(((name, option), removed))
+        for name, option in self.costs:
+            if option.channels is not None:
+                removed = torch.ones(len(trained.get_parameter(f"{name}.conv1.weight")), dtype=torch.bool)
+                removed[kept_channels(self.tensors, name, option.channels)] = False
+                fewer.setdefault(f"{name}.act2", []).append(((name, option), removed))
         states: dict[str, State | None] = {}
 
         @torch.no_grad()
@@ -264,7 +261,7 @@ class BudgetSearch:
     def _options_of(self, kind: Any) -> Iterator[tuple[Key, Any]]:
         """Yield the options that change a kind of layer, each with the changed layer."""
         for name, option in self.costs:
-            if option != AS_IT_IS and isinstance(self._own(name), kind):
+            if option in self._variants and isinstance(self._own(name), kind):
                 yield (name, option), self._variants[option].get_submodule(name)
 
     def _options(self) -> Iterator[tuple[str, list[Option]]]:
@@ -284,7 +281,7 @@ class BudgetSearch:
             if isinstance(layer, QuantLayer) and (recipe.weights.kind == "float" or layer.quantizer is not None):
                 now = 32 if layer.quantizer is None else layer.quantizer.bits
                 yield name, [Option(weight_bits=bits) for bits in WEIGHT_BITS if bits < now]
-        if recipe.model.kind in KINDS_WITH_BLOCKS and self.limits.keys() != {"nops"}:
+        if "inner" in MODELS.read(recipe.model).key_names() and self.limits.keys() != {"nops"}:
             for name, block in blocks_to_narrow(self.network).items():
                 yield name, [Option(channels=count) for count in fewer_channels(block)]
 
@@ -310,6 +307,8 @@ class BudgetSearch:
 
     def _cost(self, name: str, option: Option) -> Costs:
         """Return the costs of the network with this option alone."""
+        if option.channels is not None:
+            return self.count(self.build(self.with_choice({name: option})))
         parent, _, own = name.rpartition(".")
         place, layer = self._own(parent), self._own(name)
         setattr(place, own, self._variants[option].get_submodule(name))
@@ -324,6 +323,8 @@ class BudgetSearch:
         Savings of options are only roughly additive, and not at all if costs depend on activity or channels: the excess
         of a built network over the sum is subtracted from the limit in the next attempt.
         """
+        if not self.costs:
+            return self._built({}, effects)
         excess, kept, nearest = dict.fromkeys(self.limits, 0.0), None, None
         tried: Choice | None = None
         varies = OF_ACTIVITY & self.limits.keys()
@@ -343,8 +344,11 @@ class BudgetSearch:
             for name in excess:
                 saved = (self.costs[key][name] - self.before[name] for key in chosen.choice.items())
                 beyond = chosen.after[name] - self.before[name] - sum(saved)
-                damped = excess[name] + (beyond - excess[name]) * 0.5
-                excess[name] = damped if name in OF_ACTIVITY else max(excess[name], beyond)
+                if name not in OF_ACTIVITY:
+                    excess[name] = max(excess[name], beyond)
+                else:
+                    # A choice beyond the limits is not made again; within them, the next may use a part of the rest.
+                    excess[name] += (beyond - excess[name]) * (0.5 if chosen.is_within else 1.0)
         if kept is not None:
             return kept
         assert nearest is not None, "without a limit there is a choice"

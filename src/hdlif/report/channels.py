@@ -36,10 +36,12 @@ def inner_channels(block: PreActBlock) -> int:
 def kept_channels(tensors: Mapping[str, Tensor], block: str, count: int) -> Tensor:
     """Return the `count` inner channels of a block with the largest scales of its norm, in order.
 
-    Without a scale, the largest weights of the first convolution decide.
+    Without a scale per channel, the largest weights of the first convolution decide.
     """
-    scale = tensors.get(f"{block}.bn1.weight", tensors[f"{block}.conv1.weight"]).detach()
-    sizes = scale.flatten(1).square().sum(1) if scale.dim() > 1 else scale.abs()
+    weight = tensors[f"{block}.conv1.weight"].detach()
+    scale = tensors.get(f"{block}.bn1.weight")
+    has_scale = scale is not None and scale.shape == weight.shape[:1]
+    sizes = scale.detach().abs() if scale is not None and has_scale else weight.flatten(1).square().sum(1)
     return sizes.argsort(descending=True, stable=True)[:count].sort().values
 
 
@@ -56,17 +58,18 @@ def narrowed(
     """
     own = network.state_dict()
     wider = {name.removeprefix(under): one for name, one in tensors.items() if name.startswith(under)}
-    kept = {
-        name: kept_channels(wider, name, inner_channels(block))
-        for name, block in blocks_to_narrow(network).items()
-        if f"{name}.conv1.weight" in wider and len(wider[f"{name}.conv1.weight"]) > inner_channels(block)
-    }
     found = dict(tensors)
-    for block, channels in kept.items():
+    for block, module in blocks_to_narrow(network).items():
+        before, after = len(wider.get(f"{block}.conv1.weight", ())), inner_channels(module)
+        if before <= after:
+            continue
+        channels = kept_channels(wider, block, after)
         for key, one in tensors.items():
             name = name_of(key)
-            if name.startswith(f"{block}.") and name in own and own[name].dim() == one.dim():
-                for axis in range(one.dim()):
-                    if one.shape[axis] != own[name].shape[axis]:
-                        found[key] = one.index_select(axis, channels)
+            if name.startswith(f"{block}.") and name in own:
+                sizes = list(zip(one.shape, own[name].shape, strict=False))
+                # Other tensors of another shape, such as a kernel over channels, are not of single channels.
+                axes = [axis for axis, size in enumerate(sizes) if size == (before, after)]
+                if one.dim() == own[name].dim() and len(axes) == 1:
+                    found[key] = one.index_select(axes[0], channels)
     return found

@@ -70,7 +70,8 @@ class Chosen:
     Attributes:
         recipe: the recipe with the lists of the choice.
         choice: the layers that change.
-        before, after: the costs of the networks of the original and the chosen recipe.
+        before, after: the costs of the networks before and after the choice; channels that an earlier choice removed
+            are in neither.
         limits: the budget in numbers.
         costs: costs of the network with one option alone.
         effects: the estimated effect of each option on the loss.

@@ -87,7 +87,6 @@ class Session:
         confidence: the file's confidence for early exit; None without one.
         digest: the SHA-256 digest in the network's file, in hexadecimal.
         instructions: instruction set in use.
-        max_bytes: most memory of a call.
     """
 
     @memory_errors_are_ours
@@ -128,14 +127,14 @@ class Session:
         for key, limit in (("max_bytes", max_bytes), ("max_operations", max_operations)):
             if not is_integer(limit) or limit < 1:
                 raise HdlifError(f"{key} = {brief(limit)}; give an integer of at least 1")
-        self.max_bytes, self._max_operations = int(max_bytes), int(max_operations)
+        self._max_bytes, self._max_operations = int(max_bytes), int(max_operations)
         self._name = "the graph" if isinstance(artefact, Graph) else str(artefact)
         available = instruction_sets()
         instructions = available[-1] if instructions is None else instructions
         if instructions not in available:
             raise HdlifError(f"instructions = {instructions!r}; this machine has {', '.join(available)}")
         content = dumps(artefact) if isinstance(artefact, Graph) else read_content(artefact)
-        limits = min(self.max_bytes, 2**63 - 1), min(self._max_operations, 2**63 - 1)
+        limits = min(self._max_bytes, 2**63 - 1), min(self._max_operations, 2**63 - 1)
         with self._naming():
             self._network = Network(content, int(threads), instructions, *limits)
         self.digest, self.instructions = self._network.digest, self._network.instructions
@@ -288,9 +287,9 @@ class Session:
         if not is_integer(batch) or batch < 1:
             raise HdlifError(f"batch = {brief(batch)}; it must be an integer of at least 1")
         self._check_limits(batch, 1, is_static=False, gives_state=True)
-        if (held := batch * self.sequence_bytes) > self.max_bytes:
+        if (held := batch * self.sequence_bytes) > self._max_bytes:
             raise LimitError(
-                f"{self._name}: {batch} sequences hold {held:,} bytes; max_bytes = {self.max_bytes:,}; give fewer at "
+                f"{self._name}: {batch} sequences hold {held:,} bytes; max_bytes = {self._max_bytes:,}; give fewer at "
                 f"once or, if you trust the network, a larger max_bytes{OPTIONS['max_bytes']}"
             )
         with self._naming():
@@ -323,6 +322,11 @@ class Session:
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
         """Entries of a state except `t`, in order, with their shapes without batch."""
         return dict(self._potential_shapes)
+
+    @property
+    def max_bytes(self) -> int:
+        """Most memory of a call."""
+        return self._max_bytes
 
     def _prepare(self, x: Floats, steps: int | None, **call: bool) -> tuple[Floats, Floats]:
         """Return the contiguous input, and an array for the logits."""

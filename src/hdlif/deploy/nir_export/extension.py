@@ -29,7 +29,8 @@ ARTEFACT, NAME, WEIGHT = "hdlif.artefact", "hdlif.name", "hdlif.weight"
 
 
 def extended(graph: Graph, *, dt: float = DT) -> Any:
-    """Return the `nir.NIRGraph` of any network except one with upsampling, for which NIR has no node of that shape.
+    """Return the `nir.NIRGraph` of any network of whose shapes NIR has nodes: without upsampling, and without kernels
+    that are not square or in groups.
 
     Args:
         dt: seconds of a time step.

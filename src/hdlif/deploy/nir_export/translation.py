@@ -211,11 +211,10 @@ class _Translation:
 
 
 def _conv2d(to: _Translation, node: Node) -> _Value:
-    value, groups = to.values[node.inputs[0]], groups_of(node)
+    value = to.values[node.inputs[0]]
     weight = node.tensors["weight"].astype(np.float64)
     scale = np.broadcast_to(value.scale, to.types[node.inputs[0]].shape[0])
-    # Input channels of the group of each output channel.
-    weight *= np.repeat(scale.reshape(groups, -1), len(weight) // groups, axis=0)[:, :, None, None]
+    weight *= scale[:, None, None]
     layer = _Layer(weight, np.zeros(len(weight)), geometry_of(node))
     return to.layer(node.name, layer, value, to.types[node.inputs[0]].shape)
 
@@ -226,7 +225,7 @@ def geometry_of(node: Node) -> dict[str, Any]:
         "stride": tuple(node.attributes["stride"]),
         "padding": tuple(node.attributes["padding"]),
         "dilation": tuple(dilation_of(node)),
-        "groups": groups_of(node),
+        "groups": 1,
     }
 
 
