@@ -112,7 +112,7 @@ def test_a_report_names_the_file_that_the_neurons_see(tmp_path: Path) -> None:
     KINDS["pictures"].train(photos, tmp_path / "mine")
     page = Path(report([tmp_path / "mine"])["report"]).read_text()
     (file,) = set(re.findall(r"on test sample 0, (\S+) \(class", page))
-    data = builders.FOUND["folder"].MAKES(None, size=None, known=None, path=str(photos))
+    data = builders.FOUND["folder"].MAKES(None, size=None, known=None, path=str(photos)).find()
     with Image.open(photos / file) as image:
         np.testing.assert_array_equal(data.make((), 0).test.read(torch.tensor([0]))[0, 0].numpy(), np.asarray(image))
     # Where it is not kept which files there were, none is named.

@@ -72,8 +72,9 @@ def _rules(record: Record) -> str:
         if found:
             scores = [100 * one["metrics"]["ap50"] for one in found]
             least = "" if len(found) == 1 else f"{min(scores):.1f} to {max(scores):.1f}"
-            means = [mean(one[key] for one in found) for key in ("train_seconds", "peak_bytes")]
-            lines.append(
-                [shown, str(len(found)), f"{mean(scores):.1f}", least, f"{means[0] / 60:.0f}", megabytes(means[1])]
-            )
-    return table(["network, rule", "seeds", "AP50 %, mean", "least to most", "training (min)", "peak, MB"], lines)
+            # Other work makes a training slower, so that the fastest says most.
+            minutes = min(one["train_seconds"] for one in found) / 60
+            peak = megabytes(mean(one["peak_bytes"] for one in found))
+            lines.append([shown, str(len(found)), f"{mean(scores):.1f}", least, f"{minutes:.0f}", peak])
+    heads = ["network, rule", "seeds", "AP50 %, mean", "least to most", "fastest training (min)", "peak, MB"]
+    return table(heads, lines)
