@@ -208,6 +208,7 @@ def test_ops_beside_others(make: Callable[[Builder], str]) -> None:
 
 @pytest.mark.peers
 def test_unrolled_saves_what_can_be_saved() -> None:
+    pytest.importorskip("onnx", reason="pip install 'hdlif[export]'")
     graph = residual_network(time_steps=4)
     nodes = unrolled(graph).graph.node
     count = {op: sum(node.op_type == op for node in nodes) for op in ("Conv", "Gemm", "Relu", "Min")}
