@@ -1,4 +1,4 @@
-"""Building blocks of networks: places, factories, pre-activation residual blocks, and what is a network over time."""
+"""Building blocks of networks: places, factories, pre-activation residual blocks, and modules as networks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ Path = Literal["steps", "fused"]
 
 
 class Stepped(Protocol):
-    """What fusion asks of a neuron layer: `hdlif.nn.SteppedNeuron`."""
+    """What fusion needs of a neuron layer: `hdlif.nn.SteppedNeuron`."""
 
     @property
     def states(self) -> Sequence[str]: ...

@@ -132,18 +132,20 @@ class BudgetSearch:
         return {name: float(every[name] or 0.0) for name in wanted}
 
     def _milliseconds(self, graph: Graph) -> float:
-        """Return the median time per sample on one thread, as a factor of that of the recipe's network.
+        """Return the median milliseconds per sample on one thread.
 
-        Both run in turns, so that a change of the machine's speed affects both.
+        Later networks run in turns with the first, the recipe's, so that a change of the machine's speed affects both:
+        their time is that of the first times the median ratio.
         """
         session = Session(graph, 1)
         if self._first is None:
             self._first, self._first_ms = session, 1e3 * statistics.median(self._times(session)[0])
+            return self._first_ms
         first, its = self._times(self._first, session)
         return self._first_ms * statistics.median(one / other for one, other in zip(its, first, strict=True))
 
     def _times(self, *sessions: Session) -> list[list[float]]:
-        """Return the seconds of each session for samples that they run in turns."""
+        """Run samples in turns; return the seconds of each, for each session."""
         samples = [x[:, None].contiguous().numpy() for x in self._counted.unbind(1)]
         for session in sessions:
             session.run(samples[0], self.recipe.time_steps)
@@ -271,7 +273,7 @@ class BudgetSearch:
             memory = [False, True] if recipe.neuron.kind == "hdlif" and isinstance(neuron, HDLIF) else [False]
             quantizer = neuron.quantizer
             fewer: list[tuple[int, float] | None] = [None]
-            # The bits of spikes change neither the operations of neurons nor a file.
+            # The bits of spikes change neither the operations of neurons nor the size of a file.
             if recipe.spikes.kind in ("exact", "quantised") and OF_ACTIVITY & self.limits.keys():
                 most, step = (8, 0.25) if quantizer is None else (quantizer.bits, float(quantizer.step))
                 factors = STEP_FACTORS if not isinstance(getattr(quantizer, "step", step), Tensor) else (1,)

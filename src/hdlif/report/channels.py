@@ -53,8 +53,8 @@ def narrowed(
     Args:
         tensors: those of a network with as many inner channels or more, and others of their shapes.
         network: the network.
-        name_of: returns the name in the network of a tensor.
-        under: what the names of the wider network's own tensors begin with.
+        name_of: returns the name that a tensor has in the network.
+        under: prefix of the names of the wider network's own tensors.
     """
     own = network.state_dict()
     wider = {name.removeprefix(under): one for name, one in tensors.items() if name.startswith(under)}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hdlif.learning import Carry, Plan
 from hdlif.learning.rule import run as run_rule
 from hdlif.training.callback import Batch
-from hdlif.training.interfaces import Running
+from hdlif.training.interfaces import InnerTraining
 from hdlif.training.streaming import Streams
 from hdlif.training.tasks import AnswerCounter
 
@@ -28,7 +28,7 @@ class BatchLearner:
         is_checkpoint_due: whether a checkpoint is due, as of the last update.
     """
 
-    training: Running
+    training: InnerTraining
     signal: int = 0
     is_checkpoint_due: bool = False
     _right: int = 0

@@ -38,7 +38,7 @@ class Settings(Protocol):
     log_every: int
 
 
-class Running(Training, Protocol):
+class InnerTraining(Training, Protocol):
     """A running training, as its learner and its validation see it.
 
     Attributes:

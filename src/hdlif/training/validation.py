@@ -14,7 +14,7 @@ from hdlif.data import Samples
 from hdlif.nn import BatchNorm2d, evaluation_mode
 from hdlif.nn.modes import left_as_it_was
 from hdlif.training.evaluate import evaluate, reestimated
-from hdlif.training.interfaces import Running
+from hdlif.training.interfaces import InnerTraining
 from hdlif.training.progress import Progress
 from hdlif.training.tasks import Evaluation, Measured, Task, finite
 
@@ -83,7 +83,7 @@ COMPARED_SAMPLES = 300
 class Validation:
     """Validates the network of a training, whose counters note the best epoch."""
 
-    training: Running
+    training: InnerTraining
 
     def run(self) -> Evaluation:
         """Measure the epoch; the best so far is the one whose `Task.better` is largest.

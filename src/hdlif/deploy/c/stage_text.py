@@ -27,7 +27,7 @@ class Operand:
 
 
 class Arithmetic(Protocol):
-    """What a stage asks of `arithmetic.Floats` and `arithmetic.Fixed`, which say more."""
+    """What a stage needs of `arithmetic.Floats` and `arithmetic.Fixed`, which document it."""
 
     number: str
     local: str

@@ -121,7 +121,7 @@ def _refused(node: Node, types: Mapping[str, Any]) -> str | None:
                 return "a batch norm whose statistics change from step to step"
         case "conv2d":
             if not infers(node, types):
-                return "a convolution that is not square or in groups, of which nir infers another shape"
+                return "a grouped convolution, or one that is not square, whose shapes nir infers wrongly"
         case "quantise":
             return f"a quantiser of spikes, of {node.attributes['bits']} bits"
         case op if op not in _TRANSLATIONS:
