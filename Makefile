@@ -35,7 +35,7 @@ test-slow: $(STAMP)
 	$(BIN)/pytest $(IN_PROCESSES) -n 1 -m alone $(PYTEST_ARGS) || alone=$$?; \
 	case $$many,$$alone in 0,0 | 0,5 | 5,0) ;; *) exit 1 ;; esac
 
-# The tables, figures and plots of README and docs, from benchmarks/records.
+# The plots of README and docs, from benchmarks/records.
 figures: $(STAMP)
 	PYTHONPATH=benchmarks $(BIN)/python -m figures
 

@@ -155,7 +155,10 @@ def instructions(files: Mapping[str, str], device: str, steps: int, variables: S
     an_instruction = int(loop[1]) / (2 * LOOPS)
     ticks = [int(one) / an_instruction / steps for one in re.findall(r"^sample: (\d+) ticks", printed, re.M)]
     text, data, bss = map(int, re.findall(r"^\s*(\d+)\s+(\d+)\s+(\d+)\s+\d+\s+\w+\s+\S+\.elf$", printed, re.M)[0])
-    return {"mean": float(np.mean(ticks)), "longest": max(ticks), "rom": text + data, "ram": data + bss}
+    found = {"mean": float(np.mean(ticks)), "longest": max(ticks), "rom": text + data, "ram": data + bss}
+    if learned := re.search(r"learned: longest step: (\d+) ticks; longest update: (\d+) ticks", printed):
+        found |= {key: int(learned[1 + k]) / an_instruction for k, key in enumerate(("learning_step", "update"))}
+    return found
 
 
 if __name__ == "__main__":

@@ -55,12 +55,16 @@ def load_jobs(path: Path, arms: list[str]) -> list[Job]:
     unknown = set(arms) - {one["arm"] for one in listed}
     if unknown:
         raise SystemExit(f"{path}: has no arm {', '.join(sorted(unknown))}; python benchmarks/experiments.py --list")
-    return [
-        Job(one["arm"], seed, (one["recipe"], *(word for part in one.get("set", ()) for word in ("--set", part))))
-        for one in listed
-        for seed in one["seeds"]
-        if not arms or one["arm"] in arms
-    ]
+    jobs = []
+    for one in listed:
+        if arms and one["arm"] not in arms:
+            continue
+        # An arm with rates is trained with each of them.
+        trials = [(f"_{rate}", [f"training.learning_rate={rate}"]) for rate in one.get("rates", ())] or [("", [])]
+        for suffix, rate in trials:
+            words = [word for part in (*one.get("set", ()), *rate) for word in ("--set", part)]
+            jobs += [Job(one["arm"] + suffix, seed, (one["recipe"], *words)) for seed in one["seeds"]]
+    return jobs
 
 
 class Runner:

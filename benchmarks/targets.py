@@ -3,7 +3,7 @@
     python benchmarks/targets.py ARTEFACT --data NAME|PATH [--data-root DIR] [--samples 16] [--rounds 30]
                                  [--out FILE.json]
 
-prints the table of docs/reference/targets.md. Milliseconds are of one image (all time steps), one thread, the median
+prints the table of docs/benchmarks/runtime.md. Milliseconds are of one image (all time steps), one thread, the median
 over rounds, each target by itself; instructions are those that QEMU counts for one image (bench_c.py). Outputs are
 compared on samples for testing: "bits" where every output has the bits of `hdlif.runtime.reference`, else the largest
 difference, and the share of samples with the same answer; fixed point has the bits of its own oracle. What is not

@@ -115,7 +115,7 @@ HDLIF_API const char* hdlif_label(const hdlif_network* network, int32_t output);
 HDLIF_API const char* hdlif_instructions(const hdlif_network* network);
 /* Bytes of weights and rows in memory. */
 HDLIF_API int64_t hdlif_weight_bytes(const hdlif_network* network);
-/* The graph as the file holds it: JSON (docs/reference/artefact_format.md), `*length` bytes and a 0. `length`
+/* The graph as the file holds it: JSON (docs/contributing/model_format.md), `*length` bytes and a 0. `length`
  * may be NULL. */
 HDLIF_API const char* hdlif_graph(const hdlif_network* network, size_t* length);
 

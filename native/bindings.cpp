@@ -317,6 +317,7 @@ void translate(const std::exception_ptr& thrown, void*) {
 
 void bind_chunk(nb::module_& module);        // training/chunk_bindings.cpp
 void bind_low_bit_conv(nb::module_& module); // training/low_bit_conv_bindings.cpp
+void bind_learner(nb::module_& module);      // training/learner_bindings.cpp
 
 } // namespace hdlif
 
@@ -370,4 +371,5 @@ NB_MODULE(_native, module) {
       .def("load", &Sequence::load, nb::arg("state"));
   hdlif::bind_chunk(module);
   hdlif::bind_low_bit_conv(module);
+  hdlif::bind_learner(module);
 }

@@ -80,6 +80,11 @@ class Browser:
         """A command of the DevTools protocol."""
         return self.ask("goog/cdp/execute", {"cmd": command, "params": parameters})
 
+    def next_frame(self) -> None:
+        """Wait until what was left to the next frame has been done."""
+        script = "requestAnimationFrame(() => setTimeout(arguments[0]))"
+        self.ask("execute/async", {"script": script, "args": []})
+
     def press(self, key: str) -> None:
         """A key, on whatever has the focus."""
         strokes = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]

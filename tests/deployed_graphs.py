@@ -305,6 +305,8 @@ def every_op() -> Graph:
     x = b.program(x, program=random_program(np.random.default_rng(5), states=0))
     x = b.recurrent(b.lif(x), "lif", kernel=1)
     x = b.concat(b.slice(x, 1, 4), x)
+    x = b.add("gate", x, b.slice(x, 2, 6))
+    x = b.add("gate", x, b.lif(b.add("global_sum_pool", x)))
     x = b.add("upsample", b.add("sum_pool", x, kernel=(2, 2), stride=(2, 2)), factor=(2, 1))
     x = b.seca(b.conv(b.add("add", x, x), 3, encoding="int4"), kernel=3)
     return b.graph(b.linear(b.add("global_sum_pool", x), 4, encoding="ternary"))

@@ -55,6 +55,13 @@ def of_one_op(op: str, *, constant: bool = False) -> Graph:
                 for seed in range(6):
                     drawn = random_program(np.random.default_rng(seed), states=0 if constant else None)
                     b.program(x, program=drawn, per_step=not constant, per_channel=True)
+            case "gate":
+                wide, pooled = b.quantise(b.conv(x, 6)), b.add("global_sum_pool", x)
+                whole = b.add("sum_pool", x, kernel=(5, 4), stride=(1, 1))
+                for a in (x, b.slice(x, 1, 2), pooled, b.slice(pooled, 1, 2), whole):
+                    b.add(op, x, a)
+                    b.add(op, wide, a)
+                b.add(op, b.add("flatten", wide), pooled)
             case "seca":
                 b.seca(x, kernel=1, per_step=not constant)
                 b.seca(x, kernel=5)

@@ -39,8 +39,13 @@ class Step(NamedTuple):
 
 
 def page(name: str) -> str:
-    """The text of docs/NAME.md, where NAME is "how_to/serving" and the like."""
-    return (Path(__file__).parents[1] / "docs" / f"{name}.md").read_text("utf-8")
+    """Return the text of docs/NAME.md, as in "how_to/serving", or of one section of it, as in "how_to/series#Audio"."""
+    name, _, heading = name.partition("#")
+    text = (Path(__file__).parents[1] / "docs" / f"{name}.md").read_text("utf-8")
+    if not heading:
+        return text
+    (section,) = (one for one in re.split(r"^(?=## )", text, flags=re.MULTILINE) if one.startswith(f"## {heading}\n"))
+    return section
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -67,6 +72,7 @@ def followed(
     *,
     training: Sequence[str] | None = None,
     without: Sequence[str] = (),
+    names: dict[str, object] | None = None,
 ) -> dict[str, str]:
     """Run the page's Python and its commands in a folder, in turn; what each verb has printed at last.
 
@@ -75,10 +81,12 @@ def followed(
     Args:
         training: what `hdlif train` is given besides, so that it is quick; None trains as the page does.
         without: programs, such as "make", whose commands are left out.
+        names: of Python, of a part of the page before; those of this part are added.
     """
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
-    names: dict[str, object] = {"__name__": "page"}
+    names = {} if names is None else names
+    names["__name__"] = "page"
     said: dict[str, str] = {}
     seen: str | None = ""
     for step in steps(text):

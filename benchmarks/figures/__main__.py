@@ -1,13 +1,11 @@
-"""Writes the figures of the documentation from the records; with --check says which differ, and ends with 1."""
+"""Draws the plots of the documentation from the records; with --check says which differ, and ends with 1."""
 
 import argparse
 import sys
 
-import figures.plots
-import figures.prose
-import figures.tables  # noqa: F401  (these three register what has a name)
+import figures.plots  # noqa: F401  (it registers what has a name)
 from figures.drawing import digest_of, drawn
-from figures.pages import ROOT, pages, rendered
+from figures.pages import ROOT
 from figures.registry import PLOTS
 from hdlif.recipe.runs.files import write_text
 
@@ -19,11 +17,6 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
     differ = []
-    for page in pages():
-        if (now := rendered(before := page.read_text("utf-8"))) != before:
-            differ.append(page)
-            if not check:
-                write_text(page, now)
     for name, plot in PLOTS.items():
         image = IMAGES / f"{name}.svg"
         # The bytes may be those of another version of matplotlib; the digest is that of the data.

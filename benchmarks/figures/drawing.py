@@ -31,6 +31,8 @@ LINES = (
 MARKERS = "osD^vP*Xh"
 MOST_TICKS = 8
 DASHES = {"solid": "-", "dashed": "--", "dotted": ":"}
+BAR = 0.36
+"""Width of a bar, of a step of x."""
 # Stands for a variable while matplotlib draws.
 _STANDS = {"ground": "#010101", "ink": "#020202", "grid": "#030303"} | {
     f"line{i}": f"#0404{i + 16:02x}" for i in range(len(LINES))
@@ -44,8 +46,11 @@ class Line:
     name: str
     points: tuple[tuple[float, ...], ...]
     dashes: str = "solid"
+    """Or "bars", beside one another."""
     colour: int | None = None
     """Which of the colours; its place by default."""
+    marked: bool = True
+    """Whether its points have markers; dotted lines have none."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,8 @@ class Plot:
     what: str
     """For who does not see it."""
     panels: tuple[Panel, ...]
+    rows: int = 1
+    """Rows of panels, filled one after the other."""
 
     @property
     def digest(self) -> str:
@@ -97,8 +104,10 @@ def drawn(plot: Plot) -> str:
         "axes.spines.right": False,
     }
     with rc_context(settings):
-        figure = Figure((1.6 + 3.6 * len(plot.panels), 3.4), layout="constrained", facecolor=_STANDS["ground"])
-        axes = figure.subplots(1, len(plot.panels), squeeze=False)[0]
+        columns = len(plot.panels) // plot.rows
+        size = 1.6 + 3.6 * columns, 3.4 + 1.9 * (plot.rows - 1)
+        figure = Figure(size, layout="constrained", facecolor=_STANDS["ground"])
+        axes = list(figure.subplots(plot.rows, columns, squeeze=False).flat)
         for panel, axis in zip(plot.panels, axes, strict=True):
             _draw(panel, axis)
         shown = {name: handle for axis in axes for handle, name in zip(*axis.get_legend_handles_labels(), strict=True)}
@@ -120,10 +129,15 @@ def _draw(panel, axis) -> None:  # type: ignore[no-untyped-def]
         colour = place if line.colour is None else line.colour
         stand = _STANDS[f"line{colour % len(LINES)}"]
         x, y = [point[0] for point in line.points], [point[1] for point in line.points]
+        if line.dashes == "bars":
+            axis.bar(
+                [at + BAR * (place - (len(panel.lines) - 1) / 2) for at in x], y, BAR, color=stand, label=line.name
+            )
+            continue
         spreads = [point for point in line.points if len(point) == 4]
         axis.plot(
             x, y, DASHES["dashed" if place >= len(LINES) else line.dashes], color=stand, label=line.name, linewidth=1.4,
-            marker="" if line.dashes == "dotted" else MARKERS[colour % len(MARKERS)], markersize=3.5,
+            marker="" if line.dashes == "dotted" or not line.marked else MARKERS[colour % len(MARKERS)], markersize=3.5,
         )  # fmt: skip
         if spreads:
             axis.vlines([s[0] for s in spreads], [s[2] for s in spreads], [s[3] for s in spreads], stand, linewidth=1)

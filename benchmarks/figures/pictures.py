@@ -1,14 +1,16 @@
 """The pictures of pages in README and docs, by Chromium.
 
-    hdlif demo --page
+    hdlif demo
     PYTHONPATH=benchmarks:tests python -m figures.pictures report runs/demo/report.html
-    PYTHONPATH=benchmarks:tests python -m figures.pictures live runs/demo/live.html
+    hdlif export digits_hdlif_w1p5_s4 --to page --out live.html
+    PYTHONPATH=benchmarks:tests python -m figures.pictures live live.html
 
 report: parts of the page that `hdlif demo` writes. live: a drawn 2, and the neurons at work on it.
 """
 
 import argparse
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageChops
@@ -33,10 +35,18 @@ def shot(browser: Browser) -> Image.Image:
     return Image.open(io.BytesIO(browser.screenshot())).convert("RGB")
 
 
-def report(browser: Browser, page: Path, *, margin: int = 24) -> Image.Image:
-    browser.show(1400, height=1800)
+def report(
+    browser: Browser,
+    page: Path,
+    *,
+    shown: Sequence[str] = SHOWN,
+    style: str = STYLE,
+    width: int = 1400,
+    margin: int = 24,
+) -> Image.Image:
+    browser.show(width, height=1800)
     browser.open(page)
-    browser.run(_ONLY_SHOWN, SHOWN, STYLE)
+    browser.run(_ONLY_SHOWN, shown, style)
     picture = shot(browser)
     ground = Image.new("RGB", picture.size, picture.getpixel((0, 0)))
     left, top, right, bottom = ImageChops.difference(picture, ground).getbbox() or (0, 0, *picture.size)
@@ -49,10 +59,11 @@ def live(browser: Browser, page: Path, *, margin: int = 12) -> Image.Image:
     browser.open(page)
     browser.wait("return window.hdlif !== undefined")
     browser.drag("#pad", STROKE)
+    browser.next_frame()
     # To the end of the first layers.
     end = browser.run("return document.querySelector('#layers').firstElementChild.getBoundingClientRect().bottom")
     picture = shot(browser)
-    return picture.crop((0, 0, picture.width, min(picture.height, round(end) + margin))).quantize(32)
+    return picture.crop((0, 0, picture.width, min(picture.height, round(end) + margin))).quantize(64)
 
 
 def main() -> None:

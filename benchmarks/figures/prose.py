@@ -8,6 +8,7 @@ from typing import Any
 from figures.records import record
 from figures.registry import figure
 from figures.tables.coherence import setting_of
+from figures.tables.elsewhere import PEER
 from figures.tables.losses import CHANGES, paired
 from figures.tables.memory import growth
 
@@ -27,10 +28,6 @@ DIFFERENCES: dict[str, tuple[str, Cell, Cell]] = {
             ("second", "SLTT", "HD-LIF", "second order"),
             ("four", "SLTT", "HD-LIF", "sliding parallel, taps 1, 1, 1, 1"),
         )
-    },
-    **{
-        f"gain/rule_{name}": ("fashion_mnist_losses", (neuron, ONE_LOSS["stbp"]), (neuron, "random step, each step"))
-        for name, neuron in NEURONS.items()
     },
     **{
         f"cut/fashion_mnist/{name}": (
@@ -119,6 +116,7 @@ def _weights_once() -> str:
 
 COMPRESSED = "HD-LIF 1.5-bit, 4-bit spikes"
 figure("energy/lif_ternary")(lambda: f"{_honest('LIF 1.5-bit'):.3f}")
+figure("energy/lif_float")(lambda: f"{_honest('LIF fp32'):.3f}")
 figure("energy/hdlif_ternary")(lambda: f"{_honest(COMPRESSED):.3f}")
 figure("energy/lif_below_hdlif")(lambda: f"{100 * (1 - _honest('LIF 1.5-bit') / _honest(COMPRESSED)):.0f}")
 figure("energy/weights_once")(_weights_once)
@@ -155,6 +153,27 @@ figure("memory_series/stbp_slope")(lambda: f"{_slope(_curve('memory_series')['ST
 figure("memory_series/stbp_over_step")(
     lambda: f"{_curve('memory_series')['STBP']['4096'] / _curve('memory_series')['random step']['4096']:.0f}"
 )
+
+
+def _vowels(end: Callable[[list[float]], float]) -> str:
+    """Percent: the lowest or the highest mean accuracy over all neurons and rules."""
+    rows = record("ablations/vowels")["rows"].values()
+    return f"{100 * end([cell['accuracy'] for of in rows for cell in of.values()]):.1f}"
+
+
+figure("vowels/least")(lambda: _vowels(min))
+figure("vowels/most")(lambda: _vowels(max))
+
+
+def _instructions(device: str, kind: str) -> float:
+    """Instructions of an answer, divided by those of CMSIS-NN."""
+    kinds = record("c")["devices"][device]
+    return float(kinds[kind]["answer"] / kinds[PEER]["answer"])
+
+
+for _name, _device in {"m0plus": "cortex-m0plus-mps2", "m4": "cortex-m4"}.items():
+    figure(f"c/fewer_{_name}")(lambda of=_device: f"{100 * (1 - _instructions(of, 'fixed, one call')):.0f}")  # type: ignore[misc]
+figure("c/times_m55")(lambda: f"{_instructions('cortex-m55', 'fixed, one call'):.1f}")
 
 
 RANGES = (

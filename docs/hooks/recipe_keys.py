@@ -25,7 +25,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def page(schema: Schema) -> Iterator[str]:
     parts = schema["$defs"]
     yield from ("# Recipe keys", "")
-    yield "Every key of a [recipe](recipes.md), made from the code; an [editor](../how_to/editor.md) shows the same."
+    yield "Every key of a [recipe](recipes.md), made from the code; see also [editors](../how_to/experiments.md)."
     yield "If there is no default, the meaning states what happens without the key."
     yield from ("", "## The file itself", "", *_HEAD)
     required = schema["else"]["required"]

@@ -13,7 +13,7 @@ from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from python_api import PACKAGES, page_of
 
-ROOMS = ("tutorials", "how_to", "explanation", "reference")
+ROOMS = ("tutorials", "how_to", "explanation", "benchmarks", "reference", "contributing")
 PROJECT = {
     "Changes": "project/changelog.md",
     "Contributing": "project/contributing.md",
@@ -22,13 +22,13 @@ PROJECT = {
 }
 """What docs/hooks/links.py makes of files at the root of the repository."""
 MADE = {
-    "Command line": ("command_line.md", "every verb, its options and what they are by default."),
+    "Command line": ("command_line.md", "every subcommand, its options and their defaults."),
     "Recipe keys": ("recipe_keys.md", "every section, key and kind of a recipe, with its type, default and meaning."),
     "Python": ("python/index.md", "what `import hdlif` offers, package by package."),
 }
 """Pages of the reference that other hooks make."""
 PYTHON = ["reference/python/index.md", *({name: f"reference/python/{page_of(name)}"} for name in PACKAGES)]
-MADE_HEADING = "Made from the code"
+MADE_HEADING = "Generated pages"
 _HEADING = re.compile(r"^## (?P<heading>.+)$")
 _PAGE = re.compile(r"^- \[(?P<name>[^\]]+)\]\((?P<file>[^)#]+)\.(md|ipynb)\): \S")
 

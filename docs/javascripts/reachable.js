@@ -22,7 +22,7 @@ addEventListener("load", () => {
       else target.removeAttribute("tabindex");
     }
   });
-  const regions = ".md-typeset__scrollwrap, .md-typeset pre > code";
+  const regions = ".md-typeset__scrollwrap, .md-typeset pre > code, .md-typeset div.arithmatex";
   for (const region of document.querySelectorAll(regions)) scrolls.observe(region);
   // When the observer has seen all of them.
   requestAnimationFrame(() => setTimeout(() => (document.documentElement.dataset.reachable = "")));

@@ -66,6 +66,17 @@ void read_output(const Json& record, const Numbers& numbers, const Artefact& fou
                         std::to_string(labels) + " labels need " + std::to_string(needed) + kDamaged);
 }
 
+// What a network that has learned where it ran was before.
+void check_learned(const Json& learned) {
+  check_object("learned", learned, {"from", "level", "updates"});
+  const Json from = member(learned, "from");
+  const std::string digest = string_of("learned.from", from);
+  if (digest.size() != 64 || digest.find_first_not_of("0123456789abcdef") != std::string::npos)
+    refuse("learned.from", from, "a SHA-256, 64 lower-case hexadecimal digits");
+  word_of("learned.level", member(learned, "level"), {"classifier", "affine", "last-block", "all"});
+  integer_of("learned.updates", member(learned, "updates"), 1, (int64_t(1) << 53) - 1);
+}
+
 } // namespace
 
 Artefact read_artefact(const uint8_t* bytes, size_t size, int64_t max_bytes) {
@@ -76,7 +87,7 @@ Artefact read_artefact(const uint8_t* bytes, size_t size, int64_t max_bytes) {
   const JsonDocument document(found.record); // was read within its limits before
   const Json record = document.root();
   check_object("hdlif", record, {"digest", "format", "input", "labels", "nodes", "output", "time_steps"},
-               {"confidence", "task"});
+               {"confidence", "learned", "task"});
   const auto time_steps = int32_t(integer_of("time_steps", member(record, "time_steps"), 1, (1 << 15) - 1));
   found.input = read_input(member(record, "input"), time_steps);
   const Json labels = member(record, "labels"), nodes = member(record, "nodes");
@@ -89,6 +100,8 @@ Artefact read_artefact(const uint8_t* bytes, size_t size, int64_t max_bytes) {
     if (!(least >= 0 && least <= 1) || !found.task.classifies)
       refuse("confidence", *confidence, "in 0..1, of a task that classifies");
   }
+  if (const std::optional<Json> learned = record.find("learned"))
+    check_learned(*learned);
   check_list("nodes", nodes);
   if (nodes.count() > size_t(kMaxNodes))
     throw ArtefactError("the graph has " + std::to_string(nodes.count()) +

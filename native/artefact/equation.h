@@ -1,4 +1,4 @@
-// A neuron's step as the attributes of a node of op "program" say it (docs/reference/artefact_format.md).
+// A neuron's step as the attributes of a node of op "program" say it (docs/contributing/model_format.md).
 #pragma once
 
 #include <memory>

@@ -1,4 +1,4 @@
-// The file of an artefact: safetensors with a graph in its metadata (docs/reference/artefact_format.md).
+// The file of an artefact: safetensors with a graph in its metadata (docs/contributing/model_format.md).
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// How a file packs weights, byte by byte: docs/reference/artefact_format.md.
+// How a file packs weights, byte by byte: docs/contributing/model_format.md.
 #include <cmath>
 #include <cstring>
 

@@ -2,6 +2,7 @@
 // HDLIF_INSTRUCTION_SET. Nothing here may be shared with another compilation, or the linker could choose code
 // that a machine cannot run; so everything is in an anonymous namespace, and no function of the standard
 // library is used.
+#include "exponential.h"
 #include "kernels.h"
 #include "vectors.h"
 

@@ -40,21 +40,9 @@ float surplus(float membrane, float threshold) {
   return above > 0.0f ? above : 0.0f;
 }
 
-// As docs/reference/artefact_format.md states it: e = exp(-|x|) by a polynomial, then 1 / (1 + e) or e / (1 +
-// e).
+// As docs/contributing/model_format.md states it: 1 / (1 + e) or e / (1 + e).
 float sigmoid(float x) {
-  const float magnitude = __builtin_fabsf(x), a = magnitude < 30.0f ? magnitude : 30.0f;
-  const float n = __builtin_floorf(a * 1.44269504f + 0.5f);
-  const float r = (a - n * 0.693359375f) - n * -2.12194440e-4f;
-  const float coefficients[] = {-1.0f / 120, 1.0f / 24, -1.0f / 6, 0.5f, -1.0f, 1.0f};
-  float p = 1.0f / 720;
-  for (float coefficient : coefficients)
-    p = p * r + coefficient;
-  // 2^-n by its bits, which makes the product exact: n <= 43
-  const uint32_t bits = uint32_t(127 - int32_t(n)) << 23;
-  float power;
-  __builtin_memcpy(&power, &bits, sizeof(power));
-  const float e = p * power;
+  const float e = exponential(__builtin_fabsf(x));
   return (x >= 0 ? 1.0f : e) / (1.0f + e);
 }
 

@@ -30,7 +30,8 @@ class RowContext;
   X(Concat)                                                                                                  \
   X(Program)                                                                                                 \
   X(Delay)                                                                                                   \
-  X(Upsample)
+  X(Upsample)                                                                                                \
+  X(Gate)
 
 #define HDLIF_NUMBER(name) k##name,
 enum class Op : int32_t { HDLIF_OPS(HDLIF_NUMBER) kCount };

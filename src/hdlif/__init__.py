@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _AT = {
+    **dict.fromkeys(("Adapted", "adapt"), "cli.adapt"),
     **dict.fromkeys(("EvaluationResult", "evaluate"), "cli.eval"),
     **dict.fromkeys(("Profiled", "profile", "profile_training"), "cli.profile"),
     **dict.fromkeys(("Run", "train"), "cli.train"),
@@ -19,7 +20,7 @@ _AT = {
     **dict.fromkeys(("Classify", "Instances", "LabelSequence", "Multilabel", "Regress", "Segment"), "training.tasks"),
     "TrainingConfig": "config",
     **dict.fromkeys(("ForwardMode", "NDOT", "OTTT", "SLTT", "STBP", "StochasticStep", "StochasticWindow"), "learning"),
-    **dict.fromkeys(("FrameStream", "Session", "Stream"), "runtime"),
+    **dict.fromkeys(("FrameStream", "Learner", "LearningRate", "Session", "Stream"), "runtime"),
     "TrainResult": "recipe.runs.summary",
     "recipe_schema": "recipe.builders.schema",
 }

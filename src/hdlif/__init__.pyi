@@ -10,6 +10,8 @@ from hdlif import models as models
 from hdlif import nn as nn
 from hdlif import runtime as runtime
 from hdlif import training as training
+from hdlif.cli.adapt import Adapted as Adapted
+from hdlif.cli.adapt import adapt as adapt
 from hdlif.cli.eval import EvaluationResult as EvaluationResult
 from hdlif.cli.eval import evaluate as evaluate
 from hdlif.cli.export import export as export
@@ -32,6 +34,8 @@ from hdlif.recipe import TrainingConfig as TrainingConfig
 from hdlif.recipe.builders.schema import recipe_schema as recipe_schema
 from hdlif.recipe.runs.summary import TrainResult as TrainResult
 from hdlif.runtime import FrameStream as FrameStream
+from hdlif.runtime import Learner as Learner
+from hdlif.runtime import LearningRate as LearningRate
 from hdlif.runtime import Session as Session
 from hdlif.runtime import Stream as Stream
 from hdlif.training import Checkpoints as Checkpoints

@@ -368,3 +368,39 @@ class ChunkLayout:
 
         Whether all codes are in 0..255.
         """
+
+class Learner:
+    """A network that goes on learning; `hdlif.runtime.learning` checks what it gets."""
+
+    def __init__(
+        self,
+        content: bytes,
+        places: Several[tuple[int, int, bool]],
+        needed: Several[bool],
+        rate: tuple[float, float, float],
+        threads: int,
+        instructions: str,
+    ) -> None:
+        """`places`: of each trained tensor the node; the row, or -1 of weights; whether these are binary.
+
+        `needed`: whether the gradient of each node's output is. `rate`: of floats, of latents, momentum.
+        """
+
+    def run(
+        self,
+        x: NDArray[np.float32],
+        t: int,
+        learns: Several[bool],
+        potentials: Several[NDArray[Any]],
+        targets: NDArray[np.int64] | None,
+        logits: NDArray[np.float32],
+    ) -> None:
+        """Steps from t on, one for each entry of `learns`: whether the gradients of `targets` are added."""
+
+    def update(self) -> bool: ...
+    def read(
+        self, which: int, values: NDArray[np.float32], latents: NDArray[np.float32], velocities: NDArray[np.float32]
+    ) -> None: ...
+    def write(
+        self, which: int, values: NDArray[np.float32], latents: NDArray[np.float32], velocities: NDArray[np.float32]
+    ) -> None: ...

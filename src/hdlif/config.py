@@ -247,12 +247,12 @@ class TrainingConfig(_Section):
     warmup_epochs: int = Field(0, ge=0, description="Epochs in which the learning rate rises from 0.")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Part of the target that is spread over all classes.")
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true"] = Field(
-        "32-true", description="Number format of a training step."
+        "32-true", description="Number format of a training step; states stay float32. On a CPU 16-mixed is bf16-mixed."
     )
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Largest norm of an update's gradient; a longer one is scaled down to it."
     )
-    accumulate: Count = Field(1, description="Batches whose gradients make one update.")
+    accumulate: Count = Field(1, description="Batches whose gradients make one update; batch norm sees each by itself.")
     stream: Count | None = Field(
         None, description="Time steps per update, if each sample continues with the state of the one before."
     )
@@ -261,7 +261,9 @@ class TrainingConfig(_Section):
     )
     patience: Count | None = Field(None, description="Stop after so many epochs without a better validation result.")
     keep_every: Count | None = Field(None, description="Epochs between networks that are kept as epoch_N.safetensors.")
-    channels_last: bool = Field(False, description="Store weights and images with channels last.")
+    channels_last: bool = Field(
+        False, description="Store weights and images with channels last, where PyTorch computes that correctly."
+    )
     compile: bool = Field(False, description="Run the network through torch.compile.")
 
     @model_validator(mode="after")
@@ -272,10 +274,17 @@ class TrainingConfig(_Section):
         return self
 
 
+class StartConfig(_Section):
+    """The trained network whose weights a training starts from; `hdlif train --from` writes it."""
+
+    network: Text = Field(description="Name of a trained network, a checkpoint, or a run folder.")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file of its weights.")
+
+
 class Recipe(_Section):
     """Everything that decides a training run: the network, its learning rule, its data and how it is trained."""
 
-    EXTRAS = ("teacher", "task")
+    EXTRAS = ("teacher", "task", "start")
 
     name: Name = Field(description="Name of the run folder, runs/NAME; the stem of the recipe's file by default.")
     seed: int = Field(42, ge=0, lt=2**32, description="Of weights, data order, augmentation and drawn time steps.")
@@ -295,4 +304,7 @@ class Recipe(_Section):
     training: TrainingConfig = Field(description="The optimiser, its schedule, precision and length.")
     teacher: Component | None = Field(
         None, description="A trained classifier whose logits the network learns in addition to the labels."
+    )
+    start: StartConfig | None = Field(
+        None, description="The trained network whose weights the training starts from, written by `hdlif train --from`."
     )

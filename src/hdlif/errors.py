@@ -88,7 +88,12 @@ class ConversionError(HdlifError):
 
 
 class MissingExtraError(HdlifError, ImportError):
-    """An optional dependency is not installed; the message names the extra that brings it."""
+    """An optional dependency is not installed; the message names the command that installs it."""
+
+    @classmethod
+    def of(cls, missing: str | None, extras: str) -> "MissingExtraError":
+        """Say that a package is missing, which these extras bring."""
+        return cls(f"{missing} is not installed; install it with: {pip_install(extras)}")
 
 
 class TrainingError(HdlifError):
@@ -115,6 +120,28 @@ class MachineError(HdlifError):
     """The machine refuses a file, or has no memory left, where no command expects it."""
 
     exit_code = 1
+
+
+def pip_install(extras: str) -> str:
+    """Return the command that installs extras of hdlif, from the place that it was installed from itself.
+
+    pip keeps that place beside the package (direct_url.json, PEP 610) unless it was an index of packages.
+    """
+    import json
+    import shlex
+    from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    try:
+        kept = json.loads(distribution("hdlif").read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, ValueError):
+        kept = {}
+    url = str(kept.get("url", ""))
+    if not url.startswith("file://"):
+        return f"pip install 'hdlif[{extras}]{f' @ {url}' if url else ''}'"
+    editable = "-e " if kept.get("dir_info", {}).get("editable") else ""
+    return f"pip install {editable}{shlex.quote(f'{url2pathname(urlsplit(url).path)}[{extras}]')}"
 
 
 def printable(text: str) -> str:

@@ -45,6 +45,7 @@ def jobs(tmp_path: Path) -> dict[str, experiments.Job]:
         {"arm": "online", "recipe": "digits_hdlif", "set": ["training.epochs=2"], "seeds": [1, 2]},
         {"arm": "long", "recipe": "slow", "seeds": [1]},
         {"arm": "wrong", "recipe": "broken", "seeds": [1]},
+        {"arm": "search", "recipe": "digits_hdlif", "set": ["training.epochs=1"], "rates": [0.1, 0.3], "seeds": [0]},
     ]
     (tmp_path / "jobs.yaml").write_text(json.dumps(arms))
     found = experiments.load_jobs(tmp_path / "jobs.yaml", [])
@@ -57,7 +58,8 @@ def jobs(tmp_path: Path) -> dict[str, experiments.Job]:
 def test_a_job_is_trained_once_and_recorded_with_its_command(
     runner: experiments.Runner, jobs: dict[str, experiments.Job], tmp_path: Path
 ) -> None:
-    assert list(jobs) == ["online_1", "online_2", "long_1", "wrong_1"]
+    assert list(jobs) == ["online_1", "online_2", "long_1", "wrong_1", "search_0.1_0", "search_0.3_0"]
+    assert "training.epochs=1 --set training.learning_rate=0.3 --set seed=0" in " ".join(jobs["search_0.3_0"].command())
     assert runner(jobs["online_2"]) == "recorded"
     words = json.loads((tmp_path / "runs/online_2/words.json").read_text())
     stated = ["train", "digits_hdlif", "--set", "training.epochs=2", "--set", "seed=2"]

@@ -17,6 +17,7 @@ from PIL import Image
 
 from command_line import hdlif
 from hdlif import recipe_schema
+from hdlif.recipe import shipped_recipes
 from hdlif.training import Checkpoints
 
 FAST = ["--set", "training.epochs=1", "--set", "data.batch_size=128", "--set", "model.width=4"]
@@ -105,8 +106,22 @@ def test_run_answers_for_what_can_be_read_and_ends_with_1(artefact: Path, run_fo
 
 
 def test_recipes_are_listed_shown_and_checked(tmp_path: Path) -> None:
-    lines = hdlif("recipes", "ls").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == json.loads(hdlif("recipes", "ls", "--json").stdout)["recipes"]
+    listed = json.loads(hdlif("recipes", "ls", "--json").stdout)
+    assert set(listed["recipes"]) == set(shipped_recipes()) == listed["details"].keys()
+    tables = [table.splitlines() for table in hdlif("recipes", "ls").stdout.split("\n\n")]
+    rows = {line.split()[0]: line.split("  ") for _, _, *lines in tables for line in lines}
+    assert rows.keys() == set(listed["recipes"])
+    assert max(len(line) for table in tables for line in table) <= 100
+    for heading, _, *lines in tables:
+        assert {listed["details"][line.split()[0]]["data"] for line in lines} == {heading.split()[1]}
+    for name, neuron, rule, weight_bits, spike_bits, said in (
+        ("digits_lif", "lif", "stochastic_step", 32, 1, ["float", "1 bit"]),
+        ("digits_hdlif_w1p5_s4", "hdlif", "stochastic_step", 1.5, 4, ["1.5 bits", "4 bits"]),
+        ("hapt_hdlif", "hdlif", "stbp", 32, 32, ["float", "float"]),
+    ):
+        found = {"neuron": neuron, "rule": rule, "weight_bits": weight_bits, "spike_bits": spike_bits}
+        assert listed["details"][name] == {"data": name.split("_")[0], **found}
+        assert [cell.strip() for cell in rows[name] if cell] == [name, neuron, rule, *said]
     assert "| `cifar100_resnet18_lif` | 71.75 | 44.84 |" in hdlif("recipes", "ls", "--published").stdout
     for options, stated in (["--resolved"], True), ([], False):
         shown = hdlif("recipes", "show", "cifar100_resnet18_hdlif_w1", *options).stdout

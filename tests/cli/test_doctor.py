@@ -25,6 +25,7 @@ from hdlif.cli.doctor import (
     guard_check,
     kernel_checks,
 )
+from hdlif.errors import pip_install
 from hdlif.graph.ops import OPS
 from hdlif.report import child_process, convolutions, small_graphs, training_kernels
 from hdlif.report.child_process import Heard, hear
@@ -144,14 +145,14 @@ def test_a_wrong_gradient_is_a_fault(layout: str, value: float) -> None:
     }
 
 
-def test_a_process_that_dies_or_hangs_is_a_fault_and_one_without_pytorch_a_warning() -> None:
+def test_a_process_that_dies_or_hangs_is_a_fault_and_one_without_pytorch_is_absent() -> None:
     sets = {"instruction_sets": ["scalar"]}
     measured = {"instructions": "scalar", "network": "seca", "difference": None}
     for check, status, words in (
         (kernel_checks("runtime", said(CRASH, sets, measured))[-1], "fault", "SIGSEGV after seca on scalar"),
         (kernel_checks("runtime", said("raise ImportError('no extension')"))[-1], "fault", "no extension"),
-        (kernel_checks("training kernels", said(WITHOUT))[0], "warning", "nothing_of_this_name is not installed"),
-        (kernel_checks("training convolutions", said(WITHOUT))[0], "warning", "nothing_of_this_name is not installed"),
+        (kernel_checks("training kernels", said(WITHOUT))[0], "absent", "nothing_of_this_name is not installed"),
+        (kernel_checks("training convolutions", said(WITHOUT))[0], "absent", "nothing_of_this_name is not installed"),
         (gradient_checks(said(CRASH, {"shapes": 2}, *BOTH))[0], "fault", "SIGSEGV after a shape, channels last"),
         (gradient_checks(said(HANG, {"shapes": 2}, *BOTH, stuck=0.5))[0], "fault", "is stuck"),
         (gradient_checks(said(HANG, start=0.5))[0], "fault", ""),
@@ -198,7 +199,7 @@ def test_the_shapes_that_ship_are_those_of_each_network() -> None:
     assert Shape(1, 16, (3, 3), (1, 1), (1, 1), 1, 8, 8) in found
 
 
-def test_a_missing_extra_is_a_warning_that_names_it() -> None:
+def test_a_missing_extra_is_absent_and_named() -> None:
     def installed(name: str) -> str:
         if name in ("onnx", "torch"):
             raise PackageNotFoundError(name)
@@ -206,9 +207,9 @@ def test_a_missing_extra_is_a_warning_that_names_it() -> None:
 
     found = {check.name: check for check in extra_checks(installed)}
     assert list(found) == [f"extra {name}" for name in doctor.EXTRAS]
-    missing = {name for name, check in found.items() if check.status == "warning"}
+    missing = {name for name, check in found.items() if check.status == "absent"}
     assert missing == {"extra train", "extra export", "extra engines"}
-    assert "pip install 'hdlif[export]'" in found["extra export"].detail
+    assert pip_install("export") in found["extra export"].detail
 
 
 def checked(text: str) -> dict[str, Any]:
@@ -216,7 +217,7 @@ def checked(text: str) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(text)
     assert set(result) == {"checks", "faults", "versions", "hardware"}
     assert {frozenset(check) for check in result["checks"]} == {frozenset(("name", "status", "detail"))}
-    assert {check["status"] for check in result["checks"]} <= {"ok", "warning", "fault"}
+    assert {check["status"] for check in result["checks"]} <= {"ok", "absent", "warning", "fault"}
     assert all(check["detail"].isprintable() for check in result["checks"])
     assert result["faults"] == sum(check["status"] == "fault" for check in result["checks"])
     assert {"python", "hdlif", "numpy"} <= set(result["versions"])
@@ -234,7 +235,7 @@ def test_it_works_without_torch(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     result = checked(done.stdout)
     unseen = [check["status"] for check in result["checks"] if "torch is not installed" in check["detail"]]
-    assert (unseen, "PyTorch" in result["hardware"]["chosen"]) == (["warning"] * 5, False)
+    assert (unseen, "PyTorch" in result["hardware"]["chosen"]) == (["absent"] * 5, False)
 
 
 def test_a_fault_ends_with_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:

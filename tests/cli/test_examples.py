@@ -19,7 +19,8 @@ FAST = ["--set", "training.epochs=1", "--set", "model.width=4", "--memory-repeat
 NOT_RUN = {
     "a training of minutes": ("hdlif train", "hdlif ablate", "hdlif sweep", "hdlif demo", "hdlif tour"),
     "another one": ("hdlif new project mine &&",),
-    "fetches": ("hdlif data get",),
+    "fetches": ("hdlif data get", "hdlif models get digits_hdlif --from"),
+    "a network and readings of one's own": ("hdlif adapt tracker",),
     "a server": ("hdlif serve",),
     "a microphone, and another network": ("arecord", "hdlif run motion"),
     "half a minute": ("hdlif doctor", "hdlif coherence"),

@@ -15,7 +15,7 @@ from deployed_graphs import Builder, detector, residual_network, u_net
 from hdlif.cli.export import export_file as export
 from hdlif.deploy.c.building import FILES
 from hdlif.deploy.c.devices import installed
-from hdlif.errors import DataError, InputError, MachineError
+from hdlif.errors import DataError, HdlifError, InputError, MachineError
 from hdlif.graph.artefact import INPUT, InputRecord, dumps, save
 from hdlif.report.export_check import check_read_back
 from hdlif.report.live import live_page
@@ -137,6 +137,37 @@ def test_a_build_with_other_outputs_is_refused_and_nothing_is_written(
     with pytest.raises(InputError, match="no C compiler is installed"):
         export(small, out=made / "net.c", check=True, to="c")
     assert not made.exists()
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")
+def test_a_network_that_learns_is_checked_and_described(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hdlif.deploy.c.devices.installed", lambda: ("host",))
+    out = tmp_path / "net.c"
+    written = export(small, out=out, to="c", learn="affine", momentum=0.5, check=True)
+    learning = written.source.learning
+    found = written.as_dict()
+    assert (found["learn"], found["learned_bytes"], found["checked"]["updates"]) == ("affine", learning.learned.size, 4)
+    assert [one["device"] for one in found["devices"]] == ["host"]
+    assert f"{learning.gradients.size:,} for sums" in written.text()
+    assert "net_learn_step(" in out.with_suffix(".h").read_text()
+    for options, message in (
+        ({"learn": "all", "to": "onnx"}, "--learn is for --to c"),
+        ({"momentum": 0.5}, "--momentum is for --learn"),
+        ({"learn": "all", "arithmetic": "fixed"}, "in float32; leave out --arithmetic"),
+        ({"learn": "all", "momentum": 1.0}, "momentum = 1"),
+        ({"learn": "all", "ram": 4096}, "a lower level of --learn"),
+    ):
+        with pytest.raises(HdlifError, match=message):
+            export(small, out=tmp_path / "other.c", **{"to": "c", **options})
+    assert not (tmp_path / "other.c").exists()
+
+
+def test_a_check_finds_learning_that_differs(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hdlif.deploy.c.checking.learned_from", lambda source, frames: iter([b"other"]))
+    with pytest.raises(MachineError, match="learns otherwise than the oracle"):
+        export(small, out=tmp_path / "net.c", to="c", learn="classifier", check=True)
 
 
 def test_fixed_point_says_what_it_changes(artefact: Path, tmp_path: Path) -> None:

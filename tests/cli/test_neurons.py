@@ -90,6 +90,17 @@ def test_the_command_line_lists_every_kind_that_ships_with_its_costs(
     assert json.loads(hdlif("neurons", "ls", "--costs", "--json").stdout)["costs"] == list(listed.values())
 
 
+def test_the_list_has_the_spikes_and_states_of_each_kind_in_100_columns() -> None:
+    listed, lines = ls(), hdlif("neurons", "ls").stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    rows = {line.split()[0]: line for line in lines if line[0] != " "}
+    for kind in builders.NEURONS:
+        shown = show(kind)
+        assert listed["states"][kind] == shown["states"]
+        assert listed["spikes"][kind] == ("graded" if shown["emits"] == "reals" else "binary")
+        assert f"  {listed['spikes'][kind]}  {', '.join(shown['states']) or 'none'}  " in rows[kind]
+
+
 def test_keys_of_the_section_shape_what_is_shown() -> None:
     shown = json.loads(hdlif("neurons", "show", "sliding_parallel_hdlif", "--set", "taps=[-1, 0, 1]", "--json").stdout)
     assert shown["states"] == ["delayed_1", "delayed_2"]

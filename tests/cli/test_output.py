@@ -235,7 +235,7 @@ def test_an_error_ends_with_the_page_that_helps() -> None:
     assert {verb for verb, _ in OF_SUBCOMMANDS} <= COMMANDS.keys()
     # A subcommand's page goes before the error's, and a message that names a page gets no other.
     for subcommand, error, page in (
-        ("data get", DataError("x"), "docs/how_to/public_data.md"),
+        ("data get", DataError("x"), "docs/how_to/datasets.md"),
         ("train", InputError("x"), None),
         ("train", RecipeError("see docs/how_to/serving.md"), None),
     ):

@@ -148,7 +148,7 @@ def test_tables_and_the_report_show_them(asked: Path) -> None:
     summary = read(asked / "summary.json")
     result = RESULT.validate_python(summary)
     header, _, row = tables.networks_table([result]).splitlines()
-    assert header.split()[1:7] == [*SINGLE, "MB"]
+    assert header.split()[1:7] == [*SINGLE, "file"]
     assert row.split()[2:6] == [f"{summary['metrics'][name]:.4g}" for name in SINGLE[1:]]
     page = Path(report([asked])["report"]).read_text()
     assert "Validation calibration_error by optimiser update" in page

@@ -13,6 +13,7 @@ from cases import every
 from deployed_networks import lowered
 from deployed_networks import outputs as trained_outputs
 from hdlif.errors import LoweringError
+from hdlif.functional import gate
 from hdlif.models import OwnNetwork
 from hdlif.nn import HDLIF, BatchNorm2d, Neuron, QuantConv2d, Scope, Sequential, SpikeQuantizer, Temporal, Ternary
 from hdlif.runtime import Session
@@ -78,6 +79,10 @@ class Following(Temporal):
         (lambda run, h: torch.add(1.5, -h).flatten(2), 4),
         (lambda run, h: (2 - (h + h) - 0.5).flatten(start_dim=2), 4),
         (lambda run, h: torch.mul(h, 0.25).flatten(2) if h.ndim == 5 else None, 4),
+        (lambda run, h: gate(h * 0.5, h[:, :, 1:3] * 3).flatten(2), 4),
+        (lambda run, h: gate(h, 0.5 - h[:, :, :1]).flatten(2), 4),
+        # of no gate that a sign turns round does anything pass
+        (lambda run, h: (gate(h, -h) + h).flatten(2), 4),
     ],
 )
 def test_what_may_stand_between_layers(then: Callable[[Scope, Tensor], Any], outputs: int) -> None:
@@ -98,6 +103,8 @@ def test_what_may_stand_between_layers(then: Callable[[Scope, Tensor], Any], out
         (lambda run, h: h.flatten(), r"uses flatten\(0, -1\)"),
         (lambda run, h: h if h else None, "uses the truth of a value"),
         (lambda run, h: h * h, "unsupported operand"),
+        (lambda run, h: gate(h, torch.ones(1, 1, 4)), r"uses gate\(\) of something else too"),
+        (lambda run, h: gate(torch.ones(1, 1, 4, 8, 8), h), r"uses gate\(\) of something else too"),
         (lambda run, h: operator.imul(h, 0.5), r"uses an operation in place \(write h = h \+ x"),
         (lambda run, h: 1 / 0, "cannot be followed: ZeroDivisionError: division by zero"),
     ],

@@ -19,7 +19,16 @@ from hdlif.functional import HardReset
 from hdlif.graph.artefact import infer_values
 from hdlif.graph.artefact.io import dumps, loads
 from hdlif.graph.ops.program import named_rows
-from hdlif.models import AttentionBlockI, AttentionBlockII, Place, resnet, resnet19, reversible_resnet, vgg_snn
+from hdlif.models import (
+    AttentionBlockI,
+    AttentionBlockII,
+    Place,
+    qk_former,
+    resnet,
+    resnet19,
+    reversible_resnet,
+    vgg_snn,
+)
 from hdlif.models.reversible import GRID
 from hdlif.nn import (
     GLIF,
@@ -83,6 +92,7 @@ NETWORKS = {
     "attention 2": partial(small_resnet, blocks=(2, 1), block=partial(AttentionBlockII, attention=SECA)),
     "resnet19": partial(resnet19, width=4, hidden=6, in_channels=1, classes=5),
     "reversible": partial(reversible_resnet, blocks=(2, 3), width=4, in_channels=1, classes=5, grid=None),
+    "qk former": partial(qk_former, blocks=(1, 1), width=4, heads=2, in_channels=1, classes=5),
     "vgg, attention": partial(
         vgg_snn, plan=(4, "P", 5), final_size=None, in_channels=1, classes=5, attention=partial(SECA, bias=False)
     ),

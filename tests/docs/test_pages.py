@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cases import naming
 from deployed_graphs import random_input, residual_network
 from distributions import WAVE, install
 from hdlif.data.sources.sounds import SOUND_KEYS
@@ -38,56 +39,63 @@ FROM_OTHERS = {"from_snntorch", "from_spikingjelly"}
 SHOWN = {
     "tutorials/first_network": {"run": "digit.png: 7 ("},
     "tutorials/your_own_images": {"data": "trained on     3x16x16, RGB", "run": "new.png: triangle ("},
-    "tutorials/your_own_boxes": {"data": "triangle", "run": "new.answer.png"},
-    "tutorials/your_own_masks": {"data": "objects", "run": "objects; new.answer.png"},
+    "tutorials/your_own_boxes_and_masks#Boxes": {"data": "triangle", "run": "new.answer.png"},
+    "tutorials/your_own_boxes_and_masks#Masks": {"data": "objects", "run": "objects; new.answer.png"},
     "tutorials/your_own_sensor_data": {"data": "kept together  8, each a group of", "eval": "% of "},
     "tutorials/microcontroller": {"export": "firmware/digits.c and digits.h"},
     "tutorials/your_own_neuron": {"neurons": "states, 0 at first: potential, memory", "report": "both.html"},
-    "how_to/your_own_datasets": {"data": "handwriting:Digits: data sets of train/test, split here (validation 0.15"},
-    "how_to/your_own_parts": {"recipes": "", "train": "speckled"},
-    "how_to/your_own_recordings": {
+    "how_to/datasets#Your own data sets": {
+        "data": "handwriting:Digits: data sets of train/test, split here (validation 0.15",
+    },
+    "how_to/images#Event-camera data": {
         "data": "sensor         16x16 (height, width), from data.sensor",
         "run": ": right (",
     },
-    "how_to/your_own_sensor_data": {
-        "data": "groups         ann, bob, cem, dora, eve, finn",
-        "run": "activity.html\n",
-    },
-    "how_to/your_own_sounds": {"data": "time_steps=31", "run": "sounds/bell/"},
-    "how_to/your_own_tables": {"data": "features       3: height, width, petal", "run": "flowers.csv:2: "},
-    "how_to/your_own_targets": {
+    "how_to/images#Values or several labels": {
         "data": 'files in labels.csv, groups in "person", split here',
         "run": ": loop (",
     },
+    "how_to/series#Audio": {"data": "time_steps=31", "run": "sounds/bell/"},
+    "how_to/series#Sensor data": {
+        "data": "groups         ann, bob, cem, dora, eve, finn",
+        "run": "activity.html\n",
+    },
+    "how_to/series#Tables of rows": {"data": "features       3: height, width, petal", "run": "flowers.csv:2: "},
+    "how_to/your_own_parts": {"neurons": "parameter rise = 0.1, fixed", "recipes": "", "train": "speckled"},
 }
-"""What a last output of a subcommand has in it, on pages that are followed."""
+"""Text in the last output of a subcommand, on pages or sections that are followed, before their exercises."""
 SHORT = {
+    "how_to/images#Event-camera data": "training.epochs=4 model.width=4",
+    "how_to/series#Audio": "training.epochs=1",
+    "how_to/series#Tables of rows": "training.epochs=1",
     "how_to/your_own_parts": "training.epochs=1 model.width=4 model.blocks=[1] data.train=64",
-    "how_to/your_own_recordings": "training.epochs=4 model.width=4",
-    "how_to/your_own_sounds": "training.epochs=1",
-    "how_to/your_own_tables": "training.epochs=1",
 }
 """What makes the trainings of a page short."""
 LONG = {
-    "how_to/your_own_datasets": "training.epochs=1 model.width=4",
-    "how_to/your_own_sensor_data": "training.epochs=1 data.stride=64",
-    "how_to/your_own_targets": "training.epochs=6",
+    "how_to/datasets#Your own data sets": "training.epochs=1 model.width=4",
+    "how_to/images#Values or several labels": "training.epochs=6",
+    "how_to/series#Sensor data": "training.epochs=1 data.stride=64",
     "tutorials/microcontroller": "training.epochs=2",
-    "tutorials/your_own_boxes": "training.epochs=4",
-    "tutorials/your_own_masks": "training.epochs=3",
+    "tutorials/your_own_boxes_and_masks#Boxes": "training.epochs=4",
+    "tutorials/your_own_boxes_and_masks#Masks": "training.epochs=3",
     "tutorials/your_own_neuron": "training.epochs=1",
 }
 """The same, of pages that are followed in the slow tier; the tutorials whose answers must be right train as written."""
 TUTORIALS = [name for name in SHOWN if name.startswith("tutorials/")]
+MOST_BYTES = 100_000
+"""Of a figure."""
 
 
 def follow(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, overrides: str | None = None) -> None:
     training = None if overrides is None else [part for one in overrides.split() for part in ("--set", one)]
     # `make` builds firmware for an emulated processor.
     tools = all(map(shutil.which, ("make", "arm-none-eabi-gcc", "qemu-system-arm")))
-    said = followed(page(name), folder, monkeypatch, training=training, without=[] if tools else ["make"])
+    text, heading, exercises = page(name).partition("\n## Exercises\n")
+    names: dict[str, object] = {}
+    said = followed(text, folder, monkeypatch, training=training, without=[] if tools else ["make"], names=names)
     for verb, words in SHOWN[name].items():
         assert words in said[verb]
+    followed(heading + exercises, folder, monkeypatch, training=training, names=names)
 
 
 @pytest.mark.parametrize("name", SHORT)
@@ -103,23 +111,32 @@ def test_every_step_of_a_longer_page_works(name: str, tmp_path: Path, monkeypatc
 
 def test_every_tutorial_is_followed() -> None:
     names = {path.stem for path in (ROOT / "docs/tutorials").glob("*.md")} - {"index"}
-    assert names == {name.removeprefix("tutorials/") for name in TUTORIALS} | FROM_OTHERS
+    assert names == {name.removeprefix("tutorials/").partition("#")[0] for name in TUTORIALS} | FROM_OTHERS
+
+
+def test_every_tutorial_has_two_figures_that_are_small_and_described() -> None:
+    for path in sorted({*(ROOT / "docs/tutorials").glob("*.md")} - {ROOT / "docs/tutorials/index.md"}):
+        with naming(path.stem):
+            figures = re.findall(r"^!\[(.*)\]\((.*)\)$", path.read_text("utf-8"), re.MULTILINE)
+            assert len(figures) >= 2
+            assert all(len(described.split()) > 5 for described, _ in figures)
+            assert all((path.parent / image).stat().st_size < MOST_BYTES for _, image in figures)
 
 
 def test_every_key_of_a_data_set_has_a_row_in_its_page() -> None:
-    elsewhere = keys_in_rows(page("how_to/your_own_targets")) | {"path", "resample"}
+    targets = {"targets", "file", "label", "group", "values", "labels"}
     of_others = {*arguments("folder"), *arguments("events"), *SOUND_KEYS}
     for name, keys in {
         "images": arguments("folder"),
-        "recordings": arguments("events"),
-        "sensor_data": arguments("series") - {*SOUND_KEYS},
-        "sounds": {*SOUND_KEYS, "group", "split"},
-        "tables": arguments("table"),
+        "images#Values or several labels": targets & arguments("folder"),
+        "images#Event-camera data": arguments("events") - targets,
+        "series#Sensor data": arguments("series") - {*SOUND_KEYS},
+        "series#Audio": {*SOUND_KEYS, "group", "split"},
+        "series#Tables of rows": arguments("table"),
         "datasets": arguments("shards", "arrow") - of_others,
-        "targets": {"targets", "file", "label", "group", "values", "labels"} & arguments("folder"),
     }.items():
-        assert keys - keys_in_rows(page(f"how_to/your_own_{name}")) <= elsewhere, name
-    datasets, recordings = page("how_to/your_own_datasets"), page("how_to/your_own_recordings")
+        assert keys - keys_in_rows(page(f"how_to/{name}")) <= {"path", "resample"}, name
+    datasets, recordings = page("how_to/datasets"), page("how_to/images#Event-camera data")
     assert all(f"`{key}`" in datasets for key in arguments("shards") - {"path"})
     assert all(f"`{suffix}`" in recordings for suffix in READERS)
 
@@ -129,7 +146,8 @@ def test_the_package_of_the_page_on_own_parts_offers_them_to_every_group(
 ) -> None:
     text = page("how_to/your_own_parts")
     groups = tomllib.loads(blocks(text, "toml")[0])["project"]["entry-points"]
-    install(tmp_path, monkeypatch, groups=groups, my_augmentations=blocks(text, "python")[0], my_neurons=WAVE)
+    augmentations = blocks(page("how_to/your_own_parts#An augmentation"), "python")[0]
+    install(tmp_path, monkeypatch, groups=groups, my_augmentations=augmentations, my_neurons=WAVE)
     builders.check(recipe("data.augment=[speckle]", "neuron={kind: wave}"))
     assert set(re.findall(r"`(hdlif\.\w+)`", text)) == {GROUPS[key] for key in KINDS}
 
@@ -174,11 +192,9 @@ def test_the_configuration_file_of_ray_is_read() -> None:
 
 @pytest.mark.alone
 @pytest.mark.slow
-def test_the_reproduction_of_the_page_on_machines_runs_and_the_contiguous_layout_is_right(tmp_path: Path) -> None:
-    text = page("reference/machines").split("PyTorch alone:\n")[1]
-    (block,) = re.findall(r"(?:^    [^\n]*\n|^\n)+", text, re.MULTILINE)[:1]
-    script = tmp_path / "onednn_gradient.py"
-    script.write_text(re.sub("^    ", "", block, flags=re.MULTILINE))
+def test_the_reproduction_of_the_page_on_machines_runs_and_the_contiguous_layout_is_right() -> None:
+    assert "benchmarks/onednn_gradient.py" in page("reference/installing")
+    script = ROOT / "benchmarks/onednn_gradient.py"
     threads = os.environ | {"OMP_NUM_THREADS": "2"}
     done = subprocess.run([sys.executable, script], env=threads, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -190,14 +206,14 @@ def test_the_reproduction_of_the_page_on_machines_runs_and_the_contiguous_layout
 
 
 @pytest.mark.slow
-def test_python_of_the_readme_is_as_accurate_as_the_command_line(
+def test_network_put_together_by_hand_is_as_accurate_as_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The default tests run it as it stands, with its own assertion; here with as many epochs as the recipe."""
     monkeypatch.chdir(tmp_path)
     summary = train("digits_hdlif_w1p5_s4_parallel", out=tmp_path / "run", memory_repeats=0)
     epochs = summary.recipe["training"]["epochs"]
-    code = blocks((ROOT / "README.md").read_text("utf-8"), "python")[-1]
+    code = next(one for one in blocks(page("how_to/trainer"), "python") if "Ternary()" in one)
     longer, count = re.subn(r"TrainingConfig\(epochs=\d+", f"TrainingConfig(epochs={epochs}", code)
     assert count == 1
     names: dict[str, object] = {}

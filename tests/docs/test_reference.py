@@ -43,7 +43,7 @@ def test_every_kind_is_documented() -> None:
         "reference/data": (*builders.DATA, *AUGMENTATIONS),
         "reference/tasks": METRICS,
         "how_to/serving": (JSON, *TYPES),
-        "how_to/public_data": SETS,
+        "how_to/datasets": SETS,
         "reference/installing": SETTINGS["project"]["optional-dependencies"],
     }.items():
         text = page(name)
@@ -51,7 +51,7 @@ def test_every_kind_is_documented() -> None:
 
 
 def test_every_public_set_has_its_source_and_hash() -> None:
-    text = page("how_to/public_data")
+    text = page("how_to/datasets")
     for source in (source for found in SETS.values() for source in found.sources):
         assert source.sha256 in text
         assert source.version in text
@@ -66,12 +66,14 @@ def test_the_example_of_a_table_is_one(tmp_path: Path) -> None:
 
 
 def test_the_table_of_costs_is_that_of_the_command() -> None:
-    assert f"\n\n{costs_table(step_costs())}\n\n" in page("reference/equations")
+    assert f"\n\n{costs_table(step_costs())}\n\n" in page("reference/neurons")
 
 
-def test_functions_of_the_equations_exist() -> None:
-    for name in set(re.findall(r"`(hdlif(?:\.\w+)+)`", page("reference/equations"))):
-        assert pydoc.locate(name) is not None, name
+def test_functions_of_the_definitions_exist() -> None:
+    for of in ("neurons", "lif", "hdlif", "definitions"):
+        for name in set(re.findall(r"`(hdlif(?:\.\w+)+)`", page(f"reference/{of}"))):
+            with naming(of, name):
+                assert pydoc.locate(name) is not None
 
 
 def test_every_file_and_test_that_a_page_names_is_there() -> None:

@@ -23,6 +23,7 @@ from hdlif.models import (
     Network,
     Place,
     detector,
+    qk_former,
     reversible_resnet,
     unet,
     vgg_snn,
@@ -141,6 +142,7 @@ MODULES: dict[str, Callable[[], Temporal]] = {
     "vgg, seca": lambda: network(vgg_snn, attention=SECA, **PLAN),
     "unet": lambda: network(unet, Ternary(), width=2, depth=1),
     "detector": lambda: network(detector, Ternary(), width=2, blocks=(1,), strides=(4,), head_width=2),
+    "qk former": lambda: network(qk_former, Ternary(), blocks=(1, 1), strides=(1, 2), width=4, heads=2),
     "reversible": lambda: network(reversible_resnet, Ternary(), blocks=(1, 2), width=4),
 }
 

@@ -152,7 +152,8 @@ def layers(b: Builder, encoding: str, bits: int) -> Graph:
     x = b.add("sum_pool", b.add("max_pool", b.affine(x), kernel=(1, 1), stride=(1, 1), padding=(0, 0)),
               kernel=(1, 2), stride=(2, 1))  # fmt: skip
     x = b.seca(b.conv(x, 5, kernel=(1, 1), padding=(0, 0), encoding=encoding), kernel=3)
-    return b.graph(b.linear(b.add("global_sum_pool", b.lif(x)), 4, encoding=encoding))
+    x = b.add("gate", b.lif(x), b.quantise(b.add("global_sum_pool", x), bits=bits))
+    return b.graph(b.linear(b.add("global_sum_pool", x), 4, encoding=encoding))
 
 
 def seeds() -> Iterator[bytes]:

@@ -39,6 +39,7 @@ OPTIONS = {
     "resnet": "blocks: [1, 1]",
     "vgg_snn": "plan: [4, P, 6], final_size: null",
     "reversible_resnet": "blocks: [2, 2]",
+    "qk_former": "blocks: [1, 1], heads: 2",
     "resnet34": "stem: cifar",
     "spiking": "of: 'torch_networks:Residual'",
 }

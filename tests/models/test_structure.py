@@ -16,6 +16,7 @@ from hdlif.models import (
     Place,
     PreActBlock,
     detector,
+    qk_former,
     resnet,
     resnet18,
     resnet19,
@@ -124,6 +125,7 @@ def test_neurons_of_each_layer_for_pictures_of_32_pixels() -> None:
         (partial(resnet18, classes=10), [0] * 4 + [1] * 4 + [2] * 4 + [3] * 4),
         (partial(vgg_snn, classes=10, in_channels=3), [0, 0, 1, 1, 2, 2, 3, 3]),
         (partial(reversible_resnet, classes=10, blocks=(1, 3, 1), width=4), [0, 0, *[1] * 6, 2, 2]),
+        (partial(qk_former, classes=10, blocks=(1, 2), width=8, heads=2), [*[0] * 8, *[1] * 14]),
         (partial(unet, classes=3, width=2, depth=2), [0, 0, 1, 1, 2, 2, 3, 3, 3, 4, 4, 4]),
         # Its neck and its heads go back to the stage whose map they read.
         (partial(detector, classes=3, width=4, blocks=(1, 1, 1), strides=(8, 16)), [0, 0, 1, 1, 2, 2, 2, 2, 1, 1, 1]),

@@ -1,4 +1,4 @@
-"""The library for C and C++, as it is built, installed, found and called (docs/how_to/cpp.md)."""
+"""The library for C and C++, as it is built, installed, found and called (docs/how_to/running.md)."""
 
 import re
 import shlex
@@ -46,7 +46,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list
 
 def blocks(language: str) -> list[str]:
     """The code of the page."""
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs/how_to/cpp.md").read_text("utf-8"), re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs/how_to/running.md").read_text("utf-8"), re.DOTALL)
 
 
 @pytest.fixture(scope="module")

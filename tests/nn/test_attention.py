@@ -1,4 +1,4 @@
-"""Channel attention: its equation against a plain loop, its parameters, and the step it belongs to."""
+"""Channel attention: its equation against a plain loop, its parameters, and its step. Sums of Q-K attention."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cases import every, naming
 from hdlif.errors import ShapeError
-from hdlif.nn import SECA, eca, step_parameters
+from hdlif.nn import SECA, HeadSum, TokenSum, eca, step_parameters
 
 EXACT = {"atol": 1e-10, "rtol": 0.0}
 
@@ -92,3 +92,15 @@ def test_kernels_and_inputs_that_do_not_fit_are_refused() -> None:
 def test_low_precision_input_keeps_its_type() -> None:
     x = currents(2).bfloat16()
     assert SECA(6)(x, None, range(2))[0].dtype == torch.bfloat16
+
+
+def test_sums_are_those_of_heads_and_of_tokens() -> None:
+    x = torch.arange(24.0).view(1, 4, 2, 3)
+    assert torch.equal(HeadSum(2)(x), torch.stack([x[:, 0] + x[:, 1], x[:, 2] + x[:, 3]], 1))
+    assert torch.equal(HeadSum(4)(x.flatten(2)[..., None])[..., 0], x.flatten(2))
+    assert TokenSum()(x).tolist() == [[15.0, 51.0, 87.0, 123.0]]
+    for module, shape in ((HeadSum(3), (1, 4, 2, 3)), (HeadSum(2), (1, 4)), (TokenSum(), (1, 4))):
+        with naming(module, shape), pytest.raises(ShapeError, match=r"it must be \[N, C, H, W\]"):
+            module(torch.zeros(shape))
+    with pytest.raises(ValueError, match="heads = 0"):
+        HeadSum(0)

@@ -28,6 +28,7 @@ NETWORKS = {
         "spikes={kind: quantised, learned: true}",
     ],
     "cumulative statistics": ["neuron={kind: hdlif, path: fused}", "norm={kind: batch_norm, momentum: null}"],
+    "Q-K attention": ["model={kind: qk_former, blocks: [1, 1], width: 4, heads: 2}"],
     "reversible": ["model={kind: reversible_resnet, blocks: [1], width: 4}"],
     "spiking": ["model={kind: spiking, of: 'torch_networks:Dense'}"],
     "VGG": ["model={kind: vgg_snn, plan: [2], final_size: null}", "norm={kind: batch_norm, per_step: true}"],

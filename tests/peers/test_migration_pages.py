@@ -3,10 +3,8 @@
 import pickle
 import re
 import struct
-import sys
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import ClassVar
 
 import numpy as np
@@ -17,7 +15,6 @@ import hdlif
 import hdlif.functional
 import hdlif.nn
 from hdlif.inputs.datasets import CIFAR10_CLASSES
-from recorded_events import recording, write_dvs_cifar10, write_n_mnist
 from small_sets import CIFAR_FILES, write_fashion_mnist
 
 pytestmark = pytest.mark.peers
@@ -56,27 +53,16 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_fashion_mnist(root, (40, 20))
     (root / "FashionMNIST").rename(root / "MNIST")
     write_cifar10(root)
-    write_dvs_cifar10(root, CIFAR10_CLASSES, per_class=3)
-    write_n_mnist(root, per_digit=(2, 1))
-    # As SpikingJelly keeps the recordings that it has read.
-    for label, name in enumerate(CIFAR10_CLASSES):
-        folder = root / "cifar10dvs/events_np" / name
-        folder.mkdir(parents=True)
-        for number in range(2):
-            events = recording(60, side=128, seed=10 * label + number)
-            np.savez(folder / f"{number}.npz", t=events.t, x=events.x, y=events.y, p=events.polarity)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
     monkeypatch.setattr(hdlif.data, "cifar10", partial(hdlif.data.cifar10, per_class=(5, 1)))
-    monkeypatch.setattr(hdlif.data, "dvs_cifar10", partial(hdlif.data.dvs_cifar10, per_class=(2, 1)))
-    monkeypatch.setattr(hdlif.data, "n_mnist", partial(hdlif.data.n_mnist, per_digit=((2,) * 10, (1,) * 10)))
 
 
 def run_page(name: str) -> dict[str, object]:
     """Run the page's code, with one epoch of each training."""
     text = (DOCS / name).read_text("utf-8")
     blocks = re.findall(r"```py\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) >= 8
+    assert len(blocks) >= 4
     names: dict[str, object] = {"__name__": "page"}
     for number, block in enumerate(blocks):
         code = re.sub(r"EPOCHS = (\d+), (\d+)", r"EPOCHS = \1, 1", block)
@@ -85,13 +71,8 @@ def run_page(name: str) -> dict[str, object]:
     return names
 
 
-def test_the_page_of_spikingjelly_runs(data: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_of_spikingjelly_runs(data: None) -> None:
     pytest.importorskip("spikingjelly", reason="pip install spikingjelly")
-    if "torchaudio" not in sys.modules:
-        # Its data sets import it for sounds, which are not asked for.
-        audio = ModuleType("torchaudio")
-        audio.__getattr__ = lambda name: ModuleType(name)  # type: ignore[method-assign]
-        monkeypatch.setitem(sys.modules, "torchaudio", audio)
     torch.manual_seed(0)
     names = run_page("tutorials/from_spikingjelly.md")
     assert Path("cifar10.hdlif.safetensors").exists()
@@ -119,11 +100,9 @@ def test_neurons_beside_one_another_on_the_page_of_spikingjelly_are_equal() -> N
         torch.testing.assert_close(*gradients)
 
 
-def test_the_page_of_snntorch_runs(data: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_of_snntorch_runs(data: None) -> None:
     pytest.importorskip("snntorch", reason="pip install snntorch")
-    tonic = pytest.importorskip("tonic", reason="pip install tonic")
-    monkeypatch.setattr(tonic.datasets.NMNIST, "_check_exists", lambda self: True)
     torch.manual_seed(0)
     names = run_page("tutorials/from_snntorch.md")
     assert Path("theirs.hdlif.safetensors").exists()
-    assert names["spk"].shape == (2, 10)  # type: ignore[attr-defined]
+    assert 0 <= names["accuracy"] <= 1  # type: ignore[operator]

@@ -250,6 +250,6 @@ def test_the_network_follows_from_the_kind_of_data_and_of_target(tmp_path: Path)
 
 
 def test_without_data_of_ones_own_a_recipe_is_asked_for() -> None:
-    for data, words in ((None, "give RECIPE .* or --data PATH"), ("digits", "--data digits is a set that ships")):
+    for data, words in ((None, "give RECIPE .* --data PATH"), ("digits", "--data digits is a set that ships")):
         with pytest.raises(RecipeError, match=words):
             load_with_data(None, data=data)

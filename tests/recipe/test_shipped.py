@@ -107,8 +107,7 @@ def test_published_figures_are_read_from_the_header(tmp_path: Path) -> None:
     assert "digits_lif" not in table
     (tmp_path / "mine.yaml").write_text("# hdlif train mine.yaml\nbase: cifar100_resnet18_lif\n")
     assert recipes.published_figures(tmp_path / "mine.yaml") is None
-    page = Path(__file__).parents[2] / "docs" / "reference" / "results" / "published_rows.md"
-    assert recipes.published_table() in page.read_text("utf-8")
+    assert "| `dvs_cifar10_resnet18_hdlif_w1` | 81.70 | — |" in recipes.published_table().splitlines()
 
 
 @pytest.mark.slow

@@ -9,13 +9,16 @@ from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 
+from cases import every
 from hdlif.graph.input_record import SampleName
 from hdlif.recipe.runs.summary import Neuron, TrainResult
 from hdlif.report import outcomes
 from hdlif.report.ablation import render
 from hdlif.report.charts import PANEL, Series, Text, lines, swatch
+from hdlif.report.figures import dots
 from hdlif.report.outcomes import accuracy_by_class, f1_by_label, matrices, per_step, predicted_against_true
 from hdlif.report.recording_page import heat
 from hdlif.report.single_neurons import LIVELIEST, traces_of
@@ -117,11 +120,11 @@ def test_of_many_classes_the_commonest_confusions_are_listed_and_the_worst_drawn
     assert matrix.rows[0] == ("class 29", [("class 0", 0.0), ("30", 0.0), ("30.0 %", 0.0)])
     (steps,) = matrices({"net": THREE | {"of": "steps"}}, SampleName("window", "windows"))
     assert steps.of == "steps"
-    figure = accuracy_by_class(["net"], {"net": many(50)})
-    assert [row[0] for row in figure.rows] == [f"class {n}" for n in range(49, 9, -1)]
+    classes = accuracy_by_class(["net"], {"net": many(50)})
+    assert [row[0] for row in classes.rows] == [f"class {n}" for n in range(49, 9, -1)]
 
 
-def test_classes_are_in_the_order_of_their_mean_accuracy_on_an_axis_that_covers_it():
+def test_classes_are_in_the_order_of_their_mean_accuracy_and_coloured_by_their_errors():
     of_three = {
         "x": [[100, 0, 0], [0, 100, 0], [0, 0, 100]],
         "y": [[90, 10, 0], [0, 80, 20], [0, 0, 100]],
@@ -130,11 +133,18 @@ def test_classes_are_in_the_order_of_their_mean_accuracy_on_an_axis_that_covers_
     counts = {name: {"labels": ["a", "b", "c"], "counts": rows} for name, rows in of_three.items()}
     assert [row[0] for row in accuracy_by_class(["x", "y", "z"], counts).rows] == ["b", "a", "c"]
     # Without a class that has no image; a run without counts has a dash.
-    assert accuracy_by_class(["old", "net"], {"net": THREE}).rows == [["cat", "—", "75.0"], ["dog", "—", "100.0"]]
-    assert accuracy_by_class(["net"], {}).charts == []
+    rows = [("cat", [("—", 0.0), ("75.0", 1.0)]), ("dog", [("—", 0.0), ("100.0", 0.0)])]
+    assert accuracy_by_class(["old", "net"], {"net": THREE}).rows == rows
+    assert accuracy_by_class(["net"], {}) is None
+    assert accuracy_by_class(["net"], {"net": {"labels": ["a"], "counts": [[9]]}}).rows == [("a", [("100.0", 0.0)])]
+    # The larger of two errors has the whole colour, the other its share of it.
+    two = {"labels": ["a", "b"], "counts": [[90, 10], [5, 95]]}
+    assert accuracy_by_class(["net"], {"net": two}).rows == [("a", [("90.0", 1.0)]), ("b", [("95.0", 0.5)])]
+
+
+def test_an_axis_of_shares_covers_them_and_says_where_it_begins():
     good, poor = (
-        accuracy_by_class(["net"], {"net": {"labels": ["a", "b"], "counts": [[n, 100 - n], [0, 100]]}}).charts[0]
-        for n in (98, 5)
+        dots("x", "", ["net"], [{"a": share, "b": 100.0}], x_label="%", within=(0, 100)).charts[0] for share in (98, 5)
     )
     assert "the axis begins at 97" in good
     assert not {"0", "20", "50"} & set(texts(good))
@@ -179,6 +189,7 @@ def test_neurons_have_marks_for_their_spikes_and_a_panel_for_each_membrane_and_f
     assert "test image 3 of digits" in raster.caption
     assert membranes.small
     assert ["act1:0" in chart for chart in membranes.charts] == [True, False]
+    assert "neurons in a before" in membranes.caption
     assert [row[3] for row in membranes.rows] == ["0.750, 1.500", "0.100, 0.200", "0.750, 1.500"]
     # One that is silent has a line and no mark.
     assert [marks(chart, 0) for chart in membranes.charts] == [2, 0]
@@ -189,6 +200,45 @@ def test_neurons_have_marks_for_their_spikes_and_a_panel_for_each_membrane_and_f
     assert "trace of act1:7" in further
     assert "0.100, 0.300" in further
     assert membranes.rows[0][-1] == "—, —"
+
+
+def test_one_network_has_its_membranes_drawn_after_its_input() -> None:
+    both = {"a": {"act1:0": FIRST}, "b": {"act1:0": LOUD}}
+    images = {"a": np.zeros((1, 3, 4, 4), np.float32), "b": np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)}
+    _, membranes = figures(["a", "b"], Traces("x", both, images), best="b")
+    read, panel = membranes.charts
+    assert (marks(panel, 0), marks(panel, 1)) == (0, 2)
+    assert "neurons in b before" in membranes.caption
+    assert "input; the stronger" in membranes.caption
+    assert len(paths(read, "fill: var(--series-0)")) == 12
+    assert [row[2] for row in membranes.rows] == ["a", "b"]
+    # The first is drawn without a best one, and the one with the most neurons before all.
+    assert "averaged over channels;" in figures(["a", "b"], Traces("x", both, images))[1].caption
+    more = {"a": {"act1:0": FIRST, "act1:7": QUIET}, "b": {"act1:7": LOUD}}
+    assert len(figures(["a", "b"], Traces("x", more), best="b")[1].charts) == 2
+
+
+@every(
+    "shape",
+    "words",
+    "lines",
+    of=[
+        ((1, 13, 1, 1), "input; the stronger", 0),
+        ((8, 1, 1, 1), "input.", 1),
+        ((8, 3, 1, 1), "a line per channel", 3),
+        ((8, 1, 1, 16), "a row per channel", 0),
+        ((300, 90, 1, 1), "a row per channel", 0),
+        ((8, 2, 9, 120), "averaged over channels and time steps", 0),
+    ],
+)
+def test_an_input_is_an_image_lines_or_a_map_over_time(shape: tuple[int, ...], words: str, lines: int) -> None:
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    _, membranes = figures(["a"], Traces("x", {"a": {"act1:0": FIRST}}, {"a": x}))
+    assert words in membranes.caption
+    (svg, _) = membranes.charts
+    assert len([path for path in paths(svg, "stroke: var(--series-0)") if "fill: none" in path["style"]]) == lines
+    assert bool(paths(svg, "fill: var(--series-0)")) == (not lines)
+    assert len(svg) < 250_000
 
 
 def test_parameters_are_drawn_from_before_training_to_their_last_value_if_they_were_learned():

@@ -7,8 +7,10 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from deployed_graphs import CLASSES, Builder, detector, random_input, u_net
 from finished_runs import history, result
 from hdlif.errors import ArtefactError
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, dumps
+from hdlif.graph.equations import OPERATIONS, Instruction, Program
 from hdlif.graph.input_record import SampleName
 from hdlif.graph.ops import OPS
 from hdlif.report import ablation
@@ -28,7 +31,7 @@ from hdlif.report.runs import Run
 from hdlif.report.traces import NeuronTrace, Traces
 from hdlif.runtime import Session, normalise, probabilities
 from hdlif.runtime.answers import answers, said_so_far
-from hdlif.runtime.at_work import layers_at_work
+from hdlif.runtime.at_work import LayerAtWork, layers_at_work
 from hdlif.runtime.images import Placed
 
 
@@ -43,8 +46,8 @@ def network(*, neuron: str = "hd_lif", channels: int = 1) -> Graph:
     return Graph(graph.nodes, graph.output, graph.time_steps, record, ("zero", "one & <two>", "größer")[:CLASSES])
 
 
-def page(graph: Graph) -> str:
-    return live_page(dumps(graph), "net.hdlif.safetensors")
+def page(graph: Graph, **given: Any) -> str:
+    return live_page(dumps(graph), "net.hdlif.safetensors", **given)
 
 
 def test_the_page_loads_nothing_and_is_small() -> None:
@@ -62,17 +65,37 @@ globalThis.document = { getElementById: () => element };
 const lie = (id) => page.match(new RegExp(`id="${id}">([^<]*)<`))[1];
 const packed = (id) => require("zlib").gunzipSync(Buffer.from(lie(id), "base64"));
 const [, whole] = page.match(/<script>([^]*)<.script>/);
-const script = whole.replace(/^start\\(\\).*$/m, "return { instantiate, look, tensorsOf };");
-const { instantiate, look, tensorsOf } = eval(script);
+const script = whole.replace(/^start\\(\\).*$/m, "return { instantiate, looking, tensorsOf };");
+const { instantiate, looking, tensorsOf } = eval(script);
 instantiate(packed("module")).then((runtime) => {
   const bytes = new Uint8Array(packed("artefact"));
-  console.log(JSON.stringify(look(runtime.open(bytes), tensorsOf(bytes), new Float32Array(frame), steps).said));
+  const found = looking(runtime.open(bytes), tensorsOf(bytes))(new Float32Array(frame), steps);
+  const neurons = found.neurons.map((n) => [n.name, [...n.spikes].map(String), [...n.membranes].map(String)]);
+  console.log(JSON.stringify({ ...found, neurons }));
 });
 """
 """What the page's own script computes of a frame, without its drawing."""
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def looked(graph: Graph, x: np.ndarray) -> dict[str, Any]:
+    """What the page finds of a frame."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("needs node")
+    given = json.dumps([page(graph), x.ravel().tolist(), graph.time_steps])
+    done = subprocess.run([node, "-e", LOOK], input=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def check_neurons(found: Sequence[tuple[str, list[str], list[str]]], layers: Mapping[str, LayerAtWork]) -> None:
+    assert [name for name, _, _ in found] == list(layers)
+    for name, spikes, membranes in found:
+        np.testing.assert_array_equal(np.array(spikes, np.float32), layers[name].spike.reshape(-1))
+        np.testing.assert_array_equal(np.array(membranes, np.float32), layers[name].membrane.reshape(-1))
+
+
 def test_the_page_reads_an_answer_off_the_steps_that_the_task_names() -> None:
     graph = network()
     x = random_input(graph, 1, 1)
@@ -80,10 +103,52 @@ def test_the_page_reads_an_answer_off_the_steps_that_the_task_names() -> None:
     mean, last = TaskRecord(combine="mean"), TaskRecord(combine="last")
     assert np.abs(said_so_far(outputs, mean) - said_so_far(outputs, last)).max() > 1e-3
     for task in (mean, last):
-        given = json.dumps([page(replace(graph, task=task)), x.ravel().tolist(), graph.time_steps])
-        done = subprocess.run(["node", "-e", LOOK], input=given, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        np.testing.assert_allclose(json.loads(done.stdout), said_so_far(outputs, task), atol=1e-6)
+        found = looked(replace(graph, task=task), x)["said"]
+        np.testing.assert_allclose(found, said_so_far(outputs, task), atol=1e-6)
+
+
+def test_membranes_and_operations_are_those_of_the_runtime() -> None:
+    for graph in (network(), network(neuron="glif", channels=3), equations()):
+        x = random_input(graph, 1, 1)
+        values = Session(graph, 1).values(x)
+        found = looked(graph, x)
+        with np.errstate(all="ignore"):
+            check_neurons(found["neurons"], layers_at_work(graph, values))
+        assert (found["work"], found["dense"]) == pairs_with_spikes(graph, values)
+
+
+def equations() -> Graph:
+    """Neurons of equations that use every operation, states of one another, and rows of a channel or of all."""
+    b = Builder((1, 8, 8), 4, 5)
+    x = b.conv(INPUT, 4, encoding="float32")
+    states, rows = ("fast", "slow"), ("a", "b")
+    # Registers: the current 0, the states 1 and 2, the rows 3 and 4, and an operation each.
+    lines = [
+        Instruction("constant", value=0.1),
+        Instruction("multiply", (1, 3)),
+        Instruction("add", (6, 0)),
+        Instruction("negative", (2,)),
+        Instruction("absolute", (8,)),
+        Instruction("floor", (7,)),
+        Instruction("minimum", (9, 4)),
+        Instruction("maximum", (11, 5)),
+        Instruction("subtract", (12, 10)),
+        Instruction("greater", (7, 13)),
+        Instruction("greater_equal", (7, 2)),
+        Instruction("step", (13,)),
+        Instruction("select", (15, 7, 13)),
+        Instruction("multiply", (14, 16)),
+    ]
+    assert {line.operation for line in lines} == set(OPERATIONS)
+    compared = Program(states, rows, tuple(lines), spike=18, after=(17, 1))
+    assert compared.decision == (7, 13)
+    without = replace(compared, spike=17, after=(2, 17))
+    shapes = [{"per_step": step, "per_channel": channel} for step in (False, True) for channel in (False, True)]
+    for program in (compared, without):
+        for shape in shapes:
+            x = b.program(x, program=program, **shape)
+    x = b.program(x, program=Program((), ("a",), (Instruction("multiply", (0, 1)),), spike=2, after=()))
+    return b.graph(x)
 
 
 def test_networks_that_take_no_pictures_or_have_no_output_are_refused() -> None:
@@ -124,7 +189,11 @@ def test_drawing_in_a_browser_shows_what_the_runtime_computes(graph: Graph, tmp_
     session = Session(graph, 1)
     assert set(browser.run("return [...hdlif.raw]")) == {0}
     browser.drag("#pad", [(-60, -80), (40, -80), (40, 0), (-30, 60), (50, 80)])
+    browser.next_frame()
     raw = np.array(browser.run("return [...hdlif.raw]"), np.float32)
+    seen = browser.run("return [...document.getElementById('seen').getContext('2d').getImageData(0, 0, 8, 8).data]")
+    pixels = np.reshape(seen, (8, 8, 4)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(pixels[:3], np.broadcast_to(raw.reshape(-1, 8, 8), (3, 8, 8)))
     assert raw.max() > 200
     assert (raw == 0).any()
     x = normalise(raw.reshape(1, 1, *graph.input.shape), graph.input)
@@ -135,10 +204,7 @@ def test_drawing_in_a_browser_shows_what_the_runtime_computes(graph: Graph, tmp_
     values = session.values(x)
     layers = layers_at_work(graph, values)
     drawn = browser.run("return hdlif.result.neurons.map((n) => [n.name, [...n.spikes], [...n.membranes]])")
-    assert [name for name, _, _ in drawn] == list(layers)
-    for name, spikes, membranes in drawn:
-        np.testing.assert_array_equal(np.array(spikes, np.float32), layers[name].spike.reshape(-1))
-        np.testing.assert_array_equal(np.array(membranes, np.float32), layers[name].membrane.reshape(-1))
+    check_neurons(drawn, layers)
 
     work, dense = pairs_with_spikes(graph, values)
     assert browser.run("return [hdlif.result.work, hdlif.result.dense]") == [work, dense]
@@ -156,6 +222,84 @@ def test_drawing_in_a_browser_shows_what_the_runtime_computes(graph: Graph, tmp_
     browser.click("#clear")
     assert set(browser.run("return [...hdlif.raw]")) == {0}
     assert browser.complaints() == []
+
+
+DRAW = """
+const pad = document.getElementById("pad");
+pad.setPointerCapture = () => {};
+const box = pad.getBoundingClientRect();
+const event = (type, [x, y], joined = []) => new PointerEvent(type, {
+  clientX: box.left + x * box.width,
+  clientY: box.top + y * box.height,
+  coalescedEvents: joined.map((at) => event(type, at)),
+});
+window.runs = 0;
+const { network } = hdlif, runValues = network.runValues;
+network.runValues = (...given) => { ++runs; return runValues.apply(network, given); };
+const [start, ...moves] = arguments[0];
+pad.dispatchEvent(event("pointerdown", start));
+for (const joined of moves) pad.dispatchEvent(event("pointermove", joined.at(-1), joined));
+"""
+
+
+@pytest.mark.slow
+def test_the_moves_of_a_frame_are_all_drawn_and_run_once(tmp_path: Path, browser: Browser) -> None:
+    opened(browser, tmp_path, page(network()))
+    top_left, corners = (0.05, 0.05), [[(0.95, 0.05), (0.95, 0.95)], [(0.05, 0.95)], [(0.05, 0.9)]]
+    browser.run(DRAW, [top_left, *corners])
+    browser.next_frame()
+    assert browser.run("return runs") == 1
+    raw = np.array(browser.run("return [...hdlif.raw]")).reshape(8, 8)
+    assert raw[[0, 0, 7, 7], [0, 7, 0, 7]].min() > 200
+    # Straight from the top left to the bottom right, it would be the diagonal.
+    assert raw[3, 3] == 0
+
+
+@pytest.mark.slow
+def test_neurons_are_drawn_where_they_are_seen(tmp_path: Path, browser: Browser) -> None:
+    (tmp_path / "live.html").write_text(page(network()), "utf-8")
+    browser.show(400, height=300)
+    browser.open(tmp_path / "live.html")
+    browser.wait("return window.hdlif !== undefined")
+    browser.next_frame()
+    counts = "return [...document.querySelectorAll('#layers output')].map((e) => e.textContent !== '')"
+    assert not any(browser.run(counts))
+    browser.run("document.querySelector('#layers').lastElementChild.scrollIntoView()")
+    browser.wait(f"{counts}.at(-1)")
+    assert not browser.run(counts)[0]
+    browser.run(DRAW, [(0.1, 0.1), [(0.9, 0.9)]])
+    browser.next_frame()
+    read = "return [...new Uint8Array(context.getImageData(0, 0, {1}, {0}).data)]"
+    for place, of in enumerate(("spikes", "membranes")):
+        numbers, (_, height, width) = browser.run(
+            f"const n = hdlif.result.neurons.at(-1); return [[...n.{of}], n.shape]"
+        )
+        values = np.array(numbers).reshape(4, -1, height, width)
+        canvas = f"document.querySelector('#layers').lastElementChild.querySelectorAll('canvas')[{place}]"
+        data = browser.run(f"const context = {canvas}.getContext('2d'); {read.format(height, width)}")
+        share = values[-1, 0, ..., None] / np.abs(values).max()
+        dark, warm, cool = np.array([[24, 26, 30], [255, 176, 66], [86, 180, 233]])
+        expected = dark + np.abs(share) * (np.where(share < 0, cool, warm) - dark)
+        assert np.ptp(expected) > 0
+        # Halves are rounded as the browser likes.
+        np.testing.assert_allclose(np.reshape(data, (height, width, 4))[..., :3], expected, atol=0.51)
+    browser.run("dispatchEvent(new Event('beforeprint'))")
+    assert all(browser.run(counts))
+
+
+@pytest.mark.slow
+def test_a_line_is_drawn_in_until_the_reader_draws(tmp_path: Path, browser: Browser) -> None:
+    opened(browser, tmp_path, page(network(), stroke=[(0.1, 15 / 16), (0.9, 15 / 16)]))
+    raw = np.array(browser.run("return [...hdlif.raw]")).reshape(8, 8)
+    assert raw[7, 1:7].min() > 200
+    assert raw[:5].max() == 0
+    # The second line is added to the first.
+    for y in (1 / 16, 9 / 16):
+        browser.run(DRAW, [(0.1, y), [(0.9, y)]])
+        browser.next_frame()
+    raw = np.array(browser.run("return [...hdlif.raw]")).reshape(8, 8)
+    assert raw[[0, 4], 1:7].min() > 200
+    assert raw[7].max() == 0
 
 
 @pytest.mark.slow
@@ -286,12 +430,8 @@ def test_headings_sort_by_number_up_down_and_back_and_dashes_are_last(browser: B
     assert column(browser, 1) == ["85.00", "90.00", "95.00"]
     assert browser.run(sorted_by) == [["%", "ascending"]]
     # Names with numbers are sorted as people do.
-    browser.run(
-        "const tables = [...document.querySelectorAll('details table')];"
-        "const table = tables.find((t) => t.tHead.textContent.includes('class'));"
-        "table.id = 'classes'; table.querySelector('button').click();"
-    )
-    assert column(browser, 0, "#classes") == LABELS
+    browser.click(".classes thead button")
+    assert column(browser, 0, ".classes") == LABELS
     assert browser.complaints() == []
 
 

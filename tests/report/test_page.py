@@ -16,7 +16,7 @@ from hdlif.graph.input_record import SampleName
 from hdlif.recipe.runs.summary import Neuron, TrainResult
 from hdlif.report.comparison import findings, table
 from hdlif.report.explanations import EXPLANATIONS, PAGES
-from hdlif.report.page import render
+from hdlif.report.page import render, training_accuracy
 from hdlif.report.runs import Run
 from hdlif.report.traces import NeuronTrace, Traces
 
@@ -75,14 +75,19 @@ def section(page: str, heading: str) -> str:
 
 def test_a_page_shows_every_network_and_figure_what_a_practitioner_looks_for_first(page, outline):
     assert [name for name in ("lif", "hdlif", "hdlif_w1p5_s4") if f'<th scope="row">{name}</th>' not in page] == []
-    headings = "Results|Confusion|Accuracy by class|Accuracy over time|Learning curves|Activity by layer"
+    headings = "At a glance|Results|Confusion|Accuracy by class|Accuracy over time|Learning curves|Activity by layer"
     headings += "|Leak and threshold by time step|Neurons at work|Deployed file|Provenance"
     assert re.findall(r"<h2[^>]*>(.*?)</h2>", page) == headings.split("|")
-    assert [int(n) for n in re.findall(r"Figure (\d+)\.", outline.text)] == list(range(1, 11))
-    assert [int(n) for n in re.findall(r"Table (\d+)\.", outline.text)] == [1, 2, 3]
+    assert [int(n) for n in re.findall(r"Figure (\d+)\.", outline.text)] == list(range(1, 12))
+    assert [int(n) for n in re.findall(r"Table (\d+)\.", outline.text)] == [1, 2, 3, 4]
     titles = {str(a["id"]).removesuffix("-title") for a in outline.all("title") if "id" in a}
-    charts = {"validation-accuracy", "training-loss", "accuracy-per-step", "firing-rate", "sops", "accuracy-by-class"}
-    assert charts | {"raster"} <= titles
+    charts = {"validation-accuracy", "loss", "accuracy-per-step", "firing-rate", "sops"}
+    assert charts | {"raster", "accuracy-size", "accuracy-energy"} <= titles
+    assert "At a glance" not in page_of(BARE)
+    # The contents link to each part.
+    links = dict(re.findall(r'<a href="#([^"]*)">(.*?)</a>', page))
+    assert [*links.values()] == headings.split("|")
+    assert all(f'<h2 id="{ident}">{heading}</h2>' in page for ident, heading in links.items())
     # One panel per neuron layer; the second, a parallel one, has no leak.
     assert {t for t in titles if t.startswith(("leak-", "threshold-"))} == {"leak-0", "threshold-0", "threshold-1"}
 
@@ -102,7 +107,9 @@ def test_tables_print_every_figure_in_its_unit_and_mark_the_best(page):
         *("<td>90.00</td><td>95.00</td>", "<td>0.500, 0.625</td>"),
         '<th scope="row">stage1.0.conv1</th><td>123</td>',
         '<th scope="row">stage1.0.act1</th><td>0.250</td>',
-        '<tr><th scope="row">cat</th><td style="--share:0.750">3</td><td style="--share:0.250">1</td></tr>',
+        '<th scope="row">cat</th><td style="--share:0.750">3</td><td class="wrong" style="--share:0.250">1</td></tr>',
+        # Of the accuracy by class, whose worst cell has the strongest colour.
+        '<th scope="row">cat</th><td class="wrong" style="--share:1.000">75.0</td><td>—</td><td>—</td></tr>',
         # Of the deployed file, and of where it all comes from.
         *("23,144 bytes", "99.90 %", "3.1 × 10⁻⁵", "0.412 ms"),
         *("digits_hdlif_w1p5_s4", "2.9.1", "avx2, avx512f", "hdlif demo --out runs/demo", "seed: 42"),
@@ -208,6 +215,41 @@ def test_no_axis_of_shares_goes_beyond_what_they_can_be():
             # The other axis has numbers of one digit.
             ticks = re.findall(r"<text[^>]*>(\d+[.]\d+|\d\d+)</text>", svg)
             assert max(map(float, ticks)) == most
+
+
+def test_training_accuracy_is_drawn_beside_that_on_validation_as_the_mean_of_an_epoch():
+    line = {"epoch": 1, "loss": 1.0, "learning_rate": 0.1, "seconds": 1.0}
+    read = [line | {"event": "train", "step": step, "accuracy": step / 10} for step in (2, 4)]
+    told = line | {"event": "validation", "step": 4, "accuracy": 0.5}
+    assert training_accuracy([*read, told]) == ([4], [pytest.approx(30)])
+    page = page_of(BARE, histories={"lif": [*read, told]})
+    drawn = section(page, "Learning curves")
+    assert "Thin lines are the accuracy on training batches." in drawn
+    assert "Thin lines are the loss on training batches." in drawn
+    # Both losses: those of two readings of the training, and that of the validation, which is marked.
+    loss = drawn[drawn.index('<title id="loss-title"') :].split("</svg>")[0]
+    assert (loss.count("stroke-opacity: 0.8"), len(re.findall("<use[^>]*--series-0", loss))) == (1, 1)
+
+
+def test_the_accuracy_of_guessing_is_a_line_if_it_is_near_and_words_otherwise():
+    confusions = {"lif": {"labels": ["a", "b"], "counts": [[2, 1], [0, 1]]}}
+    line = {"event": "validation", "epoch": 1, "step": 1, "loss": 1.0}
+
+    def drawn(accuracies: list[float], steps: tuple[float, ...]) -> tuple[int, int]:
+        read = [line | {"step": step, "accuracy": accuracy} for step, accuracy in enumerate(accuracies, start=1)]
+        network = replace(BARE, accuracy_per_step=steps)
+        page = page_of(network, histories={"lif": read}, confusions=confusions)
+        captions = "".join(re.findall("<figcaption>.*", page))
+        assert captions.count("is right in 75 %") == 2
+        starts = [page.index(f'<title id="{ident}') for ident in ("validation-accuracy", "accuracy-per-step")]
+        found = [page[start:].split("</svg>")[0].count("stroke-dasharray: 3.5,2.1") for start in starts]
+        assert captions.count("75 %: the dashed line") == sum(found)
+        return found[0], found[1]
+
+    assert drawn([0.8, 1.0], (0.5, 0.9)) == (1, 1)
+    assert drawn([0.98, 1.0], (0.96, 0.97)) == (0, 0)
+    assert drawn([0.98, 1.0], (0.8, 0.9)) == (0, 1)
+    assert "commonest class" not in page_of(replace(BARE, accuracy_per_step=(0.5, 0.9)))
 
 
 def test_findings_measure_against_the_lif_baseline(networks):

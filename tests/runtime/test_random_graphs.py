@@ -3,6 +3,7 @@
 What the compiled runtime fuses, keeps in a thread's tile or writes over must not show in a single bit.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -31,6 +32,7 @@ POINTWISE = (
     "pass",
     "slice",
     "concat",
+    "gate",
     "delay",
 )
 REDUCING = ("conv", "sum_pool", "max_pool", "seca", "flatten", "upsample")
@@ -89,6 +91,14 @@ def append(draw: st.DrawFn, b: Builder, op: str, x: str, names: list[str]) -> st
         parts = [x, draw(st.sampled_from(alike))]
         narrow = [y if values[y].shape[0] <= MOST_JOINED else b.slice(y, 0, MOST_JOINED) for y in parts]
         return b.concat(*draw(st.permutations(narrow)))
+    if op == "gate":
+        values = b.values()
+        fitting = [
+            name
+            for name in names
+            if shape[0] % (of := values[name].shape)[0] == 0 and (of[1:] == shape[1:] or math.prod(of[1:]) == 1)
+        ]
+        return b.add("gate", x, draw(st.sampled_from(fitting)))
     if op == "pass":
         x = append(draw, b, "affine", x, names) if draw(st.booleans()) else x
         x = append(draw, b, "add", x, names) if draw(st.booleans()) else x
@@ -204,6 +214,7 @@ def read_by_nobody(b: Builder) -> str:
     b.add("upsample", x, factor=(2, 2))
     b.conv(x, 4)
     b.concat(b.slice(x, 1, 3), INPUT)
+    b.add("gate", x, b.slice(x, 1, 2))
     b.seca(b.affine(x))
     b.hd_lif(x)
     return b.hd_lif(x)

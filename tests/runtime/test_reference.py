@@ -94,6 +94,18 @@ def test_seca_by_hand() -> None:
     np.testing.assert_allclose(reference.evaluate(b.graph(y), x, {}, 0)[y][0], expected, rtol=1e-6)
 
 
+def test_gate_by_hand() -> None:
+    """A gate per pixel and half of the channels, then one per channel; a NaN closes."""
+    b = Builder((6, 1, 2), 1, 0)
+    x, a = b.slice(INPUT, 0, 4), b.slice(INPUT, 4, 6)
+    by_pixel, by_channel = b.add("gate", x, a), b.add("gate", x, b.add("global_sum_pool", a))
+    frame = np.array([[1, 2], [3, -4], [5, 6], [7, np.inf], [1, np.nan], [-2, 3]], np.float32)
+    found = reference.evaluate(b.graph(by_channel), frame.reshape(1, 6, 1, 2), {}, 0)
+    np.testing.assert_array_equal(found[by_pixel][0, :, 0], [[1, 0], [3, 0], [0, 6], [0, np.inf]])
+    # the sums of the gates are NaN and 1
+    np.testing.assert_array_equal(found[by_channel][0, :, 0], [[0, 0], [0, 0], [5, 6], [7, np.inf]])
+
+
 def test_conv2d_by_hand() -> None:
     b = Builder((1, 2, 2), 1, 0)
     y = b.conv(INPUT, 1, encoding="float32")

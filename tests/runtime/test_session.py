@@ -102,10 +102,13 @@ def test_calls_from_several_threads(session: Session) -> None:
             np.testing.assert_array_equal(seen, logits)
 
 
-def test_instructions_can_be_chosen_and_the_best_are_the_default() -> None:
+def test_instructions_can_be_chosen_and_the_best_are_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HDLIF_INSTRUCTIONS", raising=False)
+    assert Session(residual_network()).instructions == instruction_sets()[-1]
     for instructions in instruction_sets():
         assert Session(residual_network(), instructions=instructions).instructions == instructions
-    assert Session(residual_network()).instructions == instruction_sets()[-1]
+        monkeypatch.setenv("HDLIF_INSTRUCTIONS", instructions)
+        assert Session(residual_network()).instructions == instructions
     with pytest.raises(HdlifError, match="sse9"):
         Session(residual_network(), instructions="sse9")
 

@@ -13,8 +13,6 @@ SHORT = {
     "random window of 4": "window of 4",
     "random window of 16": "window of 16",
     "random step, 1.5-bit, 4-bit spikes": "random, low-bit",
-    "random step, shared": "random, shared",
-    "random step, per step": "random, per step",
 }
 """Headings of columns."""
 

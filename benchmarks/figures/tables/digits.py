@@ -1,12 +1,11 @@
-"""Digits: every neuron with every rule, row by row, fewer spikes, statistics of batch norm."""
+"""Digits: every neuron with every rule, row by row, fewer spikes, energy."""
 
 import statistics
-from functools import partial
 
-from figures.markdown import of_values, table
+from figures.markdown import MISSING, mean_std, of_values, table
 from figures.registry import Record
 from figures.registry import table as registered
-from figures.tables.ablations import Cell, grid, said
+from figures.tables.ablations import SHORT, Cell, grid, said
 
 OPERATIONS_AND_WORDS = {
     "HD-LIF": (3, 1),
@@ -21,33 +20,26 @@ OPERATIONS_AND_WORDS = {
 """Of a neuron and step, as `hdlif neurons show` says, and of HD-LIF and Parallel as published."""
 
 
-@registered("digits_norms", "ablations/digits_norms")
-def two_seeds(record: Record) -> str:
-    return grid(record, "accuracy %", cell=partial(said, seeds=2))
-
-
 RULES = ("STBP", "SLTT", "OTTT", "NDOT", "random step")
 
 
 @registered("digits", "ablations/digits")
 def every(record: Record) -> str:
-    """Neurons by rules, and means over rules and over neurons."""
+    """Write neurons by rules, with the mean over the rules in float32 and the mean over the neurons."""
     cells = record["rows"]
-    by_neuron = {name: [a for rule in RULES for a in of[rule]["accuracies"]] for name, of in cells.items()}
-    by_rule = {rule: [a for of in cells.values() for a in of[rule]["accuracies"]] for rule in RULES}
-    means = [
-        table([head, "mean accuracy %", "standard error"], [[name, *_mean(values)] for name, values in found.items()])
-        for head, found in (
-            ("neuron, over the five rules in fp32", by_neuron),
-            ("rule, over the eight neurons", by_rule),
-        )
-    ]
-    return "\n\n".join([grid(record, "accuracy %", cell=partial(said, digits=1, seeds=2)), *means])
+    columns = list(dict.fromkeys(column for of in cells.values() for column in of))
+    lines = []
+    for name, of in cells.items():
+        found = [said(of[column], digits=1, seeds=2) if column in of else MISSING for column in columns]
+        lines.append([name, *found, _mean([a for rule in RULES for a in of[rule]["accuracies"]])])
+    means = [_mean([a for of in cells.values() for a in of[rule]["accuracies"]]) for rule in RULES]
+    lines.append(["mean", *means, *([""] * (len(columns) - len(RULES))), ""])
+    return table(["accuracy %", *(SHORT.get(column, column) for column in columns), "mean of the five rules"], lines)
 
 
-def _mean(accuracies: list[float]) -> list[str]:
-    values = [100 * accuracy for accuracy in accuracies]
-    return [f"{statistics.mean(values):.1f}", f"± {statistics.stdev(values) / len(values) ** 0.5:.1f}"]
+def _mean(accuracies: list[float]) -> str:
+    """Return the mean and its standard error, in percent."""
+    return mean_std(statistics.mean(accuracies), statistics.stdev(accuracies) / len(accuracies) ** 0.5, ".1f", 100)
 
 
 @registered("digits_rows", "ablations/digits_rows")
@@ -88,4 +80,4 @@ def energy(record: Record) -> str:
              *(of_values([run[key] for run in runs], ".3f", 1e3) for key in ("energy_mj", "energy_mj_honest")),
              f"{moved / 1e3:.0f}", f"{moved * record['pj_per_byte'] / 1e6:.2f}"]
         )  # fmt: skip
-    return table(["network", "accuracy %", "paper, µJ", "honest, µJ", "traffic, kB", "traffic, µJ"], lines)
+    return table(["network", "accuracy %", "SOPs only, µJ", "all operations, µJ", "traffic, kB", "traffic, µJ"], lines)

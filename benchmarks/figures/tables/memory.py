@@ -25,16 +25,6 @@ def growth(peaks: Mapping[Any, int | None], above: int = 0) -> float:
     return max(known) / min(known)
 
 
-@registered("training_memory", "training_memory")
-def _(record: Record) -> str:
-    steps = record["time_steps"].split(",")
-    lines = [
-        [rule, *(megabytes(of[t]) for t in steps), f"{growth(of):.3f}"] for rule, of in record["peak_bytes"].items()
-    ]
-    return table(["peak, MB", *(f"T = {t}" for t in steps), "largest / smallest"], lines)
-
-
-@registered("memory_unet", "memory_unet")
 @registered("memory_curve", "memory_curve")
 def _(record: Record) -> str:
     steps = [str(t) for t in record["time_steps"]]

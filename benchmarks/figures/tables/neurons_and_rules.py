@@ -1,21 +1,24 @@
-"""Time series by neuron and by rule."""
+"""Time series by neuron and by rule; accuracies of each family of neurons."""
 
-from figures.markdown import table
+from collections.abc import Sequence
+
+from figures.markdown import MISSING, table
+from figures.records import record as record_of
 from figures.registry import Record
 from figures.registry import table as registered
 from figures.tables.ablations import Cell, cost, grid, neurons, rules, said
 
 WINDOW = ("STBP", "random window of 16")
 
-for _name in ("vowels", "voices"):
 
-    @registered(f"{_name}_neurons", f"ablations/{_name}")
-    def _(record: Record) -> str:
-        return neurons(record, "accuracy %", WINDOW)
+@registered("voices_neurons", "ablations/voices")
+def _(record: Record) -> str:
+    return neurons(record, "accuracy %", WINDOW)
 
-    @registered(f"{_name}_rules", f"ablations/{_name}")
-    def _(record: Record) -> str:
-        return rules(record, ("HD-LIF",))
+
+@registered("voices_rules", "ablations/voices")
+def _(record: Record) -> str:
+    return rules(record, ("HD-LIF",))
 
 
 @registered("mackey_glass_neurons", "ablations/mackey_glass")
@@ -51,3 +54,52 @@ def delays_by_rule(record: Record) -> str:
         return f"{said(cell, 1, seeds=1)}; {cost(cell)}"
 
     return grid(record, "accuracy %; s, MB at a delay of", ("100", "300", "1000"), cell=both)
+
+
+SETS = {
+    "digits": ("digits", 2),
+    "Fashion-MNIST": ("fashion_mnist_losses", 5),
+    "digits by row": ("digits_rows", 3),
+    "voices": ("voices", 3),
+}
+"""By their names in a head: the ablation, and its seeds."""
+STILL = (
+    ("digits", "STBP"),
+    ("digits", "random step"),
+    ("Fashion-MNIST", "STBP, mean output"),
+    ("Fashion-MNIST", "random step, mean output"),
+    ("digits by row", "STBP"),
+    ("digits by row", "SLTT"),
+)
+LONG = (("digits by row", "STBP"), ("digits by row", "SLTT"), ("voices", "STBP"))
+
+
+@registered("accuracy_lif", None)
+def _(_: Record) -> str:
+    return accuracies(("LIF", "graded LIF", "GLIF", "HD-LIF"), STILL)
+
+
+@registered("accuracy_hdlif", None)
+def _(_: Record) -> str:
+    return accuracies(("HD-LIF", "HD-LIF, Mem-BN", "HD-LIF, half parallel", "LIF"), STILL)
+
+
+@registered("accuracy_long_memory", None)
+def _(_: Record) -> str:
+    more = ("sliding parallel, taps 1, 1", "adaptive", "second order", "resonate", "HD-LIF, recurrent", "HD-LIF")
+    return accuracies(("Parallel", *more), LONG)
+
+
+def accuracies(neurons: Sequence[str], columns: Sequence[tuple[str, str]]) -> str:
+    """Write neurons by sets and rules, each from the ablation of its set."""
+    head = [f"{of}, {rule.removesuffix(', mean output')}" for of, rule in columns]
+    return table(["accuracy %", *head], [[name, *(_accuracy(name, *column) for column in columns)] for name in neurons])
+
+
+def _accuracy(neuron: str, of: str, rule: str) -> str:
+    ablation, seeds = SETS[of]
+    rows = record_of(f"ablations/{ablation}")["rows"]
+    if of == "digits by row":
+        rows = record_of("ablations/digits_rows_neurons")["rows"] | rows
+    cell = rows.get(neuron, {}).get(rule)
+    return MISSING if cell is None else said(cell, 1, seeds=seeds)

@@ -55,10 +55,17 @@ def _masks(record: Record) -> str:
     return _networks(record, {"iou": "IoU %"})
 
 
+def _runs(arm: str) -> list[Record]:
+    """The records of an arm, one for each seed."""
+    return [records.record(name) for name in records.names() if re.fullmatch(rf"experiments/{arm}_\d+", name)]
+
+
 RULES = {
     "bccd": "HD-LIF, random step",
     "bccd_stbp": "HD-LIF, STBP",
     "bccd_w1p5_s4": "HD-LIF, 1.5-bit weights, 4-bit spikes, random step",
+    "bccd_sltt": "HD-LIF, SLTT",
+    "bccd_parallel": "Parallel, random step",
     "bccd_lif": "LIF, random step",
 }
 """Arms of `benchmarks/experiments.yaml` on bccd, as they are called in the table."""
@@ -68,8 +75,7 @@ RULES = {
 def _rules(record: Record) -> str:
     lines = []
     for arm, shown in RULES.items():
-        found = [records.record(name) for name in records.names() if re.fullmatch(rf"experiments/{arm}_\d+", name)]
-        if found:
+        if found := _runs(arm):
             scores = [100 * one["metrics"]["ap50"] for one in found]
             least = "" if len(found) == 1 else f"{min(scores):.1f} to {max(scores):.1f}"
             # Other work makes a training slower, so that the fastest says most.
@@ -78,3 +84,22 @@ def _rules(record: Record) -> str:
             lines.append([shown, str(len(found)), f"{mean(scores):.1f}", least, f"{minutes:.0f}", peak])
     heads = ["network, rule", "seeds", "AP50 %, mean", "least to most", "fastest training (min)", "peak, MB"]
     return table(heads, lines)
+
+
+MOVING = {
+    "moving_bccd": "random step",
+    "moving_bccd_stbp": "STBP",
+    "moving_bccd_stateless": "random step, neurons without memory",
+}
+"""Arms on frames that move."""
+
+
+@registered("places_moving", None)
+def _moving(record: Record) -> str:
+    lines = []
+    for arm, shown in MOVING.items():
+        for found in _runs(arm):
+            steps = " ".join(f"{100 * score:.0f}" for score in found["per_step"])
+            minutes, peak = f"{found['train_seconds'] / 60:.0f}", megabytes(found["peak_bytes"])
+            lines.append([shown, f"{100 * found['metrics']['ap50']:.1f}", steps, minutes, peak])
+    return table(["HD-LIF with", "AP50 %", "at each step", "training (min)", "peak, MB"], lines)

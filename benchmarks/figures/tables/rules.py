@@ -1,54 +1,41 @@
-"""What every learning rule saves, runs and takes (`bench_rules.py`)."""
+"""What learning rules save and take (`bench_rules.py`), and an update beside others' (`bench_training.py`)."""
 
-from collections.abc import Callable
-from typing import Any
+import statistics
 
-from figures.markdown import MISSING, megabytes, spread, table
+from figures.markdown import megabytes, spread, table
 from figures.registry import Record
 from figures.registry import table as registered
 
+FEW, MANY = "4", "16"
+"""Time steps of the columns."""
 
-def _by_time_steps(
-    record: Record, what: str, cell: Callable[[Any], str], last: tuple[str, Callable[[Any], str]] | None = None
-) -> str:
-    """A column for each T, and one of all of them."""
-    steps = record["time_steps"].split(",")
+
+@registered("rules", "rules_digits")
+def _(record: Record) -> str:
     lines = []
-    for rule, of in record[what].items():
-        line = [rule, *(cell(of[t]) if t in of else MISSING for t in steps)]
-        lines.append([*line, last[1](of)] if last else line)
-    return table(["rule", *(f"T = {t}" for t in steps), *([last[0]] if last else [])], lines)
+    for rule, counts in record["counts"].items():
+        few, many = counts[FEW], counts[MANY]
+        lines.append(
+            [rule, f"{many['forward_steps']:.3g} / {many['backward_steps']:g}",
+             *(megabytes(of["saved_bytes"], ".2f") for of in (few, many)), megabytes(record["peak_bytes"][rule][MANY]),
+             *(spread(record["times"][rule][steps], ".2f") for steps in (FEW, MANY))]
+        )  # fmt: skip
+    steps = [f"T = {FEW}", f"T = {MANY}"]
+    head = ["rule", f"steps forward / backward, {steps[1]}", f"saved, MB: {steps[0]}", steps[1]]
+    return table([*head, f"peak, MB: {steps[1]}", f"time: {steps[0]}", steps[1]], lines)
 
 
-def _growth(of: dict[str, float]) -> str:
-    return f"{max(of.values()) / min(of.values()):.2f}"
-
-
-def _law(of: dict[str, Any]) -> str:
-    """Flat where nothing is added from the second step on but what tells a step from another."""
-    saved = [counts["saved_bytes"] for steps, counts in of.items() if steps != "1"]
-    return "flat" if max(saved) < 1.01 * min(saved) else "grows"
-
-
-def _steps(counts: dict[str, float]) -> str:
-    return f"{counts['forward_steps']:.3g} / {counts['backward_steps']:g}"
-
-
-@registered("rules_saved", "rules_digits")
+@registered("updates", "training")
 def _(record: Record) -> str:
-    return _by_time_steps(record, "counts", lambda counts: megabytes(counts["saved_bytes"], ".3f"), ("law", _law))
-
-
-@registered("rules_steps", "rules_digits")
-def _(record: Record) -> str:
-    return _by_time_steps(record, "counts", _steps)
-
-
-@registered("rules_peak", "rules_digits")
-def _(record: Record) -> str:
-    return _by_time_steps(record, "peak_bytes", megabytes, ("largest / smallest", _growth))
-
-
-@registered("rules_time", "rules_digits")
-def _(record: Record) -> str:
-    return _by_time_steps(record, "times", lambda quartiles: spread(quartiles, ".2f"))
+    cells = {(cell["row"], cell["time_steps"]): cell for cell in record["cells"]}
+    lines = []
+    for row in record["rows"]:
+        line = [row]
+        for steps in record["time_steps"]:
+            cell = cells[row, steps]
+            beside = cell["beside"]["clock"]
+            line.append(spread(statistics.quantiles(cell["clock"]), ".2f"))
+            line += [spread(beside[opponent], ".2f") for opponent in ("fastest peer", "naive")]
+        lines.append(line)
+    each = [head for steps in record["time_steps"] for head in (f"s, T = {steps}", "by peer", "by naive")]
+    return table(["network and rule", *each], lines)

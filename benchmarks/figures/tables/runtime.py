@@ -82,7 +82,7 @@ def _(record: Record) -> str:
         ms, macs = sum(layer["ms"] for layer in layers), sum(layer["macs"] for layer in layers)
         if macs and ms >= 0.02:
             lines.append([stage, f"{ms:.2f}", f"{ms / total:.0%}", f"{macs / 1e6:.3g}", f"{macs / ms / 1e6:,.0f}"])
-    return table(["part", "ms", "share", "dense M MACs", "dense-equivalent GMAC/s"], lines)
+    return table(["part", "ms", "of the time", "dense M MACs", "dense-equivalent GMAC/s"], lines)
 
 
 @registered("targets", "targets")
@@ -105,7 +105,7 @@ def _(record: Record) -> str:
         )
         time = row.get("time", "").replace("million instructions", "M instructions")
         lines.append([target, f"{row['file']:,}", row.get("memory", ""), time, outputs])
-    return table(["target", "file, bytes", "tables + code, RAM", "one picture", "outputs"], lines)
+    return table(["target", "file, bytes", "tables + code, RAM", "one image", "outputs"], lines)
 
 
 @registered("serving", "serving")
@@ -143,7 +143,7 @@ def stream(record: Record) -> str:
         "last sample to answer, µs: p50, p95, p99": of("apart", "sample_to_answer", every, 1, ".0f"),
         "a step pushed, µs: p50, p99": of("apart", "push", ends, 1, ".0f"),
         "of a core, %": of("apart", "share_of_a_core", ("",), 100, ".2f"),
-        "the same, eight windows at once": of("overlapping_by_7_of_8", "share_of_a_core", ("",), 100, ".2f"),
+        "the same, eight overlapping windows": of("overlapping_by_7_of_8", "share_of_a_core", ("",), 100, ".2f"),
         "the command, of a core, %": of("command", "share_of_a_core", ("",), 100, ".2f"),
         "the command, read to answer, ms: p50, p99": of("command", "as_it_says", ends, 1e-3, ".2f"),
         "the command, pipe to line, ms: p50, p99": of("command", "write_to_line", ends, 1e-3, ".2f"),

@@ -25,7 +25,7 @@ def beside_peers(record: Record, chosen: str) -> str:
         mean = {key: statistics.mean(cell[key] for cell in seeds) for key in ("parameters", "cpu_seconds", "stored_kb")}
         counts = [f"{round(mean['parameters']):,}", f"{mean['cpu_seconds']:.0f}", f"{mean['stored_kb']:,.0f}"]
         lines.append([name, of_values([_accuracy(cell) for cell in seeds], ".1f", 100), *counts])
-    return table([chosen, "accuracy %", "parameters", "CPU s", "stored kB"], lines)
+    return table([chosen, "accuracy %", "parameters", "CPU s", "file, kB"], lines)
 
 
 for _set, _record in (("hapt", "series"), ("voices", "series"), ("vowels", "series_vowels")):
@@ -52,5 +52,5 @@ def hapt_confusions(record: Record) -> str:
             [run["recipe"], *map(str, (sum(all_of.values()) - sum(right.values()), counts[standing][sitting],
              counts[sitting][standing], sum(all_of[label] - right[label] for label in changes))), f"{100 * basic:.1f}"]
         )  # fmt: skip
-    head = ["", "faults", "standing as sitting", "sitting as standing", "changes of posture", "six activities, %"]
+    head = ["", "errors", "standing as sitting", "sitting as standing", "changes of posture", "six activities, %"]
     return table(head, lines)

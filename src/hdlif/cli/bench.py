@@ -5,15 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from hdlif.cli.options import FILE, Confidence, DataKeys, DataRoot, DataSetName, argument, option, subcommand
+from hdlif.cli.names import NETWORK
+from hdlif.cli.options import FILE, Confidence, DataKeys, DataRoot, DataSetName, Place, argument, option, subcommand
 from hdlif.errors import say_nothing
 from hdlif.report.tables import aligned
+from hdlif.zoo import network_file
 
 COMPARED_IMAGES = 64
 
 
 def bench(
-    artefact: Annotated[Path, argument(type=FILE)],
+    artefact: Annotated[Place, argument(type=NETWORK)],
     *,
     twin: Annotated[Path | None, option(type=FILE)] = None,
     confidence: Confidence = None,
@@ -66,7 +68,7 @@ def bench(
     threads = available_cores() if threads is None else threads
     peers = None if against is None else [name for name in against.split(",") if name]
     names = [OURS, *measure.engines_of(peers)]
-    files = {"": artefact, **({} if twin is None else {measure.TWIN: twin})}
+    files = {"": network_file(artefact), **({} if twin is None else {measure.TWIN: twin})}
     graphs = {prefix: load(existing(path)) for prefix, path in files.items()}
     graph = graphs[""]
     least = choose_confidence(confidence, graph.confidence, graph.task)
@@ -102,7 +104,7 @@ def bench(
         say("starting each in a fresh process")
         whole = {name: c for name, c in timed.items() if c.confidence is None}
         measure.start(whole, results, images.compared[:1], Path(folder), threads)
-    session = Session(artefact, threads)
+    session = Session(files[""], threads)
     return {
         "engines": results,
         "early": early,

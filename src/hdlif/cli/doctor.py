@@ -1,7 +1,7 @@
 """`hdlif doctor`: check that this machine can train and run networks correctly.
 
-Checks that may crash or hang run in their own processes, with a time limit. A check is ok, a warning (something is
-missing, or wrong but worked around) or a fault (wrong, without a workaround).
+Checks that may crash or hang run in their own processes, with a time limit. A check is ok, absent (a package for it is
+not installed), a warning (something is wrong but worked around) or a fault (wrong, without a workaround).
 """
 
 import os
@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 from hdlif.cli.options import subcommand
 from hdlif.cli.output import show
+from hdlif.errors import MissingExtraError, pip_install
 from hdlif.inputs.python_processes import module_command
 from hdlif.report.child_process import Heard, hear
 from hdlif.report.provenance import installed_versions, processor_fields
 
-Status = Literal["ok", "warning", "fault"]
+Status = Literal["ok", "absent", "warning", "fault"]
 
 TOLERANCE = 1e-4
 """Largest relative error of a float32 gradient; a copy of `convolutions.TOLERANCE`, which needs PyTorch."""
@@ -98,7 +99,7 @@ def as_text(result: Mapping[str, Any]) -> str:
         f"GPUs: {', '.join(machine['gpus']) or 'none'}",
         "",
     ]
-    marks = {"ok": "ok", "warning": "warning", "fault": "FAULT"}
+    marks = {"ok": "ok", "absent": "absent", "warning": "warning", "fault": "FAULT"}
     lines += [f"{marks[check['status']]:8}{check['name']}: {check['detail']}" for check in result["checks"]]
     return "\n".join(lines)
 
@@ -107,7 +108,7 @@ def kernel_checks(what: str, heard: Heard) -> list[Check]:
     """Check that compiled kernels, one of `KERNELS`, agree with their oracle on each instruction set."""
     # The runtime needs nothing that may be missing.
     if heard.missing is not None and what != "runtime":
-        return [Check(what, "warning", _not_looked_at(heard))]
+        return [Check(what, "absent", _skipped(heard.missing))]
     of, right = KERNELS[what]
     fix = "reinstall hdlif here, where pip compiles it for this machine, and report it if that does not help"
     first, *measured = heard.lines or [{}]
@@ -129,8 +130,8 @@ def gradient_checks(heard: Heard) -> list[Check]:
     """Check the gradients of convolutions, in the memory layouts of training."""
     names = {"contiguous": "gradients, contiguous", "channels last": "gradients, channels last"}
     if heard.missing is not None:
-        return [Check(name, "warning", _not_looked_at(heard)) for name in names.values()]
-    fix = "train on another machine or version of PyTorch, and report it (docs/reference/machines.md)"
+        return [Check(name, "absent", _skipped(heard.missing)) for name in names.values()]
+    fix = "train on another machine or version of PyTorch, and report it (docs/reference/installing.md)"
     measured = [line for line in heard.lines if "error" in line]
     shapes = next((line["shapes"] for line in heard.lines if "shapes" in line), 0)
     checks = []
@@ -158,9 +159,9 @@ def guard_check(heard: Heard) -> Check:
     """Check whether this machine has the oneDNN fault that training avoids."""
     name = "oneDNN, strided 1×1 convolutions in channels last"
     if heard.missing is not None:
-        return Check(name, "warning", _not_looked_at(heard))
+        return Check(name, "absent", _skipped(heard.missing))
     guarded = (
-        "training.channels_last keeps such layers contiguous; your own code should too (docs/reference/machines.md)"
+        "training.channels_last keeps such layers contiguous; your own code should too (docs/reference/installing.md)"
     )
     if not heard.lines:
         return Check(name, "fault", f"the process {heard.end or 'ended'} at its start; reinstall PyTorch")
@@ -185,8 +186,8 @@ def extra_checks(installed: Callable[[str], str] = version) -> list[Check]:
             except PackageNotFoundError:
                 missing.append(name)
         if missing:
-            detail = f"{', '.join(missing)} not installed, for {EXTRAS[extra]}: pip install 'hdlif[{extra}]'"
-            checks.append(Check(f"extra {extra}", "warning", detail))
+            detail = f"{', '.join(missing)} not installed, for {EXTRAS[extra]}: {pip_install(extra)}"
+            checks.append(Check(f"extra {extra}", "absent", detail))
         else:
             checks.append(Check(f"extra {extra}", "ok", ", ".join(found)))
     return checks
@@ -200,8 +201,7 @@ def part_checks() -> list[Check]:
         from hdlif.recipe.builders.external_parts import GROUPS, hidden, offers
         from hdlif.recipe.builders.part import KINDS
     except ModuleNotFoundError as error:
-        missing = f"not looked at, for {error.name} is not installed: pip install 'hdlif[train]'"
-        return [Check("installed parts", "warning", missing)]
+        return [Check("installed parts", "absent", _skipped(error.name))]
     checks = []
     for key, ours in KINDS.items():
         offered = offers(GROUPS[key])
@@ -246,8 +246,8 @@ def hardware(runtime: Heard, guarded: Heard, unguarded: Heard) -> dict[str, Any]
     }
 
 
-def _not_looked_at(heard: Heard) -> str:
-    return f"not looked at, for {heard.missing} is not installed: pip install 'hdlif[train]'"
+def _skipped(missing: str | None) -> str:
+    return f"skipped: {MissingExtraError.of(missing, 'train')}"
 
 
 def _requirements() -> dict[str, list[str]]:

@@ -6,11 +6,13 @@ from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from hdlif.cli.options import FILE, DataKeys, DataRoot, DataSet, Place, argument, called_from_python, option, subcommand
+from hdlif.cli.names import NETWORK
+from hdlif.cli.options import DataKeys, DataRoot, DataSet, Place, argument, called_from_python, option, subcommand
 from hdlif.cli.output import say as to_stderr
 from hdlif.cli.output import show
 from hdlif.errors import say_nothing
 from hdlif.report.tables import aligned, figure
+from hdlif.zoo import WEIGHTS, network_file
 
 if TYPE_CHECKING:
     from hdlif.training.tasks import Drawing, Evaluation
@@ -64,7 +66,7 @@ class EvaluationResult:
 
 @called_from_python
 def evaluate(
-    network: Annotated[Place, argument(metavar="PATH", type=FILE)],
+    network: Annotated[Place, argument(metavar="PATH", type=NETWORK)],
     *,
     data: DataSet = None,
     data_root: DataRoot = None,
@@ -73,7 +75,9 @@ def evaluate(
     progress: bool = False,
     say: Callable[[str], None] = say_nothing,
 ) -> EvaluationResult:
-    """Accuracy after each time step of PATH, a checkpoint, a run folder, or an artefact, on a test set.
+    """Accuracy of PATH on a test set after each time step.
+
+    PATH is a checkpoint, a run folder, an artefact, or the name of a trained network (`hdlif models ls`).
 
     Your own data are split as for a training if they have no parts. Use --set for the settings of reading and splitting
     them, as in a training: `--set data.label=activity --set data.group=person`.
@@ -104,7 +108,7 @@ def evaluate(
     from hdlif.training import progress_bar
     from hdlif.training.tasks import task_of
 
-    path, given = Path(network), None if data is None else fspath(data)
+    path, given = network_file(network, WEIGHTS), None if data is None else fspath(data)
     root = None if data_root is None else Path(data_root)
     ways: dict[str, Any] = {"keys": data_keys(overrides), "part": part, "say": say}
     if names_artefact(path):

@@ -7,20 +7,22 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from hdlif.cli.names import NETWORK
 from hdlif.cli.options import (
-    FILE,
     Bytes,
     DataKeys,
     DataSet,
     P,
     Place,
     StoredConfidence,
+    TrainedLevel,
     argument,
     called_from_python,
     option,
     subcommand,
 )
 from hdlif.errors import ArgumentError, InputError
+from hdlif.zoo import WEIGHTS, network_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,7 +39,10 @@ _TARGETS = {
     "onnx": ("form", "batch", "weights"),
     "nir": ("extension", "for_norse"),
     "page": (),
-    "c": ("confidence", "max_drop", "arithmetic", "data", "data_root", "overrides", "rom", "ram", "firmware"),
+    "c": (
+        *("confidence", "max_drop", "arithmetic", "data", "data_root", "overrides"),
+        *("rom", "ram", "firmware", "learn", "momentum"),
+    ),
 }
 """The options of each target, in addition to --check."""
 MAX_DROP = 0.5
@@ -45,7 +50,7 @@ MAX_DROP = 0.5
 
 
 def export_file(
-    network: Annotated["Place | nn.Module | Trainer", argument(metavar="CHECKPOINT", type=FILE)],
+    network: Annotated["Place | nn.Module | Trainer", argument(metavar="CHECKPOINT", type=NETWORK)],
     out: Place,
     *,
     to: Literal["artefact", "onnx", "nir", "c", "page"] = "artefact",
@@ -63,12 +68,16 @@ def export_file(
     rom: Bytes = None,
     ram: Bytes = None,
     firmware: bool = False,
+    learn: TrainedLevel | None = None,
+    momentum: float | None = None,
     check: bool = False,
     input: "InputRecord | None" = None,
     labels: tuple[str, ...] | None = None,
     time_steps: int | None = None,
 ) -> "Exported | ExportedC":
-    """Deploy CHECKPOINT (or a run folder): norms folded, low-bit weights packed, one file that needs no PyTorch.
+    """Deploy CHECKPOINT: norms folded, low-bit weights packed, one file that needs no PyTorch.
+
+    CHECKPOINT is a checkpoint, a run folder, or the name of a trained network (`hdlif models ls`).
 
     ONNX, NIR (for other libraries of spiking networks) and C (one C99 file, --out NAME.c, and its header, for
     processors without an operating system) are written from an artefact too. The first two compute in float32. So is
@@ -94,8 +103,10 @@ def export_file(
         data: C and --confidence auto: the data of an artefact; a run's own by default.
         data_root: C and --confidence auto: folder of data sets that are not part of a package.
         rom: C: reject larger tables (the network's constants); 65536 or 64K.
-        ram: C: reject more state and work space; 16384 or 16K.
+        ram: C: reject more state and work space, and what learning takes; 16384 or 16K.
         firmware: C: also write a program for boards, into the folder of --out.
+        learn: C: the network goes on learning on the device, in float32; what is trained is as in `hdlif adapt`.
+        momentum: C: of --learn, from 0 to below 1; takes a float for each trained number.  [default: 0.0]
         check: Run it before it is written, and compare its outputs with the reference's: an artefact in the
             runtime, and so a page's; C built here and for emulators, ONNX in the engines that are installed, NIR
             read back.
@@ -123,7 +134,9 @@ def export_file(
     if to == "artefact" and confidence != "auto" and (data is not None or data_root is not None or overrides):
         raise ArgumentError("--data, --data-root and --set are for --confidence auto and --to c; leave them out")
     path, is_path = Path(out), isinstance(network, (str, PathLike))
-    source = fspath(network) if isinstance(network, (str, PathLike)) else type(network).__name__
+    source = type(network).__name__
+    if isinstance(network, (str, PathLike)):
+        source = fspath(network_file(network, WEIGHTS))
     of_artefact = is_path and names_artefact(Path(source))
     recipe = None
     if of_artefact and to != "artefact":
@@ -192,6 +205,10 @@ def _export_c(
         raise InputError(
             f"{source}: data are for --arithmetic fixed, --firmware and --confidence auto; give one of them, or no data"
         )
+    if "momentum" in given and "learn" not in given:
+        raise ArgumentError("--momentum is for --learn; leave it out")
+    if "learn" in given and arithmetic == "fixed":
+        raise ArgumentError("--learn computes in float32; leave out --arithmetic fixed")
     return export_c(
         graph,
         source,
@@ -202,6 +219,8 @@ def _export_c(
         ram=given.get("ram"),
         firmware=firmware,
         check=check,
+        learn=given.get("learn"),
+        momentum=given.get("momentum", 0.0),
     )
 
 

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from hdlif.deploy.c import Checked, FixedPoint, Source, check_here, translate
 from hdlif.deploy.c.building import check_name
 from hdlif.deploy.c.building import firmware as firmware_files
+from hdlif.deploy.c.checking import learned_from
 from hdlif.deploy.c.devices import Ran, run_on_devices
 from hdlif.deploy.c.source import check_identifier
 from hdlif.errors import InputError
 from hdlif.graph.artefact import Graph
+from hdlif.graph.learning import Level
 from hdlif.recipe.runs.files import writing
 from hdlif.runtime import reference
 from hdlif.whole_files import whole_file
@@ -54,6 +56,9 @@ class ExportedC:
         found: dict[str, Any] = {"c": str(self.path), "header": str(self.path.with_suffix(".h"))}
         for key in ("data_bytes", "state_bytes", "work_bytes", "answer_bytes", "additions"):
             found[key] = getattr(self.source, key)
+        if (learning := self.source.learning) is not None:
+            found["learned_bytes"], found["gradient_bytes"] = learning.learned.size, learning.gradients.size
+            found |= {"learn_work_bytes": learning.work.size, "learn": learning.trained.level}
         found["arithmetic"] = self.source.arithmetic
         if self.early is not None:
             found["early"] = self.early.as_dict()
@@ -72,6 +77,11 @@ class ExportedC:
             f"state: {source.state_bytes:,} bytes of RAM; work space: {source.work_bytes:,}, without the stack",
             f"a step: at most {source.additions:,} additions of a weight times an input",
         ]
+        if (learning := source.learning) is not None:
+            lines.append(
+                f"learning ({learning.trained.level}): {learning.learned.size:,} bytes of RAM for what is learned, "
+                f"{learning.gradients.size:,} for sums of gradients, {learning.work.size:,} of work space"
+            )
         if self.early is not None:
             lines.append(str(self.early))
         if source.answer_bytes:
@@ -85,10 +95,18 @@ class ExportedC:
             )
         if checked is not None:
             lines.append(
-                f"checked: {checked.outputs} outputs equal the reference's bit for bit; code of "
+                f"checked: {checked.outputs} outputs {_updates(checked)}equal the reference's bit for bit; code of "
                 f"{checked.code_bytes:,} bytes by {checked.compiler}"
             )
         return "\n".join((*lines, *map(_device_text, self.ran)))
+
+
+def _memory(source: Source) -> str:
+    return "state and work space" if source.learning is None else "state, work space and learning"
+
+
+def _updates(checked: Checked) -> str:
+    return f"and {checked.updates} updates " if checked.updates else ""
 
 
 def _device_text(ran: Ran) -> str:
@@ -113,6 +131,8 @@ def export_c(
     ram: int | None,
     firmware: bool,
     check: bool,
+    learn: Level | None = None,
+    momentum: float = 0.0,
 ) -> ExportedC:
     """Write a graph as NAME.c and NAME.h; `out` is NAME.c, and other options are as in `export_file`.
 
@@ -138,15 +158,14 @@ def export_c(
         x = shown(loaded, SAMPLES)
         if arithmetic == "fixed":
             fixed, rounded = rounded_on_data(graph, loaded)
-    found = translate(graph, out.stem, fixed=fixed)
+    found = translate(graph, out.stem, fixed=fixed, learn=learn, momentum=momentum)
     for kind, needed, there in (("ROM", found.data_bytes, rom), ("RAM", found.ram_bytes, ram)):
         if there is not None and needed > there:
-            what, more = ("tables", "the code") if kind == "ROM" else ("state and work space", "the stack")
-            smaller = (
-                " or choose another device"
-                if fixed is not None
-                else ", choose another device, or take --arithmetic fixed"
-            )
+            what, more = ("tables", "the code") if kind == "ROM" else (_memory(found), "the stack")
+            smaller = " or choose another device"
+            if fixed is None:
+                way = "--arithmetic fixed" if learn is None else "a lower level of --learn"
+                smaller = f", choose another device, or take {way}"
             raise InputError(
                 f"{source}: {what} take {needed:,} bytes of {kind}, and the device has {there:,}, into which "
                 f"{more} must go too; train a smaller network{smaller}"
@@ -174,4 +193,5 @@ def _project(graph: Graph, source: Source, fixed: FixedPoint | None, x: NDArray[
     else:
         frames = fixed.frame(x)
         expected = fixed.run(frames, graph.time_steps)
-    return firmware_files(source, frames.swapaxes(0, 1), expected.swapaxes(0, 1))
+    learned = None if source.learning is None else list(learned_from(source, x))[-1]
+    return firmware_files(source, frames.swapaxes(0, 1), expected.swapaxes(0, 1), learned)

@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 import hdlif
+from hdlif.zoo import network_names
 
 if TYPE_CHECKING:
     ParamType = click.ParamType[Any]
@@ -77,6 +78,7 @@ def _data_keys() -> Iterator[str]:
     return (key for key in _keys() if key.startswith("data."))
 
 
+NETWORK = Named(network_names, or_path=True)
 RECIPE = Named(lambda: _yaml_of("recipes"), or_path=True)
 TABLE = Named(lambda: _yaml_of("ablations"), or_path=True)
 DATA = Named(_data, or_path=True)

@@ -1,7 +1,6 @@
 """`hdlif.load`, and the deployed form of a network in memory or a trainer."""
 
 from os import PathLike
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from hdlif.nn import State
 from hdlif.recipe import Recipe
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.training import Trainer
+from hdlif.zoo import WEIGHTS, network_file
 
 
 class TrainedNetwork(Protocol):
@@ -38,7 +38,7 @@ class TrainedNetwork(Protocol):
 
 
 def load(source: str | PathLike[str]) -> TrainedNetwork:
-    """Return the network of a run folder or a checkpoint, in eval mode.
+    """Return the network of a run folder or a checkpoint, or a trained network by its name, in eval mode.
 
     >>> import tempfile, torch, hdlif
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -50,11 +50,12 @@ def load(source: str | PathLike[str]) -> TrainedNetwork:
     ([4, 2, 10], False, ('0', '1', '2'))
 
     Args:
-        source: a run folder, or a checkpoint.
+        source: a run folder, a checkpoint, or a name that `hdlif models ls` lists; a file or folder takes precedence.
     Raises:
         CheckpointError: the checkpoint is missing or damaged, or has no recipe.
+        InputError: nothing is there, and no trained network has that name.
     """
-    trained = load_trained(Path(source))
+    trained = load_trained(network_file(source, WEIGHTS))
     network = trained.network
     for name, value in (("recipe", trained.recipe), *trained.record().items()):
         setattr(network, name, value)

@@ -15,10 +15,13 @@ from hdlif.cli.options import argument, group, option, subcommand
 from hdlif.errors import RecipeError, did_you_mean
 from hdlif.recipe import builders
 from hdlif.recipe.builders.external_parts import GROUPS, hidden, is_own, offers
+from hdlif.report.tables import aligned
 
 if TYPE_CHECKING:
     from hdlif.nn import SteppedNeuron
 
+MOST_COLUMNS = 100
+"""Width of the list."""
 VARIANTS = {
     "lif": ("reset=hard",),
     "sliding_parallel_hdlif": ("taps=[1, 0, -1]", "taps=[1, 1, 1, 1]"),
@@ -30,7 +33,9 @@ def ls(
     *,
     costs: bool = False,
 ) -> dict[str, Any]:
-    """List the neurons that ship and those of installed packages; your own are package.module:Name.
+    """List the neurons that ship, their spikes and states, and those of installed packages.
+
+    Your own are package.module:Name.
 
     Args:
         costs: Print a table of the operations and state per step of each shipped neuron.
@@ -39,6 +44,9 @@ def ls(
     installed = [asdict(offer) for offered in offers(group).values() for offer in offered]
     return {
         "neurons": list(builders.NEURONS),
+        "about": {kind: inspect.getdoc(part) for kind, part in builders.NEURONS.items()},
+        "spikes": {kind: "graded" if part.IS_GRADED else "binary" for kind, part in builders.NEURONS.items()},
+        "states": {kind: list(part.STATES) for kind, part in builders.NEURONS.items()},
         "installed": [offer for offer in installed if offer["name"] not in builders.NEURONS],
         "hidden": hidden(group, builders.NEURONS),
         **({"costs": step_costs()} if costs else {}),
@@ -49,7 +57,15 @@ def names(found: dict[str, Any]) -> str:
     """Format the result for people."""
     if "costs" in found:
         return costs_table(found["costs"])
-    lines = [*found["neurons"]]
+    rows = [[kind, found["spikes"][kind], ", ".join(found["states"][kind]) or "none"] for kind in found["neurons"]]
+    heading, rule, *columns = aligned(["neuron", "spikes", "states"], rows, left=(0, 1, 2)).splitlines()
+    width = len(rule)
+    lines = [heading, rule]
+    for kind, cells in zip(found["neurons"], columns, strict=True):
+        said = found["about"][kind].removesuffix(".")
+        lines.append(
+            textwrap.fill(said, MOST_COLUMNS, initial_indent=f"{cells:{width}}  ", subsequent_indent=" " * (width + 2))
+        )
     lines += [f"{offer['name']}  ({offer['distribution']} {offer['version']})" for offer in found["installed"]]
     return "\n".join([*lines, *found["hidden"]])
 
@@ -238,10 +254,10 @@ COMMAND = group(
     [
         subcommand(
             ls,
-            ("hdlif neurons ls", "names"),
+            ("hdlif neurons ls", "names, and what each is"),
             ("hdlif neurons ls --costs", "operations of a step, and bytes of state"),
             text=names,
-            short="Names of the neurons that there are.",
+            short="All neurons, and what each is.",
         ),
         subcommand(
             show,

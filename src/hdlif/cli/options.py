@@ -109,6 +109,8 @@ StoredConfidence = Annotated[
     float | Literal["auto"] | None, option(type=_OrWord(_PROBABILITY, "auto"), metavar="P|auto")
 ]
 Bytes = Annotated[int | None, option(type=BYTES)]
+TrainedLevel = Literal["classifier", "affine", "last-block", "all"]
+"""`hdlif.graph.learning.Level`, whose module takes long to load."""
 DataKeys = Annotated[Sequence[str], option("--set", multiple=True, type=DATA_KEY, metavar="data.KEY=V")]
 DataRoot = Place | None
 DataSet = Annotated[Place | None, option(type=DATA, metavar="NAME|PATH")]

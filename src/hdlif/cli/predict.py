@@ -21,6 +21,7 @@ from hdlif.runtime.early import Confidence, choose_confidence, early_answers
 from hdlif.runtime.images import SUFFIXES
 from hdlif.runtime.inputs import Layout, Sample, read_inputs
 from hdlif.runtime.masks import as_json
+from hdlif.zoo import network_file
 
 Floats = NDArray[np.float32]
 BATCH = 16
@@ -123,7 +124,7 @@ def predict(
     """Run a deployed network on files and return one prediction per input; needs no PyTorch.
 
     Args:
-        artefact: a NAME.hdlif.safetensors file.
+        artefact: a NAME.hdlif.safetensors file, or the name of a trained network.
         inputs: files of what the network was trained on, or folders of them; a file of rows or of windows is several
             inputs, as `hdlif run` takes them.
         layout: "batch" or "sequence": whether an array [A, C, H, W] has A samples, or is one sample of A time steps. By
@@ -142,7 +143,7 @@ def predict(
         InputError: an input cannot be used.
     """
     result = predict_files(
-        Path(artefact), [Path(one) for one in inputs], layout=layout, confidence=confidence, threads=threads
+        network_file(artefact), [Path(one) for one in inputs], layout=layout, confidence=confidence, threads=threads
     )
     if result.failed:
         raise InputError("; ".join(result.failed))

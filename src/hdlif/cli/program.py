@@ -89,6 +89,7 @@ _NO_MEMORY = re.compile("can't (allocate memory|start new thread)|out of memory"
 
 SUBCOMMANDS = {
     "ablate": ("ablate", "Train every cell of a table of recipes and seeds."),
+    "adapt": ("adapt", "Let a deployed network learn from labelled data."),
     "bench": ("bench", "Time a deployed network next to other engines."),
     "coherence": ("coherence", "Compare each rule's gradient with STBP's, layer by layer."),
     "completion": ("completion", "Print the script by which a shell completes words."),
@@ -98,6 +99,7 @@ SUBCOMMANDS = {
     "eval": ("eval", "Accuracy after each time step, of a run or a file."),
     "export": ("export", "Deploy a run: one file, ONNX, NIR, or C."),
     "import": ("import_nir", "Read a network of another library from a NIR file."),
+    "models": ("models", "List trained networks, and fetch one."),
     "neurons": ("neurons", "List neurons, and show the equation of one."),
     "new": ("new", "Begin something of your own."),
     "profile": ("profile", "Count parameters, operations and energy by layer."),
@@ -198,7 +200,7 @@ def main() -> None:
             say(fix)
         sys.exit(2)
     except ModuleNotFoundError as error:
-        _fail(MissingExtraError(f"{error.name} is not installed; install it with: pip install 'hdlif[train]'"), error)
+        _fail(MissingExtraError.of(error.name, "train"), error)
     except HdlifError as error:
         _fail(error, error)
     except ImportError as error:
@@ -240,26 +242,27 @@ def _fail(error: HdlifError | None, cause: Exception) -> NoReturn:
 
 OF_ERRORS: Mapping[type[HdlifError], str] = {
     errors.RecipeError: "docs/reference/recipes.md",
-    errors.EquationError: "docs/how_to/adding_a_neuron.md",
+    errors.EquationError: "docs/how_to/your_own_parts.md",
     errors.DataError: "docs/reference/data.md",
     errors.CheckpointError: "docs/how_to/experiments.md",
     errors.ExistingRunError: "docs/how_to/experiments.md",
     errors.InUseError: "docs/how_to/experiments.md",
     errors.TrainingError: "docs/how_to/experiments.md",
-    errors.ArtefactError: "docs/reference/artefact_format.md",
-    errors.LimitError: "docs/explanation/runtime.md",
+    errors.ArtefactError: "docs/reference/targets.md",
+    errors.LimitError: "docs/how_to/running.md",
     errors.LoweringError: "docs/how_to/your_own_network.md",
     errors.ConversionError: "docs/how_to/your_own_network.md",
 }
 """Page by type of error, for any subcommand."""
 OF_SUBCOMMANDS: Mapping[tuple[str, type[HdlifError]], str] = {
-    ("data get", errors.DataError): "docs/how_to/public_data.md",
+    ("data get", errors.DataError): "docs/how_to/datasets.md",
     ("export", errors.ConversionError): "docs/how_to/nir.md",
     ("export", errors.LimitError): "docs/how_to/c.md",
     ("export", errors.LoweringError): "docs/reference/targets.md",
     ("import", errors.ConversionError): "docs/how_to/nir.md",
     ("import", errors.InputError): "docs/how_to/nir.md",
-    ("neurons", errors.RecipeError): "docs/how_to/adding_a_neuron.md",
+    ("models", errors.InputError): "docs/how_to/running.md",
+    ("neurons", errors.RecipeError): "docs/how_to/your_own_parts.md",
     ("report", errors.InputError): "docs/how_to/experiments.md",
     ("serve", errors.InputError): "docs/how_to/serving.md",
     ("serve", errors.LimitError): "docs/how_to/serving.md",

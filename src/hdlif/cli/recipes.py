@@ -13,8 +13,9 @@ from hdlif.cli.output import put
 from hdlif.cli.output import show as print_result
 from hdlif.errors import DataError, InputError, RecipeError, say_nothing
 from hdlif.inputs.datasets import WITHOUT_DOWNLOAD
-from hdlif.recipe import dump_recipe, load_recipe, recipe_text, shipped_recipes
+from hdlif.recipe import Recipe, builders, dump_recipe, load_recipe, recipe_text, shipped_recipes
 from hdlif.recipe.runs.files import write_text
+from hdlif.report.tables import aligned
 
 _PUBLISHED = re.compile(r"^# published: (?P<accuracy>[0-9.]+) %(?:, (?P<mb>[0-9.]+) MB)?$", re.MULTILINE)
 _SENTENCE_END = re.compile(r"(?<=[a-z0-9)])\. (?=[A-Z])")
@@ -24,10 +25,12 @@ def ls(
     *,
     published: bool = False,
 ) -> dict[str, Any]:
-    """List the shipped recipes with a description.
+    """List the shipped recipes by data set.
+
+    Each has its neuron, its learning rule, and the bits of its weights and spikes.
 
     \f
-    Recipes without a download come first. The result has their published figures, whatever is printed.
+    Recipes without a download come first. The result has their descriptions and published figures, whatever is printed.
 
     Args:
         published: Those that are rows of a published table, with its figures.
@@ -36,6 +39,7 @@ def ls(
     found = {name: published_figures(name) for name in names}
     return {
         "recipes": names,
+        "details": {name: details(load_recipe(name)) for name in names},
         "about": {name: about(name) for name in names},
         "published": {name: figures for name, figures in found.items() if figures is not None},
     }
@@ -55,10 +59,33 @@ def about(name_or_path: str | Path) -> str:
     return _SENTENCE_END.split(said)[0].removesuffix(".")
 
 
+def details(recipe: Recipe) -> dict[str, Any]:
+    """Return the data set of a shipped recipe, its neuron and rule, and the bits of its weights and spikes."""
+    data = recipe.data
+    graded = builders.NEURONS[recipe.neuron.kind].IS_GRADED
+    return {
+        "data": Path(str(data.arguments["path"])).name if "path" in data.arguments else data.kind,
+        "neuron": recipe.neuron.kind,
+        "rule": recipe.rule.kind,
+        "weight_bits": {"float": 32, "ternary": 1.5, "binary": 1}[recipe.weights.kind],
+        "spike_bits": recipe.spikes.arguments.get("bits", 32) if graded else 1,
+    }
+
+
 def listed(found: Mapping[str, Any]) -> str:
-    """Format a line per recipe: its name and description."""
-    width = max(map(len, found["recipes"]))
-    return "\n".join(f"{name:{width}}  {found['about'][name]}".rstrip() for name in found["recipes"])
+    """Format a table per data set, one row per recipe."""
+    of_data: dict[str, list[list[str]]] = {}
+    for name in found["recipes"]:
+        one = found["details"][name]
+        row = [name, one["neuron"], one["rule"], _in_bits(one["weight_bits"]), _in_bits(one["spike_bits"])]
+        of_data.setdefault(one["data"], []).append(row)
+    headings = ["neuron", "rule", "weights", "spikes"]
+    tables = [aligned([f"data: {data}", *headings], rows, left=range(5)) for data, rows in of_data.items()]
+    return "\n\n".join(tables)
+
+
+def _in_bits(bits: float) -> str:
+    return "float" if bits == 32 else f"{bits:g} bit{'' if bits == 1 else 's'}"
 
 
 def published_figures(name_or_path: str | Path) -> dict[str, float | None] | None:
@@ -178,8 +205,6 @@ def check(
     Raises:
         RecipeError: the first problem that would prevent a training.
     """
-    from hdlif.recipe import builders
-
     recipe = load_recipe(name_or_path, overrides)
     if build:
         recipe, _ = builders.with_data_found(recipe, None if data_root is None else Path(data_root))
@@ -217,7 +242,7 @@ COMMAND = group(
     [
         subcommand(
             ls,
-            ("hdlif recipes ls", "a line for each"),
+            ("hdlif recipes ls", "a table for each data set"),
             ("hdlif recipes ls --published", "rows of published tables, with their figures"),
             shown=_print_list,
         ),
@@ -239,7 +264,7 @@ COMMAND = group(
         ),
         subcommand(
             schema,
-            ("hdlif recipes schema --out recipe.schema.json", "for an editor, as in docs/how_to/editor.md"),
+            ("hdlif recipes schema --out recipe.schema.json", "for an editor, as in docs/how_to/experiments.md"),
             ("hdlif recipes schema | less", "to read it"),
             shown=lambda text, as_json, given: put(text),
             json=False,

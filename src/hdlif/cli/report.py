@@ -51,7 +51,7 @@ def report(
         from hdlif.report.page import render
         from hdlif.report.runs import merge, read_run
     except ModuleNotFoundError as error:
-        raise MissingExtraError(f"{error.name} is not installed; pip install 'hdlif[train]'") from error
+        raise MissingExtraError.of(error.name, "train") from error
 
     read = [read_run(folder) for folder in runs]
     run = merge(read)

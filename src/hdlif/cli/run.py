@@ -7,13 +7,15 @@ from typing import Annotated, Any, Literal
 
 import click
 
-from hdlif.cli.options import FILE, Bytes, Confidence, argument, option, subcommand
+from hdlif.cli.names import NETWORK
+from hdlif.cli.options import FILE, Bytes, Confidence, Place, argument, option, subcommand
 from hdlif.cli.output import say, show
 from hdlif.errors import InputError, printable
+from hdlif.zoo import network_file
 
 
 def run(
-    artefact: Annotated[Path, argument(type=FILE)],
+    artefact: Annotated[Place, argument(type=NETWORK)],
     inputs: Annotated[Sequence[Path], argument(type=FILE, nargs=-1, required=True)],
     *,
     stream: bool = False,
@@ -31,6 +33,8 @@ def run(
     as_json: bool = False,
 ) -> None:
     """Predict INPUTS with ARTEFACT: a class, of all or per step or pixel, objects, boxes, values, labels; no PyTorch.
+
+    ARTEFACT is a model file, or the name of a trained network (`hdlif models ls`).
 
     An input is a file of the kind that the network was trained on, or a folder, from which all images, .csv files, .wav
     files or recordings are taken. If some cannot be used, the others are predicted, and the exit code is 1.
@@ -98,7 +102,7 @@ def run(
     if stream:
         if len(inputs) != 1 or page is not None:
             raise InputError("--stream takes one INPUT, a file, a folder, or - for standard input, and no --page")
-        return _run_on_stream(artefact, inputs[0], as_json, {**of_stream, **options, "out": out})
+        return _run_on_stream(network_file(artefact), inputs[0], as_json, {**of_stream, **options, "out": out})
     if of_stream:
         raise InputError(f"--{min(of_stream)} applies to streams; add --stream")
     if page is not None:
@@ -106,11 +110,11 @@ def run(
             raise InputError("--page shows all time steps; leave out --confidence")
         if len(inputs) != 1:
             raise InputError("--page takes one INPUT: a file")
-        return _write_page(artefact, inputs[0], page, as_json, options)
+        return _write_page(network_file(artefact), inputs[0], page, as_json, options)
     from hdlif.cli.answer_files import AnswerFiles
     from hdlif.cli.predict import predict_files
 
-    result = predict_files(artefact, inputs, layout=layout, keep=AnswerFiles(out), **options)
+    result = predict_files(network_file(artefact), inputs, layout=layout, keep=AnswerFiles(out), **options)
     show(result.as_dict(), as_json, lambda: "\n".join(printable(str(one)) for one in result.inputs))
     if result.failed:
         for line in result.failed:

@@ -122,6 +122,7 @@ def train_seeds(
     out: Path | None = None,
     stream: bool = False,
     twin: builders.Twin | None = None,
+    start: str | None = None,
     say: Callable[[str], None] = say_nothing,
     **options: Any,
 ) -> SeedsResult:
@@ -131,7 +132,7 @@ def train_seeds(
     seeds add to the existing runs.
 
     Args:
-        overrides, data, stream, twin: as in `hdlif.train`.
+        overrides, data, stream, twin, start: as in `hdlif.train`.
         out: runs/NAME by default. A run of another recipe in one of its folders raises an error, unless `overwrite` is
             set, which trains all seeds again.
         say: called with a line for every seed.
@@ -151,6 +152,7 @@ def train_seeds(
         data_root=root,
         stream=stream,
         twin=twin,
+        start=start,
         say=say if recipe is None else say_nothing,
     )
     first = with_class_weights(first, root, found, say=say)

@@ -61,9 +61,7 @@ def serve(
         from hdlif.serve.server import end_process
         from hdlif.serve.server import serve as listen
     except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"{error.name} is not installed; install it with: pip install 'hdlif[serve]'"
-        ) from error
+        raise MissingExtraError.of(error.name, "serve") from error
     from hdlif.serve import Settings
 
     limits |= {"threads": threads, "confidence": confidence}

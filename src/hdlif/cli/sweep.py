@@ -60,9 +60,7 @@ def sweep(
     try:
         import optuna  # noqa: F401
     except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"{error.name} is not installed; install it with: pip install 'hdlif[sweep]'"
-        ) from error
+        raise MissingExtraError.of(error.name, "sweep") from error
     from hdlif.cli import sweep_trials
 
     with saying_how_to_go_on():

@@ -58,9 +58,7 @@ def begin(out: Path) -> list[Step]:
     """
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        raise MissingExtraError(
-            f"{missing[0]} is not installed, and a tour trains a network; install it with: pip install 'hdlif[train]'"
-        )
+        raise MissingExtraError.of(missing[0], "train")
     again = os.path.lexists(out / MARK)
     if not again and out.is_dir() and any(out.iterdir()):
         raise ExistingRunError(f"{out}: holds files that are not of a tour; choose another folder (--out)")
@@ -74,8 +72,8 @@ def begin(out: Path) -> list[Step]:
             "Train",
             "1,797 handwritten digits of 8x8 pixels come with the package. The network spikes over 4 time steps; its "
             "weights have 1.5 bits and its spikes 4. It learns online: each update goes back through one time step, "
-            "drawn at random, so that memory does not grow with their number. Of the table that comes, look at "
-            "accuracy, MB stored (the size of the file) and seconds; the line below explains the others.",
+            "drawn at random, so that memory does not grow with their number. The table says how many test images "
+            "it names right, the size of its file, the energy of an answer, and how long the training took.",
             (
                 *("train", RECIPE, "--set", f"training.epochs={EPOCHS}", "--memory-repeats", "0"),
                 *("--out", str(network), "--overwrite"),

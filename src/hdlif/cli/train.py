@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import click
 
 from hdlif import run_folder
-from hdlif.cli.names import RECIPE
+from hdlif.cli.names import NETWORK, RECIPE
 from hdlif.cli.options import (
     DataRoot,
     DataSet,
@@ -96,6 +96,7 @@ def train(
     overwrite: bool = False,
     stream: bool = False,
     twin: Literal["ordinary", "low-bit"] | None = None,
+    start: Annotated[Place | None, option("--from", type=NETWORK, metavar="NAME|PATH")] = None,
     budget: Annotated[str | None, option(metavar="NAME=N,...")] = None,
     devices: int | None = None,
     nodes: int | None = None,
@@ -130,7 +131,7 @@ def train(
     Args:
         overrides: Replace one value of the recipe; repeatable.
         data: A data set that ships, or data of your own (images, series, sounds, tables, recordings, shards,
-            package.module:Name: docs/how_to/your_own_*.md), in place of the recipe's.
+            package.module:Name: docs/reference/data.md), in place of the recipe's.
         out: Run folder.  [default: runs/NAME]
         resume: Go on from the run folder's last checkpoint, exactly.
         overwrite: Replace the run that the run folder holds.
@@ -138,12 +139,15 @@ def train(
             update every training.stream steps.  [default: the most up to 16 that divide time_steps]
         twin: Train the ordinary network that it would replace: the same layers with ReLU, in one time step, with the
             recipe's data, epochs and optimiser; with float weights, or low-bit as the recipe.
+        start: Start from the weights of a trained network (`hdlif models ls`, a checkpoint or a run folder), with a
+            learning rate divided by 3; without RECIPE also from its recipe. The last layer is new if the classes
+            differ.
         budget: Choose neurons, bits and channels per layer so that the network keeps within upper limits: nops, sops,
             energy_uj (all operations), mb (model file), flash_kb and ram_kb (C export), ms (runtime), each a number or
-            a percentage of what the recipe costs, as "nops=70%,mb=2.5" (docs/how_to/budget.md).
+            a percentage of what the recipe costs, as "nops=70%,mb=2.5" (docs/how_to/smaller_and_cheaper.md).
         devices: Processes on this machine, each with an equal share of data.batch_size.  [default: torchrun's, or
             1]
-        nodes: Machines (docs/how_to/many_machines.md).  [default: torchrun's, or 1]
+        nodes: Machines (docs/how_to/experiments.md).  [default: torchrun's, or 1]
         workers: Processes that read and augment, for each device.  [default: as the data set needs]
         threads: Threads of the training; auto measures which number is fastest.  [default: PyTorch's own number]
         memory_repeats: Fresh processes that measure peak memory, for the median; 0 leaves it out.
@@ -156,7 +160,7 @@ def train(
     from hdlif.recipe.runs.recipe_data import load_recipe_to_train
 
     changes = [*overrides, *([] if epochs is None else [f"training.epochs={epochs}"])]
-    if recipe is None and data is None and not resume:
+    if recipe is data is start is None and not resume:
         recipe = "digits_hdlif"
     if changes and recipe is not None and not isinstance(recipe, (str, Path)):
         raise InputError("epochs and overrides change a recipe that is named; set them in the Recipe that is given")
@@ -186,6 +190,7 @@ def train(
         resume=resume and nodes == 1,
         stream=stream,
         twin=twin,
+        start=None if start is None else fspath(start),
         ranks=devices * nodes,
         say=say,
     )
@@ -212,7 +217,7 @@ def as_text(result: "TrainResult", out: Path) -> str:
     from hdlif.report.comparison import in_bytes
     from hdlif.report.runs import run_name
 
-    name, recipe = run_name(out, result.name), result.name
+    name = run_name(out, result.name)
     samples, count = builders.sample_name_of([result.recipe]), result.test_samples
     tested = f"the test {samples.many}" if count is None else f"{count:,} test {samples.many}"
     if result.accuracy is None:
@@ -220,17 +225,16 @@ def as_text(result: "TrainResult", out: Path) -> str:
     else:
         said = [f"{measured(result, digits=1)} of {tested} right"]
     said += [in_bytes(result.stored_mb)] if result.stored_mb is not None else []
-    said += [f"trained in {result.train_seconds:.3g} s"] if result.train_seconds is not None else []
+    if result.train_seconds is not None:
+        memory = "" if result.peak_bytes is None else f" and {in_bytes(result.peak_bytes / 1e6)} of memory"
+        said += [f"trained in {result.train_seconds:.3g} s{memory}"]
     if result.best_epoch is not None:
         held_out = result.validation_score is not None or result.validation_accuracy is not None
         chosen = "the best on validation" if held_out else "the last"
         said += [f"kept from epoch {result.best_epoch}, {chosen}"]
-    row = networks_table([replace(result, name=name if name == recipe else f"{name} ({recipe})")])
+    row = networks_table([replace(result, name=name)])
     profile = shlex.join(["hdlif", "profile", out.as_posix()])
-    note = (
-        f"MB: as papers count weights, and of the file. Per {samples.one}, SOPs and NOPs are operations of synapses "
-        f"and neurons; energy prices SOPs alone, honest all. By layer: {profile}"
-    )
+    note = f"Energy counts every operation for one {samples.one}. More figures, also by layer: {profile}"
     return "\n".join([f"{name}: {', '.join(said)}", "", row, "", note])
 
 
@@ -238,8 +242,10 @@ def _call(train: Callable[..., Run], given: dict[str, Any]) -> Any:
     seeds, dry_run = given.pop("seeds"), given.pop("dry_run")
     if dry_run:
         return _dry_run(**given)
-    if seeds is None and given["recipe"] is None and given["data"] is None and not given["resume"]:
-        raise RecipeError("neither a recipe nor data are named; give RECIPE (`hdlif recipes ls`) or --data PATH")
+    from hdlif.recipe.runs.recipe_data import NOTHING_TO_TRAIN
+
+    if seeds is None and given["recipe"] is given["data"] is given["start"] is None and not given["resume"]:
+        raise RecipeError(NOTHING_TO_TRAIN)
     from hdlif.training.threads import warning_of_others
 
     if given["threads"] is None and (warning := warning_of_others()) is not None:
@@ -265,6 +271,7 @@ def _dry_run(
     data_root: Place | None,
     stream: bool,
     twin: Literal["ordinary", "low-bit"] | None,
+    start: Place | None,
     say: Callable[[str], None],
     **others: Any,
 ) -> "Chosen":
@@ -276,9 +283,9 @@ def _dry_run(
     from hdlif.recipe.runs.recipe_data import load_recipe_to_train
 
     root = None if data_root is None else Path(data_root)
-    named = None if data is None else fspath(data)
+    named, weights = (None if one is None else fspath(one) for one in (data, start))
     loaded, found = load_recipe_to_train(
-        recipe, overrides=overrides, data=named, data_root=root, stream=stream, twin=twin, say=say
+        recipe, overrides=overrides, data=named, data_root=root, stream=stream, twin=twin, start=weights, say=say
     )
     return choose_untrained(loaded, budget, TrainingOptions(data_root=root), found=found)
 

@@ -197,7 +197,7 @@ def _build(recipe: Recipe, options: TrainingOptions, ranks: Ranks, found: OwnDat
         lambda: builders.build_data(recipe, options.data_root, workers=options.workers, ranks=devices, found=found)
     )
     torch.manual_seed(recipe.seed)
-    return _Parts(builders.build_model(recipe, pretrained=True), task, sets, teacher)
+    return _Parts(builders.build_started(recipe, say=options.say), task, sets, teacher)
 
 
 def _fit_and_measure(

@@ -1,7 +1,8 @@
 """Lowering of custom modules: trace their forward pass, child by child.
 
 Children run through `Scope`, and each is lowered by its own type. Between them values may be added, scaled,
-concatenated and sliced along channels, and flattened, with the usual tensor syntax.
+concatenated and sliced along channels, and flattened, with the usual tensor syntax, and gated by
+`hdlif.functional.gate`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from hdlif.deploy.lowering import Lowerer, Wire, lowers
 from hdlif.errors import HdlifError, LoweringError, first_line
+from hdlif.functional import gate
 from hdlif.nn import Neuron, Temporal
 from hdlif.nn.scope import CHANNELS, Captured
 from hdlif.nn.state import inside
@@ -45,7 +47,7 @@ def _captured(lowerer: Lowerer, module: Temporal, wire: Wire, path: str) -> Wire
 
 _ACCEPTED = (
     'run layers through hdlif.nn.Scope, as run("conv1", x), and use +, -, * by a number, torch.cat and slices along '
-    "channels, and flatten(2) between them"
+    "channels, flatten(2), and hdlif.functional.gate between them"
 )
 
 
@@ -199,6 +201,15 @@ def _joined(values: Sequence[Any], dim: int = 0) -> _Value:
     return following.value(joined)
 
 
+def _gated(x: Any, a: Any) -> _Value:
+    if not isinstance(x, _Value) or not isinstance(a, _Value):
+        return next(iter(_values((x, a), {})))._following.refuse("gate() of something else too")
+    following, lowerer = x._following, x._following.lowerer
+    # only whether a is above 0 counts, which no size of its spikes changes
+    gates = a.wire if (a.wire.scale > 0).all() else lowerer.applied(a.wire)
+    return following.value(Wire(lowerer.emit("gate", following.named("gate"), x.wire, gates).name, x.wire.scale))
+
+
 def _values(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[_Value]:
     """Yield the values among arguments, and in lists of them."""
     given = [*args, *kwargs.values()]
@@ -220,4 +231,5 @@ _FUNCTIONS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     torch.sub: lambda a, b: a - b,
     torch.mul: lambda a, b: a * b,
     torch.flatten: _Value.flatten,
+    gate: _gated,
 }

@@ -32,7 +32,7 @@ class Writer:
         try:
             import onnx
         except ModuleNotFoundError as error:
-            raise MissingExtraError("onnx is not installed; install it with: pip install 'hdlif[export]'") from error
+            raise MissingExtraError.of("onnx", "export") from error
         self._onnx = onnx
         self._nodes: list[Any] = []
         self._inputs: list[Any] = []

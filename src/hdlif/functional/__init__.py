@@ -1,5 +1,6 @@
 """The mathematics as pure functions: neurons, surrogates, quantisers."""
 
+from hdlif.functional.gates import gate
 from hdlif.functional.neurons import (
     DetachedReset,
     GLIFParameters,
@@ -44,6 +45,7 @@ __all__ = [
     "binarize_weight",
     "binary_codes",
     "dspike",
+    "gate",
     "glif_step",
     "graded_lif_step",
     "hd_lif_inverse_step",

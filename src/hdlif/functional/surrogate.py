@@ -1,4 +1,4 @@
-"""Surrogate derivatives of the unit step H (table in `docs/reference/equations.md`).
+"""Surrogate derivatives of the unit step H (table in `docs/reference/lif.md`).
 
 A surrogate f replaces dH/dx in the backward pass. Each one here is a frozen callable x -> f(x) of unit
 area; `heaviside(x, f)` is the step that uses it. A spike is s = theta * H(m - theta), so that

@@ -123,3 +123,10 @@ def ordered_sum(terms: Iterator[Array]) -> Array:
     for term in terms:
         total = total + term.astype(np.float32)
     return total
+
+
+def in_order(values: Array, keep: int) -> Array:
+    """Sum float32 values over all axes after the first `keep`, in row-major order, from the first value on."""
+    flat = values.reshape(*values.shape[:keep], -1)
+    total: Array = np.add.accumulate(flat, axis=-1, dtype=np.float32)[..., -1]
+    return total

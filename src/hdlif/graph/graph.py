@@ -186,6 +186,21 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Learned:
+    """How a network came out of another one.
+
+    Attributes:
+        source: digest of the model file that learned.
+        level: what was trained, `hdlif.graph.learning.Level`.
+        updates: how many there were.
+    """
+
+    source: str
+    level: str
+    updates: int
+
+
+@dataclass(frozen=True)
 class Graph:
     """A deployed network of `time_steps` steps.
 
@@ -208,6 +223,7 @@ class Graph:
         task: meaning of the outputs.
         confidence: for a classification, threshold in 0..1 for early exit before the last step; None for all steps.
             `hdlif.runtime.early` defines it.
+        learned: how it came out of another one, if it has learned where it ran.
     """
 
     nodes: tuple[Node, ...]
@@ -217,6 +233,7 @@ class Graph:
     labels: tuple[str, ...]
     task: TaskRecord = TaskRecord()
     confidence: float | None = None
+    learned: Learned | None = None
 
 
 @dataclass(frozen=True)

@@ -94,10 +94,28 @@ def taps_on_map(size: int, places: int, kernel: int, stride: int, padding: int, 
     return sum(0 <= place * stride + tap - padding < size for place in range(places) for tap in taps)
 
 
+@dataclass(frozen=True)
+class Passed:
+    """A node in a forward step, for its backward pass.
+
+    Attributes:
+        t: the step.
+        inputs: [B, ...].
+        states: before the step, by name, [B, ...].
+    """
+
+    t: int
+    inputs: Sequence[Array]
+    states: Mapping[str, Array]
+
+
 Infer = Callable[[Node, tuple[Value, ...], int], Value]
 """(node, types of its inputs, time steps) -> type of its output; raises `ArtefactError` with node and field."""
 Evaluate = Callable[[Node, int, Sequence[Array], dict[str, Array]], Array]
 """(node, time step, inputs [B, ...], states by name [B, ...], which it updates in place) -> output [B, ...]."""
+Backward = Callable[[Node, Passed, Array], tuple[Sequence[Array | None], Mapping[str, Array]]]
+"""(node, its forward step, gradient of its output [B, ...]) -> gradients of its inputs [B, ...], None without one; and
+of its tensors by role, for each sample: [B, *tensor] of weights, [B, 1 or C] of the row of the step."""
 Price = Callable[[Node, Seen], Work]
 """Operations of a node per image, over all its time steps; constant values are computed once."""
 
@@ -111,6 +129,8 @@ class Op:
         attributes, tensors: their names; None for tensors that `infer` checks itself.
         optional: names of attributes that a node may omit.
         evaluate: the oracle: float32, in the defined order.
+        backward: the oracle of its gradients within one step, in float32 and in the stated order; states before the
+            step are constants. None for an op without one.
         check: check of its place in the graph, given the type of every value.
         noun: name of the op with its article, for messages; default "an op NAME".
         is_elementwise: whether each output entry depends on one entry of each input and of its states.
@@ -138,6 +158,7 @@ class Op:
     is_elementwise: bool = False
     is_view: bool = False
     check: Callable[[Node, Mapping[str, Value]], None] = field(default=lambda node, values: None)
+    backward: Backward | None = None
     keep: Callable[[Node, Mapping[str, Array], dict[str, Array]], None] | None = None
     sources: Callable[[Node], tuple[str, ...]] = field(default=lambda node: ())
     states: Callable[[Node], tuple[str, ...]] = field(default=lambda node: ())

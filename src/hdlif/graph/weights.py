@@ -12,8 +12,20 @@ from hdlif.graph.op import ADD, INTEGER_ADD, INTEGER_MAC, MAC, Seen, Work
 Encoding = Literal["float32", "ternary", "binary", "int2", "int4", "int8"]
 LARGEST_WEIGHT = {"ternary": 1, "binary": 1, "int2": 1, "int4": 7, "int8": 127}
 """Largest weight of each integer encoding; the smallest is its negative."""
+FRACTION_BITS = {1: 13, 7: 11, 127: 8}
+"""Bits behind the point of a trained weight's latent, by the largest weight, so that its range fits 16 bits."""
 ADDING_ENCODINGS = ("ternary", "binary", "int2")
 """Encodings with weights of -1, 0 and 1 only, which need no multiplication."""
+
+
+def codes_of(latents: Array, encoding: str) -> Array:
+    """Return the weights of int16 latents: rounded to codes, halves upwards; binary ones have no 0."""
+    if encoding == "binary":
+        return np.where(latents >= 0, 1, -1).astype(np.int8)
+    most = LARGEST_WEIGHT[encoding]
+    halves = latents.astype(np.int32) + (1 << (FRACTION_BITS[most] - 1))
+    codes: Array = np.clip(halves >> FRACTION_BITS[most], -most, most).astype(np.int8)
+    return codes
 
 
 def weight_of(node: Node, in_shape: tuple[int, ...]) -> Array:

@@ -39,7 +39,7 @@ def read_tree(path: Path) -> dict[str, Any]:
         MissingExtraError: h5py is not installed.
     """
     if importlib.util.find_spec("h5py") is None:
-        raise MissingExtraError("h5py is not installed; install it with: pip install 'hdlif[nir]'")
+        raise MissingExtraError.of("h5py", "nir")
     try:
         with os.fdopen(open_regular(path, os.O_RDONLY), "rb", buffering=0) as content, tempfile.TemporaryFile() as out:
             if (size := os.fstat(content.fileno()).st_size) > MOST_BYTES:

@@ -120,7 +120,7 @@ def read_aedat4(path: Path, content: bytes) -> Events:
         import aedat  # noqa: F401
         from tonic.io import read_aedat4 as read
     except ImportError as error:
-        raise MissingExtraError(f"{path}: {error.name} is needed for it; pip install 'hdlif[events]'") from error
+        raise MissingExtraError.of(f"{path}: {error.name}", "events") from error
     try:
         with _as_file(path, content) as file:
             found = read(file)
@@ -205,7 +205,7 @@ def read_hdf5(path: Path, content: bytes) -> Events:
     try:
         import h5py
     except ImportError as error:
-        raise MissingExtraError(f"{path}: h5py is needed for it; pip install 'hdlif[events]'") from error
+        raise MissingExtraError.of(f"{path}: h5py", "events") from error
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
             return of_columns(_of_group(file, h5py))

@@ -254,7 +254,7 @@ def _parquet(content: bytes) -> Iterator[Any]:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise MissingExtraError("pyarrow is not installed; install it with: pip install 'hdlif[data]'") from error
+        raise MissingExtraError.of("pyarrow", "data") from error
     try:
         yield parquet.ParquetFile(io.BytesIO(content))
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, NotImplementedError) as error:

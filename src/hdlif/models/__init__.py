@@ -15,6 +15,7 @@ from hdlif.models.blocks import (
     as_network,
 )
 from hdlif.models.maps import detector, unet
+from hdlif.models.qk_former import MLPBlock, QKAttention, qk_former
 from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, resnet19, resnet34, reversible_resnet
 from hdlif.models.reversible import Grid, ReversibleBlock, ReversibleSequential
 from hdlif.models.series import conv1d, dense, led_back, recurrent
@@ -29,12 +30,14 @@ __all__ = [
     "BlockFactory",
     "ConvFactory",
     "Grid",
+    "MLPBlock",
     "Network",
     "NeuronFactory",
     "NormFactory",
     "OwnNetwork",
     "Place",
     "PreActBlock",
+    "QKAttention",
     "ReversibleBlock",
     "ReversibleSequential",
     "Wired",
@@ -45,6 +48,7 @@ __all__ = [
     "detector",
     "imagenet_stem",
     "led_back",
+    "qk_former",
     "recurrent",
     "resnet",
     "resnet18",

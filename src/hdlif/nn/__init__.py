@@ -1,6 +1,6 @@
 """Temporal modules: neurons, synapses, norms, and the state that threads them through time."""
 
-from hdlif.nn.attention import SECA, eca, eca_kernel_size
+from hdlif.nn.attention import SECA, HeadSum, TokenSum, eca, eca_kernel_size
 from hdlif.nn.batch_statistics import Gather
 from hdlif.nn.companding import Companded, companded
 from hdlif.nn.delay_line import Changes, DelayLine
@@ -49,6 +49,7 @@ __all__ = [
     "EquationNeuron",
     "Gather",
     "GradedLIF",
+    "HeadSum",
     "HeldWeights",
     "Integer",
     "LateResetLIF",
@@ -77,6 +78,7 @@ __all__ = [
     "Temporal",
     "Ternary",
     "TimeConstants",
+    "TokenSum",
     "UnitLIF",
     "WeightQuantizer",
     "carrying",

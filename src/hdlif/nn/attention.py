@@ -1,4 +1,4 @@
-"""Channel attention: a gate per channel and time step from the channel means of that step."""
+"""Channel attention: a gate per channel and time step from the channel means of that step. Sums of Q-K attention."""
 
 import math
 
@@ -106,3 +106,56 @@ def eca(channels: int) -> SECA:
         channels: C; the kernel size is `eca_kernel_size(channels)`.
     """
     return SECA(channels, kernel_size=eca_kernel_size(channels), bias=False)
+
+
+class HeadSum(nn.Module):
+    """Sum over the channels of each head, [N, C, H, W] to [N, heads, H, W]: what token attention fires on.
+
+    y_h = Σ x_c over the C/heads channels c of head h, which lie next to each other. Deployed as a 1x1 convolution with
+    weights of 1 in `heads` groups: sums of codes are exact.
+
+    >>> import torch
+    >>> from hdlif.nn import HeadSum
+    >>> HeadSum(2)(torch.arange(4.0).view(1, 4, 1, 1)).flatten().tolist()
+    [1.0, 5.0]
+
+    Args:
+        heads: they divide C.
+    Raises:
+        ValueError: `heads` is below 1.
+        ShapeError: x is no map, or C is no multiple of `heads`.
+    """
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+        if heads < 1:
+            raise ValueError(f"heads = {heads}; it must be at least 1")
+        self.heads = heads
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 4 or x.shape[1] % self.heads:
+            raise ShapeError(
+                f"input has shape {list(x.shape)}; it must be [N, C, H, W] with C a multiple of the {self.heads} heads"
+            )
+        return x.reshape(len(x), self.heads, x.shape[1] // self.heads, *x.shape[2:]).sum(2)
+
+    def extra_repr(self) -> str:
+        return f"heads={self.heads}"
+
+
+class TokenSum(nn.Module):
+    """Sum over the pixels of each channel, [N, C, H, W] to [N, C]: what channel attention fires on.
+
+    >>> import torch
+    >>> from hdlif.nn import TokenSum
+    >>> TokenSum()(torch.ones(1, 3, 2, 2)).tolist()
+    [[4.0, 4.0, 4.0]]
+
+    Raises:
+        ShapeError: x is no map.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 4:
+            raise ShapeError(f"input has shape {list(x.shape)}; it must be [N, C, H, W]")
+        return x.sum((2, 3))

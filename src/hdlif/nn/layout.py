@@ -4,7 +4,7 @@ oneDNN's weight gradient of a strided 1×1 convolution copies the pixels that it
 channels), but starts each later part at (pixels before it × channels of a vector register, 8 for AVX2 and 16 for
 AVX-512). With fewer input channels than that it writes beyond the buffer's end: gradients are wrong, or the process
 dies or waits for ever, as chance has it. Only channels last meets it (measured extent:
-docs/reference/machines.md).
+docs/reference/installing.md).
 
 Convolutions of maps of one pixel, such as a series gives at each step, run as the matrix products that they are: a
 convolution library prepares each call at a length that such small ones do not pay back.

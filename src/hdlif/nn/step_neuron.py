@@ -124,7 +124,7 @@ class SteppedNeuron(Neuron):
         return self.step_values()[name].ends
 
     def learns(self, name: str) -> bool:
-        """Whether a parameter is learned."""
+        """Return whether a parameter is learned."""
         return self.step_values()[name].learned
 
     def rows_at(self, steps: range, x: Tensor) -> list[Tensor]:

@@ -9,14 +9,14 @@ _AT = {
     **dict.fromkeys(
         (
             *("MOST_NAME_BYTES", "MOST_TIME_STEPS", "Component", "DataConfig", "FoundConfig", "InputConfig"),
-            *("MixupConfig", "Recipe", "SoundConfig", "TrainingConfig", "one_component"),
+            *("MixupConfig", "Recipe", "SoundConfig", "StartConfig", "TrainingConfig", "one_component"),
         ),
         "config",
     ),
     "ALIASES": "recipe.faults",
     **dict.fromkeys(
         (
-            *("below", "data_section", "dump_recipe", "load_recipe", "recipe_text", "replace_value"),
+            *("below", "changed", "data_section", "dump_recipe", "load_recipe", "recipe_text", "replace_value"),
             "shipped_recipes",
         ),
         "recipe.loading",

@@ -7,10 +7,12 @@ from hdlif.config import InputConfig as InputConfig
 from hdlif.config import MixupConfig as MixupConfig
 from hdlif.config import Recipe as Recipe
 from hdlif.config import SoundConfig as SoundConfig
+from hdlif.config import StartConfig as StartConfig
 from hdlif.config import TrainingConfig as TrainingConfig
 from hdlif.config import one_component as one_component
 from hdlif.recipe.faults import ALIASES as ALIASES
 from hdlif.recipe.loading import below as below
+from hdlif.recipe.loading import changed as changed
 from hdlif.recipe.loading import data_section as data_section
 from hdlif.recipe.loading import dump_recipe as dump_recipe
 from hdlif.recipe.loading import load_recipe as load_recipe

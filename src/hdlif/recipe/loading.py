@@ -88,6 +88,17 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     raise recipe_error(name_or_path, errors, own)
 
 
+def changed(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """Return a recipe with single values replaced, as `load_recipe` does. Raises `RecipeError`."""
+    tree = recipe.model_dump(mode="json")
+    for override in overrides:
+        replace_value(tree, override)
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise recipe_error(recipe.name, error.errors(), tree) from None
+
+
 def _states(own: dict[str, Any], overrides: Sequence[str], location: Iterable[str | int]) -> bool:
     """Return whether a recipe's own keys, or its overrides, set the value at a location."""
     try:

@@ -2,7 +2,7 @@
 
 glibc takes every block above 32 MiB, and at first above 128 KiB, from the kernel and returns it when it is freed. A
 training allocates the same activations at every update, so the kernel zeroes and maps each of their pages again each
-time (docs/reference/results/memory.md).
+time (docs/benchmarks/training.md).
 """
 
 import contextlib

@@ -114,10 +114,14 @@ def lines(
     starts: Sequence[Sequence[float]] = (),
     ends: bool = False,
     rings: Sequence[tuple[int, float, float]] = (),
+    thin: Sequence[Series] = (),
+    levels: Sequence[float] = (),
 ) -> Markup:
     """Draw one line per network over x; a value that is not finite leaves a gap.
 
     Args:
+        levels: y of dashed horizontal lines.
+        thin: lines to draw behind the others, without markers.
         starts: values at x = 1, 2, ... before training, drawn as thin lines.
         rings: points to highlight: style, x, y.
         ends: print the last value of each line at its end.
@@ -130,6 +134,10 @@ def lines(
         for values in dict.fromkeys(map(tuple, starts)):
             look: dict[str, Any] = {"color": INK, "linewidth": 0.5, "linestyle": (0, (3, 2)), "zorder": 1.5}
             axes.plot(range(1, len(values) + 1), values, clip_on=False, **look)
+        for one in thin:
+            draw(axes, one.style, one.x, one.y, linewidth=0.8, alpha=0.8, zorder=1.5)
+        for level in levels:
+            axes.axhline(level, color=INK, linewidth=0.7, linestyle=(0, (5, 3)), zorder=1)
         for one in series:
             y = [value if math.isfinite(value) else math.nan for value in one.y]
             draw(axes, one.style, one.x, y, marker=_MARKERS[one.style % 4] if markers else "")
@@ -153,6 +161,23 @@ def lines(
         return finish(axes, text, title=y_label, x_label=x_label, x_ticks=x_ticks, y_ticks=ticks(5))
 
 
+def points(text: Text, series: Sequence[Series], *, x_label: str, y_label: str) -> Markup:
+    """Draw a mark per network, over x above 0 on a logarithmic axis."""
+    with chart(grid="both") as axes:
+        for one in series:
+            mark(axes, one.style, one.x, one.y, markersize=6)
+        axes.set_xscale("log")
+        axes.margins(0.12)
+        axes.minorticks_off()
+        places: list[float] = []
+        for x in sorted(x for one in series for x in one.x):
+            # Labels that would touch are left out.
+            if not places or x >= 1.5 * places[-1]:
+                places.append(x)
+        axes.set_xticks(places, [f"{float(f'{place:.2g}'):g}" for place in places])
+        return finish(axes, text, title=y_label, x_label=x_label, y_ticks=ticks(5))
+
+
 def dots(
     text: Text,
     rows: Sequence[str],
@@ -167,7 +192,7 @@ def dots(
         within: the range of possible x. The axis then begins below the least value, which its label and two strokes
             show, and ends at the maximum; without `within` it begins at 0 or the least value.
     """
-    with chart_of_rows(rows) as axes:
+    with chart_of_rows(rows, networks=len(series)) as axes:
         for i, one in enumerate(series):
             y = set_apart(one.y, i, len(series), room=min(0.17, 0.7 / len(series)))
             mark(axes, one.style, one.x, y, markersize=4.5)
@@ -222,9 +247,9 @@ def chart(
 
 
 @contextmanager
-def chart_of_rows(rows: Sequence[str]) -> Iterator[Axes]:
-    """Yield axes with a named row for each of `rows`, the first at the top."""
-    with chart((_WIDTH, 0.75 + 0.25 * len(rows)), grid="both") as axes:
+def chart_of_rows(rows: Sequence[str], *, networks: int = 1) -> Iterator[Axes]:
+    """Yield axes with a named row for each of `rows`, the first at the top, as high as its networks need."""
+    with chart((_WIDTH, 0.75 + max(0.25, 0.08 * networks) * len(rows)), grid="both") as axes:
         axes.set_yticks(range(len(rows)), [shortened(row) for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         yield axes

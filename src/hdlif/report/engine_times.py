@@ -65,9 +65,7 @@ def engines_of(against: Sequence[str] | None) -> list[str]:
     if against is not None:
         for name, packages in absent.items():
             if packages:
-                raise MissingExtraError(
-                    f"{name}: {', '.join(packages)} is not installed; install it with: pip install 'hdlif[engines]'"
-                )
+                raise MissingExtraError.of(f"{name}: {', '.join(packages)}", "engines")
     return [name for name in names if not absent[name]]
 
 

@@ -13,16 +13,15 @@ class Explanation:
 
 
 PAGES: Mapping[str, str] = {
-    "explanation/coherence": "Gradient coherence",
-    "explanation/energy": "What the energy figures mean",
-    "explanation/graded_spikes": "Graded spikes",
-    "explanation/long_time": "Long time",
+    "explanation/coherence": "What cutting time does to gradients",
+    "explanation/energy": "Energy",
     "explanation/spiking_neurons": "Spiking neurons for those who know PyTorch",
+    "how_to/choosing_a_rule": "Choose a learning rule",
     "how_to/experiments": "Experiments",
+    "how_to/running": "Run a network",
     "how_to/serving": "Serving",
-    "how_to/your_own_recordings": "Your own recordings of events",
     "reference/recipes": "Recipes",
-    "reference/targets": "Where a network runs",
+    "reference/targets": "The model file and where it runs",
     "reference/tasks": "What is learned",
 }
 """Titles of the pages, as links show them."""
@@ -33,6 +32,15 @@ _GRADIENT = "0 is the gradient of full back-propagation through time (STBP); the
 _COHERENCE = "explanation/coherence"
 
 EXPLANATIONS: Mapping[str, Explanation] = {
+    "accuracy-size": Explanation(
+        "Each mark is a network. Further up is more accurate, further left is a smaller file; the axis is logarithmic.",
+        "how_to/experiments",
+    ),
+    "accuracy-energy": Explanation(
+        "Each mark is a network. Further up is more accurate, further left takes less energy for an answer; the axis "
+        "is logarithmic. Memory traffic is left out.",
+        "explanation/energy",
+    ),
     "results": Explanation(
         "Each row is a network. Higher is better in the column of accuracy; lower is better in all columns to the "
         "right of it, which show the costs of storing, running and training the network. Compare energies of networks "
@@ -52,7 +60,7 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     ),
     "confusion": Explanation(
         "Each row is a true class, each column a predicted class. In a perfect network all "
-        "counts are on the diagonal; a count off the diagonal is a mistake, and a dot is zero.",
+        "counts are on the blue diagonal; an orange count off the diagonal is a mistake, and a dot is zero.",
         "reference/tasks",
     ),
     "gallery": Explanation(
@@ -75,9 +83,8 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         "reference/targets",
     ),
     "accuracy-by-class": Explanation(
-        "Each row is a class, the worst on top; each mark is a network. Further to the right is better, and the "
-        "right edge is perfect. Note where the axis begins: marks that look far apart may differ by a few "
-        "points.",
+        "Each row is a class, the worst on average on top; each column is a network. Higher is better. The "
+        "strongest colour marks the worst cell of the table, which may still be good: read the numbers.",
         "reference/tasks",
     ),
     "f1-by-label": Explanation(
@@ -112,7 +119,8 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     "validation-accuracy": Explanation(
         "The x axis shows the progress of training; higher is better. A line that has become flat gains little "
         "from more epochs; the saved network is that of the best epoch, among equal ones the one with the least "
-        "validation loss.",
+        "validation loss. A thin line far above the other one of its colour means overfitting; below it is normal, "
+        "because training batches are augmented, and measured while the network still learns.",
         "how_to/experiments",
     ),
     "validation-metric": Explanation(
@@ -120,9 +128,10 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         "saved network is that of the best epoch, among equal ones the one with the least validation loss.",
         "how_to/experiments",
     ),
-    "training-loss": Explanation(
-        "The x axis shows the progress of training. The loss should fall and level off; a loss that rises again, or "
-        "jumps, indicates that the learning rate is too high.",
+    "loss": Explanation(
+        "The x axis shows the progress of training. The loss should fall and level off. A validation loss that rises "
+        "while the thin line falls means overfitting; a thin line that rises again, or jumps, indicates that the "
+        "learning rate is too high. Training may have further terms, such as label smoothing and penalties.",
         "how_to/experiments",
     ),
     "firing-rate": Explanation(
@@ -150,10 +159,10 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     "raster": Explanation(
         "Each row is a neuron, each column a time step. Each mark is a spike; a row without marks is a silent neuron. "
         "Few marks are cheap; the next layer reads which neurons fire.",
-        "explanation/graded_spikes",
+        "explanation/spiking_neurons",
     ),
     "membranes": Explanation(
-        "Each panel is a neuron; the x axis shows the time steps. The line is the accumulated input of the neuron. "
+        "Each neuron has a panel; the x axis shows the time steps. The line is the accumulated input of the neuron. "
         "When it exceeds the dotted threshold the neuron fires.",
         "explanation/spiking_neurons",
     ),
@@ -200,7 +209,7 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     "shown": Explanation(
         "The x axis shows the time of the recording, in steps of the network. The figure shows the input of the "
         "network, before any layer.",
-        "how_to/your_own_recordings",
+        "how_to/running",
     ),
     "said-values": Explanation(
         "The x axis shows the time of the recording. Each line is the prediction of a value so far.",
@@ -209,7 +218,7 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     "said": Explanation(
         "The x axis shows the time of the recording. The highest line is the prediction so far; a good "
         "network settles early on one line and stays there.",
-        "explanation/long_time",
+        "how_to/choosing_a_rule",
     ),
     "firing": Explanation(
         "Each line is a layer of neurons. The lower it is, the fewer spikes and operations there are; "
@@ -218,7 +227,7 @@ EXPLANATIONS: Mapping[str, Explanation] = {
     ),
     "windows": Explanation(
         "A long recording is cut into windows, and the network predicts each separately.",
-        "how_to/your_own_recordings",
+        "how_to/running",
     ),
 }
 """Explanations by kind of figure or table."""

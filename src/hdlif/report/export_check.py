@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.errors import MachineError, MissingExtraError
+from hdlif.errors import MachineError, MissingExtraError, pip_install
 from hdlif.graph.artefact import Graph, dumps, loads
 from hdlif.graph.graph import INPUT
 from hdlif.runtime import Session, reference
@@ -83,7 +83,7 @@ def check_onnx(graph: Graph, model: Any, *, unrolled: bool, batch: int) -> tuple
     if not engines:
         raise MissingExtraError(
             "neither onnxruntime nor openvino is installed, one of which --check runs the model in; install them with: "
-            "pip install 'hdlif[engines]', or leave out --check"
+            f"{pip_install('engines')}, or leave out --check"
         )
     count = -(-SAMPLES // batch) * batch
     x = random_frames(graph, count, steps=1 if unrolled else _steps(graph))

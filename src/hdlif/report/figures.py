@@ -56,6 +56,18 @@ def lines(
     return Figure(caption, [charts.lines(text, drawn, **options)], kind=kind or ident)
 
 
+def points(
+    ident: str, caption: str, names: Sequence[str], series: Sequence[Series], *, x_label: str, y_label: str
+) -> Figure:
+    """Draw a mark per network with `charts.points`, of the series that have one."""
+    drawn = [one for one in series if one.x]
+    if not drawn:
+        return Figure(caption, [])
+    said = "; ".join(f"{names[one.style]} at {one.x[0]:.3g} and {one.y[0]:.4g}" for one in drawn)
+    chart = charts.points(Text(ident, caption, f"{said}."), drawn, x_label=x_label, y_label=y_label)
+    return Figure(caption, [chart], kind=ident)
+
+
 def dots(
     ident: str,
     caption: str,

@@ -2,7 +2,9 @@
 
 import base64
 import gzip
+import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from hdlif.deploy import browser as wasm
@@ -14,14 +16,19 @@ from hdlif.report.templates import Script, set_page
 _PAD = 256
 """Approximate pixels of the longer side of the drawing area; twice as many under drawn predictions."""
 _MOST_STEPS = 1000
+_FOLDER = Path(__file__).parent
+_LAYOUT = re.compile(r"^ *((//[^\n]*|/\*(?:(?!\*/).)*\*/)\n)?", re.MULTILINE | re.DOTALL)
+"""Indentation and comments of whole lines in a script; the page is smaller without them."""
 
 
-def live_page(content: bytes, name: str) -> str:
+def live_page(content: bytes, name: str, *, stroke: Sequence[tuple[float, float]] = ()) -> str:
     """Return a self-contained page with network and runtime, which needs no server.
 
     Args:
         content: content of a model file.
         name: name of the file.
+        stroke: points (x, y) of a line that the page opens with, in 0..1 from the left and the top; the first stroke
+            of the reader clears it.
     Raises:
         ArtefactError: the content is not a model file, or the network does not take whole images.
     """
@@ -38,7 +45,9 @@ def live_page(content: bytes, name: str) -> str:
             f"{name}: is of task {graph.task.kind} and {graph.time_steps} time steps; a page takes tasks "
             f"{', '.join(('classify', *PLACED_TASKS))}, of at most {_MOST_STEPS} steps"
         )
+    placed = graph.task.kind in PLACED_TASKS
     runtime = re.sub(r"^export ", "", wasm.script() + wasm.answers_script(), flags=re.MULTILINE)
+    own = "".join((_FOLDER / file).read_text("utf-8") for file in ("live_network.js", "live.js"))
     return set_page(
         "live.html.j2",
         {},
@@ -47,12 +56,13 @@ def live_page(content: bytes, name: str) -> str:
         bytes=f"{len(content):,}",
         width=width,
         height=height,
-        placed=graph.task.kind in PLACED_TASKS,
+        placed=placed,
         steps=graph.time_steps,
-        scale=max(1, (2 * _PAD if graph.task.kind in PLACED_TASKS else _PAD) // max(height, width)),
+        stroke=json.dumps([[float(x), float(y)] for x, y in stroke]),
+        scale=max(1, (2 * _PAD if placed else _PAD) // max(height, width)),
         module=_text(wasm.packed_module()),
         artefact=_text(gzip.compress(content, 9, mtime=0)),
-        script=Script(runtime + (Path(__file__).parent / "live.js").read_text("utf-8")),
+        script=Script(_LAYOUT.sub("", runtime + own)),
     )
 
 

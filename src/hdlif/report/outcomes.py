@@ -1,15 +1,16 @@
 """Draw figures and tables of results on the test set, and of learned leaks and thresholds."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import mean
 from typing import Literal
 
 from hdlif.graph.input_record import SAMPLE, SampleName
 from hdlif.recipe.runs.summary import TrainResult
 from hdlif.report import charts
 from hdlif.report.charts import Series, Text
-from hdlif.report.comparison import aligned
+from hdlif.report.comparison import DASH, aligned
 from hdlif.report.figures import Figure, dots, lines, panels, union
 from hdlif.report.runs import Confusion, Early, Errors, Labels
 
@@ -67,28 +68,75 @@ def _matrix(name: str, of: str, confusion: Confusion) -> Matrix:
     return Matrix(name, of, ["true class", "taken for", of, "of the class"], rows, whole=False)
 
 
-def accuracy_by_class(names: Sequence[str], confusions: Mapping[str, Confusion]) -> Figure:
-    """Draw a row for each class; only the worst on average if there are many."""
+@dataclass(frozen=True)
+class Classes:
+    """A table with a row per class and a column per network.
+
+    A cell is its text and its fraction of the largest error of the table, which shades it.
+    """
+
+    caption: str
+    headings: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[tuple[str, float]]]]
+
+
+def accuracy_by_class(names: Sequence[str], confusions: Mapping[str, Confusion]) -> Classes | None:
+    """Return the accuracy of each class, the worst on average first; None without confusions.
+
+    Only the worst classes if there are many.
+    """
     values = [_accuracies(confusions[name]) if name in confusions else {} for name in names]
-    caption = "Test accuracy of each class (%)."
-    labels = union(values)
+    labels = sorted(union(values), key=lambda label: mean(of_one[label] for of_one in values if label in of_one))
+    if not labels:
+        return None
+    caption = "Test accuracy of each class (%)"
     if len(labels) > _MOST_CLASSES:
-        caption = f"Test accuracy (%) of the {_MOST_CLASSES} classes that are worst on average."
-        worst = sorted(labels, key=lambda label: _mean([of_one.get(label) for of_one in values]))[:_MOST_CLASSES]
-        values = [{label: of_one[label] for label in worst if label in of_one} for of_one in values]
-    return dots("accuracy-by-class", caption, names, values, x_label="accuracy, %", rows_are="class", within=(0, 100))
+        caption = f"Test accuracy (%) of the {_MOST_CLASSES} classes that are worst on average"
+        labels = labels[:_MOST_CLASSES]
+    most = max(100 - of_one[label] for of_one in values for label in labels if label in of_one) or 1.0
+    rows = [(label, [_cell(of_one.get(label), most) for of_one in values]) for label in labels]
+    return Classes(caption, ["class", *(names if len(names) > 1 else ["accuracy, %"])], rows)
 
 
-def _accuracies(confusion: Confusion) -> dict[str, float | None]:
+def _cell(accuracy: float | None, most: float) -> tuple[str, float]:
+    return (DASH, 0.0) if accuracy is None else (f"{accuracy:.1f}", (100 - accuracy) / most)
+
+
+def _accuracies(confusion: Confusion) -> dict[str, float]:
     return {
-        label: 100 * row[i] / sum(row) if sum(row) else None
+        label: 100 * row[i] / sum(row)
         for i, (label, row) in enumerate(zip(confusion["labels"], confusion["counts"], strict=True))
+        if sum(row)
     }
 
 
-def _mean(values: Sequence[float | None]) -> float:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else 100.0
+def chance(confusions: Mapping[str, Confusion]) -> float | None:
+    """Return the accuracy (%) of always predicting the commonest test class; None if networks differ in it.
+
+    >>> chance({"net": {"labels": ["a", "b"], "counts": [[5, 1], [1, 1]]}})
+    75.0
+    """
+    of_classes = [[sum(row) for row in one["counts"]] for one in confusions.values()]
+    found = {max(counts) / sum(counts) for counts in of_classes if sum(counts)}
+    return 100 * found.pop() if len(found) == 1 else None
+
+
+def guessed(guessing: float | None) -> str:
+    """Return a sentence, without its end, on the accuracy (%) of `chance`; "" if it is unknown."""
+    return "" if guessing is None else f" Always predicting the commonest class is right in {guessing:.3g} %"
+
+
+def chance_line(guessing: float | None, values: Iterable[float]) -> tuple[str, list[float]]:
+    """Return a sentence on the accuracy (%) of `chance`, and its line in a chart of `values`.
+
+    There is no line further below the values than they range: it would make their differences invisible.
+    """
+    known = [*values]
+    if guessing is None or not known:
+        return "", []
+    if min(known) - guessing > max(known) - min(known):
+        return f"{guessed(guessing)}.", []
+    return f"{guessed(guessing)}: the dashed line.", [guessing]
 
 
 def accuracy_by_steps(names: Sequence[str], early: Mapping[str, Early]) -> Figure:
@@ -181,10 +229,10 @@ def _binned(style: int, errors: Errors, number: int) -> Series:
         bins.setdefault(min(int((pair[0] - low) / width), _BINS - 1), []).append(pair)
     x, y, bars = [], [], []
     for _, pairs in sorted(bins.items()):
-        mean = sum(p for _, p in pairs) / len(pairs)
-        x.append(sum(t for t, _ in pairs) / len(pairs))
-        y.append(mean)
-        bars.append(math.sqrt(sum((p - mean) ** 2 for _, p in pairs) / len(pairs)))
+        middle = mean(p for _, p in pairs)
+        x.append(mean(t for t, _ in pairs))
+        y.append(middle)
+        bars.append(math.sqrt(mean((p - middle) ** 2 for _, p in pairs)))
     return Series(style, x, y, bars)
 
 

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import mean
 from typing import Any
 
 from hdlif.graph.input_record import SAMPLE, SampleName
@@ -12,11 +13,14 @@ from hdlif.recipe.runs.summary import TrainResult
 from hdlif.report.charts import Series
 from hdlif.report.coherence import section
 from hdlif.report.comparison import DASH, aligned, findings, recipe_beside, table
-from hdlif.report.figures import Figure, Section, dots, lines, time_axis, union
+from hdlif.report.figures import Figure, Section, dots, lines, points, time_axis, union
 from hdlif.report.outcomes import (
     accuracy_by_class,
     accuracy_by_steps,
+    chance,
+    chance_line,
     f1_by_label,
+    guessed,
     matrices,
     per_step,
     predicted_against_true,
@@ -54,21 +58,21 @@ def render(
     """
     networks = run.networks
     names = [network.name for network in networks]
+    guessing = chance(run.confusions)
     figures = {
         "Predicted values": [predicted_against_true(names, run.errors)] if run.errors else [],
         "Labels": [f1_by_label(names, run.labels)] if run.labels else [],
         "Metrics by output": _parts(networks),
-        "Accuracy by class": [accuracy_by_class(names, run.confusions)],
-        "Accuracy over time": [_accuracy_per_step(networks)],
+        "Accuracy over time": [_accuracy_per_step(networks, guessing)],
         "Answering early": [accuracy_by_steps(names, run.early)] if run.early else [],
         "Over time": [_measure_per_step(networks)],
-        "Learning curves": _learning(networks, run.histories),
+        "Learning curves": _learning(networks, run.histories, guessing),
         "Activity by layer": [_firing_rate(networks), _sops(networks, samples)],
         "Leak and threshold by time step": [
             per_step(networks, "leak", "Leak λ of each neuron layer by time step; a parallel neuron has none."),
             per_step(networks, "threshold", "Threshold θ of each neuron layer by time step."),
         ],
-        "Neurons at work": trace_figures(names, traces) if traces else [],
+        "Neurons at work": trace_figures(names, traces, best=_most_accurate(networks)) if traces else [],
     }
     sections = {heading: Section(names, drawn) for heading, drawn in figures.items()}
     if run.coherence:
@@ -82,6 +86,7 @@ def render(
     return set_page(
         "page.html.j2",
         sections,
+        overview={"At a glance": Section(names, glance)} if (glance := _overview(networks, guessing)) else {},
         title=title,
         samples=samples,
         findings=findings(networks, samples),
@@ -89,6 +94,7 @@ def render(
         classified=any(network.accuracy is not None for network in networks),
         differences=_differences(networks),
         matrices=matrices(run.confusions, samples),
+        classes=accuracy_by_class(names, run.confusions),
         galleries=run.galleries,
         artefact=_artefact(run.artefact, samples) if run.artefact else None,
         names=names,
@@ -98,11 +104,43 @@ def render(
     )
 
 
+def _most_accurate(networks: Sequence[TrainResult]) -> str:
+    return max(networks, key=lambda network: network.accuracy or 0.0).name
+
+
+def _overview(networks: Sequence[TrainResult], guessing: float | None) -> list[Figure]:
+    """Draw how right each network is against its file, and against the energy of an answer."""
+    if len(networks) < 2:
+        return []
+    names = [network.name for network in networks]
+    said = f"{guessed(guessing)}." if guessing is not None else ""
+    costs = {
+        "accuracy-size": ("the file’s size", "file, kB", [n.stored_mb and 1e3 * n.stored_mb for n in networks]),
+        "accuracy-energy": (
+            "the energy of all operations",
+            "energy, µJ",
+            [n.energy_mj_honest and 1e3 * n.energy_mj_honest for n in networks],
+        ),
+    }
+    figures = []
+    for ident, (what, label, values) in costs.items():
+        series = [
+            Series(style, [cost], [100 * network.accuracy])
+            for style, (network, cost) in enumerate(zip(networks, values, strict=True))
+            if cost and network.accuracy is not None
+        ]
+        caption = f"Test accuracy (%) against {what}.{said}"
+        figures.append(points(ident, caption, names, series, x_label=label, y_label="accuracy, %"))
+    return [figure for figure in figures if figure.charts]
+
+
 Readings = tuple[list[int], list[float]]
 """The updates at which a quantity was measured, and its values."""
 
 
-def _learning(networks: Sequence[TrainResult], histories: Mapping[str, Sequence[Metric]]) -> list[Figure]:
+def _learning(
+    networks: Sequence[TrainResult], histories: Mapping[str, Sequence[Metric]], guessing: float | None
+) -> list[Figure]:
     names = [network.name for network in networks]
     events = [histories.get(name, ()) for name in names]
     validations = [[line for line in of_one if line["event"] == "validation"] for of_one in events]
@@ -118,17 +156,21 @@ def _learning(networks: Sequence[TrainResult], histories: Mapping[str, Sequence[
     what = "validation" if len(not_held_out) < len(names) else "training samples'"
 
     def curves(ident: str, quantity: str, label: str, readings: Mapping[int, Readings], **options: Any) -> Figure:
+        """Draw validation readings, and thin ones of training next to them."""
         rings = [
             (style, step, values[steps.index(step)])
             for style, (steps, values) in readings.items()
             if (step := kept_at[style]) is not None and step in steps
         ]
+        thin = [one for one in options.get("thin", ()) if one.y]
         caption = f"{what.capitalize()} {quantity} by optimiser update, once per epoch.{said}"
+        caption += f" Thin lines are the {label.partition(',')[0]} on training batches." if thin else ""
         series = [Series(style, *one) for style, one in readings.items()]
-        options |= {"x_label": "update", "y_label": f"{what} {label}", "rings": rings}
+        options |= {"x_label": "update", "y_label": label if thin else f"{what} {label}", "rings": rings}
         return lines(ident, caption, names, series, markers=max(len(one.y) for one in series) <= 30, **options)
 
     figures = []
+    options: dict[str, Any]
     for metric in dict.fromkeys(metric for network in networks if (metric := network.metric)):
         measured = {
             style: _readings((line, line.get("metrics", {}).get(metric)) for line in of_one)
@@ -141,13 +183,29 @@ def _learning(networks: Sequence[TrainResult], histories: Mapping[str, Sequence[
         style: _readings((line, None if (one := line["accuracy"]) is None else 100 * one) for line in of_one)
         for style, of_one in enumerate(validations)
     }
-    figures.append(curves("validation-accuracy", "accuracy (%)", "accuracy, %", accuracy, within=(0, 100)))
+    training = [Series(style, *training_accuracy(of_one)) for style, of_one in enumerate(events)]
+    values = [value for _, of_one in accuracy.values() for value in of_one]
+    chance_said, levels = chance_line(guessing, [*values, *(value for one in training for value in one.y)])
+    options = {"within": (0, 100), "thin": training, "levels": levels}
+    drawn = curves("validation-accuracy", "accuracy (%)", "accuracy, %", accuracy, **options)
+    figures.append(replace(drawn, caption=drawn.caption + chance_said))
     loss = [_readings((line, line["loss"]) for line in of_one if line["event"] == "train") for of_one in events]
     block = math.ceil(max(len(values) for _, values in loss) / _POINTS)
     thinned = [Series(style, _means(steps, block), _means(values, block)) for style, (steps, values) in enumerate(loss)]
-    smoothed = f" Each point is the mean of {block} readings in a row." if block > 1 else ""
-    caption = f"Training loss by optimiser update.{smoothed}"
-    return [*figures, lines("training-loss", caption, names, thinned, x_label="update", y_label="training loss")]
+    validated = {style: _readings((line, line["loss"]) for line in of_one) for style, of_one in enumerate(validations)}
+    drawn = curves("loss", "loss", "loss", validated, thin=thinned)
+    smoothed = f" Each of their points is the mean of {block} readings in a row." if block > 1 else ""
+    return [*figures, replace(drawn, caption=drawn.caption + smoothed)]
+
+
+def training_accuracy(events: Sequence[Metric]) -> Readings:
+    """Return the mean accuracy (%) on the training batches of each epoch, at its last update."""
+    last, accuracies = dict[int, int](), dict[int, list[float]]()
+    for line in events:
+        if line["event"] == "train" and (accuracy := line.get("accuracy")) is not None:
+            last[line["epoch"]] = line["step"]
+            accuracies.setdefault(line["epoch"], []).append(accuracy)
+    return [*last.values()], [100 * mean(of_epoch) for of_epoch in accuracies.values()]
 
 
 def _readings(found: Iterable[tuple[Metric, float | None]]) -> Readings:
@@ -199,18 +257,20 @@ def _parts(networks: Sequence[TrainResult]) -> list[Figure]:
 
 def _means(values: Sequence[float], block: int) -> list[float]:
     blocks = [values[i : i + block] for i in range(0, len(values), max(block, 1))]
-    return [sum(some) / len(some) for some in blocks]
+    means = [sum(some) / len(some) for some in blocks]
+    return [mean if math.isfinite(mean) else math.nan for mean in means]
 
 
-def _accuracy_per_step(networks: Sequence[TrainResult]) -> Figure:
-    caption = "Test accuracy (%) after each time step, by the outputs so far."
+def _accuracy_per_step(networks: Sequence[TrainResult], guessing: float | None) -> Figure:
     names = [network.name for network in networks]
     percent = [[100 * value for value in network.accuracy_per_step] for network in networks]
+    said, levels = chance_line(guessing, [value for values in percent for value in values])
+    caption = f"Test accuracy (%) after each time step, by the outputs so far.{said}"
     if max(map(len, percent)) < 2:
         return Figure(caption, [])
     series = [Series(i, time_axis(values), values) for i, values in enumerate(percent)]
     few = max(map(len, percent)) <= 30
-    labels: dict[str, Any] = {"x_label": "time step", "y_label": "accuracy, %", "markers": few}
+    labels: dict[str, Any] = {"x_label": "time step", "y_label": "accuracy, %", "markers": few, "levels": levels}
     figure = lines("accuracy-per-step", caption, names, series, within=(0, 100), **labels)
     steps = max(map(len, percent))
     rows = [

@@ -1,7 +1,5 @@
 """Make the page of one recording: the input of a network over time, its neurons and its predictions."""
 
-import itertools
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +8,6 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.patches import PathPatch
-from matplotlib.path import Path as Outline
 from numpy.typing import NDArray
 
 from hdlif.errors import InputError
@@ -20,6 +16,7 @@ from hdlif.graph.graph import PLACED_TASKS
 from hdlif.report import charts
 from hdlif.report.charts import Series, Text
 from hdlif.report.figures import Figure, Section, lines
+from hdlif.report.maps import draw_map
 from hdlif.report.templates import set_page
 from hdlif.report.traces import NeuronTrace, Traces, of_channels, trace_of
 from hdlif.report.traces import figures as trace_figures
@@ -42,7 +39,6 @@ _ROWS = 64
 """Of a map."""
 _LISTED = 200
 """Most windows in the table."""
-_SHADES = 12
 _BROAD = (9.4, 2.7)
 """Size in inches of a chart as wide as the page."""
 
@@ -276,7 +272,7 @@ def _shown(recording: Recording, kind: str) -> tuple[Sequence[str], list[Figure]
     _, rows = _thinned(np.ascontiguousarray(columns.T), _ROWS)
     caption = (
         f"Input of the network, one {kind} per step, {_where(recording)}: a row for each of {count} channels, the "
-        "first at the bottom; darker is larger."
+        "first at the bottom; the stronger the colour, the larger the value."
     )
     shown = recording.shown
     text = Text("shown", caption, f"{count} channels between {shown.min():.3g} and {shown.max():.3g}.")
@@ -292,35 +288,11 @@ def heat(text: Text, values: Sequence[Sequence[float]], steps: tuple[float, floa
         steps: distance between columns, and between rows; the first is at 1.
         rules: as in `charts.lines`.
     """
-    (width, height), columns = steps, max(map(len, values), default=0)
-    known = [value for row in values for value in row if math.isfinite(value)]
-    low, high = (min(known), max(known)) if known else (0.0, 0.0)
-    boxes: dict[int, list[Outline]] = {}
-    for place, row in enumerate(values):
-        bottom, top = 0.5 + place * height, 0.5 + (place + 1) * height
-        begin = 0
-        for shade, alike in itertools.groupby(_shade(value, low, high) for value in row):
-            end = begin + sum(1 for _ in alike)
-            left, right = 0.5 + begin * width, 0.5 + end * width
-            corners = [(left, bottom), (left, top), (right, top), (right, bottom), (left, bottom)]
-            boxes.setdefault(shade, []).append(Outline(corners, closed=True))
-            begin = end
     with charts.chart(_BROAD) as axes:
-        axes.grid(visible=False)
-        # One path per shade instead of per value: thousands of paths would make a page of megabytes.
-        for shade, paths in sorted(boxes.items()):
-            if shade:
-                whole = Outline.make_compound_path(*paths)
-                axes.add_patch(PathPatch(whole, facecolor=charts.SERIES[0], alpha=shade / _SHADES, linewidth=0))
-        axes.set_xlim(0.5, 0.5 + columns * width)
-        axes.set_ylim(0.5, 0.5 + len(values) * height)
+        draw_map(axes, values, steps)
         charts.rule(axes, rules)
         x_ticks, y_ticks = charts.ticks(6, whole=True), charts.ticks(5, whole=True)
         return charts.finish(axes, text, title="channel", x_label="time step", x_ticks=x_ticks, y_ticks=y_ticks)
-
-
-def _shade(value: float, low: float, high: float) -> int:
-    return round(_SHADES * (value - low) / (high - low)) if math.isfinite(value) and high > low else 0
 
 
 def _most_said(recording: Recording) -> tuple[list[str], Floats]:

@@ -56,9 +56,9 @@ def traces_of(
         InputError: the sample does not exist, or no network has the neuron.
         DataError, CheckpointError: a data set or a network cannot be read.
     """
-    found, samples = {}, []
+    found, inputs, samples = {}, {}, []
     for name, folder in folders.items():
-        found[name], sample = _traced(folder, image, data_root)
+        found[name], inputs[name], sample = _traced(folder, image, data_root)
         samples.append(sample)
     if neurons is None:
         neurons = _liveliest(list(found.values()))
@@ -72,10 +72,13 @@ def traces_of(
         }
         for name, layers in found.items()
     }
-    return Traces(" and ".join(dict.fromkeys(samples)), networks)
+    return Traces(" and ".join(dict.fromkeys(samples)), networks, inputs)
 
 
-def _traced(folder: Path, image: int, data_root: Path | None) -> tuple[dict[str, LayerAtWork], str]:
+def _traced(
+    folder: Path, image: int, data_root: Path | None
+) -> tuple[dict[str, LayerAtWork], NDArray[np.float32], str]:
+    """Return the layers of a network at work, its input [T or 1, C, H, W], and the sample in words."""
     trained = load_trained(folder)
     recipe = trained.recipe
     labels = builders.data_kind(recipe).labels
@@ -90,7 +93,8 @@ def _traced(folder: Path, image: int, data_root: Path | None) -> tuple[dict[str,
         # The target of series of unequal lengths includes their steps.
         label, *own = target[0].reshape(-1).tolist()
         x, shown = x[: own[0]] if own else x, f" (class “{labels[label]}”)"
-    return neuron_traces(graph, x), f"test sample {image}{_whence(recipe, folder, image, len(test))}{shown}"
+    sample = f"test sample {image}{_whence(recipe, folder, image, len(test))}{shown}"
+    return neuron_traces(graph, x), x[:, 0].float().numpy(), sample
 
 
 def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerAtWork]:

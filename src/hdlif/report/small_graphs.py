@@ -155,6 +155,9 @@ def _around(op: str) -> Graph:
         b.all[place] = replace(b.all[place], attributes={"source": x, "max_code": 15})
     elif op == "concat":
         x, channels = b(op, x, b.hd_lif(x)), 2 * CHANNELS
+    elif op == "gate":
+        of_pixels, of_channels = b("slice", x, begin=0, end=1), b.hd_lif(b("global_sum_pool", x))
+        x = b(op, b(op, b.quantise(b.hd_lif(x)), of_pixels), of_channels)
     elif op == "upsample":
         x = b(op, x, factor=(2, 3))
     else:

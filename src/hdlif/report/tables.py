@@ -42,35 +42,19 @@ def figure(value: float | None, form: str, factor: float = 1.0) -> str:
 
 
 def networks_table(networks: Sequence[TrainResult]) -> str:
-    """Format one row per network: the paper's ablation on the given data."""
+    """Format one row per network, in at most 80 columns: how right, how large, how much energy, how long to train."""
     metrics = list(dict.fromkeys(name for n in networks for name in n.beside_accuracy))
     classified = any(n.accuracy is not None for n in networks)
-    header = [
-        "network",
-        *(["accuracy"] if classified else []),
-        *metrics,
-        "MB published",
-        "MB stored",
-        "SOPs (M)",
-        "NOPs (M)",
-        "energy (µJ)",
-        "honest (µJ)",
-        "seconds",
-        "peak (MB)",
-    ]
+    accuracy = ["accuracy"] if classified else []
+    header = ["network", *accuracy, *metrics, "file (kB)", "energy (µJ)", "training (s)"]
     rows = [
         [
             TITLES.get(n.name, n.name),
             *([figure(n.accuracy, ".2%")] if classified else []),
             *(figure(n.beside_accuracy.get(name), ".4g") for name in metrics),
-            figure(n.params_mb, ".4f"),
-            figure(n.stored_mb, ".4f"),
-            figure(n.sops, ".3f", 1e-6),
-            figure(n.nops, ".3f", 1e-6),
-            figure(n.energy_mj, ".3f", 1e3),
+            figure(n.stored_mb, ",.1f", 1e3),
             figure(n.energy_mj_honest, ".3f", 1e3),
             figure(n.train_seconds, ".1f"),
-            figure(n.peak_bytes, ".1f", 1e-6),
         ]
         for n in networks
     ]

@@ -9,13 +9,21 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from hdlif.report import charts
 from hdlif.report.charts import Text
 from hdlif.report.figures import Figure, listed, time_axis, union
+from hdlif.report.maps import draw_map, thinned
 from hdlif.runtime.at_work import LayerAtWork
 
 _AXES = ("channel", "row", "column")
+_PIXELS = 48
+"""Most rows and columns of an input's map."""
+_STEPS = 64
+"""Most time steps of it."""
+_LINES = 4
+"""Most channels of an input that are drawn as lines."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,8 @@ class Traces:
 
     sample: str
     networks: Mapping[str, Mapping[str, NeuronTrace]]
+    inputs: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """The sample as each network reads it, [T or 1, C, H, W]."""
 
 
 def place_of(index: int, shape: Sequence[int]) -> str:
@@ -87,8 +97,11 @@ def of_channels(order: Iterable[int], shape: Sequence[int], count: int) -> list[
     return sorted(itertools.islice(chosen, count))
 
 
-def figures(names: Sequence[str], traces: Traces) -> list[Figure]:
-    """Draw a raster of all neurons, and a panel for the membrane of each."""
+def figures(names: Sequence[str], traces: Traces, *, best: str = "") -> list[Figure]:
+    """Draw a raster of all neurons, and one network's input and membranes: that with most of the neurons.
+
+    `best` is drawn if several have equally many.
+    """
     of_networks = [traces.networks.get(name, {}) for name in names]
     neurons = union(of_networks)
     if not neurons:
@@ -99,7 +112,8 @@ def figures(names: Sequence[str], traces: Traces) -> list[Figure]:
         for style, network in enumerate(of_networks)
         if (trace := network.get(neuron))
     ]
-    return [_raster(names, found, neurons, traces.sample), _membranes(names, found, neurons, traces.sample)]
+    shown = max(range(len(names)), key=lambda style: (len(of_networks[style]), names[style] == best))
+    return [_raster(names, found, neurons, traces.sample), _membranes(names, found, traces, shown)]
 
 
 Found = Sequence[tuple[str, int, NeuronTrace]]
@@ -114,7 +128,7 @@ def _raster(names: Sequence[str], found: Found, neurons: Sequence[str], sample: 
     )
     largest = max(max(trace.spike) for _, _, trace in found) or 1.0
     counts = []
-    with charts.chart_of_rows(neurons) as axes:
+    with charts.chart_of_rows(neurons, networks=len(names)) as axes:
         for style, name in enumerate(names):
             marks = [
                 (t, neurons.index(neuron), value / largest)
@@ -134,23 +148,28 @@ def _raster(names: Sequence[str], found: Found, neurons: Sequence[str], sample: 
     return Figure(caption, [chart], ["neuron", "place", "network", "spike, t = 1, 2, …"], cells, kind="raster")
 
 
-def _membranes(names: Sequence[str], found: Found, neurons: Sequence[str], sample: str) -> Figure:
+def _membranes(names: Sequence[str], found: Found, traces: Traces, shown: int) -> Figure:
+    """Draw the input of a network and a panel for each neuron; the table has all networks."""
+    own = {neuron: trace for neuron, style, trace in found if style == shown}
+    which = f" in {names[shown]}" if len(names) > 1 else ""
     caption = (
-        f"Membrane of the same neurons before firing, on {sample}; dotted the threshold θ, and a mark where the neuron "
-        "fires."
+        f"Membrane of the same neurons{which} before firing, on {traces.sample}; dotted the threshold θ, and a mark "
+        "where the neuron fires."
     )
-    if any(trace.states for _, _, trace in found):
-        caption += " Below it each further state of the neuron, after the step."
+    if any(trace.states for trace in own.values()):
+        caption += " Each further state of a neuron, after the step, follows its membrane."
     drawn = []
-    for place, neuron in enumerate(neurons):
-        own = {style: trace for one, style, trace in found if one == neuron}
-        description = "; ".join(f"{names[style]}: {listed(trace.membrane)}" for style, trace in own.items()) + "."
-        drawn.append(_panel(Text(f"membrane-{place}", f"membrane of {neuron}", description), own, neuron))
-        for state in union(trace.states for trace in own.values()):
-            values = {style: trace.states[state] for style, trace in own.items() if state in trace.states}
-            lines = {style: NeuronTrace(one, [math.nan] * len(one), (), "") for style, one in values.items()}
-            text = Text(f"state-{place}-{state}", f"{state} of {neuron}", "; ".join(map(listed, values.values())) + ".")
-            drawn.append(_panel(text, lines, f"{neuron} {state}"))
+    if (x := traces.inputs.get(names[shown])) is not None:
+        said, panel = _input(x, shown)
+        caption += said
+        drawn.append(panel)
+    for place, (neuron, trace) in enumerate(own.items()):
+        text = Text(f"membrane-{place}", f"membrane of {neuron}", f"{names[shown]}: {listed(trace.membrane)}.")
+        drawn.append(_panel(text, shown, trace, neuron))
+        for state, values in trace.states.items():
+            alone = NeuronTrace(values, [math.nan] * len(values), (), "")
+            text = Text(f"state-{place}-{state}", f"{state} of {neuron}", f"{listed(values)}.")
+            drawn.append(_panel(text, shown, alone, f"{neuron} {state}"))
     rows = [
         [neuron, trace.place, names[style], listed(trace.membrane), listed(trace.threshold)]
         for neuron, style, trace in found
@@ -159,15 +178,45 @@ def _membranes(names: Sequence[str], found: Found, neurons: Sequence[str], sampl
     return Figure(caption, drawn, headings, rows, small=True, kind="membranes")
 
 
-def _panel(text: Text, traces: Mapping[int, NeuronTrace], title: str) -> Markup:
-    """Draw a line for each membrane, a dotted one for its threshold, and a mark if it fires."""
+def _input(x: NDArray[np.float32], style: int) -> tuple[str, Markup]:
+    """Describe and draw an input [T or 1, C, H, W]: an image, lines over time, or a map over time."""
+    steps, channels, height, width = x.shape
+    shape = " × ".join(map(str, x.shape))
+    text = Text("network-input", "input", f"{shape} values from {x.min():.3g} to {x.max():.3g}.")
+    said = " The first panel is the input"
+    is_image = min(height, width) > 1
+    if is_image or steps == 1:
+        over = [name for name, count in (("channels", channels), ("time steps", steps)) if is_image and count > 1]
+        said += f", averaged over {' and '.join(over)}" if over else ""
+        said += "; the stronger the colour, the larger the value."
+        values = x.mean((0, 1)) if is_image else x.reshape(1, -1)
+        with charts.chart(charts.PANEL) as axes:
+            draw_map(axes, thinned(values, (_PIXELS, _PIXELS))[::-1])
+            axes.set_aspect("equal")
+            axes.set_axis_off()
+            return said, charts.finish(axes, text, title="input")
+    values = x.reshape(steps, -1)
+    is_map = values.shape[1] > _LINES
     with charts.chart(charts.PANEL) as axes:
-        for style, trace in traces.items():
-            x = time_axis(trace.membrane)
-            charts.draw(axes, style, x, trace.membrane)
-            charts.draw(axes, style, x, trace.threshold, linestyle=(0, (1, 1.6)), linewidth=0.8)
-            fired = [t for t, spike in enumerate(trace.spike) if spike > 0]
-            charts.mark(axes, style, [t + 1 for t in fired], [trace.membrane[t] for t in fired])
+        if not is_map:
+            said += ", a line per channel." if values.shape[1] > 1 else "."
+            for line in values.T.tolist():
+                charts.draw(axes, style, time_axis(line), line, linestyle="-", linewidth=0.9)
+        else:
+            said += ", a row per channel, the first at the bottom; the stronger the colour, the larger the value."
+            rows = thinned(values.T, (_PIXELS, _STEPS))
+            draw_map(axes, rows, (len(values) / len(rows[0]), values.shape[1] / len(rows)))
+        x_ticks, y_ticks = charts.ticks(6, whole=True), charts.ticks(4, whole=True if is_map else None)
+        return said, charts.finish(axes, text, title="input", x_label="time step", x_ticks=x_ticks, y_ticks=y_ticks)
+
+
+def _panel(text: Text, style: int, trace: NeuronTrace, title: str) -> Markup:
+    """Draw a line for the membrane, a dotted one for its threshold, and a mark if it fires."""
+    with charts.chart(charts.PANEL) as axes:
+        charts.draw(axes, style, time_axis(trace.membrane), trace.membrane, linestyle="-")
+        charts.draw(axes, style, time_axis(trace.threshold), trace.threshold, linestyle=(0, (1, 1.6)), linewidth=0.8)
+        fired = [t for t, spike in enumerate(trace.spike) if spike > 0]
+        charts.mark(axes, style, [t + 1 for t in fired], [trace.membrane[t] for t in fired])
         title = charts.shortened(title)
         x_ticks, y_ticks = charts.ticks(6, whole=True), charts.ticks(4)
         return charts.finish(axes, text, title=title, x_label="time step", x_ticks=x_ticks, y_ticks=y_ticks)

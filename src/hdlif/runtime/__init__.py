@@ -1,4 +1,4 @@
-"""Runtime of deployed networks: `Session`; `Stream` and `FrameStream` for continuous input; `reference`, the oracle.
+"""Runtime of deployed networks: `Session`; `Stream` and `FrameStream` for continuous input; `Learner`; the oracles.
 
 Never imports torch. Names are imported lazily: the checks of a state need no image or stream.
 """
@@ -12,6 +12,7 @@ _AT = {
     "probabilities": "runtime.answers",
     **dict.fromkeys(("DEFAULT_MAX_BYTES", "DEFAULT_MAX_OPERATIONS"), "runtime.limits"),
     **dict.fromkeys(("Decision", "Stream"), "runtime.stream"),
+    **dict.fromkeys(("Learner", "LearningRate"), "runtime.learning"),
     **dict.fromkeys(("FrameAnswer", "FrameStream"), "runtime.frame_stream"),
     **dict.fromkeys(("normalise", "read_image"), "runtime.images"),
 }

@@ -4,6 +4,8 @@ from hdlif.runtime.frame_stream import FrameAnswer as FrameAnswer
 from hdlif.runtime.frame_stream import FrameStream as FrameStream
 from hdlif.runtime.images import normalise as normalise
 from hdlif.runtime.images import read_image as read_image
+from hdlif.runtime.learning import Learner as Learner
+from hdlif.runtime.learning import LearningRate as LearningRate
 from hdlif.runtime.limits import DEFAULT_MAX_BYTES as DEFAULT_MAX_BYTES
 from hdlif.runtime.limits import DEFAULT_MAX_OPERATIONS as DEFAULT_MAX_OPERATIONS
 from hdlif.runtime.session import Session as Session

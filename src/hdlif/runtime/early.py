@@ -73,7 +73,7 @@ def is_sure(logits: Floats, confidence: float) -> NDArray[np.bool_]:
     """Return whether the most probable class reaches a confidence c, [..., classes] -> [...].
 
     The softmax of z reaches c where c · Σ_k e^-(max z - z_k) <= 1: with the exponential of
-    docs/reference/artefact_format.md, added in the order of the classes, the same on every machine and in C. It is
+    docs/contributing/model_format.md, added in the order of the classes, the same on every machine and in C. It is
     within 1e-6 of the true probability. Logits with a NaN or +inf are never sure.
     """
     with np.errstate(all="ignore"):

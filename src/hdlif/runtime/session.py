@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -109,8 +110,8 @@ class Session:
         Args:
             artefact: the path of a file, or a graph.
             threads: by default the cores that this process may use.
-            instructions: one of `instruction_sets()`; by default the best of the machine. All give the same
-                bits.
+            instructions: one of `instruction_sets()`; by default that of the environment variable
+                `HDLIF_INSTRUCTIONS`, or the best of the machine. All give the same bits.
             max_bytes: weights, working memory, potentials and results of a call, excluding its input and concurrent
                 calls.
             max_operations: operations of a call.
@@ -130,7 +131,8 @@ class Session:
         self._max_bytes, self._max_operations = int(max_bytes), int(max_operations)
         self._name = "the graph" if isinstance(artefact, Graph) else str(artefact)
         available = instruction_sets()
-        instructions = available[-1] if instructions is None else instructions
+        if instructions is None:
+            instructions = os.environ.get("HDLIF_INSTRUCTIONS") or available[-1]
         if instructions not in available:
             raise HdlifError(f"instructions = {instructions!r}; this machine has {', '.join(available)}")
         content = dumps(artefact) if isinstance(artefact, Graph) else read_content(artefact)
@@ -307,6 +309,10 @@ class Session:
                 f"{self._max_operations:,}; give fewer at once or, if you trust the network, a larger "
                 f"max_operations{OPTIONS['max_operations']}"
             )
+
+    def check_batch(self, batch: int) -> None:
+        """Raise `LimitError` if a step of `batch` samples that keeps every value takes more than a limit."""
+        self._check_limits(batch, 1, is_static=False, keeps_all=True, gives_state=True)
 
     @property
     def sequence_bytes(self) -> int:

@@ -23,6 +23,7 @@ from hdlif.serve.batching import Batcher
 from hdlif.serve.metrics import Metrics
 from hdlif.serve.refusals import Refusal
 from hdlif.serve.settings import Settings
+from hdlif.zoo import network_file
 
 Floats = NDArray[np.float32]
 Steps = tuple[GoingOn, Floats]
@@ -38,13 +39,14 @@ class Network:
     """A loaded file, and the jobs that wait to run on it.
 
     Args:
+        path: of the file, or the name of a trained network.
         runs: the threads that run it.
     """
 
     def __init__(self, name: str, path: Path, settings: Settings, runs: Executor, metrics: Metrics) -> None:
-        self.name, self.path, self._threads = name, path, runs
+        self.name, self.path, self._threads = name, network_file(path), runs
         self.session = Session(
-            path, settings.threads, max_bytes=settings.max_bytes, max_operations=settings.max_operations
+            self.path, settings.threads, max_bytes=settings.max_bytes, max_operations=settings.max_operations
         )
         self.digest, stored = self.session.digest, self.session.confidence
         try:

@@ -50,7 +50,7 @@ def build(arguments: dict[str, Any]) -> Any:
     try:
         from ray import serve
     except ImportError as missing:
-        raise MissingExtraError("ray is not installed; install it with: pip install 'hdlif[ray,serve]'") from missing
+        raise MissingExtraError.of("ray", "ray,serve") from missing
     found = read_arguments(arguments)
 
     def application() -> Any:

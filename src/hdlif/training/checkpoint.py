@@ -10,7 +10,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,11 @@ def save_model(path: Path, model: nn.Module, record: Mapping[str, Any]) -> None:
 
 
 def load_model(
-    path: Path, model: nn.Module, *, loaded: tuple[Mapping[str, Tensor], dict[str, Any]] | None = None
+    path: Path,
+    model: nn.Module,
+    *,
+    loaded: tuple[Mapping[str, Tensor], dict[str, Any]] | None = None,
+    keep: Collection[str] = (),
 ) -> dict[str, Any]:
     """Fill `model` from a file of `save_model` or from a training state, and return the record.
 
@@ -141,11 +145,13 @@ def load_model(
 
     Args:
         loaded: result of `load` for `path`.
+        keep: names of tensors of `model` that keep their values.
     Raises:
         CheckpointError: as `load`, or a tensor is missing, unexpected or of another shape.
     """
     tensors, record = load(path) if loaded is None else loaded
-    _fill(model, _under(_MODEL, tensors) if "counters" in record else tensors, path)
+    tensors = _under(_MODEL, tensors) if "counters" in record else tensors
+    _fill(model, {**tensors, **{name: model.state_dict()[name] for name in keep}}, path)
     return record
 
 

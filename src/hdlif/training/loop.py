@@ -166,7 +166,7 @@ class TrainingLoop:
             callback.on_log(self, written)
 
     def _seconds(self) -> float:
-        """Return the seconds of training, including processes before an interruption."""
+        """Return the training time in seconds, including that before interruptions."""
         return time.monotonic() - self.started
 
     def say(self, line: str, *, warning: bool = False) -> None:

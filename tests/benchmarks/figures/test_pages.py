@@ -15,24 +15,46 @@ import figures.tables  # noqa: F401
 from cases import naming
 from figures import markdown, pages, records
 from figures.drawing import digest_of, drawn
-from figures.pages import ROOT, MarkError
+from figures.pages import ROOT, MacroError
 from figures.registry import FIGURES, PLOTS, TABLES
 from figures.tables import digits, losses
 from figures.tables.unseen import left_out
 
 PAGES = {page.relative_to(ROOT).as_posix(): page.read_text("utf-8") for page in pages.pages()}
-RESULTS = "docs/reference/results/"
-COUNTED = f"{RESULTS}published_rows.md"
-"""Its tables are counts and published figures, which tests/report/accounting/test_operations.py compares."""
+RESULTS = "docs/benchmarks/"
+COUNTED = "| network | quantity | published | ours |"
+"""The head of a table of counts, which tests/report/accounting/test_operations.py compares."""
+
+
+SPIKING, TWIN = "runtime/engines", "runtime/engines/twin: onnxruntime_int8"
+SAID = (
+    "| {memory_curve/peak_bytes/random step/1000 /1e6:.0f} MB",
+    "| {memory_curve/peak_bytes/SpikingJelly, STBP/1000 /1e6:,.0f} MB: SpikingJelly, STBP",
+    "| {cut/fashion_mnist/hdlif} ± {cut/fashion_mnist/hdlif/error} points",
+    "| {cut/fashion_mnist/lif} ± {cut/fashion_mnist/lif/error} points: LIF",
+    f"| {{{SPIKING}/hdlif/file_bytes /1e6:.1f}} MB",
+    f"| {{{SPIKING}/twin: openvino_int8/file_bytes /1e6:.1f}} MB: the ordinary network",
+    f"| {{{SPIKING}/hdlif, early/latency_ms/median :.1f}} ms, {{{SPIKING}/hdlif, early/accuracy *100:.1f}} % right",
+    f"| {{{TWIN}/latency_ms/median :.1f}} ms, {{{TWIN}/accuracy *100:.1f}} % right: the ordinary network",
+    "takes {energy/hdlif_ternary} µJ for a digit, LIF with 1.5-bit weights {energy/lif_ternary}, "
+    "LIF in float32 {energy/lif_float}, ",
+)
+"""Phrases of the README, with figures as pages of docs/ name them."""
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_page_says_what_its_records_say(page: str) -> None:
-    text = PAGES[page]
-    assert pages.rendered(text) == text, "run `make figures`"
-    if page.startswith(RESULTS) and page != COUNTED:
-        by_hand = re.sub(r"<!-- figures: .*?<!-- end -->", "", text, flags=re.DOTALL)
-        assert re.findall(r"^\|.*", by_hand, re.MULTILINE) == []
+def test_macros_name_what_is_there_and_results_have_no_table_by_hand(page: str) -> None:
+    pages.rendered(PAGES[page])
+    if page.startswith(RESULTS):
+        by_hand = re.findall(r"^\|[^\n]*", PAGES[page].replace("\n|", "|"), re.MULTILINE)
+        assert [one for one in by_hand if not one.startswith(COUNTED)] == []
+
+
+def test_readme_says_what_the_records_say() -> None:
+    text = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    for phrase in SAID:
+        said = re.sub(r"\{(.*?)\}", lambda found: pages.figure(found[1]), phrase)
+        assert said in text, said
 
 
 @pytest.mark.parametrize("name", PLOTS)
@@ -41,11 +63,13 @@ def test_plot_is_of_its_record(name: str) -> None:
     assert digest_of(image.read_text("utf-8")) == PLOTS[name]().digest, "run `make figures`"
 
 
-def test_every_table_and_plot_stands_in_a_page() -> None:
-    assert set(TABLES) == {name for text in PAGES.values() for name in pages.marked_tables(text)}
-    every = "".join(PAGES.values())
+def test_every_table_figure_and_plot_stands_in_a_page() -> None:
+    named = {macro for text in PAGES.values() for macro in pages.macros(text)}
+    assert {name for kind, name in named if kind == "table"} == set(TABLES)
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert [name for name in FIGURES if ("fig", name) not in named and f"{{{name}}}" not in str(SAID)] == []
+    every = readme + "".join(PAGES.values())
     assert [name for name in PLOTS if f"images/{name}.svg" not in every] == []
-    assert [name for name in FIGURES if f"<!-- = {name} -->" not in every] == []
 
 
 @pytest.fixture
@@ -56,19 +80,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     records.record.cache_clear()
 
 
-def test_figure_in_prose_is_that_of_the_record_and_a_mark_that_names_nothing_is_refused(folder: Path) -> None:
+def test_macro_gives_what_the_record_has_and_one_that_names_nothing_is_refused(folder: Path) -> None:
     (folder / "speed.json").write_text(json.dumps({"engines": [{"an image": 0.0123}], "share": 0.5}))
-    text = "It takes **99<!-- = speed/engines/0/an image *1000:.1f --> ms**, 1<!-- = speed/share *100:.0f --> %."
-    assert pages.rendered(text) == text.replace("99<", "12.3<").replace("1<", "50<")
-    for wrong in (
-        "1<!-- = nothing/share :.1f -->",
-        "1<!-- = speed/other :.1f -->",
-        "1<!-- = speed -->",
-        "about <!-- = speed/share :.1f -->",
-        "<!-- figures: nothing -->\n<!-- end -->",
-    ):
-        with naming(wrong), pytest.raises(MarkError):
-            pages.rendered(wrong)
+    text = 'It takes **{{ fig("speed/engines/0/an image *1000:.1f") }} ms**, {{ fig("speed/share *100:.0f") }} %.'
+    assert pages.rendered(text) == "It takes **12.3 ms**, 50 %."
+    for wrong in ('fig("nothing/share :.1f")', 'fig("speed/other :.1f")', 'fig("speed")', 'table("nothing")'):
+        with naming(wrong), pytest.raises(MacroError):
+            pages.rendered(f"{{{{ {wrong} }}}}")
 
 
 def test_plot_has_the_same_bytes_each_time_and_follows_the_readers_colours() -> None:
@@ -105,10 +123,10 @@ def test_means_are_over_rules_and_over_neurons() -> None:
     low = "random step, 1.5-bit, 4-bit spikes"
     of = {rule: cell(0.8, 0.9) for rule in digits.RULES}
     record = table(LIF=of, graded={**of, "STBP": cell(1.0, 1.0), low: cell(0.1, 0.1)})
-    grid, by_neuron, by_rule = digits.every(record).split("\n\n")
-    assert rows_of(grid)[1][-1] == "—"
-    assert rows_of(by_neuron)[1:] == [["LIF", "85.0", "± 1.7"], ["graded", "88.0", "± 2.5"]]
-    assert rows_of(by_rule)[1:3] == [["STBP", "92.5", "± 4.8"], ["SLTT", "85.0", "± 2.9"]]
+    _, lif, graded, mean = rows_of(digits.every(record))
+    assert (lif[0], lif[-2:]) == ("LIF", ["—", "85.0 ± 1.7"])
+    assert graded[-1] == "88.0 ± 2.5"
+    assert mean[:3] == ["mean", "92.5 ± 4.8", "85.0 ± 2.9"]
 
 
 def test_losses_show_the_cost_of_the_cut_and_the_gain_of_each_change_over_pairs_of_a_seed() -> None:

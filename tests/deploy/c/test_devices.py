@@ -16,6 +16,7 @@ from deployed_graphs import random_input, residual_network
 from hdlif.deploy import lower
 from hdlif.deploy.c import FixedPoint, Source, fixed_point, translate
 from hdlif.deploy.c.building import FLAGS, firmware
+from hdlif.deploy.c.checking import learned_from
 from hdlif.deploy.c.devices import DEVICES, installed, run_on_devices
 from hdlif.errors import InputError, MachineError
 from hdlif.graph.artefact import Graph
@@ -85,6 +86,22 @@ def test_the_digits_fit_64_kib_of_rom_and_16_of_ram_in_fixed_point_alone(
     assert small.fits == fits
     assert not fits or source.data_bytes + small.code_bytes < 64 * 1024
     assert source.ram_bytes + (small if fits else large).stack_bytes < kib * 1024
+
+
+@needs("cortex-m0plus-mps2", "cortex-m4", "cortex-m55", "riscv64")
+def test_devices_learn_as_the_oracle_does() -> None:
+    """The firmware compares what it has learned with the oracle's bytes: here they are those, and then others."""
+    graph = residual_network()
+    source, x = translate(graph, learn="all", momentum=0.5), random_input(graph, graph.time_steps, 2)
+    frames, expected = x.swapaxes(0, 1), reference.run(graph, x).swapaxes(0, 1)
+    *_, learned = learned_from(source, x)
+    devices = ("cortex-m0plus-mps2", "cortex-m4", "cortex-m55", "riscv64")
+    for ran in run_on_devices(firmware(source, frames, expected, learned), source.data_bytes, devices):
+        assert ran.fits
+        assert (ran.learn_ticks > 0 and ran.update_ticks > 0) == ran.device.startswith("cortex")
+    other = bytes([learned[0] ^ 1]) + learned[1:]
+    with pytest.raises(MachineError, match="1 outputs are others"):
+        list(run_on_devices(firmware(source, frames, expected, other), source.data_bytes, ("cortex-m4",)))
 
 
 @needs("cortex-m0plus")

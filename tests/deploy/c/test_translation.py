@@ -170,23 +170,29 @@ def compiled(source: Source, folder: Path, *arguments: str) -> Path:
 SIZES = """
 #include <stdio.h>
 #include "network.h"
-int main(void) { printf("%zu %zu", sizeof(network_state), sizeof(network_work)); return 0; }
+int main(void) { %s return 0; }
 """
 
 
-@every(kind=["float", "fixed"])
-def test_stated_bytes_are_those_of_all_constants_of_state_and_work_space(kind: str, tmp_path: Path) -> None:
-    graph = joined(every_op())
+@every(kind=["float", "fixed", "learning"])
+def test_stated_bytes_are_those_of_all_constants_and_structs(kind: str, tmp_path: Path) -> None:
+    graph, folder = joined(every_op()), fresh(tmp_path)
     fixed = fixed_point(graph, random_input(graph, 3, 2), 3) if kind == "fixed" else None
-    source, folder = translate(graph, fixed=fixed), fresh(tmp_path)
+    source = translate(graph, fixed=fixed)
+    sizes_of = {"state": source.state_bytes, "work": source.work_bytes}
+    if kind == "learning":
+        source = translate(residual_network(), learn="all", momentum=0.5)
+        learning = source.learning
+        sizes_of = {"state": source.state_bytes, "work": source.work_bytes, "learned": learning.learned.size}
+        sizes_of |= {"gradients": learning.gradients.size, "learn_work": learning.work.size}
     # without optimisation, so that floats of expressions are no constants by name
     made = compiled(source, folder, "-c", "-o", "network.o", "network.c")
     sizes = [int(words[1], 16) for words in symbols(made, "--print-size") if words[-2] in "rR"]
     assert sum(sizes) == source.data_bytes
-    (folder / "sizes.c").write_text(SIZES)
+    (folder / "sizes.c").write_text(SIZES % "".join(f'printf("%zu ", sizeof(network_{name}));' for name in sizes_of))
     program = compiled(source, folder, "-o", "sizes", "sizes.c")
     printed = subprocess.run([program], capture_output=True, text=True, check=True).stdout
-    assert printed == f"{source.state_bytes} {source.work_bytes}"
+    assert printed.split() == [str(size) for size in sizes_of.values()]
 
 
 def test_nothing_is_called_but_copies_and_filling_with_zeros(tmp_path: Path) -> None:

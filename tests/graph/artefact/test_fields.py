@@ -13,7 +13,8 @@ from deployed_graphs import Builder, every_op, tiny_network, u_net
 from hdlif._native import check_artefact
 from hdlif.errors import ArtefactError
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, TaskRecord, dumps, loads
-from hdlif.graph.graph import SoundRecord
+from hdlif.graph.artefact.io import digest_of
+from hdlif.graph.graph import Learned, SoundRecord
 from model_files import Change, at, joined, parts, places, put, rewritten
 from random_programs import random_program
 
@@ -357,6 +358,20 @@ def test_fields_of_the_input(graph: Graph, values: Values) -> None:
             changed = replace(graph.input, **{part or key: written})
             with naming("written", key, repr(value)[:50]), pytest.raises(ArtefactError):
                 dumps(replace(graph, input=changed))
+
+
+def test_a_network_that_has_learned_says_from_what() -> None:
+    learned = Learned("0a" * 32, "affine", 3)
+    graph = replace(tiny_network(), learned=learned)
+    assert loads(dumps(graph), "file").learned == learned
+    values = {
+        "graph/learned": (None, {}),
+        "graph/learned/from": ("0A" * 32, "0a" * 31, 1),
+        "graph/learned/level": ("most", None),
+        "graph/learned/updates": (0, 1.5, -1, "3"),
+    }
+    assert_checks(graph, values, at_place="learned")
+    assert digest_of(tiny_network()) != digest_of(graph)
 
 
 def test_a_pixel_a_step_is_of_square_images() -> None:

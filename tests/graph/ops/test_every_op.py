@@ -10,15 +10,18 @@ import torch
 import hdlif
 from cases import every
 from deploy.test_onnx import assert_equals_reference
-from deployed_graphs import random_input
+from deployed_graphs import Builder, random_input
+from hdlif._native import check_artefact, instruction_sets
 from hdlif.deploy import GraphModule
 from hdlif.deploy.ops import FORMS
-from hdlif.graph.artefact import dumps, loads
+from hdlif.errors import ArtefactError
+from hdlif.graph.artefact import INPUT, dumps, loads
 from hdlif.graph.dataflow import is_recurrent, state_names
 from hdlif.graph.inference import infer_values
 from hdlif.graph.ops import OPS
 from hdlif.report.small_graphs import small_graphs
-from hdlif.runtime import reference
+from hdlif.runtime import Session, reference
+from model_files import put, rewritten
 from one_op import of_one_op
 from runtime.ways_of_running import assert_runs_as_steps
 from same_bits import assert_same_bits
@@ -32,8 +35,8 @@ def test_every_op_has_its_forms() -> None:
 
 
 def test_the_homes_that_the_page_lists_are_there_for_every_op() -> None:
-    """docs/how_to/adding_an_op.md names each home as a path with NAME in it."""
-    page = (ROOT / "docs" / "how_to" / "adding_an_op.md").read_text()
+    """docs/contributing/index.md names each home as a path with NAME in it."""
+    page = (ROOT / "docs" / "contributing" / "index.md").read_text()
     homes = set(re.findall(r"`([\w./]*NAME[\w./]*)`", page))
     assert len(homes) == 4
     for home in homes:
@@ -94,3 +97,31 @@ def test_a_file_of_every_op_reads_back_the_same(op: str) -> None:
 @every(op=sorted(OPS))
 def test_the_onnx_forms_of_every_op_give_what_the_oracle_does(op: str) -> None:
     assert_equals_reference(of_one_op(op))
+
+
+def test_a_gate_of_other_channels_or_another_map_is_refused() -> None:
+    b = Builder((4, 3, 3), 2, 0)
+    gated = b.add("gate", INPUT, b.slice(INPUT, 0, 2))
+    b.add("gate", gated, b.add("sum_pool", INPUT, kernel=(3, 3), stride=(1, 1)))
+    content = dumps(b.graph(b.nodes[-1].name))
+    for path, value in (("0/attributes/end", 3), ("2/attributes/kernel", [2, 2])):
+        changed = rewritten(put(f"graph/nodes/{path}", value), content)
+        with pytest.raises(ArtefactError, match="gate takes"):
+            loads(changed, "x")
+        with pytest.raises(ArtefactError, match="gate takes"):
+            check_artefact(changed)
+
+
+def test_an_open_gate_passes_every_bit_and_a_nan_closes_it() -> None:
+    """In the runtime as in the oracle: each special number in the value, by columns, with each in the gate, by rows."""
+    b = Builder((2, 6, 6), 1, 0)
+    gated = b.add("gate", b.slice(INPUT, 0, 1), b.slice(INPUT, 1, 2))
+    graph = b.graph(gated)
+    special = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0, 1.0], np.float32)
+    x, a = np.meshgrid(special, special)
+    with np.errstate(invalid="ignore"):
+        expected = reference.evaluate(graph, np.stack([x, a])[None], {}, 0)[gated]
+    assert expected.tobytes() == np.where(a > 0, x, np.float32(0)).tobytes()
+    for name in instruction_sets():
+        found = Session(graph, 1, instructions=name).values(np.stack([x, a])[None, None], 1)[gated]
+        assert found.tobytes() == expected.tobytes(), name

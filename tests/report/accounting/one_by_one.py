@@ -252,6 +252,15 @@ def _moved(count: Tally, node: Node, t: int, inputs: list[Array], state: Array |
     return np.concatenate(inputs)
 
 
+def _gate(count: Tally, node: Node, t: int, inputs: list[Array], state: Array | None, types: list[Value]) -> Array:
+    """A comparison with 0, and a choice."""
+    (x, a), y = inputs, np.zeros(inputs[0].shape, F)
+    for at in _places(y.shape):
+        gates = a[at[0] * len(a) // len(x)]
+        y[at] = x[at] if (gates[at[1:]] if gates.size > 1 else gates.item()) > 0 else 0
+    return y
+
+
 def _delay(count: Tally, node: Node, t: int, inputs: list[Array], state: Array | None, types: list[Value]) -> Array:
     assert state is not None
     return np.array(state["delayed"], F)
@@ -273,4 +282,5 @@ SCALAR: dict[str, Scalar] = {
     "concat": _moved,
     "delay": _delay,
     "upsample": _moved,
+    "gate": _gate,
 }

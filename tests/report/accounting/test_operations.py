@@ -1,5 +1,7 @@
 """Counts, prices and sizes: brute force on small networks, and the printed cells of the paper on its own."""
 
+import math
+import sys
 from collections import Counter
 from functools import cache, partial
 from pathlib import Path
@@ -10,14 +12,15 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
 from cases import every
-from deployed_graphs import Builder, residual_network
-from hdlif.deploy import lower
+from deployed_graphs import Builder, random_input, residual_network
+from hdlif.deploy import GraphModule, lower
 from hdlif.graph.artefact import INPUT, InputRecord, infer_values, tensor_bytes
 from hdlif.graph.artefact.io import save
 from hdlif.graph.ops.program import neuron_step
 from hdlif.models import resnet, resnet18, resnet34, reversible_resnet, vgg_snn
 from hdlif.nn import HDLIF, LIF, Binary, ParallelHDLIF, QuantConv2d, SpikeQuantizer, Ternary
 from hdlif.report.accounting import count_parameters_mb, dense_macs, profile
+from hdlif.report.accounting.activity import activity
 from hdlif.report.accounting.operations import MJ_PER_PJ, published_energy_pj
 
 NEURONS = {
@@ -270,6 +273,23 @@ def test_counts_of_a_convolution_equal_brute_force(stride: int, padding: int) ->
     assert dense_macs(graph, padding=False)[conv.name] == brute_force_pairs(x, taps, stride, padding)
     padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), constant_values=1)
     assert dense_macs(graph)[conv.name] == brute_force_pairs(padded, taps, stride, 0)
+
+
+def test_images_are_counted_in_parts_whose_values_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, run, parts = residual_network(), GraphModule.forward, []
+    x = torch.from_numpy(random_input(graph, 4, 5))
+    whole = activity(graph, x)
+    of_one = 4 * graph.time_steps * sum(math.prod(value.shape) for value in infer_values(graph).values())
+
+    def counted(self: GraphModule, x: torch.Tensor, **given: range) -> object:
+        parts.append(x.shape[1])
+        return run(self, x, **given)
+
+    monkeypatch.setattr(GraphModule, "forward", counted)
+    monkeypatch.setattr(sys.modules[activity.__module__], "MOST_BYTES", 3 * of_one - 1)
+    found = activity(graph, x)
+    assert parts == [2, 2, 1]
+    assert (found.images, found.pairs, found.nonzero) == (whole.images, whole.pairs, whole.nonzero)
 
 
 def test_counts_of_a_dilated_grouped_convolution_are_those_of_its_groups() -> None:

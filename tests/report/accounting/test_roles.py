@@ -13,7 +13,7 @@ from deployed_graphs import Builder
 from hdlif.deploy import lower
 from hdlif.graph.artefact import INPUT, Graph, InputRecord, Node, dumps
 from hdlif.graph.artefact.roles import roles
-from hdlif.models import Network, conv1d, dense, recurrent, resnet, resnet19, reversible_resnet, vgg_snn
+from hdlif.models import Network, conv1d, dense, qk_former, recurrent, resnet, resnet19, reversible_resnet, vgg_snn
 from hdlif.nn import HDLIF, LIF, ParallelHDLIF, QuantConv2d, QuantLinear, Ternary
 from hdlif.report.accounting.activity import spikes_of
 from report.accounting.test_operations import graph_of
@@ -22,6 +22,7 @@ NETWORKS = {
     "resnet": partial(resnet, blocks=(1, 1), width=4),
     "resnet19": partial(resnet19, width=4, hidden=5),
     "reversible": partial(reversible_resnet, blocks=(1, 2), width=4, grid=None),
+    "qk_former": partial(qk_former, blocks=(1, 1), width=4, heads=2),
     "vgg": partial(vgg_snn, plan=(4, 5, "P", 6), final_size=None),
 }
 NEURONS = {"hdlif": HDLIF, "lif": LIF, "parallel": ParallelHDLIF}

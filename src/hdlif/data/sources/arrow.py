@@ -116,9 +116,7 @@ def _loaded(place: Path) -> Any:
     try:
         import datasets
     except ImportError as error:
-        raise MissingExtraError(
-            f"{place}: the package datasets is needed for it; pip install 'hdlif[arrow]'"
-        ) from error
+        raise MissingExtraError.of(f"{place}: the package datasets", "arrow") from error
     if not any(os.path.isfile(place / name) for name in SAVED_BY_DATASETS):  # noqa: PTH113
         raise DataError(f"{place}: has no dataset_info.json or dataset_dict.json; give a folder of save_to_disk")
     try:

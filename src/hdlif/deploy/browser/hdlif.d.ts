@@ -28,7 +28,7 @@ export interface Network {
   readonly labels: string[];
   /** Of the graph: the input and every node's output, a vector as [C, 1, 1]. */
   readonly values: { name: string; shape: [number, number, number] }[];
-  /** What the file holds: docs/reference/artefact_format.md. */
+  /** What the file holds: docs/contributing/model_format.md. */
   readonly graph: Record<string, unknown>;
   /** (raw / 255 - mean) / std of images, (raw - mean) / std of others; by channel. */
   normalise(raw: Float32Array): Float32Array;

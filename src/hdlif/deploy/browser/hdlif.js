@@ -293,7 +293,7 @@ class Stream {
   }
 }
 
-/** Whether a class is sure, in the float32 operations that docs/reference/artefact_format.md states. */
+/** Whether a class is sure, in the float32 operations that docs/contributing/model_format.md states. */
 function isSure(logits, confidence) {
   const f = Math.fround;
   const most = Math.max(...logits);

@@ -208,18 +208,18 @@ class AnswerText(StageText):
         return (LaneExpressions if self.has_lanes else Expressions)(self, node)
 
     @contextlib.contextmanager
-    def channels(self, node: Node) -> Iterator[None]:
+    def channels(self, name: str) -> Iterator[None]:
         step = "c += LANES" if self.has_lanes else "c++"
-        self.line(f"for (uint32_t c = 0; c < {self.shape(node.name)[0]}; {step}) {{")
+        self.line(f"for (uint32_t c = 0; c < {self.shape(name)[0]}; {step}) {{")
         yield
         self.line("}")
 
     @contextlib.contextmanager
-    def pixels(self, node: Node) -> Iterator[None]:
-        _, height, width = self.shape(node.name)
+    def pixels(self, name: str) -> Iterator[None]:
+        _, height, width = self.shape(name)
         self.line(f"for (uint32_t y = 0, p = 0; y < {height}; y++) {{")
         self.line(f"for (uint32_t x = 0; x < {width}; x++, p++) {{")
-        with self.channels(node):
+        with self.channels(name):
             yield
         self.line("}")
         self.line("}")
@@ -227,7 +227,7 @@ class AnswerText(StageText):
     def each_entry(self, node: Node, value: str | None = None, *, at: str = "") -> None:
         _, height, width = self.shape(node.name)
         self.line(f"for (uint32_t p = 0; p < {height * width}; p++) {{")
-        with self.channels(node):
+        with self.channels(node.name):
             self.entry(value, at=at)
         self.line("}")
 

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.deploy.c.source import Source
-from hdlif.deploy.c.text import braced, indented
+from hdlif.deploy.c.text import braced, indented, real
 from hdlif.errors import InputError, MachineError
+from hdlif.runtime.learning import DEFAULT_RATE
 
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
@@ -35,6 +36,9 @@ def compiler() -> str:
 
 class Library:
     """A network compiled as a shared library.
+
+    Attributes:
+        learned: what training changes, of a network that learns.
 
     Args:
         folder: folder for sources and library.
@@ -60,7 +64,11 @@ class Library:
             raise MachineError(f"{code}: {Path(command[0]).name} refuses it: {done.stderr.strip()[:2000]}")
         self._library = ctypes.CDLL(str(self.path))
         # its content does not matter
-        self._work = ctypes.create_string_buffer(b"\xa5" * source.work_bytes, source.work_bytes)
+        self._work = _filled(source.work_bytes)
+        if source.learning is not None:
+            self.learned, self._learn_work = _filled(source.learning.learned.size), _filled(source.learning.work.size)
+            self._gradients = ctypes.create_string_buffer(source.learning.gradients.size)
+            self._function("learned_start")(self.learned)
 
     def _function(self, name: str) -> Any:
         return self._library[f"{self._source.name}_{name}"]
@@ -74,8 +82,21 @@ class Library:
     def step(self, state: State, frame: NDArray[Any], outputs: int) -> NDArray[Any]:
         """Return the outputs [outputs] of a frame [C, H, W], and advance the state."""
         found = np.zeros(outputs, self._source.dtype)
-        self._function("step")(state, self._work, _pointer(frame), _pointer(found))
+        learned = () if self._source.learning is None else (self.learned,)
+        self._function("step")(state, self._work, *learned, _pointer(frame), _pointer(found))
         return found
+
+    def learn_step(self, state: State, frame: NDArray[Any], target: int, outputs: int) -> NDArray[Any] | None:
+        """As `step`, and learn from the class `target`; None if it was refused."""
+        found = np.zeros(outputs, self._source.dtype)
+        learning = self.learned, self._gradients, self._learn_work
+        done = self._function("learn_step")(state, self._work, *learning, _pointer(frame), int(target), _pointer(found))
+        return found if done else None
+
+    def update(self, rate: float, latent_rate: float) -> bool:
+        """Change the network by the gradients since the last update; return whether it was done."""
+        rates = ctypes.c_float(rate), ctypes.c_float(latent_rate)
+        return bool(self._function("update")(self.learned, self._gradients, *rates))
 
     def run(self, x: NDArray[Any], outputs: int) -> NDArray[Any]:
         """Return the outputs [T, outputs] of a sequence of frames [T, C, H, W], from the start."""
@@ -85,8 +106,7 @@ class Library:
     def answer(self, frames: NDArray[Any], steps: int, outputs: int) -> NDArray[Any]:
         """Return the outputs [T, outputs] of all steps, from frames [T, C, H, W] or one constant frame."""
         found = np.zeros((steps, outputs), self._source.dtype)
-        work = ctypes.create_string_buffer(b"\xa5" * self._source.answer_bytes, self._source.answer_bytes)
-        self._function("answer")(work, _pointer(frames), _pointer(found))
+        self._function("answer")(_filled(self._source.answer_bytes), _pointer(frames), _pointer(found))
         return found
 
     def frame(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
@@ -99,6 +119,10 @@ class Library:
         text = ctypes.c_char * length
         names = (text * count).in_dll(self._library, f"{self._source.name}_labels")
         return tuple(name.value.decode() for name in names)
+
+
+def _filled(size: int) -> State:
+    return ctypes.create_string_buffer(b"\xa5" * size, size)
 
 
 def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
@@ -116,12 +140,15 @@ def check_name(name: str) -> None:
         raise InputError(f"{name}: files of the firmware bear the names {', '.join(taken)}; give the network another")
 
 
-def firmware(source: Source, frames: NDArray[Any], expected: NDArray[Any]) -> Mapping[str, str]:
+def firmware(
+    source: Source, frames: NDArray[Any], expected: NDArray[Any], learned: bytes | None = None
+) -> Mapping[str, str]:
     """Return the files of the folder by name, including the network's.
 
     Args:
         frames: inputs, [N, T or 1, C, H, W], of the source's type.
         expected: outputs [N, T, ...] of the oracle.
+        learned: of a network that learns: its struct after an update from each sample, with the class `target_of`.
     Raises:
         InputError: the network's name clashes with another file, or an output is not finite.
     """
@@ -131,7 +158,23 @@ def firmware(source: Source, frames: NDArray[Any], expected: NDArray[Any]) -> Ma
     found = {f"{source.name}.c": source.code, f"{source.name}.h": source.header}
     found |= {file: part_of_firmware(file, source.name) for file in FILES}
     found["samples.h"] = _samples(source, frames, expected)
+    if learned is not None:
+        targets = braced(np.array([target_of(source, k) for k in range(len(frames))]))
+        content = braced(np.frombuffer(learned, np.uint8))
+        lines = [
+            f"#define RATE {real(DEFAULT_RATE.floats)}",
+            f"#define LATENT_RATE {real(DEFAULT_RATE.latents)}",
+            f"static const uint32_t TARGETS[{len(frames)}] = {targets};",
+            f"static const uint8_t LEARNED_AT_LAST[{len(learned)}] = {content};",
+        ]
+        found["samples.h"] += indented("\n".join(lines)) + "\n"
     return found
+
+
+def target_of(source: Source, sample: int) -> int:
+    """Return the class that a sample of a test stands for."""
+    assert source.learning is not None
+    return sample % len(source.learning.file.graph.labels)
 
 
 def part_of_firmware(file: str, name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from hdlif.deploy.c.text import distinct, literal, table
 from hdlif.graph.dataflow import feedback, state_names
 from hdlif.graph.graph import INPUT, Graph, Node
 from hdlif.graph.inference import infer_values
+from hdlif.graph.learning import Place
 from hdlif.graph.ops import OPS
 
 
@@ -64,10 +65,17 @@ def placed(stages: Sequence[Stage], lives: Mapping[str, Lifetime]) -> tuple[dict
             tenants.setdefault(host[name], []).append(name)
             if there is not None:
                 free.remove(there)
-    blocks = {
-        name: Lifetime(lives[name].size, lives[name].first, max(lives[one].last for one in those))
-        for name, those in tenants.items()
-    }
+    offsets, entries = packed(
+        {
+            name: Lifetime(lives[name].size, lives[name].first, max(lives[one].last for one in those))
+            for name, those in tenants.items()
+        }
+    )
+    return {name: offsets[host[name]] for name in host}, entries
+
+
+def packed(blocks: Mapping[str, Lifetime]) -> tuple[dict[str, int], int]:
+    """Return offsets of blocks that overlap only where their lifetimes do not, and the total number of entries."""
     offsets: dict[str, int] = {}
     for name in sorted(blocks, key=lambda name: (-blocks[name].size, blocks[name].first)):
         own = blocks[name]
@@ -77,19 +85,27 @@ def placed(stages: Sequence[Stage], lives: Mapping[str, Lifetime]) -> tuple[dict
             if other.first <= own.last and own.first <= other.last and start < offset + own.size:
                 offset = max(offset, start + other.size)
         offsets[name] = offset
-    entries = max((offsets[name] + block.size for name, block in blocks.items()), default=0)
-    return {name: offsets[host[name]] for name in host}, entries
+    return offsets, max((offsets[name] + block.size for name, block in blocks.items()), default=0)
+
+
+START = "__START"
+"""Ends the name of the constants that a learned tensor starts from."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a tensor in C; a number if there is only one."""
+    """Rows of a tensor in C; a number if there is only one.
+
+    Attributes:
+        learned: whether it is the local name of a member of the struct `learned`, which the constants start.
+    """
 
     name: str
     type: str
     rows: int
     columns: int
     literal: str | None = None
+    learned: bool = False
 
 
 def has_one_frame(graph: Graph) -> bool:
@@ -105,12 +121,17 @@ class CFile:
         steps: time steps computed together by a stage.
         tables, kernels: their texts in order, with the bytes of a table and the name of a kernel.
         includes: headers of the C standard.
+
+    Args:
+        learned: tensors that training changes.
+        kept: values that are read after the step.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, learned: Collection[Place] = (), kept: Collection[str] = ()) -> None:
+        self.graph, self.learned = graph, frozenset(learned)
         self.values, self.base = infer_values(graph), bases(graph)
-        self.nodes, self.stages = needed(graph), stages(graph, self.values)
+        self._kept = frozenset(self.base[name] for name in kept)
+        self.nodes, self.stages = needed(graph), stages(graph, self.values, self._kept)
         self.names = distinct(node.name for node in graph.nodes)
         carried = [f"{node.name}.{name}" for node in self.nodes for name in state_names(node)]
         self.state_names = distinct(carried, {"t", "state", "work", "frame"})
@@ -129,7 +150,7 @@ class CFile:
         self.longest_window = 0
 
     def _place(self) -> None:
-        kept = {self.base[self.graph.output]}
+        kept = {self.base[self.graph.output], *self._kept}
         kept |= {self.base[source] for node in self.nodes for _, source in feedback(node)}
         stored = [name for stage in self.stages for name in stage.stored]
         self.offsets: dict[str, int] = {}
@@ -214,15 +235,20 @@ class CFile:
         if (node.name, key) not in self._made:
             rows = node.tensors[key] if values is None else smallest(values)
             name, kind = f"{self.names[node.name]}__{key}".upper(), c_type(rows)
-            if rows.size == 1 and not as_table:
+            learned = Place(node.name, key) in self.learned
+            if rows.size == 1 and not as_table and not learned:
                 made = Table(name, kind, 1, 1, literal(rows.item()))
             else:
                 flat = rows.reshape(-1) if 1 in rows.shape else rows
                 extent = "".join(f"[{n}]" for n in flat.shape)
-                self.add_table(f"{kind} {name}{extent}", flat)
-                made = Table(name, kind, rows.shape[0], rows.shape[1])
+                self.add_table(f"{kind} {name}{START if learned else ''}{extent}", flat)
+                made = Table(name, kind, rows.shape[0], rows.shape[1], learned=learned)
             self._made[node.name, key] = made
         return self._made[node.name, key]
+
+    def weights(self, node: Node) -> str:
+        """Return the name of a layer's weights, as `synapses.rows_of` packs them."""
+        return f"{self.names[node.name]}__weights".upper()
 
     def add_table(self, declaration: str, values: NDArray[Any]) -> None:
         self.tables[table(declaration, values)] = values.nbytes
@@ -239,6 +265,20 @@ class CFile:
                 self.use(name)
         named = {re.match(r"static const (?:struct )?\w+ (\w+)", text): text for text in self.tables}
         self.tables = {text: self.tables[text] for name, text in named.items() if name and name[1] in words}
+
+    @property
+    def with_learned(self) -> str:
+        """The parameter of functions that read learned tensors, after others."""
+        return ", const LEARNED *learned" if self.learned else ""
+
+    def as_learned(self, name: str) -> str:
+        """The parameter of the public functions of NAME that read learned tensors, before others."""
+        return f"const {name}_learned *learned, " if self.learned else ""
+
+    @property
+    def given(self) -> str:
+        """The arguments of a stage's function."""
+        return "state, work, frame" + (", learned" if self.learned else "")
 
     @property
     def data_bytes(self) -> int:

@@ -5,20 +5,23 @@ import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.deploy.c.building import Library, compiler
+from hdlif.deploy.c.building import Library, compiler, target_of
 from hdlif.deploy.c.c_file import has_one_frame
 from hdlif.deploy.c.fixed.fixed_point import FixedPoint
 from hdlif.deploy.c.source import Source
 from hdlif.errors import MachineError
 from hdlif.graph.graph import Graph
 from hdlif.runtime import reference
+from hdlif.runtime.learning import DEFAULT_RATE
+from hdlif.runtime.reference_learning import ReferenceLearner
 
 SEQUENCES = 4
 """Number of random sequences to compare, each one step longer than the network's."""
@@ -32,11 +35,13 @@ class Checked:
         compiler: its name.
         code_bytes: of the functions, compiled on this machine; 0 if `size` is not installed.
         outputs: number of outputs compared, all equal to the reference's bit for bit.
+        updates: number of updates whose results were compared, alike.
     """
 
     compiler: str
     code_bytes: int
     outputs: int
+    updates: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -73,7 +78,34 @@ def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) ->
             for k in range(SEQUENCES):
                 found = library.answer(np.ascontiguousarray(frames[:, k]), graph.time_steps, outputs)
                 _compare(found, of_frames(frames, graph.time_steps)[:, k], source, path)
-        return Checked(path, max(0, text_bytes(library.path) - source.data_bytes), int(expected.size))
+        code_bytes = max(0, text_bytes(library.path) - source.data_bytes)
+        updates = 0 if source.learning is None else _check_learning(source, library, x, outputs)
+        return Checked(path, code_bytes, int(expected.size), updates)
+
+
+def learned_from(source: Source, frames: NDArray[Any]) -> Iterator[bytes]:
+    """Return the oracle's struct after an update from each of some sequences, [T, N, C, H, W], at the default rate.
+
+    A sequence has the class `target_of`; of a network whose steps all get one frame T may be 1.
+    """
+    learning = source.learning
+    assert learning is not None
+    rate = replace(DEFAULT_RATE, momentum=learning.trained.momentum)
+    oracle = ReferenceLearner(learning.file.graph, learning.trained.level, rate=rate)
+    for k in range(frames.shape[1]):
+        oracle.learn(frames[:, k : k + 1], [target_of(source, k)])
+        yield learning.content(oracle.memory)
+
+
+def _check_learning(source: Source, library: Library, frames: NDArray[Any], outputs: int) -> int:
+    """Learn from each sequence, an update each, and compare what was learned; return the number of updates."""
+    for k, expected in enumerate(learned_from(source, frames)):
+        state = library.new_state()
+        for frame in np.ascontiguousarray(frames[:, k]):
+            library.learn_step(state, frame, target_of(source, k), outputs)
+        if not library.update(DEFAULT_RATE.floats, DEFAULT_RATE.latents) or expected != bytes(library.learned):
+            raise MachineError(f"{source.name}.c learns otherwise than the oracle; try another compiler")
+    return len(frames[0])
 
 
 def _compare(found: NDArray[Any], expected: NDArray[Any], source: Source, path: str) -> None:

@@ -36,6 +36,7 @@ class Ran:
         stack_bytes: deepest measured stack of the program; 0 if not measured.
         frame_bytes: largest stack frame of a function of the network, according to the compiler; 0 if unknown.
         ticks: of the longest sample, on the board's own clock; 0 without one.
+        learn_ticks, update_ticks: of the longest step that learns, and of the longest update; 0 without learning.
         differ: number of outputs that differ from the expected ones.
     """
 
@@ -46,6 +47,8 @@ class Ran:
     stack_bytes: int = 0
     frame_bytes: int = 0
     ticks: int = 0
+    learn_ticks: int = 0
+    update_ticks: int = 0
     differ: int = 0
 
     def as_dict(self) -> dict[str, Any]:
@@ -94,6 +97,7 @@ def _ran(folder: Path, device: str, data_bytes: int, by_answer: bool) -> Ran:
     if _TOO_SMALL.search(printed):
         return Ran(device, fits=False)
     said = re.search(r"(\d+) outputs differ; stack: (\d+) bytes; longest sample: (\d+) ticks", printed)
+    learned = re.search(r"learned: longest step: (\d+) ticks; longest update: (\d+) ticks", printed)
     network, image = (_flash_bytes(printed, f"{device}.{kind}") for kind in ("o", "elf"))
     if said is None or network is None or image is None:
         raise MachineError(f"{device}: the firmware fails: {printed.strip()[-2000:]}")
@@ -108,6 +112,8 @@ def _ran(folder: Path, device: str, data_bytes: int, by_answer: bool) -> Ran:
         stack_bytes=stack,
         frame_bytes=_largest_frame(folder / f"{device}.su"),
         ticks=ticks,
+        learn_ticks=int(learned[1]) if learned else 0,
+        update_ticks=int(learned[2]) if learned else 0,
     )
 
 

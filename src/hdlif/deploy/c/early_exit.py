@@ -25,8 +25,8 @@ def use(file: CFile, arithmetic: Numbers) -> None:
         file.use("exponential", **POWERS)
 
 
-def declared(graph: Graph, name: str, *, is_static: bool) -> list[str]:
-    """Return the lines of the header."""
+def declared(graph: Graph, name: str, learned: str, *, is_static: bool) -> list[str]:
+    """Return the lines of the header; `learned` is the parameter of what training changes, if any."""
     given = "the last outputs, with steps 1" if graph.task.combine == "last" else "the sums of outputs over these steps"
     shown = "one frame, which each step is given" if is_static else "a frame for each step"
     return [
@@ -36,7 +36,7 @@ def declared(graph: Graph, name: str, *, is_static: bool) -> list[str]:
         "/* Runs a sequence from its start until a class is that probable, or for all its steps, such as",
         f"   {name.upper()}_TIME_STEPS. Takes {shown}.",
         "   Returns how many steps ran; the class is the largest of sums. */",
-        f"uint32_t {name}_run_until_sure({name}_state *state, {name}_work *work, const {name}_number *frames,",
+        f"uint32_t {name}_run_until_sure({name}_state *state, {name}_work *work, {learned}const {name}_number *frames,",
         f"uint32_t steps, {name}_total *sums);",
         "",
     ]
@@ -54,6 +54,7 @@ def functions(file: CFile, arithmetic: Numbers, name: str, *, is_static: bool) -
         sure = kernels.text_of("sure", parts | {"confidence": real(graph.confidence)})
     is_last = graph.task.combine == "last"
     frame = "" if is_static else f" + t * {upper}_FRAME"
+    parts |= {"learned": "learned, " if file.learned else "", "as_learned": file.as_learned(name)}
     parts |= {"frame": frame, "add": "=" if is_last else "+=", "counted": "1" if is_last else "t"}
     text = sure + kernels.text_of("run_until_sure", parts)
     return "\n".join(line.strip() for line in text.splitlines()) + "\n"

@@ -4,12 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hdlif.deploy.c.backward_text import BackwardText
 from hdlif.deploy.c.fixed.values import Integers, Scaled
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.graph.graph import Node
 
 Loops = Callable[[StageText, Node], None]
 """Writes loops over the entries of a node's value, with `StageText.entry` in the innermost."""
+Backward = Callable[[BackwardText, Node], None]
+"""Writes the loops of an op's backward pass, `Op.backward` in the same order of operations."""
 FixedLoops = Callable[[StageText, Any, Node], None]
 """Writes loops in fixed point: (stage, `FixedPoint`, node)."""
 EntryText = Callable[[StageText, Node], str]
@@ -26,6 +29,7 @@ class Emitter:
 
     Attributes:
         entry: operations in float32.
+        backward: its gradients in float32; there is none without `Op.backward`.
         fixed_loops: loops in fixed point, if they differ.
         fixed_entry: operations in fixed point.
         fixed_total: sums, before rounding to the bits of the value.
@@ -36,6 +40,7 @@ class Emitter:
     op: str
     loops: Loops | None = None
     entry: EntryText | None = None
+    backward: Backward | None = None
     fixed_loops: FixedLoops | None = None
     fixed_entry: FixedEntry | None = None
     fixed_total: FixedMap | None = None

@@ -8,11 +8,13 @@ from hdlif.deploy.c.answers import Answers, has_answers
 from hdlif.deploy.c.arithmetic import Fixed, Floats, Numbers
 from hdlif.deploy.c.c_file import CFile, Struct, has_one_frame, work_space
 from hdlif.deploy.c.fixed.fixed_point import FixedPoint
+from hdlif.deploy.c.learning import Learning, trained_in
 from hdlif.deploy.c.stage_text import StageText
-from hdlif.deploy.c.text import comment, identifier, indented
+from hdlif.deploy.c.text import comment, identifier, indented, quoted
 from hdlif.errors import InputError
 from hdlif.graph.dataflow import feedback, state_names
 from hdlif.graph.graph import INPUT, INPUT_KINDS, Graph
+from hdlif.graph.learning import Level
 
 _HEADERS = frozenset(
     (
@@ -64,6 +66,7 @@ class Source:
         answer_bytes: of `NAME_answer_work`, the scratch memory of `NAME_answer`; 0 without such a function.
         additions: pairs of an input and a weight in a step, if no input is 0.
         dtype: of frames and outputs, as NumPy names it.
+        learning: of a network that goes on learning.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Source:
     answer_bytes: int
     additions: int
     dtype: str
+    learning: Learning | None = None
 
     @property
     def arithmetic(self) -> str:
@@ -82,12 +86,21 @@ class Source:
 
     @property
     def ram_bytes(self) -> int:
-        """Bytes of state and work together, without the stack."""
-        return self.state_bytes + self.work_bytes
+        """Bytes of state, work and learning together, without the stack."""
+        return self.state_bytes + self.work_bytes + (0 if self.learning is None else self.learning.ram_bytes)
 
 
-def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None = None) -> Source:
+def translate(
+    graph: Graph,
+    name: str = "network",
+    *,
+    fixed: FixedPoint | None = None,
+    learn: Level | None = None,
+    momentum: float = 0.0,
+) -> Source:
     """Translate a graph into C99; its outputs equal `hdlif.runtime.reference`, or `fixed.run`, bit for bit.
+
+    With `learn` it goes on learning, with the bits of `hdlif.runtime.reference_learning`.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -103,13 +116,20 @@ def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None =
     Args:
         name: prefix of the files and their names.
         fixed: the graph in fixed point; float32 by default.
+        learn: what is trained, in float32 (`hdlif.runtime.Learner`); nothing by default.
+        momentum: of the updates, from 0 to below 1.
         graph: as in `deploy.lower`, or `artefact.load`.
     Raises:
-        InputError: `name` is not an identifier.
+        InputError: `name` is not an identifier, or a network in fixed point shall learn.
+        HdlifError: the network cannot learn so.
         ArtefactError: the graph breaks the format.
     """
     check_identifier(name)
-    file, arithmetic = CFile(graph), Floats() if fixed is None else Fixed(fixed)
+    if learn is not None and fixed is not None:
+        raise InputError(f"learn = {learn}: a network learns in float32; leave the fixed point out")
+    trained = None if learn is None else trained_in(graph, learn, momentum)
+    file = CFile(graph) if trained is None else CFile(graph, trained.places, trained.kept)
+    arithmetic: Numbers = Floats() if fixed is None else Fixed(fixed)
     if graph.input.kind == "image":
         # Two constants per channel convert pixels to numbers.
         file.frame_bytes = 8 * len(graph.input.mean)
@@ -121,20 +141,23 @@ def translate(graph: Graph, name: str = "network", *, fixed: FixedPoint | None =
     for stage in file.stages:
         function = f"stage__{file.names[stage.nodes[0].name]}"
         functions[function] = StageText(stage, file, arithmetic).function(function)
-    answers = Answers(file, arithmetic, name) if has_answers(file) else None
-    file.finish("\n".join(functions.values()) + ("" if answers is None else answers.code()))
+    answers = Answers(file, arithmetic, name) if trained is None and has_answers(file) else None
+    learning = None if trained is None else Learning(file, name, trained)
+    more = [part.code() for part in (answers, learning) if part is not None]
+    file.finish("\n".join((*functions.values(), *more)))
     number = arithmetic.number, arithmetic.number_bytes
     state, work = _state(file, arithmetic), work_space(file, name, number, arithmetic.total)
     return Source(
         name,
-        _code(file, arithmetic, name, functions, answers),
-        _header(file, arithmetic, name, state, work, answers),
+        _code(file, arithmetic, name, functions, answers, learning),
+        _header(file, arithmetic, name, state, work, answers, learning),
         file.data_bytes + len(graph.labels) * label_bytes(graph),
         state.size,
         work.size,
         0 if answers is None else answers.work.size,
         file.additions,
         arithmetic.number.removesuffix("_t").replace("float", "float32"),
+        learning,
     )
 
 
@@ -168,7 +191,15 @@ def _state(file: CFile, arithmetic: Numbers) -> Struct:
     return Struct(numbers + codes, -(-size // 4) * 4)
 
 
-def _header(file: CFile, arithmetic: Numbers, name: str, state: Struct, work: Struct, answers: Answers | None) -> str:
+def _header(
+    file: CFile,
+    arithmetic: Numbers,
+    name: str,
+    state: Struct,
+    work: Struct,
+    answers: Answers | None,
+    learning: Learning | None,
+) -> str:
     graph, upper = file.graph, name.upper()
     channels, height, width = graph.input.shape
     lines = [
@@ -193,6 +224,7 @@ def _header(file: CFile, arithmetic: Numbers, name: str, state: Struct, work: St
         f"#define {upper}_WIDTH {width}",
         f"#define {upper}_FRAME {math.prod(graph.input.shape)}",
         *_outputs(file, upper),
+        *([] if learning is None else [f"#define {upper}_LEARNS 1"]),
         "",
         *_number(file, arithmetic, name),
         "",
@@ -200,13 +232,14 @@ def _header(file: CFile, arithmetic: Numbers, name: str, state: Struct, work: St
         "",
         *work.typedef(f"{name}_work", "Of one step"),
         "",
+        *([] if learning is None else [*learning.learned.typedef(f"{name}_learned", "What training changes"), ""]),
         f"extern const char {name}_labels[{upper}_LABELS][{label_bytes(graph)}];",
         "",
         f"void {name}_start({name}_state *state);",
         "",
         "/* A frame is [channels][height][width], and each entry of it",
         f"   (value / {INPUT_KINDS[graph.input.kind]} - mean) / deviation of its channel. */",
-        f"void {name}_step({name}_state *state, {name}_work *work, const {name}_number *frame,",
+        f"void {name}_step({name}_state *state, {name}_work *work, {file.as_learned(name)}const {name}_number *frame,",
         f"{name}_number *outputs);",
         "",
     ]
@@ -217,9 +250,11 @@ def _header(file: CFile, arithmetic: Numbers, name: str, state: Struct, work: St
             "",
         ]
     if graph.confidence is not None:
-        lines += early_exit.declared(graph, name, is_static=has_one_frame(graph))
+        lines += early_exit.declared(graph, name, file.as_learned(name), is_static=has_one_frame(graph))
     if answers is not None:
         lines += answers.header()
+    if learning is not None:
+        lines += learning.header()
     lines += ["#ifdef __cplusplus", "}", "#endif", "", "#endif"]
     return indented("\n".join(lines)) + "\n"
 
@@ -274,7 +309,14 @@ def _meaning(graph: Graph) -> str:
     return f"{what[graph.task.kind]} {over[graph.task.combine]}"
 
 
-def _code(file: CFile, arithmetic: Numbers, name: str, functions: dict[str, str], answers: Answers | None) -> str:
+def _code(
+    file: CFile,
+    arithmetic: Numbers,
+    name: str,
+    functions: dict[str, str],
+    answers: Answers | None,
+    learning: Learning | None,
+) -> str:
     graph = file.graph
     entry = file.entry_type
     includes = "".join(f"#include <{header}>\n" for header in sorted(file.includes))
@@ -288,6 +330,7 @@ def _code(file: CFile, arithmetic: Numbers, name: str, functions: dict[str, str]
         f"typedef {arithmetic.total} TOTAL;" if file.totals or file.sums else "",
         f"typedef {entry} ENTRY;\n" if file.listed else "",
         "" if answers is None else answers.types(),
+        "" if learning is None else learning.types(),
         *file.kernels,
         *file.tables,
         *functions.values(),
@@ -297,6 +340,8 @@ def _code(file: CFile, arithmetic: Numbers, name: str, functions: dict[str, str]
     ]
     if answers is not None:
         pieces.append(answers.code())
+    if learning is not None:
+        pieces.append(learning.code())
     if graph.input.kind == "image":
         pieces.append(_frame(file, arithmetic, name))
     if graph.confidence is not None:
@@ -310,21 +355,15 @@ def label_bytes(graph: Graph) -> int:
 
 
 def _labels(graph: Graph, name: str) -> str:
-    texts = ",\n".join(_string(label) for label in graph.labels)
+    texts = ",\n".join(quoted(label) for label in graph.labels)
     return f"const char {name}_labels[{name.upper()}_LABELS][{label_bytes(graph)}] = {{\n{texts}\n}};\n"
-
-
-def _string(text: str) -> str:
-    """Return a C string of UTF-8 with special bytes escaped."""
-    plain = frozenset(b" !#$%&'()*+,-./0123456789:;<=>@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~")
-    return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode()) + '"'
 
 
 def _step(file: CFile, arithmetic: Numbers, name: str, functions: list[str]) -> str:
     graph = file.graph
     output = file.base[graph.output]
     array = file.array(output)
-    lines = [f"{function}(state, work, frame);" for function in functions]
+    lines = [f"{function}({file.given});" for function in functions]
     lines += [
         f"for (uint32_t k = 0; k < {name.upper()}_OUTPUTS; k++)",
         f"outputs[k] = (NUMBER){array}[k];",
@@ -339,7 +378,7 @@ def _step(file: CFile, arithmetic: Numbers, name: str, functions: list[str]) -> 
                 lines += [f"for (uint32_t k = 0; k < {file.size(node.name)}; k++)", f"{member}[k] = {kept};"]
     lines += ["if (state->t < UINT32_MAX)", "state->t++;"]
     return (
-        f"void {name}_step({name}_state *state, {name}_work *work, const {name}_number *frame,\n"
+        f"void {name}_step({name}_state *state, {name}_work *work, {file.as_learned(name)}const {name}_number *frame,\n"
         f"{name}_number *outputs)\n{{\n" + "\n".join(lines) + "\n}\n"
     )
 

@@ -11,11 +11,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.deploy.c.c_file import CFile
+from hdlif.deploy.c.c_file import CFile, Table
 from hdlif.deploy.c.fixed.values import LARGEST
 from hdlif.deploy.c.stages import Stage, inputs_of
 from hdlif.deploy.c.text import comment
 from hdlif.graph.graph import INPUT, Node, Value
+from hdlif.graph.learning import Place
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,7 @@ class StageText:
         table = self.file.rows(node, key, values)
         if table.literal is not None:
             return table.literal
+        self._name_learned(table)
         step = self.step_of_row(table.rows) if table.rows > 1 else ""
         if step == "[t]":
             return f"{table.name}[t]" + ("[c]" if table.columns > 1 else "")
@@ -168,6 +170,7 @@ class StageText:
     def rows(self, node: Node, key: str, values: NDArray[Any] | None = None) -> str:
         """Return a pointer to a node's rows for this step, with columns other than channels; arguments as in `row`."""
         table = self.file.rows(node, key, values, as_table=True)
+        self._name_learned(table)
         if table.rows == 1:
             return table.name
         local = f"{table.name}__now"
@@ -176,19 +179,35 @@ class StageText:
         self.declare(f"const {table.type} *{local} = {row};")
         return local
 
+    def _name_learned(self, table: Table) -> None:
+        """Declare the local name of a learned table."""
+        if table.learned:
+            member, kind, row = f"learned->{table.name.lower()}", f"const {table.type}", f"[{table.columns}]"
+            if 1 in (table.rows, table.columns):
+                self.declare(f"{kind} *{table.name} = {member};")
+            else:
+                self.declare(f"{kind} (*{table.name}){row} = ({kind} (*){row}){member};")
+
+    def weights(self, node: Node, kind: str) -> str:
+        """Return the name of a layer's weights, entries of type `kind`."""
+        name = self.file.weights(node)
+        if Place(node.name, "weight") in self.file.learned:
+            self.declare(f"const {kind} *{name} = learned->{name.lower()};")
+        return name
+
     @contextlib.contextmanager
-    def channels(self, node: Node) -> Iterator[None]:
-        """Write a loop over the channels of a node's value at pixel p, after all sums."""
-        channels, height, width = self.shape(node.name)
+    def channels(self, name: str) -> Iterator[None]:
+        """Write a loop over the channels of a value at pixel p, after all sums."""
+        channels, height, width = self.shape(name)
         self.line(f"for (uint32_t c = 0; c < {channels}; c++) {{")
         self.line(f"const uint32_t i = c * {height * width} + p;")
         yield
         self.line("}")
 
     @contextlib.contextmanager
-    def pixels(self, node: Node) -> Iterator[None]:
-        """Write loops over channels, rows (y) and columns (x) of a node's value."""
-        channels, height, width = self.shape(node.name)
+    def pixels(self, name: str) -> Iterator[None]:
+        """Write loops over channels, rows (y) and columns (x) of a value."""
+        channels, height, width = self.shape(name)
         self.line(f"for (uint32_t c = 0, i = 0; c < {channels}; c++) {{")
         self.line(f"for (uint32_t y = 0; y < {height}; y++) {{")
         self.line(f"for (uint32_t x = 0; x < {width}; x++, i++) {{")
@@ -255,23 +274,27 @@ class StageText:
             loops(self, first)
         else:
             self.each_entry(first)
-        what = ", ".join(f"{node.name} ({node.op})" for node in self.stage.nodes)
+        return self.written(name, ", ".join(f"{node.name} ({node.op})" for node in self.stage.nodes))
+
+    def written(self, name: str, what: str) -> str:
+        """Return the function of the statements so far, after a comment."""
         body = "\n".join(_read((*self._declared, *self._lines)))
-        unused = [one for one in re.findall(r"\*(\w+)", self.arguments) if not re.search(rf"\b{one}\b", body)]
+        arguments = self.arguments + self.file.with_learned
+        unused = [one for one in re.findall(r"[ *](\w+)(?:,|$)", arguments) if not re.search(rf"\b{one}\b", body)]
         return (
             f"/* {comment(what)} */\n"
-            f"{self.storage} void {name}({self.arguments})\n{{\n"
+            f"{self.storage} void {name}({arguments})\n{{\n"
             + "".join(f"(void){one};\n" for one in unused)
             + f"{body}\n}}\n"
         )
 
 
 def _read(lines: Sequence[str]) -> list[str]:
-    """Drop unused local variables."""
+    """Drop unused local variables, and names of learned tensors."""
     found: list[str] = []
     words: set[str] = set()
     for line in reversed(lines):
-        made = re.match(r"(?:const )?\w+ \*?(\w+__(?:r\d+|now|map)) = ", line)
+        made = re.match(r"(?:const )?\w+ \(?\*?(\w+__(?:r\d+|now|map)|[A-Z][A-Z0-9_]*)(?:\)\[\d+\])? = ", line)
         if made is None or made[1] in words:
             found.append(line)
             words.update(re.findall(r"\w+", line))

@@ -62,8 +62,8 @@ def _before_output(graph: Graph, read_by: Callable[[Node], tuple[str, ...]]) -> 
     return tuple(node for node in graph.nodes if node.name in wanted)
 
 
-def stages(graph: Graph, values: Mapping[str, Value]) -> tuple[Stage, ...]:
-    """Return the stages of a graph's used nodes, in topological order."""
+def stages(graph: Graph, values: Mapping[str, Value], kept: Collection[str] = ()) -> tuple[Stage, ...]:
+    """Return the stages of a graph's used nodes, in topological order; values in `kept` are stored."""
     base = bases(graph)
     waiting = [node for node in needed(graph) if not OPS[node.op].is_view]
     groups: list[list[Node]] = []
@@ -79,7 +79,7 @@ def stages(graph: Graph, values: Mapping[str, Value]) -> tuple[Stage, ...]:
         done |= inside
         groups.append(group)
     group_of = {node.name: place for place, group in enumerate(groups) for node in group}
-    read = {base[graph.output]}
+    read = {base[graph.output], *kept}
     for place, group in enumerate(groups):
         for node in group:
             read |= {base[source] for _, source in feedback(node)}

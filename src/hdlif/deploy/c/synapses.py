@@ -1,15 +1,17 @@
 """Weights of a layer in the order of its C kernel, geometry, and the kernel's call."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.deploy.c.c_file import CFile, c_type
+from hdlif.deploy.c.backward_text import BackwardText
+from hdlif.deploy.c.c_file import START, CFile, c_type
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.graph.graph import INPUT, Node
+from hdlif.graph.learning import Place
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
 from hdlif.graph.weights import LARGEST_WEIGHT
 
@@ -69,6 +71,19 @@ def rows_of(node: Node, weight: NDArray[Any], *, together: int) -> Rows:
     return Rows(packed.reshape(-1), packed.shape[1], bits, LARGEST_WEIGHT[encoding])
 
 
+def sums_integers(file: CFile, node: Node) -> bool:
+    """Return whether a layer adds integers: codes times low-bit weights."""
+    return file.values[node.inputs[0]].max_code is not None and node.attributes["encoding"] != "float32"
+
+
+def rows_in(file: CFile, node: Node, weight: NDArray[Any]) -> Rows:
+    """Pack the weights of a layer of a file, as `rows_of`; vectors of all time steps read 4 bytes."""
+    rows = rows_of(node, weight, together=TOGETHER if sums_integers(file, node) else 1)
+    if file.graph.time_steps > 1 and rows.bits == 2 and rows.row % 4:
+        return replace(rows, table=np.pad(rows.table, (0, 2)))
+    return rows
+
+
 def pairs(bits: int, apart: int = 16) -> NDArray[np.uint32]:
     """The weights of a field of bits as words of two signed 16-bit numbers each: [16, 2], [256, 2] or [256] of 4 bits.
 
@@ -110,8 +125,8 @@ def synapse(s: StageText, node: Node, inputs: str) -> Sums:
     file, weight = s.file, node.tensors["weight"]
     value = file.values[node.inputs[0]]
     is_real = node.attributes["encoding"] == "float32"
-    integers, by_pixel = value.max_code is not None and not is_real, file.is_by_pixel(node.inputs[0])
-    rows = rows_of(node, s.arithmetic.weights(node) if is_real else weight, together=TOGETHER if integers else 1)
+    integers, by_pixel = sums_integers(file, node), file.is_by_pixel(node.inputs[0])
+    rows = rows_in(file, node, s.arithmetic.weights(node) if is_real else weight)
     name = file.names[node.name].upper()
     window = math.prod(weight.shape[1:])
     most = LISTED
@@ -119,11 +134,9 @@ def synapse(s: StageText, node: Node, inputs: str) -> Sums:
         most = min(most, LARGEST_LANE // ((value.max_code or 1) * rows.largest))
     most = min(most, window)
     _add_layer(file, node, f"{name}__LAYER", rows.row, most)
-    kind, table = c_type(rows.table), rows.table
-    if file.graph.time_steps > 1 and rows.bits == 2 and rows.row % 4:
-        # vectors read 4 bytes
-        table = np.pad(table, (0, 2))
-    file.add_table(f"{kind} {name}__WEIGHTS[{table.size}]", table)
+    kind, weights = c_type(rows.table), s.weights(node, c_type(rows.table))
+    start = START if Place(node.name, "weight") in file.learned else ""
+    file.add_table(f"{kind} {weights}{start}[{rows.table.size}]", rows.table)
     # padded rows of the last group exceed its outputs
     outputs = len(weight) + TOGETHER
     file.additions += window * file.size(node.name)
@@ -140,7 +153,7 @@ def synapse(s: StageText, node: Node, inputs: str) -> Sums:
         }
         file.use("conv_steps", **parts)
         s.line(f"list_active(&{name}__LAYER, {inputs}, work->active, work->begin);")
-        call = f"conv_steps(&{name}__LAYER, {name}__WEIGHTS, {inputs}, y, x, work);"
+        call = f"conv_steps(&{name}__LAYER, {weights}, {inputs}, y, x, work);"
         total = f"{file.names[node.name]}__sum"
         s.carry(f"{s.local(False)} {total} = {s.loaded('totals', '0')};")
         of_step = s.loaded("totals", f"work->sums[c * {stored} + t]", stored)
@@ -153,7 +166,7 @@ def synapse(s: StageText, node: Node, inputs: str) -> Sums:
             file.use("add_8bit")
         file.sums, file.listed = max(file.sums, outputs), max(file.listed, most)
         file.longest_window = max(file.longest_window, window)
-        call = f"conv_codes(&{name}__LAYER, add_{rows.bits}bit, {name}__WEIGHTS, {inputs}, y, x, work);"
+        call = f"conv_codes(&{name}__LAYER, add_{rows.bits}bit, {weights}, {inputs}, y, x, work);"
         return Sums(call, s.arithmetic.of_total(s, node, "(TOTAL)work->sums[c]"))
     kind, word = ("NUMBER", "numbers") if value.max_code is None else ("uint8_t", "codes_by_reals")
     steps, apart = (1, 1) if file.is_constant(node.inputs[0]) else (file.steps, file.steps_of(node.inputs[0]))
@@ -187,9 +200,24 @@ def synapse(s: StageText, node: Node, inputs: str) -> Sums:
         file.use("add_by_bits", **parts, **more)
         add = f"add_{word}_by_{bits}bit"
     file.need_totals(outputs * steps)
-    call = f"conv_{word}(&{name}__LAYER, {add}, {name}__WEIGHTS, {inputs}, y, x, work->totals);"
+    call = f"conv_{word}(&{name}__LAYER, {add}, {weights}, {inputs}, y, x, work->totals);"
     place = "c" if steps == 1 else f"c * {steps} + t"
     return Sums(call, s.arithmetic.of_total(s, node, s.loaded("totals", f"work->totals[{place}]", steps)))
+
+
+def layer_backward(s: BackwardText, node: Node) -> None:
+    """Write the backward pass of a convolution or a linear layer."""
+    file, layer, (_, height, width) = s.file, f"{s.file.names[node.name].upper()}__LAYER", s.shape(node.name)
+    rows, source = rows_in(file, node, node.tensors["weight"]), node.inputs[0]
+    if s.wants(0):
+        file.use("back_through")
+        weights = s.weights(node, c_type(rows.table))
+        s.each_input(0, f"back_through(&{layer}, {weights}, {rows.bits}, {s.own}, {height}, {width}, c, y, x)")
+    if s.trains("weight"):
+        file.use("add_gradients")
+        x = f"0, {s.pointer(source)}" if file.values[source].max_code is None else f"{s.pointer(source)}, 0"
+        sums = f"sums->{file.weights(node).lower()}"
+        s.line(f"add_gradients(&{layer}, {rows.bits}, {x}, {s.own}, {height}, {width}, {sums});")
 
 
 def _each_step(steps: int, later: int) -> dict[str, str]:

@@ -58,6 +58,12 @@ def comment(text: str) -> str:
     return safe.replace("*", "?").replace("\\", "?").replace("??", "? ?").replace("??", "? ?")
 
 
+def quoted(text: str) -> str:
+    """Return a C string of UTF-8 with special bytes escaped."""
+    plain = frozenset(b" !#$%&'()*+,-./0123456789:;<=>@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~")
+    return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode()) + '"'
+
+
 def table(declaration: str, values: NDArray[Any]) -> str:
     """`static const DECLARATION = {...};` of one or two axes."""
     return f"static const {declaration} = {braced(values)};\n"

@@ -28,9 +28,7 @@ from hdlif.nn.state import inside
 try:
     import snntorch
 except ModuleNotFoundError as _error:
-    raise MissingExtraError(
-        f"{_error.name} is not installed; snnTorch comes with: pip install 'hdlif[peers]'"
-    ) from _error
+    raise MissingExtraError.of(_error.name, "peers") from _error
 
 
 @dataclass(frozen=True)

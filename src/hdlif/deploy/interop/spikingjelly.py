@@ -15,9 +15,7 @@ from hdlif.nn import Neuron, State, SteppedNeuron, Temporal
 try:
     from spikingjelly.activation_based import base, functional, layer, neuron
 except ModuleNotFoundError as _error:
-    raise MissingExtraError(
-        f"{_error.name} is not installed; SpikingJelly comes with: pip install 'hdlif[peers]'"
-    ) from _error
+    raise MissingExtraError.of(_error.name, "peers") from _error
 
 
 class Node(base.MemoryModule):  # type: ignore[misc] # of a library without types

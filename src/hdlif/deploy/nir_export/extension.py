@@ -53,7 +53,7 @@ class _Extension:
         text = {ARTEFACT: metadata_of(dumps(self.graph))}
         self._names[INPUT] = self.put("input", self.nir.Input(input_type=self.shape(INPUT), metadata=text))
         for node in self.graph.nodes:
-            is_same = self.types[node.name].shape == self.types[node.inputs[0]].shape
+            is_same = all(self.types[name].shape == self.types[node.name].shape for name in node.inputs)
             make = _NEAREST.get(node.op, _same if is_same else None)
             if make is None or (node.op == "conv2d" and not infers(node, self.types)):
                 raise LoweringError(

@@ -68,7 +68,7 @@ def nir_package() -> Any:
     try:
         import nir
     except ModuleNotFoundError as error:
-        raise MissingExtraError(f"{error.name} is not installed; install it with: pip install 'hdlif[nir]'") from error
+        raise MissingExtraError.of(error.name, "nir") from error
     return nir
 
 

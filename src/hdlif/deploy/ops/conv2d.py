@@ -1,8 +1,9 @@
-"""Convolutions of modules, and the forms of `conv2d`."""
+"""Convolutions of modules and sums over the channels of heads, and the forms of `conv2d`."""
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -12,7 +13,7 @@ from hdlif.deploy.op_form import OpForm, Parts, folded, synapse
 from hdlif.errors import LoweringError
 from hdlif.graph.graph import Node
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
-from hdlif.nn import QuantConv1d, QuantConv2d
+from hdlif.nn import HeadSum, QuantConv1d, QuantConv2d
 
 
 @lowers(nn.Conv1d, nn.Conv2d, QuantConv1d, QuantConv2d)
@@ -31,6 +32,18 @@ def _convolution(lowerer: Lowerer, module: nn.Conv1d | nn.Conv2d, wire: Wire, pa
     out = lowerer.emit("conv2d", path, wire, encoding=encoding, role="body", weight=weight, **geometry)
     out = Wire(out.name, wire.scale * weight_scale)
     return out if module.bias is None else biased(lowerer, out, path, module.bias)
+
+
+@lowers(HeadSum)
+def _head_sum(lowerer: Lowerer, module: HeadSum, wire: Wire, path: str) -> Wire:
+    """Return a convolution with weights of 1 and a group for each head."""
+    wire = lowerer.one_scale(wire)
+    weight = np.ones((module.heads, lowerer.values[wire.name].shape[0] // module.heads, 1, 1), np.int8)
+    geometry: dict[str, Any] = {"stride": [1, 1], "padding": [0, 0]}
+    if module.heads != 1:
+        geometry["groups"] = module.heads
+    summed = lowerer.emit("conv2d", path, wire, encoding="binary", role="body", weight=weight, **geometry)
+    return Wire(summed.name, wire.scale)
 
 
 def _padding(module: nn.Conv1d | nn.Conv2d, path: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""Adaptive average pools of modules, and the forms of `global_sum_pool`."""
+"""Adaptive average pools and sums over tokens of modules, and the forms of `global_sum_pool`."""
 
 import numpy as np
 from torch import nn
@@ -6,6 +6,7 @@ from torch import nn
 from hdlif.deploy.lowering import Lowerer, Wire, lowers, sizes_of
 from hdlif.deploy.op_form import OpForm, whole
 from hdlif.errors import LoweringError
+from hdlif.nn import TokenSum
 
 
 @lowers(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
@@ -29,6 +30,11 @@ def _global_pool(lowerer: Lowerer, module: nn.AdaptiveAvgPool1d | nn.AdaptiveAvg
         f"{path}: an adaptive pool of {[height, width]} to {size} has windows of different sizes, which have no "
         "deployed form; use a size that divides, or 1"
     )
+
+
+@lowers(TokenSum)
+def _token_sum(lowerer: Lowerer, module: TokenSum, wire: Wire, path: str) -> Wire:
+    return Wire(lowerer.emit("global_sum_pool", path, wire).name, wire.scale)
 
 
 FORM = OpForm(

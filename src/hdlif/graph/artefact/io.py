@@ -2,7 +2,7 @@
 
 Weights of low bit width are packed (`packing`); every other tensor is float32. The graph itself is
 canonical JSON under the one metadata key "hdlif", with a digest of the whole file.
-`docs/reference/artefact_format.md` gives it byte by byte.
+`docs/contributing/model_format.md` gives it byte by byte.
 Files are not trusted: the compiled reader checks every byte and field, in `loads` as in `hdlif.runtime.Session`.
 """
 
@@ -22,7 +22,7 @@ from hdlif.errors import AllocationError, ArtefactError, reason
 from hdlif.graph.artefact.files import METADATA_KEY, metadata_text, read_content
 from hdlif.graph.artefact.packing import WEIGHTS_PER_BYTE, pack, packed_bytes, unpack
 from hdlif.graph.artefact.statements import fields_of, read_fields
-from hdlif.graph.graph import Array, Graph, Node
+from hdlif.graph.graph import Array, Graph, Learned, Node
 from hdlif.graph.inference import infer_values
 from hdlif.whole_files import whole_file
 
@@ -108,6 +108,8 @@ def dumps(graph: Graph) -> bytes:
         **({} if graph.confidence is None else {"confidence": float(graph.confidence)}),
         **fields_of(graph),
     }
+    if (learned := graph.learned) is not None:
+        record["learned"] = {"from": learned.source, "level": learned.level, "updates": learned.updates}
     text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     content = safetensors.numpy.save(tensors, {METADATA_KEY: text})
     # The header begins with the metadata, which begin with "digest".
@@ -130,7 +132,17 @@ def loads(content: bytes, name: str) -> Graph:
         stored = safetensors.numpy.load(content)
         input_record, labels, task, time_steps = read_fields(record)
         nodes = tuple(_node(entry, stored) for entry in record["nodes"])
-        graph = Graph(nodes, record["output"], time_steps, input_record, labels, task, record.get("confidence"))
+        learned = record.get("learned")
+        graph = Graph(
+            nodes,
+            record["output"],
+            time_steps,
+            input_record,
+            labels,
+            task,
+            record.get("confidence"),
+            None if learned is None else Learned(learned["from"], learned["level"], learned["updates"]),
+        )
         infer_values(graph)
     except ArtefactError as error:
         raise ArtefactError(f"{name}: {error}") from error
@@ -148,6 +160,12 @@ def metadata_of(content: bytes) -> str:
         content: of the file.
     """
     return metadata_text(content[8 : 8 + int.from_bytes(content[:8], "little")])
+
+
+def digest_of(graph: Graph) -> str:
+    """Return the digest of a graph's model file."""
+    found: str = json.loads(metadata_of(dumps(graph)))["digest"]
+    return found
 
 
 def joined(metadata: str, tensors: Mapping[str, Array], name: str) -> bytes:

@@ -6,7 +6,7 @@ import numpy as np
 
 from hdlif.errors import ArtefactError
 from hdlif.graph.graph import Array, Node, Value
-from hdlif.graph.op import ADD, Op, Seen, Work
+from hdlif.graph.op import ADD, Op, Passed, Seen, Work
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -26,4 +26,8 @@ def price(node: Node, seen: Seen) -> Work:
     return ADD * seen.entries_per_image(node)
 
 
-OP = Op("add", arity=2, infer=infer, evaluate=evaluate, price=price, is_elementwise=True)
+def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
+    return (gradient, gradient), {}
+
+
+OP = Op("add", arity=2, infer=infer, evaluate=evaluate, backward=backward, price=price, is_elementwise=True)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hdlif.graph.fields import rows
+from hdlif.graph.fields import in_order, rows
 from hdlif.graph.graph import Array, Node, Value, row_of_step
-from hdlif.graph.op import ADD, MULTIPLY, Op, Seen, Work, acting_share
+from hdlif.graph.op import ADD, MULTIPLY, Op, Passed, Seen, Work, acting_share
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -29,6 +29,13 @@ def passes_spikes(node: Node) -> bool:
     return not node.tensors["shift"].any()
 
 
+def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
+    """dx = g · scale; dscale and dshift are the sums of g · x and of g over the map, row by row."""
+    x = passed.inputs[0].astype(np.float32)
+    tensors = {"scale": in_order(gradient * x, 2), "shift": in_order(gradient, 2)}
+    return (gradient * row_of_step(node, "scale", passed.t, x.ndim),), tensors
+
+
 OP = Op(
     "affine",
     arity=1,
@@ -36,6 +43,7 @@ OP = Op(
     tensors=("scale", "shift"),
     infer=infer,
     evaluate=evaluate,
+    backward=backward,
     price=price,
     passes_spikes=passes_spikes,
 )

@@ -6,7 +6,7 @@ import numpy as np
 
 from hdlif.errors import ArtefactError
 from hdlif.graph.graph import Array, Node, Value
-from hdlif.graph.op import Op, always, moved
+from hdlif.graph.op import Op, Passed, always, moved
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -28,4 +28,9 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
     return np.concatenate([x, y], axis=1)
 
 
-OP = Op("concat", 2, infer, evaluate, moved, passes_spikes=always, noun="channels that are joined")
+def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
+    channels = passed.inputs[0].shape[1]
+    return (gradient[:, :channels], gradient[:, channels:]), {}
+
+
+OP = Op("concat", 2, infer, evaluate, moved, backward=backward, passes_spikes=always, noun="channels that are joined")

@@ -13,7 +13,7 @@ import numpy as np
 from hdlif.errors import ArtefactError, brief
 from hdlif.graph.fields import map_shape, pair, places, windows
 from hdlif.graph.graph import Array, Node, Value
-from hdlif.graph.op import Op
+from hdlif.graph.op import Op, Passed
 from hdlif.graph.weights import check_sum, price, weight_of
 
 
@@ -73,6 +73,28 @@ def _of_a_group(node: Node, x: Array, weight: Array) -> Array:
     return total
 
 
+def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
+    """dx = the sum over (ky, kx, co) of weight · g; dweight = that of g · x over the map, row by row; both from +0."""
+    (x,), groups = passed.inputs, groups_of(node)
+    split = (np.split(part, groups, axis=axis) for part, axis in ((x, 1), (node.tensors["weight"], 0), (gradient, 1)))
+    found = [_backward_of_a_group(node, *part) for part in zip(*split, strict=True)]
+    inputs, weights = zip(*found, strict=True)
+    return (np.concatenate(inputs, axis=1),), {"weight": np.concatenate(weights, axis=1)}
+
+
+def _backward_of_a_group(node: Node, x: Array, weight: Array, gradient: Array) -> tuple[Array, Array]:
+    (pad_y, pad_x), strides = node.attributes["padding"], node.attributes["stride"]
+    padded = np.pad(x.astype(np.float32), ((0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x)))
+    whole, of_weight = np.zeros(padded.shape, np.float32), np.zeros((len(x), *weight.shape), np.float32)
+    geometry = weight.shape[2:], strides, dilation_of(node)
+    for (ky, kx, window), (_, _, target) in zip(windows(padded, *geometry), windows(whole, *geometry), strict=True):
+        for channel, column in enumerate(weight[:, :, ky, kx].astype(np.float32)):
+            target += column[:, None, None] * gradient[:, channel, None]
+        for y, x_place in np.ndindex(gradient.shape[2:]):
+            of_weight[..., ky, kx] += gradient[:, :, None, y, x_place] * window[:, None, :, y, x_place]
+    return whole[:, :, pad_y : pad_y + x.shape[2], pad_x : pad_x + x.shape[3]], of_weight
+
+
 OP = Op(
     "conv2d",
     arity=1,
@@ -81,6 +103,7 @@ OP = Op(
     tensors=("weight",),
     infer=infer,
     evaluate=evaluate,
+    backward=backward,
     price=price,
     is_synapse=True,
 )

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from hdlif.graph.graph import Array, Node, Value
-from hdlif.graph.op import Op, always, moved
+from hdlif.graph.op import Op, Passed, always, moved
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -16,4 +16,17 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
     return x.reshape(len(x), -1)
 
 
-OP = Op("flatten", arity=1, infer=infer, evaluate=evaluate, price=moved, is_view=True, passes_spikes=always)
+def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
+    return (gradient.reshape(passed.inputs[0].shape),), {}
+
+
+OP = Op(
+    "flatten",
+    arity=1,
+    infer=infer,
+    evaluate=evaluate,
+    backward=backward,
+    price=moved,
+    is_view=True,
+    passes_spikes=always,
+)

@@ -3,9 +3,11 @@
 import itertools
 from collections.abc import Sequence
 
+import numpy as np
+
 from hdlif.graph.fields import map_shape, ordered_sum, summed_code
 from hdlif.graph.graph import Array, Node, Value
-from hdlif.graph.op import Op, Seen, Work, always, pooled
+from hdlif.graph.op import Op, Passed, Seen, Work, always, pooled
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -22,4 +24,10 @@ def price(node: Node, seen: Seen) -> Work:
     return pooled(node, seen, seen.types[node.inputs[0]].shape[1:], (1, 1), (0, 0))
 
 
-OP = Op("global_sum_pool", arity=1, infer=infer, evaluate=evaluate, price=price, passes_spikes=always)
+def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
+    return (np.broadcast_to(gradient[:, :, None, None], passed.inputs[0].shape),), {}
+
+
+OP = Op(
+    "global_sum_pool", arity=1, infer=infer, evaluate=evaluate, backward=backward, price=price, passes_spikes=always
+)

@@ -6,7 +6,7 @@ import numpy as np
 
 from hdlif.errors import ArtefactError
 from hdlif.graph.graph import Array, Node, Value
-from hdlif.graph.op import Op
+from hdlif.graph.op import Op, Passed
 from hdlif.graph.weights import check_sum, price, weight_of
 
 
@@ -30,6 +30,15 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
     return total
 
 
+def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
+    """dx = the sum over co, ascending, of weight · g; dweight = g · x."""
+    (x,), weight = passed.inputs, node.tensors["weight"].astype(np.float32)
+    total = np.zeros(x.shape, np.float32)
+    for channel, row in enumerate(weight):
+        total += row * gradient[:, channel, None]
+    return (total,), {"weight": gradient[:, :, None] * x[:, None].astype(np.float32)}
+
+
 OP = Op(
     "linear",
     arity=1,
@@ -37,6 +46,7 @@ OP = Op(
     tensors=("weight",),
     infer=infer,
     evaluate=evaluate,
+    backward=backward,
     price=price,
     is_synapse=True,
 )

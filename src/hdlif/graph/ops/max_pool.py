@@ -6,7 +6,7 @@ import numpy as np
 
 from hdlif.graph.fields import pair, pooled_shape, windows
 from hdlif.graph.graph import Array, Node, Value
-from hdlif.graph.op import Op, Seen, Work, always, pooled
+from hdlif.graph.op import Op, Passed, Seen, Work, always, pooled
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -28,6 +28,20 @@ def price(node: Node, seen: Seen) -> Work:
     return pooled(node, seen, node.attributes["kernel"], node.attributes["stride"], node.attributes["padding"])
 
 
+def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
+    """dx = the sum, by (ky, kx), of the gradients of the windows whose first maximum the entry is."""
+    x, (pad_y, pad_x) = passed.inputs[0].astype(np.float32), node.attributes["padding"]
+    margins = ((0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x))
+    padded, largest = np.pad(x, margins, constant_values=-np.inf), evaluate(node, passed.t, [x], {})
+    whole, waiting = np.zeros(padded.shape, np.float32), np.ones(largest.shape, bool)
+    geometry = node.attributes["kernel"], node.attributes["stride"]
+    for (_, _, window), (_, _, target) in zip(windows(padded, *geometry), windows(whole, *geometry), strict=True):
+        found = waiting & (window == largest)
+        target += np.where(found, gradient, np.float32(0))
+        waiting &= ~found
+    return (whole[:, :, pad_y : pad_y + x.shape[2], pad_x : pad_x + x.shape[3]],), {}
+
+
 OP = Op(
     "max_pool",
     arity=1,
@@ -35,6 +49,7 @@ OP = Op(
     attributes=("kernel", "padding", "stride"),
     infer=infer,
     evaluate=evaluate,
+    backward=backward,
     price=price,
     passes_spikes=always,
 )

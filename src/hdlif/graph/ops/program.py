@@ -12,10 +12,11 @@ import numpy as np
 from hdlif.errors import ArtefactError, EquationError, brief
 from hdlif.graph import equations
 from hdlif.graph.equations import Program, from_attributes
+from hdlif.graph.equations.gradients import gradients
 from hdlif.graph.equations.record import KEYS
-from hdlif.graph.fields import check_fields, rows
+from hdlif.graph.fields import check_fields, in_order, rows
 from hdlif.graph.graph import Array, Node, Value, row_of_step
-from hdlif.graph.op import ADD, MULTIPLY, Op, Seen, Work
+from hdlif.graph.op import ADD, MULTIPLY, Op, Passed, Seen, Work
 
 
 def row_names(program: Program) -> tuple[str, ...]:
@@ -60,6 +61,17 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
     return spike
 
 
+def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
+    """Gradients of the step (`hdlif.graph.equations.gradients`); those of rows are summed over the map, row by row."""
+    program, x = program_of(node), passed.inputs[0].astype(np.float32)
+    states = [passed.states[name] for name in program.states]
+    own = {key: row_of_step(node, key, passed.t, x.ndim) for key in row_names(program)}
+    of_current, *found = gradients(program, x, states, list(own.values()), gradient)
+    of_rows = zip(own, found[len(states) :], strict=True)
+    tensors = {key: in_order(g, 1)[:, None] if own[key].size == 1 else in_order(g, 2) for key, g in of_rows}
+    return (of_current,), tensors
+
+
 def neuron_step(node: Node) -> Work:
     """Count the operations of one neuron at one step from its program."""
     found = equations.counts(program_of(node))
@@ -84,6 +96,7 @@ OP = Op(
     tensors=None,
     infer=infer,
     evaluate=evaluate,
+    backward=backward,
     price=price,
     states=lambda node: tuple(node.attributes["states"]),
     is_neuron=fires,

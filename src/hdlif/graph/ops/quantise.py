@@ -7,7 +7,7 @@ import numpy as np
 from hdlif.errors import ArtefactError
 from hdlif.graph.fields import LEAST_NORMAL, number, rows
 from hdlif.graph.graph import Array, Node, Value, row_of_step
-from hdlif.graph.op import ADD, MULTIPLY, NOTHING, Op, Seen, Work, acting_share, always
+from hdlif.graph.op import ADD, MULTIPLY, NOTHING, Op, Passed, Seen, Work, acting_share, always
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -33,6 +33,11 @@ def price(node: Node, seen: Seen) -> Work:
     return acting * seen.entries_per_image(node)
 
 
+def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
+    """Straight through: dx = g · inverse_step, also above the largest code (`hdlif.nn.SpikeQuantizer`)."""
+    return (gradient * row_of_step(node, "inverse_step", passed.t, gradient.ndim),), {}
+
+
 OP = Op(
     "quantise",
     arity=1,
@@ -41,6 +46,7 @@ OP = Op(
     tensors=("inverse_step",),
     infer=infer,
     evaluate=evaluate,
+    backward=backward,
     price=price,
     emits_spikes=always,
 )

@@ -1,6 +1,6 @@
 """Attention over channels: y = x · sigmoid(bias[t] + sum over j of weight[t, j] · a[c + j - (k - 1) / 2]).
 
-a is the mean of x over (row, column), and 0 beyond the channels; docs/reference/artefact_format.md defines the sigmoid.
+a is the mean of x over (row, column), and 0 beyond the channels; docs/contributing/model_format.md defines the sigmoid.
 """
 
 import math
@@ -42,7 +42,7 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
 
 
 def sigmoid(x: Floats) -> Floats:
-    """Return σ(x), in the float32 operations of docs/reference/artefact_format.md; within 1e-6 of the true one."""
+    """Return σ(x), in the float32 operations of docs/contributing/model_format.md; within 1e-6 of the true one."""
     one, e = np.float32(1), exponential(np.abs(x))
     gate: Floats = np.where(x >= 0, one, e) / (one + e)
     return gate

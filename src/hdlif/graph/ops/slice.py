@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from hdlif.errors import ArtefactError, brief
 from hdlif.graph.graph import Array, Node, Value
-from hdlif.graph.op import Op, always, moved
+from hdlif.graph.op import Op, Passed, always, moved
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -24,6 +26,12 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
     return x[:, node.attributes["begin"] : node.attributes["end"]]
 
 
+def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
+    whole = np.zeros(passed.inputs[0].shape, np.float32)
+    whole[:, node.attributes["begin"] : node.attributes["end"]] = gradient
+    return (whole,), {}
+
+
 OP = Op(
     "slice",
     arity=1,
@@ -31,6 +39,7 @@ OP = Op(
     attributes=("begin", "end"),
     infer=infer,
     evaluate=evaluate,
+    backward=backward,
     price=moved,
     passes_spikes=always,
 )

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from hdlif.graph.fields import ordered_sum, pooled_shape, summed_code, windows
 from hdlif.graph.graph import Array, Node, Value
-from hdlif.graph.op import Op, Seen, Work, always, pooled
+from hdlif.graph.op import Op, Passed, Seen, Work, always, pooled
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -23,12 +25,21 @@ def price(node: Node, seen: Seen) -> Work:
     return pooled(node, seen, node.attributes["kernel"], node.attributes["stride"], (0, 0))
 
 
+def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
+    """dx = the sum of the gradients of the windows that contain the entry, by (ky, kx)."""
+    whole = np.zeros(passed.inputs[0].shape, np.float32)
+    for _, _, window in windows(whole, node.attributes["kernel"], node.attributes["stride"]):
+        window += gradient
+    return (whole,), {}
+
+
 OP = Op(
     "sum_pool",
     arity=1,
     attributes=("kernel", "stride"),
     infer=infer,
     evaluate=evaluate,
+    backward=backward,
     price=price,
     passes_spikes=always,
 )

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from hdlif.graph.fields import map_shape, pair
+from hdlif.graph.fields import in_order, map_shape, pair
 from hdlif.graph.graph import Array, Node, Value
-from hdlif.graph.op import Op, always, moved
+from hdlif.graph.op import Op, Passed, always, moved
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -19,6 +19,13 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
     return x.repeat(down, axis=2).repeat(across, axis=3)
 
 
+def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
+    """dx = the sum of the gradients of the entry's copies, row by row."""
+    (batch, channels, height, width), (down, across) = passed.inputs[0].shape, node.attributes["factor"]
+    copies = gradient.reshape(batch, channels, height, down, width, across).swapaxes(3, 4)
+    return (in_order(copies, 4),), {}
+
+
 OP = Op(
     "upsample",
     arity=1,
@@ -26,6 +33,7 @@ OP = Op(
     attributes=("factor",),
     infer=infer,
     evaluate=evaluate,
+    backward=backward,
     price=moved,
     passes_spikes=always,
 )

@@ -50,6 +50,7 @@ from hdlif.recipe.builders.own_data import (
 from hdlif.recipe.builders.own_kinds import FOUND, found_kind, is_items, is_there, kind_at, kind_by_keys, kind_named
 from hdlif.recipe.builders.part import hidden_kinds
 from hdlif.recipe.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
+from hdlif.recipe.builders.start import build_started, read_start
 from hdlif.recipe.builders.task import (
     TASKS,
     build_measured_task,

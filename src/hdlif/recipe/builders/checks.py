@@ -113,7 +113,7 @@ def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
     """Return the network and its device: from the seed on the CPU, or without values on "meta" if it is not `SMALL`."""
     import torch
 
-    with _without_values():
+    with without_values():
         network = build_model(recipe)
     torch.manual_seed(recipe.seed)
     if not _is_small(network, input_record(recipe).shape):
@@ -122,7 +122,7 @@ def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
 
 
 @contextmanager
-def _without_values() -> Iterator[None]:
+def without_values() -> Iterator[None]:
     """Make tensors without values inside; torch's random state is not changed."""
     import torch
     from torch import Tensor
@@ -205,7 +205,7 @@ def _check_network(recipe: Recipe, task: Task, fill: Callable[[nn.Module], objec
     import torch
 
     shape = input_record(recipe).shape
-    with _without_values():
+    with without_values():
         network = build_model(recipe)
         values = sum(tensor.numel() for tensor in network.state_dict().values())
         if values > MOST_VALUES:

@@ -39,7 +39,9 @@ class Weights(Part):
         {}, "Bits per weight of single layers of the body: 1, 1.5, 2 to 8, or 32 for fp32; * stands for any text."
     )
     keep_float: list[str] = field([], "Layers of the body that stay fp32; * stands for any text.")
-    quantise: list[str] = field([], "Other layers that are quantised too; * stands for any text.")
+    quantise: list[str] = field(
+        [], "Other layers that are quantised too, such as stem.conv and classifier; * stands for any text."
+    )
 
 
 class Float(Weights, kind="float"):
@@ -190,7 +192,9 @@ def check_spike_layers(recipe: Recipe, network: Temporal) -> None:
 class BatchNorm(Part, kind="batch_norm"):
     """Batch norm per channel."""
 
-    per_step: bool = field(False, "Keep statistics of its own for each time step.")
+    per_step: bool = field(
+        False, "Keep statistics of its own for each time step; not for steps that are blank in most samples."
+    )
     momentum: Annotated[float, Field(gt=0, le=1)] | None = field(
         0.1, "Weight of a new batch's statistics; null takes the mean of all batches."
     )

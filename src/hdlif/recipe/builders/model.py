@@ -137,6 +137,20 @@ class ReversibleResNet(_Residual, kind="reversible_resnet", makes=At("hdlif.mode
     )
 
 
+class QKFormer(_Residual, kind="qk_former", makes=At("hdlif.models:qk_former")):
+    """A spiking transformer with Q-K attention, for images."""
+
+    ATTENTION = None
+    width: int = field(64, "Channels of the stem and first stage; each later stage has twice as many.")
+    blocks: list[int] = field([1, 2], "Pairs of an attention and an MLP of each stage.")
+    strides: list[int] | None = field(None, "Stride of the first convolution of each stage; 2 for each by default.")
+    heads: int = field(8, "Heads of token attention, in all stages but the last; they divide the width.")
+    mlp_ratio: int = field(4, "Channels inside an MLP, in those of its stage.")
+    inner: dict[str, int] | None = field(
+        None, "Channels between the convolutions of single patch embeddings, such as {body.stage1.embed: 48}."
+    )
+
+
 class UNet(Model, kind="unet", makes=At("hdlif.models:unet")):
     """A U-Net, for a class or an object at each pixel."""
 
@@ -191,8 +205,8 @@ class Spiking(Model, kind="spiking", makes=At("hdlif.recipe.builders.spiking:spi
 
 MODELS = Section[Model](
     "model",
-    *(Conv1d, Dense, Detector, Imported, Recurrent, ResNet, ResNet18, ResNet19, ResNet34, ReversibleResNet, Spiking),
-    *(UNet, VGG),
+    *(Conv1d, Dense, Detector, Imported, QKFormer, Recurrent, ResNet, ResNet18, ResNet19, ResNet34),
+    *(ReversibleResNet, Spiking, UNet, VGG),
     own=Model,
     given=(*PARTS, "block", "attention"),
 )
@@ -216,12 +230,13 @@ def read_model(recipe: Recipe) -> Model:
     return model
 
 
-def build_model(recipe: Recipe, *, pretrained: bool = False) -> Temporal:
+def build_model(recipe: Recipe, *, pretrained: bool = False, classes: int | None = None) -> Temporal:
     """Build the recipe's network, freshly initialised from torch's random state.
 
     Args:
         pretrained: load the weights of the file that the recipe names, if any, which may raise `CheckpointError`.
             Not needed for a network that is filled from a checkpoint.
+        classes: number of outputs; the data's by default.
     """
     from hdlif.models import as_network
     from hdlif.nn import QuantConv2d
@@ -234,7 +249,7 @@ def build_model(recipe: Recipe, *, pretrained: bool = False) -> Temporal:
         conv=partial(QuantConv2d, quantizer=quantizer),
         quantizer=quantizer,
         norm=NORMS.read(recipe.norm).build(time_steps=recipe.time_steps),
-        classes=len(data_kind(recipe).labels),
+        classes=classes or len(data_kind(recipe).labels),
         in_channels=channels,
         in_size=tuple(size),
         time_steps=recipe.time_steps,

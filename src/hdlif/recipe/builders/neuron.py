@@ -68,6 +68,8 @@ class AnyNeuron(Part):
         {"granularity", "recurrent", "time_constants", "surrogate", "reset", "parallel", "mem_bn"}
     )
     IS_GRADED: ClassVar[bool] = True
+    STATES: ClassVar[tuple[str, ...]] = ("potential",)
+    """States with default keys, of kinds that ship."""
     LEAKS: ClassVar[tuple[str, ...]] = ()
     """Parameters that time constants may spread, starting with those named leak."""
 
@@ -234,6 +236,7 @@ class GLIF(_Threshold, _Stepped, kind="glif", makes=At("hdlif.nn:GLIF")):
     """Gated LIF, which emits 0 or 1."""
 
     IS_GRADED = False
+    STATES = ("potential", "fired")
     per_step: bool = field(False, "A value for each time step; false shares one among all steps.")
     leak: float = field(0.25, "Exponential decay at the start.")
     linear_leak: float | None = field(None, "What a step subtracts, at the start.")
@@ -246,6 +249,8 @@ class GradedLIF(_Formed, _Leak, _Low, kind="graded_lif", makes=At("hdlif.nn:Grad
 
 class ParallelHDLIF(_Formed, kind="parallel_hdlif", makes=At("hdlif.nn:ParallelHDLIF")):
     """HD-LIF without accumulation, and without state."""
+
+    STATES = ()
 
 
 class HDLIF(_Formed, _Leak, kind="hdlif", makes=At("hdlif.nn:HDLIF")):
@@ -281,6 +286,7 @@ class HDLIF(_Formed, _Leak, kind="hdlif", makes=At("hdlif.nn:HDLIF")):
 class AdaptiveHDLIF(_Learned, _Leak, kind="adaptive_hdlif", makes=At("hdlif.nn:AdaptiveHDLIF")):
     """HD-LIF whose threshold rises with what it emits, and falls back."""
 
+    STATES = ("potential", "adaptation")
     LEAKS = ("leak", "adaptation_leak")
     adaptation_leak: float = field(0.9, "ρ at the start: the fraction of the rise that a step keeps.")
     rise: float = field(0.1, "δ at the start: how far the threshold rises with what is emitted.")
@@ -289,6 +295,7 @@ class AdaptiveHDLIF(_Learned, _Leak, kind="adaptive_hdlif", makes=At("hdlif.nn:A
 class SecondOrderHDLIF(_Learned, _Leak, kind="second_order_hdlif", makes=At("hdlif.nn:SecondOrderHDLIF")):
     """HD-LIF after a synaptic current with a leak of its own."""
 
+    STATES = ("synapse", "potential")
     LEAKS = ("leak", "synapse_leak")
     synapse_leak: float = field(0.5, "μ at the start: the fraction of the current that a step keeps.")
 
@@ -296,6 +303,7 @@ class SecondOrderHDLIF(_Learned, _Leak, kind="second_order_hdlif", makes=At("hdl
 class ResonateHDLIF(_Learned, _Spread, kind="resonate_hdlif", makes=At("hdlif.nn:ResonateHDLIF")):
     """A state of two numbers that turns at each step, with HD-LIF's spike."""
 
+    STATES = ("potential", "w")
     LEAKS = ("decay",)
     decay: float = field(0.9, "Fraction of the state that a step keeps, at the start.")
     angle: float = field(0.5, "Angle by which the state turns at a step, in radians, at the start.")
@@ -304,6 +312,7 @@ class ResonateHDLIF(_Learned, _Spread, kind="resonate_hdlif", makes=At("hdlif.nn
 class SlidingParallelHDLIF(_Learned, kind="sliding_parallel_hdlif", makes=At("hdlif.nn:SlidingParallelHDLIF")):
     """Parallel HD-LIF that filters its last currents by taps of -1, 0 and 1."""
 
+    STATES = ("delayed_1",)
     taps: list[int] = field([1, 1], "Weights of the last currents, one to four of -1, 0 and 1.")
 
 

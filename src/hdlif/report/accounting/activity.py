@@ -1,5 +1,6 @@
 """Activity of a network on images: run its graph once, and count non-zero entries and pairs."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -14,6 +15,9 @@ from hdlif.graph.graph import INPUT, settled
 from hdlif.graph.ops import OPS
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
 from hdlif.nn import StepValue, evaluation_mode
+
+MOST_BYTES = 2**28
+"""Of the values of images that run together; one image may take more."""
 
 
 class Activity:
@@ -83,10 +87,14 @@ def activity(network: nn.Module | Graph, x: Tensor | Iterable[Tensor], *, time_s
     graph = network if isinstance(network, Graph) else _graph_of(network, batches[0], time_steps)
     seen = Activity(graph)
     module = GraphModule(graph, observer=seen.observe)
+    # All values of a part are there at once.
+    bytes_per_image = 4 * graph.time_steps * sum(math.prod(value.shape) for value in seen.types.values())
+    together = max(1, MOST_BYTES // bytes_per_image)
     with torch.no_grad():
         for batch in batches:
-            seen.images += batch.shape[1]
-            module(_as_maps(batch), steps=range(graph.time_steps))
+            for part in batch.split(together, dim=1):
+                seen.images += part.shape[1]
+                module(_as_maps(part), steps=range(graph.time_steps))
     return seen
 
 

@@ -13,6 +13,13 @@ static @name@_state state;
 static @name@_work work;
 #endif
 
+#if defined(@NAME@_LEARNS)
+static @name@_learned learned;
+#define LEARNED &learned,
+#else
+#define LEARNED
+#endif
+
 /* Maps of outputs are too large for a stack. */
 #if @NAME@_OUTPUTS > @NAME@_LABELS
 #define LASTING static
@@ -30,7 +37,7 @@ static uint32_t run(uint32_t sample, @name@_total *sums)
 #else
     @name@_start(&state);
     for (uint32_t t = 0; t < @NAME@_TIME_STEPS; t++)
-        @name@_step(&state, &work, SAMPLES[sample][FRAMES_OF_SAMPLE == 1 ? 0 : t], outputs[t]);
+        @name@_step(&state, &work, LEARNED SAMPLES[sample][FRAMES_OF_SAMPLE == 1 ? 0 : t], outputs[t]);
 #endif
     for (uint32_t k = 0; k < @NAME@_OUTPUTS; k++)
         sums[k] = 0;
@@ -57,8 +64,72 @@ static const char *label_of(const @name@_total *sums)
 #endif
 }
 
+#if defined(@NAME@_LEARNS)
+static @name@_gradients gradients;
+static @name@_learn_work learn_work;
+/* Stand for two places of a memory that keeps its content without power. */
+static @name@_learned slots[2];
+
+static const @name@_learned *newest(void)
+{
+    return slots[1].updates > slots[0].updates ? &slots[1] : &slots[0];
+}
+
+/* Writes over the older slot, its number of updates at the end: if power goes in between, the newer slot is whole. */
+static void save(void)
+{
+    @name@_learned *slot = newest() == &slots[0] ? &slots[1] : &slots[0];
+    slot->updates = 0;
+    memcpy((char *)slot + sizeof slot->updates, (const char *)&learned + sizeof slot->updates,
+           sizeof *slot - sizeof slot->updates);
+    slot->updates = learned.updates;
+}
+
+static void restore(void)
+{
+    if (newest()->updates > 0)
+        learned = *newest();
+    else
+        @name@_learned_start(&learned);
+}
+
+/* Learns the class of each sample, an update each; how many bytes are others than expected. */
+static uint32_t learn(void)
+{
+    uint32_t differ = 0, step = 0, update = 0;
+    for (uint32_t sample = 0; sample < COUNT_OF_SAMPLES; sample++) {
+        restore();
+        @name@_start(&state);
+        for (uint32_t t = 0; t < @NAME@_TIME_STEPS; t++) {
+            @name@_number outputs[@NAME@_OUTPUTS];
+            const @name@_number *frame = SAMPLES[sample][FRAMES_OF_SAMPLE == 1 ? 0 : t];
+            start_ticks();
+            @name@_learn_step(&state, &work, &learned, &gradients, &learn_work, frame, TARGETS[sample], outputs);
+            const uint32_t of_step = ticks();
+            step = of_step > step ? of_step : step;
+        }
+        start_ticks();
+        @name@_update(&learned, &gradients, RATE, LATENT_RATE);
+        const uint32_t of_update = ticks();
+        update = of_update > update ? of_update : update;
+        save();
+    }
+    for (uint32_t k = 0; k < sizeof learned; k++)
+        differ += ((const uint8_t *)newest())[k] != LEARNED_AT_LAST[k];
+    put("learned: longest step: ");
+    put_number(step);
+    put(" ticks; longest update: ");
+    put_number(update);
+    put(" ticks\n");
+    return differ;
+}
+#endif
+
 int main(void)
 {
+#if defined(@NAME@_LEARNS)
+    restore();
+#endif
     uint32_t differ = 0, longest = 0;
     for (uint32_t sample = 0; sample < COUNT_OF_SAMPLES; sample++) {
         LASTING @name@_total sums[@NAME@_OUTPUTS];
@@ -72,6 +143,9 @@ int main(void)
         put(label_of(sums));
         put("\n");
     }
+#if defined(@NAME@_LEARNS)
+    differ += learn();
+#endif
     put_number(differ);
     put(" outputs differ; stack: ");
     put_number(stack_bytes());

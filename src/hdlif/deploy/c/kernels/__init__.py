@@ -18,6 +18,13 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "add_by_1bit": ("add_numbers",),
     "add_by_bits": ("add_numbers",),
     "sigmoid": ("exponential",),
+    "weight_at": ("layer",),
+    "place_of": ("layer",),
+    "back_through": ("weight_at", "output_of"),
+    "add_gradients": ("place_of",),
+    "move_numbers": ("velocity_of",),
+    "move_latents": ("weight_at", "place_of", "velocity_of"),
+    "gradient_of_loss": ("exponential",),
 }
 """Dependencies of each kernel."""
 IN_EXPRESSIONS = ("at_least", "at_most", "at_most_bits", "row_of", "saturated")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from hdlif.deploy.c.backward_text import BackwardText
 from hdlif.deploy.c.emitter import Emitter
 from hdlif.deploy.c.fixed.values import Arrays, Scaled, held
 from hdlif.deploy.c.stage_text import StageText
@@ -28,4 +29,9 @@ def fixed_move(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
     return Scaled(np.concatenate(both, axis=1), fraction)
 
 
-EMITTER = Emitter("concat", loops=loops, fixed_move=fixed_move)
+def backward(s: BackwardText, node: Node) -> None:
+    s.each_input(0, f"{s.own}[i]")
+    s.each_input(1, f"{s.own}[{s.file.size(node.inputs[0])} + i]")
+
+
+EMITTER = Emitter("concat", loops=loops, backward=backward, fixed_move=fixed_move)

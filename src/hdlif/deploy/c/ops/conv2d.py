@@ -8,7 +8,7 @@ import numpy as np
 from hdlif.deploy.c.emitter import Emitter
 from hdlif.deploy.c.fixed.values import Scaled
 from hdlif.deploy.c.stage_text import StageText
-from hdlif.deploy.c.synapses import synapse
+from hdlif.deploy.c.synapses import layer_backward, synapse
 from hdlif.graph.fields import windows
 from hdlif.graph.graph import Node
 from hdlif.graph.ops.conv2d import dilation_of, groups_of
@@ -20,7 +20,7 @@ def loops(s: StageText, node: Node) -> None:
     s.line(f"for (uint32_t y = 0, p = 0; y < {height}; y++) {{")
     s.line(f"for (uint32_t x = 0; x < {width}; x++, p++) {{")
     s.line(sums.call)
-    with s.channels(node):
+    with s.channels(node.name):
         s.entry(sums.value, at=sums.at)
     s.line("}")
     s.line("}")
@@ -40,4 +40,4 @@ def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled
     return Scaled(np.concatenate(totals, axis=1), x[0].fraction + fraction)
 
 
-EMITTER = Emitter("conv2d", loops=loops, fixed_total=fixed_total, is_in_answers=True)
+EMITTER = Emitter("conv2d", loops=loops, backward=layer_backward, fixed_total=fixed_total, is_in_answers=True)

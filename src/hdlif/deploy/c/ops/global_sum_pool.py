@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from hdlif.deploy.c.backward_text import BackwardText
 from hdlif.deploy.c.emitter import Emitter
 from hdlif.deploy.c.fixed.values import Scaled
 from hdlif.deploy.c.stage_text import StageText
@@ -25,4 +26,8 @@ def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled
     return Scaled(x[0].integer.sum(axis=(2, 3)), x[0].fraction)
 
 
-EMITTER = Emitter("global_sum_pool", loops=loops, fixed_total=fixed_total, is_in_answers=True)
+def backward(s: BackwardText, node: Node) -> None:
+    s.each_input(0, f"{s.own}[c]")
+
+
+EMITTER = Emitter("global_sum_pool", loops=loops, backward=backward, fixed_total=fixed_total, is_in_answers=True)

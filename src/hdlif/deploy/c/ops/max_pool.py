@@ -1,5 +1,6 @@
 """`max_pool` in C."""
 
+from hdlif.deploy.c.backward_text import BackwardText
 from hdlif.deploy.c.emitter import Emitter
 from hdlif.deploy.c.fixed.values import moved
 from hdlif.deploy.c.stage_text import StageText
@@ -20,7 +21,7 @@ def loops(s: StageText, node: Node) -> None:
         "largest = other;\n"
         "}"
     )
-    with s.pixels(node):
+    with s.pixels(node.name):
         # a window's part on the map is never empty: padding is below the kernel
         s.line(f"const uint32_t top = begin_of(y * {stride_y}, {pad_y});")
         s.line(f"const uint32_t left = begin_of(x * {stride_x}, {pad_x});")
@@ -30,4 +31,22 @@ def loops(s: StageText, node: Node) -> None:
     s.file.use("window")
 
 
-EMITTER = Emitter("max_pool", loops=loops, fixed_move=moved, is_in_answers=True)
+def backward(s: BackwardText, node: Node) -> None:
+    """Of a window the first maximum gets the gradient: no tap before it has the same number."""
+    x, y, (_, height, width) = s.pointer(node.inputs[0]), s.pointer(node.name), s.shape(node.inputs[0])
+    (_, kernel_x), (stride_y, stride_x) = node.attributes["kernel"], node.attributes["stride"]
+    pad_y, pad_x = node.attributes["padding"]
+    s.each_window(
+        node,
+        f"int is_first = {x}[i] == {y}[from];\n"
+        "for (int32_t q = 0; q < tap && is_first; q++) {\n"
+        f"const int32_t v = row * {stride_y} + q / {kernel_x} - {pad_y};\n"
+        f"const int32_t u = column * {stride_x} + q % {kernel_x} - {pad_x};\n"
+        f"const int is_on_map = v >= 0 && v < {height} && u >= 0 && u < {width};\n"
+        f"is_first = !is_on_map || {x}[(c * {height} + (uint32_t)v) * {width} + (uint32_t)u] != {x}[i];\n"
+        "}\n"
+        "if (is_first)",
+    )
+
+
+EMITTER = Emitter("max_pool", loops=loops, backward=backward, fixed_move=moved, is_in_answers=True)

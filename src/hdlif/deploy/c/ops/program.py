@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hdlif.deploy.c.backward_text import BackwardText
 from hdlif.deploy.c.emitter import Emitter
 from hdlif.deploy.c.fixed.values import (
     Integers,
@@ -36,13 +37,23 @@ _OPERATIONS: Mapping[str, Callable[..., str]] = {
 
 def entry(s: StageText, node: Node) -> str:
     program, own = program_of(node), s.file.names[node.name]
-    registers = [s.number(node, 0)]
     if 0 not in program.needed:
-        s.line(f"(void){registers[0]};")
+        s.line(f"(void){s.number(node, 0)};")
+    registers = _registers(s, node, f"{own}__")
+    for name, register in zip(program.states, program.after, strict=True):
+        s.line(f"{s.state_at(node, name)} = {registers[register]};")
+    spike = registers[program.spike]
+    return spike if s.value(node.name).max_code is None else f"(uint8_t)({spike} != 0)"
+
+
+def _registers(s: StageText, node: Node, local: str) -> list[str]:
+    """Write the needed registers of a step as local variables, whose names begin with `local`; return all."""
+    program = program_of(node)
+    registers = [s.number(node, 0)]
     for register, name in enumerate(program.states, 1):
         if register in program.needed:
-            s.line(f"const NUMBER {own}__{register} = {s.state_at(node, name)};")
-        registers.append(f"{own}__{register}")
+            s.line(f"const NUMBER {local}{register} = {s.state_at(node, name)};")
+        registers.append(f"{local}{register}")
     for register, key in enumerate(row_names(program), 1 + len(program.states)):
         registers.append(s.row(node, key) if register in program.needed else "")
     for register, instruction in enumerate(program.instructions, program.first):
@@ -54,12 +65,48 @@ def entry(s: StageText, node: Node) -> str:
             if instruction.operation in ("absolute", "floor"):
                 s.file.includes.add("math.h")
             text = _OPERATIONS[instruction.operation](*(registers[i] for i in instruction.operands))
-            s.line(f"const NUMBER {own}__{register} = {text};")
-            registers.append(f"{own}__{register}")
-    for name, register in zip(program.states, program.after, strict=True):
-        s.line(f"{s.state_at(node, name)} = {registers[register]};")
-    spike = registers[program.spike]
-    return spike if s.value(node.name).max_code is None else f"(uint8_t)({spike} != 0)"
+            s.line(f"const NUMBER {local}{register} = {text};")
+            registers.append(f"{local}{register}")
+    return registers
+
+
+_DERIVATIVES: Mapping[str, Callable[..., tuple[str | None, ...]]] = {
+    "add": lambda g, a, b: (g, g),
+    "subtract": lambda g, a, b: (g, f"-{g}"),
+    "multiply": lambda g, a, b: (f"{g} * {b}", f"{g} * {a}"),
+    "negative": lambda g, a: (f"-{g}",),
+    "absolute": lambda g, a: (f"{a} > 0.0f ? {g} : {a} < 0.0f ? -{g} : 0.0f",),
+    "minimum": lambda g, a, b: (f"{b} < {a} ? 0.0f : {g}", f"{b} < {a} ? {g} : 0.0f"),
+    "maximum": lambda g, a, b: (f"{b} > {a} ? 0.0f : {g}", f"{b} > {a} ? {g} : 0.0f"),
+    "select": lambda g, chosen, a, b: (None, f"{chosen} != 0.0f ? {g} : 0.0f", f"{chosen} != 0.0f ? 0.0f : {g}"),
+}
+
+
+def backward(s: BackwardText, node: Node) -> None:
+    """The derivative of every operation, from the last to the first (`hdlif.graph.equations.gradients`)."""
+    program, local = program_of(node), f"{s.file.names[node.name]}__r"
+    rows = dict(enumerate(row_names(program), 1 + len(program.states)))
+    with s.by_entry(*rows.values()):
+        registers = _registers(s, node, local)
+        found, count = {program.spike: f"{s.own}[i]"}, program.registers
+        for register in range(program.registers - 1, program.first - 1, -1):
+            instruction = program.instructions[register - program.first]
+            derivative = _DERIVATIVES.get(instruction.operation)
+            if derivative is None or register not in found:
+                continue
+            gradients = derivative(found[register], *(registers[i] for i in instruction.operands))
+            for operand, gradient in zip(instruction.operands, gradients, strict=True):
+                if gradient is None:
+                    continue
+                s.line(f"const NUMBER {local}{count} = {gradient};")
+                if operand in found:
+                    count += 1
+                    s.line(f"const NUMBER {local}{count} = {found[operand]} + {local}{count - 1};")
+                found[operand] = f"{local}{count}"
+                count += 1
+        s.give(0, found.get(0, "0.0f"))
+        for register, key in rows.items():
+            s.add(key, found.get(register, "0.0f"))
 
 
 def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], states: dict[str, Any]) -> Scaled:
@@ -90,4 +137,4 @@ def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], stat
     return spike
 
 
-EMITTER = Emitter("program", entry=entry, fixed_entry=fixed_entry, is_in_answers=True)
+EMITTER = Emitter("program", entry=entry, backward=backward, fixed_entry=fixed_entry, is_in_answers=True)

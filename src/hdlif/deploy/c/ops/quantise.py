@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from hdlif.deploy.c.backward_text import BackwardText
 from hdlif.deploy.c.emitter import Emitter
 from hdlif.deploy.c.fixed.values import Integers, Scaled, code
 from hdlif.deploy.c.stage_text import StageText
@@ -23,4 +24,10 @@ def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], stat
     return Scaled(code(k, x[0], node.tensors["inverse_step"], float(node.attributes["offset"]), largest), 0)
 
 
-EMITTER = Emitter("quantise", entry=entry, fixed_entry=fixed_entry, is_in_answers=True)
+def backward(s: BackwardText, node: Node) -> None:
+    factor = s.row(node, "inverse_step")
+    with s.by_entry():
+        s.give(0, f"{s.own}[i] * {factor}")
+
+
+EMITTER = Emitter("quantise", entry=entry, backward=backward, fixed_entry=fixed_entry, is_in_answers=True)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from hdlif.deploy.c.backward_text import BackwardText
 from hdlif.deploy.c.emitter import Emitter
 from hdlif.deploy.c.fixed.values import Scaled
 from hdlif.deploy.c.stage_text import StageText
@@ -22,7 +23,7 @@ def loops(s: StageText, node: Node) -> None:
         f"for (uint32_t kx = 0; kx < {kernel_x}; kx++)\n"
         f"total += ({total}){s.at(node.inputs[0], 'c', f'corner + ky * {width} + kx')};"
     )
-    with s.pixels(node):
+    with s.pixels(node.name):
         s.entry(s.from_total(node, "total"), at=sums)
 
 
@@ -32,4 +33,8 @@ def fixed_total(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled
     return Scaled(sum(window for _, _, window in met), x[0].fraction)
 
 
-EMITTER = Emitter("sum_pool", loops=loops, fixed_total=fixed_total, is_in_answers=True)
+def backward(s: BackwardText, node: Node) -> None:
+    s.each_window(node)
+
+
+EMITTER = Emitter("sum_pool", loops=loops, backward=backward, fixed_total=fixed_total, is_in_answers=True)

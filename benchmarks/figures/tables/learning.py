@@ -1,0 +1,31 @@
+"""What deployed networks gain by learning (`bench_learning.py`), and what it takes (`bench_learning_devices.py`)."""
+
+from figures.markdown import table
+from figures.registry import Record
+from figures.registry import table as registered
+
+
+@registered("learning_people", "learning_people")
+@registered("learning_few_people", "learning_few_people")
+def _people(record: Record) -> str:
+    lines = []
+    for arm, row in record["summary"].items():
+        line = [arm]
+        for key in ("accuracy", "others"):
+            line.append(f"{100 * row[key]:.1f}")
+            gain, half = 100 * row[f"{key}_gain"], 100 * row[f"{key}_gain_interval"]
+            line.append("" if arm == "none" else f"{gain:+.1f} ± {half:.1f}")
+        lines.append(line)
+    return table(["learned", "accuracy %", "gain", "others %", "gain"], lines)
+
+
+@registered("learning_devices", "learning_devices")
+def _(record: Record) -> str:
+    lines = []
+    for level, row in record["levels"].items():
+        line = [f"`{level}`", f"{row['trained']:,}", f"{row['ram_bytes'] / 1024:.1f}"]
+        for device in ("cortex-m4", "cortex-m55"):
+            line += [f"{row[device][key] / 1000:.0f}" for key in ("mean", "learning_step", "update")]
+        lines.append(line)
+    heads = [f"{device}: {what}" for device in ("M4", "M55") for what in ("step", "step that learns", "update")]
+    return table(["level", "trained", "RAM, KiB", *heads], lines)

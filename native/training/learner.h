@@ -1,0 +1,76 @@
+// A deployed network that goes on learning: the oracle is hdlif.runtime.reference_learning, bit for bit.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "../session.h"
+#include "deployed_gradients.h"
+
+namespace hdlif {
+
+// A trained tensor: the weights of a node, or one of its rows.
+struct Trained {
+  int32_t node;
+  int32_t row;    // -1: the weights
+  bool is_binary; // weights of -1 and 1 alone
+};
+
+struct LearningRate {
+  float rate, latent, momentum;
+};
+
+// Calls come one at a time.
+class Learner {
+public:
+  // needed: for each node, whether the gradient of its output is needed.
+  Learner(Graph graph, std::vector<Trained> trained, std::vector<bool> needed, LearningRate rate, int threads,
+          const Kernels& kernels);
+
+  const Graph& graph() const { return graph_; }
+  int64_t trained() const { return int64_t(parts_.size()); }
+  bool is_latent(int64_t which) const { return !parts_[size_t(which)].latents.empty(); }
+  bool has_velocities() const { return rate_.momentum > 0; }
+  int64_t size(int64_t which) const { return parts_[size_t(which)].size; }
+
+  // One step of a batch, as `Session::run`; with targets, a class of each sample, also its gradients.
+  void step(const float* x, int64_t batch, int64_t t, float* const* potentials, const int64_t* targets,
+            float* logits, Watch& watch);
+  // Changes the weights by the mean gradient; false where one would not be finite: then they stay.
+  bool update();
+
+  // A tensor, its latents (as numbers) or its velocities, in the order of its file.
+  void read(int64_t which, float* values, float* latents, float* velocities) const;
+  void write(int64_t which, const float* values, const float* latents, const float* velocities);
+
+private:
+  // All in the order of the file, but the sums, which are in that of the node.
+  struct Part {
+    Trained place;
+    int64_t size = 0;
+    std::vector<float> sums, velocities, units;
+    std::vector<int16_t> latents;
+    std::vector<int64_t> order; // of weights: for each entry in the file's order, its place in the node
+  };
+
+  float value(const Part& part, int64_t at) const;
+  void set(const Part& part, int64_t at, float value);
+  int fraction(const Part& part) const;
+  int32_t largest(const Part& part) const { return graph_.nodes[size_t(part.place.node)].max_weight; }
+  std::vector<float> moved(const Part& part, const std::vector<float>& velocities) const;
+  float code(const Part& part, int32_t latent) const;
+  void rebuild();
+
+  Graph graph_;
+  std::vector<Part> parts_;
+  std::vector<bool> wanted_;                // of each value
+  std::vector<std::vector<float>> weights_; // as `StepGradients` has them, until the next update
+  const LearningRate rate_;
+  const int threads_;
+  const Kernels& kernels_;
+  std::unique_ptr<Session> session_;
+  int64_t terms_ = 0; // samples of all steps with a target since the last update
+};
+
+} // namespace hdlif

@@ -1,0 +1,371 @@
+"""A network in C that goes on learning: what training changes is a struct of the caller's, which constants start.
+
+All float32, in the order of the oracle, `hdlif.runtime.reference_learning`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hdlif.deploy.c.arithmetic import Floats
+from hdlif.deploy.c.backward_text import BackwardText
+from hdlif.deploy.c.c_file import START, CFile, Lifetime, Struct, c_type, packed
+from hdlif.deploy.c.ops import EMITTERS
+from hdlif.deploy.c.ops.seca import POWERS
+from hdlif.deploy.c.synapses import Rows, rows_in
+from hdlif.deploy.c.text import real
+from hdlif.errors import StateError
+from hdlif.graph.dataflow import state_names
+from hdlif.graph.graph import Array, Graph, Node
+from hdlif.graph.learning import Level, Place, path, trained
+from hdlif.graph.ops import OPS
+from hdlif.graph.ops.conv2d import groups_of
+from hdlif.graph.weights import FRACTION_BITS, codes_of
+from hdlif.runtime.learning import LearningRate
+
+Arrays = Sequence[tuple[str, int, str, int]]
+"""Of a struct: (type, bytes of an entry, name, entries); 0 entries are a single number."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a C file trains, and what it keeps of a step for that.
+
+    Attributes:
+        momentum: of the updates; above 0 it takes a float for each trained number.
+        needed: nodes whose gradient is needed.
+        kept: values that backward passes read.
+    """
+
+    level: Level
+    momentum: float
+    places: tuple[Place, ...]
+    needed: frozenset[str]
+    kept: tuple[str, ...]
+
+
+def trained_in(graph: Graph, level: Level, momentum: float) -> Trained:
+    """Return what a level trains.
+
+    Raises:
+        HdlifError: as `hdlif.graph.learning.trained`; or `momentum` is out of its range.
+    """
+    LearningRate(momentum=momentum)
+    places = trained(graph, level)
+    needed, own, kept = path(graph, places), {place.node for place in places}, list[str]()
+    for node in graph.nodes:
+        if node.name in needed and (node.name in own or node.op in ("program", "max_pool")):
+            kept += node.inputs
+        if node.name in needed and node.op == "max_pool":
+            kept.append(node.name)
+    return Trained(level, momentum, places, needed, tuple(kept))
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trained tensor in the struct `NAME_learned`.
+
+    Attributes:
+        name: of its values, and with `__latents` and `__velocities` of these.
+        type: of its values; numbers, or fields of bits in bytes.
+        entries: of the values.
+        size: trained numbers.
+        rows: of weights.
+    """
+
+    place: Place
+    name: str
+    type: str
+    entries: int
+    size: int
+    rows: Rows | None = None
+
+    @property
+    def is_latent(self) -> bool:
+        return self.rows is not None and self.rows.bits > 0
+
+    @property
+    def fraction(self) -> int:
+        """Bits behind the point of a latent."""
+        assert self.rows is not None
+        return FRACTION_BITS[self.rows.largest]
+
+
+@dataclass
+class Learning:
+    """Texts of a C file that learns.
+
+    Attributes:
+        learned: the struct of what training changes.
+        gradients: that of the sums since the last update.
+        work: that of the scratch memory of a backward pass.
+        functions: the texts of the backward passes by name, in the order in which they run.
+    """
+
+    file: CFile
+    name: str
+    trained: Trained
+    functions: dict[str, str] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._nodes = {node.name: node for node in self.file.graph.nodes}
+        self.members = [self._member(place) for place in self.trained.places]
+        self._offsets, self._entries = self._gradients()
+        begun = {self.file.graph.output}
+        for node in self._backward():
+            text = BackwardText(
+                node, self.file, Floats(), needed=self.trained.needed, offsets=self._offsets, begun=begun
+            )
+            backward = EMITTERS[node.op].backward
+            assert backward is not None
+            backward(text, node)
+            function = f"back__{self.file.names[node.name]}"
+            self.functions[function] = text.written(function, f"back from {node.name}")
+        self.file.use("gradient_of_loss", **POWERS)
+        for kind in ("latents", "numbers"):
+            if any(member.is_latent == (kind == "latents") for member in self.members):
+                self.file.use(f"move_{kind}", momentum=real(self.trained.momentum))
+        self.file.includes.add("math.h")
+        self.learned, self.gradients, self.work = map(_struct, (self._learned(), self._sums(), self._work()))
+
+    @property
+    def ram_bytes(self) -> int:
+        """Of all three structs."""
+        return self.learned.size + self.gradients.size + self.work.size
+
+    def _backward(self) -> list[Node]:
+        """Return the nodes of a backward pass, in its order."""
+        reached = [node for node in reversed(self.file.graph.nodes) if node.name in self._offsets]
+        return [node for node in reached if node.name in self.trained.needed]
+
+    def _gradients(self) -> tuple[dict[str, int], int]:
+        """Return the offsets of gradients, which live from a value's last reader to its own node, and their size."""
+        graph, lives = self.file.graph, dict[str, Lifetime]()
+        lives[graph.output] = Lifetime(self.file.size(graph.output), 0, 0)
+        for step, node in enumerate(reversed(graph.nodes), 1):
+            if node.name in lives and node.name in self.trained.needed:
+                lives[node.name].last = step
+                for name in node.inputs:
+                    if name in self.trained.needed:
+                        lives.setdefault(name, Lifetime(self.file.size(name), step, step))
+        return packed(lives)
+
+    def _member(self, place: Place) -> Member:
+        node = self._nodes[place.node]
+        tensor = node.tensors[place.role]
+        if OPS[node.op].is_synapse:
+            rows = rows_in(self.file, node, tensor)
+            name = self.file.weights(node).lower()
+            return Member(place, name, c_type(rows.table), rows.table.size, tensor.size, rows)
+        return Member(place, self.file.rows(node, place.role).name.lower(), "float", tensor.size, tensor.size)
+
+    def _learned(self) -> Arrays:
+        arrays = [("uint32_t", 4, "updates", 0)]
+        arrays += [(one.type, 4, one.name, one.entries) for one in self.members if not one.is_latent]
+        if self.trained.momentum > 0:
+            arrays += [("float", 4, f"{one.name}__velocities", one.size) for one in self.members]
+        arrays += [("int16_t", 2, f"{one.name}__latents", one.size) for one in self.members if one.is_latent]
+        return arrays + [("uint8_t", 1, one.name, one.entries) for one in self.members if one.is_latent]
+
+    def memory(self, content: bytes) -> dict[str, Array]:
+        """Return what a struct `NAME_learned` holds, as `hdlif.runtime.Learner.memory`.
+
+        Raises:
+            StateError: `content` has another size.
+        """
+        if len(content) != self.learned.size:
+            raise StateError(
+                f"{len(content):,} bytes were given, and the struct of level = {self.trained.level} has "
+                f"{self.learned.size:,}; give all of it, of the same network, level and momentum"
+            )
+        held, at = dict[str, Array](), 0
+        for kind, width, name, count in self._learned():
+            found_there = np.frombuffer(content, _dtype(kind), max(count, 1), at)
+            held[name] = found_there.astype(found_there.dtype.newbyteorder("="))
+            at += width * max(count, 1)
+        found = {"updates": np.array(held["updates"][0], np.int64)}
+        for one in self.members:
+            found[one.place.key] = self._as_in_file(one, held[f"{one.name}__latents" if one.is_latent else one.name])
+            if (velocities := held.get(f"{one.name}__velocities")) is not None:
+                found[f"{one.place.key}.velocity"] = self._as_in_file(one, velocities)
+        return found
+
+    def content(self, memory: Mapping[str, Array]) -> bytes:
+        """Return the struct `NAME_learned` of a learner's memory, the inverse of `memory`."""
+        held = {"updates": memory["updates"]}
+        for one in self.members:
+            values = memory[one.place.key]
+            if one.is_latent:
+                held[f"{one.name}__latents"] = values
+                values = codes_of(values, self._nodes[one.place.node].attributes["encoding"])
+            held[one.name] = self._as_in_c(one, values)
+            if (velocities := memory.get(f"{one.place.key}.velocity")) is not None:
+                held[f"{one.name}__velocities"] = velocities if one.is_latent else self._as_in_c(one, velocities)
+        arrays = (held[name].astype(_dtype(kind)).tobytes() for kind, _, name, _ in self._learned())
+        return b"".join(arrays).ljust(self.learned.size, b"\0")
+
+    def _as_in_c(self, one: Member, values: Array) -> Array:
+        """Return a tensor as it lies in C, weights as their table does."""
+        return values if one.rows is None else rows_in(self.file, self._nodes[one.place.node], values).table
+
+    def _as_in_file(self, one: Member, values: Array) -> Array:
+        """Return a tensor's numbers in its shape; weights that are numbers lie as their table does."""
+        node = self._nodes[one.place.node]
+        shape = node.tensors[one.place.role].shape
+        if one.rows is None or one.is_latent:
+            return values.reshape(shape)
+        groups, taps = groups_of(node), math.prod(shape[2:])
+        by_input = values.reshape(groups, taps, shape[1], shape[0] // groups)
+        return by_input.transpose(0, 3, 2, 1).reshape(shape)
+
+    def _sums(self) -> Arrays:
+        return [("uint32_t", 4, "terms", 0), *(("float", 4, one.name, one.size) for one in self.members)]
+
+    def _work(self) -> Arrays:
+        states = (("float", 4, name, size) for name, size in self._states().items())
+        return [("float", 4, "gradients", self._entries), *states]
+
+    def _states(self) -> dict[str, int]:
+        """Return the states before the step that programs of the backward pass read, with their sizes."""
+        return {
+            self.file.state_names[f"{node.name}.{name}"]: self.file.size(node.name)
+            for node in self._backward()
+            for name in state_names(node)
+        }
+
+    def types(self) -> str:
+        """Return the short names of the structs."""
+        pairs = (("LEARNED", "learned"), ("GRADIENTS", "gradients"), ("LEARN_WORK", "learn_work"))
+        return "\n".join(f"typedef {self.name}_{of} {short};" for short, of in pairs)
+
+    def header(self) -> list[str]:
+        """Return the lines of the structs and of the functions that train."""
+        name, upper = self.name, self.name.upper()
+        return [
+            *self.gradients.typedef(
+                f"{name}_gradients", "Sums of gradients since the last update; all 0 in the beginning"
+            ),
+            "",
+            *self.work.typedef(f"{name}_learn_work", "Of the backward pass of one step"),
+            "",
+            "/* The network as it was exported. */",
+            f"void {name}_learned_start({name}_learned *learned);",
+            "",
+            f"/* {name}_step, which also adds the gradients of its loss, the cross-entropy of the class `target`.",
+            f"   Returns 1; or 0 if {upper}_LABELS or more is given: nothing is learned from the step then. */",
+            f"int {name}_learn_step({name}_state *state, {name}_work *work, const {name}_learned *learned,",
+            f"{name}_gradients *gradients, {name}_learn_work *learn, const {name}_number *frame, uint32_t target,",
+            f"{name}_number *outputs);",
+            "",
+            "/* Changes the network by the mean of the gradients, which begin anew: numbers by `rate` times it, scales",
+            "   also times the square of their start, and weights of few bits by `latent_rate` of a code, as a root",
+            "   mean square. Returns 1; or 0 if there are no gradients or a number would not be finite: nothing has",
+            "   changed then. */",
+            f"int {name}_update({name}_learned *learned, {name}_gradients *gradients, float rate,",
+            "float latent_rate);",
+            "",
+        ]
+
+    def code(self) -> str:
+        return "\n".join((*self.functions.values(), self._start(), self._learn_step(), self._update()))
+
+    def _layer(self, one: Member) -> str:
+        return f"&{self.file.names[one.place.node].upper()}__LAYER"
+
+    def _start(self) -> str:
+        lines = ["memset(learned, 0, sizeof *learned);"]
+        for one in self.members:
+            lines.append(f"memcpy(learned->{one.name}, {one.name.upper()}{START}, sizeof learned->{one.name});")
+            if one.rows is not None and one.is_latent:
+                lines += [
+                    f"start_latents({self._layer(one)}, learned->{one.name}, {one.rows.bits},",
+                    f"learned->{one.name}__latents, {one.size}, {one.fraction});",
+                ]
+        return f"void {self.name}_learned_start({self.name}_learned *learned)\n{{\n" + "\n".join(lines) + "\n}\n"
+
+    def _learn_step(self) -> str:
+        name, output = self.name, self.file.graph.output
+        copies = [f"memcpy(learn->{state}, state->{state}, sizeof learn->{state});" for state in self._states()]
+        calls = [f"{function}(frame, work, learn, gradients, t, learned);" for function in self.functions]
+        return "\n".join(
+            (
+                f"int {name}_learn_step({name}_state *state, {name}_work *work, const {name}_learned *learned,",
+                f"{name}_gradients *gradients, {name}_learn_work *learn, const {name}_number *frame, uint32_t target,",
+                f"{name}_number *outputs)",
+                "{",
+                "const uint32_t t = state->t;",
+                *copies,
+                f"{name}_step(state, work, learned, frame, outputs);",
+                f"if (target >= {name.upper()}_LABELS)",
+                "return 0;",
+                f"gradient_of_loss(outputs, {name.upper()}_OUTPUTS, target,",
+                f"learn->gradients + {self._offsets[output]});",
+                *calls,
+                "gradients->terms++;",
+                "return 1;",
+                "}\n",
+            )
+        )
+
+    def _update(self) -> str:
+        name = self.name
+        moves = [f"is_finite = is_finite && {self._move(one)};" for one in self.members]
+        return "\n".join(
+            (
+                f"int {name}_update({name}_learned *learned, {name}_gradients *gradients, float rate,",
+                "float latent_rate)",
+                "{",
+                "const NUMBER terms = (NUMBER)gradients->terms;",
+                "int is_finite = gradients->terms > 0;",
+                "/* first without a change */",
+                "for (int moves = 0; moves < 2; moves++) {",
+                *moves,
+                "}",
+                *([] if any(one.is_latent for one in self.members) else ["(void)latent_rate;"]),
+                "memset(gradients, 0, sizeof *gradients);",
+                "learned->updates += is_finite ? 1u : 0u;",
+                "return is_finite;",
+                "}\n",
+            )
+        )
+
+    def _move(self, one: Member) -> str:
+        velocities = f"learned->{one.name}__velocities" if self.trained.momentum > 0 else "0"
+        given = f"gradients->{one.name}, {velocities}, {one.size}, terms"
+        if one.rows is not None and one.is_latent:
+            two = int(self._nodes[one.place.node].attributes["encoding"] == "binary")
+            return (
+                f"move_latents({self._layer(one)}, learned->{one.name}, {one.rows.bits},\n"
+                f"learned->{one.name}__latents, {given}, latent_rate, {one.fraction}, {one.rows.largest}, {two}, moves)"
+            )
+        start = f"(const NUMBER *){one.name.upper()}{START}" if one.place.role == "scale" else "0"
+        return f"move_numbers(learned->{one.name}, {start}, {given}, rate, moves)"
+
+
+def learning_of(graph: Graph, level: Level, momentum: float = 0.0, name: str = "network") -> Learning:
+    """Return the part of a C file that learns, by itself.
+
+    Its `memory` turns what a device has learned, the bytes of its struct, into the memory of a `hdlif.runtime.Learner`
+    of the same graph, level and momentum, which goes on from there or saves it as a model file; `content` is the way
+    back.
+
+    Raises:
+        HdlifError: the network cannot learn so.
+    """
+    what = trained_in(graph, level, momentum)
+    return Learning(CFile(graph, what.places, what.kept), name, what)
+
+
+def _dtype(kind: str) -> np.dtype[Any]:
+    """Return the type of a member's entries on a little-endian device."""
+    return np.dtype(kind.removesuffix("_t").replace("float", "float32")).newbyteorder("<")
+
+
+def _struct(arrays: Arrays) -> Struct:
+    """Return a struct, from the widest array on."""
+    size = sum(width * max(count, 1) for _, width, _, count in arrays)
+    members = [f"{kind} {name}[{count}];" if count else f"{kind} {name};" for kind, _, name, count in arrays]
+    return Struct(members, -(-size // 4) * 4)

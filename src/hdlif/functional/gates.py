@@ -1,0 +1,77 @@
+"""The gate of Q-K attention: spikes that pass where a gating neuron has fired."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function
+
+from hdlif.errors import ShapeError
+
+LARGEST_LEARNING = 1.5
+"""Spikes up to which a gate learns."""
+
+
+class _Gate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, a: Tensor) -> Tensor:
+        is_open = a > 0
+        # x is only needed for the gradient of a
+        learns = ctx.needs_input_grad[1]
+        ctx.save_for_backward(is_open, *((x, a <= LARGEST_LEARNING) if learns else ()))
+        ctx.of_x, ctx.of_a = x.shape, a.shape
+        return torch.where(is_open, x, 0)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        (grad,), (is_open, *of_gates) = grads, ctx.saved_tensors
+        to_x = torch.where(is_open, grad, 0).sum_to_size(ctx.of_x) if ctx.needs_input_grad[0] else None
+        if not of_gates:
+            return to_x, None
+        x, learns = of_gates
+        return to_x, (grad * x).sum_to_size(ctx.of_a) * learns
+
+
+def gate(x: Tensor, a: Tensor) -> Tensor:
+    """x where the gate a is open, y = x·1[a > 0], with a straight-through gradient of the gate.
+
+    a has G channels, which divide the C of x: channel c is gated by a[floor(c·G / C)], at its pixel or, of an a without
+    pixels, at all of them. A NaN in a is not above 0, and closes the gate.
+
+        dy/dx = 1[a > 0],   dy/da = x·1[a <= 3/2], summed over the entries that share a
+
+    dy/da is straight-through: for spikes of 1 and 0, y is x·a, and this is its derivative. It is limited as a binary
+    neuron's surrogate is: graded spikes of a sum over many channels or tokens may be large, far from where the gate
+    shuts, and without the limit their gradients made training diverge. No spike of LIF is above 3/2 if its threshold is
+    learned in the default form.
+
+    >>> import torch
+    >>> from hdlif.functional import gate
+    >>> x, a = torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]), torch.tensor([[[0.5, 0.0]]], requires_grad=True)
+    >>> y = gate(x, a)
+    >>> y.sum().backward()
+    >>> y.tolist(), a.grad.tolist()
+    ([[[1.0, 2.0, 0.0, 0.0]]], [[[3.0, 7.0]]])
+
+    Args:
+        x: [K or 1, B, C, ...].
+        a: [K or 1, B, G, ...] with the axes of x after the channels, or one entry there, or [K or 1, B, G].
+    Returns:
+        y [K, B, C, ...].
+    Raises:
+        ShapeError: a does not fit x.
+    Source: Zhou et al., QKFormer, NeurIPS 2024 (arXiv 2403.16552), which multiplies binary spikes.
+    """
+    if has_torch_function((x, a)):
+        result: Tensor = handle_torch_function(gate, (x, a), x, a)
+        return result
+    pixels = a.shape[3:]
+    if min(x.ndim, a.ndim) < 3 or x.shape[2] % a.shape[2] or (pixels != x.shape[3:] and pixels.numel() != 1):
+        raise ShapeError(
+            f"gate of shape {list(a.shape)} does not fit spikes of shape {list(x.shape)}; it must be [K, B, G, ...] "
+            "with G channels that divide theirs, and their pixels, one or none"
+        )
+    by_group = x.reshape(*x.shape[:2], a.shape[2], x.shape[2] // a.shape[2], *x.shape[3:])
+    gates = a.reshape(*a.shape[:3], 1, *(pixels if pixels == x.shape[3:] else [1] * (x.ndim - 3)))
+    y: Tensor = _Gate.apply(by_group, gates)  # type: ignore[no-untyped-call]
+    return y.flatten(2, 3)

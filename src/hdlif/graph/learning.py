@@ -1,0 +1,146 @@
+"""What a deployed network trains when it goes on learning, and the gradients of one of its steps.
+
+A step's gradient needs that step alone: states before it are constants, as in SLTT and the random step. HD-LIF's
+derivatives are constants too, χ = 1[m > θ] and λ, so that no surrogate is missing in the file.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+
+from hdlif.errors import HdlifError, brief, did_you_mean
+from hdlif.graph.equations.gradients import has_gradient
+from hdlif.graph.graph import INPUT, Array, Graph, Node
+from hdlif.graph.op import Passed
+from hdlif.graph.ops import OPS
+from hdlif.graph.ops.program import fires, program_of
+
+Level = Literal["classifier", "affine", "last-block", "all"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+"""What is trained; each contains the ones before: the weights of the classifier and what follows them; scales and
+shifts, leaks and thresholds; the weights with at most two layers of weights after them; all weights."""
+LEARNING_TASKS = ("classify", "sequence")
+_LAST_BLOCK = 2
+"""Layers of weights after the first one of a residual block: its second one and the classifier."""
+_ROWS = ("affine", "program")
+"""Ops with a row of parameters per step."""
+
+
+class Place(NamedTuple):
+    """A trained tensor."""
+
+    node: str
+    role: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.node}.{self.role}"
+
+
+def _passes(node: Node) -> bool:
+    """Return whether a gradient goes on to the inputs of a node."""
+    return node.op != "delay" and (node.op != "program" or fires(node))
+
+
+def layers_after(graph: Graph) -> dict[str, int]:
+    """Return the most layers of weights between a value and the output, for each value that a gradient reaches.
+
+    None goes to the step before (`delay`), nor through an equation that only scales the network's input.
+    """
+    found = {graph.output: 0}
+    for node in reversed(graph.nodes):
+        if node.name not in found or not _passes(node):
+            continue
+        for name in node.inputs:
+            found[name] = max(found.get(name, 0), found[node.name] + OPS[node.op].is_synapse)
+    return found
+
+
+def trained(graph: Graph, level: Level) -> tuple[Place, ...]:
+    """Return the tensors that a level trains, in the order of the nodes.
+
+    Raises:
+        HdlifError: the level is unknown, the task has no class to learn, or a gradient has to pass an op or a neuron
+            without one.
+    """
+    if level not in LEVELS:
+        raise HdlifError(f"level = {brief(level)} is unknown; {did_you_mean(str(level), LEVELS)}")
+    if graph.task.kind not in LEARNING_TASKS:
+        raise HdlifError(f"a deployed network learns classes, and the task of this one is {graph.task.kind}")
+    after, found, is_behind = layers_after(graph), list[Place](), False
+    for node in graph.nodes:
+        is_classifier = OPS[node.op].is_synapse and node.attributes["role"] == "classifier"
+        if node.name in after and (_trains(node, level, after[node.name]) or is_classifier or is_behind):
+            found += [Place(node.name, role) for role in node.tensors if OPS[node.op].is_synapse or node.op in _ROWS]
+        is_behind = is_behind or is_classifier
+    if not found:
+        raise HdlifError("the network has no weights that are its classifier, so there is nothing to train")
+    _check_path(graph, path(graph, found), level)
+    return tuple(found)
+
+
+def _trains(node: Node, level: Level, after: int) -> bool:
+    if level == "classifier" or not _passes(node):
+        return False
+    if OPS[node.op].is_synapse:
+        return level == "all" or (level == "last-block" and after <= _LAST_BLOCK)
+    return node.op in _ROWS
+
+
+def path(graph: Graph, places: Sequence[Place]) -> frozenset[str]:
+    """Return the values whose gradient is needed: those that a gradient reaches and that depend on a trained tensor."""
+    own, found, reached = {place.node for place in places}, set[str](), layers_after(graph)
+    for node in graph.nodes:
+        if node.name in reached and (node.name in own or (_passes(node) and not found.isdisjoint(node.inputs))):
+            found.add(node.name)
+    return frozenset(found)
+
+
+def _check_path(graph: Graph, needed: frozenset[str], level: Level) -> None:
+    for node in graph.nodes:
+        if node.name not in needed:
+            continue
+        if OPS[node.op].backward is None:
+            raise HdlifError(
+                f"{node.name}: {OPS[node.op].noun or f'an op {node.op}'} has no backward pass, which level = {level} "
+                "needs; take level = classifier"
+            )
+        if node.op == "program" and not has_gradient(program_of(node)):
+            raise HdlifError(
+                f"{node.name}: the spikes of {node.attributes['kind']} are comparisons, whose derivative is 0, so that "
+                f"level = {level} cannot train what is before them; take level = classifier, or HD-LIF or Parallel"
+            )
+
+
+def gradients(
+    graph: Graph,
+    needed: frozenset[str],
+    values: Mapping[str, Array],
+    states: Mapping[str, Array],
+    t: int,
+    of_output: Array,
+) -> dict[Place, Array]:
+    """Return the gradients of a step's tensors, for each sample by itself, [B, *tensor] or of its row [B, 1 or C].
+
+    Nodes are visited from the last to the first; a value read by several nodes adds their gradients in this order.
+
+    Args:
+        needed: as `path` gives them.
+        values: all of the step, by name.
+        states: those before the step, "NODE.STATE".
+        of_output: gradient of the output, [B, ...].
+    """
+    waiting, found = {graph.output: of_output}, dict[Place, Array]()
+    for node in reversed(graph.nodes):
+        op = OPS[node.op]
+        if node.name not in waiting or node.name not in needed or op.backward is None:
+            continue
+        before = {name: states[f"{node.name}.{name}"] for name in op.states(node)}
+        passed = Passed(t, [values[name] for name in node.inputs], before)
+        of_inputs, of_tensors = op.backward(node, passed, waiting.pop(node.name))
+        found |= {Place(node.name, role): gradient for role, gradient in of_tensors.items()}
+        for name, gradient in zip(node.inputs, of_inputs, strict=True):
+            if gradient is not None and name in needed and name != INPUT:
+                waiting[name] = waiting[name] + gradient if name in waiting else np.asarray(gradient)
+    return found

@@ -1,0 +1,85 @@
+"""`hdlif adapt`: a model file that learns from labelled data."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hdlif
+from command_line import hdlif as command
+from deployed_graphs import Builder
+from hdlif.errors import HdlifError
+from hdlif.graph.artefact import INPUT, InputRecord, dumps, load, save
+from hdlif.zoo import CHECKOUT
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path) -> Path:
+    """The trained network of digits with the rows of its classifier in another order."""
+    graph = load(CHECKOUT / "digits_hdlif_w1p5_s4.hdlif.safetensors")
+    nodes = tuple(
+        replace(
+            node, tensors={role: np.roll(t, 1, -1 if node.op == "affine" else 0) for role, t in node.tensors.items()}
+        )
+        if node.name.startswith("classifier")
+        else node
+        for node in graph.nodes
+    )
+    save(replace(graph, nodes=nodes), tmp_path / "forgetful.hdlif.safetensors")
+    return tmp_path / "forgetful.hdlif.safetensors"
+
+
+def test_a_file_learns_again_what_its_classifier_has_lost(forgetful: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.hdlif.safetensors"
+    options = ("--data", "digits", "--level", "classifier", "--rate", "0.05", "--out", out)
+    found = json.loads(command("adapt", forgetful, *options, "--json").stdout)
+    assert found["accuracy_before"] < 0.2
+    assert found["accuracy_after"] > 0.9
+    assert found["accuracy_after"] == hdlif.evaluate(out, data="digits").accuracy
+    assert found["updates"] == -(-found["samples"] // 8)
+    before, after = load(forgetful), load(out)
+    changed = {
+        node.name
+        for node, now in zip(before.nodes, after.nodes, strict=True)
+        if any(not np.array_equal(t, now.tensors[role]) for role, t in node.tensors.items())
+    }
+    assert changed
+    assert all(name.startswith("classifier") for name in changed)
+    again = hdlif.adapt(forgetful, data="digits", level="classifier", rate=0.05, out=tmp_path / "again")
+    assert again.accuracy_after == found["accuracy_after"]
+    assert dumps(load(tmp_path / "again")) == dumps(after)
+
+
+def test_what_is_no_model_file_or_cannot_learn_is_refused_before_anything_is_written(
+    run_folder: Path, forgetful: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.hdlif.safetensors"
+    with pytest.raises(HdlifError, match="export it first"):
+        hdlif.adapt(run_folder, data="digits", out=out)
+    whole = load(forgetful)
+    each_step = replace(whole, task=replace(whole.task, kind="sequence", combine="each"))
+    save(each_step, tmp_path / "each_step.hdlif.safetensors")
+    with pytest.raises(HdlifError, match="the task sequence"):
+        hdlif.adapt(tmp_path / "each_step.hdlif.safetensors", data="digits", out=out)
+    with pytest.raises(HdlifError, match="momentum = 1"):
+        hdlif.adapt(forgetful, data="digits", momentum=1, out=out)
+    with pytest.raises(HdlifError, match="the weights stay as they were"):
+        hdlif.adapt(forgetful, data="digits", rate=1e6, passes=9, level="all", out=out)
+    assert not out.exists()
+
+
+def test_it_learns_from_readings_of_ones_own_without_holding_samples_out_for_validation(tmp_path: Path) -> None:
+    """Six of eight recordings train: two are for testing, and none for validation."""
+    b = Builder((2, 1, 1), 8, 0)
+    spikes = b.quantise(b.hd_lif(b.affine(b.conv(INPUT, 6, kernel=(1, 1), padding=(0, 0), encoding="float32"))))
+    graph = b.graph(b.add("global_sum_pool", spikes))
+    record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", frames="rows")
+    save(replace(graph, input=record, labels=("a", "b", "c")), tmp_path / "net.hdlif.safetensors")
+    rng = np.random.default_rng(0)
+    y = np.repeat(["a", "b", "c"], 8)
+    np.savez(tmp_path / "me.npz", x=rng.normal(size=(24, 8, 2)).astype(np.float32) + (y == "a")[:, None, None], y=y)
+    found = hdlif.adapt(tmp_path / "net.hdlif.safetensors", data=tmp_path / "me.npz", out=tmp_path / "out", passes=2)
+    assert found.samples == 2 * (24 - found.tested)
+    assert 3 <= found.tested <= 6
