@@ -38,6 +38,10 @@ def test_eval_of_checkpoint_and_artefact_agree_with_training(
     assert lines[2].split() == ["true,", "chosen:", *result["labels"], "accuracy"]
     assert lines[4].split()[-1] == f"{result['accuracy_per_class'][0]:.2%}"
     assert hdlif("profile", "digits_lif").stdout.startswith("untrained network")
+    learning = hdlif("profile", run, "--learn", "last-block").stdout.splitlines()
+    assert [line.split()[0] for line in learning[-3:]] == ["time", "time", "update"]
+    both = hdlif("profile", "digits_lif", "--learn", "affine", "--training")
+    assert (both.returncode, both.stderr.count("--training and --learn")) == (2, 1)
 
 
 def test_report_is_written(run_folder: Path, tmp_path: Path) -> None:

@@ -131,6 +131,8 @@ def test_it_is_said_before_a_training_that_a_network_cannot_be_exported(
     assert check_all([recipe, "digits_hdlif"], build=True, say=lines.append)["not_exported"] == {"mine": said}
     assert lines == [f"{recipe}: can be trained, but not exported: {said}", "digits_hdlif: good"]
     assert profile_command(str(recipe)).sops is None
+    with pytest.raises(LoweringError, match="neuron without an equation"):
+        profile_command(str(recipe), learn="classifier")
 
 
 def test_a_learned_step_that_has_run_away_costs_the_figures_and_not_the_run(

@@ -8,14 +8,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from hdlif.cli.names import RECIPE
-from hdlif.cli.options import DataKeys, DataRoot, DataSet, Place, argument, called_from_python, option, subcommand
+from hdlif.cli.options import (
+    DataKeys,
+    DataRoot,
+    DataSet,
+    Place,
+    TrainedLevel,
+    argument,
+    called_from_python,
+    option,
+    subcommand,
+)
 from hdlif.cli.output import show
-from hdlif.errors import RecipeError
+from hdlif.errors import HdlifError, RecipeError
 from hdlif.report.tables import aligned, figure
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from hdlif.report.accounting.learning import LearningCost
     from hdlif.report.accounting.operations import Counting, Profile
     from hdlif.report.accounting.outline import Outline
     from hdlif.report.training_profile import TrainingProfile
@@ -33,6 +44,7 @@ class Profiled:
         trained: whether the network is trained; training changes firing rates, and so SOPs and energy.
         images: number of test images that the counts are averaged over.
         notes: remarks on the figures.
+        learning: the cost of learning at a level, if asked for.
     """
 
     counts: "Profile | Outline"
@@ -40,6 +52,7 @@ class Profiled:
     trained: bool
     images: int
     notes: tuple[str, ...]
+    learning: "LearningCost | None" = None
 
     @property
     def params_mb(self) -> float:
@@ -66,7 +79,8 @@ class Profiled:
     def as_dict(self) -> dict[str, Any]:
         """Return the output of `hdlif profile --json`."""
         stated = {"counting": self.counting, "notes": list(self.notes)}
-        return {**self.counts.as_dict(), **stated, "trained": self.trained, "images": self.images}
+        learning = {} if self.learning is None else {"learning": self.learning.as_dict()}
+        return {**self.counts.as_dict(), **stated, "trained": self.trained, "images": self.images, **learning}
 
 
 @called_from_python
@@ -74,6 +88,7 @@ def profile(
     network: Annotated[Place, argument(metavar="TARGET", type=RECIPE)],
     *,
     counting: Literal["paper", "honest"] = "paper",
+    learn: TrainedLevel | None = None,
     data: DataSet = None,
     data_root: DataRoot = None,
     overrides: DataKeys = (),
@@ -97,6 +112,7 @@ def profile(
 
     Args:
         counting:
+        learn: Add the memory and energy of learning on a device: the level, as in `hdlif adapt`.
         data: Data set, or data of your own, that is counted on; needed for an artefact.
     """
     import torch
@@ -107,8 +123,7 @@ def profile(
     from hdlif.recipe.runs.files import existing, names_artefact
     from hdlif.recipe.runs.recipe_data import data_keys, is_recipe, load_with_data, names_path
     from hdlif.recipe.runs.tested_data import sets_for
-    from hdlif.report.accounting import outline
-    from hdlif.report.accounting import profile as count
+    from hdlif.report.accounting import activity, learning_cost, outline, priced
     from hdlif.report.counts import NO_GRAPH, without_graph
     from hdlif.report.trained_network import PROFILED_IMAGES, first_images
 
@@ -117,8 +132,9 @@ def profile(
     if names_artefact(path):
         graph = load(existing(path))
         images = first_images(sets_for(graph, given, root, path, keys=keys).test, PROFILED_IMAGES)
-        counts = count(graph, images, counting=counting)
-        return Profiled(counts, counting, True, sum(x.shape[1] for x in images), counts.notes)
+        seen = activity(graph, images)
+        counts, learning = priced(seen, counting), learning_cost(seen, learn) if learn else None
+        return Profiled(counts, counting, True, seen.images, counts.notes, learning)
     if untrained := is_recipe(target):
         own = given if names_path(given) else None
         recipe, _ = load_with_data(target, overrides, data=own, data_root=root)
@@ -129,13 +145,15 @@ def profile(
         trained = load_trained(path)
         recipe, module = trained.recipe, trained.network
     images = first_images(sets_for(recipe, given, root, path, keys=keys).test, PROFILED_IMAGES)
-    counted: Profile | Outline
     try:
-        counted = count(module, images, counting=counting, time_steps=recipe.time_steps)
-        notes = counted.notes
+        seen = activity(module, images, time_steps=recipe.time_steps)
     except NO_GRAPH as error:
+        if learn:
+            raise
         counted, notes = outline(module, images, time_steps=recipe.time_steps), (without_graph(error),)
-    return Profiled(counted, counting, not untrained, sum(x.shape[1] for x in images), notes)
+        return Profiled(counted, counting, not untrained, sum(x.shape[1] for x in images), notes)
+    counts, learning = priced(seen, counting), learning_cost(seen, learn) if learn else None
+    return Profiled(counts, counting, not untrained, seen.images, counts.notes, learning)
 
 
 @called_from_python
@@ -187,7 +205,22 @@ def layers_table(profile: Mapping[str, Any]) -> str:
     ]
     packed = f"published count, packed: {figure(profile['packed_mb'], '.6f')} MB"
     table = aligned(header, [*rows, ["total", "", "", *_counted(profile), ""]])
-    return "\n".join([table, "", packed, *(f"note: {note}" for note in profile["notes"])])
+    learning = ["", learning_table(profile["learning"])] if "learning" in profile else []
+    return "\n".join([table, "", packed, *(f"note: {note}" for note in profile["notes"]), *learning])
+
+
+def learning_table(cost: Mapping[str, Any]) -> str:
+    """Format the memory of learning, and its energy compared with an ordinary step."""
+    memory = [
+        [f"trained: {cost['weights']:,} numbers ({cost['level']})", f"{cost['learned_bytes']:,}"],
+        ["sums of gradients", f"{cost['gradient_bytes']:,}"],
+        ["velocities, with momentum", f"{cost['momentum_bytes']:,}"],
+    ]
+    energy = [
+        [name, figure(cost[f"{key}_mj"], ",.1f", 1e6), f"{cost[f'{key}_mj'] / cost['step_mj']:.2f}"]
+        for name, key in (("time step", "step"), ("time step that learns", "learning_step"), ("update", "update"))
+    ]
+    return f"{aligned(['learning', 'bytes'], memory)}\n\n{aligned(['all operations', 'energy (nJ)', 'ratio'], energy)}"
 
 
 def _counted(row: Mapping[str, Any]) -> list[str]:
@@ -233,6 +266,8 @@ def training_table(profile: Mapping[str, Any]) -> str:
 
 def _profile(profile: Callable[..., Profiled], given: dict[str, Any]) -> "Profiled | TrainingProfile":
     if given.pop("training"):
+        if given.pop("learn"):
+            raise HdlifError("--training and --learn cannot be combined; give one of them")
         del given["counting"]
         given["recipe"] = given.pop("network")
         timed: TrainingProfile = unwrap(profile_training)(**given)

@@ -1,6 +1,7 @@
 """Count parameters, operations, energy and memory of a graph, without changing it."""
 
 from hdlif.report.accounting.activity import Activity, activity
+from hdlif.report.accounting.learning import LearningCost, learning_cost
 from hdlif.report.accounting.memory import (
     Saved,
     UpdateCost,
@@ -17,6 +18,7 @@ from hdlif.report.accounting.outline import Outline, OutlineLayer, dense_macs, o
 __all__ = [
     "Activity",
     "Layer",
+    "LearningCost",
     "Outline",
     "OutlineLayer",
     "Profile",
@@ -27,6 +29,7 @@ __all__ = [
     "chunk_bytes",
     "count_parameters_mb",
     "dense_macs",
+    "learning_cost",
     "outline",
     "priced",
     "profile",

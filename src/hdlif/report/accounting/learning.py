@@ -1,0 +1,126 @@
+"""Count the memory, operations and energy of a deployed network that goes on learning.
+
+A learning step adds a backward pass to an ordinary step (`hdlif.graph.learning`). Every entry of a gradient counts,
+including zeros:
+
+    gradient of a layer's inputs     a pair of a gradient and a weight: an addition if the weight has at most 2 bits,
+                                     otherwise a multiply-accumulate
+    gradient of a layer's weights    a multiply-accumulate per pair of a gradient and an input
+    other ops                        a multiply-accumulate per entry, and one more if the op has trained parameters;
+                                     nothing for ops that only move numbers
+
+An update has a multiply-accumulate per trained number for the mean, another one for the step, and one each for the
+root mean square of low-bit weights and for momentum. All are in float32 and priced as in
+`hdlif.report.accounting.operations`.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from hdlif.graph.artefact import Node
+from hdlif.graph.learning import Level, path, trained
+from hdlif.graph.op import ADD, MAC, NOTHING, Work, moved
+from hdlif.graph.ops import OPS
+from hdlif.report.accounting.activity import Activity
+from hdlif.report.accounting.operations import MJ_PER_PJ, PUBLISHED_BITS, energy_pj, priced
+from hdlif.report.accounting.outline import dense_macs
+
+_ADDED_BITS = 3
+"""Weights of at most these published bits are -1, 0 and 1, so that a product with one is an addition."""
+
+
+@dataclass(frozen=True)
+class LearningCost:
+    """The cost of learning, and the cost of a time step that only predicts.
+
+    An example is at `learning_cost`.
+
+    Attributes:
+        level: what is trained.
+        weights: trained weights, scales, shifts, leaks and thresholds.
+        latents: how many of them are low-bit weights, which have a latent of 16 bits.
+        learned_bytes: values and latents; a low-bit weight takes one byte.
+        gradient_bytes: sums of gradients, float32.
+        momentum_bytes: velocities, float32; 0 without momentum.
+        step_mj: mean energy of a time step, every operation counted.
+        learning_step_mj: mean energy of a time step that learns.
+        update_mj: energy of an update.
+    """
+
+    level: Level
+    weights: int
+    latents: int
+    learned_bytes: int
+    gradient_bytes: int
+    momentum_bytes: int
+    step_mj: float
+    learning_step_mj: float
+    update_mj: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the part "learning" of `hdlif profile --learn LEVEL --json`."""
+        return asdict(self)
+
+
+def learning_cost(seen: Activity, level: Level, *, momentum: bool = False) -> LearningCost:
+    """Return the cost of learning on the images of a counted run.
+
+    >>> import torch
+    >>> from hdlif.graph.artefact import load
+    >>> from hdlif.report.accounting import activity, learning_cost
+    >>> from hdlif.zoo import network_file
+    >>> graph = load(network_file("digits_hdlif_w1p5_s4"))
+    >>> cost = learning_cost(activity(graph, torch.rand(1, 2, 1, 8, 8)), "classifier")
+    >>> cost.weights, cost.gradient_bytes, cost.step_mj < cost.learning_step_mj
+    (660, 2640, True)
+
+    Args:
+        seen: counts from `activity`.
+        level: what is trained.
+        momentum: whether updates have momentum.
+    Raises:
+        HdlifError: the level is unknown, or the network cannot learn at it.
+    """
+    graph = seen.graph
+    places = trained(graph, level)
+    nodes = {node.name: node for node in graph.nodes}
+    tensors = [nodes[place.node].tensors[place.role] for place in places]
+    weights = sum(tensor.size for tensor in tensors)
+    latents = sum(tensor.size for tensor in tensors if tensor.dtype == np.int8)
+    step = priced(seen, "honest").energy_mj / graph.time_steps
+    return LearningCost(
+        level=level,
+        weights=weights,
+        latents=latents,
+        learned_bytes=4 * (weights - latents) + 3 * latents,
+        gradient_bytes=4 * weights,
+        momentum_bytes=4 * weights * momentum,
+        step_mj=step,
+        learning_step_mj=step + energy_pj(_backward(seen, level)) * MJ_PER_PJ,
+        update_mj=energy_pj(MAC * ((2 + momentum) * weights + latents)) * MJ_PER_PJ,
+    )
+
+
+def _backward(seen: Activity, level: Level) -> Work:
+    """Return the operations of the backward pass of one step."""
+    graph = seen.graph
+    places = trained(graph, level)
+    needed, own, pairs = path(graph, places), {place.node for place in places}, dense_macs(graph, padding=False)
+    found = NOTHING
+    for node in graph.nodes:
+        if node.name not in needed:
+            continue
+        passes_on = not needed.isdisjoint(node.inputs)
+        if OPS[node.op].is_synapse:
+            found += (MAC if node.name in own else NOTHING) * pairs[node.name]
+            found += (_with_weights(node) if passes_on else NOTHING) * pairs[node.name]
+        elif OPS[node.op].price is not moved:
+            found += MAC * (math.prod(seen.types[node.name].shape) * (passes_on + (node.name in own)))
+    return found
+
+
+def _with_weights(node: Node) -> Work:
+    return ADD if PUBLISHED_BITS[node.attributes["encoding"]] <= _ADDED_BITS else MAC
