@@ -1,10 +1,11 @@
 """What learning where a network runs gains: a person who was not in the training (HAPT, each of 30 left out in turn).
 
     OMP_NUM_THREADS=1 python benchmarks/bench_learning.py --data-root DIR --runs DIR [--people 1,2,...] [--trained-on N]
-        [--out FILE]
+        [--set A.B=V] [--out FILE]
 
 DIR/hapt is what `hdlif data get hapt` leaves. For each person a network of `RECIPE` is trained on all others, or on
-the next N of them (more where a class would be missing), in `--runs`; one that is finished is taken as it is. The first
+the next N of them (more where a class would be missing), in `--runs`; one that is finished is taken as it is. `--set`
+changes the recipe. The first
 half of the person's windows, in the order of recording, is labelled and learned from once, in batches of 8 in a random
 order; accuracy is that on the second half. Nobody is left out: of classes that the first half lacks nothing can be
 learned; `lacking` counts their windows.
@@ -25,7 +26,7 @@ import math
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,7 +63,9 @@ def people_for(person: int, count: int) -> list[str]:
     return [f"person {(person - 1 + k) % PEOPLE + 1}" for k in range(1, count + 1)]
 
 
-def network_without(person: int, count: int, runs: Path, data_root: Path) -> tuple[Trained, list[str]]:
+def network_without(
+    person: int, count: int, runs: Path, data_root: Path, changes: Sequence[str]
+) -> tuple[Trained, list[str]]:
     """Return a network that was trained on `count` other people, and these; more where a class would be missing."""
     folder = runs / f"p{person:02}"
     source, own, run = data_root / "hapt", folder / "hapt", folder / "run"
@@ -77,6 +80,7 @@ def network_without(person: int, count: int, runs: Path, data_root: Path) -> tup
             np.save(own / name, np.load(source / name)[kept])
         np.save(own / "part.npy", np.where(group[kept] == f"person {person}", "test", "train"))
         command = [sys.executable, "-m", "hdlif", "train", RECIPE, "--data-root", folder, "--out", run]
+        command += [f"--set={change}" for change in changes]
         done = subprocess.run([str(part) for part in command], stderr=subprocess.PIPE, text=True)
         if done.returncode == 0:
             break
@@ -140,8 +144,8 @@ def lowered(trained: Trained, network: nn.Module) -> Graph:
     return Trained(trained.path, trained.recipe, network.eval()).graph()
 
 
-def measure(person: int, count: int, runs: Path, data_root: Path) -> dict[str, Any]:
-    trained, people = network_without(person, count, runs, data_root)
+def measure(person: int, count: int, runs: Path, data_root: Path, changes: Sequence[str]) -> dict[str, Any]:
+    trained, people = network_without(person, count, runs, data_root, changes)
     graph, source, name = trained.graph(), data_root / "hapt", f"person {person}"
     whole = windows_of(graph, source, lambda group: np.flatnonzero(group == name))
     rng = np.random.default_rng(person)
@@ -190,15 +194,17 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--people", default=",".join(map(str, range(1, 31))))
     parser.add_argument("--trained-on", type=int, default=PEOPLE - 1, metavar="N")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=V")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     people: dict[str, Any] = {}
     for person in map(int, given.people.split(",")):
-        people[str(person)] = measure(person, given.trained_on, given.runs, given.data_root)
+        people[str(person)] = measure(person, given.trained_on, given.runs, given.data_root, given.set)
         shown = ", ".join(f"{arm} {100 * one['accuracy']:.1f}" for arm, one in people[str(person)]["arms"].items())
         print(f"person {person}: {shown}", flush=True)
         if given.out:
-            record = {"recipe": RECIPE, "trained_on": given.trained_on, "people": people, "summary": summary(people)}
+            record = {"recipe": RECIPE, "changes": given.set, "trained_on": given.trained_on}
+            record |= {"people": people, "summary": summary(people)}
             write_record(given.out, record, seeds=[load_trained(given.runs / f"p{person:02}" / "run").recipe.seed])
     for arm, row in summary(people).items():
         print(f"{arm}: {100 * row['accuracy']:.2f}, gain {100 * row['accuracy_gain']:+.2f}", flush=True)
