@@ -5,10 +5,9 @@
 
 DIR/hapt is what `hdlif data get hapt` leaves. For each person a network of `RECIPE` is trained on all others, or on
 the next N of them (more where a class would be missing), in `--runs`; one that is finished is taken as it is. `--set`
-changes the recipe. The first
-half of the person's windows, in the order of recording, is labelled and learned from once, in batches of 8 in a random
-order; accuracy is that on the second half. Nobody is left out: of classes that the first half lacks nothing can be
-learned; `lacking` counts their windows.
+changes the recipe. The first half of the person's windows, in the order of recording, is labelled and learned from
+once, in batches of 8 in a random order; the second half tests. Nobody is omitted: nothing can be learned of classes
+that the first half lacks; `lacking` counts their windows.
 
 none: the network as it is. statistics: in PyTorch, the batch norms' running statistics go on with the first half,
 without labels. classifier, affine, last-block: levels of `hdlif.runtime.learning.Learner` at its default rates, with a
