@@ -22,7 +22,7 @@ _OPTIONAL = ("group", "part")
 
 @dataclass(frozen=True)
 class Arrays:
-    """The arrays of N samples: x float32 [N, ...], targets y, and optional groups and parts."""
+    """The arrays of N samples: x as float32 [N, ...], targets y, and optional groups and parts."""
 
     layout: str
     x: Floats

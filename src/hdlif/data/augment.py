@@ -1,8 +1,8 @@
 """Random transforms: pure functions of a batch and 64 random bits per sample from `hdlif.data.draws`.
 
-Images with the same draw are transformed together. Transforms with many draws use torchvision's implementation. They
-process each image separately and seed the generator with the image's bits. All T·2 maps of an event sample are
-transformed identically.
+Images with the same draw are transformed together. Transforms with many draws use torchvision's implementation, which
+processes each image separately with the generator seeded by the image's bits. All T·2 maps of an event sample get the
+same transform.
 """
 
 import math
@@ -77,15 +77,15 @@ def flip_vertical(pixels: Tensor, bits: Bits) -> Tensor:
 
 
 def shift(pixels: Tensor, bits: Bits) -> Tensor:
-    """Move each image by up to max(1 pixel, 1/14 of its side) over zeros or `Samples.fill` (RandomCrop with padding).
+    """Shift each image by up to 1/14 of its side (at least 1 pixel) over zeros or `Samples.fill`, as RandomCrop does.
 
-    28x28: 2 pixels, 32x32: 2, 8x8: 1. Each axis has its own offset, drawn uniformly from -p..p.
+    The limit p is 2 pixels for 28x28 and 32x32, and 1 for 8x8. Each axis has its own offset, uniform in -p..p.
     """
     return _moved(pixels, bits, part=14)
 
 
 def crop(pixels: Tensor, bits: Bits) -> Tensor:
-    """Move each image by up to 1/8 of its side over zeros or `Samples.fill`; for 32x32, RandomCrop(32, padding=4)."""
+    """Shift each image by up to 1/8 of its side over zeros or `Samples.fill`, as RandomCrop(32, padding=4) on 32x32."""
     return _moved(pixels, bits, part=8)
 
 
@@ -108,7 +108,7 @@ def _offset(bits: Bits, *, most: int) -> NDArray[np.int64]:
 
 
 def cutout(x: Tensor, bits: Bits, *, side: int) -> Tensor:
-    """Set a square with `side` pixels per side to 0 around a uniformly drawn pixel (Cutout)."""
+    """Set a square of `side` x `side` pixels around a uniformly drawn pixel to 0 (Cutout)."""
     height, width = x.shape[-2:]
     centres = ((bits & np.uint64(0xFFFFFFFF)) % np.uint64(height), (bits >> np.uint64(32)) % np.uint64(width))
     inside = []
@@ -122,8 +122,8 @@ def cutout(x: Tensor, bits: Bits, *, side: int) -> Tensor:
 def event_policy(x: Tensor, bits: Bits) -> Tensor:
     """Apply two transforms drawn with replacement from {roll, rotate, cut out}, identically to all channels.
 
-    Roll by -5..5 pixels in each direction, rotate by -30..30 degrees (nearest neighbour, over zeros), or set a square
-    a third as wide as the image to 0.
+    A roll is by -5..5 pixels on each axis, and a rotation by -30..30 degrees (nearest neighbour, over zeros). A cutout
+    sets a square a third as wide as the image to 0.
     """
     turns = expanded(bits, 4)
     for kind, amount in ((turns[:, 0], turns[:, 1]), (turns[:, 2], turns[:, 3])):
@@ -160,7 +160,7 @@ def autoaugment(pixels: Tensor, bits: Bits, *, policy: Literal["cifar10", "image
 
 
 def resized_crop(images: list[Tensor], bits: Bits, *, size: int) -> Tensor:
-    """Crop 8 to 100 % of each image, with sides of at most 4:3, and resize to size x size (RandomResizedCrop)."""
+    """Crop 8 to 100 % of each image, with an aspect ratio up to 4:3, and resize to size x size (RandomResizedCrop)."""
     from torchvision.transforms import v2
 
     return of_each(v2.RandomResizedCrop(size, antialias=True), images, bits)
@@ -306,7 +306,7 @@ def own_augmentation(transform: Callable[..., Any], name: str, *, takes_generato
     """Return an augmentation that applies `transform`, with its attributes `normalised` and `costly` if they exist.
 
     A transform from torchvision.transforms.v2 also moves targets at places. If the attribute `keeps_places` of another
-    transform is true, such targets stay unchanged.
+    transform is true, targets at places stay unchanged.
     """
     return Augmentation(
         OwnTransform(transform, name, takes_generator),

@@ -79,7 +79,7 @@ class PlacedBoxes:
 def place_boxes(one: BoxedImage, width: int, height: int) -> PlacedBoxes:
     """Return the boxes of an image of width x height pixels, clipped to the image.
 
-    Boxes without area after clipping are omitted, and so are duplicates.
+    Boxes without area after clipping and duplicate boxes are omitted.
 
     Raises:
         Unreadable: the annotation is for another image size, or has more than `MOST_BOXES` boxes.
@@ -133,7 +133,7 @@ def read_label(text: object, what: str) -> str:
 
 
 def pad_rows(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Stack the rows [M_i, 5] of N images in one array [N, M, 5], where M is the largest M_i; pad with -1."""
+    """Stack the rows [M_i, 5] of N images in one array [N, M, 5], padded with -1, where M is the largest M_i."""
     most = max(map(len, rows), default=0)
     found = np.full((len(rows), max(most, 1), 5), -1, np.float32)
     for place, one in enumerate(rows):

@@ -26,7 +26,7 @@ _MOST_SHOWN = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Tabular(Placed):
-    """A request for rows of a file.
+    """A request for the rows of a file.
 
     Attributes:
         label: the column of classes; `LABEL` by default.
@@ -44,7 +44,7 @@ class Tabular(Placed):
             raise ValueError(f"columns = {list(columns)} is refused; name one or more, each once")
 
     def existing_place(self, what: str) -> Path:
-        """Return the absolute path. Raises `DataError` if it does not exist, and `ValueError` if a size is set."""
+        """Return the absolute path. Raises `DataError` if nothing is there, and `ValueError` if a size is set."""
         place = self.place()
         if self.size is not None:
             raise ValueError(f"size = {self.size} is refused; leave it out")
@@ -109,7 +109,7 @@ def said_of(label: str | None, group: str | None) -> str:
 
 
 def text_columns(place: Path, label: str | None, group: str | None, *, labelled: bool = True) -> list[str]:
-    """Return the column of classes, if `labelled`, and of groups. Raises `DataError` if they are the same."""
+    """Return the columns of classes, if `labelled`, and of groups. Raises `DataError` if both are the same column."""
     text = [*([label or LABEL] if labelled else []), *([group] if group else [])]
     if len(set(text)) < len(text):
         raise DataError(f'{place}: data.label and data.group are both "{group}"; give two columns')
@@ -153,7 +153,7 @@ def channel_names(table: Table) -> tuple[str, ...]:
 
 
 def _without_targets(place: Path, table: Table, wanted: Wanted) -> tuple[Table, NDArray[np.float32] | None]:
-    """Split off the columns of values or labels. Raises `DataError` if one is missing or no input column remains."""
+    """Split off the target columns. Raises `DataError` if a target column is missing or no input column remains."""
     if not wanted.names:
         return table, None
     names = channel_names(table)

@@ -87,7 +87,7 @@ def many_left_out(left: int, n: int) -> bool:
 
 
 def fuller_batch(n: int, batch_size: int, *, multiple_of: int = 1) -> int | None:
-    """Return the largest power of two below `batch_size` with full batches that leave out under a tenth of `n` samples.
+    """Return the largest power of two below `batch_size` for which full batches omit less than a tenth of `n` samples.
 
     >>> fuller_batch(41, 32), fuller_batch(20, 32), fuller_batch(3, 4)
     (8, 4, None)
@@ -107,7 +107,7 @@ def part_generator(draw: int, part: int) -> torch.Generator:
 
 
 def _mix(bits: Bits) -> Bits:
-    """Apply splitmix64 (Steele, Lea and Flood 2014), a bijection in which each input bit changes half of the output.
+    """Apply splitmix64 (Steele, Lea and Flood 2014), a bijection in which each input bit flips half of the output bits.
 
     z += 0x9E3779B97F4A7C15;  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
     z = (z ^ z >> 27) * 0x94D049BB133111EB;  z ^ z >> 31        (all modulo 2**64)

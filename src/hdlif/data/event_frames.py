@@ -1,7 +1,7 @@
 """Cache frames of event-camera recordings, and write the manifest of the recordings.
 
 ROOT/SET/hdlif_split.json contains the split, with the SHA-256 of every file. ROOT/hdlif_frames/ contains one array of
-frames per transform. Its file name contains a digest of everything that determines the frames.
+frames per transform. The array's file name contains a digest of everything that determines the frames.
 """
 
 import hashlib
@@ -230,7 +230,7 @@ class EventFrames(Samples):
         return self._changed(size=size)
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return counts float32 [B, T·2, H, W]."""
+        """Return the event counts as float32 [B, T·2, H, W]."""
         # Open the file for each read: an open map would be copied into a spawned worker.
         frames = _opened(self.path)[self.places[indices.numpy()]]
         raw = torch.from_numpy(frames.astype(np.float32))

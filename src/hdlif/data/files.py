@@ -22,7 +22,7 @@ class ByteSource(Protocol):
     """Protocol for the encoded samples 0..N-1 of a data set."""
 
     def encoded(self, place: int) -> bytes:
-        """Return the bytes of a sample. Raises `OSError` if it is unreadable or larger than `MOST_BYTES`."""
+        """Return the bytes of a sample. Raises `OSError` if the sample is unreadable or larger than `MOST_BYTES`."""
 
     def name(self, place: int) -> str:
         """Return the location of the sample for error messages."""
@@ -46,7 +46,7 @@ class Folder:
 
 
 class Shards:
-    """Members of tar files: the shard, first byte and size of each sample, int64 [N]."""
+    """Samples in tar files, with the shard, first byte and size of each sample as int64 [N]."""
 
     def __init__(
         self, paths: Sequence[Path], shard: NDArray[np.int64], offset: NDArray[np.int64], size: NDArray[np.int64]
@@ -88,7 +88,7 @@ class _Headers:
 
 
 def tar_members(file: BinaryIO) -> Iterator[Member]:
-    """Yield the regular files of an uncompressed tar archive. Raises `Unreadable` if it is damaged or cut short."""
+    """Yield the regular files in an uncompressed tar archive. Raises `Unreadable` if the archive is damaged."""
     try:
         with tarfile.open(fileobj=cast(BinaryIO, _Headers(file)), mode="r:", errors="surrogateescape") as opened:
             archive: Any = opened

@@ -1,4 +1,4 @@
-"""Transform targets at places of an image (label maps and boxes) together with its pixels.
+"""Transform images together with targets at places in them: label maps and boxes.
 
 A label map is int64 [H, W] and contains classes or object numbers; `IGNORED` marks pixels that do not count. (A data
 set may store maps as int16.) Boxes are float32 [M, 5], with rows (class, x0, y0, x1, y1) in pixels of the network's
@@ -91,7 +91,7 @@ def flipped_vertically(height: int, width: int) -> Any:
 
 
 def shifted(height: int, width: int, *, part: int) -> Any:
-    """Return a random move by up to max(1 pixel, 1/part of a side) over zeros and `IGNORED` (RandomCrop)."""
+    """Return a random shift by up to 1/part of each side, at least 1 pixel, over zeros and `IGNORED` (RandomCrop)."""
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
@@ -108,7 +108,7 @@ def resized_crop(height: int, width: int) -> Any:
 
 
 def zoomed(height: int, width: int, *, largest: float) -> Any:
-    """Return a random zoom by 1/largest..largest about the centre and move by up to 1/10 of a side (RandomAffine)."""
+    """Return a random zoom by 1/largest..largest about the centre and shift by up to 1/10 of a side (RandomAffine)."""
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
@@ -125,8 +125,8 @@ def zoomed(height: int, width: int, *, largest: float) -> Any:
 def drifting(x: Tensor, boxes: Tensor, bits: Bits, *, time_steps: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Return the visible part of each image, with the boxes in it, at each time step.
 
-    The upper left corner of the view moves at constant speed along a line from a to b. At step t it is at the pixel
-    nearest to a + (b - a)·t/(T - 1). The ends a and b are drawn uniformly from all positions inside the image.
+    The upper left corner of the view moves at constant speed along a line from a to b. At step t, the corner is at the
+    pixel nearest to a + (b - a)·t/(T - 1). The ends a and b are drawn uniformly from all positions inside the image.
 
     >>> import numpy as np
     >>> import torch

@@ -54,7 +54,7 @@ class _InMemory(Samples):
         return self.values[indices]
 
     def scale(self, raw: Tensor) -> Tensor:
-        """Normalise raw samples in float32, identically to the input of a deployed network."""
+        """Normalise raw samples in float32, in the same way as the input of a deployed network."""
         return normalised(raw, self.mean, self.std, whole=self.WHOLE)
 
 
@@ -83,7 +83,7 @@ class Images(_InMemory):
 
     @property
     def pixels(self) -> Tensor:
-        """The raw pixels uint8 [N, C, H, W]."""
+        """The raw pixels as uint8 [N, C, H, W]."""
         return self.values
 
     def resized(self, size: int) -> Self:

@@ -97,7 +97,7 @@ class Manifest:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a file that contains `Manifest.text()`. Raises `DataError` if the file is missing or invalid."""
+    """Read a manifest written with `Manifest.text`. Raises `DataError` if the file is missing or invalid."""
     try:
         content = json.loads(read_regular(path, most=MOST_BYTES))
         entries = tuple(_entry(fields) for fields in content["files"])

@@ -1,4 +1,4 @@
-"""Turn the samples that a source lists in the user's own data into data sets.
+"""Create data sets from the samples that a source lists in the user's own data.
 
 A source in `hdlif.data.sources` is a `Request` that lists samples. `divide` assigns each sample to a part and
 normalises its target. `OwnData` contains the result and creates the data sets.
@@ -110,7 +110,7 @@ class Placed(Request):
     path: str
 
     def place(self, what: str = "data") -> Path:
-        """Return the absolute path. Raises `ValueError` if it is empty or too long."""
+        """Return the absolute path. Raises `ValueError` if the path is empty or too long."""
         if not 0 < len(self.path) <= _LONGEST_PATH:
             raise ValueError(f"path has {len(self.path):,} characters; give {what}, in 1 to {_LONGEST_PATH:,}")
         path = self.path if self.root is None else self.root / self.path
@@ -349,7 +349,7 @@ def refuse_faults(
 
 
 def duplicates(manifest: Manifest) -> dict[str, Any]:
-    """Count files with equal content, and list those in several classes or parts."""
+    """Count files with equal content, and list the equal files in several classes or parts."""
     alike: dict[str, list[Entry]] = {}
     for entry in manifest.entries:
         alike.setdefault(entry.sha256, []).append(entry)
@@ -366,7 +366,7 @@ def duplicates(manifest: Manifest) -> dict[str, Any]:
 
 
 def other_classes(found: Sequence[str], classes: Sequence[str], of: str) -> str:
-    """Describe the differences between the classes `found` and the `classes` that `of` has.
+    """Describe how the classes in `found` differ from the `classes` that belong to `of`.
 
     >>> other_classes(["a", "c"], ["a", "b"], "train")
     'lacks a class that train has (b) and has a class that train lacks (c)'

@@ -18,7 +18,7 @@ from hdlif.inputs import Unreadable
 
 @dataclass(slots=True)
 class Record:
-    """The name, arguments and state of an object whose class the caller expects; the class is never run."""
+    """The name, arguments and state of an object whose class the caller expects; no code of the class runs."""
 
     name: str
     arguments: tuple[Any, ...]
@@ -56,7 +56,7 @@ class _Array:
 
 
 def _word(value: Any) -> str:
-    """Return text as a string, decoding the bytes that Python 2 writes."""
+    """Convert text to a string; Python 2 writes text as bytes."""
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 

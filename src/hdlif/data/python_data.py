@@ -95,7 +95,7 @@ class DatasetSamples(Samples):
         return self._items(indices)[0]
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x float32 [B, ...] and the targets [B, ...]."""
+        """Return x as float32 [B, ...] and the targets as [B, ...]."""
         x, target = self._items(indices)
         return self.scale(x), target
 
@@ -136,7 +136,7 @@ class DatasetSamples(Samples):
 
 
 def length_of(dataset: Any, name: str) -> int:
-    """Return the number of items in a data set. Raises `DataError` if there are none."""
+    """Return the number of items in a data set. Raises `DataError` if the data set is empty."""
     try:
         length = len(dataset)
     # The user's own code, which may fail in any way.

@@ -16,7 +16,7 @@ _MOST_NAMED = 5
 
 
 class SetFolder:
-    """The folder ROOT/FOLDER of a data set. Every error about it ends with the accepted layout and the set's source.
+    """The folder ROOT/FOLDER of a data set. Errors about the folder end with the accepted layout and the set's source.
 
     Args:
         name: name of the set.
@@ -96,7 +96,7 @@ class SetFolder:
 
 
 def whole_number(text: str) -> int:
-    """Convert a text of up to 18 digits 0..9 to a number. Raises `ValueError`."""
+    """Convert text with up to 18 digits 0..9 to a number. Raises `ValueError`."""
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise ValueError(f"{cut(text)!r} is not a number of up to 18 digits 0..9")
     return int(text)
@@ -110,7 +110,7 @@ def by_torchvision(name: str) -> str:
 def refuse_other_counts(
     folder: SetFolder, files: str, labels: Tensor, *, name: str, classes: Sequence[str], per_class: int
 ) -> None:
-    """Raise `DataError` unless the images in `files` include exactly `per_class` of every class."""
+    """Raise `DataError` unless `files` contain exactly `per_class` images of every class."""
     counts = torch.bincount(labels, minlength=len(classes)).tolist()
     for label, count in zip(classes, counts, strict=True):
         if count != per_class:

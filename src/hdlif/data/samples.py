@@ -1,4 +1,4 @@
-"""Labelled samples: augmentation, batches, and worker processes.
+"""Implement augmentation, batches and worker processes for labelled samples.
 
 Subclasses of `Samples` define how raw samples are read and normalised; this module implements everything else.
 """
@@ -69,7 +69,7 @@ def pixels(x: Tensor) -> Tensor:
 
 
 def over_time(x: Tensor) -> Tensor:
-    """Return sequences [B, T, ...] step by step: [T, B, ...].
+    """Convert sequences [B, T, ...] to one input per step, [T, B, ...].
 
     >>> import torch
     >>> from hdlif.data import over_time
@@ -203,7 +203,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return other
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x float32 [B, C, H, W] and y [B, ...] for `indices` [B]; with `drift`, both are [B, T, ...]."""
+        """Return x as float32 [B, C, H, W] and y as [B, ...] for `indices` [B]; with `drift`, both are [B, T, ...]."""
         n = len(self)
         # A negative index would select a sample, but draw another augmentation for it.
         if outside := indices[(indices < 0) | (indices >= n)].tolist():
@@ -241,12 +241,12 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
     """Augmentations that `read` applies itself."""
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
-        """Return x float32 [C, H, W] and the target, which is an integer for a class."""
+        """Return x as float32 [C, H, W], and the target, which is an integer for a class."""
         x, y = self.batch(torch.tensor([index]))
         return x[0], int(y[0]) if y.dtype == torch.int64 and y.ndim == 1 else y[0]
 
     def sequence(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x float32 [T, B, ...] (or [1, B, ...] if constant in time) and y [B, ...] for `indices` [B]."""
+        """Return x as float32 [T, B, ...] (or [1, B, ...] if constant in time) and y as [B, ...] for `indices` [B]."""
         x, y = self.batch(indices)
         return (self.frames(x) if self.drift is None else over_time(x)), y
 

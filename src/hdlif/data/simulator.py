@@ -1,10 +1,10 @@
 """Simulate event-camera recordings of still images that move in front of the camera.
 
-A camera pixel stores the log intensity L at its last event. It emits an event whenever L(t) = log(I(t) + DARK) differs
-from the stored value by a contrast threshold C. The polarity is 1 if L rises and 0 if L falls. As in N-MNIST (Orchard
-et al. 2015), the image moves in three straight saccades of equal duration, and the last one returns to the start. Here
-the directions and the reach are drawn for each image, so all recordings differ. Between the sampled positions, L is
-interpolated linearly to compute the time of each event.
+Each camera pixel stores the log intensity L at its last event. The pixel emits an event whenever the difference between
+L(t) = log(I(t) + DARK) and the stored value reaches a contrast threshold C. The polarity is 1 if L rises and 0 if L
+falls. As in N-MNIST (Orchard et al. 2015), the image moves in three straight saccades of equal duration and returns to
+the start. hdlif draws the directions and the reach for each image, so all recordings differ. L is interpolated linearly
+between the sampled positions to compute the time of each event.
 """
 
 import copy
@@ -52,7 +52,7 @@ def trajectory(bits: Bits, *, side: int) -> NDArray[np.float64]:
 
 
 def log_intensity(pixels: Tensor, places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return L [B, S, H, W] for images uint8 [B, 1, H, W] at positions [B, S, 2] on a black background."""
+    """Return L [B, S, H, W] for uint8 images [B, 1, H, W] at positions [B, S, 2] on a black background."""
     n, _, height, width = pixels.shape
     steps = places.shape[1]
     # In grid_sample's (x, y), a pixel is 2/side wide; the sampled position moves opposite to the image.
@@ -92,7 +92,7 @@ def crossings(level: NDArray[np.float64]) -> list[Events]:
 
 
 def simulate(pixels: Tensor, bits: Bits) -> list[Events]:
-    """Return a recording of each image uint8 [B, 1, H, W]; the random bits [B] determine the motion."""
+    """Return a recording of each uint8 image in [B, 1, H, W]; the random bits [B] determine the motion."""
     return crossings(log_intensity(pixels, trajectory(bits, side=min(pixels.shape[-2:]))))
 
 
@@ -120,7 +120,7 @@ class SimulatedEvents(Samples):
         return other
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return counts uint8 [B, T·2, H, W]."""
+        """Return the event counts as uint8 [B, T·2, H, W]."""
         wanted = torch.unique(indices)
         fresh = wanted[~self._made[wanted]]
         if len(fresh):

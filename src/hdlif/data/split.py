@@ -100,9 +100,8 @@ def rank(content: str, seed: int) -> str:
 def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -> dict[str, Part] | None:
     """Assign each content of one class to a part; equal contents are assigned to the same part.
 
-    Named contents are assigned to the part that names them. The n different contents are sorted by `rank`. The first
-    round(n·fraction), at least one, become test samples, the next become validation samples, and the rest are for
-    training.
+    Contents that a part names are assigned to that part. The n different contents are sorted by `rank`. The first
+    round(n·fraction), at least one, are for testing, the next ones are for validation, and the rest are for training.
 
     Args:
         wanted: parts to fill; "train" gets the rest.
@@ -125,7 +124,7 @@ def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -
 
 
 def enough_for(wanted: Collection[Part], few: int) -> str:
-    """Describe how to fix too few different contents for the wanted parts.
+    """Describe the fix if there are too few different contents for the wanted parts.
 
     >>> enough_for(["train", "validation", "test"], 2)
     'three are the least, one for each part: give more'
@@ -279,7 +278,7 @@ def check_pattern(pattern: str) -> None:
 def group_in(pattern: str, name: str) -> str | None:
     """Return the group in a name (the file's path in its class folder), or None if the pattern does not match.
 
-    In the pattern, `GROUP` matches the group and * matches anything. Both match as little as possible from the left:
+    In the pattern, `GROUP` matches the group, and * matches anything. Each matches as little as possible:
 
     >>> group_in("GROUP_*.wav", "ann_1_2.wav"), group_in("*/GROUP.wav", "digits/7.wav"), group_in("GROUP_*", "ann")
     ('ann', '7', None)
@@ -308,7 +307,7 @@ def fixed_permutation(n: int) -> Tensor:
 
 
 def hold_out(name: str, n: int, validation: int) -> tuple[Tensor, Tensor]:
-    """Return the numbers of a set's training and validation samples. Raises `DataError` if either is empty."""
+    """Return the numbers of a set's training and validation samples. Raises `DataError` if a part is empty."""
     check_validation(name, validation, least=1, most=n - 1)
     order = fixed_permutation(n)
     return order[:-validation], order[-validation:]

@@ -174,7 +174,7 @@ def measured(parts: Sequence[Floats]) -> Scale:
 
 
 def digest_of(target: Any) -> str:
-    """Return the SHA-256 (hex) of a target that is not a class; "" if there is none."""
+    """Return the SHA-256 (hex) of a target that is not a class, or "" if there is no such target."""
     if target is None:
         return ""
     content = json.dumps(target) if isinstance(target, list) else f"{list(target.shape)} "
@@ -186,7 +186,7 @@ def described(wanted: Wanted, targets: Learned, taken: Sequence[Sample], part_of
     """Return a description of the targets as JSON; empty for one class per sample or for targets at places.
 
     The key "target" contains "names", and for values also "mean", "std", "least" and "most". For labels and classes of
-    steps, it contains "names" and "counts" by name and part.
+    steps, the key contains "names" and "counts" by name and part.
     """
     if wanted.one_class or wanted.located is not None:
         return {}
@@ -308,7 +308,7 @@ def has_of(listed: Any, names: Sequence[str]) -> NDArray[np.float32]:
 
 
 def class_named(value: Any) -> str:
-    """Return the class given as a whole number or a name, as text. Raises `Unreadable`."""
+    """Convert a class, which must be a whole number or a name, to text. Raises `Unreadable`."""
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value) or not str(value).isprintable():
         raise Unreadable(f"{brief(value)} is not a label, a whole number or a name")
     return str(value)
@@ -321,7 +321,7 @@ def _under(fields: Mapping[str, Any], key: str) -> Any:
 
 
 def _checked(y: NDArray[Any], wanted: Wanted, samples: tuple[int, ...], steps: int | None) -> NDArray[Any]:
-    """Return targets whose shape matches samples, steps and names. Raises `Unreadable` if it does not match."""
+    """Return the targets. Raises `Unreadable` if the shape does not match the samples, steps and names."""
     names = wanted.names
     if steps is None:
         steps = y.shape[len(samples)] if y.ndim > len(samples) else 1

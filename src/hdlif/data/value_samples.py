@@ -143,7 +143,7 @@ def at_rates(place: Path, recorded: Recorded, rates: tuple[int, ...]) -> Recorde
 
 
 def group_unit(place: Path, pattern: str | None) -> Callable[[Sample], str]:
-    """Return a function that finds a file's group, "" without a pattern. Raises `ValueError` or `DataError`."""
+    """Return a function that finds a file's group, or "" without a pattern. Raises `ValueError` or `DataError`."""
     if pattern is None:
         return lambda one: ""
     check_pattern(pattern)

@@ -129,7 +129,7 @@ def fitted(
     size: tuple[int, int],
     resize: str,
 ) -> NDArray[np.float32]:
-    """Return the network input for a recording: counts float32 [T, 2, h, w], where [h, w] is `size`.
+    """Return a network's input for a recording: event counts as float32 [T, 2, h, w], where [h, w] is `size`.
 
     Args:
         binning: a name from `BINNINGS`.

@@ -66,8 +66,8 @@ def inner_size(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int
 def covered(size: tuple[int, int], target: tuple[int, int], fit: str) -> tuple[float, float, float, float]:
     """Return the image area that an input of size `target` covers, as left, top, right and bottom in image pixels.
 
-    A letterbox covers more than the image. A point at a fraction f of the input's width is at
-    x = left + f·(right - left) in the image, and heights are converted in the same way.
+    With a letterbox, the area is larger than the image. A point at a fraction f of the input's width is at
+    x = left + f·(right - left) in the image. Heights are converted in the same way.
 
     >>> covered((640, 480), (320, 320), "letterbox"), covered((640, 480), (320, 320), "crop")
     ((0.0, 0.0, 640.0, 640.0), (80.0, 0.0, 560.0, 480.0))
@@ -162,7 +162,8 @@ def normalised(pixels: NDArray[Any], mean: Sequence[float], std: Sequence[float]
 def framed(x: Floats, frames: str) -> Floats:
     """Return the input of each step for an image [C, H, W], with `frames` from `graph.graph.FRAMINGS`.
 
-    "constant": [1, C, H, W]. "rows", from the top: [H, C, 1, W]. "pixels", row by row: [H·W, C, 1, 1].
+    The shape is [1, C, H, W] for "constant", [H, C, 1, W] for "rows", and [H·W, C, 1, 1] for "pixels". Rows follow each
+    other from the top, and pixels row by row.
     """
     if frames == "rows":
         return np.ascontiguousarray(x.transpose(1, 0, 2)[:, :, None])

@@ -80,7 +80,7 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class DelayedXor(Content):
-    """Two marked bits with noise between them; the class is whether they differ.
+    """Two marked bits with noise between them; the class is 1 if the bits differ.
 
     Attributes:
         delay: steps from the first bit (at step 0) to the second bit (at the last step).
@@ -123,7 +123,7 @@ class Copy(Content):
     """Symbols that are shown one per step and must be repeated in order after `delay` empty steps.
 
     The class of a step is the symbol shown, or "blank". The prediction for a step is read `symbols` + `delay` steps
-    later, so only the steps in which symbols are repeated count.
+    later, so only the steps that repeat the symbols matter.
 
     Attributes:
         delay: steps from the last symbol to the first repetition, which a channel signals at the last of these steps.

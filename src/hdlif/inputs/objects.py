@@ -18,10 +18,10 @@ Numbers = NDArray[np.int32]
 def objects_of(logits: NDArray[np.floating], *, least: int = LEAST_PIXELS) -> Numbers:
     """Return each pixel's object number 1, 2, ..., or 0 for none, from logits of background, boundary and inside.
 
-    The method is a watershed in the softmax probability p of the inside. At each of `LEVELS`, objects grow over pixels
-    with p above the level. The connected parts that remain become new objects; except at the last level, they need at
-    least `least` pixels. Finally, objects grow over the foreground, where the background has a probability below one
-    half, and each part that no object reaches becomes a separate object.
+    The method is a watershed in the softmax probability p of the class "inside". At each of `LEVELS`, objects grow over
+    pixels with p above the level. The connected parts that remain become new objects; except at the last level, they
+    need at least `least` pixels. Finally, objects grow over the foreground, where the background's probability is below
+    one half. Each part of the foreground that no object reaches becomes a separate object.
 
     >>> import numpy as np
     >>> from hdlif.inputs.objects import objects_of

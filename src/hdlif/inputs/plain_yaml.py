@@ -26,7 +26,7 @@ _PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECA
 
 
 def text_of(path: Path, what: str) -> str:
-    """Return the text of a YAML file; errors call the file `what`.
+    """Return the text of a YAML file.
 
     Args:
         what: noun for the file in errors.
@@ -73,7 +73,7 @@ def parse_yaml(text: str, *, source: str) -> Any:
 
 
 def _check_events(text: str) -> None:
-    """Raise an error if there is a tag, an alias, or too deep a nesting, before anything is built."""
+    """Raise an error on tags, aliases and too deep nesting before anything is built."""
     depth = 0
     for event in yaml.parse(text, Loader=_SafeLoader):
         if isinstance(event, yaml.AliasEvent):

@@ -1,7 +1,7 @@
 """Read event-camera files.
 
-hdlif implements readers for N-MNIST, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays. It uses tonic for
-AEDAT 4 and h5py for HDF5. Both are in an optional extra, because tonic is licensed under the GPL.
+hdlif implements readers for N-MNIST, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays. tonic reads AEDAT 4,
+and h5py reads HDF5. Both packages are in an optional extra, because tonic is licensed under the GPL.
 """
 
 import io
@@ -111,7 +111,7 @@ def _read_aedat3(content: bytes) -> Events:
 
 
 def read_aedat4(path: Path, content: bytes) -> Events:
-    """Read AEDAT 4.0 with tonic, which requires a file.
+    """Read AEDAT 4.0 with tonic, which reads only files.
 
     Raises:
         MissingExtraError: tonic or the package aedat, which tonic requires, is not installed.
@@ -160,7 +160,7 @@ def read_npy(content: bytes) -> Events:
 
 
 def read_npz(content: bytes) -> Events:
-    """Read four arrays t, x, y and p [N], or one array as in `read_npy` that is unnamed or named "events"."""
+    """Read arrays t, x, y and p [N], or a single array, unnamed or named "events", as in `read_npy`."""
     files = parse_archive(content, (*_NAMES, *_ALONE))
     if len(files) == 1 and (alone := next(iter(files))) in _ALONE:
         return read_npy(files[alone])
@@ -183,7 +183,7 @@ _ALONE = ("events", "arr_0")
 
 
 def _named(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return the columns t, x, y and p by name. Raises `Unreadable` unless each occurs once."""
+    """Return the columns t, x, y and p by name. Raises `Unreadable` unless each column occurs once."""
     found: dict[str, NDArray[Any]] = {}
     for name, values in columns.items():
         if (what := _NAMES.get(name)) is not None:
@@ -271,7 +271,7 @@ READERS: Mapping[str, Callable[[Path, bytes], Events]] = {
 
 
 def read_recording(path: Path, content: bytes) -> Events:
-    """Return the events in the content of a file; its suffix determines the format.
+    """Return the events in the content of a file; the suffix of `path` determines the format.
 
     Reading takes at most `MEMORY` times the size of the file, with three exceptions. For AEDAT 4 and HDF5, there is no
     limit. For .npz, each array has at most `inputs.MOST_BYTES`. EVT 3.0 takes 50 times the size of the file, and 100

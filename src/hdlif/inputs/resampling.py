@@ -4,8 +4,8 @@ With r = to / from = L / M in lowest terms and c = 0.95 min(1, r), value m of th
 
     y_m = sum_n k_m(n) x_n / sum_n k_m(n),    k_m(n) = sinc(c u) w(u c / 16),    u = m M / L - n,
 
-over all n with |u| c < 16. This is the ideal low-pass filter below 0.95 of the lower Nyquist frequency, cut off after
-16 zeros by Kaiser's window w with beta = 10. There are L different k. The first and last value extend x at its ends.
+over all n with |u| c < 16. k is the ideal low-pass filter below 0.95 of the lower Nyquist frequency, cut off after
+16 zeros by Kaiser's window w with beta = 10. There are L different k. The first and last values extend x at its ends.
 """
 
 import math
@@ -53,7 +53,10 @@ def resampled(
 
 
 class Resampler:
-    """A resampler for values that arrive in pieces, bit-identical to `resampled` and without avoidable delay."""
+    """A resampler for values that arrive in pieces, with outputs bit-identical to `resampled`.
+
+    Each output is returned as soon as its inputs are complete.
+    """
 
     def __init__(self, rate: int, to: int) -> None:
         self._rate, self._to = rate, to

@@ -24,13 +24,13 @@ _BREAK = re.compile(rb"\r\n|\n|\r")
 
 
 class Gaps:
-    """A policy from `GAPS` that fills in missing numbers (NaN); `start` contains the values before the first row."""
+    """A policy from `GAPS` for replacing missing numbers (NaN); `start` contains the values before the first row."""
 
     def __init__(self, policy: str, start: Sequence[float]) -> None:
         self._policy, self._last = policy, np.array(start, np.float32)
 
     def fill(self, rows: Floats, where: Callable[[int, int], str]) -> Floats:
-        """Return rows [N, C] without gaps.
+        """Return rows [N, C] with all gaps filled.
 
         Args:
             where: returns a description of a gap at a row and a column.

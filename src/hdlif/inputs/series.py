@@ -73,7 +73,7 @@ def parse_several(content: bytes, suffix: str, known: Sequence[str] = ()) -> lis
 
 
 def samples(content: bytes) -> NDArray[Any]:
-    """Return the array x of a .npz file, which may also contain other `ARRAYS`. Raises `Unreadable` without x."""
+    """Return the array x in a .npz file that contains only arrays from `ARRAYS`. Raises `Unreadable` without x."""
     found = parse_archive(content, ARRAYS)
     if ARRAYS[0] not in found:
         raise Unreadable("it has no array x")

@@ -1,6 +1,7 @@
 """Compute log-mel frames of audio clips, for training and for `hdlif run`.
 
-With the same machine and NumPy, both get the same numbers. NumPy computes the Fourier transform and the logarithm.
+Training and `hdlif run` get the same numbers if they use the same machine and the same NumPy, which computes Fourier
+transforms and logarithms.
 """
 
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ _BLOCK = 2**16
 
 
 def clips(wave: Wave, record: SoundRecord) -> Iterator[tuple[float, Floats]]:
-    """Yield the resampled clips [record.samples] of audio, each with the second at which it begins.
+    """Yield the resampled clips [record.samples] of audio, each with its start time in seconds.
 
     Shorter audio becomes one clip, padded with silence at the end, or on both sides if `record.clips` is "centre". From
     longer audio, "first" and "centre" take one clip, and "windows" takes complete clips every `record.every` samples.

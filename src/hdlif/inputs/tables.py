@@ -56,7 +56,7 @@ class Table:
 
 
 def header_of(content: bytes, suffix: str) -> Sequence[str] | None:
-    """Return a file's column names, or None without a header; suffixes as in `SUFFIXES`. Raises `Unreadable`."""
+    """Return the column names in a file with a suffix in `SUFFIXES`, or None without a header. Raises `Unreadable`."""
     if suffix == PARQUET:
         with _parquet(content) as file:
             return _columns_of_parquet(file)

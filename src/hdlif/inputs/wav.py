@@ -1,6 +1,6 @@
 """Read one channel of audio from RIFF WAVE files with 8-, 16-, 24- or 32-bit PCM, or 32- or 64-bit floats.
 
-Python's `wave` does not read floats. Before Python 3.12, it does not read the extensible format of 24-bit files.
+Python's `wave` does not read floats or, before Python 3.12, the extensible format of 24-bit files.
 """
 
 import io

@@ -74,7 +74,7 @@ def _read_lists(values: list[Any], kind: str) -> NDArray[Any]:
 def _are_numbers(values: list[Any]) -> bool:
     """Return whether nested lists contain only numbers.
 
-    Given text, NumPy would make an array of strings in which every entry is as long as the longest.
+    Given text, NumPy would make an array of strings in which every entry is as long as the longest string.
     """
     kinds = set(map(type, values))
     if list in kinds:

@@ -1,7 +1,7 @@
 """Add deadlines and JSON errors to uvicorn's HTTP/1.1 protocol.
 
-uvicorn and h11 limit the size of headers and close idle connections after a response. They have no deadline for slow
-requests or unread responses, and no limit on open connections. In one turn of the event loop, h11 parses everything
+uvicorn and h11 limit the size of headers and close idle connections after a response. But uvicorn has no deadline for
+slow requests or unread responses, and no limit on open connections. In one turn of the event loop, h11 parses all data
 that has arrived, which takes a second for 256 KiB of one-byte chunks.
 """
 

@@ -155,7 +155,7 @@ def as_file(
 
 
 class _Patience:
-    """A check of whether to continue reading a body: the client is connected and time is left.
+    """A check of whether to continue reading a body: the client must be connected and time must be left.
 
     Attributes:
         gone: whether the client has disconnected.

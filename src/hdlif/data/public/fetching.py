@@ -97,7 +97,7 @@ def _run(source: PackageFile, command: Sequence[str], folder: Path) -> None:
 
 
 def _run_plain(command: Sequence[str], folder: Path, what: str, fix: str) -> None:
-    """Run a client in a folder. If it fails, raise `DataError` with the client's last message."""
+    """Run a client in a folder. If the client fails, raise `DataError` with its last message."""
     # Messages must not depend on the user's language.
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     try:

@@ -1,8 +1,8 @@
 """Convert public sets to arrays x, y, part and group, or to files in class folders; read their two formats.
 
-`fetch` has already checked the hashes, so this module checks little. It reads tables pickled by pandas without running
-pandas. A .ts file contains comments (#), header lines `@key value`, and one line per time series: the channels,
-separated by colons, then the class. A channel is a list of numbers separated by commas. Lengths may differ in a file.
+`fetch` has already checked the hashes, so this module checks little. Tables pickled by pandas are read without pandas.
+A .ts file contains comments (#), header lines `@key value`, and one line per time series: the channels, separated by
+colons, then the class. A channel is a list of numbers separated by commas. Time series may differ in length.
 """
 
 import gzip
@@ -30,7 +30,7 @@ _MOST_HEADER = 100
 
 
 def parse_ts(content: bytes) -> tuple[list[NDArray[np.float32]], list[str]]:
-    """Return the time series in a .ts file, each float32 [T, C], and the class of each.
+    """Return the time series in a .ts file, each as float32 [T, C], and the class of each.
 
     Raises:
         Unreadable: the file has another format, times or missing values, or a value that is not a finite float32.
@@ -225,7 +225,7 @@ def mnist(files: Sequence[Path], folder: Path) -> None:
 def voices(files: Sequence[Path], folder: Path) -> None:
     """Write telephone prompts in 5 languages, with one voice per language, to PART/LANGUAGE/PROMPT.wav.
 
-    Each prompt is in the same part in all languages. 15 % are for testing and 15 % for validation. Silence is omitted.
+    Each prompt is in the same part in all languages; 15 % are test and 15 % validation prompts. Silence is omitted.
     """
     found: dict[str, dict[str, bytes]] = {}
     for package in files:

@@ -137,7 +137,7 @@ def _cifar(
 
 
 def _read(layout: _Layout, folder: SetFolder, names: Sequence[str], per_class: int) -> tuple[Tensor, Tensor]:
-    """Return pixels uint8 [N, 3, 32, 32] and labels int64 [N] from the named files."""
+    """Return the pixels in the named files as uint8 [N, 3, 32, 32], and the labels as int64 [N]."""
     parts = [_read_file(layout, folder, folder.path / name) for name in names]
     pixels = np.concatenate([part[0] for part in parts])
     labels = torch.from_numpy(np.concatenate([part[1] for part in parts]))

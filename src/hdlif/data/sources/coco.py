@@ -1,4 +1,4 @@
-"""Read boxes from COCO files, each a JSON file for many images."""
+"""Read boxes from COCO files: one JSON file for many images."""
 
 import json
 import re

@@ -1,8 +1,8 @@
 """Read the user's own event-camera recordings as a data set.
 
 Every recording is read to compute its hash and find its sensor size. `hdlif.inputs.events` makes the frames once, in
-the same way as for `hdlif run`. One array in ROOT/.hdlif_frames stores all frames. Its file name contains a digest of
-everything that determines the frames.
+the same way as for `hdlif run`. One array in ROOT/.hdlif_frames stores all frames. The array's file name contains a
+digest of everything that determines the frames.
 """
 
 import hashlib
@@ -81,7 +81,7 @@ class OfEvents(Request):
         return divided.found(record, {**divided.seen, **said}, samples)
 
     def _event_record(self, sensor: tuple[int, int]) -> InputRecord:
-        """Return the record of an input that consists of unscaled event counts at each step."""
+        """Return the input record for unscaled event counts at each step."""
         if isinstance(self.size, tuple):
             raise ValueError(f"size = {list(self.size)} is of images; give one number, the side of square frames")
         sides = sensor if self.size is None else (self.size, self.size)
@@ -148,7 +148,7 @@ def _by(sides: tuple[int, int] | None) -> str:
 
 
 def _sensor(layout: Layout, seen: Mapping[int, _Seen]) -> tuple[int, int]:
-    """Return the sensor size in the files, or the smallest that fits. Raises `DataError` if recordings disagree."""
+    """Return the sensor size in the files, or the smallest that fits. Raises `DataError` if recordings differ."""
     stating = {one.sensor: layout.files[number].name for number, one in seen.items() if one.sensor is not None}
     if len(stating) > 1:
         (first, file), (other, other_file) = list(stating.items())[:2]
@@ -197,7 +197,7 @@ def _frames(layout: Layout, record: InputRecord, seen: Mapping[int, _Seen], time
 
 
 def _frames_of(layout: Layout, number: int, one: _Seen, record: InputRecord, time_steps: int) -> NDArray[np.float32]:
-    """Return the frames float32 [T·2, H, W] of a recording."""
+    """Return the frames of a recording as float32 [T·2, H, W]."""
     file, sensor = layout.root / layout.files[number].name, record.sensor
     assert sensor is not None
     size = record.shape[1:]

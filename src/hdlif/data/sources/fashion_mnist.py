@@ -86,7 +86,7 @@ def fashion_mnist(
 
 
 def _read_fashion_mnist(folder: SetFolder, part: str, per_class: int) -> tuple[Tensor, Tensor]:
-    """Return pixels uint8 [N, 1, 28, 28] and labels int64 [N] of a part."""
+    """Return the pixels of a part as uint8 [N, 1, 28, 28], and the labels as int64 [N]."""
     pixels = _read_idx(folder, f"{part}-images-idx3-ubyte", 3)
     labels = _read_idx(folder, f"{part}-labels-idx1-ubyte", 1).long()
     if pixels.shape[1:] != (28, 28) or labels.shape != pixels.shape[:1] or not len(labels):

@@ -50,8 +50,8 @@ MOST_INDEX = 2**30
 class ImageFiles(Samples):
     """Labelled images of any size, decoded as RGB and normalised: x = (augmented pixels / 255 - mean) / std.
 
-    The augmentation random_resized_crop resizes images to size x size. Without it, the shorter side is resized to
-    `short_side` (bilinear, antialiased), and the centre is cropped. `places` [N] contains sample numbers in `source`.
+    The augmentation random_resized_crop crops images to size x size. Otherwise, hdlif resizes the shorter side to
+    `short_side` (bilinear, antialiased) and crops the centre. `places` [N] contains sample numbers in `source`.
     """
 
     costly = True
@@ -82,7 +82,7 @@ class ImageFiles(Samples):
         return self._changed(size=size, short_side=round(self.short_side * size / self.size))
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return pixels uint8 [B, 3, size, size]."""
+        """Return the pixels as uint8 [B, 3, size, size]."""
         places = [int(place) for place in self.places[indices.numpy()]]
         images = [self._decoded(place) for place in places]
         if self.augment[:1] == (_CROP,):
@@ -260,7 +260,7 @@ def _shards_in(folder: Path) -> list[Path]:
 
 
 def _open_shards(folder: Path, of: SetFolder) -> _Listed:
-    """List the images in all shards in a folder of the set `of`. Raises `DataError`."""
+    """List the images in all shards of a folder that belongs to the set `of`. Raises `DataError`."""
     paths = _shards_in(folder)
     try:
         found = [path.stat() for path in paths]

@@ -1,7 +1,7 @@
 """Read the items of the user's own map-style data sets: images or time series, with targets.
 
-When a command starts, it requests and hashes every item once. It treats an image as a PPM file and a time series as a
-float32 .npy file with the same content. The split, the manifest and the limits are therefore the same as for files.
+hdlif requests and hashes every item once when a command starts. An image is treated as a PPM file, and a time series as
+a float32 .npy file, with the same content. The split, the manifest and the limits are therefore the same as for files.
 """
 
 import io
@@ -36,9 +36,9 @@ MOST_ITEMS = 10**7
 class Items(Request):
     """A request for a map-style data set, given as one object or as one object per part.
 
-    A class or function with an argument `train` is called with True for training and False for testing. With an
-    argument `split`, it is called with "train", "test" and "val"; a `ValueError` or `KeyError` means that "val" does
-    not exist. Missing parts are split off from "train". Without either argument, all parts come from one data set.
+    A class or function with an argument `train` is called with True for training and False for testing. If it has an
+    argument `split`, it is called with "train", "test" and "val"; a `ValueError` or `KeyError` means that there is no
+    "val". Missing parts are split off from "train". Without either argument, all parts come from one data set.
 
     Attributes:
         make: returns the data set; raises hdlif's errors if it rejects an argument.
@@ -63,7 +63,7 @@ def find_items_in(
     request: Request,
     fit: Fit,
 ) -> OwnData:
-    """Return the data set found in sets with one kind of items; parts that are missing are split off from "train".
+    """Return the data set found in sets with one kind of items; missing parts are split off from "train".
 
     Args:
         name: name of the data, for errors.
@@ -222,7 +222,7 @@ def _named(name: str, labels: Sequence[int], classes: Sequence[str] | None) -> l
 
 
 def encoded(x: Any, name: str) -> tuple[bytes, str]:
-    """Return x as file content with a suffix. Raises `DataError` if x is neither an image nor a time series."""
+    """Encode an image or a time series x as file content; also return the suffix. Raises `DataError` for other x."""
     if isinstance(x, Image.Image):
         mode = "L" if x.mode in ("1", "L", "LA") else "RGB"
         return _ppm(np.asarray(x.convert(mode))), PICTURE

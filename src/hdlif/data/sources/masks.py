@@ -1,7 +1,7 @@
 """Read images with label maps: images/NAME.EXT and labels/NAME.png, or masks/NAME/*.png with a file per object.
 
-These folders are in the root folder, or in its subfolders train, val and test. Label maps are PNG files with one 8-bit
-or 16-bit number per pixel: the number of a class (255 is ignored) or of an object (0 is the background).
+The folders images, labels and masks are in the root folder or in its subfolders train, val and test. Label maps are PNG
+files with one 8-bit or 16-bit number per pixel, for a class (255 is ignored) or an object (0 is the background).
 """
 
 from __future__ import annotations

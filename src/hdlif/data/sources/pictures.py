@@ -1,7 +1,7 @@
 """Read folders of the user's own images, with any size and mode.
 
-Every image is read for its header and hash. `hdlif.inputs.fitting` then decodes and resizes the image in the same way
-as for `hdlif run`. The pixels of all images stay in memory if they fit.
+hdlif reads the header of every image and hashes the file. `hdlif.inputs.fitting` then decodes and resizes the image in
+the same way as for `hdlif run`. The pixels of all images stay in memory if they fit.
 """
 
 import math
@@ -38,7 +38,7 @@ Fit = Literal["squash", "crop", "letterbox"]
 
 
 class PictureFiles(Samples):
-    """Images that do not fit in memory and are read and fitted to `record` for each batch.
+    """Images that do not fit in memory, read and fitted to `record` for each batch.
 
     `places` [N] contains the numbers of the samples' files in `source`.
     """
@@ -64,7 +64,7 @@ class PictureFiles(Samples):
         return self._changed(record=replace(self.record, shape=(self.record.shape[0], size, size)))
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return pixels uint8 [B, C, H, W]."""
+        """Return the pixels as uint8 [B, C, H, W]."""
         return torch.from_numpy(np.stack([self._pixels(int(place)) for place in self.places[indices.numpy()]]))
 
     def _pixels(self, place: int) -> Pixels:
@@ -79,7 +79,7 @@ class PictureFiles(Samples):
 
 
 def pixels_of(content: bytes, record: InputRecord) -> Pixels:
-    """Return the pixels uint8 [C, H, W] of an image file, fitted to `record`. Raises `Unreadable` if it is damaged."""
+    """Fit an image file to `record`, and return its pixels as uint8 [C, H, W]. Raises `Unreadable` on damage."""
     image = pictures.decode(content, MODES[record.shape[0]])
     return fitted(image, record.shape, resize=record.resize, fit=record.fit, mean=record.mean)
 
@@ -160,7 +160,7 @@ class OfImages(Request):
         )
 
     def _image_record(self, headers: Sequence[pictures.Header]) -> InputRecord:
-        """Return the record of an input that consists of images, without mean and deviation."""
+        """Return the input record for images, without mean and deviation."""
         sides = {(header.height, header.width) for header in headers}
         same = next(iter(sides)) if len(sides) == 1 else (0, 0)
         is_kept = 0 < max(same) <= self.small_side and not any(side % self.multiple for side in same)

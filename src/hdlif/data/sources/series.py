@@ -1,6 +1,6 @@
 """Read time series from arrays x and y, from .csv or .wav files in class folders, or from one recording.
 
-`hdlif.inputs.series` reads and normalises them in the same way as for `hdlif run`.
+`hdlif.inputs.series` reads and normalises time series in the same way as for `hdlif run`.
 """
 
 import os
@@ -297,7 +297,7 @@ def _of_arrays(place: Path, wanted: Wanted) -> Recorded:
 
 
 def _odd_ones(seen: Mapping[str, _T], said: Callable[[_T], str], *, least: float = 0.0) -> dict[str, str]:
-    """Return the fault of each file that differs from the most common; none if that is rarer than `least`."""
+    """Return the fault of each file that differs from most, if at least the fraction `least` of files are equal."""
     if not seen:
         return {}
     (usual, count), *_ = Counter(seen.values()).most_common(1)

@@ -176,7 +176,7 @@ def _classes(root: Path, files: Sequence[Sample]) -> tuple[str, ...]:
 
 
 def shards_at(place: Path) -> list[Path]:
-    """Return the sorted tar files in a folder or matching a pattern. Raises `DataError` if there are none."""
+    """Return the sorted tar files in a folder or glob pattern. Raises `DataError` if no tar file exists."""
     if os.path.isfile(place):  # noqa: PTH113 - False for names that cannot exist
         found = [str(place)]
     elif os.path.isdir(place):  # noqa: PTH112
@@ -218,7 +218,7 @@ def _expanded(pattern: str) -> list[str]:
 
 
 def _parts(root: Path, names: Sequence[str]) -> list[Part | None]:
-    """Return the part of each shard. Raises `DataError` if some names contain no part, or if none is for training."""
+    """Return the part of each shard. Raises `DataError` if only some names contain a part, or "train" is missing."""
     parts = [_part(name) for name in names]
     if all(part is None for part in parts):
         return parts
