@@ -58,7 +58,7 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 
 @dataclass(frozen=True)
 class _Found:
-    """The place of a sample in a shard, with the end of its name and its target."""
+    """A sample in a shard, with the end of the sample's name, its place and its target."""
 
     end: str
     offset: int

@@ -44,7 +44,7 @@ _SUBSTEPS = 10
 
 
 def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
-    """Generate 320 training and 100 test images (1x8x8) of ten classes, and `validation` images for validation.
+    """Generate 320 training, 100 test and some (`validation`) validation images of ten classes, each 1x8x8.
 
     Each class is a fixed pattern of dark (0) and bright (160) 2x2 tiles, with uniform noise in 0..95 on each pixel.
 
@@ -73,7 +73,7 @@ def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (
 
 
 def sines(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
-    """Generate 480 training and 150 test time series with 2 channels and 32 steps, and `validation` for validation.
+    """Generate 480 training, 150 test and some (`validation`) validation time series with 2 channels and 32 steps.
 
     In class c, one channel is a·sin(2π·t / period_c + φ) and the other is the same a quarter period later. The
     amplitude a is in 0.6..1.4, the phase φ is random, and each value has normal noise with deviation 0.3.
