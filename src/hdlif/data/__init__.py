@@ -1,4 +1,4 @@
-"""Data sets: map-style, deterministic in (seed, epoch, index)."""
+"""Map-style data sets, deterministic in (seed, epoch, index)."""
 
 from hdlif.data.augment import AUGMENTATIONS, Augmentation
 from hdlif.data.draws import batches

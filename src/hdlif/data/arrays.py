@@ -1,4 +1,4 @@
-"""The user's own arrays: x, the target, and the group and part of each sample."""
+"""Read the user's own arrays: x, and the target, group and part of each sample."""
 
 import os
 from collections.abc import Callable, Collection
@@ -22,7 +22,7 @@ _OPTIONAL = ("group", "part")
 
 @dataclass(frozen=True)
 class Arrays:
-    """Arrays of N samples: x float32 [N, ...], the target y of each, and groups and parts if they are given."""
+    """The arrays of N samples: x as float32 [N, ...], targets y, and optional groups and parts."""
 
     layout: str
     x: Floats
@@ -32,7 +32,7 @@ class Arrays:
 
 
 def are_arrays(place: Path) -> bool:
-    """Return whether a path is that of a .npz file, or of a folder with x.npy."""
+    """Return whether the path is a .npz file or a folder that contains x.npy."""
     return place.suffix.lower() == ".npz" or os.path.lexists(place / "x.npy")
 
 
@@ -47,7 +47,7 @@ def arrays_at(
     """Read x, y and, if present, group [N] and part [N] from a .npz file or a folder of .npy files.
 
     Args:
-        dimensions: accepted numbers of dimensions of x, which `accepted` describes.
+        dimensions: accepted numbers of dimensions of x, described by `accepted`.
         read_x: returns x as float32.
     Raises:
         DataError: the arrays are missing or invalid.

@@ -1,7 +1,8 @@
-"""Random transforms, each a pure function of a batch and of 64 random bits per sample from `hdlif.data.draws`.
+"""Random transforms: pure functions of a batch and 64 random bits per sample from `hdlif.data.draws`.
 
-Images with the same draw are transformed together. Transforms that draw a lot are torchvision's own, called for each
-image with the generator seeded by its bits. All T·2 maps of a sample of events are transformed alike.
+Images with the same draw are transformed together. Transforms with many draws use torchvision's implementation, which
+processes each image separately with the generator seeded by the image's bits. All T·2 maps of an event sample get the
+same transform.
 """
 
 import math
@@ -32,7 +33,7 @@ GENERATOR = "generator"
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A transform of training samples, and its place in the order.
+    """A transform of training samples, and its position in the order of augmentations.
 
     >>> from hdlif.data import Augmentation, digits
     >>> def inverted(pixels, bits):
@@ -41,12 +42,12 @@ class Augmentation:
 
     Attributes:
         apply: maps a batch [B, C, H, W] and random bits uint64 [B] to a batch; it must not change its input.
-        normalised: whether it is applied after the normalisation, where 0 is the mean.
-        costly: whether it takes so long that a worker process is worth it.
-        name: its name in errors.
-        pads: whether it moves bytes over zeros, and no more; of samples with a `fill` it then moves them over that.
-        target: of targets at places (`Samples.located`): makes the transform of images with these; or "kept", of one
-            that moves no pixel. Without it such samples refuse the augmentation.
+        normalised: whether it is applied after normalisation, when 0 is the mean.
+        costly: whether it takes long enough to justify a worker process.
+        name: the name shown in errors.
+        pads: whether it only moves bytes over zeros. If the samples have a `fill`, it moves them over the fill instead.
+        target: makes the transform of images with targets at places (`Samples.located`); "kept" if no pixel moves.
+            Without it, the augmentation cannot be applied to such samples.
     """
 
     apply: Transform
@@ -65,26 +66,26 @@ Augment = Sequence[str | Augmentation]
 
 
 def flip(pixels: Tensor, bits: Bits) -> Tensor:
-    """Mirror left and right with probability 1/2 (RandomHorizontalFlip)."""
+    """Mirror each image horizontally with probability 1/2 (RandomHorizontalFlip)."""
     mirrored = torch.from_numpy(bits >> np.uint64(63) == 1)
     return torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
 
 
 def flip_vertical(pixels: Tensor, bits: Bits) -> Tensor:
-    """Mirror top and bottom with probability 1/2 (RandomVerticalFlip)."""
+    """Mirror each image vertically with probability 1/2 (RandomVerticalFlip)."""
     return flip(pixels.mT, bits).mT
 
 
 def shift(pixels: Tensor, bits: Bits) -> Tensor:
-    """Move by up to 1/14 of the side, at least 1 pixel, over zeros (RandomCrop with padding), or `Samples.fill`.
+    """Shift each image by up to 1/14 of its side (at least 1 pixel) over zeros or `Samples.fill`, as RandomCrop does.
 
-    28x28: 2 pixels, 32x32: 2, 8x8: 1. Every offset in -p..p is equally likely, in each direction by itself.
+    The limit p is 2 pixels for 28x28 and 32x32, and 1 for 8x8. Each axis has its own offset, uniform in -p..p.
     """
     return _moved(pixels, bits, part=14)
 
 
 def crop(pixels: Tensor, bits: Bits) -> Tensor:
-    """Move by up to 1/8 of the side over zeros, or `Samples.fill`: of 32x32, RandomCrop(32, padding=4)."""
+    """Shift each image by up to 1/8 of its side over zeros or `Samples.fill`, as RandomCrop(32, padding=4) on 32x32."""
     return _moved(pixels, bits, part=8)
 
 
@@ -102,12 +103,12 @@ def _moved(pixels: Tensor, bits: Bits, *, part: int) -> Tensor:
 
 
 def _offset(bits: Bits, *, most: int) -> NDArray[np.int64]:
-    """Return an offset in -most..most from 32 random bits (uneven by less than one in 10**6)."""
+    """Return an offset in -most..most drawn from 32 random bits, uniform to within one part in 10**6."""
     return (bits % np.uint64(2 * most + 1)).astype(np.int64) - most
 
 
 def cutout(x: Tensor, bits: Bits, *, side: int) -> Tensor:
-    """Set a square of `side` pixels around an evenly drawn pixel to 0 (Cutout)."""
+    """Set a square of `side` x `side` pixels around a uniformly drawn pixel to 0 (Cutout)."""
     height, width = x.shape[-2:]
     centres = ((bits & np.uint64(0xFFFFFFFF)) % np.uint64(height), (bits >> np.uint64(32)) % np.uint64(width))
     inside = []
@@ -119,10 +120,10 @@ def cutout(x: Tensor, bits: Bits, *, side: int) -> Tensor:
 
 
 def event_policy(x: Tensor, bits: Bits) -> Tensor:
-    """Draw two, with replacement, out of {roll, rotate, cut out}, the same for all channels.
+    """Apply two transforms drawn with replacement from {roll, rotate, cut out}, identically to all channels.
 
-    A roll by -5..5 pixels in each direction, a rotation by -30..30 degrees (nearest neighbour, over zeros), or zeros in
-    a square of a third of the side.
+    A roll is by -5..5 pixels on each axis, and a rotation by -30..30 degrees (nearest neighbour, over zeros). A cutout
+    sets a square a third as wide as the image to 0.
     """
     turns = expanded(bits, 4)
     for kind, amount in ((turns[:, 0], turns[:, 1]), (turns[:, 2], turns[:, 3])):
@@ -145,40 +146,40 @@ def _roll(x: Tensor, bits: Bits) -> Tensor:
 def _rotate(x: Tensor, bits: Bits) -> Tensor:
     from torchvision.transforms.v2 import functional as F
 
-    # 53 bits, as many as a float64 holds.
+    # A float64 holds 53 bits.
     share = (bits >> np.uint64(11)).astype(np.float64) / 2**53
     degrees = ((2 * share - 1) * MOST_DEGREES).tolist()
     return torch.stack([F.rotate(sample, angle) for sample, angle in zip(x, degrees, strict=True)])
 
 
 def autoaugment(pixels: Tensor, bits: Bits, *, policy: Literal["cifar10", "imagenet"]) -> Tensor:
-    """Apply one sub-policy of AutoAugment (Cubuk et al. 2019) to each image; pixels uint8, of 1 or 3 channels."""
+    """Apply one sub-policy of AutoAugment (Cubuk et al. 2019) to each uint8 image with 1 or 3 channels."""
     from torchvision.transforms import v2
 
     return of_each(v2.AutoAugment(v2.AutoAugmentPolicy(policy)), list(pixels), bits)
 
 
 def resized_crop(images: list[Tensor], bits: Bits, *, size: int) -> Tensor:
-    """Cut 8 to 100 % out of each image, sides at most 4:3, at size x size (RandomResizedCrop, bilinear)."""
+    """Crop 8 to 100 % of each image, with an aspect ratio up to 4:3, and resize to size x size (RandomResizedCrop)."""
     from torchvision.transforms import v2
 
     return of_each(v2.RandomResizedCrop(size, antialias=True), images, bits)
 
 
 def random_resized_crop(pixels: Tensor, bits: Bits) -> Tensor:
-    """Apply `resized_crop` at the size of the images."""
+    """Apply `resized_crop` and keep the size of the images."""
     return resized_crop(list(pixels), bits, size=pixels.shape[-1])
 
 
 def recoloured(pixels: Tensor, bits: Bits, *, strength: float) -> Tensor:
-    """Change brightness, contrast and saturation by factors in 1-strength..1+strength (ColorJitter)."""
+    """Multiply brightness, contrast and saturation by factors in 1-strength..1+strength (ColorJitter)."""
     from torchvision.transforms import v2
 
     return of_each(v2.ColorJitter(strength, strength, strength), list(pixels), bits)
 
 
 def zoomed(x: Tensor, bits: Bits, *, largest: float) -> Tensor:
-    """Zoom and move each normalised image, as `image_targets.zoomed` does."""
+    """Zoom and move each normalised image in the same way as `image_targets.zoomed`."""
     return of_each(image_targets.zoomed(*x.shape[-2:], largest=largest), list(x), bits)
 
 
@@ -192,15 +193,15 @@ def jittered(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
 
 
 def scaled(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
-    """Multiply each normalised channel of a series by its own factor, normal around 1: (1 + σ·n)·x."""
+    """Multiply each normalised channel of a time series by its own factor, drawn normally around 1: (1 + σ·n)·x."""
     return of_each(lambda one: one * (1 + deviation * torch.randn(len(one), 1, 1)), list(x), bits)
 
 
 def rotated(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
-    """Turn the sensors of raw series, whose channels are in threes, x, y and z of a sensor each.
+    """Rotate the sensors of raw time series, with three channels (x, y and z) per sensor.
 
-    All sensors of a sample turn by one rotation, of |σ·n| radians about the direction of the vector σ·n. Raises
-    `DataError` if the channels are not in threes.
+    All sensors of a sample rotate by |σ·n| radians about the direction of the vector σ·n. Raises `DataError` unless
+    the number of channels is a multiple of three.
     """
     if x.shape[1] % AXES:
         raise DataError(f"rotate turns channels in threes, x, y and z of a sensor each; the series has {x.shape[1]}")
@@ -215,29 +216,29 @@ def rotated(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
 
 
 def jitter(*, deviation: float = 0.05) -> Augmentation:
-    """Return an augmentation by `jittered`."""
+    """Return an augmentation that applies `jittered`."""
     return Augmentation(partial(jittered, deviation=_positive(deviation)), normalised=True, name="jitter")
 
 
 def scale(*, deviation: float = 0.1) -> Augmentation:
-    """Return an augmentation by `scaled`."""
+    """Return an augmentation that applies `scaled`."""
     return Augmentation(partial(scaled, deviation=_positive(deviation)), normalised=True, name="scale")
 
 
 def rotate(*, deviation: float = 0.1) -> Augmentation:
-    """Return an augmentation by `rotated`."""
+    """Return an augmentation that applies `rotated`."""
     return Augmentation(partial(rotated, deviation=_positive(deviation)), name="rotate")
 
 
 def color_jitter(*, strength: float = 0.2) -> Augmentation:
-    """Return an augmentation by `recoloured`."""
+    """Return an augmentation that applies `recoloured`."""
     if not 0 < strength <= 1:
         raise ValueError(f"strength = {strength}; it must be above 0, and at most 1")
     return Augmentation(partial(recoloured, strength=strength), name="color_jitter", target="kept")
 
 
 def zoom(*, largest: float = 1.5) -> Augmentation:
-    """Return an augmentation by `zoomed`, over zeros of normalised images, which are the mean."""
+    """Return an augmentation that applies `zoomed` over zeros, the mean of normalised images."""
     if not 1 < largest <= MOST_ZOOM:
         raise ValueError(f"largest = {largest}; it must be above 1, and at most {MOST_ZOOM:g}")
     together = partial(image_targets.zoomed, largest=largest)
@@ -250,7 +251,7 @@ def _positive(deviation: float) -> float:
     return deviation
 
 
-# `recipe.builders.augment` lists the samples that each takes.
+# `recipe.builders.augment` lists the samples that each augmentation accepts.
 AUGMENTATIONS: Mapping[str, Augmentation] = {
     "autoaugment_cifar10": _autoaugment("cifar10"),
     "autoaugment_imagenet": _autoaugment("imagenet"),
@@ -272,10 +273,10 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
 
 @dataclass(frozen=True)
 class OwnTransform:
-    """Calls `transform` for each sample, with torch's generator seeded by the sample's bits.
+    """A callable that applies `transform` to each sample, with torch's generator seeded by the sample's bits.
 
     Raises:
-        DataError: it fails, or does not return a tensor of the sample's shape and type.
+        DataError: `transform` fails, or does not return a tensor of the sample's shape and type.
     """
 
     transform: Callable[..., Any]
@@ -302,9 +303,10 @@ class OwnTransform:
 
 
 def own_augmentation(transform: Callable[..., Any], name: str, *, takes_generator: bool) -> Augmentation:
-    """Return an augmentation by `transform`, with its attributes `normalised` and `costly` if it has any.
+    """Return an augmentation that applies `transform`, with its attributes `normalised` and `costly` if they exist.
 
-    A transform of torchvision.transforms.v2 moves targets at places, too; one whose `keeps_places` is true leaves them.
+    A transform from torchvision.transforms.v2 also moves targets at places. If the attribute `keeps_places` of another
+    transform is true, targets at places stay unchanged.
     """
     return Augmentation(
         OwnTransform(transform, name, takes_generator),

@@ -1,4 +1,4 @@
-"""Boxes around objects in images, as in annotation files, and the targets of a detector."""
+"""Convert the boxes in annotation files to the targets of a detector."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ Corners = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Box:
-    """An object: its class, its corners, and its place in the annotation file."""
+    """An object with its class, its corners, and its place in the annotation file."""
 
     label: str
     corners: Corners
@@ -33,11 +33,11 @@ class BoxedImage:
     """An image with its boxes.
 
     Attributes:
-        image: path of the image below the root, with / between.
+        image: path of the image below the root, with / as separator.
         annotation: path of the annotation file; "" if there is none.
         size: width and height in the annotation; None if it has none.
         relative: whether corners are fractions of the image's sides.
-        omitted: objects that are not boxes, by their place, with the reason.
+        omitted: the reason for omitting each object that is not a box, by its place.
     """
 
     image: str
@@ -51,7 +51,7 @@ class BoxedImage:
 
 @dataclass(frozen=True)
 class Annotations:
-    """The images of a folder with their boxes; `classes` if the files list them, and a description of the layout."""
+    """The images of a folder with their boxes, a description of the layout, and `classes` if the files list them."""
 
     images: tuple[BoxedImage, ...]
     words: str
@@ -60,10 +60,10 @@ class Annotations:
 
 @dataclass(frozen=True)
 class PlacedBoxes:
-    """The boxes of an image in its own pixels.
+    """The boxes of an image, in pixels of that image.
 
     Attributes:
-        labels, corners: label and corners of each box, float32 [M, 4].
+        labels, corners: the label and the corners, float32 [M, 4], of each box.
         omitted: the reason for omitting an object, by its place.
         clipped: number of boxes that were clipped by more than a pixel.
         small: number of boxes smaller than a pixel of the network's input.
@@ -77,9 +77,9 @@ class PlacedBoxes:
 
 
 def place_boxes(one: BoxedImage, width: int, height: int) -> PlacedBoxes:
-    """Return the boxes of an image that is width x height: clipped to it, without those that then have no area.
+    """Return the boxes of an image of width x height pixels, clipped to the image.
 
-    Duplicate boxes are removed.
+    Boxes without area after clipping and duplicate boxes are omitted.
 
     Raises:
         Unreadable: the annotation is for another image size, or has more than `MOST_BOXES` boxes.
@@ -114,10 +114,10 @@ def place_boxes(one: BoxedImage, width: int, height: int) -> PlacedBoxes:
 
 
 def read_number(text: object, what: str) -> float:
-    """Return a finite number out of text or JSON. Raises `Unreadable`."""
+    """Return a finite number read from text or JSON. Raises `Unreadable`."""
     try:
         value = math.nan if isinstance(text, bool) or not isinstance(text, str | int | float) else float(text)
-    # An integer with hundreds of digits.
+    # An integer with hundreds of digits raises OverflowError.
     except (ValueError, OverflowError):
         value = math.nan
     if not math.isfinite(value):
@@ -133,7 +133,7 @@ def read_label(text: object, what: str) -> str:
 
 
 def pad_rows(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return the rows [M_i, 5] of N images as one array [N, M, 5], with M the largest of M_i, padded with -1."""
+    """Stack the rows [M_i, 5] of N images in one array [N, M, 5], padded with -1, where M is the largest M_i."""
     most = max(map(len, rows), default=0)
     found = np.full((len(rows), max(most, 1), 5), -1, np.float32)
     for place, one in enumerate(rows):

@@ -1,4 +1,4 @@
-"""Columns of a .csv or .parquet file: inputs, targets and groups."""
+"""Read the inputs, targets and groups in the columns of a .csv or .parquet file."""
 
 import json
 import os
@@ -26,12 +26,12 @@ _MOST_SHOWN = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Tabular(Placed):
-    """A request for rows of a file.
+    """A request for the rows of a file.
 
     Attributes:
         label: the column of classes; `LABEL` by default.
-        group: the column of groups; all rows of a group are in one part.
-        columns: the input columns; all but label and group by default.
+        group: the column of groups; all rows of a group stay in one part.
+        columns: the input columns; by default all except label and group.
     """
 
     label: str | None = None
@@ -44,7 +44,7 @@ class Tabular(Placed):
             raise ValueError(f"columns = {list(columns)} is refused; name one or more, each once")
 
     def existing_place(self, what: str) -> Path:
-        """Return the absolute path. Raises `DataError` if nothing is there, and `ValueError` on a size."""
+        """Return the absolute path. Raises `DataError` if nothing is there, and `ValueError` if a size is set."""
         place = self.place()
         if self.size is not None:
             raise ValueError(f"size = {self.size} is refused; leave it out")
@@ -56,13 +56,13 @@ class Tabular(Placed):
 
     @property
     def known_columns(self) -> tuple[str, ...]:
-        """The columns of an existing network, which are found by name if a file has a header."""
+        """The input columns of an existing network, matched by name if a file has a header."""
         return self.known.columns if self.known else ()
 
 
 @dataclass(frozen=True)
 class TableRows:
-    """The rows of a file: input columns, classes or values or labels [rows, names], groups, and a description."""
+    """The rows of a file: input columns, classes (or values or labels [rows, names]), groups, and a description."""
 
     table: Table
     classes: list[str] | None
@@ -72,7 +72,7 @@ class TableRows:
 
 
 def rows_of(place: Path, request: Tabular) -> TableRows:
-    """Read a file whose columns are features, or channels, and the target. Raises `DataError`."""
+    """Read a file with columns for the target and for features or channels. Raises `DataError`."""
     group, columns, known, wanted = request.group, request.columns, request.known_columns, request.wanted
     text = text_columns(place, request.label, group, labelled=wanted.classes)
     if columns is not None:
@@ -100,7 +100,7 @@ def rows_of(place: Path, request: Tabular) -> TableRows:
 
 
 def said_of(label: str | None, group: str | None) -> str:
-    """State the columns of classes and groups.
+    """Describe which columns contain classes and groups.
 
     >>> said_of("label", "who")
     ', labels in "label", groups in "who"'
@@ -109,7 +109,7 @@ def said_of(label: str | None, group: str | None) -> str:
 
 
 def text_columns(place: Path, label: str | None, group: str | None, *, labelled: bool = True) -> list[str]:
-    """Return the columns of classes, if `labelled`, and of groups. Raises `DataError` if they are one."""
+    """Return the columns of classes, if `labelled`, and of groups. Raises `DataError` if both are the same column."""
     text = [*([label or LABEL] if labelled else []), *([group] if group else [])]
     if len(set(text)) < len(text):
         raise DataError(f'{place}: data.label and data.group are both "{group}"; give two columns')
@@ -117,13 +117,13 @@ def text_columns(place: Path, label: str | None, group: str | None, *, labelled:
 
 
 def without(odd: str, content: bytes, suffix: str, text: Sequence[str] = ()) -> str:
-    """Describe how to omit a column of a table whose columns `text` are not numbers."""
+    """Describe how to omit the column `odd` of a table; the columns in `text` do not contain numbers."""
     header = header_of(content, suffix)
     return leaving_out(header and [name for name in header if name not in text], {odd})
 
 
 def leaving_out(names: Sequence[str] | None, odd: Collection[str]) -> str:
-    """State how to leave out columns.
+    """Describe how to omit columns.
 
     >>> leaving_out(["time", "ax", "ay"], ["time"])
     "leave it out by naming the others: --set 'data.columns=[ax, ay]'"
@@ -131,7 +131,7 @@ def leaving_out(names: Sequence[str] | None, odd: Collection[str]) -> str:
     'leave it out: cut it, or add a header, so that data.columns can name the others'
 
     Args:
-        names: of all columns; None without a header.
+        names: the names of all columns; None without a header.
     """
     if names is None:
         return "leave it out: cut it, or add a header, so that data.columns can name the others"
@@ -148,12 +148,12 @@ def _in_yaml(name: str) -> str:
 
 
 def channel_names(table: Table) -> tuple[str, ...]:
-    """Return the names of the header, or numbers."""
+    """Return the names in the header, or numbered names without a header."""
     return table.names or tuple(f"column {number}" for number in range(1, table.numbers.shape[1] + 1))
 
 
 def _without_targets(place: Path, table: Table, wanted: Wanted) -> tuple[Table, NDArray[np.float32] | None]:
-    """Split off the columns of values or labels. Raises `DataError` if one is absent, or no other is there."""
+    """Split off the target columns. Raises `DataError` if a target column is missing or no input column remains."""
     if not wanted.names:
         return table, None
     names = channel_names(table)
@@ -183,5 +183,5 @@ def check_labels(place: Path, table: Table, learned: NDArray[np.float32], wanted
 
 
 def line_word(place: Path) -> str:
-    """Return what `Table.lines` counts in such a file."""
+    """Return "row" for a Parquet file and "line" for a text file: the unit of `Table.lines`."""
     return "row" if place.suffix.lower() == PARQUET else "line"

@@ -1,6 +1,6 @@
-"""Counter-based random numbers, which need no saved state.
+"""Counter-based random numbers, which require no saved state.
 
-bits = mix(mix(mix(mix(seed) + epoch) + stream) + index): independent of batch size, worker, and earlier draws.
+bits = mix(mix(mix(mix(seed) + epoch) + stream) + index) is independent of batch size, worker and earlier draws.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ _ORDER_STREAM = 0
 
 
 def random_bits(index: NDArray[np.int64], *, seed: int, epoch: int, stream: int) -> Bits:
-    """Return 64 random bits for each entry of `index` [B], a function of (seed, epoch, stream, index) alone."""
+    """Return 64 random bits per entry of `index` [B] as a function of (seed, epoch, stream, index) only."""
     key = np.array([seed], np.uint64)
     for counter in (epoch, stream):
         key = _mix(key) + np.uint64(counter)
@@ -30,19 +30,19 @@ def random_bits(index: NDArray[np.int64], *, seed: int, epoch: int, stream: int)
 
 
 def expanded(bits: Bits, count: int) -> Bits:
-    """Return `count` independent draws from each of `bits` [B]: [B, count]."""
+    """Return `count` independent draws [B, count] from each entry of `bits` [B]."""
     counters: Bits = np.arange(1, count + 1, dtype=np.uint64)
     return _mix(bits[:, None] + counters)
 
 
 def of_each(transform: Callable[[Tensor], Tensor], images: list[Tensor], bits: Bits) -> Tensor:
-    """Apply `transform` to each image [C, H, W], its draws seeded by the image's bits; stack the results."""
+    """Apply `transform` to each image [C, H, W] with draws seeded by the image's bits, and stack the results."""
     return torch.stack(seeded(transform, images, bits))
 
 
 def seeded(transform: Callable[[_Item], _Made], items: Sequence[_Item], bits: Bits) -> list[_Made]:
     """Apply `transform` to each item, with torch's generator seeded by the item's bits."""
-    # Only the CPU's generator: torch.manual_seed would also seed CUDA's, which a worker must not touch.
+    # Seed only the CPU's generator: torch.manual_seed would also seed CUDA's, which a worker must not touch.
     generator = torch.default_generator
     kept = generator.get_state()
     try:
@@ -56,9 +56,9 @@ def seeded(transform: Callable[[_Item], _Made], items: Sequence[_Item], bits: Bi
 
 
 def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) -> list[Tensor]:
-    """Return one epoch over `n` samples in random order: index tensors [batch_size], a function of (seed, epoch).
+    """Return the batches of one epoch over `n` samples in random order, as index tensors [batch_size].
 
-    The last one is shorter if `batch_size` does not divide `n`.
+    The order is a function of (seed, epoch). The last batch is shorter if `batch_size` does not divide `n`.
 
     >>> from hdlif.data import batches
     >>> [len(indices) for indices in batches(10, batch_size=4, seed=0, epoch=0, drop_last=False)]
@@ -68,7 +68,7 @@ def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) 
         n: number of samples.
         batch_size: samples per batch.
         seed, epoch: choose the order.
-        drop_last: whether to omit a shorter last batch.
+        drop_last: whether to omit the last batch if it is shorter.
     Raises:
         DataError: `drop_last` would leave no batch.
     """
@@ -82,12 +82,12 @@ def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) 
 
 
 def many_left_out(left: int, n: int) -> bool:
-    """Return whether `left` of `n` samples, which whole batches leave out, are a tenth or more."""
+    """Return whether `left`, the number of samples outside full batches, is at least a tenth of `n`."""
     return 10 * left >= n
 
 
 def fuller_batch(n: int, batch_size: int, *, multiple_of: int = 1) -> int | None:
-    """Return the largest power of two below `batch_size` whose whole batches leave out few of `n` samples.
+    """Return the largest power of two below `batch_size` for which full batches omit less than a tenth of `n` samples.
 
     >>> fuller_batch(41, 32), fuller_batch(20, 32), fuller_batch(3, 4)
     (8, 4, None)
@@ -101,13 +101,13 @@ def fuller_batch(n: int, batch_size: int, *, multiple_of: int = 1) -> int | None
 
 
 def part_generator(draw: int, part: int) -> torch.Generator:
-    """Return the generator of a part of generated data, a function of (draw, part)."""
+    """Return the random generator for a part of generated data, as a function of (draw, part)."""
     bits = random_bits(np.zeros(1, np.int64), seed=draw, epoch=0, stream=part)
     return torch.Generator().manual_seed(int(bits[0] >> np.uint64(1)))
 
 
 def _mix(bits: Bits) -> Bits:
-    """The splitmix64 step (Steele, Lea and Flood 2014): a bijection; an input bit moves half of the output.
+    """Apply splitmix64 (Steele, Lea and Flood 2014), a bijection in which each input bit flips half of the output bits.
 
     z += 0x9E3779B97F4A7C15;  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
     z = (z ^ z >> 27) * 0x94D049BB133111EB;  z ^ z >> 31        (all modulo 2**64)

@@ -1,7 +1,7 @@
-"""Cached frames of recorded events, and the manifest of their recordings.
+"""Cache frames of event-camera recordings, and write the manifest of the recordings.
 
-ROOT/SET/hdlif_split.json contains the split, with the SHA-256 of every file. ROOT/hdlif_frames/ has one array of
-frames for each transform, whose name contains a digest of everything that the frames depend on.
+ROOT/SET/hdlif_split.json contains the split, with the SHA-256 of every file. ROOT/hdlif_frames/ contains one array of
+frames per transform. The array's file name contains a digest of everything that determines the frames.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ CACHE = "hdlif_frames"
 
 @dataclass(frozen=True)
 class Clip:
-    """A sample: a file of a set's folder, or the time from `start` to before `end` in it, in microseconds."""
+    """A sample: a file in a set's folder, or the events of the file at `start` <= t < `end`, in microseconds."""
 
     file: str
     label: int
@@ -45,7 +45,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Recordings:
-    """A set on disk; clips of one file are adjacent."""
+    """A data set on disk, in which clips of the same file are adjacent."""
 
     name: str
     folder: Path
@@ -56,7 +56,7 @@ class Recordings:
 
 
 def frames_of(events: Events, clip: Clip) -> Events:
-    """Return the events of a clip out of those of its file."""
+    """Return the events of a clip, given all events in the clip's file."""
     if clip.start is None or clip.end is None:
         return events
     inside = (events.t >= clip.start) & (events.t < clip.end)
@@ -64,12 +64,12 @@ def frames_of(events: Events, clip: Clip) -> Events:
 
 
 def cached_frames(recordings: Recordings, *, time_steps: int, binning: Binning, size: int | None) -> Path:
-    """Return the file of the frames [N, T·2, H, W] of all clips, training ones first; write it if it is missing.
+    """Return the path of the frames [N, T·2, H, W] of all clips, training clips first; write the file if it is missing.
 
-    Counts are uint16; resized to size x size (bilinearly, antialiased, each map by itself) they are float32.
+    Counts are uint16, or float32 if resized to size x size. Each map is resized separately (bilinear, antialiased).
 
     Raises:
-        DataError: a recording is damaged or differs from the manifest, or the file cannot be written.
+        DataError: a recording is damaged or differs from the manifest, or the frames cannot be written.
     """
     clips = (*recordings.train, *recordings.test)
     try:
@@ -104,7 +104,7 @@ def cached_frames(recordings: Recordings, *, time_steps: int, binning: Binning, 
 def write_frames(
     path: Path, shape: tuple[int, ...], dtype: type[np.generic], fill: Callable[[NDArray[Any]], None]
 ) -> None:
-    """Write a file of frames from `fill` atomically; raise `DataError` if that fails."""
+    """Write the frames that `fill` computes to a file atomically. Raises `DataError`."""
     try:
         path.parent.mkdir(exist_ok=True)
         with whole_file(path) as temporary:
@@ -118,7 +118,7 @@ def write_frames(
 
 
 def are_written(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> bool:
-    """Return whether a file has frames of that shape and type."""
+    """Return whether a file contains frames of the given shape and type."""
     try:
         frames = _opened(path)
     except DataError:
@@ -127,11 +127,11 @@ def are_written(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> 
 
 
 def _opened(path: Path) -> NDArray[Any]:
-    """Open the frames of a file, which are read on use."""
+    """Open a file of frames as a memory map."""
     try:
         os.close(open_regular(path, os.O_RDONLY))
         frames = np.load(path, mmap_mode="r", allow_pickle=False)
-    # Damaged headers make NumPy raise nearly anything.
+    # NumPy raises almost any exception on damaged headers.
     except Exception as error:
         raise DataError(f"{path}: cannot be read ({reason(error)}); delete it, and it is rebuilt") from error
     if not isinstance(frames, np.memmap):
@@ -142,7 +142,7 @@ def _opened(path: Path) -> NDArray[Any]:
 def _make(
     recordings: Recordings, clips: Sequence[Clip], out: NDArray[Any], *, time_steps: int, binning: Binning
 ) -> dict[str, str]:
-    """Fill `out`, file by file; return the SHA-256 of every file."""
+    """Fill `out` file by file, and return the SHA-256 of every file."""
     known = _known_hashes(recordings)
     hashes: dict[str, str] = {}
     place = 0
@@ -176,7 +176,7 @@ def _make(
 
 
 def _fitted(path: Path, counts: NDArray[np.int64], out: NDArray[Any]) -> NDArray[Any]:
-    """Return counts [T·2, H, W] in the size and type of `out`."""
+    """Return the counts [T·2, H, W], converted to the size and type of `out`."""
     if out.dtype == np.float32:
         from torchvision.transforms.v2 import functional as F
 
@@ -208,7 +208,7 @@ def _write_manifest(recordings: Recordings, hashes: dict[str, str]) -> None:
 
 
 class EventFrames(Samples):
-    """Frames of recorded events, read from a file of `cached_frames` at the rows `places` [N]."""
+    """Frames of event-camera recordings, read from the rows `places` [N] of a file written by `cached_frames`."""
 
     def __init__(
         self,
@@ -226,12 +226,12 @@ class EventFrames(Samples):
         self.frames = stepwise(time_steps)
 
     def resized(self, size: int) -> Self:
-        """Return the frames at size x size, each map resized as it is read."""
+        """Return samples with frames of size x size; each map is resized when it is read."""
         return self._changed(size=size)
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return counts float32 [B, T·2, H, W]."""
-        # Opened each time: an open map would be copied into a spawned worker.
+        """Return the event counts as float32 [B, T·2, H, W]."""
+        # Open the file for each read: an open map would be copied into a spawned worker.
         frames = _opened(self.path)[self.places[indices.numpy()]]
         raw = torch.from_numpy(frames.astype(np.float32))
         if self.size is None:

@@ -1,4 +1,4 @@
-"""Read the bytes of samples by number, from files below one folder or members of tar shards."""
+"""Read the bytes of samples by number from files in one folder or from members of tar shards."""
 
 import errno
 import os
@@ -19,17 +19,17 @@ _MOST_HEADER = 2**16
 
 
 class ByteSource(Protocol):
-    """The encoded samples 0..N-1 of a data set."""
+    """Protocol for the encoded samples 0..N-1 of a data set."""
 
     def encoded(self, place: int) -> bytes:
-        """Return the bytes of a sample. Raises `OSError` if they cannot be read, or are more than `MOST_BYTES`."""
+        """Return the bytes of a sample. Raises `OSError` if the sample is unreadable or larger than `MOST_BYTES`."""
 
     def name(self, place: int) -> str:
-        """Return the location of the sample, for an error."""
+        """Return the location of the sample for error messages."""
 
 
 class Folder:
-    """Files below one folder. One array holds all paths: workers would copy a million Python strings."""
+    """Files in one folder. A single array contains all paths, because workers would copy a million Python strings."""
 
     def __init__(self, root: Path, paths: Sequence[str]) -> None:
         self.root = root
@@ -46,7 +46,7 @@ class Folder:
 
 
 class Shards:
-    """Members of tar files: the shard of each sample, its first byte and its size, int64 [N]."""
+    """Samples in tar files, with the shard, first byte and size of each sample as int64 [N]."""
 
     def __init__(
         self, paths: Sequence[Path], shard: NDArray[np.int64], offset: NDArray[np.int64], size: NDArray[np.int64]
@@ -68,7 +68,7 @@ class Shards:
 
 @dataclass(frozen=True)
 class Member:
-    """A regular file in a tar archive: its name, and the place and size of its content."""
+    """A regular file in a tar archive, with its name and the offset and size of its content."""
 
     name: str
     offset: int
@@ -88,19 +88,19 @@ class _Headers:
 
 
 def tar_members(file: BinaryIO) -> Iterator[Member]:
-    """Yield the regular files of an uncompressed tar archive. Raises `Unreadable` if it is damaged or cut short."""
+    """Yield the regular files in an uncompressed tar archive. Raises `Unreadable` if the archive is damaged."""
     try:
         with tarfile.open(fileobj=cast(BinaryIO, _Headers(file)), mode="r:", errors="surrogateescape") as opened:
             archive: Any = opened
             while (member := archive.next()) is not None:
-                # tarfile keeps every header that it has read.
+                # tarfile keeps all headers that it has read.
                 archive.members.clear()
                 if member.issparse() or member.size < 0 or archive.offset <= member.offset:
                     raise Unreadable(f"has the sparse or damaged member {cut(member.name)!r}, which is not read")
                 if member.isfile():
                     yield Member(member.name, member.offset_data, member.size)
             end = archive.offset
-    # Damaged headers make it raise its own errors, and Python's.
+    # On damaged headers, tarfile raises its own errors or Python's.
     except (tarfile.TarError, OSError, ValueError, EOFError, OverflowError, RecursionError) as error:
         if isinstance(error, Unreadable):
             raise

@@ -1,11 +1,11 @@
-"""Files in folders named after their classes: ROOT/CLASS/..., or, already split, ROOT/PART/CLASS/...
+"""List files in folders named after their classes: ROOT/CLASS/..., or ROOT/PART/CLASS/... if they are already split.
 
-Class folders may contain folders. Links are followed, except in cycles. Names that begin with a dot are skipped, and
-files of other kinds are counted.
+Class folders may contain subfolders. Links are followed unless they form a cycle. Names that begin with a dot are
+skipped, and files of other types are counted.
 
-Alternatively a table of targets, a .csv or .parquet file, has a row for each file. Its column "file" contains the exact
-path of the file below the folder, with / as separator. Other columns contain its class, or values, or labels. A column
-"part" (train, val or test) and a column of groups are optional.
+Alternatively, a table of targets (a .csv or .parquet file) contains one row per file. The column "file" contains the
+exact path of each file below the folder, with / as separator. Other columns contain classes, values or labels. A
+column "part" (train, val or test) and a column of groups are optional.
 """
 
 import os
@@ -35,14 +35,14 @@ _BY_CLASS = "give a folder of {}s, with a folder for each class"
 
 @dataclass
 class Walk:
-    """A walk through folders for files with some suffixes; the others are counted."""
+    """A walk through folders that collects files with the given suffixes and counts all others."""
 
     suffixes: Collection[str]
     ignored: Counter[str] = field(default_factory=Counter)
     seen: int = 0
 
     def entries(self, folder: Path) -> Iterator[tuple[str, bool]]:
-        """Yield the name of each entry of a folder, and whether it is a folder. Raises `DataError`."""
+        """Yield the name of each folder entry and whether it is a folder itself. Raises `DataError`."""
         try:
             with os.scandir(folder) as entries:
                 found = [entry for entry in entries if not entry.name.startswith(".")]
@@ -56,13 +56,13 @@ class Walk:
         for entry in found:
             try:
                 is_folder = entry.is_dir()
-            # a link to itself
+            # The entry is a link to itself.
             except OSError as error:
                 raise DataError(f"{entry.path}: cannot be followed ({reason(error)}); remove it") from error
             yield entry.name, is_folder
 
     def folders_in(self, folder: Path) -> tuple[list[str], int]:
-        """Return the sorted names of the folders in a folder, and the number of files in it with the suffixes."""
+        """Return the sorted names of the subfolders, and the number of files in the folder that have the suffixes."""
         names, loose = [], 0
         for name, is_folder in self.entries(folder):
             if is_folder:
@@ -74,7 +74,7 @@ class Walk:
         return sorted(names), loose
 
     def files_below(self, folder: Path) -> Iterator[str]:
-        """Yield the files below a folder, however deep, by their paths in it."""
+        """Yield the paths, relative to the folder, of all files at any depth below it."""
         folders = [(folder, "", frozenset({_identity(folder)}))]
         while folders:
             here, prefix, above = folders.pop()
@@ -102,10 +102,10 @@ def laid_out(root: Path, suffixes: Collection[str], *, what: str = "picture") ->
     """Find the classes and files of a folder.
 
     Args:
-        suffixes: of the files, in small letters.
+        suffixes: suffixes of the files, in lower case.
         what: the noun for one file.
     Raises:
-        DataError: the folder is missing, has fewer than two classes or a class without files, parts have other classes
+        DataError: the folder is missing, has fewer than two classes or a class without files, a part has other classes
             than the training part, a class name is not printable, or links form a cycle.
     """
     accepted = f"lay {what}s out as {root}/CLASS/FILE or {root}/train/CLASS/FILE"
@@ -145,7 +145,7 @@ def check_folder(root: Path, fix: str) -> None:
 
 
 def part_folders(root: Path, folders: Collection[str], walk: Walk) -> dict[str, Part]:
-    """Return the folders of parts, training first, if there is "train" and either another part or nothing else."""
+    """Return the folders of parts, training first, if "train" exists with another part or as the only folder."""
     named = [name for name in folders if name in PART_FOLDERS]
     if "train" not in named or (len(named) == 1 < len(folders)):
         return {}
@@ -186,12 +186,12 @@ def _of_classes(
 
 @dataclass(frozen=True, kw_only=True)
 class Listed(Placed):
-    """A request for files in folders by class, or in a table of targets.
+    """A request for files that are sorted into class folders or listed in a table of targets.
 
     Attributes:
-        targets: path of a table of targets from the folder; by default its only table, if values or labels are learned
-            or there are no class folders.
-        file, label, group: its columns of paths ("file"), of classes ("label"), and of groups.
+        targets: path of the table of targets, relative to the folder. The default is the only table in the folder, if
+            values or labels are learned or there are no class folders.
+        file, label, group: the table's columns of paths ("file"), classes ("label"), and groups.
     """
 
     targets: str | None = None
@@ -200,14 +200,14 @@ class Listed(Placed):
     group: str | None = None
 
     def layout(self, suffixes: Collection[str], what: str) -> Layout:
-        """List the files, with the target of each.
+        """List the files with their targets.
 
         Args:
-            suffixes: of the files, in small letters.
+            suffixes: suffixes of the files, in lower case.
             what: the noun for one file.
         Raises:
-            DataError: the folder is missing, the table does not match its files, or as in `laid_out`.
-            ValueError: a column is named without a table, or is one of classes that are not learned.
+            DataError: the folder is missing, the table does not match the files, or as in `laid_out`.
+            ValueError: a column is named without a table, or a column of classes although no classes are learned.
         """
         wanted, place = self.wanted, self.place(f"a folder of {what}s")
         check_folder(place, _BY_CLASS.format(what))
@@ -224,7 +224,7 @@ class Listed(Placed):
         return laid_out(place, suffixes, what=what)
 
     def _only_table(self, place: Path) -> Path | None:
-        """Return the only table in a folder if one is needed; None if folders of classes are there."""
+        """Return the only table in a folder if a table is needed; None if class folders exist."""
         found = sorted(Walk(()).entries(place))
         folders = [name for name, is_folder in found if is_folder]
         tables = [name for name, is_folder in found if not is_folder and Path(name).suffix.lower() in SUFFIXES]
@@ -287,7 +287,7 @@ def _given(place: Path, targets: str) -> Path:
 
 
 def _read(path: Path, asked: Mapping[str, str], columns: Sequence[str]) -> tuple[Table, bool]:
-    """Read the columns that a recipe's keys name; return also whether there is a column of parts."""
+    """Read the columns specified by a recipe's keys; also return whether a column of parts exists."""
     content, suffix, text = content_of(path), path.suffix.lower(), [*asked.values()]
     try:
         divided = PART in (header_of(content, suffix) or ()) and PART not in (*text, *columns)
@@ -301,7 +301,7 @@ def _read(path: Path, asked: Mapping[str, str], columns: Sequence[str]) -> tuple
 def _check_files(
     place: Path, path: Path, table: Table, listed: Sequence[str], names: Collection[str], what: str
 ) -> None:
-    """Raise `DataError` unless each file has one row, and each row a file."""
+    """Raise `DataError` unless each file has exactly one row and each row has a file."""
     line, there = line_word(path), set(names)
     first: dict[str, int] = {}
     for number, name in zip(table.lines, listed, strict=True):

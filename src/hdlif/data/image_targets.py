@@ -1,8 +1,8 @@
-"""Targets at places of an image, which are transformed with its pixels: label maps and boxes.
+"""Transform images together with targets at places in them: label maps and boxes.
 
-A label map is int64 [H, W], with classes or object numbers; `IGNORED` marks pixels that do not count. (A set may
-store maps as int16.) Boxes are float32 [M, 5], rows (class, x0, y0, x1, y1) in pixels of the network's input, padded
-with rows of -1.
+A label map is int64 [H, W] and contains classes or object numbers; `IGNORED` marks pixels that do not count. (A data
+set may store maps as int16.) Boxes are float32 [M, 5], with rows (class, x0, y0, x1, y1) in pixels of the network's
+input and rows of -1 as padding.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ LEAST_SEEN = 0.25
 
 
 def check_located(labels: Tensor, located: Located) -> None:
-    """Raise `ShapeError` unless labels are maps [N, H, W], or boxes [N, M, 5]."""
+    """Raise `ShapeError` unless labels are maps [N, H, W] or boxes [N, M, 5]."""
     if located == "map":
         fits, accepted = labels.ndim == 3 and labels.dtype in (torch.int16, torch.int64), "torch.int64 [N, H, W]"
     else:
@@ -43,9 +43,9 @@ def check_located(labels: Tensor, located: Located) -> None:
 
 
 def moved(x: Tensor, y: Tensor, bits: Bits, *, together: Together, located: Located) -> tuple[Tensor, Tensor]:
-    """Transform images [B, C, H, W] and their targets [B, ...] alike; draws are seeded by each image's bits.
+    """Transform images [B, C, H, W] together with their targets [B, ...]; each image's bits seed its draws.
 
-    Boxes are clipped to the image, and dropped if a side is then shorter than `MIN_SIDE`.
+    Boxes are clipped to the image and dropped if a side of the clipped box is shorter than `MIN_SIDE`.
     """
     transform = together(*x.shape[-2:])
     pairs = seeded(lambda pair: _moved_one(*pair, transform, located), list(zip(x, y, strict=True)), bits)
@@ -70,7 +70,7 @@ def _moved_one(x: Tensor, y: Tensor, transform: Any, located: Located) -> tuple[
 
 
 def clipped(boxes: Tensor, height: int, width: int, count: int) -> Tensor:
-    """Return boxes [m, 5] within an image, without empty ones, padded to [count, 5]."""
+    """Clip boxes [m, 5] to an image, drop the empty ones, and pad to [count, 5]."""
     corners = boxes[:, 1:].clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
     kept = ((corners[:, 2:] - corners[:, :2]) >= MIN_SIDE).all(1)
     padded = boxes.new_full((count, 5), -1.0)
@@ -91,7 +91,7 @@ def flipped_vertically(height: int, width: int) -> Any:
 
 
 def shifted(height: int, width: int, *, part: int) -> Any:
-    """Move by up to 1/part of each side, at least 1 pixel, over zeros and `IGNORED` (RandomCrop with padding)."""
+    """Return a random shift by up to 1/part of each side, at least 1 pixel, over zeros and `IGNORED` (RandomCrop)."""
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
@@ -101,14 +101,14 @@ def shifted(height: int, width: int, *, part: int) -> Any:
 
 
 def resized_crop(height: int, width: int) -> Any:
-    """Cut 25 to 100 % out of the image, sides at most 4:3, at its size (RandomResizedCrop)."""
+    """Return a random crop of 25 to 100 % of the image with sides of at most 4:3, at full size (RandomResizedCrop)."""
     from torchvision.transforms import v2
 
     return v2.RandomResizedCrop((height, width), scale=(0.25, 1.0), antialias=True)
 
 
 def zoomed(height: int, width: int, *, largest: float) -> Any:
-    """Scale about the centre by 1/largest..largest, and move by up to a tenth of each side (RandomAffine, bilinear)."""
+    """Return a random zoom by 1/largest..largest about the centre and shift by up to 1/10 of a side (RandomAffine)."""
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
@@ -123,10 +123,10 @@ def zoomed(height: int, width: int, *, largest: float) -> Any:
 
 
 def drifting(x: Tensor, boxes: Tensor, bits: Bits, *, time_steps: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return the visible part of each image at each time step, and its boxes.
+    """Return the visible part of each image, with the boxes in it, at each time step.
 
-    The upper left corner of the view moves evenly along a line, at step t to whole pixels next to
-    a + (b - a)·t/(T - 1). Its ends a and b are drawn evenly from all places within the image.
+    The upper left corner of the view moves at constant speed along a line from a to b. At step t, the corner is at the
+    pixel nearest to a + (b - a)·t/(T - 1). The ends a and b are drawn uniformly from all positions inside the image.
 
     >>> import numpy as np
     >>> import torch
@@ -138,13 +138,13 @@ def drifting(x: Tensor, boxes: Tensor, bits: Bits, *, time_steps: int, size: tup
 
     Args:
         x: images [B, C, H, W].
-        boxes: float32 [B, M, 5], as above.
-        bits: of each image, [B].
+        boxes: float32 [B, M, 5], as described above.
+        bits: the random bits [B] of the images.
         time_steps: T.
         size: height and width of the view.
     Returns:
-        frames [B, T, C, h, w] and boxes [B, T, M, 5] in pixels of the frame, clipped to it, without those of which less
-        than `LEAST_SEEN` of the area, or less than a pixel of a side, is visible.
+        frames [B, T, C, h, w] and boxes [B, T, M, 5], in pixels of the frame and clipped to it. A box is omitted if
+        less than `LEAST_SEEN` of its area, or less than a pixel of a side, is visible.
     Raises:
         ShapeError: images are smaller than the view.
     """
@@ -152,7 +152,7 @@ def drifting(x: Tensor, boxes: Tensor, bits: Bits, *, time_steps: int, size: tup
     room = np.array([x.shape[-2] - height, x.shape[-1] - width])
     if (room < 0).any():
         raise ShapeError(f"images are {x.shape[-2]}x{x.shape[-1]}, smaller than the field of view, {height}x{width}")
-    # [B, 2 ends, 2 axes], and [B, T, 2].
+    # The shapes are [B, 2 ends, 2 axes] for ends and [B, T, 2] for corners.
     ends = (expanded(bits, 4).reshape(-1, 2, 2) % (room + 1).astype(np.uint64)).astype(np.float64)
     share = np.linspace(0, 1, time_steps)[:, None]
     corners = np.floor(ends[:, :1] + (ends[:, 1:] - ends[:, :1]) * share + 0.5).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Samples in memory: images as bytes, and time series or rows of tables as numbers."""
+"""Samples in memory: images stored as bytes, and time series or table rows stored as numbers."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Self
@@ -14,7 +14,7 @@ from hdlif.inputs import fitting
 
 
 class _InMemory(Samples):
-    """Samples [N, C, ...] in memory, normalised by channel."""
+    """Base class for samples [N, C, ...] in memory, normalised by channel."""
 
     DTYPE: ClassVar[torch.dtype]
     WHOLE: ClassVar[int]
@@ -46,7 +46,7 @@ class _InMemory(Samples):
         self.values, self.mean, self.std = values, tuple(mean), tuple(std)
 
     def first(self, count: int) -> Self:
-        """Return the first `count` samples, augmented and shown as these are."""
+        """Return the first `count` samples with the same augmentation and the same frames."""
         return self._changed(values=self.values[:count], labels=self.labels[:count])
 
     def read(self, indices: Tensor) -> Tensor:
@@ -54,12 +54,12 @@ class _InMemory(Samples):
         return self.values[indices]
 
     def scale(self, raw: Tensor) -> Tensor:
-        """Normalise raw samples in float32, as the input of a deployed network is."""
+        """Normalise raw samples in float32, in the same way as the input of a deployed network."""
         return normalised(raw, self.mean, self.std, whole=self.WHOLE)
 
 
 class Images(_InMemory):
-    """Labelled images in memory, normalised when they are read: x = (augmented pixels / 255 - mean) / std.
+    """Labelled images in memory, normalised when read: x = (augmented pixels / 255 - mean) / std.
 
     >>> import torch
     >>> from hdlif.data import Images
@@ -71,36 +71,36 @@ class Images(_InMemory):
 
     Args:
         values: the pixels uint8 [N, C, H, W].
-        labels: int64 [N], or another target of each image, [N, ...].
-        mean, std: of pixels / 255, one per channel.
+        labels: int64 [N], or other targets [N, ...].
+        mean, std: mean and deviation of pixels / 255, one per channel.
         augment, seed, located: as in `Samples`.
     Raises:
-        ShapeError: tensors of another type or shape.
-        DataError: an unknown augmentation.
+        ShapeError: the tensors have another type or shape.
+        DataError: an augmentation is unknown.
     """
 
     DTYPE, WHOLE = torch.uint8, 255
 
     @property
     def pixels(self) -> Tensor:
-        """The raw pixels uint8 [N, C, H, W]."""
+        """The raw pixels as uint8 [N, C, H, W]."""
         return self.values
 
     def resized(self, size: int) -> Self:
-        """Return the images at size x size, augmented and shown as these are."""
+        """Return the images resized to size x size, with the same augmentation and the same frames."""
         from torchvision.transforms.v2 import functional as F
 
         return self._changed(values=F.resize(self.values, [size, size], antialias=True))
 
 
 class SeriesSamples(_InMemory):
-    """Labelled series in memory, float32 [N, C, T, 1], as `hdlif.inputs.series.as_sample` lays them out."""
+    """Labelled time series in memory, float32 [N, C, T, 1], in the layout of `hdlif.inputs.series.as_sample`."""
 
     DTYPE, WHOLE = torch.float32, 1
 
 
 def normalised(raw: Tensor, mean: Sequence[float], std: Sequence[float], *, whole: int = 255) -> Tensor:
-    """Return (raw / whole - mean) / std by channel in float32, of [B, C, H, W]."""
+    """Return (raw / whole - mean) / std in float32 for raw samples [B, C, H, W], with mean and std per channel."""
     return torch.from_numpy(fitting.normalised(raw.numpy(), mean, std, whole=whole))
 
 
@@ -114,7 +114,7 @@ def sets_in_memory(
     augment: Augment = (),
     seed: int = 0,
 ) -> DataSets:
-    """Return the sets of three pairs of raw samples and labels; only the training samples are augmented."""
+    """Return data sets from three pairs (raw samples, labels); only the training samples are augmented."""
     train, validation, test = parts
     channels, height, width = train[0].shape[1:]
     return DataSets(

@@ -1,4 +1,4 @@
-"""Samples of the user's own data, and the manifest of their files and parts that a training stores."""
+"""Samples of the user's own data, and the manifest of files and parts that a training run stores."""
 
 import hashlib
 import json
@@ -21,15 +21,15 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample of a source.
+    """A sample from a source.
 
     Attributes:
-        name: path of its file below the root with / between, or its place in a file.
-        label: its class; "" if it has none.
-        part: the part given by its place.
-        target: the classes of its steps, or values or labels [...].
-        unit: samples of one unit, such as a person, are in one part.
-        bytes, sha256: size and hash of its file, or of its values in little-endian float32.
+        name: path of the file below the root, with / as separator, or the place of the sample in a file.
+        label: the class; "" if there is none.
+        part: the part assigned by the sample's place, if any.
+        target: the classes of the steps, or values or labels [...].
+        unit: the unit, such as a person; all samples of a unit stay in one part.
+        bytes, sha256: size and hash of the file, or of the values in little-endian float32.
         values: float32 [T, C] of a time series or a table row.
     """
 
@@ -44,19 +44,19 @@ class Sample:
 
     @property
     def below(self) -> str:
-        """Its path below the folder of its class."""
+        """The path below the folder of the class."""
         return self.name.split("/", 1 if self.part is None else 2)[-1]
 
     @property
     def steps(self) -> Floats:
-        """The values of a sample; it must have been read."""
+        """The values of the sample, which must have been read."""
         assert self.values is not None
         return self.values
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file: name, size, SHA-256 of its content and of its target other than a class, class and part."""
+    """A file: name, size, SHA-256 of the content, class, part, and SHA-256 of a target other than a class."""
 
     file: str
     bytes: int
@@ -73,14 +73,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The files in use, sorted by path, and the omitted unreadable ones."""
+    """The files in use, sorted by path, and the unreadable files that were omitted."""
 
     entries: tuple[Entry, ...]
     skipped: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of the entries."""
+        """The SHA-256 (hex) of the entries."""
         return hashlib.sha256(json.dumps([entry.as_dict() for entry in self.entries]).encode()).hexdigest()
 
     def counts(self) -> dict[str, dict[Part, int]]:
@@ -89,7 +89,7 @@ class Manifest:
         return {label: {part: seen[label, part] for part in PARTS} for label in sorted({e.label for e in self.entries})}
 
     def text(self) -> str:
-        """Return the JSON text, one line per file."""
+        """Return the manifest as JSON text with one line per file."""
         lines = ",\n".join(f"  {json.dumps(entry.as_dict())}" for entry in self.entries)
         return (
             f'{{\n "digest": "{self.digest}",\n "skipped": {json.dumps(self.skipped)},\n "files": [\n{lines}\n ]\n}}\n'
@@ -97,7 +97,7 @@ class Manifest:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read what `Manifest.text` wrote. Raises `DataError` if the file is missing or invalid."""
+    """Read a manifest written with `Manifest.text`. Raises `DataError` if the file is missing or invalid."""
     try:
         content = json.loads(read_regular(path, most=MOST_BYTES))
         entries = tuple(_entry(fields) for fields in content["files"])
@@ -118,7 +118,7 @@ def _entry(fields: Mapping[str, Any]) -> Entry:
 
 
 def changes(before: Manifest, after: Manifest) -> str:
-    """State the difference, as "2 files added (a.png, b.png), 1 changed (c.png)"; "" if there is none."""
+    """Describe the differences, as in "2 files added (a.png, b.png), 1 changed (c.png)"; "" if there are none."""
     then, now = ({entry.file: entry for entry in manifest.entries} for manifest in (before, after))
     both = sorted(then.keys() & now.keys())
 

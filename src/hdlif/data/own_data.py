@@ -1,7 +1,7 @@
-"""Data of the user's own, from the samples that a source lists to data sets: division, targets, manifest.
+"""Create data sets from the samples that a source lists in the user's own data.
 
 A source in `hdlif.data.sources` is a `Request` that lists samples. `divide` assigns each sample to a part and
-normalises its target; `OwnData` contains the result and makes the sets.
+normalises its target. `OwnData` contains the result and creates the data sets.
 """
 
 import hashlib
@@ -34,8 +34,8 @@ _Read = TypeVar("_Read")
 class Layout:
     """The samples at a path, before they are read, and the `source` of their bytes.
 
-    `parts` are those with their own place, `ignored` counts other files by suffix, `words` describe the layout, and
-    `group` is the noun for a unit of `files`, "" if there are none.
+    `parts` lists the parts that have their own place, `ignored` counts other files by suffix, and `words` describes the
+    layout. `group` is the noun for a group of `files`, or "" if there are no groups.
     """
 
     root: Path
@@ -50,16 +50,16 @@ class Layout:
 
 @dataclass(frozen=True)
 class Request:
-    """Settings that all kinds of the user's own data share. A source adds its own, and finds a data set.
+    """Settings shared by all kinds of the user's own data. Each source adds its own settings and finds a data set.
 
     Attributes:
         root: the folder from which a relative path starts; the working folder by default.
-        size: side of the square that images or event frames are resized to; for images also height and width.
-        known: input of an existing network, to which samples are fitted; nothing is measured then.
-        say: called with a line if there are many files.
-        scale: mean and deviation by which such a network normalises its target values.
-        split: shares {validation: 0.15, test: 0.15, seed: 0}, or names of groups, for data that are not split already.
-        values, labels, each_step, ahead: the target, if not one class per sample (`Wanted`).
+        size: side of the square to which images or event frames are resized; for images also (height, width).
+        known: input of an existing network, to which samples are fitted without measuring mean or deviation.
+        say: function that is called with a line of text if there are many files.
+        scale: mean and deviation with which an existing network normalises its target values.
+        split: fractions {validation: 0.15, test: 0.15, seed: 0}, or names of groups, for data that are not split yet.
+        values, labels, each_step, ahead: the target, if it is not one class per sample (`Wanted`).
         unreadable: whether unreadable files raise an error or are omitted.
     """
 
@@ -77,7 +77,7 @@ class Request:
     unreadable: Literal["refuse", "skip"] = "refuse"
 
     def __post_init__(self) -> None:
-        # An invalid split or target is refused before the data are looked at.
+        # Reject an invalid split or target before looking at the data.
         _ = self.shares, self.wanted
 
     @cached_property
@@ -110,7 +110,7 @@ class Placed(Request):
     path: str
 
     def place(self, what: str = "data") -> Path:
-        """Return the absolute path. Raises `ValueError` if it is empty or too long."""
+        """Return the absolute path. Raises `ValueError` if the path is empty or too long."""
         if not 0 < len(self.path) <= _LONGEST_PATH:
             raise ValueError(f"path has {len(self.path):,} characters; give {what}, in 1 to {_LONGEST_PATH:,}")
         path = self.path if self.root is None else self.root / self.path
@@ -119,17 +119,17 @@ class Placed(Request):
 
 @dataclass(frozen=True)
 class OwnData:
-    """The data set found in the user's data.
+    """A data set found in the user's data.
 
     Attributes:
-        path: absolute.
+        path: the absolute path.
         input: conversion of a sample to the network's input.
-        classes: names in the order of the labels, or names of values.
+        classes: class names in label order, or names of values.
         manifest: manifest of the files in the sets.
-        seen: other findings as JSON; "warnings" among them are lines for the user.
-        make: makes the sets, given the training set's augmentations and their seed.
-        target_mean, target_std: normalise each value.
-        target_steps: number of steps that have a target each.
+        seen: other findings as JSON, with lines for the user under "warnings".
+        make: creates the data sets from the augmentations of the training set and their seed.
+        target_mean, target_std: mean and deviation that normalise each target value.
+        target_steps: number of steps, if each has a target.
         located: kind of targets at places of an image.
     """
 
@@ -149,7 +149,7 @@ class OwnData:
         return sum(entry.part == part for entry in self.manifest.entries)
 
     def warnings(self) -> list[str]:
-        """Return warnings about possible errors in measured accuracies, one line each."""
+        """Return one line per warning about possible errors in the measured accuracy."""
         copies = duplicates(self.manifest)
         lines = []
         for what in ("classes", "parts"):
@@ -181,9 +181,9 @@ class OwnData:
 
 @dataclass(frozen=True)
 class Divided:
-    """Samples in their parts, with their targets.
+    """Samples with their parts and targets.
 
-    The `numbers` of the samples in each part are ordered so that the first ones cover all classes.
+    The sample `numbers` of each part are in hash order, so the first few samples mix the classes.
     """
 
     place: Path
@@ -205,7 +205,7 @@ class Divided:
     def found(
         self, record: InputRecord, seen: Mapping[str, Any], samples: Callable[[Part, Augment, int], Samples]
     ) -> OwnData:
-        """Return the data set; `samples` makes a set from a part, its augmentations and their seed."""
+        """Return the data set; `samples` creates the samples of a part from its augmentations and seed."""
         targets = self.targets
 
         def make(augment: Augment, seed: int) -> DataSets:
@@ -236,14 +236,14 @@ def divide(
     skipped: Sequence[str] = (),
     **words: Any,
 ) -> Divided:
-    """Put each sample into a part, and normalise its target.
+    """Assign each sample to a part and normalise the sample's target.
 
     Args:
         parts, grouped, unit, words: as in `split.parts_of`.
-        classes, names: names in the order of the labels, and of future values; as in `targets.learned`.
+        classes, names: names of classes in label order, and of future values; as in `targets.learned`.
         skipped: the omitted files.
     Raises:
-        DataError: there are too few samples for the parts, or a group is placed in two of them.
+        DataError: there are too few samples for the parts, or samples of one group are placed in two parts.
     """
     shares, wanted = request.shares, request.wanted
     chosen = parts_of(place, samples, shares, parts=parts, grouped=grouped, unit=unit, **words)
@@ -262,7 +262,7 @@ def divide(
 def divide_files(
     layout: Layout, seen: Mapping[int, tuple[int, str]], faults: Mapping[str, str], request: Request, what: str
 ) -> Divided:
-    """Divide the files of a layout that were `seen` (size and SHA-256, by number); files in `faults` are omitted."""
+    """Assign the files in `seen` (size and SHA-256 by number) to parts; omit the files in `faults`."""
     if request.ahead is not None:
         raise DataError(f"{layout.root}: data.ahead = {request.ahead} is of series; leave it out of {what}s")
     samples = []
@@ -296,7 +296,7 @@ def divide_files(
 def read_files(
     layout: Layout, read: Callable[[Sample, bytes], _Read], faults: dict[str, str]
 ) -> Iterator[tuple[int, Sample, bytes, str, _Read]]:
-    """Yield number, sample, content, SHA-256 and the result of `read` per file; add unreadable ones to `faults`."""
+    """Yield number, sample, content, SHA-256 and `read` result for each file; add unreadable files to `faults`."""
     for number, one in enumerate(layout.files):
         try:
             content = layout.source.encoded(number)
@@ -308,12 +308,12 @@ def read_files(
 
 
 def faults_seen(faults: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return the omitted files with their faults as JSON."""
+    """Return the omitted files and the reason for each as JSON."""
     return [{"file": file, "reason": why} for file, why in sorted(faults.items())]
 
 
 def check_kind(place: object, samples: str, known: InputRecord | None) -> None:
-    """Raise `DataError` unless samples are of a network's kind of input."""
+    """Raise `DataError` unless the samples are of the kind that the network takes as input."""
     if known is not None and known.kind != samples:
         raise DataError(
             f"{place}: is of kind {samples}, and the network takes input of kind {known.kind}; give such data"
@@ -323,12 +323,12 @@ def check_kind(place: object, samples: str, known: InputRecord | None) -> None:
 def refuse_faults(
     layout: Layout, faults: Mapping[str, str], unreadable: str, what: str, *, fix: str = "remove them"
 ) -> None:
-    """Raise `DataError` on unreadable files, unless they are omitted and each class has others.
+    """Raise `DataError` if files are unreadable, unless they are omitted and every class has readable files.
 
     Args:
-        faults: errors by file name.
+        faults: the error of each file, by name.
         what: the noun for one file.
-        fix: another fix than to omit them.
+        fix: an alternative to omitting the files.
     """
     if not faults:
         return
@@ -349,7 +349,7 @@ def refuse_faults(
 
 
 def duplicates(manifest: Manifest) -> dict[str, Any]:
-    """Count files with equal content, and list those in several classes or parts."""
+    """Count files with equal content, and list the equal files in several classes or parts."""
     alike: dict[str, list[Entry]] = {}
     for entry in manifest.entries:
         alike.setdefault(entry.sha256, []).append(entry)
@@ -366,7 +366,7 @@ def duplicates(manifest: Manifest) -> dict[str, Any]:
 
 
 def other_classes(found: Sequence[str], classes: Sequence[str], of: str) -> str:
-    """State what differs between classes and those `of` something else.
+    """Describe how the classes in `found` differ from the `classes` that belong to `of`.
 
     >>> other_classes(["a", "c"], ["a", "b"], "train")
     'lacks a class that train has (b) and has a class that train lacks (c)'

@@ -1,6 +1,6 @@
-"""Read data in pickle files without importing or running anything that a file refers to.
+"""Read data from pickle files without importing or running anything that the files refer to.
 
-`find_class` maps the few names that CIFAR's batches and tables of pandas need to stand-ins, and rejects all others.
+`find_class` maps the few names that occur in CIFAR batches and pandas tables to stand-ins, and rejects all others.
 """
 
 import io
@@ -18,7 +18,7 @@ from hdlif.inputs import Unreadable
 
 @dataclass(slots=True)
 class Record:
-    """An object of a class that the caller expects: its name, its arguments and its state. Nothing is run."""
+    """The name, arguments and state of an object whose class the caller expects; no code of the class runs."""
 
     name: str
     arguments: tuple[Any, ...]
@@ -30,7 +30,7 @@ class Record:
 
 @dataclass(slots=True)
 class _DType:
-    """A NumPy type: its code and, from its state, its byte order."""
+    """A NumPy type, with its code and the byte order from its state."""
 
     code: str
     order: str = "|"
@@ -41,7 +41,7 @@ class _DType:
 
 @dataclass(slots=True)
 class _Array:
-    """An array, filled in by its state; a list for objects."""
+    """An array with values from its state, or a list if the values are objects."""
 
     values: NDArray[Any] | list[Any] | None = None
 
@@ -56,7 +56,7 @@ class _Array:
 
 
 def _word(value: Any) -> str:
-    """Decode text that Python 2 wrote as bytes."""
+    """Convert text to a string; Python 2 writes text as bytes."""
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
@@ -70,7 +70,7 @@ _STAND_INS: Mapping[str, Callable[..., Any] | None] = {
 }
 
 
-# Python's unpickler: the one in C allocates as much memory as a damaged memo number demands.
+# Use the unpickler in Python: the C version allocates as much memory as a damaged memo number demands.
 class _Unpickler(pickle._Unpickler):
     def __init__(self, content: bytes, records: Collection[str]) -> None:
         super().__init__(io.BytesIO(content), fix_imports=False, encoding="bytes")
@@ -86,7 +86,7 @@ class _Unpickler(pickle._Unpickler):
 
 
 def parse_pickle(content: bytes, *, records: Collection[str] = ()) -> Any:
-    """Return the data in a pickle; `integers`, `numbers` and `items` read its arrays.
+    """Return the data in a pickle; use `integers`, `numbers` and `items` to read its arrays.
 
     Args:
         records: functions and classes, as "module.name", whose results are read as `Record`s.
@@ -97,13 +97,13 @@ def parse_pickle(content: bytes, *, records: Collection[str] = ()) -> Any:
         return _Unpickler(content, records).load()
     except Unreadable:
         raise
-    # A damaged pickle makes the unpickler raise nearly anything.
+    # The unpickler raises almost any exception on a damaged pickle.
     except Exception as error:
         raise Unreadable(f"is not a whole pickle: {cut(str(error), 200)}") from error
 
 
 def integers(value: Any) -> NDArray[Any]:
-    """Return an array of integers, or a flat list of integers as int64; raises `Unreadable` otherwise."""
+    """Return an array of integers, or a flat list of integers as int64. Raises `Unreadable` for other values."""
     if isinstance(value, _Array) and isinstance(value.values, np.ndarray) and value.values.dtype.kind in "iu":
         return value.values
     if not isinstance(value, list) or not all(type(item) is int and abs(item) < 2**63 for item in value):
@@ -112,14 +112,14 @@ def integers(value: Any) -> NDArray[Any]:
 
 
 def numbers(value: Any) -> NDArray[Any]:
-    """Return an array of numbers; raises `Unreadable` otherwise."""
+    """Return an array of numbers. Raises `Unreadable` for other values."""
     if isinstance(value, _Array) and isinstance(value.values, np.ndarray) and value.values.dtype.kind in "biuf":
         return value.values
     raise Unreadable(f"holds a {_kind(value)} where an array of numbers belongs")
 
 
 def items(value: Any) -> list[Any]:
-    """Return a list, or the items of an array of objects; raises `Unreadable` otherwise."""
+    """Return a list, or the items of an array of objects. Raises `Unreadable` for other values."""
     found = value.values if isinstance(value, _Array) else value
     if not isinstance(found, list):
         raise Unreadable(f"holds a {_kind(value)} where a list belongs")

@@ -1,4 +1,4 @@
-"""Samples from tensors, arrays, or a map-style data set of PyTorch."""
+"""Samples from tensors, arrays or a map-style PyTorch data set."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ _DRAWS_STREAM = 2**32
 
 
 class TensorSamples(Samples):
-    """Tensors or arrays in memory, shown as they are, in float32.
+    """Samples from tensors or arrays in memory, converted to float32 but otherwise unchanged.
 
     >>> import numpy as np, torch
     >>> from hdlif.data import over_time
@@ -34,13 +34,13 @@ class TensorSamples(Samples):
     [[10, 4, 2, 32, 32], [4]]
 
     Args:
-        x: [N, ...], of real numbers.
-        target: [N, ...] as in `tasks.Target`: whole numbers for classes, real ones for values and labels.
-        frames: makes the input of the steps: `constant`, `over_time` for x [N, T, ...], or your own function from
+        x: real numbers [N, ...].
+        target: [N, ...] as in `tasks.Target`: whole numbers for classes, real numbers for values and labels.
+        frames: makes the input for each step: `constant`, `over_time` for x [N, T, ...], or your own function from
             [B, ...] to [T, B, ...].
         augment, seed: as in `Samples`.
     Raises:
-        ShapeError: they are not numbers, or differ in length.
+        ShapeError: x or target does not contain numbers, or they differ in length.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class TensorSamples(Samples):
 
 
 class DatasetSamples(Samples):
-    """The items (x, target) of a map-style data set, each read when a batch needs it.
+    """Samples from the items (x, target) of a map-style data set, each read when a batch needs it.
 
-    Random draws of items from torch, NumPy or Python are functions of (seed, epoch, index). `labels` only
-    count the items.
+    If items draw random numbers from torch, NumPy or Python, the draws are functions of (seed, epoch, index). The
+    attribute `labels` contains zeros, one per item.
 
     >>> import torch
     >>> from torch.utils.data import TensorDataset
@@ -73,10 +73,10 @@ class DatasetSamples(Samples):
     [[1, 4, 1, 28, 28], [4]]
 
     Args:
-        dataset: with a length and items (x, target), all alike; x a tensor, an array or a number.
+        dataset: has a length and items (x, target) of one shape; x is a tensor, an array or a number.
         frames, seed: as in `TensorSamples`.
     Raises:
-        DataError: it is empty, or its items cannot be used.
+        DataError: the data set is empty, or an item cannot be used.
     """
 
     costly = True
@@ -87,7 +87,7 @@ class DatasetSamples(Samples):
         self.frames = frames
         self.classes: int | None = None
         """The number of classes of targets, if known."""
-        # Checked now, not in the middle of a training.
+        # Check now, not in the middle of a training run.
         self.example = self.batch(torch.arange(1))
 
     def read(self, indices: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class DatasetSamples(Samples):
         return self._items(indices)[0]
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x float32 [B, ...] and the targets [B, ...]."""
+        """Return x as float32 [B, ...] and the targets as [B, ...]."""
         x, target = self._items(indices)
         return self.scale(x), target
 
@@ -136,7 +136,7 @@ class DatasetSamples(Samples):
 
 
 def length_of(dataset: Any, name: str) -> int:
-    """Return the number of items. Raises `DataError` if there are none."""
+    """Return the number of items in a data set. Raises `DataError` if the data set is empty."""
     try:
         length = len(dataset)
     # The user's own code, which may fail in any way.
@@ -148,7 +148,7 @@ def length_of(dataset: Any, name: str) -> int:
 
 
 def read_item(dataset: Any, index: int, name: str) -> tuple[Any, Any]:
-    """Read an item (x, target). Raises `DataError`."""
+    """Return an item (x, target) of a data set. Raises `DataError`."""
     try:
         item = dataset[index]
     except HdlifError:
@@ -164,7 +164,7 @@ def read_item(dataset: Any, index: int, name: str) -> tuple[Any, Any]:
 
 
 def as_samples(given: object, name: str) -> Samples:
-    """Return the data passed to a training as samples; a pair or a data set is constant in time.
+    """Convert data for training to `Samples`; a pair or a data set becomes an input that is constant in time.
 
     >>> import torch
     >>> from hdlif.data import as_samples
@@ -173,10 +173,10 @@ def as_samples(given: object, name: str) -> Samples:
 
     Args:
         given: `Samples`, a pair (x, target) of tensors or arrays, or a map-style data set of such pairs.
-        name: their name in errors, such as "train".
+        name: the name of the data in errors, such as "train".
     Raises:
-        InputError: they are not data, or have no order in which a stopped training could resume.
-        ShapeError, DataError: their tensors or items cannot be used.
+        InputError: `given` is not data, or has no order in which a stopped training run could resume.
+        ShapeError, DataError: the tensors or items cannot be used.
     """
     if isinstance(given, Samples):
         return given
@@ -202,7 +202,7 @@ def as_samples(given: object, name: str) -> Samples:
 
 
 def as_target(target: Tensor, name: str = "") -> Tensor:
-    """Return whole numbers as int64, others as float32."""
+    """Convert whole numbers to int64 and other numbers to float32."""
     if target.dtype != torch.bool and not target.is_floating_point():
         return target.long()
     if target.ndim < 2:
@@ -214,7 +214,7 @@ def as_target(target: Tensor, name: str = "") -> Tensor:
 
 
 def _numbers(value: object, what: str) -> Tensor:
-    """Return a tensor, array or number as a tensor on the CPU, without a graph."""
+    """Convert a tensor, array or number to a tensor on the CPU without an autograd graph."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         # PyTorch accepts neither negative strides nor another byte order, and warns about read-only arrays.
         value = np.array(value, value.dtype.newbyteorder("="), order="C", copy=None)
@@ -231,7 +231,7 @@ def _numbers(value: object, what: str) -> Tensor:
 
 @contextmanager
 def _generators_kept() -> Iterator[None]:
-    """Restore the generators of torch (the CPU's), NumPy and Python."""
+    """Save the states of the random generators of torch (CPU), NumPy and Python, and restore them on exit."""
     kept = torch.default_generator.get_state(), np.random.get_state(), random.getstate()
     try:
         yield
@@ -250,7 +250,7 @@ def _said(error: Exception) -> str:
 
 
 def _kind(value: object) -> str:
-    """Describe a value in few words."""
+    """Describe a value in a few words."""
     if isinstance(value, Tensor):
         return f"a tensor, {_seen(value)}"
     if isinstance(value, np.ndarray):

@@ -1,4 +1,4 @@
-"""The folder of a set that is not bundled, and its errors."""
+"""Locate the folder of a data set that is not bundled, and report problems with it."""
 
 import os
 from collections.abc import Collection, Iterable, Sequence
@@ -16,20 +16,20 @@ _MOST_NAMED = 5
 
 
 class SetFolder:
-    """ROOT/FOLDER of a set. Every error about it ends with the accepted layout and the source of the set.
+    """The folder ROOT/FOLDER of a data set. Errors about the folder end with the accepted layout and the set's source.
 
     Args:
         name: name of the set.
-        root: the folder of --data-root.
-        folder: of the set, below `root`.
-        layout: the content of the folder, in words.
-        source: how to obtain the set, "from ..." or "by ..."; ROOT in it is replaced by `root`.
-        archive: its name at that source; PART in it is replaced by the first part of each path in `holds`.
+        root: the folder passed with --data-root.
+        folder: the set's folder below `root`.
+        layout: a description of the folder's content.
+        source: how to obtain the set, as "from ..." or "by ..."; ROOT is replaced by `root`.
+        archive: name of the archive at the source; PART is replaced by the first part of each path in `holds`.
         holds: required files and folders.
     Attributes:
         path: ROOT/FOLDER.
     Raises:
-        DataError: there is no root or folder, or it lacks something.
+        DataError: there is no root or folder, or a file or folder in `holds` is missing.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class SetFolder:
     ) -> None:
         given = Path("DIR") if root is None else root
         self.path, self._archive = given / folder, archive
-        # Places where a browser, torchvision or the user would put an archive.
+        # A browser, torchvision or the user would put an archive in one of these places.
         self._places = tuple(dict.fromkeys((given, self.path.parent, self.path)))
         self._fix = f"accepted is {self.path}/ with {layout}; {name} is obtained {source.replace('ROOT', str(given))}"
         give = f"give the folder that holds {folder} with --data-root"
@@ -58,37 +58,37 @@ class SetFolder:
         self.require(holds)
 
     def error(self, place: Path | str, seen: str) -> DataError:
-        """Return an error: the problem at a place, the accepted layout, and the source of the set."""
+        """Return an error with the problem at `place`, the accepted layout and the source of the set."""
         return DataError(f"{place}: {seen}; {self._fix}")
 
     def require(self, names: Sequence[str]) -> None:
-        """Raise `DataError`, which lists missing files and folders, unless all exist."""
+        """Raise `DataError` with a list of the missing files and folders, unless all exist."""
         missing = [name for name in names if not os.path.exists(self.path / name)]  # noqa: PTH110
         if missing:
             missing = [cut(name, 255) for name in missing]
             raise self.error(self.path, f"{some(missing, _MOST_NAMED)} missing{self._archives(missing)}")
 
     def _archives(self, missing: Sequence[str]) -> str:
-        """List the existing archives that contain the missing parts."""
+        """Describe the existing archives that contain the missing files."""
         names = dict.fromkeys(self._archive.replace("PART", path.partition("/")[0]) for path in missing)
         there = [str(place / name) for name in names for place in self._places if os.path.exists(place / name)]  # noqa: PTH110
         return f"; extract {', '.join(there[:_MOST_NAMED])}" if there else ""
 
     def text(self, name: str) -> str:
-        """Read a text file of at most `MOST_TEXT` bytes; raises `DataError`."""
+        """Return the content of a text file with at most `MOST_TEXT` bytes. Raises `DataError`."""
         try:
             return read_regular(self.path / name, most=MOST_TEXT).decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise self.error(self.path / name, f"cannot be read ({reason(error)})") from error
 
     def plain(self, names: Iterable[str], listed: str) -> None:
-        """Raise `DataError` unless each of `names`, which a file of the set lists, is a plain name."""
+        """Raise `DataError` unless each of `names`, as listed in a file of the set, is a plain name."""
         for name in names:
             if name in ("", ".", "..") or "/" in name or "\0" in name or os.sep in name:
                 raise self.error(self.path / listed, f"{cut(name)!r} is not the name of a file or folder")
 
     def files(self, folder: str, suffixes: Collection[str]) -> list[str]:
-        """Return the sorted names of the files with these suffixes in a folder; raises `DataError`."""
+        """Return the sorted names of the files in a folder that have one of the suffixes. Raises `DataError`."""
         try:
             return sorted(entry.name for entry in (self.path / folder).iterdir() if entry.suffix.lower() in suffixes)
         except OSError as error:
@@ -96,21 +96,21 @@ class SetFolder:
 
 
 def whole_number(text: str) -> int:
-    """Return the number in up to 18 digits 0..9. Raises `ValueError`."""
+    """Convert text with up to 18 digits 0..9 to a number. Raises `ValueError`."""
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise ValueError(f"{cut(text)!r} is not a number of up to 18 digits 0..9")
     return int(text)
 
 
 def by_torchvision(name: str) -> str:
-    """Return the source of a set that torchvision's class `name` fetches."""
+    """Return the source of a set that the torchvision class `name` downloads."""
     return f"by python -c \"from torchvision.datasets import {name}; {name}('ROOT', download=True)\""
 
 
 def refuse_other_counts(
     folder: SetFolder, files: str, labels: Tensor, *, name: str, classes: Sequence[str], per_class: int
 ) -> None:
-    """Raise `DataError` unless every class of a set has `per_class` of the images of some files."""
+    """Raise `DataError` unless `files` contain exactly `per_class` images of every class."""
     counts = torch.bincount(labels, minlength=len(classes)).tolist()
     for label, count in zip(classes, counts, strict=True):
         if count != per_class:

@@ -1,6 +1,6 @@
-"""Labelled samples: augmentation, batches, and worker processes.
+"""Implement augmentation, batches and worker processes for labelled samples.
 
-A kind of samples defines how raw ones are read and normalised; everything else is here.
+Subclasses of `Samples` define how raw samples are read and normalised; this module implements everything else.
 """
 
 import copy
@@ -27,7 +27,7 @@ Frames = Callable[[Tensor], Tensor]
 
 
 def constant(x: Tensor) -> Tensor:
-    """Return the whole image for every step: [1, B, C, H, W].
+    """Return the same image for every step: [1, B, C, H, W].
 
     >>> import torch
     >>> from hdlif.data import constant
@@ -69,7 +69,7 @@ def pixels(x: Tensor) -> Tensor:
 
 
 def over_time(x: Tensor) -> Tensor:
-    """Return sequences [B, T, ...] step by step: [T, B, ...].
+    """Convert sequences [B, T, ...] to one input per step, [T, B, ...].
 
     >>> import torch
     >>> from hdlif.data import over_time
@@ -83,7 +83,7 @@ def over_time(x: Tensor) -> Tensor:
 
 
 def stepwise(time_steps: int) -> Frames:
-    """Return frames of events step by step: from [B, T·2, H, W] to [T, B, 2, H, W]."""
+    """Return a function that splits event frames into steps: from [B, T·2, H, W] to [T, B, 2, H, W]."""
 
     def shown(x: Tensor) -> Tensor:
         n, _, height, width = x.shape
@@ -93,12 +93,12 @@ def stepwise(time_steps: int) -> Frames:
 
 
 class Samples(Dataset[tuple[Tensor, Any]], ABC):
-    """Labelled samples x = scale(augment(read(index))).
+    """Base class for labelled samples x = scale(augment(read(index))).
 
     The augmentation of a sample is a function of (seed, epoch, index). Worker processes use the epoch that was set
-    when a stream began.
+    when the stream started.
 
-    A kind of samples of your own defines how they are read and scaled:
+    Your own subclass defines how samples are read and scaled:
 
     >>> import torch
     >>> from hdlif.data import Samples
@@ -113,20 +113,20 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
     ([1, 2, 1, 1, 4], 0.5, [3, 5])
 
     Args:
-        labels: the target of each sample, [N, ...] as in `tasks.Target`; of a class int64 [N].
-        augment: names out of `AUGMENTATIONS`, or others, applied in this order.
-        seed: of the augmentation.
+        labels: the target of each sample, [N, ...] as in `tasks.Target`; int64 [N] for classes.
+        augment: names from `AUGMENTATIONS` or `Augmentation` objects, applied in this order.
+        seed: seed of the augmentation.
         located: kind of targets that are transformed with the pixels (layout in `data.image_targets`).
     Attributes:
-        frames: makes the input of the steps.
-        drift: makes sequences of images from whole ones, after all augmentations and instead of `frames`.
-        fill: bytes [C, 1, 1] in the areas that moving augmentations uncover, instead of zeros.
-        workers: number of processes that make the batches of a stream; 0 makes them in this one.
-        costly: whether making a batch is worth a separate process.
+        frames: makes the input for each step.
+        drift: makes sequences from still images, after all augmentations and instead of `frames`.
+        fill: bytes [C, 1, 1] that replace zeros in the areas uncovered by augmentations that move the image.
+        workers: number of processes that make the batches of a stream; 0 makes batches in the current process.
+        costly: whether making a batch justifies a separate process.
     Raises:
         ShapeError: labels have another type.
-        DataError: an augmentation is unknown, applies to raw samples but follows one of normalised samples, or cannot
-            move the targets with the pixels.
+        DataError: an augmentation is unknown, applies to raw samples but follows an augmentation of normalised samples,
+            or cannot move the targets with the pixels.
     """
 
     def __init__(
@@ -167,14 +167,14 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
 
     @abstractmethod
     def read(self, indices: Tensor) -> Tensor:
-        """Return the raw samples of `indices` [B], stacked: [B, C, H, W], a tensor of their own."""
+        """Return the raw samples at `indices` [B], stacked in a new tensor [B, C, H, W]."""
 
     def scale(self, raw: Tensor) -> Tensor:
-        """Return augmented raw samples as the network takes them: by default in float32."""
+        """Convert augmented raw samples to the network's input; by default, to float32."""
         return raw.float()
 
     def resized(self, size: int) -> Self:
-        """Return the samples at size x size, augmented and shown as these are; raise `DataError` by default."""
+        """Return the samples resized to size x size, with the same augmentation. By default, raises `DataError`."""
         raise DataError(f"{type(self).__name__}: samples are shown as they are; give them at {size} x {size}")
 
     @property
@@ -182,14 +182,14 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return any(_of(one).costly for one in self.augment)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose augmentation is drawn."""
+        """Set the epoch for which the augmentation is drawn."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def first(self, count: int) -> Self:
-        """Return the first `count` samples, augmented and shown as these are."""
+        """Return the first `count` samples with the same augmentation and the same frames."""
         return self._changed(labels=self.labels[:count])
 
     def plain(self) -> Self:
@@ -197,13 +197,13 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return self._changed(augment=())
 
     def _changed(self, **attributes: Any) -> Self:
-        """Return a copy in epoch 0 with other attributes."""
+        """Return a copy with the given attributes changed and the epoch set to 0."""
         other = copy.copy(self)
         vars(other).update(attributes, epoch=0)
         return other
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x float32 [B, C, H, W] and y [B, ...] of `indices` [B], or, of `drift`, [B, T, ...] of both."""
+        """Return x as float32 [B, C, H, W] and y as [B, ...] for `indices` [B]; with `drift`, both are [B, T, ...]."""
         n = len(self)
         # A negative index would select a sample, but draw another augmentation for it.
         if outside := indices[(indices < 0) | (indices >= n)].tolist():
@@ -213,7 +213,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return self._drifted(*self._augmented(self.scale(x), y, indices, normalised=True), indices)
 
     def raw(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return raw samples of `indices` [B], as reports draw them, with their targets; of `drift` the last frames."""
+        """Return raw samples and targets at `indices` [B] for reports; with `drift`, return the last frames."""
         x, y = self._drifted(self.read(indices), self.labels[indices], indices)
         return (x, y) if self.drift is None else (x[:, -1], y[:, -1])
 
@@ -227,7 +227,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
             if _of(one).normalised == normalised and one not in self._drawn_in_read:
                 bits = random_bits(indices.numpy(), seed=self.seed, epoch=self.epoch, stream=stream)
                 target = _of(one).target
-                # Bytes are added modulo 256, so that the zeros it moves over become the fill.
+                # Bytes are added modulo 256, so the zeros in the uncovered areas become the fill.
                 fill = self.fill if _of(one).pads else None
                 x = x if fill is None else x - fill
                 if self.located is None or target is None or target == "kept":
@@ -241,22 +241,22 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
     """Augmentations that `read` applies itself."""
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
-        """Return x float32 [C, H, W] and the label, of a class an integer."""
+        """Return x as float32 [C, H, W], and the target, which is an integer for a class."""
         x, y = self.batch(torch.tensor([index]))
         return x[0], int(y[0]) if y.dtype == torch.int64 and y.ndim == 1 else y[0]
 
     def sequence(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x float32 [T, B, ...] (or [1, B, ...], constant in time) and y [B, ...] of `indices` [B]."""
+        """Return x as float32 [T, B, ...] (or [1, B, ...] if constant in time) and y as [B, ...] for `indices` [B]."""
         x, y = self.batch(indices)
         return (self.frames(x) if self.drift is None else over_time(x)), y
 
     def sequences(self, batch_size: int, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the `sequence`s of all samples, or of `indices` [N], in order, `batch_size` at a time."""
+        """Yield a `sequence` per batch of `batch_size` samples, in order, for all samples or for `indices` [N]."""
         chosen = torch.arange(len(self)) if indices is None else indices
         return self.stream(torch.split(chosen, batch_size))
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the `sequence` of each of `batches`; `workers` processes make them ahead, pinned for a GPU."""
+        """Yield the `sequence` of each batch; `workers` processes prefetch batches, in pinned memory for a GPU."""
         if not self.workers or not len(batches):
             yield from map(self.sequence, batches)
             return
@@ -267,7 +267,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
             num_workers=min(self.workers, len(batches)),
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=_leave_signals_to_the_parent,
-            # Its own generator: a loader draws a number when it starts, which would advance the global one.
+            # Pass a separate generator: a loader draws a number when it starts, which would advance the global one.
             generator=torch.Generator(),
         )
         try:
@@ -276,7 +276,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
                     raise sequence
                 yield sequence[0], sequence[1]
         except Exception as error:
-            # Its frames would keep the loader alive, and Python would wait forever for processes that ignore SIGTERM.
+            # The error's frames keep the loader alive, so Python would wait forever for processes that ignore SIGTERM.
             error.__context__ = None
             raise error.with_traceback(None) from None
 
@@ -286,7 +286,7 @@ def _of(one: str | Augmentation) -> Augmentation:
 
 
 class _Sequences(Dataset[tuple[Tensor, Tensor] | HdlifError]):
-    """Batches made by a worker."""
+    """The batches that a worker makes."""
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
@@ -295,18 +295,18 @@ class _Sequences(Dataset[tuple[Tensor, Tensor] | HdlifError]):
         try:
             return self.samples.sequence(indices)
         except HdlifError as error:
-            # Raised here, it would reach the parent with a worker's traceback as its message.
+            # If raised here, the error would reach the parent with a worker's traceback as its message.
             return error
 
 
 def _leave_signals_to_the_parent(_: int) -> None:
-    """Ignore Ctrl-C and SIGTERM, which reach every process of a job: the parent finishes its batch first."""
+    """Ignore Ctrl-C and SIGTERM, which reach every process of a job, so the parent can finish its batch."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 class Together(Samples):
-    """The samples of several sets of one kind, one set after the other, without augmentation."""
+    """The samples of several sets of the same kind, concatenated and without augmentation."""
 
     def __init__(self, sets: Sequence[Samples]) -> None:
         super().__init__(torch.cat([one.labels for one in sets]), located=sets[0].located)
@@ -316,7 +316,7 @@ class Together(Samples):
         self.frames, self.workers = sets[0].frames, sets[0].workers
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return the raw samples of `indices` [B], each read by its own set."""
+        """Return the raw samples at `indices` [B], each read by the set that contains it."""
         of_set = torch.bucketize(indices, self.begins, right=True) - 1
         order = torch.argsort(of_set, stable=True)
         asked = [indices[of_set == number] - begin for number, begin in enumerate(self.begins)]
@@ -324,17 +324,17 @@ class Together(Samples):
         return raw[torch.argsort(order)]
 
     def scale(self, raw: Tensor) -> Tensor:
-        """Normalise raw samples as all sets do."""
+        """Normalise raw samples with the scale that all sets share."""
         return self.sets[0].scale(raw)
 
     def resized(self, size: int) -> Self:
-        """Return the samples at size x size, shown as these are."""
+        """Return the samples resized to size x size, with the same frames."""
         return self._changed(sets=tuple(one.resized(size) for one in self.sets))
 
 
 @dataclass(frozen=True)
 class DataSets:
-    """Three disjoint sets of samples, scaled alike; only `train` is augmented.
+    """Three disjoint sets of samples with the same scaling; only `train` is augmented.
 
     >>> from hdlif.data import digits
     >>> sets = digits(validation=200)
@@ -343,9 +343,9 @@ class DataSets:
 
     Attributes:
         train, validation, test: the sets.
-        classes: their names, in the order of the labels.
-        shape: of an image, or of one frame of events: [C, H, W].
-        mean, std: of each channel, by which samples are normalised.
+        classes: names of the classes in label order.
+        shape: shape [C, H, W] of an image or an event frame.
+        mean, std: mean and deviation per channel with which samples are normalised.
     """
 
     train: Samples
@@ -361,28 +361,28 @@ class DataSets:
         return self.train, self.validation, self.test
 
     def of(self, part: Tested) -> Samples:
-        """Return the samples of a part, or of all three together, without augmentation."""
+        """Return the samples of one part, or of all three parts together, without augmentation."""
         return Together(self.parts) if part == "all" else getattr(self, part).plain()
 
     def resized(self, size: int) -> Self:
-        """Return the sets with images of size x size, made bilinearly with antialiasing and rounded to bytes."""
+        """Return the sets with images resized to size x size (bilinear, antialiased) and rounded to bytes."""
         if self.train.located is not None:
             raise DataError(f"targets are at pixels of {self.shape[1]}x{self.shape[2]}; give data at {size}x{size}")
         sets = {name: getattr(self, name).resized(size) for name in ("train", "validation", "test")}
         return replace(self, shape=(self.shape[0], size, size), **sets)
 
     def shown_as(self, frames: Frames) -> Self:
-        """Make the input of the steps with `frames`; return the sets."""
+        """Use `frames` to make the input for each step, and return the sets."""
         for part in self.parts:
             part.frames = frames
         return self
 
     def made_by(self, workers: int | None, *, ranks: int = 1) -> Self:
-        """Make batches in worker processes; return the sets.
+        """Set the number of worker processes that make batches, and return the sets.
 
         Args:
-            workers: by default one per processor, at most 16, if making a batch is costly, and otherwise none.
-            ranks: processes of this training on this machine, which share its processors.
+            workers: the default is one per processor, up to 16, if making a batch is costly, and otherwise none.
+            ranks: number of training processes that share the processors of this machine.
         """
         most = max(1, min(16, processors() // ranks))
         for part in self.parts:

@@ -1,10 +1,10 @@
-"""Simulate event-camera recordings of still images, which move in front of the camera.
+"""Simulate event-camera recordings of still images that move in front of the camera.
 
-A pixel of the camera remembers the log intensity L at its last event, and sends an event whenever
-L(t) = log(I(t) + DARK) has moved by a contrast threshold C from it, of polarity 1 upwards and 0 downwards. The image
-moves as in N-MNIST (Orchard et al. 2015): three straight saccades of equal duration, the last one back to the start of
-the first; here their direction and reach are drawn for each image, so that all recordings differ. L is linear between
-`STEPS` positions, which gives every event its time.
+Each camera pixel stores the log intensity L at its last event. The pixel emits an event whenever the difference between
+L(t) = log(I(t) + DARK) and the stored value reaches a contrast threshold C. The polarity is 1 if L rises and 0 if L
+falls. As in N-MNIST (Orchard et al. 2015), the image moves in three straight saccades of equal duration and returns to
+the start. hdlif draws the directions and the reach for each image, so all recordings differ. L is interpolated linearly
+between the sampled positions to compute the time of each event.
 """
 
 import copy
@@ -37,7 +37,7 @@ _CONTENT_SEED = 0
 
 
 def trajectory(bits: Bits, *, side: int) -> NDArray[np.float64]:
-    """Return the places of the image in pixels: [B, steps + 1, 2] of (down, right), from (0, 0) back to it."""
+    """Return the positions (down, right) of each image in pixels, [B, steps + 1, 2], from (0, 0) back to (0, 0)."""
     share = (expanded(bits, 3) >> np.uint64(11)).astype(np.float64) / 2**53
     reach = max(1.0, REACH * side) * (0.5 + share[:, 0])
     first = 2 * np.pi * share[:, 1]
@@ -52,10 +52,10 @@ def trajectory(bits: Bits, *, side: int) -> NDArray[np.float64]:
 
 
 def log_intensity(pixels: Tensor, places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return L of images uint8 [B, 1, H, W] at their places [B, S, 2]: [B, S, H, W]; the surroundings are black."""
+    """Return L [B, S, H, W] for uint8 images [B, 1, H, W] at positions [B, S, 2] on a black background."""
     n, _, height, width = pixels.shape
     steps = places.shape[1]
-    # grid_sample's coordinates are 2/side to a pixel, (x, y), and give the sampled place, opposite to the motion.
+    # In grid_sample's (x, y), a pixel is 2/side wide; the sampled position moves opposite to the image.
     moved = torch.from_numpy(-places).flip(-1).reshape(-1, 1, 1, 2) * 2 / torch.tensor([width, height])
     still = F.affine_grid(torch.eye(2, 3, dtype=torch.float64)[None], [1, 1, height, width], align_corners=False)
     images = pixels.double().div(255).repeat_interleave(steps, dim=0)
@@ -64,10 +64,10 @@ def log_intensity(pixels: Tensor, places: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def crossings(level: NDArray[np.float64]) -> list[Events]:
-    """Return the events of log intensities [B, S, H, W] over time 0..S-1, one recording per image, sorted by time.
+    """Return the events, sorted by time, of log intensities [B, S, H, W] over time 0..S-1; one recording per image.
 
-    With n = trunc((L_s - m) / C), the memory m moves to m + n·C in |n| events, the k-th (from 1) at the time at which
-    the line from L_{s-1} to L_s meets m ± k·C.
+    With n = trunc((L_s - m) / C), the memory m moves to m + n·C in |n| events. Event k, counted from 1, occurs when
+    the line from L_{s-1} to L_s crosses m ± k·C.
     """
     memory = level[:, 0].copy()
     found = []
@@ -92,15 +92,15 @@ def crossings(level: NDArray[np.float64]) -> list[Events]:
 
 
 def simulate(pixels: Tensor, bits: Bits) -> list[Events]:
-    """Return a recording of each image uint8 [B, 1, H, W], whose motion is a function of its bits [B]."""
+    """Return a recording of each uint8 image in [B, 1, H, W]; the random bits [B] determine the motion."""
     return crossings(log_intensity(pixels, trajectory(bits, side=min(pixels.shape[-2:]))))
 
 
 class SimulatedEvents(Samples):
-    """Frames of events simulated from 1-channel images, stored as bytes once any process has made them.
+    """Event frames simulated from 1-channel images; each is stored as bytes once any process has made it.
 
-    The recording of an image is a function of its index and `part`, not of the epoch or a run's seed. The
-    augmentation of the images is applied to the frames.
+    The recording of an image is a function of its index and `part`, not of the epoch or the run's seed. Augmentations
+    are applied to the frames.
     """
 
     def __init__(self, images: Images, *, part: int, time_steps: int, binning: Binning) -> None:
@@ -112,7 +112,7 @@ class SimulatedEvents(Samples):
         self._made = _shared_zeros(len(images)).view(torch.bool)
 
     def resized(self, size: int) -> Self:
-        """Return the events of images at size x size."""
+        """Return the events of the images resized to size x size."""
         other = copy.copy(self)
         type(self).__init__(
             other, self.images.resized(size), part=self.part, time_steps=self.time_steps, binning=self.binning
@@ -120,11 +120,11 @@ class SimulatedEvents(Samples):
         return other
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return counts uint8 [B, T·2, H, W]."""
+        """Return the event counts as uint8 [B, T·2, H, W]."""
         wanted = torch.unique(indices)
         fresh = wanted[~self._made[wanted]]
         if len(fresh):
-            # Two processes may make the same frames at once: they write the same bytes.
+            # Two processes may make the same frames simultaneously, but they write the same bytes.
             self._counts[fresh] = self._simulated(fresh)
             self._made[fresh] = True
         return self._counts[indices]
@@ -144,16 +144,16 @@ class SimulatedEvents(Samples):
 
 
 def _shared_zeros(*shape: int) -> Tensor:
-    """Return uint8 zeros that this process shares with the workers forked from it.
+    """Return uint8 zeros that this process shares with its forked workers.
 
-    Unlike those of `Tensor.share_memory_`, pages are not taken before they are written to, nor out of /dev/shm.
+    Unlike `Tensor.share_memory_`, this allocates pages only when they are written, and not in /dev/shm.
     """
     size = math.prod(shape)
     return torch.frombuffer(mmap.mmap(-1, max(size, 1)), dtype=torch.uint8)[:size].view(shape)
 
 
 def simulated(sets: DataSets, *, time_steps: int, binning: Binning) -> DataSets:
-    """Simulate an event camera that looks at the images of `sets`: [T, B, 2, H, W] of counts.
+    """Simulate an event camera that records the images of `sets`, as event counts [T, B, 2, H, W].
 
     >>> import torch
     >>> from hdlif.data import by_time, digits, simulated
@@ -164,10 +164,10 @@ def simulated(sets: DataSets, *, time_steps: int, binning: Binning) -> DataSets:
 
     Args:
         sets: images of one channel in memory, such as `digits`.
-        time_steps: T, frames of a recording.
-        binning: `by_time`, `by_number`, or a function of your own from (t, T) to numbers of frames.
+        time_steps: T, the number of frames per recording.
+        binning: `by_time`, `by_number`, or your own function from (t, T) to frame numbers.
     Raises:
-        DataError: the sets are no 1-channel images in memory.
+        DataError: the sets are not 1-channel images in memory.
     """
     parts: list[Samples] = []
     for number, images in enumerate(sets.parts):

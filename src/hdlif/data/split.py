@@ -1,4 +1,4 @@
-"""Split samples into training, validation and test by their place, or by their content or group alone."""
+"""Split samples into training, validation and test by place, or by content or group only."""
 
 import hashlib
 import re
@@ -31,11 +31,11 @@ Split = Mapping[str, float | Sequence[str | int]]
 
 @dataclass(frozen=True)
 class Shares:
-    """The shares of validation and test in all samples of a class, and the seed of the split.
+    """The fractions of validation and test samples in each class, and the seed of the split.
 
-    Names of groups are accepted instead of a fraction. With a validation share of 0 no sample is held out, and the last
-    epoch is kept. A test share of 1 leaves nothing to train on and is for existing networks. The seed is independent of
-    a run's.
+    Names of groups are accepted instead of a fraction. With a validation fraction of 0, no sample is held out and the
+    last epoch is kept. A test fraction of 1 leaves no training samples and is meant for existing networks. The seed is
+    independent of the run's seed.
     """
 
     validation: float | tuple[str, ...] = DEFAULT_SHARE
@@ -60,22 +60,22 @@ class Shares:
 
     @property
     def of_parts(self) -> dict[Part, float | tuple[str, ...]]:
-        """Shares by part, in the order of assignment."""
+        """The fractions by part, in the order of assignment."""
         return {"test": self.test, "validation": self.validation}
 
     @property
     def named(self) -> dict[Part, tuple[str, ...]]:
-        """Names of groups by part."""
+        """The names of groups by part."""
         return {part: names for part, names in self.of_parts.items() if isinstance(names, tuple)}
 
     @property
     def whole(self) -> bool:
-        """Whether all samples without a part of their own are for testing."""
+        """Whether all samples without an assigned part are test samples."""
         return (self.validation, self.test) == (0, 1)
 
 
 def shares_of(split: Split | None) -> Shares:
-    """Return the recipe's `split`, or the default shares. Raises `ValueError` on an unknown key or a bad value."""
+    """Return the recipe's `split`, or the defaults. Raises `ValueError` if a key is unknown or a value is invalid."""
     given: dict[str, Any] = {name: _share(value) for name, value in (split or {}).items()}
     accepted = {"validation", "test", "seed"}
     if unknown := sorted(given.keys() - accepted):
@@ -93,20 +93,20 @@ def _share(value: float | Sequence[str | int]) -> float | tuple[str, ...]:
 
 
 def rank(content: str, seed: int) -> str:
-    """Return a sort key of a content (such as the SHA-256 of a file) that depends on the seed."""
+    """Return a sort key that depends on the seed and on `content`, such as the SHA-256 of a file."""
     return hashlib.sha256(f"{seed}:{content}".encode()).hexdigest()
 
 
 def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -> dict[str, Part] | None:
-    """Return the part of each content of one class; equal contents are in one part.
+    """Assign each content of one class to a part; equal contents are assigned to the same part.
 
-    Named contents go to their part. Of n different contents the first round(n·share), at least one, in the order of
-    `rank` are for testing, the next for validation, and the rest for training.
+    Contents that a part names are assigned to that part. The n different contents are sorted by `rank`. The first
+    round(n·fraction), at least one, are for testing, the next ones are for validation, and the rest are for training.
 
     Args:
         wanted: parts to fill; "train" gets the rest.
     Returns:
-        None if none would be left for training.
+        The part of each content, or None if no content would be left for training.
     """
     if shares.whole:
         return dict.fromkeys(contents, "test" if "test" in wanted else "train")
@@ -124,7 +124,7 @@ def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -
 
 
 def enough_for(wanted: Collection[Part], few: int) -> str:
-    """Describe the fix if `divided` finds too few different contents for the wanted parts.
+    """Describe the fix if there are too few different contents for the wanted parts.
 
     >>> enough_for(["train", "validation", "test"], 2)
     'three are the least, one for each part: give more'
@@ -150,20 +150,20 @@ def parts_of(
     fix: str = "",
     hint: str = "",
 ) -> list[Part]:
-    """Return the part of each sample, from its place or from the shares of all units or those of its class.
+    """Return the part of each sample, based on its place or on the fractions of all units or of its class.
 
     Args:
         place: place of the data, for errors.
-        parts: parts that samples are placed in; the others are taken from "train", or from all if there is none.
-            With a validation share of 0 those of "validation" train.
+        parts: parts in which samples are placed; other parts are taken from "train", or from all samples without
+            parts. With a validation fraction of 0, "validation" samples are used for training.
         grouped: whether units, such as people, may be in several classes.
-        unit, counted: the nouns for one unit, and for a number of them.
-        fix, hint: another way to fix too few samples, in addition or instead.
+        unit, counted: the noun for one unit, and a function that describes a number of units.
+        fix, hint: another fix for too few samples, shown after the default fix (`fix`) or instead of it (`hint`).
     Raises:
         DataError: there are too few samples, a class has no training sample, or a unit is placed in two parts.
     """
     if shares.validation == 0 and not shares.whole:
-        # Nor samples that are placed there.
+        # Samples placed in validation are not held out either.
         samples = [replace(one, part="train") if one.part == "validation" else one for one in samples]
         parts = [part for part in parts if part != "validation"]
     units = [one.unit for one in samples]
@@ -201,7 +201,7 @@ def parts_of(
 
 
 def _check_named(place: object, units: Sequence[str], shares: Shares, parts: Sequence[Part], *, grouped: bool) -> None:
-    """Raise `DataError` if a group that is named for a part does not exist."""
+    """Raise `DataError` if a named group does not exist or the named parts cannot be filled."""
     known = sorted(set(units))
     for part, names in shares.named.items():
         seen = f"{place}: data.split.{part} names {brief(names[0])}"
@@ -217,7 +217,7 @@ def _check_named(place: object, units: Sequence[str], shares: Shares, parts: Seq
 
 
 def _check_whole(place: object, samples: Sequence[Sample], units: Sequence[str], unit: str) -> None:
-    """Raise `DataError` if samples of a unit are placed in two parts."""
+    """Raise `DataError` if the samples of one unit are placed in different parts."""
     part_of: dict[str, Part | None] = {}
     for one, whose in zip(samples, units, strict=True):
         if part_of.setdefault(whose, one.part) != one.part:
@@ -227,7 +227,7 @@ def _check_whole(place: object, samples: Sequence[Sample], units: Sequence[str],
 
 
 def _check_trained(place: object, samples: Sequence[Sample], chosen: Sequence[Part], unit: str, split: str) -> None:
-    """Raise `DataError` unless each class is in the training part; `split` is the option that changes the split."""
+    """Raise `DataError` unless every class occurs in training; `split` is the option that changes the split."""
     trained = {label for one, part in zip(samples, chosen, strict=True) if part == "train" for label in labels_of(one)}
     if absent := in_order({label for one in samples for label in labels_of(one)} - trained):
         fix = f"try another split: {split}" if split else "put some there"
@@ -235,7 +235,7 @@ def _check_trained(place: object, samples: Sequence[Sample], chosen: Sequence[Pa
 
 
 def by_part(hashes: Sequence[str], names: Sequence[str], chosen: Sequence[Part], seed: int) -> dict[Part, list[int]]:
-    """Return the numbers of the samples in each part, ordered so that the first ones cover all classes."""
+    """Return the sample numbers of each part in hash order, so the first few samples mix the classes."""
     parts: dict[Part, list[int]] = {part: [] for part in PARTS}
     for number in sorted(range(len(names)), key=lambda number: (rank(hashes[number], seed), names[number])):
         parts[chosen[number]].append(number)
@@ -250,14 +250,14 @@ def files_of(manifest: Manifest, part: Part, seed: int) -> list[str]:
 
 
 def split_here(parts: Sequence[Part], shares: Shares) -> dict[str, Any]:
-    """Return the shares of the parts that are split here, as JSON."""
+    """Return the fractions of the parts that hdlif splits off, as JSON."""
     taken = [part for part in PARTS[1:] if part not in parts]
     of_parts = {part: list(share) if isinstance(share, tuple) else share for part, share in shares.of_parts.items()}
     return {part: of_parts[part] for part in taken} | ({"seed": shares.seed} if taken else {})
 
 
 def parts_named(place: object, names: Sequence[str]) -> list[Part]:
-    """Return the parts of these names. Raises `DataError` if one is unknown."""
+    """Convert folder names to parts. Raises `DataError` if a name is unknown."""
     if odd := next((name for name in names if name not in PART_FOLDERS), None):
         raise DataError(f"{place}: part has {brief(odd)}; each is one of {', '.join(PART_FOLDERS)}")
     return [PART_FOLDERS[name] for name in names]
@@ -267,7 +267,7 @@ GROUP = "GROUP"
 
 
 def check_pattern(pattern: str) -> None:
-    """Raise `ValueError` unless a pattern has GROUP once."""
+    """Raise `ValueError` unless the pattern contains GROUP exactly once and is printable."""
     if pattern.count(GROUP) != 1 or not pattern.isprintable():
         raise ValueError(
             f"group = {pattern!r} is refused; of files by class it is a pattern of their names in which GROUP "
@@ -276,9 +276,9 @@ def check_pattern(pattern: str) -> None:
 
 
 def group_in(pattern: str, name: str) -> str | None:
-    """Return the group of a name (the file's path in the folder of its class); None if the pattern does not fit.
+    """Return the group in a name (the file's path in its class folder), or None if the pattern does not match.
 
-    `GROUP` in the pattern stands for the group, and * for anything, each for as little as possible from the left:
+    In the pattern, `GROUP` matches the group, and * matches anything. Each matches as little as possible:
 
     >>> group_in("GROUP_*.wav", "ann_1_2.wav"), group_in("*/GROUP.wav", "digits/7.wav"), group_in("GROUP_*", "ann")
     ('ann', '7', None)
@@ -288,7 +288,7 @@ def group_in(pattern: str, name: str) -> str | None:
         ("(.+?)" if kind == GROUP else ".*?") + re.escape(text)
         for kind, text in zip(rest[::2], rest[1::2], strict=True)
     ]
-    # Atomic groups take the first match, which suffices except for the last part, and keep the time linear.
+    # Atomic groups take the first match, which suffices for all parts but the last and takes linear time.
     atomic = [f"(?>{part})" for part in wild[:-1]]
     found = re.fullmatch("".join([re.escape(first), *atomic, wild[-1]]), name, re.DOTALL)
     return found[1] if found else None
@@ -299,22 +299,22 @@ SPLIT_SEED = 0
 
 
 def fixed_permutation(n: int) -> Tensor:
-    """Return the numbers 0..n-1, int64 [n], in an order that depends on n alone.
+    """Return the numbers 0..n-1, int64 [n], in an order that depends only on n.
 
-    Validation samples are the last ones, so that larger validation sets contain smaller ones.
+    The last numbers are used for validation, so larger validation sets contain smaller ones.
     """
     return torch.randperm(n, generator=torch.Generator().manual_seed(SPLIT_SEED))
 
 
 def hold_out(name: str, n: int, validation: int) -> tuple[Tensor, Tensor]:
-    """Return the numbers of the training and the validation samples of a set. Raises `DataError` if either is empty."""
+    """Return the numbers of a set's training and validation samples. Raises `DataError` if a part is empty."""
     check_validation(name, validation, least=1, most=n - 1)
     order = fixed_permutation(n)
     return order[:-validation], order[-validation:]
 
 
 def check_generated(name: str, content: Content, validation: int) -> None:
-    """Raise `DataError` unless generated data have a validation sample and valid sizes."""
+    """Raise `DataError` unless generated data include a validation sample and have valid sizes."""
     if validation < 1:
         raise DataError(f"{name}: {validation} validation samples are refused; set validation to 1 or more")
     try:

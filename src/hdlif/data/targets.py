@@ -1,4 +1,4 @@
-"""The target of a sample: a class, or one per step; values, or future values; or labels."""
+"""Targets of samples: a class per sample or per step, values, future values, or labels."""
 
 import hashlib
 import json
@@ -29,15 +29,15 @@ Scale = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Wanted:
-    """The target that a recipe asks for: one class per sample by default.
+    """The target that a recipe specifies: by default, one class per sample.
 
     Attributes:
-        each_step: whether there is a class, or values, at each step.
+        each_step: whether each step has a class or values.
         values, labels: names of values, or of labels; a sample has any number of labels.
-        ahead: at each step, the target is the channels of the series this many steps later.
-        located: kind of targets at places of an image, without other targets.
+        ahead: the target of each step is the channels of the time series this many steps later.
+        located: kind of targets at places of an image; other targets are then impossible.
     Raises:
-        ValueError: settings exclude each other, or are empty.
+        ValueError: settings are incompatible or empty.
     """
 
     each_step: bool = False
@@ -65,12 +65,12 @@ class Wanted:
 
     @property
     def classes(self) -> bool:
-        """Whether classes are learned, per sample or per step."""
+        """Whether the targets are classes, per sample or per step."""
         return self.values is None and self.labels is None and self.ahead is None and self.located is None
 
     @property
     def one_class(self) -> bool:
-        """Whether one class per sample is learned."""
+        """Whether the target is one class per sample."""
         return self.classes and not self.each_step
 
     @property
@@ -81,7 +81,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Learned:
-    """The targets `of` samples: their names, the scale of values, and the number of steps with a target each."""
+    """The targets of samples: names, scale of values, number of target steps, and `of`, which reads a target."""
 
     names: tuple[str, ...]
     mean: tuple[float, ...]
@@ -90,7 +90,7 @@ class Learned:
     steps: int | None = None
 
     def tensor(self, chosen: Sequence[Sample], like: Sequence[Sample]) -> Tensor:
-        """Return the targets of samples [N, ...]; if there are none, with the shape of those of `like`."""
+        """Return the targets [N, ...] of samples; if there are no samples, `like` determines the shape."""
         return torch.from_numpy(np.array([self.of(one) for one in (chosen or like[:1])]))[: len(chosen)]
 
 
@@ -104,10 +104,10 @@ def learned(
     classes: tuple[str, ...] = (),
     names: tuple[str, ...] = (),
 ) -> Learned:
-    """Return the targets of `taken`; values are normalised by `scale`, or by the scale of `training`.
+    """Return the targets of `taken`, with values normalised by `scale` or by the scale of `training`.
 
     Args:
-        classes: names in the order of the labels; by default all classes of the samples.
+        classes: class names in label order; by default, all classes of the samples.
         names: names of future values.
     Raises:
         DataError: there is only one class, or targets at each step differ in length.
@@ -135,12 +135,12 @@ def _steps(place: object, taken: Sequence[Sample]) -> int:
 
 
 def labels_of(one: Sample) -> Sequence[str]:
-    """Return the classes of a sample's steps, or its own; "" without classes."""
+    """Return the classes of a sample's steps, or a list with the sample's class; the class may be ""."""
     return one.target if isinstance(one.target, list) else [one.label]
 
 
 def classes_of(place: object, taken: Sequence[Sample]) -> tuple[str, ...]:
-    """Return the classes of samples, or of their steps. Raises `DataError` if there is only one."""
+    """Return the sorted classes of samples or their steps. Raises `DataError` if there is only one class."""
     classes = in_order({label for one in taken for label in labels_of(one)})
     if len(classes) < 2:
         raise DataError(f'{place}: all samples are of one class, "{classes[0]}"; there must be two or more')
@@ -148,7 +148,7 @@ def classes_of(place: object, taken: Sequence[Sample]) -> tuple[str, ...]:
 
 
 def in_order(labels: Collection[str]) -> tuple[str, ...]:
-    """Sort classes: as numbers if all are whole numbers, and otherwise as text.
+    """Sort classes, as numbers if all are whole numbers and otherwise as text.
 
     >>> in_order({"10", "9"}), in_order({"b", "10", "9"})
     (('9', '10'), ('10', '9', 'b'))
@@ -160,7 +160,7 @@ def in_order(labels: Collection[str]) -> tuple[str, ...]:
 
 
 def measured(parts: Sequence[Floats]) -> Scale:
-    """Return mean and deviation (1 if constant) of each column of arrays, from exact sums, to 6 significant digits."""
+    """Return each column's mean and deviation (1 if constant), from exact sums, rounded to 6 significant digits."""
     count = sum(map(len, parts))
     mean, std = [], []
     for column in range(parts[0].shape[1]):
@@ -174,7 +174,7 @@ def measured(parts: Sequence[Floats]) -> Scale:
 
 
 def digest_of(target: Any) -> str:
-    """Return the SHA-256 (hex) of a target other than a class; "" if there is none."""
+    """Return the SHA-256 (hex) of a target that is not a class, or "" if there is no such target."""
     if target is None:
         return ""
     content = json.dumps(target) if isinstance(target, list) else f"{list(target.shape)} "
@@ -183,10 +183,10 @@ def digest_of(target: Any) -> str:
 
 
 def described(wanted: Wanted, targets: Learned, taken: Sequence[Sample], part_of: Sequence[Part]) -> dict[str, Any]:
-    """Return the targets under "target" as JSON; empty for one class per sample, or for targets at places.
+    """Return a description of the targets as JSON; empty for one class per sample or for targets at places.
 
-    {"names"}; for values also "mean", "std", "least" and "most"; for labels and classes of steps also "counts" by name
-    and part.
+    The key "target" contains "names", and for values also "mean", "std", "least" and "most". For labels and classes of
+    steps, the key contains "names" and "counts" by name and part.
     """
     if wanted.one_class or wanted.located is not None:
         return {}
@@ -214,7 +214,7 @@ TO_LEARN_VALUES = (
 
 
 def values_hint(labels: Collection[str], name: str) -> str:
-    """Describe how to learn `name` as values if labels are numbers with fractions; otherwise "".
+    """Describe how to train on `name` as values if the labels are fractional numbers; otherwise return "".
 
     >>> values_hint(["0.5", "2"], "load")[:28], values_hint(["1", "2"], "load"), values_hint(["0.5", "a"], "load")
     ('the labels look like values;', '', '')
@@ -228,7 +228,7 @@ def values_hint(labels: Collection[str], name: str) -> str:
 
 
 def array_targets(place: Path, content: bytes, wanted: Wanted, count: int, steps: int) -> list[Any]:
-    """Return the target of each of `count` samples in y; one class each as text. Raises `DataError`."""
+    """Return the targets of `count` samples in y, as text if each is one class. Raises `DataError`."""
     try:
         if wanted.one_class:
             return list(map(str, parse_labels(content)))
@@ -247,16 +247,16 @@ def _holds_fractions(content: bytes) -> bool:
 
 
 def item_target(y: Any, wanted: Wanted, steps: int | None) -> Any:
-    """Return the target of one item (x, y): a class at each step, int64 [T]; values or labels, float32.
+    """Return the target of one item (x, y): classes of the steps as int64 [T], or values or labels as float32.
 
     Args:
-        steps: steps of x; None to use those of y.
+        steps: number of steps of x; None to use the steps of y.
     Raises:
-        Unreadable: y has another shape, or cannot be learned.
+        Unreadable: y has another shape, or cannot be used as a target.
     """
     try:
         array = y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else np.asarray(y)
-    # Rows of different lengths, or a tensor of a type that arrays do not have.
+    # The rows have different lengths, or NumPy does not support the tensor's type.
     except (ValueError, TypeError, RuntimeError) as error:
         raise Unreadable(f"it is {brief(y)}, and no array") from error
     if array.dtype.kind not in "biuf":
@@ -268,12 +268,12 @@ def item_target(y: Any, wanted: Wanted, steps: int | None) -> Any:
 
 
 def target_in(fields: Any, wanted: Wanted, label: str) -> tuple[str, Any]:
-    """Return class and target, as in `Sample`, from an object with keys, such as in a JSON file.
+    """Return the class and target (see `Sample`) of a mapping such as a JSON object.
 
     Args:
         label: the key of the class, or of the classes of the steps.
     Raises:
-        Unreadable: a key is missing, or its value cannot be learned.
+        Unreadable: a key is missing, or its value cannot be used as a target.
     """
     if not isinstance(fields, Mapping):
         raise Unreadable(f"it is {brief(fields)}, and an object with keys is read")
@@ -288,7 +288,7 @@ def target_in(fields: Any, wanted: Wanted, label: str) -> tuple[str, Any]:
         return "", has_of(fields[LABELS], wanted.names)
     columns = [_under(fields, name) for name in wanted.names]
     try:
-        # A number per name, or a list with one per step.
+        # Each name has a number, or a list with one number per step.
         given = np.stack([np.asarray(one) for one in columns], -1)
     except ValueError as error:
         raise Unreadable(f"{', '.join(wanted.names)} are {brief(columns)}, of several lengths") from error
@@ -299,7 +299,7 @@ def target_in(fields: Any, wanted: Wanted, label: str) -> tuple[str, Any]:
 
 
 def has_of(listed: Any, names: Sequence[str]) -> NDArray[np.float32]:
-    """Return whether a list of names contains each label: float32 [L] of 0 and 1. Raises `Unreadable`."""
+    """Convert a list of label names to float32 [L], 1 for each listed label and 0 otherwise. Raises `Unreadable`."""
     if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
         raise Unreadable(f"{brief(listed)} is not a list of names of labels")
     if odd := sorted(set(listed) - set(names)):
@@ -308,7 +308,7 @@ def has_of(listed: Any, names: Sequence[str]) -> NDArray[np.float32]:
 
 
 def class_named(value: Any) -> str:
-    """Return a class, which must be a whole number or a name. Raises `Unreadable`."""
+    """Convert a class, which must be a whole number or a name, to text. Raises `Unreadable`."""
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value) or not str(value).isprintable():
         raise Unreadable(f"{brief(value)} is not a label, a whole number or a name")
     return str(value)
@@ -321,7 +321,7 @@ def _under(fields: Mapping[str, Any], key: str) -> Any:
 
 
 def _checked(y: NDArray[Any], wanted: Wanted, samples: tuple[int, ...], steps: int | None) -> NDArray[Any]:
-    """Check that targets have the shape of the samples, steps and names, and return them. Raises `Unreadable`."""
+    """Return the targets. Raises `Unreadable` if the shape does not match the samples, steps and names."""
     names = wanted.names
     if steps is None:
         steps = y.shape[len(samples)] if y.ndim > len(samples) else 1

@@ -1,4 +1,4 @@
-"""Check, split and measure time series and table rows, and make sets of them."""
+"""Check, split and measure time series and table rows, and make data sets from them."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -33,14 +33,14 @@ _FEWEST_RISING = 4
 
 @dataclass(frozen=True)
 class Recorded:
-    """The samples of numbers at a path.
+    """The numeric samples at a path.
 
     Attributes:
-        layout, unit: descriptions of the layout, and of the unit that is kept in one part.
-        grouped: whether units, such as people, are in several classes.
-        channels, names: names of channels if a header has some, and of future values.
-        parts: parts with their own folder.
-        ignored, skipped: counts of unused files or rows, and unreadable or odd files.
+        layout, unit: descriptions of the layout, and of the unit that stays in one part.
+        grouped: whether units, such as people, may be in several classes.
+        channels, names: names of channels, if a header contains any, and of future values.
+        parts: parts that have their own folder.
+        ignored, skipped: counts of unused files or rows, and a list of unreadable or unsuitable files.
         rates, windows, sound: as in `InputRecord`.
         seen: other findings as JSON.
     """
@@ -63,14 +63,14 @@ class Recorded:
 def of_values(
     name: str, label: str, unit: str | None, values: Floats, part: Part | None = None, target: Any = None
 ) -> Sample:
-    """Return a sample from a part of a file, or of an array; without a unit, equal samples are kept together."""
+    """Return a sample made from `values`; without a unit, equal samples stay in the same part."""
     content = values.astype("<f4").tobytes()
     digest = hashlib.sha256(content).hexdigest()
     return Sample(name, label, part, target, digest if unit is None else unit, len(content), digest, values)
 
 
 def of_target(name: str, unit: str | None, values: Floats, target: Any, wanted: Wanted) -> Sample:
-    """Return a sample as `of_values`, with its class or another target."""
+    """Return a sample like `of_values`, with `target` as class or other target."""
     one_class = wanted.one_class
     return of_values(name, target if one_class else "", unit, values, target=None if one_class else target)
 
@@ -78,7 +78,7 @@ def of_target(name: str, unit: str | None, values: Floats, target: Any, wanted: 
 def with_next(
     place: object, name: str, unit: str | None, values: Floats, ahead: int, part: Part | None = None
 ) -> Sample:
-    """Return a series without its last `ahead` steps, with the channels `ahead` steps later as target."""
+    """Return a time series without the last `ahead` steps; its target is the channels `ahead` steps later."""
     if len(values) <= ahead:
         raise DataError(f"{place}: {name} has {len(values)} steps, and data.ahead = {ahead}; lower it")
     return of_values(name, "", unit, values[:-ahead], part, values[ahead:])
@@ -90,7 +90,7 @@ def numbered_channels(count: int) -> tuple[str, ...]:
 
 
 def of_arrays(found: Arrays, unit: str, samples: list[Sample], **more: Any) -> Recorded:
-    """Return the samples of arrays in their parts and groups."""
+    """Return the samples of arrays with their parts and groups."""
     if found.parts is not None:
         samples = [replace(one, part=part) for one, part in zip(samples, found.parts, strict=True)]
     if found.groups is not None:
@@ -106,7 +106,7 @@ def of_arrays(found: Arrays, unit: str, samples: list[Sample], **more: Any) -> R
 
 
 def of_layout(layout: Layout, request: Request) -> Recorded:
-    """Read one series from each sample, .csv or .npy; known columns are found by name."""
+    """Read one time series from each .csv or .npy sample; known columns are matched by name."""
     columns, ahead = request.known.columns if request.known else (), request.ahead
     samples: list[Sample] = []
     channels = 0
@@ -132,7 +132,7 @@ def of_layout(layout: Layout, request: Request) -> Recorded:
 
 
 def at_rates(place: Path, recorded: Recorded, rates: tuple[int, ...]) -> Recorded:
-    """Resample each sample from the first rate to the second, if there are rates."""
+    """Resample each sample from the first rate to the second, unless `rates` is empty."""
     if not rates:
         return recorded
     size = sum(4 * resampled_length(len(one.steps), *rates) * one.steps.shape[1] for one in recorded.samples)
@@ -143,7 +143,7 @@ def at_rates(place: Path, recorded: Recorded, rates: tuple[int, ...]) -> Recorde
 
 
 def group_unit(place: Path, pattern: str | None) -> Callable[[Sample], str]:
-    """Return a function that finds a file's group; "" without a pattern. Raises `ValueError`, `DataError`."""
+    """Return a function that finds a file's group, or "" without a pattern. Raises `ValueError` or `DataError`."""
     if pattern is None:
         return lambda one: ""
     check_pattern(pattern)
@@ -157,12 +157,12 @@ def group_unit(place: Path, pattern: str | None) -> Callable[[Sample], str]:
 
 
 def kept_together(group: str | None, otherwise: str) -> str:
-    """Return the noun for the unit that is kept in one part."""
+    """Return the noun for the unit that stays in one part."""
     return f'group of "{group}"' if group else otherwise
 
 
 def find_series_in(layout: Layout, request: Request) -> OwnData:
-    """Find a data set in the time series of a layout, one per sample."""
+    """Return the data set found in the time series of a layout, with one series per sample."""
     return find_samples(layout.root, of_layout(layout, request), request, kind="series", classes=layout.classes)
 
 
@@ -175,11 +175,11 @@ def find_samples(
     classes: tuple[str, ...] = (),
     rates: tuple[int, ...] = (),
 ) -> OwnData:
-    """Find a data set in samples that have been read.
+    """Return the data set found in samples that have been read.
 
     Args:
-        rates: rates of the readings and of the network, unless a network is known.
-        classes: names in the order of the labels; by default all classes of the samples.
+        rates: sampling rates of the data and of the network, unless a network is known.
+        classes: class names in label order; by default, all classes of the samples.
     Raises:
         DataError: samples differ in shape, have only one class, do not fit the network, or are too few to split.
     """
@@ -215,7 +215,7 @@ def find_samples(
     def samples(part: Part, augment: Augment, seed: int) -> SeriesSamples:
         chosen = divided.of(part)
         channels, steps, _ = record.shape
-        # Pad series with the mean, which is normalised to 0.
+        # Pad time series with the mean, which is normalised to 0.
         values = np.empty((len(chosen), steps, channels), np.float32)
         values[:] = np.array(record.mean, np.float32)
         for number, one in enumerate(chosen):
@@ -230,7 +230,7 @@ def find_samples(
 
 
 def _check_alike(place: Path, recorded: Recorded, known: InputRecord | None, *, unequal: bool) -> None:
-    """Raise `DataError` unless samples fit a network and, if not `unequal`, have one length."""
+    """Raise `DataError` unless the samples fit the network and, without `unequal`, have the same length."""
     taken = recorded.samples
     first = taken[0]
     least = min(len(one.steps) for one in taken)
@@ -261,7 +261,7 @@ def _range(least: int, most: int) -> str:
 
 
 def _measured(recorded: Recorded, training: Sequence[Sample], kind: str) -> InputRecord:
-    """Return the input record, with mean and deviation of each channel of the training samples."""
+    """Return the input record, with the mean and deviation of each channel over the training samples."""
     steps, channels = training[0].steps.shape
     mean, std = measured([one.steps for one in training])
     return InputRecord(
@@ -297,7 +297,7 @@ def _described(recorded: Recorded, shares: Shares) -> dict[str, Any]:
 
 
 def _always_rising(recorded: Recorded) -> list[str]:
-    """Return the channels that rise at every row of every sample."""
+    """Return the channels whose values rise at every row of every sample."""
     steps, channels = recorded.samples[0].steps.shape
     if recorded.sound is not None or steps < _FEWEST_RISING:
         return []

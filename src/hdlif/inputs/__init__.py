@@ -1,6 +1,6 @@
-"""Convert the bytes of files to pixels or numbers, for `hdlif run` and the data sets, within stated limits.
+"""Convert file contents to pixels or numbers, within stated limits, for `hdlif run` and the data sets.
 
-No file is trusted. Callers convert `Unreadable` to an error with the file name and the accepted content.
+This package trusts no file. Callers convert `Unreadable` to an error with the file name and the accepted content.
 """
 
 MOST_BYTES = 2**28
@@ -8,10 +8,10 @@ MOST_BYTES = 2**28
 
 
 class Unreadable(ValueError):  # noqa: N818 - not an error that anybody sees
-    """A fault in the bytes of a file; the message continues after its name.
+    """A fault in the content of a file; callers put the file name before the message.
 
     Args:
-        text_in: the column of a table that has text instead of numbers, by its name or its number from 1.
+        text_in: the column of a table that contains text instead of numbers, as a name or a number from 1.
     """
 
     def __init__(self, said: str, *, text_in: str | None = None) -> None:

@@ -1,7 +1,7 @@
-"""NumPy's .npy and .npz files, read within stated limits.
+"""Read NumPy's .npy and .npz files within stated limits.
 
-The shape is compared with the bytes of the file before anything is allocated, so that an array is a view of the
-content. Object arrays and pickles are refused.
+The shape is compared with the file size before anything is allocated, so an array is a view of the content. Object
+arrays and pickles raise `Unreadable`.
 """
 
 import ast
@@ -24,16 +24,16 @@ MAGIC = b"\x93NUMPY"
 PREFIX = 12
 """Bytes of a .npy file that determine the end of its header."""
 _LONGEST_HEADER = 4096
-# Bytes of the header length, by version.
+# The size of the field with the header length, by version.
 _LENGTHS = {1: 2, 2: 4, 3: 4}
 _MOST_FIELDS, _MOST_RECORD = 32, 1024
 
 
 def parse_records(content: bytes) -> dict[str, NDArray[Any]] | None:
-    """Return the fields [N] of a .npy file of a structured array [N]; None if its array has no fields.
+    """Return the fields [N] of a structured array [N] in a .npy file, or None if the array has no fields.
 
     Raises:
-        Unreadable: as `parse_array`, or the fields are not plain numbers with names.
+        Unreadable: as in `parse_array`, or a field has no name or does not contain plain numbers.
     """
     dtype, shape, _, start = _header(content)
     if dtype.names is None:
@@ -49,10 +49,10 @@ def parse_records(content: bytes) -> dict[str, NDArray[Any]] | None:
 
 
 def parse_array(content: bytes) -> NDArray[Any]:
-    """Return the array of a .npy file in this machine's byte order, a view of `content` if possible.
+    """Return the array in a .npy file in this machine's byte order, as a view of `content` if possible.
 
     Raises:
-        Unreadable: the file is something else, has too few or too many bytes, or contains other types than numbers.
+        Unreadable: the file has another format, too few or too many bytes, or values that are not numbers.
     """
     dtype, shape, fortran_order, start = parse_header(content)
     if dtype.kind == "U":
@@ -62,10 +62,10 @@ def parse_array(content: bytes) -> NDArray[Any]:
 
 
 def parse_labels(content: bytes) -> list[str] | list[int]:
-    """Return the labels of a .npy file: an array [N] of integers, or of text (numpy's type U).
+    """Return the labels in a .npy file: an array [N] of integers or of text (NumPy's type U).
 
     Raises:
-        Unreadable: as `parse_array`, or the array contains something else.
+        Unreadable: as in `parse_array`, or the array has another shape or type.
     """
     dtype, shape, _, start = parse_header(content)
     if dtype.kind not in "biuU" or len(shape) != 1:
@@ -81,10 +81,10 @@ def parse_labels(content: bytes) -> list[str] | list[int]:
 
 
 def parse_header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
-    """Return type, shape, whether the order is Fortran's, and the place of the values of a .npy file.
+    """Return the type and shape of a .npy file's array, whether its order is Fortran's, and where its values begin.
 
     Raises:
-        Unreadable: it is not a .npy file, or its type is neither numbers nor text.
+        Unreadable: the file is not a .npy file, or contains neither numbers nor text.
     """
     dtype, shape, fortran_order, start = _header(content)
     if dtype.kind not in "biufcU" or dtype.subdtype is not None:
@@ -93,7 +93,7 @@ def parse_header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, 
 
 
 def header_place(prefix: bytes) -> tuple[int, int]:
-    """Return begin and end of the header, by the first `PREFIX` bytes of a .npy file; raises `Unreadable`."""
+    """Return where the header begins and ends, given a .npy file's first `PREFIX` bytes. Raises `Unreadable`."""
     version = tuple(prefix[6:8])
     if len(version) < 2 or version[0] not in _LENGTHS or version[1] != 0:
         raise Unreadable(f"version {list(version)} is none of [1, 0], [2, 0], [3, 0]")
@@ -118,7 +118,7 @@ def _header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
         shape, fortran_order, dtype = header["shape"], header["fortran_order"], npy.descr_to_dtype(header["descr"])
         if len(header) != 3 or type(fortran_order) is not bool or type(shape) is not tuple:
             raise ValueError("other entries than these three")
-    # A damaged header makes Python's parser and NumPy's types raise nearly anything.
+    # Python's parser and NumPy's types raise almost any exception on a damaged header.
     except Exception as error:
         seen = cut(printable(text.strip()), 200)
         raise Unreadable(f"its header is not a plain type, order and shape: {seen}") from error
@@ -138,7 +138,7 @@ def _values(
     try:
         flat = np.frombuffer(content, dtype, offset=start) if promised else np.empty(0, dtype)
         return flat.reshape(shape[::-1]).T if fortran_order else flat.reshape(shape)
-    # A length of 0 can hide others whose product, or number, exceeds any array.
+    # A length of 0 can hide other lengths whose product, or number, exceeds any array.
     except ValueError as error:
         raise Unreadable(f"no array has the shape {cut(str(list(shape)))}") from error
 
@@ -153,10 +153,10 @@ def _kind(content: bytes) -> str:
 
 
 def parse_archive(content: bytes, names: Collection[str]) -> dict[str, bytes]:
-    """Return the .npy files of a .npz archive that contains only some of `names`.
+    """Return the .npy files in a .npz archive that contains no files other than `names`.
 
     Raises:
-        Unreadable: it is not an archive, is damaged, or contains other, too large (`MOST_BYTES`) or repeated files.
+        Unreadable: the file is not an archive, is damaged, or contains other, repeated or large (`MOST_BYTES`) files.
     """
     found: dict[str, bytes] = {}
     try:
@@ -172,7 +172,7 @@ def parse_archive(content: bytes, names: Collection[str]) -> dict[str, bytes]:
                         f"its array {name} is neither stored nor deflated; save it by numpy.savez_compressed"
                     )
                 with archive.open(entry) as file:
-                    # A few kilobytes can claim any size, and unpack to more than they claim.
+                    # A few kilobytes can declare any size and unpack to more than that.
                     found[name] = file.read(MOST_BYTES + 1)
                 if len(found[name]) > MOST_BYTES:
                     raise Unreadable(f"its array {name} has more than {MOST_BYTES:,} bytes")

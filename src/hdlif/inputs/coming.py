@@ -1,6 +1,6 @@
-"""Read samples as they arrive from a pipe, a device or a file: rows of a CSV file or an array, sound, or images.
+"""Read samples as they arrive from a pipe, a device or a file: rows of CSV or an array, audio, or images.
 
-Only a block or a line is held. `Unreadable` is raised after all samples before the fault have been yielded.
+Only one block or line is in memory. `Unreadable` is raised after all samples before the fault have been yielded.
 """
 
 import math
@@ -39,7 +39,7 @@ def _is_text(content: bytes) -> bool:
 
 
 class Source:
-    """The bytes of a file descriptor, as they arrive."""
+    """A reader of the bytes that arrive at a file descriptor."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor, self._held, self._ended = descriptor, b"", False
@@ -48,18 +48,18 @@ class Source:
 
     @property
     def since(self) -> float:
-        """The time at which the current sample was read; now if it is in a file."""
+        """The time at which the current sample was read, or the current time if the source is a file."""
         return self._at if self._waits else perf_counter()
 
     def read(self) -> bytes:
-        """Return the next bytes, at least one; empty at the end."""
+        """Return at least one byte, or no bytes at the end of the source."""
         if self._held:
             block, self._held = self._held, b""
             return block
         return self._more()
 
     def up_to(self, count: int) -> bytes:
-        """Return the next `count` bytes; fewer at the end."""
+        """Return the next `count` bytes, or fewer at the end of the source."""
         blocks, size = [self._held], len(self._held)
         while size < count and (block := self._more()):
             blocks.append(block)
@@ -69,8 +69,8 @@ class Source:
         return held[:count]
 
     def is_text(self) -> bool:
-        """Return whether the first bytes are plain characters, as in a table but not in the samples of a sound."""
-        # Wait for no byte more than needed.
+        """Return whether the first bytes are plain characters, as in a table but not in audio samples."""
+        # Do not wait for more bytes than needed.
         while len(self._held) < _SOME_TEXT and _is_text(self._held) and (block := self._more()):
             self._held += block
         return len(self._held) >= _LEAST_TEXT and _is_text(self._held[:_SOME_TEXT])
@@ -82,7 +82,7 @@ class Source:
         return self._held.startswith(magic)
 
     def _more(self) -> bytes:
-        # A terminal would continue after its end of file.
+        # A terminal would continue after the end of its input.
         if self._ended:
             return b""
         while True:
@@ -100,8 +100,8 @@ class Coming:
     """Samples as they arrive.
 
     Attributes:
-        rate: of a sound, in Hz.
-        blocks: samples [N, C], or of a sound [N], with their times. Raises `Unreadable` and `OSError`.
+        rate: the sampling rate of audio in Hz.
+        blocks: samples [N, C], or [N] for audio, with their times. Raises `Unreadable` and `OSError`.
     """
 
     rate: int | None
@@ -109,17 +109,17 @@ class Coming:
 
 
 def coming(source: Source, record: InputRecord, *, gaps: str = "stop", rate: int | None = None) -> Coming:
-    """Return the input of a network of series or sounds.
+    """Return the input of a network that takes time series or audio.
 
-    A series is a CSV file, or a .npy file of [T, C], or [T] for one channel. A sound is PCM
-    of 16 bits, little-endian, of one channel, or a .wav file, whose header may omit the length.
+    A time series is a CSV file, or a .npy file of [T, C], or [T] for one channel. Audio is 16-bit little-endian PCM
+    with one channel, or a .wav file whose header may omit the length.
 
     Args:
         gaps: one of `rows.GAPS`.
-        rate: of a sound in Hz; the network's by default, or that of a .wav file.
+        rate: sampling rate of audio in Hz; by default, the rate of the .wav file or of the network.
     Raises:
-        Unreadable: the first bytes are of something else, or contain another rate.
-        OSError: they cannot be read.
+        Unreadable: the first bytes indicate another format or another rate.
+        OSError: the source cannot be read.
     """
     if record.sound is not None:
         return _sound(source, record.sound, rate)
@@ -191,7 +191,7 @@ def _sound(source: Source, record: SoundRecord, rate: int | None) -> Coming:
 
 
 def _piece(record: SoundRecord, rate: int) -> int:
-    """Return the number of samples per block: at most those of a step of the network."""
+    """Return the number of samples per block, at most as many as a step of the network takes."""
     return max(1, record.hop * rate // record.rate)
 
 
@@ -215,13 +215,13 @@ def _pcm(source: Source, form: Format, size: int | None, piece: int) -> Iterator
 
 
 def coming_images(source: Source) -> Iterator[tuple[bytes, float]]:
-    """Yield the content of each image as soon as it is complete, with the time.
+    """Yield the content of each image, with the time, as soon as the image is complete.
 
-    `ffmpeg -i FILM -f image2pipe -c:v ppm -` writes such images.
+    `ffmpeg -i FILM -f image2pipe -c:v ppm -` writes images in this format.
 
     Raises:
-        Unreadable: the input is not binary PPM or PGM of 8 bits, is too large, or ends within an image.
-        OSError: it cannot be read.
+        Unreadable: the input is not 8-bit binary PPM or PGM, is too large, or ends within an image.
+        OSError: the source cannot be read.
     """
     while header := source.up_to(2):
         while not (found := _IMAGE_HEADER.match(header)):

@@ -1,4 +1,4 @@
-"""Properties of the data sets that are known without reading them, and without PyTorch."""
+"""Properties of data sets that are known without reading the data and without importing PyTorch."""
 
 SAVED_BY_DATASETS = ("dataset_info.json", "dataset_dict.json")
 """Files, either of which identifies a folder saved by the package `datasets`."""
@@ -116,5 +116,5 @@ DVS_GESTURE_CLASSES = (
 
 
 def where_had(name: str) -> str:
-    """Return how to fetch a public set of that name, as the end of an error; "" if there is none."""
+    """Return how to fetch the public set `name`, as the end of an error message; "" if there is no such set."""
     return f"; `hdlif data get {name}` fetches it" if name in PUBLIC else ""

@@ -1,4 +1,4 @@
-"""Convert streams of events to frames of counts of a network's input size, for training and for `hdlif run`."""
+"""Convert event streams to frames of event counts in a network's input size, for training and for `hdlif run`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ Binning = Callable[[NDArray[np.number], int], NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Events:
-    """A recording of an event camera: one entry per event in each array [N].
+    """An event-camera recording, with one entry per event in each array [N].
 
-    An example is at `count_frames`.
+    See `count_frames` for an example.
 
     Attributes:
-        t: times, in the unit of the file (microseconds in the formats read here).
-        x, y: column and row of the pixel, from 0.
-        polarity: 1 is brighter, 0 darker.
-        sensor: height and width of the sensor, if the file states them.
+        t: times in the unit of the file (microseconds in the supported formats).
+        x, y: column and row of the pixel, counted from 0.
+        polarity: 1 for brighter, 0 for darker.
+        sensor: height and width of the sensor, if the file contains them.
     """
 
     t: NDArray[np.number]
@@ -34,13 +34,13 @@ class Events:
 
 
 def by_number(t: NDArray[np.number], frames: int) -> NDArray[np.int64]:
-    """Bin equally many events per frame: frame j begins at event floor(N/M)·j, and the last one has the rest.
+    """Assign equally many events to each frame: frame j begins at event floor(N/M)·j, and the last takes the rest.
 
     >>> by_number(np.arange(7), 3).tolist()
     [0, 0, 1, 1, 2, 2, 2]
 
     Args:
-        t: times of the N events, in their order.
+        t: sorted times of the N events.
         frames: M.
     """
     share = len(t) // frames
@@ -50,20 +50,20 @@ def by_number(t: NDArray[np.number], frames: int) -> NDArray[np.int64]:
 
 
 def by_time(t: NDArray[np.number], frames: int) -> NDArray[np.int64]:
-    """Bin equal times per frame, from the first event to the last: j = floor(M·(t - t_first) / (t_last - t_first)).
+    """Assign events to frames of equal duration: j = floor(M·(t - t_first) / (t_last - t_first)).
 
-    The last event itself belongs to the last frame.
+    An event at t_last belongs to the last frame.
 
     >>> by_time(np.array([10, 14, 15, 20]), 2).tolist()
     [0, 0, 1, 1]
 
     Args:
-        t: times of the N events, in any order.
+        t: sorted times of the N events.
         frames: M.
     """
     if not len(t) or t[-1] == t[0]:
         return np.zeros(len(t), np.int64)
-    # Computed in float64, so that neither unsigned times nor their product with M wrap around.
+    # Compute in float64, so neither unsigned times nor their product with M wrap around.
     times = t.astype(np.float64)
     share = ((times - times[0]) * frames / (times[-1] - times[0])).astype(np.int64)
     frame: NDArray[np.int64] = np.minimum(share, frames - 1)
@@ -74,9 +74,9 @@ BINNINGS: Mapping[str, Binning] = {"by_number": by_number, "by_time": by_time}
 
 
 def count_frames(events: Events, frames: int, *, binning: Binning, height: int, width: int) -> NDArray[np.int64]:
-    """Count events by frame, polarity and pixel: int64 [frames, 2, height, width], whose sum is N.
+    """Count the N events by frame, polarity and pixel, as int64 [frames, 2, height, width].
 
-    Events may be in any order; those of equal times keep theirs.
+    Events may be in any order; events at equal times keep their order.
 
     >>> import numpy as np
     >>> from hdlif.data import Events, by_time, count_frames
@@ -86,10 +86,10 @@ def count_frames(events: Events, frames: int, *, binning: Binning, height: int, 
     ((2, 2, 2, 2), [1, 2])
 
     Args:
-        events: of one recording.
+        events: the events of one recording.
         frames: M, the number of frames.
         binning: maps times and M to the frame of each event: `by_time` or `by_number`.
-        height, width: of the sensor.
+        height, width: size of the sensor.
     Raises:
         Unreadable: an event is outside the sensor.
     """
@@ -103,14 +103,14 @@ def count_frames(events: Events, frames: int, *, binning: Binning, height: int, 
 
 
 def check_inside(events: Events, height: int, width: int) -> None:
-    """Raise `Unreadable` if an event is outside a sensor."""
+    """Raise `Unreadable` if an event is outside the sensor."""
     for name, values, extent in (("x", events.x, width), ("y", events.y, height), ("polarity", events.polarity, 2)):
         if len(values) and not 0 <= values.min() <= values.max() < extent:
             raise Unreadable(f"an event has {name} in {values.min()}..{values.max()}; the sensor has 0..{extent - 1}")
 
 
 def pooled(events: Events, sensor: tuple[int, int], size: tuple[int, int]) -> Events:
-    """Move the events of a sensor [H, W] to one of size [h, w]: (x, y) moves to (floor(x·w / W), floor(y·h / H)).
+    """Map events from a sensor of size [H, W] to [h, w]: (x, y) moves to (floor(x·w / W), floor(y·h / H)).
 
     >>> pooled(Events(*map(np.array, ([0, 1], [0, 5], [3, 2], [1, 0]))), (4, 6), (2, 3)).x.tolist()
     [0, 2]
@@ -129,15 +129,15 @@ def fitted(
     size: tuple[int, int],
     resize: str,
 ) -> NDArray[np.float32]:
-    """Return the network input of a recording: counts float32 [T, 2, h, w] of `size`.
+    """Return a network's input for a recording: event counts as float32 [T, 2, h, w], where [h, w] is `size`.
 
     Args:
-        binning: a name of `BINNINGS`.
-        sensor: its height and width.
-        resize: for another size "pool" adds up counts (`pooled`); "bilinear" resizes the counts of each frame and
-            polarity, antialiased, by Pillow in float32.
+        binning: a name from `BINNINGS`.
+        sensor: height and width of the sensor.
+        resize: how counts get another size. "pool" adds them up (`pooled`); "bilinear" resizes each frame and polarity
+            in float32 with antialiasing, using Pillow.
     Raises:
-        Unreadable: there is no event, or one is outside the sensor.
+        Unreadable: there is no event, or an event is outside the sensor.
     """
     check_events(events)
     check_inside(events, *sensor)
@@ -164,9 +164,9 @@ def check_events(events: Events) -> None:
 
 
 def of_columns(columns: Mapping[str, NDArray[Any]]) -> Events:
-    """Return the events of arrays t, x, y and p [N].
+    """Return the events in arrays t, x, y and p [N].
 
-    Times are finite numbers in any unit, coordinates whole ones; p is 1 or true for brighter, and 0 or -1 for darker.
+    Times are finite numbers in any unit; x and y are whole numbers. p is 1 or true for brighter, 0 or -1 for darker.
 
     Raises:
         Unreadable: an array has another length, type or value.

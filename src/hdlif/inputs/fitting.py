@@ -1,4 +1,4 @@
-"""Fit images to a network's input: size, normalisation and the input of each step, for training and `hdlif run`."""
+"""Resize and normalise images, and make the input for each step, for training and `hdlif run`."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    # imported on use: a run on arrays does not need it
+    # Import Pillow only when it is used: a run on arrays does not need it.
     from PIL import Image
 
 Pixels = NDArray[np.uint8]
@@ -21,13 +21,13 @@ IGNORED = -1
 def fitted(
     image: "Image.Image", shape: tuple[int, int, int], *, resize: str, fit: str, mean: Sequence[float] = ()
 ) -> Pixels:
-    """Return the pixels [C, H, W] = `shape` of an image in a mode of `MODES`, resized if necessary.
+    """Return the pixels of an image with a mode from `MODES`, resized to `shape` [C, H, W] if necessary.
 
     Args:
-        resize: the filter: "nearest", or "bilinear" or "bicubic", which are antialiased.
-        fit: "squash" resizes the whole image; "crop" the largest part around its centre with the proportions H : W;
-            "letterbox" the whole image at the top left, as large as its proportions allow, over `mean_bytes`.
-        mean: of each channel, by which the input is normalised; 0 by default.
+        resize: the filter: "nearest", "bilinear" or "bicubic"; the last two are antialiased.
+        fit: "squash" resizes the full image. "crop" resizes the largest centred part with the aspect ratio H : W.
+            "letterbox" keeps the image's aspect ratio and puts the image at the top left, over `mean_bytes`.
+        mean: mean of each channel with which the input is normalised; 0 by default.
     """
     from PIL import Image
 
@@ -44,7 +44,7 @@ def fitted(
 
 
 def mean_bytes(mean: Sequence[float]) -> Pixels:
-    """Return the bytes nearest to the mean of each channel, which are about 0 after normalisation.
+    """Return the byte nearest to the mean of each channel, which becomes about 0 when normalised.
 
     >>> mean_bytes((0.0, 0.5, 0.739)).tolist()
     [0, 128, 188]
@@ -53,7 +53,7 @@ def mean_bytes(mean: Sequence[float]) -> Pixels:
 
 
 def inner_size(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
-    """Return width and height of an image in a letterbox: at least 1, and one of them equal to the target's.
+    """Return an image's width and height in a letterbox: at least 1, and one of them equals the target's side.
 
     >>> inner_size((640, 480), (320, 320)), inner_size((100, 400), (32, 64))
     ((320, 240), (16, 64))
@@ -64,10 +64,10 @@ def inner_size(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int
 
 
 def covered(size: tuple[int, int], target: tuple[int, int], fit: str) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom, in pixels of an image, of the area that an input of size `target` covers.
+    """Return the image area that an input of size `target` covers, as left, top, right and bottom in image pixels.
 
-    A letterbox covers more than the image. A point of the input at a fraction f of its width is at
-    x = left + f·(right - left), and likewise in height.
+    With a letterbox, the area is larger than the image. A point at a fraction f of the input's width is at
+    x = left + f·(right - left) in the image. Heights are converted in the same way.
 
     >>> covered((640, 480), (320, 320), "letterbox"), covered((640, 480), (320, 320), "crop")
     ((0.0, 0.0, 640.0, 640.0), (80.0, 0.0, 560.0, 480.0))
@@ -83,7 +83,7 @@ def covered(size: tuple[int, int], target: tuple[int, int], fit: str) -> tuple[f
 
 
 def boxes_to_input(boxes: NDArray[Any], size: tuple[int, int], target: tuple[int, int], fit: str) -> Floats:
-    """Convert boxes [..., 4] of (x0, y0, x1, y1) from an image's pixels to those of the input, without clipping."""
+    """Convert boxes [..., 4] of (x0, y0, x1, y1) from image pixels to input pixels, without clipping."""
     left, top, right, bottom = covered(size, target, fit)
     scale = np.array([target[0] / (right - left), target[1] / (bottom - top)] * 2)
     moved: Floats = ((boxes - np.array([left, top] * 2)) * scale).astype(np.float32)
@@ -91,7 +91,7 @@ def boxes_to_input(boxes: NDArray[Any], size: tuple[int, int], target: tuple[int
 
 
 def boxes_to_picture(boxes: NDArray[Any], size: tuple[int, int], target: tuple[int, int], fit: str) -> Floats:
-    """Convert boxes [..., 4] from pixels of the input to those of the image, clipped to it."""
+    """Convert boxes [..., 4] from input pixels to image pixels, clipped to the image."""
     left, top, right, bottom = covered(size, target, fit)
     scale = np.array([(right - left) / target[0], (bottom - top) / target[1]] * 2)
     moved = boxes * scale + np.array([left, top] * 2)
@@ -100,9 +100,9 @@ def boxes_to_picture(boxes: NDArray[Any], size: tuple[int, int], target: tuple[i
 
 
 def map_to_input(labels: NDArray[Any], target: tuple[int, int], fit: str) -> NDArray[Any]:
-    """Convert an image's map [h, w], signed, to the pixels of the input, [H, W]: each gets the value at its centre.
+    """Resize an image's signed map [h, w] to the input's [H, W]; each input pixel takes the value at its centre.
 
-    Pixels that a letterbox adds get `IGNORED`.
+    Pixels in the padding of a letterbox become `IGNORED`.
     """
     height, width = labels.shape
     left, top, right, bottom = covered((width, height), target, fit)
@@ -110,11 +110,11 @@ def map_to_input(labels: NDArray[Any], target: tuple[int, int], fit: str) -> NDA
 
 
 def map_to_picture(labels: NDArray[Any], size: tuple[int, int], fit: str, *, outside: int = 0) -> NDArray[Any]:
-    """Convert a map from the pixels of the input, [..., H, W], to those of an image, [..., h, w].
+    """Convert a map from input pixels, [..., H, W], to image pixels, [..., h, w].
 
     Args:
         size: width and height of the image.
-        outside: the value of pixels that the input of a "crop" does not cover.
+        outside: the value of image pixels outside a "crop".
     """
     height, width = labels.shape[-2:]
     left, top, right, bottom = covered(size, (width, height), fit)
@@ -138,20 +138,20 @@ def _sampled(labels: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.
 
 
 def _centre(size: tuple[int, int], target: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom of the largest part around the centre with the proportions of `target`.
+    """Return left, top, right and bottom of the largest centred part with the aspect ratio of `target`.
 
     >>> _centre((8, 4), (2, 2))
     (2.0, 0.0, 6.0, 4.0)
     """
     scale = min(size[0] / target[0], size[1] / target[1])
-    # At most the image's own side, which a product may exceed by rounding.
+    # Limit each side to the image's side, because rounding may make a product larger.
     width, height = (min(side, scale * to) for side, to in zip(size, target, strict=True))
     left, top = (size[0] - width) / 2, (size[1] - height) / 2
     return left, top, left + width, top + height
 
 
 def normalised(pixels: NDArray[Any], mean: Sequence[float], std: Sequence[float], *, whole: int = 255) -> Floats:
-    """Return (pixels / whole - mean) / std of pixels [..., C, H, W], each step in float32."""
+    """Return (pixels / whole - mean) / std for pixels [..., C, H, W], with each operation in float32."""
     x: Floats = pixels.astype(np.float32, order="C")
     x /= np.float32(whole)
     x -= np.array(mean, np.float32)[:, None, None]
@@ -160,9 +160,10 @@ def normalised(pixels: NDArray[Any], mean: Sequence[float], std: Sequence[float]
 
 
 def framed(x: Floats, frames: str) -> Floats:
-    """Return the input of the steps for an image [C, H, W], by one of `graph.graph.FRAMINGS`.
+    """Return the input of each step for an image [C, H, W], with `frames` from `graph.graph.FRAMINGS`.
 
-    "constant" [1, C, H, W]; "rows" from the top, [H, C, 1, W]; "pixels" row by row, [H·W, C, 1, 1].
+    The shape is [1, C, H, W] for "constant", [H, C, 1, W] for "rows", and [H·W, C, 1, 1] for "pixels". Rows follow each
+    other from the top, and pixels row by row.
     """
     if frames == "rows":
         return np.ascontiguousarray(x.transpose(1, 0, 2)[:, :, None])

@@ -1,7 +1,7 @@
-"""Read the tree of an untrusted NIR file: groups as dictionaries, datasets as arrays, numbers and texts.
+"""Read the tree in an untrusted NIR file: groups as dictionaries, and datasets as arrays, numbers or strings.
 
-Links and values in other files are rejected, and sizes are bounded before anything is read. The HDF5 library may crash
-or hang on damaged bytes, so it runs in a separate process.
+Links and values in other files raise an error. Sizes are checked before anything is read. The HDF5 library may crash or
+hang on damaged bytes, so it runs in a separate process.
 """
 
 import importlib.util
@@ -32,10 +32,10 @@ _FIX = "give a file that nir.write has written"
 
 
 def read_tree(path: Path) -> dict[str, Any]:
-    """Read `node` of a NIR file.
+    """Return the group `node` of a NIR file as a dictionary.
 
     Raises:
-        InputError: it cannot be read, is not a NIR file, or is larger than `MOST_BYTES`.
+        InputError: the file cannot be read, is not a NIR file, or is larger than `MOST_BYTES`.
         MissingExtraError: h5py is not installed.
     """
     if importlib.util.find_spec("h5py") is None:
@@ -64,12 +64,12 @@ def read_tree(path: Path) -> dict[str, Any]:
 
 
 def own_entry(group: Any, name: str, h5py: Any) -> Any:
-    """Return the group or dataset of a name inside a group; None if there is none. Opens no other file.
+    """Return the group or dataset `name` in a group, or None if there is none, without opening other files.
 
     Raises:
-        Unreadable: it is an external or soft link, or a dataset whose values are in other files.
+        Unreadable: the entry is an external or soft link, or a dataset with values in other files.
     """
-    # h5py's own look-up follows links.
+    # h5py's look-up by name follows links.
     links, key = group.id.links, name.encode("utf-8", "surrogateescape")
     if not links.exists(key):
         return None
@@ -84,7 +84,7 @@ def own_entry(group: Any, name: str, h5py: Any) -> Any:
 
 
 def _main() -> None:
-    """Read a file from standard input, and pickle its content to standard output."""
+    """Read a NIR file from standard input and pickle its content to standard output."""
     import h5py
 
     try:
@@ -99,7 +99,7 @@ def _main() -> None:
 
 
 class _Reading:
-    """Reads one file, and counts the bytes and entries read."""
+    """A reader of one file that counts the bytes and entries read."""
 
     def __init__(self, h5py: Any) -> None:
         self._h5py, self._bytes, self._entries, self._texts = h5py, 0, 0, 0
@@ -139,7 +139,7 @@ class _Reading:
             return self._decoded(data[()])
         if len(data.shape) == 1:
             return [self._decoded(data[i]) for i in range(data.shape[0])]
-        # One after the other, because each may be as long as the file.
+        # Read the strings one by one, because each may be as long as the file.
         return [[self._decoded(data[i, j]) for j in range(data.shape[1])] for i in range(data.shape[0])]
 
     def _decoded(self, value: Any) -> str:

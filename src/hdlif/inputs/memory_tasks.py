@@ -1,6 +1,6 @@
-"""Properties of generated memory tasks that follow from their arguments alone.
+"""Properties of generated memory tasks, computed only from their arguments.
 
-An argument of `data` in a recipe is a field of such a class; `hdlif.data` makes the samples.
+The arguments of `data` in a recipe are the fields of these classes. `hdlif.data` generates the samples.
 """
 
 import math
@@ -19,12 +19,12 @@ MOST_TIME = 10**6
 
 
 class Content:
-    """The arguments of generated data, and derived properties.
+    """Base class for the arguments of generated data, with derived properties.
 
     Attributes:
         samples, test: numbers of training and test samples.
         target: as in `tasks.Target`.
-        mean, std: mean and deviation that normalise the channels; by default channels are not normalised.
+        mean, std: mean and deviation that normalise the channels; by default, channels are not normalised.
     Raises:
         ValueError: an argument is out of range.
     """
@@ -36,7 +36,7 @@ class Content:
     std: ClassVar[tuple[float, ...]] = ()
 
     def check_parts(self, validation: int) -> None:
-        """Raise `ValueError` if the parts, with `validation` validation samples, are too large."""
+        """Raise `ValueError` if the parts are too large with `validation` validation samples."""
         values = (self.samples + validation + self.test) * math.prod(self.input.shape)
         if values > MOST_VALUES:
             raise ValueError(
@@ -46,7 +46,7 @@ class Content:
 
     @property
     def input(self) -> InputRecord:
-        """The input record of a whole sample."""
+        """The input record of a complete sample."""
         raise NotImplementedError
 
     @property
@@ -56,12 +56,12 @@ class Content:
 
     @property
     def learned(self) -> Mapping[str, object]:
-        """Further fields of `data_sets.Described` that follow from the arguments."""
+        """Other fields of `data_sets.Described`, computed from the arguments."""
         return {}
 
     @staticmethod
     def of_network(record: InputRecord, time_steps: int, task: TaskRecord) -> dict[str, int]:
-        """Return the arguments that follow from a network's input."""
+        """Return the arguments that a network's input determines."""
         raise NotImplementedError
 
     def _series(self, columns: tuple[str, ...], steps: int) -> InputRecord:
@@ -80,12 +80,12 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class DelayedXor(Content):
-    """Two marked bits with noise between them; the class is whether they differ.
+    """Two marked bits with noise between them; the class is 1 if the bits differ.
 
     Attributes:
-        delay: steps from the first bit, which is at step 0, to the second, which is at the last step.
+        delay: steps from the first bit (at step 0) to the second bit (at the last step).
         noise: standard deviation of the values between them; the bits are -1 and 1.
-        samples, test: numbers of training and test series.
+        samples, test: numbers of training and test time series.
         draw: seed of all values.
     """
 
@@ -120,16 +120,16 @@ class DelayedXor(Content):
 
 @dataclass(frozen=True, kw_only=True)
 class Copy(Content):
-    """Symbols that are shown one per step, and must be repeated in order after `delay` empty steps.
+    """Symbols that are shown one per step and must be repeated in order after `delay` empty steps.
 
-    The class of a step is the symbol that it shows, or "blank". The prediction for a step is read `symbols` + `delay`
-    steps later, so that only the steps of the recall count.
+    The class of a step is the symbol shown, or "blank". The prediction for a step is read `symbols` + `delay` steps
+    later, so only the steps that repeat the symbols matter.
 
     Attributes:
-        delay: steps from the last symbol to the first one that is repeated; at the last of them a channel signals it.
+        delay: steps from the last symbol to the first repetition, which a channel signals at the last of these steps.
         symbols: number of symbols.
         alphabet: number of different symbols.
-        samples, test: numbers of training and test series.
+        samples, test: numbers of training and test time series.
         draw: seed of all symbols.
     """
 
@@ -173,14 +173,14 @@ class Copy(Content):
 
 @dataclass(frozen=True, kw_only=True)
 class MackeyGlass(Content):
-    """Windows of the chaotic series of Mackey and Glass (1977), with the value `ahead` later as target of each step.
+    """Windows of the chaotic time series of Mackey and Glass (1977); each target is the value `ahead` steps later.
 
     dx/dt = 0.2·x(t - 17)/(1 + x(t - 17)^10) - 0.1·x(t), one step per unit of time.
 
     Attributes:
         steps: T of a window.
         ahead: steps from an input to its target.
-        stride: steps between the beginnings of training windows. Those of the other parts do not overlap.
+        stride: steps between the starts of training windows. Windows in the other parts do not overlap.
         samples, test: numbers of training and test windows.
     """
 
@@ -214,7 +214,7 @@ class MackeyGlass(Content):
             )
 
     def lengths(self, validation: int) -> Mapping[str, int]:
-        """Return the units of time of each part, from the first input to the last target."""
+        """Return the duration of each part in units of time, from the first input to the last target."""
         windows = {
             "train": (self.samples, self.stride),
             "validation": (validation, self.steps),

@@ -1,4 +1,4 @@
-"""Find objects in a map of classes, and compare two maps of objects."""
+"""Find objects in a map of classes, and compare two object maps."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,12 @@ Numbers = NDArray[np.int32]
 
 
 def objects_of(logits: NDArray[np.floating], *, least: int = LEAST_PIXELS) -> Numbers:
-    """Return the number of the object at each pixel, 1, 2, ..., or 0, from logits of background, boundary and inside.
+    """Return each pixel's object number 1, 2, ..., or 0 for none, from logits of background, boundary and inside.
 
-    A watershed in the levels of the inside's probability p (softmax): at each of `LEVELS`, objects grow over the pixels
-    whose p is above it, and connected parts of the others are new objects, at all levels but the last those of at least
-    `least` pixels. Then they grow over the foreground, where the background has less than half; each part that no
-    object reaches is a separate object.
+    The method is a watershed in the softmax probability p of the class "inside". At each of `LEVELS`, objects grow over
+    pixels with p above the level. The connected parts that remain become new objects; except at the last level, they
+    need at least `least` pixels. Finally, objects grow over the foreground, where the background's probability is below
+    one half. Each part of the foreground that no object reaches becomes a separate object.
 
     >>> import numpy as np
     >>> from hdlif.inputs.objects import objects_of
@@ -46,12 +46,12 @@ def objects_of(logits: NDArray[np.floating], *, least: int = LEAST_PIXELS) -> Nu
 
 
 def _with_new(found: Numbers, more: Numbers) -> Numbers:
-    """Merge two maps of objects, numbering those of `more` after those of `found`."""
+    """Merge two object maps, and number the objects of `more` after the objects of `found`."""
     return np.where(more > 0, more + found.max(initial=0), found)
 
 
 def _large(numbers: Numbers, least: int) -> Numbers:
-    """Return the objects of at least `least` pixels, renumbered."""
+    """Return a map of the objects with at least `least` pixels, renumbered."""
     kept = np.bincount(numbers.ravel()) >= least
     kept[0] = False
     anew: Numbers = np.where(kept, kept.cumsum(), 0).astype(np.int32)[numbers]
@@ -59,15 +59,15 @@ def _large(numbers: Numbers, least: int) -> Numbers:
 
 
 def components(mask: NDArray[np.bool_]) -> Numbers:
-    """Return the number of the connected part of a mask [H, W] at each pixel, 0 outside; neighbours share an edge.
+    """Return each pixel's connected part in a mask [H, W], or 0 outside the mask; neighbours share an edge.
 
-    Parts are numbered from 1 in the order of their first pixels, row by row.
+    Parts are numbered from 1 in the row-by-row order of their first pixels.
     """
     place = np.arange(mask.size).reshape(mask.shape)
     pairs = ((place[:, :-1], place[:, 1:], mask[:, :-1] & mask[:, 1:]), (place[:-1], place[1:], mask[:-1] & mask[1:]))
     first = np.concatenate([one[both] for one, _, both in pairs])
     second = np.concatenate([other[both] for _, other, both in pairs])
-    # Each pixel has the first known connected one; roots are joined, then paths to them shortened.
+    # `root` points to the first known connected pixel; join roots, then shorten the paths to them.
     root = np.arange(mask.size)
     while len(first):
         one, other = root[first], root[second]
@@ -82,7 +82,7 @@ def components(mask: NDArray[np.bool_]) -> Numbers:
 
 
 def _grown(seeds: Numbers, mask: NDArray[np.bool_]) -> Numbers:
-    """Grow seeds over a mask to all eight neighbours per step; where two meet, the larger number wins."""
+    """Grow seeds over a mask, to all eight neighbours in each step; the larger number wins where two meet."""
     labels = seeds
     while True:
         rows = np.pad(labels, ((1, 1), (0, 0)))
@@ -95,10 +95,10 @@ def _grown(seeds: Numbers, mask: NDArray[np.bool_]) -> Numbers:
 
 
 def matched(found: NDArray[np.integer], true: NDArray[np.integer]) -> tuple[int, int, int]:
-    """Count true positives, false positives and missed objects in maps [H, W] of their numbers.
+    """Count true positives, false positives and missed objects in maps [H, W] of object numbers.
 
-    An object is found if one of the map has an intersection over union above 0.5 with it; at most one can.
-    Pixels that are negative in `true` do not count.
+    A true positive is a found object with an intersection over union above 0.5 with a true object. No object can match
+    twice. Pixels that are negative in `true` do not count.
     """
     counted = true >= 0
     pairs, common = np.unique(np.stack([found[counted], true[counted]]), axis=1, return_counts=True)

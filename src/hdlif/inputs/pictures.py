@@ -1,6 +1,6 @@
-"""Decode image files of a few formats with Pillow, within stated limits.
+"""Decode image files in a few formats with Pillow, within stated limits.
 
-Pillow identifies a file by its content, whatever its name. Its decoders' errors, of many types, become `Unreadable`.
+Pillow identifies a file by its content, not its name. Errors in Pillow's decoders are converted to `Unreadable`.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from hdlif.errors import reason
 from hdlif.inputs import Unreadable
 
 if TYPE_CHECKING:
-    # imported on use: a run on arrays does not need it
+    # Import Pillow only when it is used: a run on arrays does not need it.
     from numpy.typing import NDArray
     from PIL import Image
 
@@ -60,17 +60,17 @@ _ONE_AT_A_TIME = threading.Lock()
 def decode(
     content: bytes, mode: str, suffixes: Iterable[str] = FORMATS, *, ended: Callable[[], bool] | None = None
 ) -> "Image.Image":
-    """Return the first frame of an image file in a mode of Pillow, "L" or "RGB".
+    """Return the first frame of an image file, converted to Pillow's mode "L" or "RGB".
 
-    Pixels are taken as stored: an orientation or a colour profile is not applied, transparency is dropped, CMYK is
-    converted by Pillow's plain formula, and 16 bits per colour channel are cut to the upper 8.
+    The orientation and the colour profile are ignored, and transparency is dropped. Pillow's plain formula converts
+    CMYK. From 16 bits per colour channel, only the upper 8 are kept.
 
     Args:
-        suffixes: of the accepted formats, out of `FORMATS`.
-        ended: checked before each part of the content is read; True ends the decoding.
+        suffixes: suffixes of the accepted formats, from `FORMATS`.
+        ended: called before each part of the content is read; decoding stops if it returns True.
     Raises:
-        Unreadable: it is not such an image, is damaged, larger than `MOST_PIXELS` or `MOST_SIDE`, has greyscale of more
-            than 8 bits or real numbers, or more than `MOST_SCANS`; or `ended` returns True.
+        Unreadable: the image has another format, is damaged, is larger than `MOST_PIXELS` or `MOST_SIDE`, has greyscale
+            with over 8 bits or real numbers, or has more than `MOST_SCANS` scans; or `ended` returns True.
     """
     with (
         _opened(content, suffixes, ended) as image,
@@ -80,10 +80,10 @@ def decode(
 
 
 def decode_numbers(content: bytes) -> "NDArray[np.int32]":
-    """Return the number at each pixel, [h, w], of a PNG file of 8 or 16 bits per pixel; for a palette, its entry.
+    """Return the number at each pixel, [h, w], of a PNG file with 8 or 16 bits per pixel or a palette (its indices).
 
     Raises:
-        Unreadable: it is not a PNG file, is damaged, too large, or in colour.
+        Unreadable: the file is not a PNG file, is damaged, is too large, or is in colour.
     """
     with _opened(content, (".png",), None, deep=True) as image:
         if image.mode not in _NUMBERS:
@@ -96,8 +96,8 @@ class Header:
     """The header of an image file.
 
     Attributes:
-        mode: Pillow's mode.
-        decoding_bytes: the most that `decode` takes in addition to the content.
+        mode: mode of the image in Pillow.
+        decoding_bytes: the most memory that `decode` takes in addition to the content.
     """
 
     width: int
@@ -107,19 +107,19 @@ class Header:
 
     @property
     def channels(self) -> int:
-        """1 for a greyscale image, 3 for any other, also with a palette."""
+        """1 for a greyscale image, and 3 for any other image, including one with a palette."""
         return 1 if self.mode in _GREY else 3
 
 
 def header(content: bytes, *, ended: Callable[[], bool] | None = None) -> Header:
-    """Return the header of an image file that `decode` may read; raises `Unreadable`."""
+    """Return the header of an image file in an accepted format. Raises `Unreadable`."""
     with _opened(content, FORMATS, ended) as image:
         pixel_bytes = _PIXEL_BYTES.get(str(image.format), _OTHER_PIXEL_BYTES)
         return Header(*image.size, image.mode, math.prod(_held_size(image)) * pixel_bytes)
 
 
 class _Content(io.BytesIO):
-    """The content of a file, which cannot be read once `ended`."""
+    """The content of a file, which raises `Unreadable` on reading once `ended` returns True."""
 
     def __init__(self, content: bytes, ended: Callable[[], bool] | None) -> None:
         super().__init__(content)
@@ -135,10 +135,10 @@ class _Content(io.BytesIO):
 def _opened(
     content: bytes, suffixes: Iterable[str], ended: Callable[[], bool] | None, *, deep: bool = False
 ) -> "Iterator[Image.Image]":
-    """Open an image of an accepted size and type; errors in using it become `Unreadable`.
+    """Open an image of an accepted size and type, and convert errors in using it to `Unreadable`.
 
     Args:
-        deep: whether more than 8 bits a channel are accepted.
+        deep: whether more than 8 bits per channel are accepted.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -146,7 +146,7 @@ def _opened(
     names = sorted({FORMATS[suffix] for suffix in suffixes})
     try:
         _check_scans(content)
-        # Pillow warns about files that it reads anyway, and about sizes that are checked here.
+        # Pillow warns about files that it reads anyway, and about sizes that are checked below.
         with _WITHOUT_WARNINGS, Image.open(_Content(content, ended), formats=names) as image:
             check_size(*_held_size(image))
             if image.mode[0] in "IF" and not deep:
@@ -156,25 +156,25 @@ def _opened(
         raise
     except UnidentifiedImageError as error:
         raise Unreadable(f"it is none of {', '.join(names)}, or damaged") from error
-    # Its decoders raise nearly anything on damaged bytes.
+    # Pillow's decoders raise almost any exception on damaged bytes.
     except Exception as error:
         raise Unreadable(reason(error)) from error
 
 
 @functools.cache
 def _silence_log() -> None:
-    """Keep Pillow's log messages about damaged files from standard error."""
+    """Prevent Pillow from printing log messages about damaged files to standard error."""
     logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def _held_size(image: "Image.Image") -> tuple[int, int]:
-    """Return width and height of an image, or of a tile if a TIFF's are larger: libtiff decodes all of it."""
+    """Return an image's width and height, or a TIFF tile's if larger, because libtiff decodes the full tile."""
     tags = getattr(image, "tag_v2", {})
     return max(image.width, tags.get(_TILE_WIDTH, 0)), max(image.height, tags.get(_TILE_LENGTH, 0))
 
 
 class _WithoutWarnings:
-    """Ignores warnings while at least one thread is inside, because warning filters belong to the process."""
+    """A context manager that ignores warnings while any thread is inside, because filters apply to the process."""
 
     def __init__(self) -> None:
         self._lock, self._inside = threading.Lock(), 0
@@ -199,7 +199,7 @@ _WITHOUT_WARNINGS = _WithoutWarnings()
 
 @contextlib.contextmanager
 def _silent_libtiff() -> Iterator[None]:
-    """Discard what libtiff writes to standard error about damaged files."""
+    """Discard libtiff's messages about damaged files on standard error."""
     with _ONE_AT_A_TIME, contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             kept = os.dup(2)
@@ -212,7 +212,7 @@ def _silent_libtiff() -> Iterator[None]:
 
 
 def check_size(width: int, height: int) -> None:
-    """Raise `Unreadable` if an image of that size would take too much memory, to store or to resize."""
+    """Raise `Unreadable` if storing or resizing an image of this size would take too much memory."""
     if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
         raise Unreadable(
             f"it is {height}x{width}; at most {MOST_PIXELS // 10**6} million pixels and {MOST_SIDE} a side are read"
@@ -220,7 +220,7 @@ def check_size(width: int, height: int) -> None:
 
 
 def _check_scans(content: bytes) -> None:
-    """Raise `Unreadable` if a JPEG file would take seconds to decode, or to find its parts."""
+    """Raise `Unreadable` if a JPEG file has so many scans or segments that reading it would take seconds."""
     if not content.startswith(b"\xff\xd8"):
         return
     place, scans, segments = 2, 0, 0

@@ -1,8 +1,8 @@
-"""Read YAML of recipes, tables and search spaces: a plain tree of text, numbers, lists and mappings.
+"""Read the YAML of recipes, tables and search spaces as a plain tree of text, numbers, lists and mappings.
 
-Values are read by the core schema of YAML 1.2: `1e-3` is a number and `yes`, `off`, `010` are text. Rejected before
-anything is built: tags, aliases, repeated keys, integers of more than 64 bits, half surrogate pairs, more than
-`MOST_DEPTH` levels and more than `MOST_BYTES`.
+Values follow the core schema of YAML 1.2: `1e-3` is a number, and `yes`, `off` and `010` are text. Tags, aliases,
+repeated keys, integers with more than 64 bits and half surrogate pairs raise an error. More than `MOST_DEPTH` levels or
+`MOST_BYTES` bytes also raise an error.
 """
 
 import json
@@ -26,13 +26,13 @@ _PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECA
 
 
 def text_of(path: Path, what: str) -> str:
-    """Read the text of a YAML file, which is meant to be `what`.
+    """Return the text of a YAML file.
 
     Args:
         what: noun for the file in errors.
     Raises:
         FileNotFoundError: the file does not exist.
-        RecipeError: it is not UTF-8 text of at most `MOST_BYTES`.
+        RecipeError: the file is not UTF-8 text of at most `MOST_BYTES`.
     """
     try:
         text = read_regular(path, most=MOST_BYTES).decode("utf-8")
@@ -51,7 +51,7 @@ def text_of(path: Path, what: str) -> str:
 
 def parse_yaml(text: str, *, source: str) -> Any:
     """Return the value of YAML text. Raises `RecipeError` with the faulty line."""
-    # JSON, which is YAML, encodes a character beyond the first 65,536 as two escapes, which libyaml rejects.
+    # JSON, a subset of YAML, encodes characters beyond U+FFFF as two escapes, which libyaml rejects.
     text = _PAIR.sub(lambda pair: bytes.fromhex(pair[1] + pair[2]).decode("utf-16-be"), text)
     try:
         _check_events(text)
@@ -65,7 +65,7 @@ def parse_yaml(text: str, *, source: str) -> Any:
         line = text.encode()[: error.position].count(b"\n") + 1
         raise RecipeError(f"{source}: line {line}: a control character is not YAML; delete it") from None
     except (ValueError, OverflowError):
-        # Escapes beyond Unicode, half surrogate pairs, and integers of thousands of digits.
+        # Escapes beyond Unicode, half surrogate pairs, and integers with thousands of digits raise these errors.
         raise RecipeError(f"{source}: a number or an escape is beyond 64 bits or Unicode; delete it") from None
     if (fault := not_plain(tree)) is not None:
         raise RecipeError(f"{source}: {fault}")
@@ -73,7 +73,7 @@ def parse_yaml(text: str, *, source: str) -> Any:
 
 
 def _check_events(text: str) -> None:
-    """Raise an error on a tag, an alias, or lists and mappings that are too deep, before anything is built."""
+    """Raise an error on tags, aliases and too deep nesting before anything is built."""
     depth = 0
     for event in yaml.parse(text, Loader=_SafeLoader):
         if isinstance(event, yaml.AliasEvent):
@@ -92,14 +92,14 @@ def _refusal(problem: str, at: Any) -> yaml.constructor.ConstructorError:
     return yaml.constructor.ConstructorError(None, None, problem, at.start_mark)
 
 
-# libyaml's loader, if PyYAML was built with it.
+# Use libyaml's loader if PyYAML was built with it.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Loader(_SafeLoader):  # type: ignore[misc]
-    """YAML 1.2 core schema, with unique text keys."""
+    """A loader for the YAML 1.2 core schema that requires unique text keys."""
 
-    # PyYAML's own attribute.
+    # PyYAML defines this attribute.
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -116,7 +116,7 @@ class Loader(_SafeLoader):  # type: ignore[misc]
 
 
 class Dumper(yaml.SafeDumper):
-    """Sections in block style, lists on one line; text that any YAML version reads as a number is quoted."""
+    """A dumper that writes each list on one line and quotes text that any YAML version reads as a number."""
 
 
 _TAG = "tag:yaml.org,2002:"
@@ -133,7 +133,7 @@ Dumper.add_representer(list, lambda d, items: d.represent_sequence(f"{_TAG}seq",
 
 
 def not_plain(value: object, levels: int = MOST_DEPTH) -> str | None:
-    """Return why programs may read a tree's JSON differently; None if they do not. NaN and infinity are ignored."""
+    """Return why other programs may read a tree's JSON differently, or None. NaN and infinity are not checked."""
     for number, level in enumerate(_levels(value)):
         if number > levels + 1:
             return f"more than {levels} levels of lists and mappings in each other are refused"
@@ -146,7 +146,7 @@ def not_plain(value: object, levels: int = MOST_DEPTH) -> str | None:
 
 
 def recipe_fields(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return every value of nested mappings by its full key.
+    """Return every value in nested mappings by its full key.
 
     >>> recipe_fields({"seed": 1, "neuron": {"kind": "lif"}})
     {'seed': 1, 'neuron.kind': 'lif'}
@@ -158,7 +158,7 @@ def recipe_fields(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def is_deeper(value: object, levels: int) -> bool:
-    """Return whether lists and mappings have more than `levels` levels, for recursive code."""
+    """Return whether lists and mappings are nested more than `levels` deep, as a check before recursion."""
     return any(number > levels for number, _ in enumerate(_levels(value)))
 
 
@@ -179,6 +179,6 @@ def shown(value: object) -> str:
     """Return `value` on one printable line of at most about 80 characters."""
     try:
         return printable(cut(json.dumps(value, ensure_ascii=False, default=repr)))
-    # Deeper than a recipe can be; an integer too long to format; keys that JSON lacks.
+    # The value is too deep, an integer is too long to format, or a key is invalid in JSON.
     except (RecursionError, ValueError, TypeError):
         return "a value"

@@ -1,7 +1,8 @@
-"""Read Prophesee's .raw files: EVT 2.0, words of 32 bits, and EVT 3.0, words of 16 bits, after a text header.
+"""Read Prophesee's .raw files: a text header, then 32-bit words (EVT 2.0) or 16-bit words (EVT 3.0).
 
-Header lines begin with %; relevant ones contain the format (`% evt 3.0`, `% format EVT3;height=720;width=1280`) and
-the size of the sensor (`% geometry 1280x720`, `% height 720`). The highest 4 bits of a word are its type.
+Header lines begin with %. The relevant lines contain the format, as in `% evt 3.0` or
+`% format EVT3;height=720;width=1280`, and the sensor size, as in `% geometry 1280x720` or `% height 720`. The highest 4
+bits of a word are its type.
 """
 
 import re
@@ -21,7 +22,7 @@ _OF_3 = {"y": 0x0, "x": 0x2, "base": 0x3, "vector_12": 0x4, "vector_8": 0x5, "ti
 
 
 def read_raw(content: bytes) -> Events:
-    """Return the events of a recording without other words, such as triggers."""
+    """Return the events of a recording, without triggers and other words."""
     lines, start = _header(content)
     version = _version(lines)
     size = 4 if version == "2" else 2
@@ -33,7 +34,7 @@ def read_raw(content: bytes) -> Events:
 
 
 def _header(content: bytes) -> tuple[list[str], int]:
-    """Return the lines of the header without %, and the place of the words."""
+    """Return the lines of the header without %, and where the words begin."""
     lines, start = list[str](), 0
     while content[start : start + 1] == b"%":
         end = content.find(b"\n", start, start + _MOST_HEADER)
@@ -58,7 +59,7 @@ def _version(lines: list[str]) -> str:
 
 
 def _sensor(lines: list[str]) -> tuple[int, int] | None:
-    """Return height and width, if the header contains them."""
+    """Return the height and width of the sensor if the header contains them."""
     text = "\n".join(lines)
     if found := re.search(r"^geometry ([0-9]{1,5})x([0-9]{1,5})", text, re.MULTILINE):
         return int(found[2]), int(found[1])
@@ -70,9 +71,9 @@ _Columns = tuple[NDArray[np.int64], NDArray[np.integer], NDArray[np.integer], ND
 
 
 def _evt2(words: NDArray[np.uint32]) -> _Columns:
-    """An event has its time's low 6 bits in 22..27, x in 11..21, y in 0..10; a time word has the 28 bits above.
+    """Decode EVT 2.0: bits 22..27 of an event are the low 6 bits of its time, 11..21 are x, and 0..10 are y.
 
-    Events before the first time word have no time, and are omitted.
+    A time word contains the upper 28 bits of the time. Events before the first time word are omitted.
     """
     kind, value = words >> 28, words.astype(np.int64)
     high = _latest(value & 0xFFFFFFF, kind == _OF_2["time"])
@@ -82,10 +83,11 @@ def _evt2(words: NDArray[np.uint32]) -> _Columns:
 
 
 def _evt3(words: NDArray[np.uint16]) -> _Columns:
-    """Time, row and column come as they change: an event is a word of x and polarity, or a bit of a vector.
+    """Decode EVT 3.0, in which time, row and column are written only when they change.
 
-    A vector of 12 or 8 bits marks the pixels from the base on that have an event; the next continues after it. Times
-    are of 24 bits, in two words; the high ones restart after 2^24. Events before the first time and row are omitted.
+    An event is a word with x and polarity, or a bit in a vector. A vector of 12 or 8 bits marks which pixels after the
+    base have an event, and the next vector continues after it. A time has 24 bits in two words and restarts after 2^24.
+    Events before the first time and row are omitted.
     """
     kind, value = (words >> 12).astype(np.uint8), (words & 0xFFF).astype(np.int32)
     is_12, is_8, based = kind == _OF_3["vector_12"], kind == _OF_3["vector_8"], kind == _OF_3["base"]
@@ -97,7 +99,7 @@ def _evt3(words: NDArray[np.uint16]) -> _Columns:
     known = (time >= 0) & (y >= 0)
     single = np.flatnonzero(known & (kind == _OF_3["x"]))
     vectors = np.flatnonzero(known & (is_12 | is_8) & (value != 0))
-    # Each vector begins after the previous ones since its base.
+    # Each vector begins after the previous vectors with the same base.
     lengths = 12 * is_12.astype(np.int32) + 8 * is_8
     before = np.cumsum(lengths) - lengths
     begin = _latest(value & 0x7FF, based)
@@ -114,18 +116,18 @@ def _evt3(words: NDArray[np.uint16]) -> _Columns:
 
 
 def _bits(values: NDArray[np.int32]) -> int:
-    """Count the bits that are set."""
+    """Return the number of bits that are set."""
     return sum(int((values >> bit & 1).sum()) for bit in range(12))
 
 
 def _times(kind: NDArray[np.uint8], value: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the time at each word, -1 before the first; a new high word begins at its first microsecond."""
+    """Return the time at each word, or -1 before the first time; a new high word sets the low bits to 0."""
     is_high, is_low = kind == _OF_3["time_high"], kind == _OF_3["time_low"]
     highs = value[is_high].astype(np.int64)
     highs += np.cumsum(np.diff(highs, prepend=highs[:1]) < -(2**11)) << 12
     changed = np.zeros(len(kind), bool)
     changed[is_high] = np.diff(highs, prepend=-1) != 0
-    # A low time word holds until the next new high one, where it becomes 0.
+    # The low bits are valid until the next new high word, which sets them to 0.
     low = _latest(np.where(changed, 0, value), is_low | changed)
     number = np.cumsum(is_high, dtype=np.int32) - 1
     high = np.where(number < 0, -1, highs[number] if len(highs) else -1)
@@ -136,7 +138,7 @@ _Int = TypeVar("_Int", np.int32, np.int64)
 
 
 def _latest(values: NDArray[_Int], there: NDArray[np.bool_]) -> NDArray[_Int]:
-    """Return at each place the latest value up to it; -1 before the first.
+    """Return the latest value up to each place, or -1 before the first value.
 
     >>> _latest(np.array([5, 6, 7, 8]), np.array([False, True, False, True])).tolist()
     [-1, 6, 6, 8]

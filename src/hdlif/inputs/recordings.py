@@ -1,7 +1,7 @@
-"""Read the files of event cameras.
+"""Read event-camera files.
 
-N-MNIST, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays are read here. AEDAT 4 is read by tonic, which is
-GPL and therefore an optional extra; HDF5 is read by h5py, in the same extra.
+hdlif implements readers for N-MNIST, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays. tonic reads AEDAT 4,
+and h5py reads HDF5. Both packages are in an optional extra, because tonic is licensed under the GPL.
 """
 
 import io
@@ -43,9 +43,9 @@ _SENSOR_SIDE = 128
 
 
 def read_bin(content: bytes) -> Events:
-    """Read N-MNIST: 5 bytes per event: x; y; polarity (bit 7) and time in microseconds (the other 23 bits, big endian).
+    """Read N-MNIST, with 5 bytes per event: x; y; polarity (bit 7) and big-endian time in microseconds (23 bits).
 
-    An entry with y = 240 is not an event: it adds 2^13 to all later times.
+    An entry with y = 240 is not an event but adds 2^13 to all later times.
     """
     if len(content) % 5:
         raise Unreadable(f"{len(content)} bytes are not a whole number of 5-byte events")
@@ -57,7 +57,7 @@ def read_bin(content: bytes) -> Events:
 
 
 def read_aedat(content: bytes) -> Events:
-    """Read AEDAT 2.0 of a DVS128, or AEDAT 3.1, by the first line."""
+    """Read AEDAT 2.0 from a DVS128, or AEDAT 3.1; the first line contains the version."""
     for version, read in ((b"2.", _read_aedat2), (b"3.", _read_aedat3)):
         if content.startswith(b"#!AER-DAT" + version):
             return read(content)
@@ -65,9 +65,9 @@ def read_aedat(content: bytes) -> Events:
 
 
 def _read_aedat2(content: bytes) -> Events:
-    """Read lines that begin with #, then per event a big-endian address and time of 4 bytes each.
+    """Read AEDAT 2.0: lines that begin with #, then a big-endian address and time of 4 bytes each per event.
 
-    Address bits: 0 off (1 is darker), 1..7 x from the right, 8..14 y from the bottom.
+    In an address, bit 0 is 1 for darker, bits 1..7 are x from the right, and bits 8..14 are y from the bottom.
     """
     start = 0
     while content[start : start + 1] == b"#":
@@ -83,9 +83,9 @@ def _read_aedat2(content: bytes) -> Events:
 
 
 def _read_aedat3(content: bytes) -> Events:
-    """Read a header up to #!END-HEADER, then packets: 28 bytes with kind, size and number, and the events.
+    """Read AEDAT 3.1: a header up to #!END-HEADER, then packets of 28 bytes (kind, size and number) and events.
 
-    A polarity event is 4 bytes of data (bit 0 valid, 1 polarity, 2..16 y, 17..31 x) and 4 of time, little endian.
+    A polarity event has 4 bytes of data (bit 0 valid, 1 polarity, 2..16 y, 17..31 x) and 4 of time, little endian.
     """
     mark = b"#!END-HEADER\r\n"
     place = content.find(mark)
@@ -111,10 +111,10 @@ def _read_aedat3(content: bytes) -> Events:
 
 
 def read_aedat4(path: Path, content: bytes) -> Events:
-    """Read AEDAT 4.0 with tonic, from a file.
+    """Read AEDAT 4.0 with tonic, which reads only files.
 
     Raises:
-        MissingExtraError: tonic, or the package aedat that it needs, is not installed.
+        MissingExtraError: tonic or the package aedat, which tonic requires, is not installed.
     """
     try:
         import aedat  # noqa: F401
@@ -124,7 +124,7 @@ def read_aedat4(path: Path, content: bytes) -> Events:
     try:
         with _as_file(path, content) as file:
             found = read(file)
-        # By position: the names of the fields differ between versions.
+        # Read fields by position, because their names differ between versions.
         t, x, y, polarity = (found[name].astype(np.int64) for name in found.dtype.names[:4])
     except (KeyboardInterrupt, SystemExit):
         raise
@@ -136,7 +136,7 @@ def read_aedat4(path: Path, content: bytes) -> Events:
 
 @contextmanager
 def _as_file(path: Path, content: bytes) -> Iterator[str]:
-    """Yield the path of a file with a recording's bytes."""
+    """Yield the path of a file that contains a recording's bytes."""
     if os.path.isfile(path):  # noqa: PTH113 - False for names that cannot exist
         yield str(path)
         return
@@ -147,7 +147,7 @@ def _as_file(path: Path, content: bytes) -> Iterator[str]:
 
 
 def read_npy(content: bytes) -> Events:
-    """Read a structured array [N] with fields t, x, y and p, or an array [N, 4] of numbers with these columns."""
+    """Read a structured array [N] with fields t, x, y and p, or a numeric array [N, 4] with these columns."""
     records = parse_records(content)
     if records is not None:
         return of_columns(_named(records))
@@ -160,7 +160,7 @@ def read_npy(content: bytes) -> Events:
 
 
 def read_npz(content: bytes) -> Events:
-    """Read arrays t, x, y and p [N] each; or only one array, "events" or unnamed, as in `read_npy`."""
+    """Read arrays t, x, y and p [N], or a single array, unnamed or named "events", as in `read_npy`."""
     files = parse_archive(content, (*_NAMES, *_ALONE))
     if len(files) == 1 and (alone := next(iter(files))) in _ALONE:
         return read_npy(files[alone])
@@ -183,7 +183,7 @@ _ALONE = ("events", "arr_0")
 
 
 def _named(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return columns by t, x, y and p. Raises `Unreadable` unless each occurs once."""
+    """Return the columns t, x, y and p by name. Raises `Unreadable` unless each column occurs once."""
     found: dict[str, NDArray[Any]] = {}
     for name, values in columns.items():
         if (what := _NAMES.get(name)) is not None:
@@ -197,7 +197,7 @@ def _named(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 
 def read_hdf5(path: Path, content: bytes) -> Events:
-    """Read HDF5: data sets t, x, y and p [N], or one of such fields, in the root or a group "events" or "CD".
+    """Read HDF5 data sets t, x, y and p [N], or one with these fields, in the root or a group "events" or "CD".
 
     Raises:
         MissingExtraError: h5py is not installed.
@@ -211,14 +211,14 @@ def read_hdf5(path: Path, content: bytes) -> Events:
             return of_columns(_of_group(file, h5py))
     except Unreadable:
         raise
-    # HDF5 reads the file itself; its errors have many types.
+    # The HDF5 library reads the file and raises many types of errors.
     except Exception as error:
         raise Unreadable(f"cannot be read as HDF5 ({reason(error)})") from error
 
 
 def _of_group(group: Any, h5py: Any) -> dict[str, NDArray[Any]]:
-    """Find data sets of events in the usual groups."""
-    # imported here because most recordings do not need it
+    """Return the event data sets in the usual groups, by name."""
+    # Import this here because most recordings do not need it.
     from hdlif.inputs.hdf5_tree import own_entry
 
     for place in ("", "events", "events/events", "CD", "CD/events"):
@@ -240,11 +240,11 @@ def _of_group(group: Any, h5py: Any) -> dict[str, NDArray[Any]]:
 
 
 def _check_size(values: Any) -> None:
-    """Raise `Unreadable` before a data set takes more memory than any recording needs."""
+    """Raise `Unreadable` if reading a data set would take more memory than any recording needs."""
     shape = list(values.shape or ())
     if len(shape) != 1 or shape[0] > MOST_EVENTS:
         raise Unreadable(f"{cut(values.name)} is {shape}; it must be [N], with at most {MOST_EVENTS:,} events")
-    # HDF5 unpacks whole chunks, however few of their entries are read; texts have entries of any size.
+    # HDF5 unpacks complete chunks even if few entries are read, and text entries can have any size.
     longest = max(shape[0], *(values.chunks or (0,)))
     if values.dtype.hasobject or longest * values.dtype.itemsize > MOST_EVENTS * _MOST_RECORD:
         raise Unreadable(
@@ -271,11 +271,11 @@ READERS: Mapping[str, Callable[[Path, bytes], Events]] = {
 
 
 def read_recording(path: Path, content: bytes) -> Events:
-    """Return the events in the content of a file; its suffix determines the format.
+    """Return the events in the content of a file; the suffix of `path` determines the format.
 
-    It takes at most `MEMORY` times the file, except AEDAT 4 and HDF5, whose readers are unbounded; .npz, whose arrays
-    have at most `inputs.MOST_BYTES` each; and EVT 3.0, which takes 50 times the file and 100 bytes per event of a
-    vector, of which there are at most `MOST_EVENTS`.
+    Reading takes at most `MEMORY` times the size of the file, with three exceptions. For AEDAT 4 and HDF5, there is no
+    limit. For .npz, each array has at most `inputs.MOST_BYTES`. EVT 3.0 takes 50 times the size of the file, and 100
+    bytes for each of the at most `MOST_EVENTS` events in vectors.
 
     Raises:
         Unreadable: the file is in none of the formats, or is damaged.

@@ -1,11 +1,11 @@
-"""Resample sounds and sensor readings.
+"""Resample audio and sensor data.
 
-With r = to / from in lowest terms L / M and c = 0.95 min(1, r), value m of the result is
+With r = to / from = L / M in lowest terms and c = 0.95 min(1, r), value m of the result is
 
     y_m = sum_n k_m(n) x_n / sum_n k_m(n),    k_m(n) = sinc(c u) w(u c / 16),    u = m M / L - n,
 
-over the n at which |u| c < 16: the ideal low-pass below 0.95 of the lower Nyquist frequency, cut off after 16 zeros by
-Kaiser's window w with beta = 10. There are L different k. Beyond its ends x is continued by its first and last value.
+over all n with |u| c < 16. k is the ideal low-pass filter below 0.95 of the lower Nyquist frequency, cut off after
+16 zeros by Kaiser's window w with beta = 10. There are L different k. The first and last values extend x at its ends.
 """
 
 import math
@@ -22,7 +22,7 @@ _BLOCK, _MOST_KEPT = 2**16, 2**16
 
 
 def resampled_length(length: int, rate: int, to: int) -> int:
-    """Return the number of values of the result, whose times are before the end of the last input value.
+    """Return the number of output values, whose times are before the end of the last input value.
 
     >>> resampled_length(100, 50, 20), resampled_length(8000, 8000, 16000), resampled_length(3, 2, 1)
     (40, 16000, 2)
@@ -33,10 +33,10 @@ def resampled_length(length: int, rate: int, to: int) -> int:
 def resampled(
     x: NDArray[np.float32], rate: int, to: int, begin: int = 0, end: int | None = None
 ) -> NDArray[np.float32]:
-    """Return the values [N] or [N, C], N > 0, at `rate`, as float32 at the rate `to`.
+    """Convert values [N] or [N, C], N > 0, from `rate` to the rate `to`, in float32.
 
     Args:
-        begin, end: the part [begin:end] of the result; only that part is computed.
+        begin, end: compute only the part [begin:end] of the result.
     """
     if rate == to:
         return x[begin:end]
@@ -44,7 +44,7 @@ def resampled(
     end = length if end is None else min(end, length)
     up, down = _terms(rate, to)
     reach = _reach(up, down)
-    # Indices of the values that the part depends on; beyond the ends the first and the last value are repeated.
+    # The part depends on x[first:last]; beyond the ends of x, the first and last values are repeated.
     first, last = begin * down // up - reach, (end - 1) * down // up + reach + 1
     part = x[max(first, 0) : last]
     around = ((max(-first, 0), max(last - len(x), 0)), *[(0, 0)] * (x.ndim - 1))
@@ -53,19 +53,22 @@ def resampled(
 
 
 class Resampler:
-    """Resamples values that arrive in pieces, bit for bit as `resampled`, each as soon as its inputs are complete."""
+    """A resampler for values that arrive in pieces, with outputs bit-identical to `resampled`.
+
+    Each output is returned as soon as its inputs are complete.
+    """
 
     def __init__(self, rate: int, to: int) -> None:
         self._rate, self._to = rate, to
         self._up, self._down = _terms(rate, to)
         self._reach = _reach(self._up, self._down)
         self._held: NDArray[np.float32] | None = None
-        # Index of the first held value, in x with `reach` values before it; numbers of values received, and returned.
+        # Index of the first held value, in x with `reach` values before it; numbers of values received and returned.
         self._start = self._came = self._made = 0
         self._shape: tuple[int, ...] = ()
 
     def push(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the values that the next [N] or [N, C] complete: [M] or [M, C], M >= 0."""
+        """Take the next inputs [N] or [N, C], and return the completed outputs [M] or [M, C], M >= 0."""
         self._shape = x.shape[1:]
         if self._rate == self._to or not len(x):
             return x
@@ -79,14 +82,14 @@ class Resampler:
         return self._up_to(max(0, -(-whole * self._up // self._down)))
 
     def end(self) -> NDArray[np.float32]:
-        """Return the remaining values after the last input."""
+        """Return the remaining outputs after the last input."""
         if self._held is None:
             return np.empty((0, *self._shape), np.float32)
         self._held = np.concatenate([self._held, np.repeat(self._held[-1:], self._reach, axis=0)])
         return self._up_to(resampled_length(self._came, self._rate, self._to))
 
     def _up_to(self, end: int) -> NDArray[np.float32]:
-        """Return the values from the first that has not been returned to `end`."""
+        """Return the outputs before `end` that have not been returned yet."""
         assert self._held is not None
         begin, end = self._made, max(end, self._made)
         result = _values(self._held, self._start, begin, end, self._up, self._down)
@@ -97,10 +100,10 @@ class Resampler:
 
 
 def _values(held: NDArray[np.float32], start: int, begin: int, end: int, up: int, down: int) -> NDArray[np.float32]:
-    """Return the values [begin:end], [end - begin, C], from x [n, C] whose first index is `start` - reach."""
+    """Return the outputs begin..end-1, [end - begin, C], from `held` [n, C], which begins at x[start - reach]."""
     taps = 2 * _reach(up, down) + 1
     table = _table(up, down) if up * taps <= _MOST_KEPT else None
-    # A sum of values near the largest float32 may exceed it.
+    # The sum may exceed the largest float32 if the values are near it.
     most = np.finfo(np.float32).max
     y = np.empty((end - begin, held.shape[1]), np.float32)
     step = max(1, _BLOCK // taps)
@@ -121,7 +124,7 @@ def _terms(rate: int, to: int) -> tuple[int, int]:
 
 
 def _reach(up: int, down: int) -> int:
-    """Return the number of values on either side that a value depends on."""
+    """Return the number of inputs on either side on which an output depends."""
     return math.ceil(_ZEROS / _cutoff(up, down))
 
 
@@ -131,16 +134,16 @@ def _cutoff(up: int, down: int) -> float:
 
 @lru_cache(maxsize=8)
 def _table(up: int, down: int) -> NDArray[np.float64]:
-    """Return the kernels of all phases between two values."""
+    """Return the kernels for all phases between two inputs."""
     return _kernels(np.arange(up), up, down)
 
 
 def _kernels(phases: NDArray[np.int64], up: int, down: int) -> NDArray[np.float64]:
-    """Return k at phases / up after a value, [phases, 2 reach + 1], each with the sum 1."""
+    """Return the kernels k, [phases, 2 reach + 1], at phases / up after an input; the sum of each is 1."""
     cutoff, reach = _cutoff(up, down), _reach(up, down)
     fractions, n = phases[:, None] / up, np.arange(-reach, reach + 1)
     u = fractions - n
-    # sin(pi c u), by the sine of a difference; sinc is 1 at 0.
+    # Compute sin(pi c u) as the sine of a difference; sinc is 1 at 0.
     sines = np.sin(np.pi * cutoff * fractions) * np.cos(np.pi * cutoff * n)
     sines -= np.cos(np.pi * cutoff * fractions) * np.sin(np.pi * cutoff * n)
     np.divide(sines, np.pi * cutoff * u, out=sines, where=u != 0)

@@ -1,4 +1,4 @@
-"""Parse the lines of a CSV file as they arrive, by the rules of `hdlif.inputs.tables`.
+"""Parse the lines of a CSV file as they arrive, with the rules of `hdlif.inputs.tables`.
 
 A row is one line of at most `MOST_LINE` bytes: cells contain no line breaks.
 """
@@ -24,18 +24,18 @@ _BREAK = re.compile(rb"\r\n|\n|\r")
 
 
 class Gaps:
-    """Fills in missing numbers (NaN) by one of `GAPS`; a channel without a value yet gets that of `start`."""
+    """A policy from `GAPS` for replacing missing numbers (NaN); `start` contains the values before the first row."""
 
     def __init__(self, policy: str, start: Sequence[float]) -> None:
         self._policy, self._last = policy, np.array(start, np.float32)
 
     def fill(self, rows: Floats, where: Callable[[int, int], str]) -> Floats:
-        """Return rows [N, C] without gaps.
+        """Return rows [N, C] with all gaps filled.
 
         Args:
-            where: describes a gap at a row and a column.
+            where: returns a description of a gap at a row and a column.
         Raises:
-            Unreadable: there is a gap, and the policy is "stop".
+            Unreadable: there is a gap and the policy is "stop".
         """
         missing = np.isnan(rows)
         if missing.any():
@@ -57,13 +57,13 @@ FILL = "fill it in, or let it be filled: hold or zero (hdlif run: --gaps)"
 
 
 class Lines:
-    """Splits a stream of bytes into lines, which end in LF, CR LF or CR."""
+    """A splitter of a byte stream into lines that end in LF, CR LF or CR."""
 
     def __init__(self) -> None:
         self._rest, self._number, self._after_return = bytearray(), 0, False
 
     def push(self, block: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield the lines that end in a block, with their numbers from 1; raise `Unreadable` on a very long one."""
+        """Yield the lines that end in a block, numbered from 1. Raises `Unreadable` if a line is very long."""
         if self._after_return and block.startswith(b"\n"):
             block = block[1:]
             self._after_return = False
@@ -75,7 +75,7 @@ class Lines:
         self._keep(rest)
 
     def end(self) -> Iterator[tuple[int, bytes]]:
-        """Yield the last line if it has no line break."""
+        """Yield the last line if it does not end in a line break."""
         if self._rest:
             yield self._line(b"")
 
@@ -93,7 +93,7 @@ class Lines:
 
 
 class Rows:
-    """Converts lines to rows of numbers; `known` channels are found by name if the first line is a header."""
+    """A converter of lines to rows of numbers; `known` channels are matched by name if there is a header."""
 
     def __init__(self, known: Sequence[str], channels: int, gaps: Gaps) -> None:
         self._known, self._channels, self._gaps = known, channels, gaps
@@ -104,7 +104,7 @@ class Rows:
         self._blank = 0
 
     def row(self, number: int, line: bytes) -> Floats | None:
-        """Return float32 [1, C]; None for the header and for blank lines at the end. Raises `Unreadable`."""
+        """Return the row as float32 [1, C], or None for the header and blank lines at the end. Raises `Unreadable`."""
         if number == 1:
             line = line.removeprefix(codecs.BOM_UTF8)
         if not line:

@@ -1,4 +1,4 @@
-"""Read and normalise series from files, step by step, for training and for `hdlif run`."""
+"""Read and normalise time series from files, for training and for `hdlif run`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ ARRAYS = ("x", "y", "group", "part")
 
 
 def windows(length: int, window: int, stride: int | None) -> range:
-    """Return the begins of windows; without a stride they are adjacent.
+    """Return the start of each window; without a stride, windows are adjacent.
 
     >>> list(windows(10, 4, 3)), list(windows(10, 4, None)), list(windows(3, 4, 1))
     ([0, 3, 6], [0, 4], [])
@@ -29,12 +29,12 @@ def windows(length: int, window: int, stride: int | None) -> range:
 
 @dataclass(frozen=True)
 class Part:
-    """A series, or a part of one.
+    """A time series, or a part of a time series.
 
     Attributes:
         values: float32 [T, C].
-        lines: line of each step in its file; None for an array.
-        place: its place in the file, as text after the file's name.
+        lines: line number of each step in the file; None for an array.
+        place: the part's place in the file, as text after the file's name.
     """
 
     values: Floats
@@ -42,7 +42,7 @@ class Part:
     place: str = ""
 
     def windows(self, rows: int, stride: int) -> Iterator["Part"]:
-        """Yield windows of `rows` rows, `stride` rows apart; the series itself if it is not longer."""
+        """Yield windows of `rows` rows, `stride` rows apart, or the time series itself if it is not longer."""
         if len(self.values) <= rows:
             yield self
             return
@@ -53,9 +53,9 @@ class Part:
 
 
 def parse_several(content: bytes, suffix: str, known: Sequence[str] = ()) -> list[Part]:
-    """Return the series of a file: one, as `parse_series` reads it, or those of an array x [N, T, C].
+    """Return the time series in a file: one, read by `parse_series`, or several in an array x [N, T, C].
 
-    The array is a .npy file, or x of a .npz file, which may also be [N, T] for one channel.
+    The array is in a .npy file or is x in a .npz file, which may also be [N, T] for one channel.
     """
     if suffix in (".npy", ".npz"):
         array = samples(content) if suffix == ".npz" else parse_array(content)
@@ -73,7 +73,7 @@ def parse_several(content: bytes, suffix: str, known: Sequence[str] = ()) -> lis
 
 
 def samples(content: bytes) -> NDArray[Any]:
-    """Return the array x of a .npz file, which may contain others of `ARRAYS`; raise `Unreadable` if it is missing."""
+    """Return the array x in a .npz file that contains only arrays from `ARRAYS`. Raises `Unreadable` without x."""
     found = parse_archive(content, ARRAYS)
     if ARRAYS[0] not in found:
         raise Unreadable("it has no array x")
@@ -81,12 +81,12 @@ def samples(content: bytes) -> NDArray[Any]:
 
 
 def parse_series(content: bytes, suffix: str, known: Sequence[str] = ()) -> Floats:
-    """Return the series [T, C] of a CSV or Parquet file, a row per step, or of a .npy file of [T, C] or [T].
+    """Return the time series [T, C] in a CSV or Parquet file (one row per step) or a .npy file of [T, C] or [T].
 
     Args:
-        known: the channels, found by name if the file has names.
+        known: the channels, matched by name if the file contains names.
     Raises:
-        Unreadable: it is something else, lacks a channel, or has a value that is not a finite float32.
+        Unreadable: the file has another format, lacks a channel, or contains a value that is not a finite float32.
     """
     if suffix == ".npy":
         return plain(parse_array(content))
@@ -94,14 +94,14 @@ def parse_series(content: bytes, suffix: str, known: Sequence[str] = ()) -> Floa
 
 
 def plain(array: NDArray[Any]) -> Floats:
-    """Return an array [T, C], or [T] for one channel, as float32 [T, C]; raise `Unreadable` otherwise."""
+    """Convert an array [T, C], or [T] for one channel, to float32 [T, C]. Raises `Unreadable` for other arrays."""
     if array.ndim not in (1, 2) or not array.size:
         raise Unreadable(f"it is {array.dtype} {list(array.shape)}, and a series is [steps, channels]")
     return finite(array if array.ndim == 2 else array[:, None])
 
 
 def finite(array: NDArray[Any]) -> Floats:
-    """Return an array of any numbers as float32. Raises `Unreadable` at the first that is not finite."""
+    """Convert an array of any numbers to float32. Raises `Unreadable` if a number is not finite."""
     if array.dtype.kind not in "biuf":
         raise Unreadable(f"it is {array.dtype}, and real numbers are read")
     with np.errstate(over="ignore"):
@@ -115,10 +115,10 @@ def finite(array: NDArray[Any]) -> Floats:
 
 
 def finite_steps(array: NDArray[Any]) -> Floats:
-    """Return series [N, T, C] or [N, T] as float32, each of which may end in padding: steps of NaN.
+    """Convert time series [N, T, C] or [N, T] to float32; each may end in padding, which is steps of NaN.
 
     Raises:
-        Unreadable: another value is not finite, or a series has no step.
+        Unreadable: a value before the padding is not finite, or a time series has no step.
     """
     if array.dtype.kind != "f":
         return finite(array)
@@ -132,20 +132,20 @@ def finite_steps(array: NDArray[Any]) -> Floats:
 
 
 def own_steps(series: Floats) -> Floats:
-    """Return a series [T, C] without its padding."""
+    """Return a time series [T, C] without its padding."""
     return series[~np.isnan(series[:, 0])]
 
 
 def as_sample(series: Floats) -> Floats:
-    """Return a series [T, C], or several [..., T, C], as whole samples [..., C, T, 1]."""
+    """Convert time series [T, C] or [..., T, C] to samples [..., C, T, 1]."""
     return np.ascontiguousarray(np.swapaxes(series, -1, -2)[..., None])
 
 
 def normalised(samples: Floats, mean: Sequence[float], std: Sequence[float]) -> Floats:
-    """Return (sample - mean) / std by channel, of whole samples [..., C, T, 1], each step in float32."""
+    """Return (sample - mean) / std per channel for samples [..., C, T, 1], with each operation in float32."""
     return fitting.normalised(samples, mean, std, whole=1)
 
 
 def shown(series: Floats, mean: Sequence[float], std: Sequence[float]) -> Floats:
-    """Return the input of the steps for a series [T, C]: [T, C, 1, 1]."""
+    """Return the input of each step for a time series [T, C]: [T, C, 1, 1]."""
     return fitting.framed(normalised(as_sample(series), mean, std), "rows")

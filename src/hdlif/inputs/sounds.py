@@ -1,6 +1,7 @@
-"""Compute log-mel frames of sound clips, for training and for `hdlif run`.
+"""Compute log-mel frames of audio clips, for training and for `hdlif run`.
 
-Both get the same numbers with the same machine and NumPy, whose Fourier transform and logarithm they use.
+Training and `hdlif run` get the same numbers if they use the same machine and the same NumPy, which computes Fourier
+transforms and logarithms.
 """
 
 from collections.abc import Iterator
@@ -23,10 +24,10 @@ _BLOCK = 2**16
 
 
 def clips(wave: Wave, record: SoundRecord) -> Iterator[tuple[float, Floats]]:
-    """Yield the clips [record.samples] of a sound, resampled, and the second at which each begins.
+    """Yield the resampled clips [record.samples] of audio, each with its start time in seconds.
 
-    A shorter sound is one clip, padded with silence at the end, or on both sides if `record.clips` is "centre". From a
-    longer one "first" and "centre" take one clip, and "windows" takes whole clips every `record.every` samples.
+    Shorter audio becomes one clip, padded with silence at the end, or on both sides if `record.clips` is "centre". From
+    longer audio, "first" and "centre" take one clip, and "windows" takes complete clips every `record.every` samples.
     """
     missing = record.samples - resampled_length(len(wave.samples), wave.rate, record.rate)
     if missing > 0:
@@ -38,7 +39,7 @@ def clips(wave: Wave, record: SoundRecord) -> Iterator[tuple[float, Floats]]:
         starts = range((-missing // 2) if record.clips == "centre" else 0, -missing + 1, record.samples)[:1]
     clip, at = np.empty(0, np.float32), starts.start
     for start in starts:
-        # For overlapping clips, only new samples are resampled.
+        # For overlapping clips, resample only the new samples.
         kept = clip[start - at :]
         rest = resampled(wave.samples, wave.rate, record.rate, start + len(kept), start + record.samples)
         clip, at = np.concatenate([kept, rest]), start
@@ -46,10 +47,10 @@ def clips(wave: Wave, record: SoundRecord) -> Iterator[tuple[float, Floats]]:
 
 
 def log_mel(clip: Floats, record: SoundRecord) -> Floats:
-    """Return frames of log-mel energies of a clip [record.samples]: float32 [T, mels], T = record.frames.
+    """Return the log-mel energies of a clip [record.samples], as float32 [T, mels] with T = record.frames.
 
-    Frame t is the `frame` = n samples around the middle of the hop t, silence beyond the ends, times the periodic Hann
-    window h. With X its Fourier transform and b_m the triangles of `filter_bank`, in float64:
+    Frame t is the `frame` = n samples around the middle of hop t, multiplied by the periodic Hann window h. Beyond the
+    ends, samples are silent. In float64, with the frame's Fourier transform X and the triangles b_m of `filter_bank`:
 
         y_tm = log(1e-8 + sum_k b_m(k) |X_t(k)|^2 / sum_j h_j^2)
     """
@@ -57,21 +58,21 @@ def log_mel(clip: Floats, record: SoundRecord) -> Floats:
 
 
 class LogMelFrames:
-    """Computes the frames of a clip that arrives in pieces, bit for bit as `log_mel`.
+    """Log-mel frames of a clip that arrives in pieces, bit-identical to `log_mel`.
 
-    Each frame is returned as soon as its samples, or the clip's end, have arrived.
+    Each frame is returned as soon as all its samples, or the end of the clip, have arrived.
     """
 
     def __init__(self, record: SoundRecord) -> None:
         n, hop = record.frame, record.hop
         self._record = record
-        # Silence before the clip, and samples after the last frame.
+        # This contains silence before the clip, and later the samples after the last frame.
         self._held = np.zeros((n - hop) // 2 if n > hop else 0)
         self._skip = (hop - n) // 2 if n < hop else 0
         self._came = self._made = 0
 
     def push(self, samples: Floats) -> Floats:
-        """Return the frames that the next samples [N] complete: [M, mels], M >= 0. Silence follows the clip."""
+        """Take the next samples [N], and return the completed frames [M, mels], M >= 0. Silence follows the clip."""
         record = self._record
         n, hop = record.frame, record.hop
         self._came += len(samples)
@@ -91,7 +92,7 @@ class LogMelFrames:
 
 
 def _energies(frames: NDArray[np.float64] | None, record: SoundRecord) -> Floats:
-    """Return the log-mel energies [T, mels] of frames [T, n]; no rows for None."""
+    """Return the log-mel energies [T, mels] of frames [T, n], or no rows if `frames` is None."""
     if frames is None:
         return np.empty((0, record.mels), np.float32)
     n = record.frame
@@ -102,7 +103,7 @@ def _energies(frames: NDArray[np.float64] | None, record: SoundRecord) -> Floats
     for begin in range(0, len(frames), step):
         spectrum = np.fft.rfft(frames[begin : begin + step] * window)
         power = (spectrum.real**2 + spectrum.imag**2) / (window**2).sum()
-        # not a matrix product, whose sums may depend on the number of frames and threads
+        # Avoid a matrix product: its sums may depend on the number of frames and threads.
         energies[begin : begin + step] = np.einsum("tk,mk->tm", power, bank)
     result: Floats = np.log(FLOOR + energies).astype(np.float32)
     return result
@@ -116,13 +117,13 @@ def _hann(n: int) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=8)
 def filter_bank(rate: int, frame: int, mels: int, lowest_hz: float, highest_hz: float) -> NDArray[np.float64]:
-    """Return triangles over the frequencies of a frame's transform, [mels, frame // 2 + 1], each 1 at its middle.
+    """Return triangular filters [mels, frame // 2 + 1] over the frequencies of a frame; each has a peak of 1.
 
-    Their corners are equidistant in mel(f) = 2595 log10(1 + f / 700), from `lowest_hz` to `highest_hz`: triangle m
-    rises from corner m to corner m + 1 and falls to corner m + 2.
+    The corners are equidistant in mel(f) = 2595 log10(1 + f / 700), from `lowest_hz` to `highest_hz`. Triangle m rises
+    from corner m to corner m + 1 and falls to corner m + 2.
 
     Raises:
-        Unreadable: a triangle has no frequency.
+        Unreadable: a triangle contains no frequency.
     """
     ends = 2595 * np.log10(1 + np.array([lowest_hz, highest_hz]) / 700)
     corners = 700 * (10 ** (np.linspace(ends[0], ends[1], mels + 2) / 2595) - 1)

@@ -1,7 +1,7 @@
-"""Read CSV and Parquet files of numbers, a row per time step, for `hdlif run` and the data sets.
+"""Read CSV and Parquet files with one row of numbers per time step, for `hdlif run` and the data sets.
 
-Cells are split by commas, or by semicolons if the first row has more of them; numbers are decimal, with a point. The
-first row is a header if none of its cells is a number.
+Commas separate cells, or semicolons if the first row contains more semicolons. Numbers are decimal, with a point. The
+first row is a header if no cell in it is a number.
 """
 
 import codecs
@@ -46,7 +46,7 @@ class Table:
         names: names of the numeric columns; None without a header.
         numbers: float32 [rows, columns].
         words: the cells of each text column, by name.
-        lines: line of each row in the file, from 1.
+        lines: line number of each row in the file, from 1.
     """
 
     names: tuple[str, ...] | None
@@ -56,7 +56,7 @@ class Table:
 
 
 def header_of(content: bytes, suffix: str) -> Sequence[str] | None:
-    """Return the names of the columns of a file with one of `SUFFIXES`; None without a header. Raises `Unreadable`."""
+    """Return the column names in a file with a suffix in `SUFFIXES`, or None without a header. Raises `Unreadable`."""
     if suffix == PARQUET:
         with _parquet(content) as file:
             return _columns_of_parquet(file)
@@ -71,7 +71,7 @@ def parse_named(
     columns: Sequence[str] | None = None,
     known: Sequence[str] = (),
 ) -> Table:
-    """Return the table of a file with one of `SUFFIXES`, as `parse_table`."""
+    """Return the table in a file with a suffix from `SUFFIXES`, as `parse_table` does."""
     if suffix == PARQUET:
         return parse_parquet(content, text=text, columns=columns, known=known)
     return parse_table(content, text=text, columns=columns, known=known)
@@ -84,15 +84,15 @@ def parse_table(
     columns: Sequence[str] | None = None,
     known: Sequence[str] = (),
 ) -> Table:
-    """Return the table of a CSV file, in UTF-8.
+    """Return the table in a UTF-8 CSV file.
 
     Args:
         text: columns that are kept as text.
-        columns: numeric columns, in this order; all others by default.
+        columns: numeric columns, in this order; by default, all other columns.
         known: the default for `columns` if there is a header.
     Raises:
-        Unreadable: it is not such a table, has no rows, lacks a named column, a row has more or fewer cells than the
-            first, or a cell is empty, not a number, not finite or beyond float32.
+        Unreadable: the file is not such a table, has no rows, or lacks a named column; a row has more or fewer cells
+            than the first; or a cell is empty, not a number, not finite or beyond float32.
     """
     numbered = _rows(content)
     top, first = next(numbered)
@@ -137,7 +137,7 @@ def parse_table(
 
 
 def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row, at least one, with the number of its last line. Raises `Unreadable`."""
+    """Yield at least one row, each with the number of its last line. Raises `Unreadable`."""
     if b"\0" in content:
         raise Unreadable("it holds a byte 0, and is not text")
     try:
@@ -149,7 +149,7 @@ def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
         raise Unreadable("it is empty")
     first = content.partition(b"\n")[0]
     delimiter = ";" if first.count(b";") > first.count(b",") else ","
-    # Decoded piece by piece, because text takes up to four times its bytes.
+    # Decode piece by piece, because text takes up to four times its size in bytes.
     text = io.TextIOWrapper(io.BytesIO(content), "utf-8", newline="")
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     try:
@@ -160,7 +160,7 @@ def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
 
 
 def names_in(first: list[str]) -> list[str] | None:
-    """Return the names of the columns if the first row is a header, None if it has numbers. Raises `Unreadable`."""
+    """Return the column names if the first row is a header, or None if it contains numbers. Raises `Unreadable`."""
     if len(first) > MOST_COLUMNS:
         raise Unreadable(f"it has {len(first):,} columns, and at most {MOST_COLUMNS:,} are read")
     numbers = [NUMBER.fullmatch(cell) is not None for cell in first]
@@ -182,7 +182,7 @@ def names_in(first: list[str]) -> list[str] | None:
 def columns_of(
     header: Sequence[str] | None, count: int, text: Collection[str], columns: Sequence[str] | None
 ) -> tuple[list[int], dict[str, int]]:
-    """Return the indices of the numeric columns, and those of text columns by name. Raises `Unreadable`."""
+    """Return the indices of numeric columns, and the indices of text columns by name. Raises `Unreadable`."""
     asked = [*text, *(columns or ())]
     if header is None:
         if asked:
@@ -199,7 +199,7 @@ def columns_of(
 
 
 def column_name(header: Sequence[str] | None, place: int) -> str:
-    """Return the name of a column, or its number from 1, for an error."""
+    """Return the name of a column, or its number from 1, for an error message."""
     return brief(header[place]) if header else str(place + 1)
 
 
@@ -216,7 +216,7 @@ def no_number(cell: str) -> tuple[str, bool]:
 
 
 def word_of(cell: str, where: str) -> str:
-    """Return a text cell, which must be a name. Raises `Unreadable`."""
+    """Return the text in a cell, which must be a name. Raises `Unreadable`."""
     word = cell.strip()
     if not word or not word.isprintable():
         raise Unreadable(f"{where}: {brief(cell)} is not a name")
@@ -226,7 +226,7 @@ def word_of(cell: str, where: str) -> str:
 def parse_parquet(
     content: bytes, *, text: Collection[str] = (), columns: Sequence[str] | None = None, known: Sequence[str] = ()
 ) -> Table:
-    """Return the table of a Parquet file, read by pyarrow without a guaranteed limit; as `parse_table`.
+    """Return the table in a Parquet file, as `parse_table` does; pyarrow reads it without a guaranteed limit.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -249,7 +249,7 @@ def parse_parquet(
 
 @contextlib.contextmanager
 def _parquet(content: bytes) -> Iterator[Any]:
-    """Open a file with pyarrow, whose errors become `Unreadable`. Raises `MissingExtraError`."""
+    """Open a file with pyarrow, and convert its errors to `Unreadable`. Raises `MissingExtraError`."""
     try:
         import pyarrow
         from pyarrow import parquet
@@ -264,7 +264,7 @@ def _parquet(content: bytes) -> Iterator[Any]:
 
 
 def _columns_of_parquet(file: Any) -> list[str]:
-    """Return the names of the columns. Raises `Unreadable` on too many cells, no rows, or a repeated name."""
+    """Return the column names. Raises `Unreadable` if there are too many cells, no rows, or a repeated name."""
     names, rows = list(file.schema_arrow.names), file.metadata.num_rows
     if len(names) > MOST_COLUMNS or rows * len(names) > MOST_CELLS:
         raise Unreadable(f"it has {rows:,} rows of {len(names):,} columns, more than {MOST_CELLS:,} cells or so")
@@ -274,7 +274,7 @@ def _columns_of_parquet(file: Any) -> list[str]:
 
 
 def _numbers(column: Any, name: str) -> NDArray[np.float32]:
-    """Return a column as float32."""
+    """Convert a column to float32."""
     if column.null_count:
         row = column.is_null().to_pylist().index(True) + 1
         raise Unreadable(f"row {row}, column {brief(name)}: the cell is empty; {FILL_IN}")

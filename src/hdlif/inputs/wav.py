@@ -1,6 +1,6 @@
-"""Read RIFF WAVE: one channel of sound from PCM of 8, 16, 24 or 32 bits, or floats of 32 or 64.
+"""Read one channel of audio from RIFF WAVE files with 8-, 16-, 24- or 32-bit PCM, or 32- or 64-bit floats.
 
-Python's `wave` reads neither floats nor, before 3.12, the extensible form of files with 24 bits.
+Python's `wave` does not read floats or, before Python 3.12, the extensible format of 24-bit files.
 """
 
 import io
@@ -27,7 +27,7 @@ _ACCEPTED = "PCM of 8, 16, 24 or 32 bits and floats of 32 or 64 are read"
 
 @dataclass(frozen=True)
 class Wave:
-    """A sound: its rate in Hz, and float32 samples [N] in about -1..1."""
+    """Audio with a rate in Hz and float32 samples [N] in about -1..1."""
 
     rate: int
     samples: NDArray[np.float32]
@@ -35,7 +35,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class Format:
-    """The format of samples: the code of their type, and bits per value."""
+    """The format of samples, with type code and bits per value."""
 
     code: int
     channels: int
@@ -44,7 +44,7 @@ class Format:
 
     @property
     def block(self) -> int:
-        """Bytes of a sample of all channels."""
+        """The number of bytes of one sample in all channels."""
         return self.channels * self.bits // 8
 
 
@@ -53,11 +53,11 @@ PLAIN = Format(_PCM, 1, 0, 16)
 
 
 def parse_wave(content: bytes) -> Wave:
-    """Return the sound of a .wav file: the mean of its channels, integers divided by full scale.
+    """Return the audio in a .wav file: the mean of its channels, with integers divided by full scale.
 
     Raises:
-        Unreadable: it is something else, compressed, cut short, beyond a limit, empty, or has a sample that is not
-            finite.
+        Unreadable: the file has another format, is compressed, cut short, beyond a limit or empty, or contains a sample
+            that is not finite.
     """
     if content[:4] in (b"RIFX", b"RF64"):
         raise Unreadable(f"it is of the form {content[:4].decode()}; save it as plain RIFF WAVE, below 4 GB")
@@ -74,12 +74,12 @@ def parse_wave(content: bytes) -> Wave:
 
 
 def read_header(up_to: Callable[[int], bytes]) -> tuple[Format, int]:
-    """Read a .wav file up to its samples: return their format, and their number of bytes in the header.
+    """Read a .wav file up to its samples; return their format, and their number of bytes according to the header.
 
     Args:
-        up_to: returns the requested number of bytes, fewer at the end.
+        up_to: returns the requested number of bytes, or fewer at the end.
     Raises:
-        Unreadable: it is something else, or a chunk is cut short.
+        Unreadable: the file has another format, or a chunk is cut short.
     """
     if up_to(12)[8:] != b"WAVE":
         raise Unreadable("it begins as a RIFF file, and is no WAVE file")
@@ -90,7 +90,7 @@ def read_header(up_to: Callable[[int], bytes]) -> tuple[Format, int]:
             if form is None:
                 raise Unreadable("its samples come before the chunk that describes them")
             return form, size
-        # a chunk of an odd size is followed by a byte
+        # A padding byte follows a chunk of odd size.
         padded = size + size % 2
         if name == b"fmt ":
             if size > _MOST_FORMAT:
@@ -105,7 +105,7 @@ def read_header(up_to: Callable[[int], bytes]) -> tuple[Format, int]:
 
 
 def parse_format(chunk: bytes) -> Format:
-    """Read the chunk "fmt ". Raises `Unreadable`."""
+    """Return the format in the chunk "fmt ". Raises `Unreadable`."""
     if len(chunk) < 16:
         raise Unreadable(f"its format takes {len(chunk)} bytes, and at least 16 are needed")
     code, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", chunk)
@@ -133,10 +133,10 @@ def _samples(content: bytes, begin: int, size: int, form: Format) -> NDArray[np.
 
 
 def decoded(raw: NDArray[np.uint8], form: Format, *, first: int = 0) -> NDArray[np.float32]:
-    """Return samples [N], float32 in about -1..1, as the mean of their channels.
+    """Decode samples and return the mean of their channels as float32 [N] in about -1..1.
 
     Args:
-        first: the number of the first sample, for the error.
+        first: the number of the first sample, for the error message.
     Raises:
         Unreadable: a sample is not finite.
     """
@@ -147,13 +147,13 @@ def decoded(raw: NDArray[np.uint8], form: Format, *, first: int = 0) -> NDArray[
     if form.channels == 1:
         return samples
     count = len(samples) // form.channels
-    # in float64, in which no mean of float32 overflows
+    # Compute in float64, in which no mean of float32 values overflows.
     mixed: NDArray[np.float32] = samples.reshape(count, form.channels).mean(axis=1, dtype=np.float64).astype(np.float32)
     return mixed
 
 
 def _scaled(raw: NDArray[np.uint8], form: Format) -> NDArray[np.float32]:
-    """Return bytes as float32, with full scale as 1."""
+    """Convert bytes to float32, with full scale as 1."""
     if form.code == _FLOAT:
         with np.errstate(over="ignore", invalid="ignore"):
             return raw.view(f"<f{form.bits // 8}").astype(np.float32)
@@ -161,7 +161,7 @@ def _scaled(raw: NDArray[np.uint8], form: Format) -> NDArray[np.float32]:
         values = raw.astype(np.float32)
         values -= np.float32(128)
     elif form.bits == 24:
-        # the upper three of four bytes, so that the sign is right
+        # Use the upper three of four bytes, so the sign is correct.
         wide = np.zeros((len(raw) // 3, 4), np.uint8)
         wide[:, 1:] = raw.reshape(-1, 3)
         values = (wide.reshape(-1).view("<i4") >> 8).astype(np.float32)

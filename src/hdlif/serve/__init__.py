@@ -1,7 +1,7 @@
-"""`hdlif serve`: model files over HTTP, for whole inputs and for streams whose state the server keeps.
+"""Serve model files over HTTP with `hdlif serve`, for complete inputs and for streams with state on the server.
 
-`create_app` returns an ASGI application for any server and load balancer; `serve` runs it in this process, with
-limits on slow clients. Needs the extra hdlif[serve], and never imports torch.
+`create_app` returns an ASGI application for any server and load balancer. `serve` runs the application in the current
+process, with limits on slow clients. This package requires the extra hdlif[serve] and never imports torch.
 """
 
 from hdlif.serve.settings import Settings

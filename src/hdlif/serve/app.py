@@ -1,4 +1,4 @@
-"""The ASGI application: its routes, their OpenAPI description, and the JSON of errors."""
+"""The ASGI application, with its routes, their OpenAPI description, and errors in JSON."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ _ALWAYS = ("too_slow", "too_many_requests", "internal", "overloaded", "draining"
 
 
 def describe(models: Sequence[str], *, streams: bool) -> dict[str, Any]:
-    """Return the description: openapi.json with the refusals of each route, content types and names of models."""
+    """Return openapi.json, completed with each route's error responses, content types and model names."""
     document: dict[str, Any] = json.loads(files("hdlif.serve").joinpath("openapi.json").read_bytes())
     components = document["components"]
     components["parameters"]["model"]["schema"]["enum"] = list(models)
@@ -63,12 +63,12 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class App:
-    """An ASGI application that serves model files. It keeps nothing between requests but streams.
+    """An ASGI application that serves model files. Between requests, it keeps only streams.
 
     Attributes:
-        routes: Ray names its metrics by them.
-        draining: whether `/readyz` reports 503 and each answer closes its connection.
-        ending: whether further requests are refused.
+        routes: the routes, which Ray uses to name its metrics.
+        draining: whether `/readyz` reports 503 and each response closes its connection.
+        ending: whether further requests are rejected.
     """
 
     def __init__(self, artefacts: Mapping[str, Path], settings: Settings) -> None:
@@ -94,7 +94,7 @@ class App:
             self.metrics.add_gauge(name, what, value)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or refuse it in JSON, and count it."""
+        """Respond to a request, with an error in JSON if it is rejected, and count the request."""
         if scope["type"] != "http":
             await self._router(scope, receive, send)
             return
@@ -114,7 +114,7 @@ class App:
         except ClientDisconnect:
             pass
         except (Exception, asyncio.CancelledError) as error:
-            # Only a server that ends cancels a request whose client waits for it.
+            # Only a server that is shutting down cancels a request while the client is waiting.
             if status or (isinstance(error, asyncio.CancelledError) and not self.draining):
                 raise
             refusal = refuse(error)
@@ -129,7 +129,7 @@ class App:
         if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
             raise Refusal("bad_request", "it has both Content-Length and Transfer-Encoding", {"Connection": "close"})
         if self.ending:
-            # If the connection closed on unread bytes, the client might not see the answer.
+            # If the connection closed with unread bytes, the client might not receive the response.
             while (await receive()).get("more_body", False):
                 pass
             raise Refusal("draining", "the server is ending")
@@ -149,7 +149,7 @@ class App:
             self.close()
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop the threads."""
         self._runs.shutdown(wait=False, cancel_futures=True)
         self._reads.shutdown(wait=False, cancel_futures=True)
 
@@ -248,7 +248,7 @@ class App:
 
         with self.streams.use(id) as stream:
             async with self._reader.read(request, stream.network, steps=True) as ((_, x, _),):
-                # A cancelled request keeps its turn until its steps have run.
+                # A cancelled request keeps the stream locked until its steps have run.
                 return await asyncio.shield(advance(x))
 
     async def _state(self, request: Request) -> Response:
@@ -257,17 +257,17 @@ class App:
 
 
 def create_app(artefacts: Mapping[str, Path], settings: Settings | None = None) -> App:
-    """Return an ASGI application that serves the artefacts, by their names.
+    """Return an ASGI application that serves model files under the given names.
 
     Raises:
-        ArtefactError, LimitError, AllocationError: an artefact cannot be loaded.
+        ArtefactError, LimitError, AllocationError: a model file cannot be loaded.
     """
     return App(artefacts, settings or Settings())
 
 
 @dataclass(frozen=True)
 class _Path:
-    """The handlers of a path, by method."""
+    """The handlers for a path, by HTTP method."""
 
     template: str
     handlers: Mapping[str, Handler]

@@ -1,4 +1,4 @@
-"""Batches: jobs that arrive close together run as one call."""
+"""Run jobs that arrive close together as one batch."""
 
 import asyncio
 from collections import deque
@@ -22,17 +22,16 @@ class _Waiting(Generic[Job, Result]):
 
 
 class Batcher(Generic[Job, Result]):
-    """Gather jobs for up to `budget` seconds, or until there are `most`, and run them as one.
+    """A queue that collects jobs for up to `budget` seconds, or up to a weight of `most`, and runs them as one batch.
 
-    Jobs run in the order in which they came; only those of one key run together. While all runners are busy, jobs
-    gather.
+    Jobs start in the order in which they arrive, and only jobs with the same key run together. While all runners are
+    busy, jobs wait in the queue.
 
     Args:
-        run: returns the results of some jobs, in their order, each a value or the exception to raise; called on
-            `executor`.
-        most: the weights of a batch, unless a single job weighs more.
-        most_waiting: the weights of what waits; further jobs are refused.
-        runners: calls of `run` at a time.
+        run: returns the results of jobs in the same order, each a value or an exception to raise; runs on `executor`.
+        most: largest total weight of a batch, unless a single job weighs more.
+        most_waiting: largest total weight of the waiting jobs; further jobs raise `Refusal`.
+        runners: largest number of concurrent calls of `run`.
         observe: called with the weight of each batch.
     """
 
@@ -55,7 +54,7 @@ class Batcher(Generic[Job, Result]):
         self._running: set[asyncio.Task[None]] = set()
 
     async def submit(self, job: Job, *, weight: int = 1, key: Hashable = None) -> Result:
-        """Return the result of a job; raise what its run raised, or `Refusal` if too much waits already."""
+        """Run a job and return its result. Raises the job's exception, or `Refusal` if too many jobs are waiting."""
         if self._queue and self._weight + weight > self._most_waiting:
             raise Refusal("overloaded", f"{self._weight:,} inputs wait already", {"Retry-After": "1"})
         loop = asyncio.get_running_loop()
@@ -69,7 +68,7 @@ class Batcher(Generic[Job, Result]):
         return await waiting.answer
 
     def _start(self) -> None:
-        """Run waiting jobs on all free runners."""
+        """Run the waiting jobs on all free runners."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -80,7 +79,7 @@ class Batcher(Generic[Job, Result]):
             task.add_done_callback(self._running.discard)
 
     def _take(self) -> list[_Waiting[Job, Result]]:
-        """Take the next batch: the first job that waits, and later ones of its key."""
+        """Remove and return the next batch: the first waiting job and later jobs with the same key."""
         key, weight = self._queue[0].key, 0
         taken: list[_Waiting[Job, Result]] = []
         left: deque[_Waiting[Job, Result]] = deque()

@@ -1,4 +1,4 @@
-"""Parse numbers of bytes as people write them: 65536, 64K, 64KiB, 1M."""
+"""Parse numbers of bytes such as 65536, 64K, 64KiB and 1M."""
 
 import re
 
@@ -7,15 +7,15 @@ _FORM = re.compile(r"([0-9]{1,15})(?:([KMG])(?:IB)?)?")
 
 
 def byte_count(text: str) -> int:
-    """Return the number of bytes in `text`.
+    """Return the number of bytes that `text` specifies.
 
-    `KB` and `MB` are refused: they are 1,000 to some readers and 1,024 to others.
+    `KB` and `MB` raise an error, because some people use them for powers of 1,000 and others for powers of 1,024.
 
     >>> byte_count("64K"), byte_count("64KiB"), byte_count("1m"), byte_count("500")
     (65536, 65536, 1048576, 500)
 
     Raises:
-        ValueError: it is not a number of bytes.
+        ValueError: `text` is not a number of bytes.
     """
     found = _FORM.fullmatch(text.strip().upper())
     if found is None:

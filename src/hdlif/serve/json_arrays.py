@@ -1,4 +1,4 @@
-"""Read arrays in JSON: nested lists of numbers, or rows as objects with column names as keys."""
+"""Read arrays from JSON: nested lists of numbers, or rows as objects with column names as keys."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _NUMBER_BYTES, _LIST_BYTES, _OBJECT_BYTES, _KEY_BYTES = 64, 128, 256, 192
 
 
 def reading_bytes(content: bytes) -> int:
-    """Return the most bytes that reading JSON takes in addition to it."""
+    """Return the most bytes that reading JSON takes in addition to the text."""
     return (
         len(content)
         + _NUMBER_BYTES * (content.count(b",") + 1)
@@ -29,16 +29,16 @@ def reading_bytes(content: bytes) -> int:
 
 
 def read_json(content: bytes, columns: Sequence[str]) -> NDArray[Any]:
-    """Read an array of float32 or uint8.
+    """Return the array, float32 or uint8, in a JSON text.
 
     Args:
-        columns: the names of the network's columns, if they have any.
+        columns: the names of the network's columns, if any.
     Raises:
-        Refusal: it is not JSON or not an array, or does not have the network's columns.
+        Refusal: the text is not JSON, is not an array, or does not have the network's columns.
     """
     try:
         found = json.loads(content, parse_constant=_refuse_constant)
-    # Not UTF-8, not JSON, an integer of too many digits, or nested deeper than Python reads.
+    # The text is not UTF-8 or JSON, an integer has too many digits, or lists are too deep for Python.
     except (ValueError, RecursionError) as error:
         raise _bad_json(f"is not JSON ({brief(str(error))})") from error
     fields = {"values": found} if isinstance(found, list) else found
@@ -57,7 +57,7 @@ def read_json(content: bytes, columns: Sequence[str]) -> NDArray[Any]:
 def _read_lists(values: list[Any], kind: str) -> NDArray[Any]:
     try:
         array = np.array(values) if _are_numbers(values) else None
-    # Lists of different lengths, or nested deeper than arrays can be.
+    # The lists have different lengths or are nested too deep for an array.
     except (ValueError, RecursionError) as error:
         raise _bad_json("values are not an array: lists at the same level differ in length") from error
     if array is None or array.dtype.kind not in "iuf":
@@ -66,19 +66,19 @@ def _read_lists(values: list[Any], kind: str) -> NDArray[Any]:
         if array.dtype.kind == "f" or (array.size and (array.min() < 0 or array.max() > 255)):
             raise _bad_json("values of the type uint8 are integers in 0..255")
         return array.astype(np.uint8)
-    # Numbers beyond float32 become infinite, and are refused later.
+    # Numbers beyond float32 become infinite and are rejected later.
     with np.errstate(over="ignore"):
         return array.astype(np.float32)
 
 
 def _are_numbers(values: list[Any]) -> bool:
-    """Return whether nested lists hold only numbers.
+    """Return whether nested lists contain only numbers.
 
-    NumPy would make an array of strings in which each entry is as long as the longest.
+    Given text, NumPy would make an array of strings in which every entry is as long as the longest string.
     """
     kinds = set(map(type, values))
     if list in kinds:
-        # NumPy refuses lists next to numbers.
+        # NumPy rejects lists next to numbers.
         return kinds <= {list, int, float} and all(_are_numbers(one) for one in values if type(one) is list)
     return kinds <= {int, float}
 

@@ -1,4 +1,4 @@
-"""Metrics of a server, as Prometheus collects them."""
+"""Collect the metrics of a server for Prometheus."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ _METHODS = ("GET", "POST", "DELETE")
 
 
 class Metrics:
-    """Counters and histograms in their own registry, so that one process can run several servers."""
+    """Counters and histograms in a separate registry, so one process can run several servers."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -44,14 +44,14 @@ class Metrics:
         self.connections_cut = counter("connections_cut", "Connections that were ended by the server.", "reason")
 
     def add_gauge(self, name: str, what: str, value: Callable[[], float]) -> None:
-        """Add a gauge, whose value is read at each collection."""
+        """Add a gauge that calls `value` at each collection."""
         Gauge(f"hdlif_{name}", what, registry=self.registry).set_function(value)
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request. Clients can invent any number of methods, so that all but a few are counted as one."""
+        """Count a request. Clients can invent any number of methods, so unusual methods are counted together."""
         self._requests.labels(method if method in _METHODS else "other", route, status).inc()
         self._seconds.labels(route).observe(seconds)
 
     def as_text(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
+        """Return all metrics in Prometheus text format."""
         return generate_latest(self.registry)

@@ -1,4 +1,4 @@
-"""The networks of a server: loading, running in batches, and replacing one whose file has changed."""
+"""Load the networks of a server, run them in batches, and replace a network when its file has changed."""
 
 import asyncio
 import weakref
@@ -36,11 +36,11 @@ _STEPS_AT_ONCE = 64
 
 
 class Network:
-    """A loaded file, and the jobs that wait to run on it.
+    """A loaded model file, with the jobs that wait to run on it.
 
     Args:
-        path: of the file, or the name of a trained network.
-        runs: the threads that run it.
+        path: path of the model file, or name of a trained network.
+        runs: the threads that run the network.
     """
 
     def __init__(self, name: str, path: Path, settings: Settings, runs: Executor, metrics: Metrics) -> None:
@@ -53,7 +53,7 @@ class Network:
             self.confidence = choose_confidence(settings.confidence, stored, self.session.task)
         except HdlifError as error:
             raise HdlifError(f"{path}: {error}") from error
-        # No reference leads back to the network, so that its memory is freed as soon as nobody uses it.
+        # The batchers do not refer to the network, so its memory is freed as soon as it is unused.
         self._inputs = Batcher[Floats, Floats | Early](
             partial(_run, self.session, self.confidence),
             runs,
@@ -74,14 +74,14 @@ class Network:
 
     @property
     def held_bytes(self) -> int:
-        """Its memory, without its streams."""
+        """The memory of the network in bytes, without its streams."""
         return self.session.weight_bytes + self.session.working_bytes + OVERHEAD_BYTES
 
     async def predict(self, x: Floats, placed: Sequence[Placed | None] = ()) -> list[Answer | None]:
-        """Return the answers to several inputs, [T or 1, N, C, H, W]; None for outputs that are not finite.
+        """Return the predictions for several inputs [T or 1, N, C, H, W], or None for outputs that are not finite.
 
         Args:
-            placed: of each input, as for `runtime.answers.answers`.
+            placed: the `Placed` of each input, as for `runtime.answers.answers`.
         """
         outputs = await self._inputs.submit(x, weight=x.shape[1], key=len(x))
         task, labels = self.session.task, self.session.labels
@@ -89,21 +89,21 @@ class Network:
             return list(early_answers(outputs, task, labels))
         if task.kind not in PLACED_TASKS:
             return list(answers(outputs, task, labels))
-        # Masks and boxes take milliseconds, and other requests go on meanwhile.
+        # Masks and boxes take milliseconds, so compute them on a thread while other requests continue.
         return await asyncio.get_running_loop().run_in_executor(
             self._threads, lambda: [one and as_json(one) for one in answers(outputs, task, labels, placed)]
         )
 
     def begin(self, content: bytes | None) -> GoingOn:
-        """Return a sequence at its first step, or where an exported one was."""
+        """Start a sequence at the first step, or continue the exported sequence in `content`."""
         return GoingOn(self.session, content, confidence=self.confidence)
 
     async def advance(self, sequence: GoingOn, x: Floats) -> list[Answer | None]:
-        """Return the answers after each of the next steps of a sequence."""
+        """Run the next steps of a sequence, and return the prediction after each step."""
         return await self._steps.submit((sequence, x))
 
     def describe(self) -> dict[str, Any]:
-        """Return what the network is and accepts, as a JSON object."""
+        """Return a description of the network and its input, as a JSON object."""
         session = self.session
         record, task = session.input, session.task
         return {
@@ -131,13 +131,13 @@ class Network:
 
     @property
     def kind(self) -> str:
-        """The kind of its inputs."""
+        """The kind of the network's inputs."""
         record = self.session.input
         return "sound" if record.sound is not None else record.kind
 
 
 def _run(session: Session, confidence: float | None, batch: Sequence[Floats]) -> Sequence[Floats | Early | Exception]:
-    """Return the outputs of each job, with the same bits as alone."""
+    """Return the outputs of each job, bit-identical to running the job alone."""
     x, ends = np.concatenate(batch, axis=1) if len(batch) > 1 else batch[0], np.cumsum([x.shape[1] for x in batch])[:-1]
     try:
         if confidence is not None:
@@ -145,7 +145,7 @@ def _run(session: Session, confidence: float | None, batch: Sequence[Floats]) ->
             return [Early(*parts) for parts in zip(*(np.split(one, ends) for one in early), strict=True)]
         return np.split(session.run(x), ends, axis=1)
     except HdlifError as error:
-        # Several jobs can exceed a limit that each of them observes.
+        # Several jobs together can exceed a limit that each job respects.
         return [error] if len(batch) == 1 else [_run(session, confidence, [x])[0] for x in batch]
 
 
@@ -160,16 +160,16 @@ def _advance(batch: Sequence[Steps]) -> Sequence[list[Answer | None] | Exception
 
 
 class Models:
-    """The networks by name.
+    """The networks of a server, by name.
 
-    A network is replaced between two requests: requests and streams that began on the old one finish on it. While old
-    networks hold more than `Settings.max_old_bytes`, no file is loaded again, which bounds the memory.
+    A network is replaced between two requests. Requests and streams that started on the old network finish on it. To
+    limit memory, files are not reloaded while old networks take more than `Settings.max_old_bytes`.
 
     Args:
-        artefacts: the file of each name.
+        artefacts: the model file for each name.
     Raises:
-        ArtefactError, LimitError, AllocationError: one cannot be loaded.
-        HdlifError: there is none.
+        ArtefactError, LimitError, AllocationError: a model file cannot be loaded.
+        HdlifError: there are no model files.
     """
 
     def __init__(self, artefacts: Mapping[str, Path], settings: Settings, threads: Executor, metrics: Metrics) -> None:
@@ -195,10 +195,10 @@ class Models:
         return sum(network.held_bytes for network in self.old)
 
     async def reload(self, name: str) -> bool:
-        """Load the file of a name again, and return whether it has become another network.
+        """Reload the model file `name`, and return whether the network has changed.
 
         Raises:
-            HdlifError: it cannot be loaded, or old networks hold too much; the loaded network stays.
+            HdlifError: the file cannot be loaded, or old networks take too much memory. The loaded network stays.
         """
         async with self._loading:
             held, most = self.old_bytes, self._settings.max_old_bytes
@@ -209,7 +209,7 @@ class Models:
                         f"streams live on {len(self.old):,} replaced networks, which hold {held:,} bytes of at most "
                         f"{most:,}; end these streams, or wait"
                     )
-                # Not on the threads that run networks, which continue meanwhile.
+                # Load on a thread that does not run networks, so networks keep running.
                 found = await asyncio.get_running_loop().run_in_executor(
                     None, self._load, name, self._networks[name].path
                 )
@@ -232,13 +232,13 @@ _LONGEST_NAME = 64
 
 
 def name_artefacts(artefacts: Sequence[str]) -> dict[str, Path]:
-    """Return files by the names that clients use: NAME of NAME=PATH, else the file's name without its suffix.
+    """Return paths by the names that clients use: NAME in NAME=PATH, or the file name without its suffix.
 
     >>> name_artefacts(["runs/digits.hdlif.safetensors", "ecg=net.hdlif.safetensors"])  # doctest: +ELLIPSIS
     {'digits': ...Path('runs/digits.hdlif.safetensors'), 'ecg': ...Path('net.hdlif.safetensors')}
 
     Raises:
-        HdlifError: a name is given twice, or has other characters than letters, digits, "-", "_" and ".".
+        HdlifError: a name occurs twice, or contains a character other than letters, digits, "-", "_" and ".".
     """
     found: dict[str, Path] = {}
     for artefact in artefacts:

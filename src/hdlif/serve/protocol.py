@@ -1,8 +1,8 @@
-"""uvicorn's HTTP/1.1 with deadlines, and with refusals in JSON.
+"""Add deadlines and JSON errors to uvicorn's HTTP/1.1 protocol.
 
-uvicorn and h11 bound the size of headers and close silent connections that have had an answer. They have no deadline
-for a request that trickles in or for an answer that is not read, no bound on open connections, and h11 parses
-everything that has come in one turn of the event loop: a second for 256 KiB of one-byte chunks.
+uvicorn and h11 limit the size of headers and close idle connections after a response. But uvicorn has no deadline for
+slow requests or unread responses, and no limit on open connections. In one turn of the event loop, h11 parses all data
+that has arrived, which takes a second for 256 KiB of one-byte chunks.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _HEADER_READ, _CHUNKED_READ, _BODY_READ = 2**12, 2**10, 2**16
 
 
 class Protocol(H11Protocol, asyncio.BufferedProtocol):
-    """A connection with limits on its client's time."""
+    """A connection with time limits for the client."""
 
     settings: Settings
     metrics: Metrics
@@ -33,7 +33,7 @@ class Protocol(H11Protocol, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # Every unread byte of an answer starts the timer of `pause_writing`.
+        # Any unread byte of a response starts the timer in `pause_writing`.
         transport.set_write_buffer_limits(high=0)
         most = self.settings.max_connections
         if len(self.connections) > most:
@@ -50,14 +50,14 @@ class Protocol(H11Protocol, asyncio.BufferedProtocol):
         self.resume_writing()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return the buffer of the next read, small enough that parsing it does not hold up other connections."""
+        """Return a buffer for the next read, small enough that parsing does not delay other connections."""
         if self.conn.their_state is not h11.SEND_BODY:
             return self._buffer[:_HEADER_READ]
         chunked = any(name == b"transfer-encoding" for name, _ in self.headers)
         return self._buffer[: _CHUNKED_READ if chunked else _BODY_READ]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Parse what has been read."""
+        """Parse the first `nbytes` bytes of the buffer."""
         self.data_received(bytes(self._buffer[:nbytes]))
 
     def handle_events(self) -> None:
@@ -99,12 +99,12 @@ class Protocol(H11Protocol, asyncio.BufferedProtocol):
         self.transport.abort()
 
     def _refuse(self, refusal: Refusal, reason: str) -> None:
-        """Answer instead of the application, which sees a disconnected client, and close the connection."""
+        """Send an error, close the connection, and report a disconnected client to the application."""
         if self.transport.is_closing():
             return
         self.metrics.connections_cut.labels(reason).inc()
         self.metrics.refused.labels(refusal.code).inc()
-        # In other states an answer has been sent, or is being sent.
+        # In other states, a response has been sent or is being sent.
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             headers = [*refusal.headers, (b"connection", b"close")]
             parts = (

@@ -1,12 +1,12 @@
-"""Replicas of the server on a Ray cluster.
+"""Run replicas of the server on a Ray cluster, with a command or a Ray Serve configuration file.
 
     serve run hdlif.serve.ray_app:build artefacts=digits.hdlif.safetensors replicas=4
 
-or a configuration file of Ray Serve, whose `args` may be numbers and lists.
+In a configuration file, `args` may contain numbers and lists.
 
-Each replica is the application of `hdlif serve` with a copy of the networks. Streams live in one process, and Ray
-sends each request to any replica, so that only a single replica serves streams. Ray's own proxy limits connections
-and slow clients. Needs the extra hdlif[ray].
+Each replica runs the application of `hdlif serve` with a copy of the networks. A stream lives in one process, but Ray
+sends a request to any replica, so streams are available only with a single replica. Ray's proxy limits connections and
+slow clients. This module requires the extra hdlif[ray].
 """
 
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ from hdlif.serve.settings import Settings
 
 @dataclass(frozen=True)
 class Replicas:
-    """The arguments of an application.
+    """The arguments of a Ray Serve application.
 
     Attributes:
-        paths: of the artefacts, by their names.
-        cores: per replica.
-        settings: of each replica; several replicas have no streams.
+        paths: paths of the model files by name.
+        cores: number of cores per replica.
+        settings: settings of each replica; streams are disabled if there are several replicas.
     """
 
     paths: Mapping[str, Path]
@@ -54,7 +54,7 @@ def build(arguments: dict[str, Any]) -> Any:
     found = read_arguments(arguments)
 
     def application() -> Any:
-        # Sessions cannot be pickled, and are made in each replica.
+        # Sessions cannot be pickled, so each replica makes its own.
         from hdlif.serve.app import create_app
 
         return create_app(found.paths, found.settings)
@@ -70,12 +70,12 @@ def build(arguments: dict[str, Any]) -> Any:
 
 
 def read_arguments(arguments: Mapping[str, Any]) -> Replicas:
-    """Check the arguments of an application: all strings on Ray's command line, values in its configuration files.
+    """Check an application's arguments, which are strings on Ray's command line and values in configuration files.
 
     Args:
-        arguments: `artefacts`, paths or NAME=PATH that every node finds, as a list or one string separated by commas;
-            `replicas`, 1 by default; `cores` of each, 1 by default; and any fields of `Settings`. Numbers may be
-            strings, those of bytes with a unit (64M); None stands for the default.
+        arguments: `artefacts`, a list of paths or NAME=PATH that exist on every node, or one string with commas;
+            `replicas`, 1 by default; `cores` per replica, 1 by default; and any fields of `Settings`. Numbers may be
+            strings, and numbers of bytes may have a unit (64M). None stands for the default.
     Raises:
         HdlifError: an argument is missing or invalid.
     """
@@ -101,7 +101,7 @@ def read_arguments(arguments: Mapping[str, Any]) -> Replicas:
 
 
 def _read_number(name: str, value: Any) -> Any:
-    """Return the number in a string; `Settings` checks other values."""
+    """Convert a string to a number; return other values unchanged, because `Settings` checks them."""
     if not isinstance(value, str):
         return value
     if name.endswith("_bytes"):

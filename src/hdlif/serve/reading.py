@@ -1,4 +1,4 @@
-"""Read the bodies of requests within limits on memory and time."""
+"""Read request bodies within limits on memory and time."""
 
 import asyncio
 import contextlib
@@ -55,7 +55,7 @@ _ANSWER_BYTES, _ANSWERED_NUMBER_BYTES, _PIXEL_BYTES, _BOX_BYTES = 768, 64, 32, 1
 
 
 class Room:
-    """Count the bytes of all requests: bodies, data made of them, and answers. Any thread may take some."""
+    """A thread-safe count of the bytes that all requests take: bodies, converted data, and responses."""
 
     def __init__(self, most: int) -> None:
         self.most, self.held = most, 0
@@ -63,7 +63,7 @@ class Room:
 
     @contextlib.contextmanager
     def lend(self) -> Iterator[Grow]:
-        """Lend bytes to one request, and take them all back at the end."""
+        """Reserve bytes for one request, and release all of them at the end."""
         taken, ended = 0, False
 
         def grow(count: int) -> None:
@@ -74,7 +74,7 @@ class Room:
                         "body_too_large",
                         f"reading and answering it takes more than the {self.most:,} bytes that all requests have",
                     )
-                # A thread can still be reading the body of a request that was given up.
+                # A thread may still be reading the body of an abandoned request.
                 if ended or self.held + count > self.most:
                     raise Refusal(
                         "overloaded",
@@ -93,12 +93,12 @@ class Room:
 
 
 def media_type(request: Request) -> str:
-    """Return the content type of a request, without its parameters."""
+    """Return the content type of a request without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def receive_body(request: Request, grow: Grow, most: int) -> bytes:
-    """Return the whole body; raise `Refusal` if it has more than `most` bytes, or there is no room for it."""
+    """Return the complete body. Raises `Refusal` if it has more than `most` bytes or memory is insufficient."""
     whole = bytearray()
     async for part in request.stream():
         if len(whole) + len(part) > most:
@@ -109,10 +109,10 @@ async def receive_body(request: Request, grow: Grow, most: int) -> bytes:
 
 
 def reading_bytes(content: bytes, kind: str, sound: SoundRecord | None = None) -> int:
-    """Return the most bytes that converting a body to an array of the network's input takes, in addition to the body.
+    """Return the most bytes, in addition to the body, that converting the body to a network's input takes.
 
     Args:
-        sound: of the network, if it takes sounds.
+        sound: the sound record of the network, if it takes audio.
     """
     if kind == JSON:
         return json_arrays.reading_bytes(content)
@@ -129,11 +129,11 @@ def as_file(
     grow: Grow = lambda count: None,
     ended: Callable[[], bool] | None = None,
 ) -> Given:
-    """Return a body as the file that the readers of the runtime take; raise `Refusal`.
+    """Convert a body to a file for the runtime's readers. Raises `Refusal`.
 
     Args:
-        columns: the names of the network's columns, if they have any.
-        grow: called with the bytes that decoding an image takes, before it is decoded.
+        columns: the names of the network's columns, if any.
+        grow: called with the number of bytes that decoding an image takes, before it is decoded.
         ended: as in `Given`.
     """
     if kind == JSON:
@@ -155,11 +155,11 @@ def as_file(
 
 
 class _Patience:
-    """Decides whether reading a body continues: its client is connected, and there is time left.
+    """A check of whether to continue reading a body: the client must be connected and time must be left.
 
     Attributes:
-        gone: whether the client has left.
-        late: whether the time was over at the last check.
+        gone: whether the client has disconnected.
+        late: whether the time had run out at the last check.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -177,18 +177,18 @@ class _Patience:
         return Refusal("too_much_work", f"reading it takes more than {self._seconds:g} seconds")
 
     async def watch(self, request: Request) -> None:
-        """Wait until the client of a request, whose body has been received, leaves."""
+        """Wait until the client of a request disconnects; the body must have been received."""
         while (await request.receive())["type"] != "http.disconnect":
             pass
         self.gone = True
 
 
 class Reader:
-    """Reads bodies.
+    """A reader of request bodies.
 
     Args:
-        room: memory for bodies, what they become, and answers.
-        threads: read all but small arrays.
+        room: memory for bodies, converted data and responses.
+        threads: threads that read everything except small arrays.
     """
 
     def __init__(self, settings: Settings, room: Room, threads: Executor) -> None:
@@ -198,11 +198,11 @@ class Reader:
     async def read(
         self, request: Request, network: Network, *, steps: bool, layout: Layout | None = None
     ) -> AsyncIterator[Inputs]:
-        """Read the inputs in a request, each with its name; their memory and the answer's is lent meanwhile.
+        """Read the named inputs in a request, and reserve memory for the inputs and the response meanwhile.
 
         Args:
-            steps: whether the body has the next steps of a stream, not whole inputs.
-            layout: of an array of whole inputs, as for `read_inputs`.
+            steps: whether the body contains the next steps of a stream instead of complete inputs.
+            layout: layout of an array of complete inputs, as for `read_inputs`.
         """
         kind = media_type(request)
         if kind != JSON and kind not in TYPES:
@@ -226,7 +226,7 @@ class Reader:
                 yield await self._run_on_thread(work, request, patience)
 
     async def _run_on_thread(self, work: Callable[[], Inputs], request: Request, patience: _Patience) -> Inputs:
-        """Run `work` on a thread; it ends soon after the client has left or the time is over."""
+        """Run `work` on a thread; it ends soon after the client disconnects or the time runs out."""
         watching = asyncio.ensure_future(patience.watch(request))
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -258,7 +258,7 @@ class Reader:
             if len(found) == most:
                 raise Refusal("too_many_inputs", f"the body holds more than {most:,} inputs")
             steps = len(sample.x) if len(sample.x) > 1 else session.time_steps
-            # Twice: the inputs are joined to run.
+            # Count inputs twice, because they are concatenated to run.
             each = steps if session.task.combine == "each" else 1
             grow(2 * sample.x.nbytes + _answer_bytes(network, each, sample.placed))
             found.append(sample)
@@ -266,7 +266,7 @@ class Reader:
 
 
 def _answer_bytes(network: Network, steps: int, placed: Placed | None = None) -> int:
-    """Return the memory of an answer about so many steps."""
+    """Return the number of bytes of a response about `steps` steps."""
     session = network.session
     if session.task.kind in MAP_TASKS:
         size = (placed or Placed.whole(session.input)).size

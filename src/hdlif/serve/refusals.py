@@ -1,4 +1,4 @@
-"""Refusals: the JSON that a client gets if its request is not answered."""
+"""Define the JSON errors that clients receive when the server rejects a request."""
 
 import asyncio
 import json
@@ -51,12 +51,12 @@ KINDS: Mapping[str, tuple[int, str]] = {
 
 @dataclass
 class Refusal(Exception):  # noqa: N818 - an answer to a client, not a fault
-    """A request that is not answered.
+    """The error response to a rejected request.
 
     Attributes:
         code: one of `KINDS`.
-        message: what was seen, and what is accepted.
-        extra_headers: of the response.
+        message: the problem and the accepted input.
+        extra_headers: additional headers of the response.
     """
 
     code: str
@@ -91,7 +91,7 @@ _CODES: tuple[tuple[type[HdlifError], str], ...] = (
 
 
 def refuse(error: BaseException) -> Refusal:
-    """Return the refusal for an error. Faults of the server are logged, and the client gets no details of them."""
+    """Return the response for an error. Server errors are logged, and the client receives no details of them."""
     if isinstance(error, Refusal):
         return error
     if isinstance(error, asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""Run the process of `hdlif serve`: its socket, signals and shutdown."""
+"""Run the server process of `hdlif serve` and manage its socket, signals and shutdown."""
 
 import asyncio
 import contextlib
@@ -32,13 +32,13 @@ _SPARE_FILES = 64
 
 @dataclass(frozen=True)
 class Started:
-    """A server that listens."""
+    """A server that is listening."""
 
     address: str
     networks: tuple[Network, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a JSON object."""
+        """Return the attributes as a JSON object."""
         models = [
             {"name": one.name, "path": str(one.path), "digest": one.digest, "weight_bytes": one.session.weight_bytes}
             for one in self.networks
@@ -65,18 +65,19 @@ def serve(
     started: Callable[[Started], None] = lambda started: None,
     say: Callable[[str], None] = say_nothing,
 ) -> signal.Signals | None:
-    """Serve artefacts until a signal ends it, and return the signal.
+    """Serve model files until a signal arrives, and return the signal.
 
-    SIGTERM and SIGINT end it after the requests in flight; a second one ends it at once. SIGHUP loads all files again.
+    SIGTERM and SIGINT end the server after the requests in flight, and a second signal ends it immediately. SIGHUP
+    reloads all model files.
 
     Args:
-        artefacts: paths, or NAME=PATH.
-        port: 0 for any free port.
-        started: called when the server listens.
-        say: called with a line for each reload.
+        artefacts: paths of model files, or NAME=PATH.
+        port: port to listen on; 0 for any free port.
+        started: called when the server is listening.
+        say: called with a line of text for each reload.
     Raises:
-        ArtefactError, LimitError, AllocationError: an artefact cannot be loaded.
-        HdlifError: a name cannot be used.
+        ArtefactError, LimitError, AllocationError: a model file cannot be loaded.
+        HdlifError: a name is invalid.
         MachineError: the server cannot listen at host and port.
     """
     app = create_app(name_artefacts(artefacts), settings)
@@ -88,7 +89,7 @@ def serve(
 
 
 def end_process(code: int) -> None:
-    """End the process if a network is still running; otherwise the interpreter would wait for it."""
+    """Exit the process if a network is still running, because the interpreter would wait for the network."""
     end = time.monotonic() + _JOIN_SECONDS
     threads = [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
     for thread in threads:
@@ -100,7 +101,7 @@ def end_process(code: int) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that drains, reloads files at SIGHUP, and leaves the exit code to its caller."""
+    """A uvicorn server that drains, reloads model files at SIGHUP, and leaves the exit code to the caller."""
 
     def __init__(self, app: App, listening: Callable[[], None], say: Callable[[str], None]) -> None:
         class Bounded(Protocol):
@@ -129,14 +130,14 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            # The garbage collector, which holds up all requests, need not visit the loaded modules again and again.
+            # Exclude the loaded modules from garbage collection, which delays all requests.
             gc.collect()
             gc.freeze()
             self._listening()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        # Shells ignore SIGINT for processes in the background.
+        # Shells make background processes ignore SIGINT.
         ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         with super().capture_signals():
             if ignored:
@@ -146,7 +147,7 @@ class _Server(uvicorn.Server):
             yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain; at the second signal, cancel the requests in flight."""
+        """Drain at the first signal, and cancel the requests in flight at the second signal."""
         if self.ended_by is None:
             self.ended_by, self.should_exit, self._app.draining = signal.Signals(sig), True, True
             return
@@ -162,7 +163,7 @@ class _Server(uvicorn.Server):
         await self._wait(_REFUSE_SECONDS, until=lambda: not self.server_state.connections)
         await super().shutdown(sockets)
         if self.force_exit:
-            # uvicorn omits this, and then prints a traceback.
+            # uvicorn omits this and then prints a traceback.
             await self.lifespan.shutdown()
 
     async def _wait(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
@@ -187,7 +188,7 @@ class _Server(uvicorn.Server):
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        # State the protocol: asyncio sends small answers immediately only on sockets that state TCP.
+        # Specify the protocol: asyncio sends small responses immediately only on sockets that specify TCP.
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
@@ -207,7 +208,7 @@ def _address(listener: socket.socket) -> str:
 
 
 def _allow_files(count: int) -> None:
-    """Raise the limit of open files as far as the machine grants it."""
+    """Raise the limit on open files to `count`, or as far as the machine allows."""
     try:
         import resource
     except ImportError:

@@ -1,4 +1,4 @@
-"""Limits of a server."""
+"""The limits of a server."""
 
 import math
 from dataclasses import dataclass, fields
@@ -12,31 +12,31 @@ _MAY_BE_ZERO = ("latency_budget_ms", "max_streams", "drain_seconds", "shutdown_s
 
 @dataclass(frozen=True)
 class Settings:
-    """Limits, times and sizes. Each applies to one process.
+    """Limits, times and sizes, each for one process.
 
     Attributes:
-        confidence: of early exit, as `hdlif run` takes it; by default each network's own.
-        threads: of each network's runtime; by default the machine's cores.
-        latency_budget_ms: how long an input may wait for others to form a batch.
+        confidence: confidence for early exit, as for `hdlif run`; by default, each network's confidence.
+        threads: threads of each network's runtime; by default, the number of cores.
+        latency_budget_ms: longest time for which an input may wait for other inputs to form a batch.
         max_batch: inputs per run.
-        max_waiting: inputs of a network, and steps of its streams, that may wait; further ones are refused.
-        max_inputs: per request.
-        max_steps: of a stream, per request.
-        max_body_bytes: per request.
-        max_bodies_bytes: of all requests that are being received or worked on, with what is made of their bodies.
-        max_pixels: of an image.
-        read_seconds: within which a received body must be read, for example decoded to pixels.
-        max_bytes, max_operations: of a run, as in `Session`.
+        max_waiting: waiting inputs per network, and waiting steps of its streams; further ones are rejected.
+        max_inputs: inputs per request.
+        max_steps: steps of a stream per request.
+        max_body_bytes: bytes of a request body.
+        max_bodies_bytes: bytes of all requests that are being received or processed, with data made from their bodies.
+        max_pixels: pixels of an image.
+        read_seconds: time for reading a received body, for example decoding it to pixels.
+        max_bytes, max_operations: limits of a run, as in `Session`.
         max_streams: open streams; 0 disables streams.
-        max_stream_bytes: of all open streams.
-        stream_idle_seconds: after which an unused stream is ended.
-        max_old_bytes: of replaced networks that streams still use; beyond that no file is reloaded.
+        max_stream_bytes: bytes of all open streams.
+        stream_idle_seconds: time after which an unused stream is closed.
+        max_old_bytes: bytes of replaced networks that streams still use; above it, no file is reloaded.
         max_connections: open connections.
-        receive_seconds: from a request's first byte to its last.
-        send_seconds: for which a client may leave an answer unread.
-        keep_alive_seconds: for which a connection may be silent between requests.
-        drain_seconds: after SIGTERM, for which requests are still accepted while `/readyz` reports 503.
-        shutdown_seconds: that requests in flight then have.
+        receive_seconds: time from the first byte of a request to the last.
+        send_seconds: time for which a client may leave a response unread.
+        keep_alive_seconds: time for which a connection may be idle between requests.
+        drain_seconds: time after SIGTERM during which requests are still accepted while `/readyz` reports 503.
+        shutdown_seconds: time that requests in flight have after that.
     """
 
     confidence: Confidence | None = None
@@ -66,7 +66,7 @@ class Settings:
     def __post_init__(self) -> None:
         for field in fields(self):
             value, whole = getattr(self, field.name), field.type is not float
-            # Each network checks the confidence.
+            # Each network checks the confidence itself.
             if field.name == "confidence" or (value is None and field.name == "threads"):
                 continue
             if whole:

@@ -1,4 +1,4 @@
-"""Streams: sequences that continue from request to request, bounded in number, bytes and idle time."""
+"""Streams: sequences that continue across requests, with limits on their number, bytes and idle time."""
 
 import asyncio
 import math
@@ -24,7 +24,7 @@ MOST_IN_LINE = 64
 
 
 class Stream:
-    """A sequence of a network, and the requests that use it."""
+    """A network's sequence, with the requests that use it."""
 
     def __init__(self, id: str, network: Network, sequence: GoingOn) -> None:
         self.id, self.network, self.sequence = id, network, sequence
@@ -36,10 +36,10 @@ class Stream:
 
 
 class Streams:
-    """The open streams, the least recently used first.
+    """The open streams, with the least recently used first.
 
     Args:
-        now: returns the seconds of a clock.
+        now: returns the time in seconds.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, now: Callable[[], float] = time.monotonic) -> None:
@@ -51,11 +51,11 @@ class Streams:
         return len(self._open)
 
     def begin(self, network: Network, content: bytes | None = None) -> Stream:
-        """Open a stream at its first step, or where an exported one was.
+        """Open a stream at the first step, or continue the exported stream in `content`.
 
         Raises:
-            Refusal: there is no room for it.
-            StateError: `content` is no state of the network.
+            Refusal: too many streams are open, or they take too many bytes.
+            StateError: `content` is not a state of the network.
         """
         self.end_idle()
         size = network.session.sequence_bytes + 4 * math.prod(network.session.output_shape) + OVERHEAD_BYTES
@@ -67,7 +67,7 @@ class Streams:
                 f"{most_bytes:,}",
                 {"Retry-After": "5"},
             )
-        # Nobody can guess 128 random bits.
+        # Use 128 random bits, which nobody can guess.
         stream = Stream(secrets.token_urlsafe(16), network, network.begin(content))
         stream.used = self._now()
         self._open[stream.id] = stream
@@ -77,10 +77,10 @@ class Streams:
 
     @contextmanager
     def use(self, id: str) -> Iterator[Stream]:
-        """Keep a stream from being ended as idle while a request of it arrives.
+        """Prevent a stream from being closed as idle while one of its requests arrives.
 
         Raises:
-            Refusal: there is none.
+            Refusal: there is no such stream.
         """
         self.end_idle()
         if id not in self._open:
@@ -97,10 +97,10 @@ class Streams:
 
     @asynccontextmanager
     async def turn(self, id: str) -> AsyncIterator[Stream]:
-        """Use a stream alone; further requests wait in the order in which they came.
+        """Lock a stream for one request; other requests wait in the order in which they arrive.
 
         Raises:
-            Refusal: there is none, or too many wait.
+            Refusal: there is no such stream, or too many requests are waiting.
         """
         with self.use(id) as stream:
             if stream.in_line >= MOST_IN_LINE:
@@ -124,14 +124,14 @@ class Streams:
         self._metrics.streams_ended.labels(reason).inc()
 
     def end_idle(self) -> None:
-        """Close the streams that nobody has used for long."""
+        """Close the streams that have been unused for `stream_idle_seconds`."""
         before = self._now() - self._settings.stream_idle_seconds
         for stream in tuple(takewhile(lambda one: one.used <= before, self._open.values())):
             if not stream.users:
                 self.end(stream, "idle")
 
     def describe(self, stream: Stream) -> dict[str, Any]:
-        """Return a stream's record as a JSON object."""
+        """Return a description of a stream as a JSON object."""
         return {
             "stream": stream.id,
             "model": stream.network.name,

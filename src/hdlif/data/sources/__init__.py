@@ -1,10 +1,9 @@
 """Sources of samples, one file per source.
 
-A shipped set has a function that loads it. The user's own data have a subclass of `hdlif.data.own_data.Request`, whose
-settings are the keys of a recipe and whose `find` lists the samples as a `Layout`. Readers of images, sounds or
-recordings in a layout are base classes (`OfImages`, `OfSounds`, `OfEvents`), used for folders, shards and Python data
-sets alike.
+A function loads each shipped set. For each source of the user's own data, a subclass of `hdlif.data.own_data.Request`
+has the keys of a recipe as its settings. The method `find` lists the samples as a `Layout`. The base classes
+`OfImages`, `OfSounds` and `OfEvents` read images, audio and event-camera data from folders, shards and data sets.
 
-A new kind of data is at most three files: a decoder in `hdlif.inputs` if its format is new, a class here, and its keys
-and recognition in `hdlif.recipe.builders.own_kinds`. A kind that shards may contain is one more row, in `shards.KINDS`.
+To add a kind of data, edit at most three files. Add a decoder to `hdlif.inputs` if the format is new, a class here, and
+the keys and recognition to `hdlif.recipe.builders.own_kinds`. If shards may contain the data, edit `shards.KINDS`.
 """

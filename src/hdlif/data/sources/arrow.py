@@ -1,4 +1,4 @@
-"""Folders saved by the package `datasets` (Hugging Face), with a column of images or series and one of labels."""
+"""Read folders saved by Hugging Face `datasets`, with a column of images or time series and a column of labels."""
 
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -22,12 +22,13 @@ from hdlif.inputs.datasets import SAVED_BY_DATASETS
 class Saved(Placed):
     """A request for the output of `Dataset.save_to_disk` or `DatasetDict.save_to_disk`.
 
-    Splits called train, val (valid, validation) and test are the parts; others are omitted.
+    The splits named train, val (valid, validation) and test become the parts; other splits are omitted.
 
     Attributes:
-        column: column of images or series; by default the only one of type Image, otherwise of lists or arrays.
-        label: the column of labels; by default the only one of type ClassLabel, otherwise "label". With several labels
-            per row, a column of lists of labels, unless each has its own column; "labels" by default.
+        column: column of images or time series. The default is the only column of type Image, otherwise the only one of
+            lists or arrays.
+        label: column of labels. The default is the only column of type ClassLabel, otherwise "label". With several
+            labels per row, the column of lists of labels ("labels" by default), unless each label has its own column.
         fit: for images, as in `OfImages`.
     """
 
@@ -63,9 +64,9 @@ _LISTS = ("Sequence", "List", "LargeList", "Array2D")
 
 @dataclass(frozen=True)
 class _TargetColumns:
-    """The columns of the target: of classes, of each value or label, or of lists of labels if `listed`.
+    """The columns that contain the target: classes, one value or label per column, or lists of labels if `listed`.
 
-    `names` are the names of integer labels in the first column.
+    `names` contains the names of integer labels in the first column.
     """
 
     columns: tuple[str, ...] = ()
@@ -89,7 +90,7 @@ def _target_columns(place: Path, features: Mapping[str, Any], label: str | None,
 
 
 class _Items:
-    """Rows of a table as items: x from one column, and y from the target columns."""
+    """The rows of a table as items, with x from one column and y from the target columns."""
 
     def __init__(self, table: Any, column: str, targets: _TargetColumns, wanted: Wanted) -> None:
         self.table, self.column, self.targets, self.wanted = table, column, targets, wanted
@@ -121,7 +122,7 @@ def _loaded(place: Path) -> Any:
         raise DataError(f"{place}: has no dataset_info.json or dataset_dict.json; give a folder of save_to_disk")
     try:
         return datasets.load_from_disk(str(place))
-    # Arrow's and the package's errors are of many types.
+    # Arrow and the package raise many types of errors.
     except Exception as error:
         raise DataError(f"{place}: cannot be read by the package datasets ({reason(error)}); save it again") from error
 
@@ -136,7 +137,7 @@ def _column(
     second: tuple[str, ...],
     but: Collection[str] = (),
 ) -> str:
-    """Return the named column, or the only one of the first or second types that is not in `but`."""
+    """Return the named column, or the only column outside `but` with a type in `first`, otherwise in `second`."""
     there = cut(", ".join(f"{name} ({type(one).__name__})" for name, one in features.items()), 300)
     if named is not None:
         if named not in features:

@@ -1,4 +1,4 @@
-"""A folder of images with boxes around objects, in Pascal VOC, COCO or YOLO files."""
+"""Read folders of images with boxes around objects in Pascal VOC, COCO or YOLO files."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -41,13 +41,13 @@ MOST_DRIFT = 16
 class Boxes(Placed, OfImages):
     """A request for images with boxes.
 
-    By default images of unequal or large sizes are letterboxed to 240x320.
+    By default, images are letterboxed to 240x320 if their sizes differ or are large.
 
     Attributes:
-        format: format of the files; by default the only one that is found.
-        classes: names, in the order of the labels; by default those that the files list, or those of the boxes.
-        drift: ratio of the sides of an image to those of a frame; `drifting` then makes one frame per step, with the
-            shape `size`, or that of `known`. None shows whole images.
+        format: format of the annotation files; by default, the only format found.
+        classes: class names in label order; by default, the classes that the files list, or the classes of the boxes.
+        drift: ratio of the image's sides to the frame's sides. `drifting` then makes one frame per step, with the shape
+            `size` or the shape of `known`. With None, each step shows the full image.
         time_steps: T.
     """
 
@@ -110,7 +110,7 @@ class Boxes(Placed, OfImages):
         return self.find_images(Layout(place, parts, classes, files, ignored, Folder(place, names), found.words))
 
     def _annotations(self, place: Path) -> tuple[Annotations, Mapping[str, int]]:
-        """Read the annotations; also count the other files by suffix."""
+        """Read the annotations, and count the other files by suffix."""
         walk = Walk((*pictures.FORMATS, ".json", ".txt", ".xml"))
         paths = sorted(walk.files_below(place))
         ignored = dict(sorted(walk.ignored.items()))
@@ -151,7 +151,7 @@ class Boxes(Placed, OfImages):
         return replace(layout, files=tuple(files)), faults
 
     def _rows(self, one: BoxedImage, header: pictures.Header, classes: Sequence[str], record: InputRecord) -> Any:
-        """Return the boxes of an image as rows (class, corners) in pixels of the input, float32 [M, 5]."""
+        """Return the boxes of an image as float32 [M, 5], rows (class, corners) in pixels of the network's input."""
         size, target = (header.width, header.height), (record.shape[2], record.shape[1])
         found = place_boxes(one, *size)
         corners = boxes_to_input(found.corners, size, target, record.fit).clip(0, [*target, *target])
@@ -191,13 +191,13 @@ def _boxes(count: int) -> str:
 
 
 def _instances(files: Sequence[str]) -> list[str]:
-    """Return the JSON files of boxes; in COCO's own set, those whose names begin with "instances"."""
+    """Return the JSON files of boxes; if any names begin with "instances", as in COCO, return only those files."""
     own = [path for path in files if path.rpartition("/")[2].startswith("instances")]
     return sorted(own or files)
 
 
 def _by_stem(place: Path, images: Sequence[str]) -> dict[str, str]:
-    """Return the path of each image by the stem of its name. Raises `DataError` if two have one stem."""
+    """Return the images' paths by the stem of the name. Raises `DataError` if two images have the same stem."""
     found: dict[str, str] = {}
     for path in images:
         stem = Path(path).stem

@@ -1,6 +1,6 @@
-"""CIFAR-10 and CIFAR-100, 32x32 in colour, read from the pickled batches of their Python version.
+"""Load CIFAR-10 and CIFAR-100 (32x32, colour) from the pickled batches of the Python version.
 
-`hdlif.data.pickles` runs none of the code that a pickle may hold.
+`hdlif.data.pickles` reads the pickles without running any code in them.
 """
 
 from collections.abc import Sequence
@@ -82,11 +82,11 @@ def cifar10(
 ) -> DataSets:
     """Load CIFAR-10 from ROOT/cifar-10-batches-py; nothing is downloaded.
 
-    The validation images are the last ones of a fixed permutation of the training set.
+    The validation images are the last images of a fixed permutation of the training set.
 
     Args:
-        per_class: training and test images that each class must have.
-        root: the folder that holds the data; it is required.
+        per_class: required numbers of training and test images per class.
+        root: the folder that contains the data; required.
         validation, augment, seed: as in `digits`.
     Raises:
         DataError: a file is missing or damaged, or a class has the wrong number of images.
@@ -102,7 +102,7 @@ def cifar100(
     seed: int = 0,
     per_class: tuple[int, int] = _CIFAR100.per_class,
 ) -> DataSets:
-    """Load CIFAR-100, its fine classes, from ROOT/cifar-100-python.
+    """Load CIFAR-100 with its fine classes from ROOT/cifar-100-python.
 
     Args:
         root, validation, augment, seed, per_class: as in `cifar10`.
@@ -137,7 +137,7 @@ def _cifar(
 
 
 def _read(layout: _Layout, folder: SetFolder, names: Sequence[str], per_class: int) -> tuple[Tensor, Tensor]:
-    """Read pixels uint8 [N, 3, 32, 32] and labels int64 [N] of some files."""
+    """Return the pixels in the named files as uint8 [N, 3, 32, 32], and the labels as int64 [N]."""
     parts = [_read_file(layout, folder, folder.path / name) for name in names]
     pixels = np.concatenate([part[0] for part in parts])
     labels = torch.from_numpy(np.concatenate([part[1] for part in parts]))

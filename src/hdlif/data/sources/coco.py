@@ -1,4 +1,4 @@
-"""Boxes in COCO files: one JSON file for many images."""
+"""Read boxes from COCO files: one JSON file for many images."""
 
 import json
 import re
@@ -18,12 +18,12 @@ _KEYS = ("images", "categories", "annotations")
 
 
 def parse_coco(content: bytes) -> tuple[list[tuple[str, BoxedImage]], tuple[str, ...]]:
-    """Return the images of a file, by the names that it gives them, and the classes in the order of their numbers.
+    """Return the images in a COCO file with their file names, and the classes in order of their ids.
 
-    Regions of many objects ("iscrowd") are omitted.
+    Regions that contain many objects ("iscrowd") are omitted.
 
     Raises:
-        Unreadable: it is not such a file, an image or category id is repeated, or an annotation has an unknown id.
+        Unreadable: the file has another format, repeats an image or category id, or refers to an unknown id.
     """
     try:
         tree = json.loads(content)
@@ -85,7 +85,7 @@ def _by_id(rows: Sequence[Any], what: str) -> dict[int, Mapping[str, Any]]:
 
 
 def read_coco(root: Path, files: Sequence[str], images: Collection[str]) -> Annotations:
-    """Read files with the same categories. The name of a file or its folder contains the part: train, val or test.
+    """Read COCO files that list the same categories. The part (train, val or test) is in the file or folder name.
 
     Args:
         root: the folder of the data.
@@ -119,13 +119,13 @@ def read_coco(root: Path, files: Sequence[str], images: Collection[str]) -> Anno
 
 
 def part_named(path: str) -> Part | None:
-    """Return the part in a path, searched from its end: "instances_val2017.json" is validation."""
+    """Return the last part named in a path; for example, "instances_val2017.json" is for validation."""
     words = re.findall("[a-z]+", path.lower())
     return next((PART_FOLDERS[word] for word in reversed(words) if word in PART_FOLDERS), None)
 
 
 def _path_of(place: Path, name: str, by_name: Mapping[str, list[str]], file: str, part: Part | None) -> str:
-    """Return the path of an image named in a file; of several the one next to the file, or in its part's folder."""
+    """Return the path of a named image; prefer an image next to the file, then one in the folder of its part."""
     name = name.replace("\\", "/").removeprefix("./")
     there = [path for path in by_name.get(name.rpartition("/")[2], ()) if f"/{path}".endswith(f"/{name}")]
     beside = [path for path in there if path.rpartition("/")[0] == file.rpartition("/")[0]]

@@ -1,4 +1,4 @@
-"""Sets recorded by event cameras: DVS-CIFAR10, DVS-Gesture and N-MNIST."""
+"""Load event-camera data sets: DVS-CIFAR10, DVS-Gesture and N-MNIST."""
 
 import re
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from hdlif.data.split import fixed_permutation, hold_out
 from hdlif.inputs.datasets import CIFAR10_CLASSES, DIGITS_CLASSES, DVS_GESTURE_CLASSES, DVS_SIDE, N_MNIST_SIDE
 from hdlif.inputs.events import Binning
 
-# The numbers of MNIST, each of whose images was recorded once.
+# N-MNIST has one recording per image, so these are MNIST's numbers.
 N_MNIST_TRAIN = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
 N_MNIST_TEST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
 
 
 class AskedOfEvents(TypedDict):
-    """The settings of every set of recordings, as in `dvs_cifar10`."""
+    """The settings of every event-camera set, as in `dvs_cifar10`."""
 
     validation: int
     augment: NotRequired[Augment]
@@ -38,14 +38,14 @@ def dvs_cifar10(
 ) -> DataSets:
     """Load DVS-CIFAR10 (Li et al. 2017), 128x128, from ROOT/CIFAR10DVS/CLASS/cifar10_CLASS_NUMBER.aedat (or .aedat4).
 
-    The first 900 recordings of each class, by number, are for training and the last 100 for testing. The split is
-    recorded in a manifest.
+    In each class, the 900 recordings with the lowest numbers are for training and the last 100 for testing. A manifest
+    records the split.
 
     Args:
-        per_class: training and test recordings that each class must have.
-        asked: `validation`, `augment` and `seed` as in `digits`; `time_steps`, the frames of a recording; `binning`,
-            such as `by_time`; and `size`, to which frames are resized (None leaves them).
-        root: the folder that holds the data; it is required.
+        per_class: required numbers of training and test recordings per class.
+        asked: `validation`, `augment` and `seed` as in `digits`; `time_steps`, the number of frames per recording;
+            `binning`, such as `by_time`; and `size`, to which frames are resized (None keeps their size).
+        root: the folder that contains the data; required.
     Raises:
         DataError: a class is missing or incomplete, or has the wrong number of recordings.
     """
@@ -80,7 +80,7 @@ def n_mnist(
     """Load N-MNIST (Orchard et al. 2015), 34x34, from ROOT/NMNIST/Train/DIGIT/*.bin and Test.
 
     Args:
-        per_digit: training and test recordings that each digit must have.
+        per_digit: required numbers of training and test recordings per digit.
         root, asked: as in `dvs_cifar10`.
     """
     folder = SetFolder(
@@ -109,10 +109,10 @@ def n_mnist(
 def dvs_gesture(
     root: Path | None = None, *, counts: tuple[int, int] = (1176, 288), **asked: Unpack[AskedOfEvents]
 ) -> DataSets:
-    """Load DVS-Gesture (Amir et al. 2017), 128x128, from ROOT/DvsGesture as extracted.
+    """Load DVS-Gesture (Amir et al. 2017), 128x128, from the extracted archive in ROOT/DvsGesture.
 
-    trials_to_train.txt and trials_to_test.txt name the recordings. The lines of each NAME_labels.csv (class 1..11,
-    start, end in microseconds) are the samples.
+    trials_to_train.txt and trials_to_test.txt list the recordings. Each line of NAME_labels.csv (class 1..11, start and
+    end in microseconds) is a sample.
 
     Args:
         counts: required numbers of training and test gestures.
@@ -159,7 +159,7 @@ def _gestures(folder: SetFolder, trial: str) -> list[Clip]:
 
 
 def _number(file: str) -> tuple[int, str]:
-    """Return the last number of a file's name, so that 10 comes after 9."""
+    """Return a sort key with the last number in a file's name, so 10 comes after 9."""
     numbers = re.findall(r"\d+", file.partition(".")[0])
     return int(numbers[-1]) if numbers else -1, file
 

@@ -1,7 +1,8 @@
-"""The user's own recordings of event cameras, as a data set.
+"""Read the user's own event-camera recordings as a data set.
 
-Every recording is read for its hash and sensor. `hdlif.inputs.events` makes its frames once, as for `hdlif run`. They
-are stored in ROOT/.hdlif_frames in one array, whose name contains a digest of everything that they depend on.
+Every recording is read to compute its hash and find its sensor size. `hdlif.inputs.events` makes the frames once, in
+the same way as for `hdlif run`. One array in ROOT/.hdlif_frames stores all frames. The array's file name contains a
+digest of everything that determines the frames.
 """
 
 import hashlib
@@ -36,12 +37,12 @@ _EXACT = 2**24
 
 @dataclass(frozen=True, kw_only=True)
 class OfEvents(Request):
-    """A request for recordings, in any source.
+    """A request for event-camera recordings from any source.
 
     Attributes:
-        time_steps, binning: the number of frames, and a name of `BINNINGS`.
-        sensor: [height, width]; by default as in the files, or the smallest that contains all events.
-        resize: for another size, "pool" adds up the counts of merged pixels, "bilinear" resizes frames.
+        time_steps, binning: the number of frames, and a name from `BINNINGS`.
+        sensor: [height, width]. The default is the size in the files, or the smallest size that contains all events.
+        resize: how frames get another size. "pool" adds up the counts of merged pixels; "bilinear" resizes frames.
     """
 
     time_steps: int
@@ -50,7 +51,7 @@ class OfEvents(Request):
     resize: Literal["pool", "bilinear"] = "pool"
 
     def find_recordings(self, layout: Layout) -> OwnData:
-        """Find a data set in the recordings of a layout."""
+        """Return the data set found in the recordings of a layout."""
         known, sensor = self.known, self.sensor
         if sensor is not None and (len(sensor) != 2 or not all(1 <= side <= MOST_SIDE for side in sensor)):
             raise ValueError(f"sensor = {list(sensor)} is refused; give [height, width], in 1..{MOST_SIDE}")
@@ -80,7 +81,7 @@ class OfEvents(Request):
         return divided.found(record, {**divided.seen, **said}, samples)
 
     def _event_record(self, sensor: tuple[int, int]) -> InputRecord:
-        """Return the input made of a recording at each step: unscaled counts."""
+        """Return the input record for unscaled event counts at each step."""
         if isinstance(self.size, tuple):
             raise ValueError(f"size = {list(self.size)} is of images; give one number, the side of square frames")
         sides = sensor if self.size is None else (self.size, self.size)
@@ -91,7 +92,7 @@ class OfEvents(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class Recordings(Listed, OfEvents):
-    """A request for a folder of recordings."""
+    """A request for a folder of event-camera recordings."""
 
     def find(self) -> OwnData:
         return self.find_recordings(self.layout(tuple(READERS), "recording"))
@@ -99,7 +100,7 @@ class Recordings(Listed, OfEvents):
 
 @dataclass(frozen=True)
 class _Seen:
-    """A recording: its size, hash, number of events, duration, order of times, sensor, and least sensor."""
+    """The properties of a recording; `least` is the smallest sensor size that contains all its events."""
 
     bytes: int
     sha256: str
@@ -111,7 +112,7 @@ class _Seen:
 
 
 def _looked_at(layout: Layout, sensor: tuple[int, int] | None) -> tuple[dict[int, _Seen], dict[str, str]]:
-    """Return the properties of each recording, by number, and the faults of unusable ones."""
+    """Return the properties of each recording by number, and the faults of unusable recordings."""
     seen: dict[int, _Seen] = {}
     faults: dict[str, str] = {}
 
@@ -147,7 +148,7 @@ def _by(sides: tuple[int, int] | None) -> str:
 
 
 def _sensor(layout: Layout, seen: Mapping[int, _Seen]) -> tuple[int, int]:
-    """Return the sensor of the files, or the smallest that contains all events. Raises `DataError` if they differ."""
+    """Return the sensor size in the files, or the smallest that fits. Raises `DataError` if recordings differ."""
     stating = {one.sensor: layout.files[number].name for number, one in seen.items() if one.sensor is not None}
     if len(stating) > 1:
         (first, file), (other, other_file) = list(stating.items())[:2]
@@ -167,9 +168,9 @@ def _sensor(layout: Layout, seen: Mapping[int, _Seen]) -> tuple[int, int]:
 
 
 def _frames(layout: Layout, record: InputRecord, seen: Mapping[int, _Seen], time_steps: int) -> Path:
-    """Return the file of the frames [N, T·2, H, W] of all recordings, and write it if it is missing.
+    """Return the path of the frames [N, T·2, H, W] of all recordings, and write the file if it is missing.
 
-    Counts are uint16 if frames have the sensor's size, and otherwise float32.
+    Counts are uint16 if frames have the size of the sensor, and float32 otherwise.
     """
     sensor, size = record.sensor, record.shape[1:]
     assert sensor is not None
@@ -196,7 +197,7 @@ def _frames(layout: Layout, record: InputRecord, seen: Mapping[int, _Seen], time
 
 
 def _frames_of(layout: Layout, number: int, one: _Seen, record: InputRecord, time_steps: int) -> NDArray[np.float32]:
-    """Return the frames float32 [T·2, H, W] of a recording."""
+    """Return the frames of a recording as float32 [T·2, H, W]."""
     file, sensor = layout.root / layout.files[number].name, record.sensor
     assert sensor is not None
     size = record.shape[1:]

@@ -1,4 +1,4 @@
-"""Fashion-MNIST, in the IDX format: two zero bytes, the type, the number of dimensions, their lengths, the values."""
+"""Load Fashion-MNIST from IDX files: two zero bytes, type, number of dimensions, lengths, values."""
 
 import math
 from pathlib import Path
@@ -24,10 +24,10 @@ _UNSIGNED_BYTES = 8
 
 
 def parse_idx(content: bytes, dimensions: int) -> NDArray[np.uint8]:
-    """Return the values, uint8 with `dimensions` axes, as a view of `content`. Lengths are 4 bytes each, big endian.
+    """Return the values in IDX `content` as a uint8 view with `dimensions` axes. Lengths are 4-byte big-endian numbers.
 
     Raises:
-        Unreadable: the file is something else, or its size differs from its header.
+        Unreadable: the content has another format, or its size differs from the header.
     """
     start = 4 + 4 * dimensions
     if content[:4] != bytes([0, 0, _UNSIGNED_BYTES, dimensions]) or len(content) < start:
@@ -41,7 +41,7 @@ def parse_idx(content: bytes, dimensions: int) -> NDArray[np.uint8]:
     values: NDArray[Any] = np.frombuffer(content, np.uint8, offset=start)
     try:
         return values.reshape(shape)
-    # A length of 0 can hide others whose product exceeds any array.
+    # A length of 0 can hide other lengths whose product exceeds any array.
     except ValueError as error:
         raise Unreadable(f"promises {shape} values, and no array has that shape") from error
 
@@ -56,11 +56,11 @@ def fashion_mnist(
 ) -> DataSets:
     """Load Fashion-MNIST, 28x28, from ROOT/FashionMNIST/raw; nothing is downloaded.
 
-    The validation images are the last ones of a fixed permutation of the training set.
+    The validation images are the last images of a fixed permutation of the training set.
 
     Args:
-        per_class: training and test images that each class must have.
-        root: the folder that holds the data; it is required.
+        per_class: required numbers of training and test images per class.
+        root: the folder that contains the data; required.
         validation, augment, seed: as in `digits`.
     Raises:
         DataError: `root` is missing or damaged, or a class has the wrong number of images.
@@ -86,7 +86,7 @@ def fashion_mnist(
 
 
 def _read_fashion_mnist(folder: SetFolder, part: str, per_class: int) -> tuple[Tensor, Tensor]:
-    """Read pixels uint8 [N, 1, 28, 28] and labels int64 [N]."""
+    """Return the pixels of a part as uint8 [N, 1, 28, 28], and the labels as int64 [N]."""
     pixels = _read_idx(folder, f"{part}-images-idx3-ubyte", 3)
     labels = _read_idx(folder, f"{part}-labels-idx1-ubyte", 1).long()
     if pixels.shape[1:] != (28, 28) or labels.shape != pixels.shape[:1] or not len(labels):

@@ -1,7 +1,8 @@
-"""ImageNet-1k (ILSVRC 2012) and Tiny-ImageNet (ImageNet-200), read lazily from folders or shards.
+"""Read ImageNet-1k (ILSVRC 2012) and Tiny-ImageNet (ImageNet-200) lazily from folders or shards.
 
-Tar shards have the WebDataset form, KEY.jpg with KEY.cls, and are read through an index. One pass over the headers
-makes it. It is stored with the shards as `INDEX`, and rebuilt if name, size or modification time of a shard change.
+Tar shards have the WebDataset format, KEY.jpg with KEY.cls, and are read with an index. One pass over the headers
+makes the index, which is stored with the shards as `INDEX`. If the name, size or modification time of a shard changes,
+hdlif rebuilds the index.
 """
 
 import contextlib
@@ -49,8 +50,8 @@ MOST_INDEX = 2**30
 class ImageFiles(Samples):
     """Labelled images of any size, decoded as RGB and normalised: x = (augmented pixels / 255 - mean) / std.
 
-    The augmentation random_resized_crop makes them size x size. Without it the shorter side is resized to `short_side`
-    (bilinearly, antialiased), and the centre is cropped. `places` [N] are the numbers of the samples in `source`.
+    The augmentation random_resized_crop crops images to size x size. Otherwise, hdlif resizes the shorter side to
+    `short_side` (bilinear, antialiased) and crops the centre. `places` [N] contains sample numbers in `source`.
     """
 
     costly = True
@@ -77,11 +78,11 @@ class ImageFiles(Samples):
         self.mean, self.std = tuple(mean), tuple(std)
 
     def resized(self, size: int) -> Self:
-        """Return the images at size x size; the shorter side scales with the size."""
+        """Return the images at size x size, with `short_side` scaled in proportion."""
         return self._changed(size=size, short_side=round(self.short_side * size / self.size))
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return pixels uint8 [B, 3, size, size]."""
+        """Return the pixels as uint8 [B, 3, size, size]."""
         places = [int(place) for place in self.places[indices.numpy()]]
         images = [self._decoded(place) for place in places]
         if self.augment[:1] == (_CROP,):
@@ -95,7 +96,7 @@ class ImageFiles(Samples):
         shorter, longer = sorted(image.shape[1:])
         if shorter != self.short_side:
             try:
-                # Resizing keeps proportions, so a strip one pixel wide would become a very long image.
+                # Resizing keeps the aspect ratio, so a strip one pixel wide would become a very long image.
                 pictures.check_size(self.short_side, self.short_side * longer // shorter)
             except Unreadable as error:
                 raise DataError(f"{self.source.name(place)}: as large as is asked for, {error}; remove it") from error
@@ -115,13 +116,13 @@ class ImageFiles(Samples):
         return pixels
 
     def scale(self, raw: Tensor) -> Tensor:
-        """Return (raw / 255 - mean) / std."""
+        """Return the normalised pixels (raw / 255 - mean) / std."""
         return normalised(raw, self.mean, self.std)
 
 
 @dataclass(frozen=True)
 class _Listed:
-    """One part of a set: a source, and the label of each place in it."""
+    """One part of a set, with a source and the label of each sample in the source."""
 
     source: ByteSource
     labels: NDArray[np.int64]
@@ -138,13 +139,13 @@ def imagenet(
 ) -> DataSets:
     """Load ImageNet-1k from ROOT/imagenet/train and ROOT/imagenet/val, each with a folder per class or tar shards.
 
-    The published validation set is the test set here. The validation images are the last ones of a fixed permutation of
-    the training set.
+    The published validation set is used as the test set. The validation images are the last images of a fixed
+    permutation of the training set.
 
     Args:
-        classes: names, in the order of the class folders; the thousand by default.
+        classes: names in the order of the class folders; by default, the thousand classes of ImageNet-1k.
         counts: required numbers of training and test images.
-        root: the folder that holds the data; it is required.
+        root: the folder that contains the data; required.
         validation, augment, seed: as in `digits`.
     Raises:
         DataError: a part is missing or incomplete, or has the wrong number of classes or images.
@@ -187,14 +188,14 @@ def tiny_imagenet(
     classes: int = len(TINY_IMAGENET_CLASSES),
     per_class: tuple[int, int] = (500, 50),
 ) -> DataSets:
-    """Load Tiny-ImageNet, 64x64, from ROOT/tiny-imagenet-200 as its archive extracts.
+    """Load Tiny-ImageNet, 64x64, from the extracted archive in ROOT/tiny-imagenet-200.
 
-    Its validation set is the test set here, because its test images have no published labels.
+    The published validation set is used as the test set, because the test images have no published labels.
 
     Args:
         root, validation, augment, seed: as in `imagenet`.
         classes: number of classes in the archive.
-        per_class: training and test images that each class must have.
+        per_class: required numbers of training and test images per class.
     """
     listed = "val/val_annotations.txt"
     folder = SetFolder(
@@ -239,7 +240,7 @@ def tiny_imagenet(
 
 
 def _part(folder: SetFolder, name: str, classes: int) -> _Listed:
-    """Read shards, or a folder per class."""
+    """List a part's images, in shards or in one folder per class."""
     place = folder.path / name
     try:
         sharded = bool(_shards_in(place))
@@ -254,12 +255,12 @@ def _part(folder: SetFolder, name: str, classes: int) -> _Listed:
 
 
 def _shards_in(folder: Path) -> list[Path]:
-    """Return the tar files directly in a folder, sorted by name."""
+    """Return the tar files in a folder (not in subfolders), sorted by name."""
     return sorted(path for path in folder.iterdir() if path.suffix == ".tar" and path.is_file())
 
 
 def _open_shards(folder: Path, of: SetFolder) -> _Listed:
-    """Return the images of all shards of a folder `of` a set. Raises `DataError`."""
+    """List the images in all shards of a folder that belongs to the set `of`. Raises `DataError`."""
     paths = _shards_in(folder)
     try:
         found = [path.stat() for path in paths]
@@ -278,7 +279,7 @@ def _open_shards(folder: Path, of: SetFolder) -> _Listed:
 
 
 def _scanned(path: Path, of: SetFolder) -> Iterator[tuple[int, int, int]]:
-    """Yield (offset, size, label) of the images of a shard."""
+    """Yield (offset, size, label) for each image in a shard."""
     images: dict[str, Member] = {}
     labels: dict[str, int] = {}
     try:
@@ -305,7 +306,7 @@ def _scanned(path: Path, of: SetFolder) -> Iterator[tuple[int, int, int]]:
 
 def _label(file: BinaryIO, member: Member) -> int:
     file.seek(member.offset)
-    # A valid label, with its line break, is not longer.
+    # No valid label with its line break is longer.
     content = file.read(min(member.size, 32))
     try:
         return whole_number(content.decode("ascii").strip())
@@ -314,7 +315,7 @@ def _label(file: BinaryIO, member: Member) -> int:
 
 
 def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | None:
-    """Return the index if it belongs to these shards of the given sizes."""
+    """Return the stored index if it matches `state` and the shards' sizes, otherwise None."""
     try:
         with np.load(io.BytesIO(read_regular(path, most=MOST_INDEX)), allow_pickle=False) as kept:
             same, columns = str(kept["state"]) == state, kept["columns"]
@@ -329,7 +330,7 @@ def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | N
 
 
 def _folders(folder: SetFolder, part: str, ids: Sequence[str]) -> _Listed:
-    """List the images of each class's folder, or of a folder `images` in it."""
+    """List the images in each class folder, or in its subfolder `images` if there is one."""
     folder.require([f"{part}/{wordnet_id}" for wordnet_id in ids])
     place = folder.path / part
     paths: list[str] = []
@@ -393,7 +394,7 @@ def _sets(
 
 @cache
 def imagenet_classes() -> tuple[str, ...]:
-    """Return the names in the order of the sorted WordNet ids, as in torchvision."""
+    """Return the class names in the order of the sorted WordNet ids, as in torchvision."""
     from torchvision.models import ResNet18_Weights
 
     return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])

@@ -1,7 +1,7 @@
-"""Read the items of the user's own map-style data sets: images or series, with targets.
+"""Read the items of the user's own map-style data sets: images or time series, with targets.
 
-Every item is requested once when a command starts, hashed, and treated as a file with the same content: an image as a
-PPM file, a series as a float32 .npy file. So split, manifest and limits are those of such files.
+hdlif requests and hashes every item once when a command starts. An image is treated as a PPM file, and a time series as
+a float32 .npy file, with the same content. The split, the manifest and the limits are therefore the same as for files.
 """
 
 import io
@@ -34,15 +34,15 @@ MOST_ITEMS = 10**7
 
 @dataclass(frozen=True, kw_only=True)
 class Items(Request):
-    """A request for a map-style data set, one object or one for each part.
+    """A request for a map-style data set, given as one object or as one object per part.
 
-    A class or function with an argument `train` is called with True for training and False for testing. One with
-    `split` is called with "train", "test", and "val" unless it raises `ValueError` or `KeyError` for it. Other parts
-    are shares of "train"; without either argument, all parts are shares of the data set.
+    A class or function with an argument `train` is called with True for training and False for testing. If it has an
+    argument `split`, it is called with "train", "test" and "val"; a `ValueError` or `KeyError` means that there is no
+    "val". Missing parts are split off from "train". Without either argument, all parts come from one data set.
 
     Attributes:
-        make: returns the data set; raises our own errors if it rejects an argument.
-        takes: which of the arguments "train" and "split" it has.
+        make: returns the data set; raises hdlif's errors if it rejects an argument.
+        takes: the arguments that `make` accepts, out of "train" and "split".
         name: package.module:Name.
         fit: for images, as in `OfImages`.
     """
@@ -63,11 +63,11 @@ def find_items_in(
     request: Request,
     fit: Fit,
 ) -> OwnData:
-    """Find a data set in data sets of one kind of items; if there is only "train", the other parts are shares of it.
+    """Return the data set found in sets with one kind of items; missing parts are split off from "train".
 
     Args:
         name: name of the data, for errors.
-        classes: by label; by default the attribute `classes` of the training set, otherwise the labels of the items.
+        classes: names by label. The default is the training set's attribute `classes`, otherwise the items' labels.
     """
     layout, suffix = layout_of(name, sets, classes, request.wanted)
     check_kind(name, "series" if suffix == SERIES else "image", request.known)
@@ -92,9 +92,9 @@ def _parts(make: Callable[..., Any], takes: Sequence[str]) -> dict[Part, Any]:
 
 
 class _Contents:
-    """The items of data sets as the contents of files; `held` items are returned once.
+    """The items of data sets as file contents; each content in `held` is returned only once.
 
-    `places` are the part and index of each item.
+    `places` contains the part and index of each item.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class _Contents:
 
 
 def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None, wanted: Wanted) -> tuple[Layout, str]:
-    """List the items of data sets with their targets; return also the suffix of equivalent files."""
+    """List the items of data sets with their targets; also return the suffix of equivalent files."""
     for part, one in sets.items():
         _check_map_style(name if len(sets) == 1 else f"{name}, {part}", one)
     classes = classes if classes is not None or not wanted.classes else _classes(name, sets["train"])
@@ -141,7 +141,7 @@ def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None
     if len(ends) > 1:
         raise DataError(f"{name}: items {ends[PICTURE]} and {ends[SERIES]} are a picture and a series; give one kind")
     suffix = next(iter(ends))
-    # Files are sorted by their names, and so are contents.
+    # Sort contents by name, because files are sorted by name.
     order = sorted(range(len(places)), key=lambda number: _file(sets, *places[number], suffix))
     listed = tuple(
         Sample(_file(sets, *places[n], suffix), given[n][0], places[n][0] if len(sets) > 1 else None, given[n][1])
@@ -162,7 +162,7 @@ def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None
 
 
 def _file(sets: Mapping[Part, Any], part: Part, index: int, suffix: str) -> str:
-    """Return the name of an item in a manifest; names sort as indices do."""
+    """Return the name of an item in a manifest; names sort in the order of indices."""
     return f"{part}/{index:08}{suffix}" if len(sets) > 1 else f"{index:08}{suffix}"
 
 
@@ -177,7 +177,7 @@ def _check_map_style(name: str, one: Any) -> None:
 
 
 def _classes(name: str, one: Any) -> Sequence[str] | None:
-    """Return the names of classes by label, if a data set has any."""
+    """Return the class names by label if the data set has any, otherwise None."""
     stated = getattr(one, "classes", None)
     if stated is None:
         return None
@@ -191,7 +191,7 @@ def _classes(name: str, one: Any) -> Sequence[str] | None:
 
 
 def _learned(y: Any, wanted: Wanted, classes: Sequence[str] | None, name: str, steps: int | None) -> tuple[str, Any]:
-    """Return class and target of an item, as in `Sample`. Raises `DataError`."""
+    """Return the class and target of an item, as in `Sample`. Raises `DataError`."""
     if wanted.ahead is not None:
         return "", None
     if wanted.one_class:
@@ -222,7 +222,7 @@ def _named(name: str, labels: Sequence[int], classes: Sequence[str] | None) -> l
 
 
 def encoded(x: Any, name: str) -> tuple[bytes, str]:
-    """Return an item as the content of a file, and its suffix; raise `DataError` if it is of neither kind."""
+    """Encode an image or a time series x as file content; also return the suffix. Raises `DataError` for other x."""
     if isinstance(x, Image.Image):
         mode = "L" if x.mode in ("1", "L", "LA") else "RGB"
         return _ppm(np.asarray(x.convert(mode))), PICTURE
@@ -243,7 +243,7 @@ def encoded(x: Any, name: str) -> tuple[bytes, str]:
 
 
 def _rows(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """Return the pixels [H, W] or [H, W, 3] of a picture in one of the usual layouts."""
+    """Return the pixels [H, W] or [H, W, 3] of an image in one of the usual layouts."""
     if array.ndim == 3:
         if array.shape[0] in MODES:
             array = array.transpose(1, 2, 0)
@@ -263,7 +263,7 @@ def _rows(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
 
 
 def _ppm(pixels: NDArray[np.uint8]) -> bytes:
-    """Return pixels [H, W] or [H, W, 3] as a PPM or PGM file."""
+    """Return the content of a PPM or PGM file with pixels [H, W, 3] or [H, W]."""
     height, width = pixels.shape[:2]
     kind = "P5" if pixels.ndim == 2 else "P6"
     return f"{kind} {width} {height} 255\n".encode() + np.ascontiguousarray(pixels).tobytes()

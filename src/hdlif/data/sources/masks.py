@@ -1,7 +1,7 @@
-"""Images with label maps: images/NAME.EXT with labels/NAME.png, or with masks/NAME/*.png, one file per object.
+"""Read images with label maps: images/NAME.EXT and labels/NAME.png, or masks/NAME/*.png with a file per object.
 
-A folder has these directly, or in folders train, val and test. Label maps are PNG files with one number of 8 or 16 bits
-per pixel: of classes (255 is ignored), or of objects, with 0 for the background.
+The folders images, labels and masks are in the root folder or in its subfolders train, val and test. Label maps are PNG
+files with one 8-bit or 16-bit number per pixel, for a class (255 is ignored) or an object (0 is the background).
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ MOST_VALUES = 2**30
 class Masks(Placed, OfImages):
     """A request for images with label maps.
 
-    By default images of unequal or large sizes are letterboxed to 160x160.
+    By default, images are letterboxed to 160x160 if their sizes differ or are large.
 
     Attributes:
-        instances: whether the numbers are of objects instead of classes.
-        classes: names of the classes 0, 1, ...; by default their numbers.
+        instances: whether the numbers denote objects instead of classes.
+        classes: names of the classes 0, 1, ...; by default, their numbers.
     """
 
     located: ClassVar[Located | None] = "map"
@@ -64,7 +64,7 @@ class Masks(Placed, OfImages):
         return self.find_images(self.layout())
 
     def layout(self) -> Layout:
-        """List the images. Raises `DataError` without a folder of images and one of labels."""
+        """List the images. Raises `DataError` unless a folder of images and a folder of labels exist."""
         root = self.place("a folder of images and labels")
         check_folder(root, f"give one with {IMAGES}/ and {LABELS}/ or {MASKS}/")
         walk = Walk(pictures.FORMATS)
@@ -99,7 +99,7 @@ class Masks(Placed, OfImages):
         return Layout(root, present, names, files, dict(sorted(walk.ignored.items())), source, words)
 
     def _numbers_in(self, files: Sequence[Sample]) -> list[str]:
-        """Return the numbers of all classes, from 0 to the largest; files that cannot be read are reported later."""
+        """Return the class numbers from 0 to the largest, as text; unreadable files are reported later."""
         largest = 1
         for one in files:
             try:
@@ -135,7 +135,7 @@ class Masks(Placed, OfImages):
         return replace(layout, files=tuple(files)), faults
 
     def _read(self, place: Path, size: tuple[int, int], classes: Sequence[str]) -> NDArray[np.int32]:
-        """Return the map of an image of a given height and width. Raises `Unreadable`."""
+        """Return the label map for an image with the given (height, width). Raises `Unreadable`."""
         if not self.instances:
             labels = _classes_at(place)
             if (labels >= len(classes)).any():
@@ -170,12 +170,12 @@ class Masks(Placed, OfImages):
 
 
 def _name_of(place: Path) -> str:
-    """Return the path of a label file relative to the folder of its part."""
+    """Return the path of a label file relative to the folder of the part."""
     return f"{place.parent.name}/{place.name}" + (".png" if place.parent.name == LABELS else "")
 
 
 def _numbers_at(place: Path) -> NDArray[np.int32]:
-    """Return the numbers of labels/NAME.png, given the path labels/NAME. Raises `Unreadable`, `OSError`."""
+    """Return the numbers in labels/NAME.png for the path labels/NAME. Raises `Unreadable` or `OSError`."""
     path = place.with_name(f"{place.name}.png")
     if not path.is_file():
         raise Unreadable(f"there is no {_name_of(place)}")
@@ -191,7 +191,7 @@ def _classes_at(place: Path) -> NDArray[np.int32]:
 
 
 def _joined(place: Path) -> NDArray[np.int32]:
-    """Return the numbers of the objects of masks/NAME/*.png; the later file wins at shared pixels."""
+    """Return a map of object numbers from masks/NAME/*.png; later files overwrite shared pixels."""
     paths = sorted(place.glob("*.png"))
     if not paths:
         raise Unreadable(f"there is no {_name_of(place)}/*.png")

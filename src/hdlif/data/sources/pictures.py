@@ -1,7 +1,7 @@
-"""Folders of the user's own images, of any size and mode.
+"""Read folders of the user's own images, with any size and mode.
 
-Every image is read for its header and hash, then decoded and resized by `hdlif.inputs.fitting` as for `hdlif run`. The
-pixels are kept if all of them take little memory.
+hdlif reads the header of every image and hashes the file. `hdlif.inputs.fitting` then decodes and resizes the image in
+the same way as for `hdlif run`. The pixels of all images stay in memory if they fit.
 """
 
 import math
@@ -40,7 +40,7 @@ Fit = Literal["squash", "crop", "letterbox"]
 class PictureFiles(Samples):
     """Images that do not fit in memory, read and fitted to `record` for each batch.
 
-    `places` [N] are the numbers of the samples' files in `source`.
+    `places` [N] contains the numbers of the samples' files in `source`.
     """
 
     costly = True
@@ -60,11 +60,11 @@ class PictureFiles(Samples):
         self.source, self.places, self.record = source, places, record
 
     def resized(self, size: int) -> Self:
-        """Return the images at size x size."""
+        """Return the images resized to size x size."""
         return self._changed(record=replace(self.record, shape=(self.record.shape[0], size, size)))
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return pixels uint8 [B, C, H, W]."""
+        """Return the pixels as uint8 [B, C, H, W]."""
         return torch.from_numpy(np.stack([self._pixels(int(place)) for place in self.places[indices.numpy()]]))
 
     def _pixels(self, place: int) -> Pixels:
@@ -74,22 +74,22 @@ class PictureFiles(Samples):
             raise DataError(f"{self.source.name(place)}: cannot be read as a picture ({reason(error)})") from error
 
     def scale(self, raw: Tensor) -> Tensor:
-        """Return (raw / 255 - mean) / std."""
+        """Return the normalised pixels (raw / 255 - mean) / std."""
         return normalised(raw, self.record.mean, self.record.std)
 
 
 def pixels_of(content: bytes, record: InputRecord) -> Pixels:
-    """Return the pixels uint8 [C, H, W] of an image file, fitted to a record; raise `Unreadable` if it is damaged."""
+    """Fit an image file to `record`, and return its pixels as uint8 [C, H, W]. Raises `Unreadable` on damage."""
     image = pictures.decode(content, MODES[record.shape[0]])
     return fitted(image, record.shape, resize=record.resize, fit=record.fit, mean=record.mean)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfImages(Request):
-    """A request for images, in any source.
+    """A request for images from any source.
 
     Attributes:
-        channels: 1 for greyscale, 3 for colour; by default greyscale if every file is.
+        channels: 1 for greyscale, 3 for colour; by default, greyscale if every file is greyscale.
         fit: as in `fitting.fitted`.
     """
 
@@ -105,19 +105,19 @@ class OfImages(Request):
     def locate(
         self, layout: Layout, headers: Mapping[int, pictures.Header], record: InputRecord
     ) -> tuple[Layout, dict[str, str]]:
-        """Return a layout whose files have `located` targets at the pixels of `record`, and the faults of other files.
+        """Return a layout whose files have targets at the pixels of `record`, and the faults of files without a target.
 
         Args:
-            headers: of the files that were read, by their number.
+            headers: the headers of the files that were read, by number.
         """
         return layout, {}
 
     def describe(self, divided: Divided) -> Mapping[str, Any]:
-        """Return the description of the targets for "target", as in `targets.described`."""
+        """Return a description of the targets under "target", as in `targets.described`."""
         return {}
 
     def find_images(self, layout: Layout) -> OwnData:
-        """Find a data set in the images of a layout."""
+        """Return the data set found in the images of a layout."""
         known, unreadable = self.known, self.unreadable
         if len(layout.files) > MANY:
             self.say(f"{layout.root}: looking at {len(layout.files):,} pictures")
@@ -160,7 +160,7 @@ class OfImages(Request):
         )
 
     def _image_record(self, headers: Sequence[pictures.Header]) -> InputRecord:
-        """Return the input made of images, without mean and deviation."""
+        """Return the input record for images, without mean and deviation."""
         sides = {(header.height, header.width) for header in headers}
         same = next(iter(sides)) if len(sides) == 1 else (0, 0)
         is_kept = 0 < max(same) <= self.small_side and not any(side % self.multiple for side in same)
@@ -176,7 +176,7 @@ class OfImages(Request):
 class Pictures(Listed, OfImages):
     """A request for a folder of images.
 
-    By default images keep their size if all have the same of at most 64 per side; otherwise they become 32x32.
+    By default, images of equal size with sides of at most 64 keep that size, and others are resized to 32x32.
     """
 
     def find(self) -> OwnData:
@@ -191,7 +191,7 @@ class _Seen:
 
 
 def _headers(layout: Layout) -> tuple[dict[int, _Seen], dict[str, str], dict[int, bytes]]:
-    """Read the header of each file; return also the faults of unreadable ones, and the first contents."""
+    """Read the header of each file; also return the faults of unreadable files and the first contents."""
     seen: dict[int, _Seen] = {}
     faults: dict[str, str] = {}
     contents: dict[int, bytes] = {}
@@ -204,10 +204,10 @@ def _headers(layout: Layout) -> tuple[dict[int, _Seen], dict[str, str], dict[int
 
 
 class _Measured:
-    """Sums of the pixels of each file and of their squares, int64 [N, C], and optionally the pixels.
+    """The sums of pixels and of squared pixels per file, int64 [N, C], and optionally the pixels themselves.
 
-    `sizes` [N, 2] are the height and width of an image in its input, without the padding of a letterbox; only these
-    pixels are measured.
+    `sizes` [N, 2] contains the height and width of each fitted image without letterbox padding. The sums omit the
+    padding.
     """
 
     def __init__(self, record: InputRecord, count: int, *, kept: bool) -> None:
@@ -218,7 +218,7 @@ class _Measured:
     def read(
         self, layout: Layout, headers: Mapping[int, pictures.Header], record: InputRecord, contents: dict[int, bytes]
     ) -> dict[str, str]:
-        """Measure files, whose contents may be in memory; return their faults."""
+        """Measure the files, reading contents that are not in memory, and return the faults of unreadable files."""
         faults, (_, height, width) = {}, record.shape
         for number, header in headers.items():
             file = layout.files[number].name
@@ -237,14 +237,14 @@ class _Measured:
         return faults
 
     def pad(self, record: InputRecord) -> None:
-        """Fill the padding of letterboxes in kept pixels with the mean."""
+        """Fill the letterbox padding of the pixels in memory with the mean."""
         fill = mean_bytes(record.mean)[:, None, None]
         for pixels, (height, width) in zip(() if self.pixels is None else self.pixels, self.sizes, strict=False):
             pixels[:, height:] = fill
             pixels[:, :, width:] = fill
 
     def moments(self, numbers: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return mean and deviation (at least 1/255) of pixels / 255 by channel, from exact sums, to 6 digits."""
+        """Return each channel's mean and deviation (at least 1/255) of pixels / 255, from exact sums, to 6 decimals."""
         n = int(self.sizes[numbers].prod(1).sum())
         mean, std = [], []
         for sums, squares in zip(self.sums[numbers].T.tolist(), self.squares[numbers].T.tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""Data sets that scikit-learn bundles: handwritten digits, and a table of wines."""
+"""Load data sets bundled with scikit-learn: handwritten digits and a table of wines."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +19,9 @@ _DIGITS_TEST, _WINE_TEST = 360, 45
 
 
 def digits(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
-    """Load the 1,797 handwritten digits, 8x8, that scikit-learn bundles.
+    """Load the 1,797 handwritten digits (8x8) bundled with scikit-learn.
 
-    360 test images and `validation` ones are stratified by class, and the same for every seed.
+    The 360 test images and the `validation` images are stratified by class and are the same for every seed.
 
     >>> from hdlif.data import digits
     >>> sets = digits(validation=200, augment=["shift"])
@@ -31,8 +31,8 @@ def digits(root: Path | None = None, *, validation: int, augment: Augment = (), 
     Args:
         root: not needed.
         validation: number of training samples that are held out.
-        augment: names out of `AUGMENTATIONS`, or `Augmentation`s, for the training samples, in this order.
-        seed: of the augmentation.
+        augment: names from `AUGMENTATIONS`, or `Augmentation`s, applied in this order to the training samples.
+        seed: seed of the augmentation.
     """
     from sklearn.datasets import load_digits
 
@@ -44,9 +44,9 @@ def digits(root: Path | None = None, *, validation: int, augment: Augment = (), 
 
 
 def wine(root: Path | None = None, *, validation: int, augment: Sequence[str] = (), seed: int = 0) -> DataSets:
-    """Load the 178 wines, 13 numbers each, that scikit-learn bundles.
+    """Load the 178 wines, with 13 numbers each, bundled with scikit-learn.
 
-    45 test rows and `validation` ones are stratified by class, and the same for every seed.
+    The 45 test rows and the `validation` rows are stratified by class and are the same for every seed.
 
     >>> from hdlif.data import wine
     >>> sets = wine(validation=20)
@@ -67,7 +67,7 @@ def wine(root: Path | None = None, *, validation: int, augment: Sequence[str] = 
 def _stratified(
     name: str, values: NDArray[Any], labels: NDArray[np.int64], classes: int, test: int, validation: int
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return the values and labels of the training, the validation and the test part."""
+    """Return the values and labels of the training, validation and test parts."""
     from sklearn.model_selection import train_test_split
 
     # A stratified split needs a sample of every class on both sides.

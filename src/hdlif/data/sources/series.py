@@ -1,6 +1,6 @@
-"""Time series: arrays x and y, .csv or .wav files in folders by class, or one recording.
+"""Read time series from arrays x and y, from .csv or .wav files in class folders, or from one recording.
 
-`hdlif.inputs.series` reads and normalises them, as for `hdlif run`.
+`hdlif.inputs.series` reads and normalises time series in the same way as for `hdlif run`.
 """
 
 import os
@@ -44,15 +44,15 @@ _MOST_ALIKE = 0.9
 
 @dataclass(frozen=True, kw_only=True)
 class Series(Tabular, OfSounds):
-    """A request for arrays x and y (.npz, or a folder of .npy), .csv or .wav files by class, or a recording.
+    """A request for arrays x and y (.npz, or .npy files), .csv or .wav files in class folders, or one recording.
 
-    For files by class `group` is a pattern of their names (`hdlif.data.split.group_in`). Odd files are those with
-    other columns, or with another length if nearly all have one and they are not cut.
+    For files in class folders, `group` is a pattern of file names (`hdlif.data.split.group_in`). Unsuitable files are
+    files with other columns, or with another length if nearly all files have the same length and are not cut.
 
     Attributes:
-        window: rows per sample of a recording; by default those of an existing network.
-        stride: rows from one window to the next; `window` by default.
-        rate: rate of readings, in Hz; sound files contain their own.
+        window: rows per sample of a recording; by default, the same as for the existing network.
+        stride: rows from one window to the next; by default, `window`.
+        rate: sampling rate of the data in Hz; audio files contain their own rate.
     """
 
     window: int | None = None
@@ -73,7 +73,7 @@ class Series(Tabular, OfSounds):
         return find_samples(place, recorded, self, kind="series", rates=rates)
 
     def _recorded(self, place: Path) -> Recorded:
-        """Read a path; raises `ValueError` on a setting that it does not take."""
+        """Read the samples at a path. Raises `ValueError` if a setting does not apply to such data."""
         known, wanted = self.known, self.wanted
         window, stride = self.window, self.stride
         if known is not None and known.windows and window is None:
@@ -113,7 +113,7 @@ class Series(Tabular, OfSounds):
                 raise ValueError(f"{key} = {value} is not of {what}, which {self.place()} is; leave it out")
 
     def _of_folders(self, layout: Layout, window: int | None, stride: int | None) -> Recorded:
-        """Read one series, or several windows of it, from each .csv file of a folder laid out by class."""
+        """Read one time series, or several windows, from each .csv file in class folders."""
         place = layout.root
         unit_of = group_unit(place, self.group)
         read, faults, fixes = self._tables_of(layout)
@@ -162,7 +162,7 @@ class Series(Tabular, OfSounds):
         )
 
     def _tables_of(self, layout: Layout) -> tuple[dict[str, "_File"], dict[str, str], list[str]]:
-        """Read the tables of a layout's files; return them, the faults of the others, and possible fixes."""
+        """Return the tables in a layout's files, the faults of unreadable files, and possible fixes."""
         faults: dict[str, str] = {}
         fixes: list[str] = []
 
@@ -183,7 +183,7 @@ class Series(Tabular, OfSounds):
 
 @dataclass(frozen=True)
 class _File:
-    """A file that was read, the number of its bytes and their SHA-256."""
+    """A file that was read, with its table, size in bytes and SHA-256."""
 
     table: Table
     bytes: int
@@ -191,9 +191,9 @@ class _File:
 
 
 def _of_recording(place: Path, request: Tabular, window: int | None, stride: int | None) -> Recorded:
-    """Cut a long recording into windows of one group each, and of one label unless each step has its own.
+    """Cut a long recording into windows that each have one group, and one label if the target is one class.
 
-    Windows may share rows if they are not divided into parts.
+    Windows may share rows unless they would be divided into parts.
     """
     wanted, group = request.wanted, request.group
     if wanted.labels is not None:
@@ -205,7 +205,7 @@ def _of_recording(place: Path, request: Tabular, window: int | None, stride: int
             f"{place}: is one recording of {len(table.lines):,} rows; set the number of rows per sample: "
             "--set data.window=N"
         )
-    # A sample has one label, or none of its own.
+    # A sample has one label, or no label.
     one_label = wanted.one_class
     none = [""] * len(table.lines)
     labels, groups = found.classes if found.classes and one_label else none, found.groups or none
@@ -255,7 +255,7 @@ def _of_recording(place: Path, request: Tabular, window: int | None, stride: int
 
 
 def _stretches(labels: Sequence[str], groups: Sequence[str]) -> Iterator[tuple[tuple[str, str], int, int]]:
-    """Yield label, group, begin and end of each run of rows with one label and group."""
+    """Yield label, group, begin and end of each run of rows with the same label and group."""
     begin = 0
     for key, rows in groupby(zip(labels, groups, strict=True)):
         end = begin + sum(1 for _ in rows)
@@ -264,12 +264,12 @@ def _stretches(labels: Sequence[str], groups: Sequence[str]) -> Iterator[tuple[t
 
 
 def _lines_of(file: str, table: Table, begin: int, window: int) -> str:
-    """Name a window by its file and lines."""
+    """Return the name of a window: its file and line numbers."""
     return f"{file}:{table.lines[begin]}-{table.lines[begin + window - 1]}"
 
 
 def _rates(rate: int | None, resample: int | None) -> tuple[int, ...]:
-    """Return the rates of readings and of a network; () without resampling."""
+    """Return the sampling rates of the data and of the network; () without resampling."""
     for key, value in (("rate", rate), ("resample", resample)):
         if value is not None and not 1 <= value <= MOST_RATE:
             raise ValueError(f"{key} = {value} is refused; give 1 to {MOST_RATE:,}")
@@ -279,13 +279,13 @@ def _rates(rate: int | None, resample: int | None) -> tuple[int, ...]:
 
 
 def _rows(known: InputRecord) -> int:
-    """Return the rows of a window that is as long as a network's series after resampling."""
+    """Return the number of rows that, after resampling, match the length of the network's time series."""
     steps = known.shape[1]
     return max(1, steps * known.rates[0] // known.rates[1]) if known.rates else steps
 
 
 def _of_arrays(place: Path, wanted: Wanted) -> Recorded:
-    """Read arrays x [N, T, C] or [N, T] and y; with one class per series, shorter ones end in NaN."""
+    """Read arrays x [N, T, C] or [N, T] and y; with one class per sample, shorter samples end in NaN."""
     read_x = finite_steps if wanted.one_class else finite
     found = arrays_at(place, (2, 3), "[N, T, C], or [N, T] of one channel", wanted, read_x=read_x)
     x = found.x if found.x.ndim == 3 else found.x[..., None]
@@ -297,7 +297,7 @@ def _of_arrays(place: Path, wanted: Wanted) -> Recorded:
 
 
 def _odd_ones(seen: Mapping[str, _T], said: Callable[[_T], str], *, least: float = 0.0) -> dict[str, str]:
-    """Return the fault of each file that differs from most; none if fewer than the fraction `least` are alike."""
+    """Return the fault of each file that differs from most, if at least the fraction `least` of files are equal."""
     if not seen:
         return {}
     (usual, count), *_ = Counter(seen.values()).most_common(1)

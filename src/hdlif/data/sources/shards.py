@@ -1,7 +1,7 @@
-"""The user's own samples in tar shards of the WebDataset form: such as KEY.png with its label in KEY.cls or KEY.json.
+"""Read the user's own samples from WebDataset tar shards, such as KEY.png with its label in KEY.cls or KEY.json.
 
-The headers of every shard are read once when a command starts. Then any sample is one read away, so that the order of
-an epoch is a function of (seed, epoch), as with files.
+hdlif reads the headers of every shard once when a command starts. After that, reading any sample takes one read, so the
+order of an epoch is a function of (seed, epoch), as with files.
 """
 
 import glob
@@ -39,7 +39,7 @@ _MOST_LABEL = 2**20
 
 @dataclass(frozen=True)
 class SampleKind:
-    """A kind of samples: their suffixes, and the function that finds a data set in them."""
+    """A kind of samples, with file suffixes and the function that finds a data set in such samples."""
 
     suffixes: tuple[str, ...]
     find: Callable[["TarShards", Layout], OwnData]
@@ -58,7 +58,7 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 
 @dataclass(frozen=True)
 class _Found:
-    """The place of a sample in its shard, the end of its name, and its target."""
+    """A sample in a shard, with the end of the sample's name, its place and its target."""
 
     end: str
     offset: int
@@ -69,15 +69,15 @@ class _Found:
 
 @dataclass(frozen=True, kw_only=True)
 class TarShards(Placed, OfImages, OfEvents, OfSounds):
-    """A request for tar shards of pictures, series, sounds or recordings of events.
+    """A request for tar shards of images, time series, audio or event-camera data.
 
-    If all names of shards begin with train, val (or valid, validation) or test, these are the parts of the samples.
+    If the names of all shards begin with train, val (or valid, validation) or test, samples are split accordingly.
 
     Attributes:
         path: a folder of .tar files, one file, or a pattern with *, ?, [abc], {a,b} or {000..099}.
-        label: the key of a .json that contains the label, an integer or a name, if there is no .cls. Values and labels
-            are under their names, or the names of the labels under "labels".
-        member: the end of the names of samples, such as "jpg", if there are several in a key.
+        label: the .json key of the label (an integer or a name), used if there is no .cls. Values and labels have their
+            own names as keys, or the label names are listed under "labels".
+        member: the suffix of samples, such as "jpg", if several files have the same key.
     """
 
     label: str = "label"
@@ -93,7 +93,7 @@ class TarShards(Placed, OfImages, OfEvents, OfSounds):
         return replace(KINDS[kind].find(self, layout), path=place)
 
     def layout(self, place: Path) -> tuple[Layout, str]:
-        """List the samples of the shards at a path; return also their kind of input."""
+        """List the samples of the shards at a path; also return their kind of input."""
         paths = shards_at(place)
         root = paths[0].parent if len({path.parent for path in paths}) == 1 else Path(os.path.commonpath(paths))
         names = [path.relative_to(root).as_posix() for path in paths]
@@ -130,7 +130,7 @@ class TarShards(Placed, OfImages, OfEvents, OfSounds):
         return layout, samples
 
     def _samples_in(self, path: Path, ignored: Counter[str]) -> dict[str, _Found]:
-        """Return the samples of a shard by their keys; `ignored` counts other members."""
+        """Return the samples of a shard by key; `ignored` counts the other members."""
         wanted, label = self.wanted, self.label
         found: dict[str, tuple[str, Member]] = {}
         given: dict[str, tuple[str, Any]] = {}
@@ -164,7 +164,7 @@ class TarShards(Placed, OfImages, OfEvents, OfSounds):
 
 
 def _classes(root: Path, files: Sequence[Sample]) -> tuple[str, ...]:
-    """Return the classes to train on. Raises `DataError` if other parts have more."""
+    """Return the classes of the training part. Raises `DataError` if other parts contain other classes."""
     classes = in_order({label for one in files if one.part in (None, "train") for label in labels_of(one)})
     if len(classes) < 2:
         seen = f"all samples are of one class, {brief(classes[0])}" if classes else "there are no samples to train on"
@@ -176,7 +176,7 @@ def _classes(root: Path, files: Sequence[Sample]) -> tuple[str, ...]:
 
 
 def shards_at(place: Path) -> list[Path]:
-    """Return the sorted tar files of a folder or a pattern. Raises `DataError` if there is none."""
+    """Return the sorted tar files in a folder or glob pattern. Raises `DataError` if no tar file exists."""
     if os.path.isfile(place):  # noqa: PTH113 - False for names that cannot exist
         found = [str(place)]
     elif os.path.isdir(place):  # noqa: PTH112
@@ -186,7 +186,7 @@ def shards_at(place: Path) -> list[Path]:
     paths = sorted({Path(path) for path in found if path.lower().endswith(".tar")})
     if not paths:
         raise DataError(f"{place}: there is no .tar file; give a folder of them, one, or a pattern such as x-*.tar")
-    # The pattern names them all; the first that is missing is reported.
+    # Report the first missing shard of those that the pattern lists.
     for path in paths:
         if not os.path.isfile(path):  # noqa: PTH113
             raise DataError(f"{path}: there is no such shard; give those that are there")
@@ -194,7 +194,7 @@ def shards_at(place: Path) -> list[Path]:
 
 
 def _expanded(pattern: str) -> list[str]:
-    """Return the patterns that braces expand to.
+    """Return the patterns to which the braces expand.
 
     >>> _expanded("x-{08..10}.tar"), _expanded("{a,b}.tar")
     (['x-08.tar', 'x-09.tar', 'x-10.tar'], ['a.tar', 'b.tar'])
@@ -218,7 +218,7 @@ def _expanded(pattern: str) -> list[str]:
 
 
 def _parts(root: Path, names: Sequence[str]) -> list[Part | None]:
-    """Return the part of each shard. Raises `DataError` if only some names state one, or if none is for training."""
+    """Return the part of each shard. Raises `DataError` if only some names contain a part, or "train" is missing."""
     parts = [_part(name) for name in names]
     if all(part is None for part in parts):
         return parts
@@ -239,7 +239,7 @@ def _part(name: str) -> Part | None:
 
 
 def _one_kind(root: Path, found: Sequence[tuple[str, str, _Found]]) -> str:
-    """Return the kind of input of the samples. Raises `DataError` unless all are of one kind."""
+    """Return the kind of input of the samples. Raises `DataError` unless all samples are of the same kind."""
     if not found:
         known = ", ".join(end for kind in KINDS.values() for end in kind.suffixes)
         raise DataError(f"{root}: its shards hold no sample; their names should end in one of {known}")
@@ -259,7 +259,7 @@ def _one_kind(root: Path, found: Sequence[tuple[str, str, _Found]]) -> str:
 
 
 def _members(file: BinaryIO) -> Iterator[tuple[str, str, Member]]:
-    """Yield key, suffix and place of every file of a shard, except for those that begin with a dot."""
+    """Yield key, suffix and place of every file in a shard, except files whose names begin with a dot."""
     for one in tar_members(file):
         folder, slash, base = one.name.removeprefix("./").rpartition("/")
         stem, _, end = base.partition(".")
@@ -274,7 +274,7 @@ def _is_sample(end: str, member: str | None) -> bool:
 
 
 def _target(file: BinaryIO, one: Member, wanted: Wanted, label: str) -> tuple[str, Any]:
-    """Read the class in a .cls, or the class or target in a .json. Raises `Unreadable`."""
+    """Return the class in a .cls file, or the class and target in a .json file. Raises `Unreadable`."""
     if one.size > _MOST_LABEL:
         raise Unreadable(f"{cut(one.name)} has {one.size:,} bytes, and labels have at most {_MOST_LABEL:,}")
     file.seek(one.offset)

@@ -1,4 +1,4 @@
-"""The user's own sounds: .wav files by class, cut into clips of one length and converted to log-mel frames."""
+"""Read the user's own audio: .wav files by class, cut into clips of equal length and converted to log-mel frames."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -20,14 +20,14 @@ SOUND_KEYS = ("seconds", "clips", "every", "mels", "frame_ms", "hop_ms", "lowest
 
 @dataclass(frozen=True, kw_only=True)
 class OfSounds(Request):
-    """A request for sounds, in any source.
+    """A request for audio from any source.
 
     Attributes:
-        resample: the rate that all sounds are resampled to; without it they must have one rate.
-        seconds, every: length of a clip (1), and the distance of clips for "windows" (`seconds`).
-        clips: the part of a longer sound: "first", "centre" or "windows".
+        resample: the rate to which all audio is resampled; without it, all files must have the same rate.
+        seconds, every: length of a clip (1), and distance between clips for "windows" (`seconds`).
+        clips: the clips taken from longer audio: "first", "centre" or "windows".
         mels: number of channels (32).
-        frame_ms, hop_ms: length of a frame, and distance between frames, which is a step of the network (32 and 16).
+        frame_ms, hop_ms: length of a frame, and distance between frames, each a step of the network (32 and 16).
         lowest_hz, highest_hz: range of the filters (20, and half the rate).
     """
 
@@ -42,13 +42,13 @@ class OfSounds(Request):
     highest_hz: float | None = None
 
     def find_sounds(self, layout: Layout) -> OwnData:
-        """Find a data set in the sounds of a layout."""
+        """Return the data set found in the audio files of a layout."""
         if self.each_step or self.ahead is not None:
             raise ValueError("each_step and ahead are of series, and these are sounds; leave them out")
         return find_samples(layout.root, self.read_sounds(layout), self, kind="series", classes=layout.classes)
 
     def sound_record(self, rate: int) -> SoundRecord:
-        """Return the conversion of sounds at a rate in Hz. Raises `ValueError` if a setting is out of range."""
+        """Return the conversion of audio at a rate in Hz. Raises `ValueError` if a setting is out of range."""
         length = 1.0 if self.seconds is None else self.seconds
         if self.every is not None and self.clips != "windows":
             raise ValueError(f"every = {self.every} is of windows; set clips=windows too")
@@ -77,7 +77,7 @@ class OfSounds(Request):
         return record
 
     def read_sounds(self, layout: Layout, group: str | None = None) -> Recorded:
-        """Read the clips of .wav files, whose names must match the pattern `group` if given."""
+        """Read the clips of .wav files; if `group` is given, file names must match this pattern."""
         place, resample = layout.root, self.resample
         if self.known is not None and self.known.sound is None:
             raise DataError(

@@ -1,4 +1,4 @@
-"""Generated data sets: patterns and sines to try a recipe with, and tasks that need memory."""
+"""Generate data sets: patterns and sines for trying out recipes, and tasks that require memory."""
 
 import math
 from collections.abc import Mapping
@@ -44,9 +44,9 @@ _SUBSTEPS = 10
 
 
 def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
-    """Generate 320 training and 100 test images 1x8x8 of ten classes, and `validation` more.
+    """Generate 320 training, 100 test and some (`validation`) validation images of ten classes, each 1x8x8.
 
-    Class c is a fixed pattern of dark (0) and bright (160) 2x2 tiles, with uniform noise in 0..95 on each pixel.
+    Each class is a fixed pattern of dark (0) and bright (160) 2x2 tiles, with uniform noise in 0..95 on each pixel.
 
     >>> from hdlif.data import synthetic
     >>> sets = synthetic(validation=80)
@@ -73,10 +73,10 @@ def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (
 
 
 def sines(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
-    """Generate 480 training and 150 test series of 2 channels and 32 steps, and `validation` more.
+    """Generate 480 training, 150 test and some (`validation`) validation time series with 2 channels and 32 steps.
 
-    A series of class c is a·sin(2π·t / period_c + φ) and the same a quarter period later, with a in 0.6..1.4, any
-    φ, and normal noise of 0.3 on each value.
+    In class c, one channel is a·sin(2π·t / period_c + φ) and the other is the same a quarter period later. The
+    amplitude a is in 0.6..1.4, the phase φ is random, and each value has normal noise with deviation 0.3.
 
     >>> from hdlif.data import sines
     >>> sets = sines(validation=90)
@@ -106,7 +106,7 @@ def sines(root: Path | None = None, *, validation: int, augment: Augment = (), s
 
 
 def _check_validation(name: str, samples: str, validation: int, shape: tuple[int, ...]) -> None:
-    """Raise `DataError` unless the validation part has a sample, and at most `MOST_VALUES` values."""
+    """Raise `DataError` unless the validation part has a sample and at most `MOST_VALUES` values."""
     most = MOST_VALUES // math.prod(shape)
     if not 1 <= validation <= most:
         raise DataError(f"{name}: {validation} validation {samples} are refused; set validation to 1 to {most:,}")
@@ -120,12 +120,12 @@ def copy_task(
     augment: Augment = (),
     seed: int = 0,
 ) -> DataSets:
-    """Generate series of symbols that are repeated after a delay: delay + 2·symbols steps, alphabet + 1 channels.
+    """Generate symbols that must be repeated after a delay: delay + 2·symbols steps and alphabet + 1 channels.
 
-    At each of the first `symbols` steps the channel of the shown symbol is 1. The last channel is 1 at the step before
-    the first repetition; all else is 0. The class of a step is the symbol that it shows, or `alphabet`, the blank.
-    Symbols are independent and equally likely (Hochreiter and Schmidhuber 1997; Arjovsky, arXiv 1511.06464). Each part
-    has a generator of (`draw`, part). Parts may share sequences unless alphabet^symbols is much larger than the parts.
+    At each of the first `symbols` steps, the channel of the shown symbol is 1. The last channel is 1 at the step before
+    the first repetition. All other inputs are 0. The class of a step is the symbol shown, or the blank `alphabet`.
+    Symbols are independent and equally likely (Hochreiter and Schmidhuber 1997; Arjovsky, arXiv 1511.06464). The random
+    generator of each part depends on (`draw`, part). Unless alphabet^symbols is very large, parts may share sequences.
 
     >>> import torch
     >>> from hdlif.data import copy_task, rows
@@ -164,11 +164,11 @@ def delayed_xor(
     augment: Augment = (),
     seed: int = 0,
 ) -> DataSets:
-    """Generate series of delay + 1 steps and two channels, whose class is 1 if two bits differ.
+    """Generate time series of delay + 1 steps and two channels; the class is 1 if two bits differ, otherwise 0.
 
-    Channel 0 is a bit in {-1, 1} at step 0 and another at step `delay`, and normal noise between them. Channel 1 is 1
-    at these two steps and 0 elsewhere. The four pairs of bits alternate, so that either class, and either bit by
-    itself, has half of the samples. Each part has a generator of (`draw`, part).
+    Channel 0 contains a bit in {-1, 1} at step 0, another at step `delay`, and normal noise between them. Channel 1 is
+    1 at these two steps and 0 elsewhere. The four pairs of bits alternate, so each class, and each value of a single
+    bit, occurs in half of the samples. The random generator of each part depends on (`draw`, part).
 
     >>> import torch
     >>> from hdlif.data import delayed_xor, rows
@@ -208,9 +208,9 @@ def mackey_glass(
     augment: Augment = (),
     seed: int = 0,
 ) -> DataSets:
-    """Generate normalised windows [steps] of a chaotic series; the target of each step is the value `ahead` later.
+    """Generate normalised windows [steps] of a chaotic time series; each target is the value `ahead` steps later.
 
-    Each part has its own series, from a different start, so that no part is a section of another.
+    Each part has its own time series with a different start, so no part is a section of another.
 
     >>> import torch
     >>> from hdlif.data import mackey_glass, rows
@@ -241,7 +241,7 @@ def mackey_glass(
             torch.from_numpy(later[begins + content.ahead][..., None]),
         )
 
-    # Test windows share no step.
+    # Test windows do not overlap.
     parts = [windows("train", content.stride), *(windows(part, content.steps) for part in ("validation", "test"))]
     return sets_in_memory(SeriesSamples, parts, content.names, record.mean, record.std, augment=augment, seed=seed)
 
@@ -250,9 +250,9 @@ def mackey_glass(
 def series(n: int, start: float) -> NDArray[np.float64]:
     """Return x(0), x(1), ..., x(n - 1), from x(t) = `start` for t <= 0.
 
-    dx/dt = f(x(t - τ)) - γ·x(t) with f(x) = β·x/(1 + x^10), by the classical Runge-Kutta method of 10 steps per unit.
-    The delayed value in the middle of a step is interpolated by a cubic through four neighbours. The four basic
-    operations alone give the same chaotic series on every machine.
+    The classical Runge-Kutta method solves dx/dt = f(x(t - τ)) - γ·x(t), with f(x) = β·x/(1 + x^10), in 10 steps per
+    unit. A cubic through four neighbours interpolates the delayed value in the middle of a step. Only the four basic
+    operations are used, so the chaotic time series is the same on every machine.
     """
     lag, h = TAU * _SUBSTEPS, 1 / _SUBSTEPS
 
@@ -261,7 +261,7 @@ def series(n: int, start: float) -> NDArray[np.float64]:
         fourth = square * square
         return BETA * x / (1 + fourth * fourth * square)
 
-    # One more value than the lag, for the interpolation of the first step.
+    # Interpolating the first step requires one more value than the lag.
     x = [start] * (lag + 2)
     after = fed_back(start)
     for place in range(1, _SUBSTEPS * (n - 1) + 1):

@@ -1,4 +1,4 @@
-"""Boxes in Pascal VOC files: one XML file per image."""
+"""Read boxes from Pascal VOC files, with one XML file per image."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ _READ = {"size/width", "size/height", "name", *(f"bndbox/{side}" for side in _SI
 
 @dataclass
 class _Elements:
-    """The text of relevant elements: of the image, and of each object."""
+    """The text of the relevant elements of the image and of each object."""
 
     image: dict[str, str] = field(default_factory=dict)
     objects: list[dict[str, str]] = field(default_factory=list)
@@ -63,12 +63,12 @@ def _refuse(*_: object) -> None:
 
 
 def parse_voc(content: bytes) -> tuple[tuple[int, int] | None, tuple[Box, ...]]:
-    """Return the size of the image (width, height), if stated, and its boxes.
+    """Return an image's size (width, height), if the file contains it, and the image's boxes.
 
     Corners are not changed. Parts of objects, and flags such as "difficult", are ignored.
 
     Raises:
-        Unreadable: it is not such a file, or an object has no class or no box.
+        Unreadable: the file has another format, or an object has no class or no box.
     """
     found, parser = _Elements(), expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = found.start, found.end
@@ -78,7 +78,7 @@ def parse_voc(content: bytes) -> tuple[tuple[int, int] | None, tuple[Box, ...]]:
         parser.Parse(content, True)
     except Unreadable:
         raise
-    # Raised for unknown encodings as well as for syntax errors.
+    # Unknown encodings raise this as well as syntax errors.
     except (expat.ExpatError, LookupError, ValueError) as error:
         raise Unreadable(f"it is no XML ({reason(error)})") from error
     size = tuple(int(read_number(found.image.get(f"size/{side}", "0"), f"size/{side}")) for side in ("width", "height"))
@@ -96,14 +96,14 @@ def _box(one: Mapping[str, str], place: str) -> Box:
 
 
 def read_voc(root: Path, folder: str, images: Mapping[str, str]) -> Annotations:
-    """Read the files of a folder; an image without a file is an error: empty images have a file without objects.
+    """Read the annotation files in a folder. Each image needs a file; a file without objects is valid.
 
     Args:
         root: the folder of the data.
-        folder: of the annotations, below it.
-        images: paths below `root` of the images by stem.
+        folder: the annotation folder below `root`.
+        images: paths of the images below `root`, by stem.
     Raises:
-        DataError: a file cannot be read, or a split lists a missing image.
+        DataError: a file is missing or cannot be read, or a split lists a missing image.
     """
     parts = dict(_parts(root))
     stems = sorted(parts or images)
@@ -128,9 +128,9 @@ def read_voc(root: Path, folder: str, images: Mapping[str, str]) -> Annotations:
 
 
 def _parts(root: Path) -> Iterator[tuple[str, Part]]:
-    """Yield the stem and part of each image that ImageSets/Main lists; trainval is for training if there is no train.
+    """Yield the stem and part of each image in ImageSets/Main; without train.txt, trainval.txt is for training.
 
-    Raises `DataError` if an image is listed in two parts.
+    Raises `DataError` if an image is listed twice.
     """
     lists = root / "ImageSets" / "Main"
     seen: dict[str, str] = {}
@@ -145,7 +145,7 @@ def _parts(root: Path) -> Iterator[tuple[str, Part]]:
         except (OSError, ValueError) as error:
             raise DataError(f"{lists / name}.txt: cannot be read ({reason(error)})") from error
         lines = text.splitlines()
-        # Lists of one class have a second column.
+        # Lists for a single class have a second column.
         for stem in itertools.chain.from_iterable(line.split()[:1] for line in lines):
             if stem in seen:
                 raise DataError(

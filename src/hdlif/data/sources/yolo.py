@@ -1,4 +1,4 @@
-"""Boxes in YOLO text files: one file per image, with fractions of its sides."""
+"""Read boxes from YOLO text files: one file per image, with coordinates as fractions of the image's sides."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ _SLACK = 0.01
 
 
 def parse_yolo(content: bytes, classes: Sequence[str]) -> tuple[Box, ...]:
-    """Return the boxes of a file, whose lines are class, centre x, centre y, width and height, in fractions.
+    """Return the boxes in a file with lines of class, centre x, centre y, width and height, as fractions.
 
     Raises:
         Unreadable: a line has other fields, an unknown class, or numbers outside 0..1.
@@ -48,11 +48,11 @@ def _box(fields: Sequence[str], place: str, classes: Sequence[str]) -> Box:
 
 
 def read_yolo(root: Path, images: Sequence[str]) -> Annotations:
-    """Read the file of each image: in its path "images" becomes "labels". An image without a file has no objects.
+    """Read each image's file, whose path has "labels" instead of "images". An image without a file has no objects.
 
     Args:
         root: the folder of the data.
-        images: paths of the images below it; a folder in them may name the part.
+        images: paths of the images below `root`; a folder in a path may be named after a part.
     Raises:
         DataError: a file cannot be read, or nothing lists the classes.
     """
@@ -98,7 +98,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _of_yaml(text: str, path: Path) -> list[Any]:
-    """Return the names in data.yaml: a list, or a mapping from their numbers."""
+    """Return the class names in data.yaml, which are a list or a mapping from class numbers."""
     # `parse_yaml` rejects keys that are numbers.
     tree = parse_yaml(_NUMBER_AS_KEY.sub(r'\1"\2"', text), source=str(path))
     names = tree.get("names") if isinstance(tree, Mapping) else None
