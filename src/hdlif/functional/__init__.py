@@ -1,4 +1,4 @@
-"""The mathematics as pure functions: neurons, surrogates, quantisers."""
+"""Pure functions for the mathematics: neurons, surrogates and quantisers."""
 
 from hdlif.functional.gates import gate
 from hdlif.functional.neurons import (
