@@ -222,7 +222,7 @@ def glif_step(
     *,
     surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
 ) -> tuple[Tensor, Tensor]:
-    """Compute one step of the gated LIF neuron (Yao et al., NeurIPS 2022), which resets in the next step.
+    """Compute one step of the gated LIF neuron (Yao et al., NeurIPS 2022), whose reset takes effect in the next step.
 
     u_t = (1 - α(1 - λ))·u_{t-1}·(1 - γ·h_{t-1}) - (1 - α)·l + (1 - β(1 - c_t))·I_t - (1 - γ)·r·h_{t-1}
     h_t = H(u_t - θ)

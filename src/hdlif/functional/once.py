@@ -15,7 +15,7 @@ def once_differentiable(backward: Backward) -> Backward:
 
     With `torch.autograd.function.once_differentiable`, gradients computed with `create_graph` depend on nothing, and a
     second derivative through them counts as 0. Here they depend on the incoming gradients, the saved tensors and a
-    dummy.
+    dummy tensor.
     """
 
     @wraps(backward)

@@ -311,10 +311,10 @@ def quantize_spike(
 ) -> Tensor:
     """Round graded spikes to 2^bits levels: Q(s) = step·clip(floor(s / step + offset), 0, 2^bits - 1).
 
-    Apply it to the surplus max(m - θ, 0), never to m - θ, for which the identity gradient would reach silent neurons.
-    The reset uses the surplus before rounding. The paper only names the arguments (s, n, τ); hdlif reads them as step,
-    bits and rounding offset. With the defaults, the result within [0, 3.75] is the release's round(4s)/4, except that
-    exact half steps round up here.
+    Apply this function to the surplus max(m - θ, 0), never to m - θ, for which the identity gradient would reach silent
+    neurons. The reset uses the surplus before rounding. The paper only names the arguments (s, n, τ); hdlif reads them
+    as step, bits and rounding offset. With the defaults, the result within [0, 3.75] is the release's round(4s)/4,
+    except that exact half steps round up here.
 
     >>> import torch
     >>> from hdlif.functional import quantize_spike

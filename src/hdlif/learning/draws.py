@@ -1,4 +1,4 @@
-"""Draw k of the steps that count, with factors that make the mean over draws their weighted sum."""
+"""Draw k of the steps that count, with factors that make the expected loss the weighted sum of their losses."""
 
 import bisect
 import itertools
@@ -13,7 +13,7 @@ from hdlif.learning.criterion import StepWeights
 
 
 class Draw(Protocol):
-    """A distribution of k drawn places, with a factor for each drawn loss.
+    """A distribution from which k places are drawn, with a factor for each drawn loss.
 
     The factors make the mean over draws equal to Σ_i w_i·loss_i. See `Uniform` and `Stratified`.
     """
@@ -28,7 +28,7 @@ class Draw(Protocol):
 
 @dataclass(frozen=True)
 class Uniform:
-    """A draw of k places, any k with equal probability; the factor is n·w/k, which is 1/k for equal weights.
+    """A draw of k places, with equal probability for every set; the factor is n·w/k, which is 1/k for equal weights.
 
     >>> from hdlif.learning import StochasticStep, Uniform
     >>> rule = StochasticStep(k=2, draw=Uniform())
@@ -51,8 +51,8 @@ class Stratified:
     """A draw of one place from each of k strata, which are ranges of neighbours with about 1/k of the weight.
 
     Within a stratum, places are drawn in proportion to their weights; the factor is the stratum's weight. Early or late
-    steps are then never drawn alone, which reduces the variance if steps differ along time. For equal weights, stratum
-    i goes from ⌊i·n/k⌋ to ⌊(i + 1)·n/k⌋.
+    steps are then never drawn alone, which reduces the variance if steps differ over time. For equal weights, stratum i
+    goes from ⌊i·n/k⌋ to ⌊(i + 1)·n/k⌋.
 
     This draws one step from the first half and one from the second:
 

@@ -23,17 +23,17 @@ BUDGET = 2**30
 class ForwardMode:
     """SLTT plus the temporal gradient within each layer: dL/dW = Σ_t G_t·ds_t/dW, with ds_t/dW carried forward.
 
-    A layer is fully connected or has kernel size 1, then has a batch norm, a gain and shift or neither, and then
-    neurons. Within it, the gradient of its weights and of the parameters shared by its steps equals back-propagation
-    through time, with G_t = dL/ds_t (see `learning.eligibility`). G_t reaches the layers below only through step t. A
-    single layer of neurons gets STBP's gradient of (1/T)·Σ_t criterion(logits_t, target). Of several layers, the lower
-    ones get an approximation, as with OTTT. A per-step leak or threshold (`per_step`) gets only the gradient of its own
-    step.
+    A layer here has fully connected or kernel-size-1 weights, optionally a batch norm or a gain and shift, and then
+    neurons. Within it, the gradient of its weights and of the parameters shared by its steps is exactly the one from
+    back-propagation through time, with G_t = dL/ds_t (see `learning.eligibility`). G_t reaches the layers below only
+    through step t. A single layer of neurons gets STBP's gradient of (1/T)·Σ_t criterion(logits_t, target). With
+    several layers, the lower ones get an approximation, as with OTTT. A per-step leak or threshold (`per_step`) gets
+    only the gradient of its own step.
 
     Memory covers one step (or `chunk` steps) and the traces: one number per sample, weight and neuron state. An HD-LIF
     layer from M to N neurons takes B·N·M words.
 
-    Here, the traces for a batch of 5, with 2·8 weights and 8 biases, take 480 bytes:
+    Here, the traces for a batch of 5, with 2·8 weights and 8 biases, take this many bytes:
 
     >>> import torch
     >>> from torch import nn

@@ -18,10 +18,10 @@ Loss = Literal["each", "reduced"]
 
 @dataclass(frozen=True)
 class Tangent:
-    """The loss L(ō) + <dL/dō, o - ō> of one step's outputs o, to first order around a sequence's mean output ō.
+    """A first-order loss of one step's outputs o around a sequence's mean output ō: L(ō) + <dL/dō, o - ō>.
 
-    L depends on each step's outputs only through ō, so dL/do_t is dL/dō times the weight of step t in ō. As a
-    criterion, it has this gradient at each step alone, and its mean over the steps is L(ō).
+    L depends on each step's outputs only through ō, so dL/do_t is dL/dō times the weight of step t in ō. Used as a
+    criterion, this loss gives each step that gradient, and its mean over the steps is L(ō).
 
     Attributes:
         value: L(ō).
@@ -58,7 +58,7 @@ def criterion_of(
     span: int = 1,
     carry: Carry | None = None,
 ) -> Criterion:
-    """Return the criterion of each step of a batch: the one of the mean output for "reduced", otherwise the rule's own.
+    """Return the criterion for each step of a batch: for "reduced", one of the mean output, otherwise the rule's own.
 
     For the mean, all T steps run first, `span` at a time, without a graph and without changing the model.
     If each step has its own target, the loss is the mean of the steps' losses, as in `STBP`.

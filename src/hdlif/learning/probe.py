@@ -99,7 +99,7 @@ def observe(model: nn.Module, x: Tensor, target: Tensor, loss: Loss, *, time_ste
 
 @dataclass
 class Gradients:
-    """The gradients of one plan of a rule: for each parameter, and dL/dm_t [T, B, ...] by neuron layer."""
+    """The gradients of one plan of a rule: dL/dW by parameter, and dL/dm_t [T, B, ...] by neuron layer."""
 
     parameters: Named = field(default_factory=dict)
     membranes: Named = field(default_factory=dict)
@@ -127,8 +127,9 @@ def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Pl
 def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, along_spikes: Named) -> Gradients:
     """Return a rule's gradients for the same G in every layer; the network is cut after each neuron layer.
 
-    The loss is Σ_t Σ_layers <G_t, s_t>, and outputs are passed on without a graph. So a synapse gets the gradient of
-    the neurons that it reaches through no other neuron. A recurrent layer includes its recurrent connection.
+    The loss is Σ_t Σ_layers <G_t, s_t>, and outputs are passed on without a graph. A synapse therefore gets only the
+    gradient of neurons that it reaches without passing another neuron. A recurrent layer includes its recurrent
+    connection.
     """
     found = Gradients()
     terms: list[Tensor] = []

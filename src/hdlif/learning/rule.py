@@ -85,7 +85,7 @@ class Carry:
     restored: Mapping[str, Tensor] = field(default_factory=dict)
 
     def after(self, state: State | None, steps: int) -> None:
-        """Record that the sequence has continued by so many steps, to this state."""
+        """Record the sequence's state after `steps` more steps."""
         self.state, self.step = detach(state), self.step + steps
 
 
@@ -126,7 +126,7 @@ class Streaming(Rule, Protocol):
     ) -> Iterator[Step]:
         """Run like any rule, on one part of a sequence: `plan` and x cover the part, which continues from `carry`.
 
-        All steps of the part run. When the last of the plan's losses is requested, `carry` stands after the part.
+        All steps of the part run. When the last of the plan's losses is requested, `carry` is at the end of the part.
         """
 
 

@@ -45,7 +45,7 @@ class SLTT:
         loss: "each", the steps' losses, as above; or "reduced", criterion(the mean of the logits, target), as in
             `STBP`. All steps then run twice, first without a graph to compute the mean. Only for "sum".
         criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` sets the task's.
-    Memory covers one step (or `chunk` steps); time covers T forward and T backward passes. SLTT-k, which
+    Memory covers one step (or `chunk` steps); the time is T forward and T backward passes. SLTT-k, which
     back-propagates a random k of the T steps, is `StochasticStep(k, complete=True)`. With HD-LIF neurons, the gradient
     of a step equals STBP's if the neuron fired and is zero if it was silent (Theorem 4.2 of arXiv 2410.07547).
     """
@@ -72,7 +72,7 @@ class SLTT:
 
 
 def weight_of_step(update: Update, criterion: Criterion, plan: Plan) -> Callable[[int], float]:
-    """Return the factor of each step's loss: its weight, divided by the equal weight if each step makes an update."""
+    """Return the factor of each step's loss: its weight, relative to equal weights if each step makes an update."""
     first, weights = first_step(criterion), step_weights(criterion, plan.time_steps)
     if update == "each":
         return lambda t: weights.beside_even(t - first)

@@ -16,14 +16,14 @@ from hdlif.learning.rule import Carry, Plan, Step
 
 @dataclass(frozen=True)
 class StochasticStep:
-    """A rule that trains on a random set S of k time steps: Σ_{t in S} w_t·criterion(logits_t, target), one update.
+    """A rule that trains on a random set S of k steps, with one update: Σ_{t in S} w_t·criterion(logits_t, target).
 
-    Steps before and between those of S run without a graph (batch-norm statistics include them); steps after max(S) do
-    not run. The expected gradient equals the gradient of `SLTT("sum")`. If k steps are drawn uniformly, T times the
+    Up to max(S), all other steps run without a graph (batch-norm statistics include them); steps after max(S) do not
+    run. The expected gradient equals the gradient of `SLTT("sum")`. If k steps are drawn uniformly, T times the
     gradient has the variance (T²/k)·V·(T - k)/(T - 1), where V is the variance over t of the step's gradient. Memory
     covers one step. For k = 1, the mean number of forward passes is (T + 1)/2, with one backward pass (arXiv
-    2410.07547). If the criterion weights steps (`Timed.weights`), the expected gradient belongs to the weighted sum of
-    their losses.
+    2410.07547). If the criterion weights steps (`Timed.weights`), the expected gradient is the gradient of the weighted
+    sum of their losses.
 
     >>> import torch
     >>> from hdlif.learning import StochasticStep

@@ -20,9 +20,9 @@ from hdlif.nn import HeldWeights, carrying, detach
 class StochasticWindow:
     """A rule that back-propagates through a random window of w consecutive time steps and makes one update.
 
-    The start a is drawn, the steps before it run without a graph, the state at a is detached, and the steps after the
-    window do not run. Memory covers w steps; forward passes are w + (T - w)/2 on average, backward passes w. w = 1 is
-    exactly single-step random training, and w = T is exactly `STBP(loss="each")`.
+    The start a is drawn, and its initial state is detached. Steps before it run without a graph; steps after the window
+    do not run. Memory covers w steps. A batch takes w + (T - w)/2 forward passes on average, and w backward passes. The
+    rule is exactly single-step random training for w = 1, and exactly `STBP(loss="each")` for w = T.
 
     With `loss = "each"`, every step of the window has a loss, multiplied by w_t/P(t is in the window), where w_t is the
     criterion's weight. The mean gradient is then Σ_t w_t times the gradient of step t's loss, truncated at the window's

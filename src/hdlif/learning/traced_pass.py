@@ -133,7 +133,7 @@ def _to_bias(by_output: Tensor, of_one: Sequence[float]) -> Tensor:
 
 
 def _with_hooks(module: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Run `forward` instead of the module's own, with its hooks, which get a copy of it with the same parameters."""
+    """Run `forward` instead of the module's own method; hooks run on a copy with the module's own parameters."""
     if not has_hooks(module):
         return forward(x)
     twin = copy.copy(module)

@@ -55,7 +55,7 @@ class Surplus:
 
 @dataclass(frozen=True)
 class Density:
-    """The penalty weight·Σ over layers of (density - target)+; without `per_layer`, of the network's mean density."""
+    """The penalty weight·Σ over layers of (density - target)+, or of the network's mean density if not `per_layer`."""
 
     target: float
     weight: float = 1.0

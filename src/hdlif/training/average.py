@@ -16,7 +16,7 @@ _PREFIX = "average."
 
 
 class Average:
-    """The average w̄ <- d·w̄ + (1 - d)·w of all parameters, updated after each update n = 1, 2, ... of the optimiser.
+    """The average w̄ <- d·w̄ + (1 - d)·w of all parameters, computed after each optimiser update n = 1, 2, ....
 
     The factor d = min(decay, n/(n + 9)) is small at the start, which quickly removes the initial weights. Batch-norm
     statistics are not averaged but re-estimated with w̄ (`training.reestimate`).
@@ -37,7 +37,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Run the context with the averaged weights in the model, then restore its own."""
+        """Put the averaged weights into the model inside the context, and restore its own weights afterwards."""
         own = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
         self._fill(self._values)
         try:

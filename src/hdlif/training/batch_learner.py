@@ -46,7 +46,7 @@ class BatchLearner:
         counters.step += 1
 
     def prepared(self, x: Tensor, target: Tensor) -> Batch:
-        """Return the batch with all changes by the callbacks."""
+        """Return the batch after the callbacks have changed it."""
         batch = Batch(x, target, target)
         for callback in self.training.callbacks:
             batch = callback.on_batch_start(self.training, batch) or batch
@@ -98,7 +98,7 @@ class BatchLearner:
         return losses
 
     def _agreed(self, plan: Plan, answered: AnswerCounter) -> Callable[[float], float]:
-        """Return a function that averages the loss over ranks once per update, together with counts and signals."""
+        """Return a function that returns the ranks' mean loss, and exchanges counts and signals, once per update."""
         ranks = self.training.ranks
 
         def agree(loss: float) -> float:
@@ -145,7 +145,7 @@ class BatchLearner:
 
 
 def first_not_finite(model: nn.Module, run: Callable[[], object]) -> str | None:
-    """Call `run`; return the first layer that ends with a non-finite parameter or output."""
+    """Call `run`; describe the first non-finite parameter or output of a layer, if there is one."""
     found: list[str] = []
 
     def watch(name: str) -> Callable[[nn.Module, object, object], None]:

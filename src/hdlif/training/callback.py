@@ -40,7 +40,7 @@ class Batch:
 
 
 class Training(Protocol):
-    """The interface of a running training for its callbacks.
+    """The interface of a training run for its callbacks.
 
     Attributes:
         model, rule, task, config: the arguments of `Trainer`.

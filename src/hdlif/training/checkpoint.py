@@ -1,9 +1,9 @@
 """Checkpoints: safetensors files with one metadata key, "hdlif", which contains a record as canonical JSON.
 
-A single metadata key makes files reproducible, because safetensors writes several keys in random order. hdlif writes
-a file under a temporary name, flushes it to disk and renames it, so its path always contains a complete checkpoint.
-The record's "digest" covers everything else and detects bytes that changed on the disk. It is not a signature:
-anyone who writes a file can also write its digest. Reading therefore checks all content as untrusted.
+A single metadata key makes files reproducible, because safetensors writes several keys in random order. hdlif writes a
+file under a temporary name, flushes it to disk and renames it, so its path always contains a complete checkpoint. The
+record's "digest" covers everything else and detects bytes that changed on the disk. It is not a signature: anyone who
+writes a file can also write its digest. hdlif therefore treats all content that it reads as untrusted.
 """
 
 import errno
@@ -138,7 +138,7 @@ def load_model(
     loaded: tuple[Mapping[str, Tensor], dict[str, Any]] | None = None,
     keep: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Fill `model` from a file of `save_model` or from a training state, and return the record.
+    """Fill `model` from a file written by `save_model` or from a training state, and return the record.
 
     A training state contains the current weights, not their average, and the running statistics of batch norm. A model
     on torch's "meta" device uses the loaded tensors themselves.
@@ -173,7 +173,7 @@ def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any
 
 
 def _stated_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return the differences of two recipes; list properties found in the data only if nothing else differs."""
+    """Return the differences between two recipes; list properties found in the data only if nothing else differs."""
     differences = recipe_differences(one, other)
     return [each for each in differences if not f"{each[0]}.".startswith("data.found.")] or differences
 
@@ -184,7 +184,7 @@ def _as_command(folder: Path) -> str:
 
 
 def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return (a.b, value in one, value in the other) for each difference of two recipes; None for a missing field."""
+    """Return (a.b, value in one, value in the other) for each field that differs; None for a missing field."""
     # Compare as JSON, the stored form of recipes, in which tuples are lists.
     first, second = (recipe_fields(json.loads(json.dumps(recipe))) for recipe in (one, other))
     return [

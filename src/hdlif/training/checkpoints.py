@@ -129,7 +129,7 @@ class RunFiles:
         return f"{self.last} holds the last good state"
 
     def _check_best(self, epoch: int) -> None:
-        """Raise `CheckpointError` before training, not after it, unless the best epoch's network exists undamaged."""
+        """Check before training that the best epoch's network exists undamaged; otherwise raise `CheckpointError`."""
         try:
             checkpoint.load(self.best if self.best.exists() else self.final)
         except CheckpointError as error:
@@ -164,8 +164,8 @@ class Checkpoints(Callback):
     """A callback that writes checkpoints into `out` on the first rank, and resumes from them.
 
     last.safetensors is the state to resume from, and previous.safetensors is the earlier one, in case the last is
-    damaged. model.safetensors is the validated network of the best epoch; among equal scores, the lowest validation
-    loss wins. With `config.keep_every`, epoch_N.safetensors is the validated network of epoch N.
+    damaged. model.safetensors is the validated network of the best epoch; among equal scores, it is the one with the
+    lowest validation loss. With `config.keep_every`, epoch_N.safetensors is the validated network of epoch N.
 
     Args:
         recipe: recipe of the training run; it is stored in the checkpoints, and resuming requires the same recipe.

@@ -1,4 +1,4 @@
-"""Interfaces between the parts of a training run: its settings, and the running training."""
+"""Interfaces between the parts of a training run: its settings, and the run in progress."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Settings(Protocol):
 
 
 class InnerTraining(Training, Protocol):
-    """The interface of a running training for its learner and validation.
+    """The interface of a training run for its learner and its validation.
 
     Attributes:
         network: the model in the form that is called, compiled and shared by ranks.

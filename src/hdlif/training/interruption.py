@@ -23,7 +23,7 @@ class Interrupted(BaseException):
         return KeyboardInterrupt() if self.number == signal.SIGINT else SystemExit(128 + self.number)
 
     def consequence_in(self, place: str) -> BaseException:
-        """Return this exception with the place where training stopped: in its argument or, for an exit, in a note."""
+        """Return `consequence` with the place where training stopped: in its argument or, for an exit, in a note."""
         if self.number == signal.SIGINT:
             return KeyboardInterrupt(place)
         ended = self.consequence

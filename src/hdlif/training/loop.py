@@ -1,4 +1,4 @@
-"""The training loop. It handles optimiser, precision and device; the rule handles time steps, callbacks the rest.
+"""The training loop. It handles optimiser, precision and device; rules handle time steps, and callbacks the rest.
 
 No random generator keeps a state: the data order is a function of (seed, epoch), dropout and mixup of (seed, step), and
 the rule's plan of (seed, update). Counters, weights, momenta and callback state are therefore the complete state of a
@@ -42,7 +42,7 @@ from hdlif.training.validation import Validation
 
 @dataclass
 class TrainingLoop:
-    """A running training; callbacks use it as `callback.Training`.
+    """A training run in progress; callbacks use it as `callback.Training`.
 
     Args:
         trainer: the settings.
@@ -174,7 +174,7 @@ class TrainingLoop:
         self.log("message", line=line, warning=warning)
 
     def seed_for(self, purpose: str) -> int:
-        """Return a 63-bit seed for the current batch, different on each rank."""
+        """Return a 63-bit seed for the current batch, which differs between ranks."""
         return derived_seed(self.trainer.seed, self.ranks.seed_name(purpose), self.counters.step)
 
     def generator(self, purpose: str, index: int) -> torch.Generator:
@@ -360,6 +360,6 @@ class TrainingLoop:
 
 
 def derived_seed(seed: int, purpose: str, index: int) -> int:
-    """Return 63 bits that depend only on the arguments, the same on every machine."""
+    """Return 63 bits that depend only on the arguments and are the same on every machine."""
     digest = hashlib.blake2b(f"{seed}:{purpose}:{index}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

@@ -29,7 +29,7 @@ class Log(Callback):
     """A callback that writes events to OUT/metrics.jsonl and their numbers to OUT/tensorboard, on the first rank.
 
     metrics.jsonl is authoritative. A resumed run truncates it to its length at the checkpoint and rewrites
-    OUT/tensorboard from it. So each step is there exactly once, even after a killed process.
+    OUT/tensorboard from it. Each step is therefore recorded exactly once, even if the process was killed.
 
     If checkpoints are written to the same folder, list their callback first, because it clears the folder.
 
@@ -164,7 +164,7 @@ def _is_event(event: object) -> bool:
 
 
 def progress_bar(*, enabled: bool) -> Progress:
-    """Return a bar with loss, accuracy and time left on standard error; enter it before training starts.
+    """Return a progress bar with loss, accuracy and time left, for standard error; enter it before training starts.
 
     If standard error is not a terminal, no bar is drawn; `note` writes lines there instead.
 

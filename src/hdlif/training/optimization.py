@@ -92,10 +92,9 @@ def make_optimizer(
 
 
 class OnePass:
-    """A choice to run steps of PyTorch's SGD, Adam or AdamW as one pass over each parameter, for contiguous CPU
-    tensors.
+    """The fused step of PyTorch's SGD, Adam or AdamW, chosen for contiguous CPU tensors: one pass over each parameter.
 
-    This is PyTorch's `fused`, which is its default only on a GPU. It accesses parameters, gradients and momentum by
+    PyTorch calls it `fused`, and makes it the default only on a GPU. It accesses parameters, gradients and momentum by
     their addresses, so contiguity is checked before each step. An optimiser made with an explicit `fused` or `foreach`
     keeps it.
     """
@@ -229,7 +228,7 @@ class Optimization:
 def optimization(
     config: TrainingConfig, optimizer: OptimizerLike | None, scheduler: SchedulerLike | None
 ) -> Optimization:
-    """Return the user's optimiser and scheduler, with those of the config in place of None.
+    """Return the user's optimiser and scheduler, or the config's in place of None.
 
     Raises:
         InputError: an argument has another type, or the two do not fit together.

@@ -88,14 +88,14 @@ class Progress(Callback):
 
 
 def _named(name: str, value: float | None) -> list[str]:
-    """Return a value after its name, accuracy in percent, or an empty list without a value."""
+    """Return a list with the value after its name (accuracy in percent); the list is empty if there is no value."""
     if value is None:
         return []
     return [f"{name} {value:.1%}" if name.endswith("accuracy") else f"{name} {value:.4g}"]
 
 
 def report_omitted_samples(training: Training, samples: int, batch_size: int) -> None:
-    """Report the samples that each epoch omits as an incomplete batch, if they are many."""
+    """Report how many samples each epoch omits as an incomplete batch, if there are many."""
     left = samples - training.batches * batch_size
     if not many_left_out(left, samples) or not training.ranks.first:
         return

@@ -106,11 +106,11 @@ class Ranks:
         return values if self.count == 1 else self.sum(values.detach()) / self.count
 
     def mean_value(self, value: float) -> float:
-        """Return the mean of a number over ranks; not finite if it is not finite on any rank."""
+        """Return the mean of a number over ranks; it is not finite if the number is not finite on some rank."""
         return value if self.count == 1 else float(self.mean(torch.tensor(value, dtype=torch.float64)))
 
     def exchange(self, sums: Sequence[float], highest: Sequence[int]) -> tuple[list[float], list[int]]:
-        """Return the sums over ranks, and the maxima, in one reduction; the same bits on every rank."""
+        """Return sums and maxima over ranks in one reduction, with the same bits on every rank."""
         if self.count == 1:
             return list(sums), list(highest)
         packed = torch.tensor([*sums, *highest], dtype=torch.float64, device=self.accelerator.device)
@@ -123,8 +123,7 @@ class Ranks:
         return value if self.count == 1 else int(gathered(torch.tensor(value, device=self.accelerator.device)).max())
 
     def together(self, action: Callable[[], _T]) -> _T:
-        """Return the result of `action`; if it fails on any rank, the first rank raises the error, and the others exit
-        with 0.
+        """Return the result of `action`. If any rank fails, the first rank raises the error and the others exit with 0.
 
         Launchers kill all processes once one fails, so only the first rank's exit code may be an error.
         """
@@ -143,7 +142,8 @@ class Ranks:
         return result  # type: ignore[return-value]
 
     def led(self, action: Callable[[], _T]) -> _T:
-        """Run `action` only on the first rank and return its result on every rank; raise the same errors as `together`."""
+        """Run `action` only on the first rank and return its result on every rank; errors end all ranks as in
+        `together`."""
         if self.count == 1:
             return action()
         result = self.together(action if self.first else lambda: None)
@@ -172,7 +172,7 @@ class Ranks:
 
     @contextmanager
     def lost_ranks_named(self) -> Iterator[None]:
-        """Raise `TrainingError` if this rank could not reach another one, which reports the cause."""
+        """Raise `TrainingError` if this rank could not reach another rank, which reports the cause."""
         try:
             yield
         except RuntimeError as error:

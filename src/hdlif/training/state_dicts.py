@@ -50,7 +50,7 @@ def read_state_dict(path: Path, of: str, fix: str) -> dict[str, Tensor]:
 def load_state_dict(
     path: Path, network: nn.Module, of: str, fix: str, *, resized: Collection[str] = frozenset()
 ) -> None:
-    """Fill `network` from such a file. Raise `CheckpointError` also if it belongs to another network.
+    """Fill `network` from a state-dict file. Raise `CheckpointError` also if the file belongs to another network.
 
     Args:
         resized: names of tensors that keep their values if the file's tensors have another shape.

@@ -19,7 +19,7 @@ _STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="ignore")
 
 @dataclass
 class Counters:
-    """The position of a run, which completes its state together with weights and momenta."""
+    """The position of a run; together with weights and momenta, it is the run's complete state."""
 
     epoch: Number = 0
     """Epochs done."""
@@ -64,7 +64,7 @@ _STATE = TypeAdapter(_State)
 
 
 def counters_of(record: Mapping[str, Any], path: Path) -> Counters:
-    """Return the counters in the record of `path` after validating it.
+    """Validate the record of `path`, and return its counters.
 
     Raises:
         CheckpointError: the record does not describe a training state.

@@ -60,7 +60,7 @@ class Streams:
         return state | {_KEPT + name: value for name, value in kept.items()}
 
     def restore(self, tensors: Mapping[str, Tensor], step: int, device: torch.device, path: Any) -> None:
-        """Continue from the result of `tensors`, after `step` steps.
+        """Restore the state from the result of `tensors`, after `step` steps.
 
         Raises:
             CheckpointError: the tensors do not form a state.

@@ -28,9 +28,9 @@ def adapt_temperatures(
 ) -> float:
     """Change the temperature of all Dspike surrogates by `change`, or keep it, to make their gradient most accurate.
 
-    The accuracy is the cosine between two sets of slopes along random directions d of the first layer's weights. One
-    set is predicted by the surrogate gradient; the other is (L(w + εd) - L(w - εd))/2ε, computed from the loss itself,
-    which is a step function of the spikes and does not depend on surrogates. Meanwhile, the network is in eval mode.
+    The accuracy is the cosine between two sets of slopes along random directions d of the first layer's weights. The
+    surrogate gradient predicts one set. The other is (L(w + εd) - L(w - εd))/2ε, computed from the loss itself, which
+    changes in steps with the spikes and does not depend on surrogates. Meanwhile, the network is in eval mode.
 
     Args:
         loss: returns the loss of one batch (of this rank's share of it), through all time steps.

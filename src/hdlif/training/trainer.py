@@ -146,7 +146,7 @@ class Trainer:
         self.log_every = log_every
 
     def fit(self, train: Given, validation: Given) -> Fit:
-        """Train the network; afterwards it is in eval mode, in its state of the best epoch on `validation`.
+        """Train the network, and leave it in eval mode, in its state from the best epoch on `validation`.
 
         Ctrl-C and SIGTERM stop training between two batches. With several processes, all of them call this method with
         the same arguments, and each trains on an equal share of every batch.

@@ -121,7 +121,7 @@ class Updater:
         """Train on a batch [T or 1, B, ...] and return the loss per update, without penalty.
 
         x and target are this rank's share of the batch; the returned loss covers all ranks. If an update's loss is not
-        finite on any rank, neither this update nor a later one is made.
+        finite on some rank, neither this update nor a later one is made.
 
         Args:
             share: weight of this batch in its update; less than 1 if several batches make one update.
@@ -202,8 +202,9 @@ def compiled_once(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor,
     """Compile `model` with torch.compile, once for all time steps, and return it as a function.
 
     In a graph, the number of steps is a constant, and the step indices are an input. Steps that run one by one need
-    four graphs: the first step of a sequence and the others, with and without gradients. So steps without gradients,
-    which rules run several at a time, are run one by one. Names, parameters and hooks are the model's own.
+    four graphs: for the first step of a sequence and for the others, with and without gradients. Rules run several
+    steps without gradients at a time; the function therefore runs these one by one, too. Names, parameters and hooks
+    are the model's own.
     """
 
     # A function, because a compiled module would become a second child of its owner.

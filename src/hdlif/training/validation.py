@@ -126,7 +126,7 @@ class Validation:
         return best
 
     def compare_modes(self) -> None:
-        """Warn if the network does far worse in eval mode, which is deployed, than in train mode."""
+        """Warn if the network is far less accurate in eval mode, the deployed mode, than in train mode."""
         training, size = self.training, self.training.batch_size
         # For streams, both modes normalise in the same way. After a signal, a complete training run only has to end.
         if training.streams is not None or training.pending.number is not None:
@@ -142,7 +142,7 @@ class Validation:
 
     @contextmanager
     def _measured_network(self) -> Iterator[Tensor]:
-        """Yield training samples, with the network as it is evaluated and saved: statistics re-estimated on them."""
+        """Yield training samples, with the network as evaluated and saved: its statistics are re-estimated on them."""
         training, size = self.training, self.training.batch_size
         draws = training.generator("reestimation", 0)
         # Whole batches, so each sample has the same weight; an epoch has at least one batch.
