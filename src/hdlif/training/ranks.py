@@ -142,8 +142,7 @@ class Ranks:
         return result  # type: ignore[return-value]
 
     def led(self, action: Callable[[], _T]) -> _T:
-        """Run `action` only on the first rank and return its result on every rank; errors end all ranks as in
-        `together`."""
+        """Run `action` only on the first rank, and return its result on every rank; errors end all ranks."""
         if self.count == 1:
             return action()
         result = self.together(action if self.first else lambda: None)
