@@ -1,9 +1,9 @@
 """Run the command line in its own process, and handle Ctrl-C. `python -m hdlif` is the same as `hdlif`.
 
-The first SIGINT raises KeyboardInterrupt: hdlif leaves no partial file and ends its child processes. Meanwhile,
-further signals are ignored; after `PATIENCE` seconds, the next one ends the process immediately. A
-training run holds back the first one (`hdlif.training.interruption`), so its second SIGINT counts as the first here.
-The exit code is always 130, and no traceback is shown.
+The first SIGINT raises KeyboardInterrupt: hdlif leaves no partial file and ends its child processes. Meanwhile, further
+signals are ignored; after `PATIENCE` seconds, the next one ends the process immediately. A training run holds back its
+first SIGINT (`hdlif.training.interruption`), so the second one counts as the first here. The exit code is always 130,
+and no traceback is shown.
 
 While a compiled module is imported, KeyboardInterrupt is unsafe: some modules abort, and some turn it into another
 error. A SIGINT during an import therefore ends the process immediately, which loses nothing.

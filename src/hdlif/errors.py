@@ -1,8 +1,8 @@
 """The errors that `hdlif` raises for bad input and failed runs.
 
-Each message is one printable line that states the problem, the accepted values and the fix. Unprintable characters of
-a file's content or name are escaped.
-`exit_code` is the exit code of the command line: 2 for bad input, 1 for a run that failed.
+Each message is one printable line that states the problem, the accepted values and the fix. Unprintable characters in a
+file's content or name are escaped. `exit_code` is the exit code of the command line: 2 for bad input, 1 for a run that
+failed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,7 +38,7 @@ class StateError(HdlifError, ValueError):
 
 
 class ResetError(HdlifError, AttributeError):
-    """Raised when a module without a state is asked to reset it."""
+    """Raised when a module must reset a state that it does not have."""
 
 
 class ParameterError(HdlifError, ValueError):
@@ -199,7 +199,7 @@ MOST_NAMES = 32
 
 
 def did_you_mean(seen: str, accepted: Iterable[str]) -> str:
-    """Return the end of an error about a name: the accepted names, or the nearest of very many, and the likeliest.
+    """Return the end of an error about a name: the accepted names (the nearest, if there are many) and the likeliest.
 
     >>> did_you_mean("hdlf", ["lif", "hdlif"])
     'choose one of hdlif, lif (did you mean "hdlif"?)'

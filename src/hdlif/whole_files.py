@@ -1,7 +1,7 @@
 """Write files completely or not at all, even if several processes write them, on one machine or on several.
 
-No function here follows a link at the path of a file to be written. They read only regular files of at most the size
-that the caller states, because a read from a FIFO could wait forever and a device has no size.
+No function here follows a link at the path of a file to be written. The functions read only regular files of at most
+the size that the caller states, because a read from a FIFO could wait forever and a device has no size.
 """
 
 import contextlib
@@ -58,7 +58,7 @@ def read_regular(path: Path, *, most: int) -> bytes:
 def whole_file(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path next to `path` to write to; it replaces `path` at the end, or is removed after an error.
 
-    If several processes write the same file, the last one wins. A link at `path` is replaced, and its target stays
+    If several processes write the same file, the last write remains. A link at `path` is replaced, and its target stays
     unchanged.
 
     Args:
@@ -82,7 +82,7 @@ def whole_file(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
 
 
 def remove_left_over(folder: Path, names: Collection[str]) -> None:
-    """Remove the temporary files of killed writers of these names; the caller makes sure that no writer is active."""
+    """Remove temporary files that killed writers left for these names; call this only when no writer is active."""
     for path in folder.iterdir():
         if (found := _TEMPORARY.fullmatch(path.name)) is not None and found[1] in names:
             path.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 A zoo is a folder or a web address with manifest.json and three files per network: NAME.hdlif.safetensors (the model
 file), NAME.weights.safetensors (a checkpoint, to continue training from) and NAME.json (its card). The manifest
-contains the size and the SHA-256 of each file. hdlif reads no more bytes than that, and keeps no other file.
+contains the size and the SHA-256 of each file. hdlif reads no more bytes than this size, and keeps no other file.
 """
 
 import hashlib
@@ -121,7 +121,7 @@ def _check_entry(name: str, entry: dict[str, Any]) -> None:
 
 
 def _read(source: str | None, name: str, most: int) -> bytes:
-    """Return a zoo's file of at most `most` bytes, unencrypted only from this machine, or raise `InputError`."""
+    """Return a zoo's file of at most `most` bytes, or raise `InputError`; only this machine may send it unencrypted."""
     import urllib.request
     from http.client import HTTPException
     from urllib.parse import urlsplit

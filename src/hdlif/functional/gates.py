@@ -42,8 +42,8 @@ def gate(x: Tensor, a: Tensor) -> Tensor:
 
     dy/da is straight-through: for spikes of 1 and 0, y is x·a, which has this derivative. The limit a <= 3/2 acts like
     the limited support of a binary neuron's surrogate. Graded spikes that are summed over many channels or tokens can
-    be large and far from where the gate closes. Without the limit, their gradients made training diverge. A LIF spike
-    never exceeds 3/2 if its threshold is learned in the default form.
+    be large and far from where the gate closes. Without the limit, the gradients of such spikes made training diverge.
+    A LIF spike never exceeds 3/2 if its threshold is learned in the default form.
 
     >>> import torch
     >>> from hdlif.functional import gate

@@ -196,8 +196,8 @@ def graded_lif_step(
 
     m_t = λ_t·v_{t-1} + I_t,   s_t = max(m_t - θ_t, 0),   v_t = m_t - θ_t·H(m_t - θ_t)
 
-    Use it as a control that separates the effect of graded spikes from the effect of P2-Reset. ds/dm = 1[m > θ] is a
-    true derivative; dH/dx is a surrogate.
+    Use this neuron as a control that separates the effect of graded spikes from the effect of P2-Reset. ds/dm = 1[m >
+    θ] is a true derivative; dH/dx is a surrogate.
 
     The arguments, results and errors are the same as for `lif_step`, but the spike is the surplus s_t >= 0.
 
@@ -228,10 +228,10 @@ def glif_step(
     h_t = H(u_t - θ)
 
     α blends exponential decay (factor λ) with linear decay (l per step), β weights the input by its conductance c_t,
-    and γ blends a hard reset with the subtraction of r. With α = 1, β = 0 and γ = 0, it is LIF with a soft reset
-    exactly if r = λθ.
+    and γ blends a hard reset with the subtraction of r. With α = 1, β = 0 and γ = 0, the neuron is LIF with a soft
+    reset if and only if r = λθ.
 
-    With α = 1, β = 0 and γ = 1, it is LIF with a hard reset to 0:
+    With α = 1, β = 0 and γ = 1, the neuron is LIF with a hard reset to 0:
 
     >>> import torch
     >>> from hdlif.functional import GLIFParameters, glif_step

@@ -14,8 +14,8 @@ def once_differentiable(backward: Backward) -> Backward:
     """Return a backward pass that raises an error for second derivatives.
 
     With `torch.autograd.function.once_differentiable`, gradients computed with `create_graph` depend on nothing, and a
-    second derivative through them counts as 0. Here they depend on the incoming gradients, the saved tensors and a
-    dummy tensor.
+    second derivative through them counts as 0. Here, such gradients depend on the incoming gradients, the saved tensors
+    and a dummy tensor.
     """
 
     @wraps(backward)

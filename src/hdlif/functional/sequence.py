@@ -3,9 +3,9 @@
 The forward pass iterates the step map v -> min(λv + I, θ) or composes it with an associative scan. In the backward
 pass, with χ_t = 1[m_t > θ_t] and G_t = dL/ds_t, the gradient of the membrane obeys
 
-    g_t = χ_t·G_t + (1 - χ_t)·λ_{t+1}·g_{t+1},
+    g_t = χ_t·G_t + (1 - χ_t)·λ_{t+1}·g_{t+1}.
 
-so the membranes need not be kept. The forward pass saves χ (one bit each) and, only if λ is learned, v_{t-1}.
+The membranes therefore need not be kept. The forward pass saves χ (one bit each) and, only if λ is learned, v_{t-1}.
 """
 
 from collections.abc import Callable
@@ -199,7 +199,8 @@ _TO_HIGHEST_BYTE = sum(2 ** (56 - 7 * j) for j in range(8))
 
 
 def pack_bits(values: Tensor) -> Tensor:
-    """Pack booleans into bytes, uint8 [⌈n/8⌉]: bit j of byte i is entry 8i + j. `values` is no slice of a tensor."""
+    """Pack booleans into uint8 [⌈n/8⌉]: bit j of byte i is entry 8i + j; `values` must not be part of a larger
+    tensor."""
     flat = values.flatten()
     if short := -flat.numel() % 8:
         flat = torch.nn.functional.pad(flat, (0, short))

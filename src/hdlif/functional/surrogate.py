@@ -1,8 +1,7 @@
 """Surrogate derivatives of the unit step H (see the table in `docs/reference/lif.md`).
 
-A surrogate f replaces dH/dx in the backward pass. Each one here is a frozen callable x -> f(x) with unit
-area; `heaviside(x, f)` is the step that uses it. A spike is s = theta * H(m - theta), so
-ds/dm = theta * f(m - theta).
+A surrogate f replaces dH/dx in the backward pass. Each surrogate here is a frozen callable x -> f(x) with unit area;
+`heaviside(x, f)` is the step that uses it. A spike is s = theta * H(m - theta), so ds/dm = theta * f(m - theta).
 """
 
 import math
@@ -83,8 +82,8 @@ def dspike(x: Tensor, temperature: Tensor) -> Tensor:
     """Return f(x) = b·sech²(b·(y - ½)) / (2·tanh(b/2)) with y = x + ½, or 0 for y outside [0, 1].
 
     This surrogate (Dspike, Li et al. 2021) is the derivative of the smooth step (tanh(b(y - ½)) + tanh(b/2)) /
-    (2·tanh(b/2)), which runs from 0 to 1 on [0, 1]. It peaks at the threshold. A small b gives a rectangle of width 1;
-    a large b gives a spike at the threshold.
+    (2·tanh(b/2)), which runs from 0 to 1 on [0, 1]. The surrogate peaks at the threshold. A small b gives a rectangle
+    of width 1; a large b gives a spike at the threshold.
 
     >>> import torch
     >>> from hdlif.functional import dspike

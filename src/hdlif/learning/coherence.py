@@ -130,7 +130,7 @@ class Local:
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """The view with the rule applied in all layers; cosine and norm ratio cover the weights of all synapses.
+    """The end-to-end view: the rule is applied in all layers; cosine and norm ratio cover the weights of all synapses.
 
     `firing_rate` covers all neuron layers.
     """
@@ -144,7 +144,7 @@ class EndToEnd:
 
 @dataclass(frozen=True)
 class RuleCoherence:
-    """Both views of one rule. Its plans are enumerated, not drawn, and their mean is compared.
+    """Both views of one rule. The rule's plans are enumerated, not drawn, and their mean gradient is compared.
 
     See `coherence` for an example.
 
@@ -173,10 +173,10 @@ def coherence(
 ) -> dict[str, RuleCoherence]:
     """Compare each rule's gradient with STBP's, layer by layer; the model is not modified.
 
-    Meanwhile, all modules are in eval mode: batch norm uses its running statistics, and couples neither samples nor
-    steps (as the theorem requires). First measure these statistics on the same batches with `training.reestimated`.
-    Pass a float64 model for exact fractions; in float32, entries within about 1e-4 of their neuron's largest G count as
-    equal.
+    During the comparison, all modules are in eval mode: batch norm uses its running statistics, and couples neither
+    samples nor steps (as the theorem requires). First measure these statistics on the same batches with
+    `training.reestimated`. Pass a float64 model for exact fractions; in float32, entries within about 1e-4 of their
+    neuron's largest G count as equal.
 
     >>> from functools import partial
     >>> import torch

@@ -180,9 +180,10 @@ def weighted_losses(criterion: Criterion, outputs: Tensor, target: Tensor) -> Te
 def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the loss of the outputs [T, B, n] of all steps.
 
-    The loss is criterion(reduce(outputs that count), target) if all steps have the same target. Otherwise it is the
-    mean of criterion(outputs_t, target_t) over the steps that count. If steps have weights, this mean is weighted; for
-    a common target, the outputs are multiplied by their weights, relative to the mean weight, before the reduction.
+    The loss is criterion(reduce(outputs that count), target) if all steps have the same target. Otherwise, the loss is
+    the mean of criterion(outputs_t, target_t) over the steps that count. If steps have weights, this mean is weighted.
+    With a common target, the outputs are multiplied by their weights, relative to the mean weight, before the
+    reduction.
 
     >>> import torch
     >>> import torch.nn.functional as F
@@ -258,8 +259,9 @@ def probabilities(target: Tensor, logits: Tensor) -> Tensor:
 class Distillation:
     """A criterion for distillation: (1 - w)·criterion(z, y) + w·τ²·KL(softmax(u/τ) ‖ softmax(z/τ)).
 
-    z are the logits and u the teacher's logits. The criterion works with every rule; its target is [B, 2·classes], the
-    labels y as probabilities and then u. The factor τ² keeps the gradient's scale for any τ (Hinton et al. 2015).
+    Here, z are the student's logits and u the teacher's. The criterion works with every rule. Its target is [B,
+    2·classes]: the labels y as probabilities, followed by u. The factor τ² keeps the gradient's scale for any τ (Hinton
+    et al. 2015).
 
     >>> import torch
     >>> import torch.nn.functional as F

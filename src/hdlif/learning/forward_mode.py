@@ -24,14 +24,14 @@ class ForwardMode:
     """SLTT plus the temporal gradient within each layer: dL/dW = Σ_t G_t·ds_t/dW, with ds_t/dW carried forward.
 
     A layer here has fully connected or kernel-size-1 weights, optionally a batch norm or a gain and shift, and then
-    neurons. Within it, the gradient of its weights and of the parameters shared by its steps is exactly the one from
-    back-propagation through time, with G_t = dL/ds_t (see `learning.eligibility`). G_t reaches the layers below only
-    through step t. A single layer of neurons gets STBP's gradient of (1/T)·Σ_t criterion(logits_t, target). With
-    several layers, the lower ones get an approximation, as with OTTT. A per-step leak or threshold (`per_step`) gets
-    only the gradient of its own step.
+    neurons. Within such a layer, the gradient of the weights, and of the parameters that all steps share, is exactly
+    the one from back-propagation through time. G_t is dL/ds_t (see `learning.eligibility`). G_t reaches the layers
+    below only through step t. A single layer of neurons gets STBP's gradient of (1/T)·Σ_t criterion(logits_t, target).
+    With several layers, the lower ones get an approximation, as with OTTT. A per-step leak or threshold (`per_step`)
+    gets only the gradient of its own step.
 
-    Memory covers one step (or `chunk` steps) and the traces: one number per sample, weight and neuron state. An HD-LIF
-    layer from M to N neurons takes B·N·M words.
+    Memory covers one step (or `chunk` steps) and the traces: one number per sample, weight and neuron state. The traces
+    of an HD-LIF layer from M to N neurons take B·N·M words.
 
     Here, the traces for a batch of 5, with 2·8 weights and 8 biases, take this many bytes:
 
@@ -99,7 +99,7 @@ class ForwardMode:
     def traces_of(self, model: nn.Module, x: Tensor, batch: int) -> dict[str, int]:
         """Return the bytes of traces of each neuron layer for a batch of `batch` samples like x [T or 1, 1, ...].
 
-        They are counted before training, with one step of one sample.
+        Count the bytes before training, by running one step of one sample.
 
         Raises:
             TrainingError: a layer has no eligibility, or the traces exceed the budget.

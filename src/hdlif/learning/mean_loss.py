@@ -58,10 +58,10 @@ def criterion_of(
     span: int = 1,
     carry: Carry | None = None,
 ) -> Criterion:
-    """Return the criterion for each step of a batch: for "reduced", one of the mean output, otherwise the rule's own.
+    """Return the criterion for each step of a batch: based on the mean output for "reduced", otherwise the rule's own.
 
-    For the mean, all T steps run first, `span` at a time, without a graph and without changing the model.
-    If each step has its own target, the loss is the mean of the steps' losses, as in `STBP`.
+    For "reduced", all T steps run first, `span` at a time, without a graph and without changing the model. If each step
+    has its own target, the loss is the mean of the steps' losses, as in `STBP`.
     """
     if loss != "reduced" or (isinstance(criterion, Timed) and criterion.each):
         return criterion

@@ -81,7 +81,7 @@ def cut_chunks(
     observers: Sequence[Observer] = (),
     carry: Carry | None = None,
 ) -> Iterator[Step]:
-    """Run consecutive steps with one update like `online_steps`, but `span` at a time, with the memory that they take.
+    """Run consecutive steps with one update like `online_steps`, but `span` steps together, which takes their memory.
 
     The losses of a chunk form one `Step`. Within a chunk, too, each step starts from a detached state
     (`Temporal.cuts`).

@@ -22,10 +22,10 @@ from hdlif.learning.traces import Traces
 class OTTT:
     """SLTT with weight gradients from traces: dL/dW = Σ_t d_t ⊗ a_t, a_t = λ·a_{t-1} + s_t.
 
-    d_t is the step's gradient of the membrane, with the previous potential detached. For one spiking layer, and for the
-    last layer of a stack, this is exactly the STBP gradient with a detached soft reset and the constant leak λ (with
-    frozen batch-norm statistics). For earlier layers, it is an approximation. The published loss per step,
-    ((1 - c)·CE + c·MSE(one-hot))/T, is `OTTTCriterion` here.
+    d_t is the step's gradient with respect to the membrane, with the previous potential detached. For one spiking
+    layer, and for the last layer of a stack, the result is exactly the STBP gradient with a detached soft reset and the
+    constant leak λ (with frozen batch-norm statistics). For earlier layers, the gradient is an approximation. The
+    published loss per step, ((1 - c)·CE + c·MSE(one-hot))/T, is `OTTTCriterion` here.
 
     >>> import torch
     >>> from hdlif.learning import OTTT
@@ -113,8 +113,8 @@ class NDOT(OTTT):
 
     This is a reconstruction from the method's idea (Jiang et al., ICML 2024) that du_{t+1}/du_t is the ratio of the
     time derivatives of u. Exact back-propagation has this factor at the postsynaptic neuron, which would take a trace
-    for each synapse. The presynaptic ratio keeps the memory linear in the neurons. It was not compared with the
-    authors' code.
+    for each synapse. The presynaptic ratio keeps the memory linear in the neurons. This reconstruction was not compared
+    with the authors' code.
 
     >>> import torch
     >>> from hdlif.learning import NDOT

@@ -21,8 +21,8 @@ class _Sums:
 class Overlap(_Sums):
     """The sums <a, b>, |a|² and |b|² for a rule's gradient a and the reference b.
 
-    The sums over batches give the cosine of the concatenated gradients of all batches, so a batch counts by the size of
-    its gradient.
+    The sums over batches give the cosine of the concatenated gradients of all batches, so a batch with a larger
+    gradient counts more.
     """
 
     product: float = 0.0
@@ -65,7 +65,7 @@ class Shares(_Sums):
     opposite: int = 0
 
     def add(self, own: Tensor, reference: Tensor, scale: Tensor) -> None:
-        """Add the entries of one batch, all of one shape; zero and equal mean within 1000 roundings of `scale`."""
+        """Add the entries of one batch, all of one shape; "zero" and "equal" allow 1000 roundings of `scale`."""
         tolerance = 1e3 * torch.finfo(own.dtype).eps * scale
         equal = (own - reference).abs() <= tolerance
         zero = own.abs() <= tolerance

@@ -1,7 +1,7 @@
 """Find the inputs of membranes from the paths that blocks declare, or from a traced pass.
 
-The order in which children are registered does not matter. A synapse feeds the neurons that its output reaches
-through no other neuron. If one of them accumulates, its membrane depends on the synapse's past inputs.
+The order in which children are registered does not matter. A synapse feeds the neurons that its output reaches without
+passing another neuron. If one of these neurons accumulates, its membrane depends on the synapse's past inputs.
 
 `Scope` runs children by name, and autograd records the inputs of each value. So hdlif follows the graph from a child's
 input back to the outputs of other children. Values without a gradient lead to no output, and to no weight either.
@@ -103,7 +103,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def remembered(model: nn.Module, x: Tensor | None = None, time_steps: int = WATCHED) -> dict[str, nn.Module]:
     """Return the synapses whose past inputs affect a membrane, by name, in the order of the network.
 
-    Names are those within the network itself, without the modules that wrap it (for a precision, for several ranks).
+    Names are relative to the network itself, without the modules that wrap it for a precision or for several ranks.
 
     A parallel neuron has no membrane (λ = 0), and no membrane follows the last neuron. Synapses that feed no membrane
     are trained on their inputs without traces.
@@ -182,7 +182,7 @@ class _Reading:
         return after
 
     def _back(self, reads: Reads, module: nn.Module, name: str, after: bool) -> bool:
-        """Return whether a membrane depends on the module's input: a child affects one if one of its readers does."""
+        """Return whether the module's input affects a membrane; a child affects one if one of its readers does."""
         matters = dict.fromkeys(reads.get("", ()), after)
         known: dict[str, bool] = {}
         # One pass is enough, unless a child reads a later child's output of the previous step.

@@ -1,4 +1,4 @@
-"""Interface of learning rules. A rule handles time and truncation; the loop handles optimiser, precision, devices."""
+"""Interface of learning rules, which handle time and truncation; the loop handles optimiser, precision and devices."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

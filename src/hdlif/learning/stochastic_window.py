@@ -20,9 +20,10 @@ from hdlif.nn import HeldWeights, carrying, detach
 class StochasticWindow:
     """A rule that back-propagates through a random window of w consecutive time steps and makes one update.
 
-    The start a is drawn, and its initial state is detached. Steps before it run without a graph; steps after the window
-    do not run. Memory covers w steps. A batch takes w + (T - w)/2 forward passes on average, and w backward passes. The
-    rule is exactly single-step random training for w = 1, and exactly `STBP(loss="each")` for w = T.
+    The start a of the window is drawn, and the state at a is detached. Steps before the window run without a graph;
+    steps after the window do not run. Memory covers w steps. A batch takes w + (T - w)/2 forward passes on average, and
+    w backward passes. The rule is exactly single-step random training for w = 1, and exactly `STBP(loss="each")` for w
+    = T.
 
     With `loss = "each"`, every step of the window has a loss, multiplied by w_t/P(t is in the window), where w_t is the
     criterion's weight. The mean gradient is then Σ_t w_t times the gradient of step t's loss, truncated at the window's
@@ -30,8 +31,8 @@ class StochasticWindow:
     windows that contain t. Otherwise, windows are drawn in proportion to their weight. With `loss = "last"`, only the
     last step of the window has a loss. Every loss is then truncated at w steps, or at the start of the sequence, and
     steps are drawn in proportion to their weights. With `loss = "reduced"`, the loss is criterion(the mean of the
-    logits of all T steps, target), as in `SLTT`. All steps then run first, without a graph, and the steps of the window
-    have the factors of "each", so w = T is `STBP()`.
+    logits of all T steps, target), as in `SLTT`. All steps then run first, without a graph. The steps of the window
+    have the factors of "each", so w = T gives `STBP()`.
 
     >>> import torch
     >>> from hdlif.learning import StochasticWindow

@@ -6,8 +6,8 @@ a_t = λ·a_{t-1} + x_t and d_t = dL/dm_t, the gradient of a weight becomes Σ_t
 synapse's state, {"trace": a [B, ...]}.
 
 A dynamic trace replaces λ with a factor for each presynaptic neuron and step, the ratio of the neuron's potential
-changes. With u̇_t = I_t - (1 - λ)·v_t, a_t = r_t·a_{t-1} + s_t, r_t = clip(u̇_t/u̇_{t-1}, -1, 1), and r_t = λ if
-u̇_{t-1} is about 0. Only a synapse that directly follows a neuron with a potential has a dynamic trace.
+changes. With u̇_t = I_t - (1 - λ)·v_t, the trace is a_t = r_t·a_{t-1} + s_t with r_t = clip(u̇_t/u̇_{t-1}, -1, 1), or
+r_t = λ if u̇_{t-1} is about 0. Only a synapse that directly follows a neuron with a potential has a dynamic trace.
 
 `hdlif.learning.traced_pass` runs such synapses.
 """

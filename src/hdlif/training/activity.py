@@ -1,7 +1,7 @@
 """Penalties on spike activity, which trade accuracy for fewer spikes and so for less compute, energy and time.
 
-A penalty covers the steps that have a graph. The number of spikes has no derivative: H(s) of a spike s >= 0 is 1 if
-s > 0. As its derivative, hdlif uses the triangle (1 - s)+, so the spikes closest to zero are silenced first. Silent
+A penalty covers the steps that have a graph. The number of spikes has no derivative: for a spike s >= 0, H(s) is 1 if s
+> 0. hdlif uses the triangle (1 - s)+ as its derivative, so the spikes closest to zero are silenced first. Silent
 neurons get no gradient.
 """
 
@@ -55,7 +55,7 @@ class Surplus:
 
 @dataclass(frozen=True)
 class Density:
-    """The penalty weight·Σ over layers of (density - target)+, or of the network's mean density if not `per_layer`."""
+    """The penalty weight·Σ over layers of (density - target)+, or of the network's mean density without `per_layer`."""
 
     target: float
     weight: float = 1.0
@@ -153,7 +153,7 @@ def count(spikes: Tensor) -> Tensor:
 
 
 class Watch:
-    """Measures of the layers of a network for a penalty, on passes that build a graph.
+    """A recorder of layer measures for a penalty, on passes that build a graph.
 
     `nn.carrying` passes `measures` along with the steps of each forward pass.
 

@@ -1,4 +1,4 @@
-"""Updates from one batch, with agreement among ranks, counters, and signals."""
+"""Optimiser updates from one batch, with counters, signals, and agreement among ranks."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class BatchLearner:
         return losses
 
     def _agreed(self, plan: Plan, answered: AnswerCounter) -> Callable[[float], float]:
-        """Return a function that returns the ranks' mean loss, and exchanges counts and signals, once per update."""
+        """Return a function that averages the loss over ranks, and exchanges counts and signals, once per update."""
         ranks = self.training.ranks
 
         def agree(loss: float) -> float:

@@ -245,7 +245,7 @@ def restore_training(
 
 
 def _checked_key(optimizer: torch.optim.Optimizer, key: object, value: object, parameter: Tensor) -> str:
-    """Return the checkpoint name of an optimiser state. Raise `TrainingError` if checkpoints cannot store it."""
+    """Return the checkpoint name of an optimiser state. Raise `TrainingError` if checkpoints cannot store the state."""
     seen = None
     if not isinstance(key, str) or not key.isidentifier():
         seen = "under a name that is not an identifier"

@@ -82,7 +82,7 @@ class RunFiles:
         return any(map(os.path.lexists, (self.last, self.previous, self.final)))
 
     def begin(self, recipe: Mapping[str, Any], *, resume: bool) -> SavedState | None:
-        """Return the state to resume from; if there is none or none is wanted, clear the folder and return None.
+        """Return the state to resume from; without one, or without `resume`, clear the folder and return None.
 
         Args:
             recipe: the recipe with which the resumed training run was started.

@@ -79,7 +79,7 @@ def answered(
 def reestimate(model: nn.Module, batches: Batches, *, time_steps: int) -> None:
     """Replace the statistics of every `BatchNorm2d` and `MemBN` with the mean over batches and T steps, in place.
 
-    Meanwhile, batch norms normalise by the batch, as in training; all other modules are in eval mode.
+    During re-estimation, batch norms normalise by the batch, as in training; all other modules are in eval mode.
     Batches of equal size give each image the same weight.
 
     >>> import torch

@@ -34,7 +34,8 @@ class Interrupted(BaseException):
 class Pending:
     """A signal that was received but not handled yet, if any.
 
-    `highest` returns the largest number of all ranks, so a signal to one rank stops all of them at the same `check`.
+    `highest` returns the largest signal number of all ranks, so a signal to one rank stops all of them at the same
+    `check`.
     """
 
     def __init__(self, highest: Callable[[int], int]) -> None:

@@ -1,4 +1,4 @@
-"""The training loop. It handles optimiser, precision and device; rules handle time steps, and callbacks the rest.
+"""The training loop, which handles optimiser, precision and device; rules handle time steps, and callbacks the rest.
 
 No random generator keeps a state: the data order is a function of (seed, epoch), dropout and mixup of (seed, step), and
 the rule's plan of (seed, update). Counters, weights, momenta and callback state are therefore the complete state of a

@@ -28,7 +28,7 @@ _SCALARS = ("loss", "accuracy", "learning_rate")
 class Log(Callback):
     """A callback that writes events to OUT/metrics.jsonl and their numbers to OUT/tensorboard, on the first rank.
 
-    metrics.jsonl is authoritative. A resumed run truncates it to its length at the checkpoint and rewrites
+    metrics.jsonl is authoritative. A resumed run truncates metrics.jsonl to its length at the checkpoint and rewrites
     OUT/tensorboard from it. Each step is therefore recorded exactly once, even if the process was killed.
 
     If checkpoints are written to the same folder, list their callback first, because it clears the folder.

@@ -94,9 +94,9 @@ def make_optimizer(
 class OnePass:
     """The fused step of PyTorch's SGD, Adam or AdamW, chosen for contiguous CPU tensors: one pass over each parameter.
 
-    PyTorch calls it `fused`, and makes it the default only on a GPU. It accesses parameters, gradients and momentum by
-    their addresses, so contiguity is checked before each step. An optimiser made with an explicit `fused` or `foreach`
-    keeps it.
+    PyTorch calls this step `fused`, and uses it by default only on a GPU. The step accesses parameters, gradients and
+    momentum by their addresses, so contiguity is checked before each step. An optimiser made with an explicit `fused`
+    or `foreach` keeps it.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:

@@ -30,7 +30,8 @@ def adapt_temperatures(
 
     The accuracy is the cosine between two sets of slopes along random directions d of the first layer's weights. The
     surrogate gradient predicts one set. The other is (L(w + εd) - L(w - εd))/2ε, computed from the loss itself, which
-    changes in steps with the spikes and does not depend on surrogates. Meanwhile, the network is in eval mode.
+    changes in steps with the spikes and does not depend on surrogates. The network is in eval mode during the
+    comparison.
 
     Args:
         loss: returns the loss of one batch (of this rank's share of it), through all time steps.

@@ -129,7 +129,8 @@ def warning_of_others() -> str | None:
 
 
 def rounds_for(updates: int, counts: int) -> int | None:
-    """Return how many rounds to time after the first, in a training run of so many updates; if 0, the first decides.
+    """Return how many rounds to time after the first, in a training run of so many updates; if it is 0, the first
+    decides.
 
     Return None if the training run is too short even for one round.
     """
@@ -151,7 +152,7 @@ def measured(
 
     Every number is tried in each round, on the same update. The first round warms up: it only excludes hopeless
     numbers, unless it is the only round. hdlif compares the median over rounds of each number's time, divided by the
-    time of the smallest number. A short disturbance therefore does not decide.
+    time of the smallest number. A short disturbance therefore does not affect the choice.
 
     Args:
         update: makes update number i (from 0) on a copy.

@@ -188,7 +188,7 @@ class Updater:
         return f"the rule {type(self._rule).__name__}"
 
     def _checked(self, step: object, plan: Plan) -> Step:
-        """Return a rule's step. Raise `TrainingError` if it is not a `Step`."""
+        """Return a rule's step. Raise `TrainingError` if the rule yields anything else."""
         if not isinstance(step, Step):
             seen = "nothing more" if step is None else f"a {type(step).__name__}"
             raise TrainingError(
@@ -202,9 +202,9 @@ def compiled_once(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor,
     """Compile `model` with torch.compile, once for all time steps, and return it as a function.
 
     In a graph, the number of steps is a constant, and the step indices are an input. Steps that run one by one need
-    four graphs: for the first step of a sequence and for the others, with and without gradients. Rules run several
-    steps without gradients at a time; the function therefore runs these one by one, too. Names, parameters and hooks
-    are the model's own.
+    four graphs: for the first step of a sequence and for the others, with and without gradients. Rules request several
+    steps without gradients at a time; the function runs these one by one, too. Names, parameters and hooks are the
+    model's own.
     """
 
     # A function, because a compiled module would become a second child of its owner.
