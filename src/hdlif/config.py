@@ -109,7 +109,7 @@ class MixupConfig(_Section):
 
 
 class SoundConfig(_Section):
-    """The conversion of sounds to time series: the fields of `hdlif.graph.graph.SoundRecord`."""
+    """Settings that convert sounds to time series: the fields of `hdlif.graph.graph.SoundRecord`."""
 
     rate: int
     samples: int
@@ -123,7 +123,7 @@ class SoundConfig(_Section):
 
 
 class InputConfig(_Section):
-    """The conversion of a sample of the user's own data to numbers: the fields of a model file's input record."""
+    """Settings that convert a sample of the user's own data to numbers: the fields of a model file's input record."""
 
     EXTRAS = ("binning", "sensor", "columns", "rates", "windows", "sound", "shortest")
 

@@ -50,7 +50,7 @@ class EquationError(HdlifError, ValueError):
 
 
 class DataError(HdlifError):
-    """Raised when a data set is missing, damaged, or does not match its name."""
+    """Raised when a data set is missing or damaged, or does not match its name."""
 
 
 class InputError(HdlifError):
@@ -62,7 +62,7 @@ class ArgumentError(HdlifError, TypeError):
 
 
 class CheckpointError(HdlifError):
-    """Raised when a checkpoint is missing, damaged, or belongs to another recipe."""
+    """Raised when a checkpoint is missing or damaged, or belongs to another recipe."""
 
 
 class ArtefactError(HdlifError):
@@ -145,7 +145,7 @@ def pip_install(extras: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Return `text` with unprintable characters, including line breaks, escaped as Python writes them.
+    r"""Escape the unprintable characters in `text`, including line breaks, as Python writes them.
 
     >>> print(printable("a\nb \x1b[31m é"))
     a\nb \x1b[31m é
@@ -156,7 +156,7 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Return `text` with unprintable characters except line breaks escaped, which is safe to show on a terminal."""
+    """Escape the unprintable characters in `text` except line breaks, so it is safe to show on a terminal."""
     return "\n".join(map(printable, text.split("\n")))
 
 
@@ -180,13 +180,13 @@ def first_line(error: Exception) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return a short reason from a library's or the system's error; an `OSError` loses its number and path."""
+    """Return a short reason from a library's or the system's error; an `OSError` gives no number and no path."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return cut(said, 200) or type(error).__name__
 
 
 def some(names: Sequence[str], most: int) -> str:
-    """Return the first names and the number of the others.
+    """Return the first `most` names and the number of the others.
 
     >>> some(["a", "b", "c"], 2), some(["a", "b"], 2)
     ('a, b and 1 more', 'a, b')

@@ -199,8 +199,7 @@ _TO_HIGHEST_BYTE = sum(2 ** (56 - 7 * j) for j in range(8))
 
 
 def pack_bits(values: Tensor) -> Tensor:
-    """Pack booleans into uint8 [⌈n/8⌉]: bit j of byte i is entry 8i + j; `values` must not be part of a larger
-    tensor."""
+    """Pack booleans into uint8 [⌈n/8⌉]: bit j of byte i is entry 8i + j. `values` must not be a slice of a tensor."""
     flat = values.flatten()
     if short := -flat.numel() % 8:
         flat = torch.nn.functional.pad(flat, (0, short))

@@ -68,7 +68,7 @@ def loss_of_mean(criterion: Criterion) -> Loss:
 def loss_of_each(criterion: Criterion) -> Loss:
     """Return the loss of the online rules, L = (1/T)·Σ_t criterion(o_t, target).
 
-    The sum is over the steps that count, with their weights. See `coherence` for an example.
+    The sum covers the steps that count, with their weights. See `coherence` for an example.
 
     Args:
         criterion: as in `STBP`.

@@ -135,7 +135,7 @@ def without_graph(
 def outputs_without_graph(
     model: nn.Module, x: Tensor, state: State | None, steps: range, span: int, *, before: int = 0
 ) -> Iterator[tuple[range, Tensor, State | None]]:
-    """Run through `steps` like `without_graph`; yield each range, its outputs [K, B, n], and the state after it."""
+    """Run `steps` as in `without_graph`; yield each range of steps, its outputs [K, B, n], and the state after it."""
     for first in range(0, len(steps), span):
         part = steps[first : first + span]
         with torch.no_grad():

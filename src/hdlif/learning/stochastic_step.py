@@ -18,7 +18,7 @@ from hdlif.learning.rule import Carry, Plan, Step
 class StochasticStep:
     """A rule that trains on a random set S of k steps, with one update: Σ_{t in S} w_t·criterion(logits_t, target).
 
-    Up to max(S), all other steps run without a graph (batch-norm statistics include them); steps after max(S) do not
+    Up to max(S), all other steps run without a graph (batch-norm statistics include them). Steps after max(S) do not
     run. The expected gradient equals the gradient of `SLTT("sum")`. If k steps are drawn uniformly, T times the
     gradient has the variance (T²/k)·V·(T - k)/(T - 1), where V is the variance over t of the step's gradient. Memory
     covers one step. For k = 1, the mean number of forward passes is (T + 1)/2, with one backward pass (arXiv

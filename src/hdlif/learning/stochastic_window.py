@@ -31,7 +31,7 @@ class StochasticWindow:
     windows that contain t. Otherwise, windows are drawn in proportion to their weight. With `loss = "last"`, only the
     last step of the window has a loss. Every loss is then truncated at w steps, or at the start of the sequence, and
     steps are drawn in proportion to their weights. With `loss = "reduced"`, the loss is criterion(the mean of the
-    logits of all T steps, target), as in `SLTT`. All steps then run first, without a graph. The steps of the window
+    logits of all T steps, target), as in `SLTT`. All steps run beforehand, without a graph. The steps of the window
     have the factors of "each", so w = T gives `STBP()`.
 
     >>> import torch

@@ -173,7 +173,7 @@ class Watch:
         self._watched = [name for name, module in model.named_modules() if module in self.measures]
 
     def add(self, name: str, measured: Tensor) -> None:
-        """Add the measures of one pass of the layer `name`."""
+        """Record the measures of one pass of the layer `name`."""
         self.seen.setdefault(name, []).append(measured)
 
     def penalty(self) -> Tensor:

@@ -35,7 +35,7 @@ class BatchLearner:
     _answers: int = 0
 
     def learn(self, x: Tensor, target: Tensor) -> None:
-        """Make the updates of a batch that is on the device, and count the batch."""
+        """Train on a batch that is on the device, and count the batch."""
         counters = self.training.counters
         batch, streams = self.prepared(x, target), self.training.streams
         self.seed_noise()

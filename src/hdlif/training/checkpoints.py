@@ -34,7 +34,7 @@ class SavedState:
 
 
 def newest_whole(newer: Path, older: Path) -> SavedState:
-    """Return `newer`, or `older` if that is damaged or missing.
+    """Return `newer`, or `older` if `newer` is damaged or missing.
 
     A damaged `newer` is renamed to damaged.safetensors, so the next write cannot replace `older` with it.
 

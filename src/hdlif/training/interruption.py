@@ -43,7 +43,7 @@ class Pending:
         self._highest = highest
 
     def check(self) -> None:
-        """Raise `Interrupted` if a signal is pending, on any rank."""
+        """Raise `Interrupted` if a signal is pending on any rank."""
         if number := self._highest(self.number or 0):
             raise Interrupted(number)
 

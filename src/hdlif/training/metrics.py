@@ -187,7 +187,7 @@ def tell(bar: Progress, line: str) -> None:
 
 
 def note(bar: Progress, line: str) -> None:
-    """Print the result of a bar if it is enabled and standard error is a file or a log, where no bar is drawn.
+    """Print the result of a bar if the bar is enabled and standard error is a file or a log, where no bar is drawn.
 
     Args:
         bar: a bar from `progress_bar`.

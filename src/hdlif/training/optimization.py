@@ -96,7 +96,7 @@ class OnePass:
 
     PyTorch calls this step `fused`, and uses it by default only on a GPU. The step accesses parameters, gradients and
     momentum by their addresses, so contiguity is checked before each step. An optimiser made with an explicit `fused`
-    or `foreach` keeps it.
+    or `foreach` keeps this setting.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:

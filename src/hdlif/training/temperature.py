@@ -26,7 +26,7 @@ def adapt_temperatures(
     least: float = 1.0,
     mean: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> float:
-    """Change the temperature of all Dspike surrogates by `change`, or keep it, to make their gradient most accurate.
+    """Raise or lower the temperature of all Dspike surrogates by `change`, or keep it, for the most accurate gradient.
 
     The accuracy is the cosine between two sets of slopes along random directions d of the first layer's weights. The
     surrogate gradient predicts one set. The other is (L(w + εd) - L(w - εd))/2ε, computed from the loss itself, which

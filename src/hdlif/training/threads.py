@@ -1,7 +1,7 @@
 """The number of threads for training on a CPU: PyTorch's own, or the fastest for the first updates.
 
-The tensors of a small network are not worth splitting among threads, and threads that wait for each other slow down
-first when other programs run. The best number depends on the network, the batch and the machine, so hdlif measures it
+It does not pay to split the small tensors of a small network among threads. Threads that wait for each other also
+suffer most from other programs. The best number depends on the network, the batch and the machine, so hdlif measures it
 on a copy of the network, before the first update.
 """
 

@@ -67,7 +67,7 @@ class Fit:
 
 
 class Trainer:
-    """A trainer for a network, with a learning rule, a task and callbacks.
+    """A trainer for a network with a learning rule, a task and callbacks.
 
     >>> import hdlif, torch
     >>> from hdlif.data import digits
@@ -146,7 +146,7 @@ class Trainer:
         self.log_every = log_every
 
     def fit(self, train: Given, validation: Given) -> Fit:
-        """Train the network, and leave it in eval mode, in its state from the best epoch on `validation`.
+        """Train the network, and leave it in eval mode, in the state of the best epoch on `validation`.
 
         Ctrl-C and SIGTERM stop training between two batches. With several processes, all of them call this method with
         the same arguments, and each trains on an equal share of every batch.
