@@ -1,4 +1,4 @@
-"""Pure functions for the mathematics: neurons, surrogates and quantisers."""
+"""Neurons, surrogates and quantisers as pure functions."""
 
 from hdlif.functional.gates import gate
 from hdlif.functional.neurons import (

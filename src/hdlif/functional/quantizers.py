@@ -159,8 +159,8 @@ def best_scales(weight: Tensor, most: int) -> Tensor:
     falls, the codes grow one at a time, and both sums are known after each change. For longer rows, the search tries a
     grid of scales, fits the best scale to the codes of each, and then tries some scales around the best one. With a
     thousand nonzero weights, the error is within 2 % of the minimum. With n < 1000, where chance makes some scales
-    better than their neighbours, it is within 3/√n. The search makes 13 to 18 passes over the weights, and up to 128
-    for short rows.
+    better than their neighbours, the error is within 3/√n. The search makes 13 to 18 passes over the weights, and up to
+    128 for short rows.
 
     Args:
         weight: [out, n].

@@ -281,7 +281,7 @@ class TrainingLoop:
         return update
 
     def _adapt_surrogates(self) -> None:
-        """Adapt the temperature of Dspike surrogates on the epoch's first batch, if there are any."""
+        """Adapt the temperature of all Dspike surrogates, if any, on the epoch's first batch."""
         if not dspikes(self.model):
             return
         (share,) = self.ranks.shares(self._order(self.counters.epoch)[:1])
