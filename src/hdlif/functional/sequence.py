@@ -208,7 +208,7 @@ def pack_bits(values: Tensor) -> Tensor:
 
 
 def unpack_bits(packed: Tensor, shape: torch.Size) -> Tensor:
-    """Unpack the booleans that `pack_bits` packed, in `shape`."""
+    """Unpack the booleans from `pack_bits` into a tensor of shape `shape`."""
     numbers = torch.arange(256, dtype=torch.uint8, device=packed.device)
     places = torch.arange(8, dtype=torch.uint8, device=packed.device)
     # The eight booleans of each possible byte, as one 64-bit number.

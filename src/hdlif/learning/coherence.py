@@ -144,7 +144,8 @@ class EndToEnd:
 
 @dataclass(frozen=True)
 class RuleCoherence:
-    """Both views of one rule. The rule's plans are enumerated, not drawn, and their mean gradient is compared.
+    """The coherence of one rule in both views. The rule's plans are enumerated, not drawn, and their mean gradient is
+    compared.
 
     See `coherence` for an example.
 

@@ -109,7 +109,7 @@ class Callback:
         """Called before the first batch of this process, after `load_state_dict`."""
 
     def on_batch_start(self, training: Training, batch: Batch) -> Batch | None:
-        """Called before each batch. Return another batch to replace it."""
+        """Called before each batch. Return another batch to replace the given one."""
 
     def on_update_end(self, training: Training) -> None:
         """Called after each optimiser step; a batch may have several steps, and several batches may share one."""
