@@ -1,6 +1,6 @@
 """HD-LIF spiking networks: online training in constant memory, and low-bit deployment without PyTorch.
 
-`import hdlif` imports nothing else: names are looked up when they are asked for. `hdlif.Session`, `hdlif.Stream`,
+`import hdlif` imports nothing else: each name is imported on first use. `hdlif.Session`, `hdlif.Stream`,
 `hdlif.predict` and `hdlif.runtime` need no PyTorch.
 """
 
@@ -32,10 +32,10 @@ __all__ = ["__version__", *_AT, *_PACKAGES]
 
 
 def names_at(package: str, at: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return the `__getattr__` of a package whose names are looked up when they are asked for.
+    """Return the `__getattr__` of a package that imports its names on first use.
 
     Args:
-        package: its name, for the error.
+        package: the package's name, for the error.
         at: the module of each name, such as "cli.train".
     """
 

@@ -1,12 +1,12 @@
-"""The program: the command line in a process of its own, and what Ctrl-C does to that. `python -m hdlif` is `hdlif`.
+"""Run the command line in its own process, and handle Ctrl-C. `python -m hdlif` is the same as `hdlif`.
 
-The first SIGINT is a KeyboardInterrupt, upon which files are left whole and child processes ended; those that follow
-while this goes on are not heard, so that none of it is cut short, and after `PATIENCE` seconds one ends the process at
-once. A training holds the first one back (`hdlif.training.interruption`), so that its second is the first here. However
-many come, the exit code is 130, and no traceback is shown.
+The first SIGINT raises KeyboardInterrupt: hdlif leaves no partial file and ends its child processes. Meanwhile, further
+signals are ignored; after `PATIENCE` seconds, the next one ends the process immediately. A training run holds back its
+first SIGINT (`hdlif.training.interruption`), so the second one counts as the first here. The exit code is always 130,
+and no traceback is shown.
 
-Importing compiled modules does not bear a KeyboardInterrupt: some abort, and some make another error of it. Nothing is
-lost by ending at once there.
+While a compiled module is imported, KeyboardInterrupt is unsafe: some modules abort, and some turn it into another
+error. A SIGINT during an import therefore ends the process immediately, which loses nothing.
 """
 
 import contextlib
@@ -30,25 +30,25 @@ class _Unraisable(Protocol):
 
 
 class Interrupts:
-    """What SIGINT does from `hear` on, until `end`. `first` is when the first one came."""
+    """Handler of SIGINT from `hear` until `end`; `first` is the time of the first signal."""
 
     def __init__(self) -> None:
         self.first: float | None = None
         self._process = os.getpid()
 
     def hear(self) -> None:
-        """Take SIGINT, unless whoever started the process has it ignored."""
+        """Start to handle SIGINT, unless the process was started with SIGINT ignored."""
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, self._come)
             sys.unraisablehook = self._unraisable
 
     def end(self) -> None:
-        """Ignore SIGINT: what is left is the interpreter's own end, which would show a traceback."""
+        """Ignore SIGINT: only the interpreter's shutdown is left, and an interrupt in it would show a traceback."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def _come(self, _: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        # A forked process, such as a worker that loads data, has nothing of its own to leave whole.
+        # A forked process, such as a data-loading worker, has no files of its own to complete.
         forked = os.getpid() != self._process
         if forked or _importing(frame) or (self.first is not None and now - self.first > PATIENCE):
             self._leave(say=not forked)
@@ -57,7 +57,7 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def _unraisable(self, what: _Unraisable) -> None:
-        # It was raised where Python swallows it, in a finalizer, and would be lost.
+        # It was raised in a finalizer, where Python would drop it.
         if what.exc_type is KeyboardInterrupt:
             self._leave(say=True)
         sys.__unraisablehook__(what)
@@ -82,21 +82,21 @@ def _importing(frame: FrameType | None) -> bool:
 
 
 def program() -> NoReturn:
-    """Run the command line, and end the process by its exit code."""
-    # Fabric and data loaders start processes that would search the working folder first; those of ours have -P.
+    """Run the command line and exit with its exit code."""
+    # Fabric and data loaders start processes that would search the working folder first; hdlif's own have -P.
     os.environ["PYTHONSAFEPATH"] = "1"
     interrupts = Interrupts()
     code: int | str | None = INTERRUPTED
-    # Twice: a held back interrupt that has its consequence is one, and the first that is heard then is another.
+    # Two levels: a held-back interrupt may end the command line, and the first SIGINT handled here may follow it.
     try:
         try:
             interrupts.hear()
             code = _command_line()
         except BaseException as error:
-            # What else goes wrong after an interrupt follows from it.
+            # Any other error after an interrupt is a consequence of it.
             if interrupts.first is None and not isinstance(error, KeyboardInterrupt):
                 raise
-            # It came before the command line would have said so.
+            # The interrupt came before the command line could report it.
             _say()
         interrupts.end()
     except KeyboardInterrupt:
@@ -109,13 +109,13 @@ def program() -> NoReturn:
 
 
 def _command_line() -> int | str:
-    """Run it; the exit code."""
+    """Run the command line and return its exit code."""
     try:
         from hdlif.cli import main
     except ModuleNotFoundError:
         raise
     except (MemoryError, ImportError):
-        # What prints an error of ours is not there yet.
+        # The code that prints hdlif's errors is not loaded yet.
         return "MachineError: there is not enough memory to start; close other programs, or raise the limit (ulimit -v)"
     try:
         main()

@@ -1,4 +1,4 @@
-"""Counting: parameters, operations, energy and memory; see `hdlif.report.accounting`."""
+"""Counts of parameters, operations, energy and memory; see `hdlif.report.accounting`."""
 
 from hdlif.report.accounting import Activity as Activity
 from hdlif.report.accounting import Layer as Layer

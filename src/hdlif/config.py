@@ -1,7 +1,7 @@
 """The recipe: everything that decides a training run, as frozen, typed values.
 
-A part that is chosen by name is a `Component`, which keeps its arguments as the file states them:
-`hdlif.recipe.builders` has a class for each kind, and checks them.
+A part that is chosen by name is a `Component`, which keeps its arguments as they are in the file.
+`hdlif.recipe.builders` has a class for each kind, which checks them.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ MOST_TIME_STEPS = 2**15 - 1
 
 
 def one_component(name: str) -> str:
-    """Return `name` if it can name a file or folder that stays in its folder; otherwise raise `ValueError`."""
+    """Return `name` if it is valid as the name of a single file or folder; otherwise raise `ValueError`."""
     if name in ("", ".", "..") or not name.isprintable() or set(name) & {"/", "\\"}:
         raise ValueError("should be the name of one folder: printable, without / and \\, and not . or ..")
     if len(name.encode()) > MOST_NAME_BYTES:
@@ -43,7 +43,7 @@ Text = Annotated[str, Field(min_length=1)]
 Word = Annotated[str, Field(strict=True)]
 Name = Annotated[str, AfterValidator(one_component)]
 """What becomes one component of a path."""
-# A YAML list has to become a tuple, which strict typing would refuse; its entries stay strict.
+# Strict typing would refuse a YAML list, which has to become a tuple; its entries stay strict.
 Floats = Annotated[tuple[float, ...], Field(strict=False)]
 Ints = Annotated[tuple[int, ...], Field(strict=False)]
 
@@ -55,9 +55,9 @@ def _if_plain(values: Any) -> Any:
 
 
 class Component(BaseModel):
-    """A part chosen by name: `kind`, and the arguments of this kind."""
+    """A part chosen by name: its `kind`, and the arguments of this kind."""
 
-    # A checkpoint keeps the recipe as canonical JSON: values are JSON's, and it has no NaN and no infinity.
+    # A checkpoint stores the recipe as canonical JSON, so values are JSON values, without NaN and infinity.
     model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
 
     kind: Text
@@ -67,17 +67,17 @@ class Component(BaseModel):
 
     @property
     def arguments(self) -> dict[str, JsonValue]:
-        """Every key but `kind`."""
+        """Return every key except `kind`."""
         return dict(self.__pydantic_extra__)
 
 
 def of_kind(kind: str) -> Component:
-    """Return a part without arguments."""
+    """Return a part of this kind without arguments."""
     return Component.model_validate({"kind": kind})
 
 
 class _Section(BaseModel):
-    # strict: "3" is no integer and 1 no boolean; an integer is still good where a float is asked for.
+    # strict: "3" is not an integer and 1 is not a boolean; an integer is still accepted as a float.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     _plain = model_validator(mode="before")(_if_plain)
@@ -94,7 +94,7 @@ class _Section(BaseModel):
 
 
 class MixupConfig(_Section):
-    """Mixup and CutMix as timm draws them, once per batch; `training.label_smoothing` smooths the mixed labels."""
+    """Mixup and CutMix, drawn once per batch as in timm; `training.label_smoothing` smooths the mixed labels."""
 
     mixup_alpha: float = Field(0.8, ge=0, description="Parameter of mixup's Beta distribution; 0 turns mixup off.")
     cutmix_alpha: float = Field(1.0, ge=0, description="Parameter of CutMix's Beta distribution; 0 turns CutMix off.")
@@ -109,7 +109,7 @@ class MixupConfig(_Section):
 
 
 class SoundConfig(_Section):
-    """How sounds became series: the fields of `hdlif.graph.graph.SoundRecord`."""
+    """Settings that convert sounds to time series: the fields of `hdlif.graph.graph.SoundRecord`."""
 
     rate: int
     samples: int
@@ -123,7 +123,7 @@ class SoundConfig(_Section):
 
 
 class InputConfig(_Section):
-    """How a sample of data of the user's own becomes numbers: the fields of a model file's input record."""
+    """Settings that convert a sample of the user's own data to numbers: the fields of a model file's input record."""
 
     EXTRAS = ("binning", "sensor", "columns", "rates", "windows", "sound", "shortest")
 
@@ -143,7 +143,7 @@ class InputConfig(_Section):
 
 
 class FoundConfig(_Section):
-    """What was found in data of the user's own when a training began: it is resumed, measured and exported by this."""
+    """Facts about the user's own data, recorded when training starts; resuming, evaluation and export use them."""
 
     EXTRAS = ("target_mean", "target_std")
 
@@ -166,7 +166,7 @@ _Augmentation = Annotated[Annotated[Word, Tag("name")] | Annotated[Component, Ta
 
 
 class DataConfig(_Section):
-    """The data set, its split and its batches; other keys are arguments of its kind."""
+    """The data set, its split and its batches; all other keys are arguments of the data set's kind."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -200,12 +200,12 @@ class DataConfig(_Section):
 
     @property
     def arguments(self) -> dict[str, JsonValue]:
-        """The keys of this kind of data."""
+        """Return the arguments of this kind of data."""
         return dict(self.__pydantic_extra__)
 
 
 class TrainingConfig(_Section):
-    """The optimiser, the schedule of its learning rate, the precision, and options that are off by default.
+    """The optimiser, its learning rate schedule, the precision, and options that are off by default.
 
     >>> import hdlif
     >>> config = hdlif.TrainingConfig(epochs=30, learning_rate=0.1, warmup_epochs=2, precision="bf16-mixed")
@@ -214,19 +214,19 @@ class TrainingConfig(_Section):
 
     Attributes:
         epochs: passes over the training set, at least 1.
-        learning_rate: above 0; its largest value, after the warm-up.
-        optimizer, schedule: by name, with their arguments; by default SGD with Nesterov momentum, and a cosine to 0.
-        momentum: of SGD, in [0, 1).
-        weight_decay: 0 or more; vectors, scalars and parameters of time steps have none.
+        learning_rate: the largest value, reached after the warm-up; above 0.
+        optimizer, schedule: names with their arguments; by default SGD with Nesterov momentum, and a cosine to 0.
+        momentum: momentum of SGD, in [0, 1).
+        weight_decay: 0 or more; vectors, scalars and per-step parameters have none.
         warmup_epochs: epochs in which the learning rate rises linearly, at most `epochs`.
-        label_smoothing: of the recipe's loss, in [0, 1).
+        label_smoothing: smoothing of the labels in the recipe's loss, in [0, 1).
         precision: "32-true", "16-mixed", "bf16-mixed" or "64-true".
         clip_norm: the largest norm of an update's gradient; None for no limit.
         accumulate: batches whose gradients make one update.
-        stream: time steps per update if samples are streams; None for samples that each begin anew.
-        ema_decay: of a moving average of the weights, in (0, 1); None for none.
-        patience: epochs without a better validation after which training stops; None for no limit.
-        keep_every: epochs between networks that are kept; None keeps the best alone.
+        stream: time steps per update if samples are streams; None if each sample starts a new sequence.
+        ema_decay: decay of a moving average of the weights, in (0, 1); None for no average.
+        patience: epochs without a better validation result before training stops; None for no limit.
+        keep_every: interval in epochs at which networks are kept; None keeps only the best network.
         channels_last: store weights and images with channels last.
         compile: run the network of a training step through torch.compile.
     """
@@ -275,14 +275,14 @@ class TrainingConfig(_Section):
 
 
 class StartConfig(_Section):
-    """The trained network whose weights a training starts from; `hdlif train --from` writes it."""
+    """The trained network whose weights a training run starts from; `hdlif train --from` writes this section."""
 
     network: Text = Field(description="Name of a trained network, a checkpoint, or a run folder.")
     sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file of its weights.")
 
 
 class Recipe(_Section):
-    """Everything that decides a training run: the network, its learning rule, its data and how it is trained."""
+    """Everything that decides a training run: the network, its learning rule, its data and the training settings."""
 
     EXTRAS = ("teacher", "task", "start")
 

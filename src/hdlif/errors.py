@@ -1,15 +1,15 @@
 """The errors that `hdlif` raises for bad input and failed runs.
 
-Each message says what was seen, what is accepted and how to fix it, in one printable line: what cannot be printed of
-a file's content, or of its name, is escaped.
-`exit_code` is what the command line returns: 2 for bad input, 1 for a run that failed.
+Each message is one printable line that states the problem, the accepted values and the fix. Unprintable characters in a
+file's content or name are escaped. `exit_code` is the exit code of the command line: 2 for bad input, 1 for a run that
+failed.
 """
 
 from collections.abc import Iterable, Sequence
 
 
 class HdlifError(Exception):
-    """Root of every error that `hdlif` raises on purpose."""
+    """Base class for every error that `hdlif` raises on purpose."""
 
     exit_code = 2
 
@@ -18,10 +18,10 @@ class HdlifError(Exception):
 
 
 class RecipeError(HdlifError):
-    """A recipe has an unknown key, name, type or value.
+    """Raised when a recipe has an unknown key, name, type or value.
 
     Attributes:
-        no_section: the key of a part, such as `rule`, that was given without its section; None of other faults.
+        no_section: the key of a part, such as `rule`, that was set without its section; None for other errors.
     """
 
     def __init__(self, message: object = "", *, no_section: str | None = None) -> None:
@@ -30,102 +30,102 @@ class RecipeError(HdlifError):
 
 
 class ShapeError(HdlifError, ValueError):
-    """A tensor's shape does not fit the tensors or the state beside it."""
+    """Raised when a tensor's shape does not match other tensors or the state."""
 
 
 class StateError(HdlifError, ValueError):
-    """A neuron state does not belong to the module, or to the time steps, it is given to."""
+    """Raised when a neuron state does not belong to the module or the time steps that it is passed to."""
 
 
 class ResetError(HdlifError, AttributeError):
-    """A module is asked to reset a state that it does not have."""
+    """Raised when a module must reset a state that it does not have."""
 
 
 class ParameterError(HdlifError, ValueError):
-    """A module's parameter has a value under which the way it is computed does not hold."""
+    """Raised when a module's parameter has a value for which its computation is not valid."""
 
 
 class EquationError(HdlifError, ValueError):
-    """A neuron's equation has no program; the message begins with the place in its file."""
+    """Raised when a neuron's equation cannot be compiled; the message begins with the position in its file."""
 
 
 class DataError(HdlifError):
-    """A data set is absent, damaged or unlike what its name promises."""
+    """Raised when a data set is missing or damaged, or does not match its name."""
 
 
 class InputError(HdlifError):
-    """An input file (image, array) cannot be read or does not fit the network's input record."""
+    """Raised when an input file (image, array) cannot be read or does not match the network's input record."""
 
 
 class ArgumentError(HdlifError, TypeError):
-    """A function is called with an argument that it does not take."""
+    """Raised when a function gets an argument that it does not accept."""
 
 
 class CheckpointError(HdlifError):
-    """A checkpoint is absent, damaged, or belongs to another recipe."""
+    """Raised when a checkpoint is missing or damaged, or belongs to another recipe."""
 
 
 class ArtefactError(HdlifError):
-    """A deployed artefact breaks its format; the message names the field."""
+    """Raised when a model file violates its format; the message names the field."""
 
 
 class LimitError(HdlifError):
-    """A run asks for more memory or work than it is granted; the message names both, and how to grant more."""
+    """Raised when a run needs more memory or work than allowed; the message states both, and how to allow more."""
 
 
 class AllocationError(HdlifError, MemoryError):
-    """The machine did not grant the memory of a run."""
+    """Raised when the machine cannot provide the memory for a run."""
 
     exit_code = 1
 
 
 class LoweringError(HdlifError):
-    """A module has no deployed form."""
+    """Raised when a module has no deployed form."""
 
 
 class ConversionError(HdlifError):
-    """A network has parts that cannot be turned into those of a spiking one."""
+    """Raised when a network has parts that cannot be converted to spiking ones."""
 
 
 class MissingExtraError(HdlifError, ImportError):
-    """An optional dependency is not installed; the message names the command that installs it."""
+    """Raised when an optional dependency is missing; the message contains the command that installs it."""
 
     @classmethod
     def of(cls, missing: str | None, extras: str) -> "MissingExtraError":
-        """Say that a package is missing, which these extras bring."""
+        """Return the error for a missing package that these extras install."""
         return cls(f"{missing} is not installed; install it with: {pip_install(extras)}")
 
 
 class TrainingError(HdlifError):
-    """A training run cannot go on (a loss that is not finite, a full disk)."""
+    """Raised when a training run cannot continue (a loss that is not finite, a full disk)."""
 
     exit_code = 1
 
 
 class ExistingRunError(HdlifError):
-    """A run folder holds a run that would be lost."""
+    """Raised when a run folder contains a run that would be overwritten."""
 
 
 class InUseError(TrainingError):
-    """Another process is training in this run folder."""
+    """Raised when another process is training in the same run folder."""
 
 
 class OutputError(HdlifError):
-    """Standard output cannot be written (a full disk behind it, or it is closed)."""
+    """Raised when standard output, a file or a folder cannot be written (a full disk, a closed pipe)."""
 
     exit_code = 1
 
 
 class MachineError(HdlifError):
-    """The machine refuses a file, or has no memory left, where no command expects it."""
+    """Raised when the machine refuses access to a file, or has no memory left, at an unexpected point."""
 
     exit_code = 1
 
 
 def pip_install(extras: str) -> str:
-    """Return the command that installs extras of hdlif, from the place that it was installed from itself.
+    """Return the command that installs extras of hdlif from the source of the current installation.
 
-    pip keeps that place beside the package (direct_url.json, PEP 610) unless it was an index of packages.
+    pip stores this source in the package's metadata (direct_url.json, PEP 610) unless it was a package index.
     """
     import json
     import shlex
@@ -145,7 +145,7 @@ def pip_install(extras: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""`text` with what is not printable, line breaks too, escaped as Python writes it.
+    r"""Escape the unprintable characters in `text`, including line breaks, as Python writes them.
 
     >>> print(printable("a\nb \x1b[31m é"))
     a\nb \x1b[31m é
@@ -156,37 +156,37 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """`text` with what is not printable escaped, but for its line breaks: what is safe to show on a terminal."""
+    """Escape the unprintable characters in `text` except line breaks, so it is safe to show on a terminal."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def cut(text: str, most: int = 80) -> str:
-    """`text` of at most `most` characters."""
+    """Return `text`, shortened to at most `most` characters."""
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def brief(value: object) -> str:
-    """`value` as Python writes it, of at most 80 characters; its type where Python refuses to write it."""
+    """Return Python's `repr` of `value` in at most 80 characters, or its type if `repr` fails."""
     try:
         return cut(repr(value))
     except (ValueError, RecursionError):
-        # an integer of thousands of digits, or what nests as deep
+        # an integer of thousands of digits, or a value nested that deeply
         return f"a very large {type(value).__name__}"
 
 
 def first_line(error: Exception) -> str:
-    """What an error says on its first line, of torch's some have many more."""
+    """Return the first line of an error's message; some messages of torch have many more."""
     return cut((str(error).splitlines() or [type(error).__name__])[0], 300)
 
 
 def reason(error: BaseException) -> str:
-    """What a library or the system says of a file, in few words: of an `OSError` without its number and path."""
+    """Return a short reason from a library's or the system's error; an `OSError` gives no number and no path."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return cut(said, 200) or type(error).__name__
 
 
 def some(names: Sequence[str], most: int) -> str:
-    """The first names, and how many more there are.
+    """Return the first `most` names and the number of the others.
 
     >>> some(["a", "b", "c"], 2), some(["a", "b"], 2)
     ('a, b and 1 more', 'a, b')
@@ -199,14 +199,14 @@ MOST_NAMES = 32
 
 
 def did_you_mean(seen: str, accepted: Iterable[str]) -> str:
-    """The tail of an error about a name: the accepted names, of very many the nearest, and the likeliest one.
+    """Return the end of an error about a name: the accepted names (the nearest, if there are many) and the likeliest.
 
     >>> did_you_mean("hdlf", ["lif", "hdlif"])
     'choose one of hdlif, lif (did you mean "hdlif"?)'
     >>> did_you_mean("layer7", [f"layer{i}.conv" for i in range(40)])
     'choose one of layer27.conv, layer37.conv, layer7.conv and 37 more (did you mean "layer7.conv"?)'
     """
-    # imported here, for it takes longer than a good run's other imports from the standard library
+    # imported here, because it takes longer to import than the rest of the standard library in a good run
     import difflib
 
     names = sorted(accepted)
@@ -220,4 +220,4 @@ def did_you_mean(seen: str, accepted: Iterable[str]) -> str:
 
 
 def say_nothing(line: str) -> None:
-    """Take a line on the progress of a long task and print nothing: the default of an argument `say`."""
+    """Ignore a progress line of a long task; this is the default of an argument `say`."""

@@ -1,4 +1,4 @@
-"""The names of the files in the run folder of a training, and the command that goes on with it."""
+"""The names of the files in a run folder, and the command that resumes its training run."""
 
 import shlex
 from pathlib import Path
@@ -44,7 +44,7 @@ WRITTEN = (LAST, BEST, MODEL, SUMMARY, CONFUSION, EARLY, ERRORS, LABELS, GALLERY
 
 
 def resuming(folder: Path) -> str:
-    """Return the command that goes on with the training in a run folder, with the recipe that is kept there.
+    """Return the command that resumes the training run in a folder with the recipe that is stored there.
 
     >>> resuming(Path("runs/my net"))
     "hdlif train 'runs/my net/recipe.yaml' --out 'runs/my net' --resume"

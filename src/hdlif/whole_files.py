@@ -1,7 +1,7 @@
-"""Files that are written whole or not at all, also by several processes at once, on one machine or on several.
+"""Write files completely or not at all, even if several processes write them, on one machine or on several.
 
-None of it follows a link that somebody has put where a file is to be written. What is read is a regular file of at most
-the size that the caller states: a FIFO would be waited for without end, and a device has none.
+No function here follows a link at the path of a file to be written. The functions read only regular files of at most
+the size that the caller states, because a read from a FIFO could wait forever and a device has no size.
 """
 
 import contextlib
@@ -13,16 +13,16 @@ import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-# Windows has none of them: it opens what a link leads to, and waits for no FIFO.
+# Windows has neither flag: there, opening follows links, and no FIFO can block.
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 def open_regular(path: Path, flags: int) -> int:
-    """A file descriptor of a regular file, opened with `flags`; never waits.
+    """Return a file descriptor of a regular file, opened with `flags`; never wait.
 
     Raises:
-        OSError: what is at `path` is something else; with NO_LINK, a link.
+        OSError: `path` is not a regular file, or is a link and `flags` include NO_LINK.
     """
     try:
         descriptor = os.open(path, flags | _NO_WAIT, 0o666)
@@ -41,35 +41,36 @@ def open_regular(path: Path, flags: int) -> int:
 
 
 def read_regular(path: Path, *, most: int) -> bytes:
-    """The content of a regular file of at most `most` bytes.
+    """Return the content of a regular file of at most `most` bytes.
 
     Raises:
-        OSError: there is none, or a larger one.
+        OSError: there is no such file, or it is larger.
     """
     with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise OSError(errno.EFBIG, f"larger than {most:,} bytes")
-        # Not `most`: as much memory as is asked for is taken first. Of a file that grows meanwhile no more is read.
+        # Not `most`: Python allocates the requested size first. If the file grows meanwhile, the rest is not read.
         return file.read(size)
 
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes its place at the end, or vanishes where something is raised.
+    """Yield a temporary path next to `path` to write to; it replaces `path` at the end, or is removed after an error.
 
-    Of several processes that write the same file, the last one's stays. A link at `path` is replaced, and what it
-    points to stays as it is.
+    If several processes write the same file, the last write remains. A link at `path` is replaced, and its target stays
+    unchanged.
 
     Args:
-        previous: the name that what `path` held before then gets. Between the two renamings nothing is at `path`.
+        previous: the new name of the old file at `path`. Between the two renamings, `path` does not exist.
     """
-    # Random, because processes of several containers that share a disk may have one number, and even one host name.
+    # Random, because processes in containers that share a disk may have the same process ID and even the same host
+    # name.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK, 0o666))
     try:
         yield temporary
-        # for writing, too, which Windows asks for before it flushes
+        # opened for writing too, which Windows requires before a flush
         with temporary.open("r+b") as written:
             os.fsync(written.fileno())
         if previous is not None and path.exists():
@@ -81,7 +82,7 @@ def whole_file(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
 
 
 def remove_left_over(folder: Path, names: Collection[str]) -> None:
-    """Remove what writers of files of these names left that were killed; the caller knows that none is at work."""
+    """Remove temporary files that killed writers left for these names; call this only when no writer is active."""
     for path in folder.iterdir():
         if (found := _TEMPORARY.fullmatch(path.name)) is not None and found[1] in names:
             path.unlink(missing_ok=True)

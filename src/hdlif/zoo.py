@@ -1,8 +1,8 @@
-"""Trained networks by name.
+"""Trained networks that are found by name.
 
-A zoo is a folder, or a web address, with manifest.json and three files for each network: NAME.hdlif.safetensors (the
-model file), NAME.weights.safetensors (a checkpoint, to continue training from) and NAME.json (its card). The manifest
-states the size and the SHA-256 of each file; no more is read, and nothing else is kept.
+A zoo is a folder or a web address with manifest.json and three files per network: NAME.hdlif.safetensors (the model
+file), NAME.weights.safetensors (a checkpoint, to continue training from) and NAME.json (its card). The manifest
+contains the size and the SHA-256 of each file. hdlif reads no more bytes than this size, and keeps no other file.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ def manifest(source: str | None = None) -> dict[str, dict[str, Any]]:
     Args:
         source: a folder or a web address; by default the zoo of the checkout that this package is installed from.
     Raises:
-        InputError: there is no zoo, its address is neither https nor of this machine, or its manifest is damaged.
+        InputError: there is no zoo, its address is neither https nor local, or its manifest is damaged.
     """
     try:
         found: dict[str, dict[str, Any]] = json.loads(_read(source, MANIFEST, MOST_MANIFEST))["networks"]
@@ -47,13 +47,13 @@ def manifest(source: str | None = None) -> dict[str, dict[str, Any]]:
 
 
 def get(name: str, *, source: str | None = None, to: Path | None = None) -> list[Path]:
-    """Copy the files of a network from a zoo, after all of them have been checked, and return their paths.
+    """Check all files of a network in a zoo, copy them, and return their paths.
 
     Args:
         source: as in `manifest`.
         to: a folder; by default the one where commands find the network by its name.
     Raises:
-        InputError: the zoo has no such network, a file is not as its manifest states, or `to` has a file of that name.
+        InputError: the zoo has no such network, a file differs from its manifest, or `to` already contains a file.
         OutputError: the folder cannot be written.
     """
     networks, place, folder = manifest(source), source or CHECKOUT, to or cache()
@@ -78,12 +78,13 @@ def get(name: str, *, source: str | None = None, to: Path | None = None) -> list
 
 
 def network_file(given: str | os.PathLike[str], suffix: str = MODEL) -> Path:
-    """Return a path as it is; for the name of a trained network, the path of its file.
+    """Return a path unchanged; for the name of a trained network, return the path of its file.
 
-    A file or folder takes precedence over a name. What is no name (it has a dot or a slash) is returned unchanged.
+    A file or folder takes precedence over a name. Text that cannot be a name (it has a dot or a slash) is returned
+    unchanged.
 
     Raises:
-        InputError: nothing is there, and no network has that name.
+        InputError: no file, folder or network has that name.
     """
     path = Path(given)
     if os.path.lexists(path) or not NAME.fullmatch(os.fspath(given)):
@@ -97,13 +98,13 @@ def network_file(given: str | os.PathLike[str], suffix: str = MODEL) -> Path:
 
 
 def network_names() -> list[str]:
-    """Return the names of the networks that commands find, sorted."""
+    """Return the sorted names of the networks that commands can find."""
     found = (file.name.removesuffix(MODEL) for folder in (CHECKOUT, cache()) for file in folder.glob(f"*{MODEL}"))
     return sorted(set(found))
 
 
 def cache() -> Path:
-    """Return the folder of fetched networks; a relative XDG_CACHE_HOME is ignored, as its specification says."""
+    """Return the folder of downloaded networks; a relative XDG_CACHE_HOME is ignored, as its specification requires."""
     stated = Path(os.environ.get("XDG_CACHE_HOME", ""))
     base = stated if stated.is_absolute() else Path(os.path.expanduser("~"), ".cache")  # noqa: PTH111 - may be without
     return base / "hdlif" / "networks"
@@ -120,7 +121,7 @@ def _check_entry(name: str, entry: dict[str, Any]) -> None:
 
 
 def _read(source: str | None, name: str, most: int) -> bytes:
-    """Return at most `most` bytes of a zoo's file; without encryption only from this machine. Raises `InputError`."""
+    """Return a zoo's file of at most `most` bytes, or raise `InputError`; only this machine may send it unencrypted."""
     import urllib.request
     from http.client import HTTPException
     from urllib.parse import urlsplit

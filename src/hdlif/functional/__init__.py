@@ -1,4 +1,4 @@
-"""The mathematics as pure functions: neurons, surrogates, quantisers."""
+"""Neurons, surrogates and quantisers as pure functions."""
 
 from hdlif.functional.gates import gate
 from hdlif.functional.neurons import (

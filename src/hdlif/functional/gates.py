@@ -1,4 +1,4 @@
-"""The gate of Q-K attention: spikes that pass where a gating neuron has fired."""
+"""The gate of Q-K attention, which passes spikes where a gating neuron has fired."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ class _Gate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, a: Tensor) -> Tensor:
         is_open = a > 0
-        # x is only needed for the gradient of a
+        # x is needed only for the gradient of a.
         learns = ctx.needs_input_grad[1]
         ctx.save_for_backward(is_open, *((x, a <= LARGEST_LEARNING) if learns else ()))
         ctx.of_x, ctx.of_a = x.shape, a.shape
@@ -33,17 +33,17 @@ class _Gate(torch.autograd.Function):
 
 
 def gate(x: Tensor, a: Tensor) -> Tensor:
-    """x where the gate a is open, y = x·1[a > 0], with a straight-through gradient of the gate.
+    """Pass x where the gate a is open, y = x·1[a > 0], with a straight-through gradient for the gate.
 
-    a has G channels, which divide the C of x: channel c is gated by a[floor(c·G / C)], at its pixel or, of an a without
-    pixels, at all of them. A NaN in a is not above 0, and closes the gate.
+    The C channels of x are a multiple of the G channels of a. Channel c is gated by a[floor(c·G / C)] at the same
+    pixel, or at every pixel if a has no pixels. A NaN in a closes the gate, as it is not above 0.
 
         dy/dx = 1[a > 0],   dy/da = x·1[a <= 3/2], summed over the entries that share a
 
-    dy/da is straight-through: for spikes of 1 and 0, y is x·a, and this is its derivative. It is limited as a binary
-    neuron's surrogate is: graded spikes of a sum over many channels or tokens may be large, far from where the gate
-    shuts, and without the limit their gradients made training diverge. No spike of LIF is above 3/2 if its threshold is
-    learned in the default form.
+    dy/da is straight-through: for spikes of 1 and 0, y is x·a, which has this derivative. The limit a <= 3/2 acts like
+    the limited support of a binary neuron's surrogate. Graded spikes that are summed over many channels or tokens can
+    be large and far from where the gate closes. Without the limit, the gradients of such spikes made training diverge.
+    A LIF spike never exceeds 3/2 if its threshold is learned in the default form.
 
     >>> import torch
     >>> from hdlif.functional import gate

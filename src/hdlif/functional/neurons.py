@@ -1,4 +1,4 @@
-"""One time step of each neuron, as a pure function; `nn.neurons` adds parameters and the scan over time."""
+"""One time step of each neuron as a pure function; `nn.neurons` adds parameters and the scan over time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ Reset = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def soft_reset(membrane: Tensor, fired: Tensor, threshold: Tensor) -> Tensor:
-    """v = m - θ·h: the threshold is subtracted from neurons that fired.
+    """Subtract the threshold from the membranes of neurons that fired: v = m - θ·h.
 
     Args:
         membrane: m_t, any shape.
-        fired: h_t in {0, 1}, of that shape.
-        threshold: θ_t, broadcastable to it.
+        fired: h_t in {0, 1}, the same shape.
+        threshold: θ_t, broadcastable to `membrane`.
     """
     return membrane - fired * threshold
 
 
 @dataclass(frozen=True)
 class HardReset:
-    """v = m·(1 - h) + reset_potential·h: the membrane starts again from there.
+    """A reset to a fixed potential: v = m·(1 - h) + reset_potential·h.
 
     Attributes:
-        reset_potential: where a neuron that fired starts again; 0 by default.
+        reset_potential: the potential of a neuron after it fired; 0 by default.
     """
 
     reset_potential: float = 0.0
@@ -40,7 +40,7 @@ class HardReset:
 
 @dataclass(frozen=True)
 class DetachedReset:
-    """`reset` without a gradient through the spike (SpikingJelly's `detach_reset=True`).
+    """A reset without a gradient through the spike (SpikingJelly's `detach_reset=True`).
 
     Attributes:
         reset: `soft_reset`, or a `HardReset`.
@@ -54,7 +54,7 @@ class DetachedReset:
 
 @dataclass(frozen=True)
 class GLIFParameters:
-    """The parameters of `glif_step`; gates in (0, 1), all broadcastable to the current.
+    """The parameters of `glif_step`, all broadcastable to the current; the gates are in (0, 1).
 
     Attributes:
         decay_gate, input_gate, reset_gate: α, β, γ.
@@ -84,7 +84,7 @@ def lif_step(
     surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
     reset: Reset = soft_reset,
 ) -> tuple[Tensor, Tensor]:
-    """One time step of the leaky integrate-and-fire neuron; the input current is not decayed.
+    """Compute one time step of the leaky integrate-and-fire neuron; the input current is not decayed.
 
     m_t = λ_t·v_{t-1} + I_t,   h_t = H(m_t - θ_t),   s_t = θ_t·h_t,   v_t = reset(m_t, h_t, θ_t)
 
@@ -98,10 +98,10 @@ def lif_step(
     Args:
         current: input current I_t, [B, ...].
         potential: v_{t-1}, same shape; zeros before the first step.
-        leak: λ_t in [0, 1], broadcastable to `current`. A time constant τ is λ = 1 - 1/τ.
+        leak: λ_t in [0, 1], broadcastable to `current`. A time constant τ corresponds to λ = 1 - 1/τ.
         threshold: θ_t, broadcastable to `current`.
         surrogate: replaces dH/dx; ds/dm = θ·surrogate(m - θ).
-        reset: `soft_reset`, a `HardReset`, or either inside `DetachedReset`.
+        reset: `soft_reset`, a `HardReset`, or a `DetachedReset` around either.
     Returns:
         spike s_t in {0, θ_t} and potential v_t, both shaped like `current`.
     Raises:
@@ -122,11 +122,11 @@ def unit_lif_step(
     surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
     reset: Reset = soft_reset,
 ) -> tuple[Tensor, Tensor]:
-    """`lif_step` with spikes of 1, as SpikingJelly, snnTorch, norse and NIR have them.
+    """Compute `lif_step` with spikes of 1, as in SpikingJelly, snnTorch, norse and NIR.
 
     m_t = λ_t·v_{t-1} + I_t,   s_t = H(m_t - θ_t),   v_t = reset(m_t, s_t, θ_t)
 
-    current, potential, leak, threshold, surrogate and reset, and the errors, are those of `lif_step`.
+    The arguments and errors are the same as for `lif_step`.
 
     >>> import torch
     >>> from hdlif.functional import unit_lif_step
@@ -153,13 +153,13 @@ def late_reset_lif_step(
     *,
     surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
 ) -> tuple[Tensor, Tensor]:
-    """A LIF step whose spike is subtracted one step later, as with snnTorch's `reset_delay=True`.
+    """Compute a LIF step that subtracts each spike one step later, like snnTorch's `reset_delay=True`.
 
     m_t = λ_t·m_{t-1} + I_t - size·H(m_{t-1} - θ_t),   s_t = H(m_t - θ_t)
 
-    No gradient goes through what is subtracted.
+    No gradient passes through the subtraction.
 
-    The spike of the first step is subtracted in the second:
+    The second step subtracts the spike of the first:
 
     >>> import torch
     >>> from hdlif.functional import late_reset_lif_step
@@ -172,9 +172,9 @@ def late_reset_lif_step(
     ([0.0], [0.25])
 
     Args:
-        potential: m_{t-1}, that before the reset; zeros before the first step, where θ > 0.
+        potential: m_{t-1} before the reset; zeros before the first step, if θ > 0.
         current, leak, threshold, surrogate: as in `lif_step`.
-        size: what a spike takes away; θ, but for how ties are decided.
+        size: the amount that a spike subtracts: θ, except for the way ties are decided.
     Returns:
         spike s_t in {0, 1} and m_t.
     """
@@ -192,13 +192,14 @@ def graded_lif_step(
     *,
     surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
 ) -> tuple[Tensor, Tensor]:
-    """One step of a LIF neuron that emits the surplus but resets softly: HD-LIF's spikes without its reset.
+    """Compute one step of a LIF neuron that emits the surplus but resets softly: HD-LIF spikes without P2-Reset.
 
     m_t = λ_t·v_{t-1} + I_t,   s_t = max(m_t - θ_t, 0),   v_t = m_t - θ_t·H(m_t - θ_t)
 
-    The control that tells graded spikes from P2-Reset. ds/dm = 1[m > θ] is a true derivative, dH/dx is not.
+    Use this neuron as a control that separates the effect of graded spikes from the effect of P2-Reset. ds/dm = 1[m >
+    θ] is a true derivative; dH/dx is a surrogate.
 
-    Args, returns and errors are those of `lif_step`, with the surplus s_t >= 0 as the spike.
+    The arguments, results and errors are the same as for `lif_step`, but the spike is the surplus s_t >= 0.
 
     >>> import torch
     >>> from hdlif.functional import graded_lif_step
@@ -221,16 +222,16 @@ def glif_step(
     *,
     surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
 ) -> tuple[Tensor, Tensor]:
-    """One step of the gated LIF neuron (Yao et al., NeurIPS 2022), whose potential is that before the reset.
+    """Compute one step of the gated LIF neuron (Yao et al., NeurIPS 2022), whose reset takes effect in the next step.
 
     u_t = (1 - α(1 - λ))·u_{t-1}·(1 - γ·h_{t-1}) - (1 - α)·l + (1 - β(1 - c_t))·I_t - (1 - γ)·r·h_{t-1}
     h_t = H(u_t - θ)
 
-    α blends exponential decay (factor λ) with a linear one (l a step), β weighs the input by its conductance c_t,
-    and γ blends a hard reset with the subtraction of r. With α = 1, β = 0: γ = 1 is LIF with a hard reset to 0, and
-    γ = 0 is LIF with a soft reset exactly where r = λθ.
+    α blends exponential decay (factor λ) with linear decay (l per step), β weights the input by its conductance c_t,
+    and γ blends a hard reset with the subtraction of r. With α = 1, β = 0 and γ = 0, the neuron is LIF with a soft
+    reset if and only if r = λθ.
 
-    With α = 1, β = 0 and γ = 1 it is LIF with a hard reset to 0:
+    With α = 1, β = 0 and γ = 1, the neuron is LIF with a hard reset to 0:
 
     >>> import torch
     >>> from hdlif.functional import GLIFParameters, glif_step
@@ -244,7 +245,7 @@ def glif_step(
 
     Args:
         current: I_t, [B, ...].
-        potential: u_{t-1}; zeros before the first step.
+        potential: u_{t-1} before the reset; zeros before the first step.
         fired: h_{t-1} in {0, 1}; zeros before the first step.
         parameters: broadcastable to `current`.
         surrogate: replaces dH/dx, as in `lif_step`.
@@ -270,14 +271,14 @@ def hd_lif_step(
     *,
     norm: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """One HD-LIF time step with P2-Reset (arXiv 2410.07547).
+    """Compute one HD-LIF time step with P2-Reset (arXiv 2410.07547).
 
     m_t = λ_t·v_{t-1} + I_t,   s_t = max(m_t - θ_t, 0),   v_t = min(m_t, θ_t)
 
-    With Mem-BN, m̂_t = norm(m_t) replaces m_t in spike and potential.
+    With Mem-BN, m̂_t = norm(m_t) replaces m_t in the spike and in the potential.
 
     The derivatives are constants: with χ_t = 1[m_t > θ_t], ds/dm = χ, ds/dθ = -χ, dv/dm = 1 - χ, dv/dθ = χ.
-    At a tie m = θ, χ = 0. The reset is not detached: v = m - s keeps the "0" branch of dv/dm.
+    At a tie m = θ, χ = 0. The reset is not detached, so v = m - s has dv/dm = 0 for a neuron that fires.
 
     >>> import torch
     >>> from hdlif.functional import hd_lif_step
@@ -290,8 +291,8 @@ def hd_lif_step(
         current: input current I_t, [B, ...].
         potential: v_{t-1}, same shape; zeros before the first step.
         leak: λ_t, broadcastable to `current`.
-        threshold: θ_t, broadcastable to `current` (trained ones are > 0; a folded one may be any finite value).
-        norm: Mem-BN's map of this step.
+        threshold: θ_t, broadcastable to `current` (a trained one is > 0; a folded one may be any finite value).
+        norm: the Mem-BN map of this step.
     Returns:
         spike s_t >= 0 (the graded surplus) and potential v_t <= θ_t, both shaped like `current`.
     Raises:
@@ -306,9 +307,10 @@ def hd_lif_step(
 
 
 def hd_lif_inverse_step(current: Tensor, spike: Tensor, potential: Tensor, leak: Tensor) -> Tensor:
-    """The potential that an `hd_lif_step` started from: v_{t-1} = (v_t + s_t - I_t)/λ_t.
+    """Return the potential that an `hd_lif_step` started from: v_{t-1} = (v_t + s_t - I_t)/λ_t.
 
-    P2-Reset loses nothing, as m = v + s. The rounding error of m is divided by λ: of little use where λ is small.
+    P2-Reset loses no information, as m = v + s. Division by λ amplifies the rounding error of m, so a small λ makes the
+    result inaccurate.
 
     >>> import torch
     >>> from hdlif.functional import hd_lif_inverse_step, hd_lif_step
@@ -327,9 +329,9 @@ def hd_lif_inverse_step(current: Tensor, spike: Tensor, potential: Tensor, leak:
 
 
 def parallel_hd_lif_step(current: Tensor, threshold: Tensor) -> Tensor:
-    """One step of Parallel HD-LIF: HD-LIF with λ_t = 0, hence without a state (arXiv 2410.07547).
+    """Compute one step of Parallel HD-LIF: HD-LIF with λ_t = 0, which has no state (arXiv 2410.07547).
 
-    s_t = max(I_t - θ_t, 0). The paper's text has s_t = 1[I_t >= θ_t]; the surplus is what its release runs.
+    s_t = max(I_t - θ_t, 0). The paper's text has s_t = 1[I_t >= θ_t], but its released code emits the surplus.
 
     >>> import torch
     >>> from hdlif.functional import parallel_hd_lif_step
@@ -346,7 +348,7 @@ def parallel_hd_lif_step(current: Tensor, threshold: Tensor) -> Tensor:
 
 
 def _check_potential(current: Tensor, potential: Tensor) -> None:
-    # A step that is traced runs on symbols, which have no shape.
+    # A traced step runs on symbols, which have no shape.
     if isinstance(current, Tensor) and potential.shape != current.shape:
         raise ShapeError(
             f"potential has shape {list(potential.shape)}, the current {list(current.shape)}; they must be equal "

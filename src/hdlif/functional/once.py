@@ -11,10 +11,11 @@ Backward = Callable[..., Any]
 
 
 def once_differentiable(backward: Backward) -> Backward:
-    """As `torch.autograd.function.once_differentiable`, with an error for second derivatives.
+    """Return a backward pass that raises an error for second derivatives.
 
-    Under PyTorch's own, gradients with `create_graph` lead back to nothing, and a second derivative through them is
-    taken for 0; here they lead back to the gradients that arrive and to what was saved, and to something besides.
+    With `torch.autograd.function.once_differentiable`, gradients computed with `create_graph` depend on nothing, and a
+    second derivative through them counts as 0. Here, such gradients depend on the incoming gradients, the saved tensors
+    and a dummy tensor.
     """
 
     @wraps(backward)
@@ -24,7 +25,7 @@ def once_differentiable(backward: Backward) -> Backward:
         if not torch.is_grad_enabled():
             return found
         given = [one for one in (*gradients, *ctx.saved_tensors) if isinstance(one, Tensor) and one.requires_grad]
-        # Every second derivative passes here.
+        # A dummy that requires a gradient, so every second derivative reaches `_Last.backward`.
         given.append(torch.zeros(0, requires_grad=True))
         if isinstance(found, tuple):
             return tuple(_led_back(one, given) for one in found)

@@ -1,4 +1,4 @@
-"""Quantisers of weights and spikes, with straight-through gradients."""
+"""Quantisers for weights and spikes, with straight-through gradients."""
 
 import math
 from typing import Any, Literal
@@ -40,7 +40,7 @@ class _Ternarize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (weight,) = ctx.saved_tensors
-        # The derivative of a clip: the gradient where -1 < W < 1, in one pass.
+        # The derivative of a clip, in one pass: the gradient where -1 < W < 1, otherwise 0.
         inside: Tensor = torch.ops.aten.hardtanh_backward(grads[0], weight, -1, 1)
         return inside
 
@@ -83,7 +83,7 @@ class _QuantizeSpike(torch.autograd.Function):
 
 
 def binary_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Signs in {-1, 1}, with sign(0) = 1, and the L2-optimal scale a_o = mean|W_o| per output channel.
+    """Return signs in {-1, 1}, with sign(0) = 1, and the L2-optimal scale a_o = mean|W_o| per output channel.
 
     >>> import torch
     >>> from hdlif.functional import binary_codes
@@ -101,10 +101,10 @@ def binary_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def ternary_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Codes in {-1, 0, 1} and one scale for the whole tensor (ternary weight networks).
+    """Return codes in {-1, 0, 1} and one scale for the whole tensor (ternary weight networks).
 
     With W clipped to [-1, 1] and Δ = 0.7·mean|W|:  code = sign(W)·1[|W| > Δ],  a = mean of |W| over |W| > Δ
-    (0 where no weight exceeds Δ).
+    (0 if no weight exceeds Δ).
 
     >>> import torch
     >>> from hdlif.functional import ternary_codes
@@ -118,7 +118,7 @@ def ternary_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
         codes shaped like `weight`, and scale of shape [1, ...].
     """
     magnitude = weight.abs().clamp_(max=1)
-    # Sums in float64, which come to the same in any order but for what no one can tell.
+    # In float64, the order of summation makes no difference that matters.
     mean = magnitude.mean(dtype=torch.float64).to(weight.dtype)
     kept = (magnitude > TERNARY_THRESHOLD * mean).to(weight.dtype)
     total = magnitude.mul_(kept).sum(dtype=torch.float64)
@@ -127,10 +127,10 @@ def ternary_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def integer_codes(weight: Tensor, *, bits: int) -> tuple[Tensor, Tensor]:
-    """Codes in {-q, ..., q}, q = 2^(bits-1) - 1, and one scale per output channel.
+    """Return codes in {-q, ..., q}, q = 2^(bits-1) - 1, and one scale per output channel.
 
-    code = clip(round(W/a_o), -q, q) with the a_o that minimises the squared error Σ (W_o - a_o·code)², see
-    `best_scales`; where all weights of a channel are 0 its scale is 1.
+    code = clip(round(W/a_o), -q, q), where a_o minimises the squared error Σ (W_o - a_o·code)² (see `best_scales`). A
+    channel whose weights are all 0 has scale 1.
 
     >>> import torch
     >>> from hdlif.functional import integer_codes
@@ -146,20 +146,21 @@ def integer_codes(weight: Tensor, *, bits: int) -> tuple[Tensor, Tensor]:
     """
     most = 2 ** (bits - 1) - 1
     scale = best_scales(weight.detach().flatten(1), most).to(weight.dtype).view(-1, *[1] * (weight.ndim - 1))
-    # float16 makes 0 of a scale below 6e-8.
+    # In float16, a scale below 6e-8 becomes 0.
     scale = scale.clamp(min=torch.finfo(scale.dtype).tiny)
     return torch.round(weight / scale).clamp_(-most, most), scale
 
 
 def best_scales(weight: Tensor, most: int) -> Tensor:
-    """The scale of each row that leaves the least squared error after codes of -most to most, [out].
+    """Return the scale of each row that minimises the squared error of codes from -most to most, [out].
 
-    For given codes the best scale is a = <|W|, code>/<code, code>, which leaves |W|² - <|W|, code>²/<code, code>; for
-    a given scale the best codes are the rounded ones. Rows of at most `EXACT`/most weights are solved exactly: as a
-    falls, one code after the other grows by one, and both sums are known after each. Others try the codes of scales on
-    a grid, each with its best scale, then some around the best of them. Of a thousand weights that are not 0 the error
-    is within 2 % of the least; of n < 1000, where chance makes some scale better than its neighbours, within 3/√n.
-    That is 13 to 18 rounds over the weights; more where rows are short, 128 at most.
+    For given codes, the best scale is a = <|W|, code>/<code, code>, with error |W|² - <|W|, code>²/<code, code>. For a
+    given scale, the best codes are the rounded ones. Rows of at most `EXACT`/most weights are solved exactly: as a
+    falls, the codes grow one at a time, and both sums are known after each change. For longer rows, the search tries a
+    grid of scales, fits the best scale to the codes of each, and then tries some scales around the best one. With a
+    thousand nonzero weights, the error is within 2 % of the minimum. With n < 1000, where chance makes some scales
+    better than their neighbours, the error is within 3/√n. The search makes 13 to 18 passes over the weights, and up to
+    128 for short rows.
 
     Args:
         weight: [out, n].
@@ -178,12 +179,12 @@ def best_scales(weight: Tensor, most: int) -> Tensor:
 
 
 def _block(like: Tensor) -> int:
-    """Numbers processed at once: as many as fit a core's cache, or keeps an accelerator busy."""
+    """Return how many numbers to process at once: enough to fill a core's cache or to keep an accelerator busy."""
     return 2**16 if like.device.type == "cpu" else 2**23
 
 
 def _swept(share: Tensor, most: int) -> Tensor:
-    """The exact best scale [rows, 1] of shares |W|/max|W|."""
+    """Return the exact best scale [rows, 1] for shares |W|/max|W|."""
     code = torch.arange(1, most + 1, dtype=share.dtype, device=share.device)
     # Each weight's code grows to 1, 2, ..., most as a falls to |W|/(code - ½); <code, code> then grows by 2·code - 1.
     order = (share[:, :, None] / (code - 0.5)).flatten(1).argsort(1, descending=True)
@@ -194,10 +195,10 @@ def _swept(share: Tensor, most: int) -> Tensor:
 
 
 def _searched(share: Tensor, most: int) -> Tensor:
-    """A scale [rows, 1] next to the best of shares |W|/max|W|."""
+    """Return a scale [rows, 1] close to the best one for shares |W|/max|W|."""
     n = share.shape[1]
-    # Were all weights below a·q rounded as if at random, with error a²/12, and one above it, the best a·q would be
-    # 1/(1 + n/12q²); chance finds some below it where weights are few. Above q/(q - ½) the code q is not used.
+    # If one weight were above a·q and all others were rounded as if at random, with error a²/12, the best a·q would be
+    # 1/(1 + n/12q²). With few weights, chance puts some optima below it. Above q/(q - ½), the code q is not used.
     low, high = max(0.3, 1 - 1.5 / n**0.5) / (1 + n / (12 * most**2)), most / (most - 0.5)
     wanted = min(12, max(7, math.ceil(math.log(high / low) / math.log(1.2))))
     count = max(wanted, min(128, 4096 // n))
@@ -211,17 +212,17 @@ def _searched(share: Tensor, most: int) -> Tensor:
 
 
 def _fitted(share: Tensor, tried: Tensor, most: int) -> Tensor:
-    """The best scale [rows, 1] of the codes that the scales tried [k, rows or 1, 1] give, of those with least error."""
+    """Return the best scale [rows, 1] among those fitted to the codes of each tried scale [k, rows or 1, 1]."""
     errors, scales = [], []
     at_once = max(1, min(len(tried), _block(share) // max(1, share.numel())))
-    # The same three places of memory each time, which is most of the speed.
+    # Reusing the same three buffers gives most of the speed.
     room = share.new_empty(3, at_once, *share.shape)
     for first in range(0, len(tried), at_once):
         part = tried[first : first + at_once]
         code, rest, product = room[:, : len(part)]
         torch.mul(share, 1 / part, out=code).round_().clamp_(max=most)
         torch.addcmul(share, code, part, value=-1, out=rest)
-        # From the remainder, since what the best scale leaves is small compared with the weights.
+        # Computed from the remainder, since the error of the best scale is small compared with the weights.
         along, square = torch.mul(rest, code, out=product).sum(2), code.square_().sum(2).clamp_min_(1)
         errors.append(rest.square_().sum(2) - along.square() / square)
         scales.append(part.squeeze(2) + along / square)
@@ -230,7 +231,7 @@ def _fitted(share: Tensor, tried: Tensor, most: int) -> Tensor:
 
 
 def spike_codes(spike: Tensor, *, bits: int, step: Tensor | float, offset: float) -> Tensor:
-    """The integer code of a graded spike: clip(floor(s / step + offset), 0, 2^bits - 1).
+    """Return the integer code of a graded spike: clip(floor(s / step + offset), 0, 2^bits - 1).
 
     >>> import torch
     >>> from hdlif.functional import spike_codes
@@ -240,7 +241,7 @@ def spike_codes(spike: Tensor, *, bits: int, step: Tensor | float, offset: float
     Args:
         spike: s, any shape.
         bits: 1 to 8.
-        step: distance of two levels, above 0.
+        step: distance between two levels, above 0.
         offset: rounding offset, 0 to 1; ½ rounds to nearest.
     Returns:
         the codes, whole numbers in the dtype of `spike`, shaped like it.
@@ -249,7 +250,7 @@ def spike_codes(spike: Tensor, *, bits: int, step: Tensor | float, offset: float
 
 
 def binarize_weight(weight: Tensor) -> Tensor:
-    """1-bit weights: W_q = a_o·sign(W); dL/dW = dL/dW_q·1[|W| <= 1] (the scale a_o is not differentiated).
+    """Return 1-bit weights: W_q = a_o·sign(W); dL/dW = dL/dW_q·1[|W| <= 1] (the scale a_o is not differentiated).
 
     >>> import torch
     >>> from hdlif.functional import binarize_weight
@@ -259,14 +260,14 @@ def binarize_weight(weight: Tensor) -> Tensor:
     Args:
         weight: latent W, [out, ...].
     Returns:
-        W_q, shaped like `weight`; signs and scales are those of `binary_codes`.
+        W_q, shaped like `weight`, with the signs and scales of `binary_codes`.
     """
     weight_q: Tensor = _Binarize.apply(weight)  # type: ignore[no-untyped-call]
     return weight_q
 
 
 def ternarize_weight(weight: Tensor) -> Tensor:
-    """1.5-bit weights: W_q = a·code(W), see `ternary_codes`; dL/dW = dL/dW_q·1[|W| < 1].
+    """Return 1.5-bit weights: W_q = a·code(W), see `ternary_codes`; dL/dW = dL/dW_q·1[|W| < 1].
 
     >>> import torch
     >>> from hdlif.functional import ternarize_weight
@@ -283,7 +284,7 @@ def ternarize_weight(weight: Tensor) -> Tensor:
 
 
 def quantize_weight(weight: Tensor, *, bits: int) -> Tensor:
-    """Weights of 2 to 8 bits: W_q = a_o·code(W), see `integer_codes`; dL/dW = dL/dW_q·1[|W| <= 2^(bits-1)·a_o].
+    """Return weights of 2 to 8 bits: W_q = a_o·code(W) (`integer_codes`); dL/dW = dL/dW_q·1[|W| <= 2^(bits-1)·a_o].
 
     >>> import torch
     >>> from hdlif.functional import quantize_weight
@@ -308,12 +309,12 @@ def quantize_spike(
     offset: float = 0.5,
     gradient: StraightThrough = "identity",
 ) -> Tensor:
-    """Graded spikes on 2^bits levels: Q(s) = step·clip(floor(s / step + offset), 0, 2^bits - 1).
+    """Round graded spikes to 2^bits levels: Q(s) = step·clip(floor(s / step + offset), 0, 2^bits - 1).
 
-    Apply it to the surplus max(m - θ, 0), never to m - θ, whose identity gradient would reach silent neurons; the
-    reset uses the surplus before rounding. The paper names the arguments (s, n, τ) only: we read them as step, bits and
-    rounding offset. With the defaults this is the release's round(4s)/4 within [0, 3.75] except at exact half steps,
-    which round up here.
+    Apply this function to the surplus max(m - θ, 0), never to m - θ, for which the identity gradient would reach silent
+    neurons. The reset uses the surplus before rounding. The paper only names the arguments (s, n, τ); hdlif reads them
+    as step, bits and rounding offset. With the defaults, the result within [0, 3.75] is the release's round(4s)/4,
+    except that exact half steps round up here.
 
     >>> import torch
     >>> from hdlif.functional import quantize_spike
@@ -323,8 +324,8 @@ def quantize_spike(
     Args:
         spike: the surplus s >= 0, any shape.
         bits: 1 to 8.
-        step: distance of two levels, above 0: a number, or a scalar tensor that may be learned (LSQ: dQ/dstep =
-            code - s/step within the range, the largest code above it).
+        step: distance between two levels, above 0: a number, or a scalar tensor that may be learned (LSQ: dQ/dstep is
+            code - s/step within the range, and the largest code above it).
         offset: rounding offset, 0 to 1; ½ rounds to nearest.
         gradient: dQ/ds. "identity" is 1 everywhere; "clip" is 0 above the largest level.
     Returns:

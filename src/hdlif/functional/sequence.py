@@ -1,11 +1,11 @@
-"""HD-LIF over a whole chunk of steps: exact STBP in time from one bit per neuron and step.
+"""HD-LIF over a chunk of time steps: exact STBP in time, with one saved bit per neuron and step.
 
-Forward, the step map v -> min(λv + I, θ) is iterated, or composed as an associative scan. Backward, with
-χ_t = 1[m_t > θ_t] and G_t = dL/ds_t, the gradient of the membrane obeys
+The forward pass iterates the step map v -> min(λv + I, θ) or composes it with an associative scan. In the backward
+pass, with χ_t = 1[m_t > θ_t] and G_t = dL/ds_t, the gradient of the membrane obeys
 
-    g_t = χ_t·G_t + (1 - χ_t)·λ_{t+1}·g_{t+1},
+    g_t = χ_t·G_t + (1 - χ_t)·λ_{t+1}·g_{t+1}.
 
-so the membranes need not be kept. Saved: χ, one bit each, and, only where λ is learned, v_{t-1}.
+The membranes therefore need not be kept. The forward pass saves χ (one bit each) and, only if λ is learned, v_{t-1}.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ TimePath = Literal["loop", "scan"]
 def hd_lif_sequence(
     current: Tensor, potential: Tensor, leak: Tensor, threshold: Tensor, *, path: TimePath = "loop"
 ) -> tuple[Tensor, Tensor]:
-    """K steps of `hd_lif_step`, with their exact gradients from one bit per neuron and step.
+    """Run K steps of `hd_lif_step` with exact gradients from one saved bit per neuron and step.
 
     >>> import torch
     >>> from hdlif.functional import hd_lif_sequence
@@ -36,17 +36,17 @@ def hd_lif_sequence(
 
     Args:
         current: I, [K, B, ...].
-        potential: v before the first of them, [B, ...].
-        leak, threshold: λ and θ, broadcastable to `current`, with K rows or one.
-        path: "loop" takes K dependent steps, under any λ; "scan" composes them in ⌈log2 K⌉ rounds over the whole
-            chunk, equal but for rounding, and takes λ in [0, 1]: below 0 steps do not compose, above 1 their products
-            have no bound.
+        potential: v before the first step, [B, ...].
+        leak, threshold: λ and θ, broadcastable to `current`, with K rows or one row.
+        path: "loop" takes K dependent steps, for any λ; "scan" composes the steps in ⌈log2 K⌉ rounds over the whole
+            chunk, with equal results up to rounding, for λ in [0, 1]. Steps with λ < 0 do not compose, and products of
+            λ > 1 have no bound.
     Returns:
         spikes [K, B, ...] and the potential after the last step, [B, ...].
     Raises:
-        ParameterError: "scan" is given a λ outside [0, 1].
+        ParameterError: `path` is "scan" and a λ is outside [0, 1].
         ShapeError: `potential` and a step of `current` differ in shape.
-        ValueError: `path` is another.
+        ValueError: `path` is neither "loop" nor "scan".
     """
     if path not in _PATHS:
         raise ValueError(f"path = {path!r}; choose one of loop, scan")
@@ -61,7 +61,7 @@ def hd_lif_sequence(
 
 
 def _check_scannable(leak: Tensor) -> None:
-    """Raise `ParameterError` unless all of λ is in [0, 1]; on an accelerator this waits for it."""
+    """Raise `ParameterError` unless every λ is in [0, 1]; on an accelerator, this waits for the device."""
     if leak.is_meta:
         return
     outside = leak.detach()[~((leak >= 0) & (leak <= 1))]
@@ -72,10 +72,10 @@ def _check_scannable(leak: Tensor) -> None:
 
 
 def hd_lif_potentials(current: Tensor, potential: Tensor, leak: Tensor, threshold: Tensor) -> Tensor:
-    """v_t after every step by an associative scan, [K, B, ...].
+    """Return v_t after every step, computed with an associative scan, [K, B, ...].
 
-    A step maps v to min(a·v + b, c) with a = λ_t in [0, 1], b = I_t, c = θ_t. First (a1, b1, c1), then (a2, b2, c2) is
-    again such a map: (a1·a2, a2·b1 + b2, min(a2·c1 + b2, c2)).
+    A step maps v to min(a·v + b, c) with a = λ_t in [0, 1], b = I_t and c = θ_t. The maps (a1, b1, c1) and then
+    (a2, b2, c2) compose to a map of the same form: (a1·a2, a2·b1 + b2, min(a2·c1 + b2, c2)).
     """
     a, b, c = leak.expand_as(current), current, threshold.expand_as(current)
     reach = 1
@@ -136,14 +136,14 @@ class _HDLIFSequence(torch.autograd.Function):
             spikes = torch.zeros(ctx.shape, dtype=leak.dtype, device=leak.device)
         fired = unpack_bits(bits, ctx.shape)
         rows = leak.expand(len(spikes), *leak.shape[1:])
-        # g_t, and what arrives at v_t from the steps after it (None for nothing).
+        # g_t, and the gradient that arrives at v_t from later steps (None if there is none).
         membrane, arriving = _BACKWARDS[ctx.path](spikes, after, rows, fired)
         _, needs_potential, needs_leak, needs_threshold, _ = ctx.needs_input_grad
         return (
             membrane,
             rows[0] * membrane[0] if needs_potential else None,
             _summed_product(membrane, before, leak.shape) if needs_leak else None,
-            # χ·(arriving - G), without reading χ: where silent, g_t is what arrives.
+            # χ·(arriving - G), without reading χ: for a silent neuron, g_t is the arriving gradient.
             (-membrane if arriving is None else arriving - membrane).sum_to_size(ctx.threshold_shape)
             if needs_threshold
             else None,
@@ -152,7 +152,7 @@ class _HDLIFSequence(torch.autograd.Function):
 
 
 def _summed_product(x: Tensor, y: list[Tensor], shape: torch.Size) -> Tensor:
-    """Σ x·y over all axes that `shape` does not have; y is given step by step."""
+    """Return Σ x·y, summed to `shape`; y holds one tensor per step."""
     if shape.numel() == shape[0] == len(x):
         return torch.stack([torch.dot(a.flatten(), b.flatten()) for a, b in zip(x, y, strict=True)]).view(shape)
     return (x * torch.stack(y)).sum_to_size(shape)
@@ -174,7 +174,7 @@ def _back_by_loop(spikes: Tensor, after: Tensor | None, leak: Tensor, fired: Ten
 
 
 def _back_by_scan(spikes: Tensor, after: Tensor | None, leak: Tensor, fired: Tensor) -> tuple[Tensor, Tensor]:
-    # g_t = p_t + q_t·g_{t+1} with p = χ·G and q = (1 - χ)·λ_{t+1}; beyond the last step g·λ is `after`.
+    # g_t = p_t + q_t·g_{t+1} with p = χ·G and q = (1 - χ)·λ_{t+1}; after the last step, `after` replaces λ·g.
     if after is None:
         after = torch.zeros_like(spikes[0])
     following = torch.cat([leak[1:].expand_as(spikes[1:]), torch.ones_like(spikes[:1])])
@@ -193,13 +193,13 @@ def _back_by_scan(spikes: Tensor, after: Tensor | None, leak: Tensor, fired: Ten
 _BACKWARDS = {"loop": _back_by_loop, "scan": _back_by_scan}
 
 
-# Entry j of eight bytes b_0, ..., b_7 of 0 or 1, read as one number Σ b_j·2^(8j), times 2^(56 - 7j) is b_j·2^(56 + j):
-# the highest byte of the product with the sum of these factors is Σ b_j·2^j. No carry reaches it, as all powers differ.
+# Read eight bytes b_0, ..., b_7 of 0 or 1 as the number Σ b_j·2^(8j). Times 2^(56 - 7j), its entry j is b_j·2^(56 + j),
+# so the highest byte of the product with the sum of these factors is Σ b_j·2^j. No carry reaches it: all powers differ.
 _TO_HIGHEST_BYTE = sum(2 ** (56 - 7 * j) for j in range(8))
 
 
 def pack_bits(values: Tensor) -> Tensor:
-    """Booleans, no part of a larger tensor, as bytes of eight, uint8 [⌈n/8⌉]: bit j of byte i is entry 8i + j."""
+    """Pack booleans into uint8 [⌈n/8⌉]: bit j of byte i is entry 8i + j. `values` must not be a slice of a tensor."""
     flat = values.flatten()
     if short := -flat.numel() % 8:
         flat = torch.nn.functional.pad(flat, (0, short))
@@ -208,9 +208,9 @@ def pack_bits(values: Tensor) -> Tensor:
 
 
 def unpack_bits(packed: Tensor, shape: torch.Size) -> Tensor:
-    """The booleans of `pack_bits`, in `shape`."""
+    """Unpack the booleans from `pack_bits` into a tensor of shape `shape`."""
     numbers = torch.arange(256, dtype=torch.uint8, device=packed.device)
     places = torch.arange(8, dtype=torch.uint8, device=packed.device)
-    # Of every byte, its eight booleans as one number of 64 bits.
+    # The eight booleans of each possible byte, as one 64-bit number.
     eights = numbers[:, None].bitwise_right_shift(places).bitwise_and_(1).view(torch.int64).flatten()
     return eights.index_select(0, packed.int()).view(torch.bool)[: shape.numel()].view(shape)

@@ -1,8 +1,7 @@
-"""Surrogate derivatives of the unit step H (table in `docs/reference/lif.md`).
+"""Surrogate derivatives of the unit step H (see the table in `docs/reference/lif.md`).
 
-A surrogate f replaces dH/dx in the backward pass. Each one here is a frozen callable x -> f(x) of unit
-area; `heaviside(x, f)` is the step that uses it. A spike is s = theta * H(m - theta), so that
-ds/dm = theta * f(m - theta).
+A surrogate f replaces dH/dx in the backward pass. Each surrogate here is a frozen callable x -> f(x) with unit area;
+`heaviside(x, f)` is the step that uses it. A spike is s = theta * H(m - theta), so ds/dm = theta * f(m - theta).
 """
 
 import math
@@ -19,7 +18,7 @@ Surrogate = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Triangle:
-    """f(x) = max(width - |x|, 0) / width²: the default surrogate, of area 1.
+    """The default surrogate, a triangle of area 1: f(x) = max(width - |x|, 0) / width².
 
     >>> import torch
     >>> from hdlif.functional import Triangle
@@ -38,7 +37,7 @@ class Triangle:
 
 @dataclass(frozen=True)
 class Rectangle:
-    """f(x) = 1[|x| < width / 2] / width.
+    """A rectangular surrogate: f(x) = 1[|x| < width / 2] / width.
 
     Attributes:
         width: the width of the support, above 0.
@@ -52,10 +51,10 @@ class Rectangle:
 
 @dataclass(frozen=True)
 class Sigmoid:
-    """f(x) = slope · σ(slope · x) · (1 - σ(slope · x)).
+    """A sigmoid's derivative as the surrogate: f(x) = slope · σ(slope · x) · (1 - σ(slope · x)).
 
     Attributes:
-        slope: of the sigmoid whose derivative this is, above 0; f(0) = slope / 4.
+        slope: the slope of the sigmoid, above 0; f(0) = slope / 4.
     """
 
     slope: float = 4.0
@@ -67,10 +66,10 @@ class Sigmoid:
 
 @dataclass(frozen=True)
 class ATan:
-    """f(x) = (slope / 2) / (1 + (π · slope · x / 2)²).
+    """An arctangent's derivative as the surrogate: f(x) = (slope / 2) / (1 + (π · slope · x / 2)²).
 
     Attributes:
-        slope: above 0; f(0) = slope / 2. The default is that of SpikingJelly's ATan and snnTorch's atan.
+        slope: above 0; f(0) = slope / 2. The default is the same as for SpikingJelly's ATan and snnTorch's atan.
     """
 
     slope: float = 2.0
@@ -80,10 +79,11 @@ class ATan:
 
 
 def dspike(x: Tensor, temperature: Tensor) -> Tensor:
-    """f(x) = b·sech²(b·(y - ½)) / (2·tanh(b/2)) with y = x + ½, and 0 for y outside [0, 1] (Dspike, Li et al. 2021).
+    """Return f(x) = b·sech²(b·(y - ½)) / (2·tanh(b/2)) with y = x + ½, or 0 for y outside [0, 1].
 
-    The derivative of the smooth step (tanh(b(y - ½)) + tanh(b/2)) / (2·tanh(b/2)), which runs from 0 to 1 on
-    [0, 1] and peaks at the threshold. Small b is a rectangle of width 1, large b a spike at the threshold.
+    This surrogate (Dspike, Li et al. 2021) is the derivative of the smooth step (tanh(b(y - ½)) + tanh(b/2)) /
+    (2·tanh(b/2)), which runs from 0 to 1 on [0, 1]. The surrogate peaks at the threshold. A small b gives a rectangle
+    of width 1; a large b gives a spike at the threshold.
 
     >>> import torch
     >>> from hdlif.functional import dspike
@@ -112,7 +112,7 @@ class _Heaviside(torch.autograd.Function):
 
 
 def heaviside(x: Tensor, surrogate: Surrogate) -> Tensor:
-    """H(x) = 1[x >= 0] (so H(0) = 1), with dH/dx := surrogate(x) in the backward pass.
+    """Return H(x) = 1[x >= 0] (so H(0) = 1), with dH/dx := surrogate(x) in the backward pass.
 
     >>> import torch
     >>> from hdlif.functional import Triangle, heaviside
@@ -126,7 +126,7 @@ def heaviside(x: Tensor, surrogate: Surrogate) -> Tensor:
         x: m - θ, any shape.
         surrogate: f, such as `Triangle()`: maps x to f(x) of the same shape.
     """
-    if has_torch_function_unary(x):  # a symbol of an equation that is traced
+    if has_torch_function_unary(x):  # a symbol of a traced equation
         traced: Tensor = handle_torch_function(heaviside, (x,), x, surrogate)
         return traced
     step: Tensor = _Heaviside.apply(x, surrogate)  # type: ignore[no-untyped-call]

@@ -1,14 +1,14 @@
-"""Gradient coherence: each rule's gradient compared with STBP's, for the same loss and batches.
+"""Compare each rule's gradient with STBP's, for the same loss and batches.
 
 A rule that cuts the temporal gradient changes only the backward pass. The outputs o_t do not depend on the rule, and
 neither does dL/do_t. So every rule gets the loss Σ_t <dL/do_t, o_t>, which is linear in the outputs and has the
-original loss's gradient with respect to them. There are two views:
+same gradient with respect to them as the original loss. There are two views:
 
 local: every neuron layer is given STBP's own G_t = dL/ds_t, and d_t = dL/dm_t (at its input current) is compared
-    entry by entry. Theorem 4.2 of arXiv 2410.07547 applies: with HD-LIF an entry is equal (it fired, or never
-    fires again) or dropped (silent now, firing later: 0 instead of a leaked G), and none is wrong. Then the weight
-    gradients Σ_t d_t ⊗ s_t of the synapses that feed those neurons are compared.
-end to end: the gradient of every synapse with the rule applied in all layers, so that G differs too.
+    entry by entry. Theorem 4.2 of arXiv 2410.07547 applies: with HD-LIF, an entry is equal (the neuron fired, or never
+    fires again) or dropped (it is silent now and fires later: 0 instead of a leaked G), and never wrong. Then the
+    weight gradients Σ_t d_t ⊗ s_t of the synapses that feed these neurons are compared.
+end to end: the gradient of every synapse is compared, with the rule applied in all layers, so G differs too.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -46,18 +46,18 @@ RuleFactory = Callable[..., Rule]
 
 @runtime_checkable
 class Drawn(Protocol):
-    """A rule that draws its plan and can list all that it may draw."""
+    """A rule that draws its plan and can list all plans that it may draw."""
 
     def plans(self, time_steps: int) -> tuple[tuple[Plan, float], ...]:
-        """Every plan, with its probability."""
+        """Return every plan with its probability."""
 
 
 def loss_of_mean(criterion: Criterion) -> Loss:
-    """L = criterion(mean over t of o_t, target): dL/do_t is the same at every step.
+    """Return the loss L = criterion(mean over t of o_t, target), for which dL/do_t is the same at every step.
 
-    If each step has its own target, it is the mean of the steps' losses.
+    If each step has its own target, the loss is the mean of the steps' losses.
 
-    An example is at `coherence`.
+    See `coherence` for an example.
 
     Args:
         criterion: as in `STBP`.
@@ -66,9 +66,9 @@ def loss_of_mean(criterion: Criterion) -> Loss:
 
 
 def loss_of_each(criterion: Criterion) -> Loss:
-    """L = (1/T)·Σ_t criterion(o_t, target): the loss of the online rules, over the steps that count with their weights.
+    """Return the loss of the online rules, L = (1/T)·Σ_t criterion(o_t, target).
 
-    An example is at `coherence`.
+    The sum covers the steps that count, with their weights. See `coherence` for an example.
 
     Args:
         criterion: as in `STBP`.
@@ -78,13 +78,13 @@ def loss_of_each(criterion: Criterion) -> Loss:
 
 @dataclass(frozen=True)
 class Figures:
-    """Comparison of a rule with the reference; undefined figures are None.
+    """A comparison of a rule's gradient with the reference; undefined values are None.
 
     Attributes:
-        cosine, norm_ratio: of the two gradients; the rule's norm over the reference's.
+        cosine, norm_ratio: the cosine of the two gradients, and the rule's norm divided by the reference's norm.
         equal, dropped, wrong: fractions of the entries of dL/dm; they sum to 1.
         idle: fraction of entries that are zero in both, a part of `equal`.
-        opposite: fraction of entries with the other sign, a part of `wrong`.
+        opposite: fraction of entries with the opposite sign, a part of `wrong`.
         firing_rate: fraction of non-zero spikes of a neuron layer, or non-zero inputs of a synapse.
     """
 
@@ -100,10 +100,10 @@ class Figures:
 
 @dataclass(frozen=True)
 class Layer(Figures):
-    """One layer: its neurons' dL/dm, a synapse's weights, or a neuron layer's own parameters (leak, threshold).
+    """The comparison of one layer: its neurons' dL/dm, a synapse's weights, or a neuron layer's own leak or threshold.
 
-    `per_step` has T figures, or none if steps are not distinguished. For weights end to end, step t is the gradient
-    of the loss at t alone, which only STBP carries back to earlier steps.
+    `per_step` has T entries, or none if steps are not distinguished. For weights end to end, entry t is the gradient of
+    the loss at step t alone, which only STBP carries back to earlier steps.
     """
 
     name: str
@@ -113,7 +113,7 @@ class Layer(Figures):
 
 @dataclass(frozen=True)
 class PlanFigures:
-    """A single plan (one draw of the random step) compared with the full reference, over all synapses."""
+    """The comparison of one plan (one draw of the random step) with the full reference, over all synapses."""
 
     steps: tuple[int, ...]
     cosine: float | None
@@ -122,7 +122,7 @@ class PlanFigures:
 
 @dataclass(frozen=True)
 class Local:
-    """The layers, each given STBP's own G; `whole` covers dL/dm of all neuron layers."""
+    """The local view: each layer is given STBP's own G; `whole` covers dL/dm of all neuron layers."""
 
     layers: tuple[Layer, ...]
     whole: Figures
@@ -130,9 +130,9 @@ class Local:
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """The layers with the rule at work in all; cosine and norm ratio are over the weights of all synapses.
+    """The end-to-end view: the rule is applied in all layers; cosine and norm ratio cover the weights of all synapses.
 
-    `firing_rate` is that of all neuron layers.
+    `firing_rate` covers all neuron layers.
     """
 
     layers: tuple[Layer, ...]
@@ -144,20 +144,21 @@ class EndToEnd:
 
 @dataclass(frozen=True)
 class RuleCoherence:
-    """Both views of one rule; its plans are enumerated, not drawn, and their mean is compared.
+    """The coherence of one rule in both views. The rule's plans are enumerated, not drawn, and their mean gradient is
+    compared.
 
-    An example is at `coherence`.
+    See `coherence` for an example.
 
     Attributes:
-        local: each layer by itself, given STBP's own gradient of its spikes.
-        end_to_end: the layers with the rule at work in all of them.
+        local: each layer alone, given STBP's gradient of its spikes.
+        end_to_end: all layers, with the rule applied in each of them.
     """
 
     local: Local
     end_to_end: EndToEnd
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         plain: dict[str, Any] = _plain(self)
         return plain
 
@@ -173,9 +174,10 @@ def coherence(
 ) -> dict[str, RuleCoherence]:
     """Compare each rule's gradient with STBP's, layer by layer; the model is not modified.
 
-    All modules are in eval mode meanwhile: batch norm uses its running statistics, and couples neither samples nor
-    steps (the theorem needs that). Measure them on the same batches first, with `training.reestimated`. Give a float64
-    model for exact fractions; in float32, entries within about 1e-4 of their neuron's largest G count as equal.
+    During the comparison, all modules are in eval mode: batch norm uses its running statistics, and couples neither
+    samples nor steps (as the theorem requires). First measure these statistics on the same batches with
+    `training.reestimated`. Pass a float64 model for exact fractions; in float32, entries within about 1e-4 of their
+    neuron's largest G count as equal.
 
     >>> from functools import partial
     >>> import torch
@@ -196,13 +198,13 @@ def coherence(
     Args:
         model: maps (x, state, steps=...) to (logits [K, B, classes], state); its neurons are `hdlif.nn.Neuron`.
         batches: (x [T or 1, B, ...], target) pairs.
-        rules: factories of rules from their criterion, by name.
-        loss: of all logits and the target, see `loss_of_mean` and `loss_of_each`.
-        rule_loss: the rules' loss end to end, if it is not STBP's: truncation and loss then differ
-            together, as they do between two trainings.
+        rules: functions that make a rule from its criterion, by name.
+        loss: function of all logits and the target, see `loss_of_mean` and `loss_of_each`.
+        rule_loss: the rules' loss end to end, if it differs from STBP's: truncation and loss then differ
+            together, as they do between two training runs.
         time_steps: T.
     Returns:
-        the comparison of each rule, by name.
+        the comparison for each rule, by name.
     Raises:
         DataError: there are no batches.
         ValueError: the model has no neuron layer.
@@ -231,14 +233,14 @@ def coherence(
 
 
 def _plans(rule: Rule, time_steps: int) -> tuple[tuple[Plan, float], ...]:
-    """All plans of a rule, with their probabilities."""
+    """Return all plans of a rule with their probabilities."""
     if isinstance(rule, Drawn):
         return rule.plans(time_steps)
     return ((rule.schedule(time_steps, torch.Generator()), 1.0),)
 
 
 def _by_step(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, along: Tensor) -> dict[int, Named]:
-    """Yield the gradient of each step's part of the loss, by the steps of the plan; they sum to the total gradient."""
+    """Return the gradient of each planned step's part of the loss, by step; they sum to the total gradient."""
     found = {}
     for t in plan.steps:
         weights = torch.zeros_like(along)
@@ -248,12 +250,12 @@ def _by_step(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan
 
 
 class _Comparison:
-    """Accumulated comparison of one rule."""
+    """The accumulated comparison of one rule."""
 
     def __init__(self, model: nn.Module, rule: Rule, time_steps: int) -> None:
         self.model, self.rule, self.time_steps = model, rule, time_steps
         self.plans = _plans(rule, time_steps)
-        # Parameters of a row: those that the module itself owns.
+        # The parameters of each row are those that the module itself owns.
         self.owned: dict[tuple[Kind, str], list[str]] = {}
         learned = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         for name in synapses_of(model):
@@ -272,7 +274,7 @@ class _Comparison:
         along = observed.along_spikes
         own = mean_of((layer_local(self.model, x, target, self.rule, plan, along), p) for plan, p in self.plans)
         for name, tallies in self.membranes.items():
-            # d_t is made of the G_i of its own neuron, whose largest is the scale of its rounding errors.
+            # d_t is a combination of the G_i of its own neuron; the largest G_i sets the scale of its rounding errors.
             scale = observed.along_spikes[name].abs().amax(0)
             for t, tally in enumerate(tallies):
                 a, b = own.membranes[name][t], reference.membranes[name][t]

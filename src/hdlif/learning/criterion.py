@@ -1,4 +1,4 @@
-"""Criteria: losses of outputs with labels or a teacher, the steps that count, and their weights."""
+"""Criteria, which compare outputs with labels or a teacher, and the weights of the steps that count."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -17,9 +17,9 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Timed:
-    """A criterion of some of the steps.
+    """A criterion that counts only some of the steps.
 
-    The last two of four steps have a loss, and the last weighs three times as much:
+    Here, the last two of four steps have a loss, and the last one has three times the weight:
 
     >>> import torch
     >>> import torch.nn.functional as F
@@ -27,14 +27,15 @@ class Timed:
     >>> rule = STBP(criterion=Timed(F.cross_entropy, first=2, weights=(0.25, 0.75)), loss="each")
 
     Args:
-        criterion: of the outputs [N, n] of one step, or of several after one another, and their target [N, ...].
-        first: the first step that counts; all after it do.
-        each: whether the target is [B, T, ...], one for each step; else it is [B, ...], the same for all.
-        delay: at step t the target is that of step t - delay; `first` is at least as much.
-        weights: of the losses of the steps from `first` on, each above 0, whose sum is 1; None weighs all alike.
-        own: whether the target is int64 [B, 2], a class and the sample's number of steps: it is classified by its own
-            steps alone. A loss of all steps is that of the outputs as `after_own` gives them, and one of a single step
-            is (1/B)·Σ_b over the samples that have it.
+        criterion: compares the outputs [N, n] of one step, or of several concatenated, with their target [N, ...].
+        first: the first step that counts; all later steps count too.
+        each: whether the target is [B, T, ...], with one entry per step; otherwise it is [B, ...], the same for all
+            steps.
+        delay: the target at step t is the one of step t - delay; `first` is at least `delay`.
+        weights: weights of the losses from step `first` on, each above 0, with sum 1; None for equal weights.
+        own: whether the target is int64 [B, 2], a class and the sample's number of steps. Only a sample's own steps
+            then count: a loss over all steps uses the outputs of `after_own`, and a loss of a single step is (1/B)·Σ_b
+            over the samples that have this step.
     """
 
     criterion: Criterion
@@ -53,10 +54,10 @@ class Timed:
             raise ValueError(f"weights = {list(self.weights)[:5]}; each must be above 0, and their sum 1")
 
     def __call__(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """The loss of the outputs of any step that counts, where all have the same target.
+        """Return the loss of the outputs of any step that counts, if all steps have the same target.
 
         Raises:
-            ShapeError: each step has its own: `loss_at` knows which.
+            ShapeError: each step has its own target; call `loss_at` instead.
         """
         if self.each or self.own:
             raise ShapeError(
@@ -69,23 +70,23 @@ class Timed:
 def first_step(criterion: Criterion) -> int:
     """Return the first step whose outputs count.
 
-    An example is at `step_weights`.
+    See `step_weights` for an example.
 
     Args:
-        criterion: a `Timed`, or any other, all of whose steps count.
+        criterion: a `Timed`, or any other criterion, for which all steps count.
     """
     return criterion.first if isinstance(criterion, Timed) else 0
 
 
 @dataclass(frozen=True)
 class StepWeights:
-    """Weight of each of `count` losses in their sum; `weights` is None if all are 1/count.
+    """The weight of each of `count` losses in their sum; `weights` is None if all are 1/count.
 
-    An example is at `step_weights`.
+    See `step_weights` for an example.
 
     Attributes:
-        count: how many steps have a loss.
-        weights: of each of them, in their order.
+        count: number of steps with a loss.
+        weights: their weights, in order.
     """
 
     count: int
@@ -126,7 +127,7 @@ def step_weights(criterion: Criterion, time_steps: int) -> StepWeights:
 
 
 def late_weights(count: int) -> tuple[float, ...]:
-    """Weights that rise in proportion to the step's number, 2·(i + 1)/(n·(n + 1)): the last weighs n times the first.
+    """Return weights in proportion to the step's number, 2·(i + 1)/(n·(n + 1)): the last is n times the first.
 
     >>> late_weights(3)
     (0.16666666666666666, 0.3333333333333333, 0.5)
@@ -140,13 +141,13 @@ def late_weights(count: int) -> tuple[float, ...]:
 def loss_at(criterion: Criterion, outputs: Tensor, target: Tensor, step: int) -> Tensor:
     """Return the loss of the outputs [B, n] of one step that counts.
 
-    An example is at `loss_over`.
+    See `loss_over` for an example.
 
     Args:
         criterion: as in `STBP`, or a `Timed`.
-        outputs: of the step, [B, n].
+        outputs: outputs of the step, [B, n].
         target: in the criterion's format.
-        step: its number, from 0.
+        step: the step's number, from 0.
     """
     if isinstance(criterion, Timed) and criterion.each:
         return criterion.criterion(outputs, target[:, step - criterion.delay])
@@ -162,7 +163,7 @@ def loss_at(criterion: Criterion, outputs: Tensor, target: Tensor, step: int) ->
 def loss_of_steps(
     criterion: Criterion, outputs: Tensor, target: Tensor, steps: Iterable[int], weights: Iterable[float]
 ) -> Tensor:
-    """Σ_t weight_t·criterion(outputs_t, target_t) of the outputs [K, B, n] of K steps that count."""
+    """Return Σ_t weight_t·criterion(outputs_t, target_t) for the outputs [K, B, n] of K steps that count."""
     losses = [
         loss_at(criterion, one, target, t) * weight for one, t, weight in zip(outputs, steps, weights, strict=True)
     ]
@@ -170,7 +171,7 @@ def loss_of_steps(
 
 
 def weighted_losses(criterion: Criterion, outputs: Tensor, target: Tensor) -> Tensor:
-    """Σ_t w_t·criterion(outputs_t, target_t) of the outputs [T, B, n] of all steps that count, with their weights."""
+    """Return Σ_t w_t·criterion(outputs_t, target_t) over the steps that count, for all outputs [T, B, n]."""
     first, weights = first_step(criterion), step_weights(criterion, len(outputs))
     counted = range(first, len(outputs))
     return loss_of_steps(criterion, outputs[first:], target, counted, (weights[t - first] for t in counted))
@@ -179,9 +180,10 @@ def weighted_losses(criterion: Criterion, outputs: Tensor, target: Tensor) -> Te
 def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the loss of the outputs [T, B, n] of all steps.
 
-    This is criterion(reduce(those that count), target) if all have the same target, otherwise the mean of
-    criterion(outputs_t, target_t) over the steps that count. If steps have weights, the outputs are multiplied by them,
-    relative to their mean, before the reduction, and the mean of losses is weighted.
+    The loss is criterion(reduce(outputs that count), target) if all steps have the same target. Otherwise, the loss is
+    the mean of criterion(outputs_t, target_t) over the steps that count. If steps have weights, this mean is weighted.
+    With a common target, the outputs are multiplied by their weights, relative to the mean weight, before the
+    reduction.
 
     >>> import torch
     >>> import torch.nn.functional as F
@@ -194,7 +196,7 @@ def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Cal
 
     Args:
         criterion: as in `STBP`, or a `Timed`.
-        outputs: of all steps, [T, B, n].
+        outputs: outputs of all steps, [T, B, n].
         target: in the criterion's format.
         reduce: maps outputs [K, B, n] to [B, n], such as `mean_logits`.
     """
@@ -212,16 +214,16 @@ def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Cal
         counted = counted * factors.view(-1, *[1] * (outputs.ndim - 1))
     if not criterion.each:
         return criterion.criterion(reduce(counted), target)
-    # [B, T, ...] to the order of the outputs; the mean over all is that of the steps' means, which are of B each.
+    # Reorder [B, T, ...] like the outputs; the mean over all entries is the mean of the steps' means, each over B.
     begin = criterion.first - criterion.delay
     targets = target[:, begin : begin + len(counted)].transpose(0, 1)
     return criterion.criterion(counted.flatten(0, 1), targets.flatten(0, 1))
 
 
 def after_own(outputs: Tensor, lengths: Tensor) -> Tensor:
-    """Replace outputs [T, B, n] after a sample's own steps by the mean of its own outputs.
+    """Replace the outputs [T, B, n] after a sample's own steps with the mean of its own outputs.
 
-    The mean over all T steps then equals that of its own steps.
+    The mean over all T steps then equals the mean over the sample's own steps.
 
     >>> import torch
     >>> from hdlif.learning import after_own
@@ -230,8 +232,8 @@ def after_own(outputs: Tensor, lengths: Tensor) -> Tensor:
     [[1.0, 1.0], [3.0, 3.0], [2.0, 5.0]]
 
     Args:
-        outputs: of all steps.
-        lengths: each sample's own steps, int64 [B], in 1..T.
+        outputs: outputs of all steps.
+        lengths: each sample's number of steps, int64 [B], in 1..T.
     """
     is_own = (torch.arange(len(outputs), device=outputs.device)[:, None] < lengths)[..., None]
     mean = torch.where(is_own, outputs, 0).sum(0) / lengths[:, None]
@@ -239,7 +241,7 @@ def after_own(outputs: Tensor, lengths: Tensor) -> Tensor:
 
 
 def probabilities(target: Tensor, logits: Tensor) -> Tensor:
-    """Return a target as the probability of each class, [B, classes], typed like the logits [B, classes].
+    """Return a target as class probabilities [B, classes], in the dtype of the logits [B, classes].
 
     >>> import torch
     >>> from hdlif.learning import probabilities
@@ -255,10 +257,11 @@ def probabilities(target: Tensor, logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Distillation:
-    """(1 - w)·criterion(z, y) + w·τ²·KL(softmax(u/τ) ‖ softmax(z/τ)), z the logits and u the teacher's.
+    """A criterion for distillation: (1 - w)·criterion(z, y) + w·τ²·KL(softmax(u/τ) ‖ softmax(z/τ)).
 
-    It works with every rule; its target is [B, 2·classes], the labels y as
-    probabilities and u. τ² keeps the gradient's scale for any τ (Hinton et al. 2015).
+    Here, z are the student's logits and u the teacher's. The criterion works with every rule. Its target is [B,
+    2·classes]: the labels y as probabilities, followed by u. The factor τ² keeps the gradient's scale for any τ (Hinton
+    et al. 2015).
 
     >>> import torch
     >>> import torch.nn.functional as F
@@ -270,7 +273,7 @@ class Distillation:
     0.0
 
     Args:
-        criterion: of the labels.
+        criterion: the loss with the labels.
         temperature: τ, above 0.
         weight: w, in 0..1.
     """

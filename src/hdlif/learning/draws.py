@@ -1,4 +1,4 @@
-"""Draws of k of the steps that count, with factors that make the mean over draws their weighted sum."""
+"""Draw k of the steps that count, with factors that make the expected loss the weighted sum of their losses."""
 
 import bisect
 import itertools
@@ -13,7 +13,7 @@ from hdlif.learning.criterion import StepWeights
 
 
 class Draw(Protocol):
-    """Distribution of k drawn places, and the factor of each drawn loss.
+    """A distribution from which k places are drawn, with a factor for each drawn loss.
 
     The factors make the mean over draws equal to Σ_i w_i·loss_i. See `Uniform` and `Stratified`.
     """
@@ -28,7 +28,7 @@ class Draw(Protocol):
 
 @dataclass(frozen=True)
 class Uniform:
-    """All sets of k places with equal probability; the factor is n·w/k, which is 1/k for equal weights.
+    """A draw of k places, with equal probability for every set; the factor is n·w/k, which is 1/k for equal weights.
 
     >>> from hdlif.learning import StochasticStep, Uniform
     >>> rule = StochasticStep(k=2, draw=Uniform())
@@ -48,12 +48,13 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Stratified:
-    """One place from each of k strata (neighbours with about 1/k of the weight), in proportion to its weight.
+    """A draw of one place from each of k strata, which are ranges of neighbours with about 1/k of the weight.
 
-    The factor is the stratum's weight. Early or late steps are then never drawn alone, which reduces the variance if
-    steps differ along time. For equal weights the i-th stratum goes from ⌊i·n/k⌋ to ⌊(i + 1)·n/k⌋.
+    Within a stratum, places are drawn in proportion to their weights; the factor is the stratum's weight. Early or late
+    steps are then never drawn alone, which reduces the variance if steps differ over time. For equal weights, stratum i
+    goes from ⌊i·n/k⌋ to ⌊(i + 1)·n/k⌋.
 
-    One step of the first half and one of the second:
+    This draws one step from the first half and one from the second:
 
     >>> import torch
     >>> from hdlif.learning import StochasticStep, Stratified
@@ -71,7 +72,7 @@ class Stratified:
             return [start + offset for (start, _), offset in zip(bounds, offsets, strict=True)]
         shares = (torch.tensor(weights.weights[start:stop], dtype=torch.float64) for start, stop in bounds)
         return [
-            # The last place where rounding has made the sum less than the turn.
+            # Take the last place if rounding has made the sum smaller than the drawn value.
             start + min(int(torch.searchsorted(share.cumsum(0), turn * share.sum(), right=True)), stop - start - 1)
             for (start, stop), turn, share in zip(bounds, turns, shares, strict=True)
         ]
@@ -89,7 +90,7 @@ class Stratified:
 
 
 def strata(weights: StepWeights, k: int) -> list[tuple[int, int]]:
-    """k neighbouring ranges (start, stop) of all places, none empty, each of about 1/k of the weight."""
+    """Return k adjacent ranges (start, stop) that cover all places, none empty, each with about 1/k of the weight."""
     if weights.weights is None:
         edges = [i * weights.count // k for i in range(k + 1)]
     else:
@@ -105,12 +106,12 @@ def strata(weights: StepWeights, k: int) -> list[tuple[int, int]]:
 
 
 def fitting(weights: StepWeights) -> Draw:
-    """Return the draw in proportion to weights: uniform for equal weights."""
+    """Return the draw for these weights: `Uniform` if they are equal, otherwise `Stratified`."""
     return Uniform() if weights.weights is None else Stratified()
 
 
 def in_proportion(masses: Sequence[float]) -> StepWeights:
-    """Return weights in proportion to masses; None if these are equal."""
+    """Return weights in proportion to masses; their `weights` is None if all masses are equal."""
     if len(set(masses)) == 1:
         return StepWeights(len(masses))
     whole = math.fsum(masses)

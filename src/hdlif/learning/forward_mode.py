@@ -21,18 +21,19 @@ BUDGET = 2**30
 
 @dataclass(frozen=True)
 class ForwardMode:
-    """SLTT with the temporal gradient within each layer: dL/dW = Σ_t G_t·ds_t/dW with ds_t/dW carried forward.
+    """SLTT plus the temporal gradient within each layer: dL/dW = Σ_t G_t·ds_t/dW, with ds_t/dW carried forward.
 
-    Within a layer (fully connected or of kernel 1, a batch norm, a gain and shift or neither, then neurons) the
-    gradient of its weights and of the parameters shared by its steps is exactly that of back-propagation through time,
-    with G_t = dL/ds_t (see `learning.eligibility`). G_t reaches the layers below through step t alone: a single layer
-    of neurons gets STBP's gradient of (1/T)·Σ_t criterion(logits_t, target), lower ones of several an approximation,
-    as with OTTT. A per-step leak or threshold (`per_step`) gets the gradient of its own step only.
+    A layer here has fully connected or kernel-size-1 weights, optionally a batch norm or a gain and shift, and then
+    neurons. Within such a layer, the gradient of the weights, and of the parameters that all steps share, is exactly
+    the one from back-propagation through time. G_t is dL/ds_t (see `learning.eligibility`). G_t reaches the layers
+    below only through step t. A single layer of neurons gets STBP's gradient of (1/T)·Σ_t criterion(logits_t, target).
+    With several layers, the lower ones get an approximation, as with OTTT. A per-step leak or threshold (`per_step`)
+    gets only the gradient of its own step.
 
-    Memory is that of one step (of `chunk`) and of the traces, a number for each sample, weight and state of its
-    neurons: B·N·M words of a layer of HD-LIF from M to N neurons.
+    Memory covers one step (or `chunk` steps) and the traces: one number per sample, weight and neuron state. The traces
+    of an HD-LIF layer from M to N neurons take B·N·M words.
 
-    Bytes of traces for a batch of 5, of 2·8 weights and 8 biases:
+    Here, the traces for a batch of 5, with 2·8 weights and 8 biases, take this many bytes:
 
     >>> import torch
     >>> from torch import nn
@@ -42,20 +43,21 @@ class ForwardMode:
     >>> ForwardMode().traces_of(model, torch.rand(4, 1, 2), batch=5)
     {'1': 480}
 
-    `SLTT` shows an update.
+    See `SLTT` for an example of an update.
 
     Args:
-        update: "sum" makes one update with the gradient of all T steps; "each" one after every step, and traces go on.
-        chunk: steps that are run and back-propagated at once, each cut from the others as in `SLTT`: the same gradient
-            up to rounding in much less time, because the traces are read and written once per chunk. 1 if layers are
+        update: "sum" makes one update with the gradient of all T steps; "each" makes one after every step; traces go
+            on.
+        chunk: steps to run and back-propagate together, each cut from the others as in `SLTT`: the same gradient up to
+            rounding, in much less time, because the traces are read and written once per chunk. Use 1 if layers are
             recurrent.
         recurrent: for layers that read their own outputs (`nn.Recurrent`), whose neurons are coupled through U:
             "diagonal" carries each neuron's connection to itself (SnAp-1; one more trace per weight), "eprop" none.
-        budget: most bytes of traces.
-        loss: "each" or "reduced", as in `SLTT`; with "reduced" one layer of neurons has the gradient of `STBP()`.
-        criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
+        budget: largest allowed number of bytes of traces.
+        loss: "each" or "reduced", as in `SLTT`; with "reduced", one layer of neurons gets the gradient of `STBP()`.
+        criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` sets the task's.
     Raises:
-        TrainingError: a layer of the network is not supported, or the traces exceed the budget; after the first
+        TrainingError: a layer of the network is not supported, or the traces exceed the budget; raised after the first
             step has run, before any update.
     """
 
@@ -95,9 +97,9 @@ class ForwardMode:
         return Eligibility(model, way_back=self.recurrent, budget=self.budget)
 
     def traces_of(self, model: nn.Module, x: Tensor, batch: int) -> dict[str, int]:
-        """Return the bytes of traces of each neuron layer for a batch of so many samples like x [T or 1, 1, ...].
+        """Return the bytes of traces of each neuron layer for a batch of `batch` samples like x [T or 1, 1, ...].
 
-        Counted before training, by a step of one sample.
+        Count the bytes before training, by running one step of one sample.
 
         Raises:
             TrainingError: a layer has no eligibility, or the traces exceed the budget.

@@ -1,4 +1,4 @@
-"""The loss of the mean output, for rules that run a part of the steps at a time."""
+"""The loss of the mean output, for rules that run only part of the steps at a time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ Loss = Literal["each", "reduced"]
 
 @dataclass(frozen=True)
 class Tangent:
-    """L(ō) + <dL/dō, o - ō>: the loss of a sequence's mean output ō, to first order, at the outputs o of one step.
+    """A first-order loss of one step's outputs o around a sequence's mean output ō: L(ō) + <dL/dō, o - ō>.
 
-    L depends on every step's outputs through ō alone, so dL/do_t is dL/dō times step t's weight in ō. As a criterion
-    this has that gradient at each step by itself, and its mean over the steps is L(ō).
+    L depends on each step's outputs only through ō, so dL/do_t is dL/dō times the weight of step t in ō. Used as a
+    criterion, this loss gives each step that gradient, and its mean over the steps is L(ō).
 
     Attributes:
         value: L(ō).
@@ -38,7 +38,7 @@ class Tangent:
 
 
 def check_loss(loss: str, update: str = "sum", *, choices: Sequence[str] = get_args(Loss)) -> None:
-    """Raise `ValueError` unless `loss` is one of `choices`, and `update` is compatible."""
+    """Raise `ValueError` unless `loss` is one of `choices` and compatible with `update`."""
     if loss not in choices:
         raise ValueError(f"loss = {loss!r}; choose one of {', '.join(choices)}")
     if loss == "reduced" and update == "each":
@@ -58,10 +58,10 @@ def criterion_of(
     span: int = 1,
     carry: Carry | None = None,
 ) -> Criterion:
-    """Return the criterion of each step of one batch: that of the mean output for "reduced", otherwise the rule's own.
+    """Return the criterion for each step of a batch: based on the mean output for "reduced", otherwise the rule's own.
 
-    For the mean, all T steps run first, `span` at once, without a graph and without changing the model.
-    If each step has its own target, the loss is the mean of the steps' losses, as in `STBP`.
+    For "reduced", all T steps run first, `span` at a time, without a graph and without changing the model. If each step
+    has its own target, the loss is the mean of the steps' losses, as in `STBP`.
     """
     if loss != "reduced" or (isinstance(criterion, Timed) and criterion.each):
         return criterion
@@ -76,7 +76,7 @@ def criterion_of(
 def _mean_output(
     model: nn.Module, x: Tensor, plan: Plan, criterion: Criterion, span: int, carry: Carry | None
 ) -> Tensor:
-    """ō = Σ_t w_t·o_t over the steps that count, [B, n], in float32 at least."""
+    """Return ō = Σ_t w_t·o_t over the steps that count, [B, n], in float32 or wider."""
     first, weights = first_step(criterion), step_weights(criterion, plan.time_steps)
     state, before = standing(carry)
     mean: Tensor | None = None

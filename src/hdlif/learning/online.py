@@ -29,14 +29,14 @@ def online_steps(
 ) -> Iterator[Step]:
     """Run through time and yield weight(t)·criterion(logits_t, target) at each step t of the plan, in order.
 
-    The initial state of a step is detached. Steps before and between those of the plan run without a graph.
+    Each step starts from a detached state. Steps before and between the planned ones run without a graph.
 
     Args:
         weight: the factor of the loss of step t.
-        span: most steps run at once without a graph.
-        observers: of every pass: traces of synapses, or eligibilities of layers.
-        complete: also run the steps after the plan's last one, so that batch norm sees all T.
-        carry: state of a sequence to continue; all steps run.
+        span: most steps to run together without a graph.
+        observers: observers of every pass, such as traces of synapses or eligibilities of layers.
+        complete: also run the steps after the plan's last one, so batch norm covers all T.
+        carry: state of a sequence to continue; all steps then run.
     """
     one_update = sum(plan.updates) == 1
     state, before = standing(carry)
@@ -64,7 +64,7 @@ def online_steps(
                 state = without_graph(model, x, state, run(start, plan.time_steps), span, before=before)
             if carry is not None:
                 carry.after(state, plan.time_steps)
-            # Free it: the backward pass needs the memory.
+            # Free the state: the backward pass needs the memory.
             state = None
         yield Step(loss_at(criterion, logits[0], target, t) * weight(t), logits.detach(), update)
 
@@ -81,12 +81,13 @@ def cut_chunks(
     observers: Sequence[Observer] = (),
     carry: Carry | None = None,
 ) -> Iterator[Step]:
-    """As `online_steps` of consecutive steps and one update, `span` of them at once, in their memory.
+    """Run consecutive steps with one update like `online_steps`, but `span` steps together, which takes their memory.
 
-    The losses of a chunk are one `Step`. Within it, too, each step starts from a detached state (`Temporal.cuts`).
+    The losses of a chunk form one `Step`. Within a chunk, too, each step starts from a detached state
+    (`Temporal.cuts`).
 
     Raises:
-        TrainingError: a module keeps a state and does not cut time within a chunk; raised before any update.
+        TrainingError: a module with a state does not cut time within a chunk; raised before any update.
     """
     held = HeldWeights(model)
     state, before = standing(carry)
@@ -111,21 +112,21 @@ def cut_chunks(
         if steps.stop == last:
             if carry is not None:
                 carry.after(state, last)
-            # Free it.
+            # Free the state.
             state = None
         loss = loss_of_steps(criterion, logits, target, steps, map(weight, steps))
         yield Step(loss, logits.detach(), update)
 
 
 def at_once(chunk: int) -> Callable[..., Iterator[Step]]:
-    """Return the function that trains so many steps at a time: `online_steps`, or `cut_chunks` for several."""
+    """Return the function that trains on `chunk` steps at a time: `cut_chunks` for several, else `online_steps`."""
     return partial(cut_chunks, span=chunk) if chunk > 1 else online_steps
 
 
 def without_graph(
     model: nn.Module, x: Tensor, state: State | None, steps: range, span: int, *, before: int = 0
 ) -> State | None:
-    """The state after a run through `steps`, at most `span` of them at once; x begins after `before` steps."""
+    """Return the state after a run through `steps`, at most `span` at a time; x starts after `before` steps."""
     for _, _, after in outputs_without_graph(model, x, state, steps, span, before=before):
         state = after
     return state
@@ -134,7 +135,7 @@ def without_graph(
 def outputs_without_graph(
     model: nn.Module, x: Tensor, state: State | None, steps: range, span: int, *, before: int = 0
 ) -> Iterator[tuple[range, Tensor, State | None]]:
-    """A run through `steps` as `without_graph` makes it: some of them, their outputs [K, B, n], and the state after."""
+    """Run `steps` as in `without_graph`; yield each range of steps, its outputs [K, B, n], and the state after it."""
     for first in range(0, len(steps), span):
         part = steps[first : first + span]
         with torch.no_grad():

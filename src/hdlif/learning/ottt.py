@@ -1,4 +1,4 @@
-"""Presynaptic traces in place of the temporal gradient: OTTT (Xiao et al., NeurIPS 2022) and NDOT."""
+"""Presynaptic traces that replace the temporal gradient: OTTT (Xiao et al., NeurIPS 2022) and NDOT."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,29 +20,29 @@ from hdlif.learning.traces import Traces
 
 @dataclass(frozen=True)
 class OTTT:
-    """SLTT whose weight gradients use traces: dL/dW = Σ_t d_t ⊗ a_t, a_t = λ·a_{t-1} + s_t.
+    """SLTT with weight gradients from traces: dL/dW = Σ_t d_t ⊗ a_t, a_t = λ·a_{t-1} + s_t.
 
-    d_t is the step's gradient of the membrane, the potential before it detached. For one spiking layer, and for the
-    last one of a stack, this is exactly the STBP gradient with a detached soft reset and the constant leak λ (with
-    frozen batch-norm statistics); for earlier layers an approximation. The published loss per step,
-    ((1 - c)·CE + c·MSE(one-hot))/T, is `OTTTCriterion` here.
+    d_t is the step's gradient with respect to the membrane, with the previous potential detached. For one spiking
+    layer, and for the last layer of a stack, the result is exactly the STBP gradient with a detached soft reset and the
+    constant leak λ (with frozen batch-norm statistics). For earlier layers, the gradient is an approximation. The
+    published loss per step, ((1 - c)·CE + c·MSE(one-hot))/T, is `OTTTCriterion` here.
 
     >>> import torch
     >>> from hdlif.learning import OTTT
     >>> OTTT("sum", leak=0.5).schedule(4, torch.Generator()).updates
     (False, False, False, True)
 
-    `SLTT` shows an update.
+    See `SLTT` for an example of an update.
 
     Args:
         update: "sum" makes one update with the gradient of all T steps (OTTT-A); "each" one after every step (OTTT-O).
-        leak: λ of the traces; the neurons' own may differ or be learned.
-        chunk: steps that are run and back-propagated at once, each cut from the others, as in `SLTT`.
+        leak: λ of the traces; the neurons' own leaks may differ or be learned.
+        chunk: steps to run and back-propagate together, each cut from the others, as in `SLTT`.
         loss: "each" or "reduced", as in `SLTT`.
-        criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
-    Memory is that of one step (of `chunk`), plus a trace for the input of every synapse before a membrane: those
-    on the paths declared by the network's blocks (`nn.Temporal.paths`) or traced. One that cannot have a trace is
-    an error.
+        criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` sets the task's.
+    Memory covers one step (or `chunk` steps), plus a trace for the input of every synapse before a membrane, on the
+    paths that the network's blocks declare (`nn.Temporal.paths`) or that are traced. A synapse that cannot have a trace
+    raises an error.
     """
 
     update: Update = "sum"
@@ -78,7 +78,7 @@ class OTTT:
 
 @dataclass(frozen=True)
 class OTTTCriterion:
-    """(1 - mse_share)·cross-entropy + mse_share·mean squared distance of the logits to the target as probabilities.
+    """The loss (1 - mse_share)·cross-entropy + mse_share·MSE(logits, target as probabilities).
 
     >>> import torch
     >>> from hdlif.learning import OTTT, OTTTCriterion
@@ -87,8 +87,8 @@ class OTTTCriterion:
     0.5
 
     Args:
-        mse_share: of the squared distance, 0 to 1.
-        label_smoothing: of the cross-entropy, 0 to 1.
+        mse_share: weight of the mean squared error, 0 to 1.
+        label_smoothing: label smoothing of the cross-entropy, 0 to 1.
     """
 
     mse_share: float = 0.05
@@ -106,28 +106,28 @@ class OTTTCriterion:
 
 @dataclass(frozen=True)
 class NDOT(OTTT):
-    """OTTT whose traces decay by the ratio of their neurons' potential changes: a_t = r_t·a_{t-1} + s_t.
+    """OTTT with traces that decay by the ratio of their neurons' potential changes: a_t = r_t·a_{t-1} + s_t.
 
-    r_t = clip(u̇_t/u̇_{t-1}, -1, 1) with u̇_t = I_t - (1 - λ)·v_t of the presynaptic neuron, and r_t = λ where u̇_{t-1} is
-    about 0 or no neuron with a potential directly precedes the synapse; with r = λ everywhere it is OTTT.
+    For the presynaptic neuron, r_t = clip(u̇_t/u̇_{t-1}, -1, 1) with u̇_t = I_t - (1 - λ)·v_t. r_t = λ if u̇_{t-1} is
+    about 0, or if no neuron with a potential directly precedes the synapse. With r = λ everywhere, NDOT is OTTT.
 
     This is a reconstruction from the method's idea (Jiang et al., ICML 2024) that du_{t+1}/du_t is the ratio of the
-    time derivatives of u. Exact back-propagation has that factor at the postsynaptic neuron, which would take a trace
-    for each synapse; the presynaptic ratio is the form that stays linear in the neurons. It was not compared with the
-    authors' code.
+    time derivatives of u. Exact back-propagation has this factor at the postsynaptic neuron, which would take a trace
+    for each synapse. The presynaptic ratio keeps the memory linear in the neurons. This reconstruction was not compared
+    with the authors' code.
 
     >>> import torch
     >>> from hdlif.learning import NDOT
     >>> NDOT("each", leak=0.5).schedule(4, torch.Generator()).updates
     (True, True, True, True)
 
-    `SLTT` shows an update.
+    See `SLTT` for an example of an update.
 
     Args:
         update, loss: as in `OTTT`.
-        leak: λ of the potential changes, and of the traces without a ratio.
+        leak: λ of the potential changes, and of traces without a ratio.
         criterion, chunk: as in `OTTT`.
-    Memory is that of one step, plus a trace and a potential change for every synapse's input.
+    Memory covers one step, plus a trace and a potential change for the input of every synapse.
     """
 
     _dynamic: ClassVar[bool] = True

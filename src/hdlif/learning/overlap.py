@@ -1,4 +1,4 @@
-"""Comparison of two gradients, by sums over batches, time steps and layers."""
+"""Comparison of two gradients with sums over batches, time steps and layers."""
 
 import math
 from dataclasses import dataclass, field, fields
@@ -9,20 +9,20 @@ from torch import Tensor
 
 
 class _Sums:
-    """Base class of sums over batches, one in each field."""
+    """Base class for sums over batches, one per field."""
 
     def merge(self, other: Self) -> None:
-        """Add another's sums."""
+        """Add the sums of another object."""
         for one in fields(self):  # type: ignore[arg-type]
             setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
 
 @dataclass
 class Overlap(_Sums):
-    """<a, b>, |a|² and |b|² of a rule's gradient a and the reference b.
+    """The sums <a, b>, |a|² and |b|² for a rule's gradient a and the reference b.
 
-    Sums over batches give the cosine of the gradients of all batches laid end to end, so a batch counts by the size
-    of its gradient.
+    The sums over batches give the cosine of the concatenated gradients of all batches, so a batch with a larger
+    gradient counts more.
     """
 
     product: float = 0.0
@@ -30,32 +30,32 @@ class Overlap(_Sums):
     reference: float = 0.0
 
     def add(self, own: Tensor, reference: Tensor) -> None:
-        """Add one batch's gradients, of equal shape."""
+        """Add the gradients of one batch, which have equal shapes."""
         self.product += float((own * reference).sum())
         self.own += float(own.square().sum())
         self.reference += float(reference.square().sum())
 
     @property
     def cosine(self) -> float | None:
-        """<a, b> / (|a| |b|), or None where either is zero."""
+        """Return <a, b> / (|a| |b|), or None if either is zero."""
         if not self.own or not self.reference:
             return None
         return self.product / math.sqrt(self.own * self.reference)
 
     @property
     def norm_ratio(self) -> float | None:
-        """|a| / |b|, or None where b is zero."""
+        """Return |a| / |b|, or None if b is zero."""
         return math.sqrt(self.own / self.reference) if self.reference else None
 
 
 @dataclass
 class Shares(_Sums):
-    """How entries of dL/dm compare: counts at one time step.
+    """Counts that compare the entries of dL/dm at one time step.
 
     Attributes:
         equal: a = b; of these, `idle` are zero in both.
         dropped: a = 0, b ≠ 0.
-        wrong: the rest (rescaled, of the other sign, or spurious); of these, `opposite` have the other sign.
+        wrong: all others (rescaled, of the opposite sign, or spurious); of these, `opposite` have the opposite sign.
     """
 
     equal: int = 0
@@ -65,7 +65,7 @@ class Shares(_Sums):
     opposite: int = 0
 
     def add(self, own: Tensor, reference: Tensor, scale: Tensor) -> None:
-        """Add the entries of one batch; zero and equal mean within 1000 roundings of `scale`, all of one shape."""
+        """Add the entries of one batch, all of one shape; "zero" and "equal" allow 1000 roundings of `scale`."""
         tolerance = 1e3 * torch.finfo(own.dtype).eps * scale
         equal = (own - reference).abs() <= tolerance
         zero = own.abs() <= tolerance
@@ -78,13 +78,13 @@ class Shares(_Sums):
 
     @property
     def entries(self) -> int:
-        """Entries counted so far."""
+        """Return the number of entries counted so far."""
         return self.equal + self.dropped + self.wrong
 
 
 @dataclass
 class Rate(_Sums):
-    """Fraction of non-zero entries."""
+    """The fraction of non-zero entries."""
 
     active: int = 0
     entries: int = 0
@@ -96,13 +96,13 @@ class Rate(_Sums):
 
     @property
     def share(self) -> float | None:
-        """In 0..1, or None if nothing was counted."""
+        """Return the fraction in 0..1, or None if nothing was counted."""
         return self.active / self.entries if self.entries else None
 
 
 @dataclass
 class Tally:
-    """Statistics of one layer at one time step, or summed over them."""
+    """Statistics of one layer at one time step, or summed over several steps."""
 
     overlap: Overlap = field(default_factory=Overlap)
     shares: Shares = field(default_factory=Shares)

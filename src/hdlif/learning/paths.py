@@ -1,11 +1,10 @@
-"""Inputs of membranes, found from the paths that blocks declare or from a traced pass: the order in which children are
-registered is not used.
+"""Find the inputs of membranes from the paths that blocks declare, or from a traced pass.
 
-A synapse feeds the neurons that its output reaches through no other neuron. If one of them accumulates, its membrane
-depends on the synapse's past inputs.
+The order in which children are registered does not matter. A synapse feeds the neurons that its output reaches without
+passing another neuron. If one of these neurons accumulates, its membrane depends on the synapse's past inputs.
 
-`Scope` runs children by name, and autograd records the inputs of each value. So the graph is followed from a
-child's input back to other children's outputs; values without a gradient lead to none, and to no weight either.
+`Scope` runs children by name, and autograd records the inputs of each value. So hdlif follows the graph from a child's
+input back to the outputs of other children. Values without a gradient lead to no output, and to no weight either.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,11 +24,11 @@ from hdlif.nn.steps import Observer, carrying
 
 
 class Wiring(Observer):
-    """Inputs of modules' children, recorded in each `Scope` of an observed pass.
+    """The inputs of modules' children, recorded in each `Scope` of an observed pass.
 
     Attributes:
-        reads: by module, as `Temporal.reads` states it: children in the order in which they ran, each with the names of
-            those whose outputs it read, "" being the module's own input, and finally its output.
+        reads: by module, in the format of `Temporal.reads`: children in the order in which they ran, each with the
+            names of those whose outputs it read, where "" is the module's own input, and finally the module's output.
     """
 
     def __init__(self) -> None:
@@ -60,14 +59,14 @@ class Wiring(Observer):
         return self._marked(scope.module, name, y)
 
     def _marked(self, module: nn.Module, name: str, value: Tensor) -> Tensor:
-        # A copy has a place of its own in the graph, even where a child gives what it was given.
+        # A copy has its own node in the graph, even if a child returns its input unchanged.
         copy = value.clone()
         if copy.grad_fn is not None:
             self._gave[copy.grad_fn] = module, name
         return copy
 
     def _note(self, module: nn.Module, name: str, value: Tensor) -> None:
-        """Follow the graph back to outputs of the module's other children."""
+        """Follow the graph back to the outputs of the module's other children."""
         read = self._reads.setdefault(module, {}).setdefault(name, {})
         nodes, seen = [value.grad_fn], set()
         while nodes:
@@ -87,7 +86,7 @@ WATCHED = 2
 
 
 def is_synapse(module: nn.Module) -> bool:
-    """Return whether a module mixes its inputs by own weights: a matrix or a kernel, not a value per neuron."""
+    """Return whether a module mixes its inputs with its own weights: a matrix or a kernel, not one value per neuron."""
     if isinstance(module, _ConvNd | nn.Linear):
         return True
     own = (parameter for parameter in module._parameters.values() if parameter is not None)
@@ -95,7 +94,7 @@ def is_synapse(module: nn.Module) -> bool:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """Return a network without its wrappers for precision or several ranks."""
+    """Return a network without its wrappers for precision or for several ranks."""
     while not isinstance(model, Temporal | nn.Sequential) and len(children := list(model.children())) == 1:
         (model,) = children
     return model
@@ -104,16 +103,16 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def remembered(model: nn.Module, x: Tensor | None = None, time_steps: int = WATCHED) -> dict[str, nn.Module]:
     """Return the synapses whose past inputs affect a membrane, by name, in the order of the network.
 
-    Names are those in the network itself, without the modules that wrap it (for a precision, for several ranks).
+    Names are relative to the network itself, without the modules that wrap it for a precision or for several ranks.
 
-    A parallel neuron has no membrane (λ = 0), and after the last neuron there is none: synapses that feed none are
-    trained on their inputs themselves.
+    A parallel neuron has no membrane (λ = 0), and no membrane follows the last neuron. Synapses that feed no membrane
+    are trained on their inputs without traces.
 
     Args:
-        x: samples [T or 1, B, ...], one of which is run to trace paths that modules do not declare.
+        x: samples [T or 1, B, ...]; one of them is run to trace paths that modules do not declare.
         time_steps: T.
     Raises:
-        TrainingError: a module declares wrong paths, or none without running its children through `Scope`.
+        TrainingError: a module declares wrong paths, or none while it does not run its children through `Scope`.
     """
     model = unwrapped(model)
     reading = _Reading(lambda: {} if x is None else wiring_of(model, x, time_steps))
@@ -140,7 +139,7 @@ def wiring_of(model: nn.Module, x: Tensor, time_steps: int) -> Mapping[nn.Module
 
 
 def stated_ways(module: nn.Module) -> Paths | None:
-    """Return the paths that a module declares; if it declares its children's inputs, each of these pairs."""
+    """Return the paths that a module declares; if it declares its children's inputs, return each pair as a path."""
     reads: Reads | None = getattr(module, "reads", None)
     if reads is None:
         paths: Paths | None = getattr(module, "paths", None)
@@ -149,7 +148,7 @@ def stated_ways(module: nn.Module) -> Paths | None:
 
 
 class _Reading:
-    """Walks a network from its end to find the synapses that reach a membrane."""
+    """A search, from the end of a network, for the synapses that reach a membrane."""
 
     def __init__(self, see: Callable[[], Mapping[nn.Module, Reads]]) -> None:
         self.found: set[str] = set()
@@ -158,7 +157,7 @@ class _Reading:
         self._matter: dict[nn.Module, bool] = {}
 
     def before(self, module: nn.Module, name: str, *, after: bool) -> bool:
-        """Return whether a membrane depends on past inputs of a module, where `after` is that for its outputs."""
+        """Return whether a membrane depends on past inputs of a module; `after` is the same for its outputs."""
         if isinstance(module, Neuron):
             return module.accumulates
         if is_synapse(module):
@@ -183,10 +182,10 @@ class _Reading:
         return after
 
     def _back(self, reads: Reads, module: nn.Module, name: str, after: bool) -> bool:
-        """From y to x: a child affects a membrane if one of its readers does."""
+        """Return whether the module's input affects a membrane; a child affects one if one of its readers does."""
         matters = dict.fromkeys(reads.get("", ()), after)
         known: dict[str, bool] = {}
-        # Once, unless a child reads a later child's output of the previous step.
+        # One pass is enough, unless a child reads a later child's output of the previous step.
         while matters != known:
             known = dict(matters)
             for child, sources in reversed(list(reads.items())):
@@ -201,7 +200,7 @@ class _Reading:
         """Return the traced inputs of the children of a module without declared paths.
 
         Raises:
-            TrainingError: a relevant one did not run.
+            TrainingError: a relevant child did not run.
         """
         reads = self._see().get(module, {})
         if missing := list(self._unseen(module, "", reads)):
@@ -213,7 +212,7 @@ class _Reading:
         return reads
 
     def _unseen(self, module: nn.Module, at: str, reads: Reads) -> Iterator[str]:
-        """Return the outermost relevant children that did not all run by name."""
+        """Yield the outermost relevant children that did not all run by name."""
         for child, one in module._modules.items():
             path = inside(at, child)
             if one is None or path in reads or not self._matters(one):
@@ -244,7 +243,7 @@ class _Reading:
         return stated
 
     def _matters(self, module: nn.Module) -> bool:
-        """Return whether there is a neuron or a synapse in a module."""
+        """Return whether a module contains a neuron or a synapse."""
         if module not in self._matter:
             own = isinstance(module, Neuron) or is_synapse(module)
             self._matter[module] = own or any(self._matters(child) for child in module.children())

@@ -1,4 +1,4 @@
-"""Gradients of a network recorded by hooks: those that reach its neurons, and those of a rule.
+"""Record gradients of a network with hooks: the gradients that reach its neurons, and those of a rule.
 
 Hooks exist only within a context; the network is not modified.
 """
@@ -21,23 +21,23 @@ Named = dict[str, Tensor]
 
 
 def neurons_of(model: nn.Module) -> dict[str, Neuron]:
-    """The neuron layers of a network by name, in its order."""
+    """Return the neuron layers of a network by name, in the network's order."""
     return {name: module for name, module in model.named_modules() if isinstance(module, Neuron) and module.fires}
 
 
 def _emitting(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the module that outputs a layer's spikes, by the neuron's name: itself, or its recurrent layer."""
+    """Return the module that outputs each layer's spikes, by the neuron's name: the neuron or its recurrent layer."""
     around = {module.neuron: module for module in model.modules() if isinstance(module, Recurrent)}
     return {name: around.get(neuron, neuron) for name, neuron in neurons_of(model).items()}
 
 
 def synapses_of(model: nn.Module) -> dict[str, nn.Module]:
-    """The convolutions and linear layers of a network by name, in its order."""
+    """Return the convolutions and linear layers of a network by name, in the network's order."""
     return {name: module for name, module in model.named_modules() if isinstance(module, _ConvNd | nn.Linear)}
 
 
 def total(values: Tensor, target: Tensor) -> Tensor:
-    """Criterion for a loss that is already a sum of weighted outputs."""
+    """Return the sum of `values`; this is the criterion for a loss that is already a sum of weighted outputs."""
     return values.sum()
 
 
@@ -47,9 +47,9 @@ class Observed:
 
     Attributes:
         along_logits: dL/do_t, [T, B, classes].
-        along_spikes: by neuron layer, G_t = dL/ds_t along the edge to the next layer alone, [T, B, ...].
+        along_spikes: by neuron layer, G_t = dL/ds_t along the edge to the next layer only, [T, B, ...].
         spikes: by neuron layer, s_t, [T, B, ...].
-        inputs: by synapse, what it reads, [T or 1, B, ...].
+        inputs: by synapse, its input, [T or 1, B, ...].
     """
 
     along_logits: Tensor
@@ -59,14 +59,14 @@ class Observed:
 
 
 def observe(model: nn.Module, x: Tensor, target: Tensor, loss: Loss, *, time_steps: int) -> Observed:
-    """Run all steps at once and back-propagate `loss` through time and depth (STBP), to spikes and logits."""
+    """Run all steps together and back-propagate `loss` through time and depth (STBP), to spikes and logits."""
     spikes: Named = {}
     read_by: dict[str, list[Tensor]] = {}
     batch = x.shape[1]
 
     def emit(name: str) -> Callable[..., Any]:
         def hook(module: nn.Module, args: tuple[Any, ...], output: tuple[Tensor, State | None]) -> None:
-            # All steps are one chunk, so that only the next layer, and no reset, reads these outputs.
+            # All steps are one chunk, so only the next layer reads these outputs; no reset does.
             spikes[name] = output[0]
 
         return hook
@@ -99,14 +99,14 @@ def observe(model: nn.Module, x: Tensor, target: Tensor, loss: Loss, *, time_ste
 
 @dataclass
 class Gradients:
-    """Gradients of one plan of a rule: parameter gradients, and dL/dm_t [T, B, ...] by neuron layer."""
+    """The gradients of one plan of a rule: dL/dW by parameter, and dL/dm_t [T, B, ...] by neuron layer."""
 
     parameters: Named = field(default_factory=dict)
     membranes: Named = field(default_factory=dict)
 
 
 def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, weights: Tensor) -> Named:
-    """The gradient of (1/T)·Σ_t <weights_t, o_t> by a rule with criterion `total`.
+    """Return the gradient of (1/T)·Σ_t <weights_t, o_t> that a rule with criterion `total` computes.
 
     Args:
         weights: dL/do_t, [T, B, classes], zero at omitted steps. Every rule's gradient has the factor
@@ -125,10 +125,11 @@ def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Pl
 
 
 def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, along_spikes: Named) -> Gradients:
-    """Return a rule's gradients for the same G in every layer: the network is cut after each neuron layer.
+    """Return a rule's gradients for the same G in every layer; the network is cut after each neuron layer.
 
-    The loss is Σ_t Σ_layers <G_t, s_t>, and outputs are passed on without a graph. So a synapse gets the gradient
-    of the neurons it reaches through no other neuron. A recurrent layer includes its recurrent connection.
+    The loss is Σ_t Σ_layers <G_t, s_t>, and outputs are passed on without a graph. A synapse therefore gets only the
+    gradient of neurons that it reaches without passing another neuron. A recurrent layer includes its recurrent
+    connection.
     """
     found = Gradients()
     terms: list[Tensor] = []
@@ -168,13 +169,13 @@ def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: P
 
 
 def _learn(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan) -> Named:
-    """The gradient a rule accumulates over one plan, for every parameter that is learned."""
-    # The network's own gradients come back at the end.
+    """Return the gradient that a rule accumulates over one plan, for every trainable parameter."""
+    # The network's own gradients are restored at the end.
     kept = [(parameter, parameter.grad) for parameter in model.parameters()]
     try:
         for parameter in model.parameters():
             parameter.grad = None
-        # Hooks are to see each pass once, with its graph.
+        # Run each pass once for the hooks, with its graph.
         for step in rule(Carrying(model, keeps_graphs=True), x, target, plan):
             step.loss.backward()  # type: ignore[no-untyped-call]
         return {
@@ -188,7 +189,7 @@ def _learn(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan) 
 
 
 def _current_apart(received: Callable[[Tensor, range], None] | None) -> Callable[..., Any]:
-    """Hook that gives a neuron its current as separate tensors, one per step."""
+    """Return a hook that expands a neuron's current to one entry per step, and passes its gradient to `received`."""
 
     def hook(module: nn.Module, args: tuple[Tensor, State | None, range]) -> tuple[Tensor, State | None, range]:
         x, state, steps = args
@@ -204,7 +205,7 @@ def _current_apart(received: Callable[[Tensor, range], None] | None) -> Callable
 
 
 def mean_of(found: Iterable[tuple[Gradients, float]]) -> Gradients:
-    """Return the mean over several plans, each with its probability."""
+    """Return the mean over several plans, weighted by their probabilities."""
     mean = Gradients()
     for one, probability in found:
         for into, values in ((mean.parameters, one.parameters), (mean.membranes, one.membranes)):

@@ -1,4 +1,4 @@
-"""Interface of learning rules: a rule owns time and truncation; the loop owns optimiser, precision and devices."""
+"""Interface of learning rules, which handle time and truncation; the loop handles optimiser, precision and devices."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from hdlif.nn import Carrying, State, detach
 
 @dataclass(frozen=True)
 class Plan:
-    """Plan of a rule for one batch, known before any forward pass.
+    """The plan of a rule for one batch, known before any forward pass.
 
     >>> import torch
     >>> from hdlif.learning import SLTT
@@ -22,7 +22,7 @@ class Plan:
     Attributes:
         time_steps: T.
         steps: the time steps that have a loss, ascending.
-        updates: for each `Step` the rule will yield, whether it ends an optimiser update.
+        updates: for each `Step` that the rule will yield, whether it ends an optimiser update.
     """
 
     time_steps: int
@@ -32,9 +32,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Step:
-    """One loss of a rule, to be back-propagated before requesting the next one.
+    """One loss of a rule, which must be back-propagated before the next one is requested.
 
-    An example is at `Plan`.
+    See `Plan` for an example.
 
     Attributes:
         loss: a scalar with its graph.
@@ -48,17 +48,17 @@ class Step:
 
 
 class Kept(Protocol):
-    """Data of a rule along a sequence, in addition to the network's state."""
+    """Data that a rule keeps along a sequence, in addition to the network's state."""
 
     def tensors(self) -> Mapping[str, Tensor]:
-        """All of it, by name."""
+        """Return all tensors by name."""
 
 
 @dataclass
 class Carry:
-    """Where a sequence stands that goes on from one call of a rule to the next, as a stream does that never ends.
+    """The position in a sequence that continues from one call of a rule to the next, such as an endless stream.
 
-    Two parts of one sequence, each learned from as it comes:
+    Here, a rule trains on two parts of one sequence, one after the other:
 
     >>> import torch
     >>> from torch import nn
@@ -73,10 +73,10 @@ class Carry:
     (8, ['1'])
 
     Attributes:
-        state: of the network, without graph; None before the first step.
+        state: state of the network, without graph; None before the first step.
         step: steps run so far.
-        kept: what the rule itself keeps from part to part, such as traces; None if it keeps nothing.
-        restored: tensors of an earlier `kept`, by name, which the rule starts from.
+        kept: data that the rule itself keeps from part to part, such as traces; None if it keeps nothing.
+        restored: tensors of an earlier `kept`, by name, from which the rule starts.
     """
 
     state: State | None = None
@@ -85,57 +85,57 @@ class Carry:
     restored: Mapping[str, Tensor] = field(default_factory=dict)
 
     def after(self, state: State | None, steps: int) -> None:
-        """The sequence has gone on by so many steps."""
+        """Record the sequence's state after `steps` more steps."""
         self.state, self.step = detach(state), self.step + steps
 
 
 def standing(carry: Carry | None) -> tuple[State | None, int]:
-    """The state that a part of a sequence starts from, and the steps before it; without `carry` a sequence starts."""
+    """Return the state from which a part of a sequence starts, and the steps before it; without `carry`, (None, 0)."""
     return (None, 0) if carry is None else (carry.state, carry.step)
 
 
 class Rule(Protocol):
-    """A learning rule: draws a plan for a batch, and then yields the losses of that plan one by one.
+    """A learning rule, which draws a plan for a batch and then yields the losses of that plan one by one.
 
-    `SLTT` shows an update. A rule of your own needs these two methods; `hdlif.Trainer` takes it.
+    See `SLTT` for an example of an update. A rule of your own needs these two methods; `hdlif.Trainer` accepts it.
     """
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
-        """Draw what to do with the next batch."""
+        """Draw the plan for the next batch."""
 
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
         """Run `model` on x [T, B, ...] (or [1, B, ...], constant in time) and yield the plan's losses in order.
 
-        The target is what the rule's criterion takes: [B, ...], or [B, T, ...] if it changes with the step.
+        The target has the format of the rule's criterion: [B, ...], or [B, T, ...] if it changes with the step.
         """
 
 
 @runtime_checkable
 class Tracing(Protocol):
-    """A rule whose traces may take much memory, and that says how much before it learns."""
+    """A rule that reports the memory of its traces before training."""
 
     def traces_of(self, model: nn.Module, x: Tensor, batch: int) -> Mapping[str, int]:
-        """Bytes by layer, for a batch of so many samples like x [T or 1, 1, ...]."""
+        """Return the bytes by layer, for a batch of `batch` samples like x [T or 1, 1, ...]."""
 
 
 class Streaming(Rule, Protocol):
-    """A rule that also learns from a part of a sequence, and hands on where it stands."""
+    """A rule that can also train on part of a sequence and pass on its position in it."""
 
     def __call__(
         self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
     ) -> Iterator[Step]:
-        """As of every rule; `plan` and x are of the part, all of whose steps run, from where `carry` stands.
+        """Run like any rule, on one part of a sequence: `plan` and x cover the part, which continues from `carry`.
 
-        When the last of the plan's losses is asked for, `carry` stands after the part.
+        All steps of the part run. When the last of the plan's losses is requested, `carry` is at the end of the part.
         """
 
 
 def run(
     rule: Rule, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
 ) -> Iterator[Step]:
-    """The losses of a batch of whole samples; or, where a `carry` says where they stand, of a part of streams.
+    """Return the losses of a batch of independent samples or, if `carry` is given, of a part of streams.
 
-    Batch norms of streams normalise by their running averages.
+    For streams, batch norms normalise by their running averages.
     """
     if carry is None:
         return rule(model, x, target, plan)
@@ -143,5 +143,5 @@ def run(
 
 
 def chunk(x: Tensor, steps: range) -> Tensor:
-    """The part of a sequence that belongs to `steps`: a slice, or the one constant input."""
+    """Return the part of a sequence that belongs to `steps`: a slice, or the constant input."""
     return x if x.shape[0] == 1 else x[steps.start : steps.stop]

@@ -1,4 +1,4 @@
-"""Spatial learning through time: the temporal gradient is cut between steps (Meng et al., ICCV 2023)."""
+"""Spatial learning through time, which cuts the temporal gradient between steps (Meng et al., ICCV 2023)."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Update = Literal["sum", "each"]
 
 @dataclass(frozen=True)
 class SLTT:
-    """Every step is run and back-propagated alone, with the potential it starts from detached.
+    """A rule that runs and back-propagates every step alone, with the initial potential detached.
 
     >>> import torch
     >>> from torch import nn
@@ -39,16 +39,15 @@ class SLTT:
     Args:
         update: "sum" makes one update with the gradient of (1/T)·Σ_t criterion(logits_t, target); "each" makes an
             update after every step with criterion(logits_t, target), HD-LIF's own online form.
-        chunk: steps that are run and back-propagated at once, each of them cut from the others all the same: the same
-            gradient, but for rounding, in the memory of so many steps, and in less time where layers are small. For
-            "sum" alone; what keeps a state has to know of it (`nn.Temporal.cuts`; all modules of this package but
-            Mem-BN do).
-        loss: "each", the steps' losses, as above; or "reduced", criterion(the mean of the logits, target), as `STBP`
-            has it. All steps are then run twice, first without a graph, for what the mean is. For "sum" alone.
-        criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
-    Memory is that of one step (of `chunk`), time T forward and T backward passes. SLTT-k, which back-propagates a
-    random k of the T steps, is `StochasticStep(k, complete=True)`. With HD-LIF neurons the gradient of a step is that
-    of STBP where the neuron fired and zero if it was silent (Theorem 4.2 of arXiv 2410.07547).
+        chunk: steps to run and back-propagate together, each still cut from the others. The gradient is the same up to
+            rounding; it takes the memory of so many steps, and less time if layers are small. Only for "sum"; modules
+            with a state must support it (`nn.Temporal.cuts`), as all modules of this package except Mem-BN do.
+        loss: "each", the steps' losses, as above; or "reduced", criterion(the mean of the logits, target), as in
+            `STBP`. All steps then run twice, first without a graph to compute the mean. Only for "sum".
+        criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` sets the task's.
+    Memory covers one step (or `chunk` steps); the time is T forward and T backward passes. SLTT-k, which
+    back-propagates a random k of the T steps, is `StochasticStep(k, complete=True)`. With HD-LIF neurons, the gradient
+    of a step equals STBP's if the neuron fired and is zero if it was silent (Theorem 4.2 of arXiv 2410.07547).
     """
 
     update: Update = "sum"
@@ -73,7 +72,7 @@ class SLTT:
 
 
 def weight_of_step(update: Update, criterion: Criterion, plan: Plan) -> Callable[[int], float]:
-    """The factor of each step's loss: what it weighs, over the weight of all alike where each makes an update."""
+    """Return the factor of each step's loss: its weight, relative to equal weights if each step makes an update."""
     first, weights = first_step(criterion), step_weights(criterion, plan.time_steps)
     if update == "each":
         return lambda t: weights.beside_even(t - first)
@@ -81,7 +80,7 @@ def weight_of_step(update: Update, criterion: Criterion, plan: Plan) -> Callable
 
 
 def check_update(update: str, chunk: int = 1) -> None:
-    """Raise `ValueError` unless `update` is one of "each" and "sum", and `chunk` goes with it."""
+    """Raise `ValueError` unless `update` is one of "each" and "sum", and `chunk` is compatible with it."""
     if update not in ("sum", "each"):
         raise ValueError(f"update = {update!r}; choose one of each, sum")
     if chunk < 1:
@@ -91,10 +90,10 @@ def check_update(update: str, chunk: int = 1) -> None:
 
 
 def every_step(time_steps: int, update: Update, chunk: int = 1, *, first: int = 0) -> Plan:
-    """A loss at each of T steps from `first` on, with one update at the end ("sum") or one at each.
+    """Return a plan with a loss at each step from `first` to T - 1, and one update at the end ("sum") or at each step.
 
     Args:
-        chunk: steps whose losses are one.
+        chunk: number of steps that share one loss.
     """
     steps = tuple(range(first, time_steps))
     losses = -(-len(steps) // chunk)

@@ -13,7 +13,7 @@ from hdlif.learning.rule import Carry, Plan, Step, standing
 
 
 def mean_logits(logits: Tensor) -> Tensor:
-    """[T, B, classes] to the mean over time.
+    """Return the mean over time of logits [T, B, classes].
 
     >>> import torch
     >>> from hdlif.learning import mean_logits, sum_logits
@@ -28,9 +28,9 @@ def mean_logits(logits: Tensor) -> Tensor:
 
 
 def sum_logits(logits: Tensor) -> Tensor:
-    """[T, B, classes] to the sum over time: as in the published results.
+    """Return the sum over time of logits [T, B, classes], as in the published results.
 
-    An example is at `mean_logits`.
+    See `mean_logits` for an example.
 
     Args:
         logits: [T, B, classes].
@@ -40,11 +40,11 @@ def sum_logits(logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class STBP:
-    """L = criterion(reduce(logits of all T steps), target); one backward pass through time, one update.
+    """A rule with one backward pass through time and one update: L = criterion(reduce(logits of all T steps), target).
 
     If the target changes with the step, L is the mean of criterion(logits_t, target_t).
 
-    The neuron decides whether its reset is detached (`functional.DetachedReset`).
+    Whether the reset is detached depends on the neuron (`functional.DetachedReset`).
 
     >>> import torch
     >>> from hdlif.learning import STBP
@@ -52,13 +52,13 @@ class STBP:
     >>> plan.steps, plan.updates
     ((0, 1, 2, 3), (True,))
 
-    `SLTT` shows an update.
+    See `SLTT` for an example of an update.
 
     Args:
-        reduce: logits [T, B, classes] to [B, classes].
-        loss: "reduced", as above; or "each", the mean of the steps' losses, (1/T)·Σ_t criterion(logits_t, target): what
-            rules that cut time minimise.
-        criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
+        reduce: maps logits [T, B, classes] to [B, classes].
+        loss: "reduced", as above; or "each", the mean of the steps' losses, (1/T)·Σ_t criterion(logits_t, target),
+            which rules that cut time minimise.
+        criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` sets the task's.
     """
 
     criterion: Criterion = F.cross_entropy
@@ -81,7 +81,7 @@ class STBP:
         logits, state = model(x, state, steps=range(before, before + plan.time_steps))
         if carry is not None:
             carry.after(state, plan.time_steps)
-        # Free it: the backward pass needs the memory.
+        # Free the state: the backward pass needs the memory.
         del state
         if self.loss == "each":
             loss = weighted_losses(self.criterion, logits, target)

@@ -16,13 +16,14 @@ from hdlif.learning.rule import Carry, Plan, Step
 
 @dataclass(frozen=True)
 class StochasticStep:
-    """Trains on a random set S of k time steps: Σ_{t in S} w_t·criterion(logits_t, target), one update.
+    """A rule that trains on a random set S of k steps, with one update: Σ_{t in S} w_t·criterion(logits_t, target).
 
-    Steps before and between those of S run without a graph (batch-norm statistics include them); steps
-    after max(S) are not run. The expected gradient is that of `SLTT("sum")`, for k drawn uniformly with variance
-    (T²/k)·V·(T - k)/(T - 1) of T times it, V being the variance over t of the step's gradient. Memory is that of one
-    step; for k = 1 the mean number of forward passes is (T + 1)/2, with one backward pass (arXiv 2410.07547). If the
-    criterion weights steps (`Timed.weights`), the expected gradient is that of the weighted sum of their losses.
+    Up to max(S), all other steps run without a graph (batch-norm statistics include them). Steps after max(S) do not
+    run. The expected gradient equals the gradient of `SLTT("sum")`. If k steps are drawn uniformly, T times the
+    gradient has the variance (T²/k)·V·(T - k)/(T - 1), where V is the variance over t of the step's gradient. Memory
+    covers one step. For k = 1, the mean number of forward passes is (T + 1)/2, with one backward pass (arXiv
+    2410.07547). If the criterion weights steps (`Timed.weights`), the expected gradient is the gradient of the weighted
+    sum of their losses.
 
     >>> import torch
     >>> from hdlif.learning import StochasticStep
@@ -30,17 +31,17 @@ class StochasticStep:
     >>> len(plan.steps), plan.updates
     (1, (True,))
 
-    `SLTT` shows an update.
+    See `SLTT` for an example of an update.
 
     Args:
         k: steps with a loss, at most T.
-        chunk: most steps run at once without a graph: they need the memory of so many steps of one layer.
+        chunk: most steps to run together without a graph, which takes the memory of so many steps of one layer.
         draw: `Uniform`, with w_t = 1/k, or `Stratified`; None chooses `Uniform` for equal weights, otherwise
             `Stratified`, which draws steps in proportion to their weights.
-        complete: also run the steps after max(S), without a graph, so that batch norm sees all T equally. This is
+        complete: also run the steps after max(S), without a graph, so batch norm covers all T equally. This is
             SLTT-k (Meng et al., ICCV 2023), whose code has the factor k/T on the loss in the learning rate.
         loss: "each" or "reduced", as in `SLTT`: the mean of the logits covers all T steps, which then run first.
-        criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
+        criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` sets the task's.
     """
 
     k: int = 1
@@ -69,7 +70,7 @@ class StochasticStep:
         return fitting(weights) if self.draw is None else self.draw
 
     def _weights(self, time_steps: int) -> StepWeights:
-        """Of the steps that may be drawn."""
+        """Return the weights of the steps that may be drawn."""
         counted = time_steps - first_step(self.criterion)
         if self.k > counted:
             of = "" if counted == time_steps else f", of which {counted} count"

@@ -18,20 +18,21 @@ from hdlif.nn import HeldWeights, carrying, detach
 
 @dataclass(frozen=True)
 class StochasticWindow:
-    """Trains on a random window of w consecutive time steps, back-propagating through all of them; one update.
+    """A rule that back-propagates through a random window of w consecutive time steps and makes one update.
 
-    The start a is drawn, the steps before it run without a graph, its initial state is detached, and the steps
-    after the window are not run. Memory is that of w steps; forward passes are w + (T - w)/2 on average, backward
-    passes w. w = 1 is the random step and w = T is `STBP(loss="each")`, both exactly.
+    The start a of the window is drawn, and the state at a is detached. Steps before the window run without a graph;
+    steps after the window do not run. Memory covers w steps. A batch takes w + (T - w)/2 forward passes on average, and
+    w backward passes. The rule is exactly single-step random training for w = 1, and exactly `STBP(loss="each")` for w
+    = T.
 
-    With `loss = "each"` every step of the window has a loss, multiplied by w_t/P(t is in the window), w_t being the
-    criterion's weight, so that the mean gradient is Σ_t w_t times the gradient of step t's loss, truncated at the
-    window's start. For equal weights, a is uniform in 0..T - w and the factor is (T - w + 1)/(T·c_t), c_t being the
-    number of windows that contain t; otherwise windows are drawn in proportion to their weight.
-    With `loss = "last"` only the last step of the window has one: every loss is then truncated at w steps, or at the
-    start of the sequence, and steps are drawn in proportion to their weights. With `loss = "reduced"` the loss is
-    criterion(the mean of the logits of all T steps, target), as in `SLTT`: all steps run first, without a graph, and
-    the steps of the window have the factors of "each", so that w = T is `STBP()`.
+    With `loss = "each"`, every step of the window has a loss, multiplied by w_t/P(t is in the window), where w_t is the
+    criterion's weight. The mean gradient is then Σ_t w_t times the gradient of step t's loss, truncated at the window's
+    start. For equal weights, a is uniform in 0..T - w and the factor is (T - w + 1)/(T·c_t), where c_t is the number of
+    windows that contain t. Otherwise, windows are drawn in proportion to their weight. With `loss = "last"`, only the
+    last step of the window has a loss. Every loss is then truncated at w steps, or at the start of the sequence, and
+    steps are drawn in proportion to their weights. With `loss = "reduced"`, the loss is criterion(the mean of the
+    logits of all T steps, target), as in `SLTT`. All steps run beforehand, without a graph. The steps of the window
+    have the factors of "each", so w = T gives `STBP()`.
 
     >>> import torch
     >>> from hdlif.learning import StochasticWindow
@@ -39,15 +40,15 @@ class StochasticWindow:
     >>> len(plan.steps), plan.updates
     (2, (True,))
 
-    `SLTT` shows an update.
+    See `SLTT` for an example of an update.
 
     Args:
         length: w, at most T.
-        chunk: most steps run at once without a graph: they need the memory of so many steps of one layer.
+        chunk: most steps to run together without a graph, which takes the memory of so many steps of one layer.
         loss: "each", "last" or "reduced".
-        criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` gives the task's.
+        criterion: maps (logits [B, classes], target) to a scalar, by default cross-entropy; `Trainer` sets the task's.
     Raises:
-        ValueError: w is less than 1, or, by `schedule`, more than T.
+        ValueError: w is less than 1 or, in `schedule`, more than T.
     """
 
     length: int
@@ -71,7 +72,7 @@ class StochasticWindow:
         return tuple((self._plan(time_steps, end), drawn[place]) for place, end in enumerate(self._ends(time_steps)))
 
     def window(self, plan: Plan) -> range:
-        """Return the steps with a graph."""
+        """Return the steps of the window, which have a graph."""
         stop = plan.steps[-1] + 1
         return range(max(0, stop - self.length), stop)
 
@@ -87,7 +88,7 @@ class StochasticWindow:
         return Plan(time_steps, tuple(range(start, end + 1)), (True,))
 
     def _drawn(self, time_steps: int) -> StepWeights:
-        """Return the probability of each window, in proportion to its weights."""
+        """Return the probability of each window, which is proportional to its weights."""
         ends, first = self._ends(time_steps), first_step(self.criterion)
         weights = step_weights(self.criterion, time_steps)
         if self.loss == "last":
@@ -102,7 +103,7 @@ class StochasticWindow:
         weights, drawn = step_weights(self.criterion, plan.time_steps), self._drawn(plan.time_steps)
         found = []
         for t in plan.steps:
-            # Windows that contain t.
+            # The windows that contain t.
             start, stop = max(t, ends.start) - ends.start, min(t + self.length, ends.stop) - ends.start
             if drawn.weights is None:
                 # weights[t]/mass, without its rounding: 1 for w = 1, and the weight itself for w = T.
@@ -127,7 +128,7 @@ class StochasticWindow:
         if carry is not None:
             rest = run(window.stop, plan.time_steps)
             carry.after(without_graph(model, x, detach(state), rest, self.chunk, before=before), plan.time_steps)
-        # Free it: the backward pass needs the memory.
+        # Free the state: the backward pass needs the memory.
         del state
         counted = logits[-len(plan.steps) :]
         loss = loss_of_steps(criterion, counted, target, plan.steps, self._factors(plan))

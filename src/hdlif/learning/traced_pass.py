@@ -1,4 +1,4 @@
-"""Synapse pass with a trace: plain values, and the weight gradient from the trace (`hdlif.learning.traces`)."""
+"""Run synapses with traces: plain outputs, and weight gradients from the trace (`hdlif.learning.traces`)."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -25,19 +25,19 @@ STILL = 1e-6
 
 @dataclass(frozen=True)
 class TraceRule:
-    """Decay of a trace: by `leak` or, with `dynamic`, by the ratio of its neuron's changes if known."""
+    """The decay of a trace: `leak` or, if `dynamic`, the ratio of its neuron's potential changes where it is known."""
 
     leak: float
     dynamic: bool = False
 
 
 def drift(current: Tensor, potential: Tensor, leak: float) -> Tensor:
-    """u̇ = I - (1 - λ)·v: how a neuron's potential moves after a step, [B, ...], without graph."""
+    """Return u̇ = I - (1 - λ)·v, the movement of a neuron's potential after a step, [B, ...], without a graph."""
     return (current - (1 - leak) * potential).detach()
 
 
 def decay(now: Tensor, before: Tensor | None, leak: float) -> Tensor | float:
-    """r = clip(u̇_t/u̇_{t-1}, -1, 1), or λ at the first step or if the potential did not change."""
+    """Return r = clip(u̇_t/u̇_{t-1}, -1, 1), or λ at the first step or where the potential did not change."""
     if before is None:
         return leak
     still = before.abs() < STILL
@@ -52,12 +52,12 @@ def run_traced(
     rule: TraceRule,
     moved: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """A chunk [K or 1, B, ...] through a synapse with a trace: y [K, B, ...], and its state after the chunk.
+    """Run a chunk [K or 1, B, ...] through a synapse with a trace; return y [K, B, ...] and the state after the chunk.
 
     Args:
-        moved: u̇ of the neurons that emitted x, after the chunk, which is then one step; for a dynamic trace.
+        moved: u̇ of the neurons that emitted x, after the chunk, for a dynamic trace; the chunk is then one step.
     Raises:
-        ShapeError: the trace has another shape than a step of x.
+        ShapeError: the trace and a step of x differ in shape.
         StateError: the state is not {"trace": a}, or with u̇ {"trace": a, "drift": u̇}.
     """
     assert isinstance(synapse, Synapse), "Traces has looked"
@@ -75,7 +75,7 @@ def run_traced(
             raise StateError(f"steps = {steps}; dynamic traces are run one time step at a time")
         leak = decay(moved, None if state is None else state["drift"], rule.leak)
     inputs = x.expand(len(steps), *x.shape[1:])
-    # A bias is a weight of the input 1, whose trace after step t is 1 + λ + ... + λ^t.
+    # A bias is the weight of a constant input 1, whose trace after step t is 1 + λ + ... + λ^t.
     of_one = [t + 1 if rule.leak == 1 else (1 - rule.leak ** (t + 1)) / (1 - rule.leak) for t in steps]
     folded, weight = inputs.flatten(0, 1), carried(steps).weights.get(synapse)
     y, trace = _pass(synapse, folded, weight, trace, leak, of_one)
@@ -86,7 +86,7 @@ def run_traced(
 
 
 def _traces(inputs: Sequence[Tensor], before: Tensor | None, leak: Tensor | float) -> list[Tensor]:
-    """The trace after each step of a chunk."""
+    """Return the trace after each step of a chunk."""
     traces: list[Tensor] = []
     for x in inputs:
         before = x if before is None else leak * before + x
@@ -102,13 +102,13 @@ def _pass(
     leak: Tensor | float,
     of_one: Sequence[float],
 ) -> tuple[Tensor, Tensor]:
-    """y [K·B, ...] of the inputs of K steps, folded, and the trace after the last of them."""
+    """Return y [K·B, ...] for the folded inputs of K steps, and the trace after the last step."""
     if weight is None:
         weight = synapse.weight_q() if isinstance(synapse, QuantLayer) else synapse.weight
     last: list[Tensor] = []
 
     def forward(x: Tensor) -> Tensor:
-        # Of what the hooks have made of the input.
+        # Traces use the input as changed by the hooks.
         traces = _traces(x.detach().chunk(len(of_one)), before, leak)
         last.append(traces[-1])
         trace = traces[0] if len(traces) == 1 else torch.cat(traces)
@@ -125,7 +125,7 @@ def _pass(
 
 
 def _to_bias(by_output: Tensor, of_one: Sequence[float]) -> Tensor:
-    """The gradient of a bias from that of the outputs [K·n, C] of K steps, using the trace of the input 1."""
+    """Return a bias's gradient from the gradient of the outputs [K·n, C] of K steps, with the trace of the input 1."""
     if len(of_one) == 1:
         return by_output.sum(0) * of_one[0]
     of_steps = by_output.reshape(len(of_one), -1, by_output.shape[-1]).sum(1)
@@ -133,7 +133,7 @@ def _to_bias(by_output: Tensor, of_one: Sequence[float]) -> Tensor:
 
 
 def _with_hooks(module: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """`forward` in place of the module's own, whose hooks run; they see a copy of it, with its own parameters."""
+    """Run `forward` instead of the module's own method; hooks run on a copy with the module's own parameters."""
     if not has_hooks(module):
         return forward(x)
     twin = copy.copy(module)
@@ -143,7 +143,7 @@ def _with_hooks(module: nn.Module, forward: Callable[[Tensor], Tensor], x: Tenso
 
 
 class _Window:
-    """Stride, dilation and groups of a convolution, and how much of its padding is zeros alike on both sides."""
+    """A convolution's stride, dilation and groups, and its zero padding if that is equal on both sides."""
 
     def __init__(self, conv: _ConvNd) -> None:
         self.stride, self.dilation, self.groups = conv.stride, conv.dilation, conv.groups
@@ -157,28 +157,28 @@ class _Window:
             sides = [(int(p), int(p)) for p in conv.padding]
         apart = self._mode != "constant" or any(before != after for before, after in sides)
         self.padding = [0] * len(sides) if apart else [before for before, _ in sides]
-        # Last axis first, as `F.pad` takes it.
+        # The last axis comes first, as in `F.pad`.
         self._margins = [side for pair in reversed(sides) for side in pair] if apart else []
 
     def padded(self, x: Tensor) -> Tensor:
-        """Return x with the padding that `padding` does not add: linear in x, so it commutes with the trace."""
+        """Return x with the padding that `padding` does not add; this is linear in x, so it commutes with the trace."""
         return F.pad(x, self._margins, self._mode) if any(self._margins) else x
 
 
 def _autocast_device(x: Tensor) -> str:
-    """Return the device type of x; the CPU's if it has no autocast, such as "meta"."""
+    """Return the device type of x, or "cpu" if that type, such as "meta", has no autocast."""
     return x.device.type if torch.amp.is_autocast_available(x.device.type) else "cpu"
 
 
 def _in_autocast(x: Tensor, weight: Tensor, bias: Tensor | None, trace: Tensor) -> list[Any]:
-    """The arguments in the precision that the plain layer runs in."""
+    """Return the arguments in the precision in which the plain layer runs."""
     device = _autocast_device(x)
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
     return [None if value is None else value.to(dtype) for value in (x, weight, bias, trace)]
 
 
 class _TracedLinear(torch.autograd.Function):
-    """y = Wx + b, with the usual dL/dx, and dL/dW from the trace instead of x."""
+    """The map y = Wx + b with the usual dL/dx, but with dL/dW from the trace instead of x."""
 
     @staticmethod
     def forward(
@@ -206,7 +206,7 @@ class _TracedLinear(torch.autograd.Function):
 
 
 class _TracedConv(torch.autograd.Function):
-    """y = W * x + b, with the usual dL/dx, and dL/dW from the trace instead of x."""
+    """The convolution y = W * x + b with the usual dL/dx, but with dL/dW from the trace instead of x."""
 
     @staticmethod
     def forward(
@@ -222,7 +222,7 @@ class _TracedConv(torch.autograd.Function):
         ctx.save_for_backward(weight, trace)
         ctx.of_one, ctx.window = of_one, window
         with torch.autocast(_autocast_device(x), enabled=False):
-            # Of a map of 1, 2 or 3 axes.
+            # For maps with 1, 2 or 3 axes.
             convolve: Callable[..., Tensor] = (F.conv1d, F.conv2d, F.conv3d)[weight.ndim - 3]
             return convolve(x, weight, bias, window.stride, window.padding, window.dilation, window.groups)
 

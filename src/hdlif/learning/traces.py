@@ -1,13 +1,13 @@
 """Presynaptic traces: weight gradients from a leaky sum of past inputs.
 
-A rule that cuts the temporal gradient of the membrane can restore the membrane's dependence on past inputs: with
+A rule that cuts the temporal gradient of the membrane can restore the membrane's dependence on past inputs. With
 a_t = λ·a_{t-1} + x_t and d_t = dL/dm_t, the gradient of a weight becomes Σ_t d_t ⊗ a_t instead of Σ_t d_t ⊗ x_t
-(OTTT, Xiao et al., NeurIPS 2022). Values and the gradient of the input do not change. The trace is part of the
+(OTTT, Xiao et al., NeurIPS 2022). Outputs and the gradient of the input do not change. The trace is part of the
 synapse's state, {"trace": a [B, ...]}.
 
-A dynamic trace has, for each presynaptic neuron and step, its own factor instead of λ, the ratio of the changes of
-that neuron's potential: with u̇_t = I_t - (1 - λ)·v_t, a_t = r_t·a_{t-1} + s_t, r_t = clip(u̇_t/u̇_{t-1}, -1, 1), and
-r_t = λ if u̇_{t-1} is about 0. Only a synapse that directly follows a neuron with a potential has one.
+A dynamic trace replaces λ with a factor for each presynaptic neuron and step, the ratio of the neuron's potential
+changes. With u̇_t = I_t - (1 - λ)·v_t, the trace is a_t = r_t·a_{t-1} + s_t with r_t = clip(u̇_t/u̇_{t-1}, -1, 1), or
+r_t = λ if u̇_{t-1} is about 0. Only a synapse that directly follows a neuron with a potential has a dynamic trace.
 
 `hdlif.learning.traced_pass` runs such synapses.
 """
@@ -35,7 +35,7 @@ _FORWARDS = {kind.forward: kind for kind in (*get_args(Synapse), *get_args(Quant
 
 @dataclass(frozen=True)
 class _Fired:
-    """Output of a neuron in this chunk, its current, and the state after it."""
+    """The output of a neuron in this chunk, its current, and the state after the chunk."""
 
     name: str
     y: Tensor
@@ -45,21 +45,21 @@ class _Fired:
 
 @dataclass
 class _Seen:
-    """Outputs of the children of one scope."""
+    """The outputs of the children of one scope."""
 
     fired: list[_Fired] = field(default_factory=list)
     gave: list[tuple[str, ReferenceType[Tensor]]] = field(default_factory=list)
 
 
 class Traces(Observer):
-    """Synapses with traces in an observed forward pass.
+    """An observer that runs synapses with traces in a forward pass.
 
     Args:
-        synapses: by their names in the network.
+        synapses: the synapses, by their names in the network.
     Attributes:
-        names: of the synapses.
+        names: names of the synapses.
     Raises:
-        TrainingError: one of them is of a class with a forward pass of its own.
+        TrainingError: the class of a synapse overrides its forward pass.
     """
 
     def __init__(self, synapses: Mapping[str, nn.Module], rule: TraceRule) -> None:
@@ -100,11 +100,11 @@ class Traces(Observer):
         return self._scopes.setdefault(scope, _Seen())
 
     def _looks(self, scope: Scope) -> bool:
-        """Return whether to check the network's wiring: once per sequence."""
+        """Return whether to check the network's wiring, which happens once per sequence."""
         return not scope.continues and not torch.compiler.is_compiling()
 
     def _check_path(self, scope: Scope, name: str, x: Tensor) -> None:
-        """Raise `TrainingError` if a child reads another one's output without a declared path."""
+        """Raise `TrainingError` if a child reads another child's output without a declared path."""
         before = [other for other, gave in self._seen(scope).gave if gave() is x]
         paths = stated_ways(scope.module) if before else None
         if paths is None:
@@ -121,7 +121,7 @@ class Traces(Observer):
             )
 
     def _drift_behind(self, scope: Scope, x: Tensor, synapse: str) -> Tensor | None:
-        """Return the changes of the potentials of the neurons that emitted `x`; None without such a neuron."""
+        """Return the potential changes of the neurons that emitted `x`; None if there is no such neuron."""
         fired = next((fired for fired in self._seen(scope).fired if fired.y is x), None)
         if fired is None or fired.state is None:
             return None
@@ -135,7 +135,7 @@ class Traces(Observer):
         return drift(fired.current[-1].to(potential.dtype), potential, self.rule.leak)
 
     def check(self, state: State | None) -> None:
-        """Raise `TrainingError` unless every synapse has left a trace in the state after a forward pass."""
+        """Raise `TrainingError` unless the state after a forward pass contains a trace of every synapse."""
         kept = set(_traced(state or {}, ""))
         for name in self._all:
             # A custom module around the network may nest its state under a name.
@@ -148,7 +148,7 @@ class Traces(Observer):
 
 
 def _traced(state: Mapping[str, Any], at: str) -> Iterator[str]:
-    """Yield the paths of the synapses with a trace in a state."""
+    """Yield the paths of synapses with a trace in a state."""
     for name, value in state.items():
         if name == "trace" and isinstance(value, Tensor):
             yield at
@@ -158,7 +158,7 @@ def _traced(state: Mapping[str, Any], at: str) -> Iterator[str]:
 
 def _known(synapse: nn.Module) -> bool:
     kind = _FORWARDS.get(type(synapse).forward)
-    # A convolution's forward pass is in two methods.
+    # The forward pass of a convolution has two methods.
     conv = "_conv_forward"
     return (
         kind is not None

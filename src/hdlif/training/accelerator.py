@@ -1,4 +1,4 @@
-"""Device, precision and distributed setup of a training."""
+"""The device, precision and distributed setup of a training run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _MIXED = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 _NO_COPIES: dict[str, Any] = {
-    # Buffers are batch norm's, which are equal on all ranks. The option has this name since torch 2.13.
+    # The buffers belong to batch norm and are equal on all ranks. The option has this name since torch 2.13.
     "forward_sync_buffers"
     if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
     else "broadcast_buffers": False
@@ -23,19 +23,19 @@ _NO_COPIES: dict[str, Any] = {
 
 
 class Accelerator:
-    """Runs networks on one device and in one precision, as one process of `torch.distributed` if it is initialised.
+    """The device and precision in which networks run, as one process of `torch.distributed` if it is initialised.
 
     >>> from hdlif.training import Accelerator
     >>> Accelerator("cpu", "bf16-mixed").world_size
     1
 
     Args:
-        device: default: the first GPU, or the CPU if there is none.
+        device: by default the first GPU, or the CPU if there is none.
         precision: "32-true", "16-mixed", "bf16-mixed" or "64-true". On a CPU "16-mixed" computes in bfloat16, unless
             there is a `scaler`.
         rank, world_size: index of this process and number of processes.
         local_rank: index of this process on its node.
-        scaler: scales the losses of float16.
+        scaler: scales the losses in float16.
     """
 
     def __init__(
@@ -68,19 +68,19 @@ class Accelerator:
         return tuple(one.to(self.device, non_blocking=self.device.type == "cuda") for one in tensors)
 
     def convert(self, x: Tensor) -> Tensor:
-        """Return an input as the network's dtype."""
+        """Return an input in the network's dtype."""
         dtype = torch.float64 if self.precision == "64-true" else _MIXED.get(self.precision)
         return x.to(dtype) if dtype is not None and x.is_floating_point() else x
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Return a context in which torch computes in the precision."""
+        """Return a context in which torch computes in this precision."""
         if self.precision == "64-true":
             return _double_by_default()
         dtype = _MIXED.get(self.precision)
         return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a loss, scaled if there is a scaler."""
+        """Add the gradients of a loss, which is scaled if there is a scaler."""
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
 
     def without_averaging(self, wrapped: nn.Module, *, enabled: bool) -> AbstractContextManager[Any]:

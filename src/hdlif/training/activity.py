@@ -1,7 +1,7 @@
-"""Penalties on spike activity: trade accuracy for fewer spikes, and so for less compute, energy and time.
+"""Penalties on spike activity, which trade accuracy for fewer spikes and so for less compute, energy and time.
 
-A penalty covers the steps that have a graph. The number of spikes has no derivative: H(s) of a spike s >= 0 is 1 for
-s > 0, and is differentiated as the triangle (1 - s)+, so the spikes closest to zero are silenced first. Silent
+A penalty covers the steps that have a graph. The number of spikes has no derivative: for a spike s >= 0, H(s) is 1 if s
+> 0. hdlif uses the triangle (1 - s)+ as its derivative, so the spikes closest to zero are silenced first. Silent
 neurons get no gradient.
 """
 
@@ -22,21 +22,21 @@ Seen = Mapping[str, list[Tensor]]
 
 
 class Penalty(Protocol):
-    """Penalty term of the loss, computed from measures of the layers."""
+    """A penalty term of the loss, computed from measures of the layers."""
 
     watches: ClassVar[tuple[type[nn.Module], ...]]
     """Kinds of layer to measure."""
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
-        """Measure a layer's pass: a few means over the batch, because maps may not stay in memory."""
+        """Measure one pass of a layer: return a few means over the batch, because maps may not stay in memory."""
 
     def __call__(self, seen: Seen) -> Tensor:
-        """The penalty."""
+        """Return the penalty."""
 
 
 @dataclass(frozen=True)
 class Surplus:
-    """weight·Σ over layers of the mean spike: reduces all spikes equally."""
+    """The penalty weight·Σ over layers of the mean spike, which reduces all spikes equally."""
 
     weight: float
 
@@ -46,7 +46,7 @@ class Surplus:
         _check_weight(self.weight)
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
-        """The mean spike."""
+        """Return the mean spike."""
         return _wide(output).mean()
 
     def __call__(self, seen: Seen) -> Tensor:
@@ -55,7 +55,7 @@ class Surplus:
 
 @dataclass(frozen=True)
 class Density:
-    """weight·Σ over layers of (density - target)+, or of the network's mean density if `per_layer` is False."""
+    """The penalty weight·Σ over layers of (density - target)+, or of the network's mean density without `per_layer`."""
 
     target: float
     weight: float = 1.0
@@ -69,7 +69,7 @@ class Density:
             raise ValueError(f"target = {self.target}; a spike density is in 0..1")
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
-        """Return the density and the number of neurons (of the whole batch)."""
+        """Return the density and the number of neurons, over the whole batch."""
         density = count(_wide(output)).mean()
         return torch.stack([density, torch.full_like(density, output[0].numel())])
 
@@ -84,10 +84,10 @@ class Density:
 
 @dataclass(frozen=True)
 class Budget:
-    """weight·(SOPs/budget - 1)+, with the synaptic operations per image summed over T steps.
+    """The penalty weight·(SOPs/budget - 1)+, with the synaptic operations (SOPs) per image summed over T steps.
 
-    SOPs are estimated as (non-zero inputs) · (fan-out of an input) · (fraction of non-zero weights) of body layers.
-    A budget applies to the network or, as a mapping, to each named layer; the penalties of layers are added.
+    For body layers, SOPs are estimated as (non-zero inputs) · (fan-out of an input) · (fraction of non-zero weights).
+    A budget applies to the network or, as a mapping, to each named layer; the layers' penalties are added.
     """
 
     sops: float | Mapping[str, float]
@@ -103,12 +103,12 @@ class Budget:
             raise ValueError(f"sops = {self.sops}; a budget is above 0")
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
-        """Return synaptic operations per image and step, for x [N, ...] and output [N, ...]."""
+        """Return the synaptic operations per image and step, for x [N, ...] and output [N, ...]."""
         assert isinstance(layer, QuantLayer)
         with torch.no_grad():
             weight = layer.weight_q()
         fan_out = output[0].numel() * weight[0].numel() / x[0].numel() * (weight != 0).float().mean()
-        # Currents (a shortcut's input) may be negative: they are counted, and cannot be silenced.
+        # Currents (a shortcut's input) may be negative: they count, but cannot be silenced.
         x = _wide(x)
         return (count(x) + (x < 0)).sum() / len(x) * fan_out
 
@@ -130,7 +130,7 @@ def _sum(terms: Iterable[Tensor]) -> Tensor:
 
 
 def _wide(x: Tensor) -> Tensor:
-    """Return x in float32 or wider: sums over a batch overflow float16."""
+    """Return x in float32 or wider, because sums over a batch overflow float16."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -147,19 +147,19 @@ class _Count(torch.autograd.Function):
 
 
 def count(spikes: Tensor) -> Tensor:
-    """Heaviside step: 1 where a spike is above 0, else 0, with the derivative (1 - s)+ above 0."""
+    """Return 1 where a spike is above 0, otherwise 0; the derivative is (1 - s)+ above 0."""
     counted: Tensor = _Count.apply(spikes)  # type: ignore[no-untyped-call]
     return counted
 
 
 class Watch:
-    """Measures the layers of a network for a penalty, on passes that build a graph.
+    """A recorder of layer measures for a penalty, on passes that build a graph.
 
-    `measures` travels with the steps of each forward pass (`nn.carrying`).
+    `nn.carrying` passes `measures` along with the steps of each forward pass.
 
     Args:
-        mean: average over ranks, if each has a share of the batch: the penalty then has the value of the whole batch.
-            Its gradient is that of this rank's own measures; averaging over ranks turns it into the batch's.
+        mean: averages over ranks, if each has a share of the batch: the penalty then has the value of the whole batch.
+            Its gradient covers only this rank's own measures; averaging over ranks turns it into the batch's gradient.
     """
 
     def __init__(self, model: nn.Module, penalty: Penalty, *, mean: Callable[[Tensor], Tensor] | None = None) -> None:
@@ -173,14 +173,14 @@ class Watch:
         self._watched = [name for name, module in model.named_modules() if module in self.measures]
 
     def add(self, name: str, measured: Tensor) -> None:
-        """Measure one pass of the layer `name`."""
+        """Record the measures of one pass of the layer `name`."""
         self.seen.setdefault(name, []).append(measured)
 
     def penalty(self) -> Tensor:
         """Return the penalty on all passes since the last call.
 
         Raises:
-            TrainingError: a layer was not measured, because it was called directly for example.
+            TrainingError: a layer was not measured, for example because it was called directly.
         """
         seen, self.seen = self.seen, {}
         if missing := [name for name in self._watched if name not in seen]:
@@ -192,7 +192,7 @@ class Watch:
 
 
 def _of_batch(seen: Seen, mean: Callable[[Tensor], Tensor]) -> Seen:
-    """Give this rank's measures the values of the whole batch, with their own gradient."""
+    """Replace the values of this rank's measures with those of the whole batch, but keep their own gradient."""
     measures = [measure for passes in seen.values() for measure in passes]
     if not measures:
         return seen
@@ -202,7 +202,7 @@ def _of_batch(seen: Seen, mean: Callable[[Tensor], Tensor]) -> Seen:
 
 
 class ActivityPenalty(Callback):
-    """Adds a penalty on the activity of the layers to every loss. At most one per training.
+    """A callback that adds a penalty on the activity of the layers to every loss. Use at most one per training run.
 
     >>> from hdlif.training import ActivityPenalty
     >>> from hdlif.training.activity import Density

@@ -1,4 +1,4 @@
-"""Moving average of a network's weights."""
+"""The moving average of a network's weights."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -16,10 +16,10 @@ _PREFIX = "average."
 
 
 class Average:
-    """w̄ <- d·w̄ + (1 - d)·w after each update n = 1, 2, ..., with d = min(decay, n/(n + 9)), of all parameters.
+    """The average w̄ <- d·w̄ + (1 - d)·w of all parameters, computed after each optimiser update n = 1, 2, ....
 
-    The small d at the start forgets the initial weights. Batch norm's statistics are not averaged but
-    re-estimated with w̄ (`training.reestimate`).
+    The factor d = min(decay, n/(n + 9)) is small at the start, which quickly removes the initial weights. Batch-norm
+    statistics are not averaged but re-estimated with w̄ (`training.reestimate`).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -37,7 +37,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Context in which the model has the averaged weights."""
+        """Put the averaged weights into the model inside the context, and restore its own weights afterwards."""
         own = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
         self._fill(self._values)
         try:
@@ -46,7 +46,7 @@ class Average:
             self._fill(own)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the number of updates, and average.NAME of each parameter."""
+        """Return the number of updates, and the average of each parameter as average.NAME."""
         return {"updates": self.updates} | {_PREFIX + name: value for name, value in self._values.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -75,9 +75,9 @@ class Average:
 
 
 class Averaging(Callback):
-    """Validates and saves the network with the `Average` of its weights.
+    """A callback that validates and saves the network with the `Average` of its weights.
 
-    `Callback` has an example.
+    See `Callback` for an example.
 
     Args:
         decay: upper limit of d, in 0..1.

@@ -1,4 +1,4 @@
-"""Progress bar of a training, drawn by Rich (imported with this module)."""
+"""The progress bar of a training run, drawn with Rich (which this module imports)."""
 
 import math
 
@@ -10,14 +10,14 @@ from hdlif.errors import printable
 
 
 class _Name(ProgressColumn):
-    """Label of a task, as plain text: names of folders may look like Rich markup."""
+    """The label of a task as plain text, because folder names may look like Rich markup."""
 
     def render(self, task: Task) -> Text:
         return Text(printable(task.description))
 
 
 class _Figures(ProgressColumn):
-    """Loss and accuracy of a task, as soon as they are known."""
+    """The loss and accuracy of a task, once they are known."""
 
     def render(self, task: Task) -> Text:
         loss, accuracy = task.fields["loss"], task.fields["accuracy"]
@@ -26,7 +26,7 @@ class _Figures(ProgressColumn):
 
 
 class _Bar(Progress):
-    """Bar that is drawn on terminals only: in a file it would be a single line at the very end."""
+    """A bar that is drawn only on terminals; in a file, it would be a single line at the very end."""
 
     def start(self) -> None:
         if is_screen(self.console):
@@ -38,12 +38,12 @@ class _Bar(Progress):
 
 
 def is_screen(console: Console) -> bool:
-    """Return whether a written line can be redrawn there."""
+    """Return whether a line written to the console can be redrawn."""
     return console.is_jupyter or (console.is_terminal and not console.is_dumb_terminal)
 
 
 def bar(*, enabled: bool) -> Progress:
-    """As `training.progress_bar`."""
+    """Return the bar of `training.progress_bar`."""
     return _Bar(
         _Name(),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""Updates of one batch: agreement among ranks, counters, and signals."""
+"""Optimiser updates from one batch, with counters, signals, and agreement among ranks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from hdlif.training.tasks import AnswerCounter
 
 @dataclass
 class BatchLearner:
-    """Trains on one batch at a time.
+    """A learner that trains on one batch at a time.
 
     Attributes:
-        training: the training; its counters are advanced.
+        training: the training run, whose counters advance.
         signal: the signal received by any rank, as of the last update.
         is_checkpoint_due: whether a checkpoint is due, as of the last update.
     """
@@ -35,7 +35,7 @@ class BatchLearner:
     _answers: int = 0
 
     def learn(self, x: Tensor, target: Tensor) -> None:
-        """Make the updates of a batch, which is on the device, and count it."""
+        """Train on a batch that is on the device, and count the batch."""
         counters = self.training.counters
         batch, streams = self.prepared(x, target), self.training.streams
         self.seed_noise()
@@ -46,7 +46,7 @@ class BatchLearner:
         counters.step += 1
 
     def prepared(self, x: Tensor, target: Tensor) -> Batch:
-        """Return the batch as changed by the callbacks."""
+        """Return the batch after the callbacks have changed it."""
         batch = Batch(x, target, target)
         for callback in self.training.callbacks:
             batch = callback.on_batch_start(self.training, batch) or batch
@@ -57,7 +57,7 @@ class BatchLearner:
         torch.manual_seed(self.training.seed_for("noise"))
 
     def ask_ranks(self) -> None:
-        """Share signals among all ranks, and whether a checkpoint is due."""
+        """Share among all ranks whether a signal arrived and whether a checkpoint is due."""
         ranks = self.training.ranks
         self.signal = ranks.highest(self.training.pending.number or 0)
         self.is_checkpoint_due = bool(ranks.highest(self._is_due()))
@@ -98,7 +98,7 @@ class BatchLearner:
         return losses
 
     def _agreed(self, plan: Plan, answered: AnswerCounter) -> Callable[[float], float]:
-        """Return a function that averages the loss over ranks once per update, along with counts and signals."""
+        """Return a function that averages the loss over ranks, and exchanges counts and signals, once per update."""
         ranks = self.training.ranks
 
         def agree(loss: float) -> float:
@@ -115,14 +115,14 @@ class BatchLearner:
         return agree
 
     def _count(self, loss: float, batch: Batch, plan: Plan, before: Carry | None = None) -> None:
-        """Count the correct predictions of the last update, whose loss must be finite."""
+        """Count the correct predictions of the last update, or end training if its loss is not finite."""
         if not math.isfinite(loss):
             self.training.fail(self._explain(loss, batch, plan, before))
         self.training.counters.correct += self._right
         self.training.counters.answers += self._answers
 
     def _explain(self, loss: float, batch: Batch, plan: Plan, before: Carry | None) -> str:
-        """Run the batch again, without learning, to find what made `loss` NaN or infinite.
+        """Run the batch again, without learning, and describe what made `loss` NaN or infinite.
 
         Args:
             before: state of the streams before the batch; None for independent samples.
@@ -145,7 +145,7 @@ class BatchLearner:
 
 
 def first_not_finite(model: nn.Module, run: Callable[[], object]) -> str | None:
-    """Call `run`; return the first layer that ends with a parameter or an output that is not finite."""
+    """Call `run`; describe the first non-finite parameter or output of a layer, if there is one."""
     found: list[str] = []
 
     def watch(name: str) -> Callable[[nn.Module, object, object], None]:

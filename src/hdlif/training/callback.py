@@ -1,6 +1,7 @@
-"""Callback interface: hooks of a training, and the attributes that they may read and change.
+"""The callback interface: hooks into a training run, and the attributes that they may read and change.
 
-A checkpoint stores callbacks' plain values in its record under "callbacks", and their tensors as callbacks.NAME.KEY.
+A checkpoint stores the callbacks' plain values in its record under "callbacks", and their tensors as
+callbacks.NAME.KEY.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from hdlif.training.tasks import Evaluation, Task
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of samples, on the device of the training.
+    """A batch of samples on the training device.
 
     Attributes:
         x: [T or 1, B, ...].
@@ -39,16 +40,16 @@ class Batch:
 
 
 class Training(Protocol):
-    """A running training, as seen by callbacks.
+    """The interface of a training run for its callbacks.
 
     Attributes:
-        model, rule, task, config: as given to `Trainer`.
-        optimizer: steps the parameters of `model`.
+        model, rule, task, config: the arguments of `Trainer`.
+        optimizer: the optimiser of the parameters of `model`.
         counters: epochs, batches and updates so far, and the best epoch.
-        ranks: the processes of the training; collective methods are called on all of them.
-        device: where the model and its batches are.
-        batches: batches per epoch, on all ranks together.
-        steps: batches of the whole training.
+        ranks: the processes of the training run; call collective methods on all of them.
+        device: device of the model and its batches.
+        batches: batches per epoch, over all ranks.
+        steps: batches in the whole training run.
         should_stop: set it to True to end the training after the current epoch.
     """
 
@@ -67,7 +68,7 @@ class Training(Protocol):
     def device(self) -> torch.device: ...
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Return a context in which torch computes in the precision of the training."""
+        """Return a context in which torch computes in the training precision."""
 
     def log(self, event: str, **values: object) -> None:
         """Send an event to `on_log` of every callback."""
@@ -76,7 +77,7 @@ class Training(Protocol):
         """Show a line to the user, and send it as the event "message"."""
 
     def seed_for(self, purpose: str) -> int:
-        """Return 63 random bits for the current batch and rank, identical after a resume."""
+        """Return 63 random bits for the current batch and rank, which are identical after a resume."""
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the content of a checkpoint: tensors, and a record of plain values."""
@@ -85,8 +86,8 @@ class Training(Protocol):
 class Callback:
     """Base class for callbacks. Every method does nothing by default.
 
-    A training calls its callbacks in order, on every rank. For exact resuming, put all state into `state_dict` and
-    draw random numbers from `training.seed_for(purpose)`.
+    A training run calls its callbacks in order, on every rank. To resume exactly, put all state into `state_dict` and
+    draw random numbers with `training.seed_for(purpose)`.
 
     >>> import hdlif, torch
     >>> from torch import nn
@@ -108,20 +109,20 @@ class Callback:
         """Called before the first batch of this process, after `load_state_dict`."""
 
     def on_batch_start(self, training: Training, batch: Batch) -> Batch | None:
-        """Called before each batch. Return another batch to train on that one instead."""
+        """Called before each batch. Return another batch to replace the given one."""
 
     def on_update_end(self, training: Training) -> None:
-        """Called after each step of the optimiser, a batch may have several, and several batches may share one."""
+        """Called after each optimiser step; a batch may have several steps, and several batches may share one."""
 
     def on_batch_end(self, training: Training) -> None:
-        """Called after each batch, when it is counted."""
+        """Called after each batch, once it has been counted."""
 
     def validation_context(self, training: Training) -> AbstractContextManager[None]:
-        """Return a context around each validation, in which the network may be changed, for example averaged."""
+        """Return a context for each validation, in which the network may be changed, for example averaged."""
         return nullcontext()
 
     def on_validation_end(self, training: Training, evaluation: Evaluation, *, best: bool) -> None:
-        """Called inside `validation_context`, with the validated network; `best` if it is the best so far."""
+        """Called inside `validation_context` with the validated network; `best` is True if it is the best so far."""
 
     def on_epoch_end(self, training: Training, evaluation: Evaluation) -> None:
         """Called after each validation. `training.counters.epoch` counts the epochs before this one."""
@@ -132,7 +133,7 @@ class Callback:
     def on_log(self, training: Training, event: Mapping[str, Any]) -> None:
         """Called with each event: a mapping with "event" (its name), "epoch", "step", "seconds" and more.
 
-        The event "message" has a "line" for the user; "warning" marks warnings.
+        The event "message" has a "line" for the user; its "warning" is True for warnings.
         """
 
     def teardown(self) -> None:
@@ -143,14 +144,14 @@ class Callback:
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a `state_dict`; called when a training resumes, with {} if its checkpoint has none."""
+        """Restore a `state_dict`; called when a training run resumes, with {} if its checkpoint has none."""
 
 
 def callback_states(callbacks: Sequence[Callback]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and the plain values of all callbacks' state.
+    """Return the tensors and the plain values in the state of all callbacks.
 
     Raises:
-        TrainingError: a callback's state holds something other than tensors and JSON values.
+        TrainingError: a callback's state contains something other than tensors and JSON values.
     """
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {}
@@ -181,7 +182,7 @@ def load_callback_states(
 
 
 def _named(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
-    """Return each callback by the name of its class; a second one of the same class is NAME 2."""
+    """Yield each callback with its class name; a second callback of the same class is called NAME 2."""
     seen: Counter[str] = Counter()
     for callback in callbacks:
         name = type(callback).__name__

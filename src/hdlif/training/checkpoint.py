@@ -1,9 +1,9 @@
-"""Checkpoints: safetensors files with one metadata key, "hdlif", that holds a record as canonical JSON.
+"""Checkpoints: safetensors files with one metadata key, "hdlif", which contains a record as canonical JSON.
 
-One metadata key makes files reproducible: safetensors writes several keys in random order.
-A file is written under a temporary name, flushed to the disk and renamed, so its path always holds a complete
-checkpoint. The record's "digest" covers everything else and detects bytes that changed on the disk. It is not a
-signature: whoever writes a file can write its digest. Reading therefore checks all content as untrusted.
+A single metadata key makes files reproducible, because safetensors writes several keys in random order. hdlif writes a
+file under a temporary name, flushes it to disk and renames it, so its path always contains a complete checkpoint. The
+record's "digest" covers everything else and detects bytes that changed on the disk. It is not a signature: anyone who
+writes a file can also write its digest. hdlif therefore treats all content that it reads as untrusted.
 """
 
 import errno
@@ -37,7 +37,7 @@ def save(path: Path, *, tensors: Mapping[str, Tensor], record: Mapping[str, Any]
 
     Args:
         record: JSON-serialisable, without NaN and infinity.
-        previous: new name for the earlier file at `path`. Between the two renamings nothing is at `path`.
+        previous: new name for the earlier file at `path`. Between the two renamings, no file is at `path`.
     Raises:
         TrainingError: the file cannot be written (a full disk); an earlier file at `path` is kept.
     """
@@ -67,7 +67,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         os.close(open_regular(path, os.O_RDONLY))
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            # Clone, because the tensor is a view of the mapped file, which may be replaced.
+            # Clone the tensor, because it is a view of the mapped file, which may be replaced.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such file; give the path of a checkpoint") from error
@@ -94,7 +94,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _record_of(text: str, path: Path) -> dict[str, Any]:
-    """Parse a record, limited to the JSON that hdlif writes: finite numbers, text, and little nesting."""
+    """Parse a record, limited to the JSON that hdlif writes: finite numbers, text, and shallow nesting."""
 
     def no_number(constant: str) -> None:
         raise ValueError(f"{constant} is not a JSON number")
@@ -118,7 +118,7 @@ def _canonical(record: Mapping[str, Any]) -> str:
 
 
 def _digest(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) of the record as canonical JSON, and the name, dtype, shape and bytes of each tensor."""
+    """Return the SHA-256 (hex) of the record as canonical JSON and of each tensor's name, dtype, shape and bytes."""
     digest = hashlib.sha256(_canonical(record).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
@@ -127,7 +127,7 @@ def _digest(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> str:
 
 
 def save_model(path: Path, model: nn.Module, record: Mapping[str, Any]) -> None:
-    """Write the model's parameters and buffers under their own names; raises as `save`."""
+    """Write the model's parameters and buffers under their own names; raise the same errors as `save`."""
     save(path, tensors=model.state_dict(), record=record)
 
 
@@ -138,16 +138,16 @@ def load_model(
     loaded: tuple[Mapping[str, Tensor], dict[str, Any]] | None = None,
     keep: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Fill `model` from a file of `save_model` or from a training state, and return the record.
+    """Fill `model` from a file written by `save_model` or from a training state, and return the record.
 
-    A training state has the current weights, not their average, and batch norm's running statistics.
-    A model on torch's "meta" device takes the loaded tensors themselves.
+    A training state contains the current weights, not their average, and the running statistics of batch norm. A model
+    on torch's "meta" device uses the loaded tensors themselves.
 
     Args:
-        loaded: result of `load` for `path`.
+        loaded: the result of `load` for `path`.
         keep: names of tensors of `model` that keep their values.
     Raises:
-        CheckpointError: as `load`, or a tensor is missing, unexpected or of another shape.
+        CheckpointError: as for `load`, or a tensor is missing, unexpected or of another shape.
     """
     tensors, record = load(path) if loaded is None else loaded
     tensors = _under(_MODEL, tensors) if "counters" in record else tensors
@@ -156,7 +156,7 @@ def load_model(
 
 
 def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
-    """Raise `CheckpointError`, listing every field that differs, unless the record of `path` has this recipe."""
+    """Raise `CheckpointError`, listing every different field, unless the record of `path` has this recipe."""
     kept = record.get("recipe")
     if not isinstance(kept, dict):
         raise CheckpointError(f"{path}: holds no recipe; the file is damaged, train again without resuming")
@@ -173,19 +173,19 @@ def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any
 
 
 def _stated_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return how two recipes differ; properties found in the data are listed only if nothing else differs."""
+    """Return the differences between two recipes; list properties found in the data only if nothing else differs."""
     differences = recipe_differences(one, other)
     return [each for each in differences if not f"{each[0]}.".startswith("data.found.")] or differences
 
 
 def _as_command(folder: Path) -> str:
-    """Return the command that resumes with the recipe stored in a run folder, if there is one."""
+    """Return the command that resumes with the recipe in a run folder, or "" if there is none."""
     return f" ({run_folder.resuming(folder)})" if (folder / run_folder.RECIPE).exists() else ""
 
 
 def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(a.b, its value in one, its value in the other) for each difference of two recipes; None for a missing field."""
-    # Compare as JSON, the stored form of recipes: tuples are lists there.
+    """Return (a.b, value in one, value in the other) for each field that differs; None for a missing field."""
+    # Compare as JSON, the stored form of recipes, in which tuples are lists.
     first, second = (recipe_fields(json.loads(json.dumps(recipe))) for recipe in (one, other))
     return [
         (key, first.get(key), second.get(key))
@@ -195,12 +195,12 @@ def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list
 
 
 def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the state of training: parameters as model.NAME, and the optimiser's state of each.
+    """Return the state of training: parameters as model.NAME, and the optimiser's state for each of them.
 
-    Momentum is stored as optimizer.NAME, anything else as optimizer:KEY.NAME.
+    Momentum is stored as optimizer.NAME, and any other state as optimizer:KEY.NAME.
 
     Raises:
-        TrainingError: an optimiser state is neither of the parameter's shape nor a single number.
+        TrainingError: an optimiser state is neither a tensor of the parameter's shape nor a single number.
     """
     tensors = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
@@ -214,7 +214,7 @@ def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
 def restore_training(
     model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], path: Path
 ) -> None:
-    """Restore `training_tensors` read from `path`.
+    """Restore the `training_tensors` that were read from `path`.
 
     Raises:
         CheckpointError: the tensors belong to another model.
@@ -245,7 +245,7 @@ def restore_training(
 
 
 def _checked_key(optimizer: torch.optim.Optimizer, key: object, value: object, parameter: Tensor) -> str:
-    """Return the checkpoint name of an optimiser state. Raises `TrainingError` if checkpoints cannot hold it."""
+    """Return the checkpoint name of an optimiser state. Raise `TrainingError` if checkpoints cannot store the state."""
     seen = None
     if not isinstance(key, str) or not key.isidentifier():
         seen = "under a name that is not an identifier"

@@ -1,4 +1,4 @@
-"""Checkpoints of a training in its run folder: the state to resume from, and saved networks."""
+"""Checkpoints of a training run in its run folder: the state to resume from, and saved networks."""
 
 import os
 import re
@@ -25,7 +25,7 @@ _EPOCH = re.compile(re.escape(run_folder.EPOCH).replace(r"\{\}", "[0-9]+"))
 
 @dataclass(frozen=True)
 class SavedState:
-    """Undamaged checkpoint, and the fault of the newer one that it replaces."""
+    """An undamaged checkpoint, and the error of the newer checkpoint that it replaces, if any."""
 
     path: Path
     tensors: dict[str, Tensor]
@@ -34,9 +34,9 @@ class SavedState:
 
 
 def newest_whole(newer: Path, older: Path) -> SavedState:
-    """Return `newer`, or `older` if that is damaged or missing.
+    """Return `newer`, or `older` if `newer` is damaged or missing.
 
-    A damaged `newer` is renamed to damaged.safetensors, so that the next writing cannot replace `older` by it.
+    A damaged `newer` is renamed to damaged.safetensors, so the next write cannot replace `older` with it.
 
     Raises:
         CheckpointError: both are damaged or missing.
@@ -57,15 +57,15 @@ def newest_whole(newer: Path, older: Path) -> SavedState:
 
 
 class RunFiles:
-    """The files of a training in `out`; with several ranks, only the first uses them.
+    """The files of a training run in `out`; with several ranks, only the first rank uses them.
 
     Args:
         out: the run folder.
     Attributes:
         last: the state to resume from.
-        previous: the one before, in case `last` is damaged.
+        previous: the earlier state, in case `last` is damaged.
         best: the network of the best epoch so far.
-        final: the same, of a finished training.
+        final: the same network, after training has finished.
     """
 
     def __init__(self, out: Path) -> None:
@@ -74,21 +74,22 @@ class RunFiles:
         self.last, self.previous, self.best, self.final = (out / name for name in names)
 
     def epoch(self, number: int) -> Path:
-        """Return the file of the network of one epoch (from 1)."""
+        """Return the path of the network of one epoch, counted from 1."""
         return self.out / run_folder.EPOCH.format(number)
 
     def exist(self) -> bool:
-        """Return whether there is a training, stopped or finished."""
+        """Return whether the folder contains a training run, stopped or finished."""
         return any(map(os.path.lexists, (self.last, self.previous, self.final)))
 
     def begin(self, recipe: Mapping[str, Any], *, resume: bool) -> SavedState | None:
-        """Return the state to resume from; None if there is none or none is wanted, after clearing the folder.
+        """Return the state to resume from; without one, or without `resume`, clear the folder and return None.
 
         Args:
-            recipe: the recipe that the resumed training was started with.
+            recipe: the recipe with which the resumed training run was started.
         Raises:
-            TrainingError: the folder cannot be made.
-            CheckpointError: the training there cannot be resumed: a file is damaged, missing, or of another recipe.
+            TrainingError: the folder cannot be created.
+            CheckpointError: the training run cannot be resumed: a file is damaged, missing, or belongs to another
+                recipe.
         """
         try:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -97,7 +98,7 @@ class RunFiles:
                 f"{self.out}: cannot be made ({reason(error)}); free the path or choose another folder"
             ) from error
         remove_left_over(self.out, run_folder.WRITTEN)
-        # A dangling link, for example to a disk that is not mounted, counts as a training.
+        # A dangling link, for example to a disk that is not mounted, counts as a training run.
         begun = os.path.lexists(self.last) or os.path.lexists(self.previous)
         if resume and not begun and os.path.lexists(self.final):
             raise CheckpointError(
@@ -116,19 +117,19 @@ class RunFiles:
 
     def finish(self, model: nn.Module) -> None:
         """Rename the best epoch's file to the final one, and load it into the model."""
-        # It is missing if a finished training is resumed.
+        # The file is missing if a finished training run is resumed.
         if self.best.exists():
             self.best.replace(self.final)
         checkpoint.load_model(self.final, model)
 
     def kept(self) -> str:
-        """Describe the state that a failed training leaves to resume from."""
+        """Describe the state from which a failed training run can resume."""
         if not self.last.exists():
             return "no checkpoint was written yet"
         return f"{self.last} holds the last good state"
 
     def _check_best(self, epoch: int) -> None:
-        """Raise `CheckpointError` now, not after the last epoch, unless the best epoch's network is there undamaged."""
+        """Check before training that the best epoch's network exists undamaged; otherwise raise `CheckpointError`."""
         try:
             checkpoint.load(self.best if self.best.exists() else self.final)
         except CheckpointError as error:
@@ -139,11 +140,11 @@ class RunFiles:
             ) from error
 
     def left(self) -> list[Path]:
-        """Return the files of a training that are there."""
+        """Return the existing files of a training run."""
         return [path for path in self._all() if os.path.lexists(path)]
 
     def clear(self) -> None:
-        """Remove the files of a training and nothing else; links are removed, not their targets."""
+        """Remove the files of a training run and nothing else; links are removed, but not their targets."""
         for path in self.left():
             if path.name == run_folder.TENSORBOARD and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
@@ -151,7 +152,7 @@ class RunFiles:
                 path.unlink(missing_ok=True)
 
     def _all(self) -> Iterator[Path]:
-        # Remove the state first, so that a half-removed training cannot be resumed.
+        # Remove the state first, so a half-removed training run cannot be resumed.
         yield from (self.previous, self.last, self.best, self.final)
         yield self.out / run_folder.DAMAGED
         if self.out.is_dir():
@@ -160,17 +161,17 @@ class RunFiles:
 
 
 class Checkpoints(Callback):
-    """Writes checkpoints into `out` on the first rank, and resumes from them.
+    """A callback that writes checkpoints into `out` on the first rank, and resumes from them.
 
-    last.safetensors is the state to resume from, and previous.safetensors the one before, in case that is damaged.
-    model.safetensors is the validated network of the best epoch (of equal scores, the one with the lowest validation
-    loss). With `config.keep_every`, epoch_N.safetensors holds both for epoch N.
+    last.safetensors is the state to resume from, and previous.safetensors is the earlier one, in case the last is
+    damaged. model.safetensors is the validated network of the best epoch; among equal scores, it is the one with the
+    lowest validation loss. With `config.keep_every`, epoch_N.safetensors is the validated network of epoch N.
 
     Args:
-        recipe: recipe of the training; it is stored in the checkpoints, and resuming requires the same one.
-        resume: continue from last.safetensors, or start if there is none. Otherwise files of an earlier training in
-            `out` are removed first.
-        every: seconds between two writings of last.safetensors within an epoch.
+        recipe: recipe of the training run; it is stored in the checkpoints, and resuming requires the same recipe.
+        resume: continue from last.safetensors, or start if there is none. Otherwise the files of an earlier training
+            run in `out` are removed first.
+        every: seconds between two writes of last.safetensors within an epoch.
         out: the run folder.
     Raises:
         CheckpointError: `out` cannot be resumed: a file is damaged, missing, or belongs to another recipe.
@@ -197,13 +198,13 @@ class Checkpoints(Callback):
         training.ranks.led(lambda: self.files.finish(training.model))
 
     def saved_state(self, ranks: Ranks) -> SavedState | None:
-        """Return the state to resume from, if any, and otherwise clear the folder."""
+        """Return the state to resume from, if any; otherwise clear the folder."""
         return ranks.led(lambda: self.files.begin(self.recipe, resume=self.resume))
 
     def is_due(self) -> bool:
         """Return whether `every` seconds have passed since the first call, or since the last checkpoint."""
         now = time.monotonic()
-        # Count from the first batch: callbacks take time to start.
+        # Count from the first batch, because callbacks take time to start.
         self._saved = now if self._saved is None else self._saved
         return now - self._saved >= self.every
 
@@ -223,7 +224,7 @@ class Checkpoints(Callback):
         self._saved = time.monotonic()
 
     def _keep(self, training: Training, path: Path, evaluation: Evaluation) -> None:
-        """Write the validated network."""
+        """Save the validated network."""
         measured = {"accuracy": evaluation.accuracy} if evaluation.accuracy is not None else evaluation.as_dict()
         record = {"recipe": self.recipe, "epoch": training.counters.epoch + 1, **measured}
         training.ranks.led(lambda: checkpoint.save_model(path, training.model, record))

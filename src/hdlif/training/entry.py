@@ -1,4 +1,4 @@
-"""Checks of the arguments of `Trainer` and of its samples."""
+"""Checks of the arguments and samples of `Trainer`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def check_parts(
     """Raise `InputError` for the first invalid argument of `Trainer`.
 
     Args:
-        counts: numbers, by name; None stands for the training's default.
+        counts: numbers, by name; None for the default.
     """
     _check_model(model)
     _check(rule, "rule", ("schedule", "__call__"), "a rule, such as hdlif.STBP()")
@@ -80,7 +80,7 @@ def _check_model(model: object) -> None:
     try:
         inspect.signature(model.forward).bind(torch.empty(0), steps=range(1))
     except ValueError:
-        # Without a readable signature, the training itself finds errors.
+        # If the signature cannot be read, errors appear during training.
         return
     except TypeError as error:
         raise InputError(
@@ -90,7 +90,7 @@ def _check_model(model: object) -> None:
 
 
 def check_outputs(network: nn.Module, x: Tensor, task: Task) -> None:
-    """Raise `InputError` unless a network produces the outputs of the task for a sample [T or 1, 1, ...]."""
+    """Raise `InputError` unless a network produces the task's outputs for a sample [T or 1, 1, ...]."""
     with left_as_it_was(network, x.device), evaluation_mode(network), torch.no_grad():
         given = network(x[:1], steps=range(1))
     outputs = given[0] if isinstance(given, tuple) and len(given) == 2 else given
@@ -107,7 +107,7 @@ def check_outputs(network: nn.Module, x: Tensor, task: Task) -> None:
 
 
 def checked_samples(given: object, name: Literal["train", "validation"], task: Task) -> Samples:
-    """Return the samples given to `Trainer.fit`. Raises if they are invalid or do not fit the task.
+    """Return the samples given to `Trainer.fit`, or raise an error if they are invalid or do not fit the task.
 
     Validation samples may be empty.
     """
@@ -130,7 +130,7 @@ def checked_samples(given: object, name: Literal["train", "validation"], task: T
 
 def _check_target(samples: Samples, name: str, task: Task) -> None:
     target = getattr(task, "target", "")
-    # Labels of drifting images are those of entire images.
+    # Drifting images have the labels of the entire images.
     wanted = _TARGETS.get("boxes" if target == "boxes_each" and samples.drift is not None else target)
     labels = samples.example[1] if isinstance(samples, DatasetSamples) else samples.labels
     if wanted is None:
@@ -140,7 +140,7 @@ def _check_target(samples: Samples, name: str, task: Task) -> None:
     # Data sets may store maps in fewer bits.
     fits = (labels.dtype == dtype or samples.located == "map") and labels.ndim == len(axes.split(", "))
     if not fits or (axes.endswith("n") and labels.shape[-1] != count):
-        # One item of a data set shows only its own axes.
+        # An item of a data set has only its own axes.
         seen = f"{labels.dtype} [{', '.join(map(str, (len(samples), *labels.shape[1:])))}]"
         raise DataError(
             f"{name}: targets are {seen}; {type(task).__name__} learns {meaning}: give {dtype} "

@@ -1,7 +1,7 @@
 """Evaluation of a network on a data set, and batch-norm statistics re-estimated over all time steps.
 
-A rule that stops at a random step shows batch norm fewer late steps, so the running statistics are biased
-towards early ones. Here all steps count equally.
+With a rule that stops at a random step, batch norm processes fewer late steps, so its running statistics are biased
+towards early ones. Here, all steps count equally.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +28,7 @@ def evaluate(
     each: Each | None = None,
     device: torch.device | None = None,
 ) -> Evaluation:
-    """Run every sample through all steps, and measure the outputs for the task; modules keep their modes.
+    """Run every sample through all steps and compute the task's metrics; modules keep their modes.
 
     >>> import torch
     >>> from torch import nn
@@ -41,15 +41,15 @@ def evaluate(
     5
 
     Args:
-        model: called as `model(x, steps=range(T))`.
+        model: network that is called as `model(x, steps=range(T))`.
         batches: pairs of x [T or 1, B, ...] and target [B, ...].
         task: defines the metrics.
         observe: called with the outputs [T, B, n] and the target of every batch.
-        total, each: sum over ranks, and gather from ranks, if each rank has its own part of the samples.
-        device: moves batches to it, if given.
+        total, each: sum over ranks and gather from ranks, if each rank has its own part of the samples.
+        device: device to which batches are moved, if given.
     Raises:
         DataError: there are no samples.
-        InputError: a further metric of the task fails.
+        InputError: an additional metric of the task fails.
     """
     tally = task.tally()
     for outputs, target in answered(model, batches, time_steps=task.time_steps, device=device):
@@ -77,9 +77,9 @@ def answered(
 
 
 def reestimate(model: nn.Module, batches: Batches, *, time_steps: int) -> None:
-    """Replace the statistics of every `BatchNorm2d` and `MemBN` by the mean over batches and T steps, in place.
+    """Replace the statistics of every `BatchNorm2d` and `MemBN` with the mean over batches and T steps, in place.
 
-    Meanwhile a batch norm normalises by the batch, as in training; all other modules are in eval mode.
+    During re-estimation, batch norms normalise by the batch, as in training; all other modules are in eval mode.
     Batches of equal size give each image the same weight.
 
     >>> import torch
@@ -119,7 +119,7 @@ def reestimate(model: nn.Module, batches: Batches, *, time_steps: int) -> None:
 
 @contextmanager
 def reestimated(model: nn.Module, batches: Batches, *, time_steps: int) -> Iterator[None]:
-    """`reestimate` within the context; the training statistics are restored afterwards.
+    """Apply `reestimate` inside the context; the training statistics are restored afterwards.
 
     Args:
         model, batches, time_steps: as in `reestimate`.

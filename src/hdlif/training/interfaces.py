@@ -1,4 +1,4 @@
-"""What the parts of a training know of each other: its settings, and the training that runs."""
+"""Interfaces between the parts of a training run: its settings, and the run in progress."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hdlif.training.update import InPrecision, Updater
 
 
 class Settings(Protocol):
-    """Settings of a training, as `Trainer` documents them."""
+    """Settings of a training run, as documented for `Trainer`."""
 
     model: nn.Module
     rule: Rule
@@ -39,10 +39,10 @@ class Settings(Protocol):
 
 
 class InnerTraining(Training, Protocol):
-    """A running training, as its learner and its validation see it.
+    """The interface of a training run for its learner and its validation.
 
     Attributes:
-        network: the model as it is called, compiled and shared by ranks.
+        network: the model in the form that is called, compiled and shared by ranks.
         train, validation: samples.
         pending: signals that end the training.
     """
@@ -58,7 +58,7 @@ class InnerTraining(Training, Protocol):
     streams: Streams | None
 
     def generator(self, purpose: str, index: int) -> torch.Generator:
-        """Return a generator of random numbers for a purpose and its index-th use."""
+        """Return a random generator for a purpose and its index-th use."""
 
     def fail(self, message: str) -> NoReturn:
         """Raise `TrainingError`."""

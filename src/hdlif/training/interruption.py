@@ -1,4 +1,4 @@
-"""Delayed handling of Ctrl-C and SIGTERM, at moments with a complete training state."""
+"""Delay Ctrl-C and SIGTERM until the training state is complete."""
 
 import signal
 import threading
@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 
 
 class Interrupted(BaseException):
-    """Stops the training after a signal; raised by `Pending.check` only."""
+    """The exception that stops training after a signal; only `Pending.check` raises it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -19,11 +19,11 @@ class Interrupted(BaseException):
 
     @property
     def consequence(self) -> BaseException:
-        """Exception that the program ends with: KeyboardInterrupt, or the exit code of SIGTERM."""
+        """Return the exception with which the program ends: KeyboardInterrupt, or an exit with the code of SIGTERM."""
         return KeyboardInterrupt() if self.number == signal.SIGINT else SystemExit(128 + self.number)
 
     def consequence_in(self, place: str) -> BaseException:
-        """Exception with the place where training stopped: in its argument or, for an exit, in a note."""
+        """Return `consequence` with the place where training stopped: in its argument or, for an exit, in a note."""
         if self.number == signal.SIGINT:
             return KeyboardInterrupt(place)
         ended = self.consequence
@@ -32,9 +32,10 @@ class Interrupted(BaseException):
 
 
 class Pending:
-    """The signal received but not handled yet, if any.
+    """A signal that was received but not handled yet, if any.
 
-    `highest` returns the largest number of all ranks: a signal to one rank stops all of them, at the same `check`.
+    `highest` returns the largest signal number of all ranks, so a signal to one rank stops all of them at the same
+    `check`.
     """
 
     def __init__(self, highest: Callable[[int], int]) -> None:
@@ -42,7 +43,7 @@ class Pending:
         self._highest = highest
 
     def check(self) -> None:
-        """Raise `Interrupted` if a signal is pending, on any rank."""
+        """Raise `Interrupted` if a signal is pending on any rank."""
         if number := self._highest(self.number or 0):
             raise Interrupted(number)
 
@@ -55,10 +56,10 @@ class Pending:
 
 @contextmanager
 def deferred_signals(highest: Callable[[int], int] = lambda number: number) -> Iterator[Pending]:
-    """Delay SIGINT and SIGTERM inside the context; a second one acts at once, as it would outside.
+    """Delay SIGINT and SIGTERM inside the context; a second signal acts immediately, as it would outside.
 
     A signal that is still pending at the end takes effect there. Ignored signals stay ignored. Outside the main thread,
-    where Python delivers no signals, nothing changes.
+    nothing changes, because Python delivers no signals there.
     """
     pending = Pending(highest)
     before: dict[signal.Signals, Any] = {}
@@ -79,7 +80,7 @@ def deferred_signals(highest: Callable[[int], int] = lambda number: number) -> I
     try:
         yield pending
     except Exception as error:
-        # Stop even if something else failed.
+        # Stop even if another error occurred.
         if pending.number is not None:
             raise Interrupted(pending.number).consequence from error
         raise

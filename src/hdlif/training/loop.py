@@ -1,8 +1,8 @@
-"""Training loop. It owns optimiser, precision and device; the rule handles time steps, callbacks everything else.
+"""The training loop, which handles optimiser, precision and device; rules handle time steps, and callbacks the rest.
 
-No random generator has a memory: the data order is a function of (seed, epoch), dropout and mixup of (seed, step), the
-rule's plan of (seed, update). Counters, weights, momenta and callback state are therefore the complete state of a run,
-and a run that is stopped at any moment and resumed ends with the same bytes. For streams, the checkpoint also has
+No random generator keeps a state: the data order is a function of (seed, epoch), dropout and mixup of (seed, step), and
+the rule's plan of (seed, update). Counters, weights, momenta and callback state are therefore the complete state of a
+run. A run that is stopped at any moment and resumed ends with the same bytes. For streams, the checkpoint also contains
 their state (`training.streaming`).
 """
 
@@ -42,10 +42,10 @@ from hdlif.training.validation import Validation
 
 @dataclass
 class TrainingLoop:
-    """A running training; callbacks see it as `callback.Training`.
+    """A training run in progress; callbacks use it as `callback.Training`.
 
     Args:
-        trainer: holds the settings.
+        trainer: the settings.
         train, validation: samples.
         pending: signals that end the training.
     """
@@ -104,7 +104,7 @@ class TrainingLoop:
         return self.accelerator.device
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Return a context in which torch computes in the precision of the training."""
+        """Return a context in which torch computes in the training precision."""
         return self.accelerator.autocast()
 
     def run(self) -> None:
@@ -135,13 +135,13 @@ class TrainingLoop:
             left = self._order(counters.epoch)[counters.batch :]
             self.batch_learner.ask_ranks()
             for x, target in self.train.stream(self.ranks.shares(left)):
-                # Checkpoints hold no gradients of incomplete updates.
+                # Checkpoints contain no gradients of incomplete updates.
                 if counters.batch % self.config.accumulate == 0:
                     self._rest()
                 if counters.batch == 0:
                     # After any checkpoint, so that a resumed run adapts exactly once.
                     self._adapt_surrogates()
-                # All batches of an update have the same learning rates.
+                # All batches of an update use the same learning rates.
                 self.rates.set(counters.step // self.config.accumulate)
                 self.batch_learner.learn(*self.accelerator.to_device(x, target))
                 for callback in self.callbacks:
@@ -166,7 +166,7 @@ class TrainingLoop:
             callback.on_log(self, written)
 
     def _seconds(self) -> float:
-        """Return the training time in seconds, including that before interruptions."""
+        """Return the training time in seconds, including the time before interruptions."""
         return time.monotonic() - self.started
 
     def say(self, line: str, *, warning: bool = False) -> None:
@@ -174,11 +174,11 @@ class TrainingLoop:
         self.log("message", line=line, warning=warning)
 
     def seed_for(self, purpose: str) -> int:
-        """Return 63 bits as a seed for the current batch, different on each rank."""
+        """Return a 63-bit seed for the current batch, which differs between ranks."""
         return derived_seed(self.trainer.seed, self.ranks.seed_name(purpose), self.counters.step)
 
     def generator(self, purpose: str, index: int) -> torch.Generator:
-        """Return a generator of random numbers, the same on every rank and every machine."""
+        """Return a random generator that is the same on every rank and every machine."""
         return torch.Generator().manual_seed(derived_seed(self.trainer.seed, purpose, index))
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -222,13 +222,13 @@ class TrainingLoop:
         self.rates.resume(record.get("scheduled_losses", ()), counters.epoch)
         load_callback_states(self.callbacks, found.tensors, record["callbacks"])
         self.counters = counters
-        # Checkpoints of earlier versions have none. More threads than cores would not help.
+        # Checkpoints of earlier versions have no thread count. More threads than cores would not help.
         count = record.get("threads")
         if self.trainer.threads is None and count is not None and count <= (self.trainer.cores or count):
             self.chosen = Threads(count, "checkpoint")
 
     def _set_threads(self) -> None:
-        """Take the given or resumed number of threads, or choose one; print and log a choice."""
+        """Use the given or resumed number of threads, or choose one; log a choice and show it to the user."""
         if self.trainer.threads is not None:
             self.chosen = Threads(self.trainer.threads, "given")
         if self.chosen is None:
@@ -281,7 +281,7 @@ class TrainingLoop:
         return update
 
     def _adapt_surrogates(self) -> None:
-        """Adapt the temperature of Dspike surrogates, if any, on the epoch's first batch."""
+        """Adapt the temperature of all Dspike surrogates, if any, on the epoch's first batch."""
         if not dspikes(self.model):
             return
         (share,) = self.ranks.shares(self._order(self.counters.epoch)[:1])
@@ -320,7 +320,7 @@ class TrainingLoop:
     def _order(self, epoch: int) -> list[Tensor]:
         n, accumulate = len(self.train), self.config.accumulate
         order = batches(n, batch_size=self.batch_size, seed=self.trainer.seed, epoch=epoch, drop_last=True)
-        # Complete updates only, as with one batch of that size.
+        # Only complete updates, as with one batch of that size.
         if len(order) < accumulate:
             raise DataError(
                 f"{n} samples fill {len(order)} batches of {self.batch_size}, and an update takes "
@@ -329,7 +329,7 @@ class TrainingLoop:
         return order[: len(order) - len(order) % accumulate]
 
     def _rest(self) -> None:
-        """Stop for a signal, or write a checkpoint; between two batches, all ranks agree since their last update."""
+        """Stop for a signal or write a checkpoint between two batches; all ranks agreed on it in their last update."""
         if self.ranks.count == 1:
             self.batch_learner.ask_ranks()
         if self.batch_learner.signal:
@@ -339,7 +339,7 @@ class TrainingLoop:
                 one.save(self)
 
     def fail(self, message: str) -> NoReturn:
-        """End the training on all ranks, with the reason on each; report the checkpoint to resume from."""
+        """End training on all ranks; the first rank raises the error and reports the state to resume from."""
         kept = self.checkpoints[0].files.kept() if self.checkpoints else "no checkpoints are written"
         raise TrainingError(f"{message}; {kept}") if self.ranks.first else SystemExit(0)
 
@@ -360,6 +360,6 @@ class TrainingLoop:
 
 
 def derived_seed(seed: int, purpose: str, index: int) -> int:
-    """Return 63 bits that depend on the arguments only, the same on every machine."""
+    """Return 63 bits that depend only on the arguments and are the same on every machine."""
     digest = hashlib.blake2b(f"{seed}:{purpose}:{index}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

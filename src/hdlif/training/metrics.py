@@ -1,4 +1,4 @@
-"""Logs of a training: metrics.jsonl, TensorBoard scalars and the progress bar."""
+"""Logs of a training run: metrics.jsonl, TensorBoard scalars and the progress bar."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _SCALARS = ("loss", "accuracy", "learning_rate")
 
 
 class Log(Callback):
-    """Writes the events of a training to OUT/metrics.jsonl and their numbers to OUT/tensorboard, on the first rank.
+    """A callback that writes events to OUT/metrics.jsonl and their numbers to OUT/tensorboard, on the first rank.
 
-    metrics.jsonl is authoritative. A resumed run truncates it to its length at the checkpoint and rewrites
-    OUT/tensorboard from it, so that each step is there exactly once, even after a killed process.
+    metrics.jsonl is authoritative. A resumed run truncates metrics.jsonl to its length at the checkpoint and rewrites
+    OUT/tensorboard from it. Each step is therefore recorded exactly once, even if the process was killed.
 
-    If checkpoints are in the same folder, list their callback first, because it clears the folder.
+    If checkpoints are written to the same folder, list their callback first, because it clears the folder.
 
     Args:
         out: the run folder.
@@ -50,14 +50,14 @@ class Log(Callback):
         self._close = ExitStack()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        # A checkpoint written without a log has none.
+        # A checkpoint written without a log has no such count.
         self._keep_bytes = count_in({"bytes": 0, **state}, "bytes")
 
     def on_train_start(self, training: Training) -> None:
         training.ranks.led(self._open)
 
     def _open(self) -> None:
-        """Open the files, and take up those of a resumed training."""
+        """Open the files, and continue those of a resumed training run."""
         from torch.utils.tensorboard import SummaryWriter
 
         path, board, keep_bytes = self.out / run_folder.METRICS, self.out / run_folder.TENSORBOARD, self._keep_bytes
@@ -139,7 +139,7 @@ class Log(Callback):
 
 
 def _events(path: Path, length: int) -> list[dict[str, Any]]:
-    """Return the events of the first `length` bytes. Raises `ValueError` for one not written by `Log`."""
+    """Return the events of the first `length` bytes. Raise `ValueError` for an event that `Log` did not write."""
     with path.open("rb") as file:
         lines = file.read(length).splitlines()
     events = []
@@ -164,12 +164,12 @@ def _is_event(event: object) -> bool:
 
 
 def progress_bar(*, enabled: bool) -> Progress:
-    """Show a bar with loss, accuracy and time left on standard error; enter it before training starts.
+    """Return a progress bar with loss, accuracy and time left, for standard error; enter it before training starts.
 
-    If standard error is not a terminal, nothing is drawn; `note` writes lines there instead.
+    If standard error is not a terminal, no bar is drawn; `note` writes lines there instead.
 
     Args:
-        enabled: False makes a bar that shows nothing.
+        enabled: False returns a bar that shows nothing.
     """
     from hdlif.training.bar import bar
 
@@ -180,17 +180,17 @@ def tell(bar: Progress, line: str) -> None:
     """Print a line above a bar, without interpreting markup.
 
     Args:
-        bar: from `progress_bar`.
+        bar: a bar from `progress_bar`.
         line: the text, one line.
     """
     bar.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def note(bar: Progress, line: str) -> None:
-    """Print the result of a bar, if it is enabled and standard error is a file or a log, where no bar is drawn.
+    """Print the result of a bar if the bar is enabled and standard error is a file or a log, where no bar is drawn.
 
     Args:
-        bar: from `progress_bar`.
+        bar: a bar from `progress_bar`.
         line: the text, one line.
     """
     from hdlif.training.bar import is_screen
@@ -203,7 +203,7 @@ def warn(bar: Progress, warning: str) -> None:
     """Print a warning above a bar.
 
     Args:
-        bar: from `progress_bar`.
+        bar: a bar from `progress_bar`.
         warning: the text, one line.
     """
     tell(bar, f"warning: {warning}")

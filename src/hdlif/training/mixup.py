@@ -1,4 +1,4 @@
-"""Mixup and CutMix by timm, as a function of a seed."""
+"""Mixup and CutMix from timm, as a function of a seed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +10,11 @@ from hdlif.training.callback import Batch, Callback, Training
 
 
 class Mix:
-    """Mixes each sample of a batch with the opposite one, i with B - 1 - i, and their labels alike.
+    """Mixup and CutMix, which mix each sample i of a batch with sample B - 1 - i, and their labels in the same way.
 
-    Mixup gives ρ·x_i + (1 - ρ)·x_j (Zhang et al., ICLR 2018), CutMix a rectangle of x_j in x_i (Yun et al., ICCV 2019),
-    ρ the fraction of x_i in the target. One draw applies to the whole batch and to all frames of a sample.
+    Mixup computes ρ·x_i + (1 - ρ)·x_j (Zhang et al., ICLR 2018), and CutMix puts a rectangle of x_j into x_i (Yun et
+    al., ICCV 2019); ρ is the fraction of x_i in the target. One draw applies to the whole batch and all frames of a
+    sample.
 
     >>> from hdlif.training import Mix, Mixing
     >>> mixing = Mixing(Mix(classes=10, mixup_alpha=0.8, cutmix_alpha=1.0, prob=1.0, switch_prob=0.5))
@@ -28,7 +29,7 @@ class Mix:
     def __init__(
         self, *, classes: int, mixup_alpha: float, cutmix_alpha: float, prob: float, switch_prob: float
     ) -> None:
-        # timm takes seconds to import, and most trainings do without.
+        # timm takes seconds to import, and most training runs do not need it.
         from timm.data import Mixup
 
         # Labels are smoothed by the criterion, which gives the same loss.
@@ -37,7 +38,7 @@ class Mix:
         )
 
     def __call__(self, x: Tensor, labels: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
-        """Return x [T or 1, B, C, ...] and targets [B, classes], the fraction of each label; B is even.
+        """Return x [T or 1, B, C, ...] and targets [B, classes] with the fraction of each label; B must be even.
 
         Args:
             x: [T or 1, B, C, ...], not modified.
@@ -45,7 +46,7 @@ class Mix:
             seed: in 0..2^63 - 1.
         """
         frames = len(x)
-        # timm mixes in place, along the first axis, and cuts the last two: frames go where channels are.
+        # timm mixes in place along the first axis, and cuts along the last two, so frames take the place of channels.
         samples = x.transpose(0, 1).flatten(1, 2).clone()
         with _numpy_seeded(seed):
             mixed, targets = self._mixup(samples, labels)
@@ -64,12 +65,12 @@ def _numpy_seeded(seed: int) -> Iterator[None]:
 
 
 class Mixing(Callback):
-    """Mixes each batch; the label with the largest fraction counts as the correct one.
+    """A callback that mixes each batch; the label with the largest fraction counts as the correct one.
 
-    An example is at `Mix`.
+    See `Mix` for an example.
 
     Args:
-        mix: distribution of the mixing.
+        mix: mixes a batch.
     """
 
     def __init__(self, mix: Mix) -> None:

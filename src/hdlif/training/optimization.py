@@ -1,4 +1,4 @@
-"""Optimisers over a network's parameter groups, and learning rates: the user's own, or those of the config."""
+"""Optimisers for a network's parameter groups, and learning rates, from the user or from the config."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ SchedulerLike = LRScheduler | Callable[[torch.optim.Optimizer], LRScheduler] | S
 def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Return the parameters with weight decay and those without, each in the model's order.
 
-    Vectors and scalars (biases, batch norm's affine) and per-step parameters of any shape have none: decay would pull λ
-    and θ to the middle of their range.
+    Vectors and scalars (biases, batch norm's affine) and per-step parameters of any shape have no weight decay, because
+    it would pull λ and θ to the middle of their range.
     """
     per_step = set(map(id, step_parameters(model)))
     decayed: list[nn.Parameter] = []
@@ -50,7 +50,7 @@ def groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 def sgd(model: nn.Module, *, learning_rate: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
-    """SGD over `parameter_groups`, with Nesterov momentum; plain where `momentum` is 0.
+    """Return SGD over `parameter_groups` with Nesterov momentum, or plain SGD if `momentum` is 0.
 
     >>> from torch import nn
     >>> from hdlif.training import sgd
@@ -59,8 +59,8 @@ def sgd(model: nn.Module, *, learning_rate: float, momentum: float, weight_decay
     [0.0005, 0.0]
 
     Args:
-        model: the network; parameters that belong to time steps, and vectors and scalars, have no weight decay.
-        learning_rate, momentum, weight_decay: of SGD; momentum in [0, 1).
+        model: the network; its per-step parameters, vectors and scalars have no weight decay.
+        learning_rate, momentum, weight_decay: settings of SGD; momentum in [0, 1).
     """
     return nesterov(groups(model, weight_decay), lr=learning_rate, momentum=momentum)
 
@@ -86,17 +86,17 @@ OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {"sgd": nestero
 def make_optimizer(
     config: TrainingConfig, model: nn.Module, make: Callable[..., torch.optim.Optimizer]
 ) -> torch.optim.Optimizer:
-    """Call `make` with the groups of a model, and a config's learning rate, weight decay and momentum."""
+    """Call `make` with a model's parameter groups, and with a config's learning rate, weight decay and momentum."""
     momentum = {"momentum": config.momentum} if config.optimizer.kind == "sgd" else {}
     return make(params=groups(model, config.weight_decay), lr=config.learning_rate, **momentum)
 
 
 class OnePass:
-    """Runs a step of PyTorch's SGD, Adam or AdamW as one pass over each parameter, for contiguous CPU tensors.
+    """The fused step of PyTorch's SGD, Adam or AdamW, chosen for contiguous CPU tensors: one pass over each parameter.
 
-    This is PyTorch's `fused`, which is its default on a GPU only. It reads parameters, gradients and momentum by their
-    addresses, so contiguity is checked before each step. An optimiser made with an explicit `fused` or `foreach`
-    keeps it.
+    PyTorch calls this step `fused`, and uses it by default only on a GPU. The step accesses parameters, gradients and
+    momentum by their addresses, so contiguity is checked before each step. An optimiser made with an explicit `fused`
+    or `foreach` keeps this setting.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
@@ -112,7 +112,7 @@ class OnePass:
     def _is_plain(self, group: dict[str, Any]) -> bool:
         learning = [one for one in group["params"] if one.grad is not None]
         states = [self._optimizer.state.get(one, {}) for one in learning]
-        # PyTorch makes momentum for all parameters of a group at once, or for none.
+        # PyTorch creates momentum for all parameters of a group together, or for none.
         momenta = {state.get("momentum_buffer") is None for state in states}
         tensors = (one for state in states for one in state.values() if isinstance(one, Tensor) and one.ndim)
         return (
@@ -133,7 +133,7 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 def cosine(step: int, total: int) -> float:
-    """Half-cosine decay from 1 to 0: (1 + cos(π·step/total))/2.
+    """Return a half-cosine decay from 1 to 0: (1 + cos(π·step/total))/2.
 
     >>> [round(cosine(step, 4), 3) for step in range(5)]
     [1.0, 0.854, 0.5, 0.146, 0.0]
@@ -142,13 +142,13 @@ def cosine(step: int, total: int) -> float:
 
 
 def constant(step: int, total: int) -> float:
-    """1 at every step."""
+    """Return 1 at every step."""
     return 1.0
 
 
 @dataclass(frozen=True)
 class Drops:
-    """Step decay: multiplies the rate by `factor` after each of the fractions `at` of all steps.
+    """Step decay, which multiplies the rate by `factor` after each of the fractions `at` of all steps.
 
     >>> [round(Drops([0.5, 0.75], 0.1)(step, 4), 3) for step in range(4)]
     [1.0, 1.0, 0.1, 0.01]
@@ -176,7 +176,7 @@ SCHEDULES: Mapping[str, Callable[..., Schedule]] = {
 
 
 def warmed_up(schedule: Schedule, step: int, total: int, warmup: int) -> float:
-    """Return the factor at `step` of `total`: (step + 1)/warmup for step < warmup, then the schedule of the rest.
+    """Return the factor at `step` of `total`: (step + 1)/warmup for step < warmup, then the schedule for the rest.
 
     >>> [round(warmed_up(cosine, step, 6, 2), 3) for step in range(7)]
     [0.5, 1.0, 1.0, 0.854, 0.5, 0.146, 0.0]
@@ -186,7 +186,7 @@ def warmed_up(schedule: Schedule, step: int, total: int, warmup: int) -> float:
 
 @dataclass(frozen=True)
 class Optimization:
-    """Optimiser and schedule of its learning rates.
+    """An optimiser and the schedule of its learning rates.
 
     >>> import torch
     >>> from hdlif.training import Optimization
@@ -195,17 +195,17 @@ class Optimization:
 
     Attributes:
         optimizer: as in `Trainer`.
-        schedule: as `scheduler` of `Trainer`.
+        schedule: as `scheduler` in `Trainer`.
     """
 
     optimizer: OptimizerLike
     schedule: SchedulerLike = cosine
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """Return the optimiser of a model.
+        """Return the optimiser for a model.
 
         Raises:
-            InputError: it is not an optimiser, or has other parameters than the model's.
+            InputError: the result is not an optimiser, or has parameters that are not the model's.
         """
         made: Any = self.optimizer if isinstance(self.optimizer, torch.optim.Optimizer) else self.optimizer(model)
         if not isinstance(made, torch.optim.Optimizer):
@@ -219,7 +219,7 @@ class Optimization:
         return made
 
     def copied(self, copied_model: nn.Module, memo: dict[int, Any]) -> torch.optim.Optimizer:
-        """Return the optimiser of a copy of the model, made by `copy.deepcopy(model, memo)`."""
+        """Return the optimiser for a copy of the model that was made with `copy.deepcopy(model, memo)`."""
         if isinstance(self.optimizer, torch.optim.Optimizer):
             return copy.deepcopy(self.optimizer, memo)
         return self.make_optimizer(copied_model)
@@ -228,10 +228,10 @@ class Optimization:
 def optimization(
     config: TrainingConfig, optimizer: OptimizerLike | None, scheduler: SchedulerLike | None
 ) -> Optimization:
-    """Return the user's optimiser and scheduler, or the config's for one that is None.
+    """Return the user's optimiser and scheduler, or the config's in place of None.
 
     Raises:
-        InputError: one has another type, or the two do not fit together.
+        InputError: an argument has another type, or the two do not fit together.
     """
     for given, name, example in (
         (optimizer, "optimizer", "torch.optim.Adam(model.parameters(), lr=1e-3)"),
@@ -286,18 +286,18 @@ def _called(make: Callable[[], Any], key: str) -> Any:
 
 
 class LearningRates:
-    """Sets the learning rates of an optimiser, by a function of the step or by a scheduler of torch.
+    """The learning rates of an optimiser, set with a function of the step or with a scheduler of torch.
 
     A scheduler of torch is stepped once per epoch, with the validation loss if it takes a metric. A function is
-    called before each batch, and its factor multiplies the optimiser's initial rates.
+    called before each batch; its factor multiplies the optimiser's initial rates.
 
     Args:
         optimizer: optimiser to set the rates of.
         scheduler: as in `Trainer`.
-        total: updates of the training.
+        total: number of updates in the training run.
         warmup: updates in which the rates rise to their full size.
     Raises:
-        InputError: `scheduler` returns something else, or is a scheduler of torch with a warm-up.
+        InputError: `scheduler` returns something else, or is a scheduler of torch and there is a warm-up.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, scheduler: SchedulerLike, *, total: int, warmup: int) -> None:
@@ -325,7 +325,7 @@ class LearningRates:
         self.losses: list[float] = []
 
     def set(self, update: int) -> None:
-        """Set the rates of an update."""
+        """Set the learning rates for an update."""
         if self._schedule is not None:
             factor = warmed_up(self._schedule, update, self._total, self._warmup)
             for group in self._optimizer.param_groups:
@@ -345,7 +345,7 @@ class LearningRates:
         """Step a scheduler of torch through the completed epochs.
 
         Raises:
-            CheckpointError: a loss is missing for one of them.
+            CheckpointError: the number of losses differs from the number of epochs.
         """
         if self._scheduler is None:
             return
@@ -362,7 +362,7 @@ class LearningRates:
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:
-    """Return whether a function takes two arguments without a default (a schedule), not one (a scheduler's factory)."""
+    """Return whether a function takes two arguments without a default (a schedule), not one (a scheduler factory)."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Progress of a training on the terminal: bar, epoch lines, and warnings before the first epoch."""
+"""The progress of a training run on the terminal: bar, epoch lines, and warnings before the first epoch."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 
 class Progress(Callback):
-    """Shows a training and the reading of its validation samples as a progress bar, and prints lines above it.
+    """A progress bar for training and for reading the validation samples, with lines printed above it.
 
-    If standard error is not a terminal (a file, cron), it prints one line per epoch instead.
+    If standard error is not a terminal (a file, cron), one line per epoch is printed instead.
 
     Args:
-        name: label of the training.
-        bar: existing bar to use; default: an own one, for the duration of the training.
+        name: label of the training run.
+        bar: existing bar to use; by default a new one, for the duration of the training run.
     """
 
     def __init__(self, name: str = "training", bar: Bar | None = None) -> None:
         self.name, self._own = name, bar is None
         self.bar = progress_bar(enabled=True) if bar is None else bar
-        # None if a resumed training was stopped between an epoch's last batch and its validation.
+        # None if a resumed training run was stopped between an epoch's last batch and its validation.
         self._learned: Mapping[str, Any] | None = None
 
     def on_train_start(self, training: Training) -> None:
@@ -58,7 +58,7 @@ class Progress(Callback):
             note(self.bar, self._epoch(training, event))
 
     def _epoch(self, training: Training, validation: Mapping[str, Any]) -> str:
-        """Format an epoch as one line: training figures, first validation figure, and time."""
+        """Format an epoch as one line: training loss and accuracy, the task's validation metric, and the time."""
         learned, metric = self._learned, training.task.metric
         figures = [f"loss {learned['loss']:.4f}", *_named("accuracy", learned["accuracy"])] if learned else []
         value = validation.get(metric, validation.get("metrics", {}).get(metric))
@@ -75,7 +75,7 @@ class Progress(Callback):
 
     @contextmanager
     def reading(self, what: str, samples: int) -> Iterator[Callable[[int], None]]:
-        """Show a task while samples are read outside of training; call the yielded function per batch."""
+        """Show a task while samples are read outside of training; call the yielded function for each batch."""
         task = self.bar.add_task(f"{self.name}, {what}", total=samples, loss=math.nan, accuracy=math.nan)
         try:
             yield partial(self.bar.advance, task)
@@ -88,14 +88,14 @@ class Progress(Callback):
 
 
 def _named(name: str, value: float | None) -> list[str]:
-    """Format a figure after its name, accuracy in percent; empty without a figure."""
+    """Return a list with the value after its name (accuracy in percent); the list is empty if there is no value."""
     if value is None:
         return []
     return [f"{name} {value:.1%}" if name.endswith("accuracy") else f"{name} {value:.4g}"]
 
 
 def report_omitted_samples(training: Training, samples: int, batch_size: int) -> None:
-    """Report the samples that each epoch omits as an incomplete batch, if they are many."""
+    """Report how many samples each epoch omits as an incomplete batch, if there are many."""
     left = samples - training.batches * batch_size
     if not many_left_out(left, samples) or not training.ranks.first:
         return
@@ -106,13 +106,13 @@ def report_omitted_samples(training: Training, samples: int, batch_size: int) ->
     if training.config.accumulate > 1:
         training.say(f"{line}, {training.config.accumulate} to an update")
         return
-    # Mixup pairs the samples of each rank's share.
+    # Mixup pairs the samples within each rank's share.
     size = fuller_batch(samples, batch_size, multiple_of=2 * training.ranks.count)
     training.say(line if size is None else f"{line}; --set data.batch_size={size} leaves {samples % size} out")
 
 
 def report_traces(training: Training, samples: Samples, batch_size: int) -> None:
-    """Report and log the memory of the rule's traces; raise before the training if they take too much."""
+    """Report and log the memory of the rule's traces; raise an error before training if they take too much."""
     if not isinstance(training.rule, Tracing):
         return
     share = batch_size // training.ranks.count

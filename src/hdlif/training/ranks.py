@@ -1,7 +1,7 @@
-"""Ranks: the processes of a training, each of which trains on its share of every batch.
+"""Ranks: the processes of a training run, each of which trains on its share of every batch.
 
-Only the first rank reads and writes the run folder, and its exit code is the training's. All ranks agree on an error
-before they stop, so that none waits for another.
+Only the first rank reads and writes the run folder, and its exit code is the exit code of the run. All ranks agree on
+an error before they stop, so no rank waits for another.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def gathered(tensor: Tensor) -> Tensor:
 
 
 def check_share(batch_size: int, ranks: int, *, paired: bool = False, name: str = "batch_size") -> None:
-    """Raise `RecipeError` unless a batch can be shared equally, so that its loss is the mean of the ranks' losses.
+    """Raise `RecipeError` unless a batch can be shared equally, which makes its loss the mean of the ranks' losses.
 
     Args:
-        batch_size: samples of a batch, of all ranks together.
+        batch_size: samples per batch, over all ranks.
         ranks: number of ranks.
         paired: whether the samples of a share are mixed in pairs.
         name: name of the setting, for the error.
@@ -53,12 +53,12 @@ def check_share(batch_size: int, ranks: int, *, paired: bool = False, name: str 
 
 
 class Ranks:
-    """Collective operations of a training; all ranks call the same methods in the same order.
+    """Collective operations of a training run; all ranks call the same methods in the same order.
 
-    With one rank every method is a no-op.
+    With one rank, every method is a no-op.
 
     Args:
-        accelerator: of the training.
+        accelerator: accelerator of the training run.
     Attributes:
         count: number of ranks, on all nodes.
         index: index of this rank, from 0.
@@ -71,9 +71,9 @@ class Ranks:
         self.first = self.index == 0
 
     def shares(self, batches: Sequence[Tensor]) -> list[Tensor]:
-        """Return this rank's contiguous part of each of `batches`; the parts of all ranks in order are the batch.
+        """Return this rank's contiguous part of each of `batches`; the parts of all ranks, in order, form the batch.
 
-        A last batch with fewer members than ranks is merged into the one before, so that every rank gets a part.
+        A last batch with fewer members than ranks is merged into the previous one, so every rank gets a part.
 
         Raises:
             DataError: the only batch has fewer members than there are ranks.
@@ -88,12 +88,12 @@ class Ranks:
         return [batch.tensor_split(self.count)[self.index] for batch in whole]
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum over ranks, with the same bits on every one."""
+        """Return the sum over ranks, with the same bits on every rank."""
         return values if self.count == 1 else gathered(values.to(self.accelerator.device)).sum(0).to(values.device)
 
     @property
     def each(self) -> Callable[[Tensor], list[Tensor]] | None:
-        """Return a function that gathers tensors, of any sizes, from all ranks; None for one rank."""
+        """Return a function that gathers tensors of any sizes from all ranks; None if there is one rank."""
         return None if self.count == 1 else self._each
 
     def _each(self, tensor: Tensor) -> list[Tensor]:
@@ -106,11 +106,11 @@ class Ranks:
         return values if self.count == 1 else self.sum(values.detach()) / self.count
 
     def mean_value(self, value: float) -> float:
-        """Return the mean of a number over ranks; not finite if it is not finite on any rank."""
+        """Return the mean of a number over ranks; it is not finite if the number is not finite on some rank."""
         return value if self.count == 1 else float(self.mean(torch.tensor(value, dtype=torch.float64)))
 
     def exchange(self, sums: Sequence[float], highest: Sequence[int]) -> tuple[list[float], list[int]]:
-        """Return the sums over ranks, and the maxima, in one reduction; the same bits on every rank."""
+        """Return sums and maxima over ranks in one reduction, with the same bits on every rank."""
         if self.count == 1:
             return list(sums), list(highest)
         packed = torch.tensor([*sums, *highest], dtype=torch.float64, device=self.accelerator.device)
@@ -123,7 +123,7 @@ class Ranks:
         return value if self.count == 1 else int(gathered(torch.tensor(value, device=self.accelerator.device)).max())
 
     def together(self, action: Callable[[], _T]) -> _T:
-        """Return the result of `action`; if any rank fails, the first one raises that, and the others exit with 0.
+        """Return the result of `action`. If any rank fails, the first rank raises the error and the others exit with 0.
 
         Launchers kill all processes once one fails, so only the first rank's exit code may be an error.
         """
@@ -142,7 +142,7 @@ class Ranks:
         return result  # type: ignore[return-value]
 
     def led(self, action: Callable[[], _T]) -> _T:
-        """Run `action` on the first rank only, and return its result there; fails as `together`."""
+        """Run `action` only on the first rank, and return its result on every rank; errors end all ranks."""
         if self.count == 1:
             return action()
         result = self.together(action if self.first else lambda: None)
@@ -152,7 +152,7 @@ class Ranks:
         return chosen
 
     def in_turn(self, action: Callable[[], _T]) -> _T:
-        """Run `action` on the first rank of every node, then on the others, which find its files on the disk."""
+        """Run `action` on the first rank of every node, then on the others, which find its files on disk."""
         if self.count == 1:
             return action()
         leads = self.accelerator.local_rank == 0
@@ -166,12 +166,12 @@ class Ranks:
 
     @property
     def gather(self) -> Gather | None:
-        """Return the reduction that lets batch norms normalise by the batch of all ranks; None for one rank."""
+        """Return the function with which batch norms normalise by the batch of all ranks; None if there is one rank."""
         return None if self.count == 1 else gathered
 
     @contextmanager
     def lost_ranks_named(self) -> Iterator[None]:
-        """Raise `TrainingError` if this rank could not reach another, which reports the cause."""
+        """Raise `TrainingError` if this rank could not reach another rank, which reports the cause."""
         try:
             yield
         except RuntimeError as error:

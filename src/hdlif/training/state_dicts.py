@@ -1,4 +1,4 @@
-"""State-dict files of other programs."""
+"""State-dict files from other programs."""
 
 import os
 import pickle
@@ -20,13 +20,13 @@ _DAMAGED = (SafetensorError, RuntimeError, AttributeError, TypeError, ValueError
 
 
 def read_state_dict(path: Path, of: str, fix: str) -> dict[str, Tensor]:
-    """Return the tensors of a file by name: safetensors, or PyTorch's own (read without running its code).
+    """Return the named tensors in a file: safetensors, or PyTorch's own format (read without running its code).
 
     Args:
-        of: name of their owner, for an error.
+        of: name of the owner of the tensors, for an error.
         fix: the fix, for an error.
     Raises:
-        CheckpointError: the file is missing, damaged, or holds something else.
+        CheckpointError: the file is missing, damaged, or contains something else.
     """
     try:
         os.close(open_regular(path, os.O_RDONLY))
@@ -37,7 +37,7 @@ def read_state_dict(path: Path, of: str, fix: str) -> dict[str, Tensor]:
         for key in _WRAPPERS:
             if isinstance(tensors.get(key), dict):
                 tensors = tensors[key]
-        # Prefix of data-parallel training.
+        # Data-parallel training adds this prefix.
         return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}); {fix}") from error
@@ -50,10 +50,10 @@ def read_state_dict(path: Path, of: str, fix: str) -> dict[str, Tensor]:
 def load_state_dict(
     path: Path, network: nn.Module, of: str, fix: str, *, resized: Collection[str] = frozenset()
 ) -> None:
-    """Fill `network` from such a file. Raises `CheckpointError` also if it belongs to another network.
+    """Fill `network` from a state-dict file. Raise `CheckpointError` also if the file belongs to another network.
 
     Args:
-        resized: tensors that keep their values if the file's have another shape.
+        resized: names of tensors that keep their values if the file's tensors have another shape.
     """
     tensors, own = read_state_dict(path, of, fix), network.state_dict()
     try:

@@ -1,4 +1,4 @@
-"""Record of a training's state, and its validation."""
+"""The record of a training state, and its validation."""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="ignore")
 
 @dataclass
 class Counters:
-    """Position of a run; with weights and momenta, its complete state."""
+    """The position of a run; together with weights and momenta, it is the run's complete state."""
 
     epoch: Number = 0
     """Epochs done."""
@@ -47,13 +47,13 @@ class Counters:
 @with_config(_STRICT)
 class _State(TypedDict):
     counters: Counters
-    # State of each callback, by its name; callbacks validate their own.
+    # State of each callback, by name; callbacks validate their own state.
     callbacks: dict[str, dict[str, Any]]
     # The loss scale of float16 training; empty in other precisions.
     precision: dict[str, Annotated[float, Field(ge=0)]]
     # States of earlier versions have no counts.
     skipped_updates: NotRequired[Number]
-    # Validation losses of the steps of a torch scheduler.
+    # Validation losses with which a scheduler of torch was stepped.
     scheduled_losses: NotRequired[list[float]]
     # For streams only.
     stream_steps: NotRequired[Number]
@@ -64,16 +64,16 @@ _STATE = TypeAdapter(_State)
 
 
 def counters_of(record: Mapping[str, Any], path: Path) -> Counters:
-    """Return the counters in the record of `path`, after validating it.
+    """Validate the record of `path`, and return its counters.
 
     Raises:
-        CheckpointError: it is not the record of a training's state.
+        CheckpointError: the record does not describe a training state.
     """
     counters = record.get("counters")
     if not isinstance(counters, dict) or counters.keys() != Counters.__dataclass_fields__.keys():
         raise CheckpointError(f"{path}: is not a training state of this version of hdlif; train again")
     try:
-        # As JSON, which has lists for tuples.
+        # Validate as JSON, in which tuples are lists.
         return _STATE.validate_json(json.dumps(record))["counters"]
     except ValidationError as error:
         first = error.errors()[0]
@@ -88,7 +88,7 @@ def count_in(state: Mapping[str, Any], name: str) -> int:
     """Return the count stored by a callback under `name`.
 
     Raises:
-        CheckpointError: it is missing, or another value.
+        CheckpointError: the count is missing, or is another value.
     """
     value = state.get(name)
     if type(value) is not int or not 0 <= value < 2**63:

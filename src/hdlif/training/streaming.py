@@ -1,7 +1,7 @@
-"""Training on endless sequences: each batch continues the one before.
+"""Training on endless sequences, in which each batch continues the previous one.
 
 A stream is the sequence of samples at one place in the batch; the network's state carries over from one sample to the
-next. Each batch is processed in parts, one per update.
+next. Each batch is processed in parts, with one update per part.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _STATE, _KEPT = "stream.state.", "stream.kept."
 
 
 class Streams:
-    """State of the streams of a training, and the parts of its batches.
+    """The state of the streams of a training run, and the parts of its batches.
 
     Args:
-        every: steps from one update to the next.
+        every: steps per update.
         time_steps: T of a sample; a multiple of `every`.
-        rule, model: the training's.
+        rule, model: rule and model of the training run.
     Raises:
         InputError: a sample is not a whole number of parts, the rule cannot continue a sequence, its criterion weights
             steps differently, or the model has per-step parameters.
@@ -49,21 +49,21 @@ class Streams:
             yield chunk(x, steps), target[:, first : steps.stop] if self._each else target
 
     def update(self, updater: Updater, x: Tensor, target: Tensor, draws: torch.Generator) -> None:
-        """Make the updates of a batch."""
+        """Make all updates of a batch."""
         for part, wanted in self.parts(x, target):
             updater(part, wanted, self._rule.schedule(self.every, draws), carry=self.carry)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps."""
+        """Return the tensors that a checkpoint stores."""
         kept = {} if self.carry.kept is None else self.carry.kept.tensors()
         state = {_STATE + name: value for name, value in _flat(self.carry.state or {}, "")}
         return state | {_KEPT + name: value for name, value in kept.items()}
 
     def restore(self, tensors: Mapping[str, Tensor], step: int, device: torch.device, path: Any) -> None:
-        """Continue from the result of `tensors`, after `step` steps.
+        """Restore the state from the result of `tensors`, after `step` steps.
 
         Raises:
-            CheckpointError: the tensors are not a state.
+            CheckpointError: the tensors do not form a state.
         """
         state: dict[str, Any] = {}
         for name, value in tensors.items():
@@ -88,7 +88,7 @@ def _flat(state: State, at: str) -> Iterator[tuple[str, Tensor]]:
 
 
 def check_streams(every: int, time_steps: int, rule: Rule, model: nn.Module) -> None:
-    """Raise `InputError` unless samples of T steps can be trained on as streams, `every` steps at a time."""
+    """Raise `InputError` unless the model can train on samples of T steps as streams, `every` steps at a time."""
     if every > time_steps or time_steps % every:
         raise InputError(
             f"training.stream = {every} steps from one update to the next, and a sample has time_steps = {time_steps}; "

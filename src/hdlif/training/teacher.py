@@ -1,4 +1,4 @@
-"""The teacher of a distillation: any trained classifier of images, run once per batch."""
+"""The teacher for distillation: any trained image classifier, run once per batch."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,13 +14,13 @@ from hdlif.training.state_dicts import load_state_dict
 
 
 class Teacher:
-    """Logits of a trained network for the images that a student is shown.
+    """A trained network that returns logits for a student's images.
 
     Args:
-        network: [B, C, H, W] to logits [B, classes]; it is put in eval mode.
-        shown: mean and std by which the student's images are normalised.
-        taken: mean and std by which the teacher takes them.
-        channels: C of the teacher; images of one channel are repeated.
+        network: maps [B, C, H, W] to logits [B, classes]; it is put in eval mode.
+        shown: mean and std with which the student's images are normalised.
+        taken: mean and std with which the teacher's images are normalised.
+        channels: C of the teacher; images with one channel are repeated.
         size: images are resized to size x size, bilinearly; None leaves them.
     """
 
@@ -37,7 +37,7 @@ class Teacher:
         self._shown, self._taken, self._channels, self._size = shown, taken, channels, size
 
     def beside(self, x: Tensor, labels: Tensor) -> Tensor:
-        """The target of `learning.Distillation`, [B, 2·classes]: labels and the teacher's logits.
+        """Return the target of `learning.Distillation`, [B, 2·classes]: the labels, then the teacher's logits.
 
         Args:
             x: images that are constant in time, [1, B, C, H, W].
@@ -59,13 +59,13 @@ class Teacher:
 
 
 def load_teacher(path: Path, network: nn.Module) -> None:
-    """Fill `network` from a file of tensors by name: safetensors, or PyTorch's own (read without running its code).
+    """Fill `network` from a file of named tensors: safetensors, or PyTorch's own (read without running its code).
 
     Args:
-        path: of the file.
-        network: of the same architecture; it is filled in place.
+        path: path of the file.
+        network: a network of the same architecture; it is filled in place.
     Raises:
-        CheckpointError: no such file, a damaged one, or tensors of another network.
+        CheckpointError: the file is missing, damaged, or has tensors of another network.
     """
     fix = "give teacher.checkpoint a state dict (.pth or .safetensors) of that network and number of classes"
     load_state_dict(path, network, "the teacher", fix)
@@ -76,10 +76,10 @@ def _per_channel(values: Sequence[float], images: Tensor) -> Tensor:
 
 
 class Teaching(Callback):
-    """Appends a teacher's logits to the labels of each batch; the rule's criterion is `learning.Distillation`.
+    """A callback that appends a teacher's logits to each batch's labels, for the criterion `learning.Distillation`.
 
     Args:
-        teacher: gives the logits.
+        teacher: computes the logits.
     """
 
     def __init__(self, teacher: Teacher) -> None:

@@ -1,4 +1,4 @@
-"""Dspike's temperature, adapted along training by finite differences (Li et al., NeurIPS 2021)."""
+"""Dspike's temperature, adapted during training with finite differences (Li et al., NeurIPS 2021)."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ EPSILON = 1e-2
 
 
 def dspikes(model: nn.Module) -> list[Dspike]:
-    """The surrogates of the model whose temperature can be adapted."""
+    """Return the model's surrogates with an adaptable temperature."""
     return [module for module in model.modules() if isinstance(module, Dspike)]
 
 
@@ -26,20 +26,21 @@ def adapt_temperatures(
     least: float = 1.0,
     mean: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> float:
-    """Move the temperature of all Dspike surrogates by `change`, or not at all, to where their gradient is truest.
+    """Raise or lower the temperature of all Dspike surrogates by `change`, or keep it, for the most accurate gradient.
 
-    Truest is the largest cosine between the slopes that the surrogate gradient predicts along random directions of
-    the first convolution's weights, and the differences (L(w + εd) - L(w - εd))/2ε of the loss itself, which is a
-    staircase of the spikes and knows nothing of surrogates. The network is in eval mode meanwhile.
+    The accuracy is the cosine between two sets of slopes along random directions d of the first layer's weights. The
+    surrogate gradient predicts one set. The other is (L(w + εd) - L(w - εd))/2ε, computed from the loss itself, which
+    changes in steps with the spikes and does not depend on surrogates. The network is in eval mode during the
+    comparison.
 
     Args:
-        loss: the loss of one batch (of this rank's share of it), through all time steps.
-        directions: random directions, each of the length of the weights' standard deviation per entry.
-        change: step of the temperature.
+        loss: returns the loss of one batch (of this rank's share of it), through all time steps.
+        directions: number of random directions; their entries have the standard deviation of the weights.
+        change: step size of the temperature.
         least: smallest temperature.
-        mean: that over the ranks of the training.
+        mean: averages over the ranks of the training run.
     Returns:
-        the temperature chosen.
+        the chosen temperature.
     """
     surrogates = dspikes(model)
     weight = next(module.weight for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear))
@@ -54,7 +55,7 @@ def adapt_temperatures(
             (gradient,) = torch.autograd.grad(loss(), [weight])
             slopes = mean(torch.stack([(gradient * direction).sum() for direction in drawn]))
             cosines[temperature] = float(nn.functional.cosine_similarity(slopes, differences, dim=0))
-    # Of equals the present one, so that a network without a gradient stays as it is.
+    # On a tie, keep the present temperature, so a network without a gradient does not change.
     best = max(cosines, key=lambda temperature: (cosines[temperature], temperature == start))
     _set(surrogates, best)
     return best

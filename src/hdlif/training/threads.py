@@ -1,8 +1,8 @@
-"""Number of threads of a training on a CPU: PyTorch's own, or the fastest for its first updates.
+"""The number of threads for training on a CPU: PyTorch's own, or the fastest for the first updates.
 
-Tensors of a small network are not worth sharing out, and threads that wait for each other are the first to suffer where
-something else runs. Which number is best depends on the network, the batch and the machine, so it is measured, on a
-copy of the network, before the first update.
+It does not pay to split the small tensors of a small network among threads. Threads that wait for each other also
+suffer most from other programs. The best number depends on the network, the batch and the machine, so hdlif measures it
+on a copy of the network, before the first update.
 """
 
 import os
@@ -34,16 +34,16 @@ TIE = 0.01
 
 @dataclass(frozen=True)
 class Threads:
-    """The number of threads of a training, and its origin.
+    """The number of threads of a training run, and the way it was chosen.
 
     Attributes:
-        chosen_by: "measured"; "given" by the caller; "checkpoint", of the run that is resumed; "default", PyTorch's
-            own number, where nothing is to be chosen or no more than `TOO_SHORT` updates are to come.
-        seconds_per_update: by number of threads, where that was measured: the median of the smallest number, times
-            the median ratio to it that decides; or the one update of a number that was not tried again, or of each in
-            a short training.
-        count: PyTorch's threads.
-        update: what was timed, in words.
+        chosen_by: "measured"; "given" by the caller; "checkpoint", from the resumed run; or "default", PyTorch's own
+            number, if there is no choice to make or at most `TOO_SHORT` updates remain.
+        seconds_per_update: by number of threads, if measured: the median for the smallest number, times the median
+            ratio to it that decides. For a number that was not tried again, or in a short training run, it is the time
+            of the only update.
+        count: number of PyTorch's threads.
+        update: description of the timed update.
     """
 
     count: int
@@ -52,7 +52,7 @@ class Threads:
     update: str = "an update"
 
     def as_dict(self) -> dict[str, object]:
-        """Return it as in summary.json."""
+        """Return the values in the format of summary.json."""
         seconds = {str(count): round(value, 6) for count, value in self.seconds_per_update.items()}
         return {"count": self.count, "chosen_by": self.chosen_by, "seconds_per_update": seconds}
 
@@ -64,7 +64,7 @@ class Threads:
 
 
 def _in_words(seconds: float) -> str:
-    """A time.
+    """Return a time as text.
 
     >>> _in_words(0.01234), _in_words(0.1234), _in_words(1.71)
     ('12.3 ms', '123 ms', '1.7 s')
@@ -74,7 +74,7 @@ def _in_words(seconds: float) -> str:
 
 @contextmanager
 def using_threads(count: int | None = None) -> Iterator[None]:
-    """Inside, PyTorch has `count` threads, or those that it had; afterwards those that it had.
+    """Set the number of PyTorch's threads inside the context, and restore it afterwards.
 
     >>> import torch
     >>> from hdlif.training import using_threads
@@ -95,7 +95,7 @@ def using_threads(count: int | None = None) -> Iterator[None]:
 
 
 def candidates(cores: int) -> list[int]:
-    """1, 2, 4, ... and `cores`."""
+    """Return 1, 2, 4, ... and `cores`."""
     counts = [1]
     while 2 * counts[-1] < cores:
         counts.append(2 * counts[-1])
@@ -103,7 +103,7 @@ def candidates(cores: int) -> list[int]:
 
 
 def cores_to_try() -> int:
-    """Return the most threads to try when timing decides; 0 if OMP_NUM_THREADS has decided already."""
+    """Return the largest number of threads to try, or 0 if OMP_NUM_THREADS sets the number."""
     return 0 if "OMP_NUM_THREADS" in os.environ else available_cores()
 
 
@@ -112,10 +112,10 @@ BUSY = 0.3
 
 
 def warning_of_others() -> str | None:
-    """Return a warning where cores were busy in the last minute; None elsewhere.
+    """Return a warning if cores were busy in the last minute, otherwise None.
 
-    At each operation PyTorch's threads wait for the slowest of them, so that where two programs share two cores an
-    update may take many times as long as with one thread.
+    In each operation, PyTorch's threads wait for the slowest one. If two programs share two cores, an update may
+    therefore take many times as long as with one thread.
     """
     if "OMP_NUM_THREADS" in os.environ or not hasattr(os, "getloadavg"):
         return None
@@ -129,9 +129,10 @@ def warning_of_others() -> str | None:
 
 
 def rounds_for(updates: int, counts: int) -> int | None:
-    """Rounds to time in a training of so many updates after the first, which alone decides where there are 0.
+    """Return how many rounds to time after the first, in a training run of so many updates; if it is 0, the first
+    decides.
 
-    None where the training is too short for that, too.
+    Return None if the training run is too short even for one round.
     """
     if updates <= TOO_SHORT:
         return None
@@ -149,24 +150,24 @@ def measured(
 ) -> Threads:
     """Return the number of threads with the fastest updates.
 
-    Every number is tried in each round, on the same update; the first round, which warms up, counts only against the
-    hopeless, unless it is the only one. What is compared is the median over rounds of the time beside that of the
-    smallest number, so that a moment of other work does not decide.
+    Every number is tried in each round, on the same update. The first round warms up: it only excludes hopeless
+    numbers, unless it is the only round. hdlif compares the median over rounds of each number's time, divided by the
+    time of the smallest number. A short disturbance therefore does not affect the choice.
 
     Args:
-        update: carries out update number i (from 0) of a copy.
+        update: makes update number i (from 0) on a copy.
         counts: numbers of threads, the smallest first.
-        rounds: that are timed after the first; fewer are run where `BUDGET_SECONDS` are over, or one number is left.
-        clock: seconds.
+        rounds: rounds to time after the first; fewer run if `BUDGET_SECONDS` have passed, or one number is left.
+        clock: returns seconds.
     """
     times: dict[int, list[float]] = {count: [] for count in counts}
     warm_up: dict[int, float] = {}
     began = clock()
     with using_threads(counts[0]):
-        # One-time costs of the first update, such as memory and kernels, count for none of them.
+        # One-time costs of the first update, such as memory and kernels, count for no number of threads.
         update(0)
         for number in range(rounds + 1):
-            # In turns the other way round, lest what a round leaves in the caches favour one.
+            # Alternate the order, so the caches that a round leaves favour no number.
             for count in sorted(times, reverse=bool(number % 2)):
                 torch.set_num_threads(count)
                 start = clock()

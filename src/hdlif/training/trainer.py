@@ -1,4 +1,4 @@
-"""`Trainer`: a network, a rule, a task and callbacks, made into a training."""
+"""`Trainer`, which trains a network with a rule, a task and callbacks."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fit:
-    """The outcome of a training: the best epoch on validation (from 1), and what it was measured to be.
+    """The result of a training run: the epoch with the best validation score, and its metrics.
 
-    An example is at `Trainer`.
+    See `Trainer` for an example.
 
     Attributes:
-        score: of the best epoch, what it was chosen by: `Task.better`; -infinity where that was no number. Of equal
-            ones, the epoch with the least validation loss is the best.
-        metrics: of it, by name; NaN of one that is no number.
-        per_step: as `Evaluation.per_step`.
-        best_epoch: its number, from 1.
-        train_seconds: of the whole training.
-        steps: batches that were learned from.
-        threads: PyTorch's, and how their number came about.
+        score: score of the best epoch, by which it was chosen (`Task.better`); -infinity if it was not a number. Among
+            epochs with equal scores, the one with the lowest validation loss is the best.
+        metrics: metrics of the best epoch, by name; NaN if a metric is not a number.
+        per_step: as in `Evaluation.per_step`.
+        best_epoch: number of the best epoch, from 1.
+        train_seconds: duration of the whole training run.
+        steps: number of batches used for training.
+        threads: number of PyTorch's threads, and the way it was chosen.
     """
 
     best_epoch: int
@@ -67,7 +67,7 @@ class Fit:
 
 
 class Trainer:
-    """Trains a network.
+    """A trainer for a network with a learning rule, a task and callbacks.
 
     >>> import hdlif, torch
     >>> from hdlif.data import digits
@@ -83,29 +83,29 @@ class Trainer:
     True
 
     Args:
-        model: `model(x, state, steps=...)` gives (outputs [K, B, n], state); `task.outputs` names its n outputs.
-        rule: a learning rule; one whose criterion is the default one gets the task's.
-        task: what is learned. It has the time steps, too.
-        config: epochs, learning rate, precision and what else is of the loop; its `ema_decay` and `patience` are
+        model: `model(x, state, steps=...)` returns (outputs [K, B, n], state); `task.outputs` names its n outputs.
+        rule: a learning rule; if its criterion is the default, it gets the task's criterion.
+        task: the task to learn, which also defines the time steps.
+        config: epochs, learning rate, precision and other settings of the loop; its `ema_decay` and `patience` are
             callbacks that come before the others.
-        callbacks: additional actions, in this order: checkpoints, a log, a bar, mixing, a teacher, a penalty.
-        batch_size: samples per update, of all processes together; an incomplete last batch of an epoch is left out.
-        seed: what is drawn, the order of the samples too, is a function of it.
-        optimizer: an optimiser of torch, as torch.optim.Adam(model.parameters(), lr=1e-3), or a function of the model
-            that returns one; by default `config.optimizer`. An optimiser that is given has its own learning rate and
-            weight decay, not those of `config`.
+        callbacks: additional callbacks, in this order: checkpoints, a log, a bar, mixing, a teacher, a penalty.
+        batch_size: samples per update, over all processes; an incomplete last batch of an epoch is omitted.
+        seed: seed of all random numbers, including the order of the samples.
+        optimizer: an optimiser of torch, such as torch.optim.Adam(model.parameters(), lr=1e-3), or a function of the
+            model that returns one; by default `config.optimizer`. An optimiser that you pass uses its own learning rate
+            and weight decay, not those of `config`.
         scheduler: a function of (step, total), in updates, that returns the factor of the learning rates; a scheduler
             of torch.optim.lr_scheduler, which is stepped once per epoch; or a function of the optimiser that returns
             one. By default `config.schedule`.
         accelerator: device, processes and precision; by default this process on the GPU or the CPU, in
             `config.precision`.
-        threads: PyTorch's in the meantime; by default those that the run which is resumed began with, or PyTorch's own.
-        cores: if not 0, the number of threads is chosen out of 1, 2, 4, ... up to this: the first updates, timed on a
-            copy, decide (on a CPU, in one process).
-        compile_backend: of torch.compile, where `config.compile` asks for it.
-        log_every: batches between two events of a training.
+        threads: number of PyTorch's threads meanwhile; by default the number of the resumed run, or PyTorch's own.
+        cores: if not 0, the number of threads is chosen from 1, 2, 4, ... up to this number: the first updates, timed
+            on a copy, decide (on a CPU, in one process).
+        compile_backend: backend of torch.compile, if `config.compile` is set.
+        log_every: batches between two training events.
     Raises:
-        InputError: an argument is not what it must be, or two callbacks have a penalty.
+        InputError: an argument is invalid, or two callbacks have a penalty.
     """
 
     def __init__(
@@ -146,20 +146,20 @@ class Trainer:
         self.log_every = log_every
 
     def fit(self, train: Given, validation: Given) -> Fit:
-        """Train the network; it is left in eval mode, as it was in the best epoch on `validation`.
+        """Train the network, and leave it in eval mode, in the state of the best epoch on `validation`.
 
-        Ctrl-C and SIGTERM stop between two batches. With several processes, all of them call this with the same
-        arguments, and each trains on an equal share of every batch.
+        Ctrl-C and SIGTERM stop training between two batches. With several processes, all of them call this method with
+        the same arguments, and each trains on an equal share of every batch.
 
         Args:
             train, validation: a pair (x, target) of tensors or arrays, x [N, ...] shown at every step; a map-style
-                data set of such pairs; or samples, among them `hdlif.data.TensorSamples` and `DatasetSamples`, whose
-                `frames` show x [N, T, ...] step by step. In which order they come is a function of (seed, epoch).
+                data set of such pairs; or samples, such as `hdlif.data.TensorSamples` and `DatasetSamples`, whose
+                `frames` show x [N, T, ...] step by step. Their order is a function of (seed, epoch).
         Raises:
-            InputError, DataError, ShapeError: it is something else, or does not fit the task.
+            InputError, DataError, ShapeError: an argument is something else, or does not fit the task.
             TrainingError: the loss or a weight is not finite.
             RecipeError: the processes cannot share a batch equally.
-            KeyboardInterrupt, SystemExit(143): after Ctrl-C, after SIGTERM.
+            KeyboardInterrupt, SystemExit(143): after Ctrl-C or SIGTERM, respectively.
         """
         self.samples = checked_samples(train, "train", self.task)
         train, validation = self.samples, checked_samples(validation, "validation", self.task)
@@ -186,7 +186,7 @@ class Trainer:
 
 
 def with_criterion(rule: Rule, task: Task) -> Rule:
-    """Return the rule, with the task's criterion if its own is the default one."""
+    """Return the rule, with the task's criterion if its own is the default."""
     given: Any = rule
     if getattr(given, "criterion", None) is not F.cross_entropy or not is_dataclass(given):
         return rule
@@ -201,12 +201,12 @@ def _of_config(config: TrainingConfig) -> list[Callback]:
 
 
 class Patience(Callback):
-    """Stops a training after so many epochs in a row without a better validation score.
+    """A callback that stops training after so many consecutive epochs without a better validation score.
 
-    An equal score with a smaller loss is not better. `Callback` has an example.
+    An equal score with a smaller loss is not better. See `Callback` for an example.
 
     Args:
-        epochs: patience, at least 1.
+        epochs: number of epochs, at least 1.
     Raises:
         ValueError: `epochs` is less than 1.
     """
@@ -228,7 +228,7 @@ class Patience(Callback):
 
 
 class BestInMemory(Callback):
-    """Keeps a copy of the best epoch's network, and restores it at the end."""
+    """A callback that keeps a copy of the best epoch's network, and restores it at the end."""
 
     def __init__(self) -> None:
         self._state: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""From one batch to optimiser updates: losses, back-propagated in an accelerator's precision, and clipping."""
+"""Optimiser updates from one batch: back-propagation in an accelerator's precision, and clipping."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Agree = Callable[[float], float]
 
 
 class InPrecision(nn.Module):
-    """A model whose every call runs in the precision of an accelerator, on the batch of all its ranks.
+    """A model that runs every call in the precision of an accelerator, on the batch of all its ranks.
 
     Args:
-        layout: of each frame in memory.
-        compiled: torch.compile's backend; None runs the model as it is.
+        layout: memory format of each frame.
+        compiled: backend of torch.compile; None does not compile.
     """
 
     def __init__(
@@ -61,24 +61,24 @@ class InPrecision(nn.Module):
 
 
 class Updater:
-    """Carries out the plans of `rule` on `model`; `network` is the model in the precision of `accelerator`.
+    """Optimiser updates of `model` from the plans of `rule`; `network` is the model in the precision of `accelerator`.
 
-    On several ranks gradients are averaged once an update, in the backward pass of its last loss.
+    With several ranks, gradients are averaged once per update, in the backward pass of its last loss.
 
-    In float16, gradients are those of the scaled loss: they are unscaled once, before clipping, and where one of them
-    is not finite the step of the optimiser is skipped and the scale lowered.
+    In float16, the gradients belong to the scaled loss and are unscaled once, before clipping. If a gradient is not
+    finite, the optimiser step is skipped and the scale is lowered.
 
     Args:
         accelerator: device, processes and precision.
-        model: the network that learns.
-        optimizer: of its parameters.
+        model: the network to train.
+        optimizer: optimiser of its parameters.
         rule: a learning rule.
-        penalty: on the activity of the layers, added to every loss.
+        penalty: penalty on the activity of the layers, added to every loss.
         after: called after each update that is not skipped.
         clip_norm, channels_last: as in `config.TrainingConfig`.
-        compiled: torch.compile's backend for what losses are computed with; None runs the model as it is.
+        compiled: backend of torch.compile for the module that computes losses; None does not compile.
     Attributes:
-        skipped: steps of the optimiser skipped so far.
+        skipped: number of optimiser steps skipped so far.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Updater:
         lay_out(model, layout)
         self._wrapped = accelerator.setup(model)
         self.network = InPrecision(model, accelerator, layout=layout)
-        # Module that computes losses; with several ranks, its hooks average gradients.
+        # The module that computes losses; with several ranks, its hooks average gradients.
         self._with_hooks = InPrecision(self._wrapped, accelerator, layout=layout, compiled=compiled)
         self._optimizer, self._one_pass = optimizer, OnePass(optimizer)
         self._clip_norm, self._after = clip_norm, after
@@ -118,17 +118,17 @@ class Updater:
         hear: Callable[[Tensor], None] = lambda outputs: None,
         carry: Carry | None = None,
     ) -> float:
-        """Learn from a batch [T or 1, B, ...]; the loss per update, without penalty.
+        """Train on a batch [T or 1, B, ...] and return the loss per update, without penalty.
 
-        x and target are this rank's share of the batch; the loss is that of all ranks. An update whose loss is not
-        finite, on whatever rank, is the last and not made.
+        x and target are this rank's share of the batch; the returned loss covers all ranks. If an update's loss is not
+        finite on some rank, neither this update nor a later one is made.
 
         Args:
-            share: of this batch in its update; less than 1 where several batches make one.
-            last: whether the update ends with it; otherwise gradients stay for the next batch to add to, which asks
-                for a plan of one update.
-            agree: asks all ranks, once an update.
-            hear: gets the outputs [K, B, n] of the steps of each loss, in their order.
+            share: weight of this batch in its update; less than 1 if several batches make one update.
+            last: whether the update ends with this batch; otherwise the next batch adds to the gradients, and the plan
+                must have one update.
+            agree: exchanges the loss with all ranks, once per update.
+            hear: gets the outputs [K, B, n] of the steps of each loss, in order.
             carry: state of the stream that x belongs to; batch norms then normalise by their running statistics.
         """
         assert last or sum(plan.updates) == 1, "several batches make one update"
@@ -137,7 +137,7 @@ class Updater:
         watch = None if self._penalty is None else Watch(self.network.model, self._penalty, mean=mean)
         network = self._with_hooks if watch is None else Carrying(self._with_hooks, measures=watch.measures)
         steps = run(self._rule, network, x, target, plan, carry)
-        # An update of several losses has the mean of their penalties.
+        # An update with several losses has the mean of their penalties.
         of_penalty = sum(plan.updates) / len(plan.updates)
         total, of_update = 0.0, 0.0
         for update in plan.updates:
@@ -145,9 +145,9 @@ class Updater:
                 step = self._checked(next(iter(steps), None), plan)
                 hear(step.logits)
                 penalised = step.loss if watch is None else step.loss + of_penalty * watch.penalty()
-                # A penalty that is not finite spoils the update as such a loss does.
+                # A non-finite penalty spoils the update, as a non-finite loss does.
                 of_update += step.loss.item() if watch is None or penalised.isfinite() else math.nan
-                # Ranks meet in the backward pass: all go into it, whatever their losses are.
+                # Ranks meet in the backward pass, so all of them run it, whatever their losses are.
                 self._accelerator.backward(penalised if share == 1.0 else share * penalised)
             if update:
                 of_update = agree(of_update)
@@ -161,13 +161,13 @@ class Updater:
         return total / sum(plan.updates)
 
     def _step_optimizer(self) -> None:
-        """Step the optimiser on the gradients that have gathered, and clear them."""
+        """Step the optimiser with the accumulated gradients, and clear them."""
         scaler, optimizer = self._accelerator.scaler, self._optimizer
         if self._clip_norm is not None:
             if scaler is not None:
                 scaler.unscale_(optimizer)
             parameters = [one for group in optimizer.param_groups for one in group["params"]]
-            # A gradient that is not finite is float16's to skip, or the loop's to find in the weights.
+            # A non-finite gradient is skipped in float16; otherwise the loop finds it in the weights.
             torch.nn.utils.clip_grad_norm_(parameters, self._clip_norm, error_if_nonfinite=False)
         if scaler is None:
             self._one_pass.prepare()
@@ -188,7 +188,7 @@ class Updater:
         return f"the rule {type(self._rule).__name__}"
 
     def _checked(self, step: object, plan: Plan) -> Step:
-        """Return a rule's step. Raises `TrainingError` if it is not one."""
+        """Return a rule's step. Raise `TrainingError` if the rule yields anything else."""
         if not isinstance(step, Step):
             seen = "nothing more" if step is None else f"a {type(step).__name__}"
             raise TrainingError(
@@ -199,14 +199,15 @@ class Updater:
 
 
 def compiled_once(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor, Any]]:
-    """`model` through torch.compile, once for all time steps.
+    """Compile `model` with torch.compile, once for all time steps, and return it as a function.
 
-    A graph has the number of its steps for a constant, and which they are for an input: steps that are run one by one
-    take four graphs, the first of a sequence and the others, with and without gradients. So steps without gradients,
-    which rules run several at a time, are run one by one. Names, parameters and hooks are the model's own.
+    In a graph, the number of steps is a constant, and the step indices are an input. Steps that run one by one need
+    four graphs: for the first step of a sequence and for the others, with and without gradients. Rules request several
+    steps without gradients at a time; the function runs these one by one, too. Names, parameters and hooks are the
+    model's own.
     """
 
-    # A function, since a compiled module would be a second child of whoever holds it.
+    # A function, because a compiled module would become a second child of its owner.
     def run(x: Tensor, state: Any, *, steps: range) -> tuple[Tensor, Any]:
         output: tuple[Tensor, Any] = model(x, state, steps=steps)
         return output

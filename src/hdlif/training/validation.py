@@ -1,4 +1,4 @@
-"""The validation of each epoch, choice of the best one, and a check that train mode and eval mode agree."""
+"""The validation of each epoch, the choice of the best one, and a comparison of train mode with eval mode."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ _FAR = 0.1
 def compared_modes(
     model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]], *, task: Task, device: torch.device
 ) -> str | None:
-    """Return a warning if the accuracy in eval mode is far below that in train mode; None if it is not.
+    """Return a warning if the accuracy in eval mode is far below the accuracy in train mode, otherwise None.
 
-    Far is 0.1, and at least three standard errors. The network's buffers and the random state stay as they are.
+    Far means more than 0.1 and more than three standard errors. The network's buffers and the random state do not
+    change.
 
     Args:
-        batches: of training samples, (x, target).
-        task: one whose first figure is the accuracy.
+        batches: batches (x, target) of training samples.
+        task: a task whose first metric is the accuracy.
     """
     with torch.no_grad():
-        # First, since a batch norm in train mode changes what it normalises by in eval mode.
+        # Evaluate first, since batch norm in train mode changes its statistics for eval mode.
         with evaluation_mode(model):
             in_eval = _accuracy(model, batches, task)
         with left_as_it_was(model, device):
@@ -58,7 +59,7 @@ def _accuracy(model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]], task: 
 
 
 def _cause(model: nn.Module) -> str:
-    """Describe why the modes differ, with a fix."""
+    """Describe why the modes differ, and how to fix it."""
     norms = [module for module in model.modules() if isinstance(module, BatchNorm2d)]
     if any(norm.time_steps is None for norm in norms):
         return (
@@ -81,15 +82,15 @@ COMPARED_SAMPLES = 300
 
 @dataclass(frozen=True)
 class Validation:
-    """Validates the network of a training, whose counters note the best epoch."""
+    """The validation of a training run, which records the best epoch in the counters."""
 
     training: InnerTraining
 
     def run(self) -> Evaluation:
-        """Measure the epoch; the best so far is the one whose `Task.better` is largest.
+        """Evaluate the epoch; the best epoch so far has the largest `Task.better`.
 
-        Of equal ones, it is that with the least loss: with few samples many epochs have the same accuracy. Without
-        validation samples there is nothing to choose by: training samples are measured, and the last epoch is kept.
+        Among equal scores, the epoch with the lowest loss is the best, because with few samples many epochs have the
+        same accuracy. Without validation samples, training samples are evaluated, and the last epoch is kept.
         """
         training, ranks = self.training, self.training.ranks
         held_out = len(training.validation) > 0
@@ -111,9 +112,9 @@ class Validation:
         return result
 
     def _note(self, result: Evaluation, *, held_out: bool) -> bool:
-        """Note an epoch in the counters if it is the best so far; return whether it is."""
+        """Record an epoch in the counters if it is the best so far; return whether it is."""
         counters, score = self.training.counters, self.training.task.better(result)
-        # A score that is not a number is better than none alone.
+        # A score that is not a number is better only than no score.
         least = -math.inf if counters.best_score is None else counters.best_score
         best = not counters.best_epoch or (score, -result.loss) > (least, -counters.best_loss) or not held_out
         if best:
@@ -125,9 +126,9 @@ class Validation:
         return best
 
     def compare_modes(self) -> None:
-        """Warn if the network does far worse in eval mode, which is deployed, than in train mode."""
+        """Warn if the network is far less accurate in eval mode, the deployed mode, than in train mode."""
         training, size = self.training, self.training.batch_size
-        # Streams are normalised alike in both modes. After a signal, a training that is complete only has to end.
+        # For streams, both modes normalise in the same way. After a signal, a complete training run only has to end.
         if training.streams is not None or training.pending.number is not None:
             return
         if not isinstance(training.task, Measured) or next(iter(training.task.figures)) != "accuracy":
@@ -141,16 +142,16 @@ class Validation:
 
     @contextmanager
     def _measured_network(self) -> Iterator[Tensor]:
-        """Inside, the network is as it is measured and kept: with statistics re-estimated on the samples it yields."""
+        """Yield training samples, with the network as evaluated and saved: its statistics are re-estimated on them."""
         training, size = self.training, self.training.batch_size
         draws = training.generator("reestimation", 0)
-        # Whole batches, so that each sample counts alike; an epoch has at least one.
+        # Whole batches, so each sample has the same weight; an epoch has at least one batch.
         whole = max(1, min(REESTIMATION_SAMPLES // size, training.batches))
         sample = torch.randperm(len(training.train), generator=draws)[: whole * size]
         with ExitStack() as inside:
             for callback in training.callbacks:
                 inside.enter_context(callback.validation_context(training))
-            # Those of streams are averages that were normalised by.
+            # The statistics of streams are averages that training has normalised by.
             if training.streams is None:
                 batches = self._read_plain("batch norm", sample)
                 inside.enter_context(reestimated(training.network, batches, time_steps=training.task.time_steps))
@@ -161,7 +162,7 @@ class Validation:
         return self._read(what, self.training.train.plain(), indices)
 
     def _read(self, what: str, samples: Samples, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield batches of all samples, or of those of `indices`, and show the progress."""
+        """Yield batches of all samples, or of the samples at `indices`, and show the progress."""
         training = self.training
         chosen = torch.arange(len(samples)) if indices is None else indices
         shares = training.ranks.shares(torch.split(chosen, training.batch_size))
