@@ -30,7 +30,8 @@ RowShape = Callable[[Node, str], tuple[int, ...]]
 class Value:
     """A value of the model: joined, split by step, or both.
 
-    If `varies` is set, the value has a time axis, which the joined form folds into the batch."""
+    If `varies` is set, the value has a time axis, which the joined form folds into the batch.
+    """
 
     name: str
     varies: bool

@@ -142,8 +142,9 @@ class Learning:
         return [node for node in reached if node.name in self.trained.needed]
 
     def _gradients(self) -> tuple[dict[str, int], int]:
-        """Return the gradients' offsets and total size; a gradient lives from its value's last reader to the value's
-        node.
+        """Return the gradients' offsets and their total size.
+
+        A gradient lives from its value's last reader to the value's own node.
         """
         graph, lives = self.file.graph, dict[str, Lifetime]()
         lives[graph.output] = Lifetime(self.file.size(graph.output), 0, 0)

@@ -23,7 +23,8 @@ Floats = NDArray[np.float64]
 class HardLIF:
     """A neuron m = leak·v + x that emits 1 and sets v = reset if m >= threshold; otherwise v = m.
 
-    The fields are float64 [1, C or 1]."""
+    The fields are float64 [1, C or 1].
+    """
 
     leak: Floats
     threshold: Floats
