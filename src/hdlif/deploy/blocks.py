@@ -47,7 +47,7 @@ def _reversible_chain(lowerer: Lowerer, module: ReversibleSequential, wire: Wire
 def _streams(lowerer: Lowerer, blocks: dict[str, ReversibleBlock], wire: Wire, path: str) -> Wire:
     """Lower consecutive blocks, given by their paths: split the streams before the first, join them after the last.
 
-    A block's input and its branches share one grid. `_grid` omits all of them together.
+    A block's input and its branches share one grid, which `_grid` omits.
     """
     stream = lowerer.applied(wire)
     channels = lowerer.values[stream.name].shape[0]

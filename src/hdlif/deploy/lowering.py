@@ -4,13 +4,15 @@ Each module type has one lowering, registered with `lowers` in the file of its o
 the value that enters the module and returns its output value. A value has a pending `scale` per time step, such as the
 size of a spike code or the divisor of a mean. The next affine absorbs it, so values between layers are integers.
 
-Folding, with batch norm y = g·(x - μ) + b, g = weight/√(σ² + eps), after a convolution of codes W = a·w on spike
-codes s = r·c:
+A batch norm y = g·(x - μ) + b with g = weight/√(σ² + eps) after a convolution of codes W = a·w on spike codes s = r·c
+is folded as follows:
 
     y = g·(a·r·Σ w·c - μ) + b = (g·a·r)·Σ w·c + (b - g·μ)
 
-so w stays in {-1, 0, 1}, c stays an integer, and one affine has the scale g·a·r [T or 1, C] and the shift b - g·μ [1,
-C]. Example: for a = 0.5, r = 0.25, g = 2, μ = 1, b = 0.5 and Σ w·c = 6, the affine gives y = 0.25·6 - 1.5 = 0. Computed
+The weights w stay in {-1, 0, 1}, and c stays an integer. One affine has the scale g·a·r [T or 1, C] and the shift b -
+g·μ [1, C].
+
+Example: for a = 0.5, r = 0.25, g = 2, μ = 1, b = 0.5 and Σ w·c = 6, the affine gives y = 0.25·6 - 1.5 = 0. Computed
 directly, y = 2·(0.5·0.25·6 - 1) + 0.5 = 0.
 """
 
@@ -75,7 +77,7 @@ def lowers(*kinds: type[nn.Module], derived: bool = False) -> Callable[[Lowering
 
 
 class Lowerer:
-    """Collector of the nodes and the types of values while hdlif walks the modules."""
+    """A collector of the graph's nodes and the types of its values, filled while hdlif walks the modules."""
 
     def __init__(self, time_steps: int, record: InputRecord) -> None:
         self.time_steps = time_steps
@@ -165,7 +167,7 @@ def f64(tensor: Tensor) -> Floats:
 
 
 def sizes_of(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str, **across: int) -> list[list[int]]:
-    """Return the sizes of a layer's attributes, given by name, along the rows and columns of a map.
+    """Return the sizes along rows and columns of a layer's attributes, which are given by name.
 
     A layer for sequences has the size `across` along rows, because a sequence is a map of one row.
     """
@@ -183,7 +185,7 @@ def sizes_of(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str, **acros
 
 
 def check_sequence(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str) -> None:
-    """Raise `LoweringError` unless the value is a sequence [C, L], which in a graph is the map [C, 1, L]."""
+    """Raise `LoweringError` unless the value is a sequence [C, L], which a graph represents as the map [C, 1, L]."""
     shape = lowerer.values[wire.name].shape
     if len(shape) != 3 or shape[1] != 1:
         raise LoweringError(

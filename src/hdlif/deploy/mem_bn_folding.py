@@ -8,24 +8,24 @@ In eval mode Mem-BN is an affine of the membrane, m̂_t = α*_t·m_t - β*_t (`n
 HD-LIF with the leak α*·λ after an affine on its current.
 
 **On the state** (`fold_mem_bn`), for α* > 0: the current is unchanged. In place of v the neuron carries w with v_t =
-α*_t·(w_t - c_t) - β*_t. With α*_{-1} = 1, β*_{-1} = c_{-1} = w_{-1} = 0,
+α*_t·(w_t - c_t) - β*_t. The initial values are α*_{-1} = 1 and β*_{-1} = c_{-1} = w_{-1} = 0:
 
     λ'_t = λ_t·α*_{t-1},   c_t = λ_t·(β*_{t-1} + α*_{t-1}·c_{t-1}),   θ'_t = (θ_t + β*_t)/α*_t + c_t,
-    q_t = λ'_t·w_{t-1} + I_t,   s_t = α*_t·max(q_t - θ'_t, 0),   w_t = min(q_t, θ'_t):
+    q_t = λ'_t·w_{t-1} + I_t,   s_t = α*_t·max(q_t - θ'_t, 0),   w_t = min(q_t, θ'_t).
 
-q_t = m_t + c_t, so q_t > θ'_t exactly if m̂_t > θ_t. The following layer absorbs the gain α*_t of the spike.
+Here q_t = m_t + c_t, so q_t > θ'_t exactly if m̂_t > θ_t. The following layer absorbs the gain α*_t of the spike.
 
 The second form's rows cannot be repeated beyond step T - 1, because λ' and c depend on the previous step. Step T
-changes to the first form: with the last row's α*, β*, λ, θ and v = α*·(w - c) - β*,
+changes to the first form. With the last row's α*, β*, λ, θ and v = α*·(w - c) - β*, it computes
 
-    m̂_T = (α*·λ·α*)·w + (α*·I - β* - α*·λ·(α*·c + β*)),
+    m̂_T = (α*·λ·α*)·w + (α*·I - β* - α*·λ·(α*·c + β*)).
 
-which is again a leak and an affine on the current. From then on the potential is v itself, and later steps use the rows
+This is again a leak and an affine on the current. From then on the potential is v itself, and later steps use the rows
 of the first form, which can be repeated.
 
 Example: λ = 0.5, θ = 1, α* = 2, β* = 1 and T = 2 give λ' = 0.5, 1; c = 0, 0.5; θ' = 1, 1.5. For a current of 2, 2 the
-folded neuron computes q = 2, s = 2·(2 - 1) = 2, w = 1; q = 1·1 + 2 = 3, s = 2·(3 - 1.5) = 3. The original neuron
-computes m̂ = 2·2 - 1 = 3, s = 2, v = 1; m̂ = 2·(0.5 + 2) - 1 = 4, s = 3, v = 1 (and 2·(1.5 - 0.5) - 1 = 1).
+folded neuron computes q = 2, s = 2·(2 - 1) = 2, w = 1, then q = 1·1 + 2 = 3, s = 2·(3 - 1.5) = 3. The original neuron
+computes m̂ = 2·2 - 1 = 3, s = 2, v = 1, then m̂ = 2·(0.5 + 2) - 1 = 4, s = 3, v = 1 (and 2·(1.5 - 0.5) - 1 = 1).
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ LEAST_GAIN = 2.0**-24
 class FoldedNeuron:
     """An HD-LIF neuron on the current scale·I + shift, whose spikes are multiplied by `gain`.
 
-    All are rows [R, C]; the last row repeats. `fold_mem_bn` has an example.
+    All attributes are rows [R, C], and the last row repeats. `fold_mem_bn` has an example.
 
     Attributes:
         scale, shift: the affine on the current. The identity is 1 and -0.0: x·1 + (-0.0) equals x in every bit, so the

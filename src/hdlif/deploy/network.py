@@ -130,7 +130,7 @@ def join_affines(graph: Graph) -> Graph:
     """Merge each affine into a preceding affine: (x·a + b)·c + d = x·(a·c) + (b·c + d).
 
     Two affines merge if nothing else reads the first. They stay separate if only the first is constant in time, because
-    it is then computed once. The merged node has the first one's name.
+    it is then computed once. The merged node keeps the name of the first.
     """
     values = infer_values(graph)
     readers = [name for node in graph.nodes for name in reads(node)]

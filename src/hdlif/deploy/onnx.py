@@ -1,8 +1,8 @@
 """Export of a deployed graph as an ONNX model.
 
-There are two forms. `unrolled` runs the entire sequence over a static image. It computes constant values once, runs
-layers without state once with time folded into the batch (step t of image b is row t·B + b), and unrolls neurons step
-by step. `streamed` runs one time step, with the state as inputs and outputs.
+There are two forms. `unrolled` runs the entire sequence over a static image. It computes constant values once, and
+unrolls neurons step by step. Layers without state run once with time folded into the batch: step t of image b is row
+t·B + b. `streamed` runs one time step, with the state as inputs and outputs.
 
 Integer codes are float32 here: Floor and Clip round them, and their sums are exact below 2^24. Each engine adds float
 sums in its own order, so a code near a rounding boundary may differ from the runtime's.
@@ -26,8 +26,8 @@ _ONNX = {name: form.onnx for name, form in FORMS.items()}
 def unrolled(graph: Graph, *, batch: int = 1, weights: str = "float32") -> Any:
     """Return an `onnx.ModelProto` that runs all T steps.
 
-    It maps "input" [B, C, H, W], the same at every step, to "logits": [T, B, classes], or [T, B, classes, H, W] for a
-    class per pixel.
+    The model maps "input" [B, C, H, W], the same at every step, to "logits" [T, B, classes]. For a class per pixel,
+    "logits" are [T, B, classes, H, W].
 
     Args:
         weights: one of `WEIGHTS`: low-bit weights in float32, or as integers of 8 bits (opset 17) or 4 bits (opset 21)
@@ -54,9 +54,9 @@ def unrolled(graph: Graph, *, batch: int = 1, weights: str = "float32") -> Any:
 def streamed(graph: Graph, *, weights: str = "float32") -> Any:
     """Return an `onnx.ModelProto` that runs one step, for any batch B.
 
-    It maps "input" [B, C, H, W], "t" (int64, no axes) and each "NODE.STATE" [B, ...] to "logits" [B, classes] or [B,
-    classes, H, W], "t.next" and "NODE.STATE.next". A sequence starts with t = 0 and states of zero. `weights` works as
-    in `unrolled`.
+    The model maps "input" [B, C, H, W], "t" (int64, no axes) and each "NODE.STATE" [B, ...] to "logits" [B, classes] or
+    [B, classes, H, W], "t.next" and "NODE.STATE.next". A sequence starts with t = 0 and states of zero. `weights` works
+    as in `unrolled`.
 
     Raises:
         MissingExtraError: the package onnx is not installed.

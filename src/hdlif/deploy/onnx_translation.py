@@ -1,6 +1,7 @@
 """Translate a graph to an ONNX model, and define the arguments of the ops' forms.
 
-A value is joined, with time folded into the batch (step t of image b is row t·B + b), split by step, or both.
+A value can be joined, split by step, or both. A joined value has time folded into the batch: step t of image b is row
+t·B + b.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Writer:
         return name
 
     def output(self, value: str, name: str, shape: Shape, dtype: type[np.generic] = np.float32) -> None:
-        """Make `value` an output of the graph with the name `name`."""
+        """Add `value` to the graph's outputs as `name`."""
         self._outputs.append(self._typed(name, shape, dtype))
         self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name]))
         self._names.add(name)
@@ -94,11 +94,11 @@ class Writer:
         return self._known[key]
 
     def argument_of(self, kind: str, value: str) -> str:
-        """Return the operand of the operation of this kind that computes `value`, or `value` itself if none does."""
+        """If an operation of this kind computes `value`, return its operand; otherwise return `value` itself."""
         return self._arguments.get((kind, value), value)
 
     def model(self, name: str, metadata: Mapping[str, str]) -> Any:
-        """Build the `onnx.ModelProto`, check it, and return it."""
+        """Build and check the `onnx.ModelProto`."""
         needed = {output.name for output in self._outputs}
         kept = []
         for node in reversed(self._nodes):

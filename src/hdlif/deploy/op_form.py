@@ -72,8 +72,8 @@ def whole(emit: Callable[[Writer, Node, str], str]) -> OnnxForm:
 def synapse(emit: Callable[..., str]) -> OnnxForm:
     """Return the form of a layer with weights, written by emit(writer, node, x, weight and bias, name).
 
-    An affine after the layer is folded into weight and bias if it is constant and alone reads the layer's sums. For
-    weights stored as integers, it is folded into their scale and the bias.
+    An affine after the layer is folded into weight and bias if it is constant and the only reader of the layer's sums.
+    For weights stored as integers, the affine is folded into their scale and the bias.
     """
 
     def form(translation: Translation, node: Node) -> Value:

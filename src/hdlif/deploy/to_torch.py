@@ -25,7 +25,7 @@ Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 class GraphModule(Temporal):
     """A module that runs a graph over chunks of time.
 
-    It maps images [K or 1, B, C, H, W] to logits [K, B, classes], or to maps of logits [K, B, classes, H, W].
+    The module maps images [K or 1, B, C, H, W] to logits [K, B, classes], or to maps of logits [K, B, classes, H, W].
 
     >>> import torch
     >>> from hdlif.graph.artefact import InputRecord

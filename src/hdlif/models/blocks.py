@@ -218,9 +218,9 @@ class AttentionBlockII(AttentionBlockI):
 class Network(Temporal):
     """A network of stem, body, head and classifier in series.
 
-    It maps images [K, B, C, H, W] or [1, ...] to logits per step, [K, B, classes, ...]. `network(x, steps=range(T))`
-    starts a sequence, and `network(x, state, steps=range(T, T + 1))` continues it from the returned state. You can omit
-    `steps` if x starts a sequence and has K > 1 steps.
+    The network maps images [K, B, C, H, W] or [1, ...] to logits per step, [K, B, classes, ...]. `network(x,
+    steps=range(T))` starts a sequence, and `network(x, state, steps=range(T, T + 1))` continues it from the returned
+    state. You can omit `steps` if x starts a sequence and has K > 1 steps.
 
     >>> import torch
     >>> from torch import nn
@@ -266,8 +266,8 @@ class Network(Temporal):
 class OwnNetwork(Temporal):
     """A wrapper that makes any sequence or temporal module a network.
 
-    It maps samples [K, B, ...] or [1, ...] to logits [K, B, classes, ...] and is called like `Network`. The names of
-    the module's parameters get the prefix `network`.
+    The wrapper maps samples [K, B, ...] or [1, ...] to logits [K, B, classes, ...] and is called like `Network`. The
+    names of the module's parameters get the prefix `network`.
 
     >>> import torch
     >>> from torch import nn

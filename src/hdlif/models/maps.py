@@ -45,10 +45,10 @@ def detector(
 ) -> Network:
     """Return a detector without anchors, whose outputs `hdlif.runtime.boxes.decode_boxes` decodes.
 
-    Stage i has `blocks[i]` blocks of `width`·2^i channels, at a stride of 4·2^i pixels. Beginning with the last stage,
-    each map is normalised, upsampled and added to the map of the stage before it, up to the finest level. Each level
-    ends with a neuron layer, a 3x3 convolution, a batch norm, a neuron layer and a 1x1 convolution in fp32. They
-    compute K class logits and four distances at each place.
+    Stage i has `blocks[i]` blocks of `width`·2^i channels, at a stride of 4·2^i pixels. From the last stage to the
+    finest level, each map is normalised, upsampled and added to the map of the previous stage. Each level ends with a
+    neuron layer, a 3x3 convolution, a batch norm, a neuron layer and a 1x1 convolution in fp32. These layers compute K
+    class logits and four distances at each place.
 
     >>> import torch
     >>> from hdlif.models import detector

@@ -144,15 +144,15 @@ def qk_former(
 ) -> Network:
     """Return a spiking transformer with Q-K attention: channel attention in the last stage, token attention before.
 
-    Stage i has `width`·2^i channels. It begins with a patch embedding, "embed": a `PreActBlock` of two 3x3
+    Stage i has `width`·2^i channels. Each stage begins with a patch embedding, "embed": a `PreActBlock` of two 3x3
     convolutions, the first with the stage's stride. Then `blocks[i]` pairs of a `QKAttention` and an `MLPBlock` follow.
     The stream between blocks is real-valued, and the classifier reads the mean over the last map. By default the
     network has 722,122 weights and biases for 10 classes.
 
-    Truncating the gradient in time changes it slightly more than in a ResNet. For the untrained network of
+    Truncating the gradient in time changes the gradient slightly more than in a ResNet. For the untrained network of
     `digits_qk_former_w1p5_s4`, 64 digits and seeds 0 to 4, the cosine of SLTT's and STBP's gradients is 0.970 to 0.978.
-    For `digits_hdlif_w1p5_s4` it is 0.996 to 0.997. The gates are open for 0.59 of the tokens and 0.98 of the channels.
-    With LIF in place of HD-LIF the cosine is 0.847 to 0.873.
+    For `digits_hdlif_w1p5_s4` the cosine is 0.996 to 0.997. The gates are open for 0.59 of the tokens and 0.98 of the
+    channels. With LIF in place of HD-LIF the cosine is 0.847 to 0.873.
 
     >>> import torch
     >>> from hdlif.models import qk_former

@@ -143,7 +143,7 @@ def resnet18(
 ) -> Network:
     """Return a ResNet-18 with four stages of two blocks.
 
-    With the CIFAR stem at 32x32 and width 64 it has 548,864 neurons.
+    With the CIFAR stem at 32x32 and width 64 the network has 548,864 neurons.
 
     >>> from functools import partial
     >>> import torch
@@ -186,7 +186,7 @@ def resnet34(
 ) -> Network:
     """Return a ResNet-34 with stages of 3, 4, 6 and 3 blocks.
 
-    With the ImageNet stem at 224x224 it has 2,935,296 neurons.
+    With the ImageNet stem at 224x224 the network has 2,935,296 neurons.
 
     >>> import torch
     >>> from hdlif.models import resnet34
@@ -295,7 +295,7 @@ def resnet19(
 ) -> Network:
     """Return a ResNet-19 with stages of 3, 3 and 2 blocks and a hidden layer of neurons before the classifier.
 
-    With the CIFAR stem at 32x32, width 128 and hidden 256 it has 1,409,280 neurons in 17 layers.
+    With the CIFAR stem at 32x32, width 128 and hidden 256 the network has 1,409,280 neurons in 17 layers.
 
     >>> import torch
     >>> from hdlif.models import resnet19

@@ -1,4 +1,4 @@
-"""Reversible blocks, and backpropagation through them.
+"""Reversible blocks and their backward pass.
 
 A block has two streams of currents, which can be recomputed from the block's output. The backward pass therefore needs
 no stored inputs, and memory is constant in depth.
@@ -28,7 +28,7 @@ GRID = 2.0**-16
 
 
 class Grid(nn.Module):
-    """A layer that rounds x to multiples of `step`, in float32 or wider; its gradient is that of the identity.
+    """A layer that rounds x to multiples of `step`, in float32 or wider; its gradient is the gradient of the identity.
 
     >>> import torch
     >>> from hdlif.models import Grid
@@ -70,7 +70,7 @@ class ReversibleBlock(Temporal):
 
     y1 = x1 + f(x2),   y2 = x2 + g(y1),   and back:   x2 = y2 - g(y1),   x1 = y1 - f(x2),
 
-    where f and g are neuron -> 3x3 convolution -> batch norm on C/2 channels. They must not contain random layers.
+    where f and g are neuron -> 3x3 convolution -> batch norm on C/2 channels. Neither may contain random layers.
 
     In floating point (y1 - f) + f differs slightly from y1, so a neuron near its threshold may fire in only one of the
     two passes. To prevent this, x, f and g are rounded to a grid. Sums on the grid are exact, and so is the inverse,
@@ -140,9 +140,9 @@ class ReversibleSequential(Sequential):
     """A sequence of `ReversibleBlock`s with the gradients of a `Sequential`, but without its memory.
 
     For any number of blocks, a chunk keeps only the last block's output and the state before the chunk, if there is
-    one. The backward pass reruns the branches f and g from the last block to the first, with the state, held weights,
-    mode and precision of the forward pass. It does not change buffers, and it takes measures again. The streams are
-    float32 or wider.
+    one. The backward pass reruns the branches f and g from the last block to the first. Each rerun uses the state, held
+    weights, mode and precision of the forward pass. Reruns do not change buffers, and they take measures again. The
+    streams are float32 or wider.
 
     `ReversibleBlock` has an example.
 
@@ -193,7 +193,8 @@ class _Replay:
     """The context of a chunk's forward pass, for rerunning its branches in the backward pass.
 
     `leaves` are the weights that receive gradients: parameters, and weights of `blocks` that the steps carry. `before`
-    and `after` are the paths of the state's tensors before and after the chunk. `measures` are the chunk's measures.
+    and `after` are the paths of the state's tensors before and after the chunk. `measures` are the measures taken of
+    the chunk.
     """
 
     def __init__(self, blocks: ReversibleSequential, steps: range, before: tuple[str, ...], device_type: str) -> None:

@@ -23,7 +23,7 @@ def dense(
 ) -> Network:
     """Return a fully connected spiking network for samples of one pixel, [C, 1, 1], such as the steps of a time series.
 
-    Each layer is a 1x1 convolution, which is a matrix product on one pixel. Low-bit weights, recurrent neurons and
+    Each layer is a 1x1 convolution, which on one pixel is a matrix product. Low-bit weights, recurrent neurons and
     deployment therefore work as in every other network. For larger images, or rows of an image, the first layer's
     kernel covers the entire input.
 

@@ -181,8 +181,8 @@ def alike(one: Floats, other: Floats, graph: Graph) -> NDArray[np.float64]:
 
     A class or a set of labels counts as equal or not. For classes at each step or pixel, the result is the fraction of
     equal classes. Values are equal if all are within `ALIKE` deviations of each other. For boxes, the result is the
-    fraction of both networks' boxes that the other network predicts too (`boxes.agreement`). For boxes at each step, it
-    is the mean of this fraction.
+    fraction of both networks' boxes that the other network predicts too (`boxes.agreement`). For boxes at each step,
+    the result is the mean of this fraction.
 
     Args:
         graph: graph of either network.

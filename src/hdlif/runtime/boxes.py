@@ -52,8 +52,8 @@ def decode_boxes(
 ) -> Boxes:
     """Decode the outputs of a detector, averaged over all steps, for one image.
 
-    At row i and column j of a level with stride s, the place (x, y) = (s·(j + ½), s·(i + ½)) has the score σ(z_k) for
-    class k and the box (x - s·e^l, y - s·e^t, x + s·e^r, y + s·e^b), clipped to the input. The place yields a box if
+    At row i and column j of a level with stride s, the place is (x, y) = (s·(j + ½), s·(i + ½)). Its score for class k
+    is σ(z_k). Its box is (x - s·e^l, y - s·e^t, x + s·e^r, y + s·e^b), clipped to the input. The place yields a box if
     z_k is the maximum for class k within 3x3 places and σ(z_k) is at least `threshold`.
 
     >>> import numpy as np

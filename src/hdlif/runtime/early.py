@@ -74,9 +74,9 @@ def choose_confidence(confidence: Confidence | None, stored: float | None, task:
 def is_sure(logits: Floats, confidence: float) -> NDArray[np.bool_]:
     """Return whether the most probable class reaches a confidence c, [..., classes] -> [...].
 
-    The softmax of z reaches c if c · Σ_k e^-(max z - z_k) <= 1. The exponential is defined in
-    docs/contributing/model_format.md, and terms are added in class order, so the result is the same on every machine
-    and in C. It is within 1e-6 of the true probability. Logits with a NaN or +inf are never confident.
+    The softmax of z reaches c if c · Σ_k e^-(max z - z_k) <= 1. `docs/contributing/model_format.md` defines the
+    exponential. Terms are added in class order, so the result is the same on every machine and in C. The computed
+    probability is within 1e-6 of the true one. Logits with a NaN or +inf are never confident.
     """
     with np.errstate(all="ignore"):
         below = logits.max(-1, keepdims=True) - logits

@@ -13,7 +13,7 @@ from hdlif.whole_files import read_regular
 class Given:
     """Bytes that replace the content of a file, such as the body of a request.
 
-    Every function that reads files accepts it in place of a path.
+    Every function that reads files accepts such bytes in place of a path.
 
     Attributes:
         name: name for errors and predictions.

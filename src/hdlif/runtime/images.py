@@ -42,10 +42,10 @@ class Placed(NamedTuple):
 
 
 def read_image(path: str | Path | Given, record: InputRecord, *, time_steps: int = 1) -> Floats:
-    """Read an image as a network's input: [1, 1, C, H, W], constant in time, or [T, 1, C, 1, W] by rows, or by pixels.
+    """Read an image as a network's input: [1, 1, C, H, W] constant in time, [T, 1, C, 1, W] by rows, or by pixels.
 
-    `hdlif.inputs.pictures.decode` defines formats and limits. C determines whether the image is converted to grey or
-    RGB. The image is then fitted as in the record, and normalised.
+    `hdlif.inputs.pictures.decode` defines formats and limits. The number of channels determines whether the image is
+    converted to grey or RGB. The image is then fitted as in the record, and normalised.
 
     >>> import numpy as np
     >>> from PIL import Image

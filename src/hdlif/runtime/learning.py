@@ -226,7 +226,7 @@ class Learner(Learning):
     """A deployed network that continues to learn, on one or several threads, and equals its oracle bit for bit.
 
     A step with targets adds the gradients of this step only, so memory does not grow with the number of steps. `update`
-    changes the weights. `learn` does both for entire sequences.
+    changes the weights. `learn` runs entire sequences, and then updates the weights.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node

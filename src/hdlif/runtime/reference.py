@@ -1,8 +1,8 @@
 """Deployed networks in plain NumPy, a slow and simple oracle for all other runtimes.
 
 Float values are float32. Every sum starts at +0 and has a defined order, with one multiplication and one addition at a
-time, so a runtime that keeps the order computes the same bits. Sums of integer codes are exact. Values have a batch
-axis before the graph's shapes: [B, C, H, W] or [B, C]. The files in `hdlif.graph.ops` define the ops.
+time. A runtime that keeps the order therefore computes the same bits. Sums of integer codes are exact. Values have a
+batch axis before the graph's shapes: [B, C, H, W] or [B, C]. The files in `hdlif.graph.ops` define the ops.
 """
 
 import numpy as np

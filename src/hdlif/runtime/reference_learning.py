@@ -10,8 +10,8 @@ its own cross-entropy (`hdlif.graph.learning`) and adds them sample by sample. A
     L = round(L - rate' · 2^f · v / rms(v))       low-bit weights, through a latent L of 16 bits with f fraction bits
 
 `LearningRate` contains the rates. A low-bit weight is its latent rounded to the nearest code, with halves rounded up. A
-latent starts at its code, midway between two rounding boundaries, and is limited to half a code beyond the largest.
-rms(v) is the root mean square of v over the tensor. Only updates change weights; steps do not.
+latent starts at its code, midway between two rounding boundaries, and is limited to half a code beyond the largest. The
+term rms(v) is the root mean square of v over the tensor. Only updates change weights; steps do not.
 """
 
 from collections.abc import Mapping

@@ -16,8 +16,8 @@ class Sequence:
     """A running sequence, started by `Session.sequence`.
 
     However you split the input, outputs equal those of `Session.step` and of `Session.run` from the start. The state
-    stays in the runtime, so a step has little overhead: it checks only shapes and copies no state. `state` returns it
-    in the form of `Session.step` and `Session.sequence`.
+    stays in the runtime, so a step has little overhead: it checks only shapes and copies no state. `state` returns the
+    state in the form of `Session.step` and `Session.sequence`.
 
     A sequence allows one call at a time. Several threads can use several sequences of one session.
     """
@@ -93,9 +93,9 @@ class Sequence:
 
     @property
     def sums(self) -> Floats:
-        """Return the sums of all steps' outputs if predictions use their mean, otherwise zeros; only for a batch of 1.
+        """Return the sums of the outputs over all steps if predictions use their mean, otherwise zeros.
 
-        The sums restart after `resume`.
+        The batch must be 1. The sums restart after `resume`.
         """
         sums: Floats = np.frombuffer(self._parts[0].sums, np.float32).reshape(self._outputs)
         return sums
@@ -103,7 +103,7 @@ class Sequence:
     def to_bytes(self) -> bytes:
         """Return the complete state in the format of `hdlif.h`, to resume it in any process on any machine.
 
-        This requires a batch of 1.
+        The batch must be 1.
         """
         return self._parts[0].save()
 

@@ -21,10 +21,10 @@ def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> 
 
     T varies if the network was trained on time series of unequal lengths.
 
-    A file of sensor data contains one or several time series with a row per step and a column per channel, parsed by
-    `hdlif.inputs.series.parse_several`. Time series longer than a network's windows are cut as in training, without the
-    rows after the last complete window. They are resampled if the network's training data was. A sound is one time
-    series, or several if the network was trained on windows.
+    A file of sensor data contains one or several time series, with a row per step and a column per channel.
+    `hdlif.inputs.series.parse_several` parses the file. Time series longer than a network's windows are cut as in
+    training, without the rows after the last complete window. All time series are resampled if the network's training
+    data was. A sound is one time series, or several if the network was trained on windows.
 
     Args:
         time_steps: T of the network.
@@ -85,8 +85,8 @@ def _of_sound(path: Path | Given, record: InputRecord, sound: SoundRecord) -> It
 def read_rows(path: Path | Given, record: InputRecord) -> Iterator[tuple[str, Floats]]:
     """Read a .csv, .parquet, .npy or .npz file for a network; yield each row [1, 1, C, 1, 1] with its location.
 
-    If both file and network have column names, columns are matched by name and others ignored. Otherwise the file's
-    columns must be in the network's order.
+    If both file and network have column names, columns are matched by name, and other columns are ignored. Otherwise
+    the file's columns must be in the network's order.
 
     Raises:
         InputError: the file is not a table, or has other columns.

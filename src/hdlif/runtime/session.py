@@ -103,10 +103,10 @@ class Session:
     ) -> None:
         """Load a file or a graph.
 
-        Two limits exist because a small file may require hours and terabytes. They are checked here for one image over
+        Two limits exist because a small file may require hours and terabytes. Both are checked here for one image over
         the network's time steps, and in each call for its input. An operation is a product in a convolution or a linear
-        layer, including products with zero. According to run time, an entry of another op counts as 8 operations or
-        more, and a row of a map as 512. One core computes 10^9 to 10^11 operations per second.
+        layer, including products with zero. To reflect run time, an entry of another op counts as 8 operations or more,
+        and a row of a map as 512. One core computes 10^9 to 10^11 operations per second.
 
         Args:
             artefact: path of a model file, or a graph.

@@ -1,7 +1,7 @@
 """Checks of arguments for both runtimes: the input's shape, and the state of a deployed network.
 
-A state is {"t": int64, "<node>.potential": float32 [B, C, H, W] or [B, C], ...}. It contains the number of steps so far
-and each neuron's states: a potential, or the states that its program defines. None is the initial state.
+A state is {"t": int64, "<node>.potential": float32 [B, C, H, W] or [B, C], ...}. The state contains the number of steps
+so far and each neuron's states: a potential, or the states that its program defines. None is the initial state.
 """
 
 from collections.abc import Iterable, Mapping

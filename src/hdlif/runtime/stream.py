@@ -97,8 +97,8 @@ class Stream:
             hop: samples from one window's beginning to the next, for audio at the network's rate; default: as in
                 training, or the window length if training cut no windows.
             confidence: a number in 0..1, "auto" for the file's confidence (the default if it has one), or "off".
-            rate: sampling rate of the audio in Hz, if it is not the network's; the audio is then resampled as in `hdlif
-                run`.
+            rate: sampling rate of the audio in Hz, if it differs from the network's; `hdlif run` resamples files the
+                same way.
         Raises:
             InputError: the network takes neither time series nor audio, or windows of another length.
             HdlifError: an argument is out of its range, or does not fit the network's task.
@@ -223,7 +223,7 @@ class Stream:
 
 
 def _length(record: InputRecord, time_steps: int) -> tuple[int, int]:
-    """Return the samples of a window, and the samples from one window's beginning to the next in training.
+    """Return the length of a window and the hop between windows in training, in samples.
 
     Raise `InputError` if the window's steps differ from the network's.
     """

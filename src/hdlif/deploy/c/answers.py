@@ -41,7 +41,7 @@ _ALONE = """\
 
 
 def has_answers(file: CFile) -> bool:
-    """Return whether hdlif can write a function that processes all time steps of a network."""
+    """Return whether hdlif supports a function for all time steps of this network."""
     if file.graph.time_steps == 1:
         return False
     answers = file.for_answers()
@@ -62,8 +62,8 @@ def _has_form(file: CFile, node: Node) -> bool:
 class LaneExpressions(Expressions):
     """Fixed-point expressions for several channels at a time.
 
-    Expressions common to all channels are plain, the others vectors. The stage's `common` contains the plain
-    expressions except constants; `halves` contains the rounded expressions with their number of bits.
+    Expressions common to all channels are scalars; all others are vectors. The stage's `common` contains the scalar
+    expressions except constants, and `halves` the rounded expressions with their number of bits.
     """
 
     def rows(self, key: str, table: NDArray[np.int64]) -> str:
@@ -88,7 +88,7 @@ class LaneExpressions(Expressions):
         return self._with("times", a, b, super().times(a, b))
 
     def _with(self, name: str, a: str, b: str, plain: str) -> str:
-        """Return the plain expression, or a call of a function of a vector and a number."""
+        """Return `plain`, or a call of a function with a vector and a number as arguments."""
         if self._is_common(a):
             self.s.common.add(plain)
         elif self._is_common(b) and plain != a:

@@ -43,7 +43,7 @@ class Floats:
         return node.tensors["weight"]
 
     def of_total(self, s: StageText, node: Node, total: str) -> str:
-        """Return an expression that computes the value of a node from its sums; the value is a number, not a code."""
+        """Return an expression for the value of a node, computed from its sums; the value is a number, not a code."""
         return total
 
     def alike(self, s: StageText, node: Node, name: str, entry: str) -> str:
@@ -51,7 +51,7 @@ class Floats:
         return f"(NUMBER){entry}"
 
     def keep(self, node: Node, source: str, entry: str) -> str | None:
-        """Return the conversion of `entry` of `source` to the format of the node's state; None if a copy suffices."""
+        """Return an expression that converts `entry` of `source` to the node's state; None if a copy suffices."""
         return None
 
     def frame(self, graph: Graph) -> tuple[str, str]:

@@ -176,7 +176,7 @@ class CFile:
         return found
 
     def steps_of(self, name: str) -> int:
-        """Return the time steps stored per entry in the scratch memory; for codes of several steps, a multiple of 4."""
+        """Return the number of time steps stored per entry: for codes of several steps, a multiple of 4."""
         if self.steps == 1 or self.is_constant(name):
             return 1
         return self.steps if self.values[name].max_code is None else -(-self.steps // 4) * 4
@@ -282,7 +282,7 @@ class CFile:
 
     @property
     def data_bytes(self) -> int:
-        """Return the bytes of all tables, including those of kernels."""
+        """Return the bytes of all tables, including the tables of kernels."""
         own = sum(kernels.TABLE_BYTES.get(kernel, 0) for kernel in self.kernels.values())
         return own + self.frame_bytes + sum(self.tables.values())
 
@@ -297,7 +297,7 @@ class CFile:
         return next(f"uint{bits}_t" for bits in (8, 16, 32) if self.most_active < 2**bits)
 
     def need_active(self, rows: int, entries: int, pixels: int) -> None:
-        """Reserve space for lists of the active entries of rows, and of the first active entry of each pixel."""
+        """Reserve space for lists of the active entries of rows, and for the start of each pixel's entries."""
         self.active, self.begin = max(self.active, rows * entries), max(self.begin, 2 * rows * pixels)
         self.most_active = max(self.most_active, entries)
 

@@ -86,7 +86,7 @@ def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) ->
 def learned_from(source: Source, frames: NDArray[Any]) -> Iterator[bytes]:
     """Yield the oracle's struct after one update from each sequence in [T, N, C, H, W], at the default rate.
 
-    The target of each sequence is `target_of`. T may be 1 if the network gets the same frame at every step.
+    `target_of` defines the target class of each sequence. T may be 1 if the network gets the same frame at every step.
     """
     learning = source.learning
     assert learning is not None

@@ -31,8 +31,8 @@ class Ran:
     Attributes:
         fits: whether the program fits into memory; otherwise all numbers are 0.
         code_bytes: bytes of the network's code, without its tables.
-        image_bytes: bytes of .text, .rodata and .data in the program, including samples and start-up code; 0 for
-            devices with an operating system.
+        image_bytes: bytes of .text, .rodata and .data of the complete program, including samples and start-up code; 0
+            for devices with an operating system.
         stack_bytes: largest measured stack of the program; 0 if it was not measured.
         frame_bytes: largest stack frame of the network's functions, reported by the compiler; 0 if it is unknown.
         ticks: duration of the slowest sample on the board's own clock; 0 without a clock.
@@ -118,7 +118,7 @@ def _ran(folder: Path, device: str, data_bytes: int, by_answer: bool) -> Ran:
 
 
 def _flash_bytes(printed: str, file: str) -> int | None:
-    """Return the bytes of .text, .rodata and .data that `size` printed for a file, or None if it printed none."""
+    """Return the bytes of .text, .rodata and .data that `size` printed for a file, or None if there are none."""
     found = re.search(rf"^\s*(\d+)\s+(\d+)\s+\d+\s+\d+\s+\w+\s+(?:\./)?{re.escape(file)}$", printed, re.MULTILINE)
     return None if found is None else sum(map(int, found.groups()))
 

@@ -96,7 +96,7 @@ class Member:
 
 @dataclass
 class Learning:
-    """The texts of a C file that learns.
+    """The parts of a C file that implement learning.
 
     Attributes:
         learned: the struct of all values that training changes.
@@ -211,11 +211,11 @@ class Learning:
         return b"".join(arrays).ljust(self.learned.size, b"\0")
 
     def _as_in_c(self, one: Member, values: Array) -> Array:
-        """Return a tensor in the layout of C; weights have the layout of their table."""
+        """Convert a tensor to its layout in C; weights are packed as in their table."""
         return values if one.rows is None else rows_in(self.file, self._nodes[one.place.node], values).table
 
     def _as_in_file(self, one: Member, values: Array) -> Array:
-        """Return a tensor's numbers in its own shape, from the layout of C."""
+        """Convert a tensor from its layout in C to its own shape."""
         node = self._nodes[one.place.node]
         shape = node.tensors[one.place.role].shape
         if one.rows is None or one.is_latent:
@@ -232,7 +232,7 @@ class Learning:
         return [("float", 4, "gradients", self._entries), *states]
 
     def _states(self) -> dict[str, int]:
-        """Return the names and sizes of the states that backward passes read from before the step."""
+        """Return the names and sizes of the states before the step that backward passes need."""
         return {
             self.file.state_names[f"{node.name}.{name}"]: self.file.size(node.name)
             for node in self._backward()
@@ -349,11 +349,11 @@ class Learning:
 
 
 def learning_of(graph: Graph, level: Level, momentum: float = 0.0, name: str = "network") -> Learning:
-    """Return the learning part of a C file on its own.
+    """Return only the learning part of a C file.
 
-    Its `memory` converts the bytes of a device's struct into the memory of a `hdlif.runtime.Learner` with the same
-    graph, level and momentum. The learner can continue from there, or save the network as a model file. `content`
-    converts in the other direction.
+    The method `memory` converts the bytes of a device's struct into the memory of a `hdlif.runtime.Learner` with the
+    same graph, level and momentum. The learner can continue from this memory, or save the network as a model file.
+    `content` converts in the other direction.
 
     Raises:
         HdlifError: the network cannot be trained at this level.

@@ -1,4 +1,4 @@
-"""The C function of one stage, with loops over a value's entries, their statements and fixed-point expressions."""
+"""The C function of one stage, with loops over a value's entries, statements and fixed-point expressions."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ class StageText:
         return self.written(name, ", ".join(f"{node.name} ({node.op})" for node in self.stage.nodes))
 
     def written(self, name: str, what: str) -> str:
-        """Return a function with the statements so far, after a comment."""
+        """Return the text of a C function with a comment and the statements so far."""
         body = "\n".join(_read((*self._declared, *self._lines)))
         arguments = self.arguments + self.file.with_learned
         unused = [one for one in re.findall(r"[ *](\w+)(?:,|$)", arguments) if not re.search(rf"\b{one}\b", body)]

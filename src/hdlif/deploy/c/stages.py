@@ -1,6 +1,7 @@
-"""Stages of a graph, each of which fuses an op that reads entire maps with the elementwise ops after it.
+"""The stages of a graph.
 
-A stage becomes one loop. Only values that later stages read are stored; other values are local variables.
+A stage is one loop, in which an op that reads entire maps is fused with the elementwise ops after it. Only values that
+later stages read are stored; other values are local variables.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

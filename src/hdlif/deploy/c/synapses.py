@@ -87,9 +87,9 @@ def rows_in(file: CFile, node: Node, weight: NDArray[Any]) -> Rows:
 def pairs(bits: int, apart: int = 16) -> NDArray[np.uint32]:
     """Return a table of words with two signed 16-bit weights each, for every field of packed weights.
 
-    The shape is [16, 2] for 1 bit, [256, 2] for 2 bits and [256] for 4 bits. A field has four weights of 1 bit,
-    otherwise it is a byte. A word is lower + 2^apart * upper modulo 2^32, such as 65536 * 1 + (-1) = 0x0000ffff. Its
-    product with a code contains both products as long as they fit in 16 bits.
+    The shape is [16, 2] for 1 bit, [256, 2] for 2 bits and [256] for 4 bits. A field contains four 1-bit weights, or
+    one byte of other weights. A word is lower + 2^apart * upper modulo 2^32, such as 65536 * 1 + (-1) = 0x0000ffff. The
+    product of a word and a code contains both products if each fits in 16 bits.
     """
     fields = np.arange(16 if bits == 1 else 256)
     count = 4 if bits == 1 else 8 // bits

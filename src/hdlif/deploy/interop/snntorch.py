@@ -124,12 +124,12 @@ def from_snntorch(
     state_dict: Mapping[str, Tensor] | None = None,
     surrogate: Surrogate | None = None,
 ) -> Temporal:
-    """Convert a network of torch layers and snnTorch neurons to one with the same weights and equal outputs.
+    """Convert a network of torch layers and snnTorch neurons to ours, with the same weights and equal outputs.
 
     hdlif traces the forward pass of one step: an `nn.Sequential`, or a forward pass of x alone, with
-    `init_hidden=True`. `Leaky` fires above its threshold and our neurons at theirs, so our threshold is the next
-    float32. A `Leaky` with `reset_delay=True`, its default, becomes a `LateResetLIF` if it subtracts; if it resets to
-    zero, the spikes equal those of an immediate reset. A learned beta becomes a learned leak λ = σ(a), with one more
+    `init_hidden=True`. `Leaky` fires above its threshold. Our neurons fire at their threshold, which is therefore the
+    next float32. A subtracting `Leaky` with `reset_delay=True`, its default, becomes a `LateResetLIF`. If it resets to
+    zero, an immediate reset produces the same spikes. A learned beta becomes a learned leak λ = σ(a), with one more
     rounding. A subtracting `Synaptic` is preceded by a `LeakyIntegrator`; a subtracting `RLeaky` is wrapped in a
     `Recurrent`.
 

@@ -88,14 +88,14 @@ def from_spikingjelly(
     state_dict: Mapping[str, Tensor] | None = None,
     surrogate: Surrogate | None = None,
 ) -> Temporal:
-    """Convert a network of SpikingJelly layers and neurons to one with the same weights and equal outputs.
+    """Convert a network of SpikingJelly layers and neurons to ours, with the same weights and equal outputs.
 
     The leak 1 - 1/τ = σ(-w) of a `ParametricLIFNode` remains learnable; 1/τ, the factor of currents with
     `decay_input=True`, stays fixed.
 
-    hdlif traces the forward pass of one step and rejects one that loops over time. `LIFNode` and `IFNode` are supported
-    with any τ, `decay_input`, threshold and reset; they emit 1. In eval mode both networks are equal. In train mode,
-    our batch norms keep statistics per step, and dropout draws a new mask at each step.
+    hdlif traces the forward pass of one step, and rejects loops over time. `LIFNode` and `IFNode` are supported with
+    any τ, `decay_input`, threshold and reset; they emit 1. In eval mode both networks compute equal outputs. In train
+    mode, our batch norms keep statistics per step, and dropout draws a new mask at each step.
 
     Args:
         network: the network in either step mode, which is not modified.

@@ -25,7 +25,7 @@ MOST_SHOWN = 3
 
 
 class TurningNeurons(Turning):
-    """The conversion of one network of another library.
+    """The conversion of a network from another library.
 
     Args:
         time_steps: T.
@@ -114,7 +114,7 @@ def unit_lif(
     reset: Reset,
     surrogate: Surrogate,
 ) -> UnitLIF:
-    """Return LIF neurons with these fixed values, each a number or one number per channel."""
+    """Return LIF neurons with fixed parameters, each with one value or one value per channel."""
     rows = [torch.as_tensor(np.asarray(value), dtype=torch.float32).reshape(-1) for value in (leak, fires_from)]
     channels = max(map(len, rows))
     made = UnitLIF(
@@ -125,7 +125,7 @@ def unit_lif(
 
 
 def learn_leak(neuron: UnitLIF, logit: Tensor) -> None:
-    """Make the leak λ = σ(a) of neurons learnable, starting from `logit`: one a, or one per channel."""
+    """Make the leak λ = σ(a) of neurons learnable, with the initial a in `logit`: one value, or one per channel."""
     fixed = neuron.leak
     learned = StepValue(
         fixed.time_steps, value=0.5, learned=True, channels=fixed.channels, per_step=False, name=fixed.name
@@ -136,7 +136,7 @@ def learn_leak(neuron: UnitLIF, logit: Tensor) -> None:
 
 
 def fill(neuron: nn.Module, **rows: Tensor) -> None:
-    """Set fixed parameters, each one number or one number per channel."""
+    """Set fixed parameters, each with one value or one value per channel."""
     for name, row in rows.items():
         value: Any = neuron.get_submodule(name).value
         value.copy_(row.expand(value.shape[-1]).reshape(value.shape))

@@ -4,9 +4,10 @@ NIR defines its leaky neuron in continuous time, with a hard reset and spikes of
 
     τ v' = (v_leak - v) + R I,    z = 1 where v > v_threshold, else 0,    v = v_reset where z = 1
 
-Simulators run it in Euler steps of dt: v ← (1 - dt/τ) v + (dt/τ)(v_leak + R I). Our neuron, m = λ v + I with a spike if
-m >= θ, therefore has τ = dt/(1 - λ), R = τ/dt and v_leak = 0. Its v_threshold is the largest float32 below θ, since m
-exceeds that exactly if m >= θ. `docs/how_to/nir.md` describes the mapping and the support in other libraries.
+Simulators integrate this neuron in Euler steps of dt: v ← (1 - dt/τ) v + (dt/τ)(v_leak + R I). Our neuron, m = λ v + I
+with a spike if m >= θ, therefore has τ = dt/(1 - λ), R = τ/dt and v_leak = 0. Its v_threshold is the largest float32
+below θ, which m exceeds exactly if m >= θ. `docs/how_to/nir.md` describes the mapping and the support in other
+libraries.
 """
 
 from hdlif.deploy.nir_export.extension import extended

@@ -1,7 +1,7 @@
 """NIR files that contain a complete deployed graph in the metadata of standard nodes.
 
 NIR can write nodes of custom types but cannot read them back. Every node of the graph is therefore written as the
-nearest standard node of the same shape, and operations without a counterpart as a `Scale` by 1. Other readers get an
+nearest standard node of the same shape. Operations without a counterpart become a `Scale` by 1. Other readers get an
 approximate network or reject it, as SpikingJelly and snnTorch do for a `Scale`. `deploy.interop.nir_import` reads only
 the metadata, and restores the exact model file.
 

@@ -29,11 +29,11 @@ def spiking(
 ) -> Temporal:
     """Return a spiking network with the layers, the wiring and the weights of `model`, which is not modified.
 
-    Each activation (ReLU, ReLU6, Hardtanh from 0) becomes a layer of neurons, one for each place where it runs. Bounds
-    such as that of ReLU6 are dropped, because the neurons determine the size of spikes (`SpikeQuantizer` limits it).
-    Batch norms become those of `hdlif.nn`, with the same statistics, eps and momentum. Convolutions and linear layers,
-    except the first and the last, become `QuantConv2d` and `QuantLinear` with the same weights and biases. torch.fx
-    traces composite modules, and their layers keep their names.
+    Each activation (ReLU, ReLU6, Hardtanh from 0) becomes a layer of neurons, one for each place where it runs. Bounds,
+    as in ReLU6, are dropped, because the neurons determine the size of spikes (`SpikeQuantizer` limits it). Batch norms
+    become `hdlif.nn` batch norms with the same statistics, eps and momentum. Convolutions and linear layers, except the
+    first and the last, become `QuantConv2d` and `QuantLinear` with the same weights and biases. Composite modules are
+    traced by torch.fx, and their layers keep their names.
 
     >>> import torch
     >>> from torch import nn

@@ -1,6 +1,6 @@
 """Convert composite modules through their forward pass, which torch.fx traces with children as leaves.
 
-A torch function with an equivalent module is converted like that module.
+A torch function with an equivalent module is converted like this module.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _taken_down(module: nn.Module) -> fx.Graph:
 
 
 def _where(error: Exception) -> str:
-    """Describe an error with its line in the forward pass; errors of torch.fx get a description of our own."""
+    """Describe an error with its line in the forward pass; tracing errors of torch.fx get our own description."""
     frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(_OUTSIDE)]
     frames = [one for one in frames if not one.filename.startswith(_INSTALLED)] or frames
     line = (frames[-1].line or "").removesuffix(":") if frames else ""
@@ -196,7 +196,7 @@ class _Following:
         return bool(in_place and values and list(values[0].users)[-1] is not node)
 
     def _made(self, node: fx.Node, make: Callable[..., nn.Module | None]) -> None:
-        """Replace a function by a module, or by nothing if `make` returns None because the value does not change."""
+        """Replace a function with a module, or drop it if `make` returns None because the value does not change."""
         try:
             made = make(*node.args[1:], **{name: value for name, value in node.kwargs.items() if name != "input"})
         except (TypeError, ValueError):

@@ -40,7 +40,7 @@ _TURNS: dict[type[nn.Module] | str, Turn] = {}
 
 
 def turns(*kinds: type[nn.Module] | str) -> Callable[[Turn], Turn]:
-    """Register the conversion of module types; give classes of libraries that may not be installed by name."""
+    """Register the conversion of module types; specify classes of optional libraries by name."""
 
     def register(turn: Turn) -> Turn:
         _TURNS.update(dict.fromkeys(kinds, turn))
@@ -53,7 +53,7 @@ _MADE_OF_OTHERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 def is_layer(kind: type) -> bool:
-    """Return whether a type is one of torch's own layers, which are not traced into."""
+    """Return whether a type is one of torch's own layers, which tracing does not enter."""
     return kind.__module__.startswith("torch.nn.") and kind not in _MADE_OF_OTHERS
 
 

@@ -1,10 +1,10 @@
 """Fixed-point numbers, which are 16-bit integers times 2^-fraction, and operations on them.
 
-One source defines both forms: `Integers` computes on arrays, which is the oracle, or writes C. Intermediate results
+One source defines both forms: `Integers` either computes on arrays, as the oracle, or writes C. Intermediate results
 stay within 32 bits. A product of two numbers is at most 2^30, or 2^29 if an addend of at most 2^29 follows, and
 rounding adds at most 2^29. All results are therefore at most 2^30 + 2^29.
 
-Ops that change no number work on integers without changes (`moved`).
+Ops that do not change numbers run unchanged on integers (`moved`).
 """
 
 import math
@@ -110,7 +110,7 @@ def rescaled(k: Integers, x: Scaled, fraction: int) -> Scaled:
 
 
 def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """Round a 16-bit number to `fraction` fraction bits; it must have at least as many, so it cannot overflow."""
+    """Round a 16-bit number to `fraction` fraction bits, at most as many as it has, so it cannot overflow."""
     if x.constant is not None:
         return rescaled(k, x, fraction)
     drop = x.fraction - fraction

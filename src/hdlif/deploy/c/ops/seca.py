@@ -101,7 +101,7 @@ def _factors(network: Any, node: Node) -> tuple[IntegerArray, IntegerArray, int]
 
 
 def _logit(k: Any, total: Any, fraction: int) -> Scaled:
-    """Convert the sum to the sigmoid's input, limited to its range."""
+    """Limit the sum to the sigmoid's range, and convert it to the sigmoid's input format."""
     end = _FARTHEST << min(fraction, 26)
     inside = k.at_least(k.at_most(total, k.constant(end)), k.constant(-end))
     return shifted(k, Scaled(inside, fraction), LOGIT_BITS)

@@ -1,8 +1,8 @@
 """Convert NIR nodes to the structure (`hdlif.deploy.interop.structure`) and the weights of a network.
 
-A neuron's potential starts at v_leak and leaks to it. It is measured from there as u = v - v_leak, so u ← λ u + g I
-with λ = 1 - dt/τ and g = R dt/τ. The neuron fires if u > v_threshold - v_leak, which resets u to v_reset - v_leak. The
-gain g is folded into the weights of the preceding layer.
+A neuron's potential starts at v_leak and leaks to it. The potential is measured from there as u = v - v_leak, so a step
+computes u ← λ u + g I with λ = 1 - dt/τ and g = R dt/τ. The neuron fires if u > v_threshold - v_leak, which resets u to
+v_reset - v_leak. The gain g is folded into the weights of the preceding layer.
 """
 
 import math
@@ -120,7 +120,7 @@ class _Translating:
     def scaled(self, name: str, gain: Floats, shift: Floats, read: str, given: Shape) -> str:
         """Apply gain·value + shift, [C] or [1] each.
 
-        They are folded into the preceding layer if nothing else reads its output.
+        Gain and shift are folded into the preceding layer if nothing else reads its output.
         """
         if (gain == 1).all() and not shift.any():
             return read

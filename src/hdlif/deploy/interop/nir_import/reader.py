@@ -129,7 +129,7 @@ def from_nir(
 
 
 def read_artefact(path: Path | str) -> bytes | None:
-    """Return the exact model file inside a file of `hdlif export --to nir --extension`, or None if there is none.
+    """Return the exact model file that `hdlif export --to nir --extension` stored, or None if there is none.
 
     Args:
         path: path of the file.
