@@ -116,7 +116,7 @@ class Lowerer:
         return Wire(name, pending)
 
     def affine(self, wire: Wire, name: str, scale: Floats, shift: Floats) -> Wire:
-        """Return scale·wire + shift, both [T or 1, C], absorbing the wire's own scale."""
+        """Return scale·wire + shift, with rows [T or 1, C], and absorb the wire's own scale."""
         rows = max(map(len, (scale, shift, wire.scale)))
         scale = repeated(scale, rows) * repeated(wire.scale, rows)
         return self.emit("affine", name, wire, **affine_rows(scale, repeated(shift, rows)))

@@ -90,7 +90,7 @@ class GraphModule(Temporal):
     def _one_after_the_other(
         self, x: Tensor, given: Mapping[str, State], steps: range
     ) -> tuple[dict[str, Tensor], dict[str, State]]:
-        """Run a recurrent graph step by step, with the results of `_run`; constant values have one step."""
+        """Run a recurrent graph step by step, and return the same as `_run`; constant values have one step."""
         runs, after = [], dict[str, State]()
         for k, t in enumerate(steps):
             values, after = self._run(x[k : k + 1] if len(x) > 1 else x, after or given, range(t, t + 1))

@@ -68,13 +68,13 @@ class _Round(torch.autograd.Function):
 class ReversibleBlock(Temporal):
     """A block on two streams of real-valued currents: the halves x1 and x2 of the channels of x [K, B, C, H, W].
 
-    y1 = x1 + f(x2),   y2 = x2 + g(y1),   and back:   x2 = y2 - g(y1),   x1 = y1 - f(x2),
+    y1 = x1 + f(x2),   y2 = x2 + g(y1),   and back:   x2 = y2 - g(y1),   x1 = y1 - f(x2).
 
-    where f and g are neuron -> 3x3 convolution -> batch norm on C/2 channels. Neither may contain random layers.
+    Here f and g are neuron -> 3x3 convolution -> batch norm on C/2 channels. Neither may contain random layers.
 
     In floating point (y1 - f) + f differs slightly from y1, so a neuron near its threshold may fire in only one of the
-    two passes. To prevent this, x, f and g are rounded to a grid. Sums on the grid are exact, and so is the inverse,
-    for currents of up to 2^24 steps in float32: 2^8 for the step of 2^-16.
+    two passes. To prevent this, x, f and g are rounded to a grid. Sums on the grid and the inverse are exact for
+    currents of up to 2^24 steps in float32. For a step of 2^-16 this limit is 2^8.
 
     >>> import torch
     >>> from hdlif.models import Place, ReversibleBlock, ReversibleSequential

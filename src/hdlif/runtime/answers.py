@@ -21,7 +21,7 @@ Answer = dict[str, Any]
 def answers(
     outputs: Floats, record: TaskRecord, labels: Sequence[str], placed: Sequence[Placed | None] = ()
 ) -> Iterator[Answer | None]:
-    """Return each sample's prediction as JSON values (a mask by `masks.as_json`); None if it is not finite.
+    """Yield each sample's prediction as JSON values, or None if it is not finite; `masks.as_json` converts masks.
 
     classify: {"class", "label", "probability", "logits"}, with the logits that determine the class.
     sequence: {"prediction": the label of each step, "probability": of each}; without the steps before the delay.

@@ -120,5 +120,5 @@ class FrameStream:
         return None
 
     def end(self) -> FrameAnswer | None:
-        """Return the prediction so far for an incomplete last window; None if it had one before."""
+        """Return the prediction so far for an incomplete last window; None if this window had one before."""
         return self._so_far and replace(self._so_far, partial=True)

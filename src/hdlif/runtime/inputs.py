@@ -147,9 +147,9 @@ def _read_array(path: Path | Given, record: InputRecord, time_steps: int, layout
 def read_steps(path: Path | Given, record: InputRecord, time_steps: int) -> Floats:
     """Read a file as the next steps of a sequence, [K, 1, C, H, W].
 
-    A time series is an array of real numbers [C] or [K, C], or a .csv file with a row per step, at the network's rate.
-    Audio is an array of log-mel frames [K, C]. Each row of a table is a step. Other networks accept any file that
-    `read_inputs` accepts: an image or an array [C, H, W] is one step, or one step per frame.
+    Provide time series as arrays of real numbers [C] or [K, C], or as .csv files with a row per step, at the network's
+    rate. Provide audio as arrays of log-mel frames [K, C]. Tables provide one step per row. Other networks accept the
+    files of `read_inputs`: an image or an array [C, H, W] provides one step, or one step per frame.
 
     Raises:
         InputError: the file cannot be read, or has another form.

@@ -19,7 +19,7 @@ class Sequence:
     stays in the runtime, so a step has little overhead: it checks only shapes and copies no state. `state` returns the
     state in the form of `Session.step` and `Session.sequence`.
 
-    A sequence allows one call at a time. Several threads can use several sequences of one session.
+    A sequence allows one call at a time. Different threads can use different sequences of one session.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> 
     A file of sensor data contains one or several time series, with a row per step and a column per channel.
     `hdlif.inputs.series.parse_several` parses the file. Time series longer than a network's windows are cut as in
     training, without the rows after the last complete window. All time series are resampled if the network's training
-    data was. A sound is one time series, or several if the network was trained on windows.
+    data was. A sound file provides one time series, or several if the network was trained on windows.
 
     Args:
         time_steps: T of the network.

@@ -103,10 +103,10 @@ class Session:
     ) -> None:
         """Load a file or a graph.
 
-        Two limits exist because a small file may require hours and terabytes. Both are checked here for one image over
-        the network's time steps, and in each call for its input. An operation is a product in a convolution or a linear
-        layer, including products with zero. To reflect run time, an entry of another op counts as 8 operations or more,
-        and a row of a map as 512. One core computes 10^9 to 10^11 operations per second.
+        Two limits exist because a small file may require hours and terabytes. Both limits are checked here for one
+        image over the network's time steps, and in each call for its input. An operation is a product in a convolution
+        or a linear layer, including products with zero. To reflect run time, an entry of another op counts as 8
+        operations or more, and a row of a map as 512. One core computes 10^9 to 10^11 operations per second.
 
         Args:
             artefact: path of a model file, or a graph.
@@ -205,7 +205,7 @@ class Session:
 
     @memory_errors_are_ours
     def values(self, x: Floats, steps: int | None = None) -> dict[str, Array]:
-        """Run for inspection: return every value by name, [T, B, C, H, W] or [T, B, C], with codes as uint8."""
+        """Return every value of a run by name for inspection: [T, B, C, H, W] or [T, B, C], with codes as uint8."""
         x, logits = self._prepare(x, steps, keeps_all=True)
         shapes = [(*logits.shape[:2], *self._values[name].shape) for name in self._names]
         kept = [np.empty(shape, np.float32) for shape in shapes]

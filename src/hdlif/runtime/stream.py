@@ -58,7 +58,7 @@ class Decision:
 class Stream:
     """A network for time series or audio, run on samples as they arrive.
 
-    Windows are as in training, and each starts with a zero state. A step runs when its samples have arrived, and a
+    Windows are cut as in training, and each starts with a zero state. A step runs when its samples have arrived, and a
     window's prediction follows its last step. Outputs equal those of `Session.run` on the complete window bit for bit.
     With a `confidence`, passed here or stored in the network's file, classification exits after the first step whose
     probability reaches it. The next window begins at its usual sample.

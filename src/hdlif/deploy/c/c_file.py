@@ -166,7 +166,7 @@ class CFile:
         return math.prod(self.values[name].shape)
 
     def for_answers(self) -> CFile:
-        """Return a file for functions over all time steps; it shares tables and kernels, but no scratch memory."""
+        """Return a copy for functions over all time steps, which shares tables and kernels but no scratch memory."""
         found = copy.copy(self)
         found.steps = self.graph.time_steps
         flat = (node.inputs[0] for node in self.graph.nodes if OPS[node.op].is_view)
@@ -268,11 +268,11 @@ class CFile:
 
     @property
     def with_learned(self) -> str:
-        """Return the last parameter of functions that read learned tensors, after a comma."""
+        """Return the last parameter of functions that read learned tensors, with a leading comma."""
         return ", const LEARNED *learned" if self.learned else ""
 
     def as_learned(self, name: str) -> str:
-        """Return the parameter of public functions that read learned tensors, followed by a comma."""
+        """Return the parameter of public functions that read learned tensors, with a trailing comma."""
         return f"const {name}_learned *learned, " if self.learned else ""
 
     @property

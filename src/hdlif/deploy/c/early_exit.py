@@ -1,4 +1,4 @@
-"""Early exit in C: a confidence test of the outputs so far, and a function that runs steps until it passes."""
+"""Early exit in C: a confidence test of the outputs so far, and a function that runs steps until the test passes."""
 
 import math
 

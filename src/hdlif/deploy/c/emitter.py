@@ -25,7 +25,7 @@ FixedMap = Callable[[Any, Node, Sequence[Scaled], int], Scaled]
 
 @dataclass(frozen=True)
 class Emitter:
-    """The emitter of an op's C code, which has loops or an entry; views have neither.
+    """The emitter of an op's C code, as loops or as an expression for one entry; views have neither.
 
     Attributes:
         entry: the operations in float32.

@@ -98,9 +98,10 @@ def translate(
     learn: Level | None = None,
     momentum: float = 0.0,
 ) -> Source:
-    """Translate a graph into C99 with the outputs of `hdlif.runtime.reference`, or of `fixed.run`, bit for bit.
+    """Translate a graph into C99.
 
-    With `learn` the C network continues to learn, and equals `hdlif.runtime.reference_learning` bit for bit.
+    The C outputs equal `hdlif.runtime.reference`, or `fixed.run`, bit for bit. With `learn` the C network continues to
+    learn, and equals `hdlif.runtime.reference_learning` bit for bit.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -260,7 +261,7 @@ def _header(
 
 
 def _outputs(file: CFile, upper: str) -> list[str]:
-    """Return the definitions of the numbers of outputs and labels, and of map sizes."""
+    """Define the numbers of outputs and labels, and the map sizes."""
     graph = file.graph
     _, *sides = file.values[graph.output].shape
     lines = [f"#define {upper}_OUTPUTS {file.size(graph.output)}", f"#define {upper}_LABELS {len(graph.labels)}"]
@@ -270,7 +271,7 @@ def _outputs(file: CFile, upper: str) -> list[str]:
 
 
 def _number(file: CFile, arithmetic: Numbers, name: str) -> list[str]:
-    """Return the definitions of the type of frames and outputs, and of the scale of their integers."""
+    """Define the type of frames and outputs, and the scale of fixed-point integers."""
     typedef = f"typedef {arithmetic.number} {name}_number;"
     total = ["/* Of sums of outputs over time steps. */", f"typedef {arithmetic.total} {name}_total;"]
     if not isinstance(arithmetic, Fixed):

@@ -1,4 +1,4 @@
-"""A layer's weights in the order of its C kernel, its geometry, and the call of the kernel."""
+"""Pack a layer's weights for its C kernel, and write the layer's geometry and the kernel's call."""
 
 import math
 from dataclasses import dataclass, replace

@@ -1,4 +1,7 @@
-"""Conversion of our neurons to snnTorch modules and of snnTorch networks to ours; requires snnTorch 1.0 or later."""
+"""Conversion of our neurons to snnTorch modules, and of snnTorch networks to ours.
+
+The conversion requires snnTorch 1.0 or later.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -243,7 +246,7 @@ _STATE_FUNCTIONS = {"subtract": "_base_sub", "zero": "_base_zero"}
 
 
 def _surrogate(theirs: Callable[..., Any]) -> Surrogate | None:
-    """Convert a function of `snntorch.surrogate`; return None for any other."""
+    """Convert a function of `snntorch.surrogate`; return None for any other function."""
     name = getattr(theirs, "__qualname__", "").partition(".")[0]
     if getattr(theirs, "__module__", "") != "snntorch.surrogate" or name not in _SURROGATES:
         return None

@@ -1,4 +1,7 @@
-"""Conversion of our neurons to SpikingJelly modules and of its LIF networks to ours; requires SpikingJelly 2.0."""
+"""Conversion of our neurons to SpikingJelly modules, and of SpikingJelly's LIF networks to ours.
+
+The conversion requires SpikingJelly 2.0.
+"""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -22,8 +25,8 @@ class Node(base.MemoryModule):  # type: ignore[misc] # of a library without type
     """A layer of our neurons as a SpikingJelly module: [N, ...] with `step_mode` "s", [T, N, ...] with "m".
 
     `functional.reset_net` begins a new sequence, and `functional.detach_net` detaches the state from its graph.
-    `functional.set_step_mode` and monitors work as for any neuron. The memories are `t`, the number of steps so far,
-    `v`, the potential, and any other states by name. Changing the batch size without a reset raises an error.
+    `functional.set_step_mode` and monitors work as for any neuron. The memories are the step count `t`, the potential
+    `v` and any other states by name. Changing the batch size without a reset raises an error.
 
     Args:
         neuron: neuron layer of `hdlif.nn`.

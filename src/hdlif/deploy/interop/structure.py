@@ -98,7 +98,7 @@ def _operation(line: Any, made: Mapping[str, nn.Module]) -> Any:
 
 
 class _Making:
-    """Builder of a network's children."""
+    """A builder of a network's children."""
 
     def __init__(self, time_steps: int, quantizer: WeightQuantizer | None, surrogate: Surrogate | None) -> None:
         self.time_steps, self.quantizer = time_steps, quantizer

@@ -1,6 +1,6 @@
 """Convert spiking networks of other libraries, which use torch layers and neurons of their own.
 
-Networks are traced as in `hdlif.models.spiking`, but activations do not become neurons: they raise an error.
+Networks are traced as in `hdlif.models.spiking`, but activations raise an error instead of becoming neurons.
 """
 
 import copy

@@ -269,7 +269,10 @@ def neuron_node(neuron: HardLIF, shape: tuple[int, ...], dt: float, *, unit_resi
 
 
 def _pooled(to: _Translation, node: Node, kernel: Any, stride: Any) -> _Value:
-    """Return the sums over windows, except for norse as means with the number of entries as a pending scale."""
+    """Return the sums over windows.
+
+    For norse the node computes sums. Otherwise it computes means, with the number of entries as a pending scale.
+    """
     value = to.values[node.inputs[0]]
     sizes = {"kernel_size": np.array(kernel), "stride": np.array(stride), "padding": np.zeros(2, np.int64)}
     kind = to.nir.SumPool2d if to.for_norse else to.nir.AvgPool2d

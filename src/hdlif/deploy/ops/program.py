@@ -64,7 +64,7 @@ def _spike(
 ) -> Wire:
     """Lower a step whose spikes are multiplied by `gain`.
 
-    A spike that is a row times 1 or 0 becomes this code, with the row as its scale.
+    A spike that equals a row times 1 or 0 becomes the code 1 or 0, with the row as its scale.
 
     Args:
         rows: replacements for the neuron's own parameters, at least T rows each.

@@ -298,7 +298,7 @@ class _Following:
         self._line(node, Part(*bounds), (name,), Fed(channels, fed.point))
 
     def view(self, node: fx.Node) -> None:
-        """Convert a view to (batch size, anything) or (-1, number) to a flatten."""
+        """Convert a view with the shape (batch size, anything) or (-1, number) to a flatten."""
         given: Any = node.args[1:]
         first, *sizes = (given[0] if len(given) == 1 and isinstance(given[0], tuple | list) else given) or (None,)
         of_batch = isinstance(first, fx.Node) and _is_batch(first)

@@ -194,7 +194,7 @@ def shifted(k: Integers, x: Scaled, fraction: int) -> Scaled:
 def registers(
     k: Integers, instructions: Sequence[Any], given: Sequence[Scaled | None], most: Sequence[int]
 ) -> list[Scaled | None]:
-    """Return the registers of an equation: the given ones, then the result of each instruction; None if unused.
+    """Return an equation's registers: the given ones, then each instruction's result, or None if it is unused.
 
     Args:
         most: most fraction bits of each register.
