@@ -2,7 +2,8 @@
 
 Each module type has one lowering, registered with `lowers` in the file of its op (`hdlif.deploy.ops`). A lowering takes
 the value that enters the module and returns its output value. A value has a pending `scale` per time step, such as the
-size of a spike code or the divisor of a mean. The next affine absorbs it, so values between layers are integers.
+size of a spike code or the divisor of a mean. The next affine absorbs this scale, so values between layers are
+integers.
 
 A batch norm y = g·(x - μ) + b with g = weight/√(σ² + eps) after a convolution of codes W = a·w on spike codes s = r·c
 is folded as follows:

@@ -173,7 +173,8 @@ def qk_former(
         heads: number of heads for token attention, a divisor of `width`.
         mlp_ratio: channels between the convolutions of an `MLPBlock`, as a multiple of its stage's channels.
         conv: makes the body's convolutions.
-        norm: makes the body's batch norms; the stem's, whose input may be constant in time, shares its statistics.
+        norm: makes the body's batch norms. The stem's batch norm has one set of running statistics for all steps, because its
+            input may be constant in time.
         stem: makes the stem from (in_channels, width).
         inner: channels between the convolutions of single patch embeddings, such as {"body.stage1.embed": 48}.
     Raises:

@@ -95,7 +95,8 @@ def resnet(
         classes: number of logits.
         in_channels: channels of the image.
         conv: makes the body's convolutions (both 3x3 and the 1x1 shortcuts).
-        norm: makes the body's batch norms; the stem's, whose input may be constant in time, shares its statistics.
+        norm: makes the body's batch norms. The stem's batch norm has one set of running statistics for all steps, because its
+            input may be constant in time.
         block: makes the blocks; with attention `partial(AttentionBlockI, attention=SECA)`, or `AttentionBlockII`.
         stem: makes the stem from (in_channels, width).
         inner: channels between the convolutions of single blocks, by the block's name, such as {"body.stage2.0": 48};

@@ -24,13 +24,14 @@ def answers(
     """Yield each sample's prediction as JSON values, or None if it is not finite; `masks.as_json` converts masks.
 
     classify: {"class", "label", "probability", "logits"}, with the logits that determine the class.
-    sequence: {"prediction": the label of each step, "probability": of each}; without the steps before the delay.
+    sequence: {"prediction": the label of each step, "probability": its probability}, without the steps within the
+        delay.
     regress: {"prediction": {name: value}}, or {name: [value of each step]}.
-    multilabel: {"prediction": the predicted labels, "probabilities": {label: of each}}.
+    multilabel: {"prediction": the predicted labels, "probabilities": {label: its probability}}.
     segment: {"pixels": {label: number of pixels}, "mask": uint8 [h, w], the class of each pixel}.
     instances: {"objects": their number, "mask": uint16 [h, w], the number of the object at each pixel, or 0}.
-    detect: {"boxes": [{"label", "score", "box": [left, top, right, bottom]}]}, the highest score first; of boxes at
-        each step, those of the last.
+    detect: {"boxes": [{"label", "score", "box": [left, top, right, bottom]}]}, the highest score first; if there are
+        boxes at each step, those at the last step.
 
     Args:
         outputs: outputs of all steps, [T, B, n] or [T, B, n, H, W].

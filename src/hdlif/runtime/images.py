@@ -87,7 +87,7 @@ def _decoded(path: str | Path | Given, mode: str) -> "Image.Image":
 
 
 def image_sequence(array: Pixels, record: InputRecord, name: str, *, time_steps: int) -> tuple[Floats, Placed]:
-    """Convert an image [H, W] or [H, W, 1, 3 or 4 channels], and return the same as `read_placed_image`.
+    """Convert an image [H, W] or [H, W, 1, 3 or 4 channels] to a network's input, and also return its position.
 
     Raises:
         InputError: the image has another shape, or another size and the record does not resize. The message begins with

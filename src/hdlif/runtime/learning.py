@@ -108,7 +108,7 @@ class Learning(ABC):
 
     @abstractmethod
     def _write(self, place: Place, held: Held) -> None:
-        """Set a tensor's velocities, and its latents if there are any, otherwise its values."""
+        """Set a tensor's velocities and its latents; without latents, set its values."""
 
     def step(self, x: Floats, state: State | None = None, *, targets: object = None) -> tuple[Floats, State]:
         """Run one time step as `Session.step` does: return logits [B, classes] and the next state.
@@ -223,7 +223,7 @@ class Learning(ABC):
 
 
 class Learner(Learning):
-    """A deployed network that continues to learn, on one or several threads, and equals its oracle bit for bit.
+    """A deployed network that continues to learn on one or several threads, with the oracle's results bit for bit.
 
     A step with targets adds the gradients of this step only, so memory does not grow with the number of steps. `update`
     changes the weights. `learn` runs entire sequences, and then updates the weights.

@@ -1,7 +1,7 @@
 """Checks of arguments for both runtimes: the input's shape, and the state of a deployed network.
 
 A state is {"t": int64, "<node>.potential": float32 [B, C, H, W] or [B, C], ...}. The state contains the number of steps
-so far and each neuron's states: a potential, or the states that its program defines. None is the initial state.
+so far and each neuron's states: a potential, or those that its program defines. None is the initial state.
 """
 
 from collections.abc import Iterable, Mapping
@@ -127,7 +127,7 @@ def check_out(out: Mapping[str, Array], state: Mapping[str, Array] | None, x: Ar
 
 
 def _share(a: Array, b: Array) -> bool:
-    # the type annotation allows only two values; without a bound the search is exponential
+    # typed Any because the stub allows only two values; without a bound the search is exponential
     most: Any = 10_000
     try:
         return np.shares_memory(a, b, max_work=most)

@@ -257,7 +257,7 @@ class AnswerText(StageText):
                 if register not in program_of(node).needed:
                     self.line(f"(void){self.state_at(node, name)};")
         for name in self.stage.stored:
-            # values do not change after the last step
+            # padding steps repeat the value of the last step
             for t in range(self.file.steps, self.file.steps_of(name)):
                 lanes = "LANES" if self.has_lanes else "1"
                 self.line(f"for (uint32_t k = c, t = {t}; k < c + {lanes}; k++)")

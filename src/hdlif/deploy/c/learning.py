@@ -144,7 +144,7 @@ class Learning:
     def _gradients(self) -> tuple[dict[str, int], int]:
         """Return the gradients' offsets and their total size.
 
-        A gradient lives from its value's last reader to the value's own node.
+        A gradient is stored from its value's last reader to the value's own node.
         """
         graph, lives = self.file.graph, dict[str, Lifetime]()
         lives[graph.output] = Lifetime(self.file.size(graph.output), 0, 0)

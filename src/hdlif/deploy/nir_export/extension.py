@@ -8,7 +8,7 @@ the metadata, and restores the exact model file.
     the input node   metadata.hdlif.artefact   the artefact's metadata text
     other nodes      metadata.hdlif.name       the node's name in the artefact
                      metadata.ROLE             a tensor as the artefact stores it
-                     metadata.hdlif.weight     "own" where the weight is float32, and the node's own field has it
+                     metadata.hdlif.weight     "own" if the weight is float32 and in the node's own field
 """
 
 from collections.abc import Callable, Mapping

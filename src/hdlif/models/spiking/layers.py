@@ -35,7 +35,7 @@ def _linear(turning: Turning, module: nn.Linear, path: str, fed: Fed) -> Turned:
 
 
 def _with_values(turning: Turning, module: nn.Conv1d | nn.Conv2d | nn.Linear, path: str, channels: int) -> Turned:
-    # No values are initialised, because those of the module replace them.
+    # No values are initialised, because the module's values replace them.
     with torch.device("meta"):
         made = quant_like(module)
     made.weight, made.bias = module.weight, module.bias
