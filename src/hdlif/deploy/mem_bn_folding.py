@@ -1,6 +1,6 @@
 """Fold Mem-BN into the constants of a plain HD-LIF neuron, with pure functions on rows [T, C] in float64.
 
-In eval mode Mem-BN is an affine of the membrane, m̂_t = α*_t·m_t - β*_t (`nn.MemBN.affine`), so the neuron is
+In eval mode Mem-BN is an affine of the membrane, m̂_t = α*_t·m_t - β*_t (`nn.MemBN.affine`), so the neuron computes
 
     m̂_t = α*_t·(λ_t·v_{t-1} + I_t) - β*_t,   s_t = max(m̂_t - θ_t, 0),   v_t = min(m̂_t, θ_t).
 

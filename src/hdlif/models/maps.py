@@ -130,7 +130,7 @@ def unet(
     down_0 = block(stem(x)),   down_i = block(down_{i-1}),   up_d = down_d,
     up_i = block(upsample(bn(conv1x1(act(up_{i+1})))) + down_i),   logits = conv1x1(up_0)
 
-    The maps of level i have 1/2^i of the image's sides and width·2^i channels.
+    At level i, the map's sides are 1/2^i of the image's sides, and the map has width·2^i channels.
 
     >>> import torch
     >>> from hdlif.models import unet

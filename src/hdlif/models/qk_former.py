@@ -151,8 +151,8 @@ def qk_former(
 
     Truncating the gradient in time changes the gradient slightly more than in a ResNet. For the untrained network of
     `digits_qk_former_w1p5_s4`, 64 digits and seeds 0 to 4, the cosine of SLTT's and STBP's gradients is 0.970 to 0.978.
-    For `digits_hdlif_w1p5_s4` the cosine is 0.996 to 0.997. The gates are open for 0.59 of the tokens and 0.98 of the
-    channels. With LIF in place of HD-LIF the cosine is 0.847 to 0.873.
+    For `digits_hdlif_w1p5_s4` the cosine is 0.996 to 0.997. The gates are open for a fraction of 0.59 of the tokens and
+    0.98 of the channels. With LIF in place of HD-LIF the cosine is 0.847 to 0.873.
 
     >>> import torch
     >>> from hdlif.models import qk_former
@@ -173,7 +173,7 @@ def qk_former(
         heads: number of heads for token attention, a divisor of `width`.
         mlp_ratio: channels between the convolutions of an `MLPBlock`, as a multiple of its stage's channels.
         conv: makes the body's convolutions.
-        norm: makes the body's batch norms. The stem's batch norm has one set of running statistics for all steps, because its
+        norm: makes the body's batch norms. The stem's batch norm shares running statistics between steps, because its
             input may be constant in time.
         stem: makes the stem from (in_channels, width).
         inner: channels between the convolutions of single patch embeddings, such as {"body.stage1.embed": 48}.

@@ -95,7 +95,7 @@ def resnet(
         classes: number of logits.
         in_channels: channels of the image.
         conv: makes the body's convolutions (both 3x3 and the 1x1 shortcuts).
-        norm: makes the body's batch norms. The stem's batch norm has one set of running statistics for all steps, because its
+        norm: makes the body's batch norms. The stem's batch norm shares running statistics between steps, because its
             input may be constant in time.
         block: makes the blocks; with attention `partial(AttentionBlockI, attention=SECA)`, or `AttentionBlockII`.
         stem: makes the stem from (in_channels, width).

@@ -50,8 +50,8 @@ def vgg_snn(
         conv: makes the body's convolutions.
         first_conv: makes the first convolution, which by default keeps fp32 weights and counts as the stem (published
             event-camera networks quantise it too: pass `conv` here).
-        norm: makes all batch norms except the first. The first has one set of running statistics for all steps, because its
-            input may be constant in time.
+        norm: makes all batch norms except the first. The first batch norm shares running statistics between steps,
+            because its input may be constant in time.
         attention: makes the channel attention between batch norms and neurons, "att1", ...; None for no attention.
     """
     for entry in plan:

@@ -48,9 +48,10 @@ class FrameStream:
     """A network for images, run on frames as they arrive, with one frame per time step.
 
     A network that predicts at each step, such as `moving_bccd_hdlif`, carries its state from frame to frame without
-    end, and predicts after each frame. Any other network predicts for windows with as many frames as training has
-    steps. Each window starts with a zero state, and the result equals `Session.run` on the window bit for bit. With a
-    `confidence`, such a network predicts as soon as the probability reaches it, and skips the rest of the window.
+    end. Such a network predicts after each frame. Any other network predicts for windows with as many frames as
+    training has steps. Each window starts with a zero state, and the result equals `Session.run` on the window bit for
+    bit. With a `confidence`, the stream predicts as soon as the probability reaches it, and skips the rest of the
+    window.
 
     >>> import numpy as np
     >>> from PIL import Image

@@ -51,7 +51,7 @@ class GoingOn:
         return self._session.sequence_bytes + 4 * math.prod(self._session.output_shape)
 
     def run(self, x: Floats, placed: Placed | None = None) -> list[Answer | None]:
-        """Run the next steps, float32 [K, 1, C, H, W], until `is_sure`; return the prediction after each.
+        """Run the next steps, float32 [K, 1, C, H, W], until the confidence is reached; return each step's prediction.
 
         A prediction is None during the delay of a task, and if the outputs are not finite.
 

@@ -22,7 +22,7 @@ COLOURS: NDArray[np.uint8] = (_BITS * (128 >> np.arange(8))[:, None]).sum(1).ast
 
 
 def mask_of(logits: Floats, placed: Placed | None) -> Mask:
-    """Return the class of each pixel, uint8 [h, w]: the largest logit of [classes, H, W] at the nearest place.
+    """Return the class of each pixel, uint8 [h, w], with the largest logit in [classes, H, W] at the nearest place.
 
     >>> import numpy as np
     >>> from hdlif.runtime.images import Placed

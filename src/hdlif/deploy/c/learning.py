@@ -1,4 +1,4 @@
-"""Continued learning in C: the caller owns a struct with all trained values, which constants initialise.
+"""Continued learning in C, with all trained values in a struct of the caller that is initialised from constants.
 
 All arithmetic is float32, in the same order as in the oracle, `hdlif.runtime.reference_learning`.
 """
