@@ -352,7 +352,7 @@ def learning_of(graph: Graph, level: Level, momentum: float = 0.0, name: str = "
     """Return only the learning part of a C file.
 
     The method `memory` converts the bytes of a device's struct into the memory of a `hdlif.runtime.Learner` with the
-    same graph, level and momentum. The learner can continue from this memory, or save the network as a model file.
+    same graph, `level` and `momentum`. The learner can continue from this memory, or save the network as a model file.
     `content` converts in the other direction.
 
     Raises:
