@@ -1,4 +1,4 @@
-"""Deployment: fold, lower to a graph, pack into a model file; C, ONNX, NIR and pages.
+"""Deployment of trained networks as model files, and their export to C, ONNX, NIR and web pages.
 
 Names are imported lazily: `hdlif.deploy.c` needs no PyTorch.
 """

@@ -1,4 +1,4 @@
-"""Lowerings of containers and reversible blocks."""
+"""Lower containers and reversible blocks."""
 
 from typing import cast
 
@@ -45,9 +45,9 @@ def _reversible_chain(lowerer: Lowerer, module: ReversibleSequential, wire: Wire
 
 
 def _streams(lowerer: Lowerer, blocks: dict[str, ReversibleBlock], wire: Wire, path: str) -> Wire:
-    """Lower consecutive blocks, by their paths: split once before the first, join once after the last.
+    """Lower consecutive blocks, given by their paths: split the streams before the first, join them after the last.
 
-    The grid of a block's input equals that of its branches and is omitted with it: see `_grid`.
+    A block's input and its branches share one grid, which `_grid` omits.
     """
     stream = lowerer.applied(wire)
     channels = lowerer.values[stream.name].shape[0]
@@ -63,9 +63,9 @@ def _streams(lowerer: Lowerer, blocks: dict[str, ReversibleBlock], wire: Wire, p
 
 @lowers(Grid)
 def _grid(lowerer: Lowerer, module: Grid, wire: Wire, path: str) -> Wire:
-    """Omit the grid: it makes the inverse exact, which a deployed network never computes.
+    """Omit the grid, which only makes the inverse exact; a deployed network never computes the inverse.
 
-    Per omitted rounding, a current differs by at most half a step: 7.6e-6 at the default of 2^-16.
+    Each omitted rounding changes a current by at most half a step: 7.6e-6 at the default step of 2^-16.
     """
     if module.step > COARSEST_GRID:
         raise LoweringError(

@@ -1,8 +1,7 @@
-"""Lowering of custom modules: trace their forward pass, child by child.
+"""Lower custom modules by tracing their forward pass, child by child.
 
-Children run through `Scope`, and each is lowered by its own type. Between them values may be added, scaled,
-concatenated and sliced along channels, and flattened, with the usual tensor syntax, and gated by
-`hdlif.functional.gate`.
+Children run through `Scope`, and each is lowered according to its type. Between children, the usual tensor syntax may
+add, scale and flatten values, and concatenate or slice them along channels. `hdlif.functional.gate` is supported too.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ class _Following:
                 return name
 
     def run(self, child: str) -> None:
-        """Raise `LoweringError` if a child runs again, because its nodes would have the same names."""
+        """Raise `LoweringError` if a child runs twice, because its nodes would have the same names."""
         if child in self._ran:
             raise LoweringError(
                 f"{self.name}: its forward pass runs {child!r} twice, which has no deployed form; use a second layer"
@@ -183,7 +182,7 @@ class _Value(Captured):
 
 
 def _joined(values: Sequence[Any], dim: int = 0) -> _Value:
-    """`torch.cat` along channels, two at a time."""
+    """Lower `torch.cat` along channels, two values at a time."""
     first = next(value for value in values if isinstance(value, _Value))
     following, lowerer = first._following, first._following.lowerer
     axes = len(lowerer.values[first.wire.name].shape)
@@ -205,13 +204,13 @@ def _gated(x: Any, a: Any) -> _Value:
     if not isinstance(x, _Value) or not isinstance(a, _Value):
         return next(iter(_values((x, a), {})))._following.refuse("gate() of something else too")
     following, lowerer = x._following, x._following.lowerer
-    # only whether a is above 0 counts, which no size of its spikes changes
+    # the gate only tests whether a is above 0, which a positive scale does not change
     gates = a.wire if (a.wire.scale > 0).all() else lowerer.applied(a.wire)
     return following.value(Wire(lowerer.emit("gate", following.named("gate"), x.wire, gates).name, x.wire.scale))
 
 
 def _values(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[_Value]:
-    """Yield the values among arguments, and in lists of them."""
+    """Return the values among the arguments, including those in lists."""
     given = [*args, *kwargs.values()]
     inner = [one for value in given if isinstance(value, list | tuple) for one in value]
     return [one for one in (*given, *inner) if isinstance(one, _Value)]

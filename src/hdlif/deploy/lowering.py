@@ -1,18 +1,20 @@
-"""Lowering: conversion of a trained module to a `hdlif.graph.graph.Graph`, folded and in integer codes if possible.
+"""Lowering of a trained module to a `hdlif.graph.graph.Graph`, folded and with integer codes if possible.
 
-Each module type has one lowering, registered with `lowers` in the file of its op (`hdlif.deploy.ops`).
-A lowering takes the value that enters the module and returns its output value. A value has a pending `scale` per
-time step (the size of a spike code, the divisor of a mean), which the next affine absorbs, so that values between
-layers are integers.
+Each module type has one lowering, registered with `lowers` in the file of its op (`hdlif.deploy.ops`). A lowering takes
+the value that enters the module and returns its output value. A value has a pending `scale` per time step, such as the
+size of a spike code or the divisor of a mean. The next affine absorbs this scale, so values between layers are
+integers.
 
-Folding, with batch norm y = g·(x - μ) + b, g = weight/√(σ² + eps), after a convolution of codes W = a·w on spike
-codes s = r·c:
+A batch norm y = g·(x - μ) + b with g = weight/√(σ² + eps) after a convolution of codes W = a·w on spike codes s = r·c
+is folded as follows:
 
     y = g·(a·r·Σ w·c - μ) + b = (g·a·r)·Σ w·c + (b - g·μ)
 
-so w stays in {-1, 0, 1}, c stays an integer, and the one affine has scale g·a·r [T or 1, C] and shift b - g·μ [1, C].
-Example: a = 0.5, r = 0.25, g = 2, μ = 1, b = 0.5 and Σ w·c = 6: y = 0.25·6 - 1.5 = 0, and directly
-2·(0.5·0.25·6 - 1) + 0.5 = 0.
+The weights w stay in {-1, 0, 1}, and c stays an integer. One affine has the scale g·a·r [T or 1, C] and the shift b -
+g·μ [1, C].
+
+Example: for a = 0.5, r = 0.25, g = 2, μ = 1, b = 0.5 and Σ w·c = 6, the affine gives y = 0.25·6 - 1.5 = 0. Computed
+directly, y = 2·(0.5·0.25·6 - 1) + 0.5 = 0.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,7 +39,7 @@ ONE: Floats = np.ones((1, 1))
 
 @dataclass(frozen=True)
 class Wire:
-    """Value during lowering: `scale` [R or 1, C or 1] times the graph's value `name`; the scale is not applied yet."""
+    """A value during lowering: the graph's value `name` times a `scale` [R or 1, C or 1] that is not applied yet."""
 
     name: str
     scale: Floats
@@ -49,9 +51,9 @@ _OF_DERIVED: dict[type[nn.Module], Lowering] = {}
 
 
 def lowers(*kinds: type[nn.Module], derived: bool = False) -> Callable[[Lowering], Lowering]:
-    """Register the lowering of module types; it is called with (lowerer, module, incoming wire, module path).
+    """Register a lowering for module types; hdlif calls it with (lowerer, module, incoming wire, module path).
 
-    A custom layer that doubles its input:
+    The following code lowers a custom layer that doubles its input:
 
     >>> import numpy as np
     >>> from torch import nn
@@ -64,7 +66,7 @@ def lowers(*kinds: type[nn.Module], derived: bool = False) -> Callable[[Lowering
     ...     return lowerer.affine(wire, path, np.full((1, 1), 2.0), np.zeros((1, 1)))
 
     Args:
-        derived: also for derived classes without their own; the nearest base's applies.
+        derived: whether the lowering also applies to derived classes without their own; the nearest base class counts.
         kinds: the module types.
     """
 
@@ -76,7 +78,7 @@ def lowers(*kinds: type[nn.Module], derived: bool = False) -> Callable[[Lowering
 
 
 class Lowerer:
-    """Collects nodes and types of values while walking the modules."""
+    """A collector of the graph's nodes and the types of its values, filled while hdlif walks the modules."""
 
     def __init__(self, time_steps: int, record: InputRecord) -> None:
         self.time_steps = time_steps
@@ -85,14 +87,14 @@ class Lowerer:
         self._applied: dict[str, list[tuple[Floats, Wire]]] = {}
 
     def trial(self) -> "Lowerer":
-        """Return a copy for trial lowering, which does not affect this one."""
+        """Return a copy for a trial lowering that does not affect this lowerer."""
         other = copy(self)
         other.nodes, other.values = list(self.nodes), dict(self.values)
         other._applied = {name: list(known) for name, known in self._applied.items()}
         return other
 
     def lower(self, module: nn.Module, wire: Wire, path: str) -> Wire:
-        """Lower `module`, whose path in the network is `path`, after `wire`."""
+        """Lower `module`, at `path` in the network, with the input `wire`."""
         lowering = _LOWERINGS.get(type(module))
         if lowering is None:
             lowering = next((_OF_DERIVED[kind] for kind in type(module).__mro__ if kind in _OF_DERIVED), None)
@@ -102,7 +104,10 @@ class Lowerer:
         return lowering(self, module, wire, path)
 
     def emit(self, op: str, name: str, *inputs: Wire, pending: Floats = ONE, **fields: Any) -> Wire:
-        """Append a node; fields that are arrays are its tensors, others its attributes. `pending` scales its value."""
+        """Append a node whose value has the scale `pending`.
+
+        Fields that are arrays become the node's tensors, and other fields its attributes.
+        """
         tensors = {key: value for key, value in fields.items() if isinstance(value, np.ndarray)}
         attributes = {key: value for key, value in fields.items() if key not in tensors}
         node = Node(op, name, tuple(wire.name for wire in inputs), attributes, tensors)
@@ -112,13 +117,13 @@ class Lowerer:
         return Wire(name, pending)
 
     def affine(self, wire: Wire, name: str, scale: Floats, shift: Floats) -> Wire:
-        """Return scale·wire + shift, both [T or 1, C], absorbing the wire's own scale."""
+        """Return scale·wire + shift, with rows [T or 1, C], and absorb the wire's own scale."""
         rows = max(map(len, (scale, shift, wire.scale)))
         scale = repeated(scale, rows) * repeated(wire.scale, rows)
         return self.emit("affine", name, wire, **affine_rows(scale, repeated(shift, rows)))
 
     def applied(self, wire: Wire) -> Wire:
-        """Return the value with its scale applied, once per scale."""
+        """Return the value with its scale applied by an affine, which is emitted once per scale."""
         if (wire.scale == 1).all():
             return wire
         known = self._applied.setdefault(wire.name, [])
@@ -132,17 +137,17 @@ class Lowerer:
         return made
 
     def one_scale(self, wire: Wire) -> Wire:
-        """Return the value with one scale for all channels, which a weighted sum over them can pass on."""
+        """Return the value with one scale for all channels, so a weighted sum over channels keeps the scale pending."""
         return wire if wire.scale.shape[1] == 1 else self.applied(wire)
 
 
 def repeated(rows: Floats, count: int) -> Floats:
-    """Return the first `count` rows, repeating the last one."""
+    """Return `count` rows, repeating the last one if needed."""
     return rows[np.minimum(np.arange(count), len(rows) - 1)]
 
 
 def compact(rows: Floats) -> Floats:
-    """Reduce rows [R, C] to one column if all channels agree, and to one row if all steps do."""
+    """Reduce rows [R, C] to one column if all channels are equal, and to one row if all steps are equal."""
     rows = rows[:, :1] if (rows == rows[:, :1]).all() else rows
     return rows[:1] if (rows == rows[:1]).all() else rows
 
@@ -163,9 +168,9 @@ def f64(tensor: Tensor) -> Floats:
 
 
 def sizes_of(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str, **across: int) -> list[list[int]]:
-    """Return sizes along the rows and columns of a map, by the names of the layer's attributes.
+    """Return the sizes along rows and columns of a layer's attributes, which are given by name.
 
-    A layer of sequences has the size `across` along rows, since a sequence is a map of one row.
+    A layer for sequences has the size `across` along rows, because a sequence is a map of one row.
     """
     is_sequence = isinstance(module, nn.Conv1d | nn.MaxPool1d | nn.AvgPool1d | nn.AdaptiveAvgPool1d)
     if is_sequence:
@@ -181,7 +186,7 @@ def sizes_of(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str, **acros
 
 
 def check_sequence(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str) -> None:
-    """Raise `LoweringError` unless the value is a sequence [C, L], which in a graph is the map [C, 1, L]."""
+    """Raise `LoweringError` unless the value is a sequence [C, L], which a graph represents as the map [C, 1, L]."""
     shape = lowerer.values[wire.name].shape
     if len(shape) != 3 or shape[1] != 1:
         raise LoweringError(
@@ -191,12 +196,12 @@ def check_sequence(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str) -
 
 
 def fits(size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> bool:
-    """Return whether the windows of a pool cover each axis to its end, so that rounding their number up adds none."""
+    """Return whether a pool's windows cover each axis to its end, so rounding their number up adds no window."""
     return all((n + 2 * p - k) % s == 0 for n, k, s, p in zip(size, kernel, stride, padding, strict=True))
 
 
 def encoding_of(quantizer: WeightQuantizer) -> Encoding:
-    """Return the narrowest encoding that holds the quantiser's codes."""
+    """Return the narrowest encoding that can store the quantiser's codes."""
     match quantizer:
         case Binary():
             return "binary"
@@ -207,7 +212,7 @@ def encoding_of(quantizer: WeightQuantizer) -> Encoding:
 
 
 def weight_of(module: nn.Conv1d | nn.Conv2d | nn.Linear) -> tuple[str, NDArray[Any], Floats]:
-    """Return encoding, codes (or fp32 weights) and the scale of W = scale·codes as [1, out or 1]."""
+    """Return the encoding, the codes (or fp32 weights) and the scale [1, out or 1] of W = scale·codes."""
     if not isinstance(module, QuantLayer) or module.quantizer is None:
         return "float32", module.weight.detach().float().cpu().numpy(), ONE
     codes, scale = module.quantizer.codes(module.weight)

@@ -1,31 +1,31 @@
-"""Mem-BN folded into the constants of a plain HD-LIF neuron: pure functions on rows [T, C] in float64.
+"""Fold Mem-BN into the constants of a plain HD-LIF neuron, with pure functions on rows [T, C] in float64.
 
-In eval mode Mem-BN is an affine of the membrane, m̂_t = α*_t·m_t - β*_t (`nn.MemBN.affine`), so that the neuron is
+In eval mode Mem-BN is an affine of the membrane, m̂_t = α*_t·m_t - β*_t (`nn.MemBN.affine`), so the neuron computes
 
     m̂_t = α*_t·(λ_t·v_{t-1} + I_t) - β*_t,   s_t = max(m̂_t - θ_t, 0),   v_t = min(m̂_t, θ_t).
 
-**On the current** (`fold_mem_bn_on_current`), for every α*: m̂_t = (α*_t·λ_t)·v_{t-1} + (α*_t·I_t - β*_t). That is
+**On the current** (`fold_mem_bn_on_current`), for every α*: m̂_t = (α*_t·λ_t)·v_{t-1} + (α*_t·I_t - β*_t). This is
 HD-LIF with the leak α*·λ after an affine on its current.
 
-**On the state** (`fold_mem_bn`), for α* > 0: the current is left as it is, and the neuron carries w with
-v_t = α*_t·(w_t - c_t) - β*_t in place of v. With α*_{-1} = 1, β*_{-1} = c_{-1} = w_{-1} = 0,
+**On the state** (`fold_mem_bn`), for α* > 0: the current is unchanged. In place of v the neuron carries w with v_t =
+α*_t·(w_t - c_t) - β*_t. The initial values are α*_{-1} = 1 and β*_{-1} = c_{-1} = w_{-1} = 0:
 
     λ'_t = λ_t·α*_{t-1},   c_t = λ_t·(β*_{t-1} + α*_{t-1}·c_{t-1}),   θ'_t = (θ_t + β*_t)/α*_t + c_t,
-    q_t = λ'_t·w_{t-1} + I_t,   s_t = α*_t·max(q_t - θ'_t, 0),   w_t = min(q_t, θ'_t):
+    q_t = λ'_t·w_{t-1} + I_t,   s_t = α*_t·max(q_t - θ'_t, 0),   w_t = min(q_t, θ'_t).
 
-q_t = m_t + c_t, so q_t > θ'_t exactly where m̂_t > θ_t. The gain α*_t of the spike is left to the following layer.
+Here q_t = m_t + c_t, so q_t > θ'_t exactly if m̂_t > θ_t. The following layer absorbs the gain α*_t of the spike.
 
-The second form's rows cannot be repeated beyond step T - 1, because λ' and c contain the previous step. Step T changes
-to the first form: with the last row's α*, β*, λ, θ and v = α*·(w - c) - β*,
+The second form's rows cannot be repeated beyond step T - 1, because λ' and c depend on the previous step. Step T
+changes to the first form. With the last row's α*, β*, λ, θ and v = α*·(w - c) - β*, it computes
 
-    m̂_T = (α*·λ·α*)·w + (α*·I - β* - α*·λ·(α*·c + β*)),
+    m̂_T = (α*·λ·α*)·w + (α*·I - β* - α*·λ·(α*·c + β*)).
 
-again a leak and an affine on the current; its potential is v itself, and later steps use the rows of the first
-form, which can be repeated.
+This is again a leak and an affine on the current. From then on the potential is v itself, and later steps use the rows
+of the first form, which can be repeated.
 
-Example: λ = 0.5, θ = 1, α* = 2, β* = 1, T = 2. Then λ' = 0.5, 1; c = 0, 0.5; θ' = 1, 1.5. A current of 2, 2: q = 2,
-s = 2·(2 - 1) = 2, w = 1; q = 1·1 + 2 = 3, s = 2·(3 - 1.5) = 3. Directly: m̂ = 2·2 - 1 = 3, s = 2, v = 1;
-m̂ = 2·(0.5 + 2) - 1 = 4, s = 3, v = 1 (and 2·(1.5 - 0.5) - 1 = 1).
+Example: λ = 0.5, θ = 1, α* = 2, β* = 1 and T = 2 give λ' = 0.5, 1; c = 0, 0.5; θ' = 1, 1.5. For a current of 2, 2 the
+folded neuron computes q = 2, s = 2·(2 - 1) = 2, w = 1, then q = 1·1 + 2 = 3, s = 2·(3 - 1.5) = 3. The original neuron
+computes m̂ = 2·2 - 1 = 3, s = 2, v = 1, then m̂ = 2·(0.5 + 2) - 1 = 4, s = 3, v = 1 (and 2·(1.5 - 0.5) - 1 = 1).
 """
 
 from dataclasses import dataclass
@@ -42,15 +42,15 @@ LEAST_GAIN = 2.0**-24
 
 @dataclass(frozen=True)
 class FoldedNeuron:
-    """HD-LIF on the current scale·I + shift, its spikes times `gain`; rows [R, C]; the last one repeats.
+    """An HD-LIF neuron on the current scale·I + shift, whose spikes are multiplied by `gain`.
 
-    An example is at `fold_mem_bn`.
+    All attributes are rows [R, C], and the last row repeats. `fold_mem_bn` has an example.
 
     Attributes:
-        scale, shift: affine on the current. The identity is 1 and -0.0: x·1 + (-0.0) equals x in every bit, so the
+        scale, shift: the affine on the current. The identity is 1 and -0.0: x·1 + (-0.0) equals x in every bit, so the
             runtime can skip it (+0.0 would turn -0.0 into +0.0).
         leak, threshold: λ and θ of the neuron.
-        gain: factor of a spike.
+        gain: the factor of a spike.
     """
 
     scale: Floats
@@ -61,7 +61,7 @@ class FoldedNeuron:
 
 
 def fold_mem_bn(leak: Floats, threshold: Floats, alpha_star: Floats, beta_star: Floats) -> FoldedNeuron:
-    """Mem-BN folded on the state: nothing on the current for the first T steps; T + 2 rows.
+    """Fold Mem-BN on the state, which leaves the current of the first T steps unchanged; return T + 2 rows.
 
     >>> import numpy as np
     >>> from hdlif.deploy import fold_mem_bn
@@ -72,9 +72,9 @@ def fold_mem_bn(leak: Floats, threshold: Floats, alpha_star: Floats, beta_star: 
 
     Args:
         leak, threshold: λ and θ of the trained steps, [T, 1 or C].
-        alpha_star, beta_star: of `MemBN.affine`, [T, C].
+        alpha_star, beta_star: α* and β* from `MemBN.affine`, [T, C].
     Returns:
-        the equal neuron, whose leak, threshold and gain carry α* and β*.
+        the equivalent neuron, whose leak, threshold and gain include α* and β*.
     Raises:
         LoweringError: an α* is not above 0.
     """
@@ -102,7 +102,7 @@ def fold_mem_bn(leak: Floats, threshold: Floats, alpha_star: Floats, beta_star: 
 
 
 def fold_mem_bn_on_current(leak: Floats, threshold: Floats, alpha_star: Floats, beta_star: Floats) -> FoldedNeuron:
-    """Mem-BN folded on the current, for every finite α*; T rows.
+    """Fold Mem-BN on the current, for every finite α*; return T rows.
 
     >>> import numpy as np
     >>> from hdlif.deploy import fold_mem_bn_on_current

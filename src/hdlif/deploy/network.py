@@ -1,4 +1,4 @@
-"""Deployment of a trained network: its graph, its file, and an equivalent torch module."""
+"""Deployment of a trained network as a graph, a model file or an equivalent torch module."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,9 @@ def lower(
     time_steps: int,
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
 ) -> Graph:
-    """Lower a trained network in eval mode to a graph: batch norms folded, spikes and low-bit weights as codes.
+    """Lower a trained network in eval mode to a graph.
+
+    Batch norms are folded; spikes and low-bit weights become codes.
 
     >>> import torch
     >>> from hdlif.graph.artefact import InputRecord
@@ -41,8 +43,8 @@ def lower(
     (['stem.conv', 'stem.bn'], 'classifier.bias')
 
     Args:
-        network: a module built of the types that have a lowering.
-        input: shape, mean and std of the images it was trained on; a network of sequences [C, L] takes maps [C, 1, L].
+        network: a module built of types that have a lowering.
+        input: shape, mean and std of the training images; a network for sequences [C, L] takes maps [C, 1, L].
         labels: names of the outputs, in order; classes by default.
         time_steps: T.
         task: meaning of the outputs.
@@ -65,7 +67,7 @@ def fold(
     time_steps: int,
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
 ) -> GraphModule:
-    """Return the deployed arithmetic of `network` as a torch module: batch norms folded, spikes as integer codes.
+    """Return a torch module with the deployed arithmetic of `network`: folded batch norms, and spikes as integer codes.
 
     >>> import torch
     >>> from hdlif.graph.artefact import InputRecord
@@ -98,7 +100,7 @@ def export(
     time_steps: int,
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
 ) -> Graph:
-    """Write the artefact of `network`, one file for the runtime, and return its graph.
+    """Write the model file of `network` for the runtime, and return its graph.
 
     >>> import torch
     >>> from hdlif.graph.artefact import InputRecord
@@ -113,7 +115,7 @@ def export(
 
     Args:
         network, input, labels, time_steps, task: as in `lower`.
-        path: of the file; by convention NAME.hdlif.safetensors.
+        path: path of the file; by convention NAME.hdlif.safetensors.
     Raises:
         LoweringError: a module has no deployed form.
         ArtefactError: the graph breaks the format.
@@ -127,8 +129,8 @@ def export(
 def join_affines(graph: Graph) -> Graph:
     """Merge each affine into a preceding affine: (x·a + b)·c + d = x·(a·c) + (b·c + d).
 
-    Only if nothing else reads the first one, and not if the first one is constant in time but the second is not: kept
-    apart, the first is computed once. The merged node has the first one's name.
+    Two affines merge if nothing else reads the first. They stay separate if only the first is constant in time, because
+    it is then computed once. The merged node keeps the name of the first.
     """
     values = infer_values(graph)
     readers = [name for node in graph.nodes for name in reads(node)]

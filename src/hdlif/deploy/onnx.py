@@ -1,11 +1,11 @@
 """Export of a deployed graph as an ONNX model.
 
-Two forms. `unrolled` is the entire sequence over a static image: constant values are computed once,
-layers without state run once with time folded into the batch (step t of image b is row t·B + b), and neurons are
-unrolled step by step. `streamed` is one time step, with the state as inputs and outputs.
+There are two forms. `unrolled` runs the entire sequence over a static image. It computes constant values once, and
+unrolls neurons step by step. Layers without state run once with time folded into the batch: step t of image b is row
+t·B + b. `streamed` runs one time step, with the state as inputs and outputs.
 
-Integer codes are float32 here, so they are rounded by Floor and Clip, and sums of them are exact below 2^24; float
-sums are added in the engine's own order, so a code near a rounding boundary may differ from the runtime's.
+Integer codes are float32 here: Floor and Clip round them, and their sums are exact below 2^24. Each engine adds float
+sums in its own order, so a code near a rounding boundary may differ from the runtime's.
 """
 
 import json
@@ -24,12 +24,14 @@ _ONNX = {name: form.onnx for name, form in FORMS.items()}
 
 
 def unrolled(graph: Graph, *, batch: int = 1, weights: str = "float32") -> Any:
-    """`onnx.ModelProto` of all T steps: "input" [B, C, H, W], the same at every step, to "logits" [T, B, classes], or
-    of a class per pixel [T, B, classes, H, W].
+    """Return an `onnx.ModelProto` that runs all T steps.
+
+    The model maps "input" [B, C, H, W], the same at every step, to "logits" [T, B, classes]. For a class per pixel,
+    "logits" are [T, B, classes, H, W].
 
     Args:
-        weights: one of `WEIGHTS`: low-bit weights in float32, or as integers that a DequantizeLinear scales, of 8
-            bits (opset 17) or of 4 (opset 21).
+        weights: one of `WEIGHTS`: low-bit weights in float32, or as integers of 8 bits (opset 17) or 4 bits (opset 21)
+            that a DequantizeLinear scales.
     Raises:
         MissingExtraError: the package onnx is not installed.
     """
@@ -42,7 +44,7 @@ def unrolled(graph: Graph, *, batch: int = 1, weights: str = "float32") -> Any:
         parts.append(Translation(graph, writer, clock, frame, _ONNX, weights).run().joined(writer))
     logits = writer.op("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
     shape = writer.constant((steps, batch, *one), np.int64)
-    # a constant value has one step
+    # a value that is constant in time has one step
     leading = writer.constant((-1, batch, *one), np.int64)
     result = writer.op("Expand", writer.op("Reshape", logits, leading), shape)
     writer.output(result, LOGITS, (steps, batch, *one))
@@ -50,11 +52,11 @@ def unrolled(graph: Graph, *, batch: int = 1, weights: str = "float32") -> Any:
 
 
 def streamed(graph: Graph, *, weights: str = "float32") -> Any:
-    """`onnx.ModelProto` of one step, for any batch B.
+    """Return an `onnx.ModelProto` that runs one step, for any batch B.
 
-    "input" [B, C, H, W], "t" (int64, no axes) and each "NODE.STATE" [B, ...] to "logits" [B, classes] or
-    [B, classes, H, W], "t.next" and "NODE.STATE.next". A sequence starts from t = 0 and states of zero; `weights` as in
-    `unrolled`.
+    The model maps "input" [B, C, H, W], "t" (int64, no axes) and each "NODE.STATE" [B, ...] to "logits" [B, classes] or
+    [B, classes, H, W], "t.next" and "NODE.STATE.next". A sequence starts with t = 0 and states of zero. `weights` works
+    as in `unrolled`.
 
     Raises:
         MissingExtraError: the package onnx is not installed.

@@ -1,6 +1,7 @@
-"""Translation of a graph to an ONNX model, and the arguments of the ops' forms.
+"""Translate a graph to an ONNX model, and define the arguments of the ops' forms.
 
-A value is joined, with time folded into the batch (step t of image b is row t·B + b), or step by step, or both.
+A value can be joined, split by step, or both. A joined value has time folded into the batch: step t of image b is row
+t·B + b.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ RowShape = Callable[[Node, str], tuple[int, ...]]
 
 @dataclass
 class Value:
-    """A value of the model: joined, step by step, or both. `varies`: it has a time axis, folded into the batch."""
+    """A value of the model: joined, split by step, or both.
+
+    If `varies` is set, the value has a time axis, which the joined form folds into the batch.
+    """
 
     name: str
     varies: bool
@@ -50,20 +54,20 @@ class Value:
 
 
 class Unrolled:
-    """Clock of the steps t, ..., t + steps - 1 of a sequence, with the values that depend on it."""
+    """The clock for the steps t, ..., t + steps - 1 of a sequence, with the values that depend on the time step."""
 
     def __init__(self, writer: Writer, steps: int, batch: int = 1) -> None:
         self._writer, self.t, self.steps, self.batch = writer, 0, steps, batch
         self._kept: dict[str, str] = {}
 
     def values_of(self, node: Node, key: str) -> Array | None:
-        """Return the tensor's only row, if it is known and the same at every step."""
+        """Return the tensor's row if it is known and the same at every step; otherwise None."""
         rows = node.tensors[key]
         rows = rows[min(self.t, len(rows) - 1) :][: self.steps]
         return rows[0] if (rows == rows[0]).all() else None
 
     def row(self, node: Node, key: str, step: int, shape: Sequence[int]) -> str:
-        """Return the row of a step, in the given shape."""
+        """Return the row for a step, in the given shape."""
         rows = node.tensors[key]
         return self._writer.constant(rows[min(self.t + step, len(rows) - 1)].reshape(shape))
 
@@ -84,7 +88,7 @@ class Unrolled:
 
 
 class Streamed(Unrolled):
-    """The clock of one step, whose number is an input."""
+    """The clock for one step, whose number is an input of the model."""
 
     def __init__(self, writer: Writer, values: Mapping[str, Any]) -> None:
         super().__init__(writer, 1)
@@ -120,10 +124,10 @@ WEIGHTS = ("float32", "int8", "int4")
 
 
 class Translation:
-    """Walks a graph once and writes every node.
+    """The translation of a graph, which walks the graph once and writes every node.
 
     Args:
-        forms: of the ops, by name.
+        forms: the ops' ONNX forms by name.
         weights: one of `WEIGHTS`.
     """
 
@@ -148,7 +152,7 @@ class Translation:
                 self._readers[name].append(node)
 
     def run(self) -> Value:
-        """The logits."""
+        """Write all nodes, and return the logits."""
         for node in self._graph.nodes:
             if node.name not in self.values:
                 self.values[node.name] = self._forms[node.op](self, node)
@@ -157,31 +161,31 @@ class Translation:
         return self.values[self._graph.output]
 
     def bits_of(self, node: Node) -> int:
-        """Return the bits per weight of a layer stored as integers; otherwise 0."""
+        """Return the bits per weight if the layer's weights are stored as integers; otherwise 0."""
         encoding = node.attributes["encoding"]
         if encoding == "float32" or self._weights == "float32":
             return 0
         return 4 if self._weights == "int4" and encoding != "int8" else 8
 
     def only_reader(self, node: Node) -> Node | None:
-        """Return the only node that reads this one; None if there are more, or it is the output."""
+        """Return the only node that reads this node; None if there are others, or if this node is the output."""
         readers = self._readers[node.name]
         return readers[0] if node.name != self._graph.output and len(readers) == 1 else None
 
     def on_whole(self, node: Node, emit: Callable[[str], str]) -> Value:
-        """Apply an operation to the joined input: all steps at once."""
+        """Apply an operation to the joined input, which contains all steps."""
         x = self.values[node.inputs[0]]
         return Value(node.name, x.varies, whole=emit(x.joined(self.writer)))
 
     def pointwise(
         self, node: Node, emit: Emit, *, broadcasts: bool = True, joins_rows: bool = True, shape: RowShape | None = None
     ) -> Value:
-        """Apply an operation to each entry or image: joined if its inputs are, otherwise step by step.
+        """Apply an operation to each entry or image, on joined values if the inputs are joined, otherwise step by step.
 
         Args:
-            broadcasts: whether an input of one step is combined with one of all.
-            joins_rows: whether rows of all steps can be on the batch axis.
-            shape: of a row, from its node and key; by default of one per channel.
+            broadcasts: whether an input with one step may be combined with one that has all steps.
+            joins_rows: whether the rows of all steps may be joined along the batch axis.
+            shape: the function that returns a row's shape from its node and key; by default one entry per channel.
         """
         writer, clock = self.writer, self.clock
         inputs = [self.values[name] for name in node.inputs]
@@ -190,7 +194,7 @@ class Translation:
         if together and not any(x.varies for x in inputs):
             names = [x.joined(writer) for x in inputs]
             return Value(node.name, False, whole=emit(writer, node, names, self.row(node, 0, shape)))
-        # a batch of one broadcasts to the steps
+        # a constant input with a batch of one broadcasts to all steps
         meets = all(x.whole is not None and (x.varies or (broadcasts and clock.batch == 1)) for x in inputs)
         if meets and (together or joins_rows):
             names = [x.joined(writer) for x in inputs]
@@ -203,12 +207,12 @@ class Translation:
         return Value(node.name, True, steps=steps)
 
     def row(self, node: Node, step: int, shape: RowShape | None = None) -> Row:
-        """Return the rows of a step."""
+        """Return a function from the name of a tensor to its row for this step."""
         return lambda key: self.clock.row(node, key, step, (shape or self._row_shape)(node, key))
 
     def _joined_row(self, node: Node) -> Row:
         return lambda key: self.clock.joined_rows(node, key, self._row_shape(node, key))
 
     def _row_shape(self, node: Node, key: str) -> tuple[int, ...]:
-        """Return a row's shape for broadcasting to a value [B, C, H, W] or [B, C]."""
+        """Return the shape of a row that broadcasts to a value [B, C, H, W] or [B, C]."""
         return (node.tensors[key].shape[1], *(1,) * (len(self.types[node.name].shape) - 1))

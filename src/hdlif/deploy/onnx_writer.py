@@ -1,4 +1,4 @@
-"""Writer of ONNX models: merges equal nodes, and drops unused ones."""
+"""A writer of ONNX models that merges equal nodes and drops unused ones."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ LOGITS = "logits"
 
 
 class Writer:
-    """Collects the nodes and constants of one ONNX graph.
+    """A collector of the nodes and constants of one ONNX graph.
 
     Raises:
         MissingExtraError: the package onnx is not installed.
@@ -49,13 +49,13 @@ class Writer:
         return name
 
     def output(self, value: str, name: str, shape: Shape, dtype: type[np.generic] = np.float32) -> None:
-        """Make `value` an output of the graph, with this name."""
+        """Add `value` to the graph's outputs as `name`."""
         self._outputs.append(self._typed(name, shape, dtype))
         self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name]))
         self._names.add(name)
 
     def constant(self, value: Any, dtype: type[np.generic] = np.float32) -> str:
-        """Return the name of a constant."""
+        """Add a constant, and return its name."""
         array = np.ascontiguousarray(value, dtype).reshape(np.shape(value))
         return self._constant((array.dtype.str, array.shape, array.tobytes()), array)
 
@@ -70,7 +70,7 @@ class Writer:
         return value in self._constants and not self._constants[value].any()
 
     def packed(self, weight: NDArray[np.int8], bits: int) -> str:
-        """Return the name of a constant of integers of 4 or 8 bits."""
+        """Add a constant of 4-bit or 8-bit integers, and return its name."""
         if bits == 8:
             return self.constant(weight, np.int8)
         self._has_4_bits = True
@@ -83,7 +83,7 @@ class Writer:
     def split(
         self, kind: str, inputs: Sequence[str], count: int, name: str = "", attributes: Mapping[str, Any] | None = None
     ) -> tuple[str, ...]:
-        """Return the `count` results of one operation."""
+        """Add an operation with `count` outputs, and return their names."""
         attributes = attributes or {}
         key = (kind, *inputs, count, *sorted((k, repr(v)) for k, v in attributes.items()))
         if key not in self._known:
@@ -94,11 +94,11 @@ class Writer:
         return self._known[key]
 
     def argument_of(self, kind: str, value: str) -> str:
-        """Return the operand of `value` if this kind of operation produced it; otherwise `value` itself."""
+        """If an operation of this kind computes `value`, return its operand; otherwise return `value` itself."""
         return self._arguments.get((kind, value), value)
 
     def model(self, name: str, metadata: Mapping[str, str]) -> Any:
-        """Return the checked `onnx.ModelProto`."""
+        """Build and check the `onnx.ModelProto`."""
         needed = {output.name for output in self._outputs}
         kept = []
         for node in reversed(self._nodes):
@@ -108,7 +108,7 @@ class Writer:
         onnx = self._onnx
         for node in kept if self._has_4_bits else ():
             if node.op_type == "Split":
-                # defined by the number of outputs until opset 18
+                # until opset 18 the number of outputs defines it
                 node.attribute.append(onnx.helper.make_attribute("num_outputs", len(node.output)))
         constants = [onnx.numpy_helper.from_array(a, n) for n, a in self._constants.items() if n in needed]
         graph = onnx.helper.make_graph(kept[::-1], name, self._inputs, self._outputs, constants)

@@ -1,4 +1,4 @@
-"""Forms of an op in PyTorch and ONNX."""
+"""The forms of an op in PyTorch and ONNX."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from hdlif.graph.graph import Node
 
 @dataclass
 class Parts:
-    """A node at the steps of a chunk, for its PyTorch form.
+    """A node at the steps of a chunk: the argument of its PyTorch form.
 
     Attributes:
-        tensors: the node's own, by role.
-        states: states before the chunk, [B, ...] each; the form replaces them by those after it.
+        tensors: the node's tensors by role.
+        states: the states [B, ...] before the chunk; the form replaces them with the states after the chunk.
     """
 
     node: Node
@@ -27,7 +27,7 @@ class Parts:
     states: dict[str, Tensor]
 
     def rows(self, role: str, ndim: int) -> Tensor:
-        """Return a per-step tensor for the steps of the chunk, broadcastable to [K, B, C, ...]."""
+        """Return a per-step tensor for the steps of the chunk, in a shape that broadcasts to [K, B, C, ...]."""
         rows = self.tensors[role]
         if len(rows) > 1:
             rows = rows[[min(t, len(rows) - 1) for t in self.steps]]
@@ -40,10 +40,10 @@ TorchForm = Callable[[Parts, tuple[Tensor, ...]], Tensor]
 
 @dataclass(frozen=True)
 class OpForm:
-    """Forms of an op.
+    """The forms of an op.
 
     Attributes:
-        keep: states that a node stores once all nodes of a step are known, from the values [1, B, ...]; as
+        keep: function of the values [1, B, ...] that returns the states a node stores after all nodes of a step ran, as
             `Op.keep`.
     """
 
@@ -54,26 +54,26 @@ class OpForm:
 
 
 def folded(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """A function of [B, ...], on [K, B, ...]."""
+    """Apply a function of [B, ...] to [K, B, ...], with time folded into the batch."""
     y = function(x.flatten(0, 1))
     return y.reshape(*x.shape[:2], *y.shape[1:])
 
 
 def pointwise(emit: Emit, **options: Any) -> OnnxForm:
-    """Form of an operation on each entry; the options are those of `Translation.pointwise`."""
+    """Return the form of an operation on each entry; the options are those of `Translation.pointwise`."""
     return lambda translation, node: translation.pointwise(node, emit, **options)
 
 
 def whole(emit: Callable[[Writer, Node, str], str]) -> OnnxForm:
-    """Form of an operation that does not depend on time."""
+    """Return the form of an operation that does not depend on time."""
     return lambda translation, node: translation.on_whole(node, lambda x: emit(translation.writer, node, x))
 
 
 def synapse(emit: Callable[..., str]) -> OnnxForm:
-    """Form of a layer of weights: emit(writer, node, x, weight and bias, name).
+    """Return the form of a layer with weights, written by emit(writer, node, x, weight and bias, name).
 
-    The affine after it is folded into weight and bias if it alone reads the sums and is constant; for weights
-    stored as integers, into their scale.
+    An affine after the layer is folded into weight and bias if it is constant and the only reader of the layer's sums.
+    For weights stored as integers, the affine is folded into their scale and the bias.
     """
 
     def form(translation: Translation, node: Node) -> Value:

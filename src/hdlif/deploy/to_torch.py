@@ -1,7 +1,7 @@
-"""Deployed graph as a torch module, with the arithmetic of the runtime.
+"""A deployed graph as a torch module with the runtime's arithmetic.
 
-Integer codes times {-1, 0, 1} are exact in float32 below 2^24, so that this module, the NumPy reference and the
-native runtime agree code for code, except for the order of float sums.
+Integer codes times {-1, 0, 1} are exact in float32 below 2^24. This module, the NumPy reference and the native runtime
+therefore compute the same codes, except for differences in the order of float sums.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,8 +23,9 @@ Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 
 
 class GraphModule(Temporal):
-    """Runs a graph over chunks of time: images [K or 1, B, C, H, W] to logits [K, B, classes], or maps of
-    them [K, B, classes, H, W].
+    """A module that runs a graph over chunks of time.
+
+    The module maps images [K or 1, B, C, H, W] to logits [K, B, classes], or to maps of logits [K, B, classes, H, W].
 
     >>> import torch
     >>> from hdlif.graph.artefact import InputRecord
@@ -39,8 +40,8 @@ class GraphModule(Temporal):
 
     Args:
         graph: as in `lower`, or from `artefact.load`.
-        observer: called with each node, its inputs and its output; or None.
-    State: {node name: {state's name: [B, C, H, W]}}. Steps are passed as to `models.Network`.
+        observer: function that is called with each node, its inputs and its output; or None.
+    State: {node name: {state's name: [B, C, H, W]}}. Steps are passed as in `models.Network`.
     """
 
     def __init__(self, graph: Graph, *, observer: Observer | None = None) -> None:
@@ -61,7 +62,7 @@ class GraphModule(Temporal):
         missing = [name for name in stateful if name not in given]
         if state is not None and missing:
             raise StateError(f"state lacks {missing[0]!r}; give the whole state, or None to start")
-        # None starts a graph; its nodes have explicit states.
+        # None starts a sequence of the graph; its nodes need explicit states.
         of_nodes = {name: entries_of(own, repr(name)) for name, own in given.items()}
         if is_recurrent(self.graph):
             values, after = self._one_after_the_other(x, of_nodes, steps)
@@ -74,7 +75,7 @@ class GraphModule(Temporal):
         return outputs.expand(len(steps), *outputs.shape[1:]), after or None
 
     def _run(self, x: Tensor, given: Mapping[str, State], steps: range) -> tuple[dict[str, Tensor], dict[str, State]]:
-        """Return every value of a chunk [K or 1, B, ...], and the states after it."""
+        """Return every value of a chunk, [K or 1, B, ...], and the states after the chunk."""
         values, after = {INPUT: x}, dict[str, State]()
         for node in self.graph.nodes:
             inputs = tuple(values[name] for name in node.inputs)
@@ -89,7 +90,7 @@ class GraphModule(Temporal):
     def _one_after_the_other(
         self, x: Tensor, given: Mapping[str, State], steps: range
     ) -> tuple[dict[str, Tensor], dict[str, State]]:
-        """Return the same for a recurrent graph, step by step; constant values have one step."""
+        """Run a recurrent graph step by step, and return the same as `_run`; constant values have one step."""
         runs, after = [], dict[str, State]()
         for k, t in enumerate(steps):
             values, after = self._run(x[k : k + 1] if len(x) > 1 else x, after or given, range(t, t + 1))
@@ -101,7 +102,7 @@ class GraphModule(Temporal):
     def run_node(
         self, node: Node, inputs: tuple[Tensor, ...], state: State | None, steps: range
     ) -> tuple[Tensor, State | None]:
-        """Run one node on a chunk: return its output [K or 1, B, ...], and its states after it."""
+        """Run one node on a chunk; return its output [K or 1, B, ...] and its states after the chunk."""
         names = state_names(node)
         states = dict(zip(names, kept_of(state, inputs[0], *names), strict=True)) if names else {}
         tensors = {role: getattr(self, _buffer(node, role)) for role in node.tensors}
@@ -110,5 +111,5 @@ class GraphModule(Temporal):
 
 
 def _buffer(node: Node, role: str) -> str:
-    """Return a unique buffer name for name and role; torch allows no dots. Roles have neither dots nor slashes."""
+    """Return a unique buffer name without dots, which torch forbids. Roles contain neither dots nor slashes."""
     return node.name.replace("~", "~0").replace(".", "~1") + f"/{role}"

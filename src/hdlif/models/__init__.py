@@ -1,4 +1,4 @@
-"""Networks as plain builder functions; neurons and convolutions are given as factories."""
+"""Builder functions for networks, which take factories for neurons and convolutions."""
 
 from hdlif.models.blocks import (
     AttentionBlockI,

@@ -1,4 +1,4 @@
-"""Building blocks of networks: places, factories, pre-activation residual blocks, and modules as networks."""
+"""Building blocks of networks: places, factories, pre-activation residual blocks, and wrappers for networks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from hdlif.nn.state import Paths, steps_of
 
 @dataclass(frozen=True)
 class Place:
-    """Place of a neuron layer in a network: the argument of factories of neurons.
+    """The place of a neuron layer in a network, which neuron factories receive as their argument.
 
     >>> from hdlif.models import resnet
     >>> from hdlif.nn import HDLIF, LIF
@@ -25,9 +25,9 @@ class Place:
 
     Attributes:
         name: the layer's name in the module tree.
-        stage, block, position: its stage, its block in the stage, and its place in the block, all from 0.
-        index: its number among all neuron layers, from 0.
-        channels: C of its currents.
+        stage, block, position: the layer's stage, its block in the stage and its position in the block, all from 0.
+        index: the layer's number among all neuron layers, from 0.
+        channels: C of the layer's currents.
     """
 
     name: str
@@ -50,7 +50,7 @@ AttentionFactory = Callable[[int], Temporal]
 
 
 class ConvFactory(Protocol):
-    """Makes a bias-free convolution: `QuantConv2d`, or a partial of it with a quantiser."""
+    """A factory for convolutions without bias, such as `QuantConv2d` or a partial of it with a quantiser."""
 
     def __call__(
         self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = ..., padding: int = ...
@@ -58,7 +58,7 @@ class ConvFactory(Protocol):
 
 
 class BlockFactory(Protocol):
-    """Makes a residual block: `PreActBlock`, or a partial of one of those with attention."""
+    """A factory for residual blocks, such as `PreActBlock` or a partial of a block with attention."""
 
     def __call__(
         self,
@@ -74,10 +74,10 @@ class BlockFactory(Protocol):
 
 
 class PreActBlock(Temporal):
-    """Pre-activation residual block on a stream h of real-valued currents.
+    """A pre-activation residual block on a stream h of real-valued currents.
 
-    y = bn2(conv2(act2(bn1(conv1(act1(h)))))) + shortcut(h), where the shortcut is the identity, or a strided
-    1x1 convolution and batch norm where the shape changes. Nothing fires after the addition.
+    The block computes y = bn2(conv2(act2(bn1(conv1(act1(h)))))) + shortcut(h). The shortcut is the identity; if the
+    shape changes, it is a strided 1x1 convolution with a batch norm. No neurons follow the addition.
 
     >>> import torch
     >>> from hdlif.models import Place, PreActBlock
@@ -90,10 +90,10 @@ class PreActBlock(Temporal):
 
     Args:
         in_channels, out_channels: channels of h and y.
-        stride: of the first convolution, and of the shortcut; 2 halves the map.
+        stride: stride of the first convolution and of the shortcut; 2 halves the map.
         neuron: makes act1 and act2 from their places.
         conv: makes the convolutions.
-        places: of act1 and act2, whose channels are those between the convolutions.
+        places: places of act1 and act2; the channels of act2 are those between the convolutions.
         norm: makes the batch norms from their channels.
     """
 
@@ -136,11 +136,11 @@ class PreActBlock(Temporal):
 
 
 class AttentionBlockI(PreActBlock):
-    """Pre-activation residual block with attention on its branch alone (SECA_I of arXiv 2410.07547).
+    """A pre-activation residual block with attention only on its branch (SECA_I of arXiv 2410.07547).
 
     c1 = att1(bn1(conv1(act1(h)))),   y = att2(bn2(conv2(act2(c1)))) + shortcut(h)
 
-    A network is given the block as a partial:
+    Pass the block to a network as a partial:
 
     >>> from functools import partial
     >>> import torch
@@ -175,20 +175,20 @@ class AttentionBlockI(PreActBlock):
 
 
 class AttentionBlockII(AttentionBlockI):
-    """Pre-activation residual block whose attention sees input and output current joined (SECA_II).
+    """A pre-activation residual block with attention on the sum of input and branch (SECA_II of arXiv 2410.07547).
 
     c1 = att1(h + bn1(conv1(act1(h)))),   y = att2(c1 + bn2(conv2(act2(c1)))) + shortcut(h)
 
-    Where the block changes the shape, c1 = att1(bn1(conv1(act1(h)))). Elsewhere h reaches y twice, which scales the
-    stream by 1 + gate1·gate2 a block: about 1¼ at gates of ½, at most 2.
+    If the block changes the shape, c1 = att1(bn1(conv1(act1(h)))). Otherwise h reaches y twice, which scales the stream
+    by 1 + gate1·gate2 per block: about 1¼ for gates of ½, and at most 2.
 
-    An example is at `AttentionBlockI`.
+    `AttentionBlockI` has an example.
 
     Args:
         in_channels, out_channels, places: as in `AttentionBlockI`.
-        parts: stride, neuron, conv, norm and attention, as there.
+        parts: stride, neuron, conv, norm and attention, as in `AttentionBlockI`.
     Raises:
-        ValueError: the block has other channels between its convolutions than it gives.
+        ValueError: the channels between the convolutions differ from the output channels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, places: tuple[Place, Place], **parts: Any) -> None:
@@ -216,10 +216,11 @@ class AttentionBlockII(AttentionBlockI):
 
 
 class Network(Temporal):
-    """Stem, body and classifier in a row: images [K, B, C, H, W] (or [1, ...]) to logits per step [K, B, classes, ...].
+    """A network of stem, body, head and classifier in series.
 
-    `network(x, steps=range(T))` starts a sequence; the state it returns continues it:
-    `network(x, state, steps=range(T, T + 1))`. Steps may be left out where x has K > 1 of them and starts a sequence.
+    The network maps images [K, B, C, H, W] or [1, ...] to logits per step, [K, B, classes, ...]. `network(x,
+    steps=range(T))` starts a sequence, and `network(x, state, steps=range(T, T + 1))` continues it from the returned
+    state. You can omit `steps` if x starts a sequence and has K > 1 steps.
 
     >>> import torch
     >>> from torch import nn
@@ -232,10 +233,10 @@ class Network(Temporal):
     [2, 3, 10]
 
     Args:
-        stem: from images to currents; no neuron in the published networks.
-        body: blocks or layers, which hold the neurons.
-        head: from the body's output to vectors [K, B, features], such as a neuron layer, a pool and a flatten.
-        classifier: from these to logits; of a map, a convolution, to one at each place.
+        stem: module from images to currents; it has no neurons in the published networks.
+        body: blocks or layers with the neurons.
+        head: module from the body's output to vectors [K, B, features], such as a neuron layer, a pool and a flatten.
+        classifier: module from these vectors to logits; for maps, a convolution to logits at each pixel.
     Raises:
         StateError, ShapeError: as in `hdlif.nn.Sequential`.
     """
@@ -263,9 +264,10 @@ class Network(Temporal):
 
 
 class OwnNetwork(Temporal):
-    """Any sequence or temporal module as a network: samples [K, B, ...] (or [1, ...]) to logits [K, B, classes, ...].
+    """A wrapper that makes any sequence or temporal module a network.
 
-    It is called as `Network` is; the module's parameters bear its name, `network`, before theirs.
+    The wrapper maps samples [K, B, ...] or [1, ...] to logits [K, B, classes, ...] and is called like `Network`. The
+    names of the module's parameters get the prefix `network`.
 
     >>> import torch
     >>> from torch import nn
@@ -277,9 +279,10 @@ class OwnNetwork(Temporal):
     [2, 1, 10]
 
     Args:
-        network: `hdlif.nn.Sequential`, `torch.nn.Sequential`, or a class derived from `hdlif.nn.Temporal`.
+        network: a `hdlif.nn.Sequential`, a `torch.nn.Sequential` or an instance of a class derived from
+            `hdlif.nn.Temporal`.
     Raises:
-        TypeError: it is something else.
+        TypeError: `network` has another type.
     """
 
     paths: Paths = (("network",),)
@@ -307,12 +310,12 @@ class OwnNetwork(Temporal):
 
 
 def _of_each_step(logits: Tensor, steps: range) -> Tensor:
-    """Logits of every step, in float32 or wider."""
+    """Expand logits to every step, in float32 or wider."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).expand(len(steps), *logits.shape[1:])
 
 
 def as_network(module: nn.Module) -> Temporal:
-    """`module` as a network: a `Network` or `OwnNetwork` as it is, and any other module in an `OwnNetwork`.
+    """Return a `Network` or an `OwnNetwork` unchanged, and wrap any other module in an `OwnNetwork`.
 
     >>> from torch import nn
     >>> from hdlif.models import as_network
@@ -322,7 +325,7 @@ def as_network(module: nn.Module) -> Temporal:
     True
 
     Args:
-        module: as in `OwnNetwork`, whose errors are raised.
+        module: as in `OwnNetwork`, which may raise an error.
     """
     return module if isinstance(module, Network | OwnNetwork) else OwnNetwork(module)
 
@@ -330,5 +333,5 @@ def as_network(module: nn.Module) -> Temporal:
 def default_conv(
     in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, padding: int = 0
 ) -> nn.Module:
-    """A body convolution with fp32 weights."""
+    """Return a convolution for a network's body, with fp32 weights."""
     return QuantConv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding)

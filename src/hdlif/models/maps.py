@@ -1,6 +1,7 @@
-"""Networks with an output at each place, which add coarser maps to finer ones.
+"""Networks with an output at each place, which add coarser maps to finer maps.
 
-A U-Net gives a class at each pixel; a detector, a pre-activation backbone with a neck and heads, gives boxes.
+A U-Net predicts a class at each pixel. A detector consists of a pre-activation backbone, a neck and heads, and predicts
+boxes.
 """
 
 import math
@@ -42,12 +43,12 @@ def detector(
     stem: StemFactory = imagenet_stem,
     inner: Mapping[str, int] | None = None,
 ) -> Network:
-    """A detector without anchors, whose outputs `hdlif.runtime.boxes.decode_boxes` reads.
+    """Return a detector without anchors, whose outputs `hdlif.runtime.boxes.decode_boxes` decodes.
 
-    Stage i has `blocks[i]` blocks of `width`·2^i channels, at a stride of 4·2^i pixels. From the last stage on, each
-    map is normalised, upsampled and added to that of the stage before it, up to the finest level. At each level a
-    neuron layer, a 3x3 convolution, a batch norm, a neuron layer and a 1x1 convolution in fp32 give K class logits and
-    four distances at each place.
+    Stage i has `blocks[i]` blocks of `width`·2^i channels, at a stride of 4·2^i pixels. From the last stage to the
+    finest level, each map is normalised, upsampled and added to the map of the previous stage. Each level ends with a
+    neuron layer, a 3x3 convolution, a batch norm, a neuron layer and a 1x1 convolution in fp32. These layers compute K
+    class logits and four distances at each place.
 
     >>> import torch
     >>> from hdlif.models import detector
@@ -63,13 +64,13 @@ def detector(
         in_channels: channels of the image.
         width: channels of the first stage.
         blocks: number of blocks per stage.
-        strides: of the levels, from small to large: 4, 8, 16, ... as far as there are stages. The sides of the input
-            are multiples of the last stage's stride.
-        head_width: channels of the 3x3 convolutions of the levels.
+        strides: strides of the levels in ascending order: 4, 8, 16, ..., up to the stride of the last stage. The sides
+            of the input must be multiples of the last stage's stride.
+        head_width: channels of the levels' 3x3 convolutions.
         conv, norm, block, inner: as in `resnet`.
         stem: makes the first layers, of stride 4, from (in_channels, width).
     Raises:
-        ValueError: there is no stage, or a level that no stage has, or no block of a name in `inner`.
+        ValueError: there is no stage, no stage has a level's stride, or no block has a name in `inner`.
     """
     there = [STEM_STRIDE * 2**stage for stage in range(len(blocks))]
     if not blocks or min(blocks) < 1 or min(width, head_width) < 1:
@@ -122,12 +123,14 @@ def unet(
     stem: StemFactory = cifar_stem,
     inner: Mapping[str, int] | None = None,
 ) -> Network:
-    """A U-Net of pre-activation blocks (Ronneberger et al. 2015) that adds what skips levels: images to maps of logits.
+    """Return a U-Net of pre-activation blocks (Ronneberger et al. 2015) from images to maps of logits.
+
+    Skip connections are added, not concatenated:
 
     down_0 = block(stem(x)),   down_i = block(down_{i-1}),   up_d = down_d,
     up_i = block(upsample(bn(conv1x1(act(up_{i+1})))) + down_i),   logits = conv1x1(up_0)
 
-    Level i has maps of 1/2^i of the image's sides and width·2^i channels.
+    At level i, the map's sides are 1/2^i of the image's sides, and the map has width·2^i channels.
 
     >>> import torch
     >>> from hdlif.models import unet
@@ -138,10 +141,10 @@ def unet(
     [2, 5, 3, 16, 12]
 
     Args:
-        neuron, classes, in_channels, conv, norm, block, stem, inner: as in `resnet`; blocks are called "body.down1" and
-            "body.up0".
-        width: channels of the stem and of the blocks at full size.
-        depth: how often the map is halved; its sides must be multiples of 2^depth.
+        neuron, classes, in_channels, conv, norm, block, stem, inner: as in `resnet`; blocks have names such as
+            "body.down1" and "body.up0".
+        width: channels of the stem and of the blocks at full resolution.
+        depth: how often the map is halved; the image's sides must be multiples of 2^depth.
     Raises:
         ValueError: the width or depth is below 1, or no block has a name in `inner`.
     """
@@ -173,7 +176,7 @@ def unet(
 
 
 class _Wires:
-    """Builder of the body's children and lines."""
+    """A builder of the body's children and lines."""
 
     def __init__(
         self,
@@ -189,12 +192,12 @@ class _Wires:
         self.lines: list[Line] = []
 
     def place(self, path: str, stage: int, block: int, channels: int) -> Place:
-        """Return the next neuron layer."""
+        """Return the place of the next neuron layer."""
         self._count += 1
         return Place(f"body.{path}", stage, block, int(path.endswith("2")), self._count - 1, channels)
 
     def block(self, path: str, stage: int, number: int, channels: tuple[int, int], stride: int) -> nn.Module:
-        """Return the next residual block, of its channels before and after."""
+        """Return the next residual block, with these input and output channels."""
         before, after = channels
         inner = self._inner.get(f"body.{path}", after)
         places = self.place(f"{path}.act1", stage, number, before), self.place(f"{path}.act2", stage, number, inner)
@@ -203,7 +206,7 @@ class _Wires:
         )
 
     def run(self, name: str, child: nn.Module, value: str) -> str:
-        """Run a child on a value; return the name of what it gives."""
+        """Run a child on a value; return the name of its output."""
         self.children[name] = child
         self.lines.append(Line(name, Child(name), (value,)))
         return name
@@ -214,7 +217,7 @@ class _Wires:
         return name
 
     def add(self, name: str, stage: int, coarser: tuple[int, str], channels: int, value: str) -> str:
-        """Add a map of half the sides to a value."""
+        """Upsample a map with half the sides and add it to a value; return the name of the sum."""
         place = self.place(f"{name}.act", stage, 0, coarser[0])
         layers = {
             "act": self._neuron(place),
@@ -225,11 +228,11 @@ class _Wires:
         return self.sum(f"{name}.sum", value, self.run(name, Sequential(layers), coarser[1]))
 
     def level(self, name: str, stage: int, channels: int, width: int, classes: int, value: str) -> str:
-        """Return the outputs of a level, as a vector."""
+        """Add the layers of a level; return the name of its outputs, a vector."""
         last = nn.Conv2d(width, classes + 4, 1)
         assert last.bias is not None
         nn.init.normal_(last.weight, std=0.01)
-        # Boxes begin with sides of about five strides.
+        # Untrained boxes have sides of about five strides.
         nn.init.constant_(last.bias, 1.0)
         nn.init.constant_(last.bias[:classes], math.log(RARE / (1 - RARE)))
         layers = {

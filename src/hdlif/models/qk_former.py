@@ -16,14 +16,14 @@ EXPANDED = ("act1", "conv1", "bn1", "act2", "conv2", "bn2")
 
 
 class QKAttention(Temporal):
-    """Residual block of Q-K attention on a stream h of real-valued currents [K, B, C, H, W].
+    """A residual block with Q-K attention on a stream h of real-valued currents [K, B, C, H, W].
 
     s = act(h),   Q = q_act(q_bn(q_conv(s))),   K = k_act(k_bn(k_conv(s))),   a = a_act(sum(Q)),
     y = bn(conv(K where a > 0, else 0)) + h
 
-    Token attention sums over the channels of each head and has a gate for each head and token, [K, B, heads, H, W];
-    channel attention sums over the tokens and has a gate for each channel, [K, B, C]. The convolutions are 1x1. No
-    spike multiplies another one, and nothing grows with the square of the tokens.
+    Token attention sums over the channels of each head and has one gate per head and token, [K, B, heads, H, W].
+    Channel attention sums over the tokens and has one gate per channel, [K, B, C]. The convolutions are 1x1. No spike
+    is multiplied by another spike, and no cost grows with the square of the number of tokens.
 
     >>> import torch
     >>> from hdlif.models import Place, QKAttention
@@ -36,13 +36,13 @@ class QKAttention(Temporal):
 
     Args:
         channels: C.
-        heads: of token attention, which divide C; None for channel attention.
+        heads: number of heads for token attention, a divisor of C; None for channel attention.
         neuron: makes the neurons from their places.
         conv: makes the convolutions.
-        places: of the neurons in the order of `NEURONS`; the gates' has a channel for each head, or C.
+        places: places of the neurons in the order of `NEURONS`; the gate neurons have one channel per head, or C.
         norm: makes the batch norms from their channels.
     Raises:
-        ValueError: the heads do not divide C.
+        ValueError: `heads` does not divide C.
     Source: Zhou et al., QKFormer, NeurIPS 2024 (arXiv 2403.16552); the order of a pre-activation block is ours.
     """
 
@@ -93,15 +93,15 @@ class QKAttention(Temporal):
 
 
 class MLPBlock(Temporal):
-    """Residual block of two 1x1 convolutions: y = bn2(conv2(act2(bn1(conv1(act1(h)))))) + h.
+    """A residual block with two 1x1 convolutions: y = bn2(conv2(act2(bn1(conv1(act1(h)))))) + h.
 
-    An example is at `qk_former`.
+    `qk_former` has an example.
 
     Args:
-        channels: of h and y.
+        channels: channels of h and y.
         neuron: makes act1 and act2 from their places.
         conv: makes the convolutions.
-        places: of act1 and act2, whose channels are those between the convolutions.
+        places: places of act1 and act2; the channels of act2 are those between the convolutions.
         norm: makes the batch norms from their channels.
     """
 
@@ -142,17 +142,17 @@ def qk_former(
     stem: StemFactory = cifar_stem,
     inner: Mapping[str, int] | None = None,
 ) -> Network:
-    """A spiking transformer with Q-K attention: by tokens in all stages but the last one, there by channels.
+    """Return a spiking transformer with Q-K attention: channel attention in the last stage, token attention before.
 
-    Stage i has `width`·2^i channels. It begins with a patch embedding, a `PreActBlock` of two 3x3 convolutions of which
-    the first has the stage's stride, "embed"; then follow `blocks[i]` pairs of a `QKAttention` and an `MLPBlock`. The
-    stream between them is real-valued, and the mean over the last map goes to the classifier. By default it has 722,122
-    weights and biases for 10 classes.
+    Stage i has `width`·2^i channels. Each stage begins with a patch embedding, "embed": a `PreActBlock` of two 3x3
+    convolutions, the first with the stage's stride. Then `blocks[i]` pairs of a `QKAttention` and an `MLPBlock` follow.
+    The stream between blocks is real-valued, and the classifier reads the mean over the last map. By default the
+    network has 722,122 weights and biases for 10 classes.
 
-    Cutting the gradient in time costs a little more than in a ResNet. With the network of `digits_qk_former_w1p5_s4` at
-    initialisation, 64 digits and seeds 0 to 4, SLTT's gradient has a cosine of 0.970 to 0.978 with STBP's, and that of
-    `digits_hdlif_w1p5_s4` one of 0.996 to 0.997. The gates are open for 0.59 of the tokens and 0.98 of the channels.
-    With LIF in place of HD-LIF the cosine is 0.847 to 0.873.
+    Truncating the gradient in time changes the gradient slightly more than in a ResNet. For the untrained network of
+    `digits_qk_former_w1p5_s4`, 64 digits and seeds 0 to 4, the cosine of SLTT's and STBP's gradients is 0.970 to 0.978.
+    For `digits_hdlif_w1p5_s4` the cosine is 0.996 to 0.997. The gates are open for a fraction of 0.59 of the tokens and
+    0.98 of the channels. With LIF in place of HD-LIF the cosine is 0.847 to 0.873.
 
     >>> import torch
     >>> from hdlif.models import qk_former
@@ -168,12 +168,13 @@ def qk_former(
         classes: number of logits.
         in_channels: channels of the image.
         width: channels of the stem and the first stage.
-        blocks: pairs of each stage.
-        strides: of the patch embedding of each stage; 2 for each by default.
-        heads: of token attention, which divide `width`.
-        mlp_ratio: channels between the convolutions of an `MLPBlock`, in those of its stage.
+        blocks: number of pairs per stage.
+        strides: strides of the patch embeddings, one per stage; 2 by default.
+        heads: number of heads for token attention, a divisor of `width`.
+        mlp_ratio: channels between the convolutions of an `MLPBlock`, as a multiple of its stage's channels.
         conv: makes the body's convolutions.
-        norm: makes the body's batch norms; the stem's, whose input may be constant in time, shares its statistics.
+        norm: makes the body's batch norms. The stem's batch norm shares running statistics between steps, because its
+            input may be constant in time.
         stem: makes the stem from (in_channels, width).
         inner: channels between the convolutions of single patch embeddings, such as {"body.stage1.embed": 48}.
     Raises:
@@ -218,7 +219,7 @@ def qk_former(
 
 
 def _places(path: str, stage: int, block: int, index: int, **channels: int) -> list[Place]:
-    """Return the places of the neurons of a block, from their channels by name."""
+    """Return the places of a block's neurons, given their channels by name."""
     return [
         Place(f"{path}.{name}", stage, block, position, index + position, of)
         for position, (name, of) in enumerate(channels.items())

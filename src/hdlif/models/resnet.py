@@ -1,4 +1,4 @@
-"""The pre-activation (membrane-shortcut) ResNets of the paper at any width and depth, reversible ones; ResNet-19."""
+"""The paper's pre-activation (membrane-shortcut) ResNets at any width and depth, reversible ResNets and ResNet-19."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -21,7 +21,7 @@ StemFactory = Callable[[int, int], nn.Module]
 
 
 def cifar_stem(in_channels: int, width: int) -> Sequential:
-    """3x3 convolution in fp32 and batch norm, at full resolution; no neuron.
+    """Return a 3x3 convolution in fp32 and a batch norm, at full resolution and without neurons.
 
     >>> import torch
     >>> from hdlif.models import cifar_stem, imagenet_stem
@@ -37,9 +37,9 @@ def cifar_stem(in_channels: int, width: int) -> Sequential:
 
 
 def imagenet_stem(in_channels: int, width: int) -> Sequential:
-    """7x7 convolution of stride 2 in fp32, batch norm, 3x3 max-pool of stride 2; no neuron.
+    """Return a 7x7 convolution of stride 2 in fp32, a batch norm and a 3x3 max-pool of stride 2, without neurons.
 
-    An example is at `cifar_stem`.
+    `cifar_stem` has an example.
 
     Args:
         in_channels: channels of the image.
@@ -50,12 +50,12 @@ def imagenet_stem(in_channels: int, width: int) -> Sequential:
 
 
 def block_names(blocks: Sequence[int]) -> list[str]:
-    """Return the names of the residual blocks of stages of so many."""
+    """Return the names of the residual blocks, given their number per stage."""
     return [f"body.stage{stage + 1}.{number}" for stage, depth in enumerate(blocks) for number in range(depth)]
 
 
 def check_inner(inner: Mapping[str, int], blocks: Sequence[str]) -> None:
-    """Raise `ValueError` if `inner` names none of the blocks, or has fewer than 1 channel."""
+    """Raise `ValueError` if a name in `inner` is not a block, or its channels are below 1."""
     for name, channels in inner.items():
         if name not in blocks or channels < 1:
             raise ValueError(
@@ -76,7 +76,9 @@ def resnet(
     stem: StemFactory = cifar_stem,
     inner: Mapping[str, int] | None = None,
 ) -> Network:
-    """A pre-activation ResNet: stage i has `blocks[i]` blocks of `width`·2^i channels; later stages halve the map.
+    """Return a pre-activation ResNet whose stage i has `blocks[i]` blocks of `width`·2^i channels.
+
+    Each stage after the first halves the map.
 
     >>> import torch
     >>> from hdlif.models import resnet
@@ -93,11 +95,12 @@ def resnet(
         classes: number of logits.
         in_channels: channels of the image.
         conv: makes the body's convolutions (both 3x3 and the 1x1 shortcuts).
-        norm: makes the body's batch norms; the stem's, whose input may be constant in time, shares its statistics.
+        norm: makes the body's batch norms. The stem's batch norm shares running statistics between steps, because its
+            input may be constant in time.
         block: makes the blocks; with attention `partial(AttentionBlockI, attention=SECA)`, or `AttentionBlockII`.
         stem: makes the stem from (in_channels, width).
-        inner: channels between the convolutions of single blocks, by the block's name, such as
-            {"body.stage2.0": 48}; without, as many as the block gives. Not of `AttentionBlockII`.
+        inner: channels between the convolutions of single blocks, by the block's name, such as {"body.stage2.0": 48};
+            default: the block's output channels. `AttentionBlockII` does not support it.
     Raises:
         ValueError: there is no stage or block, or no block of a name in `inner` whose channels can differ.
     """
@@ -139,7 +142,9 @@ def resnet18(
     stem: StemFactory = cifar_stem,
     inner: Mapping[str, int] | None = None,
 ) -> Network:
-    """ResNet-18: four stages of two blocks; with the CIFAR stem at 32x32 and width 64 it has 548,864 neurons.
+    """Return a ResNet-18 with four stages of two blocks.
+
+    With the CIFAR stem at 32x32 and width 64 the network has 548,864 neurons.
 
     >>> from functools import partial
     >>> import torch
@@ -180,7 +185,9 @@ def resnet34(
     stem: StemFactory = imagenet_stem,
     inner: Mapping[str, int] | None = None,
 ) -> Network:
-    """ResNet-34: stages of 3, 4, 6 and 3 blocks; with the ImageNet stem at 224x224 it has 2,935,296 neurons.
+    """Return a ResNet-34 with stages of 3, 4, 6 and 3 blocks.
+
+    With the ImageNet stem at 224x224 the network has 2,935,296 neurons.
 
     >>> import torch
     >>> from hdlif.models import resnet34
@@ -219,10 +226,10 @@ def reversible_resnet(
     stem: StemFactory = cifar_stem,
     grid: float | None = GRID,
 ) -> Network:
-    """A residual network of reversible blocks, whose training memory under STBP grows with its stages alone.
+    """Return a residual network of reversible blocks, whose training memory under STBP grows only with its stages.
 
-    Stage i has `blocks[i]` blocks of `width`·2^i channels. The first block of a later stage halves the map and is an
-    ordinary `PreActBlock`, "down"; all others are `ReversibleBlock`s, in "blocks".
+    Stage i has `blocks[i]` blocks of `width`·2^i channels. The first block of each later stage is an ordinary
+    `PreActBlock`, "down", which halves the map. All other blocks are `ReversibleBlock`s in "blocks".
 
     >>> import torch
     >>> from hdlif.models import reversible_resnet
@@ -287,9 +294,9 @@ def resnet19(
     stem: StemFactory = cifar_stem,
     inner: Mapping[str, int] | None = None,
 ) -> Network:
-    """ResNet-19: stages of 3, 3 and 2 blocks, then a hidden layer of neurons in front of the classifier.
+    """Return a ResNet-19 with stages of 3, 3 and 2 blocks and a hidden layer of neurons before the classifier.
 
-    With the CIFAR stem at 32x32, width 128 and hidden 256 it has 1,409,280 neurons in 17 layers.
+    With the CIFAR stem at 32x32, width 128 and hidden 256 the network has 1,409,280 neurons in 17 layers.
 
     >>> import torch
     >>> from hdlif.models import resnet19
@@ -300,7 +307,7 @@ def resnet19(
     [2, 1, 10]
 
     Args:
-        hidden: neurons between the pooled map and the classifier; their fp32 synapses, normalised, count as body.
+        hidden: neurons between the pooled map and the classifier; their fp32 synapses and batch norm count as body.
         neuron, classes, in_channels, width, conv, norm, block, stem, inner: as in `resnet`.
     """
     if hidden < 1:
@@ -326,7 +333,7 @@ def resnet19(
             "pool": nn.AdaptiveAvgPool2d(1),
             "flat": nn.Flatten(),
             "fc": QuantLinear(pooled, hidden, bias=False),
-            # Means of normalised currents are near 0, and would leave the neurons silent.
+            # Means of normalised currents are near 0, so without a batch norm the neurons would stay silent.
             "bn": norm(hidden),
             "act": neuron(place),
         }

@@ -1,10 +1,10 @@
-"""Reversible blocks, and back-propagation through them.
+"""Reversible blocks and their backward pass.
 
-A block has two streams of currents, each of which can be computed back from the block's output, so that inputs are
-recomputed from outputs and memory is constant in depth.
+A block has two streams of currents, which can be recomputed from the block's output. The backward pass therefore needs
+no stored inputs, and memory is constant in depth.
 
-Hooks inside are called without a graph in the forward pass, and once more in the backward pass. To watch such a
-network, pass measures along with its steps instead, or let the graphs be kept (`carrying`).
+Hooks inside the blocks run without a graph in the forward pass, and again in the backward pass. To monitor such a
+network, pass measures with its steps instead, or keep the graphs (`carrying`).
 """
 
 import math
@@ -28,7 +28,7 @@ GRID = 2.0**-16
 
 
 class Grid(nn.Module):
-    """x rounded to multiples of `step`, in float32 or wider; the gradient passes as through the identity.
+    """A layer that rounds x to multiples of `step`, in float32 or wider; its gradient is the gradient of the identity.
 
     >>> import torch
     >>> from hdlif.models import Grid
@@ -36,9 +36,9 @@ class Grid(nn.Module):
     [0.0, 0.25, -0.75]
 
     Args:
-        step: distance of two grid points, a power of two.
+        step: distance between grid points, a power of two.
     Raises:
-        ValueError: `step` is no power of two, so that the multiples would not be exact.
+        ValueError: `step` is not a power of two, so its multiples would not be exact.
     """
 
     def __init__(self, step: float) -> None:
@@ -66,15 +66,15 @@ class _Round(torch.autograd.Function):
 
 
 class ReversibleBlock(Temporal):
-    """Two streams of real-valued currents, the halves x1 and x2 of the channels of x [K, B, C, H, W].
+    """A block on two streams of real-valued currents: the halves x1 and x2 of the channels of x [K, B, C, H, W].
 
-    y1 = x1 + f(x2),   y2 = x2 + g(y1),   and back:   x2 = y2 - g(y1),   x1 = y1 - f(x2),
+    y1 = x1 + f(x2),   y2 = x2 + g(y1),   and back:   x2 = y2 - g(y1),   x1 = y1 - f(x2).
 
-    where f and g are neuron -> 3x3 convolution -> batch norm on C/2 channels. Nothing in them may be random.
+    Here f and g are neuron -> 3x3 convolution -> batch norm on C/2 channels. Neither may contain random layers.
 
-    In floating point (y1 - f) + f is not quite y1, and a neuron next to its threshold then fires in one pass and not
-    in the other. So x, f and g are rounded to a grid, on which sums are exact, and so is the way back, for
-    currents of up to 2^24 steps in float32: 2^8 for the step of 2^-16.
+    In floating point (y1 - f) + f differs slightly from y1, so a neuron near its threshold may fire in only one of the
+    two passes. To prevent this, x, f and g are rounded to a grid. Sums on the grid and the inverse are exact for
+    currents of up to 2^24 steps in float32. For a step of 2^-16 this limit is 2^8.
 
     >>> import torch
     >>> from hdlif.models import Place, ReversibleBlock, ReversibleSequential
@@ -87,8 +87,8 @@ class ReversibleBlock(Temporal):
 
     Args:
         channels: C of x, even.
-        neuron, places, conv, norm: as in `PreActBlock`; the places are those of f and g.
-        grid: step of the grid, a power of two; None does not round.
+        neuron, places, conv, norm: as in `PreActBlock`; the places belong to f and g.
+        grid: step of the grid, a power of two; None disables rounding.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class ReversibleBlock(Temporal):
         return torch.cat([y1, y2], 2), run.state
 
     def inverse(self, y: Tensor, state: State | None, steps: range) -> Tensor:
-        """x (on the grid) from y, given the state before the chunk."""
+        """Recompute x (on the grid) from y, given the state before the chunk."""
         run = Scope(self, state, steps)
         y1, y2 = y.chunk(2, 2)
         x2 = y2 - run("g", y1)
@@ -137,17 +137,17 @@ class ReversibleBlock(Temporal):
 
 
 class ReversibleSequential(Sequential):
-    """`ReversibleBlock`s one after another, with the gradients of a `Sequential` but without its memory.
+    """A sequence of `ReversibleBlock`s with the gradients of a `Sequential`, but without its memory.
 
-    A chunk keeps its last block's output and the state it starts from (nothing, where it starts a sequence), however
-    many blocks there are. The backward pass runs each branch f and g once more, from the last block to the first,
-    with the state, the held weights, the mode and the precision of its forward pass; it leaves buffers alone, and
-    takes measures again. The streams are float32 or wider.
+    For any number of blocks, a chunk keeps only the last block's output and the state before the chunk, if there is
+    one. The backward pass reruns the branches f and g from the last block to the first. Each rerun uses the state, held
+    weights, mode and precision of the forward pass. Reruns do not change buffers, and they take measures again. The
+    streams are float32 or wider.
 
-    An example is at `ReversibleBlock`.
+    `ReversibleBlock` has an example.
 
     Args:
-        blocks: of equal channels; `ReversibleBlock` has an example.
+        blocks: blocks with equal numbers of channels.
     """
 
     def __init__(self, *blocks: ReversibleBlock) -> None:
@@ -185,15 +185,16 @@ class _Collected(Measure):
 
 
 def _collected(measures: Mapping[nn.Module, Measure], found: _Measured) -> dict[nn.Module, Measure]:
-    """Measures that are added to `found` in the order in which modules run, and given to no one."""
+    """Return measures that only collect their values in `found`, in the order in which modules run."""
     return {module: _Collected(one.of, one.give, one, found) for module, one in measures.items()}
 
 
 class _Replay:
-    """Context of a chunk's forward pass, for rerunning its branches in the backward pass.
+    """The context of a chunk's forward pass, for rerunning its branches in the backward pass.
 
-    `leaves` are the weights that gradients go to: parameters, and those of `blocks` that the steps carry.
-    `before` and `after` are the paths of the state's tensors before and after the chunk; `measures` were taken of it.
+    `leaves` are the weights that receive gradients: parameters, and weights of `blocks` that the steps carry. `before`
+    and `after` are the paths of the state's tensors before and after the chunk. `measures` are the measures taken of
+    the chunk.
     """
 
     def __init__(self, blocks: ReversibleSequential, steps: range, before: tuple[str, ...], device_type: str) -> None:
@@ -205,23 +206,23 @@ class _Replay:
         self.weights = {module: weights[module] for module in blocks.modules() if module in weights}
         self.parameters = [p for p in blocks.parameters() if p.requires_grad]
         self.leaves: list[Tensor] = [*self.parameters, *self.weights.values()]
-        # A device without storage has no autocast; use the CPU's.
+        # A device without storage has no autocast, so use the CPU's.
         self.device_type = device_type if torch.amp.is_autocast_available(device_type) else "cpu"
         device_type = self.device_type
         self.autocast = torch.is_autocast_enabled(device_type)
         self.autocast_dtype = torch.get_autocast_dtype(device_type)
 
     def fixed_buffers(self) -> list[Tensor]:
-        """The buffers that outputs depend on: those of modules in eval mode."""
+        """Return the buffers that outputs depend on, which belong to modules in eval mode."""
         return [b for module, training in self.modes.items() if not training for b in module.buffers(recurse=False)]
 
     @contextmanager
     def again(self) -> Iterator[tuple[list[Tensor], range]]:
-        """Modes and precision of the forward pass; yields leaves at which a graph ends, and steps that carry them."""
+        """Restore modes and precision of the forward pass; yield new leaves of the graph and steps that carry them."""
         modes = {m: m.training for m in self.modes}
-        # A held weight may have a graph to its parameter; what is before it is for the outer backward pass.
+        # A held weight may have a graph to its parameter, which the outer backward pass handles.
         cut = {m: w.detach().requires_grad_() for m, w in self.weights.items()}
-        # Some versions of torch would take the casts that the forward pass cached without a graph.
+        # Some versions of torch would reuse casts that the forward pass cached without a graph.
         precision = torch.autocast(self.device_type, self.autocast_dtype, self.autocast, cache_enabled=False)
         try:
             _set(self.modes)
@@ -247,7 +248,7 @@ class _Reversible(torch.autograd.Function):
         after = flat(state)
         replay.after = tuple(after)
         ctx.replay = replay
-        # Weights and buffers are in memory anyway: saved here, changes before the backward pass raise an error.
+        # Saving weights and buffers takes no memory; changing them before the backward pass then raises an error.
         ctx.save_for_backward(y, *tensors, *replay.fixed_buffers())
         ctx.set_materialize_grads(False)
         return y, *(value for _, value in measured), *after.values()
@@ -275,7 +276,7 @@ class _Reversible(torch.autograd.Function):
 
 
 class _Branches:
-    """The branches of a chunk, run once more one by one, and the gradients they leave."""
+    """The branches of a chunk, which run again one by one, and the gradients that they produce."""
 
     def __init__(
         self,
@@ -293,18 +294,18 @@ class _Branches:
         self.state_grads: dict[str, Tensor | None] = {}
 
     def back(self, path: str, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """The output of the branch `path` for x, and the gradient of x where that of the output is `grad`."""
+        """Return the output of the branch `path` for x, and the gradient of x if the output's gradient is `grad`."""
         branch, prefix = self.replay.blocks.get_submodule(path), f"{path}."
         x = x.detach().requires_grad_()
         state = {k: v.detach().requires_grad_() for k, v in self.before.items() if k.startswith(prefix)}
         given = nested({k.removeprefix(prefix): v for k, v in state.items()})
-        # Statistics and counts include this chunk already: the second run changes copies.
+        # Statistics and counts already include this chunk, so the second run changes copies.
         buffers = {name: buffer.clone() for name, buffer in branch.named_buffers()}
         measured: _Measured = []
         steps = carrying(self.steps, measures=_collected(carried(self.steps).measures, measured))
         y, after = functional_call(branch, buffers, (x, given, steps))
         arriving = [(y, grad), *((v, self.after_grads[k]) for k, v in flat(after, prefix).items())]
-        # Branches come back in reverse, what was measured in each of them in its own order.
+        # Branches run in reverse order, but the measures within a branch keep their order.
         first = len(self.measure_grads) - len(measured)
         self._require(first >= 0)
         arriving += [(value, g) for (_, value), g in zip(measured, self.measure_grads[first:], strict=True)]
@@ -320,7 +321,7 @@ class _Branches:
         return y.detach(), torch.zeros_like(x) if x_grad is None else x_grad
 
     def finish(self) -> None:
-        """Raise `RuntimeError` where measures of the forward pass were not taken again."""
+        """Raise `RuntimeError` if the backward pass did not take all measures of the forward pass again."""
         self._require(not self.measure_grads)
 
     def _require(self, alike: bool) -> None:
@@ -329,10 +330,10 @@ class _Branches:
 
 
 def flat(state: State | None, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors of a state by their paths, such as "0.f.act.potential".
+    """Return the tensors of a state by their paths, such as "0.f.act.potential".
 
     Raises:
-        StateError: what is no tensor is no mapping either, or an empty one, which has no path.
+        StateError: an entry is neither a tensor nor a mapping, or it is an empty mapping, which has no path.
     """
     tensors: dict[str, Tensor] = {}
     if state is None:
@@ -342,13 +343,13 @@ def flat(state: State | None, prefix: str = "") -> dict[str, Tensor]:
         raise StateError(f"state of {of} is empty; give the whole state, or None to start")
     for name, value in entries.items():
         path = f"{prefix}{name}"
-        # None means no state at the root only.
+        # None means "no state" only at the root.
         tensors |= {path: value} if isinstance(value, Tensor) else flat({} if value is None else value, f"{path}.")
     return tensors
 
 
 def nested(tensors: Mapping[str, Tensor]) -> State | None:
-    """Return the state whose tensors have these paths; None without tensors."""
+    """Return the state whose tensors have these paths, or None if there are no tensors."""
     state: dict[str, Any] = {}
     for path, tensor in tensors.items():
         *parents, last = path.split(".")

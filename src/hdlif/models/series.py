@@ -21,11 +21,11 @@ def dense(
     norm: NormFactory = BatchNorm2d,
     attention: AttentionFactory | None = None,
 ) -> Network:
-    """A fully connected spiking network, for samples of one pixel, [C, 1, 1], such as a series gives at each step.
+    """Return a fully connected spiking network for samples of one pixel, [C, 1, 1], such as the steps of a time series.
 
-    A layer is a 1x1 convolution, which on one pixel multiplies by a matrix, so that weights of few bits, recurrent
-    neurons and what deploys them are those of every other network. Of a larger picture, or a row of one, the first
-    layer's kernel is as large as it is.
+    Each layer is a 1x1 convolution, which on one pixel is a matrix product. Low-bit weights, recurrent neurons and
+    deployment therefore work as in every other network. For larger images, or rows of an image, the first layer's
+    kernel covers the entire input.
 
     >>> import torch
     >>> from hdlif.models import dense
@@ -39,11 +39,11 @@ def dense(
         neuron: makes each neuron layer from its `Place`.
         classes: number of logits.
         in_channels: channels of the input.
-        in_size: its height and width.
-        widths: of the layers; the first keeps fp32 weights, as the stem of the others does.
+        in_size: height and width of the input.
+        widths: widths of the layers; the first layer keeps fp32 weights, like the stem of other networks.
         conv: makes the layers after the first.
-        norm: makes what is after each layer's synapses.
-        attention: makes the channel attention in front of every neuron layer, "att1", ...; None for none.
+        norm: makes the batch norm after each layer's synapses.
+        attention: makes the channel attention before every neuron layer, "att1", ...; None for no attention.
     """
     _check_widths(widths)
     return _network(
@@ -64,7 +64,7 @@ _LED_BACK = 0.5
 
 
 def led_back(neuron: Temporal, synapse: nn.Module) -> Recurrent:
-    """A neuron layer that also reads, through `synapse`, what it emitted at the step before.
+    """Return a neuron layer that also reads its own output of the previous step through `synapse`.
 
     Args:
         neuron: a neuron layer.
@@ -87,11 +87,10 @@ def recurrent(
     norm: NormFactory = BatchNorm2d,
     attention: AttentionFactory | None = None,
 ) -> Network:
-    """`dense`, whose every layer also reads what it emitted at the step before: I_t = x_t + U s_{t-1}.
+    """Return a `dense` network whose layers also read their own output of the previous step: I_t = x_t + U s_{t-1}.
 
-    U is a layer of the body, made by `conv`. The arguments (neuron, classes, in_channels, in_size, widths, conv, norm,
-    attention) are those of `dense`. The recipe key `neuron.recurrent` does the
-    same in any network.
+    `conv` makes U, which is a layer of the body. The arguments (neuron, classes, in_channels, in_size, widths, conv,
+    norm, attention) are those of `dense`. The recipe key `neuron.recurrent` adds the same recurrence to any network.
 
     >>> import torch
     >>> from hdlif.models import recurrent
@@ -135,11 +134,11 @@ def conv1d(
     norm: NormFactory = BatchNorm2d,
     attention: AttentionFactory | None = None,
 ) -> Network:
-    """Causal 1-D convolutions over time, for samples of one pixel, [C, 1, 1], such as a series gives at each step.
+    """Return a network of causal 1-D convolutions over time, for samples of one pixel, [C, 1, 1].
 
-    A layer is a delay line and a 1x1 convolution of all that it gives: at step t it reads steps t, t-d, …,
-    t-(kernel-1)·d of the layer below and nothing later, so that the network runs step by step. Past inputs are state,
-    in addition to the neurons' states. With a kernel of 1 it is `dense`.
+    Such samples are the steps of a time series. Each layer is a delay line followed by a 1x1 convolution. At step t it
+    reads steps t, t-d, …, t-(kernel-1)·d of the layer below and no later steps, so the network runs step by step. Past
+    inputs are part of the state, in addition to the neurons' states. With a kernel of 1 the network equals `dense`.
 
     >>> import torch
     >>> from hdlif.models import conv1d
@@ -153,15 +152,15 @@ def conv1d(
         neuron: makes each neuron layer from its `Place`.
         classes: number of logits.
         in_channels: channels of the input.
-        in_size: its height and width; of more than one pixel, the first layer's kernel is as large.
-        widths: channels of the layers; the first keeps fp32 weights, as the stem of the others does.
+        in_size: height and width of the input; for more than one pixel, the first layer's kernel covers all of them.
+        widths: channels of the layers; the first layer keeps fp32 weights, like the stem of other networks.
         kernel: steps that a layer reads, at least 1.
         dilations: d of each layer; 1 by default.
-        companded: channels of the input that the first layer sees on about a logarithmic scale (`hdlif.nn.Companded`).
-        changes: the first layer also sees how each channel changed since the step before, on that scale.
+        companded: input channels that the first layer reads on a nearly logarithmic scale (`hdlif.nn.Companded`).
+        changes: whether the first layer also reads each channel's change since the previous step, on that scale.
         conv: makes the layers after the first.
-        norm: makes what is after each layer's synapses.
-        attention: makes the channel attention in front of every neuron layer, "att1", ...; None for none.
+        norm: makes the batch norm after each layer's synapses.
+        attention: makes the channel attention before every neuron layer, "att1", ...; None for no attention.
     """
     _check_widths(widths)
     steps = [1] * len(widths) if dilations is None else list(dilations)
@@ -206,11 +205,11 @@ def _network(
     norm: NormFactory,
     attention: AttentionFactory | None,
 ) -> Network:
-    """Layers in a row: what a layer reads through, its norm, its attention if there is one, and its neurons.
+    """Return a network of layers in series, each with synapses, a norm, optional attention and neurons.
 
     Args:
-        stem: makes what the first layer of so many channels reads through, by name.
-        layer: makes the same for each further one, of its number, the channels below it and its own.
+        stem: makes the first layer's synapses by name, from its channels.
+        layer: makes another layer's synapses by name, from its number, the channels of the layer below and its own.
     """
     body: dict[str, nn.Module] = {} if attention is None else {"att1": attention(widths[0])}
     body["act1"] = neuron(Place("body.act1", 0, 0, 0, 0, widths[0]))
@@ -229,7 +228,7 @@ def _network(
 
 
 def _front(channels: int, companded: Sequence[int], *, changes: bool) -> tuple[dict[str, nn.Module], int]:
-    """Return the modules before the first layer, and their output channels."""
+    """Return the modules before the first layer by name, and the number of their output channels."""
     front: dict[str, nn.Module] = {}
     companded, count = list(companded), channels
     if changes:

@@ -1,4 +1,4 @@
-"""Plain networks: convolution, batch norm, neuron in a row, average pools after the neuron."""
+"""Plain networks: layers of a convolution, a batch norm and neurons, with average pools after neurons."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ def vgg_snn(
     norm: NormFactory = BatchNorm2d,
     attention: AttentionFactory | None = None,
 ) -> Network:
-    """A plain spiking network of 3x3 convolutions.
+    """Return a plain spiking network of 3x3 convolutions.
 
     >>> import torch
     >>> from hdlif.models import vgg_snn
@@ -44,13 +44,15 @@ def vgg_snn(
         neuron: makes each neuron layer from its `Place`.
         classes: number of logits.
         in_channels: channels of the input (2 polarities for event frames).
-        plan: widths of the convolutions, "P" for a 2x2 average pool; the default is VGG-SNN.
-        final_size: side of the map after the last pool, whose entries the classifier reads; None pools it globally.
+        plan: widths of the convolutions, with "P" for a 2x2 average pool; default: VGG-SNN.
+        final_size: side of the map after the last pool, whose entries the classifier reads; None pools the map
+            globally.
         conv: makes the body's convolutions.
-        first_conv: makes the first one, which by default keeps fp32 weights and counts as the stem (published
+        first_conv: makes the first convolution, which by default keeps fp32 weights and counts as the stem (published
             event-camera networks quantise it too: pass `conv` here).
-        norm: makes the batch norms after the first, whose input may be constant in time and shares its statistics.
-        attention: makes the channel attention between every batch norm and its neuron, "att1", ...; None for none.
+        norm: makes all batch norms except the first. The first batch norm shares running statistics between steps,
+            because its input may be constant in time.
+        attention: makes the channel attention between batch norms and neurons, "att1", ...; None for no attention.
     """
     for entry in plan:
         if entry != POOL and not (type(entry) is int and entry > 0):

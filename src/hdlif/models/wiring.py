@@ -1,4 +1,4 @@
-"""Networks whose forward pass is a list of lines: children, their inputs, and operations between them."""
+"""Networks whose forward pass is a list of lines, which run children and operations on values."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ INPUT = ""
 
 
 class Operation(Protocol):
-    """Operation of a line on its inputs, [K, B, C, ...]."""
+    """The interface of a line's operation on its inputs, [K, B, C, ...]."""
 
     def __call__(self, run: Scope, values: Sequence[Any]) -> Any: ...
 
 
 @dataclass(frozen=True)
 class Child:
-    """Runs a child on the one value."""
+    """The operation that runs a child on one value."""
 
     name: str
 
@@ -35,7 +35,7 @@ class Child:
 
 @dataclass(frozen=True)
 class Sum:
-    """Of two values."""
+    """The sum of two values."""
 
     def __call__(self, run: Scope, values: Sequence[Any]) -> Any:
         first, second = values
@@ -44,7 +44,7 @@ class Sum:
 
 @dataclass(frozen=True)
 class Multiple:
-    """factor·value + shift."""
+    """The operation factor·value + shift."""
 
     factor: float = 1.0
     shift: float = 0.0
@@ -57,11 +57,11 @@ class Multiple:
 
 @dataclass(frozen=True)
 class Joined:
-    """The values one after another along channels."""
+    """The concatenation of values along channels."""
 
     def __call__(self, run: Scope, values: Sequence[Any]) -> Any:
         if not isinstance(values[0], Captured):
-            # Some may be constant in time.
+            # Some values may be constant in time.
             most = max(len(value) for value in values)
             values = [value.expand(most, *value.shape[1:]) for value in values]
         return torch.cat(list(values), CHANNELS)
@@ -69,7 +69,7 @@ class Joined:
 
 @dataclass(frozen=True)
 class Part:
-    """Channels of a value, as a slice has them."""
+    """The channels of a value that a slice selects."""
 
     begin: int | None
     end: int | None
@@ -81,7 +81,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Line:
-    """Value of a forward pass: its name, operation, and the names of the operands."""
+    """A value of a forward pass, with its name, its operation and the names of its operands."""
 
     name: str
     does: Operation
@@ -89,12 +89,12 @@ class Line:
 
 
 class Wired(Temporal):
-    """A network that runs its lines in their order; called with steps, or as a child of another.
+    """A network that runs its lines in order, called with steps or as a child of another network.
 
     Args:
-        children: by name.
-        lines: each reads x ("") or values of lines before it, and each child runs on one line.
-        output: the name of the value that is y.
+        children: the children by name.
+        lines: lines that read x ("") or values of earlier lines; each child runs on one line.
+        output: name of the value that the network returns.
     """
 
     def __init__(self, children: Mapping[str, nn.Module], lines: Sequence[Line], output: str) -> None:
@@ -104,14 +104,14 @@ class Wired(Temporal):
         self._lines, self._output = tuple(lines), output
         last = {name: place for place, line in enumerate(lines) for name in line.reads}
         last.pop(output, None)
-        # Free values without later readers.
+        # Free values that no later line reads.
         self._done = tuple(
             tuple(name for name, until in last.items() if until == place) for place in range(len(self._lines))
         )
 
     @property
     def reads(self) -> Reads:
-        """By child, in execution order, the inputs of its value: see `Temporal.reads`."""
+        """Return the sources of each child's input, with children in execution order; see `Temporal.reads`."""
         behind: dict[str, tuple[str, ...]] = {INPUT: (INPUT,)}
         reads: dict[str, Sequence[str]] = {}
         for line in self._lines:

@@ -1,6 +1,7 @@
-"""Runtime of deployed networks: `Session`; `Stream` and `FrameStream` for continuous input; `Learner`; the oracles.
+"""The runtime of deployed networks.
 
-Never imports torch. Names are imported lazily: the checks of a state need no image or stream.
+`Session` runs networks, `Stream` and `FrameStream` handle continuous input, and `Learner` trains on the device.
+`reference` and `reference_learning` are the oracles. This package never imports torch, and it imports names lazily.
 """
 
 from hdlif import names_at

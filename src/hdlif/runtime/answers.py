@@ -1,4 +1,4 @@
-"""Predictions from a deployed network's outputs, according to its task record."""
+"""Compute predictions from a deployed network's outputs, according to its task record."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,21 +21,22 @@ Answer = dict[str, Any]
 def answers(
     outputs: Floats, record: TaskRecord, labels: Sequence[str], placed: Sequence[Placed | None] = ()
 ) -> Iterator[Answer | None]:
-    """Return each sample's prediction as JSON values (a mask by `masks.as_json`); None if it is not finite.
+    """Yield each sample's prediction as JSON values, or None if it is not finite; `masks.as_json` converts masks.
 
     classify: {"class", "label", "probability", "logits"}, with the logits that determine the class.
-    sequence: {"prediction": the label of each step, "probability": of each}; without the steps before the delay.
+    sequence: {"prediction": the label of each step, "probability": its probability}, without the steps within the
+        delay.
     regress: {"prediction": {name: value}}, or {name: [value of each step]}.
-    multilabel: {"prediction": the predicted labels, "probabilities": {label: of each}}.
+    multilabel: {"prediction": the predicted labels, "probabilities": {label: its probability}}.
     segment: {"pixels": {label: number of pixels}, "mask": uint8 [h, w], the class of each pixel}.
     instances: {"objects": their number, "mask": uint16 [h, w], the number of the object at each pixel, or 0}.
-    detect: {"boxes": [{"label", "score", "box": [left, top, right, bottom]}]}, the highest score first; of boxes at
-        each step, those of the last.
+    detect: {"boxes": [{"label", "score", "box": [left, top, right, bottom]}]}, the highest score first; if there are
+        boxes at each step, those at the last step.
 
     Args:
-        outputs: [T, B, n] or [T, B, n, H, W], of all steps.
-        placed: for each sample, the image's position on the input: mask or boxes are in the image's own pixels.
-            Without it, the mask is H x W; boxes need it.
+        outputs: outputs of all steps, [T, B, n] or [T, B, n, H, W].
+        placed: for each sample, the image's position on the input, for masks or boxes in the image's own pixels.
+            Without it the mask is H x W; boxes require it.
     """
     with np.errstate(all="ignore"):
         for sample in range(outputs.shape[1]):
@@ -51,12 +52,12 @@ def answers(
 
 
 def uncounted(record: TaskRecord) -> int:
-    """Return the number of first steps without a prediction."""
+    """Return the number of steps at the start that have no prediction."""
     return 0 if record.combine == "last" else record.delay
 
 
 def _counted(outputs: Floats, record: TaskRecord) -> Floats:
-    """Return the outputs that determine the prediction: their mean or, with "each", each one."""
+    """Return the outputs that determine the prediction: those of the last step, or of all steps after the delay."""
     return outputs[-1:] if record.combine == "last" else outputs[uncounted(record) :]
 
 
@@ -145,12 +146,12 @@ _KINDS: Mapping[str, Callable[[Floats, TaskRecord, Sequence[str]], Answer | None
 
 
 def said_so_far(outputs: Floats, record: TaskRecord) -> Floats:
-    """Return the prediction after each step, [T, n]: probabilities of classes and labels, otherwise values.
+    """Return the prediction after each step, [T, n]: probabilities for classes and labels, otherwise values.
 
-    Predictions from the mean over time use the mean of the steps so far.
+    Predictions from the mean over time use the mean over the steps so far.
 
     Args:
-        outputs: [T, n], of one sample.
+        outputs: outputs [T, n] of one sample.
     """
     taken: NDArray[Any] = outputs
     if record.combine == "mean":
@@ -177,21 +178,22 @@ AGREEMENT_OF: Mapping[str, str] = {"sequence": "steps", "segment": "pixels", "in
 
 
 def alike(one: Floats, other: Floats, graph: Graph) -> NDArray[np.float64]:
-    """Return the fraction of equal predictions of two networks' outputs [T, B, ...] for each sample, [B] in 0..1.
+    """Compare two networks' outputs [T, B, ...]; return the fraction of equal predictions per sample, [B] in 0..1.
 
-    A class or a set of labels is equal or not; for classes at each step or pixel it is the fraction of equal ones;
-    values are equal if all are within `ALIKE` deviations of one another. For boxes it is the fraction of both networks'
-    boxes that the other one predicts too (`boxes.agreement`); for boxes at each step, its mean.
+    A class or a set of labels counts as equal or not. For classes at each step or pixel, the result is the fraction of
+    equal classes. Values are equal if all are within `ALIKE` deviations of each other. For boxes, the result is the
+    fraction of both networks' boxes that the other network predicts too (`boxes.agreement`). For boxes at each step,
+    the result is the mean of this fraction.
 
     Args:
-        graph: either network.
+        graph: graph of either network.
     """
     record = graph.task
     with np.errstate(all="ignore"):
         first, second = (_counted(outputs, record) for outputs in (one, other))
         steps = len(first) if record.combine == "mean" else 1
         if record.combine != "each":
-            # Summed in step order: other rounding could break ties differently.
+            # Sum in step order, because different rounding could break ties differently.
             first, second = (outputs.cumsum(0)[-1:] for outputs in (first, second))
         if record.kind == "regress":
             same = (np.abs(first - second) <= ALIKE * steps).all(-1).all(0)
@@ -213,7 +215,7 @@ def alike(one: Floats, other: Floats, graph: Graph) -> NDArray[np.float64]:
 
 
 def in_words(answer: Answer) -> str:
-    """Format a prediction in a few words.
+    """Format a prediction as a short text.
 
     >>> in_words({"prediction": ["walk", "walk", "sit"], "probability": [0.9, 0.8, 0.7]})
     'walk 1-2, sit 3'
@@ -260,7 +262,7 @@ _MOST_STEPS = 8
 
 
 def _number(value: float | Sequence[float]) -> str:
-    """Format a value, or those of the steps; for many, the first ones and the last."""
+    """Format a value, or one value per step; for many steps, format only the first values and the last."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if len(value) <= _MOST_STEPS:
@@ -269,7 +271,7 @@ def _number(value: float | Sequence[float]) -> str:
 
 
 def probabilities(logits: Floats) -> Floats:
-    """Softmax of the mean of the logits so far: [T, B, classes] -> [T, B, classes]; the last row is the prediction.
+    """Return the softmax of the mean of the logits so far, [T, B, classes]; the last row is the prediction.
 
     >>> import numpy as np
     >>> from hdlif.runtime import probabilities
@@ -277,7 +279,7 @@ def probabilities(logits: Floats) -> Floats:
     [[0.5, 0.5]]
 
     Args:
-        logits: float32 [T, B, classes], from `Session.run`.
+        logits: float32 [T, B, classes] from `Session.run`.
     """
     counts = np.arange(1, len(logits) + 1, dtype=np.float32)[:, None, None]
     means = np.cumsum(logits, axis=0, dtype=np.float32) / counts

@@ -1,4 +1,4 @@
-"""Traces of a deployed network's neurons on an input: membrane, threshold and spikes at every time step."""
+"""Trace a deployed network's neurons on an input: membrane, threshold and spikes at every time step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,15 +18,15 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class LayerAtWork:
-    """A neuron layer on one input; its N neurons are in the order [C, H, W].
+    """The traces of a neuron layer on one input; its N neurons are in the order [C, H, W].
 
     Attributes:
-        membrane: m_t, compared with the threshold, [T, N]; without a comparison, the first state after the step, or
-            the current.
-        threshold: compared with m_t, [T, N]; NaN without a comparison.
-        spike: output, [T, N].
+        membrane: m_t [T, N], which is compared with the threshold; without a comparison, the first state after the
+            step, or the current.
+        threshold: threshold [T, N] that is compared with m_t; NaN without a comparison.
+        spike: output [T, N].
         shape: [C, H, W], or [C].
-        states: the states after the step except the first, [T, N], by name; the first is m_t after the reset.
+        states: the states [T, N] after the step by name, except the first state, which is m_t after the reset.
     """
 
     membrane: Floats
@@ -37,10 +37,10 @@ class LayerAtWork:
 
 
 def layers_at_work(graph: Graph, values: Mapping[str, Array]) -> dict[str, LayerAtWork]:
-    """Return every neuron layer by name, in the graph's order, of the first input of a batch.
+    """Return the traces of every neuron layer by name in graph order, for the first input of a batch.
 
     Args:
-        values: from `Session.values`; of these, inputs and outputs of the neuron layers.
+        values: result of `Session.values`, or at least the inputs and outputs of the neuron layers.
     """
     return {
         node.name: _layer(node, values[node.inputs[0]][:, 0].astype(np.float32), values[node.name][:, 0])

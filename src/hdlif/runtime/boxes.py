@@ -1,4 +1,4 @@
-"""Decoding of a detector's outputs to boxes, for training, `hdlif run` and servers."""
+"""Decode a detector's outputs to boxes, for training, `hdlif run` and servers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ SAME_BOX = 0.9
 
 @dataclass(frozen=True)
 class Boxes:
-    """Boxes of one image, the highest score first.
+    """The boxes of one image, with the highest score first.
 
     Attributes:
         corners: left, top, right and bottom, float32 [N, 4].
@@ -50,11 +50,11 @@ def decode_boxes(
     threshold: float,
     overlap: float = 1.0,
 ) -> Boxes:
-    """Decode the outputs of a detector, the mean of those of all steps, for one image.
+    """Decode the outputs of a detector, averaged over all steps, for one image.
 
-    At row i and column j of a level with stride s, the place (x, y) = (s·(j + ½), s·(i + ½)) has the score σ(z_k) for
-    class k and the box (x - s·e^l, y - s·e^t, x + s·e^r, y + s·e^b), cut to the input. A box is given where z_k is the
-    largest of class k within 3x3 places and σ(z_k) is at least `threshold`.
+    At row i and column j of a level with stride s, the place is (x, y) = (s·(j + ½), s·(i + ½)). Its score for class k
+    is σ(z_k). Its box is (x - s·e^l, y - s·e^t, x + s·e^r, y + s·e^b), clipped to the input. The place yields a box if
+    z_k is the maximum for class k within 3x3 places and σ(z_k) is at least `threshold`.
 
     >>> import numpy as np
     >>> from hdlif.runtime.boxes import decode_boxes
@@ -65,15 +65,15 @@ def decode_boxes(
     ([0.0, 4.0, 14.3, 16.0], 0.88, [0])
 
     Args:
-        outputs: float32 [n], levels one after another as in `hdlif.graph.detection`.
+        outputs: float32 [n], with the levels in the order of `hdlif.graph.detection`.
         classes: K.
-        strides: pixels from one place of a level to the next.
+        strides: distance between neighbouring places of each level, in pixels.
         size: height and width of the network's input.
-        threshold: the least score.
-        overlap: of two boxes of one class that overlap by this (intersection over union) or more, the one with the
-            lower score is dropped; 1 keeps all.
+        threshold: minimum score.
+        overlap: minimum intersection over union at which the lower-scoring of two boxes of one class is dropped; 1
+            keeps all boxes.
     Returns:
-        at most `MOST_BOXES`, in pixels of the network's input.
+        at most `MOST_BOXES` boxes, in pixels of the network's input.
     """
     height, width = size
     least = np.log(threshold / (1 - threshold)) if threshold > 0 else -np.inf
@@ -96,7 +96,7 @@ def decode_boxes(
 
 
 def _largest_around(scores: Floats) -> Floats:
-    """Return the maximum of the 3x3 neighbourhood of each place, for maps [K, h, w]."""
+    """Return the maximum in the 3x3 neighbourhood of each place, for maps [K, h, w]."""
     rows, columns = scores.shape[1:]
     framed = np.pad(scores, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
     shifted = [framed[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
@@ -105,7 +105,7 @@ def _largest_around(scores: Floats) -> Floats:
 
 
 def overlaps(first: Floats, second: Floats) -> NDArray[np.float64]:
-    """Return the intersection over union of each pair of boxes [N, 4] and [M, 4]: [N, M].
+    """Return the intersection over union, [N, M], for all pairs of boxes in [N, 4] and [M, 4].
 
     >>> import numpy as np
     >>> from hdlif.runtime.boxes import overlaps
@@ -113,7 +113,7 @@ def overlaps(first: Floats, second: Floats) -> NDArray[np.float64]:
     [[1.0, 0.333, 0.0]]
 
     Args:
-        first, second: left, top, right and bottom of each.
+        first, second: left, top, right and bottom of each box.
     """
     # [4, N, 1] and [4, 1, M].
     a, b = first.T.astype(np.float64)[:, :, None], second.T.astype(np.float64)[:, None]
@@ -125,10 +125,10 @@ def overlaps(first: Floats, second: Floats) -> NDArray[np.float64]:
 
 
 def agreement(first: Boxes, second: Boxes) -> float:
-    """Return the fraction of all boxes that equal one of the other set, by `SAME_BOX`; 1 if there are none.
+    """Return the fraction of all boxes that match one in the other set (`SAME_BOX`), or 1 if there are none.
 
     Args:
-        first, second: of the same image.
+        first, second: two sets of boxes for the same image.
     """
     if not len(first) + len(second):
         return 1.0
@@ -137,11 +137,11 @@ def agreement(first: Boxes, second: Boxes) -> float:
 
 
 def without_overlaps(boxes: Boxes, overlap: float) -> Boxes:
-    """Drop each box that overlaps one of its class with a higher score (non-maximum suppression).
+    """Drop each box that overlaps a box of the same class with a higher score (non-maximum suppression).
 
     Args:
-        boxes: the highest score first.
-        overlap: boxes with this intersection over union or more are dropped.
+        boxes: boxes with the highest score first.
+        overlap: intersection over union from which boxes are dropped.
     """
     close = overlaps(boxes.corners, boxes.corners) >= overlap
     close &= boxes.labels[:, None] == boxes.labels

@@ -1,4 +1,4 @@
-"""Predictions drawn over an image: boxes with their labels, and maps of classes or objects."""
+"""Draw predictions over an image: boxes with their labels, and maps of classes or objects."""
 
 from collections.abc import Iterable, Sequence
 
@@ -17,23 +17,23 @@ _LEAST_FONT = 10
 
 
 def draw_map(pixels: Pixels, numbers: NDArray[np.integer]) -> Pixels:
-    """Return an image [h, w, 3] mixed with the colours of a map [h, w]; where that is 0 or less, it is unchanged.
+    """Blend an image [h, w, 3] with the colours of a map [h, w]; pixels where the map is 0 or less do not change.
 
     >>> import numpy as np
     >>> from hdlif.runtime.drawing import draw_map
     >>> draw_map(np.full((1, 2, 3), 100, np.uint8), np.array([[0, 1]])).tolist()
     [[[100, 100, 100], [114, 50, 50]]]
     """
-    # The colours of objects after the 255th are those of the first.
+    # Objects after the 255th repeat the colours of the first ones.
     index = np.where(numbers > 0, (numbers.astype(np.int32) - 1) % (len(COLOURS) - 1) + 1, 0)
     return np.where(index[..., None] > 0, pixels // 2 + COLOURS[index] // 2, pixels)
 
 
 def draw_boxes(pixels: Pixels, boxes: Iterable[tuple[int, Sequence[float], str]]) -> Pixels:
-    """Return an image [h, w, 3] with the outlines of boxes; the first ones are on top.
+    """Draw the outlines of boxes on an image [h, w, 3]; earlier boxes cover later ones.
 
     Args:
-        boxes: class number, left, top, right and bottom in pixels, and text above it, or "", for each.
+        boxes: class number, (left, top, right, bottom) in pixels, and the text above the box, or "", for each box.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -42,12 +42,12 @@ def draw_boxes(pixels: Pixels, boxes: Iterable[tuple[int, Sequence[float], str]]
     font, line = ImageFont.load_default(max(_LEAST_FONT, side // 30)), max(1, side // 200)
     for number, corners, text in reversed(list(boxes)):
         ink, (left, top, right, bottom) = INKS[number % len(INKS)], map(round, corners)
-        # The last pixels within the box, which has at least one.
+        # The last pixels within the box, which has at least one pixel.
         draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=ink, width=line)
         if text:
             shown = printable(cut(text, _LONGEST))
             _, _, width, height = font.getbbox(shown)
-            # Inside the image if it does not fit above the box.
+            # Draw the text inside the image if it does not fit above the box.
             x, y = max(0, min(left, image.width - width)), max(0, top - height - 1)
             draw.rectangle((x, y, x + width + 1, y + height + 1), fill=ink)
             draw.text((x + 1, y), shown, (255, 255, 255), font=font)

@@ -1,4 +1,4 @@
-"""Early exit: each sample of a batch stops at the first time step with a confident prediction."""
+"""Early exit, which stops each sample of a batch at the first time step with a confident prediction."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -21,11 +21,12 @@ Advance = Callable[[Floats, int, int, list[Floats], Floats], None]
 
 
 class Early(NamedTuple):
-    """Early-exit predictions of a batch.
+    """The early-exit predictions for a batch.
 
     Attributes:
-        logits: [B, classes], from which the class is predicted: mean over the steps that ran, or the last step's.
-        steps: int64 [B], number of steps that ran.
+        logits: logits [B, classes] that determine the class: the mean over the steps that ran, or those of the last
+            step.
+        steps: number of steps that ran, int64 [B].
     """
 
     logits: Floats
@@ -33,14 +34,14 @@ class Early(NamedTuple):
 
 
 def early_answers(early: Early, task: TaskRecord, labels: Sequence[str]) -> Iterator[Answer | None]:
-    """Return each sample's prediction as in `answers`, and "steps", the number of steps that ran."""
+    """Yield each sample's prediction as in `answers`, with "steps", the number of steps that ran."""
     found = answers(early.logits[None], replace(task, combine="last"), labels)
     for answer, steps in zip(found, early.steps, strict=True):
         yield None if answer is None else answer | {"steps": int(steps)}
 
 
 def check_confidence(confidence: object, task: TaskRecord) -> float:
-    """Return a confidence as a number. Raises `HdlifError` if it is invalid, or the task is not a classification."""
+    """Return a confidence as a number; raise `HdlifError` if it is invalid or the task is not classification."""
     if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 <= confidence <= 1:
         raise HdlifError(f'confidence = {brief(confidence)}; give a number in 0..1, or "auto" for the file\'s own')
     if task.kind != "classify":
@@ -49,13 +50,14 @@ def check_confidence(confidence: object, task: TaskRecord) -> float:
 
 
 def choose_confidence(confidence: Confidence | None, stored: float | None, task: TaskRecord) -> float | None:
-    """Return the confidence that applies; None for all steps.
+    """Return the confidence to use; None means that all steps run.
 
     Args:
-        confidence: the user's; None means the stored one, if any.
-        stored: the file's own.
+        confidence: the user's confidence; None selects the stored one, if any.
+        stored: the confidence stored in the file.
     Raises:
-        HdlifError: it is not a number in 0..1, the task is not a classification, or the file has none for "auto".
+        HdlifError: the confidence is not a number in 0..1, the task is not classification, or the file has no
+            confidence for "auto".
     """
     if confidence is None or confidence == "off":
         return stored if confidence is None else None
@@ -72,13 +74,13 @@ def choose_confidence(confidence: Confidence | None, stored: float | None, task:
 def is_sure(logits: Floats, confidence: float) -> NDArray[np.bool_]:
     """Return whether the most probable class reaches a confidence c, [..., classes] -> [...].
 
-    The softmax of z reaches c where c · Σ_k e^-(max z - z_k) <= 1: with the exponential of
-    docs/contributing/model_format.md, added in the order of the classes, the same on every machine and in C. It is
-    within 1e-6 of the true probability. Logits with a NaN or +inf are never sure.
+    The softmax of z reaches c if c · Σ_k e^-(max z - z_k) <= 1. `docs/contributing/model_format.md` defines the
+    exponential. Terms are added in class order, so the result is the same on every machine and in C. The computed
+    probability is within 1e-6 of the true one. Logits with a NaN or +inf are never confident.
     """
     with np.errstate(all="ignore"):
         below = logits.max(-1, keepdims=True) - logits
-        # NumPy's exponential takes a third of the time, and decides the same unless the two sides are nearly equal.
+        # NumPy's exponential takes a third of the time, and decides differently only if both sides are nearly equal.
         rough = np.float32(confidence) * np.exp(-below).sum(-1)
         if (np.abs(rough - 1) <= 1e-5 + 2e-7 * logits.shape[-1]).any():
             return _is_exactly_sure(below, confidence)
@@ -87,7 +89,7 @@ def is_sure(logits: Floats, confidence: float) -> NDArray[np.bool_]:
 
 
 def _is_exactly_sure(below: Floats, confidence: float) -> NDArray[np.bool_]:
-    """`is_sure` of max z - z_k, literally."""
+    """Compute `is_sure` from max z - z_k with the defined exponential."""
     total = np.cumsum(exponential(below), axis=-1, dtype=np.float32)[..., -1]
     sure: NDArray[np.bool_] = (below >= 0).all(-1) & (np.float32(confidence) * total <= 1)
     return sure
@@ -103,17 +105,17 @@ def run_until_sure(
     last: bool,
     confidence: float,
 ) -> Early:
-    """Run samples from the start, each until the probability of its class is at least `confidence`, or for all steps.
+    """Run samples from the start, each until its class reaches the probability `confidence` or all steps have run.
 
-    With z_t the mean of the logits of steps 1 to t (or those of step t, if `last`), a sample stops at the first t with
-    max softmax(z_t) >= confidence (`is_sure`). Steps run in chunks of 1, 1, 2, 4, ...: a chunk is faster than single
-    steps, and no sample runs as many as twice its needed steps. Samples that have stopped leave the batch
-    between chunks.
+    Let z_t be the mean of the logits of steps 1 to t, or the logits of step t if `last` is set. A sample stops at the
+    first t with max softmax(z_t) >= confidence (`is_sure`). Steps run in chunks of 1, 1, 2, 4, ..., because a chunk is
+    faster than single steps. A sample always runs fewer than twice the steps that it needs. Samples that have stopped
+    leave the batch between chunks.
 
     Args:
-        x: [T, B, C, H, W], or [1, B, C, H, W] if constant in time.
-        shapes: of the states, without batch.
-        last: predict from the last step only.
+        x: input [T, B, C, H, W], or [1, B, C, H, W] if constant in time.
+        shapes: shapes of the states without the batch axis.
+        last: whether to predict from the last step only.
     """
     batch, is_static = x.shape[1], len(x) < steps
     result = Early(np.empty((batch, classes), np.float32), np.full(batch, steps, np.int64))
@@ -126,7 +128,7 @@ def run_until_sure(
         advance(x if is_static else contiguous(x[t : t + count]), count, t, potentials, logits)
         answers = logits
         if not last:
-            # Summed step by step, as in `probabilities`.
+            # Sum step by step, as in `probabilities`.
             sums = np.cumsum(np.concatenate([sums[-1:], logits]), axis=0, dtype=np.float32)
             answers = sums[1:] / np.arange(t + 1, t + 1 + count, dtype=np.float32)[:, None, None]
         t += count

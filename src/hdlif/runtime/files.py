@@ -1,4 +1,4 @@
-"""The bytes of an input file, or of what came in the place of one."""
+"""Read the bytes of an input file, or take bytes that replace a file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ from hdlif.whole_files import read_regular
 
 @dataclass(frozen=True)
 class Given:
-    """What a file would hold, where there is none: the body of a request, or bytes of the caller's own.
+    """Bytes that replace the content of a file, such as the body of a request.
 
-    Whatever reads files takes it in the place of a path.
+    Every function that reads files accepts such bytes in place of a path.
 
     Attributes:
-        name: what errors and answers call it.
-        suffix: the end that its file's name would have, such as ".png": it says the format.
-        ended: whether nobody waits for it any more, so that reading it ends.
+        name: name for errors and predictions.
+        suffix: suffix of a file with this content, such as ".png", which determines the format.
+        ended: function that returns whether nobody waits for the result any more, which stops reading.
     """
 
     name: str
@@ -31,11 +31,11 @@ class Given:
 
 
 def content_of(path: Path | Given) -> bytes:
-    """The content of a file.
+    """Return the content of a file.
 
     Raises:
-        InputError: there is none.
-        OSError: it cannot be read, or is larger than `inputs.MOST_BYTES`.
+        InputError: there is no such file.
+        OSError: the file cannot be read, or is larger than `inputs.MOST_BYTES`.
     """
     if isinstance(path, Given):
         return path.content

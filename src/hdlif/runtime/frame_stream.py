@@ -1,4 +1,4 @@
-"""What a deployed network says of images that come one after the other, such as those of a film."""
+"""Predictions for a stream of images, such as the frames of a video."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,13 +17,13 @@ from hdlif.runtime.session import Session
 
 @dataclass(frozen=True)
 class FrameAnswer:
-    """What is said after a frame.
+    """The prediction after a frame.
 
     Attributes:
-        input: the name of that frame.
-        frames: the first frame that the answer is read off, and the one after the last, from 0.
-        answer: as `runtime.answers` has it, by the network's task; None where the outputs are not finite.
-        ms: milliseconds from when the frame was at hand.
+        input: name of the frame.
+        frames: index of the first frame that the prediction uses, and the index after the last one, from 0.
+        answer: prediction for the network's task, as in `runtime.answers`; None if the outputs are not finite.
+        ms: milliseconds since the frame was available.
         partial: whether the frames ended within the window.
     """
 
@@ -45,12 +45,13 @@ class FrameAnswer:
 
 
 class FrameStream:
-    """A network of images at work on frames as they come: a frame is a time step.
+    """A network for images, run on frames as they arrive, with one frame per time step.
 
-    A network that answers at each step, such as those of `moving_bccd_hdlif`, goes on with its state from frame to
-    frame, however many come, and answers after each. Any other one answers for windows of as many frames as its
-    training has steps, each from a state of zero, to the bit as `Session.run` of the window; with a `confidence` it
-    answers as soon as it is sure, and the rest of the window is not run.
+    A network that predicts at each step, such as `moving_bccd_hdlif`, carries its state from frame to frame without
+    end. Such a network predicts after each frame. Any other network predicts for windows with as many frames as
+    training has steps. Each window starts with a zero state, and the result equals `Session.run` on the window bit for
+    bit. With a `confidence`, the stream predicts as soon as the probability reaches it, and skips the rest of the
+    window.
 
     >>> import numpy as np
     >>> from PIL import Image
@@ -73,11 +74,11 @@ class FrameStream:
         """Begin with frame 0.
 
         Args:
-            session: of a network of images.
-            confidence: in 0..1; "auto" for the file's own, which is the default if it has one; "off" for none.
+            session: session of a network for images.
+            confidence: a number in 0..1, "auto" for the file's confidence (the default if it has one), or "off".
         Raises:
-            InputError: the network is shown something else, or only a part of an image at a step.
-            HdlifError: the confidence does not go with the network's task.
+            InputError: the network takes other inputs, or only part of an image at each step.
+            HdlifError: the network's task does not support a confidence.
         """
         record = session.input
         if record.kind != "image" or record.frames != "constant":
@@ -90,12 +91,14 @@ class FrameStream:
         self._so_far: FrameAnswer | None = None
 
     def push(self, image: str | Path | Given, *, since: float | None = None) -> FrameAnswer | None:
-        """Run the next frame, an image file or the content of one; None where the window has no answer yet, or had it.
+        """Run the next frame, an image file or its content, and return the prediction.
+
+        The result is None if the window has no prediction yet, or has had one before.
 
         Args:
-            since: `perf_counter` of when it was at hand; now by default.
+            since: time when the frame was available, by `perf_counter`; default: now.
         Raises:
-            InputError: it cannot be read, or its size is another and the network does not resize.
+            InputError: the frame cannot be read, or its size differs and the network does not resize.
         """
         began = perf_counter() if since is None else since
         given = image if isinstance(image, Given) else Path(image)
@@ -118,5 +121,5 @@ class FrameStream:
         return None
 
     def end(self) -> FrameAnswer | None:
-        """Return the answer so far for the window that the frames ended in, if it has none yet."""
+        """Return the prediction so far for an incomplete last window; None if this window had one before."""
         return self._so_far and replace(self._so_far, partial=True)

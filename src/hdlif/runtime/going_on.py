@@ -1,4 +1,4 @@
-"""Endless sequences: a prediction after each step, and the state as bytes for resuming elsewhere."""
+"""Endless sequences with a prediction after each step, whose state can be saved as bytes and resumed elsewhere."""
 
 import math
 from dataclasses import replace
@@ -16,19 +16,19 @@ Floats = NDArray[np.float32]
 
 
 class GoingOn:
-    """Endless sequence of one input, with a prediction after each step.
+    """An endless sequence for one input, with a prediction after each step.
 
-    A prediction uses the mean of all outputs so far, the last one, or each one, according to the network's task.
-    After any number of steps it equals `answers` of `Session.run` over these, bit for bit.
+    According to the network's task, a prediction uses the mean of all outputs so far, the last output or each output.
+    After any number of steps it equals `answers` for `Session.run` over the same steps, bit for bit.
 
     Args:
-        content: result of `to_bytes`, or of `hdlif_stream_save` in the C interface, to resume from; by default a new
+        content: result of `to_bytes`, or of `hdlif_stream_save` in the C interface, to resume from; default: a new
             sequence.
-        confidence: for a classification: the sequence ends after the first step whose class has this probability.
+        confidence: for classification, the probability of the class at which the sequence ends.
     Attributes:
-        is_sure: whether it has ended so; not part of `to_bytes`.
+        is_sure: whether the confidence ended the sequence; not part of `to_bytes`.
     Raises:
-        StateError: `content` is damaged, of another network, or of another version, or has values that are not finite.
+        StateError: `content` is damaged, belongs to another network or version, or has values that are not finite.
     """
 
     def __init__(self, session: Session, content: bytes | None = None, *, confidence: float | None = None) -> None:
@@ -42,21 +42,21 @@ class GoingOn:
 
     @property
     def t(self) -> int:
-        """Number of steps so far."""
+        """Return the number of steps so far."""
         return self._sequence.t
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of the state and the sums."""
+        """Return the bytes of the state and the sums."""
         return self._session.sequence_bytes + 4 * math.prod(self._session.output_shape)
 
     def run(self, x: Floats, placed: Placed | None = None) -> list[Answer | None]:
-        """Return the prediction after each of the next steps, float32 [K, 1, C, H, W]; none after it `is_sure`.
+        """Run the next steps, float32 [K, 1, C, H, W], until the confidence is reached; return each step's prediction.
 
-        None during the first steps of a task with a delay, and if outputs are not finite.
+        A prediction is None during the delay of a task, and if the outputs are not finite.
 
         Args:
-            placed: the image's position on the input, for masks and boxes in its pixels; by default the input itself.
+            placed: the image's position on the input, for masks and boxes in its pixels; default: the input itself.
         """
         placed = placed or Placed.whole(self._session.input)
         if self._confidence is None:
@@ -74,7 +74,7 @@ class GoingOn:
         silent = min(max(uncounted(task) - first, 0), len(outputs))
         if task.combine == "mean":
             with np.errstate(all="ignore"):
-                # In the order of the steps, as for the mean of a complete run.
+                # Sum in step order, as for the mean of a complete run.
                 sums = np.concatenate([total[None], outputs]).cumsum(0)[1:]
                 steps = np.arange(first + 1, first + len(sums) + 1, dtype=np.float32)
                 outputs = (sums / steps.reshape(-1, *(1,) * total.ndim)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Image files, and arrays of pixels, as inputs of a deployed network."""
+"""Read image files and arrays of pixels as inputs of a deployed network."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,11 +23,11 @@ _CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 class Placed(NamedTuple):
-    """Position of an image on a network's input, for mapping predictions back by `hdlif.inputs.fitting`.
+    """The position of an image on a network's input, with which `hdlif.inputs.fitting` maps predictions back.
 
     Attributes:
-        size, target: width and height, of the image and of the input.
-        fit: as in the input's record.
+        size, target: width and height of the image and of the input.
+        fit: fitting mode, as in the input's record.
     """
 
     size: tuple[int, int]
@@ -36,16 +36,16 @@ class Placed(NamedTuple):
 
     @classmethod
     def whole(cls, record: InputRecord) -> "Placed":
-        """Return the placement of an array of the input's size."""
+        """Return the placement of an array that has the input's size."""
         _, height, width = record.shape
         return cls((width, height), (width, height), "squash")
 
 
 def read_image(path: str | Path | Given, record: InputRecord, *, time_steps: int = 1) -> Floats:
-    """Read an image for a network: [1, 1, C, H, W], constant in time; by rows, [T, 1, C, 1, W], or by pixels.
+    """Read an image as a network's input: [1, 1, C, H, W] constant in time, [T, 1, C, 1, W] by rows, or by pixels.
 
-    `hdlif.inputs.pictures.decode` defines the formats and limits. The image is converted to grey or RGB by C, fitted
-    as in the record, and normalised.
+    `hdlif.inputs.pictures.decode` defines formats and limits. The number of channels determines whether the image is
+    converted to grey or RGB. The image is then fitted as in the record, and normalised.
 
     >>> import numpy as np
     >>> from PIL import Image
@@ -57,9 +57,9 @@ def read_image(path: str | Path | Given, record: InputRecord, *, time_steps: int
     (1, 1, 1, 8, 8)
 
     Args:
-        time_steps: the network's.
-        path: of the image file.
-        record: of the network's input.
+        time_steps: T of the network.
+        path: path of the image file.
+        record: record of the network's input.
     Raises:
         InputError: the file is not an image, or its size differs and the record does not resize.
     """
@@ -67,12 +67,12 @@ def read_image(path: str | Path | Given, record: InputRecord, *, time_steps: int
 
 
 def read_placed_image(path: str | Path | Given, record: InputRecord, *, time_steps: int = 1) -> tuple[Floats, Placed]:
-    """Read an image, and return its position on the input too."""
+    """Read an image as `read_image` does, and also return its position on the input."""
     return _sequence(_decoded(path, _mode(record, str(path))), record, time_steps, str(path))
 
 
 def read_pixels(path: str | Path | Given) -> Pixels:
-    """Return the pixels of an image file in its own size, RGB [h, w, 3]; raises `InputError`."""
+    """Return the RGB pixels [h, w, 3] of an image file in its own size, or raise `InputError`."""
     return np.asarray(_decoded(path, MODES[3]))
 
 
@@ -87,19 +87,20 @@ def _decoded(path: str | Path | Given, mode: str) -> "Image.Image":
 
 
 def image_sequence(array: Pixels, record: InputRecord, name: str, *, time_steps: int) -> tuple[Floats, Placed]:
-    """An image [H, W] or [H, W, 1, 3 or 4 channels] as `read_placed_image`.
+    """Convert an image [H, W] or [H, W, 1, 3 or 4 channels] to a network's input, and also return its position.
 
     Raises:
-        InputError: it has another shape, or another size and the record does not resize; begins with `name`.
+        InputError: the image has another shape, or another size and the record does not resize. The message begins with
+            `name`.
     """
     return _sequence(_image(array, record, name), record, time_steps, name)
 
 
 def fit_images(pixels: Pixels, record: InputRecord) -> Pixels:
-    """Resize images of a data set, uint8 [N, C, H, W], to the network's size and channels.
+    """Convert images of a data set, uint8 [N, C, H, W], to the network's size and channels.
 
     Raises:
-        InputError: the network gets a part of an image at each step, so their proportions must not change.
+        InputError: the network takes part of an image at each step, so proportions must not change.
     """
     (height, width), (_, to_height, to_width) = pixels.shape[2:], record.shape
     if pixels.shape[1:] == record.shape:
@@ -112,7 +113,7 @@ def fit_images(pixels: Pixels, record: InputRecord) -> Pixels:
 
 
 def normalise(pixels: NDArray[Any], record: InputRecord) -> Floats:
-    """(pixels / 255 - mean) / std for 0..255 pixels [..., C, H, W], in float32; counts of events are not divided.
+    """Return (pixels / 255 - mean) / std in float32; event counts are not divided by 255.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import InputRecord
@@ -121,8 +122,8 @@ def normalise(pixels: NDArray[Any], record: InputRecord) -> Floats:
     [[[2.0, 2.0], [2.0, 2.0]]]
 
     Args:
-        pixels: 0..255 [..., C, H, W], or counts of events.
-        record: of the network's input, which has mean and std.
+        pixels: pixels [..., C, H, W] in 0..255, or event counts.
+        record: record of the network's input, with mean and std.
     """
     return normalised(pixels, record.mean, record.std, whole=INPUT_KINDS[record.kind])
 
@@ -136,7 +137,7 @@ def _mode(record: InputRecord, name: str) -> str:
 
 
 def _image(array: Pixels, record: InputRecord, name: str) -> "Image.Image":
-    """Return an array of pixels as an image in the network's mode."""
+    """Convert an array of pixels to an image in the network's mode."""
     from PIL import Image
 
     mode = _mode(record, name)
@@ -154,11 +155,11 @@ def _sequence(image: "Image.Image", record: InputRecord, time_steps: int, name: 
 
 
 def _fit(image: "Image.Image", record: InputRecord, time_steps: int, name: str) -> Pixels:
-    """Return the pixels [C, H, W] of an image in the network's mode, in the size of all steps together."""
+    """Fit an image in the network's mode to the size of all steps together, and return its pixels [C, H, W]."""
     shape = record.sample_shape(time_steps)
     _, height, width = shape
     try:
-        # The size of an array is not checked elsewhere.
+        # No other code checks the size of an array.
         pictures.check_size(*image.size)
     except Unreadable as error:
         raise InputError(f"{name}: {error}; give a smaller image") from error

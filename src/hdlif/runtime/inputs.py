@@ -1,4 +1,4 @@
-"""Reading of files as inputs of a network: complete samples, or the next steps of a sequence."""
+"""Read files as inputs of a network: as complete samples, or as the next steps of a sequence."""
 
 from collections.abc import Iterator
 from itertools import starmap
@@ -26,12 +26,13 @@ Layout = Literal["batch", "sequence"]
 
 
 class Sample(NamedTuple):
-    """An input of a network.
+    """A sample for a network.
 
     Attributes:
-        name: of the file, and the index within it if it has several.
-        x: [T or 1, 1, C, H, W].
-        placed: position of an image, or of an array of the input's size, on the input; None for series and tables.
+        name: name of the file, with the sample's index if the file contains several.
+        x: input [T or 1, 1, C, H, W].
+        placed: position on the input of an image, or of an array with the input's size; None for time series and
+            tables.
     """
 
     name: str
@@ -45,9 +46,9 @@ def read_inputs(
     """Read the samples in a file.
 
     Args:
-        layout: of an array [A, C, H, W]; None decides by the network's input, and rejects ambiguous arrays.
+        layout: layout of an array [A, C, H, W]; None infers it from the network's input, and rejects ambiguous arrays.
     Raises:
-        InputError: the file cannot be read, does not fit the network, or could be a batch or a sequence.
+        InputError: the file cannot be read or does not fit the network, or it may be a batch or a sequence.
     """
     if layout is not None and layout not in get_args(Layout):
         raise InputError(f"layout = {brief(layout)}; choose one of {', '.join(get_args(Layout))}")
@@ -64,20 +65,20 @@ def read_inputs(
 
 
 def _is_counts(path: Path | Given) -> bool:
-    """Return whether a file is an array of frames rather than a recording, which has fields or their columns."""
+    """Return whether a file contains an array of frames rather than a recording with event fields or columns."""
     if path.suffix.lower() != ".npy":
         return False
     try:
         content = content_of(path)
         return parse_records(content) is None and parse_array(content).ndim != 2
-    # Reported on reading.
+    # Reading the file reports the error.
     except (OSError, Unreadable, InputError):
         return True
 
 
 def _read_events(path: Path | Given, record: InputRecord, time_steps: int) -> Floats:
-    """Read a recording of events as counts for each step, [T, 1, 2, H, W], binned and resized as in the record."""
-    # The suffix tells the format.
+    """Read an event recording as counts per step, [T, 1, 2, H, W], binned and resized as in the record."""
+    # The suffix determines the format.
     name = Path(f"{path}{path.suffix}") if isinstance(path, Given) else path
     try:
         events = read_recording(name, content_of(path))
@@ -146,12 +147,12 @@ def _read_array(path: Path | Given, record: InputRecord, time_steps: int, layout
 def read_steps(path: Path | Given, record: InputRecord, time_steps: int) -> Floats:
     """Read a file as the next steps of a sequence, [K, 1, C, H, W].
 
-    For a series, an array of any real numbers [C] or [K, C], or a .csv file with a row per step, at the network's
-    rate; for sounds, an array of log-mel frames [K, C]. Each row of a table is a step. For other networks, any file
-    of `read_inputs`: an image or an array [C, H, W] is one step, or as many as its frames.
+    Provide time series as arrays of real numbers [C] or [K, C], or as .csv files with a row per step, at the network's
+    rate. Provide audio as arrays of log-mel frames [K, C]. Tables provide one step per row. Other networks accept the
+    files of `read_inputs`: an image or an array [C, H, W] provides one step, or one step per frame.
 
     Raises:
-        InputError: it cannot be read, or has another form.
+        InputError: the file cannot be read, or has another form.
     """
     if record.kind != "series":
         return np.concatenate([one.x for one in read_inputs(path, record, time_steps, "sequence")])

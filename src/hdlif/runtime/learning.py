@@ -1,4 +1,4 @@
-"""A deployed network that goes on learning where it runs: `Learner`, on the compiled runtime."""
+"""Continued learning of deployed networks on the device where they run, with the compiled runtime."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -35,12 +35,12 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class LearningRate:
-    """Sizes of an update; `hdlif.runtime.reference_learning` defines it.
+    """The sizes of an update, which `hdlif.runtime.reference_learning` defines.
 
     Attributes:
-        floats: of float weights, scales, shifts, leaks and thresholds.
-        latents: of low-bit weights: by how much of a code one moves in an update, as a root mean square.
-        momentum: in 0..1, not 1; above 0 it takes a float32 for each trained number.
+        floats: rate for float weights, scales, shifts, leaks and thresholds.
+        latents: rate for low-bit weights: root mean square of their change per update, in codes.
+        momentum: momentum from 0 to below 1; above 0 it takes a float32 per trained number.
     Raises:
         HdlifError: a value is out of its range.
     """
@@ -61,7 +61,10 @@ DEFAULT_RATE = LearningRate()
 
 
 class Held(NamedTuple):
-    """A trained tensor, all of its shape: its values; int16 latents of low-bit weights; velocities with momentum."""
+    """The values of a trained tensor, with int16 latents for low-bit weights and velocities if there is momentum.
+
+    All arrays have the tensor's shape.
+    """
 
     values: Array
     latents: Array | None
@@ -69,7 +72,7 @@ class Held(NamedTuple):
 
 
 class Learning(ABC):
-    """What the compiled learner and its oracle share: checks, state, memory."""
+    """Base class for the compiled learner and its oracle, with checks, state and memory."""
 
     def __init__(self, graph: Graph, level: Level, rate: LearningRate, memory: Mapping[str, Array] | None) -> None:
         self.rate, self.level, self.updates = rate, level, 0
@@ -84,36 +87,36 @@ class Learning(ABC):
 
     @abstractmethod
     def _begin(self) -> None:
-        """Take the start's tensors."""
+        """Copy the tensors of the initial graph."""
 
     @abstractmethod
     def _run(self, x: Floats, t: int, learns: list[bool], potentials: State, classes: Array | None) -> Floats:
-        """Return the logits [T, B, classes] of steps from t on; leave the potentials as after them.
+        """Run steps from t on: return the logits [T, B, classes], and update the potentials in place.
 
         Args:
-            x: [T or 1, B, C, H, W].
-            learns: for each step, whether the gradients of `classes` are added.
+            x: input [T or 1, B, C, H, W].
+            learns: for each step, whether to add the gradients for the targets `classes`.
         """
 
     @abstractmethod
     def _update(self) -> bool:
-        """Change the tensors by the mean gradient; return whether all stay finite, else change nothing."""
+        """Update the tensors with the mean gradient; change nothing and return False if a value would not be finite."""
 
     @abstractmethod
     def _read(self, place: Place) -> Held:
-        """Return copies."""
+        """Return copies of a trained tensor's arrays."""
 
     @abstractmethod
     def _write(self, place: Place, held: Held) -> None:
-        """Take values, or latents where there are any, and velocities."""
+        """Set a tensor's velocities and its latents; without latents, set its values."""
 
     def step(self, x: Floats, state: State | None = None, *, targets: object = None) -> tuple[Floats, State]:
-        """Run one time step: return logits [B, classes] and the next state, as `Session.step`.
+        """Run one time step as `Session.step` does: return logits [B, classes] and the next state.
 
         Args:
             x: frames, float32 [B, C, H, W].
-            state: after the previous step; None starts a sequence. What it was computed with may be older weights.
-            targets: the class of each sample, integers; None learns nothing from this step.
+            state: state after the previous step, possibly computed with older weights; None starts a sequence.
+            targets: class of each sample, as integers; with None the step adds no gradients.
         Raises:
             ShapeError, StateError: `x` or `state` does not fit the network.
             HdlifError: a target is out of range.
@@ -130,10 +133,10 @@ class Learning(ABC):
         return logits[0], {"t": np.array(t + 1, np.int64), **potentials}
 
     def update(self) -> None:
-        """Change the weights by the mean of the gradients since the last update, which are then forgotten.
+        """Update the weights with the mean of the gradients since the last update, and discard these gradients.
 
         Raises:
-            HdlifError: no step had a target, or a weight would not be finite; the weights stay as they were.
+            HdlifError: no step had a target, or a weight would not be finite; the weights do not change.
         """
         if self._terms == 0:
             raise HdlifError("no step had a target since the last update, so there is nothing to learn from")
@@ -144,15 +147,15 @@ class Learning(ABC):
         self.updates += 1
 
     def learn(self, x: Floats, targets: object, *, steps: range | None = None) -> Floats:
-        """Run sequences from their start, learn from them, and update: return logits [T, B, classes].
+        """Run sequences from their start, learn from them and update the weights; return logits [T, B, classes].
 
         Args:
             x: float32 [T, B, C, H, W], or [1, B, C, H, W] constant in time over the network's time steps.
-            targets: the class of each sequence.
-            steps: those with a loss; by default all, which is SLTT. `range(t, t + 1)` of a random t is the random step,
-                and no step after its last one is run.
+            targets: class of each sequence.
+            steps: steps with a loss; default: all, which is SLTT. `range(t, t + 1)` with a random t is single-step
+                random training. Steps after the last of them do not run.
         Raises:
-            ShapeError, HdlifError: as `step` and `update`.
+            ShapeError, HdlifError: as in `step` and `update`.
         """
         count = len(x) if len(x) > 1 else self._start.time_steps
         chosen = range(count) if steps is None else steps
@@ -168,7 +171,7 @@ class Learning(ABC):
 
     @property
     def graph(self) -> Graph:
-        """The network with the weights as they are now, and where it came from."""
+        """Return the network's graph with its current weights and a record of its origin."""
         if self.updates == 0:
             return self._start
         now = {place: self._read(place).values for place in self.places}
@@ -183,12 +186,12 @@ class Learning(ABC):
         return digest_of(self._start)
 
     def save(self, file: str | Path) -> None:
-        """Write the network as it is now as a model file."""
+        """Write the network with its current weights as a model file."""
         save(self.graph, Path(file))
 
     @property
     def memory(self) -> dict[str, Array]:
-        """Everything that learning goes on from, between two updates: weights, latents, velocities, their number."""
+        """Return the learner's memory between two updates: weights or latents, velocities and the number of updates."""
         found: dict[str, Array] = {"updates": np.array(self.updates, np.int64)}
         for place in self.places:
             held = self._read(place)
@@ -220,10 +223,10 @@ class Learning(ABC):
 
 
 class Learner(Learning):
-    """A deployed network that goes on learning, on one thread or several; equal to its oracle bit for bit.
+    """A deployed network that continues to learn on one or several threads, with the oracle's results bit for bit.
 
-    A step with targets adds up gradients of that step alone, in memory that does not grow with the number of steps;
-    `update` changes the weights. `learn` does both for whole sequences.
+    A step with targets adds the gradients of this step only, so memory does not grow with the number of steps. `update`
+    changes the weights. `learn` runs entire sequences, and then updates the weights.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -238,21 +241,21 @@ class Learner(Learning):
     [[-0.25, -0.25], [0.25, 0.25]]
 
     Args:
-        network: the path of a model file, or a graph.
-        level: what is trained: "classifier", its weights and what follows them; "affine", also scales and shifts, leaks
-            and thresholds; "last-block", also the weights with at most two layers of weights after them; "all".
+        network: path of a model file, or a graph.
+        level: trained tensors: "classifier" trains the classifier's weights and the tensors after them; "affine" also
+            trains scales, shifts, leaks and thresholds; "last-block" also trains weights with at most two layers of
+            weights after them; "all" trains everything.
         rate: sizes of an update.
-        memory: of an earlier learner of the same network and level, to go on exactly.
-        threads, instructions, max_bytes, max_operations: as in `Session`; limits are those of each step.
+        memory: memory of an earlier learner of the same network and level, to continue exactly.
+        threads, instructions, max_bytes, max_operations: as in `Session`; limits apply to each step.
     Raises:
-        HdlifError: the network cannot learn so; the message says why.
-        LimitError: a step takes more than a limit.
+        HdlifError: the network cannot be trained at this level; the message gives the reason.
+        LimitError: a step exceeds a limit.
         StateError: `memory` belongs to another network, level or momentum.
-        ArtefactError: the file or the graph breaks the format.
-
+        ArtefactError: the file or the graph violates the format.
     Attributes:
         places: the trained tensors.
-        updates: how many there have been.
+        updates: number of updates so far.
     """
 
     def __init__(
@@ -320,5 +323,5 @@ class Learner(Learning):
 
 
 def _row(op: str, role: str) -> int:
-    """Return the runtime's index of a row: scale and shift of an affine op; row0, row1, ... of a program."""
+    """Return the runtime's index of a row: scale or shift of an affine op, or row0, row1, ... of a program."""
     return ("scale", "shift").index(role) if op == "affine" else int(role.removeprefix("row"))

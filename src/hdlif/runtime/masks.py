@@ -1,4 +1,4 @@
-"""Masks with the class or object number of each pixel, from maps of logits; PNG encoding."""
+"""Compute masks with the class or object number of each pixel from maps of logits, and encode them as PNG."""
 
 import io
 from typing import Any
@@ -22,7 +22,7 @@ COLOURS: NDArray[np.uint8] = (_BITS * (128 >> np.arange(8))[:, None]).sum(1).ast
 
 
 def mask_of(logits: Floats, placed: Placed | None) -> Mask:
-    """Return the class of each pixel, uint8 [h, w]: the largest of the logits [classes, H, W], at the nearest place.
+    """Return the class of each pixel, uint8 [h, w], with the largest logit in [classes, H, W] at the nearest place.
 
     >>> import numpy as np
     >>> from hdlif.runtime.images import Placed
@@ -32,7 +32,7 @@ def mask_of(logits: Floats, placed: Placed | None) -> Mask:
     ([[1, 0]], [[1, 1, 0, 0], [1, 1, 0, 0]])
 
     Args:
-        placed: position of an image, for a mask in its pixels; otherwise it is H x W.
+        placed: position of an image, for a mask in the image's pixels; without it the mask is H x W.
     """
     classes: Mask = logits.argmax(0).astype(np.uint8)
     if placed is None:
@@ -41,17 +41,18 @@ def mask_of(logits: Floats, placed: Placed | None) -> Mask:
 
 
 def objects_in(logits: Floats, placed: Placed | None) -> Objects:
-    """Return the object number of each pixel, uint16 [h, w], from 1 without gaps; 0 is background.
+    """Return the object number of each pixel, uint16 [h, w].
 
-    Objects come from `hdlif.inputs.objects.objects_of`; those beyond 65,535 become background.
+    Objects have numbers from 1 without gaps; 0 is background. `hdlif.inputs.objects.objects_of` finds the objects.
+    Objects beyond 65,535 become background.
 
     Args:
-        logits: of background, boundary and inside, [3, H, W].
-        placed: as for `mask_of`.
+        logits: logits [3, H, W] of background, boundary and inside.
+        placed: as in `mask_of`.
     """
     numbers = objects_of(logits)
     if placed is not None:
-        # Small objects may have no pixel in a small image.
+        # Small objects may cover no pixel of a small image.
         numbers = map_to_picture(numbers, placed.size, placed.fit)
         there = np.bincount(numbers.ravel()) > 0
         there[0] = False
@@ -66,7 +67,7 @@ def count_pixels(mask: Mask, classes: int) -> list[int]:
 
 
 def as_png(mask: Mask | Objects) -> bytes:
-    """Encode numbers as a PNG file: 8 bits with a colour palette, or 16-bit grey.
+    """Encode numbers as a PNG file with 8 bits and a colour palette, or with 16-bit grey.
 
     An image [h, w, 3] keeps its colours.
 
@@ -88,7 +89,7 @@ def as_png(mask: Mask | Objects) -> bytes:
 
 
 def as_json(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return a prediction without arrays: a mask becomes its size [h, w] and a PNG file in base64."""
+    """Return a prediction without arrays; a mask is replaced by its size [h, w] and a PNG file in base64."""
     import base64
 
     if "mask" not in answer:

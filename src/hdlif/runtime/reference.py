@@ -1,8 +1,8 @@
-"""Deployed networks in plain NumPy: slow and simple, the oracle of all other runtimes.
+"""Deployed networks in plain NumPy, a slow and simple oracle for all other runtimes.
 
-Float values are float32, and every sum has the defined order, one multiplication and one addition at a time, from
-+0; so a runtime that keeps the order gives the same bits. Sums of integer codes are exact. Values have a batch axis
-before the graph's shapes: [B, C, H, W] or [B, C]. Each op is defined in its file of `hdlif.graph.ops`.
+Float values are float32. Every sum starts at +0 and has a defined order, with one multiplication and one addition at a
+time. A runtime that keeps the order therefore computes the same bits. Sums of integer codes are exact. Values have a
+batch axis before the graph's shapes: [B, C, H, W] or [B, C]. The files in `hdlif.graph.ops` define the ops.
 """
 
 import numpy as np
@@ -18,16 +18,16 @@ Floats = NDArray[np.float32]
 
 
 def random_frames(graph: Graph, count: int, *, steps: int = 1) -> Floats:
-    """Return inputs [steps, count, C, H, W] for comparisons: normal deviates, or small counts for event networks."""
+    """Return random inputs [steps, count, C, H, W]: normal deviates, or small counts for event networks."""
     rng, shape = np.random.default_rng(0), (steps, count, *graph.input.shape)
     drawn = rng.poisson(0.5, shape) if graph.input.kind == "events" else rng.normal(size=shape)
     return drawn.astype(np.float32)
 
 
 def run(graph: Graph, x: Floats, steps: int | None = None) -> Floats:
-    """Return logits [T, B, classes] of x [T, B, C, H, W], or [1, B, C, H, W] constant over `steps`.
+    """Return logits [T, B, classes] for x [T, B, C, H, W], or for x [1, B, C, H, W] constant over `steps`.
 
-    For a class per pixel they are maps, [T, B, classes, H, W].
+    For a class per pixel the logits are maps, [T, B, classes, H, W].
     """
     steps = count_steps(x, graph.input.shape, steps, graph.time_steps)
     state: State | None = None
@@ -39,7 +39,7 @@ def run(graph: Graph, x: Floats, steps: int | None = None) -> Floats:
 
 
 def step(graph: Graph, x: Floats, state: State | None = None) -> tuple[Floats, State]:
-    """Run one time step: return logits [B, classes] or [B, classes, H, W] of x [B, C, H, W], and the next state.
+    """Run one time step on x [B, C, H, W]; return logits [B, classes] or [B, classes, H, W], and the next state.
 
     Raises:
         ShapeError, StateError: `x` or `state` does not fit the network.
@@ -56,7 +56,7 @@ def step(graph: Graph, x: Floats, state: State | None = None) -> tuple[Floats, S
 
 
 def evaluate(graph: Graph, x: Floats, state: State, t: int) -> dict[str, Array]:
-    """Return every value of time step `t` by name, codes as uint8; updates the states in `state` in place."""
+    """Run time step `t`, and update `state` in place; return every value by name, with codes as uint8."""
     types = infer_values(graph)
     values: dict[str, Array] = {INPUT: x}
     for node in graph.nodes:

@@ -1,7 +1,7 @@
-"""A deployed network that goes on learning, in plain NumPy: slow and simple, the oracle of every faster form.
+"""Continued learning of deployed networks in plain NumPy, a slow and simple oracle for every faster form.
 
-All float32, one operation at a time, in the stated order. A step with a target computes the gradients of that step's
-cross-entropy (`hdlif.graph.learning`) and adds them up, sample by sample; an update takes the mean of what was added:
+All arithmetic is float32, one operation at a time, in the stated order. A step with a target computes the gradients of
+its own cross-entropy (`hdlif.graph.learning`) and adds them sample by sample. An update uses the mean of these sums:
 
     g = sum / (samples of all steps with a target)
     v = momentum · v + g                          a velocity for each tensor; with momentum 0, g itself
@@ -9,9 +9,9 @@ cross-entropy (`hdlif.graph.learning`) and adds them up, sample by sample; an up
     p = p - rate · s² · v                         scales; s is the scale at the start: its relative change counts
     L = round(L - rate' · 2^f · v / rms(v))       low-bit weights, through a latent L of 16 bits with f fraction bits
 
-The rates are those of `LearningRate`. A low-bit weight is its latent rounded to the nearest code, halves upwards. A
-latent starts at its code, in the middle between two roundings, and is limited to half a code beyond the largest.
-rms(v) is the root of the mean of v² over the tensor. Weights change by an update alone, and not by a step.
+`LearningRate` contains the rates. A low-bit weight is its latent rounded to the nearest code, with halves rounded up. A
+latent starts at its code, midway between two rounding boundaries, and is limited to half a code beyond the largest. The
+term rms(v) is the root mean square of v over the tensor. Only updates change weights; steps do not.
 """
 
 from collections.abc import Mapping
@@ -29,9 +29,9 @@ from hdlif.runtime.state import Array, State
 
 
 def softmax(logits: Floats) -> Floats:
-    """Return the probabilities of logits [B, classes], with the exponential of docs/contributing/model_format.md.
+    """Return the probabilities for logits [B, classes], with the exponential of docs/contributing/model_format.md.
 
-    Exponentials are added in the order of the classes.
+    The exponentials are added in class order.
     """
     with np.errstate(invalid="ignore"):
         powers = exponential(logits.max(-1, keepdims=True) - logits)
@@ -40,7 +40,7 @@ def softmax(logits: Floats) -> Floats:
 
 
 class ReferenceLearner(Learning):
-    """The oracle of `Learner`, with its arguments but those of the machine."""
+    """The oracle of `Learner`, which has the same arguments except threads, instructions and limits."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class ReferenceLearner(Learning):
         return logits
 
     def _add(self, place: Place, found: Array, t: int) -> None:
-        """Add the gradients of samples, one after the other; of rows, to that of the step."""
+        """Add the gradients of samples one by one; for tensors with rows, add them to the row of the step."""
         total = self._sums[place]
         if not OPS[self._nodes[place.node].op].is_synapse:
             total = total[min(t, len(total) - 1)]

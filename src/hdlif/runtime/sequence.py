@@ -1,4 +1,4 @@
-"""Sequence on the compiled runtime, which keeps its state between calls."""
+"""Sequences on the compiled runtime, which keeps their state between calls."""
 
 from collections.abc import Mapping
 
@@ -13,13 +13,13 @@ Floats = NDArray[np.float32]
 
 
 class Sequence:
-    """Running sequence; `Session.sequence` starts one.
+    """A running sequence, started by `Session.sequence`.
 
-    Outputs equal those of `Session.step`, and of `Session.run` from the start, in any pieces. The state stays in the
-    runtime, so that a step has little overhead: only shapes are checked, and no state is copied. `state` returns it in
-    the form of `Session.step` and `Session.sequence`.
+    However you split the input, outputs equal those of `Session.step` and of `Session.run` from the start. The state
+    stays in the runtime, so a step has little overhead: it checks only shapes and copies no state. `state` returns the
+    state in the form of `Session.step` and `Session.sequence`.
 
-    One call at a time; several sequences of a session may be used from several threads.
+    A sequence allows one call at a time. Different threads can use different sequences of one session.
     """
 
     def __init__(
@@ -31,17 +31,17 @@ class Sequence:
     ) -> None:
         batch = shape[0]
         self._shape, self._outputs, self._states = shape, outputs, states
-        # batches of one each: the runtime holds the state image by image
+        # one batch of one per image, because the runtime stores the state image by image
         self._parts = [_native.Sequence(network) for _ in range(batch)]
         self._only = self._parts[0] if batch == 1 else None
 
     @property
     def t(self) -> int:
-        """Number of steps so far."""
+        """Return the number of steps so far."""
         return self._parts[0].t
 
     def step(self, x: Floats) -> Floats:
-        """Return logits [B, *output_shape] of the next frame, float32 [B, C, H, W].
+        """Run the next frame, float32 [B, C, H, W], and return logits [B, *output_shape].
 
         Raises:
             ShapeError: x has another shape or dtype.
@@ -58,7 +58,7 @@ class Sequence:
         return logits
 
     def run(self, x: Floats) -> Floats:
-        """Return logits [K, B, *output_shape] of the next K frames, float32 [K, B, C, H, W]; raises as `step`."""
+        """Run K frames, float32 [K, B, C, H, W], and return logits [K, B, *output_shape]; errors are as in `step`."""
         if getattr(x, "shape", (0,))[1:] != self._shape or not len(x):
             raise self._refusal(x)
         logits = np.empty((len(x), len(self._parts), *self._outputs), np.float32)
@@ -85,7 +85,7 @@ class Sequence:
         return {"t": np.array(self.t, np.int64), **{name: np.moveaxis(array, -1, 1) for name, array in last.items()}}
 
     def resume(self, state: Mapping[str, Array]) -> None:
-        """Continue from a state of this network and batch; raises `StateError` if it is not one."""
+        """Continue from a state of this network and batch size; raise `StateError` if it does not fit."""
         t = check_state(state, self._states, len(self._parts))
         for which, part in enumerate(self._parts):
             own = [state[name][which : which + 1] for name in self._states]
@@ -93,25 +93,25 @@ class Sequence:
 
     @property
     def sums(self) -> Floats:
-        """Return the sums of the outputs of all steps, if predictions use their mean; otherwise zeros. Batch of 1 only.
+        """Return the sums of the outputs over all steps if predictions use their mean, otherwise zeros.
 
-        They restart after `resume`.
+        The batch must be 1. The sums restart after `resume`.
         """
         sums: Floats = np.frombuffer(self._parts[0].sums, np.float32).reshape(self._outputs)
         return sums
 
     def to_bytes(self) -> bytes:
-        """Return the complete state in the format of `hdlif.h`, for resuming in any process on any machine.
+        """Return the complete state in the format of `hdlif.h`, to resume it in any process on any machine.
 
-        Batch of 1 only.
+        The batch must be 1.
         """
         return self._parts[0].save()
 
     def load_bytes(self, state: bytes) -> None:
-        """Continue from `to_bytes` of the same network, or from `hdlif_stream_save` of the C interface.
+        """Continue from `to_bytes` of the same network, or from `hdlif_stream_save` in the C interface.
 
         Raises:
-            StateError: they are damaged, of another network or of another version.
+            StateError: the bytes are damaged, or belong to another network or version.
         """
         self._parts[0].load(state)
 
@@ -122,7 +122,7 @@ class Sequence:
         except TypeError:
             if not isinstance(x, np.ndarray) or x.dtype != np.float32:
                 raise self._refusal(x) from None
-            # its entries are not in C order
+            # the entries are not in C order
             self._only.advance(x.copy(order="C"), logits)
 
     def _check_held(self) -> None:

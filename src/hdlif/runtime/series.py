@@ -1,4 +1,4 @@
-"""Files of time series, audio and tables as inputs of a deployed network."""
+"""Read files with time series, audio and tables as inputs of a deployed network."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,19 +17,19 @@ from hdlif.runtime.files import Given, content_of
 
 
 def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> Iterator[tuple[str, Floats]]:
-    """Read the series of a file for a network: normalised, [T, 1, C, 1, 1], each with a name.
+    """Read the time series in a file for a network; yield each with its name, normalised, [T, 1, C, 1, 1].
 
-    T varies if the network was trained on series of unequal lengths.
+    T varies if the network was trained on time series of unequal lengths.
 
-    A file of sensor data has one or several, parsed by `hdlif.inputs.series.parse_several`: a row per step, a column
-    per channel. Series longer than a network's windows are cut as in training, ignoring rows after the last complete
-    window; each is resampled if the network's are. A sound is one series, or several if the network was trained on
-    windows.
+    A file of sensor data contains one or several time series, with a row per step and a column per channel.
+    `hdlif.inputs.series.parse_several` parses the file. Time series longer than a network's windows are cut as in
+    training, without the rows after the last complete window. All time series are resampled if the network's training
+    data was. A sound file provides one time series, or several if the network was trained on windows.
 
     Args:
-        time_steps: the network's.
+        time_steps: T of the network.
     Raises:
-        InputError: the file is not a series, or has other channels or steps.
+        InputError: the file is not a time series, or has other channels or steps.
     """
     if record.sound is not None:
         yield from _of_sound(path, record, record.sound)
@@ -62,11 +62,11 @@ def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> 
 
 
 def _rows_of(record: InputRecord, time_steps: int) -> str:
-    """Describe the required number of rows."""
+    """Return a text with the required number of rows."""
     if record.windows:
         return f"at least {record.windows[0]} rows"
     rate, to = record.rates or (1, 1)
-    # The fewest rows whose resampled length is the network's.
+    # The fewest rows whose resampled length fits the network.
     return f"{(time_steps - 1) * rate // to + 1} rows"
 
 
@@ -83,10 +83,10 @@ def _of_sound(path: Path | Given, record: InputRecord, sound: SoundRecord) -> It
 
 
 def read_rows(path: Path | Given, record: InputRecord) -> Iterator[tuple[str, Floats]]:
-    """Each row of a .csv, .parquet, .npy or .npz file for a network, [1, 1, C, 1, 1], with its location.
+    """Read a .csv, .parquet, .npy or .npz file for a network; yield each row [1, 1, C, 1, 1] with its location.
 
-    Columns are matched by name if both file and network have names, ignoring others; otherwise they are in the
-    network's order.
+    If both file and network have column names, columns are matched by name, and other columns are ignored. Otherwise
+    the file's columns must be in the network's order.
 
     Raises:
         InputError: the file is not a table, or has other columns.

@@ -1,4 +1,4 @@
-"""Deployed networks on the compiled runtime, run over complete sequences or frame by frame."""
+"""Run deployed networks on the compiled runtime, over complete sequences or frame by frame."""
 
 import contextlib
 import json
@@ -46,16 +46,16 @@ _MOST_GRANTED = 64
 
 
 class Session:
-    """A deployed network, ready to run.
+    """A deployed network that is ready to run.
 
-    Outputs equal those of `hdlif.runtime.reference` bit for bit, on every machine and with any number of threads.
-    Calls from several Python threads are safe and run concurrently. After a fork, the child may continue to use the
-    session: it starts its own threads.
+    Outputs equal those of `hdlif.runtime.reference` bit for bit, on every machine and with any number of threads. Calls
+    from several Python threads are safe and run concurrently. After a fork, the child process can continue to use the
+    session with its own threads.
 
-    A call from the main thread handles signals every 0.05 s: exceptions of their handlers, such as KeyboardInterrupt,
+    A call from the main thread handles signals every 0.05 s. Exceptions in signal handlers, such as KeyboardInterrupt,
     end the call, and the session remains usable.
 
-    Usually the graph is in a file, `Session("net.hdlif.safetensors")`:
+    Usually you load a file with `Session("net.hdlif.safetensors")`. A graph works too:
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -72,7 +72,7 @@ class Session:
     >>> int(probabilities(logits)[-1, 0].argmax())
     1
 
-    The same step by step, with an explicit state, or in a sequence that keeps its own:
+    You can also run it step by step, with an explicit state, or in a sequence that keeps its own state:
 
     >>> state = None
     >>> for frame in x:
@@ -82,11 +82,12 @@ class Session:
     True
 
     Attributes:
-        input, task, time_steps: of the network: its input, the meaning of the outputs, and the trained time steps.
-        labels: names of the outputs: classes, unless the task defines others.
-        output_shape: of the outputs of a step: [labels], or [labels, H, W] for a class per pixel.
-        confidence: the file's confidence for early exit; None without one.
-        digest: the SHA-256 digest in the network's file, in hexadecimal.
+        input, task, time_steps: the network's input, the meaning of its outputs, and its number of time steps in
+            training.
+        labels: names of the outputs, which are classes unless the task defines others.
+        output_shape: shape of a step's outputs: [labels], or [labels, H, W] for a class per pixel.
+        confidence: the file's confidence for early exit, or None.
+        digest: SHA-256 digest in the network's file, in hexadecimal.
         instructions: instruction set in use.
     """
 
@@ -102,22 +103,22 @@ class Session:
     ) -> None:
         """Load a file or a graph.
 
-        A small file may require hours and terabytes, hence two limits: checked here for one image over the network's
-        time steps, and at each call for its input. An operation is a product in a convolution or a linear layer, zeros
-        included; an entry of another op counts as 8 or more and a row of a map as 512, by run time. One core
-        computes 10^9 to 10^11 of them per second.
+        Two limits exist because a small file may require hours and terabytes. Both limits are checked here for one
+        image over the network's time steps, and in each call for its input. An operation is a product in a convolution
+        or a linear layer, including products with zero. To reflect run time, an entry of another op counts as 8
+        operations or more, and a row of a map as 512. One core computes 10^9 to 10^11 operations per second.
 
         Args:
-            artefact: the path of a file, or a graph.
-            threads: by default the cores that this process may use.
-            instructions: one of `instruction_sets()`; by default that of the environment variable
-                `HDLIF_INSTRUCTIONS`, or the best of the machine. All give the same bits.
-            max_bytes: weights, working memory, potentials and results of a call, excluding its input and concurrent
-                calls.
-            max_operations: operations of a call.
+            artefact: path of a model file, or a graph.
+            threads: number of threads; default: the cores that this process may use.
+            instructions: one of `instruction_sets()`; default: the value of the environment variable
+                `HDLIF_INSTRUCTIONS`, or the best set of the machine. All give the same bits.
+            max_bytes: limit for weights, working memory, potentials and results of a call, without its input and
+                concurrent calls.
+            max_operations: limit for the operations of a call.
         Raises:
-            ArtefactError: the file or the graph breaks the format.
-            LimitError: one image takes more than a limit.
+            ArtefactError: the file or the graph violates the format.
+            LimitError: one image exceeds a limit.
             AllocationError: out of memory.
             HdlifError: `threads` is not in 1..256, a limit is not an integer of at least 1, or the machine lacks the
                 instructions.
@@ -149,27 +150,27 @@ class Session:
         self._names = list(self._values)
         self.output_shape = self._values[record["output"]].shape
         self._potential_shapes = {state: self._values[self._names[i]].shape for state, i in self._network.states}
-        # shapes of calls that passed the checks, and their steps
+        # shapes and steps of calls that passed the checks
         self._granted: dict[Any, int] = {}
 
     @property
     def passes(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Kernels of fused nodes around a neuron, with the nodes' names.
+        """Return the kernels that run fused nodes around a neuron, with the nodes' names.
 
-        "hd_lif", "parallel" and "lif" are kernels of one equation; "fire" is HD-LIF or Parallel with affine, addition
-        and quantiser; "equation" runs any equation.
+        "hd_lif", "parallel" and "lif" are kernels for one equation. "fire" runs HD-LIF or Parallel with affine,
+        addition and quantiser. "equation" runs any equation.
         """
         names = self._names[1:]
         return [(kernel, tuple(names[n] for n in nodes)) for kernel, nodes in self._network.passes]
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of weights and per-step rows in memory; all calls share them."""
+        """Return the bytes of weights and per-step rows in memory, which all calls share."""
         return self._network.weight_bytes
 
     @property
     def working_bytes(self) -> int:
-        """Bytes of working memory kept from past calls for the next ones; repeated calls add none."""
+        """Return the bytes of working memory that the session keeps for later calls; repeated calls add none."""
         return self._network.working_bytes
 
     @overload
@@ -180,16 +181,16 @@ class Session:
     def run(
         self, x: Floats, steps: int | None = None, *, confidence: float | Literal["auto"] | None = None
     ) -> Floats | Early:
-        """Return logits [T, B, *output_shape] of a sequence; with a confidence, the early-exit predictions.
+        """Run a sequence; return logits [T, B, *output_shape] or, with a confidence, early-exit predictions.
 
         Args:
             x: normalised input, float32 [T, B, C, H, W], or [1, B, C, H, W] constant over `steps`.
-            steps: T; by default the steps of x, or `time_steps` if x has one.
-            confidence: in 0..1: a sample stops at the first step whose class has this probability (`Early`); "auto"
-                for the file's own.
+            steps: T; default: the steps of x, or `time_steps` if x has one step.
+            confidence: probability in 0..1 of the predicted class at which a sample stops (`Early`), or "auto" for the
+                file's confidence.
         Raises:
             ShapeError: x has another shape or dtype, or other steps.
-            HdlifError: the confidence is not a number in 0..1, the file has none, or the task is not a classification.
+            HdlifError: the confidence is not a number in 0..1, the file has none, or the task is not classification.
             LimitError, AllocationError: the call exceeds a limit, or the available memory.
         """
         least = None if confidence is None else choose_confidence(confidence, self.confidence, self.task)
@@ -197,14 +198,14 @@ class Session:
             x, logits = self._prepare(x, steps)
             self._network.run(x, len(logits), 0, None, logits)
             return logits
-        # Between its chunks the states of the whole batch exist.
+        # Between chunks the states of the entire batch are in memory.
         x, logits = self._prepare(x, steps, gives_state=True)
         shapes, last = self._potential_shapes.values(), self.task.combine == "last"
         return run_until_sure(self._network.run, x, len(logits), len(self.labels), shapes, last=last, confidence=least)
 
     @memory_errors_are_ours
     def values(self, x: Floats, steps: int | None = None) -> dict[str, Array]:
-        """Return every value of a run by name, [T, B, C, H, W] or [T, B, C], codes as uint8, for inspection."""
+        """Return every value of a run by name for inspection: [T, B, C, H, W] or [T, B, C], with codes as uint8."""
         x, logits = self._prepare(x, steps, keeps_all=True)
         shapes = [(*logits.shape[:2], *self._values[name].shape) for name in self._names]
         kept = [np.empty(shape, np.float32) for shape in shapes]
@@ -217,9 +218,9 @@ class Session:
 
     @memory_errors_are_ours
     def stage_seconds(self, x: Floats, steps: int | None = None) -> dict[str, float]:
-        """Profile a run: return the seconds of each stage, by the name of its first node.
+        """Profile a run; return the seconds of each stage by the name of its first node.
 
-        A stage is what the runtime computes together, such as a convolution with the affine and the neuron after it.
+        A stage contains nodes that the runtime computes together, such as a convolution, an affine and a neuron.
         """
         x, logits = self._prepare(x, steps)
         seconds = np.zeros(len(self._names) - 1)
@@ -230,13 +231,13 @@ class Session:
     def step(
         self, x: Floats, state: Mapping[str, Any] | None = None, *, out: State | None = None
     ) -> tuple[Floats, State]:
-        """Run one time step: return logits [B, *output_shape] of the frame x [B, C, H, W], and the next state.
+        """Run one time step on the frame x [B, C, H, W]; return logits [B, *output_shape] and the next state.
 
         Args:
             state: state after the previous step; None starts a sequence.
-            out: a state that receives the next one; `out=state` updates it in place. Its arrays may be written to,
-                and share memory neither with each other nor with `x` nor, but under the same name, with `state`.
-                An interrupted call invalidates it: its `t` is -1, and all calls reject it.
+            out: state that receives the next state; `out=state` updates it in place. Its arrays must be writable and
+                must not share memory with each other, with `x`, or with entries of `state` that have other names. An
+                interrupted call invalidates it: its `t` is -1, and all calls reject it.
         Raises:
             ShapeError, StateError: `x`, `state` or `out` does not fit the network and the batch.
             LimitError, AllocationError: the call exceeds a limit, or the available memory.
@@ -252,7 +253,7 @@ class Session:
         else:
             check_state(out, self._potential_shapes, batch)
             check_out(out, state, x, self._potential_shapes)
-        # invalid until completely written
+        # the state is invalid until it is completely written
         out["t"] = INTERRUPTED
         for name in self._potential_shapes:
             if state is None:
@@ -277,10 +278,10 @@ class Session:
 
     @memory_errors_are_ours
     def sequence(self, batch: int = 1, state: Mapping[str, Any] | None = None) -> Sequence:
-        """Start a sequence that keeps its own state: the fastest way to run frame by frame.
+        """Start a sequence that keeps its own state, which is the fastest way to run frame by frame.
 
         Args:
-            state: state to continue from, with this batch; None starts a sequence.
+            state: state with this batch size to continue from; None starts a new sequence.
         Raises:
             HdlifError: batch is not an integer of at least 1.
             StateError: `state` does not fit the network and the batch.
@@ -301,7 +302,7 @@ class Session:
         return sequence
 
     def check_steps(self, steps: int) -> None:
-        """Raise `LimitError` if so many steps of a `sequence` of one exceed the operations of a call."""
+        """Raise `LimitError` if `steps` steps of a `sequence` with batch 1 exceed the operations of a call."""
         _, each = self._cost(1, 1, False, False, False)
         if steps * each > self._max_operations:
             raise LimitError(
@@ -311,31 +312,31 @@ class Session:
             )
 
     def check_batch(self, batch: int) -> None:
-        """Raise `LimitError` if a step of `batch` samples that keeps every value takes more than a limit."""
+        """Raise `LimitError` if a step of `batch` samples that keeps every value exceeds a limit."""
         self._check_limits(batch, 1, is_static=False, keeps_all=True, gives_state=True)
 
     @property
     def sequence_bytes(self) -> int:
-        """Bytes held by a `sequence` of one: its state, and some more steps of delay lines."""
+        """Return the bytes of a `sequence` with batch 1: its state, and some additional steps of delay lines."""
         return self._network.sequence_bytes
 
     @property
     def state_bytes(self) -> int:
-        """Bytes of the state of one sequence."""
+        """Return the bytes of the state of one sequence."""
         return 4 * sum(map(math.prod, self._potential_shapes.values()))
 
     @property
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Entries of a state except `t`, in order, with their shapes without batch."""
+        """Return the entries of a state except `t` in order, with their shapes without the batch axis."""
         return dict(self._potential_shapes)
 
     @property
     def max_bytes(self) -> int:
-        """Most memory of a call."""
+        """Return the memory limit of a call in bytes."""
         return self._max_bytes
 
     def _prepare(self, x: Floats, steps: int | None, **call: bool) -> tuple[Floats, Floats]:
-        """Return the contiguous input, and an array for the logits."""
+        """Return the input as a contiguous array, and an array for the logits."""
         is_plain = type(x) is np.ndarray and x.dtype is _FLOAT32 and (steps is None or type(steps) is int)
         key = (x.shape, steps, *call.items()) if is_plain else None
         count = self._granted.get(key)
@@ -357,13 +358,13 @@ class Session:
             self._network.check(batch, steps, **call)
 
     def _cost(self, batch: int, steps: int, *call: bool) -> tuple[int, int]:
-        """Return bytes and operations of a run inside the runtime."""
+        """Return the bytes and operations that a run takes inside the runtime."""
         work_bytes, operations = self._network.cost(batch, steps, *call)
         return work_bytes, int(operations)
 
     @contextlib.contextmanager
     def _naming(self) -> Iterator[None]:
-        """Prefix the runtime's errors with the network's name, and add the option for a limit."""
+        """Prefix the runtime's errors with the network's name, and add the option that raises an exceeded limit."""
         try:
             yield
         except HdlifError as error:
@@ -371,6 +372,6 @@ class Session:
             raise type(error)(f"{self._name}: {error}{''.join(found[:1])}") from error
 
     def _start(self, batch: int) -> dict[str, Floats]:
-        """Return zero potentials. Their memory is channels-last, as the runtime keeps it, so no step copies them."""
+        """Return zero potentials in the runtime's channels-last layout, so no step copies them."""
         shapes = self._potential_shapes.items()
         return {n: channels_first(np.zeros((batch, *pixels, c), np.float32)) for n, (c, *pixels) in shapes}

@@ -1,7 +1,7 @@
-"""Checks of arguments, shared by both runtimes: the input's shape, and the state of a deployed network.
+"""Checks of arguments for both runtimes: the input's shape, and the state of a deployed network.
 
-A state is {"t": int64, "<node>.potential": float32 [B, C, H, W] or [B, C], ...}: the number of steps so far, and the
-states of each neuron, a potential or those named by its program. None stands for the start.
+A state is {"t": int64, "<node>.potential": float32 [B, C, H, W] or [B, C], ...}. The state contains the number of steps
+so far and each neuron's states: a potential, or those that its program defines. None is the initial state.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,12 +26,12 @@ INTERRUPTED.flags.writeable = False
 
 
 def is_integer(value: object) -> bool:
-    """Return whether `value` is an integer of Python or NumPy, excluding booleans."""
+    """Return whether `value` is a Python or NumPy integer and not a boolean."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def potential_shapes(graph: Graph, values: Mapping[str, Value]) -> dict[str, tuple[int, ...]]:
-    """Return the state's names, in node order, with their shapes without batch."""
+    """Return the names of a state's entries in node order, with their shapes without the batch axis."""
     return {f"{node.name}.{state}": values[node.name].shape for node in graph.nodes for state in state_names(node)}
 
 
@@ -43,10 +43,10 @@ def check_frame(x: Array, shape: tuple[int, ...]) -> None:
 
 
 def count_steps(x: Array, shape: tuple[int, ...], steps: int | None, time_steps: int) -> int:
-    """Return the steps of a run over `x`, float32 [K, B, *shape]: `steps`, or K, or `time_steps` if K is 1.
+    """Return the steps of a run over `x`, float32 [K, B, *shape]: `steps` if given, else K, or `time_steps` if K is 1.
 
     Raises:
-        ShapeError: `x` is another array, or K is neither 1 nor `steps`.
+        ShapeError: `x` has another shape or type, or K is neither 1 nor `steps`.
     """
     fits = isinstance(x, np.ndarray) and x.dtype == np.float32 and x.ndim == 5 and x.shape[2:] == shape
     if not fits or len(x) < 1 or not 1 <= x.shape[1] <= MAX_BATCH:
@@ -75,7 +75,7 @@ def check_state(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]],
         )
     try:
         t = np.asarray(state["t"])
-    # a list of lists of different lengths
+    # the value is a list of lists with different lengths
     except ValueError:
         t = np.asarray(np.nan)
     if t.shape != () or not np.issubdtype(t.dtype, np.integer) or not 0 <= int(t) < 2**62:
@@ -98,8 +98,8 @@ def check_state(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]],
 def check_out(out: Mapping[str, Array], state: Mapping[str, Array] | None, x: Array, names: Iterable[str]) -> None:
     """Raise `StateError` unless the potentials of `out` can be written without changing inputs.
 
-    Each entry needs its own memory. No array shares memory with another, with `x`, or with the potential of
-    another name in `state`.
+    Each entry needs its own memory. No array may share memory with another array, with `x`, or with a potential in
+    `state` that has another name.
     """
     arrays = [(name, f"out[{name!r}]", out[name]) for name in names]
     for _, where, array in arrays:
@@ -110,7 +110,7 @@ def check_out(out: Mapping[str, Array], state: Mapping[str, Array] | None, x: Ar
     read = [("", "x", x)]
     if state is not None and state is not out:
         read += [(name, f"state[{name!r}]", state[name]) for name in names]
-    # in memory order, compare each with earlier ones that overlap it
+    # compare each array with overlapping earlier ones in memory order
     spans = [
         (*_span(array), is_out, name, where, array)
         for is_out, some in ((True, arrays), (False, read))
@@ -127,7 +127,7 @@ def check_out(out: Mapping[str, Array], state: Mapping[str, Array] | None, x: Ar
 
 
 def _share(a: Array, b: Array) -> bool:
-    # its type allows only two values; without a bound the search is exponential
+    # typed Any because the stub allows only two values; without a bound the search is exponential
     most: Any = 10_000
     try:
         return np.shares_memory(a, b, max_work=most)
@@ -136,14 +136,14 @@ def _share(a: Array, b: Array) -> bool:
 
 
 def _span(array: Array) -> tuple[int, int]:
-    """Return the first byte of an array that is not empty, and the one after its last."""
+    """Return the addresses of the first byte of a non-empty array and of the byte after its last."""
     first = array.__array_interface__["data"][0]
     reach = [stride * (size - 1) for stride, size in zip(array.strides, array.shape, strict=True)]
     return first + sum(r for r in reach if r < 0), first + sum(r for r in reach if r > 0) + array.itemsize
 
 
 def _is_free_of_itself(array: Array) -> bool:
-    """Return whether no two entries share memory, as in every array that was not made from odd strides."""
+    """Return whether no two entries of an array share memory; only arrays with unusual strides have such entries."""
     extent = array.itemsize
     for stride, size in sorted((abs(stride), size) for stride, size in zip(array.strides, array.shape, strict=True)):
         if size > 1:
@@ -154,20 +154,20 @@ def _is_free_of_itself(array: Array) -> bool:
 
 
 def described(value: object) -> str:
-    """Describe an argument for errors."""
+    """Describe an argument for error messages."""
     return f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
 def contiguous(array: Array) -> Array:
-    """`array` in C order, aligned for float32."""
+    """Return `array` in C order, aligned for float32."""
     return np.ascontiguousarray(array) if array.flags.aligned else array.copy(order="C")
 
 
 def channels_first(array: Array) -> Array:
-    # as np.moveaxis, in a tenth of its time
+    # equivalent to np.moveaxis in a tenth of the time
     return array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
 
 
 def channels_last(potentials: Mapping[str, Array]) -> list[Array]:
-    """Return channels-last contiguous arrays: views if possible, otherwise copies."""
+    """Return contiguous channels-last arrays, as views if possible, otherwise as copies."""
     return [contiguous(potential.transpose(0, *range(2, potential.ndim), 1)) for potential in potentials.values()]

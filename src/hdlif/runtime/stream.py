@@ -1,4 +1,4 @@
-"""Predictions of a deployed network on a stream of samples, one per window, as early as possible."""
+"""Predictions for windows of a stream of samples, each as early as possible."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ from hdlif.runtime.state import is_integer
 
 @dataclass(frozen=True)
 class Decision:
-    """Prediction for one window of a stream.
+    """The prediction for one window of a stream.
 
-    An example is at `Stream`.
+    `Stream` has an example.
 
     Attributes:
-        window: its index, from 0.
-        samples: its begin and (expected) end: the first sample after it, from 0.
+        window: index of the window, from 0.
+        samples: indices of the window's first sample and of the first sample after its (expected) end, from 0.
         step: number of steps until the prediction.
-        answer: as from `runtime.answers`; None if the outputs are not finite.
+        answer: prediction as in `runtime.answers`; None if the outputs are not finite.
         ms: milliseconds since the last needed sample was available.
         partial: whether the samples ended within the window.
     """
@@ -56,14 +56,14 @@ class Decision:
 
 
 class Stream:
-    """Network of time series or audio, run on samples as they arrive.
+    """A network for time series or audio, run on samples as they arrive.
 
-    Windows are as in training, and each starts with a zero state. A step runs once its samples have arrived, and a
-    window's prediction follows its last step; outputs equal those of `Session.run` on the complete window bit for bit.
-    With a `confidence`, given or stored in the network's file, a classification exits after the first step whose
-    probability reaches it, or after the last one; the next window begins at its usual place.
+    Windows are cut as in training, and each starts with a zero state. A step runs when its samples have arrived, and a
+    window's prediction follows its last step. Outputs equal those of `Session.run` on the complete window bit for bit.
+    With a `confidence`, passed here or stored in the network's file, classification exits after the first step whose
+    probability reaches it. The next window begins at its usual sample.
 
-    Memory does not grow with the number of samples: it holds the states and outputs of the open windows.
+    Memory does not grow with the number of samples, because it contains only the states and outputs of open windows.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -82,9 +82,9 @@ class Stream:
     []
 
     Attributes:
-        session: the network.
-        length: samples of a window, of sounds at the network's rate.
-        hop: samples from the beginning of one window to that of the next, of sounds at the network's rate.
+        session: the session of the network.
+        length: samples per window; for audio at the network's rate.
+        hop: samples from the beginning of one window to the beginning of the next; for audio at the network's rate.
     """
 
     def __init__(
@@ -93,13 +93,14 @@ class Stream:
         """Begin with sample 0.
 
         Args:
-            session: of a network of series or sounds.
-            hop: samples from one window's beginning to the next, for sounds at the network's rate; default: as in
+            session: session of a network for time series or audio.
+            hop: samples from one window's beginning to the next, for audio at the network's rate; default: as in
                 training, or the window length if training cut no windows.
-            confidence: in 0..1; "auto" for the file's own, which is the default if it has one; "off" for none.
-            rate: of a sound, in Hz, if it is not the network's: it is resampled as `hdlif run` resamples a file.
+            confidence: a number in 0..1, "auto" for the file's confidence (the default if it has one), or "off".
+            rate: sampling rate of the audio in Hz, if it differs from the network's; `hdlif run` resamples files the
+                same way.
         Raises:
-            InputError: the network takes neither series nor sounds, or windows of another length.
+            InputError: the network takes neither time series nor audio, or windows of another length.
             HdlifError: an argument is out of its range, or does not fit the network's task.
             LimitError: the concurrently open windows exceed the session's memory limit.
         """
@@ -123,7 +124,7 @@ class Stream:
             raise HdlifError(f"rate = {brief(rate)}{fix}")
         self._rates = (rate or own or 1, own or 1)
         self._resampler = Resampler(*self._rates) if self._rates[0] != self._rates[1] else None
-        # A step of a sound has many samples, a step of sensor data one.
+        # A step of audio has many samples, and a step of sensor data has one.
         self._piece = record.sound.hop if record.sound else 1
         self._open: list[_Window] = []
         self._begun = self._came = 0
@@ -137,19 +138,19 @@ class Stream:
 
     @property
     def unanswered(self) -> tuple[Decision, ...]:
-        """Return predictions so far for open windows, as from `end` with `partial`."""
+        """Return the predictions so far for open windows, as `end` with `partial` does."""
         return tuple(window.said(perf_counter(), partial=True) for window in self._open if window.came)
 
     def push(self, samples: Any, *, since: float | None = None) -> list[Decision]:
-        """Return the predictions completed by the next samples, in order of completion.
+        """Run the next samples, and return the predictions that they complete, in order of completion.
 
         Args:
             samples: for time series, channels [C] or [N, C], any real numbers; for audio, [N], floats
                 in about -1..1, or int16.
-            since: when the samples became available, by `time.perf_counter`; now by default.
+            since: time when the samples became available, by `time.perf_counter`; default: now.
         Raises:
             InputError: a value is not a finite float32.
-            ShapeError: they have another shape.
+            ShapeError: the samples have another shape.
             StateError: the stream has ended, or a call was interrupted.
         """
         since = perf_counter() if since is None else since
@@ -174,7 +175,7 @@ class Stream:
         self._ended, since = True, perf_counter()
         found = list(self._on(self._resampler.end(), since)) if self._resampler else []
         if partial:
-            # There is no prediction before the delay.
+            # There is no prediction within the delay.
             first = uncounted(self.session.task)
             found += [window.said(since, partial=True) for window in self._open if window.step > first]
         return found
@@ -182,7 +183,7 @@ class Stream:
     def _checked(self, samples: Any) -> Floats:
         try:
             array = np.asarray(samples)
-        # lists of several lengths
+        # the lists have different lengths
         except ValueError:
             array = np.empty((), object)
         channels = self._record.shape[0]
@@ -197,7 +198,7 @@ class Stream:
         return _finite(block)
 
     def _on(self, block: Floats, since: float) -> Iterator[Decision]:
-        """Return the predictions completed by samples at the network's rate."""
+        """Yield the predictions that samples at the network's rate complete."""
         for begin in range(0, len(block), self._piece):
             piece = block[begin : begin + self._piece]
             self._begin_before(self._came + len(piece))
@@ -216,13 +217,16 @@ class Stream:
             self._begun += 1
 
     def _at(self, sample: int, *, up: bool) -> int:
-        """Return the index in the stream of a sample at the network's rate."""
+        """Convert a sample's index at the network's rate to its index in the stream."""
         rate, own = self._rates
         return -(-sample * rate // own) if up else sample * rate // own
 
 
 def _length(record: InputRecord, time_steps: int) -> tuple[int, int]:
-    """Return the samples of a window, and from one beginning to the next in training; raises `InputError`."""
+    """Return the length of a window and the hop between windows in training, in samples.
+
+    Raise `InputError` if the window's steps differ from the network's.
+    """
     sound = record.sound
     if sound is not None:
         length, hop, steps = sound.samples, sound.every if sound.clips == "windows" else sound.samples, sound.frames
@@ -239,7 +243,7 @@ def _length(record: InputRecord, time_steps: int) -> tuple[int, int]:
 
 
 def _bytes(session: Session) -> int:
-    """Return the bytes that an open window holds."""
+    """Return the bytes that an open window takes."""
     sound, channels = session.input.sound, session.input.shape[0]
     held = 8 * (sound.frame + sound.hop) if sound else 8 * 64 * channels
     return session.sequence_bytes + 4 * session.time_steps * len(session.labels) + held
@@ -253,7 +257,7 @@ def _finite(array: NDArray[Any]) -> Floats:
 
 
 class _Resampled:
-    """Windows of sensor data are resampled separately."""
+    """A resampler for one window of sensor data, since each window is resampled separately."""
 
     def __init__(self, length: int, rate: int, to: int) -> None:
         self._resampler, self._left = Resampler(rate, to), length
@@ -265,7 +269,7 @@ class _Resampled:
 
 
 def _to_steps(record: InputRecord, length: int) -> Callable[[Floats], Floats]:
-    """Return the conversion of a window's arriving samples, [N] or [N, C], to steps [M, C]."""
+    """Return a function that converts a window's arriving samples, [N] or [N, C], to steps [M, C]."""
     if record.sound is not None:
         return LogMelFrames(record.sound).push
     return _Resampled(length, *record.rates).push if record.rates else lambda samples: samples
@@ -289,7 +293,7 @@ class _Window:
         self._confidence = confidence
 
     def push(self, samples: Floats) -> bool:
-        """Run the steps completed by the samples; return whether the prediction is ready."""
+        """Run the steps that the samples complete; return whether the prediction is ready."""
         self.came += len(samples)
         record = self._session.input
         with np.errstate(all="ignore"):
@@ -301,7 +305,7 @@ class _Window:
         return self.step == len(self._outputs)
 
     def _taken(self) -> Floats:
-        """Return the logits [classes] that the class so far is read off."""
+        """Return the logits [classes] that determine the class so far."""
         taken: Floats = self._outputs[self.step - 1, 0]
         if self._session.task.combine == "mean":
             taken = self._sequence.sums / np.float32(self.step)

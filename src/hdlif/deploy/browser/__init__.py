@@ -1,4 +1,4 @@
-"""The runtime as a WebAssembly module, and its JavaScript: files for web pages, published as `packages/hdlif-wasm`.
+"""The runtime as a WebAssembly module with its JavaScript, published for web pages as `packages/hdlif-wasm`.
 
 `make wasm` compiles `hdlif.wasm.gz` from native/.
 """
@@ -10,7 +10,7 @@ _FOLDER = Path(__file__).parent
 
 
 def packed_module() -> bytes:
-    """File of the module, compressed by gzip: a third of its size."""
+    """Return the gzip-compressed bytes of the module, which take a third of its size."""
     return (_FOLDER / "hdlif.wasm.gz").read_bytes()
 
 
@@ -20,7 +20,7 @@ def module() -> bytes:
 
 
 def script() -> str:
-    """Return its JavaScript, an ES module without imports."""
+    """Return the module's JavaScript, an ES module without imports."""
     return (_FOLDER / "hdlif.js").read_text("utf-8")
 
 

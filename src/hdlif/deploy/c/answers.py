@@ -1,8 +1,8 @@
-"""C functions that process all time steps of a sample in one call, for the graphs that support it.
+"""C functions that process all time steps of a sample in one call, for graphs that support this.
 
-Stages run one after another, each for all steps: codes of four steps are listed and multiplied together, a neuron's
-states are local variables, and constant values are computed once. In fixed point a stage computes the entries of four
-channels at once if the processor has vectors (kernels/lanes.c).
+Stages run one after another, each for all steps. The codes of four steps are listed and multiplied together, neuron
+states are local variables, and constant values are computed once. If the processor has vectors, a stage in fixed point
+computes the entries of four channels at a time (kernels/lanes.c).
 """
 
 import contextlib
@@ -41,7 +41,7 @@ _ALONE = """\
 
 
 def has_answers(file: CFile) -> bool:
-    """Return whether a network has a function for all its time steps."""
+    """Return whether hdlif supports a function for all time steps of this network."""
     if file.graph.time_steps == 1:
         return False
     answers = file.for_answers()
@@ -60,9 +60,10 @@ def _has_form(file: CFile, node: Node) -> bool:
 
 
 class LaneExpressions(Expressions):
-    """Fixed-point expressions for several channels at once: common to all channels they are plain, otherwise vectors.
+    """Fixed-point expressions for several channels at a time.
 
-    The stage's `common` has the plain ones except constants, and `halves` the rounded ones with their number of bits.
+    Expressions common to all channels are scalars; all others are vectors. The stage's `common` contains the scalar
+    expressions except constants, and `halves` the rounded expressions with their number of bits.
     """
 
     def rows(self, key: str, table: NDArray[np.int64]) -> str:
@@ -87,7 +88,7 @@ class LaneExpressions(Expressions):
         return self._with("times", a, b, super().times(a, b))
 
     def _with(self, name: str, a: str, b: str, plain: str) -> str:
-        """Return the plain expression, or a function of a vector and a number."""
+        """Return `plain`, or a call of a function with a vector and a number as arguments."""
         if self._is_common(a):
             self.s.common.add(plain)
         elif self._is_common(b) and plain != a:
@@ -147,7 +148,7 @@ class LaneExpressions(Expressions):
 
 
 class AnswerText(StageText):
-    """Stage for all time steps; `t` is the step in the innermost loop."""
+    """The text of a stage for all time steps; `t` is the step in the innermost loop."""
 
     arguments, storage = "ANSWER *work, const NUMBER *frame", "ALONE"
 
@@ -180,7 +181,7 @@ class AnswerText(StageText):
         return self.at(name, "c", "p")
 
     def _apart(self, name: str) -> int:
-        """Return the distance of entries of neighbouring channels."""
+        """Return the distance between the entries of neighbouring channels."""
         _, height, width = self.shape(name)
         entries = 1 if self.file.is_by_pixel(name) else height * width
         return entries * (1 if self.file.base[name] == INPUT else self.file.steps_of(name))
@@ -256,7 +257,7 @@ class AnswerText(StageText):
                 if register not in program_of(node).needed:
                     self.line(f"(void){self.state_at(node, name)};")
         for name in self.stage.stored:
-            # no change after the last step
+            # padding steps repeat the value of the last step
             for t in range(self.file.steps, self.file.steps_of(name)):
                 lanes = "LANES" if self.has_lanes else "1"
                 self.line(f"for (uint32_t k = c, t = {t}; k < c + {lanes}; k++)")
@@ -264,7 +265,7 @@ class AnswerText(StageText):
 
 
 class Answers:
-    """Declaration and definition of the function for all time steps."""
+    """The declaration and the definition of the function for all time steps."""
 
     def __init__(self, file: CFile, arithmetic: Numbers, name: str) -> None:
         self.name, self.file = name, file.for_answers()

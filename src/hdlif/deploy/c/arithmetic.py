@@ -1,4 +1,4 @@
-"""Arithmetic of a network in C: float32, or integers of 16 bits."""
+"""The arithmetic of a network in C: float32 or 16-bit integers."""
 
 import math
 from typing import Any
@@ -19,43 +19,43 @@ from hdlif.graph.ops.program import program_of
 
 
 class Floats:
-    """float32, in the order of the reference.
+    """Arithmetic in float32, in the same order of operations as the reference.
 
     Attributes:
-        number, local, total: types in arrays, in local variables, and of sums.
-        number_bytes: size of a number.
+        number, local, total: the types of numbers in arrays, of local variables and of sums.
+        number_bytes: size of a number in an array.
     """
 
     number, local, total, number_bytes = "float", "NUMBER", "float", 4
 
     def loops(self, op: str) -> Loops | None:
-        """Return the writer of an op with its own loops."""
+        """Return the function that writes an op's own loops, or None if the op has none."""
         return EMITTERS[op].loops
 
     def entry(self, s: StageText, node: Node) -> str:
-        """Return the value of an elementwise op at the current entry."""
+        """Return an expression for the value of an elementwise op at the current entry."""
         entry = EMITTERS[node.op].entry
         assert entry is not None
         return entry(s, node)
 
     def weights(self, node: Node) -> NDArray[Any]:
-        """Return the weights in C of a layer with float32 weights."""
+        """Return the weights that C stores for a layer with float32 weights."""
         return node.tensors["weight"]
 
     def of_total(self, s: StageText, node: Node, total: str) -> str:
-        """Return the value of a node of numbers from its sums."""
+        """Return an expression for the value of a node, computed from its sums; the value is a number, not a code."""
         return total
 
     def alike(self, s: StageText, node: Node, name: str, entry: str) -> str:
-        """Convert an entry of an input to the node's format, both numbers."""
+        """Convert an entry of an input to the node's format; both are numbers."""
         return f"(NUMBER){entry}"
 
     def keep(self, node: Node, source: str, entry: str) -> str | None:
-        """Return the conversion of `entry` of `source` to the state of `node`; None if a copy suffices."""
+        """Return an expression that converts `entry` of `source` to the node's state; None if a copy suffices."""
         return None
 
     def frame(self, graph: Graph) -> tuple[str, str]:
-        """Return constants per channel, and the number of a pixel computed from them."""
+        """Return the constants per channel, and an expression that converts a pixel to a number with them."""
         means, deviations = (", ".join(map(real, numbers)) for numbers in (graph.input.mean, graph.input.std))
         count = len(graph.input.mean)
         tables = f"static const NUMBER mean[{count}] = {{{means}}}, deviation[{count}] = {{{deviations}}};"
@@ -64,7 +64,7 @@ class Floats:
 
 
 class Fixed:
-    """Integers of 16 bits, with separate fraction bits for each value; as `Floats`."""
+    """Arithmetic in 16-bit integers, with separate fraction bits for each value; methods as in `Floats`."""
 
     number, local, total, number_bytes = "int16_t", "int32_t", "int32_t", 2
 
@@ -130,7 +130,7 @@ class Fixed:
         whole, fraction = INPUT_KINDS[graph.input.kind], self.network.fractions[INPUT]
         factors = [1 / (whole * std) for std in graph.input.std]
         shifts = [-mean / std for mean, std in zip(graph.input.mean, graph.input.std, strict=True)]
-        # a pixel has 8 bits: factors of 21, and addends below 2^29
+        # a pixel has 8 bits, so factors have 21 bits and addends are below 2^29
         bits = math.floor(math.log2(2**21 / max(factors)))
         if any(shifts):
             bits = min(bits, math.floor(math.log2(2**29 / max(map(abs, shifts)))))

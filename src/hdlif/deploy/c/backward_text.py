@@ -1,4 +1,4 @@
-"""C function of a node's backward pass: loops over entries that give gradients to inputs and add those of tensors."""
+"""The C function of a node's backward pass, which adds gradients to inputs and trained tensors."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from hdlif.graph.learning import Place
 
 
 class BackwardText(StageText):
-    """Collects the statements of a node's backward pass, in the order of `Op.backward`.
+    """A collector of the statements of a node's backward pass, in the same order of operations as `Op.backward`.
 
     In the innermost loop `c` is the channel, and `i` the entry of the value's gradient, [C, H, W]. Values and states
-    are those of the forward step `t`.
+    belong to the forward step `t`.
 
     Args:
         needed: the nodes whose gradient is needed.
-        offsets: of gradients, by value.
-        begun: values that have a gradient from nodes before; updated.
+        offsets: the offset of each value's gradient.
+        begun: the values that already have a gradient from earlier nodes; updated in place.
     """
 
     arguments = "const NUMBER *frame, const WORK *work, LEARN_WORK *learn, GRADIENTS *sums, uint32_t t"
@@ -41,7 +41,7 @@ class BackwardText(StageText):
 
     @property
     def own(self) -> str:
-        """A pointer to the gradient of the node's value."""
+        """Return a pointer to the gradient of the node's value."""
         return self._gradient(self.node.name, "const ")
 
     def wants(self, place: int) -> bool:
@@ -58,22 +58,22 @@ class BackwardText(StageText):
         return f"[row_of(t, {rows})]"
 
     def give(self, place: int, amount: str) -> None:
-        """Add an amount to the gradient of an input at entry i, if it is needed; the first amount begins it."""
+        """Add an amount to an input's gradient at entry i if it is needed; the first amount sets the gradient."""
         if self.wants(place):
             name = self.node.inputs[place]
             self.line(f"{self._gradient(name)}[i] {'+=' if name in self._begun else '='} {amount};")
             self._begun.add(name)
 
     def add(self, role: str, amount: str) -> None:
-        """Add an amount to the gradient of the step's row of a tensor, if it is trained."""
+        """Add an amount to the gradient of a tensor's row for this step if the tensor is trained."""
         if self.trains(role):
             self.line(f"{_total(self.file.rows(self.node, role))} += {amount};")
 
     def each_input(self, place: int, amount: str, *, at: str = "") -> None:
-        """Write loops that give `amount` to every entry of an input, at channel c, row y and column x.
+        """Write loops that add `amount` to the gradient of every entry of an input, at channel c, row y and column x.
 
         Args:
-            at: statements before.
+            at: statements before the addition.
         """
         if not self.wants(place):
             return
@@ -83,11 +83,11 @@ class BackwardText(StageText):
             self.give(place, amount)
 
     def each_window(self, node: Node, condition: str = "") -> None:
-        """Write loops that give to each entry of a pool's input the gradients of the windows around it, tap by tap.
+        """Write loops that add to each entry of a pool's input the gradients of its windows, tap by tap.
 
         Args:
-            condition: statements before the sum, such as an `if`; the tap `tap` reads for the output's entry `from`, at
-                `row` and `column`.
+            condition: statements before the sum, such as an `if`; the tap `tap` belongs to the output's entry `from`,
+                at `row` and `column`.
         """
         self.file.use("output_of")
         (kernel_y, kernel_x), (stride_y, stride_x) = node.attributes["kernel"], node.attributes["stride"]
@@ -108,7 +108,7 @@ class BackwardText(StageText):
 
     @contextlib.contextmanager
     def by_entry(self, *roles: str) -> Iterator[None]:
-        """Write a loop over the entries of an elementwise op; what is added to `roles` goes to their rows."""
+        """Write a loop over the entries of an elementwise op that adds amounts to the gradient rows of `roles`."""
         tables = [self._sums(role) for role in roles if self.trains(role)]
         channels, height, width = self.shape(self.node.name)
         whole, by_channel = ([table for table in tables if (table.columns == 1) == one] for one in (True, False))
@@ -127,7 +127,7 @@ class BackwardText(StageText):
             self.line(f"{table.name}__sums[0] += {_total(table)};")
 
     def _sums(self, role: str) -> Table:
-        """Declare the sums of the step's row."""
+        """Declare a pointer to the sums of the tensor's row for this step."""
         table = self.file.rows(self.node, role)
         at = f" + row_of(t, {table.rows}) * {table.columns}" if table.rows > 1 else ""
         self.declare(f"NUMBER *{table.name}__sums = sums->{table.name.lower()}{at};")

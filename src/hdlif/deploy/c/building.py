@@ -1,4 +1,4 @@
-"""Builds of a network's C source: a shared library called from Python, or a firmware folder for a board."""
+"""Build a network's C source as a shared library for Python, or as a firmware folder for a board."""
 
 import ctypes
 import shutil
@@ -38,11 +38,11 @@ class Library:
     """A network compiled as a shared library.
 
     Attributes:
-        learned: what training changes, of a network that learns.
+        learned: the struct that training changes; only for a network that learns.
 
     Args:
-        folder: folder for sources and library.
-        with_compiler: path of the compiler; this machine's by default.
+        folder: folder for the sources and the library.
+        with_compiler: path of the compiler; by default the one installed on this machine.
         flags: additional compiler flags.
     Raises:
         MachineError: the compiler rejects the source, or times out.
@@ -63,7 +63,7 @@ class Library:
         if done.returncode:
             raise MachineError(f"{code}: {Path(command[0]).name} refuses it: {done.stderr.strip()[:2000]}")
         self._library = ctypes.CDLL(str(self.path))
-        # its content does not matter
+        # the initial content does not matter
         self._work = _filled(source.work_bytes)
         if source.learning is not None:
             self.learned, self._learn_work = _filled(source.learning.learned.size), _filled(source.learning.work.size)
@@ -80,37 +80,37 @@ class Library:
         return state
 
     def step(self, state: State, frame: NDArray[Any], outputs: int) -> NDArray[Any]:
-        """Return the outputs [outputs] of a frame [C, H, W], and advance the state."""
+        """Run one step: return the outputs [outputs] for a frame [C, H, W], and update the state."""
         found = np.zeros(outputs, self._source.dtype)
         learned = () if self._source.learning is None else (self.learned,)
         self._function("step")(state, self._work, *learned, _pointer(frame), _pointer(found))
         return found
 
     def learn_step(self, state: State, frame: NDArray[Any], target: int, outputs: int) -> NDArray[Any] | None:
-        """As `step`, and learn from the class `target`; None if it was refused."""
+        """Run one step as `step` does, and learn from the class `target`; return None if the class is out of range."""
         found = np.zeros(outputs, self._source.dtype)
         learning = self.learned, self._gradients, self._learn_work
         done = self._function("learn_step")(state, self._work, *learning, _pointer(frame), int(target), _pointer(found))
         return found if done else None
 
     def update(self, rate: float, latent_rate: float) -> bool:
-        """Change the network by the gradients since the last update; return whether it was done."""
+        """Update the network with the gradients since the last update; return whether it changed."""
         rates = ctypes.c_float(rate), ctypes.c_float(latent_rate)
         return bool(self._function("update")(self.learned, self._gradients, *rates))
 
     def run(self, x: NDArray[Any], outputs: int) -> NDArray[Any]:
-        """Return the outputs [T, outputs] of a sequence of frames [T, C, H, W], from the start."""
+        """Run a sequence of frames [T, C, H, W] from the initial state; return the outputs [T, outputs]."""
         state = self.new_state()
         return np.stack([self.step(state, frame, outputs) for frame in x])
 
     def answer(self, frames: NDArray[Any], steps: int, outputs: int) -> NDArray[Any]:
-        """Return the outputs [T, outputs] of all steps, from frames [T, C, H, W] or one constant frame."""
+        """Run all steps in one call, on frames [T, C, H, W] or one constant frame; return the outputs [T, outputs]."""
         found = np.zeros((steps, outputs), self._source.dtype)
         self._function("answer")(_filled(self._source.answer_bytes), _pointer(frames), _pointer(found))
         return found
 
     def frame(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Return the frame of pixels [C, H, W]."""
+        """Convert pixels [C, H, W] to a frame."""
         found = np.zeros(pixels.shape, self._source.dtype)
         self._function("frame")(_pointer(pixels), _pointer(found))
         return found
@@ -134,7 +134,7 @@ FILES = ("Makefile", "main.c", "microbit.ld", "mps2.ld", "mps3.ld", "port.h", "s
 
 
 def check_name(name: str) -> None:
-    """Raise `InputError` if the network's name clashes with a file of the folder."""
+    """Raise `InputError` if the network's name clashes with a file of the firmware folder."""
     taken = sorted({file.partition(".")[0] for file in (*FILES, "samples.h") if file.endswith((".c", ".h"))})
     if name in taken:
         raise InputError(f"{name}: files of the firmware bear the names {', '.join(taken)}; give the network another")
@@ -143,12 +143,12 @@ def check_name(name: str) -> None:
 def firmware(
     source: Source, frames: NDArray[Any], expected: NDArray[Any], learned: bytes | None = None
 ) -> Mapping[str, str]:
-    """Return the files of the folder by name, including the network's.
+    """Return the contents of all files in the firmware folder by name, including the network's files.
 
     Args:
-        frames: inputs, [N, T or 1, C, H, W], of the source's type.
+        frames: inputs [N, T or 1, C, H, W] of the source's type.
         expected: outputs [N, T, ...] of the oracle.
-        learned: of a network that learns: its struct after an update from each sample, with the class `target_of`.
+        learned: for a network that learns, its struct after one update from each sample, with the class `target_of`.
     Raises:
         InputError: the network's name clashes with another file, or an output is not finite.
     """
@@ -172,13 +172,13 @@ def firmware(
 
 
 def target_of(source: Source, sample: int) -> int:
-    """Return the class that a sample of a test stands for."""
+    """Return the target class that tests assign to a sample."""
     assert source.learning is not None
     return sample % len(source.learning.file.graph.labels)
 
 
 def part_of_firmware(file: str, name: str) -> str:
-    """Return the text of one of `FILES` for a network of that name."""
+    """Return the text of one of `FILES` for a network with this name."""
     text = files("hdlif.deploy.c").joinpath("firmware", file).read_text(encoding="utf-8")
     return text.replace("@name@", name).replace("@NAME@", name.upper())
 

@@ -1,4 +1,4 @@
-"""Contents of a C file: tables, kernels, includes, structs, and the layout of the scratch memory."""
+"""The contents of a C file: tables, kernels, includes, structs and the layout of the scratch memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hdlif.graph.ops import OPS
 
 @dataclass
 class Lifetime:
-    """Size of a value in entries, and its lifetime: the stages, by number, from its writer to its last reader."""
+    """The size of a value in entries, and the numbers of the first and last stage that use it."""
 
     size: int
     first: int
@@ -32,7 +32,7 @@ class Lifetime:
 
 
 def lifetimes(stages: Sequence[Stage], sizes: Mapping[str, int], kept: frozenset[str]) -> dict[str, Lifetime]:
-    """Return the lifetime of every stored value, from its size; values in `kept` live to the end of the step."""
+    """Return the lifetime of every value in `sizes`; values in `kept` live until the end of the step."""
     found: dict[str, Lifetime] = {}
     for place, stage in enumerate(stages):
         for name in (*stage.loaded, *stage.scanned):
@@ -47,10 +47,10 @@ def lifetimes(stages: Sequence[Stage], sizes: Mapping[str, int], kept: frozenset
 
 
 def placed(stages: Sequence[Stage], lives: Mapping[str, Lifetime]) -> tuple[dict[str, int], int]:
-    """Return the offset of each value, in entries, and the total number of entries; for values of one type.
+    """Return the offset of each value in entries, and the total number of entries; all values have one type.
 
-    A value may replace one that its stage reads for the last time entry by entry. The largest are placed first,
-    each at the lowest offset that is free during its lifetime.
+    A value may replace a value that its stage reads entry by entry for the last time. The largest values are placed
+    first, each at the lowest offset that is free during its lifetime.
     """
     tenants: dict[str, list[str]] = {}
     host: dict[str, str] = {}
@@ -75,7 +75,7 @@ def placed(stages: Sequence[Stage], lives: Mapping[str, Lifetime]) -> tuple[dict
 
 
 def packed(blocks: Mapping[str, Lifetime]) -> tuple[dict[str, int], int]:
-    """Return offsets of blocks that overlap only where their lifetimes do not, and the total number of entries."""
+    """Return the offsets of blocks and the total number of entries; blocks overlap only if their lifetimes do not."""
     offsets: dict[str, int] = {}
     for name in sorted(blocks, key=lambda name: (-blocks[name].size, blocks[name].first)):
         own = blocks[name]
@@ -94,10 +94,10 @@ START = "__START"
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a tensor in C; a number if there is only one.
+    """The rows of a tensor in C, or a literal for a single number.
 
     Attributes:
-        learned: whether it is the local name of a member of the struct `learned`, which the constants start.
+        learned: whether the table is a local name for a member of the struct `learned`, initialised from constants.
     """
 
     name: str
@@ -109,22 +109,22 @@ class Table:
 
 
 def has_one_frame(graph: Graph) -> bool:
-    """Return whether all time steps of a sample get the same frame."""
+    """Return whether the network gets the same frame at all time steps of a sample."""
     return graph.input.frames == "constant" and graph.input.kind != "events"
 
 
 class CFile:
-    """Parts of the C file of a graph.
+    """The parts of a graph's C file.
 
     Attributes:
-        offsets: of stored values, in the array of their type.
-        steps: time steps computed together by a stage.
-        tables, kernels: their texts in order, with the bytes of a table and the name of a kernel.
-        includes: headers of the C standard.
+        offsets: the offset of each stored value in the array of its type.
+        steps: the number of time steps that a stage computes together.
+        tables, kernels: their texts in order, each with the table's bytes or the kernel's name.
+        includes: the headers of the C standard library.
 
     Args:
-        learned: tensors that training changes.
-        kept: values that are read after the step.
+        learned: the tensors that training changes.
+        kept: the values that are read after the step.
     """
 
     def __init__(self, graph: Graph, learned: Collection[Place] = (), kept: Collection[str] = ()) -> None:
@@ -166,7 +166,7 @@ class CFile:
         return math.prod(self.values[name].shape)
 
     def for_answers(self) -> CFile:
-        """Return a file for functions of all time steps: it shares tables and kernels, but not the scratch memory."""
+        """Return a copy for functions over all time steps, which shares tables and kernels but no scratch memory."""
         found = copy.copy(self)
         found.steps = self.graph.time_steps
         flat = (node.inputs[0] for node in self.graph.nodes if OPS[node.op].is_view)
@@ -176,7 +176,7 @@ class CFile:
         return found
 
     def steps_of(self, name: str) -> int:
-        """Return the number of time steps stored per entry in the scratch memory; a multiple of 4 for codes."""
+        """Return the number of time steps stored per entry: for codes of several steps, a multiple of 4."""
         if self.steps == 1 or self.is_constant(name):
             return 1
         return self.steps if self.values[name].max_code is None else -(-self.steps // 4) * 4
@@ -187,7 +187,7 @@ class CFile:
 
     @property
     def fits_16_bits(self) -> bool:
-        """Return whether the sums of a window of codes are below 2^15 in every layer of integer weights."""
+        """Return whether the sums over a window of codes are below 2^15 in every layer with integer weights."""
         for node in self.nodes:
             largest = self.values[node.inputs[0]].max_code
             if largest is not None and node.attributes.get("encoding", "float32") != "float32":
@@ -197,18 +197,18 @@ class CFile:
         return True
 
     def is_by_pixel(self, name: str) -> bool:
-        """Return whether a value is stored by pixels, each with all its channels, rather than by channels.
+        """Return whether a value is stored pixel by pixel with all channels, rather than channel by channel.
 
-        Functions of all time steps store all values so, except frames, outputs, and maps that are read as vectors.
+        Functions over all time steps store values by pixel, except frames, outputs and maps that are read as vectors.
         """
         return self.steps > 1 and self.base[name] not in self._by_channel
 
     def extent(self, name: str) -> int:
-        """Return the size of a stored value in the scratch memory."""
+        """Return the number of entries that a stored value takes in the scratch memory."""
         return self.size(name) * self.steps_of(name)
 
     def array(self, base: str) -> str:
-        """Return a pointer to the entries of a stored value or of the input."""
+        """Return an expression that points to the entries of a stored value or of the input."""
         if base == INPUT:
             return "frame"
         is_code = self.values[base].max_code is not None
@@ -219,7 +219,7 @@ class CFile:
         return bool(feedback(node)) and self.values[node.name].max_code is not None
 
     def use(self, kernel: str, **parts: str) -> None:
-        """Add a kernel, after those that it needs."""
+        """Add a kernel after the kernels that it needs."""
         for other in kernels.NEEDS.get(kernel, ()):
             self.use(other, **parts)
         text = kernels.text_of(kernel, parts)
@@ -227,10 +227,10 @@ class CFile:
             self.kernels[text] = kernel
 
     def rows(self, node: Node, key: str, values: NDArray[Any] | None = None, *, as_table: bool = False) -> Table:
-        """Return the table of a node's rows; for a single number that number, unless a table is needed.
+        """Return the table of a node's rows; an untrained single number becomes a literal unless `as_table` is set.
 
         Args:
-            values: integers in place of the node's own values.
+            values: integers that replace the node's own values.
         """
         if (node.name, key) not in self._made:
             rows = node.tensors[key] if values is None else smallest(values)
@@ -247,18 +247,18 @@ class CFile:
         return self._made[node.name, key]
 
     def weights(self, node: Node) -> str:
-        """Return the name of a layer's weights, as `synapses.rows_of` packs them."""
+        """Return the name of a layer's weights in the packing of `synapses.rows_of`."""
         return f"{self.names[node.name]}__weights".upper()
 
     def add_table(self, declaration: str, values: NDArray[Any]) -> None:
         self.tables[table(declaration, values)] = values.nbytes
 
     def add_numbers(self, declaration: str, numbers: Sequence[int]) -> None:
-        """Add a constant of 32-bit numbers."""
+        """Add a constant array of 32-bit numbers."""
         self.tables[f"static const {declaration} = {{{', '.join(map(str, numbers))}}};\n"] = 4 * len(numbers)
 
     def finish(self, functions: str) -> None:
-        """Add the kernels called by the stages' expressions, and drop unused tables."""
+        """Add the kernels that the stages' expressions call, and drop unused tables."""
         words = set(re.findall(r"\w+", functions))
         for name in kernels.IN_EXPRESSIONS:
             if words & {name, f"lanes_{name}"} or (name == "saturated" and "lanes_held" in words):
@@ -268,36 +268,36 @@ class CFile:
 
     @property
     def with_learned(self) -> str:
-        """The parameter of functions that read learned tensors, after others."""
+        """Return the last parameter of functions that read learned tensors, with a leading comma."""
         return ", const LEARNED *learned" if self.learned else ""
 
     def as_learned(self, name: str) -> str:
-        """The parameter of the public functions of NAME that read learned tensors, before others."""
+        """Return the parameter of public functions that read learned tensors, with a trailing comma."""
         return f"const {name}_learned *learned, " if self.learned else ""
 
     @property
     def given(self) -> str:
-        """The arguments of a stage's function."""
+        """Return the arguments of a stage's function."""
         return "state, work, frame" + (", learned" if self.learned else "")
 
     @property
     def data_bytes(self) -> int:
-        """Bytes of all tables, including the kernels'."""
+        """Return the bytes of all tables, including the tables of kernels."""
         own = sum(kernels.TABLE_BYTES.get(kernel, 0) for kernel in self.kernels.values())
         return own + self.frame_bytes + sum(self.tables.values())
 
     @property
     def entry_type(self) -> str:
-        """Type of an input's position in its window."""
+        """Return the type of an input's position in its window."""
         return "uint16_t" if self.longest_window <= 2**16 else "uint32_t"
 
     @property
     def active_type(self) -> str:
-        """Type of a position in a row of a map."""
+        """Return the type of a position in a row of a map."""
         return next(f"uint{bits}_t" for bits in (8, 16, 32) if self.most_active < 2**bits)
 
     def need_active(self, rows: int, entries: int, pixels: int) -> None:
-        """Space for lists of the active entries of rows, and of the start of each pixel's."""
+        """Reserve space for lists of the active entries of rows, and for the start of each pixel's entries."""
         self.active, self.begin = max(self.active, rows * entries), max(self.begin, 2 * rows * pixels)
         self.most_active = max(self.most_active, entries)
 
@@ -307,18 +307,18 @@ class CFile:
 
 @dataclass(frozen=True)
 class Struct:
-    """Members, and their size with padding."""
+    """The members of a struct, and its size with padding."""
 
     members: list[str]
     size: int
 
     def typedef(self, name: str, what: str) -> list[str]:
-        """Return the lines of its declaration, after a comment that begins with `what`."""
+        """Return the lines of the struct's declaration, after a comment that begins with `what`."""
         return [f"/* {what}: {self.size} bytes. */", "typedef struct {", *self.members, f"}} {name};"]
 
 
 def work_space(file: CFile, name: str, number: tuple[str, int], total: str) -> Struct:
-    """Scratch memory of a step, or of all steps.
+    """Return the scratch memory of a step, or of all steps.
 
     Args:
         number: type and bytes of a number.
@@ -345,7 +345,7 @@ def work_space(file: CFile, name: str, number: tuple[str, int], total: str) -> S
 
 
 def smallest(values: NDArray[Any]) -> NDArray[Any]:
-    """Return integers in the smallest type that holds them all, of 16 or 32 bits."""
+    """Convert integers to 16 bits if all fit, otherwise to 32 bits."""
     fits = values.size == 0 or (values.min() >= -(2**15) and values.max() < 2**15)
     return values.astype(np.int16 if fits else np.int32)
 

@@ -1,4 +1,4 @@
-"""Checks of a network's C source: build it on this machine and compare its outputs with the oracle."""
+"""Check a network's C source: build it on this machine, and compare its outputs with the oracle."""
 
 import math
 import re
@@ -29,13 +29,13 @@ SEQUENCES = 4
 
 @dataclass(frozen=True)
 class Checked:
-    """Result of a build on this machine.
+    """The result of a build on this machine.
 
     Attributes:
-        compiler: its name.
-        code_bytes: of the functions, compiled on this machine; 0 if `size` is not installed.
-        outputs: number of outputs compared, all equal to the reference's bit for bit.
-        updates: number of updates whose results were compared, alike.
+        compiler: name of the compiler.
+        code_bytes: bytes of the functions compiled on this machine; 0 if `size` is not installed.
+        outputs: number of compared outputs, all of which equal the reference bit for bit.
+        updates: number of updates with compared results, all equal bit for bit.
     """
 
     compiler: str
@@ -48,15 +48,15 @@ class Checked:
 
 
 def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) -> Checked:
-    """Build `source`, the translation of `graph`, and compare outputs of random sequences bit for bit.
+    """Build `source`, the translation of `graph`, and compare its outputs for random sequences bit for bit.
 
     Args:
         graph: graph that `source` was translated from.
-        source: as in `translate`.
-        fixed: the fixed point that `translate` was given, if any.
+        source: result of `translate`.
+        fixed: the argument `fixed` of `translate`, if any.
     Raises:
         InputError: no compiler is installed.
-        MachineError: it rejects the source, or outputs differ.
+        MachineError: the compiler rejects the source, or outputs differ.
     """
     steps = graph.time_steps + 1
     x = reference.random_frames(graph, SEQUENCES, steps=steps)
@@ -84,9 +84,9 @@ def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) ->
 
 
 def learned_from(source: Source, frames: NDArray[Any]) -> Iterator[bytes]:
-    """Return the oracle's struct after an update from each of some sequences, [T, N, C, H, W], at the default rate.
+    """Yield the oracle's struct after one update from each sequence in [T, N, C, H, W], at the default rate.
 
-    A sequence has the class `target_of`; of a network whose steps all get one frame T may be 1.
+    `target_of` defines the target class of each sequence. T may be 1 if the network gets the same frame at every step.
     """
     learning = source.learning
     assert learning is not None
@@ -98,7 +98,7 @@ def learned_from(source: Source, frames: NDArray[Any]) -> Iterator[bytes]:
 
 
 def _check_learning(source: Source, library: Library, frames: NDArray[Any], outputs: int) -> int:
-    """Learn from each sequence, an update each, and compare what was learned; return the number of updates."""
+    """Update once from each sequence, and compare the learned structs; return the number of updates."""
     for k, expected in enumerate(learned_from(source, frames)):
         state = library.new_state()
         for frame in np.ascontiguousarray(frames[:, k]):
@@ -121,7 +121,7 @@ def _compare(found: NDArray[Any], expected: NDArray[Any], source: Source, path: 
 
 
 def text_bytes(path: Path) -> int:
-    """Return code and constants of a library or object file, according to binutils' `size`; 0 without it."""
+    """Return the bytes of code and constants in a library or object file; 0 if `size` of binutils is not installed."""
     if shutil.which("size") is None:
         return 0
     done = subprocess.run(["size", "--format=sysv", str(path)], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Builds of a network's firmware for other processors, run in emulators if the tools are installed."""
+"""Build a network's firmware for other processors, and run it in emulators if the tools are installed."""
 
 import re
 import shutil
@@ -26,18 +26,18 @@ _TOO_SMALL = re.compile(r"region `(\w+)' overflowed by (\d+) bytes|no room for a
 
 @dataclass(frozen=True)
 class Ran:
-    """Result of a device on the network's samples.
+    """The result of running the network's samples on one device.
 
     Attributes:
-        fits: whether the program fits into memory; otherwise the rest is 0.
-        code_bytes: of the network, without its tables.
-        image_bytes: .text, .rodata and .data of the whole program, including samples and start-up code; for bare
-            devices, 0 with an operating system.
-        stack_bytes: deepest measured stack of the program; 0 if not measured.
-        frame_bytes: largest stack frame of a function of the network, according to the compiler; 0 if unknown.
-        ticks: of the longest sample, on the board's own clock; 0 without one.
-        learn_ticks, update_ticks: of the longest step that learns, and of the longest update; 0 without learning.
-        differ: number of outputs that differ from the expected ones.
+        fits: whether the program fits into memory; otherwise all numbers are 0.
+        code_bytes: bytes of the network's code, without its tables.
+        image_bytes: bytes of .text, .rodata and .data of the complete program, including samples and start-up code; 0
+            for devices with an operating system.
+        stack_bytes: largest measured stack of the program; 0 if it was not measured.
+        frame_bytes: largest stack frame of the network's functions, reported by the compiler; 0 if it is unknown.
+        ticks: duration of the slowest sample on the board's own clock; 0 without a clock.
+        learn_ticks, update_ticks: durations of the slowest learning step and the slowest update; 0 without learning.
+        differ: number of outputs that differ from the expected outputs.
     """
 
     device: str
@@ -56,7 +56,7 @@ class Ran:
 
 
 def installed() -> tuple[str, ...]:
-    """Return the devices whose tools are on this machine."""
+    """Return the devices whose tools are installed on this machine."""
     if shutil.which("make") is None:
         return ()
     return tuple(device for device, tools in DEVICES.items() if all(map(shutil.which, tools)))
@@ -69,11 +69,11 @@ def run_on_devices(
     *,
     by_answer: bool = False,
 ) -> Iterator[Ran]:
-    """Run the samples on each of `devices` (default: the installed ones), and return the results.
+    """Run the samples on each of `devices` (default: all installed ones), and yield the results.
 
     Args:
         project: the files of `firmware`, by name.
-        data_bytes: of the network's tables.
+        data_bytes: bytes of the network's tables.
         by_answer: call the function for all time steps.
     Raises:
         MachineError: a tool fails, or an output differs from the expected one.
@@ -118,13 +118,13 @@ def _ran(folder: Path, device: str, data_bytes: int, by_answer: bool) -> Ran:
 
 
 def _flash_bytes(printed: str, file: str) -> int | None:
-    """Return .text, .rodata and .data of a file from the output of `size`."""
+    """Return the bytes of .text, .rodata and .data that `size` printed for a file, or None if there are none."""
     found = re.search(rf"^\s*(\d+)\s+(\d+)\s+\d+\s+\d+\s+\w+\s+(?:\./)?{re.escape(file)}$", printed, re.MULTILINE)
     return None if found is None else sum(map(int, found.groups()))
 
 
 def _largest_frame(usage: Path) -> int:
-    """Return the largest frame in the output of `-fstack-usage`, with a line per function: place, bytes, kind."""
+    """Return the largest frame in a file of `-fstack-usage`, which lists place, bytes and kind for each function."""
     if not usage.exists():
         return 0
     lines = (line.split("\t") for line in usage.read_text(encoding="utf-8").splitlines())

@@ -1,4 +1,4 @@
-"""Early exit in C: confidence test of the outputs so far, and a run until it passes."""
+"""Early exit in C: a confidence test of the outputs so far, and a function that runs steps until the test passes."""
 
 import math
 
@@ -18,7 +18,7 @@ DECAY = [math.ceil(ONE * math.exp(-quarters / 4)) for quarters in range(65)]
 
 
 def use(file: CFile, arithmetic: Numbers) -> None:
-    """Add the kernels and tables of the test."""
+    """Add the kernels and the tables of the confidence test."""
     if isinstance(arithmetic, Fixed):
         file.use("decay", table=", ".join(map(str, DECAY)))
     else:
@@ -26,7 +26,7 @@ def use(file: CFile, arithmetic: Numbers) -> None:
 
 
 def declared(graph: Graph, name: str, learned: str, *, is_static: bool) -> list[str]:
-    """Return the lines of the header; `learned` is the parameter of what training changes, if any."""
+    """Return the lines for the header; `learned` is the parameter for the learned struct, or empty."""
     given = "the last outputs, with steps 1" if graph.task.combine == "last" else "the sums of outputs over these steps"
     shown = "one frame, which each step is given" if is_static else "a frame for each step"
     return [
@@ -61,10 +61,10 @@ def functions(file: CFile, arithmetic: Numbers, name: str, *, is_static: bool) -
 
 
 def _mean_in_1024ths(fraction: int) -> str:
-    """Return the mean of `below`, rounded down, in 1/1024 of the value of integers with so many fraction bits.
+    """Return the mean of `below` in units of 1/1024, rounded down, for integers with `fraction` fraction bits.
 
-    A sum of 16-bit outputs over up to 2^16 steps cannot be shifted left, so far outputs are cut off first.
-    Negative fraction bits count as 0: the mean is then too small, and the exit is later.
+    A sum of 16-bit outputs over up to 2^16 steps cannot be shifted left, so distant outputs are clipped first. Negative
+    fraction bits count as 0; the mean is then too small, which delays the exit.
     """
     bits = max(fraction, 0)
     if bits >= 10:

@@ -1,4 +1,4 @@
-"""Emitters of ops in C: loops that fill a map, or the value of one entry."""
+"""Emitters of ops in C, which write loops that fill a map, or an expression for one entry."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,16 +25,17 @@ FixedMap = Callable[[Any, Node, Sequence[Scaled], int], Scaled]
 
 @dataclass(frozen=True)
 class Emitter:
-    """Emitter of an op's C code: loops, or an entry; views have neither.
+    """The emitter of an op's C code, as loops or as an expression for one entry; views have neither.
 
     Attributes:
-        entry: operations in float32.
-        backward: its gradients in float32; there is none without `Op.backward`.
-        fixed_loops: loops in fixed point, if they differ.
-        fixed_entry: operations in fixed point.
-        fixed_total: sums, before rounding to the bits of the value.
-        fixed_move: for an op that changes no number.
-        is_in_answers: whether the function for all time steps supports it; networks with others have none.
+        entry: the operations in float32.
+        backward: the gradients in float32; None without `Op.backward`.
+        fixed_loops: the loops in fixed point, if they differ.
+        fixed_entry: the operations in fixed point.
+        fixed_total: the sums before rounding to the bits of the value.
+        fixed_move: the oracle of an op that changes no number.
+        is_in_answers: whether the function for all time steps supports the op; networks with other ops have no such
+            function.
     """
 
     op: str

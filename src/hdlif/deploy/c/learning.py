@@ -1,6 +1,6 @@
-"""A network in C that goes on learning: what training changes is a struct of the caller's, which constants start.
+"""Continued learning in C, with all trained values in a struct of the caller that is initialised from constants.
 
-All float32, in the order of the oracle, `hdlif.runtime.reference_learning`.
+All arithmetic is float32, in the same order as in the oracle, `hdlif.runtime.reference_learning`.
 """
 
 import math
@@ -32,10 +32,10 @@ Arrays = Sequence[tuple[str, int, str, int]]
 
 @dataclass(frozen=True)
 class Trained:
-    """What a C file trains, and what it keeps of a step for that.
+    """The tensors that a C file trains, and the values of a step that it keeps for the backward pass.
 
     Attributes:
-        momentum: of the updates; above 0 it takes a float for each trained number.
+        momentum: momentum of the updates; above 0 it takes a float per trained number.
         needed: nodes whose gradient is needed.
         kept: values that backward passes read.
     """
@@ -48,10 +48,10 @@ class Trained:
 
 
 def trained_in(graph: Graph, level: Level, momentum: float) -> Trained:
-    """Return what a level trains.
+    """Return the tensors that a level trains, with the nodes and values that their gradients need.
 
     Raises:
-        HdlifError: as `hdlif.graph.learning.trained`; or `momentum` is out of its range.
+        HdlifError: as in `hdlif.graph.learning.trained`, or `momentum` is out of its range.
     """
     LearningRate(momentum=momentum)
     places = trained(graph, level)
@@ -69,11 +69,11 @@ class Member:
     """A trained tensor in the struct `NAME_learned`.
 
     Attributes:
-        name: of its values, and with `__latents` and `__velocities` of these.
-        type: of its values; numbers, or fields of bits in bytes.
-        entries: of the values.
-        size: trained numbers.
-        rows: of weights.
+        name: the member's name; `__latents` and `__velocities` are appended for those arrays.
+        type: the C type of the values: numbers, or bytes with packed fields of bits.
+        entries: the number of array entries for the values.
+        size: the number of trained numbers.
+        rows: the packed weights, for a layer's weights.
     """
 
     place: Place
@@ -89,20 +89,20 @@ class Member:
 
     @property
     def fraction(self) -> int:
-        """Bits behind the point of a latent."""
+        """Return the fraction bits of a latent."""
         assert self.rows is not None
         return FRACTION_BITS[self.rows.largest]
 
 
 @dataclass
 class Learning:
-    """Texts of a C file that learns.
+    """The parts of a C file that implement learning.
 
     Attributes:
-        learned: the struct of what training changes.
-        gradients: that of the sums since the last update.
-        work: that of the scratch memory of a backward pass.
-        functions: the texts of the backward passes by name, in the order in which they run.
+        learned: the struct of all values that training changes.
+        gradients: the struct of the gradient sums since the last update.
+        work: the struct of the scratch memory for a backward pass.
+        functions: the texts of the backward passes by name, in execution order.
     """
 
     file: CFile
@@ -133,16 +133,19 @@ class Learning:
 
     @property
     def ram_bytes(self) -> int:
-        """Of all three structs."""
+        """Return the bytes of all three structs."""
         return self.learned.size + self.gradients.size + self.work.size
 
     def _backward(self) -> list[Node]:
-        """Return the nodes of a backward pass, in its order."""
+        """Return the nodes of a backward pass in execution order."""
         reached = [node for node in reversed(self.file.graph.nodes) if node.name in self._offsets]
         return [node for node in reached if node.name in self.trained.needed]
 
     def _gradients(self) -> tuple[dict[str, int], int]:
-        """Return the offsets of gradients, which live from a value's last reader to its own node, and their size."""
+        """Return the gradients' offsets and their total size.
+
+        A gradient is stored from its value's last reader to the value's own node.
+        """
         graph, lives = self.file.graph, dict[str, Lifetime]()
         lives[graph.output] = Lifetime(self.file.size(graph.output), 0, 0)
         for step, node in enumerate(reversed(graph.nodes), 1):
@@ -171,10 +174,10 @@ class Learning:
         return arrays + [("uint8_t", 1, one.name, one.entries) for one in self.members if one.is_latent]
 
     def memory(self, content: bytes) -> dict[str, Array]:
-        """Return what a struct `NAME_learned` holds, as `hdlif.runtime.Learner.memory`.
+        """Convert the bytes of a struct `NAME_learned` to the form of `hdlif.runtime.Learner.memory`.
 
         Raises:
-            StateError: `content` has another size.
+            StateError: `content` has a different size.
         """
         if len(content) != self.learned.size:
             raise StateError(
@@ -194,7 +197,7 @@ class Learning:
         return found
 
     def content(self, memory: Mapping[str, Array]) -> bytes:
-        """Return the struct `NAME_learned` of a learner's memory, the inverse of `memory`."""
+        """Convert a learner's memory to the bytes of a struct `NAME_learned`, the inverse of `memory`."""
         held = {"updates": memory["updates"]}
         for one in self.members:
             values = memory[one.place.key]
@@ -208,11 +211,11 @@ class Learning:
         return b"".join(arrays).ljust(self.learned.size, b"\0")
 
     def _as_in_c(self, one: Member, values: Array) -> Array:
-        """Return a tensor as it lies in C, weights as their table does."""
+        """Convert a tensor to its layout in C; weights are packed as in their table."""
         return values if one.rows is None else rows_in(self.file, self._nodes[one.place.node], values).table
 
     def _as_in_file(self, one: Member, values: Array) -> Array:
-        """Return a tensor's numbers in its shape; weights that are numbers lie as their table does."""
+        """Convert a tensor from its layout in C to its own shape."""
         node = self._nodes[one.place.node]
         shape = node.tensors[one.place.role].shape
         if one.rows is None or one.is_latent:
@@ -229,7 +232,7 @@ class Learning:
         return [("float", 4, "gradients", self._entries), *states]
 
     def _states(self) -> dict[str, int]:
-        """Return the states before the step that programs of the backward pass read, with their sizes."""
+        """Return the names and sizes of the states before the step that backward passes need."""
         return {
             self.file.state_names[f"{node.name}.{name}"]: self.file.size(node.name)
             for node in self._backward()
@@ -237,12 +240,12 @@ class Learning:
         }
 
     def types(self) -> str:
-        """Return the short names of the structs."""
+        """Return the type definitions that give the structs short names."""
         pairs = (("LEARNED", "learned"), ("GRADIENTS", "gradients"), ("LEARN_WORK", "learn_work"))
         return "\n".join(f"typedef {self.name}_{of} {short};" for short, of in pairs)
 
     def header(self) -> list[str]:
-        """Return the lines of the structs and of the functions that train."""
+        """Return the header lines of the structs and of the training functions."""
         name, upper = self.name, self.name.upper()
         return [
             *self.gradients.typedef(
@@ -346,26 +349,26 @@ class Learning:
 
 
 def learning_of(graph: Graph, level: Level, momentum: float = 0.0, name: str = "network") -> Learning:
-    """Return the part of a C file that learns, by itself.
+    """Return only the learning part of a C file.
 
-    Its `memory` turns what a device has learned, the bytes of its struct, into the memory of a `hdlif.runtime.Learner`
-    of the same graph, level and momentum, which goes on from there or saves it as a model file; `content` is the way
-    back.
+    The method `memory` converts the bytes of a device's struct into the memory of a `hdlif.runtime.Learner` with the
+    same graph, `level` and `momentum`. The learner can continue from this memory, or save the network as a model file.
+    `content` converts in the other direction.
 
     Raises:
-        HdlifError: the network cannot learn so.
+        HdlifError: the network cannot be trained at this level.
     """
     what = trained_in(graph, level, momentum)
     return Learning(CFile(graph, what.places, what.kept), name, what)
 
 
 def _dtype(kind: str) -> np.dtype[Any]:
-    """Return the type of a member's entries on a little-endian device."""
+    """Return the NumPy type of a member's entries on a little-endian device."""
     return np.dtype(kind.removesuffix("_t").replace("float", "float32")).newbyteorder("<")
 
 
 def _struct(arrays: Arrays) -> Struct:
-    """Return a struct, from the widest array on."""
+    """Return a struct of arrays that are sorted from the widest type to the narrowest."""
     size = sum(width * max(count, 1) for _, width, _, count in arrays)
     members = [f"{kind} {name}[{count}];" if count else f"{kind} {name};" for kind, _, name, count in arrays]
     return Struct(members, -(-size // 4) * 4)

@@ -1,4 +1,4 @@
-"""A deployed network as C99 source: one file and its header, which need no library."""
+"""Translation of a deployed network to C99: one source file and its header, which need no library."""
 
 import math
 from dataclasses import dataclass
@@ -52,21 +52,21 @@ typedef char shifts_round_down[(-3 >> 1) == -2 ? 1 : -1];
 
 @dataclass(frozen=True)
 class Source:
-    """C file and header of a network.
+    """The C file and the header of a network.
 
-    An example is at `translate`.
+    `translate` has an example.
 
     Attributes:
         name: prefix of the files and of all names in the header.
-        code: of NAME.c.
-        header: of NAME.h, which documents the functions.
-        data_bytes: of the constants, without code.
-        state_bytes: of the state carried from step to step, `NAME_state`.
-        work_bytes: of a step's scratch memory, `NAME_work`; several networks and streams may share it.
-        answer_bytes: of `NAME_answer_work`, the scratch memory of `NAME_answer`; 0 without such a function.
+        code: text of NAME.c.
+        header: text of NAME.h, which documents the functions.
+        data_bytes: bytes of the constants, without code.
+        state_bytes: bytes of `NAME_state`, the state carried from step to step.
+        work_bytes: bytes of `NAME_work`, a step's scratch memory; several networks and streams may share it.
+        answer_bytes: bytes of `NAME_answer_work`, the scratch memory of `NAME_answer`; 0 without such a function.
         additions: pairs of an input and a weight in a step, if no input is 0.
-        dtype: of frames and outputs, as NumPy names it.
-        learning: of a network that goes on learning.
+        dtype: NumPy name of the type of frames and outputs.
+        learning: the learning part, for a network that continues to learn.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Source:
 
     @property
     def ram_bytes(self) -> int:
-        """Bytes of state, work and learning together, without the stack."""
+        """Return the bytes of state, work and learning together, without the stack."""
         return self.state_bytes + self.work_bytes + (0 if self.learning is None else self.learning.ram_bytes)
 
 
@@ -98,9 +98,10 @@ def translate(
     learn: Level | None = None,
     momentum: float = 0.0,
 ) -> Source:
-    """Translate a graph into C99; its outputs equal `hdlif.runtime.reference`, or `fixed.run`, bit for bit.
+    """Translate a graph into C99.
 
-    With `learn` it goes on learning, with the bits of `hdlif.runtime.reference_learning`.
+    The C outputs equal `hdlif.runtime.reference`, or `fixed.run`, bit for bit. With `learn` the C network continues to
+    learn, and equals `hdlif.runtime.reference_learning` bit for bit.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -114,14 +115,14 @@ def translate(
     ('/*', 4, 4, 'float32')
 
     Args:
-        name: prefix of the files and their names.
-        fixed: the graph in fixed point; float32 by default.
-        learn: what is trained, in float32 (`hdlif.runtime.Learner`); nothing by default.
-        momentum: of the updates, from 0 to below 1.
+        name: prefix of the files and of the names in them.
+        fixed: the graph in fixed point; default: float32.
+        learn: level of training in float32, as in `hdlif.runtime.Learner`; default: no training.
+        momentum: momentum of the updates, from 0 to below 1.
         graph: as in `deploy.lower`, or `artefact.load`.
     Raises:
-        InputError: `name` is not an identifier, or a network in fixed point shall learn.
-        HdlifError: the network cannot learn so.
+        InputError: `name` is not an identifier, or `learn` is given for a network in fixed point.
+        HdlifError: the network cannot be trained at this level.
         ArtefactError: the graph breaks the format.
     """
     check_identifier(name)
@@ -162,7 +163,7 @@ def translate(
 
 
 def check_identifier(name: str) -> None:
-    """Raise `InputError` unless a name is valid for files and functions."""
+    """Raise `InputError` unless `name` is a valid name for files and functions."""
     if name in _HEADERS:
         raise InputError(
             f"{name}.c: its header would be {name}.h, which C has itself, and programs that include that would get "
@@ -260,7 +261,7 @@ def _header(
 
 
 def _outputs(file: CFile, upper: str) -> list[str]:
-    """Return the definitions of numbers of outputs and labels, and of map sizes."""
+    """Define the numbers of outputs and labels, and the map sizes."""
     graph = file.graph
     _, *sides = file.values[graph.output].shape
     lines = [f"#define {upper}_OUTPUTS {file.size(graph.output)}", f"#define {upper}_LABELS {len(graph.labels)}"]
@@ -270,7 +271,7 @@ def _outputs(file: CFile, upper: str) -> list[str]:
 
 
 def _number(file: CFile, arithmetic: Numbers, name: str) -> list[str]:
-    """Return the types of frames and outputs, and the scale of their integers."""
+    """Define the type of frames and outputs, and the scale of fixed-point integers."""
     typedef = f"typedef {arithmetic.number} {name}_number;"
     total = ["/* Of sums of outputs over time steps. */", f"typedef {arithmetic.total} {name}_total;"]
     if not isinstance(arithmetic, Fixed):
@@ -350,7 +351,7 @@ def _code(
 
 
 def label_bytes(graph: Graph) -> int:
-    """Bytes of the longest label, including the terminating 0."""
+    """Return the bytes of the longest label, including the terminating 0."""
     return 1 + max(len(label.encode()) for label in graph.labels)
 
 

@@ -1,4 +1,4 @@
-"""C function of one stage: loops over the entries of a value, statements for each, and fixed-point expressions."""
+"""The C function of one stage, with loops over a value's entries, statements and fixed-point expressions."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from hdlif.graph.learning import Place
 
 @dataclass(frozen=True)
 class Operand:
-    """An expression, and whether it is an integer code rather than a number."""
+    """An expression with a flag that is set for integer codes and unset for numbers."""
 
     text: str
     is_code: bool
 
 
 class Arithmetic(Protocol):
-    """What a stage needs of `arithmetic.Floats` and `arithmetic.Fixed`, which document it."""
+    """The interface of `arithmetic.Floats` and `arithmetic.Fixed` for stages; `Floats` documents the members."""
 
     number: str
     local: str
@@ -48,7 +48,7 @@ class Arithmetic(Protocol):
 
 
 class StageText:
-    """Collects the statements of a stage.
+    """A collector of the statements of a stage.
 
     In the innermost loop `c` is the channel, and `p` the pixel or `i` the entry of the stage's values, [C, H, W].
     """
@@ -60,7 +60,7 @@ class StageText:
         self._declared: dict[str, None] = {}
         self._lines: list[str] = []
         self._local: dict[str, Operand] = {}
-        # of expressions: bounds, those common to all channels, and rounded ones with their bits
+        # for expressions: their bounds, the set that is common to all channels, and rounded ones with their bits
         self.bounds: dict[str, tuple[int, int]] = {}
         self.common: set[str] = set()
         self.halves: dict[str, tuple[str, int]] = {}
@@ -69,7 +69,7 @@ class StageText:
         return self.file.values[name]
 
     def shape(self, name: str) -> tuple[int, int, int]:
-        """[C, H, W], [C, 1, 1] for a vector."""
+        """Return a value's shape [C, H, W], or [C, 1, 1] for a vector."""
         channels, *rest = self.value(name).shape
         height, width = rest or (1, 1)
         return channels, height, width
@@ -82,44 +82,44 @@ class StageText:
         self.line(declaration)
 
     def declare(self, text: str) -> None:
-        """Add a statement before all loops, once."""
+        """Add a statement once, before all loops."""
         self._declared[text] = None
 
     def pointer(self, name: str) -> str:
-        """Return a local pointer to the entries of a stored value."""
+        """Declare a local pointer to the entries of a stored value, and return its name."""
         base = self.file.base[name]
         if base == INPUT:
             return "frame"
         is_code = self.value(base).max_code is not None
         array, kind = ("codes", "uint8_t") if is_code else ("numbers", "NUMBER")
-        # no word of the kernels has two underscores
+        # no name in the kernels contains two underscores
         local = f"{self.file.names[base]}__map"
         const = "" if base in self.stage.stored else "const "
         self.declare(f"{const}{kind} *{local} = work->{array} + {self.file.offsets[base]};")
         return local
 
     def state_at(self, node: Node, name: str) -> str:
-        """Return a state at the current entry."""
+        """Return an expression for a state at the current entry."""
         return f"state->{self.file.state_names[f'{node.name}.{name}']}[i]"
 
     def at(self, name: str, c: str, p: str) -> str:
-        """Return the entry of a stored value, or of the input, at channel c and pixel p."""
+        """Return an expression for the entry of a stored value, or of the input, at channel c and pixel p."""
         _, height, width = self.shape(name)
         return f"{self.pointer(name)}[({c}) * {height * width} + {p}]"
 
     def here(self, name: str) -> str:
-        """Return the current entry."""
+        """Return an expression for the current entry of a value."""
         return f"{self.pointer(name)}[i]"
 
     def load(self, name: str) -> str:
-        """Return the current entry as loaded by the stage."""
+        """Return an expression that loads the current entry of a value."""
         return self.here(name)
 
     def loaded(self, kind: str, text: str, apart: int = 1) -> str:
-        """Load an entry of an array of `numbers`, `totals` or `codes`, or a constant.
+        """Return an expression that loads a constant, or an entry of an array of kind `numbers`, `totals` or `codes`.
 
         Args:
-            apart: entries from channel to channel.
+            apart: distance between neighbouring channels, in entries.
         """
         return text
 
@@ -127,14 +127,14 @@ class StageText:
         self.line(f"{self.here(name)} = {value};")
 
     def local(self, is_code: bool) -> str:
-        """Return the type of a local variable."""
+        """Return the type of a local variable for codes or numbers."""
         return "uint8_t" if is_code else self.arithmetic.local
 
     def expressions(self, node: Node) -> Expressions:
         return Expressions(self, node)
 
     def input(self, node: Node, place: int) -> Operand:
-        """Return an input of a node at the current entry."""
+        """Return an operand for a node's input at the current entry."""
         name = inputs_of(node)[place]
         if name in self._local:
             return self._local[name]
@@ -145,10 +145,10 @@ class StageText:
         return f"(NUMBER){operand.text}" if operand.is_code else operand.text
 
     def row(self, node: Node, key: str, values: NDArray[Any] | None = None) -> str:
-        """Return the entry of a node's rows for this step and channel.
+        """Return an expression for the entry of a node's rows at this step and channel.
 
         Args:
-            values: of the table, if they are not the node's own.
+            values: values that replace the node's own in the table.
         """
         table = self.file.rows(node, key, values)
         if table.literal is not None:
@@ -168,7 +168,7 @@ class StageText:
         return f"[row_of(state->t, {rows})]"
 
     def rows(self, node: Node, key: str, values: NDArray[Any] | None = None) -> str:
-        """Return a pointer to a node's rows for this step, with columns other than channels; arguments as in `row`."""
+        """Return a pointer to a node's row for this step, if its columns are not channels; arguments as in `row`."""
         table = self.file.rows(node, key, values, as_table=True)
         self._name_learned(table)
         if table.rows == 1:
@@ -180,7 +180,7 @@ class StageText:
         return local
 
     def _name_learned(self, table: Table) -> None:
-        """Declare the local name of a learned table."""
+        """Declare a local name for a learned table."""
         if table.learned:
             member, kind, row = f"learned->{table.name.lower()}", f"const {table.type}", f"[{table.columns}]"
             if 1 in (table.rows, table.columns):
@@ -189,7 +189,7 @@ class StageText:
                 self.declare(f"{kind} (*{table.name}){row} = ({kind} (*){row}){member};")
 
     def weights(self, node: Node, kind: str) -> str:
-        """Return the name of a layer's weights, entries of type `kind`."""
+        """Return the name of a layer's weights, whose entries have the type `kind`."""
         name = self.file.weights(node)
         if Place(node.name, "weight") in self.file.learned:
             self.declare(f"const {kind} *{name} = learned->{name.lower()};")
@@ -197,7 +197,7 @@ class StageText:
 
     @contextlib.contextmanager
     def channels(self, name: str) -> Iterator[None]:
-        """Write a loop over the channels of a value at pixel p, after all sums."""
+        """Write a loop over the channels of a value at pixel p, after all sums are computed."""
         channels, height, width = self.shape(name)
         self.line(f"for (uint32_t c = 0; c < {channels}; c++) {{")
         self.line(f"const uint32_t i = c * {height * width} + p;")
@@ -206,7 +206,7 @@ class StageText:
 
     @contextlib.contextmanager
     def pixels(self, name: str) -> Iterator[None]:
-        """Write loops over channels, rows (y) and columns (x) of a value."""
+        """Write loops over the channels, rows (y) and columns (x) of a value."""
         channels, height, width = self.shape(name)
         self.line(f"for (uint32_t c = 0, i = 0; c < {channels}; c++) {{")
         self.line(f"for (uint32_t y = 0; y < {height}; y++) {{")
@@ -216,10 +216,10 @@ class StageText:
             self.line("}")
 
     def each_entry(self, node: Node, value: str | None = None, *, at: str = "") -> None:
-        """Write loops over all entries of a node's value: `value`, or the op's form.
+        """Write loops that set all entries of a node's value to `value`, or by default to the op's expression.
 
         Args:
-            at: a statement before `value`.
+            at: statement before `value`.
         """
         channels, height, width = self.shape(node.name)
         self.line(f"for (uint32_t c = 0, i = 0; c < {channels}; c++) {{")
@@ -234,7 +234,7 @@ class StageText:
         self.line("}")
 
     def entry(self, value: str | None = None, *, at: str = "") -> None:
-        """Write the values of all nodes of the stage at the current entry; the first one is `value`, if given.
+        """Write the values of all nodes of the stage at the current entry; `value` replaces the first one if given.
 
         Args:
             at: statements before `value`.
@@ -252,7 +252,7 @@ class StageText:
             if found in self.bounds:
                 self.bounds[local] = self.bounds[found]
             self._local[node.name] = Operand(local, is_code)
-        # a value may overwrite one that the nodes read
+        # store values last, because they may overwrite values that the nodes read
         for node in nodes:
             if node.name in self.stage.stored:
                 self.store(node.name, self._local[node.name].text)
@@ -262,7 +262,7 @@ class StageText:
         return self.arithmetic.total if self.value(node.name).max_code is None else "uint32_t"
 
     def from_total(self, node: Node, total: str) -> str:
-        """Return a pool's value from its sum."""
+        """Return an expression that converts a pool's sum to its value."""
         if self.value(node.name).max_code is not None:
             return f"(uint8_t){total}"
         return self.arithmetic.of_total(self, node, total)
@@ -277,7 +277,7 @@ class StageText:
         return self.written(name, ", ".join(f"{node.name} ({node.op})" for node in self.stage.nodes))
 
     def written(self, name: str, what: str) -> str:
-        """Return the function of the statements so far, after a comment."""
+        """Return the text of a C function with a comment and the statements so far."""
         body = "\n".join(_read((*self._declared, *self._lines)))
         arguments = self.arguments + self.file.with_learned
         unused = [one for one in re.findall(r"[ *](\w+)(?:,|$)", arguments) if not re.search(rf"\b{one}\b", body)]
@@ -290,7 +290,7 @@ class StageText:
 
 
 def _read(lines: Sequence[str]) -> list[str]:
-    """Drop unused local variables, and names of learned tensors."""
+    """Drop unused local variables and unused names of learned tensors."""
     found: list[str] = []
     words: set[str] = set()
     for line in reversed(lines):
@@ -303,10 +303,10 @@ def _read(lines: Sequence[str]) -> list[str]:
 
 @dataclass
 class Expressions:
-    """Integers as C expressions, which may be nested in others.
+    """Integers as C expressions that can be nested.
 
-    The stage's `bounds` have the smallest and largest value of each expression: one that cannot exceed a limit is
-    not saturated.
+    The stage's `bounds` contain the smallest and largest value of each expression. Expressions that cannot exceed a
+    limit are not saturated.
     """
 
     s: StageText
@@ -314,7 +314,7 @@ class Expressions:
     count: int = 0
 
     def bounded(self, a: str, least: int, most: int) -> str:
-        """Return the expression, with values known to be in `least`..`most`."""
+        """Record that an expression's values are in `least`..`most`, and return the expression."""
         self.s.bounds.setdefault(a, (least, most))
         return a
 
@@ -343,7 +343,7 @@ class Expressions:
         return self.shifted_down(self.plus(a, self.constant(1 << (bits - 1))), bits)
 
     def shifted_down(self, a: str, bits: int) -> str:
-        # also below 0: source.py lets the compiler check that it rounds down
+        # also for negative values: source.py makes the compiler check that >> rounds down
         least, most = self.bounds(a)
         return self.bounded(f"({a} >> {bits})", least >> bits, most >> bits)
 
@@ -382,7 +382,7 @@ class Expressions:
         return self.local(a, self.s.local(False))
 
     def local(self, a: str, kind: str) -> str:
-        """Return a local variable of that type."""
+        """Declare a local variable with this value and type, and return its name."""
         self.count += 1
         name = f"{self.s.file.names[self.node.name]}__r{self.count}"
         self.s.line(f"const {kind} {name} = {a};")

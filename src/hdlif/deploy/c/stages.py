@@ -1,6 +1,7 @@
-"""Stages of a graph: an op that reads entire maps, fused with the elementwise ops after it into one loop.
+"""The stages of a graph.
 
-Only values that later stages read are stored; values within a stage are local variables.
+A stage is one loop, in which an op that reads entire maps is fused with the elementwise ops after it. Only values that
+later stages read are stored; other values are local variables.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,12 +14,12 @@ from hdlif.graph.ops import OPS
 
 @dataclass(frozen=True)
 class Stage:
-    """Nodes with values of one shape, in graph order; all but the first are elementwise.
+    """Nodes whose values have one shape, in graph order; all nodes except the first are elementwise.
 
     Attributes:
         stored: values that other stages read, in node order.
-        loaded: stored values that are read at the computed entry only.
-        scanned: stored values that the first node reads otherwise.
+        loaded: stored values of which the stage reads only the entry that it computes.
+        scanned: stored values of which the first node also reads other entries.
     """
 
     nodes: tuple[Node, ...]
@@ -28,7 +29,7 @@ class Stage:
 
 
 def bases(graph: Graph) -> dict[str, str]:
-    """Return, for each value, the value that holds its entries: itself, or the base of a view."""
+    """Map each value to the value that stores its entries: itself, or the base of a view."""
     found = {INPUT: INPUT}
     for node in graph.nodes:
         found[node.name] = found[node.inputs[0]] if OPS[node.op].is_view else node.name
@@ -36,7 +37,7 @@ def bases(graph: Graph) -> dict[str, str]:
 
 
 def inputs_of(node: Node) -> tuple[str, ...]:
-    """Return the values of this step that a node reads."""
+    """Return the names of the values of this step that a node reads."""
     return () if feedback(node) else node.inputs
 
 
@@ -46,7 +47,7 @@ def needed(graph: Graph) -> tuple[Node, ...]:
 
 
 def evaluated(graph: Graph) -> tuple[Node, ...]:
-    """Return the nodes that the output depends on, and those that only define the shape of a delayed value."""
+    """Return the nodes that the output depends on, including those that only define the shape of a delayed value."""
     return _before_output(graph, reads)
 
 
@@ -63,7 +64,7 @@ def _before_output(graph: Graph, read_by: Callable[[Node], tuple[str, ...]]) -> 
 
 
 def stages(graph: Graph, values: Mapping[str, Value], kept: Collection[str] = ()) -> tuple[Stage, ...]:
-    """Return the stages of a graph's used nodes, in topological order; values in `kept` are stored."""
+    """Return the stages of a graph's needed nodes in topological order; values in `kept` are always stored."""
     base = bases(graph)
     waiting = [node for node in needed(graph) if not OPS[node.op].is_view]
     groups: list[list[Node]] = []
@@ -83,7 +84,7 @@ def stages(graph: Graph, values: Mapping[str, Value], kept: Collection[str] = ()
     for place, group in enumerate(groups):
         for node in group:
             read |= {base[source] for _, source in feedback(node)}
-            # A view of a stage's own value is read from memory too.
+            # A stage reads a view of its own value from memory too.
             read |= {base[name] for name in inputs_of(node) if group_of.get(name) != place}
     return tuple(_stage(group, read, base) for group in groups)
 
@@ -91,7 +92,7 @@ def stages(graph: Graph, values: Mapping[str, Value], kept: Collection[str] = ()
 def _follows(
     node: Node, first: Node, inside: set[str], done: set[str], base: Mapping[str, str], values: Mapping[str, Value]
 ) -> bool:
-    """Return whether a node can join a group's elementwise loop, reading its values and earlier ones."""
+    """Return whether a node can join a group's elementwise loop, which may read the group's own and earlier values."""
     if not OPS[node.op].is_elementwise or values[node.name].shape != values[first.name].shape:
         return False
     read = inputs_of(node)
@@ -100,7 +101,7 @@ def _follows(
 
 
 def _stage(nodes: Sequence[Node], read: Collection[str], base: Mapping[str, str]) -> Stage:
-    """Return the stage of a group, from the values that any group reads from memory."""
+    """Build the stage of a group; `read` contains the values that any group reads from memory."""
     inside = {node.name for node in nodes}
     by_entry: list[str] = []
     otherwise: list[str] = []

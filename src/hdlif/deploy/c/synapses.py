@@ -1,4 +1,4 @@
-"""Weights of a layer in the order of its C kernel, geometry, and the kernel's call."""
+"""Pack a layer's weights for its C kernel, and write the layer's geometry and the kernel's call."""
 
 import math
 from dataclasses import dataclass, replace
@@ -26,12 +26,12 @@ LARGEST_LANE = 2**15 - 1
 
 @dataclass(frozen=True)
 class Rows:
-    """Packed weights.
+    """The packed weights of a layer.
 
     Attributes:
-        table: of the weights' own type, or packed in uint8, [groups * window * row].
+        table: array [groups * window * row] of the weights' own type, or packed in uint8.
         row: entries of the table per input of the window.
-        bits: of a packed weight; 0 of others.
+        bits: bits of a packed weight; 0 for unpacked weights.
         largest: largest magnitude of an integer weight.
     """
 
@@ -42,11 +42,11 @@ class Rows:
 
 
 def rows_of(node: Node, weight: NDArray[Any], *, together: int) -> Rows:
-    """Pack the weights of a convolution or a linear layer, [groups][ky][kx][ci][outputs of the group].
+    """Pack the weights of a convolution or a linear layer in the order [groups][ky][kx][ci][outputs of the group].
 
     Args:
-        weight: the node's own, or integers in place of float32.
-        together: each row is padded to a multiple of this many outputs.
+        weight: the node's own weights, or integers in place of float32.
+        together: number of outputs to a multiple of which each row is padded.
     """
     encoding = node.attributes["encoding"]
     if weight.ndim == 2:
@@ -60,7 +60,7 @@ def rows_of(node: Node, weight: NDArray[Any], *, together: int) -> Rows:
     bits = BITS[encoding]
     fill = -by_input.shape[1] % max(together, 8 // bits)
     if encoding == "binary" and fill and groups > 1:
-        # bits cannot encode 0 as padding; entries beyond a group's outputs belong to the next one
+        # single bits cannot encode 0 as padding, and entries beyond a group's outputs belong to the next group
         bits, fill = 2, -by_input.shape[1] % max(together, 4)
     filled = np.pad(by_input, ((0, 0), (0, fill)))
     per_byte = 8 // bits
@@ -72,12 +72,12 @@ def rows_of(node: Node, weight: NDArray[Any], *, together: int) -> Rows:
 
 
 def sums_integers(file: CFile, node: Node) -> bool:
-    """Return whether a layer adds integers: codes times low-bit weights."""
+    """Return whether a layer sums integers, which are codes times low-bit weights."""
     return file.values[node.inputs[0]].max_code is not None and node.attributes["encoding"] != "float32"
 
 
 def rows_in(file: CFile, node: Node, weight: NDArray[Any]) -> Rows:
-    """Pack the weights of a layer of a file, as `rows_of`; vectors of all time steps read 4 bytes."""
+    """Pack the weights of a layer as `rows_of` does, padded for the vectors over all time steps, which read 4 bytes."""
     rows = rows_of(node, weight, together=TOGETHER if sums_integers(file, node) else 1)
     if file.graph.time_steps > 1 and rows.bits == 2 and rows.row % 4:
         return replace(rows, table=np.pad(rows.table, (0, 2)))
@@ -85,10 +85,11 @@ def rows_in(file: CFile, node: Node, weight: NDArray[Any]) -> Rows:
 
 
 def pairs(bits: int, apart: int = 16) -> NDArray[np.uint32]:
-    """The weights of a field of bits as words of two signed 16-bit numbers each: [16, 2], [256, 2] or [256] of 4 bits.
+    """Return a table of words with two signed 16-bit weights each, for every field of packed weights.
 
-    For 1 bit a field has four weights, else it is a byte. A word is lower + 2^apart * upper modulo 2^32, so that its
-    product with a code is those of both, as long as they stay within 16 bits: 65536 * 1 + (-1) is 0x0000ffff.
+    The shape is [16, 2] for 1 bit, [256, 2] for 2 bits and [256] for 4 bits. A field contains four 1-bit weights, or
+    one byte of other weights. A word is lower + 2^apart * upper modulo 2^32, such as 65536 * 1 + (-1) = 0x0000ffff. The
+    product of a word and a code contains both products if each fits in 16 bits.
     """
     fields = np.arange(16 if bits == 1 else 256)
     count = 4 if bits == 1 else 8 // bits
@@ -109,7 +110,7 @@ LISTED_STEPS = 128
 
 @dataclass(frozen=True)
 class Sums:
-    """Call that computes a pixel's sums, and expression for channel c, after the statement `at`."""
+    """The call that computes a pixel's sums, and the expression for channel c after the statement `at`."""
 
     call: str
     value: str
@@ -117,10 +118,10 @@ class Sums:
 
 
 def synapse(s: StageText, node: Node, inputs: str) -> Sums:
-    """Write a convolution or linear layer into the file, and return the call for pixel (y, x).
+    """Add a convolution or linear layer to the file, and return the call for pixel (y, x).
 
     Args:
-        inputs: the expression of the layer's input.
+        inputs: expression for the layer's input.
     """
     file, weight = s.file, node.tensors["weight"]
     value = file.values[node.inputs[0]]
@@ -137,7 +138,7 @@ def synapse(s: StageText, node: Node, inputs: str) -> Sums:
     kind, weights = c_type(rows.table), s.weights(node, c_type(rows.table))
     start = START if Place(node.name, "weight") in file.learned else ""
     file.add_table(f"{kind} {weights}{start}[{rows.table.size}]", rows.table)
-    # padded rows of the last group exceed its outputs
+    # padded rows extend beyond the outputs of the last group
     outputs = len(weight) + TOGETHER
     file.additions += window * file.size(node.name)
     if integers and file.steps > 1:
@@ -221,7 +222,7 @@ def layer_backward(s: BackwardText, node: Node) -> None:
 
 
 def _each_step(steps: int, later: int) -> dict[str, str]:
-    """Return statements for each time step of an input, stored `later` entries apart."""
+    """Return statements for each time step of an input; the steps are stored `later` entries apart."""
     forms = {
         "read": "const TOTAL x{t} = (TOTAL)input[{at}];",
         "plus": "total[{t}] += x{t};",
@@ -232,7 +233,7 @@ def _each_step(steps: int, later: int) -> dict[str, str]:
 
 
 def _each_field(bits: int, steps: int, later: int) -> dict[str, str]:
-    """Return statements for the weights of a byte, with totals in local variables per output and time step."""
+    """Return statements for the weights in a byte, with the totals per output and time step in local variables."""
     mask, sign = 2**bits - 1, 2 ** (bits - 1)
     found: dict[str, list[str]] = {"begin": [], "add_all": [], "end": []}
     for k in range(8 // bits):

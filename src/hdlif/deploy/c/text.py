@@ -1,4 +1,4 @@
-"""Formatting of numbers, names and tables as C99, and indentation."""
+"""Format numbers, names and tables as C99, and indent code."""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -18,29 +18,29 @@ _KEYWORDS = frozenset(
 
 
 def real(value: float) -> str:
-    """Format a float32 so that a compiler reads back the same bits; with a sign in front if it is below 0."""
+    """Format a float32 so that a compiler reads the same bits; negative numbers begin with a sign."""
     text = f"{np.float32(value):.9g}"
     text += "f" if any(mark in text for mark in ".e") else ".0f"
     return text
 
 
 def literal(value: Any) -> str:
-    """Format a number within an expression."""
+    """Format a number for use within an expression."""
     text = str(value) if isinstance(value, int) else real(value)
     return f"({text})" if text.startswith("-") else text
 
 
 def identifier(name: str) -> str:
-    """Return a C name for one of ours, not necessarily unique, without double underscores."""
+    """Turn one of our names into a C name without double underscores, which is not necessarily unique."""
     found = re.sub(r"(\W|_)+", "_", name, flags=re.ASCII).strip("_").lower() or "value"
     return f"v_{found}" if found[0].isdigit() or found in _KEYWORDS else found
 
 
 def distinct(names: Iterable[str], taken: Collection[str] = ()) -> dict[str, str]:
-    """Return unique identifiers of values, not in `taken`."""
+    """Map each name to a unique identifier that is not in `taken`."""
     found: dict[str, str] = {}
     used = set(taken)
-    # Next number to try for each identifier: lower ones are taken.
+    # The next number to try for each identifier; lower numbers are taken.
     numbers: dict[str, int] = {}
     for name in names:
         base = own = identifier(name)
@@ -53,19 +53,19 @@ def distinct(names: Iterable[str], taken: Collection[str] = ()) -> dict[str, str
 
 
 def comment(text: str) -> str:
-    """Escape text for a comment, so that it cannot end the comment or the line."""
+    """Escape text for a comment, so it cannot end the comment or the line."""
     safe = "".join(c if c.isprintable() and c.isascii() else "?" for c in text)
     return safe.replace("*", "?").replace("\\", "?").replace("??", "? ?").replace("??", "? ?")
 
 
 def quoted(text: str) -> str:
-    """Return a C string of UTF-8 with special bytes escaped."""
+    """Return a C string literal in UTF-8 with special bytes escaped."""
     plain = frozenset(b" !#$%&'()*+,-./0123456789:;<=>@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~")
     return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode()) + '"'
 
 
 def table(declaration: str, values: NDArray[Any]) -> str:
-    """`static const DECLARATION = {...};` of one or two axes."""
+    """Return `static const DECLARATION = {...};` for an array with one or two axes."""
     return f"static const {declaration} = {braced(values)};\n"
 
 
@@ -93,7 +93,7 @@ _HEADS = ("for (", "if (", "else")
 
 
 def indented(text: str) -> str:
-    """Indent the lines of a file; continuation lines of comments keep theirs."""
+    """Indent the lines of a file; continuation lines of comments keep their extra indentation."""
     depth, heads, found = 0, 0, []
     in_comment = in_extern = continued = False
     for line in text.split("\n"):

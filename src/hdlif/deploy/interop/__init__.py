@@ -1,1 +1,1 @@
-"""Conversion of networks from other libraries, and of our neurons to theirs; each library is imported lazily."""
+"""Conversion of networks from other libraries to ours, and of our neurons to theirs; libraries are imported lazily."""

@@ -1,4 +1,7 @@
-"""snnTorch: our neurons as its modules, and its networks as ours. Needs snnTorch 1.0 or later."""
+"""Conversion of our neurons to snnTorch modules, and of snnTorch networks to ours.
+
+The conversion requires snnTorch 1.0 or later.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -33,7 +36,7 @@ except ModuleNotFoundError as _error:
 
 @dataclass(frozen=True)
 class FastSigmoid:
-    """f(x) = 1/(slope·|x| + 1)², as in snnTorch; its area is 2/slope.
+    """The surrogate f(x) = 1/(slope·|x| + 1)² of snnTorch, whose area is 2/slope.
 
     Attributes:
         slope: above 0, as in `snntorch.surrogate.fast_sigmoid`.
@@ -46,17 +49,17 @@ class FastSigmoid:
 
 
 class Node(nn.Module):
-    """Neurons of ours as a module of snnTorch: `spk, mem = node(cur, mem)`, one step per call.
+    """A layer of our neurons as a snnTorch module: `spk, mem = node(cur, mem)`, one step per call.
 
-    `mem` is the potential after the step, which also carries the step's number and the other states. Pass each call the
-    `mem` of the one before, as with snnTorch's own neurons, and None or `init_leaky()` first.
+    `mem` is the potential after the step; it also carries the step's number and the other states. Pass the `mem` of one
+    call to the next, as with snnTorch's own neurons, and begin with None or `init_leaky()`.
 
     Args:
-        neuron: of `hdlif.nn`.
-        init_hidden: keep `mem` here, and return spikes alone; `reset_mem()` begins a new sequence.
-        output: return `mem` too if it is kept here.
+        neuron: neuron layer of `hdlif.nn`.
+        init_hidden: keep `mem` in the module, and return only spikes; `reset_mem()` begins a new sequence.
+        output: return `mem` too if the module keeps it.
     Raises:
-        StateError: its state is not a tensor per neuron, or `mem` was not returned by it.
+        StateError: the neuron's state is not a tensor per neuron, or another module returned `mem`.
     """
 
     def __init__(self, neuron: Neuron, *, init_hidden: bool = False, output: bool = False) -> None:
@@ -95,7 +98,7 @@ class Node(nn.Module):
         carried = getattr(mem, "_hdlif", None)
         if carried is not None:
             states, t = carried
-            # The tensor itself, so that later changes to it count.
+            # Keep the tensor itself, so that later changes to it take effect.
             return {**states, **({self.neuron.states[0]: mem} if self.neuron.states else {})} or None, t
         if mem.ndim == 0 or not bool(mem.any()):
             return None, 0
@@ -110,7 +113,7 @@ class Node(nn.Module):
         states = {} if after is None else dict(after)
         first = states.get(self.neuron.states[0]) if self.neuron.states else None
         mem = first if isinstance(first, Tensor) else torch.zeros_like(spikes)
-        # Without itself (`_state_of` inserts it): a cyclic reference would keep its graph.
+        # Omit the tensor itself (`_state_of` inserts it): a cyclic reference would keep its graph.
         if self.neuron.states:
             del states[self.neuron.states[0]]
         mem._hdlif = states, t  # type: ignore[attr-defined]
@@ -124,23 +127,24 @@ def from_snntorch(
     state_dict: Mapping[str, Tensor] | None = None,
     surrogate: Surrogate | None = None,
 ) -> Temporal:
-    """Convert a network of torch layers and snnTorch neurons, with the same weights and equal outputs.
+    """Convert a network of torch layers and snnTorch neurons to ours, with the same weights and equal outputs.
 
-    The forward pass of one step is traced: an `nn.Sequential`, or a forward pass of x alone, with `init_hidden=True`.
-    `Leaky` fires above its threshold, ours at it, so that ours has the next float32. `reset_delay=True`, its default,
-    becomes `LateResetLIF` if it subtracts; if it resets to zero, spikes equal those of an immediate reset.
-    A learned beta becomes a learned leak λ = σ(a), rounded once more. A subtracting `Synaptic` is preceded by a
-    `LeakyIntegrator`; a subtracting `RLeaky` is wrapped in a `Recurrent`.
+    hdlif traces the forward pass of one step: an `nn.Sequential`, or a forward pass of x alone, with
+    `init_hidden=True`. `Leaky` fires above its threshold. Our neurons fire at their threshold, which is therefore the
+    next float32. A subtracting `Leaky` with `reset_delay=True`, its default, becomes a `LateResetLIF`. If it resets to
+    zero, an immediate reset produces the same spikes. A learned beta becomes a learned leak λ = σ(a), with one more
+    rounding. A subtracting `Synaptic` is preceded by a `LeakyIntegrator`; a subtracting `RLeaky` is wrapped in a
+    `Recurrent`.
 
     Args:
-        network: not modified.
+        network: the network, which is not modified.
         time_steps: T.
-        state_dict: its weights, if not loaded yet.
-        surrogate: replaces the neurons' own; needed if hdlif has none of that name.
+        state_dict: the network's weights, if they are not loaded yet.
+        surrogate: replacement for the neurons' own surrogates, required if hdlif has no counterpart.
     Returns:
-        [K, B, ...] to [K, B, ...], called with steps=range(K).
+        a network from [K, B, ...] to [K, B, ...], called with steps=range(K).
     Raises:
-        ConversionError: parts have no counterpart; each is named.
+        ConversionError: parts have no counterpart; the message lists each.
     """
     network = copied(network, state_dict)
     turning = TurningNeurons(
@@ -211,7 +215,7 @@ _ZERO = 'reset_mechanism="zero"; "subtract" has a counterpart, and this empties 
 
 
 def _refused(node: Any) -> str | None:
-    """Return an unsupported property of a neuron."""
+    """Describe an unsupported property of a neuron, or return None."""
     if node.reset_mechanism == "none":
         return 'has reset_mechanism="none"; "zero" and "subtract" have a counterpart'
     if node.reset_mechanism == "subtract" and not node.reset_delay:
@@ -242,7 +246,7 @@ _STATE_FUNCTIONS = {"subtract": "_base_sub", "zero": "_base_zero"}
 
 
 def _surrogate(theirs: Callable[..., Any]) -> Surrogate | None:
-    """Convert a function of `snntorch.surrogate`; None for others."""
+    """Convert a function of `snntorch.surrogate`; return None for any other function."""
     name = getattr(theirs, "__qualname__", "").partition(".")[0]
     if getattr(theirs, "__module__", "") != "snntorch.surrogate" or name not in _SURROGATES:
         return None

@@ -1,4 +1,7 @@
-"""SpikingJelly: our neurons as its modules, and its networks of LIF neurons as ours. Needs SpikingJelly 2.0."""
+"""Conversion of our neurons to SpikingJelly modules, and of SpikingJelly's LIF networks to ours.
+
+The conversion requires SpikingJelly 2.0.
+"""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -19,17 +22,17 @@ except ModuleNotFoundError as _error:
 
 
 class Node(base.MemoryModule):  # type: ignore[misc] # of a library without types
-    """Neurons of ours as a module of SpikingJelly: [N, ...] by `step_mode` "s", [T, N, ...] by "m".
+    """A layer of our neurons as a SpikingJelly module: [N, ...] with `step_mode` "s", [T, N, ...] with "m".
 
-    `functional.reset_net` begins a new sequence, `functional.detach_net` cuts it, `functional.set_step_mode` and
-    monitors take it as any neuron. Its memories are `t`, the number of steps taken, `v`, the potential, and others by
-    their own names. A batch of another size without a reset is an error.
+    `functional.reset_net` begins a new sequence, and `functional.detach_net` detaches the state from its graph.
+    `functional.set_step_mode` and monitors work as for any neuron. The memories are the step count `t`, the potential
+    `v` and any other states by name. Changing the batch size without a reset raises an error.
 
     Args:
-        neuron: of `hdlif.nn`.
+        neuron: neuron layer of `hdlif.nn`.
         step_mode: "s" or "m".
     Raises:
-        StateError: its state is not a tensor per neuron, as for a recurrent layer.
+        StateError: the state is not a tensor per neuron, as for a recurrent layer.
     """
 
     def __init__(self, neuron: Neuron, step_mode: str = "s") -> None:
@@ -66,13 +69,13 @@ class Node(base.MemoryModule):  # type: ignore[misc] # of a library without type
 
 
 def nodes(make: Callable[[], Neuron], step_mode: str = "s") -> Callable[..., Node]:
-    """Return our neurons as a neuron class for SpikingJelly's models: `spiking_resnet18(spiking_neuron=nodes(make))`.
+    """Return a neuron class for SpikingJelly's models: `spiking_resnet18(spiking_neuron=nodes(make))`.
 
-    Arguments of its own neurons (`surrogate_function`, ...) are ignored, since they do not apply to ours.
+    Arguments for SpikingJelly's own neurons (`surrogate_function`, ...) are ignored, because they do not apply to ours.
 
     Args:
         make: makes a layer of our neurons.
-        step_mode: "s" or "m", if SpikingJelly's model passes none.
+        step_mode: "s" or "m", used if SpikingJelly's model passes none.
     """
 
     def made(*_: Any, **others: Any) -> Node:
@@ -88,24 +91,24 @@ def from_spikingjelly(
     state_dict: Mapping[str, Tensor] | None = None,
     surrogate: Surrogate | None = None,
 ) -> Temporal:
-    """Convert a network of SpikingJelly's layers and neurons, with the same weights and equal outputs.
+    """Convert a network of SpikingJelly layers and neurons to ours, with the same weights and equal outputs.
 
-    The leak 1 - 1/τ = σ(-w) of a `ParametricLIFNode` is learned here too; 1/τ, by which `decay_input=True` multiplies
-    currents, stays fixed.
+    The leak 1 - 1/τ = σ(-w) of a `ParametricLIFNode` remains learnable; 1/τ, the factor of currents with
+    `decay_input=True`, stays fixed.
 
-    The forward pass of one step is traced, so one that loops over time is rejected. Neurons are `LIFNode` and `IFNode`,
-    with any τ, `decay_input`, threshold and reset; they emit 1. In train mode, batch norms have statistics by step, and
-    dropout draws anew at each step; in eval mode, networks are equal.
+    hdlif traces the forward pass of one step, and rejects loops over time. `LIFNode` and `IFNode` are supported with
+    any τ, `decay_input`, threshold and reset; they emit 1. In eval mode both networks compute equal outputs. In train
+    mode, our batch norms keep statistics per step, and dropout draws a new mask at each step.
 
     Args:
-        network: not modified, in either step mode.
+        network: the network in either step mode, which is not modified.
         time_steps: T.
-        state_dict: its weights, if not loaded yet.
-        surrogate: replaces the neurons' own; needed if hdlif has none of that name.
+        state_dict: the network's weights, if they are not loaded yet.
+        surrogate: replacement for the neurons' own surrogates, required if hdlif has no counterpart.
     Returns:
-        [K, B, ...] to [K, B, ...], called with steps=range(K).
+        a network from [K, B, ...] to [K, B, ...], called with steps=range(K).
     Raises:
-        ConversionError: parts have no counterpart; each is named.
+        ConversionError: parts have no counterpart; the message lists each.
     """
     network = copied(network, state_dict)
     functional.reset_net(network)
@@ -131,7 +134,7 @@ def from_spikingjelly(
 
 
 def _surrogate(turning: TurningNeurons, node: Any) -> Surrogate | str:
-    """Of a node, as ours."""
+    """Convert a node's surrogate, or describe why there is no counterpart."""
     theirs = node.surrogate_function
     kind = type(theirs).__name__
     if not getattr(theirs, "spiking", True):
@@ -153,10 +156,10 @@ def _node(
     *,
     logit: Tensor | None = None,
 ) -> Turned:
-    """A neuron that leaks to its reset potential and starts there, from which its potential is measured.
+    """Return a neuron that starts at its reset potential and leaks to it; its potential is measured from there.
 
     Args:
-        logit: a, where the leak σ(a) is learned.
+        logit: a, if the leak σ(a) is learned.
     """
     surrogate = _surrogate(turning, node)
     if isinstance(surrogate, str):
@@ -176,7 +179,7 @@ def _lif(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned:
 
 
 def _parametric(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned:
-    # 1/τ = σ(w), so that λ = 1 - 1/τ = σ(-w).
+    # 1/τ = σ(w), so λ = 1 - 1/τ = σ(-w).
     part = float(node.w.detach().double().sigmoid())
     return _node(1 - part, part if node.decay_input else 1.0, turning, node, path, fed, logit=-node.w)
 

@@ -1,11 +1,11 @@
-"""Network structure as plain values: children, and operations on their outputs; without weights.
+"""The structure of a network as plain values, without weights: its children, and operations on their outputs.
 
     {"input": [C, H, W], "output": NAME,
      "children": {NAME: {"kind": KIND, ...}},
      "lines": [[NAME, "child", [READ]], [NAME, "sum", [READ, READ]], [NAME, "multiple", [READ], FACTOR, SHIFT]]}
 
-A line reads "" (the input) and earlier lines; "child" runs the child of its name. So a recipe can hold an imported
-network, and a checkpoint of it needs no other file.
+A line reads "" (the input) and earlier lines; "child" runs the child with the line's name. A recipe can therefore
+contain an imported network, and its checkpoint needs no other file.
 """
 
 import math
@@ -43,14 +43,14 @@ def build(
     quantizer: WeightQuantizer | None = None,
     surrogate: Surrogate | None = None,
 ) -> Wired:
-    """Build the network of a structure, freshly initialised.
+    """Build a network from a structure, with newly initialised weights.
 
     Args:
         time_steps: T.
-        quantizer: of the weights of all layers but the first and the last.
-        surrogate: of the neurons; `UnitLIF`'s own by default.
+        quantizer: weight quantiser for all layers except the first and the last.
+        surrogate: surrogate gradient of the neurons; default: as in `UnitLIF`.
     Raises:
-        ConversionError: it is not a valid structure.
+        ConversionError: the structure is not valid.
     """
     try:
         children, lines = structure["children"], structure["lines"]
@@ -98,14 +98,14 @@ def _operation(line: Any, made: Mapping[str, nn.Module]) -> Any:
 
 
 class _Making:
-    """Builder of a network's children."""
+    """A builder of a network's children."""
 
     def __init__(self, time_steps: int, quantizer: WeightQuantizer | None, surrogate: Surrogate | None) -> None:
         self.time_steps, self.quantizer = time_steps, quantizer
         self.surrogate: dict[str, Any] = {} if surrogate is None else {"surrogate": surrogate}
 
     def child(self, values: Mapping[str, Any], *, plain: bool = True) -> nn.Module:
-        """Build a layer; `plain` ones are torch's own, which are not quantised."""
+        """Build a layer; `plain` layers are torch's own and are not quantised."""
         arguments = dict(values)
         kind = arguments.pop("kind")
         if kind in _SYNAPSES:
@@ -118,7 +118,7 @@ class _Making:
 
     def lif(self, *, channels: int | None, reset: float | str) -> nn.Module:
         how = soft_reset if reset == "soft" else HardReset(float(reset))
-        # Any placeholder: values come with the weights.
+        # Any placeholder: loading the weights sets the values.
         return UnitLIF(self.time_steps, channels=channels, per_step=False, reset=how, **self.surrogate)
 
     def integrator(self, *, channels: int | None) -> nn.Module:

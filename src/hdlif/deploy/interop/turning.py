@@ -1,6 +1,6 @@
-"""Conversion of spiking networks from other libraries: their layers are torch's, their neurons are converted here.
+"""Convert spiking networks of other libraries, which use torch layers and neurons of their own.
 
-Networks are traced as in `hdlif.models.spiking`; activations are not neurons here, and rejected.
+Networks are traced as in `hdlif.models.spiking`, but activations raise an error instead of becoming neurons.
 """
 
 import copy
@@ -25,15 +25,15 @@ MOST_SHOWN = 3
 
 
 class TurningNeurons(Turning):
-    """Conversion of one network of another library.
+    """The conversion of a network from another library.
 
     Args:
         time_steps: T.
-        surrogate: replaces the neurons' own; None keeps them.
-        library: its name.
-        accepted: its supported neurons, for errors.
-        of_step: description of a one-step forward pass, after "forward(self, x) of x [B, ...] alone".
-        is_stateful: whether a module of the library has its own state.
+        surrogate: replacement for the neurons' own surrogates; None keeps them.
+        library: name of the library.
+        accepted: the library's supported neurons, for error messages.
+        of_step: text that describes a one-step forward pass, after "forward(self, x) of x [B, ...] alone".
+        is_stateful: function that returns whether a module of the library has its own state.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class TurningNeurons(Turning):
             return turns(self, module, path, fed)
         plain = self._others.get(type(module))
         if plain is not None:
-            # A torch layer except for its handling of time, which hdlif replaces.
+            # A torch layer with its own handling of time, which hdlif replaces.
             module = copy.copy(module)
             module.__class__ = plain
         elif self._is_stateful(module):
@@ -70,7 +70,7 @@ class TurningNeurons(Turning):
         return self.refuse(path, f"is an activation, and the neurons of {self.library} are accepted")
 
     def network(self, module: nn.Module) -> Temporal:
-        """Convert a network. Raises `ConversionError` with each part that has no counterpart."""
+        """Convert a network, or raise a `ConversionError` that lists each part without a counterpart."""
         mode = module.training
         made, _ = self.turn(module, "", Fed())
         if self.problems:
@@ -89,7 +89,7 @@ class TurningNeurons(Turning):
 
 
 def copied(network: nn.Module, state_dict: Mapping[str, Tensor] | None = None) -> nn.Module:
-    """Copy a network, even if its neurons' states have graphs, and load `state_dict`, if given.
+    """Copy a network, even if its neurons' states have autograd graphs, and load `state_dict` if given.
 
     Raises:
         ConversionError: `state_dict` belongs to another network.
@@ -114,7 +114,7 @@ def unit_lif(
     reset: Reset,
     surrogate: Surrogate,
 ) -> UnitLIF:
-    """Return LIF neurons with these fixed values, numbers or one for each channel."""
+    """Return LIF neurons with fixed parameters, each with one value or one value per channel."""
     rows = [torch.as_tensor(np.asarray(value), dtype=torch.float32).reshape(-1) for value in (leak, fires_from)]
     channels = max(map(len, rows))
     made = UnitLIF(
@@ -125,7 +125,7 @@ def unit_lif(
 
 
 def learn_leak(neuron: UnitLIF, logit: Tensor) -> None:
-    """Make neurons learn their leak λ = σ(a), starting from these a: one, or one per channel."""
+    """Make the leak λ = σ(a) of neurons learnable, with the initial a in `logit`: one value, or one per channel."""
     fixed = neuron.leak
     learned = StepValue(
         fixed.time_steps, value=0.5, learned=True, channels=fixed.channels, per_step=False, name=fixed.name
@@ -136,19 +136,19 @@ def learn_leak(neuron: UnitLIF, logit: Tensor) -> None:
 
 
 def fill(neuron: nn.Module, **rows: Tensor) -> None:
-    """Set fixed parameters, one number or one per channel."""
+    """Set fixed parameters, each with one value or one value per channel."""
     for name, row in rows.items():
         value: Any = neuron.get_submodule(name).value
         value.copy_(row.expand(value.shape[-1]).reshape(value.shape))
 
 
 def above(threshold: Any) -> NDArray[np.float32]:
-    """Return the next float32 above a threshold, so that firing at it equals firing strictly above the threshold."""
+    """Return the next float32 above a threshold: firing at this value equals firing strictly above the threshold."""
     return np.nextafter(np.asarray(threshold, np.float32), np.float32(np.inf))
 
 
 def behind_gain(neuron: nn.Module, gain: float) -> nn.Module:
-    """Return neurons with currents multiplied by `gain`."""
+    """Return neurons whose currents are multiplied by `gain`."""
     if gain == 1:
         return neuron
     lines = (Line("scaled", Multiple(gain), (INPUT,)), Line("neuron", Child("neuron"), ("scaled",)))

@@ -1,14 +1,14 @@
-"""NIR file with a complete deployed graph: parameters and packed weights in the metadata of standard nodes.
+"""NIR files that contain a complete deployed graph in the metadata of standard nodes.
 
-Nodes of custom types could be written but not read back. So every node of the graph is the nearest standard one of the
-same shape: operations without a counterpart are a `Scale` by 1. Other readers get an approximate network or, as
-SpikingJelly and snnTorch do for a `Scale`, reject it. `deploy.interop.nir_import` reads only the metadata, and
-restores the exact artefact.
+NIR can write nodes of custom types but cannot read them back. Every node of the graph is therefore written as the
+nearest standard node of the same shape. Operations without a counterpart become a `Scale` by 1. Other readers get an
+approximate network or reject it, as SpikingJelly and snnTorch do for a `Scale`. `deploy.interop.nir_import` reads only
+the metadata, and restores the exact model file.
 
     the input node   metadata.hdlif.artefact   the artefact's metadata text
     other nodes      metadata.hdlif.name       the node's name in the artefact
                      metadata.ROLE             a tensor as the artefact stores it
-                     metadata.hdlif.weight     "own" where the weight is float32, and the node's own field has it
+                     metadata.hdlif.weight     "own" if the weight is float32 and in the node's own field
 """
 
 from collections.abc import Callable, Mapping
@@ -29,13 +29,12 @@ ARTEFACT, NAME, WEIGHT = "hdlif.artefact", "hdlif.name", "hdlif.weight"
 
 
 def extended(graph: Graph, *, dt: float = DT) -> Any:
-    """Return the `nir.NIRGraph` of any network of whose shapes NIR has nodes: without upsampling, and without kernels
-    that are not square or in groups.
+    """Return the `nir.NIRGraph` of any network without upsampling, grouped convolutions or kernels that are not square.
 
     Args:
-        dt: seconds of a time step.
+        dt: seconds per time step.
     Raises:
-        LoweringError: NIR has no node of some shape.
+        LoweringError: NIR has no node with the shapes of one of the graph's nodes.
         MissingExtraError: the package nir is not installed.
     """
     return _Extension(graph, dt).run()
@@ -62,7 +61,7 @@ class _Extension:
                 )
             self._names[node.name] = self.put(node.name, make(self, node), self._metadata(node))
         for node in self.graph.nodes:
-            # A delay reads a later node's value.
+            # A delay reads the value of a later node.
             sources = reads(node)[len(node.inputs) :] or node.inputs
             for source in dict.fromkeys(sources):
                 self._join(source, node)
@@ -81,7 +80,7 @@ class _Extension:
         return {"input": np.array(self.types[name].shape)}
 
     def matrix(self, shape: tuple[int, ...], weight: Any) -> Any:
-        """Return a layer with these weights [out, in] over the channels of a value."""
+        """Return a layer that applies these weights [out, in] to the channels of a value."""
         if len(shape) == 1:
             return self.nir.Linear(weight=weight)
         return self.nir.Conv2d(
@@ -98,7 +97,7 @@ class _Extension:
         return {NAME: node.name, **own, **{role: stored(node, role) for role in roles}}
 
     def _join(self, source: str, node: Node) -> None:
-        """Return the edges from a value to a node, through reshaping nodes if their shapes differ."""
+        """Add the edges from a value to a node, through reshaping nodes if their shapes differ."""
         begin, end = self._names[source], self._names[node.name]
         shape = self.types[source].shape
         if node.op == "global_sum_pool":

@@ -1,6 +1,7 @@
-"""Recognition of programs that NIR's neurons can express: leaky, with a threshold, a hard reset and spikes of 1.
+"""Recognise programs that NIR's neurons can express: leaky, with a threshold, a hard reset and spikes of 1.
 
-Also node names valid for every NIR reader: they become attributes of modules, and groups of an HDF5 file.
+This module also makes node names valid for every NIR reader, because they become attributes of modules and groups of an
+HDF5 file.
 """
 
 import re
@@ -20,7 +21,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class HardLIF:
-    """m = leak·v + x; a spike of 1 where m >= threshold; v = reset there, else m. [1, C or 1] each, float64."""
+    """A neuron m = leak·v + x that emits 1 and sets v = reset if m >= threshold; otherwise v = m.
+
+    The fields are float64 [1, C or 1].
+    """
 
     leak: Floats
     threshold: Floats
@@ -28,12 +32,12 @@ class HardLIF:
 
     @property
     def integrates(self) -> bool:
-        """Whether nothing leaks."""
+        """Return whether the leak is 1 in all channels."""
         return bool((self.leak == 1).all())
 
 
 def hard_lif(node: Node) -> HardLIF | str:
-    """Return the neuron of a `program`, or the reason why NIR has none."""
+    """Return the neuron of a `program`, or the reason why NIR has no counterpart."""
     program, rows = program_of(node), named_rows(node)
     kind = str(node.attributes["kind"])
     if not node.attributes.get("fires", True):
@@ -57,18 +61,18 @@ def hard_lif(node: Node) -> HardLIF | str:
 
 
 def _matched(program: Program, rows: Mapping[str, Any]) -> HardLIF | str | None:
-    """Return the parts of the equation, an unsupported reset, or None for another equation."""
+    """Return the parts of the equation, a description of an unsupported reset, or None for any other equation."""
     potential = 1
 
     def made(register: int, operation: str) -> tuple[int, ...] | None:
-        """Return the operands of a register made by this operation, if it is."""
+        """Return the operands of a register if this operation computes it; otherwise None."""
         if register < program.first:
             return None
         instruction = program.instructions[register - program.first]
         return instruction.operands if instruction.operation == operation else None
 
     def value(register: int) -> Floats | None:
-        """Return the value of a row or a constant."""
+        """Return the value of a register that holds a row or a constant; otherwise None."""
         if (constant := program.constant(register)) is not None:
             return np.full((1, 1), constant)
         if 1 + len(program.states) <= register < program.first:
@@ -100,7 +104,7 @@ def _matched(program: Program, rows: Mapping[str, Any]) -> HardLIF | str | None:
 
 
 def plain_name(name: str, taken: Collection[str]) -> str:
-    """Return `name` as an identifier that is not taken.
+    """Turn `name` into an identifier that is not in `taken`.
 
     >>> plain_name("layer1.0.conv1", ()), plain_name("0", ()), plain_name("a.b", {"a_b"})
     ('layer1_0_conv1', 'node_0', 'a_b_2')

@@ -1,8 +1,8 @@
-"""Exact translation of a deployed graph to nodes and edges of NIR; raises if there is none.
+"""Translate a deployed graph exactly to nodes and edges of NIR, or raise an error.
 
-Operations between layers are folded into weights: the affine after a convolution, the sizes of spikes, the divisors
-of means. A sum is several edges into one node. An affine without a preceding layer is a 1x1 convolution or a matrix
-with diagonal weights.
+Operations between layers are folded into weights: the affine after a convolution, spike sizes and the divisors of
+means. A sum becomes several edges into one node. An affine without a preceding layer becomes a 1x1 convolution or a
+matrix, with diagonal weights.
 """
 
 from collections import Counter
@@ -37,7 +37,7 @@ MOST_SHOWN = 3
 
 @dataclass
 class _Layer:
-    """Convolution or matrix under construction, float64: following operations are folded into it."""
+    """A convolution or matrix under construction in float64, into which the following operations are folded."""
 
     weight: Floats
     bias: Floats
@@ -45,17 +45,17 @@ class _Layer:
     """Of a convolution."""
 
     def scaled(self, scale: Floats, shift: Floats) -> None:
-        """Fold scale·y + shift, [C or 1] each."""
+        """Fold scale·y + shift, [C or 1] each, into the layer."""
         self.weight = self.weight * scale.reshape(-1, *(1,) * (self.weight.ndim - 1))
         self.bias = self.bias * scale + shift
 
 
 @dataclass(frozen=True)
 class _Value:
-    """Sum of the outputs of NIR nodes, times `scale` [C or 1].
+    """The sum of the outputs of NIR nodes, multiplied by `scale` [C or 1].
 
     Attributes:
-        layer: the layer that outputs it, still open: its only reader may fold into it.
+        layer: the layer that outputs the value, if the value's only reader may still fold operations into it.
     """
 
     sources: tuple[str, ...]
@@ -64,7 +64,7 @@ class _Value:
 
 
 def nir_package() -> Any:
-    """Import the package nir. Raises `MissingExtraError` if it is not installed."""
+    """Import the package nir; raise `MissingExtraError` if it is not installed."""
     try:
         import nir
     except ModuleNotFoundError as error:
@@ -73,7 +73,7 @@ def nir_package() -> Any:
 
 
 def write(graph: Any, path: Path | str) -> None:
-    """Write a `nir.NIRGraph` as HDF5, atomically."""
+    """Write a `nir.NIRGraph` atomically to an HDF5 file."""
     package = nir_package()
     with whole_file(Path(path)) as temporary:
         package.write(temporary, graph)
@@ -82,16 +82,16 @@ def write(graph: Any, path: Path | str) -> None:
 def to_nir(graph: Graph, *, dt: float = DT, for_norse: bool = False) -> Any:
     """Return the `nir.NIRGraph` of a network of LIF neurons with a hard reset.
 
-    Leak and threshold must be constant in time; weights of low bit width become float32. Inputs are values after
-    mean and std. The input node's metadata keep properties that NIR lacks (time steps, labels, kind of input), from
-    which `hdlif.deploy.interop.nir_import` reads the file without further arguments.
+    Leak and threshold must be constant in time. Low-bit weights become float32, and inputs must be normalised with mean
+    and std already. Properties that NIR lacks (time steps, labels, kind of input) are stored in the input node's
+    metadata, so `hdlif.deploy.interop.nir_import` reads the file without further arguments.
 
     Args:
-        dt: seconds of a time step.
-        for_norse: write for norse, which ignores R and has no mean: R = 1 with weights divided by 1 - λ, and
-            sums over windows. SpikingJelly and snnTorch run that too.
+        dt: seconds per time step.
+        for_norse: write for norse, which ignores R and has no mean: R = 1 with weights divided by 1 - λ, and sums over
+            windows. SpikingJelly and snnTorch can run these files too.
     Raises:
-        LoweringError: parts have no node in NIR; each is listed.
+        LoweringError: parts have no counterpart in NIR; the message lists them.
         MissingExtraError: the package nir is not installed.
     """
     nir_package()
@@ -102,7 +102,7 @@ def to_nir(graph: Graph, *, dt: float = DT, for_norse: bool = False) -> Any:
 
 
 def refusal(problems: list[tuple[str, str]]) -> str:
-    """Return the error about unsupported parts, with alternatives."""
+    """Return the error message about unsupported parts, with alternatives."""
     shown = some([f"{name} is {why}" for name, why in problems], MOST_SHOWN)
     return (
         f"NIR has no node for parts of this network: {shown}; --extension writes them as metadata, which hdlif alone "
@@ -111,7 +111,7 @@ def refusal(problems: list[tuple[str, str]]) -> str:
 
 
 def _refused(node: Node, types: Mapping[str, Any]) -> str | None:
-    """Describe a node that NIR cannot express."""
+    """Describe why NIR cannot express a node, or return None if it can."""
     match node.op:
         case "program":
             found = hard_lif(node)
@@ -130,7 +130,7 @@ def _refused(node: Node, types: Mapping[str, Any]) -> str | None:
 
 
 def infers(node: Node, types: Mapping[str, Any]) -> bool:
-    """Return whether nir infers these shapes: it takes a kernel's height for its width, and knows no groups."""
+    """Return whether nir infers the shapes correctly: it assumes square kernels without groups."""
     (size_y, size_x), out = types[node.inputs[0]].shape[1:], types[node.name].shape[1:]
     kernel = node.tensors["weight"].shape[2]
     sizes = zip((size_y, size_x), node.attributes["padding"], dilation_of(node), node.attributes["stride"], strict=True)
@@ -163,14 +163,14 @@ class _Translation:
         return self.nir.NIRGraph({name: make() for name, make in self._nodes.items()}, self._edges)
 
     def put(self, name: str, sources: tuple[str, ...], make: Callable[[], Any]) -> str:
-        """Add a node that reads the sum of sources, created at the end; return its name."""
+        """Add a node that reads the sum of `sources`, and return its name; `make` creates the node at the end."""
         found = plain_name(name, self._nodes)
         self._nodes[found] = make
         self._edges += [(source, found) for source in sources]
         return found
 
     def layer(self, name: str, layer: _Layer, value: _Value, shape: tuple[int, ...]) -> _Value:
-        """Add a layer that reads a value of this shape."""
+        """Add a layer that reads a value with this shape, and return its output."""
         return _Value((self.put(name, value.sources, lambda: self._made(layer, shape)),), layer=layer)
 
     def _made(self, layer: _Layer, shape: tuple[int, ...]) -> Any:
@@ -182,13 +182,13 @@ class _Translation:
         return self.nir.Linear(weight=weight)
 
     def applied(self, name: str, times: Floats | None = None) -> _Value:
-        """Return `times` a node's value, with its scale folded into the weights of its layer."""
+        """Return a node's value multiplied by `times`, with its scale folded into the weights of its layer."""
         value = self.values[name]
         scale = value.scale if times is None else value.scale * times
         return self.with_affine(name, scale, np.zeros(1))
 
     def with_affine(self, name: str, scale: Floats, shift: Floats, *, of: str | None = None) -> _Value:
-        """Return scale·value + shift, for a node's value without its own scale."""
+        """Return scale·value + shift, where value is the node's value without its pending scale."""
         value = self.values[name]
         layer = value.layer if self._readers[name] == 1 else None
         if (scale == 1).all() and not shift.any():
@@ -199,14 +199,14 @@ class _Translation:
         return self._diagonal(of or f"{name}.scaled", value, scale, shift, self.types[name].shape)
 
     def _diagonal(self, name: str, value: _Value, scale: Floats, shift: Floats, shape: tuple[int, ...]) -> _Value:
-        """Return it through a separate layer."""
+        """Return scale·value + shift from a separate layer."""
         channels = shape[0]
         weight, bias = np.diag(np.broadcast_to(scale, channels)), np.broadcast_to(shift, channels).astype(np.float64)
         geometry: Mapping[str, Any] | None = None
         if len(shape) == 3:
             weight = weight[:, :, None, None]
             geometry = OF_ONE_PIXEL
-        # Closed: with several readers, nothing may be folded into it.
+        # Closed: nothing may be folded into a layer with several readers.
         return replace(self.layer(name, _Layer(weight, bias, geometry), value, shape), layer=None)
 
 
@@ -220,7 +220,7 @@ def _conv2d(to: _Translation, node: Node) -> _Value:
 
 
 def geometry_of(node: Node) -> dict[str, Any]:
-    """Return a convolution's arguments in NIR, besides the shape of its input, weight and bias."""
+    """Return a convolution's arguments in NIR, except its input shape, weight and bias."""
     return {
         "stride": tuple(node.attributes["stride"]),
         "padding": tuple(node.attributes["padding"]),
@@ -253,12 +253,12 @@ def _program(to: _Translation, node: Node) -> _Value:
 
 
 def neuron_node(neuron: HardLIF, shape: tuple[int, ...], dt: float, *, unit_resistance: bool = False) -> Any:
-    """Return the `nir.LIF` of a neuron, or the `nir.IF` of one that does not leak."""
+    """Return a neuron as a `nir.LIF`, or as a `nir.IF` if it does not leak."""
     leak, threshold, reset = (
         np.broadcast_to(rows[0].reshape(-1, *(1,) * (len(shape) - 1)), shape).astype(np.float64)
         for rows in (neuron.leak, neuron.threshold, neuron.reset)
     )
-    # Exactly the float32 values at or above the threshold are greater than this.
+    # A float32 is at or above the threshold exactly if it is above this value.
     below = np.nextafter(threshold.astype(np.float32), np.float32(-np.inf)).astype(np.float64)
     rest = {"v_threshold": below, "v_reset": reset}
     if neuron.integrates:
@@ -269,7 +269,10 @@ def neuron_node(neuron: HardLIF, shape: tuple[int, ...], dt: float, *, unit_resi
 
 
 def _pooled(to: _Translation, node: Node, kernel: Any, stride: Any) -> _Value:
-    """Return a mean over windows, times their number of entries as a pending scale; or a sum."""
+    """Return the sums over windows.
+
+    For norse the node computes sums. Otherwise it computes means, with the number of entries as a pending scale.
+    """
     value = to.values[node.inputs[0]]
     sizes = {"kernel_size": np.array(kernel), "stride": np.array(stride), "padding": np.zeros(2, np.int64)}
     kind = to.nir.SumPool2d if to.for_norse else to.nir.AvgPool2d
@@ -290,7 +293,7 @@ def _flatten(to: _Translation, node: Node) -> _Value:
 
 
 def _flat(to: _Translation, name: str, value: _Value, shape: tuple[int, ...]) -> _Value:
-    # Negative axes, which are the same with and without a batch.
+    # Negative axes are the same with and without a batch.
     flat = {"input_type": {"input": np.array(shape)}, "start_dim": -len(shape), "end_dim": -1}
     scale = value.scale if len(value.scale) == 1 else np.repeat(value.scale, int(np.prod(shape[1:])))
     return _Value((to.put(name, value.sources, lambda: to.nir.Flatten(**flat)),), scale)

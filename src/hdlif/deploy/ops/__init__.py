@@ -1,4 +1,4 @@
-"""Lowerings of modules to each op, and its forms in PyTorch and ONNX: one file per op, which defines a `FORM`."""
+"""Lowerings of modules to ops, and the ops' forms in PyTorch and ONNX: each op's file defines a `FORM`."""
 
 from collections.abc import Mapping
 

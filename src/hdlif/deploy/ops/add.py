@@ -1,4 +1,4 @@
-"""The forms of `add`."""
+"""The PyTorch and ONNX forms of `add`."""
 
 from hdlif.deploy.op_form import OpForm, pointwise
 

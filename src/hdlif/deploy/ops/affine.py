@@ -1,4 +1,4 @@
-"""Batch norms and gains of modules, and the forms of `affine`."""
+"""Lowerings of batch norms and gains, and the forms of `affine`."""
 
 from collections.abc import Sequence
 

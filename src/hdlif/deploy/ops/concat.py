@@ -1,4 +1,4 @@
-"""The forms of `concat`."""
+"""The PyTorch and ONNX forms of `concat`."""
 
 import torch
 from torch import Tensor

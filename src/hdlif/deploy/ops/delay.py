@@ -1,4 +1,4 @@
-"""Recurrent layers and delay lines of modules, and the forms of `delay`."""
+"""Lowerings of recurrent layers and delay lines, and the forms of `delay`."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,9 +16,9 @@ from hdlif.nn import Changes, DelayLine, Recurrent
 
 @lowers(Recurrent)
 def _recurrent(lowerer: Lowerer, module: Recurrent, wire: Wire, path: str) -> Wire:
-    """delay -> synapse -> + current -> neuron, whose spikes return through the delay."""
+    """Lower to delay -> synapse -> + current -> neuron, whose spikes return through the delay."""
     current = lowerer.applied(wire)
-    # The delay has the neuron's output type (codes or floats, and scale), so a trial lowering finds it first.
+    # The delay has the type and the scale of the neuron's output, which a trial lowering finds first.
     trial = lowerer.trial()
     emitted = trial.lower(module.neuron, current, f"{path}.neuron")
     most = trial.values[emitted.name].max_code or 0
@@ -36,7 +36,7 @@ def _recurrent(lowerer: Lowerer, module: Recurrent, wire: Wire, path: str) -> Wi
 
 @lowers(DelayLine)
 def _line(lowerer: Lowerer, module: DelayLine, wire: Wire, path: str) -> Wire:
-    """Lower to a delay for each held step, and concatenate the taps along channels."""
+    """Lower to one delay per stored step, and concatenate the taps along channels."""
     wire = lowerer.one_scale(wire)
     if len(wire.scale) > 1:
         # Concatenated codes need a common scale, so scales that change over time are applied first.
@@ -53,7 +53,7 @@ def _line(lowerer: Lowerer, module: DelayLine, wire: Wire, path: str) -> Wire:
 
 @lowers(Changes)
 def _changes(lowerer: Lowerer, module: Changes, wire: Wire, path: str) -> Wire:
-    """The line, and the weights [[1, 0], [1, -1]] of x_t and x_{t-1} in every channel."""
+    """Lower the delay line, then a layer with the weights [[1, 0], [1, -1]] for x_t and x_{t-1} in every channel."""
     joined = lowerer.applied(_line(lowerer, module, lowerer.applied(wire), path))
     one = np.eye(lowerer.values[wire.name].shape[0], dtype=np.float32)
     weight = np.block([[one, 0 * one], [one, -one]])[:, :, None, None]

@@ -1,4 +1,4 @@
-"""Flattening modules, and the forms of `flatten`."""
+"""Lowerings of flattening modules, and the forms of `flatten`."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""The forms of `gate`."""
+"""The PyTorch and ONNX forms of `gate`."""
 
 from collections.abc import Sequence
 

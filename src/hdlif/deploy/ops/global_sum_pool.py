@@ -1,4 +1,4 @@
-"""Adaptive average pools and sums over tokens of modules, and the forms of `global_sum_pool`."""
+"""Lowerings of adaptive average pools and of sums over tokens, and the forms of `global_sum_pool`."""
 
 import numpy as np
 from torch import nn
@@ -23,7 +23,7 @@ def _global_pool(lowerer: Lowerer, module: nn.AdaptiveAvgPool1d | nn.AdaptiveAvg
         pooled = lowerer.emit("sum_pool", path, wire, kernel=kernel, stride=kernel)
         return Wire(pooled.name, wire.scale / (kernel[0] * kernel[1]))
     if not any(out % n for n, out in zip((height, width), size, strict=True)):
-        # Each window is one entry.
+        # Each window has one entry.
         factor = [size[0] // height, size[1] // width]
         return Wire(lowerer.emit("upsample", path, wire, factor=factor).name, wire.scale)
     raise LoweringError(

@@ -1,4 +1,4 @@
-"""Linear layers of modules, and the forms of `linear`."""
+"""Lowerings of linear layers, and the forms of `linear`."""
 
 import torch.nn.functional as F
 from torch import nn

@@ -1,4 +1,4 @@
-"""Maximum pools of modules, and the forms of `max_pool`."""
+"""Lowerings of max pools, and the forms of `max_pool`."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def _max_pool(lowerer: Lowerer, module: nn.MaxPool1d | nn.MaxPool2d, wire: Wire,
 def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
     x, attributes = inputs[0], parts.node.attributes
     kernel, stride, (pad_y, pad_x) = attributes["kernel"], attributes["stride"], attributes["padding"]
-    # torch's own padding ends at half of the kernel
+    # torch limits its own padding to half the kernel
     x = F.pad(x, (pad_x, pad_x, pad_y, pad_y), value=-torch.inf)
     return folded(x, lambda v: F.max_pool2d(v, kernel, stride))
 

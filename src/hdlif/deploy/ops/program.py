@@ -1,4 +1,4 @@
-"""Neurons of modules, and the forms of `program`."""
+"""Lowerings of neurons, and the forms of `program`."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -21,7 +21,7 @@ from hdlif.nn.state import stack_steps
 
 @lowers(SteppedNeuron, derived=True)
 def _neuron(lowerer: Lowerer, module: SteppedNeuron, wire: Wire, path: str) -> Wire:
-    """Return the traced step, and the codes of its output."""
+    """Lower a neuron's traced step and the quantiser of its spikes."""
     if not module.runs_its_equation():
         raise LoweringError(
             f"{path}: {type(module).__name__} has a forward pass of its own, which its equation says nothing of; write "
@@ -35,7 +35,10 @@ def _neuron(lowerer: Lowerer, module: SteppedNeuron, wire: Wire, path: str) -> W
 
 
 def _mem_bn(lowerer: Lowerer, module: HDLIF, norm: MemBN, wire: Wire, path: str) -> Wire:
-    """HD-LIF with Mem-BN (`deploy.mem_bn_folding`), folded on the state if every α* allows it, else on the current."""
+    """Lower HD-LIF with Mem-BN, folded on the state if every α* allows it, otherwise on the current.
+
+    `hdlif.deploy.mem_bn_folding` defines both forms.
+    """
     rows = [
         repeated(f64(values).reshape(len(values), -1), lowerer.time_steps)
         for values in (module.leak.values(), module.threshold.values(), *norm.affine())
@@ -59,10 +62,12 @@ def _spike(
     gain: Floats = ONE,
     rows: dict[str, Floats] | None = None,
 ) -> Wire:
-    """Lower a step, times `gain`; a spike that is a row times 1 or 0 becomes that code, with the row as its scale.
+    """Lower a step whose spikes are multiplied by `gain`.
+
+    A spike that equals a row times 1 or 0 becomes the code 1 or 0, with the row as its scale.
 
     Args:
-        rows: replace the neuron's own parameters; T rows of each, or more.
+        rows: replacements for the neuron's own parameters, at least T rows each.
     """
     if rows is None:
         rows = {name: repeated(f64(row), lowerer.time_steps) for name, row in module.row_values().items()}
@@ -89,7 +94,7 @@ def _spike(
 def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
     (x,), program = inputs, program_of(parts.node)
     rows = [parts.rows(key, x.ndim) for key in row_names(program)]
-    # Without states it is constant in time if its current is.
+    # A neuron without states is constant in time if its current is.
     count = len(parts.steps) if program.states else max(map(len, (x, *rows)))
     x, *rows = (value.expand(count, *value.shape[1:]) for value in (x, *rows))
     kept = [parts.states[name] for name in program.states]
@@ -145,7 +150,7 @@ def _onnx(translation: Translation, node: Node) -> Value:
                 continue
             operands = [registers[i] for i in instruction.operands]
             registers.append(_ONNX_OPERATIONS[instruction.operation](writer, f"{node.name}@", operands))
-        # functions of rows alone do not have the current's shape
+        # a value that depends only on rows does not have the current's shape
         shaped = from_start if k == 0 else program.varying
         spike, *states = (_shaped(writer, registers, i, shaped) for i in (program.spike, *program.after))
         steps.append(spike)
@@ -184,7 +189,7 @@ def _difference(w: Writer, name: str, x: Sequence[str]) -> str:
 
 
 def _maximum(w: Writer, name: str, x: Sequence[str]) -> str:
-    """Return the maximum; with 0, by the op that engines fuse into a convolution."""
+    """Return the maximum; for a maximum with 0, use the op that engines fuse into a convolution."""
     others = [one for one in x if not w.is_zero(one)]
     return w.op("Relu", *others, name=name) if len(others) == 1 else w.op("Max", *x, name=name)
 

@@ -1,4 +1,4 @@
-"""Quantisers of spikes, and the forms of `quantise`."""
+"""Lowerings of spike quantisers, and the forms of `quantise`."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from hdlif.nn import SpikeQuantizer
 
 
 def quantised(lowerer: Lowerer, quantizer: SpikeQuantizer | None, wire: Wire, path: str) -> Wire:
-    """Lower to codes of graded spikes; a pending gain is merged into the step."""
+    """Lower graded spikes to codes, and merge a pending gain into the quantisation step."""
     if quantizer is None:
         return wire
     step = float(quantizer.step)

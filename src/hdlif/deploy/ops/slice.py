@@ -1,4 +1,4 @@
-"""The forms of `slice`."""
+"""The PyTorch and ONNX forms of `slice`."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Average pools of modules, and the forms of `sum_pool`."""
+"""Lowerings of average pools, and the forms of `sum_pool`."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Nearest upsampling of modules, and the forms of `upsample`."""
+"""Lowerings of nearest-neighbour upsampling, and the forms of `upsample`."""
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ def _upsample(lowerer: Lowerer, module: nn.Upsample, wire: Wire, path: str) -> W
             f"{path}: Upsample({size}) of {list(shape)} may be of a sequence or of a map of one row; use "
             f"Upsample(scale_factor=(f,)) for a sequence, UpsamplingNearest2d for a map"
         )
-    # let the module itself move the index of each place: its arithmetic may not find the nearest
+    # upsample the index of each place with the module itself: its rounding may not select the nearest place
     places = torch.arange(shape[1] * shape[2], dtype=torch.float64).view(1, 1, *shape[1:])
     places = places[:, :, 0] if axes == 1 else places
     moved = module(places)
@@ -41,7 +41,7 @@ def _upsample(lowerer: Lowerer, module: nn.Upsample, wire: Wire, path: str) -> W
 
 
 def _repeated(x: Tensor, factor: list[int]) -> Tensor:
-    """Repeat each entry of the last axes by its factor."""
+    """Repeat each entry along the last axes, by one factor per axis."""
     for axis, times in enumerate(factor, start=x.ndim - len(factor)):
         x = x.repeat_interleave(times, dim=axis)
     return x

@@ -1,4 +1,4 @@
-"""Conversion of ordinary networks to spiking ones."""
+"""Conversion of ordinary networks to spiking networks."""
 
 from hdlif.models.spiking.convert import spiking
 

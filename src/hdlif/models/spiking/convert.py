@@ -1,4 +1,4 @@
-"""Conversion of an ordinary torch network, such as one of torchvision or timm, to a spiking one."""
+"""Convert ordinary torch networks, such as models of torchvision or timm, to spiking networks."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def spiking(
     quantizer: WeightQuantizer | None = None,
     keep_float: Collection[str] = ("first", "last"),
 ) -> Temporal:
-    """A spiking network with the layers, the wiring and the weights of `model`, which stays as it is.
+    """Return a spiking network with the layers, the wiring and the weights of `model`, which is not modified.
 
-    Each activation (ReLU, ReLU6, Hardtanh from 0) becomes a layer of neurons, one for each place where it is run; a
-    bound such as ReLU6's is dropped, since the neuron decides how much it emits (`SpikeQuantizer` bounds it). Batch
-    norms become `hdlif.nn`'s, with their statistics, eps and momentum; convolutions and linear layers become
-    `QuantConv2d` and `QuantLinear` with the same weights and biases, but for the first and the last one. Modules that
-    are made of others are followed by torch.fx, and their layers keep their names.
+    Each activation (ReLU, ReLU6, Hardtanh from 0) becomes a layer of neurons, one for each place where it runs. Bounds,
+    as in ReLU6, are dropped, because the neurons determine the size of spikes (`SpikeQuantizer` limits it). Batch norms
+    become `hdlif.nn` batch norms with the same statistics, eps and momentum. Convolutions and linear layers, except the
+    first and the last, become `QuantConv2d` and `QuantLinear` with the same weights and biases. Composite modules are
+    traced by torch.fx, and their layers keep their names.
 
     >>> import torch
     >>> from torch import nn
@@ -46,14 +46,14 @@ def spiking(
     [2, 1, 10]
 
     Args:
-        neuron: makes a layer of neurons from its channels, in the order in which they run.
-        quantizer: of the weights, but for those of `keep_float`; None leaves all in fp32.
-        keep_float: layers with fp32 weights, by path (`*` stands for any text); "first" and "last" are the ones that
-            run so, and stay torch's own, which are not counted as the body.
-        model: a trained or fresh network with activations; it must be traceable by torch.fx.
+        neuron: makes a layer of neurons from its channels; called in execution order.
+        quantizer: weight quantiser for all layers except those in `keep_float`; None keeps all weights in fp32.
+        keep_float: layers with fp32 weights, by path (`*` matches any text); "first" and "last" are the layers that run
+            first and last. These two remain torch layers, which do not count as the body.
+        model: a trained or untrained network with activations, which torch.fx must be able to trace.
     Raises:
-        ConversionError: the network has parts of which there is no spiking form, each with its path; or no activation;
-            or `keep_float` names no layer.
+        ConversionError: parts have no spiking form, and the message lists their paths; or the network has no
+            activation, or a pattern in `keep_float` matches no layer.
     """
     mode, model = model.training, copy.deepcopy(model).train()
     turning = Turning(neuron, follow)
@@ -76,7 +76,7 @@ def spiking(
 
 
 def _named(order: list[str], patterns: Iterable[str]) -> set[str]:
-    """Return the layers that match a pattern."""
+    """Return the layers that match a pattern; raise `ConversionError` if a pattern matches no layer."""
     named: set[str] = set()
     for pattern in patterns:
         matched = fnmatch.filter(order, pattern)
@@ -87,7 +87,7 @@ def _named(order: list[str], patterns: Iterable[str]) -> set[str]:
 
 
 def _listed(problems: Iterable[tuple[str, str]]) -> str:
-    """Return each problem once, with its first place."""
+    """Return a text that lists each problem once, with the first place where it occurs."""
     places: dict[str, list[str]] = {}
     for path, why in problems:
         places.setdefault(why, []).append(path)

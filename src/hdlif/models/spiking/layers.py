@@ -1,4 +1,4 @@
-"""Conversions of torch layers, and of layers of torchvision and timm that are not composed of them."""
+"""Conversions of torch layers, and of torchvision and timm layers that are not composed of torch layers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _linear(turning: Turning, module: nn.Linear, path: str, fed: Fed) -> Turned:
 
 
 def _with_values(turning: Turning, module: nn.Conv1d | nn.Conv2d | nn.Linear, path: str, channels: int) -> Turned:
-    # Without values: those of the module take their place.
+    # No values are initialised, because the module's values replace them.
     with torch.device("meta"):
         made = quant_like(module)
     made.weight, made.bias = module.weight, module.bias
@@ -65,7 +65,7 @@ def _norm(turning: Turning, module: nn.BatchNorm1d | nn.BatchNorm2d, path: str, 
 
 @turns("BatchNormAct2d")
 def _norm_and_activation(turning: Turning, module: Any, path: str, fed: Fed) -> Turned:
-    """timm's: norm, drop and act in one module."""
+    """Convert timm's module that combines norm, drop and act."""
     norm, gives = _norm(turning, module, path, fed)
     made = {"norm": norm}
     for name in ("drop", "act"):
@@ -102,7 +102,7 @@ def _max_pool(turning: Turning, module: nn.MaxPool1d | nn.MaxPool2d, path: str, 
 @turns(nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 def _dropout(turning: Turning, module: nn.Dropout, path: str, fed: Fed) -> Turned:
     made = copy.deepcopy(module)
-    # What it reads may be read by others too.
+    # Other modules may read the same input.
     made.inplace = False
     return Turned(made, fed)
 
@@ -123,7 +123,7 @@ def _flatten(turning: Turning, module: nn.Flatten, path: str, fed: Fed) -> Turne
 
 @turns("StochasticDepth", "DropPath")
 def _depth(turning: Turning, module: Any, path: str, fed: Fed) -> Turned:
-    """torchvision's and timm's."""
+    """Convert the stochastic depth of torchvision and timm."""
     share = module.p if hasattr(module, "p") else module.drop_prob
     if share:
         return turning.refuse(path, "leaves out branches at random, and a probability of 0 is accepted")

@@ -1,4 +1,4 @@
-"""Conversion of a torch network's modules to spiking ones: one function per type, registered with `turns`."""
+"""Convert the modules of a torch network to spiking modules, with one function per type, registered with `turns`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ACTIVATIONS = "ReLU, ReLU6 or Hardtanh from 0"
 
 @dataclass(frozen=True)
 class Fed:
-    """Properties of a value known without running the network.
+    """The properties of a value that are known without running the network.
 
     Attributes:
-        channels: C of [B, C, ...]; None if it is not known.
-        point: whether it is [B, C] or [B, C, 1, 1], which flattening leaves with as many channels.
+        channels: C of [B, C, ...]; None if unknown.
+        point: whether the shape is [B, C] or [B, C, 1, 1], so flattening does not change the number of channels.
     """
 
     channels: int | None = None
@@ -28,7 +28,7 @@ class Fed:
 
 
 class Turned(NamedTuple):
-    """Module of the spiking network, and its output."""
+    """A module of the spiking network, and the properties of its output."""
 
     module: nn.Module
     gives: Fed
@@ -40,7 +40,7 @@ _TURNS: dict[type[nn.Module] | str, Turn] = {}
 
 
 def turns(*kinds: type[nn.Module] | str) -> Callable[[Turn], Turn]:
-    """Register what becomes of a type of module, or of a class of that name in a library that may not be installed."""
+    """Register the conversion of module types; specify classes of optional libraries by name."""
 
     def register(turn: Turn) -> Turn:
         _TURNS.update(dict.fromkeys(kinds, turn))
@@ -53,20 +53,20 @@ _MADE_OF_OTHERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 def is_layer(kind: type) -> bool:
-    """Whether it is one of torch's own, which is not followed into."""
+    """Return whether a type is one of torch's own layers, which tracing does not enter."""
     return kind.__module__.startswith("torch.nn.") and kind not in _MADE_OF_OTHERS
 
 
 class Turning:
-    """Conversion of one network; modules are visited in execution order.
+    """The conversion of one network, which visits modules in execution order.
 
     Args:
         neuron: makes a neuron layer from its channels.
-        follow: turns a module that is made of others, by its forward pass.
+        follow: converts a composite module through its forward pass.
     Attributes:
-        synapses: by path, in the order in which they run, with torch's own layers of the same weights.
-        neurons: how many layers of neurons were made.
-        problems: (path, what is wrong) of each part that cannot be turned.
+        synapses: layers with weights by path, in execution order, each with the torch layer that has the same weights.
+        neurons: number of neuron layers made so far.
+        problems: (path, problem) of each part that cannot be converted.
     """
 
     def __init__(self, neuron: Callable[[int], nn.Module], follow: Turn) -> None:
@@ -77,7 +77,7 @@ class Turning:
         self._ran: dict[nn.Module, str] = {}
 
     def turn(self, module: nn.Module, path: str, fed: Fed) -> Turned:
-        """Convert a module; return it with its output, or record a problem."""
+        """Convert a module, or record a problem; return the new module and the properties of its output."""
         kind = type(module)
         if isinstance(module, Temporal):
             return self.refuse(path, f"({kind.__name__}) knows time already, and an ordinary network is accepted")
@@ -97,9 +97,9 @@ class Turning:
         return (turn or self._follow)(self, module, path, fed)
 
     def fire(self, path: str, fed: Fed) -> Turned:
-        """Return a neuron layer for an input."""
+        """Return a neuron layer for an input with these properties."""
         if fed.channels is None:
-            # The problem of an earlier part is enough.
+            # The problem of an earlier part is sufficient.
             if self.problems:
                 return Turned(nn.Identity(), fed)
             return self.refuse(path, "is an activation whose channels are not known; put a layer right before it")
@@ -107,6 +107,6 @@ class Turning:
         return Turned(self._neuron(fed.channels), fed)
 
     def refuse(self, path: str, why: str) -> Turned:
-        """Record a problem of a part, and continue with the rest."""
+        """Record a problem of a part, and return a placeholder so the conversion continues."""
         self.problems.append((path, why))
         return Turned(nn.Identity(), Fed())

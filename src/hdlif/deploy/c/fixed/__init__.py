@@ -1,1 +1,1 @@
-"""Networks in fixed point, for processors without a floating-point unit."""
+"""Fixed-point networks for processors without a floating-point unit."""

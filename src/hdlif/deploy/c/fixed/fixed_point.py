@@ -1,4 +1,4 @@
-"""A deployed network in fixed point: ranges on samples, formats, parameters as integers, and their oracle."""
+"""A deployed network in fixed point: value ranges on samples, formats, integer parameters, and the oracle."""
 
 import math
 from collections import defaultdict
@@ -35,7 +35,7 @@ from hdlif.runtime.state import potential_shapes
 
 @dataclass(frozen=True)
 class Ranges:
-    """Largest magnitudes of values by name, of registers by node and number, and of states."""
+    """The largest magnitudes of values by name, of registers by node and number, and of states by node and name."""
 
     values: Mapping[str, float]
     registers: Mapping[tuple[str, int], float]
@@ -43,7 +43,7 @@ class Ranges:
 
 
 def ranges(graph: Graph, x: NDArray[np.float32], steps: int) -> Ranges:
-    """Measure magnitudes on frames [T, N, C, H, W], or [1, N, C, H, W] shown at every step."""
+    """Measure the largest magnitudes on frames [T, N, C, H, W], or on [1, N, C, H, W] shown at every step."""
     types = infer_values(graph)
     state = {name: np.zeros((x.shape[1], *shape), np.float32) for name, shape in potential_shapes(graph, types).items()}
     values: dict[str, float] = defaultdict(float)
@@ -70,7 +70,7 @@ def ranges(graph: Graph, x: NDArray[np.float32], steps: int) -> Ranges:
 
 
 def _largest(array: Any) -> float:
-    """Return the largest magnitude: infinity if there is a NaN, which comparisons miss."""
+    """Return the largest magnitude, or infinity if there is a NaN, which comparisons would miss."""
     largest = float(np.abs(array).max(initial=0))
     return math.inf if math.isnan(largest) else largest
 
@@ -81,15 +81,15 @@ LARGEST_TOTAL = 2**30
 
 @dataclass
 class FixedPoint:
-    """Graph with numbers as 16-bit integers; made by `fixed_point`.
+    """A graph with 16-bit integers as numbers, returned by `fixed_point`.
 
     Attributes:
         nodes: nodes that the output depends on, including those that only define shapes.
-        fractions: bits after the point of every value by name; 0 for codes.
+        fractions: fraction bits of every value by name; 0 for codes.
         graph: the original graph.
-        seen: largest magnitudes of its values on the samples.
-        input_fraction: bits after the point of the input.
-        values: the types of all values, by name.
+        seen: largest magnitudes of the graph's values on the samples.
+        input_fraction: fraction bits of the input.
+        values: the types of all values by name.
     """
 
     graph: Graph
@@ -101,7 +101,7 @@ class FixedPoint:
     _weights: dict[str, tuple[IntegerArray, int]] = field(default_factory=dict)
 
     def most(self, name: str) -> int:
-        """Bits after the point that a value has room for."""
+        """Return the most fraction bits that a value can have."""
         return fraction_for(self.seen.values[name])
 
     def state_fraction(self, node: Node, name: str) -> int:
@@ -113,7 +113,7 @@ class FixedPoint:
         """Return a layer's weights as integers, and their fraction bits.
 
         Raises:
-            InputError: its sums may pass 32 bits.
+            InputError: the layer's sums may exceed 32 bits.
         """
         if node.name not in self._weights:
             self._weights[node.name] = self._weights_of(node)
@@ -140,7 +140,7 @@ class FixedPoint:
         return whole, fraction
 
     def check_sum(self, node: Node, terms: int) -> None:
-        """Raise `InputError` if sums of so many entries of a node's input may exceed 32 bits."""
+        """Raise `InputError` if sums of `terms` entries of a node's input may exceed 32 bits."""
         most = self.values[node.inputs[0]].max_code
         if terms * (LARGEST + 1 if most is None else most) > LARGEST_TOTAL:
             raise InputError(
@@ -148,13 +148,13 @@ class FixedPoint:
             )
 
     def of_total(self, k: Any, node: Node, total: Scaled) -> Scaled:
-        """Return the value of a node from its sums."""
+        """Convert a node's sums to its value."""
         if self.values[node.name].max_code is not None:
             return total
         return rescaled(k, total, min(self.most(node.name), total.fraction))
 
     def run(self, frames: IntegerArray, steps: int) -> IntegerArray:
-        """Return integer outputs [T, B, ...] for integer frames [T or 1, B, C, H, W]."""
+        """Run integer frames [T or 1, B, C, H, W], and return integer outputs [T, B, ...]."""
         state: dict[str, IntegerArray] = {}
         return np.stack([self._step(frames[t if len(frames) > 1 else 0], state, t) for t in range(steps)])
 
@@ -194,7 +194,7 @@ class FixedPoint:
 
 
 def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> FixedPoint:
-    """Return `graph` in fixed point, with formats for the ranges of its values on `samples`.
+    """Convert `graph` to fixed point, with formats chosen for the ranges of its values on `samples`.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -209,11 +209,11 @@ def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> Fixed
     'int16'
 
     Args:
-        samples: frames [T, N, C, H, W], or [1, N, C, H, W] shown at every one of `steps`.
+        samples: frames [T, N, C, H, W], or [1, N, C, H, W] shown at every step.
         graph: as in `translate`.
         steps: T.
     Raises:
-        InputError: an op has no form in fixed point, or a layer's sums may exceed 32 bits.
+        InputError: an op has no fixed-point form, or a layer's sums may exceed 32 bits.
     """
     nodes = evaluated(graph)
     for node in nodes:
@@ -236,7 +236,7 @@ def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> Fixed
     sources = {node.name: source for node in nodes for _, source in feedback(node)}
     given = {name: 0 if made.values[name].max_code is not None else made.most(sources[name]) for name in sources}
     while True:
-        # a delayed value has the format of its source, which may depend on it
+        # a delayed value has the format of its source, which may depend on the delayed value
         made.fractions = {INPUT: made.input_fraction, **given}
         made.run(few, 1)
         after = {name: min(given[name], made.fractions[source]) for name, source in sources.items()}
@@ -255,7 +255,7 @@ def reals(x: Sequence[Any] | IntegerArray, fraction: int) -> NDArray[np.float64]
 
     Args:
         x: integers of any shape.
-        fraction: bits after the point.
+        fraction: number of fraction bits.
     """
     found: NDArray[np.float64] = np.asarray(x, np.float64) * 2.0**-fraction
     return found

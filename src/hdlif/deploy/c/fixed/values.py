@@ -1,10 +1,10 @@
-"""Fixed-point numbers, 16-bit integers times 2^-fraction, and the operations on them.
+"""Fixed-point numbers, which are 16-bit integers times 2^-fraction, and operations on them.
 
-One source defines both forms: `Integers` computes on arrays, which is the oracle, or writes C. Intermediate results
-stay within 32 bits: a product of two numbers is at most 2^30, or 2^29 with an addend of at most 2^29, and rounding
-adds at most 2^29, so that all are at most 2^30 + 2^29.
+One source defines both forms: `Integers` either computes on arrays, as the oracle, or writes C. Intermediate results
+stay within 32 bits. A product of two numbers is at most 2^30, or 2^29 if an addend of at most 2^29 follows, and
+rounding adds at most 2^29. All results are therefore at most 2^30 + 2^29.
 
-Ops that change no number are the same for integers (`moved`).
+Ops that do not change numbers run unchanged on integers (`moved`).
 """
 
 import math
@@ -33,25 +33,25 @@ HEADROOM = 1.5
 
 
 class Integers(Protocol):
-    """Arithmetic of 32 bits, without overflow within the bounds kept by callers."""
+    """Arithmetic in 32 bits, which does not overflow within the bounds that callers keep."""
 
     def constant(self, value: int) -> Integer: ...
     def rows(self, key: str, table: NDArray[np.int64]) -> Integer:
-        """Return the entry of a node's rows [1 or T, 1 or C] for this step and channel."""
+        """Return the entry for this step and channel from a node's rows [1 or T, 1 or C]."""
 
     def plus(self, a: Integer, b: Integer) -> Integer: ...
     def minus(self, a: Integer, b: Integer) -> Integer: ...
     def times(self, a: Integer, b: Integer) -> Integer: ...
     def shifted_down(self, a: Integer, bits: int) -> Integer:
-        """floor(a / 2^bits)."""
+        """Return floor(a / 2^bits)."""
 
     def rounded(self, a: Integer, bits: int) -> Integer:
-        """floor(a / 2^bits + 1/2), for bits > 0."""
+        """Return floor(a / 2^bits + 1/2), for bits > 0."""
 
     def at_most(self, a: Integer, b: Integer) -> Integer: ...
     def at_least(self, a: Integer, b: Integer) -> Integer: ...
     def greater(self, a: Integer, b: Integer) -> Integer:
-        """1 or 0."""
+        """Return 1 if a > b, otherwise 0."""
 
     def greater_equal(self, a: Integer, b: Integer) -> Integer: ...
     def select(self, chosen: Integer, a: Integer, b: Integer) -> Integer: ...
@@ -59,12 +59,12 @@ class Integers(Protocol):
         """Saturate `a` to 16 bits."""
 
     def kept(self, a: Integer) -> Integer:
-        """Store `a`, so that it is computed once."""
+        """Store `a`, so it is computed only once."""
 
 
 @dataclass(frozen=True)
 class Scaled:
-    """`integer` times 2^-`fraction`; for a constant, also its real value."""
+    """The number `integer` times 2^-`fraction`, and for a constant also its real value."""
 
     integer: Integer
     fraction: int
@@ -72,20 +72,20 @@ class Scaled:
 
 
 def fraction_for(largest: float) -> int:
-    """Return the bits after the point for numbers up to `largest`, with some headroom."""
+    """Return the fraction bits for numbers up to `largest`, with some headroom."""
     if not largest > 0:
         return UNSEEN_FRACTION
     return min(math.floor(math.log2(LARGEST / (largest * HEADROOM))), MOST_FRACTION)
 
 
 def fraction_of_factors(values: NDArray[Any], bits: int = FACTOR_BITS) -> int:
-    """Return the most bits after the point with which all values are integers below 2^bits."""
+    """Return the most fraction bits with which all values are integers below 2^bits."""
     largest = float(np.abs(values.astype(np.float64)).max(initial=0))
     return math.floor(math.log2((2**bits - 1) / largest)) if largest > 0 else 0
 
 
 def integers_of(values: NDArray[Any], fraction: int) -> NDArray[np.int64]:
-    """Return the nearest integers to values * 2^fraction."""
+    """Round values * 2^fraction to the nearest integers."""
     found: NDArray[np.int64] = np.rint(values.astype(np.float64) * 2.0**fraction).astype(np.int64)
     return found
 
@@ -96,7 +96,7 @@ def constant(k: Integers, value: float) -> Scaled:
 
 
 def rescaled(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """Return x rounded to at most so many bits after the point, saturated to 16 bits."""
+    """Round x to `fraction` fraction bits, and saturate it to 16 bits."""
     if x.constant is not None:
         whole = round(x.constant * 2.0**fraction)
         return Scaled(k.constant(min(max(whole, -LARGEST - 1), LARGEST)), fraction, x.constant)
@@ -110,7 +110,7 @@ def rescaled(k: Integers, x: Scaled, fraction: int) -> Scaled:
 
 
 def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """Return a 16-bit number rounded to at most so many bits after the point, which cannot overflow."""
+    """Round a 16-bit number to `fraction` fraction bits, at most as many as it has, so it cannot overflow."""
     if x.constant is not None:
         return rescaled(k, x, fraction)
     drop = x.fraction - fraction
@@ -122,7 +122,7 @@ def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
 
 
 def aligned(k: Integers, a: Scaled, b: Scaled) -> tuple[Integer, Integer, int]:
-    """Return both with the same bits after the point, below 2^29 each."""
+    """Return both numbers with the same fraction bits, each below 2^29, and the number of these bits."""
     if a.constant is not None and b.constant is None:
         y, x, fraction = aligned(k, b, a)
         return x, y, fraction
@@ -134,7 +134,7 @@ def aligned(k: Integers, a: Scaled, b: Scaled) -> tuple[Integer, Integer, int]:
 
 
 def added(k: Integers, a: Scaled, b: Scaled, most: int, *, minus: bool = False) -> Scaled:
-    """Return a + b or a - b, with at most `most` bits after the point."""
+    """Return a + b, or a - b if `minus` is set, with at most `most` fraction bits."""
     x, y, fraction = aligned(k, a, b)
     total = k.minus(x, y) if minus else k.plus(x, y)
     return rescaled(k, Scaled(total, fraction), min(most, fraction))
@@ -146,9 +146,9 @@ def multiplied(k: Integers, a: Scaled, b: Scaled, most: int) -> Scaled:
 
 
 def affine(k: Integers, x: Scaled, scale: NDArray[Any], shift: NDArray[Any], most: int) -> Scaled:
-    """Return x * scale + shift, for rows."""
+    """Return x * scale + shift, for rows of scales and shifts."""
     factors = fraction_of_factors(scale)
-    # the addend is below 2^29 too
+    # the addend must also stay below 2^29
     factors = min(factors, fraction_of_factors(shift, 29) - x.fraction) if shift.any() else factors
     fraction = x.fraction + factors
     product = k.times(x.integer, k.rows("scale", integers_of(scale, factors)))
@@ -157,7 +157,7 @@ def affine(k: Integers, x: Scaled, scale: NDArray[Any], shift: NDArray[Any], mos
 
 
 def code(k: Integers, x: Scaled, inverse_step: NDArray[Any], offset: float, largest: int) -> Integer:
-    """min(floor(max(x, 0) * inverse_step + offset), largest)."""
+    """Return min(floor(max(x, 0) * inverse_step + offset), largest)."""
     factors = min(fraction_of_factors(inverse_step), 29 - x.fraction)
     drop = x.fraction + factors
     # a common factor cancels
@@ -166,7 +166,7 @@ def code(k: Integers, x: Scaled, inverse_step: NDArray[Any], offset: float, larg
     positive = k.at_least(x.integer, k.constant(0))
     product = k.times(positive, k.rows("inverse_step", integers_of(inverse_step, factors)))
     if drop <= 0:
-        # a number without bits after the point: one step is many codes
+        # the number has no fraction bits, so one unit spans many codes
         few = k.times(k.at_most(product, k.constant(largest)), k.constant(1 << min(-drop, 8)))
         return k.at_most(k.plus(few, k.constant(math.floor(offset))), k.constant(largest))
     if offset == 0.5:
@@ -176,7 +176,7 @@ def code(k: Integers, x: Scaled, inverse_step: NDArray[Any], offset: float, larg
 
 
 def held(k: Integers, x: Scaled | None, fraction: int) -> Scaled:
-    """Return a 16-bit number with other bits after the point, saturated to 16 bits."""
+    """Convert a 16-bit number to `fraction` fraction bits, and saturate it to 16 bits."""
     assert x is not None
     if x.constant is not None or x.fraction >= fraction:
         return rescaled(k, x, fraction)
@@ -185,7 +185,7 @@ def held(k: Integers, x: Scaled | None, fraction: int) -> Scaled:
 
 
 def shifted(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """Return x with other bits after the point, if it is known to fit."""
+    """Convert x to `fraction` fraction bits, for results that are known to fit."""
     if fraction <= x.fraction:
         return lowered(k, x, fraction)
     return Scaled(k.times(x.integer, k.constant(1 << (fraction - x.fraction))), fraction)
@@ -194,10 +194,10 @@ def shifted(k: Integers, x: Scaled, fraction: int) -> Scaled:
 def registers(
     k: Integers, instructions: Sequence[Any], given: Sequence[Scaled | None], most: Sequence[int]
 ) -> list[Scaled | None]:
-    """Return the registers of an equation after the given ones; None for unused ones.
+    """Return an equation's registers: the given ones, then each instruction's result, or None if it is unused.
 
     Args:
-        most: most bits after the point of each register.
+        most: most fraction bits of each register.
     """
     found = list(given)
     for instruction in instructions:
@@ -226,7 +226,7 @@ def _operation(k: Integers, instruction: Any, x: Sequence[Any], most: int) -> Sc
                 return Scaled(x[0].integer, x[0].fraction)
             bits = min(x[0].fraction, 30)
             if bits > 15:
-                # below 1 in magnitude: 0, or -1, which 16 bits of that fraction do not hold
+                # the magnitude is below 1, so the result is 0 or -1, which does not fit in 16 bits with that fraction
                 return Scaled(k.minus(k.constant(0), k.greater(k.constant(0), x[0].integer)), 0)
             return Scaled(k.shifted_down(x[0].integer, bits), 0)
         case "minimum" | "maximum":
@@ -245,7 +245,7 @@ def _operation(k: Integers, instruction: Any, x: Sequence[Any], most: int) -> Sc
 
 
 def _alike(k: Integers, a: Scaled, b: Scaled, most: int) -> tuple[Integer, Integer, int]:
-    """Return both as 16-bit numbers with the same bits after the point; constants saturate."""
+    """Return both as 16-bit numbers with the same fraction bits, and the number of these bits; constants saturate."""
     fractions = [x.fraction for x in (a, b) if x.constant is None]
     if len(fractions) < 2:
         fractions.append(most)
@@ -254,18 +254,18 @@ def _alike(k: Integers, a: Scaled, b: Scaled, most: int) -> tuple[Integer, Integ
 
 
 def moved(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
-    """Apply the op's oracle: float32 represents 16-bit integers exactly."""
+    """Apply the op's float32 oracle to 16-bit integers, which float32 represents exactly."""
     found = OPS[node.op].evaluate(node, 0, [x[0].integer], {})
     return Scaled(np.asarray(found).astype(np.int64), x[0].fraction)
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """Integers as arrays of int64, each of which must fit 32 bits.
+    """Integers as int64 arrays whose entries must fit in 32 bits.
 
     Attributes:
         t: the time step.
-        ndim: axes of the values, [B, C, ...].
+        ndim: number of axes of the values [B, C, ...].
     """
 
     t: int

@@ -1,4 +1,4 @@
-"""Emitters of ops in C: one file per op, which defines an `EMITTER`."""
+"""Emitters of ops in C: each op's file defines an `EMITTER`."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""`conv2d` in C: by the pixels of the output, all channels of one at once."""
+"""`conv2d` in C, which computes all channels of one output pixel before the next pixel."""
 
 from collections.abc import Sequence
 from typing import Any

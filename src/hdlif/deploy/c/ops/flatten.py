@@ -1,4 +1,4 @@
-"""`flatten` in C: nothing moves."""
+"""`flatten` in C, which moves no data."""
 
 from hdlif.deploy.c.backward_text import BackwardText
 from hdlif.deploy.c.emitter import Emitter

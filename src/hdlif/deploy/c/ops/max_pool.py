@@ -22,7 +22,7 @@ def loops(s: StageText, node: Node) -> None:
         "}"
     )
     with s.pixels(node.name):
-        # a window's part on the map is never empty: padding is below the kernel
+        # every window covers part of the map, because the padding is smaller than the kernel
         s.line(f"const uint32_t top = begin_of(y * {stride_y}, {pad_y});")
         s.line(f"const uint32_t left = begin_of(x * {stride_x}, {pad_x});")
         s.line(f"const uint32_t bottom = end_of(y * {stride_y} + {kernel_y}, {pad_y}, {height});")
@@ -32,7 +32,7 @@ def loops(s: StageText, node: Node) -> None:
 
 
 def backward(s: BackwardText, node: Node) -> None:
-    """Of a window the first maximum gets the gradient: no tap before it has the same number."""
+    """Write the backward pass, which adds a window's gradient to the first entry that equals its maximum."""
     x, y, (_, height, width) = s.pointer(node.inputs[0]), s.pointer(node.name), s.shape(node.inputs[0])
     (_, kernel_x), (stride_y, stride_x) = node.attributes["kernel"], node.attributes["stride"]
     pad_y, pad_x = node.attributes["padding"]

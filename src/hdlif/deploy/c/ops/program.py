@@ -1,4 +1,4 @@
-"""`program` in C: a statement for each operation of a neuron's equation."""
+"""`program` in C, with one statement per operation of a neuron's equation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -47,7 +47,7 @@ def entry(s: StageText, node: Node) -> str:
 
 
 def _registers(s: StageText, node: Node, local: str) -> list[str]:
-    """Write the needed registers of a step as local variables, whose names begin with `local`; return all."""
+    """Write the needed registers of a step as local variables with the prefix `local`; return all registers."""
     program = program_of(node)
     registers = [s.number(node, 0)]
     for register, name in enumerate(program.states, 1):
@@ -83,7 +83,7 @@ _DERIVATIVES: Mapping[str, Callable[..., tuple[str | None, ...]]] = {
 
 
 def backward(s: BackwardText, node: Node) -> None:
-    """The derivative of every operation, from the last to the first (`hdlif.graph.equations.gradients`)."""
+    """Write the derivatives of all operations, from the last to the first (`hdlif.graph.equations.gradients`)."""
     program, local = program_of(node), f"{s.file.names[node.name]}__r"
     rows = dict(enumerate(row_names(program), 1 + len(program.states)))
     with s.by_entry(*rows.values()):
@@ -111,7 +111,7 @@ def backward(s: BackwardText, node: Node) -> None:
 
 def fixed_entry(k: Integers, network: Any, node: Node, x: Sequence[Scaled], states: dict[str, Any]) -> Scaled:
     program = program_of(node)
-    # each as a number of 32 bits, so that no compiler finds a comparison needless
+    # store each as a 32-bit number, so no compiler reports a comparison as superfluous
     given: list[Scaled | None] = [Scaled(k.kept(x[0].integer), x[0].fraction) if 0 in program.needed else None]
     for name in program.states:
         is_read = len(given) in program.needed

@@ -16,7 +16,7 @@ def loops(s: StageText, node: Node) -> None:
 def backward(s: BackwardText, node: Node) -> None:
     _, height, width = s.shape(node.inputs[0])
     begin = node.attributes["begin"] * height * width
-    # below `begin` the difference is larger than any size
+    # below `begin` the unsigned difference exceeds any size
     s.each_input(0, f"i - {begin} < {s.file.size(node.name)} ? {s.own}[i - {begin}] : 0.0f")
 
 

@@ -1,4 +1,4 @@
-"""Import of graphs in the Neuromorphic Intermediate Representation from any library."""
+"""Import graphs in the Neuromorphic Intermediate Representation (NIR), whichever library wrote them."""
 
 from hdlif.deploy.interop.nir_import.reader import Imported, from_nir, read, read_artefact
 

@@ -1,4 +1,4 @@
-"""NIR graph as plain values: flattened nodes in execution order, with their inputs."""
+"""A NIR graph as plain values: its nodes, flattened and in execution order, with their inputs."""
 
 import graphlib
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ MOST_SHOWN = 5
 
 @dataclass(frozen=True)
 class NirNode:
-    """One node: its type in NIR, and its values by name.
+    """A node with its NIR type and its values by name.
 
     Attributes:
-        feedback: of a spiking node, its recurrent synapse.
+        feedback: the recurrent synapse of a spiking node.
     """
 
     kind: str
@@ -30,11 +30,11 @@ class NirNode:
 
 @dataclass(frozen=True)
 class NirGraph:
-    """Nodes in execution order, without the input and the output.
+    """A graph's nodes in execution order, without the input and the output node.
 
     Attributes:
-        reads: inputs summed by each node, and by "output"; "input" is the network's input.
-        input, output: these nodes.
+        reads: the inputs that each node sums, and those that "output" sums; "input" is the network's input.
+        input, output: the input node and the output node.
     """
 
     nodes: Mapping[str, NirNode]
@@ -44,7 +44,7 @@ class NirGraph:
 
 
 def plain_graph(tree: Mapping[str, Any]) -> NirGraph:
-    """Parse the tree of `nir.NIRGraph.to_dict`. Raises `ConversionError`."""
+    """Parse the tree that `nir.NIRGraph.to_dict` returns; raise `ConversionError` if it is invalid."""
     if tree.get("type") != "NIRGraph":
         raise ConversionError(
             f"this is a NIR node of type {brief(tree.get('type'))}, and a NIRGraph is accepted; put it in one"
@@ -130,7 +130,7 @@ def _flat(tree: Mapping[str, Any], prefix: str, depth: int) -> tuple[dict[str, N
 def _without_identities(
     nodes: dict[str, NirNode], edges: list[tuple[str, str]]
 ) -> tuple[dict[str, NirNode], list[tuple[str, str]]]:
-    """Remove the ends of subgraphs, joining their neighbours directly."""
+    """Remove the input and output nodes of subgraphs, and connect their neighbours directly."""
     for name in [name for name, node in nodes.items() if node.kind == "Identity"]:
         sources = [source for source, target in edges if target == name and source != name]
         targets = [target for source, target in edges if source == name and target != name]
@@ -160,7 +160,7 @@ def _with_feedback(
 
 
 def _reaching(end: str, reads: Mapping[str, Sequence[str]]) -> set[str]:
-    """Return the nodes that an end depends on, including itself."""
+    """Return the names of the nodes that `end` depends on, including `end` itself."""
     found, waiting = {end}, [end]
     while waiting:
         new = [name for name in reads[waiting.pop()] if name not in found]

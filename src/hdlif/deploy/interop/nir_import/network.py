@@ -1,8 +1,8 @@
-"""Conversion of NIR nodes to a network's structure (`hdlif.deploy.interop.structure`) and weights.
+"""Convert NIR nodes to the structure (`hdlif.deploy.interop.structure`) and the weights of a network.
 
-A neuron's potential is measured from v_leak, where it starts and to which it leaks: u = v - v_leak, so that
-u ← λ u + g I with λ = 1 - dt/τ and g = R dt/τ. It fires where u > v_threshold - v_leak, and is then v_reset - v_leak.
-The gain g is folded into the weights of the preceding layer.
+A neuron's potential starts at v_leak and leaks to it. The potential is measured from there as u = v - v_leak, so a step
+computes u ← λ u + g I with λ = 1 - dt/τ and g = R dt/τ. The neuron fires if u > v_threshold - v_leak, which resets u to
+v_reset - v_leak. The gain g is folded into the weights of the preceding layer.
 """
 
 import math
@@ -37,7 +37,7 @@ def translated(graph: NirGraph, *, dt: float, fires_at_threshold: bool) -> tuple
     """Return the structure of a network, and its weights by name.
 
     Raises:
-        ConversionError: a node has no counterpart, or values that do not fit; the message begins with its name.
+        ConversionError: a node has no counterpart, or its values do not fit; the message begins with the node's name.
     """
     if unknown := [f"{name} ({node.kind})" for name, node in graph.nodes.items() if node.kind not in _NODES]:
         kinds = [node.kind for node in graph.nodes.values() if node.kind not in _NODES]
@@ -48,7 +48,7 @@ def translated(graph: NirGraph, *, dt: float, fires_at_threshold: bool) -> tuple
 
 
 def shape_of(name: str, node: NirNode) -> Shape:
-    """Return the shape stated by an input or an output."""
+    """Return the shape that an input or output node defines."""
     found = array(name, node, "shape").reshape(-1)
     shape = tuple(int(size) for size in found)
     whole = all(size == value >= 1 for size, value in zip(shape, found, strict=True))
@@ -72,7 +72,7 @@ class _Translating:
         shape = shape_of("the input", self.graph.input)
         begin = INPUT
         if len(shape) == 1:
-            # A vector becomes a map of one place.
+            # A vector becomes a map of one pixel.
             begin = self.child("flat", {"kind": "flatten"}, INPUT)
         self._values["input"] = begin, shape
         for name, node in self.graph.nodes.items():
@@ -96,7 +96,7 @@ class _Translating:
         return structure, self.weights
 
     def _summed(self, name: str, sources: Any) -> tuple[str, Shape]:
-        """Return the line of the sum of nodes, and its shape."""
+        """Return the name of the line that sums these nodes, and its shape."""
         (read, shape), *others = (self._values[source] for source in sources)
         for other, its_shape in others:
             if its_shape != shape:
@@ -111,14 +111,17 @@ class _Translating:
         return found
 
     def child(self, name: str, values: Mapping[str, Any], read: str, weights: Mapping[str, Any] | None = None) -> str:
-        """Add a layer that reads a line, and return its line."""
+        """Add a layer that reads a line; return the name of the layer's own line."""
         found = self.line(name, "child", [read])
         self.children[found] = dict(values)
         self.weights |= {f"{found}.{key}": np.asarray(value, np.float32) for key, value in (weights or {}).items()}
         return found
 
     def scaled(self, name: str, gain: Floats, shift: Floats, read: str, given: Shape) -> str:
-        """gain·value + shift, [C] or [1] each: folded into the preceding layer if nothing else reads it."""
+        """Apply gain·value + shift, [C] or [1] each.
+
+        Gain and shift are folded into the preceding layer if nothing else reads its output.
+        """
         if (gain == 1).all() and not shift.any():
             return read
         layer = self.children.get(read, {})
@@ -139,7 +142,7 @@ class _Translating:
         return self.child(f"{name}_scaled", {"kind": "affine", "channels": given[0]}, read, weights)
 
     def _reads_alone(self, name: str, read: str) -> bool:
-        """Return whether only this node reads a line."""
+        """Return whether this node is the only one that reads a line."""
         sources = self.graph.reads[name]
         return len(sources) == 1 and self._values[sources[0]][0] == read and self._readers[sources[0]] == 1
 
@@ -150,7 +153,7 @@ def _synapse(to: _Translating, name: str, node: NirNode, read: str, given: Shape
 
 
 def _layer(name: str, node: NirNode, given: Shape) -> tuple[dict[str, Any], dict[str, Any], Shape]:
-    """Return the values of a layer, its weights, and the shape of its output."""
+    """Return a layer's structure, its weights and its output shape."""
     if node.kind in ("Linear", "Affine"):
         return _linear_layer(name, node, given)
     return _convolution_layer(name, node, given)
@@ -167,7 +170,7 @@ def _linear_layer(name: str, node: NirNode, given: Shape) -> tuple[dict[str, Any
 
 
 def _bias(name: str, node: NirNode, channels: int) -> dict[str, Any]:
-    """Return the bias of a layer; none if it is zero."""
+    """Return the bias of a layer, or an empty dict if it is zero."""
     if node.values.get("bias") is None:
         return {}
     found = array(name, node, "bias")
@@ -241,7 +244,7 @@ def _lif(to: _Translating, name: str, node: NirNode, read: str, given: Shape) ->
 
 def _if(to: _Translating, name: str, node: NirNode, read: str, given: Shape) -> tuple[str, Shape]:
     gain = snapped(per_channel(name, node, "r", given) * to.dt)
-    # Without a leak it starts at its reset potential.
+    # A neuron without a leak starts at its reset potential.
     rest = per_channel(name, node, "v_reset", given, default=0.0)
     return _neuron(to, name, node, read, given, decay=np.ones(1), gain=gain, rest=rest)
 
@@ -257,7 +260,7 @@ def _cuba_lif(to: _Translating, name: str, node: NirNode, read: str, given: Shap
 
 
 def _current(to: _Translating, name: str, node: NirNode, read: str, given: Shape, gain: Floats) -> str:
-    """The current I ← (1 - dt/τ) I + (dt/τ) w S, times a gain."""
+    """Add the synaptic current I ← (1 - dt/τ) I + (dt/τ) w S, multiplied by a gain."""
     tau = per_channel(name, node, "tau_syn", given)
     arriving = per_channel(name, node, "w_in", given, default=1.0) * to.dt / tau
     return _integrator(to, f"{name}_synapse", read, leak(name, tau, to.dt), snapped(arriving) * gain, given)
@@ -274,7 +277,7 @@ def _neuron(
     gain: Floats,
     rest: Floats,
 ) -> tuple[str, Shape]:
-    """Add a neuron with its potential measured from `rest`."""
+    """Add a neuron whose potential is measured from `rest`."""
     threshold = per_channel(name, node, "v_threshold", given) - rest
     reset = per_channel(name, node, "v_reset", given, default=0.0) - rest
     if (reset != reset[0]).any():
@@ -302,7 +305,7 @@ def _neuron(
 
 
 def _row(values: Floats | NDArray[np.float32], channels: int | None) -> NDArray[np.float32]:
-    """[1], or [1, C] of values per channel."""
+    """Return a row [1], or [1, C] for values per channel."""
     row = np.asarray(values, np.float32)
     return row if channels is None else np.broadcast_to(row, channels)[None].copy()
 
@@ -334,7 +337,7 @@ def _integrator(to: _Translating, name: str, read: str, decay: Floats, gain: Flo
 
 
 def _threshold(to: _Translating, name: str, node: NirNode, read: str, given: Shape) -> tuple[str, Shape]:
-    # A stateless node is a neuron whose potential leaks away at once.
+    # A stateless node is a neuron with a leak of 0.
     of_neuron = NirNode("LIF", {"v_threshold": node.values.get("threshold")})
     one = np.ones(1)
     return _neuron(to, name, of_neuron, read, given, decay=0 * one, gain=one, rest=0 * one)

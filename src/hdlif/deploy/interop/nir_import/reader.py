@@ -1,4 +1,4 @@
-"""Reading of NIR files and graphs as networks for training and deployment; `docs/how_to/nir.md` has the mapping."""
+"""Read NIR files and graphs as networks for training and deployment; `docs/how_to/nir.md` describes the mapping."""
 
 import json
 from collections.abc import Mapping
@@ -29,15 +29,15 @@ TIME_STEPS = 4
 
 @dataclass(frozen=True)
 class Imported:
-    """Imported network.
+    """An imported network.
 
-    An example is at `from_nir`.
+    `from_nir` has an example.
 
     Attributes:
-        network: [K, B, ...] to [K, B, outputs], in train mode; any rule trains it.
-        structure: argument of `hdlif.deploy.interop.structure.build`, without weights.
-        input, labels, task, time_steps: for `hdlif.deploy.export`: stored in a graph written by `hdlif`;
-            otherwise the arguments of `read`, with numbered outputs.
+        network: a network from [K, B, ...] to [K, B, outputs], in train mode; any learning rule can train it.
+        structure: the argument of `hdlif.deploy.interop.structure.build`, without weights.
+        input, labels, task, time_steps: arguments for `hdlif.deploy.export`. A graph written by `hdlif` contains them;
+            otherwise they follow from the arguments of `read`, with numbered outputs.
     """
 
     network: OwnNetwork
@@ -48,18 +48,18 @@ class Imported:
     time_steps: int
 
     def graph(self) -> Graph:
-        """Return the deployed graph of the network in its current state."""
+        """Lower the network with its current weights to a deployed graph."""
         return lower(self.network.eval(), **self._record())
 
     def export(self, path: Path | str) -> Graph:
-        """Write the artefact of the network in its current state."""
+        """Write the network with its current weights as a model file."""
         return export(self.network.eval(), path, **self._record())
 
     def _record(self) -> dict[str, Any]:
         return {"input": self.input, "labels": self.labels, "time_steps": self.time_steps, "task": self.task}
 
     def structure_text(self) -> str:
-        """Return the structure as JSON for a recipe."""
+        """Return the structure as JSON text for a recipe."""
         return json.dumps(self.structure, separators=(",", ":"))
 
 
@@ -72,22 +72,22 @@ def read(
     fires_at_threshold: bool = False,
     surrogate: Surrogate | None = None,
 ) -> Imported:
-    """Read the network of an untrusted NIR file.
+    """Read a network from a NIR file, which may be untrusted.
 
-    An example is at `from_nir`.
+    `from_nir` has an example.
 
     Args:
-        dt: seconds of a time step; default 1e-4, as in snnTorch and SpikingJelly, unless the file has it.
-        time_steps: T; default `TIME_STEPS`, unless the file has it.
-        kind: kind of input, as in `InputRecord`. Default, unless the file has it: "events" for 2 channels, "image" for
-            other maps, "series" for vectors.
+        dt: seconds per time step, unless the file defines it; default 1e-4, as in snnTorch and SpikingJelly.
+        time_steps: T, unless the file defines it; default `TIME_STEPS`.
+        kind: kind of input, as in `InputRecord`, unless the file defines it. Default: "events" for 2 channels, "image"
+            for other maps, "series" for vectors.
         fires_at_threshold: whether neurons also fire at v = v_threshold, as in SpikingJelly but not in NIR.
-        surrogate: of the neurons, which NIR does not define; by default `UnitLIF`'s.
-        path: of the file.
+        surrogate: surrogate gradient of the neurons, which NIR does not define; default: as in `UnitLIF`.
+        path: path of the file.
     Raises:
-        InputError: not a NIR file.
-        ConversionError: nodes have no counterpart or do not fit together; or the file was written with `--extension`
-            and holds an artefact (`read_artefact`).
+        InputError: the file is not a NIR file.
+        ConversionError: nodes have no counterpart or do not fit together, or `--extension` wrote the file, which then
+            contains a model file (`read_artefact`).
         MissingExtraError: h5py is not installed.
     """
     path = Path(path)
@@ -108,7 +108,7 @@ def from_nir(
     fires_at_threshold: bool = False,
     surrogate: Surrogate | None = None,
 ) -> Imported:
-    """Convert a `nir.NIRGraph` to a network; errors as in `read`.
+    """Convert a `nir.NIRGraph` to a network; raise the same errors as `read`.
 
     >>> import nir
     >>> import numpy as np
@@ -129,13 +129,13 @@ def from_nir(
 
 
 def read_artefact(path: Path | str) -> bytes | None:
-    """Return the exact artefact in a file of `hdlif export --to nir --extension`; None without one.
+    """Return the exact model file that `hdlif export --to nir --extension` stored, or None if there is none.
 
     Args:
-        path: of the file.
+        path: path of the file.
     Raises:
-        InputError: not a NIR file.
-        ArtefactError: the artefact is damaged.
+        InputError: the file is not a NIR file.
+        ArtefactError: the model file inside is damaged.
     """
     path = Path(path)
     tree = read_tree(path)
@@ -162,7 +162,7 @@ def read_artefact(path: Path | str) -> bytes | None:
 
 
 def _extension_of(tree: Mapping[str, Any]) -> str | None:
-    """Return the metadata of the artefact in a tree."""
+    """Return the metadata text of the model file in a tree, or None if there is none."""
     inner = tree.get("nodes")
     for node in inner.values() if isinstance(inner, dict) else ():
         metadata = node.get("metadata") if isinstance(node, dict) else None

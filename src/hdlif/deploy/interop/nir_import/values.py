@@ -1,4 +1,4 @@
-"""Values of NIR nodes, checked: numbers for each channel, sizes of windows, weights."""
+"""Read and check the values of NIR nodes: numbers per channel, sizes of windows, and weights."""
 
 import math
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ def array(name: str, node: NirNode, key: str) -> Floats:
 
 
 def weight(name: str, node: NirNode, axes: int) -> NDArray[np.float32]:
-    """Return the weights of a layer with so many axes in float32."""
+    """Return the weights of a layer in float32; raise `ConversionError` unless they have `axes` axes."""
     found = array(name, node, "weight")
     if found.ndim != axes or 0 in found.shape:
         raise ConversionError(f"{name}.weight has shape {list(found.shape)}; one of {axes} axes is accepted")
@@ -40,10 +40,10 @@ def weight(name: str, node: NirNode, axes: int) -> NDArray[np.float32]:
 
 
 def per_channel(name: str, node: NirNode, key: str, shape: Shape, *, default: float | None = None) -> Floats:
-    """Reduce a field with one number per entry, equal within channels, to [C], or [1] if all are equal.
+    """Reduce a field with one number per entry, equal within each channel, to [C], or to [1] if all are equal.
 
     Raises:
-        ConversionError: it has another shape, or differs within a channel.
+        ConversionError: the field has another shape, or differs within a channel.
     """
     if default is not None and node.values.get(key) is None:
         return np.full(1, default)
@@ -66,7 +66,7 @@ def per_channel(name: str, node: NirNode, key: str, shape: Shape, *, default: fl
 
 
 def sizes(name: str, node: NirNode, key: str, count: int) -> list[int]:
-    """Return one number for each axis."""
+    """Return one number per axis."""
     found = array(name, node, key).reshape(-1)
     whole = [int(value) for value in found]
     if len(whole) not in (1, count) or any(value != size for value, size in zip(whole, found, strict=True)):
@@ -77,7 +77,7 @@ def sizes(name: str, node: NirNode, key: str, count: int) -> list[int]:
 
 
 def padding(name: str, node: NirNode, kernel: list[int], dilation: list[int]) -> list[int]:
-    """Return the padding on either side of each axis."""
+    """Return the padding on each side of each axis."""
     said = node.values.get("padding")
     if not isinstance(said, str):
         return sizes(name, node, "padding", len(kernel))
@@ -101,7 +101,7 @@ def windows(name: str, size: Shape, kernel: list[int], stride: list[int], around
 
 
 def leak(name: str, tau: Floats, dt: float) -> Floats:
-    """λ = 1 - dt/τ; if τ was computed in float32, recover the short decimal λ behind it.
+    """Return λ = 1 - dt/τ; if τ was computed in float32 from a short decimal λ, return that decimal exactly.
 
     >>> leak("lif", np.array([np.float32(1e-4) / (1 - np.float32(0.9))], np.float64), 1e-4)
     array([0.9])
@@ -121,11 +121,11 @@ def leak(name: str, tau: Floats, dt: float) -> Floats:
 
 
 def snapped(gain: Floats) -> Floats:
-    """Return `gain`, or 1 if it differs only by rounding."""
+    """Return `gain`, or 1 if `gain` differs from 1 only by rounding."""
     return np.where(np.abs(gain - 1) <= NEAR, 1.0, gain)
 
 
 def text_of(metadata: Mapping[str, Any], key: str) -> str | None:
-    """A text in metadata."""
+    """Return a text from a node's metadata, or None if there is none."""
     found = metadata.get(key)
     return found if isinstance(found, str) else None
