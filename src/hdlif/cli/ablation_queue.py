@@ -128,7 +128,7 @@ class Queue:
 
 
 def _of_another(cell: Cell) -> bool:
-    """Whether a cell's folder holds a training of another recipe."""
+    """Return whether a cell's folder holds a training of another recipe."""
     return bool(left_by_a_run(cell.folder)) and not begun(cell.folder, as_begun(cell.recipe, cell.folder))
 
 

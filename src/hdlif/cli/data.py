@@ -105,7 +105,7 @@ def inspect(
 
 
 def _is_of_files(kind: str, path: str) -> bool:
-    """Whether `path` is a folder of series by class, some of which may be unreadable."""
+    """Return whether `path` is a folder of series by class, some of which may be unreadable."""
     return kind == "series" and os.path.isdir(path) and not os.path.lexists(os.path.join(path, "x.npy"))  # noqa: PTH112, PTH118
 
 

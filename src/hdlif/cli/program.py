@@ -294,7 +294,7 @@ def _verb() -> str:
 
 
 def _is_of_click(error: OSError) -> bool:
-    """Whether an error was raised while click wrote help or version."""
+    """Return whether an error was raised while click wrote help or version."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

@@ -46,7 +46,7 @@ def ls(
 
 
 def needs_no_download(shipped: str) -> bool:
-    """Whether the data of a shipped recipe are bundled or generated; its name begins with that of its data."""
+    """Return whether the data of a shipped recipe are bundled or generated; its name begins with that of its data."""
     return shipped.startswith(tuple(f"{name}_" for name in WITHOUT_DOWNLOAD))
 
 
@@ -112,7 +112,7 @@ def show(
     *,
     resolved: bool = False,
 ) -> dict[str, Any]:
-    """The text of RECIPE.
+    """Return the text of RECIPE.
 
     Args:
         resolved: Its base filled in, every value stated.
@@ -129,7 +129,7 @@ def schema(
     *,
     out: Place | None = None,
 ) -> str:
-    """The JSON Schema of a recipe, by which an editor completes keys and kinds, and marks what there is not.
+    """Return the JSON Schema of a recipe, by which an editor completes keys and kinds, and marks what there is not.
 
     It has the kinds that ship and those of installed packages. `hdlif recipes check` checks more than the schema can.
 

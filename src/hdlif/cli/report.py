@@ -78,7 +78,7 @@ def report(
 def _traces(
     run: "Run", *, neurons: str | None, image: int | None, data_root: Path | None
 ) -> tuple["Traces | None", str | None]:
-    """The neurons at work in the runs that still have their network, or why not."""
+    """Return the neurons at work in the runs that still have their network, or why not."""
     trained = {name: folder for name, folder in run.folders.items() if (folder / run_folder.MODEL).exists()}
     asked = neurons is not None or image is not None
     if not trained:
@@ -97,7 +97,7 @@ def _traces(
 
 
 def _remake(folder: Path, run: "Run") -> str:
-    """The command that makes a run again: a training from its resolved recipe, a demo from its data."""
+    """Return the command that makes a run again: a training from its resolved recipe, a demo from its data."""
     if folder in run.folders.values():
         return shlex.join(["hdlif", "train", (folder / run_folder.RECIPE).as_posix(), "--out", folder.as_posix()])
     data = ["--data", run.data] if run.data else []

@@ -83,7 +83,7 @@ class SeedsResult:
 
     @property
     def n(self) -> int:
-        """The number of trainings."""
+        """Return the number of trainings."""
         return len(self.seeds)
 
     def as_dict(self) -> dict[str, Any]:

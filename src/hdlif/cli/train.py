@@ -49,7 +49,7 @@ class Run:
 
     @property
     def summary(self) -> Mapping[str, Any]:
-        """The content of summary.json."""
+        """Return the content of summary.json."""
         return self.result.as_dict()
 
     @property
@@ -69,7 +69,7 @@ class Run:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch of the saved network, the best on validation."""
+        """Return the epoch of the saved network, the best on validation."""
         return self.result.best_epoch
 
     def __fspath__(self) -> str:
