@@ -1,1 +1,1 @@
-"""Graphs of deployed networks: graph, checks, ops, equations and model file. Never imports torch."""
+"""Graphs of deployed networks: graph, checks, ops, equations and model file. This package never imports torch."""
