@@ -76,7 +76,7 @@ class FusedStep:
             room: uint8, filled with the codes, step after step.
         Returns:
             the memory order of a step's codes, and the states after the chunk; None if the kernels cannot run the
-                chunk, or if a spike is negative or NaN.
+            chunk, or if a spike is negative or NaN.
         """
         given = (current, *states, *rows)
         plan = self._plan(given, [False] * len(given), len(states), steps)
