@@ -30,7 +30,7 @@ def ablate(
     to the existing runs. After every cell, it writes table.md, table.json and table.html, with curves, to OUT.
 
     \f
-    Several processes may share a table: each skips cells in training elsewhere.
+    Several processes may share a table: each skips the cells that another process is training.
 
     Args:
         seeds: Training runs per cell.  [default: the table's own number]

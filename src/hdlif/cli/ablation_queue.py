@@ -133,7 +133,7 @@ def _of_another(cell: Cell) -> bool:
 
 
 def _known(paths: Sequence[Path], queue: Sequence[Cell], say: Callable[[str], None]) -> dict[Path, TableRun]:
-    """Return the runs of this table's cells from other tables, by the folder that each run would have here."""
+    """Return the runs that other tables contain for this table's cells, by run folder."""
     if not paths:
         return {}
     wanted = {(cell.row, cell.column, cell.seed, recipe_digest(cell.recipe)): cell.folder for cell in queue}

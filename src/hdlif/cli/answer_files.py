@@ -35,7 +35,7 @@ class AnswerFiles:
         self._inputs: dict[str, str] = {}
 
     def __call__(self, name: str, answer: Answer, labels: Sequence[str], image: Given | None = None) -> Answer:
-        """Write the files of a prediction; return the prediction with their paths in place of its mask.
+        """Write the files of a prediction; return the prediction with file paths in place of the mask.
 
         A prediction without a mask or boxes is returned unchanged.
 

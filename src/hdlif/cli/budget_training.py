@@ -1,8 +1,8 @@
 """`hdlif train --budget`: choose layers after a quarter of the training epochs, and again after half.
 
-OUT/budget.json contains the budget, the recipe before any choice, and the choices so far. Each choice is written there
-first. The checkpoint and recipe.yaml are then converted to the chosen recipe, keeping all tensors that it still has,
-and training resumes as usual. Training that stops at any moment thus resumes exactly.
+OUT/budget.json contains the budget, the recipe before any choice, and the choices so far. `hdlif` writes each choice
+there first. It then converts the checkpoint and recipe.yaml to the chosen recipe, keeps all tensors that still fit, and
+resumes training as usual. Training that stops at any moment thus resumes exactly.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def take_over(recipe: Recipe, out: Path) -> None:
 
 
 def _taken_over(tensors: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Tensor]:
-    """Return the tensors of a training's state that fit the network of another recipe."""
+    """Return the tensors of a training state that fit the network of another recipe."""
     network = untrained(recipe)
     own = network.state_dict()
     parameters = dict(network.named_parameters())
@@ -147,7 +147,7 @@ def _of_network(name: str) -> str:
 
 
 class Pause(BaseException):
-    """Raised when training reaches an epoch after which layers are chosen."""
+    """Raised when training reaches an epoch after which to choose layers."""
 
 
 class Pausing(Callback):
@@ -194,7 +194,7 @@ def _choose(
     found: OwnData | None,
     original: Costs | None,
 ) -> Chosen:
-    """Return the choice for the network of the checkpoint in `out`, whose recipe is `trained`."""
+    """Return the choice for the network of the checkpoint in `out`, with the recipe `trained`."""
     files = RunFiles(out)
     network = untrained(trained)
     checkpoint.load_model(newest_whole(files.last, files.previous).path, network)

@@ -31,7 +31,7 @@ def inspect(
 
     PATH may also be the name of a shipped data set, such as mackey_glass, with its arguments in --set.
 
-    This command writes only the file of --out, and the event-camera frames that are drawn on it.
+    This command writes only the file of --out and the event-camera frames on it.
 
     \f
     The result lists unreadable files, whereas training rejects them.
@@ -42,7 +42,7 @@ def inspect(
     Returns:
         {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "ignored", "warnings",
         "digest"}; "target", if it is not one class per sample (`hdlif.data.targets.described`); "persistence", for time
-            series whose next values are the target; and other keys that depend on the kind of data.
+        series whose next values are the target; and other keys that depend on the kind of data.
     Raises:
         DataError: the data contain nothing to train on.
         RecipeError: an override sets a key that this kind of data does not have.
@@ -110,7 +110,7 @@ def _is_of_files(kind: str, path: str) -> bool:
 
 
 def ls(*, root: Root = None) -> dict[str, Any]:
-    """List the public data sets of `hdlif data get`, with sizes, sources, and presence on this machine."""
+    """List the public data sets for `hdlif data get`: sizes, sources, and whether each is on this machine."""
     from hdlif.data import public
 
     place, rows = Path(root or ""), []

@@ -48,7 +48,7 @@ def demo(
     """Train four networks online, compare them, deploy the smallest, run it without PyTorch, and write a report.
 
     \f
-    An earlier demo in OUT is replaced. Peak memory is measured last, in `memory_repeats` processes per network.
+    `demo` replaces an earlier demo in OUT, and measures peak memory last, in `memory_repeats` processes per network.
 
     Args:
         data: digits (bundled) or fashion_mnist.

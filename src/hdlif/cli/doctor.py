@@ -1,7 +1,7 @@
 """`hdlif doctor`: check that this machine can train and run networks correctly.
 
-Checks that may crash or hang run in separate processes with a time limit. A check is ok, absent (its package is not
-installed), a warning (a problem with a workaround) or a fault (a problem without a workaround).
+Checks that may crash or hang run in separate processes with a time limit. The result of a check is ok, absent if its
+package is not installed, a warning for a problem with a workaround, or a fault for a problem without one.
 """
 
 import os
@@ -47,7 +47,7 @@ PACKAGES = ("hdlif", "numpy", "safetensors", "pillow", "torch", "torchvision")
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one check, whose detail contains the fix, if there is one."""
+    """The result of one check; `detail` contains the fix, if there is one."""
 
     name: str
     status: Status

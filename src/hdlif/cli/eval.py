@@ -79,7 +79,7 @@ def evaluate(
 
     PATH is a checkpoint, a run folder, a model file, or the name of a trained network (`hdlif models ls`).
 
-    Your own data are split as in training if they have no parts. Set how to read and split them with --set, as in
+    If your own data have no parts, they are split as in training. Set how to read and split them with --set, as in
     training: `--set data.label=activity --set data.group=person`.
 
     \f

@@ -80,8 +80,8 @@ def export_file(
     CHECKPOINT is a checkpoint, a run folder, or the name of a trained network (`hdlif models ls`).
 
     You can also export a model file to ONNX, NIR (for other libraries of spiking networks), C or a page. ONNX and NIR
-    compute in float32. C is one C99 file, --out NAME.c, with a header, for processors without an operating system. A
-    page is one HTML file that runs an image network in a browser.
+    compute in float32. The C export is one C99 file, --out NAME.c, with a header, for processors without an operating
+    system. A page is one HTML file that runs an image network in a browser.
 
     \f
     From Python, `network` may also be a network returned by `hdlif.load`, or a `Trainer` after training; both include

@@ -35,7 +35,7 @@ class Exported:
     early: "EarlyExit | None" = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the output of `hdlif export --json`, in which the target is the key of the path."""
+        """Return the output of `hdlif export --json`, with the target as the key of the path."""
         found: dict[str, Any] = {self.to: str(self.path), "bytes": self.bytes, "nodes": self.nodes}
         if self.early is not None:
             found["early"] = self.early.as_dict()

@@ -1,4 +1,4 @@
-"""`hdlif.load`, and deployment of networks in memory and of trainers."""
+"""`hdlif.load`, and the deployed form of in-memory networks and trainers."""
 
 from os import PathLike
 from typing import Any, Protocol, cast

@@ -23,7 +23,7 @@ def project(
     """Create FOLDER with a recipe, images, a neuron, a network, a passing test, and a page with the commands to run.
 
     \f
-    Returns the files. Either all are written, or none.
+    Returns the files, and writes either all of them or none.
 
     Raises:
         InputError: `folder` exists and is not an empty folder.

@@ -13,7 +13,7 @@ from hdlif.errors import OutputError, printable_lines, reason
 
 
 def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None:
-    """Print a command's result for a program or for a person."""
+    """Print a command's result as JSON or as text."""
     # JSON escapes all control characters except DEL, to which a terminal would react.
     put(json.dumps(result).replace("\x7f", "\\u007f") if as_json else printable_lines(text()))
 

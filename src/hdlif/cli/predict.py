@@ -73,8 +73,8 @@ def predict_files(
 
     `hdlif` reads only regular files of at most `inputs.MOST_BYTES`, and decodes images with `inputs.pictures.decode`.
     An array without a time axis is constant over the network's steps. A network trained on rows gets images row by row.
-    Values that are not finite raise an error. The logits are the mean over time. `Session` defines the limits, which
-    apply to batches of up to 16 inputs.
+    NaN and infinite values raise an error. The logits are the mean over time. `Session` defines the limits, which apply
+    to batches of up to 16 inputs.
 
     With a `confidence` (given, or the file's own), an input stops at the first time step at which its class reaches
     that probability. Its prediction then has "steps", the number of steps that ran. "off" disables the file's

@@ -48,7 +48,7 @@ class Profiled:
 
     @property
     def stored_mb(self) -> float | None:
-        """Return the file size; like the next two, None without a deployed form."""
+        """Return the file size; like NOPs and energy, it is None without a deployed form."""
         return getattr(self.counts, "stored_mb", None)
 
     @property
@@ -83,7 +83,7 @@ def profile(
     "paper" counts as in the paper's tables: only synaptic operations of the body, and 2 bits per 1-bit weight. "honest"
     counts the energy of every operation of the deployed network.
 
-    With --training, `hdlif profile` runs a recipe on random data. It prints milliseconds forward and backward, bytes
+    With --training, `hdlif profile` runs a recipe on random data. It prints forward and backward milliseconds, bytes
     saved, and the implementation of each layer; --set then changes any of the recipe's values.
 
     \f
@@ -146,7 +146,7 @@ def profile_training(
     data_root: Place | None = None,
     overrides: Sequence[str] = (),
 ) -> "TrainingProfile":
-    """Time an update of a recipe's training layer by layer, as in `hdlif profile --training`.
+    """Time one training update of a recipe layer by layer, as in `hdlif profile --training`.
 
     >>> profile = profile_training("digits_hdlif_w1p5_s4", overrides=["neuron.path=fused", "data.batch_size=4"])
     >>> sorted({layer.path for layer in profile.layers})[:2]
@@ -191,7 +191,7 @@ def layers_table(profile: Mapping[str, Any]) -> str:
 
 
 def _counted(row: Mapping[str, Any]) -> list[str]:
-    """Format the cells of a layer or the total that can be summed."""
+    """Format the summable cells of a layer or the total."""
     sizes = [figure(row[key], ".6f") for key in ("params_mb", "stored_mb")]
     operations = [figure(row[key], ",.0f") for key in ("sops", "nops")]
     return [*sizes, *operations, figure(row["energy_mj"], ",.1f", 1e6)]

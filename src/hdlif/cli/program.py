@@ -19,7 +19,7 @@ from hdlif.errors import HdlifError, MachineError, MissingExtraError, OutputErro
 
 
 def form_that_works(error: click.NoSuchOption, words: Sequence[str]) -> str:
-    """Suggest a --set for an unknown option that is a key of a recipe; "" for other options, or without --set.
+    """Suggest --set for an unknown option that is a key of a recipe; return "" if this does not apply.
 
     Args:
         words: the words of the command line.

@@ -89,7 +89,7 @@ def _in_bits(bits: float) -> str:
 
 
 def published_figures(name_or_path: str | Path) -> dict[str, float | None] | None:
-    """Return the figures in a recipe's header, "accuracy" in 0..1 and "params_mb", or None without a header figure."""
+    """Return "accuracy" in 0..1 and "params_mb" (or None) from a recipe's header; None if it has no figures."""
     _, text = recipe_text(name_or_path)
     found = _PUBLISHED.search(text)
     if found is None:
@@ -158,7 +158,7 @@ def check_all(
     """Check every key, name, argument and type of each RECIPE, by default of all shipped recipes.
 
     Other checks need --build and PyTorch. They cover the ranges of arguments, the existence of named layers, whether
-    the network fits the data, and whether the rule can train and `hdlif` can export it.
+    the network fits the data, whether the rule can train it, and whether `hdlif` can export it.
 
     \f
     Returns the names of the valid recipes.

@@ -79,7 +79,7 @@ def report(
 def _traces(
     run: "Run", *, neurons: str | None, image: int | None, data_root: Path | None
 ) -> tuple["Traces | None", str | None]:
-    """Return the neurons' activity in the runs that still have their network, or the reason for its absence."""
+    """Return the neurons' activity in the runs that still have their network, or the reason why there is none."""
     trained = {name: folder for name, folder in run.folders.items() if (folder / run_folder.MODEL).exists()}
     asked = neurons is not None or image is not None
     if not trained:

@@ -32,7 +32,7 @@ def run(
     max_operations: int | None = None,
     as_json: bool = False,
 ) -> None:
-    """Predict INPUTS with ARTEFACT, without PyTorch: classes per sample, step or pixel, objects, boxes or values.
+    """Predict INPUTS with ARTEFACT, without PyTorch: classes per sample, step or pixel, labels, objects, boxes, values.
 
     ARTEFACT is a model file, or the name of a trained network (`hdlif models ls`).
 
@@ -56,16 +56,16 @@ def run(
     most 256 MiB.
 
     If a network predicts classes or objects per pixel, `hdlif run` writes the mask of NAME.jpg to NAME.answer.png in
-    the image's own size. A pixel's value is the number of its class, from 0, or 255 for none; for objects, it is the
+    the image's own size. A pixel's value is the number of its class, from 0, or 255 for none. For objects, it is the
     object's number, from 1, or 0 for none. NAME.overlay.png is the image with the mask's colours over it. If a network
     predicts boxes, NAME.answer.png is the image with boxes, labels and scores.
 
     With --page, only the page shows the predictions; the input must be a time series, audio or event-camera data.
 
     With --stream, a network for time series, audio or images runs on samples as they arrive. It prints one line (with
-    --json one object) per window, at its end or, with a confidence, as soon as a class reaches it. Early exit does not
-    change where the next window begins. An image network that predicts at each step keeps its state from frame to
-    frame, and prints one line per frame.
+    --json one object) at the end of each window. With a confidence, it prints the line as soon as a class reaches it.
+    Early exit does not change where the next window begins. An image network that predicts at each step keeps its state
+    from frame to frame, and prints one line per frame.
 
     \b
     series      lines of CSV, with or without a header; or a .npy array [T, C]
@@ -78,8 +78,8 @@ def run(
         stream: Predict the samples or frames of one INPUT as they arrive: a file, a FIFO, a device, a folder of frames,
             or - for standard input.
         confidence: Early exit: an input, or a window of a stream, stops at the first time step at which a class reaches
-            the probability P. auto is ARTEFACT's own confidence, and off runs all steps.  [default: auto, if it has
-            one]
+            the probability P. auto is ARTEFACT's own confidence, and off runs all steps.  [default: auto, if ARTEFACT
+            has one]
         hop: Streams: samples from the start of one window to the next.  [default: the training's, or a window]
         gaps: Streams: how to replace missing numbers.  [default: stop]
         rate: PCM streams: their rate, if not the network's, 1,000 to 384,000.

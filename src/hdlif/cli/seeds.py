@@ -22,7 +22,7 @@ from hdlif.training import RunFiles
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure over several seeds.
+    """Statistics of a figure over several seeds.
 
     Attributes:
         mean, std: None if a value is None; the sample standard deviation is also None for a single seed.
@@ -128,8 +128,8 @@ def train_seeds(
 ) -> SeedsResult:
     """Train a recipe with `seeds` consecutive seeds, starting with its own, and write OUT/seeds.json after each.
 
-    Run folders are OUT/seed_S. Finished runs of the same recipe are skipped and stopped ones resumed, so more seeds add
-    to the existing runs.
+    Run folders are OUT/seed_S. Finished runs of the same recipe are skipped, and stopped ones are resumed, so more
+    seeds add to the existing runs.
 
     Args:
         overrides, data, stream, twin, start: as in `hdlif.train`.

@@ -94,7 +94,7 @@ def search(
 
 
 class _Reporting(Callback):
-    """Callback that reports every epoch to the study, and raises `TrialPruned` if other trials were better then."""
+    """Callback that reports every epoch to the study, and raises `TrialPruned` if other trials were better."""
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial

@@ -57,7 +57,7 @@ class TableRun:
 
 
 def recipe_digest(recipe: Recipe) -> str:
-    """Return a digest of 16 hexadecimal digits of a recipe with all values explicit, equal for equivalent recipes.
+    """Return the digest of a recipe with all values explicit, 16 hexadecimal digits that equivalent recipes share.
 
     For the user's own data, the digest depends on the content, not the path.
     """

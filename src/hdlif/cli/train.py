@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """A finished training run in its folder, which it represents as a path.
+    """A finished training run, which is usable as the path of its folder.
 
     See `train` for an example.
 
@@ -81,7 +81,7 @@ class Run:
 
 
 class NotFirstProcessError(InputError):
-    """Raised in all processes of a training except the first, which has the result."""
+    """Raised in all processes of a training run except the first, which has the result."""
 
 
 @called_from_python
@@ -109,8 +109,8 @@ def train(
 ) -> Run:
     """Train RECIPE (a YAML file, or a name from `hdlif recipes ls`) and measure the result.
 
-    Without RECIPE, `hdlif` chooses network, rule and optimiser by the sizes of your data (--data PATH). It prints them
-    and writes them to recipe.yaml; --set replaces any of them.
+    Without RECIPE, `hdlif` chooses network, rule and optimiser based on the size of your data (--data PATH). It prints
+    them and writes them to recipe.yaml; --set replaces any of them.
 
     The run folder contains model.safetensors (the best epoch on validation), last.safetensors (to resume from),
     metrics.jsonl, TensorBoard events and summary.json. After Ctrl-C, --resume continues from the last checkpoint. To

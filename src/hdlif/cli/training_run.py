@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """Settings of a training that are not part of its recipe.
+    """Settings of a training run that are not part of its recipe.
 
     Attributes:
         data_root, devices, nodes, workers, threads, memory_repeats: as in `hdlif train`; without `threads`, a resumed
@@ -145,7 +145,7 @@ def train_recipe(
 
 @dataclass(frozen=True)
 class _Parts:
-    """The parts of a training."""
+    """The parts of a training run."""
 
     model: nn.Module
     task: Task
@@ -336,7 +336,7 @@ def _measured(
 
 
 def measure_peak(result: TrainResult, out: Path, repeats: int, bar: Bar) -> TrainResult:
-    """Measure the peak memory of a training; add it to the result and to summary.json in `out`."""
+    """Measure the peak memory of a training run; add it to the result and to summary.json in `out`."""
     recipe = Recipe.model_validate(result.recipe)
     peak = _peak_bytes(recipe, repeats, bar, threads=result.threads_used)
     measured = replace(result, peak_bytes=peak)

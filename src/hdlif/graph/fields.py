@@ -1,4 +1,7 @@
-"""Checks of node fields for all ops, whose errors contain node, field and accepted values; windows over a map."""
+"""Checks of node fields for all ops, and windows over a map.
+
+Errors contain node, field and accepted values.
+"""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence

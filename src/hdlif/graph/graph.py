@@ -189,7 +189,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Learned:
-    """Record of the training that derived a deployed network from another one.
+    """The record of the training that derived a deployed network from another one.
 
     Attributes:
         source: digest of the original model file.

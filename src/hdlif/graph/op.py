@@ -2,7 +2,7 @@
 
 For energy (all operations), the cost counts additions and multiplications. Counting rules:
 
-- A sum of k terms counts k additions, and a maximum of k terms counts k comparisons, starting from 0 or -inf, as in a
+- A sum of k terms counts as k additions, and a maximum of k terms as k comparisons, starting from 0 or -inf, as in a
 multiply-accumulate. A comparison counts as an addition, and a division as a multiplication. - These are free: a
 comparison with 0 (a sign bit), the floor and the limit 2^bits - 1 of a spike's code (bits that are cut off), a power of
 two as an exponent, a choice between two numbers, and moving numbers. - A pair of an input and a weight counts if
@@ -64,7 +64,7 @@ class Seen(Protocol):
         """Return a count per image over T steps; constant values run once, and count once if `once`, else T times."""
 
     def entries_per_image(self, node: Node) -> float:
-        """Return the computed entries of a node's output, per image and over T steps."""
+        """Return the number of computed entries of a node's output, per image and over T steps."""
 
 
 def moved(node: Node, seen: Seen) -> Work:

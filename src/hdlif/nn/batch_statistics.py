@@ -29,7 +29,8 @@ def normalise_by_batch(
 ) -> Tensor:
     """Return weight·(x - μ)/√(σ² + eps) + bias with μ and σ² per channel of the batch [B, C, ...] on all ranks.
 
-    The step moves `running`, a mean and a variance [C], towards the batch's mean and unbiased variance by `momentum`.
+    The function moves `running`, a mean and a variance [C], towards the batch's mean and unbiased variance by
+    `momentum`.
     """
     if gather is None:
         mean, var = running or (None, None)
@@ -66,8 +67,8 @@ def _all_but_channels(x: Tensor) -> tuple[int, ...]:
 def _moments(x: Tensor, gather: Gather) -> tuple[Tensor, Tensor, Tensor]:
     """Return per channel the mean, the sum of squared deviations, float32 or wider, and the number of values.
 
-    Rank r has n_r values with mean μ_r and sum Σ_r. Then μ = Σ n_r·μ_r/n and Σ = Σ_r [Σ_r + n_r·(μ_r - μ)²], which
-    avoids the cancellation of Σ x² - n·μ².
+    Rank r has n_r values with mean μ_r and sum Σ_r of squared deviations. Then μ = Σ n_r·μ_r/n and Σ = Σ_r [Σ_r +
+    n_r·(μ_r - μ)²], which avoids the cancellation of Σ x² - n·μ².
     """
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     var, mean = torch.var_mean(wide, _all_but_channels(x), correction=0)

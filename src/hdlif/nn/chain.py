@@ -276,7 +276,7 @@ class _Chain:
         return isinstance(norm, BatchNorm2d) and norm.training and not _is_seen(norm)
 
     def _goes_on_as_rows(self, device: torch.device, entries: int) -> bool:
-        """Return whether a neuron follows that applies the rows of this norm to maps of so many entries."""
+        """Return whether a neuron follows that applies the rows of this norm to maps with `entries` entries."""
         if self._at + 1 >= len(self._children):
             return False
         norm, neuron = self._children[self._at : self._at + 2]

@@ -18,9 +18,9 @@ class Companded(EquationNeuron):
 
         y = x + share·(¼ Σ_b clamp(x/b, -1, 1) - x),   b = 1/256, 1/64, ..., 4
 
-    The sum is odd, and linear between the ends b. It rises by 1 - |x|/4 from |x| to four times as much, for |x| from
-    1/1024 to 4; a quarter of it is within 1.5. A network can thus distinguish a sway of 0.03 deviations from a sway of
-    0.1, both negligible compared with a step of 4. The layer learns nothing and keeps no state. `companded` makes one.
+    The sum is odd, and linear between the ends b. It rises by 1 - |x|/4 between |x| and 4·|x|, for |x| from 1/1024 to
+    4; a quarter of it is within 1.5. A network can thus distinguish a sway of 0.03 deviations from a sway of 0.1, both
+    negligible compared with a step of 4. The layer learns nothing and keeps no state. `companded` makes one.
 
     >>> import torch
     >>> from hdlif.nn import Companded

@@ -85,8 +85,8 @@ class DelayLine(Temporal):
 class Changes(DelayLine):
     """y_t = [x_t, x_t - x_{t-1}], joined along channels; x is 0 before the first step.
 
-    Small changes of large values are exact; a layer that learned them from both steps would not be. It is deployed as a
-    delay line of two taps and a 1x1 convolution with weights of 0, 1 and -1.
+    Small changes of large values are exact, whereas a layer that learns them from both steps is inexact. It is deployed
+    as a delay line of two taps and a 1x1 convolution with weights of 0, 1 and -1.
 
     >>> import torch
     >>> from hdlif.nn import Changes

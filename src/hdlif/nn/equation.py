@@ -80,8 +80,8 @@ class EquationNeuron(SteppedNeuron):
 
     `step(current, *states, *parameters)` takes arguments with the names of the states and parameters, and returns the
     spike and the next states. All have the shape of the current, or broadcast to it; states start at 0. A step treats
-    each neuron separately, without sums over neurons. It branches with `torch.where`, not with `if`. For a step
-    function with a surrogate derivative, use `hdlif.functional.heaviside`.
+    each neuron separately, without sums over neurons. Use `torch.where` to branch, not `if`. For a step function with a
+    surrogate derivative, use `hdlif.functional.heaviside`.
 
     If the equation depends on constants, such as the number of past steps that it reads, give the class its own
     `__init__`. It sets the constants, and `states` if they depend on them, and then calls `super().__init__` with the

@@ -87,8 +87,8 @@ def lay_out(model: nn.Module, layout: torch.memory_format) -> None:
 def contiguous(x: Tensor) -> Tensor:
     """Return `x` with the strides of the contiguous layout.
 
-    A 1×1 kernel in channels last has both layouts, so `Tensor.contiguous` keeps its strides. PyTorch chooses by the
-    strides.
+    A 1×1 kernel in channels last has both layouts, so `Tensor.contiguous` keeps its strides. PyTorch chooses the layout
+    by the strides.
     """
     strides, step = [], 1
     for size in reversed(x.shape):

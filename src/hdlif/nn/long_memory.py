@@ -27,7 +27,7 @@ class AdaptiveHDLIF(EquationNeuron):
     m_t = λ_t·v_{t-1} + I_t,   Θ_t = θ_t + a_{t-1},   s_t = max(m_t - Θ_t, 0),   v_t = min(m_t, Θ_t)
     a_t = ρ_t·a_{t-1} + δ_t·s_t
 
-    λ is `leak`, θ `threshold`, ρ `adaptation_leak`, δ `rise`. The Jacobian of (v, a) is diag(λ, ρ) where the neuron is
+    λ is `leak`, θ `threshold`, ρ `adaptation_leak`, δ `rise`. The Jacobian of (v, a) is diag(λ, ρ) if the neuron is
     silent and [[0, 1], [δλ, ρ - δ]] if it fires. Its eigenvalues lie inside the unit circle for λ, ρ in [0, 1) and 0 <=
     δ < (1 + ρ)/(1 + λ), so for all learned values. ρ_t and δ_t affect only later steps, so a rule that cuts time keeps
     their initial values. With δ = 0 the neuron is HD-LIF.
@@ -71,8 +71,8 @@ class SecondOrderHDLIF(EquationNeuron):
 
     i_t = μ_t·i_{t-1} + I_t,   m_t = λ_t·v_{t-1} + i_t,   s_t = max(m_t - θ_t, 0),   v_t = min(m_t, θ_t)
 
-    λ is `leak`, μ `synapse_leak`, θ `threshold`. The Jacobian of (i, v) is [[μ, 0], [μ, λ]] where the neuron is silent
-    and [[μ, 0], [0, 0]] if it fires; it is stable for λ, μ in [0, 1). With μ = 0 the neuron is HD-LIF.
+    λ is `leak`, μ `synapse_leak`, θ `threshold`. The Jacobian of (i, v) is [[μ, 0], [μ, λ]] if the neuron is silent and
+    [[μ, 0], [0, 0]] if it fires; it is stable for λ, μ in [0, 1). With μ = 0 the neuron is HD-LIF.
 
     >>> import torch
     >>> from hdlif.nn import SecondOrderHDLIF

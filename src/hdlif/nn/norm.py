@@ -226,7 +226,7 @@ class BatchNorm2d(Temporal):
         return y.view(batch, count, *x.shape[2:]).transpose(0, 1), mean.view(count, -1), var.view(count, -1)
 
     def _at(self, x: Tensor, t: int, gather: Gather | None) -> Tensor:
-        """Normalise step t, [B, C, H, W], by its batch, which enters the statistics of t, or in eval mode by these."""
+        """Normalise step t, [B, C, H, W], by its batch, which enters the statistics, or in eval mode by these."""
         row, momentum = self._count(t) if self.training else (self._row(t), 0.0)
         # Copy: a backward pass keeps its arguments, and all rows share one version counter.
         running = row_of(self.running_mean, row).clone(), row_of(self.running_var, row).clone()

@@ -1,4 +1,4 @@
-"""Parameters per time step: tensors [T] or [T, C], since unused modules would break data-parallel training."""
+"""Parameters per time step as tensors [T] or [T, C], because unused modules would break data-parallel training."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from hdlif.nn.steps import are_traced, last_of
 
 
 class PerStep(nn.Module):
-    """A module with parameters per time step, first axis T, or 1 if all steps share them, and without weight decay.
+    """A module with parameters per time step and no weight decay; their first axis is T, or 1 if all steps share them.
 
     Steps beyond T use the values of the last step.
 
@@ -38,7 +38,7 @@ class PerStep(nn.Module):
         return values[[min(t, len(values) - 1) for t in steps]]
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
-        """Load as every module does, but raise an error before writing anything if the rows have another shape.
+        """Load parameters like every module, but raise an error before any change if the rows have another shape.
 
         Raises:
             ShapeError: a tensor of these rows has another shape than the module's.

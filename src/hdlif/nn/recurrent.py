@@ -15,9 +15,9 @@ from hdlif.nn.steps import carried
 class Recurrent(Temporal):
     """Neurons with currents I_t = x_t + U s_{t-1}, with U s = 0 at the first step.
 
-    U is an ordinary synapse: it can be quantised, OTTT and NDOT trace it, the density of s determines its operations,
-    and it is deployed with the op `delay`. The steps of a chunk run one after another. A rule that cuts time treats
-    s_{t-1} as an input of U and cuts its history.
+    U is an ordinary synapse: it can be quantised, and OTTT and NDOT trace it. The density of s determines its
+    operations. It is deployed with the op `delay`. The steps of a chunk run one after another. A rule that cuts time
+    treats s_{t-1} as an input of U and cuts its history.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, QuantLinear, Recurrent

@@ -32,9 +32,9 @@ class Captured:
 
 
 class Scope:
-    """Runs the children of one module on one chunk, and collects their states by name.
+    """Runner for the children of one module on one chunk, which collects their states by name.
 
-    Write the `forward` of a `Temporal` module with it:
+    Use it to write the `forward` of a `Temporal` module:
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, QuantConv2d, Scope, Temporal
@@ -114,7 +114,7 @@ class Scope:
         return self._carried.weights.get(layer)
 
     def ran(self, name: str) -> None:
-        """Note that a child has run."""
+        """Record that a child has run."""
         self._ran.add(name)
 
     def given_to(self, name: str) -> State | None:

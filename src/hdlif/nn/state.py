@@ -92,7 +92,7 @@ class Temporal(nn.Module):
 
 
 def _steps_of_call(module: nn.Module, arguments: Sequence[Any], named: Mapping[str, Any]) -> range | None:
-    """Return the time steps of a call that omits them: those of x, unless the module has fewer."""
+    """Return the time steps of a call that omits them: the steps of x, unless the module has fewer."""
     x = arguments[0] if arguments else named.get("x")
     if not isinstance(x, Tensor):
         return None

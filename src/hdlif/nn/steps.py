@@ -4,9 +4,9 @@ A module gets `steps`, a range. The caller can attach settings to them: `carryin
 the layers read their settings. Modules are not modified, so nothing has to be restored. A slice of the steps keeps the
 settings, but a module that creates its own `range` for its children drops them.
 
-A compiler gets steps as tensors, so one graph works for every step. `torch.compile` treats a `range` as constants, and
-would build a graph for each step, or none if it finds that they change. Traced steps have a fixed length, and a tensor
-for each step.
+A compiler gets steps as tensors, so one graph works for every step. `torch.compile` treats a `range` as constants. It
+would build one graph per step, or none once it detects changes. Traced steps have a fixed length, and a tensor for each
+step.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Measure:
 
 
 class Observer:
-    """Observes a forward pass, and may replace children; by default, every method does nothing.
+    """Base class for observers of a forward pass, which may also replace children; by default, methods do nothing.
 
     Attach it to the steps of a pass with `carrying(steps, observers=...)`. An observed network runs child by child.
 

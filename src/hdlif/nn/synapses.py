@@ -325,8 +325,8 @@ class HeldWeights:
     """Quantised weights of `model`, computed once for an update of several backward passes.
 
     Pass `weights` to each forward pass of the update along with its steps: `carrying(steps, weights=held.weights)`.
-    Backward passes accumulate in a detached leaf. The one after `last` also runs the straight-through backward, once. A
-    data-parallel hook thus fires once, inside the last, synchronised backward.
+    Backward passes accumulate in a detached leaf. The backward pass after `last` also runs the straight-through
+    backward, once. A data-parallel hook thus fires once, inside the last, synchronised backward.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, HeldWeights, QuantLinear, Sequential, Ternary, carrying

@@ -169,7 +169,7 @@ def digest_of(graph: Graph) -> str:
 
 
 def joined(metadata: str, tensors: Mapping[str, Array], name: str) -> bytes:
-    """Return the file with these metadata and `stored` tensors; unchanged arguments restore the bytes of `dumps`.
+    """Return a file with these metadata and `stored` tensors; unchanged arguments restore the bytes of `dumps`.
 
     Args:
         metadata: the metadata text.

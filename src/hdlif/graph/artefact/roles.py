@@ -17,10 +17,10 @@ def roles(graph: Graph) -> dict[str, Role]:
     Low-bit layers always belong to the body. Roles of other layers depend on spikes, the outputs of neurons or
     quantisers:
 
-    - stem: no spikes come before it, and it either reads the input itself (through pools, norms and the like), or every
-    path from the input to the output leads through it. The second convolution of a deep stem thus belongs to the stem,
-    but a shortcut parallel to neurons does not. - classifier: no other convolution or linear layer comes after it. -
-    body: all other layers.
+    - stem: no spikes come before it. It also reads the input itself (through pools, norms and the like), or every path
+    from the input to the output leads through it. The second convolution of a deep stem thus belongs to the stem, but a
+    shortcut parallel to neurons does not. - classifier: no other convolution or linear layer comes after it. - body:
+    all other layers.
     """
     spikes = _before(graph, lambda node: OPS[node.op].emits_spikes(node))
     synapses = _before(graph, lambda node: OPS[node.op].is_synapse)
@@ -40,7 +40,7 @@ def roles(graph: Graph) -> dict[str, Role]:
 
 
 def _before(graph: Graph, holds: Callable[[Node], bool]) -> dict[str, bool]:
-    """Return for each value whether it depends on a node for which `holds`, also through earlier steps."""
+    """Return for each value whether it depends on a node for which `holds` is true, also through earlier steps."""
     found = {INPUT: False, **{node.name: holds(node) for node in graph.nodes}}
     return settled(
         found, graph.nodes, lambda node, now: now[node.name] or any(now[name] for name in OPS[node.op].made_from(node))
@@ -48,7 +48,7 @@ def _before(graph: Graph, holds: Callable[[Node], bool]) -> dict[str, bool]:
 
 
 def _followed(graph: Graph) -> set[str]:
-    """Return the values that come before a layer, also a layer of later steps."""
+    """Return the values that come before a layer of this step or a later step."""
     read: dict[str, list[Node]] = {}
     for node in graph.nodes:
         for name in OPS[node.op].made_from(node):

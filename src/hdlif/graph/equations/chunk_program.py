@@ -1,9 +1,9 @@
 """Forward and backward programs of a step in a chunk, for the native kernels.
 
 Both have the same form. `forward` computes a step's results and the values saved for backward. `backward` computes the
-gradients of the step's inputs from its result gradients and the saved values. The registers are, in this order:
-streams, with a value per neuron and step; states, passed on to the next step that runs (in `backward`, the gradients of
-the neuron's states); rows; and one register per instruction.
+gradients of the step's inputs from those of its results and the saved values. The registers are streams, states, rows,
+and one register per instruction, in this order. Streams have a value per neuron and step. States pass to the next step
+that runs; in `backward`, they are the gradients of the neuron's states.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ class _Backwards:
         self._gradients: dict[int, int] = {}
 
     def _surrogates_given(self) -> tuple[dict[str, WrittenStep], dict[str, int]]:
-        """Split surrogates by name: return those with programs, and the argument positions of those with streams."""
+        """Return the surrogates with programs, and the argument positions of all others, both by name."""
         traced, given = dict[str, WrittenStep](), dict[str, int]()
         saving, program = self._saving, self._program
         for register, instruction in enumerate(program.instructions, program.first):

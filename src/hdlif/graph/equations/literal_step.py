@@ -1,9 +1,9 @@
 """Literal step for training: every operation as written, with the data for its derivative.
 
 `trace` rewrites a deployed program to save operations. Its values are the same up to rounding, but derivatives may
-differ where two values are equal. Training follows the equation literally. This covers the order and rounding of
-operations, which of two equal values takes the gradient of a maximum, stopped gradients, and the gradients of functions
-of parameters.
+differ where two values are equal. Training follows the equation literally. It keeps the order and rounding of
+operations, stopped gradients, and the gradients of functions of parameters. It also keeps which of two equal values
+takes the gradient of a maximum.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class WrittenStep:
     current_is_kept: bool = False
 
     def rows(self, parameters: Sequence[Any]) -> list[Any]:
-        """Return the rows for these parameter values, each computed once, with the current numbers and arrays [1]."""
+        """Return the rows for these parameter values, each computed once; numbers and arrays [1] are read anew."""
         known: Known = {id(symbol): value for symbol, value in zip(self.parameters, parameters, strict=True)}
         return [_now(source, known) for source in self.sources]
 

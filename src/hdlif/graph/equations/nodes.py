@@ -107,7 +107,7 @@ class Nodes:
         return self._numbers[instruction]
 
     def _node(self, number: int) -> Instruction | tuple[str, Any] | None:
-        """Return the operation or row of a number; None for the current and the states."""
+        """Return the operation or row with this number; None for the current and the states."""
         place = number - 1 - len(self._states)
         return self._nodes[place] if place >= 0 else None
 
@@ -193,7 +193,7 @@ class Nodes:
         return self._add(Instruction("select", (chosen, after_spike, otherwise)))
 
     def _is_size(self, a: int, b: int) -> bool:
-        """Return whether this is a spike times its size, a parameter, which a weight may absorb."""
+        """Return whether a·b is a spike times its size, a parameter that a weight may absorb."""
         return any(self._is_binary(x) and self._value(y) is not None for x, y in ((a, b), (b, a)))
 
     def _choice(self, number: int) -> _Choice | None:

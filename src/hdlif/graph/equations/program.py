@@ -268,7 +268,7 @@ class Program:
         return self.following(range(1 + len(self.states)))
 
     def following(self, registers: Iterable[int]) -> frozenset[int]:
-        """Return these registers and those that depend on them."""
+        """Return these registers and all registers that depend on them."""
         found = set(registers)
         for register, instruction in enumerate(self.instructions, self.first):
             if not found.isdisjoint(instruction.operands):

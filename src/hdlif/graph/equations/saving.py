@@ -2,9 +2,9 @@
 
 A derivative reads some of the step's values: the other factor of a product, the argument of a step function, or only
 which operand a choice took. These are `Value`s: registers of the program and functions of registers. Not all are saved,
-because the program's operations can recompute some of them. The saved set is the cheapest from which all others follow:
-a minimum cut between the current and states and the derivatives' inputs. A state that a derivative reads is saved at
-each step; its value after the step is then saved by the next step.
+because the program's operations can recompute some of them. The saved set is the cheapest set from which all other
+values follow. It is a minimum cut between the current and states on one side and the derivatives' inputs on the other.
+Each step saves a state that a derivative reads; the next step then saves its value after the step.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def cheapest_cut(
 ) -> set[Node]:
     """Return the minimum-cost node cut between sources and sinks that is nearest to the sinks.
 
-    The function uses shortest augmenting paths (Ford and Fulkerson 1956; Edmonds and Karp 1972) in a graph with an edge
-    of its cost for each node. At the end, nodes that still reach a sink come after the cut. Sources and sinks may be
-    cut.
+    The function uses shortest augmenting paths (Ford and Fulkerson 1956; Edmonds and Karp 1972) in a graph where each
+    node is an edge with its cost. At the end, nodes that still reach a sink come after the cut. Sources and sinks may
+    be cut.
 
     Args:
         reads: the inputs of each node.
@@ -231,7 +231,7 @@ class Saving:
 
     @cached_property
     def _relus(self) -> dict[int, int]:
-        """Map each a > b to the register of relu(a - b), if the step has it: that is nonzero exactly where a > b."""
+        """Map the register of each a > b to that of relu(a - b), if any, which is nonzero exactly where a > b."""
         program = self.program
         surpluses = {
             program.instructions[instruction.operands[1] - program.first]: register
@@ -322,8 +322,8 @@ class Saving:
     def bytes(self, steps: int, neurons: int, *, itemsize: int = 4, is_constant: bool = False) -> int:
         """Return the exact number of bytes that a chunk of `steps` steps saves for `neurons` neurons (B·C·H·W).
 
-        The count equals the tensors that autograd saves. It excludes rows, which are in memory anyway, and includes a
-        current that is saved separately.
+        The count equals the size of the tensors that autograd saves. It excludes rows, which are in memory anyway, and
+        includes a current that is saved separately.
 
         Args:
             itemsize: the item size of the states' dtype.

@@ -1,7 +1,7 @@
 """Delay: the output of node `source` at the previous step, initially 0; a later `source` closes a loop.
 
-The input only defines the shape, which must equal the source's. The source emits codes up to `max_code`, or floats if
-`max_code` is 0.
+The input only defines the shape, which must equal the source's shape. The source emits codes up to `max_code`, or
+floats if `max_code` is 0.
 """
 
 from collections.abc import Mapping, Sequence

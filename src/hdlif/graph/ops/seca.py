@@ -42,7 +42,7 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
 
 
 def sigmoid(x: Floats) -> Floats:
-    """Return σ(x) within 1e-6, computed with the float32 operations of docs/contributing/model_format.md."""
+    """Return σ(x) within 1e-6, computed with the float32 operations in docs/contributing/model_format.md."""
     one, e = np.float32(1), exponential(np.abs(x))
     gate: Floats = np.where(x >= 0, one, e) / (one + e)
     return gate

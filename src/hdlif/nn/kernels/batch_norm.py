@@ -134,7 +134,7 @@ class Norm:
 
 
 class _NormRows(torch.autograd.Function):
-    """Gradient of a batch norm's rows: dL/dx = scale·(g - S₀/n - (x - mean)·r²·S₁/n), of which scale·g comes in.
+    """Rows of a batch norm; dL/dx = scale·(g - S₀/n - (x - mean)·r²·S₁/n), where scale·g is the incoming gradient.
 
     Here g is the gradient of scale·(x - mean) + shift, S₀ = Σ g and S₁ = Σ g·(x - mean) over n values, r the slope.
     """
@@ -253,7 +253,7 @@ def _operations_backward(
 
 
 def _summand_gradient(ctx: Any, gradient: Tensor) -> Tensor | None:
-    """Return the gradient of the summand, which may be one step shared by all."""
+    """Return the gradient of the summand, which may have one step for all."""
     if not ctx.needs_input_grad[3]:
         return None
     return gradient.sum(0, keepdim=True) if ctx.is_shared else gradient

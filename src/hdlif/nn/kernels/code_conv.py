@@ -134,7 +134,7 @@ def sum_products(spikes: CodedSpikes, weight: Tensor, conv: CodeConv) -> tuple[T
 
 
 def out_size_of(in_size: Pair, weight: Tensor, conv: CodeConv) -> Pair:
-    """Return height and width of the output."""
+    """Return the height and width of the output."""
     height, width = (
         (size + 2 * pad - kernel) // stride + 1
         for size, pad, kernel, stride in zip(in_size, conv.padding, weight.shape[2:], conv.stride, strict=True)

@@ -65,7 +65,7 @@ class Place:
     def columns(self, row: Tensor) -> tuple[int, int] | None:
         """Return (columns, inner) of a row: at a step, entry i has the row's value (i // inner) % columns.
 
-        None for other rows, such as one value per channel and column of pixels.
+        Return None for other rows, such as one value per channel and column of pixels.
         """
         if row.ndim < len(self._order) and row.numel() > 1:
             # The first axis may hold steps or samples.
