@@ -3,11 +3,11 @@
 For energy (all operations), the cost counts additions and multiplications. Counting rules:
 
 - A sum of k terms counts as k additions, and a maximum of k terms as k comparisons, starting from 0 or -inf, as in a
-multiply-accumulate. A comparison counts as an addition, and a division as a multiplication. - These are free: a
-comparison with 0 (a sign bit), the floor and the limit 2^bits - 1 of a spike's code (bits that are cut off), a power of
-two as an exponent, a choice between two numbers, and moving numbers. - A pair of an input and a weight counts if
-neither is 0. A factor of 1 or -1 by its type (a spike of 0 or 1, a binary, ternary or 2-bit weight), a scale of 1 and a
-shift of 0 are free.
+  multiply-accumulate. A comparison counts as an addition, and a division as a multiplication.
+- These are free: a comparison with 0 (a sign bit), the floor and the limit 2^bits - 1 of a spike's code (cut-off bits),
+  a power of two as an exponent, a choice between two numbers, and moving numbers.
+- A pair of an input and a weight counts if neither is 0. A factor of 1 or -1 by its type (a spike of 0 or 1, a binary,
+  ternary or 2-bit weight), a scale of 1 and a shift of 0 are free.
 
 So a quantiser of spikes, min(floor(max(x, 0)·(1/step) + offset), 2^bits - 1), costs a multiplication and an addition
 per entry: 3.7 + 0.9 pJ. For a power-of-two step, such as the default of ¼, fixed-point hardware would shift instead of

@@ -3,8 +3,8 @@
 If nothing else reads the intermediate values, a convolution returns its maps with the sums for their statistics. The
 batch norm becomes three rows, which the next neuron applies, and the neuron passes codes to the next convolution.
 Convolution, norm, neuron and quantiser then write and read the maps once. Without a graph, spikes are written only as
-codes. A norm without a following neuron takes a pass of its own. If it is the last child, that pass also adds the
-summand of the chain. All other children run separately, on tensors.
+codes. A norm without a following neuron takes a pass of its own, which also adds the summand of the chain if the norm
+is the last child. All other children run separately, on tensors.
 """
 
 from __future__ import annotations

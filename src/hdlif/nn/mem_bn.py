@@ -16,7 +16,7 @@ class MemBN(PerStep):
     Every step has its own BN, whose statistics cover only the batches in which the step ran. With single-step random
     training, step t runs in a fraction (T - t + 1)/T of them. Initially α = 1 and β = 0, which equals a neuron without
     Mem-BN. Steps beyond T use the values of the last step, and update its statistics. In eval mode m̂ = α*·m - β*, see
-    `affine`. Deployment folds it into leak and threshold at no cost (`deploy.fold_mem_bn`).
+    `affine`. Deployment folds Mem-BN into leak and threshold at no cost (`deploy.fold_mem_bn`).
 
     Pass it to a neuron:
 

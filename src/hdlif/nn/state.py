@@ -58,7 +58,7 @@ class Temporal(nn.Module):
 
         If the steps of a pass set `Pass.cut`, the module treats the states that earlier steps of the chunk leave as
         constants. Each step then equals a chunk of its own with a detached state. Modules that run their children
-        through `Scope` and keep no state of their own need not define it.
+        through `Scope` and keep no state of their own need not define this method.
         """
         return False
 

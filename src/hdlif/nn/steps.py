@@ -125,7 +125,7 @@ class Observer:
         return y
 
     def joined(self, total: Tensor, parts: Sequence[Tensor], neuron: nn.Module, back: nn.Module) -> None:
-        """Record a sum of currents and its recurrent synapse."""
+        """Record a sum of currents, its parts, and its recurrent synapse."""
 
     def normalised(self, norm: nn.Module, mean: Tensor, var: Tensor) -> None:
         """Record the averages [K, C] by which a batch norm normalised each step."""

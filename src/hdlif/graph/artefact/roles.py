@@ -18,9 +18,10 @@ def roles(graph: Graph) -> dict[str, Role]:
     quantisers:
 
     - stem: no spikes come before it. It also reads the input itself (through pools, norms and the like), or every path
-    from the input to the output leads through it. The second convolution of a deep stem thus belongs to the stem, but a
-    shortcut parallel to neurons does not. - classifier: no other convolution or linear layer comes after it. - body:
-    all other layers.
+      from the input to the output leads through it. The second convolution of a deep stem thus belongs to the stem, but
+      a shortcut parallel to neurons does not.
+    - classifier: no other convolution or linear layer comes after it.
+    - body: all other layers.
     """
     spikes = _before(graph, lambda node: OPS[node.op].emits_spikes(node))
     synapses = _before(graph, lambda node: OPS[node.op].is_synapse)

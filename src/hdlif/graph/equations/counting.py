@@ -3,9 +3,10 @@
 Operations count as for the other ops of a deployed network (`hdlif.graph.op`):
 
 - A comparison of a and b is the sign of a - b. It counts as an addition, unless a - b is computed anyway or compared
-again. A comparison with 0 reads a sign bit and is free. - These are free: a factor of 1, 0 or -1 by its kind (a
-comparison's result, a constant), an addition of 0, a choice between two numbers, a change of sign, and cutting off the
-fraction bits. - Functions that depend only on parameters are computed before deployment, and free.
+  again. A comparison with 0 reads a sign bit and is free.
+- These are free: a factor of 1, 0 or -1 by its kind (a comparison's result, a constant), an addition of 0, a choice
+  between two numbers, a change of sign, and cutting off the fraction bits.
+- Functions that depend only on parameters are computed before deployment, and free.
 """
 
 from dataclasses import dataclass

@@ -139,8 +139,8 @@ class Nodes:
 
         m - max(0, m - θ)                        min(θ, m), without the rounding of the difference
         p > q ? q : p,  p > q ? p : q            min(q, p),  max(q, p); either for equal values
-        1 - γ·h, A·(h ? a : b), ...              h ? A·a : A·b, if both are free, such as parameters only x ± h·y
-        h ? x ± y : x
+        1 - γ·h, A·(h ? a : b), ...              h ? A·a : A·b, if both are free, such as parameters only
+        x ± h·y                                  h ? x ± y : x
         """
         if name == "select":
             return self._extreme(*operands)

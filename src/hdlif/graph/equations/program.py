@@ -328,7 +328,7 @@ class Program:
 def evaluate(
     program: Program, current: Array, states: Sequence[Array], rows: Sequence[Array]
 ) -> tuple[Array, list[Array]]:
-    """Return spike and states after one step, in the dtype of the current; the reference for all implementations.
+    """Return spike and states after one step in the dtype of the current, as a reference for all implementations.
 
     >>> import torch
     >>> from hdlif.graph.equations import evaluate, trace

@@ -1,6 +1,7 @@
 """Symbols, which replace tensors in a step and record the operations on them.
 
-Symbols support operators, and PyTorch functions by name. Any other operation raises an error with the equation's line.
+Symbols support operators and the PyTorch functions that the tracer recognises by name. Any other operation raises an
+error with the equation's line.
 """
 
 from __future__ import annotations

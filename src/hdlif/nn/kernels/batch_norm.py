@@ -253,7 +253,7 @@ def _operations_backward(
 
 
 def _summand_gradient(ctx: Any, gradient: Tensor) -> Tensor | None:
-    """Return the gradient of the summand, which may have one step for all."""
+    """Return the gradient of the summand, which may have one step shared by all steps."""
     if not ctx.needs_input_grad[3]:
         return None
     return gradient.sum(0, keepdim=True) if ctx.is_shared else gradient
