@@ -167,9 +167,9 @@ def cli() -> None:
 
     \b
     Start here:
-      hdlif tour                                     the way in short steps, in five minutes
+      hdlif tour                                     a guided tour, in five minutes
       hdlif demo                                     four networks on bundled digits, in a few minutes
-      hdlif train digits_hdlif_w1p5_s4               one training; the figures land in runs/
+      hdlif train digits_hdlif_w1p5_s4               train one network; results go to runs/
       hdlif export runs/digits_hdlif_w1p5_s4 --to artefact --out digits.hdlif.safetensors
       hdlif run digits.hdlif.safetensors photo.png   without PyTorch
     """

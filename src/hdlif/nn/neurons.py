@@ -190,7 +190,7 @@ class HDLIF(_LeakyNeuron):
     >>> spikes.flatten().tolist(), state["potential"].tolist()
     ([0.0, 0.625, 0.0], [[0.25]])
 
-    State is explicit: pass it back in to continue the sequence, or pass None to start a new one.
+    The state is explicit: pass it back in to continue the sequence, or pass None to start a new one.
 
     >>> first, state = neuron(current[:1], None, range(1))
     >>> rest, state = neuron(current[1:], state, range(1, 3))

@@ -119,7 +119,7 @@ class _Gather(torch.autograd.Function):
 class _Quantizable:
     """Base class for quantisable layers, with latent weight and quantiser.
 
-    They accept W_q as an argument next to x if an update holds it, and compute it otherwise.
+    They take W_q as an argument if an update holds it, and compute it otherwise.
     """
 
     weight: Tensor
