@@ -1,8 +1,8 @@
 """Tracing of an equation into a program, by one call of the step with symbols for current, states and parameters.
 
 A step is a plain function on tensors. Tracing records operations on symbols. It evaluates operations on parameters
-only, such as cos(angle) or 1 - leak, immediately, and turns them into rows of the program. It supports operators, and
-recognises PyTorch functions by name. Any other operation raises an error with the equation's line.
+only, such as cos(angle) or 1 - leak, during tracing, and stores the results as rows of the program. It supports
+operators, and recognises PyTorch functions by name. Any other operation raises an error with the equation's line.
 """
 
 from __future__ import annotations
