@@ -1,7 +1,7 @@
 """`hdlif ablate`: train the cells of a table as a resumable queue.
 
-A cell is finished, and skipped, if its run folder has a summary.json with the cell's recipe. Running the command again
-continues an interrupted table; more seeds add to the existing runs.
+A cell is finished, and skipped, if its run folder has a summary.json with the cell's recipe. Run the command again to
+continue an interrupted table; more seeds add to the existing runs.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,24 +24,24 @@ def ablate(
     progress: bool = False,
     say: Callable[[str], None] = say_nothing,
 ) -> dict[str, Any]:
-    """Train every cell of TABLE (a YAML file, or the name of one that ships: digits, digits_norms, fashion_mnist, ...).
+    """Train every cell of TABLE, a YAML file or the name of a shipped table, such as digits or fashion_mnist.
 
-    Finished cells are skipped and a stopped training is resumed, so run it as often as you like; more seeds
-    add to what is there. OUT gets table.md, table.json and table.html, with curves, after every cell.
+    You can run this command again at any time: it skips finished cells and resumes a stopped training. More seeds add
+    to the existing runs. After every cell, it writes table.md, table.json and table.html, with curves, to OUT.
 
     \f
     Several processes may share a table: each skips the cells that another process is training.
 
     Args:
-        seeds: Trainings per cell.  [default: the table's own number]
+        seeds: Training runs per cell.  [default: the table's own number]
         out: Folder of all runs.  [default: runs/TABLE]
-        known: A table.json from elsewhere, whose trainings are not repeated; repeatable.
+        known: A table.json from elsewhere, whose training runs are not repeated; repeatable.
     Returns:
         the content of OUT/table.json.
     Raises:
-        RecipeError: the table or one of its cells cannot be used; the message names the table's file.
+        RecipeError: the table or one of its cells cannot be used; the message contains the table's file.
         InputError: a file in `known` is not a table.json.
-        TrainingError: a training failed; raised at the end, when all other cells are done.
+        TrainingError: training failed for a cell; raised after all other cells are done.
     """
     from hdlif.cli.ablation_queue import Queue
     from hdlif.recipe.runs.ablation_tables import cells, load_table

@@ -1,4 +1,4 @@
-"""Train the cells of a table one after the other, in any number of processes."""
+"""Training of a table's cells one after another, in any number of processes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,11 +20,11 @@ from hdlif.report.tables import measured
 
 @dataclass
 class Queue:
-    """The cells of a table and their finished trainings.
+    """The cells of a table and their finished training runs.
 
     Attributes:
         known: table.json files of other tables.
-        runs: finished trainings by folder, of this or another process, or in `known`.
+        runs: finished runs by folder, from this or another process, or from `known`.
         failed: errors, one line per cell.
     """
 
@@ -53,7 +53,7 @@ class Queue:
             self.say(f"{name}: training{', in place of an earlier one of another recipe' if _of_another(cell) else ''}")
             if not self._train(cell, name):
                 left.append((cell, name))
-        # Try again after all others: the process that trained them may have finished, or failed.
+        # Try these cells again after all others: the process that trained them may have finished, or failed.
         left = [(cell, name) for cell, name in left if not self._train(cell, name)]
         self._read_finished()
         written = self._write()
@@ -98,13 +98,13 @@ class Queue:
         return True
 
     def _read_finished(self) -> None:
-        """Read the trainings that this or another process has finished."""
+        """Read the runs that this or another process has finished."""
         for cell in self.cells:
             if cell.folder not in self.runs and (summary := finished(cell.folder, cell.recipe)) is not None:
                 self.runs[cell.folder] = run_of(summary, cell.recipe)
 
     def _write(self) -> dict[str, Any]:
-        """Write table.json, .md and .html; return the content of the first."""
+        """Write table.json, table.md and table.html; return the content of table.json."""
         table = self.table
         found: dict[str, dict[str, list[TableRun]]] = {row: {c: [] for c in table.columns} for row in table.rows}
         for cell in self.cells:
@@ -128,12 +128,12 @@ class Queue:
 
 
 def _of_another(cell: Cell) -> bool:
-    """Whether a cell's folder holds a training of another recipe."""
+    """Return whether a cell's folder contains a run of another recipe."""
     return bool(left_by_a_run(cell.folder)) and not begun(cell.folder, as_begun(cell.recipe, cell.folder))
 
 
 def _known(paths: Sequence[Path], queue: Sequence[Cell], say: Callable[[str], None]) -> dict[Path, TableRun]:
-    """Return trainings of this table's cells that other tables contain, by the folder that each would have here."""
+    """Return the runs that other tables contain for this table's cells, by run folder."""
     if not paths:
         return {}
     wanted = {(cell.row, cell.column, cell.seed, recipe_digest(cell.recipe)): cell.folder for cell in queue}
@@ -144,7 +144,7 @@ def _known(paths: Sequence[Path], queue: Sequence[Cell], say: Callable[[str], No
             mine = {
                 folder: run for run in runs if (folder := wanted.get((row, column, run.seed, run.recipe))) is not None
             }
-            # The curve is the mean over all of them.
+            # The curve is the mean over all runs of a cell.
             found |= mine if len(mine) == len(runs) else {f: replace(run, curve=()) for f, run in mine.items()}
             total, taken = total + len(runs), taken + len(mine)
         say(f"{path}: {taken} of its {total} trainings are of this table's cells, recipes and seeds")

@@ -1,4 +1,4 @@
-"""Format a table of trainings: table.md, table.html, and the output of `hdlif ablate`."""
+"""Text of a table of training runs: table.md, table.html, and the output of `hdlif ablate`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ HEADINGS = {"nops": "M NOPs", "parameters": "parameters", "stored_mb": "kB store
 def markdown(table: Table, result: dict[str, Any]) -> str:
     """Return a Markdown table of accuracies in percent, mean ± standard deviation (n), and means of other quantities.
 
-    A quantity that is the same in all columns of every row gets its own column, before the others.
+    A quantity with equal values in all columns of every row gets its own column before the others.
     """
     headings, texts = _texts(table, result)
     lines = [f"| {table.title} | {' | '.join(headings)} |", "| --- |" + " --- |" * len(headings)]

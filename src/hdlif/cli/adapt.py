@@ -1,4 +1,4 @@
-"""`hdlif adapt`: a model file goes on learning from labelled data, by the compiled runtime."""
+"""`hdlif adapt`: train a model file on labelled data with the compiled runtime."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -28,13 +28,13 @@ from hdlif.zoo import network_file
 
 @dataclass(frozen=True)
 class Adapted:
-    """A network that has learned.
+    """The result of `hdlif adapt`.
 
     Attributes:
         file: the new model file.
-        level: what was trained.
-        samples, updates: learned from, all passes together.
-        trained: numbers that may have changed.
+        level: the trained part.
+        samples, updates: the number of training samples and of updates, over all passes.
+        trained: the number of trainable parameters.
         accuracy_before, accuracy_after: on `tested` samples of the part "test", fractions in 0..1.
     """
 
@@ -69,28 +69,29 @@ def adapt(
     overrides: DataKeys = (),
     say: Callable[[str], None] = say_nothing,
 ) -> Adapted:
-    """Let the model file PATH learn from labelled data, and write what it became.
+    """Train the model file PATH on labelled data, and write a new model file.
 
-    The network learns step by step in the memory of one step, as it would on a device: each time step adds the gradient
-    of its own loss (SLTT), and each batch is one update. Batch norm stays folded. The result is a model file like any
-    other. It learns from the data's part "train" and is tested on "test"; of data without parts 15 % are for testing.
+    The network trains step by step in the memory of one step, as it would on a device. Each time step adds the gradient
+    of its own loss (SLTT), and each batch is one update. Batch norm stays folded. The network trains on the data's part
+    "train" and is tested on "test"; if the data have no parts, 15 % are for testing.
 
     \f
     `network` is PATH, `overrides` are "data.KEY=VALUE" each, and `data_root` is as in `train`.
 
     Args:
-        data: Data set, or labelled data of your own, with the network's classes.
+        data: Data set, or your own labelled data, with the network's classes.
         out: New model file.
-        level: What is trained; each contains the ones before. classifier: the last layer. affine: also scales, shifts,
-            leaks and thresholds. last-block: also the weights with at most two layers of weights after them.
+        level: Part to train; each level contains the previous ones. classifier: the last layer. affine: also scales,
+            shifts, leaks and thresholds. last-block: also the weights with at most two weight layers after them.
         passes: Passes over the training part.
-        batch_size: Samples of an update.
-        rate: Step of float weights, scales, shifts, leaks and thresholds.
-        latent_rate: Step of low-bit weights, as a part of one level.
-        momentum: Of the updates, from 0 to below 1.
-        seed: Of the order of samples.
+        batch_size: Samples per update.
+        rate: Learning rate of float weights, scales, shifts, leaks and thresholds.
+        latent_rate: Learning rate of low-bit weights, as a fraction of one level.
+        momentum: Momentum of the updates, from 0 to below 1.
+        seed: Seed for the order of samples.
     Raises:
-        HdlifError: the network cannot learn so (the message says why), or a rate is out of its range.
+        HdlifError: the network cannot be trained like this (the message contains the reason), or a rate is out of
+            range.
         DataError: the data cannot be used, or do not fit the network.
     """
     import torch
@@ -113,7 +114,7 @@ def adapt(
     learner = Learner(graph, level, rate=LearningRate(rate, latent_rate, momentum))
     root, given, keys = None if data_root is None else Path(data_root), fspath(data or ""), data_keys(overrides)
     if names_path(in_root(given, root) or given):
-        # Nothing is chosen by validation, so that those samples train too.
+        # No choice depends on validation, so its samples train too.
         keys = {"split": {"validation": 0, "test": 0.15}, **keys}
     sets = sets_for(graph, given, root, path, keys=keys, say=say)
     check_classes(path, graph.labels, sets)

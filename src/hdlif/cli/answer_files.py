@@ -1,4 +1,4 @@
-"""Write masks and annotated images for `hdlif run`."""
+"""Files with masks and annotated images for `hdlif run`."""
 
 import re
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ _IN_ARRAY = re.compile(r"(.*\.npy)\[(\d+)\]", re.DOTALL | re.IGNORECASE)
 
 
 class AnswerFiles:
-    """Writes masks, and images with predictions drawn over them.
+    """Writer for masks and for images with predictions drawn over them.
 
-    The mask of NAME.jpg, or the image with its boxes, goes to NAME.answer.png; the image overlaid with the mask goes to
-    NAME.overlay.png; the mask of NAME.npy[3] goes to NAME.3.answer.png. Arrays and recordings get no overlay.
+    The mask of NAME.jpg, or the image with its boxes, goes to NAME.answer.png. The image overlaid with the mask goes to
+    NAME.overlay.png. The mask of NAME.npy[3] goes to NAME.3.answer.png. Arrays and event-camera data get no overlay.
 
     Args:
         folder: output folder; by default next to each input.
@@ -35,7 +35,9 @@ class AnswerFiles:
         self._inputs: dict[str, str] = {}
 
     def __call__(self, name: str, answer: Answer, labels: Sequence[str], image: Given | None = None) -> Answer:
-        """Write the files of a prediction; return it with their paths instead of its mask, others unchanged.
+        """Write the files of a prediction; return the prediction with file paths in place of the mask.
+
+        A prediction without a mask or boxes is returned unchanged.
 
         Args:
             image: the content of the image, if `name` is not a file.

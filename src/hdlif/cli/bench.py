@@ -1,4 +1,4 @@
-"""`hdlif bench`: compare and time a model file on the compiled runtime and on other engines, alternately."""
+"""`hdlif bench`: time a model file on the compiled runtime and on other engines alternately, and compare them."""
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -28,29 +28,29 @@ def bench(
     repeats: int = 20,
     say: Callable[[str], None] = say_nothing,
 ) -> dict[str, Any]:
-    """Time ARTEFACT and other engines on the same network: latency, throughput, memory, start, and each stage.
+    """Time ARTEFACT and other engines on the same network: latency, throughput, memory, startup, and each stage.
 
-    The engines are timed alternately, in one run, and only if they choose the classes that ARTEFACT chooses. With
-    --twin they also run the ordinary network that would be deployed otherwise (`hdlif train RECIPE --twin ordinary`).
+    The engines are timed alternately in one run, and only if they predict the same classes as ARTEFACT. With --twin,
+    they also run the ordinary network that you would deploy instead (`hdlif train RECIPE --twin ordinary`).
 
     \f
     `hdlif.report.engines` describes the model of each engine. Latency is per image.
 
     Args:
         twin: The model file of an ordinary network for the same input, to time with ARTEFACT.
-        confidence: Time ARTEFACT with early exit too, as `hdlif run --confidence P` runs it; off leaves it out.
-            [default: auto, if ARTEFACT has a confidence]
-        against: Peers to time, out of openvino,onnxruntime,torch.  [default: those that are installed]
-        data: Data set, or path of data of your own, to run and to calibrate INT8 on.  [default: noise]
-        batch: Images at once for throughput.
+        confidence: Time ARTEFACT with early exit too, as in `hdlif run --confidence P`; off omits it.  [default: auto,
+            if ARTEFACT has a confidence]
+        against: Engines to time, out of openvino,onnxruntime,torch.  [default: the installed ones]
+        data: Data set, or path of your own data, for timing and INT8 calibration.  [default: noise]
+        batch: Images per batch for throughput.
         threads: Threads of each engine.  [default: the machine's cores]
         repeats: Rounds of timing.
     Returns:
         {"engines": {name: {"accuracy", "energy_uj", "agreement", "max_logit_difference", "latency_ms",
         "one_thread_ms", "throughput_per_s", "ratio", "ratio_range", "throughput_ratio", "file_bytes", "resident_bytes",
         "peak_resident_bytes", "start_seconds"}}, "early", "layers", "images", "tested", "batch", "threads",
-        "instructions", "hardware", "versions"}; a ratio is the engine's time over ours, and names of the twin begin
-        with "twin: ".
+        "instructions", "hardware", "versions"}; a ratio is the engine's time divided by the compiled runtime's, and
+        names of the twin begin with "twin: ".
     Raises:
         ArtefactError: the twin's input differs.
         InputError: an engine is unknown.

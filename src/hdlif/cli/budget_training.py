@@ -1,8 +1,8 @@
-"""`hdlif train --budget`: choose the layers of a training after a quarter of its epochs, and again after half.
+"""`hdlif train --budget`: choose layers after a quarter of the training epochs, and again after half.
 
-OUT/budget.json contains the budget, the recipe before any choice, and the choices so far. A choice is written there
-first; then the checkpoint and recipe.yaml are converted to the chosen recipe, keeping all tensors that it still has,
-and the training is resumed as usual. So a training that is stopped at any moment resumes exactly.
+OUT/budget.json contains the budget, the recipe before any choice, and the choices so far. `hdlif` writes each choice
+there first. It then converts the checkpoint and recipe.yaml to the chosen recipe, keeps all tensors that still fit, and
+resumes training as usual. Training that stops at any moment thus resumes exactly.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ MOST_BYTES = 2**24
 def train_within_budget(
     recipe: Recipe, budget: str | None, out: Path, options: TrainingOptions, *, found: OwnData | None = None
 ) -> TrainResult:
-    """Train a recipe and choose its layers during training; arguments and errors as in `train_recipe`.
+    """Train a recipe and choose its layers during training; arguments and errors are as in `train_recipe`.
 
     Args:
-        budget: such as "nops=70%,mb=2.5"; None to resume the training in `out` with its own budget.
+        budget: the budget, such as "nops=70%,mb=2.5"; None to resume the training in `out` with its own budget.
     Raises:
-        RecipeError: the budget is invalid, or no choice keeps within it.
+        RecipeError: the budget is invalid, or no choice stays within it.
         CheckpointError: the training in `out` has no budget, another budget or another recipe.
     """
     check_alone("--budget", options.devices, options.nodes)
@@ -96,7 +96,7 @@ def choose_untrained(recipe: Recipe, budget: str, options: TrainingOptions, *, f
 
 
 def choosing_epochs(recipe: Recipe) -> list[int]:
-    """Return the epochs after which layers are chosen: a quarter and half of all."""
+    """Return the epochs after which to choose layers: a quarter and half of all epochs."""
     epochs = recipe.training.epochs
     return sorted({max(1, epochs // 4), max(1, epochs // 2)})
 
@@ -120,7 +120,7 @@ def take_over(recipe: Recipe, out: Path) -> None:
 
 
 def _taken_over(tensors: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Tensor]:
-    """Return the tensors of a training's state that fit the network of another recipe."""
+    """Return the tensors of a training state that fit the network of another recipe."""
     network = untrained(recipe)
     own = network.state_dict()
     parameters = dict(network.named_parameters())
@@ -133,7 +133,7 @@ def _taken_over(tensors: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Tens
         if place != "model" and (fits or not place.startswith("optimizer")):
             kept[name] = one
     if recipe.training.ema_decay is not None:
-        # The average of a parameter that is new begins at its value.
+        # The average of a new parameter starts at its value.
         for name in parameters:
             value, average = kept[f"model.{name}"], tensors.get(AVERAGE + name)
             fits = average is not None and average.shape == value.shape
@@ -142,16 +142,16 @@ def _taken_over(tensors: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Tens
 
 
 def _of_network(name: str) -> str:
-    """Return the name in the network of a tensor of a checkpoint."""
+    """Return the network's name for a tensor of a checkpoint."""
     return name.removeprefix(AVERAGE) if name.startswith(AVERAGE) else name.partition(".")[2]
 
 
 class Pause(BaseException):
-    """Raised when a training reaches an epoch after which layers are chosen."""
+    """Raised when training reaches an epoch after which to choose layers."""
 
 
 class Pausing(Callback):
-    """Writes a plan once a training has cleared its folder, and raises `Pause` when `epochs` epochs are saved."""
+    """Callback that writes a plan once training clears its folder, and raises `Pause` after `epochs` saved epochs."""
 
     def __init__(self, epochs: int, plan: Mapping[str, Any], path: Path) -> None:
         self.epochs, self.plan, self.path = epochs, plan, path
@@ -165,7 +165,7 @@ class Pausing(Callback):
 
 
 def _check(recipe: Recipe, budget: Budget, options: TrainingOptions, found: OwnData | None) -> None:
-    """Raise `RecipeError` if it is clear before training that the recipe cannot be trained within a budget."""
+    """Raise `RecipeError` if it is certain before training that the recipe cannot train within a budget."""
     training = recipe.training
     if training.stream is not None:
         raise RecipeError("--budget does not go with training.stream; leave one of them out")
@@ -180,7 +180,7 @@ def _check(recipe: Recipe, budget: Budget, options: TrainingOptions, found: OwnD
 
 
 def _with_channels_of(chosen: Recipe, base: Recipe) -> Recipe:
-    """Return the recipe before any choice with the channels of a chosen one, since removed channels are lost."""
+    """Return the original recipe with the channels of a chosen recipe, since removed channels are lost."""
     inner = chosen.model.arguments.get("inner")
     return base if inner is None else base.model_copy(update={"model": base.model.model_copy(update={"inner": inner})})
 
@@ -194,7 +194,7 @@ def _choose(
     found: OwnData | None,
     original: Costs | None,
 ) -> Chosen:
-    """Return the choice for the network of the checkpoint in `out`, whose recipe is `trained`."""
+    """Return the choice for the network of the checkpoint in `out`, with the recipe `trained`."""
     files = RunFiles(out)
     network = untrained(trained)
     checkpoint.load_model(newest_whole(files.last, files.previous).path, network)
@@ -211,7 +211,7 @@ def _search(
     count: int,
     original: Costs | None = None,
 ) -> BudgetSearch:
-    """Return a search with batches of the training samples, without augmentation."""
+    """Return a search on batches of training samples without augmentation."""
     samples = builders.build_data(recipe, options.data_root, workers=options.workers, found=found).train.plain()
     size = min(recipe.data.batch_size, len(samples))
     order = batches(len(samples), batch_size=size, seed=recipe.seed, epoch=0, drop_last=True)
@@ -233,7 +233,7 @@ def _resumed(out: Path, recipe: Recipe, budget: str | None) -> dict[str, Any]:
             f'{path}: the training was begun with --budget "{plan["budget"]}"; resume with it, or train again with '
             "--overwrite"
         )
-    # The task may differ: its "balanced" class weights have become numbers.
+    # The task may differ: training replaces "balanced" class weights by numbers.
     if not any(one.model_copy(update={"task": recipe.task}) == recipe for one in recipes):
         raise CheckpointError(
             f"{path}: is of another recipe; resume with {out / 'recipe.yaml'}, or train again with --overwrite"

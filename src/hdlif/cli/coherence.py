@@ -30,14 +30,14 @@ def coherence(
 ) -> dict[str, Any]:
     """Compare each rule's gradient with STBP's, layer by layer, in TARGETS: untrained recipes or checkpoints.
 
-    A recipe's network is compared with its own neuron, and with LIF or HD-LIF on the same weights.
-    Several checkpoints of one training show how coherence changes during it.
+    Each recipe's network is compared with its own neuron, and with LIF or HD-LIF on the same weights. With several
+    checkpoints of one run, you see how coherence changes during training.
 
     Args:
         overrides: Replace one value of each recipe; repeatable.
         batches: Training batches to compare on.
         threads: Threads of the comparison; auto measures which number is fastest.  [default: PyTorch's own number]
-        out: Folder for coherence.json, such as a run folder, whose report then shows it.
+        out: Folder for coherence.json; in a run folder, the report then includes it.
     """
     from hdlif.recipe.runs.files import write_json
     from hdlif.report.rule_gradients import coherence as compare
@@ -69,7 +69,7 @@ def _label(network: Result) -> str:
 
 
 def _alike(network: Result) -> list[tuple[str, Result]]:
-    """Merge the rows of rules with equal figures: the mean of the random step is SLTT."""
+    """Merge the rows of rules with equal figures, such as SLTT and the mean of single-step random training."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, rule in network["rules"].items():
         layers = [*rule["local"]["layers"], *rule["end_to_end"]["layers"]]
@@ -123,7 +123,7 @@ def _whole(networks: Sequence[Result]) -> str:
 
 
 def _notes(networks: Sequence[Result]) -> list[str]:
-    """Return the reasons why rules have no figures, each rule and reason once."""
+    """Return the reasons why rules have no figures, without duplicates."""
     lines = {
         f"{network['target']}, {name}: {why}": None for network in networks for name, why in network["refused"].items()
     }

@@ -26,7 +26,7 @@ add_completion_class(_Bash)
 def completion(
     shell: Annotated[str, argument(type=click.Choice(SHELLS))],
 ) -> str:
-    """Print a script by which SHELL completes options and names of subcommands, recipes, tables, data and neurons."""
+    """Print a script that lets SHELL complete options and names of subcommands, recipes, tables, data and neurons."""
     kind = get_completion_class(shell)
     assert kind is not None
     return kind(click.get_current_context().find_root().command, {}, "hdlif", VARIABLE).source().strip()

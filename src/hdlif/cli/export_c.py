@@ -1,4 +1,4 @@
-"""Write a network as one C99 file and its header, without PyTorch."""
+"""Export of a network as one C99 file and its header, without PyTorch."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ExportedC:
     Attributes:
         rounded: the effect of fixed point.
         checked, ran: results of a build on this machine and of emulated devices, if requested.
-        early: the effect of the network's confidence, if it was chosen on data.
+        early: the effect of the network's confidence, if chosen on data.
     """
 
     path: Path
@@ -138,12 +138,12 @@ def export_c(
 
     Args:
         source: the file of the graph, for messages.
-        sets: loads the data, for fixed point (formats are chosen on validation samples, predictions compared on test
-            samples) and for the samples of the firmware; None for random samples.
+        sets: loads data for the firmware's samples and for fixed point, which chooses formats on validation samples and
+            compares predictions on test samples; None for random samples.
     Raises:
         InputError: `out` does not end in .c, the device is too small, a layer has no fixed-point form, or no compiler
             is installed.
-        MachineError: the compiler rejects the source, or its outputs differ; nothing is written.
+        MachineError: the compiler rejects the source, or the outputs differ; nothing is written.
     """
     if out.suffix != ".c":
         raise InputError(f"{out}: C source is written; give a name that ends in .c, such as network.c")

@@ -1,4 +1,4 @@
-"""Write a graph as a model file, as an ONNX model, in NIR, or as a page."""
+"""Export of a graph as a model file, an ONNX model, a NIR graph or a page."""
 
 import tempfile
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class Exported:
 
     Attributes:
         to: "artefact", "onnx", "nir" or "page".
-        nodes: the number of nodes of its graph.
+        nodes: the number of nodes in the graph.
         checked: the comparison of each engine, if requested.
-        early: the effect of the file's confidence, if it was chosen on data.
+        early: the effect of the file's confidence, if chosen on data.
     """
 
     to: str
@@ -35,7 +35,7 @@ class Exported:
     early: "EarlyExit | None" = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the output of `hdlif export --json`, in which the target is the key of the path."""
+        """Return the output of `hdlif export --json`, with the target as the key of the path."""
         found: dict[str, Any] = {self.to: str(self.path), "bytes": self.bytes, "nodes": self.nodes}
         if self.early is not None:
             found["early"] = self.early.as_dict()
@@ -50,11 +50,11 @@ class Exported:
 
 
 def export_artefact(graph: Graph, out: Path, *, check: bool = False) -> Exported:
-    """Write a model file; options as in `hdlif.cli.export.export_file`.
+    """Write a model file; options are as in `hdlif.cli.export.export_file`.
 
     Raises:
         InputError: the file name has the suffix of an ONNX model or a NIR graph.
-        MachineError: its outputs differ; nothing is written.
+        MachineError: the outputs differ; nothing is written.
     """
     if (suffix := out.suffix.lower()) in (".onnx", ".nir"):
         raise InputError(
@@ -75,10 +75,10 @@ def export_onnx(
     weights: str = "int8",
     check: bool = False,
 ) -> Exported:
-    """Write an ONNX model; options as in `export_file`, of which `check` runs ONNX Runtime and OpenVINO.
+    """Write an ONNX model; options are as in `export_file`, and `check` runs ONNX Runtime and OpenVINO.
 
     Raises:
-        InputError: a batch is given for a step, or the input of an unrolled network changes in time.
+        InputError: a batch is given for a step, or the input of an unrolled network changes over time.
         MissingExtraError: the package onnx is not installed, or `check` finds neither engine.
         MachineError: an engine predicts differently; nothing is written.
     """
@@ -98,12 +98,12 @@ def export_onnx(
 def export_nir(
     graph: Graph, out: Path, *, extension: bool = False, for_norse: bool = False, check: bool = False
 ) -> Exported:
-    """Write a NIR graph; options as in `export_file`, of which `check` also compares the bytes of an `extension`.
+    """Write a NIR graph; options are as in `export_file`, and `check` also compares the bytes of an `extension`.
 
     Raises:
         InputError: both `extension` and `for_norse` are given.
         LoweringError: parts of the network have no node in NIR.
-        MachineError: the network that is read back differs; nothing is written.
+        MachineError: the network differs after reading it back; nothing is written.
         MissingExtraError: the package nir is not installed.
     """
     if extension and for_norse:
@@ -121,12 +121,12 @@ def export_page(graph: Graph, out: Path, *, check: bool = False) -> Exported:
 
     Raises:
         InputError: `out` does not end in .html.
-        ArtefactError: the network takes no images, or its task has no page.
+        ArtefactError: the network's input is not images, or its task has no page.
         MachineError: the outputs differ; nothing is written.
     """
     if out.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{out}: a page is written; give a name that ends in .html, such as network.html")
-    # imported here because it needs Jinja2
+    # Imported here because it needs Jinja2.
     from hdlif.report.live import live_page
 
     content = live_page(dumps(graph), f"{out.stem}{ARTEFACT_SUFFIX}")

@@ -1,4 +1,4 @@
-"""`hdlif import`: convert a NIR file of another library to a folder to run and train further."""
+"""`hdlif import`: convert another library's NIR file to a folder with a network to run and train further."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,9 @@ class ImportedFolder:
 
     Attributes:
         artefact: the model file, to run.
-        recipe: to train the network further; None for files of `hdlif export --to nir --extension`, which carry no
-            training, and for networks that are longer than a recipe may be.
-        nodes: the number of nodes of its graph.
+        recipe: the recipe to train the network further. None for files of `hdlif export --to nir --extension`, which
+            contain no training, and for networks that exceed the length of a recipe.
+        nodes: the number of nodes in the graph.
     """
 
     artefact: Path
@@ -50,23 +50,22 @@ def import_nir(
     kind: Literal["image", "events", "series", "table"] | None = None,
     fires_at_threshold: bool = False,
 ) -> ImportedFolder:
-    """Read a network of another library from FILE.nir: a folder with an artefact to run, and a recipe to train on.
+    """Convert another library's network in FILE.nir to a folder with a model file to run and a recipe to train it.
 
-    It reads what snnTorch, SpikingJelly, norse and `hdlif export --to nir` write (docs/how_to/nir.md).
+    `hdlif import` reads files from snnTorch, SpikingJelly, norse and `hdlif export --to nir` (docs/how_to/nir.md).
 
     \f
 
     Args:
-        out: The folder to write, a new one.
-        dt: Seconds of a time step; norse has 0.001.  [default: the file's, or 0.0001]
-        time_steps: Steps of a sequence.  [default: the file's, or 4]
-        kind: What the network takes.  [default: the file's; or by the shape, events of 2 channels, series of a
-            vector]
-        fires_at_threshold: Neurons fire at v = v_threshold too, as SpikingJelly's do; in NIR they do not.
+        out: The new folder to write.
+        dt: Seconds per time step; norse uses 0.001.  [default: the file's, or 0.0001]
+        time_steps: Steps per sequence.  [default: the file's, or 4]
+        kind: Kind of input.  [default: the file's; or by the shape, events of 2 channels, series of a vector]
+        fires_at_threshold: Neurons also fire at v = v_threshold, as in SpikingJelly; in NIR they do not.
     Raises:
         InputError: the file is not a NIR file, or `out` exists and is not an empty folder.
-        ConversionError: nodes have no counterpart, or do not fit together.
-        OutputError: the folder cannot be written; it is removed.
+        ConversionError: a node has no counterpart, or nodes do not fit together.
+        OutputError: the folder cannot be written; `hdlif` removes it.
     """
     import safetensors.torch
 

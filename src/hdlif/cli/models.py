@@ -13,7 +13,7 @@ Source = Annotated[str | None, option("--from", metavar="DIR|URL", help=_ZOO)]
 
 
 def ls(*, source: Source = None) -> dict[str, Any]:
-    """Trained networks: data, accuracy or another metric on the test set with its 95 % interval, size and licence."""
+    """List trained networks: data, test accuracy or another metric with its 95 % interval, size and licence."""
     found = zoo.manifest(source)
     sizes = {name: found[name]["files"][name + zoo.MODEL]["bytes"] for name in sorted(found)}
     return {"networks": [{"name": name, "bytes": size, **found[name]} for name, size in sizes.items()]}
@@ -33,10 +33,10 @@ def get(
     to: Annotated[Path | None, option(type=FILE, metavar="DIR")] = None,
     source: Source = None,
 ) -> dict[str, Any]:
-    """Copy the model file, the weights and the card of the network NAME, and check their SHA-256.
+    """Copy the model file, weights and card of the network NAME, and check their SHA-256.
 
     Args:
-        to: Folder of the files.  [default: the user's cache, where commands find the network by its name]
+        to: Folder for the files.  [default: the user's cache, where commands find the network by its name]
     """
     return {"name": name, "files": [str(path) for path in zoo.get(name, source=source, to=to)]}
 

@@ -1,4 +1,4 @@
-"""Shell completion of names, without importing PyTorch."""
+"""Shell completion of names without importing PyTorch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hdlif.zoo import network_names
 if TYPE_CHECKING:
     ParamType = click.ParamType[Any]
 else:
-    # Older releases of click have no type argument there.
+    # In older releases of click, this class takes no type argument.
     ParamType = click.ParamType
 
 VARIABLE = "_HDLIF_COMPLETE"
@@ -23,7 +23,7 @@ VARIABLE = "_HDLIF_COMPLETE"
 
 
 class Named(ParamType):
-    """Text that is completed by names and, if it may be a path, by files."""
+    """Parameter type for text, completed with names and, if it may be a path, files."""
 
     name = "text"
 
@@ -60,7 +60,7 @@ def _neurons() -> Iterable[str]:
 
 
 def _keys() -> Iterator[str]:
-    """Yield the keys of a recipe, and of its sections, that `--set` may replace."""
+    """Yield the keys of a recipe and its sections that `--set` can replace."""
     from hdlif.recipe import Component, Recipe
 
     for name, field in Recipe.model_fields.items():

@@ -1,4 +1,4 @@
-"""`hdlif.load`, and the deployed form of a network in memory or a trainer."""
+"""`hdlif.load`, and the deployed form of in-memory networks and trainers."""
 
 from os import PathLike
 from typing import Any, Protocol, cast
@@ -18,14 +18,14 @@ from hdlif.zoo import WEIGHTS, network_file
 
 
 class TrainedNetwork(Protocol):
-    """A trained network in eval mode, a `torch.nn.Module` with what it was trained for.
+    """A trained network in eval mode: a `torch.nn.Module` with its recipe, input and task.
 
     Attributes:
-        recipe: the recipe of its training.
-        input: its input at each step.
-        labels: the names of its outputs.
+        recipe: the recipe of the training.
+        input: the network's input at each step.
+        labels: the names of the outputs.
         time_steps: T.
-        task: the meaning of its outputs.
+        task: the meaning of the outputs.
     """
 
     recipe: Recipe
@@ -38,7 +38,7 @@ class TrainedNetwork(Protocol):
 
 
 def load(source: str | PathLike[str]) -> TrainedNetwork:
-    """Return the network of a run folder or a checkpoint, or a trained network by its name, in eval mode.
+    """Load the network of a run folder or a checkpoint, or a trained network by its name, in eval mode.
 
     >>> import tempfile, torch, hdlif
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -50,10 +50,10 @@ def load(source: str | PathLike[str]) -> TrainedNetwork:
     ([4, 2, 10], False, ('0', '1', '2'))
 
     Args:
-        source: a run folder, a checkpoint, or a name that `hdlif models ls` lists; a file or folder takes precedence.
+        source: a run folder, a checkpoint, or a name from `hdlif models ls`; files and folders take precedence.
     Raises:
         CheckpointError: the checkpoint is missing or damaged, or has no recipe.
-        InputError: nothing is there, and no trained network has that name.
+        InputError: no such file, folder or trained network exists.
     """
     trained = load_trained(network_file(source, WEIGHTS))
     network = trained.network

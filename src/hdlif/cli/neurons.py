@@ -33,12 +33,12 @@ def ls(
     *,
     costs: bool = False,
 ) -> dict[str, Any]:
-    """List the neurons that ship, their spikes and states, and those of installed packages.
+    """List the shipped neurons and those of installed packages, with their spikes and states.
 
-    Your own are package.module:Name.
+    Use package.module:Name for your own neurons.
 
     Args:
-        costs: Print a table of the operations and state per step of each shipped neuron.
+        costs: Print a table with the operations and state per step of each shipped neuron.
     """
     group = GROUPS["neuron.kind"]
     installed = [asdict(offer) for offered in offers(group).values() for offer in offered]
@@ -97,16 +97,16 @@ def show(
     neuron: Annotated[str, argument(type=NEURON)],
     overrides: Annotated[Sequence[str], option("--set", multiple=True, metavar="KEY=V")] = (),
 ) -> dict[str, Any]:
-    """NEURON: its equation as written, states, parameters, derivatives, and what a step costs.
+    """Show the equation of NEURON as written, with states, parameters, derivatives, and costs per step.
 
-    A shipped neuron that is made of an equation, such as adaptive_hdlif, or your own package.module:Name.
+    NEURON is a shipped neuron with an equation, such as adaptive_hdlif, or your own package.module:Name.
 
     \f
 
     Args:
         overrides: A key of the section neuron; repeatable.
     Raises:
-        RecipeError: the neuron is unknown, lacks a key, or is not made of an equation.
+        RecipeError: the neuron is unknown, lacks a key, or has no equation.
     """
     kind, found_class = neuron, _neuron(neuron)
     from hdlif.nn import SteppedNeuron
@@ -155,13 +155,13 @@ def _made(kind: str, overrides: Sequence[str]) -> "SteppedNeuron":
 
 
 def _spread(kind: str, neuron: Any) -> list[str]:
-    """Return the parameters that are leaks; the first is the one that unnamed time constants set."""
+    """Return the parameters that are leaks; time constants without a name set the first."""
     leaks = builders.NEURONS[kind].LEAKS if kind in builders.NEURONS else builders.leaks_of(neuron)
     return [name for name in leaks if name in builders.LEAKS]
 
 
 def _parameter(made: "SteppedNeuron", name: str) -> dict[str, Any]:
-    """Describe a parameter with default settings; the ends of its range are None if it has none."""
+    """Describe a parameter with default settings; a missing end of its range is None."""
     from hdlif.nn import EquationNeuron
 
     low, high = made.range_of(name)
@@ -234,7 +234,7 @@ def _neuron(kind: str) -> Any:
 
 
 def _source(step: Any) -> str | None:
-    """Return the source of a step without its docstring; None if it is in no file."""
+    """Return the source of a step without its docstring; None if it is not in a file."""
     while isinstance(step, partial):
         step = step.func
     try:

@@ -20,10 +20,10 @@ SHAPES = ("disc", "square", "triangle")
 def project(
     folder: Annotated[Place, argument(type=FILE)],
 ) -> list[Path]:
-    """Write FOLDER: a recipe, images, a neuron, a network, a test that passes, and a page on what to run.
+    """Create FOLDER with a recipe, images, a neuron, a network, a passing test, and a page with the commands to run.
 
     \f
-    Returns the files. All are written, or none.
+    Returns the files, and writes either all of them or none.
 
     Raises:
         InputError: `folder` exists and is not an empty folder.
@@ -37,7 +37,7 @@ def project(
 
 def _fill(folder: Path) -> None:
     for template in files("hdlif").joinpath("project").iterdir():
-        # The suffix .template keeps the user's modules from being modules of this package.
+        # The suffix .template keeps the user's modules out of this package.
         (folder / template.name.removesuffix(".template")).write_bytes(template.read_bytes())
     import numpy as np
 
@@ -49,7 +49,7 @@ def _fill(folder: Path) -> None:
 
 
 def _picture(name: str, rng: "np.random.Generator") -> "Image.Image":
-    """Draw a shape at a random place, on noise."""
+    """Draw a shape at a random position on noise."""
     import numpy as np
     from PIL import Image, ImageDraw
 

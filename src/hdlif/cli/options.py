@@ -1,8 +1,7 @@
-"""Declare a subcommand once: the command line follows from a function's signature and docstring.
+"""Declaration of subcommands: the command line follows from a function's signature and docstring.
 
-An option is a keyword argument that the section "Args:" of the docstring lists, with its help; its type is the
-annotation's, or `Annotated[type, option(...)]` if more is needed. A positional argument is
-`Annotated[type, argument(...)]`.
+An option is a keyword argument with a help text in the section "Args:" of the docstring. Its type is the annotation, or
+`Annotated[type, option(...)]` for more settings. A positional argument is `Annotated[type, argument(...)]`.
 
 `subcommand` returns the command, and `called_from_python` the function for Python users.
 """
@@ -32,12 +31,12 @@ FILE = click.Path(path_type=Path)
 
 
 class ByteCount(ParamType):
-    """A number of bytes, at least 1, in the forms of `hdlif.serve.byte_counts`."""
+    """Parameter type for a number of bytes, at least 1, in the forms of `hdlif.serve.byte_counts`."""
 
     name = "bytes"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        # Imported here because it loads NumPy and the runtime, which no --help needs.
+        # Imported here because it loads NumPy and the runtime, which --help does not need.
         from hdlif.serve.byte_counts import ACCEPTED, byte_count
 
         try:
@@ -53,7 +52,7 @@ BYTES = ByteCount()
 
 
 class _OrWord(ParamType):
-    """A number, or one of some words."""
+    """Parameter type for a number or one of several words."""
 
     name = "number"
 
@@ -175,17 +174,17 @@ def subcommand(
     parameters: Sequence[click.Parameter] = (),
     call: Callable[[Callable[..., Any], dict[str, Any]], Any] | None = None,
 ) -> click.Command:
-    """Make the command of a function; its help is the docstring up to a form feed.
+    """Return the command for a function; its help is the docstring up to a form feed.
 
     Args:
-        examples: command lines with short remarks, for the end of the help.
-        name: name of the command; the function's by default.
-        short: its line in the help of its group.
+        examples: command lines with short remarks for the end of the help.
+        name: name of the command; the function's name by default.
+        short: the command's line in the help of its group.
         text: formats the function's result for people.
         shown: prints the function's result; by default `show`, as JSON if --json is given.
         json: whether the command has --json.
         parameters: options that are not in the function's signature.
-        call: calls the function with the given values, if some of them are not its arguments.
+        call: calls the function with the given values, if some are not arguments of the function.
     """
     function = inspect.unwrap(function)
     signature, doc = inspect.signature(function).parameters, inspect.getdoc(function) or ""
@@ -201,7 +200,7 @@ def subcommand(
         result = function(**own) if call is None else call(function, own)
         if shown is not None:
             shown(result, as_json, given)
-        # Only the first of several processes has a result to show.
+        # Only the first of several processes has a result to print.
         elif result is not None:
             show(result if isinstance(result, dict) else result.as_dict(), as_json, lambda: text(result))
 
@@ -218,7 +217,7 @@ def subcommand(
 
 
 def group(name: str, help: str, commands: Sequence[click.Command], *examples: tuple[str, str]) -> click.Group:
-    """Make a command with subcommands."""
+    """Return a command with subcommands."""
     epilog = "\b\nExamples:\n" + "\n".join(f"  # {remark}\n  {line}" for line, remark in examples)
     made = click.Group(name, {one.name: one for one in commands if one.name}, help=help, epilog=epilog)
     made.examples = examples  # type: ignore[attr-defined]
@@ -226,7 +225,7 @@ def group(name: str, help: str, commands: Sequence[click.Command], *examples: tu
 
 
 def called_from_python(function: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a function for Python users: invalid arguments raise our own errors, which name arguments, not options.
+    """Wrap a function for Python users: invalid arguments raise hdlif's errors, with arguments in place of options.
 
     Raises:
         ArgumentError: the function has no such argument.
@@ -287,5 +286,5 @@ def _in_python(text: str, signature: Mapping[str, inspect.Parameter]) -> str:
             return f"{name}=True{found[2]}"
         return f"{name}="
 
-    # The word after an option is its value if it is in capitals.
+    # A word in capitals after an option is its value.
     return re.sub(r"--([a-z][a-z-]*)( (?=[A-Z])|)", spelled, text)

@@ -1,4 +1,4 @@
-"""Write to standard output and standard error, and complete the message of an interrupt."""
+"""Output to standard output and standard error, and the message after an interrupt."""
 
 import contextlib
 import json
@@ -13,16 +13,17 @@ from hdlif.errors import OutputError, printable_lines, reason
 
 
 def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None:
-    """Print a command's result for a program or for a person."""
-    # JSON escapes all control characters but DEL, which a terminal would act on.
+    """Print a command's result as JSON or as text."""
+    # JSON escapes all control characters except DEL, to which a terminal would react.
     put(json.dumps(result).replace("\x7f", "\\u007f") if as_json else printable_lines(text()))
 
 
 def put(text: str, *, nl: bool = True) -> None:
-    """Write a result to standard output, and a line break after it.
+    """Write a result and a line break to standard output.
 
     Raises:
-        OutputError: it cannot be written; BrokenPipeError if its reader has gone.
+        OutputError: writing fails.
+        BrokenPipeError: the reader of the pipe has closed it.
     """
     try:
         click.echo(_encodable(text, sys.stdout.encoding), nl=nl)
@@ -38,22 +39,22 @@ def full(error: OSError) -> OutputError:
 
 
 def say(line: str) -> None:
-    """Write a line that is not part of the result to standard error; errors are ignored."""
+    """Write a line that is not part of the result to standard error, and ignore errors."""
     with contextlib.suppress(OSError):
         click.echo(_encodable(printable_lines(line), getattr(sys.stderr, "encoding", None)), err=True)
 
 
 def _encodable(text: str, encoding: str | None) -> str:
-    """Return `text` with the characters that `encoding` lacks escaped."""
+    """Return `text` with escapes for characters that `encoding` lacks."""
     return text.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
 
 
 @contextlib.contextmanager
 def saying_how_to_go_on(*added: str) -> Iterator[None]:
-    """Append the command that resumes to the message of an interrupt or a termination.
+    """Append the resume command to the message of an interrupt or a termination.
 
     Args:
-        added: options to append to this command; --overwrite is removed from it.
+        added: options to append to the current command, without --overwrite.
     """
     try:
         yield

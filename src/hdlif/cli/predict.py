@@ -1,4 +1,4 @@
-"""`hdlif.predict`: run a deployed network on files of images, series, events or arrays, without PyTorch."""
+"""`hdlif.predict`: run a deployed network on files of images, time series, events or arrays, without PyTorch."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,27 +69,28 @@ def predict_files(
     max_operations: int = DEFAULT_MAX_OPERATIONS,
     keep: Callable[[str, Answer, Sequence[str]], Answer] = lambda name, answer, labels: answer,
 ) -> RunResult:
-    """Predict each input file; `hdlif run --help` describes the files of each kind of network.
+    """Predict each input file; `hdlif run --help` describes the files for each kind of network.
 
-    Only regular files of at most `inputs.MOST_BYTES` are read, images by `inputs.pictures.decode`. An array without a
-    time axis is constant over the network's steps; an image is shown row by row to a network that was trained on rows.
-    Values that are not finite raise an error. The logits are the mean over time. `Session` has the limits, which hold
-    for up to 16 inputs per batch.
+    `hdlif` reads only regular files of at most `inputs.MOST_BYTES`, and decodes images with `inputs.pictures.decode`.
+    An array without a time axis is constant over the network's steps. A network trained on rows gets images row by row.
+    NaN and infinite values raise an error. The logits are the mean over time. `Session` defines the limits, which apply
+    to batches of up to 16 inputs.
 
     With a `confidence` (given, or the file's own), an input stops at the first time step at which its class reaches
-    that probability, and its answer has "steps", the number of steps that ran; "off" disables the file's confidence,
-    "auto" requires it.
+    that probability. Its prediction then has "steps", the number of steps that ran. "off" disables the file's
+    confidence, and "auto" requires one.
 
-    An array [A, C, H, W] of a network of images is refused if A is the number of its time steps: `layout` decides.
+    For an image network, an array [A, C, H, W] raises an error if A is the number of time steps, unless `layout` is
+    given.
 
-    `keep` is called with the name of each input, its answer and the network's labels; it returns the answer to store,
-    for example with the path of a mask's file.
+    `keep` gets the name of each input, its prediction and the network's labels. It returns the prediction to store, for
+    example with the path of a mask's file.
 
     If some of several files cannot be used, the others are predicted, and "failed" lists the errors.
 
     Raises:
         ArtefactError, InputError: no file can be read, or no file fits the network.
-        LimitError, AllocationError: they exceed a limit, or the memory of the machine.
+        LimitError, AllocationError: the inputs exceed a limit, or the memory of the machine.
     """
     session = Session(artefact, threads, max_bytes=max_bytes, max_operations=max_operations)
     least = choose_confidence(confidence, session.confidence, session.task)
@@ -121,23 +122,25 @@ def predict(
     confidence: Confidence | None = None,
     threads: int | None = None,
 ) -> list[Answer]:
-    """Run a deployed network on files and return one prediction per input; needs no PyTorch.
+    """Run a deployed network on files without PyTorch, and return one prediction per input.
 
     Args:
         artefact: a NAME.hdlif.safetensors file, or the name of a trained network.
-        inputs: files of what the network was trained on, or folders of them; a file of rows or of windows is several
-            inputs, as `hdlif run` takes them.
-        layout: "batch" or "sequence": whether an array [A, C, H, W] has A samples, or is one sample of A time steps. By
-            default a network of images takes it as a batch, one whose input changes in time as a sequence.
-        confidence: of a classification, in 0..1: stop at the first time step at which the class is as probable; "auto"
-            for that of the network's file, which is the default if it has one; "off" for all steps.
-        threads: of the runtime; the cores that this process may use, by default.
+        inputs: files of the kind of data that the network was trained on, or folders of such files. A file of rows or
+            windows counts as several inputs, as in `hdlif run`.
+        layout: "batch" or "sequence": whether an array [A, C, H, W] has A samples, or is one sample of A time steps.
+            The default is a batch for image networks, and a sequence for networks whose input changes over time.
+        confidence: for a classification, in 0..1: stop at the first time step at which the class reaches this
+            probability. "auto" takes the confidence of the network's file, and is the default if it has one; "off" runs
+            all steps.
+        threads: threads of the runtime; by default, the number of cores available to this process.
     Returns:
-        By the network's task, as `hdlif run --json` prints it: of a classification {"class", "label", "probability",
-        "logits"}; of values {"prediction": {name: value}}, in the units of the training's targets. A class per pixel is
-        {"pixels": {label: how many have it}, "mask": uint8 [h, w] with the image's own pixels}, where 255 is no class;
-        objects are {"objects": how many, "mask": uint16 [h, w], the number of each, or 0}; boxes are {"boxes":
-        [{"label", "score", "box": [left, top, right, bottom]}]} in the image's own pixels, the highest score first.
+        The predictions in the format of `hdlif run --json`, which depends on the task. A classification returns
+        {"class", "label", "probability", "logits"}, and a regression {"prediction": {name: value}} in the units of the
+        training targets. A class per pixel returns {"pixels": {label: count}, "mask": uint8 [h, w] in the image's own
+        size}, where 255 is no class. Objects return {"objects": count, "mask": uint16 [h, w], the number of each, or
+        0}. Boxes return {"boxes": [{"label", "score", "box": [left, top, right, bottom]}]} in the image's own pixels,
+        with the highest score first.
     Raises:
         ArtefactError: the file of the network cannot be read.
         InputError: an input cannot be used.
@@ -151,7 +154,7 @@ def predict(
 
 
 def _files(inputs: Sequence[Path], session: Session) -> Iterator[Path]:
-    """Yield the given files, and those in given folders."""
+    """Yield the given files, and the files in given folders."""
     for path in map(Path, inputs):
         # Unlike Path.is_dir, it returns False for invalid paths.
         if os.path.isdir(path):  # noqa: PTH112
@@ -161,10 +164,10 @@ def _files(inputs: Sequence[Path], session: Session) -> Iterator[Path]:
 
 
 def files_in(folder: Path, session: Session) -> list[Path]:
-    """Return the files in a folder that a network takes, sorted by path, without the output of earlier runs.
+    """Return a folder's files that fit a network, sorted by path, without the output of earlier runs.
 
     Raises:
-        InputError: there are none, or the folder cannot be searched.
+        InputError: the folder has no such file, or cannot be searched.
     """
     what, suffixes = _sought(session.input)
     skip = ANSWER_SUFFIXES if session.task.kind in PLACED_TASKS else ()
@@ -175,7 +178,7 @@ def files_in(folder: Path, session: Session) -> list[Path]:
 
 
 def _sought(record: InputRecord) -> tuple[str, Sequence[str]]:
-    """Return the name of the files to look for in a folder, and their suffixes."""
+    """Return the noun for the files to find in a folder, and their suffixes."""
     return ("sound", (SUFFIX,)) if record.sound is not None else _IN_FOLDERS[record.kind]
 
 
@@ -189,9 +192,9 @@ _IN_FOLDERS: Mapping[str, tuple[str, Sequence[str]]] = {
 
 
 def _files_below(folder: Path, what: str, suffixes: Sequence[str]) -> Iterator[Path]:
-    """Yield the files of these suffixes in a folder and all folders below it.
+    """Yield the files with these suffixes in a folder and all its subfolders.
 
-    Links to folders and names that begin with a dot are skipped, as in training.
+    As in training, links to folders and names that begin with a dot are skipped.
     """
     folders = [folder]
     while folders:
@@ -210,7 +213,7 @@ def _files_below(folder: Path, what: str, suffixes: Sequence[str]) -> Iterator[P
 
 
 def _batches(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
-    """Group neighbours with equally many steps, up to `BATCH` and `BATCH_VALUES`; only one batch is held at a time."""
+    """Yield batches of adjacent samples with equal step counts, up to `BATCH` and `BATCH_VALUES`, one at a time."""
     batch: list[Sample] = []
     for sample in samples:
         full = len(batch) == BATCH or (len(batch) + 1) * sample.x.size > BATCH_VALUES

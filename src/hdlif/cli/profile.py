@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 class Profiled:
     """The costs of a network per layer and image.
 
-    An example is at `profile`.
+    See `profile` for an example.
 
     Attributes:
-        counts: counts with `layers` and totals; of the modules alone if the network has no deployed form.
+        counts: counts with `layers` and totals; they cover only the modules if the network has no deployed form.
         counting: "paper" or "honest".
-        trained: whether the network is trained; training changes firing rates, and so SOPs and energy.
-        images: number of test images that the counts are averaged over.
+        trained: whether the network is trained; training changes firing rates, and thus SOPs and energy.
+        images: number of test images over which the counts are averaged.
         notes: remarks on the figures.
-        learning: the cost of learning at a level, if asked for.
+        learning: the cost of learning at the level `learn`; None without it.
     """
 
     counts: "Profile | Outline"
@@ -56,12 +56,12 @@ class Profiled:
 
     @property
     def params_mb(self) -> float:
-        """Size of the parameters as the paper counts it."""
+        """Return the size of the parameters in the paper's convention."""
         return self.counts.params_mb
 
     @property
     def stored_mb(self) -> float | None:
-        """File size; None without a deployed form, like the next two."""
+        """Return the file size; like NOPs and energy, it is None without a deployed form."""
         return getattr(self.counts, "stored_mb", None)
 
     @property
@@ -93,18 +93,18 @@ def profile(
     data_root: DataRoot = None,
     overrides: DataKeys = (),
 ) -> Profiled:
-    """Parameters, SOPs, NOPs and energy per layer of TARGET: a recipe (untrained), a checkpoint or an artefact.
+    """Count parameters, SOPs, NOPs and energy per layer of TARGET: a recipe (untrained), a checkpoint or a model file.
 
-    "paper" counts as the paper's tables do (synaptic operations of the body alone, 2 bits a 1-bit weight);
-    "honest" prices every operation of the deployed network.
+    "paper" counts as in the paper's tables: only synaptic operations of the body, and 2 bits per 1-bit weight. "honest"
+    counts the energy of every operation of the deployed network.
 
-    With --training: milliseconds forward and backward, bytes saved, and what computes each layer of a recipe, on
-    random data; --set changes any of the recipe's values then.
+    With --training, `hdlif profile` runs a recipe on random data. It prints forward and backward milliseconds, bytes
+    saved, and the implementation of each layer; --set then changes any of the recipe's values.
 
     \f
     `network` is TARGET; `overrides` are "data.KEY=VALUE" each, and `data_root` is as in `train`. Counts are per image,
-    averaged over the first test images. If a network has no deployed form, its modules are counted; what needs the
-    graph is None, and a note names the layer that is the reason.
+    averaged over the first test images. If a network has no deployed form, its modules are counted. Figures that need
+    the graph are then None, and a note reports the layer responsible.
 
     >>> counts = profile("digits_hdlif").counts
     >>> [layer.kind for layer in counts.layers][:3], counts.sops > 0
@@ -112,8 +112,8 @@ def profile(
 
     Args:
         counting:
-        learn: Add the memory and energy of learning on a device: the level, as in `hdlif adapt`.
-        data: Data set, or data of your own, that is counted on; needed for an artefact.
+        learn: Also print the memory and energy of learning on a device, at this level of `hdlif adapt`.
+        data: Data set, or your own data, for the counts; required for a model file.
     """
     import torch
 
@@ -164,18 +164,18 @@ def profile_training(
     data_root: Place | None = None,
     overrides: Sequence[str] = (),
 ) -> "TrainingProfile":
-    """Where the time of an update of a recipe's training goes, layer by layer, as `hdlif profile --training` times it.
+    """Time one training update of a recipe layer by layer, as in `hdlif profile --training`.
 
     >>> profile = profile_training("digits_hdlif_w1p5_s4", overrides=["neuron.path=fused", "data.batch_size=4"])
     >>> sorted({layer.path for layer in profile.layers})[:2]
     ['PyTorch', 'PyTorch: what it reads is not what quantised neurons emit']
 
     Args:
-        recipe: the name of one that ships, or a file.
-        data, data_root: as in `train`; the data only decide the network's shape.
+        recipe: the name of a shipped recipe, or a file.
+        data, data_root: as in `train`; the data only determine the network's shape.
         overrides: "A.B=VALUE" each.
     Raises:
-        RecipeError: `recipe` is none.
+        RecipeError: `recipe` is not a recipe.
     """
     from hdlif.recipe.runs.recipe_data import is_recipe, load_with_data, names_path
     from hdlif.report.allocator import keep_freed_memory
@@ -224,14 +224,14 @@ def learning_table(cost: Mapping[str, Any]) -> str:
 
 
 def _counted(row: Mapping[str, Any]) -> list[str]:
-    """Format the cells that can be summed, of a layer or the total."""
+    """Format the summable cells of a layer or the total."""
     sizes = [figure(row[key], ".6f") for key in ("params_mb", "stored_mb")]
     operations = [figure(row[key], ",.0f") for key in ("sops", "nops")]
     return [*sizes, *operations, figure(row["energy_mj"], ",.1f", 1e6)]
 
 
 def training_table(profile: Mapping[str, Any]) -> str:
-    """Format one row per layer, the work outside of layers, and the whole update."""
+    """Format one row per layer, one for the work outside of layers, and one for the entire update."""
     header = ["layer", "kind", "forward, ms", "backward, ms", "kept for backward, MB", "computed by"]
     rows = [
         [

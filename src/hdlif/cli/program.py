@@ -19,10 +19,10 @@ from hdlif.errors import HdlifError, MachineError, MissingExtraError, OutputErro
 
 
 def form_that_works(error: click.NoSuchOption, words: Sequence[str]) -> str:
-    """Suggest the --set for an unknown option that is a key of a recipe; "" if it is none, or --set is not available.
+    """Suggest --set for an unknown option that is a key of a recipe; return "" if this does not apply.
 
     Args:
-        words: words of the command line.
+        words: the words of the command line.
     """
     types = [] if error.ctx is None else [parameter.type for parameter in error.ctx.command.params]
     keys = [key for key in _keys(error.option_name.lstrip("-").replace("-", "_")) if KEY in types or _is_of_data(key)]
@@ -33,7 +33,7 @@ def form_that_works(error: click.NoSuchOption, words: Sequence[str]) -> str:
 
 
 def kinds_of(section: str | None) -> str:
-    """Return the end of an error about an invalid section of a recipe: its accepted kinds."""
+    """Return the end of an error about an invalid section of a recipe, with the accepted kinds."""
     from hdlif.recipe.builders.part import KINDS
 
     names = KINDS.get(f"{section}.kind")
@@ -41,7 +41,7 @@ def kinds_of(section: str | None) -> str:
 
 
 def _keys(name: str) -> list[str]:
-    """Return the keys of a recipe whose last part is `name`; for a section only its own key."""
+    """Return the keys of a recipe whose last part is `name`; for a section, only its own key."""
     from hdlif.recipe import ALIASES, Recipe
     from hdlif.recipe.builders.schema import KEYS as MEANINGS
 
@@ -74,7 +74,7 @@ def _is_of_data(key: str) -> bool:
 
 
 def _value(option: str, words: Sequence[str]) -> str | None:
-    """Return the word after an option, if it can be a value without quotes."""
+    """Return the word after an option if it can be a value without quotes."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
         name, equals, value = word.partition("=")
         value = value if equals else following
@@ -115,10 +115,10 @@ SUBCOMMANDS = {
 
 
 class Program(click.Group):
-    """`hdlif`: imports a subcommand when it is called."""
+    """The command `hdlif`, which imports a subcommand only when it is called."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # No path contains NUL, and system calls raise errors of several types on it.
+        # No path contains NUL, for which system calls raise errors of several types.
         if any("\0" in argument for argument in args):
             raise click.UsageError("an argument holds a NUL character; leave it out", ctx)
         return super().parse_args(ctx, args)
@@ -167,26 +167,26 @@ def cli() -> None:
 
     \b
     Start here:
-      hdlif tour                                     the way in short steps, in five minutes
+      hdlif tour                                     a guided tour, in five minutes
       hdlif demo                                     four networks on bundled digits, in a few minutes
-      hdlif train digits_hdlif_w1p5_s4               one training; the figures land in runs/
+      hdlif train digits_hdlif_w1p5_s4               train one network; results go to runs/
       hdlif export runs/digits_hdlif_w1p5_s4 --to artefact --out digits.hdlif.safetensors
       hdlif run digits.hdlif.safetensors photo.png   without PyTorch
     """
 
 
 def main() -> None:
-    """Entry point: print errors on one line of standard error; exit codes are 0, 1, 2, 130 and 143.
+    """Run the command line, and print errors on one line of standard error; exit codes are 0, 1, 2, 130 and 143.
 
-    If the reader of standard output has gone (`| head`), exit with 1 and print nothing.
+    If the reader of standard output has closed the pipe (`| head`), exit with 1 and print nothing.
     """
     try:
-        # Checked before the work, not after it.
+        # Check this before the work, not after it.
         if sys.stdout is None:
             raise OutputError("standard output is closed; redirect it to a file, or to /dev/null")
         cli(standalone_mode=False, complete_var=VARIABLE)
     except click.exceptions.Abort as error:
-        # Click also raises Abort for EOFError, which is a bug of ours.
+        # Click also raises Abort for EOFError, which would be a bug in hdlif.
         if isinstance(error.__cause__, EOFError):
             raise error.__cause__ from None
         _interrupted(error.__cause__)
@@ -204,7 +204,7 @@ def main() -> None:
     except HdlifError as error:
         _fail(error, error)
     except ImportError as error:
-        # If a compiled library does not load, NumPy wraps the reason into a page of advice.
+        # If a compiled library does not load, NumPy wraps the reason in a page of advice.
         first = error.__cause__ if isinstance(error.__cause__, ImportError) else error
         fix = "raise the limit on memory (ulimit -v), if there is one, or install its package again"
         _fail(MachineError(f"a library cannot be loaded ({reason(first)}); {fix}"), error)
@@ -276,9 +276,9 @@ OF_SUBCOMMANDS: Mapping[tuple[str, type[HdlifError]], str] = {
 
 
 def page_of(subcommand: str, error: HdlifError) -> str | None:
-    """Return the page that helps with an error of a subcommand, such as "run" or "data get".
+    """Return the help page for an error of a subcommand, such as "run" or "data get".
 
-    None if there is none, or if the message already names one.
+    Return None if there is no page, or if the message already contains one.
     """
     if "docs/" in str(error):
         return None
@@ -289,12 +289,12 @@ def page_of(subcommand: str, error: HdlifError) -> str | None:
 
 
 def _verb() -> str:
-    """Return the subcommand: the one or two words before the first option."""
+    """Return the subcommand, which is the one or two words before the first option."""
     return " ".join(word for word in sys.argv[1:3] if not word.startswith("-"))
 
 
 def _is_of_click(error: OSError) -> bool:
-    """Whether an error was raised while click wrote help or version."""
+    """Return whether an error occurred while click wrote help or version."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
@@ -302,7 +302,7 @@ def _is_of_click(error: OSError) -> bool:
 
 
 def _let_go(stream: TextIO | None) -> None:
-    """Discard the unwritten buffer of a stream; at exit Python would try again, and print a traceback."""
+    """Discard the unwritten buffer of a stream, which Python would try to write again at exit."""
     if stream is None:
         return
     try:

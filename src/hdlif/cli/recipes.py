@@ -27,13 +27,13 @@ def ls(
 ) -> dict[str, Any]:
     """List the shipped recipes by data set.
 
-    Each has its neuron, its learning rule, and the bits of its weights and spikes.
+    The list has the neuron, the learning rule, and the bits of weights and spikes.
 
     \f
-    Recipes without a download come first. The result has their descriptions and published figures, whatever is printed.
+    Recipes without a download come first. The result always includes descriptions and published figures.
 
     Args:
-        published: Those that are rows of a published table, with its figures.
+        published: List only recipes from published tables, with the published figures.
     """
     names = sorted(shipped_recipes(), key=lambda name: (not needs_no_download(name), name))
     found = {name: published_figures(name) for name in names}
@@ -46,12 +46,12 @@ def ls(
 
 
 def needs_no_download(shipped: str) -> bool:
-    """Whether the data of a shipped recipe are bundled or generated; its name begins with that of its data."""
+    """Return whether a shipped recipe's name begins with the name of bundled or generated data."""
     return shipped.startswith(tuple(f"{name}_" for name in WITHOUT_DOWNLOAD))
 
 
 def about(name_or_path: str | Path) -> str:
-    """Return the first sentence of a recipe's header comment, after the command and the figure; "" if it has none."""
+    """Return the first sentence of a recipe's header comment after the command and the figures, or ""."""
     _, text = recipe_text(name_or_path)
     lines = takewhile(lambda line: line.startswith("#"), text.splitlines())
     about_it = (line for line in lines if not line.startswith(("# hdlif train ", "# published: ")))
@@ -89,7 +89,7 @@ def _in_bits(bits: float) -> str:
 
 
 def published_figures(name_or_path: str | Path) -> dict[str, float | None] | None:
-    """Return the figures in a recipe's header: "accuracy" in 0..1 and "params_mb", or None; None if it has none."""
+    """Return "accuracy" in 0..1 and "params_mb" (or None) from a recipe's header; None if it has no figures."""
     _, text = recipe_text(name_or_path)
     found = _PUBLISHED.search(text)
     if found is None:
@@ -112,10 +112,10 @@ def show(
     *,
     resolved: bool = False,
 ) -> dict[str, Any]:
-    """The text of RECIPE.
+    """Print the text of RECIPE.
 
     Args:
-        resolved: Its base filled in, every value stated.
+        resolved: Fill in the base, and print every value.
     """
     named = recipe if isinstance(recipe, str) else Path(recipe)
     if resolved:
@@ -129,9 +129,10 @@ def schema(
     *,
     out: Place | None = None,
 ) -> str:
-    """The JSON Schema of a recipe, by which an editor completes keys and kinds, and marks what there is not.
+    """Print the JSON Schema of recipes, with which an editor completes keys and kinds, and marks invalid ones.
 
-    It has the kinds that ship and those of installed packages. `hdlif recipes check` checks more than the schema can.
+    The schema contains the shipped kinds and those of installed packages. `hdlif recipes check` checks more than the
+    schema.
 
     Args:
         out: The file to write, such as recipe.schema.json.  [default: standard output]
@@ -154,20 +155,20 @@ def check_all(
     data_root: DataRoot = None,
     say: Callable[[str], None] = say_nothing,
 ) -> dict[str, Any]:
-    """Check every key, name, argument and type of each RECIPE (of all that ship, where none is given), in an instant.
+    """Check every key, name, argument and type of each RECIPE, by default of all shipped recipes.
 
-    What only the parts themselves know needs --build, and PyTorch: whether an argument's value is in its range, a layer
-    that is named exists, the network fits the data, the rule can learn from it, and the network can be exported.
+    Other checks need --build and PyTorch. They cover the ranges of arguments, the existence of named layers, whether
+    the network fits the data, whether the rule can train it, and whether `hdlif` can export it.
 
     \f
     Returns the names of the valid recipes.
 
     Args:
         overrides: Replace one value first; repeatable.
-        build: Also build the network and all else, try one update on noise, and report whether the network can be
-            exported.
+        build: Also build the network and all other parts, try one update on noise, and report whether the network can
+            be exported.
     Raises:
-        RecipeError: recipes are invalid, or their data are unavailable; the message has the error of each.
+        RecipeError: recipes are invalid, or their data are unavailable; the message lists the error of each.
     """
     if data_root is not None and not build:
         raise InputError("--data-root applies to --build, without which no data are looked at; add --build")
@@ -199,11 +200,12 @@ def check(
     """Check keys, types and ranges, then every name and argument; return the recipe with all values explicit.
 
     Args:
-        build: build all parts too, as before a training, try one update on noise, and try to deploy the network
-            ("not_exported" of the result is the reason if that fails); without `build`, PyTorch is not imported.
+        build: whether to also build all parts, as before training, try one update on noise, and try to deploy the
+            network. If deployment fails, "not_exported" of the result is the reason. Without `build`, PyTorch is not
+            imported.
         data_root: with `build`, the folder of the data; the user's own data are inspected.
     Raises:
-        RecipeError: the first problem that would prevent a training.
+        RecipeError: the recipe cannot be trained; the message reports the first problem.
     """
     recipe = load_recipe(name_or_path, overrides)
     if build:

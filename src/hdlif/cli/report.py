@@ -1,4 +1,4 @@
-"""`hdlif report`: write a page about one run, or several side by side."""
+"""`hdlif report`: write an HTML page about one run, or about several runs side by side."""
 
 import shlex
 from collections.abc import Sequence
@@ -26,19 +26,20 @@ def report(
     image: Annotated[int | None, option(type=click.IntRange(0))] = None,
     data_root: DataRoot = None,
 ) -> dict[str, str]:
-    """One self-contained HTML page from run folders (or a demo's folder), side by side.
+    """Write one self-contained HTML page that compares run folders, or the runs in a demo's folder.
 
-    Tables, curves, what differs between the recipes, confusion, per-layer figures, and single neurons at work.
+    The page has tables, curves, differences between the recipes, confusion matrices, per-layer figures, and the
+    activity of single neurons.
 
     \f
 
     Args:
         out: The page to write.  [default: report.html, in the run folder of one run]
-        neurons: Neurons to draw.  [default: the liveliest of three layers]
-        image: Number of the test sample that the neurons see.  [default: 0]
+        neurons: Neurons to draw.  [default: the most active of three layers]
+        image: Number of the test sample for the neurons.  [default: 0]
     Returns:
-        {"report": path of the page}, and why the neurons are not drawn as "left_out" if their data set or network
-        cannot be read; an error if they were asked for.
+        {"report": path of the page}. If the data set or network cannot be read, "left_out" is the reason why no neurons
+        are drawn; if you requested neurons, this raises an error.
     Raises:
         InputError: no run is given, a run is missing or damaged, or the neuron or image does not exist.
         TrainingError: the page cannot be written.
@@ -78,7 +79,7 @@ def report(
 def _traces(
     run: "Run", *, neurons: str | None, image: int | None, data_root: Path | None
 ) -> tuple["Traces | None", str | None]:
-    """The neurons at work in the runs that still have their network, or why not."""
+    """Return the neurons' activity in the runs that still have their network, or the reason why there is none."""
     trained = {name: folder for name, folder in run.folders.items() if (folder / run_folder.MODEL).exists()}
     asked = neurons is not None or image is not None
     if not trained:
@@ -97,7 +98,7 @@ def _traces(
 
 
 def _remake(folder: Path, run: "Run") -> str:
-    """The command that makes a run again: a training from its resolved recipe, a demo from its data."""
+    """Return the command that repeats a run: training with its resolved recipe, or a demo with its data."""
     if folder in run.folders.values():
         return shlex.join(["hdlif", "train", (folder / run_folder.RECIPE).as_posix(), "--out", folder.as_posix()])
     data = ["--data", run.data] if run.data else []

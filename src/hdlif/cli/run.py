@@ -32,12 +32,12 @@ def run(
     max_operations: int | None = None,
     as_json: bool = False,
 ) -> None:
-    """Predict INPUTS with ARTEFACT: a class, of all or per step or pixel, objects, boxes, values, labels; no PyTorch.
+    """Predict INPUTS with ARTEFACT, without PyTorch: classes per sample, step or pixel, labels, objects, boxes, values.
 
     ARTEFACT is a model file, or the name of a trained network (`hdlif models ls`).
 
-    An input is a file of the kind that the network was trained on, or a folder, from which all images, .csv files, .wav
-    files or recordings are taken. If some cannot be used, the others are predicted, and the exit code is 1.
+    An input is a file of the network's kind of data, or a folder with images, .csv files, .wav files or event-camera
+    data. If some inputs cannot be used, `hdlif run` predicts the others and exits with code 1.
 
     \b
     images      an image file; or a .npy array: float32 [C, H, W], [N, C, H, W] or
@@ -51,21 +51,21 @@ def run(
     recordings  of event cameras (.aedat, .aedat4, .bin, .h5, .hdf5, .npy, .npz, .raw);
                 or a .npy array of counts: [2, H, W], [T, 2, H, W] or [N, T, 2, H, W]
 
-    Images are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP of 8 bits a channel, of at most 80 million pixels and 65,535 a
-    side; of several frames the first is taken, and neither an orientation nor transparency is applied. A file has at
+    Images are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP files with 8 bits per channel, and at most 80 million pixels and
+    65,535 pixels per side. Only the first frame is used; orientation and transparency are ignored. A file may have at
     most 256 MiB.
 
-    For classes or objects at each pixel, the mask of NAME.jpg is written to NAME.answer.png, with the image's own size:
-    the value of a pixel is the number of its class, from 0, where 255 is none; or that of its object, from 1, or 0.
-    NAME.overlay.png is the image with the mask's colours over it. Of a network that finds boxes, NAME.answer.png is the
-    image with the boxes, their labels and scores.
+    If a network predicts classes or objects per pixel, `hdlif run` writes the mask of NAME.jpg to NAME.answer.png in
+    the image's own size. A pixel's value is the number of its class, from 0, or 255 for none. For objects, it is the
+    object's number, from 1, or 0 for none. NAME.overlay.png is the image with the mask's colours over it. If a network
+    predicts boxes, NAME.answer.png is the image with boxes, labels and scores.
 
-    With --page only the page shows the predictions; it applies to a series, a sound or a recording.
+    With --page, only the page shows the predictions; the input must be a time series, audio or event-camera data.
 
-    With --stream the network of a series, a sound or images runs sample by sample, as they come, and a line (with
-    --json an object) is printed for each window at its end, or with a confidence as soon as it is sure; the next window
-    begins where it would have begun anyway. A network of images that answers at each step goes on with its state from
-    frame to frame, and a line is printed for each.
+    With --stream, a network for time series, audio or images runs on samples as they arrive. It prints one line (with
+    --json one object) at the end of each window. With a confidence, it prints the line as soon as a class reaches it.
+    Early exit does not change where the next window begins. An image network that predicts at each step keeps its state
+    from frame to frame, and prints one line per frame.
 
     \b
     series      lines of CSV, with or without a header; or a .npy array [T, C]
@@ -75,23 +75,22 @@ def run(
                 after the other, as ffmpeg -f image2pipe -c:v ppm writes them
 
     Args:
-        stream: Predict as the samples or frames of one INPUT come: a file, a FIFO, a device, a folder of frames, or -
-            for standard input.
-        confidence: Early exit: an input, or a window of a stream, stops at the first time step at which the
-            probability of a class is P; auto is the one that ARTEFACT has, off none.  [default: auto, if it has one]
-        hop: Of a stream: from the beginning of a window to that of the next.  [default: the training's, or a
-            window]
-        gaps: Of a stream: how missing numbers are replaced.  [default: stop]
-        rate: Of a stream of PCM, if not the network's: 1,000 to 384,000.
-        page: Write an HTML page of one INPUT: the input over time, activity of neurons, and the predictions.
-        out: Of masks and boxes: the folder of the files that are written.  [default: next to each input; of frames from
-            a pipe none are written]
-        layout: Of arrays [A, C, H, W]: A samples, or one of A time steps.  [default: batch for images, else
+        stream: Predict the samples or frames of one INPUT as they arrive: a file, a FIFO, a device, a folder of frames,
+            or - for standard input.
+        confidence: Early exit: an input, or a window of a stream, stops at the first time step at which a class reaches
+            the probability P. auto is ARTEFACT's own confidence, and off runs all steps.  [default: auto, if ARTEFACT
+            has one]
+        hop: Streams: samples from the start of one window to the next.  [default: the training's, or a window]
+        gaps: Streams: how to replace missing numbers.  [default: stop]
+        rate: PCM streams: their rate, if not the network's, 1,000 to 384,000.
+        page: Write an HTML page about one INPUT, with the input over time, neuron activity, and predictions.
+        out: Masks and boxes: output folder.  [default: next to each input; none for frames from a pipe]
+        layout: Arrays [A, C, H, W]: A samples, or one sample of A time steps.  [default: batch for images, else
             sequence]
-        partial: Of a stream: predict the windows in which it ends, too.
-        threads: Threads of the runtime.  [default: the machine's cores; of a stream 1]
-        max_bytes: Memory of a run, 16 inputs at once, such as 512M.  [default: 4G]
-        max_operations: Products and sums of such a run.  [default: 2^42]
+        partial: Streams: also predict the windows in which the stream ends.
+        threads: Threads of the runtime.  [default: the machine's cores; for a stream 1]
+        max_bytes: Memory limit for a run of up to 16 inputs, such as 512M.  [default: 4G]
+        max_operations: Limit on products and sums in such a run.  [default: 2^42]
     """
     options = _given(confidence=confidence, threads=threads, max_bytes=max_bytes, max_operations=max_operations)
     of_stream = _given(hop=hop, gaps=gaps, rate=rate, partial=partial or None)
@@ -139,7 +138,7 @@ def _write_page(artefact: Path, recording: Path, page: Path, as_json: bool, opti
 
 
 def _run_on_stream(artefact: Path, place: Path, as_json: bool, options: dict[str, Any]) -> None:
-    """Print each decision when it is made; 1 where one was not finite."""
+    """Print each prediction as soon as it is available; exit with 1 if any was not finite."""
     from hdlif.cli.stream import stream as command
 
     said, failed = 0, False

@@ -1,4 +1,4 @@
-"""`hdlif train RECIPE --seeds N`: repeat a training with N seeds, and average the results."""
+"""`hdlif train RECIPE --seeds N`: repeat training with N seeds, and average the results."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from hdlif.training import RunFiles
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure over several seeds.
+    """Statistics of a figure over several seeds.
 
     Attributes:
-        mean, std: None if a value is None; std, of the sample, is None for a single seed too.
+        mean, std: None if a value is None; the sample standard deviation is also None for a single seed.
         values: the value of each seed.
     """
 
@@ -35,7 +35,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float | None]) -> Spread:
-        """Summarise values, in the order of the seeds."""
+        """Summarise values in the order of the seeds."""
         known = [value for value in values if value is not None]
         mean, std = mean_and_std(known) if known and len(known) == len(values) else (None, None)
         return cls(mean, std, tuple(values))
@@ -50,12 +50,12 @@ FIGURES = ("accuracy", "validation_accuracy", "sops", "energy_mj", "train_second
 
 @dataclass(frozen=True)
 class SeedsResult:
-    """The same training with several seeds.
+    """The results of the same training with several seeds.
 
     Attributes:
         name: name of the recipe.
-        metrics: by name: of tasks other than classification, and requested ones.
-        versions, hardware: of the last training.
+        metrics: metrics by name, for tasks other than classification and on request.
+        versions, hardware: versions and hardware of the last run.
     """
 
     name: str
@@ -71,7 +71,7 @@ class SeedsResult:
 
     @classmethod
     def of(cls, name: str, runs: Sequence[TrainResult]) -> SeedsResult:
-        """Summarise trainings of a recipe."""
+        """Summarise training runs of a recipe."""
         return cls(
             name=name,
             seeds=tuple(run.seed for run in runs),
@@ -83,7 +83,7 @@ class SeedsResult:
 
     @property
     def n(self) -> int:
-        """The number of trainings."""
+        """Return the number of training runs."""
         return len(self.seeds)
 
     def as_dict(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class SeedsResult:
         }
 
     def text(self, out: Path | None = None) -> str:
-        """Format the result in a line that begins with the name of its folder, runs/NAME by default."""
+        """Format the result as a line that begins with the name of its folder, runs/NAME by default."""
         return str(self if out is None else replace(self, name=run_name(out, self.name)))
 
     def __str__(self) -> str:
@@ -126,21 +126,21 @@ def train_seeds(
     say: Callable[[str], None] = say_nothing,
     **options: Any,
 ) -> SeedsResult:
-    """Train a recipe with `seeds` consecutive seeds from its own on, and write OUT/seeds.json after each.
+    """Train a recipe with `seeds` consecutive seeds, starting with its own, and write OUT/seeds.json after each.
 
-    Run folders are OUT/seed_S. A finished run of the same recipe is skipped and a stopped one resumed, so that more
+    Run folders are OUT/seed_S. Finished runs of the same recipe are skipped, and stopped ones are resumed, so more
     seeds add to the existing runs.
 
     Args:
         overrides, data, stream, twin, start: as in `hdlif.train`.
-        out: runs/NAME by default. A run of another recipe in one of its folders raises an error, unless `overwrite` is
+        out: runs/NAME by default. A run of another recipe in a seed's folder raises an error, unless `overwrite` is
             set, which trains all seeds again.
-        say: called with a line for every seed.
+        say: called with one line per seed.
         options: fields of `TrainingOptions`.
     Raises:
         RecipeError: several processes are requested, torchrun has started this one, or a seed is too large.
-        ExistingRunError: a folder holds a run of another recipe.
-        CheckpointError: a folder holds a run of another recipe, and `resume` is set.
+        ExistingRunError: a folder contains a run of another recipe.
+        CheckpointError: a folder contains a run of another recipe, and `resume` is set.
     """
     check_alone("--seeds", options.get("devices"), options.get("nodes"))
     given = TrainingOptions(**options)

@@ -42,19 +42,19 @@ def serve(
     as_json: bool = False,
     **limits: Any,
 ) -> None:
-    """Predict over HTTP with each ARTEFACT, a path or NAME=PATH: images, arrays, series and streams.
+    """Predict images, arrays, time series and streams over HTTP with each ARTEFACT, a path or NAME=PATH.
 
-    Needs the extra hdlif[serve]; docs/how_to/serving.md has the requests. SIGTERM and Ctrl-C end it when the
-    requests in flight have been answered; SIGHUP loads the files again, and no request is dropped.
+    `hdlif serve` needs the extra hdlif[serve]; docs/how_to/serving.md describes the requests. SIGTERM and Ctrl-C stop
+    the server after it completes the requests in flight. SIGHUP reloads the files without dropping requests.
 
     \b
       curl --data-binary @photo.png -H 'Content-Type: image/png' localhost:8000/v1/models/digits/predict
 
     Args:
-        host: Address to listen at; 0.0.0.0 for all.
-        port: 0 for any that is free.
-        confidence: Early exit, as in `hdlif run`; a stream ends when it is sure.  [default: auto, if an ARTEFACT has
-            one]
+        host: Address to listen on; 0.0.0.0 for all.
+        port: Port to listen on; 0 for any free port.
+        confidence: Early exit, as in `hdlif run`; a stream ends when a class reaches it.  [default: auto, if an
+            ARTEFACT has one]
         threads: Threads of the runtime.  [default: the machine's cores]
     """
     try:

@@ -1,4 +1,4 @@
-"""`hdlif data inspect NAME`: inspect a shipped data set, or a generated one with given arguments."""
+"""`hdlif data inspect NAME`: inspect a shipped data set, or generate one from arguments."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +19,11 @@ _TOGETHER = 256
 def persistence(
     sets: DataSets, names: tuple[str, ...], mean: tuple[float, ...], std: tuple[float, ...], ahead: int
 ) -> dict[str, float]:
-    """Return the metrics of the last-value forecast x_{t+ahead} = x_t on the test part, in the values' units.
+    """Return the metrics of the last-value forecast x_{t+ahead} = x_t on the test part, in the units of the values.
 
     Args:
-        sets: series whose targets are their own channels, `ahead` steps later.
-        names, mean, std: of the channels; targets are normalised by mean and std.
+        sets: time series whose targets are their own channels, `ahead` steps later.
+        names, mean, std: name, mean and standard deviation of each channel, which normalise the targets.
     """
     task = Regress(names, sets.shape[1], mean=mean, std=std, combine="each", ahead=ahead)
     scale, offset, target_scale, target_offset = map(torch.tensor, (sets.std, sets.mean, std, mean))
@@ -38,16 +38,16 @@ VALIDATION = 100
 
 
 def inspect_shipped(name: str, *, overrides: Sequence[str] = (), root: Path | None = None) -> dict[str, Any]:
-    """Read or generate a set of images, series or rows as a training would, and describe it.
+    """Read or generate a set of images, time series or rows as in training, and describe it.
 
     Args:
-        name: name of a shipped set.
-        overrides: "data.KEY=VALUE" each: its arguments, and data.validation.
-        root: the folder of sets that are read from files; the working folder by default.
+        name: name of a shipped data set.
+        overrides: "data.KEY=VALUE" each: the arguments of the set, and data.validation.
+        root: the folder of data sets in files; the working folder by default.
     Returns:
-        {"path", "kind", "samples_of", "arguments", "samples": {part: number}, "classes": {name: {part: number}} where
-        one class of a sample is learned, "input", "time_steps" of series}; "target": {"names", "mean", "std", "ahead"}
-        and "persistence": {"rmse", "mae", "r2"} of the test part, where its next values are learned.
+        {"path", "kind", "samples_of", "arguments", "samples": {part: number}, "classes": {name: {part: number}} for one
+        class per sample, "input", "time_steps" for time series}; for forecasting also "target": {"names", "mean",
+        "std", "ahead"} and "persistence": {"rmse", "mae", "r2"} of the test part.
     Raises:
         RecipeError: an override sets a key that the set does not have, or has an invalid value.
         DataError: the set is missing or damaged, or contains events.

@@ -48,15 +48,15 @@ def stream(
     """Yield the prediction for each window or frame as soon as it is available.
 
     Args:
-        place: "-" for standard input; or a file, FIFO or device; or a folder of frames.
-        hop, confidence, rate: as in `Stream`; frames take only a confidence.
+        place: "-" for standard input, a file, FIFO or device, or a folder of frames.
+        hop, confidence, rate: as in `Stream`; frames support only a confidence.
         gaps: one of `inputs.rows.GAPS`, for rows of numbers; the first by default.
-        partial: also predict the windows in which the samples end.
+        partial: whether to also predict the windows in which the samples end.
         out: the folder for masks and boxes; by default next to the frames of a folder, and none for other sources.
-        threads: one by default: a small network finishes a step before a second thread wakes.
+        threads: 1 by default, because a small network finishes a step before a second thread wakes.
         say: called with a line about windows without a prediction.
     Raises:
-        ArtefactError, InputError: the network or its input cannot be used; earlier samples have been predicted.
+        ArtefactError, InputError: the network or its input cannot be used; earlier predictions have been yielded.
         HdlifError, LimitError: an option does not apply to the network, or a limit is exceeded.
     """
     session = Session(artefact, threads or 1, max_bytes=max_bytes, max_operations=max_operations)
@@ -68,7 +68,7 @@ def stream(
         return
     if out is not None:
         raise HdlifError("--out is the folder of masks and boxes, and a network of series gives none; leave it out")
-    # Invalid options raise before waiting for input.
+    # Invalid options raise errors before waiting for input.
     at_work = Stream(session, hop=hop, confidence=confidence, rate=rate)
     if gaps is not None and session.input.sound is not None:
         raise HdlifError(f"gaps = {gaps} applies to rows of numbers, and the network takes sound; leave it out")
@@ -105,7 +105,7 @@ def _frames(
         frames = ((path, None) for path in found)
     else:
         frames = _arriving_images(place)
-    # A pipe can deliver any number of frames.
+    # A pipe may deliver any number of frames.
     files = AnswerFiles(out) if out is not None or place.is_dir() else None
 
     def kept(said: FrameAnswer, image: Path | Given) -> FrameAnswer:

@@ -29,9 +29,9 @@ def sweep(
 ) -> SweepResult:
     """Search a space of recipes around RECIPE for the best validation accuracy.
 
-    Any number of processes, on any machines that see the study's folder, work on one study: start the same command in
-    each. A trial that is worse than the median is pruned; one whose process was stopped or killed is resumed by the
-    next, from its checkpoint. Needs the extra hdlif[sweep].
+    Any number of processes, on all machines with access to the study's folder, can work on one study: start the same
+    command in each. Trials worse than the median are pruned. If a process is stopped or killed, another one resumes its
+    trial from the checkpoint. `hdlif sweep` needs the extra hdlif[sweep].
 
     \b
     A space reads
@@ -40,14 +40,14 @@ def sweep(
       neuron: {kind: choice, values: [{kind: lif}, {kind: hdlif}]}
 
     \f
-    A trial that is stopped three times without a new checkpoint counts as failed. The test set is not used.
+    A trial that stops three times without a new checkpoint counts as failed. The search does not use the test set.
 
     Args:
-        space: YAML file: keys of the recipe, and what each may be.
-        trials: Trials of the whole study.
+        space: YAML file with keys of the recipe and the values of each.
+        trials: Total number of trials in the study.
         out: Folder of the study and all its runs.  [default: runs/NAME_sweep]
-        study: The journal to share, in a folder of its own.  [default: OUT/study.journal]
-        overrides: Replace one value for all; repeatable.
+        study: Shared journal in a separate folder.  [default: OUT/study.journal]
+        overrides: Replace one value in all trials; repeatable.
     Returns:
         the content of sweep.json.
     Raises:
@@ -77,7 +77,7 @@ def sweep(
 
 
 def trials_table(result: SweepResult) -> str:
-    """Format one row per trial, the best first, and the overrides that train the best again."""
+    """Format one row per trial, the best first, and the overrides that repeat the best."""
 
     def rank(trial: TrialResult) -> tuple[bool, float]:
         score = trial.validation_score

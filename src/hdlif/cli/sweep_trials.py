@@ -1,4 +1,4 @@
-"""Run the trials of a search, in any number of processes, and collect the results."""
+"""Trials of a search, in any number of processes, and their collected results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def search(
     progress: bool,
     say: Callable[[str], None],
 ) -> SweepResult:
-    """Train recipes of a space until the study has `trials` trials, of all processes together."""
+    """Train recipes of a space until the study has `trials` trials across all processes."""
     check_alone("hdlif sweep")
     look = Looks(data_root)
     base = built(recipe, overrides, look)
@@ -74,11 +74,11 @@ def search(
                 shared.tell(trial, state=TrialState.PRUNED)
                 say(f"{name}: pruned")
             except InUseError:
-                # The run is being resumed by hand, so this process does not report it.
+                # The user is resuming the run, so this process does not report it.
                 raise
             except (TrainingError, RecipeError, CheckpointError, DataError, OutOfMemoryError) as error:
                 if isinstance(error, DataError):
-                    # Unavailable data are not the fault of a trial.
+                    # Unavailable data do not count as a failed trial.
                     builders.build_data(base, data_root)
                 trial.set_user_attr("error", str(error))
                 shared.tell(trial, state=TrialState.FAIL)
@@ -94,7 +94,7 @@ def search(
 
 
 class _Reporting(Callback):
-    """Reports every epoch to the study; raises `TrialPruned` if the others were better at that epoch."""
+    """Callback that reports every epoch to the study, and raises `TrialPruned` if other trials were better."""
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
@@ -105,7 +105,7 @@ class _Reporting(Callback):
         # A resumed trial may have reported this epoch before.
         if epoch not in reported:
             if evaluation.accuracy != score and score >= max(reported.values(), default=-math.inf):
-                # Store the metric itself too: for some metrics smaller is better.
+                # Store the metric itself too, because for some metrics smaller is better.
                 self._trial.set_user_attr(MEASURED, [task.metric, evaluation.metrics[task.metric]])
             # Infinity stands for NaN, and JSON has no infinity.
             self._trial.report(score if math.isfinite(score) else -sys.float_info.max, epoch)

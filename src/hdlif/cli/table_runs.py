@@ -1,4 +1,4 @@
-"""Store the figures of every training in table.json, which can then replace the run folders."""
+"""Figures of every training run in table.json, which can replace the run folders."""
 
 import hashlib
 import json
@@ -20,17 +20,17 @@ from hdlif.whole_files import read_regular
 
 @dataclass(frozen=True)
 class TableRun:
-    """The figures of one training of a cell.
+    """The figures of one training run of a cell.
 
     Attributes:
-        seed: seed of the training.
-        recipe: the digest of its recipe; see `recipe_digest`.
+        seed: the seed of the run.
+        recipe: the digest of the recipe; see `recipe_digest`.
         metric, value: the main metric of the task on the test set.
-        accuracy: in 0..1; None for tasks other than classification.
-        sops, nops: per sample; None for a network without a deployed form.
+        accuracy: a fraction in 0..1; None for tasks other than classification.
+        sops, nops: operations per sample; None for a network without a deployed form.
         firing_rate: fraction of neurons that emit a spike.
-        hardware: hardware of the training.
-        curve: accuracies after each step; the cell's mean if the training was read from another table.
+        hardware: the hardware of the run.
+        curve: accuracies after each step; the cell's mean if the run comes from another table.
     """
 
     seed: int
@@ -57,9 +57,9 @@ class TableRun:
 
 
 def recipe_digest(recipe: Recipe) -> str:
-    """Return 16 hexadecimal digits that equivalent recipes, with all values explicit, share.
+    """Return the digest of a recipe with all values explicit, 16 hexadecimal digits that equivalent recipes share.
 
-    For the user's own data the content counts, not the path.
+    For the user's own data, the digest depends on the content, not the path.
     """
     stated = recipe.model_dump(mode="json")
     if stated["data"].get("found") is not None:
@@ -69,7 +69,7 @@ def recipe_digest(recipe: Recipe) -> str:
 
 
 def run_of(result: TrainResult, recipe: Recipe) -> TableRun:
-    """Return the figures of a finished training of `recipe`."""
+    """Return the figures of a finished run of `recipe`."""
     metric, value = result.first_figure
     return TableRun(
         seed=recipe.seed,
@@ -99,7 +99,7 @@ def firing_rate(result: TrainResult) -> float:
 
 
 def cell_of(runs: Sequence[TableRun]) -> dict[str, Any]:
-    """Return a cell of table.json: means and standard deviations over its trainings, and the trainings."""
+    """Return a cell of table.json: the runs, with means and standard deviations over them."""
     value, accuracy = Spread.of([run.value for run in runs]), Spread.of([run.accuracy for run in runs])
     found: dict[str, Any] = {"n": len(runs), "metric": runs[0].metric, "value": value.mean, "value_std": value.std}
     if accuracy.mean is not None:
@@ -117,7 +117,7 @@ def cell_of(runs: Sequence[TableRun]) -> dict[str, Any]:
         "firing_rate": statistics.mean(run.firing_rate for run in runs),
         "parameters": Spread.of([run.parameters for run in runs]).mean,
         "train_seconds": Spread.of([run.train_seconds for run in runs]).mean,
-        # Only of the first seed.
+        # Only the first seed has this figure.
         "peak_bytes": Spread.of([run.peak_bytes for run in runs if run.peak_bytes is not None]).mean,
         "stored_mb": Spread.of([run.stored_mb for run in runs]).mean,
         "runs": [run.as_dict() for run in runs],
@@ -125,10 +125,10 @@ def cell_of(runs: Sequence[TableRun]) -> dict[str, Any]:
 
 
 def unlike(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Return the figures that the recipe determines but its trainings differ in; "" if there are none.
+    """Return the figures that differ between runs although the recipe determines them, or "".
 
     Args:
-        runs: trainings of a cell, as in table.json.
+        runs: the runs of a cell, as in table.json.
     """
     for name, key in {"parameters": "parameters", "NOPs": "nops"}.items():
         found = {value for run in runs if (value := run[key]) is not None}
@@ -153,12 +153,12 @@ _TABLE = TypeAdapter(_ReadTable)
 
 
 def read_runs(path: Path) -> dict[tuple[str, str], list[TableRun]]:
-    """Return the trainings in a table.json, by row and column.
+    """Return the runs in a table.json by row and column.
 
-    Each has its cell's mean curve, so that the mean over all of them is the cell's.
+    Each run has its cell's mean curve, so the mean over all runs equals the cell's.
 
     Raises:
-        InputError: the file is not a table.json, or one of an earlier version without trainings.
+        InputError: the file is not a table.json, or is from an earlier version without runs.
     """
     wanted = "give a table.json that hdlif ablate has written"
     try:

@@ -1,4 +1,4 @@
-"""`hdlif tour`: a guided sequence of `hdlif` commands, with colours on a terminal and as plain text elsewhere."""
+"""`hdlif tour`: a guided sequence of `hdlif` commands, with colours on a terminal and plain text elsewhere."""
 
 import os
 import shlex
@@ -35,10 +35,10 @@ class Step:
     """One step of the tour.
 
     Attributes:
-        title: short title.
-        text: explanation before the command runs.
+        title: a short title.
+        text: the explanation before the command runs.
         command: the words after `hdlif`; empty for the last step.
-        needs: file of an earlier step that the command requires.
+        needs: a file from an earlier step that the command requires.
         shows: an image to show next to the text.
     """
 
@@ -50,11 +50,11 @@ class Step:
 
 
 def begin(out: Path) -> list[Step]:
-    """Return the steps of a tour that writes to `out`, which may hold only an earlier tour.
+    """Return the steps of a tour that writes to `out`, which must be empty or contain only an earlier tour.
 
     Raises:
         MissingExtraError: PyTorch, or another package of the extra `train`, is not installed.
-        ExistingRunError: `out` holds other files than those of a tour.
+        ExistingRunError: `out` contains files that do not belong to a tour.
     """
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
@@ -136,19 +136,19 @@ def tour(
     yes: bool = False,
     out: Path = Path("runs/tour"),
 ) -> None:
-    """Five minutes with a small network: train it, look at its answers, export it, run it, count what it costs.
+    """Take five minutes to train a small network, look at its predictions, export it, run it, and count its costs.
 
-    Each step explains and shows a command, which runs when you press Enter. Needs the extra hdlif[train].
+    Each step explains and shows a command, which runs when you press Enter. `hdlif tour` needs the extra hdlif[train].
 
     \f
 
     Args:
         yes: Run each step without asking.
-        out: Folder that all is written to.
+        out: Folder for all output.
     Raises:
-        MissingExtraError, ExistingRunError: as `begin`.
-        TrainingError: a command has failed.
-        KeyboardInterrupt: Ctrl-C, also while a command ran.
+        MissingExtraError, ExistingRunError: as in `begin`.
+        TrainingError: a command fails.
+        KeyboardInterrupt: the user presses Ctrl-C, also while a command runs.
     """
     steps, ask = begin(out), not yes
     colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -181,7 +181,7 @@ def _typed(command: Sequence[str]) -> str:
 
 
 def _paragraphs(step: Step) -> str:
-    """Wrap a single long line to the page; return a list of several lines unchanged."""
+    """Wrap the text of a single line to the page; return text of several lines unchanged."""
     text = printable_lines(step.text)
     return text if "\n" in text else textwrap.fill(text, WIDTH - 4)
 
@@ -218,7 +218,7 @@ def _in_colours(title: str, step: Step, picture: list[list[int]] | None) -> str:
 
 
 def _answer() -> str:
-    """ "" for Enter, s or q; q at the end of standard input."""
+    """Return "" for Enter, s or q; at the end of standard input, return q."""
     while True:
         put("  Enter runs it, s skips it, q quits: ", nl=False)
         line = sys.stdin.readline()
@@ -232,7 +232,7 @@ def _answer() -> str:
 
 
 def _run(command: Sequence[str]) -> int:
-    """Run `hdlif` with these words in its own process, on this terminal, and return the exit code."""
+    """Run `hdlif` with these words in a separate process on this terminal, and return the exit code."""
     sys.stdout.flush()
     child = subprocess.Popen(module_command("hdlif", *command))
     try:

@@ -1,4 +1,4 @@
-"""`hdlif train`: train a recipe into a run folder with the network and its figures."""
+"""`hdlif train`: train a recipe, and write the network and its figures to a run folder."""
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """A finished training in its folder; as a path, it is that folder.
+    """A finished training run, which is usable as the path of its folder.
 
-    An example is at `train`.
+    See `train` for an example.
 
     Attributes:
-        folder: contains model.safetensors, summary.json and the other files.
-        result: the outcome of the training.
+        folder: the folder with model.safetensors, summary.json and the other files.
+        result: the result of the training.
     """
 
     folder: Path
@@ -49,27 +49,27 @@ class Run:
 
     @property
     def summary(self) -> Mapping[str, Any]:
-        """The content of summary.json."""
+        """Return the content of summary.json."""
         return self.result.as_dict()
 
     @property
     def accuracy(self) -> float | None:
-        """Accuracy on the test set, a fraction in 0..1; None for tasks other than classification."""
+        """Return the accuracy on the test set, a fraction in 0..1; None for tasks other than classification."""
         return self.result.accuracy
 
     @property
     def metrics(self) -> Mapping[str, float | None]:
-        """Metrics on the test set, by name; "accuracy" for a classification. None if undefined."""
+        """Return the metrics on the test set by name, "accuracy" for a classification; undefined ones are None."""
         return self.result.measured
 
     @property
     def accuracy_per_step(self) -> tuple[float, ...]:
-        """Accuracy after each time step."""
+        """Return the accuracy after each time step."""
         return self.result.accuracy_per_step
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch of the saved network, the best on validation."""
+        """Return the epoch of the saved network, which is the best one on validation."""
         return self.result.best_epoch
 
     def __fspath__(self) -> str:
@@ -81,7 +81,7 @@ class Run:
 
 
 class NotFirstProcessError(InputError):
-    """Raised in processes of a training other than the first, which has the result."""
+    """Raised in all processes of a training run except the first, which has the result."""
 
 
 @called_from_python
@@ -109,20 +109,20 @@ def train(
 ) -> Run:
     """Train RECIPE (a YAML file, or a name from `hdlif recipes ls`) and measure the result.
 
-    Without RECIPE, network, rule and optimiser follow from the sizes of your data (--data PATH). They are printed and
-    written to recipe.yaml, and --set replaces any of them.
+    Without RECIPE, `hdlif` chooses network, rule and optimiser based on the size of your data (--data PATH). It prints
+    them and writes them to recipe.yaml; --set replaces any of them.
 
-    The run folder gets model.safetensors (the best epoch on validation), last.safetensors (to resume from),
-    metrics.jsonl, TensorBoard events and summary.json. Ctrl-C leaves a checkpoint that --resume continues. A folder
-    that holds a run is refused without --resume or --overwrite.
+    The run folder contains model.safetensors (the best epoch on validation), last.safetensors (to resume from),
+    metrics.jsonl, TensorBoard events and summary.json. After Ctrl-C, --resume continues from the last checkpoint. To
+    use a folder that contains a run, pass --resume or --overwrite.
 
-    With --seeds the run folder gets a run seed_42, seed_43, ... for each, and seeds.json with means and standard
-    deviations. Finished seeds are skipped and a stopped one is resumed.
+    With --seeds, the run folder contains one run per seed, seed_42, seed_43, and so on, and seeds.json with means and
+    standard deviations. Finished seeds are skipped, and a stopped one is resumed.
 
     \f
-    A `Recipe` has values of its own: `epochs` and `overrides` change a recipe that is named. `epochs` stands for the
-    override training.epochs. Without recipe and data, digits_hdlif is trained from Python. `data_root` is the folder of
-    data sets that are no part of a package. `progress` shows a bar, and `say` gets each line that is printed.
+    `epochs` and `overrides` apply to recipes given by name, not to a `Recipe`, which has its own values. `epochs`
+    replaces the override training.epochs. Without recipe and data, `train` uses digits_hdlif. `data_root` is the folder
+    of data sets that are not part of a package. `progress` shows a bar, and `say` gets each printed line.
 
     >>> run = train("digits_hdlif", epochs=1, out="run", overrides=["model.width=4"])
     >>> run.folder, run.metrics["accuracy"] > 0.2
@@ -130,29 +130,29 @@ def train(
 
     Args:
         overrides: Replace one value of the recipe; repeatable.
-        data: A data set that ships, or data of your own (images, series, sounds, tables, recordings, shards,
+        data: Shipped data set, or your own data (images, time series, audio, tables, event-camera data, shards,
             package.module:Name: docs/reference/data.md), in place of the recipe's.
         out: Run folder.  [default: runs/NAME]
-        resume: Go on from the run folder's last checkpoint, exactly.
-        overwrite: Replace the run that the run folder holds.
-        stream: Train on sequences that never end: each sample goes on with the state of the one before it, with an
-            update every training.stream steps.  [default: the most up to 16 that divide time_steps]
-        twin: Train the ordinary network that it would replace: the same layers with ReLU, in one time step, with the
-            recipe's data, epochs and optimiser; with float weights, or low-bit as the recipe.
+        resume: Continue exactly from the run folder's last checkpoint.
+        overwrite: Replace the run in the run folder.
+        stream: Train on endless sequences: each sample continues with the state of the previous one, with an update
+            every training.stream steps.  [default: the largest divisor of time_steps up to 16]
+        twin: Train the ordinary network that it would replace: the same layers with ReLU in one time step, with the
+            recipe's data, epochs and optimiser, and float weights or the recipe's low-bit weights.
         start: Start from the weights of a trained network (`hdlif models ls`, a checkpoint or a run folder), with a
-            learning rate divided by 3; without RECIPE also from its recipe. The last layer is new if the classes
-            differ.
-        budget: Choose neurons, bits and channels per layer so that the network keeps within upper limits: nops, sops,
+            learning rate divided by 3; without RECIPE also from its recipe. If the classes differ, the last layer is
+            new.
+        budget: Choose neurons, bits and channels per layer so that the network stays within upper limits: nops, sops,
             energy_uj (all operations), mb (model file), flash_kb and ram_kb (C export), ms (runtime), each a number or
-            a percentage of what the recipe costs, as "nops=70%,mb=2.5" (docs/how_to/smaller_and_cheaper.md).
+            a percentage of the recipe's cost, such as "nops=70%,mb=2.5" (docs/how_to/smaller_and_cheaper.md).
         devices: Processes on this machine, each with an equal share of data.batch_size.  [default: torchrun's, or
             1]
         nodes: Machines (docs/how_to/experiments.md).  [default: torchrun's, or 1]
-        workers: Processes that read and augment, for each device.  [default: as the data set needs]
-        threads: Threads of the training; auto measures which number is fastest.  [default: PyTorch's own number]
-        memory_repeats: Fresh processes that measure peak memory, for the median; 0 leaves it out.
+        workers: Processes that read and augment, per device.  [default: depends on the data set]
+        threads: Threads for training; auto measures which number is fastest.  [default: PyTorch's own number]
+        memory_repeats: New processes that measure peak memory, for the median; 0 skips this.
     Raises:
-        NotFirstProcessError: torchrun has started this process, and another one has the result.
+        NotFirstProcessError: torchrun has started this process, and another process has the result.
         HdlifError: the recipe, the data or the folder cannot be used; see `hdlif.errors`.
     """
     from hdlif.cli.training_run import TrainingOptions, train_recipe
@@ -165,7 +165,7 @@ def train(
     if changes and recipe is not None and not isinstance(recipe, (str, Path)):
         raise InputError("epochs and overrides change a recipe that is named; set them in the Recipe that is given")
     if not first_by_torchrun():
-        # Before the processes are connected, each would print the same.
+        # Until the processes are connected, each would print the same.
         say = say_nothing
     root, folder = (None if one is None else Path(one) for one in (data_root, out))
     devices, nodes = processes(devices, nodes)
@@ -208,10 +208,10 @@ def train(
 
 
 def as_text(result: "TrainResult", out: Path) -> str:
-    """Format the result in a line, its figures as a row, and a line that explains them.
+    """Format the result as a line, its figures as a row, and a line that explains them.
 
     Args:
-        out: its run folder.
+        out: the run folder.
     """
     from hdlif.recipe import builders
     from hdlif.report.comparison import in_bytes
@@ -275,7 +275,7 @@ def _dry_run(
     say: Callable[[str], None],
     **others: Any,
 ) -> "Chosen":
-    """Return what the budget would choose in the untrained network; options of the training itself change nothing."""
+    """Return the budget's choice for the untrained network; training options have no effect."""
     if budget is None:
         raise RecipeError("--dry-run prints the choice for a budget; give --budget, such as --budget nops=70%")
     from hdlif.cli.budget_training import choose_untrained

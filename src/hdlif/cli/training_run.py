@@ -1,4 +1,4 @@
-"""Train a recipe in a run folder: shared by `hdlif train` and all subcommands that train."""
+"""Training of a recipe in a run folder, for `hdlif train` and all subcommands that train."""
 
 from __future__ import annotations
 
@@ -57,16 +57,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """Settings of a training that are not part of its recipe.
+    """Settings of a training run that are not part of its recipe.
 
     Attributes:
         data_root, devices, nodes, workers, threads, memory_repeats: as in `hdlif train`; without `threads`, a resumed
-            training has those it had.
-        resume: True resumes from OUT/last.safetensors, or starts with the first epoch and prints that if there is none.
-            None resumes if OUT holds a training of this recipe, and starts anew otherwise; for callers that own OUT.
-        overwrite: replace the run in OUT, whatever its recipe; other files there stay.
-        progress: show a bar, or add a task to the bar given.
-        callbacks: called after the training's own.
+            training uses the same number as before.
+        resume: True resumes from OUT/last.safetensors, or prints a message and starts with the first epoch if there is
+            no such file. None resumes if OUT contains a run of this recipe, and starts anew otherwise; for callers that
+            own OUT.
+        overwrite: whether to replace the run in OUT, whatever its recipe; other files there stay.
+        progress: whether to show a bar, or a bar to add a task to.
+        callbacks: callbacks to call after the training's own.
         label: the name of the task on the bar; the run folder's by default.
         say: called with lines about the recipe, the data and automatic choices.
     """
@@ -94,16 +95,16 @@ def train_recipe(
 ) -> TrainResult | None:
     """Train a recipe, measure the result on the test set (read once), and write OUT/summary.json.
 
-    On a CPU the process keeps freed memory from here on (`allocator.keep_freed_memory`).
+    On a CPU, the process keeps freed memory from now on (`allocator.keep_freed_memory`).
 
     Args:
-        recipe, found: as `hdlif.recipe.runs.recipe_data` returns them.
+        recipe, found: the results of `hdlif.recipe.runs.recipe_data`.
     Returns:
-        the content of OUT/summary.json; None in other processes than the first.
+        the content of OUT/summary.json; None in processes other than the first.
     Raises:
         InUseError: another process trains in OUT.
-        ExistingRunError: OUT holds a run, and neither `resume` nor `overwrite` is set.
-        CheckpointError: OUT cannot be resumed, or a module of the user has changed since its training began.
+        ExistingRunError: OUT contains a run, and neither `resume` nor `overwrite` is set.
+        CheckpointError: the run in OUT cannot be resumed, or a user's module has changed since it began.
         DataError: the data cannot be used, or have changed since the training began.
     """
     ranks = _joined_ranks(recipe, options)
@@ -112,7 +113,7 @@ def train_recipe(
     keep = options.resume is False and not options.overwrite
     recipe = _as_it_was_begun(recipe, out, options, ranks, found, say)
     if keep:
-        # Checked now, and again once this process holds the lock of the folder.
+        # Check now, and again once this process holds the lock of the folder.
         ranks.led(lambda: check_free(out))
     if options.resume is not False and (result := ranks.led(lambda: finished(out, recipe))) is not None:
         return result if ranks.first else None
@@ -121,7 +122,7 @@ def train_recipe(
         ranks.led(lambda: until_done.enter_context(training_alone(out)))
         resume = options.resume
         if resume is None:
-            # Another process may have finished the training while this one prepared data.
+            # Another process may have finished the training while this process prepared data.
             if (result := ranks.led(lambda: finished(out, recipe))) is not None:
                 return result if ranks.first else None
             resume = ranks.led(lambda: begun(out, recipe))
@@ -131,7 +132,7 @@ def train_recipe(
             if go_on:
                 say(f"{out}: has no checkpoint to go on from; the training begins with its first epoch")
             until_done.enter_context(_forgotten_if_refused(out, ranks))
-        # It holds the pixels of all parts, which have been copied to the sets.
+        # It contains the pixels of all parts, which have been copied to the sets.
         found = None
         own_bar = isinstance(options.progress, bool)
         bar = progress_bar(enabled=bool(options.progress) and ranks.first) if own_bar else cast("Bar", options.progress)
@@ -144,7 +145,7 @@ def train_recipe(
 
 @dataclass(frozen=True)
 class _Parts:
-    """The parts of a training."""
+    """The parts of a training run."""
 
     model: nn.Module
     task: Task
@@ -179,8 +180,8 @@ def _as_it_was_begun(
     found: OwnData | None,
     say: Callable[[str], None],
 ) -> Recipe:
-    """Return the recipe with class weights as numbers, and with the path of its data when the training in OUT began."""
-    # Only a checkpoint records the data with which the training began.
+    """Return the recipe with numeric class weights, and the path of its data at the start of the training in OUT."""
+    # Only a checkpoint records the data from the start of the training.
     stopped = options.resume is not False and ranks.led(RunFiles(out).exist)
     if options.resume and stopped:
         ranks.led(partial(check_files, out, found, recipe))
@@ -243,7 +244,7 @@ def _fit_and_measure(
 
 @contextmanager
 def _forgotten_if_refused(out: Path, ranks: Ranks) -> Iterator[None]:
-    """Remove the files of a training that fails before its first update."""
+    """Remove the files of a training run that fails before its first update."""
     try:
         yield
     except HdlifError:
@@ -253,7 +254,7 @@ def _forgotten_if_refused(out: Path, ranks: Ranks) -> Iterator[None]:
 
 
 def train_in_one_process(recipe: Recipe, out: Path, options: TrainingOptions) -> TrainResult:
-    """Train a recipe that another subcommand has loaded, in this process alone."""
+    """Train a recipe that another subcommand has loaded, in this process only."""
     loaded, found = load_recipe_to_train(
         recipe, out=out, data_root=options.data_root, resume=bool(options.resume), say=options.say
     )
@@ -280,7 +281,7 @@ def _result(
     peak_bytes: int | None,
     ranks: int,
 ) -> TrainResult:
-    """Collect the result; without held-out samples it has no validation figures."""
+    """Collect the result; without held-out samples, it has no validation figures."""
     test, task = measured.evaluated.result, measured.task
     classifies = test.accuracy is not None
     plain = classifies and task.metric == "accuracy"
@@ -325,9 +326,9 @@ def _measured(
     bar: Bar,
     initial: Sequence[Neuron],
 ) -> MeasuredNetwork:
-    """Measure a finished network; write its recipe and the data for reports."""
+    """Measure a finished network; write its recipe, and the data for reports."""
     write_text(out / run_folder.RECIPE, dump_recipe(recipe))
-    # Measured in the precision of deployment, whatever the precision of training.
+    # Measure in the precision of deployment, whatever the precision of training.
     measured = measure(model.float(), recipe, sets, device, bar=bar, initial=initial)
     for name, drawn in measured.drawings.items():
         write_text(out / f"{name}.json", json.dumps(drawn) + "\n")
@@ -335,7 +336,7 @@ def _measured(
 
 
 def measure_peak(result: TrainResult, out: Path, repeats: int, bar: Bar) -> TrainResult:
-    """Measure the peak memory of a training; add it to the result and to summary.json in `out`."""
+    """Measure the peak memory of a training run; add it to the result and to summary.json in `out`."""
     recipe = Recipe.model_validate(result.recipe)
     peak = _peak_bytes(recipe, repeats, bar, threads=result.threads_used)
     measured = replace(result, peak_bytes=peak)
@@ -355,10 +356,10 @@ def _peak_bytes(recipe: Recipe, repeats: int, bar: Bar, *, threads: int) -> int 
 
 
 def _replace_earlier(recipe: Recipe, found: OwnData | None, out: Path, *, resume: bool, keep: bool) -> bool:
-    """Remove the files of an earlier training unless this one resumes it; return whether it does.
+    """Remove the files of an earlier training run unless this one resumes it; return whether it does.
 
     Raises:
-        ExistingRunError: the earlier training must be kept, or cannot be resumed.
+        ExistingRunError: the earlier run must be kept, or cannot be resumed.
     """
     files = RunFiles(out)
     if resume and files.exist():

@@ -1,1 +1,1 @@
-"""Graphs of deployed networks: graph, checks, ops, equations and model file. Never imports torch."""
+"""Deployed networks as graphs, with checks, ops, equations and model files. This package never imports torch."""

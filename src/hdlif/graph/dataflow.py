@@ -1,4 +1,4 @@
-"""Values that nodes read and carry from step to step, according to their ops."""
+"""The values that nodes read, and carry from step to step, according to their ops."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,11 +26,11 @@ def is_recurrent(graph: Graph) -> bool:
 
 
 def feedback(node: Node) -> tuple[tuple[str, str], ...]:
-    """Return (state, source) of each value that a node stores for the next step."""
+    """Return (state, source) for each value that a node stores for the next step."""
     sources = OPS[node.op].sources(node)
     return tuple(zip(state_names(node), sources, strict=True)) if sources else ()
 
 
 def state_names(node: Node) -> tuple[str, ...]:
-    """Return the states of a node, by name."""
+    """Return the names of a node's states."""
     return OPS[node.op].states(node)

@@ -1,4 +1,4 @@
-"""Layout of detector outputs: per level, class scores and four distances at every place of a grid."""
+"""Layout of detector outputs: per level, class scores and four distances at every position of a grid."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,10 +24,10 @@ def count_outputs(classes: int, strides: Sequence[int], height: int, width: int)
 def split_levels(outputs: Any, classes: int, strides: Sequence[int], height: int, width: int) -> list[tuple[Any, Any]]:
     """Split outputs [..., n] into class logits [..., K, h, w] and raw distances [..., 4, h, w] of each level.
 
-    The levels follow one another, each as a map [K + 4, h, w] in C order.
+    The levels are concatenated, each as a map [K + 4, h, w] in C order.
 
     Args:
-        outputs: an array of NumPy or a tensor.
+        outputs: a NumPy array or a tensor.
     """
     levels, begin = [], 0
     for rows, columns in level_shapes(strides, height, width):

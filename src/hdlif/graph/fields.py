@@ -1,4 +1,7 @@
-"""Checks of node fields, shared by the ops; errors name node, field and accepted values. Windows over a map."""
+"""Checks of node fields for all ops, and windows over a map.
+
+Errors contain node, field and accepted values.
+"""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +52,7 @@ def map_shape(node: Node, value: Value) -> tuple[int, int, int]:
 
 
 def rows(node: Node, key: str, value: Value, time_steps: int, per_channel_only: bool = False) -> Array:
-    """Check a tensor of one row, or a row per step and perhaps more, and one entry, or an entry per channel.
+    """Check a tensor with one row or at least one row per step, and one column or one column per channel.
 
     Step t uses row min(t, rows - 1): rows beyond `time_steps` apply after the trained steps.
     """
@@ -58,7 +61,7 @@ def rows(node: Node, key: str, value: Value, time_steps: int, per_channel_only: 
 
 
 def rows_of(node: Node, key: str, time_steps: int, accepts: Callable[[int], bool], accepted: str) -> Array:
-    """Check a tensor of rows whose number of columns is in `accepts`."""
+    """Check a tensor of rows whose number of columns meets `accepts`."""
     rows = node.tensors[key]
     fits = rows.dtype == np.float32 and rows.ndim == 2 and accepts(rows.shape[1])
     if not fits or not (rows.shape[0] == 1 or rows.shape[0] >= time_steps):
@@ -91,7 +94,7 @@ def places(
     padding: tuple[int, int],
     dilation: tuple[int, int] = (1, 1),
 ) -> tuple[int, ...]:
-    """Return the rows and columns of a window's places on a map."""
+    """Return the numbers of rows and columns of a window's positions on a map."""
     reaches = [reach(k, d) for k, d in zip(kernel, dilation, strict=True)]
     found = tuple((n + 2 * p - r) // s + 1 for n, r, s, p in zip(size, reaches, stride, padding, strict=True))
     if min(found) < 1 or any(p >= r for p, r in zip(padding, reaches, strict=True)):
@@ -105,7 +108,7 @@ def places(
 def windows(
     x: Array, kernel: Any, strides: tuple[int, int], dilation: tuple[int, int] = (1, 1)
 ) -> Iterator[tuple[int, int, Array]]:
-    """Yield (ky, kx, the entries of x at this tap, [B, C, out H, out W]) in row-major order."""
+    """Yield ky, kx and the entries of x at this tap, [B, C, out H, out W], in row-major order."""
     (kernel_y, kernel_x), (stride_y, stride_x) = kernel, strides
     last_y, last_x = (size - reach(k, d) for size, k, d in zip(x.shape[2:], kernel, dilation, strict=True))
     for ky, kx in itertools.product(range(kernel_y), range(kernel_x)):
@@ -114,7 +117,7 @@ def windows(
 
 
 def reach(kernel: int, dilation: int) -> int:
-    """Return the entries from the first tap to the last one along an axis."""
+    """Return the number of entries from the first to the last tap along an axis."""
     return (kernel - 1) * dilation + 1
 
 
@@ -126,7 +129,7 @@ def ordered_sum(terms: Iterator[Array]) -> Array:
 
 
 def in_order(values: Array, keep: int) -> Array:
-    """Sum float32 values over all axes after the first `keep`, in row-major order, from the first value on."""
+    """Sum float32 values over all axes after the first `keep`, in row-major order, starting from the first value."""
     flat = values.reshape(*values.shape[:keep], -1)
     total: Array = np.add.accumulate(flat, axis=-1, dtype=np.float32)[..., -1]
     return total

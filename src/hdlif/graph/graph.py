@@ -1,7 +1,7 @@
-"""Graph of a deployed network: nodes in topological order, input, task, and the type of every value.
+"""Graphs of deployed networks: nodes in topological order, input, task, and the type of every value.
 
-A node has one output with the node's name; the network's input is the value `INPUT`. All values are per time
-step and without batch: [C, H, W] or [C].
+A node has one output with the node's name; the network's input is the value `INPUT`. Shapes of values exclude time and
+batch: [C, H, W] or [C].
 """
 
 import math
@@ -18,13 +18,13 @@ CLIPS = ("first", "centre", "windows")
 
 @dataclass(frozen=True)
 class SoundRecord:
-    """Clip of `samples` at `rate` Hz as `frames` steps of `mels` log-mel energies, computed by `hdlif.inputs.sounds`.
+    """An audio clip of `samples` at `rate` Hz as `frames` steps of `mels` log-mel energies, see `hdlif.inputs.sounds`.
 
     Attributes:
-        clips: choice of clips from a longer sound.
-        every: samples from one clip to the next, if `clips` is "windows".
-        frame, hop: samples of a frame, and from one to the next.
-        lowest_hz, highest_hz: of the filter bank.
+        clips: the choice of clips from longer audio.
+        every: samples from the start of one clip to the next, if `clips` is "windows".
+        frame, hop: samples per frame, and from the start of one frame to the next.
+        lowest_hz, highest_hz: the range of the filter bank.
     """
 
     rate: int
@@ -39,7 +39,7 @@ class SoundRecord:
 
     @property
     def frames(self) -> int:
-        """Whole hops of a clip."""
+        """Return the number of complete hops in a clip."""
         return self.samples // self.hop
 
 
@@ -68,29 +68,29 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class InputRecord:
-    """Input of the network at each step: [C, H, W] = `shape`, as (x / whole - mean) / std.
+    """The network's input at each step, [C, H, W] = `shape`, computed as (x / whole - mean) / std.
 
-    `whole` is the raw value of a kind of input that counts as 1 (`INPUT_KINDS`): 255 for an image's pixels; event
-    counts and series are not scaled. Images of another size are adapted by `resize` and `fit`, and presented by
-    `frames`. A series of C channels and T steps is [C, T, 1] in total, and shown by "rows": [C, 1, 1] at each step.
-    Events of a `sensor` of height and width are counted in a frame [2, H, W] per step by `binning`, and resized by
-    `resize`; without a sensor, the conversion of recordings to frames is unspecified.
-    A row of a table of C features is [C, 1, 1], the same at every step.
+    `whole` is the raw value that counts as 1 for a kind of input (`INPUT_KINDS`): 255 for pixels. Event counts and time
+    series are not scaled. `resize` and `fit` adapt images of another size, and `frames` sets how they are presented. A
+    time series of C channels and T steps is [C, T, 1] in total; with the frames "rows", each step gets [C, 1, 1]. For
+    events of a `sensor` of height and width, `binning` counts events in a frame [2, H, W] per step, and `resize`
+    resizes it. Without a sensor, the conversion of event-camera data to frames is unspecified. A table row of C
+    features is [C, 1, 1], the same at every step.
 
     >>> from hdlif.graph.artefact import InputRecord
     >>> picture = InputRecord((3, 32, 32), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     >>> readings = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", frames="rows")
 
     Attributes:
-        columns: names of the channels of a series, or of the features of a table, if any.
-        rates: for a resampled series, its original rate and the network's rate.
-        windows: for a series cut out of a longer one, its rows before resampling, and the rows from one beginning to
-            the next.
-        sound: for a series computed from audio, the parameters.
-        shortest: for series of unequal lengths, the fewest steps, while `time_steps` are the most: a series is then
-            classified after its own steps. 0 for series that all have `time_steps`.
-        shape: of a step's frame, [C, H, W].
-        mean, std: of each channel.
+        columns: names of the channels of a time series, or of the features of a table, if any.
+        rates: for a resampled time series, its original rate and the network's rate.
+        windows: for windows of a longer time series, the rows per window before resampling, and the rows from the start
+            of one window to the next.
+        sound: for a time series computed from audio, the parameters.
+        shortest: for time series of unequal lengths, the fewest steps, while `time_steps` is the most. Each is
+            classified after its own last step. 0 if all have `time_steps` steps.
+        shape: the shape of a step's frame, [C, H, W].
+        mean, std: mean and standard deviation of each channel.
         kind, resize, fit, frames, binning, sensor: as above.
     """
 
@@ -110,7 +110,7 @@ class InputRecord:
     shortest: int = 0
 
     def sample_shape(self, time_steps: int) -> tuple[int, int, int]:
-        """Return [C, H, W] of a complete sample, shown in `time_steps` steps."""
+        """Return the shape [C, H, W] of a complete sample of `time_steps` steps."""
         channels, height, width = self.shape
         if self.frames == "pixels":
             side = math.isqrt(time_steps)
@@ -133,7 +133,7 @@ COMBINATIONS = ("mean", "last", "each")
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """Meaning of a network's outputs; `Graph.labels` names them or, for "detect", the classes of boxes.
+    """The meaning of a network's outputs; `Graph.labels` are their names or, for "detect", the classes of boxes.
 
     >>> from hdlif.graph.artefact import TaskRecord
     >>> degrees = TaskRecord("regress", "last", mean=(20.0,), std=(5.0,))
@@ -142,11 +142,13 @@ class TaskRecord:
         kind: one of `TASKS`.
         combine: one of `COMBINATIONS`.
         delay: for predictions at each step, the number of steps until the prediction is read.
-        mean, std: for "regress", of each value: an output is (value - mean) / std.
-        ahead: for values at each step, how many steps later they occur in the series; 0 unless it predicts itself.
-        threshold: for "multilabel", the smallest probability of a predicted label; for "detect", that of a box.
-        strides: for "detect", the pixels between the places of each level, see `hdlif.graph.detection`.
-        overlap: of "detect", the intersection over union of two boxes of a class from which the lower one is dropped.
+        mean, std: for "regress", the mean and standard deviation of each value: an output is (value - mean) / std.
+        ahead: for values at each step, the number of steps by which they occur later in the time series; 0 except in
+            forecasting.
+        threshold: the smallest probability of a predicted label for "multilabel", or of a box for "detect".
+        strides: for "detect", the pixels between adjacent positions of each level, see `hdlif.graph.detection`.
+        overlap: for "detect", the intersection over union from which the lower-scored of two boxes of a class is
+            dropped.
     """
 
     kind: str = "classify"
@@ -171,11 +173,11 @@ class Node:
 
     Attributes:
         op: one of `hdlif.graph.ops.OPS`, such as "conv2d" or "program".
-        name: of the output value.
-        inputs: names of the input values; "input" is the network's.
-        attributes: of the op, JSON-serialisable.
-        tensors: by role, such as "weight". Low-bit weights are held as int8; the attribute `encoding` names their
-            packing.
+        name: the name of the output value.
+        inputs: the names of the input values; "input" is the network's input.
+        attributes: the attributes of the op, JSON-serialisable.
+        tensors: the tensors by role, such as "weight". Low-bit weights are stored as int8; the attribute `encoding` is
+            their packing.
     """
 
     op: str
@@ -187,12 +189,12 @@ class Node:
 
 @dataclass(frozen=True)
 class Learned:
-    """How a network came out of another one.
+    """The record of the training that derived a deployed network from another one.
 
     Attributes:
-        source: digest of the model file that learned.
-        level: what was trained, `hdlif.graph.learning.Level`.
-        updates: how many there were.
+        source: digest of the original model file.
+        level: the trained part, a `hdlif.graph.learning.Level`.
+        updates: the number of updates.
     """
 
     source: str
@@ -218,12 +220,12 @@ class Graph:
         output: the node with the outputs of a step (for classes, their logits): [n], or a map [n, H, W] for a task in
             `MAP_TASKS`.
         time_steps: T.
-        input: input at each step.
+        input: the input at each step.
         labels: the names of the n outputs.
-        task: meaning of the outputs.
-        confidence: for a classification, threshold in 0..1 for early exit before the last step; None for all steps.
+        task: the meaning of the outputs.
+        confidence: for a classification, the threshold in 0..1 for early exit; None to run all steps.
             `hdlif.runtime.early` defines it.
-        learned: how it came out of another one, if it has learned where it ran.
+        learned: the record of its training on the device, if any.
     """
 
     nodes: tuple[Node, ...]
@@ -238,10 +240,10 @@ class Graph:
 
 @dataclass(frozen=True)
 class Value:
-    """Type of a value: its shape without time and batch, and the domain of its entries.
+    """The type of a value: its shape without time and batch, and the domain of its entries.
 
     Attributes:
-        shape: [C, H, W], or [C] of a vector.
+        shape: [C, H, W], or [C] for a vector.
         max_code: None for real values; otherwise entries are integers in 0..max_code ("codes").
         constant: whether the value is the same at every step when the input is.
     """
@@ -256,7 +258,7 @@ def settled(
 ) -> dict[str, bool]:
     """Return a property of each value: the fixed point of of(node, found) over the nodes.
 
-    One pass is not enough if a delay closes a loop. `of` must be monotone.
+    If a delay closes a loop, one pass is not enough. `of` must be monotone.
     """
     now, order = dict(found), list(nodes)
     while True:
@@ -268,7 +270,7 @@ def settled(
 
 
 def row_of_step(node: Node, key: str, t: int, ndim: int) -> Floats:
-    """Return the row of step t (the last one beyond the end), broadcastable to a value of `ndim` axes."""
+    """Return the row of step t, or the last row beyond the end, broadcastable to a value of `ndim` axes."""
     rows = node.tensors[key]
     row: Floats = rows[min(t, len(rows) - 1)]
     return row.reshape(-1, *(1,) * (ndim - 2))

@@ -30,12 +30,12 @@ _PARTS = 3
 def infer_values(graph: Graph) -> dict[str, Value]:
     """Return the type of every value of a graph, by name.
 
-    An example is at `Graph`.
+    See `Graph` for an example.
 
     Args:
         graph: untrusted; every field is checked.
     Raises:
-        ArtefactError: the graph breaks the format; the message names node and field.
+        ArtefactError: the graph breaks the format; the message contains node and field.
     """
     if type(graph.time_steps) is not int or not 1 <= graph.time_steps < 2**15:
         raise ArtefactError(f"time_steps = {brief(graph.time_steps)}; it must be an integer in 1..{2**15 - 1}")
@@ -86,7 +86,7 @@ def infer_values(graph: Graph) -> dict[str, Value]:
 
 
 def _check_output(graph: Graph, shape: tuple[int, ...]) -> None:
-    """Raise `ArtefactError` unless the output has a channel for each label, and is a map if the task has maps."""
+    """Raise `ArtefactError` unless the output has a channel per label, and is a map for tasks with maps."""
     count, is_map = len(graph.labels), graph.task.kind in MAP_TASKS
     is_placed = graph.task.kind in PLACED_TASKS
     if is_placed and (graph.input.kind not in ("image", "events") or graph.input.frames != "constant"):
@@ -149,7 +149,7 @@ def check_task(record: TaskRecord, time_steps: int, outputs: int) -> None:
 
 
 def _check_boxes(record: TaskRecord) -> None:
-    """Raise `ArtefactError` for a field that only detectors have, or that is out of range."""
+    """Raise `ArtefactError` for a detector field in another task, or for one that is out of range."""
     strides, overlap = record.strides, record.overlap
     if record.kind != "detect":
         if strides != TaskRecord.strides or overlap != TaskRecord.overlap:

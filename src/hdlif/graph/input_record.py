@@ -1,4 +1,4 @@
-"""Checks of input records, and the noun for one sample."""
+"""Checks of input records, and the noun for their samples."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -86,7 +86,7 @@ def check_input(record: InputRecord) -> None:
 
 
 def _check_events(record: InputRecord) -> None:
-    """Raise `ArtefactError` for fields that only event recordings have, or invalid combinations of them."""
+    """Raise `ArtefactError` for event fields in other inputs, or invalid combinations of them."""
     sensor, shape = record.sensor, record.shape
     if record.kind != "events":
         for key in ("binning", "sensor"):
@@ -147,7 +147,7 @@ def _check_shortest(record: InputRecord) -> None:
 
 
 def check_sound(record: SoundRecord) -> None:
-    """Raise `ArtefactError` for the first invalid field."""
+    """Raise `ArtefactError` for the first invalid field of an audio record."""
     for key, (least, most) in SOUND_LIMITS.items():
         value = getattr(record, key)
         if type(value) is not int or not least <= value <= most:
@@ -176,7 +176,7 @@ _INPUT_WORDS: Mapping[str, Collection[str]] = {
 
 @dataclass(frozen=True)
 class SampleName:
-    """Noun for a sample: singular and plural."""
+    """The noun for a sample, singular and plural."""
 
     one: str
     many: str

@@ -1,7 +1,7 @@
-"""What a deployed network trains when it goes on learning, and the gradients of one of its steps.
+"""The tensors that a deployed network trains on the device, and the gradients of one of its steps.
 
-A step's gradient needs that step alone: states before it are constants, as in SLTT and the random step. HD-LIF's
-derivatives are constants too, χ = 1[m > θ] and λ, so that no surrogate is missing in the file.
+The gradient of a step needs only that step: earlier states are constants, as in SLTT and single-step random training.
+HD-LIF's derivatives χ = 1[m > θ] and λ are constants too, so the file needs no surrogate.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,14 +39,14 @@ class Place(NamedTuple):
 
 
 def _passes(node: Node) -> bool:
-    """Return whether a gradient goes on to the inputs of a node."""
+    """Return whether a gradient reaches the inputs of a node."""
     return node.op != "delay" and (node.op != "program" or fires(node))
 
 
 def layers_after(graph: Graph) -> dict[str, int]:
-    """Return the most layers of weights between a value and the output, for each value that a gradient reaches.
+    """Return the largest number of weight layers between each value that a gradient reaches and the output.
 
-    None goes to the step before (`delay`), nor through an equation that only scales the network's input.
+    Gradients pass neither to the previous step (`delay`) nor through an equation that only scales the network's input.
     """
     found = {graph.output: 0}
     for node in reversed(graph.nodes):
@@ -61,8 +61,8 @@ def trained(graph: Graph, level: Level) -> tuple[Place, ...]:
     """Return the tensors that a level trains, in the order of the nodes.
 
     Raises:
-        HdlifError: the level is unknown, the task has no class to learn, or a gradient has to pass an op or a neuron
-            without one.
+        HdlifError: the level is unknown, the task has no classes, or a gradient must pass an op or a neuron that has
+            none.
     """
     if level not in LEVELS:
         raise HdlifError(f"level = {brief(level)} is unknown; {did_you_mean(str(level), LEVELS)}")
@@ -89,7 +89,7 @@ def _trains(node: Node, level: Level, after: int) -> bool:
 
 
 def path(graph: Graph, places: Sequence[Place]) -> frozenset[str]:
-    """Return the values whose gradient is needed: those that a gradient reaches and that depend on a trained tensor."""
+    """Return the values that need a gradient: a gradient reaches them, and they depend on a trained tensor."""
     own, found, reached = {place.node for place in places}, set[str](), layers_after(graph)
     for node in graph.nodes:
         if node.name in reached and (node.name in own or (_passes(node) and not found.isdisjoint(node.inputs))):
@@ -121,14 +121,14 @@ def gradients(
     t: int,
     of_output: Array,
 ) -> dict[Place, Array]:
-    """Return the gradients of a step's tensors, for each sample by itself, [B, *tensor] or of its row [B, 1 or C].
+    """Return the gradients of a step's tensors per sample: [B, *tensor], or [B, 1 or C] for the row of the step.
 
     Nodes are visited from the last to the first; a value read by several nodes adds their gradients in this order.
 
     Args:
-        needed: as `path` gives them.
-        values: all of the step, by name.
-        states: those before the step, "NODE.STATE".
+        needed: the result of `path`.
+        values: all values of the step, by name.
+        states: the states before the step, by "NODE.STATE".
         of_output: gradient of the output, [B, ...].
     """
     waiting, found = {graph.output: of_output}, dict[Place, Array]()

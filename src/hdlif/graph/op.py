@@ -1,18 +1,18 @@
 """Definition of an op: its fields, output shape, computation and cost.
 
-The cost is in additions and multiplications, for energy (all operations). Counting rules:
+For energy (all operations), the cost counts additions and multiplications. Counting rules:
 
-- a sum of k terms is k additions and a maximum of k terms k comparisons, starting from 0 or -inf, as in a
-  multiply-accumulate; a comparison is an addition, and a division a multiplication;
-- these are free: a comparison with 0 (a sign bit), the floor and the limit 2^bits - 1 of a spike's code (bits that
-  are cut off), a power of two as an exponent, a choice between two numbers, and moving numbers;
-- a pair of an input and a weight counts if neither is 0; a factor of 1 or -1 by its type (a spike of 0 or 1, a
-  binary, ternary or 2-bit weight), a scale of 1 and a shift of 0 are free.
+- A sum of k terms counts as k additions, and a maximum of k terms as k comparisons, starting from 0 or -inf, as in a
+  multiply-accumulate. A comparison counts as an addition, and a division as a multiplication.
+- These are free: a comparison with 0 (a sign bit), the floor and the limit 2^bits - 1 of a spike's code (cut-off bits),
+  a power of two as an exponent, a choice between two numbers, and moving numbers.
+- A pair of an input and a weight counts if neither is 0. A factor of 1 or -1 by its type (a spike of 0 or 1, a binary,
+  ternary or 2-bit weight), a scale of 1 and a shift of 0 are free.
 
 So a quantiser of spikes, min(floor(max(x, 0)·(1/step) + offset), 2^bits - 1), costs a multiplication and an addition
-per entry: 3.7 + 0.9 pJ. For a step that is a power of two, such as the default of ¼, fixed-point hardware would shift
-instead of multiplying. It still counts in full: the runtime multiplies, and a step combined with a folded gain is not
-a power of two. A step of 1 multiplies nothing.
+per entry: 3.7 + 0.9 pJ. For a power-of-two step, such as the default of ¼, fixed-point hardware would shift instead of
+multiplying. The multiplication still counts in full: the runtime multiplies, and a step combined with a folded gain is
+not a power of two. A step of 1 needs no multiplication.
 """
 
 import importlib
@@ -27,7 +27,7 @@ from hdlif.graph.graph import Array, Graph, Node, Value
 
 @dataclass(frozen=True)
 class Work:
-    """Operations by kind: of floats, and of integers (8-bit factors, sums in 32 bits)."""
+    """Numbers of operations by kind, on floats and on integers (8-bit factors, sums in 32 bits)."""
 
     multiplications: float = 0.0
     additions: float = 0.0
@@ -61,14 +61,14 @@ class Seen(Protocol):
     pairs: dict[str, float]
 
     def per_image(self, node: Node, count: float, *, once: bool) -> float:
-        """Return a count per image over T steps; constant values ran once, and count `once` or T times."""
+        """Return a count per image over T steps; constant values run once, and count once if `once`, else T times."""
 
     def entries_per_image(self, node: Node) -> float:
-        """Return the computed entries of a node's output, per image and over T steps."""
+        """Return the number of computed entries of a node's output, per image and over T steps."""
 
 
 def moved(node: Node, seen: Seen) -> Work:
-    """Return no operations: numbers only move."""
+    """Return zero operations, because numbers only move."""
     return NOTHING
 
 
@@ -89,19 +89,19 @@ def pooled(node: Node, seen: Seen, *geometry: tuple[int, ...]) -> Work:
 
 
 def taps_on_map(size: int, places: int, kernel: int, stride: int, padding: int, dilation: int = 1) -> int:
-    """Count pairs of output place and kernel tap outside the padding, along one axis of `size` entries."""
+    """Count the pairs of output position and kernel tap outside the padding, along one axis of `size` entries."""
     taps = range(0, kernel * dilation, dilation)
     return sum(0 <= place * stride + tap - padding < size for place in range(places) for tap in taps)
 
 
 @dataclass(frozen=True)
 class Passed:
-    """A node in a forward step, for its backward pass.
+    """The values of a node in a forward step, for its backward pass.
 
     Attributes:
         t: the step.
-        inputs: [B, ...].
-        states: before the step, by name, [B, ...].
+        inputs: the inputs, [B, ...].
+        states: the states before the step, by name, [B, ...].
     """
 
     t: int
@@ -126,24 +126,24 @@ class Op:
 
     Attributes:
         arity: number of inputs.
-        attributes, tensors: their names; None for tensors that `infer` checks itself.
+        attributes, tensors: the names of attributes and tensors; None for tensors that `infer` checks itself.
         optional: names of attributes that a node may omit.
-        evaluate: the oracle: float32, in the defined order.
-        backward: the oracle of its gradients within one step, in float32 and in the stated order; states before the
-            step are constants. None for an op without one.
-        check: check of its place in the graph, given the type of every value.
+        evaluate: the reference computation, in float32 and in the defined order.
+        backward: the reference gradients within one step, in float32 and in the defined order; states before the step
+            are constants. None for an op without gradients.
+        check: checks the node's position in the graph, given the type of every value.
         noun: name of the op with its article, for messages; default "an op NAME".
-        is_elementwise: whether each output entry depends on one entry of each input and of its states.
-        is_view: whether its output has the entries of its input, in their order.
-        keep: updates its states once all nodes of a step are computed: (node, values of the step, states).
-            A graph with such a node runs one time step after the other.
-        sources: the values that `keep` reads, one per state, besides the node's inputs, which then define only the
-            shape; its attribute "source".
-        states: values that a node carries from step to step, by name; each is shaped like its output, and 0 at first.
+        is_elementwise: whether each output entry depends on one entry of each input and state.
+        is_view: whether the output has the entries of the input in the same order.
+        keep: updates the states once all nodes of a step are computed: (node, values of the step, states). A graph with
+            such a node runs one time step after another.
+        sources: the values that `keep` reads, one per state, in addition to the node's inputs, which then define only
+            the shape; its attribute "source".
+        states: values that a node carries from step to step, by name; each has the output's shape and starts at 0.
         is_neuron: whether a node emits the spikes of neurons.
-        is_synapse: whether it multiplies by weights.
-        emits_spikes: whether its output counts as spikes, for any input.
-        passes_spikes: whether its output counts as spikes if all its operands do (`made_from`).
+        is_synapse: whether a node multiplies by weights.
+        emits_spikes: whether the output counts as spikes for any input.
+        passes_spikes: whether the output counts as spikes if all operands do (`made_from`).
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Weights of convolutions and linear layers: encodings, checks, and the cost of an input-weight pair."""
+"""Weights of convolutions and linear layers, with encodings, checks, and the cost of an input-weight pair."""
 
 import math
 from typing import Literal
@@ -19,7 +19,7 @@ ADDING_ENCODINGS = ("ternary", "binary", "int2")
 
 
 def codes_of(latents: Array, encoding: str) -> Array:
-    """Return the weights of int16 latents: rounded to codes, halves upwards; binary ones have no 0."""
+    """Return the codes of int16 latents, with halves rounded up; binary codes have no 0."""
     if encoding == "binary":
         return np.where(latents >= 0, 1, -1).astype(np.int8)
     most = LARGEST_WEIGHT[encoding]
@@ -56,7 +56,7 @@ def weight_of(node: Node, in_shape: tuple[int, ...]) -> Array:
 
 
 def check_sum(node: Node, value: Value) -> None:
-    """Check that sums of codes times weights over a receptive field fit an int32."""
+    """Check that sums of codes times weights over a receptive field fit into an int32."""
     terms = math.prod(node.tensors["weight"].shape[1:])
     largest = LARGEST_WEIGHT.get(node.attributes["encoding"], 1)
     if value.max_code is not None and terms * value.max_code * largest >= 2**31:
@@ -71,7 +71,7 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def _of_a_pair(node: Node, seen: Seen) -> Work:
-    """Cost of one non-zero input times one non-zero weight."""
+    """Return the cost of one nonzero input times one nonzero weight."""
     max_code, encoding = seen.types[node.inputs[0]].max_code, node.attributes["encoding"]
     adds = max_code == 1 or encoding in ADDING_ENCODINGS
     if encoding == "float32" or max_code is None:

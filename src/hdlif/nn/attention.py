@@ -1,4 +1,4 @@
-"""Channel attention: a gate per channel and time step from the channel means of that step. Sums of Q-K attention."""
+"""Channel attention with a gate per channel and time step, and the sums of Q-K attention."""
 
 import math
 
@@ -17,9 +17,9 @@ class SECA(PerStep, Temporal):
     gate_{t,c} = σ(bias + Σ_j weight_j · a_{t,c+j-(k-1)/2}),   a_{t,c} = mean over (H, W) or L of x_{t,c},   y = x·gate,
 
     with j from 0 to k - 1 and a = 0 beyond the first and the last channel. A gate pooled over time could not run
-    online, so every step has its own; the kernel is shared by all of them, as published. An input constant in time
-    then stays so. The gate multiplies a current and cannot be folded. `weight` [1, k] or [T, k] and `bias` [1] or [T]
-    start as those of a 1-D convolution, uniform in ±1/√k.
+    online, so each step has its own gate. All steps share the kernel, as published. An input constant in time then
+    stays constant. The gate multiplies a current and cannot be folded. `weight` [1, k] or [T, k] and `bias` [1] or [T]
+    are initialised like a 1-D convolution, uniformly in ±1/√k.
 
     >>> import torch
     >>> from hdlif.nn import SECA
@@ -30,10 +30,10 @@ class SECA(PerStep, Temporal):
 
     Args:
         channels: C.
-        kernel_size: k, odd; the published modules have 5 and a bias, 6 parameters each.
-        bias: False leaves the bias out, as the original ECA does.
-        time_steps: None shares the kernel among all steps; T gives each its own, all equal at the start (steps
-            beyond T take the last one's).
+        kernel_size: k, odd; the published modules use k = 5 with a bias, 6 parameters each.
+        bias: False omits the bias, like the original ECA.
+        time_steps: None shares the kernel among all steps; T gives each step its own kernel, all equal at the start.
+            Steps beyond T use the kernel of the last step.
     """
 
     bias: Tensor | None
@@ -56,10 +56,10 @@ class SECA(PerStep, Temporal):
         return x * gate.view(*gate.shape, *[1] * (x.ndim - 3)), None
 
     def gate(self, x: Tensor, steps: range) -> Tensor:
-        """Return the gates of a chunk, [K, B, C] (or [1, B, C] where neither input nor kernel changes), in (0, 1).
+        """Return the gates of a chunk in (0, 1), [K, B, C], or [1, B, C] if neither input nor kernel changes.
 
         Raises:
-            ShapeError: x is neither [K, B, C, H, W] nor [K, B, C, L] with this module's C.
+            ShapeError: x is neither [K, B, C, H, W] nor [K, B, C, L] for the C of this module.
         """
         check_chunk(x, steps)
         if x.ndim not in (4, 5) or x.shape[2] != self.channels:
@@ -75,7 +75,7 @@ class SECA(PerStep, Temporal):
         return torch.sigmoid(logit).to(x.dtype)
 
     def _rows(self, values: Tensor, steps: range) -> Tensor:
-        # A shared row stays one, so that an input constant in time does too.
+        # Keep a shared row single, so an input constant in time stays constant.
         return values if len(values) == 1 else self.held(values, steps)
 
     def extra_repr(self) -> str:
@@ -86,7 +86,7 @@ class SECA(PerStep, Temporal):
 
 
 def eca_kernel_size(channels: int) -> int:
-    """The kernel of the original ECA (Wang et al., CVPR 2020): int(log2(C)/2 + 1/2), plus 1 if that is even.
+    """Return the original ECA's kernel size (Wang et al., CVPR 2020): int(log2(C)/2 + 1/2), plus 1 if that is even.
 
     >>> [eca_kernel_size(channels) for channels in (64, 128, 256, 512, 1024, 2048)]
     [3, 5, 5, 5, 5, 7]
@@ -96,7 +96,7 @@ def eca_kernel_size(channels: int) -> int:
 
 
 def eca(channels: int) -> SECA:
-    """The original ECA, at every time step: a kernel that grows with the channels, and no bias.
+    """Return the original ECA without bias, applied at every time step; its kernel grows with the channels.
 
     >>> from hdlif.nn import eca
     >>> [list(p.shape) for p in eca(64).parameters()]
@@ -109,10 +109,10 @@ def eca(channels: int) -> SECA:
 
 
 class HeadSum(nn.Module):
-    """Sum over the channels of each head, [N, C, H, W] to [N, heads, H, W]: what token attention fires on.
+    """Sum over the channels of each head, [N, C, H, W] to [N, heads, H, W]: the input of token attention's neurons.
 
-    y_h = Σ x_c over the C/heads channels c of head h, which lie next to each other. Deployed as a 1x1 convolution with
-    weights of 1 in `heads` groups: sums of codes are exact.
+    y_h = Σ x_c over the C/heads adjacent channels c of head h. It is deployed as a 1x1 convolution with weights of 1 in
+    `heads` groups, because sums of codes are exact.
 
     >>> import torch
     >>> from hdlif.nn import HeadSum
@@ -120,10 +120,10 @@ class HeadSum(nn.Module):
     [1.0, 5.0]
 
     Args:
-        heads: they divide C.
+        heads: the number of heads; it divides C.
     Raises:
         ValueError: `heads` is below 1.
-        ShapeError: x is no map, or C is no multiple of `heads`.
+        ShapeError: x is not a map, or C is not a multiple of `heads`.
     """
 
     def __init__(self, heads: int) -> None:
@@ -144,7 +144,7 @@ class HeadSum(nn.Module):
 
 
 class TokenSum(nn.Module):
-    """Sum over the pixels of each channel, [N, C, H, W] to [N, C]: what channel attention fires on.
+    """Sum over the pixels of each channel, [N, C, H, W] to [N, C]: the input of channel attention's neurons.
 
     >>> import torch
     >>> from hdlif.nn import TokenSum
@@ -152,7 +152,7 @@ class TokenSum(nn.Module):
     [[4.0, 4.0, 4.0]]
 
     Raises:
-        ShapeError: x is no map.
+        ShapeError: x is not a map.
     """
 
     def forward(self, x: Tensor) -> Tensor:

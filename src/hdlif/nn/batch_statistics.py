@@ -1,7 +1,7 @@
-"""Normalisation by a batch, which may be spread over several ranks.
+"""Batch normalisation, also over a batch that is split across several ranks.
 
-A rank is one of the processes that train one network, each on its share of every batch. Nothing here knows how they
-talk: whoever runs them gives how a tensor of every rank is gathered along with the time steps (`carrying`).
+A rank is one of the processes that train one network, each on its part of every batch. This module does not depend on
+how ranks communicate: the caller passes the gather function along with the time steps (`carrying`).
 """
 
 from collections.abc import Callable
@@ -27,14 +27,15 @@ def normalise_by_batch(
     eps: float,
     gather: Gather | None,
 ) -> Tensor:
-    """weight·(x - μ)/√(σ² + eps) + bias with μ and σ² per channel of the batch [B, C, ...] on all ranks.
+    """Return weight·(x - μ)/√(σ² + eps) + bias with μ and σ² per channel of the batch [B, C, ...] on all ranks.
 
-    `running`, a mean and a variance [C], moves towards the batch's (unbiased) ones by `momentum`.
+    The function moves `running`, a mean and a variance [C], towards the batch's mean and unbiased variance by
+    `momentum`.
     """
     if gather is None:
         mean, var = running or (None, None)
         if isinstance(momentum, Tensor):
-            # As traced, where `batch_norm` would read a number from it.
+            # A traced momentum: `batch_norm` would read a number from it.
             if running is not None:
                 with torch.no_grad():
                     for own, found in zip(running, batch_statistics(x, None), strict=True):
@@ -51,7 +52,7 @@ def normalise_by_batch(
 
 
 def batch_statistics(x: Tensor, gather: Gather | None) -> tuple[Tensor, Tensor]:
-    """Mean and unbiased variance per channel of the batch [B, C, ...] on all ranks."""
+    """Return mean and unbiased variance per channel of the batch [B, C, ...] on all ranks."""
     if gather is None:
         var, mean = torch.var_mean(x, _all_but_channels(x), correction=1)
         return mean, var
@@ -64,15 +65,15 @@ def _all_but_channels(x: Tensor) -> tuple[int, ...]:
 
 
 def _moments(x: Tensor, gather: Gather) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and sum of squared distances to it per channel, float32 or wider, and the number of values of a channel.
+    """Return per channel the mean, the sum of squared deviations, float32 or wider, and the number of values.
 
-    Of ranks r with n_r values of mean μ_r and Σ_r: μ = Σ n_r·μ_r/n, and Σ = Σ_r [Σ_r + n_r·(μ_r - μ)²], which cancels
-    nothing as Σ x² - n·μ² would.
+    Rank r has n_r values with mean μ_r and sum Σ_r of squared deviations. Then μ = Σ n_r·μ_r/n and Σ = Σ_r [Σ_r +
+    n_r·(μ_r - μ)²], which avoids the cancellation of Σ x² - n·μ².
     """
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     var, mean = torch.var_mean(wide, _all_but_channels(x), correction=0)
     own = x.numel() // x.shape[1]
-    # One message for the three.
+    # Gather all three in one message.
     means, squares, counts = gather(torch.stack([mean, var * own, torch.full_like(mean, own)])).unbind(1)
     count = counts.sum(0)
     mean = (means * counts).sum(0) / count
@@ -80,11 +81,14 @@ def _moments(x: Tensor, gather: Gather) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _NormaliseOverRanks(torch.autograd.Function):
-    """Batch norm by the statistics of all ranks; also returns them, mean and unbiased variance.
+    """Batch norm with the statistics of all ranks; it also returns their mean and unbiased variance.
 
-    With x̂ = (x - μ)/√(σ² + eps) and g the gradient that arrives, on n values of all ranks:
-    dx = weight/√(σ² + eps)·(g - (Σ g)/n - x̂·(Σ g·x̂)/n). The sums are over all ranks, so that dx is that of the sum of
-    the ranks' losses; those of `weight` and `bias` are this rank's part, as of every parameter.
+    With x̂ = (x - μ)/√(σ² + eps), g the incoming gradient, and n the number of values on all ranks:
+
+    dx = weight/√(σ² + eps)·(g - (Σ g)/n - x̂·(Σ g·x̂)/n).
+
+    The sums cover all ranks, so dx is the gradient of the summed loss of all ranks. The gradients of `weight` and
+    `bias` cover this rank only, as for every parameter.
     """
 
     @staticmethod

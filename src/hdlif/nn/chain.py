@@ -1,10 +1,10 @@
-"""Children one after another, in fewer passes over memory than there are layers.
+"""Chains of children that make fewer passes over memory than they have layers.
 
-Where nobody else reads what is between, a convolution gives its maps and what their statistics are made of, a batch
-norm is three rows, which the neuron after it applies, and the neuron gives codes to the next convolution: of
-convolution, norm, neuron and quantiser, the maps are written and read once. Without a graph no spike is written that is
-no code. A norm after which no neuron stands is a pass of its own, which adds what is added to the whole as well where
-it is the last child. What does not take part runs by itself, on tensors.
+If nothing else reads the intermediate values, a convolution returns its maps with the sums for their statistics. The
+batch norm becomes three rows, which the next neuron applies, and the neuron passes codes to the next convolution.
+Convolution, norm, neuron and quantiser then write and read the maps once. Without a graph, spikes are written only as
+codes. A norm without a following neuron takes a pass of its own, which also adds the summand of the chain if the norm
+is the last child. All other children run separately, on tensors.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ WORTH_NORMALISING = 2**14
 
 @dataclass(frozen=True)
 class Watch:
-    """What is called when a layer begins and ends its work.
+    """Callbacks for the start and the end of a layer's forward pass.
 
-    It sees none of the layer's inputs and outputs, so that the layer may run in a chain.
+    They do not read the layer's inputs and outputs, so the layer may run in a chain.
 
     Attributes:
-        begin: takes the layer.
-        end: takes the layer, what it was called with, and how it ran: "" if it was called by itself.
+        begin: called with the layer.
+        end: called with the layer, its arguments, and how it ran: "" if it ran outside a chain.
     """
 
     begin: Callable[[nn.Module], None]
@@ -62,9 +62,9 @@ class Maps:
     """Maps [K, B, C, H, W] with a pending normalisation.
 
     Attributes:
-        moments: theirs.
-        norm: what they are normalised by, where that is known.
-        are_own: whether nobody else reads the values, so that others may take their place.
+        moments: the moments of the maps.
+        norm: the rows that normalise the maps, if known.
+        are_own: whether nothing else reads the values, so they may be overwritten.
     """
 
     values: Tensor
@@ -73,7 +73,7 @@ class Maps:
     are_own: bool = False
 
     def tensor(self) -> Tensor:
-        """Normalised, or as the convolution gives them."""
+        """Return the maps, normalised if their norm is known."""
         if self.norm is not None and not torch.is_grad_enabled():
             return apply_rows(self.values, self.norm, in_place=self.are_own)
         if self.norm is not None:
@@ -87,7 +87,7 @@ Value = Tensor | CodedSpikes | Maps
 
 
 class Running(Protocol):
-    """Runs the children of a module on one chunk: `hdlif.nn.Scope`."""
+    """Protocol of `hdlif.nn.Scope`, which runs the children of a module on one chunk."""
 
     def __call__(self, name: str, x: Tensor) -> Tensor: ...
 
@@ -121,16 +121,16 @@ def may_run_as_one(x: Tensor, carried: Pass) -> bool:
 
 
 def run_chain(run: Running, steps: range, x: Tensor, names: Sequence[str], plus: Callable[[], Tensor] | None) -> Tensor:
-    """Return the output of the last of these children, plus a summand."""
+    """Return the output of the last child, plus the summand if there is one."""
     return _Chain(run, steps, names, plus).through(x)
 
 
 class _Chain:
-    """Children still to run.
+    """A chain of children to run.
 
     Args:
         run: the scope of their parent.
-        plus: gives what is added to what the last one gives; it is called right before or after that one.
+        plus: returns the summand for the last child's output; it is called right before or after that child.
     """
 
     def __init__(self, run: Running, steps: range, names: Sequence[str], plus: Callable[[], Tensor] | None) -> None:
@@ -164,7 +164,7 @@ class _Chain:
         return made
 
     def _in_chain(self, child: nn.Module, value: Value) -> Value | None:
-        """Return its output as a part of the chain; None if it has to run separately."""
+        """Return the child's output as a part of the chain; None if the child must run separately."""
         if isinstance(value, CodedSpikes):
             if isinstance(child, QuantConv2d):
                 return self._convolved(child, value)
@@ -177,7 +177,7 @@ class _Chain:
     def _watched(self, child: nn.Module, value: Value, watches: Sequence[Watch]) -> Value | None:
         for watch in watches:
             watch.begin(child)
-        # Kernels are no operations of PyTorch, which its profiler would see.
+        # PyTorch's profiler does not record the kernels, which are not PyTorch operations.
         with record_function("hdlif kernels"):
             made = self._in_chain(child, value)
         for watch in watches:
@@ -209,7 +209,7 @@ class _Chain:
         if not _are_maps(maps) or not is_dense(maps) or not norm.is_rows(maps, self._steps):
             return None
         if maps.shape[3:] == (1, 1):
-            # Rows of a channel and step each are as many numbers as a sample; PyTorch's norm is the faster one.
+            # The rows are as large as a sample here; PyTorch's norm is faster.
             return None
         device, entries = maps.device, maps[0].numel()
         is_for_neuron = len(maps) == len(self._steps) and self._goes_on_as_rows(device, entries)
@@ -230,7 +230,7 @@ class _Chain:
         return apply_rows(maps, found.rows(value.moments), plus, in_place=value.are_own)
 
     def _added_to(self, maps: Tensor) -> Tensor | None:
-        """What a pass over these maps adds, if it is the last child's; it then counts as added."""
+        """Return the summand for a pass over these maps and mark it as added; None unless this is the last child."""
         if self._plus is None or self._at + 1 < len(self._names):
             return None
         plus = self._plus()
@@ -261,7 +261,7 @@ class _Chain:
         return spikes
 
     def _how(self, child: nn.Module, made: Value) -> str:
-        """How a child ran as a part of the chain, and what it gave."""
+        """Return how a child ran as a part of the chain."""
         if isinstance(child, QuantConv2d | nn.AvgPool2d):
             return "kernels for codes"
         if isinstance(child, SteppedNeuron):
@@ -276,7 +276,7 @@ class _Chain:
         return isinstance(norm, BatchNorm2d) and norm.training and not _is_seen(norm)
 
     def _goes_on_as_rows(self, device: torch.device, entries: int) -> bool:
-        """Return whether a neuron follows that applies the rows of this norm to maps of so many entries."""
+        """Return whether a neuron follows that applies the rows of this norm to maps with `entries` entries."""
         if self._at + 1 >= len(self._children):
             return False
         norm, neuron = self._children[self._at : self._at + 2]
@@ -285,7 +285,7 @@ class _Chain:
         return neuron.runs_in_chains(device, len(self._steps), entries) and not _is_seen(norm) and not _is_seen(neuron)
 
     def _reads_codes(self) -> bool:
-        """Whether a convolution reads the next value that reads codes alone, or, without a graph, means of them."""
+        """Return whether a convolution follows that reads codes only, or, without a graph, their means."""
         at = self._at + 1
         if not torch.is_grad_enabled() and at < len(self._children):
             pool = self._children[at]
@@ -335,5 +335,5 @@ def _is_seen(module: nn.Module) -> bool:
 
 
 def _are_maps(x: Tensor) -> bool:
-    """Whether the kernels can read x: plain float32 maps [K, B, C, H, W] in a CPU's memory."""
+    """Return whether the kernels can read x: plain float32 maps [K, B, C, H, W] in a CPU's memory."""
     return x.ndim == 5 and x.is_cpu and x.dtype == torch.float32 and x.numel() > 0 and is_plain(x, x.device)

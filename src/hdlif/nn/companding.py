@@ -1,4 +1,4 @@
-"""Companding of small and large sensor values, before a network's first layer."""
+"""Companding of sensor values before the first layer of a network."""
 
 from collections.abc import Sequence
 
@@ -14,14 +14,13 @@ SIZE = 0.25
 
 
 class Companded(EquationNeuron):
-    """Readings x on about a logarithmic scale, in the channels whose share is 1; as they are if it is 0.
+    """Companding of sensor values x on a roughly logarithmic scale, in the channels whose share is 1.
 
         y = x + share·(¼ Σ_b clamp(x/b, -1, 1) - x),   b = 1/256, 1/64, ..., 4
 
-    The sum is odd, and linear between the ends b. It rises by 1 - |x|/4 from |x| to four times as much, for |x| from
-    1/1024 to 4; a quarter of it is within 1.5. So a network can distinguish a sway of 0.03 deviations from one of
-    0.1, which are both negligible next to a step of 4. Nothing is learned and nothing kept: the sample of a step is
-    seen at that step alone. `companded` makes one.
+    The sum is odd, and linear between the ends b. It rises by 1 - |x|/4 between |x| and 4·|x|, for |x| from 1/1024 to
+    4; a quarter of it is within 1.5. A network can thus distinguish a sway of 0.03 deviations from a sway of 0.1, both
+    negligible compared with a step of 4. The layer learns nothing and keeps no state. `companded` makes one.
 
     >>> import torch
     >>> from hdlif.nn import Companded
@@ -30,7 +29,7 @@ class Companded(EquationNeuron):
     ([[[0.0, 1.078125, 1.5]]], None)
 
     Args:
-        share: 1 in the channels that are companded, 0 in those that stay as they are; it is not learned.
+        share: 1 in companded channels, 0 in unchanged ones; it is not learned.
         time_steps, learned, channels, per_step, quantizer, path: as in `EquationNeuron`.
     """
 
@@ -47,7 +46,7 @@ class Companded(EquationNeuron):
 
 
 def companded(channels: int, which: Sequence[int]) -> Companded:
-    """A `Companded` for an input of several channels that compands some of them.
+    """Return a `Companded` that compands some channels of an input.
 
     >>> import torch
     >>> from hdlif.nn import companded
@@ -57,9 +56,9 @@ def companded(channels: int, which: Sequence[int]) -> Companded:
 
     Args:
         channels: C of the input.
-        which: the channels that are companded, numbered from 0; the others stay as they are.
+        which: the channels to compand, numbered from 0; the others stay unchanged.
     Raises:
-        ValueError: there is no such channel, or one is named twice.
+        ValueError: a channel does not exist, or occurs twice.
     """
     numbers = list(which)
     if len(set(numbers)) < len(numbers) or not all(type(n) is int and 0 <= n < channels for n in numbers):

@@ -1,4 +1,4 @@
-"""Delay lines: earlier steps as inputs of a layer, for convolutions over time."""
+"""Delay lines, which feed earlier steps to a layer, for convolutions over time."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from hdlif.nn.steps import carried
 class DelayLine(Temporal):
     """y_t = [x_t, x_{t-d}, …, x_{t-(K-1)d}], joined along channels; x is 0 before the first step.
 
-    A 1x1 convolution after it is a causal 1-D convolution over time, of kernel K and dilation d: at step t it reads
-    nothing later than x_t. What is held is state; deployed, each held step is an op `delay`. A rule that cuts time
-    learns the convolution's weights from held values as from an input: what these follow from is cut.
+    Followed by a 1x1 convolution, it is a causal 1-D convolution over time with kernel K and dilation d: step t reads
+    nothing later than x_t. The held steps are state; each is deployed as an op `delay`. A rule that cuts time treats
+    the held values as inputs when it trains the convolution's weights: their own history is cut.
 
     >>> import torch
     >>> from hdlif.nn import DelayLine
@@ -30,7 +30,7 @@ class DelayLine(Temporal):
     Args:
         taps: K, at least 1.
         dilation: d, at least 1.
-    State: {"held": [B, (K-1)·d, C, ...]}, the latest step first; none where K = 1.
+    State: {"held": [B, (K-1)·d, C, ...]}, the latest step first; none if K = 1.
     """
 
     def __init__(self, taps: int, dilation: int = 1) -> None:
@@ -41,7 +41,7 @@ class DelayLine(Temporal):
 
     @property
     def reach(self) -> int:
-        """Number of held steps."""
+        """Return the number of held steps."""
         return (self.taps - 1) * self.dilation
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
@@ -51,7 +51,7 @@ class DelayLine(Temporal):
         count, shape = len(steps), (x.shape[1], self.reach, *x.shape[2:])
         held = x.new_zeros(shape) if state is None else self._held(state, x)
         if count == 1:
-            # Latest first, as stored, without reversing.
+            # Latest first, in the stored order.
             whole = torch.cat([x.transpose(0, 1), held], 1)
             return whole[:, :: self.dilation].flatten(1, 2)[None], {"held": whole[:, :-1]}
         # In the order of time.
@@ -67,7 +67,7 @@ class DelayLine(Temporal):
         return True
 
     def _held(self, state: State, x: Tensor) -> Tensor:
-        """What the state holds, in the dtype of the input."""
+        """Return the held steps, in the dtype of the input."""
         held = entries_of(state, "DelayLine").get("held")
         if not isinstance(held, Tensor):
             raise StateError("state of a delay line lacks 'held', a tensor; give the whole state, or None to start")
@@ -85,8 +85,8 @@ class DelayLine(Temporal):
 class Changes(DelayLine):
     """y_t = [x_t, x_t - x_{t-1}], joined along channels; x is 0 before the first step.
 
-    Small changes of large values are exact, as a layer that learns them from both steps is not. Deployed it is a delay
-    line of two taps, and a 1x1 convolution with weights of 0, 1 and -1.
+    Small changes of large values are exact, whereas a layer that learns them from both steps is inexact. It is deployed
+    as a delay line of two taps and a 1x1 convolution with weights of 0, 1 and -1.
 
     >>> import torch
     >>> from hdlif.nn import Changes
@@ -94,7 +94,7 @@ class Changes(DelayLine):
     >>> y[:, 0].tolist()
     [[1.0, 1.0], [3.0, 2.0], [3.0, 0.0]]
 
-    State: {"held": [B, 1, C, ...]}, the step before.
+    State: {"held": [B, 1, C, ...]}, the previous step.
     """
 
     def __init__(self) -> None:
@@ -110,9 +110,9 @@ class Changes(DelayLine):
 
 
 class _Joined(torch.autograd.Function):
-    """Of (K-1)·d + n steps in time order, concatenate each of the last n with those d, …, (K-1)·d before it.
+    """Concatenate each of the last n of (K-1)·d + n steps with the steps d, …, (K-1)·d before it.
 
-    Plain slices would give the gradient K tensors of zeros, each of the whole length, to add up.
+    With plain slices, the backward pass would add up K full-length tensors of zeros.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Custom neurons from one equation: states, parameters, and one step as a plain function on tensors."""
+"""Custom neurons defined by states, parameters, and one step as a plain function on tensors."""
 
 import inspect
 import math
@@ -20,7 +20,7 @@ from hdlif.nn.step_neuron import Step, SteppedNeuron
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of an `EquationNeuron`: a number, or one for each time step and channel, learned or fixed.
+    """A parameter of an `EquationNeuron`: one value, or one per time step and channel, learned or fixed.
 
     >>> from hdlif.nn import Parameter
     >>> leak = Parameter(0.5)
@@ -28,11 +28,11 @@ class Parameter:
     >>> gain = Parameter(1.0, learned=False)
 
     Attributes:
-        start: at the start, at every step and channel; one number.
-        low, high: the open range of a learned one: a sigmoid between them, a softplus above `low` where `high` is ∞,
-            and no bound where `low` is -∞ too. A fixed one may be any number.
-        learned: None for the layer's setting.
-        per_step: None for the layer's setting.
+        start: the initial value at every step and channel; one number.
+        low, high: the open range of a learned parameter: a sigmoid between them, a softplus above `low` if `high` is ∞,
+            and no bound if `low` is -∞ too. A fixed parameter may be any number.
+        learned: None to use the layer's setting.
+        per_step: None to use the layer's setting.
     """
 
     start: float
@@ -60,7 +60,7 @@ def _no_step(*_: Any) -> Any:
 
 
 class EquationNeuron(SteppedNeuron):
-    """Neurons whose step is written once, as a static method of a class of yours; it trains, and is counted.
+    """Neurons whose step you write once, as a static method of your class; `hdlif` trains and counts it.
 
     >>> class AdaptiveHDLIF(EquationNeuron):
     ...     states = ("potential", "adaptation")
@@ -78,28 +78,29 @@ class EquationNeuron(SteppedNeuron):
     >>> AdaptiveHDLIF(time_steps=4, rise=0.2).program().text().splitlines()[0]
     'r7 = leak * potential'
 
-    `step(current, *states, *parameters)` names what it takes as `states` and the parameters are named, and returns the
-    spike and the states after it. All are shaped like the current, or broadcast to it; states are 0 at first. It takes
-    each neuron by itself (no sums over neurons), and chooses by `torch.where`, not by `if`. A step function with a
-    surrogate derivative is `hdlif.functional.heaviside`.
+    `step(current, *states, *parameters)` takes arguments with the names of the states and parameters, and returns the
+    spike and the next states. All have the shape of the current, or broadcast to it; states start at 0. A step treats
+    each neuron separately, without sums over neurons. Use `torch.where` to branch, not `if`. For a step function with a
+    surrogate derivative, use `hdlif.functional.heaviside`.
 
-    Where constants shape the equation, as the number of steps that it looks back on, the class has an `__init__` of its
-    own, which sets them, and `states` where those follow from them, and then calls this one with the rest. `step` is a
-    method there, and `*rest` may stand for states and parameters. See `hdlif.nn.SlidingParallelHDLIF`.
+    If the equation depends on constants, such as the number of past steps that it reads, give the class its own
+    `__init__`. It sets the constants, and `states` if they depend on them, and then calls `super().__init__` with the
+    other arguments. `step` is then a method, and `*rest` may stand for states and parameters. See
+    `hdlif.nn.SlidingParallelHDLIF`.
 
     Args:
         time_steps: T.
-        learned: of the parameters that do not state it themselves.
-        channels: C for values per channel; None for one of the layer.
-        per_step: False shares the parameters that do not state it themselves among all steps.
-        quantizer: maps what the step emits, 0 or more, to codes; the states keep what the step makes of itself.
+        learned: the default for parameters that do not set it.
+        channels: C for values per channel; None for one value per layer.
+        per_step: False shares parameters among all steps, unless they set it themselves.
+        quantizer: maps the step's output, 0 or more, to codes; the states use the unquantised output.
         path: see `SteppedNeuron.choose_path`.
-        starts: of parameters, by name, where they are others than the class says; `TimeConstants` spread one of 1 - 1/τ
+        starts: initial values of parameters by name, in place of the class's; `TimeConstants` spread the value 1 - 1/τ
             over channels.
-    State: {name: [B, ...]} of each of `states`, float32 or wider.
+    State: {name: [B, ...]} for each of `states`, float32 or wider.
     Raises:
-        EquationError: the class's equation has no program; raised where the class is defined, or made.
-        ShapeError: a start is no single number; or a current has other channels than the parameters.
+        EquationError: the equation cannot be traced; raised at the definition of the class or its instantiation.
+        ShapeError: an initial value is not a single number, or the channels of a current and the parameters differ.
     """
 
     declared: ClassVar[dict[str, Parameter]] = {}
@@ -111,7 +112,7 @@ class EquationNeuron(SteppedNeuron):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         own = {name: value for name, value in vars(cls).items() if isinstance(value, Parameter)}
-        # An instance has a module under the name, which an attribute of the class would hide.
+        # A class attribute would hide the instance's module of the same name.
         for name in own:
             delattr(cls, name)
         cls.declared = {**cls.declared, **own}
@@ -170,10 +171,10 @@ class EquationNeuron(SteppedNeuron):
             raise ShapeError(f"{type(self).__name__}: {error}") from None
 
     def traced(self, rows: Mapping[str, Any] | None = None) -> tuple[Program, dict[str, Any]]:
-        """As in every stepped neuron; given rows may be in any order.
+        """Return the program and its rows, as for every stepped neuron; given rows may be in any order.
 
         Raises:
-            ShapeError: a row is missing, or has a shape that is not [T or 1, C or 1] of all.
+            ShapeError: a row is missing, or its shape is not [T or 1, C or 1] for the T and C of all rows.
         """
         return super().traced(None if rows is None else self._checked_rows(rows))
 
@@ -208,10 +209,10 @@ class EquationNeuron(SteppedNeuron):
         return f"states={self.states}"
 
     def _check_traced(self) -> None:
-        """Run the step once on numbers, and its program, to check that both agree and nothing is overwritten.
+        """Run the step and its program once on numbers; check that both agree and the step overwrites no input.
 
         Raises:
-            EquationError: it is not; or a function of the parameters is no finite number.
+            EquationError: a check fails, or a function of the parameters is not a finite number.
         """
         name = type(self).__name__
         program, rows = self.traced()
@@ -219,7 +220,7 @@ class EquationNeuron(SteppedNeuron):
             return
         if infinite := [row for row, value in rows.items() if not bool(value.isfinite().all())]:
             raise EquationError(f"{name}: {infinite[0]} is not a finite number where the parameters start")
-        # Of its own generator: a network is made with the same draws of weights whatever its neurons are.
+        # Use a separate generator: a network's initial weights must not depend on its neurons.
         drawn = np.random.default_rng(0).normal(size=(1 + len(self.states), 64, 1))
         signals = [torch.from_numpy(one.copy()) for one in drawn]
         with torch.no_grad():
@@ -284,10 +285,10 @@ class EquationNeuron(SteppedNeuron):
 
 
 class _Reached(torch.autograd.Function):
-    """The spikes as they are; parameters that they do not follow from have a gradient of 0, not none.
+    """Identity on the spikes; parameters that do not affect them get a gradient of 0 instead of None.
 
-    What acts on later steps alone, as the rise of a threshold does, is out of reach of a rule that cuts time, and
-    averaging gradients over devices waits for every parameter.
+    A rule that cuts time computes no gradient for parameters that act on later steps only, such as a threshold's rise.
+    Averaging gradients over devices waits for every parameter.
     """
 
     @staticmethod
@@ -307,7 +308,7 @@ def _form(parameter: Parameter) -> Any:
 
 
 def _signature(cls: type[EquationNeuron]) -> inspect.Signature:
-    """What a constructor takes, with the starts by name: for whoever asks, such as a recipe's check."""
+    """Return the constructor's signature with the initial values by name, for callers such as a recipe's check."""
     taken: dict[str, inspect.Parameter] = {}
     for base in reversed(cls.__mro__):
         if issubclass(base, EquationNeuron) and "__init__" in vars(base):
@@ -326,7 +327,7 @@ RESERVED = {"kind", "granularity", "surrogate", "reset", "spikes", "current", "s
 
 
 def _check_step(cls: type[EquationNeuron]) -> None:
-    """Raise `EquationError` unless the class's names and its step fit each other."""
+    """Raise `EquationError` unless the names of the class match its step."""
     states: Any = cls.states
     if not isinstance(states, tuple | list) or not all(isinstance(state, str) for state in states):
         raise EquationError(f'{cls.__name__}.states = {states!r}; it is a tuple of names, such as ("potential",)')

@@ -23,7 +23,7 @@ Path = Literal["steps", "fused"]
 
 
 class Stepped(Protocol):
-    """What fusion needs of a neuron layer: `hdlif.nn.SteppedNeuron`."""
+    """Protocol of a neuron layer that can be fused: `hdlif.nn.SteppedNeuron`."""
 
     @property
     def states(self) -> Sequence[str]: ...
@@ -34,9 +34,9 @@ class Stepped(Protocol):
 
 
 class Fusing:
-    """The fused step of one neuron: traced at first use, and again if the equation changes.
+    """The fused step of one neuron, traced at first use and again after the equation changes.
 
-    A copy of a neuron starts without it.
+    A copy of a neuron starts without a fused step.
     """
 
     def __init__(self) -> None:
@@ -47,13 +47,13 @@ class Fusing:
         return Fusing, ()
 
     def step_of(self, neuron: Stepped, *, cut: bool = False, normed: bool = False) -> FusedStep:
-        """Return the step.
+        """Return the fused step.
 
         Args:
-            cut: with states that no gradient comes back from.
-            normed: of a current scale·(x - mean) + shift, whose rows (mean, scale, shift) precede the neuron's.
+            cut: pass no gradient back through the states.
+            normed: use the current scale·(x - mean) + shift; the rows mean, scale and shift precede the neuron's rows.
         Raises:
-            EquationError: the equation uses what a program has not.
+            EquationError: the equation uses an operation that programs do not support.
         """
         equation = neuron.equation()
         identity = _identity(equation)
@@ -75,7 +75,7 @@ class Fusing:
         return self._others[cut, normed]
 
     def emits_relu(self, neuron: Stepped) -> bool:
-        """Whether the spikes of a step are a relu's; no equation that has no program is known to."""
+        """Return whether the spikes of a step come from a relu; False if the equation has no program."""
         try:
             program = self.step_of(neuron).step.program
         except EquationError:
@@ -85,10 +85,10 @@ class Fusing:
 
 
 def written_step(step: Callable[..., Any], states: Sequence[str], rows: Mapping[str, Any]) -> WrittenStep:
-    """Literal step; operations under `torch.no_grad()` has no gradient.
+    """Trace a step literally; operations under `torch.no_grad()` have no gradient.
 
     Raises:
-        EquationError: the step uses what a program has not.
+        EquationError: the step uses an operation that programs do not support.
     """
     with torch.enable_grad():
         return trace_written(step, states=states, rows=rows, stops=lambda: not torch.is_grad_enabled())
@@ -108,9 +108,9 @@ def _written_after_norm(neuron: Stepped) -> WrittenStep:
 
 
 def can_be_fused(states: Sequence[Tensor], rows: Sequence[Tensor], dtype: torch.dtype) -> bool:
-    """Return whether a chunk is in one dtype, and neither compiled nor transformed.
+    """Return whether a chunk has one dtype, and is neither compiled nor transformed.
 
-    These go into each step themselves.
+    Compilers and transforms process each step themselves.
     """
     if torch.compiler.is_compiling() or is_transformed() or any(state.dtype != dtype for state in states):
         return False
@@ -118,7 +118,7 @@ def can_be_fused(states: Sequence[Tensor], rows: Sequence[Tensor], dtype: torch.
 
 
 def shared_rows(rows: Sequence[Tensor]) -> list[Tensor]:
-    """Rows [K, ...] of a chunk; one if they are the same at all steps."""
+    """Return the rows [K, ...] of a chunk, reduced to one row if all steps share it."""
     return [row[:1] if row.stride(0) == 0 else row for row in rows]
 
 
@@ -127,20 +127,20 @@ def _stopped_states(step: WrittenStep) -> WrittenStep:
 
 
 def _identity(step: Callable[..., Any]) -> object:
-    """Equal where an equation computes the same: the function and what it was given; of a method, also what it has."""
+    """Return a key that is equal for equal equations: function, bound arguments and, for a method, attributes."""
     if isinstance(step, partial):
         return _identity(step.func), step.args, step.keywords
     owner = getattr(step, "__self__", None)
     if not isinstance(owner, nn.Module):
         return step
     attributes = _attributes(owner)
-    # The fused step reads tensors as they are at the time, and holds them.
+    # The fused step holds the tensors, and reads their current values.
     known = {name: value if _is_fixed(value) else _Same(value) for name, value in attributes.items()}
     return getattr(step, "__func__", step), known
 
 
 def is_followed(step: Callable[..., Any]) -> bool:
-    """Return whether all changes of the module that affect the step are detectable: none is inside an attribute."""
+    """Return whether `_identity` detects every change of the module that affects the step."""
     if isinstance(step, partial):
         return is_followed(step.func)
     owner = getattr(step, "__self__", None)
@@ -153,7 +153,7 @@ def is_followed(step: Callable[..., Any]) -> bool:
 
 
 class _Same:
-    """Equal if it is the same object."""
+    """A wrapper that compares by identity."""
 
     def __init__(self, value: object) -> None:
         self._value = value
@@ -165,7 +165,7 @@ class _Same:
 
 
 def _attributes(owner: nn.Module) -> dict[str, Any]:
-    """A module's own, its parameters and buffers among them; what every module has is not."""
+    """Return a module's own attributes, parameters and buffers, without those that every module has."""
     own = {name: value for name, value in vars(owner).items() if name not in _OF_MODULES or name == "training"}
     return {**own, **owner._buffers, **owner._parameters}
 

@@ -1,4 +1,4 @@
-"""Gated LIF neurons: learned gates between the primitives of leaky integrate-and-fire."""
+"""Gated LIF neurons, with learned gates between the primitives of leaky integrate-and-fire."""
 
 from functools import partial
 
@@ -24,12 +24,12 @@ class _Logits(PerStep):
             rows = time_steps if per_step or name == "conductance" else 1
             logit = torch.full((rows, *([] if channels is None else [channels])), value).logit()
             if name in GATES:
-                # Not all equal at the start, otherwise channels would stay equal.
+                # Equal initial values would keep the channels equal.
                 logit += 0.2 * (torch.rand_like(logit) - 0.5)
             self.register_parameter(name, nn.Parameter(logit))
 
     def forward(self, steps: range, x: Tensor) -> dict[str, Tensor]:
-        """Every parameter at the steps of a chunk, broadcastable to the chunk x [K, B, C, ...]."""
+        """Return every parameter at the steps of a chunk, broadcastable to the chunk x [K, B, C, ...]."""
         return {
             name: broadcast_rows(self.held(torch.sigmoid(logit), steps), x, name)
             for name, logit in self.named_parameters()
@@ -39,7 +39,7 @@ class _Logits(PerStep):
 def _glif_step(
     current: Tensor, potential: Tensor, fired: Tensor, *parameters: Tensor, surrogate: Surrogate
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`functional.glif_step`, with the spike as a further state."""
+    """Apply `functional.glif_step`, with the spike as an additional state."""
     fired, potential = glif_step(current, potential, fired, GLIFParameters(*parameters), surrogate=surrogate)
     return fired, potential, fired
 
@@ -58,14 +58,14 @@ class GLIF(SteppedNeuron):
 
     Args:
         time_steps: T.
-        channels: C for parameters per channel; None for one set of the layer.
-        per_step: True gives every parameter a value for each step; by default only the conductance has, as published.
-        leak, linear_leak, reset, threshold: λ, l, r and θ at the start, in (0, 1); l starts at θ/2T and r at θ by
-            default.
+        channels: C for parameters per channel; None for one set per layer.
+        per_step: True gives every parameter a value for each step; by default only the conductance has one, as
+            published.
+        leak, linear_leak, reset, threshold: initial λ, l, r and θ, in (0, 1); by default l starts at θ/2T and r at θ.
         surrogate: replaces dH/dx.
         path: see `SteppedNeuron.choose_path`.
-    State: {"potential": u, "fired": h}, [B, ...] each, float32 or wider; u is that before the reset. h is not
-        recomputed from u and θ, for θ may have learned since, and has a graph that `detach` does not cut.
+    State: {"potential": u, "fired": h}, [B, ...] each, float32 or wider; u is the potential before the reset. h is
+    stored because θ may change through training and has a graph that `detach` does not cut.
     """
 
     states = ("potential", "fired")

@@ -1,13 +1,12 @@
-"""Memory layout of images and weights, and the convolutions that must not see channels last.
+"""Memory layout of images and weights, and the convolutions that must not get channels-last inputs.
 
-oneDNN's weight gradient of a strided 1×1 convolution copies the pixels that it needs to a buffer of (pixels × input
-channels), but starts each later part at (pixels before it × channels of a vector register, 8 for AVX2 and 16 for
-AVX-512). With fewer input channels than that it writes beyond the buffer's end: gradients are wrong, or the process
-dies or waits for ever, as chance has it. Only channels last meets it (measured extent:
-docs/reference/installing.md).
+oneDNN's weight gradient of a strided 1×1 convolution copies the required pixels to a buffer of (pixels × input
+channels). It starts each later part at (pixels before it × channels of a vector register, 8 for AVX2 and 16 for
+AVX-512). With fewer input channels it writes beyond the end of the buffer: gradients are wrong, or the process crashes
+or hangs. This happens only in channels last (measured extent: docs/reference/installing.md).
 
-Convolutions of maps of one pixel, such as a series gives at each step, run as the matrix products that they are: a
-convolution library prepares each call at a length that such small ones do not pay back.
+Convolutions of one-pixel maps, such as the steps of a time series, run as matrix products. The setup of each call to a
+convolution library takes longer than such a small product.
 """
 
 import torch
@@ -24,9 +23,9 @@ REGISTER_CHANNELS = 16
 
 
 def must_stay_contiguous(layer: nn.Module) -> bool:
-    """Whether oneDNN's weight gradient of this layer writes beyond its buffer in channels last.
+    """Return whether oneDNN's weight gradient of this layer writes beyond its buffer in channels last.
 
-    By the layer's shape alone, whatever the processor and device are: one training is the same computation everywhere.
+    The result depends only on the layer's shape, so training is the same computation on every processor and device.
     """
     return (
         isinstance(layer, nn.Conv2d)
@@ -38,20 +37,20 @@ def must_stay_contiguous(layer: nn.Module) -> bool:
 
 
 def laid_out(maps: Tensor, layout: torch.memory_format) -> Tensor:
-    """Maps [K, B, C, H, W], each of whose frames has this layout."""
+    """Return maps [K, B, C, H, W] with each frame in this layout."""
     return maps.flatten(0, 1).contiguous(memory_format=layout).view(maps.shape)
 
 
 def learns_in_channels_last(maps: Tensor) -> bool:
-    """Whether maps [K, B, C, H, W] are for the convolutions that give channels last, and lie otherwise."""
+    """Return whether to convert maps [K, B, C, H, W] to channels last for convolutions that return that layout."""
     return _may_be_laid_out(maps) and maps.shape[2] % winograd.CHANNELS == 0
 
 
 def reads_channels_last(stem: nn.Module, images: Tensor) -> bool:
-    """Whether images [K, B, C, H, W] lie otherwise than with channels last, and the first convolution, laid so, gives
-    what body convolutions take: it then takes less time, and its maps need not be moved.
+    """Return whether to convert images [K, B, C, H, W] to channels last for the first convolution.
 
-    With one channel both layouts have the same strides.
+    The convolution is then faster, and its maps already have the layout that body convolutions need. With one channel,
+    both layouts have the same strides.
     """
     if not _may_be_laid_out(images) or images.shape[2] == 1:
         return False
@@ -75,7 +74,7 @@ def _may_be_laid_out(maps: Tensor) -> bool:
 
 
 def lay_out(model: nn.Module, layout: torch.memory_format) -> None:
-    """Give weights and buffers this layout; what `must_stay_contiguous` does, its input too, whatever comes in."""
+    """Convert weights and buffers to this layout; layers that must stay contiguous also get contiguous inputs."""
     model.to(memory_format=layout)  # type: ignore[call-overload]
     for layer in model.modules():
         if must_stay_contiguous(layer):
@@ -86,9 +85,10 @@ def lay_out(model: nn.Module, layout: torch.memory_format) -> None:
 
 
 def contiguous(x: Tensor) -> Tensor:
-    """`x` with the strides of the contiguous layout.
+    """Return `x` with the strides of the contiguous layout.
 
-    `Tensor.contiguous` keeps those of a 1×1 kernel in channels last, which is both; PyTorch chooses by the strides.
+    A 1×1 kernel in channels last has both layouts, so `Tensor.contiguous` keeps its strides. PyTorch chooses the layout
+    by the strides.
     """
     strides, step = [], 1
     for size in reversed(x.shape):
@@ -102,7 +102,7 @@ def _contiguous_input(layer: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tenso
 
 
 def is_product(layer: _ConvNd, x: Tensor) -> bool:
-    """Whether what a convolution gives of x [N, C, H, W] is W·x + b: of kernel 1, on maps of one pixel."""
+    """Return whether a convolution of x [N, C, H, W] equals W·x + b: kernel 1 on maps of one pixel."""
     return (
         x.ndim == 4
         and x.shape[1:] == (layer.in_channels, 1, 1)
@@ -113,18 +113,18 @@ def is_product(layer: _ConvNd, x: Tensor) -> bool:
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """W·x + b of [N, C, 1, 1] and a kernel [D, C, 1, 1], [N, D, 1, 1]."""
+    """Return W·x + b, [N, D, 1, 1], for x [N, C, 1, 1] and a kernel [D, C, 1, 1]."""
     return F.linear(x.flatten(1), weight.flatten(1), bias)[:, :, None, None]
 
 
 def runs_as_product(module: nn.Module, x: Tensor) -> bool:
-    """Whether a module is PyTorch's own `Conv2d`, as it is and with nothing that watches it, of such maps."""
+    """Return whether a module is an unmodified PyTorch `Conv2d` without hooks for which `is_product` holds."""
     return (
         type(module) is nn.Conv2d and is_product(module, x) and "forward" not in vars(module) and not has_hooks(module)
     )
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether anything is called along with a module."""
+    """Return whether a module has hooks, its own or global ones."""
     own = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
     return any(own) or _has_any_global_hook()  # type: ignore[no-untyped-call]

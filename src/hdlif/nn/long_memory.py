@@ -1,7 +1,7 @@
-"""Neurons with more memory than HD-LIF, and its graded spike, one equation each.
+"""Neurons with HD-LIF's graded spike and more memory, one equation each.
 
-All derivatives are true. Of those that reset, what a step passes back in time is one of two matrices of parameters, of
-the silent and of the firing neuron, so that the gradient through time separates as HD-LIF's does.
+All derivatives are exact. In the neurons that reset, the Jacobian of a step is one of two parameter matrices, one for
+silent and one for firing neurons. The gradient through time therefore separates as in HD-LIF.
 """
 
 import math
@@ -17,20 +17,20 @@ MOST_TAPS = 4
 
 
 def _p2_reset(membrane: Tensor, threshold: Tensor) -> Tensor:
-    """P2-Reset, min(m, Θ), by the comparison that the spike needs anyway."""
+    """Compute P2-Reset, min(m, Θ), with the comparison that the spike needs anyway."""
     return torch.where(membrane > threshold, threshold, membrane)
 
 
 class AdaptiveHDLIF(EquationNeuron):
-    """HD-LIF whose threshold rises by δ times what it emits, and falls back by ρ (ALIF, arXiv 1803.09574, graded).
+    """HD-LIF whose threshold rises by δ times its spikes and decays with ρ (ALIF, arXiv 1803.09574, graded).
 
     m_t = λ_t·v_{t-1} + I_t,   Θ_t = θ_t + a_{t-1},   s_t = max(m_t - Θ_t, 0),   v_t = min(m_t, Θ_t)
     a_t = ρ_t·a_{t-1} + δ_t·s_t
 
-    λ is `leak`, θ `threshold`, ρ `adaptation_leak`, δ `rise`. The Jacobian of (v, a) is diag(λ, ρ) where the neuron is
-    silent and [[0, 1], [δλ, ρ - δ]] if it fires: its eigenvalues lie inside the unit circle for λ, ρ in [0, 1) and
-    0 <= δ < (1 + ρ)/(1 + λ), so for any that are learned. ρ_t and δ_t act on later steps alone: a rule that cuts time
-    leaves them where they start. With δ = 0 it is HD-LIF.
+    λ is `leak`, θ `threshold`, ρ `adaptation_leak`, δ `rise`. The Jacobian of (v, a) is diag(λ, ρ) if the neuron is
+    silent and [[0, 1], [δλ, ρ - δ]] if it fires. Its eigenvalues lie inside the unit circle for λ, ρ in [0, 1) and 0 <=
+    δ < (1 + ρ)/(1 + λ), so for all learned values. ρ_t and δ_t affect only later steps, so a rule that cuts time keeps
+    their initial values. With δ = 0 the neuron is HD-LIF.
 
     >>> import torch
     >>> from hdlif.nn import AdaptiveHDLIF
@@ -40,7 +40,7 @@ class AdaptiveHDLIF(EquationNeuron):
     [1.0, 0.5]
 
     Args:
-        leak, threshold, adaptation_leak, rise: λ, θ, ρ and δ at the start, at every step and channel.
+        leak, threshold, adaptation_leak, rise: initial λ, θ, ρ and δ at every step and channel.
         time_steps, learned, channels, per_step, quantizer, path: as in `EquationNeuron`.
     """
 
@@ -67,12 +67,12 @@ class AdaptiveHDLIF(EquationNeuron):
 
 
 class SecondOrderHDLIF(EquationNeuron):
-    """HD-LIF after a synaptic current with a leak of its own (CubaLIF of NIR, arXiv 2311.14641, with our spike).
+    """HD-LIF with a leaky synaptic current as its input (CubaLIF of NIR, arXiv 2311.14641, with HD-LIF's spike).
 
     i_t = μ_t·i_{t-1} + I_t,   m_t = λ_t·v_{t-1} + i_t,   s_t = max(m_t - θ_t, 0),   v_t = min(m_t, θ_t)
 
-    λ is `leak`, μ `synapse_leak`, θ `threshold`. The Jacobian of (i, v) is [[μ, 0], [μ, λ]] where the neuron is silent
-    and [[μ, 0], [0, 0]] if it fires: stable for λ, μ in [0, 1). With μ = 0 it is HD-LIF.
+    λ is `leak`, μ `synapse_leak`, θ `threshold`. The Jacobian of (i, v) is [[μ, 0], [μ, λ]] if the neuron is silent and
+    [[μ, 0], [0, 0]] if it fires; it is stable for λ, μ in [0, 1). With μ = 0 the neuron is HD-LIF.
 
     >>> import torch
     >>> from hdlif.nn import SecondOrderHDLIF
@@ -82,7 +82,7 @@ class SecondOrderHDLIF(EquationNeuron):
     ([0.0, 0.0, 0.0], [[0.375]])
 
     Args:
-        leak, synapse_leak, threshold: λ, μ and θ at the start, at every step and channel.
+        leak, synapse_leak, threshold: initial λ, μ and θ at every step and channel.
         time_steps, learned, channels, per_step, quantizer, path: as in `EquationNeuron`.
     """
 
@@ -101,18 +101,18 @@ class SecondOrderHDLIF(EquationNeuron):
 
 
 class ResonateHDLIF(EquationNeuron):
-    """Resonate and fire (Izhikevich 2001) with HD-LIF's spike: (u, w) turns by ω a step and shrinks by r.
+    """Resonate-and-fire (Izhikevich 2001) with HD-LIF's spike: a step rotates (u, w) by ω and scales it by r.
 
     u is the state `potential`.
 
     m_t = r_t·(cos ω_t·u_{t-1} - sin ω_t·w_{t-1}) + I_t,   s_t = max(m_t - θ_t, 0),   u_t = min(m_t, θ_t)
     w_t = r_t·(sin ω_t·u_{t-1} + cos ω_t·w_{t-1})
 
-    r is `decay`, ω `angle` (in (0, π) if it is learned), θ `threshold`. Deployed, r·cos ω and r·sin ω are numbers of
-    the file. The Jacobian of (u, w) is a turn by ω times r where the neuron is silent and r·[[0, 0], [sin ω, cos ω]]
-    if it fires: stable for r in [0, 1). With ω = 0 it is HD-LIF of leak r.
+    r is `decay`, ω `angle` (in (0, π) if learned), θ `threshold`. The model file stores r·cos ω and r·sin ω. The
+    Jacobian of (u, w) is r times a rotation by ω if the neuron is silent and r·[[0, 0], [sin ω, cos ω]] if it fires; it
+    is stable for r in [0, 1). With ω = 0 the neuron is HD-LIF with leak r.
 
-    With ω = π/2 it fires at two impulses that come 4 steps apart, and not where they come 2 steps apart:
+    With ω = π/2 it fires for two impulses 4 steps apart, but not for two impulses 2 steps apart:
 
     >>> import math, torch
     >>> from hdlif.nn import ResonateHDLIF
@@ -125,7 +125,7 @@ class ResonateHDLIF(EquationNeuron):
     False
 
     Args:
-        decay, angle, threshold: r, ω and θ at the start, at every step and channel; ω in radians a step.
+        decay, angle, threshold: initial r, ω and θ at every step and channel; ω in radians per step.
         time_steps, learned, channels, per_step, quantizer, path: as in `EquationNeuron`.
     """
 
@@ -144,13 +144,14 @@ class ResonateHDLIF(EquationNeuron):
 
 
 class SlidingParallelHDLIF(EquationNeuron):
-    """Parallel HD-LIF that weighs its last n currents by taps of -1, 0 and 1 (sliding PSN, arXiv 2304.12760, graded).
+    """Parallel HD-LIF that weights its last n currents with -1, 0 and 1 (sliding PSN, arXiv 2304.12760, graded).
 
     c_t = Σ_{j<n} f_j·I_{t-j},   s_t = max(c_t - θ_t, 0)
 
-    It has no membrane and no reset. A step takes an addition or subtraction for each tap after the first that is not
-    0, the comparison with θ, and no multiplication; n - 1 numbers are kept. No leak describes its memory, so OTTT and
-    NDOT keep no trace in front of it; a rule that cuts time learns by f_0 alone. With taps (1,) it is Parallel HD-LIF.
+    It has no membrane and no reset. A step takes one addition or subtraction per nonzero tap after the first, a
+    comparison with θ, and no multiplication. The state has n - 1 numbers. No leak describes its memory, so OTTT and
+    NDOT keep no trace for the synapses that feed it. A rule that cuts time trains through f_0 only. With taps (1,) it
+    is Parallel HD-LIF.
 
     >>> import torch
     >>> from hdlif.nn import SlidingParallelHDLIF
@@ -161,11 +162,11 @@ class SlidingParallelHDLIF(EquationNeuron):
 
     Args:
         taps: f_0, ..., f_{n-1}, n <= 4; neither the first nor the last is 0.
-        threshold: θ at the start, at every step and channel.
+        threshold: initial θ at every step and channel.
         time_steps, learned, channels, per_step, quantizer, path: as in `EquationNeuron`.
-    State: {"delayed_j": I_{t-j} [B, ...]} for 0 < j < n; none with one tap.
+    State: {"delayed_j": I_{t-j} [B, ...]} for 0 < j < n; no state with one tap.
     Raises:
-        ValueError: `taps` are others than these.
+        ValueError: `taps` do not meet these conditions.
     """
 
     states: tuple[str, ...] = ("delayed_1",)

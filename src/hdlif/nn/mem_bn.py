@@ -13,12 +13,12 @@ from hdlif.nn.steps import Row, last_of, row_of, set_row, share
 class MemBN(PerStep):
     """m̂_t = α_t·m_t + β_t·BN_t(m_t), with BN_t(m) = weight_t·(m - μ_t)/√(σ²_t + eps) + bias_t per channel.
 
-    Every step has its own BN, which sees only the batches in which the step ran: under the random step, step t sees
-    a share (T - t + 1)/T of them. At the start α = 1 and β = 0: the neuron is one without Mem-BN. Steps beyond T
-    take the last step's values, and change its statistics. In eval mode m̂ = α*·m - β*, see `affine`, and a deployed
-    neuron carries it in its leak and threshold, at no cost (`deploy.fold_mem_bn`).
+    Every step has its own BN, whose statistics cover only the batches in which the step ran. With single-step random
+    training, step t runs in a fraction (T - t + 1)/T of them. Initially α = 1 and β = 0, which equals a neuron without
+    Mem-BN. Steps beyond T use the values of the last step, and update its statistics. In eval mode m̂ = α*·m - β*, see
+    `affine`. Deployment folds Mem-BN into leak and threshold at no cost (`deploy.fold_mem_bn`).
 
-    It is given to a neuron:
+    Pass it to a neuron:
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, MemBN
@@ -30,12 +30,12 @@ class MemBN(PerStep):
     Args:
         time_steps: T.
         channels: C of the membrane [B, C, ...].
-        mix: "raw" has α and β themselves as parameters; "sigmoid" has α = σ(a), β = σ(b), both ½ at the start, as
-            the paper's release.
-        momentum: weight of a new batch's statistics; None takes the mean over all batches seen.
+        mix: "raw" trains α and β directly; "sigmoid" trains α = σ(a) and β = σ(b), both initially ½, like the paper's
+            release.
+        momentum: weight of a new batch's statistics; None takes the mean over all batches.
         eps: added to the variance.
     Raises:
-        ValueError: `mix` is another.
+        ValueError: `mix` is neither.
     """
 
     running_mean: Tensor
@@ -64,13 +64,13 @@ class MemBN(PerStep):
         self.register_buffer("num_batches_tracked", torch.zeros(time_steps, dtype=torch.int64))
 
     def gains(self) -> tuple[Tensor, Tensor]:
-        """α and β of every step, [T] each."""
+        """Return α and β of every step, [T] each."""
         if self.mix == "sigmoid":
             return torch.sigmoid(self.mem_scale), torch.sigmoid(self.bn_scale)
         return self.mem_scale, self.bn_scale
 
     def affine(self) -> tuple[Tensor, Tensor]:
-        """α* and β*, [T, C]: with the running statistics, m̂_t = α*_t·m_t - β*_t.
+        """Return α* and β*, [T, C]: with the running statistics, m̂_t = α*_t·m_t - β*_t.
 
         With g = weight/√(σ² + eps): α* = α + β·g and β* = β·(g·μ - bias).
         """
@@ -85,11 +85,11 @@ class MemBN(PerStep):
         self.num_batches_tracked[:time_steps] = 0
 
     def forward(self, membrane: Tensor, step: Row, gather: Gather | None = None) -> Tensor:
-        """m̂ of the membrane [B, C, ...] at time step `step`; `gather` is that of the steps (`carrying`)."""
+        """Return m̂ of the membrane [B, C, ...] at time step `step`; the steps carry `gather` (`carrying`)."""
         if membrane.ndim < 2 or membrane.shape[1] != self.channels:
             raise ShapeError(f"membrane has shape {list(membrane.shape)}; Mem-BN is for [B, {self.channels}, ...]")
         t = last_of(step, self.time_steps)
-        # Copies, since a backward pass keeps what it is given, and all rows share one version counter.
+        # Copy: a backward pass keeps its arguments, and all rows share one version counter.
         running = row_of(self.running_mean, t).clone(), row_of(self.running_var, t).clone()
         affine = row_of(self.weight, t), row_of(self.bias, t)
         if self.training:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Context in which every module is in eval mode.
+    """Set every module to eval mode within a context.
 
     >>> from torch import nn
     >>> from hdlif.nn import evaluation_mode
@@ -34,9 +34,9 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def left_as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Passes inside change neither the model's buffers (statistics of its norms) nor the random numbers outside.
+    """Restore the model's buffers (statistics of its norms) and the state of the random numbers after a context.
 
-    Those of the CPU, and of `device` if it is a GPU of CUDA.
+    This covers the random numbers of the CPU, and of `device` if it is a CUDA GPU.
     """
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -49,5 +49,5 @@ def left_as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 def dtype_of(model: nn.Module, x: Tensor) -> torch.dtype:
-    """Return the dtype of a network's first floating-point parameter, otherwise that of x."""
+    """Return the dtype of a network's first floating-point parameter; without one, the dtype of x."""
     return next((one.dtype for one in model.parameters() if one.is_floating_point()), x.dtype)

@@ -1,4 +1,4 @@
-"""Neurons with parameters per time step; each calls its functional step."""
+"""Neurons with parameters per time step, each of which calls its functional step."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -46,7 +46,7 @@ class _LeakyNeuron(SteppedNeuron):
         quantizer: SpikeQuantizer | None = None,
         path: Path | None,
     ) -> None:
-        """A learned θ is above `threshold_low`, or `lowest` where that is None."""
+        """Create the parameters; a learned θ is above `threshold_low`, or above `lowest` if that is None."""
         super().__init__(quantizer=quantizer, path=path)
         if threshold_low is not None and not learned:
             raise ValueError(
@@ -74,12 +74,12 @@ class LIF(_LeakyNeuron):
 
     Args:
         time_steps: T: leak and threshold have a value for each of T steps; later steps take the last one's.
-        leak, threshold: λ and θ at the start, at every step; `TimeConstants` spread the leak over channels.
+        leak, threshold: initial λ and θ at every step; `TimeConstants` spread the leak over channels.
         learned: learn λ_t = σ(a_t) and θ_t = ½ + σ(b_t), range (½, 1½); otherwise both are fixed.
         channels: C for a leak and a threshold per channel; None for one of the layer.
         per_step: False shares leak and threshold among all steps.
         threshold_form: "softplus" learns θ_t = log(1 + exp(b_t)) instead, in (0, ∞).
-        threshold_low: the lower end of a learned θ's range; by default ½, and 0 for "softplus".
+        threshold_low: lower end of the range of a learned θ; by default ½, and 0 for "softplus".
         surrogate, reset: as in `functional.lif_step`.
         path: see `SteppedNeuron.choose_path`.
     State: {"potential": v [B, ...]}, float32 or wider.
@@ -125,7 +125,7 @@ class LIF(_LeakyNeuron):
 
 
 class GradedLIF(_LeakyNeuron):
-    """LIF neurons that emit the surplus: HD-LIF's spikes with LIF's soft reset; `functional.graded_lif_step`.
+    """LIF neurons that emit the surplus, with LIF's soft reset; equation at `functional.graded_lif_step`.
 
     λ_t = σ(a_t) and θ_t = σ(b_t) as in `HDLIF`.
 
@@ -139,7 +139,7 @@ class GradedLIF(_LeakyNeuron):
     Args:
         time_steps, leak, threshold, learned, channels, per_step, threshold_form, quantizer: as in `HDLIF`.
         surrogate: replaces dH/dx in the reset.
-        threshold_low: the lower end of a learned θ's range, 0 by default.
+        threshold_low: lower end of the range of a learned θ, 0 by default.
         path: see `SteppedNeuron.choose_path`.
     State: {"potential": v [B, ...]}, float32 or wider.
     """
@@ -180,7 +180,7 @@ class GradedLIF(_LeakyNeuron):
 class HDLIF(_LeakyNeuron):
     """HD-LIF neurons with P2-Reset; equation at `functional.hd_lif_step`.
 
-    λ_t = σ(a_t) and θ_t = σ(b_t), by default learned and one scalar per layer and time step.
+    By default λ_t = σ(a_t) and θ_t = σ(b_t) are learned, one scalar per layer and time step.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF
@@ -190,7 +190,7 @@ class HDLIF(_LeakyNeuron):
     >>> spikes.flatten().tolist(), state["potential"].tolist()
     ([0.0, 0.625, 0.0], [[0.25]])
 
-    The state is a value: given back, it continues the sequence, and None starts a new one.
+    The state is explicit: pass it back in to continue the sequence, or pass None to start a new one.
 
     >>> first, state = neuron(current[:1], None, range(1))
     >>> rest, state = neuron(current[1:], state, range(1, 3))
@@ -199,14 +199,14 @@ class HDLIF(_LeakyNeuron):
 
     Args:
         time_steps: T: leak and threshold have a value for each of T steps; later steps take the last one's.
-        leak, threshold: λ and θ at the start, in (0, 1); `TimeConstants` spread the leak over channels.
+        leak, threshold: initial λ and θ, in (0, 1); `TimeConstants` spread the leak over channels.
         learned: learn both; otherwise both are fixed.
         channels: C for a leak and a threshold per channel; None for one of the layer.
         per_step: False shares leak and threshold among all steps.
         threshold_form: "softplus" learns θ_t = log(1 + exp(b_t)) instead, in (0, ∞).
-        quantizer: maps the surplus to what is emitted (a `SpikeQuantizer`); the reset uses the surplus itself.
+        quantizer: maps the surplus to the emitted spikes (a `SpikeQuantizer`); the reset uses the surplus itself.
         norm: Mem-BN on the membrane.
-        path: see `SteppedNeuron.choose_path`; with Mem-BN, whose statistics couple samples, it is "steps".
+        path: see `SteppedNeuron.choose_path`; always "steps" with Mem-BN, whose statistics couple samples.
     State: {"potential": v [B, ...]}, float32 or wider.
     Raises:
         ValueError: a learned leak or threshold starts outside its range; or `path` is "fused" with Mem-BN.
@@ -251,7 +251,7 @@ class HDLIF(_LeakyNeuron):
         return self.equation()(*given, norm=partial(self.norm, step=t, gather=carried(steps).gather))
 
     def cuts(self) -> bool:
-        # Mem-BN normalises every step when it is run.
+        # Mem-BN normalises each step as it runs.
         return self.norm is None and super().cuts()
 
     def equation(self) -> Step:
@@ -260,10 +260,10 @@ class HDLIF(_LeakyNeuron):
 
 
 class ParallelHDLIF(SteppedNeuron):
-    """HD-LIF neurons with λ = 0: no accumulation, no state; equation at `functional.parallel_hd_lif_step`.
+    """HD-LIF neurons with λ = 0, without accumulation or state; equation at `functional.parallel_hd_lif_step`.
 
-    Each step has its own θ_t = σ(b_t); `per_step=False` has one for all, which is what the paper's release runs. All
-    steps of a chunk are computed at once.
+    Each step has its own θ_t = σ(b_t); `per_step=False` shares one θ, like the paper's release. All steps of a chunk
+    are computed in parallel.
 
     >>> import torch
     >>> from hdlif.nn import ParallelHDLIF

@@ -1,4 +1,4 @@
-"""Batch norm over time: one normalisation per step, running statistics in step order; and a gain and shift without."""
+"""Batch norm over time, with running statistics in step order, and an affine layer without statistics."""
 
 import torch
 import torch.nn.functional as F
@@ -18,11 +18,11 @@ class BatchNorm2d(Temporal):
     y = weight·(x - μ)/√(σ² + eps) + bias. In train mode each step has its own batch μ and σ², and
     running ← (1 - momentum)·running + momentum·(batch statistic), once per step that ran, in step order. An input
     constant in time (time axis 1) is normalised once, and its statistics enter once for each of its K steps. In eval
-    mode μ and σ² are the running statistics. A batch on several ranks: `carrying`.
+    mode μ and σ² are the running statistics. For a batch on several ranks, see `carrying`.
 
-    Where the steps carry it (`carrying(steps, by_average=True)`), as those of a stream do, train mode normalises by the
-    running statistics too, once the step's batch, of one sample or more, has entered them, and they are constants to
-    the gradient: μ ← μ + momentum·(mean(x) - μ), σ² ← (1 - momentum)·σ² + momentum·mean((x - μ_before)(x - μ_after)).
+    With `carrying(steps, by_average=True)`, as in a stream, train mode also normalises by the running statistics. Each
+    step's batch of one or more samples enters them first, and the gradient treats them as constants: μ ← μ +
+    momentum·(mean(x) - μ), σ² ← (1 - momentum)·σ² + momentum·mean((x - μ_before)(x - μ_after)).
 
     >>> import torch
     >>> from hdlif.nn import BatchNorm2d
@@ -33,14 +33,15 @@ class BatchNorm2d(Temporal):
 
     Args:
         channels: C.
-        time_steps: None shares the running statistics among all steps, as published: currents differ from step to
-            step, so that what is trained step by step is run with the statistics of their mixture. T gives each
-            step its own, [T, C] (steps beyond T take, and change, the last one's); weight and bias stay shared.
-        momentum: weight of a new step's statistics; None takes the mean over all steps seen.
+        time_steps: None shares the running statistics among all steps, as published. Currents differ from step to step,
+            so a network trained step by step then runs with the statistics of their mixture. T gives each step its own
+            statistics, [T, C]; weight and bias stay shared. Steps beyond T use and update the statistics of the last
+            step.
+        momentum: weight of a new step's statistics; None takes the mean over all steps.
         eps: added to the variance, 0 or more.
     Raises:
         ValueError: `time_steps`, `momentum` or `eps` is outside its range.
-        StateError: statistics by exponential average are asked for with statistics per step, or on several ranks.
+        StateError: `by_average` is combined with statistics per step, or with several ranks.
     """
 
     running_mean: Tensor
@@ -69,7 +70,7 @@ class BatchNorm2d(Temporal):
         check_stateless(self, state)
         check_chunk(x, steps)
         if x.is_cpu and torch.is_autocast_enabled("cpu"):
-            # The kernels for neurons and codes, which are faster than bfloat16, read the parameters' type.
+            # The kernels for neurons and codes read the parameters' dtype, and are faster than bfloat16.
             x = x.to(torch.promote_types(x.dtype, self.weight.dtype))
         gather = carried(steps).gather
         if self.training and carried(steps).by_average:
@@ -77,7 +78,7 @@ class BatchNorm2d(Temporal):
         if self.time_steps is None:
             return (self._train_shared(x, steps, gather) if self.training else self._run_shared(x)), None
         if self.training and len(x) == 1 < len(steps):
-            # Normalised once, and counted at every step.
+            # Normalise once, but count every step.
             y = self._normalise(x[0], None, 0.0, gather)[None]
             with torch.no_grad():
                 mean, var = batch_statistics(x[0], gather)
@@ -92,7 +93,7 @@ class BatchNorm2d(Temporal):
         return stack_steps([self._at(step, t, gather) for step, t in zip(unstacked(x), steps, strict=True)]), None
 
     def is_rows(self, maps: Tensor, steps: range) -> bool:
-        """Whether `counted_at` is what the forward pass does to maps [K or 1, B, C, H, W]."""
+        """Return whether the forward pass on maps [K or 1, B, C, H, W] equals applying `counted_at`."""
         # Constant inputs stay constant if their statistics are.
         is_one = len(maps) == 1 and (self.training or self.time_steps is None)
         tensors = (self.weight, self.bias, self.running_mean, self.running_var)
@@ -105,7 +106,7 @@ class BatchNorm2d(Temporal):
         )
 
     def counted_at(self, steps: range) -> Norm:
-        """Return the norm at these steps, which count as run, as rows that a following neuron may apply."""
+        """Count these steps as run, and return their norm as rows that a following neuron may apply."""
         rows = [0 if self.time_steps is None else min(t, self.time_steps - 1) for t in steps]
         momenta = [0.0 if self.momentum is None else self.momentum] * len(steps)
         if self.training:
@@ -127,7 +128,7 @@ class BatchNorm2d(Temporal):
         self.num_batches_tracked[rows] = 0
 
     def statistics_at(self, t: int, x: Tensor, gather: Gather | None, *, of_batch: bool) -> tuple[Tensor, Tensor]:
-        """Mean and (biased) variance [C] of the batch x [B, C], or running ones, those of step t."""
+        """Return mean and biased variance [C] of the batch x [B, C], or the running statistics of step t."""
         if of_batch:
             mean, var = batch_statistics(x, gather)
             count = len(x) if gather is None else int(gather(torch.tensor([len(x)], device=x.device)).sum())
@@ -149,7 +150,7 @@ class BatchNorm2d(Temporal):
         for step in x.expand(len(steps), *x.shape[1:]).unbind():
             with torch.no_grad():
                 self.num_batches_tracked += 1
-                # From a mean over the first batches to an average that forgets.
+                # A mean over the first batches, then an exponential average.
                 momentum = max(self.momentum or 0.0, share(1, self.num_batches_tracked))
                 wide = step.to(self.running_mean.dtype)
                 before = self.running_mean.clone()
@@ -171,7 +172,7 @@ class BatchNorm2d(Temporal):
         if len(x) == len(steps) and _at_once(x, gather):
             return self._train_shared_at_once(x)
         repeats = len(steps) // x.shape[0]
-        # `data`, because a backward pass keeps them and reads those of the batch: later steps may change them.
+        # Pass `data`: a backward pass saves these tensors but does not read them, so later steps may change them.
         running = self.running_mean.data, self.running_var.data
         normalised = []
         for step in unstacked(x):
@@ -193,7 +194,7 @@ class BatchNorm2d(Temporal):
                 total = int(self.num_batches_tracked)
                 kept, factors = (total - count) / total, torch.full((count,), 1 / total, dtype=torch.float64)
             else:
-                # Remaining weight of each step's statistics after all later steps.
+                # The weight of each step's statistics that remains after all later steps.
                 left = (1 - self.momentum) ** torch.arange(count - 1, -1, -1, dtype=torch.float64)
                 kept, factors = (1 - self.momentum) ** count, self.momentum * left
             for running, of_steps in zip((self.running_mean, self.running_var), found, strict=True):
@@ -201,7 +202,7 @@ class BatchNorm2d(Temporal):
         return y
 
     def _train_rows(self, x: Tensor, rows: slice) -> Tensor:
-        """All steps, each with a row of statistics of its own."""
+        """Normalise all steps, each with its own row of statistics."""
         y, *found = self._normalise_at_once(x)
         with torch.no_grad():
             self.num_batches_tracked[rows] += 1
@@ -212,22 +213,22 @@ class BatchNorm2d(Temporal):
         return y
 
     def _normalise_at_once(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[K, B, C, 1, ...] by each step's batch, and the mean and (unbiased) variance of each, [K, C].
+        """Normalise [K, B, C, 1, ...] by each step's batch; also return mean and unbiased variance, [K, C].
 
-        A step and a channel are to the statistics what a channel is: all of them are one batch norm of K·C channels.
+        The statistics treat each pair of step and channel as a channel, so one batch norm of K·C channels computes all.
         """
         count, batch, channels = x.shape[:3]
         folded = x.transpose(0, 1).reshape(batch, count * channels)
-        # Filled by the loop: at a momentum of 1 nothing remains of earlier values.
+        # `batch_norm` fills these: with momentum 1, earlier values have no weight.
         mean, var = (x.new_zeros(count * channels, dtype=one.dtype) for one in (self.running_mean, self.running_var))
         weight, bias = self.weight.repeat(count), self.bias.repeat(count)
         y = F.batch_norm(folded, mean, var, weight, bias, training=True, momentum=1.0, eps=self.eps)
         return y.view(batch, count, *x.shape[2:]).transpose(0, 1), mean.view(count, -1), var.view(count, -1)
 
     def _at(self, x: Tensor, t: int, gather: Gather | None) -> Tensor:
-        """Normalise the step t, [B, C, H, W], by the batch (which enters the statistics of t) or by those."""
+        """Normalise step t, [B, C, H, W], by its batch, which enters the statistics, or in eval mode by these."""
         row, momentum = self._count(t) if self.training else (self._row(t), 0.0)
-        # Copies, since a backward pass keeps what it is given, and all rows share one version counter.
+        # Copy: a backward pass keeps its arguments, and all rows share one version counter.
         running = row_of(self.running_mean, row).clone(), row_of(self.running_var, row).clone()
         y = self._normalise(x, running, momentum, gather)
         if self.training:
@@ -240,7 +241,7 @@ class BatchNorm2d(Temporal):
         return last_of(t, self.time_steps)
 
     def _count(self, t: int) -> tuple[Row, float | Tensor]:
-        """Count one more batch at step t; its row of statistics, and the weight of the batch in them."""
+        """Count one more batch at step t; return its row of statistics, and the weight of the batch in them."""
         row = self._row(t)
         with torch.no_grad():
             count = row_of(self.num_batches_tracked, row) + 1
@@ -259,14 +260,14 @@ class BatchNorm2d(Temporal):
 
 
 def _at_once(x: Tensor, gather: Gather | None) -> bool:
-    """Whether several steps of maps of one pixel, or of vectors, are normalised together: their calls cost the most."""
+    """Return whether to normalise several steps in one call: on one-pixel maps and vectors, call overhead dominates."""
     return gather is None and len(x) > 1 and x[0, 0].numel() == x.shape[2] and not torch.compiler.is_compiling()
 
 
 class BatchNorm1d(BatchNorm2d):
     """Batch norm over (batch, length) of [K, B, C, L], or over the batch of [K, B, C].
 
-    Its arguments (channels, time_steps, eps, momentum) and its behaviour in time are those of `BatchNorm2d`.
+    It takes the arguments of `BatchNorm2d` (channels, time_steps, eps, momentum) and treats time in the same way.
 
     >>> import torch
     >>> from hdlif.nn import BatchNorm1d
@@ -288,11 +289,11 @@ class BatchNorm1d(BatchNorm2d):
 
 
 class Affine(Temporal):
-    """y = weight·x + bias of [K, B, C, ...], per channel, the same at every step.
+    """y = weight·x + bias on [K, B, C, ...], per channel, the same at every step.
 
-    A batch norm in train mode normalises each step by its own batch, so that what one step has in common in all samples
-    (a cue that comes at the same time in each) is taken away, and given back by the running statistics in eval mode.
-    Here nothing depends on the batch or the step: training sees what is run, with a batch of one as well.
+    A batch norm in train mode normalises each step by its own batch. It thus removes features that all samples share at
+    one step, such as a cue at a fixed time, but eval mode with its running statistics keeps them. This layer depends on
+    neither batch nor step, so training and inference agree, even for a batch of one.
 
     >>> import torch
     >>> from hdlif.nn import Affine
@@ -301,7 +302,7 @@ class Affine(Temporal):
 
     Args:
         channels: C.
-        scale: of `weight` at the start, above 0.
+        scale: initial value of `weight`, above 0.
     Raises:
         ValueError: `scale` is not above 0.
     """

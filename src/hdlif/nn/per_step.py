@@ -1,4 +1,4 @@
-"""Parameters per time step: tensors [T] or [T, C], never T modules (unused ones would break data-parallel training)."""
+"""Parameters per time step as tensors [T] or [T, C], because unused modules would break data-parallel training."""
 
 import math
 from collections.abc import Callable
@@ -15,9 +15,9 @@ from hdlif.nn.steps import are_traced, last_of
 
 
 class PerStep(nn.Module):
-    """A module whose parameters belong to time steps, first axis T (or 1 where all steps share); no weight decay.
+    """A module with parameters per time step and no weight decay; their first axis is T, or 1 if all steps share them.
 
-    Steps beyond T take the last step's values.
+    Steps beyond T use the values of the last step.
 
     Args:
         time_steps: T, at least 1.
@@ -28,7 +28,7 @@ class PerStep(nn.Module):
         self.time_steps = _count("time_steps", time_steps)
 
     def held(self, values: Tensor, steps: range) -> Tensor:
-        """The rows of [T, ...] or [1, ...] that belong to `steps`, [K, ...]."""
+        """Return the rows of values [T, ...] or [1, ...] for `steps`, [K, ...]."""
         if len(values) == 1:
             return values.expand(len(steps), *values.shape[1:])
         if are_traced(steps):
@@ -38,7 +38,7 @@ class PerStep(nn.Module):
         return values[[min(t, len(values) - 1) for t in steps]]
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
-        """As every module's, with a line about rows of another shape; nothing of this module is written then.
+        """Load parameters like every module, but raise an error before any change if the rows have another shape.
 
         Raises:
             ShapeError: a tensor of these rows has another shape than the module's.
@@ -55,11 +55,11 @@ class PerStep(nn.Module):
 
 
 def one_number(name: str, value: object) -> float:
-    """A start as a number: Python's, NumPy's, or a tensor [].
+    """Return an initial value as a float; it may be a Python or NumPy number, or a tensor [].
 
     Raises:
-        ShapeError: it has a shape, or a length.
-        ValueError: it is no number, or no finite one.
+        ShapeError: the value has a shape or a length.
+        ValueError: the value is not a finite number.
     """
     if type(value) is not bool and isinstance(value, Real):
         number = float(value)
@@ -88,7 +88,7 @@ def _count(name: str, value: object, fix: str = "") -> int:
 
 
 def step_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters of a network that belong to time steps, in its order.
+    """Return the parameters per time step of a network, in the network's order.
 
     >>> from torch import nn
     >>> from hdlif.nn import HDLIF, step_parameters
@@ -108,11 +108,11 @@ LONGEST = 2**20
 
 @dataclass(frozen=True)
 class TimeConstants:
-    """Start of a leak that is another in each channel: time constants 1/(1 - λ), evenly spaced on the log axis.
+    """Initial leaks with a different value per channel: time constants 1/(1 - λ), evenly spaced on a log scale.
 
     τ_c = shortest·(longest/shortest)^(c/(C - 1)),   λ_c = 1 - 1/τ_c,   c = 0, ..., C - 1
 
-    It replaces a number in a neuron's arguments; nothing is random. A single channel has τ = √(shortest·longest).
+    Pass it to a neuron in place of a number; the values are not random. A single channel has τ = √(shortest·longest).
 
     >>> from hdlif.nn import HDLIF
     >>> neuron = HDLIF(time_steps=32, channels=5, leak=TimeConstants(2, 32))
@@ -121,9 +121,9 @@ class TimeConstants:
 
     Args:
         shortest: τ of the first channel, in steps, more than 1.
-        longest: τ of the last; None for the T of the neuron.
+        longest: τ of the last channel; None for the T of the neuron.
     Raises:
-        ValueError: it is no such number, or `longest` is less than `shortest`.
+        ValueError: `shortest` or `longest` is not such a number, or `longest` is less than `shortest`.
     """
 
     shortest: float = 2.0
@@ -142,11 +142,11 @@ class TimeConstants:
             raise ValueError(f"shortest = {self.shortest:g}, longest = {self.longest:g}; give the shorter one first")
 
     def leaks(self, channels: int | None, time_steps: int) -> list[float]:
-        """λ of each channel.
+        """Return λ of each channel.
 
         Args:
-            channels: C, which must be given.
-            time_steps: T, for `longest` where that is None.
+            channels: C; required.
+            time_steps: T, which replaces a `longest` of None.
         Raises:
             ValueError: there are no channels, or T is below `shortest`.
         """
@@ -162,15 +162,15 @@ class TimeConstants:
             )
         low, width = math.log(self.shortest), math.log(longest / self.shortest)
         places = [c / (channels - 1) for c in range(channels)] if channels > 1 else [0.5]
-        # 1 - 1/τ without what log and exp round off 1 - λ.
+        # Compute 1 - 1/τ without the rounding errors of log and exp in 1 - λ.
         return [-math.expm1(-(low + width * place)) for place in places]
 
 
 def _starts(name: str, value: object, channels: int | None, time_steps: int) -> list[float]:
-    """The start of each channel, or one for all.
+    """Return the initial value of each channel, or one for all.
 
     Raises:
-        ShapeError, ValueError: as `one_number` and `TimeConstants.leaks`.
+        ShapeError, ValueError: as in `one_number` and `TimeConstants.leaks`.
     """
     if not isinstance(value, TimeConstants):
         return [one_number(name, value)]
@@ -184,7 +184,7 @@ Parametrization = Literal["sigmoid", "softplus"]
 
 
 class _Parametrization(NamedTuple):
-    """How y, less its lower end and by its width, follows from a: the function, and the a that it starts from."""
+    """The function from a to y, rescaled from its range to (0, 1) or (0, ∞), and its inverse for initial values."""
 
     value: Callable[[Tensor], Tensor]
     start: Callable[[float], float]
@@ -198,9 +198,10 @@ _PARAMETRIZATIONS: dict[str, _Parametrization] = {
 
 
 class StepValue(PerStep):
-    """A leak or threshold y_t of each time step, a scalar or a value per channel, learned or fixed.
+    """A leak or threshold y_t per time step, a scalar or a value per channel, learned or fixed.
 
-    Learned through an unbounded a_t (the parameter `logit`), which starts where y is `value`; fixed as a buffer.
+    A learned y follows from an unbounded a_t (the parameter `logit`), initialised so that y is `value`. A fixed y is a
+    buffer.
 
         sigmoid:   y_t = low + (high - low)·σ(a_t), in (low, high)
         softplus:  y_t = low + log(1 + exp(a_t)), in (low, ∞)
@@ -213,17 +214,17 @@ class StepValue(PerStep):
 
     Args:
         time_steps: T.
-        value: y at the start, at every step; `TimeConstants` for a leak that starts elsewhere in each channel.
+        value: initial y at every step; `TimeConstants` for a leak that starts differently in each channel.
         low: lower end of the range.
-        high: upper end of a sigmoid's; low + 1 by default.
+        high: upper end of the range of a sigmoid; low + 1 by default.
         learned: learn a; otherwise y is fixed, and may lie outside the range.
-        channels: C for values per channel, [T, C]; None for one of the layer, [T].
+        channels: C for values per channel, [T, C]; None for one value per layer, [T].
         per_step: False shares one row among all steps, [1] or [1, C].
-        form: how y follows from a.
-        name, fix: for errors: what y is, and what allows a start outside the range.
+        form: the function from a to y.
+        name, fix: used in errors: the name of y, and how to allow an initial value outside the range.
     Raises:
         ValueError: a learned value starts outside its range, or an argument would have no effect.
-        ShapeError: `value` is no single number.
+        ShapeError: `value` is not a single number.
     """
 
     def __init__(
@@ -260,14 +261,14 @@ class StepValue(PerStep):
         self.name = name
         shape = (time_steps if per_step else 1, *([] if channels is None else [channels]))
         if learned:
-            # In float64 until here: 1 - λ of a long time constant is as exact as λ of a short one.
+            # Use float64 until here: 1 - λ for a long time constant is then as exact as λ for a short one.
             logits = [_PARAMETRIZATIONS[form].start((start - self.low) / self.width) for start in starts]
             self.logit = nn.Parameter(torch.tensor(logits).expand(shape).clone())
         else:
             self.register_buffer("value", torch.tensor(starts).expand(shape).clone())
 
     def values(self) -> Tensor:
-        """y of every trained step, [T] or [T, C]; one row where the steps share it."""
+        """Return y of every trained step, [T] or [T, C]; one row if the steps share it."""
         if not self.learned:
             return cast(Tensor, self.value)
         value = _PARAMETRIZATIONS[self.form].value(self.logit)
@@ -276,14 +277,14 @@ class StepValue(PerStep):
         return value if self.low == 0 else self.low + value
 
     def forward(self, steps: range) -> Tensor:
-        """y of the steps of a chunk, [K] or [K, C]."""
+        """Return y at the steps of a chunk, [K] or [K, C]."""
         return self.held(self.values(), steps)
 
     def rows(self, steps: range, x: Tensor) -> Tensor:
-        """y of the steps of a chunk, broadcastable to the chunk x [K, B, C, ...].
+        """Return y at the steps of a chunk, broadcastable to the chunk x [K, B, C, ...].
 
         Raises:
-            ShapeError: x has other channels.
+            ShapeError: x has a different number of channels.
         """
         return broadcast_rows(self(steps), x, self.name)
 
@@ -293,12 +294,12 @@ class StepValue(PerStep):
 
 
 def broadcast_rows(values: Tensor, x: Tensor, name: str = "value") -> Tensor:
-    """Rows [K] or [K, C] as [K, 1, ..., 1] or [K, 1, C, 1, ...], broadcastable to x [K, B, C, ...].
+    """Return rows [K] or [K, C] as [K, 1, ..., 1] or [K, 1, C, 1, ...], broadcastable to x [K, B, C, ...].
 
     Args:
-        name: of the parameter, for the error.
+        name: the parameter's name in the error.
     Raises:
-        ShapeError: x has other channels.
+        ShapeError: x has a different number of channels.
     """
     if values.ndim == 1:
         return values.view(-1, *[1] * (x.ndim - 1))

@@ -1,4 +1,4 @@
-"""Recurrent layers: neurons that also read what they emitted at the step before, through a synapse."""
+"""Recurrent layers: neurons that also read their own spikes of the previous step through a synapse."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -13,11 +13,11 @@ from hdlif.nn.steps import carried
 
 
 class Recurrent(Temporal):
-    """Neurons of currents I_t = x_t + U s_{t-1}, with U s = 0 at the first step.
+    """Neurons with currents I_t = x_t + U s_{t-1}, with U s = 0 at the first step.
 
-    U is a synapse as any other: quantised, traced by OTTT and NDOT, counted by the density of s, deployed with the op
-    `delay`. The steps of a chunk are taken one after the other. A rule that cuts time learns U from s_{t-1} as from an
-    input: what s_{t-1} itself follows from is cut.
+    U is an ordinary synapse: it can be quantised, and OTTT and NDOT trace it. The density of s determines its
+    operations. It is deployed with the op `delay`. The steps of a chunk run one after another. A rule that cuts time
+    treats s_{t-1} as an input of U and cuts its history.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, QuantLinear, Recurrent
@@ -28,11 +28,11 @@ class Recurrent(Temporal):
 
     Args:
         neuron: a neuron layer.
-        synapse: U, from spikes [B, C, ...] to currents of that shape, such as a `QuantConv2d` with padding, or a
+        synapse: U, from spikes [B, C, ...] to currents of the same shape, such as a `QuantConv2d` with padding, or a
             `QuantLinear`.
-    State: {"neuron": its own, "spike": s_{t-1} [B, ...]}, and {"synapse": ...} of a U that learns from a trace.
+    State: {"neuron": the neuron's state, "spike": s_{t-1} [B, ...]}, and {"synapse": ...} for a U trained with a trace.
     Raises:
-        ShapeError: U gives currents of another shape.
+        ShapeError: U returns currents of another shape.
     """
 
     paths: ClassVar[Sequence[Sequence[str]]] = (("synapse", "neuron"), ("neuron",))

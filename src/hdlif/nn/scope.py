@@ -1,4 +1,4 @@
-"""Running the children of a module on one chunk of time steps, with the state of each, and a sequence of them."""
+"""Execution of a module's children on a chunk of time steps with their states, and sequences of modules."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ CHANNELS = 2
 
 
 class Captured:
-    """A value of a network whose operations are recorded, such as by `hdlif.deploy.lower`.
+    """A symbolic value that records the operations of a network, for example in `hdlif.deploy.lower`.
 
-    A `Scope` that is given one in place of a tensor runs nothing: it asks it for what a child makes of it.
+    Given such a value instead of a tensor, a `Scope` runs nothing: it calls `through` for each child.
     """
 
     def through(self, name: str, child: nn.Module) -> Self:
-        """What `child`, of that name in the module at hand, makes of this value."""
+        """Return the output of `child`, which has this name in the current module, for this value."""
         raise NotImplementedError
 
 
 class Scope:
-    """Runs the children of one module on one chunk, and gathers their states under their names.
+    """Runner for the children of one module on one chunk, which collects their states by name.
 
-    It is what the `forward` of a `Temporal` module is written with:
+    Use it to write the `forward` of a `Temporal` module:
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, QuantConv2d, Scope, Temporal
@@ -52,11 +52,12 @@ class Scope:
     ([4, 1, 2, 5, 5], {'act': ['potential']})
 
     Args:
-        module: whose direct children are run, by name.
-        state: of `module`, as its `forward` is given it; None starts a sequence.
+        module: the module whose direct children run, by name.
+        state: the state that the `forward` of `module` gets; None starts a sequence.
         steps: the time steps of the chunk.
     Raises:
-        StateError: the state is no mapping, or lacks that of a child; a child with a state runs twice, or not at all.
+        StateError: the state is not a mapping or lacks a child's state, or a child with a state does not run exactly
+            once.
     """
 
     def __init__(self, module: nn.Module, state: State | None, steps: range) -> None:
@@ -75,7 +76,7 @@ class Scope:
             )
 
     def __call__(self, name: str, x: Tensor) -> Tensor:
-        """Run the child `name`: temporal ones with their state, others with time folded into the batch."""
+        """Run the child `name`: a temporal child with its state, any other with time folded into the batch."""
         child = self.child(name)
         self.ran(name)
         if isinstance(x, Captured):
@@ -88,14 +89,14 @@ class Scope:
         return y
 
     def chain(self, x: Tensor, *names: str, plus: Callable[[], Tensor] | None = None) -> Tensor:
-        """Run these children one after another, each on what the one before gave.
+        """Run these children one after another, each on the output of the previous one.
 
-        The same as a call for each, but that nobody else is to read what is between: there they may run as one, see
-        `hdlif.nn.chain`.
+        The result is the same as with separate calls, but nothing else may read the intermediate values. The children
+        may therefore be fused, see `hdlif.nn.chain`.
 
         Args:
-            plus: gives what is added to what the last one gives, such as the other branch of a block; it is called
-                right before or after that one.
+            plus: returns a summand for the last child's output, such as the other branch of a block; it is called right
+                before or after that child.
         """
         if not isinstance(x, Captured) and may_run_as_one(x, self._carried):
             return run_chain(self, self.steps, x, names, plus)
@@ -104,20 +105,20 @@ class Scope:
         return x if plus is None else x + plus()
 
     def child(self, name: str) -> nn.Module:
-        """The child of that name."""
+        """Return the child with this name."""
         found = self.module._modules.get(name)
         return self.module.get_submodule(name) if found is None else found
 
     def weight_of(self, layer: nn.Module) -> Tensor | None:
-        """What runs in place of a layer's own weights, if anything."""
+        """Return the weights that replace a layer's own, or None."""
         return self._carried.weights.get(layer)
 
     def ran(self, name: str) -> None:
-        """Note that a child has run."""
+        """Record that a child has run."""
         self._ran.add(name)
 
     def given_to(self, name: str) -> State | None:
-        """The state that a child starts from."""
+        """Return the initial state of a child for this chunk."""
         given = self._given.get(name)
         return None if given is None else entries_of(given, repr(name))
 
@@ -127,9 +128,10 @@ class Scope:
         """Keep the state of a child after the chunk.
 
         Args:
-            is_own: whether the child itself made it, and not an observer in its place.
+            is_own: whether the child itself, and not an observer, computed the state.
         Raises:
-            StateError, TrainingError: there is no place for it, or it does not go with what was given.
+            StateError: the state cannot be stored, or is missing in the given state.
+            TrainingError: the child cannot cut time within a chunk.
         """
         if state is None:
             check_stateless(child, given)
@@ -165,11 +167,11 @@ class Scope:
         return y
 
     def _run(self, child: nn.Module, x: Tensor, given: State | None) -> tuple[Tensor, State | None]:
-        """y and the state of a child after this chunk."""
+        """Return y and the state of a child after this chunk."""
         measure = self._carried.measures.get(child)
         if isinstance(child, Temporal):
             check_chunk(x, self.steps)
-            # Its steps are traced already where they are to be.
+            # The steps are traced already if necessary.
             y, state = nn.Module.__call__(child, x, given, self.steps)
             if measure is not None:
                 measure.take(x, y)
@@ -180,10 +182,10 @@ class Scope:
 
     @property
     def state(self) -> State | None:
-        """The state after this chunk, or None if no child keeps one.
+        """Return the state after this chunk, or None if no child keeps one.
 
         Raises:
-            StateError: a child that was given a state has not run, and its state would be lost.
+            StateError: a child with a given state has not run, so its state would be lost.
         """
         for name, given in self._given.items():
             if given and name not in self._ran:
@@ -198,11 +200,11 @@ def run_in_order(module: nn.Module, x: Tensor, state: State | None, steps: range
 
 
 class Sequential(Temporal):
-    """Modules one after another; plain ones see time folded into the batch, temporal ones carry their state.
+    """A sequence of modules: plain modules get time folded into the batch, temporal modules keep their state.
 
-    Children are named "0", "1", ..., or as the keys of a mapping that is given in place of a module.
-    `network(x, steps=range(T))` starts a sequence; the state that it returns continues it. Steps may be left out where
-    x has K > 1 of them and starts a sequence.
+    Children are named "0", "1", ..., or by the keys of a mapping in place of a module. `network(x, steps=range(T))`
+    starts a sequence; pass the returned state to continue it. You can omit the steps if x has K > 1 of them and starts
+    a sequence.
 
     >>> import torch
     >>> from torch import nn
@@ -213,7 +215,7 @@ class Sequential(Temporal):
     >>> list(logits.shape), {name: list(kept) for name, kept in state.items()}
     ([4, 2, 10], {'1': ['potential']})
 
-    An image that is the same at every step has a time axis of 1, and a stream goes step by step:
+    Give a constant image a time axis of 1, and run a stream step by step:
 
     >>> logits, state = network(x[:1], steps=range(4))
     >>> logits, state = network(x[:1], state, steps=range(4, 5))
@@ -221,8 +223,8 @@ class Sequential(Temporal):
     Args:
         modules: modules, or mappings from names to modules; a plain module must not mix the samples of a batch.
     Raises:
-        StateError: steps are left out where x does not determine them, or the state is another network's; or
-            a child is a batch norm of `torch.nn`, which does not know of time.
+        StateError: steps are omitted but x does not determine them, the state belongs to another network, or a child is
+            a batch norm of `torch.nn`, which would mix time steps.
         ShapeError: the time axis of x is neither 1 nor the number of steps.
     """
 
@@ -248,10 +250,10 @@ class Sequential(Temporal):
 
 
 def _holds_temporal(module: nn.Module) -> bool:
-    """Whether torch's own sequence holds modules that know time.
+    """Return whether a `torch.nn.Sequential` contains temporal modules.
 
     Raises:
-        StateError: another module does, which calls them by itself.
+        StateError: a module with another `forward` contains temporal modules.
     """
     inner = next((one for one in module.modules() if isinstance(one, Temporal)), None)
     if inner is not None and type(module).forward is not nn.Sequential.forward:
@@ -271,8 +273,8 @@ def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None, measur
     """Apply a stateless module to [K, B, ...] with time folded into the batch.
 
     Args:
-        weight: runs in place of its own.
-        measure: is taken of what it reads and gives, folded.
+        weight: replaces the module's own weight.
+        measure: applied to the folded input and output.
     """
     if isinstance(module, _BatchNorm):
         ours = "BatchNorm1d" if isinstance(module, nn.BatchNorm1d) else "BatchNorm2d"
@@ -305,7 +307,7 @@ def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None, measur
 
 
 def check_cuts(module: nn.Module, name: str, state: State) -> None:
-    """Raise `TrainingError` where a module keeps a state of its own, and does not cut time within a chunk."""
+    """Raise `TrainingError` if a module keeps a state of its own but does not cut time within a chunk."""
     own = [key for key, value in state.items() if isinstance(value, Tensor)]
     if own and not (isinstance(module, Temporal) and module.cuts()):
         where = f"{name or 'the network'} ({type(module).__name__})"

@@ -1,4 +1,4 @@
-"""Modules of a spike: the quantiser with a fixed or learned step size, and the surrogate with a temperature."""
+"""Modules for spikes: the quantiser with a fixed or learned step size, and the surrogate with a temperature."""
 
 import math
 
@@ -21,7 +21,7 @@ class SpikeQuantizer(nn.Module):
 
     Args:
         bits: 1 to 8.
-        step: distance of two levels, above 0; at the start if it is learned.
+        step: distance between two levels, above 0; the initial distance if it is learned.
         offset: rounding offset, 0 to 1; ½ rounds to nearest.
         learned: learn the step, one scalar per layer, with its gradient divided by √(neurons · largest code) (LSQ,
             Esser et al., ICLR 2020).
@@ -48,29 +48,29 @@ class SpikeQuantizer(nn.Module):
         self.step: Tensor | float = nn.Parameter(torch.tensor(float(step))) if learned else step
 
     def forward(self, spike: Tensor, *, is_relu: bool = False) -> Tensor:
-        """Q(spike).
+        """Return Q(spike).
 
         Args:
-            is_relu: whether no gradient goes on through what is 0, so that none needs to come back to it.
+            is_relu: whether zeros pass no gradient on, so that the quantiser may return none for them.
         """
         step = self.step
         if not isinstance(step, Tensor) and self.gradient == "identity" and can_be_quantised(spike):
             return quantise(spike, bits=self.bits, step=step, offset=self.offset, is_relu=is_relu)
         if isinstance(step, Tensor):
             scale = (spike.shape[2:].numel() * (2**self.bits - 1)) ** -0.5
-            # The value of the step, with a gradient `scale` times as large.
+            # The value of `step`, with its gradient multiplied by `scale`.
             step = (step - step * scale).detach() + step * scale
         return quantize_spike(spike, bits=self.bits, step=step, offset=self.offset, gradient=self.gradient)
 
     def coded(self, spike: Tensor, *, is_relu: bool) -> CodedSpikes | Tensor:
-        """As a call, with no more than the codes where the kernels give them."""
+        """Return Q(spike), as codes only if the kernels can compute them."""
         is_fixed = self.levels() is not None and self.gradient == "identity"
         if not is_fixed or not can_be_quantised(spike):
             return emitted(spike, self, is_relu=is_relu)
         return quantise_to_codes(spike, bits=self.bits, step=float(self.step), offset=self.offset, is_relu=is_relu)
 
     def levels(self) -> Levels | None:
-        """How codes follow from spikes, where kernels may compute them; None of a step that is learned."""
+        """Return the levels with which kernels compute codes from spikes; None if the step is learned."""
         if isinstance(self.step, Tensor) or type(self).forward is not SpikeQuantizer.forward:
             return None
         return Levels(1 / self.step, self.offset, float(2**self.bits - 1))
@@ -80,7 +80,7 @@ class SpikeQuantizer(nn.Module):
 
 
 def emitted(surplus: Tensor, quantizer: SpikeQuantizer | None, *, is_relu: bool = False) -> Tensor:
-    """What graded neurons emit: their surplus, or its codes."""
+    """Return the output of graded neurons: their surplus, quantised if there is a quantiser."""
     if quantizer is None:
         return surplus
     if is_relu and type(quantizer).forward is SpikeQuantizer.forward:
@@ -91,9 +91,9 @@ def emitted(surplus: Tensor, quantizer: SpikeQuantizer | None, *, is_relu: bool 
 
 
 class Dspike(nn.Module):
-    """The surrogate `functional.dspike` with its temperature b as a buffer, which checkpoints carry.
+    """The surrogate `functional.dspike` with its temperature b as a buffer, which checkpoints contain.
 
-    A neuron that has it as its `surrogate` can have b adapted, see `training.temperature`.
+    Training can adapt b if a neuron has this `surrogate`, see `training.temperature`.
 
     >>> from hdlif.nn import LIF, Dspike
     >>> neuron = LIF(time_steps=4, surrogate=Dspike(temperature=2.0))
@@ -101,7 +101,7 @@ class Dspike(nn.Module):
     2.0
 
     Args:
-        temperature: b at the start, above 0.
+        temperature: initial b, above 0.
     """
 
     temperature: Tensor
@@ -113,7 +113,7 @@ class Dspike(nn.Module):
         self.register_buffer("temperature", torch.tensor(float(temperature)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """f(x) of x = m - θ."""
+        """Return f(x) for x = m - θ."""
         return dspike(x, self.temperature)
 
     def extra_repr(self) -> str:

@@ -1,8 +1,8 @@
-"""State is a value: nested dicts named like the module tree, threaded through time by `hdlif.nn.Scope`.
+"""Explicit state: nested dicts named like the module tree, which `hdlif.nn.Scope` passes from step to step.
 
 A temporal module maps `(x, state, steps)` to `(y, state)`. `x` is a chunk of consecutive time steps
-[K, B, ...] with K = len(steps), or [1, B, ...]: the same input at every step of the chunk.
-`state` is None before the first step. A chunk of K equals K chunks of one.
+[K, B, ...] with K = len(steps), or [1, B, ...] for the same input at every step of the chunk. `state` is None before
+the first step. A chunk of K steps equals K chunks of one step.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ Reads = Mapping[str, Sequence[str]]
 
 
 class Temporal(nn.Module):
-    """A module that knows time: `forward(x, state, steps) -> (y, state)`.
+    """Base class for temporal modules: `forward(x, state, steps) -> (y, state)`.
 
-    x is a chunk of consecutive steps [K, B, ...] with K = len(steps), or [1, B, ...], the same at each of them. The
-    state is a nested mapping of tensors, None before the first step and of modules that keep none. A chunk of K must
-    equal K chunks of one. `Scope` shows how a module of your own runs its children.
+    x is a chunk of consecutive steps [K, B, ...] with K = len(steps), or [1, B, ...] for the same input at each step.
+    The state is a nested mapping of tensors. It is None before the first step, and for modules without state. A chunk
+    of K steps must equal K chunks of one step. See `Scope` for how your module runs its children.
     """
 
     @property
     def paths(self) -> Paths | None:
-        """The ways that x takes through the children to y, by which a rule with traces knows what feeds a neuron.
+        """Return the paths of x through the children to y, with which a rule with traces finds the inputs of a neuron.
 
-        Each is the names of children in the order in which they read one another; () is that of an x that is added to
-        y as it is, and (synapse, neuron) that of a recurrent synapse, which reads no x. A block with several children
-        that hold synapses or neurons states them as an attribute of its class, or as a property:
+        Each path lists the names of children in the order in which they read each other. The path () adds x to y
+        unchanged; (synapse, neuron) is a recurrent synapse, which does not read x. A block with several children that
+        contain synapses or neurons defines its paths as a class attribute or a property:
 
         >>> paths = (("act1", "conv1", "act2", "conv2"), ("shortcut",))
         """
@@ -43,10 +43,10 @@ class Temporal(nn.Module):
 
     @property
     def reads(self) -> Reads | None:
-        """What each child reads: an other form of `paths`, which does not grow with the number of ways.
+        """Return the inputs of each child: another form of `paths`, which does not grow with the number of paths.
 
-        Children are in execution order, and last "" for y; each has the names of those whose outputs
-        it reads, "" for x. The example of `paths` again:
+        Keys are the children in execution order, then "" for y. Values are the names of the children whose outputs they
+        read, or "" for x. The example of `paths` becomes:
 
         >>> reads = {"act1": [""], "conv1": ["act1"], "act2": ["conv1"], "conv2": ["act2"], "shortcut": [""],
         ...          "": ["conv2", "shortcut"]}
@@ -54,11 +54,11 @@ class Temporal(nn.Module):
         return None
 
     def cuts(self) -> bool:
-        """Whether a module that keeps a state can cut time within a chunk.
+        """Return whether a module that keeps a state can cut time within a chunk.
 
-        Where the steps of a pass say so (`Pass.cut`), its outputs at each step then follow from what earlier steps of
-        the chunk have left as from constants, as if every step were a chunk of its own whose state is detached. One
-        that runs its children through `Scope`, and keeps nothing itself, is not asked.
+        If the steps of a pass set `Pass.cut`, the module treats the states that earlier steps of the chunk leave as
+        constants. Each step then equals a chunk of its own with a detached state. Modules that run their children
+        through `Scope` and keep no state of their own need not define this method.
         """
         return False
 
@@ -67,13 +67,13 @@ class Temporal(nn.Module):
             named.setdefault("state", None)
         if len(arguments) < 3 and named.get("steps") is None:
             named["steps"] = _steps_of_call(self, arguments, named)
-        # The range is not looked at here: a graph would be made for each.
+        # Do not read the range here: each range would get a graph of its own.
         if torch.compiler.is_dynamo_compiling():
             arguments, named = with_traced_steps(arguments, named)
         output = nn.Module.__call__(self, *arguments, **named)
         for steps in (*arguments, *named.values()):
             if isinstance(steps, Steps) and self in steps.carried.measures:
-                # Its input comes first; Scope takes the measures of what it runs.
+                # The input comes first; Scope takes the measures of the children that it runs.
                 steps.carried.measures[self].take(arguments[0] if arguments else named["x"], output[0])
         return output
 
@@ -92,7 +92,7 @@ class Temporal(nn.Module):
 
 
 def _steps_of_call(module: nn.Module, arguments: Sequence[Any], named: Mapping[str, Any]) -> range | None:
-    """The time steps of a call that leaves them out: those of x, unless the module was made for fewer."""
+    """Return the time steps of a call that omits them: the steps of x, unless the module has fewer."""
     x = arguments[0] if arguments else named.get("x")
     if not isinstance(x, Tensor):
         return None
@@ -110,14 +110,14 @@ def _steps_of_call(module: nn.Module, arguments: Sequence[Any], named: Mapping[s
 
 
 class Neuron(Temporal):
-    """A neuron layer: currents [K, B, ...] in (or [1, B, ...]), spikes [K, B, ...] out, one for each current.
+    """Base class for neuron layers: currents [K, B, ...] or [1, B, ...] in, spikes [K, B, ...] out.
 
-    What watches a network, and is not to know its kinds of neuron, finds the layers by this class.
+    Observers of a network find its neuron layers by this class, whatever the neuron type.
 
     Attributes:
         accumulates: whether a membrane carries past currents on.
-        fires: whether what it gives are spikes; where they are not, as of an equation that only scales what a network
-            is shown, it is no neuron layer to whatever counts, draws or restrains them.
+        fires: whether the outputs are spikes. If not, for example in an equation that only scales a network's input,
+            the layer is not counted, plotted or regularised as a neuron layer.
     """
 
     accumulates: ClassVar[bool] = True
@@ -125,7 +125,7 @@ class Neuron(Temporal):
 
 
 def entries_of(state: object, of: str) -> State:
-    """The entries of a state; none for None. Raises `StateError` if it is no mapping."""
+    """Return the entries of a state, {} for None; raise `StateError` if the state is not a mapping."""
     if state is None:
         return {}
     if not isinstance(state, Mapping):
@@ -136,7 +136,7 @@ def entries_of(state: object, of: str) -> State:
 
 
 def check_stateless(module: nn.Module, state: State | None) -> None:
-    """Raise `StateError` where a module that keeps no state is given one."""
+    """Raise `StateError` if a module without state is given one."""
     name = type(module).__name__
     if entries := entries_of(state, name):
         raise StateError(
@@ -156,10 +156,10 @@ def check_steps(steps: range) -> None:
 
 
 def steps_of(x: Tensor, state: State | None, steps: range | None) -> range:
-    """The time steps of a chunk x: those given, or range(K) where x has K > 1 frames and starts a sequence.
+    """Return the time steps of a chunk x: the given ones, or range(K) if x has K > 1 frames and starts a sequence.
 
     Raises:
-        StateError: they are no range of consecutive steps, or not given where x does not tell them.
+        StateError: the steps are not a range of consecutive steps, or are omitted but x does not determine them.
     """
     if steps is None:
         if state is not None:
@@ -194,20 +194,20 @@ def check_entry(name: str, value: Tensor, x: Tensor) -> None:
 
 
 def potential_of(state: State | None, x: Tensor) -> Tensor:
-    """The potential in the state of a neuron that keeps no more than that; see `kept_of`."""
+    """Return the potential from the state of a neuron that keeps nothing else; see `kept_of`."""
     return kept_of(state, x, "potential")[0]
 
 
 def kept_of(state: State | None, x: Tensor, *names: str) -> list[Tensor]:
-    """What a neuron keeps under these names, each float32 or wider and shaped like `x[0]`; zeros if there is no state.
+    """Return the states with these names, each float32 or wider and shaped like `x[0]`; zeros if `state` is None.
 
     Raises:
         StateError: the state has other entries.
-        ShapeError: one of them is of another batch.
+        ShapeError: a state belongs to another batch.
     """
     dtype = torch.promote_types(x.dtype, torch.float32)
     if state is None:
-        # Laid in memory as x is.
+        # Use the memory layout of x.
         return [torch.zeros_like(x[0], dtype=dtype) for _ in names]
     entries, count = entries_of(state, "a neuron"), "one tensor" if len(names) == 1 else f"{len(names)} tensors"
     kept = []
@@ -229,7 +229,7 @@ def _kind(value: object) -> str:
 
 
 def detach(state: State | None) -> State | None:
-    """The same values of `state` without a graph: where a rule calls it, the gradient through time is cut.
+    """Return the values of `state` without a graph, which cuts the gradient through time.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, detach
@@ -244,15 +244,15 @@ def detach(state: State | None) -> State | None:
 
 
 def unstacked(values: Tensor) -> Sequence[Tensor]:
-    """[K, ...] to a tensor of each step, whose gradient is a view where there is one."""
+    """Split [K, ...] into one tensor per step; for K = 1 the gradient is a view."""
     return [values.squeeze(0)] if len(values) == 1 else values.unbind()
 
 
 def stack_steps(steps: Sequence[Tensor]) -> Tensor:
-    """[B, ...] per step to [K, B, ...]; a view where there is one step."""
+    """Stack [B, ...] per step to [K, B, ...]; the result is a view if there is one step."""
     return steps[0].unsqueeze(0) if len(steps) == 1 else torch.stack(list(steps))
 
 
 def inside(name: str, child: str) -> str:
-    """The name of a child in the network, from that of its parent; "" is the network itself."""
+    """Return the name of a child in the network from the name of its parent; "" is the network itself."""
     return f"{name}.{child}" if name else child

@@ -1,4 +1,4 @@
-"""Neurons of one equation: a step, written once, that is scanned over time and traced into a program."""
+"""Neurons defined by one step, written once, which is scanned over time and traced into a program."""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
@@ -28,13 +28,13 @@ Step = Callable[..., Any]
 class SteppedNeuron(Neuron):
     """A neuron layer that runs `equation()` on (current, *states, *parameters) at each time step.
 
-    The step is the same at all of them; what differs by time step are the values of its parameters.
+    All time steps use the same equation; only the values of the parameters differ.
 
     Attributes:
         path: how a chunk is computed, see `choose_path`.
-        states: their names; all are 0 at first.
-        quantizer: maps what the step emits, 0 or more, to codes; the states keep what the step makes of itself. None of
-            neurons that emit 1 or 0.
+        states: the names of the states; all start at 0.
+        quantizer: maps the step's output, 0 or more, to codes; the states use the unquantised output. None for neurons
+            that emit 1 or 0.
     """
 
     states: tuple[str, ...] = ("potential",)
@@ -47,18 +47,18 @@ class SteppedNeuron(Neuron):
         self.choose_path(path)
 
     def choose_path(self, path: Path | None) -> None:
-        """Compute chunks in one of two ways, with the same values, and the same gradients but for rounding.
+        """Choose one of two ways to compute chunks, with equal values, and equal gradients except for rounding.
 
         Args:
-            path: "steps" runs the steps one by one under autograd. "fused" runs all of them in one compiled function on
-                a CPU, whose backward pass follows the traced equation (`kernels.chunk`): faster, with less memory under
-                STBP. It has no second derivative. None chooses "fused" if the equation can be traced and runs
-                unchanged, and the chunk has at least `WORTH_STEPS` steps or `WORTH_ENTRIES` neurons times steps, but
-                not if the equation reads lists, mappings or objects of its module, which may change without notice.
-                The steps also run one by one on a GPU, under a compiler, `torch.func` or forward-mode derivatives, and
-                if parameters have a wider dtype than the states.
+            path: "steps" runs the steps one by one under autograd. "fused" runs all steps in one compiled function on a
+                CPU, whose backward pass follows the traced equation (`kernels.chunk`). It is faster, needs less memory
+                with STBP, and has no second derivative. None chooses "fused" if the equation can be traced and runs
+                unchanged, and the chunk has at least `WORTH_STEPS` steps or `WORTH_ENTRIES` neurons times steps. It
+                chooses "steps" if the equation reads lists, mappings or objects of its module, which may change
+                unnoticed. The steps also run one by one on a GPU, under a compiler, `torch.func` or forward-mode
+                derivatives, and if parameters have a wider dtype than the states.
         Raises:
-            ValueError: `path` is none of them, or "fused" and the class does not run its equation as it is.
+            ValueError: `path` is invalid, or "fused" although the class overrides how its equation runs.
         """
         if path not in (None, *get_args(Path)):
             raise ValueError(f"path = {path!r}; choose one of {', '.join(get_args(Path))}")
@@ -72,12 +72,12 @@ class SteppedNeuron(Neuron):
     def fused_step(
         self, device: torch.device, steps: int, entries: int, *, cut: bool = False, normed: bool = False
     ) -> FusedStep | None:
-        """What computes a chunk in one function; None where its steps are taken one by one.
+        """Return the function that computes a chunk; None if its steps run one by one.
 
         Args:
-            device: of its tensors.
+            device: the device of the chunk.
             steps: K.
-            entries: of a step.
+            entries: the number of neurons per step.
             cut, normed: as in `Fusing.step_of`.
         Raises:
             EquationError: `path` is "fused", and the equation has no program.
@@ -92,7 +92,7 @@ class SteppedNeuron(Neuron):
             raise
 
     def may_fuse(self, device: torch.device, steps: int, entries: int) -> bool:
-        """Whether `fused_step` is there for an equation that has a program."""
+        """Return whether to fuse a chunk if the equation has a program."""
         if device.type != "cpu":
             return False
         if self.path is not None:
@@ -112,15 +112,15 @@ class SteppedNeuron(Neuron):
         return fused(current, kept, fused.step.rows(shared_rows(rows)), steps=len(steps))
 
     def equation(self) -> Step:
-        """The step: what is trained, counted and deployed."""
+        """Return the step that is trained, counted and deployed."""
         raise NotImplementedError
 
     def step_values(self) -> Mapping[str, StepValue]:
-        """The parameters of the step by name, in the order in which it takes them."""
+        """Return the parameters of the step by name, in the order of its arguments."""
         raise NotImplementedError
 
     def range_of(self, name: str) -> tuple[float, float]:
-        """The open range of a parameter if it is learned."""
+        """Return the open range of a parameter if it is learned."""
         return self.step_values()[name].ends
 
     def learns(self, name: str) -> bool:
@@ -128,11 +128,11 @@ class SteppedNeuron(Neuron):
         return self.step_values()[name].learned
 
     def rows_at(self, steps: range, x: Tensor) -> list[Tensor]:
-        """The parameters of the step at each of `steps`, broadcastable to the chunk x [K, B, ...]."""
+        """Return the parameters of the step at each of `steps`, broadcastable to the chunk x [K, B, ...]."""
         return [value.rows(steps, x) for value in self.step_values().values()]
 
     def row_values(self) -> dict[str, Tensor]:
-        """The parameters of the step by name, [T or 1, C or 1] each, in float64."""
+        """Return the parameters of the step by name, [T or 1, C or 1] each, in float64."""
         with torch.no_grad():
             values = {name: value.values().double() for name, value in self.step_values().items()}
             return {name: value.reshape(len(value), -1) for name, value in values.items()}
@@ -144,7 +144,7 @@ class SteppedNeuron(Neuron):
         kept = kept_of(state, x, *self.states)
         dtype = kept[0].dtype if kept else torch.promote_types(x.dtype, torch.float32)
         current, rows = x.to(dtype), self.rows_at(steps, x)
-        # Before each step, where there is one, or where the steps are cut from each other.
+        # The states before each step, if there is one step or the steps are cut from each other.
         before: Sequence[Tensor] = [state[None] for state in kept]
         is_cut = carried(steps).cut and self.cuts()
         found = None
@@ -154,7 +154,7 @@ class SteppedNeuron(Neuron):
             spikes, kept = found
         else:
             current = current.expand(len(steps), *x.shape[1:])
-            # What cannot be cut is refused by whoever ran it, by name.
+            # The caller rejects neurons that cannot be cut, by name.
             if is_cut and len(steps) > 1:
                 spikes, kept, before = self._cut(current, kept, rows, steps)
             else:
@@ -164,7 +164,7 @@ class SteppedNeuron(Neuron):
         return self.observed(emits, x, before, steps, rows), after or None
 
     def runs_in_chains(self, device: torch.device, steps: int, entries: int) -> bool:
-        """Whether `run_in_chain` is what the forward pass does to so many steps there, each of so many neurons."""
+        """Return whether `run_in_chain` may replace the forward pass for `steps` steps of `entries` neurons."""
         return (
             not torch.compiler.is_compiling()
             and self.may_fuse(device, steps, entries)
@@ -178,10 +178,10 @@ class SteppedNeuron(Neuron):
 
         Args:
             maps: [K or 1, B, C, H, W] of float32.
-            norm: what is still to be done to them; None for nothing.
-            codes: whether nobody reads more of quantised spikes than their codes.
+            norm: rows still to apply to the maps, or None.
+            codes: whether only the codes of quantised spikes are read.
         Returns:
-            as of a forward pass; None where the kernels cannot run, or a spike is no number, and no state was made.
+            the output and state as in a forward pass; None if the kernels cannot run, or a spike is NaN.
         """
         check_chunk(maps, steps)
         if not self.states:
@@ -201,7 +201,7 @@ class SteppedNeuron(Neuron):
         spikes: Tensor | CodedSpikes
         levels = None if self.quantizer is None else self.quantizer.levels()
         if codes and levels is not None and not torch.is_grad_enabled():
-            # What `joined` does is for the gradient alone.
+            # `joined` affects only the gradient.
             found = self._coded(fused, given, steps, levels)
             if found is None:
                 return None
@@ -221,7 +221,7 @@ class SteppedNeuron(Neuron):
     def _coded(
         self, fused: FusedStep, given: tuple[Tensor, list[Tensor], list[Any]], steps: range, levels: Levels
     ) -> tuple[CodedSpikes, list[Tensor]] | None:
-        """The codes of the spikes, and the states; None where they are not computed at once."""
+        """Return the codes of the spikes, and the states; None if the kernels cannot compute them."""
         assert self.quantizer is not None
         sizes = (len(steps), *given[0].shape[1:])
         room = code_room(prod(sizes))
@@ -233,16 +233,16 @@ class SteppedNeuron(Neuron):
         return CodedSpikes(Codes(laid, float(self.quantizer.step), int(levels.largest)), len(steps)), after
 
     def emits_relu(self) -> bool:
-        """Whether what is quantised is relu(x) of some x: if it is 0, no gradient goes on.
+        """Return whether the quantiser's input is relu(x) for some x, so that zeros pass no gradient on.
 
-        Without a graph, where nobody needs to know, it is not looked at.
+        Without a graph, this is not needed and always False.
         """
         if self.quantizer is None or not torch.is_grad_enabled() or torch.compiler.is_compiling():
             return False
         return self.runs_its_equation() and self._fusing.emits_relu(self)
 
     def _can_run_fused(self, steps: range) -> bool:
-        """Whether a chunk needs no more of its states than the last ones; a network that cannot be cut is not cut."""
+        """Return whether the last states of a chunk suffice; if time is cut, the neuron must support it."""
         return not carried(steps).cut or (
             self.cuts() and not any(observer.reads_states for observer in carried(steps).observers)
         )
@@ -250,7 +250,7 @@ class SteppedNeuron(Neuron):
     def observed(
         self, spikes: Tensor, x: Tensor, before: Sequence[Tensor], steps: range, rows: Sequence[Tensor]
     ) -> Tensor:
-        """The spikes of a chunk as observers of the pass have them; arguments as in `Observer.emitted`."""
+        """Return the spikes of a chunk after the observers of the pass; arguments as in `Observer.emitted`."""
         for observer in carried(steps).observers:
             spikes = observer.emitted(self, spikes, x, before, steps, rows)
         return spikes
@@ -258,9 +258,9 @@ class SteppedNeuron(Neuron):
     def _scanned(
         self, current: Tensor, kept: list[Tensor], rows: Sequence[Tensor], steps: range
     ) -> tuple[Tensor, list[Tensor]]:
-        """The spikes of a chunk, and the states after it, step by step."""
+        """Return the spikes of a chunk and the states after it, computed step by step."""
         spikes = []
-        # Taken apart at once: the derivative of current[k] would be zeros for all K steps, K times.
+        # Split in one call: each derivative of current[k] would allocate zeros for all K steps.
         of_steps = (unstacked(current), *(unstacked(values) for values in rows))
         for t, arriving, *of_step in zip(steps, *of_steps, strict=True):
             spike, *kept = self.stepped(t, steps, arriving, *kept, *of_step)
@@ -270,13 +270,13 @@ class SteppedNeuron(Neuron):
     def _cut(
         self, current: Tensor, kept: list[Tensor], rows: Sequence[Tensor], steps: range
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """As `_scanned`, with each step's states as constants: all steps at once, once the states are known.
+        """Run as `_scanned` does, with each step's states as constants; also return these states, [K, B, ...].
 
-        The third are these states, [K, B, ...].
+        Compute the states first, then the spikes of all steps in one call.
         """
         spikes, before, kept = list[Tensor](), list[Sequence[Tensor]](), [state.detach() for state in kept]
         learns = torch.is_grad_enabled()
-        # A state may be what the step was given, which has a graph.
+        # A step may return an argument as a state, which would have a graph.
         of_steps = (values.detach().unbind() for values in (current, *rows))
         with torch.no_grad():
             for t, arriving, *of_step in zip(steps, *of_steps, strict=True):
@@ -294,29 +294,30 @@ class SteppedNeuron(Neuron):
         return self.runs_its_equation()
 
     def joined(self, spikes: Tensor) -> Tensor:
-        """The spikes of a chunk [K, B, ...], before they are quantised."""
+        """Return the spikes of a chunk [K, B, ...] before quantisation."""
         return spikes
 
     def stepped(self, t: int, steps: range, *given: Tensor) -> Any:
-        """What the step gives at time step t; `steps` are those of the pass, with what travels with them."""
+        """Return the step's result at time step t; `steps` are the steps of the pass, with everything they carry."""
         return self.equation()(*given)
 
     @classmethod
     def runs_its_equation(cls) -> bool:
-        """Whether the scan is this package's, which takes the equation's steps, and no part of it the class's own."""
+        """Return whether the class runs the equation with this package's scan, without overriding a part of it."""
         scan = (cls.forward, cls.stepped, cls.joined, cls.rows_at)
         return all(part.__module__.startswith(f"{__package__}.") for part in scan)
 
     def program(self) -> Program:
-        """The step as a program, traced over the parameters as they are."""
+        """Return the step as a program, traced with the current parameters."""
         return self.traced()[0]
 
     def traced(self, rows: Mapping[str, Any] | None = None) -> tuple[Program, dict[str, Any]]:
-        """The program, and the values of its rows, [T or 1, C or 1] each.
+        """Return the program, and the values of its rows, [T or 1, C or 1] each.
 
         Args:
             rows: replace `row_values()`.
         Raises:
-            EquationError: the step uses what a program has not; the message begins with file and line.
+            EquationError: the step uses an operation that programs do not support; the message begins with file and
+                line.
         """
         return trace(self.equation(), states=self.states, rows=self.row_values() if rows is None else rows)

@@ -1,13 +1,12 @@
-"""Time steps, and what a forward pass carries along with them.
+"""Time steps, and the settings that a forward pass carries along with them.
 
-A module is given `steps`, a range. Whoever starts the pass may give it more along with them: `carrying` makes a value
-that is such steps too, and that `Scope` and the layers read what concerns them from. Nothing is set on a module, so
-nothing has to be put back. A module that makes a `range` of its own for its children leaves behind what came with the
-steps; a slice of them keeps it.
+A module gets `steps`, a range. The caller can attach settings to them: `carrying` returns steps from which `Scope` and
+the layers read their settings. Modules are not modified, so nothing has to be restored. A slice of the steps keeps the
+settings, but a module that creates its own `range` for its children drops them.
 
-A compiler sees steps as tensors, so that one graph works for every step. `torch.compile` takes a `range` for constants,
-and would make a graph for each step, or none if it finds that they change. What a network is traced with knows the
-number of its steps, and has each as a tensor.
+A compiler gets steps as tensors, so one graph works for every step. `torch.compile` treats a `range` as constants. It
+would build one graph per step, or none once it detects changes. Traced steps have a fixed length, and a tensor for each
+step.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ State = Mapping[str, "State | Tensor"]
 
 @dataclass(frozen=True)
 class Measure:
-    """A small tensor made of one module's forward pass, which may enter a loss.
+    """A small tensor computed from one module's forward pass, which may enter a loss.
 
-    The firing rate of a layer, as a term of a loss:
+    For example, use the firing rate of a layer as a term of the loss:
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, Measure, Sequential, carrying
@@ -41,24 +40,23 @@ class Measure:
     [tensor(1.)]
 
     Attributes:
-        of: makes it from the module's input and output; a state is no part of the output.
-        give: takes it, with a graph, once for each forward pass that has one.
+        of: computes the tensor from the module's input and output, without state.
+        give: receives the tensor once per forward pass with a graph.
     """
 
     of: Callable[[Tensor, Tensor], Tensor]
     give: Callable[[Tensor], None]
 
     def take(self, x: Tensor, y: Tensor) -> None:
-        """Take it of a pass; modules that run again in the backward pass collect theirs in another way."""
+        """Take the measure of a pass; modules that run again in the backward pass collect measures differently."""
         if torch.is_grad_enabled():
             self.give(self.of(x, y))
 
 
 class Observer:
-    """Observes a forward pass, and may replace children; every method does nothing by default.
+    """Base class for observers of a forward pass, which may also replace children; by default, methods do nothing.
 
-    It travels with the steps of a pass (`carrying(steps, observers=...)`). A network that is observed runs child by
-    child.
+    Attach it to the steps of a pass with `carrying(steps, observers=...)`. An observed network runs child by child.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, Observer, Sequential, carrying
@@ -75,17 +73,17 @@ class Observer:
     ['0', '1']
 
     Attributes:
-        reads_states: whether `emitted` needs the states before each step, also of steps that are cut from each other.
+        reads_states: whether `emitted` needs the states before each step, even if the steps are cut from each other.
     """
 
     reads_states: bool = False
 
     def before(self, scope: Any, name: str, child: nn.Module, x: Tensor) -> Tensor:
-        """Return what a child is given, x or a copy of it.
+        """Return the input for a child, x or a copy of it.
 
         Args:
             scope: the `Scope` that runs the child, with `module`, `steps` and `continues`.
-            name: of the child in that module.
+            name: the child's name in that module.
             x: [K, B, ...], or [1, B, ...] if it is the same at each step.
         """
         return x
@@ -93,31 +91,31 @@ class Observer:
     def run(
         self, scope: Any, name: str, child: nn.Module, x: Tensor, given: State | None
     ) -> tuple[Tensor, State | None] | None:
-        """Run a child in its place, and return its output and state; None to let it run itself.
+        """Replace the forward pass of a child: return output and state, or None to let the child run.
 
         Args:
-            given: the state that it starts from.
+            given: the child's initial state.
         """
         return None
 
     def after(self, scope: Any, name: str, child: nn.Module, x: Tensor, y: Tensor, state: State | None) -> Tensor:
-        """Return what others read of a child's output y [K, B, ...], y or a copy of it.
+        """Return the output of a child for later layers, y [K, B, ...] or a copy of it.
 
         Args:
-            x, state: what the child was given, and its state after the chunk.
+            x, state: the child's input, and its state after the chunk.
         """
         return y
 
     def check(self, state: State | None) -> None:
-        """Raise `TrainingError` if a forward pass, which left this state of the whole network, cannot be learned from.
+        """Raise `TrainingError` if training cannot use a forward pass that left this state of the network.
 
-        Rules that learn step by step ask this after each pass, before the loss is given away.
+        Rules that train step by step call this after each pass, before they return the loss.
         """
 
     def emitted(
         self, neuron: Any, y: Tensor, x: Tensor, before: Sequence[Tensor], steps: range, rows: Sequence[Tensor]
     ) -> Tensor:
-        """Return the spikes y [K, B, ...] of a `SteppedNeuron`, or others of the same values.
+        """Return the spikes y [K, B, ...] of a `SteppedNeuron`, or a tensor with the same values.
 
         Args:
             x: the currents, [K or 1, B, ...].
@@ -127,10 +125,10 @@ class Observer:
         return y
 
     def joined(self, total: Tensor, parts: Sequence[Tensor], neuron: nn.Module, back: nn.Module) -> None:
-        """Record a sum of currents, and the recurrent synapse."""
+        """Record a sum of currents, its parts, and its recurrent synapse."""
 
     def normalised(self, norm: nn.Module, mean: Tensor, var: Tensor) -> None:
-        """Record the averages [K, C] that a batch norm has normalised each step by."""
+        """Record the averages [K, C] by which a batch norm normalised each step."""
 
 
 Weights = Mapping[nn.Module, Tensor]
@@ -139,17 +137,17 @@ Weights = Mapping[nn.Module, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """What a forward pass carries besides its steps.
+    """Settings that a forward pass carries along with its steps.
 
     Attributes:
-        weights: those that run in place of a layer's own, by the layer; see `HeldWeights`.
-        gather: how batch norms in train mode ask all ranks, whose share of a batch is theirs; None for one rank.
+        weights: replacements for a layer's own weights, by layer; see `HeldWeights`.
+        gather: gathers a tensor from all ranks for batch norms in train mode; None for one rank.
         keeps_graphs: whether modules that run again in the backward pass (`models.ReversibleSequential`) keep their
             graph instead.
-        measures: what is taken of a module's pass, by the module; see `Measure`.
-        observers: what takes part in the pass; see `Observer`.
+        measures: measures by module; see `Measure`.
+        observers: observers of the pass; see `Observer`.
         by_average: whether batch norms in train mode normalise by their running statistics.
-        cut: whether each step of a chunk takes what earlier ones have left as constants; see `Temporal.cuts`.
+        cut: whether each step of a chunk treats the states that earlier steps leave as constants; see `Temporal.cuts`.
     """
 
     weights: Weights = field(default_factory=dict)
@@ -162,13 +160,13 @@ class Pass:
 
 
 class Steps:
-    """Consecutive time steps, as `range` has them, each an int, or an int64 tensor [] where a compiler sees them.
+    """Consecutive time steps like a `range`, each an int, or an int64 tensor [] under a compiler.
 
-    No `Sequence`, whose members data-parallel wrappers would take apart.
+    The class is not a `Sequence`, because data-parallel wrappers would split one into its members.
 
     Attributes:
         times: the steps themselves.
-        carried: what goes with them.
+        carried: the settings that they carry.
     """
 
     def __init__(self, times: range | tuple[Tensor, ...], carried: Pass) -> None:
@@ -213,7 +211,7 @@ _NOTHING = Pass()
 
 
 def carried(steps: range | Steps) -> Pass:
-    """What the steps carry; a plain range carries nothing."""
+    """Return the settings that the steps carry; a plain range carries none."""
     return steps.carried if isinstance(steps, Steps) else _NOTHING
 
 
@@ -228,15 +226,15 @@ def carrying(
     by_average: bool | None = None,
     cut: bool | None = None,
 ) -> range:
-    """The same steps, which carry what is given in addition to what they carry already.
+    """Return the same steps with these settings in addition to those that they carry already.
 
     >>> steps = carrying(range(2, 5), gather=lambda tensor: tensor[None])
     >>> list(steps), steps.start, steps == range(2, 5), carried(steps[1:]).gather is carried(steps).gather
     ([2, 3, 4], 2, True, True)
 
     Args:
-        weights, gather, keeps_graphs, measures, by_average, cut: as in `Pass`; None leaves what is there.
-        observers: come after those that are there.
+        weights, gather, keeps_graphs, measures, by_average, cut: as in `Pass`; None keeps the current setting.
+        observers: added after the current observers.
         steps: consecutive time steps.
     """
     known, times = carried(steps), cast(Any, steps)
@@ -252,12 +250,12 @@ def carrying(
     given = {name: one for name, one in given.items() if one is not None}
     if not given:
         return steps
-    # What takes steps is annotated with a range, which no class can be derived from.
+    # Functions annotate steps as a range, from which no class can be derived.
     return cast(range, Steps(times.times if isinstance(times, Steps) else times, replace(known, **given)))
 
 
 class Carrying(nn.Module):
-    """A model all of whose passes carry what is given here, as `carrying` takes it.
+    """A model whose passes all carry the given settings, as in `carrying`.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, Carrying, Sequential
@@ -278,19 +276,19 @@ class Carrying(nn.Module):
 
 
 def traced(steps: range) -> range:
-    """The steps of a chunk for a compiler, with all they carry; a module runs over them as over a range."""
+    """Return the steps of a chunk for a compiler, with all settings; modules iterate over them as over a range."""
     return cast(range, Steps(tuple(torch.tensor(t) for t in steps), carried(steps)))
 
 
 def are_traced(steps: object) -> bool:
-    """Whether the steps are as a compiler sees them."""
+    """Return whether the steps are traced for a compiler."""
     return isinstance(steps, Steps) and isinstance(steps.times, tuple)
 
 
-# Not traced itself: a range has to be read outside of every graph.
+# This function is not traced: a range must be read outside of every graph.
 @_disable_dynamo
 def with_traced_steps(arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of a module, whatever range is among them as tensors."""
+    """Return the arguments of a module, with the steps of any range as tensors."""
     return tuple(map(_traced, arguments)), {name: _traced(value) for name, value in named.items()}
 
 
@@ -304,18 +302,18 @@ Row = int | Tensor
 
 
 def last_of(step: Row, count: int) -> Row:
-    """The row of a step where there are `count` of them: of a step beyond the last one, the last."""
+    """Return the row of a step out of `count` rows; steps beyond the last row use the last one."""
     return step.clamp(max=count - 1) if isinstance(step, Tensor) else min(step, count - 1)
 
 
 def row_of(values: Tensor, row: Row) -> Tensor:
-    """values[row]; a view of it where the row is a number."""
-    # Indexing would read a number from the tensor, which ends a graph.
+    """Return values[row]; a view if the row is a number."""
+    # Indexing would read a number from the tensor, which breaks the graph.
     return values.index_select(0, row.view(1)).squeeze(0) if isinstance(row, Tensor) else values[row]
 
 
 def set_row(values: Tensor, row: Row, new: Tensor) -> None:
-    """values[row] = new."""
+    """Set values[row] to new."""
     if isinstance(row, Tensor):
         values.index_copy_(0, row.view(1), new.unsqueeze(0))
     else:
@@ -323,5 +321,5 @@ def set_row(values: Tensor, row: Row, new: Tensor) -> None:
 
 
 def share(part: int, whole: Tensor) -> float | Tensor:
-    """part/whole of a count []; a tensor if it is traced, since reading a number would end the graph."""
+    """Return part/whole for a count []; a tensor if it is traced, since reading a number would break the graph."""
     return part / whole if torch.compiler.is_compiling() else part / int(whole)

@@ -19,20 +19,20 @@ from hdlif.nn.layout import contiguous, is_product, must_stay_contiguous, produc
 
 
 class WeightQuantizer(Protocol):
-    """The role of a weight quantiser: it maps latent weights to the few values that run.
+    """Protocol of weight quantisers, which map latent weights to a few values for the forward pass.
 
-    `Binary`, `Ternary` and `Integer` are three; accounting and export read the format from `bits` and `codes`.
+    `Binary`, `Ternary` and `Integer` implement it; accounting and export read the format from `bits` and `codes`.
     """
 
     @property
     def bits(self) -> float:
-        """Bits a weight, as the field names the format (1, 1.5)."""
+        """Return the bits per weight in the field's convention (1, 1.5)."""
 
     def __call__(self, weight: Tensor) -> Tensor:
-        """W_q, with a straight-through gradient to `weight`."""
+        """Return W_q, with a straight-through gradient to `weight`."""
 
     def codes(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Integer codes and scale with W_q = codes·scale."""
+        """Return integer codes and a scale with W_q = codes·scale."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Integer:
 
 
 class _Gather(torch.autograd.Function):
-    """Identity from `weight_q`; its backward adds what `leaf` has gathered, so that W_q's own backward runs once."""
+    """Identity on `weight_q`; its backward adds the gradient of `leaf`, so that W_q's own backward runs once."""
 
     @staticmethod
     def forward(ctx: Any, weight_q: Tensor, leaf: Tensor) -> Tensor:
@@ -117,16 +117,16 @@ class _Gather(torch.autograd.Function):
 
 
 class _Quantizable:
-    """What the quantisable layers share: latent weight and quantiser.
+    """Base class for quantisable layers, with latent weight and quantiser.
 
-    They take the weights that run beside x, where those of an update are held; else they compute them.
+    They take W_q as an argument if an update holds it, and compute it otherwise.
     """
 
     weight: Tensor
     quantizer: WeightQuantizer | None
 
     def weight_q(self) -> Tensor:
-        """The weights that run: W_q, or the latent ones where there is no quantiser."""
+        """Return the weights of the forward pass: W_q, or the latent weights if there is no quantiser."""
         return self.weight if self.quantizer is None else self.quantizer(self.weight)
 
 
@@ -135,7 +135,7 @@ Size = int | tuple[int, ...]
 
 
 class _QuantConv(_Quantizable, _ConvNd):
-    """What the quantisable convolutions share: all but how many axes a map has."""
+    """Base class for quantisable convolutions of maps with any number of axes."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class _QuantConv(_Quantizable, _ConvNd):
         bias: bool = False,
         quantizer: WeightQuantizer | None = None,
     ) -> None:
-        # To PyTorch's convolution of the class, which makes tuples of the numbers.
+        # PyTorch's convolution class turns the numbers into tuples.
         super().__init__(  # type: ignore[call-arg]
             in_channels,
             out_channels,
@@ -166,10 +166,10 @@ class _QuantConv(_Quantizable, _ConvNd):
 
 
 class QuantConv2d(_QuantConv, nn.Conv2d):
-    """A 2-D convolution whose weights may be quantised; by default without bias, since a batch norm follows.
+    """A 2-D convolution with optional weight quantisation, by default without bias, since a batch norm follows.
 
-    It is counted as a body layer: its synaptic operations enter the SOPs.
-    The latent weights start symmetric (Kaiming normal), not all positive as in the paper's release.
+    It counts as a body layer: its synaptic operations enter the SOPs. The latent weights start symmetric (Kaiming
+    normal), not all positive as in the paper's release.
 
     >>> import torch
     >>> from hdlif.nn import QuantConv2d, Ternary
@@ -179,15 +179,15 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
 
     Args:
         in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias: as in `torch.nn.Conv2d`.
-        quantizer: of the weights: `Binary()`, `Ternary()`, `Integer(bits)` or one of your own; None keeps fp32 weights.
+        quantizer: the weight quantiser: `Binary()`, `Ternary()`, `Integer(bits)` or your own; None keeps fp32 weights.
     """
 
     def forward(self, x: Tensor, weight_q: Tensor | None = None, codes: Codes | None = None) -> Tensor:
-        """The convolution of x [N, C, H, W].
+        """Return the convolution of x [N, C, H, W].
 
         Args:
-            weight_q: runs in place of `weight_q()`.
-            codes: what x is known to be, if anything.
+            weight_q: replaces `weight_q()`.
+            codes: the codes of x, if known.
         """
         weight = (self.weight_q() if weight_q is None else weight_q).to(x.dtype)
         if is_product(self, x):
@@ -201,7 +201,7 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def takes_winograd(self, x: Tensor, weight: Tensor) -> bool:
-        """Whether it learns, and x and its form are for `hdlif.nn.kernels.winograd`."""
+        """Return whether the layer trains, and `hdlif.nn.kernels.winograd` supports x and the geometry."""
         return (
             self.training
             and self.kernel_size == (3, 3)
@@ -218,12 +218,12 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
         return CodeConv((stride_y, stride_x), (pad_y, pad_x))
 
     def as_code_conv(self) -> CodeConv | None:
-        """How the kernels for codes run this layer; None where its weights or its form are not for them."""
+        """Return the geometry for the code kernels; None if they do not support the layer's weights or geometry."""
         is_ours = type(self).forward is QuantConv2d.forward
         return self._code_conv() if is_ours and self._own_hindrance() is None else None
 
     def hindrance(self, x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
-        """Why this layer does not run on the kernels for codes (`nn.kernels.code_conv`); None if it does."""
+        """Return why this layer does not run on the code kernels (`nn.kernels.code_conv`); None if it does."""
         own = self._own_hindrance()
         return code_conv.hindrance(x, weight, codes) if own is None else own
 
@@ -240,10 +240,10 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
 
 
 class QuantConv1d(_QuantConv, nn.Conv1d):
-    """A convolution of sequences [B, C, L] whose weights may be quantised.
+    """A convolution of sequences [B, C, L] with optional weight quantisation.
 
-    Its arguments (in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, quantizer) are those
-    of `QuantConv2d`, with one number where that has a height and a width.
+    It takes the arguments of `QuantConv2d` (in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
+    bias, quantizer), with one number in place of height and width.
 
     >>> import torch
     >>> from hdlif.nn import Binary, QuantConv1d
@@ -257,7 +257,7 @@ class QuantConv1d(_QuantConv, nn.Conv1d):
 
 
 class QuantLinear(_Quantizable, nn.Linear):
-    """A linear layer whose weights may be quantised; counted as a body layer, like `QuantConv2d`.
+    """A linear layer with optional weight quantisation, which counts as a body layer like `QuantConv2d`.
 
     >>> import torch
     >>> from hdlif.nn import QuantLinear, Ternary
@@ -292,10 +292,10 @@ QuantLayer = QuantConv1d | QuantConv2d | QuantLinear
 def quant_like(
     layer: nn.Conv1d | nn.Conv2d | nn.Linear, quantizer: WeightQuantizer | None = None
 ) -> QuantConv1d | QuantConv2d | QuantLinear:
-    """A layer of the same shape whose weights may be quantised; its weights are its own, and start as its class's do.
+    """Return a quantisable layer of the same shape, with newly initialised weights.
 
     Raises:
-        ValueError: a convolution pads otherwise than by zeros.
+        ValueError: a convolution pads with values other than zeros.
     """
     bias = layer.bias is not None
     if isinstance(layer, nn.Linear):
@@ -317,16 +317,16 @@ def quant_like(
 
 
 def _takes_weights(layer: nn.Module) -> bool:
-    """Whether its forward pass is ours; one of a class derived from these computes its weights itself."""
+    """Return whether a layer uses this module's forward pass; an overridden one computes its own weights."""
     return any(type(layer).forward is kind.forward for kind in get_args(QuantLayer))
 
 
 class HeldWeights:
-    """Every quantised weight of `model`, computed once for an update of several backward passes.
+    """Quantised weights of `model`, computed once for an update of several backward passes.
 
-    Each forward pass of the update is given `weights` along with its steps: `carrying(steps, weights=held.weights)`.
-    Backward passes gather in a detached leaf; after `last` the next one runs the straight-through backward, once, and
-    so fires a data-parallel hook once, inside the last, synchronised backward.
+    Pass `weights` to each forward pass of the update along with its steps: `carrying(steps, weights=held.weights)`.
+    Backward passes accumulate in a detached leaf. The backward pass after `last` also runs the straight-through
+    backward, once. A data-parallel hook thus fires once, inside the last, synchronised backward.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, HeldWeights, QuantLinear, Sequential, Ternary, carrying
@@ -341,9 +341,10 @@ class HeldWeights:
     True
 
     Args:
-        model: any module; its `QuantConv1d`, `QuantConv2d` and `QuantLinear` layers with a quantiser are held.
+        model: any module; weights of its `QuantConv1d`, `QuantConv2d` and `QuantLinear` layers with a quantiser are
+            held.
     Attributes:
-        weights: those of the next pass, by their layers.
+        weights: the weights for the next pass, by layer.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -356,7 +357,7 @@ class HeldWeights:
         self.weights: Mapping[nn.Module, Tensor] = dict(zip(self._quantized, self._leaves, strict=True))
 
     def last(self) -> None:
-        """Say that the next backward pass is the update's last: it carries what was gathered to the latent weights."""
+        """Mark the next backward pass as the last, which passes the accumulated gradient to the latent weights."""
         gathering = {}
         for (layer, weight_q), leaf in zip(self._quantized.items(), self._leaves, strict=True):
             gathering[layer] = _Gather.apply(weight_q, leaf)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""LIF neurons as other libraries have them: spikes of 1, and the potential as an output."""
+"""LIF neurons in the convention of other libraries, with spikes of 1, and a layer that outputs its potential."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -14,11 +14,11 @@ from hdlif.nn.step_neuron import Step
 
 
 class UnitLIF(LIF):
-    """`LIF` whose spikes are 1 whatever the threshold is; equation at `functional.unit_lif_step`.
+    """`LIF` whose spikes are 1 for any threshold; equation at `functional.unit_lif_step`.
 
-    SpikingJelly, snnTorch, norse and NIR define LIF neurons in this way. All arguments (time_steps, leak, threshold,
-    learned, channels, per_step, threshold_form, threshold_low, surrogate, reset, path) and the state are those of
-    `LIF`.
+    SpikingJelly, snnTorch, norse and NIR define LIF neurons in this way. The arguments (time_steps, leak, threshold,
+    learned, channels, per_step, threshold_form, threshold_low, surrogate, reset, path) and the state are the same as
+    for `LIF`.
 
     >>> import torch
     >>> from hdlif.nn import UnitLIF
@@ -34,7 +34,7 @@ class UnitLIF(LIF):
 class LateResetLIF(UnitLIF):
     """`UnitLIF` whose spikes are subtracted one step later; equation at `functional.late_reset_lif_step`.
 
-    Leak, threshold and what is subtracted are fixed. Its state is the potential before the reset.
+    Leak, threshold and the subtracted amount are fixed. The state is the potential before the reset.
 
     >>> import torch
     >>> from hdlif.nn import LateResetLIF
@@ -63,9 +63,9 @@ class LateResetLIF(UnitLIF):
 
 
 class LeakyIntegrator(EquationNeuron):
-    """v_t = λ·v_{t-1} + g·I_t, which is passed on unchanged: a synapse that decays, or the last layer of a regression.
+    """v_t = λ·v_{t-1} + g·I_t, which is the output: a decaying synapse, or the last layer of a regression.
 
-    It fires nothing, and counts as no layer of neurons.
+    It does not fire, and does not count as a neuron layer.
 
     >>> import torch
     >>> from hdlif.nn import LeakyIntegrator
@@ -74,7 +74,7 @@ class LeakyIntegrator(EquationNeuron):
     [1.0, 1.5, 1.75]
 
     Args:
-        leak: λ, 1 of an integrator that forgets nothing.
+        leak: λ; 1 for an integrator without leak.
         gain: g.
         time_steps, learned, channels, per_step, quantizer, path: as in `EquationNeuron`.
     State: {"potential": v [B, ...]}, float32 or wider.

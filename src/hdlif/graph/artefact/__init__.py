@@ -1,4 +1,7 @@
-"""Model files of deployed networks: graph, tensor packing, reading and writing. Never imports torch."""
+"""Model files of deployed networks: graph, tensor packing, reading and writing.
+
+This package never imports torch.
+"""
 
 from hdlif.graph.artefact.files import is_artefact
 from hdlif.graph.artefact.io import FORMAT_VERSION, dumps, joined, load, loads, metadata_of, save, stored, tensor_bytes

@@ -1,4 +1,4 @@
-"""Bytes of model files: regular files of bounded size."""
+"""Access to the bytes of model files, which must be regular files of bounded size."""
 
 import json
 import os
@@ -15,7 +15,7 @@ MAX_HEADER_BYTES = 100_000_000
 
 
 def read_content(path: str | Path) -> bytes:
-    """Return the bytes of a file that may hold a graph.
+    """Return the bytes of a file that may contain a graph.
 
     Raises:
         ArtefactError: the file is missing, not a regular file, or too long.
@@ -33,7 +33,7 @@ def read_content(path: str | Path) -> bytes:
 
 
 def is_artefact(path: Path) -> bool:
-    """Return whether a file's header states that it holds a graph; `load` checks the rest.
+    """Return whether a file's header declares a graph; `load` checks the rest.
 
     Args:
         path: any file.
@@ -54,14 +54,14 @@ def metadata_text(header: bytes) -> str:
 
 
 def _open_regular(path: str | Path) -> BinaryIO:
-    """Open a regular file of bounded size; opening other kinds could wait for ever, or change a device.
+    """Open a regular file of bounded size; opening another kind of file could block for ever, or change a device.
 
     Raises:
         OSError, ValueError: the file is missing, or the path is invalid.
-        ArtefactError: it is not a regular file, or too long.
+        ArtefactError: the file is not a regular file, or is too long.
     """
     _check_kind(path, Path(path).stat())
-    # the path may point to another file by now
+    # The path may point to another file by now.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     file = os.fdopen(descriptor, "rb")
     try:

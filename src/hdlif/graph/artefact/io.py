@@ -1,9 +1,9 @@
-"""Reading and writing a model file: one safetensors file that holds a `Graph`.
+"""Reading and writing of model files: safetensors files that contain a `Graph`.
 
-Weights of low bit width are packed (`packing`); every other tensor is float32. The graph itself is
-canonical JSON under the one metadata key "hdlif", with a digest of the whole file.
-`docs/contributing/model_format.md` gives it byte by byte.
-Files are not trusted: the compiled reader checks every byte and field, in `loads` as in `hdlif.runtime.Session`.
+Low-bit weights are packed (`packing`); every other tensor is float32. The graph itself is canonical JSON under the
+single metadata key "hdlif", with a digest of the entire file. `docs/contributing/model_format.md` defines the format
+byte by byte. Files are not trusted: the compiled reader checks every byte and field, in `loads` and in
+`hdlif.runtime.Session`.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ _NO_DIGEST = "0" * 64
 def save(graph: Graph, path: str | Path) -> None:
     """Write `graph` to `path` atomically.
 
-    The file gets its name once it is complete: an existing file is kept if writing fails.
+    The file gets its name once it is complete, so an existing file survives a failed write.
 
     Args:
         graph: checked before writing.
@@ -54,7 +54,7 @@ def load(path: str | Path) -> Graph:
     Args:
         path: an untrusted file.
     Raises:
-        ArtefactError: the file is missing, damaged, or not an artefact.
+        ArtefactError: the file is missing or damaged, or is not a model file.
     """
     return loads(read_content(path), str(path))
 
@@ -63,7 +63,7 @@ def tensor_bytes(node: Node) -> int:
     """Return the size in bytes of the node's tensors in the file.
 
     Args:
-        node: of a graph.
+        node: a node of a graph.
     """
     return sum(_stored_bytes(node, role, tensor.shape) for role, tensor in node.tensors.items())
 
@@ -112,19 +112,19 @@ def dumps(graph: Graph) -> bytes:
         record["learned"] = {"from": learned.source, "level": learned.level, "updates": learned.updates}
     text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     content = safetensors.numpy.save(tensors, {METADATA_KEY: text})
-    # The header begins with the metadata, which begin with "digest".
+    # The header begins with the metadata, and the metadata with "digest".
     position = content.index(_NO_DIGEST.encode())
     return content[:position] + _digest(content, position).encode() + content[position + len(_NO_DIGEST) :]
 
 
 def loads(content: bytes, name: str) -> Graph:
-    """Return the graph in the bytes of a file; see `dumps` for an example.
+    """Return the graph from the bytes of a file; see `dumps` for an example.
 
     Args:
-        content: of the file, untrusted.
+        content: the bytes of the file, untrusted.
         name: prefix of messages.
     Raises:
-        ArtefactError: they are damaged, or not an artefact.
+        ArtefactError: the bytes are damaged, or are not a model file.
     """
     try:
         _native.check_artefact(content)
@@ -157,7 +157,7 @@ def metadata_of(content: bytes) -> str:
     """Return the metadata text of a file made by `dumps`.
 
     Args:
-        content: of the file.
+        content: the bytes of the file.
     """
     return metadata_text(content[8 : 8 + int.from_bytes(content[:8], "little")])
 
@@ -169,14 +169,14 @@ def digest_of(graph: Graph) -> str:
 
 
 def joined(metadata: str, tensors: Mapping[str, Array], name: str) -> bytes:
-    """Return the file of these metadata and `stored` tensors; unchanged ones restore the bytes of `dumps`.
+    """Return a file with these metadata and `stored` tensors; unchanged arguments restore the bytes of `dumps`.
 
     Args:
         metadata: the metadata text.
-        tensors: by their names in the file.
+        tensors: the tensors by their names in the file.
         name: prefix of messages.
     Raises:
-        ArtefactError: they are invalid in a file.
+        ArtefactError: the metadata or tensors are invalid in a file.
     """
     try:
         return safetensors.numpy.save(
@@ -190,8 +190,8 @@ def stored(node: Node, role: str) -> Array:
     """Return a node's tensor as stored in a file: low-bit weights are packed.
 
     Args:
-        node: of a graph.
-        role: of the tensor, such as "weight".
+        node: a node of a graph.
+        role: the tensor's role, such as "weight".
     """
     if _encoding(node, role) in WEIGHTS_PER_BYTE:
         return pack(node.tensors[role], _encoding(node, role))

@@ -1,14 +1,14 @@
 """Packed weights: 1 bit each (eight to a byte), base 3 (five to a byte, 1.6 bit each), or 2, 4 or 8 bits each.
 
-Weights are taken in C order of their tensor; the last byte is filled up with zero bits or digits.
+Weights are packed in the C order of their tensor; the last byte is padded with zero bits or digits.
 
     binary:  bit i of byte j is 1 if weight 8 j + i is +1, 0 if it is -1
     ternary: byte j = sum over i = 0..4 of (weight 5 j + i, plus 1) * 3**i
     int2, int4, int8: two's complement, the first of 4, 2 or 1 weights in the lowest bits of byte j
 
-Worked: the ternary weights -1, 0, +1, +1, 0 have digits 0, 1, 2, 2, 1, so the byte is
-0*1 + 1*3 + 2*9 + 2*27 + 1*81 = 156. Five digits make at most 242; bytes 243..255 are invalid.
-The int4 weights -3, 5 are the fields 1101 and 0101, so the byte is 0101 1101 = 93.
+Example: the ternary weights -1, 0, +1, +1, 0 have digits 0, 1, 2, 2, 1, so the byte is 0*1 + 1*3 + 2*9 + 2*27 + 1*81 =
+156. Five digits make at most 242; bytes 243..255 are invalid. The int4 weights -3, 5 are the fields 1101 and 0101, so
+the byte is 0101 1101 = 93.
 """
 
 from typing import Any
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from hdlif.errors import ArtefactError
 
 WEIGHTS_PER_BYTE = {"binary": 8, "ternary": 5, "int2": 4, "int4": 2, "int8": 1}
-# digits less 1 of every byte value: row b is the five weights of byte b
+# The digits minus 1 of every byte value: row b contains the five weights of byte b.
 _WEIGHTS_OF_BYTE = (np.arange(243)[:, None] // [1, 3, 9, 27, 81] % 3 - 1).astype(np.int8)
 _DAMAGED = "the file is damaged, export it again"
 
 
 def _fields(encoding: str) -> tuple[NDArray[np.uint8], np.uint8]:
-    """Return the bit offsets of a byte's fields, and the mask of one."""
+    """Return the bit offsets of a byte's fields, and the mask of one field."""
     per_byte = WEIGHTS_PER_BYTE[encoding]
     bits = 8 // per_byte
     return (np.arange(per_byte) * bits).astype(np.uint8), np.uint8(2**bits - 1)
@@ -37,7 +37,7 @@ def packed_bytes(count: int, encoding: str) -> int:
 
 
 def pack(weights: NDArray[np.int8], encoding: str) -> NDArray[np.uint8]:
-    """Pack low-bit weights into bytes: five ternary or eight binary ones in each.
+    """Pack low-bit weights into bytes, for example five ternary or eight binary weights per byte.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import pack, unpack
@@ -60,7 +60,7 @@ def pack(weights: NDArray[np.int8], encoding: str) -> NDArray[np.uint8]:
         return joined
     digits = np.zeros((packed_bytes(flat.size, encoding), 5), dtype=np.uint8)
     digits.reshape(-1)[: flat.size] = flat + 1
-    # Horner's rule, column by column: several times faster than a sum along the short axis
+    # Horner's rule, column by column, is several times faster than a sum along the short axis.
     packed = digits[:, 4].copy()
     for i in (3, 2, 1, 0):
         packed *= np.uint8(3)
@@ -71,16 +71,16 @@ def pack(weights: NDArray[np.int8], encoding: str) -> NDArray[np.uint8]:
 def unpack(packed: NDArray[np.uint8], shape: tuple[int, ...], encoding: str, *, name: str = "weight") -> NDArray[Any]:
     """Unpack int8 weights of `shape`.
 
-    An example is at `pack`.
+    See `pack` for an example.
 
     Args:
         packed: uint8, from `pack`.
-        shape: of the weights.
+        shape: the shape of the weights.
         encoding: as in `pack`.
-        name: of the tensor, for the message.
+        name: the tensor's name in messages.
     Raises:
-        ArtefactError: the byte count does not fit `shape`, a byte is no five ternary values, or the padding of the last
-            byte is not zero. The message begins with `name`.
+        ArtefactError: the byte count does not fit `shape`, a byte does not contain five ternary values, or the padding
+            of the last byte is not zero. The message begins with `name`.
     """
     count = int(np.prod(shape, dtype=np.int64))
     if packed.size != packed_bytes(count, encoding):
@@ -94,7 +94,7 @@ def unpack(packed: NDArray[np.uint8], shape: tuple[int, ...], encoding: str, *, 
         shifts, mask = _fields(encoding)
         fields = ((packed[:, None] >> shifts) & mask).reshape(-1)
         sign = np.uint8((int(mask) + 1) // 2)
-        # 2's complement: with the sign bit inverted, the field is the weight plus 2^(bits - 1)
+        # Two's complement: with the sign bit inverted, the field is the weight plus 2^(bits - 1).
         flat, fill = ((fields[:count] ^ sign) - sign).view(np.int8), fields[count:]
     else:
         if (beyond := np.flatnonzero(packed > 242)).size:

@@ -1,4 +1,4 @@
-"""Roles of convolutions and linear layers, by their place in the graph: stem, body or classifier."""
+"""Roles of convolutions and linear layers by their position in the graph: stem, body or classifier."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,12 +14,13 @@ Role = Literal["stem", "body", "classifier"]
 def roles(graph: Graph) -> dict[str, Role]:
     """Return the role of every convolution and linear layer, by name.
 
-    Low-bit layers always belong to the body. For the others, with spikes being outputs of neurons or quantisers:
+    Low-bit layers always belong to the body. Roles of other layers depend on spikes, the outputs of neurons or
+    quantisers:
 
-    - stem: no spikes come before it, and it either reads the input itself (through pools, norms and the like), or every
-      path from the input to the output leads through it. So the second convolution of a deep stem is part of the stem,
-      and a shortcut parallel to neurons is not.
-    - classifier: no other such layer comes after it.
+    - stem: no spikes come before it. It also reads the input itself (through pools, norms and the like), or every path
+      from the input to the output leads through it. The second convolution of a deep stem thus belongs to the stem, but
+      a shortcut parallel to neurons does not.
+    - classifier: no other convolution or linear layer comes after it.
     - body: all other layers.
     """
     spikes = _before(graph, lambda node: OPS[node.op].emits_spikes(node))
@@ -40,7 +41,7 @@ def roles(graph: Graph) -> dict[str, Role]:
 
 
 def _before(graph: Graph, holds: Callable[[Node], bool]) -> dict[str, bool]:
-    """Return, by value, whether it depends on a node with a property, also through earlier steps."""
+    """Return for each value whether it depends on a node for which `holds` is true, also through earlier steps."""
     found = {INPUT: False, **{node.name: holds(node) for node in graph.nodes}}
     return settled(
         found, graph.nodes, lambda node, now: now[node.name] or any(now[name] for name in OPS[node.op].made_from(node))
@@ -48,7 +49,7 @@ def _before(graph: Graph, holds: Callable[[Node], bool]) -> dict[str, bool]:
 
 
 def _followed(graph: Graph) -> set[str]:
-    """Return the values that come before a layer, also of later steps."""
+    """Return the values that come before a layer of this step or a later step."""
     read: dict[str, list[Node]] = {}
     for node in graph.nodes:
         for name in OPS[node.op].made_from(node):
@@ -74,7 +75,7 @@ def by_place(graph: Graph) -> Graph:
 def _on_every_way(graph: Graph) -> set[str]:
     """Return the nodes that every path from the input to the output leads through.
 
-    Edges of delays, back to earlier nodes, are on no path.
+    Paths exclude the edges of delays back to earlier nodes.
     """
     place = {INPUT: 0} | {node.name: i for i, node in enumerate(graph.nodes, start=1)}
     ahead = {

@@ -1,4 +1,4 @@
-"""Input, labels and task of a graph as JSON, stored in a model file next to its nodes.
+"""Conversion of a graph's input, labels and task to and from JSON, which a model file stores next to the nodes.
 
 Files are not trusted: `read_statement` checks the type of every field, and `infer_values` its range.
 """
@@ -35,10 +35,10 @@ def statement(graph: Graph) -> str:
 
 
 def read_statement(text: str) -> tuple[InputRecord, tuple[str, ...], TaskRecord, int]:
-    """Parse the result of `statement`. Raises `ArtefactError`; `infer_values` checks ranges.
+    """Parse the result of `statement`, or raise `ArtefactError`; `infer_values` checks ranges.
 
     Args:
-        text: from `statement`.
+        text: the result of `statement`.
     """
     record = _object("statement", _parse("statement", text.encode(errors="replace")))
     _keys("statement", record, tuple(sorted({"input", "labels", "time_steps"} | record.keys() & {"task"})))
@@ -46,7 +46,7 @@ def read_statement(text: str) -> tuple[InputRecord, tuple[str, ...], TaskRecord,
 
 
 def read_fields(record: Mapping[str, Any]) -> tuple[InputRecord, tuple[str, ...], TaskRecord, int]:
-    """Parse the same fields from an object that may have more."""
+    """Parse the same fields from an object that may have additional fields."""
     return (
         InputRecord(**_read("input", record["input"], _INPUT, _OPTIONAL_INPUT)),
         _each(_string)("labels", record["labels"]),
@@ -56,7 +56,7 @@ def read_fields(record: Mapping[str, Any]) -> tuple[InputRecord, tuple[str, ...]
 
 
 def fields_of(graph: Graph) -> dict[str, Any]:
-    """Return input, labels, task and time steps, by key."""
+    """Return input, labels, task and time steps by key."""
     return {
         "input": _stated(graph.input, _OPTIONAL_INPUT),
         "labels": list(graph.labels),
@@ -66,7 +66,7 @@ def fields_of(graph: Graph) -> dict[str, Any]:
 
 
 def _stated(record: InputRecord | TaskRecord | SoundRecord, optional: Collection[str] = ()) -> dict[str, Any]:
-    """Return the fields of a record as JSON, without `optional` ones at their defaults."""
+    """Return the fields of a record as JSON, without `optional` fields that have their default values."""
     found = {field.name: getattr(record, field.name) for field in fields(record)}
     return {
         key: _plain(key, value)
@@ -84,7 +84,7 @@ def _plain(key: str, value: Any) -> Any:
 
 
 def _read(where: str, value: object, readers: Mapping[str, _Reader], optional: Collection[str] = ()) -> dict[str, Any]:
-    """Parse an object that has all of these fields except `optional` ones."""
+    """Parse an object that has all of these fields; `optional` ones may be missing."""
     record = _object(where, value)
     _keys(where, record, tuple(sorted(key for key in readers if key not in optional or key in record)))
     return {key: readers[key](f"{where}.{key}", entry) for key, entry in record.items()}
@@ -133,7 +133,7 @@ def _list(where: str, value: object) -> list[Any]:
 
 
 def _string(where: str, value: object) -> str:
-    # a lone surrogate is not text: it cannot be printed or encoded
+    # A lone surrogate is not text: it cannot be printed or encoded.
     if not isinstance(value, str) or value != value.encode(errors="ignore").decode():
         raise ArtefactError(f"{where} = {_short(value)}; it must be a string; {_DAMAGED}")
     return value
@@ -163,12 +163,12 @@ def _short(value: object) -> str:
 
 
 def _each(read: _Reader) -> _Reader:
-    """Return a reader of lists."""
+    """Return a reader of lists whose entries `read` parses."""
     return lambda where, value: tuple(read(where, entry) for entry in _list(where, value))
 
 
 def _sizes(axes: str) -> _Reader:
-    """Return a reader of an integer for each axis, such as "H, W"."""
+    """Return a reader of one integer per axis, for axes such as "H, W"."""
 
     def read(where: str, value: object) -> tuple[int, ...]:
         sizes = _integers(where, value)

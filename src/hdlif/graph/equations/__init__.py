@@ -2,8 +2,8 @@
 
     program, rows = trace(step, states=("potential",), rows={"leak": leak, "threshold": threshold})
 
-`program` has the operations on per-neuron values; `rows` are functions of the parameters alone.
-Nothing here imports PyTorch: the tracer recognises its functions by name.
+`program` has the operations on per-neuron values; `rows` depend only on the parameters. This package does not import
+PyTorch: the tracer recognises PyTorch's functions by name.
 """
 
 from hdlif.graph.equations.counting import Counts, counts

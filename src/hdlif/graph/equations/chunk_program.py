@@ -1,9 +1,9 @@
 """Forward and backward programs of a step in a chunk, for the native kernels.
 
-Both have one form: `forward` computes a step's results and the values saved for backward; `backward` computes the
-gradients of the step's inputs from those of its results and the saved values. Registers are, in this order: streams,
-with a value per neuron and step; states, passed from each step to the next one that runs (in `backward`, the
-gradients of the neuron's states); rows; and one register per instruction.
+Both have the same form. `forward` computes a step's results and the values saved for backward. `backward` computes the
+gradients of the step's inputs from those of its results and the saved values. The registers are streams, states, rows,
+and one register per instruction, in this order. Streams have a value per neuron and step. States pass to the next step
+that runs; in `backward`, they are the gradients of the neuron's states.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ OPERATIONS = (
 
 
 class ChunkInstruction(NamedTuple):
-    """One operation; `value` is for constants."""
+    """One operation; only constants use `value`."""
 
     operation: str
     operands: tuple[int, ...] = ()
@@ -54,14 +54,14 @@ class ChunkInstruction(NamedTuple):
 
 @dataclass(frozen=True)
 class ChunkProgram:
-    """Computation of each step.
+    """The computation of each step.
 
     Attributes:
-        streams: layout of each.
-        after: for each state, its register after the step.
+        streams: the layout of each stream.
+        after: the register of each state after the step.
         rows: number of rows.
-        results: registers that are written at each step, with their layouts.
-        summed: registers that are summed to rows.
+        results: registers written at each step, with their layouts.
+        summed: registers summed to rows.
     """
 
     streams: tuple[StreamEncoding, ...]
@@ -91,7 +91,7 @@ def encoded(program: ChunkProgram) -> Mapping[str, Any]:
 
 
 class Writing:
-    """Writes each instruction once."""
+    """Writer that emits each instruction once."""
 
     def __init__(self, signals: int) -> None:
         self._first = signals
@@ -114,17 +114,17 @@ class Writing:
 
 
 class Values:
-    """Computes values of a written step (`saving.Value`) in registers of a chunk's program.
+    """Writer for values of a written step (`saving.Value`), in registers of a chunk's program.
 
     Attributes:
-        at: the register of each.
+        at: the register of each value.
     """
 
     def __init__(self, step: WrittenStep, write: Writing, at: dict[Value, int]) -> None:
         self._step, self._write, self.at = step, write, at
 
     def compute(self, values: Sequence[Value]) -> None:
-        """Compute values, which are in topological order."""
+        """Compute values, given in topological order."""
         for value in values:
             self.at[value] = self._computed(value)
 
@@ -153,7 +153,7 @@ class Values:
                 return write(operation, *operands)
 
     def _small(self, value: Value, instruction: Instruction) -> int:
-        """Write the value that routes a gradient: a choice, a share or a sign."""
+        """Write a value that routes a gradient: a choice, a share or a sign."""
         write = self._write
         if instruction.form == "relu":
             return self._of(value.register)
@@ -188,11 +188,11 @@ class Backward(NamedTuple):
     """Backward program of a step, and its inputs.
 
     Attributes:
-        program: its streams are the gradient of the spike, `saving.kept`, then the surrogates' derivatives; its
-            states the gradients of the neuron's states and, if they are summed, of the current; its rows
-            `rows`; its result, if any, the gradient of the current; its sums the gradients of `summed`.
-        rows, summed: registers of rows of the step: rows to read, and rows to compute gradients of.
-        surrogates: of each stream after those of `kept`, the surrogate and where among `kept` its argument is.
+        program: its streams are the gradient of the spike, `saving.kept`, then the surrogates' derivatives. Its states
+            are the gradients of the neuron's states and, if summed, of the current. Its rows are `rows`; its result, if
+            any, is the gradient of the current. Its sums are the gradients of `summed`.
+        rows, summed: registers of the step's rows: rows to read, and rows to differentiate.
+        surrogates: for each stream after `kept`, the surrogate and the position of its argument in `kept`.
     """
 
     program: ChunkProgram
@@ -205,9 +205,9 @@ def backward(saving: Saving, *, adds_currents: bool = False) -> Backward:
     """Return the backward program of a step.
 
     Args:
-        adds_currents: the gradients of the current are added up over the steps.
+        adds_currents: whether to sum the gradients of the current over the steps.
     Raises:
-        EquationError: a surrogate is no program, and its argument is not saved as it is.
+        EquationError: a surrogate has no program, and its argument is not saved unchanged.
     """
     return _Backwards(saving, adds_currents).made()
 
@@ -232,7 +232,7 @@ class _Backwards:
         self._gradients: dict[int, int] = {}
 
     def _surrogates_given(self) -> tuple[dict[str, WrittenStep], dict[str, int]]:
-        """Split surrogates, by name, into programs and those with derivatives as streams, by the arguments' places."""
+        """Return the surrogates with programs, and the argument positions of all others, both by name."""
         traced, given = dict[str, WrittenStep](), dict[str, int]()
         saving, program = self._saving, self._program
         for register, instruction in enumerate(program.instructions, program.first):
@@ -252,7 +252,7 @@ class _Backwards:
         saving, program, write = self._saving, self._program, self._write
         for place, register in enumerate((program.spike, *program.after)):
             if register in saving.live and place not in saving.step.stopped:
-                # The gradient of the spike is the first stream; those of the states come from the next step.
+                # The gradient of the spike is the first stream; gradients of states come from the next step.
                 self._give(register, 0 if place == 0 else self._streams + place - 1)
         for register in range(program.registers - 1, program.first - 1, -1):
             if register in saving.live and register in self._gradients:
@@ -333,7 +333,7 @@ class _Backwards:
     def _choose(
         self, gradient: int, chosen: int, operands: Sequence[int], live: Sequence[int], places: tuple[int, int]
     ) -> None:
-        """Route the gradient to the operand at the first place where the selector is not 0, else to the second."""
+        """Route the gradient to the first operand of `places` where the selector is not 0, else to the second."""
         first, second = places
         zero = self._write.constant(0.0)
         if second in live:
@@ -342,7 +342,7 @@ class _Backwards:
             self._give(operands[first], self._write("select", chosen, gradient, zero))
 
     def _slope(self, name: str, argument: int) -> int:
-        """Return the stand-in for the derivative of a step."""
+        """Return the surrogate derivative of a step function."""
         if name in self._given:
             return 1 + len(self._saving.kept) + list(self._given).index(name)
         surrogate = self._surrogates[name]
@@ -355,7 +355,7 @@ class _Backwards:
 
 
 def _traced(surrogate: Callable[..., Any]) -> WrittenStep:
-    """Return a surrogate's derivative as a program of its argument; raises `EquationError` if it has none."""
+    """Return a surrogate's derivative as a program of its argument, or raise `EquationError`."""
     written = trace_written(lambda x: surrogate(x), states=(), rows={})
     if not all(isinstance(source, float) for source in written.sources):
         raise EquationError("the surrogate reads tensors of its own")
@@ -373,11 +373,11 @@ class Levels(NamedTuple):
 def forward(saving: Saving, saved: Sequence[Value], levels: Levels | None = None) -> ChunkProgram:
     """Return the forward program of a step.
 
-    Its stream is the current; its results are the spike and the saved values; its rows are those of the step.
+    Its stream is the current, its results are the spike and the saved values, and its rows are the step's rows.
 
     Args:
-        saved: values that may be saved of a step.
-        levels: of the codes that replace the spike.
+        saved: the values of a step that may be saved.
+        levels: the levels of the codes that replace the spike.
     """
     program = saving.program
     write = Writing(program.first)

@@ -2,11 +2,11 @@
 
 Operations count as for the other ops of a deployed network (`hdlif.graph.op`):
 
-- a comparison of a and b is the sign of a - b: it counts as an addition, unless a - b is computed anyway or compared
-  again; a comparison with 0 is a sign bit, and free;
-- these are free: a factor of 1, 0 or -1 by its kind (a comparison's result, a constant), an addition of 0, a choice
-  between two numbers, a change of sign, and cutting off the fraction bits;
-- functions of the parameters alone are computed before deployment, and free.
+- A comparison of a and b is the sign of a - b. It counts as an addition, unless a - b is computed anyway or compared
+  again. A comparison with 0 reads a sign bit and is free.
+- These are free: a factor of 1, 0 or -1 by its kind (a comparison's result, a constant), an addition of 0, a choice
+  between two numbers, a change of sign, and cutting off the fraction bits.
+- Functions that depend only on parameters are computed before deployment, and free.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ _COMPARING = {"minimum", "maximum", "greater", "greater_equal"}
 
 @dataclass(frozen=True)
 class Counts:
-    """The operations of one neuron at one step, and its state size.
+    """Operation counts of one neuron at one step, and its state size.
 
     Attributes:
-        multiplications, additions: operations that depend on the current or a state.
-        comparisons: comparisons whose difference is not computed anyway.
-        state_words: values carried from step to step.
+        multiplications, additions: numbers of operations that depend on the current or a state.
+        comparisons: number of comparisons whose difference is not computed anyway.
+        state_words: number of values carried from step to step.
     """
 
     multiplications: int
@@ -35,17 +35,17 @@ class Counts:
 
     @property
     def operations(self) -> int:
-        """Multiplications, additions and comparisons: NOPs."""
+        """Return the number of multiplications, additions and comparisons: NOPs."""
         return self.multiplications + self.additions + self.comparisons
 
     @property
     def state_bytes(self) -> int:
-        """Bytes of state of a neuron at inference."""
+        """Return the bytes of state per neuron at inference."""
         return BYTES_A_NUMBER * self.state_words
 
 
 def counts(program: Program) -> Counts:
-    """Count the operations of a step that its spike or states depend on.
+    """Count the operations on which the spike or states of a step depend.
 
     >>> from hdlif.graph.equations import counts
     >>> from hdlif.nn import LIF
@@ -53,7 +53,7 @@ def counts(program: Program) -> Counts:
     3
 
     Args:
-        program: of the neuron.
+        program: the neuron's program.
     """
     needed = program.needed
     differences: set[frozenset[int]] = set()

@@ -1,7 +1,7 @@
-"""Gradients of a neuron's step, from its program alone: the derivative of every operation as it stands.
+"""Gradients of a neuron's step from its program, with the true derivative of every operation.
 
-HD-LIF's spike max(0, m - θ) has the derivative χ = 1[m > θ], one bit per neuron, and Parallel's has the same. A spike
-that is a comparison, such as LIF's, has the derivative 0: a program holds no surrogate.
+HD-LIF's spike max(0, m - θ) has the derivative χ = 1[m > θ], one bit per neuron, and so has the spike of Parallel
+HD-LIF. A spike from a comparison, as in LIF, has the derivative 0, because a program contains no surrogate.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 
 def _to_a(where: Array, g: Array) -> tuple[Array, Array]:
-    """Gradients of a and b, where a is taken or not."""
+    """Return the gradients of a and b, given where a is chosen."""
     zero = np.zeros((), g.dtype)
     return np.where(where, g, zero), np.where(where, zero, g)
 
@@ -47,10 +47,10 @@ def has_gradient(program: Program) -> bool:
 def gradients(
     program: Program, current: Array, states: Sequence[Array], rows: Sequence[Array], spike: Array
 ) -> list[Array]:
-    """Return the gradients of current, states and rows of one step, given that of the spike.
+    """Return the gradients of current, states and rows of one step, given the gradient of the spike.
 
-    All have the current's shape: that of a row is summed over the neurons that share it by the caller. Operations are
-    visited from the last to the first, and gradients of one register added in this order, from the first one on.
+    All have the current's shape; the caller sums the gradient of a row over the neurons that share it. Operations are
+    visited from the last to the first. Gradients of one register are added in this order, starting from the first.
 
     >>> import numpy as np
     >>> from hdlif.graph.equations import Instruction, Program

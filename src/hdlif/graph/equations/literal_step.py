@@ -1,9 +1,9 @@
-"""Literal step, for training: every operation as written, with the data that its derivative needs.
+"""Literal step for training: every operation as written, with the data for its derivative.
 
-A deployed program is rewritten to save operations (`trace`); its values are the same up to rounding, but derivatives
-may differ where two values are equal. Training follows the equation literally: the operations in their order and
-rounding, which of two equal values takes the gradient of a maximum, stopped gradients, and functions of parameters as
-functions with gradients.
+`trace` rewrites a deployed program to save operations. Its values are the same up to rounding, but derivatives may
+differ where two values are equal. Training follows the equation literally. It keeps the order and rounding of
+operations, stopped gradients, and the gradients of functions of parameters. It also keeps which of two equal values
+takes the gradient of a maximum.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from hdlif.graph.equations.symbols import Known, Symbol
 
 @dataclass(frozen=True)
 class WrittenStep:
-    """Step that runs forward and backward without its Python code.
+    """A step that runs forward and backward without its Python code.
 
     Attributes:
-        program: with the derivative fields of `Instruction`.
-        sources: of each row: a function of the parameters, or a number, or an array of one, that the step reads.
+        program: the program, with the derivative fields of `Instruction`.
+        sources: the source of each row: a function of the parameters, or a number or one-element array that the step
+            reads.
         parameters: symbols of the parameters.
         surrogates: derivatives of step functions, by name.
         stopped: positions in (spike, *states) of results without a gradient.
-        current_is_kept: whether the current stays in memory until the backward pass anyway, so that saving it is free.
+        current_is_kept: whether the current stays in memory until the backward pass anyway, so saving it is free.
     """
 
     program: Program
@@ -39,14 +40,14 @@ class WrittenStep:
     current_is_kept: bool = False
 
     def rows(self, parameters: Sequence[Any]) -> list[Any]:
-        """Return the rows for the values of the parameters, each computed once; numbers and arrays [1] are current."""
+        """Return the rows for these parameter values, each computed once; numbers and arrays [1] are read anew."""
         known: Known = {id(symbol): value for symbol, value in zip(self.parameters, parameters, strict=True)}
         return [_now(source, known) for source in self.sources]
 
     def extreme(self, register: int) -> Instruction | None:
-        """p > q ? q : p is min(q, p), and p > q ? p : q is max(q, p): return that, or None for other selects.
+        """Return min(q, p) for p > q ? q : p, and max(q, p) for p > q ? p : q; None for other selects.
 
-        For equal numbers, such as 0 and -0, either may result.
+        For equal numbers, such as 0 and -0, the result may be either.
         """
         first, instructions = self.program.first, self.program.instructions
         instruction = instructions[register - first]
@@ -66,11 +67,11 @@ def _now(source: Any, known: Known) -> Any:
 
 
 class WrittenNodes(Nodes):
-    """Operations of one step, as written.
+    """Operations of one step as written.
 
     Attributes:
-        sources: of the rows, by name.
-        surrogates: by name.
+        sources: the sources of the rows, by name.
+        surrogates: the surrogates, by name.
     """
 
     as_written = True
@@ -82,7 +83,7 @@ class WrittenNodes(Nodes):
         self._named: dict[Any, str] = {}
 
     def constant(self, value: float) -> int:
-        # An instruction holds float32 numbers; a step in float64 needs 0.1 in full precision.
+        # Instructions contain float32 numbers; a step in float64 needs 0.1 in full precision.
         if Instruction("constant", (), value).value == value or value != value:
             return super().constant(value)
         return self.row(repr(value), value, value)
@@ -97,7 +98,7 @@ class WrittenNodes(Nodes):
         return name
 
     def row(self, name: str, value: Any, source: Any) -> int:
-        """Return a row as computed, without merging equal texts; equal numbers share a row."""
+        """Return the node of a row without merging equal texts; equal numbers share a row."""
         key = ("number", source) if isinstance(source, float) else id(source)
         if key not in self._named:
             name = cut(name, LONGEST_ROW_NAME)

@@ -1,4 +1,4 @@
-"""Operations of a step, deduplicated, and rewritings that save operations.
+"""Deduplicated operations of a step, and rewritings that save operations.
 
 Nodes are numbered in order of appearance: the current, the states, then constants, rows and operations. A rewriting
 keeps the value for all finite inputs, up to one saved rounding; `_rewritten` lists the rules.
@@ -28,7 +28,7 @@ class Nodes:
     """Operations and rows of one step.
 
     Args:
-        states: their names.
+        states: the names of the states.
         binary: states that are always 1 or 0.
     Attributes:
         as_written: whether to keep each operation as written, with the data for its derivative.
@@ -47,7 +47,7 @@ class Nodes:
         return self._add(Instruction("constant", (), value))
 
     def number(self, value: Any) -> int:
-        """Return the node of an array of one number that is not a parameter."""
+        """Return the node of a one-element array that is not a parameter."""
         return self.constant(float(value.item()))
 
     def surrogate(self, function: Any) -> str:
@@ -55,9 +55,9 @@ class Nodes:
         return str(function)
 
     def row(self, name: str, value: Any, source: Any) -> int:
-        """Return the node of a parameter, or of a function of parameters alone (`source`)."""
+        """Return the node of a parameter, or of a function of parameters only (`source`)."""
         name = cut(name, LONGEST_ROW_NAME)
-        # Equal texts may differ in value, as 1 - leak before and after a reassignment of leak.
+        # Equal texts may have different values, for example 1 - leak before and after a reassignment of leak.
         while name in self._rows and not _alike(self._value(self._rows[name]), value):
             name += "'"
         if name not in self._rows:
@@ -107,7 +107,7 @@ class Nodes:
         return self._numbers[instruction]
 
     def _node(self, number: int) -> Instruction | tuple[str, Any] | None:
-        """Return the operation or row of a number; None for the current and the states."""
+        """Return the operation or row with this number; None for the current and the states."""
         place = number - 1 - len(self._states)
         return self._nodes[place] if place >= 0 else None
 
@@ -139,7 +139,7 @@ class Nodes:
 
         m - max(0, m - θ)                        min(θ, m), without the rounding of the difference
         p > q ? q : p,  p > q ? p : q            min(q, p),  max(q, p); either for equal values
-        1 - γ·h, A·(h ? a : b), ...              h ? A·a : A·b, if both are free, such as parameters alone
+        1 - γ·h, A·(h ? a : b), ...              h ? A·a : A·b, if both are free, such as parameters only
         x ± h·y                                  h ? x ± y : x
         """
         if name == "select":
@@ -166,7 +166,7 @@ class Nodes:
         if compared is None or {a, b} != set(compared.operands) or a == b:
             return None
         greater, less = compared.operands
-        # Canonical order: a parameter comes first.
+        # In canonical order, a parameter comes first.
         ordered = (greater, less) if self._value(greater) is not None else (less, greater)
         return self._add(Instruction("minimum" if a == less else "maximum", ordered))
 
@@ -188,12 +188,12 @@ class Nodes:
         if (self._constant(after_spike), self._constant(otherwise)) == (1, 0):
             return chosen
         if self._constant(otherwise) == 0 and self._value(after_spike) is not None:
-            # Keep spike and size apart.
+            # Keep spike and size separate.
             return self._add(Instruction("multiply", (after_spike, chosen)))
         return self._add(Instruction("select", (chosen, after_spike, otherwise)))
 
     def _is_size(self, a: int, b: int) -> bool:
-        """Return whether this is a spike times its size, a parameter: a weight may absorb this factor."""
+        """Return whether a·b is a spike times its size, a parameter that a weight may absorb."""
         return any(self._is_binary(x) and self._value(y) is not None for x, y in ((a, b), (b, a)))
 
     def _choice(self, number: int) -> _Choice | None:
@@ -244,7 +244,7 @@ class Nodes:
 
 
 def _alike(a: Any, b: Any) -> bool:
-    """Return whether two rows hold the same numbers; without values, whether they are the same object."""
+    """Return whether two rows contain the same numbers; without values, whether they are the same object."""
     if a is b or getattr(a, "is_meta", False) or getattr(b, "is_meta", False):
         return a is b
     return bool(tuple(a.shape) == tuple(b.shape) and (a == b).all())

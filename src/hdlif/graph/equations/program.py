@@ -1,11 +1,11 @@
-"""Program of a neuron's step: elementwise operations on registers, in the order of the equation.
+"""Programs of neuron steps: elementwise operations on registers, in the order of the equation.
 
-Register 0 is the current, followed by the states before the step, the rows (parameters, and functions of them alone),
-and one register per instruction. An instruction reads only registers below its own, so every program ends, and each
-register is written once.
+Register 0 is the current, followed by the states before the step, the rows (parameters and their functions), and one
+register per instruction. An instruction reads only registers below its own, so every program ends, and writes each
+register once.
 
-Comparisons give 1 or 0. `minimum(a, b)` is b where b < a, else a, and `maximum(a, b)` is b where b > a, else a: defined
-so that signed zeros and NaN give the same results everywhere.
+Comparisons return 1 or 0. `minimum(a, b)` is b if b < a, else a, and `maximum(a, b)` is b if b > a, else a. With these
+definitions, signed zeros and NaN give the same results everywhere.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,9 +33,9 @@ class Operation:
 
     Attributes:
         arity: number of registers that it reads.
-        compute: its value, for arrays of one dtype.
-        text: format, with a place for each operand.
-        is_binary: whether its value is 1 or 0.
+        compute: computes the result for arrays of one dtype.
+        text: a format with a placeholder for each operand.
+        is_binary: whether the result is 1 or 0.
     """
 
     arity: int
@@ -80,13 +80,13 @@ class Instruction:
     """One operation on registers.
 
     Attributes:
-        value: of a constant, rounded to float32.
-        surrogate: name of the derivative of a "step"; all other operations have their true ones.
-        form: in a `WrittenStep`, the written function, if several share this value but not the derivative:
+        value: the value of a constant, rounded to float32.
+        surrogate: name of the derivative of a "step"; all other operations have their true derivatives.
+        form: in a `WrittenStep`, the written function, if several share this result but not the derivative:
             "relu", "clamp" and "first" (fmin, fmax) of minima and maxima, "divide" of products.
         stopped: in a `WrittenStep`, positions of the operands without a gradient.
         operation: one of `OPERATIONS`.
-        operands: registers that it reads.
+        operands: the registers that it reads.
     """
 
     operation: str
@@ -103,11 +103,11 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Program:
-    """A neuron's step as a list of operations on registers; `trace` makes one from a function.
+    """A neuron's step as a list of operations on registers; `trace` creates a program from a function.
 
     Register 0 is the current; the states, the rows and the results of the instructions follow, in this order.
 
-    HD-LIF's membrane m = leak·v + I, emitted and kept without a change:
+    For example, HD-LIF's membrane m = leak·v + I, emitted and kept unchanged:
 
     >>> from hdlif.graph.equations import Instruction, Program
     >>> leaked, membrane = Instruction("multiply", (2, 1)), Instruction("add", (3, 0))
@@ -119,11 +119,11 @@ class Program:
 
     Attributes:
         states, rows: names, in the order of their registers.
-        spike: the register that is emitted.
-        after: registers of the states after the step.
+        spike: the emitted register.
+        after: the registers of the states after the step.
         instructions: the operations, in order.
     Raises:
-        EquationError: an instruction or a result breaks the form.
+        EquationError: an instruction or a result is invalid.
     """
 
     states: tuple[str, ...]
@@ -183,16 +183,16 @@ class Program:
         return tuple(dict.fromkeys(i.surrogate for i in self.instructions if i.surrogate is not None))
 
     def is_binary(self, register: int) -> bool:
-        """Return whether a register is always 1 or 0: a comparison, or a choice between such."""
+        """Return whether a register is always 1 or 0: a comparison, or a choice between comparisons."""
         return self._binary[register]
 
     def starts_binary(self, register: int) -> bool:
-        """Return whether registers are always 1 or 0 in a run from the initial states."""
+        """Return whether a register is always 1 or 0 in a run from the initial states."""
         return self._binary_from_start[register]
 
     @property
     def binary_states(self) -> frozenset[str]:
-        """Return the states that hold a comparison's result, such as the last spike: 1 or 0, and 0 at first."""
+        """Return the states that store a comparison's result, such as the last spike: 1 or 0, and initially 0."""
         found = zip(self.states, self.after, strict=True)
         return frozenset(name for name, after in found if self._compares(after))
 
@@ -223,7 +223,7 @@ class Program:
 
     @property
     def emits_steps(self) -> bool:
-        """Return whether the output is 1 or 0, or a row times that: a spike whose size a weight may absorb."""
+        """Return whether the output is 1 or 0, possibly times a row: a spike whose size a weight may absorb."""
         if self.spike < self.first:
             return False
         instruction = self.instructions[self.spike - self.first]
@@ -241,7 +241,7 @@ class Program:
 
     @property
     def needed(self) -> frozenset[int]:
-        """Return the registers that the spike or states depend on."""
+        """Return the registers on which the spike or states depend."""
         found = {self.spike, *self.after}
         for register in range(self.registers - 1, self.first - 1, -1):
             if register in found:
@@ -264,11 +264,11 @@ class Program:
 
     @property
     def varying(self) -> frozenset[int]:
-        """Return the registers that differ between neurons: those that depend on the current or a state."""
+        """Return the registers that depend on the current or a state, and so differ between neurons."""
         return self.following(range(1 + len(self.states)))
 
     def following(self, registers: Iterable[int]) -> frozenset[int]:
-        """Return these registers and those that depend on them."""
+        """Return these registers and all registers that depend on them."""
         found = set(registers)
         for register, instruction in enumerate(self.instructions, self.first):
             if not found.isdisjoint(instruction.operands):
@@ -279,7 +279,7 @@ class Program:
     def decision(self) -> tuple[int, int] | None:
         """Return the two registers compared to decide a spike: (m, θ).
 
-        None if the spike does not depend on a comparison of two registers.
+        Return None if the spike does not depend on a comparison of two registers.
         """
         waiting, seen = [self.spike], set[int]()
         while waiting:
@@ -312,7 +312,7 @@ class Program:
         return "\n".join(lines)
 
     def line(self, register: int) -> str | None:
-        """Format a register, as `r5 = leak * potential`; None for inputs."""
+        """Format a register, such as `r5 = leak * potential`; None for inputs."""
         if register < self.first or self.constant(register) is not None:
             return None
         instruction = self.instructions[register - self.first]
@@ -328,7 +328,7 @@ class Program:
 def evaluate(
     program: Program, current: Array, states: Sequence[Array], rows: Sequence[Array]
 ) -> tuple[Array, list[Array]]:
-    """Return spike and states after one step, in the dtype of the current; the oracle of all implementations.
+    """Return spike and states after one step in the dtype of the current, as a reference for all implementations.
 
     >>> import torch
     >>> from hdlif.graph.equations import evaluate, trace
@@ -345,10 +345,10 @@ def evaluate(
     ([0.0, 0.5], [0.75, 0.75])
 
     Args:
-        program: of the neuron.
-        current: any shape.
-        states: before the step, of that shape.
-        rows: broadcastable to it.
+        program: the neuron's program.
+        current: an array of any shape.
+        states: the states before the step, of that shape.
+        rows: the rows, broadcastable to that shape.
     Returns:
         the spike, and each state after the step, in the order of `program.states`.
     """

@@ -15,7 +15,7 @@ LONGEST_NAME = 200
 def to_attributes(program: Program) -> dict[str, Any]:
     """Return a program as JSON-serialisable attributes of a graph's node.
 
-    `operations` are ["constant", value] or [name, operand, ...]; surrogates, used in training only, are omitted.
+    `operations` are ["constant", value] or [name, operand, ...]. Surrogates are omitted, since only training uses them.
 
     >>> from hdlif.graph.equations import from_attributes, to_attributes
     >>> from hdlif.nn import ParallelHDLIF
@@ -25,7 +25,7 @@ def to_attributes(program: Program) -> dict[str, Any]:
     True
 
     Args:
-        program: of the neuron.
+        program: the neuron's program.
     """
     operations = [
         ["constant", instruction.value]
@@ -45,18 +45,18 @@ def to_attributes(program: Program) -> dict[str, Any]:
 def from_attributes(attributes: Mapping[str, Any]) -> Program:
     """Parse a program from untrusted attributes of a node.
 
-    Equal attributes are parsed once: the cache is keyed by their text, which distinguishes 1 from 1.0 and true, and 0.0
-    from -0.0, so that a changed node is a different program.
+    Equal attributes are parsed once. The cache key is their text, which distinguishes 1 from 1.0 and true, and 0.0 from
+    -0.0. A changed node is thus a different program.
 
     Args:
-        attributes: from `to_attributes`.
+        attributes: the result of `to_attributes`.
     Raises:
-        EquationError: they are invalid; the message names the attribute.
+        EquationError: an attribute is invalid; the message contains its name.
     """
     try:
         text = json.dumps([attributes[key] for key in KEYS])
     except (TypeError, ValueError, RecursionError):
-        # Not in any file; the parser reports it.
+        # No file contains such a value; the parser reports it.
         return _parsed(attributes)
     return _of_text(text)
 

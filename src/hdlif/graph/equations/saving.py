@@ -1,11 +1,10 @@
 """Values that a chunk of steps saves for its backward pass, derived from the step's program.
 
-A derivative reads some of the step's values: the other factor of a product, the argument of a step, or only which
-operand a choice took. These are `Value`s: registers of the program and functions of them. Not all of them are saved:
-some can be recomputed from others by the program's own operations. The saved set is the cheapest from which all others
-follow: a minimum cut between current and states on one side and the derivatives' inputs on the other.
-
-A state that is read is saved at each step; its value after the step is then saved by the next step.
+A derivative reads some of the step's values: the other factor of a product, the argument of a step function, or only
+which operand a choice took. These are `Value`s: registers of the program and functions of registers. Not all are saved,
+because the program's operations can recompute some of them. The saved set is the cheapest set from which all other
+values follow. It is a minimum cut between the current and states on one side and the derivatives' inputs on the other.
+Each step saves a state that a derivative reads; the next step then saves its value after the step.
 """
 
 from __future__ import annotations
@@ -25,14 +24,15 @@ Node = TypeVar("Node", bound=Hashable)
 def cheapest_cut(
     reads: Mapping[Node, Iterable[Node]], costs: Mapping[Node, int], *, sources: Iterable[Node], sinks: Iterable[Node]
 ) -> set[Node]:
-    """Return a minimum-cost node cut between sources and sinks; of several, the one nearest to the sinks.
+    """Return the minimum-cost node cut between sources and sinks that is nearest to the sinks.
 
-    Uses augmenting paths (Ford and Fulkerson 1956; shortest ones, Edmonds and Karp 1972) in the graph where each node
-    is an edge of its cost: at the end, nodes that still reach a sink come after the cut. Sources and sinks may be cut.
+    The function uses shortest augmenting paths (Ford and Fulkerson 1956; Edmonds and Karp 1972) in a graph where each
+    node is an edge with its cost. At the end, nodes that still reach a sink come after the cut. Sources and sinks may
+    be cut.
 
     Args:
-        reads: inputs of each node.
-        costs: of each node, 0 or more.
+        reads: the inputs of each node.
+        costs: the cost of each node, 0 or more.
     """
     # Each node is an edge from its entry (False) to its exit (True), and None is the common sink.
     left: dict[object, dict[object, float]] = {}
@@ -84,15 +84,15 @@ _SMALL = ("share", "sign")
 
 
 class Value(NamedTuple):
-    """Value of a register that a derivative reads.
+    """A value of a register that a derivative reads.
 
-    Kinds: "value" is the register's value; for a maximum or minimum, "mask" is whether the gradient goes to its first
-    operand (its second, for "relu"), and "share" is twice the first one's share: 0, 1 or 2; "sign" is that of the
-    operand of an absolute value; "true" is whether a selector register is not 0.
+    Kinds: "value" is the register's value. For a maximum or minimum, "mask" is whether the gradient goes to its first
+    operand (for "relu" its second), and "share" is twice the first operand's share: 0, 1 or 2. "sign" is the sign of
+    the operand of an absolute value. "true" is whether a selector register is not 0.
 
     Attributes:
-        register: its number.
-        kind: one of these.
+        register: the register's number.
+        kind: one of these kinds.
     """
 
     register: int
@@ -118,8 +118,8 @@ class Source(NamedTuple):
 
     Attributes:
         place: currents, states before the chunk, or computed values.
-        value: of that step.
-        step: of the chunk.
+        value: the value at that step.
+        step: the step of the chunk.
     """
 
     place: Literal["current", "before", "computed"]
@@ -129,12 +129,12 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Saving:
-    """Values saved by each step of a chunk, and their use in the backward pass.
+    """The values that each step of a chunk saves, and their use in the backward pass.
 
     Args:
         step: the literal step.
         needs: requested gradients.
-        is_one_step: whether the chunk is one step, so that all its states come from before the chunk.
+        is_one_step: whether the chunk has one step, so that all its states come from before the chunk.
     """
 
     step: WrittenStep
@@ -161,7 +161,7 @@ class Saving:
     @cached_property
     def constant(self) -> frozenset[int]:
         """Return the positions in (spike, *states) of results without a graph: no requested gradient reaches them."""
-        # A floor has a gradient, of 0.
+        # A floor has a gradient of 0.
         asking = self._asking(lambda one: [0] if one.operation == "floor" and not one.stopped else ways(one))
         results = (self.program.spike, *self.program.after)
         return self.step.stopped | {place for place, register in enumerate(results) if register not in asking}
@@ -231,7 +231,7 @@ class Saving:
 
     @cached_property
     def _relus(self) -> dict[int, int]:
-        """For a > b, return the register of relu(a - b) if the step has it: a > b exactly where that is not 0."""
+        """Map the register of each a > b to that of relu(a - b), if any, which is nonzero exactly where a > b."""
         program = self.program
         surpluses = {
             program.instructions[instruction.operands[1] - program.first]: register
@@ -251,7 +251,7 @@ class Saving:
             return (Value(value.register),) if value.kind == "true" else ()
         instruction = program.instructions[value.register - program.first]
         if value.kind == "true" or (value.kind == "mask" and instruction.form == "relu"):
-            # A surplus serves as its own condition: it is not 0.
+            # A surplus is its own condition: it is not 0.
             return (Value(value.register),)
         if value.kind == "value":
             instruction = self.step.extreme(value.register) or instruction
@@ -274,11 +274,11 @@ class Saving:
         costs = {value: self._cost(value, saved_after) for value in graph}
         sources = [value for value in graph if value.kind == "value" and value.register in signals]
         cut = cheapest_cut(graph, costs, sources=sources, sinks=[value for value in self.read if value in graph])
-        # Recomputing functions of rows alone is free.
+        # Recomputing functions of rows only is free.
         return tuple(sorted(value for value in cut if value.register in program.varying))
 
     def _cost(self, value: Value, saved_after: set[int]) -> int:
-        """Return the bits per neuron, in float32."""
+        """Return the cost in bits per neuron, in float32."""
         if value.kind == "value" and value.register in saved_after:
             return 0
         if value == Value(0) and self.step.current_is_kept:
@@ -307,7 +307,7 @@ class Saving:
         return value.kind in ("mask", "true") or (value.kind == "value" and self.program.is_binary(value.register))
 
     def source(self, value: Value, step: int) -> Source:
-        """Return the location of a step's value: a state is the current or a register of an earlier step."""
+        """Return the location of a step's value; for a state, this is the current or a register of an earlier step."""
         program = self.program
         while value.kind == "value" and 0 < value.register <= len(program.states):
             if step == 0:
@@ -320,12 +320,13 @@ class Saving:
         return [[self.source(value, step) for value in self.kept] for step in range(steps)]
 
     def bytes(self, steps: int, neurons: int, *, itemsize: int = 4, is_constant: bool = False) -> int:
-        """Return the bytes that a chunk of `steps` saves for `neurons` neurons (B·C·H·W): exactly those of autograd.
+        """Return the exact number of bytes that a chunk of `steps` steps saves for `neurons` neurons (B·C·H·W).
 
-        Excludes rows, which are in memory anyway; includes a current that is saved separately.
+        The count equals the size of the tensors that autograd saves. It excludes rows, which are in memory anyway, and
+        includes a current that is saved separately.
 
         Args:
-            itemsize: of the states' dtype.
+            itemsize: the item size of the states' dtype.
             is_constant: whether all steps share one current.
         """
         found = {source for sources in self.sources(steps) for source in sources}

@@ -1,6 +1,7 @@
-"""Symbols: stand-ins for tensors in a step that record the operations on them.
+"""Symbols, which replace tensors in a step and record the operations on them.
 
-Operators, and functions of PyTorch by name, are supported; anything else raises an error with the equation's line.
+Symbols support operators and the PyTorch functions that the tracer recognises by name. Any other operation raises an
+error with the equation's line.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ Known = dict[int, Any]
 
 
 class Tracer:
-    """Records a step's operations on its symbols, and locates unsupported ones.
+    """Recorder of a step's operations on its symbols, which locates unsupported ones.
 
     Args:
-        functions: supported operations on a signal, by name; called with the tracer and the arguments.
-        known: the same as text, for an error.
-        stops: whether the current operation has no gradient.
+        functions: supported operations on a signal by name, called with the tracer and the arguments.
+        known: the supported operations as text for errors.
+        stops: returns whether the current operation has no gradient.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Tracer:
         """Return an error with the location in the equation's file: the running line, or an exception's line.
 
         Args:
-            returned: the step has returned: locate its own definition.
+            returned: whether the step has returned; then locate its definition.
         """
         code = _code(self._step)
         line = code.co_firstlineno
@@ -123,12 +124,12 @@ def _code(step: Callable[..., Any]) -> CodeType:
 
 
 class Symbol:
-    """Stand-in for a tensor in a step: a signal, one value per neuron, or a parameter with its values.
+    """A stand-in for a tensor in a step: a signal with one value per neuron, or a parameter with its values.
 
     Args:
-        tracer: of the step that is being traced.
-        node: of a signal; None for a parameter, or a function of parameters.
-        value, name: of a parameter.
+        tracer: the tracer of the step.
+        node: the node of a signal; None for a parameter, or a function of parameters.
+        value, name: the value and name of a parameter.
         make: computes a function of parameters from the values in `_at`.
         is_bool: whether it is a truth value.
         stopped: whether no gradient flows back through it.
@@ -149,7 +150,7 @@ class Symbol:
         self._is_bool, self._stopped = is_bool, stopped
 
     def _at(self, known: Known) -> Any:
-        """Return the value of a parameter or a function of parameters, given those in `known`."""
+        """Return the value of a parameter or a function of parameters, given the values in `known`."""
         if id(self) not in known:
             assert self._make is not None
             known[id(self)] = self._make(known)
@@ -159,7 +160,7 @@ class Symbol:
     def __torch_function__(
         cls, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Handle a function of PyTorch or hdlif with a symbol as an argument."""
+        """Handle a PyTorch or hdlif function with a symbol as an argument."""
         every = [*args, *(kwargs or {}).values()]
         symbol = next(one for one in _flat(every) if isinstance(one, Symbol))
         return symbol._call(getattr(function, "__name__", str(function)), function, args, dict(kwargs or {}))
@@ -222,7 +223,7 @@ class Symbol:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        # Values that are the same for all neurons, such as a dtype, are not read from a symbol.
+        # Symbols do not provide values that all neurons share, such as a dtype.
         if self._node is None and not callable(getattr(self._value, name, None)):
             raise self._tracer.error(f".{name} depends on how a network is run; an equation may not")
         return lambda *args, **kwargs: self._call(
@@ -278,7 +279,7 @@ _SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "truediv": "/", "pow":
 
 
 def _is_of_each(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], value: Any) -> bool:
-    """Return whether a function of rows [T, C] is elementwise: its result for a corner alone is the same."""
+    """Return whether a function of rows [T, C] is elementwise: its result for one corner must be the same."""
     rows = [one._value for one in _flat([*args, *kwargs.values()]) if isinstance(one, Symbol)]
     shape = tuple(max(sizes) for sizes in zip(*(row.shape for row in rows), strict=True))
     if tuple(getattr(value, "shape", ())) != shape:

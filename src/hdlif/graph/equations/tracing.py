@@ -1,8 +1,8 @@
-"""Tracing of an equation into a program: call the step once, with symbols for current, states and parameters.
+"""Tracing of an equation into a program, by one call of the step with symbols for current, states and parameters.
 
-A step is a plain function on tensors. Operations on a symbol are recorded; operations on parameters alone are
-evaluated at once and become rows of the program, such as cos(angle) or 1 - leak. Operators, and functions of PyTorch
-by name, are supported; anything else raises an error with the equation's line.
+A step is a plain function on tensors. Tracing records operations on symbols. It evaluates operations on parameters
+only, such as cos(angle) or 1 - leak, during tracing, and stores the results as rows of the program. It supports
+operators, and recognises PyTorch functions by name. Any other operation raises an error with the equation's line.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _simple(name: str, form: str = "") -> Callable[..., Symbol]:
 
 
 def _sum(name: str, *, swapped: bool = False) -> Callable[..., Symbol]:
-    """Reject truth values: PyTorch adds them as logical or, and cannot subtract them."""
+    """Return a sum or difference that rejects truth values, which PyTorch adds as logical or and cannot subtract."""
 
     def handle(tracer: Tracer, a: Any, b: Any) -> Symbol:
         bools = [isinstance(one, bool) or (isinstance(one, Symbol) and one._is_bool) for one in (a, b)]
@@ -43,7 +43,7 @@ def _negative(tracer: Tracer, x: Any) -> Symbol:
 
 
 def _logical(name: str, *constants: float | None) -> Callable[..., Symbol]:
-    """Logical function as a select of truth values; None is the next operand."""
+    """Return a logical function as a select of truth values; None stands for the next operand."""
 
     def handle(tracer: Tracer, *operands: Any) -> Symbol:
         if not all(isinstance(one, Symbol) and one._is_bool for one in operands):
@@ -66,7 +66,7 @@ def _where(tracer: Tracer, condition: Any, a: Any, b: Any) -> Symbol:
 
 
 def _of_two(name: str, form: str = "") -> Callable[..., Symbol]:
-    """torch.maximum, or torch.max of two tensors; not max over an axis."""
+    """Return torch.maximum, or torch.max of two tensors, but not max over an axis."""
 
     def handle(tracer: Tracer, *operands: Any) -> Symbol:
         if len(operands) != 2 or not all(isinstance(one, Symbol) for one in operands):
@@ -100,7 +100,7 @@ def _clamp(tracer: Tracer, x: Any, min: Any = None, max: Any = None) -> Symbol:
 
 
 def _same(tracer: Tracer, x: Symbol, *types: object, **named: object) -> Symbol:
-    """Conversions, copies and detach keep the value."""
+    """Return the symbol unchanged, for conversions, copies and detach."""
     said = " ".join(str(one) for one in (*types, *named.values()))
     if any(word in said for word in ("int", "bool")):
         raise tracer.error("a step computes with floating-point numbers; .to an integer cuts them off (use floor)")
@@ -183,7 +183,7 @@ def trace(
 
     Args:
         step: a plain function on tensors.
-        states: their names.
+        states: the names of the states.
         rows: values of the parameters by name: tensors or arrays that broadcast with each other.
     Returns:
         the program, and the values of its rows by name.
@@ -205,10 +205,10 @@ def trace_written(
     rows: Mapping[str, Any],
     stops: Callable[[], bool] = lambda: False,
 ) -> WrittenStep:
-    """Trace the literal step, for training; other arguments and errors are as in `trace`.
+    """Trace the literal step for training; other arguments and errors are as in `trace`.
 
     Args:
-        stops: whether the current operation has no gradient; called at each operation.
+        stops: returns whether the current operation has no gradient; called at each operation.
         step, states, rows: as in `trace`.
     """
     names = tuple(states)

@@ -1,7 +1,7 @@
-"""Ops of deployed networks, one file per op; each defines an `OP`: fields, shapes, oracle and cost.
+"""Ops of deployed networks, one file per op, each with an `OP`: fields, shapes, reference computation and cost.
 
-The other parts of an op are its file in `hdlif.deploy.ops` (conversion from modules, forms in PyTorch and ONNX), its
-file in `hdlif.deploy.c.ops`, and its file in native/ops; see `docs/contributing/index.md`.
+Each op also has a file in `hdlif.deploy.ops` (conversion from modules, forms in PyTorch and ONNX), one in
+`hdlif.deploy.c.ops`, and one in native/ops; see `docs/contributing/index.md`.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Concatenation: the channels of x0, then those of x1."""
+"""Concatenation: the channels of x0, then the channels of x1."""
 
 from collections.abc import Sequence
 

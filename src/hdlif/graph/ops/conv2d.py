@@ -1,9 +1,9 @@
 """Convolution: y = sum over (ky, kx, ci), in this order, of weight · x, in float32 from +0; zero padding.
 
 Tap (ky, kx) reads the entry `dilation` times as far from the first one. With `groups` G, the channels of input and
-output are split into G equal groups, and ci covers those of the output channel's own group.
+output are split into G equal groups, and ci covers the output channel's own group.
 
-For codes and integer weights: the integer sum (exact, in any order), rounded to float32 once.
+For codes and integer weights, y is the integer sum (exact, in any order), rounded to float32 once.
 """
 
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ def _of_a_group(node: Node, x: Array, weight: Array) -> Array:
     padded = np.pad(x, ((0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x)))
     taps = list(windows(padded, weight.shape[2:], strides, dilation_of(node)))
     if x.dtype == np.uint8 and weight.dtype == np.int8:
-        # float64 holds these integers exactly, and multiplies matrices fast
+        # float64 represents these integers exactly, and multiplies matrices fast.
         exact = weight.astype(np.float64)
         parts = [
             np.tensordot(exact[:, :, ky, kx], window.astype(np.float64), axes=([1], [1])) for ky, kx, window in taps
@@ -74,7 +74,10 @@ def _of_a_group(node: Node, x: Array, weight: Array) -> Array:
 
 
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
-    """dx = the sum over (ky, kx, co) of weight · g; dweight = that of g · x over the map, row by row; both from +0."""
+    """Return dx, the sum of weight · g over (ky, kx, co), and dweight, the sum of g · x over the map, row by row.
+
+    Both sums start from +0.
+    """
     (x,), groups = passed.inputs, groups_of(node)
     split = (np.split(part, groups, axis=axis) for part, axis in ((x, 1), (node.tensors["weight"], 0), (gradient, 1)))
     found = [_backward_of_a_group(node, *part) for part in zip(*split, strict=True)]

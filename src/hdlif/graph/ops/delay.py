@@ -1,7 +1,7 @@
-"""Delay: the output of node `source` at the previous step, 0 at first; a later `source` closes a loop.
+"""Delay: the output of node `source` at the previous step, initially 0; a later `source` closes a loop.
 
-Its input only defines the shape, which is the source's. The source emits codes of at most `max_code`, or floats
-if that is 0.
+The input only defines the shape, which must equal the source's shape. The source emits codes up to `max_code`, or
+floats if `max_code` is 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
     delayed, most = states["delayed"], node.attributes["max_code"]
     if not most:
         return delayed.copy()
-    # A caller's state may hold anything.
+    # A caller's state may contain anything.
     codes: Array = np.where(delayed > 0, np.minimum(delayed, np.float32(most)), 0)
     return codes
 

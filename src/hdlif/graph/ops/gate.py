@@ -1,7 +1,7 @@
 """Gate: y[c] = x[c] where a[g] > 0, else 0, with the group g = floor(c·G / C) of channel c.
 
-x is [C, ...]. a has G channels, which divide C, and either a value per pixel of x or one value per channel, [G] or
-[G, 1, 1]. The result has the entries of x, unchanged: codes stay codes. A NaN in a is not above 0, so it gives 0.
+x is [C, ...]. a has G channels, where G divides C, and either a value per pixel of x or one value per channel, [G] or
+[G, 1, 1]. The result keeps the entries of x unchanged, so codes stay codes. A NaN in a is not above 0, so it yields 0.
 """
 
 import math
@@ -32,5 +32,5 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
     return np.where(is_open, x, x.dtype.type(0))
 
 
-# a comparison with 0 and a choice between two numbers are free
+# A comparison with 0 and a choice between two numbers are free.
 OP = Op("gate", 2, infer, evaluate, moved, passes_spikes=always, noun="a gate of spikes by spikes")

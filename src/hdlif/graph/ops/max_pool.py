@@ -29,7 +29,7 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
-    """dx = the sum, by (ky, kx), of the gradients of the windows whose first maximum the entry is."""
+    """Return dx, the sum by (ky, kx) of the gradients of the windows in which the entry is the first maximum."""
     x, (pad_y, pad_x) = passed.inputs[0].astype(np.float32), node.attributes["padding"]
     margins = ((0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x))
     padded, largest = np.pad(x, margins, constant_values=-np.inf), evaluate(node, passed.t, [x], {})

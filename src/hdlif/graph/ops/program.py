@@ -1,8 +1,8 @@
-"""A neuron's equation: elementwise operations on registers (`hdlif.graph.equations.program`).
+"""Program: a neuron's equation as elementwise operations on registers (`hdlif.graph.equations.program`).
 
-Register 0 is x, followed by the states before the step (0 at first), row0[t, c], row1[t, c], ..., and one register per
-operation; y = register `spike`, a code if its operation gives 1 or 0, and the states after = registers `after`. An
-equation that emits no spikes (`fires`: false; default true) does not count as a neuron layer.
+Register 0 is x, followed by the states before the step (initially 0), row0[t, c], row1[t, c], ..., and one register per
+operation. The output y is register `spike`, a code if its operation returns 1 or 0. The states after the step are
+registers `after`. An equation that emits no spikes (`fires`: false; default true) does not count as a neuron layer.
 """
 
 from collections.abc import Sequence
@@ -20,18 +20,18 @@ from hdlif.graph.op import ADD, MULTIPLY, Op, Passed, Seen, Work
 
 
 def row_names(program: Program) -> tuple[str, ...]:
-    """Return the tensors of a program's node."""
+    """Return the names of the tensors of a program's node."""
     return tuple(f"row{i}" for i in range(len(program.rows)))
 
 
 def named_rows(node: Node) -> dict[str, Array]:
-    """Return the tensors of a program's node by the names of its rows."""
+    """Return the tensors of a program's node, by row name."""
     program = program_of(node)
     return {name: node.tensors[key] for key, name in zip(row_names(program), program.rows, strict=True)}
 
 
 def program_of(node: Node) -> Program:
-    """Return the program of a node. Raises `ArtefactError`."""
+    """Return the program of a node, or raise `ArtefactError`."""
     try:
         return from_attributes(node.attributes)
     except EquationError as error:
@@ -62,7 +62,7 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
 
 
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
-    """Gradients of the step (`hdlif.graph.equations.gradients`); those of rows are summed over the map, row by row."""
+    """Return the gradients of the step (`equations.gradients`), with rows summed over the map, row by row."""
     program, x = program_of(node), passed.inputs[0].astype(np.float32)
     states = [passed.states[name] for name in program.states]
     own = {key: row_of_step(node, key, passed.t, x.ndim) for key in row_names(program)}
@@ -83,7 +83,7 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def fires(node: Node) -> bool:
-    """Return whether it is a neuron's equation; otherwise (companding) its outputs are not spikes."""
+    """Return whether the equation emits spikes, unlike companding."""
     return bool(node.attributes.get("fires", True))
 
 

@@ -34,7 +34,7 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
-    """Straight through: dx = g · inverse_step, also above the largest code (`hdlif.nn.SpikeQuantizer`)."""
+    """Return dx = g · inverse_step (straight-through), also above the largest code, as in `hdlif.nn.SpikeQuantizer`."""
     return (gradient * row_of_step(node, "inverse_step", passed.t, gradient.ndim),), {}
 
 

@@ -1,4 +1,4 @@
-"""Attention over channels: y = x · sigmoid(bias[t] + sum over j of weight[t, j] · a[c + j - (k - 1) / 2]).
+"""Channel attention: y = x · sigmoid(bias[t] + sum over j of weight[t, j] · a[c + j - (k - 1) / 2]).
 
 a is the mean of x over (row, column), and 0 beyond the channels; docs/contributing/model_format.md defines the sigmoid.
 """
@@ -15,7 +15,7 @@ from hdlif.graph.ops.global_sum_pool import evaluate as summed
 
 LOG2_E = np.float32(1.44269504)
 LN_2_HIGH, LN_2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
-# coefficients of e^-r, highest power first: 1/6!, -1/5!, ..., 1
+# Coefficients of e^-r, highest power first: 1/6!, -1/5!, ..., 1.
 EXPONENTIAL = tuple(np.float32((-1) ** k / math.factorial(k)) for k in range(6, -1, -1))
 SIGMOID = MAC * 10 + ADD
 """One for the cap, one to find the power of two, two to reduce, six for the polynomial, one for sum and quotient."""
@@ -42,14 +42,14 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
 
 
 def sigmoid(x: Floats) -> Floats:
-    """Return σ(x), in the float32 operations of docs/contributing/model_format.md; within 1e-6 of the true one."""
+    """Return σ(x) within 1e-6, computed with the float32 operations in docs/contributing/model_format.md."""
     one, e = np.float32(1), exponential(np.abs(x))
     gate: Floats = np.where(x >= 0, one, e) / (one + e)
     return gate
 
 
 def exponential(x: Floats) -> Floats:
-    """Return e^-x for x >= 0, in the float32 operations of the same page; x above 30 and NaN give e^-30."""
+    """Return e^-x for x >= 0 with the float32 operations of the same page; x above 30 and NaN give e^-30."""
     a = np.where(x < 30, x, np.float32(30))
     n = np.floor(a * LOG2_E + np.float32(0.5))
     r = (a - n * LN_2_HIGH) - n * LN_2_LOW
@@ -64,7 +64,7 @@ def price(node: Node, seen: Seen) -> Work:
     channels, height, width = seen.types[node.name].shape
     kernel = int(node.tensors["weight"].shape[1])
     neighbours = taps_on_map(channels, channels, kernel, 1, kernel // 2)
-    # each entry is added to its channel's mean and multiplied by the gate
+    # Each entry is added to its channel's mean and multiplied by the gate.
     step = MAC * (channels * height * width) + MULTIPLY * channels + MAC * neighbours + SIGMOID * channels
     return step * (seen.entries_per_image(node) / (channels * height * width))
 

@@ -1,8 +1,8 @@
 """Batch norm on a CPU as three rows per channel, scale·(x - mean) + shift (`native/training/batch_norm.h`).
 
-Either the next neuron applies the rows, or a pass over the maps does, which can also add another summand, such as the
+Either the next neuron applies the rows, or a pass over the maps does. That pass can also add a summand, such as the
 other branch of a residual block. The statistics come from sums over a batch, which a convolution of codes returns with
-its maps. In the backward pass one pass adds the part of the gradient that comes through the statistics.
+its maps. The backward pass adds the part of the gradient through the statistics in one pass.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from hdlif.nn.kernels.tensors import is_plain
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums of the channels of maps, for each step.
+    """Sums over the channels of maps for each step.
 
     Attributes:
         totals, squares: sums of the values and of their squares, [K, C] in float64.
         count: the number of values per channel.
         unit: [C] in float32, the factor from a summed value to a value of the maps; None for 1.
-        are_units: whether the maps have been multiplied by it already.
+        are_units: whether the maps are multiplied by `unit` already.
     """
 
     totals: Tensor
@@ -39,7 +39,7 @@ class Moments:
 
     @staticmethod
     def of_nothing(maps: Tensor) -> Moments:
-        """Return empty moments, for maps that running statistics normalise."""
+        """Return empty moments for maps that are normalised by running statistics."""
         nothing = maps.new_empty(0, dtype=torch.float64)
         return Moments(nothing, nothing, 0)
 
@@ -60,7 +60,7 @@ def moments_of(maps: Tensor) -> Moments:
 
 
 class Rows(NamedTuple):
-    """y = scale·(x - mean) + shift, [K, 1, C, 1, 1] each."""
+    """The rows of y = scale·(x - mean) + shift, [K, 1, C, 1, 1] each."""
 
     mean: Tensor
     scale: Tensor
@@ -72,9 +72,9 @@ class Norm:
     """A batch norm at the steps of a chunk.
 
     Attributes:
-        weight, bias, running_mean, running_var: of float32, the last two [rows, C] or [C].
+        weight, bias, running_mean, running_var: float32 tensors, the last two [rows, C] or [C].
         steps: the row of the running statistics for each step, in ascending order.
-        momenta: the weight of each step's batch in them.
+        momenta: the weight of each step's batch in the running statistics.
         of_batch: normalise by the batch's statistics and update the running ones; else normalise by the running ones.
     """
 
@@ -88,13 +88,13 @@ class Norm:
     of_batch: bool
 
     def rows(self, moments: Moments, *, slope: Tensor | None = None) -> Rows:
-        """Return the rows for maps with these moments; update the running statistics by the batch's, step after step.
+        """Return the rows for maps with these moments; update the running statistics step by step.
 
         Args:
             slope: filled with 1/√(σ² + eps); shaped like a row.
         """
         if self.of_batch and len(moments.totals) < len(self.steps):
-            # One step that is run several times.
+            # One step runs several times.
             totals, squares = (one.repeat(len(self.steps), 1) for one in (moments.totals, moments.squares))
             moments = replace(moments, totals=totals, squares=squares)
         rows = Rows(self.empty(), self.empty(), self.empty())
@@ -118,7 +118,7 @@ class Norm:
             slope=0 if slope is None else slope.data_ptr(),
         )
         for running in (self.running_mean, self.running_var):
-            # The kernel writes by address, which PyTorch does not notice.
+            # The kernel writes by address, which PyTorch cannot detect.
             if self.of_batch and not running.is_inference():
                 increment_version(running)
         return rows
@@ -134,8 +134,10 @@ class Norm:
 
 
 class _NormRows(torch.autograd.Function):
-    """With g the gradient of scale·(x - mean) + shift, S₀ = Σ g and S₁ = Σ g·(x - mean) over n values, and r the slope:
-    dL/dx = scale·(g - S₀/n - (x - mean)·r²·S₁/n), of which scale·g comes in."""
+    """Rows of a batch norm; dL/dx = scale·(g - S₀/n - (x - mean)·r²·S₁/n), where scale·g is the incoming gradient.
+
+    Here g is the gradient of scale·(x - mean) + shift, S₀ = Σ g and S₁ = Σ g·(x - mean) over n values, r the slope.
+    """
 
     @staticmethod
     def forward(
@@ -156,7 +158,7 @@ class _NormRows(torch.autograd.Function):
         of_maps, _, of_scale, of_shift = grads
         maps, *rows = ctx.saved_tensors
         if ctx.needs_input_grad[0]:
-            # Nothing else reads the gradient that arrives.
+            # Nothing else reads the incoming gradient.
             of_maps = _laid_like(of_maps, maps)
         of_weight, of_bias = _gradients(
             maps,
@@ -198,17 +200,17 @@ def apply_rows(maps: Tensor, rows: Rows, plus: Tensor | None = None, *, in_place
 
 
 def apply_norm(norm: Norm, maps: Tensor, moments: Moments, plus: Tensor | None = None) -> Tensor:
-    """As `apply_rows`, by the statistics of the batch, with a graph that includes them.
+    """Apply the rows of the batch's statistics, with a graph that includes the statistics.
 
     Args:
-        moments: of the maps; if one step is run K times, its first row is applied.
+        moments: the moments of the maps; if one step runs K times, its first row is applied.
     """
     y: Tensor = _NormPass.apply(maps, norm.weight, norm.bias, plus, norm, moments)  # type: ignore[no-untyped-call]
     return y
 
 
 class _NormPass(torch.autograd.Function):
-    """As `_NormRows`, with the pass that applies the rows, which computes scale·g itself."""
+    """`_NormRows` followed by the pass that applies the rows; this function computes scale·g itself."""
 
     @staticmethod
     def forward(
@@ -238,7 +240,7 @@ class _NormPass(torch.autograd.Function):
 def _operations_backward(
     ctx: Any, gradient: Tensor, maps: Tensor, weight: Tensor, rows: Sequence[Tensor]
 ) -> tuple[Tensor | None, ...]:
-    """Run the backward pass by PyTorch's operations, which can be differentiated again and batched."""
+    """Run the backward pass with PyTorch's operations, which can be differentiated again and batched."""
     mean, _, slope = (row.flatten(1) for row in rows)
     of_steps = [
         torch.ops.aten.native_batch_norm_backward(
@@ -251,7 +253,7 @@ def _operations_backward(
 
 
 def _summand_gradient(ctx: Any, gradient: Tensor) -> Tensor | None:
-    """Return the gradient of the summand, which may be one step for all."""
+    """Return the gradient of the summand, which may have one step shared by all steps."""
     if not ctx.needs_input_grad[3]:
         return None
     return gradient.sum(0, keepdim=True) if ctx.is_shared else gradient
@@ -266,14 +268,14 @@ def _gradients(
     *,
     through: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of weight and bias, [C]; add the part through the statistics to that of the maps in place.
+    """Return the gradients of weight and bias, [C]; add the part through the statistics to `of_maps` in place.
 
     Args:
         rows: mean, scale and slope.
         count: the number of values per channel.
         arriving: the gradients of scale and shift.
-        of_maps: the gradient of the maps in the maps' layout; None if it is not wanted.
-        through: the gradient of the normalised maps, in the same layout; `of_maps` is then overwritten with the whole
+        of_maps: the gradient of the maps in the maps' layout; None if not required.
+        through: the gradient of the normalised maps, in the same layout; `of_maps` is then overwritten with the full
             gradient.
     """
     mean, scale, slope = rows

@@ -1,10 +1,10 @@
-"""Convolution of codes by low-bit weights on a CPU: exact sums of integers, and gradients that skip zeros.
+"""Convolution of codes with low-bit weights on a CPU, with exact sums of integers and gradients that skip zeros.
 
-Quantised spikes are codes c, such as 0..15, with a step. Weights of 1 or 1.5 bits are codes -1, 0 and 1 with scales.
-Their convolution is y = step·scale·Σ c·w; the sums are integers below 2^24 and the same in any order. As in the
-runtime, the compiled kernels look up the products of two channels together and skip codes that are 0. In the backward
-pass each spike above 0 adds the output gradients around it to the gradient of the weights. The gradient of the spikes
-is computed only if it can reach the neuron.
+Quantised spikes are codes c, such as 0..15, times a step. Weights of 1 or 1.5 bits are codes -1, 0 and 1 times scales.
+Their convolution is y = step·scale·Σ c·w; the sums are integers below 2^24, so their order does not matter. As in the
+runtime, the compiled kernels look up the products of two channels together and skip codes of 0. In the backward pass,
+each spike above 0 adds the output gradients around it to the gradient of the weights. The gradient of the spikes is
+computed only if it can reach the neuron.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class CodeConv:
 
     Attributes:
         stride, padding: in rows and columns.
-        instruction_set: of the kernels; "" takes the best one of this machine.
+        instruction_set: instruction set of the kernels; "" takes the best one of this machine.
     """
 
     stride: Pair
@@ -43,7 +43,7 @@ class CodeConv:
 
 
 class Shares(NamedTuple):
-    """Fractions of entries that are not 0."""
+    """Fractions of nonzero entries."""
 
     codes: float
     live: float
@@ -53,10 +53,10 @@ class Shares(NamedTuple):
 def most_spikes(instruction_set: str, channels: int, *, is_winograd: bool) -> Shares:
     """Return the fractions up to which the sparse gradients of weights and input are faster than dense ones.
 
-    Dense gradients gain more from wide registers, and most from Winograd's.
+    Wide registers speed up dense gradients more than sparse ones, and Winograd's algorithm most of all.
 
     Args:
-        channels: of the output.
+        channels: number of output channels.
         is_winograd: whether the dense gradients are Winograd's.
     """
     is_wide = (instruction_set or _native.instruction_sets()[-1]) in ("avx512", "amx")
@@ -68,7 +68,7 @@ def most_spikes(instruction_set: str, channels: int, *, is_winograd: bool) -> Sh
 
 
 def hindrance(x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
-    """Return why the kernels cannot convolve the spikes x by low-bit weights; None if they can."""
+    """Return why the kernels cannot convolve the spikes x with low-bit weights; None if they can."""
     taps, device = weight.shape[1:].numel(), x.device
     if not x.is_cpu or not weight.is_cpu:
         return f"they run on a CPU, not on {device}"
@@ -86,12 +86,12 @@ def hindrance(x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
 
 
 def convolve(x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv) -> Tensor:
-    """W_q * x of spikes that are codes, [N, D, H', W'] with channels last.
+    """Return W_q * x, [N, D, H', W'] with channels last, for spikes that are codes.
 
     Args:
         x: the spikes [N, C, H, W]; only the gradient reads them.
         weight: W_q [D, C, ...], with the values a, -a and 0 per output channel.
-        codes: those of x.
+        codes: the codes of x.
     """
     y, _ = _Convolved.apply(x, weight, codes, conv, 0)  # type: ignore[no-untyped-call]
     maps: Tensor = y
@@ -101,7 +101,7 @@ def convolve(x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv) -> Tensor:
 def convolve_with_moments(
     x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv, steps: int
 ) -> tuple[Tensor, Moments | None]:
-    """As `convolve`, with the moments of each of `steps` parts of the batch; None if they may not be exact."""
+    """Convolve, and return the moments of each of `steps` parts of the batch; None if they may be inexact."""
     found: tuple[Tensor, Moments | None] = _Convolved.apply(x, weight, codes, conv, steps)  # type: ignore[no-untyped-call]
     return found
 
@@ -115,8 +115,8 @@ def sum_products(spikes: CodedSpikes, weight: Tensor, conv: CodeConv) -> tuple[T
         spikes: codes [K·B, H, W, C].
         weight: W_q [D, C, ...], as in `convolve`.
     Returns:
-        None if the kernels cannot run: weights that are not plain float32 or have other channels, an empty output, or
-        sums that may not be exact.
+        None if the weights are not plain float32 or have other channels, the output is empty, or the sums may be
+            inexact.
     """
     codes = spikes.codes
     count, height, width, channels = codes.codes.shape
@@ -134,7 +134,7 @@ def sum_products(spikes: CodedSpikes, weight: Tensor, conv: CodeConv) -> tuple[T
 
 
 def out_size_of(in_size: Pair, weight: Tensor, conv: CodeConv) -> Pair:
-    """Return height and width of the output."""
+    """Return the height and width of the output."""
     height, width = (
         (size + 2 * pad - kernel) // stride + 1
         for size, pad, kernel, stride in zip(in_size, conv.padding, weight.shape[2:], conv.stride, strict=True)
@@ -143,10 +143,10 @@ def out_size_of(in_size: Pair, weight: Tensor, conv: CodeConv) -> Pair:
 
 
 class Packed:
-    """Low-bit weights as the kernels read them.
+    """Low-bit weights in the packed format of the kernels.
 
     Attributes:
-        scale: of each output channel, [D].
+        scale: the scale of each output channel, [D].
     """
 
     def __init__(self, weight: Tensor, in_size: Pair, most: int, conv: CodeConv) -> None:
@@ -169,10 +169,10 @@ class Packed:
         )
 
     def forward(self, codes: Codes, scale: Tensor | None, steps: int) -> tuple[Tensor, Moments | None]:
-        """The sums [N, D, H', W'] with channels last, times a scale [D] where there is one.
+        """Return the sums [N, D, H', W'] with channels last, times a scale [D] if there is one.
 
         Args:
-            steps: parts of the batch whose moments are given; 0 for none.
+            steps: the number of parts of the batch whose moments to return; 0 for none.
         """
         count = codes.codes.shape[0]
         channels, threads = self.scale.shape[0], torch.get_num_threads()
@@ -201,14 +201,14 @@ _PACKED = "_hdlif_packed"
 
 
 def keep_packed(weight: Tensor, other: Tensor) -> None:
-    """Let `other`, which has the same values as `weight`, use its packed weights."""
+    """Let `other`, which has the same values as `weight`, use the packed form of `weight`."""
     known: tuple[Packed, int] | None = getattr(weight, _PACKED, None)
     if known is not None and not other.is_inference():
         setattr(other, _PACKED, (known[0], other._version))
 
 
 def _packed(weight: Tensor, in_size: Pair, most: int, conv: CodeConv) -> Packed:
-    """Return the packed weights, made at their first use and again after a write."""
+    """Return the packed weights, computed at their first use and again after a write."""
     version = 0 if weight.is_inference() else weight._version
     known: tuple[Packed, int] | None = getattr(weight, _PACKED, None)
     if known is None or known[0].key != (in_size, most, conv) or known[1] != version:
@@ -226,7 +226,7 @@ class _Convolved(torch.autograd.Function):
         packed = _packed(weight, (height, width), codes.most, conv)
         y, moments = packed.forward(codes, packed.scale * codes.step, steps)
         if any(ctx.needs_input_grad):
-            # Tensors are saved so that what counts saved bytes sees them, and goes with the graph.
+            # Save tensors, so that counts of saved bytes include them and the graph frees them.
             ctx.packed, ctx.conv, ctx.step, ctx.most = packed, conv, codes.step, codes.most
             ctx.is_bfloat16 = _is_autocast_to_bfloat16() and packed.compiled.multiplies_bfloat16()
             ctx.save_for_backward(weight, codes.codes, codes.live)
@@ -252,7 +252,7 @@ class _Convolved(torch.autograd.Function):
 def _sparse_gradients(
     ctx: Any, dy: Tensor, weight: Tensor, codes: Codes, *, is_winograd: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the gradients of spikes and weights; None for each that is faster when dense."""
+    """Return the gradients of spikes and weights; None for each gradient that is faster when dense."""
     most = most_spikes(ctx.conv.instruction_set, weight.shape[0], is_winograd=is_winograd)
     of_input = ctx.needs_input_grad[0] and codes.live is not None and _share(codes.live) <= most.live
     of_weight = ctx.needs_input_grad[1] and _share(codes.codes) <= most.codes
@@ -262,7 +262,7 @@ def _sparse_gradients(
 def _compiled_gradients(
     ctx: Any, dy: Tensor, weight: Tensor, codes: Codes, which: tuple[bool, bool], *, is_bfloat16: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the wanted gradients of spikes and weights; None for the others."""
+    """Return the required gradients of spikes and weights; None for the others."""
     count, height, width, channels = codes.codes.shape
     dx = dw = None
     if which[0]:
@@ -292,13 +292,13 @@ def _is_autocast_to_bfloat16() -> bool:
 
 
 def _takes_winograd(conv: CodeConv, codes: Codes, weight: Tensor) -> bool:
-    """Whether `kernels.winograd` computes the dense gradients."""
+    """Return whether `kernels.winograd` computes the dense gradients."""
     count, height, width, _ = codes.codes.shape
     return conv.stride == conv.padding == (1, 1) and winograd.can_convolve_sizes((count, height, width), weight)
 
 
 def _share(codes: Tensor) -> float:
-    """Return the fraction of codes that are not 0."""
+    """Return the fraction of nonzero codes."""
     return _native.count_events(codes.data_ptr(), codes.numel(), threads=torch.get_num_threads()) / codes.numel()
 
 
@@ -311,7 +311,7 @@ def _dense_gradients(
     if is_winograd:
         return winograd.gradients(x, weight, dy, (which[0], which[1]))
     if weight.shape[2:].numel() == 1 or is_small(dy):
-        # For kernels of 1, oneDNN may write beyond a buffer in channels last (`nn.layout`).
+        # With 1×1 kernels, oneDNN may write beyond a buffer in channels last (`nn.layout`).
         x, dy = x.contiguous(), dy.contiguous()
     dx, dw, _ = torch.ops.aten.convolution_backward(
         dy, x, weight, None, ctx.conv.stride, ctx.conv.padding, (1, 1), False, (0, 0), 1, [*which, False]

@@ -1,4 +1,4 @@
-"""Spikes as integer codes: quantising, pooling, and the mark that a tensor of spikes carries."""
+"""Spikes as integer codes, with quantisation, pooling, and a mark on tensors of spikes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ class Codes:
     """Spikes [N, C, H, W] as codes: spikes = step·codes.
 
     Attributes:
-        codes: uint8 [N, H, W, C], in memory with `READ_AHEAD` more bytes.
-        step: the distance of two levels.
-        most: the largest code there may be.
-        live: 1 where the gradient of the spike reaches the input of the neuron, laid like the codes; None: anywhere.
+        codes: uint8 [N, H, W, C], followed in memory by `READ_AHEAD` readable bytes.
+        step: the distance between two levels.
+        most: the largest possible code.
+        live: 1 where the gradient of the spike reaches the input of the neuron, in the layout of the codes; None if it
+            does everywhere.
     """
 
     codes: Tensor
@@ -49,9 +50,9 @@ class CodedSpikes:
     way: Tensor | None = None
 
     def pool(self, window: tuple[int, int]) -> CodedSpikes | None:
-        """Return means over adjacent windows, without a graph: sums of codes, with a smaller step.
+        """Return means over adjacent windows without a graph, as sums of codes with a smaller step.
 
-        None if a sum may exceed the largest code, or there is no window.
+        Return None if a sum may exceed the largest code, or there is no window.
         """
         images, height, width, channels = self.codes.codes.shape
         size = window[0] * window[1]
@@ -79,7 +80,7 @@ class CodedSpikes:
 
 
 def codes_of(spikes: Tensor) -> Codes | None:
-    """Return the codes of a marked tensor; None for any other tensor, and after a write."""
+    """Return the codes of a marked tensor; None for other tensors, and after a write."""
     if torch.compiler.is_compiling() or type(spikes) is not Tensor:
         return None
     found: tuple[Codes, int] | None = getattr(spikes, _MARK, None)
@@ -95,7 +96,7 @@ def mark(spikes: Tensor, codes: Codes | None) -> Tensor:
 
 
 def can_be_quantised(surplus: Tensor) -> bool:
-    """Whether the kernel can quantise these surpluses: float32 maps [K, B, C, H, W] in a CPU's memory."""
+    """Return whether the kernel can quantise these surpluses, which must be float32 maps [K, B, C, H, W] on a CPU."""
     return (
         surplus.ndim == 5
         and surplus.is_cpu
@@ -107,10 +108,10 @@ def can_be_quantised(surplus: Tensor) -> bool:
 
 
 def quantise(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu: bool) -> Tensor:
-    """Return graded spikes on 2^bits levels, marked: `functional.quantize_spike` with the identity's gradient.
+    """Return marked graded spikes on 2^bits levels: `functional.quantize_spike` with the identity's gradient.
 
     Args:
-        surplus: [K, B, C, H, W], 0 or more, for which `can_be_quantised`.
+        surplus: [K, B, C, H, W], 0 or more; `can_be_quantised` must hold.
         is_relu: whether the gradient stops where the surplus is 0.
     """
     spikes, codes = _Quantised.apply(surplus, bits, step, offset, is_relu, False)  # type: ignore[no-untyped-call]
@@ -125,7 +126,7 @@ def quantise_to_codes(surplus: Tensor, *, bits: int, step: float, offset: float,
 
 
 def pool_codes(means: Tensor, codes: Codes, window: tuple[int, int]) -> Codes | None:
-    """Return the codes of means [N, C, H', W'] over adjacent windows: sums of codes, with a smaller step."""
+    """Return the codes of means [N, C, H', W'] over adjacent windows, which are sums of codes with a smaller step."""
     size = window[0] * window[1]
     count, channels, height, width = means.shape
     most = codes.most * size
@@ -159,9 +160,9 @@ class _Quantised(torch.autograd.Function):
     def forward(
         ctx: Any, surplus: Tensor, bits: int, step: float, offset: float, is_relu: bool, codes_alone: bool
     ) -> tuple[Tensor, Codes | None]:
-        # Without spikes the tensor is never written, and takes no memory.
+        # Without spikes, the tensor is never written and takes no memory.
         spikes, most = torch.empty_like(surplus), 2**bits - 1
-        # `empty_like` keeps the order in memory of a dense tensor only.
+        # `empty_like` keeps the memory order of dense tensors only.
         if spikes.stride() != surplus.stride() or not is_dense(surplus):
             surplus = surplus.contiguous()
             spikes = torch.empty_like(surplus)
@@ -181,7 +182,7 @@ class _Quantised(torch.autograd.Function):
             threads=torch.get_num_threads(),
         )
         if not is_sound:
-            # NaN, as PyTorch's operations return it.
+            # NaN, like PyTorch's operations.
             return torch.floor(surplus * (1 / step) + offset).clamp_(0, most) * step, None
         found = Codes(_channels_last(codes, spikes), step, most)
         if live is not None:
@@ -194,19 +195,19 @@ class _Quantised(torch.autograd.Function):
 
 
 def code_room(count: int) -> Tensor:
-    """Return uint8 room for `count` codes, and for the bytes that kernels may read after them."""
+    """Return a uint8 buffer for `count` codes and the bytes that kernels may read after them."""
     room = torch.empty(count + READ_AHEAD, dtype=torch.uint8, device="cpu")
     room[count:] = 0
     return room
 
 
 def _channels_last(room: Tensor, like: Tensor) -> Tensor:
-    """Return bytes in the order of maps [K, B, C, H, W] as [K·B, H, W, C]."""
+    """Return bytes in the memory order of maps [K, B, C, H, W] as [K·B, H, W, C]."""
     return channels_last(room, tuple(like.shape), is_last=not like.is_contiguous())
 
 
 def channels_last(room: Tensor, sizes: tuple[int, ...], *, is_last: bool) -> Tensor:
-    """Return bytes of maps [K, B, C, H, W] as [K·B, H, W, C]; `is_last`: they have that order already."""
+    """Return bytes of maps [K, B, C, H, W] as [K·B, H, W, C]; `is_last` means that they have that order already."""
     steps, batch, channels, height, width = sizes
     count = prod(sizes)
     shape = (steps * batch, height, width, channels)

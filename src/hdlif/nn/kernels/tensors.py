@@ -1,4 +1,4 @@
-"""Tensors whose memory a kernel can read by its address, the faster layout of small maps, and the kernels' threads."""
+"""Checks of tensors that kernels read by address, the faster layout of small maps, and the kernels' threads."""
 
 import ctypes
 import sys
@@ -13,14 +13,14 @@ SMALL = 64
 
 
 def is_small(maps: Tensor) -> bool:
-    """Whether maps [N, C, H, W] are small."""
+    """Return whether maps [N, C, H, W] are small."""
     return maps.shape[2:].numel() < SMALL
 
 
 def is_plain(tensor: Tensor, device: torch.device) -> bool:
-    """Whether a tensor is an ordinary one on a device, with memory of its own.
+    """Return whether a tensor is an ordinary tensor with its own memory on a device.
 
-    False under a compiler, whose graph the checks below would end.
+    Return False under a compiler, whose graph the checks below would break.
     """
     return (
         not torch.compiler.is_compiling()
@@ -35,16 +35,16 @@ def is_plain(tensor: Tensor, device: torch.device) -> bool:
 
 
 def is_dense(maps: Tensor) -> bool:
-    """Whether maps [K, B, C, H, W] have no gaps in memory, in the order of the axes or with channels last."""
+    """Return whether maps [K, B, C, H, W] have no gaps in memory, in the order of the axes or with channels last."""
     if maps.is_contiguous():
         return True
-    # The stride of an axis of one entry is arbitrary.
+    # An axis of size 1 may have any stride.
     follow = maps.shape[0] == 1 or maps.stride(0) == maps[0].numel()
     return follow and maps[0].is_contiguous(memory_format=torch.channels_last)
 
 
 def is_watched() -> bool:
-    """Whether PyTorch records operations beyond autograd: to compile, trace or transform them, or for tangents."""
+    """Return whether PyTorch compiles, traces or transforms operations, or computes tangents."""
     return (
         torch.compiler.is_compiling()
         or torch._C._len_torch_dispatch_stack() > 0
@@ -54,14 +54,14 @@ def is_watched() -> bool:
 
 
 def is_transformed() -> bool:
-    """Whether a function is being transformed (`torch.func`) or traced (`torch.jit`), operation by operation."""
+    """Return whether a function is being transformed (`torch.func`) or traced (`torch.jit`), operation by operation."""
     return torch._C._functorch.peek_interpreter_stack() is not None or torch._C._get_tracing_state() is not None
 
 
 def openmp_parallel() -> int:
     """Return the address of GOMP_parallel in the OpenMP runtime that PyTorch has loaded; 0 if there is none.
 
-    GNU's, LLVM's and Intel's runtimes have it.
+    The runtimes of GNU, LLVM and Intel provide it.
     """
     if sys.platform != "linux":
         return 0
@@ -73,5 +73,5 @@ def openmp_parallel() -> int:
 
 
 def share_threads() -> None:
-    """Run kernels on PyTorch's own threads, which would otherwise compete with them for the cores."""
+    """Run kernels on PyTorch's threads, which would otherwise compete with the kernels' own threads for the cores."""
     _native.set_parallel(openmp_parallel())

@@ -1,4 +1,4 @@
-"""Weights of 1.5 bits by the compiled kernel: two passes over the latent weights, and one that writes."""
+"""Ternarisation of weights by a compiled kernel, in two passes over the latent weights and one that writes."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ MAX_WEIGHTS = 2**30
 
 
 def ternarize(weight: Tensor) -> Tensor:
-    """`functional.ternarize_weight`, by the compiled kernel for dense float32 weights on a CPU.
+    """Compute `functional.ternarize_weight`, with the compiled kernel for dense float32 weights on a CPU.
 
     The kernel sums in float64 in its own order, so the scale may differ in its last bit.
     """
@@ -25,7 +25,7 @@ def ternarize(weight: Tensor) -> Tensor:
 
 
 def _is_dense(weight: Tensor) -> bool:
-    """Whether the kernel can read the weights: plain float32 in a CPU's memory without gaps."""
+    """Return whether the kernel can read the weights, which must be plain float32 in a CPU's memory without gaps."""
     return (
         weight.is_cpu
         and weight.dtype == torch.float32
@@ -51,6 +51,6 @@ class _Ternarized(torch.autograd.Function):
         (weight,) = ctx.saved_tensors
         if weight is None:
             return grads[0]
-        # The derivative of a clip: the gradient where -1 < W < 1.
+        # The derivative of a clip: pass the gradient where -1 < W < 1.
         inside: Tensor = torch.ops.aten.hardtanh_backward(grads[0], weight, -1, 1)
         return inside

@@ -1,8 +1,9 @@
-"""Convolutions of 3x3 in float32 by Winograd's F(4x4, 3x3), on a CPU (`native/training/winograd.h`).
+"""3x3 convolutions in float32 with Winograd's F(4x4, 3x3) on a CPU (`native/training/winograd.h`).
 
 A tile of 6x6 pixels and a kernel become 36 numbers each, Bᵀ·d·B and G·g·Gᵀ. Their products give 4x4 output pixels,
-Aᵀ·m·A: 36 products per pair of channels instead of 144 (Lavin and Gray, arXiv 1509.09308). Gradients work the same way
-in reverse. Sums are in another order than PyTorch's; `tests/nn/kernels/test_winograd.py` bounds the difference.
+Aᵀ·m·A: 36 products per pair of channels instead of 144 (Lavin and Gray, arXiv 1509.09308). Gradients work in the same
+way, in reverse. The order of summation differs from PyTorch's; `tests/nn/kernels/test_winograd.py` bounds the
+difference.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ _CPU = torch.device("cpu")
 
 
 def can_convolve(x: Tensor, weight: Tensor) -> bool:
-    """Whether the kernels can convolve x [N, C, H, W] by weight [D, C, 3, 3]: plain float32, channels in sixteens."""
+    """Return whether the kernels can convolve x [N, C, H, W] with a weight [D, C, 3, 3].
+
+    Both must be plain float32, with multiples of 16 channels.
+    """
     return (
         x.ndim == 4
         and can_convolve_sizes((x.shape[0], x.shape[2], x.shape[3]), weight)
@@ -36,7 +40,7 @@ def can_convolve(x: Tensor, weight: Tensor) -> bool:
 
 
 def can_convolve_sizes(sizes: tuple[int, int, int], weight: Tensor) -> bool:
-    """The same for an x of these numbers of images, rows and columns."""
+    """Return the same for an x with these numbers of images, rows and columns."""
     count, height, width = sizes
     return (
         weight.shape[2:] == (3, 3)
@@ -51,9 +55,9 @@ def can_convolve_sizes(sizes: tuple[int, int, int], weight: Tensor) -> bool:
 
 @cache
 def multiplies_bfloat16_fast() -> bool:
-    """Whether the processor has tiles (AMX), by which a convolution in bfloat16 takes less time than this one.
+    """Return whether the processor has AMX tiles, with which a bfloat16 convolution is faster than this one.
 
-    By AVX-512's bfloat16 products alone, it takes longer.
+    With AVX-512's bfloat16 products only, it is slower.
     """
     return torch.cpu._is_amx_tile_supported()
 
@@ -70,7 +74,7 @@ def convolve(x: Tensor, weight: Tensor) -> Tensor:
 def gradients(
     x: Tensor | None, weight: Tensor, dy: Tensor, which: tuple[bool, bool]
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the wanted gradients of x and the weight; only that of the weight reads x."""
+    """Return the required gradients of x and the weight; only the weight's gradient reads x."""
     dy = _channels_last(dy.detach().resolve_neg())
     dx = convolution(dy, weight.detach(), is_back=True) if which[0] else None
     dw = None
@@ -88,7 +92,7 @@ def convolution(x: Tensor, weight: Tensor, *, is_back: bool, instructions: str =
     """Convolve x, with channels last, without a graph.
 
     Args:
-        is_back: x is the gradient of the output; return that of the input.
+        is_back: whether x is the gradient of the output; then return the gradient of the input.
         instructions: instruction set of the kernels; "" takes the best one of this machine.
     """
     weight = weight.contiguous()
@@ -111,7 +115,7 @@ def convolution(x: Tensor, weight: Tensor, *, is_back: bool, instructions: str =
 
 
 def kernel_gradient(x: Tensor, dy: Tensor, *, instructions: str = "") -> Tensor:
-    """Return the gradient of the weight from input and output gradient, both with channels last."""
+    """Return the gradient of the weight from the input and the output gradient, both with channels last."""
     count, _, height, width = x.shape
     channels = dy.shape[1], x.shape[1]
     gradient = torch.empty(*channels, 3, 3, dtype=torch.float32, device=_CPU)
@@ -141,7 +145,7 @@ class _Convolved(torch.autograd.Function):
         which: tuple[bool, bool] = ctx.needs_input_grad
         if not torch.is_grad_enabled() and is_plain(dy, _CPU):
             return gradients(x, weight, dy, which)
-        # Gradients that are differentiated again or batched.
+        # Gradients may be differentiated again or batched.
         dx = conv2d_input(ctx.sizes, weight, dy, padding=1) if which[0] else None  # type: ignore[no-untyped-call]
         dw = conv2d_weight(x, weight.shape, dy, padding=1) if which[1] else None  # type: ignore[no-untyped-call]
         return dx, dw

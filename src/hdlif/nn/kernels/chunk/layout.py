@@ -1,4 +1,4 @@
-"""The tables of addresses with which the compiled kernels find the tensors of a chunk at each step."""
+"""Tables of addresses, which the compiled kernels use to find the tensors of a chunk at each step."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Numbers = NDArray[np.int64]
 
 
 class Slots(NamedTuple):
-    """Where a chunk finds the values that it saves.
+    """Locations of the values that a chunk saves.
 
     Attributes:
-        found: the tensors: each has rows of one value, computed or given.
-        encodings, counts: the encoding of each, and how many of its rows are saved.
+        found: the tensors; each has rows of one value, computed or given.
+        encodings, counts: the encoding of each tensor, and its number of saved rows.
         rows: the row of each value at each step in its tensor, [kept, K].
-        parts: for each value its tensors, and the steps at which it is there.
+        parts: for each value its tensors, and the steps that each tensor covers.
     """
 
     found: tuple[Source, ...]
@@ -34,7 +34,7 @@ class Slots(NamedTuple):
 
 
 def slots_of(saving: Saving, steps: int) -> Slots:
-    """The slots of a chunk of so many steps."""
+    """Return the slots of a chunk of `steps` steps."""
     found: dict[Source, int] = {}
     slots, rows = (np.zeros((len(saving.kept), steps), np.int64) for _ in range(2))
     for k, of_step in enumerate(saving.sources(steps)):
@@ -48,7 +48,7 @@ def slots_of(saving: Saving, steps: int) -> Slots:
 
 
 class Layout:
-    """The tables of one program and one kind of call: a tensor of the call, and an offset in it, for each step."""
+    """Tables of one program and one kind of call, with a tensor of the call and an offset in it for each step."""
 
     def __init__(self, place: Place, dtype: torch.dtype, steps: int) -> None:
         self.place, self.dtype, self.steps = place, dtype, steps
@@ -65,7 +65,7 @@ class Layout:
         return self._tensors
 
     def nothing(self, table: str) -> None:
-        """Add no tensor: it reads as zeros, and writes to it are dropped."""
+        """Add an empty entry: reads return zeros, and writes are dropped."""
         self.add(table, -1, 0, np.zeros(self.steps, np.int64))
 
     def add(self, table: str, tensor: int | Numbers, factor: int | Numbers, offsets: Numbers) -> None:
@@ -73,11 +73,11 @@ class Layout:
         self.tables[table].append(np.stack(np.broadcast_arrays(tensor, factor, offsets), axis=-1))
 
     def length(self, encoding: StreamEncoding = "values") -> int:
-        """Return the distance of two rows in bytes, or in bits."""
+        """Return the distance between two rows in bytes, or in bits."""
         return self.place.entries * (self.dtype.itemsize if encoding == "values" else 1)
 
     def values(self, table: str, rows: int, *, is_reversed: bool = False) -> None:
-        """Add the next tensor, of values with a row for each step or one for all."""
+        """Add the next tensor, with one row of values per step or one row for all."""
         offsets = self.length() * _steps_of(rows, self.steps)
         self.add(table, self.tensor(), 1, offsets[::-1] if is_reversed else offsets)
 
@@ -92,7 +92,7 @@ class Layout:
         self.add(table, self.tensor() if is_there else -1, 1 if is_there else 0, np.zeros(1, np.int64))
 
     def sum(self, columns: tuple[int, int], rows: int) -> None:
-        """Add the next tensor, sums over the steps from the last one on."""
+        """Add the next tensor, with sums over the steps from the last step on."""
         self.add("sums", self.tensor(), 1, np.zeros(1, np.int64))
         self.sum_columns.append(columns)
         self.sum_rows.append(_steps_of(rows, self.steps)[::-1])
@@ -114,7 +114,7 @@ class Layout:
 
 
 class ForwardKind(NamedTuple):
-    """Properties of a forward call that determine its layout: rows of its tensors, and the values to save."""
+    """Properties of a forward call that determine its layout: the rows of its tensors, and the values to save."""
 
     steps: int
     place: Place
@@ -126,7 +126,7 @@ class ForwardKind(NamedTuple):
 
 
 def forward_layout(saving: Saving, slots: Slots, call: ForwardKind, outputs: tuple[Value, ...]) -> Layout:
-    """The layout of the forward pass.
+    """Return the layout of the forward pass.
 
     Args:
         outputs: the values that the program may save.
@@ -161,7 +161,7 @@ def forward_layout(saving: Saving, slots: Slots, call: ForwardKind, outputs: tup
 
 
 class BackwardKind(NamedTuple):
-    """Properties of a backward call that determine its layout: its tensors, and their rows."""
+    """Properties of a backward call that determine its layout: its tensors and their rows."""
 
     steps: int
     place: Place
@@ -174,7 +174,7 @@ class BackwardKind(NamedTuple):
 
 
 def backward_layout(saving: Saving, slots: Slots, call: BackwardKind, made: Backward) -> Layout:
-    """The layout of the backward pass, whose steps run in reverse."""
+    """Return the layout of the backward pass, whose steps run in reverse."""
     layout = Layout(call.place, call.dtype, call.steps)
     if call.spikes is None:
         layout.nothing("streams")

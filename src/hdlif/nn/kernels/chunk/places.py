@@ -13,11 +13,11 @@ class Place:
     """The order in memory of the entries of a step [B, ...].
 
     Args:
-        axes: the axes in the order of memory.
-        shape: their sizes in that order.
+        axes: the axes in memory order.
+        shape: the sizes of the axes in that order.
     Attributes:
-        entries: their number.
-        is_plain: whether the axes are in their own order.
+        entries: the number of entries.
+        is_plain: whether memory order is the order of the axes.
     """
 
     def __init__(self, axes: tuple[int, ...], shape: tuple[int, ...]) -> None:
@@ -32,16 +32,16 @@ class Place:
 
     @staticmethod
     def of(chunk: Tensor) -> Place:
-        """Return the order of [K, B, ...]: channels last if its steps have that, else the order of the axes."""
+        """Return the order of [K, B, ...]: channels last if its steps have that layout, else the order of the axes."""
         is_last = chunk.ndim == 5 and not chunk.is_contiguous() and _has_channels_last(chunk[0])
         return _place(tuple(chunk.shape[1:]), is_last)
 
     def laid(self, chunk: Tensor) -> Tensor:
-        """Return [K, B, ...] in the order of memory, without gaps."""
+        """Return [K, B, ...] in memory order, without gaps."""
         return (chunk if self.is_plain else chunk.permute(self._order)).contiguous()
 
     def seen(self, laid: Tensor) -> Tensor:
-        """Return a tensor in the order of memory with the axes of a chunk."""
+        """Return a tensor in memory order as a view with the axes of a chunk."""
         return laid if self.is_plain else laid.permute(self._inverse)
 
     def empty(self, *rows: int, dtype: torch.dtype) -> Tensor:
@@ -50,14 +50,14 @@ class Place:
         return torch.empty_strided(sizes, strides, dtype=dtype, device="cpu")
 
     def aligned(self, row: Tensor) -> Tensor:
-        """Return a row [K or 1, ...], broadcastable to a chunk, with all axes in the order of memory."""
+        """Return a row [K or 1, ...], broadcastable to a chunk, with all axes in memory order."""
         missing = len(self._order) - row.ndim
         if missing:
             row = row.reshape(row.shape[0], *[1] * missing, *row.shape[1:])
         return row if self.is_plain else row.permute(self._order)
 
     def unaligned(self, values: Tensor, row: Tensor) -> Tensor:
-        """Return values in the order of memory in the shape of a row."""
+        """Return values, given in memory order, in the shape of a row."""
         if self.is_plain:
             return values.view(row.shape)
         return values.reshape(self.aligned(row).shape).permute(self._inverse).reshape(row.shape)
@@ -65,10 +65,10 @@ class Place:
     def columns(self, row: Tensor) -> tuple[int, int] | None:
         """Return (columns, inner) of a row: at a step, entry i has the row's value (i // inner) % columns.
 
-        None for other rows, such as one value per channel and column of pixels.
+        Return None for other rows, such as one value per channel and column of pixels.
         """
         if row.ndim < len(self._order) and row.numel() > 1:
-            # Its first axis may be that of the steps or of the samples.
+            # The first axis may hold steps or samples.
             return None
         if row.shape not in self._columns:
             self._columns[row.shape] = self._columns_of(row)

@@ -23,10 +23,10 @@ MAX_REGISTERS = 1024
 
 
 class Rows:
-    """The rows of a call as tensors in the order of memory.
+    """The rows of a call as tensors in memory order.
 
     Attributes:
-        key: for each row its (columns, inner), as `Place.columns` gives them, and how many there are of it, K or 1.
+        key: for each row its (columns, inner) from `Place.columns`, and its length, K or 1.
     """
 
     def __init__(self, rows: Sequence[Any], place: Place, dtype: torch.dtype) -> None:
@@ -50,16 +50,16 @@ class Plan:
 
     Attributes:
         outputs: the values of a step that may be saved, except spikes that the caller gets anyway.
-        slots: those of a chunk of some steps; the last ones are kept.
-        layout: that of a kind of call; the last ones are kept.
+        slots: returns the slots for a number of steps, with a cache.
+        layout: returns the layout for a kind of call, with a cache.
     Raises:
-        EquationError: the wanted gradients have no program, or a program is too long.
+        EquationError: the required gradients have no program, or a program is too long.
     """
 
     def __init__(self, saving: Saving, instruction_set: str) -> None:
         self.saving, self._instruction_set = saving, instruction_set
         program = saving.program
-        # More steps than a value may lie back.
+        # More steps than the distance to any earlier value.
         found = {source for of_step in saving.sources(len(program.states) + 2) for source in of_step}
         saves_spikes = program.spike >= program.first and program.spike not in program.after
         emitted = {Value(program.spike)} if saves_spikes else set()
@@ -69,7 +69,7 @@ class Plan:
         self.backward = lru_cache(partial(backward, saving))
         run = forward(saving, self.outputs)
         programs = [run, *([self.backward(adds_currents=False).program] if saving.live else [])]
-        # If currents are added up, that takes one more register and their sum.
+        # A sum of currents takes one more register and a sum.
         if any(one.registers > MAX_REGISTERS - 2 for one in programs):
             raise EquationError(f"the step takes more than {MAX_REGISTERS} registers")
         self._compiled_forward = _native.Chunk(**encoded(run))
@@ -91,10 +91,10 @@ class Plan:
         computed: dict[Value, Tensor],
         levels: Levels | None = None,
     ) -> bool:
-        """Fill the spikes, the states after the chunk, and the values to save; all in the order of memory.
+        """Fill the spikes, the states after the chunk, and the values to save, all in memory order.
 
         Args:
-            levels: the spikes are then filled with codes.
+            levels: if given, fill `spikes` with codes.
         Returns:
             whether every spike has a code.
         """
@@ -116,15 +116,15 @@ class Plan:
         current: Tensor | None,
         states: list[Tensor | None],
     ) -> list[Tensor]:
-        """Fill the gradients of the current and of the states before the chunk; all in the order of memory.
+        """Fill the gradients of the current and of the states before the chunk, all in memory order.
 
         Args:
-            spikes, after: the gradients that arrive, [K or 1, ...] for the spikes.
+            spikes, after: the incoming gradients, [K or 1, ...] for the spikes.
             saved: a tensor for each slot.
-            slopes: for each of the program's surrogates its derivatives, by the slots of its argument.
-            rows: those that the program reads.
+            slopes: the derivatives of each of the program's surrogates, by the slots of its argument.
+            rows: the rows that the program reads.
         Returns:
-            for each summed row its sums, [K or 1, columns].
+            the sums of each summed row, [K or 1, columns].
         """
         currents = [
             one.shape[0]

@@ -1,4 +1,4 @@
-"""A neuron's step, and the chunks of it that the compiled kernels run, forward and backward."""
+"""Chunks of a neuron's step, which the compiled kernels run forward and backward."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from hdlif.nn.kernels.tensors import is_plain, is_watched
 
 
 class FusedStep:
-    """Runs chunks of a step.
+    """Callable that runs chunks of a step.
 
     Args:
         step: the traced step.
-        instruction_set: of the kernels; "" takes the best one of this machine.
+        instruction_set: instruction set of the kernels; "" takes the best one of this machine.
     """
 
     def __init__(self, step: WrittenStep, instruction_set: str = "") -> None:
@@ -40,12 +40,12 @@ class FusedStep:
 
         Args:
             current: [K, B, ...], or [1, B, ...] if it is the same at all steps.
-            states: before the chunk, [B, ...], of the current's dtype.
-            rows: as `WrittenStep.rows` gives them: numbers, or tensors broadcastable to the chunk, with K rows or one,
-                of a dtype that is not wider.
+            states: the states before the chunk, [B, ...], in the dtype of the current.
+            rows: the result of `WrittenStep.rows`: numbers, or tensors broadcastable to the chunk, with K rows or one
+                and no wider dtype.
             steps: K.
         Returns:
-            spikes [K, B, ...] and the states after the chunk; None if the kernels cannot run it.
+            spikes [K, B, ...] and the states after the chunk; None if the kernels cannot run the chunk.
         """
         given = (current, *states, *rows)
         learns = torch.is_grad_enabled()
@@ -69,14 +69,14 @@ class FusedStep:
         levels: Levels,
         room: Tensor,
     ) -> tuple[Place, list[Tensor]] | None:
-        """Run K steps without a graph, and write the codes of the spikes instead of the spikes.
+        """Run K steps without a graph, and write codes in place of spikes.
 
         Args:
-            current, states, rows, steps: as of a call.
+            current, states, rows, steps: as in a call.
             room: uint8, filled with the codes, step after step.
         Returns:
-            the order of a step's codes in memory, and the states after the chunk; None if the kernels cannot run it, or
-            if a spike is negative or no number.
+            the memory order of a step's codes, and the states after the chunk; None if the kernels cannot run the
+            chunk, or if a spike is negative or NaN.
         """
         given = (current, *states, *rows)
         plan = self._plan(given, [False] * len(given), len(states), steps)
@@ -98,7 +98,7 @@ class FusedStep:
         return (place, after) if have_codes else None
 
     def _plan(self, given: tuple[Any, ...], asked: list[bool], states: int, steps: int) -> Plan | None:
-        """How to run a chunk; made once for all chunks that need the same gradients."""
+        """Return the plan for a chunk, which all chunks with the same required gradients share."""
         count = 1 + states
         if not _are_readable(given[0], given[1:count], given[count:]):
             return None
@@ -113,8 +113,11 @@ class FusedStep:
 
 
 def _are_readable(current: Tensor, states: Sequence[Tensor], rows: Sequence[Any]) -> bool:
-    """Whether the kernels can read a chunk: plain tensors in a CPU's memory, not empty, of float32 or float64, with
-    states like the current and rows in columns."""
+    """Return whether the kernels can read a chunk.
+
+    They read plain, non-empty float32 or float64 tensors in a CPU's memory, with states like the current and rows in
+    columns.
+    """
     device, dtype = current.device, current.dtype
     if not current.is_cpu or dtype not in (torch.float32, torch.float64) or not is_plain(current, device):
         return False
@@ -133,10 +136,10 @@ class _Forward:
 
     Args:
         given: current, states and rows.
-        saves: save the values that the backward pass reads.
+        saves: whether to save the values that the backward pass reads.
     Attributes:
-        place: the order of the neurons in memory.
-        spikes, after: spikes, and states after the chunk.
+        place: the memory order of the neurons.
+        spikes, after: the spikes, and the states after the chunk.
         saved: a tensor for each of the plan's slots.
     """
 
@@ -193,7 +196,7 @@ class _Chunk(torch.autograd.Function):
         saving, steps, dtype = plan.saving, ctx.steps, ctx.dtype
         program, slots = saving.program, plan.slots(steps)
         made = plan.backward(adds_currents=ctx.adds_currents)
-        # Read once: hooks unpack them at every access.
+        # Read them once: hooks unpack them at every access.
         unpacked = ctx.saved_tensors
         saved = [one.contiguous() for one in unpacked[: len(slots.found)]]
         tensors = iter(unpacked[len(slots.found) :])
@@ -227,10 +230,10 @@ class _Chunk(torch.autograd.Function):
 
 
 def _plain(gradient: Tensor, dtype: torch.dtype) -> Tensor | None:
-    """Return a gradient that is stored in memory; None if it is known to be 0.
+    """Return the gradient as a tensor with its own memory; None if it is known to be 0.
 
     Raises:
-        RuntimeError: a batch of gradients.
+        RuntimeError: the gradient is a batch of gradients.
     """
     functorch = torch._C._functorch
     if functorch.is_functorch_wrapped_tensor(gradient) or functorch.is_legacy_batchedtensor(gradient):
@@ -244,13 +247,13 @@ def _plain(gradient: Tensor, dtype: torch.dtype) -> Tensor | None:
 
 
 def _slope(surrogate: Callable[[Tensor], Tensor], argument: Tensor, place: Place) -> Tensor:
-    """Return the surrogate derivative for each entry of its argument, in the order of memory."""
+    """Return the surrogate derivative for each entry of its argument, in memory order."""
     rows = place.seen(argument.view(-1, *place.shape))
     return place.laid(surrogate(rows).to(rows.dtype).expand(rows.shape))
 
 
 def _laid(chunk: Tensor, place: Place) -> Tensor:
-    """Return [K or 1, B, ...] in the order of memory; one row if it is the same at all steps."""
+    """Return [K or 1, B, ...] in memory order, reduced to one row if all steps share it."""
     chunk = chunk.detach()
     return place.laid(chunk[:1] if chunk.shape[0] > 1 and chunk.stride(0) == 0 else chunk)
 
