@@ -1,4 +1,4 @@
-"""Error messages for a recipe's keys and values, in one line each: key, given value and accepted values."""
+"""Make one-line error messages for a recipe's keys, with the given value and the accepted values."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ Keys = Sequence[str | int]
 
 
 def worst(errors: list[ErrorDetails]) -> ErrorDetails:
-    """Return the first error about an unknown key, which often explains a missing key, or else the first error."""
+    """Return the first error about an unknown key, which often explains a missing one, or otherwise the first error."""
     return min(errors, key=lambda error: error["type"] != "extra_forbidden")
 
 

@@ -1,4 +1,4 @@
-"""Read and write recipes: files and names, bases, overrides, and errors with the key.
+"""Read and write recipes, with base recipes, overrides, and errors that contain the key.
 
 A recipe with a `base` lists only its differences from the base, which has no base itself. A section with a `kind`
 replaces the section of the base. Any other section is merged with the base's section key by key. A base is a shipped
@@ -208,7 +208,7 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def replace_value(tree: dict[str, Any], override: str) -> None:
-    """Set one value of `tree` in place; `override` is `a.b=v`."""
+    """Set one value of `tree` in place with an override `a.b=v`."""
     path, equals, text = override.partition("=")
     *sections, key = path.strip().split(".")
     source = f"--set {cut(override)}"

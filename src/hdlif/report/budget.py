@@ -11,7 +11,7 @@ z_l are the quantised weights of a synapse, or the spikes of a neuron layer at a
 currents. Removed channels have no spikes. ∂L_b/∂z_l is the gradient from the recipe's own rule in the trained network.
 z_l is computed for the original recipe, even if the trained network already has another option.
 
-Costs are counts by `hdlif`, or times measured in the runtime. The cost of an option is the cost of the network with
+Costs are counts, or times measured in the runtime. The cost of an option is the cost of the network with
 only this option. The costs of a choice are measured on the network built from the chosen recipe, and are within the
 budget.
 """
@@ -292,7 +292,7 @@ class BudgetSearch:
         return self.build(self.with_choice({name: option for name, own in options.items() if option in own}))
 
     def _saving(self, name: str, options: Sequence[Option]) -> Iterator[tuple[Key, Costs]]:
-        """Yield the costs of a layer's options that save more than every option with fewer changes, if any do."""
+        """Yield the costs of those options of a layer that save more than any option with fewer changes."""
         costs = {AS_IT_IS: self.before} | {option: self._cost(name, option) for option in options}
         kept = [
             option

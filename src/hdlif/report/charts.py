@@ -213,7 +213,7 @@ def dots(
 
 
 def below(least: float, within: tuple[float, float]) -> float:
-    """Return a round number below the least value for the beginning of an axis up to the maximum of `within`.
+    """Return a round number below the least value, where an axis up to the maximum of `within` begins.
 
     >>> below(88.6, (0, 100)), below(99.7, (0, 100)), below(31.0, (0, 100)), below(12.0, (0, 100)), below(0.93, (0, 1))
     (88.0, 99.0, 30.0, 0.0, 0.92)
@@ -289,7 +289,7 @@ def rule(axes: Axes, places: Sequence[float]) -> None:
 
 
 def set_apart(places: Sequence[float], which: int, count: int, *, room: float) -> list[float]:
-    """Shift the places of network `which` of `count`, `room` apart from its neighbours, so marks do not overlap."""
+    """Shift the places of one of `count` networks, in steps of `room`, so marks of equal numbers do not overlap."""
     apart = (which - (count - 1) / 2) * room
     return [place + apart for place in places]
 

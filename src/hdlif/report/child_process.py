@@ -24,7 +24,7 @@ STUCK_TIMES = 20.0
 
 @dataclass
 class Heard:
-    """The output of a process: its JSON lines, other lines, its failure (None without one), and a missing module."""
+    """The output of a process, with JSON lines, other lines, the failure (None without one), and a missing module."""
 
     lines: list[dict[str, Any]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)

@@ -92,7 +92,7 @@ class Chosen:
 
     @property
     def overshoot(self) -> float:
-        """Return the sum over limits of the factor by which the chosen network exceeds it, or 1 if it does not."""
+        """Return the sum of the factors by which the chosen network exceeds each limit; a factor is at least 1."""
         return sum(max(1.0, self.after[name] / limit) for name, limit in self.limits.items())
 
     @property

@@ -163,7 +163,7 @@ def _accuracy(networks: Sequence[TrainResult], lif: TrainResult | None, samples:
 
 
 def _test_samples(networks: Sequence[TrainResult]) -> int | None:
-    """Return the number of test samples for all networks, or None if it differs or is unknown."""
+    """Return the number of test samples, or None if the networks have different or unknown numbers."""
     # With a class at each step, accuracy is not a fraction of samples.
     if any((network.task or {}).get("kind", "classify") != "classify" for network in networks):
         return None

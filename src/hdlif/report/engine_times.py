@@ -340,7 +340,7 @@ def _timed_lines(module: str, *arguments: object) -> Iterator[tuple[float, str]]
 def layers_of(session: Session, graph: Graph, images: Floats, *, repeats: int = 20) -> list[dict[str, Any]]:
     """Profile the runtime on single images, and return a row for each stage with the name of its first node.
 
-    A row is {"name", "op", "ms", "density", "macs", "dense_gmacs_per_s"}, with the median time, the fraction of
+    A row is {"name", "op", "ms", "density", "macs", "dense_gmacs_per_s"}. It contains the median time, the fraction of
     non-zero entries in a synapse's input, and the multiply-accumulates as in `engine_macs`.
     """
     frames = [images[i : i + 1][None] for i in range(min(len(images), PROFILED_IMAGES))]

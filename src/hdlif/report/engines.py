@@ -156,12 +156,12 @@ def _openvino_int8(material: Material, batch: int) -> Path:
         dataset = nncf.Dataset(batches)
         return nncf.quantize(model.clone(), dataset, subset_size=len(batches), advanced_parameters=advanced)
 
-    # suppress its progress bars
+    # Suppress the progress bars.
     with contextlib.redirect_stdout(sys.stderr):
         try:
             model = quantize()
         except ValueError:
-            # it mistakes the threshold after a convolution without a bias for the bias, and fails to correct it
+            # The correction fails, because it takes the threshold after a convolution without a bias for the bias.
             model = quantize(disable_bias_correction=True)
     path = material.folder / f"openvino_int8_{batch}.xml"
     openvino.save_model(model, str(path), compress_to_fp16=False)
@@ -234,14 +234,14 @@ PEERS: Mapping[str, tuple[str, ...]] = {
 
 
 class _Stack(ctypes.Structure):
-    """`stack_t` of <signal.h> on Linux."""
+    """The structure `stack_t` from <signal.h> on Linux."""
 
     _fields_ = (("base", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
 
 
 @contextlib.contextmanager
 def signal_stack_kept() -> Iterator[None]:
-    """Restore this thread's alternate signal stack after the block; do nothing except on Linux.
+    """Restore this thread's alternate signal stack after the block, on Linux only.
 
     Python's handlers run on the thread's alternate stack if it has one, for example with `faulthandler`. OpenVINO
     replaces this stack with its own and unmaps it with its last network. The next signal, such as SIGTERM or Ctrl-C,

@@ -74,8 +74,8 @@ def evaluate_network(
 ) -> Evaluated:
     """Evaluate all samples after each step, as `training.evaluate` does.
 
-    The deployed form runs most samples if it has low-bit weights, is faster, and agrees with PyTorch. It must predict
-    the same for a fraction `AGREEMENT` of `SAMPLED` samples, spread over the set. For these, PyTorch's outputs count.
+    The deployed form runs most samples if it has low-bit weights, is faster, and agrees with PyTorch. It must make the
+    same predictions for a fraction `AGREEMENT` of `SAMPLED` samples, whose results come from PyTorch.
 
     Args:
         graph: the deployed form of a network on the CPU, or None to use only PyTorch.
@@ -184,7 +184,7 @@ def choose_on_validation(graph: Graph, sets: DataSets, source: Path | str, *, ma
 def _counting(
     task: Task, images: int, observe: Observer | None, bar: Progress | None, name: str
 ) -> Iterator[tuple[Callable[[Batches], None], Tally]]:
-    """Yield a function that counts batches, and its tally; it also updates the observer and a task of the bar."""
+    """Yield a function that counts batches, and its tally; the function also calls `observe` and updates the bar."""
     tally = task.tally()
     # The bar shows the first metric of the tally, regardless of the metric that selects the best epoch.
     shows_accuracy = (next(iter(task.figures)) if isinstance(task, Measured) else task.metric) == "accuracy"
@@ -231,7 +231,7 @@ def _has_low_bits(graph: Graph) -> bool:
 
 
 def _ms_per_image(runs: dict[str, Callable[[], object]], images: int) -> dict[str, float]:
-    """Return the shorter time of two alternating runs of each, after an untimed run, in ms per image."""
+    """Run each function once untimed and twice timed, alternately, and return the shorter times in ms per image."""
     best = dict.fromkeys(runs, math.inf)
     for number in range(3):
         for name, run in runs.items():

@@ -103,7 +103,7 @@ def check_onnx(graph: Graph, model: Any, *, unrolled: bool, batch: int) -> tuple
 
 
 def check_read_back(graph: Graph, read: Graph, by: str) -> tuple[Compared, ...]:
-    """Run a graph that was read back from a file, and the original, in the reference, and compare their outputs.
+    """Run the original graph, and the graph read back from a file, in the reference and compare their outputs.
 
     Raises:
         MachineError: the predictions differ on more than a tenth of the inputs.

@@ -39,7 +39,7 @@ class Matrix:
 
     @property
     def broad(self) -> bool:
-        """Return whether two of these tables are too wide for a printed page side by side."""
+        """Return whether two of these tables are too wide to fit side by side on a printed page."""
         return sum(len(heading) + 2 for heading in self.headings) > _HALF_PAGE
 
 
@@ -111,7 +111,7 @@ def _accuracies(confusion: Confusion) -> dict[str, float]:
 
 
 def chance(confusions: Mapping[str, Confusion]) -> float | None:
-    """Return the accuracy (%) of always predicting the most frequent test class, or None if it differs by network.
+    """Return the accuracy (%) of always predicting the most frequent test class, or None if networks differ in it.
 
     >>> chance({"net": {"labels": ["a", "b"], "counts": [[5, 1], [1, 1]]}})
     75.0
@@ -129,7 +129,7 @@ def guessed(guessing: float | None) -> str:
 def chance_line(guessing: float | None, values: Iterable[float]) -> tuple[str, list[float]]:
     """Return a sentence on the accuracy (%) from `chance`, and the position of its line in a chart of `values`.
 
-    The line is omitted if its distance below the values exceeds their range, because the axis would hide differences.
+    The line is omitted if it is further below the values than they range, because the longer axis would hide differences.
     """
     known = [*values]
     if guessing is None or not known:
@@ -245,8 +245,8 @@ ByLayer = Mapping[str, Sequence[float]]
 def per_step(networks: Sequence[TrainResult], quantity: Literal["leak", "threshold"], caption: str) -> Figure:
     """Draw a panel for each layer, including the values before training if known, on axes that fit the changes.
 
-    A network with the same value in all layers and steps has not learned it. If other networks have, only the caption
-    mentions it.
+    A network with the same value in all layers and steps has not learned this value. If other networks have learned
+    theirs, the value is only in the caption.
     """
     values = [_by_layer(network, quantity) for network in networks]
     starts = [_by_layer(network, f"initial_{quantity}") for network in networks]

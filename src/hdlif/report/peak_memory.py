@@ -48,7 +48,7 @@ def peak_memory(
 
 
 def in_fresh_processes(command: Sequence[str], *, repeats: int, name: str, threads: int | None = None) -> int:
-    """Return the median of the values of `resident_growth` that `repeats` runs of a command print.
+    """Run a command `repeats` times, and return the median of the printed values of `resident_growth`.
 
     Args:
         name: name of the measurement, for error messages.

@@ -100,7 +100,7 @@ def _traced(
 def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerAtWork]:
     """Run a deployed network in PyTorch on one sample [T or 1, 1, C, H, W], and return its neuron layers by name.
 
-    With Mem-BN, membrane and threshold have Mem-BN folded in.
+    If a layer has Mem-BN, it is folded into the membrane and the threshold.
     """
     steps: list[dict[str, NDArray[np.float32]]] = []
 
@@ -117,7 +117,7 @@ def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerAtWork]:
 
 
 def _whence(recipe: Recipe, folder: Path, image: int, count: int) -> str:
-    """Return a phrase with the shipped data set or the user's file of a test sample, or "" if it is not recorded."""
+    """Return a phrase on the data set or file that a test sample comes from, or "" if this is not recorded."""
     if recipe.data.kind in builders.DATA:
         return f" of {recipe.data.kind}"
     if not (folder / run_folder.DATA_FILES).exists():

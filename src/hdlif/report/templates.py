@@ -49,7 +49,7 @@ _SORT = Script((Path(__file__).parent / "sort.js").read_text("utf-8"))
 
 
 def set_page(template: str, sections: Mapping[str, Section], **values: Any) -> str:
-    """Render an HTML page without figures that have no chart and without sections that have no figure."""
+    """Render an HTML page, omitting figures without a chart and sections without a figure."""
     shown = {
         heading: replace(section, figures=[figure for figure in section.figures if figure.charts])
         for heading, section in sections.items()

@@ -102,7 +102,7 @@ def of_channels(order: Iterable[int], shape: Sequence[int], count: int) -> list[
 def figures(names: Sequence[str], traces: Traces, *, best: str = "") -> list[Figure]:
     """Draw a raster of all neurons, and the input and membranes of the network with most of the neurons.
 
-    If several networks have equally many, `best` is drawn.
+    If several networks have equally many neurons, `best` is drawn.
     """
     of_networks = [traces.networks.get(name, {}) for name in names]
     neurons = union(of_networks)

@@ -111,7 +111,10 @@ def try_update(recipe: Recipe, ranks: int = 1) -> None:
 
 
 def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
-    """Return the network and its device: the CPU, with values from the seed, or "meta" if it is larger than `SMALL`."""
+    """Return the network and its device.
+
+    The network has values from the seed and is on the CPU, or has no values and is on "meta" if larger than `SMALL`.
+    """
     import torch
 
     with without_values():
@@ -205,7 +208,7 @@ def build_trained(recipe: Recipe, fill: Callable[[nn.Module], object]) -> nn.Mod
 def _check_network(recipe: Recipe, task: Task, fill: Callable[[nn.Module], object] | None = None) -> nn.Module:
     """Build the network, check that it fits the task, and return it.
 
-    Its values come from `fill`. Otherwise they come from the seed, or a network larger than `SMALL` has no values.
+    The values come from `fill`. Without `fill`, they come from the seed, and a network larger than `SMALL` has none.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""The section `data`: check it, convert samples to a network's input, and load the data."""
+"""Check the section `data`, convert samples to a network's input, and load the data."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ _SHOWN = {"series": "series", "table": "tables"}
 
 
 def frames_of(section: DataConfig, samples: str | None) -> str:
-    """Return the name in `FRAMES` or `BINNINGS` of the conversion from samples of this kind to time steps."""
+    """Return the name in `FRAMES` or `BINNINGS` of the function that converts such samples to time steps."""
     return ROWS if samples == "series" else section.frames
 
 
@@ -116,7 +116,7 @@ def look(
     binning: str = "by_number",
     say: Callable[[str], None] = say_nothing,
 ) -> OwnData:
-    """Inspect the data of a kind at a path.
+    """Inspect custom data at a path.
 
     Args:
         stated: other keys of the section `data`.
@@ -270,9 +270,10 @@ def build_data(
     found: OwnData | None = None,
     listed: Path | None = None,
 ) -> DataSets:
-    """Build the recipe's data set, from `root` if it is not bundled; `workers` and `ranks` as in `DataSets.made_by`.
+    """Build the recipe's data set, from `root` if it is not bundled.
 
     Args:
+        workers, ranks: as in `DataSets.made_by`.
         found: result of `with_data_found`; without it the data are inspected again.
         listed: path of the manifest of the training data, if any; the error about changed data lists the changes.
     """

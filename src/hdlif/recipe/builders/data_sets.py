@@ -61,7 +61,7 @@ class MackeyGlass(Data, kind="mackey_glass", makes=memory_tasks.MackeyGlass):
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """Properties of a data set's samples, which are known without reading them.
+    """The properties of a data set that are known without reading its samples.
 
     Attributes:
         names: names of the classes, values or labels, or a function that returns them.

@@ -1,4 +1,4 @@
-"""Default recipe for custom data, derived from their sizes.
+"""Derive a default recipe for custom data from the sizes of the data.
 
 Choices depend only on the kind of data and on its numbers of steps, channels, training samples and classes. Machine,
 names, class order and units have no effect, so the same data give the same recipe everywhere.
@@ -80,7 +80,7 @@ def _choices(found: OwnData, keys: Collection[str]) -> list[Choice]:
 
 
 def batch_size(samples: int) -> int:
-    """Return the batch size, a power of two: about a twelfth of the samples, within `BATCH`.
+    """Return a power of two within `BATCH` that is about a twelfth of the number of samples, as the batch size.
 
     >>> [batch_size(samples) for samples in (5, 28, 300, 10_000)]
     [4, 8, 16, 64]

@@ -1,6 +1,6 @@
 """External parts in recipes: `package.module:Name`, and parts of installed packages.
 
-An installed package registers a part as an entry point. It is imported when a recipe names it:
+An installed package registers a part as an entry point, which is imported when a recipe uses it:
 
     [project.entry-points."hdlif.neurons"]
     wave = "wave_neurons:Wave"
@@ -44,7 +44,7 @@ GROUPS: Mapping[str, str] = {
 
 
 def is_own(name: object) -> bool:
-    """Return whether a recipe names a custom part."""
+    """Return whether a name in a recipe is a custom part, `package.module:Name`."""
     return isinstance(name, str) and ":" in name
 
 
@@ -181,7 +181,7 @@ def _changed(place: str) -> int:
 
 @cache
 def _all(_: tuple[tuple[str, int], ...]) -> list[Offer]:
-    """Return all parts offered by the installed packages; the key of the cache changes when a path changes."""
+    """Return all parts that installed packages offer; the cached result is used until a path changes."""
     from importlib.metadata import distributions
 
     found: dict[tuple[str, str, str], Offer] = {}

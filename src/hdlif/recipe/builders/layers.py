@@ -32,7 +32,7 @@ WeightBits = Annotated[float, AfterValidator(_weight_bits), WithJsonSchema({"enu
 
 
 class Weights(Part):
-    """A precision, and the names of the layers with another precision."""
+    """The precision of weights, and the names of the layers with another precision."""
 
     BESIDE = frozenset({"keep_float", "quantise", "layers"})
     layers: dict[str, WeightBits] = field(
@@ -118,7 +118,7 @@ def _matched(key: str, patterns: Collection[str], layers: Collection[str], what:
 
 
 def of_layer(name: str, stated: Mapping[str, V]) -> V | None:
-    """Return a section's entry for a layer, or None; an entry with its exact name precedes patterns with *."""
+    """Return a section's entry for a layer, or None; its exact name takes precedence over patterns with *."""
     return stated.get(name, next((one for key, one in stated.items() if fnmatch.fnmatchcase(name, key)), None))
 
 
@@ -261,7 +261,7 @@ ATTENTIONS = Section[Part]("attention", NoAttention, SECA, ECA, own=Attention, g
 
 
 def read_attention(recipe: Recipe, argument: Literal["block", "attention"] | None) -> Attention | None:
-    """Check the section against the network's argument for an attention, or for a block with one, if there is any."""
+    """Check the section for a network that takes attention as `argument`, or takes none if `argument` is None."""
     part = ATTENTIONS.read(recipe.attention)
     if not isinstance(part, Attention):
         return None

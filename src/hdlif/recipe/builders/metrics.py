@@ -139,7 +139,7 @@ def read_metrics(task: str, arguments: Mapping[str, Any]) -> dict[str, Metric]:
 
 
 def build_metrics(task: str, arguments: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, Built]:
-    """Build the metrics by name. Raises `RecipeError`, also if a custom function does not return a metric."""
+    """Build the metrics by name. Raises `RecipeError`, also for custom functions that do not return a metric."""
     read = read_metrics(task, arguments)
     if not read:
         return {}

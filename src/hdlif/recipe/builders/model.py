@@ -268,7 +268,7 @@ def build_model(recipe: Recipe, *, pretrained: bool = False, classes: int | None
 
 
 def _by_place_or_channels(make: NeuronFactory) -> Callable[[Place | int], Temporal]:
-    """Return a function that makes a neuron layer from its place, or from its channels with a running number."""
+    """Return a function that makes a neuron layer from a place, or from a number of channels and a running number."""
     count = itertools.count()
 
     def neuron(place: Place | int) -> Temporal:

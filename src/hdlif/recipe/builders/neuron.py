@@ -48,7 +48,7 @@ Span = bool | Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class Recurrence(Keys):
-    """The recurrent synapse of a layer, which receives the layer's output of the previous step."""
+    """The recurrent synapse of a layer, which receives the layer's output from the previous step."""
 
     kernel_size: int = field(1, "Side of its kernel, odd.", ge=1)
 
@@ -172,7 +172,7 @@ def _spread(key: str, span: bool | list[float]) -> Callable[[Place], Any]:
 
 
 def _with_feedback(make: NeuronFactory, kernel: int, weights: Part) -> NeuronFactory:
-    """Return a factory of recurrent layers, which add a convolution of their outputs of the previous step."""
+    """Return a factory of recurrent layers, which also receive a convolution of their previous outputs."""
 
     def layer(place: Place) -> Temporal:
         from hdlif.models import led_back
@@ -301,7 +301,7 @@ class SecondOrderHDLIF(_Learned, _Leak, kind="second_order_hdlif", makes=At("hdl
 
 
 class ResonateHDLIF(_Learned, _Spread, kind="resonate_hdlif", makes=At("hdlif.nn:ResonateHDLIF")):
-    """Neurons with the spike of HD-LIF and a state of two numbers that rotates at each step."""
+    """Neurons with HD-LIF's graded spikes and a two-number state that rotates at each step."""
 
     STATES = ("potential", "w")
     LEAKS = ("decay",)

@@ -190,7 +190,7 @@ _OF_NETWORK = {
 
 
 def _keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part: Tested) -> dict[str, Any]:
-    """Return the keys of the section `data` for data to test a network on.
+    """Return the keys of the section `data` for testing a network on other data.
 
     Args:
         keys: keys that the user sets.
@@ -288,7 +288,7 @@ def found_data(
     part: Tested = "test",
     say: Callable[[str], None] = say_nothing,
 ) -> DataSets:
-    """Return custom data prepared for a network with this input record; split them if they have no parts.
+    """Return custom data that are prepared for a network with this input record, and split if they have no parts.
 
     Args:
         labels: labels of the network, which the data must have; None accepts any labels.

@@ -263,14 +263,14 @@ def kind_named(name: object) -> str:
 
 
 def kind_of(samples: str | None) -> str:
-    """Return the kind of custom data whose samples have a kind of input, or "folder" if there is none."""
+    """Return the kind of custom data with samples of this kind of input, or "folder" if there is none."""
     return next((name for name, kind in FOUND.items() if kind.samples == samples), "folder")
 
 
 def is_there(data: str) -> bool:
     """Return whether the value of `--data` is custom data.
 
-    That is an existing path, a pattern of shards, package.module:Name, or a name that an installed package offers.
+    Custom data are an existing path, a pattern of shards, package.module:Name, or a name from an installed package.
     """
     # os.path returns False for invalid paths; Path's own methods raise for long names.
     there = os.path.exists(data)  # noqa: PTH110
@@ -293,8 +293,8 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
     A folder contains boxes if `_has_boxes` returns true, and label maps if `is_masks` does. It contains time series if
     it has x.npy, or subfolders with .csv or .wav files but no images. It contains events if its subfolders only have
     event recordings. Without such subfolders, images or recordings next to a table decide the kind. A file with the
-    suffix of a time series may also be a table. Tar files are shards. package.module:Name is itself a kind, and so is a
-    name that a package offers unless a file has this name.
+    suffix of a time series may also be a table. Tar files are shards. `package.module:Name` is itself a kind, and so is
+    a name that a package offers, unless a file has this name.
 
     Args:
         otherwise: result if several kinds are possible, or none.
@@ -304,7 +304,7 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
 
 
 def is_masks(path: str) -> bool:
-    """Return whether a folder, or its subfolder train, has images/ with PNG files in labels/, or images/ and masks/."""
+    """Return whether a folder, or its subfolder train, has images/ and either masks/ or PNG files in labels/."""
     for place in (Path(path), Path(path, "train")):
         if (place / "images").is_dir():
             labels = place / "labels"

@@ -50,7 +50,7 @@ class At:
 
 
 def nothing() -> None:
-    """Return None. Kinds that turn a section off build this."""
+    """Return None, which is the object for kinds that turn a section off."""
 
 
 def field(default: Any, meaning: str, **limits: Any) -> Any:
@@ -242,7 +242,7 @@ def own_kinds(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def hidden_kinds(recipe: Recipe) -> list[str]:
-    """Return a line for each part of a package that is not used because the recipe's name for it ships with hdlif."""
+    """Return a line for each installed part that is hidden by a shipped part of the same name in the recipe."""
     named = set(_named(recipe.model_dump(mode="json"), ""))
     return [
         f"{key} = {line}"

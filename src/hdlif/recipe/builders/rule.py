@@ -45,7 +45,7 @@ class Rule(Part):
 
 
 class STBP(Rule, kind="stbp", makes=At("hdlif.learning:STBP")):
-    """Back-propagation through all time steps, whose memory grows with the number of steps."""
+    """Back-propagation through all time steps; its memory grows with the number of steps."""
 
     reduce: Reductions = field("mean", "The loss is of the mean or the sum of all steps' logits.")
     loss: Loss = field("reduced", "Each step has a loss, or the mean output has one (reduced).")
@@ -65,13 +65,13 @@ class SLTT(_PerStep, kind="sltt", makes=At("hdlif.learning:SLTT")):
 
 
 class OTTT(_PerStep, kind="ottt", makes=At("hdlif.learning:OTTT")):
-    """SLTT whose weight gradients use traces of the spikes."""
+    """SLTT with weight gradients that use traces of the spikes."""
 
     leak: float = field(0.5, "Leak λ of the traces.", ge=0, le=1)
 
 
 class NDOT(OTTT, kind="ndot", makes=At("hdlif.learning:NDOT")):
-    """OTTT whose traces decay by the ratio of their neurons' potential changes."""
+    """OTTT with traces that decay by the ratio of their neurons' potential changes."""
 
 
 class ForwardMode(_PerStep, kind="forward_mode", makes=At("hdlif.learning:ForwardMode")):
@@ -154,7 +154,7 @@ def _try_schedule(rule: Any, recipe: Recipe) -> None:
 
 
 def read_rule(recipe: Recipe) -> Rule:
-    """Check the section, and whether its loss fits the task."""
+    """Check the section, and check that its loss fits the task."""
     rule = RULES.read(recipe.rule)
     if "mse_share" not in rule.model_fields_set:
         return rule

@@ -30,7 +30,7 @@ def spiking_network(
     in_channels: int,
     filled: bool = False,
 ) -> Any:
-    """Convert the network that `of` makes to spiking with `hdlif.models.spiking`, for images of `in_channels`.
+    """Convert the network that `of` makes to spiking with `hdlif.models.spiking`, for `in_channels` per image.
 
     Args:
         neuron, quantizer: as in `spiking`.
@@ -108,7 +108,7 @@ def _fill(model: nn.Module, path: Path) -> None:
 
 
 def _take_channels(model: nn.Module, channels: int) -> None:
-    """Change the first convolution's input channels; each new one gets the mean of the old weights, rescaled."""
+    """Change the first convolution's number of input channels; each one gets the rescaled mean of the old weights."""
     from torch import nn
 
     first = next((one for one in model.modules() if isinstance(one, nn.Conv2d)), None)

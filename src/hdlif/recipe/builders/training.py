@@ -229,7 +229,7 @@ def check_pairs(recipe: Recipe) -> None:
 
 
 def check_accumulation(recipe: Recipe) -> None:
-    """Raise `RecipeError` if several batches share an update, but the rule makes several updates per batch."""
+    """Raise `RecipeError` if several batches share an update but the rule makes several updates per batch."""
     if recipe.training.accumulate > 1 and recipe.rule.arguments.get("update") == "each":
         seen = f'training.accumulate = {recipe.training.accumulate} does not go with rule.update = "each"'
         raise RecipeError(f'{seen}, which updates at every step of a batch; choose "sum"')

@@ -40,7 +40,7 @@ Quantity = Literal[
 
 
 class Table(BaseModel):
-    """An ablation: every row is combined with every column, `seeds` times."""
+    """An ablation, which combines every row with every column and trains each combination `seeds` times."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -102,7 +102,7 @@ def load_table(name_or_path: str | Path) -> Table:
 
 
 def _table(name_or_path: str | Path, above: tuple[str, ...]) -> Table:
-    """Return a table merged with its parent; `above` contains the tables below it in the chain of `like`."""
+    """Return a table merged with its parent; `above` contains the tables that inherit from it."""
     _, text = named_text(name_or_path, FOLDER, "table")
     stated = parse_yaml(text, source=str(name_or_path))
     # Wrong types are rejected below, where all keys are checked.

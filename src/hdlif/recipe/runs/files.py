@@ -42,7 +42,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def names_artefact(path: Path) -> bool:
-    """Return whether a path is a model file, from its content or its suffix, which a damaged file also has."""
+    """Return whether a path is a model file, according to its content or, for damaged files too, its suffix."""
     return path.name.endswith(ARTEFACT_SUFFIX) or is_artefact(path)
 
 

@@ -1,4 +1,4 @@
-"""Find the state of a run folder, check whether a new training may replace its run, and lock files.
+"""Find the state of a run folder, check whether a new run may replace its content, and lock files.
 
 A process locks a file for exclusive use. The kernel releases the lock when the process ends, even by SIGKILL. This
 also works over NFS (version 4, or version 3 with its lock daemon).
@@ -36,7 +36,7 @@ _held: set[Path] = set()
 
 @contextlib.contextmanager
 def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
-    """Lock a file exclusively in this context, yield whether this succeeded, and write the process into the file.
+    """Lock a file exclusively in this context, yield whether this succeeded, and write the process ID into the file.
 
     Args:
         without_locks: whether to continue as if locked if the file system has no locks, instead of raising
@@ -105,7 +105,7 @@ MEASURED_OF_TASKS = {"task", "metric", "metrics", "per_step", "validation_metric
 
 
 def finished(folder: Path, recipe: Recipe) -> TrainResult | None:
-    """Return the result of a finished training of this recipe if its network exists, otherwise None."""
+    """Return the result of a finished training run of this recipe if its network exists, otherwise None."""
     if not (folder / run_folder.MODEL).exists():
         return None
     summary = _summary(folder)
@@ -121,27 +121,27 @@ def finished(folder: Path, recipe: Recipe) -> TrainResult | None:
 
 
 def begun(folder: Path, recipe: Recipe) -> bool:
-    """Return whether the folder contains a stopped training of this recipe."""
+    """Return whether the folder contains a stopped training run of this recipe."""
     return _recipe_text(folder) == dump_recipe(recipe)
 
 
 def left_by_a_run(folder: Path) -> list[Path]:
-    """Return the files in the folder that a training would remove or replace."""
+    """Return the files in the folder that a training run would remove or replace."""
     names = (run_folder.RECIPE, run_folder.PARTS, run_folder.BUDGET, *run_folder.MEASURED)
     return [*RunFiles(folder).left(), *(folder / name for name in names if os.path.lexists(folder / name))]
 
 
 def is_demo(folder: Path) -> bool:
-    """Return whether the folder contains a demo and no training."""
+    """Return whether the folder contains a demo and no training run."""
     return "networks" in _summary(folder) and not RunFiles(folder).left()
 
 
 def only_begun(folder: Path, *, again: bool = False) -> bool:
-    """Return whether the folder contains a training that ended before its first checkpoint.
+    """Return whether the folder contains a training run that ended before its first checkpoint.
 
     The result is false for a recipe.yaml from the user. It is also false if the log contains a validation, because the
-    networks of that run were then removed. If the same training begins `again`, its log may contain one validation,
-    because it may have ended between its first validation and its first checkpoint.
+    networks of such a run have been removed. If the same run begins `again`, its log may contain one validation,
+    because the run may have ended between its first validation and its first checkpoint.
     """
     left = {path.name for path in left_by_a_run(folder)}
     first = {run_folder.RECIPE, run_folder.METRICS}
@@ -156,7 +156,7 @@ def only_begun(folder: Path, *, again: bool = False) -> bool:
 
 
 def forget_begun(folder: Path) -> None:
-    """Remove the files of a training that was rejected before its first update."""
+    """Remove the files of a training run that was rejected before its first update."""
     left = {path.name for path in left_by_a_run(folder)}
     log = folder / run_folder.METRICS
     empty = not os.path.lexists(log) or (not log.is_symlink() and log.stat().st_size == 0)

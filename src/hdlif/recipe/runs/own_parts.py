@@ -30,9 +30,9 @@ _PACKAGE = 5
 def own_parts(recipe: Recipe) -> dict[str, dict[str, str]]:
     """Return the versions of the recipe's own parts. Raises `RecipeError` if a part cannot be imported.
 
-    Each custom module, and each custom module that it imports, has the name and SHA-256 of its file, and its
-    `__version__` if any. Each part of an installed package has the key `group:name` and the values `distribution`,
-    `version` and `place`.
+    The entry of a custom module, or of a custom module that it imports, contains the name and SHA-256 of its file, and
+    its `__version__` if any. A part of an installed package has the key `group:name`, and its entry contains
+    `distribution`, `version` and `place`.
     """
     found: dict[str, dict[str, str]] = {}
     for key, kind in own_kinds(recipe):
@@ -55,7 +55,7 @@ def keep_parts(recipe: Recipe, out: Path) -> None:
 
 
 def check_parts(recipe: Recipe, out: Path) -> None:
-    """Raise `CheckpointError` if a part has changed since the training in OUT began."""
+    """Raise `CheckpointError` if a part has changed since the training run in OUT began."""
     if not (out / run_folder.PARTS).exists():
         return
     if (known := _kept(out)) is None:
@@ -93,7 +93,7 @@ def saying_what_is_gone(out: Path) -> Iterator[None]:
 
 
 def gone_parts(out: Path) -> str:
-    """Return a message on a part of the run in OUT that is no longer installed and its fix, or "" if there is none."""
+    """Return a message about a part of the run in OUT that is no longer installed, or "" if all parts are installed."""
     for name, stated in (_kept(out) or {}).items():
         group, _, own = name.partition(":")
         if group in GROUPS.values() and own not in offers(group) and "distribution" in stated:
@@ -110,7 +110,7 @@ def _stated(name: str, file: Path | None) -> dict[str, str]:
 
 
 class _Finder(ModuleFinder):
-    """A finder of the modules that a module imports, also in folders without __init__.py; it does not run them."""
+    """A finder for the modules that a module imports, including folders without __init__.py, without running them."""
 
     def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""Check how many processes a training requests, start them, and join them."""
+"""Check how many processes a training run requests, start them, and join them."""
 
 import atexit
 import gc
@@ -47,7 +47,7 @@ def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
 
 
 def check_alone(what: str, devices: int | None = None, nodes: int | None = None) -> None:
-    """Raise `RecipeError` if several processes are requested or started by torchrun for work in a single process."""
+    """Raise `RecipeError` if several processes are requested, or started by torchrun, for work that allows only one."""
     if processes(devices, nodes) != (1, 1):
         raise RecipeError(
             f"{what} trains one network after the other, each in one process; run it without torchrun, --devices and "
@@ -84,7 +84,7 @@ def joined(devices: int, nodes: int, precision: str) -> Accelerator:
 
 def _part() -> None:
     if dist.is_available() and dist.is_initialized():
-        # Reference cycles (a training and its wrapped network) keep the group and its threads alive until collected.
+        # Reference cycles (a run and its wrapped network) keep the group and its threads alive until collected.
         gc.collect()
         dist.destroy_process_group()
         gc.collect()
@@ -93,7 +93,7 @@ def _part() -> None:
 def _check_restarts() -> None:
     """Raise `RecipeError` for restarts in which new processes would wait half an hour for the old ones.
 
-    torchrun uses the same store for all attempts, which contains the addresses of the processes of the first attempt.
+    torchrun uses the same store for all attempts. It contains the addresses of the first attempt's processes.
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and os.environ.get("TORCHELASTIC_MAX_RESTARTS") != "0":
         raise RecipeError(
@@ -172,7 +172,7 @@ def _free_port() -> int:
 
 
 def _watch(started: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Kill all processes, this one last, when one has failed, because the others may wait for it for ever."""
+    """Kill all processes, this one last, when one has failed, because the others may wait for it forever."""
     while any(one.poll() is None for one in started):
         time.sleep(SECONDS)
         if any(one.poll() for one in started):

@@ -46,8 +46,8 @@ def load_with_data(
 ) -> tuple[Recipe, OwnData | None]:
     """Return a recipe that can be built, and the findings if its data are custom.
 
-    If time series replace its data, or an override changes the content of generated data, the recipe gets the number
-    of time steps of the time series, unless an override sets time_steps.
+    If its data, or the content of generated data, are replaced, the recipe gets as many time steps as a time series
+    has. An override of time_steps takes precedence.
 
     Args:
         recipe: a recipe, its file, or the name of a shipped recipe; None derives the recipe from the data.
@@ -77,7 +77,7 @@ def load_with_data(
 def _following_from_data(
     overrides: Sequence[str], *, data: str | None, data_root: Path | None, say: Callable[[str], None]
 ) -> tuple[Recipe, OwnData]:
-    """Return the recipe that `builders.defaults` derives from custom data, and the findings, and print its choices."""
+    """Derive a recipe from custom data with `builders.defaults`, print its choices, and return it with the findings."""
     if data is None:
         raise RecipeError(NOTHING_TO_TRAIN)
     if data in builders.DATA:
@@ -153,7 +153,7 @@ def _are_other_data(stated: Collection[str], recipe: Recipe) -> bool:
 
 
 class Looks:
-    """An inspector that, for any number of recipes, reads each custom data set once and counts its classes once."""
+    """An inspector that reads each custom data set, and counts its classes, only once for any number of recipes."""
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root
@@ -215,12 +215,12 @@ def is_recipe(target: str) -> bool:
 
 
 def write_files(out: Path, found: OwnData) -> None:
-    """Write the manifest of the data with which a training begins."""
+    """Write the manifest of the data with which a training run begins."""
     write_text(out / run_folder.DATA_FILES, found.manifest.text())
 
 
 def as_begun(recipe: Recipe, out: Path) -> Recipe:
-    """Return the recipe with the data path of the training in `out` if the data are the same but have moved."""
+    """Return the recipe with the data path of the run in `out` if the data are the same but have moved."""
     try:
         begun = load_recipe(out / run_folder.RECIPE).data
     except RecipeError:
@@ -232,7 +232,7 @@ def as_begun(recipe: Recipe, out: Path) -> Recipe:
 
 
 def check_files(out: Path, found: OwnData | None, recipe: Recipe) -> None:
-    """Raise `DataError` if the data files have changed since the training in `out` began.
+    """Raise `DataError` if the data files have changed since the training run in `out` began.
 
     Other differences between recipes are rejected elsewhere.
     """
@@ -313,7 +313,7 @@ def _starting_from(
     data: str | None,
     say: Callable[[str], None],
 ) -> tuple[Recipe, list[str]]:
-    """Return the recipe of a training from trained weights, by default the trained network's, and the overrides."""
+    """Return the recipe for training from trained weights, by default the trained network's, and the overrides."""
     section, base = builders.read_start(start)
     own = []
     if recipe is None and data is not None:

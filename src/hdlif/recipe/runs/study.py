@@ -1,8 +1,8 @@
 """Store the study of a sweep in one journal file, which processes on any number of machines share.
 
 Optuna's heartbeats, which detect trials whose process died, need a database. Instead, each trial's folder contains a
-file that its process locks (`folders.locked`). A running trial without a lock was stopped. The next process that finds
-it resumes it from its last checkpoint under the same number.
+file that its process locks (`folders.locked`). If a running trial has no lock, its process has stopped. The next
+process that finds such a trial resumes it from its last checkpoint under the same number.
 """
 
 import os
@@ -113,7 +113,7 @@ def folder_of(journal: Path, trial: Trial | FrozenTrial) -> Path:
 
 @contextmanager
 def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iterator[Trial | None]:
-    """Yield a stopped trial, or otherwise a new one, for this process alone, or None if the study has `most` trials.
+    """Yield to this process alone a stopped trial or otherwise a new one, or None if the study has `most` trials.
 
     The parameters of a new trial depend on `seed`, on its number, and on the results of the other trials.
     """

@@ -176,7 +176,7 @@ class TrainResult:
 
     @property
     def threads_used(self) -> int:
-        """Return the number of threads in training, or 1 if an earlier version did not write it."""
+        """Return the number of threads used for training, or 1 if an earlier version did not write it."""
         return int((self.threads or {}).get("count", 1))
 
     def as_dict(self) -> dict[str, Any]:

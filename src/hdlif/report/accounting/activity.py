@@ -62,9 +62,10 @@ class Activity:
 
 
 def spikes_of(graph: Graph) -> dict[str, bool]:
-    """Return by name whether each value counts as spikes.
+    """Return a dict from the name of each value to whether the value counts as spikes.
 
-    Values of the previous step may come from later nodes, so all count as spikes until a node contradicts it.
+    Values of the previous step may come from later nodes. Therefore, nodes that pass values on count as spikes until
+    one of their inputs does not.
     """
     passing = [node for node in graph.nodes if OPS[node.op].passes_spikes(node)]
     emitting = {node.name: OPS[node.op].emits_spikes(node) for node in graph.nodes}

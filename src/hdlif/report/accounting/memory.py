@@ -18,7 +18,7 @@ from hdlif.nn.fusion import written_step
 
 @dataclass
 class Saved:
-    """The bytes that autograd keeps for later backward passes, now and at the peak; `watching_saved` makes it.
+    """The bytes that autograd keeps for later backward passes, now and at the peak, from `watching_saved`.
 
     A storage that several operations save counts once, and a view counts as its entire storage. Tensors that only a
     function's context or a network's state keeps are not counted.
@@ -50,7 +50,7 @@ class Saved:
             self.peaks[owner] = max(self.peaks.get(owner, 0), self._of[owner])
 
     def give(self, address: int, size: int) -> None:
-        """Count one saved tensor fewer in the storage at `address`."""
+        """Remove one saved tensor from the count for the storage at `address`."""
         self._holders[address] -= 1
         if self._holders[address] == 0:
             del self._holders[address]
