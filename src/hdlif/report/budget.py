@@ -134,8 +134,8 @@ class BudgetSearch:
     def _milliseconds(self, graph: Graph) -> float:
         """Return the median milliseconds per sample on one thread.
 
-        Later networks alternate with the first one, the recipe's, so a change of the machine's speed affects both. The
-        time of a later network is the first network's time multiplied by the median ratio.
+        Later networks alternate with the recipe's network, which is timed first, so a change in the machine's speed
+        affects both. The time of a later network is the first network's time multiplied by the median ratio.
         """
         session = Session(graph, 1)
         if self._first is None:

@@ -48,7 +48,7 @@ def kept_channels(tensors: Mapping[str, Tensor], block: str, count: int) -> Tens
 def narrowed(
     tensors: Mapping[str, Tensor], network: nn.Module, name_of: Callable[[str], str] = str, under: str = ""
 ) -> dict[str, Tensor]:
-    """Return tensors of a wider network without the inner channels that the blocks of a network do not have.
+    """Reduce the tensors of a wider network to the inner channels that the blocks of a narrower network have.
 
     Args:
         tensors: tensors of a network with at least as many inner channels, and other tensors of the same shapes.

@@ -169,7 +169,7 @@ class Budget:
         return {name: n * before[name] / 100 if name in self.relative else n for name, n in self.numbers.items()}
 
     def stated(self, limits: Costs, before: Costs) -> str:
-        """Return limits in the notation of this budget, with its percentages and rounded up."""
+        """Return the limits, rounded up, in the notation of this budget with its percentages."""
         parts = []
         for name in self.numbers:
             value = 100 * limits[name] / before[name] if name in self.relative else limits[name]

@@ -19,7 +19,7 @@ Best = Callable[[Sequence[float]], float]
 
 @dataclass(frozen=True)
 class Table:
-    """A table of headings in groups (name, number of columns), and one row of cells per network.
+    """A table with headings in groups (name, number of columns) and one row of cells per network.
 
     A cell is a printed figure, and whether it is the best figure of its column. `recipes` contains the name of each
     network's recipe if this differs from the network's name.
@@ -96,7 +96,7 @@ def _cells(values: Sequence[float | None], best: Best | None, *, decimals: int |
 def aligned(values: Sequence[float | None], *, decimals: int | None = None) -> list[str]:
     """Format numbers with the same number of decimals to align their decimal points, and None as a dash.
 
-    By default, the number of decimals gives the smallest number three significant digits.
+    By default, there are as many decimals as the smallest number needs for three significant digits.
 
     >>> aligned([11.2, 0.0456, None])
     ['11.2000', '0.0456', '—']

@@ -218,7 +218,7 @@ def _kept(batches: Batches, kept: list[Tensor]) -> Batches:
 
 
 def _spread(count: int) -> tuple[Tensor, Tensor]:
-    """Return `SAMPLED` of `count` indices, spread evenly because sets may be sorted by class, and the other indices."""
+    """Return `SAMPLED` evenly spread indices and the other indices. Sets may be sorted by class."""
     sample = torch.linspace(0, count - 1, SAMPLED).long()
     rest = torch.ones(count, dtype=torch.bool)
     rest[sample] = False

@@ -59,7 +59,7 @@ def lines(
 def points(
     ident: str, caption: str, names: Sequence[str], series: Sequence[Series], *, x_label: str, y_label: str
 ) -> Figure:
-    """Draw one chart with `charts.points`, with a mark for each series that has a point."""
+    """Draw one chart with `charts.points`, which shows a mark for each series with a point."""
     drawn = [one for one in series if one.x]
     if not drawn:
         return Figure(caption, [])

@@ -50,7 +50,7 @@ def _shade(value: float, low: float, high: float) -> int:
 
 
 def thinned(values: NDArray[np.float32], most: tuple[int, int]) -> list[list[float]]:
-    """Average neighbours in an array [H, W] to at most the given numbers of rows and columns.
+    """Reduce an array [H, W] to at most the given numbers of rows and columns by averaging neighbours.
 
     >>> thinned(np.arange(6, dtype=np.float32).reshape(2, 3), (2, 2))
     [[0.5, 2.0], [3.5, 5.0]]

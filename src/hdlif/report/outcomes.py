@@ -28,7 +28,7 @@ _MOST_PANELS = 12
 class Matrix:
     """A table for one network with a row per true class; `of` names the counted items.
 
-    A cell is a text and its fraction of the row, which sets the shade. `whole` is true if the table has all classes.
+    A cell contains its text, and for its shade the fraction of its row. `whole` is true if the table has all classes.
     """
 
     name: str
@@ -72,7 +72,7 @@ def _matrix(name: str, of: str, confusion: Confusion) -> Matrix:
 class Classes:
     """A table with a row per class and a column per network.
 
-    A cell is a text and its fraction of the largest error in the table, which sets the shade.
+    A cell contains its text, and for its shade the fraction of the largest error in the table.
     """
 
     caption: str
@@ -129,7 +129,7 @@ def guessed(guessing: float | None) -> str:
 def chance_line(guessing: float | None, values: Iterable[float]) -> tuple[str, list[float]]:
     """Return a sentence on the accuracy (%) from `chance`, and the position of its line in a chart of `values`.
 
-    The line is omitted if it is further below the values than they range, because the longer axis would hide differences.
+    The line is omitted if it is further below the values than they range, because it would hide their differences.
     """
     known = [*values]
     if guessing is None or not known:

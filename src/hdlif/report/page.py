@@ -320,7 +320,7 @@ def _percent(fraction: float | None) -> str:
 
 
 def _scientific(value: float) -> str:
-    """Format a number with two digits and a power of ten, as in print.
+    """Format a number with two digits and a power of ten.
 
     >>> _scientific(3.1e-05)
     '3.1 × 10⁻⁵'

@@ -178,7 +178,7 @@ def _liveliest(layers: Mapping[str, LayerAtWork]) -> dict[str, NeuronTrace]:
 
 
 def _findings(labels: Sequence[str | None], windows: Sequence[tuple[str, str]], left_out: int) -> str:
-    """Return a sentence with the counts of predictions for several windows, or with the prediction for a single one."""
+    """Return a sentence with the prediction for a single window, or with the counts of predictions for several."""
     if len(windows) == 1:
         said = f"{windows[0][1]}."
     elif None in labels:
@@ -246,7 +246,7 @@ def _where(recording: Recording) -> str:
 
 
 def _thinned(values: Floats, most: int) -> tuple[list[float], Floats]:
-    """Average neighbours along the first axis to at most `most` values, and return their positions and the means.
+    """Reduce the first axis to at most `most` values by averaging neighbours, and return positions and means.
 
     Positions count from 1.
     """

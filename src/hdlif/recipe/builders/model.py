@@ -66,7 +66,7 @@ class Dense(_Series, kind="dense", makes=At("hdlif.models:dense")):
 
 
 class Recurrent(_Series, kind="recurrent", makes=At("hdlif.models:recurrent")):
-    """Fully connected layers that also receive their outputs of the previous step."""
+    """Fully connected layers that also receive their outputs from the previous step."""
 
 
 class Conv1d(_Series, kind="conv1d", makes=At("hdlif.models:conv1d")):

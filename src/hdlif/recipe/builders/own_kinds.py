@@ -292,9 +292,9 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
 
     A folder contains boxes if `_has_boxes` returns true, and label maps if `is_masks` does. It contains time series if
     it has x.npy, or subfolders with .csv or .wav files but no images. It contains events if its subfolders only have
-    event recordings. Without such subfolders, images or recordings next to a table decide the kind. A file with the
-    suffix of a time series may also be a table. Tar files are shards. `package.module:Name` is itself a kind, and so is
-    a name that a package offers, unless a file has this name.
+    event recordings. A folder without such subfolders has the kind of the images or recordings next to its table. A
+    file with the suffix of a time series may also be a table. Tar files are shards. `package.module:Name` is itself a
+    kind, and so is a name that a package offers, unless a file has this name.
 
     Args:
         otherwise: result if several kinds are possible, or none.

@@ -50,7 +50,7 @@ class At:
 
 
 def nothing() -> None:
-    """Return None, which is the object for kinds that turn a section off."""
+    """Return None for kinds that turn a section off."""
 
 
 def field(default: Any, meaning: str, **limits: Any) -> Any:

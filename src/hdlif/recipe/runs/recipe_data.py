@@ -153,7 +153,7 @@ def _are_other_data(stated: Collection[str], recipe: Recipe) -> bool:
 
 
 class Looks:
-    """An inspector that reads each custom data set, and counts its classes, only once for any number of recipes."""
+    """An inspector of data for several recipes, which reads each custom data set and counts its classes only once."""
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root
@@ -201,7 +201,7 @@ def names_path(data: str | None) -> bool:
 
 
 def in_root(data: str | None, root: Path | None) -> str | None:
-    """Return ROOT/NAME if NAME, the value of `--data`, exists only there and is not a shipped set, otherwise NAME."""
+    """Return the path ROOT/NAME if the NAME given to `--data` exists only in ROOT, otherwise NAME itself."""
     if data is None or root is None or data in builders.DATA or builders.is_there(data):
         return data
     return str(root / data) if builders.is_there(str(root / data)) else data

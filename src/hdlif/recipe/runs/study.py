@@ -113,7 +113,7 @@ def folder_of(journal: Path, trial: Trial | FrozenTrial) -> Path:
 
 @contextmanager
 def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iterator[Trial | None]:
-    """Yield to this process alone a stopped trial or otherwise a new one, or None if the study has `most` trials.
+    """Yield a stopped trial or else a new one, which only this process runs, or None if the study has `most` trials.
 
     The parameters of a new trial depend on `seed`, on its number, and on the results of the other trials.
     """

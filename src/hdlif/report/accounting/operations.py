@@ -2,13 +2,13 @@
 
 There are two ways of pricing the same counts:
 
-"paper" counts as in the paper's tables. SOPs are the pairs (non-zero input, non-zero weight) in the convolutions of the
-body, summed over time. The 1x1 shortcuts count although their inputs are dense reals. The stem and the classifier do not
-count, unless the recipe also quantises them (`weights.quantise`), which makes them layers of the body. The place of a
-layer in the graph decides whether it belongs to the stem, body or classifier (`artefact.roles`). The energy is SOPs·0.9
-pJ, times bits/32 if the spikes are quantised; LIF's one-bit spikes are priced at 32 bits. Nothing else costs energy. A
-neuron costs 3 operations per step (1 without accumulation, 5 for GLIF). A "1-bit" weight counts as 2 bits, and a
-"1.5-bit" weight as 3 bits. Batch norm and neuron parameters are omitted.
+"paper" counts as in the paper's tables. SOPs are the pairs (non-zero input, non-zero weight) in the body's
+convolutions, summed over time. The 1x1 shortcuts count although their inputs are dense reals. Stem and classifier count
+only if the recipe also quantises them (`weights.quantise`), which makes them layers of the body. A layer's place in the
+graph decides whether it belongs to the stem, body or classifier (`artefact.roles`). The energy is SOPs·0.9 pJ, times
+bits/32 if the spikes are quantised; LIF's one-bit spikes are priced at 32 bits. Nothing else costs energy. A neuron
+costs 3 operations per step (1 without accumulation, 5 for GLIF). A "1-bit" weight counts as 2 bits, and a "1.5-bit"
+weight as 3 bits. Batch norm and neuron parameters are omitted.
 
 "honest" counts every operation of the deployed network. A pair of an input and a weight is an addition if the type of
 either allows only -1, 0 and 1. These are spikes of 0 or 1, and weights of at most 2 bits. Otherwise the pair is a
