@@ -86,7 +86,7 @@ def frames_of(section: DataConfig, samples: str | None) -> str:
 
 
 def shown(sets: DataSets, section: DataConfig, samples: str) -> DataSets:
-    """Return the data sets with samples converted to time steps as the section sets; events are already binned."""
+    """Return the data sets with samples converted to time steps by the section's frames; events are already binned."""
     return sets if samples == "events" else sets.shown_as(FRAMES[frames_of(section, samples)])
 
 

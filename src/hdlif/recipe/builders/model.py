@@ -213,7 +213,7 @@ MODELS = Section[Model](
 
 
 def read_model(recipe: Recipe) -> Model:
-    """Check the section, and the sections attention, neuron, spikes, weights and norm."""
+    """Check the section `model`, and the sections attention, neuron, spikes, weights and norm."""
     arguments = recipe.model.arguments
     for key in ("attention", "conv", "neuron", "norm"):
         if key in arguments:

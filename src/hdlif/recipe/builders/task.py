@@ -139,7 +139,7 @@ TASKS = Section[Task](
 
 
 def read_task(recipe: Recipe) -> Task:
-    """Check the section, and check that it fits the targets of the data. Raises `RecipeError`."""
+    """Check that the section is valid and fits the targets of the data. Raises `RecipeError`."""
     kind, arguments = recipe.task.kind, recipe.task.arguments
     stated_metrics(arguments)
     task = TASKS.read(recipe.task)

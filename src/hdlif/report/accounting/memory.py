@@ -20,8 +20,8 @@ from hdlif.nn.fusion import written_step
 class Saved:
     """The bytes that autograd keeps for later backward passes, now and at the peak, from `watching_saved`.
 
-    A storage that several operations save counts once, and a view counts as its entire storage. Tensors that only a
-    function's context or a network's state keeps are not counted.
+    A storage that several operations save counts once, and a view counts as its entire storage. Tensors are not
+    counted if they are kept only in a function's context or in a network's state.
 
     See `watching_saved` for an example.
 
