@@ -130,7 +130,7 @@ def _written(names: Sequence[str], height: int) -> Pixels:
 
 
 def _of_samples(found: OwnData, raw: NDArray[Any]) -> NDArray[Any]:
-    """Prepare samples for drawing; only numbers change, which are scaled to [N, C, T] in 0..1 around a channel's mean."""
+    """Prepare samples for drawing; only numbers are scaled, to [N, C, T] in 0..1 around the mean of a channel."""
     if found.input.kind in ("image", "events"):
         return raw
     mean, std = (np.array(values)[:, None] for values in (found.input.mean, found.input.std))

@@ -1,4 +1,4 @@
-"""The JSON Schema of recipes for editors: keys, kinds, types and choices, without importing any part.
+"""Make the JSON Schema of recipes for editors, with keys, kinds, types and choices, without importing any part.
 
 `hdlif recipes check` checks dependencies between values.
 """
