@@ -1,6 +1,6 @@
-"""Recipes (`Recipe`, `load_recipe`, `dump_recipe`), and the objects built from them (`builders`).
+"""Recipes (`Recipe`, `load_recipe`, `dump_recipe`), and functions that build objects from them (`builders`).
 
-Names are imported lazily, so that code for run files does not import pydantic.
+Names are imported lazily, so code for run files does not import pydantic.
 """
 
 from hdlif import names_at

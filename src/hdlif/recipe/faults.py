@@ -1,4 +1,4 @@
-"""Errors of a recipe's keys and values, one line each: key, value seen and accepted values."""
+"""Make one-line error messages for a recipe's keys, with the given value and the accepted values."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,12 +27,12 @@ Keys = Sequence[str | int]
 
 
 def worst(errors: list[ErrorDetails]) -> ErrorDetails:
-    """Return the first error; an unknown key comes first, because it often explains a missing one."""
+    """Return the first error about an unknown key, which often explains a missing one, or otherwise the first error."""
     return min(errors, key=lambda error: error["type"] != "extra_forbidden")
 
 
 def recipe_error(name: object, errors: list[ErrorDetails], tree: Mapping[str, Any]) -> RecipeError:
-    """Return the error on the worst fault of a recipe's tree, prefixed with its name."""
+    """Return an error that explains the worst fault in a recipe's tree and begins with the recipe's name."""
     first = worst(errors)
     path = _path_of(first, tree)
     key = cut(".".join(map(str, path)))
@@ -64,18 +64,18 @@ def explain(
     section: str = "",
     accepted: Callable[[Any], Iterable[str]] = lambda model: model.model_fields,
 ) -> str:
-    """Explain the worst error of a section of a recipe.
+    """Return an explanation of the worst error in a section of a recipe.
 
     Args:
-        model: of the section.
-        section: its key.
-        accepted: returns the keys of a section.
+        model: class of the section.
+        section: key of the section.
+        accepted: function that returns the keys of a class of sections.
     """
     first = worst(errors)
     path, before = _path_of(first, tree), [section] if section else []
     key = cut(".".join([*before, *map(str, path)]))
     seen = f"{key} = {shown(first['input'])}"
-    # In a union, each branch has an error with the same value.
+    # Each branch of a union adds an error with the same value.
     of_key = [error for error in errors if _path_of(error, tree)[:1] == path[:1]]
     match first["type"]:
         case "extra_forbidden":
@@ -98,13 +98,13 @@ def explain(
     words = [one for error in of_key if error["type"] == "literal_error" for one in _words(error)]
     if isinstance(tree[name], str) and words:
         return f"{seen} is unknown; {did_you_mean(tree[name], words)}{meaning}"
-    # A list may have thousands of items with an error each.
+    # A list may have thousands of items, each with an error.
     wanted = dict.fromkeys(_wanted(error, _path_of(error, tree)) for error in of_key[:_MOST_BRANCHES])
     return f"{seen} is refused; {', or '.join(wanted)}{meaning}"
 
 
 def _wanted(error: ErrorDetails, path: Keys) -> str:
-    """Return the accepted values, in pydantic's words."""
+    """Return a description of the accepted values in pydantic's words."""
     message = error["msg"].partition(" should ")[2].partition(" after validation")[0]
     said = re.sub(r"a valid dictionary or instance of \w+|a valid dictionary", "a mapping", message)
     items = [part + 1 for part in path if isinstance(part, int)]
@@ -112,12 +112,12 @@ def _wanted(error: ErrorDetails, path: Keys) -> str:
 
 
 def _words(error: ErrorDetails) -> list[str]:
-    """Return the names of a closed set, which pydantic writes as 'a', 'b' or 'c'."""
+    """Return the accepted names, which pydantic lists as 'a', 'b' or 'c'."""
     return re.findall(r"'([^']*)'", str(error["ctx"]["expected"]))
 
 
 def _path_of(error: ErrorDetails, tree: Any) -> Keys:
-    """Return the keys that lead to the value at fault, without pydantic's names of the branches of a union."""
+    """Return the keys that lead to the invalid value, without pydantic's names for the branches of a union."""
     path: list[str | int] = []
     *outer, last = error["loc"] or ("",)
     for part in outer:
@@ -130,7 +130,7 @@ def _path_of(error: ErrorDetails, tree: Any) -> Keys:
 
 
 def _model_at(model: type[BaseModel], path: Keys) -> type[BaseModel]:
-    """Return the class of the section at a path; or of a section inside a `Component`."""
+    """Return the class of the section at a path, or the class at the last known key of the path."""
     for key in path:
         field = model.model_fields.get(str(key))
         inside = (field.annotation, *get_args(field.annotation)) if field else ()
@@ -139,13 +139,13 @@ def _model_at(model: type[BaseModel], path: Keys) -> type[BaseModel]:
 
 
 def _places(path: Sequence[str], tree: Mapping[str, Any]) -> list[str]:
-    """Return the keys inside sections that an alias or an unknown top-level key may mean."""
+    """Return the keys in sections that the user may mean by an alias or an unknown top-level key."""
     key = ALIASES.get(path[-1], "")
     if key and ".".join(path) in (path[-1], f"{key.rpartition('.')[0]}.{path[-1]}"):
         return [key]
     if len(path) > 1:
         return []
-    # imported here because it is slow and only errors need it
+    # Import difflib here, because its import is slow and only errors need it.
     import difflib
 
     sections = (("data", DataConfig), ("training", TrainingConfig))

@@ -1,8 +1,8 @@
-"""Read and write recipes: files and names, bases, overrides, and errors with the key.
+"""Read and write recipes, with base recipes, overrides, and errors that contain the key.
 
-A recipe with a `base`, another recipe without a base, lists only the differences. A section that states its `kind`
-replaces the base's, any other is merged with it key by key. A base is a shipped recipe, or a file at or below the
-folder of the recipe. Errors never quote a base file, which may not be a recipe.
+A recipe with a `base` lists only its differences from the base, which has no base itself. A section with a `kind`
+replaces the section of the base. Any other section is merged with the base's section key by key. A base is a shipped
+recipe, or a file at or below the folder of the recipe. Errors never quote a base file, which may not be a recipe.
 """
 
 import contextlib
@@ -22,25 +22,25 @@ from hdlif.recipe.faults import recipe_error, worst
 
 
 def shipped(folder: str) -> list[str]:
-    """Return the names of the YAML files in a folder of the package, sorted."""
+    """Return the sorted names of the YAML files in a folder of the package."""
     names = [one.name for one in files("hdlif").joinpath(folder).iterdir()]
     return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
 def shipped_recipes() -> list[str]:
-    """Return the names of the recipes that come with the package, sorted."""
+    """Return the sorted names of the recipes that ship with the package."""
     return shipped("recipes")
 
 
 def named_text(name_or_path: str | Path, folder: str, what: str) -> tuple[str, str]:
-    """Return the name and the text of a YAML file, or of a shipped one in a folder of the package.
+    """Return the name and the text of a YAML file, or of a shipped file in a folder of the package.
 
     Shipped names take precedence over files in the working folder.
 
     Args:
-        what: kind of the file, for the error.
+        what: kind of file, for error messages.
     Raises:
-        RecipeError: no such file or name, or the file is not UTF-8 text of at most `MOST_BYTES`.
+        RecipeError: the file or name does not exist, or the file is not UTF-8 text of at most `MOST_BYTES`.
     """
     names = shipped(folder)
     if isinstance(name_or_path, str) and name_or_path in names:
@@ -63,10 +63,10 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 
     Args:
         name_or_path: the name of a shipped recipe, or the path of a YAML file.
-        overrides: `key=value` or `section.key=value`, the value in YAML. A whole section can be replaced,
-            which is how a kind with other arguments is chosen: `neuron={kind: lif}`.
+        overrides: `key=value` or `section.key=value`, with the value in YAML. To choose a kind with other arguments,
+            replace an entire section: `neuron={kind: lif}`.
     Raises:
-        RecipeError: names the file, the key, the value seen and what is accepted.
+        RecipeError: the recipe is invalid; the message contains the file, the key, the given and the accepted values.
     """
     name, own = _own_tree(name_or_path)
     base, tree, ships = own.pop("base", None), own, True
@@ -81,7 +81,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         errors = error.errors()
     if ships:
         raise recipe_error(name_or_path, errors, tree)
-    # Do not quote the file of a base, which may not be a recipe.
+    # Do not quote a base file, which may not be a recipe.
     if worst(errors)["type"] != "missing" and not _states(own, overrides, worst(errors)["loc"][:2]):
         seen = f"{name_or_path}: base = {shown(base)} is not a recipe of this version of hdlif"
         raise RecipeError(f"{seen}; `hdlif recipes check` of that file says where")
@@ -105,7 +105,7 @@ def _states(own: dict[str, Any], overrides: Sequence[str], location: Iterable[st
         for override in overrides:
             replace_value(own, override)
     except RecipeError:
-        # It sets a key of the base's section.
+        # The override sets a key in a section of the base.
         return True
     place: Any = own
     for part in location:
@@ -116,7 +116,7 @@ def _states(own: dict[str, Any], overrides: Sequence[str], location: Iterable[st
 
 
 def data_section(name: str, keys: Mapping[str, Any]) -> DataConfig:
-    """Return the section `data` with these keys, checked as that of a recipe; `name` begins the error.
+    """Return the section `data` with these keys, checked as in a recipe; errors begin with `name`.
 
     Raises:
         RecipeError: as in `load_recipe`.
@@ -131,7 +131,7 @@ def data_section(name: str, keys: Mapping[str, Any]) -> DataConfig:
 
 
 def _base(name_or_path: str | Path, stated: Any) -> tuple[bool, dict[str, Any]]:
-    """Return whether the base of a recipe is shipped, and its keys."""
+    """Return whether the base of a recipe is shipped, and the keys of the base."""
     seen = f"{name_or_path}: base = {shown(stated)}"
     if not isinstance(stated, str) or not stated:
         raise RecipeError(f"{seen} is refused; give the name or path of a recipe")
@@ -140,27 +140,27 @@ def _base(name_or_path: str | Path, stated: Any) -> tuple[bool, dict[str, Any]]:
     if "base" in tree:
         that_one = f"base: {tree['base']}" if ships else "that one"
         raise RecipeError(f"{seen} has a base itself; name {that_one}, and state what differs from it")
-    # The name defaults to the file's.
+    # By default, a recipe has the name of its own file.
     tree.pop("name", None)
     return ships, tree
 
 
 def below(folder: Path, stated: str, seen: str, *, kind: str = "recipe", ships: str = "recipes") -> Path:
-    """Return the base file, at or below `folder`, of a recipe or table there, with links resolved.
+    """Return the path, with links resolved, of a base file at or below `folder`, which contains the recipe or table.
 
     Args:
-        seen: begins the error.
+        seen: beginning of error messages.
         kind: expected kind of file.
-        ships: folder of the package with the shipped ones.
+        ships: folder of the package with the shipped files of this kind.
     """
     path = None
-    # a NUL, or half a surrogate pair; a loop of links; a folder that may not be read
+    # The path may contain a NUL or half a surrogate pair, a loop of links, or an unreadable folder.
     with contextlib.suppress(ValueError, OSError, RuntimeError):
         folder, path = folder.resolve(), (folder / stated).resolve()
-    # Do not look outside, so that errors reveal nothing about files there.
+    # Do not look outside the folder, so errors reveal nothing about files there.
     if path is None or not path.is_relative_to(folder):
         raise RecipeError(f"{seen} is refused; give a shipped {kind}, or a file at or below the folder of this one")
-    # a name that is too long
+    # The name may be too long.
     with contextlib.suppress(OSError):
         if path.is_file():
             return path
@@ -169,7 +169,7 @@ def below(folder: Path, stated: str, seen: str, *, kind: str = "recipe", ships: 
 
 
 def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Return `own` completed with the keys of the base."""
+    """Return the keys of `own`, completed with the keys of the base."""
     merged = {key: dict(value) if isinstance(value, dict) else value for key, value in base.items()}
     for key, value in own.items():
         section = merged.get(key)
@@ -181,10 +181,10 @@ def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 def _own_tree(name_or_path: str | Path, hidden: str = "") -> tuple[str, dict[str, Any]]:
-    """Return the name of a recipe, and the keys that its file states.
+    """Return the name of a recipe, and the keys in its file.
 
     Args:
-        hidden: text for errors in place of path and content.
+        hidden: text that replaces path and content in errors.
     """
     try:
         name, text = recipe_text(name_or_path)
@@ -202,13 +202,13 @@ def _own_tree(name_or_path: str | Path, hidden: str = "") -> tuple[str, dict[str
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """Return the recipe as canonical YAML, without extras that are off; `load_recipe` reads an equal one."""
-    # Escape characters other than ASCII: PyYAML would write U+0085 raw, and read it as a line break.
+    """Return the recipe as canonical YAML without disabled extras; `load_recipe` reads an equal recipe from it."""
+    # Escape characters other than ASCII, because PyYAML would write U+0085 raw and read it as a line break.
     return yaml.dump(recipe.model_dump(mode="json"), Dumper=Dumper, sort_keys=False)
 
 
 def replace_value(tree: dict[str, Any], override: str) -> None:
-    """Set one value of `tree` in place; `override` is `a.b=v`."""
+    """Set one value of `tree` in place with an override `a.b=v`."""
     path, equals, text = override.partition("=")
     *sections, key = path.strip().split(".")
     source = f"--set {cut(override)}"

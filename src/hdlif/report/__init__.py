@@ -1,1 +1,1 @@
-"""Self-contained HTML pages, their charts, and measurements: test sets, counts, memory, engines and kernels."""
+"""Render self-contained HTML pages with charts, and measure test results, counts, memory, engines and kernels."""

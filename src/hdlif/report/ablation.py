@@ -1,4 +1,4 @@
-"""The page of an ablation: the table, and its cells as curves over columns, operations and time steps."""
+"""Make the page of an ablation, with its table, and with charts over columns, operations and time steps."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -42,15 +42,15 @@ def render(
     samples: SampleName,
     provenance: Sequence[tuple[str, str]],
 ) -> str:
-    """Return the page as HTML, with one script, which sorts tables, and no external links.
+    """Return the page as HTML without external links; its only script sorts tables.
 
     Args:
         columns: names of the columns.
         cells: results by row and column: "accuracy", "std" (None for one seed), "accuracy_per_step" in 0..1 (empty
-            unless known for all seeds), "sops" (None for a network without a deployed form), and the number "n" of
-            seeds; without the first three if the task is not a classification.
-        headings: headings of the table's columns, including those of quantities that all cells of a row share.
-        texts: by row, the text of each column.
+            unless known for all seeds), "sops" (None for a network without a deployed form), and "n", the number of
+            seeds. The first three are absent if the task is not a classification.
+        headings: headings of the table's columns, including quantities that all cells of a row share.
+        texts: text of each column, by row.
         quantities: quantities in a cell of the table.
         samples: name of a sample.
         provenance: terms and values for the provenance section.

@@ -1,8 +1,8 @@
 """Measure the resident memory of this process, and configure the C library's allocator for training on a CPU.
 
-glibc takes every block above 32 MiB, and at first above 128 KiB, from the kernel and returns it when it is freed. A
-training allocates the same activations at every update, so the kernel zeroes and maps each of their pages again each
-time (docs/benchmarks/training.md).
+glibc takes every block above 32 MiB, and at first above 128 KiB, from the kernel and returns it when it is freed.
+Training allocates the same activations at every update, so the kernel zeroes and maps all their pages again each time
+(docs/benchmarks/training.md).
 """
 
 import contextlib
@@ -18,11 +18,11 @@ _NEVER_TRIMMED = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Make this process keep freed blocks of up to 1 GiB for the next allocation (up to 32 MiB before glibc 2.35).
 
-    The peak memory of the process stays resident until it ends; results do not change. Does nothing if the C library
-    is not glibc, or if environment variables configure its allocator (any of MALLOC_..., or GLIBC_TUNABLES).
+    The peak memory of the process stays resident until the process ends. Results do not change. This function does
+    nothing if the C library is not glibc, or if MALLOC_... or GLIBC_TUNABLES variables configure the allocator.
 
     Returns:
-        whether it was set.
+        whether the allocator was configured.
     """
     if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
         return False
@@ -34,7 +34,7 @@ def keep_freed_memory() -> bool:
 
 
 def resident_bytes(field: str) -> int | None:
-    """Return VmRSS or VmHWM (the peak) of this process; None without /proc."""
+    """Return VmRSS, or VmHWM (the peak), of this process in bytes, or None without /proc."""
     status = Path("/proc/self/status")
     if not status.exists():
         return None

@@ -1,19 +1,19 @@
-"""Choose the neurons, bits and channels of each layer so that a network keeps within a budget.
+"""Choose the neurons, bits and channels of each layer to keep a network within a budget.
 
-Each layer takes one option: it stays as it is, or is reduced. The choice has the least sum of the options' estimated
-effects on the loss among those that keep within the budget (integer programming, `hdlif.report.choices.solve`).
+Each layer takes one option, which leaves it unchanged or reduces it. Among the choices within the budget, integer
+programming (`hdlif.report.choices.solve`) finds the one with the smallest sum of estimated effects on the loss.
 
-The effect of option o of layer l is the first-order change of the loss, in absolute value, averaged over batches b:
+The effect of option o of layer l is the absolute first-order change of the loss, averaged over batches b:
 
     effect(l, o) = mean_b |⟨∂L_b/∂z_l, z_l(o) - z_l⟩|
 
-z_l are the quantised weights of a synapse, or the spikes of a layer of neurons at all time steps, given the same input
-currents; removed channels have no spikes. ∂L_b/∂z_l is the gradient of the recipe's own rule in the trained network.
+z_l are the quantised weights of a synapse, or the spikes of a neuron layer at all time steps with the same input
+currents. Removed channels have no spikes. ∂L_b/∂z_l is the gradient from the recipe's own rule in the trained network.
 z_l is computed for the original recipe, even if the trained network already has another option.
 
-Costs are our own counts, or times measured in the runtime. The cost of an option is the cost of the network with this
-option alone. The costs of a choice are those of the network that is built from the chosen recipe, which keeps within
-the budget.
+Costs are counts, or times measured in the runtime. The cost of an option is the cost of the network with
+only this option. The costs of a choice are measured on the network built from the chosen recipe, and are within the
+budget.
 """
 
 from __future__ import annotations
@@ -67,16 +67,16 @@ class BudgetSearch:
     """The options of a recipe's layers, their costs, and the choice among them.
 
     Args:
-        recipe: the recipe before the choice.
-        budget: upper limits.
-        tensors: the state of the network of this recipe, or of one that an earlier search has chosen; missing tensors
-            are initialised by the recipe.
+        recipe: recipe before the choice.
+        budget: upper limits of the costs.
+        tensors: state of this recipe's network, or of a network that an earlier search has chosen; missing tensors are
+            initialised as in the recipe.
         batches: batches of training samples (x [T or 1, B, ...], target), at least one.
         original: costs of the recipe before earlier choices; percentages of the budget refer to them.
     Raises:
         RecipeError: no layer has an option that saves anything.
-        LoweringError: the network has no deployed form, and so cannot be counted.
-        InputError: costs of the C export are asked for, and a layer has no form in fixed point.
+        LoweringError: the network has no deployed form, so its costs cannot be counted.
+        InputError: costs of the C export are requested, and a layer has no fixed-point form.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class BudgetSearch:
         self._first: Session | None = None
         self._first_ms = 0.0
         self.network = self.build(recipe)
-        # Variants with fewer channels begin with those of this network.
+        # Variants with fewer channels keep channels of this network.
         self.tensors = {**tensors, **self.network.state_dict()}
         self.before = self.count(self.network)
         self.original = original or self.before
@@ -109,13 +109,13 @@ class BudgetSearch:
             )
 
     def build(self, recipe: Recipe) -> nn.Module:
-        """Return the network of a recipe in eval mode, with all tensors of the state that fit."""
+        """Return the network of a recipe in eval mode, filled with all tensors of the state that fit."""
         network = untrained(recipe)
         network.load_state_dict(fitting(narrowed(self.tensors, network), network), strict=False)
         return network.eval()
 
     def count(self, network: nn.Module) -> Costs:
-        """Return the costs of a network, by the counts in summary.json, the C export and the runtime."""
+        """Return the costs of a network from counts as in summary.json, from the C export, and from the runtime."""
         recipe, wanted = self.recipe, self.budget.numbers.keys()
         graph = lower(network, **builders.graph_record(recipe))
         every: dict[str, float | None] = {}
@@ -134,8 +134,8 @@ class BudgetSearch:
     def _milliseconds(self, graph: Graph) -> float:
         """Return the median milliseconds per sample on one thread.
 
-        Later networks run in turns with the first, the recipe's, so that a change of the machine's speed affects both:
-        their time is that of the first times the median ratio.
+        Later networks alternate with the recipe's network, which is timed first, so a change in the machine's speed
+        affects both. The time of a later network is the first network's time multiplied by the median ratio.
         """
         session = Session(graph, 1)
         if self._first is None:
@@ -145,7 +145,7 @@ class BudgetSearch:
         return self._first_ms * statistics.median(one / other for one, other in zip(its, first, strict=True))
 
     def _times(self, *sessions: Session) -> list[list[float]]:
-        """Run samples in turns; return the seconds of each, for each session."""
+        """Run samples alternately in the sessions, and return the seconds per sample for each session."""
         samples = [x[:, None].contiguous().numpy() for x in self._counted.unbind(1)]
         for session in sessions:
             session.run(samples[0], self.recipe.time_steps)
@@ -180,18 +180,18 @@ class BudgetSearch:
         """Return the choice for the budget.
 
         Args:
-            trained: the network that gradients are computed in; it has the layers of the recipe's network.
+            trained: network in which gradients are computed, with the same layers as the recipe's network.
         Raises:
-            RecipeError: no choice keeps within the budget; the message has the nearest feasible budget.
+            RecipeError: no choice is within the budget; the message contains the nearest feasible budget.
         """
         return self._chosen(self.effects(trained))
 
     def check_feasible(self) -> None:
-        """Raise `RecipeError` if no choice keeps within the budget, whatever its effect on the loss."""
+        """Raise `RecipeError` if no choice is within the budget, regardless of its effect on the loss."""
         self._chosen(dict.fromkeys(self.costs, 0.0))
 
     def effects(self, trained: nn.Module) -> dict[Key, float]:
-        """Return the estimated effect of each option on the loss: the formula of this module."""
+        """Return the estimated effect of each option on the loss, from the formula in this module's docstring."""
         rule, found = builders.build_rule(self.recipe), dict.fromkeys(self.costs, 0.0)
         draws = torch.Generator().manual_seed(self.recipe.seed)
         with evaluation_mode(trained):
@@ -203,7 +203,7 @@ class BudgetSearch:
     def _changes(
         self, trained: nn.Module, rule: Rule, batch: tuple[Tensor, Tensor], draws: torch.Generator
     ) -> dict[Key, float]:
-        """Return ⟨∂L/∂z, z(o) - z⟩ of each option on one batch."""
+        """Return ⟨∂L/∂z, z(o) - z⟩ for each option on one batch."""
         found = dict.fromkeys(self.costs, 0.0)
         trained.zero_grad(set_to_none=True)
         with self._watching_neurons(trained, found):
@@ -219,7 +219,7 @@ class BudgetSearch:
 
     @contextmanager
     def _watching_neurons(self, trained: nn.Module, found: dict[Key, float]) -> Iterator[None]:
-        """Add to `found` whenever a gradient reaches the spikes of a layer."""
+        """Add the changes of neuron options to `found` when a gradient reaches the spikes of a layer."""
         options: dict[str, list[tuple[Option, nn.Module]]] = {}
         for (name, option), layer in self._options_of(Neuron):
             options.setdefault(name, []).append((option, layer))
@@ -261,19 +261,19 @@ class BudgetSearch:
         return self.network.get_submodule(name)
 
     def _options_of(self, kind: Any) -> Iterator[tuple[Key, Any]]:
-        """Yield the options that change a kind of layer, each with the changed layer."""
+        """Yield the options that change layers of a kind, each with the changed layer."""
         for name, option in self.costs:
             if option in self._variants and isinstance(self._own(name), kind):
                 yield (name, option), self._variants[option].get_submodule(name)
 
     def _options(self) -> Iterator[tuple[str, list[Option]]]:
-        """Yield the options of each layer, except to stay as it is."""
+        """Yield the options of each layer, except the option to leave it unchanged."""
         recipe = self.recipe
         for name, neuron in _neurons(self.network) if recipe.model.kind != "imported" else ():
             memory = [False, True] if recipe.neuron.kind == "hdlif" and isinstance(neuron, HDLIF) else [False]
             quantizer = neuron.quantizer
             fewer: list[tuple[int, float] | None] = [None]
-            # The bits of spikes change neither the operations of neurons nor the size of a file.
+            # The bits of spikes affect neither the operations of neurons nor the size of a file.
             if recipe.spikes.kind in ("exact", "quantised") and OF_ACTIVITY & self.limits.keys():
                 most, step = (8, 0.25) if quantizer is None else (quantizer.bits, float(quantizer.step))
                 factors = STEP_FACTORS if not isinstance(getattr(quantizer, "step", step), Tensor) else (1,)
@@ -288,11 +288,11 @@ class BudgetSearch:
                 yield name, [Option(channels=count) for count in fewer_channels(block)]
 
     def _variant(self, option: Option, options: Mapping[str, Sequence[Option]]) -> nn.Module:
-        """Return the network with an option in all layers that have it."""
+        """Return the network with this option in all layers that have it."""
         return self.build(self.with_choice({name: option for name, own in options.items() if option in own}))
 
     def _saving(self, name: str, options: Sequence[Option]) -> Iterator[tuple[Key, Costs]]:
-        """Yield the costs of a layer's options that save more than any with fewer changes; none if none saves."""
+        """Yield the costs of those options of a layer that save more than any option with fewer changes."""
         costs = {AS_IT_IS: self.before} | {option: self._cost(name, option) for option in options}
         kept = [
             option
@@ -308,7 +308,7 @@ class BudgetSearch:
             yield from (((name, option), costs[option]) for option in kept)
 
     def _cost(self, name: str, option: Option) -> Costs:
-        """Return the costs of the network with this option alone."""
+        """Return the costs of the network with only this option."""
         if option.channels is not None:
             return self.count(self.build(self.with_choice({name: option})))
         parent, _, own = name.rpartition(".")
@@ -320,10 +320,10 @@ class BudgetSearch:
             setattr(place, own, layer)
 
     def _chosen(self, effects: Mapping[Key, float]) -> Chosen:
-        """Return the choice with the least effect whose built network keeps within the budget.
+        """Return the choice with the smallest effect whose built network is within the budget.
 
-        Savings of options are only roughly additive, and not at all if costs depend on activity or channels: the excess
-        of a built network over the sum is subtracted from the limit in the next attempt.
+        Savings of options are only roughly additive, and not additive if costs depend on activity or channels.
+        Therefore the excess of a built network over the sum is subtracted from the limit in the next attempt.
         """
         if not self.costs:
             return self._built({}, effects)
@@ -332,7 +332,7 @@ class BudgetSearch:
         varies = OF_ACTIVITY & self.limits.keys()
         for _ in range(ATTEMPTS):
             allowed = {name: max(limit - excess[name], 0.01 * limit) for name, limit in self.limits.items()}
-            # Without a choice within the limits, that which exceeds them by the smallest factors.
+            # If no choice is within the limits, take the choice that exceeds them by the smallest factors.
             choice = solve(self.before, self.costs, effects, allowed) or solve(self.before, self.costs, None, allowed)
             if choice is None or choice == tried:
                 break
@@ -349,7 +349,7 @@ class BudgetSearch:
                 if name not in OF_ACTIVITY:
                     excess[name] = max(excess[name], beyond)
                 else:
-                    # A choice beyond the limits is not made again; within them, the next may use a part of the rest.
+                    # Avoid repeating a choice beyond the limits. After one within them, use part of the remainder.
                     excess[name] += (beyond - excess[name]) * (0.5 if chosen.is_within else 1.0)
         if kept is not None:
             return kept
@@ -359,7 +359,7 @@ class BudgetSearch:
         raise RecipeError(f'budget: "{stated}" cannot be kept; the nearest that can is "{possible}"')
 
     def _built(self, choice: Choice, effects: Mapping[Key, float]) -> Chosen:
-        """Return the choice with its recipe and the costs of the built network."""
+        """Return the choice with its recipe and with the costs of the network built from it."""
         changed = {name: option for name, option in choice.items() if option != AS_IT_IS}
         recipe = self.with_choice(changed)
         after = self.count(self.build(recipe))
@@ -367,20 +367,20 @@ class BudgetSearch:
 
 
 def untrained(recipe: Recipe) -> nn.Module:
-    """Return the network of a recipe as its training starts; the global generator stays as it is."""
+    """Return the network of a recipe at the start of its training; the global random generator does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         return builders.build_model(recipe)
 
 
 def fitting(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors that match a network in name and shape."""
+    """Return the tensors with the same name and shape as in the network."""
     own = network.state_dict()
     return {name: one for name, one in tensors.items() if name in own and own[name].shape == one.shape}
 
 
 def _neurons(network: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Yield the layers of HD-LIF neurons that can change: without Mem-BN, and not inside a recurrent layer."""
+    """Yield the HD-LIF layers that can change, which have no Mem-BN and are not in a recurrent layer."""
     for name, layer in network.named_modules():
         is_plain = isinstance(layer, HDLIF | ParallelHDLIF) and getattr(layer, "norm", None) is None
         if is_plain and not name.endswith(".neuron"):

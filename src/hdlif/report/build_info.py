@@ -1,4 +1,4 @@
-"""Identify this program by version, commit and kind of installation, without running git."""
+"""Find the version, commit and kind of installation of this program without running git."""
 
 import json
 import re
@@ -17,8 +17,8 @@ class Build:
     """The identity of an installed program.
 
     Attributes:
-        version: version of the package when it was installed, from a tag of the repository or the release.
-        commit: in hexadecimal, the commit that is checked out now, or the commit that a wheel was built from; None if
+        version: version of the package when it was installed, from a tag of the repository or from the release.
+        commit: hash of the commit that is checked out now, or of the commit that a wheel was built from; None if
             unknown.
         kind: "editable install", "wheel", or "source tree" if it is not installed.
     """
@@ -33,20 +33,20 @@ class Build:
 
 
 def build() -> Build:
-    """Identify the running program."""
+    """Return the identity of the running program."""
     import hdlif
 
     version = hdlif.__version__
     package = Path(__file__).parents[1]
     root = package.parents[1]
-    # CMake writes build.json into builds only.
+    # CMake writes build.json only into builds.
     if (package.name, package.parent.name) == ("hdlif", "src") and (root / "pyproject.toml").is_file():
         return Build(version, head(root / ".git"), "source tree" if version == "0+unknown" else "editable install")
     return Build(version, _recorded(package / "build.json"), "wheel")
 
 
 def head(git: Path) -> str | None:
-    """Resolve HEAD of a repository or worktree from its files; None if they do not determine it."""
+    """Return the commit at HEAD of a repository or worktree from its files, or None if it cannot be found."""
     try:
         if git.is_file():
             git = git.parent / _text(git).removeprefix("gitdir: ")
@@ -59,7 +59,7 @@ def head(git: Path) -> str | None:
 
 
 def _of_reference(git: Path, name: str) -> str:
-    """Resolve a reference from its own file, or from packed-refs."""
+    """Return the commit of a reference from its own file or from packed-refs."""
     common = git / _text(git / "commondir") if (git / "commondir").exists() else git
     for place in (git, common):
         if (place / name).is_file():

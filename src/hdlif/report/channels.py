@@ -1,4 +1,4 @@
-"""Remove channels between the convolutions of residual blocks, beginning with the smallest scales of the norm."""
+"""Remove channels between the convolutions of residual blocks, beginning with the smallest scales in the norm."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GROUP, MOST_OPTIONS = 16, 8
 
 
 def blocks_to_narrow(network: nn.Module) -> dict[str, PreActBlock]:
-    """Return the residual blocks whose inner channels can be fewer."""
+    """Return the residual blocks whose number of inner channels can be reduced."""
     return {
         name: module
         for name, module in network.named_modules()
@@ -22,21 +22,21 @@ def blocks_to_narrow(network: nn.Module) -> dict[str, PreActBlock]:
 
 
 def fewer_channels(block: PreActBlock) -> list[int]:
-    """Return candidate numbers of inner channels for a block, in multiples of a group."""
+    """Return candidate numbers of inner channels for a block, which are multiples of the group size."""
     now = inner_channels(block)
     group = GROUP * -(-now // (GROUP * MOST_OPTIONS))
     return list(range(group, now, group))
 
 
 def inner_channels(block: PreActBlock) -> int:
-    """Return the number of channels between the convolutions of a block."""
+    """Return the number of channels between the two convolutions of a block."""
     return int(block.get_parameter("conv1.weight").shape[0])
 
 
 def kept_channels(tensors: Mapping[str, Tensor], block: str, count: int) -> Tensor:
-    """Return the `count` inner channels of a block with the largest scales of its norm, in order.
+    """Return, in order, the `count` inner channels of a block with the largest scales in its norm.
 
-    Without a scale per channel, the largest weights of the first convolution decide.
+    If the norm has no scale per channel, the channels with the largest weights in the first convolution are kept.
     """
     weight = tensors[f"{block}.conv1.weight"].detach()
     scale = tensors.get(f"{block}.bn1.weight")
@@ -48,12 +48,12 @@ def kept_channels(tensors: Mapping[str, Tensor], block: str, count: int) -> Tens
 def narrowed(
     tensors: Mapping[str, Tensor], network: nn.Module, name_of: Callable[[str], str] = str, under: str = ""
 ) -> dict[str, Tensor]:
-    """Return tensors without the inner channels that the blocks of a network do not have.
+    """Reduce the tensors of a wider network to the inner channels that the blocks of a narrower network have.
 
     Args:
-        tensors: those of a network with as many inner channels or more, and others of their shapes.
-        network: the network.
-        name_of: returns the name that a tensor has in the network.
+        tensors: tensors of a network with at least as many inner channels, and other tensors of the same shapes.
+        network: the narrower network.
+        name_of: function that returns the name of a tensor in the network.
         under: prefix of the names of the wider network's own tensors.
     """
     own = network.state_dict()
@@ -68,7 +68,7 @@ def narrowed(
             name = name_of(key)
             if name.startswith(f"{block}.") and name in own:
                 sizes = list(zip(one.shape, own[name].shape, strict=False))
-                # Other tensors of another shape, such as a kernel over channels, are not of single channels.
+                # Tensors with other shapes, such as a kernel over channels, do not belong to single channels.
                 axes = [axis for axis, size in enumerate(sizes) if size == (before, after)]
                 if one.dim() == own[name].dim() and len(axes) == 1:
                     found[key] = one.index_select(axes[0], channels)

@@ -1,8 +1,8 @@
-"""Charts as SVG fragments for the page, which take their colours from its style sheet.
+"""Draw charts as SVG fragments for a page, which take their colours from the page's style sheet.
 
-matplotlib draws with marker colours (`#0000xx`), which become CSS variables: `--ink`, `--rule` and `--series-0` and up,
-so that a drawing is legible in light and dark mode and in print. Fragments contain no namespace, date or version: the
-same numbers give the same bytes.
+matplotlib draws with marker colours (`#0000xx`), which become the CSS variables `--ink`, `--rule`, `--series-0` and up.
+A drawing is therefore legible in light mode, in dark mode and in print. Fragments contain no namespace, date or
+version, so the same numbers give the same bytes.
 """
 
 import io
@@ -29,7 +29,7 @@ SERIES = [f"#0000{16 + i:02x}" for i in range(7)]
 _VARIABLES = {INK: "var(--ink)", _RULE: "var(--rule)"} | {
     colour: f"var(--series-{i})" for i, colour in enumerate(SERIES)
 }
-# Dashes and markers differ too, for colour-blind readers. 7 colours with 4 of each give 28 styles.
+# Dashes and markers also differ, for colour-blind readers. 7 colours with 4 of each give 28 styles.
 _DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)))
 _MARKERS = ("o", "s", "^", "D")
 _WIDTH = 4.2
@@ -78,9 +78,9 @@ _RC: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Series:
-    """The points of one network; `style` is the number of the network, the same in every chart.
+    """The points of one network; `style` is the number of the network, which is the same in every chart.
 
-    `error`, if given, is the half-length of the error bar of each point.
+    If given, `error` is half the length of the error bar at each point.
     """
 
     style: int
@@ -91,7 +91,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Text:
-    """The id of a chart (unique in the page), its title, and a description for screen readers."""
+    """The id of a chart (unique in the page), its title, and its description for screen readers."""
 
     ident: str
     title: str
@@ -117,18 +117,18 @@ def lines(
     thin: Sequence[Series] = (),
     levels: Sequence[float] = (),
 ) -> Markup:
-    """Draw one line per network over x; a value that is not finite leaves a gap.
+    """Draw one line per network over x; values that are not finite leave gaps.
 
     Args:
         levels: y of dashed horizontal lines.
-        thin: lines to draw behind the others, without markers.
+        thin: lines to draw below the others, without markers.
         starts: values at x = 1, 2, ... before training, drawn as thin lines.
-        rings: points to highlight: style, x, y.
-        ends: print the last value of each line at its end.
+        rings: points to highlight, as (style, x, y).
+        ends: whether to print the last value of each line at its end.
         rules: x of dotted vertical lines.
-        within: the range of possible y, which the axis does not exceed.
-        whole: whether x holds whole numbers, such as updates and time steps.
-        x_names: names of 0, 1, ... in place of the numbers.
+        within: range of possible y, which the axis does not exceed.
+        whole: whether x contains integers, such as updates and time steps.
+        x_names: names that replace the numbers 0, 1, ... on the axis.
     """
     with chart(size, right=_RIGHT_OF_ENDS if ends else _MARGINS["right"]) as axes:
         for values in dict.fromkeys(map(tuple, starts)):
@@ -162,7 +162,7 @@ def lines(
 
 
 def points(text: Text, series: Sequence[Series], *, x_label: str, y_label: str) -> Markup:
-    """Draw a mark per network, over x above 0 on a logarithmic axis."""
+    """Draw a mark per network over positive x on a logarithmic axis."""
     with chart(grid="both") as axes:
         for one in series:
             mark(axes, one.style, one.x, one.y, markersize=6)
@@ -171,7 +171,7 @@ def points(text: Text, series: Sequence[Series], *, x_label: str, y_label: str) 
         axes.minorticks_off()
         places: list[float] = []
         for x in sorted(x for one in series for x in one.x):
-            # Labels that would touch are left out.
+            # Labels that would touch are omitted.
             if not places or x >= 1.5 * places[-1]:
                 places.append(x)
         axes.set_xticks(places, [f"{float(f'{place:.2g}'):g}" for place in places])
@@ -186,11 +186,12 @@ def dots(
     x_label: str,
     within: tuple[float, float] | None = None,
 ) -> Markup:
-    """Draw a dot plot: a row per layer, the first at the top; the `y` of a series are indices into `rows`.
+    """Draw a dot plot with a row per layer, the first at the top; the `y` of a series are indices into `rows`.
 
     Args:
-        within: the range of possible x. The axis then begins below the least value, which its label and two strokes
-            show, and ends at the maximum; without `within` it begins at 0 or the least value.
+        within: range of possible x. The axis then begins below the least value and ends at the maximum of the range; if
+            it does not begin at the minimum, its label and two strokes mark this. Without `within`, it begins at 0 or
+            at a negative least value.
     """
     with chart_of_rows(rows, networks=len(series)) as axes:
         for i, one in enumerate(series):
@@ -204,7 +205,7 @@ def dots(
             axes.set_xlim(low, within[1])
             if low > within[0]:
                 x_label = f"{x_label} (the axis begins at {low:g}, not at {within[0]:g})"
-                # Two strokes, as is usual for an axis that does not begin at zero.
+                # Draw two strokes, which usually mark an axis that does not begin at zero.
                 stroke: dict[str, Any] = {"marker": [(-0.6, -1.0), (0.6, 1.0)], "markersize": 8, "markeredgewidth": 0.9}
                 stroke |= {"color": INK, "linestyle": "none", "clip_on": False, "zorder": 5}
                 axes.plot([0.012, 0.03], [0, 0], transform=axes.transAxes, **stroke)
@@ -212,7 +213,7 @@ def dots(
 
 
 def below(least: float, within: tuple[float, float]) -> float:
-    """Return a round number below the least value, at which an axis up to the maximum of `within` begins.
+    """Return a round number below the least value, where an axis up to the maximum of `within` begins.
 
     >>> below(88.6, (0, 100)), below(99.7, (0, 100)), below(31.0, (0, 100)), below(12.0, (0, 100)), below(0.93, (0, 1))
     (88.0, 99.0, 30.0, 0.0, 0.92)
@@ -226,7 +227,7 @@ def below(least: float, within: tuple[float, float]) -> float:
 
 
 def swatch(text: Text, style: int) -> Markup:
-    """Draw a short line with the marker of a network, for the legend."""
+    """Draw a short line with the marker of a network for the legend."""
     with _page_style():
         axes = Figure(figsize=(0.42, 0.14)).add_axes((0.05, 0, 0.9, 1))
         axes.set_axis_off()
@@ -238,7 +239,7 @@ def swatch(text: Text, style: int) -> Markup:
 def chart(
     size: tuple[float, float] = (_WIDTH, 2.5), *, grid: str = "y", right: float = _MARGINS["right"]
 ) -> Iterator[Axes]:
-    """Yield axes of a size in inches, in the page's own style; `right` is the margin of a small multiple."""
+    """Yield axes with a size in inches, in the page's own style; `right` is the margin of a small multiple."""
     with _page_style(grid):
         figure = Figure(figsize=size, layout=None if size == PANEL else "constrained")
         if size == PANEL:
@@ -248,7 +249,7 @@ def chart(
 
 @contextmanager
 def chart_of_rows(rows: Sequence[str], *, networks: int = 1) -> Iterator[Axes]:
-    """Yield axes with a named row for each of `rows`, the first at the top, as high as its networks need."""
+    """Yield axes with a named row for each of `rows`, the first at the top, and with enough height for all networks."""
     with chart((_WIDTH, 0.75 + max(0.25, 0.08 * networks) * len(rows)), grid="both") as axes:
         axes.set_yticks(range(len(rows)), [shortened(row) for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -257,7 +258,7 @@ def chart_of_rows(rows: Sequence[str], *, networks: int = 1) -> Iterator[Axes]:
 
 @contextmanager
 def _page_style(grid: str = "y") -> Iterator[None]:
-    """Use the page's own style, whatever matplotlibrc the reader's machine has."""
+    """Use the page's own style, regardless of any matplotlibrc on this machine."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC | {"axes.grid.axis": grid})
@@ -288,19 +289,19 @@ def rule(axes: Axes, places: Sequence[float]) -> None:
 
 
 def set_apart(places: Sequence[float], which: int, count: int, *, room: float) -> list[float]:
-    """Shift the rows or columns of one of `count` networks by `room` each, so that equal numbers do not overlap."""
+    """Shift the places of one of `count` networks, in steps of `room`, so marks of equal numbers do not overlap."""
     apart = (which - (count - 1) / 2) * room
     return [place + apart for place in places]
 
 
 def ticks(count: int, *, whole: bool | None = None) -> MaxNLocator:
-    """Place at most `count` ticks at round numbers; `whole` as in `lines`."""
+    """Return a locator that places at most `count` ticks at round numbers; `whole` is as in `lines`."""
     more = {} if whole is None else {"integer": whole, "min_n_ticks": 1}
     return MaxNLocator(nbins=count, steps=[1, 2, 5, 10], **more)
 
 
 def shortened(name: str) -> str:
-    """Shorten a name to 32 characters by cutting its middle."""
+    """Shorten a name to at most 32 characters by cutting its middle."""
     name = printable(name)
     return name if len(name) <= 32 else f"{name[:15]}…{name[-16:]}"
 
@@ -311,7 +312,7 @@ def _wrapped(name: str, room: int) -> str:
 
 
 def _print_ends(axes: Axes, series: Sequence[Series]) -> None:
-    """Print the last value of each line next to it, in its colour, without overlaps; none if room is short."""
+    """Print the last value of each line at its end, in the line's colour, unless the values would overlap."""
     low, high = axes.get_ylim()
     height = 72 * PANEL[1] * (_MARGINS["top"] - _MARGINS["bottom"])
     room = (high - low) * _END_POINTS / height
@@ -322,7 +323,7 @@ def _print_ends(axes: Axes, series: Sequence[Series]) -> None:
     places: list[float] = []
     for value, _ in known:
         places.append(max(value, places[-1] + room) if places else value)
-    # Labels pushed beyond the top push the others down.
+    # Labels that would extend beyond the top push the others down.
     for i in range(len(places) - 1, -1, -1):
         places[i] = min(places[i], high if i == len(places) - 1 else places[i + 1] - room)
     for place, (value, one) in zip(places, known, strict=True):
@@ -347,7 +348,7 @@ def finish(
     x_ticks: MaxNLocator | None = None,
     y_ticks: MaxNLocator | None = None,
 ) -> Markup:
-    """Label a chart and return it as an `<svg>` element: no namespaces, unique ids, colours as CSS variables."""
+    """Label a chart and return it as an `<svg>` element without namespaces, with unique ids and CSS variables."""
     axes.set_title(title)
     axes.set_xlabel(x_label)
     for axis, locator in ((axes.xaxis, x_ticks), (axes.yaxis, y_ticks)):
@@ -359,7 +360,7 @@ def finish(
     figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
     root = ElementTree.fromstring(buffer.getvalue())
     for parent in root.iter():
-        # matplotlib's style sheet would apply to the whole page; its one rule is in the page's own style sheet.
+        # matplotlib's style sheet would apply to the entire page. Its only rule is in the page's own style sheet.
         for child in [child for child in parent if child.tag.endswith(("}style", "}metadata"))]:
             parent.remove(child)
     used = set(re.findall(r"#([\w.-]+)", " ".join(v for e in root.iter() for v in e.attrib.values())))
@@ -388,7 +389,7 @@ def finish(
 
 
 def _adapted(key: str, value: str, ident: str) -> str:
-    """Adapt an attribute: make its ids unique to the chart, and its marker colours CSS variables."""
+    """Adapt an attribute by making its ids unique to the chart and its marker colours CSS variables."""
     if key == "id":
         return f"{ident}-{value}"
     if key == "style":

@@ -1,4 +1,4 @@
-"""Read the measurements, one JSON line each, of a child process that may crash or hang."""
+"""Read measurements, one JSON line each, from a child process that may crash or hang."""
 
 import json
 import os
@@ -24,7 +24,7 @@ STUCK_TIMES = 20.0
 
 @dataclass
 class Heard:
-    """Output of a process: its JSON lines, other lines, its failure (None if it ended well), and a missing module."""
+    """The output of a process, with JSON lines, other lines, the failure (None without one), and a missing module."""
 
     lines: list[dict[str, Any]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
@@ -41,10 +41,10 @@ def hear(
     seconds: float = MEASURE_SECONDS,
     stuck: float = STUCK_SECONDS,
 ) -> Heard:
-    """Run a process and collect its output until it ends, is stuck, or exceeds its time.
+    """Run a process and collect its output until the process ends, is stuck, or exceeds its time.
 
     Args:
-        start, seconds, stuck: as in the constants.
+        start, seconds, stuck: as in `START_SECONDS`, `MEASURE_SECONDS` and `STUCK_SECONDS`.
     """
     said: queue.Queue[str | None] = queue.Queue()
     heard = Heard()
@@ -83,7 +83,7 @@ def hear(
 
 
 def _listen(said: "queue.Queue[str | None]", heard: Heard, start: float, seconds: float, stuck: float) -> None:
-    """Collect lines until the last; record in `heard` why it stopped early."""
+    """Collect lines until the last one, or record in `heard` why the collection stopped early."""
     began = spoke = time.monotonic()
     longest = 0.0
     while True:
@@ -117,7 +117,7 @@ def _listen(said: "queue.Queue[str | None]", heard: Heard, start: float, seconds
 
 
 def _measurement(line: str) -> dict[str, Any] | None:
-    """Parse a JSON line; None for other lines, or for one cut off by the end of its process."""
+    """Parse a JSON line, or return None for any other line, such as one cut off by the end of the process."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -132,7 +132,7 @@ def _read(stream: Iterable[str], said: "queue.Queue[str | None]") -> None:
 
 
 def _how(code: int, complaints: Sequence[str]) -> str:
-    """Describe how a process ended."""
+    """Return a description of how a process ended."""
     if code < 0:
         try:
             return f"was ended by {signal.Signals(-code).name}"

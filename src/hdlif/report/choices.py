@@ -1,4 +1,4 @@
-"""A budget, the options of a network's layers, and the choice of one option per layer by integer programming."""
+"""Budgets, options of a network's layers, and the choice of one option per layer with integer programming."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ QUANTITIES = {
 
 @dataclass(frozen=True)
 class Option:
-    """Changes to a layer of the recipe; None and False leave it unchanged.
+    """Changes to a layer of the recipe; None and False leave the layer unchanged.
 
     Attributes:
         parallel: whether a neuron layer has no memory.
-        levels: bits and step size of its spikes.
-        weight_bits: bits of a synapse's weights.
-        channels: channels between the convolutions of a residual block.
+        levels: bits and step size of a neuron layer's spikes.
+        weight_bits: bits per weight of a synapse.
+        channels: number of channels between the convolutions of a residual block.
     """
 
     parallel: bool = False
@@ -42,7 +42,7 @@ class Option:
     channels: int | None = None
 
     def includes(self, other: Option) -> bool:
-        """Whether this option has all changes of `other`."""
+        """Return whether this option makes all changes of `other`."""
         pairs = zip(vars(self).values(), vars(other).values(), strict=True)
         return all(theirs in (None, False, own) for own, theirs in pairs)
 
@@ -65,16 +65,16 @@ Choice = Mapping[str, Option]
 
 @dataclass(frozen=True)
 class Chosen:
-    """The choice for a budget.
+    """The choice of options for a budget.
 
     Attributes:
-        recipe: the recipe with the lists of the choice.
-        choice: the layers that change.
-        before, after: the costs of the networks before and after the choice; channels that an earlier choice removed
-            are in neither.
-        limits: the budget in numbers.
-        costs: costs of the network with one option alone.
-        effects: the estimated effect of each option on the loss.
+        recipe: recipe with the lists that express the choice.
+        choice: options of the layers that change.
+        before, after: costs of the networks before and after the choice; neither contains channels that an earlier
+            choice removed.
+        limits: limits of the budget as numbers.
+        costs: costs of the network with a single option.
+        effects: estimated effect of each option on the loss.
     """
 
     recipe: Recipe
@@ -87,17 +87,17 @@ class Chosen:
 
     @property
     def is_within(self) -> bool:
-        """Whether the chosen network keeps within the budget."""
+        """Return whether the chosen network stays within the budget."""
         return all(self.after[name] <= limit for name, limit in self.limits.items())
 
     @property
     def overshoot(self) -> float:
-        """The sum of the factors by which the chosen network exceeds the limits; their number if it exceeds none."""
+        """Return the sum of the factors by which the chosen network exceeds each limit; a factor is at least 1."""
         return sum(max(1.0, self.after[name] / limit) for name, limit in self.limits.items())
 
     @property
     def effect(self) -> float:
-        """The sum of the effects of its options."""
+        """Return the sum of the effects of the chosen options."""
         return sum(self.effects[key] for key in self.choice.items())
 
     def __str__(self) -> str:
@@ -110,7 +110,7 @@ class Chosen:
         return "\n".join([table, "", *self.totals()])
 
     def totals(self) -> list[str]:
-        """Return a line for each quantity: before, after and budget."""
+        """Return a line for each quantity with its values before and after the choice, and its budget."""
         return [
             f"{name}: {self.before[name]:,.6g} -> {self.after[name]:,.6g} (budget {limit:,.6g})"
             for name, limit in self.limits.items()
@@ -134,15 +134,15 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Budget:
-    """Upper limits of quantities, each a number or a percentage of the original recipe's costs.
+    """Upper limits of quantities; each is a number or a percentage of the original recipe's costs.
 
     >>> budget = Budget.read("nops=70%, mb=2.5")
     >>> budget.limits({"nops": 2000.0, "mb": 4.0})
     {'nops': 1400.0, 'mb': 2.5}
 
     Attributes:
-        numbers: numbers by quantity.
-        relative: the quantities whose number is a percentage.
+        numbers: the number for each quantity.
+        relative: quantities whose number is a percentage.
     """
 
     numbers: Mapping[str, float]
@@ -165,11 +165,11 @@ class Budget:
         return cls(numbers, frozenset(relative))
 
     def limits(self, before: Costs) -> dict[str, float]:
-        """Return the limits in numbers, given the recipe's costs."""
+        """Return the limits as numbers, given the recipe's costs."""
         return {name: n * before[name] / 100 if name in self.relative else n for name, n in self.numbers.items()}
 
     def stated(self, limits: Costs, before: Costs) -> str:
-        """Return limits in the notation of this budget, with its percentages, rounded up."""
+        """Return the limits, rounded up, in the notation of this budget with its percentages."""
         parts = []
         for name in self.numbers:
             value = 100 * limits[name] / before[name] if name in self.relative else limits[name]
@@ -181,18 +181,18 @@ class Budget:
 def solve(
     before: Costs, costs: Mapping[Key, Costs], effects: Mapping[Key, float] | None, limits: Costs
 ) -> dict[str, Option] | None:
-    """Return the option of each layer with the least sum of effects within the limits; None if there is none.
+    """Return one option per layer with the smallest sum of effects within the limits, or None if none is possible.
 
     The savings of options add up: cost(choice) = before + Σ_layers (cost(option) - before).
 
     Args:
-        before: the costs of the network without any option.
-        costs: costs of the network with one option alone; each layer also has `AS_IT_IS`.
-        effects: None for the choice that exceeds the limits by the least sum of factors.
+        before: costs of the network without any option.
+        costs: costs of the network with a single option; each layer also has `AS_IT_IS`.
+        effects: effect of each option; None minimises the sum of the factors by which limits are exceeded.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
 
-    # A binary variable per option, and a factor by which each limit rises.
+    # The variables are one binary variable per option, and one factor per limit, by which the limit rises.
     keys, is_fixed, ones = list(costs), effects is not None, np.ones(len(costs))
     of_keys = np.array([0.0 if effects is None else effects[key] for key in keys])
     factors = np.full(len(limits), 1.0 if is_fixed else np.inf)

@@ -1,4 +1,4 @@
-"""Draw the section on gradient coherence, from the files of `hdlif coherence --out` in run folders."""
+"""Draw the section on gradient coherence from files of `hdlif coherence --out` in run folders."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ Quantity = Literal["cosine", "dropped", "wrong", "firing_rate"]
 
 
 def section(entries: Sequence[Coherence]) -> Section:
-    """Draw local and end-to-end figures; rules with equal figures, as SLTT and the mean random step, share a series.
+    """Draw local and end-to-end figures; rules with equal values, like SLTT and the mean random step, share a series.
 
-    Only the loss of the mean of the logits is drawn; the command's table has the others.
+    The figures show only the loss of the mean logits. The command's table also contains the other losses.
     """
     series = _series([entry for entry in entries if entry["loss"] == _LOSS])
     names = list(series)
@@ -97,7 +97,7 @@ def _rounded(rule: CoherenceRule) -> tuple[str, ...]:
 
 
 def _layers(rule: CoherenceRule, view: View, kind: str, quantity: Quantity) -> Mapping[str, float | None]:
-    """Return a quantity by layer; cosines as their distance from 1."""
+    """Return a quantity by layer, with cosines as their distance from 1."""
     values = {layer["name"]: layer[quantity] for layer in rule[view]["layers"] if layer["kind"] == kind}
     if quantity != "cosine":
         return values
@@ -105,5 +105,5 @@ def _layers(rule: CoherenceRule, view: View, kind: str, quantity: Quantity) -> M
 
 
 def _distance(cosine: float) -> float:
-    # Rounding above 1 must not give a negative distance.
+    # A cosine that is rounded to more than 1 must not give a negative distance.
     return max(0.0, 1 - cosine)

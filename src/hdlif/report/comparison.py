@@ -1,4 +1,4 @@
-"""Compare networks: findings in sentences, and a table of figures."""
+"""Compare networks with findings in sentences and with a table of figures."""
 
 import math
 from collections import Counter
@@ -9,7 +9,7 @@ from hdlif.graph.input_record import SAMPLE, SampleName
 from hdlif.recipe.runs.summary import TrainResult
 
 DASH = "—"
-# Sizes and energies within half a percent of each other count as equal: their ratio would print as 1.
+# Sizes and energies within half a percent of each other count as equal, because their ratio would print as 1.
 _ALIKE = 1.005
 
 
@@ -19,10 +19,10 @@ Best = Callable[[Sequence[float]], float]
 
 @dataclass(frozen=True)
 class Table:
-    """Headings with their groups (name, number of columns), and one row of cells per network.
+    """A table with headings in groups (name, number of columns) and one row of cells per network.
 
-    A cell is a printed figure, and whether no network prints a better one. `recipes` has the name of each network's
-    recipe, if it differs from the network's name.
+    A cell is a printed figure, and whether it is the best figure of its column. `recipes` contains the name of each
+    network's recipe if this differs from the network's name.
     """
 
     groups: list[tuple[str, int]]
@@ -32,16 +32,16 @@ class Table:
 
 
 def table(networks: Sequence[TrainResult]) -> Table:
-    """Return the figures of every network; the best of each column is marked if they differ."""
+    """Return a table with the figures of every network; in each column with different figures, the best are marked."""
     columns = []
-    # Accuracy of classifiers, and the metrics of other networks.
+    # Show the accuracy of classifiers and the metrics of other networks.
     if any(network.accuracy is not None for network in networks):
         values = [_scaled(network.accuracy, 100) for network in networks]
         columns.append(("Accuracy", "%", _cells(values, max, decimals=2)))
     for name in dict.fromkeys(name for network in networks for name in network.beside_accuracy):
         values = [network.beside_accuracy.get(name) for network in networks]
         columns.append(("Test set", name, _cells(values, _best(name, networks))))
-    # The unit varies: networks of the demo use nanojoules, a ResNet-18 a third of a millijoule.
+    # The unit varies, because networks of the demo use nanojoules and a ResNet-18 a third of a millijoule.
     largest = max((network.energy_mj or 0.0 for network in networks), default=0.0)
     unit, per_mj = ("mJ", 1.0) if largest >= 0.01 or largest == 0.0 else ("µJ", 1e3)
     parameters, operations, training = "Parameters, MB", "Operations, M", "Training"
@@ -65,13 +65,13 @@ def table(networks: Sequence[TrainResult]) -> Table:
 
 
 def recipe_beside(network: TrainResult) -> str | None:
-    """Return the name of the recipe, if the network's name differs."""
+    """Return the name of the network's recipe, or None if the network has the same name."""
     name = network.recipe_name
     return None if name == network.name else name
 
 
 def _best(name: str, networks: Sequence[TrainResult]) -> Best | None:
-    """Return `max` if larger is better for a metric, `min` if smaller is; None if the networks disagree."""
+    """Return `max` if larger is better for a metric, `min` if smaller is better, or None if the networks disagree."""
     default = name not in _SMALLER_IS_BETTER
     having = [network for network in networks if name in network.beside_accuracy]
     stated = {(network.larger_is_better or {}).get(name, default) for network in having}
@@ -87,16 +87,16 @@ def _scaled(value: float | None, factor: float) -> float | None:
 def _cells(values: Sequence[float | None], best: Best | None, *, decimals: int | None = None) -> list[tuple[str, bool]]:
     texts = aligned(values, decimals=decimals)
     known = [value for value in values if value is not None]
-    # Figures that print alike are equally good: the reader compares the printed digits.
+    # Figures with the same printed digits are equally good, because the reader compares these digits.
     winner = texts[values.index(best(known))] if best and known else None
     differ = len({text for text in texts if text != DASH}) > 1
     return [(text, differ and text == winner) for text in texts]
 
 
 def aligned(values: Sequence[float | None], *, decimals: int | None = None) -> list[str]:
-    """Format numbers with equally many decimals, so that a column lines up on the point; None is a dash.
+    """Format numbers with the same number of decimals to align their decimal points, and None as a dash.
 
-    By default as many as the smallest number needs for three significant digits.
+    By default, there are as many decimals as the smallest number needs for three significant digits.
 
     >>> aligned([11.2, 0.0456, None])
     ['11.2000', '0.0456', '—']
@@ -110,13 +110,13 @@ def aligned(values: Sequence[float | None], *, decimals: int | None = None) -> l
 
 
 def baseline(networks: Sequence[TrainResult]) -> TrainResult | None:
-    """Return the LIF network that the others are compared with (recipes `lif`, `digits_lif`), if there is just one."""
+    """Return the LIF network for comparison with the others (recipes `lif`, `digits_lif`), if there is exactly one."""
     found = [network for network in networks if f"_{network.recipe_name or network.name}".endswith("_lif")]
     return found[0] if len(found) == 1 and len(networks) > 1 else None
 
 
 def findings(networks: Sequence[TrainResult], samples: SampleName = SAMPLE) -> list[str]:
-    """Describe the figures in one sentence each on accuracy, size and energy, compared with the LIF baseline.
+    """Return one sentence each on accuracy, size and energy, compared with the LIF baseline if there is one.
 
     Args:
         samples: name of a sample.
@@ -163,7 +163,7 @@ def _accuracy(networks: Sequence[TrainResult], lif: TrainResult | None, samples:
 
 
 def _test_samples(networks: Sequence[TrainResult]) -> int | None:
-    """Return the number of test samples of all networks; None if it differs or is unknown."""
+    """Return the number of test samples, or None if the networks have different or unknown numbers."""
     # With a class at each step, accuracy is not a fraction of samples.
     if any((network.task or {}).get("kind", "classify") != "classify" for network in networks):
         return None
@@ -172,16 +172,16 @@ def _test_samples(networks: Sequence[TrainResult]) -> int | None:
 
 
 def _is_noise(one: float, other: float, count: int | None) -> bool:
-    """Whether two accuracies on `count` samples differ by less than twice the standard error of their difference.
+    """Return whether two accuracies on `count` samples differ by less than twice the standard error of the difference.
 
-    It is sqrt(2 p (1 - p) / n) with p the mean of both, as if their samples were drawn independently.
+    The standard error is sqrt(2 p (1 - p) / n) with the mean p of both, as if samples were drawn independently.
     """
     p = (one + other) / 2
     return count is not None and abs(one - other) < 2 * math.sqrt(2 * p * (1 - p) / count)
 
 
 def _points(value: float) -> str:
-    """Format percentage points in two digits.
+    """Format percentage points with two digits.
 
     >>> _points(100 / 9), _points(0.2778), _points(1.0), _points(100.0)
     ('11 points', '0.28 points', '1 point', '100 points')
@@ -209,7 +209,7 @@ def _size(networks: Sequence[TrainResult], lif: TrainResult | None, samples: Sam
 
 
 def in_bytes(size_mb: float) -> str:
-    """Format a size with three digits, in kilobytes if it is below 0.1 MB.
+    """Format a size with three digits in megabytes, or in kilobytes below 0.1 MB.
 
     >>> in_bytes(0.324), in_bytes(0.0162)
     ('0.324 MB', '16.2 kB')

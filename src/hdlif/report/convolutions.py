@@ -1,6 +1,6 @@
-"""Compare the gradients of this machine's convolutions with those in float64.
+"""Compare the gradients of this machine's convolutions with float64 gradients.
 
-A fault may crash the process, so run it separately. It prints one JSON line per measurement:
+A fault may crash the process, so run this module separately. It prints one JSON line per measurement:
 
     python -m hdlif.report.convolutions guarded|unguarded
 """
@@ -44,12 +44,12 @@ class Shape(NamedTuple):
 
     @property
     def work(self) -> int:
-        """The approximate number of multiplications in one pass."""
+        """Return the approximate number of multiplications in one pass."""
         weights = self.in_channels * self.out_channels * self.kernel[0] * self.kernel[1]
         return self.batch * self.height * self.width * weights // (self.stride[0] * self.stride[1])
 
     def layer(self) -> nn.Conv2d:
-        """A layer of this shape, whose weights are scaled to about 1 in sum."""
+        """Return a layer of this shape with random weights, scaled by one over the square root of the fan-in."""
         layer = nn.Conv2d(
             self.in_channels, self.out_channels, self.kernel, self.stride, self.padding, groups=self.groups, bias=False
         )
@@ -65,15 +65,15 @@ FAULTY = (
 
 
 def shipped_convolutions() -> list[Shape]:
-    """Every convolution of the networks that ship, once, the least work first."""
-    # Imported here: a process that measures other shapes does not need them.
+    """Return each convolution of the shipped networks once, sorted by work with the least work first."""
+    # Import these here, because a process that measures other shapes does not need them.
     from hdlif.recipe import builders, load_recipe, shipped_recipes
 
     found = set[Shape]()
     seen = set[str]()
     for name in shipped_recipes():
         recipe = load_recipe(name)
-        # Data that must be inspected first are only series, whose networks have no such convolutions.
+        # Only time series must be inspected first, and their networks have no such convolutions.
         if recipe.data.kind in builders.FOUND:
             continue
         image = builders.input_record(recipe).shape
@@ -105,7 +105,7 @@ def convolutions_of(network: nn.Module, x: Tensor) -> set[Shape]:
 
 
 def gradients(layer: nn.Conv2d, x: Tensor, towards: Tensor) -> tuple[Tensor, Tensor]:
-    """Return dL/dW and dL/dx of L = Σ layer(x)·towards."""
+    """Return dL/dW and dL/dx for L = Σ layer(x)·towards."""
     x = x.detach().requires_grad_()
     of_weight, of_input = torch.autograd.grad(layer(x), (layer.weight, x), towards)
     return of_weight, of_input
@@ -120,12 +120,12 @@ def error(
 ) -> float:
     """Return the error of float32 gradients in this layout, relative to the largest contiguous float64 entry.
 
-    A weight's gradient is a sum of n products of normal numbers, about √n; if cancellation makes all of them smaller,
-    the error is relative to √n.
+    The gradient of a weight is a sum of n products of normal numbers, which is about √n. If cancellation makes all
+    these gradients smaller, the error is relative to √n.
 
     Args:
-        guarded: whether layers are laid out as in training, which keeps some contiguous.
-        measured: computes the float32 gradients.
+        guarded: whether layers have the layout of training, in which some stay contiguous.
+        measured: function that computes the float32 gradients.
     """
     weight, x, towards, *expected = _exact(shape)
     layer = shape.layer()
@@ -140,7 +140,7 @@ def error(
         (a.double() - b).abs().max().item() / (max(b.abs().max().item(), least) or 1.0)
         for a, b, least in zip(seen, expected, usual, strict=True)
     ]
-    # NaN counts as wrong.
+    # NaN counts as an infinite error.
     return max(math.inf if math.isnan(e) else e for e in errors)
 
 
@@ -166,7 +166,7 @@ def hardware() -> dict[str, Any]:
 
 
 def measure() -> Iterator[dict[str, Any]]:
-    """Measure every shape in both layouts, as laid out in training."""
+    """Measure every shape in both layouts, arranged as in training."""
     shapes = [*FAULTY, *shipped_convolutions()]
     yield {"shapes": len(shapes), **hardware()}
     for shape in shapes:
@@ -175,7 +175,7 @@ def measure() -> Iterator[dict[str, Any]]:
 
 
 def measure_unguarded() -> Iterator[dict[str, Any]]:
-    """Measure the shapes that oneDNN gets wrong, in channels last, which training avoids."""
+    """Measure the shapes that oneDNN computes incorrectly in channels last, which training avoids for them."""
     # With one thread oneDNN also writes beyond its buffer, but its result is often right.
     torch.set_num_threads(2)
     yield {"shapes": len(FAULTY)}

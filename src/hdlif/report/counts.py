@@ -1,4 +1,4 @@
-"""Count sizes, operations and energy of a trained network's graph, or of its modules if it has no graph."""
+"""Count the sizes, operations and energy of a trained network from its graph, or from its modules without a graph."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +25,7 @@ _OUTLINED = ("name", "kind", "shape", "params_mb", "nops", "density")
 def deployed_or_none(
     model: nn.Module, recipe: Recipe, *, warn: Callable[[Exception], None] = lambda error: None
 ) -> Graph | None:
-    """Return the graph of a recipe's network, or None if it has no deployed form; `warn` gets the reason."""
+    """Return the graph of a recipe's network, or None if it has no deployed form; `warn` is called with the reason."""
     try:
         return lower(model, **builders.graph_record(recipe))
     except NO_GRAPH as error:
@@ -35,7 +35,7 @@ def deployed_or_none(
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """The counted figures of a `TrainResult`; figures that need a missing graph are None."""
+    """The counts in a `TrainResult`; counts that need a missing graph are None."""
 
     params_mb: float
     stored_mb: float | None = None
@@ -50,10 +50,10 @@ class Counts:
 def counts(
     network: Graph | nn.Module, recipe: Recipe, images: Sequence[Tensor], initial: Sequence[Neuron] = ()
 ) -> Counts:
-    """Count a network's graph, or the modules of a network without one.
+    """Return the counts from a network's graph, or from the modules of a network without a graph.
 
     Args:
-        initial: its neurons before training, if known.
+        initial: the network's neurons before training, if known.
     """
     if not isinstance(network, Graph):
         return _outlined(network, recipe, images)
@@ -72,7 +72,7 @@ def counts(
 
 
 def why_not_exported(recipe: Recipe) -> str | None:
-    """Return why a recipe's network cannot be exported, and the fix; None if it can."""
+    """Return the reason why a recipe's network cannot be exported, and the fix, or None if it can be exported."""
     reasons: list[str] = []
     with torch.random.fork_rng(devices=[]):
         deployed_or_none(builders.build_model(recipe), recipe, warn=lambda error: reasons.append(str(error)))
@@ -80,7 +80,7 @@ def why_not_exported(recipe: Recipe) -> str | None:
 
 
 def without_graph(error: Exception) -> str:
-    """Describe in one line which figures are missing, and why."""
+    """Return one line that describes which figures are missing and why."""
     return f"{error}; {OF_GRAPH} are read off the deployed network and are null here, as are nops of unknown neurons"
 
 
@@ -95,7 +95,7 @@ def _outlined(model: nn.Module, recipe: Recipe, images: Sequence[Tensor]) -> Cou
 
 
 def initial_neurons(model: nn.Module, recipe: Recipe, *, warn: Callable[[str], None]) -> tuple[Neuron, ...]:
-    """Return leak and threshold of an untrained network; none, with a warning, if it has no deployed form."""
+    """Return the leaks and thresholds of an untrained network, or warn and return () if it has no deployed form."""
     # Preserve the RNG stream.
     with torch.random.fork_rng(devices=[]):
         graph = deployed_or_none(
@@ -105,7 +105,7 @@ def initial_neurons(model: nn.Module, recipe: Recipe, *, warn: Callable[[str], N
 
 
 def learned(neurons: Sequence[Neuron], initial: Sequence[Neuron]) -> tuple[Neuron, ...]:
-    """Return neurons with their values before training."""
+    """Return the neurons, completed with their values before training."""
     before = {neuron.name: neuron for neuron in initial}
     return tuple(
         replace(neuron, initial_leak=start.leak, initial_threshold=start.threshold)
@@ -116,7 +116,7 @@ def learned(neurons: Sequence[Neuron], initial: Sequence[Neuron]) -> tuple[Neuro
 
 
 def neuron_rows(graph: Graph) -> tuple[Neuron, ...]:
-    """Return leak and threshold of every neuron layer at each time step; means if they differ by channel."""
+    """Return the leak and threshold of every neuron layer at each time step, as means if they differ by channel."""
     rows = []
     for node in graph.nodes:
         if not OPS[node.op].is_neuron(node):

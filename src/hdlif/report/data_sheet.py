@@ -1,4 +1,4 @@
-"""Draw samples: the sheet of `hdlif data inspect --out`, and the test images with the lowest scores for reports."""
+"""Draw samples for the sheet of `hdlif data inspect --out`, and the test images with the lowest scores for reports."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def sheet(found: OwnData) -> tuple[Pixels, str]:
 
     train = found.make((), 0).train
     members, said = _rows(found, train.labels) if train.located is None else _first(len(train), train.located)
-    # Labels without samples get no row; if none has any, the first samples are drawn.
+    # Labels without samples get no row. If no label has samples, the first samples are drawn.
     members = [(name, row) for name, row in members if len(row)] or [("", torch.arange(min(SHOWN, len(train))))]
     drawn = [[_drawn(found, one) for one in _of_samples(found, train.raw(row)[0].numpy())] for _, row in members]
     if train.located is not None:
@@ -68,7 +68,10 @@ def sheet(found: OwnData) -> tuple[Pixels, str]:
 
 
 def _rows(found: OwnData, labels: Tensor) -> tuple[list[tuple[str, Tensor]], str]:
-    """Return the name and the sample numbers of each row: the first of a class, or some in the order of a value."""
+    """Return each row's name and sample numbers, and a description of the rows.
+
+    A row contains the first samples of a class or label, or samples in the order of a value.
+    """
     import torch
 
     names = found.classes[:MOST_ROWS]
@@ -88,7 +91,7 @@ def _rows(found: OwnData, labels: Tensor) -> tuple[list[tuple[str, Tensor]], str
 
 
 def _first(count: int, located: Located) -> tuple[list[tuple[str, Tensor]], str]:
-    """Return a few rows of the first samples, without names."""
+    """Return a few rows of the first samples, without names, and a description of the rows."""
     import torch
 
     rows = torch.arange(min(count, _LOCATED_ROWS * SHOWN)).split(SHOWN)  # type: ignore[no-untyped-call]
@@ -99,7 +102,7 @@ def with_target(picture: Pixels, target: NDArray[Any], side: int) -> Pixels:
     """Draw a map [H, W] or boxes [M, 5] over an image.
 
     Args:
-        side: H of the input; the image's height is a multiple of it.
+        side: height H of the input; the height of the image is a multiple of H.
     """
     larger = picture.shape[0] // side
     if target.dtype.kind == "f":
@@ -109,9 +112,9 @@ def with_target(picture: Pixels, target: NDArray[Any], side: int) -> Pixels:
 
 
 def _written(names: Sequence[str], height: int) -> Pixels:
-    """Draw names, vertically centred, as [N, height, W, 3] with the widest name's width; empty without names."""
+    """Draw names, vertically centred, as [N, height, W, 3]; W fits the widest name and is 0 without names."""
     font = ImageFont.load_default()
-    # Pillow's old built-in font has only Latin letters, and raises on others.
+    # Pillow's old built-in font has only Latin letters and raises an error for others.
     texts = [printable(cut(name, _LONGEST)).encode("latin-1", "replace").decode("latin-1") for name in names]
     width = max(math.ceil(font.getlength(text)) for text in texts)
     side = width + 2 * _GAP if width else 0
@@ -127,7 +130,7 @@ def _written(names: Sequence[str], height: int) -> Pixels:
 
 
 def _of_samples(found: OwnData, raw: NDArray[Any]) -> NDArray[Any]:
-    """Prepare samples for drawing: pixels and counts unchanged, numbers [N, C, T] in 0..1 around a channel's mean."""
+    """Prepare samples for drawing; only numbers are scaled, to [N, C, T] in 0..1 around the mean of a channel."""
     if found.input.kind in ("image", "events"):
         return raw
     mean, std = (np.array(values)[:, None] for values in (found.input.mean, found.input.std))
@@ -142,26 +145,26 @@ def _drawn(found: OwnData, sample: NDArray[Any]) -> Pixels:
     if found.input.kind == "events":
         return enlarged(_of_counts(sample))
     if found.input.sound is not None:
-        # low tones at the bottom
+        # Low tones are at the bottom.
         grey = np.round(255 * sample[::-1]).astype(np.uint8)
         return enlarged(np.broadcast_to(grey, (3, *grey.shape)))
     return _curves(sample)
 
 
 def _of_counts(counts: NDArray[Any]) -> Pixels:
-    """Draw the counts [2, H, W] of a whole recording as RGB: brighter events red, darker ones blue."""
+    """Draw the event counts [2, H, W] of a recording as RGB, with brighter events in red and darker ones in blue."""
     darker, brighter = np.sqrt(counts / max(1.0, float(counts.max()))) * 255
     return np.stack([brighter, np.minimum(darker, brighter), darker]).astype(np.uint8)
 
 
 def enlarged(pixels: NDArray[Any]) -> Pixels:
-    """Convert [3, H, W] to [H, W, 3], enlarged by an integer factor."""
+    """Convert an image [3, H, W] to [H, W, 3] and enlarge it by an integer factor."""
     larger = max(1, MOST_SHEET_SIDE // max(pixels.shape[1:]))
     return np.asarray(pixels.transpose(1, 2, 0).repeat(larger, axis=0).repeat(larger, axis=1), np.uint8)
 
 
 def _curves(values: NDArray[Any]) -> Pixels:
-    """Draw a curve for each channel [C, T] of numbers in 0..1."""
+    """Draw a curve for each channel of numbers [C, T] in 0..1."""
     side = MOST_SHEET_SIDE - 1
     image = Image.new("RGB", (MOST_SHEET_SIDE, MOST_SHEET_SIDE), (245, 245, 245))
     draw = ImageDraw.Draw(image)
@@ -172,10 +175,10 @@ def _curves(values: NDArray[Any]) -> Pixels:
 
 
 def gallery(samples: Samples, shown: Sequence[Shown]) -> dict[str, Any]:
-    """Return gallery.json: for each image its score, and base64 PNG files with the target and the prediction drawn.
+    """Return the content of gallery.json: the score of each image, and its target and prediction as base64 PNG files.
 
     Args:
-        samples: images with targets at places, such as masks or boxes.
+        samples: images whose targets have positions, such as masks or boxes.
     """
     return {"images": [_of_gallery(samples, one) for one in shown]}
 

@@ -1,4 +1,4 @@
-"""Time a deployed network on the compiled runtime and on general engines, alternately, and check that they agree."""
+"""Time a deployed network alternately on the compiled runtime and on general engines, and check that they agree."""
 
 import json
 import math
@@ -70,7 +70,7 @@ def engines_of(against: Sequence[str] | None) -> list[str]:
 
 
 def check_twin(path: Path, twin: Graph, ours: Graph) -> None:
-    """Raise `ArtefactError` unless the twin has our network's input and task."""
+    """Raise `ArtefactError` unless the twin has the same input, labels and task as the original network."""
     for what in ("input", "labels", "task"):
         if getattr(twin, what) != getattr(ours, what):
             raise ArtefactError(
@@ -81,10 +81,10 @@ def check_twin(path: Path, twin: Graph, ours: Graph) -> None:
 
 @dataclass(frozen=True)
 class BenchImages:
-    """Normalised images [N, C, H, W] to run and to calibrate on, and their source.
+    """Normalised images [N, C, H, W] for timing and for calibration, and their source.
 
     Attributes:
-        tested, labels: test images and their classes, if they have any.
+        tested, labels: test images and their classes, if the images have classes.
     """
 
     compared: Floats
@@ -97,7 +97,7 @@ class BenchImages:
 def images_of(
     record: InputRecord, data: str | None, data_root: Path | None, overrides: Sequence[str] = (), *, compared: int
 ) -> BenchImages:
-    """Return images of a data set, resized to the network's input as by `hdlif run`, or noise."""
+    """Return images of a data set, resized to the network's input as in `hdlif run`, or noise without a data set."""
     if record.kind != "image":
         raise InputError(f"the network takes input of kind {record.kind}; images are what `hdlif bench` shows")
     if data is None:
@@ -122,7 +122,7 @@ def images_of(
         normalise(fit_images(part.read(torch.arange(min(count, len(part)))).numpy(), record), record)
         for part, count in ((sets.test, max(compared, TESTED_IMAGES)), (sets.train, CALIBRATION_IMAGES))
     )
-    # repeat test images if there are few
+    # Repeat test images if there are too few.
     run = np.resize(tested, (compared, *record.shape))
     labels = sets.test.labels[: len(tested)].numpy()
     source = f"test images of {data}, calibrated on training images"
@@ -134,9 +134,9 @@ class Candidate:
     """An engine with its network and file, ready to run one image or a batch.
 
     Attributes:
-        engine: its name in `ENGINES`.
-        reference: the candidate that runs the same network on `hdlif`.
-        confidence: of our engine with early exit, which returns one step of logits, the final one of each image.
+        engine: name of the engine in `ENGINES`.
+        reference: name of the candidate that runs the same network on `hdlif`.
+        confidence: confidence for early exit on `hdlif`, which returns only the final logits of each image; or None.
     """
 
     engine: str
@@ -167,19 +167,19 @@ def prepare(name: str, material: Material, threads: int, batch: int, *, referenc
 
 
 def early(whole: Candidate, confidence: float, threads: int) -> Candidate:
-    """Return our engine with early exit."""
+    """Return `hdlif` as a candidate with early exit."""
     run = _loaded(OURS, whole.path, threads, confidence)
     return replace(whole, one=run, many=run, confidence=confidence)
 
 
 def mean_steps(candidate: Candidate, images: Floats) -> float:
-    """Return the mean time steps of images with the candidate's early exit."""
+    """Return the mean number of time steps that images take with the candidate's early exit."""
     assert candidate.confidence is not None
     return float(Session(candidate.path).run(images[None], confidence=candidate.confidence).steps.mean())
 
 
 def compare(candidates: Mapping[str, Candidate], images: Floats, batch: int) -> dict[str, dict[str, Any]]:
-    """Measure the agreement of each engine with ours, for single images and for batches."""
+    """Measure the agreement of each engine with `hdlif`, for single images and for batches."""
     few = images[: max(len(images) // 4, 1)]
     seen = {}
     for name, candidate in candidates.items():
@@ -191,7 +191,7 @@ def compare(candidates: Mapping[str, Candidate], images: Floats, batch: int) -> 
         candidate = candidates[name]
         expected = seen[candidate.reference]
         agreement = float(alike(logits, expected, candidate.graph).mean())
-        # With early exit there is one step of logits, and differing classes are its price.
+        # Early exit returns one step of logits, and may change classes.
         is_early = candidate.confidence is not None
         results[name] = {
             "agreement": agreement,
@@ -203,11 +203,11 @@ def compare(candidates: Mapping[str, Candidate], images: Floats, batch: int) -> 
 
 
 def accuracy(candidate: Candidate, images: BenchImages, batch: int, record: TaskRecord) -> float | None:
-    """Return the accuracy of an engine on the test images; None if they have no classes."""
+    """Return the accuracy of an engine on the test images, or None if they have no classes."""
     if images.tested is None or images.labels is None or record.kind != "classify":
         return None
     count, classes = len(images.labels), range(1 + int(images.labels.max()))
-    # The last batch is padded with images that do not count.
+    # Images that do not count fill the last batch.
     shown = np.resize(images.tested, (math.ceil(count / batch) * batch, *images.tested.shape[1:]))
     parts = [candidate.many(shown[first : first + batch]) for first in range(0, len(shown), batch)]
     found = answers(np.concatenate(parts, axis=1)[:, :count], record, [str(one) for one in classes])
@@ -216,10 +216,10 @@ def accuracy(candidate: Candidate, images: BenchImages, batch: int, record: Task
 
 
 def energy_uj(candidate: Candidate, images: Floats) -> dict[str, float | None]:
-    """Return the energy per image in µJ, by the paper's and by the honest count; None if not counted.
+    """Return the energy per image in µJ for SOPs only, and for all operations; a value is None if it is not counted.
 
-    A dense engine runs every multiply-accumulate in its own number format, which only the honest count prices. Early
-    exit is not counted.
+    A dense engine runs every multiply-accumulate in its own number format, which only the count of all operations
+    covers. The energy with early exit is not counted.
     """
     if candidate.confidence is not None:
         return {"published": None, "honest": None}
@@ -235,7 +235,7 @@ def energy_uj(candidate: Candidate, images: Floats) -> dict[str, float | None]:
 def time_engines(
     timed: Mapping[str, Candidate], results: dict[str, dict[str, Any]], images: Floats, batch: int, repeats: int
 ) -> None:
-    """Measure the latency of one image and the throughput of batches, alternating between engines."""
+    """Measure the latency of single images and the throughput of batches, alternating between engines."""
     one = in_turns({name: c.one for name, c in timed.items()}, np.split(images, len(images)), repeats, CALLS)
     batches = np.split(images, len(images) // batch)
     many = in_turns({name: c.many for name, c in timed.items()}, batches, max(3, repeats // 4), 1)
@@ -253,7 +253,7 @@ def time_engines(
 def time_on_one_thread(
     timed: Mapping[str, Candidate], results: dict[str, dict[str, Any]], images: Floats, repeats: int
 ) -> None:
-    """Measure the latency of one image with the same files on one thread, alternating between engines."""
+    """Measure the latency of single images on one thread with the same files, alternating between engines."""
     runs = {name: candidate.on_one_thread() for name, candidate in timed.items()}
     rounds = in_turns(runs, np.split(images, len(images)), repeats, CALLS)
     for name in timed:
@@ -263,10 +263,10 @@ def time_on_one_thread(
 def in_turns(
     runs: Mapping[str, Run], inputs: Sequence[Floats], rounds: int, calls: int, *, warm_seconds: float = WARM_SECONDS
 ) -> list[dict[str, list[float]]]:
-    """Time `calls` calls of each runner in each round; return the seconds of each call.
+    """Time `calls` calls of each runner in each round, and return the seconds of each call.
 
-    Each runner warms up for `warm_seconds`, at least one call, before its timed calls. Every round begins with another
-    runner, and each runner gets the same inputs in the same order.
+    Before its timed calls, each runner warms up for `warm_seconds` and at least one call. Each round begins with a
+    different runner. All runners get the same inputs in the same order.
     """
     names, taken = list(runs), []
     for number in range(rounds):
@@ -295,14 +295,14 @@ def _seconds(run: Run, x: Floats) -> float:
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Return {"median", "min", "max"}."""
+    """Return the median, minimum and maximum of the values as {"median", "min", "max"}."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def start(
     timed: Mapping[str, Candidate], results: dict[str, dict[str, Any]], image: Floats, folder: Path, threads: int
 ) -> None:
-    """Measure the memory of a fresh process that loads and runs a network, and the time to its first output."""
+    """Measure the memory of a fresh process that loads and runs a network, and the time until its first output."""
     np.save(folder / "images.npy", image)
     np.save(folder / "image.npy", image[0])
     seconds: dict[str, list[float]] = {name: [] for name in timed}
@@ -315,7 +315,7 @@ def start(
             seconds[name].append(lines[0][0])
             results[name] |= json.loads(lines[-1][1])
             if name == OURS:
-                # started as a user does, through the command line
+                # Start hdlif on the command line, as a user does.
                 options = ("--threads", threads, "--confidence", "off")
                 answers = _timed_lines("hdlif", "run", candidate.path, folder / "image.npy", *options)
                 seconds[name][-1] = next(answers)[0]
@@ -324,7 +324,7 @@ def start(
 
 
 def _timed_lines(module: str, *arguments: object) -> Iterator[tuple[float, str]]:
-    """Run a module in a process and yield each line that it prints, with the seconds since the start."""
+    """Run a module in a new process, and yield each printed line with the seconds since the start."""
     start = time.perf_counter()
     command = module_command(module, *arguments)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
@@ -338,10 +338,10 @@ def _timed_lines(module: str, *arguments: object) -> Iterator[tuple[float, str]]
 
 
 def layers_of(session: Session, graph: Graph, images: Floats, *, repeats: int = 20) -> list[dict[str, Any]]:
-    """Profile our runtime on single images: a row for each stage, by the name of its first node.
+    """Profile the runtime on single images, and return a row for each stage with the name of its first node.
 
-    {"name", "op", "ms", "density", "macs", "dense_gmacs_per_s"}: the median time, the fraction of non-zero entries in a
-    synapse's input, and the multiply-accumulates of a dense engine that computes time-constant nodes once.
+    A row is {"name", "op", "ms", "density", "macs", "dense_gmacs_per_s"}. It contains the median time, the fraction of
+    non-zero entries in a synapse's input, and the multiply-accumulates as in `engine_macs`.
     """
     frames = [images[i : i + 1][None] for i in range(min(len(images), PROFILED_IMAGES))]
     session.stage_seconds(frames[0])
@@ -366,7 +366,7 @@ def layers_of(session: Session, graph: Graph, images: Floats, *, repeats: int = 
 
 
 def engine_macs(graph: Graph) -> dict[str, int]:
-    """Return the multiply-accumulates per image and layer of a dense engine that computes time-constant nodes once."""
+    """Return the multiply-accumulates per image and layer in a dense engine that computes time-constant nodes once."""
     values = infer_values(graph)
     return {name: macs * (1 if values[name].constant else graph.time_steps) for name, macs in dense_macs(graph).items()}
 

@@ -1,14 +1,13 @@
-"""Engines that `hdlif bench` compares: how to convert the network for each, and how to run it.
+"""Convert and run networks in the engines that `hdlif bench` compares.
 
-Each peer gets every algorithmic saving that ONNX can express: time-constant nodes run once, time is folded into the
-batch, constant affines are folded into the weights, and each batch size has its own model. All use `threads` threads.
-
-As a module it loads and runs one engine in a separate process, to measure its start, first output and memory:
+The other engines get every algorithmic saving that ONNX can express. Time-constant nodes run once, time is folded into
+the batch, constant affines are folded into the weights, and each batch size has its own model. All use the same number
+of threads. Run this module to load and run one engine in a separate process, and to measure its start and memory:
 
     python -m hdlif.report.engines ENGINE FILE IMAGES.npy THREADS
 
-It prints "ready" after the first output, and {"resident_bytes", "peak_resident_bytes"} of the whole process, including
-Python, after a few more runs.
+It prints "ready" after the first output. After a few more runs it prints {"resident_bytes", "peak_resident_bytes"} of
+the process, including Python.
 """
 
 import contextlib
@@ -39,7 +38,7 @@ CALIBRATION_IMAGES = 300
 
 @dataclass(frozen=True)
 class Material:
-    """The inputs for making engines: a model file, calibration images [N, C, H, W], and an output folder."""
+    """The inputs for engines: a model file, calibration images [N, C, H, W], and an output folder."""
 
     artefact: Path
     graph: Graph
@@ -48,7 +47,7 @@ class Material:
     models: dict[int, Path] = field(default_factory=dict)
 
     def onnx(self, batch: int) -> Path:
-        """Return the path of the unrolled ONNX model for a batch size, written once."""
+        """Return the path of the unrolled ONNX model for a batch size; the file is written once."""
         if batch not in self.models:
             from hdlif.deploy.onnx import unrolled
 
@@ -64,14 +63,14 @@ class Material:
 
 @dataclass(frozen=True)
 class Engine:
-    """One way to run a network.
+    """An engine that can run a network.
 
     Attributes:
         packages: required packages.
-        write: writes the file that the engine loads, for a batch size.
-        load: loads the file, to run on a number of threads.
-        least_agreement: the fraction of images that it must classify as `hdlif` does.
-        dense: the number format of its dense multiplications; None if the graph's own operations are counted.
+        write: function that writes the engine's file for a batch size.
+        load: function that loads the file, to run on a number of threads.
+        least_agreement: fraction of images that the engine must classify as `hdlif` does.
+        dense: number format of the engine's dense multiplications; None if the graph's own operations are counted.
     """
 
     packages: tuple[str, ...]
@@ -82,7 +81,7 @@ class Engine:
 
 
 def file_bytes(path: Path) -> int:
-    """Return the bytes of a model: its file, and the second file of its weights if there is one."""
+    """Return the size of a model in bytes, including a separate file of weights if there is one."""
     return sum(part.stat().st_size for part in {path, path.with_suffix(".bin")} if part.exists())
 
 
@@ -106,12 +105,15 @@ def _load_onnxruntime(path: Path, threads: int) -> Run:
 
 
 def _onnxruntime_int8(material: Material, batch: int) -> Path:
-    """Quantise to INT8 as recommended for ONNX Runtime on x86: per-channel weights, unsigned activations, QDQ form."""
+    """Quantise to INT8 as recommended for ONNX Runtime on x86.
+
+    The model has per-channel weights, unsigned activations and the QDQ format.
+    """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):  # type: ignore[misc, unused-ignore]
-        """Yields the calibration images batch by batch."""
+        """A reader of the calibration images, batch by batch."""
 
         def __init__(self, batches: Sequence[Floats]) -> None:
             self._batches = iter(batches)
@@ -154,12 +156,12 @@ def _openvino_int8(material: Material, batch: int) -> Path:
         dataset = nncf.Dataset(batches)
         return nncf.quantize(model.clone(), dataset, subset_size=len(batches), advanced_parameters=advanced)
 
-    # suppress its progress bars
+    # Suppress the progress bars.
     with contextlib.redirect_stdout(sys.stderr):
         try:
             model = quantize()
         except ValueError:
-            # it mistakes the threshold after a convolution without a bias for the bias, and fails to correct it
+            # The correction fails, because it takes the threshold after a convolution without a bias for the bias.
             model = quantize(disable_bias_correction=True)
     path = material.folder / f"openvino_int8_{batch}.xml"
     openvino.save_model(model, str(path), compress_to_fp16=False)
@@ -232,18 +234,18 @@ PEERS: Mapping[str, tuple[str, ...]] = {
 
 
 class _Stack(ctypes.Structure):
-    """`stack_t` of <signal.h> on Linux."""
+    """The structure `stack_t` from <signal.h> on Linux."""
 
     _fields_ = (("base", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
 
 
 @contextlib.contextmanager
 def signal_stack_kept() -> Iterator[None]:
-    """Restore this thread's alternate signal stack after the block; does nothing except on Linux.
+    """Restore this thread's alternate signal stack after the block, on Linux only.
 
-    Python's handlers run on the thread's alternate stack if it has one, for example under `faulthandler`. OpenVINO
-    replaces this stack with its own and unmaps it with its last network: the next signal, SIGTERM or Ctrl-C, would then
-    end the process with a segmentation fault.
+    Python's handlers run on the thread's alternate stack if it has one, for example with `faulthandler`. OpenVINO
+    replaces this stack with its own and unmaps it with its last network. The next signal, such as SIGTERM or Ctrl-C,
+    would then end the process with a segmentation fault.
     """
     if sys.platform != "linux":
         yield
@@ -259,7 +261,7 @@ def signal_stack_kept() -> Iterator[None]:
 
 
 def main(name: str, path: str, images: str, threads: str) -> None:
-    """Load and run an engine in this process, which must run nothing else."""
+    """Load and run an engine in this process; the process must not do anything else."""
     x = np.load(images)
     run = ENGINES[name].load(Path(path), int(threads))
     run(x)

@@ -1,4 +1,4 @@
-"""Evaluate a trained network on a set with PyTorch, or with its deployed form, and choose its early-exit confidence."""
+"""Evaluate a trained network on a data set with PyTorch or its deployed form, and choose its early-exit confidence."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ Observer = Callable[[Tensor, Tensor], None]
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What ran the samples of a set.
+    """The results on a data set, and whether PyTorch or the deployed form ran its samples.
 
     Attributes:
-        by: "pytorch", or "deployed" if the deployed form ran all but the compared samples.
-        agreement: fraction of compared samples with the same answer from both (`runtime.answers.alike`); None if
+        by: "pytorch", or "deployed" if the deployed form ran all samples except the compared ones.
+        agreement: fraction of compared samples with the same prediction from both (`runtime.answers.alike`); None if
             PyTorch was faster or ran alone.
-        ms_per_image: time of each, if both were timed.
+        ms_per_image: time per image with PyTorch and with the deployed form, if both were timed.
     """
 
     result: Evaluation
@@ -56,7 +56,7 @@ class Evaluated:
     ms_per_image: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the entry in summary.json."""
+        """Return the entry for summary.json."""
         return {"by": self.by, "agreement": self.agreement, "ms_per_image": self.ms_per_image}
 
 
@@ -74,13 +74,13 @@ def evaluate_network(
 ) -> Evaluated:
     """Evaluate all samples after each step, as `training.evaluate` does.
 
-    The deployed form takes over if it has low-bit weights, is measured to be faster, and gives the same answer as
-    PyTorch to `AGREEMENT` of `SAMPLED` samples, spread over the set; these count with PyTorch's outputs.
+    The deployed form runs most samples if it has low-bit weights, is faster, and agrees with PyTorch. It must make the
+    same predictions for a fraction `AGREEMENT` of `SAMPLED` samples, whose results come from PyTorch.
 
     Args:
-        graph: the deployed form, for a network on the CPU; None to use PyTorch alone.
+        graph: the deployed form of a network on the CPU, or None to use only PyTorch.
         observe: called with the outputs [T, B, n] and the target of every batch.
-        bar: gets a task of that name.
+        bar: progress bar, which gets a task called `name`.
     """
 
     everything = torch.arange(len(samples))
@@ -94,7 +94,7 @@ def evaluate_network(
         if graph is not None and len(samples) >= 2 * SAMPLED and _has_low_bits(graph):
             sample, rest = _spread(len(samples))
             few = sample[: min(TOGETHER, batch_size)]
-            # Exceeding a limit or the memory must not fail a finished training.
+            # A finished training must not fail if the session exceeds a limit or the memory.
             with contextlib.suppress(ArtefactError, LimitError, AllocationError):
                 session = Session(graph, threads=torch.get_num_threads())
                 by_runtime = partial(_answered_by, session, samples, min(TOGETHER, batch_size))
@@ -122,7 +122,7 @@ def evaluate_deployed(
     observe: Observer | None = None,
     bar: Progress | None = None,
 ) -> Evaluation:
-    """Evaluate all samples after each step with the deployed form alone; arguments as in `evaluate_network`."""
+    """Evaluate all samples after each step with only the deployed form; arguments are as in `evaluate_network`."""
     with _counting(task, len(samples), observe, bar, "test") as (count, tally):
         count(_answered_by(Session(graph), samples, TOGETHER, torch.arange(len(samples))))
         return tally.evaluation()
@@ -133,9 +133,9 @@ class EarlyExit:
     """The effect of early exit on the validation part.
 
     Attributes:
-        confidence: the probability at which a sample is classified.
-        steps, accuracy: mean time steps and accuracy with early exit.
-        all_steps, accuracy_of_all: the same without early exit.
+        confidence: probability at which a sample is classified.
+        steps, accuracy: mean number of time steps, and accuracy, with early exit.
+        all_steps, accuracy_of_all: number of time steps, and accuracy, without early exit.
         samples: size of the validation part.
     """
 
@@ -157,13 +157,13 @@ class EarlyExit:
 
 
 def choose_on_validation(graph: Graph, sets: DataSets, source: Path | str, *, max_drop: float) -> EarlyExit:
-    """Return the smallest confidence of `training.tasks.classify.CONFIDENCES` that keeps the accuracy of all steps.
+    """Return the effect of the smallest confidence in `training.tasks.classify.CONFIDENCES` that keeps the accuracy.
 
     Args:
         source: the file of the graph, for messages.
-        max_drop: percentage points of accuracy that may be lost on the validation part.
+        max_drop: percentage points by which accuracy on the validation part may drop compared with all steps.
     Raises:
-        InputError: there is no validation part, or nothing to save.
+        InputError: there is no validation part, or each confidence loses too much accuracy.
     """
     fix = "give --confidence a number, such as 0.95"
     if not len(sets.validation):
@@ -174,7 +174,7 @@ def choose_on_validation(graph: Graph, sets: DataSets, source: Path | str, *, ma
     whole = evaluate_deployed(graph, sets.validation, task=task, observe=drawing)
     found, all_steps = drawing.early.as_dict(), whole.accuracy_per_step[-1]
     for confidence, steps, accuracy in zip(found["confidence"], found["steps"], found["accuracy"], strict=True):
-        # Rounded because 0.94 - 0.935 is slightly more than 0.005 in floating point.
+        # Round, because 0.94 - 0.935 is slightly more than 0.005 in floating point.
         if round(100 * (all_steps - accuracy), 9) <= max_drop:
             return EarlyExit(confidence, steps, accuracy, graph.time_steps, all_steps, whole.n)
     raise InputError(f"{source}: each confidence loses more than {max_drop:g} points of {all_steps:.2%}; {fix}")
@@ -184,9 +184,9 @@ def choose_on_validation(graph: Graph, sets: DataSets, source: Path | str, *, ma
 def _counting(
     task: Task, images: int, observe: Observer | None, bar: Progress | None, name: str
 ) -> Iterator[tuple[Callable[[Batches], None], Tally]]:
-    """Yield a function that counts batches, and its tally; an observer and a bar's task follow during the block."""
+    """Yield a function that counts batches, and its tally; the function also calls `observe` and updates the bar."""
     tally = task.tally()
-    # The bar shows the tally's first figure, whatever metric selects the best epoch.
+    # The bar shows the first metric of the tally, regardless of the metric that selects the best epoch.
     shows_accuracy = (next(iter(task.figures)) if isinstance(task, Measured) else task.metric) == "accuracy"
     shown = bar or progress_bar(enabled=False)
     begun = shown.add_task(name, total=images, loss=math.nan, accuracy=math.nan)
@@ -211,14 +211,14 @@ def _answered_by(session: Session, samples: Samples, batch_size: int, indices: T
 
 
 def _kept(batches: Batches, kept: list[Tensor]) -> Batches:
-    """Yield `batches` unchanged, and append the outputs of each to `kept`."""
+    """Yield `batches` unchanged, and append the outputs of each batch to `kept`."""
     for outputs, target in batches:
         kept.append(outputs.cpu())
         yield outputs, target
 
 
 def _spread(count: int) -> tuple[Tensor, Tensor]:
-    """Return `SAMPLED` of `count` indices, spread evenly (sets may be sorted by class), and the others."""
+    """Return `SAMPLED` evenly spread indices and the other indices. Sets may be sorted by class."""
     sample = torch.linspace(0, count - 1, SAMPLED).long()
     rest = torch.ones(count, dtype=torch.bool)
     rest[sample] = False
@@ -226,12 +226,12 @@ def _spread(count: int) -> tuple[Tensor, Tensor]:
 
 
 def _has_low_bits(graph: Graph) -> bool:
-    """Return whether weights have low bits, without which the runtime has only scalar kernels."""
+    """Return whether any layer has low-bit weights; for other weights the runtime has only scalar kernels."""
     return any(node.attributes.get("encoding", "float32") != "float32" for node in graph.nodes)
 
 
 def _ms_per_image(runs: dict[str, Callable[[], object]], images: int) -> dict[str, float]:
-    """Return the shorter of two alternating timed runs of each, after an untimed one, in ms per image."""
+    """Run each function once untimed and twice timed, alternately, and return the shorter times in ms per image."""
     best = dict.fromkeys(runs, math.inf)
     for number in range(3):
         for name, run in runs.items():

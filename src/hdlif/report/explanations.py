@@ -1,4 +1,4 @@
-"""Explanations of figures and tables for new readers: axes, good results, and further reading."""
+"""Explanations of figures and tables for new readers, with axes, good results and further reading."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Explanation:
-    """An explanation, and the page of docs/ with more details, as "section/page"."""
+    """An explanation, and the path "section/page" of the page in docs/ with more details."""
 
     text: str
     page: str

@@ -1,4 +1,4 @@
-"""Compare an exported file with the reference: read it back and run it on random inputs."""
+"""Read an exported file back, run it on random inputs, and compare it with the reference."""
 
 import importlib.util
 import tempfile
@@ -30,12 +30,12 @@ LEAST_AGREEMENT = 0.9
 
 @dataclass(frozen=True)
 class Compared:
-    """A comparison of an exported file's outputs with the reference's.
+    """A comparison of an exported file's outputs with the outputs of the reference.
 
     Attributes:
-        by: the engine or reader, such as "onnxruntime".
-        largest_difference: largest difference of two outputs; 0 if all are bit-identical.
-        agreement: the fraction of inputs, or of `agreement_of`, with the same answer, in 0..1.
+        by: engine or reader, such as "onnxruntime".
+        largest_difference: largest difference between two outputs; 0 if all are bit-identical.
+        agreement: fraction of inputs, or of `agreement_of`, with the same prediction, in 0..1.
     """
 
     by: str
@@ -58,13 +58,13 @@ class Compared:
 
     @property
     def shown(self) -> str:
-        """Describe what `agreement` is a fraction of."""
+        """Return a description of the items that `agreement` counts."""
         parts = "" if self.agreement_of == "inputs" else f"the {self.agreement_of} of "
         return f"{parts}{self.inputs} random inputs"
 
 
 def check_artefact(graph: Graph) -> tuple[Compared, ...]:
-    """Check that the compiled runtime, with the file of `graph` read back, equals the reference in each output."""
+    """Check that the compiled runtime, with `graph` read back from a file, gives the same outputs as the reference."""
     x = random_frames(graph, SAMPLES, steps=_steps(graph))
     found = Session(loads(dumps(graph), "the artefact")).run(x, graph.time_steps)
     return (_compared("hdlif.Session", graph, x, found, least=None),)
@@ -74,10 +74,10 @@ def check_onnx(graph: Graph, model: Any, *, unrolled: bool, batch: int) -> tuple
     """Check the ONNX model of `graph` in each installed engine.
 
     Args:
-        unrolled: all steps of a static image, `batch` images per call; otherwise one step with its state.
+        unrolled: whether a call runs all steps of `batch` static images; otherwise it runs one step with its state.
     Raises:
         MissingExtraError: neither ONNX Runtime nor OpenVINO is installed.
-        MachineError: an engine answers differently on more than a tenth of the inputs.
+        MachineError: an engine's predictions differ on more than a tenth of the inputs.
     """
     engines = {name: load for name, load in _ENGINES.items() if importlib.util.find_spec(name) is not None}
     if not engines:
@@ -103,17 +103,17 @@ def check_onnx(graph: Graph, model: Any, *, unrolled: bool, batch: int) -> tuple
 
 
 def check_read_back(graph: Graph, read: Graph, by: str) -> tuple[Compared, ...]:
-    """Compare a graph that was read back from a file with the original, both run by the reference.
+    """Run the original graph, and the graph read back from a file, in the reference and compare their outputs.
 
     Raises:
-        MachineError: it answers differently on more than a tenth of the inputs.
+        MachineError: the predictions differ on more than a tenth of the inputs.
     """
     x = random_frames(graph, SAMPLES, steps=_steps(graph))
     return (_compared(by, graph, x, reference.run(read, x, graph.time_steps)),)
 
 
 def _steps(graph: Graph) -> int:
-    """Return the time steps of random inputs: one if they are constant in time, otherwise T."""
+    """Return the number of time steps of random inputs: 1 if they are constant in time, otherwise T."""
     return 1 if graph.input.kind in ("image", "table") else graph.time_steps
 
 
@@ -130,7 +130,7 @@ def _stepped(engine: Engine, model: Any, x: Floats, steps: int) -> Iterator[NDAr
 
 
 def _compared(by: str, graph: Graph, x: Floats, found: Any, *, least: float | None = LEAST_AGREEMENT) -> Compared:
-    """Compare outputs; with `least` None they must be bit-identical."""
+    """Compare outputs with the reference; if `least` is None, they must be bit-identical."""
     expected = reference.run(graph, x, graph.time_steps)
     found = np.ascontiguousarray(found, np.float32)
     same = found.shape == expected.shape and found.tobytes() == expected.tobytes()
@@ -156,7 +156,7 @@ def _onnxruntime(path: Path) -> Engine:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    # suppress warnings of its optimiser
+    # Suppress warnings from the graph optimiser.
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
@@ -169,7 +169,7 @@ def _openvino(path: Path) -> Engine:
     compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def run(feeds: Feeds) -> dict[str, NDArray[Any]]:
-        # an output can have several names
+        # An output can have several names.
         return {name: value.copy() for output, value in compiled(dict(feeds)).items() for name in output.names}
 
     return run

@@ -1,4 +1,4 @@
-"""Figures of the page: charts with a caption and a table of the numbers."""
+"""Make the figures of a page, which are charts with a caption and a table of the numbers."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,13 +18,13 @@ _MARKED = 16
 
 @dataclass(frozen=True)
 class Figure:
-    """One chart, or small multiples of one kind, with a caption and a table of the numbers.
+    """A chart, or small multiples of one kind, with a caption and a table of the numbers.
 
     Attributes:
-        kind: its key in `explanations.EXPLANATIONS`.
-        small: whether several charts share the page's width.
-        broad: whether these are larger.
-        wide: whether a single chart takes the page's width.
+        kind: key of the figure in `explanations.EXPLANATIONS`.
+        small: whether several charts share the width of the page.
+        broad: whether these charts are larger.
+        wide: whether a single chart takes the width of the page.
     """
 
     caption: str
@@ -39,7 +39,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """Figures under one heading; series of style i belong to `names[i]` in their common legend."""
+    """The figures under one heading; in their common legend, series with style i belong to `names[i]`."""
 
     names: Sequence[str]
     figures: Sequence[Figure]
@@ -48,7 +48,7 @@ class Section:
 def lines(
     ident: str, caption: str, names: Sequence[str], series: Sequence[Series], *, kind: str | None = None, **options: Any
 ) -> Figure:
-    """Draw one chart with `charts.lines`, of the series that have points; `kind` as in `Figure`, by default `ident`."""
+    """Draw one chart with `charts.lines` from the series with points; `kind` is as in `Figure`, by default `ident`."""
     drawn = [one for one in series if one.y]
     if not drawn:
         return Figure(caption, [])
@@ -59,7 +59,7 @@ def lines(
 def points(
     ident: str, caption: str, names: Sequence[str], series: Sequence[Series], *, x_label: str, y_label: str
 ) -> Figure:
-    """Draw a mark per network with `charts.points`, of the series that have one."""
+    """Draw one chart with `charts.points`, which shows a mark for each series with a point."""
     drawn = [one for one in series if one.x]
     if not drawn:
         return Figure(caption, [])
@@ -79,11 +79,11 @@ def dots(
     within: tuple[float, float] | None = None,
     kind: str | None = None,
 ) -> Figure:
-    """Draw a row for every layer with a number in any series; `values` by layer name, one mapping per name.
+    """Draw a row for every layer with a number in any series; `values` has one mapping by layer for each name.
 
     Args:
-        rows_are: name of a row, if not a layer.
-        within: as in `charts.dots`; the rows are then sorted by their mean, the least on top.
+        rows_are: noun for a row, if it is not a layer.
+        within: as in `charts.dots`; the rows are then sorted by their mean, with the smallest on top.
         kind: as in `Figure`, by default `ident`.
     """
     rows = union([name for name, value in layers.items() if value is not None] for layers in values)
@@ -116,13 +116,13 @@ def panels(
     starts: Sequence[Mapping[str, Sequence[float]]] = (),
     ends: bool = False,
 ) -> Figure:
-    """Draw small multiples over time steps, one per layer, all from `bottom` to `top` so that layers can be compared.
+    """Draw small multiples over time steps, one per layer, all from `bottom` to `top` to make layers comparable.
 
     NaN marks a step without a value.
 
     Args:
-        limits: limits of each layer instead of `bottom` and `top`.
-        starts: the values before training, drawn as thin lines.
+        limits: limits for each layer, which replace `bottom` and `top`.
+        starts: values before training, drawn as thin lines.
         ends: whether to print the last value of each line at its end.
     """
     layers = union(values)
@@ -152,18 +152,18 @@ def panels(
 
 
 def listed(values: Iterable[float]) -> str:
-    """Format the values of a table's cell; NaN is a dash."""
+    """Format the values in a cell of a table, with NaN as a dash."""
     return ", ".join(DASH if math.isnan(value) else f"{value:.3f}" for value in values)
 
 
 def spans(names: Sequence[str], series: Sequence[Series]) -> str:
-    """Describe a line chart in words."""
+    """Describe a line chart in words, with the first and last value of each line."""
     known = [(names[one.style], [value for value in one.y if not math.isnan(value)]) for one in series]
     return "; ".join(f"{name} from {y[0]:.4g} to {y[-1]:.4g}" for name, y in known if y) + "."
 
 
 def time_axis(values: Sequence[float]) -> range:
-    """Return time steps, which count from 1 on the page as in the equations."""
+    """Return the time steps, which count from 1 on the page as in the equations."""
     return range(1, len(values) + 1)
 
 

@@ -1,4 +1,4 @@
-"""Convert a network to fixed point with formats that fit its range on data, and measure the effect."""
+"""Convert a network to fixed point, with formats that fit its range on data, and measure the effect."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ class Rounded:
     """The effect of fixed point on test samples.
 
     Attributes:
-        agreement: the fraction of samples, or of `agreement_of`, with the same answer.
-        mean_error, largest_error: errors of the outputs.
+        agreement: fraction of samples, or of `agreement_of`, with the same prediction.
+        mean_error, largest_error: mean and largest error of the outputs.
         largest_output: largest magnitude of the float32 outputs.
     """
 
@@ -43,7 +43,7 @@ class Rounded:
 
 
 def rounded_on_data(graph: Graph, sets: DataSets) -> tuple[FixedPoint, Rounded]:
-    """Return `graph` in fixed point, and a comparison of its answers with those in float32.
+    """Return `graph` in fixed point, and a comparison with its float32 outputs on test samples.
 
     Raises:
         InputError: a layer has no fixed-point form.
@@ -69,7 +69,7 @@ def shown(sets: DataSets, most: int) -> NDArray[np.float32]:
 
 
 def _frames(samples: Samples, most: int) -> Iterator[NDArray[np.float32]]:
-    """Yield frames [T or 1, B, C, H, W] of samples spread over a set."""
+    """Yield frames [T or 1, B, C, H, W] of samples that are spread over a data set."""
     indices = torch.linspace(0, len(samples) - 1, min(most, len(samples))).long()
     for x, _ in samples.sequences(_TOGETHER, indices):
         yield x.contiguous().numpy()

@@ -1,4 +1,4 @@
-"""Make a page that runs a deployed image network on drawings, and shows its predictions and neurons."""
+"""Make a page that runs a deployed image network on drawings and shows its predictions and neurons."""
 
 import base64
 import gzip
@@ -22,15 +22,15 @@ _LAYOUT = re.compile(r"^ *((//[^\n]*|/\*(?:(?!\*/).)*\*/)\n)?", re.MULTILINE | r
 
 
 def live_page(content: bytes, name: str, *, stroke: Sequence[tuple[float, float]] = ()) -> str:
-    """Return a self-contained page with network and runtime, which needs no server.
+    """Return a self-contained page with the network and the runtime, which does not need a server.
 
     Args:
         content: content of a model file.
         name: name of the file.
-        stroke: points (x, y) of a line that the page opens with, in 0..1 from the left and the top; the first stroke
-            of the reader clears it.
+        stroke: points (x, y) of a line that is drawn when the page opens, in 0..1 from the left and the top. The
+            reader's first stroke clears it.
     Raises:
-        ArtefactError: the content is not a model file, or the network does not take whole images.
+        ArtefactError: the content is not a model file, or the page does not support the network.
     """
     graph = loads(content, name)
     record = graph.input

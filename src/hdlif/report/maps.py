@@ -1,4 +1,4 @@
-"""Draw arrays as maps: the larger a value, the stronger the colour."""
+"""Draw arrays as maps, in which larger values have a stronger colour."""
 
 import itertools
 import math
@@ -16,11 +16,11 @@ _SHADES = 12
 
 
 def draw_map(axes: Axes, values: Sequence[Sequence[float]], steps: tuple[float, float] = (1, 1)) -> None:
-    """Draw a row for each of `values`, the first at the bottom; larger values have a stronger colour.
+    """Draw each row of `values`, with the first row at the bottom; larger values have a stronger colour.
 
     Args:
-        values: [rows][columns]; nothing is drawn for those that are not finite.
-        steps: distance between columns, and between rows; the first is at 1.
+        values: values as [rows][columns]; nothing is drawn for values that are not finite.
+        steps: distance between columns, and distance between rows; the first column and row are at 1.
     """
     (width, height), columns = steps, max(map(len, values), default=0)
     known = [value for row in values for value in row if math.isfinite(value)]
@@ -36,7 +36,7 @@ def draw_map(axes: Axes, values: Sequence[Sequence[float]], steps: tuple[float, 
             boxes.setdefault(shade, []).append(Path(corners, closed=True))
             begin = end
     axes.grid(visible=False)
-    # One path per shade instead of per value: thousands of paths would make a page of megabytes.
+    # Draw one path per shade instead of per value, because thousands of paths would make a page of megabytes.
     for shade, paths in sorted(boxes.items()):
         if shade:
             whole = Path.make_compound_path(*paths)
@@ -50,7 +50,7 @@ def _shade(value: float, low: float, high: float) -> int:
 
 
 def thinned(values: NDArray[np.float32], most: tuple[int, int]) -> list[list[float]]:
-    """Average neighbours of an array [H, W], so that it has at most so many rows and columns.
+    """Reduce an array [H, W] to at most the given numbers of rows and columns by averaging neighbours.
 
     >>> thinned(np.arange(6, dtype=np.float32).reshape(2, 3), (2, 2))
     [[0.5, 2.0], [3.5, 5.0]]

@@ -1,4 +1,4 @@
-"""Draw figures and tables of results on the test set, and of learned leaks and thresholds."""
+"""Make figures and tables of results on the test set, and of learned leaks and thresholds."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,10 +14,10 @@ from hdlif.report.comparison import DASH, aligned
 from hdlif.report.figures import Figure, dots, lines, panels, union
 from hdlif.report.runs import Confusion, Early, Errors, Labels
 
-# A larger matrix is unreadable, and its table would be wider than any screen.
+# A larger matrix is unreadable, and wider than any screen.
 _LARGEST_MATRIX = 20
 _MOST_CLASSES = 40
-# Characters of headings, with spacing, in a table that takes half of a printed page.
+# The number of characters, with spacing, in the headings of a table that takes half of a printed page.
 _HALF_PAGE = 48
 _BINS = 10
 """Number of ranges of the true value in which predictions are averaged."""
@@ -26,9 +26,9 @@ _MOST_PANELS = 12
 
 @dataclass(frozen=True)
 class Matrix:
-    """A table of one network with a row per true class; `of` is the counted thing, `whole` whether it has all classes.
+    """A table for one network with a row per true class; `of` names the counted items.
 
-    A cell is its text and its fraction of the row, which shades it.
+    A cell contains its text, and for its shade the fraction of its row. `whole` is true if the table has all classes.
     """
 
     name: str
@@ -39,12 +39,12 @@ class Matrix:
 
     @property
     def broad(self) -> bool:
-        """Whether two tables do not fit side by side on a printed page."""
+        """Return whether two of these tables are too wide to fit side by side on a printed page."""
         return sum(len(heading) + 2 for heading in self.headings) > _HALF_PAGE
 
 
 def matrices(confusions: Mapping[str, Confusion], samples: SampleName = SAMPLE) -> list[Matrix]:
-    """Return a matrix for each network, or its commonest confusions if there are many classes."""
+    """Return a confusion matrix for each network, or its most frequent confusions if there are many classes."""
     return [_matrix(name, confusion.get("of", samples.many), confusion) for name, confusion in confusions.items()]
 
 
@@ -72,7 +72,7 @@ def _matrix(name: str, of: str, confusion: Confusion) -> Matrix:
 class Classes:
     """A table with a row per class and a column per network.
 
-    A cell is its text and its fraction of the largest error of the table, which shades it.
+    A cell contains its text, and for its shade the fraction of the largest error in the table.
     """
 
     caption: str
@@ -81,9 +81,9 @@ class Classes:
 
 
 def accuracy_by_class(names: Sequence[str], confusions: Mapping[str, Confusion]) -> Classes | None:
-    """Return the accuracy of each class, the worst on average first; None without confusions.
+    """Return the accuracy of each class, beginning with the worst on average, or None without confusions.
 
-    Only the worst classes if there are many.
+    If there are many classes, the table lists only the worst ones.
     """
     values = [_accuracies(confusions[name]) if name in confusions else {} for name in names]
     labels = sorted(union(values), key=lambda label: mean(of_one[label] for of_one in values if label in of_one))
@@ -111,7 +111,7 @@ def _accuracies(confusion: Confusion) -> dict[str, float]:
 
 
 def chance(confusions: Mapping[str, Confusion]) -> float | None:
-    """Return the accuracy (%) of always predicting the commonest test class; None if networks differ in it.
+    """Return the accuracy (%) of always predicting the most frequent test class, or None if networks differ in it.
 
     >>> chance({"net": {"labels": ["a", "b"], "counts": [[5, 1], [1, 1]]}})
     75.0
@@ -122,14 +122,14 @@ def chance(confusions: Mapping[str, Confusion]) -> float | None:
 
 
 def guessed(guessing: float | None) -> str:
-    """Return a sentence, without its end, on the accuracy (%) of `chance`; "" if it is unknown."""
+    """Return the beginning of a sentence on the accuracy (%) from `chance`, or "" if it is unknown."""
     return "" if guessing is None else f" Always predicting the commonest class is right in {guessing:.3g} %"
 
 
 def chance_line(guessing: float | None, values: Iterable[float]) -> tuple[str, list[float]]:
-    """Return a sentence on the accuracy (%) of `chance`, and its line in a chart of `values`.
+    """Return a sentence on the accuracy (%) from `chance`, and the position of its line in a chart of `values`.
 
-    There is no line further below the values than they range: it would make their differences invisible.
+    The line is omitted if it is further below the values than they range, because it would hide their differences.
     """
     known = [*values]
     if guessing is None or not known:
@@ -140,7 +140,7 @@ def chance_line(guessing: float | None, values: Iterable[float]) -> tuple[str, l
 
 
 def accuracy_by_steps(names: Sequence[str], early: Mapping[str, Early]) -> Figure:
-    """Draw accuracy against the time steps used, along the confidences, which the table lists."""
+    """Draw accuracy against the number of time steps used for each confidence; the table lists the confidences."""
     found = [(style, name, early[name]) for style, name in enumerate(names) if name in early]
     series = [Series(style, one["steps"], [100 * share for share in one["accuracy"]]) for style, _, one in found]
     caption = (
@@ -159,7 +159,7 @@ def accuracy_by_steps(names: Sequence[str], early: Mapping[str, Early]) -> Figur
 
 
 def f1_by_label(names: Sequence[str], labels: Mapping[str, Labels]) -> Figure:
-    """Draw a row for each label; the table lists the counts."""
+    """Draw a row with the F1 score of each label; the table lists the counts."""
     values = [dict(zip(one["names"], one["f1"], strict=True)) if (one := labels.get(name)) else {} for name in names]
     caption = "F1 of each label on the test set: 1 if it is predicted for exactly the samples that have it."
     figure = dots("f1-by-label", caption, names, values, x_label="F1", rows_are="label", within=(0, 1))
@@ -176,7 +176,7 @@ def f1_by_label(names: Sequence[str], labels: Mapping[str, Labels]) -> Figure:
 
 
 def predicted_against_true(names: Sequence[str], errors: Mapping[str, Errors]) -> Figure:
-    """Draw a panel for each value: the mean prediction over ranges of the true value, a bar its standard deviation."""
+    """Draw a panel for each value with the mean and standard deviation of predictions over ranges of the true value."""
     values = union(errors[name]["names"] for name in names if name in errors)
     caption = (
         "Predicted against true values of test samples: the mean over each tenth of the range of the true value; a bar "
@@ -220,7 +220,7 @@ def predicted_against_true(names: Sequence[str], errors: Mapping[str, Errors]) -
 
 
 def _binned(style: int, errors: Errors, number: int) -> Series:
-    """Return mean and standard deviation of the predictions in each non-empty range of the true value."""
+    """Return the mean and the standard deviation of the predictions in each non-empty range of the true value."""
     true, predicted = errors["true"][number], errors["predicted"][number]
     low, high = min(true, default=0.0), max(true, default=0.0)
     width = (high - low) / _BINS or 1.0
@@ -243,9 +243,10 @@ ByLayer = Mapping[str, Sequence[float]]
 
 
 def per_step(networks: Sequence[TrainResult], quantity: Literal["leak", "threshold"], caption: str) -> Figure:
-    """Draw a panel for each layer with the values before training, if known, on axes that fit the changes.
+    """Draw a panel for each layer, including the values before training if known, on axes that fit the changes.
 
-    A network with one value in all layers and steps has learned none: if others have, the caption lists it instead.
+    A network with the same value in all layers and steps has not learned this value. If other networks have learned
+    theirs, the value is only in the caption.
     """
     values = [_by_layer(network, quantity) for network in networks]
     starts = [_by_layer(network, f"initial_{quantity}") for network in networks]
@@ -266,7 +267,7 @@ def per_step(networks: Sequence[TrainResult], quantity: Literal["leak", "thresho
     }
     if not ranges:
         return Figure(caption, [])
-    # All panels span equal heights, so that changes can be compared, each around its own values.
+    # All panels span ranges of equal size, each around its own values, so changes can be compared.
     half = 0.58 * max(_LEAST, *(high - low for low, high in ranges.values()))
     limits = {layer: ((low + high) / 2 - half, (low + high) / 2 + half) for layer, (low, high) in ranges.items()}
     caption += (
@@ -282,6 +283,6 @@ def _by_layer(network: TrainResult, field: str) -> ByLayer:
 
 
 def _only(values: ByLayer, starts: ByLayer) -> float | None:
-    """Return the only value before and after training; None if there are several or none."""
+    """Return the only value before and after training, or None if there are several values or none."""
     found = {number for of_one in (values, starts) for row in of_one.values() for number in row}
     return found.pop() if len(found) == 1 else None

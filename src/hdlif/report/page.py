@@ -1,4 +1,4 @@
-"""Render the page of a run: figures and tables, in the template next to this file."""
+"""Render the page of a run, with figures and tables, from the template in this folder."""
 
 import json
 import math
@@ -30,7 +30,7 @@ from hdlif.report.templates import set_page
 from hdlif.report.traces import Traces
 from hdlif.report.traces import figures as trace_figures
 
-# More points per line only add visual noise, and bytes to the page.
+# More points per line only add visual noise and enlarge the page.
 _POINTS = 200
 _RANGES = dict.fromkeys(("accuracy", "whole_sequences", "f1", "labels_right", "exact", "miou", "ap50"), (0.0, 1.0))
 """Metrics that are fractions."""
@@ -39,7 +39,7 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 @dataclass(frozen=True)
 class Origin:
-    """A row of the provenance table: one value if all networks share it, otherwise one per network."""
+    """A row of the provenance table, with one value if all networks share it, otherwise one value per network."""
 
     heading: str
     values: list[str]
@@ -48,13 +48,15 @@ class Origin:
 def render(
     run: Run, *, commands: Sequence[str] = (), traces: Traces | None = None, samples: SampleName = SAMPLE
 ) -> str:
-    """Return the page as HTML: one script, which sorts tables, no external links, the same bytes for the same numbers.
+    """Return the page as HTML without external links; its only script sorts tables.
+
+    The same numbers give the same bytes.
 
     Args:
-        run: at least one network; names differ.
+        run: run with at least one network; the networks have different names.
         commands: shell commands that reproduce the runs and this page.
-        traces: single neurons at work.
-        samples: name of a sample of the networks' data.
+        traces: traces of single neurons.
+        samples: name of a sample in the networks' data.
     """
     networks = run.networks
     names = [network.name for network in networks]
@@ -109,7 +111,7 @@ def _most_accurate(networks: Sequence[TrainResult]) -> str:
 
 
 def _overview(networks: Sequence[TrainResult], guessing: float | None) -> list[Figure]:
-    """Draw how right each network is against its file, and against the energy of an answer."""
+    """Draw the accuracy of each network against its file size and against its energy."""
     if len(networks) < 2:
         return []
     names = [network.name for network in networks]
@@ -144,7 +146,7 @@ def _learning(
     names = [network.name for network in networks]
     events = [histories.get(name, ()) for name in names]
     validations = [[line for line in of_one if line["event"] == "validation"] for of_one in events]
-    # The update after which the saved network was validated, if the history has it.
+    # The update after which the saved network was validated, if the history contains it.
     kept_at = [
         next((line["step"] for line in reversed(of_one) if line["epoch"] == network.best_epoch), None)
         for of_one, network in zip(validations, networks, strict=True)
@@ -156,7 +158,7 @@ def _learning(
     what = "validation" if len(not_held_out) < len(names) else "training samples'"
 
     def curves(ident: str, quantity: str, label: str, readings: Mapping[int, Readings], **options: Any) -> Figure:
-        """Draw validation readings, and thin ones of training next to them."""
+        """Draw validation results, and thin lines of training results next to them."""
         rings = [
             (style, step, values[steps.index(step)])
             for style, (steps, values) in readings.items()
@@ -199,7 +201,7 @@ def _learning(
 
 
 def training_accuracy(events: Sequence[Metric]) -> Readings:
-    """Return the mean accuracy (%) on the training batches of each epoch, at its last update."""
+    """Return the mean accuracy (%) on the training batches of each epoch, placed at the epoch's last update."""
     last, accuracies = dict[int, int](), dict[int, list[float]]()
     for line in events:
         if line["event"] == "train" and (accuracy := line.get("accuracy")) is not None:
@@ -209,13 +211,13 @@ def training_accuracy(events: Sequence[Metric]) -> Readings:
 
 
 def _readings(found: Iterable[tuple[Metric, float | None]]) -> Readings:
-    """Return the updates and values of the history lines that have a value."""
+    """Return the updates and the values of the lines in the history that have a value."""
     known = [(line["step"], value) for line, value in found if value is not None]
     return [step for step, _ in known], [value for _, value in known]
 
 
 def _measure_per_step(networks: Sequence[TrainResult]) -> Figure:
-    """Draw the metric at or after each step, for tasks other than classification."""
+    """Draw the metric at or after each time step, for tasks other than classification."""
     series = [
         Series(style, time_axis(values), values)
         for style, network in enumerate(networks)
@@ -282,8 +284,8 @@ def _accuracy_per_step(networks: Sequence[TrainResult], guessing: float | None) 
 
 def _firing_rate(networks: Sequence[TrainResult]) -> Figure:
     caption = "Firing rate: the fraction of a neuron layer’s outputs that are not zero, over all time steps."
-    # Synapses have a density too, that of their inputs. Neurons are the layers with operations of their own or, in a
-    # network without a deployed form, those that are listed as neurons.
+    # Synapses also have a density, of their inputs. Neurons are the layers with neuron operations or, in a network
+    # without a deployed form, the layers that are listed as neurons.
     listed = [{neuron.name for neuron in network.neurons} for network in networks]
     values = [
         {layer.name: layer.density for layer in network.layers if layer.nops or layer.name in names}
@@ -318,7 +320,7 @@ def _percent(fraction: float | None) -> str:
 
 
 def _scientific(value: float) -> str:
-    """Format two digits and a power of ten, as in print.
+    """Format a number with two digits and a power of ten.
 
     >>> _scientific(3.1e-05)
     '3.1 × 10⁻⁵'
@@ -343,7 +345,7 @@ def _provenance(networks: Sequence[TrainResult]) -> list[Origin]:
 
 
 def _differences(networks: Sequence[TrainResult]) -> list[Origin]:
-    """Return the recipe fields that differ between networks; a dash if a recipe lacks a field."""
+    """Return the recipe fields that differ between networks, with a dash if a recipe lacks a field."""
     recipes = [recipe_fields(recipe) if isinstance(recipe := network.recipe, dict) else {} for network in networks]
     rows = [Origin(key, [_plain(recipe.get(key)) for recipe in recipes]) for key in union(recipes) if key != "name"]
     return [row for row in rows if len(set(row.values)) > 1]

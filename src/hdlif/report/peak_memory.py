@@ -1,10 +1,10 @@
 """Measure the peak memory of training in fresh processes.
 
-A child builds the network and the optimiser, reads its resident set, trains a few updates on random images and reads
-its peak; the difference is the memory of training above program and weights. Importing PyTorch peaks higher than a
-small training does, so on Linux the child returns free memory and resets the kernel's high-water mark before the first
-reading. With one arena, and separate pages for every tensor above 64 KiB, freed memory is returned immediately, and
-readings do not depend on the allocator's layout. Run as a module, this file is that child.
+A child process builds the network and the optimiser, reads its resident set, runs a few updates on random images, and
+reads its peak. The difference is the memory of training in addition to program and weights. The import of PyTorch peaks
+higher than a small training run. Therefore, on Linux, the child returns free memory and resets the kernel's high-water
+mark before the first reading. With one arena, and separate pages for tensors above 64 KiB, freed memory is returned
+immediately, and readings do not depend on the allocator's layout. This file is that child when it runs as a module.
 """
 
 import contextlib
@@ -31,14 +31,14 @@ UPDATES = 4
 def peak_memory(
     recipe: Recipe, *, repeats: int = 3, threads: int | None = None, batch_apart: bool = False, updates: int = UPDATES
 ) -> int:
-    """Return the resident bytes that training adds at its peak: the median over `repeats` fresh processes.
+    """Return the resident bytes that training adds at its peak, as the median over `repeats` fresh processes.
 
     Args:
-        threads: threads of each process, by default as the environment sets them.
-        batch_apart: train all updates on one batch that exists before the first reading, so that it is not counted.
-        updates: number of updates; the first ones allocate what later ones reuse.
+        threads: number of threads in each process; by default the environment sets it.
+        batch_apart: whether all updates use one batch that exists before the first reading and is not counted.
+        updates: number of updates; the first ones allocate memory that later ones reuse.
     Raises:
-        TrainingError: a child failed (most often for lack of memory).
+        TrainingError: a child process failed, most often for lack of memory.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / run_folder.RECIPE
@@ -48,11 +48,11 @@ def peak_memory(
 
 
 def in_fresh_processes(command: Sequence[str], *, repeats: int, name: str, threads: int | None = None) -> int:
-    """Return the median of the `resident_growth` that `repeats` runs of a command print.
+    """Run a command `repeats` times, and return the median of the printed values of `resident_growth`.
 
     Args:
-        name: name of the measurement, for the error.
-        threads: threads of each run, by default as the environment sets them.
+        name: name of the measurement, for error messages.
+        threads: number of threads in each run; by default the environment sets it.
 
     Raises:
         TrainingError: a run failed.
@@ -64,7 +64,7 @@ def in_fresh_processes(command: Sequence[str], *, repeats: int, name: str, threa
 
 
 def resident_growth(work: Callable[[], None]) -> int:
-    """Return the bytes that `work` adds to the peak resident set of this process, one of `in_fresh_processes`."""
+    """Return the bytes that `work` adds to the peak resident set of this process, which `in_fresh_processes` starts."""
     _forget_peak()
     before = _peak_resident_bytes()
     work()
@@ -83,7 +83,7 @@ def _read(command: Sequence[str], name: str, environment: dict[str, str]) -> int
 
 
 def _train_and_report(path: Path, count: int, *, batch_apart: bool) -> None:
-    """Print the bytes that `count` updates add to the peak resident set (in the child)."""
+    """Print the bytes that `count` updates add to the peak resident set of the child process."""
     from hdlif.recipe import builders
     from hdlif.report.recipe_update import RecipeUpdate
     from hdlif.training.streaming import Streams
@@ -108,9 +108,9 @@ def _train_and_report(path: Path, count: int, *, batch_apart: bool) -> None:
 
 
 def _forget_peak() -> None:
-    """Return free memory and reset the peak to the memory resident now; do nothing if that is unsupported."""
+    """Return free memory and reset the peak to the current resident memory, or do nothing if this is not supported."""
     if platform.system() == "Linux":
-        # musl has no malloc_trim, and a container may forbid clear_refs: the reading is then the import's peak.
+        # musl has no malloc_trim, and a container may forbid clear_refs. The reading is then the peak of the import.
         with contextlib.suppress(AttributeError, OSError):
             ctypes.CDLL(None).malloc_trim(0)
         with contextlib.suppress(OSError):

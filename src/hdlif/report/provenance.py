@@ -1,4 +1,4 @@
-"""Record the provenance of figures: versions, hardware, and the command of a measurement."""
+"""Record the provenance of figures, with versions, hardware and the command of a measurement."""
 
 import contextlib
 import platform
@@ -13,7 +13,7 @@ from hdlif.report.build_info import build
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the packages that affect a run's figures."""
+    """Return the versions of Python and of the packages that affect a run's figures."""
     this = build()
     found = {"hdlif": this.version, "python": platform.python_version()}
     if this.commit is not None:
@@ -22,7 +22,7 @@ def versions() -> dict[str, str]:
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
-    """Return the versions of those packages that are installed."""
+    """Return the versions of the given packages, if they are installed."""
     found = {}
     for name in packages:
         with contextlib.suppress(PackageNotFoundError):
@@ -34,7 +34,7 @@ INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8",
 
 
 def hardware() -> dict[str, Any]:
-    """Return processor, cores and instruction sets of this machine."""
+    """Return the processor, cores and instruction sets of this machine."""
     from hdlif.runtime.limits import available_cores
 
     fields = processor_fields()
@@ -47,7 +47,7 @@ def hardware() -> dict[str, Any]:
 
 
 def processor_fields() -> dict[str, str]:
-    """Return the fields of the last processor in /proc/cpuinfo; none without that file."""
+    """Return the fields of the last processor in /proc/cpuinfo, or {} if the file does not exist."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
@@ -57,10 +57,10 @@ NOT_RECORDED = "not recorded"
 
 
 def measured(seeds: Sequence[int] | str | None) -> dict[str, Any]:
-    """Return the provenance of a measurement: command, commit, hardware, versions, and seeds.
+    """Return the provenance of a measurement: command, commit, hardware, versions and seeds.
 
     Args:
-        seeds: random seeds, or where they come from; None if nothing was random.
+        seeds: random seeds, or a description of their origin; None if nothing was random.
     """
     return {
         "command": command(sys.argv),
@@ -72,7 +72,7 @@ def measured(seeds: Sequence[int] | str | None) -> dict[str, Any]:
 
 
 def command(arguments: Sequence[str]) -> str:
-    """Format a command line for other machines: absolute paths are cut to their last part.
+    """Format a command line for other machines, with absolute paths reduced to their last part.
 
     >>> command(["/home/me/hdlif/benchmarks/bench_c.py", "/tmp/net", "--data-root=/data/sets"])
     'python benchmarks/bench_c.py net --data-root=sets'

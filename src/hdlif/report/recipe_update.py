@@ -1,4 +1,4 @@
-"""Run updates as a recipe's training does, on the CPU, in one process."""
+"""Run updates as in the training of a recipe, on the CPU in one process."""
 
 from collections.abc import Callable
 
@@ -13,20 +13,20 @@ class RecipeUpdate:
     """A recipe's network in train mode, and its updater.
 
     Attributes:
-        update: as `training.Updater`, with the recipe's optimiser, penalty and moving average.
-        generator: random generator of batches and of a rule's plans.
+        update: a `training.Updater` with the recipe's optimiser, penalty and moving average.
+        generator: random generator for batches and for a rule's plans.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.generator = torch.Generator().manual_seed(recipe.seed)
-        # The data are noise, whose own classes are balanced.
+        # The data are noise, whose classes are already balanced.
         weighed = builders.with_class_weights(recipe, lambda: builders.random_batch(recipe, self.generator, 2)[1])
         self.model, self.rule = builders.build_model(recipe).train(), builders.build_rule(weighed)
         training = recipe.training
         optimizer = builders.build_optimization(training).make_optimizer(self.model)
-        # Always on the CPU: its time and resident memory are measured.
+        # Always use the CPU, because CPU time and resident memory are measured.
         accelerator = Accelerator("cpu", training.precision)
         average = None if training.ema_decay is None else Average(self.model, training.ema_decay)
         after: Callable[[], None] = (lambda: None) if average is None else average.update

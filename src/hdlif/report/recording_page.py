@@ -1,4 +1,4 @@
-"""Make the page of one recording: the input of a network over time, its neurons and its predictions."""
+"""Make a page on one recording, with a network's input over time, its neurons and its predictions."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -49,16 +49,16 @@ class Recording:
 
     Attributes:
         name: name of the recording.
-        channels: their names; empty if they are numbered.
-        shown: input of each step, in its own units, [S, C].
+        channels: names of the channels; empty if the channels are numbered.
+        shown: input at each step in its original units, [S, C].
         windows: name and prediction of each window.
-        lengths: number of steps of each window.
-        outputs: their names.
+        lengths: number of steps in each window.
+        outputs: names of the outputs.
         said: predictions after each step of a window, [S, outputs].
         unit: the quantity in `said`.
-        firing: fraction of non-zero outputs of each neuron layer, [S].
-        traces: single neurons on the first window, by "layer:index".
-        facts: facts on the file and its network.
+        firing: fraction of non-zero outputs for each neuron layer, [S].
+        traces: traces of single neurons on the first window, by "layer:index".
+        facts: facts about the file and its network.
     """
 
     name: str
@@ -82,10 +82,10 @@ def recording_page(
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_operations: int = DEFAULT_MAX_OPERATIONS,
 ) -> str:
-    """Return a self-contained page; it omits windows that overlap an earlier one, and those after `MOST_STEPS`.
+    """Return a self-contained page without overlapping windows and without windows after `MOST_STEPS` steps.
 
     Args:
-        recording: a series, a sound, or a recording of events.
+        recording: path of a time series, an audio file, or an event-camera recording.
     Raises:
         ArtefactError, InputError: the network or the recording cannot be used.
         LimitError: a limit is exceeded.
@@ -132,12 +132,12 @@ def recording_page(
     )
     kind = "frame of sound" if record.sound else "frame of events" if record.kind == "events" else "reading"
     text = render(found, findings=_findings([label for _, label, _ in stated], found.windows, left_out), kind=kind)
-    # A name can contain half a surrogate pair, which UTF-8 cannot encode.
+    # A file name can contain half a surrogate pair, which UTF-8 cannot encode.
     return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def _apart(recording: Path, record: InputRecord, time_steps: int) -> tuple[list[tuple[str, Floats]], int]:
-    """Return the shown windows, which do not overlap, and the number of omitted ones."""
+    """Return the windows to show, which do not overlap, and the number of omitted windows."""
     length, hop = record.windows or (1, 1)
     if record.sound is not None and record.sound.clips == "windows":
         length, hop = record.sound.samples, record.sound.every
@@ -147,14 +147,14 @@ def _apart(recording: Path, record: InputRecord, time_steps: int) -> tuple[list[
         if place % every or (windows and steps + len(x) > MOST_STEPS):
             left_out += 1
             continue
-        # Without the file name, which is in the heading.
+        # Remove the file name, which is in the heading.
         windows.append((name.removeprefix(str(recording)) or recording.name, x))
         steps += len(x)
     return windows, left_out
 
 
 def _as_read(x: Floats, record: InputRecord) -> Floats:
-    """Convert inputs [T, 1, C, H, W] back to their own units, and sum them over pixels, [T, C]."""
+    """Convert inputs [T, 1, C, H, W] back to their original units and sum them over pixels, to [T, C]."""
     scaled = (
         x[:, 0] * np.array(record.std, np.float32)[:, None, None] + np.array(record.mean, np.float32)[:, None, None]
     )
@@ -163,7 +163,7 @@ def _as_read(x: Floats, record: InputRecord) -> Floats:
 
 
 def _liveliest(layers: Mapping[str, LayerAtWork]) -> dict[str, NeuronTrace]:
-    """Select the neurons of the first, middle and last layer that fire most often, in different channels."""
+    """Return traces of the neurons that fire most often in different channels of the first, middle and last layer."""
     names = list(layers)
     chosen = (
         dict.fromkeys(names[place * (len(names) - 1) // (_LAYERS - 1)] for place in range(_LAYERS)) if names else {}
@@ -178,7 +178,7 @@ def _liveliest(layers: Mapping[str, LayerAtWork]) -> dict[str, NeuronTrace]:
 
 
 def _findings(labels: Sequence[str | None], windows: Sequence[tuple[str, str]], left_out: int) -> str:
-    """Count the predictions of several windows, or return the whole prediction of a single one."""
+    """Return a sentence with the prediction for a single window, or with the counts of predictions for several."""
     if len(windows) == 1:
         said = f"{windows[0][1]}."
     elif None in labels:
@@ -201,10 +201,12 @@ def _facts(artefact: Path, session: Session, nodes: int) -> list[tuple[str, str]
 
 
 def render(recording: Recording, *, findings: str, kind: str) -> str:
-    """Return the page as HTML: one script, which sorts tables, no external links, the same bytes for the same numbers.
+    """Return the page as HTML without external links; its only script sorts tables.
+
+    The same numbers give the same bytes.
 
     Args:
-        findings: the conclusion in a sentence.
+        findings: the conclusion, in one sentence.
         kind: content of a step: "reading", "frame of sound" or "frame of events".
     """
     outputs, said = _most_said(recording)
@@ -228,7 +230,7 @@ def render(recording: Recording, *, findings: str, kind: str) -> str:
 
 
 def _first(recording: Recording) -> str:
-    """Return the first window's name, with that of its recording."""
+    """Return the name of the first window, including the name of its recording."""
     first = recording.windows[0][0]
     return first if first.startswith(recording.name) else recording.name + first
 
@@ -244,7 +246,10 @@ def _where(recording: Recording) -> str:
 
 
 def _thinned(values: Floats, most: int) -> tuple[list[float], Floats]:
-    """Average neighbours along the first axis to at most `most` values; return their positions from 1 and the means."""
+    """Reduce the first axis to at most `most` values by averaging neighbours, and return positions and means.
+
+    Positions count from 1.
+    """
     block = -(-len(values) // most)
     begins = range(0, len(values), block)
     means = np.array([values[begin : begin + block].mean(0, dtype=np.float64) for begin in begins], np.float32)
@@ -262,7 +267,7 @@ def _lines(
 
 
 def _shown(recording: Recording, kind: str) -> tuple[Sequence[str], list[Figure]]:
-    """Return the names of the legend, and figures of the network's input."""
+    """Return the names in the legend, and the figures of the network's input."""
     count = recording.shown.shape[1]
     names = list(recording.channels) or [f"channel {number}" for number in range(1, count + 1)]
     if count <= _LINES:
@@ -281,11 +286,11 @@ def _shown(recording: Recording, kind: str) -> tuple[Sequence[str], list[Figure]
 
 
 def heat(text: Text, values: Sequence[Sequence[float]], steps: tuple[float, float], rules: Sequence[float]) -> Markup:
-    """Draw a row for each channel, the first at the bottom; larger values are darker.
+    """Draw a row for each channel, with the first row at the bottom; larger values are darker.
 
     Args:
-        values: [rows][columns].
-        steps: distance between columns, and between rows; the first is at 1.
+        values: values as [rows][columns].
+        steps: distance between columns, and distance between rows; the first column and row are at 1.
         rules: as in `charts.lines`.
     """
     with charts.chart(_BROAD) as axes:
@@ -296,7 +301,10 @@ def heat(text: Text, values: Sequence[Sequence[float]], steps: tuple[float, floa
 
 
 def _most_said(recording: Recording) -> tuple[list[str], Floats]:
-    """Return the outputs that are the largest at some step, in their own order, at most as many as have lines."""
+    """Return the outputs with the largest values at any step, in their original order, and their predictions.
+
+    There are at most as many outputs as lines in the chart.
+    """
     count = len(recording.outputs)
     order = np.argsort(-np.nan_to_num(recording.said).max(0), kind="stable")[:_LINES]
     chosen = sorted(order.tolist()) if count > _LINES else list(range(count))

@@ -1,4 +1,4 @@
-"""Compare the gradient of each rule with STBP's, for untrained networks and for checkpoints."""
+"""Compare the gradient of each rule with STBP's for untrained networks and for checkpoints."""
 
 from __future__ import annotations
 
@@ -46,26 +46,26 @@ def coherence(
     threads: int | Literal["auto"] | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Compare gradients on the first training batches, in float64, with batch-norm statistics of these batches.
+    """Compare gradients on the first training batches in float64, with batch-norm statistics of these batches.
 
-    The recipe's rule keeps its arguments; the other rules have their defaults.
+    The recipe's rule keeps its arguments. Other rules have their default arguments.
 
     Args:
         targets: recipes (file or shipped name; untrained), checkpoints or run folders.
-        overrides: "a.b=v" each, for the recipes.
+        overrides: overrides "a.b=v" for the recipes.
         batches: number of batches of the recipe's size.
-        data_root: the folder of the data set, if it is not bundled.
-        neurons: kinds of neurons; other networks are skipped. All by default.
+        data_root: folder of the data set, if it is not bundled.
+        neurons: kinds of neurons; other networks are skipped. By default, all kinds are compared.
         losses: keys of `LOSSES`.
-        threads: PyTorch's threads meanwhile; "auto" measures which number is fastest with the first network
-            (`training.threads`). By default PyTorch's own number.
+        threads: number of PyTorch's threads. "auto" measures which number is fastest with the first network
+            (`training.threads`). By default, PyTorch's own number is used.
         progress: show a bar for each network, or a line if standard error is not a terminal.
     Returns:
         {"networks": [{"target", "trained", "neuron", "loss", "time_steps", "images", "rules", "refused"}], "versions",
-        "hardware"}: for each network one entry per loss; "rules" as in `RuleCoherence.as_dict`, and "refused" the
-        reasons of those that cannot learn from the network. The losses are
-        "mean_logits", the cross-entropy of the mean of the logits; "per_step", the mean of the cross-entropies of all
-        steps; and "as_trained", the first for STBP and the second for the rules.
+        "hardware"}, with one entry per network and loss. "rules" is as in `RuleCoherence.as_dict`. "refused" contains
+        the reasons why rules cannot train the network. The losses are "mean_logits", the cross-entropy of the mean
+        logits; "per_step", the mean of the cross-entropies of all steps; and "as_trained", the first for STBP and the
+        second for the rules.
     Raises:
         DataError: the training set has fewer batches.
     """
@@ -76,7 +76,7 @@ def coherence(
             for network in _networks(target, overrides, data_root):
                 if neurons is None or network.neuron in neurons:
                     if not chosen:
-                        # Set once, so that all networks are compared with the same rounding.
+                        # Set the threads once, so all networks are compared with the same rounding.
                         _set_threads(network, data_root, bar)
                         chosen = True
                     entries += _entries(target, network, batches, data_root, losses, bar)
@@ -92,7 +92,10 @@ class _Network:
 
 
 def _networks(target: str, overrides: Sequence[str], data_root: Path | None = None) -> Iterator[_Network]:
-    """Yield a checkpoint's network, or a recipe's: its own, and the same weights with the neurons of `BESIDE`."""
+    """Yield a checkpoint's network, or a recipe's network and its copies with the neurons in `BESIDE`.
+
+    All networks of a recipe have the same weights.
+    """
     if not is_recipe(target):
         trained = load_trained(Path(target))
         yield _Network(trained.recipe.neuron.kind, trained.recipe, trained.network, trained=True)
@@ -116,9 +119,9 @@ def _networks(target: str, overrides: Sequence[str], data_root: Path | None = No
 
 
 def _set_threads(network: _Network, data_root: Path | None, bar: Bar) -> None:
-    """Set the number of threads with the fastest forward pass of a batch.
+    """Set the number of threads to the one with the fastest forward pass of a batch.
 
-    Gradients are not timed: one can take minutes if threads wait for each other.
+    Gradients are not timed, because a gradient can take minutes if threads wait for each other.
     """
     cores = cores_to_try()
     if cores <= 1:
@@ -203,7 +206,7 @@ def _refused(
     criterion: Criterion,
     time_steps: int,
 ) -> dict[str, str]:
-    """Return the rules that cannot train a network, with reasons, from the first loss on one sample."""
+    """Compute the first loss on one sample, and return the rules that cannot train the network, with reasons."""
     x, target = batch
     found = {}
     with evaluation_mode(module):
@@ -217,11 +220,11 @@ def _refused(
 
 
 def _rules(recipe: Recipe) -> dict[str, RuleFactory]:
-    """Return the rules by name; the recipe's own rule has the recipe's arguments."""
+    """Return the rules by name; the recipe's own rule has the arguments from the recipe."""
     rules: dict[str, RuleFactory] = {"sltt": SLTT, "ottt": OTTT, "ndot": NDOT, "stochastic_step": StochasticStep}
     own: Any = builders.build_rule(recipe)
     if recipe.rule.kind in builders.RULES.keys() - {"stbp", "sltt_k"}:
         rules.setdefault(recipe.rule.kind, type(own))
-    # No updates between steps, which would change the weights: the gradients of all steps are compared as one sum.
+    # Disable updates between steps, which would change the weights. The gradients of all steps are compared as one sum.
     summed = {"update": "sum"} if hasattr(own, "update") else {}
     return {name: partial(replace, own, **summed) if type(own) is kind else kind for name, kind in rules.items()}

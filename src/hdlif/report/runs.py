@@ -1,4 +1,4 @@
-"""Read run folders of trainings and demos, checked against the types below."""
+"""Read the run folders of training runs and demos, and check their files against the types below."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError, with_config
 
-# Before Python 3.12 pydantic rejects typing.TypedDict.
+# Before Python 3.12, pydantic rejects typing.TypedDict.
 from typing_extensions import TypedDict
 
 from hdlif import run_folder
@@ -22,7 +22,7 @@ Base64 = Annotated[str, Field(pattern="^[A-Za-z0-9+/]+=*$")]
 
 
 class Metric(TypedDict):
-    """One line of `metrics.jsonl`, in which a loss may be infinite or NaN."""
+    """One line of `metrics.jsonl`; the loss may be infinite or NaN."""
 
     event: Literal["train", "validation"]
     epoch: int
@@ -36,7 +36,7 @@ class Metric(TypedDict):
 
 @with_config(FINITE)
 class Artefact(TypedDict):
-    """The model file: its size, its agreement with the original network, and its latency."""
+    """The size of a model file, its agreement with the original network, and its latency."""
 
     path: str
     bytes: int
@@ -49,14 +49,14 @@ class Artefact(TypedDict):
 
 @with_config(FINITE)
 class CoherenceStep(TypedDict):
-    """A layer at one time step."""
+    """The comparison of a layer at one time step."""
 
     cosine: Number
 
 
 @with_config(FINITE)
 class CoherenceLayer(TypedDict):
-    """A layer's gradient compared with STBP's; fractions are of the entries of a neuron layer's dL/dm."""
+    """A comparison of a layer's gradient with STBP's; fractions refer to entries of dL/dm in a neuron layer."""
 
     name: Name
     kind: Literal["neuron", "synapse", "parameters"]
@@ -70,20 +70,20 @@ class CoherenceLayer(TypedDict):
 
 
 class CoherenceView(TypedDict):
-    """The layers in one view, local or end to end."""
+    """The layers in one view, which is local or end to end."""
 
     layers: list[CoherenceLayer]
 
 
 class CoherenceRule(TypedDict):
-    """One rule in both views."""
+    """The comparison of one rule in both views."""
 
     local: CoherenceView
     end_to_end: CoherenceView
 
 
 class Coherence(TypedDict):
-    """An entry of `coherence.json`: one network under one loss."""
+    """An entry of `coherence.json` for one network with one loss."""
 
     target: Name
     neuron: Name
@@ -93,23 +93,23 @@ class Coherence(TypedDict):
 
 
 class CoherenceFile(TypedDict):
-    """The file that `hdlif coherence --out` writes."""
+    """The content of the file that `hdlif coherence --out` writes."""
 
     networks: list[Coherence]
 
 
 class Confusion(TypedDict):
-    """A run's `confusion.json`: counts of test samples, a row per true class, a column per predicted one."""
+    """The content of `confusion.json`: counts of test samples by true class (rows) and predicted class (columns)."""
 
     labels: list[Name]
     counts: list[list[int]]
-    # The counted thing, if not samples.
+    # The counted items, if they are not samples.
     of: NotRequired[Literal["steps", "pixels"]]
 
 
 @with_config(FINITE)
 class Early(TypedDict):
-    """A run's `early.json`: the mean steps used and the accuracy for each confidence of early exit."""
+    """The content of `early.json`: the mean number of steps and the accuracy for each confidence of early exit."""
 
     time_steps: int
     confidence: list[float]
@@ -119,7 +119,7 @@ class Early(TypedDict):
 
 @with_config(FINITE)
 class Errors(TypedDict):
-    """A run's `errors.json`: the mean error of each value and its deviation, and pairs of test samples."""
+    """The content of `errors.json`: the mean and deviation of each value's error, and true and predicted values."""
 
     names: list[Name]
     mean: list[float]
@@ -130,7 +130,7 @@ class Errors(TypedDict):
 
 @with_config(FINITE)
 class Labels(TypedDict):
-    """A run's `labels.json`: true and false positives and negatives of each label on test samples."""
+    """The content of `labels.json`: each label's true and false positives and negatives on test samples."""
 
     names: list[Name]
     f1: list[float]
@@ -141,7 +141,7 @@ class Labels(TypedDict):
 
 
 class Demo(TypedDict):
-    """The demo's `summary.json`: its networks, each with a run folder of its name next to the file."""
+    """The content of the demo's `summary.json`; each network has a run folder of its name next to the file."""
 
     networks: list[TrainResult]
     artefact: NotRequired[Artefact | None]
@@ -153,7 +153,7 @@ class Demo(TypedDict):
 
 @with_config(FINITE)
 class GalleryImage(TypedDict):
-    """A test image with target and prediction drawn, as base64 PNG files, and the prediction's score."""
+    """A test image with its target and with its prediction, as base64 PNG files, and the prediction's score."""
 
     score: float
     truth: Base64
@@ -161,7 +161,7 @@ class GalleryImage(TypedDict):
 
 
 class Gallery(TypedDict):
-    """A run's `gallery.json`: the test images with the lowest scores."""
+    """The content of `gallery.json`: the test images with the lowest scores."""
 
     images: list[GalleryImage]
 
@@ -182,10 +182,10 @@ _FIX = "finish the run with `hdlif train RECIPE --resume`, or run it again"
 
 @dataclass
 class Run:
-    """The content of one or several run folders; dicts are keyed by network name, `recipes` contains their text.
+    """The content of one or several run folders, in dicts by network name; `recipes` contains the text of recipes.
 
-    Networks without a file have no entry for it; `coherence` has the entries of every `coherence.json`, which may be of
-    other networks.
+    Networks without a file have no entry for it. `coherence` contains the entries of all `coherence.json` files, which
+    may describe other networks.
     """
 
     networks: list[TrainResult] = field(default_factory=list)
@@ -203,10 +203,10 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a training's run folder, or a demo's with one run folder per network.
+    """Read the run folder of a training run, or a demo's folder with one run folder per network.
 
     Raises:
-        InputError: the folder is absent, holds no finished run, or a file in it is damaged.
+        InputError: the folder does not exist or contains no finished run, or a file in it is damaged.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give the OUT folder of `hdlif train` or `hdlif demo`")
@@ -235,7 +235,7 @@ def read_run(folder: Path) -> Run:
 
 
 def run_name(folder: Path, recipe: str) -> str:
-    """Return the name of a training: the user's folder name, because several trainings may share a recipe.
+    """Return the name of a training run, which is its folder's name because several runs may share a recipe.
 
     >>> run_name(Path("runs/photos"), "digits_hdlif"), run_name(Path("/"), "digits_hdlif")
     ('photos', 'digits_hdlif')
@@ -255,7 +255,7 @@ def merge(runs: Sequence[Run]) -> Run:
     """Merge runs; networks of the same name are distinguished by their folders.
 
     Raises:
-        InputError: a run is given twice, or two runs have a model file each.
+        InputError: a run is given twice, or several runs have a model file.
     """
     artefacts = [run.artefact for run in runs if run.artefact]
     if len(artefacts) > 1:
@@ -294,7 +294,7 @@ def _add(run: Run, network: TrainResult, folder: Path) -> None:
 
 
 def _is_even(record: Mapping[str, Any]) -> bool:
-    """Whether the lists of a file, and the lists in them, have one length; confusion counts must be square."""
+    """Return whether a file's lists, and the lists in them, have equal lengths; confusion counts must be square."""
     lists = [value for value in record.values() if isinstance(value, list)]
     inner = [[len(row) for row in value] for value in lists if value and isinstance(value[0], list)]
     if "counts" in record:
@@ -337,7 +337,7 @@ def _text(path: Path) -> str:
 
 
 def _finishing(folder: Path) -> str:
-    """Describe how to finish the run in a folder: with a command, if it can be resumed."""
+    """Return advice on how to finish the run in a folder, with a command if the run can be resumed."""
     if not all((folder / name).exists() for name in (run_folder.RECIPE, run_folder.LAST)):
         return _FIX
     return f"the run was stopped, and goes on with: {run_folder.resuming(folder)}"

@@ -1,4 +1,4 @@
-"""Deploy the network of a run, and compare the runtime with PyTorch on the test set."""
+"""Export the network of a run, and compare the runtime with PyTorch on the test set."""
 
 import time
 from pathlib import Path
@@ -17,10 +17,10 @@ LATENCY_RUNS = 50
 
 
 def deploy_and_compare(run: Path, path: Path, *, data_root: Path | None, threads: int) -> Artefact:
-    """Export the network of a run folder, run the test set in the runtime, and compare with PyTorch.
+    """Export the network in a run folder, run the test set in the runtime, and compare the results with PyTorch.
 
     Args:
-        threads: threads of the runtime.
+        threads: number of threads in the runtime.
     """
     trained = load_trained(run)
     recipe = trained.recipe

@@ -46,12 +46,12 @@ def parsed(text: str) -> Neurons:
 def traces_of(
     folders: Mapping[str, Path], *, neurons: Neurons | None, image: int, data_root: Path | None = None
 ) -> Traces:
-    """Return the traces of the networks in run folders, by name, each on sample `image` of its own test set.
+    """Return the traces of networks in run folders by name, each on sample `image` of its own test set.
 
     Args:
-        neurons: those to draw, in networks that have them; by default, of the first network's first, middle and last
-            layer, those that change most often between firing and silence (then those with more spikes), in all
-            networks together, in different channels.
+        neurons: neurons to draw, in networks that have them. By default, these are neurons in different channels of the
+            first network's first, middle and last layer. Over all networks together, they change most often between
+            firing and silence; of neurons that change equally often, those with more spikes are drawn.
     Raises:
         InputError: the sample does not exist, or no network has the neuron.
         DataError, CheckpointError: a data set or a network cannot be read.
@@ -78,7 +78,7 @@ def traces_of(
 def _traced(
     folder: Path, image: int, data_root: Path | None
 ) -> tuple[dict[str, LayerAtWork], NDArray[np.float32], str]:
-    """Return the layers of a network at work, its input [T or 1, C, H, W], and the sample in words."""
+    """Return the activity of a network's neuron layers, its input [T or 1, C, H, W], and the sample's description."""
     trained = load_trained(folder)
     recipe = trained.recipe
     labels = builders.data_kind(recipe).labels
@@ -90,7 +90,7 @@ def _traced(
     graph = lower(trained.network, **builders.graph_record(recipe))
     shown = ""
     if recipe.task.kind == "classify":
-        # The target of series of unequal lengths includes their steps.
+        # Targets of time series with unequal lengths include the number of steps.
         label, *own = target[0].reshape(-1).tolist()
         x, shown = x[: own[0]] if own else x, f" (class “{labels[label]}”)"
     sample = f"test sample {image}{_whence(recipe, folder, image, len(test))}{shown}"
@@ -98,9 +98,9 @@ def _traced(
 
 
 def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerAtWork]:
-    """Run a deployed network in PyTorch on one sample [T or 1, 1, C, H, W]; return its neuron layers by name.
+    """Run a deployed network in PyTorch on one sample [T or 1, 1, C, H, W], and return its neuron layers by name.
 
-    With Mem-BN, membrane and threshold are the folded ones.
+    If a layer has Mem-BN, it is folded into the membrane and the threshold.
     """
     steps: list[dict[str, NDArray[np.float32]]] = []
 
@@ -117,7 +117,7 @@ def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerAtWork]:
 
 
 def _whence(recipe: Recipe, folder: Path, image: int, count: int) -> str:
-    """Return the shipped set, or the user's own file, of a test sample; "" if it is not recorded."""
+    """Return a phrase on the data set or file that a test sample comes from, or "" if this is not recorded."""
     if recipe.data.kind in builders.DATA:
         return f" of {recipe.data.kind}"
     if not (folder / run_folder.DATA_FILES).exists():

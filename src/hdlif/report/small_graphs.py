@@ -1,6 +1,6 @@
-"""Run small deployed networks that hold every op and encoding on each instruction set and by the oracle.
+"""Run small deployed networks that contain every op and encoding, on each instruction set and in the oracle.
 
-A fault may crash the process, so run it separately. It prints one JSON line per measurement:
+A fault may crash the process, so run this module separately. It prints one JSON line per measurement:
 
     python -m hdlif.report.small_graphs
 """
@@ -29,7 +29,7 @@ CHANNELS, SIDE, STEPS, BATCH, CLASSES = 19, 7, 3, 2, 5
 
 
 def small_graphs() -> Iterator[tuple[str, Graph]]:
-    """Yield a convolutional network for each encoding of weights, one for each neuron, and one for each other op."""
+    """Yield a network for each encoding of weights, for each neuron, for dilation and groups, and for each other op."""
     for encoding in ENCODINGS:
         yield f"{encoding} weights", _convolutional(encoding)
     yield "dilation and groups", _apart()
@@ -48,7 +48,7 @@ def small_graphs() -> Iterator[tuple[str, Graph]]:
 
 
 def differing(graph: Graph, run: Run) -> float | None:
-    """Return the largest difference between the logits of `run` and the oracle's; None if they are bit-identical."""
+    """Return the largest difference between the logits of `run` and the oracle, or None if they are bit-identical."""
     x = np.random.default_rng(1).normal(size=(STEPS, BATCH, *graph.input.shape)).astype(np.float32)
     seen, expected = run(graph, x), reference.run(graph, x, STEPS)
     if seen.dtype == expected.dtype and seen.tobytes() == expected.tobytes():
@@ -57,7 +57,7 @@ def differing(graph: Graph, run: Run) -> float | None:
 
 
 def native(instructions: str) -> Run:
-    """Return a function that runs the compiled runtime on one instruction set, with two threads."""
+    """Return a function that runs the compiled runtime on one instruction set with two threads."""
     return lambda graph, x: Session(graph, 2, instructions=instructions).run(x, STEPS)
 
 
@@ -115,7 +115,10 @@ class _Nodes:
 
 
 def _convolutional(encoding: str) -> Graph:
-    """Build a stem, a block with a strided shortcut, pools and a classifier: codes inside, real inputs at both ends."""
+    """Build a stem, a block with a strided shortcut, pools and a classifier.
+
+    Stem and shortcut have real inputs; the inputs of the other synapses are codes.
+    """
     b = _Nodes()
     stream = b.affine(b.conv(INPUT, 3, "float32"))
     inner = b.affine(b.conv(b.quantise(b.hd_lif(stream)), CHANNELS, encoding, stride=2))
@@ -128,7 +131,7 @@ def _convolutional(encoding: str) -> Graph:
 
 
 def _apart() -> Graph:
-    """Build a depthwise and a dilated convolution of spikes."""
+    """Build a network with a depthwise and a dilated convolution of spikes."""
     b = _Nodes()
     x = b.hd_lif(b.affine(b.conv(INPUT, 3, "float32")))
     for groups, dilation in ((CHANNELS, (1, 1)), (1, (2, 3))):
@@ -139,7 +142,7 @@ def _apart() -> Graph:
 
 
 def _around(op: str) -> Graph:
-    """Build a stem, `op`, and a classifier of the pooled map."""
+    """Build a network with a stem, `op`, and a classifier on the pooled map."""
     b = _Nodes()
     x = b.affine(b.conv(INPUT, 3, "float32"))
     channels = CHANNELS

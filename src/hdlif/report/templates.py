@@ -30,18 +30,18 @@ _TEMPLATES = Environment(
 
 @dataclass(frozen=True)
 class Script:
-    """A script of ours in a page, whose policy allows only the script's hash."""
+    """A script in a page; the page's policy allows only the hashes of its own scripts."""
 
     source: str
 
     @cached_property
     def text(self) -> Markup:
-        """The content of the script element, in its own scope and strict mode."""
+        """Return the content of the script element, in its own scope and in strict mode."""
         return Markup(printable_lines(f'(() => {{\n"use strict";\n{self.source}}})();\n'))
 
     @property
     def hash(self) -> str:
-        """The hash in the form of a Content-Security-Policy."""
+        """Return the script's hash in the format of a Content-Security-Policy."""
         return f"sha256-{base64.b64encode(hashlib.sha256(self.text.encode()).digest()).decode()}"
 
 
@@ -49,7 +49,7 @@ _SORT = Script((Path(__file__).parent / "sort.js").read_text("utf-8"))
 
 
 def set_page(template: str, sections: Mapping[str, Section], **values: Any) -> str:
-    """Render a page of HTML; figures without a chart and sections without a figure are omitted."""
+    """Render an HTML page, omitting figures without a chart and sections without a figure."""
     shown = {
         heading: replace(section, figures=[figure for figure in section.figures if figure.charts])
         for heading, section in sections.items()
@@ -61,7 +61,7 @@ def set_page(template: str, sections: Mapping[str, Section], **values: Any) -> s
 
 
 def _shown(value: Any) -> Any:
-    """Format a value for the page; escape characters that are invalid in HTML or reverse its text direction."""
+    """Format a value for the page; escape characters that are invalid in HTML or reverse the text direction."""
     return type(value)(printable_lines(value)) if isinstance(value, str) else value
 
 

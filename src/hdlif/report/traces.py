@@ -1,4 +1,4 @@
-"""Draw figures of single neurons on one sample: their spikes and membranes."""
+"""Draw figures of the spikes and membranes of single neurons on one sample."""
 
 import itertools
 import math
@@ -28,12 +28,12 @@ _LINES = 4
 
 @dataclass(frozen=True)
 class NeuronTrace:
-    """One neuron of one network at each time step: m_t before firing, θ_t, and the emitted spike.
+    """The trace of one neuron over all time steps: m_t before firing, θ_t, and the emitted spike.
 
     Attributes:
-        threshold: NaN if there is none.
-        place: its place in the layer, by `place_of`.
-        states: its states after each step, except the one that the membrane is reset to.
+        threshold: the threshold at each step, or NaN if there is none.
+        place: place of the neuron in its layer, from `place_of`.
+        states: other states of the neuron after each step, without the potential to which the membrane is reset.
     """
 
     membrane: Sequence[float]
@@ -44,11 +44,11 @@ class NeuronTrace:
 
 
 def trace_of(layer: LayerAtWork, index: int, states: Mapping[str, Any] = MappingProxyType({})) -> NeuronTrace:
-    """Return the trace of one neuron of a layer.
+    """Return the trace of one neuron in a layer.
 
     Args:
-        index: counted in the order [C, H, W].
-        states: states of the layer, [T, N], by name, except the one that the membrane is reset to.
+        index: index of the neuron in the order [C, H, W].
+        states: other states of the layer by name, [T, N], without the potential to which the membrane is reset.
     """
     membrane, threshold, spike = (one[:, index].tolist() for one in (layer.membrane, layer.threshold, layer.spike))
     others = {name: one[:, index].tolist() for name, one in states.items()}
@@ -57,7 +57,7 @@ def trace_of(layer: LayerAtWork, index: int, states: Mapping[str, Any] = Mapping
 
 @dataclass(frozen=True)
 class Traces:
-    """Traces of neurons on the sample described by `sample`: by network, then by "layer:index"."""
+    """Traces of neurons on the sample that `sample` describes, by network and by "layer:index"."""
 
     sample: str
     networks: Mapping[str, Mapping[str, NeuronTrace]]
@@ -66,7 +66,7 @@ class Traces:
 
 
 def place_of(index: int, shape: Sequence[int]) -> str:
-    """Describe the place of a neuron in a layer of shape [C, H, W], or [C], counted from 0.
+    """Describe the place of a neuron in a layer of shape [C, H, W] or [C]; indices count from 0.
 
     >>> place_of(21, (2, 4, 4))
     'channel 1, row 1, column 1'
@@ -78,16 +78,18 @@ def place_of(index: int, shape: Sequence[int]) -> str:
 
 
 def of_channels(order: Iterable[int], shape: Sequence[int], count: int) -> list[int]:
-    """Return the first `count` neurons of an order from as many channels as possible: neighbours on a map behave alike.
+    """Return the first `count` neurons in an order, from as many channels as possible.
+
+    Different channels are preferred, because neighbours in a channel behave similarly.
 
     >>> of_channels([21, 20, 3, 19], (2, 4, 4), 2), of_channels([21, 20, 3, 19], (2, 4, 4), 3)
     ([3, 21], [3, 20, 21])
 
     Args:
-        order: indices of neurons, the most active first.
+        order: indices of neurons, beginning with the most active one.
         shape: shape of the layer, [C, H, W] or [C].
     Returns:
-        their indices, ascending.
+        the indices of the neurons in ascending order.
     """
     size, order = math.prod(shape[1:]), list(order)
     first: dict[int, int] = {}
@@ -98,9 +100,9 @@ def of_channels(order: Iterable[int], shape: Sequence[int], count: int) -> list[
 
 
 def figures(names: Sequence[str], traces: Traces, *, best: str = "") -> list[Figure]:
-    """Draw a raster of all neurons, and one network's input and membranes: that with most of the neurons.
+    """Draw a raster of all neurons, and the input and membranes of the network with most of the neurons.
 
-    `best` is drawn if several have equally many.
+    If several networks have equally many neurons, `best` is drawn.
     """
     of_networks = [traces.networks.get(name, {}) for name in names]
     neurons = union(of_networks)
@@ -138,7 +140,7 @@ def _raster(names: Sequence[str], found: Found, neurons: Sequence[str], sample: 
             ]
             rows = charts.set_apart([row for _, row, _ in marks], style, len(names), room=0.7 / len(names))
             for (t, _, size), row in zip(marks, rows, strict=True):
-                # The area is proportional to the spike's value; the smallest is still visible.
+                # The area of a mark is proportional to the spike's value, with a lower limit so it stays visible.
                 charts.mark(axes, style, [t], [row], markersize=max(1.5, 6.5 * math.sqrt(size)))
             counts.append(f"{name} fires {len(marks)} times")
         axes.set_xlim(0.5, max(len(trace.spike) for _, _, trace in found) + 0.5)
@@ -149,7 +151,7 @@ def _raster(names: Sequence[str], found: Found, neurons: Sequence[str], sample: 
 
 
 def _membranes(names: Sequence[str], found: Found, traces: Traces, shown: int) -> Figure:
-    """Draw the input of a network and a panel for each neuron; the table has all networks."""
+    """Draw the input of a network and a panel for each neuron; the table contains all networks."""
     own = {neuron: trace for neuron, style, trace in found if style == shown}
     which = f" in {names[shown]}" if len(names) > 1 else ""
     caption = (
@@ -211,7 +213,7 @@ def _input(x: NDArray[np.float32], style: int) -> tuple[str, Markup]:
 
 
 def _panel(text: Text, style: int, trace: NeuronTrace, title: str) -> Markup:
-    """Draw a line for the membrane, a dotted one for its threshold, and a mark if it fires."""
+    """Draw a line for the membrane, a dotted line for the threshold, and a mark at each spike."""
     with charts.chart(charts.PANEL) as axes:
         charts.draw(axes, style, time_axis(trace.membrane), trace.membrane, linestyle="-")
         charts.draw(axes, style, time_axis(trace.threshold), trace.threshold, linestyle=(0, (1, 1.6)), linewidth=0.8)

@@ -1,4 +1,4 @@
-"""Measure a trained network: test results, operations, sizes, learned neuron parameters, bytes saved for backward."""
+"""Measure a trained network's test results, operations, sizes, learned neuron parameters and saved bytes."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ PROFILED_IMAGES = 256
 
 @dataclass(frozen=True)
 class MeasuredNetwork:
-    """Measurements of a trained network.
+    """The measurements of a trained network.
 
     Attributes:
         evaluated: results on the test set.
-        task: the task that it was trained on.
-        drawings: data of the test set for a report's figures, by name, JSON-serialisable.
+        task: task that the network was trained on.
+        drawings: JSON-serialisable data on the test set for a report's figures, by name.
         counts: operations, sizes and learned neuron parameters.
         parameters, fp32_mb, saved_bytes: as in `TrainResult`.
     """
@@ -60,13 +60,13 @@ def measure(
     bar: Bar | None = None,
     initial: Sequence[Neuron] = (),
 ) -> MeasuredNetwork:
-    """Measure test results, operations, sizes and learned neuron parameters of a trained network.
+    """Measure the test results, operations, sizes and learned neuron parameters of a trained network.
 
     Args:
-        device: device of the test set's evaluation; counting runs on the CPU, where the model is left.
-        bar: gets a task for the test set, and a warning if the network has no deployed form, in which case figures that
-            need it are None.
-        initial: its neurons before training, if known.
+        device: device for evaluation on the test set. Counting runs on the CPU, and the model stays there.
+        bar: progress bar, which gets a task for the test set. It also prints a warning if the network has no deployed
+            form; figures that need this form are then None.
+        initial: the network's neurons before training, if known.
     """
     task = builders.build_measured_task(recipe)
     drawing = task.drawing()
@@ -86,7 +86,7 @@ def measure(
     model.cpu()
     drawings = dict(drawing.files())
     if worst := getattr(drawing, "worst", None):
-        # imported here because it is needed only to draw images
+        # Import gallery here, because only drawing needs it.
         from hdlif.report.data_sheet import gallery
 
         drawings["gallery"] = gallery(sets.test, worst)
@@ -103,7 +103,7 @@ def measure(
 
 
 def asked_for(task: Task, test: Evaluation) -> dict[str, Any]:
-    """Return whether larger is better for requested additional metrics, and the parts of those with several values."""
+    """Return whether larger is better for each additional metric, and the parts of metrics with several values."""
     if not isinstance(task, Measured) or not task.metrics:
         return {}
     asked = [name for name in test.metrics if name not in task.figures]
@@ -117,12 +117,12 @@ def asked_for(task: Task, test: Evaluation) -> dict[str, Any]:
 
 
 def first_images(images: Samples, count: int) -> list[Tensor]:
-    """Return the first images in batches [T or 1, B, ...] of at most 64."""
+    """Return the first `count` images in batches [T or 1, B, ...] of at most 64."""
     return [x for x, _ in images.first(count).sequences(64)]
 
 
 def bytes_saved_by_an_update(model: nn.Module, recipe: Recipe, sets: DataSets) -> int:
-    """Return the peak bytes saved for backward by one loss of the recipe's rule on one batch."""
+    """Return the peak number of bytes that one loss of the recipe's rule saves for backward on one batch."""
     rule = builders.build_rule(recipe)
     x, target = sets.test.sequence(torch.arange(min(recipe.data.batch_size, len(sets.test))))
     # With streams, an update covers one part of the sequence.
@@ -132,7 +132,7 @@ def bytes_saved_by_an_update(model: nn.Module, recipe: Recipe, sets: DataSets) -
     first = plan if len(plan.updates) == 1 else Plan(plan.time_steps, plan.steps[:1], plan.updates[:1])
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     carry = None if recipe.training.stream is None else Carry()
-    # Restore the modes with the state: the user's batch norms may be frozen.
+    # Restore the modes together with the state, because the user's batch norms may be frozen.
     with evaluation_mode(model):
         model.train()
         try:

@@ -1,4 +1,4 @@
-"""Profile an update: forward and backward time and saved bytes by layer, and the code path of each layer."""
+"""Profile an update and report each layer's forward and backward time, saved bytes and code path."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _QUANTISERS = ("_Binarize", "_Binarized", "_Ternarize", "_Ternarized", "_Quantiz
 
 @dataclass(frozen=True)
 class LayerTime:
-    """Time and memory of a layer in an update, over all its time steps.
+    """The time and memory of a layer in an update, over all time steps.
 
     Attributes:
-        path: the code path, and the reason if it is not the fastest.
-        forward_ms, backward_ms: time of its operations, scaled to the wall time of the update.
+        path: code path, and the reason if it is not the fastest path.
+        forward_ms, backward_ms: time of the layer's operations, scaled to the wall time of the update.
         saved_bytes: peak bytes saved for the backward pass; a storage counts in the layer that saves it first.
     """
 
@@ -53,16 +53,15 @@ class LayerTime:
 
 @dataclass(frozen=True)
 class TrainingProfile:
-    """Time and memory of an update: by layer, and for work outside of layers.
+    """The time and memory of an update, by layer and for work outside layers.
 
     Attributes:
-        update_ms: wall time of an update, the median of the timed ones; for a random rule, the mean over the profiled
-            plans.
-        update_ms_range: the least and the greatest.
-        weights_ms: time to quantise weights, and to pass gradients to the latent ones.
-        optimizer_ms: the optimiser's step, and zeroing of gradients.
-        other_ms: operations between the layers: additions, the loss, gathered gradients.
-        python_ms: the remaining wall time, outside of operations.
+        update_ms: median wall time of the timed updates; for a random rule, each is a mean over the profiled plans.
+        update_ms_range: shortest and longest wall time.
+        weights_ms: time to quantise weights and to pass gradients to the latent weights.
+        optimizer_ms: time of the optimiser's step and of zeroing gradients.
+        other_ms: time of operations between the layers: additions, the loss, gathered gradients.
+        python_ms: remaining wall time, outside operations.
     """
 
     layers: tuple[LayerTime, ...]
@@ -85,10 +84,10 @@ class TrainingProfile:
 def training_profile(recipe: Recipe, *, rounds: int = 5) -> TrainingProfile:
     """Profile updates of a recipe's network on random data, on the CPU.
 
-    Updates are timed without a profiler; one profiled update of each plan then divides that time among layers.
+    Updates are timed without a profiler. One profiled update of each plan then divides this time among the layers.
 
     Args:
-        rounds: timed updates of each plan.
+        rounds: number of timed updates of each plan.
     """
     made = RecipeUpdate(recipe)
     x, target = builders.random_batch(recipe, made.generator)
@@ -155,11 +154,11 @@ def _plans(made: RecipeUpdate) -> list[Plan]:
 
 
 class _Layers:
-    """The layers of a network: modules that contain no other layer.
+    """The layers of a network, which are modules that contain no other layer.
 
     Attributes:
-        named: by name, in the order of the network.
-        paths: the code path of each in its last run.
+        named: layers by name, in the order of the network.
+        paths: code path of each layer in its last run.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -212,7 +211,7 @@ def _layers_of(module: nn.Module, name: str) -> Iterable[tuple[str, nn.Module]]:
 
 
 def _is_layer(module: nn.Module) -> bool:
-    """Whether a module itself runs, not only its submodules."""
+    """Return whether a module has its own forward pass, instead of only submodules."""
     return isinstance(module, Temporal) or type(module).forward is not nn.Module.forward
 
 
@@ -232,12 +231,12 @@ def _path_of(layer: nn.Module, args: tuple[Any, ...]) -> str:
 
 
 def _time_shares(events: Iterable[FunctionEvent]) -> Mapping[tuple[str, str], float]:
-    """Return the microseconds of a profile's operations, each without those inside it.
+    """Return the microseconds of a profile's operations by phase and place, without time in nested operations.
 
-    By phase ("forward", "backward", "optimizer") and place (a layer, `_WEIGHTS`, or "" for other operations).
+    A phase is "forward", "backward" or "optimizer". A place is a layer, `_WEIGHTS`, or "" for other operations.
     """
     events = list(events)
-    # An operation that creates a graph node has its number; so do earlier operations that create none.
+    # An operation that creates a graph node has the node's number, and so do earlier operations that create none.
     makers: dict[int, str] = {}
     for event in sorted(events, key=lambda event: event.time_range.start):
         if event.sequence_nr >= 0 and not event.name.startswith(_BACK):
@@ -246,11 +245,11 @@ def _time_shares(events: Iterable[FunctionEvent]) -> Mapping[tuple[str, str], fl
                 makers[event.sequence_nr] = _place(above)
     shares: dict[tuple[str, str], float] = defaultdict(float)
     for event in events:
-        # The rest of a layer's range is Python.
+        # The remaining time in a layer's range is spent in Python.
         if event.name.startswith(_LAYER):
             continue
         above = list(_upwards(event))
-        # The outermost range, which is the backward node.
+        # The outermost range is the backward node.
         back = next((one for one in reversed(above) if one.name.startswith(_BACK)), None)
         if any(one.name.startswith("Optimizer.") for one in above):
             phase, place = "optimizer", ""
@@ -263,7 +262,7 @@ def _time_shares(events: Iterable[FunctionEvent]) -> Mapping[tuple[str, str], fl
 
 
 def _place(above: Iterable[FunctionEvent]) -> str:
-    """Return the layer of an operation, `_WEIGHTS` of one that quantises, or ""."""
+    """Return an operation's layer, `_WEIGHTS` if the operation quantises weights, or "" otherwise."""
     for event in above:
         if event.name.startswith(_LAYER):
             return event.name.removeprefix(_LAYER)

@@ -1,7 +1,7 @@
-"""Builders from recipes to objects: the only place that resolves names, after checking names and arguments.
+"""Functions that check the names and arguments in a recipe and build its objects. Names are resolved only here.
 
-One file per section of a recipe; it has a class per kind, with the section's keys as fields, and the functions that
-build from them.
+Each section of a recipe has one file. The file contains a class per kind, whose fields are the section's keys, and the
+functions that build objects from these classes.
 """
 
 from hdlif.recipe.builders.checks import (

@@ -1,4 +1,4 @@
-"""The key `data.augment`: shipped and custom augmentations, with arguments."""
+"""The key `data.augment`: shipped and custom augmentations with their arguments."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAPS = ("image", "events")
 
 
 class Augment(Part):
-    """An augmentation, and its kinds of samples; None for a custom one, which takes any."""
+    """An augmentation; `samples` lists the kinds of samples that it accepts, or is None if it accepts any."""
 
     samples: ClassVar[tuple[str, ...] | None] = _MAPS
 
@@ -41,7 +41,7 @@ class Jitter(_OfSeries, kind="jitter", makes=At("hdlif.data.augment:jitter")):
 
 
 class Rotate(_OfSeries, kind="rotate", makes=At("hdlif.data.augment:rotate")):
-    """Turn the sensors at random, channels in threes."""
+    """Rotate sensor axes at random, in groups of three channels."""
 
 
 class Scale(_OfSeries, kind="scale", makes=At("hdlif.data.augment:scale")):
@@ -56,7 +56,7 @@ class ColorJitter(Augment, kind="color_jitter", makes=At("hdlif.data.augment:col
 
 
 class Zoom(Augment, kind="zoom", makes=At("hdlif.data.augment:zoom")):
-    """Enlarge or reduce images at random, over the mean."""
+    """Enlarge or shrink images at random, and fill the border with the mean."""
 
     largest: float = field(1.5, "Factor up to which images are enlarged or reduced.")
 
@@ -77,7 +77,7 @@ _OF_IMAGES = {
 
 
 class Own(Augment):
-    """A custom augmentation: a function of a sample, or a class with such objects."""
+    """A custom augmentation: a function of a sample, or a class with callable objects."""
 
     samples = None
 
@@ -119,7 +119,7 @@ AUGMENTS = Section[Augment](
 
 
 def read_augment(section: DataConfig, samples: str | None) -> list[Augment]:
-    """Check the key for a kind of samples; None if it is unknown until the data are inspected. Raises `RecipeError`."""
+    """Check the key for a kind of samples, which is None before the data are inspected. Raises `RecipeError`."""
     parts = [AUGMENTS.read(one, f"{KEY}.{place}") for place, one in enumerate(_stated(section))]
     for part in parts:
         if samples is not None and part.samples is not None and samples not in part.samples:
@@ -131,12 +131,12 @@ def read_augment(section: DataConfig, samples: str | None) -> list[Augment]:
 
 
 def build_augment(section: DataConfig, samples: str) -> list[str | Augmentation]:
-    """Build the augmentations, in order; those without arguments are names."""
+    """Build the augmentations in order, but return shipped augmentations without arguments as names."""
     return [part.build() or part.kind for part in read_augment(section, samples)]
 
 
 def try_augment(section: DataConfig, samples: str, shape: tuple[int, ...]) -> None:
-    """Raise `RecipeError` if a custom augmentation fails on a raw sample, or draws from an unseeded generator."""
+    """Raise `RecipeError` if a custom augmentation fails on a raw sample, or is not reproducible."""
     made = build_augment(section, samples)
     own = [one for one, stated in zip(made, _stated(section), strict=True) if stated.kind not in AUGMENTS]
     if not own:

@@ -1,4 +1,4 @@
-"""Checks of a recipe: whether its parts can be built and fit together."""
+"""Check whether the parts of a recipe can be built and fit together."""
 
 from __future__ import annotations
 
@@ -47,9 +47,10 @@ _MAPS = ("map", "instances")
 
 
 def check_names(recipe: Recipe) -> None:
-    """Raise `RecipeError` on the first unknown name or wrong argument of the recipe.
+    """Raise `RecipeError` for the first unknown name or wrong argument in the recipe.
 
-    Builds nothing and does not import PyTorch: `check` tests whether named layers exist and the network fits.
+    This function builds nothing and does not import PyTorch. `check` also tests whether listed layers exist and whether
+    the network fits.
     """
     check_data(recipe)
     read_task(recipe)
@@ -69,9 +70,9 @@ def names_own_parts(recipe: Recipe) -> bool:
 
 
 def try_traces(recipe: Recipe, ranks: int = 1) -> None:
-    """Raise `RecipeError` if the rule keeps traces and cannot keep those of this network or of a batch.
+    """Raise `RecipeError` if the rule keeps traces and does not support this network or batch size.
 
-    The recipe passes `check`; `ranks` processes share a batch.
+    The recipe must pass `check`; `ranks` processes share a batch.
     """
     import torch
 
@@ -90,7 +91,7 @@ def try_traces(recipe: Recipe, ranks: int = 1) -> None:
 
 
 def try_update(recipe: Recipe, ranks: int = 1) -> None:
-    """Raise `RecipeError` if the rule cannot train the network, according to `try_traces` and an update on noise."""
+    """Check with `try_traces` and one update on noise whether the rule can train the network. Raises `RecipeError`."""
     import torch
 
     try_traces(recipe, ranks)
@@ -99,7 +100,7 @@ def try_update(recipe: Recipe, ranks: int = 1) -> None:
         network, place = _network_to_try(recipe)
         if place.type == "meta" and not names_own_parts(recipe):
             return
-        # Two, because batch norm needs more than one value.
+        # Two samples, because batch norm needs more than one value.
         noise = random_batch(recipe, draws, 2)
         recipe = with_class_weights(recipe, lambda: noise[1])
         x, target = (one.to(place) for one in noise)
@@ -110,7 +111,10 @@ def try_update(recipe: Recipe, ranks: int = 1) -> None:
 
 
 def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
-    """Return the network and its device: from the seed on the CPU, or without values on "meta" if it is not `SMALL`."""
+    """Return the network and its device.
+
+    The network has values from the seed and is on the CPU, or has no values and is on "meta" if larger than `SMALL`.
+    """
     import torch
 
     with without_values():
@@ -123,12 +127,12 @@ def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
 
 @contextmanager
 def without_values() -> Iterator[None]:
-    """Make tensors without values inside; torch's random state is not changed."""
+    """Make tensors without values in this context; torch's random state does not change."""
     import torch
     from torch import Tensor
     from torch.overrides import TorchFunctionMode
 
-    # Initialisers of most modules, whose "meta" versions import torch._dynamo, which takes longer than a build.
+    # Most modules use these initialisers. Their "meta" versions import torch._dynamo, which takes longer than a build.
     draws = (Tensor.normal_, Tensor.uniform_)
 
     class Undrawn(TorchFunctionMode):
@@ -146,7 +150,7 @@ def _saying_what_it_cannot_train(recipe: Recipe) -> Iterator[None]:
     """Turn a rule's error about an unsupported network into a `RecipeError`."""
     try:
         yield
-    # Custom parts may raise anything.
+    # Custom parts may raise any exception.
     except Exception as error:
         if not isinstance(error, HdlifError) and not names_own_parts(recipe):
             raise
@@ -156,16 +160,17 @@ def _saying_what_it_cannot_train(recipe: Recipe) -> Iterator[None]:
 
 def _is_small(network: nn.Module, shape: tuple[int, ...]) -> bool:
     values = sum(tensor.numel() for tensor in network.state_dict().values())
-    # A map has a layer's channels at most at the image's size, because no layer enlarges it.
+    # No layer enlarges the image, so a map has at most a layer's channels times the size of the image.
     channels = max((tensor.shape[0] for tensor in network.parameters() if tensor.ndim > 1), default=1)
     return bool(max(values, channels * math.prod(shape[1:])) <= SMALL)
 
 
 def check(recipe: Recipe) -> None:
-    """Raise `RecipeError` on the first name or argument of the recipe that cannot be built.
+    """Raise `RecipeError` for the first name or argument in the recipe that cannot be built.
 
-    The network is built without values (on torch's "meta" device), and run so unless it is `SMALL`: this takes
-    little memory and leaves torch's random state unchanged. Limits are `MOST_VALUES`, and `MOST_NEURONS` per batch.
+    The network is built on torch's "meta" device, without values. A network larger than `SMALL` also runs there. This
+    takes little memory and does not change torch's random state. `MOST_VALUES` limits the network, and `MOST_NEURONS`
+    limits the neurons per batch.
     """
     check_names(recipe)
     try_augment(recipe.data, data_kind(recipe).input.kind, raw_shape(recipe))
@@ -182,11 +187,11 @@ def check(recipe: Recipe) -> None:
 def build_trained(recipe: Recipe, fill: Callable[[nn.Module], object]) -> nn.Module:
     """Return the network of a trained recipe in eval mode, with the values from `fill`.
 
-    It is built once, without values. Custom parts may hold tensors outside their state dict: networks with such parts
-    are built again with values, and then filled.
+    The network is built once, without values. Custom parts may contain tensors outside their state dict, so networks
+    with custom parts are built again with values before `fill` is called.
 
     Raises:
-        RecipeError: the network cannot be built; nothing else of the recipe is checked.
+        RecipeError: the network cannot be built; the rest of the recipe is not checked.
     """
     read_task(recipe)
     read_model(recipe)
@@ -201,7 +206,10 @@ def build_trained(recipe: Recipe, fill: Callable[[nn.Module], object]) -> nn.Mod
 
 
 def _check_network(recipe: Recipe, task: Task, fill: Callable[[nn.Module], object] | None = None) -> nn.Module:
-    """Return the network with the values of `fill`; otherwise those of the seed if it is `SMALL`, or without values."""
+    """Build the network, check that it fits the task, and return it.
+
+    The values come from `fill`. Without `fill`, they come from the seed, and a network larger than `SMALL` has none.
+    """
     import torch
 
     shape = input_record(recipe).shape
@@ -267,7 +275,7 @@ def _check_fit(recipe: Recipe, task: Task, network: nn.Module) -> None:
 
 
 def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:
-    """Raise `RecipeError` if the recipe cannot train on its samples as streams."""
+    """Raise `RecipeError` if the recipe cannot train on its samples as a stream."""
     from hdlif.training.streaming import check_streams
 
     assert recipe.training.stream is not None
@@ -286,7 +294,7 @@ def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:
 
 
 def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
-    """Raise `RecipeError` if a custom network cannot be saved, or its logits differ when run step by step."""
+    """Raise `RecipeError` if a custom network cannot be saved, or if its logits differ when it runs step by step."""
     import torch
 
     names: dict[int, str] = {}
@@ -307,7 +315,7 @@ def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
 
 
 def _neurons_and_outputs(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-    """Run one time step of one image; return the number of neurons, and the shape of the outputs."""
+    """Run one time step on one image, and return the number of neurons and the shape of the outputs."""
     import torch
 
     from hdlif.nn import Neuron
@@ -326,7 +334,7 @@ def _neurons_and_outputs(network: nn.Module, shape: tuple[int, ...]) -> tuple[in
 
 
 def raw_shape(recipe: Recipe) -> tuple[int, ...]:
-    """Return the shape of a sample in augmentations: [C, H, W]; events have all frames' maps as channels."""
+    """Return the shape [C, H, W] of a sample for augmentations; for events, C counts the channels of all frames."""
     kind = data_kind(recipe)
     channels, *sides = kind.input.shape
     if (size := recipe.data.size) is not None:
@@ -335,10 +343,10 @@ def raw_shape(recipe: Recipe) -> tuple[int, ...]:
 
 
 def random_batch(recipe: Recipe, generator: Generator, count: int | None = None) -> tuple[Tensor, Tensor]:
-    """Draw noise as a batch for the recipe's network, [T or 1, B, C, H, W], and a random target.
+    """Draw a batch of noise [T or 1, B, C, H, W] for the recipe's network, and a random target.
 
     Args:
-        count: B; the recipe's by default.
+        count: B; by default the recipe's batch size.
     """
     import torch
 
@@ -356,7 +364,7 @@ def random_batch(recipe: Recipe, generator: Generator, count: int | None = None)
     if described.target in ("map", "instances"):
         return x, torch.randint(outputs, (batch, *shape[1:]), generator=generator)
     if described.target in ("boxes", "boxes_each"):
-        # A box of each class in the upper left quarter.
+        # One box per class, in the upper left quarter.
         box = torch.tensor([[number, 0, 0, shape[2] / 2, shape[1] / 2] for number in range(outputs)])
         return x, box.expand(batch, *(each if described.target == "boxes_each" else ()), -1, -1)
     if described.target == "labels":

@@ -1,4 +1,4 @@
-"""The section `data`: checks, the network's view of a sample, and loading."""
+"""Check the section `data`, convert samples to a network's input, and load the data."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ FRAMES: Mapping[str, Frames] = {
 
 
 def check_data(recipe: Recipe) -> str | None:
-    """Check the section; return the kind of a sample, or None if custom data must be inspected first.
+    """Check the section and return the kind of its samples, or None if custom data must be inspected first.
 
-    Reads no data and does not import PyTorch. Raises `RecipeError`.
+    This function does not read data or import PyTorch. Raises `RecipeError`.
     """
     section = recipe.data
     samples: str | None
@@ -49,7 +49,7 @@ def check_data(recipe: Recipe) -> str | None:
         samples = section.found.input.kind if section.found else kind.samples
     else:
         if section.kind not in DATA:
-            # Raise, listing the known names.
+            # Raises an error that lists the known names.
             chosen_offer(section.kind, "data.kind", {*DATA, *FOUND})
         shipped_kind(section.kind, section.arguments)
         if section.validation is None:
@@ -81,17 +81,17 @@ _SHOWN = {"series": "series", "table": "tables"}
 
 
 def frames_of(section: DataConfig, samples: str | None) -> str:
-    """Return the conversion of samples of this kind to time steps: a name in `FRAMES` or `BINNINGS`."""
+    """Return the name in `FRAMES` or `BINNINGS` of the function that converts such samples to time steps."""
     return ROWS if samples == "series" else section.frames
 
 
 def shown(sets: DataSets, section: DataConfig, samples: str) -> DataSets:
-    """Return the sets with samples converted to time steps by a section; events are already binned."""
+    """Return the data sets with samples converted to time steps by the section's frames; events are already binned."""
     return sets if samples == "events" else sets.shown_as(FRAMES[frames_of(section, samples)])
 
 
 def _finder(kind: str, stated: Mapping[str, Any]) -> Callable[..., OwnData]:
-    """Return the function that inspects data of a kind, with the arguments of their section checked."""
+    """Check the arguments in the section of a kind, and return the function that inspects such data."""
     if kind in FOUND:
         return FOUND[kind].read("data", {"kind": kind, **stated}).build
     function = found_part(kind, "data.kind", {*DATA, *FOUND})
@@ -116,17 +116,17 @@ def look(
     binning: str = "by_number",
     say: Callable[[str], None] = say_nothing,
 ) -> OwnData:
-    """Inspect data of a kind.
+    """Inspect custom data at a path.
 
     Args:
         stated: other keys of the section `data`.
-        root: base folder of relative paths.
-        size: `data.size`.
+        root: base folder for relative paths.
+        size: the value of `data.size`.
         known: input record of an existing network.
-        scale: mean and deviation for normalising its values.
-        time_steps: of the frames and targets; one frame, and any number of targets, by default.
-        binning: how recordings are binned, if the network does not have it.
-        say: called with a line if this will take a while.
+        scale: mean and standard deviation for normalising target values.
+        time_steps: number of frames and targets; by default one frame, and any number of targets.
+        binning: binning of recordings, if `known` does not specify it.
+        say: called with a line if the inspection will take a while.
     Raises:
         RecipeError: a key is unknown for such data, or has another type.
         DataError: the data cannot be used.
@@ -147,7 +147,7 @@ def look(
         binning=binning if known is None or known.binning == "none" else known.binning,
     )
     steps = found.target_steps
-    # The length of series is checked elsewhere.
+    # The length of time series is checked elsewhere.
     if found.input.kind != "series" and None not in (steps, time_steps) and steps != time_steps:
         seen = f"{found.path}: has targets at {steps} steps, and time_steps = {time_steps}"
         raise DataError(f"{seen}; set time_steps={steps}, or give others")
@@ -162,7 +162,7 @@ def look_for(
     scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
     say: Callable[[str], None] = say_nothing,
 ) -> OwnData:
-    """Inspect the recipe's custom data; the arguments are those of `look`."""
+    """Inspect the recipe's custom data; the arguments are as in `look`."""
     section = recipe.data
     return look(
         section.kind,
@@ -179,7 +179,7 @@ def look_for(
 
 
 def shipped_kind(name: str, given: Mapping[str, Any]) -> DataKind:
-    """Return a data set that ships, with arguments of its own if it takes some. Raises `RecipeError`."""
+    """Return a shipped data set with the given arguments, which only generated data accept. Raises `RecipeError`."""
     kind = DATA[name]
     for key in () if kind.is_generated else given:
         if key in arguments():
@@ -190,7 +190,7 @@ def shipped_kind(name: str, given: Mapping[str, Any]) -> DataKind:
 
 
 def data_kind(recipe: Recipe) -> Described:
-    """Return the properties of the recipe's data known without reading them; for custom data, those found.
+    """Return the properties of a shipped data set without reading it, or the stored findings on custom data.
 
     Raises:
         RecipeError: the section is invalid, or its data must be inspected first (`with_data_found`).
@@ -213,7 +213,7 @@ def data_kind(recipe: Recipe) -> Described:
 
 
 def record_of(stated: InputConfig) -> InputRecord:
-    """Return the input record that a recipe states. Raises `RecipeError` if it is not valid."""
+    """Return the input record in a recipe. Raises `RecipeError` if it is not valid."""
     sound = None if stated.sound is None else SoundRecord(**stated.sound.model_dump())
     record = InputRecord(**stated.model_dump() | {"sound": sound})
     try:
@@ -224,10 +224,10 @@ def record_of(stated: InputConfig) -> InputRecord:
 
 
 def sample_name_of(recipes: Iterable[Any]) -> SampleName:
-    """Return the noun for samples of all these recipes; the general one if they differ.
+    """Return the noun for the samples of all these recipes, or "sample" if the recipes have different nouns.
 
     Args:
-        recipes: or their copies in summaries, maybe of another version.
+        recipes: recipes, or their copies in summaries, which another version may have written.
     """
     names = {_sample_name(recipe) for recipe in recipes}
     return names.pop() if len(names) == 1 else SAMPLE
@@ -244,7 +244,7 @@ def _sample_name(recipe: Any) -> SampleName:
 
 
 def target_of(recipe: Recipe) -> Target:
-    """Return the kind of target of the recipe's data, without inspecting them or importing PyTorch."""
+    """Return the kind of target in the recipe's data without inspecting the data or importing PyTorch."""
     section, stated = recipe.data, recipe.data.arguments
     if section.kind in DATA:
         return DATA[section.kind].target
@@ -270,11 +270,12 @@ def build_data(
     found: OwnData | None = None,
     listed: Path | None = None,
 ) -> DataSets:
-    """Build the recipe's data set, from `root` if it is not bundled; `workers` and `ranks` as in `DataSets.made_by`.
+    """Build the recipe's data set, from `root` if it is not bundled.
 
     Args:
+        workers, ranks: as in `DataSets.made_by`.
         found: result of `with_data_found`; without it the data are inspected again.
-        listed: the manifest of the training data, if there is one, for the error about changes.
+        listed: path of the manifest of the training data, if any; the error about changed data lists the changes.
     """
     section = recipe.data
     if found_kind(section.kind):
@@ -304,7 +305,7 @@ def _shipped(recipe: Recipe, root: Path | None) -> DataSets:
 
 
 def _side(section: DataConfig) -> int | None:
-    """Return the side of the square images of a shipped set. Raises `RecipeError` on two sides."""
+    """Return the side of a shipped set's square images, if set. Raises `RecipeError` if two sides are set."""
     if isinstance(section.size, tuple):
         raise RecipeError(
             f"data.size = {list(section.size)}: {section.kind} ships, and its images are squares; give one number"
@@ -333,9 +334,9 @@ def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> OwnD
 
 
 def input_record(recipe: Recipe) -> InputRecord:
-    """Return the input record of the recipe's network: an image, a part of one, or a frame of events.
+    """Return the input record of the recipe's network; a step is an image, a part of an image, or a frame of events.
 
-    Raises `RecipeError` if an image does not last for time_steps steps.
+    Raises `RecipeError` if the number of steps per sample does not fit time_steps.
     """
     kind = data_kind(recipe)
     record = kind.input
@@ -344,7 +345,7 @@ def input_record(recipe: Recipe) -> InputRecord:
     if kind.events:
         if recipe.data.kind not in DATA:
             return record
-        # Resizing is not recorded for shipped sets, which PyTorch resizes.
+        # PyTorch resizes shipped sets, so the record does not contain their sensor size.
         sensor = kind.input.shape[1:] if recipe.data.size is None else None
         return replace(record, binning=recipe.data.frames, sensor=sensor)
     import torch

@@ -1,4 +1,4 @@
-"""Shipped data sets, by name: properties known without reading them, keys and loaders."""
+"""Shipped data sets by name, with their keys, loaders, and properties that are known without reading them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Data(Part):
-    """A shipped set without own keys."""
+    """A shipped data set without keys of its own."""
 
     @classmethod
     def key_names(cls) -> set[str]:
@@ -29,7 +29,7 @@ class Data(Part):
 
 
 class DelayedXor(Data, kind="delayed_xor", makes=memory_tasks.DelayedXor):
-    """Generated series: whether two bits that are far apart differ."""
+    """Generated time series, classified by whether two distant bits differ."""
 
     delay: int = field(100, "Time steps from the first bit to the second.")
     noise: float = field(0.3, "Standard deviation of the values between them.")
@@ -39,7 +39,7 @@ class DelayedXor(Data, kind="delayed_xor", makes=memory_tasks.DelayedXor):
 
 
 class Copy(Data, kind="copy", makes=memory_tasks.Copy):
-    """Generated series: symbols that have to be repeated after a delay."""
+    """Generated time series of symbols, which the network must repeat after a delay."""
 
     delay: int = field(100, "Time steps from the last symbol to the first one that is repeated.")
     symbols: int = field(10, "Number of symbols that are shown.")
@@ -50,7 +50,7 @@ class Copy(Data, kind="copy", makes=memory_tasks.Copy):
 
 
 class MackeyGlass(Data, kind="mackey_glass", makes=memory_tasks.MackeyGlass):
-    """A chaotic series, whose later values are learned."""
+    """A chaotic time series, whose future values the network must predict."""
 
     steps: int = field(100, "Time steps of a window.")
     ahead: int = field(6, "Time steps from a shown value to the learned one.")
@@ -61,14 +61,14 @@ class MackeyGlass(Data, kind="mackey_glass", makes=memory_tasks.MackeyGlass):
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """Properties of a data set's samples, known without reading them.
+    """The properties of a data set that are known without reading its samples.
 
     Attributes:
-        names: of its classes, values or labels, or a function that returns them.
+        names: names of the classes, values or labels, or a function that returns them.
         target: kind of the target.
-        target_mean, target_std: of values, for normalisation.
-        ahead: how many steps later the learned values occur, if these are the next values of the series.
-        answered_after: delay in steps until a class of each step is predicted; None if the task defines it.
+        target_mean, target_std: mean and standard deviation of values, for normalisation.
+        ahead: number of steps by which the learned values lie ahead, if these are later values of the time series.
+        answered_after: delay in steps until the class of a step is predicted, or None if the task defines it.
     """
 
     input: InputRecord
@@ -93,18 +93,18 @@ class Described:
 
     @property
     def resizes(self) -> bool:
-        """Return whether a sample is a map, which has a side."""
+        """Return whether a sample is a map of pixels, which can be resized."""
         return self.input.kind in ("image", "events")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataKind(Described):
-    """A shipped data set: its loader and properties.
+    """The loader and the properties of a shipped data set.
 
     Attributes:
-        load: takes (root, validation, augment, seed), of events also (time_steps, binning, size), of generated data
-            their content.
-        part: class of its section; for generated data it also generates the content.
+        load: takes (root, validation, augment, seed); for events also (time_steps, binning, size); for generated data
+            also their content.
+        part: class of its section; for generated data, the class also makes the content.
         meaning: description, if the class of its section has none.
     """
 
@@ -118,12 +118,12 @@ class DataKind(Described):
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """The keys of `data` of this kind only, with their defaults."""
+        """Return the keys of the section `data` that only this kind has, with their defaults."""
         content: Any = self.part.MAKES
         return {one.name: one.default for one in fields(content)} if self.is_generated else {}
 
     def of(self, content: Content) -> DataKind:
-        """Return this kind with non-default content."""
+        """Return this kind with other content."""
         return replace(self, load=partial(self.load, content=content), **_described(content))
 
 
@@ -136,7 +136,7 @@ def _generated(part: type[Data], load: At) -> DataKind:
 
 
 def _stored(name: str, meaning: str, shape: tuple[int, int, int], **others: Any) -> DataKind:
-    """Return a set of images, series or rows: its name is its loader's and prefixes its constants."""
+    """Return a data set of images, time series or rows; the names of its loader and constants follow from `name`."""
     mean, std = (getattr(datasets, f"{name.upper()}_{one}") for one in ("MEAN", "STD"))
     names = others.pop("names", None) or getattr(datasets, f"{name.upper()}_CLASSES")
     record = InputRecord(shape, mean, std, **others)
@@ -144,7 +144,7 @@ def _stored(name: str, meaning: str, shape: tuple[int, int, int], **others: Any)
 
 
 def _counts(side: int) -> InputRecord:
-    """Return the record of events counted by polarity and pixel, without scaling."""
+    """Return the input record of events that are counted by polarity and pixel, without scaling."""
     return InputRecord((2, side, side), (0.0, 0.0), (1.0, 1.0), kind="events", resize="none")
 
 
@@ -153,7 +153,7 @@ def _recorded(name: str, meaning: str, side: int, names: tuple[str, ...]) -> Dat
 
 
 def _simulated(images: str, meaning: str, side: int, names: tuple[str, ...]) -> DataKind:
-    """Return a set of events simulated from a set of images."""
+    """Return a data set of events that are simulated from images."""
 
     def load(root: Path | None, *, time_steps: int, binning: Binning, size: int | None, **split: object) -> DataSets:
         from hdlif.data import simulated

@@ -1,7 +1,7 @@
-"""Default recipe for custom data, derived from their sizes.
+"""Derive a default recipe for custom data from the sizes of the data.
 
-Choices depend on sizes alone (kind, steps, channels, training samples, classes), never on the machine, on names, on the
-order of classes, or on the unit of a value. So the same data give the same recipe everywhere.
+Choices depend only on the kind of data and on its numbers of steps, channels, training samples and classes. Machine,
+names, class order and units have no effect, so the same data give the same recipe everywhere.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PER_NEURON = 8
 
 @dataclass(frozen=True)
 class Choice:
-    """Value of a recipe's key, such as "training.epochs", and its reason."""
+    """A value for a recipe's key, such as "training.epochs", and the reason for it."""
 
     key: str
     value: Any
@@ -46,7 +46,7 @@ class Choice:
 
     @property
     def override(self) -> str:
-        """As `--set` takes it."""
+        """Return the choice in the form `key=value` of `--set`."""
         return f"{self.key}={json.dumps(self.value)}"
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ class Choice:
 
 
 def choices(found: OwnData, overrides: Iterable[str] = ()) -> list[Choice]:
-    """Return the values derived from the data, in the order of a recipe's keys, without overridden ones."""
+    """Return the values derived from the data, except overridden ones, in the order of a recipe's keys."""
     keys = {override.partition("=")[0].strip() for override in overrides}
     return [one for one in _choices(found, keys) if not any(_covers(key, one.key) for key in keys)]
 
@@ -80,7 +80,7 @@ def _choices(found: OwnData, keys: Collection[str]) -> list[Choice]:
 
 
 def batch_size(samples: int) -> int:
-    """Return the batch size, a power of two: about a twelfth of the samples, within `BATCH`.
+    """Return a power of two within `BATCH` that is about a twelfth of the number of samples, as the batch size.
 
     >>> [batch_size(samples) for samples in (5, 28, 300, 10_000)]
     [4, 8, 16, 64]
@@ -91,9 +91,9 @@ def batch_size(samples: int) -> int:
 
 
 def _rule(steps: int, batch: int, values: int) -> Choice:
-    """Choose STBP if the activations of all steps of a batch fit, else windows of as many steps as fit.
+    """Choose STBP if the activations of a batch at all steps fit in memory, otherwise windows of as many steps as fit.
 
-    `values` are those of the layers at one step of one sample.
+    `values` is the number of values in all layers at one step of one sample.
     """
     per_step = 4 * _PER_NEURON * values * batch
     if (size := per_step * steps) <= MOST_BYTES:
@@ -155,9 +155,9 @@ def _for_events(found: OwnData, batch: int, keys: Collection[str]) -> Iterator[C
 
 
 def _residual_values(height: int, width: int) -> int:
-    """Count the values of the base's residual network at one step.
+    """Return the number of values in the base recipe's residual network at one step.
 
-    Its first stage has two layers of 16 channels at the images' size, and each later stage half as many values.
+    Its first stage has two layers of 16 channels at the size of the images. Each later stage has half as many values.
     """
     return 2 * (2 * 16 * height * width)
 
@@ -174,5 +174,5 @@ _BELONGS = {
 
 
 def _covers(given: str, key: str) -> bool:
-    """Return whether an override of a key replaces the choice of another, or its basis."""
+    """Return whether an override replaces the choice for a key, or the key that this choice depends on."""
     return any(one == given or one.startswith(f"{given}.") for one in (key, _BELONGS.get(key, key)))

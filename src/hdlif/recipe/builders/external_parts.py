@@ -1,6 +1,6 @@
 """External parts in recipes: `package.module:Name`, and parts of installed packages.
 
-An installed package registers a part as an entry point. It is imported when a recipe names it:
+An installed package registers a part as an entry point, which is imported when a recipe uses it:
 
     [project.entry-points."hdlif.neurons"]
     wave = "wave_neurons:Wave"
@@ -44,12 +44,12 @@ GROUPS: Mapping[str, str] = {
 
 
 def is_own(name: object) -> bool:
-    """Return whether a recipe names a custom part."""
+    """Return whether a name in a recipe is a custom part, `package.module:Name`."""
     return isinstance(name, str) and ":" in name
 
 
 def own_or_one_of(name: object, accepted: Collection[str]) -> str:
-    """End an error about an unknown name.
+    """Return the end of an error message about an unknown name.
 
     >>> own_or_one_of("my_models.TinyNet", ["dense"]), own_or_one_of("dens", ["dense"])
     ('write my_models:TinyNet', 'choose one of dense (did you mean "dense"?)')
@@ -64,7 +64,7 @@ def own_or_one_of(name: object, accepted: Collection[str]) -> str:
 def imported(name: str, key: str) -> Any:
     """Import `package.module:Name`, the value of `key` in a recipe. Raises `RecipeError`.
 
-    The working folder is searched last, so that its files cannot hide installed packages.
+    Python searches the working folder last, so its files cannot hide installed packages.
     """
     module_name, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), *attribute.split("."))):
@@ -91,8 +91,8 @@ def imported(name: str, key: str) -> Any:
 
 
 def _likely_module(missing: str) -> str:
-    """Suggest the installed module with the nearest name; "" if none is near."""
-    # imported lazily, as in did_you_mean
+    """Suggest the installed module with the nearest name, or return "" if none is near."""
+    # Import lazily, as in did_you_mean.
     import difflib
 
     package, dot, last = missing.rpartition(".")
@@ -102,7 +102,7 @@ def _likely_module(missing: str) -> str:
 
 
 def _defined(place: Any, module: str, missing: str) -> str:
-    """List the names defined in a module, package or class."""
+    """Return the end of an error message, which lists the names defined in a module, package or class."""
     names = [name for name in vars(place) if not name.startswith("_")]
     if inspect.ismodule(place):
         own = f"{place.__name__}."
@@ -114,7 +114,7 @@ def _defined(place: Any, module: str, missing: str) -> str:
 
 @dataclass(frozen=True)
 class Offer:
-    """Part of an installed distribution, at `package.module:Name`."""
+    """A part of an installed distribution, at `package.module:Name`."""
 
     group: str
     name: str
@@ -127,7 +127,7 @@ class Offer:
 
 
 def offers(group: str) -> dict[str, list[Offer]]:
-    """Return the offers of installed packages in a group, by name, sorted; without importing them."""
+    """Return the parts that installed packages offer in a group, sorted by name, without importing them."""
     found: dict[str, list[Offer]] = {}
     for offer in _all(tuple((place, _changed(place)) for place in sys.path)):
         if offer.group == group:
@@ -136,10 +136,10 @@ def offers(group: str) -> dict[str, list[Offer]]:
 
 
 def found_part(kind: str, key: str, ours: Collection[str]) -> Any:
-    """Import the part of a kind that is not in `ours`: `package.module:Name`, or the name of an entry point.
+    """Import the part for a kind that is not in `ours`: `package.module:Name`, or the name of an entry point.
 
     Raises:
-        RecipeError: there is none, several packages offer it, or it cannot be imported.
+        RecipeError: the part does not exist, several packages offer it, or it cannot be imported.
     """
     if is_own(kind):
         return imported(kind, key)
@@ -151,7 +151,7 @@ def found_part(kind: str, key: str, ours: Collection[str]) -> Any:
 
 
 def chosen_offer(kind: object, key: str, ours: Collection[str]) -> Offer:
-    """Return the offer of an installed package for a name that is not shipped. Raises `RecipeError`."""
+    """Return the part that an installed package offers under a name that is not shipped. Raises `RecipeError`."""
     offered = offers(GROUPS[key]) if key in GROUPS else {}
     if not isinstance(kind, str) or kind not in offered:
         raise RecipeError(f'{key} = "{cut(str(kind))}" is unknown; {own_or_one_of(kind, {*ours, *offered})}')
@@ -163,7 +163,7 @@ def chosen_offer(kind: object, key: str, ours: Collection[str]) -> Offer:
 
 
 def hidden(group: str, ours: Collection[str]) -> list[str]:
-    """Return a line for each installed part that a shipped name hides."""
+    """Return a line for each installed part that is hidden by a shipped part of the same name."""
     return [
         f'"{offer.name}" of {offer} is not used: the name ships with hdlif, which wins; name it as {offer.place}'
         for name, offered in offers(group).items()
@@ -181,7 +181,7 @@ def _changed(place: str) -> int:
 
 @cache
 def _all(_: tuple[tuple[str, int], ...]) -> list[Offer]:
-    """Return all offers of packages on these paths, cached until a path changes."""
+    """Return all parts that installed packages offer; the cached result is used until a path changes."""
     from importlib.metadata import distributions
 
     found: dict[tuple[str, str, str], Offer] = {}
@@ -190,11 +190,11 @@ def _all(_: tuple[tuple[str, int], ...]) -> list[Offer]:
             entries = [entry for entry in distribution.entry_points if entry.group in GROUPS.values()]
             name, version = distribution.metadata["Name"], distribution.version
         except Exception:
-            # Skip damaged packages.
+            # Damaged packages are skipped.
             continue
         for entry in entries:
             place = "".join(entry.value.partition("[")[0].split())
-            # The first one on the path is imported.
+            # Python imports the first package of a name on the path.
             offer = Offer(entry.group, entry.name, place, str(name), str(version))
             found.setdefault((str(name), entry.group, entry.name), offer)
     return sorted(found.values(), key=lambda offer: (offer.group, offer.name, offer.distribution))

@@ -1,4 +1,4 @@
-"""The sections `weights`, `spikes`, `norm` and `attention`: properties of a network's body layers."""
+"""The sections `weights`, `spikes`, `norm` and `attention`, which set properties of the layers in a network's body."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WeightBits = Annotated[float, AfterValidator(_weight_bits), WithJsonSchema({"enu
 
 
 class Weights(Part):
-    """A precision, and the names of layers that differ from it."""
+    """The precision of weights, and the names of the layers with another precision."""
 
     BESIDE = frozenset({"keep_float", "quantise", "layers"})
     layers: dict[str, WeightBits] = field(
@@ -67,10 +67,10 @@ WEIGHTS = Section[Weights]("weights", Float, Ternary, Binary, Integer, own=Weigh
 
 
 def place_quantizers(recipe: Recipe, network: Temporal, *, keep_weights: bool = False) -> None:
-    """Set the quantisers of layers listed in weights.layers, weights.keep_float and weights.quantise.
+    """Set the quantisers of the layers listed in weights.layers, weights.keep_float and weights.quantise.
 
     Args:
-        keep_weights: replaced layers keep their weights.
+        keep_weights: whether replaced layers keep their weights.
     """
     from torch import nn
 
@@ -81,7 +81,7 @@ def place_quantizers(recipe: Recipe, network: Temporal, *, keep_weights: bool = 
     layers = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Linear)}
     quantizers = {n: m.quantizer for n, m in layers.items() if isinstance(m, QuantLayer)}
     quantizer = part.build()
-    # Layers can be in both only with float weights, which rules out quantising.
+    # A layer is in both lists only if the weights are float, and weights.quantise then raises an error.
     of_body = [name for name, own in quantizers.items() if own == quantizer]
     fp32 = [name for name in layers if quantizers.get(name) is None]
     if part.quantise and quantizer is None:
@@ -109,7 +109,7 @@ def place_quantizers(recipe: Recipe, network: Temporal, *, keep_weights: bool = 
 
 
 def _matched(key: str, patterns: Collection[str], layers: Collection[str], what: str) -> list[str]:
-    """Return the layers that a pattern matches. Raises `RecipeError` on a pattern that matches none."""
+    """Return the layers that match a pattern. Raises `RecipeError` if a pattern matches no layer."""
     for pattern in patterns:
         if not fnmatch.filter(layers, pattern):
             fix = did_you_mean(pattern, layers)
@@ -118,12 +118,12 @@ def _matched(key: str, patterns: Collection[str], layers: Collection[str], what:
 
 
 def of_layer(name: str, stated: Mapping[str, V]) -> V | None:
-    """Return a section's entry for a layer, preferring its name to patterns with *; None without one."""
+    """Return a section's entry for a layer, or None; its exact name takes precedence over patterns with *."""
     return stated.get(name, next((one for key, one in stated.items() if fnmatch.fnmatchcase(name, key)), None))
 
 
 def quantizer_of(bits: float) -> WeightQuantizer | None:
-    """Return the quantiser of weights of `WEIGHT_BITS`; None for fp32."""
+    """Return the quantiser for weights with a number of bits in `WEIGHT_BITS`, or None for fp32."""
     from hdlif import nn
 
     few: dict[float, Any] = {1: nn.Binary(), 1.5: nn.Ternary(), 32: None}
@@ -131,14 +131,14 @@ def quantizer_of(bits: float) -> WeightQuantizer | None:
 
 
 class Levels(Keys):
-    """The levels that spikes of a single layer are rounded to."""
+    """The levels to which the spikes of a single layer are rounded."""
 
     bits: int = field(..., "The spike takes 2^bits levels.", ge=1, le=8)
     step: float = field(0.25, "Distance of two levels, at the start if it is learned.", gt=0)
 
 
 class Spikes(Part):
-    """A rounding of spikes, and the layers that differ from it."""
+    """The rounding of spikes, and the layers with other levels."""
 
     BESIDE = frozenset({"layers"})
     layers: dict[str, Levels] = field(
@@ -146,7 +146,7 @@ class Spikes(Part):
     )
 
     def build_for(self, place: Place) -> Any:
-        """Return the quantiser of a neuron layer by place; None for exact spikes."""
+        """Return the quantiser of the neuron layer at a place, or None for exact spikes."""
         levels = of_layer(place.name, self.layers)
         if levels is None:
             return self.build()
@@ -155,11 +155,11 @@ class Spikes(Part):
 
 
 class Exact(Spikes, kind="exact"):
-    """Spikes as they are."""
+    """Spikes without rounding."""
 
 
 class Quantised(Spikes, kind="quantised", makes=At("hdlif.nn.spikes:SpikeQuantizer")):
-    """Graded spikes on 2^bits levels."""
+    """Graded spikes, rounded to 2^bits levels."""
 
     bits: int = field(4, "The spike takes 2^bits levels.", ge=1, le=8)
     step: float = field(0.25, "Distance of two levels, at the start if it is learned.", gt=0)
@@ -175,7 +175,7 @@ SPIKES = Section[Spikes]("spikes", Exact, Quantised, own=Spikes)
 
 
 def check_spike_layers(recipe: Recipe, network: Temporal) -> None:
-    """Raise `RecipeError` if spikes.layers lists a layer that the network does not have, or one with other levels."""
+    """Raise `RecipeError` if spikes.layers lists a layer that is not in the network or has another number of levels."""
     from hdlif.nn import Neuron
 
     stated = SPIKES.read(recipe.spikes).layers
@@ -231,7 +231,7 @@ class NoAttention(Part, kind="none"):
 
 
 class Attention(Part):
-    """An attention, with the form of residual blocks that hold it."""
+    """An attention module, with the form of the residual blocks that contain it."""
 
     BESIDE = frozenset({"form"})
     form: Literal["I", "II"] = field("I", "Place of the attention in residual blocks.")
@@ -261,7 +261,7 @@ ATTENTIONS = Section[Part]("attention", NoAttention, SECA, ECA, own=Attention, g
 
 
 def read_attention(recipe: Recipe, argument: Literal["block", "attention"] | None) -> Attention | None:
-    """Check the section for a network's argument that takes an attention or a block with it, if any."""
+    """Check the section for a network that takes attention as `argument`, or takes none if `argument` is None."""
     part = ATTENTIONS.read(recipe.attention)
     if not isinstance(part, Attention):
         return None
@@ -274,7 +274,7 @@ def read_attention(recipe: Recipe, argument: Literal["block", "attention"] | Non
 
 
 def attention_arguments(recipe: Recipe, argument: Literal["block", "attention"] | None) -> dict[str, Any]:
-    """Return the argument that gives a network its attention; none without attention."""
+    """Return the argument that gives a network its attention, or an empty dict without attention."""
     part = read_attention(recipe, argument)
     if part is None or argument is None:
         return {}

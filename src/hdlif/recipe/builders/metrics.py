@@ -1,4 +1,4 @@
-"""The key `task.metrics`: further measures of a task."""
+"""The key `task.metrics`: additional metrics of a task."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _THRESHOLDS = "Number of thresholds; by default every value is one."
 
 
 class Metric(Part):
-    """A measure, by default the function of `named_metrics` with its name."""
+    """A metric, made by default by the function of the same name in `named_metrics`."""
 
     def __init_subclass__(cls, kind: str = "", makes: Callable[..., Any] | None = None, **others: Any) -> None:
         makes = makes or (At(f"{_NAMED}:{kind}") if kind else None)
@@ -54,14 +54,14 @@ class CalibrationError(Metric, kind="calibration_error"):
 
 
 class AveragePrecision(Metric, kind="average_precision"):
-    """The average precision of labels."""
+    """The average precision of label predictions."""
 
     average: Average = field("macro", _AVERAGE)
     thresholds: int | None = field(None, _THRESHOLDS)
 
 
 class LabelAUROC(AveragePrecision, kind="auroc", makes=At(f"{_NAMED}:label_auroc")):
-    """The area under the ROC curve of labels."""
+    """The area under the ROC curve of label predictions."""
 
 
 _MORE_OF_CLASSES = {
@@ -99,7 +99,7 @@ KINDS[KEY] = METRICS
 
 
 def stated_metrics(arguments: Mapping[str, Any]) -> dict[str, Component]:
-    """Return the metrics of the section `task`, by the names of their figures. Raises `RecipeError`."""
+    """Return the metrics of the section `task` by the names of their results. Raises `RecipeError`."""
     given = arguments.get("metrics", [])
     if not isinstance(given, list):
         raise RecipeError(f"{KEY} = {brief(given)} is refused; give a list, such as [f1, {{kind: top_k, k: 5}}]")
@@ -126,7 +126,7 @@ def _stated(one: Any, place: int) -> tuple[str, Component]:
 
 
 def read_metrics(task: str, arguments: Mapping[str, Any]) -> dict[str, Metric]:
-    """Check the key in the section of a kind of task; return the metrics by the names of their figures."""
+    """Check the key for a kind of task and return the metrics by the names of their results."""
     section = _OF_TASKS.get(task, _OF_OWN)
     found = {}
     for place, (name, one) in enumerate(stated_metrics(arguments).items()):
@@ -139,14 +139,14 @@ def read_metrics(task: str, arguments: Mapping[str, Any]) -> dict[str, Metric]:
 
 
 def build_metrics(task: str, arguments: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, Built]:
-    """Build the metrics by name. Raises `RecipeError`, also if a custom one does not return a metric."""
+    """Build the metrics by name. Raises `RecipeError`, also for custom functions that do not return a metric."""
     read = read_metrics(task, arguments)
     if not read:
         return {}
     from torchmetrics import Metric as Built
 
     given = {name: len(outputs) for name in ("num_classes", "num_labels", "num_outputs")}
-    # torchmetrics' names of tasks.
+    # Names of the tasks in torchmetrics.
     kinds = {"classify": "multiclass", "sequence": "multiclass", "multilabel": "multilabel"}
     threshold = arguments.get("threshold", 0.5)
     metrics = {}

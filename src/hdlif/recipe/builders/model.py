@@ -1,4 +1,4 @@
-"""The section `model`: a network, with neurons, weights, norms and attention from their own sections."""
+"""The section `model`: a network whose neurons, weights, norms and attention are set in other sections."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PARTS = ("neuron", "conv", "quantizer", "norm", "classes", "in_channels", "in_si
 
 
 class Model(Part):
-    """A network; `ATTENTION` is its argument for attention, if it has one."""
+    """A network; `ATTENTION` is the name of its argument for attention, if it has one."""
 
     ATTENTION: ClassVar[Literal["block", "attention"] | None] = None
 
@@ -66,7 +66,7 @@ class Dense(_Series, kind="dense", makes=At("hdlif.models:dense")):
 
 
 class Recurrent(_Series, kind="recurrent", makes=At("hdlif.models:recurrent")):
-    """Fully connected layers that also read what they emitted at the step before."""
+    """Fully connected layers that also receive their outputs from the previous step."""
 
 
 class Conv1d(_Series, kind="conv1d", makes=At("hdlif.models:conv1d")):
@@ -100,7 +100,7 @@ class _ResNet(_Residual):
 
 
 class ResNet(_ResNet, kind="resnet", makes=At("hdlif.models:resnet")):
-    """A pre-activation ResNet of your own depth and width."""
+    """A pre-activation ResNet with the depth and width that you choose."""
 
     blocks: list[int] = field(..., "Blocks of each stage.")
     width: int = field(..., "Channels of the stem and first stage; each later stage has twice as many.")
@@ -152,7 +152,7 @@ class QKFormer(_Residual, kind="qk_former", makes=At("hdlif.models:qk_former")):
 
 
 class UNet(Model, kind="unet", makes=At("hdlif.models:unet")):
-    """A U-Net, for a class or an object at each pixel."""
+    """A U-Net, which predicts a class or an object at each pixel."""
 
     ATTENTION = "block"
 
@@ -166,7 +166,7 @@ class UNet(Model, kind="unet", makes=At("hdlif.models:unet")):
 
 
 class VGG(Model, kind="vgg_snn", makes=At("hdlif.models:vgg_snn")):
-    """Plain 3x3 convolutions and pools."""
+    """A plain network of 3x3 convolutions and pooling layers."""
 
     ATTENTION = "attention"
     plan: list[int | str] = field(
@@ -177,7 +177,7 @@ class VGG(Model, kind="vgg_snn", makes=At("hdlif.models:vgg_snn")):
 
 
 class Detector(Model, kind="detector", makes=At("hdlif.models:detector")):
-    """A pre-activation ResNet that finds boxes: a neck adds coarser maps to finer ones."""
+    """A pre-activation ResNet that predicts boxes; its neck adds coarser feature maps to finer ones."""
 
     ATTENTION: ClassVar[Literal["block", "attention"] | None] = "block"
 
@@ -189,14 +189,14 @@ class Detector(Model, kind="detector", makes=At("hdlif.models:detector")):
 
 
 class Imported(Model, kind="imported", makes=At("hdlif.recipe.builders.model:imported_network")):
-    """A network of another library, as `hdlif import` writes it."""
+    """A network from another library, as written by `hdlif import`."""
 
     structure: str = field(..., "Layers and neurons as JSON, written by `hdlif import`.")
     pretrained: str | None = field(None, "File of weights that the training starts from.")
 
 
 class Spiking(Model, kind="spiking", makes=At("hdlif.recipe.builders.spiking:spiking_network")):
-    """A network of torchvision, timm or your own, whose activations become neurons."""
+    """A network from torchvision, from timm or of your own, whose activations are replaced by neurons."""
 
     of: str = field(..., "Function or class that makes the network, package.module:Name.", pattern="^[^:]+:[^:]+$")
     options: dict[str, Any] | None = field(None, "Its other arguments.")
@@ -213,7 +213,7 @@ MODELS = Section[Model](
 
 
 def read_model(recipe: Recipe) -> Model:
-    """Check the section and those of attention, neuron, spikes, weights and norm."""
+    """Check the section `model`, and the sections attention, neuron, spikes, weights and norm."""
     arguments = recipe.model.arguments
     for key in ("attention", "conv", "neuron", "norm"):
         if key in arguments:
@@ -231,12 +231,12 @@ def read_model(recipe: Recipe) -> Model:
 
 
 def build_model(recipe: Recipe, *, pretrained: bool = False, classes: int | None = None) -> Temporal:
-    """Build the recipe's network, freshly initialised from torch's random state.
+    """Build the recipe's network and initialise it from torch's random state.
 
     Args:
-        pretrained: load the weights of the file that the recipe names, if any, which may raise `CheckpointError`.
-            Not needed for a network that is filled from a checkpoint.
-        classes: number of outputs; the data's by default.
+        pretrained: load the weights from the recipe's file of weights, if any, which may raise `CheckpointError`.
+            Not needed for a network whose weights are then loaded from a checkpoint.
+        classes: number of outputs; by default the number of classes in the data.
     """
     from hdlif.models import as_network
     from hdlif.nn import QuantConv2d
@@ -268,7 +268,7 @@ def build_model(recipe: Recipe, *, pretrained: bool = False, classes: int | None
 
 
 def _by_place_or_channels(make: NeuronFactory) -> Callable[[Place | int], Temporal]:
-    """Makes a neuron layer from its place; or from its channels, numbering the layers as they are made."""
+    """Return a function that makes a neuron layer from a place, or from a number of channels and a running number."""
     count = itertools.count()
 
     def neuron(place: Place | int) -> Temporal:
@@ -314,7 +314,7 @@ def imported_network(
     in_size: tuple[int, int],
     filled: bool = False,
 ) -> Any:
-    """Build the network of the kind `imported`, from the JSON of `hdlif.deploy.interop.structure`.
+    """Build the network of the kind `imported` from the JSON of `hdlif.deploy.interop.structure`.
 
     Args:
         filled: whether to read the file `pretrained`.

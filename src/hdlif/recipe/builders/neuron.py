@@ -1,4 +1,4 @@
-"""The section `neuron`: kinds of neurons, and factories of their layers by place in a network."""
+"""The section `neuron`: kinds of neurons, and factories that make a layer for a place in the network."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ Span = bool | Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class Recurrence(Keys):
-    """The synapse of a layer that reads what it emitted at the step before."""
+    """The recurrent synapse of a layer, which receives the layer's output from the previous step."""
 
     kernel_size: int = field(1, "Side of its kernel, odd.", ge=1)
 
 
 class MemBN(Keys, makes=At("hdlif.nn:MemBN")):
-    """Batch norm of the membrane."""
+    """Batch norm of the membrane potential."""
 
     mix: Literal["raw", "sigmoid"] = field("raw", "raw learns the two scales themselves; sigmoid keeps them in (0, 1).")
     eps: float = field(1e-5, "Added to the variance.", ge=0)
@@ -62,7 +62,7 @@ class MemBN(Keys, makes=At("hdlif.nn:MemBN")):
 
 
 class AnyNeuron(Part):
-    """A neuron; its layers have binary or graded spikes."""
+    """Base class for kinds of neurons, with binary or graded spikes."""
 
     BESIDE: ClassVar[frozenset[str]] = frozenset(
         {"granularity", "recurrent", "time_constants", "surrogate", "reset", "parallel", "mem_bn"}
@@ -97,7 +97,7 @@ class AnyNeuron(Part):
         return cast(type[Self], part)
 
     def layers(self, recipe: Recipe) -> tuple[NeuronFactory, ...]:
-        """Return factories of layers by place, for each kind in use."""
+        """Return a factory for each kind of layer in use; a factory makes the layer for a place."""
         made = self._layers(recipe)
         if self.recurrent is False:
             return made
@@ -107,14 +107,14 @@ class AnyNeuron(Part):
         return tuple(_with_feedback(layer, kernel, WEIGHTS.read(recipe.weights)) for layer in made)
 
     def chosen(self, place: Place) -> int:
-        """Return the kind in `layers` at a place."""
+        """Return the index in `layers` of the factory for a place."""
         return 0
 
     def _layers(self, recipe: Recipe) -> tuple[NeuronFactory, ...]:
         return (self.factory(recipe, **self.parts(recipe)),)
 
     def parts(self, recipe: Recipe) -> dict[str, Callable[[Place], Any]]:
-        """Return factories of the parts that each layer owns, by place."""
+        """Return factories for the parts of a layer; a factory makes the part for a place."""
         spikes = SPIKES.read(recipe.spikes)
         if self.IS_GRADED:
             return {"quantizer": spikes.build_for}
@@ -126,7 +126,7 @@ class AnyNeuron(Part):
         return {}
 
     def factory(self, recipe: Recipe, **parts: Callable[[Place], Any]) -> NeuronFactory:
-        """Return a factory of `MAKES` layers by place; each layer gets its own parts."""
+        """Return a factory that makes the layer for a place with `MAKES`; each layer gets its own parts."""
         tables: dict[str, Mapping[Any, Callable[[], Any]]] = {"surrogate": SURROGATES, "reset": RESETS}
         stated = {key: getattr(self, key) for key in tables if key in self.model_fields_set}
         parts |= self._time_constants()
@@ -142,7 +142,7 @@ class AnyNeuron(Part):
         return make
 
     def _time_constants(self) -> dict[str, Callable[[Place], Any]]:
-        """Return the initialisers of the leaks in neuron.time_constants. Raises `RecipeError`."""
+        """Return the initialisers for the leaks in neuron.time_constants. Raises `RecipeError`."""
         stated = getattr(self, "time_constants", False)
         if stated is False:
             return {}
@@ -172,7 +172,7 @@ def _spread(key: str, span: bool | list[float]) -> Callable[[Place], Any]:
 
 
 def _with_feedback(make: NeuronFactory, kernel: int, weights: Part) -> NeuronFactory:
-    """Make layers recurrent, by a convolution of their outputs at the previous step."""
+    """Return a factory of recurrent layers, which also receive a convolution of their previous outputs."""
 
     def layer(place: Place) -> Temporal:
         from hdlif.models import led_back
@@ -233,7 +233,7 @@ class LIF(_Formed, _Leak, _Low, kind="lif", makes=At("hdlif.nn:LIF")):
 
 
 class GLIF(_Threshold, _Stepped, kind="glif", makes=At("hdlif.nn:GLIF")):
-    """Gated LIF, which emits 0 or 1."""
+    """Gated LIF neurons with spikes of 0 or 1."""
 
     IS_GRADED = False
     STATES = ("potential", "fired")
@@ -244,17 +244,17 @@ class GLIF(_Threshold, _Stepped, kind="glif", makes=At("hdlif.nn:GLIF")):
 
 
 class GradedLIF(_Formed, _Leak, _Low, kind="graded_lif", makes=At("hdlif.nn:GradedLIF")):
-    """LIF whose spike is the surplus above the threshold."""
+    """LIF neurons with graded spikes, equal to the surplus above the threshold."""
 
 
 class ParallelHDLIF(_Formed, kind="parallel_hdlif", makes=At("hdlif.nn:ParallelHDLIF")):
-    """HD-LIF without accumulation, and without state."""
+    """HD-LIF neurons without accumulation and without state."""
 
     STATES = ()
 
 
 class HDLIF(_Formed, _Leak, kind="hdlif", makes=At("hdlif.nn:HDLIF")):
-    """HD-LIF: a graded spike, and a reset whose gradient factors are constants."""
+    """HD-LIF neurons, which have graded spikes and a reset with constant gradient factors."""
 
     parallel: Pattern | list[str] = field("none", "Layers without accumulation: a pattern, or a list of their names.")
     mem_bn: bool | MemBN = field(False, "Batch norm of the membrane: true, or {mix: sigmoid}.")
@@ -284,7 +284,7 @@ class HDLIF(_Formed, _Leak, kind="hdlif", makes=At("hdlif.nn:HDLIF")):
 
 
 class AdaptiveHDLIF(_Learned, _Leak, kind="adaptive_hdlif", makes=At("hdlif.nn:AdaptiveHDLIF")):
-    """HD-LIF whose threshold rises with what it emits, and falls back."""
+    """HD-LIF neurons with a threshold that rises with each spike and decays again."""
 
     STATES = ("potential", "adaptation")
     LEAKS = ("leak", "adaptation_leak")
@@ -293,7 +293,7 @@ class AdaptiveHDLIF(_Learned, _Leak, kind="adaptive_hdlif", makes=At("hdlif.nn:A
 
 
 class SecondOrderHDLIF(_Learned, _Leak, kind="second_order_hdlif", makes=At("hdlif.nn:SecondOrderHDLIF")):
-    """HD-LIF after a synaptic current with a leak of its own."""
+    """HD-LIF neurons with an additional synaptic current, which has its own leak."""
 
     STATES = ("synapse", "potential")
     LEAKS = ("leak", "synapse_leak")
@@ -301,7 +301,7 @@ class SecondOrderHDLIF(_Learned, _Leak, kind="second_order_hdlif", makes=At("hdl
 
 
 class ResonateHDLIF(_Learned, _Spread, kind="resonate_hdlif", makes=At("hdlif.nn:ResonateHDLIF")):
-    """A state of two numbers that turns at each step, with HD-LIF's spike."""
+    """Neurons with HD-LIF's graded spikes and a two-number state that rotates at each step."""
 
     STATES = ("potential", "w")
     LEAKS = ("decay",)
@@ -310,7 +310,7 @@ class ResonateHDLIF(_Learned, _Spread, kind="resonate_hdlif", makes=At("hdlif.nn
 
 
 class SlidingParallelHDLIF(_Learned, kind="sliding_parallel_hdlif", makes=At("hdlif.nn:SlidingParallelHDLIF")):
-    """Parallel HD-LIF that filters its last currents by taps of -1, 0 and 1."""
+    """Parallel HD-LIF neurons that filter their last currents with taps of -1, 0 and 1."""
 
     STATES = ("delayed_1",)
     taps: list[int] = field([1, 1], "Weights of the last currents, one to four of -1, 0 and 1.")
@@ -334,7 +334,7 @@ EQUATIONS: Mapping[str, Any] = {
 
 
 def read_neuron(recipe: Recipe) -> AnyNeuron:
-    """Check the section and that of spikes."""
+    """Check the section `neuron` and the section `spikes`."""
     for key in ("time_steps", "spikes"):
         if key in recipe.neuron.arguments:
             raise RecipeError(f"neuron.{key} is not set there; it is a key of its own")
@@ -344,12 +344,12 @@ def read_neuron(recipe: Recipe) -> AnyNeuron:
 
 
 def build_neuron(recipe: Recipe) -> NeuronFactory:
-    """Return the factory of the recipe's neuron layers by place."""
+    """Return the factory that makes the recipe's neuron layer for a place."""
     from hdlif.models import Place
 
     neuron = read_neuron(recipe)
     layers = neuron.layers(recipe)
-    # Try values before building a network.
+    # Check the values before building a network.
     for make in layers:
         make(Place("tried", 0, 0, 0, 0, 1))
     return lambda place: layers[neuron.chosen(place)](place)
@@ -377,12 +377,12 @@ def check_parallel(recipe: Recipe, network: Temporal) -> None:
 
 
 def own_neuron(kind: str) -> type[Neuron]:
-    """Return a custom neuron class, `package.module:Name` or from an installed package. Raises `RecipeError`."""
+    """Return a custom neuron class: `package.module:Name`, or one from an installed package. Raises `RecipeError`."""
     return own_neuron_class(found_part(kind, "neuron.kind", NEURONS), kind)
 
 
 def own_neuron_class(found: Any, kind: str) -> type[Neuron]:
-    """Return a class after checking that it is a neuron. Raises `RecipeError`."""
+    """Return `found` after checking that it is a class of neurons. Raises `RecipeError`."""
     from hdlif.nn import Neuron
 
     if not (isinstance(found, type) and issubclass(found, Neuron)):
@@ -392,6 +392,6 @@ def own_neuron_class(found: Any, kind: str) -> type[Neuron]:
 
 
 def leaks_of(layer: type[Neuron]) -> tuple[str, ...]:
-    """Return the parameters of a class that time constants may spread, starting with those named leak."""
+    """Return the parameters of a class that time constants may spread, beginning with those in `LEAKS`."""
     taken, declared = takes(layer), getattr(layer, "declared", ())
     return tuple(dict.fromkeys((*(name for name in LEAKS if name in taken), *declared)))

@@ -1,4 +1,4 @@
-"""Custom data for a recipe, and custom or shipped data for an existing network."""
+"""Prepare custom data for a recipe, and custom or shipped data for an existing network."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ NO_KEYS: Mapping[str, Any] = MappingProxyType({})
 
 
 def data_overrides(recipe: Recipe, data: str) -> list[str]:
-    """Return the `key=value`s that replace a recipe's data by a shipped set, or a path relative to the working folder.
+    """Return the overrides `key=value` that replace a recipe's data with a shipped set or the data at a path.
 
-    Batches, frames and augmentations stay. Images become at least as large as those of the recipe's own set if those
-    are larger than `LARGER`, because its network is made for them. Raises `DataError`.
+    Batch size, frames and augmentations are kept. If the images of the recipe's own set are larger than `LARGER`, its
+    network is made for their size, and other images are resized to it. Raises `DataError`.
     """
     section = recipe.data
     if data in DATA:
@@ -113,9 +113,9 @@ def with_data_found(
         root, say: as in `look`.
         found: earlier result for the same arguments.
     Returns:
-        the recipe, with an absolute path, and the findings; the same recipe and None if the data set ships.
+        the recipe with an absolute path, and the findings; for a shipped data set, the same recipe and None.
     Raises:
-        RecipeError, DataError: the section or the data are invalid, or do not fill one batch.
+        RecipeError, DataError: the section or the data are invalid, or the samples do not fill one batch.
     """
     check_data(recipe)
     if found_kind(recipe.data.kind) is None:
@@ -125,7 +125,7 @@ def with_data_found(
         seen = f"{found.path}: {count} samples to train on do not fill one batch of {recipe.data.batch_size}"
         raise DataError(f"{seen}; --set data.batch_size={count} or less")
     chosen = recipe.model_copy(update={"data": _stating(recipe.data, found)})
-    # The stored recipe must be readable again.
+    # Recipes longer than MOST_BYTES cannot be read again.
     if (size := len(dump_recipe(chosen))) > MOST_BYTES:
         raise DataError(
             f"{found.path}: with its {len(found.classes):,} classes and {found.input.shape[0]:,} channels the recipe "
@@ -135,7 +135,7 @@ def with_data_found(
 
 
 def _stating(section: DataConfig, found: OwnData) -> DataConfig:
-    """Return the section with an absolute path and the findings."""
+    """Return the section `data` with an absolute path and the findings."""
     fields = {name: getattr(found.input, name) for name in InputConfig.model_fields}
     sound = None if found.input.sound is None else asdict(found.input.sound)
     kept = FoundConfig(
@@ -150,7 +150,7 @@ def _stating(section: DataConfig, found: OwnData) -> DataConfig:
 
 
 def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = say_nothing) -> Recipe:
-    """Return the recipe with the number of time steps of its time series, and report a change."""
+    """Return the recipe with as many time steps as its time series have, and report a change."""
     kind = data_kind(recipe)
     steps = kind.input.shape[1]
     if not kind.series or steps == recipe.time_steps or steps > MOST_TIME_STEPS:
@@ -160,7 +160,7 @@ def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = say_nothi
 
 
 def _asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str, Any]:
-    """Return the keys of the section `data` needed by a network's task and outputs. Raises `DataError`."""
+    """Return the keys of the section `data` that a network's task and outputs require. Raises `DataError`."""
     arguments: dict[str, Any] = {}
     if task.kind == "sequence":
         arguments = {"each_step": True}
@@ -190,13 +190,13 @@ _OF_NETWORK = {
 
 
 def _keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part: Tested) -> dict[str, Any]:
-    """Return the keys of the section `data` for data to test a network on.
+    """Return the keys of the section `data` for testing a network on other data.
 
     Args:
-        keys: from the user.
-        asked: from the section that the network was trained with, or from its task.
+        keys: keys that the user sets.
+        asked: keys of the section that the network was trained with, or keys that its task requires.
     Raises:
-        RecipeError: a key fixed by the network, or a split of data that are not divided.
+        RecipeError: a key is fixed by the network, or a split is set although all data are tested.
     """
     of_network = {"fit"} if is_items(kind) else _OF_NETWORK
     for key, value in keys.items():
@@ -210,13 +210,13 @@ def _keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part
         seen = f"data.split = {brief(keys['split'])} divides what is to be tested on as a whole"
         raise RecipeError(f"{seen}; leave it out, or choose another part than all")
     if isinstance(keys.get("split"), Mapping) and isinstance(asked.get("split"), Mapping):
-        # As in training: other keys stay.
+        # As in training, other keys of the split are kept.
         keys = {**keys, "split": {**asked["split"], **keys["split"]}}
     return {**asked, **keys, **({"split": {"test": 1}} if part == "all" else {})}
 
 
 def _check_labels(found: OwnData, labels: tuple[str, ...]) -> None:
-    """Raise `DataError` unless data have a network's classes."""
+    """Raise `DataError` unless the data have the network's classes."""
     if found.classes != labels:
         from hdlif.data.own_data import other_classes
 
@@ -237,8 +237,8 @@ def data_of_ones_own(
 
     Args:
         keys, part: as in `found_data`.
-        trained: SHA-256 of the samples that the network was trained on or chosen by.
-        say: called with a warning if some of these are tested on.
+        trained: SHA-256 hashes of the samples used to train the network or to choose its epoch.
+        say: called with a warning if some of these samples are tested.
     """
     kind, section = data_kind(recipe), recipe.data
     alike = found_kind(section.kind) and not is_items(section.kind) and not is_items(kind_at(path))
@@ -254,7 +254,7 @@ def data_of_ones_own(
         )
     own = {key: value for key, value in section.arguments.items() if key != "path"}
     if kind.target in ("boxes", "boxes_each"):
-        # Other data may have another order.
+        # Other data may list the classes in another order.
         own["classes"] = list(kind.labels)
     keys = {key: value for key, value in keys.items() if key != "kind"}
     scale = (kind.target_mean, kind.target_std) if kind.target_std else None
@@ -288,14 +288,14 @@ def found_data(
     part: Tested = "test",
     say: Callable[[str], None] = say_nothing,
 ) -> DataSets:
-    """Return custom data prepared for a network with this `record`, splitting them if they have no parts.
+    """Return custom data that are prepared for a network with this input record, and split if they have no parts.
 
     Args:
-        labels: of the network, required in the data; None accepts any.
+        labels: labels of the network, which the data must have; None accepts any labels.
         task: meaning of the network's outputs.
-        keys: of the section `data`.
-        part: part to test on: "all" does not split.
-        say: called with a warning if the data are split here, because the network may have seen some of the test part.
+        keys: keys of the section `data`.
+        part: part to test on; "all" does not split the data.
+        say: called with a warning if the data are split here, because the test part may contain training samples.
     Raises:
         RecipeError, DataError: data or keys are unknown, or do not fit the network.
     """
@@ -339,7 +339,7 @@ def named_data(
     Args:
         frames: binning of events, if the record has none.
         task: meaning of the network's outputs.
-        arguments: of generated data; those implied by the network may be omitted.
+        arguments: arguments of generated data; the network implies some of them, which may be omitted.
     Raises:
         RecipeError, DataError: the network or an argument does not fit the data.
     """
@@ -358,7 +358,7 @@ def named_data(
                     raise RecipeError(f"{seen}; leave data.{key} out, or give a network that was trained with it")
         arguments = {**implied, **arguments}
     kind = shipped_kind(name, arguments)
-    # No more generated samples than are tested on, so that lowering this number saves memory for both.
+    # At most as many validation samples as test samples, so a lower number of test samples reduces the memory of both.
     validation = min(VALIDATION_OF_NAMED, arguments.get("test", kind.defaults.get("test", VALIDATION_OF_NAMED)))
     split = {"validation": validation, "augment": (), "seed": 0}
     _, *sides = record.sample_shape(time_steps)

@@ -1,7 +1,7 @@
 """Kinds of custom data, whose classes and sizes are found by inspection.
 
-A kind is a `Request` in `hdlif.data.sources` that finds an `OwnData`, and a class here. The fields of the request,
-except those passed by hdlif, are the keys that a recipe may set.
+Each kind has a class here and a `Request` in `hdlif.data.sources`, which returns an `OwnData`. A recipe may set the
+fields of the request as keys, except the fields that hdlif passes.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ OF_ITEMS = ("split", "train")
 
 
 class OwnDataSection(Data):
-    """Custom data, found by the request that `MAKES` makes.
+    """Base class for custom data, which the request from `MAKES` finds.
 
     Attributes:
-        samples: kind of a sample, in the words of `InputRecord.kind`; None if unknown before inspection.
-        said: noun for such data in errors.
-        located: target at places of an image, "map" or "boxes".
+        samples: kind of the samples as in `InputRecord.kind`, or None if it is unknown before inspection.
+        said: noun for such data in error messages.
+        located: kind of target with positions in an image, "map" or "boxes", or None.
     """
 
     samples: ClassVar[str | None] = None
@@ -134,14 +134,14 @@ class _Sounds(_Timed):
 
 
 class Folder(_Placed, _Listed, _Readable, _Coloured, kind="folder", makes=At("hdlif.data.sources.pictures:Pictures")):
-    """A folder of your own images, by class or with a table of targets."""
+    """A folder of your own images, in one folder per class or with a table of targets."""
 
     samples = "image"
     said = "a folder of pictures"
 
 
 class Masks(_At, _Readable, _Letterboxed, kind="masks", makes=At("hdlif.data.sources.masks:Masks")):
-    """Your own images with label maps: a class, or an object, at each pixel."""
+    """Your own images with label maps, which contain a class or an object at each pixel."""
 
     samples = "image"
     said = "images with label maps"
@@ -151,7 +151,7 @@ class Masks(_At, _Readable, _Letterboxed, kind="masks", makes=At("hdlif.data.sou
 
 
 class Series(_Placed, _Grouped, _Readable, _Sounds, kind="series", makes=At("hdlif.data.sources.series:Series")):
-    """Your own sensor data over time, or .wav files by class."""
+    """Your own sensor data over time, or .wav files in one folder per class."""
 
     samples = "series"
     said = "data of series"
@@ -162,7 +162,7 @@ class Series(_Placed, _Grouped, _Readable, _Sounds, kind="series", makes=At("hdl
 
 
 class Table(_Placed, _Grouped, kind="table", makes=At("hdlif.data.sources.tables:Rows")):
-    """Rows of numbers of your own, each shown at every step."""
+    """Your own table of numbers; every time step receives the same row."""
 
     samples = "table"
     said = "a table"
@@ -172,7 +172,7 @@ class Table(_Placed, _Grouped, kind="table", makes=At("hdlif.data.sources.tables
 class Shards(
     _Placed, _Readable, _Coloured, _Sensed, _Sounds, kind="shards", makes=At("hdlif.data.sources.shards:TarShards")
 ):
-    """Tar shards of your own, in the WebDataset form."""
+    """Your own tar shards in the WebDataset format."""
 
     said = "tar shards"
     label: str = field("label", "Key of classes.")
@@ -180,14 +180,14 @@ class Shards(
 
 
 class Arrow(_Placed, _Fitted, _Timed, kind="arrow", makes=At("hdlif.data.sources.arrow:Saved")):
-    """A folder that the package datasets has saved."""
+    """A folder saved with the `datasets` package."""
 
     said = "a folder of the package datasets"
     column: str | None = field(None, "Column of the samples; by default the only one of images, or of lists or arrays.")
 
 
 class Boxes(_At, _Readable, _Letterboxed, kind="boxes", makes=At("hdlif.data.sources.boxes:Boxes")):
-    """Your own images with boxes around objects, in Pascal VOC, COCO or YOLO files."""
+    """Your own images with boxes around objects, in the format of Pascal VOC, COCO or YOLO."""
 
     samples = "image"
     said = "a folder of images with boxes"
@@ -209,14 +209,14 @@ class Events(_Placed, _Listed, _Readable, _Sensed, kind="events", makes=At("hdli
 
 
 class Items(OwnDataSection, _Fitted, _Timed):
-    """A data set of your own, package.module:Name, or that of an installed package."""
+    """A data set of your own, package.module:Name, or a data set from an installed package."""
 
     FIND: ClassVar[At] = At("hdlif.data.sources.items:Items")
     said = "a data set of your own"
     kind: str
 
     def build(self, **given: Any) -> Any:
-        """Find the data set in the result of the custom `MAKES`."""
+        """Find the data set in the object that the custom `MAKES` returns."""
         stated = {name: field.alias for name, field in type(self).model_fields.items() if name in self.model_fields_set}
         own = {alias: getattr(self, name) for name, alias in stated.items() if alias}
         of_items = {name: getattr(self, name) for name, alias in stated.items() if not alias and name != "kind"}
@@ -236,12 +236,12 @@ KINDS["data.kind"] = (*DATA, *FOUND)
 
 
 def found_kind(kind: str) -> type[OwnDataSection] | None:
-    """Return the kind of custom data in a recipe; None for a shipped set, or without a kind."""
+    """Return the class for a kind of custom data, or None for a shipped set or an unknown kind."""
     return FOUND.get(kind) or (Items if is_items(kind) else None)
 
 
 def is_items(kind: object) -> bool:
-    """Return whether a kind is a custom data set: package.module:Name, or one offered by an installed package.
+    """Return whether a kind is a custom data set: package.module:Name, or the name of one in an installed package.
 
     Names of shipped sets take precedence.
     """
@@ -256,20 +256,21 @@ def arguments(*kinds: str) -> set[str]:
 
 
 def kind_named(name: object) -> str:
-    """Return the name if it is a kind. Raises `RecipeError`."""
+    """Return the name if it is a kind of custom data. Raises `RecipeError`."""
     if not is_items(name) and name not in FOUND:
         raise RecipeError(f'data.kind = "{cut(str(name))}" is unknown; {own_or_one_of(name, FOUND)}')
     return str(name)
 
 
 def kind_of(samples: str | None) -> str:
-    """Return the kind of data with samples of a kind of input; "folder" if there is none."""
+    """Return the kind of custom data with samples of this kind of input, or "folder" if there is none."""
     return next((name for name, kind in FOUND.items() if kind.samples == samples), "folder")
 
 
 def is_there(data: str) -> bool:
-    """Return whether `--data` names custom data: an existing path, a pattern of shards,
-    package.module:Name, or a name offered by an installed package.
+    """Return whether the value of `--data` is custom data.
+
+    Custom data are an existing path, a pattern of shards, package.module:Name, or a name from an installed package.
     """
     # os.path returns False for invalid paths; Path's own methods raise for long names.
     there = os.path.exists(data)  # noqa: PTH110
@@ -277,10 +278,10 @@ def is_there(data: str) -> bool:
 
 
 def kind_by_keys(path: str, keys: Collection[str]) -> str:
-    """Return the kind of data at a path; a file of rows is a recording if it is cut into windows, else a table.
+    """Return the kind of data at a path; a file of rows is a recording if `data.window` is set, otherwise a table.
 
     Args:
-        keys: of the section `data` that are set.
+        keys: keys that are set in the section `data`.
     """
     rows = path.lower().endswith(TABLES)
     return kind_at(path, "table" if rows and "window" not in keys else "folder")
@@ -289,10 +290,11 @@ def kind_by_keys(path: str, keys: Collection[str]) -> str:
 def kind_at(path: str, otherwise: str = "folder") -> str:
     """Return the kind of data at a path.
 
-    A folder has label maps by `is_masks`, and boxes by `_has_boxes`. It has series if it has x.npy, or subfolders with
-    .csv or .wav files and no images, and events if these only have recordings; without subfolders, it has the images or
-    recordings next to a table. A file with the suffix of a series may also be a table. .tar files are shards.
-    package.module:Name is itself a kind, and so is a name offered by a package, unless a file has that name.
+    A folder contains boxes if `_has_boxes` returns true, and label maps if `is_masks` does. It contains time series if
+    it has x.npy, or subfolders with .csv or .wav files but no images. It contains events if its subfolders only have
+    event recordings. A folder without such subfolders has the kind of the images or recordings next to its table. A
+    file with the suffix of a time series may also be a table. Tar files are shards. `package.module:Name` is itself a
+    kind, and so is a name that a package offers, unless a file has this name.
 
     Args:
         otherwise: result if several kinds are possible, or none.
@@ -302,7 +304,7 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
 
 
 def is_masks(path: str) -> bool:
-    """Return whether a folder, or its folder train, has images/ and labels/ with PNG files, or images/ and masks/."""
+    """Return whether a folder, or its subfolder train, has images/ and either masks/ or PNG files in labels/."""
     for place in (Path(path), Path(path, "train")):
         if (place / "images").is_dir():
             labels = place / "labels"
@@ -332,7 +334,7 @@ def _kinds_at(path: str) -> tuple[str, ...]:
     for number, (_, folders, files) in enumerate(os.walk(path)):
         folders[:] = [name for name in folders if not name.startswith(".")]
         ends = {os.path.splitext(name)[1].lower() for name in files} - {""}  # noqa: PTH122
-        # Files next to class folders have no class; without such folders, a table may list their targets.
+        # Files next to class folders have no class. Without class folders, a table may list the targets of the files.
         if not number:
             loose = set() if ends.isdisjoint(TABLES) else ends
             continue
@@ -346,7 +348,7 @@ def _kinds_at(path: str) -> tuple[str, ...]:
 
 
 def _has_boxes(path: str) -> bool:
-    """Return whether a folder, or its folder train, has box files in the places of Pascal VOC, COCO or YOLO."""
+    """Return whether a folder, or its subfolder train, has box files in the layout of Pascal VOC, COCO or YOLO."""
     for place in (Path(path), Path(path, "train")):
         for files in ("Annotations/*.xml", "annotations/*.xml", "annotations/*.json", "*.coco.json"):
             if next(place.glob(files), None) is not None:

@@ -1,6 +1,6 @@
-"""The parts of a recipe: one class per kind, whose fields are the keys of a section, and the kinds of each section.
+"""Base classes for the parts of a recipe, with one class per kind, and the kinds of each section.
 
-A custom part gets a class derived from its signature.
+The fields of a class are the keys of the section. The class of a custom part is derived from its signature.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from hdlif.recipe.faults import explain, worst
 
 @dataclass(frozen=True)
 class At:
-    """Lazy import of a function or class of this package at "module:name"."""
+    """A function or class of this package at "module:name", which is imported on first use."""
 
     place: str
 
@@ -50,21 +50,21 @@ class At:
 
 
 def nothing() -> None:
-    """Return None, for kinds that turn a section off."""
+    """Return None for kinds that turn a section off."""
 
 
 def field(default: Any, meaning: str, **limits: Any) -> Any:
-    """Define a key of a section: its default (... for none), meaning, and limits of pydantic's `Field`."""
+    """Define a key of a section with its default (... if required), meaning, and limits for pydantic's `Field`."""
     return Field(default, description=meaning, **limits)
 
 
 class Keys(BaseModel):
-    """A section of a recipe, or one inside it; its fields are the keys.
+    """A section of a recipe, or a section nested in another; its fields are the keys.
 
     Attributes:
-        MAKES: called by `build` with the stated keys; by default it makes nothing.
+        MAKES: function or class that `build` calls with the keys set in the recipe; the default returns None.
         BESIDE: keys that are not arguments of `MAKES`.
-        IS_OWN: whether it is custom code, which may raise anything.
+        IS_OWN: whether `MAKES` is custom code, which may raise any exception.
     """
 
     # Built on first use, because a recipe uses only a dozen of the classes.
@@ -88,7 +88,7 @@ class Keys(BaseModel):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Return the arguments of `MAKES` in the recipe; the others keep its defaults."""
+        """Return the arguments of `MAKES` that the recipe sets; the others keep their defaults."""
         return {
             field.alias or name: getattr(self, name)
             for name, field in type(self).model_fields.items()
@@ -96,14 +96,14 @@ class Keys(BaseModel):
         }
 
     def build(self, **given: Any) -> Any:
-        """Call `MAKES` with the recipe's values, and with those of `given` that it accepts. Raises `RecipeError`."""
+        """Call `MAKES` with the recipe's values and the values in `given` that it accepts. Raises `RecipeError`."""
         function = self.MAKES.get() if isinstance(self.MAKES, At) else self.MAKES
         with_given = {name: value for name, value in given.items() if name in takes(function)}
         return called(self._section, function, {**self.arguments, **with_given}, is_own=self.IS_OWN)
 
     @classmethod
     def key_names(cls) -> set[str]:
-        """Return the keys of the section except `kind`."""
+        """Return the keys of the section, except `kind`."""
         return {field.alias or name for name, field in cls.model_fields.items() if name != "kind"}
 
     @classmethod
@@ -111,7 +111,7 @@ class Keys(BaseModel):
         """Check the keys and values of a section. Raises `RecipeError`.
 
         Args:
-            others: returns the keys of other kinds, for the error about a key left over from another kind.
+            others: function that returns the keys of the other kinds, to detect a key left over from another kind.
         """
         try:
             part = cls.model_validate(dict(tree))
@@ -128,7 +128,7 @@ class Keys(BaseModel):
 
 
 class Part(Keys):
-    """A section of one kind, named `KIND`."""
+    """A section of the kind named `KIND`."""
 
     kind: str = ""
 
@@ -137,7 +137,7 @@ class Part(Keys):
         """Derive the class of a part from the signature of a custom function or class.
 
         Args:
-            key, kind: key of the recipe, and its value.
+            key, kind: the recipe's key and its value.
             given: parameters that a recipe cannot set.
         """
         if not callable(function):
@@ -169,11 +169,11 @@ P = TypeVar("P", bound=Part)
 
 
 class Section(Mapping[str, type[P]]):
-    """The kinds of a section of a recipe.
+    """The kinds that a section of a recipe accepts.
 
     Args:
-        key: of the section, such as "training.optimizer".
-        kinds: classes of the shipped ones.
+        key: key of the section, such as "training.optimizer".
+        kinds: classes of the shipped kinds.
         own: base class of custom parts, if they are allowed.
         given: arguments passed to a part when it is built, which a recipe cannot set.
         name: the key that names a part, if it is not KEY.kind.
@@ -202,10 +202,10 @@ class Section(Mapping[str, type[P]]):
         return len(self._kinds)
 
     def read(self, component: Component, section: str = "") -> P:
-        """Check a section of a recipe; imports custom parts only. Raises `RecipeError`.
+        """Check a section of a recipe; only custom parts are imported. Raises `RecipeError`.
 
         Args:
-            section: its key, if several sections share `key`.
+            section: key of this section, if several sections share `key`.
         """
         part, tree = self.part(component.kind), {"kind": component.kind, **component.arguments}
         return part.read(section or self.key, tree, others=self.section_keys)
@@ -224,7 +224,7 @@ class Section(Mapping[str, type[P]]):
 
 
 def without_keys(base: type[P], meanings: Mapping[str, str], **values: Any) -> list[type[P]]:
-    """Return a class for each kind with the keys of `base`, with its meaning and attributes."""
+    """Return a class for each kind, with the keys of `base`, the kind's meaning, and these attributes."""
     made = []
     for kind, meaning in meanings.items():
         part = create_model(kind, __base__=base, __doc__=meaning, __cls_kwargs__={"kind": kind})
@@ -235,14 +235,14 @@ def without_keys(base: type[P], meanings: Mapping[str, str], **values: Any) -> l
 
 
 def own_kinds(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Return the recipe keys that name parts which are not shipped, and the names."""
+    """Yield the key and the name of each part of the recipe that does not ship with hdlif."""
     for key, kind in _named(recipe.model_dump(mode="json"), ""):
         if is_own(kind) or (key in KINDS and kind not in KINDS[key]):
             yield key, kind
 
 
 def hidden_kinds(recipe: Recipe) -> list[str]:
-    """Return a line for each shipped name of the recipe that an installed package also offers, without effect."""
+    """Return a line for each installed part that is hidden by a shipped part of the same name in the recipe."""
     named = set(_named(recipe.model_dump(mode="json"), ""))
     return [
         f"{key} = {line}"
@@ -253,7 +253,7 @@ def hidden_kinds(recipe: Recipe) -> list[str]:
 
 
 def _named(section: dict[str, Any], key: str) -> Iterator[tuple[str, str]]:
-    """Yield the names of parts, with their keys."""
+    """Yield the key and the name of each part."""
     for name, value in section.items():
         place = f"{key}.{name}" if key else name
         if place in ("task.metrics", "data.augment"):
@@ -266,7 +266,7 @@ def _named(section: dict[str, Any], key: str) -> Iterator[tuple[str, str]]:
 
 
 def takes(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """Return the parameters of a function or class by name; none if Python cannot inspect them."""
+    """Return the parameters of a function or class by name, or an empty mapping if Python cannot inspect them."""
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):
@@ -286,7 +286,7 @@ def called(section: str, function: Callable[..., Any], arguments: Mapping[str, A
 
 
 def _as_list(value: Any) -> Any:
-    """Return a plain name as a list of one."""
+    """Return a plain name as a list with one item."""
     if not isinstance(value, str) or not value.strip():
         return value
     if "," in value:
@@ -302,18 +302,18 @@ Names = Annotated[list[str], BeforeValidator(_as_list), WithJsonSchema(_NAMES_SC
 
 
 class _Scope(dict[str, Any]):
-    """The names of a module; a placeholder class for names imported for type checking only."""
+    """The names of a module, with a placeholder class for names that are imported only for type checking."""
 
     def __missing__(self, name: str) -> Any:
         return getattr(builtins, name, _Unknown)
 
 
 class _Unknown:
-    """Placeholder of a class that is not imported."""
+    """Placeholder for a class that is not imported."""
 
 
 def _type_of(annotation: Any, module: str) -> Any:
-    """Return the type of an annotation; `_Unknown` if it cannot be evaluated."""
+    """Return the type of an annotation, or `_Unknown` if it cannot be evaluated."""
     if annotation is inspect.Parameter.empty:
         return Any
     if not isinstance(annotation, str):
@@ -325,7 +325,7 @@ def _type_of(annotation: Any, module: str) -> Any:
 
 
 def _held(annotation: Any) -> Any:
-    """Return the part of a type that a recipe can hold, such as int of `int | Tensor`; None if there is none."""
+    """Return the part of a type that a recipe can contain, such as int in `int | Tensor`, or None if there is none."""
     is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     members = typing.get_args(annotation) if is_union else (annotation,)
     if any(typing.get_origin(one) is typing.get_origin(Callable[..., Any]) for one in members):

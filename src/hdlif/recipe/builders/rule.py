@@ -1,4 +1,4 @@
-"""The section `rule`: learning rules, and the loss they minimise."""
+"""The section `rule`: learning rules, and the loss that they minimise."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Rule(Part):
 
 
 class STBP(Rule, kind="stbp", makes=At("hdlif.learning:STBP")):
-    """Back-propagation through all time steps; memory grows with their number."""
+    """Back-propagation through all time steps; its memory grows with the number of steps."""
 
     reduce: Reductions = field("mean", "The loss is of the mean or the sum of all steps' logits.")
     loss: Loss = field("reduced", "Each step has a loss, or the mean output has one (reduced).")
@@ -61,21 +61,21 @@ class _PerStep(_EachStep):
 
 
 class SLTT(_PerStep, kind="sltt", makes=At("hdlif.learning:SLTT")):
-    """Back-propagate every time step alone."""
+    """Back-propagation within each time step separately."""
 
 
 class OTTT(_PerStep, kind="ottt", makes=At("hdlif.learning:OTTT")):
-    """SLTT whose weight gradients use traces of the spikes."""
+    """SLTT with weight gradients that use traces of the spikes."""
 
     leak: float = field(0.5, "Leak λ of the traces.", ge=0, le=1)
 
 
 class NDOT(OTTT, kind="ndot", makes=At("hdlif.learning:NDOT")):
-    """OTTT whose traces decay by the ratio of their neurons' movements."""
+    """OTTT with traces that decay by the ratio of their neurons' potential changes."""
 
 
 class ForwardMode(_PerStep, kind="forward_mode", makes=At("hdlif.learning:ForwardMode")):
-    """Compute each layer's gradient through time by traces and without a graph."""
+    """Forward-mode gradients through time for each layer, computed with traces instead of a graph."""
 
     recurrent: Literal["diagonal", "eprop"] = field(
         "diagonal", "How much of the coupling of recurrent layers' neurons is carried."
@@ -84,7 +84,7 @@ class ForwardMode(_PerStep, kind="forward_mode", makes=At("hdlif.learning:Forwar
 
 
 class SLTTK(_EachStep, kind="sltt_k", makes=At("hdlif.learning:StochasticStep")):
-    """SLTT on k random steps, while all T steps run."""
+    """SLTT on k random steps; all T steps run."""
 
     k: int = field(1, "Time steps with a loss, at most T.", ge=1)
 
@@ -93,7 +93,7 @@ class SLTTK(_EachStep, kind="sltt_k", makes=At("hdlif.learning:StochasticStep"))
 
 
 class StochasticStep(_EachStep, kind="stochastic_step", makes=At("hdlif.learning:StochasticStep")):
-    """Learn from k random steps; none run after the last of them."""
+    """Training on k random steps; steps after the last of them do not run."""
 
     k: int = field(1, "Time steps with a loss, at most T.", ge=1)
     chunk: int = field(4, "Time steps that run in one call; it changes memory and time alone.")
@@ -102,7 +102,7 @@ class StochasticStep(_EachStep, kind="stochastic_step", makes=At("hdlif.learning
 
 
 class StochasticWindow(Rule, kind="stochastic_window", makes=At("hdlif.learning:StochasticWindow")):
-    """Back-propagate through a random window of time steps."""
+    """Back-propagation through a random window of time steps."""
 
     length: int = field(..., "Time steps of the window, at most T.", ge=1)
     chunk: int = field(4, "Time steps that run in one call; it changes memory and time alone.")
@@ -120,12 +120,12 @@ RULES = Section[Rule](
 
 
 def build_rule(recipe: Recipe) -> Any:
-    """Build the recipe's learning rule, for its task's criterion, without a teacher."""
+    """Build the recipe's learning rule with the criterion of its task, without a teacher."""
     return _rule(recipe, _criterion(recipe))
 
 
 def build_training_rule(recipe: Recipe) -> Any:
-    """Build the rule of the recipe's training: `build_rule`, with the teacher if there is one."""
+    """Build the rule as `build_rule` does, but with the recipe's teacher if there is one."""
     rule = _rule(recipe, distilled(recipe, _criterion(recipe)))
     if recipe.rule.kind not in RULES:
         _try_schedule(rule, recipe)
@@ -154,7 +154,7 @@ def _try_schedule(rule: Any, recipe: Recipe) -> None:
 
 
 def read_rule(recipe: Recipe) -> Rule:
-    """Check the section, and that its loss fits the task."""
+    """Check that the section is valid and that its loss fits the task."""
     rule = RULES.read(recipe.rule)
     if "mse_share" not in rule.model_fields_set:
         return rule

@@ -1,6 +1,6 @@
-"""A recipe's JSON Schema, for editors: keys, kinds, types and choices, without importing any part.
+"""Make the JSON Schema of recipes for editors, with keys, kinds, types and choices, without importing any part.
 
-`hdlif recipes check` covers dependencies between values.
+`hdlif recipes check` checks dependencies between values.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ KEYS = frozenset(
 
 
 def recipe_schema() -> Schema:
-    """Return the JSON Schema (draft 2020-12) of a recipe's file, including names offered by installed packages."""
+    """Return the JSON Schema (draft 2020-12) of a recipe file, including names that installed packages offer."""
     whole = _of(Recipe)
     definitions = whole.pop("$defs")
     definitions = {name: one for name, one in definitions.items() if name not in ("Component", "DataConfig")}
@@ -79,7 +79,7 @@ def recipe_schema() -> Schema:
         "type": "object",
         "properties": {"base": {"type": "string", "minLength": 1, "description": base}, **whole["properties"]},
         "additionalProperties": False,
-        # A recipe with a base states only what differs.
+        # A recipe with a base contains only the differences.
         "if": {"required": ["base"]},
         "else": {
             "required": [name for name in whole["required"] if name != "name"],
@@ -111,9 +111,9 @@ def _kind(part: type[Part]) -> Schema:
 
 
 def _section(key: str, kinds: Iterable[Schema], definitions: Schema) -> Schema:
-    """Return a section of one of several kinds, or of a custom kind.
+    """Return the schema of a section with one of several kinds, or with a custom kind.
 
-    Without a kind it is merged with the base's, and may have the keys of any kind.
+    A section without a kind is merged with the section of the base recipe, and may have the keys of any kind.
     """
     every: Schema = {}
     refs = []
@@ -132,14 +132,14 @@ def _section(key: str, kinds: Iterable[Schema], definitions: Schema) -> Schema:
 
 
 def _entry(key: str, kinds: list[Schema], definitions: Schema) -> Schema:
-    """Return an entry of a list: a name, or a section of a kind and its arguments."""
+    """Return the schema of an entry in a list: a name, or a section with a kind and its arguments."""
     names = [one["properties"]["kind"]["const"] for one in kinds]
     *sections, _ = _section(key, kinds, definitions)["anyOf"]
     return {"anyOf": [{"enum": sorted({*names, *offers(GROUPS[key])})}, OWN, *sections]}
 
 
 def _data(definitions: Schema) -> Iterable[Schema]:
-    """Yield the section `data` of each kind: the common fields, and its own."""
+    """Yield the schema of the section `data` for each kind, with the common fields and the fields of the kind."""
     plain = _of(DataConfig)
     definitions |= plain["$defs"]
     fields = plain["properties"]

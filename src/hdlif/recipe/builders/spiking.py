@@ -1,4 +1,4 @@
-"""The kind `spiking` of the section `model`: a network of torchvision, timm or the user, converted to spiking."""
+"""The kind `spiking` of the section `model`: a network from torchvision, timm or the user, converted to spiking."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def spiking_network(
     in_channels: int,
     filled: bool = False,
 ) -> Any:
-    """Convert a function's network to spiking (`hdlif.models.spiking`), for images of `in_channels`.
+    """Convert the network that `of` makes to spiking with `hdlif.models.spiking`, for `in_channels` per image.
 
     Args:
         neuron, quantizer: as in `spiking`.
-        of: the function or class, `package.module:Name`; it is given the number of classes as `num_classes`.
-        options: its other arguments.
-        pretrained: file with a state dict of the ordinary network. Its last linear layer is skipped if it has other
-            classes; all other tensors must fit.
-        filled: whether to read that file.
+        of: function or class, `package.module:Name`, called with the number of classes as `num_classes`.
+        options: other arguments of the function.
+        pretrained: file with a state dict of the ordinary network. The last linear layer is skipped if its number of
+            classes differs; all other tensors must fit.
+        filled: whether to read `pretrained`.
     """
     from hdlif.models import spiking
 
@@ -53,7 +53,7 @@ def spiking_network(
 
 
 def check_of(of: object) -> Callable[..., Any]:
-    """Return the function of the ordinary network. Raises `RecipeError` if there is none of that name."""
+    """Return the function that makes the ordinary network. Raises `RecipeError` if no function has this name."""
     if not isinstance(of, str) or not is_own(of):
         raise RecipeError(f"{OF} = {brief(of)} is not the name of a network; {_written(of)}; {_LISTED}")
     try:
@@ -66,7 +66,7 @@ def check_of(of: object) -> Callable[..., Any]:
 
 
 def _written(of: object) -> str:
-    """Suggest how to write a name that has no colon; for a network of torchvision, with the likeliest name."""
+    """Suggest how to write a name that has no colon, including the closest name of a torchvision network."""
     form = "write package.module:Name"
     if not isinstance(of, str):
         return form
@@ -96,7 +96,7 @@ def _made(of: str, options: dict[str, Any], classes: int) -> nn.Module:
 
 
 def _fill(model: nn.Module, path: Path) -> None:
-    """Load the weights; skip the last linear layer if its classes differ."""
+    """Load the weights, but skip the last linear layer if its number of classes differs."""
     from torch import nn
 
     from hdlif.training.state_dicts import load_state_dict
@@ -108,7 +108,7 @@ def _fill(model: nn.Module, path: Path) -> None:
 
 
 def _take_channels(model: nn.Module, channels: int) -> None:
-    """Let the first convolution take images of as many channels, each with the mean of its weights, scaled to fit."""
+    """Change the first convolution's number of input channels; each one gets the rescaled mean of the old weights."""
     from torch import nn
 
     first = next((one for one in model.modules() if isinstance(one, nn.Conv2d)), None)

@@ -1,4 +1,4 @@
-"""The section `start`: a network that begins with the weights of a trained one."""
+"""The section `start`: a network that is initialised with the weights of a trained network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_start(network: str) -> tuple[StartConfig, Recipe]:
     """Return the section `start` for a trained network (a name, checkpoint or run folder), and the network's recipe.
 
     Raises:
-        InputError, CheckpointError: there is no such network, or it cannot be read.
+        InputError, CheckpointError: the network does not exist or cannot be read.
     """
     path, _, recipe = _loaded(network)
     stated = os.path.abspath(network) if os.path.lexists(network) else network  # noqa: PTH100 - links stay in it
@@ -35,13 +35,13 @@ def read_start(network: str) -> tuple[StartConfig, Recipe]:
 
 
 def build_started(recipe: Recipe, *, say: Callable[[str], None] = say_nothing) -> Temporal:
-    """Build the recipe's network, with the weights that its training starts from.
+    """Build the recipe's network with its weights at the start of training.
 
-    With a section `start` every tensor is that of the trained network, by name. Only tensors whose shapes follow the
-    number of classes, or values, stay as they are initialised, unless both networks have the same classes.
+    With a section `start`, tensors are copied by name from the trained network. If the two networks have different
+    classes or values, tensors whose shapes depend on their number keep their initial values.
 
     Args:
-        say: called with a line about the layers that are new.
+        say: called with a line that lists the new layers.
     Raises:
         CheckpointError: the trained network is missing, has changed, or has other tensors; the message names them.
     """
@@ -64,9 +64,9 @@ def build_started(recipe: Recipe, *, say: Callable[[str], None] = say_nothing) -
 
 
 def _of_outputs(recipe: Recipe, network: Temporal) -> set[str]:
-    """Return the names of the tensors whose shapes follow the number of outputs."""
+    """Return the names of the tensors whose shapes depend on the number of outputs."""
     own, other = network.state_dict(), network.state_dict()
-    # A network with a fixed number of outputs keeps them.
+    # A network with a fixed number of outputs has no such tensors.
     with suppress(RecipeError), without_values():
         other = build_model(recipe, classes=len(data_kind(recipe).labels) + 1).state_dict()
     return {name for name in own if own[name].shape != other[name].shape}

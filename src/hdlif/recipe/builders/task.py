@@ -1,4 +1,4 @@
-"""The section `task`: targets, prediction and metrics."""
+"""The section `task`: targets, predictions and metrics."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class _Ours(Task):
 
 
 class Classify(_Ours, kind="classify", makes=At("hdlif.training.tasks:Classify")):
-    """One class per sample."""
+    """Classification: one class per sample."""
 
     HAS_CLASSES = True
     combine: Literal["mean", "last"] = field("mean", "The answer is the mean output, or the last.")
@@ -80,7 +80,7 @@ class Classify(_Ours, kind="classify", makes=At("hdlif.training.tasks:Classify")
 
 
 class Sequence(_Ours, kind="sequence", makes=At("hdlif.training.tasks:LabelSequence")):
-    """A class at each step."""
+    """Classification at each time step."""
 
     HAS_CLASSES = True
     delay: int = field(0, "The answer to step t is read at step t + delay.")
@@ -89,7 +89,7 @@ class Sequence(_Ours, kind="sequence", makes=At("hdlif.training.tasks:LabelSeque
 
 
 class Regress(_Ours, kind="regress", makes=At("hdlif.training.tasks:Regress")):
-    """Values of a sample, or at each step."""
+    """Regression of values per sample, or at each time step."""
 
     combine: Literal["mean", "last", "each"] = field(
         "mean", "The answer is the mean output over time, the last, or each step's."
@@ -102,7 +102,7 @@ class Regress(_Ours, kind="regress", makes=At("hdlif.training.tasks:Regress")):
 
 
 class Multilabel(_Ours, kind="multilabel", makes=At("hdlif.training.tasks:Multilabel")):
-    """Any number of labels per sample."""
+    """Multi-label classification: any number of labels per sample."""
 
     combine: Literal["mean", "last"] = field("mean", "The answer is the mean output, or the last.")
     threshold: float = field(0.5, "Probability from which a label is predicted.")
@@ -110,7 +110,7 @@ class Multilabel(_Ours, kind="multilabel", makes=At("hdlif.training.tasks:Multil
 
 
 class Detect(_Ours, kind="detect", makes=At("hdlif.training.tasks:Detect")):
-    """Boxes around objects in an image."""
+    """Detection: boxes around the objects in an image."""
 
     threshold: float = field(0.3, "Score from which a box is given.")
     overlap: float = field(0.6, "Overlap of two boxes of a class from which the lower score is dropped; 1 keeps both.")
@@ -126,11 +126,11 @@ class _OfPixels(_Ours):
 
 
 class Segment(_OfPixels, kind="segment", makes=At("hdlif.training.tasks:Segment")):
-    """A class at each pixel."""
+    """Segmentation: a class at each pixel."""
 
 
 class Instances(_OfPixels, kind="instances", makes=At("hdlif.training.tasks:Instances")):
-    """An object at each pixel, or none."""
+    """Instance segmentation: an object, or none, at each pixel."""
 
 
 TASKS = Section[Task](
@@ -139,7 +139,7 @@ TASKS = Section[Task](
 
 
 def read_task(recipe: Recipe) -> Task:
-    """Check the section, and that it fits the data's targets. Raises `RecipeError`."""
+    """Check that the section is valid and fits the targets of the data. Raises `RecipeError`."""
     kind, arguments = recipe.task.kind, recipe.task.arguments
     stated_metrics(arguments)
     task = TASKS.read(recipe.task)
@@ -173,7 +173,7 @@ def read_task(recipe: Recipe) -> Task:
 
 
 def target_taken(kind: str, *, each: bool) -> str:
-    """Return the `tasks.Target` of a kind of task; `each`: whether it has values at each step."""
+    """Return the `tasks.Target` of a kind of task; `each` is true if there are values at each step."""
     taken = {
         "classify": "class",
         "sequence": "classes",
@@ -186,12 +186,12 @@ def target_taken(kind: str, *, each: bool) -> str:
 
 
 def learned_arguments(recipe: Recipe) -> dict[str, Any]:
-    """Return the keys of the section that define the task, without those of metrics."""
+    """Return the keys of the section that define the task, without the keys for metrics."""
     return {key: value for key, value in recipe.task.arguments.items() if key not in _MEASURING}
 
 
 def with_class_weights(recipe: Recipe, labels: Callable[[], Tensor]) -> Recipe:
-    """Return the recipe with "balanced" class weights as numbers, from the training samples' labels, [N] or [N, T]."""
+    """Return the recipe with "balanced" class weights computed from the labels of the training set, [N] or [N, T]."""
     arguments = recipe.task.arguments
     if recipe.task.kind not in TASKS or arguments.get("class_weights") != "balanced":
         return recipe
@@ -202,13 +202,13 @@ def with_class_weights(recipe: Recipe, labels: Callable[[], Tensor]) -> Recipe:
 
 
 def build_task(recipe: Recipe) -> Built:
-    """Build the recipe's task without its further metrics. Raises `RecipeError`."""
+    """Build the recipe's task without its additional metrics. Raises `RecipeError`."""
     plain = recipe.task.model_validate({"kind": recipe.task.kind, **learned_arguments(recipe)})
     return build_measured_task(recipe.model_copy(update={"task": plain}))
 
 
 def build_measured_task(recipe: Recipe) -> Built:
-    """Build the recipe's task with its further metrics, tested on noise. Raises `RecipeError`."""
+    """Build the recipe's task with its additional metrics, which are tested on noise. Raises `RecipeError`."""
     described = data_kind(recipe)
     try:
         task: Built = read_task(recipe).build(

@@ -33,7 +33,7 @@ class SGD(Part, kind="sgd", makes=At("hdlif.training.optimization:nesterov")):
 
 
 class Adam(Part, kind="adam", makes=At("hdlif.training.optimization:adam")):
-    """Adam."""
+    """The Adam optimiser."""
 
     beta1: float = field(0.9, "Decay of the mean of gradients.")
     beta2: float = field(0.999, "Decay of the mean of squared gradients.")
@@ -41,19 +41,19 @@ class Adam(Part, kind="adam", makes=At("hdlif.training.optimization:adam")):
 
 
 class AdamW(Adam, kind="adamw", makes=At("hdlif.training.optimization:adamw")):
-    """AdamW."""
+    """The AdamW optimiser."""
 
 
 class Cosine(Part, kind="cosine", makes=At("hdlif.training.optimization:cosine").get):
-    """Half a cosine, down to 0."""
+    """A learning rate that falls to 0 along half a cosine."""
 
 
 class Constant(Part, kind="constant", makes=At("hdlif.training.optimization:constant").get):
-    """The rate stays."""
+    """A constant learning rate."""
 
 
 class Drops(Part, kind="drops", makes=At("hdlif.training.optimization:Drops")):
-    """The rate drops by a factor at stated fractions of all steps."""
+    """A learning rate that drops by a factor at given fractions of all steps."""
 
     at: list[float] = field(..., "Fractions of all steps at which the rate drops.")
     factor: float = field(0.1, "Multiplies the rate at each drop.", gt=0, le=1)
@@ -65,7 +65,7 @@ SCHEDULES = Section[Part]("training.schedule", Cosine, Constant, Drops, own=Part
 
 
 def read_optimizer(training: TrainingConfig) -> Part:
-    """Check the key."""
+    """Check the key `training.optimizer`."""
     section = training.optimizer
     for key in section.arguments:
         if key in ("lr", "weight_decay") or (key == "momentum" and section.kind == "sgd"):
@@ -75,7 +75,7 @@ def read_optimizer(training: TrainingConfig) -> Part:
 
 
 def build_optimization(training: TrainingConfig) -> Optimization:
-    """Build the optimiser and the schedule of a recipe's section `training`."""
+    """Build the optimiser and the schedule from a recipe's section `training`."""
     from hdlif.training import Optimization
 
     schedule, kind = SCHEDULES.read(training.schedule).build(), training.schedule.kind
@@ -84,7 +84,7 @@ def build_optimization(training: TrainingConfig) -> Optimization:
 
 @dataclass(frozen=True)
 class _OwnSchedule:
-    """A custom schedule; raises `TrainingError` if it fails or does not return a factor."""
+    """A custom schedule, which raises `TrainingError` if it fails or does not return a factor."""
 
     schedule: Schedule
     kind: str
@@ -102,7 +102,10 @@ class _OwnSchedule:
 
 
 def try_optimization(training: TrainingConfig) -> None:
-    """Raise `RecipeError` if the optimiser cannot step, or the schedule returns no rate; plain ones are skipped."""
+    """Raise `RecipeError` if the optimiser cannot step or the schedule returns no factor.
+
+    Shipped optimisers and schedules without arguments are not tested.
+    """
     sections = ((training.optimizer, OPTIMIZERS), (training.schedule, SCHEDULES))
     if all(one.kind in table and not one.arguments for one, table in sections):
         return
@@ -140,7 +143,7 @@ def try_optimization(training: TrainingConfig) -> None:
 
 
 def _of_groups(optimizer: torch.optim.Optimizer) -> dict[tuple[int, str], Any]:
-    """Return the options of an optimiser's groups except the parameters and the rate."""
+    """Return the options of an optimiser's groups, except the parameters and the rate."""
     return {
         (number, key): value
         for number, group in enumerate(optimizer.param_groups)
@@ -160,17 +163,17 @@ def _optimizer(training: TrainingConfig, model: nn.Module) -> torch.optim.Optimi
 
 
 class Free(Part, kind="free"):
-    """Spikes cost nothing."""
+    """No penalty on spikes."""
 
 
 class Surplus(Part, kind="surplus", makes=At("hdlif.training.activity:Surplus")):
-    """Reduce all spikes alike."""
+    """A penalty that reduces all spikes equally."""
 
     weight: float = field(..., "Weight of the penalty in the loss.", gt=0)
 
 
 class Density(Part, kind="density", makes=At("hdlif.training.activity:Density")):
-    """Reduce the fraction of spikes that are not zero to a target."""
+    """A penalty that reduces the fraction of non-zero spikes to a target."""
 
     target: float = field(..., "Fraction of spikes that may be other than zero.", ge=0, lt=1)
     weight: float = field(1.0, "Weight of the penalty in the loss.", gt=0)
@@ -178,7 +181,7 @@ class Density(Part, kind="density", makes=At("hdlif.training.activity:Density"))
 
 
 class Sops(Part, kind="sops", makes=At("hdlif.training.activity:Budget")):
-    """Reduce synaptic operations to a budget."""
+    """A penalty that reduces synaptic operations to a budget."""
 
     sops: float | dict[str, float] = field(
         ..., "Budget per sample over all steps: of the network, or of layers by name."
@@ -190,13 +193,13 @@ PENALTIES = Section[Part]("activity", Free, Surplus, Density, Sops, own=Part, gi
 
 
 def build_penalty(recipe: Recipe) -> Penalty | None:
-    """Return the recipe's penalty on activity; None without one."""
+    """Return the recipe's penalty on activity, or None without one."""
     penalty: Penalty | None = PENALTIES.read(recipe.activity).build(time_steps=recipe.time_steps)
     return penalty
 
 
 def check_budgets(recipe: Recipe, network: Temporal) -> None:
-    """Raise `RecipeError` if activity.sops names a layer without operations to count."""
+    """Raise `RecipeError` if activity.sops lists a layer without operations to count."""
     budgets = recipe.activity.arguments.get("sops")
     if not isinstance(budgets, dict):
         return
@@ -210,7 +213,7 @@ def check_budgets(recipe: Recipe, network: Temporal) -> None:
 
 
 def build_mix(recipe: Recipe) -> Mix | None:
-    """Return the mixing of the recipe's batches; None without mixing."""
+    """Return the object that mixes the recipe's batches, or None without mixing."""
     check_pairs(recipe)
     if recipe.data.mixup is None:
         return None
@@ -226,7 +229,7 @@ def check_pairs(recipe: Recipe) -> None:
 
 
 def check_accumulation(recipe: Recipe) -> None:
-    """Raise `RecipeError` if several batches share an update, but the rule makes several updates per batch."""
+    """Raise `RecipeError` if several batches share an update but the rule makes several updates per batch."""
     if recipe.training.accumulate > 1 and recipe.rule.arguments.get("update") == "each":
         seen = f'training.accumulate = {recipe.training.accumulate} does not go with rule.update = "each"'
         raise RecipeError(f'{seen}, which updates at every step of a batch; choose "sum"')
@@ -236,7 +239,7 @@ Three = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
 class Teacher(Part):
-    """A trained classifier of images, by its architecture and the file of its weights."""
+    """A trained image classifier, given by its architecture and the file of its weights."""
 
     LIBRARY: ClassVar[At]
     """Makes a network by its name, without weights."""
@@ -252,12 +255,12 @@ class Teacher(Part):
     size: int | None = field(None, "Side of the images that it takes; the data's by default.", ge=1)
 
     def names(self) -> list[str]:
-        """Return the library's architectures."""
+        """Return the names of the library's architectures."""
         raise NotImplementedError
 
 
 class Timm(Teacher, kind="timm"):
-    """A network of timm."""
+    """A network from timm."""
 
     LIBRARY = At("timm:create_model")
 
@@ -266,7 +269,7 @@ class Timm(Teacher, kind="timm"):
 
 
 class Torchvision(Teacher, kind="torchvision"):
-    """A network of torchvision."""
+    """A network from torchvision."""
 
     LIBRARY = At("torchvision.models:get_model")
 
@@ -280,7 +283,7 @@ TEACHERS = Section[Teacher]("teacher", Timm, Torchvision)
 
 
 def distilled(recipe: Recipe, criterion: Criterion) -> Criterion:
-    """Return the criterion with the recipe's teacher; the given one if there is none."""
+    """Return the criterion for distillation from the recipe's teacher, or `criterion` if there is no teacher."""
     teacher = _known(recipe)
     if teacher is None:
         return criterion
@@ -290,7 +293,7 @@ def distilled(recipe: Recipe, criterion: Criterion) -> Criterion:
 
 
 def build_teacher(recipe: Recipe) -> Trained | None:
-    """Return the recipe's teacher with its weights, if there is one. Raises `CheckpointError` if they are absent."""
+    """Return the recipe's teacher with its weights, if any. Raises `CheckpointError` if the weights are missing."""
     teacher = _known(recipe)
     if teacher is None:
         return None
@@ -306,7 +309,7 @@ def build_teacher(recipe: Recipe) -> Trained | None:
 
 
 def read_teacher(recipe: Recipe) -> Teacher | None:
-    """Check the section except the network's name and the checkpoint."""
+    """Check the section, except the network's name and the checkpoint."""
     if recipe.teacher is None:
         return None
     teacher = TEACHERS.read(recipe.teacher)
@@ -323,7 +326,7 @@ def _known(recipe: Recipe) -> Teacher | None:
         return None
     names = teacher.names()
     if teacher.name not in names:
-        # There are more than a thousand.
+        # List only a few names, because a library has more than a thousand.
         near = ", ".join(difflib.get_close_matches(cut(teacher.name), names, n=5) or names[:5])
         raise RecipeError(f'teacher.name = "{cut(teacher.name)}" is unknown to {teacher.kind}; nearest are {near}')
     return teacher

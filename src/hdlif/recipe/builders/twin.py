@@ -1,4 +1,4 @@
-"""Ordinary twin of a recipe: the conventional network that a user would otherwise deploy."""
+"""The ordinary twin of a recipe: the conventional network that a user would otherwise deploy."""
 
 from typing import Any, Literal
 
@@ -13,13 +13,13 @@ RELU = Component.model_validate({"kind": "parallel_hdlif", "threshold": 0.0, "le
 
 
 def twin_of(recipe: Recipe, form: Twin) -> Recipe:
-    """Return the recipe of the same layers with ReLU in place of neurons, which sees its input once (T = 1).
+    """Return a recipe with the same layers, ReLU in place of neurons, and a single time step (T = 1).
 
-    Data, augmentation, optimiser, epochs and loss are the recipe's. "ordinary" has float weights and activations,
-    "low-bit" the recipe's weights, and activations of as many bits as its spikes.
+    Data, augmentation, optimiser, epochs and loss do not change. The form "ordinary" has float weights and activations.
+    The form "low-bit" keeps the recipe's weights, and its activations have as many bits as the recipe's spikes.
 
     Raises:
-        RecipeError: the samples change in time, or `form` is "low-bit" and the recipe quantises neither.
+        RecipeError: the samples change in time, or `form` is "low-bit" and neither weights nor spikes are quantised.
     """
     seen = f"--twin {form}: {recipe.name}"
     if frames_of(recipe.data, check_data(recipe)) != CONSTANT or recipe.training.stream is not None:
@@ -44,6 +44,6 @@ def twin_of(recipe: Recipe, form: Twin) -> Recipe:
 
 
 def _shared_by_steps(part: Component) -> Component:
-    """Return a part without per-step parameters."""
+    """Return a section without per-step parameters."""
     stated = {key: value for key, value in part.arguments.items() if key != "per_step"}
     return Component.model_validate({"kind": part.kind, **stated})

@@ -1,1 +1,1 @@
-"""Run folders: contents, locks and readers."""
+"""Read, write and lock run folders."""

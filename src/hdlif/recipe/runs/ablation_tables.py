@@ -1,7 +1,7 @@
-"""Tables of trainings: rows and columns of overrides, and their cells.
+"""Tables of training runs, with overrides in rows and columns, and the cells of these tables.
 
-A table is a YAML file: a recipe to start from, rows and columns of overrides, and how many seeds. Every cell is
-trained once per seed, in a run folder of its own.
+A table is a YAML file with a base recipe, rows and columns of overrides, and a number of seeds. Every cell is trained
+once per seed, each time in a separate run folder.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ Quantity = Literal[
 
 
 class Table(BaseModel):
-    """An ablation: every row with every column, `seeds` times."""
+    """An ablation, which combines every row with every column and trains each combination `seeds` times."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -78,7 +78,7 @@ class Cell:
 
 
 def shipped_tables() -> list[str]:
-    """Return the names of the tables that come with the package, sorted."""
+    """Return the sorted names of the tables that ship with the package."""
     return shipped(FOLDER)
 
 
@@ -102,10 +102,10 @@ def load_table(name_or_path: str | Path) -> Table:
 
 
 def _table(name_or_path: str | Path, above: tuple[str, ...]) -> Table:
-    """Return a table merged with its parent; `above` are its children in the chain."""
+    """Return a table merged with its parent; `above` contains the tables that inherit from it."""
     _, text = named_text(name_or_path, FOLDER, "table")
     stated = parse_yaml(text, source=str(name_or_path))
-    # Wrong types are rejected where all keys are checked.
+    # Wrong types are rejected below, where all keys are checked.
     if isinstance(stated, dict) and isinstance(like := stated.get("like"), str):
         stated = _beside(_other(name_or_path, like, above), stated)
     if not isinstance(stated, dict):
@@ -118,7 +118,7 @@ def _table(name_or_path: str | Path, above: tuple[str, ...]) -> Table:
 
 
 def _other(name_or_path: str | Path, like: str, above: tuple[str, ...]) -> Table:
-    """Return the parent table."""
+    """Return the parent table, which `like` sets."""
     seen, chain, other = f"{name_or_path}: like = {shown(like)}", (*above, str(name_or_path)), like
     if like not in shipped_tables():
         other = str(below(Path(name_or_path).parent, like, seen, kind="table", ships=FOLDER))
@@ -130,7 +130,7 @@ def _other(name_or_path: str | Path, like: str, above: tuple[str, ...]) -> Table
 
 
 def _beside(other: Table, stated: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of a table merged with its parent's."""
+    """Return the keys of a table, merged with the keys of its parent."""
     merged: dict[str, Any] = other.model_dump(include=set(_TAKEN))
     for key, value in stated.items():
         if isinstance(value, dict) and isinstance(known := merged.get(key), dict):
@@ -152,7 +152,7 @@ def _mapping(stated: Any) -> Mapping[Any, Any]:
 
 
 def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator[Cell]:
-    """Yield all cells, seed by seed, so that a stopped queue has complete tables. Raises `RecipeError`."""
+    """Yield all cells, seed by seed, so a stopped queue contains complete tables. Raises `RecipeError`."""
     for names in (table.rows, table.columns):
         slugs = [_slug(name) for name in names]
         for name, slug in zip(names, slugs, strict=True):
@@ -190,7 +190,7 @@ def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator
 
 
 def _is_good(table: Table, overrides: Sequence[str], look: Looks) -> bool:
-    """Return whether a row or a column could be trained without the other."""
+    """Return whether a row or a column alone can be built."""
     try:
         builders.check(look(load_recipe(table.base, [*table.overrides, *overrides])))
     except RecipeError:

@@ -1,4 +1,4 @@
-"""Loading of trained networks and their recipes."""
+"""Load trained networks and their recipes."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -20,28 +20,28 @@ from hdlif.training import checkpoint
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network in eval mode, with the recipe that made it."""
+    """A trained network in eval mode, with its recipe."""
 
     path: Path
     recipe: Recipe
     network: nn.Module
 
     def graph(self) -> Graph:
-        """Return the network's deployed form."""
+        """Return the deployed form of the network."""
         return lower(self.network, **self.record())
 
     def record(self) -> dict[str, Any]:
-        """Return its input, labels, time steps and task, for `lower`."""
+        """Return the network's input, labels, time steps and task, for `lower`."""
         return builders.graph_record(_of_network(self.recipe))
 
 
 def _of_network(recipe: Recipe) -> Recipe:
-    """Return the recipe without settings of its data that affect training only."""
+    """Return the recipe without settings in its section `data` that affect only training."""
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"augment": (), "mixup": None})})
 
 
 def load_trained(path: Path) -> Trained:
-    """Return the network in a checkpoint, or in a run folder. Raises `CheckpointError`."""
+    """Load the trained network from a checkpoint or a run folder. Raises `CheckpointError`."""
     path = existing(path)
     if path.is_dir():
         stopped, path = path / run_folder.LAST, path / run_folder.MODEL

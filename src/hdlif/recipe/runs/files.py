@@ -1,4 +1,4 @@
-"""Atomic writing of small files and folders."""
+"""Write small files and folders atomically."""
 
 import json
 import os
@@ -18,7 +18,7 @@ ARTEFACT_SUFFIX = ".hdlif.safetensors"
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Make the folder of `path`; raise `TrainingError` if writing inside fails."""
+    """Make the folder of `path`, and raise `TrainingError` if writing in this context fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -31,39 +31,39 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text atomically."""
+    """Write text to a file atomically."""
     with writing(path), whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically."""
+    """Write `value` to a file atomically as indented JSON."""
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def names_artefact(path: Path) -> bool:
-    """Return whether a path is an artefact: by its suffix, even if the file is damaged, or by its content."""
+    """Return whether a path is a model file, according to its content or, for damaged files too, its suffix."""
     return path.name.endswith(ARTEFACT_SUFFIX) or is_artefact(path)
 
 
 def existing(path: Path) -> Path:
-    """Return `path`; raise `InputError` if nothing is there."""
-    if not os.path.lexists(path) or not path.exists():  # the first also covers names that are too long
+    """Return `path`, or raise `InputError` if it does not exist."""
+    if not os.path.lexists(path) or not path.exists():  # lexists() is False for names that are too long
         raise InputError(f"{path}: there is no such file or folder; check the path")
     return path
 
 
 def check_new_folder(folder: Path) -> None:
-    """Raise `InputError` if something is at `folder` that is not an empty folder."""
+    """Raise `InputError` if `folder` exists and is not an empty folder."""
     if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"{folder}: already exists; give the name of a new folder")
 
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder, which is renamed to `folder` at the end, or removed if something is raised.
+    """Yield a temporary folder, which is renamed to `folder` at the end or removed after an exception.
 
-    Raises `InputError` if something is at `folder` that is not an empty folder.
+    Raises `InputError` if `folder` exists and is not an empty folder.
     """
     check_new_folder(folder)
     temporary = None

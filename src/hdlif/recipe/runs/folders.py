@@ -1,7 +1,7 @@
-"""State of run folders: the training inside, whether another may replace it, and locks.
+"""Find the state of a run folder, check whether a new run may replace its content, and lock files.
 
-A process locks a file for exclusive use. The kernel releases the lock when the process ends, even by SIGKILL,
-and over NFS too (version 4, or 3 with its lock daemon).
+A process locks a file for exclusive use. The kernel releases the lock when the process ends, even by SIGKILL. This
+also works over NFS (version 4, or version 3 with its lock daemon).
 """
 
 import contextlib
@@ -36,11 +36,11 @@ _held: set[Path] = set()
 
 @contextlib.contextmanager
 def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
-    """Context that locks a file exclusively and returns whether it succeeded; the file names the process.
+    """Lock a file exclusively in this context, yield whether this succeeded, and write the process ID into the file.
 
     Args:
-        without_locks: continue as if locked if the file system has no locks; otherwise raise `TrainingError`, as for
-            a link, which is not followed.
+        without_locks: whether to continue as if locked if the file system has no locks, instead of raising
+            `TrainingError`. Links are not followed and always raise it.
     """
     path = path.parent.resolve() / path.name
     if path in _held:
@@ -49,7 +49,7 @@ def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
     with writing(path):
         file = os.fdopen(open_regular(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW), "r+b", buffering=0)
     with file:
-        # A hard link may be another file that somebody put here.
+        # A hard link may be another file that somebody has put here.
         if os.fstat(file.fileno()).st_nlink > 1:
             raise TrainingError(f"{path}: has a second name, which no lock has; remove it")
         mine = True
@@ -65,7 +65,7 @@ def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
             return
         _held.add(path)
         try:
-            # The lock holds even if a full disk has no room for the name. Unbuffered: closing would try once more.
+            # The lock is held even if the disk is too full for the name. A buffer would be written again on closing.
             with contextlib.suppress(OSError):
                 os.ftruncate(file.fileno(), 0)
                 os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
@@ -76,18 +76,18 @@ def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def training_alone(folder: Path) -> Iterator[None]:
-    """Let the caller alone train in the run folder, if the file system has locks. Raises `InUseError`."""
+    """Ensure that only the caller trains in the run folder, if the file system has locks. Raises `InUseError`."""
     path = folder.resolve() / LOCK
     with locked(path, without_locks=True) as mine:
         if not mine:
-            # Not read for this process, because closing the file would release the lock.
+            # Do not read the file if this process has locked it, because closing the file would release the lock.
             who = "this process" if path in _held else _holder(path)
             raise InUseError(f"{folder}: {who} is training there; wait until it has ended, or choose another --out")
         yield
 
 
 def _holder(path: Path) -> str:
-    """Return the lock's owner from its file."""
+    """Return the owner of a lock from the lock file."""
     try:
         return read_regular(path, most=MOST_HOLDER).decode("utf-8") or "another process"
     except (OSError, UnicodeDecodeError):
@@ -105,7 +105,7 @@ MEASURED_OF_TASKS = {"task", "metric", "metrics", "per_step", "validation_metric
 
 
 def finished(folder: Path, recipe: Recipe) -> TrainResult | None:
-    """Return the result of a finished training of this recipe with its network; None if there is none."""
+    """Return the result of a finished training run of this recipe if its network exists, otherwise None."""
     if not (folder / run_folder.MODEL).exists():
         return None
     summary = _summary(folder)
@@ -114,33 +114,34 @@ def finished(folder: Path, recipe: Recipe) -> TrainResult | None:
     if not measured or not summary.keys() >= figures or summary.get("recipe") != recipe.model_dump(mode="json"):
         return None
     try:
-        # As JSON, because strict validation then accepts lists for tuples.
+        # Validate JSON text, because strict validation then accepts lists for tuples.
         return RESULT.validate_json(json.dumps(summary), strict=True)
     except ValidationError:
         return None
 
 
 def begun(folder: Path, recipe: Recipe) -> bool:
-    """Return whether the folder holds a stopped training of this recipe."""
+    """Return whether the folder contains a stopped training run of this recipe."""
     return _recipe_text(folder) == dump_recipe(recipe)
 
 
 def left_by_a_run(folder: Path) -> list[Path]:
-    """Return the files in the folder that a training would remove or replace."""
+    """Return the files in the folder that a training run would remove or replace."""
     names = (run_folder.RECIPE, run_folder.PARTS, run_folder.BUDGET, *run_folder.MEASURED)
     return [*RunFiles(folder).left(), *(folder / name for name in names if os.path.lexists(folder / name))]
 
 
 def is_demo(folder: Path) -> bool:
-    """Return whether the folder holds a demo and no training."""
+    """Return whether the folder contains a demo and no training run."""
     return "networks" in _summary(folder) and not RunFiles(folder).left()
 
 
 def only_begun(folder: Path, *, again: bool = False) -> bool:
-    """Return whether the folder holds a training that ended before its first checkpoint.
+    """Return whether the folder contains a training run that ended before its first checkpoint.
 
-    A recipe.yaml put there by a user stays theirs, and a log with a validation means a run whose networks were removed.
-    If the same training begins `again`, it may have ended between its first validation and checkpoint.
+    The result is false for a recipe.yaml from the user. It is also false if the log contains a validation, because the
+    networks of such a run have been removed. If the same run begins `again`, its log may contain one validation,
+    because the run may have ended between its first validation and its first checkpoint.
     """
     left = {path.name for path in left_by_a_run(folder)}
     first = {run_folder.RECIPE, run_folder.METRICS}
@@ -155,7 +156,7 @@ def only_begun(folder: Path, *, again: bool = False) -> bool:
 
 
 def forget_begun(folder: Path) -> None:
-    """Remove the files of a training that was rejected before its first update."""
+    """Remove the files of a training run that was rejected before its first update."""
     left = {path.name for path in left_by_a_run(folder)}
     log = folder / run_folder.METRICS
     empty = not os.path.lexists(log) or (not log.is_symlink() and log.stat().st_size == 0)
@@ -166,7 +167,7 @@ def forget_begun(folder: Path) -> None:
 
 
 def check_free(folder: Path, *, again: bool = False) -> None:
-    """Raise `ExistingRunError` if the folder holds a run that is not `only_begun`."""
+    """Raise `ExistingRunError` if the folder contains a run that is not `only_begun`."""
     if (left := left_by_a_run(folder)) and not only_begun(folder, again=again):
         seen = some([path.name for path in left], 3)
         go_on = "go on with it (--resume)" if RunFiles(folder).exist() else "it has no checkpoint"
@@ -175,7 +176,7 @@ def check_free(folder: Path, *, again: bool = False) -> None:
 
 
 def _described(folder: Path) -> str:
-    """Describe the recipe and finishing time of a run, as far as its files show them."""
+    """Describe the recipe and the finishing time of a run, if its files contain them."""
     summary = _summary(folder)
     name = summary.get("name")
     if not isinstance(name, str):
@@ -189,7 +190,7 @@ def _described(folder: Path) -> str:
 
 
 def _summary(folder: Path) -> dict[str, Any]:
-    """Return the content of summary.json; {} if it is missing or not a JSON object."""
+    """Return the content of summary.json, or {} if the file is missing or does not contain a JSON object."""
     try:
         summary = json.loads(read_regular(folder / run_folder.SUMMARY, most=MOST_SUMMARY))
     except (OSError, ValueError, RecursionError):

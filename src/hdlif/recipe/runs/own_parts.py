@@ -1,4 +1,4 @@
-"""Versions of custom modules and installed parts of a recipe, recorded when training began."""
+"""Record the versions of a recipe's custom modules and installed parts when training begins, and compare them later."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ _PACKAGE = 5
 
 
 def own_parts(recipe: Recipe) -> dict[str, dict[str, str]]:
-    """Return the versions of the recipe's own parts. Raises `RecipeError` if one cannot be imported.
+    """Return the versions of the recipe's own parts. Raises `RecipeError` if a part cannot be imported.
 
-    For each custom module, including those it imports: its file's name and SHA-256, and its `__version__`, if
-    any. For an installed package's part, by `group:name`: `distribution`, `version` and `place`.
+    The entry of a custom module, or of a custom module that it imports, contains the name and SHA-256 of its file, and
+    its `__version__` if any. A part of an installed package has the key `group:name`, and its entry contains
+    `distribution`, `version` and `place`.
     """
     found: dict[str, dict[str, str]] = {}
     for key, kind in own_kinds(recipe):
@@ -48,20 +49,20 @@ def own_parts(recipe: Recipe) -> dict[str, dict[str, str]]:
 
 
 def keep_parts(recipe: Recipe, out: Path) -> None:
-    """Write OUT/parts.json if the recipe names custom modules."""
+    """Write OUT/parts.json if the recipe uses custom modules or parts of installed packages."""
     if parts := own_parts(recipe):
         write_json(out / run_folder.PARTS, parts)
 
 
 def check_parts(recipe: Recipe, out: Path) -> None:
-    """Raise `CheckpointError` if a part has changed since the training in OUT began."""
+    """Raise `CheckpointError` if a part has changed since the training run in OUT began."""
     if not (out / run_folder.PARTS).exists():
         return
     if (known := _kept(out)) is None:
         raise CheckpointError(
             f"{out / run_folder.PARTS}: is damaged; start anew with --overwrite, or in another folder"
         )
-    # Packages first: a version explains more than file hashes.
+    # Check packages first, because a version explains more than file hashes.
     for name, stated in sorted(own_parts(recipe).items(), key=lambda one: ":" not in one[0]):
         was = known.get(name, stated)
         if was != stated:
@@ -72,7 +73,7 @@ def check_parts(recipe: Recipe, out: Path) -> None:
 
 
 def _kept(out: Path) -> dict[str, dict[str, str]] | None:
-    """Return the parts recorded in OUT; None if the file is missing or damaged."""
+    """Return the parts recorded in OUT, or None if the file is missing or damaged."""
     try:
         before = json.loads(read_regular(out / run_folder.PARTS, most=MOST))
         return {name: dict(stated) for name, stated in before.items()}
@@ -82,7 +83,7 @@ def _kept(out: Path) -> dict[str, dict[str, str]] | None:
 
 @contextmanager
 def saying_what_is_gone(out: Path) -> Iterator[None]:
-    """Add to a `RecipeError` or `DataError` which package of the run in OUT is missing, if any."""
+    """Add to a `RecipeError` or `DataError` the name of a missing package that the run in OUT needs, if any."""
     try:
         yield
     except (RecipeError, DataError) as error:
@@ -92,7 +93,7 @@ def saying_what_is_gone(out: Path) -> Iterator[None]:
 
 
 def gone_parts(out: Path) -> str:
-    """Return which part of the run in OUT is no longer installed, and how to install it again; "" if all are."""
+    """Return a message about a part of the run in OUT that is no longer installed, or "" if all parts are installed."""
     for name, stated in (_kept(out) or {}).items():
         group, _, own = name.partition(":")
         if group in GROUPS.values() and own not in offers(group) and "distribution" in stated:
@@ -109,7 +110,7 @@ def _stated(name: str, file: Path | None) -> dict[str, str]:
 
 
 class _Finder(ModuleFinder):
-    """Finds the modules that a module imports, without running them, also in folders without __init__.py."""
+    """A finder for the modules that a module imports, including folders without __init__.py, without running them."""
 
     def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
         try:
@@ -132,8 +133,8 @@ class _Finder(ModuleFinder):
 def _with_imported(name: str) -> dict[str, Path | None]:
     """Return the files of an imported module and of the custom modules that it imports, directly or indirectly.
 
-    Custom modules are below the working folder, or the folder that the module itself is imported from; installed ones
-    are identified by version instead. None stands for a module without a file.
+    Custom modules are below the working folder, or below the folder from which the module itself is imported. Installed
+    modules are omitted, because their version identifies them. None stands for a module without a file.
     """
     file = getattr(sys.modules[name], "__file__", None)
     first = Path(file) if isinstance(file, str) else None
@@ -145,7 +146,7 @@ def _with_imported(name: str) -> dict[str, Path | None]:
     places = [Path(one).resolve() for one in sys.path]
     places = [one for one in places if any(one.is_relative_to(root) for root in roots) and not _is_installed(one)]
     finder = _Finder([str(one) for one in (*places, roots[1])], excludes=[PACKAGE])
-    # After an error, use the files read before it.
+    # After an error, use the files that were read before it.
     with suppress(ImportError, SyntaxError, ValueError, RecursionError):
         finder.import_hook(name)
     found: dict[str, Path | None] = {name: first}
@@ -157,13 +158,13 @@ def _with_imported(name: str) -> dict[str, Path | None]:
 
 
 def _is_installed(file: Path) -> bool:
-    """Return whether a file is Python's or an installed package's."""
+    """Return whether a file belongs to Python or an installed package."""
     path, standard = file.resolve(), Path(sysconfig.get_path("stdlib")).resolve()
     return not {"site-packages", "dist-packages"}.isdisjoint(path.parts) or path.is_relative_to(standard)
 
 
 def _difference(was: dict[str, str], now: dict[str, str]) -> str:
-    """In words."""
+    """Describe the difference between two recorded versions of a part."""
     if was.get("sha256") != now.get("sha256"):
         return "edited"
     if "distribution" in now and was.get("distribution") != now["distribution"]:

@@ -1,4 +1,4 @@
-"""The processes of a training: how many are requested, whether they are available, and how they are joined."""
+"""Check how many processes a training run requests, start them, and join them."""
 
 import atexit
 import gc
@@ -23,10 +23,10 @@ SECONDS = 5.0
 
 
 def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
-    """Return the processes on each node, and the nodes: those asked for, or started by torchrun; 1 and 1 by default.
+    """Return the numbers of processes per node and of nodes, as requested or as started by torchrun; the default is 1.
 
     Raises:
-        RecipeError: others were started, there are fewer GPUs, or a node does not know its place.
+        RecipeError: torchrun started other numbers, there are too few GPUs, or the variables of a node are not set.
     """
     if dist.is_torchelastic_launched():
         here = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -47,7 +47,7 @@ def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
 
 
 def check_alone(what: str, devices: int | None = None, nodes: int | None = None) -> None:
-    """Raise `RecipeError` if several processes are asked for, or started by torchrun, to train in one."""
+    """Raise `RecipeError` if several processes are requested, or started by torchrun, for work that allows only one."""
     if processes(devices, nodes) != (1, 1):
         raise RecipeError(
             f"{what} trains one network after the other, each in one process; run it without torchrun, --devices and "
@@ -56,10 +56,10 @@ def check_alone(what: str, devices: int | None = None, nodes: int | None = None)
 
 
 def joined(devices: int, nodes: int, precision: str) -> Accelerator:
-    """Join this many processes, by NCCL if there are GPUs and by gloo on CPUs; return the accelerator of this one.
+    """Join the processes with NCCL on GPUs or gloo on CPUs, and return the accelerator of this process.
 
-    They part at exit, before a thread of gloo that frees a tensor later can end the process by SIGABRT. Raises
-    `RecipeError` if SLURM has started another number of processes.
+    The process group is destroyed at exit. Otherwise a gloo thread that frees a tensor later can end the process by
+    SIGABRT. Raises `RecipeError` if SLURM has started another number of processes.
     """
     world_size = devices * nodes
     if world_size == 1:
@@ -84,16 +84,16 @@ def joined(devices: int, nodes: int, precision: str) -> Accelerator:
 
 def _part() -> None:
     if dist.is_available() and dist.is_initialized():
-        # Reference cycles (a training and its wrapped network) hold the group and its threads until collected.
+        # Reference cycles (a run and its wrapped network) keep the group and its threads alive until collected.
         gc.collect()
         dist.destroy_process_group()
         gc.collect()
 
 
 def _check_restarts() -> None:
-    """Reject restarts in which new processes would wait for the old ones until the half-hour time-out.
+    """Raise `RecipeError` for restarts in which new processes would wait half an hour for the old ones.
 
-    torchrun shares one store among its attempts, with the addresses of the first one's processes.
+    torchrun uses the same store for all attempts. It contains the addresses of the first attempt's processes.
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and os.environ.get("TORCHELASTIC_MAX_RESTARTS") != "0":
         raise RecipeError(
@@ -115,29 +115,29 @@ def _check_place(nodes: int) -> None:
 
 
 def first_by_torchrun() -> bool:
-    """Return whether this is the first process, by the environment that torchrun sets."""
+    """Return whether this is the first process, according to torchrun's environment variables."""
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 
 
 def started_by_slurm() -> bool:
-    """Return whether srun started this process, other than as the shell of an interactive job."""
+    """Return whether srun started this process, and not as the shell of an interactive job."""
     return "SLURM_NTASKS" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
 
 
 def join_slurm(devices: int, nodes: int) -> tuple[int, int]:
-    """Return the rank and the local rank, and set MASTER_ADDR and MASTER_PORT unless they are set."""
+    """Return the rank and the local rank, and set MASTER_ADDR and MASTER_PORT if they are not set."""
     tasks = int(os.environ["SLURM_NTASKS"])
     if tasks != devices * nodes:
         fix = f"give srun --nodes={nodes} --ntasks-per-node={devices}"
         raise RecipeError(f"--devices {devices} --nodes {nodes}: srun has started {tasks} tasks; {fix}")
     os.environ.setdefault("MASTER_ADDR", first_node(os.environ.get("SLURM_NODELIST", "127.0.0.1")))
-    # The same port in every task, a different one per job.
+    # All tasks of a job use the same port, and different jobs use different ports.
     os.environ.setdefault("MASTER_PORT", str(15000 + int(os.environ.get("SLURM_JOB_ID", "0")[-4:])))
     return int(os.environ["SLURM_PROCID"]), int(os.environ["SLURM_LOCALID"])
 
 
 def first_node(nodes: str) -> str:
-    """Return the first node of a SLURM node list.
+    """Return the first node in a SLURM node list.
 
     >>> first_node("gpu[07-09,12],cpu3"), first_node("node5,node6")
     ('gpu07', 'node5')
@@ -146,9 +146,9 @@ def first_node(nodes: str) -> str:
 
 
 def start_others(devices: int, world_size: int) -> int:
-    """Start the other processes of this node, unless this is one of them; return the index of this one.
+    """Start the other processes of this node, unless this is one of them, and return the local rank of this process.
 
-    Each gets its place from LOCAL_RANK, NODE_RANK, MASTER_ADDR and MASTER_PORT. If one of them fails, all end.
+    The processes read LOCAL_RANK, NODE_RANK, MASTER_ADDR and MASTER_PORT. If one of them fails, all are killed.
     """
     place = os.environ
     place.setdefault("NODE_RANK", "0")
@@ -172,7 +172,7 @@ def _free_port() -> int:
 
 
 def _watch(started: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Kill all processes, this one last, when one has failed: the others may wait for it for ever."""
+    """Kill all processes, this one last, when one has failed, because the others may wait for it forever."""
     while any(one.poll() is None for one in started):
         time.sleep(SECONDS)
         if any(one.poll() for one in started):

@@ -1,4 +1,4 @@
-"""A recipe with its data looked at: what every subcommand starts from that takes a recipe and builds its network."""
+"""Load a recipe and inspect its data, for every subcommand that takes a recipe and builds its network."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ def load_with_data(
     data_root: Path | None = None,
     say: Callable[[str], None] = say_nothing,
 ) -> tuple[Recipe, OwnData | None]:
-    """Return a recipe that can be built, and what was found if its data are the user's own.
+    """Return a recipe that can be built, and the findings if its data are custom.
 
-    If its data are replaced by series, or arguments of generated ones are, and its time steps are not, these become as
-    many as a series has.
+    If its data, or the content of generated data, are replaced, the recipe gets as many time steps as a time series
+    has. An override of time_steps takes precedence.
 
     Args:
-        recipe: a recipe, its file, or the name of one that ships; None for the one that follows from the data.
-        overrides: "a.b=v" each.
-        data: the name of a data set, or of a folder in `data_root`, or a path, in place of the recipe's own.
-        data_root, say: as `with_data_found` takes them.
+        recipe: a recipe, its file, or the name of a shipped recipe; None derives the recipe from the data.
+        overrides: overrides "a.b=v".
+        data: data that replace the recipe's own: a data set's name, the name of a folder in `data_root`, or a path.
+        data_root, say: as in `with_data_found`.
     """
     data = in_root(data, data_root)
     if recipe is None:
@@ -77,7 +77,7 @@ def load_with_data(
 def _following_from_data(
     overrides: Sequence[str], *, data: str | None, data_root: Path | None, say: Callable[[str], None]
 ) -> tuple[Recipe, OwnData]:
-    """Return the recipe that follows from data of the user's own, and print its choices; see `builders.defaults`."""
+    """Derive a recipe from custom data with `builders.defaults`, print its choices, and return it with the findings."""
     if data is None:
         raise RecipeError(NOTHING_TO_TRAIN)
     if data in builders.DATA:
@@ -99,7 +99,7 @@ def _following_from_data(
         own = [*builders.data_overrides(load_recipe(start), data), f"name={json.dumps(_name_of(data))}", *task]
         return load_recipe(start, [*own, *changes])
 
-    # Other sections may belong to a network that is not chosen yet.
+    # Other sections may belong to a network that has not been chosen yet.
     of_data = [one for key, one in zip(keys, overrides, strict=True) if key.partition(".")[0] in ("data", "task")]
     first = loaded(start, *(["data.size=null"] if known else []), *of_data)
     builders.check_names(first)
@@ -119,7 +119,7 @@ def _following_from_data(
 
 
 def _name_of(data: str) -> str:
-    """Return the name of a run on data: the stem of a file, the name of a folder, or Name of module:Name."""
+    """Return the name of a run on these data: a file's stem, a folder's name, or Name from module:Name."""
     name = Path(data.rpartition(":")[2] if builders.is_items(data) else os.path.abspath(data)).stem  # noqa: PTH100
     return re.sub(r"[^\w.-]+", "_", name).strip(".") or "data"
 
@@ -131,7 +131,7 @@ def with_class_weights(
     *,
     say: Callable[[str], None] = say_nothing,
 ) -> Recipe:
-    """Return the recipe with "balanced" class weights as numbers, from its training samples, and report them."""
+    """Return the recipe with "balanced" class weights computed from its training samples, and report them."""
 
     def labels() -> Tensor:
         builders.check_names(recipe)
@@ -146,14 +146,14 @@ def with_class_weights(
 
 
 def _are_other_data(stated: Collection[str], recipe: Recipe) -> bool:
-    """Return whether any of these keys replaces a recipe's data, or is an argument of generated ones."""
+    """Return whether any of these keys replaces a recipe's data or is an argument of its generated data."""
     kind = builders.DATA.get(recipe.data.kind)
     own = () if kind is None else kind.defaults
     return not set(stated).isdisjoint(["data", "data.kind", "data.path", *(f"data.{key}" for key in own)])
 
 
 class Looks:
-    """Inspects each custom data set once, and counts classes once, for any number of recipes."""
+    """An inspector of data for several recipes, which reads each custom data set and counts its classes only once."""
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root
@@ -161,7 +161,7 @@ class Looks:
         self._weighed: dict[str, Component] = {}
 
     def __call__(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with the findings and class weights."""
+        """Return the recipe with the findings on its data and with its class weights."""
         stated = self._with_data(recipe)
         key = stated.model_dump_json(include={"data", "task", "time_steps"})
         if key not in self._weighed:
@@ -181,7 +181,7 @@ class Looks:
 
 
 def data_keys(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the keys and values of "data.KEY=VALUE"s. Raises `RecipeError`."""
+    """Return the keys and values from overrides "data.KEY=VALUE". Raises `RecipeError`."""
     found: dict[str, Any] = {"data": {}}
     for override in overrides:
         key, equals, _ = override.partition("=")
@@ -196,12 +196,12 @@ def data_keys(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def names_path(data: str | None) -> bool:
-    """Return whether `--data` is a path: not the name of a shipped set, and something is there."""
+    """Return whether the value of `--data` is custom data that exist, and not the name of a shipped set."""
     return data is not None and data not in builders.DATA and builders.is_there(data)
 
 
 def in_root(data: str | None, root: Path | None) -> str | None:
-    """Return `--data`, or ROOT/NAME if that is a folder and NAME is neither a shipped set nor a path."""
+    """Return the path ROOT/NAME if the NAME given to `--data` exists only in ROOT, otherwise NAME itself."""
     if data is None or root is None or data in builders.DATA or builders.is_there(data):
         return data
     return str(root / data) if builders.is_there(str(root / data)) else data
@@ -215,12 +215,12 @@ def is_recipe(target: str) -> bool:
 
 
 def write_files(out: Path, found: OwnData) -> None:
-    """Record the files that a training begins with."""
+    """Write the manifest of the data with which a training run begins."""
     write_text(out / run_folder.DATA_FILES, found.manifest.text())
 
 
 def as_begun(recipe: Recipe, out: Path) -> Recipe:
-    """Return the recipe with the data path of the training in `out`, if the same data have moved since."""
+    """Return the recipe with the data path of the run in `out` if the data are the same but have moved."""
     try:
         begun = load_recipe(out / run_folder.RECIPE).data
     except RecipeError:
@@ -232,7 +232,7 @@ def as_begun(recipe: Recipe, out: Path) -> Recipe:
 
 
 def check_files(out: Path, found: OwnData | None, recipe: Recipe) -> None:
-    """Raise `DataError` unless the files are unchanged since the training in `out` began.
+    """Raise `DataError` if the data files have changed since the training run in `out` began.
 
     Other differences between recipes are rejected elsewhere.
     """
@@ -246,14 +246,14 @@ def check_files(out: Path, found: OwnData | None, recipe: Recipe) -> None:
 
 
 def _is_another(out: Path, recipe: Recipe) -> bool:
-    """Return whether the recipe in `out` differs in the kind of its data, or in other than its data."""
+    """Return whether the recipe in `out` differs in its kind of data or outside the section `data`."""
     try:
         begun = load_recipe(out / run_folder.RECIPE)
     except RecipeError:
         return False
     own, kept = (one.model_dump(exclude={"data", "time_steps"}) for one in (recipe, begun))
     for one in (own, kept):
-        # Derived from the data.
+        # Class weights are derived from the data.
         one.get("task", {}).pop("class_weights", None)
     return begun.data.kind != recipe.data.kind or own != kept
 
@@ -272,16 +272,16 @@ def load_recipe_to_train(
     ranks: int = 1,
     say: Callable[[str], None] = say_nothing,
 ) -> tuple[Recipe, OwnData | None]:
-    """Return a recipe checked by an update, and the findings if its data are custom.
+    """Return a recipe, after checking that its network can be trained, and the findings if its data are custom.
 
     Args:
-        recipe: as in `load_with_data`; None also means the recipe of the training in `out`. With `resume` and
-            nothing else, this also holds for a shipped recipe.
-        ranks: processes that share a batch.
+        recipe: as in `load_with_data`. With `resume` and without `data` and `start`, None stands for the recipe in
+            `out`. That recipe also replaces a shipped recipe if no other argument changes the recipe.
+        ranks: number of processes that share a batch.
         stream: train on samples as streams, with `training.stream` steps per update or, by default, the largest
-            divisor of its time steps up to `STREAM_STEPS`.
-        twin: train the ordinary network of the same layers instead, `builders.twin_of`.
-        start: the trained network to start from, whose recipe is the default, with a learning rate divided by `SMALLER`
+            divisor of `time_steps` up to `STREAM_STEPS`.
+        twin: train the ordinary network with the same layers instead, from `builders.twin_of`.
+        start: trained network to start from. Its recipe is the default, and the learning rate is divided by `SMALLER`
             unless an override sets it.
     """
     # A recipe derived from data has no name yet.
@@ -300,7 +300,7 @@ def load_recipe_to_train(
             builders.check(chosen)
         if stream:
             chosen = _as_streams(chosen, say)
-        # All combinations of shipped parts can be trained, except for the traces of some.
+        # All combinations of shipped parts can be trained, except that a rule with traces may not support a network.
         try_it = builders.try_update if builders.names_own_parts(chosen) else builders.try_traces
         try_it(chosen, ranks)
     return chosen, found
@@ -313,7 +313,7 @@ def _starting_from(
     data: str | None,
     say: Callable[[str], None],
 ) -> tuple[Recipe, list[str]]:
-    """Return the recipe of a training from trained weights, by default that of the trained network, and overrides."""
+    """Return the recipe for training from trained weights, by default the trained network's, and the overrides."""
     section, base = builders.read_start(start)
     own = []
     if recipe is None and data is not None:
@@ -337,7 +337,7 @@ def _starting_from(
 
 
 def _as_streams(recipe: Recipe, say: Callable[[str], None]) -> Recipe:
-    """Return the recipe with streams if it has none. Raises `RecipeError` if it cannot have them."""
+    """Return the recipe with `training.stream` set. Raises `RecipeError` if the recipe does not support streams."""
     if recipe.training.stream is not None:
         return recipe
     time_steps = recipe.time_steps
@@ -358,7 +358,7 @@ def _as_streams(recipe: Recipe, say: Callable[[str], None]) -> Recipe:
 
 
 def _kept_recipe(name: str, out: Path, say: Callable[[str], None]) -> str | Path:
-    """Return the recipe in a run folder if it is a recipe that ships, changed by options."""
+    """Return the path of the recipe in a run folder if it is this shipped recipe with changes, otherwise the name."""
     kept = out / run_folder.RECIPE
     if name not in shipped_recipes():
         return name
@@ -373,7 +373,7 @@ def _kept_recipe(name: str, out: Path, say: Callable[[str], None]) -> str | Path
 
 
 def seeds_from(first: int, count: int) -> range:
-    """Return `count` seeds from `first` on. Raises `RecipeError` if the last one exceeds the limit."""
+    """Return `count` consecutive seeds, beginning with `first`. Raises `RecipeError` if the last exceeds the limit."""
     if (last := first + count - 1) > MOST_SEED:
         raise RecipeError(f"{count} seeds from {first} on end at {last}; a seed is at most {MOST_SEED}")
     return range(first, first + count)

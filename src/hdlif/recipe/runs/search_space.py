@@ -1,7 +1,7 @@
-"""Search space of a sweep: recipe keys and their values.
+"""The search space of a sweep: keys of a recipe and their possible values.
 
-A YAML file of `key: {kind: float | int, low: L, high: H, log: false}` or `key: {kind: choice, values: [...]}`. A key is
-one of `--set`; a value of a choice may be a whole section.
+The YAML file contains `key: {kind: float | int, low: L, high: H, log: false}` or `key: {kind: choice, values: [...]}`.
+Keys are as in `--set`. A value of a choice may be an entire section.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _Dimension(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     def value_of(self, suggested: Any) -> JsonValue:
-        """Convert Optuna's value to the recipe's."""
+        """Convert a value from Optuna to a value for the recipe."""
         value: JsonValue = suggested
         return value
 
@@ -48,7 +48,7 @@ class _Range(_Dimension):
 
 
 class FloatRange(_Range):
-    """A number in low..high."""
+    """A number from `low` to `high`."""
 
     kind: Literal["float"]
 
@@ -57,7 +57,7 @@ class FloatRange(_Range):
 
 
 class IntRange(_Range):
-    """A whole number in low..high, both included."""
+    """An integer from `low` to `high`, both included."""
 
     kind: Literal["int"]
     low: int
@@ -74,7 +74,7 @@ class Choice(_Dimension):
     values: list[JsonValue] = Field(min_length=1)
 
     def suggest(self, trial: Trial, key: str) -> JsonValue:
-        # As text, because Optuna stores scalars only.
+        # Convert values to text, because Optuna stores only scalars.
         return self.value_of(trial.suggest_categorical(key, [json.dumps(value) for value in self.values]))
 
     def value_of(self, suggested: Any) -> JsonValue:
@@ -106,7 +106,7 @@ def load_space(
     overrides: Sequence[str] = (),
     look: Callable[[Recipe], Recipe] = lambda recipe: recipe,
 ) -> Space:
-    """Return the space in a file; every edge makes a recipe that can be built. Raises `RecipeError`.
+    """Return the space in a file after checking that the recipes at its edges can be built. Raises `RecipeError`.
 
     Args:
         look: as in `built`.
@@ -136,7 +136,7 @@ def load_space(
 def built(
     recipe: str | Path, overrides: Sequence[str], look: Callable[[Recipe], Recipe] = lambda recipe: recipe
 ) -> Recipe:
-    """Return the recipe with its overrides, and the findings of `look` in its data. Raises `RecipeError`."""
+    """Return the recipe with the overrides, completed by `look` and checked. Raises `RecipeError`."""
     loaded = look(load_recipe(recipe, overrides))
     builders.check(loaded)
     return loaded

@@ -1,8 +1,8 @@
-"""Study of a sweep in one journal file, shared by processes on any number of machines.
+"""Store the study of a sweep in one journal file, which processes on any number of machines share.
 
-Optuna's heartbeats, which detect trials whose process died, need a database. Instead, each trial's folder has a file
-locked by its process (`locks`). A running trial without a lock was stopped; the next process that finds it resumes
-it from its last checkpoint, under its own number.
+Optuna's heartbeats, which detect trials whose process died, need a database. Instead, each trial's folder contains a
+file that its process locks (`folders.locked`). If a running trial has no lock, its process has stopped. The next
+process that finds such a trial resumes it from its last checkpoint under the same number.
 """
 
 import os
@@ -35,7 +35,7 @@ _FIRST = b'{"op_code"'
 
 
 class _Journal(JournalFileBackend):
-    """Optuna's journal; raises `TrainingError` if it cannot be written."""
+    """An Optuna journal that raises `TrainingError` if it cannot be written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -48,9 +48,10 @@ class _Journal(JournalFileBackend):
 
 
 def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]) -> optuna.Study:
-    """Return the study in `journal`, or a new one: it maximises, and prunes below the median after `warmup_epochs`.
+    """Return the study in `journal`, or a new study, which maximises and prunes with Optuna's median rule.
 
     Args:
+        warmup_epochs: number of epochs before a trial can be pruned.
         contents: settings shared by all trials.
     Raises:
         RecipeError: the existing study has other contents, or the file is not a study.
@@ -84,7 +85,7 @@ def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]
 
 
 def _cut_unfinished_line(journal: Path) -> None:
-    """Truncate a partial last line left by a full disk: a line appended to it would be unreadable."""
+    """Remove a partial last line, which a full disk can cause; a line appended to it would be unreadable."""
     if not journal.exists():
         return
     lock = JournalFileSymlinkLock(str(journal))
@@ -101,7 +102,7 @@ def _cut_unfinished_line(journal: Path) -> None:
 
 
 def trials_of(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials by number, without withdrawn ones."""
+    """Return the trials in the order of their numbers, without withdrawn trials."""
     return [trial for trial in study.get_trials(deepcopy=False) if not trial.user_attrs.get(WITHDRAWN)]
 
 
@@ -112,15 +113,15 @@ def folder_of(journal: Path, trial: Trial | FrozenTrial) -> Path:
 
 @contextmanager
 def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iterator[Trial | None]:
-    """Yield a trial owned by this process: a stopped one, else a new one; None if the study has `most`.
+    """Yield a stopped trial or else a new one, which only this process runs, or None if the study has `most` trials.
 
-    The parameters of a new trial depend on `seed`, on its number, and on the results of the others.
+    The parameters of a new trial depend on `seed`, on its number, and on the results of the other trials.
     """
     while True:
         for frozen in trials_of(study):
             if frozen.state is TrialState.RUNNING:
                 with locked(folder_of(journal, frozen) / "lock") as mine:
-                    # Check again: its process may have ended it just before releasing the lock.
+                    # Check again, because its process may have ended it just before releasing the lock.
                     if mine and study.get_trials(deepcopy=False)[frozen.number].state is TrialState.RUNNING:
                         trial = Trial(study, frozen._trial_id)
                         if _stops(trial, folder_of(journal, frozen)) < MOST_STOPS:
@@ -143,7 +144,7 @@ def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iter
 
 
 def _stops(trial: Trial, folder: Path) -> int:
-    """Return the number of resumes of a trial since its last checkpoint, including this one."""
+    """Return how often a trial has been resumed since its last checkpoint, including this time."""
     last = folder / run_folder.LAST
     written = last.stat().st_mtime_ns if last.exists() else 0
     before, times = trial.user_attrs.get(TAKEN_UP, (written, 0))
@@ -154,6 +155,6 @@ def _stops(trial: Trial, folder: Path) -> int:
 
 def _seeded(study: optuna.Study, trial: Trial, seed: int) -> Trial:
     drawn = np.random.SeedSequence([seed, trial.number]).generate_state(1)
-    # Running trials count as poor ones, so that processes do not all try the same.
+    # Running trials count as poor ones, so processes do not all try the same values.
     study.sampler = TPESampler(seed=int(drawn[0]), constant_liar=True)
     return trial

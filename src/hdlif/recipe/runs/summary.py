@@ -1,4 +1,4 @@
-"""Results of finished trainings and searches: types of summary.json and sweep.json."""
+"""Types of the results in summary.json and sweep.json, written by finished training runs and searches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, WrapValidator
 
-# json.loads takes NaN and Infinity; a summary with either is damaged.
+# json.loads accepts NaN and Infinity; a summary with either is damaged.
 FINITE = ConfigDict(allow_inf_nan=False)
 MOST_SUMMARY = 2**26
 """Largest summary.json or other small file of a run, in bytes."""
@@ -42,8 +42,8 @@ class Layer:
     """One row of a profile, per sample over all time steps.
 
     Attributes:
-        shape: of its output, without batch.
-        density: fraction of non-zero entries, of a synapse's input and of a neuron's output.
+        shape: shape of the layer's output, without batch.
+        density: fraction of non-zero entries in a synapse's input or a neuron's output.
         spikes_in: whether a synapse's input is spikes.
     """
 
@@ -62,10 +62,10 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Neuron:
-    """Leak and threshold of a neuron layer at each time step; a parallel neuron has no leak.
+    """The leak and threshold of a neuron layer at each time step; a parallel neuron has no leak.
 
     Attributes:
-        initial_leak, initial_threshold: before training, if known.
+        initial_leak, initial_threshold: values before training, if known.
     """
 
     name: Name
@@ -79,37 +79,36 @@ class Neuron:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """Result of a training; None for values not measured or not written by an earlier version.
+    """The result of a training run, with None for values that were not measured or that an earlier version omitted.
 
-    An example is at `train`.
+    See `train` for an example.
 
     Attributes:
         recipe: the complete recipe as JSON.
-        name: of the recipe; in a report, that of the run folder.
-        accuracy: of a classification on the test set, a fraction in 0..1; None of another task.
-        accuracy_per_step: after each time step.
+        name: name of the recipe; in a report, name of the run folder.
+        accuracy: accuracy of a classification on the test set, in 0..1; None for other tasks.
+        accuracy_per_step: accuracy after each time step.
         test_samples: size of the test set.
-        metrics, per_step, task, metric: for other tasks or with further metrics, on the test set: all metrics by name,
-            the first one at or after each step, the recipe's section, and the name of the
-            first one.
-        larger_is_better, parts: for further metrics, the better direction, None if unknown; and, for those with
-            several figures, such as one per output, their names.
+        metrics, per_step, task, metric: for other tasks or with additional metrics: all test metrics by name, the first
+            metric at or after each step, the recipe's section `task`, and the name of the first metric.
+        larger_is_better, parts: for additional metrics: whether larger is better, or None if unknown; and the names of
+            the values of metrics with several values, such as one per output.
         evaluation: how the test set was evaluated.
-        params_mb, stored_mb: size as published, and of the file.
-        sops, nops, energy_mj, energy_mj_honest: per sample.
+        params_mb, stored_mb: size of the parameters as published, and size of the file.
+        sops, nops, energy_mj, energy_mj_honest: operations and energy per sample.
         parameters: number of trained values.
-        fp32_mb: the weights at 4 bytes each: all parameters except the neurons'.
-        saved_bytes: most bytes saved for the backward pass of one loss.
+        fp32_mb: size of the weights at 4 bytes each: all parameters except the neurons'.
+        saved_bytes: peak number of bytes saved for the backward pass of one loss.
         best_epoch: epoch of the saved network.
-        validation_accuracy, validation_metrics: of that epoch; the second for other tasks.
-        validation_score: criterion of the best epoch, larger is better.
-        peak_bytes: of training, above program and weights.
+        validation_accuracy, validation_metrics: validation results of that epoch; the second is for other tasks.
+        validation_score: criterion for the best epoch; larger is better.
+        peak_bytes: peak memory of training, in addition to program and weights.
         ranks: number of training processes.
-        seed: of all random numbers.
-        layers, neurons: rows of the accounting, and of the neurons' learned parameters.
-        versions, hardware: of the libraries, and of the machine.
-        train_seconds: of the whole training.
-        threads: PyTorch's threads, and how their number was chosen.
+        seed: seed of all random numbers.
+        layers, neurons: rows of the accounting, and rows of the neurons' learned parameters.
+        versions, hardware: versions of the libraries, and description of the machine.
+        train_seconds: duration of the entire training.
+        threads: number of PyTorch's threads, and how it was chosen.
     """
 
     recipe: Any = None
@@ -156,32 +155,32 @@ class TrainResult:
 
     @property
     def first_figure(self) -> tuple[str, float | None]:
-        """Return name and value of the first metric on the test set."""
+        """Return the name and the value of the first metric on the test set."""
         name = self.metric or "accuracy"
         return name, self.measured.get(name)
 
     @property
     def measured(self) -> Mapping[str, float | None]:
-        """Return the test metrics by name: for a classification, its accuracy."""
+        """Return the test metrics by name; for a plain classification, this is the accuracy."""
         if self.metrics is not None:
             return self.metrics
         return {} if self.accuracy is None else {"accuracy": self.accuracy}
 
     @property
     def beside_accuracy(self) -> Mapping[str, float | None]:
-        """Return the metrics with one figure; for a classification without accuracy, which is shown separately."""
+        """Return the metrics with a single value, except a classification's accuracy, which is shown separately."""
         own = set() if self.accuracy is None else {"accuracy"}
-        # One figure per output would need its own table.
+        # Metrics with a value per output would need their own table.
         own |= {name for names in (self.parts or {}).values() for name in names}
         return {name: value for name, value in (self.metrics or {}).items() if name not in own}
 
     @property
     def threads_used(self) -> int:
-        """Return the ranks of the training; 1 if an earlier version did not write them."""
+        """Return the number of threads used for training, or 1 if an earlier version did not write it."""
         return int((self.threads or {}).get("count", 1))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the content of summary.json; keys for other tasks are omitted for a classification."""
+        """Return the content of summary.json; a classification has no keys for other tasks."""
         found = {one.name: _plain(getattr(self, one.name)) for one in fields(self)}
         return {name: value for name, value in found.items() if name not in _OF_TASKS or value is not None}
 
@@ -200,27 +199,27 @@ def _plain(value: Any) -> Any:
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return mean and sample standard deviation (None for one value)."""
+    """Return the mean and the sample standard deviation, which is None for a single value."""
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
 def in_percent(mean: float, std: float | None) -> str:
-    """Format a fraction in 0..1 as `94.54 ± 1.58`; without a deviation, as one number."""
+    """Format a fraction in 0..1 as `94.54 ± 1.58`, or as one number without a deviation."""
     return f"{100 * mean:.2f}" + ("" if std is None else f" ± {100 * std:.2f}")
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """One training of a search.
+    """One training run of a search.
 
     Attributes:
         state: complete, pruned, failed, running or waiting.
-        validation_accuracy: for a classification, in its best epoch.
-        validation_score: objective of the search, larger is better.
-        metric, validation_metrics: for other tasks, the name of the metric, and its value.
-        parameters: drawn values, by key.
+        validation_accuracy: accuracy of a classification in its best epoch.
+        validation_score: objective of the search; larger is better.
+        metric, validation_metrics: name and value of the metric, for other tasks.
+        parameters: drawn values by key.
         epochs: number of reported epochs.
-        error: reason of a failure.
+        error: reason for a failure.
     """
 
     number: int
@@ -235,7 +234,7 @@ class TrialResult:
     error: str | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the trial as in sweep.json."""
+        """Return the trial in the format of sweep.json."""
         found = vars(self)
         of_task = ("metric", "validation_metrics")
         return {key: value for key, value in found.items() if key not in of_task or value is not None}
@@ -243,13 +242,13 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """A search.
+    """The result of a search.
 
     Attributes:
-        recipe: its name.
+        recipe: name of the recipe.
         study: path of the journal.
         best: best complete trial.
-        overrides: `--set` values that train the best one again.
+        overrides: `--set` values that repeat the best trial.
     """
 
     recipe: str
@@ -259,7 +258,7 @@ class SweepResult:
     overrides: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the search as in sweep.json."""
+        """Return the search in the format of sweep.json."""
         best = None if self.best is None else {**self.best.as_dict(), "overrides": list(self.overrides)}
         trials = [trial.as_dict() for trial in self.trials]
         return {"recipe": self.recipe, "study": self.study, "trials": trials, "best": best}

@@ -1,6 +1,6 @@
-"""Test data of a network: `sets_for` a network, or `sets_named` by name.
+"""Load test data, either for a network (`sets_for`) or by name (`sets_named`).
 
-Training data come from its recipe: `builders.build_data`.
+`builders.build_data` loads training data from a recipe.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from hdlif.recipe.runs.recipe_data import in_root, names_path
 
 
 class Asked(TypedDict, total=False):
-    """Arguments of `builders.found_data`."""
+    """Optional arguments of `builders.found_data`."""
 
     keys: Mapping[str, Any]
     part: Tested
@@ -31,8 +31,8 @@ def sets_for(
     """Return a data set prepared for a network.
 
     Args:
-        network: the recipe of a trained network, whose data set is the default; or a deployed one, without a data set.
-        path: of the network's file or run folder.
+        network: recipe of a trained network, whose data set is the default; or a deployed network without a data set.
+        path: path of the network's file or run folder.
     """
     if isinstance(network, Graph):
         taken: dict[str, Any] = {"record": network.input, "time_steps": network.time_steps, "labels": network.labels}
@@ -76,11 +76,11 @@ def sets_named(
     """Return a data set by name, or custom data, for a file without a data set.
 
     Args:
-        record: input of the file's network; default: that of the data set.
-        frames: conversion of events to frames, as data.frames.
-        labels: the network's outputs, required in custom data.
+        record: input record of the file's network; by default the record of the data set.
+        frames: conversion of events to frames, as in data.frames.
+        labels: the network's outputs, which custom data must have.
         task: meaning of the outputs.
-        asked: only its keys, if the data set ships.
+        asked: arguments of `builders.found_data`; shipped data sets use only `keys`.
     """
     keys, data = asked.get("keys", NO_KEYS), in_root(data, data_root)
     if data is not None and record is not None and names_path(data):
@@ -101,7 +101,7 @@ def sets_named(
 
 
 def check_classes(path: Path, labels: Sequence[str], sets: DataSets) -> None:
-    """Raise `DataError` unless a network has as many outputs as its data set."""
+    """Raise `DataError` unless a network has as many outputs as its data set has classes."""
     if len(labels) != len(sets.classes):
         seen = f"{path}: the network has {len(labels)} outputs, of classes or values"
         raise DataError(f"{seen}, and the data set {len(sets.classes)}; give the data set that it was trained on")

@@ -1,4 +1,4 @@
-"""Activity of a network on images: run its graph once, and count non-zero entries and pairs."""
+"""Measure the activity of a network on images: run its graph once, and count non-zero entries and pairs."""
 
 import math
 from collections import defaultdict
@@ -21,10 +21,10 @@ MOST_BYTES = 2**28
 
 
 class Activity:
-    """Counts over all images: non-zero entries of every value, and pairs of non-zero inputs and weights.
+    """Counts, over all images, of non-zero entries in every value and of pairs of non-zero inputs and weights.
 
     Args:
-        graph: the network that runs.
+        graph: graph of the network that runs.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -48,7 +48,10 @@ class Activity:
             self.pairs[node.name] += _nonzero_pairs(node, inputs[0])
 
     def per_image(self, node: Node, count: float, *, once: bool) -> float:
-        """Return a count per image over T steps; nodes constant in time run once, and count `once` or T times."""
+        """Return a count per image over T steps.
+
+        Nodes that are constant in time run once, but count T times unless `once` is true.
+        """
         return count * (1 if once else self.repeats[node.name]) / self.images
 
     def density(self, key: str) -> float:
@@ -59,9 +62,10 @@ class Activity:
 
 
 def spikes_of(graph: Graph) -> dict[str, bool]:
-    """Return whether each value counts as spikes, by name.
+    """Return a dict from the name of each value to whether the value counts as spikes.
 
-    Values of the previous step may come from later nodes: all count as spikes until a node shows otherwise.
+    Values of the previous step may come from later nodes. Therefore, nodes that pass values on count as spikes until
+    one of their inputs does not.
     """
     passing = [node for node in graph.nodes if OPS[node.op].passes_spikes(node)]
     emitting = {node.name: OPS[node.op].emits_spikes(node) for node in graph.nodes}
@@ -73,21 +77,21 @@ def spikes_of(graph: Graph) -> dict[str, bool]:
 
 
 def activity(network: nn.Module | Graph, x: Tensor | Iterable[Tensor], *, time_steps: int | None = None) -> Activity:
-    """Run a network on images and count; `operations.priced` turns the counts into operations and energy.
+    """Run a network on images and count its activity; `operations.priced` converts the counts to operations and energy.
 
-    An example is at `priced`.
+    See `priced` for an example.
 
     Args:
-        network: a module that has a deployed form (its modes are left as they are), or its graph.
-        x: normalised images [T, B, C, H, W] or [1, B, C, H, W] (constant in time), or batches of them; of a network of
-            sequences [T, B, C, L].
-        time_steps: T of a module; by default the T its neurons were built for.
+        network: module with a deployed form, whose modes do not change, or its graph.
+        x: normalised images [T, B, C, H, W] or [1, B, C, H, W] (constant in time), or batches of them; for a network
+            on sequences [T, B, C, L].
+        time_steps: T of a module; by default the T for which its neurons were built.
     """
     batches = [x] if isinstance(x, Tensor) else list(x)
     graph = network if isinstance(network, Graph) else _graph_of(network, batches[0], time_steps)
     seen = Activity(graph)
     module = GraphModule(graph, observer=seen.observe)
-    # All values of a part are there at once.
+    # All values of a part are in memory at the same time.
     bytes_per_image = 4 * graph.time_steps * sum(math.prod(value.shape) for value in seen.types.values())
     together = max(1, MOST_BYTES // bytes_per_image)
     with torch.no_grad():
@@ -99,12 +103,12 @@ def activity(network: nn.Module | Graph, x: Tensor | Iterable[Tensor], *, time_s
 
 
 def _nonzero_pairs(node: Node, x: Tensor) -> float:
-    """Count the pairs (non-zero input, non-zero weight), summed over outputs, without padding."""
+    """Return the number of pairs (non-zero input, non-zero weight), summed over outputs, without padding."""
     taps = torch.from_numpy((node.tensors["weight"] != 0).astype("float32"))
     active = (x != 0).float()
     if node.op == "linear":
         return float((active.flatten(0, 1) @ taps.sum(0)).double().sum())
-    # Summing the kernels of a group over its outputs leaves a convolution with one output per group.
+    # Sum the kernels of a group over its outputs, which leaves a convolution with one output per group.
     groups = groups_of(node)
     summed = taps.view(groups, -1, *taps.shape[1:]).sum(1)
     geometry = node.attributes["stride"], node.attributes["padding"], dilation_of(node), groups
@@ -118,7 +122,7 @@ def _as_maps(x: Tensor) -> Tensor:
 
 
 def _graph_of(network: nn.Module, x: Tensor, time_steps: int | None) -> Graph:
-    """Lower a module for counting alone: the input record and the labels are placeholders of the right size."""
+    """Lower a module for counting, with placeholders of the right size for the input record and the labels."""
     built_for = [module.time_steps for module in network.modules() if isinstance(module, StepValue)]
     steps = time_steps or max(built_for, default=1)
     channels, height, width = _as_maps(x).shape[2:]

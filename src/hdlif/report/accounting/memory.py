@@ -1,6 +1,6 @@
-"""Training memory: the bytes that autograd saves for the backward pass, measured, or derived from a neuron's equation.
+"""Measure the bytes that autograd saves for the backward pass, or derive them from a neuron's equation.
 
-Also the steps that an update runs, and the operations of a neuron.
+This module also counts the steps that an update runs and the operations of a neuron.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,17 +18,17 @@ from hdlif.nn.fusion import written_step
 
 @dataclass
 class Saved:
-    """Bytes that autograd holds for later backward passes, now and at the peak; made by `watching_saved`.
+    """The bytes that autograd keeps for later backward passes, now and at the peak, from `watching_saved`.
 
-    A storage that several operations save counts once; a view counts as its whole storage. Tensors held only by a
-    function's own context or a network's state are not counted.
+    A storage that several operations save counts once, and a view counts as its entire storage. Tensors are not
+    counted if they are kept only in a function's context or in a network's state.
 
-    An example is at `watching_saved`.
+    See `watching_saved` for an example.
 
     Attributes:
-        now: bytes held now.
-        peak: the largest number of bytes so far.
-        peaks: the largest number of bytes by the owner that saved them first, as named by `saver`.
+        now: number of bytes now.
+        peak: largest number of bytes so far.
+        peaks: largest number of bytes for each owner that saved them first, as named by `saver`.
     """
 
     now: int = 0
@@ -50,7 +50,7 @@ class Saved:
             self.peaks[owner] = max(self.peaks.get(owner, 0), self._of[owner])
 
     def give(self, address: int, size: int) -> None:
-        """Count one saved tensor less."""
+        """Remove one saved tensor from the count for the storage at `address`."""
         self._holders[address] -= 1
         if self._holders[address] == 0:
             del self._holders[address]
@@ -59,10 +59,10 @@ class Saved:
 
 
 class _Held:
-    """A saved tensor; it lives as long as the graph, so that its address is not reused meanwhile."""
+    """A saved tensor that exists as long as the graph, so its address is not reused."""
 
     def __init__(self, tensor: Tensor, saved: Saved, owner: str) -> None:
-        # Detached: an output saved by its own node would otherwise keep that node alive, and nothing would be freed.
+        # Detach, because an output saved by its own node would otherwise keep the node alive and never be freed.
         self.tensor, self._saved = tensor.detach(), saved
         storage = tensor.untyped_storage()
         self._place = storage.data_ptr(), storage.nbytes()
@@ -74,7 +74,7 @@ class _Held:
 
 @contextmanager
 def watching_saved(apart: Iterable[Tensor], *, saver: Callable[[], str] = lambda: "") -> Iterator[Saved]:
-    """Follow the bytes saved for backward inside the context, as graphs are built and freed.
+    """Track the bytes saved for backward passes in this context while graphs are built and freed.
 
     >>> import torch
     >>> from hdlif.report.accounting import watching_saved
@@ -86,7 +86,7 @@ def watching_saved(apart: Iterable[Tensor], *, saver: Callable[[], str] = lambda
 
     Args:
         apart: tensors that exist anyway, such as parameters, buffers and the batch; their storages do not count.
-        saver: returns the name of the current owner, such as the running layer.
+        saver: function that returns the name of the current owner, such as the running layer.
     """
     known = {tensor.untyped_storage().data_ptr() for tensor in apart}
     saved = Saved()
@@ -102,9 +102,9 @@ def watching_saved(apart: Iterable[Tensor], *, saver: Callable[[], str] = lambda
 
 
 def saved_bytes(forward: Callable[[], object], *, model: nn.Module) -> int:
-    """Bytes of the distinct tensors that `forward()` saves for its backward pass, except the model's own tensors.
+    """Return the bytes of the distinct tensors that `forward()` saves for its backward pass.
 
-    Two steps of four neurons hold more than one step of them:
+    The model's own tensors are not counted. Two steps of four neurons save more bytes than one step:
 
     >>> import torch
     >>> from hdlif.report.accounting import saved_bytes
@@ -115,8 +115,8 @@ def saved_bytes(forward: Callable[[], object], *, model: nn.Module) -> int:
     True
 
     Args:
-        forward: the function to run, such as a forward pass and a loss.
-        model: the model whose parameters and buffers are not counted.
+        forward: function to run, such as a forward pass and a loss.
+        model: model whose parameters and buffers are not counted.
     """
     with watching_saved([*model.parameters(), *model.buffers()]) as saved:
         # Keep the graph alive until the count is read.
@@ -128,14 +128,14 @@ def saved_bytes(forward: Callable[[], object], *, model: nn.Module) -> int:
 
 @dataclass(frozen=True)
 class UpdateCost:
-    """The steps and memory of one run of a learning rule.
+    """The steps and memory of one update with a learning rule.
 
-    An example is at `update_cost`.
+    See `update_cost` for an example.
 
     Attributes:
-        forward_steps: time steps that a neuron layer ran, with or without a graph; the mean over the layers.
-        backward_steps: time steps that a gradient reached; the mean over the layers.
-        saved_bytes: the peak of the bytes saved for backward.
+        forward_steps: time steps that a neuron layer ran, with or without a graph, as the mean over layers.
+        backward_steps: time steps that a gradient reached, as the mean over layers.
+        saved_bytes: peak number of bytes saved for backward passes.
     """
 
     forward_steps: float
@@ -144,7 +144,7 @@ class UpdateCost:
 
 
 def update_cost(model: nn.Module, update: Callable[[], object], *, batch: Iterable[Tensor] = ()) -> UpdateCost:
-    """Run `update()`, which takes `model` through its forward and backward passes, and count.
+    """Run `update()`, which runs the forward and backward passes of `model`, and count its steps and memory.
 
     >>> import torch
     >>> from torch import nn
@@ -161,11 +161,11 @@ def update_cost(model: nn.Module, update: Callable[[], object], *, batch: Iterab
     (4.0, 4.0)
 
     Args:
-        batch: its tensors, which are in memory anyway and do not count as saved.
-        model: a network with neuron layers.
-        update: is called once, without arguments.
+        batch: tensors of the batch, which are in memory anyway and do not count as saved.
+        model: network with neuron layers.
+        update: function that is called once, without arguments.
     Raises:
-        ValueError: the model has no neuron layer to count at.
+        ValueError: the model has no neuron layers.
     """
     neurons = [module for module in model.modules() if isinstance(module, Neuron)]
     if not neurons:
@@ -194,17 +194,17 @@ def update_cost(model: nn.Module, update: Callable[[], object], *, batch: Iterab
 
 
 def step_counts(neuron: SteppedNeuron) -> Counts:
-    """Count the operations and the state of one neuron of the layer, for one step of inference.
+    """Count the operations and the state of one neuron in a layer for one step of inference.
 
     >>> from hdlif.nn import HDLIF
     >>> found = step_counts(HDLIF(time_steps=4))
     >>> found.multiplications, found.additions, found.comparisons, found.operations, found.state_bytes
     (1, 2, 0, 3, 4)
 
-    A quantiser of its spikes and a recurrent synapse are not included, because they are separate ops.
+    The quantiser of the spikes and the recurrent synapse are not included, because they are separate ops.
 
     Args:
-        neuron: the layer.
+        neuron: layer of neurons.
     Raises:
         EquationError: the equation has no program.
     """
@@ -220,20 +220,20 @@ def chunk_bytes(
     is_constant: bool = False,
     is_carried: bool = False,
 ) -> int:
-    """Return the exact bytes that autograd holds for the neuron's equation over a chunk with `path="fused"`.
+    """Return the exact bytes that autograd keeps for the neuron's equation over a chunk with `path="fused"`.
 
-    The neuron decides which parameters are learned. Their rows, T numbers or T·C, exist anyway and are not counted;
-    neither are the bytes that a quantiser saves after it.
+    The neuron determines which parameters are learned. Their rows of T or T·C numbers exist anyway and are not counted.
+    The bytes that a later quantiser saves are not counted either.
 
-    An example is at `bytes_a_step`.
+    See `bytes_a_step` for an example.
 
     Args:
         shape: shape of a step, [B, C, ...].
-        steps: K.
-        dtype: of the states; float32 or wider.
-        is_constant: whether the current is the same at all steps, and passed once.
-        is_carried: whether the states before the chunk have a graph, unlike those of the first chunk.
-        neuron: the layer.
+        steps: number of steps in the chunk.
+        dtype: dtype of the states, float32 or wider.
+        is_constant: whether the current is the same at all steps and is passed once.
+        is_carried: whether the states before the chunk have a graph, unlike the states before the first chunk.
+        neuron: layer of neurons.
     Raises:
         EquationError: the equation has no program.
     """
@@ -243,7 +243,7 @@ def chunk_bytes(
 
 
 def bytes_a_step(neuron: SteppedNeuron) -> float:
-    """Return the growth of `chunk_bytes` per neuron and step, in float32.
+    """Return the growth of `chunk_bytes` per neuron and step in float32.
 
     >>> from hdlif.report.accounting import bytes_a_step, chunk_bytes
     >>> from hdlif.nn import HDLIF
@@ -252,16 +252,16 @@ def bytes_a_step(neuron: SteppedNeuron) -> float:
     (True, 0.125)
 
     Args:
-        neuron: the layer.
+        neuron: layer of neurons.
     """
     channels = max(row.shape[1] for row in neuron.row_values().values()) if neuron.row_values() else 1
     saving = _saving(neuron, (1, channels), steps=2)
-    # Eight neurons, because their bits share a byte.
+    # Use eight neurons, because their bits share a byte.
     return (saving.bytes(3, 8) - saving.bytes(2, 8)) / 8
 
 
 def _saving(neuron: SteppedNeuron, shape: Sequence[int], *, steps: int, is_carried: bool = False) -> Saving:
-    """Return what a chunk of the neuron saves if its current has a gradient."""
+    """Return the `Saving` for a chunk of the neuron whose current has a gradient."""
     written = written_step(neuron.equation(), neuron.states, neuron.row_values())
     rows = written.rows(neuron.rows_at(range(steps), torch.empty(steps, *shape, device="meta")))
     asked = tuple(isinstance(row, torch.Tensor) and row.requires_grad for row in rows)

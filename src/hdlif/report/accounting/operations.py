@@ -1,28 +1,28 @@
-"""Count parameters, synaptic and neuron operations, and energy of a network from its graph.
+"""Count the parameters, synaptic and neuron operations, and energy of a network from its graph.
 
-There are two ways of pricing the same count:
+There are two ways of pricing the same counts:
 
-"paper": as in the paper's tables. SOPs are the pairs (non-zero input, non-zero weight) that meet in the body's
-convolutions, summed over time; the 1x1 shortcuts count although their inputs are dense reals; stem and classifier do
-not, unless the recipe quantises them too (`weights.quantise`), which makes them layers of the body. A layer's place in
-the graph decides whether it is stem, body or classifier (`artefact.roles`). Energy = SOPs·0.9 pJ, times bits/32 if the
-spikes are quantised (LIF's spikes of one bit are not, and are priced at 32 bits); nothing else costs energy. A neuron
-costs 3 operations a step (1 without accumulation, GLIF 5). A "1-bit" weight is counted as 2 bits and a "1.5-bit" one as
-3; batch norm and neuron parameters are left out.
+"paper" counts as in the paper's tables. SOPs are the pairs (non-zero input, non-zero weight) in the body's
+convolutions, summed over time. The 1x1 shortcuts count although their inputs are dense reals. Stem and classifier count
+only if the recipe also quantises them (`weights.quantise`), which makes them layers of the body. A layer's place in the
+graph decides whether it belongs to the stem, body or classifier (`artefact.roles`). The energy is SOPs·0.9 pJ, times
+bits/32 if the spikes are quantised; LIF's one-bit spikes are priced at 32 bits. Nothing else costs energy. A neuron
+costs 3 operations per step (1 without accumulation, 5 for GLIF). A "1-bit" weight counts as 2 bits, and a "1.5-bit"
+weight as 3 bits. Batch norm and neuron parameters are omitted.
 
-"honest": every operation of the deployed network. A pair of an input and a weight is an addition if the type of either
-allows only -1, 0 and 1: a spike of 0 or 1, or a weight of at most 2 bits. Otherwise it is a multiply-accumulate, as for
-an integer code of more bits times an fp32 weight. In pJ:
+"honest" counts every operation of the deployed network. A pair of an input and a weight is an addition if the type of
+either allows only -1, 0 and 1. These are spikes of 0 or 1, and weights of at most 2 bits. Otherwise the pair is a
+multiply-accumulate, for example for an integer code of more bits and an fp32 weight. The energies in pJ are:
 
     weights                   spikes of 0 or 1    integer codes    real inputs
     fp32                                   0.9              4.6            4.6
     ternary, binary, int2                  0.1              0.1            0.9
     int4, int8                             0.1              0.3            4.6
 
-Real inputs are those of stem, shortcuts and classifier, and graded fp32 spikes. SOPs are the operations of inputs that
-are spikes. Affines, neurons, quantisers of spikes, additions, pools and attention are priced by their own
-multiplications and additions (`hdlif.graph.op` defines what counts as none); nodes that are constant in time count
-once. Neither includes memory traffic.
+Real inputs are the inputs of stem, shortcuts and classifier, and graded fp32 spikes. SOPs are the operations on inputs
+that are spikes. Affines, neurons, quantisers of spikes, additions, pooling and attention are priced by their own
+multiplications and additions; `hdlif.graph.op` defines which operations are free. Nodes that are constant in time count
+once. Neither way includes memory traffic.
 """
 
 import math
@@ -49,13 +49,13 @@ MJ_PER_PJ = 1e-9
 
 
 def energy_pj(work: Work) -> float:
-    """Return the energy of operations, in pJ."""
+    """Return the energy of operations in pJ."""
     of_floats = work.multiplications * FLOAT_MULTIPLY_PJ + work.additions * FLOAT_ADD_PJ
     return of_floats + work.integer_multiplications * INT8_MULTIPLY_PJ + work.integer_additions * INT32_ADD_PJ
 
 
 def published_energy_pj(sops: float, *, spike_bits: int = 32) -> float:
-    """Return the paper's energy in pJ: SOPs·0.9, times bits/32 for quantised spikes; LIF's count as 32 bits."""
+    """Return the paper's energy in pJ: SOPs·0.9, times bits/32 for quantised spikes (32 bits for LIF's spikes)."""
     return sops * FLOAT_ADD_PJ * spike_bits / 32
 
 
@@ -73,18 +73,18 @@ HONEST_NOTE = (
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer's counts, per image and summed over time.
+    """The counts of one layer, per image and summed over time.
 
-    An example is at `profile`.
+    See `profile` for an example.
 
     Attributes:
-        name: name of the graph's node.
-        kind: its op.
-        shape: shape of its output, without batch.
-        params_mb: as published; 0 for layers that the published counts omit.
-        stored_mb: its tensors in the model file; a neuron's row includes the quantiser of its spikes.
+        name: name of the node in the graph.
+        kind: op of the node.
+        shape: shape of the output, without batch.
+        params_mb: size as published; 0 for layers that the published counts omit.
+        stored_mb: size of its tensors in the model file; a neuron's row includes the quantiser of its spikes.
         sops, nops: synaptic and neuron operations.
-        energy_mj: energy in mJ; for a neuron including the quantiser of its spikes.
+        energy_mj: energy in mJ; a neuron's row includes the quantiser of its spikes.
         density: fraction of non-zero entries in a synapse's input or a neuron's output.
         spikes_in: whether a synapse's input is spikes; False for images, currents and means.
     """
@@ -103,16 +103,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class Profile:
-    """Counts per layer and in total; see `hdlif.report.accounting.operations` for the two ways of counting.
+    """The counts per layer and in total; see `hdlif.report.accounting.operations` for the two ways of counting.
 
-    An example is at `profile`.
+    See `profile` for an example.
 
     Attributes:
         layers: the rows, in the order of the graph; `params_mb`, `sops`, `nops` and `energy_mj` are their sums.
         counting: "paper" or "honest".
-        stored_mb: the whole model file, including its header.
-        packed_mb: the published count with a low-bit weight at the 1 or 1.6 bits that it takes in the file.
-        notes: remarks on the figures.
+        stored_mb: size of the entire model file, including its header.
+        packed_mb: published size with low-bit weights at the 1 or 1.6 bits that they take in the file.
+        notes: remarks about the figures.
     """
 
     layers: tuple[Layer, ...]
@@ -153,7 +153,7 @@ def profile(
     counting: Counting = "paper",
     time_steps: int | None = None,
 ) -> Profile:
-    """Count parameters, SOPs, NOPs and energy of a network on images.
+    """Count the parameters, SOPs, NOPs and energy of a network on images.
 
     >>> import torch
     >>> from hdlif.report.accounting import profile
@@ -165,16 +165,16 @@ def profile(
     (['stem.conv', 'stem.bn'], True, True)
 
     Args:
-        network: a module that has a deployed form, or its graph.
+        network: module with a deployed form, or its graph.
         x: normalised images [T, B, C, H, W] or [1, B, C, H, W] (constant in time), or batches of them.
-        counting: "paper", as the tables of the paper count, or "honest", every operation of the deployed network.
-        time_steps: T of a module; by default the T its neurons were built for.
+        counting: "paper" counts as in the paper's tables; "honest" counts every operation of the deployed network.
+        time_steps: T of a module; by default the T for which its neurons were built.
     """
     return priced(activity(network, x, time_steps=time_steps), counting)
 
 
 def priced(seen: Activity, counting: Counting) -> Profile:
-    """Return the profile of a counted run; one run can be priced both ways.
+    """Return the profile for counted activity, which can be priced both ways.
 
     >>> import torch
     >>> from hdlif.report.accounting import activity, priced
@@ -204,7 +204,9 @@ def priced(seen: Activity, counting: Counting) -> Profile:
 
 
 def count_parameters_mb(graph: Graph, *, packed: bool = False) -> float:
-    """Parameters as published, in MB: 4 bytes in fp32 layers, 2 or 3 bits a low-bit weight, no norms.
+    """Return the size of the parameters as published, in MB.
+
+    Parameters of fp32 layers take 4 bytes, low-bit weights take 2 or 3 bits, and norms are omitted.
 
     >>> from functools import partial
     >>> from hdlif.report.accounting import count_parameters_mb, dense_macs
@@ -221,15 +223,15 @@ def count_parameters_mb(graph: Graph, *, packed: bool = False) -> float:
     ('stem.conv', 2304)
 
     Args:
-        packed: count a low-bit weight at the 1 or 1.6 bits that it takes in a file. The file itself (`stored_mb`) also
+        packed: count low-bit weights at the 1 or 1.6 bits that they take in a file. The file itself (`stored_mb`) also
             contains batch norm, scales and neuron constants.
-        graph: as in `deploy.lower`.
+        graph: graph of the network, from `deploy.lower`.
     """
     return sum(_published_bytes(node, graph, PACKED_BITS if packed else PUBLISHED_BITS) for node in graph.nodes) / 1e6
 
 
 def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
-    """Return the row of a node; None if it has no counted parameters or operations."""
+    """Return the row for a node, or None if the node has no counted parameters or operations."""
     graph = seen.graph
     shape = seen.types[node.name].shape
     synapse, neuron = OPS[node.op].is_synapse, OPS[node.op].is_neuron(node)
@@ -265,12 +267,12 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
 
 
 def _joins_its_neuron(node: Node, graph: Graph) -> bool:
-    """Whether a node quantises the spikes of a neuron, and so shares its row."""
+    """Return whether a node quantises the spikes of a neuron and therefore belongs to the neuron's row."""
     return node.op == "quantise" and any(n.name == node.inputs[0] and OPS[n.op].is_neuron(n) for n in graph.nodes)
 
 
 def _spike_bits(graph: Graph) -> int:
-    """Return the bits by which the paper scales its energy: those of quantised spikes, otherwise 32."""
+    """Return the bits that scale the paper's energy: the bits of quantised spikes, otherwise 32."""
     return max((node.attributes["bits"] for node in graph.nodes if node.op == "quantise"), default=32)
 
 

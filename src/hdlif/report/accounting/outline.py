@@ -1,4 +1,4 @@
-"""Count layers, parameters, dense multiply-accumulates and activity of a network without lowering it."""
+"""Count the layers, parameters, dense multiply-accumulates and activity of a network without lowering it."""
 
 import math
 from collections import defaultdict
@@ -22,16 +22,16 @@ from hdlif.report.accounting.operations import PACKED_BITS, PUBLISHED_BITS
 
 @dataclass(frozen=True)
 class OutlineLayer:
-    """A row of `operations.Profile`; figures that need the deployed graph are None.
+    """A row of an `Outline`; figures that need the deployed graph are None.
 
-    An example is at `outline`.
+    See `outline` for an example.
 
     Attributes:
         name: name of the module.
         kind: conv2d, linear, seca, or the name of a neuron's class.
         params_mb: as published, without neuron parameters.
-        packed_mb: the same with a low-bit weight at the 1 or 1.6 bits that it takes in a file.
-        shape: shape of its output, without batch.
+        packed_mb: the same size with low-bit weights at the 1 or 1.6 bits that they take in a file.
+        shape: shape of the layer's output, without batch.
         density: fraction of non-zero entries in a synapse's input or a neuron's output.
         nops: neuron operations; None for a neuron whose equation is unknown.
         neuron: whether it is a layer of neurons.
@@ -49,9 +49,9 @@ class OutlineLayer:
 
 @dataclass(frozen=True)
 class Outline:
-    """The layers of a network from its modules, in the order in which they run.
+    """The layers of a network in the order in which its modules run.
 
-    An example is at `outline`.
+    See `outline` for an example.
 
     Attributes:
         layers: the rows.
@@ -73,7 +73,7 @@ class Outline:
         return sum(known) if len(known) == len(self.layers) else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the same as `Profile.as_dict()`, with null for figures that need the graph."""
+        """Return the same keys as `Profile.as_dict()`, with None for figures that need the graph."""
         unknown = dict.fromkeys(("stored_mb", "sops", "energy_mj"))
         layers = []
         for layer in self.layers:
@@ -95,9 +95,9 @@ def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int
     [('conv2d', (4, 8, 8)), ('HDLIF', (4, 8, 8))]
 
     Args:
-        network: any module with our call signature; its modes are unchanged.
+        network: any module with the call signature of `hdlif` networks; its modes do not change.
         x: normalised images [T, B, C, H, W] or [1, B, C, H, W] (constant in time), or batches of them.
-        time_steps: T; by default the T that its neurons were built for.
+        time_steps: T; by default the T for which the network's neurons were built.
     """
     batches = [x] if isinstance(x, Tensor) else list(x)
     built_for = [module.time_steps for module in network.modules() if isinstance(module, StepValue)]
@@ -132,10 +132,10 @@ def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int
 
 
 def _shape_of(module: nn.Module, y: Tensor) -> tuple[int, ...]:
-    """Return the shape of an output without time and batch; a sequence [C, L] becomes a map with one row."""
+    """Return the shape of an output without time and batch, with a sequence [C, L] as a map with one row."""
     if isinstance(module, nn.Linear):
         return tuple(y.shape[-1:])
-    # Plain layers see time folded into the batch.
+    # Plain layers get time folded into the batch.
     shape = tuple(y.shape[2:] if isinstance(module, Temporal) else y.shape[1:])
     return (shape[0], 1, shape[1]) if len(shape) == 2 else shape
 
@@ -160,24 +160,24 @@ def _row(name: str, module: nn.Module, shape: tuple[int, ...], density: float, t
 
 
 def _operations(neuron: Neuron) -> int | None:
-    """Return the operations of one neuron per step; None if its equation is unknown."""
+    """Return the operations of one neuron per step, or None if its equation is unknown."""
     if not isinstance(neuron, SteppedNeuron) or not neuron.runs_its_equation():
         return None
     return counts(neuron.program()).operations
 
 
 def dense_macs(graph: Graph, *, padding: bool = True) -> dict[str, int]:
-    """Return the multiply-accumulates of each convolution and linear layer, by name, per image and time step.
+    """Return the multiply-accumulates of each convolution and linear layer by name, per image and time step.
 
-    A convolution has out · in · kh · kw per position of the output map, with the input channels of one group; a linear
-    layer has out · in.
+    A convolution has out · in · kh · kw per position of the output map, where `in` counts the channels of one group. A
+    linear layer has out · in.
 
-    An example is at `count_parameters_mb`.
+    See `count_parameters_mb` for an example.
 
     Args:
-        padding: False omits taps on the padding, as SOPs do: SOPs / (T · these) is the density of
-            spikes times that of weights.
-        graph: as in `deploy.lower`.
+        padding: False omits taps on the padding, as in SOPs. SOPs divided by T times this count is then the density
+            of spikes times the density of weights.
+        graph: graph of the network, from `deploy.lower`.
     """
     values = infer_values(graph)
     found = {}
