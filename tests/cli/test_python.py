@@ -66,10 +66,12 @@ def test_what_follows_takes_the_run(run: hdlif.Run, tmp_path: Path) -> None:
     counted = hdlif.profile(run, counting="honest")
     assert (counted.counting, counted.trained) == ("honest", True)
     assert counted.stored_mb == pytest.approx(1e-6 * path.stat().st_size, abs=1e-4)  # but for the names of the classes
-    assert counted.as_dict()["sops"] == counted.sops and "learning" not in counted.as_dict()
+    assert counted.as_dict()["sops"] == counted.sops
+    assert "learning" not in counted.as_dict()
     for place, data in ((run, None), (path, "digits")):
         learns = hdlif.profile(place, learn="affine", data=data).as_dict()["learning"]
-        assert learns["level"] == "affine" and 0 < learns["step_mj"] < learns["learning_step_mj"]
+        assert learns["level"] == "affine"
+        assert 0 < learns["step_mj"] < learns["learning_step_mj"]
     assert not hdlif.profile("digits_hdlif").trained
     source = hdlif.export(path, tmp_path / "net.c", to="c", ram=10**5)
     assert "net_step" in source.read_text()

@@ -158,7 +158,7 @@ def get(
 
 COMMAND = group(
     "data",
-    "Look at data of your own, and fetch public sets.",
+    "Inspect your own data, and fetch public data sets.",
     [
         subcommand(
             inspect,

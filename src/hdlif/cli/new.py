@@ -74,7 +74,7 @@ def _print(files: list[Path], as_json: bool, given: dict[str, Path]) -> None:
 
 COMMAND = group(
     "new",
-    "Begin something of your own.",
+    "Start a project from a template.",
     [
         subcommand(
             project,

@@ -117,8 +117,8 @@ DataSetName = Annotated[str | None, option(type=DATA, metavar="NAME|PATH")]
 Settings = Annotated[Sequence[str], option("--set", multiple=True, type=KEY, metavar="A.B=V")]
 Threads = Annotated[int | Literal["auto"] | None, option(type=_OrWord(click.IntRange(1), "auto"), metavar="COUNT|AUTO")]
 _HELP = {
-    "data_root": "Folder that holds the data set, as docs/reference/data.md lays it out; not needed for digits.",
-    "overrides": "A key of the section data, for data of your own; repeatable.",
+    "data_root": "Folder that contains the data set, in the layout of docs/reference/data.md; not needed for digits.",
+    "overrides": "A key of the section `data`, for your own data; repeatable.",
 }
 """Help of options that docstrings omit."""
 
