@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from hdlif.errors import MissingExtraError
 
 OPSET, IR_VERSION = 17, 8
-"""Opset of 2022, which is old enough for every engine in use."""
+"""Opset and IR version of 2022, which are old enough for every engine in use."""
 OPSET_OF_4_BITS, IR_VERSION_OF_4_BITS = 21, 10
-"""Opset of 2024, the first with 4-bit weights."""
+"""Opset and IR version of 2024, the first with 4-bit weights."""
 
 Shape = Sequence[int | str]
 """Shape of a tensor; a string is the name of a variable size."""

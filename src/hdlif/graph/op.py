@@ -110,14 +110,14 @@ class Passed:
 
 
 Infer = Callable[[Node, tuple[Value, ...], int], Value]
-"""Function (node, types of its inputs, time steps) -> type of its output. It raises `ArtefactError` with the node and the
+"""Function (node, types of its inputs, time steps) -> type of its output. It raises `ArtefactError` with node and
 field."""
 Evaluate = Callable[[Node, int, Sequence[Array], dict[str, Array]], Array]
 """Function (node, time step, inputs [B, ...], states by name [B, ...], updated in place) -> output [B, ...]."""
 Backward = Callable[[Node, Passed, Array], tuple[Sequence[Array | None], Mapping[str, Array]]]
-"""Function (node, its forward step, gradient of its output [B, ...]) -> gradients of its inputs and tensors. Gradients of
-inputs are [B, ...] or None. Gradients of tensors, by role and per sample, are [B, *tensor] for weights and [B, 1 or C]
-for the row of the step."""
+"""Function (node, its forward step, gradient of its output [B, ...]) -> gradients of its inputs and tensors. Gradients
+of inputs are [B, ...] or None. Gradients of tensors, by role and per sample, are [B, *tensor] for weights and
+[B, 1 or C] for the row of the step."""
 Price = Callable[[Node, Seen], Work]
 """Function that counts a node's operations per image over all time steps; constant values are computed once."""
 

@@ -52,8 +52,8 @@ class Parameter:
 
 
 STEPS_TO_GROW, FAR = 100, 1e9
-"""Number of steps, and limit, of the divergence check. A state that grows by more than a fifth per step exceeds the limit;
-a sum of currents does not."""
+"""Number of steps, and limit, of the divergence check. A state that grows by more than a fifth per step exceeds the
+limit; a sum of currents does not."""
 
 
 def _no_step(*_: Any) -> Any:

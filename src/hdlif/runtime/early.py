@@ -15,7 +15,7 @@ from hdlif.runtime.state import contiguous
 
 Floats = NDArray[np.float32]
 Confidence = float | Literal["auto", "off"]
-"""Probability in 0..1, "auto" for the one in the file, or "off" for all steps."""
+"""Probability in 0..1, "auto" for the confidence in the file, or "off" for all steps."""
 Advance = Callable[[Floats, int, int, list[Floats], Floats], None]
 """Function (x, K, t, potentials, logits) that runs K steps from t, updates potentials, and fills logits [K, B, n]."""
 

@@ -26,7 +26,7 @@ class Counters:
     batch: Number = 0
     """Completed batches of the current epoch."""
     step: Number = 0
-    """Completed batches of the whole run."""
+    """Completed batches of the entire run."""
     window: Number = 0
     """Batches since the last training event; `loss`, `correct` and `answers` are sums over these batches."""
     loss: float = 0.0

@@ -105,7 +105,7 @@ LISTED = 256
 
 
 LISTED_STEPS = 128
-"""The same for entries with the codes of four steps. Sums of 2-bit weights times codes up to 15 fit in 13 bits."""
+"""The limit `LISTED` for codes of four steps. Sums of 2-bit weights times codes of up to 15 stay within 13 bits."""
 
 
 @dataclass(frozen=True)

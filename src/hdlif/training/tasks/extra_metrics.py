@@ -21,7 +21,7 @@ Each = Callable[[Tensor], list[Tensor]]
 Inputs = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Function (outputs [T, B, n], target [B, ...]) -> arguments for updating a metric."""
 MOST_NAMED = 100
-"""Largest number of outputs for which a metric may have a named value per output."""
+"""Largest number of outputs for which a metric may report one named value each."""
 
 
 class ExtraMetrics:
