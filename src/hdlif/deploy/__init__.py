@@ -11,7 +11,7 @@ _AT = {
     "lowers": "deploy.lowering",
     "GraphModule": "deploy.to_torch",
 }
-"""Module of each name; `__init__.pyi` repeats this for type checkers."""
+"""Module of each public name; `__init__.pyi` repeats these names for type checkers."""
 
 __all__ = [*_AT]
 

@@ -11,7 +11,7 @@ from hdlif.nn import Sequential
 from hdlif.nn.state import inside
 
 COARSEST_GRID = 2.0**-13
-"""Coarsest omissible grid: half of it is below 1e-4, to which a deployed network and torch agree in any case."""
+"""Coarsest grid that export may omit: half a grid step is below 1e-4, the tolerance between export and torch."""
 
 
 @lowers(Network)

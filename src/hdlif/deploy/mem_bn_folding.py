@@ -37,7 +37,7 @@ from hdlif.errors import LoweringError
 
 Floats = NDArray[np.float64]
 LEAST_GAIN = 2.0**-24
-"""α* below this is too small to divide by: θ/α* would leave no digit of a float32 membrane for the surplus."""
+"""Smallest α* to divide by; below it, θ/α* would leave no digit of a float32 membrane for the surplus."""
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from hdlif.graph.inference import infer_values
 
 Array = NDArray[Any]
 Row = Callable[[str], str]
-"""Maps the name of a node's tensor to its row for the current step or steps."""
+"""Function that maps the name of a node's tensor to its row for the current step or steps."""
 Emit = Callable[[Writer, Node, Sequence[str], Row], str]
-"""Writes an operation: (writer, node, names of its inputs, rows) -> name of its output."""
+"""Function (writer, node, names of its inputs, rows) -> name of its output; it writes an operation."""
 OnnxForm = Callable[["Translation", Node], "Value"]
 RowShape = Callable[[Node, str], tuple[int, ...]]
 
@@ -120,7 +120,7 @@ class Streamed(Unrolled):
 
 
 WEIGHTS = ("float32", "int8", "int4")
-"""Storage of low-bit weights: float32, or integers and scales."""
+"""Storage formats of low-bit weights: float32, or integers with scales."""
 
 
 class Translation:
@@ -145,7 +145,7 @@ class Translation:
         self.types = infer_values(graph)
         self.values = {INPUT: Value(INPUT, varies=False, whole=frame)}
         self.at_the_end: list[Callable[[], None]] = []
-        """Finish once all values are known."""
+        """Functions to call once all values are known."""
         self._readers: dict[str, list[Node]] = {name: [] for name in self.types}
         for node in graph.nodes:
             for name in reads(node):

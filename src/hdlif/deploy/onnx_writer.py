@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from hdlif.errors import MissingExtraError
 
 OPSET, IR_VERSION = 17, 8
-"""Opset of 2022: old enough for every engine in use."""
+"""Opset and IR version of 2022, which are old enough for every engine in use."""
 OPSET_OF_4_BITS, IR_VERSION_OF_4_BITS = 21, 10
-"""Opset of 2024, the first with weights of 4 bits."""
+"""Opset and IR version of 2024, the first with 4-bit weights."""
 
 Shape = Sequence[int | str]
-"""Shape; a string names a free size."""
+"""Shape of a tensor; a string is the name of a variable size."""
 
 
 LOGITS = "logits"
-"""Name of a network's output, which no other value takes."""
+"""Name of a network's output; no other value has this name."""
 
 
 class Writer:

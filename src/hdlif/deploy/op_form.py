@@ -35,7 +35,7 @@ class Parts:
 
 
 TorchForm = Callable[[Parts, tuple[Tensor, ...]], Tensor]
-"""(parts, inputs [K or 1, B, ...]) -> output [K or 1, B, ...]."""
+"""Function (parts, inputs [K or 1, B, ...]) -> output [K or 1, B, ...]."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from hdlif.graph.inference import infer_values
 from hdlif.nn.state import State, Temporal, check_chunk, entries_of, kept_of, steps_of
 
 Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
-"""Called with each node, its inputs and its output, [K or 1, B, ...]."""
+"""Function that is called with each node, its inputs and its output, [K or 1, B, ...]."""
 
 
 class GraphModule(Temporal):

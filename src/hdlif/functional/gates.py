@@ -9,7 +9,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 from hdlif.errors import ShapeError
 
 LARGEST_LEARNING = 1.5
-"""Spikes up to which a gate learns."""
+"""Largest gating spike that receives a gradient."""
 
 
 class _Gate(torch.autograd.Function):

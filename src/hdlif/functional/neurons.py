@@ -10,7 +10,7 @@ from hdlif.errors import ShapeError
 from hdlif.functional.surrogate import Surrogate, Triangle, heaviside
 
 Reset = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(membrane m, step h in {0, 1}, threshold θ) -> potential v after the reset."""
+"""Function (membrane m, step h in {0, 1}, threshold θ) -> potential v after the reset."""
 
 
 def soft_reset(membrane: Tensor, fired: Tensor, threshold: Tensor) -> Tensor:

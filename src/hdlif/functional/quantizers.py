@@ -9,11 +9,11 @@ from torch import Tensor
 StraightThrough = Literal["identity", "clip"]
 
 TERNARY_THRESHOLD = 0.7
-"""Δ = 0.7·mean|W|: the threshold of ternary weight networks."""
+"""Factor in the threshold of ternary weight networks, Δ = 0.7·mean|W|."""
 
 
 EXACT = 512
-"""Rows of weights with at most so many codes to grow have their scale by an exact search."""
+"""Largest number of codes that may grow in a row of weights for which the search for the scale is exact."""
 
 
 class _Binarize(torch.autograd.Function):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 SIDES = 4
-"""Number of distances: to the left, upper, right and lower side of a box."""
+"""Number of distances: to the left, upper, right and lower sides of a box."""
 
 
 def level_shapes(strides: Sequence[int], height: int, width: int) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CLIPS = ("first", "centre", "windows")
-"""Choice of clips from a longer sound."""
+"""Ways to choose clips from longer audio."""
 
 
 @dataclass(frozen=True)
@@ -45,23 +45,23 @@ class SoundRecord:
 
 INPUT = "input"
 MAX_CODE = 255
-"""Largest integer code a value may carry; larger values are floats."""
+"""Largest integer code of a value; values with larger codes are floats."""
 MAX_ELEMENTS = 2**30
-"""Most entries that a value or a weight may have, so that an offset into it fits an int32."""
+"""Largest number of entries of a value or a weight, so an offset into it fits in an int32."""
 MAX_NODES = 2**17
-"""Most nodes of a graph; a ResNet-34 has 150."""
+"""Largest number of nodes of a graph; a ResNet-34 has 150."""
 INPUT_KINDS = {"image": 255, "events": 1, "series": 1, "table": 1}
-"""Kinds of input, and the raw value that becomes 1 before mean and std."""
+"""Kinds of input, with the raw value that is scaled to 1 before mean and std are applied."""
 RESIZE_MODES = ("none", "nearest", "bilinear", "bicubic", "pool")
-"""Resizing of inputs to the network's size: none, by a filter, or, for events, by adding counts."""
+"""Ways to resize inputs to the network's size: none, with a filter, or, for events, by adding counts."""
 FIT_MODES = ("squash", "crop", "letterbox")
-"""Fit of images with other proportions: squash all of it, crop the middle, or keep the proportions and pad with zeros
-at the right or bottom."""
+"""Ways to fit images with other proportions: squash the entire image, crop its middle, or keep the proportions and pad
+with zeros at the right or bottom."""
 BINNING_MODES = ("none", "by_number", "by_time")
-"""Binning of event recordings into a frame per step; "none" if the file does not state it."""
+"""Ways to bin event recordings into one frame per step; "none" if the file does not state the way."""
 FRAMINGS = ("constant", "rows", "pixels")
-"""Part of a sample at each step: all of it; one row, from the top (for a series, one sample in time); or one pixel of
-a square image, row by row."""
+"""Parts of a sample that a step gets: the entire sample; one row, from the top (for a time series, one sample in time);
+or one pixel of a square image, row by row."""
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
 
@@ -119,16 +119,16 @@ class InputRecord:
 
 
 TASKS = ("classify", "sequence", "regress", "multilabel", "segment", "instances", "detect")
-"""The meaning of the outputs: a class per sample; a class per step; values; any number of labels; a class, or an
-object, per pixel; boxes."""
+"""Meanings of the outputs: a class per sample; a class per step; values; any number of labels; a class per pixel; an
+object per pixel; boxes."""
 MAP_TASKS = ("segment", "instances")
-"""Tasks whose output is a map [labels, H, W]; that of the others is a vector."""
+"""Tasks whose output is a map [labels, H, W]; the output of other tasks is a vector."""
 PLACED_TASKS = (*MAP_TASKS, "detect")
-"""Tasks with predictions at places of an image."""
+"""Tasks that predict at places of an image."""
 MOST_PIXEL_CLASSES = 255
-"""Labels of a class per pixel: 255 in an image of class numbers marks pixels without a class."""
+"""Largest number of classes per pixel. In an image of class numbers, 255 marks pixels without a class."""
 COMBINATIONS = ("mean", "last", "each")
-"""Which outputs the answer is read off: the mean of all steps' so far, the last step's, or each step's for itself."""
+"""Outputs that yield a prediction: the mean over all steps so far, the last step's outputs, or each step's own."""
 
 
 @dataclass(frozen=True)

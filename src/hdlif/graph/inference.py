@@ -22,9 +22,9 @@ from hdlif.graph.input_record import check_input
 from hdlif.graph.ops import OPS
 
 _MOST_LEVELS, _LARGEST_STRIDE = 8, 2**10
-"""Of a detector."""
+"""Largest number of levels and largest stride of a detector."""
 _PARTS = 3
-"""Of objects."""
+"""Number of labels for objects: background, boundary and inside."""
 
 
 def infer_values(graph: Graph) -> dict[str, Value]:

@@ -21,11 +21,11 @@ from hdlif.graph.graph import (
 LONGEST_NAME = 1000
 """Longest column name, in characters."""
 _MOST_SIDE = 2**16
-"""Of a sensor."""
+"""Largest height or width of a sensor, in pixels."""
 MOST_ROWS = 2**31 - 1
-"""Of a window of a series."""
+"""Largest number of rows in each entry of `windows` of a time series."""
 MOST_RATE = 10**5
-"""Highest rate of sensor data, in Hz or any unit."""
+"""Highest sampling rate of sensor data, in Hz or any other unit."""
 SOUND_LIMITS = {
     "rate": (1000, 384_000),
     "samples": (1, 2**24),
@@ -34,7 +34,7 @@ SOUND_LIMITS = {
     "frame": (2, 2**14),
     "hop": (1, 2**14),
 }
-"""Range of each number of a sound."""
+"""Smallest and largest value of each integer field of a `SoundRecord`."""
 
 
 def check_input(record: InputRecord) -> None:
@@ -183,7 +183,7 @@ class SampleName:
 
 
 SAMPLE = SampleName("sample", "samples")
-"""For unknown or several kinds."""
+"""Noun for samples of an unknown kind or of several kinds."""
 _NAMES = {
     "image": SampleName("image", "images"),
     "series": SampleName("series", "series"),

@@ -18,13 +18,13 @@ from hdlif.graph.ops.program import fires, program_of
 
 Level = Literal["classifier", "affine", "last-block", "all"]
 LEVELS: tuple[Level, ...] = get_args(Level)
-"""What is trained; each contains the ones before: the weights of the classifier and what follows them; scales and
-shifts, leaks and thresholds; the weights with at most two layers of weights after them; all weights."""
+"""Levels of training. Each one includes the levels before it: the classifier's weights and the parameters after them;
+scales, shifts, leaks and thresholds; weights followed by at most two layers of weights; all weights."""
 LEARNING_TASKS = ("classify", "sequence")
 _LAST_BLOCK = 2
-"""Layers of weights after the first one of a residual block: its second one and the classifier."""
+"""Number of weight layers after the first one of the last residual block: its second one and the classifier."""
 _ROWS = ("affine", "program")
-"""Ops with a row of parameters per step."""
+"""Ops with one row of parameters per step."""
 
 
 class Place(NamedTuple):

@@ -110,14 +110,16 @@ class Passed:
 
 
 Infer = Callable[[Node, tuple[Value, ...], int], Value]
-"""(node, types of its inputs, time steps) -> type of its output; raises `ArtefactError` with node and field."""
+"""Function (node, types of its inputs, time steps) -> type of its output. It raises `ArtefactError` with node and
+field."""
 Evaluate = Callable[[Node, int, Sequence[Array], dict[str, Array]], Array]
-"""(node, time step, inputs [B, ...], states by name [B, ...], which it updates in place) -> output [B, ...]."""
+"""Function (node, time step, inputs [B, ...], states by name [B, ...], updated in place) -> output [B, ...]."""
 Backward = Callable[[Node, Passed, Array], tuple[Sequence[Array | None], Mapping[str, Array]]]
-"""(node, its forward step, gradient of its output [B, ...]) -> gradients of its inputs [B, ...], None without one; and
-of its tensors by role, for each sample: [B, *tensor] of weights, [B, 1 or C] of the row of the step."""
+"""Function (node, its forward step, gradient of its output [B, ...]) -> gradients of its inputs and tensors. Gradients
+of inputs are [B, ...] or None. Gradients of tensors, by role and per sample, are [B, *tensor] for weights and
+[B, 1 or C] for the row of the step."""
 Price = Callable[[Node, Seen], Work]
-"""Operations of a node per image, over all its time steps; constant values are computed once."""
+"""Function that counts a node's operations per image over all time steps; constant values are computed once."""
 
 
 @dataclass(frozen=True)

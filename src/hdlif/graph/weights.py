@@ -13,9 +13,9 @@ Encoding = Literal["float32", "ternary", "binary", "int2", "int4", "int8"]
 LARGEST_WEIGHT = {"ternary": 1, "binary": 1, "int2": 1, "int4": 7, "int8": 127}
 """Largest weight of each integer encoding; the smallest is its negative."""
 FRACTION_BITS = {1: 13, 7: 11, 127: 8}
-"""Bits behind the point of a trained weight's latent, by the largest weight, so that its range fits 16 bits."""
+"""Fraction bits of a trained weight's latent value, by the largest weight, so its range fits in 16 bits."""
 ADDING_ENCODINGS = ("ternary", "binary", "int2")
-"""Encodings with weights of -1, 0 and 1 only, which need no multiplication."""
+"""Encodings whose weights are only -1, 0 and 1, and therefore need no multiplication."""
 
 
 def codes_of(latents: Array, encoding: str) -> Array:

@@ -41,7 +41,7 @@ from hdlif.nn import evaluation_mode
 
 Kind = Literal["neuron", "synapse", "parameters"]
 RuleFactory = Callable[..., Rule]
-"""Makes a rule from the keyword `criterion`: the rule's class, or a partial of it."""
+"""Function that makes a rule from the keyword argument `criterion`: the rule's class, or a partial of it."""
 
 
 @runtime_checkable

@@ -11,8 +11,8 @@ from torch import Tensor
 from hdlif.errors import ShapeError
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
-"""(outputs [B, n], target) -> scalar loss, a mean over the batch; a target of classes is int64 [B], or probabilities
-[B, classes]. A `Timed` one also defines the steps that count, and their parts of the target."""
+"""Function (outputs [B, n], target) -> scalar loss, a mean over the batch. A target of classes is int64 [B], or
+probabilities [B, classes]. A `Timed` criterion also defines the steps that count, and their parts of the target."""
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ class Wiring(Observer):
 
 
 WATCHED = 2
-"""Steps run to trace a network's wiring: the second may read outputs of the first."""
+"""Number of steps that trace a network's wiring; the second step may read outputs of the first."""
 
 
 def is_synapse(module: nn.Module) -> bool:

@@ -16,7 +16,7 @@ from hdlif.learning.rule import Plan, Rule
 from hdlif.nn import Carrying, Neuron, Recurrent, State, carrying
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""(logits of all steps [T, B, classes], target) -> scalar."""
+"""Function (logits of all steps [T, B, classes], target) -> scalar loss."""
 Named = dict[str, Tensor]
 
 

@@ -20,7 +20,7 @@ from hdlif.nn.synapses import QuantLayer
 Synapse = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 """Supported synapses: convolutions and linear layers, quantised or not."""
 STILL = 1e-6
-"""Smallest change of a potential in a step with a meaningful ratio."""
+"""Smallest change of a potential in a step for which a ratio of changes is meaningful."""
 
 
 @dataclass(frozen=True)

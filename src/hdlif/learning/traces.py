@@ -30,7 +30,7 @@ from hdlif.nn.steps import Observer
 from hdlif.nn.synapses import QuantLayer
 
 _FORWARDS = {kind.forward: kind for kind in (*get_args(Synapse), *get_args(QuantLayer))}
-"""The forward passes that are known here: W·x + b, so that a sum of inputs may stand for x in dL/dW."""
+"""Supported forward passes, all W·x + b, so a sum of inputs can replace x in dL/dW."""
 
 
 @dataclass(frozen=True)

@@ -39,14 +39,14 @@ class Place:
 
 
 NormFactory = Callable[[int], nn.Module]
-"""Makes the batch norm after a convolution of the body, from its channels."""
+"""Function that makes the batch norm after a convolution of the body from the number of channels."""
 
 NeuronFactory = Callable[[Place], Temporal]
-"""Makes the neuron layer of a place; hybrids are factories that look at the place."""
+"""Function that makes the neuron layer of a place; for hybrid networks, the layer depends on the place."""
 
 
 AttentionFactory = Callable[[int], Temporal]
-"""Makes the channel attention after a batch norm, from its channels: `SECA`, a partial of it, or `eca`."""
+"""Function that makes channel attention from the number of channels: `SECA`, a partial of it, or `eca`."""
 
 
 class ConvFactory(Protocol):
@@ -98,7 +98,7 @@ class PreActBlock(Temporal):
     """
 
     branch: ClassVar[Sequence[str]] = ("act1", "conv1", "bn1", "act2", "conv2", "bn2")
-    """Children of the branch in their order."""
+    """Names of the branch's children in execution order."""
 
     @property
     def paths(self) -> Paths:

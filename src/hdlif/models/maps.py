@@ -25,7 +25,7 @@ from hdlif.nn import BatchNorm2d, Sequential
 
 STEM_STRIDE = 4
 RARE = 0.01
-"""Initial score of every class at every place: most places have no object."""
+"""Initial score of every class at every place; it is low because most places have no object."""
 
 
 def detector(

@@ -12,7 +12,7 @@ from hdlif.nn import BatchNorm2d, HeadSum, Scope, Sequential, State, Temporal, T
 from hdlif.nn.state import Paths, Reads
 
 EXPANDED = ("act1", "conv1", "bn1", "act2", "conv2", "bn2")
-"""Children of `MLPBlock` in their order."""
+"""Names of the children of `MLPBlock` in execution order."""
 
 
 class QKAttention(Temporal):
@@ -47,7 +47,7 @@ class QKAttention(Temporal):
     """
 
     NEURONS = ("act", "q_act", "k_act", "a_act")
-    """Neurons in the order in which they run."""
+    """Names of the neurons in execution order."""
 
     reads: ClassVar[Reads] = {
         "act": [""],

@@ -58,9 +58,9 @@ def dense(
 
 
 MOST_HELD = 256
-"""Most steps that a layer may hold: each is an op of the deployed network."""
+"""Largest number of steps that a layer may hold; each one is an op of the deployed network."""
 _LED_BACK = 0.5
-"""Scale of recurrent weights, so that initial feedback decays."""
+"""Factor on initial recurrent weights, which makes the initial feedback decay."""
 
 
 def led_back(neuron: Temporal, synapse: nn.Module) -> Recurrent:

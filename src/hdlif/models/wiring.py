@@ -14,7 +14,7 @@ from hdlif.nn.scope import CHANNELS, Captured
 from hdlif.nn.state import Reads, steps_of
 
 INPUT = ""
-"""The name of x among the values of a forward pass."""
+"""Name of the input x among the values of a forward pass."""
 
 
 class Operation(Protocol):

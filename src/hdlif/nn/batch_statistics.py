@@ -14,7 +14,7 @@ from torch import Tensor
 from hdlif.functional.once import once_differentiable
 
 Gather = Callable[[Tensor], Tensor]
-"""From a tensor [...] of this rank to those of all ranks in their order, [ranks, ...]; all ranks call it together."""
+"""Function that returns the tensors [...] of all ranks in order, [ranks, ...]; all ranks must call it together."""
 
 
 def normalise_by_batch(

@@ -29,7 +29,7 @@ from hdlif.nn.steps import Pass
 from hdlif.nn.synapses import QuantConv2d
 
 WORTH_NORMALISING = 2**14
-"""Size of maps from which a norm's own pass is faster than PyTorch's operations."""
+"""Number of entries of maps from which a norm's own pass is faster than PyTorch's operations."""
 
 
 @dataclass(frozen=True)

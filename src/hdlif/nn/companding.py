@@ -8,9 +8,9 @@ from torch import Tensor
 from hdlif.nn.equation import EquationNeuron, Parameter
 
 CLIPS = tuple(4.0**power for power in range(-4, 2))
-"""Where the parts of a companded value end, in deviations of its channel: 1/256 to 4."""
+"""Limits of the parts of a companded value, in standard deviations of its channel: 1/256 to 4."""
 SIZE = 0.25
-"""Of each of the six parts, so that their sum is within 1.5, as most of a normalised channel does."""
+"""Factor on each of the six parts, so their sum is within 1.5, like most values of a normalised channel."""
 
 
 class Companded(EquationNeuron):

@@ -52,7 +52,8 @@ class Parameter:
 
 
 STEPS_TO_GROW, FAR = 100, 1e9
-"""A state that passes FAR in so many steps has grown by more than a fifth a step; a sum of currents does not."""
+"""Number of steps, and limit, of the divergence check. A state that grows by more than a fifth per step exceeds the
+limit; a sum of currents does not."""
 
 
 def _no_step(*_: Any) -> Any:
@@ -104,10 +105,10 @@ class EquationNeuron(SteppedNeuron):
     """
 
     declared: ClassVar[dict[str, Parameter]] = {}
-    """The parameters of the class, in definition order, those of its bases first."""
+    """Parameters of the class in definition order, after the parameters of its bases."""
 
     step: ClassVar[Callable[..., Any]] = _no_step
-    """The equation, of a class derived from this one: a static method, or a method."""
+    """The equation; a derived class defines it as a static method or as a method."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -323,7 +324,7 @@ def _signature(cls: type[EquationNeuron]) -> inspect.Signature:
 
 
 RESERVED = {"kind", "granularity", "surrogate", "reset", "spikes", "current", "self"}
-"""Reserved keys of a recipe's section, and names of a step's first argument."""
+"""Names that are keys of a recipe's section, or names of a step's first argument."""
 
 
 def _check_step(cls: type[EquationNeuron]) -> None:

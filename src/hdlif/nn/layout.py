@@ -19,7 +19,7 @@ from hdlif.nn.kernels import winograd
 from hdlif.nn.kernels.tensors import is_plain, is_watched
 
 REGISTER_CHANNELS = 16
-"""float32 values of the widest vector register that oneDNN computes with."""
+"""Number of float32 values in the widest vector register that oneDNN uses."""
 
 
 def must_stay_contiguous(layer: nn.Module) -> bool:

@@ -103,7 +103,7 @@ def step_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 
 LONGEST = 2**20
-"""Largest time constant: float32 has 2^24 numbers in (½, 1), and a leak for a longer one is off by 3 %."""
+"""Largest time constant: float32 numbers in (½, 1) are 2^-24 apart, so a longer time constant may be off by 3 %."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from hdlif.nn.steps import Measure, carried
 from hdlif.nn.synapses import QuantConv2d, QuantLinear
 
 CHANNELS = 2
-"""The axis of channels in a value [K, B, C, ...]."""
+"""Index of the channel axis in a value [K, B, C, ...]."""
 
 
 class Captured:
@@ -266,7 +266,7 @@ def _holds_temporal(module: nn.Module) -> bool:
 
 
 _AXES = {nn.Linear: 3, QuantLinear: 3, nn.Conv1d: 4, nn.Conv2d: 5, QuantConv2d: 5, nn.Conv3d: 6}
-"""Axes of the input of a layer, time and batch among them."""
+"""Number of axes of each layer's input, including time and batch."""
 
 
 def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None, measure: Measure | None = None) -> Tensor:

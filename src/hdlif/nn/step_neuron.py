@@ -20,9 +20,9 @@ from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, kept_of,
 from hdlif.nn.steps import carried
 
 WORTH_STEPS, WORTH_ENTRIES = 4, 2**16
-"""Of a chunk: with fewer of both, to call one function takes longer than the steps."""
+"""Steps, or neurons times steps, from which one fused call takes less time than single steps."""
 Step = Callable[..., Any]
-"""(current, *states, *parameters) -> (spike, *states): one time step of a neuron."""
+"""One time step of a neuron: (current, *states, *parameters) -> (spike, *states)."""
 
 
 class SteppedNeuron(Neuron):

@@ -22,7 +22,7 @@ from torch._compile import _disable_dynamo
 from hdlif.nn.batch_statistics import Gather
 
 State = Mapping[str, "State | Tensor"]
-"""State of a module, of its children by name (`hdlif.nn.state`)."""
+"""State of a module: its tensors, and the states of its children, by name (`hdlif.nn.state`)."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Observer:
 
 
 Weights = Mapping[nn.Module, Tensor]
-"""Those that run in place of a layer's own, by the layer."""
+"""Weights that replace a layer's own weights, by layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,7 +298,7 @@ def _traced(value: Any) -> Any:
 
 
 Row = int | Tensor
-"""A place on the first axis of a tensor: a number, or a tensor [] if it is traced."""
+"""Index on the first axis of a tensor: a number, or a tensor [] if it is traced."""
 
 
 def last_of(step: Row, count: int) -> Row:

@@ -131,7 +131,7 @@ class _Quantizable:
 
 
 Size = int | tuple[int, ...]
-"""One for all axes, or one for each."""
+"""One number for all axes, or one number per axis."""
 
 
 class _QuantConv(_Quantizable, _ConvNd):
@@ -286,7 +286,7 @@ class QuantLinear(_Quantizable, nn.Linear):
 
 
 QuantLayer = QuantConv1d | QuantConv2d | QuantLinear
-"""A layer whose weights may be quantised: what counts, traces, deploys or measures such layers finds them by it."""
+"""Any layer whose weights may be quantised. Counts, traces, export and measures find such layers by this type."""
 
 
 def quant_like(

@@ -17,7 +17,7 @@ _AT = {
     **dict.fromkeys(("FrameAnswer", "FrameStream"), "runtime.frame_stream"),
     **dict.fromkeys(("normalise", "read_image"), "runtime.images"),
 }
-"""Module of each name; `__init__.pyi` repeats this for type checkers."""
+"""Module of each public name; `__init__.pyi` repeats these names for type checkers."""
 
 __all__ = [*_AT]
 

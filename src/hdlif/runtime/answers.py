@@ -170,11 +170,11 @@ def said_so_far(outputs: Floats, record: TaskRecord) -> Floats:
 
 
 ALIKE = 1e-3
-"""Largest difference of equal values, in standard deviations."""
+"""Largest difference between equal values, in standard deviations."""
 
 
 AGREEMENT_OF: Mapping[str, str] = {"sequence": "steps", "segment": "pixels", "instances": "pixels", "detect": "boxes"}
-"""Unit of the fraction returned by `alike`, by task, if it is not samples."""
+"""Unit of the fraction that `alike` returns, by task; for other tasks it is samples."""
 
 
 def alike(one: Floats, other: Floats, graph: Graph) -> NDArray[np.float64]:
@@ -258,7 +258,7 @@ def in_words(answer: Answer) -> str:
 
 
 _MOST_STEPS = 8
-"""Most steps with all values printed."""
+"""Largest number of steps for which all values are printed."""
 
 
 def _number(value: float | Sequence[float]) -> str:

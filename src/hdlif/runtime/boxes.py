@@ -10,13 +10,13 @@ from hdlif.graph.detection import split_levels
 
 Floats = NDArray[np.float32]
 MOST_BOXES = 100
-"""Most boxes of an image: those with the highest scores."""
+"""Largest number of boxes per image; those with the highest scores are kept."""
 MOST_PEAKS = 300
-"""Most candidates of an image: those with the highest scores, before overlapping boxes are dropped."""
+"""Largest number of candidates per image, those with the highest scores, before overlapping boxes are dropped."""
 LARGEST_LOG = 10.0
-"""Limit of raw distances; its exp exceeds any image."""
+"""Largest raw distance; its exp, in strides, exceeds any image."""
 SAME_BOX = 0.9
-"""Intersection over union from which two boxes of a class are equal."""
+"""Intersection over union from which two boxes of a class count as equal."""
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from hdlif.runtime.masks import COLOURS
 
 Pixels = NDArray[np.uint8]
 INKS = ((0, 90, 160), (200, 80, 0), (0, 130, 60), (150, 60, 150))
-"""Colours of the boxes of each class, repeating."""
+"""Box colours of the first classes; later classes repeat them."""
 _LONGEST = 40
-"""Longest text of a box."""
+"""Length of the longest text at a box, in characters."""
 _LEAST_FONT = 10
 
 

@@ -15,9 +15,9 @@ from hdlif.runtime.state import contiguous
 
 Floats = NDArray[np.float32]
 Confidence = float | Literal["auto", "off"]
-"""Probability in 0..1, "auto" for the file's own, or None."""
+"""Probability in 0..1, "auto" for the confidence in the file, or "off" for all steps."""
 Advance = Callable[[Floats, int, int, list[Floats], Floats], None]
-"""Runs (x, K, t, potentials, logits): the K steps from t on, which change the potentials and fill logits [K, B, n]."""
+"""Function (x, K, t, potentials, logits) that runs K steps from t, updates potentials, and fills logits [K, B, n]."""
 
 
 class Early(NamedTuple):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = tuple(pictures.FORMATS)
-"""Suffixes of image files in a folder, in any case."""
+"""Suffixes of image files in a folder; upper and lower case are equivalent."""
 _CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 
 

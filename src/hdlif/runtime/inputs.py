@@ -22,7 +22,7 @@ from hdlif.runtime.series import read_rows, read_series
 
 Floats = NDArray[np.float32]
 Layout = Literal["batch", "sequence"]
-"""Meaning of the first of four axes of an array: constant samples, or the steps of one sample."""
+"""Meaning of the first axis of an array with four axes: constant samples, or the steps of one sample."""
 
 
 class Sample(NamedTuple):

@@ -13,10 +13,10 @@ OPTIONS = {"max_bytes": " (hdlif run: --max-bytes)", "max_operations": " (hdlif 
 """Command-line option for each limit."""
 MAX_THREADS = 256
 DEFAULT_MAX_BYTES = 2**32
-"""Most memory of a call. A ResNet-34 on 224x224 pixels takes 0.2 GB, whatever the batch of `Session.run`, and
-3 GB if `Session.step` holds the states of 256 streams."""
+"""Default memory limit of a call, in bytes. A ResNet-34 on 224x224 pixels takes 0.2 GB in `Session.run` for any batch
+size, and 3 GB if `Session.step` holds the states of 256 streams."""
 DEFAULT_MAX_OPERATIONS = 2**42
-"""Most operations of a call. That ResNet-34 takes 1.5e10 an image over 4 time steps: 288 images may be one call."""
+"""Default limit on operations per call. That ResNet-34 takes 1.5e10 per image with 4 time steps, so 288 fit."""
 
 
 def memory_errors_are_ours(method: Callable[P, R]) -> Callable[P, R]:

@@ -14,11 +14,11 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.uint8]
 Objects = NDArray[np.uint16]
 NO_CLASS = 255
-"""Value of pixels that the network does not see, in cropped images."""
+"""Mask value of pixels outside the network's input, in cropped images."""
 _MOST_OBJECTS = 2**16 - 1
 _BITS = np.arange(256)[:, None, None] >> np.arange(24).reshape(8, 3) & 1
 COLOURS: NDArray[np.uint8] = (_BITS * (128 >> np.arange(8))[:, None]).sum(1).astype(np.uint8)
-"""Red, green and blue for 256 numbers, [256, 3], those of Pascal VOC: 0 is black, 1 dark red, 2 dark green, 3 olive."""
+"""Colours (red, green, blue) of 256 numbers as in Pascal VOC, [256, 3]: 0 black, 1 dark red, 2 dark green, 3 olive."""
 
 
 def mask_of(logits: Floats, placed: Placed | None) -> Mask:

@@ -19,9 +19,9 @@ State = dict[str, Array]
 MAX_BATCH = 2**20
 MAX_STEPS = 2**31 - 1
 MAX_FRAMES = 2**32
-"""Most time steps of a run, counting those of each image."""
+"""Largest number of time steps of a run, summed over its images."""
 INTERRUPTED = np.array(-1, np.int64)
-"""`t` of a state left incomplete by an interrupted call."""
+"""Value of `t` in a state that an interrupted call left incomplete."""
 INTERRUPTED.flags.writeable = False
 
 

@@ -18,14 +18,14 @@ from hdlif.nn import Measure, Neuron, QuantLayer
 from hdlif.training.callback import Callback
 
 Seen = Mapping[str, list[Tensor]]
-"""Measures of each pass since the last reading, by layer name."""
+"""Measures of each pass since they were last read, by layer name."""
 
 
 class Penalty(Protocol):
     """A penalty term of the loss, computed from measures of the layers."""
 
     watches: ClassVar[tuple[type[nn.Module], ...]]
-    """Kinds of layer to measure."""
+    """Types of layers to measure."""
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
         """Measure one pass of a layer: return a few means over the batch, because maps may not stay in memory."""

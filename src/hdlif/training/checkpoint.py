@@ -26,9 +26,9 @@ from hdlif.whole_files import open_regular, whole_file
 
 METADATA_KEY = "hdlif"
 MOST_NAMED = 12
-"""Most differences listed in an error."""
+"""Largest number of differences listed in an error."""
 MOST_RECORD = 2**20
-"""Longest record read, in characters."""
+"""Length of the longest record that is read, in characters."""
 _MODEL, _OPTIMIZER, _MOMENTUM = "model.", "optimizer.", "momentum_buffer"
 
 

@@ -15,7 +15,7 @@ from hdlif.nn import BatchNorm2d, MemBN, evaluation_mode
 from hdlif.training.tasks import Each, Evaluation, Task, Total
 
 Batches = Iterable[tuple[Tensor, Tensor]]
-"""(x [T or 1, B, ...], target [B, ...])."""
+"""Batches (x [T or 1, B, ...], target [B, ...])."""
 
 
 def evaluate(

@@ -22,11 +22,11 @@ from hdlif.nn.kernels.tensors import is_plain
 
 Groups = Iterable[dict[str, Any]]
 Schedule = Callable[[int, int], float]
-"""Function (step, total) -> factor of the learning rate at `step`, from 0, of `total` after the warm-up."""
+"""Function (step, total) -> factor of the learning rate; both count steps after the warm-up, and `step` begins at 0."""
 OptimizerLike = torch.optim.Optimizer | Callable[[nn.Module], torch.optim.Optimizer]
-"""An optimiser of the model's parameters, or a function that makes one for a model."""
+"""An optimiser for the model's parameters, or a function that makes one for a model."""
 SchedulerLike = LRScheduler | Callable[[torch.optim.Optimizer], LRScheduler] | Schedule
-"""Scheduler of torch, a function from an optimiser to one, or a function of (step, total)."""
+"""A scheduler of torch, a function that makes one for an optimiser, or a function of (step, total)."""
 
 
 def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -80,7 +80,7 @@ def adamw(
 
 
 OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {"sgd": nesterov, "adam": adam, "adamw": adamw}
-"""Optimisers, called with (params=, lr=), by their names in recipes and `TrainingConfig.optimizer`."""
+"""Optimisers by their names in recipes and `TrainingConfig.optimizer`; their arguments are (params=, lr=)."""
 
 
 def make_optimizer(
@@ -172,7 +172,7 @@ SCHEDULES: Mapping[str, Callable[..., Schedule]] = {
     "constant": lambda: constant,
     "drops": Drops,
 }
-"""Factories of schedules, by their names in recipes and `TrainingConfig.schedule` use."""
+"""Factories of schedules, by their names in recipes and `TrainingConfig.schedule`."""
 
 
 def warmed_up(schedule: Schedule, step: int, total: int, warmup: int) -> float:

@@ -15,7 +15,7 @@ from hdlif.errors import CheckpointError
 from hdlif.whole_files import open_regular
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
-"""Keys of a network's tensors in checkpoints of other programs."""
+"""Keys under which other programs store a network's tensors in checkpoints."""
 _DAMAGED = (SafetensorError, RuntimeError, AttributeError, TypeError, ValueError, LookupError, EOFError)
 
 

@@ -22,24 +22,24 @@ class Counters:
     """The position of a run; together with weights and momenta, it is the run's complete state."""
 
     epoch: Number = 0
-    """Epochs done."""
+    """Completed epochs."""
     batch: Number = 0
     """Completed batches of the current epoch."""
     step: Number = 0
-    """Completed batches of the whole run."""
+    """Completed batches of the entire run."""
     window: Number = 0
-    """Batches since the last training event, and sums over them:"""
+    """Batches since the last training event; `loss`, `correct` and `answers` are sums over these batches."""
     loss: float = 0.0
     correct: Number = 0
     answers: Number = 0
-    """Number of predictions that `correct` counts."""
+    """Number of predictions; `correct` is the number of correct ones."""
     train_seconds: Annotated[float, Field(ge=0)] = 0.0
     best_epoch: Number = 0
     best_score: float | None = None
-    """None also if the metric of the best epoch is not a number."""
+    """Score of the best epoch; None if there is no score, or if the metric is not a number."""
     best_loss: float = 0.0
     score_epoch: Number = 0
-    """The first epoch with that score."""
+    """First epoch with the best score."""
     best_metrics: dict[str, float | None] = field(default_factory=dict)
     best_per_step: tuple[float, ...] = ()
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from hdlif.nn import Dspike, evaluation_mode
 
 EPSILON = 1e-2
-"""Half the distance of the two losses of a finite difference."""
+"""Half the distance between the two points of a finite difference."""
 
 
 def dspikes(model: nn.Module) -> list[Dspike]:

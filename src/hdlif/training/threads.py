@@ -17,19 +17,19 @@ import torch
 from hdlif.runtime.limits import available_cores
 
 FEWEST_ROUNDS, MOST_ROUNDS = 3, 24
-"""Timed updates for each number of threads."""
+"""Smallest and largest number of timed updates per number of threads."""
 SHARE = 0.08
-"""Of a training's updates, those that are spent on the choice, where that makes a number of rounds between the two."""
+"""Fraction of a training run's updates spent on the choice, if the number of rounds stays within these limits."""
 WORTH_MEASURING = 20
-"""Updates for each number of threads needed for several rounds; with fewer, one decides."""
+"""Smallest number of updates per number of threads for several rounds; with fewer updates, one round decides."""
 TOO_SHORT = 10
-"""A training of no more updates is not measured."""
+"""Largest number of updates of a training run without measurements."""
 BUDGET_SECONDS = 30.0
-"""No new round is begun after so long."""
+"""Time after which no new round begins."""
 HOPELESS = 3.0
-"""A number of threads that takes so many times as long as another one is not tried again."""
+"""Time relative to the fastest number of threads from which a number is not tried again."""
 TIE = 0.01
-"""More threads that gain less than this share of the time are not worth having."""
+"""Fraction of the time that additional threads must save to be chosen."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def cores_to_try() -> int:
 
 
 BUSY = 0.3
-"""Of the machine's cores, the busy share from which `warning_of_others` warns."""
+"""Fraction of busy cores from which `warning_of_others` warns."""
 
 
 def warning_of_others() -> str | None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     Array = Tensor | np.ndarray[Any, Any]
     Given = Dataset[Any] | tuple[Array, Array] | list[Array]
-    """What `fit` takes; samples are a data set, too."""
+    """Type of the data for `fit`; `Samples` are a data set, too."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Trainer:
         self.optimization = optimization(config, optimizer, scheduler)
         self._accelerator = accelerator
         self.samples: Samples | None = None
-        """The training samples of the last `fit`."""
+        """Training samples of the last call of `fit`."""
         self.threads, self.cores, self.compile_backend = threads, cores, compile_backend
         self.log_every = log_every
 

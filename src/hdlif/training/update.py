@@ -20,11 +20,11 @@ from hdlif.training.optimization import OnePass
 from hdlif.training.ranks import Ranks
 
 GRAPHS = 64
-"""Most graphs of one network that torch.compile keeps, for chunks of so many lengths; beyond, it runs as it is."""
+"""Number of graphs per network that torch.compile keeps, one per chunk length; other lengths run uncompiled."""
 
 
 Agree = Callable[[float], float]
-"""From an update's loss on this rank to the mean loss of all ranks."""
+"""Function that turns an update's loss on this rank into the mean loss of all ranks."""
 
 
 class InPrecision(nn.Module):

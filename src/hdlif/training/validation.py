@@ -19,7 +19,7 @@ from hdlif.training.progress import Progress
 from hdlif.training.tasks import Evaluation, Measured, Task, finite
 
 _FAR = 0.1
-"""A difference of accuracy that is worth a word, unless chance alone makes as much."""
+"""Difference in accuracy that causes a warning, unless chance alone could explain it."""
 
 
 def compared_modes(
@@ -75,9 +75,9 @@ def _cause(model: nn.Module) -> str:
 
 
 REESTIMATION_SAMPLES = 1000
-"""Training samples that batch norm's statistics are measured on before a validation."""
+"""Number of training samples for measuring batch norm's statistics before a validation."""
 COMPARED_SAMPLES = 300
-"""Training samples that are classified in train and in eval mode at the end."""
+"""Number of training samples that are classified in train and in eval mode at the end."""
 
 
 @dataclass(frozen=True)

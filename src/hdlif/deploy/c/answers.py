@@ -25,11 +25,11 @@ from hdlif.graph.ops import OPS
 from hdlif.graph.ops.program import program_of
 
 LARGEST_CODE = 15
-"""Largest code for which two weighted sums share a word."""
+"""Largest input code for which two weighted sums fit into one word."""
 LANES = 4
-"""Channels at once; without vectors it is 1."""
+"""Number of channels per vector; 1 if the compiler has no vectors."""
 MOST_NARROWED = 16
-"""Shifts of the vector instruction that saturates to 16 bits."""
+"""Largest shift of the vector instruction that saturates to 16 bits."""
 _ALONE = """\
 /* Functions that need all registers are not inlined into others. */
 #if defined(__GNUC__)

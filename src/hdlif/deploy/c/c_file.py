@@ -89,7 +89,7 @@ def packed(blocks: Mapping[str, Lifetime]) -> tuple[dict[str, int], int]:
 
 
 START = "__START"
-"""Ends the name of the constants that a learned tensor starts from."""
+"""Suffix for the names of the constants that learned tensors start from."""
 
 
 @dataclass(frozen=True)

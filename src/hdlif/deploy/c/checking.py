@@ -24,7 +24,7 @@ from hdlif.runtime.learning import DEFAULT_RATE
 from hdlif.runtime.reference_learning import ReferenceLearner
 
 SEQUENCES = 4
-"""Number of random sequences to compare, each one step longer than the network's."""
+"""Number of random sequences to compare. Each has one step more than the network."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from hdlif.deploy.c.text import real
 from hdlif.graph.graph import Graph
 
 ONE = 2**20
-"""Fixed-point 1 in the sum of exponentials."""
+"""The number 1 in the fixed-point format of the sum of exponentials."""
 DECAY = [math.ceil(ONE * math.exp(-quarters / 4)) for quarters in range(65)]
-"""Rounded up, so that sums err upwards and probabilities downwards."""
+"""Values of e^(-q/4), q = 0, ..., 64, rounded up, so sums err upwards and probabilities downwards."""
 
 
 def use(file: CFile, arithmetic: Numbers) -> None:

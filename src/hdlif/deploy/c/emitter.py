@@ -10,17 +10,17 @@ from hdlif.deploy.c.stage_text import StageText
 from hdlif.graph.graph import Node
 
 Loops = Callable[[StageText, Node], None]
-"""Writes loops over the entries of a node's value, with `StageText.entry` in the innermost."""
+"""Function that writes loops over the entries of a node's value, with `StageText.entry` in the innermost loop."""
 Backward = Callable[[BackwardText, Node], None]
-"""Writes the loops of an op's backward pass, `Op.backward` in the same order of operations."""
+"""Function that writes the loops of an op's backward pass, with the operations in the order of `Op.backward`."""
 FixedLoops = Callable[[StageText, Any, Node], None]
-"""Writes loops in fixed point: (stage, `FixedPoint`, node)."""
+"""Function (stage, `FixedPoint`, node) that writes loops in fixed point."""
 EntryText = Callable[[StageText, Node], str]
-"""Value of the current entry, as an expression of type number or code; statements precede it."""
+"""Function that writes statements, and returns an expression of type number or code for the current entry."""
 FixedEntry = Callable[[Integers, Any, Node, Sequence[Scaled], dict[str, Any]], Scaled]
-"""Value in fixed point: (arithmetic, `FixedPoint`, node, inputs, states by name, to be replaced) -> value."""
+"""Function (arithmetic, `FixedPoint`, node, inputs, states by name) -> fixed-point value; it replaces the states."""
 FixedMap = Callable[[Any, Node, Sequence[Scaled], int], Scaled]
-"""Result of the loops at a time step, on arrays of integers [B, ...]."""
+"""Function (`FixedPoint`, node, inputs, time step) -> result of the loops, on arrays of integers [B, ...]."""
 
 
 @dataclass(frozen=True)

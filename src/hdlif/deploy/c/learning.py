@@ -27,7 +27,7 @@ from hdlif.graph.weights import FRACTION_BITS, codes_of
 from hdlif.runtime.learning import LearningRate
 
 Arrays = Sequence[tuple[str, int, str, int]]
-"""Of a struct: (type, bytes of an entry, name, entries); 0 entries are a single number."""
+"""Members of a struct: (type, bytes per entry, name, entries); 0 entries mean a single number."""
 
 
 @dataclass(frozen=True)

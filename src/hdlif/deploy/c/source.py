@@ -23,7 +23,7 @@ _HEADERS = frozenset(
         *("stdnoreturn", "string", "tgmath", "threads", "time", "uchar", "wchar", "wctype"),
     )
 )
-"""Of the C standard."""
+"""Names of the C standard's headers, without .h."""
 
 
 _FLOAT_RULES = """\

@@ -60,7 +60,7 @@ class StageText:
         self._declared: dict[str, None] = {}
         self._lines: list[str] = []
         self._local: dict[str, Operand] = {}
-        # for expressions: their bounds, the set that is common to all channels, and rounded ones with their bits
+        # the bounds of expressions, the expressions common to all channels, and rounded expressions with their bits
         self.bounds: dict[str, tuple[int, int]] = {}
         self.common: set[str] = set()
         self.halves: dict[str, tuple[str, int]] = {}

@@ -17,11 +17,11 @@ from hdlif.graph.weights import LARGEST_WEIGHT
 
 BITS = {"binary": 1, "ternary": 2, "int2": 2, "int4": 4, "int8": 8}
 TOGETHER = 8
-"""Outputs that the kernels of codes sum at once; rows are padded to a multiple with weights of 0."""
+"""Number of outputs that the kernels for codes sum together. Weights of 0 pad rows to a multiple of it."""
 OF_VECTORS = 16
-"""Same for vector kernels, which may write as many sums beyond a layer's outputs."""
+"""Number of outputs that vector kernels sum together. They may write this many sums beyond a layer's outputs."""
 LARGEST_LANE = 2**15 - 1
-"""Limit of sums that are added two per word."""
+"""Largest magnitude of sums that are added two per word."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,11 @@ def pairs(bits: int, apart: int = 16) -> NDArray[np.uint32]:
 
 
 LISTED = 256
-"""Most codes of a window listed before they are summed."""
+"""Largest number of codes of a window that are listed before they are summed."""
 
 
 LISTED_STEPS = 128
-"""The same where each has the codes of four steps: weights of 2 bits times codes of up to 15 stay within 13 bits."""
+"""The limit `LISTED` for codes of four steps. Sums of 2-bit weights times codes of up to 15 stay within 13 bits."""
 
 
 @dataclass(frozen=True)

@@ -242,7 +242,7 @@ def _refused(node: Any) -> str | None:
 
 
 _STATE_FUNCTIONS = {"subtract": "_base_sub", "zero": "_base_zero"}
-"""Return the reset that a neuron computes with."""
+"""Names of snnTorch's functions for each reset mechanism."""
 
 
 def _surrogate(theirs: Callable[..., Any]) -> Surrogate | None:

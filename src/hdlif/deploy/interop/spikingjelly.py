@@ -217,4 +217,4 @@ _PLAIN = cast(
         layer.SeqToANNContainer: nn.Sequential,
     },
 )
-"""Layers that differ from torch's only in their handling of time."""
+"""Layers that differ from torch's layers only in their handling of time, with these torch layers."""

@@ -33,7 +33,7 @@ Structure = Mapping[str, Any]
 _SYNAPSES = ("conv1d", "conv2d", "linear")
 MOST_CHILDREN = 10_000
 MOST_SIZE = 2**24
-"""Largest number in a structure; each is a size or a part of one."""
+"""Largest number in a structure; every number is a size or a part of a size."""
 
 
 def build(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hdlif.errors import ConversionError, some
 from hdlif.functional import Reset, Surrogate
-from hdlif.models.spiking import layers as _layers  # noqa: F401 - registers what becomes of each
+from hdlif.models.spiking import layers as _layers  # noqa: F401 - registers the conversions
 from hdlif.models.spiking.following import follow
 from hdlif.models.spiking.turning import Fed, Turned, Turning
 from hdlif.models.wiring import INPUT, Child, Line, Multiple, Wired

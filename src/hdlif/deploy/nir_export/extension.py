@@ -25,7 +25,7 @@ from hdlif.graph.graph import INPUT, Graph, Node
 from hdlif.graph.inference import infer_values
 
 ARTEFACT, NAME, WEIGHT = "hdlif.artefact", "hdlif.name", "hdlif.weight"
-"""Keys in the metadata of nodes."""
+"""Metadata keys of nodes."""
 
 
 def extended(graph: Graph, *, dt: float = DT) -> Any:
@@ -177,4 +177,4 @@ _NEAREST: Mapping[str, Callable[[_Extension, Node], Any]] = {
     "slice": _slice,
     "sum_pool": _pool,
 }
-"""Standard nodes of the same shape, by op; shape-preserving ops default to a `Scale` by 1."""
+"""Functions that make a standard node of the same shape, by op. Other shape-preserving ops become a `Scale` by 1."""

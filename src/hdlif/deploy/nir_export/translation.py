@@ -26,13 +26,13 @@ from hdlif.whole_files import whole_file
 
 Floats = NDArray[np.float64]
 DT = 1e-4
-"""Seconds of a time step, as in snnTorch and SpikingJelly."""
+"""Length of a time step in seconds, as in snnTorch and SpikingJelly."""
 METADATA, STEP = "hdlif", "hdlif.dt"
-"""Metadata keys of the input node: properties that NIR lacks, and the seconds of a time step."""
+"""Metadata keys of the input node, for properties that NIR lacks and for the length of a time step in seconds."""
 OF_ONE_PIXEL: Mapping[str, Any] = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
-"""Geometry of a convolution that is a matrix at each pixel."""
+"""Geometry of a convolution that applies a matrix to each pixel."""
 MOST_SHOWN = 3
-"""Most layers in an error."""
+"""Largest number of layers listed in an error."""
 
 
 @dataclass
@@ -42,7 +42,7 @@ class _Layer:
     weight: Floats
     bias: Floats
     geometry: Mapping[str, Any] | None
-    """Of a convolution."""
+    """Geometry of a convolution; None for a matrix."""
 
     def scaled(self, scale: Floats, shift: Floats) -> None:
         """Fold scale·y + shift, [C or 1] each, into the layer."""

@@ -11,7 +11,7 @@ from hdlif.errors import AllocationError, ArtefactError, reason
 METADATA_KEY = "hdlif"
 MAX_FILE_BYTES = 2**31
 MAX_HEADER_BYTES = 100_000_000
-"""Limit of the safetensors library for a header."""
+"""Largest header that the safetensors library accepts."""
 
 
 def read_content(path: str | Path) -> bytes:

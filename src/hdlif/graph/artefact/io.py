@@ -29,7 +29,7 @@ from hdlif.whole_files import whole_file
 FORMAT_VERSION = 5
 _DAMAGED = "the file is damaged, export it again"
 _NO_DIGEST = "0" * 64
-"""Placeholder of the digest while it is computed."""
+"""Placeholder for the digest while it is computed."""
 
 
 def save(graph: Graph, path: str | Path) -> None:

@@ -12,16 +12,16 @@ from hdlif.errors import ArtefactError
 from hdlif.graph.graph import Graph, InputRecord, SoundRecord, TaskRecord
 
 MAX_DIGITS = 1000
-"""Most digits of an integer in JSON: parsing time is quadratic."""
+"""Largest number of digits of an integer in JSON; parsing time grows with its square."""
 _DAMAGED = "the file is damaged, export it again"
 _OPTIONAL_INPUT = ("binning", "columns", "fit", "frames", "rates", "sensor", "shortest", "sound", "windows")
-"""Fields of the input that are omitted at their defaults."""
+"""Fields of the input that are omitted if they have their default values."""
 _OPTIONAL_TASK = ("overlap", "strides")
-"""Fields of the task that are omitted at their defaults."""
+"""Fields of the task that are omitted if they have their default values."""
 _FLOATS = ("highest_hz", "lowest_hz", "mean", "overlap", "std", "threshold")
 """Fields whose numbers may have fractions."""
 _Reader = Callable[[str, object], Any]
-"""Checks the type of a field, given its place and value."""
+"""Function (place, value) that checks the type of a field."""
 
 
 def statement(graph: Graph) -> str:

@@ -21,7 +21,7 @@ from hdlif.graph.equations.tracing import trace_written
 
 StreamEncoding = Literal["values", "bits", "bytes", "codes"]
 ENCODINGS: tuple[StreamEncoding, ...] = ("values", "bits", "bytes", "codes")
-"""Memory layouts of streams, in the order of native/kernels/chunk.h; codes, in 0..255, are results only."""
+"""Memory layouts of streams, in the order of native/kernels/chunk.h. Only results are codes, in 0..255."""
 
 OPERATIONS = (
     "constant",
@@ -41,7 +41,7 @@ OPERATIONS = (
     "greater_equal",
     "select",
 )
-"""In the order of native/kernels/chunk.h, which defines them."""
+"""Operations, in the order of native/kernels/chunk.h, which defines them."""
 
 
 class ChunkInstruction(NamedTuple):

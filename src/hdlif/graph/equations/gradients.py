@@ -31,7 +31,7 @@ _DERIVATIVES: dict[str, Callable[..., tuple[Array | None, ...]]] = {
     "maximum": lambda g, a, b: _to_a(~(b > a), g),
     "select": lambda g, chosen, a, b: (None, *_to_a(chosen != 0, g)),
 }
-"""(gradient of the result, operands) -> gradients of the operands, for the operations that have any."""
+"""Functions (gradient of the result, operands) -> gradients of the operands, by operation; some have no gradients."""
 
 
 def has_gradient(program: Program) -> bool:

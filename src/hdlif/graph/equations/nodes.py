@@ -21,7 +21,7 @@ _ARITHMETIC: Mapping[str, tuple[str, Callable[[Any, Any], Any]]] = {
     "multiply": ("*", operator.mul),
 }
 _Choice = tuple[int, int, int]
-"""h, a, b: h ? a : b, with h of 1 or 0."""
+"""Nodes (h, a, b) of a choice: a if h is 1, b if h is 0."""
 
 
 class Nodes:

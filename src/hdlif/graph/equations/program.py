@@ -20,10 +20,10 @@ from hdlif.errors import EquationError
 
 Array = NDArray[Any]
 MAX_INSTRUCTIONS = 256
-"""Of a step; GLIF has ten."""
+"""Largest number of instructions of a step; GLIF has ten."""
 MAX_STATES = 16
 MAX_ROWS = 64
-"""Parameters of a step, and functions of them alone."""
+"""Largest number of rows of a step: parameters, and functions of parameters alone."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -72,7 +72,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "step": Operation(1, lambda x: x >= 0, "H({})", is_binary=True),
     "select": Operation(3, _select, "{} ? {} : {}"),
 }
-"""Closed set of operations, by name; every target implements all."""
+"""All operations, by name. The set is closed, and every target implements all of them."""
 
 
 @dataclass(frozen=True)

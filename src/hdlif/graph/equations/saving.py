@@ -80,7 +80,7 @@ def _towards_sink(left: Mapping[object, Mapping[object, float]]) -> dict[object,
 
 Kind = Literal["value", "mask", "share", "sign", "true"]
 _SMALL = ("share", "sign")
-"""Kinds that take one byte."""
+"""Kinds of values that take one byte."""
 
 
 class Value(NamedTuple):

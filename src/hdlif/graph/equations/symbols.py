@@ -20,7 +20,7 @@ from hdlif.graph.equations.nodes import Nodes
 from hdlif.graph.equations.program import OPERATIONS
 
 Known = dict[int, Any]
-"""Values of parameters and their functions, by the `id` of their symbols."""
+"""Values of parameters and of functions of parameters, by the `id` of their symbols."""
 
 
 class Tracer:

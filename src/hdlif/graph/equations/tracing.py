@@ -156,7 +156,7 @@ FUNCTIONS: Mapping[str, Callable[..., Symbol]] = {
     **dict.fromkeys(("clone", "contiguous"), _copied),
     "detach": _detached,
 }
-"""Operations on a state or a current, by the names of PyTorch's functions and methods."""
+"""Operations on a state or a current, by the name of the PyTorch function or method."""
 
 
 def trace(

@@ -18,7 +18,8 @@ LN_2_HIGH, LN_2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 # Coefficients of e^-r, highest power first: 1/6!, -1/5!, ..., 1.
 EXPONENTIAL = tuple(np.float32((-1) ** k / math.factorial(k)) for k in range(6, -1, -1))
 SIGMOID = MAC * 10 + ADD
-"""One for the cap, one to find the power of two, two to reduce, six for the polynomial, one for sum and quotient."""
+"""Operations of a sigmoid: one for the cap, one to find the power of two, two to reduce, six for the polynomial, and
+one for sum and quotient."""
 
 
 def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:

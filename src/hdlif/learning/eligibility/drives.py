@@ -57,7 +57,7 @@ class Drive:
         """trace + Σ_k factor_k·dI_k/dW, [B, N, M]; written into a trace that is given."""
         of_x, of_product = self._factors(factor)
         if len(factor) > 1:
-            # A product of matrices for each sample, and one for each neuron.
+            # Multiply one pair of matrices per sample, and one pair per neuron.
             by_sample = of_x.permute(1, 2, 0), self.x.transpose(0, 1)
             trace = torch.bmm(*by_sample) if trace is None else trace.baddbmm_(*by_sample)
             if of_product is not None and self.product is not None:

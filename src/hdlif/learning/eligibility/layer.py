@@ -15,7 +15,7 @@ from hdlif.learning.eligibility.derivatives import Derivatives, plus, state_adjo
 from hdlif.learning.eligibility.drives import Drive
 
 _SAMPLES = 4
-"""Samples whose traces are mixed at once: temporary arrays stay small, in the caches."""
+"""Number of samples whose traces are mixed together, so temporary arrays fit in the caches."""
 
 
 @dataclass
@@ -120,7 +120,7 @@ class Past(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, by_state: Sequence[Tensor | None], layer: Layer, *into: Tensor) -> Tensor:
-        # The current traces: the next steps, which overwrite them, run after the backward pass of these.
+        # Keep the current traces: the next steps overwrite them, but only after the backward pass of these steps.
         ctx.by_state, ctx.matrices, ctx.vectors = by_state, list(layer.matrices), list(layer.vectors)
         ctx.pending, ctx.into = layer.waiting, [(one.shape, one.dtype) for one in into]
         return y.view_as(y)
@@ -135,7 +135,7 @@ class Past(torch.autograd.Function):
         found += _of_vectors(pending, ctx.vectors, after, before)
         shaped = []
         for one, (shape, dtype) in zip(found, into, strict=True):
-            # [N], or one number where the layer has one.
+            # The gradient is [N]; sum it if the layer has only one number.
             whole = one if one is None or one.numel() == math.prod(shape) else one.sum()
             shaped.append(None if whole is None else whole.view(shape).to(dtype))
         return grad, None, None, *shaped
@@ -154,7 +154,7 @@ def _of_weights(
         total = None if to_current is None else drive.summed(to_current)
         for adjoint, trace in zip(before, matrices[place] if matrices else (), strict=bool(matrices)):
             if adjoint is not None and trace is not None:
-                # For each neuron, a row times a matrix.
+                # Multiply a row by a matrix for each neuron.
                 own = torch.bmm(adjoint.T[:, None], trace.transpose(0, 1))[:, 0]
                 total = own if total is None else total.add_(own)
         found.append(total)

@@ -30,8 +30,8 @@ from hdlif.nn.norm import Affine, BatchNorm2d
 from hdlif.nn.steps import Observer, carried
 
 WayBack = Literal["diagonal", "eprop"]
-"""Recurrent part of a recurrent layer's eligibility: "diagonal", each neuron's connection to itself
-(SnAp-1, Menick et al., ICLR 2021), or "eprop", none (Bellec et al. 2020)."""
+"""Recurrent part of a recurrent layer's eligibility: "diagonal" is each neuron's connection to itself
+(SnAp-1, Menick et al., ICLR 2021), and "eprop" is no recurrent part (Bellec et al. 2020)."""
 
 
 class Eligibility(Observer):
@@ -102,7 +102,7 @@ class Eligibility(Observer):
             self._given_by.clear()
 
     def _note(self, value: Tensor, sources: tuple[Source, ...]) -> None:
-        # With the tensor, whose id is its own as long as it lives.
+        # Keep the tensor too: its id is unique only while it exists.
         self._sources[id(value)] = value, sources
 
     def _giver(self, value: Tensor) -> nn.Module | None:
@@ -134,7 +134,7 @@ class Eligibility(Observer):
         """Return a layer for its first step."""
         layer = Layer(_learned_and_shared(neuron, steps, x))
         name, states = self._names.get(neuron, ""), len(neuron.states) + self._leads_back(neuron)
-        # Removed: the layer owns them now.
+        # Remove them, because the layer owns them now.
         keys = [key for key in self._restored if key.startswith(f"{name}.")]
         own = {key.removeprefix(f"{name}."): self._restored.pop(key) for key in keys}
         matrices = {key.split(".")[1] for key in own if key.startswith("weight.")}

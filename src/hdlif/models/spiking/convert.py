@@ -9,15 +9,15 @@ from collections.abc import Callable, Collection, Iterable
 from torch import nn
 
 from hdlif.errors import ConversionError, did_you_mean
-from hdlif.models.spiking import layers as _layers  # noqa: F401 - registers what becomes of each
+from hdlif.models.spiking import layers as _layers  # noqa: F401 - registers the conversions
 from hdlif.models.spiking.following import follow
 from hdlif.models.spiking.turning import ACTIVATIONS, Fed, Turning
 from hdlif.nn import Temporal, WeightQuantizer
 
 MOST_SHOWN = 3
-"""Most problems in an error."""
+"""Largest number of problems listed in an error."""
 ENDS = {"first": 0, "last": -1}
-"""Places of the layers that run first and last."""
+"""Positions of the first and the last layer in execution order."""
 
 
 def spiking(

@@ -74,13 +74,13 @@ MODULES: Mapping[Any, Callable[..., nn.Module | None]] = {
     **dict.fromkeys((torch.flatten, "flatten"), _flat),
     **dict.fromkeys(("contiguous", "clone"), _same),
 }
-"""Factory of the module from the other arguments of a function or method; None for identities."""
+"""Factories of modules by function or method. They get all arguments but the input. Identities yield None."""
 
 
 _OUTSIDE = tuple(str(Path(place).parent) + "/" for place in (torch.__file__, __file__))
-"""Folders without forward passes of the user."""
+"""Folders that do not contain the user's forward passes."""
 _INSTALLED = str(Path(torch.__file__).parents[1]) + "/"
-"""Folders of libraries, whose lines are shown only if there is no other."""
+"""Folder of installed libraries. Errors show lines from it only if there are no others."""
 
 
 def follow(turning: Turning, module: nn.Module, path: str, fed: Fed) -> Turned:
@@ -142,7 +142,7 @@ class _Following:
         self._given = fed
         self._values: dict[fx.Node, tuple[str, Fed]] = {}
         self._shapes: set[fx.Node] = set()
-        """Shapes of values, and numbers in them."""
+        """Nodes that are shapes of values, or numbers in such shapes."""
         self._refused = False
 
     def over(self, graph: fx.Graph) -> Turned:
@@ -348,4 +348,4 @@ _COMBINATIONS: Mapping[Any, Callable[[_Following, fx.Node], None]] = {
     **dict.fromkeys(("view", "reshape", torch.reshape), _Following.view),
     operator.getitem: _Following.part,
 }
-"""Operations between children."""
+"""Handlers of operations between children, by function or method."""

@@ -35,7 +35,7 @@ class Turned(NamedTuple):
 
 
 Turn = Callable[["Turning", Any, str, Fed], Turned]
-"""Arguments (turning, module, its path, its input)."""
+"""Function (turning, module, its path, its input) -> converted module."""
 _TURNS: dict[type[nn.Module] | str, Turn] = {}
 
 

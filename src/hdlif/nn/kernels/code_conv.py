@@ -24,7 +24,7 @@ from hdlif.nn.kernels.codes import CodedSpikes, Codes
 from hdlif.nn.kernels.tensors import is_plain, is_small, is_watched
 
 EXACT = 2**24
-"""Integers up to it are float32."""
+"""Largest integer up to which float32 represents every integer."""
 Pair = tuple[int, int]
 
 

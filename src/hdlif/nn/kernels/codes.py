@@ -13,7 +13,7 @@ from hdlif import _native
 from hdlif.nn.kernels.tensors import is_dense, is_plain, is_watched
 
 READ_AHEAD = 64
-"""Bytes that kernels may read after a map of codes."""
+"""Number of bytes that kernels may read beyond the end of a map of codes."""
 MOST_CODE = 255
 _MARK = "_hdlif_codes"
 

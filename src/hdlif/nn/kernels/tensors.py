@@ -9,7 +9,7 @@ from torch import Tensor
 from hdlif import _native
 
 SMALL = 64
-"""Pixels of a map below which oneDNN's convolutions are faster in the contiguous layout."""
+"""Number of pixels of a map below which oneDNN's convolutions are faster in the contiguous layout."""
 
 
 def is_small(maps: Tensor) -> bool:

@@ -10,7 +10,7 @@ from hdlif.functional import ternarize_weight
 from hdlif.nn.kernels.tensors import is_plain, is_watched
 
 MAX_WEIGHTS = 2**30
-"""Most weights of a layer: the kernel counts them in 32 bits."""
+"""Largest number of weights of a layer; the kernel counts them with 32 bits."""
 
 
 def ternarize(weight: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ from hdlif import _native
 from hdlif.nn.kernels.tensors import is_plain, is_watched
 
 CHANNELS = 16
-"""Channels must be a multiple of this."""
+"""Number that must divide the numbers of input and output channels."""
 TILE, FEWEST_TILES = 4, 48
-"""Output pixels of a tile per axis; with fewer tiles, transforming the kernels takes longer than it saves."""
+"""Output pixels of a tile per axis, and the smallest number of tiles for which transforming the kernels saves time."""
 _CPU = torch.device("cpu")
 
 

@@ -14,9 +14,9 @@ from hdlif.graph.detection import level_shapes, split_levels
 from hdlif.runtime.boxes import LARGEST_LOG
 
 RADIUS = 1.5
-"""Strides from the centre of a box up to which places learn it."""
+"""Largest distance, in strides, from the centre of a box to a place that learns it."""
 LARGEST_SIDE = 16
-"""Strides of the longer side up to which a box belongs to a level; the last level has all larger ones."""
+"""Largest longer side, in strides, of the boxes on a level; the last level has all larger boxes."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class BoxLoss:
 
         levels = split_levels(outputs.float(), self.classes, self.strides, *self.size)
         logits, distances = (torch.cat([level[part].flatten(2) for level in levels], 2).mT for part in (0, 1))
-        # As the outputs; `hdlif coherence` has float64.
+        # Convert the target to float32, like the outputs, because `hdlif coherence` uses float64.
         learned = self.assigned(target.float())
         count = learned.is_box.sum().clamp(min=1)
         focal = sigmoid_focal_loss(logits, learned.classes, reduction="sum")
@@ -92,7 +92,7 @@ class BoxLoss:
     def assigned(self, target: Tensor) -> Assignment:
         """Return the targets of the places for boxes [B, M, 5]."""
         places = self.places.to(target.device)
-        # [B, 1, M, ...] against [P, 1, ...].
+        # Compare boxes [B, 1, M, ...] with places [P, 1, ...].
         label, corners = target[:, None, :, 0], target[:, None, :, 1:]
         at, stride = places[:, None, :2], places[:, 2:]
         sides = corners[..., 2:] - corners[..., :2]

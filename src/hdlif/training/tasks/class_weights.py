@@ -16,7 +16,7 @@ from hdlif.errors import InputError, brief, cut
 from hdlif.learning import Criterion
 
 ClassWeights = Literal["balanced"] | Sequence[float]
-"""A factor of each class's loss, in the order of the classes; or "balanced" ones, which stand for those of
+"""Factors on the loss of each class, in the order of the classes. "balanced" stands for the result of
 `balanced_weights` until the training samples are counted."""
 _DIGITS = 6
 
@@ -107,6 +107,6 @@ class WeightedCrossEntropy:
         classes = logits.shape[1]
         shares = F.one_hot(target, classes) if target.ndim == 1 else target
         weighed = shares * logits.new_tensor(self.weights)
-        # The weight is the sample's, also of what other classes share of its target.
+        # The sample's weight also applies to the part of its target that other classes share.
         shared = weighed.sum(1, keepdim=True) / classes
         return F.cross_entropy(logits, weighed + self.label_smoothing * (shared - weighed))

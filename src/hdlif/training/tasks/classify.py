@@ -30,7 +30,7 @@ CONFIDENCES = (
     *(0.0, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85),
     *(0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0),
 )
-"""Confidences of early exit; at 0 every sample exits after the first step."""
+"""Measured confidences of early exit; at 0, every sample exits after the first step."""
 
 
 class EarlyAnswers:
@@ -182,7 +182,7 @@ class Classify(Measured):
 
     def scored(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         outputs, target = self.own(outputs, target)
-        # Added as the tally does, and in float64, where a probability near 1 keeps its place among others.
+        # Sum in the order of the tally, and in float64, which keeps the order of probabilities near 1.
         sums = so_far(outputs, self.first)[-1].double()
         return (sums / (len(outputs) - self.first)).softmax(-1), target
 
@@ -226,7 +226,7 @@ class Confusion:
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
         """Add a batch: outputs [T, B, classes], target [B]."""
-        # Added in the order of the steps, as the tally does: rounded otherwise, a tie could go another way.
+        # Sum in step order, like the tally, because different rounding could break ties differently.
         self.add(target.cpu(), so_far(outputs, self._first)[-1].argmax(-1).cpu())
 
     def add(self, true: Tensor, chosen: Tensor) -> None:

@@ -33,10 +33,10 @@ from hdlif.training.tasks.task import (
 )
 
 IOUS = tuple(round(0.5 + 0.05 * n, 2) for n in range(10))
-"""The overlaps from which a box counts as right, of the mean average precision."""
+"""Smallest overlaps of a correct box, over which the mean average precision is averaged."""
 _RECALLS = np.linspace(0, 1, 101)
 LEAST_SCORE = 0.01
-"""Of the boxes that precision is averaged over."""
+"""Smallest score of a box that counts in the average precision."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ class _Tally(Tally):
 
     def _evaluation(self, sums: Mapping[str, Tensor], loss: float, n: int) -> Evaluation:
         precisions = self._precisions(np.concatenate(self._rows), sums)
-        # Of no true box there is no precision.
+        # Without true boxes, the precision is undefined.
         known = ~np.isnan(precisions).all(-1)
         means = np.array(
             [one[has].mean(0) if has.any() else one[0] for one, has in zip(precisions, known, strict=True)]
@@ -275,7 +275,7 @@ def match_boxes(found: Boxes, corners: NDArray[np.float32], labels: NDArray[np.i
     shared = np.where(found.labels[:, None] == labels, overlaps(found.corners, corners), -1.0)
     if not len(labels):
         return right
-    # At each overlap, whether a true box is still free and is overlapped enough.
+    # For each threshold, whether a true box is still free, and whether the overlap is large enough.
     free, every = np.ones((len(IOUS), len(labels)), bool), np.arange(len(IOUS))
     enough = shared[:, None] >= np.array(IOUS)[:, None] - 1e-10
     for row in np.flatnonzero(enough.any((1, 2))):

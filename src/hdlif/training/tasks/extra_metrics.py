@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from torchmetrics import Metric
 
 Each = Callable[[Tensor], list[Tensor]]
-"""The tensors of all ranks in their order, which may differ in their sizes, given this rank's."""
+"""Function that returns the tensors of all ranks in order, given this rank's tensor; their sizes may differ."""
 Inputs = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""From outputs [T, B, n] and a target [B, ...] to what a metric is updated with."""
+"""Function (outputs [T, B, n], target [B, ...]) -> arguments for updating a metric."""
 MOST_NAMED = 100
-"""Outputs each of which may have a figure of its own by name."""
+"""Largest number of outputs for which a metric may report one named value each."""
 
 
 class ExtraMetrics:
@@ -75,7 +75,7 @@ class ExtraMetrics:
             found |= values
         if each is None or not found:
             return found
-        # The first rank's: they choose the best epoch, so that all must have the same bits.
+        # Use the first rank's values: they choose the best epoch, so all ranks must have the same bits.
         first = each(torch.tensor(list(found.values()), dtype=torch.float64))[0]
         return dict(zip(found, first.tolist(), strict=True))
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 TRIED = 32
-"""Fewest noise samples for testing metrics."""
+"""Smallest number of noise samples for testing metrics."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Measured(ABC):
     best: str | None = field(default=None, kw_only=True)
 
     figures: ClassVar[Mapping[str, bool]]
-    """The task's own, by name, and whether the larger is the better."""
+    """Names of the task's own metrics, and whether larger values are better."""
     states: ClassVar[torch.dtype] = torch.float32
-    """Of what metrics keep."""
+    """Data type of the states of metrics."""
 
     def __post_init__(self) -> None:
         names = list(self.figures)
@@ -80,7 +80,7 @@ class Measured(ABC):
         """Of a figure, or of a further metric; None where that does not state it."""
         if name in self.figures:
             return self.figures[name]
-        # A name may have dots itself, and what is after the last one may be an output's.
+        # A metric's name may contain dots, and the part after the last dot may be the name of an output.
         asked = max((one for one in self.metrics if name == one or name.startswith(f"{one}.")), key=len)
         return self.metrics[asked].higher_is_better
 

@@ -37,7 +37,7 @@ class _MeanOfSpearman(SpearmanCorrCoef):
 
 
 class _MeanOfPearson(PearsonCorrCoef):
-    # torchmetrics leaves it open: of predictions a correlation of -1 is no good.
+    # torchmetrics leaves this open, but a correlation of -1 means bad predictions.
     higher_is_better = True
 
     def compute(self) -> Tensor:
@@ -47,7 +47,7 @@ class _MeanOfPearson(PearsonCorrCoef):
 def spearman(*, num_outputs: int) -> Metric:
     """Mean over the values."""
     with warnings.catch_warnings():
-        # That it keeps all values, which the documentation says too.
+        # Ignore the warning that the metric keeps all values; the documentation states this, too.
         warnings.simplefilter("ignore")
         return _MeanOfSpearman(num_outputs)
 

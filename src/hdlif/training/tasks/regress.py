@@ -20,7 +20,7 @@ from hdlif.training.tasks.task import Evaluation, LearnFrom, RightBy, Tally, Tar
 Loss = Literal["squared", "absolute", "huber"]
 _LOSSES: Mapping[Loss, Criterion] = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.smooth_l1_loss}
 _DRAWN = 1000
-"""Pairs of a true and a predicted value that a report is given of each output."""
+"""Largest number of pairs of true and predicted values per output in a report."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Regress(Measured):
     figures: ClassVar[Mapping[str, bool]] = {"rmse": False, "mae": False, "r2": True}
     right_by: ClassVar[RightBy] = "each"
     states: ClassVar[torch.dtype] = torch.float64
-    """Values have units, and may lie far from 0."""
+    """Data type of the states of metrics; values have units, and may be far from 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -138,7 +138,7 @@ class _Tally(Tally):
         squares = (predicted - true).square().mean(-1).sum(1)
         if self._task.combine != "each":
             predicted = predicted[-1:]
-        # About the training's mean, lest the variance be a difference of large numbers.
+        # Subtract the training mean, so the variance is not a difference of large numbers.
         shifted = true - torch.tensor(list(self._task.mean), dtype=torch.float64)
         of_each = [
             (predicted - true).square(),
@@ -176,7 +176,7 @@ class Errors:
         self._sums += torch.stack([part.sum((0, 1)) for part in (torch.ones_like(errors), errors, errors.square())])
         if sum(map(len, self._pairs[0])) < _DRAWN:
             for kept, part in zip(self._pairs, (true, predicted), strict=True):
-                # A sample's steps stay together, in their order.
+                # Keep a sample's steps together, in order.
                 kept.append(part.transpose(0, 1).flatten(0, 1))
 
     def files(self) -> Mapping[str, Any]:

@@ -30,14 +30,14 @@ Target = Literal[
     "boxes_each",
     "own",
 ]
-"""What data give of a sample: its class, int64 []; its class and its number of time steps, int64 [2]; a class at each
-step, int64 [T]; values, float32 [V], or values at each step, float32 [T, V], normalised; or which labels it has,
-float32 [L] of 0 and 1. Or, of an image, as `hdlif.data.image_targets` has them: a "map", the class of each pixel, int64
-[H, W]; "instances", the number of the object at each pixel, 0 where there is none, int64 [H, W]; "boxes", float32
-[M, 5]; or "boxes_each", of a sequence of images, float32 [T, M, 5]. "own" is whatever else a task of your own learns
-from, int64 or float32 [...], as a map."""
+"""Kind of target of a sample: its class, int64 []; its class and its number of time steps, int64 [2]; a class per step,
+int64 [T]; normalised values, float32 [V], or normalised values per step, float32 [T, V]; or 1 for each of its labels
+and 0 for other labels, float32 [L]. Targets of images are described in `hdlif.data.image_targets`: "map", the class of
+each pixel, int64 [H, W]; "instances", the number of the object at each pixel or 0, int64 [H, W]; "boxes", float32
+[M, 5]; or "boxes_each", for a sequence of images, float32 [T, M, 5]. "own" is any other target of your own task, int64
+or float32 [...], such as a map."""
 Total = Callable[[Tensor], Tensor]
-"""The sum over ranks of a tensor, where each has its own part of the samples."""
+"""Function that sums a tensor over the ranks, each of which has its own part of the samples."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class Shown:
 
 
 SHOWN = 6
-"""Images that a report shows, those with the worst answers."""
+"""Number of images in a report: those with the worst predictions."""
 
 
 def keep_worst(worst: Iterable[Shown], more: Iterable[Shown]) -> list[Shown]:
@@ -256,8 +256,8 @@ def so_far(outputs: Tensor, first: int) -> Tensor:
 
 
 RightBy = Literal["all", "mean", "each"]
-"""How `Task.right` reads the outputs of several steps: "mean", those from `Task.first` on by their mean; "each", every
-step's by itself; "all", as it likes, so that they are kept until the batch ends."""
+"""Outputs that `Task.right` gets for several steps: "mean", the mean of the outputs from `Task.first` on; "each", each
+step's outputs by themselves; "all", the outputs of all steps, which are kept until the batch ends."""
 
 
 class AnswerCounter:
@@ -297,7 +297,7 @@ class AnswerCounter:
     def right(self) -> tuple[int, int]:
         """How many answers of the batch are right, and out of how many; of values, 0 out of 0."""
         if self._by == "each":
-            # Of another number of outputs than steps it is not known whose they are.
+            # If the numbers of outputs and steps differ, the step of each output is unknown.
             return (int(self._right), self._of) if self._heard == len(self._steps) else (0, 0)
         if not self._kept:
             return 0, 0
@@ -326,8 +326,8 @@ def counted_from(steps: tuple[int, ...], first: int) -> int:
 
 
 LearnFrom = Literal["every", "last", "late"]
-"""The steps that have a loss: "every" one alike; the "last" alone; or "late" ones more, every step with a weight that
-rises in proportion to its number, which rules that draw steps draw in proportion to it."""
+"""Steps that have a loss: "every" step, with equal weights; only the "last" step; or "late", every step with a weight
+proportional to its number. Rules that draw steps draw them in proportion to their weights."""
 
 
 def chosen_steps(learn_from: LearnFrom | None, combine: str) -> LearnFrom:

@@ -76,7 +76,7 @@ def _largest(array: Any) -> float:
 
 
 LARGEST_TOTAL = 2**30
-"""Limit of a layer's sums, which leaves room for rounding in 32 bits."""
+"""Largest magnitude of a layer's sums; it leaves room for rounding in 32 bits."""
 
 
 @dataclass

@@ -19,17 +19,17 @@ from hdlif.graph.graph import Node
 from hdlif.graph.ops import OPS
 
 Integer = Any
-"""An array of int64, or the text of an expression."""
+"""An integer, as an array of int64 or as the text of an expression."""
 IntegerArray = NDArray[np.int64]
 LARGEST = 2**15 - 1
 MOST_FRACTION = 40
-"""Most bits after the point of a value; factors and addends may have more."""
+"""Largest number of fraction bits of a value; factors and addends may have more."""
 UNSEEN_FRACTION = 8
-"""Bits after the point of a value that was always 0."""
+"""Fraction bits of a value that was always 0."""
 FACTOR_BITS = 14
 """Bits of the integer factors in an affine or a quantiser."""
 HEADROOM = 1.5
-"""Headroom: factor by which a number may exceed the largest one seen before it saturates."""
+"""Factor by which a number may exceed the largest observed number without saturation."""
 
 
 class Integers(Protocol):

@@ -26,11 +26,11 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "move_latents": ("weight_at", "place_of", "velocity_of"),
     "gradient_of_loss": ("exponential",),
 }
-"""Dependencies of each kernel."""
+"""Kernels that each kernel depends on."""
 IN_EXPRESSIONS = ("at_least", "at_most", "at_most_bits", "row_of", "saturated")
-"""Kernels called in expressions, included only if used."""
+"""Kernels that are called in expressions; each is included only if it is used."""
 TABLE_BYTES: Mapping[str, int] = {"add_1bit": 128, "add_2bit": 2048, "add_4bit": 1024, "gate": 260, "decay": 260}
-"""Bytes of a kernel's constants."""
+"""Bytes of constants per kernel."""
 
 
 def text_of(kernel: str, parts: Mapping[str, str]) -> str:

@@ -15,14 +15,14 @@ from hdlif.graph.graph import Node
 from hdlif.graph.ops.seca import EXPONENTIAL
 
 LOGIT_BITS, GATE_BITS = 11, 15
-"""Fraction bits of the fixed-point sigmoid's input and output."""
+"""Fraction bits of the input and the output of the fixed-point sigmoid."""
 _FARTHEST = 8
-"""Limit of logits, at which the sigmoid is 3e-4 from its limit."""
+"""Largest magnitude of a logit, at which the sigmoid is 3e-4 from its limit."""
 MOST_PIXELS = 2**14
 SIGMOID: NDArray[np.int64] = np.minimum(
     np.rint(2**GATE_BITS / (1 + np.exp(-np.clip(np.arange(130) / 8 - _FARTHEST, None, _FARTHEST)))), LARGEST
 ).astype(np.int64)
-"""Sigmoid at -8, -7 7/8, ..., 8, and once more at the end."""
+"""Values of the sigmoid at -8, -7 7/8, ..., 8; the last value is repeated."""
 
 POWERS = {
     name: real(float(coefficient))
@@ -30,7 +30,7 @@ POWERS = {
         ("sixth", "fifth", "fourth", "third", "second", "first"), EXPONENTIAL[:-1], strict=True
     )
 }
-"""The parts of the kernel "exponential"."""
+"""Texts that replace the placeholders of the kernel "exponential"."""
 
 
 def loops(s: StageText, node: Node) -> None:

@@ -361,4 +361,4 @@ _NODES: Mapping[str, _Node] = {
     "SumPool2d": _pool,
     "Threshold": _threshold,
 }
-"""Converters by NIR type, for a node that reads a line of a shape."""
+"""Converters (translation, name, node, line read, its shape) -> (line, its shape), by NIR type."""

@@ -24,7 +24,7 @@ from hdlif.inputs.hdf5_tree import read_tree
 from hdlif.models import OwnNetwork
 
 TIME_STEPS = 4
-"""Time steps of a graph that does not define them."""
+"""Number of time steps for a graph that does not define it."""
 
 
 @dataclass(frozen=True)

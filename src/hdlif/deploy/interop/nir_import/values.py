@@ -13,9 +13,9 @@ from hdlif.errors import ConversionError, brief
 Floats = NDArray[np.float64]
 Shape = tuple[int, ...]
 NEAR = 1e-6
-"""Relative error of a few float32 operations."""
+"""Largest relative error of a few float32 operations."""
 MOST_ENTRIES = 2**30
-"""Of a value of a network."""
+"""Largest number of entries of a value in a network."""
 
 
 def array(name: str, node: NirNode, key: str) -> Floats:

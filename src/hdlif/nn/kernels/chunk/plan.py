@@ -17,9 +17,9 @@ from hdlif.nn.kernels.chunk.layout import BackwardKind, ForwardKind, backward_la
 from hdlif.nn.kernels.chunk.places import Place
 
 MAX_LAYOUTS = 64
-"""Layouts that a plan keeps, and lengths of chunks whose slots it keeps."""
+"""Largest number of layouts that a plan keeps, and of chunk lengths whose slots it keeps."""
 MAX_REGISTERS = 1024
-"""Of a program: `kMaxChunkRegisters` in native/kernels/chunk.h."""
+"""Largest number of registers of a program: `kMaxChunkRegisters` in native/kernels/chunk.h."""
 
 
 class Rows:
