@@ -198,13 +198,21 @@ def replay(target: Target, paths: Sequence[Path], timeout: float = 10, memory_mb
     return 0
 
 
+WAITING = 6
+"""Times the limit of an input in seconds of the processor that it may take by the clock."""
+_TIMED_OUT = (signal.SIGPROF, signal.SIGALRM)
+
+
 def _run_one(target: Target, data: bytes, note: Path | None, timeout: float) -> None:
     if note is not None:
         note.write_bytes(data)
-    # the default action of the signal ends the process, wherever it computes
-    signal.setitimer(signal.ITIMER_REAL, timeout)
+    # Seconds of the processor, since a busy machine can stop a process for long. The default actions of both signals end
+    # the process, wherever it computes or waits.
+    for timer, seconds in ((signal.ITIMER_PROF, timeout), (signal.ITIMER_REAL, WAITING * timeout)):
+        signal.setitimer(timer, seconds)
     target(data)
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    for timer in (signal.ITIMER_PROF, signal.ITIMER_REAL):
+        signal.setitimer(timer, 0)
 
 
 def _in_child(work: Callable[[], None], memory_mb: int | None = None) -> int:
@@ -214,7 +222,8 @@ def _in_child(work: Callable[[], None], memory_mb: int | None = None) -> int:
     if child == 0:
         status = 1
         try:
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            for number in _TIMED_OUT:
+                signal.signal(number, signal.SIG_DFL)
             if memory_mb is not None:
                 limit = _pages(0) * resource.getpagesize() + memory_mb * 10**6
                 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -236,7 +245,7 @@ def _pages(which: int) -> int:
 
 
 def _ending(status: int, timeout: float) -> str:
-    if status == -signal.SIGALRM:
+    if -status in _TIMED_OUT:
         return f"took more than {timeout:g} s"
     return f"ended by {signal.Signals(-status).name}" if status < 0 else "an exception, above"
 

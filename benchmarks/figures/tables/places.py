@@ -1,4 +1,4 @@
-"""Networks that find boxes and masks, beside one another."""
+"""Compare networks that find boxes and masks."""
 
 import re
 from statistics import mean
@@ -22,7 +22,7 @@ def _networks(record: Record, others: dict[str, str]) -> str:
         "T",
         "AP50 %",
         "95 %",
-        f"points beside {first}",
+        f"points vs. {first}",
         *others.values(),
         "file (kB)",
         "ms, 1 / 2 threads",
