@@ -24,9 +24,9 @@ _AT = {
     "TrainResult": "recipe.runs.summary",
     "recipe_schema": "recipe.builders.schema",
 }
-"""The module of each name; `__init__.pyi` says the same to type checkers."""
+"""Module of each name; `__init__.pyi` repeats this for type checkers."""
 _PACKAGES = ("accounting", "data", "deploy", "errors", "functional", "learning", "models", "nn", "runtime", "training")
-"""Of these too, attributes of `hdlif` need no import of their own."""
+"""Packages that are attributes of `hdlif` without an import of their own."""
 
 __all__ = ["__version__", *_AT, *_PACKAGES]
 
@@ -60,7 +60,7 @@ def __getattr__(name: str) -> Any:
 
     try:
         return version("hdlif")
-    except PackageNotFoundError:  # imported from a source tree that is not installed
+    except PackageNotFoundError:  # The source tree is not installed.
         return "0+unknown"
 
 

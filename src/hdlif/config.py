@@ -23,9 +23,9 @@ from pydantic import (
 from hdlif.inputs.plain_yaml import not_plain
 
 MOST_NAME_BYTES = 200
-"""Of a name that files and folders are named by, which add something to it; a file system takes 255."""
+"""Maximum length in bytes of a name for files and folders, which extend it; file systems accept 255."""
 MOST_TIME_STEPS = 2**15 - 1
-"""Of a deployed network."""
+"""Maximum number of time steps of a deployed network."""
 
 
 def one_component(name: str) -> str:
@@ -42,8 +42,8 @@ Side = Annotated[int, Field(ge=1, le=2**13)]
 Text = Annotated[str, Field(min_length=1)]
 Word = Annotated[str, Field(strict=True)]
 Name = Annotated[str, AfterValidator(one_component)]
-"""What becomes one component of a path."""
-# Strict typing would refuse a YAML list, which has to become a tuple; its entries stay strict.
+"""A name that is valid as one component of a path."""
+# Strict typing would reject a YAML list, which must become a tuple; its entries stay strict.
 Floats = Annotated[tuple[float, ...], Field(strict=False)]
 Ints = Annotated[tuple[int, ...], Field(strict=False)]
 
@@ -77,14 +77,14 @@ def of_kind(kind: str) -> Component:
 
 
 class _Section(BaseModel):
-    # strict: "3" is not an integer and 1 is not a boolean; an integer is still accepted as a float.
+    # With strict typing, "3" is not an integer and 1 is not a boolean, but an integer is accepted as a float.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     _plain = model_validator(mode="before")(_if_plain)
 
     EXTRAS: ClassVar[tuple[str, ...]] = ()
-    """Keys that are not written out while they have their default: what was written before there was such a key (a
-    checkpoint, a summary) equals what is written after."""
+    """Keys that are written only if they differ from their default. A checkpoint or summary from before such a key was
+    introduced therefore equals a newer one."""
 
     @model_serializer(mode="wrap")
     def _without_what_is_off(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

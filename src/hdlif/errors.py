@@ -170,7 +170,7 @@ def brief(value: object) -> str:
     try:
         return cut(repr(value))
     except (ValueError, RecursionError):
-        # an integer of thousands of digits, or a value nested that deeply
+        # The value is an integer with thousands of digits, or is nested too deeply.
         return f"a very large {type(value).__name__}"
 
 
@@ -195,7 +195,7 @@ def some(names: Sequence[str], most: int) -> str:
 
 
 MOST_NAMES = 32
-"""That an error lists."""
+"""Maximum number of names that an error lists."""
 
 
 def did_you_mean(seen: str, accepted: Iterable[str]) -> str:
@@ -206,7 +206,7 @@ def did_you_mean(seen: str, accepted: Iterable[str]) -> str:
     >>> did_you_mean("layer7", [f"layer{i}.conv" for i in range(40)])
     'choose one of layer27.conv, layer37.conv, layer7.conv and 37 more (did you mean "layer7.conv"?)'
     """
-    # imported here, because it takes longer to import than the rest of the standard library in a good run
+    # Import this here, because in a run without errors it would take longer than the rest of the standard library.
     import difflib
 
     names = sorted(accepted)

@@ -5,26 +5,26 @@ from pathlib import Path
 
 RECIPE = "recipe.yaml"
 DATA_FILES = "data_files.json"
-"""The user's own files that were trained on, by part."""
+"""List of the user's files that training used, by part."""
 PARTS = "parts.json"
-"""The versions of the user's own modules and of installed packages."""
+"""Versions of the user's own modules and of installed packages."""
 BUDGET = "budget.json"
-"""What the layers of a training were chosen for, and the choices."""
+"""Limits for which the layers of a training run were chosen, and the choices."""
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 
 LAST = "last.safetensors"
-"""The state to resume from."""
+"""Last checkpoint, from which training resumes."""
 PREVIOUS = "previous.safetensors"
-"""The one before, should that be damaged."""
+"""Checkpoint before the last, which replaces it if it is damaged."""
 BEST = "best.safetensors"
-"""The network of the best epoch so far."""
+"""Network of the best epoch so far."""
 MODEL = "model.safetensors"
-"""The same, of a finished training."""
+"""Network of the best epoch of a finished training run."""
 DAMAGED = "damaged.safetensors"
-"""A state that could not be read."""
+"""Checkpoint that could not be read."""
 EPOCH = "epoch_{}.safetensors"
-"""The network of one epoch, from 1."""
+"""Network of one epoch; epochs count from 1."""
 
 SUMMARY = "summary.json"
 CONFUSION = "confusion.json"
@@ -36,11 +36,11 @@ COHERENCE = "coherence.json"
 REPORT = "report.html"
 
 BEGUN = {RECIPE, DATA_FILES, PARTS, BUDGET, METRICS, TENSORBOARD}
-"""Files that a training writes before its first update."""
+"""Files that a training run writes before its first update."""
 MEASURED = (SUMMARY, CONFUSION, EARLY, ERRORS, LABELS, COHERENCE, GALLERY, REPORT, DATA_FILES)
-"""Measurements of a run and of its data, which do not hold for the next one."""
+"""Measurements of a run and its data, which are invalid for the next run."""
 WRITTEN = (LAST, BEST, MODEL, SUMMARY, CONFUSION, EARLY, ERRORS, LABELS, GALLERY, RECIPE, DATA_FILES)
-"""Files whose writing may have been killed."""
+"""Files whose writing may have been interrupted."""
 
 
 def resuming(folder: Path) -> str:

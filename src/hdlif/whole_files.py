@@ -70,7 +70,7 @@ def whole_file(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK, 0o666))
     try:
         yield temporary
-        # opened for writing too, which Windows requires before a flush
+        # Open the file for writing too, which Windows requires before a flush.
         with temporary.open("r+b") as written:
             os.fsync(written.fileno())
         if previous is not None and path.exists():

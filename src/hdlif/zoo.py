@@ -18,12 +18,12 @@ from hdlif.whole_files import read_regular, whole_file
 SUFFIXES = MODEL, WEIGHTS, CARD = ".hdlif.safetensors", ".weights.safetensors", ".json"
 MANIFEST = "manifest.json"
 MOST_BYTES = 25_000_000
-"""Most bytes of all files of a zoo."""
+"""Maximum size of a file in a zoo, in bytes."""
 MOST_MANIFEST = 2**20
 SECONDS = 30
-"""Longest silence of a server."""
+"""Seconds to wait for data from a server."""
 CHECKOUT = Path(__file__).parents[2] / "zoo"
-"""The zoo of the repository, next to the sources of an editable install."""
+"""Zoo of the repository, next to the sources of an editable install."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FIX = "give --from the folder zoo of hdlif's repository, or the https:// address of a copy"

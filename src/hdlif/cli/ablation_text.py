@@ -19,7 +19,7 @@ UNITS = {
     "peak_bytes": " MB",
     "stored_mb": " kB stored",
 }
-"""The unit of each quantity, appended to its number in a cell."""
+"""Unit of each quantity, appended to the number in a cell."""
 HEADINGS = {"nops": "M NOPs", "parameters": "parameters", "stored_mb": "kB stored"}
 """Column headings of quantities that may be the same in all columns of a row."""
 

@@ -36,11 +36,11 @@ from hdlif.training.state_record import Counters
 from hdlif.whole_files import read_regular
 
 BATCHES = 8
-"""Batches of training samples whose gradients are averaged."""
+"""Number of training batches over which gradients are averaged."""
 AVERAGE = "callbacks.Averaging.average."
-"""How a checkpoint names the averaged weights."""
+"""Prefix of the names of averaged weights in a checkpoint."""
 MOST_BYTES = 2**24
-"""Most bytes of OUT/budget.json."""
+"""Maximum size of OUT/budget.json in bytes."""
 
 
 def train_within_budget(

@@ -7,11 +7,11 @@ from hdlif.errors import cut
 from hdlif.report.tables import aligned
 
 _MOST_FILES = 10
-"""The largest number of odd files that are listed."""
+"""Maximum number of odd files that are listed."""
 _MOST_SHOWN = 64
-"""The largest number of values or labels whose ranges or counts are listed."""
+"""Maximum number of values or labels that are listed with their ranges or counts."""
 _RARE = 5
-"""A class is reported as rare if another class has this many times as many samples."""
+"""Factor by which another class must have more samples for a class to be reported as rare."""
 _EVEN = "task={kind: classify, class_weights: balanced, metrics: [balanced_accuracy], best: balanced_accuracy}"
 """Settings that give all classes the same weight."""
 PARTS = ("train", "validation", "test")

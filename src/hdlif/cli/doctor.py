@@ -23,13 +23,13 @@ from hdlif.report.provenance import installed_versions, processor_fields
 Status = Literal["ok", "absent", "warning", "fault"]
 
 TOLERANCE = 1e-4
-"""Largest relative error of a float32 gradient; a copy of `convolutions.TOLERANCE`, which needs PyTorch."""
+"""Largest relative error of a float32 gradient; a copy of `convolutions.TOLERANCE`, whose module needs PyTorch."""
 KERNELS = {
     "runtime": ("network", "the plain implementation's outputs, bit for bit, on all of {} small networks"),
     "training kernels": ("neuron", "PyTorch's values and gradients, of all of {} neurons"),
     "training convolutions": ("layer", "PyTorch's sums and gradients, of all of {} layers"),
 }
-"""By check of compiled kernels: the key of what a measurement is of, and the detail if all are right."""
+"""Key of the measured item, and detail to print if all results are correct, for each check of compiled kernels."""
 EXTRAS = {
     "train": "training and most other subcommands",
     "events": "recordings of event cameras",

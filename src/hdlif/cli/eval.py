@@ -181,7 +181,7 @@ def evaluation_text(result: Mapping[str, Any]) -> str:
 
 
 _MOST_STEPS = 8
-"""Accuracies are listed for each step up to this number."""
+"""Maximum number of time steps for which every accuracy is listed."""
 
 
 def _steps(accuracies: Sequence[float]) -> str:

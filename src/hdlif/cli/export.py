@@ -46,7 +46,7 @@ _TARGETS = {
 }
 """The options of each target, in addition to --check."""
 MAX_DROP = 0.5
-"""Percentage points of accuracy that `--confidence auto` may lose."""
+"""Maximum loss of accuracy with `--confidence auto`, in percentage points."""
 
 
 def export_file(
@@ -140,7 +140,7 @@ def export_file(
     of_artefact = is_path and names_artefact(Path(source))
     recipe = None
     if of_artefact and to != "artefact":
-        # Without PyTorch.
+        # Load the model file without importing PyTorch.
         graph = load(existing(Path(source)))
     elif is_path:
         from hdlif.recipe.runs.checkpoints import load_trained
@@ -181,7 +181,7 @@ def _with_confidence(
     if confidence != "auto":
         return replace(graph, confidence=check_confidence(confidence, graph.task)), None
     check_confidence(1, graph.task)
-    # With PyTorch.
+    # This module imports PyTorch.
     from hdlif.report.evaluation import choose_on_validation
 
     early = choose_on_validation(graph, sets(), source, max_drop=max_drop)

@@ -19,7 +19,7 @@ else:
     ParamType = click.ParamType
 
 VARIABLE = "_HDLIF_COMPLETE"
-"""Environment variable that the script of `hdlif completion` sets."""
+"""Environment variable set by the script that `hdlif completion` prints."""
 
 
 class Named(ParamType):

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from hdlif.nn import SteppedNeuron
 
 MOST_COLUMNS = 100
-"""Width of the list."""
+"""Width of the list in characters."""
 VARIANTS = {
     "lif": ("reset=hard",),
     "sliding_parallel_hdlif": ("taps=[1, 0, -1]", "taps=[1, 1, 1, 1]"),
 }
-"""Keys that change the costs of a kind, for the table of costs."""
+"""Keys that change the costs of a kind of neuron, for additional rows in the table of costs."""
 
 
 def ls(

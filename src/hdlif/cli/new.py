@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SIDE, EACH = 16, 40
-"""Pixels of an image, and images per class."""
+"""Side of an image in pixels, and number of images per class."""
 SHAPES = ("disc", "square", "triangle")
 
 

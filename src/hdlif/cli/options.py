@@ -109,7 +109,7 @@ StoredConfidence = Annotated[
 ]
 Bytes = Annotated[int | None, option(type=BYTES)]
 TrainedLevel = Literal["classifier", "affine", "last-block", "all"]
-"""`hdlif.graph.learning.Level`, whose module takes long to load."""
+"""Copy of `hdlif.graph.learning.Level`, whose module takes long to load."""
 DataKeys = Annotated[Sequence[str], option("--set", multiple=True, type=DATA_KEY, metavar="data.KEY=V")]
 DataRoot = Place | None
 DataSet = Annotated[Place | None, option(type=DATA, metavar="NAME|PATH")]
@@ -120,7 +120,7 @@ _HELP = {
     "data_root": "Folder that contains the data set, in the layout of docs/reference/data.md; not needed for digits.",
     "overrides": "A key of the section `data`, for your own data; repeatable.",
 }
-"""Help of options that docstrings omit."""
+"""Help texts of options that docstrings do not describe."""
 
 
 def declared(function: Callable[..., Any]) -> dict[str, Declared]:

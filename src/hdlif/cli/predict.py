@@ -25,9 +25,9 @@ from hdlif.zoo import network_file
 
 Floats = NDArray[np.float32]
 BATCH = 16
-"""Inputs per batch: enough to occupy the cores, few enough to stay in the cache."""
+"""Number of inputs per batch: enough to occupy the cores, few enough to stay in the cache."""
 BATCH_VALUES = 2**26
-"""Most values of a batch of inputs, unless a single input has more: 256 MiB."""
+"""Maximum number of values in a batch of inputs (256 MiB), unless a single input has more."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ _IN_FOLDERS: Mapping[str, tuple[str, Sequence[str]]] = {
     "table": ("table", (".csv",)),
     "events": ("recording", tuple(READERS)),
 }
-"""By kind of input: the name of the files to look for in folders, and their suffixes."""
+"""Noun and suffixes of the files to look for in folders, by kind of input."""
 
 
 def _files_below(folder: Path, what: str, suffixes: Sequence[str]) -> Iterator[Path]:

@@ -111,7 +111,7 @@ SUBCOMMANDS = {
     "tour": ("tour", "Show the main commands in five minutes."),
     "train": ("train", "Train a recipe, and evaluate the result."),
 }
-"""By subcommand: the module in `hdlif.cli` that has its COMMAND, and its line in `hdlif --help`."""
+"""Module in `hdlif.cli` that contains COMMAND, and line in `hdlif --help`, for each subcommand."""
 
 
 class Program(click.Group):
@@ -253,7 +253,7 @@ OF_ERRORS: Mapping[type[HdlifError], str] = {
     errors.LoweringError: "docs/how_to/your_own_network.md",
     errors.ConversionError: "docs/how_to/your_own_network.md",
 }
-"""Page by type of error, for any subcommand."""
+"""Help page for each type of error, in any subcommand."""
 OF_SUBCOMMANDS: Mapping[tuple[str, type[HdlifError]], str] = {
     ("data get", errors.DataError): "docs/how_to/datasets.md",
     ("export", errors.ConversionError): "docs/how_to/nir.md",
@@ -272,7 +272,7 @@ OF_SUBCOMMANDS: Mapping[tuple[str, type[HdlifError]], str] = {
     ("sweep", errors.MissingExtraError): "docs/how_to/experiments.md",
     ("sweep", errors.RecipeError): "docs/how_to/experiments.md",
 }
-"""Page by subcommand and type of error; takes precedence."""
+"""Help page for a type of error in one subcommand, which takes precedence over `OF_ERRORS`."""
 
 
 def page_of(subcommand: str, error: HdlifError) -> str | None:

@@ -34,7 +34,7 @@ def persistence(
 
 
 VALIDATION = 100
-"""Validation samples if data.validation is not set."""
+"""Number of validation samples if data.validation is not set."""
 
 
 def inspect_shipped(name: str, *, overrides: Sequence[str] = (), root: Path | None = None) -> dict[str, Any]:

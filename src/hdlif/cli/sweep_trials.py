@@ -25,7 +25,7 @@ from hdlif.training import Callback, Training
 from hdlif.training.tasks import Evaluation
 
 MEASURED = "measured"
-"""The attribute of a trial of other tasks than classification: its metric's name, and the value in its best epoch."""
+"""Attribute of a trial for tasks other than classification: the name of the metric and its value in the best epoch."""
 
 
 def search(

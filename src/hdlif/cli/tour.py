@@ -19,13 +19,13 @@ from hdlif.inputs.python_processes import module_command
 WIDTH = 88
 INTERRUPTED = 130
 PATIENCE = 20.0
-"""Seconds for a command to finish writing its files after Ctrl-C, which reaches it too."""
+"""Seconds that a command has to finish writing its files after Ctrl-C, which interrupts it too."""
 RECIPE = "digits_hdlif_w1p5_s4_parallel"
 EPOCHS = 8
 NEEDED = ("torch", "pydantic", "sklearn", "rich")
 """Packages of the extra `train` that the steps need."""
 MARK = "tour.txt"
-"""Marks the folder of a tour, which another tour may replace."""
+"""File that marks the folder of a tour, which another tour may replace."""
 PICTURE, PICTURE_NUMBER = "digit.png", 7
 """File name and number of a test image of the digits."""
 

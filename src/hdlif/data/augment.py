@@ -26,9 +26,9 @@ Transform = Callable[[Tensor, Bits], Tensor]
 
 MOST_ROLL, MOST_DEGREES, MOST_ZOOM = 5, 30.0, 10.0
 AXES = 3
-"""Channels of a sensor whose series are rotated."""
+"""Number of channels of a sensor whose time series are rotated."""
 GENERATOR = "generator"
-"""The argument that passes the random generator to the user's own augmentation."""
+"""Name of the argument that passes the random generator to a custom augmentation."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Augmentation:
 
 
 Augment = Sequence[str | Augmentation]
-"""Augmentations in order: names out of `AUGMENTATIONS`, or objects."""
+"""Augmentations in the order in which they are applied: names in `AUGMENTATIONS`, or objects."""
 
 
 def flip(pixels: Tensor, bits: Bits) -> Tensor:

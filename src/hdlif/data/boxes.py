@@ -11,12 +11,12 @@ from hdlif.data.manifest import Part
 from hdlif.inputs import Unreadable
 
 MOST_BYTES = 2**29
-"""Most bytes of an annotation file in JSON; that of a single image has at most `MOST_BYTES_OF_IMAGE`."""
+"""Maximum size of a JSON annotation file in bytes; a file for a single image has at most `MOST_BYTES_OF_IMAGE`."""
 MOST_BYTES_OF_IMAGE = 2**22
 MOST_BOXES = 1000
-"""Of an image."""
+"""Maximum number of boxes per image."""
 Corners = tuple[float, float, float, float]
-"""Left, top, right and bottom, in pixels of the image, from its upper left corner."""
+"""Left, top, right and bottom of a box, in pixels from the image's upper left corner."""
 
 
 @dataclass(frozen=True)

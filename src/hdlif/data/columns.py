@@ -20,7 +20,7 @@ from hdlif.inputs.datasets import where_had
 from hdlif.inputs.tables import PARQUET, Table, header_of, parse_named
 
 LABEL = "label"
-"""The default column of classes."""
+"""Default name of the column with classes."""
 _MOST_SHOWN = 16
 
 

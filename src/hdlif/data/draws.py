@@ -18,7 +18,7 @@ Bits = NDArray[np.uint64]
 _Item = TypeVar("_Item")
 _Made = TypeVar("_Made")
 _ORDER_STREAM = 0
-"""The data order's stream; augmentations use the streams from 1 on."""
+"""Random stream of the data order; augmentations use the streams from 1 on."""
 
 
 def random_bits(index: NDArray[np.int64], *, seed: int, epoch: int, stream: int) -> Bits:

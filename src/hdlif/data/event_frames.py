@@ -28,7 +28,7 @@ from hdlif.inputs.recordings import read_recording
 from hdlif.whole_files import open_regular, read_regular, whole_file
 
 VERSION = 1
-"""Version of the conversion to frames; increased whenever it changes frames."""
+"""Version of the conversion to frames, increased whenever a change affects the frames."""
 MANIFEST = "hdlif_split.json"
 CACHE = "hdlif_frames"
 

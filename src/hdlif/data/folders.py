@@ -26,9 +26,9 @@ from hdlif.inputs import Unreadable
 from hdlif.inputs.tables import SUFFIXES, Table, header_of, parse_named
 
 MOST_FILES = 10**7
-"""Limit on files and folders: more suggest a whole disk instead of a data set."""
+"""Maximum number of files and folders; a higher number suggests an entire disk instead of a data set."""
 FILE, PART = "file", "part"
-"""The columns of a table of targets: of paths, unless the recipe names another, and of parts (optional)."""
+"""Default column of paths, and optional column of parts, in a table of targets."""
 _MOST_NAMED, _MOST_ROWS_NAMED = 5, 3
 _BY_CLASS = "give a folder of {}s, with a folder for each class"
 

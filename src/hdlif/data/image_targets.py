@@ -21,13 +21,13 @@ Located = Literal["map", "boxes"]
 Together = Callable[[int, int], Any]
 """Maps the height and width of images to torchvision's transform (v2) of an image with its target."""
 MIN_SIDE = 1.0
-"""A box is dropped if a side is shorter than this many pixels after a crop."""
+"""Minimum side of a box after a crop, in pixels; boxes with a shorter side are dropped."""
 Drift = Callable[[Tensor, Tensor, Bits], tuple[Tensor, Tensor]]
-"""Maps images [B, C, H, W], their targets and bits to sequences [B, T, ...] of both."""
+"""Maps images [B, C, H, W], their targets and bits to sequences [B, T, ...] of images and of targets."""
 DRIFT_STREAM = 2**32
-"""Stream of the draws of a drift; augmentations have small numbers."""
+"""Random stream of drifts; the streams of augmentations have small numbers."""
 LEAST_SEEN = 0.25
-"""Least visible fraction of a box's area; other boxes are dropped from the frame."""
+"""Minimum visible fraction of a box's area; boxes with less are dropped from the frame."""
 
 
 def check_located(labels: Tensor, located: Located) -> None:

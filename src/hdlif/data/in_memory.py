@@ -18,7 +18,7 @@ class _InMemory(Samples):
 
     DTYPE: ClassVar[torch.dtype]
     WHOLE: ClassVar[int]
-    """Full scale; raw values are divided by it."""
+    """Full scale, by which raw values are divided."""
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ from hdlif.inputs import Unreadable
 
 ACCEPTED = "give (x, target), two tensors or arrays, a map-style torch.utils.data.Dataset or a hdlif.data.Samples"
 _DRAWS_STREAM = 2**32
-"""Stream of the random draws of a user's data set; augmentations use the streams from 1 on."""
+"""Random stream of a user's data set; augmentations use the streams from 1 on."""
 
 
 class TensorSamples(Samples):

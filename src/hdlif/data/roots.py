@@ -11,7 +11,7 @@ from hdlif.errors import DataError, cut, reason, some
 from hdlif.whole_files import read_regular
 
 MOST_TEXT = 2**26
-"""Bytes of a list that belongs to a set."""
+"""Maximum size in bytes of a text file that belongs to a set."""
 _MOST_NAMED = 5
 
 

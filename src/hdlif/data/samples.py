@@ -21,9 +21,9 @@ from hdlif.data.image_targets import DRIFT_STREAM, Drift, Located, check_located
 from hdlif.errors import DataError, HdlifError, ShapeError, did_you_mean
 
 Tested = Literal["all", "train", "validation", "test"]
-"""The data that a network is measured on."""
+"""Part of the data on which a network is evaluated."""
 Frames = Callable[[Tensor], Tensor]
-"""Maps samples [B, C, H, W] to a network's input: [T, B, ...], or [1, B, ...] for the same at every step."""
+"""Maps samples [B, C, H, W] to a network's input: [T, B, ...], or [1, B, ...] if every step has the same input."""
 
 
 def constant(x: Tensor) -> Tensor:
@@ -238,7 +238,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return x, y
 
     _drawn_in_read: tuple[str, ...] = ()
-    """Augmentations that `read` applies itself."""
+    """Names of the augmentations that `read` itself applies."""
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
         """Return x as float32 [C, H, W], and the target, which is an integer for a class."""

@@ -26,12 +26,12 @@ from hdlif.errors import DataError
 from hdlif.inputs.events import Binning, Events, count_frames
 
 CONTRAST = 0.4
-"""C, in units of the natural logarithm: 49 % brighter."""
+"""Contrast threshold C in units of the natural logarithm: 49 % brighter."""
 DARK = 0.1
-"""Intensity of a black pixel, with 1 for white: log intensities span log(1.1 / 0.1) = 2.4, 5 events."""
+"""Offset added to intensities, which range from 0 to 1. Log intensities span log(1.1 / 0.1) = 2.4, or 5 events."""
 STEPS_PER_SACCADE = 8
 REACH = 0.1
-"""Reach of a saccade as a fraction of the side, at least 1 pixel; drawn from 0.5 to 1.5 times this."""
+"""Mean reach of a saccade as a fraction of the side, at least 1 pixel; each is drawn from 0.5 to 1.5 times the mean."""
 MOST_COUNT = 255
 _CONTENT_SEED = 0
 

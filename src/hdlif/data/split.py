@@ -22,11 +22,11 @@ PART_FOLDERS: Mapping[str, Part] = {
     "validation": "validation",
     "test": "test",
 }
-"""The names of parts in folders, shards and rows."""
+"""Part of the data for each accepted name of a folder, of a shard, or in a row."""
 
 DEFAULT_SHARE = 0.15
 Split = Mapping[str, float | Sequence[str | int]]
-"""Fractions or names of groups, and the seed, as in a recipe."""
+"""Fractions of the parts or names of their groups, and the seed, as in a recipe."""
 
 
 @dataclass(frozen=True)
@@ -295,7 +295,7 @@ def group_in(pattern: str, name: str) -> str | None:
 
 
 SPLIT_SEED = 0
-"""Seed of shipped sets: the same samples are held out for every seed of a run."""
+"""Split seed of shipped sets, which hold out the same samples for every seed of a run."""
 
 
 def fixed_permutation(n: int) -> Tensor:

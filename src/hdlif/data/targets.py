@@ -22,9 +22,9 @@ from hdlif.inputs.arrays import parse_array, parse_labels
 from hdlif.inputs.series import Floats, finite
 
 LABELS = "labels"
-"""The key of an object that may list the names of its labels."""
+"""Key in a JSON object that may list the names of its labels."""
 Scale = tuple[tuple[float, ...], tuple[float, ...]]
-"""Mean and deviation of each value."""
+"""Mean and standard deviation of each value."""
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,11 @@ from hdlif.inputs.resampling import resampled, resampled_length
 from hdlif.inputs.series import Floats
 
 MOST_KEPT = 2**31
-"""Most bytes of all samples together."""
+"""Maximum size of all samples in bytes."""
 STRETCH = "stretch of one label"
-"""The unit of a recording without groups, whose windows have one label each."""
+"""Unit of the split for a recording without groups in which each window has a single label."""
 _FEWEST_RISING = 4
-"""A channel that rises at every row counts as a clock from this number of rows per sample on."""
+"""Minimum number of rows per sample for counting a channel that always rises as a clock."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ This package trusts no file. Callers convert `Unreadable` to an error with the f
 """
 
 MOST_BYTES = 2**28
-"""The largest accepted image or array file: 256 MiB."""
+"""Maximum size of an image or array file: 256 MiB."""
 
 
 class Unreadable(ValueError):  # noqa: N818 - not an error that anybody sees

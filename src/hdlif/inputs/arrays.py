@@ -20,9 +20,9 @@ from hdlif.errors import brief, cut, printable, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
 
 MAGIC = b"\x93NUMPY"
-"""The first bytes of a .npy file."""
+"""First bytes of a .npy file."""
 PREFIX = 12
-"""Bytes of a .npy file that determine the end of its header."""
+"""Number of leading bytes of a .npy file that determine where its header ends."""
 _LONGEST_HEADER = 4096
 # The size of the field with the header length, by version.
 _LENGTHS = {1: 2, 2: 4, 3: 4}

@@ -22,13 +22,13 @@ from hdlif.inputs.wav import PLAIN, Format, decoded, read_header
 
 _BLOCK = 2**14
 _ENDLESS = 0x7FFF0000
-"""Programs that do not know the size yet write sizes from here on."""
+"""Smallest declared size that counts as unknown: programs write such sizes if they do not know the size yet."""
 _OTHERS = {b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"RIFX": "RIFX", b"RF64": "RF64", arrays.MAGIC: "an array"}
-"""First bytes of files that would otherwise be mistaken for PCM samples."""
+"""First bytes and names of file formats that would otherwise be mistaken for PCM samples."""
 
 _IMAGE_HEADER = re.compile(rb"P([56])(?:\s+|#[^\n]*\n)+(\d{1,6})\s+(\d{1,6})\s+(\d{1,6})\s")
 _LONGEST_HEADER = 1024
-"""Most bytes of an image's header with its comments."""
+"""Maximum size of an image's header in bytes, including its comments."""
 
 _LEAST_TEXT, _SOME_TEXT = 16, 64
 _CHARACTERS = frozenset(b"\t\r\n") | frozenset(range(32, 127))

@@ -1,7 +1,7 @@
 """Properties of data sets that are known without reading the data and without importing PyTorch."""
 
 SAVED_BY_DATASETS = ("dataset_info.json", "dataset_dict.json")
-"""Files, either of which identifies a folder saved by the package `datasets`."""
+"""Names of files, either of which identifies a folder saved by the package `datasets`."""
 
 SHIPPED = (
     "cifar10",
@@ -33,7 +33,7 @@ PUBLIC = (
     "voices",
     "vowels",
 )
-"""Names of the public sets to fetch: the keys of `hdlif.data.public.SETS`, without importing PyTorch."""
+"""Names of public sets that hdlif can fetch: the keys of `hdlif.data.public.SETS`, without importing PyTorch."""
 
 DIGITS_MEAN, DIGITS_STD = (0.3054,), (0.3760,)
 DIGITS_CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
@@ -97,7 +97,7 @@ CIFAR100_CLASSES = tuple(_CIFAR100_NAMES.split())
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TINY_IMAGENET_MEAN, TINY_IMAGENET_STD = (0.480, 0.448, 0.398), (0.272, 0.266, 0.274)
 TINY_IMAGENET_CLASSES = tuple(f"class {number}" for number in range(200))
-"""In the order of the sorted WordNet ids; the set's words.txt has their names."""
+"""Placeholder names in the order of the sorted WordNet IDs; words.txt in the set contains the actual names."""
 
 DVS_SIDE, N_MNIST_SIDE = 128, 34
 DVS_GESTURE_CLASSES = (

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 MODES = {1: "L", 3: "RGB"}
-"""Pillow's modes by the number of channels of a network."""
+"""Pillow's mode for each number of input channels of a network."""
 IGNORED = -1
-"""The value of a label map at pixels without training and metrics, such as the padding of a letterbox."""
+"""Value in a label map that excludes a pixel from training and metrics, such as the padding of a letterbox."""
 
 
 def fitted(

@@ -21,13 +21,13 @@ from hdlif.inputs.python_processes import module_command
 from hdlif.whole_files import open_regular
 
 MOST_BYTES = 2**31
-"""Most bytes of a file, and of everything that is read from it."""
+"""Maximum size in bytes of a file, and of all data that are read from it."""
 MOST_ENTRIES = 2**17
-"""Groups and datasets."""
+"""Maximum number of groups and datasets."""
 MOST_DEPTH = 32
 MOST_TEXTS = 2**18
 SECONDS = 60
-"""Most seconds for reading a file."""
+"""Maximum time for reading a file, in seconds."""
 _FIX = "give a file that nir.write has written"
 
 

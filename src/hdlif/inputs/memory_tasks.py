@@ -11,11 +11,11 @@ from typing import ClassVar, Literal
 from hdlif.graph.graph import InputRecord, TaskRecord
 
 MOST_STEPS = 2**15 - 1
-"""Most time steps of deployed networks."""
+"""Maximum number of time steps of deployed networks."""
 MOST_VALUES = 2**28
-"""Most values of the samples of all parts together, 1 GiB."""
+"""Maximum number of values in the samples of all parts (1 GiB)."""
 MOST_TIME = 10**6
-"""Most units of time of the parts of a series together, about ten seconds of computing."""
+"""Maximum number of time units in all parts of a time series; computing them takes about ten seconds."""
 
 
 class Content:
@@ -194,7 +194,7 @@ class MackeyGlass(Content):
     names = ("x",)
     mean = (0.93,)
     std = (0.226,)
-    """Mean and deviation of the training series: 0.9299 and 0.2262 from time 1,000 to 12,000."""
+    """Mean and standard deviation of the training series: 0.9299 and 0.2262 from time 1,000 to 12,000."""
 
     def __post_init__(self) -> None:
         _check_range("steps", self.steps, 1, MOST_STEPS)

@@ -4,12 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 BACKGROUND, BOUNDARY, INSIDE = 0, 1, 2
-"""The outputs of the task `instances` at each pixel."""
+"""Indices of the three outputs that the task `instances` has at each pixel."""
 PARTS = ("background", "boundary", "inside")
 LEAST_PIXELS = 4
-"""Smaller objects are dropped as noise."""
+"""Minimum number of pixels of an object; smaller objects are dropped as noise."""
 LEVELS = (0.95, 0.8, 0.65, 0.5)
-"""Probabilities of the inside at which objects are separated: those that touch at a lower one may split at a higher."""
+"""Probabilities of "inside" at which objects are separated. Objects that touch at a lower one may split at a higher."""
 _IOU = 0.5
 
 Numbers = NDArray[np.int32]

@@ -38,23 +38,23 @@ FORMATS = {
     ".tiff": "TIFF",
     ".webp": "WEBP",
 }
-"""The accepted formats by suffix; a file may be of any of them, whatever its name."""
+"""Accepted formats by suffix; a file may have any of these formats, whatever its name."""
 MOST_PIXELS, MOST_SIDE = 80_000_000, 65_535
-"""Most pixels and longest side of a decoded image: a few kilobytes can claim any number."""
+"""Maximum number of pixels and maximum side of a decoded image; a file of a few kilobytes can declare any size."""
 MOST_SCANS, MOST_SEGMENTS = 100, 4096
-"""Most scans and segments of a JPEG file: a scan of a few bytes passes over all pixels. libtiff has the same limit."""
+"""Maximum scans and segments of a JPEG file: a scan of a few bytes covers all pixels. libtiff has the same limit."""
 _NUMBERS = ("1", "L", "P", "I;16", "I;16B", "I")
 """Pillow's modes with one number per pixel."""
 _GREY = ("1", "L", "LA", "La")
 _PIXEL_BYTES = {"JPEG": 13, "MPO": 13, "WEBP": 17}
-"""Measured peak bytes of decoding and converting a pixel; `_OTHER_PIXEL_BYTES` for all other formats."""
+"""Measured peak bytes per pixel for decoding and converting; other formats take `_OTHER_PIXEL_BYTES`."""
 _OTHER_PIXEL_BYTES = 10
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
-"""Tags of TIFF."""
+"""TIFF tags for the width and length of a tile."""
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
-"""A marker of JPEG that a length follows; in entropy-coded data 0 or a restart (0xd0 to 0xd7) follows each 0xff."""
+"""Matches a JPEG marker with a length. In entropy-coded data, 0 or a restart (0xd0 to 0xd7) follows each 0xff."""
 _ONE_AT_A_TIME = threading.Lock()
-"""Held while a TIFF is decoded, because standard error belongs to the whole process."""
+"""Lock held while a TIFF is decoded, because standard error belongs to the entire process."""
 
 
 def decode(

@@ -17,9 +17,9 @@ from hdlif.errors import RecipeError, cut, printable, reason
 from hdlif.whole_files import read_regular
 
 MOST_BYTES = 2**16
-"""Most bytes of a YAML file."""
+"""Maximum size of a YAML file in bytes."""
 MOST_DEPTH = 16
-"""Most levels of nested lists and mappings."""
+"""Maximum nesting depth of lists and mappings."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)

@@ -15,7 +15,7 @@ from hdlif.inputs import Unreadable
 from hdlif.inputs.events import Events
 
 MOST_EVENTS = 2**25
-"""Most events of a file whose words may contain several events each."""
+"""Maximum number of events in a file in which one word may contain several events."""
 _MOST_HEADER = 2**16
 _OF_2 = {"off": 0x0, "on": 0x1, "time": 0x8}
 _OF_3 = {"y": 0x0, "x": 0x2, "base": 0x3, "vector_12": 0x4, "vector_8": 0x5, "time_low": 0x6, "time_high": 0x8}

@@ -35,11 +35,11 @@ _AEDAT3_HEADER = np.dtype(
 )
 _AEDAT3_POLARITY = 1
 MEMORY = 40
-"""The peak memory for reading a recording, in multiples of its file size."""
+"""Peak memory for reading a recording, as a multiple of its file size."""
 _MOST_RECORD = 32
-"""Bytes of an event in an HDF5 file: four numbers of 8."""
+"""Maximum size of an event in an HDF5 file: four numbers of 8 bytes."""
 _SENSOR_SIDE = 128
-"""Sensor of the DVS128; AEDAT 2.0 contains its raw chip addresses."""
+"""Side of the DVS128's sensor in pixels; AEDAT 2.0 contains raw addresses of this chip."""
 
 
 def read_bin(content: bytes) -> Events:
@@ -178,7 +178,7 @@ _NAMES: Mapping[str, str] = {
     **dict.fromkeys(("polarity", "polarities", "pol", "on"), "p"),
     **{"xs": "x", "ys": "y"},
 }
-"""Names of arrays and fields, and which of t, x, y and p each is."""
+"""Accepted names of arrays and fields, each with its meaning: t, x, y or p."""
 _ALONE = ("events", "arr_0")
 
 
@@ -267,7 +267,7 @@ READERS: Mapping[str, Callable[[Path, bytes], Events]] = {
     ".npz": _of_content(read_npz),
     ".raw": _of_content(read_raw),
 }
-"""Readers by suffix."""
+"""Functions that read recordings, by suffix."""
 
 
 def read_recording(path: Path, content: bytes) -> Events:

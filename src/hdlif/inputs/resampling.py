@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 _ZEROS, _BETA, _ROLL_OFF = 16, 10.0, 0.95
 _SERIES = [(_BETA**2 / 4) ** k / math.factorial(k) ** 2 for k in range(26)]
-"""Coefficients of I_0(beta sqrt(q)) in powers of q; later ones are below the rounding of their sum at q = 1."""
+"""Coefficients of I_0(beta sqrt(q)) in powers of q; later ones are below the rounding error of their sum at q = 1."""
 _BLOCK, _MOST_KEPT = 2**16, 2**16
-"""Most products per block, and most stored kernel values; beyond that, kernels are computed when needed."""
+"""Maximum numbers of products per block and of stored kernel values; larger kernels are computed when needed."""
 
 
 def resampled_length(length: int, rate: int, to: int) -> int:

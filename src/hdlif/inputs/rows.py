@@ -17,9 +17,9 @@ from hdlif.inputs.series import Floats
 from hdlif.inputs.tables import MISSING, NUMBER, column_name, columns_of, names_in, no_number
 
 GAPS = ("stop", "hold", "zero")
-"""Treatment of a missing number: end with an error, keep the channel's last value, or use 0."""
+"""Options for a missing number: end with an error, keep the channel's last value, or use 0."""
 MOST_LINE = 2**17
-"""Most bytes of a line."""
+"""Maximum length of a line in bytes."""
 _BREAK = re.compile(rb"\r\n|\n|\r")
 
 
@@ -53,7 +53,7 @@ class Gaps:
 
 
 FILL = "fill it in, or let it be filled: hold or zero (hdlif run: --gaps)"
-"""The fix for a gap."""
+"""Advice in errors about a missing number."""
 
 
 class Lines:

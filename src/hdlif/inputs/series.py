@@ -13,9 +13,9 @@ from hdlif.inputs.tables import parse_named
 
 Floats = NDArray[np.float32]
 SUFFIXES = (".csv", ".npy", ".npz", ".parquet")
-"""Suffixes of files with series or rows."""
+"""Suffixes of files with time series or rows."""
 ARRAYS = ("x", "y", "group", "part")
-"""Arrays of a .npz file of a data set; the first are the samples."""
+"""Names of the arrays in a data set's .npz file; the first array contains the samples."""
 
 
 def windows(length: int, window: int, stride: int | None) -> range:

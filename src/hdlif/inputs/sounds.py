@@ -18,9 +18,9 @@ from hdlif.inputs.wav import Wave
 SUFFIX = ".wav"
 Floats = NDArray[np.float32]
 FLOOR = 1e-8
-"""Added to an energy before its logarithm: 80 dB below full-scale noise."""
+"""Constant added to an energy before taking the logarithm: 80 dB below full-scale noise."""
 _BLOCK = 2**16
-"""Most samples of frames per transform."""
+"""Maximum number of samples in the frames of one transform."""
 
 
 def clips(wave: Wave, record: SoundRecord) -> Iterator[tuple[float, Floats]]:

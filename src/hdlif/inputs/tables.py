@@ -27,15 +27,15 @@ SUFFIXES = (".csv", PARQUET)
 """Suffixes of files with tables."""
 MOST_COLUMNS = 4096
 MOST_CELLS = 2**28
-"""Most cells of a Parquet file."""
+"""Maximum number of cells in a Parquet file."""
 NUMBER = re.compile(r" *[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})? *")
 """Matches a number, in time linear in the length of the cell."""
 MISSING = {"nan", "-nan", "+nan", "na", "n/a", "<na>", "null", "none"}
-"""Words for a missing number, in lower case."""
+"""Words that stand for a missing number, in lower case."""
 _NO_NAMES = {"", *MISSING, "inf", "-inf", "+inf"}
-"""Not the name of any column."""
+"""Texts that cannot be the name of a column, in lower case."""
 FILL_IN = "fill it in or cut the row"
-"""The fix for a missing number."""
+"""Advice in errors about a missing number."""
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from hdlif.errors import brief
 from hdlif.inputs import Unreadable
 
 LOWEST_RATE, HIGHEST_RATE = 1000, 384_000
-"""In Hz."""
+"""Limits of the sampling rate in Hz."""
 MOST_CHANNELS = 64
 MOST_SAMPLES = 2**26
-"""Most samples of one channel: 70 minutes at 16 kHz."""
+"""Maximum number of samples per channel: 70 minutes at 16 kHz."""
 _BLOCK, _MOST_FORMAT = 2**14, 2**16
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _OTHERS = {2: "Microsoft ADPCM", 6: "A-law", 7: "mu-law", 17: "IMA ADPCM", 85: "MP3"}
@@ -49,7 +49,7 @@ class Format:
 
 
 PLAIN = Format(_PCM, 1, 0, 16)
-"""PCM without a header: one channel of 16 bits, little-endian, whose rate is known from elsewhere."""
+"""Format of PCM without a header: one channel of 16 bits, little-endian, with a rate that is given separately."""
 
 
 def parse_wave(content: bytes) -> Wave:

@@ -18,11 +18,11 @@ ALIASES: Mapping[str, str] = {
     "lr": "training.learning_rate",
     "wd": "training.weight_decay",
 }
-"""Other names of keys, only for suggestions in errors."""
+"""Other names of keys, used only for suggestions in errors."""
 _MOST_PLACES = 5
-"""Most names in an error."""
+"""Maximum number of names in an error."""
 _MOST_BRANCHES = 4
-"""Most explained errors of one key."""
+"""Maximum number of explained errors for one key."""
 Keys = Sequence[str | int]
 
 

@@ -241,4 +241,4 @@ def replace_value(tree: dict[str, Any], override: str) -> None:
 
 
 _JOINED = re.compile(r"(?<=\w):(?=\S)")
-"""Colon without the space that YAML requires after a key."""
+"""Matches a colon without the space that YAML requires after a key."""

@@ -11,7 +11,7 @@ from hdlif.report.figures import Figure, Section, lines, panels
 from hdlif.report.templates import set_page
 
 _FEW_COLUMNS = 4
-"""Most columns of a chart that takes half of the page's width."""
+"""Maximum number of columns in a chart that takes half of the page's width."""
 _ROOM = 0.5
 """Fraction of a column's width that its points span."""
 
@@ -28,7 +28,7 @@ _WORDS: Mapping[str, str] = {
     "peak_bytes": "peak memory of training above program and weights",
     "stored_mb": "size of the deployed file",
 }
-"""Quantities of a cell in addition to accuracy."""
+"""Descriptions of the quantities in a cell other than accuracy."""
 
 
 def render(

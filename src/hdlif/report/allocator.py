@@ -10,8 +10,8 @@ import ctypes
 import os
 from pathlib import Path
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>, for mallopt
-_SMALLEST_MAPPED = 2**30, 2**25  # the second is the maximum of glibc before 2.35
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # Constants of <malloc.h> for mallopt.
+_SMALLEST_MAPPED = 2**30, 2**25  # The second is the maximum before glibc 2.35.
 _NEVER_TRIMMED = 2**31 - 1
 
 

@@ -50,7 +50,7 @@ OF_ACTIVITY = {"sops", "energy_uj", "ms"}
 """Quantities that depend on the samples."""
 OF_C = {"flash_kb", "ram_kb"}
 OF_NEURONS = {"nops", "ram_kb"}
-"""Quantities that the bits of weights do not change."""
+"""Quantities that do not depend on the bits of weights."""
 WEIGHT_BITS = (1, 1.5, 2, 4, 8)
 SPIKE_BITS = (1, 2, 3, 4)
 STEP_FACTORS = (1, 2)
@@ -58,9 +58,9 @@ STEP_FACTORS = (1, 2)
 COUNTED = 64
 """Number of samples on which activity is counted."""
 TIMED, TIMED_SECONDS = 20, 0.2
-"""Least number of samples that a network is timed on, and least seconds of them."""
+"""Minimum number of samples on which a network is timed, and minimum total time in seconds."""
 ATTEMPTS = 8
-"""Most choices whose network is built and counted, before the budget is given up."""
+"""Maximum number of choices that are built and counted before the search for the budget ends."""
 
 
 class BudgetSearch:

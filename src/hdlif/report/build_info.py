@@ -8,7 +8,7 @@ from pathlib import Path
 from hdlif.whole_files import read_regular
 
 MOST_BYTES = 2**24
-"""Most bytes of a git file that is read; packed-refs is the largest."""
+"""Maximum size of a git file in bytes; packed-refs is the largest."""
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 

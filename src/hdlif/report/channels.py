@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hdlif.models import AttentionBlockII, PreActBlock
 
 GROUP, MOST_OPTIONS = 16, 8
-"""Channels are removed in groups of at least this many, so that a block has at most so many options."""
+"""Minimum number of channels that are removed as a group, and maximum number of options of a block."""
 
 
 def blocks_to_narrow(network: nn.Module) -> dict[str, PreActBlock]:

@@ -37,13 +37,13 @@ _WIDTH = 4.2
 PANEL = (1.9, 1.4)
 """Size of a small multiple in inches."""
 _MARGINS = {"left": 0.19, "right": 0.96, "bottom": 0.25, "top": 0.85}
-"""Margins of small multiples, equal in all, so that their axes line up."""
+"""Margins of small multiples, equal in all so their axes line up."""
 _RIGHT_OF_ENDS = 0.84
 """Right margin of a small multiple with values at the ends of its lines."""
 _CHARACTERS_AN_INCH = 12
 """Characters per inch of the names below the x axis."""
 _END_POINTS = 6.5
-"""Font size of the values at the ends of lines."""
+"""Font size in points of the values at the ends of lines."""
 _RC: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "hdlif",

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 START_SECONDS = 600.0
-"""Longest wait for the first line; importing PyTorch takes seconds, on an emulated or busy machine minutes."""
+"""Seconds to wait for the first line; importing PyTorch takes seconds, or minutes on an emulated or busy machine."""
 MEASURE_SECONDS = 60.0
-"""Longest time for the measurements of one process after that; later ones are omitted."""
+"""Seconds after the first line that all measurements of one process may take; later ones are omitted."""
 STUCK_SECONDS = 30.0
-"""A measurement is stuck if it takes longer than this, and than `STUCK_TIMES` the longest before it."""
+"""Seconds after which a measurement is stuck, if it also takes over `STUCK_TIMES` the longest time before it."""
 STUCK_TIMES = 20.0
 
 

@@ -56,11 +56,11 @@ class Option:
 
 AS_IT_IS = Option()
 Key = tuple[str, Option]
-"""An option of a layer, by the layer's name."""
+"""Name of a layer, and an option of this layer."""
 Costs = Mapping[str, float]
-"""Costs by the name of the quantity."""
+"""Costs by name of the quantity."""
 Choice = Mapping[str, Option]
-"""The option of each layer; missing layers stay as they are."""
+"""Chosen option of each layer; missing layers stay unchanged."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,10 @@ from torch import Tensor, nn
 from hdlif.nn.layout import lay_out
 
 TOLERANCE = 1e-4
-"""Relative to the largest entry. A float32 sum of n products is off by about √n·6e-8 of it, here at most 1e-5."""
+"""Tolerance relative to the largest entry.
+
+The error of a float32 sum of n products is about √n·6e-8 of this entry, here at most 1e-5.
+"""
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 
 
@@ -61,7 +64,7 @@ FAULTY = (
     Shape(4, 8, (1, 1), (2, 2), (0, 0), 1, 8, 8, 64),
     Shape(4, 8, (1, 1), (2, 2), (0, 0), 1, 64, 64, 3),
 )
-"""Shapes whose weight gradient oneDNN 3.12 writes beyond a buffer in channels last: on AVX2, and on AVX-512 too."""
+"""Shapes with channels last whose weight gradient oneDNN 3.12 writes beyond a buffer: on AVX2, and also on AVX-512."""
 
 
 def shipped_convolutions() -> list[Shape]:

@@ -16,7 +16,7 @@ from hdlif.recipe.runs.summary import Layer, Neuron
 from hdlif.report.accounting import activity, outline, priced
 
 NO_GRAPH = (LoweringError, ArtefactError)
-"""Raised if a module has no deployed form, or contains a number that a graph cannot hold."""
+"""Errors raised if a module has no deployed form, or contains a number that a graph cannot hold."""
 OF_GRAPH = "stored_mb, sops and energy_mj"
 _OUTLINED = ("name", "kind", "shape", "params_mb", "nops", "density")
 """Columns of a layer that do not need a graph."""

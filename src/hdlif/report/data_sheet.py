@@ -17,14 +17,14 @@ from hdlif.errors import cut, printable
 from hdlif.runtime.drawing import INKS, Pixels, draw_boxes, draw_map
 
 SHOWN, MOST_ROWS, MOST_SHEET_SIDE = 8, 64, 128
-"""Images per row of a sheet, rows per sheet, and the side that small images are enlarged to."""
+"""Images per row of a sheet, maximum rows per sheet, and the side to which small images are enlarged."""
 _GAP, _PAPER, _INK = 4, 255, (0, 0, 0)
 _LONGEST = 24
-"""Most characters of a name on a sheet."""
+"""Maximum number of characters of a name on a sheet."""
 _LOCATED_ROWS = 3
 """Number of rows of images with maps or boxes."""
 _FURTHEST = 3.0
-"""Range of a drawing of numbers, in deviations from the mean."""
+"""Range of drawn numbers, in standard deviations from the mean."""
 if TYPE_CHECKING:
     from torch import Tensor
 

@@ -38,21 +38,21 @@ from hdlif.runtime.images import fit_images
 
 STARTS = 3
 CALLS = 5
-"""Timed calls of an engine in each round of latencies."""
+"""Number of timed calls of an engine in each round of latency measurements."""
 WARM_SECONDS = 0.05
-"""Warm-up seconds before an engine's timed calls: a core that has slept is slow at first, and other engines' data
-have displaced its own from the caches."""
+"""Seconds of warm-up before an engine's timed calls. A core that has slept is slow at first, and other engines' data
+have displaced the engine's data from the caches."""
 SETTLE_SECONDS = 0.02
-"""Pause before an engine's turn, so that the previous engine's threads stop waiting for work."""
+"""Seconds of pause before an engine runs, so the previous engine's threads stop waiting for work."""
 PROFILED_IMAGES = 4
 TESTED_IMAGES = 1000
-"""Number of labelled test images for accuracies."""
+"""Number of labelled test images on which accuracies are measured."""
 MAC_PJ = {"int8": INT8_MULTIPLY_PJ + INT32_ADD_PJ, "float32": FLOAT_MAC_PJ}
 """Energy of a dense engine's multiply-accumulate, as priced by `hdlif.report.accounting`."""
 TWIN = "twin: "
 """Prefix of the names of engines that run the ordinary twin."""
 EARLY = ", early"
-"""Suffix of our engine's name with early exit."""
+"""Suffix of the name of hdlif's engine with early exit."""
 
 
 def engines_of(against: Sequence[str] | None) -> list[str]:
@@ -207,7 +207,7 @@ def accuracy(candidate: Candidate, images: BenchImages, batch: int, record: Task
     if images.tested is None or images.labels is None or record.kind != "classify":
         return None
     count, classes = len(images.labels), range(1 + int(images.labels.max()))
-    # Images that do not count fill the last batch.
+    # Fill the last batch with images that do not count.
     shown = np.resize(images.tested, (math.ceil(count / batch) * batch, *images.tested.shape[1:]))
     parts = [candidate.many(shown[first : first + batch]) for first in range(0, len(shown), batch)]
     found = answers(np.concatenate(parts, axis=1)[:, :count], record, [str(one) for one in classes])

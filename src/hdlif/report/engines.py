@@ -223,14 +223,14 @@ ENGINES: Mapping[str, Engine] = {
     "onnxruntime": Engine(("onnxruntime", "onnx"), Material.onnx, _load_onnxruntime, 0.98, "float32"),
     "torch": Engine(("torch",), _torch, _load_torch, 0.98, "float32"),
 }
-"""An INT8 engine rounds more than the network itself, and so does OpenVINO's default of bfloat16 on processors that
-support it; the others differ only if a code is on a boundary."""
+"""Engines by name. An INT8 engine rounds more than the network itself, as does OpenVINO's default of bfloat16 on
+processors that support it. The others differ only if a code is on a boundary."""
 PEERS: Mapping[str, tuple[str, ...]] = {
     "openvino": ("openvino_int8", "openvino", "openvino_f32"),
     "onnxruntime": ("onnxruntime_int8", "onnxruntime"),
     "torch": ("torch",),
 }
-"""Accepted values of `--against`, and the engines of each."""
+"""Accepted values of `--against`, with the engines that each selects."""
 
 
 class _Stack(ctypes.Structure):

@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 SAMPLED = 1000
-"""Number of samples that both run before the deployed form may continue alone."""
+"""Number of samples that PyTorch and the deployed form run before the deployed form may continue alone."""
 AGREEMENT = 0.999
-"""Fraction of these samples that must get the same answer."""
+"""Minimum fraction of these samples with the same prediction."""
 TOGETHER = 64
-"""Images per batch of the deployed form; also the images that both are timed on, twice, alternately."""
+"""Number of images per batch of the deployed form. Both are timed on as many images, twice, alternately."""
 WORTH = 0.9
-"""The deployed form must take less than this fraction of PyTorch's time."""
+"""Fraction of PyTorch's time that the deployed form must stay below to be used."""
 
 Batches = Iterable[tuple[Tensor, Tensor]]
-"""Outputs [T, B, n] and targets."""
+"""Batches of outputs [T, B, n] and targets."""
 Observer = Callable[[Tensor, Tensor], None]
 
 

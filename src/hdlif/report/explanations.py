@@ -24,7 +24,7 @@ PAGES: Mapping[str, str] = {
     "reference/targets": "The model file and where it runs",
     "reference/tasks": "What is learned",
 }
-"""Titles of the pages, as links show them."""
+"""Titles of the pages in links to them."""
 
 _BY_LAYER = "Each row is a layer, the first on top; each mark is a network. "
 _BY_STEP = "Each panel is a layer of neurons; the x axis shows the time steps of one input. "

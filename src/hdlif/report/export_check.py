@@ -20,12 +20,12 @@ from hdlif.runtime.reference import random_frames
 Floats = NDArray[np.float32]
 Feeds = Mapping[str, NDArray[Any]]
 Engine = Callable[[Feeds], dict[str, NDArray[Any]]]
-"""Maps the inputs of an ONNX model to its outputs, by name."""
+"""Maps the inputs of an ONNX model to its outputs; both are dicts by name."""
 
 SAMPLES = 16
-"""Least number of random inputs; a model with a fixed batch size takes whole batches."""
+"""Minimum number of random inputs, rounded up to complete batches if a model has a fixed batch size."""
 LEAST_AGREEMENT = 0.9
-"""Below 1 because an engine adds in another order than the reference, which may flip a spike at its threshold."""
+"""Minimum agreement. An engine adds in another order than the reference, which may flip a spike at its threshold."""
 
 
 @dataclass(frozen=True)

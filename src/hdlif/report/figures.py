@@ -13,7 +13,7 @@ from hdlif.report.charts import Series, Text
 from hdlif.report.comparison import DASH, aligned
 
 _MARKED = 16
-"""Most points of a line in a small chart that get marks; more would cover the line."""
+"""Maximum number of marked points of a line in a small chart; more marks would cover the line."""
 
 
 @dataclass(frozen=True)

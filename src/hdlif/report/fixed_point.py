@@ -17,7 +17,7 @@ from hdlif.runtime.answers import AGREEMENT_OF, alike
 SEEN = 256
 """Number of validation samples from which the fixed-point formats are chosen."""
 COMPARED = 1000
-"""Most test samples that fixed point and float32 are compared on."""
+"""Maximum number of test samples on which fixed point and float32 are compared."""
 _TOGETHER = 32
 
 

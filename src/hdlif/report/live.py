@@ -14,11 +14,11 @@ from hdlif.graph.graph import PLACED_TASKS
 from hdlif.report.templates import Script, set_page
 
 _PAD = 256
-"""Approximate pixels of the longer side of the drawing area; twice as many under drawn predictions."""
+"""Approximate longer side of the drawing area in pixels; drawn predictions double it."""
 _MOST_STEPS = 1000
 _FOLDER = Path(__file__).parent
 _LAYOUT = re.compile(r"^ *((//[^\n]*|/\*(?:(?!\*/).)*\*/)\n)?", re.MULTILINE | re.DOTALL)
-"""Indentation and comments of whole lines in a script; the page is smaller without them."""
+"""Matches indentation and full-line comments in a script; the page is smaller without them."""
 
 
 def live_page(content: bytes, name: str, *, stroke: Sequence[tuple[float, float]] = ()) -> str:

@@ -237,7 +237,7 @@ def _binned(style: int, errors: Errors, number: int) -> Series:
 
 
 _LEAST = 0.02
-"""Smallest range of an axis: a smaller one would make noise look like a change."""
+"""Minimum range of an axis: a smaller range would make noise look like a change."""
 
 ByLayer = Mapping[str, Sequence[float]]
 

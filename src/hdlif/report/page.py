@@ -33,7 +33,7 @@ from hdlif.report.traces import figures as trace_figures
 # More points per line only add visual noise and enlarge the page.
 _POINTS = 200
 _RANGES = dict.fromkeys(("accuracy", "whole_sequences", "f1", "labels_right", "exact", "miou", "ap50"), (0.0, 1.0))
-"""Metrics that are fractions."""
+"""Ranges of the metrics that are fractions."""
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -137,7 +137,7 @@ def _overview(networks: Sequence[TrainResult], guessing: float | None) -> list[F
 
 
 Readings = tuple[list[int], list[float]]
-"""The updates at which a quantity was measured, and its values."""
+"""Updates at which a quantity was measured, and the measured values."""
 
 
 def _learning(

@@ -27,18 +27,18 @@ from hdlif.runtime.inputs import read_inputs
 
 Floats = NDArray[np.float32]
 MOST_STEPS = 2000
-"""Most time steps on a page, unless its first window has more."""
+"""Maximum number of time steps on a page, unless its first window has more."""
 _LIVELIEST, _LAYERS = 4, 3
-"""Number of drawn neurons per layer, and of drawn layers."""
+"""Number of drawn neurons per layer, and number of drawn layers."""
 _POINTS = 400
-"""Most points on a line; of more, neighbours are averaged."""
+"""Maximum number of points on a line; if there are more, neighbours are averaged."""
 _LINES = 7
-"""Most channels, or outputs, that are drawn as lines."""
+"""Maximum number of channels or outputs that are drawn as lines."""
 _COLUMNS = 160
 _ROWS = 64
-"""Of a map."""
+"""Maximum number of rows of a map."""
 _LISTED = 200
-"""Most windows in the table."""
+"""Maximum number of windows in the table."""
 _BROAD = (9.4, 2.7)
 """Size in inches of a chart as wide as the page."""
 

@@ -31,7 +31,7 @@ class Metric(TypedDict):
     accuracy: Number
     metrics: NotRequired[dict[str, Number]]
     part: NotRequired[Literal["train"]]
-    """The measured samples of a validation without held-out samples."""
+    """Part of the data that was measured if no validation samples were held out."""
 
 
 @with_config(FINITE)
@@ -176,7 +176,7 @@ _OF_NETWORKS: Mapping[str, tuple[str, TypeAdapter[Any]]] = {
     "labels": (run_folder.LABELS, TypeAdapter(Labels)),
     "galleries": (run_folder.GALLERY, TypeAdapter(Gallery)),
 }
-"""Optional files of a run folder, and their fields of `Run`."""
+"""Optional files of a run folder, by the field of `Run` that contains them."""
 _FIX = "finish the run with `hdlif train RECIPE --resume`, or run it again"
 
 
@@ -311,7 +311,7 @@ def _coherence(folder: Path) -> list[Coherence]:
 
 
 _NOT_DRAWN = ("surrogate", "fallback", "threads", "traces")
-"""Events of a training other than updates and validations: temperatures, damaged checkpoints, the choice of threads."""
+"""Events of a training run that are not drawn, such as temperatures, damaged checkpoints and the choice of threads."""
 
 
 def _metrics(path: Path) -> list[Metric]:

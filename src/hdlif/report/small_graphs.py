@@ -25,7 +25,7 @@ Array = NDArray[Any]
 Run = Callable[[Graph, Array], Array]
 ENCODINGS = ("float32", *LARGEST_WEIGHT)
 CHANNELS, SIDE, STEPS, BATCH, CLASSES = 19, 7, 3, 2, 5
-"""Odd sizes, so that vector loops have a remainder."""
+"""Odd sizes, which give vector loops a remainder."""
 
 
 def small_graphs() -> Iterator[tuple[str, Graph]]:
@@ -211,7 +211,7 @@ _STEPS: Mapping[Callable[..., Any], tuple[str, ...]] = {
     _gated_lif: ("potential", "fired"),
     _every_operation: ("potential", "other"),
 }
-"""Ops that the convolutional networks do not have, with the states of each."""
+"""Ops that do not occur in the convolutional networks, with the states of each."""
 
 
 def measure() -> Iterator[dict[str, Any]]:

@@ -19,11 +19,11 @@ from hdlif.runtime.at_work import LayerAtWork
 
 _AXES = ("channel", "row", "column")
 _PIXELS = 48
-"""Most rows and columns of an input's map."""
+"""Maximum number of rows and columns of an input's map."""
 _STEPS = 64
-"""Most time steps of it."""
+"""Maximum number of time steps of an input's map."""
 _LINES = 4
-"""Most channels of an input that are drawn as lines."""
+"""Maximum number of channels of an input that are drawn as lines."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Traces:
     sample: str
     networks: Mapping[str, Mapping[str, NeuronTrace]]
     inputs: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    """The sample as each network reads it, [T or 1, C, H, W]."""
+    """The sample in the form that each network receives, [T or 1, C, H, W]."""
 
 
 def place_of(index: int, shape: Sequence[int]) -> str:
@@ -119,7 +119,7 @@ def figures(names: Sequence[str], traces: Traces, *, best: str = "") -> list[Fig
 
 
 Found = Sequence[tuple[str, int, NeuronTrace]]
-"""Neuron, network's style and trace, grouped by neuron."""
+"""Neuron, style of the network, and trace, grouped by neuron."""
 
 
 def _raster(names: Sequence[str], found: Found, neurons: Sequence[str], sample: str) -> Figure:

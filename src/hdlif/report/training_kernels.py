@@ -26,7 +26,7 @@ from hdlif.nn.kernels.codes import Codes, codes_of, quantise
 from hdlif.nn.kernels.winograd import convolution, kernel_gradient
 
 TOLERANCE = 1e-4
-"""Tolerance relative to the largest entry of a gradient. Values must be bit-identical."""
+"""Tolerance of gradients, relative to the largest entry. Values must be bit-identical."""
 _STEPS, _BATCH, _SHAPE = 5, 3, (4, 67)
 NEURONS: Mapping[str, Callable[..., SteppedNeuron]] = {
     "hdlif": HDLIF,
@@ -41,7 +41,7 @@ LAYERS: Mapping[str, tuple[int, int, int, int, int]] = {
     "1x1": (5, 16, 1, 1, 0),
     "5x5": (8, 70, 5, 1, 2),
 }
-"""Channels in and out, kernel, stride and padding."""
+"""Input channels, output channels, kernel, stride and padding of each layer."""
 Results = tuple[list[Tensor], list[Tensor]]
 RunNeuron = Callable[[SteppedNeuron, Tensor, list[Tensor], str], Results]
 RunLayer = Callable[[Tensor, Tensor, Codes, CodeConv], Tensor]

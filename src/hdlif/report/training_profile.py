@@ -29,7 +29,7 @@ PLANS = 4
 """Number of plans of a random rule that are profiled, spread evenly over its possible plans."""
 _LAYER, _BACK = "hdlif layer: ", "autograd::engine::evaluate_function: "
 _WEIGHTS = " weights"
-"""Cannot be the name of a layer."""
+"""Place of quantised weights, which cannot be the name of a layer."""
 _QUANTISERS = ("_Binarize", "_Binarized", "_Ternarize", "_Ternarized", "_QuantizeWeight")
 
 

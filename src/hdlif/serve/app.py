@@ -28,7 +28,7 @@ from hdlif.serve.settings import Settings
 from hdlif.serve.streams import Streams
 
 _ALWAYS = ("too_slow", "too_many_requests", "internal", "overloaded", "draining")
-"""Codes that every route can return."""
+"""Error codes that every route can return."""
 
 
 def describe(models: Sequence[str], *, streams: bool) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _describe_refusals(codes: Sequence[str]) -> dict[str, Any]:
 
 
 THREADS = "hdlif-"
-"""The names of a server's threads begin with it."""
+"""Prefix of the names of a server's threads."""
 STATE = "application/vnd.hdlif.state"
 _SWEEP_SECONDS = 5.0
 _NOT_FINITE = "its values are so large that the network's answer is not finite"

@@ -11,10 +11,10 @@ from hdlif.errors import brief, did_you_mean, some
 from hdlif.serve.refusals import Refusal
 
 NAME = "body"
-"""The name of a request's body in answers and errors."""
+"""Name of a request's body in responses and errors."""
 _MOST_NAMES = 5
 _NUMBER_BYTES, _LIST_BYTES, _OBJECT_BYTES, _KEY_BYTES = 64, 128, 256, 192
-"""Bytes of a number (as an object, in its list and in arrays), of a list, of an object, and of each key."""
+"""Memory in bytes of a number (as an object, in a list and in arrays), of a list, of an object, and of a key."""
 
 
 def reading_bytes(content: bytes) -> int:

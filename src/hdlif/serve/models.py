@@ -27,12 +27,12 @@ from hdlif.zoo import network_file
 
 Floats = NDArray[np.float32]
 Steps = tuple[GoingOn, Floats]
-"""A stream's sequence, and its next steps."""
+"""Sequence of a stream, and the next time steps."""
 SUFFIX = ".hdlif.safetensors"
 OVERHEAD_BYTES = 2**22
-"""Bytes of a network in addition to its weights and working memory: mostly its threads."""
+"""Memory of a network in bytes, in addition to weights and working memory; threads take most of it."""
 _STEPS_AT_ONCE = 64
-"""Requests for steps of streams that one call of a thread runs."""
+"""Maximum number of stream requests that a thread runs in one call."""
 
 
 class Network:

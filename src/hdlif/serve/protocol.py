@@ -16,9 +16,9 @@ from hdlif.serve.refusals import Refusal
 from hdlif.serve.settings import Settings
 
 MOST_HEADER_BYTES = 2**14
-"""Most bytes of a request's first line and headers, and of a line of a chunked body."""
+"""Maximum size in bytes of a request's first line and headers, and of a line in a chunked body."""
 _HEADER_READ, _CHUNKED_READ, _BODY_READ = 2**12, 2**10, 2**16
-"""Bytes of one read: headers and what follows them; chunks, a millisecond's or a few; other bodies."""
+"""Maximum bytes per read of headers, of a chunked body (a few milliseconds of parsing), and of other bodies."""
 
 
 class Protocol(H11Protocol, asyncio.BufferedProtocol):
@@ -27,7 +27,7 @@ class Protocol(H11Protocol, asyncio.BufferedProtocol):
     settings: Settings
     metrics: Metrics
     _buffer = memoryview(bytearray(_BODY_READ))
-    """All connections share it: what is read into it is parsed before the next read."""
+    """Buffer that all connections share; the data in it are parsed before the next read."""
     _receive_timer: asyncio.TimerHandle | None = None
     _send_timer: asyncio.TimerHandle | None = None
 

@@ -27,7 +27,7 @@ from hdlif.serve.settings import Settings
 
 Inputs = list[Sample]
 Grow = Callable[[int], None]
-"""Takes more bytes for a request; raises `Refusal` if there is no room."""
+"""Reserves more bytes for a request; raises `Refusal` if there is no room."""
 TYPES: Mapping[str, str] = {
     "image/png": ".png",
     "image/jpeg": ".jpg",
@@ -43,15 +43,15 @@ TYPES: Mapping[str, str] = {
     "audio/wav": ".wav",
     "audio/x-wav": ".wav",
 }
-"""Content types other than JSON, and the suffix of a file with such a body."""
+"""Content types other than JSON, with the suffix of files of this type."""
 _CSV_BYTES = 15
-"""Bytes of memory per byte of a table: two bytes can be a row."""
+"""Memory in bytes per byte of a table: a row can have only two bytes."""
 _SOUND_BYTES, _CLIP_BYTES, _SOUND_BLOCK_BYTES = 10, 40, 2**23
-"""Bytes of memory per byte of a sound, per sample of a network's clip, and of the blocks that process both."""
+"""Memory in bytes per byte of audio, per sample of a network's clip, and for the blocks in which both are processed."""
 _SMALL_BODY = 2**14
-"""Largest array, in bytes, that is read faster than a thread starts."""
+"""Maximum size in bytes of an array that is read faster than a thread starts."""
 _ANSWER_BYTES, _ANSWERED_NUMBER_BYTES, _PIXEL_BYTES, _BOX_BYTES = 768, 64, 32, 1024
-"""Bytes of an answer to an input or a step, and per number, mask pixel and box in it, as objects and as text."""
+"""Memory in bytes of a prediction, and per number, mask pixel and box in it, as objects and as text."""
 
 
 class Room:

@@ -46,7 +46,7 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "no_memory": (503, "send less at once, or try again later"),
     "draining": (503, "go to another server: this one is ending"),
 }
-"""The HTTP status of each code, and what the client can do."""
+"""HTTP status of each error code, and advice to the client."""
 
 
 @dataclass

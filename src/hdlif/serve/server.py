@@ -24,10 +24,10 @@ from hdlif.serve.protocol import MOST_HEADER_BYTES, Protocol
 from hdlif.serve.settings import Settings
 
 _REFUSE_SECONDS = 1.0
-"""Seconds at the end in which requests on kept connections are still refused in JSON."""
+"""Seconds at the end of a shutdown in which requests on open connections still get an error in JSON."""
 _JOIN_SECONDS = 0.2
 _SPARE_FILES = 64
-"""Open files in addition to connections."""
+"""Number of files that a server may open in addition to its connections."""
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from hdlif.serve.refusals import Refusal
 from hdlif.serve.settings import Settings
 
 OVERHEAD_BYTES = 4096
-"""Bytes of a stream in addition to its network's states."""
+"""Memory of a stream in bytes, in addition to the states of its network."""
 MOST_IN_LINE = 64
-"""Most waiting requests of one stream."""
+"""Maximum number of waiting requests per stream."""
 
 
 class Stream:

@@ -101,7 +101,7 @@ _NEW_INDEX, _INDEX, _RANGE = (
 )
 _RECORDS = frozenset((_RECONSTRUCTOR, _OBJECT, _SLICE, _FRAME, _MANAGER, _NEW_INDEX, _INDEX, _RANGE))
 _BLOCKS = "0.14.1"
-"""The version of pandas' pickle format; the key of the table's blocks."""
+"""Version of pandas' pickle format, which is also the key of the table's blocks."""
 
 
 def columns(frame: Record) -> dict[str, NDArray[Any]]:
@@ -117,7 +117,7 @@ def columns(frame: Record) -> dict[str, NDArray[Any]]:
 
 
 _WAV_HEADER = 44
-"""Bytes before the first sample."""
+"""Number of bytes before the first sample."""
 WINDOW, STRIDE = 128, 64
 _HAPT_CHANNELS = ("acc-x", "acc-y", "acc-z", "gyro-x", "gyro-y", "gyro-z")
 _HAPT_CLASSES = (

@@ -34,7 +34,7 @@ LAYOUTS = (
 )
 _MOST_NAMED = 5
 MOST_DRIFT = 16
-"""Largest `drift`."""
+"""Maximum of `drift`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,7 @@ class _Layout:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     per_class: tuple[int, int]
-    """Training and test images of each class."""
+    """Numbers of training and test images per class."""
 
 
 _CIFAR10 = _Layout(

@@ -28,11 +28,11 @@ from hdlif.inputs.events import BINNINGS, Events, check_events, check_inside, fi
 from hdlif.inputs.recordings import READERS, read_recording
 
 VERSION = 1
-"""Version of the conversion to frames; increased whenever it changes frames."""
+"""Version of the conversion to frames, increased whenever a change affects the frames."""
 CACHE = ".hdlif_frames"
 MOST_SIDE = 2**12
 _EXACT = 2**24
-"""Counts up to this are exact in float32."""
+"""Limit up to which counts are exact in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)

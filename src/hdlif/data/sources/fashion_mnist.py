@@ -20,7 +20,7 @@ from hdlif.inputs.datasets import FASHION_MNIST_CLASSES, FASHION_MNIST_MEAN, FAS
 from hdlif.whole_files import read_regular
 
 _UNSIGNED_BYTES = 8
-"""The type code of unsigned bytes, the only accepted one."""
+"""Type code of unsigned bytes, the only accepted type."""
 
 
 def parse_idx(content: bytes, dimensions: int) -> NDArray[np.uint8]:

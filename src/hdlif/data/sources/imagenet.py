@@ -44,7 +44,7 @@ _CROP = "random_resized_crop"
 SUFFIXES = (".jpeg", ".jpg", ".png")
 INDEX = "hdlif_index.npz"
 MOST_INDEX = 2**30
-"""Most bytes of the index, which takes 32 per image."""
+"""Maximum size of the index in bytes; each image takes 32 bytes."""
 
 
 class ImageFiles(Samples):

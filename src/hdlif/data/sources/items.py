@@ -28,7 +28,7 @@ from hdlif.inputs.fitting import MODES
 PICTURE, SERIES = ".ppm", ".npy"
 _TAKES = "pictures ([C, H, W] of uint8 or of floats in 0..1, or PIL's) or series ([T, C] of floats)"
 MOST_HELD = 2**28
-"""Most bytes of items that are held between reading their labels and their contents."""
+"""Maximum bytes of items held in memory between reading their labels and their contents."""
 MOST_ITEMS = 10**7
 
 

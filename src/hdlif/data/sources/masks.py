@@ -29,10 +29,10 @@ from hdlif.whole_files import read_regular
 IMAGES, LABELS, MASKS = "images", "labels", "masks"
 _MOST_CLASSES, _MOST_OBJECTS = 255, 2**15 - 1
 _MOST_BYTES = 2**28
-"""Most bytes of a label file."""
+"""Maximum size of a label file in bytes."""
 _IGNORED_NUMBER = 255
 MOST_VALUES = 2**30
-"""Most pixels of all label maps together, which are kept in memory."""
+"""Maximum number of pixels in all label maps, which are kept in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,10 +29,10 @@ from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.fitting import MODES, Pixels, fitted, inner_size, mean_bytes
 
 MOST_KEPT = 2**29
-"""Most bytes of pixels that are kept in memory; beyond that, images are read for each batch."""
+"""Maximum bytes of pixels kept in memory; if there are more, images are read for each batch."""
 MANY = 5000
 MOST_READ_ONCE = 2**28
-"""Most bytes of files that are held until the input size is known."""
+"""Maximum bytes of files held in memory until the input size is known."""
 _RESIZE = "bilinear"
 Fit = Literal["squash", "crop", "letterbox"]
 
@@ -94,9 +94,9 @@ class OfImages(Request):
     """
 
     small_side: ClassVar[int] = 64
-    """Largest side of images of one size that keep it, if `size` is not given."""
+    """Maximum side at which images of equal size keep their size, if `size` is not given."""
     multiple: ClassVar[int] = 1
-    """Sides are kept if they are multiples of this."""
+    """Divisor of both sides of images that keep their size."""
     default_size: ClassVar[tuple[int, int]] = 32, 32
 
     channels: Literal[1, 3] | None = None

@@ -39,7 +39,7 @@ from hdlif.inputs.tables import Table, parse_named
 
 _T = TypeVar("_T")
 _MOST_ALIKE = 0.9
-"""If this fraction of files has one length, those of another length count as odd."""
+"""Minimum fraction of files with one length for which files of other lengths count as odd."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,7 @@ from hdlif.whole_files import open_regular
 
 _MOST_SHARDS = 2**16
 _MOST_LABEL = 2**20
-"""Most bytes of a .cls or .json."""
+"""Maximum size of a .cls or .json file in bytes."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from hdlif.inputs.sounds import filter_bank, log_mel
 from hdlif.inputs.wav import HIGHEST_RATE, LOWEST_RATE, parse_wave
 
 SOUND_KEYS = ("seconds", "clips", "every", "mels", "frame_ms", "hop_ms", "lowest_hz", "highest_hz")
-"""Settings that only sounds have."""
+"""Settings that apply only to audio."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,16 +31,16 @@ from hdlif.inputs.memory_tasks import MOST_VALUES, Copy, DelayedXor, MackeyGlass
 TRAIN, TEST, SIDE, CLASSES = 320, 100, 8, len(SYNTHETIC_CLASSES)
 SINES_TRAIN, SINES_TEST = 480, 150
 PERIODS = (16.0, 8.0, 5.0)
-"""Period of each class of sines, in steps."""
+"""Period of each class of sine waves, in steps."""
 _NOISE, _CONTENT_SEED = 0.3, 0
 TAU, BETA, GAMMA = 17, 0.2, 0.1
 """Parameters of the Mackey-Glass equation."""
 STARTS: Mapping[str, float] = {"train": 1.2, "validation": 0.9, "test": 0.6}
-"""x(t) for t <= 0 in the series of each part."""
+"""Value of x(t) for t <= 0 in the time series of each part."""
 SKIPPED = 1000
-"""Discarded units of time at the start."""
+"""Number of time units that are discarded at the start."""
 _SUBSTEPS = 10
-"""Integration steps per unit of time."""
+"""Number of integration steps per unit of time."""
 
 
 def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:

@@ -14,7 +14,7 @@ from hdlif.inputs import Unreadable
 from hdlif.whole_files import read_regular
 
 _DEEPEST, _LONGEST = 32, 10_000
-"""Most nested elements, and longest text of one."""
+"""Maximum nesting depth of elements, and maximum length of an element's text."""
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _OBJECT = ("annotation", "object")
 _READ = {"size/width", "size/height", "name", *(f"bndbox/{side}" for side in _SIDES)}

@@ -13,10 +13,10 @@ from hdlif.inputs.plain_yaml import parse_yaml, text_of
 from hdlif.whole_files import read_regular
 
 LISTS = ("data.yaml", "dataset.yaml", "data.yml", "classes.txt", "labels/classes.txt")
-"""Files that can list the classes."""
+"""Names of files that may list the classes."""
 _NUMBER_AS_KEY = re.compile(r"(?m)(^\s*|[{,]\s*)(\d+)(?=\s*:\s)")
 _SLACK = 0.01
-"""Tolerance for fractions that rounding leads beyond 1."""
+"""Tolerance for fractions that rounding moves below 0 or above 1."""
 
 
 def parse_yolo(content: bytes, classes: Sequence[str]) -> tuple[Box, ...]:

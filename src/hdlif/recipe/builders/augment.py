@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 KEY = "data.augment"
 _GENERATOR = "generator"
-"""`own_augment.GENERATOR`, which needs PyTorch."""
+"""Copy of `hdlif.data.augment.GENERATOR`, whose module needs PyTorch."""
 _MARKS = ("normalised", "costly", "keeps_places")
-"""Attributes of a custom function that `own_augmentation` reads."""
+"""Names of the attributes of a custom function that `own_augmentation` reads."""
 _GIVEN = {"image": "8-bit pixels", "events": "counts", "series": "series", "table": "rows of numbers"}
 _MAPS = ("image", "events")
 

@@ -34,16 +34,16 @@ if TYPE_CHECKING:
     from hdlif.training.tasks import Task
 
 MOST_VALUES = 2**30
-"""Most parameters and buffers of a network: 4 GiB in fp32."""
+"""Maximum number of values in a network's parameters and buffers: 4 GiB in fp32."""
 MOST_NEURONS = 2**36
-"""Most neurons for all images of a batch."""
+"""Maximum number of neurons for all images of a batch."""
 SMALL = 2**24
-"""Largest network (values, including its largest map) that runs with values: torch's "meta" device runs in Python,
-and imports torch._dynamo for that."""
+"""Maximum number of values (including the largest map) of a network that runs with real values. For larger networks,
+torch's "meta" device runs in Python and imports torch._dynamo."""
 
 
 _MAPS = ("map", "instances")
-"""Targets at each pixel of an image, for networks that output maps."""
+"""Kinds of targets at each pixel of an image, for networks that output maps."""
 
 
 def check_names(recipe: Recipe) -> None:

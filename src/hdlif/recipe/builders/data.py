@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hdlif.training.tasks import Target
 
 CONSTANT, ROWS, PIXELS = "constant", "rows", "pixels"
-"""Names of the frames that are an entire image, a row (for a series, a sample in time), or a pixel."""
+"""Names of frames that are an entire image, a row (for time series, a sample in time), or a pixel."""
 FRAMES: Mapping[str, Frames] = {
     CONSTANT: At("hdlif.data:constant"),
     ROWS: At("hdlif.data:rows"),
@@ -77,7 +77,7 @@ def check_data(recipe: Recipe) -> str | None:
 
 
 _SHOWN = {"series": "series", "table": "tables"}
-"""Kinds of samples that are not maps."""
+"""Kinds of samples that are not maps, with their plural nouns."""
 
 
 def frames_of(section: DataConfig, samples: str | None) -> str:

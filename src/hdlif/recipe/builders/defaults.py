@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from hdlif.data import OwnData
 
 UPDATES = 800
-"""Fewest updates of a training: with few samples, epochs are short, and there are more of them."""
+"""Minimum number of updates of a training run; if few samples make epochs short, there are more epochs."""
 EPOCHS = 10
-"""Fewest epochs."""
+"""Minimum number of epochs."""
 BATCHES = 12
-"""Batches of an epoch, as far as sizes of `BATCH` allow."""
+"""Number of batches per epoch, if the limits in `BATCH` allow it."""
 BATCH = (8, 64)
-"""Least and largest batch."""
+"""Minimum and maximum batch size."""
 FEWEST_VALIDATED = 60
-"""Fewest validation samples for choosing the epoch: the standard error of a fraction is then at most 0.065."""
+"""Minimum number of validation samples: the standard error of a fraction is then at most 0.065."""
 LONGEST, SHORTENED = 512, 256
-"""Number of steps above which a time series is resampled, and the number after it."""
+"""Number of steps above which a time series is resampled, and number of steps after resampling."""
 KERNEL = 9
 """Kernel size of a convolution over time."""
 WIDTHS = (64, 64, 64)
 MOST_BYTES = 2 * 10**9
-"""Bytes of activations up to which training uses all steps (STBP)."""
+"""Maximum bytes of activations for which training uses all steps (STBP)."""
 _PER_NEURON = 8
-"""float32 values saved for one neuron and step: its input, output, state and its norm's input."""
+"""Number of float32 values saved per neuron and step: its input, output, state, and the input of its norm."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ _BELONGS = {
     "training.warmup_epochs": "training.epochs",
     "training.weight_decay": "training.optimizer",
 }
-"""Keys whose choice depends on another key; the base decides if that is overridden."""
+"""Keys that are chosen only if another key is not overridden; otherwise, the base recipe sets them."""
 
 
 def _covers(given: str, key: str) -> bool:

@@ -40,7 +40,7 @@ GROUPS: Mapping[str, str] = {
     "task.kind": "hdlif.tasks",
     "task.metrics": "hdlif.metrics",
 }
-"""Entry-point groups, by the recipe key that uses them."""
+"""Entry-point group for each recipe key that accepts parts of installed packages."""
 
 
 def is_own(name: object) -> bool:

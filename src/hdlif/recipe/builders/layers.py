@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 V = TypeVar("V")
 WEIGHT_BITS = (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 32)
-"""Bits per weight that a single layer may state; 32 is fp32."""
+"""Accepted bits per weight for a single layer; 32 is fp32."""
 
 
 def _weight_bits(bits: float) -> float:
@@ -171,7 +171,7 @@ class Quantised(Spikes, kind="quantised", makes=At("hdlif.nn.spikes:SpikeQuantiz
 
 
 SPIKES = Section[Spikes]("spikes", Exact, Quantised, own=Spikes)
-"""Each build makes a new quantiser, because layers do not share a learned step; `exact` returns None."""
+"""Builders that make a new quantiser per call, because layers do not share a learned step; `exact` returns None."""
 
 
 def check_spike_layers(recipe: Recipe, network: Temporal) -> None:
@@ -219,11 +219,11 @@ class Affine(Part, kind="affine"):
 
 
 NORMS = Section[Part]("norm", Affine, BatchNorm, own=Part, given=("time_steps",))
-"""Builders of functions of the channels."""
+"""Builders of functions that make a norm for a number of channels."""
 
 
 ATTENTION_BLOCKS = {"I": At("hdlif.models.blocks:AttentionBlockI"), "II": At("hdlif.models.blocks:AttentionBlockII")}
-"""Forms in residual blocks; a plain network has only one."""
+"""Forms of attention in residual blocks; a plain network has only one form."""
 
 
 class NoAttention(Part, kind="none"):

@@ -94,7 +94,7 @@ _OF_TASKS: Mapping[str, Section[Metric]] = {
 """Metrics by the kind of task."""
 _OF_OWN = _section(own=("num_classes", "num_labels", "num_outputs"))
 METRICS = tuple(dict.fromkeys(name for section in _OF_TASKS.values() for name in section))
-"""All plain names."""
+"""Names of all shipped metrics."""
 KINDS[KEY] = METRICS
 
 

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from hdlif.nn import Temporal
 
 MOST_LAYERS = 1000
-"""Most blocks of all stages, or entries of a plan: all are built, if only to be counted."""
+"""Maximum number of blocks in all stages, or of entries in a plan; even counting a network builds all of them."""
 MOST_STAGES = 16
-"""Most stages: each doubles the channels."""
+"""Maximum number of stages, each of which doubles the channels."""
 Stem = Literal["cifar", "imagenet"]
 STEMS: Mapping[Stem, Callable[[], Callable[[int, int], Any]]] = {
     "cifar": At("hdlif.models:cifar_stem").get,

@@ -41,9 +41,9 @@ PARALLEL_PATTERNS: Mapping[Pattern, Callable[[Place], bool]] = {
     "second_block": lambda place: place.block % 2 == 1,
     "all": lambda place: True,
 }
-"""Patterns of stateless neuron layers. In a residual net "alternate" is the second neuron of every block."""
+"""Patterns of stateless neuron layers. In a residual network, "alternate" selects the second layer of every block."""
 LEAKS = ("leak", "decay", "synapse_leak", "adaptation_leak")
-"""Leaks of shipped kinds; time constants without a name apply to the first that a neuron has."""
+"""Names of leaks of shipped neurons; time constants without a name apply to a neuron's first leak."""
 Span = bool | Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
@@ -69,9 +69,9 @@ class AnyNeuron(Part):
     )
     IS_GRADED: ClassVar[bool] = True
     STATES: ClassVar[tuple[str, ...]] = ("potential",)
-    """States with default keys, of kinds that ship."""
+    """States that a shipped neuron has with default keys."""
     LEAKS: ClassVar[tuple[str, ...]] = ()
-    """Parameters that time constants may spread, starting with those named leak."""
+    """Parameters that time constants may initialise, with those named leak first."""
 
     granularity: Literal["layer", "channel"] = field(
         "layer", "Share leak and threshold in a layer, or give each channel its own."
@@ -326,11 +326,11 @@ NEURONS = Section[AnyNeuron](
 
 
 CLASSES: Mapping[str, Any] = {kind: part.MAKES for kind, part in NEURONS.items()}
-"""The class of each kind that ships, as an `At`."""
+"""Class of each shipped kind, as an `At`."""
 EQUATIONS: Mapping[str, Any] = {
     kind: CLASSES[kind] for kind in ("adaptive_hdlif", "second_order_hdlif", "resonate_hdlif", "sliding_parallel_hdlif")
 }
-"""Kinds that are an `EquationNeuron`, like custom ones."""
+"""Shipped kinds that are an `EquationNeuron`, like custom neurons."""
 
 
 def read_neuron(recipe: Recipe) -> AnyNeuron:

@@ -42,13 +42,13 @@ STARTS = {
     "series": ("of series", "sines_hdlif"),
     "table": ("of tables", "wine_hdlif"),
 }
-"""By the kind of a sample: its noun for recipes, and a shipped recipe."""
+"""Phrase that describes a recipe, and a shipped recipe to start from, for each kind of sample."""
 STARTS_OF_PLACES = {"boxes": "bccd_hdlif", "map": "nuclei_hdlif"}
-"""Shipped recipes for targets at places of an image."""
+"""Shipped recipes for targets at positions in an image."""
 LARGER = 32
-"""Side of images above which a shipped set's recipes have networks for large images."""
+"""Side of a shipped set's images above which its recipes have networks for large images."""
 VALIDATION_OF_NAMED = 100
-"""Validation samples, by default."""
+"""Default number of validation samples of a shipped set."""
 NO_KEYS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -97,7 +97,7 @@ _TAKEN = {
     "series": "arrays x and y, a recording, or files by class",
     "table": "a table with a column of labels, or arrays x and y",
 }
-"""Custom data by the kind of a network's input."""
+"""Custom data that fit each kind of network input, as errors describe them."""
 
 
 def with_data_found(
@@ -181,12 +181,12 @@ def _asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str
 
 
 _TARGETS = ("each_step", "values", "labels", "ahead", "classes", "instances")
-"""Keys of the section `data` that choose the target."""
+"""Keys of the section `data` that determine the target."""
 _OF_NETWORK = {
     *("channels", "fit", "sensor", "resize", "rate", "resample"),
     *("seconds", "clips", "every", "mels", "frame_ms", "hop_ms", "lowest_hz", "highest_hz"),
 }
-"""Keys that define the form of samples, which a trained network fixes."""
+"""Keys that determine the format of samples, which is fixed for a trained network."""
 
 
 def _keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part: Tested) -> dict[str, Any]:

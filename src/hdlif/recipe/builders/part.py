@@ -163,7 +163,7 @@ class Part(Keys):
 
 
 KINDS: dict[str, Collection[str]] = {}
-"""Shipped names, by the same keys; each section adds its own."""
+"""Shipped names, by the recipe key of their section; each section adds its own."""
 
 P = TypeVar("P", bound=Part)
 
@@ -298,7 +298,7 @@ _NAMES_SCHEMA = {
     "anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string", "pattern": r"^[^,]*[^,\s][^,]*$"}]
 }
 Names = Annotated[list[str], BeforeValidator(_as_list), WithJsonSchema(_NAMES_SCHEMA)]
-"""A list of names; a plain name stands for a list of one."""
+"""A list of names; a single name stands for a list with one entry."""
 
 
 class _Scope(dict[str, Any]):

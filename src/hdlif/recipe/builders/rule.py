@@ -25,7 +25,7 @@ REDUCTIONS: Mapping[Reductions, Callable[[], Any]] = {
     "mean": At("hdlif.learning:mean_logits").get,
     "sum": At("hdlif.learning:sum_logits").get,
 }
-"""Reductions of the logits of all steps."""
+"""Functions that reduce the logits of all steps."""
 Loss = Literal["each", "reduced"]
 
 

@@ -39,13 +39,13 @@ SECTIONS: Mapping[str, Section[Any]] = {
         *(OPTIMIZERS, SCHEDULES),
     )
 }
-"""Sections that are a kind and its arguments."""
+"""Sections that consist of a kind and its arguments."""
 KEYS = frozenset(
     {f"{name}.{key}" for name, section in SECTIONS.items() for part in section.values() for key in part.key_names()}
     | {f"data.{key}" for key in DataConfig.model_fields}
     | {f"training.{key}" for key in TrainingConfig.model_fields}
 )
-"""Return the keys of all sections, such as "neuron.leak"."""
+"""Keys of all sections, such as "neuron.leak"."""
 
 
 def recipe_schema() -> Schema:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 OF = "model.of"
 CLASSES = "num_classes"
-"""Argument of torchvision and timm for the number of classes."""
+"""Name of the argument for the number of classes in torchvision and timm."""
 _LISTED = "docs/how_to/your_own_network.md lists what converts"
 
 

@@ -43,7 +43,7 @@ _FITTING = {
 }
 GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing", "metrics", "own_steps", "size", "strides")
 DETECTED_AT = (8,)
-"""Strides of the levels of a detector that does not state any."""
+"""Default strides of a detector's levels."""
 _MEASURING = ("metrics", "best")
 """Keys that affect metrics only, not training."""
 LearnFrom = Literal["every", "last", "late"]

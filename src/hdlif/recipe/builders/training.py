@@ -242,7 +242,7 @@ class Teacher(Part):
     """A trained image classifier, given by its architecture and the file of its weights."""
 
     LIBRARY: ClassVar[At]
-    """Makes a network by its name, without weights."""
+    """Function that makes a network by its name, without weights."""
 
     name: str = field(..., "Name of the architecture.")
     checkpoint: str = field(..., "File of its weights, trained on the classes of the data.")

@@ -9,7 +9,7 @@ from hdlif.recipe.builders.data import CONSTANT, check_data, frames_of
 Twin = Literal["ordinary", "low-bit"]
 
 RELU = Component.model_validate({"kind": "parallel_hdlif", "threshold": 0.0, "learned": False})
-"""Parallel HD-LIF computes max(m − θ, 0): ReLU for a fixed θ = 0."""
+"""ReLU as a neuron: parallel HD-LIF computes max(m − θ, 0), here with a fixed θ = 0."""
 
 
 def twin_of(recipe: Recipe, form: Twin) -> Recipe:

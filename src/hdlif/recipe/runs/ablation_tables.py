@@ -19,10 +19,10 @@ from hdlif.recipe.loading import named_text, shipped
 from hdlif.recipe.runs.recipe_data import Looks, seeds_from
 
 FOLDER = "ablations"
-"""Folder of the shipped tables."""
+"""Name of the folder with the shipped tables."""
 MOST_CELLS = 10_000
 MOST_LIKE = 8
-"""Longest chain of `like`."""
+"""Maximum length of a chain of tables linked by `like`."""
 _TAKEN = ("seeds", "rows", "columns", "quantities", "memory_repeats", "undefined", "left_out")
 """Keys inherited through `like`."""
 
@@ -53,19 +53,19 @@ class Table(BaseModel):
     the parent's entries, replaces those of the same name, and removes those set to null."""
     seeds: int = Field(default=1, ge=1)
     overrides: list[str] = []
-    """For all cells."""
+    """Overrides that apply to all cells."""
     rows: dict[Printable, list[str]] = Field(min_length=1)
     columns: dict[Printable, list[str]] = Field(min_length=1)
     quantities: list[Quantity] = ["accuracy"]
-    """Quantities in a cell of the printed table; table.json has all. "metric" is the task's first figure, which is not
-    an accuracy unless it classifies."""
+    """Quantities in a cell of the printed table; table.json contains all of them. "metric" is the first figure of the
+    task, which is an accuracy only for classification."""
     memory_repeats: int = Field(default=0, ge=0)
-    """Fresh processes that measure the peak memory of each cell's training at its first seed, which represents all
-    seeds; 0 skips it."""
+    """Number of new processes that measure the peak memory of each cell's training. They use the first seed, which
+    represents all seeds; 0 skips the measurement."""
     undefined: dict[str, list[str]] = {}
-    """Impossible columns by row; the documentation explains why."""
+    """Columns that are impossible in each row; the documentation explains why."""
     left_out: dict[str, list[str]] = {}
-    """Possible columns by row that are not requested."""
+    """Columns that are possible in each row but not requested."""
 
 
 @dataclass(frozen=True)

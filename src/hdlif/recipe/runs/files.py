@@ -48,7 +48,7 @@ def names_artefact(path: Path) -> bool:
 
 def existing(path: Path) -> Path:
     """Return `path`, or raise `InputError` if it does not exist."""
-    if not os.path.lexists(path) or not path.exists():  # lexists() is False for names that are too long
+    if not os.path.lexists(path) or not path.exists():  # lexists() is False for names that are too long.
         raise InputError(f"{path}: there is no such file or folder; check the path")
     return path
 

@@ -27,11 +27,11 @@ from hdlif.training import RunFiles
 from hdlif.whole_files import open_regular, read_regular
 
 LOCK = ".lock"
-"""Files of a run folder: the lock of a training, and the leftovers of one that has ended."""
+"""Name of the lock file in a run folder, which remains after a training run has ended."""
 MOST_HOLDER = 400
-"""Longest text of a lock file, in bytes."""
+"""Maximum length of the text in a lock file, in bytes."""
 _held: set[Path] = set()
-"""Files locked by this process: the kernel would grant it a second lock, and release both together."""
+"""Files locked by this process. The kernel would grant the process a second lock, and release both together."""
 
 
 @contextlib.contextmanager
@@ -99,9 +99,9 @@ FIGURES = {
     *("params_mb", "stored_mb", "fp32_mb", "sops", "nops", "energy_mj", "energy_mj_honest"),
     *("saved_bytes", "peak_bytes"),
 }
-"""Result of a finished training, for printing and averaging."""
+"""Figures in the result of a finished training run that are printed and averaged."""
 MEASURED_OF_TASKS = {"task", "metric", "metrics", "per_step", "validation_metrics"}
-"""Additional figures for tasks other than classification, without accuracies."""
+"""Additional figures for tasks other than classification, which have no accuracies."""
 
 
 def finished(folder: Path, recipe: Recipe) -> TrainResult | None:

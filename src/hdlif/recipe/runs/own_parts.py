@@ -22,7 +22,7 @@ from hdlif.recipe.runs.files import write_json
 from hdlif.whole_files import read_regular
 
 MOST = 2**20
-"""Largest parts.json, in bytes."""
+"""Maximum size of parts.json in bytes."""
 _PACKAGE = 5
 """`ModuleFinder`'s code for packages."""
 

@@ -19,7 +19,7 @@ from hdlif.inputs.python_processes import this_command
 from hdlif.training import Accelerator
 
 SECONDS = 5.0
-"""Between two looks at the processes that were started."""
+"""Interval in seconds between checks of the started processes."""
 
 
 def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:

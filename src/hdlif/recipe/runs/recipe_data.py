@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 MOST_SEED = 2**32 - 1
 STREAM_STEPS = 16
-"""Most steps per update of a stream, if the recipe has no number."""
+"""Maximum number of steps per update of a stream, if the recipe does not set the number."""
 NOTHING_TO_TRAIN = (
     "no recipe, data or trained network is named; give RECIPE (`hdlif recipes ls`), --data PATH or --from NAME"
 )
 SMALLER = 3
-"""Divides a recipe's learning rate, which suits a random start, if a training starts from trained weights.
+"""Divisor of a recipe's learning rate, which suits a random start, if training starts from trained weights.
 
-From digits_hdlif to 200 images of MNIST (three seeds), 3 is 3 points better than 1 and than 10 if the classes are the
-same, and as good as 1 and 6 points better than 10 if the last layer is new.
+In transfer from digits_hdlif to 200 images of MNIST (three seeds), 3 is 3 points better than 1 or 10 if the classes are
+the same. If the last layer is new, 3 is as good as 1 and 6 points better than 10.
 """
 
 

@@ -34,7 +34,7 @@ class _Range(_Dimension):
     low: float
     high: float
     log: bool = False
-    """Draw the logarithm uniformly."""
+    """Whether the logarithm of the value is drawn uniformly."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -25,11 +25,11 @@ from hdlif.recipe.runs.folders import locked
 from hdlif.training.checkpoint import recipe_differences
 
 WITHDRAWN = "withdrawn"
-"""Attribute of surplus trials, begun by processes that asked at the same moment."""
+"""Attribute of surplus trials, which several processes began at the same moment."""
 TAKEN_UP = "taken_up"
-"""Attribute of a stopped trial: its last checkpoint, and the number of resumes since."""
+"""Attribute of a stopped trial: the time of its last checkpoint, and how often it has been resumed since."""
 MOST_STOPS = 3
-"""A trial stopped so often without a new checkpoint has failed: it may lack memory."""
+"""Number of stops without a new checkpoint after which a trial counts as failed; it may lack memory."""
 _FIRST = b'{"op_code"'
 """First bytes of every Optuna journal."""
 
@@ -121,7 +121,7 @@ def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iter
         for frozen in trials_of(study):
             if frozen.state is TrialState.RUNNING:
                 with locked(folder_of(journal, frozen) / "lock") as mine:
-                    # Check again, because its process may have ended it just before releasing the lock.
+                    # Check again, because the trial's process may have ended the trial just before releasing the lock.
                     if mine and study.get_trials(deepcopy=False)[frozen.number].state is TrialState.RUNNING:
                         trial = Trial(study, frozen._trial_id)
                         if _stops(trial, folder_of(journal, frozen)) < MOST_STOPS:

@@ -12,11 +12,11 @@ from pydantic import AfterValidator, ConfigDict, TypeAdapter, WrapValidator
 # json.loads accepts NaN and Infinity; a summary with either is damaged.
 FINITE = ConfigDict(allow_inf_nan=False)
 MOST_SUMMARY = 2**26
-"""Largest summary.json or other small file of a run, in bytes."""
+"""Maximum size of summary.json or another small file of a run, in bytes."""
 MOST_LEVELS = 64
-"""Largest nesting depth of JSON objects and lists."""
+"""Maximum nesting depth of JSON objects and lists."""
 MOST_METRICS = 2**30
-"""Largest metrics.jsonl, in bytes."""
+"""Maximum size of metrics.jsonl in bytes."""
 
 
 def _printable(name: str) -> str:
@@ -32,7 +32,7 @@ def _as_it_stands(value: Any, check: Callable[[Any], float]) -> float:
 
 Name = Annotated[str, AfterValidator(_printable)]
 Real = Annotated[float, WrapValidator(_as_it_stands)]
-"""A number; integers stay integers, so that files round-trip."""
+"""A number; integers stay integers, so files round-trip."""
 Number = Real | None
 """A number, or None if it was not measured."""
 
@@ -187,7 +187,7 @@ class TrainResult:
 
 _OF_TASKS = ("metrics", "per_step", "task", "metric", "larger_is_better", "parts", "validation_metrics")
 RESULT = TypeAdapter(TrainResult)
-"""Validator of `TrainResult.as_dict`, for untrusted files."""
+"""Validator for the output of `TrainResult.as_dict` in untrusted files."""
 
 
 def _plain(value: Any) -> Any:

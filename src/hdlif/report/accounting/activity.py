@@ -17,7 +17,7 @@ from hdlif.graph.ops.conv2d import dilation_of, groups_of
 from hdlif.nn import StepValue, evaluation_mode
 
 MOST_BYTES = 2**28
-"""Of the values of images that run together; one image may take more."""
+"""Maximum bytes of the values of images that run together; a single image may take more."""
 
 
 class Activity:

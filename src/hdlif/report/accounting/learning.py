@@ -1,17 +1,17 @@
-"""Count the memory, operations and energy of a deployed network that goes on learning.
+"""Count the memory, operations and energy of a deployed network that continues to learn.
 
-A learning step adds a backward pass to an ordinary step (`hdlif.graph.learning`). Every entry of a gradient counts,
+A learning step adds a backward pass to an ordinary step (`hdlif.graph.learning`). All entries of a gradient count,
 including zeros:
 
-    gradient of a layer's inputs     a pair of a gradient and a weight: an addition if the weight has at most 2 bits,
+    gradient of a layer's inputs     an addition per pair of a gradient and a weight if the weight has at most 2 bits,
                                      otherwise a multiply-accumulate
     gradient of a layer's weights    a multiply-accumulate per pair of a gradient and an input
-    other ops                        a multiply-accumulate per entry, and one more if the op has trained parameters;
-                                     nothing for ops that only move numbers
+    other ops                        a multiply-accumulate per entry if the gradient is passed on, and one more if the
+                                     op has trained parameters; nothing for ops that only move numbers
 
-An update has a multiply-accumulate per trained number for the mean, another one for the step, and one each for the
-root mean square of low-bit weights and for momentum. All are in float32 and priced as in
-`hdlif.report.accounting.operations`.
+An update has one multiply-accumulate per trained number for the mean and one for the step. Low-bit weights have another
+one for the root mean square, and momentum adds one per trained number. All operations are in float32, with the energies
+in `hdlif.report.accounting.operations`.
 """
 
 import math
@@ -29,25 +29,25 @@ from hdlif.report.accounting.operations import MJ_PER_PJ, PUBLISHED_BITS, energy
 from hdlif.report.accounting.outline import dense_macs
 
 _ADDED_BITS = 3
-"""Weights of at most these published bits are -1, 0 and 1, so that a product with one is an addition."""
+"""Maximum published bits of weights with values -1, 0 and 1, whose products are additions."""
 
 
 @dataclass(frozen=True)
 class LearningCost:
     """The cost of learning, and the cost of a time step that only predicts.
 
-    An example is at `learning_cost`.
+    See `learning_cost` for an example.
 
     Attributes:
-        level: what is trained.
-        weights: trained weights, scales, shifts, leaks and thresholds.
-        latents: how many of them are low-bit weights, which have a latent of 16 bits.
-        learned_bytes: values and latents; a low-bit weight takes one byte.
-        gradient_bytes: sums of gradients, float32.
-        momentum_bytes: velocities, float32; 0 without momentum.
-        step_mj: mean energy of a time step, every operation counted.
-        learning_step_mj: mean energy of a time step that learns.
-        update_mj: energy of an update.
+        level: the level, which determines the trained tensors.
+        weights: number of trained weights, scales, shifts, leaks and thresholds.
+        latents: number of low-bit weights among them, each with a latent of 16 bits.
+        learned_bytes: bytes of the values and latents; a low-bit weight takes one byte.
+        gradient_bytes: bytes of the sums of gradients, in float32.
+        momentum_bytes: bytes of the velocities, in float32; 0 without momentum.
+        step_mj: mean energy (all operations) of a time step that only predicts, in mJ.
+        learning_step_mj: mean energy of a time step that learns, in mJ.
+        update_mj: energy of an update, in mJ.
     """
 
     level: Level
@@ -61,12 +61,12 @@ class LearningCost:
     update_mj: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the part "learning" of `hdlif profile --learn LEVEL --json`."""
+        """Return the entry "learning" in the output of `hdlif profile --learn LEVEL --json`."""
         return asdict(self)
 
 
 def learning_cost(seen: Activity, level: Level, *, momentum: bool = False) -> LearningCost:
-    """Return the cost of learning on the images of a counted run.
+    """Return the cost of learning, based on the activity that `activity` counted.
 
     >>> import torch
     >>> from hdlif.graph.artefact import load
@@ -79,10 +79,10 @@ def learning_cost(seen: Activity, level: Level, *, momentum: bool = False) -> Le
 
     Args:
         seen: counts from `activity`.
-        level: what is trained.
+        level: the level, which determines the trained tensors.
         momentum: whether updates have momentum.
     Raises:
-        HdlifError: the level is unknown, or the network cannot learn at it.
+        HdlifError: the level is unknown, or the network does not support it.
     """
     graph = seen.graph
     places = trained(graph, level)
@@ -105,7 +105,7 @@ def learning_cost(seen: Activity, level: Level, *, momentum: bool = False) -> Le
 
 
 def _backward(seen: Activity, level: Level) -> Work:
-    """Return the operations of the backward pass of one step."""
+    """Return the operations in the backward pass of one step."""
     graph = seen.graph
     places = trained(graph, level)
     needed, own, pairs = path(graph, places), {place.node for place in places}, dense_macs(graph, padding=False)

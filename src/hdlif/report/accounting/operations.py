@@ -62,9 +62,9 @@ def published_energy_pj(sops: float, *, spike_bits: int = 32) -> float:
 Counting = Literal["paper", "honest"]
 
 PUBLISHED_BITS = {"float32": 32, "ternary": 3, "binary": 2, "int2": 2, "int4": 4, "int8": 8}
-"""Bits per weight. Integer weights, which the paper does not have, count the bits that they are stored in."""
+"""Bits per weight in the paper's convention. For integer weights, which are not in the paper, the stored bits count."""
 PACKED_BITS = PUBLISHED_BITS | {"ternary": 1.6, "binary": 1}
-"""Bits per weight in a file: one bit, or five ternary values per byte."""
+"""Bits per weight in a file; five ternary weights share a byte."""
 HONEST_NOTE = (
     "a quantiser of spikes is priced as the multiplication and the addition that it runs (3.7 + 0.9 pJ an entry), also "
     "where its step is a power of two, which fixed-point hardware would shift by"
