@@ -206,8 +206,8 @@ _TIMED_OUT = (signal.SIGPROF, signal.SIGALRM)
 def _run_one(target: Target, data: bytes, note: Path | None, timeout: float) -> None:
     if note is not None:
         note.write_bytes(data)
-    # Seconds of the processor, since a busy machine can stop a process for long. The default actions of both signals end
-    # the process, wherever it computes or waits.
+    # Processor time, because a busy machine can stop a process for long. The default actions of both signals end the
+    # process, wherever it computes or waits.
     for timer, seconds in ((signal.ITIMER_PROF, timeout), (signal.ITIMER_REAL, WAITING * timeout)):
         signal.setitimer(timer, seconds)
     target(data)

@@ -349,7 +349,7 @@ def refuse_faults(
 
 
 def duplicates(manifest: Manifest) -> dict[str, Any]:
-    """Count files with equal content, and list the equal files in several classes or parts."""
+    """Count duplicate files, and list those in more than one class or part."""
     alike: dict[str, list[Entry]] = {}
     for entry in manifest.entries:
         alike.setdefault(entry.sha256, []).append(entry)

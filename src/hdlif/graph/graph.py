@@ -256,7 +256,7 @@ class Value:
 def settled(
     found: Mapping[str, bool], nodes: Iterable[Node], of: Callable[[Node, Mapping[str, bool]], bool]
 ) -> dict[str, bool]:
-    """Return a property of each value: the fixed point of of(node, found) over the nodes.
+    """Return a property of each value, by applying `of` to every node until nothing changes.
 
     If a delay closes a loop, one pass is not enough. `of` must be monotone.
     """

@@ -73,7 +73,7 @@ def parse_yaml(text: str, *, source: str) -> Any:
 
 
 def _check_events(text: str) -> None:
-    """Raise an error on tags, aliases and too deep nesting before anything is built."""
+    """Raise an error on tags, aliases and excessive nesting before anything is built."""
     depth = 0
     for event in yaml.parse(text, Loader=_SafeLoader):
         if isinstance(event, yaml.AliasEvent):

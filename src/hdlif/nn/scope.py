@@ -202,7 +202,7 @@ def run_in_order(module: nn.Module, x: Tensor, state: State | None, steps: range
 class Sequential(Temporal):
     """A sequence of modules: plain modules get time folded into the batch, temporal modules keep their state.
 
-    Children are named "0", "1", ..., or by the keys of a mapping in place of a module. `network(x, steps=range(T))`
+    Children are named "0", "1", ..., or by the keys if a mapping of modules is given. `network(x, steps=range(T))`
     starts a sequence; pass the returned state to continue it. You can omit the steps if x has K > 1 of them and starts
     a sequence.
 

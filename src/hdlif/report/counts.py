@@ -80,7 +80,7 @@ def why_not_exported(recipe: Recipe) -> str | None:
 
 
 def without_graph(error: Exception) -> str:
-    """Return one line that describes which figures are missing and why."""
+    """Return a line that explains which figures are missing and why."""
     return f"{error}; {OF_GRAPH} are read off the deployed network and are null here, as are nops of unknown neurons"
 
 

@@ -52,7 +52,7 @@ def answers(
 
 
 def uncounted(record: TaskRecord) -> int:
-    """Return the number of steps at the start that have no prediction."""
+    """Return the number of initial steps without a prediction."""
     return 0 if record.combine == "last" else record.delay
 
 

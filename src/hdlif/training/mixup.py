@@ -10,7 +10,7 @@ from hdlif.training.callback import Batch, Callback, Training
 
 
 class Mix:
-    """Mixup and CutMix, which mix each sample i of a batch with sample B - 1 - i, and their labels in the same way.
+    """Mixup and CutMix, which mix each sample i of a batch, and its label, with sample B - 1 - i.
 
     Mixup computes ρ·x_i + (1 - ρ)·x_j (Zhang et al., ICLR 2018), and CutMix puts a rectangle of x_j into x_i (Yun et
     al., ICCV 2019); ρ is the fraction of x_i in the target. One draw applies to the whole batch and all frames of a

@@ -27,7 +27,7 @@ def _simple(name: str, form: str = "") -> Callable[..., Symbol]:
 
 
 def _sum(name: str, *, swapped: bool = False) -> Callable[..., Symbol]:
-    """Return a sum or difference that rejects truth values, which PyTorch adds as logical or and cannot subtract."""
+    """Return an addition or subtraction that rejects Booleans: PyTorch adds them as a logical or."""
 
     def handle(tracer: Tracer, a: Any, b: Any) -> Symbol:
         bools = [isinstance(one, bool) or (isinstance(one, Symbol) and one._is_bool) for one in (a, b)]

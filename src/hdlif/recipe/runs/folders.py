@@ -139,7 +139,7 @@ def is_demo(folder: Path) -> bool:
 def only_begun(folder: Path, *, again: bool = False) -> bool:
     """Return whether the folder contains a training run that ended before its first checkpoint.
 
-    The result is false for a recipe.yaml from the user. It is also false if the log contains a validation, because the
+    Return False for a recipe.yaml written by the user. It is also false if the log contains a validation, because the
     networks of such a run have been removed. If the same run begins `again`, its log may contain one validation,
     because the run may have ended between its first validation and its first checkpoint.
     """
