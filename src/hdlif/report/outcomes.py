@@ -28,7 +28,8 @@ _MOST_PANELS = 12
 class Matrix:
     """A table for one network with a row per true class; `of` names the counted items.
 
-    Each cell contains its text and its fraction of the row's total, which sets the shade. `whole` is true if the table has all classes.
+    Each cell contains its text and its fraction of the row's total, which sets the shade. `whole` is true if the table
+    has all classes.
     """
 
     name: str
