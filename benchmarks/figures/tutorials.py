@@ -76,7 +76,7 @@ def masks(folder: Path) -> Written:
 
 
 def series(folder: Path) -> Written:
-    recording = sections(folder / "new.html", "The recording", "What is said")
+    recording = sections(folder / "new.html", "The recording", "Outputs over time")
     return {"series_sheet": sheet(folder / "sheet.png"), "series_page": recording}
 
 

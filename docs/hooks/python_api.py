@@ -14,7 +14,7 @@ PACKAGES = {
     "hdlif.functional": "The equations as pure functions.",
     "hdlif.models": "Networks as builder functions.",
     "hdlif.learning": "Learning rules.",
-    "hdlif.training.tasks": "What is learned, and how it is measured.",
+    "hdlif.training.tasks": "Tasks: targets, losses and metrics.",
     "hdlif.training": "The training loop and its callbacks.",
     "hdlif.data": "Data sets.",
     "hdlif.inputs": "From files to numbers.",

@@ -98,8 +98,8 @@ class MixupConfig(_Section):
 
     mixup_alpha: float = Field(0.8, ge=0, description="Parameter of mixup's Beta distribution; 0 turns mixup off.")
     cutmix_alpha: float = Field(1.0, ge=0, description="Parameter of CutMix's Beta distribution; 0 turns CutMix off.")
-    prob: float = Field(1.0, gt=0, le=1, description="Probability of mixing a batch at all.")
-    switch_prob: float = Field(0.5, ge=0, le=1, description="Probability of CutMix, if both are on.")
+    prob: float = Field(1.0, gt=0, le=1, description="Probability of mixing a batch.")
+    switch_prob: float = Field(0.5, ge=0, le=1, description="Probability of CutMix instead of mixup, if both are on.")
 
     @model_validator(mode="after")
     def _mixes(self) -> Self:
@@ -151,10 +151,10 @@ class FoundConfig(_Section):
     classes: Annotated[tuple[Word, ...], Field(strict=False, min_length=1)] = Field(
         description="Names of the classes, values or labels."
     )
-    input: InputConfig = Field(description="How a sample becomes numbers.")
-    target_mean: Floats = Field((), description="Mean of each value, by which it is normalised.")
+    input: InputConfig = Field(description="Conversion of a sample to numbers.")
+    target_mean: Floats = Field((), description="Mean of each value, used to normalise it.")
     target_std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False)] = Field(
-        (), description="Standard deviation of each value, by which it is normalised."
+        (), description="Standard deviation of each value, used to normalise it."
     )
 
 
@@ -172,29 +172,27 @@ class DataConfig(_Section):
 
     EXTRAS = ("mixup", "validation", "found")
 
-    kind: Text = Field(description="A data set that ships, or a kind of data of your own.")
-    batch_size: Count = Field(description="Samples per update, of all devices together.")
+    kind: Text = Field(description="Name of a shipped data set, or a kind of your own data.")
+    batch_size: Count = Field(description="Samples per batch, over all devices.")
     validation: Count | None = Field(
-        None, description="Training samples of a set that ships that are held out to choose the best epoch."
+        None, description="Number of training samples of a shipped data set to hold out for choosing the best epoch."
     )
-    train: Count | None = Field(None, description="Use the first so many training samples; all by default.")
+    train: Count | None = Field(None, description="Number of training samples to use, from the first; all by default.")
     size: Side | Annotated[tuple[Side, Side], Field(strict=False)] | None = Field(
         None,
-        description="Resize images to size x size, or your own to [height, width], bilinearly; by default they stay as "
-        "they are.",
+        description="Size for bilinear resizing: one number for square images, or [height, width] for your own images. "
+        "By default, images are not resized.",
     )
     frames: Text = Field(
         "constant",
-        description="What a time step is shown of an image: all of it, a row or a pixel; how events are binned.",
+        description="Input of each time step: the whole image, a row or a pixel; for events, the binning.",
     )
     augment: Annotated[tuple[_Augmentation, ...], Field(strict=False)] = Field(
         (), description="Augmentations, in order: names, or {kind: NAME, ...} with arguments."
     )
-    mixup: MixupConfig | None = Field(
-        None, description="Mix samples and labels of a batch (mixup, CutMix); {} takes the published values."
-    )
+    mixup: MixupConfig | None = Field(None, description="Mixup and CutMix of each batch; {} uses the published values.")
     found: FoundConfig | None = Field(
-        None, description="Written by a training on data of your own; do not set it by hand."
+        None, description="Facts about your own data, recorded when training starts; do not set them by hand."
     )
     __pydantic_extra__: dict[str, JsonValue]
 
@@ -237,32 +235,36 @@ class TrainingConfig(_Section):
     )
 
     epochs: int = Field(ge=1, le=10**6, description="Passes over the training samples.")
-    learning_rate: float = Field(gt=0, description="Largest learning rate, after the warm-up.")
+    learning_rate: float = Field(gt=0, description="Maximum learning rate, reached after the warm-up.")
     optimizer: Component = Field(of_kind("sgd"), description="The optimiser; SGD with Nesterov momentum by default.")
     schedule: Component = Field(
-        of_kind("cosine"), description="Schedule of the learning rate after the warm-up; cosine by default."
+        of_kind("cosine"), description="Learning rate schedule after the warm-up; cosine by default."
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD.")
-    weight_decay: float = Field(5e-4, ge=0, description="Of weights; thresholds, leaks and norms have none.")
-    warmup_epochs: int = Field(0, ge=0, description="Epochs in which the learning rate rises from 0.")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Part of the target that is spread over all classes.")
+    weight_decay: float = Field(5e-4, ge=0, description="Weight decay; not applied to thresholds, leaks and norms.")
+    warmup_epochs: int = Field(0, ge=0, description="Epochs over which the learning rate rises linearly.")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Fraction of the target that is spread over all classes."
+    )
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true"] = Field(
-        "32-true", description="Number format of a training step; states stay float32. On a CPU 16-mixed is bf16-mixed."
+        "32-true", description="Number format of training; states stay float32. On a CPU, 16-mixed runs as bf16-mixed."
     )
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="Largest norm of an update's gradient; a longer one is scaled down to it."
+        None, description="Maximum gradient norm per update; larger gradients are scaled down."
     )
-    accumulate: Count = Field(1, description="Batches whose gradients make one update; batch norm sees each by itself.")
+    accumulate: Count = Field(1, description="Batches per update; batch norm normalises each batch separately.")
     stream: Count | None = Field(
-        None, description="Time steps per update, if each sample continues with the state of the one before."
+        None, description="Time steps per update, if each sample continues from the final state of the previous sample."
     )
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None, description="Decay of a moving average of the weights; the average is validated and kept."
+        None, description="Decay of a moving average of the weights; the average is validated and saved."
     )
-    patience: Count | None = Field(None, description="Stop after so many epochs without a better validation result.")
-    keep_every: Count | None = Field(None, description="Epochs between networks that are kept as epoch_N.safetensors.")
+    patience: Count | None = Field(None, description="Stop after this many epochs without a better validation result.")
+    keep_every: Count | None = Field(
+        None, description="Interval in epochs at which networks are saved as epoch_N.safetensors."
+    )
     channels_last: bool = Field(
-        False, description="Store weights and images with channels last, where PyTorch computes that correctly."
+        False, description="Store weights and images with channels last, if PyTorch supports it correctly."
     )
     compile: bool = Field(False, description="Run the network through torch.compile.")
 
@@ -278,7 +280,7 @@ class StartConfig(_Section):
     """The trained network whose weights a training run starts from; `hdlif train --from` writes this section."""
 
     network: Text = Field(description="Name of a trained network, a checkpoint, or a run folder.")
-    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file of its weights.")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of its weights file.")
 
 
 class Recipe(_Section):
@@ -286,9 +288,13 @@ class Recipe(_Section):
 
     EXTRAS = ("teacher", "task", "start")
 
-    name: Name = Field(description="Name of the run folder, runs/NAME; the stem of the recipe's file by default.")
-    seed: int = Field(42, ge=0, lt=2**32, description="Of weights, data order, augmentation and drawn time steps.")
-    time_steps: int = Field(ge=1, le=MOST_TIME_STEPS, description="T, the number of time steps of a sequence.")
+    name: Name = Field(
+        description="Name of the run folder, runs/NAME; by default, the recipe's file name without its suffix."
+    )
+    seed: int = Field(
+        42, ge=0, lt=2**32, description="Seed of the initial weights, data order, augmentation and random time steps."
+    )
+    time_steps: int = Field(ge=1, le=MOST_TIME_STEPS, description="T, the number of time steps per sequence.")
     data: DataConfig = Field(description="The data set, its split and its batches.")
     model: Component = Field(description="The network.")
     norm: Component = Field(of_kind("batch_norm"), description="Normalisation after the body's convolutions.")
@@ -297,11 +303,13 @@ class Recipe(_Section):
     weights: Component = Field(description="Precision of the body's weights.")
     spikes: Component = Field(description="Rounding of graded spikes.")
     rule: Component = Field(
-        description="The learning rule: which steps run, which have a loss, where the gradient through time is cut."
+        description="The learning rule: which steps run, which have a loss, and where the gradient through time is cut."
     )
-    task: Component = Field(of_kind("classify"), description="What is learned and measured.")
+    task: Component = Field(of_kind("classify"), description="The task: targets, predictions and metrics.")
     activity: Component = Field(of_kind("free"), description="A penalty on spikes.")
-    training: TrainingConfig = Field(description="The optimiser, its schedule, precision and length.")
+    training: TrainingConfig = Field(
+        description="The optimiser, the learning rate schedule, the precision and the number of epochs."
+    )
     teacher: Component | None = Field(
         None, description="A trained classifier whose logits the network learns in addition to the labels."
     )

@@ -185,7 +185,7 @@ def test_what_data_do_not_take_or_has_no_effect_is_refused(made: Path) -> None:
         ("data.strid=3", 'did you mean "stride"'),
         ("training.epochs=3", r"give data\.KEY=VALUE"),
         ("data.stride", r"give data\.KEY=VALUE"),
-        ("data.path=x", "where the data lie"),
+        ("data.path=x", "give the path of the data"),
         ("data.ahead=2", r"data\.ahead = 2 is refused"),
         ("data.kind=serie", 'did you mean "series"'),
         ("data.batch_size=4", r"data\.batch_size = 4 is unknown"),
@@ -194,7 +194,7 @@ def test_what_data_do_not_take_or_has_no_effect_is_refused(made: Path) -> None:
             with naming(override), pytest.raises(RecipeError, match=words):
                 evaluate(network, data=data, overrides=[*CUT[:2], override])
     for network, given, error, words in (
-        (net, {"data": data, "overrides": CUT, "part": "all"}, RecipeError, "as a whole; leave it out"),
+        (net, {"data": data, "overrides": CUT, "part": "all"}, RecipeError, "on all of them; leave it out"),
         (run, {"overrides": ["data.stride=3"]}, RecipeError, "is of data that --data names"),
         (net, {"data": "sines", "overrides": ["data.stride=3"]}, RecipeError, "sines is a set that ships"),
         (run, {"part": "tests"}, InputError, "did you mean"),

@@ -25,13 +25,13 @@ from target_tables import write_pictures_with_table
 
 SAID = {
     "pictures": ["folders of classes, split here (validation 0.15, test 0.15, seed 0)", "L 18, RGB 12"],
-    "series": ["20, each of 8 steps", "2: a, b", "a step sees 2 numbers, that time's alone: time_steps=8"],
+    "series": ["20, each of 8 steps", "2: a, b", "2 numbers per step, only of that time: time_steps=8"],
     "recording": [
         "48, each of 8 steps: windows, one every 4 rows",
         '6, each a group of "who"',
         "p0, p1, p2, p3, p4, p5",
     ],
-    "table": ["40, each a row", "2: width, height", "each step sees the same 2 numbers"],
+    "table": ["40, each a row", "2: width, height", "the same 2 numbers at each step"],
     "sounds": ["8000 Hz, from 20 files of 8000 Hz", "0.25 s, from the beginning", "8 mels of 20 to 4000 Hz"],
     "events": ["12x12 (height, width), from data.sensor", "60 to 60 in a recording, median 60"],
     "data set": ["own_sets:Squares: a data set, split here ("],
@@ -199,7 +199,7 @@ def test_generated_data_are_told_with_their_arguments() -> None:
     assert result["classes"]["same"] == {"train": 10, "validation": 2, "test": 500}
     for words in ("delayed_xor: series, delay 9, ", "time_steps=10"):
         assert words in as_text(result)
-    for name, words in (("digits", "1x8x8"), ("wine", "each step sees the same 13 numbers")):
+    for name, words in (("digits", "1x8x8"), ("wine", "the same 13 numbers at each step")):
         result = inspect(name, overrides=["data.validation=30"])
         assert (result["samples"]["validation"], words in as_text(result)) == (30, True)
 
@@ -229,7 +229,7 @@ def test_the_command_takes_a_folder_and_the_name_of_a_set(tmp_path: Path) -> Non
         ("rows.csv", ["data.window=2", "data.group=who", "data.columns=[width, height]"], "data.window"),
         ("x.npz", ["data.kind=table"], r"\[20, 8, 2\], and should be \[N, F\]"),
         ("digits", ["data.train=3"], "data.train"),
-        ("digits_events", [], "recordings of events"),
+        ("digits_events", [], "event recordings"),
         ("fashion_mnist", [], "fashion_mnist"),
         ("sines", ["data.delay=3"], "data.delay = 3 is unknown"),
         ("delayed_xor", ["data.validation=100000000"], "20,201,212,000 values"),

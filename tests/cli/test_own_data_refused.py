@@ -129,7 +129,7 @@ def test_files_that_cannot_be_trained_on_are_refused(
         ("Odd negative", "has the label -1"),
         ("Odd outside", "has the label 3, and 3 classes"),
         ("Odd one class", "all items are of one class, 'cat'"),
-        ("Odd random", "item 0: is another each time that it is read"),
+        ("Odd random", "item 0: differs each time it is read"),
         ("Odd triple", "is a tuple of 3"),
         ("Odd mapping", "is a dict"),
         ("Odd mixed", "items 1 and 0 are a picture and a series"),

@@ -67,9 +67,9 @@ def test_enter_runs_s_skips_q_quits_and_anything_else_is_asked_again(
     ran: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for typed, expected, words in (
-        (["", "S", "what", "", "q"], ["train", "export"], f"What was made is in {tmp_path}"),
+        (["", "S", "what", "", "q"], ["train", "export"], f"The output is in {tmp_path}"),
         # What a skipped step makes is missed, and the end of standard input is q.
-        (["s"], [], "it needs what a skipped step makes"),
+        (["s"], [], "it needs the output of a skipped step"),
         ([], [], "--yes runs all steps without asking"),
     ):
         ran.clear()

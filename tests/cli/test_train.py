@@ -138,7 +138,7 @@ def test_the_steps_of_a_stream_are_the_recipes_or_follow_from_the_data() -> None
     for steps, stream in ((29, 1), (34, 2), (48, 16)):
         chosen = load_recipe("mackey_glass_hdlif", [*few, f"time_steps={steps}", f"data.steps={steps}"])
         assert _as_streams(chosen, lines.append).training.stream == stream
-    assert ["sees no time" in line for line in lines] == [True, False, False]
+    assert ["no gradient through time" in line for line in lines] == [True, False, False]
     stated = load_recipe("sines_dense_hdlif", [*SHARED, "training.stream=8"])
     assert _as_streams(stated, lines.append) is stated
 

@@ -102,7 +102,7 @@ neuron.kind = 3 is refused                        | neuron.kind=3
 --set seed: is not an assignment                  | seed
 --set =3: is not an assignment                    | =3
 --set a..b=3: is not an assignment                | a..b=3
---set rule={kind:foo}: YAML takes kind:foo for a  | rule={kind:foo}
+--set rule={kind:foo}: YAML reads kind:foo as a k | rule={kind:foo}
 --set seed.x=3: seed = 42 has no keys             | seed.x=3
 --set model.x=!!binary aGk=: YAML takes no text   | model.x=!!binary aGk=
 --set data.group=*_GROUP.csv: YAML takes no text  | data.group=*_GROUP.csv

@@ -304,7 +304,7 @@ def test_what_is_no_spiking_network_is_named_in_one_line() -> None:
         ({"of": "small_recipes:torch.float32"}, "it must be a class or a function"),
         ({"of": "recipe.test_own_code:nothing"}, "it must give a torch.nn.Module"),
         ({"options": "{depth: 3}"}, "it fails: TypeError: "),
-        ({"options": "{num_classes: 3}"}, "model.options.num_classes is not set there"),
+        ({"options": "{num_classes: 3}"}, "model.options.num_classes cannot be set"),
         ({"width": "3"}, "model.width = 3 is unknown"),
         ({"of": "recipe.test_own_code:gelu"}, "1 (GELU) has no spiking counterpart"),
         ({"of": "recipe.test_own_code:grouped"}, "takes 2 channels in 2 groups, and the data has 1"),

@@ -45,16 +45,16 @@ data.augment.0: most = 2.0; it must lie between  | data.augment=[{kind: "own_par
 data.augment.0.generator = 3 is unknown          | data.augment=[{kind: "own_parts:noise", generator: 3}]
 data.augment: own_parts:wider gives torch.uint8  | data.augment=["own_parts:wider"]
 data.augment: own_parts:forgetful gives two      | data.augment=["own_parts:forgetful"]
-data.augment = "own_parts:takes_nothing" takes   | data.augment=["own_parts:takes_nothing"]
+data.augment = "own_parts:takes_nothing" has no  | data.augment=["own_parts:takes_nothing"]
 model: blocks =                                  | model.blocks=[]
 model: plan has 'Q'; its entries are widths      | model={kind: vgg_snn, plan: [8, Q]}
-model.neuron is not set there                    | model={kind: resnet, neuron: lif}
+model.neuron cannot be set here                  | model={kind: resnet, neuron: lif}
 model.stem = "cifr" is unknown; choose one of    | model={kind: resnet18, stem: cifr}
 model: grid = 0.1; it must be a power of two     | model={kind: reversible_resnet, width: 8, blocks: [2], grid: 0.1}
-model.grid = 0.125; the deployed network         | model={kind: reversible_resnet, width: 8, blocks: [2], grid: 0.125}
+model.grid = 0.125 is too coarse for the deploye | model={kind: reversible_resnet, width: 8, blocks: [2], grid: 0.125}
 model: channels = 7; a reversible block splits   | model={kind: reversible_resnet, width: 7, blocks: [2]}
 model.of = None is not the name of a network     | model={kind: spiking}
-neuron.time_steps is not set there               | neuron={kind: hdlif, time_steps: 3}
+neuron.time_steps cannot be set here             | neuron={kind: hdlif, time_steps: 3}
 neuron.mem_bn = "raw" is refused                 | neuron={kind: hdlif, mem_bn: raw}
 neuron: path = 'fused' does not go with Mem-BN   | neuron={kind: hdlif, mem_bn: true, path: fused}
 neuron.surrogate = "atan" is unknown             | neuron={kind: hdlif, surrogate: atan}
@@ -99,10 +99,10 @@ task.metric = ["f1"] is unknown                  | task={kind: classify, metric:
 teacher.name = "resnet_50" is unknown to torchv  | teacher={kind: torchvision, name: resnet_50, checkpoint: y}
 teacher.checkpoint is missing                    | teacher={kind: timm, name: resnet18}
 teacher.mean = [0.5] is refused                  | teacher={kind: timm, name: resnet18, checkpoint: y, mean: [0.5]}
-teacher: a teacher sees whole images, and | teacher={kind: timm, name: x, checkpoint: y}; data.frames=rows; time_steps=8
+teacher: a teacher needs whole images, | teacher={kind: timm, name: x, checkpoint: y}; data.frames=rows; time_steps=8
 training.accumulate = 2 does not go with rule.up | training.accumulate=2; rule={kind: sltt, update: each}
 training.optimizer: Invalid beta parameter       | training.optimizer={kind: adam, beta1: 2.0}
-training.optimizer.lr is not set there; training | training.optimizer={kind: adam, lr: 0.1}
+training.optimizer.lr cannot be set here; set tr | training.optimizer={kind: adam, lr: 0.1}
 training.optimizer: LBFGS doesn't support        | training.optimizer={kind: "torch.optim:LBFGS"}
 training.optimizer: Adafactor keeps 'row_var'    | training.optimizer={kind: "torch.optim:Adafactor"}
 training.optimizer: GroupState changes 'steps'   | training.optimizer={kind: "own_parts:GroupState"}
@@ -183,7 +183,9 @@ def test_streams_are_refused_before_the_steps_of_their_rule_are_counted() -> Non
     streamed = ["training.stream=2", "neuron.per_step=false", "norm.per_step=false"]
     assert refusal("training.stream=2").endswith("set neuron.per_step: false, and set norm.per_step: false")
     assert refusal(*streamed, "task={kind: classify, combine: last}").endswith("set task.learn_from: every")
-    assert refusal(*streamed, "task={kind: classify, combine: last, learn_from: late}").startswith("a stream is")
+    assert refusal(*streamed, "task={kind: classify, combine: last, learn_from: late}").startswith(
+        "streams need an equal"
+    )
     builders.check(recipe(*streamed, "task={kind: classify, combine: last, learn_from: every}"))
 
 

@@ -51,7 +51,7 @@ def test_a_twin_is_trained_by_its_own_full_recipe(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "form", "message"),
-    [("hapt_hdlif", "ordinary", "changes in time"), ("digits_hdlif", "low-bit", "no bits")],
+    [("hapt_hdlif", "ordinary", "changes over time"), ("digits_hdlif", "low-bit", "no low bits")],
 )
 def test_a_recipe_without_such_a_twin_is_refused(name: str, form: Twin, message: str) -> None:
     with pytest.raises(RecipeError, match=message):

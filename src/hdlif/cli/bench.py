@@ -144,8 +144,8 @@ def engines_table(result: Mapping[str, Any]) -> str:
     vnni = "with" if any("vnni" in name for name in result["hardware"]["instruction_sets"]) else "without"
     lines = [
         f"{result['threads']} threads, {cpu} {vnni} VNNI, ours on {result['instructions']}; {result['images']}",
-        f"ms: one image; images/s: {result['batch']} at once; a ratio is the engine's time over ours; energy is of an "
-        "answer, without memory traffic",
+        f"ms: latency of one image; images/s: batches of {result['batch']}; ratio: the engine's time divided by "
+        "hdlif's; energy: per prediction, without memory traffic",
         *_early(result["early"]),
         "",
         aligned(header, rows),

@@ -167,7 +167,7 @@ COMMAND = group(
                 "hdlif data inspect activity.csv --set data.label=activity --set data.window=16",
                 "one long recording, cut into windows",
             ),
-            ("hdlif data inspect mackey_glass", "a set that ships"),
+            ("hdlif data inspect mackey_glass", "a shipped data set"),
             text=as_text,
             short="Show the contents of data, and how they would be split.",
         ),

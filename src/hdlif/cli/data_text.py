@@ -135,8 +135,8 @@ def _seen_by_a_step(channels: int, steps: int | None) -> str:
     """Format the input of a time step: a table row, or one of `steps` steps of a time series."""
     seen = f"{channels} number{'s' * (channels != 1)}"
     if steps is None:
-        return f"each step sees the same {seen}"
-    return f"a step sees {seen}, that time's alone: time_steps={steps}"
+        return f"the same {seen} at each step"
+    return f"{seen} per step, only of that time: time_steps={steps}"
 
 
 def _of_events(result: dict[str, Any]) -> list[str]:
@@ -182,7 +182,7 @@ def _rare_classes(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
     if not counts or max(counts.values()) < _RARE * min(counts.values()):
         return []
     rarest = min(counts, key=counts.__getitem__)
-    of_all = f"{cut(rarest)}, {counts[rarest]} of {sum(counts.values())} to train; so that all classes count alike:"
+    of_all = f"{cut(rarest)}, {counts[rarest]} of {sum(counts.values())} to train; to weight all classes equally:"
     return [f"rarest class   {of_all}", f"               --set '{_EVEN}'"]
 
 
@@ -225,4 +225,4 @@ def persistence_lines(result: dict[str, Any]) -> list[str]:
     figures = ", ".join(f"{key} {value:.4g}" for key, value in result["persistence"].items())
     ahead = result["target"]["ahead"]
     later = f"{ahead} step{'s' * (ahead != 1)} later"
-    return [f"persistence    {figures}: of the test part, what was last seen for what comes {later}"]
+    return [f"persistence    {figures}: on the test part, with the last value as the forecast {later}"]

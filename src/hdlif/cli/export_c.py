@@ -79,7 +79,7 @@ class ExportedC:
         ]
         if (learning := source.learning) is not None:
             lines.append(
-                f"learning ({learning.trained.level}): {learning.learned.size:,} bytes of RAM for what is learned, "
+                f"learning ({learning.trained.level}): {learning.learned.size:,} bytes of RAM for trained values, "
                 f"{learning.gradients.size:,} for sums of gradients, {learning.work.size:,} of work space"
             )
         if self.early is not None:

@@ -250,23 +250,23 @@ def _source(step: Any) -> str | None:
 
 COMMAND = group(
     "neurons",
-    "List neurons, and show what one that is made of an equation computes.",
+    "List neurons, and show their equations.",
     [
         subcommand(
             ls,
-            ("hdlif neurons ls", "names, and what each is"),
-            ("hdlif neurons ls --costs", "operations of a step, and bytes of state"),
+            ("hdlif neurons ls", "names and descriptions"),
+            ("hdlif neurons ls --costs", "operations per step, and bytes of state"),
             text=names,
-            short="All neurons, and what each is.",
+            short="All neurons, with descriptions.",
         ),
         subcommand(
             show,
             ("hdlif neurons show adaptive_hdlif", "equation, states and derivatives"),
-            ("hdlif neurons show sliding_parallel_hdlif --set taps=[1,-1]", "with an argument of its own"),
+            ("hdlif neurons show sliding_parallel_hdlif --set taps=[1,-1]", "with an argument"),
             text=text,
             short="Equation, states, parameters and costs of a neuron.",
         ),
     ],
-    ("hdlif neurons ls", "what ships"),
-    ("hdlif neurons show adaptive_hdlif", "the equation of one"),
+    ("hdlif neurons ls", "shipped neurons"),
+    ("hdlif neurons show adaptive_hdlif", "equation of one neuron"),
 )

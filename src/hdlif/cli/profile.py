@@ -183,7 +183,7 @@ def profile_training(
 
     target, given = fspath(recipe), None if data is None else fspath(data)
     if not is_recipe(target):
-        raise RecipeError(f"{target}: what is trained is a recipe; give its file, or the name of one that ships")
+        raise RecipeError(f"{target}: is not a recipe; give a recipe file, or the name of a shipped recipe")
     own = given if names_path(given) else None
     loaded, _ = load_with_data(target, overrides, data=own, data_root=None if data_root is None else Path(data_root))
     keep_freed_memory()

@@ -55,10 +55,10 @@ def inspect_shipped(name: str, *, overrides: Sequence[str] = (), root: Path | No
     keys = data_keys(overrides)
     section = data_section(name, {"kind": name, "batch_size": 1, "validation": VALIDATION, **keys})
     if stray := keys.keys() - {"validation"} - section.arguments.keys():
-        raise RecipeError(f"--set data.{cut(min(stray))} changes nothing of what a set that ships holds; leave it out")
+        raise RecipeError(f"--set data.{cut(min(stray))} does not change a shipped data set; leave it out")
     kind = builders.shipped_kind(name, section.arguments)
     if kind.events:
-        raise DataError(f"{name}: is of recordings of events, whose frames a training makes; inspect their folder")
+        raise DataError(f"{name}: contains event recordings, whose frames are made in training; inspect their folder")
     sets = kind.load(root, validation=section.validation, augment=(), seed=0)
     result: dict[str, Any] = {
         "path": name,

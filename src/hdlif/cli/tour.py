@@ -61,7 +61,7 @@ def begin(out: Path) -> list[Step]:
         raise MissingExtraError.of(missing[0], "train")
     again = os.path.lexists(out / MARK)
     if not again and out.is_dir() and any(out.iterdir()):
-        raise ExistingRunError(f"{out}: holds files that are not of a tour; choose another folder (--out)")
+        raise ExistingRunError(f"{out}: contains files from outside the tour; choose another folder (--out)")
     from hdlif.recipe.runs.files import write_text
 
     write_text(out / MARK, "Made by `hdlif tour`, which replaces what is here when it runs again.\n")
@@ -71,24 +71,24 @@ def begin(out: Path) -> list[Step]:
         Step(
             "Train",
             "1,797 handwritten digits of 8x8 pixels come with the package. The network spikes over 4 time steps; its "
-            "weights have 1.5 bits and its spikes 4. It learns online: each update goes back through one time step, "
-            "drawn at random, so that memory does not grow with their number. The table says how many test images "
-            "it names right, the size of its file, the energy of an answer, and how long the training took.",
+            "weights have 1.5 bits and its spikes 4. Training is online: each update uses one random time step, so "
+            "memory does not grow with the number of steps. The table shows the test accuracy, the file size, the "
+            "energy per prediction, and the training time.",
             (
                 *("train", RECIPE, "--set", f"training.epochs={EPOCHS}", "--memory-repeats", "0"),
                 *("--out", str(network), "--overwrite"),
             ),
         ),
         Step(
-            "An answer after each step",
-            "A spiking network has an answer after each time step. How good is it after the first?",
+            "Predictions after each step",
+            "A spiking network makes a prediction after each time step. Compare the accuracy after each of them.",
             ("eval", str(network)),
             needs=trained,
         ),
         Step(
             "Export",
-            "Norms are folded into the weights, and five ternary weights go into a byte: one file, which the compiled "
-            "runtime reads without PyTorch.",
+            "Export folds norms into the weights and packs five ternary weights into a byte. The compiled runtime "
+            "reads this file without PyTorch.",
             ("export", str(network), "--out", str(artefact)),
             needs=trained,
         ),
@@ -101,19 +101,19 @@ def begin(out: Path) -> list[Step]:
         ),
         Step(
             "Count",
-            "What an image costs: operations that inputs of 0 save are not counted, and each of the others has a price "
-            "in energy. It is an estimate from counts, not a measurement on a chip.",
+            "Count the operations for an image, without the operations that zero inputs save, and estimate its energy. "
+            "The estimate comes from counts, not from a measurement on a chip.",
             ("profile", str(artefact), "--data", "digits", "--counting", "honest"),
             needs=artefact,
         ),
         Step(
             "Where to go next",
             "hdlif demo                      four networks side by side, and a report\n"
-            "hdlif new project mine          a recipe, pictures, a neuron and a test of your own\n"
-            "hdlif train digits_hdlif --data photos/    your own pictures, a folder for each class\n"
-            "hdlif recipes ls                what else ships\n"
-            "docs/tutorials/                 pictures and sensor data of your own, step by step\n"
-            "docs/explanation/spiking_neurons.md    to read next: what a spiking neuron is",
+            "hdlif new project mine          a project with a recipe, images, a neuron and a test\n"
+            "hdlif train digits_hdlif --data photos/    your own images, one folder per class\n"
+            "hdlif recipes ls                all shipped recipes\n"
+            "docs/tutorials/                 your own images and sensor data, step by step\n"
+            "docs/explanation/spiking_neurons.md    read next: spiking neurons",
         ),
     ]
 
@@ -159,11 +159,11 @@ def tour(
         if not step.command:
             return
         if step.needs is not None and not step.needs.exists():
-            put("  Left out: it needs what a skipped step makes.\n")
+            put("  Skipped, because it needs the output of a skipped step.\n")
             continue
         answer = _answer() if ask else ""
         if answer == "q":
-            put(f"  What was made is in {printable(str(out))}.")
+            put(f"  The output is in {printable(str(out))}.")
             return
         if answer == "s":
             put("")

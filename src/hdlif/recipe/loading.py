@@ -235,8 +235,8 @@ def replace_value(tree: dict[str, Any], override: str) -> None:
     joined = [name for name, given in value.items() if given is None and ":" in name] if isinstance(value, dict) else []
     if joined:
         fix = f'--set "{cut(path.strip())}={cut(_JOINED.sub(": ", text.strip()))}"'
-        seen = f"{source}: YAML takes {cut(joined[0])} for a key without a value"
-        raise RecipeError(f"{seen}, for a space has to stand after the colon: {fix}")
+        seen = f"{source}: YAML reads {cut(joined[0])} as a key without a value"
+        raise RecipeError(f"{seen}; add a space after the colon: {fix}")
     place[key] = value
 
 

@@ -22,7 +22,7 @@ PAGES: Mapping[str, str] = {
     "how_to/serving": "Serving",
     "reference/recipes": "Recipes",
     "reference/targets": "The model file and where it runs",
-    "reference/tasks": "What is learned",
+    "reference/tasks": "Tasks and metrics",
 }
 """Titles of the pages in links to them."""
 

@@ -37,13 +37,13 @@ def live_page(content: bytes, name: str, *, stroke: Sequence[tuple[float, float]
     channels, height, width = record.shape
     if record.kind != "image" or record.frames != "constant" or channels not in (1, 3):
         raise ArtefactError(
-            f"{name}: takes {record.kind} of shape {list(record.shape)}, shown by frames {record.frames!r}; a page "
-            "takes networks of pictures, of 1 or 3 channels, that see all of a picture at each step"
+            f"{name}: takes {record.kind} of shape {list(record.shape)} with frames {record.frames!r}; a page "
+            "supports images of 1 or 3 channels, shown whole at each step"
         )
     if graph.task.kind not in ("classify", *PLACED_TASKS) or graph.time_steps > _MOST_STEPS:
         raise ArtefactError(
-            f"{name}: is of task {graph.task.kind} and {graph.time_steps} time steps; a page takes tasks "
-            f"{', '.join(('classify', *PLACED_TASKS))}, of at most {_MOST_STEPS} steps"
+            f"{name}: has task {graph.task.kind} and {graph.time_steps} time steps; a page supports the tasks "
+            f"{', '.join(('classify', *PLACED_TASKS))}, with at most {_MOST_STEPS} steps"
         )
     placed = graph.task.kind in PLACED_TASKS
     runtime = re.sub(r"^export ", "", wasm.script() + wasm.answers_script(), flags=re.MULTILINE)

@@ -212,7 +212,7 @@ def render(recording: Recording, *, findings: str, kind: str) -> str:
     outputs, said = _most_said(recording)
     figures = {
         "The recording": Section(*_shown(recording, kind)),
-        "What is said": Section(outputs, [_said(recording, outputs, said)]),
+        "Outputs over time": Section(outputs, [_said(recording, outputs, said)]),
         "Firing by layer": Section(list(recording.firing), [_firing(recording)]),
         "Neurons at work": Section(
             ["network"], trace_figures(["network"], Traces(_first(recording), {"network": recording.traces}))
@@ -312,11 +312,7 @@ def _most_said(recording: Recording) -> tuple[list[str], Floats]:
 
 
 def _said(recording: Recording, outputs: Sequence[str], said: Floats) -> Figure:
-    which = (
-        ""
-        if len(outputs) == len(recording.outputs)
-        else f", of the {len(outputs)} outputs that are the largest at some time,"
-    )
+    which = "" if len(outputs) == len(recording.outputs) else f" for the {len(outputs)} outputs with the largest values"
     caption = f"The {recording.unit}{which} after each step of a window, {_where(recording)}."
     within = None if "value" in recording.unit else (0.0, 1.0)
     kind = "said" if within else "said-values"

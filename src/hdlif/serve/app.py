@@ -84,12 +84,20 @@ class App:
         self._router = Router(self.routes, default=_refuse_path, lifespan=self._lifespan)
         self.draining = self.ending = False
         for name, what, value in (
-            ("streams", "Streams that are open.", lambda: len(self.streams)),
-            ("stream_bytes", "Bytes that open streams hold.", lambda: self.streams.bytes),
-            ("body_bytes", "Bytes of requests at work: bodies, inputs, answers.", lambda: self.room.held),
-            ("old_networks", "Networks that were replaced and are in use.", lambda: len(self.models.old)),
-            ("old_network_bytes", "Bytes that these hold.", lambda: self.models.old_bytes),
-            ("ready", "Whether new requests are welcome.", lambda: not self.draining),
+            ("streams", "Open streams.", lambda: len(self.streams)),
+            ("stream_bytes", "Bytes of memory of open streams.", lambda: self.streams.bytes),
+            (
+                "body_bytes",
+                "Bytes of memory of requests in progress: bodies, inputs and responses.",
+                lambda: self.room.held,
+            ),
+            ("old_networks", "Replaced networks that are still in use.", lambda: len(self.models.old)),
+            (
+                "old_network_bytes",
+                "Bytes of memory of replaced networks that are still in use.",
+                lambda: self.models.old_bytes,
+            ),
+            ("ready", "Whether the server accepts new requests.", lambda: not self.draining),
         ):
             self.metrics.add_gauge(name, what, value)
 

@@ -92,7 +92,7 @@ class Protocol(H11Protocol, asyncio.BufferedProtocol):
 
     def _refuse_slow_request(self) -> None:
         seconds = self.settings.receive_seconds
-        self._refuse(Refusal("too_slow", f"the request has not come whole within {seconds:g} seconds"), "too_slow")
+        self._refuse(Refusal("too_slow", f"the complete request did not arrive within {seconds:g} seconds"), "too_slow")
 
     def _abort(self) -> None:
         self.metrics.connections_cut.labels("not_reading").inc()

@@ -102,7 +102,7 @@ def check_streams(every: int, time_steps: int, rule: Rule, model: nn.Module) -> 
     criterion = getattr(rule, "criterion", None)
     if isinstance(criterion, Timed) and (criterion.first or step_weights(criterion, time_steps).weights is not None):
         raise InputError(
-            "a stream is learned from at every step alike; set task.learn_from: every, and leave task.delay out"
+            "streams need an equal loss at every step; set task.learn_from: every, and leave task.delay out"
         )
     found = {name: fix for name, module in model.named_modules() if (fix := _values_of_steps(module)) is not None}
     if found:

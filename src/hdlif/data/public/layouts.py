@@ -41,10 +41,10 @@ def parse_ts(content: bytes) -> tuple[list[NDArray[np.float32]], list[str]]:
         raise Unreadable("it is not UTF-8 text") from error
     header, begin = _header(lines)
     if "classlabel" not in header or not header["classlabel"].startswith("true"):
-        raise Unreadable("its header has no @classLabel true, which names the classes")
+        raise Unreadable("its header has no line @classLabel true with the classes")
     classes = dict.fromkeys(header["classlabel"].split()[1:])
     if header.get("timestamps", "false") != "false":
-        raise Unreadable("its values have times, and those with one interval are read")
+        raise Unreadable("its values have timestamps; only values at equal intervals are supported")
     series, labels = [], []
     channels = None
     for number, line in enumerate(lines[begin:], begin + 1):
@@ -53,12 +53,14 @@ def parse_ts(content: bytes) -> tuple[list[NDArray[np.float32]], list[str]]:
         *parts, label = line.split(":")
         if label.strip() not in classes:
             raise Unreadable(
-                f"line {number} ends in {cut(label)!r}, which is none of the classes {cut(str([*classes]))}"
+                f"line {number} ends in {cut(label)!r}, which is not one of the classes {cut(str([*classes]))}"
             )
         values = [_numbers(part, number) for part in parts]
         channels = channels or len(values)
         if len({len(each) for each in values}) != 1 or len(values) != channels:
-            raise Unreadable(f"line {number} has channels of several lengths, or another number of them than the first")
+            raise Unreadable(
+                f"line {number} has channels of different lengths, or not as many channels as the first line"
+            )
         series.append(np.stack(values, 1))
         labels.append(label.strip())
     if not series:

@@ -41,7 +41,7 @@ _AEON = PackageFile(
     "d05227086706f80111ac5fee8de4d5d3115bb3bcfd1c786c8629393055816409",
     6_421_000,
 )
-_OF_AEON = "the package is BSD-3-Clause; of the set itself it states none"
+_OF_AEON = "the package is BSD-3-Clause; it states none for the set itself"
 _VOICES = {
     "en": ("2be3ea287d83299d143815fa804f11179a75b7affd4a758b98b55f5afc18a35d", 18_272_864),
     "es": ("9283a09a6d56fccdcc2bcfe86c48f0f844289cfbd46a3184d8785a6f7f569903", 23_767_256),
@@ -84,7 +84,7 @@ SETS: Mapping[str, PublicSet] = {
                 18_821_729,
             ),
         ),
-        licence="the package states none; it is made of a set of UCI's archive (Reyes-Ortiz and others)",
+        licence="the package states none; its data come from the UCI archive (Reyes-Ortiz and others)",
         lay_out=layouts.hapt,
     ),
     "mnist": PublicSet(
@@ -99,7 +99,7 @@ SETS: Mapping[str, PublicSet] = {
                 4_901_319,
             ),
         ),
-        licence="the package is MIT, Juan Cazala; of the pictures (LeCun, Cortes and Burges) it states none",
+        licence="the package is MIT, Juan Cazala; it states none for the images (LeCun, Cortes and Burges)",
         lay_out=layouts.mnist,
     ),
     "motions": PublicSet(

@@ -133,7 +133,7 @@ def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None
         ends.setdefault(end, number)
         if number == 0 and encoded(read_item(sets[part], index, items.name(0))[0], items.name(0))[0] != content:
             raise DataError(
-                f"{items.name(0)}: is another each time that it is read; give items as they are, and augment them "
+                f"{items.name(0)}: differs each time it is read; give items without augmentation, and augment them "
                 "with data.augment"
             )
         if (room := room - len(content)) >= 0:

@@ -52,13 +52,13 @@ class ColorJitter(Augment, kind="color_jitter", makes=At("hdlif.data.augment:col
     """Change brightness, contrast and saturation of images at random."""
 
     samples = ("image",)
-    strength: float = field(0.2, "Largest change of each, as a fraction.")
+    strength: float = field(0.2, "Maximum change of each property, as a fraction.")
 
 
 class Zoom(Augment, kind="zoom", makes=At("hdlif.data.augment:zoom")):
     """Enlarge or shrink images at random, and fill the border with the mean."""
 
-    largest: float = field(1.5, "Factor up to which images are enlarged or reduced.")
+    largest: float = field(1.5, "Maximum factor of enlargement or reduction.")
 
 
 _MAPPED = {
@@ -67,12 +67,12 @@ _MAPPED = {
     "cutout_16": "Blank a random square of side 16.",
     "flip": "Mirror left and right at random.",
     "flip_vertical": "Mirror top and bottom at random.",
-    "shift": "Move by random pixels.",
+    "shift": "Shift by a random number of pixels.",
 }
 _OF_IMAGES = {
     "autoaugment_cifar10": "AutoAugment's policy for CIFAR-10.",
     "autoaugment_imagenet": "AutoAugment's policy for ImageNet.",
-    "random_resized_crop": "Resize a random part to the whole.",
+    "random_resized_crop": "Resize a random part to the full size.",
 }
 
 
@@ -88,8 +88,8 @@ class Own(Augment):
             return part
         first = next(iter(takes(function)), _GENERATOR)
         if first == _GENERATOR:
-            fix = "it must be a function (x, generator), or a class of such"
-            raise RecipeError(f'{key} = "{kind}" takes no sample; {fix}')
+            fix = "it must be a function (x, generator), or a class with such a call"
+            raise RecipeError(f'{key} = "{kind}" has no parameter for the sample; {fix}')
         return super().derive(function, key, kind, (first, _GENERATOR))
 
     def build(self, **given: Any) -> Augmentation:

@@ -280,13 +280,13 @@ def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:
 
     assert recipe.training.stream is not None
     if recipe.training.accumulate > 1:
-        raise RecipeError("training.stream makes an update of each part of a batch; leave training.accumulate out")
+        raise RecipeError("training.stream updates after each part of a batch; leave training.accumulate out")
     if data_kind(recipe).target == "class_and_steps":
-        seen = "training.stream goes on from one sample to the next, and these are series of unequal lengths"
-        raise RecipeError(f"{seen}; leave training.stream out, or cut them into windows: data.window")
+        seen = "training.stream needs samples of one length, and these time series have unequal lengths"
+        raise RecipeError(f"{seen}; leave it out, or set data.window to cut them into windows")
     if recipe.task.arguments.get("combine") == "last" and "learn_from" not in recipe.task.arguments:
-        seen = 'task.combine = "last" makes task.learn_from last, too'
-        raise RecipeError(f"{seen}, and a stream is learned from at every step alike; set task.learn_from: every")
+        seen = 'task.combine = "last" also sets task.learn_from = "last"'
+        raise RecipeError(f"{seen}, and training.stream needs a loss at every step; set task.learn_from: every")
     try:
         check_streams(recipe.training.stream, recipe.time_steps, rule, network)
     except InputError as error:

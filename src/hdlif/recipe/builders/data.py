@@ -327,8 +327,8 @@ def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> OwnD
         there = listed is not None and listed.exists()
         what = f": {changes(read_manifest(listed), found.manifest)}" if there and listed is not None else ""
         raise DataError(
-            f"{found.path}: holds other files than the network was trained on{what}; put them back, or name the data "
-            "with --data: of those that it was trained on, some may then be tested on"
+            f"{found.path}: the files differ from the training data{what}; restore them, or give the data with "
+            "--data, which may then test on training samples"
         )
     return found
 

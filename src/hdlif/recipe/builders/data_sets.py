@@ -32,31 +32,31 @@ class DelayedXor(Data, kind="delayed_xor", makes=memory_tasks.DelayedXor):
     """Generated time series, classified by whether two distant bits differ."""
 
     delay: int = field(100, "Time steps from the first bit to the second.")
-    noise: float = field(0.3, "Standard deviation of the values between them.")
-    samples: int = field(5000, "Training series.")
-    test: int = field(1000, "Test series.")
-    draw: int = field(0, "Seed of all values; another number gives other series.")
+    noise: float = field(0.3, "Standard deviation of the values between the bits.")
+    samples: int = field(5000, "Number of training series.")
+    test: int = field(1000, "Number of test series.")
+    draw: int = field(0, "Seed of the generated values.")
 
 
 class Copy(Data, kind="copy", makes=memory_tasks.Copy):
     """Generated time series of symbols, which the network must repeat after a delay."""
 
-    delay: int = field(100, "Time steps from the last symbol to the first one that is repeated.")
-    symbols: int = field(10, "Number of symbols that are shown.")
+    delay: int = field(100, "Time steps from the last symbol to the first repeated symbol.")
+    symbols: int = field(10, "Number of symbols to repeat.")
     alphabet: int = field(8, "Number of different symbols.")
-    samples: int = field(5000, "Training series.")
-    test: int = field(1000, "Test series.")
-    draw: int = field(0, "Seed of all symbols; another number gives other series.")
+    samples: int = field(5000, "Number of training series.")
+    test: int = field(1000, "Number of test series.")
+    draw: int = field(0, "Seed of the generated symbols.")
 
 
 class MackeyGlass(Data, kind="mackey_glass", makes=memory_tasks.MackeyGlass):
     """A chaotic time series, whose future values the network must predict."""
 
-    steps: int = field(100, "Time steps of a window.")
-    ahead: int = field(6, "Time steps from a shown value to the learned one.")
-    stride: int = field(10, "Time steps between the beginnings of training windows.")
-    samples: int = field(512, "Training windows.")
-    test: int = field(50, "Test windows.")
+    steps: int = field(100, "Time steps per window.")
+    ahead: int = field(6, "Time steps from an input value to the value to predict.")
+    stride: int = field(10, "Time steps between the starts of training windows.")
+    samples: int = field(512, "Number of training windows.")
+    test: int = field(50, "Number of test windows.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,11 +36,11 @@ class Weights(Part):
 
     BESIDE = frozenset({"keep_float", "quantise", "layers"})
     layers: dict[str, WeightBits] = field(
-        {}, "Bits per weight of single layers of the body: 1, 1.5, 2 to 8, or 32 for fp32; * stands for any text."
+        {}, "Bits per weight of individual body layers: 1, 1.5, 2 to 8, or 32 for fp32; * matches any text."
     )
-    keep_float: list[str] = field([], "Layers of the body that stay fp32; * stands for any text.")
+    keep_float: list[str] = field([], "Body layers that stay fp32; * matches any text.")
     quantise: list[str] = field(
-        [], "Other layers that are quantised too, such as stem.conv and classifier; * stands for any text."
+        [], "Additional layers to quantise, such as stem.conv and classifier; * matches any text."
     )
 
 
@@ -59,7 +59,7 @@ class Binary(Weights, kind="binary", makes=At("hdlif.nn:Binary")):
 class Integer(Weights, kind="integer", makes=At("hdlif.nn:Integer")):
     """Weights of 2 to 8 bits, with a scale per output channel."""
 
-    bits: int = field(4, "Bits per weight; 1 and 1.5 are kinds of their own.", ge=2, le=8)
+    bits: int = field(4, "Bits per weight; for 1 and 1.5 bits, use the kinds binary and ternary.", ge=2, le=8)
 
 
 WEIGHTS = Section[Weights]("weights", Float, Ternary, Binary, Integer, own=Weights)
@@ -133,8 +133,8 @@ def quantizer_of(bits: float) -> WeightQuantizer | None:
 class Levels(Keys):
     """The levels to which the spikes of a single layer are rounded."""
 
-    bits: int = field(..., "The spike takes 2^bits levels.", ge=1, le=8)
-    step: float = field(0.25, "Distance of two levels, at the start if it is learned.", gt=0)
+    bits: int = field(..., "Bits per spike, which has 2^bits levels.", ge=1, le=8)
+    step: float = field(0.25, "Distance between two levels; the initial distance if it is learned.", gt=0)
 
 
 class Spikes(Part):
@@ -142,7 +142,7 @@ class Spikes(Part):
 
     BESIDE = frozenset({"layers"})
     layers: dict[str, Levels] = field(
-        {}, "Levels of single neuron layers, such as {body.stage1.*: {bits: 2, step: 0.5}}; * stands for any text."
+        {}, "Levels of individual neuron layers, such as {body.stage1.*: {bits: 2, step: 0.5}}; * matches any text."
     )
 
     def build_for(self, place: Place) -> Any:
@@ -161,12 +161,12 @@ class Exact(Spikes, kind="exact"):
 class Quantised(Spikes, kind="quantised", makes=At("hdlif.nn.spikes:SpikeQuantizer")):
     """Graded spikes, rounded to 2^bits levels."""
 
-    bits: int = field(4, "The spike takes 2^bits levels.", ge=1, le=8)
-    step: float = field(0.25, "Distance of two levels, at the start if it is learned.", gt=0)
+    bits: int = field(4, "Bits per spike, which has 2^bits levels.", ge=1, le=8)
+    step: float = field(0.25, "Distance between two levels; the initial distance if it is learned.", gt=0)
     offset: float = field(0.5, "Rounding offset; 0.5 rounds to nearest.", ge=0, le=1)
     learned: bool = field(False, "Learn the step, one number per layer.")
     gradient: Literal["identity", "clip"] = field(
-        "identity", "identity passes the gradient everywhere, clip stops it above the range."
+        "identity", "identity passes the gradient everywhere; clip stops it above the range."
     )
 
 
@@ -193,12 +193,12 @@ class BatchNorm(Part, kind="batch_norm"):
     """Batch norm per channel."""
 
     per_step: bool = field(
-        False, "Keep statistics of its own for each time step; not for steps that are blank in most samples."
+        False, "Keep separate statistics for each time step; unsuitable if steps are blank in most samples."
     )
     momentum: Annotated[float, Field(gt=0, le=1)] | None = field(
-        0.1, "Weight of a new batch's statistics; null takes the mean of all batches."
+        0.1, "Weight of a new batch's statistics; null averages all batches."
     )
-    eps: float = field(1e-5, "Added to the variance.", ge=0)
+    eps: float = field(1e-5, "Constant added to the variance.", ge=0)
 
     def build(self, **given: Any) -> NormFactory:
         from hdlif.nn import BatchNorm2d
@@ -210,7 +210,7 @@ class BatchNorm(Part, kind="batch_norm"):
 class Affine(Part, kind="affine"):
     """A gain and a shift per channel, without statistics."""
 
-    scale: float = field(1.0, "Gain at the start.", gt=0)
+    scale: float = field(1.0, "Initial gain.", gt=0)
 
     def build(self, **given: Any) -> NormFactory:
         from hdlif.nn import Affine as Norm
@@ -241,8 +241,8 @@ class SECA(Attention, kind="seca"):
     """Spiking efficient channel attention."""
 
     per_step: bool = field(False, "Learn a kernel for each time step.")
-    kernel_size: int = field(5, "Channels that a gate reads, odd.", ge=1)
-    bias: bool = field(True, "Give the gate a bias.")
+    kernel_size: int = field(5, "Number of channels that a gate reads, an odd number.", ge=1)
+    bias: bool = field(True, "Add a bias to the gate.")
 
     def build(self, **given: Any) -> AttentionFactory:
         from hdlif import nn

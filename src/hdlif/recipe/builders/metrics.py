@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 KEY = "task.metrics"
 _NAMED = "hdlif.training.tasks.named_metrics"
 Average = Literal["macro", "micro", "weighted", "none"]
-_AVERAGE = "How classes or labels are averaged."
-_THRESHOLDS = "Number of thresholds; by default every value is one."
+_AVERAGE = "Averaging over classes or labels."
+_THRESHOLDS = "Number of thresholds; by default, every value is a threshold."
 
 
 class Metric(Part):
@@ -36,7 +36,7 @@ class F1(Metric, kind="f1"):
 class TopK(Metric, kind="top_k"):
     """The fraction of samples whose class is among the k most probable."""
 
-    k: int = field(..., "Number of classes, at most all.")
+    k: int = field(..., "Number of most probable classes to consider, at most all.")
 
 
 class AUROC(Metric, kind="auroc"):

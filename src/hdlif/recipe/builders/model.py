@@ -58,7 +58,7 @@ class Model(Part):
 class _Series(Model):
     ATTENTION = "attention"
 
-    widths: list[int] = field([64, 64], "Outputs of the layers.")
+    widths: list[int] = field([64, 64], "Outputs of each layer.")
 
 
 class Dense(_Series, kind="dense", makes=At("hdlif.models:dense")):
@@ -72,14 +72,14 @@ class Recurrent(_Series, kind="recurrent", makes=At("hdlif.models:recurrent")):
 class Conv1d(_Series, kind="conv1d", makes=At("hdlif.models:conv1d")):
     """Causal convolutions over time, for time series."""
 
-    kernel: int = field(5, "Time steps that a layer reads.")
+    kernel: int = field(5, "Number of time steps that a layer reads.")
     dilations: list[int] | None = field(
-        None, "Distance of the time steps that a layer reads, for each layer; 1 by default."
+        None, "Dilation of each layer: the distance between the time steps that it reads; 1 by default."
     )
     companded: list[int] = field(
-        [], "Channels of the input, from 0, that the first layer reads on about a logarithmic scale."
+        [], "Input channels, numbered from 0, that the first layer reads on a nearly logarithmic scale."
     )
-    changes: bool = field(False, "The first layer also reads how each channel changed since the last step.")
+    changes: bool = field(False, "The first layer also reads the change of each channel since the previous step.")
 
 
 class _Residual(Model):
@@ -95,14 +95,14 @@ class _Residual(Model):
 
 class _ResNet(_Residual):
     inner: dict[str, int] | None = field(
-        None, "Channels between the convolutions of single blocks, such as {body.stage2.0: 48}; without, the stage's."
+        None, "Channels between the convolutions of blocks, such as {body.stage2.0: 48}; the stage's by default."
     )
 
 
 class ResNet(_ResNet, kind="resnet", makes=At("hdlif.models:resnet")):
     """A pre-activation ResNet with the depth and width that you choose."""
 
-    blocks: list[int] = field(..., "Blocks of each stage.")
+    blocks: list[int] = field(..., "Number of blocks in each stage.")
     width: int = field(..., "Channels of the stem and first stage; each later stage has twice as many.")
 
 
@@ -130,10 +130,10 @@ class ReversibleResNet(_Residual, kind="reversible_resnet", makes=At("hdlif.mode
     """A ResNet whose training memory under STBP does not grow with its depth."""
 
     ATTENTION = None
-    blocks: list[int] = field(..., "Blocks of each stage.")
+    blocks: list[int] = field(..., "Number of blocks in each stage.")
     width: int = field(..., "Channels of the stem and first stage; each later stage has twice as many.")
     grid: float | None = field(
-        2.0**-16, "Step of the grid that reversible blocks compute on, a power of two; null does not round."
+        2.0**-16, "Grid step to which reversible blocks round, a power of two; null turns rounding off."
     )
 
 
@@ -142,12 +142,12 @@ class QKFormer(_Residual, kind="qk_former", makes=At("hdlif.models:qk_former")):
 
     ATTENTION = None
     width: int = field(64, "Channels of the stem and first stage; each later stage has twice as many.")
-    blocks: list[int] = field([1, 2], "Pairs of an attention and an MLP of each stage.")
+    blocks: list[int] = field([1, 2], "Number of attention and MLP pairs in each stage.")
     strides: list[int] | None = field(None, "Stride of the first convolution of each stage; 2 for each by default.")
-    heads: int = field(8, "Heads of token attention, in all stages but the last; they divide the width.")
-    mlp_ratio: int = field(4, "Channels inside an MLP, in those of its stage.")
+    heads: int = field(8, "Heads of token attention in all stages except the last; they must divide the width.")
+    mlp_ratio: int = field(4, "Ratio of an MLP's inner channels to its stage's channels.")
     inner: dict[str, int] | None = field(
-        None, "Channels between the convolutions of single patch embeddings, such as {body.stage1.embed: 48}."
+        None, "Channels between the convolutions of individual patch embeddings, such as {body.stage1.embed: 48}."
     )
 
 
@@ -158,10 +158,10 @@ class UNet(Model, kind="unet", makes=At("hdlif.models:unet")):
 
     width: int = field(..., "Channels at full size; each halving doubles them.")
     depth: int = field(
-        ..., "How often the map is halved; the image's sides must be multiples of 2^depth.", le=MOST_STAGES
+        ..., "Number of times the map is halved; the image's sides must be multiples of 2^depth.", le=MOST_STAGES
     )
     inner: dict[str, int] | None = field(
-        None, "Channels between the convolutions of single blocks, such as {body.up0: 8}."
+        None, "Channels between the convolutions of individual blocks, such as {body.up0: 8}."
     )
 
 
@@ -171,9 +171,9 @@ class VGG(Model, kind="vgg_snn", makes=At("hdlif.models:vgg_snn")):
     ATTENTION = "attention"
     plan: list[int | str] = field(
         [64, 128, "P", 256, 256, "P", 512, 512, "P", 512, 512, "P"],
-        "Widths of the convolutions, P for a pool; VGG-SNN's by default.",
+        "Widths of the convolutions, with P for a pooling layer; by default, VGG-SNN's plan.",
     )
-    final_size: int | None = field(3, "Side of the map that the classifier reads; null pools it to one.")
+    final_size: int | None = field(3, "Side of the map that the classifier reads; null pools it to one pixel.")
 
 
 class Detector(Model, kind="detector", makes=At("hdlif.models:detector")):
@@ -181,26 +181,26 @@ class Detector(Model, kind="detector", makes=At("hdlif.models:detector")):
 
     ATTENTION: ClassVar[Literal["block", "attention"] | None] = "block"
 
-    blocks: list[int] = field([1, 2, 2], "Blocks of each stage, at strides of 4, 8, 16, ... pixels.")
+    blocks: list[int] = field([1, 2, 2], "Number of blocks in each stage, at strides of 4, 8, 16, ... pixels.")
     width: int = field(24, "Channels of the first stage; each later stage has twice as many.")
-    strides: list[int] = field([8], "Strides of the levels at which boxes are found: one, or several.")
+    strides: list[int] = field([8], "Strides of the levels that predict boxes: one or several.")
     head_width: int = field(64, "Channels of the convolution before the outputs.")
-    inner: dict[str, int] | None = field(None, "Channels between the convolutions of single blocks, as of a resnet.")
+    inner: dict[str, int] | None = field(None, "Channels between the convolutions of individual blocks, as in resnet.")
 
 
 class Imported(Model, kind="imported", makes=At("hdlif.recipe.builders.model:imported_network")):
     """A network from another library, as written by `hdlif import`."""
 
     structure: str = field(..., "Layers and neurons as JSON, written by `hdlif import`.")
-    pretrained: str | None = field(None, "File of weights that the training starts from.")
+    pretrained: str | None = field(None, "File with the initial weights.")
 
 
 class Spiking(Model, kind="spiking", makes=At("hdlif.recipe.builders.spiking:spiking_network")):
     """A network from torchvision, from timm or of your own, whose activations are replaced by neurons."""
 
     of: str = field(..., "Function or class that makes the network, package.module:Name.", pattern="^[^:]+:[^:]+$")
-    options: dict[str, Any] | None = field(None, "Its other arguments.")
-    pretrained: str | None = field(None, "File of weights that the training starts from.")
+    options: dict[str, Any] | None = field(None, "Other arguments of this function or class.")
+    pretrained: str | None = field(None, "File with the initial weights.")
 
 
 MODELS = Section[Model](
@@ -217,8 +217,8 @@ def read_model(recipe: Recipe) -> Model:
     arguments = recipe.model.arguments
     for key in ("attention", "conv", "neuron", "norm"):
         if key in arguments:
-            fix = "attention, neuron, norm and weights are sections of their own"
-            raise RecipeError(f"model.{key} is not set there; {fix}")
+            fix = "attention, neuron, norm and weights are separate sections"
+            raise RecipeError(f"model.{key} cannot be set here; {fix}")
     _check_depth(arguments)
     if recipe.model.kind == "spiking":
         check_of(arguments.get("of"))
@@ -300,7 +300,7 @@ def _check_grid(network: Temporal) -> None:
     step = max((module.step for module in network.modules() if isinstance(module, Grid)), default=0.0)
     if step > COARSEST_GRID:
         limit = f"it must be at most {COARSEST_GRID}"
-        raise RecipeError(f"model.grid = {step}; the deployed network does without it, so that {limit}")
+        raise RecipeError(f"model.grid = {step} is too coarse for the deployed network, which does not round; {limit}")
 
 
 def imported_network(

@@ -50,15 +50,15 @@ Span = bool | Annotated[list[float], Field(min_length=2, max_length=2)]
 class Recurrence(Keys):
     """The recurrent synapse of a layer, which receives the layer's output from the previous step."""
 
-    kernel_size: int = field(1, "Side of its kernel, odd.", ge=1)
+    kernel_size: int = field(1, "Side of the kernel, an odd number.", ge=1)
 
 
 class MemBN(Keys, makes=At("hdlif.nn:MemBN")):
     """Batch norm of the membrane potential."""
 
-    mix: Literal["raw", "sigmoid"] = field("raw", "raw learns the two scales themselves; sigmoid keeps them in (0, 1).")
-    eps: float = field(1e-5, "Added to the variance.", ge=0)
-    momentum: float | None = field(0.1, "Weight of a new batch's statistics; null takes the mean of all batches.")
+    mix: Literal["raw", "sigmoid"] = field("raw", "raw learns the two scales directly; sigmoid keeps them in (0, 1).")
+    eps: float = field(1e-5, "Constant added to the variance.", ge=0)
+    momentum: float | None = field(0.1, "Weight of a new batch's statistics; null averages all batches.")
 
 
 class AnyNeuron(Part):
@@ -74,10 +74,10 @@ class AnyNeuron(Part):
     """Parameters that time constants may initialise, with those named leak first."""
 
     granularity: Literal["layer", "channel"] = field(
-        "layer", "Share leak and threshold in a layer, or give each channel its own."
+        "layer", "Share the leak and threshold across a layer, or use one pair per channel."
     )
     recurrent: bool | Recurrence = field(
-        False, "Each layer also reads what it emitted at the step before: true, or {kernel_size: 3}."
+        False, "Each layer also receives its own output from the previous step: true, or {kernel_size: 3}."
     )
 
     @classmethod
@@ -185,51 +185,51 @@ def _with_feedback(make: NeuronFactory, kernel: int, weights: Part) -> NeuronFac
 
 
 class _Threshold(AnyNeuron):
-    threshold: float = field(0.5, "Threshold θ at the start.")
+    threshold: float = field(0.5, "Initial threshold θ.")
     path: Literal["steps", "fused"] | None = field(
-        None, "Run a chunk step by step, or fused in one function: equal but for rounding. By default chosen."
+        None, "Run a chunk step by step or fused, which differs only by rounding; automatic by default."
     )
 
 
 class _Learned(_Threshold):
-    learned: bool = field(True, "Learn leak and threshold; otherwise both are fixed.")
-    per_step: bool = field(True, "A value for each time step; false shares one among all steps.")
+    learned: bool = field(True, "Learn the leak and the threshold; otherwise both are fixed.")
+    per_step: bool = field(True, "Use separate values for each time step; false shares them across steps.")
 
 
 class _Formed(_Learned):
-    threshold_form: Literal["sigmoid", "softplus"] = field("sigmoid", "How a learned threshold is kept in its range.")
+    threshold_form: Literal["sigmoid", "softplus"] = field("sigmoid", "Function that bounds a learned threshold.")
 
 
 class _Spread(AnyNeuron):
     time_constants: Span | Annotated[dict[str, Span], Field(min_length=1)] = field(
         False,
         (
-            "Spread leaks over channels: [shortest, longest] in steps such as [2, 128], true for 2 to T, or a "
-            "mapping of leaks to such spans."
+            "Time constants to spread over channels: [shortest, longest] in steps such as [2, 128], true for 2 to T, "
+            "or a mapping of leaks to such ranges."
         ),
     )
 
 
 class _Stepped(AnyNeuron):
-    surrogate: Surrogate = field("triangle", "Replaces the derivative of the step in the gradient.")
+    surrogate: Surrogate = field("triangle", "Surrogate gradient, which replaces the derivative of the step function.")
 
 
 class _Low(_Stepped):
-    threshold_low: float | None = field(None, "Lower end of a learned threshold's range.")
+    threshold_low: float | None = field(None, "Lower limit of a learned threshold.")
 
 
 class _Leak(_Spread):
     LEAKS: ClassVar[tuple[str, ...]] = ("leak",)
-    leak: float = field(0.5, "Leak λ at the start: the fraction of the potential that a step keeps.")
+    leak: float = field(0.5, "Initial leak λ: the fraction of the potential that a step keeps.")
 
 
 class LIF(_Formed, _Leak, _Low, kind="lif", makes=At("hdlif.nn:LIF")):
     """Leaky integrate-and-fire neurons with binary spikes."""
 
     IS_GRADED = False
-    threshold: float = field(1.0, "Threshold θ at the start.")
-    learned: bool = field(False, "Learn leak and threshold; otherwise both are fixed.")
-    reset: Reset = field("soft", "What a spike does to the potential, and whether the gradient passes through it.")
+    threshold: float = field(1.0, "Initial threshold θ.")
+    learned: bool = field(False, "Learn the leak and the threshold; otherwise both are fixed.")
+    reset: Reset = field("soft", "Subtract the threshold (soft), or set to 0 (hard); detached resets have no gradient.")
 
 
 class GLIF(_Threshold, _Stepped, kind="glif", makes=At("hdlif.nn:GLIF")):
@@ -237,10 +237,10 @@ class GLIF(_Threshold, _Stepped, kind="glif", makes=At("hdlif.nn:GLIF")):
 
     IS_GRADED = False
     STATES = ("potential", "fired")
-    per_step: bool = field(False, "A value for each time step; false shares one among all steps.")
-    leak: float = field(0.25, "Exponential decay at the start.")
-    linear_leak: float | None = field(None, "What a step subtracts, at the start.")
-    reset: float | None = field(None, "What a spike subtracts, at the start; the threshold by default.")
+    per_step: bool = field(False, "Use separate values for each time step; false shares them across steps.")
+    leak: float = field(0.25, "Initial exponential decay.")
+    linear_leak: float | None = field(None, "Initial amount that each step subtracts.")
+    reset: float | None = field(None, "Initial amount that a spike subtracts; the threshold by default.")
 
 
 class GradedLIF(_Formed, _Leak, _Low, kind="graded_lif", makes=At("hdlif.nn:GradedLIF")):
@@ -256,8 +256,8 @@ class ParallelHDLIF(_Formed, kind="parallel_hdlif", makes=At("hdlif.nn:ParallelH
 class HDLIF(_Formed, _Leak, kind="hdlif", makes=At("hdlif.nn:HDLIF")):
     """HD-LIF neurons, which have graded spikes and a reset with constant gradient factors."""
 
-    parallel: Pattern | list[str] = field("none", "Layers without accumulation: a pattern, or a list of their names.")
-    mem_bn: bool | MemBN = field(False, "Batch norm of the membrane: true, or {mix: sigmoid}.")
+    parallel: Pattern | list[str] = field("none", "Stateless layers: a pattern, or a list of layer names.")
+    mem_bn: bool | MemBN = field(False, "Batch norm of the membrane potential: true, or {mix: sigmoid}.")
 
     def _layers(self, recipe: Recipe) -> tuple[NeuronFactory, ...]:
         parts = self.parts(recipe)
@@ -288,8 +288,8 @@ class AdaptiveHDLIF(_Learned, _Leak, kind="adaptive_hdlif", makes=At("hdlif.nn:A
 
     STATES = ("potential", "adaptation")
     LEAKS = ("leak", "adaptation_leak")
-    adaptation_leak: float = field(0.9, "ρ at the start: the fraction of the rise that a step keeps.")
-    rise: float = field(0.1, "δ at the start: how far the threshold rises with what is emitted.")
+    adaptation_leak: float = field(0.9, "Initial ρ: the fraction of the threshold's rise that a step keeps.")
+    rise: float = field(0.1, "Initial δ: the rise of the threshold per unit of emitted spike.")
 
 
 class SecondOrderHDLIF(_Learned, _Leak, kind="second_order_hdlif", makes=At("hdlif.nn:SecondOrderHDLIF")):
@@ -297,7 +297,7 @@ class SecondOrderHDLIF(_Learned, _Leak, kind="second_order_hdlif", makes=At("hdl
 
     STATES = ("synapse", "potential")
     LEAKS = ("leak", "synapse_leak")
-    synapse_leak: float = field(0.5, "μ at the start: the fraction of the current that a step keeps.")
+    synapse_leak: float = field(0.5, "Initial μ: the fraction of the synaptic current that a step keeps.")
 
 
 class ResonateHDLIF(_Learned, _Spread, kind="resonate_hdlif", makes=At("hdlif.nn:ResonateHDLIF")):
@@ -305,15 +305,15 @@ class ResonateHDLIF(_Learned, _Spread, kind="resonate_hdlif", makes=At("hdlif.nn
 
     STATES = ("potential", "w")
     LEAKS = ("decay",)
-    decay: float = field(0.9, "Fraction of the state that a step keeps, at the start.")
-    angle: float = field(0.5, "Angle by which the state turns at a step, in radians, at the start.")
+    decay: float = field(0.9, "Initial fraction of the state that a step keeps.")
+    angle: float = field(0.5, "Initial rotation of the state per step, in radians.")
 
 
 class SlidingParallelHDLIF(_Learned, kind="sliding_parallel_hdlif", makes=At("hdlif.nn:SlidingParallelHDLIF")):
     """Parallel HD-LIF neurons that filter their last currents with taps of -1, 0 and 1."""
 
     STATES = ("delayed_1",)
-    taps: list[int] = field([1, 1], "Weights of the last currents, one to four of -1, 0 and 1.")
+    taps: list[int] = field([1, 1], "Weights of the last currents: one to four values from -1, 0 and 1.")
 
 
 NEURONS = Section[AnyNeuron](
@@ -337,7 +337,7 @@ def read_neuron(recipe: Recipe) -> AnyNeuron:
     """Check the section `neuron` and the section `spikes`."""
     for key in ("time_steps", "spikes"):
         if key in recipe.neuron.arguments:
-            raise RecipeError(f"neuron.{key} is not set there; it is a key of its own")
+            raise RecipeError(f"neuron.{key} cannot be set here; set {key} at the top level of the recipe")
     neuron = NEURONS.read(recipe.neuron)
     neuron.layers(recipe)
     return neuron

@@ -92,7 +92,7 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
 
 
 _TAKEN = {
-    "image": "a folder of pictures by class",
+    "image": "a folder of images by class",
     "events": "a folder of recordings by class",
     "series": "arrays x and y, a recording, or files by class",
     "table": "a table with a column of labels, or arrays x and y",
@@ -207,8 +207,8 @@ def _keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part
             had = "has none" if learned is None else f"learned {brief(learned)}"
             raise RecipeError(f"data.{key} = {brief(value)} is refused: the network {had}; leave it out")
     if part == "all" and "split" in keys:
-        seen = f"data.split = {brief(keys['split'])} divides what is to be tested on as a whole"
-        raise RecipeError(f"{seen}; leave it out, or choose another part than all")
+        seen = f"data.split = {brief(keys['split'])} divides the data, but --part all tests on all of them"
+        raise RecipeError(f"{seen}; leave it out, or choose another part")
     if isinstance(keys.get("split"), Mapping) and isinstance(asked.get("split"), Mapping):
         # As in training, other keys of the split are kept.
         keys = {**keys, "split": {**asked["split"], **keys["split"]}}
@@ -316,9 +316,9 @@ def found_data(
         _check_labels(found, labels)
     if part == "test" and "test" in found.seen.get("split", ()) and not {"split", "group"} & keys.keys():
         say(
-            f"warning: {path} has no test part of its own, and one is taken here by default: the network may have been "
-            "trained on some of it; divide the data as its training did (--set data.group=..., --set data.split=...), "
-            "or give data that it has never seen, with --part all"
+            f"warning: {path} has no test part of its own, so a default split is used, which may contain training "
+            "samples; divide the data as in training (--set data.group=..., --set data.split=...), or give only new "
+            "data with --part all"
         )
     sets = found.make((), 0)
     return (sets if record.kind == "events" else sets.shown_as(FRAMES[record.frames])).made_by(None)

@@ -42,10 +42,10 @@ class OwnDataSection(Data):
 
     split: dict[str, float | list[str | int]] | None = field(
         None,
-        ("Fractions {validation: 0.15, test: 0.15, seed: 0} of data without parts of their own, or lists of groups."),
+        "Split of data that have no parts: fractions {validation: 0.15, test: 0.15, seed: 0}, or lists of groups.",
     )
-    values: Names | None = field(None, "Columns or keys of values to learn instead of a class.")
-    labels: Names | None = field(None, "Columns or keys of labels, of which a sample has any number.")
+    values: Names | None = field(None, "Columns or keys of the values to predict instead of a class.")
+    labels: Names | None = field(None, "Columns or keys of labels; a sample may have any number of them.")
 
     @classmethod
     def key_names(cls) -> set[str]:
@@ -62,22 +62,24 @@ class OwnDataSection(Data):
 
 
 class _At(OwnDataSection):
-    path: str = field(
-        ..., "File or folder of your data; a relative one starts from --data-root, or the working folder."
-    )
+    path: str = field(..., "File or folder of your data; relative paths start from --data-root or the working folder.")
 
 
 class _Placed(_At):
-    label: str | None = field(None, "Column or key of classes (label).")
+    label: str | None = field(None, "Column or key of the classes; label by default.")
 
 
 class _Grouped(BaseModel):
-    group: str | None = field(None, "Column, or pattern of names, of groups; no group is in two parts of the data.")
+    group: str | None = field(
+        None, "Column of groups, or pattern for file names; each group stays in one part of the data."
+    )
 
 
 class _Listed(_Grouped):
-    targets: str | None = field(None, "Path of a table of targets, from the folder; by default the only table in it.")
-    file: str | None = field(None, "Column of paths in a table of targets (file).")
+    targets: str | None = field(
+        None, "Path of a table of targets, relative to the folder; by default, the only table in it."
+    )
+    file: str | None = field(None, "Column of paths in a table of targets; file by default.")
 
 
 class _Readable(BaseModel):
@@ -86,7 +88,8 @@ class _Readable(BaseModel):
 
 class _Fitted(BaseModel):
     fit: Literal["squash", "crop", "letterbox"] = field(
-        "squash", "Of an image of other proportions: squash takes all of it, crop the middle, letterbox pads it."
+        "squash",
+        "Fit of images with other proportions: squash distorts them, crop keeps the middle, letterbox pads them.",
     )
 
 
@@ -99,45 +102,51 @@ def _not_boolean(value: Any) -> Any:
 
 class _Coloured(_Fitted):
     channels: Annotated[Literal[1, 3], BeforeValidator(_not_boolean)] | None = field(
-        None, "1 for grey, 3 for colours; by default grey if every file is."
+        None, "1 for grey, 3 for colour; by default, grey if every file is grey."
     )
 
 
 class _Letterboxed(_Coloured):
     fit: Literal["squash", "crop", "letterbox"] = field(
-        "letterbox", "Of an image of other proportions: letterbox pads it, squash takes all of it, crop the middle."
+        "letterbox",
+        "Fit of images with other proportions: letterbox pads them, squash distorts them, crop keeps the middle.",
     )
 
 
 class _Sensed(BaseModel):
-    sensor: list[int] | None = field(None, "[height, width] of the camera; by default as the files state.")
+    sensor: list[int] | None = field(
+        None,
+        "[height, width] of the camera; by default, the size in the files, or the smallest that contains all events.",
+    )
     resize: Literal["pool", "bilinear"] = field(
-        "pool", "Of recordings of another size: pool adds up counts, bilinear resizes frames."
+        "pool", "Conversion of recordings of another size: pool adds up counts, bilinear resizes frames."
     )
 
 
 class _Timed(BaseModel):
-    each_step: bool = field(False, "Learn a class, or values, at each step.")
-    ahead: int | None = field(None, "Learn the channels' values so many steps later, at each step.")
+    each_step: bool = field(False, "Predict a class or values at each step.")
+    ahead: int | None = field(None, "Predict the channels' values this many steps ahead, at each step.")
 
 
 class _Sounds(_Timed):
-    resample: int | None = field(None, "Rate that the network takes; the data's by default.")
-    seconds: float | None = field(None, "Length of a clip of sound (1).")
-    clips: str | None = field(None, "What is taken of a longer sound: first, centre or windows.")
-    every: float | None = field(None, "Seconds from one clip to the next, of clips: windows.")
-    mels: int | None = field(None, "Channels of sound frames (32).")
-    frame_ms: float | None = field(None, "Milliseconds of a frame of sound (32).")
-    hop_ms: float | None = field(None, "Milliseconds from one frame to the next, which is a step of the network (16).")
-    lowest_hz: float | None = field(None, "Lower end of the mel filters (20).")
-    highest_hz: float | None = field(None, "Upper end of the mel filters (half the rate).")
+    resample: int | None = field(None, "Sampling rate of the network's input; by default, the rate of the data.")
+    seconds: float | None = field(None, "Length of an audio clip in seconds; 1 by default.")
+    clips: str | None = field(None, "Clips taken from longer audio: first, centre or windows.")
+    every: float | None = field(None, "Seconds from one clip to the next, for clips: windows.")
+    mels: int | None = field(None, "Mel channels per audio frame; 32 by default.")
+    frame_ms: float | None = field(None, "Milliseconds per audio frame; 32 by default.")
+    hop_ms: float | None = field(None, "Milliseconds from one frame, and time step, to the next; 16 by default.")
+    lowest_hz: float | None = field(None, "Lowest frequency of the mel filters in Hz; 20 by default.")
+    highest_hz: float | None = field(
+        None, "Highest frequency of the mel filters in Hz; half the sampling rate by default."
+    )
 
 
 class Folder(_Placed, _Listed, _Readable, _Coloured, kind="folder", makes=At("hdlif.data.sources.pictures:Pictures")):
     """A folder of your own images, in one folder per class or with a table of targets."""
 
     samples = "image"
-    said = "a folder of pictures"
+    said = "a folder of images"
 
 
 class Masks(_At, _Readable, _Letterboxed, kind="masks", makes=At("hdlif.data.sources.masks:Masks")):
@@ -146,8 +155,8 @@ class Masks(_At, _Readable, _Letterboxed, kind="masks", makes=At("hdlif.data.sou
     samples = "image"
     said = "images with label maps"
     located = "map"
-    instances: bool = field(False, "The numbers are of objects, 0 being the background, and not of classes.")
-    classes: Names | None = field(None, "Names of the classes 0, 1, ...; by default their numbers.")
+    instances: bool = field(False, "Label maps contain numbers of objects instead of classes; 0 is the background.")
+    classes: Names | None = field(None, "Names of the classes 0, 1, ...; by default, their numbers.")
 
 
 class Series(_Placed, _Grouped, _Readable, _Sounds, kind="series", makes=At("hdlif.data.sources.series:Series")):
@@ -155,10 +164,10 @@ class Series(_Placed, _Grouped, _Readable, _Sounds, kind="series", makes=At("hdl
 
     samples = "series"
     said = "data of series"
-    window: int | None = field(None, "Rows of a sample, of a recording that is cut into such.")
-    stride: int | None = field(None, "Rows from one window to the next; as many as a window has by default.")
-    columns: Names | None = field(None, "Columns that are channels; by default all but label and group.")
-    rate: int | None = field(None, "Readings per second; sounds state their own.")
+    window: int | None = field(None, "Rows per sample; recordings are cut into windows of this length.")
+    stride: int | None = field(None, "Rows from one window to the next; by default, the length of a window.")
+    columns: Names | None = field(None, "Columns of the channels; by default, all except label and group.")
+    rate: int | None = field(None, "Sampling rate of sensor data in Hz; audio files contain their own.")
 
 
 class Table(_Placed, _Grouped, kind="table", makes=At("hdlif.data.sources.tables:Rows")):
@@ -166,7 +175,7 @@ class Table(_Placed, _Grouped, kind="table", makes=At("hdlif.data.sources.tables
 
     samples = "table"
     said = "a table"
-    columns: Names | None = field(None, "Columns that are features; by default all but label and group.")
+    columns: Names | None = field(None, "Columns of the features; by default, all except label and group.")
 
 
 class Shards(
@@ -175,15 +184,17 @@ class Shards(
     """Your own tar shards in the WebDataset format."""
 
     said = "tar shards"
-    label: str = field("label", "Key of classes.")
-    member: str | None = field(None, "End of the names of samples, such as jpg, if there are several per key.")
+    label: str = field("label", "Key of the classes.")
+    member: str | None = field(None, "Suffix of the samples, such as jpg, if a key has several possible files.")
 
 
 class Arrow(_Placed, _Fitted, _Timed, kind="arrow", makes=At("hdlif.data.sources.arrow:Saved")):
     """A folder saved with the `datasets` package."""
 
     said = "a folder of the package datasets"
-    column: str | None = field(None, "Column of the samples; by default the only one of images, or of lists or arrays.")
+    column: str | None = field(
+        None, "Column of the samples; by default, the only column of images, or of lists or arrays."
+    )
 
 
 class Boxes(_At, _Readable, _Letterboxed, kind="boxes", makes=At("hdlif.data.sources.boxes:Boxes")):
@@ -192,12 +203,14 @@ class Boxes(_At, _Readable, _Letterboxed, kind="boxes", makes=At("hdlif.data.sou
     samples = "image"
     said = "a folder of images with boxes"
     located = "boxes"
-    format: Literal["voc", "coco", "yolo"] | None = field(None, "Of the files; by default the only one that is there.")
+    format: Literal["voc", "coco", "yolo"] | None = field(
+        None, "Format of the box files; by default, the only format found."
+    )
     classes: Names | None = field(
-        None, "Names of the classes, in their order; by default those that the files list, or that boxes have."
+        None, "Names of the classes, in order; by default, the classes that the files list or the boxes use."
     )
     drift: float | None = field(
-        None, "Show a part of each image that drifts over it, at each step, whose sides are 1/drift of the image's."
+        None, "Show a drifting part of each image at each step; its sides are 1/drift of the image's sides."
     )
 
 

@@ -121,7 +121,7 @@ class Keys(BaseModel):
             if first["type"] == "extra_forbidden" and len(first["loc"]) == 1 and first["loc"][0] in others():
                 required = any(field.is_required() for name, field in cls.model_fields.items() if name != "kind")
                 whole = f'--set "{section}={{kind: {tree.get("kind")}{", ..." if required else ""}}}"'
-                said += f"; to leave out what is of another kind, set the section as a whole: {whole}"
+                said += f"; to remove keys of another kind, set the complete section: {whole}"
             raise RecipeError(said) from None
         part._section = section
         return part

@@ -47,17 +47,19 @@ class Rule(Part):
 class STBP(Rule, kind="stbp", makes=At("hdlif.learning:STBP")):
     """Back-propagation through all time steps; its memory grows with the number of steps."""
 
-    reduce: Reductions = field("mean", "The loss is of the mean or the sum of all steps' logits.")
-    loss: Loss = field("reduced", "Each step has a loss, or the mean output has one (reduced).")
+    reduce: Reductions = field("mean", "Reduction of all steps' logits before the loss: their mean or sum.")
+    loss: Loss = field("reduced", "Compute the loss at each step, or once for the reduced output.")
 
 
 class _EachStep(Rule):
-    loss: Loss = field("each", "Each step has a loss, or the mean output has one (reduced).")
+    loss: Loss = field("each", "Compute the loss at each step, or once for the mean output (reduced).")
 
 
 class _PerStep(_EachStep):
-    update: Literal["sum", "each"] = field("sum", "sum makes one update of all steps; each makes one after every step.")
-    chunk: int = field(1, "Time steps that run in one call; it changes memory and time alone.")
+    update: Literal["sum", "each"] = field(
+        "sum", "sum makes one update for all steps; each makes one update after every step."
+    )
+    chunk: int = field(1, "Time steps per call; affects only memory and time.")
 
 
 class SLTT(_PerStep, kind="sltt", makes=At("hdlif.learning:SLTT")):
@@ -78,15 +80,15 @@ class ForwardMode(_PerStep, kind="forward_mode", makes=At("hdlif.learning:Forwar
     """Forward-mode gradients through time for each layer, computed with traces instead of a graph."""
 
     recurrent: Literal["diagonal", "eprop"] = field(
-        "diagonal", "How much of the coupling of recurrent layers' neurons is carried."
+        "diagonal", "Recurrent connections that the traces carry: each neuron's own (diagonal), or none (eprop)."
     )
-    budget: int = field(2**30, "Most bytes of traces.", ge=0)
+    budget: int = field(2**30, "Maximum bytes of traces.", ge=0)
 
 
 class SLTTK(_EachStep, kind="sltt_k", makes=At("hdlif.learning:StochasticStep")):
     """SLTT on k random steps; all T steps run."""
 
-    k: int = field(1, "Time steps with a loss, at most T.", ge=1)
+    k: int = field(1, "Number of time steps with a loss, at most T.", ge=1)
 
     def build(self, **given: Any) -> Any:
         return super().build(complete=True, **given)
@@ -95,19 +97,19 @@ class SLTTK(_EachStep, kind="sltt_k", makes=At("hdlif.learning:StochasticStep"))
 class StochasticStep(_EachStep, kind="stochastic_step", makes=At("hdlif.learning:StochasticStep")):
     """Training on k random steps; steps after the last of them do not run."""
 
-    k: int = field(1, "Time steps with a loss, at most T.", ge=1)
-    chunk: int = field(4, "Time steps that run in one call; it changes memory and time alone.")
-    draw: Draws = field("uniform", "How time steps are drawn.")
-    complete: bool = field(False, "Also run the steps after the last drawn one, without a graph.")
+    k: int = field(1, "Number of time steps with a loss, at most T.", ge=1)
+    chunk: int = field(4, "Time steps per call; affects only memory and time.")
+    draw: Draws = field("uniform", "Sampling of the time steps.")
+    complete: bool = field(False, "Also run the steps after the last drawn step, without a graph.")
 
 
 class StochasticWindow(Rule, kind="stochastic_window", makes=At("hdlif.learning:StochasticWindow")):
     """Back-propagation through a random window of time steps."""
 
-    length: int = field(..., "Time steps of the window, at most T.", ge=1)
-    chunk: int = field(4, "Time steps that run in one call; it changes memory and time alone.")
+    length: int = field(..., "Number of time steps in the window, at most T.", ge=1)
+    chunk: int = field(4, "Time steps per call; affects only memory and time.")
     loss: Literal["each", "last", "reduced"] = field(
-        "each", "Each step of the window has a loss, the last one has, or the mean output."
+        "each", "Compute the loss at each step of the window, at the last step, or once for the mean output."
     )
 
 

@@ -83,7 +83,7 @@ def _made(of: str, options: dict[str, Any], classes: int) -> nn.Module:
 
     make = check_of(of)
     if CLASSES in options:
-        raise RecipeError(f"model.options.{CLASSES} is not set there; it follows from the data")
+        raise RecipeError(f"model.options.{CLASSES} cannot be set; it follows from the data")
     taken = inspect.signature(make).parameters.values()
     takes = any(one.name == CLASSES or one.kind is one.VAR_KEYWORD for one in taken)
     try:

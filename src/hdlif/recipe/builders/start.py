@@ -52,14 +52,14 @@ def build_started(recipe: Recipe, *, say: Callable[[str], None] = say_nothing) -
     path, loaded, trained = _loaded(recipe.start.network)
     if (found := _sha256(path)) != recipe.start.sha256:
         seen = f"{path}: has the SHA-256 {found}, and start.sha256 = {recipe.start.sha256}"
-        raise CheckpointError(f"{seen}; put back the file that the recipe was made with, or give --from again")
+        raise CheckpointError(f"{seen}; restore the original file, or give --from again")
     network = build_model(recipe)
     same = data_kind(trained).labels == data_kind(recipe).labels
     new = set() if same else _of_outputs(recipe, network)
     checkpoint.load_model(path, network, loaded=loaded, keep=new)
     if new:
         layers = sorted({name.rpartition(".")[0] for name in new})
-        say(f"the classes are not those of {recipe.start.network}, so these layers are new: {', '.join(layers)}")
+        say(f"the classes differ from {recipe.start.network}, so these layers are new: {', '.join(layers)}")
     return network
 
 
@@ -81,7 +81,7 @@ def _loaded(network: str) -> tuple[Path, tuple[Any, dict[str, Any]], Recipe]:
     try:
         return path, loaded, Recipe.model_validate(loaded[1]["recipe"])
     except (KeyError, ValidationError) as error:
-        raise CheckpointError(f"{path}: holds no recipe of this version of hdlif; train it again") from error
+        raise CheckpointError(f"{path}: contains no recipe of this version of hdlif; train it again") from error
 
 
 def _sha256(path: Path) -> str:

@@ -47,8 +47,10 @@ DETECTED_AT = (8,)
 _MEASURING = ("metrics", "best")
 """Keys that affect metrics only, not training."""
 LearnFrom = Literal["every", "last", "late"]
-_LEARN_FROM = "Time steps that have a loss: every one, the last, or late ones more."
-_WEIGHTS = "Factors of the classes' losses: one for each, or balanced, so that rare classes count alike."
+_LEARN_FROM = (
+    "Time steps with a loss: every step, the last step, or every step with larger weights for late ones (late)."
+)
+_WEIGHTS = "Weights of the classes in the loss: one per class, or balanced, which gives all classes equal total weight."
 
 
 class Task(Part):
@@ -57,7 +59,7 @@ class Task(Part):
     BESIDE = frozenset({"metrics"})
     HAS_CLASSES: ClassVar[bool] = False
 
-    metrics: list[Any] = field([], "Further measures: names, or {kind: NAME, ...} with arguments.")
+    metrics: list[Any] = field([], "Additional metrics: names, or {kind: NAME, ...} with arguments.")
 
     @classmethod
     def derive(cls, function: Any, key: str, kind: str, given: Collection[str] = ()) -> type[Self]:
@@ -67,14 +69,14 @@ class Task(Part):
 
 
 class _Ours(Task):
-    best: str | None = field(None, "Name of the measure that the best epoch is chosen by.")
+    best: str | None = field(None, "Name of the metric that selects the best epoch.")
 
 
 class Classify(_Ours, kind="classify", makes=At("hdlif.training.tasks:Classify")):
     """Classification: one class per sample."""
 
     HAS_CLASSES = True
-    combine: Literal["mean", "last"] = field("mean", "The answer is the mean output, or the last.")
+    combine: Literal["mean", "last"] = field("mean", "Prediction: the mean output over time, or the last output.")
     learn_from: LearnFrom | None = field(None, _LEARN_FROM)
     class_weights: Literal["balanced"] | list[float] | None = field(None, _WEIGHTS)
 
@@ -83,7 +85,7 @@ class Sequence(_Ours, kind="sequence", makes=At("hdlif.training.tasks:LabelSeque
     """Classification at each time step."""
 
     HAS_CLASSES = True
-    delay: int = field(0, "The answer to step t is read at step t + delay.")
+    delay: int = field(0, "Delay of predictions: the prediction for step t is read at step t + delay.")
     learn_from: LearnFrom = field("every", _LEARN_FROM)
     class_weights: Literal["balanced"] | list[float] | None = field(None, _WEIGHTS)
 
@@ -92,11 +94,11 @@ class Regress(_Ours, kind="regress", makes=At("hdlif.training.tasks:Regress")):
     """Regression of values per sample, or at each time step."""
 
     combine: Literal["mean", "last", "each"] = field(
-        "mean", "The answer is the mean output over time, the last, or each step's."
+        "mean", "Prediction: the mean output over time, the last output, or each step's output."
     )
-    delay: int = field(0, "The answer to step t is read at step t + delay.")
+    delay: int = field(0, "Delay of predictions: the prediction for step t is read at step t + delay.")
     loss: Literal["squared", "absolute", "huber"] = field(
-        "squared", "squared, absolute, or huber (squared up to one deviation)."
+        "squared", "squared, absolute, or huber (squared up to one standard deviation)."
     )
     learn_from: LearnFrom | None = field(None, _LEARN_FROM)
 
@@ -104,23 +106,25 @@ class Regress(_Ours, kind="regress", makes=At("hdlif.training.tasks:Regress")):
 class Multilabel(_Ours, kind="multilabel", makes=At("hdlif.training.tasks:Multilabel")):
     """Multi-label classification: any number of labels per sample."""
 
-    combine: Literal["mean", "last"] = field("mean", "The answer is the mean output, or the last.")
-    threshold: float = field(0.5, "Probability from which a label is predicted.")
+    combine: Literal["mean", "last"] = field("mean", "Prediction: the mean output over time, or the last output.")
+    threshold: float = field(0.5, "Minimum probability of a predicted label.")
     learn_from: LearnFrom | None = field(None, _LEARN_FROM)
 
 
 class Detect(_Ours, kind="detect", makes=At("hdlif.training.tasks:Detect")):
     """Detection: boxes around the objects in an image."""
 
-    threshold: float = field(0.3, "Score from which a box is given.")
-    overlap: float = field(0.6, "Overlap of two boxes of a class from which the lower score is dropped; 1 keeps both.")
-    combine: Literal["mean", "each"] = field("mean", "The answer is of the mean output over time, or of each step's.")
-    box_weight: float = field(1.0, "Factor of the loss of the boxes; that of their classes has 1.")
+    threshold: float = field(0.3, "Minimum score of a predicted box.")
+    overlap: float = field(0.6, "Overlap at which the lower-scoring of two boxes of a class is dropped; 1 keeps both.")
+    combine: Literal["mean", "each"] = field(
+        "mean", "Predict boxes from the mean output over time, or from each step's output."
+    )
+    box_weight: float = field(1.0, "Weight of the box loss; the class loss has weight 1.")
     learn_from: LearnFrom | None = field(None, _LEARN_FROM)
 
 
 class _OfPixels(_Ours):
-    combine: Literal["mean", "last"] = field("mean", "The answer is the mean output, or the last.")
+    combine: Literal["mean", "last"] = field("mean", "Prediction: the mean output over time, or the last output.")
     learn_from: LearnFrom | None = field(None, _LEARN_FROM)
     dice: float = field(1.0, "Weight of the Dice loss, which is added to cross-entropy.")
 
@@ -156,19 +160,19 @@ def read_task(recipe: Recipe) -> Task:
     delay, after = arguments.get("delay", 0), data_kind(recipe).answered_after if recipe.data.kind in DATA else None
     if after is not None and delay != after:
         raise RecipeError(
-            f'task.delay = {delay}: with data.kind = "{recipe.data.kind}" the answer to a step is asked for {after} '
+            f'task.delay = {delay} does not fit data.kind = "{recipe.data.kind}", whose predictions are read {after} '
             f"steps later; --set task.delay={after}"
         )
     is_plain = kind == "classify" and arguments.get("combine", "mean") == "mean" and given == "class"
     for key, value in (("data.mixup", recipe.data.mixup), ("teacher", recipe.teacher)):
         if value is not None and not is_plain:
-            only = 'task.kind = "classify" whose combine is "mean", of samples of one length'
-            raise RecipeError(f"{key} goes with {only}; leave it out")
+            only = 'task.kind = "classify" with combine = "mean" and samples of one length'
+            raise RecipeError(f"{key} requires {only}; leave it out")
     if recipe.teacher is not None and arguments.get("learn_from", "every") != "every":
-        raise RecipeError("teacher goes with task.learn_from = every; leave one of them out")
+        raise RecipeError("teacher requires task.learn_from = every; leave one of them out")
     if recipe.training.label_smoothing and not task.HAS_CLASSES:
         seen = f"training.label_smoothing = {recipe.training.label_smoothing}"
-        raise RecipeError(f'{seen} is of classes; leave it out of a task of kind "{kind}"')
+        raise RecipeError(f'{seen} needs a task with classes, and task.kind = "{kind}" has none; leave it out')
     return task
 
 

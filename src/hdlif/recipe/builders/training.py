@@ -37,7 +37,7 @@ class Adam(Part, kind="adam", makes=At("hdlif.training.optimization:adam")):
 
     beta1: float = field(0.9, "Decay of the mean of gradients.")
     beta2: float = field(0.999, "Decay of the mean of squared gradients.")
-    eps: float = field(1e-8, "Added to the denominator.")
+    eps: float = field(1e-8, "Constant added to the denominator.")
 
 
 class AdamW(Adam, kind="adamw", makes=At("hdlif.training.optimization:adamw")):
@@ -56,7 +56,7 @@ class Drops(Part, kind="drops", makes=At("hdlif.training.optimization:Drops")):
     """A learning rate that drops by a factor at given fractions of all steps."""
 
     at: list[float] = field(..., "Fractions of all steps at which the rate drops.")
-    factor: float = field(0.1, "Multiplies the rate at each drop.", gt=0, le=1)
+    factor: float = field(0.1, "Factor that multiplies the rate at each drop.", gt=0, le=1)
 
 
 _GIVEN = ("params", "lr", "weight_decay")
@@ -70,7 +70,7 @@ def read_optimizer(training: TrainingConfig) -> Part:
     for key in section.arguments:
         if key in ("lr", "weight_decay") or (key == "momentum" and section.kind == "sgd"):
             own = "learning_rate" if key == "lr" else key
-            raise RecipeError(f"training.optimizer.{key} is not set there; training.{own} is a key of its own")
+            raise RecipeError(f"training.optimizer.{key} cannot be set here; set training.{own}")
     return OPTIMIZERS.read(section)
 
 
@@ -175,16 +175,16 @@ class Surplus(Part, kind="surplus", makes=At("hdlif.training.activity:Surplus"))
 class Density(Part, kind="density", makes=At("hdlif.training.activity:Density")):
     """A penalty that reduces the fraction of non-zero spikes to a target."""
 
-    target: float = field(..., "Fraction of spikes that may be other than zero.", ge=0, lt=1)
+    target: float = field(..., "Target fraction of non-zero spikes.", ge=0, lt=1)
     weight: float = field(1.0, "Weight of the penalty in the loss.", gt=0)
-    per_layer: bool = field(True, "Each layer has the target; false gives it to the network as a whole.")
+    per_layer: bool = field(True, "Apply the target to each layer; false applies it to the network as a whole.")
 
 
 class Sops(Part, kind="sops", makes=At("hdlif.training.activity:Budget")):
     """A penalty that reduces synaptic operations to a budget."""
 
     sops: float | dict[str, float] = field(
-        ..., "Budget per sample over all steps: of the network, or of layers by name."
+        ..., "Synaptic operations per sample over all steps: one budget for the network, or budgets by layer name."
     )
     weight: float = field(1.0, "Weight of the penalty in the loss.", gt=0)
 
@@ -245,14 +245,14 @@ class Teacher(Part):
     """Function that makes a network by its name, without weights."""
 
     name: str = field(..., "Name of the architecture.")
-    checkpoint: str = field(..., "File of its weights, trained on the classes of the data.")
-    temperature: float = field(4.0, "Divides the logits of both.", gt=0)
+    checkpoint: str = field(..., "File with its weights, trained on the same classes as the data.")
+    temperature: float = field(4.0, "Temperature that divides the logits of the teacher and the network.", gt=0)
     weight: float = field(0.5, "Weight of the teacher in the loss.", ge=0, le=1)
-    mean: Three | None = field(None, "By which the teacher's images are normalised; the data's by default.")
+    mean: Three | None = field(None, "Mean of the teacher's normalisation; by default, the mean of the data.")
     std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] | None = field(
-        None, "By which the teacher's images are normalised; the data's by default."
+        None, "Standard deviation of the teacher's normalisation; by default, the deviation of the data."
     )
-    size: int | None = field(None, "Side of the images that it takes; the data's by default.", ge=1)
+    size: int | None = field(None, "Side of the teacher's input images; by default, the side of the data.", ge=1)
 
     def names(self) -> list[str]:
         """Return the names of the library's architectures."""
@@ -315,7 +315,7 @@ def read_teacher(recipe: Recipe) -> Teacher | None:
     teacher = TEACHERS.read(recipe.teacher)
     if check_data(recipe) != "image" or recipe.data.frames != CONSTANT:
         seen = f'data.kind = "{recipe.data.kind}", data.frames = "{recipe.data.frames}"'
-        raise RecipeError(f"teacher: a teacher sees whole images, and {seen} shows none; leave the teacher out")
+        raise RecipeError(f"teacher: a teacher needs whole images, and {seen} has none; leave the teacher out")
     return teacher
 
 

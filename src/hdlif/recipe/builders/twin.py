@@ -24,8 +24,8 @@ def twin_of(recipe: Recipe, form: Twin) -> Recipe:
     seen = f"--twin {form}: {recipe.name}"
     if frames_of(recipe.data, check_data(recipe)) != CONSTANT or recipe.training.stream is not None:
         raise RecipeError(
-            f"{seen} has input that changes in time, and an ordinary network sees one time step; "
-            "take a recipe of still images"
+            f"{seen} has input that changes over time, and an ordinary network has one time step; "
+            "choose a recipe for still images"
         )
     changes: dict[str, Any] = {
         "name": f"{recipe.name}_{form.replace('-', '_')}",
@@ -39,7 +39,9 @@ def twin_of(recipe: Recipe, form: Twin) -> Recipe:
     if form == "ordinary":
         changes |= {"weights": of_kind("float"), "spikes": of_kind("exact")}
     elif recipe.weights.kind == "float" and recipe.spikes.kind == "exact":
-        raise RecipeError(f"{seen} has float weights and exact spikes, so no bits to take over; give --twin ordinary")
+        raise RecipeError(
+            f"{seen} has float weights and exact spikes, so its twin has no low bits; give --twin ordinary"
+        )
     return recipe.model_copy(update=changes)
 
 

@@ -189,7 +189,9 @@ def data_keys(overrides: Sequence[str]) -> dict[str, Any]:
         if section != "data" or not (equals and dot and name):
             raise RecipeError(f"--set {cut(override)} is refused; give data.KEY=VALUE, for example data.window=64")
         if name.partition(".")[0] == "path":
-            raise RecipeError(f"--set {cut(override)} is refused: where the data lie is given with the command itself")
+            raise RecipeError(
+                f"--set {cut(override)} is not supported; give the path of the data as an argument of the command"
+            )
         replace_value(found, override)
     keys: dict[str, Any] = found["data"]
     return keys
@@ -345,12 +347,12 @@ def _as_streams(recipe: Recipe, say: Callable[[str], None]) -> Recipe:
     every = f"training.stream = {steps}: an update every {f'{steps} steps' if steps > 1 else 'step'}"
     if steps > 1 or time_steps == 1:
         most = f"the most up to {STREAM_STEPS} that divide time_steps = {time_steps}"
-        say(f"{every}, {most}; set training.stream to choose them")
+        say(f"{every}, {most}; set training.stream to change this")
     else:
         more = next(n for n in range(2, time_steps + 1) if time_steps % n == 0)
         say(
-            f"{every}, for no number from 2 to {STREAM_STEPS} divides time_steps = {time_steps}; a rule without "
-            f"traces, such as stbp, then sees no time at all; set training.stream={more}"
+            f"{every}, because no number from 2 to {STREAM_STEPS} divides time_steps = {time_steps}; a rule "
+            f"without traces, such as stbp, then has no gradient through time; set training.stream={more}"
         )
     streamed = recipe.model_copy(update={"training": recipe.training.model_copy(update={"stream": steps})})
     builders.check(streamed)
