@@ -19,17 +19,17 @@ from hdlif.runtime.limits import available_cores
 FEWEST_ROUNDS, MOST_ROUNDS = 3, 24
 """Timed updates for each number of threads."""
 SHARE = 0.08
-"""Of a training's updates, those that are spent on the choice, where that makes a number of rounds between the two."""
+"""Fraction of a training run's updates for measuring; `FEWEST_ROUNDS` and `MOST_ROUNDS` limit the rounds."""
 WORTH_MEASURING = 20
 """Updates for each number of threads needed for several rounds; with fewer, one decides."""
 TOO_SHORT = 10
-"""A training of no more updates is not measured."""
+"""Most updates of a training run without measurements."""
 BUDGET_SECONDS = 30.0
-"""No new round is begun after so long."""
+"""Time after which no new round begins."""
 HOPELESS = 3.0
-"""A number of threads that takes so many times as long as another one is not tried again."""
+"""Time ratio from which a number of threads is not tried again: its time over the shortest time."""
 TIE = 0.01
-"""More threads that gain less than this share of the time are not worth having."""
+"""Smallest fraction of the time that more threads must save to be chosen."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def cores_to_try() -> int:
 
 
 BUSY = 0.3
-"""Of the machine's cores, the busy share from which `warning_of_others` warns."""
+"""Fraction of busy cores from which `warning_of_others` warns."""
 
 
 def warning_of_others() -> str | None:
@@ -129,10 +129,9 @@ def warning_of_others() -> str | None:
 
 
 def rounds_for(updates: int, counts: int) -> int | None:
-    """Return how many rounds to time after the first, in a training run of so many updates; if it is 0, the first
-    decides.
+    """Return the number of rounds to time after the first; with 0, the first round decides.
 
-    Return None if the training run is too short even for one round.
+    Return None if a training run with this number of updates is too short even for one round.
     """
     if updates <= TOO_SHORT:
         return None
