@@ -158,9 +158,9 @@ class Eligibility(Observer):
             listed = ", ".join(f"{name} {_in_words(size)}" for name, size in most)
             more = f" and {len(sizes) - 3} more" if len(sizes) > 3 else ""
             raise TrainingError(
-                f"forward mode keeps {_in_words(total)} of traces, a number for every sample, synapse and state "
-                f"({listed}{more}), and its budget is {_in_words(self._budget)}; set rule.budget to {total} or more "
-                "(bytes), make the batch or the layers smaller, or take a rule of smaller traces (ottt) or none (sltt)"
+                f"forward mode needs {_in_words(total)} of traces, one number per sample, synapse and state "
+                f"({listed}{more}), but its budget is {_in_words(self._budget)}; set rule.budget to {total} bytes or "
+                "more, use a smaller batch or smaller layers, or a rule with smaller traces (ottt) or none (sltt)"
             )
 
     def emitted(
@@ -209,39 +209,39 @@ class Eligibility(Observer):
         name = self._names.get(neuron, type(neuron).__name__)
         if len(steps) != 1 and not carried(steps).cut:
             raise TrainingError(
-                f"{name}: forward mode runs one time step at a time, or several that are cut from each other, and it "
-                f"was given {len(steps)} that are not"
+                f"{name}: forward mode runs one time step at a time, or several that are cut from each other, but it "
+                f"got {len(steps)} that are not"
             )
         if carried(steps).cut and neuron in self._back:
             raise TrainingError(
-                f"{name}: a recurrent layer reads what it emitted at the step before, so that forward mode takes its "
+                f"{name}: a recurrent layer reads its output of the previous step, so forward mode must run its "
                 "steps one by one; set rule.chunk to 1"
             )
         if getattr(neuron, "norm", None) is not None:
             raise TrainingError(
-                f"{name}: Mem-BN couples the membranes of a batch, so that forward mode has no traces of each sample's "
-                "own; leave neuron.mem_bn out, or take another rule"
+                f"{name}: Mem-BN couples the membranes of a batch, so forward mode has no separate traces per "
+                "sample; leave neuron.mem_bn out, or choose another rule"
             )
         sources = self._arriving.get(neuron)
         if sources is None:
             raise TrainingError(
                 f"{name} is fed by {self._described(self._given_by.get(neuron))}: forward mode is for fully connected "
                 "layers and convolutions of kernel 1, with no more than a batch norm or a gain and shift after them "
-                "(model.kind dense, recurrent or conv1d); take another rule, such as stochastic_window"
+                "(model.kind dense, recurrent or conv1d); choose another rule, such as stochastic_window"
             )
         for source in sources:
             where = self._names.get(source.synapse, type(source.synapse).__name__)
             if source.y[0, 0].numel() != source.y.shape[2]:
                 raise TrainingError(
                     f"{where} gives maps of {list(source.y.shape[3:])}: forward mode would keep a trace for every "
-                    "position of every weight; take another rule, such as stochastic_window"
+                    "position of every weight; choose another rule, such as stochastic_window"
                 )
         return sources
 
     def _described(self, giver: nn.Module | None) -> str:
         """Describe the input of a neuron layer."""
         if giver is None:
-            return "what no layer gives that is run by its name in a hdlif.nn.Scope or Sequential"
+            return "a value that does not come from a layer run by name in a hdlif.nn.Scope or Sequential"
         kernel = getattr(giver, "kernel_size", None)
         of = f", kernel {'×'.join(map(str, kernel))}" if isinstance(kernel, tuple) else ""
         return f"{self._names.get(giver, type(giver).__name__)} ({type(giver).__name__}{of})"

@@ -71,7 +71,7 @@ class ExtraMetrics:
                     _meet(one, each)
             values = dict(_named(name, _run(name, metric.compute), self._outputs))
             if taken := found.keys() & values.keys():
-                raise InputError(f'task.metrics: two are called "{min(taken)}"; name one otherwise')
+                raise InputError(f'task.metrics: two are called "{min(taken)}"; rename one')
             found |= values
         if each is None or not found:
             return found
@@ -90,7 +90,7 @@ def check_metrics(metrics: Mapping[str, Metric], own: Collection[str]) -> None:
         if not isinstance(metric, Metric):
             raise InputError(f"task.metrics: {name} is {brief(metric)}; give a torchmetrics.Metric")
         if name in own or name == "loss":
-            raise InputError(f'task.metrics: "{name}" is a figure of the task itself; name the metric otherwise')
+            raise InputError(f'task.metrics: "{name}" is a figure of the task itself; rename the metric')
 
 
 def tried(asked: ExtraMetrics, predicted: Tensor, true: Tensor) -> list[str]:
@@ -137,7 +137,7 @@ def _named(name: str, value: Any, outputs: tuple[str, ...]) -> Iterator[tuple[st
         if len(outputs) > MOST_NAMED:
             raise InputError(
                 f"task.metrics: {name} gives a number for each of {len(outputs)} outputs, and at most {MOST_NAMED} are "
-                "kept by name; let it average them, such as average: macro"
+                "kept by name; let it average them, for example with average: macro"
             )
         for output, of_output in zip(outputs, value, strict=True):
             yield f"{name}.{output}", float(of_output)

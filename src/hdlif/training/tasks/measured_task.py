@@ -62,8 +62,8 @@ class Measured(ABC):
             raise InputError(f'task.best = "{self.best}" is not measured; {did_you_mean(self.best, names)}')
         if self.larger_is_better(self.best) is None:
             raise InputError(
-                f'task.best = "{self.best}" does not say whether larger or smaller is better (its '
-                "higher_is_better is None); choose the best epoch by another"
+                f'task.best = "{self.best}" does not define whether larger or smaller is better '
+                "(its higher_is_better is None); select the best epoch by another"
             )
 
     @property
