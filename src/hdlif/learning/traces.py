@@ -128,9 +128,9 @@ class Traces(Observer):
         potential = fired.state.get("potential")
         if not isinstance(potential, Tensor):
             raise TrainingError(
-                f"{synapse} follows the neuron {fired.name!r}, by whose potential its trace is to decay, and that one "
-                f"keeps {', '.join(map(repr, fired.state))} and no 'potential'; give the state that its current adds "
-                "to that name, or use a rule whose traces have a leak of their own (ottt)"
+                f"{synapse} follows the neuron {fired.name!r}, whose potential sets the decay of the trace, but it "
+                f"keeps {', '.join(map(repr, fired.state))} and no 'potential'; give the state that integrates "
+                "its current this name, or use a rule with a separate leak for traces (ottt)"
             )
         return drift(fired.current[-1].to(potential.dtype), potential, self.rule.leak)
 
