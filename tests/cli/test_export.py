@@ -131,7 +131,7 @@ def test_a_build_with_other_outputs_is_refused_and_nothing_is_written(
     true, made = reference.run, tmp_path / "made"
     with monkeypatch.context() as patched:
         patched.setattr(reference, "run", lambda *given: true(*given) + 1)
-        with pytest.raises(MachineError, match="for output 0 of step 0, and the oracle"):
+        with pytest.raises(MachineError, match="for output 0 of step 0, but the oracle gives"):
             export(small, out=made / "net.c", check=True, to="c")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="no C compiler is installed"):
@@ -166,7 +166,7 @@ def test_a_network_that_learns_is_checked_and_described(
 
 def test_a_check_finds_learning_that_differs(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hdlif.deploy.c.checking.learned_from", lambda source, frames: iter([b"other"]))
-    with pytest.raises(MachineError, match="learns otherwise than the oracle"):
+    with pytest.raises(MachineError, match="learned values differ from the oracle's"):
         export(small, out=tmp_path / "net.c", to="c", learn="classifier", check=True)
 
 

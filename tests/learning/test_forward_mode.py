@@ -286,7 +286,7 @@ def test_layers_that_have_no_eligibility_are_refused_by_name() -> None:
         (Sequential(nn.Flatten(), HDLIF(T), nn.Linear(72, 3)), r"1 is fed by 0 \(Flatten\): forward"),
         (Sequential(nn.Flatten(1), *folded), r"4 is fed by 2 \(Conv1d, kernel 3\): forward mode"),
         (flat(nn.Unflatten(1, (2, 1)), SECA(2), HDLIF(T), nn.Flatten()), r"4 is fed by 3 \(SECA\): forward mode"),
-        (Summed(), "act is fed by what no layer gives that is run by its name"),
+        (Summed(), "act is fed by a value that does not come from a layer run by name"),
         (flat(HDLIF(T, norm=MemBN(T, 2))), "2: Mem-BN couples the membranes of a batch"),
     ]
     for net, words in cases:

@@ -194,11 +194,11 @@ WAY = ("fc0", "act0", "fc1", "act1", "out")
         ({"paths": (WAY, ("skips", "act1"))}, r"Wrong\.paths names 'skips', which is not a child of it"),
         (
             {"paths": (("fc0", "act1", "out"), ("fc1", "act0", "out"), ("skip", "act1"))},
-            r"Wrong runs 'act0' on what 'fc0' gave, and on none of Wrong.paths",
+            r"Wrong runs 'act0' on the output of 'fc0', but no path in Wrong.paths",
         ),
         ({"reads": {"fc0": [""], "act0": ["fc0"], "": ["act0"]}}, "leaves out 'fc1', 'skip', 'act1', 'out'"),
         ({"reads": {**Reading.reads, "d": ["fc0"]}}, "names 'd', which is not a child of it"),
-        ({"reads": {**Reading.reads, "fc1": [""]}}, "runs 'fc1' on what 'act0' gave"),
+        ({"reads": {**Reading.reads, "fc1": [""]}}, "runs 'fc1' on the output of 'act0'"),
     ],
 )
 def test_paths_that_are_not_those_of_the_children_are_refused(stated: dict[str, Any], words: str) -> None:
@@ -219,7 +219,7 @@ class Direct(Block):
     "make",
     "words",
     of=[
-        (Direct, r"^skip feeds a membrane .*, and none was kept: it was called directly"),
+        (Direct, r"^skip feeds a membrane .*, but none was kept: it was called directly"),
         (
             lambda: Sequential({"body": nn.Sequential(QuantLinear(6, 3), nn.ReLU()), "act": LIF(STEPS)}).double(),
             r"^body\.0 feeds a membrane.*it was called directly",

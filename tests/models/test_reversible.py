@@ -332,7 +332,7 @@ def test_measures_that_the_backward_pass_does_not_take_again_are_an_error() -> N
     y, _ = chain(currents(), None, carrying(range(STEPS), measures=measures))
     # The steps are of the forward pass, and what they carry is not to change.
     measures.clear()
-    with pytest.raises(RuntimeError, match="forward and backward pass take different measures"):
+    with pytest.raises(RuntimeError, match="forward and backward pass record different measures"):
         y.sum().backward()
 
 

@@ -219,7 +219,7 @@ def test_a_step_without_a_program_of_its_own_is_refused() -> None:
         (lambda x, v, p: (torch.max(x), v), "maximum takes two tensors"),
         (lambda x, v, p: (x.max(0), v), "maximum takes two tensors"),
         (lambda x, v, p: ((2 if isinstance(x, Tensor) else 1) * x, v), "another spike on tensors than as it was"),
-        (lambda x, v, p: (torch.log(p - 1) * x, v), r"log\(.*\) is not a finite number where the parameters start"),
+        (lambda x, v, p: (torch.log(p - 1) * x, v), r"log\(.*\) is not a finite number at the initial parameters"),
     ]
     for step, words in cases:
         cls = defined(states=("v",), p=Parameter(0.5, learned=False), step=staticmethod(step))

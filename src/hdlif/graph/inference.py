@@ -127,8 +127,8 @@ def check_task(record: TaskRecord, time_steps: int, outputs: int) -> None:
         )
     if type(record.delay) is not int or not 0 <= record.delay < time_steps or (record.delay and not each):
         raise ArtefactError(
-            f"task.delay = {brief(record.delay)}; of answers at each of {time_steps} steps it may be up to "
-            f"{time_steps - 1}, and of others 0"
+            f"task.delay = {brief(record.delay)}; it must be in 0..{time_steps - 1} for predictions at each of "
+            f"{time_steps} steps, and 0 otherwise"
         )
     if (
         type(record.ahead) is not int
@@ -136,7 +136,7 @@ def check_task(record: TaskRecord, time_steps: int, outputs: int) -> None:
         or (record.ahead and (record.kind, each) != ("regress", True))
     ):
         raise ArtefactError(
-            f"task.ahead = {brief(record.ahead)}; of values at each step it may be above 0, else it is 0"
+            f"task.ahead = {brief(record.ahead)}; it may be above 0 for values at each step, and must be 0 otherwise"
         )
     scaled = outputs if record.kind == "regress" else 0
     for key, numbers in (("mean", record.mean), ("std", record.std)):

@@ -116,8 +116,8 @@ class Traces(Observer):
         if not any((other, name) in known for other in before):
             kind = type(scope.module).__name__
             raise TrainingError(
-                f"{kind} runs {name!r} on what {before[-1]!r} gave, and on none of {kind}.paths does {name!r} follow "
-                f"{before[-1]!r}; a rule with traces has to know what feeds a neuron, so state the ways that x takes"
+                f"{kind} runs {name!r} on the output of {before[-1]!r}, but no path in {kind}.paths has this "
+                "connection; a rule with traces requires the sources of every neuron, so declare all paths of x"
             )
 
     def _drift_behind(self, scope: Scope, x: Tensor, synapse: str) -> Tensor | None:
@@ -128,9 +128,9 @@ class Traces(Observer):
         potential = fired.state.get("potential")
         if not isinstance(potential, Tensor):
             raise TrainingError(
-                f"{synapse} follows the neuron {fired.name!r}, by whose potential its trace is to decay, and that one "
-                f"keeps {', '.join(map(repr, fired.state))} and no 'potential'; give the state that its current adds "
-                "to that name, or use a rule whose traces have a leak of their own (ottt)"
+                f"{synapse} follows the neuron {fired.name!r}, whose potential sets the decay of the trace, but it "
+                f"keeps {', '.join(map(repr, fired.state))} and no 'potential'; give the state that integrates "
+                "its current this name, or use a rule with a separate leak for traces (ottt)"
             )
         return drift(fired.current[-1].to(potential.dtype), potential, self.rule.leak)
 
@@ -141,9 +141,9 @@ class Traces(Observer):
             # A custom module around the network may nest its state under a name.
             if name not in kept and not any(path.endswith(f".{name}") for path in kept):
                 raise TrainingError(
-                    f"{name} feeds a membrane and is to learn from a trace, and none was kept: it was called directly, "
+                    f"{name} feeds a membrane and needs a trace, but none was kept: it was called directly, "
                     "or did not run; run it in hdlif.nn.Sequential, or by its name with hdlif.nn.Scope, and return "
-                    "that one's state, or use a rule without traces (sltt)"
+                    "their state, or use a rule without traces (sltt)"
                 )
 
 

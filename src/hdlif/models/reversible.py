@@ -326,7 +326,7 @@ class _Branches:
 
     def _require(self, alike: bool) -> None:
         if not alike:
-            raise RuntimeError("forward and backward pass take different measures; does a layer run by chance?")
+            raise RuntimeError("forward and backward pass record different measures; remove random layers")
 
 
 def flat(state: State | None, prefix: str = "") -> dict[str, Tensor]:

@@ -220,7 +220,7 @@ class EquationNeuron(SteppedNeuron):
         if any(row.is_meta for row in rows.values()):
             return
         if infinite := [row for row, value in rows.items() if not bool(value.isfinite().all())]:
-            raise EquationError(f"{name}: {infinite[0]} is not a finite number where the parameters start")
+            raise EquationError(f"{name}: {infinite[0]} is not a finite number at the initial parameters")
         # Use a separate generator: a network's initial weights must not depend on its neurons.
         drawn = np.random.default_rng(0).normal(size=(1 + len(self.states), 64, 1))
         signals = [torch.from_numpy(one.copy()) for one in drawn]
@@ -260,8 +260,8 @@ class EquationNeuron(SteppedNeuron):
                     first = next(r for r in range(program.first, program.registers) if large[r])
                     state = next(s for s, after in zip(self.states, program.after, strict=True) if large[after])
                     raise EquationError(
-                        f"{type(self).__name__}: {state} grows without bound where the parameters start: it passes "
-                        f"{FAR:.0e} within {step} steps of currents around 0, first in {program.line(first)}"
+                        f"{type(self).__name__}: {state} grows without bound at the initial parameters: it exceeds "
+                        f"{FAR:.0e} within {step} steps for currents around 0, first in {program.line(first)}"
                     )
 
     def stepped(self, t: int, steps: range, *given: Tensor) -> list[Tensor]:

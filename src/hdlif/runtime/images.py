@@ -171,7 +171,7 @@ def _fit(image: "Image.Image", record: InputRecord, time_steps: int, name: str) 
             )
         if height == 1 < image.height:
             raise InputError(
-                f"{name}: the network takes one row of {width} pixels, and its file, of an earlier version, does not "
-                "say which rows of an image its steps are shown; export it again, or give the steps as a .npy array"
+                f"{name}: the network takes one row of {width} pixels, but its file, from an earlier version, "
+                "lacks the rows for each step; export it again, or give the steps as a .npy array"
             )
     return fitted(image, shape, resize=record.resize, fit=record.fit, mean=record.mean)

@@ -85,7 +85,7 @@ def _read_events(path: Path | Given, record: InputRecord, time_steps: int) -> Fl
         if record.sensor is None:
             shape = ", ".join(map(str, record.shape))
             raise Unreadable(
-                f"the network's file does not say how recordings become frames; give counts [T, {shape}] as .npy"
+                f"the network's file has no conversion from recordings to frames; give counts [T, {shape}] as .npy"
             )
         if events.sensor not in (None, record.sensor):
             raise Unreadable(f"it is of a sensor of {_size(events.sensor)}")

@@ -121,7 +121,7 @@ class Budget:
 
 def _check_weight(weight: float) -> None:
     if weight <= 0:
-        raise ValueError(f"weight = {weight}; a penalty's weight is above 0, or it rewards what it should punish")
+        raise ValueError(f"weight = {weight}; it must be above 0, otherwise the penalty is a reward")
 
 
 def _sum(terms: Iterable[Tensor]) -> Tensor:

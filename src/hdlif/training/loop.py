@@ -207,8 +207,8 @@ class TrainingLoop:
         place = counters.epoch * self.batches + counters.batch
         if counters.epoch > self.config.epochs or counters.batch > self.batches or counters.step != place:
             raise CheckpointError(
-                f"{found.path}: stands at epoch {counters.epoch}, batch {counters.batch}, step {counters.step}, and an "
-                f"epoch of {self.config.epochs} has {self.batches} batches; its data were others, train again"
+                f"{found.path}: saved at epoch {counters.epoch}, batch {counters.batch}, step {counters.step}, which "
+                f"does not fit {self.config.epochs} epochs of {self.batches} batches; its data differ, so train again"
             )
         checkpoint.restore_training(self.model, self.optimizer, found.tensors, found.path)
         if (kept := record["precision"]) and (own := self.accelerator.state_dict()):

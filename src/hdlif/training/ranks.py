@@ -47,7 +47,7 @@ def check_share(batch_size: int, ranks: int, *, paired: bool = False, name: str 
         else:
             reason = "mixup pairs the samples of a share, which would be odd"
         raise RecipeError(
-            f"{name} = {batch_size} is that of all {ranks} ranks together, and {reason}; "
+            f"{name} = {batch_size} is the total over {ranks} ranks, and {reason}; "
             f"set a multiple of {unit}, such as {nearest}, or choose another number of devices"
         )
 
@@ -180,5 +180,5 @@ class Ranks:
                 raise
             reason = str(error).splitlines()[0].split(". ")[0]
             raise TrainingError(
-                f"rank {self.index} has lost another rank ({reason}); look at what that one said, and resume"
+                f"rank {self.index} has lost another rank ({reason}); check that rank's output, and resume"
             ) from error

@@ -19,17 +19,17 @@ from hdlif.runtime.limits import available_cores
 FEWEST_ROUNDS, MOST_ROUNDS = 3, 24
 """Smallest and largest number of timed updates per number of threads."""
 SHARE = 0.08
-"""Fraction of a training run's updates spent on the choice, if the number of rounds stays within these limits."""
+"""Fraction of a training run's updates for measuring; `FEWEST_ROUNDS` and `MOST_ROUNDS` limit the rounds."""
 WORTH_MEASURING = 20
 """Smallest number of updates per number of threads for several rounds; with fewer updates, one round decides."""
 TOO_SHORT = 10
-"""Largest number of updates of a training run without measurements."""
+"""Most updates of a training run without measurements."""
 BUDGET_SECONDS = 30.0
 """Time after which no new round begins."""
 HOPELESS = 3.0
-"""Time relative to the fastest number of threads from which a number is not tried again."""
+"""Time ratio from which a number of threads is not tried again: its time over the shortest time."""
 TIE = 0.01
-"""Fraction of the time that additional threads must save to be chosen."""
+"""Smallest fraction of the time that more threads must save to be chosen."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +129,9 @@ def warning_of_others() -> str | None:
 
 
 def rounds_for(updates: int, counts: int) -> int | None:
-    """Return how many rounds to time after the first, in a training run of so many updates; if it is 0, the first
-    decides.
+    """Return the number of rounds to time after the first; with 0, the first round decides.
 
-    Return None if the training run is too short even for one round.
+    Return None if a training run with this number of updates is too short even for one round.
     """
     if updates <= TOO_SHORT:
         return None

@@ -100,7 +100,7 @@ def test_devices_learn_as_the_oracle_does() -> None:
         assert ran.fits
         assert (ran.learn_ticks > 0 and ran.update_ticks > 0) == ran.device.startswith("cortex")
     other = bytes([learned[0] ^ 1]) + learned[1:]
-    with pytest.raises(MachineError, match="1 outputs are others"):
+    with pytest.raises(MachineError, match="1 outputs differ from the oracle's"):
         list(run_on_devices(firmware(source, frames, expected, other), source.data_bytes, ("cortex-m4",)))
 
 
@@ -173,7 +173,7 @@ def test_other_outputs_and_firmware_that_does_not_compile_are_errors() -> None:
     x = random_input(graph, graph.time_steps, 1)
     files, source = project(graph, "float", x)
     wrong = dict(firmware(source, x.swapaxes(0, 1), (reference.run(graph, x) + 1).swapaxes(0, 1)))
-    for changed, said in ((wrong, r"host: \d+ outputs are others"), ({**files, "main.c": "oops"}, "host: .*oops")):
+    for changed, said in ((wrong, r"host: \d+ outputs differ from"), ({**files, "main.c": "oops"}, "host: .*oops")):
         with pytest.raises(MachineError, match=said):
             list(run_on_devices(changed, source.data_bytes, ("host",)))
 

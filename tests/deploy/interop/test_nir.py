@@ -179,8 +179,8 @@ ONE = np.ones((3, 2, 2), np.float32)
     "said",
     of=[
         (lambda: graph(*[nir.Delay(delay=np.full(2, DT))] * 2), "n0 (Delay), n1 (Delay)"),
-        (cycle, "in a circle"),
-        (unjoined, "does not follow from the input"),
+        (cycle, "form a cycle"),
+        (unjoined, "does not depend on the input"),
         (two_outputs, "2 outputs"),
         (lambda: graph(nir.Linear(np.ones((2, 3), np.float32))), "n0 takes [3]"),
         (lambda: graph(lif(3)), "n0.tau"),

@@ -59,7 +59,7 @@ class Library:
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_BUILD_S, check=False)
         except subprocess.TimeoutExpired as error:
-            raise MachineError(f"{code}: {Path(command[0]).name} has not ended after {LONGEST_BUILD_S} s") from error
+            raise MachineError(f"{code}: {Path(command[0]).name} did not finish within {LONGEST_BUILD_S} s") from error
         if done.returncode:
             raise MachineError(f"{code}: {Path(command[0]).name} refuses it: {done.stderr.strip()[:2000]}")
         self._library = ctypes.CDLL(str(self.path))
@@ -137,7 +137,7 @@ def check_name(name: str) -> None:
     """Raise `InputError` if the network's name clashes with a file of the firmware folder."""
     taken = sorted({file.partition(".")[0] for file in (*FILES, "samples.h") if file.endswith((".c", ".h"))})
     if name in taken:
-        raise InputError(f"{name}: files of the firmware bear the names {', '.join(taken)}; give the network another")
+        raise InputError(f"{name}: the firmware's files use the names {', '.join(taken)}; choose another network name")
 
 
 def firmware(

@@ -91,7 +91,7 @@ def _ran(folder: Path, device: str, data_bytes: int, by_answer: bool) -> Ran:
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LONGEST_S, check=False)
     except subprocess.TimeoutExpired as error:
-        raise MachineError(f"{device}: the firmware has not ended after {LONGEST_S} s") from error
+        raise MachineError(f"{device}: the firmware did not finish within {LONGEST_S} s") from error
     # semihosting prints to standard error
     printed = done.stdout + done.stderr
     if _TOO_SMALL.search(printed):
@@ -103,7 +103,7 @@ def _ran(folder: Path, device: str, data_bytes: int, by_answer: bool) -> Ran:
         raise MachineError(f"{device}: the firmware fails: {printed.strip()[-2000:]}")
     differ, stack, ticks = map(int, said.groups())
     if differ:
-        raise MachineError(f"{device}: {differ} outputs are others than the oracle's; try other tools, or report it")
+        raise MachineError(f"{device}: {differ} outputs differ from the oracle's; try other tools, or report it")
     return Ran(
         device,
         fits=True,

@@ -181,8 +181,8 @@ class Learning:
         """
         if len(content) != self.learned.size:
             raise StateError(
-                f"{len(content):,} bytes were given, and the struct of level = {self.trained.level} has "
-                f"{self.learned.size:,}; give all of it, of the same network, level and momentum"
+                f"{len(content):,} bytes were given, but the struct of level = {self.trained.level} has "
+                f"{self.learned.size:,}; give all bytes, from the same network, level and momentum"
             )
         held, at = dict[str, Array](), 0
         for kind, width, name, count in self._learned():

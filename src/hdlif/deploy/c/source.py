@@ -166,13 +166,13 @@ def check_identifier(name: str) -> None:
     """Raise `InputError` unless `name` is a valid name for files and functions."""
     if name in _HEADERS:
         raise InputError(
-            f"{name}.c: its header would be {name}.h, which C has itself, and programs that include that would get "
-            f"this one; give another name, such as {name}_network.c"
+            f"{name}.c: its header {name}.h would hide the standard C header of this name; choose another name, such "
+            f"as {name}_network.c"
         )
     if not name.isascii() or not name.isidentifier() or identifier(name) != name:
         raise InputError(
-            f"{name}.c: the name of a C file has small letters, digits and single underscores, begins with a letter, "
-            f"and is no word of C; give another one, such as {identifier(name)}.c"
+            f"{name}.c: the name must consist of lower-case letters, digits and single underscores, begin with a "
+            f"letter, and not be a C keyword; choose another name, such as {identifier(name)}.c"
         )
 
 

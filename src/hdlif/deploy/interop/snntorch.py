@@ -66,7 +66,7 @@ class Node(nn.Module):
         super().__init__()
         if not isinstance(neuron, SteppedNeuron):
             raise StateError(
-                f"{type(neuron).__name__} keeps more than tensors by name; a neuron of hdlif.nn is accepted"
+                f"{type(neuron).__name__} has a state with more than named tensors; use a neuron of hdlif.nn"
             )
         self.neuron, self.init_hidden, self.output = neuron, init_hidden, output
         self.mem: Tensor | None = None
@@ -105,8 +105,8 @@ class Node(nn.Module):
         if len(self.neuron.states) == 1 and all(len(row) == 1 for row in self.neuron.row_values().values()):
             return {self.neuron.states[0]: mem}, 0
         raise StateError(
-            f"mem is a tensor {list(mem.shape)} that {type(self.neuron).__name__} did not return, and its step and "
-            "other states are not known; pass on what the call before returned, or None to begin"
+            f"mem is a tensor {list(mem.shape)} that {type(self.neuron).__name__} did not return, so its step and "
+            "other states are unknown; pass the mem that the previous call returned, or None to begin"
         )
 
     def _mem_of(self, after: State | None, spikes: Tensor, t: int) -> Tensor:
@@ -165,8 +165,8 @@ def _leaky(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned:
     if surrogate is None:
         return turning.refuse(
             path,
-            f"has the surrogate {getattr(node.spike_grad, '__qualname__', node.spike_grad)}; atan, fast_sigmoid and "
-            "sigmoid have a counterpart, and surrogate= gives another",
+            f"has the surrogate {getattr(node.spike_grad, '__qualname__', node.spike_grad)}, which has no "
+            "counterpart; use atan, fast_sigmoid or sigmoid, or pass surrogate=",
         )
     if why := _refused(node):
         return turning.refuse(path, why)
@@ -188,11 +188,9 @@ def _leaky(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned:
 
 def _recurrent(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned:
     if not node.all_to_all:
-        return turning.refuse(
-            path, "has all_to_all=False, a weight a neuron; a linear layer or convolution is accepted"
-        )
+        return turning.refuse(path, "has all_to_all=False, one weight per neuron; use a linear layer or a convolution")
     if node.reset_mechanism == "zero":
-        return turning.refuse(path, f"has {_ZERO} input too")
+        return turning.refuse(path, f'{_ZERO} input; set reset_mechanism="subtract"')
     made = _leaky(turning, node, path, fed).module
     synapse = turning.turn(node.recurrent, inside(path, "recurrent"), fed).module
     return Turned(Recurrent(made, synapse) if isinstance(made, Temporal) else made, fed)
@@ -200,9 +198,9 @@ def _recurrent(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turne
 
 def _synaptic(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned:
     if node.reset_mechanism == "zero":
-        return turning.refuse(path, f"has {_ZERO} current too")
+        return turning.refuse(path, f'{_ZERO} current; set reset_mechanism="subtract"')
     if isinstance(node.alpha, nn.Parameter):
-        return turning.refuse(path, "learns alpha, and that of the counterpart is fixed; set learn_alpha=False")
+        return turning.refuse(path, "learns alpha, which is fixed in the counterpart; set learn_alpha=False")
     alpha = node.alpha.float().clamp(0, 1).reshape(-1)
     current = LeakyIntegrator(
         turning.time_steps, channels=None if len(alpha) == 1 else len(alpha), per_step=False, learned=False
@@ -211,31 +209,31 @@ def _synaptic(turning: TurningNeurons, node: Any, path: str, fed: Fed) -> Turned
     return Turned(Sequential(current, _leaky(turning, node, path, fed).module), fed)
 
 
-_ZERO = 'reset_mechanism="zero"; "subtract" has a counterpart, and this empties what comes at the step after, the'
+_ZERO = 'has reset_mechanism="zero", which at the next step also clears the'
 
 
 def _refused(node: Any) -> str | None:
     """Describe an unsupported property of a neuron, or return None."""
     if node.reset_mechanism == "none":
-        return 'has reset_mechanism="none"; "zero" and "subtract" have a counterpart'
+        return 'has reset_mechanism="none"; set "zero" or "subtract"'
     if node.reset_mechanism == "subtract" and not node.reset_delay:
         return (
             'has reset_mechanism="subtract" with reset_delay=False, which subtracts twice from a membrane above twice '
-            'the threshold; reset_delay=True, or "zero", has a counterpart'
+            'the threshold; set reset_delay=True, or reset_mechanism="zero"'
         )
     if node.inhibition or node.state_quant:
-        return "has inhibition or state_quant, of which ours has neither"
+        return "has inhibition or state_quant, which hdlif does not support"
     if isinstance(node.threshold, nn.Parameter) or isinstance(node.graded_spikes_factor, nn.Parameter):
         return (
-            "learns its threshold or graded_spikes_factor, and those of the counterpart are fixed; set "
+            "learns its threshold or graded_spikes_factor, which are fixed in the counterpart; set "
             "learn_threshold=False and learn_graded_spikes_factor=False"
         )
     if isinstance(node.beta, nn.Parameter) and not ((node.beta > 0) & (node.beta < 1)).all():
-        return "learns a beta that is not between 0 and 1, where that of the counterpart is; set learn_beta=False"
+        return "learns a beta outside 0..1, which the counterpart does not support; set learn_beta=False"
     if node.state_function.__name__ != _STATE_FUNCTIONS[node.reset_mechanism]:
-        return f'has reset_mechanism="{node.reset_mechanism}", and was made with another, by which it still computes'
+        return f'has reset_mechanism="{node.reset_mechanism}", but was made with another, which it still uses'
     if (node.graded_spikes_factor != 1).any():
-        return f"has graded_spikes_factor = {node.graded_spikes_factor.tolist()}, and spikes of 1 are accepted"
+        return f"has graded_spikes_factor = {node.graded_spikes_factor.tolist()}, but only 1 is supported"
     if not (node.threshold > 0).all():
         return "has a threshold that is not above 0"
     return None

@@ -39,7 +39,7 @@ class Node(base.MemoryModule):  # type: ignore[misc] # of a library without type
         super().__init__()
         if not isinstance(neuron, SteppedNeuron):
             raise StateError(
-                f"{type(neuron).__name__} keeps more than tensors by name; a neuron of hdlif.nn is accepted"
+                f"{type(neuron).__name__} has a state with more than named tensors; use a neuron of hdlif.nn"
             )
         self.neuron = neuron
         self._states = {name: "v" if name == "potential" else name for name in neuron.states}
@@ -116,8 +116,8 @@ def from_spikingjelly(
         functional.set_step_mode(network, "s")
     except ValueError as error:
         raise ConversionError(
-            f"{type(network).__name__} of SpikingJelly: a part does not go step by step ({error}), and has no "
-            "counterpart; batch norms of a batch and single steps are accepted"
+            f"{type(network).__name__} of SpikingJelly: a part does not run step by step ({error}), and has no "
+            "counterpart; use batch norms over a batch, and parts that run single steps"
         ) from error
     accepted = "LIFNode, IFNode and ParametricLIFNode are accepted"
     turning = TurningNeurons(
@@ -138,11 +138,11 @@ def _surrogate(turning: TurningNeurons, node: Any) -> Surrogate | str:
     theirs = node.surrogate_function
     kind = type(theirs).__name__
     if not getattr(theirs, "spiking", True):
-        return f"has {kind}(spiking=False), by which it emits no spikes but that function; spiking=True is accepted"
+        return f"has {kind}(spiking=False), so it emits this function instead of spikes; set spiking=True"
     if turning.surrogate is not None:
         return turning.surrogate
     if kind not in _SURROGATES:
-        return f"has the surrogate {kind}; {', '.join(_SURROGATES)} have a counterpart, and surrogate= gives another"
+        return f"has the surrogate {kind}, which has no counterpart; use {', '.join(_SURROGATES)}, or pass surrogate="
     return _SURROGATES[kind](float(theirs.alpha))
 
 

@@ -55,7 +55,7 @@ def build(
     try:
         children, lines = structure["children"], structure["lines"]
         if not 0 < len(children) <= MOST_CHILDREN:
-            raise ValueError(f"it has {len(children)} layers, and 1 to {MOST_CHILDREN} are accepted")
+            raise ValueError(f"it has {len(children)} layers; it must have 1 to {MOST_CHILDREN}")
         _check_sizes(children)
         synapses = [name for name, child in children.items() if child["kind"] in _SYNAPSES]
         ends = {*synapses[:1], *synapses[-1:]}
@@ -65,11 +65,11 @@ def build(
         for line in lines:
             name, reads = line[0], tuple(line[2])
             if not known.issuperset(reads) or name in known or not reads:
-                raise ValueError(f"the line {brief(line)} reads what is not there, or has a name that is")
+                raise ValueError(f"the line {brief(line)} has no inputs, reads an undefined value, or reuses a name")
             does.append(Line(name, _operation(line, made), reads))
             known.add(name)
         if structure["output"] not in known:
-            raise ValueError(f"its output is {brief(structure['output'])}, which is no line")
+            raise ValueError(f"its output is {brief(structure['output'])}, which no line defines")
         return Wired(made, does, structure["output"])
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
         raise ConversionError(f"this is not the structure of a network: {type(error).__name__}: {error}") from error
@@ -82,7 +82,7 @@ def _check_sizes(values: Any, depth: int = 0) -> None:
     elif isinstance(values, Mapping | list | tuple):
         raise ValueError("it nests too deep")
     elif type(values) is int and abs(values) > MOST_SIZE:
-        raise ValueError(f"it has a size of {values}, and at most {MOST_SIZE} is accepted")
+        raise ValueError(f"it has a size of {values}; it must be at most {MOST_SIZE}")
 
 
 def _operation(line: Any, made: Mapping[str, nn.Module]) -> Any:
@@ -94,7 +94,7 @@ def _operation(line: Any, made: Mapping[str, nn.Module]) -> Any:
         case [_, "multiple", [_], int() | float() as factor, int() | float() as shift]:
             if math.isfinite(factor) and math.isfinite(shift):
                 return Multiple(float(factor), float(shift))
-    raise ValueError(f"{brief(line)} is no line of a network")
+    raise ValueError(f"{brief(line)} is not a line of a network")
 
 
 class _Making:

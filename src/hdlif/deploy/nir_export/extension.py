@@ -56,8 +56,8 @@ class _Extension:
             make = _NEAREST.get(node.op, _same if is_same else None)
             if make is None or (node.op == "conv2d" and not infers(node, self.types)):
                 raise LoweringError(
-                    f"{node.name}: NIR has no node of the shape of this {node.op}, to hold its metadata; --to artefact "
-                    "and --to onnx have it"
+                    f"{node.name}: NIR has no node with the shape of this {node.op} to hold its metadata; use --to "
+                    "artefact or --to onnx"
                 )
             self._names[node.name] = self.put(node.name, make(self, node), self._metadata(node))
         for node in self.graph.nodes:

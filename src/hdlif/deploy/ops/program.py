@@ -24,8 +24,8 @@ def _neuron(lowerer: Lowerer, module: SteppedNeuron, wire: Wire, path: str) -> W
     """Lower a neuron's traced step and the quantiser of its spikes."""
     if not module.runs_its_equation():
         raise LoweringError(
-            f"{path}: {type(module).__name__} has a forward pass of its own, which its equation says nothing of; write "
-            "it as a step of an EquationNeuron"
+            f"{path}: {type(module).__name__} overrides forward(), which its equation does not describe; write it "
+            "as a step of an EquationNeuron"
         )
     if isinstance(module, HDLIF) and module.norm is not None:
         spike = _mem_bn(lowerer, module, module.norm, wire, path)

@@ -1,4 +1,4 @@
-"""Derivatives of steps, and dependencies between the states of a chunk."""
+"""Derivatives of steps, and dependencies between the states within a chunk."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hdlif.nn.spikes import emitted
 
 @dataclass
 class Derivatives:
-    """Derivatives of the spikes of K steps, or of a state after each, [K, B, N] each; None for zeros.
+    """Derivatives of the spikes of K steps, or of a state after each step, each [K, B, N]; None for zeros.
 
     Attributes:
         by_current: ∂/∂I.
-        by_state: ∂/∂v_k of the states before it.
-        by_row: ∂/∂p of the parameters of the step.
+        by_state: ∂/∂v_k for each state before the step.
+        by_row: ∂/∂p for each parameter of the step.
     """
 
     by_current: Tensor | None
@@ -30,14 +30,14 @@ class Derivatives:
 def derivatives_of(
     neuron: SteppedNeuron, current: Tensor, states: Sequence[Tensor], rows: Sequence[Tensor]
 ) -> list[Derivatives]:
-    """Return the derivatives of each step's spikes, as emitted, and of each state after it, without a graph.
+    """Return the derivatives of each step's emitted spikes and of each state after it, without a graph.
 
-    They are with respect to all inputs of the step.
+    The derivatives are with respect to all inputs of the step.
 
     Args:
         current: [K, B, N, ...].
-        states: those before each step, each shaped like the current.
-        rows: the parameters at the steps, broadcastable to it.
+        states: the states before each step, each shaped like the current.
+        rows: the parameters at the steps, broadcastable to the current.
     """
     dtype = states[0].dtype if states else current.dtype
     with torch.enable_grad():
@@ -56,14 +56,14 @@ def derivatives_of(
 
 
 def led_back(spike: Derivatives, states: Sequence[Derivatives], own: Tensor) -> list[Derivatives]:
-    """The derivatives of a step one of whose states is the spike, which a part of the next current follows from."""
+    """Return the derivatives with the spike as an additional state, which feeds the next current with weights `own`."""
     return [
         Derivatives(of.by_current, [*of.by_state, times(of.by_current, own)], of.by_row) for of in (spike, *states)
     ] + [Derivatives(spike.by_current, [*spike.by_state, times(spike.by_current, own)], spike.by_row)]
 
 
 def state_jacobians(states: Sequence[Derivatives]) -> tuple[list[list[Tensor | None]], list[list[Tensor | None]]]:
-    """∂v_k/∂v_j of each state after the last of K steps by each after every step, [K, B, N], and before the first."""
+    """Return ∂v_k/∂v_j of each final state for each state after every one of K steps, [K, B, N], and before them."""
     numbers = range(len(states))
     like = next((one for of in states for one in (of.by_current, *of.by_state) if one is not None), None)
     reach: list[list[Tensor | None]] = []
@@ -82,7 +82,7 @@ def state_jacobians(states: Sequence[Derivatives]) -> tuple[list[list[Tensor | N
 
 
 def state_adjoints(states: Sequence[Derivatives], along: Sequence[Tensor | None]) -> tuple[list[Tensor | None], ...]:
-    """dL/dv_j of each state after every of K steps, [K, B, N], and before the first, where spikes give back.
+    """Return dL/dv_j of each state after every one of K steps, [K, B, N], and before them, for a loss on the spikes.
 
     Args:
         along: dL/ds·∂s/∂v_j, [K, B, N].
@@ -99,7 +99,7 @@ def state_adjoints(states: Sequence[Derivatives], along: Sequence[Tensor | None]
 
 
 def _along(of_steps: Sequence[Sequence[Tensor | None]], states: int) -> list[Tensor | None]:
-    """Of each state its values at K steps, [K, B, N], from those in reversed order; None for zeros."""
+    """Stack the values of each state, [K, B, N], from K steps in reverse order; None for zeros."""
     found: list[Tensor | None] = []
     for j in range(states):
         values = [step[j] for step in reversed(of_steps)]
@@ -118,7 +118,7 @@ def times(factor: Tensor | None, other: Tensor | None) -> Tensor | None:
 
 
 def summed(pairs: Iterable[tuple[Tensor | None, Tensor | None]]) -> Tensor | None:
-    """Σ a·b over the pairs of which neither is zero."""
+    """Return Σ a·b over the pairs without a None, or None if there are none."""
     total: Tensor | None = None
     for one, other in pairs:
         if one is not None and other is not None:

@@ -1,4 +1,4 @@
-"""Inputs of a layer: its synapses, the norms after them, and dI/dW in factors."""
+"""Inputs of a layer: its synapses, the norms after them, and the factors of dI/dW."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hdlif.nn.synapses import QuantLayer
 
 @dataclass(frozen=True)
 class Source:
-    """Synapse that provides currents in this step, and the batch norm, or gain and shift, after it."""
+    """Synapse that provides currents in this step, with the batch norm, or gain and shift, after it."""
 
     synapse: nn.Module
     x: Tensor
@@ -26,7 +26,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Slope:
-    """dI/dy of currents [K, B, N] by the output of their synapse: I = g·n + β with n the normalised output.
+    """Slope dI/dy of currents [K, B, N] by their synapse's output y: I = g·n + β with the normalised output n.
 
     The gain broadcasts to the currents.
     """
@@ -38,7 +38,7 @@ class Slope:
 
 @dataclass(frozen=True)
 class Drive:
-    """dI/dW of K steps: gain·(x - n·product), [K, B, N, M], as its factors.
+    """Factors of dI/dW for K steps: gain·(x - n·product), [K, B, N, M].
 
     If samples are coupled, x [K, B, M] is centred, and product is mean(n·x), [K, N, M]; otherwise it is None.
     """
@@ -49,15 +49,15 @@ class Drive:
     product: Tensor | None = None
 
     def _factors(self, factor: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What x and product are multiplied by, [K, B, N], where dI/dW is by a factor of that shape."""
+        """Return the multipliers of x and of product, [K, B, N], for dI/dW times a factor of that shape."""
         scaled = factor if self.gain is None else factor * self.gain
         return scaled, None if self.normalised is None or self.product is None else scaled * self.normalised
 
     def add_to(self, trace: Tensor | None, factor: Tensor) -> Tensor:
-        """trace + Σ_k factor_k·dI_k/dW, [B, N, M]; written into a trace that is given."""
+        """Return trace + Σ_k factor_k·dI_k/dW, [B, N, M]; a trace that is not None is updated in place."""
         of_x, of_product = self._factors(factor)
         if len(factor) > 1:
-            # Multiply one pair of matrices per sample, and one pair per neuron.
+            # One matrix product per sample, and one per neuron.
             by_sample = of_x.permute(1, 2, 0), self.x.transpose(0, 1)
             trace = torch.bmm(*by_sample) if trace is None else trace.baddbmm_(*by_sample)
             if of_product is not None and self.product is not None:
@@ -73,7 +73,7 @@ class Drive:
         return trace
 
     def summed(self, factor: Tensor) -> Tensor:
-        """Σ_k Σ_b factor·dI/dW, [N, M]."""
+        """Return Σ_k Σ_b factor·dI/dW, [N, M]."""
         of_x, of_product = self._factors(factor)
         total = of_x.flatten(0, 1).T @ self.x.flatten(0, 1)
         if of_product is not None and self.product is not None:
@@ -82,7 +82,7 @@ class Drive:
 
 
 def is_matrix(module: nn.Module, x: Tensor) -> bool:
-    """Whether a module is W·x + b of x [1, B, ...]: with no kernel, or one that x fills."""
+    """Return whether a module computes W·x + b for x [1, B, ...]: it has no kernel, kernel 1, or one as large as x."""
     if isinstance(module, nn.Linear):
         return True
     if not isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) or module.groups != 1:
@@ -92,7 +92,7 @@ def is_matrix(module: nn.Module, x: Tensor) -> bool:
 
 
 def weight_of(synapse: nn.Module, steps: range) -> Tensor:
-    """Return the effective weight, with the graph to the learned one."""
+    """Return the effective weight, with its graph to the learned weight."""
     held = carried(steps).weights.get(synapse)
     if held is not None:
         return held
@@ -102,13 +102,13 @@ def weight_of(synapse: nn.Module, steps: range) -> Tensor:
 
 
 def diagonal_of(synapse: nn.Module, steps: range) -> Tensor:
-    """U_oo of a recurrent synapse, [N]."""
+    """Return the diagonal U_oo of a recurrent synapse's weight, [N]."""
     weight = weight_of(synapse, steps).detach()
     return weight.flatten(1).diagonal()
 
 
 def of_steps(value: Tensor, steps: range) -> Tensor:
-    """[K or 1, B, N, ...] without graph as [K, B, N]."""
+    """Return a value [K or 1, B, N, ...] as [K, B, N], without its graph."""
     flat = value.detach().flatten(2).to(wide(value))
     return flat.expand(len(steps), *flat.shape[1:])
 
@@ -140,7 +140,7 @@ def slope_of(
 def _statistics(
     norm: BatchNorm2d, y: Tensor, steps: range, gather: Gather | None, *, of_batch: bool
 ) -> tuple[Tensor, Tensor]:
-    """Means and (biased) variances [K, C] that a batch norm has normalised each step by."""
+    """Return the means and biased variances, [K, C], with which a batch norm normalised each step."""
     if of_batch and gather is None:
         var, mean = torch.var_mean(y, 1, correction=0)
         return mean, var

@@ -1,4 +1,4 @@
-"""Eligibilities of a layer, their update over its last steps, and the gradient of its parameters through past steps."""
+"""Eligibilities of a layer: their update by its last steps, and the gradient of its parameters through past steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hdlif.learning.eligibility.derivatives import Derivatives, plus, state_adjo
 from hdlif.learning.eligibility.drives import Drive
 
 _SAMPLES = 4
-"""Number of samples whose traces are mixed together, so temporary arrays fit in the caches."""
+"""Samples per mixing operation; temporary arrays then fit in the caches."""
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Pending:
     Attributes:
         states: the derivatives of each state after each step.
         drives: dI/dW of each synapse.
-        vectors: of the parameters of [N] or fewer numbers dI/dp, [K, B, N], or the place among the rows of the step.
+        vectors: for each parameter with N or fewer numbers, dI/dp, [K, B, N], or its index among the step's rows.
     """
 
     states: Sequence[Derivatives]
@@ -33,21 +33,21 @@ class Pending:
     vectors: Sequence[Tensor | int]
 
     def of_vector(self, which: Tensor | int, factors: Sequence[Tensor | None]) -> Tensor | None:
-        """Σ_k factor_k·dv_k/dp of a parameter by the step that it acts in, [K, B, N]."""
+        """Return Σ_k factor_k·dv_k/dp of a parameter for each step in which it acts, [K, B, N]."""
         own = [of.by_row[which] if isinstance(which, int) else times(of.by_current, which) for of in self.states]
         return summed(zip(own, factors, strict=True))
 
 
 @dataclass
 class Layer:
-    """A neuron layer along time.
+    """Traces of a neuron layer.
 
     Attributes:
-        rows: the places of the parameters of its step that are learned, and that all steps share.
+        rows: indices of the step's parameters that are learned and shared by all steps.
         matrices: dv/dW by synapse and state, [B, N, M]; None for zeros.
-        vectors: dv/dp by state, [P, B, N], of all other parameters.
-        waiting: for its last steps to be carried on.
-        bytes: of its traces.
+        vectors: dv/dp of all other parameters, by state, [P, B, N].
+        waiting: pending update from the last steps.
+        bytes: size of the traces.
     """
 
     rows: Sequence[int]
@@ -58,7 +58,7 @@ class Layer:
 
 
 def carry_on(layer: Layer) -> None:
-    """Return the eligibilities after a layer's last steps."""
+    """Update the eligibilities of a layer by its last steps."""
     if (pending := layer.waiting) is None:
         return
     layer.waiting, states = None, pending.states
@@ -86,7 +86,7 @@ def carry_on(layer: Layer) -> None:
 
 
 def _mixed(traces: Sequence[Tensor | None], across: Sequence[Sequence[Tensor | None]]) -> list[Tensor | None]:
-    """Σ_k across_jk·e_k of each state j, [B, N, M]; in place of e."""
+    """Return Σ_k across_jk·e_k for each state j, [B, N, M], and overwrite e."""
     like = next((e for e in traces if e is not None), None)
     known = [any(e is not None and f is not None for e, f in zip(traces, of, strict=True)) for of in across]
     made = [
@@ -104,7 +104,7 @@ def _mixed(traces: Sequence[Tensor | None], across: Sequence[Sequence[Tensor | N
 
 
 def _stacked(added: Sequence[Tensor | None]) -> Tensor | None:
-    """Return the addition of K steps to the vectors of a state, [P, B, N], from that of each step, [K, B, N]."""
+    """Sum the contributions of K steps, [K, B, N] per parameter, to the vectors of a state, [P, B, N]."""
     like = next((one for one in added if one is not None), None)
     if like is None:
         return None
@@ -112,15 +112,15 @@ def _stacked(added: Sequence[Tensor | None]) -> Tensor | None:
 
 
 class Past(torch.autograd.Function):
-    """Identity on spikes; adds Σ_t Σ_b G_t·Σ_k (∂s_t/∂v_k)·e_k, from the past, to the gradient of each parameter.
+    """Identity on spikes that adds Σ_t Σ_b G_t·Σ_k (∂s_t/∂v_k)·e_k, from past steps, to each parameter's gradient.
 
-    e before the first of these steps is the layer's; contributions within them are back-propagated through them. The
-    parameters are first the weights of the layer's synapses, then those of its vectors.
+    The layer provides e before the first of these steps; contributions within the steps are back-propagated. The
+    weights of the layer's synapses come first among the parameters, followed by the parameters of its vectors.
     """
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, by_state: Sequence[Tensor | None], layer: Layer, *into: Tensor) -> Tensor:
-        # Keep the current traces: the next steps overwrite them, but only after the backward pass of these steps.
+        # Keep the current traces: the next steps overwrite them only after the backward pass of these steps.
         ctx.by_state, ctx.matrices, ctx.vectors = by_state, list(layer.matrices), list(layer.vectors)
         ctx.pending, ctx.into = layer.waiting, [(one.shape, one.dtype) for one in into]
         return y.view_as(y)
@@ -135,7 +135,7 @@ class Past(torch.autograd.Function):
         found += _of_vectors(pending, ctx.vectors, after, before)
         shaped = []
         for one, (shape, dtype) in zip(found, into, strict=True):
-            # The gradient is [N]; sum it if the layer has only one number.
+            # [N], or one number if the layer shares the parameter.
             whole = one if one is None or one.numel() == math.prod(shape) else one.sum()
             shaped.append(None if whole is None else whole.view(shape).to(dtype))
         return grad, None, None, *shaped
@@ -147,14 +147,14 @@ def _of_weights(
     after: Sequence[Tensor | None],
     before: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
-    """dL/dW of each synapse, [N, M], by dL/dv of the states after each step and before the first."""
+    """Return dL/dW of each synapse, [N, M], from dL/dv of the states after each step and before the first."""
     to_current = summed(zip((of.by_current for of in pending.states), after, strict=True))
     found: list[Tensor | None] = []
     for place, drive in enumerate(pending.drives):
         total = None if to_current is None else drive.summed(to_current)
         for adjoint, trace in zip(before, matrices[place] if matrices else (), strict=bool(matrices)):
             if adjoint is not None and trace is not None:
-                # Multiply a row by a matrix for each neuron.
+                # One row-matrix product per neuron.
                 own = torch.bmm(adjoint.T[:, None], trace.transpose(0, 1))[:, 0]
                 total = own if total is None else total.add_(own)
         found.append(total)
@@ -167,7 +167,7 @@ def _of_vectors(
     after: Sequence[Tensor | None],
     before: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
-    """dL/dp of each other parameter, [N]."""
+    """Return dL/dp of each other parameter, [N]."""
     earlier = summed(zip(before, vectors, strict=True)) if vectors else None
     found: list[Tensor | None] = []
     for place, which in enumerate(pending.vectors):

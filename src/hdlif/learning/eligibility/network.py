@@ -1,4 +1,4 @@
-"""Eligibilities of all layers of a network."""
+"""Observer that computes the eligibilities of all layers of a network."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ WayBack = Literal["diagonal", "eprop"]
 
 
 class Eligibility(Observer):
-    """Eligibilities of all layers of a network, kept from step to step of one sequence.
+    """Eligibilities of all layers of a network, kept between the steps of one sequence.
 
-    It observes forward passes of one step each, or of several that are cut from each other (`Pass.cut`), and the losses
-    of all are back-propagated before the next ones are run.
+    It observes forward passes of one step, or of several steps that are cut from each other (`Pass.cut`). The losses of
+    a forward pass must be back-propagated before the next one runs.
 
     Args:
         model: the network, for module names in errors.
-        way_back: of recurrent layers.
-        budget: most bytes of traces.
+        way_back: recurrent part of the eligibilities, see `WayBack`.
+        budget: largest size of all traces in bytes.
     """
 
     reads_states = True
@@ -102,11 +102,11 @@ class Eligibility(Observer):
             self._given_by.clear()
 
     def _note(self, value: Tensor, sources: tuple[Source, ...]) -> None:
-        # Keep the tensor too: its id is unique only while it exists.
+        # Keep the tensor, so no other tensor gets its id.
         self._sources[id(value)] = value, sources
 
     def _giver(self, value: Tensor) -> nn.Module | None:
-        """Return the first child that output it in this step, if any."""
+        """Return the first child that output this value in the current step, if any."""
         found = self._givers.get(id(value))
         return None if found is None or found[0]() is not value else found[1]
 
@@ -116,7 +116,7 @@ class Eligibility(Observer):
         return {self._names.get(neuron, type(neuron).__name__): layer.bytes for neuron, layer in self._layers.items()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """The eligibilities of the states after the last step, by layer, kind and state."""
+        """Return the eligibilities of the states after the last step, by layer, kind and state."""
         found: dict[str, Tensor] = {}
         for neuron, layer in self._layers.items():
             with torch.no_grad():
@@ -131,10 +131,10 @@ class Eligibility(Observer):
         self._restored = dict(tensors)
 
     def _layer(self, neuron: SteppedNeuron, steps: range, x: Tensor) -> Layer:
-        """Return a layer for its first step."""
+        """Create the traces of a layer at its first step, from restored tensors if there are any."""
         layer = Layer(_learned_and_shared(neuron, steps, x))
         name, states = self._names.get(neuron, ""), len(neuron.states) + self._leads_back(neuron)
-        # Remove them, because the layer owns them now.
+        # Remove them: the layer owns them from now on.
         keys = [key for key in self._restored if key.startswith(f"{name}.")]
         own = {key.removeprefix(f"{name}."): self._restored.pop(key) for key in keys}
         matrices = {key.split(".")[1] for key in own if key.startswith("weight.")}
@@ -144,23 +144,23 @@ class Eligibility(Observer):
         return layer
 
     def _leads_back(self, neuron: nn.Module) -> bool:
-        """Return whether the spike is one more state of a layer."""
+        """Return whether a layer has its spike as an additional state."""
         return neuron in self._back and self._way_back == "diagonal"
 
     def check(self, state: Any = None) -> None:
         self.check_budget()
 
     def check_budget(self, times: int = 1) -> None:
-        """Raise `TrainingError` if the traces of all layers, of so many batches, take more than the budget."""
+        """Raise `TrainingError` if the traces of all layers, for `times` batches, exceed the budget."""
         sizes = {name: times * size for name, size in self.bytes.items()}
         if (total := sum(sizes.values())) > self._budget:
             most = sorted(sizes.items(), key=lambda item: -item[1])[:3]
             listed = ", ".join(f"{name} {_in_words(size)}" for name, size in most)
             more = f" and {len(sizes) - 3} more" if len(sizes) > 3 else ""
             raise TrainingError(
-                f"forward mode keeps {_in_words(total)} of traces, a number for every sample, synapse and state "
-                f"({listed}{more}), and its budget is {_in_words(self._budget)}; set rule.budget to {total} or more "
-                "(bytes), make the batch or the layers smaller, or take a rule of smaller traces (ottt) or none (sltt)"
+                f"forward mode needs {_in_words(total)} of traces, one number per sample, synapse and state "
+                f"({listed}{more}), but its budget is {_in_words(self._budget)}; set rule.budget to {total} bytes or "
+                "more, use a smaller batch or smaller layers, or a rule with smaller traces (ottt) or none (sltt)"
             )
 
     def emitted(
@@ -172,7 +172,7 @@ class Eligibility(Observer):
         steps: range,
         rows: Sequence[Tensor],
     ) -> Tensor:
-        """Return the spikes y [K, B, N, ...] of some steps, whose gradient also covers the layer's past.
+        """Return the spikes y [K, B, N, ...] of K steps, with a gradient that also covers the layer's past.
 
         Args:
             x: the currents, [K or 1, B, N, ...].
@@ -205,43 +205,43 @@ class Eligibility(Observer):
         return cast(Tensor, Past.apply(y, spike.by_state, layer, *into))  # type: ignore[no-untyped-call]
 
     def _checked(self, neuron: SteppedNeuron, y: Tensor, steps: range) -> tuple[Source, ...]:
-        """Return the input of a neuron layer in this step. Raises `TrainingError`."""
+        """Return the sources of a neuron layer's input in this step; raise `TrainingError` if it is not supported."""
         name = self._names.get(neuron, type(neuron).__name__)
         if len(steps) != 1 and not carried(steps).cut:
             raise TrainingError(
-                f"{name}: forward mode runs one time step at a time, or several that are cut from each other, and it "
-                f"was given {len(steps)} that are not"
+                f"{name}: forward mode runs one time step at a time, or several that are cut from each other, but it "
+                f"got {len(steps)} that are not"
             )
         if carried(steps).cut and neuron in self._back:
             raise TrainingError(
-                f"{name}: a recurrent layer reads what it emitted at the step before, so that forward mode takes its "
+                f"{name}: a recurrent layer reads its output of the previous step, so forward mode must run its "
                 "steps one by one; set rule.chunk to 1"
             )
         if getattr(neuron, "norm", None) is not None:
             raise TrainingError(
-                f"{name}: Mem-BN couples the membranes of a batch, so that forward mode has no traces of each sample's "
-                "own; leave neuron.mem_bn out, or take another rule"
+                f"{name}: Mem-BN couples the membranes of a batch, so forward mode has no separate traces per "
+                "sample; leave neuron.mem_bn out, or choose another rule"
             )
         sources = self._arriving.get(neuron)
         if sources is None:
             raise TrainingError(
                 f"{name} is fed by {self._described(self._given_by.get(neuron))}: forward mode is for fully connected "
                 "layers and convolutions of kernel 1, with no more than a batch norm or a gain and shift after them "
-                "(model.kind dense, recurrent or conv1d); take another rule, such as stochastic_window"
+                "(model.kind dense, recurrent or conv1d); choose another rule, such as stochastic_window"
             )
         for source in sources:
             where = self._names.get(source.synapse, type(source.synapse).__name__)
             if source.y[0, 0].numel() != source.y.shape[2]:
                 raise TrainingError(
                     f"{where} gives maps of {list(source.y.shape[3:])}: forward mode would keep a trace for every "
-                    "position of every weight; take another rule, such as stochastic_window"
+                    "position of every weight; choose another rule, such as stochastic_window"
                 )
         return sources
 
     def _described(self, giver: nn.Module | None) -> str:
         """Describe the input of a neuron layer."""
         if giver is None:
-            return "what no layer gives that is run by its name in a hdlif.nn.Scope or Sequential"
+            return "a value that does not come from a layer run by name in a hdlif.nn.Scope or Sequential"
         kernel = getattr(giver, "kernel_size", None)
         of = f", kernel {'×'.join(map(str, kernel))}" if isinstance(kernel, tuple) else ""
         return f"{self._names.get(giver, type(giver).__name__)} ({type(giver).__name__}{of})"

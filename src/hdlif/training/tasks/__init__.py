@@ -1,4 +1,4 @@
-"""Tasks, one per kind of target: criterion, combination over time, metrics, and data for reports."""
+"""Tasks: the loss, prediction, metrics and report data for each kind of target."""
 
 from hdlif.training.tasks.class_weights import balanced_weights
 from hdlif.training.tasks.classify import Chosen, Classify, Confusion

@@ -1,4 +1,4 @@
-"""The loss of a detector: assignment of boxes to places (FCOS, Tian et al. 2019), and the losses."""
+"""Loss of a detector, and assignment of boxes to places (FCOS, Tian et al. 2019)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from hdlif.graph.detection import level_shapes, split_levels
 from hdlif.runtime.boxes import LARGEST_LOG
 
 RADIUS = 1.5
-"""Largest distance, in strides, from the centre of a box to a place that learns it."""
+"""Largest distance, in strides, from the centre of a box to a place that learns the box."""
 LARGEST_SIDE = 16
-"""Largest longer side, in strides, of the boxes on a level; the last level has all larger boxes."""
+"""Longest side, in strides, of a box that belongs to a level; the last level takes all larger boxes."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """Targets of the P places of all levels.
+    """Targets for the P places of all levels.
 
     Attributes:
-        classes: one-hot, float32 [B, P, K]; all 0 where no box is learned.
-        is_box: bool [B, P].
-        corners: of the box, float32 [B, P, 4], where `is_box`.
+        classes: one-hot, float32 [B, P, K]; all 0 for a place without a box.
+        is_box: whether a place learns a box, bool [B, P].
+        corners: corners of the box if `is_box`, float32 [B, P, 4].
     """
 
     classes: Tensor
@@ -36,10 +36,10 @@ class Assignment:
 
 @dataclass(frozen=True)
 class BoxLoss:
-    """Focal loss of the classes, and complete-IoU loss of the boxes, over the number of places that learn a box.
+    """Focal loss of the classes plus complete-IoU loss of the boxes, divided by the number of places that learn a box.
 
-    A place learns a box if it is within it and within `RADIUS` strides of its centre, or if it is the place nearest to
-    the centre; of several the smallest. The box's longer side chooses the level.
+    A place learns a box if it is inside the box and within `RADIUS` strides of the centre, or if it is nearest to the
+    centre. If several boxes qualify, the place learns the smallest. A box's longer side selects its level.
 
     >>> import torch
     >>> from hdlif.training.tasks.box_loss import BoxLoss
@@ -51,10 +51,10 @@ class BoxLoss:
     0
 
     Args:
-        classes: K.
-        strides: of the levels, from small to large.
+        classes: number of classes, K.
+        strides: strides of the levels, in ascending order.
         size: height and width of the network's input.
-        box_weight: factor of the loss of the boxes.
+        box_weight: factor of the complete-IoU loss.
     """
 
     classes: int
@@ -63,12 +63,12 @@ class BoxLoss:
     box_weight: float = 1.0
 
     def __call__(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """The loss of outputs [B, n], by boxes float32 [B, M, 5] of (class, left, top, right, bottom) or of -1."""
+        """Return the loss of outputs [B, n] for boxes (class, left, top, right, bottom), [B, M, 5], padded by -1."""
         from torchvision.ops import complete_box_iou_loss, sigmoid_focal_loss
 
         levels = split_levels(outputs.float(), self.classes, self.strides, *self.size)
         logits, distances = (torch.cat([level[part].flatten(2) for level in levels], 2).mT for part in (0, 1))
-        # Convert the target to float32, like the outputs, because `hdlif coherence` uses float64.
+        # The outputs are float32 too; `hdlif coherence` passes float64 targets.
         learned = self.assigned(target.float())
         count = learned.is_box.sum().clamp(min=1)
         focal = sigmoid_focal_loss(logits, learned.classes, reduction="sum")
@@ -111,7 +111,7 @@ class BoxLoss:
         return Assignment(one_hot.float(), is_box, chosen)
 
     def _sides_of(self, stride: Tensor) -> tuple[Tensor, Tensor]:
-        """Above which, and up to which, longer side of a box a level has it."""
+        """Return the limits of the longer side for boxes of each level: exclusive below, inclusive above."""
         first, last = stride == self.strides[0], stride == self.strides[-1]
         below = torch.zeros_like(stride)
         for smaller, own in zip(self.strides, self.strides[1:], strict=False):

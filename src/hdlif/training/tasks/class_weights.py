@@ -16,15 +16,15 @@ from hdlif.errors import InputError, brief, cut
 from hdlif.learning import Criterion
 
 ClassWeights = Literal["balanced"] | Sequence[float]
-"""Factors on the loss of each class, in the order of the classes. "balanced" stands for the result of
-`balanced_weights` until the training samples are counted."""
+"""Factors of the classes' losses, in class order. "balanced" is a placeholder for the result of `balanced_weights`,
+until the training samples are counted."""
 _DIGITS = 6
 
 
 def balanced_weights(labels: Tensor, classes: int) -> tuple[float, ...]:
-    """The weights with which all classes count alike: N/(K·n_c), of N samples in K classes with n_c of class c.
+    """Return weights that give all classes equal influence: N/(K·n_c), for N samples in K classes with n_c of class c.
 
-    Their mean over the samples is 1. A class without samples is left out of K, and has the weight 1.
+    Their mean over the samples is 1. A class without samples is not counted in K, and has weight 1.
 
     >>> import torch
     >>> from hdlif.training.tasks import balanced_weights
@@ -33,7 +33,7 @@ def balanced_weights(labels: Tensor, classes: int) -> tuple[float, ...]:
 
     Args:
         labels: int64 in 0..classes - 1, of any shape.
-        classes: how many there are.
+        classes: number of classes.
     """
     counts = torch.bincount(labels.flatten(), minlength=classes).tolist()
     there = sum(count > 0 for count in counts)
@@ -46,7 +46,7 @@ def checked_weights(
     """Return the weights of a task's classes as Python numbers.
 
     Raises:
-        InputError: they are more or fewer than the classes, or one is no number above 0.
+        InputError: the numbers of weights and classes differ, or a weight is not a number above 0.
     """
     if given is None or (isinstance(given, str) and given == "balanced"):
         return given
@@ -69,7 +69,7 @@ def checked_weights(
 
 
 def cross_entropy(weights: ClassWeights | None, label_smoothing: float) -> Criterion:
-    """The loss of classes; one of "balanced" weights raises `InputError`, for nothing was counted."""
+    """Return the classification loss; with uncounted "balanced" weights, the loss raises `InputError`."""
     if weights is None:
         return partial(F.cross_entropy, label_smoothing=label_smoothing)
     return _uncounted if isinstance(weights, str) else WeightedCrossEntropy(tuple(weights), label_smoothing)
@@ -84,10 +84,10 @@ def _uncounted(logits: Tensor, target: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class WeightedCrossEntropy:
-    """The mean over the samples of w_c · cross-entropy, c the sample's class; a mixed one has the mean of its classes'.
+    """Mean over the samples of w_c · cross-entropy for class c; a mixed sample has the mean weight of its classes.
 
-    It is divided by the number of samples, not by the sum of their weights, so that a batch that ranks share, or that
-    is accumulated, has the gradient of the whole one.
+    The divisor is the number of samples, not the sum of their weights. Splitting a batch among ranks or accumulation
+    steps therefore leaves its gradient unchanged.
 
     >>> import torch
     >>> from hdlif.training.tasks.class_weights import WeightedCrossEntropy
@@ -96,8 +96,8 @@ class WeightedCrossEntropy:
     2.0
 
     Args:
-        weights: of each class.
-        label_smoothing: in [0, 1]; the share of a sample's target that all classes share alike.
+        weights: weight of each class.
+        label_smoothing: fraction of a sample's target that is spread equally over all classes, in [0, 1].
     """
 
     weights: tuple[float, ...]
@@ -107,6 +107,6 @@ class WeightedCrossEntropy:
         classes = logits.shape[1]
         shares = F.one_hot(target, classes) if target.ndim == 1 else target
         weighed = shares * logits.new_tensor(self.weights)
-        # The sample's weight also applies to the part of its target that other classes share.
+        # The smoothed part of the target has the sample's weight too.
         shared = weighed.sum(1, keepdim=True) / classes
         return F.cross_entropy(logits, weighed + self.label_smoothing * (shared - weighed))

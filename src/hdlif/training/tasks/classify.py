@@ -1,4 +1,4 @@
-"""One class of a sample."""
+"""Classification: one class per sample."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ CONFIDENCES = (
     *(0.0, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85),
     *(0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0),
 )
-"""Measured confidences of early exit; at 0, every sample exits after the first step."""
+"""Confidences for early exit; at 0, every sample exits after the first step."""
 
 
 class EarlyAnswers:
-    """Counts of steps and right classes where a sample is answered for at the first step that is confident enough.
+    """Numbers of steps and of correct predictions with early exit.
 
-    With z_t the sum of the outputs that count up to step t over their number, it is answered for at the first t with
-    max softmax(z_t) >= c, or after the last step, by the largest of z_t; as `hdlif run --stream --confidence c` does.
+    z_t is the mean of the outputs from step `first` to t. A sample exits at the first t with max softmax(z_t) >= c, or
+    after the last step. Its class is the maximum of z_t, as in `hdlif run --stream --confidence c`.
 
     Args:
         time_steps: T.
-        first: the first step whose outputs count; before it an answer is of the step's own.
+        first: first step in the mean; earlier predictions use the outputs of their own step.
     """
 
     def __init__(self, time_steps: int, first: int = 0) -> None:
@@ -64,7 +64,7 @@ class EarlyAnswers:
         self._n += len(target)
 
     def as_dict(self) -> dict[str, Any]:
-        """Of each confidence, the mean of the steps used and the accuracy."""
+        """Return the mean number of steps and the accuracy at each confidence."""
         return {
             "time_steps": self._time_steps,
             "confidence": list(CONFIDENCES),
@@ -73,13 +73,13 @@ class EarlyAnswers:
         }
 
     def files(self) -> Mapping[str, Any]:
-        """early.json; none of a single step, which there is nothing to save of, nor without a sample."""
+        """Return the data of early.json; nothing with a single time step or without samples."""
         return {"early": self.as_dict()} if self._time_steps > 1 and self._n else {}
 
 
 @dataclass(frozen=True)
 class Classify(Measured):
-    """One class of a sample, by the largest of the outputs: of their mean over time, or of the last step's.
+    """Task with one class per sample: the maximum of the outputs, averaged over time or at the last step.
 
     >>> import torch
     >>> from hdlif.training.tasks import Classify
@@ -90,18 +90,18 @@ class Classify(Measured):
     (0.5, 1.0)
 
     Args:
-        outputs: the classes.
+        outputs: the class names.
         time_steps: T.
-        combine: "mean", or "last".
-        learn_from: the steps that have a loss, see `LearnFrom`; None for the last alone where `combine` is "last", else
-            for every step.
-        label_smoothing: of the loss that is learned from.
-        class_weights: of the loss that is learned from; what is measured counts all samples alike.
-        own_steps: whether samples have numbers of steps of their own: the target is then int64 [B, 2], a sample's class
-            and its steps, and its class is read off the mean of the outputs of these.
-        metrics, best: as in `Measured`; a metric gets probabilities [N, classes] and classes [N].
+        combine: "mean" or "last".
+        learn_from: steps with a loss, see `LearnFrom`. None means the last step only if `combine` is "last", and every
+            step otherwise.
+        label_smoothing: label smoothing of the training loss.
+        class_weights: class weights of the training loss; evaluation weights all samples equally.
+        own_steps: whether each sample has its own number of steps. The target is then int64 [B, 2], the class and the
+            number of steps, and the prediction uses the mean of the outputs over these steps.
+        metrics, best: as in `Measured`; metrics receive probabilities [N, classes] and classes [N].
     Raises:
-        ValueError: `own_steps` with `combine` or `learn_from` that is "last".
+        ValueError: `own_steps` is combined with "last" for `combine` or `learn_from`.
     """
 
     combine: Literal["mean", "last"] = "mean"
@@ -130,7 +130,7 @@ class Classify(Measured):
         return "class_and_steps" if self.own_steps else "class"
 
     def own(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """The outputs [T, B, n], their mean held after a sample's own steps, and its class, int64 [B]."""
+        """Return the outputs [T, B, n], replaced by the mean after a sample's own steps, and the classes, int64 [B]."""
         if not self.own_steps:
             return outputs, target
         return after_own(outputs, target[:, 1]), target[:, 0]
@@ -141,25 +141,25 @@ class Classify(Measured):
 
     @property
     def first(self) -> int:
-        """The first step that the answer is read off."""
+        """First step that the prediction uses."""
         return self.time_steps - 1 if self.combine == "last" else 0
 
     def counted(self, labels: Tensor) -> Classify:
-        """The same with `balanced_weights` of the targets of training samples, int64 [N, ...]."""
+        """Return a copy with the `balanced_weights` of the training samples' targets, int64 [N, ...]."""
         labels = labels[:, 0] if self.own_steps else labels
         return replace(self, class_weights=balanced_weights(labels, len(self.outputs)))
 
     def criterion(self) -> Criterion:
-        """Cross-entropy; at each step of its own outputs, or of the mean of all by a rule that sees all."""
+        """Return the cross-entropy of each step's outputs; rules that run all steps in one pass may use their mean."""
         return self.timed(cross_entropy(self.class_weights, self.label_smoothing))
 
     def timed(self, criterion: Criterion) -> Criterion:
-        """A criterion of the steps that are learned from."""
+        """Restrict a criterion to the steps that have a loss."""
         steps = chosen_steps(self.learn_from, self.combine)
         return timed(criterion, steps, self.time_steps, own=self.own_steps)
 
     def tally(self) -> Tally:
-        """Accuracy after each step."""
+        """Return a tally of the accuracy after each step."""
         return _Tally(self)
 
     def drawing(self) -> Chosen:
@@ -167,9 +167,10 @@ class Classify(Measured):
         return Chosen(self)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
-        """By the mean over the steps that were learned from; a mixed sample has the label of the larger share.
+        """Count correct predictions of the mean output over the steps with a loss, and all predictions.
 
-        Of samples with numbers of steps of their own, those that have none of these steps are not counted.
+        A mixed sample has the label of its larger share. With `own_steps`, samples without any of these steps are not
+        counted.
         """
         if self.own_steps:
             classes, lengths = target.unbind(1)
@@ -182,7 +183,7 @@ class Classify(Measured):
 
     def scored(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         outputs, target = self.own(outputs, target)
-        # Sum in the order of the tally, and in float64, which keeps the order of probabilities near 1.
+        # Sum in the same order as the tally; float64 preserves the ranking of probabilities near 1.
         sums = so_far(outputs, self.first)[-1].double()
         return (sums / (len(outputs) - self.first)).softmax(-1), target
 
@@ -206,7 +207,7 @@ class _Tally(Tally):
 
 
 class Confusion:
-    """Counts of samples, [classes, classes]: row the true class, column the predicted one after all time steps.
+    """Confusion matrix, [classes, classes]: rows are true classes, columns are predictions after all time steps.
 
     >>> import torch
     >>> from hdlif.training.tasks import Confusion
@@ -216,8 +217,8 @@ class Confusion:
     ([[1, 0], [1, 0]], [1.0, 0.0])
 
     Args:
-        first: the first step whose outputs count.
-        classes: their names.
+        first: first step that the prediction uses.
+        classes: the class names.
     """
 
     def __init__(self, classes: tuple[str, ...], first: int = 0) -> None:
@@ -226,11 +227,11 @@ class Confusion:
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
         """Add a batch: outputs [T, B, classes], target [B]."""
-        # Sum in step order, like the tally, because different rounding could break ties differently.
+        # Sum in the same order as the tally: other rounding could break a tie differently.
         self.add(target.cpu(), so_far(outputs, self._first)[-1].argmax(-1).cpu())
 
     def add(self, true: Tensor, chosen: Tensor) -> None:
-        """Add pairs of classes, int64 [N]."""
+        """Add pairs of true and predicted classes, int64 [N] each."""
         self.counts.index_put_((true, chosen), torch.ones(len(true), dtype=torch.int64), accumulate=True)
 
     @property
@@ -241,15 +242,15 @@ class Confusion:
         return [hits / n if n else None for hits, n in zip(right, shown, strict=True)]
 
     def files(self) -> Mapping[str, Any]:
-        """confusion.json."""
+        """Return the data of confusion.json."""
         return {"confusion": {"labels": list(self.classes), "counts": self.counts.tolist()}}
 
 
 class Chosen(Confusion):
-    """Counts of samples by class, and the accuracy and steps of early exit.
+    """Confusion matrix, and accuracy and steps of early exit.
 
     Args:
-        task: whose outputs and targets come.
+        task: task of the outputs and targets.
     """
 
     def __init__(self, task: Classify) -> None:
@@ -263,5 +264,5 @@ class Chosen(Confusion):
         self.early(outputs, target)
 
     def files(self) -> Mapping[str, Any]:
-        """confusion.json and early.json."""
+        """Return the data of confusion.json and early.json."""
         return {**super().files(), **self.early.files()}

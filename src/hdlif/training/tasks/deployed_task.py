@@ -15,10 +15,10 @@ from hdlif.training.tasks.task import Task
 
 
 def task_of(graph: Graph) -> Task:
-    """The task that measures the outputs of a deployed graph, from the graph's own record.
+    """Return the task of a deployed graph, from the graph's own record.
 
     Args:
-        graph: from `hdlif.graph.artefact.load`.
+        graph: result of `hdlif.graph.artefact.load`.
     """
     record, common = graph.task, (graph.labels, graph.time_steps)
     combine: Any = record.combine

@@ -1,4 +1,4 @@
-"""Boxes around objects in an image."""
+"""Detection: boxes around objects in an image."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from hdlif.training.tasks.task import (
 )
 
 IOUS = tuple(round(0.5 + 0.05 * n, 2) for n in range(10))
-"""Smallest overlaps of a correct box, over which the mean average precision is averaged."""
+"""Smallest overlaps of a correct box, which the mean average precision is averaged over."""
 _RECALLS = np.linspace(0, 1, 101)
 LEAST_SCORE = 0.01
-"""Smallest score of a box that counts in the average precision."""
+"""Lowest score of the boxes in the average precision."""
 
 
 @dataclass(frozen=True)
 class Detect(Measured):
-    """Boxes of classes, decoded from the mean of the outputs over time, or at each step from its own.
+    """Task with boxes of classes, decoded from the outputs, either averaged over time or separately at each step.
 
-    The outputs are those of `hdlif.models.detector`: at every place of a grid, or of two, a logit of each class and the
-    distances to the sides of a box; see `hdlif.runtime.boxes.decode_boxes`.
+    `hdlif.models.detector` computes the outputs: a logit per class, and the distances to the sides of a box, at every
+    place of one or two grids; see `hdlif.runtime.boxes.decode_boxes`.
 
     >>> import torch
     >>> from hdlif.training.tasks import Detect
@@ -57,16 +57,17 @@ class Detect(Measured):
     1.0
 
     Args:
-        outputs: the classes.
+        outputs: the class names.
         time_steps: T.
         size: height and width of the network's input.
-        strides: pixels between the places of each grid, from small to large.
-        threshold: the least score of a box that is given; what is measured counts those with lower scores too.
-        overlap: of two boxes of one class that overlap by this or more, the one with the lower score is dropped.
-        box_weight: factor of the loss of the boxes; that of their classes has 1.
-        combine: "mean", or "each", whose targets are [T, M, 5].
+        strides: pixels between the places of each grid, in ascending order.
+        threshold: lowest score of a predicted box; the evaluation also counts boxes with lower scores.
+        overlap: if two boxes of one class overlap by this or more, the one with the lower score is dropped.
+        box_weight: factor of the complete-IoU loss; the focal loss has factor 1.
+        combine: "mean", or "each" for targets [T, M, 5].
         learn_from: as in `Classify`.
-        metrics, best: as in `Measured`; a metric gets predicted and true boxes as those of `torchmetrics.detection` do.
+        metrics, best: as in `Measured`; metrics receive predicted and true boxes in the format of
+            `torchmetrics.detection`.
     Raises:
         ValueError: an argument is out of range.
     """
@@ -102,7 +103,7 @@ class Detect(Measured):
 
     @property
     def output_count(self) -> int:
-        """Number of outputs of the network."""
+        """Number of the network's outputs."""
         return count_outputs(len(self.outputs), self.strides, *self.size)
 
     @property
@@ -111,31 +112,31 @@ class Detect(Measured):
         return TaskRecord("detect", self.combine, threshold=self.threshold, strides=strides, overlap=self.overlap)
 
     def criterion(self) -> Criterion:
-        """Focal loss of the classes and complete-IoU loss of the boxes."""
+        """Return the focal loss of the classes plus the complete-IoU loss of the boxes."""
         loss = BoxLoss(len(self.outputs), self.strides, self.size, self.box_weight)
         steps = chosen_steps(self.learn_from, self.combine)
         return timed(loss, steps, self.time_steps, each=self.combine == "each")
 
     def tally(self) -> Tally:
-        """Average precision."""
+        """Return a tally of the average precision."""
         return _Tally(self)
 
     def drawing(self) -> FoundBoxes:
-        """The images with the worst answers."""
+        """Return the collector of the images with the worst predictions."""
         return FoundBoxes(self)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         return torch.zeros(()), 0
 
     def answers(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """What boxes are decoded from after each step, [T, B, n], and the true ones [T, B, M, 5]."""
+        """Return the outputs to decode after each step, [T, B, n], and the true boxes, [T, B, M, 5]."""
         if self.combine == "each":
             return outputs, target.transpose(0, 1)
         steps = torch.arange(1, len(outputs) + 1, device=outputs.device)[:, None, None]
         return outputs.cumsum(0) / steps, target.expand(len(outputs), *target.shape)
 
     def boxes(self, outputs: Tensor, least: float | None = None) -> list[Boxes]:
-        """The boxes of each sample, from outputs [B, n]; `least` replaces `threshold`."""
+        """Decode the boxes of each sample from outputs [B, n]; `least` replaces `threshold`."""
         decode = partial(
             decode_boxes,
             classes=len(self.outputs),
@@ -169,7 +170,7 @@ class Detect(Measured):
 
 
 class _Tally(Tally):
-    """Keeps of each box its class, score, and whether it is right at each overlap, after each step: [N, 3 + 10]."""
+    """Tally with one row per box, [N, 3 + 10]: its step, class and score, and whether it is correct at each overlap."""
 
     def __init__(self, task: Detect) -> None:
         super().__init__(task.asked(), task.criterion(), true=task.time_steps * len(task.outputs))
@@ -199,9 +200,9 @@ class _Tally(Tally):
         return super().evaluation(total, each)
 
     def _precisions(self, rows: Any, sums: Mapping[str, Tensor]) -> Any:
-        """After each step, and last of what is asked, of each class and at each overlap: [T + 1, K, 10].
+        """Return the average precision after each step, then overall, per class and overlap: [T + 1, K, 10].
 
-        Asked are the boxes of all steps together, or those after the last one.
+        The overall value uses the boxes of all steps if `combine` is "each", and those after the last step otherwise.
         """
         true = sums["true"].view(self._task.time_steps, -1).int().numpy()
         steps = [[step] for step in range(len(true))]
@@ -228,12 +229,12 @@ class _Tally(Tally):
 
 
 class FoundBoxes:
-    """The images with the worst answers, by F1: 2·right/(found + true), a box being right at an overlap of 0.5.
+    """Images with the lowest F1, 2·correct/(predicted + true); a box is correct from an overlap of 0.5.
 
-    Of a sequence of images, the last one counts.
+    In a sequence of images, only the last one counts.
 
     Attributes:
-        worst: the worst first; boxes as rows (class, corners), those with a score of the task's threshold.
+        worst: the worst first; boxes as rows (class, corners), with scores from the task's threshold.
     """
 
     def __init__(self, task: Detect) -> None:
@@ -252,24 +253,24 @@ class FoundBoxes:
         self.worst = keep_worst(self.worst, shown)
 
     def files(self) -> Mapping[str, Any]:
-        """None."""
+        """Return no files."""
         return {}
 
 
 def _there(target: Tensor) -> list[NDArray[np.float32]]:
-    """The boxes of each sample, without the rows that have none."""
+    """Return the true boxes of each sample, without the padding."""
     return [one[one[:, 0] >= 0].cpu().numpy() for one in target]
 
 
 def match_boxes(found: Boxes, corners: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which of the boxes of an image are right, at each of `IOUS`: [N, 10].
+    """Return whether each predicted box of an image is correct at each of `IOUS`: [N, 10].
 
-    In the order of their scores, each takes the true box of its class that it overlaps most, of those that no box
-    before it has taken and that it overlaps enough.
+    In descending order of score, each box takes the true box of its class with the largest sufficient overlap that no
+    earlier box has taken.
 
     Args:
-        found: the highest score first.
-        corners, labels: of the true boxes, [M, 4] and [M].
+        found: the predicted boxes, the highest score first.
+        corners, labels: corners and labels of the true boxes, [M, 4] and [M].
     """
     right = np.zeros((len(found), len(IOUS)), bool)
     shared = np.where(found.labels[:, None] == labels, overlaps(found.corners, corners), -1.0)
@@ -287,9 +288,9 @@ def match_boxes(found: Boxes, corners: NDArray[np.float32], labels: NDArray[np.i
 
 
 def average_precision(scores: NDArray[np.float64], right: NDArray[np.bool_], true: int) -> NDArray[np.float64]:
-    """Mean over 101 recalls in 0..1 of the best precision at that recall or a higher one, at each of `IOUS`: [10].
+    """Return the mean of the best precision at or above each of 101 recalls in 0..1, for each of `IOUS`: [10].
 
-    Two boxes of two objects, and between them a wrong one:
+    For two objects, two correct boxes with a wrong box ranked between them:
 
     >>> import numpy as np
     >>> from hdlif.training.tasks.detect import average_precision
@@ -298,9 +299,9 @@ def average_precision(scores: NDArray[np.float64], right: NDArray[np.bool_], tru
     0.835
 
     Args:
-        scores: of the boxes of one class in all images, [N].
-        right: as `match_boxes` gives it.
-        true: number of true boxes; NaN for none.
+        scores: scores of the boxes of one class in all images, [N].
+        right: result of `match_boxes`, [N, 10].
+        true: number of true boxes; the result is NaN if it is 0.
     """
     if not true:
         return np.full(len(IOUS), np.nan)

@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from torchmetrics import Metric
 
 Each = Callable[[Tensor], list[Tensor]]
-"""Function that returns the tensors of all ranks in order, given this rank's tensor; their sizes may differ."""
+"""Function that gathers a tensor from all ranks, in rank order; its size may differ between ranks."""
 Inputs = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Function (outputs [T, B, n], target [B, ...]) -> arguments for updating a metric."""
+"""Function from outputs [T, B, n] and a target [B, ...] to the arguments of a metric's `update`."""
 MOST_NAMED = 100
-"""Largest number of outputs for which a metric may report one named value each."""
+"""Most outputs for which a metric may report one number each."""
 
 
 class ExtraMetrics:
-    """Adds up metrics over batches; those that are given stay as they are.
+    """Copies of metrics, updated with every batch.
 
     Args:
-        metrics: by name.
-        inputs: what they are updated with.
+        metrics: the metrics by name; they are not changed.
+        inputs: computes the arguments of `update`.
         outputs: the names of the network's outputs.
-        dtype: of what the library's own metrics keep; one's own have theirs.
+        dtype: dtype of the states of torchmetrics' and hdlif's metrics; other metrics keep theirs.
     """
 
     def __init__(
@@ -53,15 +53,15 @@ class ExtraMetrics:
             self.add(*self._inputs(outputs.cpu(), target.cpu()))
 
     def add(self, predicted: Tensor, true: Tensor) -> None:
-        """Add what metrics are updated with."""
+        """Update all metrics with predicted and true values."""
         for name, metric in self._metrics.items():
             _run(name, partial(metric.update, predicted, true))
 
     def figures(self, each: Each | None = None) -> dict[str, float]:
-        """What was measured, by name; of a metric with a number for each output, by `name.output`.
+        """Return the results by name; a metric with one number per output is listed as `name.output`.
 
         Raises:
-            InputError: a metric fails, or gives what is neither.
+            InputError: a metric fails, returns any other shape, or uses a name twice.
         """
         found: dict[str, float] = {}
         for name, metric in self._metrics.items():
@@ -71,17 +71,17 @@ class ExtraMetrics:
                     _meet(one, each)
             values = dict(_named(name, _run(name, metric.compute), self._outputs))
             if taken := found.keys() & values.keys():
-                raise InputError(f'task.metrics: two are called "{min(taken)}"; name one otherwise')
+                raise InputError(f'task.metrics: two are called "{min(taken)}"; rename one')
             found |= values
         if each is None or not found:
             return found
-        # Use the first rank's values: they choose the best epoch, so all ranks must have the same bits.
+        # Use the first rank's figures: they select the best epoch, so all ranks need the same bits.
         first = each(torch.tensor(list(found.values()), dtype=torch.float64))[0]
         return dict(zip(found, first.tolist(), strict=True))
 
 
 def check_metrics(metrics: Mapping[str, Metric], own: Collection[str]) -> None:
-    """Raise `InputError` if one is not a metric, or has the name of a figure of the task's `own`."""
+    """Raise `InputError` if one is not a metric, or has the name of one of the task's `own` figures."""
     from torchmetrics import Metric
 
     for name, metric in metrics.items():
@@ -90,11 +90,11 @@ def check_metrics(metrics: Mapping[str, Metric], own: Collection[str]) -> None:
         if not isinstance(metric, Metric):
             raise InputError(f"task.metrics: {name} is {brief(metric)}; give a torchmetrics.Metric")
         if name in own or name == "loss":
-            raise InputError(f'task.metrics: "{name}" is a figure of the task itself; name the metric otherwise')
+            raise InputError(f'task.metrics: "{name}" is a figure of the task itself; rename the metric')
 
 
 def tried(asked: ExtraMetrics, predicted: Tensor, true: Tensor) -> list[str]:
-    """The names of the figures that are made of noise; the global random numbers stay as they are."""
+    """Return the names of the figures computed from noise; the global RNG state is preserved."""
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         asked.add(predicted, true)
@@ -102,14 +102,14 @@ def tried(asked: ExtraMetrics, predicted: Tensor, true: Tensor) -> list[str]:
 
 
 def _copied(metric: Metric, dtype: torch.dtype) -> Metric:
-    """A metric of its own, on the CPU."""
+    """Return a copy of a metric on the CPU."""
     copied = metric.clone().cpu()
     library = type(metric).__module__.partition(".")[0] in ("torchmetrics", "hdlif")
     return copied.set_dtype(dtype) if library and dtype != torch.float32 else copied
 
 
 def _meet(metric: Any, each: Each | None) -> None:
-    """Let a metric gather its state from all ranks when it is computed, or let it be."""
+    """Set whether a metric gathers its state from all ranks when it is computed."""
     metric.distributed_available_fn = lambda: each is not None
     if each is not None:
         metric.dist_sync_fn = lambda tensor, group=None: each(tensor)
@@ -125,7 +125,7 @@ def _run(name: str, action: Callable[[], Any]) -> Any:
 
 
 def _named(name: str, value: Any, outputs: tuple[str, ...]) -> Iterator[tuple[str, float]]:
-    """The figures of what a metric gives."""
+    """Yield the names and numbers of a metric's result."""
     if isinstance(value, Mapping):
         for key, of_key in value.items():
             if not isinstance(of_key, Tensor | float | int) or torch.as_tensor(of_key).numel() != 1:
@@ -137,7 +137,7 @@ def _named(name: str, value: Any, outputs: tuple[str, ...]) -> Iterator[tuple[st
         if len(outputs) > MOST_NAMED:
             raise InputError(
                 f"task.metrics: {name} gives a number for each of {len(outputs)} outputs, and at most {MOST_NAMED} are "
-                "kept by name; let it average them, such as average: macro"
+                "kept by name; let it average them, for example with average: macro"
             )
         for output, of_output in zip(outputs, value, strict=True):
             yield f"{name}.{output}", float(of_output)
@@ -153,13 +153,13 @@ def _shape(value: Any) -> str:
 
 
 def finite(figures: Mapping[str, float]) -> dict[str, float | None]:
-    """Figures as JSON can have them: None for NaN and infinities, such as the correlation with a constant.
+    """Return figures for JSON, with None for NaN and infinity, such as the correlation with a constant.
 
     >>> from hdlif.training.tasks import finite
     >>> finite({"accuracy": 0.5, "correlation": float("nan")})
     {'accuracy': 0.5, 'correlation': None}
 
     Args:
-        figures: by name.
+        figures: the figures by name.
     """
     return {name: value if math.isfinite(value) else None for name, value in figures.items()}

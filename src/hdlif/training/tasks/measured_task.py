@@ -1,4 +1,4 @@
-"""Common parts of shipped tasks: outputs, steps and metrics."""
+"""Base class of hdlif's tasks: outputs, steps and metrics."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ TRIED = 32
 
 @dataclass(frozen=True)
 class Measured(ABC):
-    """Base class of tasks with own `figures` and additional metrics.
+    """Base class of tasks with their own `figures` and additional metrics.
 
-    An example is at `Classify`.
+    See `Classify` for an example.
 
     Args:
         outputs: the names of the network's outputs.
         time_steps: T.
-        metrics: further measures, by name: any metrics of torchmetrics.
-        best: what the best epoch is chosen by: one of the figures, or of the metrics if it says which way is better; by
-            default the first figure.
+        metrics: additional torchmetrics metrics by name.
+        best: figure or metric that selects the best epoch, by default the first figure; a metric must define
+            `higher_is_better`.
     Raises:
-        InputError: `metrics` has one that fails on noise, or `best` cannot choose.
+        InputError: a metric fails on noise, or `best` cannot select an epoch.
     """
 
     outputs: tuple[str, ...]
@@ -46,9 +46,9 @@ class Measured(ABC):
     best: str | None = field(default=None, kw_only=True)
 
     figures: ClassVar[Mapping[str, bool]]
-    """Names of the task's own metrics, and whether larger values are better."""
+    """The task's own figures by name, and whether larger is better."""
     states: ClassVar[torch.dtype] = torch.float32
-    """Data type of the states of metrics."""
+    """Dtype of the metrics' states."""
 
     def __post_init__(self) -> None:
         names = list(self.figures)
@@ -62,8 +62,8 @@ class Measured(ABC):
             raise InputError(f'task.best = "{self.best}" is not measured; {did_you_mean(self.best, names)}')
         if self.larger_is_better(self.best) is None:
             raise InputError(
-                f'task.best = "{self.best}" does not say whether larger or smaller is better (its '
-                "higher_is_better is None); choose the best epoch by another"
+                f'task.best = "{self.best}" does not define whether larger or smaller is better '
+                "(its higher_is_better is None); select the best epoch by another"
             )
 
     @property
@@ -73,36 +73,36 @@ class Measured(ABC):
 
     @property
     def metric(self) -> str:
-        """What the best epoch is chosen by."""
+        """Name of the figure or metric that selects the best epoch."""
         return self.best or next(iter(self.figures))
 
     def larger_is_better(self, name: str) -> bool | None:
-        """Of a figure, or of a further metric; None where that does not state it."""
+        """Return whether a larger value of a figure or metric is better; None if a metric does not define it."""
         if name in self.figures:
             return self.figures[name]
-        # A metric's name may contain dots, and the part after the last dot may be the name of an output.
+        # A metric's name may contain dots itself, and an output's name may follow it.
         asked = max((one for one in self.metrics if name == one or name.startswith(f"{one}.")), key=len)
         return self.metrics[asked].higher_is_better
 
     def better(self, evaluation: Evaluation) -> float:
-        """The value of `metric`, or minus it: the larger the better, and the least of all if it is no number."""
+        """Return the value of `metric`, negated if smaller is better, or -inf for NaN."""
         value = evaluation.metrics[self.metric]
         if math.isnan(value):
             return -math.inf
         return value if self.larger_is_better(self.metric) else -value
 
     def asked(self) -> ExtraMetrics:
-        """What adds up the further metrics."""
+        """Return an accumulator for the additional metrics."""
         return ExtraMetrics(self.metrics, self.scored, self.outputs, dtype=self.states)
 
     @abstractmethod
     def scored(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """What metrics are updated with, of outputs [T, B, n] and a target [B, ...] on the CPU."""
+        """Return the arguments of a metric's `update`, from outputs [T, B, n] and a target [B, ...] on the CPU."""
 
     def noise(self, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Random samples of the result of `scored`.
+        """Draw random samples in the format of `scored`.
 
-        By default probabilities of classes, float64 [N, classes], and classes [N], with every class present.
+        By default, return class probabilities, float64 [N, classes], and classes [N] that include every class.
         """
         logits = torch.randn(samples, len(self.outputs), generator=generator, dtype=torch.float64)
         return logits.softmax(-1), torch.arange(samples) % len(self.outputs)

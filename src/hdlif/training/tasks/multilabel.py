@@ -1,4 +1,4 @@
-"""Which of several labels a sample has."""
+"""Multilabel classification: any number of labels per sample."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from hdlif.training.tasks.task import (
 
 @dataclass(frozen=True)
 class Multilabel(Measured):
-    """Any number of labels of a sample: those whose probability, the logistic function of the output, is large enough.
+    """Task with any number of labels per sample: those with a sigmoid output of at least `threshold`.
 
     >>> import torch
     >>> from hdlif.training.tasks import Multilabel
@@ -40,12 +40,12 @@ class Multilabel(Measured):
     1.0
 
     Args:
-        outputs: the labels.
+        outputs: the label names.
         time_steps: T.
-        combine: the mean of the outputs over time is taken, or the last step's.
+        combine: "mean" of the outputs over time, or "last" for the last step's outputs.
         learn_from: as in `Classify`.
-        threshold: the probability from which a label is given.
-        metrics, best: as in `Measured`; a metric gets probabilities [N, L], and which labels are there, int64 [N, L].
+        threshold: smallest probability of a predicted label.
+        metrics, best: as in `Measured`; metrics receive probabilities [N, L] and true labels, int64 [N, L] of 0 and 1.
     """
 
     combine: Literal["mean", "last"] = "mean"
@@ -67,20 +67,20 @@ class Multilabel(Measured):
 
     @property
     def first(self) -> int:
-        """The first step that the answer is read off."""
+        """First step that the prediction uses."""
         return self.time_steps - 1 if self.combine == "last" else 0
 
     def criterion(self) -> Criterion:
-        """Binary cross-entropy, mean over the labels."""
+        """Return the binary cross-entropy, averaged over the labels."""
         steps = chosen_steps(self.learn_from, self.combine)
         return timed(F.binary_cross_entropy_with_logits, steps, self.time_steps)
 
     def tally(self) -> Tally:
-        """F1 of each label and their mean, and how many samples have just their labels."""
+        """Return a tally of the mean F1, of correct labels, and of samples with all labels correct."""
         return _Tally(self)
 
     def drawing(self) -> Labels:
-        """How each label is found and missed."""
+        """Return the collector of true and false predictions of each label."""
         return Labels(self)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
@@ -107,7 +107,7 @@ class Multilabel(Measured):
 
 
 def counted(said: Tensor, target: Tensor) -> Tensor:
-    """[4, L]: how often each label is rightly said, wrongly said, wrongly not said, rightly not said."""
+    """Count the true positives, false positives, false negatives and true negatives of each label, [4, L]."""
     true = target > 0.5
     pairs = (said & true, said & ~true, ~said & true, ~said & ~true)
     return torch.stack([pair.sum(0) for pair in pairs])
@@ -137,13 +137,13 @@ class _Tally(Tally):
 
 
 def _f1(counts: Tensor) -> Tensor:
-    """2·tp/(2·tp + fp + fn) of each label; 0 of one that is neither there nor said."""
+    """Return 2·tp/(2·tp + fp + fn) of each label; 0 for a label that is neither present nor predicted."""
     tp, fp, fn, _ = counts.double()
     return torch.where(tp > 0, 2 * tp / (2 * tp + fp + fn).clamp_min(1), torch.zeros(()).double())
 
 
 class Labels:
-    """Counts of true and false positives and negatives of each label of a test set."""
+    """Counts of true and false positives and negatives for each label of a test set."""
 
     def __init__(self, task: Multilabel) -> None:
         self._task = task
@@ -154,7 +154,7 @@ class Labels:
         self.counts += counted(self._task.after_each(outputs)[-1], target).cpu()
 
     def files(self) -> Mapping[str, Any]:
-        """labels.json."""
+        """Return the data of labels.json."""
         names = ("true_positives", "false_positives", "false_negatives", "true_negatives")
         rows = dict(zip(names, self.counts.tolist(), strict=True))
         return {"labels": {"names": list(self._task.outputs), **rows, "f1": _f1(self.counts).tolist()}}

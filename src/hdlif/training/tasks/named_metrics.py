@@ -1,4 +1,4 @@
-"""Metrics of torchmetrics under plain names, as a recipe asks for them; it is imported where one is made."""
+"""torchmetrics metrics under the names used in recipes; imported only when a metric is created."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from torchmetrics.regression import MeanAbsolutePercentageError, PearsonCorrCoef
 
 
 def balanced_accuracy(*, num_classes: int) -> Metric:
-    """The mean over the classes of the share of each that is right."""
+    """Return the metric of balanced accuracy, the mean accuracy of the classes."""
     return MulticlassAccuracy(num_classes, average="macro")
 
 
 def top_k(*, num_classes: int, k: int) -> Metric:
-    """The share of samples whose class is among the k likeliest."""
+    """Return the metric of top-k accuracy: the fraction of samples with their class among the k likeliest."""
     if not 1 <= k <= num_classes:
         raise ValueError(f"k = {k}; it must be 1 to {num_classes}, the number of classes")
     return MulticlassAccuracy(num_classes, top_k=k, average="micro")
@@ -37,7 +37,7 @@ class _MeanOfSpearman(SpearmanCorrCoef):
 
 
 class _MeanOfPearson(PearsonCorrCoef):
-    # torchmetrics leaves this open, but a correlation of -1 means bad predictions.
+    # torchmetrics does not define it; for predictions, a correlation of -1 is bad.
     higher_is_better = True
 
     def compute(self) -> Tensor:
@@ -45,9 +45,9 @@ class _MeanOfPearson(PearsonCorrCoef):
 
 
 def spearman(*, num_outputs: int) -> Metric:
-    """Mean over the values."""
+    """Return the metric of Spearman correlation, averaged over the outputs."""
     with warnings.catch_warnings():
-        # Ignore the warning that the metric keeps all values; the documentation states this, too.
+        # The warning that it stores all values; the documentation states that too.
         warnings.simplefilter("ignore")
         return _MeanOfSpearman(num_outputs)
 

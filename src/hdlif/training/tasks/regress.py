@@ -1,4 +1,4 @@
-"""Values of a sample, or at each time step of it."""
+"""Regression: values per sample, or per time step."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from hdlif.training.tasks.task import Evaluation, LearnFrom, RightBy, Tally, Tar
 Loss = Literal["squared", "absolute", "huber"]
 _LOSSES: Mapping[Loss, Criterion] = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.smooth_l1_loss}
 _DRAWN = 1000
-"""Largest number of pairs of true and predicted values per output in a report."""
+"""Most pairs of true and predicted values per output in a report."""
 
 
 @dataclass(frozen=True)
 class Regress(Measured):
-    """Values, which the outputs are, normalised: by their mean over time, the last step's, or at each step its own.
+    """Task with values: the outputs predict the normalised values, averaged over time, at the last step or at each.
 
     >>> import torch
     >>> from hdlif.training.tasks import Regress
@@ -38,14 +38,14 @@ class Regress(Measured):
     Args:
         outputs: the names of the values.
         time_steps: T.
-        mean, std: of each value; targets and outputs are (value - mean)/std.
-        combine: "mean", "last", or "each", whose targets are [T, V].
-        delay: of values at each step, how many steps later the answer is read.
-        ahead: of the next values of a series itself, how many steps later it has them.
-        learn_from: as in `Classify`; of "each", the steps that have an answer.
-        loss: "squared", "absolute", or "huber" (squared up to one deviation).
-        metrics, best: as in `Measured`; a metric gets predicted and true values in their units, float64 [N, V], or [N]
-            where there is one, of all steps where each has its own.
+        mean, std: mean and standard deviation of each value; targets and outputs are (value - mean)/std.
+        combine: "mean", "last", or "each" for targets [T, V].
+        delay: number of steps between a step and its prediction, for "each".
+        ahead: number of steps between a step and the future values that it predicts, for forecasts of the input.
+        learn_from: as in `Classify`; for "each", it selects among the steps with a prediction.
+        loss: "squared", "absolute", or "huber" (squared up to one standard deviation).
+        metrics, best: as in `Measured`; metrics receive predicted and true values in their units, float64 [N, V], or
+            [N] for a single value. With "each", N includes all steps.
     """
 
     mean: Sequence[float]
@@ -59,7 +59,7 @@ class Regress(Measured):
     figures: ClassVar[Mapping[str, bool]] = {"rmse": False, "mae": False, "r2": True}
     right_by: ClassVar[RightBy] = "each"
     states: ClassVar[torch.dtype] = torch.float64
-    """Data type of the states of metrics; values have units, and may be far from 0."""
+    """Float64, because values have units and may be far from 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,29 +77,29 @@ class Regress(Measured):
 
     @property
     def first(self) -> int:
-        """The first step that an answer is read off."""
+        """First step that predictions use."""
         return self.time_steps - 1 if self.combine == "last" else self.delay
 
     def criterion(self) -> Criterion:
-        """The loss of normalised values."""
+        """Return the loss of normalised values."""
         steps, each = chosen_steps(self.learn_from, self.combine), self.combine == "each"
         return timed(_LOSSES[self.loss], steps, self.time_steps, first=self.delay, each=each)
 
     def tally(self) -> Tally:
-        """Errors in the units of the values."""
+        """Return a tally of the errors in the units of the values."""
         return _Tally(self)
 
     def drawing(self) -> Errors:
-        """True and predicted values."""
+        """Return the collector of true and predicted values."""
         return Errors(self)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         return torch.zeros(()), 0
 
     def pairs(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Predicted and true values in their units, float64 [T', B, V], of the T' steps that count.
+        """Return predicted and true values in their units, float64 [T', B, V], for the T' steps from `first` on.
 
-        Of one value for all steps, what is predicted after each, and the true one [1, B, V].
+        Unless `combine` is "each", return the prediction after each step, and the true values as [1, B, V].
         """
         scale, shift = (torch.tensor(list(v), dtype=torch.float64) for v in (self.std, self.mean))
         counted, wanted = outputs[self.first :].double().cpu(), target.double().cpu()
@@ -111,7 +111,7 @@ class Regress(Measured):
         return counted * scale + shift, wanted * scale + shift
 
     def answers(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """`pairs` of the steps whose values are measured: of one value for all steps, what is known after the last."""
+        """Return the evaluated part of `pairs`: all steps for "each", otherwise the prediction after the last."""
         predicted, true = self.pairs(outputs, target)
         return predicted if self.combine == "each" else predicted[-1:], true
 
@@ -126,7 +126,7 @@ class Regress(Measured):
 
 
 class _Tally(Tally):
-    """rmse and mae over all values; r2, the share of the variance that is explained, mean over the values."""
+    """Tally of rmse and mae over all values, and of r2, the mean fraction of explained variance of the outputs."""
 
     def __init__(self, task: Regress) -> None:
         values, steps = len(task.outputs), task.time_steps - task.first
@@ -138,7 +138,7 @@ class _Tally(Tally):
         squares = (predicted - true).square().mean(-1).sum(1)
         if self._task.combine != "each":
             predicted = predicted[-1:]
-        # Subtract the training mean, so the variance is not a difference of large numbers.
+        # Subtract the training mean; otherwise the variance would be a difference of large numbers.
         shifted = true - torch.tensor(list(self._task.mean), dtype=torch.float64)
         of_each = [
             (predicted - true).square(),
@@ -163,7 +163,7 @@ class _Tally(Tally):
 
 
 class Errors:
-    """True and predicted values of the first samples, and each output's mean error and its deviation."""
+    """True and predicted values of the first samples, and mean and standard deviation of each output's error."""
 
     def __init__(self, task: Regress) -> None:
         self._task, self._pairs = task, (list[Tensor](), list[Tensor]())
@@ -176,11 +176,11 @@ class Errors:
         self._sums += torch.stack([part.sum((0, 1)) for part in (torch.ones_like(errors), errors, errors.square())])
         if sum(map(len, self._pairs[0])) < _DRAWN:
             for kept, part in zip(self._pairs, (true, predicted), strict=True):
-                # Keep a sample's steps together, in order.
+                # Keep the steps of a sample together and in order.
                 kept.append(part.transpose(0, 1).flatten(0, 1))
 
     def files(self) -> Mapping[str, Any]:
-        """errors.json."""
+        """Return the data of errors.json."""
         count, errors, squares = self._sums
         mean = errors / count.clamp_min(1)
         deviation = (squares / count.clamp_min(1) - mean.square()).clamp_min(0).sqrt()

@@ -1,4 +1,4 @@
-"""A class, or an object, at each pixel."""
+"""Segmentation: a class or an object at each pixel."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from hdlif.training.tasks.task import (
 
 @dataclass(frozen=True)
 class CrossEntropyAndDice:
-    """The mean over the images of cross-entropy, and of `dice` times 1 - Dice, mean over the classes.
+    """Cross-entropy plus `dice` times the class mean of 1 - Dice, averaged over the images.
 
-    Dice of class c is (2·Σ p_c·g_c + 1)/(Σ p_c + Σ g_c + 1) over an image's pixels, with probabilities p and g = 1
-    where the class is there (Milletari et al. 2016). Ignored pixels count in neither.
+    Dice of class c is (2·Σ p_c·g_c + 1)/(Σ p_c + Σ g_c + 1) over an image's pixels, with probabilities p, and g_c = 1
+    at pixels of class c (Milletari et al. 2016). Neither term counts ignored pixels.
 
     >>> import torch
     >>> from hdlif.training.tasks.segment import CrossEntropyAndDice
@@ -62,7 +62,7 @@ class CrossEntropyAndDice:
 
 @dataclass(frozen=True)
 class Segment(Measured):
-    """A class at each pixel, by the largest of the outputs [T, B, classes, H, W]: of their mean over time, or the last.
+    """Task with a class per pixel: the maximum of the outputs [T, B, classes, H, W], averaged over time or the last.
 
     >>> import torch
     >>> from hdlif.training.tasks import Segment
@@ -74,13 +74,13 @@ class Segment(Measured):
     {'miou': 1.0, 'dice': 1.0, 'pixel_accuracy': 1.0}
 
     Args:
-        outputs: the classes.
+        outputs: the class names.
         time_steps: T.
-        combine: the mean of the outputs over time is taken, or the last step's.
+        combine: "mean" of the outputs over time, or "last" for the last step's outputs.
         learn_from: as in `Classify`.
         dice: weight of the Dice loss, which is added to cross-entropy.
-        metrics, best: as in `Measured`; a metric gets probabilities [N, classes] and classes [N] of all pixels that are
-            not ignored.
+        metrics, best: as in `Measured`; metrics receive probabilities [N, classes] and classes [N] of all pixels that
+            are not ignored.
     """
 
     combine: Literal["mean", "last"] = "mean"
@@ -102,36 +102,36 @@ class Segment(Measured):
 
     @property
     def first(self) -> int:
-        """The first step that the answer is read off."""
+        """First step that the prediction uses."""
         return self.time_steps - 1 if self.combine == "last" else 0
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """The classes of pixels that are measured."""
+        """Names of the pixel classes in the metrics."""
         return self.outputs
 
     def criterion(self) -> Criterion:
-        """Cross-entropy and Dice."""
+        """Return the sum of cross-entropy and Dice loss."""
         return timed(self.loss, chosen_steps(self.learn_from, self.combine), self.time_steps)
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss of one step's logits [B, classes, H, W]."""
+        """Return the loss of one step's logits [B, classes, H, W]."""
         return CrossEntropyAndDice(self.dice)(logits, self.learned(target))
 
     def learned(self, target: Tensor) -> Tensor:
-        """The classes [B, H, W] that the outputs are of."""
+        """Return the output class of each pixel, [B, H, W]."""
         return target
 
     def answers(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """The measured class of each pixel after each step, [T, B, H, W], and the true one."""
+        """Return the predicted class of each pixel after each step, [T, B, H, W], and the true class."""
         return so_far(outputs, self.first).argmax(2), target
 
     def tally(self) -> Tally:
-        """Intersection over union and Dice of each class, over all pixels."""
+        """Return a tally of intersection over union and Dice, over all pixels."""
         return _Tally(self)
 
     def drawing(self) -> Pixels:
-        """Which class is taken for which."""
+        """Return the collector of the confusion matrix of pixels and of the worst images."""
         return Pixels(self)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
@@ -139,7 +139,7 @@ class Segment(Measured):
         return (chosen == wanted).sum(), int((wanted >= 0).sum())
 
     def shown(self, outputs: Tensor, target: Tensor) -> Iterator[tuple[float, Tensor]]:
-        """The score of each image, mean intersection over union, and its map of answers, int64 [H, W]."""
+        """Yield the score of each image, its mean intersection over union, and the predicted map, int64 [H, W]."""
         predicted, true = self.answers(outputs, target)
         for answer, one in zip(predicted[-1], true, strict=True):
             yield float(_overlaps(_counts(answer, one, len(self.measured)))[0].nanmean()), answer.cpu()
@@ -153,9 +153,9 @@ class Segment(Measured):
 
 @dataclass(frozen=True)
 class Instances(Segment):
-    """The number of the object at each pixel, from outputs of background, boundary and inside (`objects.objects_of`).
+    """Task with an object number at each pixel, from outputs of background, boundary and inside (`objects.objects_of`).
 
-    The boundary of an object is its pixels that share an edge with another object or the background.
+    The boundary of an object consists of its pixels that share an edge with another object or the background.
 
     >>> import torch
     >>> from hdlif.training.tasks import Instances
@@ -169,7 +169,7 @@ class Instances(Segment):
 
     Args:
         outputs: `objects.PARTS`.
-        time_steps, combine, learn_from, dice, metrics, best: as in `Segment`; a metric gets the parts of objects.
+        time_steps, combine, learn_from, dice, metrics, best: as in `Segment`; metrics receive the parts of objects.
     """
 
     target: ClassVar[Target] = "instances"
@@ -184,7 +184,7 @@ class Instances(Segment):
         return ("background", "object")
 
     def learned(self, target: Tensor) -> Tensor:
-        """The part of an object [B, H, W] that each pixel is, of numbers of objects."""
+        """Return the part of an object at each pixel, [B, H, W], from object numbers."""
         differs = torch.zeros_like(target, dtype=torch.bool)
         for axis in (1, 2):
             first, second = (
@@ -198,40 +198,40 @@ class Instances(Segment):
         return torch.where(target > 0, parts, target)
 
     def answers(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether each pixel is of an object after each step, [T, B, H, W], and whether it truly is."""
+        """Return the predicted object mask after each step, [T, B, H, W], and the true mask."""
         counts = torch.arange(1, len(outputs) + 1, device=outputs.device)
         counts = torch.where(counts > self.first, counts - self.first, 1)
         mean = so_far(outputs, self.first) / counts.view(-1, 1, 1, 1, 1)
         return (mean.softmax(2)[:, :, objects.BACKGROUND] < 0.5).long(), target.clamp_max(1)
 
     def matched(self, outputs: Tensor, target: Tensor) -> Iterator[tuple[tuple[int, int, int], Tensor]]:
-        """Of each image how many objects are found, wrongly found, and missed, and the numbers of those that are."""
+        """Yield, per image, the counts of true positives, false positives and missed objects, and the predicted map."""
         last = (so_far(outputs, self.first)[-1] / (len(outputs) - self.first)).float().cpu().numpy()
         for one, true in zip(last, target.cpu().numpy(), strict=True):
             found = objects.objects_of(one)
             yield objects.matched(found, true), torch.from_numpy(found).long()
 
     def shown(self, outputs: Tensor, target: Tensor) -> Iterator[tuple[float, Tensor]]:
-        """The score of each image, TP/(TP + FP + FN), and its map of numbers; an image without objects has 1."""
+        """Yield the score TP/(TP + FP + FN) of each image, 1 for one without objects, and its map of object numbers."""
         for counts, found in self.matched(outputs, target):
             yield counts[0] / sum(counts) if any(counts) else 1.0, found
 
     def tally(self) -> Tally:
-        """The average precision of objects, and intersection over union and Dice of their pixels."""
+        """Return a tally of the precision of objects, and of intersection over union and Dice of their pixels."""
         return _ObjectTally(self)
 
 
 def _counts(predicted: Tensor, true: Tensor, classes: int) -> Tensor:
-    """Pixels that are not ignored by true and predicted class, [classes, classes]."""
+    """Count the pixels that are not ignored, by true and predicted class, [classes, classes]."""
     valid = true >= 0
     pairs = true[valid] * classes + predicted[valid]
     return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
 
 
 def _overlaps(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Intersection over union and Dice of each class, [..., classes], of counts [..., classes, classes].
+    """Return intersection over union and Dice of each class, [..., classes], from counts [..., classes, classes].
 
-    NaN of a class that is neither there nor predicted.
+    Both are NaN for a class that is neither present nor predicted.
     """
     common = counts.diagonal(dim1=-2, dim2=-1).double()
     both = counts.sum(-1) + counts.sum(-2)
@@ -249,7 +249,7 @@ class _Tally(Tally):
         return {"counts": torch.stack([_counts(one, true, self._classes) for one in predicted]).flatten()}
 
     def _by_step(self, sums: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Counts, intersection over union and Dice after each step, by class."""
+        """Return counts, intersection over union and Dice per class after each step."""
         counts = sums["counts"].view(-1, self._classes, self._classes)
         return counts, *_overlaps(counts)
 
@@ -275,7 +275,7 @@ class _ObjectTally(_Tally):
         }
 
     def _score(self, sums: Mapping[str, Tensor]) -> float:
-        """TP/(TP + FP + FN): 0 where there is neither an object nor an answer."""
+        """Return TP/(TP + FP + FN), or 0 if there is neither a true nor a predicted object."""
         return float(sums["objects"][0] / sums["objects"].sum().clamp_min(1))
 
     def _evaluation(self, sums: Mapping[str, Tensor], loss: float, n: int) -> Evaluation:
@@ -285,10 +285,10 @@ class _ObjectTally(_Tally):
 
 
 class Pixels(Confusion):
-    """Counts of pixels by their true class and the one that is chosen after the last step.
+    """Counts of pixels by true class and predicted class after the last step.
 
     Attributes:
-        worst: the images with the worst answers, the worst first.
+        worst: the images with the worst predictions, the worst first.
     """
 
     def __init__(self, task: Segment) -> None:
@@ -305,5 +305,5 @@ class Pixels(Confusion):
         self._seen += len(target)
 
     def files(self) -> Mapping[str, Any]:
-        """confusion.json, whose counts are of pixels."""
+        """Return the data of confusion.json, with counts of pixels."""
         return {"confusion": {**super().files()["confusion"], "of": "pixels"}}

@@ -1,4 +1,4 @@
-"""A class at each time step."""
+"""Sequence labelling: a class at each time step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hdlif.training.tasks.task import Evaluation, LearnFrom, RightBy, Tally, Tar
 
 @dataclass(frozen=True)
 class LabelSequence(Measured):
-    """A class at each step, by the largest of the step's outputs.
+    """Task with a class at each step: the maximum of the step's outputs.
 
     >>> import torch
     >>> from hdlif.training.tasks import LabelSequence
@@ -32,13 +32,13 @@ class LabelSequence(Measured):
     1.0
 
     Args:
-        outputs: the classes.
+        outputs: the class names.
         time_steps: T.
-        delay: the answer to step t is read at step t + delay; the first `delay` outputs say nothing.
-        learn_from: of the steps that have an answer, those that have a loss, see `LearnFrom`.
-        label_smoothing: of the loss that is learned from.
-        class_weights: of the loss that is learned from; what is measured counts all steps alike.
-        metrics, best: as in `Measured`; a metric gets probabilities [N, classes] and classes [N] of all steps.
+        delay: the prediction for step t is read at step t + delay; the first `delay` outputs are ignored.
+        learn_from: steps with a loss among those with a prediction, see `LearnFrom`.
+        label_smoothing: label smoothing of the training loss.
+        class_weights: class weights of the training loss; evaluation weights all steps equally.
+        metrics, best: as in `Measured`; metrics receive probabilities [N, classes] and classes [N] of all steps.
     """
 
     delay: int = 0
@@ -60,26 +60,26 @@ class LabelSequence(Measured):
         return TaskRecord("sequence", "each", self.delay)
 
     def counted(self, labels: Tensor) -> LabelSequence:
-        """The same with `balanced_weights` of the classes of training samples, int64 [N, T], at steps with a loss."""
+        """Return a copy with the `balanced_weights` of training classes, int64 [N, T], at steps with a loss."""
         answered = labels[:, : self.time_steps - self.delay]
         learned = answered[:, -1:] if self.learn_from == "last" else answered
         return replace(self, class_weights=balanced_weights(learned, len(self.outputs)))
 
     def criterion(self) -> Criterion:
-        """Cross-entropy of each step's outputs with the class of its own target."""
+        """Return the cross-entropy between each step's outputs and its own target."""
         return self.timed(cross_entropy(self.class_weights, self.label_smoothing))
 
     def timed(self, criterion: Criterion) -> Criterion:
-        """A criterion of the steps that are learned from, each with its own target."""
+        """Restrict a criterion to the steps that have a loss, each with its own target."""
         steps = chosen_steps(self.learn_from, "each")
         return timed(criterion, steps, self.time_steps, first=self.delay, each=True)
 
     def tally(self) -> Tally:
-        """The share of the steps that have the right class."""
+        """Return a tally of the fraction of steps with the correct class."""
         return _Tally(self)
 
     def drawing(self) -> StepConfusion:
-        """Which class is taken for which, of all steps."""
+        """Return the collector of the confusion matrix over all steps."""
         return StepConfusion(self.outputs, self.delay)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
@@ -95,7 +95,7 @@ class LabelSequence(Measured):
 
 
 def check_delay(delay: int, time_steps: int) -> None:
-    """Raise `ValueError` unless an answer comes within the sample."""
+    """Raise `ValueError` unless at least one prediction lies within the sample."""
     if not 0 <= delay < time_steps:
         raise ValueError(f"delay = {delay}; it must be at least 0, and less than time_steps = {time_steps}")
 
@@ -120,7 +120,7 @@ class _Tally(Tally):
 
 
 class StepConfusion(Confusion):
-    """Counts of steps by their true class and the one chosen at it."""
+    """Counts of steps by true and predicted class."""
 
     def __init__(self, classes: tuple[str, ...], delay: int) -> None:
         super().__init__(classes)
@@ -132,6 +132,6 @@ class StepConfusion(Confusion):
         self.add(target[:, : len(counted)].T.flatten().cpu(), counted.argmax(-1).flatten().cpu())
 
     def files(self) -> Mapping[str, Any]:
-        """confusion.json, whose counts are of steps."""
+        """Return the data of confusion.json, with counts of steps."""
         confusion = super().files()["confusion"]
         return {"confusion": {**confusion, "of": "steps"}}

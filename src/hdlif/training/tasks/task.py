@@ -1,4 +1,4 @@
-"""Interface of tasks, which define the meaning of a target, from the loss to metrics and reports."""
+"""Interface of tasks, which define the loss, metrics and report data for a kind of target."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ Target = Literal[
     "boxes_each",
     "own",
 ]
-"""Kind of target of a sample: its class, int64 []; its class and its number of time steps, int64 [2]; a class per step,
-int64 [T]; normalised values, float32 [V], or normalised values per step, float32 [T, V]; or 1 for each of its labels
-and 0 for other labels, float32 [L]. Targets of images are described in `hdlif.data.image_targets`: "map", the class of
-each pixel, int64 [H, W]; "instances", the number of the object at each pixel or 0, int64 [H, W]; "boxes", float32
-[M, 5]; or "boxes_each", for a sequence of images, float32 [T, M, 5]. "own" is any other target of your own task, int64
-or float32 [...], such as a map."""
+"""Kind of target that the data provide for each sample. "class": its class, int64 []. "class_and_steps": its class and
+its number of time steps, int64 [2]. "classes": a class per step, int64 [T]. "values": normalised values, float32 [V].
+"values_each": normalised values per step, float32 [T, V]. "labels": its labels, float32 [L] of 0 and 1. For images, see
+`hdlif.data.image_targets`. "map": class of each pixel, int64 [H, W]. "instances": object number at each pixel, 0 for
+none, int64 [H, W]. "boxes": float32 [M, 5]. "boxes_each": boxes in a sequence of images, float32 [T, M, 5]. "own": any
+other target of your own task, int64 or float32 [...]."""
 Total = Callable[[Tensor], Tensor]
-"""Function that sums a tensor over the ranks, each of which has its own part of the samples."""
+"""Function that sums a tensor over ranks, each with its own part of the samples."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class Evaluation:
     {'accuracy': 0.75, 'accuracy_per_step': [0.5, 0.75], 'loss': 0.6, 'n': 200}
 
     Attributes:
-        accuracy: of a classification, after the last step, a fraction in 0..1; None of another task.
-        per_step: how good the answers are at or after each step that has one: of a classification, its accuracy [T].
-        loss: of the outputs of all steps, mean over samples.
-        n: samples.
-        metrics: by name, `Task.metric` among them; NaN of one that is not a number.
+        accuracy: accuracy after the last step, a fraction in 0..1; None unless the task is a classification.
+        per_step: figure at or after each step with a prediction; for a classification, the accuracy, [T].
+        loss: loss of the outputs of all steps, averaged over samples.
+        n: number of samples.
+        metrics: figures and metrics by name, including `Task.metric`; undefined values are NaN.
     """
 
     accuracy: float | None
@@ -64,16 +64,16 @@ class Evaluation:
 
     @property
     def accuracy_per_step(self) -> tuple[float, ...]:
-        """After each step, of a classification; of another task there is none."""
+        """Accuracy after each step; empty unless the task is a classification."""
         return () if self.accuracy is None else self.per_step
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the results as a JSON-serialisable dict."""
         return {**figures_as_json(self.accuracy, self.per_step, self.metrics), "loss": self.loss, "n": self.n}
 
 
 def figures_as_json(accuracy: float | None, per_step: Sequence[float], metrics: Mapping[str, float]) -> dict[str, Any]:
-    """What is measured, as JSON has it: of a classification its metrics only where there are others than accuracy.
+    """Return results as a JSON-serialisable dict; a classification includes metrics only if one is not its accuracy.
 
     Args:
         accuracy, per_step, metrics: as in `Evaluation`.
@@ -90,16 +90,16 @@ def figures_as_json(accuracy: float | None, per_step: Sequence[float], metrics: 
 
 
 class Tally(ABC):
-    """Adds up, over batches of outputs, what an `Evaluation` is computed from.
+    """Base class of sums over batches, from which an `Evaluation` is computed.
 
-    A task's own figures are in sums of float64, so that ranks add theirs.
+    The sums for a task's own figures are float64, so ranks can add them.
 
-    An example is at `Classify`.
+    See `Classify` for an example.
 
     Args:
-        asked: what adds up further metrics.
+        asked: accumulator of additional metrics.
         criterion: the loss.
-        sizes: of each sum.
+        sizes: number of elements of each sum.
     """
 
     def __init__(
@@ -119,23 +119,23 @@ class Tally(ABC):
 
     @property
     def loss(self) -> float:
-        """The mean over the samples so far; NaN before the first."""
+        """Mean loss of the samples so far; NaN before the first."""
         loss, n = self._sums["seen"].tolist()
         return loss / n if n else math.nan
 
     @property
     def score(self) -> float:
-        """The task's first figure of the samples so far; NaN before the first."""
+        """The task's first figure for the samples so far; NaN before the first."""
         return self._score(self._sums) if self._sums["seen"][1] else math.nan
 
     def evaluation(self, total: Total = lambda sums: sums, each: Each | None = None) -> Evaluation:
-        """What was added up.
+        """Return the results of all batches.
 
         Args:
-            total, each: the sum over ranks of a tensor, and all of theirs, where each has its own part of the samples.
+            total, each: sum a tensor over ranks, and gather it from all ranks, each with its own part of the samples.
         Raises:
             DataError: there was no sample.
-            InputError: a further metric fails.
+            InputError: an additional metric fails.
         """
         packed = total(torch.cat(list(self._sums.values())))
         parts = torch.split(packed, [len(sums) for sums in self._sums.values()])
@@ -149,12 +149,12 @@ class Tally(ABC):
         return replace(found, metrics={**found.metrics, **asked})
 
     def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Mean over the batch."""
+        """Return the mean loss of the batch."""
         return loss_over(self._criterion, outputs, target, mean_logits)
 
     @abstractmethod
     def _added(self, outputs: Tensor, target: Tensor) -> Mapping[str, Tensor]:
-        """What a batch adds to the sums."""
+        """Return the contribution of a batch to each sum."""
 
     @abstractmethod
     def _score(self, sums: Mapping[str, Tensor]) -> float: ...
@@ -164,23 +164,23 @@ class Tally(ABC):
 
 
 class Drawing(Protocol):
-    """Collects data of a test set for a report's plots."""
+    """Collector of test-set data for a report's plots."""
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
         """Add a batch: outputs [T, B, n], target [B, ...]."""
 
     def files(self) -> Mapping[str, Any]:
-        """By name, what is written into the run folder as JSON."""
+        """Return the data to write into the run folder as JSON, by file name."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """An image of a test set, and the answer to it.
+    """An image of a test set, with its prediction.
 
     Attributes:
-        score: how good the answer is; the larger the better.
-        index: the image's place in the set.
-        answer: a target at places of the image, as `hdlif.data.image_targets` has it.
+        score: quality of the prediction; larger is better.
+        index: index of the image in the set.
+        answer: the predicted map or boxes, in the format of `hdlif.data.image_targets`.
     """
 
     score: float
@@ -189,31 +189,31 @@ class Shown:
 
 
 SHOWN = 6
-"""Number of images in a report: those with the worst predictions."""
+"""Number of images with the worst predictions in a report."""
 
 
 def keep_worst(worst: Iterable[Shown], more: Iterable[Shown]) -> list[Shown]:
-    """The `SHOWN` worst answers of both, the worst first."""
+    """Return the `SHOWN` images with the lowest scores among both, the worst first."""
     return sorted([*worst, *more], key=lambda one: (one.score, one.index))[:SHOWN]
 
 
 class Task(Protocol):
-    """What is learned: what the targets mean, the loss, and what is measured, drawn and reported of a sample.
+    """Interface of a task: kind of target, loss, metrics, and data for reports.
 
-    `Classify`, `LabelSequence`, `Multilabel` and `Regress` are four; `Measured` is what they derive from.
+    Examples are `Classify`, `LabelSequence`, `Multilabel` and `Regress`, all derived from `Measured`.
     """
 
     @property
     def metric(self) -> str:
-        """What the best epoch is chosen by."""
+        """Name of the figure or metric that selects the best epoch."""
 
     @property
     def target(self) -> Target:
-        """What data must give."""
+        """Kind of target that the data must provide."""
 
     @property
     def time_steps(self) -> int:
-        """T."""
+        """Number of time steps, T."""
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -224,54 +224,53 @@ class Task(Protocol):
         """Return the record of the task for a model file."""
 
     def criterion(self) -> Criterion:
-        """What a rule minimises."""
+        """Return the training loss."""
 
     def tally(self) -> Tally:
-        """What measures a data set."""
+        """Return a tally that evaluates a data set."""
 
     def drawing(self) -> Drawing:
-        """What collects what a report draws of a test set."""
+        """Return a collector of test-set data for a report."""
 
     def better(self, evaluation: Evaluation) -> float:
-        """A number that is the larger the better: `metric`, or minus it."""
+        """Return the value of `metric`, negated if smaller is better."""
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
-        """How many answers of a training batch are right, and out of how many; of values, 0 out of 0.
+        """Return the numbers of correct and of all predictions for a training batch; both are 0 for values.
 
-        A task with an attribute `right_by` gets the outputs as `AnswerCounter` describes, and none of earlier
-        steps are kept; any other gets those of all steps in one call.
+        If the task has an attribute `right_by`, hdlif passes the outputs as `RightBy` describes. Otherwise, it passes
+        the outputs of all steps in one call.
 
         Args:
-            outputs: [len(steps), B, n], of the steps that were learned from.
+            outputs: outputs of the steps with a loss, [len(steps), B, n].
             target: [B, ...], or mixed.
         """
 
 
 def so_far(outputs: Tensor, first: int) -> Tensor:
-    """The sum of the outputs so far, [T, B, n], by which the answer after each step is chosen; from `first` on.
+    """Return the running sum of the outputs from step `first` on, [T, B, n], for the prediction after each step.
 
-    Before it, an answer is of the step's own outputs.
+    Earlier steps keep their own outputs.
     """
     return torch.cat([outputs[:first], outputs[first:].cumsum(0)])
 
 
 RightBy = Literal["all", "mean", "each"]
-"""Outputs that `Task.right` gets for several steps: "mean", the mean of the outputs from `Task.first` on; "each", each
-step's outputs by themselves; "all", the outputs of all steps, which are kept until the batch ends."""
+"""How `Task.right` uses the outputs of several steps: "mean", averaged from `Task.first` on; "each", every step
+separately; "all", in any other way, so they are kept until the batch ends."""
 
 
 class AnswerCounter:
-    """Takes the outputs of the steps that were learned from, in their order, and counts how many answers are right.
+    """Counter of correct predictions, called with the outputs of the steps with a loss, in order.
 
-    For a task with the attribute `right_by`, which states how outputs are read, what is kept does not grow with the
-    number of steps.
+    If the task has an attribute `right_by` other than "all", memory does not grow with the number of steps.
 
     Args:
-        steps: that are learned from.
-        target: of the batch, as `Task.right` takes it.
-        task: whose `right` counts.
+        steps: the steps with a loss.
+        target: target of the batch, in the format of `Task.right`.
+        task: the task with the method `right`.
     Attributes:
-        losses: how often it was called, once for each loss.
+        losses: number of calls, one per loss.
     """
 
     def __init__(self, task: Task, steps: tuple[int, ...], target: Tensor) -> None:
@@ -284,7 +283,7 @@ class AnswerCounter:
         self.losses = 0
 
     def __call__(self, outputs: Tensor) -> None:
-        """Hear the outputs [K, B, n] of the next K steps."""
+        """Add the outputs [K, B, n] of the next K steps."""
         self.losses += 1
         start, self._heard = self._heard, self._heard + len(outputs)
         if self._by == "all":
@@ -295,9 +294,9 @@ class AnswerCounter:
             self._add(outputs[max(0, self._begin - start) :])
 
     def right(self) -> tuple[int, int]:
-        """How many answers of the batch are right, and out of how many; of values, 0 out of 0."""
+        """Return the numbers of correct and of all predictions for the batch; both are 0 for values."""
         if self._by == "each":
-            # If the numbers of outputs and steps differ, the step of each output is unknown.
+            # If the numbers of outputs and steps differ, outputs cannot be assigned to steps.
             return (int(self._right), self._of) if self._heard == len(self._steps) else (0, 0)
         if not self._kept:
             return 0, 0
@@ -321,17 +320,17 @@ class AnswerCounter:
 
 
 def counted_from(steps: tuple[int, ...], first: int) -> int:
-    """The place of the first step that counts, among steps that were learned from."""
+    """Return the index in `steps` of the first step from `first` on, or 0 if there is none."""
     return next((place for place, step in enumerate(steps) if step >= first), 0)
 
 
 LearnFrom = Literal["every", "last", "late"]
-"""Steps that have a loss: "every" step, with equal weights; only the "last" step; or "late", every step with a weight
-proportional to its number. Rules that draw steps draw them in proportion to their weights."""
+"""Steps with a loss: "every" step, equally weighted; only the "last" step; or "late", every step with a weight
+proportional to its number. Rules that draw random steps use these weights as probabilities."""
 
 
 def chosen_steps(learn_from: LearnFrom | None, combine: str) -> LearnFrom:
-    """The steps that are learned from: those given, or by default those that the answer is read off."""
+    """Return `learn_from`, or by default the steps that the prediction uses."""
     if learn_from is None:
         return "last" if combine == "last" else "every"
     if learn_from not in ("every", "last", "late"):
@@ -348,11 +347,11 @@ def timed(
     each: bool = False,
     own: bool = False,
 ) -> Criterion:
-    """A criterion of the steps from `first` on that are learned from, which is itself where that is all.
+    """Restrict a criterion to the steps with a loss from `first` on; return it unchanged if all steps count equally.
 
     Args:
-        each: whether every step has a target of its own, which is read `first` steps later.
-        own: whether samples have numbers of steps of their own, as in `Timed`.
+        each: whether every step has its own target, which is read `first` steps later.
+        own: whether each sample has its own number of steps, as in `Timed`.
     """
     delay = first if each else 0
     if learn_from == "last":

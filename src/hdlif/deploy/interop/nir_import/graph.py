@@ -46,18 +46,16 @@ class NirGraph:
 def plain_graph(tree: Mapping[str, Any]) -> NirGraph:
     """Parse the tree that `nir.NIRGraph.to_dict` returns; raise `ConversionError` if it is invalid."""
     if tree.get("type") != "NIRGraph":
-        raise ConversionError(
-            f"this is a NIR node of type {brief(tree.get('type'))}, and a NIRGraph is accepted; put it in one"
-        )
+        raise ConversionError(f"this is a NIR node of type {brief(tree.get('type'))}, not a NIRGraph; put it in one")
     nodes, edges = _flat(tree, "", 0)
     ends = {kind: [name for name, node in nodes.items() if node.kind == kind] for kind in ("Input", "Output")}
     if any(len(names) != 1 for names in ends.values()):
         raise ConversionError(
-            f"the graph has {len(ends['Input'])} inputs and {len(ends['Output'])} outputs; one of each is accepted"
+            f"the graph has {len(ends['Input'])} inputs and {len(ends['Output'])} outputs; it must have one of each"
         )
     (begin,), (end,) = ends["Input"], ends["Output"]
     if any(target == begin or source == end for source, target in edges):
-        raise ConversionError("the graph has an edge into its input, or out of its output; take it away")
+        raise ConversionError("the graph has an edge into its input, or out of its output; remove it")
     nodes, edges = _with_feedback(nodes, edges)
     reads: dict[str, list[str]] = {name: [] for name in nodes}
     for source, target in edges:
@@ -66,14 +64,14 @@ def plain_graph(tree: Mapping[str, Any]) -> NirGraph:
         order = list(graphlib.TopologicalSorter(reads).static_order())
     except graphlib.CycleError as error:
         raise ConversionError(
-            f"the nodes {some(list(error.args[1])[:-1], MOST_SHOWN)} read one another in a circle; accepted is a "
-            "neuron that one Linear, Affine or convolution feeds back to itself"
+            f"the nodes {some(list(error.args[1])[:-1], MOST_SHOWN)} form a cycle; only feedback from a "
+            "neuron to itself, through one Linear, Affine or convolution, is supported"
         ) from error
     needed = _reaching(end, reads)
     if begin not in needed:
-        raise ConversionError("the output does not follow from the input; join them by edges")
+        raise ConversionError("the output does not depend on the input; connect them by edges")
     if unfed := [name for name in order if name in needed and not reads[name] and name != begin]:
-        raise ConversionError(f"nothing is given to {some(unfed, MOST_SHOWN)}; join it to the input by an edge")
+        raise ConversionError(f"no edge leads to {some(unfed, MOST_SHOWN)}; connect it to the input by an edge")
     return NirGraph(
         {name: nodes[name] for name in order if name in needed and name not in (begin, end)},
         {
@@ -100,7 +98,7 @@ def _flat(tree: Mapping[str, Any], prefix: str, depth: int) -> tuple[dict[str, N
     ends: dict[str, str] = {}
     for name, values in inner.items():
         if not isinstance(values, Mapping) or not isinstance(values.get("type"), str):
-            raise ConversionError(f"{prefix}{name} has no type; a node of NIR has one")
+            raise ConversionError(f"{prefix}{name} has no type; every NIR node must have one")
         rest = {key: value for key, value in values.items() if key not in ("type", "metadata")}
         metadata = values.get("metadata")
         node = NirNode(values["type"], rest, metadata if isinstance(metadata, Mapping) else {})
@@ -120,7 +118,7 @@ def _flat(tree: Mapping[str, Any], prefix: str, depth: int) -> tuple[dict[str, N
         raise ConversionError(f"the graph has more than {MOST_NODES} nodes")
     for edge in edges if isinstance(edges, list | tuple) else ():
         if len(edge) != 2 or any(f"{prefix}{one}" not in {**nodes, **begins} for one in edge):
-            raise ConversionError(f"{where} has an edge {brief(tuple(edge))}, and no nodes of these names")
+            raise ConversionError(f"{where} has an edge {brief(tuple(edge))}, but no nodes with these names")
         source, target = (f"{prefix}{one}" for one in edge)
         joined.append((ends.get(source, source), begins.get(target, target)))
     # A duplicate edge counts once, as in other readers.
@@ -152,7 +150,7 @@ def _with_feedback(
         if len(sources) == 1 and sources == targets and nodes[sources[0]].kind in SPIKING:
             neuron = sources[0]
             if found[neuron].feedback is not None:
-                raise ConversionError(f"{neuron} is fed back to itself by two synapses; add their weights in one")
+                raise ConversionError(f"{neuron} feeds back to itself through two synapses; merge them into one")
             found[neuron] = replace(found[neuron], feedback=node)
             del found[name]
             left = [edge for edge in left if name not in edge]

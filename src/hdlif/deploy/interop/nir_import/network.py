@@ -42,7 +42,7 @@ def translated(graph: NirGraph, *, dt: float, fires_at_threshold: bool) -> tuple
     if unknown := [f"{name} ({node.kind})" for name, node in graph.nodes.items() if node.kind not in _NODES]:
         kinds = [node.kind for node in graph.nodes.values() if node.kind not in _NODES]
         raise ConversionError(
-            f"nodes of types that are not taken: {some(unknown, MOST_SHOWN)}; {did_you_mean(kinds[0], _NODES)}"
+            f"nodes of unsupported types: {some(unknown, MOST_SHOWN)}; {did_you_mean(kinds[0], _NODES)}"
         )
     return _Translating(graph, dt, fires_at_threshold).run()
 
@@ -53,7 +53,7 @@ def shape_of(name: str, node: NirNode) -> Shape:
     shape = tuple(int(size) for size in found)
     whole = all(size == value >= 1 for size, value in zip(shape, found, strict=True))
     if not 1 <= len(shape) <= 3 or not whole or math.prod(shape) > 2**30:
-        raise ConversionError(f"{name} has the shape {found.tolist()}; [N], [C, L] or [C, H, W] is accepted")
+        raise ConversionError(f"{name} has the shape {found.tolist()}; it must be [N], [C, L] or [C, H, W]")
     return shape
 
 
@@ -80,11 +80,9 @@ class _Translating:
             self._values[name] = _NODES[node.kind](self, name, node, read, given)
         result, given = self._summed("output", self.graph.reads["output"])
         if len(given) not in (1, 3):
-            raise ConversionError(f"the output has shape {list(given)}; a vector [N] or a map [C, H, W] is accepted")
+            raise ConversionError(f"the output has shape {list(given)}; it must be a vector [N] or a map [C, H, W]")
         if (said := shape_of("the output", self.graph.output)) != given:
-            raise ConversionError(
-                f"the graph gives the output the shape {list(said)}, and what it reads has {list(given)}"
-            )
+            raise ConversionError(f"the graph gives the output the shape {list(said)}, but its input has {list(given)}")
         whole = shape if len(shape) == 3 else (shape[0], 1, *(shape[1:] or (1,)))
         structure = {
             "input": list(whole),
@@ -163,7 +161,7 @@ def _linear_layer(name: str, node: NirNode, given: Shape) -> tuple[dict[str, Any
     matrix = weight(name, node, 2)
     out, taken = matrix.shape
     if given != (taken,):
-        raise ConversionError(f"{name} takes [{taken}], and is given {list(given)}; a Flatten makes a vector of a map")
+        raise ConversionError(f"{name} takes [{taken}], but gets {list(given)}; a Flatten turns a map into a vector")
     bias = _bias(name, node, out) if node.kind == "Affine" else {}
     values = {"kind": "linear", "in_features": taken, "out_features": out, "bias": bool(bias)}
     return values, {"weight": matrix, **bias}, (out,)
@@ -175,7 +173,7 @@ def _bias(name: str, node: NirNode, channels: int) -> dict[str, Any]:
         return {}
     found = array(name, node, "bias")
     if found.shape != (channels,):
-        raise ConversionError(f"{name}.bias has shape {list(found.shape)}; [{channels}] is accepted")
+        raise ConversionError(f"{name}.bias has shape {list(found.shape)}; it must be [{channels}]")
     return {"bias": found} if found.any() else {}
 
 
@@ -208,7 +206,7 @@ def _convolution_layer(name: str, node: NirNode, given: Shape) -> tuple[dict[str
 
 def _pool(to: _Translating, name: str, node: NirNode, read: str, given: Shape) -> tuple[str, Shape]:
     if len(given) != 3:
-        raise ConversionError(f"{name} pools a map [C, H, W], and is given {list(given)}")
+        raise ConversionError(f"{name} pools maps [C, H, W], but gets {list(given)}")
     kernel, stride, around = (sizes(name, node, key, 2) for key in ("kernel_size", "stride", "padding"))
     size = windows(name, given[1:], kernel, stride, around, [1, 1])
     if any(2 * p > k for p, k in zip(around, kernel, strict=True)):
@@ -225,8 +223,8 @@ def _flatten(to: _Translating, name: str, node: NirNode, read: str, given: Shape
         return read, given
     if (begin if begin >= 0 else begin + axes) != 0 or (end if end >= 0 else end + axes) != axes - 1:
         raise ConversionError(
-            f"{name} flattens from axis {begin} to {end} of {list(given)}, which has no counterpart; accepted is all "
-            "of them, 0 to -1 (NIR does not count the batch)"
+            f"{name} flattens axes {begin} to {end} of {list(given)}, which is not supported; flatten all axes, 0 to "
+            "-1 (NIR does not count the batch axis)"
         )
     return to.child(name, {"kind": "flatten"}, read), (math.prod(given),)
 
@@ -251,7 +249,7 @@ def _if(to: _Translating, name: str, node: NirNode, read: str, given: Shape) -> 
 
 def _cuba_lif(to: _Translating, name: str, node: NirNode, read: str, given: Shape) -> tuple[str, Shape]:
     if node.feedback is not None:
-        raise ConversionError(f"{name} is a CubaLIF that feeds back to itself, and has no counterpart; a LIF has one")
+        raise ConversionError(f"{name} is a CubaLIF that feeds back to itself, which is not supported; use a LIF")
     tau = per_channel(name, node, "tau_mem", given)
     gain = snapped(per_channel(name, node, "r", given) * to.dt / tau)
     read = _current(to, name, node, read, given, gain)
@@ -281,7 +279,7 @@ def _neuron(
     threshold = per_channel(name, node, "v_threshold", given) - rest
     reset = per_channel(name, node, "v_reset", given, default=0.0) - rest
     if (reset != reset[0]).any():
-        raise ConversionError(f"{name}: v_reset - v_leak differs from channel to channel; one for all is accepted")
+        raise ConversionError(f"{name}: v_reset - v_leak differs between channels; give one value for all")
     fires_from = threshold.astype(np.float32)
     if not to.fires_at_threshold:
         fires_from = np.nextafter(fires_from, np.float32(np.inf))
@@ -293,7 +291,7 @@ def _neuron(
         return to.child(name, values, read, rows), given
     synapse, weights, out = _layer(f"{name}'s feedback", node.feedback, given)
     if out != given:
-        raise ConversionError(f"{name}'s feedback gives {list(out)}, and the neurons are {list(given)}")
+        raise ConversionError(f"{name}'s feedback has shape {list(out)}, but the neurons have {list(given)}")
     axes = weights["weight"].ndim
     weights = {
         key: value * (gain.reshape(-1, *(1,) * (axes - 1)) if key == "weight" else gain)

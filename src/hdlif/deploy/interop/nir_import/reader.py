@@ -154,7 +154,7 @@ def read_artefact(path: Path | str) -> bytes | None:
             held["weight"] = node.get("weight")
         for role, value in held.items():
             if not isinstance(value, np.ndarray):
-                raise ArtefactError(f"{path}: {role} of {metadata[NAME]!r} is no array; export it again")
+                raise ArtefactError(f"{path}: {role} of {metadata[NAME]!r} is not an array; export it again")
             tensors[f"{metadata[NAME]}.{role}"] = value
     content = joined(text, tensors, str(path))
     loads(content, str(path))
@@ -181,8 +181,8 @@ def _imported(
 ) -> Imported:
     if _extension_of(tree) is not None:
         raise ConversionError(
-            "holds a network that NIR cannot say, as metadata; it comes back as the artefact that it was: "
-            "hdlif.deploy.interop.nir_import.read_artefact, or `hdlif import`"
+            "contains, as metadata, a network that NIR cannot express; restore the original model file with "
+            "hdlif.deploy.interop.nir_import.read_artefact or `hdlif import`"
         )
     graph = plain_graph(tree)
     said = text_of(graph.input.metadata, METADATA)
@@ -191,7 +191,7 @@ def _imported(
         held = graph.input.metadata.get(STEP)
         dt = float(held) if isinstance(held, float) and held > 0 else DT
     if not dt > 0:
-        raise ConversionError(f"dt = {dt}; a step takes more than 0 seconds")
+        raise ConversionError(f"dt = {dt}; it must be above 0 seconds")
     structure, weights = translated(graph, dt=dt, fires_at_threshold=fires_at_threshold)
     shape = tuple(structure["input"])
     if record is None or record.shape != shape or kind not in (None, record.kind):

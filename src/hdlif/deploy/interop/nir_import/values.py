@@ -21,13 +21,13 @@ MOST_ENTRIES = 2**30
 def array(name: str, node: NirNode, key: str) -> Floats:
     """Return a field as finite float64."""
     if key not in node.values:
-        raise ConversionError(f"{name}: a {node.kind} without {key}; NIR's has one")
+        raise ConversionError(f"{name}: the {node.kind} has no {key}, which NIR requires")
     try:
         found = np.asarray(node.values[key], np.float64)
     except (TypeError, ValueError) as error:
-        raise ConversionError(f"{name}.{key} is {brief(node.values[key])}; numbers are accepted") from error
+        raise ConversionError(f"{name}.{key} is {brief(node.values[key])}; it must contain numbers") from error
     if not np.isfinite(found).all():
-        raise ConversionError(f"{name}.{key} has values that are not finite; they must be")
+        raise ConversionError(f"{name}.{key} has values that are not finite; all must be finite")
     return found
 
 
@@ -35,7 +35,7 @@ def weight(name: str, node: NirNode, axes: int) -> NDArray[np.float32]:
     """Return the weights of a layer in float32; raise `ConversionError` unless they have `axes` axes."""
     found = array(name, node, "weight")
     if found.ndim != axes or 0 in found.shape:
-        raise ConversionError(f"{name}.weight has shape {list(found.shape)}; one of {axes} axes is accepted")
+        raise ConversionError(f"{name}.weight has shape {list(found.shape)}; it must have {axes} axes")
     return found.astype(np.float32)
 
 
@@ -54,13 +54,11 @@ def per_channel(name: str, node: NirNode, key: str, shape: Shape, *, default: fl
         spread = np.broadcast_to(found, shape).reshape(shape[0], -1)
     except ValueError as error:
         raise ConversionError(
-            f"{name}.{key} has shape {list(found.shape)}, and the value that it is for has {list(shape)}; the same, or "
-            "one number, is accepted"
+            f"{name}.{key} has shape {list(found.shape)}; it must have shape {list(shape)}, like the value that it "
+            "applies to, or be one number"
         ) from error
     if (spread != spread[:, :1]).any():
-        raise ConversionError(
-            f"{name}.{key} differs from place to place of a map; one value for each channel is accepted"
-        )
+        raise ConversionError(f"{name}.{key} differs within a channel of a map; give one value per channel")
     column = spread[:, 0]
     return column[:1].copy() if (column == column[0]).all() else column.copy()
 
@@ -70,9 +68,9 @@ def sizes(name: str, node: NirNode, key: str, count: int) -> list[int]:
     found = array(name, node, key).reshape(-1)
     whole = [int(value) for value in found]
     if len(whole) not in (1, count) or any(value != size for value, size in zip(whole, found, strict=True)):
-        raise ConversionError(f"{name}.{key} = {brief(found.tolist())}; {count} integers are accepted")
+        raise ConversionError(f"{name}.{key} = {brief(found.tolist())}; it must be {count} integers")
     if any(not 0 <= size < 2**15 for size in whole):
-        raise ConversionError(f"{name}.{key} = {whole}; integers of 0 to {2**15 - 1} are accepted")
+        raise ConversionError(f"{name}.{key} = {whole}; they must be integers in 0..{2**15 - 1}")
     return whole * count if len(whole) == 1 else whole
 
 
@@ -85,14 +83,14 @@ def padding(name: str, node: NirNode, kernel: list[int], dilation: list[int]) ->
     if said == "valid":
         return [0] * len(kernel)
     if said != "same" or any(size % 2 for size in around):
-        raise ConversionError(f'{name}.padding = "{said}" of a kernel {kernel}; "same" is accepted of odd kernels')
+        raise ConversionError(f'{name}.padding = "{said}" with kernel {kernel}; "same" requires odd kernels')
     return [size // 2 for size in around]
 
 
 def windows(name: str, size: Shape, kernel: list[int], stride: list[int], around: list[int], apart: list[int]) -> Shape:
     """Return the number of windows along each axis."""
     if min(stride) < 1 or min(kernel) < 1 or min(apart) < 1:
-        raise ConversionError(f"{name}: kernel {kernel}, stride {stride}, dilation {apart}; each is at least 1")
+        raise ConversionError(f"{name}: kernel {kernel}, stride {stride}, dilation {apart}; each must be at least 1")
     steps = zip(size, kernel, stride, around, apart, strict=True)
     found = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in steps)
     if min(found) < 1 or math.prod(found) > MOST_ENTRIES:
@@ -111,8 +109,8 @@ def leak(name: str, tau: Floats, dt: float) -> Floats:
     found = 1 - dt / tau
     if (found < -NEAR).any():
         raise ConversionError(
-            f"{name}: a time constant of {tau.min():g} s is shorter than a step of {dt:g} s; say how long a step of "
-            "the network is (dt)"
+            f"{name}: a time constant of {tau.min():g} s is shorter than a step of {dt:g} s; give the duration "
+            "of a step (dt)"
         )
     few = np.round(found, 6)
     with np.errstate(divide="ignore"):
