@@ -115,7 +115,7 @@ def checked_with_data(name: str, settings: list[str]) -> None:
 def test_boxes_refuse_sizes_and_networks_that_do_not_go_with_them(tmp_path: Path) -> None:
     root = write_voc(tmp_path / "data")
     for overrides, said in (
-        (["model.blocks=[1, 1]", "data.size=[28, 48]"], r"model.detector does not fit images of \[3, 28, 48\]"),
+        (["model.blocks=[1, 1]", "data.size=[28, 48]"], r"multiples of 8, got \[28, 48\]; set data.size=\[32, 48\]"),
         (
             ["model={kind: resnet, width: 4, blocks: [1]}"],
             'model.resnet gives 2 outputs, and .* "detect" reads 144; take',
@@ -182,7 +182,7 @@ def test_maps_refuse_other_networks_and_tasks(tmp_path: Path) -> None:
             [*OF_MAPS, "task.kind=instances"],
             "learns the object at each pixel, .* gives a class at each pixel; --set task.k",
         ),
-        ([*OF_MAPS, "model.depth=5"], r"model.unet does not fit images of \[1, 16, 16\]"),
+        ([*OF_MAPS, "model.depth=5"], r"multiples of 32, got \[16, 16\]; set data.size=\[32, 32\]"),
     ):
         settings = [*OF_CLASSES, *overrides, f"data.path={root}"]
         with pytest.raises((RecipeError, DataError), match=said):

@@ -55,6 +55,21 @@ def test_a_map_moves_with_its_pixels_and_what_is_beyond_is_ignored(name: str | A
     assert (IGNORED in y) == (name in ("crop", "shift", "zoom"))
 
 
+@every(name=RESIZING)
+def test_a_map_is_not_moved_against_its_image(name: str) -> None:
+    places = torch.arange(48.0)
+    disc = (places[:, None] - 22) ** 2 + (places - 25) ** 2 <= 9**2
+    pixels, maps = (one.expand(COUNT, *one.shape) for one in (255 * disc[None].to(torch.uint8), disc.to(torch.int16)))
+    x, y = images(pixels, maps, augment=[name], located="map").batch(torch.arange(COUNT))
+    offsets = []
+    for image, found in zip((x[:, 0] > 0.5).float(), (y == 1).float(), strict=True):
+        if image[[0, -1]].sum() + image[:, [0, -1]].sum() == 0 < image.sum():
+            centres = [[(one.sum(axis) @ places) / one.sum() for axis in (0, 1)] for one in (image, found)]
+            offsets.append(torch.tensor(centres[1]) - torch.tensor(centres[0]))
+    assert len(offsets) > COUNT / 2
+    assert torch.stack(offsets).mean(0).abs().max() < 0.1
+
+
 @every(name=MOVING)
 def test_a_box_is_around_the_same_pixels_afterwards(name: str) -> None:
     x, boxes = images(PIXELS, BOXES, augment=[name], located="boxes").batch(torch.arange(COUNT))

@@ -211,14 +211,14 @@ def test_traces_are_those_of_a_whole_batch_and_shared_by_all_processes() -> None
         with pytest.raises(RecipeError) as refused:
             trial(within(1))
         said = str(refused.value)
-        assert said.startswith("rule.forward_mode cannot train model.dense: forward mode keeps ")
+        assert said.startswith("rule.forward_mode cannot train model.dense: forward mode needs ")
         budget = int(said.partition("set rule.budget to ")[2].split()[0])
     exact, of_three = within(budget), within(budget * 34 // 100)
     builders.try_traces(exact)
     builders.try_traces(of_three, 3)
-    with pytest.raises(RecipeError, match=r"set rule\.budget to \d+ or more"):
+    with pytest.raises(RecipeError, match=r"set rule\.budget to \d+ bytes or more"):
         builders.try_traces(of_three, 2)
-    with pytest.raises(RecipeError, match=f"set rule.budget to {2 * budget} or more"):
+    with pytest.raises(RecipeError, match=f"set rule.budget to {2 * budget} bytes or more"):
         builders.try_traces(exact.model_copy(update={"training": traced(training={"precision": "64-true"}).training}))
 
 
@@ -227,7 +227,7 @@ def test_networks_without_traces_are_refused_before_their_values_are_made() -> N
         ({"neuron": {"kind": "hdlif", "mem_bn": True, "per_step": False}}, "Mem-BN couples the membranes of a batch"),
         ({"rule": {"kind": "forward_mode", "chunk": 8}, "model": {"kind": "recurrent", "widths": [8]}}, "rule.chunk"),
         ({"model": {"kind": "conv1d", "widths": [8]}, "attention": {"kind": "seca"}}, r"is fed by .* \(SECA\)"),
-        ({"model": {"kind": "dense", "widths": [4096, 4096]}}, r"forward mode keeps \d+\.\d MB of traces"),
+        ({"model": {"kind": "dense", "widths": [4096, 4096]}}, r"forward mode needs \d+\.\d MB of traces"),
     ]
     for changes, message in refused:
         with pytest.raises(RecipeError, match=rf"rule.forward_mode cannot train model.\w+: .*{message}"):

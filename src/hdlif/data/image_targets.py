@@ -102,9 +102,21 @@ def shifted(height: int, width: int, *, part: int) -> Any:
 
 def resized_crop(height: int, width: int) -> Any:
     """Return a random crop of 25 to 100 % of the image with sides of at most 4:3, at full size (RandomResizedCrop)."""
+    from torchvision import tv_tensors
     from torchvision.transforms import v2
+    from torchvision.transforms.v2 import functional
 
-    return v2.RandomResizedCrop((height, width), scale=(0.25, 1.0), antialias=True)
+    class ResizedCrop(v2.RandomResizedCrop):  # type: ignore[misc]
+        """Resize masks to the pixels nearest to each centre. torchvision's NEAREST moves them by half a pixel."""
+
+        def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+            if not isinstance(inpt, tv_tensors.Mask):
+                return super().transform(inpt, params)
+            part = functional.crop(inpt, **params).as_subclass(Tensor)
+            exact = functional.resize(part[None], [height, width], v2.InterpolationMode.NEAREST_EXACT)[0]
+            return tv_tensors.wrap(exact, like=inpt)
+
+    return ResizedCrop((height, width), scale=(0.25, 1.0), antialias=True)
 
 
 def zoomed(height: int, width: int, *, largest: float) -> Any:

@@ -211,8 +211,8 @@ XML = [
 ]
 
 YOLO = [
-    (b"0 0.5 0.5 0.1\n", "line 1 has 4 fields; they must be class, x, y, width, height"),
-    (b"0 0 0 1 0 1 1\n", "line 1 has 7 fields; they must be class, x, y, width, height, an outline"),
+    (b"0 0.5 0.5 0.1\n", "line 1 has 4 fields; give class, x, y, width, height"),
+    (b"0 0 0 1 0 1 1\n", "line 1 has 7 fields; give class, x, y, width, height. If these are outlines"),
     (b"\n2 0.5 0.5 0.1 0.1\n", "line 2: class '2' is unknown; there are 2, from 0"),
     (b"0 120 80 20 20\n", "line 1: 120 80 20 20 are no fractions of the image's sides"),
     (b"0 nan 0 0 0\n", "line 1 is 'nan', and a number is read"),

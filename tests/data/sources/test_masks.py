@@ -67,10 +67,18 @@ def test_objects_are_numbered_anew_whether_masks_or_label_maps_hold_them(tmp_pat
     # Masks of unequal sizes, and an image without any.
     Image.fromarray(np.zeros((5, 4), np.uint8)).save(root / "masks" / "03" / "9.png")
     shutil.rmtree(root / "masks" / "04")
+    # An object twice, whose pixels then are those of the later file.
+    shutil.copy(root / "masks" / "05" / "0.png", root / "masks" / "05" / "7.png")
     with pytest.raises(DataError) as caught:
         find(root, instances=True)
     assert "images/03.png (masks/03/9.png has another size than 0.png)" in str(caught.value)
     assert "images/04.png (there is no masks/04/*.png)" in str(caught.value)
+    assert "images/05.png (masks/05: 25 of the 25 pixels of 0.png are in later files, too;" in str(caught.value)
+    root = write_maps(tmp_path / "none", instances=True, separate=True, sizes=((16, 16),))
+    for path in root.rglob("masks/*/*.png"):
+        path.write_bytes(png(np.zeros((16, 16), np.uint8)))
+    with pytest.raises(DataError, match="no map has an object; add some"):
+        find(root, instances=True)
 
 
 def test_folders_of_parts_are_kept_and_classes_may_have_names(tmp_path: Path) -> None:

@@ -166,6 +166,8 @@ class Masks(Placed, OfImages):
                 else:
                     for number in there[there >= 0].tolist():
                         counts[names[number]][part] += 1
+        if self.instances and not any(counts["objects"].values()):
+            raise DataError(f"{self.place('a folder of images with maps')}: no map has an object; add some")
         return {"target": {"names": list(names), "counts": counts}}
 
 
@@ -191,13 +193,18 @@ def _classes_at(place: Path) -> NDArray[np.int32]:
 
 
 def _joined(place: Path) -> NDArray[np.int32]:
-    """Return a map of object numbers from masks/NAME/*.png; later files overwrite shared pixels."""
+    """Return a map of object numbers from masks/NAME/*.png; later files overwrite shared pixels.
+
+    Raises:
+        Unreadable: files cannot be used together, or others cover more than half of an object.
+    """
     paths = sorted(place.glob("*.png"))
     if not paths:
         raise Unreadable(f"there is no {_name_of(place)}/*.png")
     if len(paths) > _MOST_OBJECTS:
         raise Unreadable(f"{_name_of(place)}: {len(paths):,} objects, and at most {_MOST_OBJECTS:,} are read")
     joined: NDArray[np.int32] | None = None
+    pixels = []
     for number, path in enumerate(paths, start=1):
         try:
             mask = pictures.decode_numbers(read_regular(path, most=_MOST_BYTES)) > 0
@@ -207,5 +214,11 @@ def _joined(place: Path) -> NDArray[np.int32]:
         if mask.shape != joined.shape:
             raise Unreadable(f"{_name_of(place)}/{path.name} has another size than {paths[0].name}")
         joined[mask] = number
+        pixels.append(int(mask.sum()))
     assert joined is not None
+    left = np.bincount(joined.ravel(), minlength=len(paths) + 1)[1:]
+    for path, own, remaining in zip(paths, pixels, left.tolist(), strict=True):
+        if 2 * remaining < own:
+            seen = f"{own - remaining} of the {own} pixels of {path.name} are in later files, too"
+            raise Unreadable(f"{_name_of(place)}: {seen}; give each pixel to one object")
     return joined

@@ -36,8 +36,8 @@ def parse_yolo(content: bytes, classes: Sequence[str]) -> tuple[Box, ...]:
 
 def _box(fields: Sequence[str], place: str, classes: Sequence[str]) -> Box:
     if len(fields) != 5:
-        outline = ", an outline? export boxes" if len(fields) > 6 else ""
-        raise Unreadable(f"{place} has {len(fields)} fields; they must be class, x, y, width, height{outline}")
+        outline = ". If these are outlines, export boxes instead" if len(fields) > 6 else ""
+        raise Unreadable(f"{place} has {len(fields)} fields; give class, x, y, width, height{outline}")
     if not fields[0].isdecimal() or len(fields[0]) > 9 or int(fields[0]) >= len(classes):
         raise Unreadable(f"{place}: class {fields[0][:20]!r} is unknown; there are {len(classes)}, from 0")
     x, y, width, height = (read_number(text, place) for text in fields[1:])

@@ -164,6 +164,11 @@ class UNet(Model, kind="unet", makes=At("hdlif.models:unet")):
         None, "Channels between the convolutions of individual blocks, such as {body.up0: 8}."
     )
 
+    @property
+    def divisor(self) -> int:
+        """The sides of the input are multiples of this."""
+        return int(2**self.depth)
+
 
 class VGG(Model, kind="vgg_snn", makes=At("hdlif.models:vgg_snn")):
     """A plain network of 3x3 convolutions and pooling layers."""
@@ -186,6 +191,11 @@ class Detector(Model, kind="detector", makes=At("hdlif.models:detector")):
     strides: list[int] = field([8], "Strides of the levels that predict boxes: one or several.")
     head_width: int = field(64, "Channels of the convolution before the outputs.")
     inner: dict[str, int] | None = field(None, "Channels between the convolutions of individual blocks, as in resnet.")
+
+    @property
+    def divisor(self) -> int:
+        """The sides of the input are multiples of this, the stride of the last stage."""
+        return int(2 ** (len(self.blocks) + 1))
 
 
 class Imported(Model, kind="imported", makes=At("hdlif.recipe.builders.model:imported_network")):
