@@ -66,6 +66,7 @@ RULES = {
     "bccd_w1p5_s4": "HD-LIF, 1.5-bit weights, 4-bit spikes, random step",
     "bccd_sltt": "HD-LIF, SLTT",
     "bccd_parallel": "Parallel, random step",
+    "bccd_one_step": "HD-LIF, one time step",
     "bccd_lif": "LIF, random step",
 }
 """Arms of `benchmarks/experiments.yaml` on bccd, as they are called in the table."""
