@@ -32,3 +32,9 @@ def _() -> Plot:
 def _() -> Plot:
     panel = Panel(X, Y, _curves(record("memory_series")), log_x=True, log_y=True)
     return Plot("Peak training memory of a series network against the number of time steps, by learning rule", (panel,))
+
+
+@registered("memory_unet")
+def _() -> Plot:
+    panel = Panel(X, Y, _curves(record("memory_unet")), log_x=True, log_y=True)
+    return Plot("Peak training memory of a U-Net against the number of time steps, by learning rule", (panel,))
