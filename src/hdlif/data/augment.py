@@ -77,7 +77,7 @@ def flip_vertical(pixels: Tensor, bits: Bits) -> Tensor:
 
 
 def shift(pixels: Tensor, bits: Bits) -> Tensor:
-    """Shift each image by up to 1/14 of its side (at least 1 pixel) over zeros or `Samples.fill`, as RandomCrop does.
+    """Shift each image by up to 1/14 of its side, at least 1 pixel, padded with zeros or `Samples.fill` (RandomCrop).
 
     The limit p is 2 pixels for 28x28 and 32x32, and 1 for 8x8. Each axis has its own offset, uniform in -p..p.
     """

@@ -41,7 +41,7 @@ class _DType:
 
 @dataclass(slots=True)
 class _Array:
-    """An array with values from its state, or a list if the values are objects."""
+    """An array restored from its state, or a list if its values are objects."""
 
     values: NDArray[Any] | list[Any] | None = None
 

@@ -137,7 +137,7 @@ def parse_table(
 
 
 def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Yield at least one row, each with the number of its last line. Raises `Unreadable`."""
+    """Yield one or more rows, each with the number of its last line. Raises `Unreadable`."""
     if b"\0" in content:
         raise Unreadable("it holds a byte 0, and is not text")
     try:

@@ -136,7 +136,8 @@ class Norm:
 class _NormRows(torch.autograd.Function):
     """Rows of a batch norm; dL/dx = scale·(g - S₀/n - (x - mean)·r²·S₁/n), where scale·g is the incoming gradient.
 
-    Here g is the gradient of scale·(x - mean) + shift, S₀ = Σ g and S₁ = Σ g·(x - mean) over n values, r the slope.
+    Here g is the gradient of scale·(x - mean) + shift, and r is the slope. S₀ = Σ g and S₁ = Σ g·(x - mean) are sums
+    over n values.
     """
 
     @staticmethod
