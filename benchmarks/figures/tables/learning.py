@@ -1,4 +1,6 @@
-"""What deployed networks gain by learning (`bench_learning.py`), and what it takes (`bench_learning_devices.py`)."""
+"""What deployed networks gain by learning (`bench_learning.py`), and its cost (the other `bench_learning_*.py`)."""
+
+from statistics import median
 
 from figures.markdown import table
 from figures.registry import Record
@@ -30,3 +32,14 @@ def _(record: Record) -> str:
         lines.append(line)
     heads = [f"{device}: {what}" for device in ("M4", "M55") for what in ("step", "step that learns", "update")]
     return table(["level", "trained", "RAM, KiB", *heads], lines)
+
+
+@registered("learning_time", "learning_time")
+def _(record: Record) -> str:
+    lines = []
+    for steps, row in record["steps"].items():
+        times = [f"{median(row['ms'][name]):.1f}" for name in ("classifier", "affine", "last-block", "STBP")]
+        sizes = [f"{row['bytes'][name] / 1e6:.1f}" for name in ("last-block", "STBP")]
+        lines.append([steps, *times, *sizes])
+    heads = ["steps", "`classifier`, ms", "`affine`, ms", "`last-block`, ms", "STBP, ms"]
+    return table([*heads, "`last-block`, MB", "STBP, MB"], lines)
