@@ -31,6 +31,8 @@ from recorded import write_record
 BATCH, ROUNDS = 8, 5
 STEPS = (4, 16, 64, 256, 1024)
 STBP = "STBP"
+Update = Callable[[NDArray[np.float32], NDArray[np.int64]], object]
+"""Trains a network on sequences [T, N, C, 1, 1] and their classes; the result is not used."""
 
 
 def sequences(trained: Trained, steps: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -39,7 +41,7 @@ def sequences(trained: Trained, steps: int) -> tuple[NDArray[np.float32], NDArra
     return x, rng.integers(0, len(graph.labels), BATCH)
 
 
-def by_stbp(trained: Trained) -> Callable[[NDArray[np.float32], NDArray[np.int64]], None]:
+def by_stbp(trained: Trained) -> Update:
     network = trained.network.eval()
     optimizer = torch.optim.AdamW(network.parameters(), 1e-4)
 
@@ -52,12 +54,7 @@ def by_stbp(trained: Trained) -> Callable[[NDArray[np.float32], NDArray[np.int64
     return update
 
 
-def by_learner(trained: Trained, level: Level) -> Callable[[NDArray[np.float32], NDArray[np.int64]], None]:
-    learner = Learner(trained.graph(), level, threads=1)
-    return lambda x, y: void(learner.learn(x, y))
-
-
-def step_by_step(trained: Trained, level: Level) -> Callable[[NDArray[np.float32], NDArray[np.int64]], None]:
+def step_by_step(trained: Trained, level: Level) -> Update:
     learner = Learner(trained.graph(), level, threads=1)
 
     def update(x: NDArray[np.float32], y: NDArray[np.int64]) -> None:
@@ -69,13 +66,10 @@ def step_by_step(trained: Trained, level: Level) -> Callable[[NDArray[np.float32
     return update
 
 
-def void(_: object) -> None:
-    return None
-
-
 def milliseconds(trained: Trained, steps: int) -> dict[str, list[float]]:
     x, y = sequences(trained, steps)
-    updates = {level: by_learner(trained, level) for level in LEVELS} | {STBP: by_stbp(trained)}
+    updates: dict[str, Update] = {level: Learner(trained.graph(), level, threads=1).learn for level in LEVELS}
+    updates[STBP] = by_stbp(trained)
     found: dict[str, list[float]] = {name: [] for name in updates}
     for turn in range(ROUNDS + 1):
         for name, update in updates.items():

@@ -26,6 +26,7 @@ from hdlif.report.tables import aligned, figure
 if TYPE_CHECKING:
     from torch import nn
 
+    from hdlif.report.accounting.activity import Activity
     from hdlif.report.accounting.learning import LearningCost
     from hdlif.report.accounting.operations import Counting, Profile
     from hdlif.report.accounting.outline import Outline
@@ -61,7 +62,7 @@ class Profiled:
 
     @property
     def stored_mb(self) -> float | None:
-        """Return the file size; like NOPs and energy, it is None without a deployed form."""
+        """Return the file size; like SOPs and energy, it is None without a deployed form."""
         return getattr(self.counts, "stored_mb", None)
 
     @property
@@ -123,7 +124,7 @@ def profile(
     from hdlif.recipe.runs.files import existing, names_artefact
     from hdlif.recipe.runs.recipe_data import data_keys, is_recipe, load_with_data, names_path
     from hdlif.recipe.runs.tested_data import sets_for
-    from hdlif.report.accounting import activity, learning_cost, outline, priced
+    from hdlif.report.accounting import activity, outline
     from hdlif.report.counts import NO_GRAPH, without_graph
     from hdlif.report.trained_network import PROFILED_IMAGES, first_images
 
@@ -132,9 +133,7 @@ def profile(
     if names_artefact(path):
         graph = load(existing(path))
         images = first_images(sets_for(graph, given, root, path, keys=keys).test, PROFILED_IMAGES)
-        seen = activity(graph, images)
-        counts, learning = priced(seen, counting), learning_cost(seen, learn) if learn else None
-        return Profiled(counts, counting, True, seen.images, counts.notes, learning)
+        return _profiled(activity(graph, images), counting, learn, trained=True)
     if untrained := is_recipe(target):
         own = given if names_path(given) else None
         recipe, _ = load_with_data(target, overrides, data=own, data_root=root)
@@ -152,8 +151,15 @@ def profile(
             raise
         counted, notes = outline(module, images, time_steps=recipe.time_steps), (without_graph(error),)
         return Profiled(counted, counting, not untrained, sum(x.shape[1] for x in images), notes)
+    return _profiled(seen, counting, learn, trained=not untrained)
+
+
+def _profiled(seen: "Activity", counting: "Counting", learn: TrainedLevel | None, *, trained: bool) -> Profiled:
+    """Price the counts of a run, and those of learning if a level is given."""
+    from hdlif.report.accounting import learning_cost, priced
+
     counts, learning = priced(seen, counting), learning_cost(seen, learn) if learn else None
-    return Profiled(counts, counting, not untrained, seen.images, counts.notes, learning)
+    return Profiled(counts, counting, trained, seen.images, counts.notes, learning)
 
 
 @called_from_python

@@ -236,7 +236,7 @@ def _check_network(recipe: Recipe, task: Task, fill: Callable[[nn.Module], objec
 def _check_fit(recipe: Recipe, task: Task, network: nn.Module) -> None:
     """Raise `RecipeError` unless the network's outputs for one image fit the task."""
     shape = input_record(recipe).shape
-    divisor = getattr(MODELS.read(recipe.model), "divisor", 1)
+    divisor = MODELS.read(recipe.model).divisor
     if any(side % divisor for side in shape[1:]):
         fitting = [divisor * max(1, round(side / divisor)) for side in shape[1:]]
         seen = f"model.{recipe.model.kind} needs images whose sides are multiples of {divisor}, got {list(shape[1:])}"

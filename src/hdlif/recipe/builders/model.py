@@ -54,6 +54,11 @@ class Model(Part):
         part.ATTENTION = "block" if "block" in taken else "attention" if "attention" in taken else None
         return part
 
+    @property
+    def divisor(self) -> int:
+        """The sides of the input must be multiples of this."""
+        return 1
+
 
 class _Series(Model):
     ATTENTION = "attention"
@@ -166,7 +171,6 @@ class UNet(Model, kind="unet", makes=At("hdlif.models:unet")):
 
     @property
     def divisor(self) -> int:
-        """The sides of the input are multiples of this."""
         return int(2**self.depth)
 
 
@@ -194,7 +198,7 @@ class Detector(Model, kind="detector", makes=At("hdlif.models:detector")):
 
     @property
     def divisor(self) -> int:
-        """The sides of the input are multiples of this, the stride of the last stage."""
+        """The stride of the last stage."""
         return int(2 ** (len(self.blocks) + 1))
 
 

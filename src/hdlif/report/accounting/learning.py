@@ -15,21 +15,19 @@ in `hdlif.report.accounting.operations`.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from hdlif.graph.artefact import Node
-from hdlif.graph.learning import Level, path, trained
+from hdlif.graph.learning import Level, Place, path, trained
 from hdlif.graph.op import ADD, MAC, NOTHING, Work, moved
 from hdlif.graph.ops import OPS
+from hdlif.graph.weights import ADDING_ENCODINGS
 from hdlif.report.accounting.activity import Activity
-from hdlif.report.accounting.operations import MJ_PER_PJ, PUBLISHED_BITS, energy_pj, priced
+from hdlif.report.accounting.operations import MJ_PER_PJ, energy_pj, priced
 from hdlif.report.accounting.outline import dense_macs
-
-_ADDED_BITS = 3
-"""Maximum published bits of weights with values -1, 0 and 1, whose products are additions."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +97,14 @@ def learning_cost(seen: Activity, level: Level, *, momentum: bool = False) -> Le
         gradient_bytes=4 * weights,
         momentum_bytes=4 * weights * momentum,
         step_mj=step,
-        learning_step_mj=step + energy_pj(_backward(seen, level)) * MJ_PER_PJ,
+        learning_step_mj=step + energy_pj(_backward(seen, places)) * MJ_PER_PJ,
         update_mj=energy_pj(MAC * ((2 + momentum) * weights + latents)) * MJ_PER_PJ,
     )
 
 
-def _backward(seen: Activity, level: Level) -> Work:
-    """Return the operations in the backward pass of one step."""
+def _backward(seen: Activity, places: Sequence[Place]) -> Work:
+    """Return the operations in the backward pass of one step that trains these tensors."""
     graph = seen.graph
-    places = trained(graph, level)
     needed, own, pairs = path(graph, places), {place.node for place in places}, dense_macs(graph, padding=False)
     found = NOTHING
     for node in graph.nodes:
@@ -115,12 +112,8 @@ def _backward(seen: Activity, level: Level) -> Work:
             continue
         passes_on = not needed.isdisjoint(node.inputs)
         if OPS[node.op].is_synapse:
-            found += (MAC if node.name in own else NOTHING) * pairs[node.name]
-            found += (_with_weights(node) if passes_on else NOTHING) * pairs[node.name]
+            by_weight = ADD if node.attributes["encoding"] in ADDING_ENCODINGS else MAC
+            found += MAC * (pairs[node.name] * (node.name in own)) + by_weight * (pairs[node.name] * passes_on)
         elif OPS[node.op].price is not moved:
             found += MAC * (math.prod(seen.types[node.name].shape) * (passes_on + (node.name in own)))
     return found
-
-
-def _with_weights(node: Node) -> Work:
-    return ADD if PUBLISHED_BITS[node.attributes["encoding"]] <= _ADDED_BITS else MAC
