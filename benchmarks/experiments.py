@@ -63,6 +63,7 @@ def load_jobs(path: Path, arms: list[str]) -> list[Job]:
         trials = [(f"_{rate}", [f"training.learning_rate={rate}"]) for rate in one.get("rates", ())] or [("", [])]
         for suffix, rate in trials:
             words = [word for part in (*one.get("set", ()), *rate) for word in ("--set", part)]
+            words += ["--twin", one["twin"]] if "twin" in one else []
             jobs += [Job(one["arm"] + suffix, seed, (one["recipe"], *words)) for seed in one["seeds"]]
     return jobs
 

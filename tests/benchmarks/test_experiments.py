@@ -13,6 +13,7 @@ import pytest
 
 import experiments
 from hdlif.recipe import load_recipe
+from hdlif.recipe.builders.twin import twin_of
 
 PROGRAM = """
 import json, signal, sys, time
@@ -132,5 +133,9 @@ def test_a_signal_stops_the_running_training_and_starts_no_other(
 def test_the_shipped_experiments_are_recipes_with_what_they_override() -> None:
     for job in experiments.load_jobs(experiments.HERE / "experiments.yaml", []):
         recipe, *words = job.arguments
-        assert set(words[::2]) <= {"--set"}
-        assert load_recipe(recipe, words[1::2]).training.epochs > 0
+        given = list(zip(words[::2], words[1::2], strict=True))
+        loaded = load_recipe(recipe, [word for option, word in given if option == "--set"])
+        for option, word in given:
+            assert option == "--set" or (option, word) == ("--twin", "ordinary")
+            loaded = twin_of(loaded, "ordinary") if option == "--twin" else loaded
+        assert loaded.training.epochs > 0
