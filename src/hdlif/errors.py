@@ -185,13 +185,13 @@ def reason(error: BaseException) -> str:
     return cut(said, 200) or type(error).__name__
 
 
-def some(names: Sequence[str], most: int) -> str:
-    """Return the first `most` names and the number of the others.
+def some(names: Sequence[str], most: int, between: str = ", ") -> str:
+    """Return the first `most` names, with `between` between them, and the number of the others.
 
     >>> some(["a", "b", "c"], 2), some(["a", "b"], 2)
     ('a, b and 1 more', 'a, b')
     """
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return between.join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 MOST_NAMES = 32

@@ -37,7 +37,7 @@ def as_text(result: dict[str, Any]) -> str:
             "",
             *_SAID[samples](result),
             *moments,
-            *([f"passed over    {ignored}"] if ignored else []),
+            *([f"other files    {ignored}"] if ignored else []),
             *_odd_files(result),
             *([f"pictures       {result['sheet']}, {result['sheet_rows']}"] if "sheet" in result else []),
             *(_of_target(result["target"]) if "target" in result else _rare_classes(result["classes"])),

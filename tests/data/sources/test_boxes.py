@@ -191,6 +191,7 @@ COCO = [
         (lambda t: t["images"][1].update(id=0), "images: id 0 is there twice"),
         (lambda t: t["categories"][1].update(id=7), "categories: id 7 is there twice"),
         (lambda t: t["categories"][1].update(name="green"), "categories: .?green.? is the name of two"),
+        (lambda t: t["annotations"][1].update(id=0), "annotations: id 0 is there twice"),
         (lambda t: t["annotations"][0].update(category_id=8), "annotation 0: category_id = 8 is no category of the"),
         (lambda t: t["annotations"][0].update(image_id="0"), "annotation 0: image_id = .?0.? is no image of the file"),
         (lambda t: t["annotations"][0].update(bbox=[1, 2, 3]), r"annotation 0: bbox = \[1, 2, 3\]; it must be \[x, y"),
@@ -265,3 +266,11 @@ def test_images_that_no_list_has_are_left_out_and_counted(tmp_path: Path) -> Non
     data = found(tmp_path)
     assert sum(counts_of(data)) == 12
     assert data.seen["layout"] == "Pascal VOC files in Annotations, without 1 images that no list in ImageSets/Main has"
+
+
+def test_files_of_boxes_without_an_image_are_named(tmp_path: Path) -> None:
+    voc, yolo = write_voc(tmp_path / "voc"), write_yolo(tmp_path / "yolo")
+    (voc / "Annotations/gone.xml").write_text(voc_text([]))
+    (yolo / "labels/gone.txt").write_text("")
+    for root, file in ((voc, "Annotations/gone.xml"), (yolo, "labels/gone.txt")):
+        assert found(root).seen["layout"].endswith(f", without those that have no image: {file}")

@@ -126,13 +126,21 @@ class Boxes(Placed, OfImages):
             seen = f"has annotations of {' and '.join(kinds)}" if kinds else "has no annotations"
             choose = f"choose one: --set data.format={kinds[0]}" if kinds else LAYOUTS
             raise DataError(f"{place}: {seen}{f', not of {self.format}' if self.format else ''}; {choose}")
+        if kind == "coco":
+            return read_coco(place, by_kind[kind], images), ignored
         if kind == "voc":
             if len(by_kind[kind]) > 1:
                 raise DataError(f"{place}: .xml files are in {some(by_kind[kind], _MOST_NAMED)}; keep one folder")
-            return read_voc(place, by_kind[kind][0], _by_stem(place, images)), ignored
-        if kind == "coco":
-            return read_coco(place, by_kind[kind], images), ignored
-        return read_yolo(place, [path for path in images if "images" in path.split("/")[:-1]]), ignored
+            found = read_voc(place, by_kind[kind][0], _by_stem(place, images))
+            files = [path for path in paths if path.lower().endswith(".xml")]
+        else:
+            found = read_yolo(place, [path for path in images if "images" in path.split("/")[:-1]])
+            files = by_kind[kind]
+        # Some tools also write classes.txt beside the labels.
+        stems = {"classes", *(Path(path).stem for path in images)}
+        if alone := [path for path in files if Path(path).stem not in stems]:
+            found = replace(found, words=f"{found.words}, without those that have no image: {some(alone, _MOST_NAMED)}")
+        return found, ignored
 
     def locate(
         self, layout: Layout, headers: Mapping[int, pictures.Header], record: InputRecord
@@ -176,7 +184,7 @@ class Boxes(Placed, OfImages):
         lines = []
         if omitted:
             named = [f"{fault['file']}, {fault['object']}: {fault['reason']}" for fault in omitted]
-            lines.append(f"{_boxes(len(omitted))} left out: {some(named, _MOST_NAMED)}")
+            lines.append(f"{_boxes(len(omitted))} left out: {some(named, _MOST_NAMED, '; ')}")
         if clipped := sum(found.clipped for _, found in used):
             lines.append(f"{_boxes(clipped)} cut at the edge of the image")
         if small := sum(found.small for _, found in used):

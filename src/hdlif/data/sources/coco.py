@@ -23,7 +23,7 @@ def parse_coco(content: bytes) -> tuple[list[tuple[str, BoxedImage]], tuple[str,
     Regions that contain many objects ("iscrowd") are omitted.
 
     Raises:
-        Unreadable: the file has another format, repeats an image or category id, or refers to an unknown id.
+        Unreadable: the file has another format, repeats an id, or refers to an unknown one.
     """
     try:
         tree = json.loads(content)
@@ -38,9 +38,13 @@ def parse_coco(content: bytes) -> tuple[list[tuple[str, BoxedImage]], tuple[str,
         raise Unreadable(f"categories: {brief(twice[0])} is the name of two; rename one")
     boxes: dict[int, list[Box]] = defaultdict(list)
     omitted: dict[int, dict[str, str]] = defaultdict(dict)
+    seen = set[str]()
     for row, one in enumerate(tree["annotations"]):
         fields = _object(one, f"annotations[{row}]")
         place = f"annotation {brief(fields['id'])}" if "id" in fields else f"annotations[{row}]"
+        if place in seen:
+            raise Unreadable(f"annotations: id {brief(fields['id'])} is there twice; give each its own")
+        seen.add(place)
         image, category = fields.get("image_id"), fields.get("category_id")
         if not isinstance(image, int) or image not in images:
             raise Unreadable(f"{place}: image_id = {brief(image)} is no image of the file")
