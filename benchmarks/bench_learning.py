@@ -165,19 +165,24 @@ def measure(person: int, count: int, runs: Path, data_root: Path, changes: Seque
     others, replay = drawn.take(slice(OTHERS)), drawn.take(slice(OTHERS, None))
     half = len(whole.y) // 2
     own, rest = whole.take(slice(half)), whole.take(slice(half, None))
+    return {"trained_on": len(people)} | by_arm(trained, own, rest, others, replay)
+
+
+def by_arm(trained: Trained, own: Windows, rest: Windows, others: Windows, replay: Windows) -> dict[str, Any]:
+    """Return the accuracy on `rest` and on `others` of each arm, which learns from `own`."""
+    graph, last = trained.graph(), len(own.x) - 1
     arms: dict[str, Callable[[], Graph]] = {
         "none": lambda: graph,
         "statistics": lambda: with_statistics(trained, own),
         "classifier": lambda: learned(graph, "classifier", own),
         "affine": lambda: learned(graph, "affine", own),
         "last-block": lambda: learned(graph, "last-block", own),
-        "random step": lambda: learned(graph, "last-block", own, step_of=lambda rng: int(rng.integers(len(own.x)))),
-        "last step": lambda: learned(graph, "last-block", own, step_of=lambda rng: len(own.x) - 1),
+        "random step": lambda: learned(graph, "last-block", own, step_of=lambda rng: int(rng.integers(last + 1))),
+        "last step": lambda: learned(graph, "last-block", own, step_of=lambda rng: last),
         "replay": lambda: learned(graph, "last-block", own, replay),
         "retraining": lambda: retrained(trained, own),
     }
-    found: dict[str, Any] = {"windows": len(rest.y), "trained_on": len(people)}
-    found |= {"lacking": int((~np.isin(rest.y, own.y)).sum()), "arms": {}}
+    found: dict[str, Any] = {"windows": len(rest.y), "lacking": int((~np.isin(rest.y, own.y)).sum()), "arms": {}}
     for arm, make in arms.items():
         made = make()
         found["arms"][arm] = {"accuracy": accuracy(made, rest), "others": accuracy(made, others)}

@@ -10,6 +10,7 @@ from figures.registry import table as registered
 @registered("learning_people", "learning_people")
 @registered("learning_few_people", "learning_few_people")
 @registered("learning_few_people_small", "learning_few_people_small")
+@registered("learning_speakers", "learning_speakers")
 def _people(record: Record) -> str:
     lines = []
     for arm, row in record["summary"].items():
