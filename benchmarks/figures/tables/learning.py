@@ -23,6 +23,15 @@ def _people(record: Record) -> str:
     return table(["learned", "accuracy %", "gain", "others %", "gain"], lines)
 
 
+@registered("learning_drift", "learning_drift")
+def _drift(record: Record) -> str:
+    lines = []
+    for arm, row in record["summary"].items():
+        gain = f"{100 * row['gain']:+.1f} ± {100 * row['gain_interval']:.1f}"
+        lines.append([arm, *(f"{100 * one:.1f}" for one in row["accuracy"]), "" if arm == "none" else gain])
+    return table(["learned", *(f"quarter {n}, %" for n in range(1, 5)), "gain in the last"], lines)
+
+
 @registered("learning_devices", "learning_devices")
 def _(record: Record) -> str:
     lines = []
