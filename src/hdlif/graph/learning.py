@@ -126,7 +126,7 @@ def with_classes(graph: Graph, labels: Sequence[str]) -> Graph:
         if OPS[node.op].is_synapse and node.attributes["role"] == "classifier" and len(tensors["weight"]) == count:
             weight = tensors["weight"]
             if node.attributes["encoding"] == "binary":
-                raise HdlifError(f"{node.name}: binary weights have no 0, so a class cannot be added; train a new network")
+                raise HdlifError(f"{node.name}: binary weights have no 0, so a class cannot be added; train anew")
             tensors["weight"] = np.concatenate([weight, np.zeros((more, *weight.shape[1:]), weight.dtype)])
             wider.add(node.name)
         elif not wider.isdisjoint(node.inputs):
