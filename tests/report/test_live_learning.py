@@ -59,7 +59,7 @@ def test_a_symbol_that_is_drawn_four_times_is_learned_with_the_bits_of_python(tm
         browser.click("#learn")
         browser.wait(f"{said}.startsWith('Drawings of <plus>: {count}.')")
         x = normalise(np.concatenate(shown)[None], graph.input)
-        for _ in range(10):
+        for _ in range(20):
             learner.learn(x, [*classes, *[10] * count])
     assert browser.run(bars) == [*graph.labels, "<plus>"]
     x = normalise(draw(-6)[None], graph.input)

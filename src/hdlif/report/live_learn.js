@@ -1,7 +1,7 @@
 // Lets the network learn symbols that the reader draws and names.
 
 /** Updates per drawing, each on the latest drawings and on samples of the classes that the network knew. */
-const UPDATES = 10;
+const UPDATES = 20;
 const MOST_DRAWINGS = 40;
 
 /** Calls use(network, labels) with the network at the start and after each drawing; `draw()` returns the pad's pixels. */
