@@ -179,6 +179,37 @@ HDLIF_API hdlif_status hdlif_stream_load(hdlif_stream* stream, const void* bytes
 HDLIF_API const char* hdlif_state_name(const hdlif_network* network, int32_t index);
 HDLIF_API void hdlif_state_shape(const hdlif_network* network, int32_t index, int32_t shape[3]);
 
+/* A network that continues to learn classes, with the bits of `hdlif.Learner` in Python. Calls from several
+ * threads wait for each other. */
+typedef struct hdlif_learner hdlif_learner;
+
+/* A trained tensor. */
+typedef struct hdlif_trained {
+  int32_t node;      /* number of its node, from 0 */
+  int32_t row;       /* -1: weights; of an affine node 0 the scale, 1 the shift; of a program rowN: N */
+  int32_t is_binary; /* 1 if the weights are binary, else 0 */
+} hdlif_trained;
+
+/* Opens the bytes of a file, which are not needed afterwards. `hdlif.runtime.learning.numbered` computes the
+ * `count` trained tensors and, for each node, whether its output needs a gradient (1) or not (0). `rate` is
+ * that of floats, that of low-bit weights, and the momentum, as in `hdlif.LearningRate`. Errors as in
+ * hdlif_open. */
+HDLIF_API hdlif_status hdlif_learner_open(const void* bytes, size_t size, const hdlif_options* options,
+                                          const hdlif_trained* trained, size_t count, const uint8_t* needed,
+                                          size_t nodes, const float rate[3], hdlif_learner** learner);
+HDLIF_API void hdlif_learner_close(hdlif_learner* learner);
+/* Runs a step of a sequence: logits [batch][outputs] of x [batch][C][H][W], normalised. t = 0 begins a
+ * sequence; any other t is the next step of the same batch. With `targets`, a class of each sample, the step
+ * also adds its gradients; they may be NULL. After an error, begin the sequence again. */
+HDLIF_API hdlif_status hdlif_learner_step(hdlif_learner* learner, const float* x, int64_t batch, int64_t t,
+                                          const int32_t* targets, float* logits);
+/* Updates the weights with the mean gradient since the last update. HDLIF_ERROR_ARGUMENT if no step had
+ * targets, or if a weight would not be finite: then the weights stay as they were. */
+HDLIF_API hdlif_status hdlif_learner_update(hdlif_learner* learner);
+/* Opens the network with its current weights, independent of the learner; close it with hdlif_close. Its
+ * graph and the digest of its states are still those of the file. */
+HDLIF_API hdlif_status hdlif_learner_network(hdlif_learner* learner, hdlif_network** network);
+
 #if defined(__cplusplus)
 }
 #endif

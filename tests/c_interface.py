@@ -3,6 +3,7 @@
 import ctypes
 import json
 import math
+from collections.abc import Mapping, Sequence
 from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_void_p, string_at
 from pathlib import Path
 
@@ -62,6 +63,14 @@ SIGNATURES = {
     "stream_load": (c_int32, c_void_p, c_char_p, c_size_t),
     "state_name": (c_char_p, c_void_p, c_int32),
     "state_shape": (None, c_void_p, c_int32, POINTER(c_int32)),
+    "learner_open": (
+        *(c_int32, c_char_p, c_size_t, c_void_p, POINTER(c_int32), c_size_t, c_char_p, c_size_t, Floats),
+        POINTER(c_void_p),
+    ),
+    "learner_close": (None, c_void_p),
+    "learner_step": (c_int32, c_void_p, Floats, c_int64, c_int64, POINTER(c_int32), Floats),
+    "learner_update": (c_int32, c_void_p),
+    "learner_network": (c_int32, c_void_p, POINTER(c_void_p)),
 }
 
 
@@ -98,13 +107,16 @@ def floats(array: np.ndarray) -> object:
     return array.ctypes.data_as(Floats)
 
 
+def options_of(options: Mapping[str, object]) -> Options:
+    return Options(**{"size": ctypes.sizeof(Options), "threads": 1, **options})  # type: ignore[arg-type]
+
+
 class Network:
     """An open network; closes itself."""
 
     def __init__(self, library: Library, content: bytes, **options: object) -> None:
         self.library, self.handle = library, c_void_p()
-        given = Options(**{"size": ctypes.sizeof(Options), "threads": 1, **options})  # type: ignore[arg-type]
-        library.call("open", content, len(content), byref(given), byref(self.handle))
+        library.call("open", content, len(content), byref(options_of(options)), byref(self.handle))
 
     def __del__(self) -> None:
         self.library.close(self.handle)  # type: ignore[attr-defined]
@@ -170,6 +182,42 @@ class Stream:
 
     def load(self, state: bytes) -> None:
         self.call("load", state, len(state))
+
+
+class Learner:
+    """An open learner; closes itself."""
+
+    def __init__(
+        self,
+        library: Library,
+        content: bytes,
+        places: Sequence[tuple[int, int, bool]],
+        needed: Sequence[bool],
+        rate: tuple[float, float, float],
+        **options: object,
+    ) -> None:
+        self.library, self.handle, flat = library, c_void_p(), [int(n) for place in places for n in place]
+        arrays = ((c_int32 * len(flat))(*flat), len(places), bytes(needed), len(needed), (c_float * 3)(*rate))
+        library.call("learner_open", content, len(content), byref(options_of(options)), *arrays, byref(self.handle))
+
+    def __del__(self) -> None:
+        self.library.learner_close(self.handle)  # type: ignore[attr-defined]
+
+    def step(self, x: np.ndarray, t: int, outputs: int, targets: Sequence[int] | None = None) -> np.ndarray:
+        """Logits [B, outputs] of x [B, C, H, W]."""
+        logits = np.empty((len(x), outputs), np.float32)
+        classes = None if targets is None else (c_int32 * len(targets))(*targets)
+        self.library.call("learner_step", self.handle, floats(x), len(x), t, classes, floats(logits))
+        return logits
+
+    def update(self) -> None:
+        self.library.call("learner_update", self.handle)
+
+    def network(self) -> Network:
+        found = Network.__new__(Network)
+        found.library, found.handle = self.library, c_void_p()
+        self.library.call("learner_network", self.handle, byref(found.handle))
+        return found
 
 
 OF_THE_EXTENSION = Library(_native.__file__)

@@ -52,8 +52,11 @@ Watch OpenOptions::watch() const {
   return Watch(ask, const_cast<OpenOptions*>(this));
 }
 
-std::shared_ptr<Deployed> Deployed::open(const uint8_t* bytes, size_t size, const OpenOptions& options) {
+std::shared_ptr<Deployed> Deployed::open(const uint8_t* bytes, size_t size, const OpenOptions& options,
+                                         const Graph* learned) {
   Artefact artefact = read_artefact(bytes, size, options.max_bytes);
+  if (learned != nullptr)
+    artefact.graph = *learned;
   try {
     return std::shared_ptr<Deployed>(new Deployed(artefact, options));
   } catch (const TooLong& error) {

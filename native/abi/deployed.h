@@ -36,7 +36,9 @@ struct OpenOptions {
 class Deployed {
 public:
   // Throws what `read_artefact` and `Session` throw, and `CallError`.
-  static std::shared_ptr<Deployed> open(const uint8_t* bytes, size_t size, const OpenOptions& options);
+  // With `learned`, a graph of the same file, its weights replace those of the file.
+  static std::shared_ptr<Deployed> open(const uint8_t* bytes, size_t size, const OpenOptions& options,
+                                        const Graph* learned = nullptr);
 
   const Graph& graph() const { return session_.graph(); }
   const Kernels& kernels() const { return session_.kernels(); }

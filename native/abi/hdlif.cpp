@@ -19,16 +19,12 @@
 #endif
 
 #include "../call_limits.h"
-#include "deployed.h"
+#include "calls.h"
 #include "read_whole.h"
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "artefacts are little-endian, and are read as they lie"
 #endif
-
-struct hdlif_network {
-  std::shared_ptr<hdlif::Deployed> deployed;
-};
 
 struct hdlif_stream {
   hdlif::DeployedStream stream;
@@ -36,7 +32,6 @@ struct hdlif_stream {
 
 namespace {
 
-using hdlif::CallError;
 using hdlif::Deployed;
 
 constexpr size_t kLongestText = 1000;
@@ -63,11 +58,13 @@ hdlif_status failed(hdlif_status status, std::initializer_list<const char*> part
   return status;
 }
 
-// Calls `body`; what it throws becomes a status and a text, which begins with `prefix`.
-template <typename Body> hdlif_status guarded(const char* prefix, const Body& body) noexcept {
+} // namespace
+
+namespace hdlif {
+
+hdlif_status status_of_exception(const char* prefix) noexcept {
   try {
-    body();
-    return HDLIF_OK;
+    throw;
   } catch (const CallError& error) {
     return failed(error.status, {prefix, error.what()});
   } catch (const hdlif::ArtefactError& error) {
@@ -84,6 +81,8 @@ template <typename Body> hdlif_status guarded(const char* prefix, const Body& bo
   } catch (const std::length_error&) {
     set_text("the machine does not grant the memory that this takes");
     return HDLIF_ERROR_MEMORY;
+  } catch (const std::invalid_argument& error) {
+    return failed(HDLIF_ERROR_ARGUMENT, {prefix, error.what()});
   } catch (const std::exception& error) {
     return failed(HDLIF_ERROR_INTERNAL, {prefix, "a fault of the library: ", error.what()});
   } catch (...) {
@@ -92,14 +91,12 @@ template <typename Body> hdlif_status guarded(const char* prefix, const Body& bo
   }
 }
 
-template <typename Body> hdlif_status guarded(const Body& body) noexcept {
-  return guarded("", body);
-}
-
 void require(bool holds, const char* what) {
   if (!holds)
     throw CallError(HDLIF_ERROR_ARGUMENT, what);
 }
+
+namespace {
 
 std::vector<const hdlif::Kernels*> all_kernels() {
   std::vector<const hdlif::Kernels*> tables(8);
@@ -130,7 +127,9 @@ int32_t available_cores() {
   return std::max(1, int32_t(std::thread::hardware_concurrency()));
 }
 
-hdlif::OpenOptions checked(const hdlif_options* given) {
+} // namespace
+
+OpenOptions checked(const hdlif_options* given) {
   hdlif_options options = HDLIF_OPTIONS;
   if (given != nullptr) {
     require(given->size >= sizeof(size_t) && given->size <= sizeof(options),
@@ -140,7 +139,7 @@ hdlif::OpenOptions checked(const hdlif_options* given) {
   }
   require(options.threads >= 0 && options.threads <= hdlif::kMaxThreads, "options.threads must be in 0..256");
   require(options.max_bytes >= 0 && options.max_operations >= 0, "limits must be at least 0");
-  hdlif::OpenOptions found;
+  OpenOptions found;
   found.threads = options.threads > 0 ? options.threads : std::min(available_cores(), hdlif::kMaxThreads);
   found.kernels = &chosen_kernels(options.instructions);
   // no more than the process can address
@@ -150,6 +149,14 @@ hdlif::OpenOptions checked(const hdlif_options* given) {
   found.context = options.context;
   return found;
 }
+
+} // namespace hdlif
+
+namespace {
+
+using hdlif::checked;
+using hdlif::guarded;
+using hdlif::require;
 
 void open(const void* bytes, size_t size, const hdlif_options* options, hdlif_network** network) {
   auto opened = std::make_unique<hdlif_network>();

@@ -1,17 +1,21 @@
 """`hdlif adapt`: a model file that learns from labelled data."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
 
 import hdlif
 from command_line import hdlif as command
 from deployed_graphs import Builder
 from hdlif.errors import HdlifError
 from hdlif.graph.artefact import INPUT, InputRecord, dumps, load, save
+from hdlif.graph.artefact.io import digest_of
 from hdlif.zoo import CHECKOUT
 
 
@@ -50,6 +54,43 @@ def test_a_file_learns_again_what_its_classifier_has_lost(forgetful: Path, tmp_p
     again = hdlif.adapt(forgetful, data="digits", level="classifier", rate=0.05, out=tmp_path / "again")
     assert again.accuracy_after == found["accuracy_after"]
     assert dumps(load(tmp_path / "again")) == dumps(after)
+
+
+def digit_folders(place: Path, names: Mapping[int, str]) -> Path:
+    """Images of some digits by class, 40 each."""
+    images = load_digits()
+    for digit, name in names.items():
+        (place / name).mkdir(parents=True)
+        for k, pixels in enumerate(images.images[images.target == digit][:40]):
+            Image.fromarray(np.rint(pixels * (255 / 16)).astype(np.uint8)).save(place / name / f"{k}.png")
+    return place
+
+
+def test_new_classes_of_the_data_are_added_by_name_and_only_if_asked_for(tmp_path: Path) -> None:
+    """The network forgets 9, and learns it again as a class of another name, with two old classes beside it."""
+    graph, out = load(CHECKOUT / "digits_hdlif_w1p5_s4.hdlif.safetensors"), tmp_path / "out.hdlif.safetensors"
+    nodes = tuple(
+        replace(n, tensors={role: t[:, :9] if n.op == "affine" else t[:9] for role, t in n.tensors.items()})
+        if n.name.startswith("classifier")
+        else n
+        for n in graph.nodes
+    )
+    nine = replace(graph, nodes=nodes, labels=graph.labels[:9])
+    save(nine, tmp_path / "nine.hdlif.safetensors")
+    data = digit_folders(tmp_path / "data", {4: "4", 7: "7", 9: "11"})
+    given = ("adapt", tmp_path / "nine.hdlif.safetensors", "--data", data, "--out", out)
+    refused = command(*given)
+    assert refused.returncode != 0
+    assert "that the network lacks (11)" in refused.stderr
+    assert "--new-classes" in refused.stderr
+    options = ("--new-classes", "--level", "classifier", "--rate", "0.1", "--passes", 4)
+    found = json.loads(command(*given, *options, "--json").stdout)
+    assert found["accuracy_before"] < 0.7
+    assert found["accuracy_after"] > 0.9
+    learned = load(out)
+    assert learned.labels == (*graph.labels[:9], "11")
+    assert learned.learned is not None
+    assert learned.learned.source == digest_of(nine)
 
 
 def test_what_is_no_model_file_or_cannot_learn_is_refused_before_anything_is_written(

@@ -20,6 +20,9 @@ from hdlif.cli.new import EACH, SHAPES, project
 from hdlif.data.public import SETS
 from hdlif.deploy import browser as wasm
 from hdlif.errors import InputError, OutputError
+from hdlif.graph.artefact import dumps, load, loads
+from hdlif.graph.learning import with_classes
+from hdlif.inputs.datasets import DIGITS_CLASSES
 from public_files import digits_archive
 
 
@@ -105,18 +108,27 @@ def test_a_training_without_its_set_says_how_to_get_it(tmp_path: Path, monkeypat
 
 
 @pytest.mark.slow
-def test_the_page_has_the_network_of_the_demo_and_is_under_300_kb(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("option", ["--page", "--learn"])
+def test_the_page_has_the_network_of_the_demo_and_is_under_330_kb(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the last one is what is deployed
     monkeypatch.setattr(demo_module, "NETWORKS", demo_module.NETWORKS[-1:])
     monkeypatch.setattr("hdlif.cli.training_run.measure_peak", lambda one, folder, repeats, bar: one)
     out = tmp_path / "demo"
-    said = CliRunner().invoke(cli, ["demo", "--out", str(out), "--page"], catch_exceptions=False)
+    said = CliRunner().invoke(cli, ["demo", "--out", str(out), option], catch_exceptions=False)
     assert said.output.splitlines()[-2:] == [str(out / "report.html"), str(out / "live.html")]
     page = (out / "live.html").read_text("utf-8")
-    assert len(page.encode()) < 300_000
+    assert len(page.encode()) < 330_000
     held = dict(re.findall(r'<script type="application/octet-stream" id="(\w+)">([\w+/=]+)</script>', page))
     assert gzip.decompress(base64.b64decode(held["module"])) == wasm.module()
     (artefact,) = out.glob("*.hdlif.safetensors")
-    assert gzip.decompress(base64.b64decode(held["artefact"])) == artefact.read_bytes()
+    shown, labels = gzip.decompress(base64.b64decode(held["artefact"])), DIGITS_CLASSES
+    if option == "--page":
+        assert shown == artefact.read_bytes()
+        return
+    found = loads(shown, "in the page")
+    assert found.labels[: len(labels)] == labels
+    assert shown == dumps(with_classes(load(artefact), found.labels[len(labels) :]))
+    samples = gzip.decompress(base64.b64decode(held["samples"]))
+    assert len(samples) == 2 * len(labels) * 8 * 8

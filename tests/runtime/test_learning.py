@@ -1,5 +1,6 @@
 """The compiled learner beside its oracle: the same bits in logits, states, weights, latents and velocities."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,11 @@ import pytest
 from cases import every
 from deployed_graphs import Builder, every_op, random_input, residual_network, two_streams
 from hdlif._native import instruction_sets
-from hdlif.errors import HdlifError, LimitError
+from hdlif.errors import ArtefactError, HdlifError, LimitError
 from hdlif.graph.artefact import INPUT, Graph, dumps, load
 from hdlif.graph.artefact.io import digest_of
 from hdlif.graph.graph import Learned
-from hdlif.graph.learning import LEVELS, Level
+from hdlif.graph.learning import LEVELS, Level, with_classes
 from hdlif.runtime import Session
 from hdlif.runtime.learning import Learner, Learning, LearningRate
 from hdlif.runtime.reference_learning import ReferenceLearner
@@ -78,6 +79,47 @@ def test_networks_learn_as_the_oracle_does(make: type, seed: int) -> None:
     graph = make(seed)
     level: Level = "all" if make is residual_network else "classifier"
     assert_learns_alike(graph, level)
+
+
+def read_out(encoding: str) -> Graph:
+    """Layers after the classifier: rows per step and channel, rows that all channels share, a residual sum, a pool."""
+    b = Builder((3, 6, 5), 3, 0)
+    x = b.quantise(b.hd_lif(b.affine(b.conv(INPUT, 4, encoding="float32"))))
+    x = b.conv(x, 3, kernel=(1, 1), padding=(0, 0), encoding=encoding)
+    b.nodes[-1] = replace(b.nodes[-1], attributes={**b.nodes[-1].attributes, "role": "classifier"})
+    x = b.parallel(b.affine(x, per_step=True, scale=0.4), per_channel=True)
+    logits = b.add("global_sum_pool", b.hd_lif(b.add("add", x, x)))
+    return Graph(tuple(b.nodes), logits, 3, b.record(), ("a", "b", "c"))
+
+
+@every("encoding", of=[("float32",), ("ternary",), ("int4",)])
+def test_a_new_class_is_learned_and_the_logits_of_the_others_keep_their_bits(encoding: str) -> None:
+    for graph in (read_out(encoding), residual_network(), every_op()):
+        wider, x = with_classes(graph, ["new", "newer"]), random_input(graph, graph.time_steps, 2)
+        np.testing.assert_array_equal(Session(wider).run(x)[..., :3], Session(graph).run(x))
+        assert wider.labels == (*graph.labels, "new", "newer")
+        assert_learns_alike(wider, "classifier", updates=2)
+    for targets in ([3, 0], [0, 3]):
+        learner = Learner(with_classes(residual_network(), ["new"]), rate=LearningRate(0.05))
+        x = random_input(learner.graph, 4, 2)
+        for _ in range(150):
+            logits = learner.learn(x, targets)
+        assert logits.mean(0).argmax(1).tolist() == targets
+
+
+def test_classes_that_are_not_new_or_cannot_be_added_are_refused_by_name() -> None:
+    graph = residual_network()
+    for labels in (["x", graph.labels[1]], ["x", "x"]):
+        with pytest.raises(HdlifError, match="is not new"):
+            with_classes(graph, labels)
+    with pytest.raises(HdlifError, match="binary weights have no 0"):
+        with_classes(read_out("binary"), ["new"])
+    with pytest.raises(HdlifError, match="no layer of weights with a row per class"):
+        with_classes(replace(graph, nodes=graph.nodes[:1], output=graph.nodes[0].name), ["new"])
+    b = Builder((3, 6, 5), 3, 0)
+    two = b.linear(b.linear(b.add("global_sum_pool", b.hd_lif(INPUT)), 3), 3)
+    with pytest.raises(ArtefactError, match="does not fit"):
+        with_classes(Graph(tuple(b.nodes), two, 3, b.record(), ("a", "b", "c")), ["new"])
 
 
 def test_a_recurrent_network_trains_what_reads_the_step_before_and_nothing_through_it() -> None:

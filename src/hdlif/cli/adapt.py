@@ -1,7 +1,7 @@
 """`hdlif adapt`: train a model file on labelled data with the compiled runtime."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import fspath
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ from hdlif.cli.options import (
     option,
     subcommand,
 )
-from hdlif.errors import HdlifError, say_nothing
+from hdlif.errors import DataError, HdlifError, say_nothing
 from hdlif.report.tables import aligned
 from hdlif.zoo import network_file
 
@@ -65,6 +65,7 @@ def adapt(
     latent_rate: float = 0.01,
     momentum: float = 0.0,
     seed: int = 42,
+    new_classes: bool = False,
     data_root: DataRoot = None,
     overrides: DataKeys = (),
     say: Callable[[str], None] = say_nothing,
@@ -89,6 +90,8 @@ def adapt(
         latent_rate: Learning rate of low-bit weights, as a fraction of one level.
         momentum: Momentum of the updates, from 0 to below 1.
         seed: Seed for the order of samples.
+        new_classes: Add classes that only the data have; the data need not have all old classes. Classes are matched by
+            name.
     Raises:
         HdlifError: the network cannot be trained like this (the message contains the reason), or a rate is out of
             range.
@@ -96,10 +99,13 @@ def adapt(
     """
     import torch
 
-    from hdlif.graph.artefact.io import load
+    from hdlif.data.own_data import other_classes
+    from hdlif.graph.artefact.io import digest_of, load, save
+    from hdlif.graph.graph import Learned
+    from hdlif.graph.learning import with_classes
     from hdlif.recipe.runs.files import existing, names_artefact
     from hdlif.recipe.runs.recipe_data import data_keys, in_root, names_path
-    from hdlif.recipe.runs.tested_data import check_classes, sets_for
+    from hdlif.recipe.runs.tested_data import check_classes, sets_named
     from hdlif.report.evaluation import evaluate_deployed
     from hdlif.runtime.learning import Learner, LearningRate
     from hdlif.training.tasks import task_of
@@ -111,13 +117,35 @@ def adapt(
     if graph.task.kind != "classify" or graph.input.shortest:
         unlike = "series of unequal lengths" if graph.input.shortest else f"the task {graph.task.kind}"
         raise HdlifError(f"{path}: adapt learns one class per sample, of equal lengths, and this network has {unlike}")
-    learner = Learner(graph, level, rate=LearningRate(rate, latent_rate, momentum))
+    sizes = LearningRate(rate, latent_rate, momentum)
+    learner = Learner(graph, level, rate=sizes)
     root, given, keys = None if data_root is None else Path(data_root), fspath(data or ""), data_keys(overrides)
-    if names_path(in_root(given, root) or given):
+    is_own = names_path(in_root(given, root) or given)
+    if is_own:
         # No choice depends on validation, so its samples train too.
         keys = {"split": {"validation": 0, "test": 0.15}, **keys}
-    sets = sets_for(graph, given, root, path, keys=keys, say=say)
-    check_classes(path, graph.labels, sets)
+    sets = sets_named(
+        given,
+        root,
+        path,
+        record=graph.input,
+        time_steps=graph.time_steps,
+        task=graph.task,
+        keys=keys,
+        say=say,
+    )
+    source = digest_of(graph)
+    if new_classes:
+        graph = with_classes(graph, [name for name in sets.classes if name not in graph.labels])
+        learner = Learner(graph, level, rate=sizes)
+        numbers = torch.tensor([graph.labels.index(name) for name in sets.classes])
+        for part in sets.parts:
+            part.labels = numbers[part.labels]
+    elif is_own and sets.classes != graph.labels:
+        seen = f"{given} {other_classes(sets.classes, graph.labels, 'the network')}"
+        raise DataError(f"{seen}; give data with each class of the network, or --new-classes to add classes")
+    else:
+        check_classes(path, graph.labels, sets)
     own, task = sets.of("train"), task_of(graph)
     generator, samples = torch.Generator().manual_seed(seed), 0
     before = evaluate_deployed(graph, sets.of("test"), task=task)
@@ -127,8 +155,10 @@ def adapt(
             learner.learn(x.numpy(), y.numpy())
             samples += len(y)
         say(f"pass {number + 1} of {passes}: {learner.updates} updates")
-    after = evaluate_deployed(learner.graph, sets.of("test"), task=task)
-    learner.save(out)
+    learned = learner.graph
+    after = evaluate_deployed(learned, sets.of("test"), task=task)
+    # Name the original file also if classes were added to it.
+    save(replace(learned, learned=Learned(source, level, learner.updates)), out)
     tensors = {node.name: node.tensors for node in graph.nodes}
     return Adapted(
         fspath(out),
@@ -151,6 +181,7 @@ def _text(result: Adapted) -> str:
 COMMAND = subcommand(
     adapt,
     ("hdlif adapt digits_hdlif_w1p5_s4 --data digits --out more.hdlif.safetensors", "a trained network, a small set"),
+    ("hdlif adapt tracker.hdlif.safetensors --data me/ --new-classes --out me.hdlif.safetensors", "new classes"),
     ("hdlif adapt tracker.hdlif.safetensors --data me/ --level classifier --out me.hdlif.safetensors", "last layer"),
     text=_text,
 )

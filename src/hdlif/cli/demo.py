@@ -12,6 +12,10 @@ from hdlif.errors import DataError, did_you_mean
 from hdlif.report.tables import networks_table
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hdlif.data import Samples
     from hdlif.recipe.runs.summary import TrainResult
     from hdlif.report.runs import Artefact
 
@@ -42,6 +46,7 @@ def demo(
     data_root: DataRoot = None,
     out: Path = Path("runs/demo"),
     page: bool = False,
+    learn: bool = False,
     progress: bool = False,
     memory_repeats: int = 1,
 ) -> DemoResult:
@@ -54,6 +59,7 @@ def demo(
         data: digits (bundled) or fashion_mnist.
         out:
         page: Also write OUT/live.html, which runs the network in a browser.
+        learn: Write this page so that it learns symbols that you draw in it; implies --page.
     Raises:
         ExistingRunError: OUT contains a training run.
         DataError: `data` has no set of recipes, or its files are absent.
@@ -61,6 +67,7 @@ def demo(
     from hdlif.cli.report import report
     from hdlif.cli.training_run import TrainingOptions, measure_peak, train_in_one_process
     from hdlif.recipe import load_recipe
+    from hdlif.recipe.builders import build_data
     from hdlif.recipe.runs.files import ARTEFACT_SUFFIX, write_json, write_text
     from hdlif.recipe.runs.folders import begun, check_free, is_demo
     from hdlif.recipe.runs.processes import check_alone
@@ -92,9 +99,21 @@ def demo(
     result = DemoResult(networks, artefact, data, networks[0].seed, versions(), hardware())
     write_json(out / run_folder.SUMMARY, result.as_dict())
     report([out], out=out / run_folder.REPORT)
-    if page:
-        write_text(out / LIVE_PAGE, live_page(path.read_bytes(), path.name))
+    if page or learn:
+        known = _few_per_class(build_data(load_recipe(f"{data}_{NETWORKS[-1]}"), root).train) if learn else None
+        write_text(out / LIVE_PAGE, live_page(path.read_bytes(), path.name, known=known))
     return result
+
+
+def _few_per_class(samples: "Samples", count: int = 2) -> "tuple[NDArray[np.uint8], list[int]]":
+    """Return the pixels and classes of the first `count` samples of each class."""
+    import torch
+
+    chosen = torch.cat(
+        [(samples.labels == label).nonzero()[:count, 0] for label in range(int(samples.labels.max()) + 1)]
+    )
+    pixels, classes = samples.plain().raw(chosen)
+    return pixels.numpy(), classes.tolist()
 
 
 def _text(result: DemoResult, given: Mapping[str, Any]) -> str:
@@ -107,13 +126,14 @@ def _text(result: DemoResult, given: Mapping[str, Any]) -> str:
         f"largest logit difference {artefact['max_logit_difference']:.1e}",
         str(out / run_folder.REPORT),
     ]
-    return "\n".join([*lines, *([str(out / LIVE_PAGE)] if given["page"] else [])])
+    return "\n".join([*lines, *([str(out / LIVE_PAGE)] if given["page"] or given["learn"] else [])])
 
 
 COMMAND = subcommand(
     demo,
     ("hdlif demo", "on the bundled digits, into runs/demo"),
     ("hdlif demo --page", "and a page that runs the network in a browser"),
+    ("hdlif demo --page --learn", "and the page learns symbols that you draw"),
     ("hdlif demo --data fashion_mnist --data-root data", "on data/FashionMNIST/raw; about 40 minutes on two cores"),
     shown=lambda result, as_json, given: show(result.as_dict(), as_json, lambda: _text(result, given)),
 )

@@ -5,6 +5,7 @@ HD-LIF's derivatives χ = 1[m > θ] and λ are constants too, so the file needs 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from hdlif.errors import HdlifError, brief, did_you_mean
 from hdlif.graph.equations.gradients import has_gradient
 from hdlif.graph.graph import INPUT, Array, Graph, Node
+from hdlif.graph.inference import infer_values
 from hdlif.graph.op import Passed
 from hdlif.graph.ops import OPS
 from hdlif.graph.ops.program import fires, program_of
@@ -95,6 +97,54 @@ def path(graph: Graph, places: Sequence[Place]) -> frozenset[str]:
         if node.name in reached and (node.name in own or (_passes(node) and not found.isdisjoint(node.inputs))):
             found.add(node.name)
     return frozenset(found)
+
+
+def with_classes(graph: Graph, labels: Sequence[str]) -> Graph:
+    """Return a graph with new classes, which a `Learner` can train; the logits of the old classes keep their bits.
+
+    The new classes have zero weights in the classifier, and after it the mean scale, shift or row of the old classes.
+
+    >>> import numpy as np
+    >>> from hdlif.graph.artefact import Graph, InputRecord, Node
+    >>> weight = np.eye(2, dtype=np.float32)
+    >>> layer = Node("linear", "logits", ("flat",), {"encoding": "float32", "role": "classifier"}, {"weight": weight})
+    >>> record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", frames="rows")
+    >>> graph = Graph((Node("flatten", "flat", ("input",)), layer), "logits", 1, record, ("still", "moving"))
+    >>> wider = with_classes(graph, ["falling"])
+    >>> wider.labels, wider.nodes[1].tensors["weight"].tolist()
+    (('still', 'moving', 'falling'), [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+
+    Raises:
+        HdlifError: a label is not new, or the network has no classifier that can grow.
+        ArtefactError: what follows the classifier cannot grow.
+    """
+    if known := [label for k, label in enumerate(labels) if label in (*graph.labels, *labels[:k])]:
+        raise HdlifError(f"labels = {brief(list(labels))}; {brief(known[0])} is not new, give each new class one name")
+    count, more, wider, nodes = len(graph.labels), len(labels), set[str](), list[Node]()
+    for node in graph.nodes:
+        tensors = dict(node.tensors)
+        if OPS[node.op].is_synapse and node.attributes["role"] == "classifier" and len(tensors["weight"]) == count:
+            weight = tensors["weight"]
+            if node.attributes["encoding"] == "binary":
+                raise HdlifError(f"{node.name}: binary weights have no 0, so a class cannot be added; train anew")
+            tensors["weight"] = np.concatenate([weight, np.zeros((more, *weight.shape[1:]), weight.dtype)])
+            wider.add(node.name)
+        elif not wider.isdisjoint(node.inputs):
+            tensors = {role: _with_columns(rows, count, more) for role, rows in tensors.items()}
+            wider.add(node.name)
+        nodes.append(replace(node, tensors=tensors))
+    if graph.output not in wider or graph.task.kind not in LEARNING_TASKS:
+        raise HdlifError("the network has no layer of weights with a row per class, so a class cannot be added")
+    found = replace(graph, nodes=tuple(nodes), labels=(*graph.labels, *labels))
+    infer_values(found)
+    return found
+
+
+def _with_columns(rows: Array, count: int, more: int) -> Array:
+    """Return rows [R, count] with `more` columns of their mean; rows that all channels share stay."""
+    if rows.ndim != 2 or rows.shape[1] != count or count == 1:
+        return rows
+    return np.concatenate([rows, np.repeat(rows.mean(1, keepdims=True, dtype=rows.dtype), more, 1)], 1)
 
 
 def _check_path(graph: Graph, needed: frozenset[str], level: Level) -> None:

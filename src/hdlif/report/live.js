@@ -115,8 +115,8 @@ async function start() {
   if (window.top !== window) beFramed();
   const artefact = await unpacked("artefact");
   const runtime = await instantiate(await unpacked("module"));
-  const network = runtime.open(artefact);
-  const look = looking(network, tensorsOf(artefact));
+  let network = runtime.open(artefact);
+  let look = looking(network, tensorsOf(artefact));
   const [channels, height, width] = network.inputShape;
   const steps = network.timeSteps;
   const find = (id) => document.getElementById(id);
@@ -217,8 +217,8 @@ async function start() {
       lines = network.labels.map((label, i) => [label, result.said[step][i], `${(100 * result.said[step][i]).toFixed(1)} %`]);
     }
     const most = Math.max(...lines.map(([, share]) => share));
-    if (find("classes").children.length === 0) {
-      find("classes").append(...lines.map(([label]) => {
+    if (find("classes").children.length !== lines.length) {
+      find("classes").replaceChildren(...lines.map(([label]) => {
         const item = document.createElement("li");
         item.append(...["span", "i", "b"].map((tag) => document.createElement(tag)));
         item.firstChild.textContent = label;
@@ -330,7 +330,19 @@ async function start() {
     prepared.forEach(stroke);
     last = null;
   }
-  run();
+  /** Runs another network with the same layers from now on; the next stroke clears the pad. */
+  const use = (other, labels) => {
+    if (other !== network) {
+      network.close();
+      isPrepared = true;
+    }
+    network = other;
+    network.labels = labels;
+    look = looking(network, tensorsOf(artefact));
+    run();
+  };
+  if (find("learn")) await teach(runtime, artefact, network, pixels, use);
+  else run();
   figures.forEach((figure) => seen.observe(figure));
 }
 

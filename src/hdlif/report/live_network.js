@@ -133,7 +133,7 @@ function probabilities(network, logits, steps) {
   const sums = new Float64Array(network.labels.length);
   const isLast = network.graph.task?.combine === "last";
   return Array.from({ length: steps }, (_, t) => {
-    network.labels.forEach((_, i) => (sums[i] = (isLast ? 0 : sums[i]) + logits[t * sums.length + i]));
+    network.labels.forEach((_, i) => (sums[i] = (isLast ? 0 : sums[i]) + logits[t * network.outputs + i]));
     const powers = [...sums].map((sum) => Math.exp((sum - Math.max(...sums)) / (isLast ? 1 : t + 1)));
     const total = powers.reduce((a, b) => a + b);
     return powers.map((power) => power / total);

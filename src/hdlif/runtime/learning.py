@@ -1,7 +1,7 @@
 """Continued learning of deployed networks on the device where they run, with the compiled runtime."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -276,17 +276,9 @@ class Learner(Learning):
         super().__init__(graph, level, rate, memory)
 
     def _begin(self) -> None:
-        graph = self._start
-        number = {node.name: i for i, node in enumerate(graph.nodes)}
-        places = []
-        for place in self.places:
-            node = self._nodes[place.node]
-            is_weight = OPS[node.op].is_synapse
-            row = -1 if is_weight else _row(node.op, place.role)
-            places.append((number[place.node], row, is_weight and node.attributes["encoding"] == "binary"))
-        needed = [node.name in self._needed for node in graph.nodes]
+        places, needed = numbered(self._start, self.places)
         rate = (self.rate.floats, self.rate.latents, self.rate.momentum)
-        self._native = Native(dumps(graph), places, needed, rate, self._threads, self._session.instructions)
+        self._native = Native(dumps(self._start), places, needed, rate, self._threads, self._session.instructions)
 
     def _run(self, x: Floats, t: int, learns: list[bool], potentials: State, classes: Array | None) -> Floats:
         self._session.check_batch(len(x[0]))
@@ -320,6 +312,22 @@ class Learner(Learning):
             none if held.latents is None else contiguous(held.latents.astype(np.float32)),
             none if held.velocities is None else contiguous(held.velocities),
         )
+
+
+def numbered(graph: Graph, places: Sequence[Place]) -> tuple[list[tuple[int, int, bool]], list[bool]]:
+    """Return trained tensors, and the nodes whose output needs a gradient, as the runtime takes them.
+
+    Returns:
+        for each tensor its node's number, its row or -1 for weights, and whether these are binary; and a flag per node.
+    """
+    found = []
+    for number, node in enumerate(graph.nodes):
+        is_weight = OPS[node.op].is_synapse
+        is_binary = is_weight and node.attributes["encoding"] == "binary"
+        own = [place.role for place in places if place.node == node.name]
+        found += [(number, -1 if is_weight else _row(node.op, role), is_binary) for role in own]
+    needed = path(graph, places)
+    return found, [node.name in needed for node in graph.nodes]
 
 
 def _row(op: str, role: str) -> int:

@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 
 from cases import every
-from deployed_graphs import random_input, residual_network
+from deployed_graphs import random_input, residual_network, two_streams
 from hdlif.deploy import browser as wasm
-from hdlif.graph.artefact import TaskRecord, save
+from hdlif.graph.artefact import Graph, TaskRecord, save
+from hdlif.graph.learning import Level
 from hdlif.runtime import Session
+from hdlif.runtime.learning import Learner, LearningRate, numbered
 from native.checks import write_cases
+from runtime.test_learning import every_trained_op
 from series_networks import series_network
 
 ROOT = Path(__file__).parents[3]
@@ -107,6 +110,59 @@ def test_early_exit_decides_as_the_session(combine: str, static: bool, module: P
     assert [text.partition(";")[0] for text in printed["refused"]] == ["confidence is 2", "confidence is NaN"]
 
 
+LEARN = """
+import { readFileSync } from "node:fs";
+const [script, module, artefact, input] = process.argv.slice(2);
+const { instantiate } = await import(script);
+const { trained, sequences, targets, x } = JSON.parse(readFileSync(input, "utf-8"));
+const learner = (await instantiate(readFileSync(module))).learner(readFileSync(artefact), trained);
+const refused = [() => learner.update(), () => learner.step(Float32Array.from(sequences[0][0]), 0, [0])].map((call) => {
+  try {
+    call();
+  } catch (error) {
+    return error.status;
+  }
+});
+const logits = sequences.map((frames, k) => {
+  const steps = frames.map((frame, t) => [...learner.step(Float32Array.from(frame), t, t % 2 ? null : targets[k])]);
+  learner.update();
+  return steps;
+});
+const network = learner.network();
+learner.close();
+console.log(JSON.stringify({ logits, after: [...network.run(Float32Array.from(x), { batch: 2 })], refused }));
+"""
+
+
+@every("make", "level", of=[(residual_network, "all"), (every_trained_op, "all"), (two_streams, "classifier")])
+def test_the_learner_gives_the_bits_of_python(make: type, level: Level, module: Path, tmp_path: Path) -> None:
+    graph: Graph = make()
+    rate = LearningRate(0.05, 0.1, 0.5)
+    learner = Learner(graph, level, rate=rate)
+    save(graph, tmp_path / "net")
+    (tmp_path / "learn.mjs").write_text(LEARN)
+    sequences, targets = [random_input(graph, graph.time_steps, 2, seed=k) for k in range(3)], [[0, 1], [2, 2], [1, 0]]
+    places, needed = numbered(graph, learner.places)
+    given = {
+        "trained": {"places": places, "needed": needed, "rate": [rate.floats, rate.latents, rate.momentum]},
+        "sequences": [x.reshape(len(x), -1).tolist() for x in sequences],
+        "targets": targets,
+        "x": sequences[0].ravel().tolist(),
+    }
+    (tmp_path / "x").write_text(json.dumps(given))
+    paths = (FILES / "hdlif.js", module, tmp_path / "net", tmp_path / "x")
+    found = json.loads(run(node(), tmp_path / "learn.mjs", *paths))
+    for x, classes, logits in zip(sequences, targets, found["logits"], strict=True):
+        state = None
+        for t, frame in enumerate(x):
+            expected, state = learner.step(frame, state, targets=None if t % 2 else classes)
+            np.testing.assert_array_equal(np.array(logits[t], np.float32), expected.ravel())
+        learner.update()
+    after = Session(learner.graph).run(sequences[0])
+    np.testing.assert_array_equal(np.array(found["after"], np.float32), after.ravel())
+    assert found["refused"] == [1, 1]
+
+
 def test_the_module_is_small_and_imports_a_clock_alone(module: Path) -> None:
     assert len(wasm.packed_module()) < LARGEST
     listed = run(
@@ -130,7 +186,7 @@ def test_the_script_imports_nothing_and_its_types_name_what_it_has() -> None:
     assert not re.search(r"\bimport\b", script.split("*/", 1)[1].replace("imports", ""))
     exported = re.findall(r"^export (?:async )?(?:class|function) (\w+)", script, re.M)
     assert exported == re.findall(r"^export (?:class|function) (\w+)", types, re.M)
-    for kind in ("Runtime", "Network", "Stream"):
+    for kind in ("Runtime", "Network", "Stream", "Learner"):
         (body,) = re.findall(rf"export interface {kind} {{(.*?)\n}}", types, re.S)
         (own,) = re.findall(rf"^class {kind} {{(.*?)\n}}", script, re.M | re.S)
         for name in re.findall(r"^  (?:readonly )?(\w+)[?(:]", body, re.M):

@@ -14,7 +14,7 @@ from hdlif.deploy.c.building import FLAGS, Library
 from hdlif.deploy.c.learning import learning_of
 from hdlif.errors import HdlifError, InputError, StateError
 from hdlif.graph.artefact import INPUT, Graph
-from hdlif.graph.learning import LEVELS, Level
+from hdlif.graph.learning import LEVELS, Level, with_classes
 from hdlif.runtime.learning import LearningRate
 from hdlif.runtime.reference_learning import ReferenceLearner
 from runtime.test_learning import every_trained_op
@@ -61,6 +61,10 @@ def test_every_op_and_encoding_learns_as_the_oracle_does(tmp_path: Path) -> None
 def test_networks_learn_as_the_oracle_does(make: type, seed: int, tmp_path: Path) -> None:
     level: Level = "all" if make is residual_network else "classifier"
     assert_learns_as_the_oracle(make(seed), level, fresh(tmp_path), momentum=0.9 * seed, updates=3, flags=FLAGS)
+
+
+def test_a_class_that_was_added_learns_as_in_the_oracle(tmp_path: Path) -> None:
+    assert_learns_as_the_oracle(with_classes(residual_network(), ["new"]), "last-block", tmp_path)
 
 
 def test_what_it_refuses_changes_nothing(tmp_path: Path) -> None:

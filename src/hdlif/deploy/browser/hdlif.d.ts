@@ -11,7 +11,25 @@ export function instantiate(module: BufferSource | WebAssembly.Module): Promise<
 export interface Runtime {
   readonly version: string;
   /** Opens the bytes of NAME.hdlif.safetensors; throws HdlifError. Bytes default to 2^31, operations to 2^42 a call. */
-  open(bytes: BufferSource, limits?: { maxBytes?: number; maxOperations?: number }): Network;
+  open(bytes: BufferSource, limits?: Limits): Network;
+  /** Opens them to train the network further. `hdlif.runtime.learning.numbered` in Python gives `places` and `needed`. */
+  learner(
+    bytes: BufferSource,
+    trained: {
+      /** Of each trained tensor: the number of its node, its row or -1 for weights, whether these are binary. */
+      places: [number, number, boolean | number][];
+      /** Of each node: whether its output needs a gradient. */
+      needed: (boolean | number)[];
+      /** Of floats, of low-bit weights, and the momentum: those of `hdlif.LearningRate`. */
+      rate: [number, number, number];
+    },
+    limits?: Limits,
+  ): Learner;
+}
+
+export interface Limits {
+  maxBytes?: number;
+  maxOperations?: number;
 }
 
 export interface Network {
@@ -59,5 +77,22 @@ export interface Stream {
   /** The state as bytes (hdlif.h says their form), which any stream of the same artefact loads. */
   save(): Uint8Array;
   load(state: BufferSource): void;
+  close(): void;
+}
+
+export interface Learner {
+  /** As in `Network`. */
+  readonly frameSize: number;
+  readonly outputs: number;
+  readonly timeSteps: number;
+  /**
+   * Runs a step of frames [batch][C][H][W]: logits [batch][outputs]. Step t = 0 begins a sequence; with a class for each
+   * frame, the step adds its gradients.
+   */
+  step(x: Float32Array, t: number, targets?: number[] | null): Float32Array;
+  /** Updates the weights with the mean gradient since the last update. */
+  update(): void;
+  /** The network with its current weights, independent of the learner. */
+  network(): Network;
   close(): void;
 }

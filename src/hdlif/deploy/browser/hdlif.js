@@ -44,21 +44,44 @@ class Runtime {
   }
 
   /** Opens the bytes of an artefact. */
-  open(bytes, { maxBytes = 2 ** 31, maxOperations = 2 ** 42 } = {}) {
+  open(bytes, limits) {
     return this.within((room) => {
-      const options = room(OPTIONS_BYTES);
-      const view = new DataView(this.exports.memory.buffer, options, OPTIONS_BYTES);
-      new Uint8Array(this.exports.memory.buffer, options, OPTIONS_BYTES).fill(0);
-      view.setUint32(0, OPTIONS_BYTES, true);
-      view.setInt32(4, 1, true); // threads
-      view.setBigInt64(16, BigInt(maxBytes), true);
-      view.setBigInt64(24, BigInt(maxOperations), true);
-      const content = room(bytes.byteLength);
-      this.bytes(content, bytes.byteLength).set(asBytes(bytes));
-      const handle = room(4);
+      const [content, options, handle] = [this.put(room, asBytes(bytes)), this.options(room, limits), room(4)];
       this.check(this.exports.hdlif_open(content, bytes.byteLength, options, handle));
       return new Network(this, this.pointer(handle));
     });
+  }
+
+  /** Opens the bytes of an artefact, to train it further. */
+  learner(bytes, { places, needed, rate }, limits) {
+    return this.within((room) => {
+      const [content, options, handle] = [this.put(room, asBytes(bytes)), this.options(room, limits), room(4)];
+      const trained = this.put(room, Int32Array.from(places.flat()));
+      const flags = this.put(room, Uint8Array.from(needed));
+      const rates = this.put(room, Float32Array.from(rate));
+      const sizes = [places.length, flags, needed.length];
+      this.check(
+        this.exports.hdlif_learner_open(content, bytes.byteLength, options, trained, ...sizes, rates, handle),
+      );
+      return new Learner(this, this.pointer(handle));
+    });
+  }
+
+  options(room, { maxBytes = 2 ** 31, maxOperations = 2 ** 42 } = {}) {
+    const at = this.put(room, new Uint8Array(OPTIONS_BYTES));
+    const view = new DataView(this.exports.memory.buffer, at, OPTIONS_BYTES);
+    view.setUint32(0, OPTIONS_BYTES, true);
+    view.setInt32(4, 1, true); // threads
+    view.setBigInt64(16, BigInt(maxBytes), true);
+    view.setBigInt64(24, BigInt(maxOperations), true);
+    return at;
+  }
+
+  /** Copies a typed array into memory that `room` gives. */
+  put(room, array) {
+    const at = room(array.byteLength);
+    this.bytes(at, array.byteLength).set(asBytes(array));
+    return at;
   }
 
   check(status) {
@@ -289,6 +312,56 @@ class Stream {
 
   #held() {
     if (this.handle === 0) throw new HdlifError(1, "the stream is closed");
+    return this.handle;
+  }
+}
+
+/** A network that continues to learn; close it when it is done with. */
+class Learner {
+  constructor(runtime, handle) {
+    this.runtime = runtime;
+    this.handle = handle;
+    const network = this.network();
+    this.frameSize = network.frameSize;
+    this.outputs = network.outputs;
+    this.timeSteps = network.timeSteps;
+    network.close();
+  }
+
+  step(x, t, targets = null) {
+    const batch = x.length / this.frameSize;
+    const isWhole = x instanceof Float32Array && batch > 0 && Number.isInteger(batch) && Number.isInteger(t);
+    if (!isWhole || (targets !== null && (targets.length !== batch || !targets.every(Number.isInteger)))) {
+      throw new HdlifError(1, `give frames of ${this.frameSize} numbers, a step t, and null or a class for each frame`);
+    }
+    const { runtime } = this;
+    return runtime.within((room) => {
+      const classes = targets === null ? 0 : runtime.put(room, Int32Array.from(targets));
+      return runtime.answer(x, batch * this.outputs, (from, to) =>
+        runtime.exports.hdlif_learner_step(this.#held(), from, BigInt(batch), BigInt(t), classes, to),
+      );
+    });
+  }
+
+  update() {
+    this.runtime.check(this.runtime.exports.hdlif_learner_update(this.#held()));
+  }
+
+  network() {
+    return this.runtime.within((room) => {
+      const handle = room(4);
+      this.runtime.check(this.runtime.exports.hdlif_learner_network(this.#held(), handle));
+      return new Network(this.runtime, this.runtime.pointer(handle));
+    });
+  }
+
+  close() {
+    this.runtime.exports.hdlif_learner_close(this.handle);
+    this.handle = 0;
+  }
+
+  #held() {
+    if (this.handle === 0) throw new HdlifError(1, "the learner is closed");
     return this.handle;
   }
 }

@@ -46,16 +46,9 @@ void make(Shared* shared, nb::bytes content, const std::vector<Place>& places,
           const std::vector<bool>& needed, const Rate& rate, int threads, const std::string& instructions) {
   Artefact artefact =
       read_artefact(static_cast<const uint8_t*>(content.data()), content.size(), Session::kNoLimit);
-  const std::vector<Node>& nodes = artefact.graph.nodes;
-  require(needed.size() == nodes.size(), "needed: one entry for each node");
   std::vector<Trained> trained;
-  for (const auto& [node, row, is_binary] : places) {
-    require(node >= 0 && size_t(node) < nodes.size() && row >= -1 &&
-                (row < 0 ? form_of(nodes[size_t(node)].op).multiplies
-                         : size_t(row) < nodes[size_t(node)].rows.size()),
-            "places: no such tensor");
+  for (const auto& [node, row, is_binary] : places)
     trained.push_back({node, row, is_binary});
-  }
   const auto [floats, latents, momentum] = rate;
   new (shared)
       Shared(std::move(artefact.graph), std::move(trained), needed,
@@ -83,8 +76,6 @@ void run(Shared& shared, const Floats& x, int64_t t, const std::vector<bool>& le
     pointers.push_back(potentials[i].data());
   }
   require(!targets || int64_t(targets->size()) == batch, "targets: a class for each sample");
-  for (int64_t b = 0; targets && b < batch; ++b)
-    require(targets->data()[b] >= 0 && targets->data()[b] < size(graph.output), "targets: no such class");
   nb::gil_scoped_release release;
   const std::lock_guard<std::mutex> lock(shared.mutex);
   Watch watch;

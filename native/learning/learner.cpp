@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
 #include <utility>
 
 #include "../kernels/exponential.h"
+#include "../ops/op.h"
 
 namespace hdlif {
 namespace {
@@ -28,12 +30,24 @@ bool all_finite(const Floats& values) {
   return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
 }
 
+void require(bool holds, const char* message) {
+  if (!holds)
+    throw std::invalid_argument(message);
+}
+
 } // namespace
 
 Learner::Learner(Graph graph, std::vector<Trained> trained, std::vector<bool> needed, LearningRate rate,
                  int threads, const Kernels& kernels)
     : graph_(std::move(graph)), wanted_(graph_.values.size(), false), rate_(rate), threads_(threads),
       kernels_(kernels) {
+  const std::vector<Node>& nodes = graph_.nodes;
+  require(needed.size() == nodes.size(), "needed: give one entry for each node");
+  for (const auto& [node, row, is_binary] : trained)
+    require(node >= 0 && size_t(node) < nodes.size() && row >= -1 &&
+                (row < 0 ? form_of(nodes[size_t(node)].op).multiplies
+                         : size_t(row) < nodes[size_t(node)].rows.size()),
+            "places: there is no such tensor");
   std::copy(needed.begin(), needed.end(), wanted_.begin() + 1);
   for (const Trained& place : trained) {
     Part part;
@@ -73,6 +87,9 @@ void Learner::step(const float* x, int64_t batch, int64_t t, float* const* poten
                    float* logits, Watch& watch) {
   if (targets == nullptr)
     return session_->run(x, 1, batch, 1, t, potentials, logits, {}, watch);
+  const int64_t classes = graph_.values[size_t(graph_.output)].size();
+  for (int64_t b = 0; b < batch; ++b)
+    require(targets[b] >= 0 && targets[b] < classes, "targets: there is no such class");
   StepGradients step{graph_, batch, t, {}, {}, std::vector<Floats>(graph_.values.size()), wanted_, weights_};
   for (size_t i = 0; i < graph_.stateful.size(); ++i) {
     const int64_t size = batch * graph_.values[size_t(graph_.stateful[i]) + 1].size();
@@ -84,7 +101,6 @@ void Learner::step(const float* x, int64_t batch, int64_t t, float* const* poten
     kept.push_back(step.values.back().data());
   }
   session_->run(x, 1, batch, 1, t, potentials, logits, {kept.data(), nullptr}, watch);
-  const int64_t classes = graph_.values[size_t(graph_.output)].size();
   Floats of_logits(static_cast<size_t>(batch * classes));
   for (int64_t b = 0; b < batch; ++b)
     gradient_of_loss(logits + b * classes, classes, targets[b], of_logits.data() + b * classes);

@@ -24,7 +24,7 @@ struct LearningRate {
 // Calls come one at a time.
 class Learner {
 public:
-  // needed: for each node, whether the gradient of its output is needed.
+  // needed: for each node, whether the gradient of its output is needed. Throws std::invalid_argument.
   Learner(Graph graph, std::vector<Trained> trained, std::vector<bool> needed, LearningRate rate, int threads,
           const Kernels& kernels);
 
@@ -34,7 +34,8 @@ public:
   bool has_velocities() const { return rate_.momentum > 0; }
   int64_t size(int64_t which) const { return parts_[size_t(which)].size; }
 
-  // One step of a batch, as `Session::run`; with targets, a class of each sample, also its gradients.
+  // One step of a batch, as `Session::run`; with targets, a class of each sample, also its gradients. Throws
+  // std::invalid_argument, and then nothing has happened.
   void step(const float* x, int64_t batch, int64_t t, float* const* potentials, const int64_t* targets,
             float* logits, Watch& watch);
   // Changes the weights by the mean gradient; false where one would not be finite: then they stay.
