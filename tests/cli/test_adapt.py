@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import hdlif
+from cases import naming
 from command_line import hdlif as command
 from deployed_graphs import Builder
 from hdlif.errors import HdlifError
@@ -54,6 +56,25 @@ def test_a_file_learns_again_what_its_classifier_has_lost(forgetful: Path, tmp_p
     again = hdlif.adapt(forgetful, data="digits", level="classifier", rate=0.05, out=tmp_path / "again")
     assert again.accuracy_after == found["accuracy_after"]
     assert dumps(load(tmp_path / "again")) == dumps(after)
+
+
+def test_one_step_of_each_batch_may_have_the_loss(
+    forgetful: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, learn = list[range](), hdlif.Learner.learn
+
+    def heard(self: hdlif.Learner, *arguments: Any, steps: range | None) -> Any:
+        seen.append(range(4) if steps is None else steps)
+        return learn(self, *arguments, steps=steps)
+
+    monkeypatch.setattr(hdlif.Learner, "learn", heard)
+    for steps, chosen in (("all", {0, 1, 2, 3}), ("last", {3}), ("random", {0, 1, 2, 3})):
+        found = hdlif.adapt(forgetful, data="digits", level="classifier", rate=0.05, steps=steps, out=tmp_path / steps)
+        with naming(steps):
+            assert found.accuracy_after > 0.9
+            assert {t for one in seen for t in one} == chosen
+            assert {len(one) for one in seen} == {4 if steps == "all" else 1}
+        seen.clear()
 
 
 def digit_folders(place: Path, names: Mapping[int, str]) -> Path:

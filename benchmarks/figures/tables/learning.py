@@ -32,6 +32,16 @@ def _drift(record: Record) -> str:
     return table(["learned", *(f"quarter {n}, %" for n in range(1, 5)), "gain in the last"], lines)
 
 
+@registered("learning_words", "learning_words")
+def _words(record: Record) -> str:
+    lines = []
+    for arm, row in record["summary"].items():
+        if arm != "before":
+            shown = [f"{100 * row[part]['mean']:.1f} ± {100 * row[part]['interval']:.1f}" for part in ("old", "new")]
+            lines.append([*arm.split(", ", 1), *shown])
+    return table(["examples", "learned", "old words %", "new words %"], lines)
+
+
 @registered("learning_devices", "learning_devices")
 def _(record: Record) -> str:
     lines = []

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from os import fspath
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import click
 
@@ -64,6 +64,7 @@ def adapt(
     rate: float = 0.01,
     latent_rate: float = 0.01,
     momentum: float = 0.0,
+    steps: Literal["all", "last", "random"] = "all",
     seed: int = 42,
     new_classes: bool = False,
     data_root: DataRoot = None,
@@ -73,8 +74,8 @@ def adapt(
     """Train the model file PATH on labelled data, and write a new model file.
 
     The network trains step by step in the memory of one step, as it would on a device. Each time step adds the gradient
-    of its own loss (SLTT), and each batch is one update. Batch norm stays folded. The network trains on the data's part
-    "train" and is tested on "test"; if the data have no parts, 15 % are for testing.
+    of its own loss (SLTT; see --steps), and each batch is one update. Batch norm stays folded. The network trains on the
+    data's part "train" and is tested on "test"; if the data have no parts, 15 % are for testing.
 
     \f
     `network` is PATH, `overrides` are "data.KEY=VALUE" each, and `data_root` is as in `train`.
@@ -89,7 +90,8 @@ def adapt(
         rate: Learning rate of float weights, scales, shifts, leaks and thresholds.
         latent_rate: Learning rate of low-bit weights, as a fraction of one level.
         momentum: Momentum of the updates, from 0 to below 1.
-        seed: Seed for the order of samples.
+        steps: Time steps with a loss: all, the last one, or a random one per batch.
+        seed: Seed for the order of samples, and for random steps.
         new_classes: Add classes that only the data have; the data need not have all old classes. Classes are matched by
             name.
     Raises:
@@ -148,11 +150,16 @@ def adapt(
         check_classes(path, graph.labels, sets)
     own, task = sets.of("train"), task_of(graph)
     generator, samples = torch.Generator().manual_seed(seed), 0
+
+    def draw(count: int) -> int:
+        return int(torch.randint(count, (), generator=generator))
+
     before = evaluate_deployed(graph, sets.of("test"), task=task)
     for number in range(passes):
         order = torch.randperm(len(own), generator=generator)
         for x, y in own.stream(torch.split(order, batch_size)):
-            learner.learn(x.numpy(), y.numpy())
+            chosen = _chosen(steps, len(x) if len(x) > 1 else graph.time_steps, draw)
+            learner.learn(x.numpy(), y.numpy(), steps=chosen)
             samples += len(y)
         say(f"pass {number + 1} of {passes}: {learner.updates} updates")
     learned = learner.graph
@@ -170,6 +177,14 @@ def adapt(
         float(before.accuracy or 0),
         float(after.accuracy or 0),
     )
+
+
+def _chosen(steps: str, count: int, draw: Callable[[int], int]) -> range | None:
+    """Return the steps with a loss out of `count`, where `draw` draws one; None for all."""
+    if steps == "all":
+        return None
+    at = count - 1 if steps == "last" else draw(count)
+    return range(at, at + 1)
 
 
 def _text(result: Adapted) -> str:
