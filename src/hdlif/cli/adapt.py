@@ -74,8 +74,8 @@ def adapt(
     """Train the model file PATH on labelled data, and write a new model file.
 
     The network trains step by step in the memory of one step, as it would on a device. Each time step adds the gradient
-    of its own loss (SLTT; see --steps), and each batch is one update. Batch norm stays folded. The network trains on the
-    data's part "train" and is tested on "test"; if the data have no parts, 15 % are for testing.
+    of its own loss (SLTT; see --steps), and each batch is one update. Batch norm stays folded. The network trains on
+    the data's part "train" and is tested on "test"; if the data have no parts, 15 % are for testing.
 
     \f
     `network` is PATH, `overrides` are "data.KEY=VALUE" each, and `data_root` is as in `train`.
