@@ -73,7 +73,7 @@ def test_a_drifting_field_of_view_is_learned_at_each_step(tmp_path: Path) -> Non
     assert (graph.task.kind, graph.task.combine, graph.input.shape) == ("detect", "each", (3, 16, 24))
     again = evaluate(file, data=str(root), overrides=["data.drift=2"])
     assert again.metrics == pytest.approx(checked.metrics, abs=1e-3)
-    with pytest.raises(DataError, match=r"finds boxes at each step; --set data\.drift=2"):
+    with pytest.raises(DataError, match=r"predicts boxes at each step; .*--set data\.drift=2"):
         evaluate(file, data=str(root))
     assert Session(file).run(np.zeros((3, 1, 3, 16, 24), np.float32)).shape == (3, 1, 6 * 4 * 6)
 
@@ -118,20 +118,20 @@ def test_boxes_refuse_sizes_and_networks_that_do_not_go_with_them(tmp_path: Path
         (["model.blocks=[1, 1]", "data.size=[28, 48]"], r"multiples of 8, got \[28, 48\]; set data.size=\[32, 48\]"),
         (
             ["model={kind: resnet, width: 4, blocks: [1]}"],
-            'model.resnet gives 2 outputs, and .* "detect" reads 144; take',
+            'model.resnet gives 2 outputs, but .* "detect" needs 144; use',
         ),
         (
             ["task={kind: classify}"],
-            "learns one class of a sample, and .* gives boxes in an image; --set task.kind=detect",
+            "learns one class of a sample, but .* gives boxes in an image; --set task.kind=detect",
         ),
-        (["data.augment=[autoaugment_imagenet]"], "moves pixels and not the targets"),
+        (["data.augment=[autoaugment_imagenet]"], "moves pixels but not their targets"),
         (["data.drift=2"], "gives boxes at each step; --set 'task={kind: detect, combine: each}'"),
-        (["task.combine=each"], "learns boxes at each step, and .* gives boxes in an image"),
+        (["task.combine=each"], "learns boxes at each step, but .* gives boxes in an image"),
     ):
         settings = [*SMALL, f"data.path={root}", *overrides]
         with pytest.raises((RecipeError, DataError), match=said):
             checked_with_data("bccd_hdlif", settings)
-    with pytest.raises(RecipeError, match=r"data\.size = \[8, 9\]: digits ships, and its images are squares"):
+    with pytest.raises(RecipeError, match=r"data\.size = \[8, 9\]: digits has square images"):
         load_with_data("digits_hdlif", ["data.size=[8, 9]"])
 
 
@@ -176,7 +176,7 @@ def test_maps_refuse_other_networks_and_tasks(tmp_path: Path) -> None:
     for overrides, said in (
         (
             [resnet, *OF_MAPS[:2]],
-            'model.resnet gives one answer for an image, and task.kind = "segment" does not learn',
+            'model.resnet returns one output for an image, which task.kind = "segment" does not support',
         ),
         (
             [*OF_MAPS, "task.kind=instances"],
@@ -187,7 +187,7 @@ def test_maps_refuse_other_networks_and_tasks(tmp_path: Path) -> None:
         settings = [*OF_CLASSES, *overrides, f"data.path={root}"]
         with pytest.raises((RecipeError, DataError), match=said):
             checked_with_data("nuclei_hdlif", settings)
-    with pytest.raises(RecipeError, match=r"model\.unet gives a map for an image"):
+    with pytest.raises(RecipeError, match=r"model\.unet returns a map for an image"):
         builders.check(load_recipe("digits_hdlif", ["model={kind: unet, width: 4, depth: 1}"]))
 
 
@@ -212,7 +212,7 @@ def test_a_sheet_shows_images_with_their_maps(tmp_path: Path) -> None:
 @every("instances", "kind", of=[("true", "instances"), ("false", "segment")])
 def test_without_a_recipe_it_follows_from_the_maps(instances: str, kind: str, tmp_path: Path) -> None:
     root = str(write_maps(tmp_path / kind, instances=instances == "true"))
-    with pytest.raises(RecipeError, match="are the numbers of its maps those of objects, or of classes"):
+    with pytest.raises(RecipeError, match="do the numbers in its maps identify objects or classes"):
         load_with_data(None, data=root)
     recipe, _ = load_with_data(None, [f"data.instances={instances}", "data.size=16"], data=root)
     assert (recipe.model.kind, recipe.task.kind) == ("unet", kind)

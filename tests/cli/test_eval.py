@@ -35,7 +35,7 @@ def test_a_network_of_other_classes_than_the_data_is_refused(
     network = resnet(neuron=lambda place: HDLIF(4), blocks=[1], width=4, classes=12, in_channels=1).eval()
     labels = tuple(map(str, range(12)))
     export(network, tmp_path / "net", input=builders.DATA["digits"].input, labels=labels, time_steps=4)
-    with pytest.raises(DataError, match=r"12 outputs, .* and the data set 10"):
+    with pytest.raises(DataError, match=r"12 outputs, .* but the data set has 10"):
         evaluate(tmp_path / "net", data="digits")
     named = module.sets_named
 
@@ -44,7 +44,7 @@ def test_a_network_of_other_classes_than_the_data_is_refused(
         return replace(sets, classes=sets.classes[:7])
 
     monkeypatch.setattr(module, "sets_named", of_seven)
-    with pytest.raises(DataError, match=r"10 outputs, .* and the data set 7"):
+    with pytest.raises(DataError, match=r"10 outputs, .* but the data set has 7"):
         evaluate(run_folder, data="digits")
 
 
@@ -195,8 +195,8 @@ def test_what_data_do_not_take_or_has_no_effect_is_refused(made: Path) -> None:
                 evaluate(network, data=data, overrides=[*CUT[:2], override])
     for network, given, error, words in (
         (net, {"data": data, "overrides": CUT, "part": "all"}, RecipeError, "on all of them; leave it out"),
-        (run, {"overrides": ["data.stride=3"]}, RecipeError, "is of data that --data names"),
-        (net, {"data": "sines", "overrides": ["data.stride=3"]}, RecipeError, "sines is a set that ships"),
+        (run, {"overrides": ["data.stride=3"]}, RecipeError, "applies to data given with --data"),
+        (net, {"data": "sines", "overrides": ["data.stride=3"]}, RecipeError, "sines is a built-in data set"),
         (run, {"part": "tests"}, InputError, "did you mean"),
         (net, {"data": data, "overrides": "data.stride=3"}, InputError, "give a list"),
     ):
@@ -253,4 +253,4 @@ def test_a_network_that_has_or_may_have_seen_what_it_is_tested_on_is_warned_of(m
     assert len(lines) == 1
     # A run knows which samples it was trained on.
     evaluate(made / "run", data=data, part="all", say=lines.append)
-    assert lines[1].startswith("warning: 40 of the 60 samples")
+    assert lines[1].startswith("warning: 40 of the 60 test samples were used")

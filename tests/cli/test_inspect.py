@@ -126,7 +126,7 @@ def test_recordings_are_binned_as_data_frames_says(tmp_path: Path) -> None:
     data = str(write_moves(tmp_path / "data", 6, side=12))
     binned = [inspect(data, overrides=[f"data.frames={how}"])["input"]["mean"] for how in ("by_number", "by_time")]
     assert binned[0] == inspect(data)["input"]["mean"]
-    with pytest.raises(RecipeError, match="frames = rows is not of events"):
+    with pytest.raises(RecipeError, match="frames = rows does not apply to events"):
         inspect(data, overrides=["data.frames=rows"])
 
 
@@ -140,9 +140,9 @@ def test_what_is_probably_a_mistake_is_warned_of(tmp_path: Path) -> None:
     header, *rows = clock.read_text().splitlines()
     clock.write_text("\n".join([f"{header},time", *(f"{row},{0.02 * number}" for number, row in enumerate(rows))]))
     for path, keys, words in (
-        ("photos", (), '"test" is taken for a class'),
+        ("photos", (), '"test" is read as a class'),
         ("copies.npz", (), "3 samples have copies in several parts: x[0], x[20] and others"),
-        ("clock.csv", CUT, "time rises from row to row all the time"),
+        ("clock.csv", CUT, "time rises in every row"),
     ):
         result = inspect(str(tmp_path / path), overrides=keys)
         assert [line for line in result["warnings"] if words in line], path
@@ -227,7 +227,7 @@ def test_the_command_takes_a_folder_and_the_name_of_a_set(tmp_path: Path) -> Non
     of=[
         ("rows.csv", ["window=8"], "give data.KEY=VALUE"),
         ("rows.csv", ["data.window=2", "data.group=who", "data.columns=[width, height]"], "data.window"),
-        ("x.npz", ["data.kind=table"], r"\[20, 8, 2\], and should be \[N, F\]"),
+        ("x.npz", ["data.kind=table"], r"\[20, 8, 2\]; expected \[N, F\]"),
         ("digits", ["data.train=3"], "data.train"),
         ("digits_events", [], "event recordings"),
         ("fashion_mnist", [], "fashion_mnist"),

@@ -88,7 +88,7 @@ def test_a_training_does_not_go_on_where_a_sample_changed(
         copy = kind.write(tmp_path / name / "copy")
         with naming(name), monkeypatch.context() as patched:
             changed = kind.change(Path(copy), patched)
-            with pytest.raises(DataError, match=f"not as it was when the training in .* began: {changed}"):
+            with pytest.raises(DataError, match=f"has changed since the training in .* began: {changed}"):
                 kind.train(copy, out, resume=True)
             with pytest.raises(CheckpointError, match=r"training\.learning_rate"):
                 kind.train(copy, out, "training.learning_rate=0.5", resume=True)
@@ -204,7 +204,7 @@ def test_files_that_the_network_does_not_take_are_refused(own: Own, tmp_path: Pa
     for name, rows, words in (
         ("series", [[1, 2]] * 7, "has 7 rows and 2 columns, and the network takes 8 steps"),
         ("series", [[1, 2, 3]] * 8, "has 8 rows and 3 columns"),
-        ("series", [[1, ""]] * 8, "line 1 is neither names of columns nor numbers"),
+        ("series", [[1, ""]] * 8, "line 1 contains neither column names nor numbers"),
         ("table", [["width"], [1]], "it has no column 'height'"),
         ("table", [["width", "height"], [1, "tall"]], "line 2, column 'height': 'tall' is not a number"),
         ("table", [[1, 2, 3]], "its rows have 3"),
@@ -220,9 +220,9 @@ def test_files_that_the_network_does_not_take_are_refused(own: Own, tmp_path: Pa
         ("series", "y.npz", "it has no array x"),
         ("events", "far.npy", "the sensor has 0..11"),
         ("events", "other.aedat", "it is of a sensor of 128x128"),
-        ("events", "empty.npy", "it holds no event"),
+        ("events", "empty.npy", "it contains no event"),
         ("events", "none.npz", "there is no such file"),
-        ("sounds", "cut.wav", "its chunk 'data' claims"),
+        ("sounds", "cut.wav", "its chunk 'data' should have"),
     ):
         with pytest.raises(InputError, match=re.escape(words)):
             logits(own(name).network, tmp_path / file)
@@ -312,7 +312,7 @@ def test_what_is_of_images_alone_is_refused(folder: Path, tmp_path: Path) -> Non
     network = folder / "net.hdlif.safetensors"
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     for use, words in (
-        (lambda: run(network, [tmp_path / "a.png"]), "recordings end in"),
+        (lambda: run(network, [tmp_path / "a.png"]), "its name ends in '.png'; expected"),
         (lambda: bench(network, against=""), "input of kind events"),
         (lambda: export_file(network, out=tmp_path / "net.onnx", to="onnx"), "--form step"),
     ):

@@ -48,7 +48,7 @@ def test_time_steps_follow_the_data_that_are_given_unless_they_are_set(tmp_path:
     own = tmp_path / "own.yaml"
     own.write_text(f"base: sines_hdlif\ntime_steps: 9\n{whole.replace('=', ': ', 1)}\n")
     for name, overrides, at in (("sines_hdlif", [*CUT, "time_steps=9"], data), (own, [], None)):
-        with pytest.raises(RecipeError, match="time_steps = 9, and a series has 8"):
+        with pytest.raises(RecipeError, match="time_steps = 9, but a time series has 8"):
             load_with_data(name, overrides, data=at)
 
 
@@ -149,8 +149,8 @@ def test_sounds_in_shards_are_those_of_files_to_the_bit(tmp_path: Path) -> None:
     assert (with_values.classes, len(with_values.target_std)) == (("loud",), 1)
     write_shard(tmp_path / "series.tar", series_of([0]))
     for path, key, words in (
-        (shards, {"ahead": 2}, "each_step and ahead are of series"),
-        (str(tmp_path / "series.tar"), {"mels": 8}, "mels = 8 is of sounds"),
+        (shards, {"ahead": 2}, "each_step and ahead apply to time series"),
+        (str(tmp_path / "series.tar"), {"mels": 8}, "mels = 8 applies to audio"),
     ):
         with pytest.raises(RecipeError, match=words):
             builders.look("shards", path, key)
@@ -233,7 +233,7 @@ def test_a_package_that_is_gone_is_named(site: Path, monkeypatch: pytest.MonkeyP
 def test_what_ships_and_what_lies_there_come_first(site: Path) -> None:
     assert builders.build_data(load_recipe("digits_hdlif")).classes == tuple(map(str, range(10)))
     (line,) = builders.hidden_kinds(load_recipe("digits_hdlif"))
-    assert line.startswith('data.kind = "digits" of gait-data 1.2 is not used: the name ships with hdlif')
+    assert line.startswith('data.kind = "digits" of gait-data 1.2 is not used: a part of hdlif has the same name')
     for use, error, words in (
         (lambda: inspect("gait", overrides=["data.cuont=24"]), RecipeError, 'did you mean "count"'),
         (lambda: trained("gaitt", site / "run"), DataError, 'did you mean "gait"'),

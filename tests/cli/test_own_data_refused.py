@@ -36,15 +36,15 @@ def assert_refused(name: str, data: Path | str, out: Path, override: str, words:
         ("series", "data.size=8", "data.size = 8"),
         ("series", "data.mixup={}", "data.mixup = "),
         ("recording", "data.split={test: 1}", "leaves nothing to train on"),
-        ("table", "data.frames=rows", "data.frames = 'rows' is not of tables"),
+        ("table", "data.frames=rows", "data.frames = 'rows' does not apply to tables"),
         ("table", "data.augment=[flip]", "gives rows of numbers"),
         ("sounds", "data.mels=0", "mels = 0"),
         ("sounds", "data.mels=128", "mels = 128 are too many"),
         ("sounds", "data.seconds=-1", "seconds = -1"),
         ("sounds", "data.seconds=0.001", "samples = 8"),
-        ("sounds", "data.every=1", "every = 1(.0)? is of windows"),
+        ("sounds", "data.every=1", "every = 1(.0)? applies to windows"),
         ("sounds", "data.clips=last", "clips = 'last' is unknown"),
-        ("sounds", "data.window=8", "window = 8 is not of a folder of sounds"),
+        ("sounds", "data.window=8", "window = 8 does not apply to a folder of audio files"),
         ("sounds", "data.resample=10", "resample = 10 is refused"),
         ("sounds", "data.group=p", "group = 'p' is refused"),
         ("sounds", "data.highest_hz=5000", "lowest_hz, highest_hz"),
@@ -57,7 +57,7 @@ def assert_refused(name: str, data: Path | str, out: Path, override: str, words:
         ("data set", "data.count=many", 'data.count = "many" is refused'),
         ("data set", "data.split={tests: 0.5}", "split.tests is unknown"),
         ("data set", "data.fit=middle", 'data.fit = "middle" is unknown'),
-        ("shards", "data.member=jpg", "its shards hold no sample"),
+        ("shards", "data.member=jpg", "its shards contain no sample"),
         ("pictures", "data.batch_size=64", "64"),
     ],
 )
@@ -103,7 +103,7 @@ def cut_short(data: Path) -> None:
         ("events", cut_short, "", "1 of 20 files cannot be read as recordings: left/000.npy"),
         ("events", lambda data: np.save(data / "left/000.npy", fields(recording(0, side=8))), "", "no event"),
         ("events", with_negative_times, "", "times are at least 0"),
-        ("events", of_two_sensors, "data.sensor=null", "left/a.aedat is of a sensor of 128x128 and left/b.raw"),
+        ("events", of_two_sensors, "data.sensor=null", "left/a.aedat has a sensor of 128x128 and left/b.raw"),
     ],
 )
 def test_files_that_cannot_be_trained_on_are_refused(
@@ -117,9 +117,9 @@ def test_files_that_cannot_be_trained_on_are_refused(
 @every(
     *("data", "words"),
     of=[
-        ("Odd text", "own_sets:Odd, item 0: is a str; give pictures"),
+        ("Odd text", "own_sets:Odd, item 0: is a str; give images"),
         ("Odd flat", r"is float32 \[2, 2, 2, 2\]"),
-        ("Odd channels", r"is uint8 \[4, 8, 8\]; pictures have 1 or 3 channels"),
+        ("Odd channels", r"is uint8 \[4, 8, 8\]; images have 1 or 3 channels"),
         ("Odd range", "is float32 with values in"),
         ("Odd nan", "with values in nan..nan"),
         ("Odd bytes", "is int8 with values in"),
@@ -127,12 +127,12 @@ def test_files_that_cannot_be_trained_on_are_refused(
         ("Odd named", "has the label 'cat'"),
         ("Odd 'true'", "has the label True"),
         ("Odd negative", "has the label -1"),
-        ("Odd outside", "has the label 3, and 3 classes"),
+        ("Odd outside", r"has the label 3; with 3 classes, labels are 0\.\.2"),
         ("Odd one class", "all items are of one class, 'cat'"),
         ("Odd random", "item 0: differs each time it is read"),
         ("Odd triple", "is a tuple of 3"),
         ("Odd mapping", "is a dict"),
-        ("Odd mixed", "items 1 and 0 are a picture and a series"),
+        ("Odd mixed", "items 1 and 0 are an image and a time series"),
         ("Odd fails", "item 3: cannot be read: OSError: the disk"),
         ("Odd empty", "has no items"),
         ("Odd classes", "its classes are 3"),
@@ -160,10 +160,10 @@ CLS = ("a.cls", b"0")
     *("members", "override", "words"),
     of=[
         ([("a.png", PNG)], "", "a has no label"),
-        ([("a.txt", b"")], "", "hold no sample"),
+        ([("a.txt", b"")], "", "shards contain no sample"),
         ([("a.png", PNG), CLS], "", "all samples are of one class, '0'"),
-        ([("a.png", PNG), ("a.jpg", PNG), CLS], "", "a is there as .png and .jpg"),
-        ([("a.png", PNG), ("a.png", PNG), CLS], "", "a is there twice"),
+        ([("a.png", PNG), ("a.jpg", PNG), CLS], "", "a appears as .png and .jpg"),
+        ([("a.png", PNG), ("a.png", PNG), CLS], "", "a appears twice"),
         ([("a.png", PNG), ("a.cls", b"\xff")], "", "a.cls is damaged"),
         ([("a.png", PNG), ("a.cls", b"x" * 1_070_000)], "", "a.cls has 1,070,000 bytes"),
         ([("a.png", PNG), ("a.cls", b"a\nb")], "", "'a.*b' is not a label"),
@@ -172,8 +172,8 @@ CLS = ("a.cls", b"0")
         ([("a.png", PNG), ("a.json", b'{"label": true}')], "", "True is not a label"),
         ([("a.png", PNG), ("a.json", b"[" * 60_000)], "", "a.json is damaged"),
         ([*pictures_of([0]), *series_of([0])], "", "of several kinds: image .* and series"),
-        ([("a.tiff", PNG), ("a.txt", b""), CLS], "data.member=txt", "is of no kind that is read"),
-        (pictures_of([0]), "", 'class "0" has 1 different picture, too few'),
+        ([("a.tiff", PNG), ("a.txt", b""), CLS], "data.member=txt", "is not of a supported kind"),
+        (pictures_of([0]), "", 'class "0" has 1 different image, too few'),
         ([*pictures_of(range(4)), ("z.png", PNG[:60]), ("z.cls", b"0")], "", "a.tar/z.png"),
     ],
 )
@@ -246,10 +246,10 @@ def test_a_recipe_of_another_kind_of_samples_is_refused(tmp_path: Path) -> None:
     data = {name: str(KINDS[name].write(tmp_path / name)) for name in ("pictures", "events", "table", "sounds")}
     data["arrays"] = str(write_arrays(tmp_path / "x.npz"))
     for recipe, name, words in (
-        ("digits_hdlif", "arrays", "is of pictures; start .* as sines_hdlif"),
-        ("sines_hdlif", "pictures", "is of series; start .* as digits_hdlif"),
-        ("digits_hdlif", "events", "is of pictures; start from a recipe of events"),
-        ("wine_hdlif", "sounds", "is of tables; .* as sines_hdlif"),
+        ("digits_hdlif", "arrays", "is for images; start .* as sines_hdlif"),
+        ("sines_hdlif", "pictures", "is for time series; start .* as digits_hdlif"),
+        ("digits_hdlif", "events", "is for images; start from a recipe for event data"),
+        ("wine_hdlif", "sounds", "is for tables; .* as sines_hdlif"),
     ):
         with pytest.raises(DataError, match=words):
             builders.data_overrides(load_recipe(recipe), data[name])

@@ -247,9 +247,9 @@ def test_frames_of_a_folder_and_of_a_pipe_have_the_same_boxes(of_boxes: Path, fo
 def test_what_comes_before_a_fault_is_answered_for(of_boxes: Path, folder: Path, tmp_path: Path) -> None:
     good, film = (folder / "frame0.ppm").read_bytes(), tmp_path / "film"
     for bad, said in (
-        (good[:-1], "ends within an image, 1,799 of 1,800 bytes"),
-        (b"P6 30", "ends, or goes on, within the header"),
-        (b"P6 #" + b"x" * 2000, "ends, or goes on, within the header"),
+        (good[:-1], "ends within an image, after 1,799 of 1,800 bytes"),
+        (b"P6 30", "the header of an image is cut short or too long"),
+        (b"P6 #" + b"x" * 2000, "the header of an image is cut short or too long"),
         (good.replace(b"255", b"65535"), "the largest value of an image is 65535"),
         (b"P6 65536 2 255 ", "2x65536"),
         (b"\x89PNG", r"begins with b'\\x89P'"),

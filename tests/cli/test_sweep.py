@@ -253,7 +253,7 @@ def test_what_cannot_be_searched_is_refused(
         with pytest.raises(RecipeError, match=r"precious\.yaml: is not a journal"):
             run(1, study=file)
         assert file.read_text() == content
-    with pytest.raises(TrainingError, match=r"precious\.yaml: cannot be made there"):
+    with pytest.raises(TrainingError, match=r"precious\.yaml: cannot be created"):
         run(1, study=file / "s.journal")
     with pytest.raises(InputError, match="give one of the two"):
         run(1, out=tmp_path / "other")

@@ -135,8 +135,11 @@ def test_suggested_values_are_overrides_of_the_recipe(tmp_path: Path) -> None:
 @every(
     *("text", "words"),
     of=[
-        ("training.learning_rate: {kind: float, low: 0.3, high: 0.1}", r"learning_rate\.float: .*low is below high"),
-        ("training.learning_rate: {kind: float, low: 0.0, high: 0.1, log: true}", "above 0 where log is true"),
+        (
+            "training.learning_rate: {kind: float, low: 0.3, high: 0.1}",
+            r"learning_rate\.float: .*low must be below high",
+        ),
+        ("training.learning_rate: {kind: float, low: 0.0, high: 0.1, log: true}", "above 0 if log is true"),
         ("training.learning_rate: {kind: floating, low: 0.1, high: 0.2}", "training.learning_rate: .*'float', 'int'"),
         ("[1]", "the file: .*valid dictionary"),
         ("{}", "has no key"),

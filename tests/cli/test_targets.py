@@ -186,11 +186,11 @@ ARRAYS = {
     of=[
         ("values", ["data.values=[low]"], r"\[40, 1\] for low"),
         ("values", ["data.each_step=true"], r"\[40, 8\]"),
-        ("values", ["data.labels=[a, b]"], "a label is there, 1, or not, 0"),
+        ("values", ["data.labels=[a, b]"], "a label is 1 if present and 0 if absent"),
         ("classes", ["data.labels=[a, b]"], r"\[40, 2\] for a, b"),
         ("steps", ["data.each_step=true"], "y: it is float32"),
         ("none", ["data.ahead=9"], "data.ahead = 9"),
-        ("none", [], "no array y"),
+        ("none", [], "array y is missing"),
         ("none", ["data.values=[a]", "data.ahead=1"], "values and ahead"),
         ("none", ["data.each_step=true", "data.ahead=1"], "each_step"),
         ("none", ["data.values=[]"], "values = "),
@@ -209,13 +209,13 @@ def test_targets_in_arrays_that_are_not_as_asked_for_are_refused(
 @every(
     *("what", "keys", "words"),
     of=[
-        ("values", ["data.values=[a, b, c]"], r"it is \[2\], and should be \[3\] for a, b, c"),
-        ("values", ["data.labels=[a, b]"], "it holds -2.5"),
-        ("values", ["data.ahead=2"], r"data\.ahead = 2 is of series"),
+        ("values", ["data.values=[a, b, c]"], r"its shape is \[2\]; expected \[3\] for a, b, c"),
+        ("values", ["data.labels=[a, b]"], "it contains -2.5"),
+        ("values", ["data.ahead=2"], r"data\.ahead = 2 applies to time series"),
         ("nan", ["data.values=[a]"], "not a finite float32"),
         ("text", ["data.values=[a]"], "it is 'x'"),
         ("ragged", ["data.values=[a]", "data.each_step=true"], "1 to 3 steps"),
-        ("negative", ["data.each_step=true"], "it holds -1"),
+        ("negative", ["data.each_step=true"], "it contains -1"),
         ("halves", ["data.each_step=true"], "it is float64"),
         ("large", ["data.each_step=true"], r"labels are 0\.\.2"),
         ("constant", ["data.each_step=true"], "'cat'"),
@@ -230,14 +230,14 @@ def test_targets_of_items_that_are_not_as_asked_for_are_refused(what: str, keys:
 @every(
     *("targets", "keys", "words"),
     of=[
-        ({"a": 1}, ["data.values=[a, b]"], r"fast0\.json: it has no 'b'"),
+        ({"a": 1}, ["data.values=[a, b]"], r"fast0\.json: it has no key 'b'"),
         ({"a": "x"}, ["data.values=[a]"], r"fast0\.json: a: it is .*'x'"),
         ({"a": float("nan")}, ["data.values=[a]"], r"fast0\.json: a: at \[0\] .*nan"),
-        ({"labels": ["c"]}, ["data.labels=[a, b]"], r"fast0\.json: 'c' is none of the labels"),
+        ({"labels": ["c"]}, ["data.labels=[a, b]"], r"fast0\.json: 'c' is not one of the labels"),
         ({"labels": "a"}, ["data.labels=[a, b]"], "'a' is not a list"),
-        ({"label": "up"}, ["data.each_step=true"], "'up' is under 'label'"),
-        ({"label": ["up", "down"]}, ["data.each_step=true"], "has 8 steps, .* 2"),
-        ({"a": [1, 2], "b": [1]}, ["data.values=[a, b]", "data.each_step=true"], "several lengths"),
+        ({"label": "up"}, ["data.each_step=true"], "'label' is 'up'; expected a list"),
+        ({"label": ["up", "down"]}, ["data.each_step=true"], "has 8 steps but 2 targets"),
+        ({"a": [1, 2], "b": [1]}, ["data.values=[a, b]", "data.each_step=true"], "which differ in length"),
         (None, ["data.values=[a, b]"], r"add fast0\.json with 'a', 'b'"),
     ],
 )
@@ -252,8 +252,8 @@ def test_targets_in_shards_that_are_not_as_asked_for_are_refused(
 def test_other_targets_that_cannot_be_had_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"data\.labels is a key of every data set of your own"):
         inspect("own_targets:Labelled", overrides=["data.labels=[a]"])
-    with pytest.raises(DataError, match=r"it is \[6\], and should be \[6, 2\] for a, b"):
+    with pytest.raises(DataError, match=r"its shape is \[6\]; expected \[6, 2\] for a, b"):
         inspect("own_targets:Ramps", overrides=["data.what=classes", "data.each_step=true", "data.values=[a, b]"])
     path = write_csv(tmp_path / "long.csv", [[t, 1.0] for t in range(50)], ["a", "b"])
-    with pytest.raises(DataError, match="windows that share rows would be in two parts"):
+    with pytest.raises(DataError, match="windows in different parts would share rows"):
         inspect(str(path), overrides=["data.window=8", "data.stride=4", "data.values=[b]"])

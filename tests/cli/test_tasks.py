@@ -218,7 +218,7 @@ def test_a_task_that_does_not_fit_is_refused_before_training(data: Path, tmp_pat
             "digits_hdlif",
             "own_targets:Squares",
             ["data.what=classes", "data.each_step=true", "task.kind=sequence", "data.augment=[]"],
-            "targets at 8 steps, and time_steps = 4",
+            "targets at 8 steps, but time_steps = 4",
         ),
     ):
         with pytest.raises((RecipeError, DataError), match=words):

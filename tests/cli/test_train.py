@@ -240,13 +240,13 @@ def test_a_demo_is_replaced_by_a_demo_and_a_training_is_not(
     monkeypatch.setattr("hdlif.recipe.load_recipe", lambda name: load_recipe(name, FAST))
     for _ in range(2):
         demo_module.demo(out=tmp_path / "demo", memory_repeats=0)
-    with pytest.raises(ExistingRunError, match="demo: holds a run"):
+    with pytest.raises(ExistingRunError, match="demo: contains a run"):
         train("digits_hdlif", out=tmp_path / "demo", **OPTIONS)
     # A training of one's own there, or in the folder of one of its networks.
     for place in (tmp_path / "run", tmp_path / "runs" / "hdlif"):
         shutil.copytree(run, place)
         out = tmp_path / place.relative_to(tmp_path).parts[0]
         before = everything(out)
-        with pytest.raises(ExistingRunError, match="holds a run of digits_hdlif"):
+        with pytest.raises(ExistingRunError, match="contains a run of digits_hdlif"):
             demo_module.demo(out=out, memory_repeats=0)
         assert everything(out) == before

@@ -67,14 +67,14 @@ def test_other_folders_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "absent": "there is no such folder",
         "x" * 300: "there is no such folder",
         "file.png": "is a file; give a folder",
-        "loose": "1 pictures and no folder",
+        "loose": "1 images and no folder",
         "one": 'has one class, "a"',
-        "empty": "no picture in b",
-        "line": "cannot be called 'a\\nb', which is not printable",
-        "bytes": "which is not printable",
+        "empty": "no image in b",
+        "line": "class name 'a\\nb' is not printable",
+        "bytes": "is not printable",
         "classes": "test lacks a class that train has (b) and has a class that train lacks (c)",
         "more": "test has a class that train lacks: owl",
-        "two": "train, val, valid name one part twice",
+        "two": "train, val, valid are the same part",
     }.items():
         refused(tmp_path / name, words)
     # A whole disk is not searched.
@@ -143,7 +143,7 @@ def test_what_is_written_is_read_and_what_is_no_list_refused(tmp_path: Path) -> 
         assert read_manifest(path) == manifest
     for text in ("", "[]", "{}", '{"files": [{"file": 1}], "skipped": []}', MANIFEST.text().replace('"test"', '"x"')):
         path.write_text(text)
-        with naming(text), pytest.raises(DataError, match=r"is not a list of a training's files .* --overwrite"):
+        with naming(text), pytest.raises(DataError, match=r"is not the file list of a training run .* --overwrite"):
             read_manifest(path)
     assert MANIFEST.counts() == {label: {"train": 2, "validation": 1, "test": 1} for label in ("cat", "dog")}
 

@@ -110,7 +110,7 @@ def test_changes_of_colour_and_cutouts_leave_targets(labels: Tensor, located: An
 
 @every(one=["autoaugment_cifar10", "event_policy", Augmentation(lambda x, bits: x, name="mine")])
 def test_an_augmentation_that_would_leave_targets_behind_is_refused(one: Any) -> None:
-    with pytest.raises(DataError, match="moves pixels and not the targets that are at these; take one of color_"):
+    with pytest.raises(DataError, match="moves pixels but not their targets; use one of color_"):
         images(PIXELS, MAPS, augment=[one], located="map")
 
 
@@ -129,5 +129,5 @@ def test_parts_together_keep_their_targets_and_sizes_are_kept() -> None:
     parts = [images(PIXELS[part], MAPS[part], located="map") for part in places]
     sets = DataSets(*parts, classes=("a", "b"), shape=(1, SIDE, SIDE), mean=(0.0,), std=(1.0,))
     assert torch.equal(Together(parts).batch(torch.arange(COUNT))[1], MAPS.long())
-    with pytest.raises(DataError, match="targets are at pixels of 16x16; give data at 8x8"):
+    with pytest.raises(DataError, match="targets are for pixels of 16x16; give data at 8x8"):
         sets.resized(8)

@@ -56,7 +56,7 @@ def test_an_object_of_an_expected_class_is_a_record_and_another_one_is_refused()
     read = parse_pickle(content, records=NAMES)
     assert isinstance(read, Record)
     assert (read.name, read.state) == ("copy_reg._reconstructor", {"kept": [1, 2]})
-    with pytest.raises(Unreadable, match=re.escape(f"holds a {__name__}.Thing")):
+    with pytest.raises(Unreadable, match=re.escape(f"contains a {__name__}.Thing")):
         parse_pickle(content, records=NAMES[:2])
 
 

@@ -49,7 +49,7 @@ def refusal(name: str, root: Path | None) -> str:
     with pytest.raises(DataError) as caught:
         SETS[name].load(root)  # type: ignore[arg-type]
     layout = re.escape(f"{root or 'DIR'}/{CASES[name].folder}/ with ")
-    assert re.search(rf"; accepted is {layout}.*; \w+ is obtained (by|from) \S", str(caught.value))
+    assert re.search(rf"; expected {layout}.*; get \w+ (with|from) \S", str(caught.value))
     return str(caught.value)
 
 
@@ -74,10 +74,10 @@ def test_half_extracted_set_names_what_is_missing_and_its_archive(name: str, tmp
         (folder / case.there).mkdir(parents=True)
     else:
         (folder / case.there).touch()
-    assert refusal(name, tmp_path).startswith(f"{folder}: {case.missing} missing; accepted is")
+    assert refusal(name, tmp_path).startswith(f"{folder}: {case.missing} missing; expected ")
     place = folder / case.archives[:2][-1]
     place.touch()
-    assert f"missing; extract {place}; accepted is" in refusal(name, tmp_path)
+    assert f"missing; extract {place}; expected " in refusal(name, tmp_path)
     # The archive of what is there is not named.
     if len(case.archives) > 1:
         place.unlink()
@@ -89,4 +89,4 @@ def test_archive_of_a_digit_of_n_mnist_is_that_of_its_part(tmp_path: Path) -> No
     for folder in ("Train", "Test"):
         (tmp_path / "NMNIST" / folder).mkdir(parents=True)
     (tmp_path / "Train.zip").touch()
-    assert f"Train/4 and 5 more missing; extract {tmp_path}/Train.zip; accepted" in refusal("n_mnist", tmp_path)
+    assert f"Train/4 and 5 more missing; extract {tmp_path}/Train.zip; expected " in refusal("n_mnist", tmp_path)

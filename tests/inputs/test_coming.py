@@ -81,7 +81,7 @@ def test_missing_numbers_stop_it_or_are_filled_in() -> None:
         assert read(content, gaps="hold").tolist() == [[0.25, 1], [2, 3], [2, 3], [4, 5]]
         assert read(content, gaps="zero").tolist() == [[0, 1], [2, 3], [0, 0], [4, 5]]
     x = np.array([[np.nan, 1], [2, np.nan], [3, 4]], np.float32)
-    with pytest.raises(Unreadable, match=re.escape("at [0, 0] (from 0) it holds NaN")):
+    with pytest.raises(Unreadable, match=re.escape("at [0, 0] (from 0) it contains NaN")):
         read(npy(x))
     assert read(npy(x), gaps="hold").tolist() == [[0.25, 1], [2, 1], [3, 4]]
     assert read(npy(x), gaps="zero").tolist() == [[0, 1], [2, 0], [3, 4]]
@@ -131,7 +131,7 @@ def test_the_rate_is_the_header_s_the_option_s_or_the_network_s() -> None:
     ):
         with pipe([content]) as source:
             assert coming(source, OF_SOUND, rate=rate).rate == expected
-    with pytest.raises(Unreadable, match=r"its header gives 11,025 Hz, and --rate 8,000; leave --rate out"):
+    with pytest.raises(Unreadable, match=r"its header states 11,025 Hz, but --rate is 8,000; leave --rate out"):
         read(wav_bytes(np.zeros(9), 11025), record=OF_SOUND, rate=8000)
 
 

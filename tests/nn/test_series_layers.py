@@ -127,5 +127,5 @@ def test_companding_is_no_layer_of_neurons_and_gives_no_spikes() -> None:
     assert rows["stem.compand"].energy_mj > 0
     node = next(node for node in graph.nodes if node.name == "stem.compand")
     node.attributes["fires"] = 0
-    with pytest.raises(ArtefactError, match=r"stem\.compand: fires = 0; it is true or false"):
+    with pytest.raises(ArtefactError, match=r"stem\.compand: fires = 0; it must be true or false"):
         infer_values(graph)

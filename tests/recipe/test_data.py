@@ -20,7 +20,7 @@ def test_images_may_be_shown_row_by_row_pixel_by_pixel_resized_and_fewer() -> No
     sets = builders.build_data(recipe("data.frames=rows", "time_steps=8", "data.train=100"))
     assert len(sets.train) == 100
     assert all(part.sequence(torch.arange(2))[0].shape == (8, 2, 1, 1, 8) for part in sets.parts)
-    with pytest.raises(RecipeError, match=r"data.train = 9999; there are 1237 training images"):
+    with pytest.raises(RecipeError, match=r"data.train = 9999; there are only 1237 training images"):
         builders.build_data(recipe("data.train=9999"))
     chosen = recipe("data.frames=pixels", "time_steps=64")
     record = builders.input_record(chosen)
@@ -46,10 +46,10 @@ EVENTS = events("data.frames=by_time", "data.size=10", "time_steps=3", "data.tra
 
 def test_recipe_for_events_makes_frames_and_given_images_it_is_refused() -> None:
     for overrides, message in (
-        (["data.kind=digits"], '"by_number" makes frames of events, and digits gives images'),
-        (["data.frames=rows"], '"rows" makes frames of images, and digits_events gives events'),
+        (["data.kind=digits"], '"by_number" makes frames of events, but digits gives images'),
+        (["data.frames=rows"], '"rows" makes frames of images, but digits_events gives events'),
         (["data.frames=by_numbers"], 'did you mean "by_number"'),
-        (["data.augment=[autoaugment_cifar10]"], "takes 8-bit pixels, and digits_events gives counts"),
+        (["data.augment=[autoaugment_cifar10]"], "takes 8-bit pixels, but digits_events gives counts"),
         (["data={kind: digits, batch_size: 8, validation: 8, augment: [event_policy]}"], '"event_policy" takes counts'),
     ):
         with naming(overrides), pytest.raises(RecipeError, match=re.escape(message)):
@@ -58,7 +58,7 @@ def test_recipe_for_events_makes_frames_and_given_images_it_is_refused() -> None
     record = InputRecord((2, 10, 10), (0.0, 0.0), (1.0, 1.0), kind="events", resize="none", binning="by_time")
     assert builders.input_record(EVENTS) == record
     builders.check(load_recipe("sines_hdlif", ["data.augment=[jitter, {kind: scale, deviation: 0.2}]"]))
-    with pytest.raises(RecipeError, match='"flip" takes 8-bit pixels or counts, and sines gives series'):
+    with pytest.raises(RecipeError, match='"flip" takes 8-bit pixels or counts, but sines gives series'):
         builders.check(load_recipe("sines_hdlif", ["data.augment=[flip]"]))
 
 
@@ -92,11 +92,11 @@ def test_named_data_and_noise_are_shown_as_the_network_takes_them(chosen: Recipe
 def test_named_data_of_another_kind_is_refused() -> None:
     rows = recipe("data.frames=rows", "time_steps=8")
     for name, chosen, message in (
-        ("digits", events(), "input of kind events [2, 8, 8] at each step, and digits has input of kind image"),
-        ("digits_events", recipe(), "takes input of kind image [1, 8, 8] at each step, and digits_events has"),
-        ("sines", rows, "give the data set that it was"),
-        ("delayed_xor", recipe("time_steps=1"), "at each of 1 time steps, which delayed_xor never has"),
-        ("delayed_xor", recipe("time_steps=4"), "input of kind image [1, 8, 8] at each step, and delayed_xor has"),
+        ("digits", events(), "input of kind events [2, 8, 8] at each step, but digits has input of kind image"),
+        ("digits_events", recipe(), "takes input of kind image [1, 8, 8] at each step, but digits_events has"),
+        ("sines", rows, "give its training data set"),
+        ("delayed_xor", recipe("time_steps=1"), "at each of 1 time steps, which delayed_xor cannot provide"),
+        ("delayed_xor", recipe("time_steps=4"), "input of kind image [1, 8, 8] at each step, but delayed_xor has"),
     ):
         with naming(name), pytest.raises(DataError, match=re.escape(message)):
             builders.named_data(name, None, record=builders.input_record(chosen), time_steps=chosen.time_steps)

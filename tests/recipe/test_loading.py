@@ -104,9 +104,9 @@ neuron.kind = 3 is refused                        | neuron.kind=3
 --set a..b=3: is not an assignment                | a..b=3
 --set rule={kind:foo}: YAML reads kind:foo as a k | rule={kind:foo}
 --set seed.x=3: seed = 42 has no keys             | seed.x=3
---set model.x=!!binary aGk=: YAML takes no text   | model.x=!!binary aGk=
---set data.group=*_GROUP.csv: YAML takes no text  | data.group=*_GROUP.csv
---set data.group= @it's: YAML takes no text that  | data.group= @it's
+--set model.x=!!binary aGk=: a text in YAML can   | model.x=!!binary aGk=
+--set data.group=*_GROUP.csv: a text in YAML can  | data.group=*_GROUP.csv
+--set data.group= @it's: a text in YAML cannot b  | data.group= @it's
 --set model.x=[!!binary aGk=]: line 1, column 2:  | model.x=[!!binary aGk=]
 --set model.x=[1: line 2, column 1:               | model.x=[1
 """

@@ -119,10 +119,10 @@ def test_a_task_of_the_users_takes_metrics_if_it_says_so() -> None:
     own = 'task={kind: "hdlif.training.tasks:Classify", metrics: [{kind: "own_metrics:Sure"}], best: Sure}'
     task: Any = builders.build_measured_task(load_recipe("digits_hdlif", [own]))
     assert (list(task.metrics), task.metric) == (["Sure"], "Sure")
-    with pytest.raises(RecipeError, match=r'"f1" is of .*; name one by package\.module:Name'):
+    with pytest.raises(RecipeError, match=r'"f1" is for .*; give one as package\.module:Name'):
         builders.build_measured_task(load_recipe("digits_hdlif", [own.replace('{kind: "own_metrics:Sure"}', "f1")]))
     refusing = 'task={kind: "own_metrics:no_metric", metrics: [f1]}'
-    with pytest.raises(RecipeError, match='the task "own_metrics:no_metric"; let it take an argument `metrics`'):
+    with pytest.raises(RecipeError, match='the task "own_metrics:no_metric"; add an argument `metrics` to it'):
         builders.check_names(load_recipe("digits_hdlif", [refusing]))
 
 
@@ -166,11 +166,11 @@ def test_what_is_no_network_is_refused_in_one_line() -> None:
         ("Missing", "own_models has no Missing"),
         ("NOT_A_NETWORK", "it must be a class or a function"),
         ("a_tensor", "Tensor is not a network over time"),
-        ("no_logits", "gives a map for an image"),
-        ("other_classes", "gives 3 outputs, and digits has 10 classes"),
+        ("no_logits", "returns a map for an image"),
+        ("other_classes", "gives 3 outputs, but digits has 10 classes"),
         ("residual", "Residual holds HDLIF, which knows time"),
-        ("shared", "has one parameter at two places, network.1.leak"),
-        ("Forgets", "gives other logits for two steps at once than for one after the other"),
+        ("shared", "uses one parameter in two places, network.1.leak"),
+        ("Forgets", "gives different logits for two steps in one call and in two calls"),
         ("Nothing", "does not run: TypeError: "),
         ("Typo", "does not run: AttributeError: Typo has no attribute"),
         ("needs_more", "model.depth is missing"),
@@ -180,7 +180,7 @@ def test_what_is_no_network_is_refused_in_one_line() -> None:
             builders.check(own(name))
         assert words in one_printable_line(caught.value)
     named = "neuron={kind: hdlif, parallel: [network.act2]}"
-    with pytest.raises(RecipeError, match=r"neuron.parallel: 'network.act2' was made by its channels"):
+    with pytest.raises(RecipeError, match=r"neuron.parallel: 'network.act2' was created from its channels"):
         builders.check(own("Branched", named))
 
 
@@ -303,11 +303,11 @@ def test_what_is_no_spiking_network_is_named_in_one_line() -> None:
         ({"of": "torchvision.model:vgg11"}, 'did you mean "torchvision.models"?'),
         ({"of": "small_recipes:torch.float32"}, "it must be a class or a function"),
         ({"of": "recipe.test_own_code:nothing"}, "it must give a torch.nn.Module"),
-        ({"options": "{depth: 3}"}, "it fails: TypeError: "),
+        ({"options": "{depth: 3}"}, "fails: TypeError: "),
         ({"options": "{num_classes: 3}"}, "model.options.num_classes cannot be set"),
         ({"width": "3"}, "model.width = 3 is unknown"),
         ({"of": "recipe.test_own_code:gelu"}, "1 (GELU) has no spiking counterpart"),
-        ({"of": "recipe.test_own_code:grouped"}, "takes 2 channels in 2 groups, and the data has 1"),
+        ({"of": "recipe.test_own_code:grouped"}, "takes 2 channels in 2 groups, but the data has 1"),
     ):
         with naming(keys), pytest.raises(RecipeError) as caught:
             builders.check(spiking(**keys))

@@ -30,7 +30,7 @@ def found(root: Path, *overrides: str) -> Recipe:
 def test_what_was_found_stands_in_the_recipe_and_makes_its_network(tmp_path: Path) -> None:
     unseen = on(write_pictures(tmp_path / "x", 6), "data.size=8")
     builders.check_names(unseen)
-    with pytest.raises(RecipeError, match=r'data.kind = "folder": its classes and sizes are known when'):
+    with pytest.raises(RecipeError, match=r'data.kind = "folder": its classes and sizes are unknown until'):
         builders.check(unseen)
     chosen, data = builders.with_data_found(unseen)
     assert data is not None
@@ -62,7 +62,7 @@ def test_a_folder_may_be_shown_pixel_by_pixel_where_its_pictures_are_square(tmp_
     assert kept is not None
     oblong = kept.model_copy(update={"input": kept.input.model_copy(update={"shape": (3, 4, 16)})})
     data = chosen.data.model_copy(update={"found": oblong, "size": None})
-    with pytest.raises(RecipeError, match=r'"pixels" shows square images, and these are 4x16; set data\.size'):
+    with pytest.raises(RecipeError, match=r'"pixels" shows square images, but these are 4x16; set data\.size'):
         builders.check(chosen.model_copy(update={"data": data}))
 
 
@@ -92,7 +92,7 @@ def test_data_replaces_what_a_recipe_says_of_its_own_set_alone(tmp_path: Path, m
     assert on(tmp_path / "x", kind="imagenet_resnet34_hdlif").data.size == 224
     with pytest.raises(DataError, match=r'--data "digit": there is no such file or folder.*did you mean "digits"'):
         builders.data_overrides(load_recipe("digits_hdlif"), "digit")
-    with pytest.raises(DataError, match=r"digits_events_hdlif is of events; start from a recipe of pictures"):
+    with pytest.raises(DataError, match=r"digits_events_hdlif is for event data; start from a recipe for images"):
         builders.data_overrides(load_recipe("digits_events_hdlif"), str(tmp_path / "x"))
     # A relative path starts from the root, or from the working folder.
     monkeypatch.chdir(tmp_path)
@@ -110,17 +110,19 @@ def test_what_was_found_is_checked_as_any_recipe(tmp_path: Path, monkeypatch: py
     with pytest.raises(RecipeError, match=r"data.found.input.std = \[0.0, 1.0, 1.0\]; it must be 3 finite"):
         builders.check(Recipe.model_validate(tree))
     tree["data"] = {"kind": "digits", "batch_size": 4, "validation": 10, "found": chosen.data.found}
-    with pytest.raises(RecipeError, match=r"data.found is of data of your own, and digits is a set that ships"):
+    with pytest.raises(RecipeError, match=r"data.found is for your own data, but digits is a built-in data set"):
         builders.check(Recipe.model_validate(tree))
     monkeypatch.setattr("hdlif.recipe.builders.own_data.MOST_BYTES", 500)
-    with pytest.raises(DataError, match=r"with its 3 classes and 3 channels the recipe takes .* at most 500 are read"):
+    with pytest.raises(
+        DataError, match=r"with 3 classes and 3 channels, the recipe takes .* at most 500 are supported"
+    ):
         found(tmp_path)
 
 
 def test_refusals_name_the_key_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(tmp_path, 6)
     for override, start in (
-        ("data.validation=10", "data.validation = 10 counts samples of a set that ships; "),
+        ("data.validation=10", "data.validation = 10 counts samples of a built-in data set; "),
         ("data.unreadable=ignore", 'data.unreadable = "ignore" is unknown; choose one of refuse, skip'),
         ("data.channels=true", "data.channels = true is refused"),
         ("data.channels=1.0", "data.channels = 1.0 is refused"),
@@ -129,7 +131,7 @@ def test_refusals_name_the_key_in_one_line(tmp_path: Path, monkeypatch: pytest.M
         ("data.split={test: half}", 'data.split = {"test": "half"} is refused; '),
         ("data.split={test: 2.0}", "data: split.test = 2.0 is refused"),
         ("data={kind: folder, batch_size: 4}", "data.path is missing; give it a value"),
-        ("data.augment=[event_policy]", 'data.augment: "event_policy" takes counts, and folder gives 8-bit pixels'),
+        ("data.augment=[event_policy]", 'data.augment: "event_policy" takes counts, but folder gives 8-bit pixels'),
         ('data={kind: "own_sets:nothing", batch_size: 4}', "own_sets:nothing: is None, which is not a map-style"),
     ):
         with naming(override), pytest.raises((RecipeError, DataError)) as refused:
@@ -250,6 +252,6 @@ def test_the_network_follows_from_the_kind_of_data_and_of_target(tmp_path: Path)
 
 
 def test_without_data_of_ones_own_a_recipe_is_asked_for() -> None:
-    for data, words in ((None, "give RECIPE .* --data PATH"), ("digits", "--data digits is a set that ships")):
+    for data, words in ((None, "give RECIPE .* --data PATH"), ("digits", "--data digits is a built-in data set")):
         with pytest.raises(RecipeError, match=words):
             load_with_data(None, data=data)

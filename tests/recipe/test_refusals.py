@@ -38,13 +38,13 @@ attention.kind = "seca" does not go wit | model={kind: reversible_resnet, width:
 data.frames = "rows" makes 8 steps of an image   | data.frames=rows
 data.kind = "my.sets.Photos" is unknown; write   | data.kind=my.sets.Photos
 data.validation is missing                       | data.validation=null
-data.path = 'photos' is unknown; it is of data   | data.path=photos
+data.path = 'photos' is unknown; it is for your  | data.path=photos
 data.batch_size = 31; data.mixup pairs samples   | data.mixup={}; data.batch_size=31
 data.augment: "jitter" takes series              | data.augment=[jitter]
 data.augment.0: most = 2.0; it must lie between  | data.augment=[{kind: "own_parts:Dim", most: 2.0}]
 data.augment.0.generator = 3 is unknown          | data.augment=[{kind: "own_parts:noise", generator: 3}]
-data.augment: own_parts:wider gives torch.uint8  | data.augment=["own_parts:wider"]
-data.augment: own_parts:forgetful gives two      | data.augment=["own_parts:forgetful"]
+data.augment: own_parts:wider returns torch.uint | data.augment=["own_parts:wider"]
+data.augment: own_parts:forgetful returns two    | data.augment=["own_parts:forgetful"]
 data.augment = "own_parts:takes_nothing" has no  | data.augment=["own_parts:takes_nothing"]
 model: blocks =                                  | model.blocks=[]
 model: plan has 'Q'; its entries are widths      | model={kind: vgg_snn, plan: [8, Q]}
@@ -80,26 +80,26 @@ neuron.delay = 0.5 is refused                    | neuron={kind: "own_neurons:De
 norm.momentum = 7 is refused                     | norm={kind: batch_norm, momentum: 7}
 norm.scale = 0.0 is refused                      | norm={kind: affine, scale: 0.0}
 rule.mse_share = 2 is refused                    | rule={kind: ottt, mse_share: 2}
-rule.mse_share is of a plain classification | rule={kind: ottt, mse_share: 0.1}; task={kind: classify, combine: last}
+rule.mse_share applies to plain classification | rule={kind: ottt, mse_share: 0.1}; task={kind: classify, combine: last}
 rule.length = 40; a window must be at most as    | rule={kind: stochastic_window, length: 40}
-rule.forward_mode does not run through torch.com | rule={kind: forward_mode}; training.compile=true
+rule.forward_mode does not support torch.compile | rule={kind: forward_mode}; training.compile=true
 rule.k = 5; it must be at most time_steps = 4    | rule={kind: stochastic_step, k: 5}
-rule.own_parts:NoPlan: its schedule gives a int  | rule={kind: "own_parts:NoPlan"}
+rule.own_parts:NoPlan: its schedule returns a in | rule={kind: "own_parts:NoPlan"}
 rule.own_parts:NoSchedule: AttributeError        | rule={kind: "own_parts:NoSchedule"}
 spikes.kind = "quantised" does not go with       | spikes={kind: quantised}; neuron={kind: glif}
 task.kind = "regress" learns values of a sample  | task={kind: regress}
 task.metrics = "f_1" is unknown; choose one of   | task={kind: classify, metrics: [f_1]}
-task.metrics = "spearman" is of regress, and     | task={kind: classify, metrics: [spearman]}
+task.metrics = "spearman" is for regress, but    | task={kind: classify, metrics: [spearman]}
 task.metrics.0.k is missing                      | task={kind: classify, metrics: [{kind: top_k}]}
 task.metrics.0: k = 11; it must be 1 to 10       | task={kind: classify, metrics: [{kind: top_k, k: 11}]}
-task.metrics: two are called "f1"                | task={kind: classify, metrics: [f1, {kind: f1, average: micro}]}
+task.metrics: two metrics are called "f1"        | task={kind: classify, metrics: [f1, {kind: f1, average: micro}]}
 task.metrics.0 makes                             | task={kind: classify, metrics: [{kind: "own_metrics:no_metric"}]}
 task.best = "f1" is not measured                 | task={kind: classify, best: f1}
 task.metric = ["f1"] is unknown                  | task={kind: classify, metric: [f1]}
 teacher.name = "resnet_50" is unknown to torchv  | teacher={kind: torchvision, name: resnet_50, checkpoint: y}
 teacher.checkpoint is missing                    | teacher={kind: timm, name: resnet18}
 teacher.mean = [0.5] is refused                  | teacher={kind: timm, name: resnet18, checkpoint: y, mean: [0.5]}
-teacher: a teacher needs whole images, | teacher={kind: timm, name: x, checkpoint: y}; data.frames=rows; time_steps=8
+teacher: it needs whole images, | teacher={kind: timm, name: x, checkpoint: y}; data.frames=rows; time_steps=8
 training.accumulate = 2 does not go with rule.up | training.accumulate=2; rule={kind: sltt, update: each}
 training.optimizer: Invalid beta parameter       | training.optimizer={kind: adam, beta1: 2.0}
 training.optimizer.lr cannot be set here; set tr | training.optimizer={kind: adam, lr: 0.1}

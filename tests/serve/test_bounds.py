@@ -146,7 +146,7 @@ def test_reading_ends_when_its_client_has_left(tmp_path: Path, monkeypatch: pyte
         while not ended():
             assert time.monotonic() < end
             time.sleep(0.01)
-        raise Unreadable("decoding it was ended")
+        raise Unreadable("decoding was stopped")
 
     monkeypatch.setattr(pictures, "header", header)
     app = create_app(write(tmp_path, net=residual_network()), Settings(threads=1, read_seconds=60))

@@ -61,16 +61,16 @@ def arrays_at(
         try:
             held = parse_archive(content_of(place), ("x", "y", *_OPTIONAL))
         except Unreadable as error:
-            raise DataError(f"{place}: {error}; give arrays x and y, by numpy.savez") from error
+            raise DataError(f"{place}: {error}; save arrays x and y with numpy.savez") from error
         files = {name: held[name] for name in (*needed, *_OPTIONAL) if name in held}
     if missing := [name for name in needed if name not in files]:
-        raise DataError(f"{place}: has no array {missing[0]}; give x {accepted} and y [N], by numpy.savez")
+        raise DataError(f"{place}: array {missing[0]} is missing; save x {accepted} and y [N] with numpy.savez")
     words: dict[str, list[str]] = {}
     read = "x"
     try:
         array = parse_array(files["x"])
         if array.ndim not in dimensions or not array.size:
-            raise Unreadable(f"it is {list(array.shape)}, and should be {accepted}")
+            raise Unreadable(f"its shape is {list(array.shape)}; expected {accepted}")
         x = read_x(array)
         for read in _OPTIONAL:
             if read in files:
@@ -80,9 +80,11 @@ def arrays_at(
     y = array_targets(place, files["y"], wanted, *x.shape[:2]) if "y" in needed else []
     for name, values in {**({"y": y} if "y" in needed else {}), **words}.items():
         if len(x) != len(values):
-            raise DataError(f"{place}: x has {len(x):,} samples and {name} {len(values):,} labels; give one for each")
+            raise DataError(
+                f"{place}: x has {len(x):,} samples and {name} {len(values):,} labels; give one label per sample"
+            )
     if wanted.one_class and (odd := [label for label in y if not label or not label.isprintable()]):
-        raise DataError(f"{place}: y has {brief(odd[0])}, which cannot be shown; name the class otherwise")
+        raise DataError(f"{place}: y contains {brief(odd[0])}, which is not printable; rename the class")
     *named, last = [f"{name}.npy" for name in files] if folder else list(files)
     kind = "" if folder else "arrays " if named else "array "
     layout = kind + (f"{', '.join(named)} and {last}" if named else last)

@@ -204,7 +204,7 @@ def rotated(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
     the number of channels is a multiple of three.
     """
     if x.shape[1] % AXES:
-        raise DataError(f"rotate turns channels in threes, x, y and z of a sensor each; the series has {x.shape[1]}")
+        raise DataError(f"rotate needs three channels (x, y, z) per sensor; the series has {x.shape[1]}")
 
     def turned(one: Tensor) -> Tensor:
         a, b, c = (deviation * torch.randn(AXES)).tolist()
@@ -297,8 +297,8 @@ class OwnTransform:
             return made
         seen = f"{made.dtype} {list(made.shape)}" if isinstance(made, Tensor) else brief(made)
         raise DataError(
-            f"data.augment: {self.name} gives {seen} of a sample {dtype} {list(shape)}; it must give a tensor of the "
-            "same shape and type"
+            f"data.augment: {self.name} returns {seen} for a sample {dtype} {list(shape)}; it must return a tensor of "
+            "the same shape and type"
         )
 
 

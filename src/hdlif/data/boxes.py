@@ -85,12 +85,12 @@ def place_boxes(one: BoxedImage, width: int, height: int) -> PlacedBoxes:
         Unreadable: the annotation is for another image size, or has more than `MOST_BOXES` boxes.
     """
     if one.size is not None and one.size != (width, height):
-        turned = "; the image may have been turned since" if one.size == (height, width) else ""
+        turned = "; the image may have been rotated since" if one.size == (height, width) else ""
         raise Unreadable(
-            f"its boxes are of an image of {one.size[0]:g}x{one.size[1]:g}, and it has {width}x{height} pixels{turned}"
+            f"its boxes are for {one.size[0]:g}x{one.size[1]:g} pixels, but the image has {width}x{height}{turned}"
         )
     if len(one.boxes) > MOST_BOXES:
-        raise Unreadable(f"it has {len(one.boxes):,} boxes, and at most {MOST_BOXES:,} are read")
+        raise Unreadable(f"it has {len(one.boxes):,} boxes; at most {MOST_BOXES:,} are supported")
     scale = np.array([width, height] * 2 if one.relative else [1] * 4)
     omitted, clipped = dict(one.omitted or {}), 0
     taken: dict[tuple[str, Corners], None] = {}
@@ -104,7 +104,7 @@ def place_boxes(one: BoxedImage, width: int, height: int) -> PlacedBoxes:
             continue
         key = box.label, (left, top, right, bottom)
         if key in taken:
-            omitted[box.place] = "the same box is there twice"
+            omitted[box.place] = "the same box appears twice"
             continue
         # Tolerate one pixel, the difference between counting from 0 and from 1.
         clipped += bool(np.abs(given - inside).max() > 1)
@@ -121,14 +121,14 @@ def read_number(text: object, what: str) -> float:
     except (ValueError, OverflowError):
         value = math.nan
     if not math.isfinite(value):
-        raise Unreadable(f"{what} is {str(text)[:40]!r}, and a number is read")
+        raise Unreadable(f"{what} is {str(text)[:40]!r}; expected a number")
     return value
 
 
 def read_label(text: object, what: str) -> str:
     """Return the name of a class. Raises `Unreadable`."""
     if not isinstance(text, str) or not text or len(text) > MOST_BOXES or not text.isprintable():
-        raise Unreadable(f"{what} is {str(text)[:40]!r}, and the name of a class is printable text")
+        raise Unreadable(f"{what} is {str(text)[:40]!r}; expected the name of a class in printable text")
     return text
 
 

@@ -128,13 +128,13 @@ def leaving_out(names: Sequence[str] | None, odd: Collection[str]) -> str:
     >>> leaving_out(["time", "ax", "ay"], ["time"])
     "leave it out by naming the others: --set 'data.columns=[ax, ay]'"
     >>> leaving_out(None, ["column 1"])
-    'leave it out: cut it, or add a header, so that data.columns can name the others'
+    'leave it out: delete it, or add a header, so that data.columns can name the others'
 
     Args:
         names: the names of all columns; None without a header.
     """
     if names is None:
-        return "leave it out: cut it, or add a header, so that data.columns can name the others"
+        return "leave it out: delete it, or add a header, so that data.columns can name the others"
     others = [name for name in names if name not in odd]
     if not others or len(others) > _MOST_SHOWN:
         return "leave it out by naming the others with data.columns"
@@ -160,12 +160,12 @@ def _without_targets(place: Path, table: Table, wanted: Wanted) -> tuple[Table, 
     if missing := [name for name in wanted.names if name not in names]:
         key = "values" if wanted.values else "labels"
         raise DataError(
-            f"{place}: has no column {brief(missing[0])}, which data.{key} names; {did_you_mean(missing[0], names)}"
+            f"{place}: column {brief(missing[0])} of data.{key} does not exist; {did_you_mean(missing[0], names)}"
         )
     places = [names.index(name) for name in wanted.names]
     kept = [number for number in range(len(names)) if number not in places]
     if not kept:
-        raise DataError(f"{place}: all columns of numbers are to be learned; leave one or more to learn from")
+        raise DataError(f"{place}: all numeric columns are targets; leave at least one as input")
     learned = table.numbers[:, places]
     check_labels(place, table, learned, wanted)
     named = None if table.names is None else tuple(names[number] for number in kept)
@@ -178,7 +178,7 @@ def check_labels(place: Path, table: Table, learned: NDArray[np.float32], wanted
         row, column = odd[0]
         raise DataError(
             f"{place}: {line_word(place)} {table.lines[row]}, column {brief(wanted.labels[column])}: "
-            f"{learned[row, column]:g} is not a label: it is 1 where a sample has it, and 0 where not"
+            f"{learned[row, column]:g} is not a label; write 1 if the sample has the label, 0 if not"
         )
 
 

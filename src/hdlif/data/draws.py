@@ -74,7 +74,7 @@ def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) 
     """
     if drop_last and n < batch_size:
         size = fuller_batch(n, batch_size)
-        advice = "" if size is None else f", such as {size} (--set data.batch_size={size}), which leaves {n % size} out"
+        advice = "" if size is None else f", such as {size} (--set data.batch_size={size}), which omits {n % size}"
         raise DataError(f"{n} samples do not fill one batch of {batch_size}; lower batch_size to at most {n}{advice}")
     bits = random_bits(np.zeros(1, np.int64), seed=seed, epoch=epoch, stream=_ORDER_STREAM)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(int(bits[0])))

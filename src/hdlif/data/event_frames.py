@@ -113,7 +113,7 @@ def write_frames(
             out.flush()
     except OSError as error:
         raise DataError(
-            f"{path}: frames cannot be made ({error}); free space, or make {path.parent.parent} writable"
+            f"{path}: frames cannot be written ({error}); free space, or make {path.parent.parent} writable"
         ) from error
 
 
@@ -133,9 +133,9 @@ def _opened(path: Path) -> NDArray[Any]:
         frames = np.load(path, mmap_mode="r", allow_pickle=False)
     # NumPy raises almost any exception on damaged headers.
     except Exception as error:
-        raise DataError(f"{path}: cannot be read ({reason(error)}); delete it, and it is rebuilt") from error
+        raise DataError(f"{path}: cannot be read ({reason(error)}); delete it to rebuild it") from error
     if not isinstance(frames, np.memmap):
-        raise DataError(f"{path}: is not an array of frames; delete it, and it is rebuilt")
+        raise DataError(f"{path}: is not an array of frames; delete it to rebuild it")
     return frames
 
 
@@ -155,8 +155,8 @@ def _make(
         hashes[file] = hashlib.sha256(content).hexdigest()
         if known.get(file, hashes[file]) != hashes[file]:
             raise DataError(
-                f"{path}: is not the recording that {recordings.folder / MANIFEST} states; extract it again, or delete "
-                "the manifest if it was changed on purpose"
+                f"{path}: does not match {recordings.folder / MANIFEST}; extract it again, or delete "
+                "the manifest if you changed the recording on purpose"
             )
         try:
             events = read_recording(path, content)
@@ -183,7 +183,7 @@ def _fitted(path: Path, counts: NDArray[np.int64], out: NDArray[Any]) -> NDArray
         resized: Tensor = F.resize(torch.from_numpy(counts).float(), list(out.shape[2:]), antialias=True)
         return resized.numpy()
     if counts.max(initial=0) > np.iinfo(np.uint16).max:
-        raise DataError(f"{path}: a pixel has {counts.max()} events in a frame; at most 65535 are kept")
+        raise DataError(f"{path}: a pixel has {counts.max()} events in a frame; at most 65535 are supported")
     return counts
 
 
@@ -195,7 +195,7 @@ def _known_hashes(recordings: Recordings) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{path}: is not a manifest of a split; delete it, and it is written again") from error
+        raise DataError(f"{path}: is not a manifest of a split; delete it to rebuild it") from error
 
 
 def _write_manifest(recordings: Recordings, hashes: dict[str, str]) -> None:

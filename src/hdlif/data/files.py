@@ -83,7 +83,7 @@ class _Headers:
 
     def read(self, size: int) -> bytes:
         if not 0 <= size <= _MOST_HEADER:
-            raise Unreadable(f"has a header of {size:,} bytes, and at most {_MOST_HEADER:,} are read")
+            raise Unreadable(f"has a header of {size:,} bytes; at most {_MOST_HEADER:,} are supported")
         return self._file.read(size)
 
 
@@ -96,7 +96,9 @@ def tar_members(file: BinaryIO) -> Iterator[Member]:
                 # tarfile keeps all headers that it has read.
                 archive.members.clear()
                 if member.issparse() or member.size < 0 or archive.offset <= member.offset:
-                    raise Unreadable(f"has the sparse or damaged member {cut(member.name)!r}, which is not read")
+                    raise Unreadable(
+                        f"contains the sparse or damaged member {cut(member.name)!r}, which is not supported"
+                    )
                 if member.isfile():
                     yield Member(member.name, member.offset_data, member.size)
             end = archive.offset

@@ -47,11 +47,12 @@ class Walk:
             with os.scandir(folder) as entries:
                 found = [entry for entry in entries if not entry.name.startswith(".")]
         except OSError as error:
-            raise DataError(f"{folder}: cannot be looked through ({reason(error)}); make it readable") from error
+            raise DataError(f"{folder}: cannot be listed ({reason(error)}); make it readable") from error
         self.seen += len(found)
         if self.seen > MOST_FILES:
             raise DataError(
-                f"{folder}: more than {MOST_FILES:,} files and folders were found up to here; give one data set"
+                f"{folder}: more than {MOST_FILES:,} files and folders were found so far; give the folder of one data "
+                "set"
             )
         for entry in found:
             try:
@@ -94,11 +95,11 @@ def _identity(folder: Path) -> tuple[int, int]:
     try:
         status = folder.stat()
     except OSError as error:
-        raise DataError(f"{folder}: cannot be looked at ({reason(error)}); make it readable") from error
+        raise DataError(f"{folder}: cannot be accessed ({reason(error)}); make it readable") from error
     return status.st_dev, status.st_ino
 
 
-def laid_out(root: Path, suffixes: Collection[str], *, what: str = "picture") -> Layout:
+def laid_out(root: Path, suffixes: Collection[str], *, what: str = "image") -> Layout:
     """Find the classes and files of a folder.
 
     Args:
@@ -152,16 +153,14 @@ def part_folders(root: Path, folders: Collection[str], walk: Walk) -> dict[str, 
     found = {name: PART_FOLDERS[name] for name in sorted(named, key=lambda name: PARTS.index(PART_FOLDERS[name]))}
     walk.ignored.update(f"{name}/" for name in folders if name not in found)
     if len(set(found.values())) < len(found):
-        raise DataError(f"{root}: {', '.join(sorted(named))} name one part twice; keep one folder for each part")
+        raise DataError(f"{root}: {', '.join(sorted(named))} are the same part; keep one folder for each part")
     return found
 
 
 def _checked_classes(folder: Path, names: list[str], accepted: str) -> list[str]:
     for name in names:
         if not name.isprintable():
-            raise DataError(
-                f"{folder}: a class cannot be called {brief(name)}, which is not printable; rename its folder"
-            )
+            raise DataError(f"{folder}: class name {brief(name)} is not printable; rename its folder")
     if len(names) < 2:
         seen = f'one class, "{cut(names[0])}"' if names else "no class folders"
         raise DataError(f"{folder}: has {seen}; there must be two or more: {accepted}")
@@ -213,13 +212,15 @@ class Listed(Placed):
         check_folder(place, _BY_CLASS.format(what))
         table = self._only_table(place) if self.targets is None else _given(place, self.targets)
         if self.label is not None and not wanted.classes:
-            raise ValueError(f"label = {self.label} is of classes, and values or labels are learned; leave it out")
+            raise ValueError(
+                f"label = {self.label} applies to classes, but the targets are values or labels; leave it out"
+            )
         if table is not None:
             return self._of_table(place, table, suffixes, what)
         for key in ("file", "label", "group"):
             if (value := getattr(self, key)) is not None:
                 raise ValueError(
-                    f"{key} = {value} is a column of a table of targets; name that too: targets=labels.csv"
+                    f"{key} = {value} is a column of a table of targets; name the table too: targets=labels.csv"
                 )
         return laid_out(place, suffixes, what=what)
 
@@ -235,7 +236,9 @@ class Listed(Placed):
             return place / tables[0]
         several = f"it contains several tables ({some(tables, _MOST_ROWS_NAMED)})"
         named = "".join(f", {name}" for name in self.wanted.names[:_MOST_ROWS_NAMED])
-        recorded = "; or, if each is a recording over time, put it into a folder named by its class" if tables else ""
+        recorded = (
+            "; or, if each is a recording over time, put it into a folder named after its class" if tables else ""
+        )
         raise DataError(
             f"{place}: {several if tables else 'it contains no table of targets'}; name a .csv or .parquet file with "
             f"columns {FILE}{named or ', label'}: --set data.targets=NAME{recorded}"
@@ -279,7 +282,8 @@ def _given(place: Path, targets: str) -> Path:
     # os.path returns False for names that cannot exist; Path's own methods raise if a name is too long.
     if not os.path.isfile(table):  # noqa: PTH113
         raise DataError(
-            f"{table}: there is no such file; data.targets is the path of a table from the folder, such as labels.csv"
+            f"{table}: there is no such file; data.targets is the path of a table relative to the folder, such as "
+            "labels.csv"
         )
     if table.suffix.lower() not in SUFFIXES:
         raise DataError(f'{table}: its name ends in "{table.suffix}"; give a table of targets, {" or ".join(SUFFIXES)}')
@@ -306,17 +310,17 @@ def _check_files(
     first: dict[str, int] = {}
     for number, name in zip(table.lines, listed, strict=True):
         if name in first:
-            raise DataError(f"{path}: {line}s {first[name]} and {number} are both of {brief(name)}; keep one of them")
+            raise DataError(f"{path}: {line}s {first[name]} and {number} are both for {brief(name)}; keep one of them")
         first[name] = number
     if absent := [name for name in first if name not in there]:
         meant = next((one for one in names if Path(one).stem == absent[0] or Path(one).name == absent[0]), None)
-        more = f" ({len(absent):,} rows are so)" if len(absent) > 1 else ""
+        more = f" (so for {len(absent):,} rows)" if len(absent) > 1 else ""
         raise DataError(
-            f"{path}: {line} {first[absent[0]]} is of {brief(absent[0])}, and there is no {what} at that path below "
+            f"{path}: {line} {first[absent[0]]} lists {brief(absent[0])}, but there is no {what} at that path below "
             f"{place}{more}; " + (f'write "{meant}"' if meant else "put it there, or remove the row")
         )
     if without := sorted(there - first.keys()):
         raise DataError(
-            f"{path}: has no row of {some(list(map(brief, without)), _MOST_ROWS_NAMED)}; add one for each {what} "
+            f"{path}: has no row for {some(list(map(brief, without)), _MOST_ROWS_NAMED)}; add one for each {what} "
             f"in {place}, or move it out of the folder"
         )

@@ -33,15 +33,13 @@ class _InMemory(Samples):
     ) -> None:
         if values.dtype != self.DTYPE or values.ndim != 4:
             seen = f"{values.dtype} {list(values.shape)}"
-            raise ShapeError(f"samples are {seen}; give {self.DTYPE} [N, C, ...], of 4 axes")
+            raise ShapeError(f"samples are {seen}; give {self.DTYPE} [N, C, ...] with 4 axes")
         n, channels = values.shape[:2]
         if labels.shape[:1] != (n,) or (labels.ndim == 1 and labels.dtype != torch.int64):
             seen = f"{labels.dtype} {list(labels.shape)}"
-            raise ShapeError(
-                f"labels are {seen}; give torch.int64 [{n}], one per sample, or what else is learned, [{n}, ...]"
-            )
+            raise ShapeError(f"labels are {seen}; give torch.int64 [{n}], one per sample, or other targets [{n}, ...]")
         if not len(mean) == len(std) == channels:
-            raise ShapeError(f"{len(mean)} means and {len(std)} stds; give one per channel, {channels}")
+            raise ShapeError(f"{len(mean)} means and {len(std)} stds; give one of each per channel, {channels}")
         super().__init__(labels, augment=augment, seed=seed, located=located)
         self.values, self.mean, self.std = values, tuple(mean), tuple(std)
 

@@ -104,7 +104,7 @@ def read_manifest(path: Path) -> Manifest:
         return Manifest(entries, tuple(map(str, content["skipped"])))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
-            f"{path}: is not a list of a training's files ({reason(error)}); put it back, or train again with "
+            f"{path}: is not the file list of a training run ({reason(error)}); restore it, or train again with "
             "--overwrite"
         ) from error
 

@@ -112,7 +112,10 @@ class Placed(Request):
     def place(self, what: str = "data") -> Path:
         """Return the absolute path. Raises `ValueError` if the path is empty or too long."""
         if not 0 < len(self.path) <= _LONGEST_PATH:
-            raise ValueError(f"path has {len(self.path):,} characters; give {what}, in 1 to {_LONGEST_PATH:,}")
+            raise ValueError(
+                f"path has {len(self.path):,} characters; give {what}, with 1 to {_LONGEST_PATH:,} characters in its "
+                "path"
+            )
         path = self.path if self.root is None else self.root / self.path
         return Path(os.path.abspath(path))  # noqa: PTH100 - links stay in it
 
@@ -159,8 +162,8 @@ class OwnData:
                 lines.append(f"{len(groups)} {have} copies in several {what}: {first}{' and others' if others else ''}")
         if odd := [name for name in self.manifest.counts() if name in PART_FOLDERS]:
             lines.append(
-                f'"{odd[0]}" is taken for a class; if it is a part of the data, the folders are called '
-                "train, val and test, and each has the folders of the classes"
+                f'"{odd[0]}" is read as a class; if it is a part of the data, call the folders '
+                "train, val and test, with the class folders in each"
             )
         return [*lines, *self.seen.get("warnings", ())]
 
@@ -264,7 +267,7 @@ def divide_files(
 ) -> Divided:
     """Assign the files in `seen` (size and SHA-256 by number) to parts; omit the files in `faults`."""
     if request.ahead is not None:
-        raise DataError(f"{layout.root}: data.ahead = {request.ahead} is of series; leave it out of {what}s")
+        raise DataError(f"{layout.root}: data.ahead = {request.ahead} applies to time series; leave it out for {what}s")
     samples = []
     for number, (size, sha256) in seen.items():
         one = layout.files[number]
@@ -316,7 +319,7 @@ def check_kind(place: object, samples: str, known: InputRecord | None) -> None:
     """Raise `DataError` unless the samples are of the kind that the network takes as input."""
     if known is not None and known.kind != samples:
         raise DataError(
-            f"{place}: is of kind {samples}, and the network takes input of kind {known.kind}; give such data"
+            f"{place}: is of kind {samples}, but the network takes input of kind {known.kind}; give data of that kind"
         )
 
 
@@ -343,7 +346,7 @@ def refuse_faults(
         of_class = f" of class {one.label}" if one.label else ""
         if (one.part, one.label) not in left:
             raise DataError(
-                f"{layout.root}: no {what}{of_class} can be read, first {one.name} ({faults[one.name]}); add some"
+                f"{layout.root}: no {what}{of_class} can be read, such as {one.name} ({faults[one.name]}); add some"
                 + (", or remove the class" if of_class else "")
             )
 

@@ -49,7 +49,7 @@ class _Array:
         _, shape, dtype, fortran_order, content = state
         exact = np.dtype(dtype.code).newbyteorder(dtype.order)
         if exact.hasobject != (type(content) is list):
-            raise Unreadable(f"holds an array of {cut(dtype.code)} without its values")
+            raise Unreadable(f"contains an array of {cut(dtype.code)} without its values")
         # NumPy compares the shape with the bytes.
         order: Any = "F" if fortran_order else "C"
         self.values = content if exact.hasobject else np.ndarray(shape, exact, content, order=order)
@@ -81,7 +81,7 @@ class _Unpickler(pickle._Unpickler):
         if full in self._records:
             return lambda *arguments: Record(full, arguments)
         if full not in _STAND_INS:
-            raise Unreadable(f"holds a {cut(full)}")
+            raise Unreadable(f"contains a {cut(full)}, which is not supported")
         return _STAND_INS[full]
 
 
@@ -99,7 +99,7 @@ def parse_pickle(content: bytes, *, records: Collection[str] = ()) -> Any:
         raise
     # The unpickler raises almost any exception on a damaged pickle.
     except Exception as error:
-        raise Unreadable(f"is not a whole pickle: {cut(str(error), 200)}") from error
+        raise Unreadable(f"is a damaged or incomplete pickle: {cut(str(error), 200)}") from error
 
 
 def integers(value: Any) -> NDArray[Any]:
@@ -107,7 +107,7 @@ def integers(value: Any) -> NDArray[Any]:
     if isinstance(value, _Array) and isinstance(value.values, np.ndarray) and value.values.dtype.kind in "iu":
         return value.values
     if not isinstance(value, list) or not all(type(item) is int and abs(item) < 2**63 for item in value):
-        raise Unreadable(f"holds a {_kind(value)} where an array or a list of integers belongs")
+        raise Unreadable(f"contains a {_kind(value)}; expected an array or a list of integers")
     return np.array(value, np.int64)
 
 
@@ -115,14 +115,14 @@ def numbers(value: Any) -> NDArray[Any]:
     """Return an array of numbers. Raises `Unreadable` for other values."""
     if isinstance(value, _Array) and isinstance(value.values, np.ndarray) and value.values.dtype.kind in "biuf":
         return value.values
-    raise Unreadable(f"holds a {_kind(value)} where an array of numbers belongs")
+    raise Unreadable(f"contains a {_kind(value)}; expected an array of numbers")
 
 
 def items(value: Any) -> list[Any]:
     """Return a list, or the items of an array of objects. Raises `Unreadable` for other values."""
     found = value.values if isinstance(value, _Array) else value
     if not isinstance(found, list):
-        raise Unreadable(f"holds a {_kind(value)} where a list belongs")
+        raise Unreadable(f"contains a {_kind(value)}; expected a list")
     return found
 
 

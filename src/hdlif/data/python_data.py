@@ -113,7 +113,7 @@ class DatasetSamples(Samples):
         odd = ((target < 0) | (target >= classes)).reshape(len(target), -1).any(1).nonzero()
         if len(odd):
             raise DataError(
-                f"{self._name}, item {int(places[odd[0]])}: its target is outside 0..{classes - 1}, and the task has "
+                f"{self._name}, item {int(places[odd[0]])}: its target is outside 0..{classes - 1}; the task has "
                 f"{classes} classes"
             )
 
@@ -129,8 +129,8 @@ class DatasetSamples(Samples):
         for place, one in zip(places.tolist(), tensors, strict=True):
             if one.shape != tensors[0].shape:
                 raise DataError(
-                    f"{self._name}: {what} of item {place} is {list(one.shape)}, and of item {int(places[0])} "
-                    f"{list(tensors[0].shape)}; give all items one shape"
+                    f"{self._name}: {what} of item {place} has shape {list(one.shape)}, but that of item "
+                    f"{int(places[0])} has {list(tensors[0].shape)}; give all items the same shape"
                 )
         return torch.stack(list(tensors))
 
@@ -182,13 +182,13 @@ def as_samples(given: object, name: str) -> Samples:
         return given
     if isinstance(given, DataLoader):
         raise InputError(
-            f"{name} is a DataLoader, in whose order a stopped training could not go on; give its data set "
-            "(loader.dataset), and batch_size and seed to Trainer"
+            f"{name} is a DataLoader, whose order cannot be restored to resume training; give its data set "
+            "(loader.dataset), and give batch_size and seed to Trainer"
         )
     if isinstance(given, DataSets):
         raise InputError(f"{name} is a DataSets, which has three parts; give one, such as sets.train")
     if isinstance(given, IterableDataset):
-        raise InputError(f"{name} is {_kind(given)}, an IterableDataset, whose items have no numbers; {ACCEPTED}")
+        raise InputError(f"{name} is {_kind(given)}, an IterableDataset, whose items have no indices; {ACCEPTED}")
     try:
         if isinstance(given, TensorDataset) and len(given.tensors) == 2:
             return TensorSamples(*given.tensors)

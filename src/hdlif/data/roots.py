@@ -47,7 +47,7 @@ class SetFolder:
         self.path, self._archive = given / folder, archive
         # A browser, torchvision or the user would put an archive in one of these places.
         self._places = tuple(dict.fromkeys((given, self.path.parent, self.path)))
-        self._fix = f"accepted is {self.path}/ with {layout}; {name} is obtained {source.replace('ROOT', str(given))}"
+        self._fix = f"expected {self.path}/ with {layout}; get {name} {source.replace('ROOT', str(given))}"
         give = f"give the folder that holds {folder} with --data-root"
         if root is None:
             raise self.error(name, f"no folder is given; {give}")
@@ -104,7 +104,7 @@ def whole_number(text: str) -> int:
 
 def by_torchvision(name: str) -> str:
     """Return the source of a set that the torchvision class `name` downloads."""
-    return f"by python -c \"from torchvision.datasets import {name}; {name}('ROOT', download=True)\""
+    return f"with python -c \"from torchvision.datasets import {name}; {name}('ROOT', download=True)\""
 
 
 def refuse_other_counts(
@@ -115,5 +115,5 @@ def refuse_other_counts(
     for label, count in zip(classes, counts, strict=True):
         if count != per_class:
             raise folder.error(
-                folder.path, f"{files}: {count} images of {label}; {name} has {per_class} of each class there"
+                folder.path, f"{files}: {count} images of {label}; {name} has {per_class} per class there"
             )

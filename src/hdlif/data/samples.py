@@ -145,13 +145,13 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         late = [_of(one).normalised for one in augment or ()]
         if late != sorted(late):
             raise DataError(
-                f"augment: {list(map(str, augment or ()))} has one of raw samples after one of normalised ones, as "
-                "cutouts take; name these last"
+                f"augment: {list(map(str, augment or ()))} has an augmentation of raw samples after one of normalised "
+                "samples, such as cutout; name the latter last"
             )
         for one in augment or ():
             if located is not None and _of(one).target is None:
                 raise DataError(
-                    f'augment: "{one}" moves pixels and not the targets that are at these; take one of '
+                    f'augment: "{one}" moves pixels but not their targets; use one of '
                     f"{', '.join(name for name, known in AUGMENTATIONS.items() if known.target is not None)}, a "
                     "transform of torchvision.transforms.v2, or one with an attribute keeps_places = True"
                 )
@@ -175,7 +175,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
 
     def resized(self, size: int) -> Self:
         """Return the samples resized to size x size, with the same augmentation. By default, raises `DataError`."""
-        raise DataError(f"{type(self).__name__}: samples are shown as they are; give them at {size} x {size}")
+        raise DataError(f"{type(self).__name__}: samples cannot be resized; give them at {size} x {size}")
 
     @property
     def costly(self) -> bool:
@@ -367,7 +367,7 @@ class DataSets:
     def resized(self, size: int) -> Self:
         """Return the sets with images resized to size x size (bilinear, antialiased) and rounded to bytes."""
         if self.train.located is not None:
-            raise DataError(f"targets are at pixels of {self.shape[1]}x{self.shape[2]}; give data at {size}x{size}")
+            raise DataError(f"targets are for pixels of {self.shape[1]}x{self.shape[2]}; give data at {size}x{size}")
         sets = {name: getattr(self, name).resized(size) for name in ("train", "validation", "test")}
         return replace(self, shape=(self.shape[0], size, size), **sets)
 

@@ -139,7 +139,7 @@ class SimulatedEvents(Samples):
             ]
         )
         if counts.max() > MOST_COUNT:
-            raise DataError(f"a pixel has {counts.max()} events in a frame; at most {MOST_COUNT} are kept")
+            raise DataError(f"a pixel has {counts.max()} events in a frame; at most {MOST_COUNT} are supported")
         return torch.from_numpy(counts.astype(np.uint8)).flatten(1, 2)
 
 

@@ -127,15 +127,15 @@ def enough_for(wanted: Collection[Part], few: int) -> str:
     """Describe the fix if there are too few different contents for the wanted parts.
 
     >>> enough_for(["train", "validation", "test"], 2)
-    'three are the least, one for each part: give more'
+    'at least three are needed, one for each part; give more'
     >>> enough_for(["validation", "test"], 4)
-    "take smaller shares: --set 'data.split={validation: 0.3, test: 0.3}'"
+    "set smaller fractions: --set 'data.split={validation: 0.3, test: 0.3}'"
     """
     least = len({*wanted, "train"})
     if few < least:
-        return f"{'three' if least > 2 else 'two'} are the least, one for each part: give more"
+        return f"at least {'three' if least > 2 else 'two'} are needed, one for each part; give more"
     shares = ", ".join(f"{part}: 0.3" for part in wanted if part != "train")
-    return f"take smaller shares: --set 'data.split={{{shares}}}'"
+    return f"set smaller fractions: --set 'data.split={{{shares}}}'"
 
 
 def parts_of(
@@ -190,7 +190,7 @@ def parts_of(
             seen = kept if grouped or counted is None else counted(few)
             helps = hint or ("name fewer of them in data.split" if shares.named else enough_for(wanted, few))
             raise DataError(
-                f"{place}: {whose} {seen}, too few to take some for "
+                f"{place}: {whose} {seen}, too few to divide into train and "
                 f"{' and '.join(part for part in wanted if part != 'train')}; {helps}{fix}"
             )
         taken |= {number: found[units[number]] for number in numbers}
@@ -206,12 +206,12 @@ def _check_named(place: object, units: Sequence[str], shares: Shares, parts: Seq
     for part, names in shares.named.items():
         seen = f"{place}: data.split.{part} names {brief(names[0])}"
         if not grouped:
-            raise DataError(f"{seen}, and samples have no group; set data.group, or give a share")
+            raise DataError(f"{seen}, but the samples have no group; set data.group, or give a fraction")
         if part in parts:
-            raise DataError(f"{seen}, and there is a part {part} already; leave it out")
+            raise DataError(f"{seen}, but there is a part {part} already; leave it out")
         if absent := [name for name in names if name not in known]:
             raise DataError(
-                f"{place}: data.split.{part} names {brief(absent[0])}, and there is no such group; "
+                f"{place}: data.split.{part} names {brief(absent[0])}, but there is no such group; "
                 f"{did_you_mean(absent[0], known)}"
             )
 
@@ -259,7 +259,7 @@ def split_here(parts: Sequence[Part], shares: Shares) -> dict[str, Any]:
 def parts_named(place: object, names: Sequence[str]) -> list[Part]:
     """Convert folder names to parts. Raises `DataError` if a name is unknown."""
     if odd := next((name for name in names if name not in PART_FOLDERS), None):
-        raise DataError(f"{place}: part has {brief(odd)}; each is one of {', '.join(PART_FOLDERS)}")
+        raise DataError(f"{place}: part contains {brief(odd)}; expected one of {', '.join(PART_FOLDERS)}")
     return [PART_FOLDERS[name] for name in names]
 
 
@@ -270,7 +270,7 @@ def check_pattern(pattern: str) -> None:
     """Raise `ValueError` unless the pattern contains GROUP exactly once and is printable."""
     if pattern.count(GROUP) != 1 or not pattern.isprintable():
         raise ValueError(
-            f"group = {pattern!r} is refused; of files by class it is a pattern of their names in which GROUP "
+            f"group = {pattern!r} is refused; for files by class, give a pattern of file names in which GROUP "
             "occurs once, such as 'GROUP_*.wav'"
         )
 

@@ -49,11 +49,11 @@ class Wanted:
     def __post_init__(self) -> None:
         given = {key: getattr(self, key) for key in ("values", "labels", "ahead") if getattr(self, key) is not None}
         if given and self.located is not None:
-            raise ValueError(f"{', '.join(given)} is not of targets at places of an image; leave it out")
+            raise ValueError(f"{', '.join(given)} cannot be used with targets at places of an image; leave it out")
         if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} are learned one at a time; leave one of them out")
+            raise ValueError(f"{' and '.join(given)} cannot be combined; leave one of them out")
         if self.each_step and (self.labels is not None or self.ahead is not None):
-            raise ValueError("each_step is of classes and of values; leave it out")
+            raise ValueError("each_step applies to classes and values; leave it out")
         for key in ("values", "labels"):
             names = given.get(key)
             if names is not None and (
@@ -258,12 +258,12 @@ def item_target(y: Any, wanted: Wanted, steps: int | None) -> Any:
         array = y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else np.asarray(y)
     # The rows have different lengths, or NumPy does not support the tensor's type.
     except (ValueError, TypeError, RuntimeError) as error:
-        raise Unreadable(f"it is {brief(y)}, and no array") from error
+        raise Unreadable(f"it is {brief(y)}; expected an array") from error
     if array.dtype.kind not in "biuf":
-        raise Unreadable(f"it is {brief(y)}, and real numbers are read")
+        raise Unreadable(f"it is {brief(y)}; expected real numbers")
     found = _checked(array, wanted, (), steps)
     if wanted.classes and found.min() < 0:
-        raise Unreadable(f"it holds {found.min()}, and classes are whole numbers of at least 0")
+        raise Unreadable(f"it contains {found.min()}; classes are whole numbers of at least 0")
     return found
 
 
@@ -276,13 +276,13 @@ def target_in(fields: Any, wanted: Wanted, label: str) -> tuple[str, Any]:
         Unreadable: a key is missing, or its value cannot be used as a target.
     """
     if not isinstance(fields, Mapping):
-        raise Unreadable(f"it is {brief(fields)}, and an object with keys is read")
+        raise Unreadable(f"it is {brief(fields)}; expected an object with keys")
     if wanted.one_class:
         return class_named(_under(fields, label)), None
     if wanted.classes:
         classes = _under(fields, label)
         if not isinstance(classes, list) or not classes:
-            raise Unreadable(f"{brief(classes)} is under {brief(label)}, and the classes of the steps are a list")
+            raise Unreadable(f"{brief(label)} is {brief(classes)}; expected a list with the class of each step")
         return "", [class_named(one) for one in classes]
     if wanted.labels is not None and LABELS in fields and not set(wanted.names) <= fields.keys():
         return "", has_of(fields[LABELS], wanted.names)
@@ -291,7 +291,7 @@ def target_in(fields: Any, wanted: Wanted, label: str) -> tuple[str, Any]:
         # Each name has a number, or a list with one number per step.
         given = np.stack([np.asarray(one) for one in columns], -1)
     except ValueError as error:
-        raise Unreadable(f"{', '.join(wanted.names)} are {brief(columns)}, of several lengths") from error
+        raise Unreadable(f"{', '.join(wanted.names)} are {brief(columns)}, which differ in length") from error
     try:
         return "", item_target(given, wanted, None)
     except Unreadable as error:
@@ -303,7 +303,7 @@ def has_of(listed: Any, names: Sequence[str]) -> NDArray[np.float32]:
     if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
         raise Unreadable(f"{brief(listed)} is not a list of names of labels")
     if odd := sorted(set(listed) - set(names)):
-        raise Unreadable(f"{brief(odd[0])} is none of the labels {', '.join(names)}")
+        raise Unreadable(f"{brief(odd[0])} is not one of the labels {', '.join(names)}")
     return np.array([name in listed for name in names], np.float32)
 
 
@@ -316,7 +316,7 @@ def class_named(value: Any) -> str:
 
 def _under(fields: Mapping[str, Any], key: str) -> Any:
     if key not in fields:
-        raise Unreadable(f"it has no {brief(key)}")
+        raise Unreadable(f"it has no key {brief(key)}")
     return fields[key]
 
 
@@ -330,15 +330,15 @@ def _checked(y: NDArray[Any], wanted: Wanted, samples: tuple[int, ...], steps: i
         shapes.append(shapes[0][:-1])
     if y.shape not in shapes or not y.size:
         named = f" for {', '.join(names)}" if names else ""
-        raise Unreadable(f"it is {list(y.shape)}, and should be {list(shapes[0])}{named}")
+        raise Unreadable(f"its shape is {list(y.shape)}; expected {list(shapes[0])}{named}")
     if wanted.classes:
         if y.dtype.kind not in "biu":
-            raise Unreadable(f"it is {y.dtype}, and the classes of steps are integers")
+            raise Unreadable(f"it is {y.dtype}; the classes of steps are integers")
         if y.dtype.kind == "u" and y.max() > np.iinfo(np.int64).max:
-            raise Unreadable(f"it holds {y.max()}, and classes are at most 2^63 - 1")
+            raise Unreadable(f"it contains {y.max()}; classes are at most 2^63 - 1")
         return y.astype(np.int64)
     found = finite(y).reshape(shapes[0])
     if wanted.labels and not np.isin(found, (0, 1)).all():
         odd = float(found[~np.isin(found, (0, 1))][0])
-        raise Unreadable(f"it holds {brief(odd)}, and a label is there, 1, or not, 0")
+        raise Unreadable(f"it contains {brief(odd)}; a label is 1 if present and 0 if absent")
     return found

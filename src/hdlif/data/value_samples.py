@@ -80,7 +80,7 @@ def with_next(
 ) -> Sample:
     """Return a time series without the last `ahead` steps; its target is the channels `ahead` steps later."""
     if len(values) <= ahead:
-        raise DataError(f"{place}: {name} has {len(values)} steps, and data.ahead = {ahead}; lower it")
+        raise DataError(f"{place}: {name} has {len(values)} steps, but data.ahead = {ahead}; lower it")
     return of_values(name, "", unit, values[:-ahead], part, values[ahead:])
 
 
@@ -123,8 +123,8 @@ def of_layout(layout: Layout, request: Request) -> Recorded:
             continue
         if request.each_step and len(one.target) != len(values):
             raise DataError(
-                f"{layout.root}: {one.name} has {len(values)} steps, and what is learned of it {len(one.target)}; give "
-                "one for each step"
+                f"{layout.root}: {one.name} has {len(values)} steps but {len(one.target)} targets; give "
+                "one target for each step"
             )
         samples.append(of_values(one.name, one.label, None, values, one.part, one.target))
     names = () if ahead is None else numbered_channels(channels)
@@ -150,7 +150,9 @@ def group_unit(place: Path, pattern: str | None) -> Callable[[Sample], str]:
 
     def unit(one: Sample) -> str:
         if (found := group_in(pattern, one.below)) is None:
-            raise DataError(f'{place}: {one.name} does not fit data.group = "{pattern}"; give one that fits every file')
+            raise DataError(
+                f'{place}: {one.name} does not match data.group = "{pattern}"; give a pattern that matches every file'
+            )
         return found
 
     return unit
@@ -187,7 +189,7 @@ def find_samples(
     if kind == "series" and recorded.sound is None:
         if known is not None and known.sound is not None:
             raise DataError(
-                f"{place}: is of readings, and the network takes sounds; give a folder of .wav files by class"
+                f"{place}: contains sensor data, but the network takes audio; give a folder of .wav files by class"
             )
         recorded = at_rates(place, recorded, known.rates if known else rates)
     taken = recorded.samples
@@ -243,16 +245,16 @@ def _check_alike(place: Path, recorded: Recorded, known: InputRecord | None, *, 
     steps, channels = max(len(one.steps) for one in taken), first.steps.shape[1]
     if (size := 4 * len(taken) * steps * channels) > MOST_KEPT:
         raise DataError(
-            f"{place}: {len(taken):,} series of {steps} steps and {channels} channels take {size:,} bytes, and at most "
-            f"{MOST_KEPT:,} are kept; take fewer, or raise data.stride"
+            f"{place}: {len(taken):,} time series of {steps} steps and {channels} channels take {size:,} bytes; at "
+            f"most {MOST_KEPT:,} are supported; use fewer, or raise data.stride"
         )
     if known is not None and not (
         channels == known.shape[0] and (known.shortest or known.shape[1]) <= least <= steps <= known.shape[1]
     ):
         raise DataError(
-            f"{place}: its series have {_range(least, steps)} steps of {channels} channels, and the network takes "
-            f"{_range(known.shortest or known.shape[1], known.shape[1])} of {known.shape[0]}; give series like those "
-            "that it was trained on"
+            f"{place}: its series have {_range(least, steps)} steps of {channels} channels, but the network takes "
+            f"{_range(known.shortest or known.shape[1], known.shape[1])} of {known.shape[0]}; give series like "
+            "its training data"
         )
 
 
@@ -289,7 +291,7 @@ def _described(recorded: Recorded, shares: Shares) -> dict[str, Any]:
         "groups": sorted(units) if recorded.grouped else None,
         "ignored": dict(recorded.ignored),
         "warnings": [
-            f"{name} rises from row to row all the time, as a clock or a counter does, and is not a reading; "
+            f"{name} rises in every row, like a clock or a counter, so it is probably not sensor data; "
             f"{leaving_out(recorded.channels, rising)}"
             for name in rising
         ],

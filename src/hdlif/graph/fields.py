@@ -70,7 +70,7 @@ def rows_of(node: Node, key: str, time_steps: int, accepts: Callable[[int], bool
             f"[1 or at least {time_steps}, {accepted}]"
         )
     if not np.isfinite(rows).all():
-        raise ArtefactError(f"{node.name}.{key}: holds a value that is not finite")
+        raise ArtefactError(f"{node.name}.{key}: contains a value that is not finite")
     return rows
 
 

@@ -44,7 +44,8 @@ def infer_values(graph: Graph) -> dict[str, Value]:
     check_input(graph.input)
     if graph.input.sound is not None and graph.input.sound.frames != graph.time_steps:
         raise ArtefactError(
-            f"input.sound gives {graph.input.sound.frames} frames, and time_steps = {graph.time_steps}; they are equal"
+            f"input.sound gives {graph.input.sound.frames} frames, but time_steps = {graph.time_steps}; they must be "
+            "equal"
         )
     if graph.input.shortest > graph.time_steps:
         raise ArtefactError(
@@ -52,7 +53,7 @@ def infer_values(graph: Graph) -> dict[str, Value]:
         )
     if graph.input.frames == "pixels" and math.isqrt(graph.time_steps) ** 2 != graph.time_steps:
         raise ArtefactError(
-            f'input.frames = "pixels" shows a square image, and time_steps = {graph.time_steps} is no square number'
+            f'input.frames = "pixels" shows a square image, but time_steps = {graph.time_steps} is not a square number'
         )
     values = {INPUT: Value(graph.input.shape)}
     for node in graph.nodes:
@@ -60,7 +61,7 @@ def infer_values(graph: Graph) -> dict[str, Value]:
         if op is None:
             raise ArtefactError(f"{node.name}: op = {brief(node.op)} is unknown; {did_you_mean(node.op, OPS)}")
         if node.name in values:
-            raise ArtefactError(f"{node.name}: two values have this name; names are unique")
+            raise ArtefactError(f"{node.name}: two values have this name; names must be unique")
         check_fields(node, "inputs", len(node.inputs), op.arity)
         check_fields(node, "attributes", sorted(node.attributes.keys() - set(op.optional)), sorted(op.attributes))
         if op.tensors is not None:
@@ -68,7 +69,7 @@ def infer_values(graph: Graph) -> dict[str, Value]:
         for name in node.inputs:
             if name not in values:
                 raise ArtefactError(
-                    f"{node.name}: input {brief(name)} is not an earlier value; nodes stand in topological order"
+                    f"{node.name}: input {brief(name)} is not an earlier value; nodes must be in topological order"
                 )
         value = op.infer(node, tuple(values[name] for name in node.inputs), graph.time_steps)
         if math.prod(value.shape) > MAX_ELEMENTS:
@@ -109,7 +110,7 @@ def _check_output(graph: Graph, shape: tuple[int, ...]) -> None:
 def _check_confidence(confidence: object, record: TaskRecord) -> None:
     if not is_float32(confidence) or not 0 <= confidence <= 1 or record.kind != "classify":
         raise ArtefactError(
-            f'confidence = {brief(confidence)}; it must be a number in 0..1, of task.kind = "classify", and this is '
+            f'confidence = {brief(confidence)}; it must be a number in 0..1, with task.kind = "classify", not '
             f'"{record.kind}"'
         )
 
@@ -122,8 +123,8 @@ def check_task(record: TaskRecord, time_steps: int, outputs: int) -> None:
     each = record.combine == "each"
     if each != (record.kind == "sequence") and record.kind not in ("regress", "detect"):
         raise ArtefactError(
-            f'task.combine = "{record.combine}" does not go with task.kind = "{record.kind}"; a class at each step is '
-            'read off "each", and no other class is'
+            f'task.combine = "{record.combine}" does not go with task.kind = "{record.kind}"; "each" is '
+            "required for a class at each step, and not supported for other classes"
         )
     if type(record.delay) is not int or not 0 <= record.delay < time_steps or (record.delay and not each):
         raise ArtefactError(
@@ -153,7 +154,7 @@ def _check_boxes(record: TaskRecord) -> None:
     strides, overlap = record.strides, record.overlap
     if record.kind != "detect":
         if strides != TaskRecord.strides or overlap != TaskRecord.overlap:
-            raise ArtefactError(f'task.strides, task.overlap: they are of task.kind = "detect", not "{record.kind}"')
+            raise ArtefactError(f'task.strides, task.overlap: they apply to task.kind = "detect", not "{record.kind}"')
         return
     ascending = list(strides) == sorted(set(strides)) and all(1 <= one <= _LARGEST_STRIDE for one in strides)
     if not 1 <= len(strides) <= _MOST_LEVELS or not ascending:

@@ -53,22 +53,22 @@ def check_input(record: InputRecord) -> None:
             raise ArtefactError(f"input.{key} = {brief(word)} is unknown; {did_you_mean(word, accepted)}")
     if record.frames == "rows" and (record.kind == "events" or shape[1] != 1):
         raise ArtefactError(
-            f'input.frames = "rows": a step is shown one row of an image, and this input is of kind {record.kind} and '
+            f'input.frames = "rows": each step takes one row of an image, but this input is of kind {record.kind} and '
             f"shape {list(shape)}"
         )
     if record.frames == "pixels" and (record.kind != "image" or shape[1:] != (1, 1)):
         raise ArtefactError(
-            f'input.frames = "pixels": a step is shown one pixel of an image, and this input is of kind {record.kind} '
+            f'input.frames = "pixels": each step takes one pixel of an image, but this input is of kind {record.kind} '
             f"and shape {list(shape)}"
         )
     if record.kind == "series" and (shape[2] != 1 or record.resize != "none"):
         raise ArtefactError(
-            f'input.kind = "series": it is [C, T, 1], [C, 1, 1] a step, and resize is "none"; this input has shape '
+            f'input.kind = "series": expected [C, T, 1], [C, 1, 1] per step, and resize "none"; this input has shape '
             f'{list(shape)} and resize "{record.resize}"'
         )
     if record.kind == "table" and (shape[1:] != (1, 1) or record.resize != "none" or record.frames != "constant"):
         raise ArtefactError(
-            f'input.kind = "table": it is [C, 1, 1], frames is "constant" and resize "none"; this input has shape '
+            f'input.kind = "table": expected [C, 1, 1], frames "constant" and resize "none"; this input has shape '
             f'{list(shape)}, frames "{record.frames}" and resize "{record.resize}"'
         )
     _check_events(record)
@@ -80,7 +80,7 @@ def check_input(record: InputRecord) -> None:
         more = record.columns or record.rates or record.windows or record.shortest
         if record.kind != "series" or record.sound.mels != shape[0] or more:
             raise ArtefactError(
-                f"input.sound gives series of {record.sound.mels} channels without names, and this input is of kind "
+                f"input.sound gives time series of {record.sound.mels} unnamed channels, but this input is of kind "
                 f"{record.kind}, shape {list(shape)}"
             )
 
@@ -91,24 +91,27 @@ def _check_events(record: InputRecord) -> None:
     if record.kind != "events":
         for key in ("binning", "sensor"):
             if getattr(record, key) != getattr(InputRecord, key):
-                raise ArtefactError(f"input.{key} = {brief(getattr(record, key))}: this input is of kind {record.kind}")
+                raise ArtefactError(
+                    f"input.{key} = {brief(getattr(record, key))} does not apply to input of kind {record.kind}"
+                )
         if record.resize == "pool":
-            raise ArtefactError(f'input.resize = "pool" is of events, and this input is of kind {record.kind}')
+            raise ArtefactError(f'input.resize = "pool" applies to events, but this input is of kind {record.kind}')
         return
     if sensor is None:
         if record.resize == "pool":
-            raise ArtefactError('input.resize = "pool": of which sensor is not said; give input.sensor')
+            raise ArtefactError('input.resize = "pool" needs the size of the sensor; give input.sensor')
         return
     if len(sensor) != 2 or any(type(n) is not int or not 1 <= n <= _MOST_SIDE for n in sensor):
         raise ArtefactError(f"input.sensor = {brief(list(sensor))}; it must be [H, W], integers in 1..{_MOST_SIDE}")
     if math.prod(sensor) > MAX_ELEMENTS or shape[0] != 2 or record.binning == "none":
         raise ArtefactError(
-            f"input.sensor = {brief(list(sensor))}: such events take 2 channels and a binning, and this input has "
+            f"input.sensor = {brief(list(sensor))}: such events take 2 channels and a binning, but this input has "
             f'shape {list(shape)} and binning "{record.binning}"'
         )
     if record.resize == "none" and tuple(sensor) != shape[1:]:
         raise ArtefactError(
-            f'input.resize = "none": frames are of the sensor, {list(sensor)}, and this input has shape {list(shape)}'
+            f'input.resize = "none": frames have the size of the sensor, {list(sensor)}, but this input has shape '
+            f"{list(shape)}"
         )
 
 
@@ -118,7 +121,8 @@ def _check_columns(record: InputRecord) -> None:
         return
     if record.kind not in ("series", "table") or len(names) != record.shape[0] or len(set(names)) < len(names):
         raise ArtefactError(
-            f"input.columns = {brief(list(names))}; it must be {record.shape[0]} names, each once, of a series or table"
+            f"input.columns = {brief(list(names))}; it must be {record.shape[0]} unique names, of a time series or "
+            "table"
         )
     for name in names:
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
@@ -133,7 +137,7 @@ def _check_rates_and_windows(record: InputRecord) -> None:
         valid = len(numbers) == 2 and all(type(number) is int and 1 <= number <= most for number in numbers)
         if numbers and (record.kind != "series" or not valid):
             raise ArtefactError(
-                f"input.{key} = {brief(list(numbers))}; it must be two integers in 1..{most}, of a series"
+                f"input.{key} = {brief(list(numbers))}; it must be two integers in 1..{most}, of a time series"
             )
 
 
@@ -141,8 +145,8 @@ def _check_shortest(record: InputRecord) -> None:
     shortest = record.shortest
     if type(shortest) is not int or shortest < 0 or (shortest and (record.kind != "series" or record.windows)):
         raise ArtefactError(
-            f"input.shortest = {brief(shortest)}; it must be the fewest steps of series that are not cut into windows, "
-            "or 0"
+            f"input.shortest = {brief(shortest)}; it must be the fewest steps of time series that are not cut into "
+            "windows, or 0"
         )
 
 

@@ -47,11 +47,11 @@ def weight_of(node: Node, in_shape: tuple[int, ...]) -> Array:
     if weight.shape[1 : 1 + len(in_shape)] != in_shape or not 0 < weight.size <= MAX_ELEMENTS:
         raise ArtefactError(f"{node.name}.weight: shape {list(weight.shape)} does not fit {in_shape[0]} input channels")
     if encoding == "float32" and not np.isfinite(weight).all():
-        raise ArtefactError(f"{node.name}.weight: holds a value that is not finite")
+        raise ArtefactError(f"{node.name}.weight: contains a value that is not finite")
     most = LARGEST_WEIGHT.get(encoding, 0)
     outside = encoding in LARGEST_WEIGHT and (weight.min() < -most or weight.max() > most)
     if outside or (encoding == "binary" and 0 in weight):
-        raise ArtefactError(f"{node.name}.weight: holds a value that is not {encoding}")
+        raise ArtefactError(f"{node.name}.weight: contains a value that is not {encoding}")
     return weight
 
 
@@ -61,7 +61,7 @@ def check_sum(node: Node, value: Value) -> None:
     largest = LARGEST_WEIGHT.get(node.attributes["encoding"], 1)
     if value.max_code is not None and terms * value.max_code * largest >= 2**31:
         raise ArtefactError(
-            f"{node.name}: {terms} codes of up to {value.max_code}, times weights of up to {largest}, may pass 2^31; "
+            f"{node.name}: {terms} codes of up to {value.max_code}, times weights of up to {largest}, may exceed 2^31; "
             "split the layer"
         )
 

@@ -41,9 +41,9 @@ def parse_records(content: bytes) -> dict[str, NDArray[Any]] | None:
     kinds = [dtype[name] for name in dtype.names]
     plain = all(kind.kind in "biuf" and not kind.subdtype for kind in kinds) and dtype.names != ()
     if not plain or len(kinds) > _MOST_FIELDS or dtype.itemsize > _MOST_RECORD:
-        raise Unreadable(f"its fields are not up to {_MOST_FIELDS} plain numbers with names: {cut(str(dtype), 200)}")
+        raise Unreadable(f"its fields must be at most {_MOST_FIELDS} named plain numbers: {cut(str(dtype), 200)}")
     if len(shape) != 1:
-        raise Unreadable(f"it is {list(shape)}, and an array of records is [N]")
+        raise Unreadable(f"its shape is {list(shape)}; expected records [N]")
     records = _values(content, dtype, shape, fortran_order=False, start=start)
     return {name: records[name].astype(records.dtype[name].newbyteorder("=")) for name in dtype.names}
 
@@ -56,7 +56,7 @@ def parse_array(content: bytes) -> NDArray[Any]:
     """
     dtype, shape, fortran_order, start = parse_header(content)
     if dtype.kind == "U":
-        raise Unreadable(f"its type is {dtype.str}, text, and not a plain type of numbers")
+        raise Unreadable(f"its type is {dtype.str}, text; expected a plain type of numbers")
     array = _values(content, dtype, shape, fortran_order=fortran_order, start=start)
     return array.astype(dtype.newbyteorder("="), copy=False)
 
@@ -69,14 +69,14 @@ def parse_labels(content: bytes) -> list[str] | list[int]:
     """
     dtype, shape, _, start = parse_header(content)
     if dtype.kind not in "biuU" or len(shape) != 1:
-        raise Unreadable(f"it is {dtype} {list(shape)}, and labels are integers or text, [N]")
+        raise Unreadable(f"it is {dtype} {list(shape)}; expected labels [N] of integers or text")
     if dtype.kind != "U":
         return [int(label) for label in _values(content, dtype, shape, fortran_order=False, start=start).tolist()]
     # Check letters as numbers: NumPy does not validate a view as text.
     width = dtype.itemsize // 4
     letters = _values(content, np.dtype(f"{dtype.str[0]}u4"), (shape[0] * width,), fortran_order=False, start=start)
     if width and len(letters) and (letters.max() > sys.maxunicode or ((letters >> 11) == 0xD800 >> 11).any()):
-        raise Unreadable("it holds what is not text")
+        raise Unreadable("it contains entries that are not text")
     return ["".join(map(chr, row.tolist())).rstrip("\0") for row in letters.reshape(shape[0], width)]
 
 
@@ -96,11 +96,11 @@ def header_place(prefix: bytes) -> tuple[int, int]:
     """Return where the header begins and ends, given a .npy file's first `PREFIX` bytes. Raises `Unreadable`."""
     version = tuple(prefix[6:8])
     if len(version) < 2 or version[0] not in _LENGTHS or version[1] != 0:
-        raise Unreadable(f"version {list(version)} is none of [1, 0], [2, 0], [3, 0]")
+        raise Unreadable(f"version {list(version)} is not one of [1, 0], [2, 0], [3, 0]")
     begin = 8 + _LENGTHS[version[0]]
     end = begin + int.from_bytes(prefix[8:begin], "little")
     if end - begin > _LONGEST_HEADER:
-        raise Unreadable(f"its header takes {end - begin} bytes of at most {_LONGEST_HEADER}")
+        raise Unreadable(f"its header takes {end - begin} bytes; at most {_LONGEST_HEADER} are supported")
     return begin, end
 
 
@@ -109,7 +109,7 @@ def _header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
         raise Unreadable(_kind(content))
     begin, end = header_place(content[:PREFIX])
     if end > len(content):
-        raise Unreadable(f"its header takes {end - begin} bytes, and {len(content) - begin} are there")
+        raise Unreadable(f"its header takes {end - begin} bytes, but only {len(content) - begin} follow")
     text = content[begin:end].decode("latin-1")
     try:
         if "\\" in text:
@@ -125,7 +125,7 @@ def _header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
     if dtype.hasobject:
         raise Unreadable(f"its type is {cut(printable(str(dtype)), 200)}, which is not a plain type of numbers or text")
     if any(type(length) is not int or not 0 <= length < 2**63 for length in shape):
-        raise Unreadable(f"its header has the shape {cut(str(shape))}")
+        raise Unreadable(f"its header contains the invalid shape {cut(str(shape))}")
     return dtype, shape, fortran_order, end
 
 
@@ -134,22 +134,22 @@ def _values(
 ) -> NDArray[Any]:
     promised = math.prod(shape) * dtype.itemsize
     if promised != len(content) - start:
-        raise Unreadable(f"its shape takes {cut(str(promised))} bytes, and {len(content) - start} follow the header")
+        raise Unreadable(f"its shape takes {cut(str(promised))} bytes, but {len(content) - start} follow the header")
     try:
         flat = np.frombuffer(content, dtype, offset=start) if promised else np.empty(0, dtype)
         return flat.reshape(shape[::-1]).T if fortran_order else flat.reshape(shape)
     # A length of 0 can hide other lengths whose product, or number, exceeds any array.
     except ValueError as error:
-        raise Unreadable(f"no array has the shape {cut(str(list(shape)))}") from error
+        raise Unreadable(f"no array can have the shape {cut(str(list(shape)))}") from error
 
 
 def _kind(content: bytes) -> str:
     """Describe a file that is not an array."""
     if content.startswith(b"PK"):
-        return "it is a zip archive, such as numpy.savez writes, and not one array"
+        return "it is a zip archive, as numpy.savez writes it; expected one array"
     if content.startswith(b"\x80"):
-        return "it is a pickle, which is never read"
-    return "it does not begin as numpy.save begins a file" if content else "it is empty"
+        return "it is a pickle, which is not supported"
+    return "it does not begin like a file of numpy.save" if content else "it is empty"
 
 
 def parse_archive(content: bytes, names: Collection[str]) -> dict[str, bytes]:
@@ -164,12 +164,12 @@ def parse_archive(content: bytes, names: Collection[str]) -> dict[str, bytes]:
             for entry in archive.infolist():
                 name = entry.filename.removesuffix(".npy")
                 if name not in names or name in found or name == entry.filename:
-                    odd = " twice" if name in found else f", which is none of {', '.join(names)}"
-                    raise Unreadable(f"it holds {brief(name)}{odd}")
+                    odd = " twice" if name in found else f", which is not one of {', '.join(names)}"
+                    raise Unreadable(f"it contains {brief(name)}{odd}")
                 if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     # A few bytes of LZMA can require gigabytes for unpacking.
                     raise Unreadable(
-                        f"its array {name} is neither stored nor deflated; save it by numpy.savez_compressed"
+                        f"its array {name} is neither stored nor deflated; save it with numpy.savez_compressed"
                     )
                 with archive.open(entry) as file:
                     # A few kilobytes can declare any size and unpack to more than that.
@@ -180,5 +180,5 @@ def parse_archive(content: bytes, names: Collection[str]) -> dict[str, bytes]:
         raise
     # zipfile and its decompressors raise many types of errors on damaged bytes.
     except Exception as error:
-        raise Unreadable(f"it is not a zip archive as numpy.savez writes one ({reason(error)})") from error
+        raise Unreadable(f"it is not a zip archive of numpy.savez ({reason(error)})") from error
     return found

@@ -127,7 +127,7 @@ def coming(source: Source, record: InputRecord, *, gaps: str = "stop", rate: int
     if source.begins(arrays.MAGIC):
         return Coming(None, _array(source, record.shape[0], filled))
     if source.begins(b"PAR1"):
-        raise Unreadable("it is a Parquet file, which is read from its end; give it to hdlif run without --stream")
+        raise Unreadable("it is a Parquet file, which cannot be streamed; give it to hdlif run without --stream")
     return Coming(None, _lines(source, record, filled))
 
 
@@ -148,14 +148,14 @@ def _array(source: Source, channels: int, gaps: Gaps) -> Iterator[tuple[Floats, 
     header = start + source.up_to(end - len(start))
     dtype, shape, fortran_order, _ = arrays.parse_header(header)
     if dtype.kind not in "biuf" or len(shape) not in (1, 2) or (shape[1] if len(shape) == 2 else 1) != channels:
-        raise Unreadable(f"it is {dtype} {list(shape)}, and the network takes real numbers [steps, {channels}]")
+        raise Unreadable(f"it is {dtype} {list(shape)}; the network takes real numbers [steps, {channels}]")
     if fortran_order and len(shape) == 2 and min(shape) > 1:
-        raise Unreadable("it is in Fortran's order, channel by channel; save it with numpy.ascontiguousarray")
+        raise Unreadable("it is in Fortran order, channel by channel; save it with numpy.ascontiguousarray")
     size, place = dtype.itemsize * channels, 0
     rest, left, more = b"", math.prod(shape) * dtype.itemsize, False
 
     def gap(_: int, column: int) -> str:
-        return f"at [{place}, {column}] (from 0) it holds NaN; {FILL}"
+        return f"at [{place}, {column}] (from 0) it contains NaN; {FILL}"
 
     while left and (block := source.read()):
         more = len(block) > left
@@ -168,11 +168,14 @@ def _array(source: Source, channels: int, gaps: Gaps) -> Iterator[tuple[Floats, 
         rest = rest[whole:]
         for row in values:
             if np.isinf(row).any():
-                raise Unreadable(f"at [{place}, {int(np.isinf(row).argmax())}] (from 0) it holds no finite float32")
+                raise Unreadable(
+                    f"at [{place}, {int(np.isinf(row).argmax())}] (from 0) it contains a value that is not a finite "
+                    "float32"
+                )
             yield gaps.fill(row[None], gap), source.since
             place += 1
     if left or more:
-        raise Unreadable(f"its shape is {list(shape)}, and it has {'fewer' if left else 'more'} values than that")
+        raise Unreadable(f"its shape is {list(shape)}, but it has {'fewer' if left else 'more'} values")
 
 
 def _sound(source: Source, record: SoundRecord, rate: int | None) -> Coming:
@@ -186,7 +189,7 @@ def _sound(source: Source, record: SoundRecord, rate: int | None) -> Coming:
         return Coming(own, _pcm(source, PLAIN, None, _piece(record, own)))
     form, size = read_header(source.up_to)
     if rate not in (None, form.rate):
-        raise Unreadable(f"its header gives {form.rate:,} Hz, and --rate {rate:,}; leave --rate out")
+        raise Unreadable(f"its header states {form.rate:,} Hz, but --rate is {rate:,}; leave --rate out")
     return Coming(form.rate, _pcm(source, form, None if size >= _ENDLESS else size, _piece(record, form.rate)))
 
 
@@ -209,7 +212,7 @@ def _pcm(source: Source, form: Format, size: int | None, piece: int) -> Iterator
             yield samples[begin : begin + piece], source.since
         place += len(samples)
     if left:
-        raise Unreadable(f"its samples take {size:,} bytes, and {left:,} are missing; it is cut short")
+        raise Unreadable(f"its samples take {size:,} bytes, but {left:,} are missing; it is cut short")
     if rest:
         raise Unreadable(f"it ends within a sample of {form.block} bytes; is it PCM of {form.bits} bits?")
 
@@ -226,9 +229,9 @@ def coming_images(source: Source) -> Iterator[tuple[bytes, float]]:
     while header := source.up_to(2):
         while not (found := _IMAGE_HEADER.match(header)):
             if header[:2] not in (b"P", b"P5", b"P6"):
-                raise Unreadable(f"an image begins with {header[:2]!r}, and PPM and PGM files with P6 and P5")
+                raise Unreadable(f"an image begins with {header[:2]!r}; PPM and PGM files begin with P6 and P5")
             if len(header) > _LONGEST_HEADER or not (more := source.up_to(1)):
-                raise Unreadable("it ends, or goes on, within the header of an image")
+                raise Unreadable("the header of an image is cut short or too long")
             header += more
         kind, width, height, whole = (int(number) for number in found.groups())
         if not 0 < whole < 256:
@@ -237,5 +240,5 @@ def coming_images(source: Source) -> Iterator[tuple[bytes, float]]:
         size = width * height * (3 if kind == 6 else 1)
         pixels = source.up_to(size)
         if len(pixels) < size:
-            raise Unreadable(f"it ends within an image, {len(pixels):,} of {size:,} bytes after its header")
+            raise Unreadable(f"it ends within an image, after {len(pixels):,} of {size:,} bytes of pixels")
         yield header + pixels, source.since

@@ -158,7 +158,7 @@ def fitted(
 def check_events(events: Events) -> None:
     """Raise `Unreadable` if there is no event, or a time is negative."""
     if not len(events.t):
-        raise Unreadable("it holds no event")
+        raise Unreadable("it contains no event")
     if (first := events.t.min()) < 0:
         raise Unreadable(f"event {int(events.t.argmin())} (from 0) has the time {first}; times are at least 0")
 
@@ -175,14 +175,16 @@ def of_columns(columns: Mapping[str, NDArray[Any]]) -> Events:
     for name in "txyp":
         values = columns[name]
         if values.ndim != 1 or values.dtype.kind not in "biuf":
-            raise Unreadable(f"its {name} is {values.dtype} {list(values.shape)}, and numbers [N] are read")
+            raise Unreadable(f"its {name} is {values.dtype} {list(values.shape)}; expected numbers [N]")
         if len(values) != length:
-            raise Unreadable(f"it has {length:,} times and {len(values):,} of {name}; give one of each for every event")
+            raise Unreadable(
+                f"it has {length:,} times but {len(values):,} values of {name}; give one of each per event"
+            )
     t, p = columns["t"], _whole("p", columns["p"])
     if t.dtype.kind == "f" and not np.isfinite(t).all():
         raise Unreadable("it has a time that is not finite")
     if t.dtype.kind == "b":
-        raise Unreadable("its t is bool, and times are numbers")
+        raise Unreadable("its t is bool; expected numbers")
     if len(p) and not (-1 <= p.min() <= p.max() <= 1 and not (p.min() < 0 and (p == 0).any())):
         raise Unreadable(f"its p has values in {p.min()}..{p.max()}; polarities are 0 and 1, or -1 and 1")
     return Events(t, _whole("x", columns["x"]), _whole("y", columns["y"]), np.maximum(p, 0))

@@ -59,7 +59,7 @@ def read_tree(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: {tree['error']}; {_FIX}")
     node = tree.get("node")
     if not isinstance(node, dict):
-        raise InputError(f"{path}: is an HDF5 file that holds no group 'node'; {_FIX}")
+        raise InputError(f"{path}: is an HDF5 file without a group 'node'; {_FIX}")
     return node
 
 
@@ -149,7 +149,7 @@ class _Reading:
     def _take(self, count: int) -> None:
         self._bytes += count
         if self._bytes > MOST_BYTES:
-            raise InputError(f"it holds more than {MOST_BYTES} bytes")
+            raise InputError(f"it contains more than {MOST_BYTES} bytes")
 
 
 if __name__ == "__main__":

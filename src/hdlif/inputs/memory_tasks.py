@@ -40,8 +40,8 @@ class Content:
         values = (self.samples + validation + self.test) * math.prod(self.input.shape)
         if values > MOST_VALUES:
             raise ValueError(
-                f"the parts have {values:,} values, and at most {MOST_VALUES:,} are made; lower samples, validation or "
-                "test, or make the series shorter"
+                f"the parts have {values:,} values; at most {MOST_VALUES:,} are supported: lower samples, validation "
+                "or test, or make the series shorter"
             )
 
     @property
@@ -209,7 +209,7 @@ class MackeyGlass(Content):
         super().check_parts(validation)
         if (time := sum(self.lengths(validation).values())) > MOST_TIME:
             raise ValueError(
-                f"the parts take {time:,} units of time, and at most {MOST_TIME:,} are computed; lower samples, "
+                f"the parts take {time:,} units of time; at most {MOST_TIME:,} are supported: lower samples, "
                 "stride, validation, test, steps or ahead"
             )
 

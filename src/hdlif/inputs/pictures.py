@@ -87,7 +87,7 @@ def decode_numbers(content: bytes) -> "NDArray[np.int32]":
     """
     with _opened(content, (".png",), None, deep=True) as image:
         if image.mode not in _NUMBERS:
-            raise Unreadable(f"mode is {image.mode}, and one number per pixel is read, of 8 or 16 bits")
+            raise Unreadable(f"its mode is {image.mode}; expected one number of 8 or 16 bits per pixel")
         return np.asarray(image).astype(np.int32)
 
 
@@ -127,7 +127,7 @@ class _Content(io.BytesIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         if self._ended is not None and self._ended():
-            raise Unreadable("decoding it was ended")
+            raise Unreadable("decoding was stopped")
         return super().read(size)
 
 
@@ -150,12 +150,12 @@ def _opened(
         with _WITHOUT_WARNINGS, Image.open(_Content(content, ended), formats=names) as image:
             check_size(*_held_size(image))
             if image.mode[0] in "IF" and not deep:
-                raise Unreadable(f"mode is {image.mode}, and 8 bits a channel are read")
+                raise Unreadable(f"its mode is {image.mode}; expected 8 bits per channel")
             yield image
     except Unreadable:
         raise
     except UnidentifiedImageError as error:
-        raise Unreadable(f"it is none of {', '.join(names)}, or damaged") from error
+        raise Unreadable(f"it is damaged, or not one of {', '.join(names)}") from error
     # Pillow's decoders raise almost any exception on damaged bytes.
     except Exception as error:
         raise Unreadable(reason(error)) from error
@@ -215,7 +215,8 @@ def check_size(width: int, height: int) -> None:
     """Raise `Unreadable` if storing or resizing an image of this size would take too much memory."""
     if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
         raise Unreadable(
-            f"it is {height}x{width}; at most {MOST_PIXELS // 10**6} million pixels and {MOST_SIDE} a side are read"
+            f"it is {height}x{width}; at most {MOST_PIXELS // 10**6} million pixels and {MOST_SIDE} per side are "
+            "supported"
         )
 
 
@@ -227,7 +228,7 @@ def _check_scans(content: bytes) -> None:
     while (marker := _MARKER.search(content, place)) and marker[1] != b"\xd9":
         scans, segments = scans + (marker[1] == b"\xda"), segments + 1
         if scans > MOST_SCANS:
-            raise Unreadable(f"it is a JPEG of more than {MOST_SCANS} scans, which are not read; save it again")
+            raise Unreadable(f"it is a JPEG of more than {MOST_SCANS} scans, which is not supported; save it again")
         if segments > MOST_SEGMENTS:
             raise Unreadable(f"it is a JPEG of more than {MOST_SEGMENTS:,} segments; save it again without metadata")
         place = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2], "big")

@@ -136,7 +136,7 @@ def not_plain(value: object, levels: int = MOST_DEPTH) -> str | None:
     """Return why other programs may read a tree's JSON differently, or None. NaN and infinity are not checked."""
     for number, level in enumerate(_levels(value)):
         if number > levels + 1:
-            return f"more than {levels} levels of lists and mappings in each other are refused"
+            return f"more than {levels} nested levels of lists and mappings are refused"
         for item in level:
             if isinstance(item, int) and not -(2**63) <= item < 2**63:
                 return f"an integer of more than 64 bits is refused; the largest is {2**63 - 1}"

@@ -27,7 +27,7 @@ def read_raw(content: bytes) -> Events:
     version = _version(lines)
     size = 4 if version == "2" else 2
     if (len(content) - start) % size:
-        raise Unreadable(f"its words are not a whole number of {size} bytes")
+        raise Unreadable(f"its data are not a multiple of {size} bytes")
     words = np.frombuffer(content, f"<u{size}", offset=start)
     t, x, y, p = _evt2(words) if version == "2" else _evt3(words)
     return Events(t, x, y, p, _sensor(lines))
@@ -53,9 +53,9 @@ def _version(lines: list[str]) -> str:
         if found := re.match(r"evt ([0-9.]+)|format EVT([0-9]+)", line):
             version = (found[1] or found[2]).split(".")[0]
             if version not in ("2", "3"):
-                raise Unreadable(f"is in the format EVT {version}; accepted are 2.0 and 3.0")
+                raise Unreadable(f"is in the format EVT {version}; expected 2.0 or 3.0")
             return version
-    raise Unreadable("its header does not give the format; accepted are % evt 2.0 and % evt 3.0")
+    raise Unreadable("its header does not state the format; expected % evt 2.0 or % evt 3.0")
 
 
 def _sensor(lines: list[str]) -> tuple[int, int] | None:
@@ -94,7 +94,7 @@ def _evt3(words: NDArray[np.uint16]) -> _Columns:
     value[is_8] &= 0xFF
     count = int((kind == _OF_3["x"]).sum()) + _bits(value[is_12 | is_8])
     if count > MOST_EVENTS:
-        raise Unreadable(f"it has up to {count:,} events, and at most {MOST_EVENTS:,} are read; cut it")
+        raise Unreadable(f"it has up to {count:,} events; at most {MOST_EVENTS:,} are supported, so shorten it")
     time, y = _times(kind, value), _latest(value & 0x7FF, kind == _OF_3["y"])
     known = (time >= 0) & (y >= 0)
     single = np.flatnonzero(known & (kind == _OF_3["x"]))

@@ -48,7 +48,7 @@ def read_bin(content: bytes) -> Events:
     An entry with y = 240 is not an event but adds 2^13 to all later times.
     """
     if len(content) % 5:
-        raise Unreadable(f"{len(content)} bytes are not a whole number of 5-byte events")
+        raise Unreadable(f"{len(content)} bytes are not a multiple of 5, the size of an event")
     entries = np.frombuffer(content, np.uint8).reshape(-1, 5).astype(np.int64)
     x, y, high, middle, low = entries.T
     late = y == 240
@@ -61,7 +61,7 @@ def read_aedat(content: bytes) -> Events:
     for version, read in ((b"2.", _read_aedat2), (b"3.", _read_aedat3)):
         if content.startswith(b"#!AER-DAT" + version):
             return read(content)
-    raise Unreadable(f"begins with {content[:14]!r}; accepted are AEDAT 2.0, 3.1 and, as .aedat4, 4.0")
+    raise Unreadable(f"begins with {content[:14]!r}; expected AEDAT 2.0, 3.1 or, as .aedat4, 4.0")
 
 
 def _read_aedat2(content: bytes) -> Events:
@@ -75,7 +75,7 @@ def _read_aedat2(content: bytes) -> Events:
         if start == 0:
             raise Unreadable("ends within its header")
     if (len(content) - start) % 8:
-        raise Unreadable("its events are not a whole number of 8 bytes")
+        raise Unreadable("its events are not a multiple of 8 bytes")
     address, t = np.frombuffer(content, ">u4", offset=start).reshape(-1, 2).astype(np.int64).T
     side = _SENSOR_SIDE - 1
     x, y = side - (address >> 1 & 0x7F), side - (address >> 8 & 0x7F)
@@ -166,9 +166,9 @@ def read_npz(content: bytes) -> Events:
         return read_npy(files[alone])
     columns = _named({name: parse_array(values) for name, values in files.items() if name in _NAMES})
     if (count := max(values.size for values in columns.values())) > MOST_EVENTS:
-        raise Unreadable(f"it has {count:,} events, and at most {MOST_EVENTS:,} are read; cut it")
+        raise Unreadable(f"it has {count:,} events; at most {MOST_EVENTS:,} are supported, so shorten it")
     if len(files) > len(columns):
-        raise Unreadable(f"it holds {', '.join(sorted(files))}; give t, x, y and p, or one array of events alone")
+        raise Unreadable(f"it contains {', '.join(sorted(files))}; give t, x, y and p, or one array of events alone")
     return of_columns(columns)
 
 
@@ -188,11 +188,11 @@ def _named(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     for name, values in columns.items():
         if (what := _NAMES.get(name)) is not None:
             if what in found:
-                raise Unreadable(f"it has two of {what}: {cut(', '.join(sorted(columns)), 200)}")
+                raise Unreadable(f"two of its columns are {what}: {cut(', '.join(sorted(columns)), 200)}")
             found[what] = values
     if missing := [name for name in "txyp" if name not in found]:
         seen = cut(", ".join(map(str, sorted(columns))), 200) or "nothing"
-        raise Unreadable(f"it has no {missing[0]}: there must be t, x, y and p, and it has {seen}")
+        raise Unreadable(f"it has no {missing[0]}; expected t, x, y and p, got {seen}")
     return found
 
 
@@ -283,5 +283,5 @@ def read_recording(path: Path, content: bytes) -> Events:
     """
     read = READERS.get(path.suffix.lower())
     if read is None:
-        raise Unreadable(f"recordings end in {', '.join(READERS)}, and it in {cut(path.suffix)!r}")
+        raise Unreadable(f"its name ends in {cut(path.suffix)!r}; expected {', '.join(READERS)}")
     return read(path, content)

@@ -52,7 +52,7 @@ class Gaps:
         return rows
 
 
-FILL = "fill it in, or let it be filled: hold or zero (hdlif run: --gaps)"
+FILL = "fill it in, or set how to fill gaps: hold or zero (hdlif run: --gaps)"
 """Advice in errors about a missing number."""
 
 
@@ -88,7 +88,9 @@ class Lines:
 
     def _keep(self, piece: bytes) -> None:
         if len(self._rest) + len(piece) > MOST_LINE:
-            raise Unreadable(f"line {self._number + 1} has more than {MOST_LINE:,} bytes, and is no row of numbers")
+            raise Unreadable(
+                f"line {self._number + 1} has more than {MOST_LINE:,} bytes, so it is not a row of numbers"
+            )
         self._rest += piece
 
 
@@ -111,9 +113,9 @@ class Rows:
             self._blank = self._blank or number
             return None
         if self._blank:
-            raise Unreadable(f"line {self._blank} is blank; cut it")
+            raise Unreadable(f"line {self._blank} is blank; delete it")
         if b"\0" in line:
-            raise Unreadable(f"line {number} holds a byte 0, and is not text")
+            raise Unreadable(f"line {number} contains a zero byte, so it is not text")
         if number == 1 and line.count(b";") > line.count(b","):
             self._delimiter = ";"
         try:
@@ -133,19 +135,19 @@ class Rows:
         known = self._known if self._header and self._known else None
         if known and (absent := [name for name in known if name not in (self._header or ())]):
             raise Unreadable(
-                f"its header has no column {brief(absent[0])}, and the network takes {cut(', '.join(known), 200)}; "
+                f"its header has no column {brief(absent[0])}, but the network takes {cut(', '.join(known), 200)}; "
                 "name each in line 1"
             )
         self._places, _ = columns_of(self._header, len(cells), (), known)
         if len(self._places) != self._channels:
-            raise Unreadable(f"it has {len(self._places)} columns, and the network takes {self._channels}")
+            raise Unreadable(f"it has {len(self._places)} columns, but the network takes {self._channels}")
         return self._header is not None
 
     def _numbers(self, number: int, cells: list[str]) -> Floats:
         if len(cells) != self._cells:
             above = "header" if self._header else "first row"
             raise Unreadable(
-                f"line {number} has {len(cells)} cells, and the {above} has {self._cells}; fix or cut the row"
+                f"line {number} has {len(cells)} cells, but the {above} has {self._cells}; fix or delete the row"
             )
         values = []
         for place in self._places:

@@ -64,7 +64,7 @@ def parse_several(content: bytes, suffix: str, known: Sequence[str] = ()) -> lis
         if suffix == ".npz" or array.ndim == 3:
             if array.ndim != 3 or not array.size:
                 raise Unreadable(
-                    f"it is {array.dtype} {list(array.shape)}, and several series are [N, steps, channels]"
+                    f"it is {array.dtype} {list(array.shape)}; expected several time series [N, steps, channels]"
                 )
             return [Part(one, place=f"[{number}]") for number, one in enumerate(finite(array))]
         return [Part(plain(array))]
@@ -96,20 +96,20 @@ def parse_series(content: bytes, suffix: str, known: Sequence[str] = ()) -> Floa
 def plain(array: NDArray[Any]) -> Floats:
     """Convert an array [T, C], or [T] for one channel, to float32 [T, C]. Raises `Unreadable` for other arrays."""
     if array.ndim not in (1, 2) or not array.size:
-        raise Unreadable(f"it is {array.dtype} {list(array.shape)}, and a series is [steps, channels]")
+        raise Unreadable(f"it is {array.dtype} {list(array.shape)}; expected a time series [steps, channels]")
     return finite(array if array.ndim == 2 else array[:, None])
 
 
 def finite(array: NDArray[Any]) -> Floats:
     """Convert an array of any numbers to float32. Raises `Unreadable` if a number is not finite."""
     if array.dtype.kind not in "biuf":
-        raise Unreadable(f"it is {array.dtype}, and real numbers are read")
+        raise Unreadable(f"it is {array.dtype}; expected real numbers")
     with np.errstate(over="ignore"):
         values = array.astype(np.float32)
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         raise Unreadable(
-            f"at {bad[0].tolist()} (from 0) it holds {array[tuple(bad[0])]}, which is not a finite float32"
+            f"at {bad[0].tolist()} (from 0) it contains {array[tuple(bad[0])]}, which is not a finite float32"
         )
     return values
 
@@ -125,7 +125,7 @@ def finite_steps(array: NDArray[Any]) -> Floats:
     missing = np.isnan(array) if array.ndim == 2 else np.isnan(array).all(-1)
     padding = np.flip(np.logical_and.accumulate(np.flip(missing, 1), axis=1), 1)
     if padding[:, :1].any():
-        raise Unreadable(f"series {int(padding[:, 0].argmax())} (from 0) holds NaN alone")
+        raise Unreadable(f"series {int(padding[:, 0].argmax())} (from 0) contains only NaN")
     values = finite(np.where(padding if array.ndim == 2 else padding[..., None], 0, array))
     values[padding] = np.nan
     return values

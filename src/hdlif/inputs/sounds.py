@@ -133,7 +133,7 @@ def filter_bank(rate: int, frame: int, mels: int, lowest_hz: float, highest_hz: 
     bank: NDArray[np.float64] = np.maximum(0, np.minimum(rising, falling))
     if empty := np.flatnonzero(bank.sum(axis=1) == 0).tolist():
         raise Unreadable(
-            f"mels = {mels} are too many for frames of {frame} samples at {rate:,} Hz: number {empty[0] + 1} has no "
-            "frequency; take fewer, or longer frames"
+            f"mels = {mels} are too many for frames of {frame} samples at {rate:,} Hz: mel {empty[0] + 1} contains no "
+            "frequency; use fewer, or longer frames"
         )
     return bank

@@ -34,7 +34,7 @@ MISSING = {"nan", "-nan", "+nan", "na", "n/a", "<na>", "null", "none"}
 """Words that stand for a missing number, in lower case."""
 _NO_NAMES = {"", *MISSING, "inf", "-inf", "+inf"}
 """Texts that cannot be the name of a column, in lower case."""
-FILL_IN = "fill it in or cut the row"
+FILL_IN = "fill it in or delete the row"
 """Advice in errors about a missing number."""
 
 
@@ -110,7 +110,9 @@ def parse_table(
     for line, row in itertools.chain([] if header else [(top, first)], numbered):
         if len(row) != len(first):
             above = "header" if header else "first row"
-            raise Unreadable(f"line {line} has {len(row)} cells, and the {above} has {len(first)}; fix or cut the row")
+            raise Unreadable(
+                f"line {line} has {len(row)} cells, but the {above} has {len(first)}; fix or delete the row"
+            )
         for place in places:
             if not NUMBER.fullmatch(row[place]):
                 said, is_text = no_number(row[place])
@@ -123,7 +125,7 @@ def parse_table(
             kept.append(same.setdefault(word, word))
         lines.append(line)
     if not lines:
-        raise Unreadable("it has a header and no rows")
+        raise Unreadable("it has a header but no rows")
     with np.errstate(over="ignore"):
         flat = np.frombuffer(values) if places else np.empty(0)
         numbers = flat.astype(np.float32).reshape(len(lines), len(places))
@@ -139,7 +141,7 @@ def parse_table(
 def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
     """Yield one or more rows, each with the number of its last line. Raises `Unreadable`."""
     if b"\0" in content:
-        raise Unreadable("it holds a byte 0, and is not text")
+        raise Unreadable("it contains a zero byte, so it is not text")
     try:
         content.decode()
     except UnicodeDecodeError as error:
@@ -162,7 +164,7 @@ def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
 def names_in(first: list[str]) -> list[str] | None:
     """Return the column names if the first row is a header, or None if it contains numbers. Raises `Unreadable`."""
     if len(first) > MOST_COLUMNS:
-        raise Unreadable(f"it has {len(first):,} columns, and at most {MOST_COLUMNS:,} are read")
+        raise Unreadable(f"it has {len(first):,} columns; at most {MOST_COLUMNS:,} are supported")
     numbers = [NUMBER.fullmatch(cell) is not None for cell in first]
     if all(numbers):
         return None
@@ -171,11 +173,11 @@ def names_in(first: list[str]) -> list[str] | None:
     if any(numbers) or odd:
         seen = odd[0] if odd else next(cell for cell, number in zip(first, numbers, strict=True) if not number)
         raise Unreadable(
-            f"line 1 is neither names of columns nor numbers: it has {brief(seen)}"
+            f"line 1 contains neither column names nor numbers: it has {brief(seen)}"
             + (" among numbers" if any(numbers) else "")
         )
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise Unreadable(f"its header names the column {brief(repeated[0])} twice")
+        raise Unreadable(f"column {brief(repeated[0])} appears twice in its header")
     return names
 
 
@@ -186,7 +188,7 @@ def columns_of(
     asked = [*text, *(columns or ())]
     if header is None:
         if asked:
-            raise Unreadable(f"it has no header to find {', '.join(map(brief, asked))} by; add one")
+            raise Unreadable(f"it has no header, so {', '.join(map(brief, asked))} cannot be found; add a header")
         return list(range(count)), {}
     places = {name: place for place, name in enumerate(header)}
     for name in asked:
@@ -194,7 +196,7 @@ def columns_of(
             raise Unreadable(f"it has no column {brief(name)}; {cut(did_you_mean(name, header), 300)}")
     chosen = columns if columns is not None else [name for name in header if name not in text]
     if not chosen and columns is None:
-        raise Unreadable(f"it has no other column than {', '.join(map(brief, text))}")
+        raise Unreadable(f"it has no columns besides {', '.join(map(brief, text))}")
     return [places[name] for name in chosen], {name: places[name] for name in text}
 
 
@@ -260,16 +262,16 @@ def _parquet(content: bytes) -> Iterator[Any]:
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, NotImplementedError) as error:
         if isinstance(error, Unreadable):
             raise
-        raise Unreadable(f"it is not a Parquet file that pyarrow reads ({reason(error)})") from error
+        raise Unreadable(f"pyarrow cannot read it as a Parquet file ({reason(error)})") from error
 
 
 def _columns_of_parquet(file: Any) -> list[str]:
     """Return the column names. Raises `Unreadable` if there are too many cells, no rows, or a repeated name."""
     names, rows = list(file.schema_arrow.names), file.metadata.num_rows
     if len(names) > MOST_COLUMNS or rows * len(names) > MOST_CELLS:
-        raise Unreadable(f"it has {rows:,} rows of {len(names):,} columns, more than {MOST_CELLS:,} cells or so")
+        raise Unreadable(f"it has {rows:,} rows of {len(names):,} columns, more than about {MOST_CELLS:,} cells")
     if not rows or len(set(names)) < len(names):
-        raise Unreadable("it has no rows" if not rows else "two of its columns have one name")
+        raise Unreadable("it has no rows" if not rows else "two of its columns have the same name")
     return names
 
 
@@ -280,7 +282,7 @@ def _numbers(column: Any, name: str) -> NDArray[np.float32]:
         raise Unreadable(f"row {row}, column {brief(name)}: the cell is empty; {FILL_IN}")
     values = np.asarray(column.to_numpy())
     if values.dtype.kind not in "biuf":
-        raise Unreadable(f"column {brief(name)}: it holds {column.type}, which is not a number", text_in=name)
+        raise Unreadable(f"column {brief(name)}: its type is {column.type}, not a number", text_in=name)
     with np.errstate(over="ignore"):
         found = values.astype(np.float32)
     if bad := np.flatnonzero(~np.isfinite(found)).tolist():

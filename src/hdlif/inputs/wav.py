@@ -22,7 +22,7 @@ MOST_SAMPLES = 2**26
 _BLOCK, _MOST_FORMAT = 2**14, 2**16
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _OTHERS = {2: "Microsoft ADPCM", 6: "A-law", 7: "mu-law", 17: "IMA ADPCM", 85: "MP3"}
-_ACCEPTED = "PCM of 8, 16, 24 or 32 bits and floats of 32 or 64 are read"
+_ACCEPTED = "PCM of 8, 16, 24 or 32 bits and floats of 32 or 64 are supported"
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ def parse_wave(content: bytes) -> Wave:
     if content[:4] in (b"RIFX", b"RF64"):
         raise Unreadable(f"it is of the form {content[:4].decode()}; save it as plain RIFF WAVE, below 4 GB")
     if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
-        raise Unreadable("it does not begin as a WAVE file does" if content else "it is empty")
+        raise Unreadable("it does not begin like a WAVE file" if content else "it is empty")
     file = io.BytesIO(content)
     form, size = read_header(file.read)
     if size > (left := len(content) - (begin := file.tell())):
         raise Unreadable(
-            f"its chunk 'data' claims {size:,} bytes, and {left:,} follow; the file is cut short, or was written "
+            f"its chunk 'data' should have {size:,} bytes, but {left:,} follow; the file is cut short, or was written "
             "without an end; save it again"
         )
     return Wave(form.rate, _samples(content, begin, size, form))
@@ -82,7 +82,7 @@ def read_header(up_to: Callable[[int], bytes]) -> tuple[Format, int]:
         Unreadable: the file has another format, or a chunk is cut short.
     """
     if up_to(12)[8:] != b"WAVE":
-        raise Unreadable("it begins as a RIFF file, and is no WAVE file")
+        raise Unreadable("it is a RIFF file, but not a WAVE file")
     form: Format | None = None
     while len(head := up_to(8)) == 8:
         name, size = head[:4], int.from_bytes(head[4:], "little")
@@ -94,7 +94,7 @@ def read_header(up_to: Callable[[int], bytes]) -> tuple[Format, int]:
         padded = size + size % 2
         if name == b"fmt ":
             if size > _MOST_FORMAT:
-                raise Unreadable(f"its format takes {size:,} bytes, and at most {_MOST_FORMAT:,} are read")
+                raise Unreadable(f"its format chunk has {size:,} bytes; at most {_MOST_FORMAT:,} are supported")
             form = parse_format(up_to(padded)[:size])
             continue
         while padded and (passed := len(up_to(min(padded, _BLOCK)))):
@@ -107,7 +107,7 @@ def read_header(up_to: Callable[[int], bytes]) -> tuple[Format, int]:
 def parse_format(chunk: bytes) -> Format:
     """Return the format in the chunk "fmt ". Raises `Unreadable`."""
     if len(chunk) < 16:
-        raise Unreadable(f"its format takes {len(chunk)} bytes, and at least 16 are needed")
+        raise Unreadable(f"its format chunk has {len(chunk)} bytes; at least 16 are needed")
     code, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", chunk)
     if code == _EXTENSIBLE and len(chunk) >= 26:
         code = int.from_bytes(chunk[24:26], "little")
@@ -115,7 +115,7 @@ def parse_format(chunk: bytes) -> Format:
         what = _OTHERS.get(code, {_PCM: "PCM", _FLOAT: "float"}.get(code, f"of format {code}"))
         raise Unreadable(f"it is {what} of {bits} bits; {_ACCEPTED}: convert it")
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise Unreadable(f"its rate is {rate:,} Hz; {LOWEST_RATE:,} to {HIGHEST_RATE:,} are read")
+        raise Unreadable(f"its rate is {rate:,} Hz; {LOWEST_RATE:,} to {HIGHEST_RATE:,} are supported")
     if not 1 <= channels <= MOST_CHANNELS or block != channels * bits // 8:
         raise Unreadable(f"it has {channels} channels of {bits} bits in {block} bytes; the file is damaged")
     return Format(code, channels, rate, bits)
@@ -124,11 +124,11 @@ def parse_format(chunk: bytes) -> Format:
 def _samples(content: bytes, begin: int, size: int, form: Format) -> NDArray[np.float32]:
     count, more = divmod(size, form.block)
     if more:
-        raise Unreadable(f"its samples take {size:,} bytes, no multiple of {form.block}; it is cut short")
+        raise Unreadable(f"its samples take {size:,} bytes, not a multiple of {form.block}; it is cut short")
     if not count:
         raise Unreadable("it has no sample: its length is zero")
     if count > MOST_SAMPLES:
-        raise Unreadable(f"it has {count:,} samples, and at most {MOST_SAMPLES:,} are read; cut it")
+        raise Unreadable(f"it has {count:,} samples; at most {MOST_SAMPLES:,} are supported, so shorten it")
     return decoded(np.frombuffer(content, np.uint8, size, begin), form)
 
 

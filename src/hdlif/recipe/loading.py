@@ -84,7 +84,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     # Do not quote a base file, which may not be a recipe.
     if worst(errors)["type"] != "missing" and not _states(own, overrides, worst(errors)["loc"][:2]):
         seen = f"{name_or_path}: base = {shown(base)} is not a recipe of this version of hdlif"
-        raise RecipeError(f"{seen}; `hdlif recipes check` of that file says where")
+        raise RecipeError(f"{seen}; run `hdlif recipes check` on that file for details")
     raise recipe_error(name_or_path, errors, own)
 
 
@@ -196,7 +196,7 @@ def _own_tree(name_or_path: str | Path, hidden: str = "") -> tuple[str, dict[str
     if isinstance(tree, dict):
         return name, tree
     if hidden:
-        raise RecipeError(f"{hidden} is not a recipe; `hdlif recipes check` of that file says where")
+        raise RecipeError(f"{hidden} is not a recipe; run `hdlif recipes check` on that file for details")
     keys = ", ".join(sorted(Recipe.model_fields))
     raise RecipeError(f"{name_or_path}: {shown(tree)} is not a recipe; a recipe is a YAML mapping with the keys {keys}")
 
@@ -215,7 +215,7 @@ def replace_value(tree: dict[str, Any], override: str) -> None:
     if not equals or not all([*sections, key]):
         raise RecipeError(f"{source}: is not an assignment; write key=value, for example --set training.epochs=3")
     if len(sections) >= MOST_DEPTH:
-        raise RecipeError(f"{source}: has {len(sections) + 1} keys in each other; at most {MOST_DEPTH} are accepted")
+        raise RecipeError(f"{source}: has {len(sections) + 1} nested keys; at most {MOST_DEPTH} are accepted")
     if len(text) > MOST_BYTES:
         raise RecipeError(f"{source}: is longer than {MOST_BYTES:,} characters; write it into a recipe of its own")
     place = tree
@@ -231,7 +231,7 @@ def replace_value(tree: dict[str, Any], override: str) -> None:
             raise
         quoted = "'" + text.strip().replace("'", "''") + "'"
         fix = f'quote it: --set "{cut(path.strip())}={cut(quoted)}"'
-        raise RecipeError(f"{source}: YAML takes no text that begins with {mark}; {fix}") from None
+        raise RecipeError(f"{source}: a text in YAML cannot begin with {mark}; {fix}") from None
     joined = [name for name, given in value.items() if given is None and ":" in name] if isinstance(value, dict) else []
     if joined:
         fix = f'--set "{cut(path.strip())}={cut(_JOINED.sub(": ", text.strip()))}"'

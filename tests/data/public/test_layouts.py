@@ -82,7 +82,7 @@ def test_series_of_several_lengths_hold_their_last_row(tmp_path: Path) -> None:
         (ts([(np.ones((2, 2)), "c")]), "line 7 ends in 'c'"),
         (ts([(np.ones((2, 2)), "a"), (np.ones((2, 3)), "a")]), "line 8 has channels"),
         *((ts([(np.full((2, 2), value), "a")]), "line 7 has a value") for value in (np.nan, 1e300)),
-        (ts([]), "no series below @data"),
+        (ts([]), "no time series below @data"),
         (ts([(np.ones((2, 2)), "a")]).replace(b"1.0", b"?"), "line 7: could not"),
         (ts([(np.ones((2, 2)), "a")]).replace(b"timeStamps false", b"timeStamps true"), "its values have times"),
         (b"\xff\xfe", "not UTF-8 text"),

@@ -132,7 +132,7 @@ def test_odd_boxes_are_cut_or_left_out_and_listed(tmp_path: Path) -> None:
     assert data.seen["omitted_boxes"] == [
         {"file": "Annotations/000.xml", "object": f"object {number}", "reason": reason}
         for number, reason in (
-            (2, "the same box is there twice"),
+            (2, "the same box appears twice"),
             (3, "it has no area"),
             (4, "it lies outside the image"),
             (6, "it has no area"),
@@ -151,16 +151,16 @@ REFUSED: list[tuple[str, str | None, dict[str, object], str]] = [
         "Annotations/001.xml",
         voc_text([], (32, 48)),
         {},
-        "001.xml: its boxes are of an image of 32x48, and it has 48x32",
+        "001.xml: its boxes are for 32x48 pixels, but the image has 48x32; the image may have been rotated since",
     ),
     ("Annotations/002.xml", None, {}, "002.png: has no annotations, Annotations/002.xml; add the file, without an"),
-    ("ImageSets/Main/val.txt", "000\n", {}, r"val.txt: '?\"?000'?\"? is in train.txt too, or twice here"),
+    ("ImageSets/Main/val.txt", "000\n", {}, r"val.txt: '?\"?000'?\"? appears twice .first in train.txt.; keep one"),
     ("JPEGImages/003.png", None, {}, r"Main: .*003.* has no image; add it, or remove the line"),
-    ("Annotations/004.xml", "\0\1", {}, r"Annotations/004.xml: it is no XML"),
+    ("Annotations/004.xml", "\0\1", {}, r"Annotations/004.xml: it is not valid XML"),
     ("Annotations", None, {}, r"has no annotations; give JPEGImages or images with Annotations"),
-    ("more", "", {"classes": ["red"]}, r"object \d is of class .?green.?, and the classes are red; rename it"),
+    ("more", "", {"classes": ["red"]}, r"object \d is of class .?green.?, which is not one of red; rename it"),
     ("more", "", {"format": "coco"}, r"has annotations of voc, not of coco; choose one: --set data.format=voc"),
-    ("more", "", {"values": ["a"]}, r"values is not of targets at places of an image; leave it out"),
+    ("more", "", {"values": ["a"]}, r"values cannot be used with targets at places of an image; leave it out"),
 ]
 """A file that becomes something else, or is removed; settings; and the words of the refusal."""
 
@@ -188,35 +188,41 @@ def spoiled_coco(change: Callable[[dict[str, list[dict[str, object]]]], object])
 COCO = [
     (spoiled_coco(change), said)
     for change, said in (
-        (lambda t: t["images"][1].update(id=0), "images: id 0 is there twice"),
-        (lambda t: t["categories"][1].update(id=7), "categories: id 7 is there twice"),
-        (lambda t: t["categories"][1].update(name="green"), "categories: .?green.? is the name of two"),
-        (lambda t: t["annotations"][1].update(id=0), "annotations: id 0 is there twice"),
-        (lambda t: t["annotations"][0].update(category_id=8), "annotation 0: category_id = 8 is no category of the"),
-        (lambda t: t["annotations"][0].update(image_id="0"), "annotation 0: image_id = .?0.? is no image of the file"),
+        (lambda t: t["images"][1].update(id=0), "images: id 0 appears twice; make ids unique"),
+        (lambda t: t["categories"][1].update(id=7), "categories: id 7 appears twice; make ids unique"),
+        (lambda t: t["categories"][1].update(name="green"), "categories: name .?green.? appears twice"),
+        (lambda t: t["annotations"][1].update(id=0), "annotations: id 0 appears twice; make ids unique"),
+        (
+            lambda t: t["annotations"][0].update(category_id=8),
+            "annotation 0: category_id = 8 is not the id of a category",
+        ),
+        (
+            lambda t: t["annotations"][0].update(image_id="0"),
+            "annotation 0: image_id = .?0.? is not the id of an image",
+        ),
         (lambda t: t["annotations"][0].update(bbox=[1, 2, 3]), r"annotation 0: bbox = \[1, 2, 3\]; it must be \[x, y"),
-        (lambda t: t["annotations"][0].update(bbox=[1, 2, 3, "a"]), "annotation 0: bbox is 'a', and a number is read"),
-        (lambda t: t["images"][0].pop("file_name"), "images: file_name of id 0 is None, and a path is read"),
-        (lambda t: t.pop("categories"), "it is no object with the lists images, categories, annotations"),
+        (lambda t: t["annotations"][0].update(bbox=[1, 2, 3, "a"]), "annotation 0: bbox is 'a'; expected a number"),
+        (lambda t: t["images"][0].pop("file_name"), "images: file_name of id 0 is None; expected a path"),
+        (lambda t: t.pop("categories"), "it is not an object with the lists images, categories, annotations"),
     )
 ]
 
 XML = [
-    (b'<!DOCTYPE annotation [<!ENTITY a "aaaa">]><annotation>&a;</annotation>', "it has a DOCTYPE or an entity"),
-    (b"<svg></svg>", "its root is <svg>, and <annotation> is read"),
+    (b'<!DOCTYPE annotation [<!ENTITY a "aaaa">]><annotation>&a;</annotation>', "it contains a DOCTYPE or an entity"),
+    (b"<svg></svg>", "its root is <svg>; expected <annotation>"),
     (b"<annotation><object><name>a</name></object></annotation>", r"object 1 \(a\) has no <xmin> in a <bndbox>"),
     (b"<annotation><object/></annotation>", "object 1: <name> is 'None'"),
     (b"<annotation>" + b"<a>" * 40, "its elements are nested deeper than 32"),
     (voc_text([(0, (1, 2, 3, 4))]).replace("<xmin>1", "<xmin>x").encode(), r"object 1 \(red\): <xmin> is 'x'"),
-    (voc_text([]).replace("</size>", "</size><size><width>1</width></size>").encode(), "<size/width> is there twice"),
+    (voc_text([]).replace("</size>", "</size><size><width>1</width></size>").encode(), "<size/width> appears twice"),
 ]
 
 YOLO = [
     (b"0 0.5 0.5 0.1\n", "line 1 has 4 fields; give class, x, y, width, height"),
     (b"0 0 0 1 0 1 1\n", "line 1 has 7 fields; give class, x, y, width, height. If these are outlines"),
-    (b"\n2 0.5 0.5 0.1 0.1\n", "line 2: class '2' is unknown; there are 2, from 0"),
-    (b"0 120 80 20 20\n", "line 1: 120 80 20 20 are no fractions of the image's sides"),
-    (b"0 nan 0 0 0\n", "line 1 is 'nan', and a number is read"),
+    (b"\n2 0.5 0.5 0.1 0.1\n", "line 2: class '2' is unknown; there are 2 classes, numbered from 0"),
+    (b"0 120 80 20 20\n", "line 1: 120 80 20 20 are not all fractions of the image's sides"),
+    (b"0 nan 0 0 0\n", "line 1 is 'nan'; expected a number"),
     (b"\xff", "byte 0 is not UTF-8"),
 ]
 
@@ -265,7 +271,9 @@ def test_images_that_no_list_has_are_left_out_and_counted(tmp_path: Path) -> Non
     draw(50)[0].save(tmp_path / "JPEGImages/050.png")
     data = found(tmp_path)
     assert sum(counts_of(data)) == 12
-    assert data.seen["layout"] == "Pascal VOC files in Annotations, without 1 images that no list in ImageSets/Main has"
+    assert (
+        data.seen["layout"] == "Pascal VOC files in Annotations, without 1 images that are in no list of ImageSets/Main"
+    )
 
 
 def test_files_of_boxes_without_an_image_are_named(tmp_path: Path) -> None:
@@ -273,4 +281,4 @@ def test_files_of_boxes_without_an_image_are_named(tmp_path: Path) -> None:
     (voc / "Annotations/gone.xml").write_text(voc_text([]))
     (yolo / "labels/gone.txt").write_text("")
     for root, file in ((voc, "Annotations/gone.xml"), (yolo, "labels/gone.txt")):
-        assert found(root).seen["layout"].endswith(f", without those that have no image: {file}")
+        assert found(root).seen["layout"].endswith(f", without files that have no image: {file}")

@@ -110,13 +110,13 @@ def test_making_that_fails_leaves_nothing_and_a_changed_or_missing_recording_is_
     assert len(load_cifar(cifar).train) == 37
     # As long as before, so that the time of change alone tells.
     path.write_bytes(aedat2_bytes(recording(30, side=128, seed=99)))
-    with pytest.raises(DataError, match=rf"{re.escape(str(path))}: is not the recording that .*{MANIFEST} states"):
+    with pytest.raises(DataError, match=rf"{re.escape(str(path))}: does not match .*{MANIFEST}; extract it again"):
         load_cifar(cifar)
     (cifar / "CIFAR10DVS" / MANIFEST).write_text("{}")
     with pytest.raises(DataError, match=r"hdlif_split.json: is not a manifest of a split; delete it"):
         load_cifar(cifar)
     path.unlink()
-    with pytest.raises(DataError, match=r"cat: 4 recordings of 5; accepted is .* is obtained from"):
+    with pytest.raises(DataError, match=r"cat: 4 recordings of 5; expected .*; get dvs_cifar10 from"):
         load_cifar(cifar)
 
 
@@ -132,7 +132,7 @@ def test_n_mnist_is_read_and_its_damages_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=re.escape(str(path))):
         load_digits(tmp_path, time_steps=4)
     (tmp_path / "NMNIST" / "Test" / "4" / "00004.bin").unlink()
-    with pytest.raises(DataError, match=r"NMNIST/Test/4: 0 recordings of 1; accepted is .* is obtained from"):
+    with pytest.raises(DataError, match=r"NMNIST/Test/4: 0 recordings of 1; expected .*; get n_mnist from"):
         load_digits(tmp_path)
 
 
@@ -149,8 +149,8 @@ def test_gestures_are_cut_out_of_their_recordings_and_damaged_ones_named(tmp_pat
     labels, recording = "user01_fluorescent_labels.csv", "user01_fluorescent.aedat"
     for file, content, message in (
         (labels, "class,a,b\n12,1,2\n", "a class is outside 1..11"),
-        (labels, "class,a,b\n1,2\n", "its lines are class, start and end"),
-        (labels, "class,a,b\n1,2,x\n", "its lines are class, start and end"),
+        (labels, "class,a,b\n1,2\n", "each line must contain class, start and end"),
+        (labels, "class,a,b\n1,2,x\n", "each line must contain class, start and end"),
         (labels, "class,a,b\n1,2,3\n", "12 gestures of 22 in trials_to_train.txt"),
         *((name, None, f"{name} missing") for name in (labels, recording)),
     ):
@@ -160,6 +160,6 @@ def test_gestures_are_cut_out_of_their_recordings_and_damaged_ones_named(tmp_pat
             path.unlink()
         else:
             path.write_text(content)
-        with naming(file, content), pytest.raises(DataError, match=rf"{message}.*; dvs_gesture is"):
+        with naming(file, content), pytest.raises(DataError, match=rf"{message}.*; get dvs_gesture from"):
             load_gestures(tmp_path)
         path.write_bytes(whole)

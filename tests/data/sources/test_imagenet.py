@@ -112,15 +112,15 @@ def test_half_extracted_folders_are_named(tmp_path: Path) -> None:
     for number, (damage, seen) in enumerate(
         (
             (lambda root: shutil.rmtree(root / second), "train: 2 class folders; there are 3 classes"),
-            (lambda root: [path.unlink() for path in (root / second).iterdir()], f"{second}: holds no image"),
+            (lambda root: [path.unlink() for path in (root / second).iterdir()], f"{second}: contains no image"),
             (lambda root: (shutil.rmtree(root / "val"), (root / "val").touch()), "val: cannot be read ("),
             (lambda root: (root / second / f"{IDS[1]}_0.JPEG").unlink(), "train: 11 images of 12"),
-            (lambda root: (root / f"{first}.tar").write_bytes(tar(("a_0.JPEG", b""))), "a_0 has no .cls, its"),
+            (lambda root: (root / f"{first}.tar").write_bytes(tar(("a_0.JPEG", b""))), "a_0 has no .cls file with its"),
         )
     ):
         root = write(tmp_path / str(number))
         damage(root / "imagenet")  # type: ignore[no-untyped-call]
-        with naming(seen), pytest.raises(DataError, match=rf"{re.escape(seen)}.*; imagenet is obtained from"):
+        with naming(seen), pytest.raises(DataError, match=rf"{re.escape(seen)}.*; get imagenet from"):
             load(root)
 
 
@@ -129,7 +129,10 @@ def test_damaged_shard_is_named(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for kept in (700, whole.rindex(b"\xff\xd8\xff") + 10):
         path.write_bytes(whole[:kept])
-        with naming(kept), pytest.raises(DataError, match=re.escape(str(path)) + ": is not a whole tar shard"):
+        with (
+            naming(kept),
+            pytest.raises(DataError, match=re.escape(str(path)) + ": is a damaged or incomplete tar shard"),
+        ):
             load(tmp_path)
 
 
@@ -151,11 +154,11 @@ def test_tiny_imagenet_is_read_as_its_archive_extracts_and_what_is_lost_named(tm
         assert red.round().long().tolist() == part.labels.tolist()
     assert torch.equal(sets.test.read(torch.zeros(1).long())[0], pixels(sets.test, 0))
     lost, image = folder / "val" / "images" / "val_3.JPEG", folder / "train" / IDS[0] / "images" / f"{IDS[0]}_0.JPEG"
-    with pytest.raises(DataError, match=r"wnids.txt: 3 classes; there are 200; accepted is"):
+    with pytest.raises(DataError, match=r"wnids.txt: 3 classes; there are 200; expected "):
         load_tiny(tmp_path, classes=200)
     for path, seen in (
-        (lost, "val/images: 1 of 6 images missing, first val_3.JPEG; accepted is"),
-        (image, "train: class 0 has 3 images of 4; accepted is"),
+        (lost, "val/images: 1 of 6 images missing, first val_3.JPEG; expected "),
+        (image, "train: class 0 has 3 images of 4; expected "),
     ):
         whole = path.read_bytes()
         path.unlink()

@@ -71,9 +71,9 @@ def test_objects_are_numbered_anew_whether_masks_or_label_maps_hold_them(tmp_pat
     shutil.copy(root / "masks" / "05" / "0.png", root / "masks" / "05" / "7.png")
     with pytest.raises(DataError) as caught:
         find(root, instances=True)
-    assert "images/03.png (masks/03/9.png has another size than 0.png)" in str(caught.value)
+    assert "images/03.png (masks/03/9.png differs in size from 0.png)" in str(caught.value)
     assert "images/04.png (there is no masks/04/*.png)" in str(caught.value)
-    assert "images/05.png (masks/05: 25 of the 25 pixels of 0.png are in later files, too;" in str(caught.value)
+    assert "images/05.png (masks/05: 25 of the 25 pixels of 0.png are also in later files;" in str(caught.value)
     root = write_maps(tmp_path / "none", instances=True, separate=True, sizes=((16, 16),))
     for path in root.rglob("masks/*/*.png"):
         path.write_bytes(png(np.zeros((16, 16), np.uint8)))
@@ -103,14 +103,17 @@ def test_a_map_that_does_not_fit_is_named_or_left_out(tmp_path: Path) -> None:
     unknown[3, 1] = 9
     for content, said in (
         (None, "there is no labels/04.png"),
-        (png(np.zeros((5, 4), np.uint8)), "labels/04.png is 5x4, and the image 16x16"),
-        (png(unknown), "labels/04.png: class 9 in row 3, column 1, and there are 0 to 2"),
-        (png(np.zeros((16, 16, 3), np.uint8)), "labels/04.png: mode is RGB, and one number per pixel is read"),
+        (png(np.zeros((5, 4), np.uint8)), "labels/04.png is 5x4, but the image is 16x16"),
+        (png(unknown), "labels/04.png: class 9 in row 3, column 1; classes are 0 to 2"),
+        (
+            png(np.zeros((16, 16, 3), np.uint8)),
+            "labels/04.png: its mode is RGB; expected one number of 8 or 16 bits per pixel",
+        ),
         (png(unknown)[:60], "labels/04.png: "),
     ):
         path = root / "labels" / "04.png"
         path.unlink() if content is None else path.write_bytes(content)
-        words = rf"1 of 12 files cannot be read as pictures: images/04.png \({said}"
+        words = rf"1 of 12 files cannot be read as images: images/04.png \({said}"
         with naming(said), pytest.raises(DataError, match=words):
             find(root, classes=["a", "b", "c"])
     found = find(root, classes=["a", "b", "c"], unreadable="skip")
@@ -125,10 +128,10 @@ def test_other_folders_and_settings_that_do_not_go_together_are_refused(tmp_path
         (tmp_path / "empty" / folder).mkdir(parents=True)
     for name, settings, said in (
         ("separate", {}, "has a file for each object; set data.instances=true"),
-        ("separate", {"instances": True, "classes": ["a", "b"]}, "classes are of label maps of classes"),
+        ("separate", {"instances": True, "classes": ["a", "b"]}, "classes apply to label maps of classes"),
         ("separate", {"classes": ["a", "a"]}, "name 2 to 255, each once"),
-        ("separate", {"instances": True, "values": ["a"]}, "values is not of targets at places of an image"),
-        ("objects", {}, r"numbers up to 300, .* if they are of objects, set data.instances=true"),
+        ("separate", {"instances": True, "values": ["a"]}, "values cannot be used with targets at places of an image"),
+        ("objects", {}, r"numbers up to 300, .* if they number objects, set data.instances=true"),
         ("bare", {}, "contains other folders; put images into images/"),
         ("empty", {}, "there is no image in images/"),
         ("none", {}, "there is no such folder"),

@@ -149,7 +149,7 @@ def test_pictures_beyond_memory_are_read_by_the_batch(tmp_path: Path, monkeypatc
             assert torch.equal(a, b)
     samples = read.make((), 0).train
     (tmp_path / files_of(read, "train")[0]).write_bytes(b"")
-    with pytest.raises(DataError, match=r"cannot be read as a picture \(it is none of"):
+    with pytest.raises(DataError, match=r"cannot be read as an image \(it is damaged, or not one of"):
         samples.batch(torch.arange(len(samples)))
 
 
@@ -174,12 +174,12 @@ def test_a_class_with_too_few_readable_pictures_is_refused(tmp_path: Path) -> No
     write_pictures(tmp_path, 6, classes=("cat", "dog"))
     owls = write_pictures(tmp_path, 1, classes=("owl",)) / "owl"
     (owls / "000.jpg").write_bytes(b"no picture")
-    with pytest.raises(DataError, match="no picture of class owl can be read"):
+    with pytest.raises(DataError, match="no image of class owl can be read"):
         found(tmp_path, unreadable="skip")
     (owls / "000.jpg").unlink()
     write_pictures(tmp_path, 2, classes=("owl",))
     (owls / "copy.png").write_bytes(next(owls.glob("001.*")).read_bytes())
-    with pytest.raises(DataError, match='class "owl" has 2 different pictures, too few'):
+    with pytest.raises(DataError, match='class "owl" has 2 different images, too few'):
         found(tmp_path)
 
 

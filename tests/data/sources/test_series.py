@@ -112,7 +112,7 @@ def test_arrays_whose_shorter_series_end_in_nan_are_as_files_are(tmp_path: Path)
     # Mean and deviation are of the steps that there are.
     train = [number for number, one in enumerate(found.manifest.entries) if one.part == "train"]
     assert found.input.mean == pytest.approx(np.nanmean(x[train], axis=(0, 1)), rel=1e-5)
-    with pytest.raises(DataError, match=re.escape("x: at [0, 3, 0] (from 0) it holds nan")):
+    with pytest.raises(DataError, match=re.escape("x: at [0, 3, 0] (from 0) it contains nan")):
         look(tmp_path / "x.npz", values=["a"])
 
 
@@ -170,7 +170,7 @@ def test_refusals_of_arrays(tmp_path: Path) -> None:
 def test_series_beyond_the_granted_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("hdlif.data.value_samples.MOST_KEPT", 1000)
-        with pytest.raises(DataError, match="take 1,280 bytes, and at most 1,000"):
+        with pytest.raises(DataError, match="take 1,280 bytes; at most 1,000"):
             look(write_arrays(tmp_path / "x.npz"))
     np.savez(tmp_path / "y.npz", x=np.zeros((4000, 8)), y=np.arange(4000) % 2)
     with pytest.raises(DataError, match=r"at data\.resample its samples take"):
@@ -235,7 +235,7 @@ def test_a_network_that_is_there_says_length_and_moments(tmp_path: Path) -> None
     found = look(path, known, label="what", group="who")
     assert found.input == known
     assert len(found.manifest.entries) == 6 * 2 * 4
-    with pytest.raises(DataError, match="have 8 steps of 2 channels, and the network takes 5 of 2; give"):
+    with pytest.raises(DataError, match="have 8 steps of 2 channels, but the network takes 5 of 2; give"):
         recording(path, known)
 
 
@@ -272,7 +272,7 @@ def test_requests_that_arrays_and_folders_do_not_meet_are_refused(tmp_path: Path
         ("none", {}, "no such file or folder"),
         ("hapt", {}, "data get hapt"),
         ("few", {}, 'class "fast" has 2 units kept together'),
-        ("window", {"window": 9}, "no file has 9 rows, which data.window asks for"),
+        ("window", {"window": 9}, "no file has the 9 rows of data.window"),
     ):
         with naming(name), pytest.raises(DataError, match=re.escape(words)):
             look(tmp_path / name, **keys)

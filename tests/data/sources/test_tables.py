@@ -84,7 +84,7 @@ def test_parquet_holds_the_same_table(tmp_path: Path) -> None:
     assert [entry.sha256 for entry in found.manifest.entries] == [entry.sha256 for entry in csv.manifest.entries]
     content = path.read_bytes()
     assert parse_named(content, ".parquet", known=("height", "width")).names == ("height", "width")
-    with pytest.raises(DataError, match="column 'who': it holds string"):
+    with pytest.raises(DataError, match="column 'who': its type is string"):
         look(path)
     for value, words in ((None, "the cell is empty"), (float("nan"), "nan is a missing value")):
         columns["width"][3] = value
@@ -92,5 +92,5 @@ def test_parquet_holds_the_same_table(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=f"row 4, column 'width': {words}"):
             look(path, group="who")
     path.write_bytes(content[:-9])
-    with pytest.raises(DataError, match="it is not a Parquet file"):
+    with pytest.raises(DataError, match="pyarrow cannot read it as a Parquet file"):
         look(path)

@@ -377,7 +377,7 @@ def test_a_network_that_has_learned_says_from_what() -> None:
 def test_a_pixel_a_step_is_of_square_images() -> None:
     graph = on_series(9, kind="image", frames="pixels")
     assert graph.input.sample_shape(9) == (1, 3, 3)
-    with pytest.raises(ArtefactError, match="time_steps = 8 is no square"):
+    with pytest.raises(ArtefactError, match="time_steps = 8 is not a square"):
         dumps(replace(graph, time_steps=8))
 
 

@@ -177,7 +177,7 @@ def test_every_byte_up_to_242_is_five_weights_and_no_other() -> None:
 
 @every("encoding", "last", of=[("ternary", 3), ("binary", 2), ("int2", 4), ("int4", 0x21)])
 def test_fill_must_be_zero_and_sizes_must_fit(encoding: str, last: int) -> None:
-    with pytest.raises(ArtefactError, match="fill"):
+    with pytest.raises(ArtefactError, match="padding of the last byte"):
         unpack(np.array([last], np.uint8), (1,), encoding)
     for size in (0, 2):
         with pytest.raises(ArtefactError, match=f"{size} bytes"):

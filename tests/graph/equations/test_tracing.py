@@ -187,11 +187,11 @@ def test_what_has_no_program_is_refused_with_its_line() -> None:
     "step",
     "words",
     of=[
-        (lambda x, v, p: x, "gives 1 values; it must give 2: spike, v"),
-        (lambda x, v, p: (x, v, v), "gives 3 values"),
-        (lambda x, v, p: (x, None), "the step gives NoneType for v; it must be a value for each neuron"),
+        (lambda x, v, p: x, "returns 1 values; it must return 2: spike, v"),
+        (lambda x, v, p: (x, v, v), "returns 3 values"),
+        (lambda x, v, p: (x, None), "the step returns NoneType for v; it must return a value for each neuron"),
         (lambda x, v, p: (x * math.inf, v), "not a finite float32"),
-        (lambda x, v, p: (x.grad, v), "the step gives function for spike"),
+        (lambda x, v, p: (x.grad, v), "the step returns function for spike"),
     ],
 )
 def test_what_a_step_returns_is_checked(step: Step, words: str) -> None:
@@ -224,9 +224,9 @@ def test_a_step_that_remembers_is_refused() -> None:
 def test_programs_and_instructions_are_checked() -> None:
     program = program_of_step(lambda x, v, p: (x + v, v * p))
     changes = [
-        ({"spike": 99}, "gives register 99"),
-        ({"after": ()}, "gives 0 states; it has 1"),
-        ({"rows": ("v",)}, "each must be another"),
+        ({"spike": 99}, "returns register 99"),
+        ({"after": ()}, "returns 0 states; it has 1"),
+        ({"rows": ("v",)}, "they must be unique"),
     ]
     for change, words in changes:
         with pytest.raises(EquationError, match=words):
@@ -234,8 +234,8 @@ def test_programs_and_instructions_are_checked() -> None:
     instructions: list[tuple[str, tuple[int, ...], str]] = [
         ("power", (0, 1), "operation 'power' is unknown"),
         ("add", (0,), "add has 1 operands; it takes 2"),
-        ("add", (0, 3), "a register is read after it is written"),
-        ("add", (0, -1), "a register is read after it is written"),
+        ("add", (0, 3), "a register must be written before it is read"),
+        ("add", (0, -1), "a register must be written before it is read"),
     ]
     for operation, operands, words in instructions:
         with pytest.raises(EquationError, match=words):
@@ -303,5 +303,5 @@ def test_zeros_of_both_signs_are_two_constants() -> None:
 
 
 def test_what_no_file_holds_is_refused_by_name() -> None:
-    with pytest.raises(EquationError, match="spike holds"):
+    with pytest.raises(EquationError, match="spike contains"):
         from_attributes({**to_attributes(HDLIF(2).program()), "spike": object()})

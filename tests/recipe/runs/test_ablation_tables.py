@@ -106,7 +106,7 @@ def test_tables_that_are_like_none_are_refused(tmp_path: Path) -> None:
         ("like: ../table.yaml", 'like = "../table.yaml"'),
         ("like: 3", "like = 3"),
         ("like: list.yaml", "list.yaml: [1]"),
-        ("like: round.yaml", 'round.yaml: like = "round.yaml" comes back to '),
+        ("like: round.yaml", 'round.yaml: like = "round.yaml" leads back to '),
         ("like: back.yaml", "round.yaml; leave like out"),
         ("like: typed.yaml", 'typed.yaml: quantites = ["accuracy"]'),
         ("like: hapt\nundefined: 3", "undefined = 3"),

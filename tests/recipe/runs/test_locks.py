@@ -60,7 +60,7 @@ def test_a_second_training_in_one_folder_is_refused_until_the_first_is_gone(tmp_
         before = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
         who = f"process {first.pid} on {socket.gethostname()}"
         for how in ({"overwrite": True}, {"resume": True}):
-            with pytest.raises(InUseError, match=f"run: {who} is training there; wait until it has ended, or choose"):
+            with pytest.raises(InUseError, match=f"run: {who} is training there; wait for it to end, or choose"):
                 train(in_use.RECIPE, **how, **again)
         assert {path: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
         first.kill()
@@ -108,7 +108,9 @@ def test_full_disks_and_absent_locks_end_no_training(tmp_path: Path, monkeypatch
     space = tmp_path / "space.yaml"
     space.write_text("training.learning_rate: {kind: float, low: 0.01, high: 0.3}")
     # Of two processes that share trials, neither could tell what the other one has.
-    with pytest.raises(TrainingError, match=r"cannot be locked \(No locks available\).* a file system that has locks"):
+    with pytest.raises(
+        TrainingError, match=r"cannot be locked \(No locks available\).* a file system that supports locks"
+    ):
         sweep("digits_hdlif", space=space, trials=1, study=tmp_path / "study.log")
 
 
@@ -142,7 +144,7 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: p
     path = tmp_path / "summary.json"
     write_json(path, {"a": 1})
     before = path.read_text()
-    with pytest.raises(TrainingError, match=r"summary\.json: cannot be made there"):
+    with pytest.raises(TrainingError, match=r"summary\.json: cannot be created"):
         write_text(path / "page.html", "text")
 
     def full(self: Path, *args: object, **kwargs: object) -> None:

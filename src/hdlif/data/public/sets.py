@@ -144,7 +144,7 @@ def get(name: str, root: Path | None = None, *, say: Callable[[str], None] = say
         if is_made_of(place, found):
             return place
         raise DataError(
-            f"{place}: is there, and is not {name} of this version; move it away, or give another --data-root"
+            f"{place}: already exists, but is not this version of {name}; move it away, or give another --data-root"
         )
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -186,10 +186,10 @@ def lay_out(name: str, found: PublicSet, files: list[Path], folder: Path) -> Non
     try:
         found.lay_out(files, folder)
     except Unreadable as error:
-        raise DataError(f"{name}: {files[0].name}: {error}; another version than is read") from error
+        raise DataError(f"{name}: {files[0].name}: {error}; this version is not supported") from error
     # The content of a pickle can have any structure.
     except (TypeError, ValueError, LookupError, AttributeError) as error:
-        raise DataError(f"{name}: {files[0].name}: is not laid out as the version that is read") from error
+        raise DataError(f"{name}: {files[0].name}: has another layout than the supported version") from error
     note = {"set": name, "about": found.about, "licence": found.licence, "files": _files(found)}
     (folder / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
 

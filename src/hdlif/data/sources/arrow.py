@@ -48,13 +48,13 @@ class Saved(Placed):
             if part is not None:
                 sets[part] = one
         if "train" not in sets:
-            raise DataError(
-                f"{place}: has the splits {cut(', '.join(loaded), 200)}, and none is called train; rename one"
-            )
+            raise DataError(f"{place}: none of its splits ({cut(', '.join(loaded), 200)}) is called train; rename one")
         features = sets["train"].features
         targets = _target_columns(place, features, self.label, wanted)
         column = self.column
-        chosen = _column(place, features, column, "column", "pictures or series", ("Image",), _LISTS, targets.columns)
+        chosen = _column(
+            place, features, column, "column", "images or time series", ("Image",), _LISTS, targets.columns
+        )
         rows = {part: _Items(one, chosen, targets, wanted) for part, one in sets.items()}
         return find_items_in(str(place), rows, targets.names if wanted.classes else None, self, self.fit)
 
@@ -119,7 +119,9 @@ def _loaded(place: Path) -> Any:
     except ImportError as error:
         raise MissingExtraError.of(f"{place}: the package datasets", "arrow") from error
     if not any(os.path.isfile(place / name) for name in SAVED_BY_DATASETS):  # noqa: PTH113
-        raise DataError(f"{place}: has no dataset_info.json or dataset_dict.json; give a folder of save_to_disk")
+        raise DataError(
+            f"{place}: has no dataset_info.json or dataset_dict.json; give a folder written by save_to_disk"
+        )
     try:
         return datasets.load_from_disk(str(place))
     # Arrow and the package raise many types of errors.
@@ -151,4 +153,4 @@ def _column(
             return found[0]
         if found:
             break
-    raise DataError(f"{place}: which column holds the {what} is not plain: it has {there}; set data.{key}=NAME")
+    raise DataError(f"{place}: the column of the {what} is ambiguous: it has {there}; set data.{key}=NAME")

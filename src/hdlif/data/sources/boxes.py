@@ -100,8 +100,8 @@ class Boxes(Placed, OfImages):
             for box in one.boxes:
                 if box.label not in classes:
                     raise DataError(
-                        f"{place / one.annotation}: {box.place} is of class {brief(box.label)}, and the classes are "
-                        f"{some(classes, _MOST_NAMED)}; rename it, or name all: --set data.classes=[...]"
+                        f"{place / one.annotation}: {box.place} is of class {brief(box.label)}, which is not one of "
+                        f"{some(classes, _MOST_NAMED)}; rename it, or list all classes: --set data.classes=[...]"
                     )
         self._read.update({one.image: one for one in found.images})
         names = sorted(self._read)
@@ -130,7 +130,9 @@ class Boxes(Placed, OfImages):
             return read_coco(place, by_kind[kind], images), ignored
         if kind == "voc":
             if len(by_kind[kind]) > 1:
-                raise DataError(f"{place}: .xml files are in {some(by_kind[kind], _MOST_NAMED)}; keep one folder")
+                raise DataError(
+                    f"{place}: several folders contain .xml files: {some(by_kind[kind], _MOST_NAMED)}; keep one"
+                )
             found = read_voc(place, by_kind[kind][0], _by_stem(place, images))
             files = [path for path in paths if path.lower().endswith(".xml")]
         else:
@@ -139,7 +141,7 @@ class Boxes(Placed, OfImages):
         # Some tools also write classes.txt beside the labels.
         stems = {"classes", *(Path(path).stem for path in images)}
         if alone := [path for path in files if Path(path).stem not in stems]:
-            found = replace(found, words=f"{found.words}, without those that have no image: {some(alone, _MOST_NAMED)}")
+            found = replace(found, words=f"{found.words}, without files that have no image: {some(alone, _MOST_NAMED)}")
         return found, ignored
 
     def locate(
@@ -189,7 +191,7 @@ class Boxes(Placed, OfImages):
             lines.append(f"{_boxes(clipped)} cut at the edge of the image")
         if small := sum(found.small for _, found in used):
             lines.append(
-                f"{_boxes(small)} left out, for less than {MIN_SIDE:g} pixel of the network's input; raise data.size"
+                f"{_boxes(small)} left out, smaller than {MIN_SIDE:g} pixel of the network's input; raise data.size"
             )
         return {"target": {"names": list(names), "counts": counts}, "omitted_boxes": omitted, "warnings": lines}
 
@@ -211,7 +213,7 @@ def _by_stem(place: Path, images: Sequence[str]) -> dict[str, str]:
         stem = Path(path).stem
         if stem in found:
             raise DataError(
-                f"{place}: {found[stem]} and {path} have one name, by which annotations are found; rename one"
+                f"{place}: {found[stem]} and {path} have the same name, so their annotations are ambiguous; rename one"
             )
         found[stem] = path
     return found

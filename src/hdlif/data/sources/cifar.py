@@ -149,14 +149,14 @@ def _read_file(layout: _Layout, folder: SetFolder, path: Path) -> tuple[NDArray[
     try:
         content = parse_pickle(read_regular(path, most=MOST_BYTES))
         if not isinstance(content, dict) or not {b"data", layout.labels} <= content.keys():
-            raise Unreadable(f"holds data without {layout.labels.decode()}")
+            raise Unreadable(f"contains data without {layout.labels.decode()}")
         pixels, labels = integers(content[b"data"]), integers(content[layout.labels])
     except (OSError, Unreadable) as error:
         raise folder.error(path, f"is not a batch of {layout.name} ({reason(error)})") from error
     fits = pixels.dtype == np.uint8 and pixels.ndim == 2 and pixels.shape[1] == 3072
     if not fits or labels.shape != pixels.shape[:1]:
         seen = f"{pixels.dtype} {list(pixels.shape)} pixels and {list(labels.shape)} labels"
-        raise folder.error(path, f"{seen}, where uint8 [N, 3072] and N labels belong")
+        raise folder.error(path, f"{seen}; expected uint8 [N, 3072] and N labels")
     if labels.size and not 0 <= labels.min() <= labels.max() < len(layout.classes):
         raise folder.error(path, f"a label is outside 0..{len(layout.classes) - 1}")
     return pixels, labels.astype(np.int64)

@@ -28,14 +28,14 @@ def parse_coco(content: bytes) -> tuple[list[tuple[str, BoxedImage]], tuple[str,
     try:
         tree = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"it is no JSON ({reason(error)})") from error
+        raise Unreadable(f"it is not valid JSON ({reason(error)})") from error
     if not isinstance(tree, dict) or not all(isinstance(tree.get(key), list) for key in _KEYS):
-        raise Unreadable(f"it is no object with the lists {', '.join(_KEYS)}")
+        raise Unreadable(f"it is not an object with the lists {', '.join(_KEYS)}")
     images, categories = (_by_id(tree[key], key) for key in _KEYS[:2])
     names = {one: read_label(fields.get("name"), f"categories: name of id {one}") for one, fields in categories.items()}
     classes = tuple(names[one] for one in sorted(names))
     if twice := [name for name in classes if classes.count(name) > 1]:
-        raise Unreadable(f"categories: {brief(twice[0])} is the name of two; rename one")
+        raise Unreadable(f"categories: name {brief(twice[0])} appears twice; rename one")
     boxes: dict[int, list[Box]] = defaultdict(list)
     omitted: dict[int, dict[str, str]] = defaultdict(dict)
     seen = set[str]()
@@ -43,13 +43,13 @@ def parse_coco(content: bytes) -> tuple[list[tuple[str, BoxedImage]], tuple[str,
         fields = _object(one, f"annotations[{row}]")
         place = f"annotation {brief(fields['id'])}" if "id" in fields else f"annotations[{row}]"
         if place in seen:
-            raise Unreadable(f"annotations: id {brief(fields['id'])} is there twice; give each its own")
+            raise Unreadable(f"annotations: id {brief(fields['id'])} appears twice; make ids unique")
         seen.add(place)
         image, category = fields.get("image_id"), fields.get("category_id")
         if not isinstance(image, int) or image not in images:
-            raise Unreadable(f"{place}: image_id = {brief(image)} is no image of the file")
+            raise Unreadable(f"{place}: image_id = {brief(image)} is not the id of an image in the file")
         if not isinstance(category, int) or category not in names:
-            raise Unreadable(f"{place}: category_id = {brief(category)} is no category of the file")
+            raise Unreadable(f"{place}: category_id = {brief(category)} is not the id of a category in the file")
         if fields.get("iscrowd"):
             omitted[image][place] = "it is a region of many objects (iscrowd)"
             continue
@@ -62,7 +62,7 @@ def parse_coco(content: bytes) -> tuple[list[tuple[str, BoxedImage]], tuple[str,
     for key, fields in images.items():
         name = fields.get("file_name")
         if not isinstance(name, str) or not name or not name.isprintable():
-            raise Unreadable(f"images: file_name of id {key} is {brief(name)}, and a path is read")
+            raise Unreadable(f"images: file_name of id {key} is {brief(name)}; expected a path")
         sides = [int(read_number(fields.get(side) or 0, f"images: {side} of id {key}")) for side in ("width", "height")]
         size = (sides[0], sides[1]) if min(sides) > 0 else None
         found.append((name, BoxedImage(name, "", tuple(boxes[key]), size=size, omitted=omitted[key])))
@@ -71,7 +71,7 @@ def parse_coco(content: bytes) -> tuple[list[tuple[str, BoxedImage]], tuple[str,
 
 def _object(value: Any, what: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise Unreadable(f"{what} is {brief(value)}, and an object is read")
+        raise Unreadable(f"{what} is {brief(value)}; expected an object")
     return value
 
 
@@ -83,7 +83,7 @@ def _by_id(rows: Sequence[Any], what: str) -> dict[int, Mapping[str, Any]]:
         if not isinstance(key, int):
             raise Unreadable(f"{what}[{row}]: id = {brief(key)}; it must be an integer")
         if key in found:
-            raise Unreadable(f"{what}: id {brief(key)} is there twice; give each its own")
+            raise Unreadable(f"{what}: id {brief(key)} appears twice; make ids unique")
         found[key] = fields
     return found
 
@@ -110,13 +110,13 @@ def read_coco(root: Path, files: Sequence[str], images: Collection[str]) -> Anno
             raise DataError(f"{root / file}: {reason(error)}; save it again as a COCO file of boxes") from error
         classes = classes or own
         if own != classes:
-            raise DataError(f"{root / file}: its categories are not those of {files[0]}; give all files the same")
+            raise DataError(f"{root / file}: its categories differ from {files[0]}; give all files the same")
         part = part_named(file)
         for name, one in found:
             path = _path_of(root / file, name, by_name, file, part)
             if path in taken:
                 raise DataError(
-                    f"{root / file}: {brief(name)} is in {taken[path].annotation} too, or twice here; keep one"
+                    f"{root / file}: {brief(name)} appears twice (first in {taken[path].annotation}); keep one"
                 )
             taken[path] = BoxedImage(path, file, one.boxes, part, one.size, omitted=one.omitted)
     return Annotations(tuple(taken[path] for path in sorted(taken)), f"COCO files {', '.join(files)}", classes)
@@ -136,5 +136,5 @@ def _path_of(place: Path, name: str, by_name: Mapping[str, list[str]], file: str
     there = beside or [path for path in there if part_named(path.rpartition("/")[0]) == part] or there
     if len(there) != 1:
         seen = f"{len(there)} images have that name" if there else "there is no such image"
-        raise DataError(f"{place}: file_name = {brief(name)}: {seen}; give the path below the folder of the data")
+        raise DataError(f"{place}: file_name = {brief(name)}: {seen}; give the path relative to the data folder")
     return there[0]

@@ -53,7 +53,7 @@ def dvs_cifar10(
         "dvs_cifar10",
         root,
         "CIFAR10DVS",
-        layout=f"ten folders (airplane, ...) of {sum(per_class)} files .aedat or .aedat4 each",
+        layout=f"ten folders (airplane, ...) of {sum(per_class)} .aedat or .aedat4 files each",
         source="from https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671",
         archive="PART.zip",
         holds=CIFAR10_CLASSES,
@@ -87,7 +87,7 @@ def n_mnist(
         "n_mnist",
         root,
         "NMNIST",
-        layout=f"Train ({sum(per_digit[0])} files) and Test ({sum(per_digit[1])}), in each folders 0..9 of .bin",
+        layout=f"Train ({sum(per_digit[0])} files) and Test ({sum(per_digit[1])}), each with folders 0..9 of .bin",
         source="from https://www.garrickorchard.com/datasets/n-mnist",
         archive="PART.zip",
         holds=("Train", "Test"),
@@ -152,7 +152,7 @@ def _gestures(folder: SetFolder, trial: str) -> list[Clip]:
         numbers = [[whole_number(entry.strip()) for entry in line] for line in lines]
         clips = [Clip(trial, label - 1, start, end) for label, start, end in numbers]
     except ValueError as error:
-        raise folder.error(folder.path / table, f"{error}; its lines are class, start and end") from error
+        raise folder.error(folder.path / table, f"{error}; each line must contain class, start and end") from error
     if any(not 0 <= clip.label < len(DVS_GESTURE_CLASSES) for clip in clips):
         raise folder.error(folder.path / table, f"a class is outside 1..{len(DVS_GESTURE_CLASSES)}")
     return clips

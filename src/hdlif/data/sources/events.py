@@ -56,14 +56,16 @@ class OfEvents(Request):
         if sensor is not None and (len(sensor) != 2 or not all(1 <= side <= MOST_SIDE for side in sensor)):
             raise ValueError(f"sensor = {list(sensor)} is refused; give [height, width], in 1..{MOST_SIDE}")
         if len(layout.files) > MANY:
-            self.say(f"{layout.root}: looking at {len(layout.files):,} recordings")
+            self.say(f"{layout.root}: scanning {len(layout.files):,} recordings")
         if self.binning not in BINNINGS:
-            raise ValueError(f"frames = {self.binning} is not of events; {did_you_mean(self.binning, BINNINGS)}")
+            raise ValueError(
+                f"frames = {self.binning} does not apply to events; {did_you_mean(self.binning, BINNINGS)}"
+            )
         stated = (sensor[0], sensor[1]) if sensor is not None else None
         if known is not None and (stated := known.sensor) is None:
             raise DataError(
-                f"{layout.root}: is recordings, and how the network's frames were made of such is not known; give the "
-                "data set that it was trained on"
+                f"{layout.root}: contains recordings, but how to convert them to the network's frames is unknown; "
+                "give the training data set of the network"
             )
         seen, faults = _looked_at(layout, stated)
         refuse_faults(layout, faults, self.unreadable, "recording")
@@ -83,7 +85,7 @@ class OfEvents(Request):
     def _event_record(self, sensor: tuple[int, int]) -> InputRecord:
         """Return the input record for unscaled event counts at each step."""
         if isinstance(self.size, tuple):
-            raise ValueError(f"size = {list(self.size)} is of images; give one number, the side of square frames")
+            raise ValueError(f"size = {list(self.size)} applies to images; give one number, the side of square frames")
         sides = sensor if self.size is None else (self.size, self.size)
         resize = self.resize if sides != sensor else "none"
         mean, std = (0.0, 0.0), (1.0, 1.0)
@@ -140,7 +142,7 @@ def _check(events: Events, sensor: tuple[int, int] | None) -> None:
     height, width = sensor or events.sensor or (MOST_SIDE, MOST_SIDE)
     check_inside(events, height, width)
     if sensor is not None and events.sensor not in (None, sensor):
-        raise Unreadable(f"it is of a sensor of {_by(events.sensor)}, and not of {_by(sensor)}")
+        raise Unreadable(f"its sensor is {_by(events.sensor)}; expected {_by(sensor)}")
 
 
 def _by(sides: tuple[int, int] | None) -> str:
@@ -153,16 +155,16 @@ def _sensor(layout: Layout, seen: Mapping[int, _Seen]) -> tuple[int, int]:
     if len(stating) > 1:
         (first, file), (other, other_file) = list(stating.items())[:2]
         raise DataError(
-            f"{layout.root}: {file} is of a sensor of {_by(first)} and {other_file} of {_by(other)}; give "
-            "recordings of one sensor"
+            f"{layout.root}: {file} has a sensor of {_by(first)} and {other_file} one of {_by(other)}; give "
+            "recordings of one sensor size"
         )
     least = max(one.least[0] for one in seen.values()), max(one.least[1] for one in seen.values())
     sides = next(iter(stating), None) or least
     for number, one in seen.items():
         if one.least[0] > sides[0] or one.least[1] > sides[1]:
             raise DataError(
-                f"{layout.root}: {layout.files[number].name} has events up to {_by(one.least)}, and others are of a "
-                f"sensor of {_by(sides)}; give recordings of one sensor"
+                f"{layout.root}: {layout.files[number].name} has events up to {_by(one.least)}, but the others have a "
+                f"sensor of {_by(sides)}; give recordings of one sensor size"
             )
     return sides
 
@@ -204,14 +206,14 @@ def _frames_of(layout: Layout, number: int, one: _Seen, record: InputRecord, tim
     try:
         content = layout.source.encoded(number)
         if hashlib.sha256(content).hexdigest() != one.sha256:
-            raise Unreadable("it has changed since it was looked at")
+            raise Unreadable("it has changed since it was scanned")
         events = read_recording(file, content)
         frames = fitted(events, time_steps, binning=record.binning, sensor=sensor, size=size, resize=record.resize)
         limit = np.iinfo(np.uint16).max if size == sensor else _EXACT
         if frames.max(initial=0) > limit:
-            raise Unreadable(f"a pixel has {frames.max():.0f} events in a frame, and at most {limit} are kept")
+            raise Unreadable(f"a pixel has {frames.max():.0f} events in a frame; at most {limit} are supported")
     except (OSError, Unreadable) as error:
-        raise DataError(f"{file}: cannot be made frames of ({reason(error)}); put it back, or remove it") from error
+        raise DataError(f"{file}: cannot be converted to frames ({reason(error)}); restore it, or remove it") from error
     return frames.reshape(-1, *size)
 
 

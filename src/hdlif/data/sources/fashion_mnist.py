@@ -33,17 +33,17 @@ def parse_idx(content: bytes, dimensions: int) -> NDArray[np.uint8]:
     if content[:4] != bytes([0, 0, _UNSIGNED_BYTES, dimensions]) or len(content) < start:
         expected = bytes([0, 0, _UNSIGNED_BYTES, dimensions]).hex(" ")
         raise Unreadable(
-            f"begins with {content[:4].hex(' ')}, and IDX of bytes in {dimensions} dimensions with {expected}"
+            f"begins with {content[:4].hex(' ')}; IDX of bytes in {dimensions} dimensions begins with {expected}"
         )
     shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)]
     if math.prod(shape) != len(content) - start:
-        raise Unreadable(f"promises {shape} values and has {len(content) - start}")
+        raise Unreadable(f"should have {shape} values according to its header, but has {len(content) - start}")
     values: NDArray[Any] = np.frombuffer(content, np.uint8, offset=start)
     try:
         return values.reshape(shape)
     # A length of 0 can hide other lengths whose product exceeds any array.
     except ValueError as error:
-        raise Unreadable(f"promises {shape} values, and no array has that shape") from error
+        raise Unreadable(f"should have {shape} values according to its header, which no array can have") from error
 
 
 def fashion_mnist(

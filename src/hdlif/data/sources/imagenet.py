@@ -72,7 +72,7 @@ class ImageFiles(Samples):
     ) -> None:
         super().__init__(labels, augment=augment, seed=seed)
         if _CROP in self.augment[1:]:
-            raise DataError(f"augment: {list(self.augment)}: {_CROP} chooses what is read, so name it first and once")
+            raise DataError(f"augment: {list(self.augment)}: {_CROP} selects the pixels, so name it first and once")
         self.source, self.places = source, places
         self.size, self.short_side = size, short_side
         self.mean, self.std = tuple(mean), tuple(std)
@@ -99,7 +99,7 @@ class ImageFiles(Samples):
                 # Resizing keeps the aspect ratio, so a strip one pixel wide would become a very long image.
                 pictures.check_size(self.short_side, self.short_side * longer // shorter)
             except Unreadable as error:
-                raise DataError(f"{self.source.name(place)}: as large as is asked for, {error}; remove it") from error
+                raise DataError(f"{self.source.name(place)}: at the requested size, {error}; remove it") from error
             image = F.resize(image, [self.short_side], antialias=True)
         centre: Tensor = F.center_crop(image, [self.size, self.size])
         return centre
@@ -293,13 +293,13 @@ def _scanned(path: Path, of: SetFolder) -> Iterator[tuple[int, int, int]]:
                 elif suffix == "cls":
                     labels[key] = _label(file, member)
     except (OSError, Unreadable) as error:
-        raise of.error(path, f"is not a whole tar shard ({reason(error)})") from error
+        raise of.error(path, f"is a damaged or incomplete tar shard ({reason(error)})") from error
     for key, image in images.items():
         if key not in labels:
             raise of.error(
                 path,
-                f"{cut(key.lstrip('/'))} has no .cls, its label as a number; an archive of one class, as "
-                f"ImageNet's train.tar has them, belongs extracted in a folder {path.with_suffix('')}",
+                f"{cut(key.lstrip('/'))} has no .cls file with its label as a number; extract an archive of one "
+                f"class, as in ImageNet's train.tar, into a folder {path.with_suffix('')}",
             )
         yield image.offset, image.size, labels[key]
 
@@ -311,7 +311,7 @@ def _label(file: BinaryIO, member: Member) -> int:
     try:
         return whole_number(content.decode("ascii").strip())
     except ValueError as error:
-        raise Unreadable(f"{cut(member.name)}: {content!r} is not a label, a number of up to 18 digits") from error
+        raise Unreadable(f"{cut(member.name)}: {content!r} is not a label of up to 18 digits") from error
 
 
 def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | None:
@@ -339,7 +339,7 @@ def _folders(folder: SetFolder, part: str, ids: Sequence[str]) -> _Listed:
         below = f"{wordnet_id}/images" if (place / wordnet_id / "images").is_dir() else wordnet_id
         names = folder.files(f"{part}/{below}", SUFFIXES)
         if not names:
-            raise folder.error(place / below, "holds no image")
+            raise folder.error(place / below, "contains no image")
         paths += [f"{below}/{name}" for name in names]
         labels += [label] * len(names)
     return _Listed(Folder(place, paths), np.array(labels, np.int64))

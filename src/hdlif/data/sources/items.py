@@ -26,7 +26,7 @@ from hdlif.inputs import Unreadable
 from hdlif.inputs.fitting import MODES
 
 PICTURE, SERIES = ".ppm", ".npy"
-_TAKES = "pictures ([C, H, W] of uint8 or of floats in 0..1, or PIL's) or series ([T, C] of floats)"
+_TAKES = "images ([C, H, W] of uint8 or of floats in 0..1, or from PIL) or time series ([T, C] of floats)"
 MOST_HELD = 2**28
 """Maximum bytes of items held in memory between reading their labels and their contents."""
 MOST_ITEMS = 10**7
@@ -120,7 +120,7 @@ def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None
     classes = classes if classes is not None or not wanted.classes else _classes(name, sets["train"])
     places: list[tuple[Part, int]] = [(part, index) for part, one in sets.items() for index in range(len(one))]
     if len(places) > MOST_ITEMS:
-        raise DataError(f"{name}: has {len(places):,} items, and at most {MOST_ITEMS:,} are taken")
+        raise DataError(f"{name}: has {len(places):,} items; at most {MOST_ITEMS:,} are supported")
     items = _Contents(name, sets, places, {})
     given: list[tuple[str, Any]] = []
     ends: dict[str, int] = {}
@@ -139,7 +139,9 @@ def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None
         if (room := room - len(content)) >= 0:
             contents[number] = content
     if len(ends) > 1:
-        raise DataError(f"{name}: items {ends[PICTURE]} and {ends[SERIES]} are a picture and a series; give one kind")
+        raise DataError(
+            f"{name}: items {ends[PICTURE]} and {ends[SERIES]} are an image and a time series; give one kind"
+        )
     suffix = next(iter(ends))
     # Sort contents by name, because files are sorted by name.
     order = sorted(range(len(places)), key=lambda number: _file(sets, *places[number], suffix))
@@ -150,7 +152,9 @@ def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None
     trained = {label for one in listed if one.part in (None, "train") for label in labels_of(one)}
     if odd := next((one for one in listed if not trained.issuperset(labels_of(one))), None):
         absent = next(label for label in labels_of(odd) if label not in trained)
-        raise DataError(f"{name}: {odd.name} is of class {brief(absent)}, which no training item has; give some")
+        raise DataError(
+            f"{name}: {odd.name} is of class {brief(absent)}, which no training item has; add training items of it"
+        )
     present = in_order(trained) if classes is None else tuple(label for label in classes if label in trained)
     if wanted.classes and len(present) < 2:
         raise DataError(f"{name}: all items are of one class, {brief(present[0])}; there must be two or more")
@@ -186,7 +190,7 @@ def _classes(name: str, one: Any) -> Sequence[str] | None:
     except TypeError:
         raise DataError(f"{name}: its classes are {brief(stated)}; give a list of names, or none") from None
     if len(set(classes)) < len(classes) or not all(label and label.isprintable() for label in classes):
-        raise DataError(f"{name}: its classes are {brief(classes)}; give each a name of its own that can be shown")
+        raise DataError(f"{name}: its classes are {brief(classes)}; give each a unique, printable name")
     return classes
 
 
@@ -216,7 +220,7 @@ def _named(name: str, labels: Sequence[int], classes: Sequence[str] | None) -> l
         return list(map(str, labels))
     if outside := [label for label in labels if label >= len(classes)]:
         raise DataError(
-            f"{name}: has the label {outside[0]}, and {len(classes)} classes: labels are 0..{len(classes) - 1}"
+            f"{name}: has the label {outside[0]}; with {len(classes)} classes, labels are 0..{len(classes) - 1}"
         )
     return [classes[label] for label in labels]
 
@@ -248,7 +252,7 @@ def _rows(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
         if array.shape[0] in MODES:
             array = array.transpose(1, 2, 0)
         if array.shape[2] not in MODES:
-            raise DataError(f"{name}: is {array.dtype} {list(array.shape)}; pictures have 1 or 3 channels: [C, H, W]")
+            raise DataError(f"{name}: is {array.dtype} {list(array.shape)}; images have 1 or 3 channels: [C, H, W]")
         array = array[:, :, 0] if array.shape[2] == 1 else array
     elif array.ndim != 2:
         raise DataError(f"{name}: is {array.dtype} {list(array.shape)}; give {_TAKES}")
@@ -256,8 +260,8 @@ def _rows(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
         return array
     if array.dtype.kind != "f" or not (array.min() >= 0 and array.max() <= 1):
         raise DataError(
-            f"{name}: is {array.dtype} with values in {array.min()}..{array.max()}; give pictures of uint8, or of "
-            "floats in 0..1: they are normalised here"
+            f"{name}: is {array.dtype} with values in {array.min()}..{array.max()}; give images of uint8, or of "
+            "floats in 0..1; hdlif normalises them"
         )
     return np.rint(array.astype(np.float64) * 255).astype(np.uint8)
 

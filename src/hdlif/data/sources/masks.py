@@ -56,7 +56,7 @@ class Masks(Placed, OfImages):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.instances and self.classes is not None:
-            raise ValueError("classes are of label maps of classes; leave them out, or instances")
+            raise ValueError("classes apply to label maps of classes; leave out classes or instances")
         if self.classes is not None and not 2 <= len(set(self.classes)) == len(self.classes) <= _MOST_CLASSES:
             raise ValueError(f"classes = {list(self.classes)}; name 2 to {_MOST_CLASSES}, each once")
 
@@ -74,7 +74,7 @@ class Masks(Placed, OfImages):
             place = root / folder
             kinds = [kind for kind in (LABELS, MASKS) if (place / kind).is_dir()]
             if not (place / IMAGES).is_dir() or len(kinds) != 1:
-                seen = f"{LABELS}/ and {MASKS}/, instead of one of them" if len(kinds) > 1 else "other folders"
+                seen = f"{LABELS}/ and {MASKS}/, but only one may exist" if len(kinds) > 1 else "other folders"
                 raise DataError(
                     f"{place}: contains {seen}; put images into {IMAGES}/, and a map of each into {LABELS}/NAME.png, "
                     f"or a file for each object into {MASKS}/NAME/"
@@ -108,8 +108,8 @@ class Masks(Placed, OfImages):
                 continue
         if largest >= _MOST_CLASSES:
             raise DataError(
-                f"{self.place()}: its maps have numbers up to {largest:,}, and at most {_MOST_CLASSES} classes are "
-                "read; if they are of objects, set data.instances=true"
+                f"{self.place()}: its maps have numbers up to {largest:,}, but at most {_MOST_CLASSES} classes are "
+                "supported; if they number objects, set data.instances=true"
             )
         return [str(number) for number in range(largest + 1)]
 
@@ -141,7 +141,7 @@ class Masks(Placed, OfImages):
             if (labels >= len(classes)).any():
                 y, x = np.argwhere(labels >= len(classes))[0].tolist()
                 seen = f"class {labels[y, x]} in row {y}, column {x}"
-                raise Unreadable(f"{_name_of(place)}: {seen}, and there are 0 to {len(classes) - 1}")
+                raise Unreadable(f"{_name_of(place)}: {seen}; classes are 0 to {len(classes) - 1}")
         elif place.parent.name == MASKS:
             labels = _joined(place)
         else:
@@ -149,10 +149,12 @@ class Masks(Placed, OfImages):
             numbers, renumbered = np.unique(labels, return_inverse=True)
             labels = (renumbered.reshape(labels.shape) + (numbers[0] > 0)).astype(np.int32)
             if len(numbers) > _MOST_OBJECTS:
-                raise Unreadable(f"{_name_of(place)}: {len(numbers):,} objects, and at most {_MOST_OBJECTS:,} are read")
+                raise Unreadable(
+                    f"{_name_of(place)}: {len(numbers):,} objects; at most {_MOST_OBJECTS:,} are supported"
+                )
         if labels.shape != size:
             seen, wanted = ("x".join(map(str, one)) for one in (labels.shape, size))
-            raise Unreadable(f"{_name_of(place)} is {seen}, and the image {wanted}")
+            raise Unreadable(f"{_name_of(place)} is {seen}, but the image is {wanted}")
         return labels
 
     def describe(self, divided: Divided) -> Mapping[str, Any]:
@@ -202,7 +204,7 @@ def _joined(place: Path) -> NDArray[np.int32]:
     if not paths:
         raise Unreadable(f"there is no {_name_of(place)}/*.png")
     if len(paths) > _MOST_OBJECTS:
-        raise Unreadable(f"{_name_of(place)}: {len(paths):,} objects, and at most {_MOST_OBJECTS:,} are read")
+        raise Unreadable(f"{_name_of(place)}: {len(paths):,} objects; at most {_MOST_OBJECTS:,} are supported")
     joined: NDArray[np.int32] | None = None
     pixels = []
     for number, path in enumerate(paths, start=1):
@@ -212,13 +214,13 @@ def _joined(place: Path) -> NDArray[np.int32]:
             raise Unreadable(f"{_name_of(place)}/{path.name}: {error}") from error
         joined = np.zeros(mask.shape, np.int32) if joined is None else joined
         if mask.shape != joined.shape:
-            raise Unreadable(f"{_name_of(place)}/{path.name} has another size than {paths[0].name}")
+            raise Unreadable(f"{_name_of(place)}/{path.name} differs in size from {paths[0].name}")
         joined[mask] = number
         pixels.append(int(mask.sum()))
     assert joined is not None
     left = np.bincount(joined.ravel(), minlength=len(paths) + 1)[1:]
     for path, own, remaining in zip(paths, pixels, left.tolist(), strict=True):
         if 2 * remaining < own:
-            seen = f"{own - remaining} of the {own} pixels of {path.name} are in later files, too"
-            raise Unreadable(f"{_name_of(place)}: {seen}; give each pixel to one object")
+            seen = f"{own - remaining} of the {own} pixels of {path.name} are also in later files"
+            raise Unreadable(f"{_name_of(place)}: {seen}; assign each pixel to one object")
     return joined

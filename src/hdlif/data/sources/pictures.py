@@ -71,7 +71,7 @@ class PictureFiles(Samples):
         try:
             return pixels_of(self.source.encoded(place), self.record)
         except (OSError, Unreadable) as error:
-            raise DataError(f"{self.source.name(place)}: cannot be read as a picture ({reason(error)})") from error
+            raise DataError(f"{self.source.name(place)}: cannot be read as an image ({reason(error)})") from error
 
     def scale(self, raw: Tensor) -> Tensor:
         """Return the normalised pixels (raw / 255 - mean) / std."""
@@ -120,10 +120,10 @@ class OfImages(Request):
         """Return the data set found in the images of a layout."""
         known, unreadable = self.known, self.unreadable
         if len(layout.files) > MANY:
-            self.say(f"{layout.root}: looking at {len(layout.files):,} pictures")
+            self.say(f"{layout.root}: scanning {len(layout.files):,} images")
         seen, faults, contents = _headers(layout)
         if not seen:
-            refuse_faults(layout, faults, unreadable, "picture")
+            refuse_faults(layout, faults, unreadable, "image")
         record = known or self._image_record([one.header for one in seen.values()])
         fits = len(seen) * math.prod(record.shape) <= MOST_KEPT
         measured = _Measured(record, len(layout.files), kept=fits)
@@ -131,10 +131,10 @@ class OfImages(Request):
             faults |= measured.read(layout, {number: one.header for number, one in seen.items()}, record, contents)
         layout, others = self.locate(layout, {number: one.header for number, one in seen.items()}, record)
         faults |= others
-        refuse_faults(layout, faults, unreadable, "picture")
+        refuse_faults(layout, faults, unreadable, "image")
         taken = {number: one for number, one in seen.items() if layout.files[number].name not in faults}
         hashed = {number: (one.bytes, one.sha256) for number, one in taken.items()}
-        divided, files = divide_files(layout, hashed, faults, self, "picture"), np.array(list(taken), np.int64)
+        divided, files = divide_files(layout, hashed, faults, self, "image"), np.array(list(taken), np.int64)
         if known is None:
             mean, std = measured.moments(files[divided.numbers["train"]])
             record = replace(record, mean=mean, std=std)
@@ -180,7 +180,7 @@ class Pictures(Listed, OfImages):
     """
 
     def find(self) -> OwnData:
-        return self.find_images(self.layout(pictures.FORMATS, "picture"))
+        return self.find_images(self.layout(pictures.FORMATS, "image"))
 
 
 @dataclass(frozen=True)

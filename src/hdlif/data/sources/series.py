@@ -61,12 +61,14 @@ class Series(Tabular, OfSounds):
 
     def find(self) -> OwnData:
         if self.resample is not None and (self.each_step or self.ahead is not None):
-            raise ValueError(f"resample = {self.resample} leaves no target at each step; resample the data beforehand")
+            raise ValueError(
+                f"resample = {self.resample} cannot resample targets at each step; resample the data beforehand"
+            )
         for key, value in (("window", self.window), ("stride", self.stride)):
             if value is not None and value < 1:
                 raise ValueError(f"{key} = {value} is refused; give 1 or more")
         if self.stride is not None and self.window is None and self.known is None:
-            raise ValueError(f"stride = {self.stride} is of windows; set window too")
+            raise ValueError(f"stride = {self.stride} applies to windows; set window too")
         place = self.existing_place("series")
         recorded = self._recorded(place)
         rates = () if recorded.sound else _rates(self.rate, self.resample)
@@ -83,15 +85,13 @@ class Series(Tabular, OfSounds):
             return _of_arrays(place, wanted)
         if os.path.isdir(place):  # noqa: PTH112
             if not wanted.one_class:
-                raise ValueError(
-                    f"each_step, values, labels and ahead are not of a folder of classes, which {place} is"
-                )
+                raise ValueError(f"{place} is a folder of classes; leave out each_step, values, labels and ahead")
             layout = laid_out(place, (".csv", sounds.SUFFIX), what="CSV or WAV file")
             kinds = {Path(one.name).suffix.lower() for one in layout.files}
             if len(kinds) > 1:
-                raise DataError(f"{place}: holds {' and '.join(sorted(kinds))} files; keep one kind of them")
+                raise DataError(f"{place}: contains {' and '.join(sorted(kinds))} files; keep one kind")
             if kinds == {sounds.SUFFIX}:
-                self._refuse("a folder of sounds", "window", "stride", "label", "columns", "rate")
+                self._refuse("a folder of audio files", "window", "stride", "label", "columns", "rate")
                 return self.read_sounds(layout, self.group)
             self._refuse("a folder of CSV files", "label", *SOUND_KEYS)
             if known is not None and window is None and stride is not None:
@@ -110,7 +110,7 @@ class Series(Tabular, OfSounds):
     def _refuse(self, what: str, *keys: str) -> None:
         for key in keys:
             if (value := getattr(self, key)) not in (None, "refuse"):
-                raise ValueError(f"{key} = {value} is not of {what}, which {self.place()} is; leave it out")
+                raise ValueError(f"{key} = {value} does not apply to {what} ({self.place()}); leave it out")
 
     def _of_folders(self, layout: Layout, window: int | None, stride: int | None) -> Recorded:
         """Read one time series, or several windows, from each .csv file in class folders."""
@@ -145,9 +145,7 @@ class Series(Tabular, OfSounds):
                 samples.append(of_values(name, one.label, unit, numbers[begin : begin + window], one.part))
         if not samples:
             most = max(len(one.table.numbers) for one in read.values())
-            raise DataError(
-                f"{place}: no file has {window} rows, which data.window asks for; lower it to at most {most}"
-            )
+            raise DataError(f"{place}: no file has the {window} rows of data.window; lower it to at most {most}")
         return Recorded(
             layout.words,
             kept_together(self.group, "file"),
@@ -197,7 +195,7 @@ def _of_recording(place: Path, request: Tabular, window: int | None, stride: int
     """
     wanted, group = request.wanted, request.group
     if wanted.labels is not None:
-        raise DataError(f"{place}: data.labels is of arrays x and y; leave it out of a recording")
+        raise DataError(f"{place}: data.labels applies to arrays x and y; leave it out for a recording")
     found = rows_of(place, request)
     table = found.table
     if window is None:
@@ -215,7 +213,7 @@ def _of_recording(place: Path, request: Tabular, window: int | None, stride: int
     needed = window + (wanted.ahead or 0)
     if not request.shares.whole and not one_label and not group and stride is not None and stride < needed:
         raise DataError(
-            f"{place}: windows that share rows would be in two parts; set data.stride={needed} or more, or name a "
+            f"{place}: windows in different parts would share rows; set data.stride={needed} or more, or name a "
             "column of groups with data.group"
         )
     for number, ((of_label, of_group), begin, end) in enumerate(_stretches(labels, groups)):
@@ -237,8 +235,8 @@ def _of_recording(place: Path, request: Tabular, window: int | None, stride: int
     for name, most in longest.items():
         if name not in present:
             raise DataError(
-                f'{place}: class "{name}" has at most {most} rows one after another{" of one group" if group else ""}, '
-                f"and data.window = {window}; {values_hint(labels, request.label or LABEL) or 'lower it'}"
+                f'{place}: class "{name}" has at most {most} consecutive rows{" of one group" if group else ""}, '
+                f"but data.window = {window}; {values_hint(labels, request.label or LABEL) or 'lower it'}"
             )
     unused = {"rows": rows - used} if rows > used else {}
     return Recorded(
@@ -274,7 +272,7 @@ def _rates(rate: int | None, resample: int | None) -> tuple[int, ...]:
         if value is not None and not 1 <= value <= MOST_RATE:
             raise ValueError(f"{key} = {value} is refused; give 1 to {MOST_RATE:,}")
     if resample is not None and rate is None:
-        raise ValueError(f"resample = {resample} needs the rate that the readings come with; set rate too")
+        raise ValueError(f"resample = {resample} needs the sampling rate of the data; set rate too")
     return () if rate is None or resample is None else (rate, resample)
 
 

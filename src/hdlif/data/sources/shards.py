@@ -89,7 +89,7 @@ class TarShards(Placed, OfImages, OfEvents, OfSounds):
         check_kind(place, "series" if kind == "sound" else kind, self.known)
         for key in ("resample", *SOUND_KEYS):
             if kind != "sound" and (value := getattr(self, key)) is not None:
-                raise ValueError(f"{key} = {value} is of sounds, and the shards hold none; leave it out")
+                raise ValueError(f"{key} = {value} applies to audio, but the shards contain none; leave it out")
         return replace(KINDS[kind].find(self, layout), path=place)
 
     def layout(self, place: Path) -> tuple[Layout, str]:
@@ -140,7 +140,7 @@ class TarShards(Placed, OfImages, OfEvents, OfSounds):
                     if _is_sample(end, self.member):
                         if key in found:
                             also = "twice" if found[key][0] == end else f"as {found[key][0]} and {end}"
-                            raise Unreadable(f"{cut(key)} is there {also}; choose one with data.member=END")
+                            raise Unreadable(f"{cut(key)} appears {also}; choose one with data.member=END")
                         found[key] = end, one
                     elif end == ".json" and wanted.ahead is None:
                         # A .cls, which contains only a class, takes precedence.
@@ -171,7 +171,9 @@ def _classes(root: Path, files: Sequence[Sample]) -> tuple[str, ...]:
         raise DataError(f"{root}: {seen}; there must be two or more")
     for one in files:
         if odd := next((label for label in labels_of(one) if label not in classes), None):
-            raise DataError(f"{root}: {one.name} is of class {brief(odd)}, which train does not have; add some")
+            raise DataError(
+                f"{root}: {one.name} is of class {brief(odd)}, which train does not have; add training samples of it"
+            )
     return classes
 
 
@@ -189,7 +191,7 @@ def shards_at(place: Path) -> list[Path]:
     # Report the first missing shard of those that the pattern lists.
     for path in paths:
         if not os.path.isfile(path):  # noqa: PTH113
-            raise DataError(f"{path}: there is no such shard; give those that are there")
+            raise DataError(f"{path}: there is no such shard; give existing shards")
     return paths
 
 
@@ -225,8 +227,8 @@ def _parts(root: Path, names: Sequence[str]) -> list[Part | None]:
     if None in parts:
         said, other = names[next(n for n, part in enumerate(parts) if part)], names[parts.index(None)]
         raise DataError(
-            f"{root}: the name of {cut(said)} begins with its part, and that of {cut(other)} does not; begin all of "
-            "them with train, val or test, or none"
+            f"{root}: the name of {cut(said)} begins with its part, but the name of {cut(other)} does not; begin all "
+            "of them with train, val or test, or none"
         )
     if "train" not in parts:
         raise DataError(f"{root}: no shard's name begins with train; there are {some(list(map(cut, names)), 3)}")
@@ -242,14 +244,14 @@ def _one_kind(root: Path, found: Sequence[tuple[str, str, _Found]]) -> str:
     """Return the kind of input of the samples. Raises `DataError` unless all samples are of the same kind."""
     if not found:
         known = ", ".join(end for kind in KINDS.values() for end in kind.suffixes)
-        raise DataError(f"{root}: its shards hold no sample; their names should end in one of {known}")
+        raise DataError(f"{root}: its shards contain no sample; names of samples should end in one of {known}")
     kinds: dict[str, str] = {}
     for shard, key, one in found:
         end = Path(f"x{one.end}").suffix
         kind = next((kind for kind, of in KINDS.items() if end in of.suffixes), None)
         if kind is None:
             raise DataError(
-                f"{root}: {shard}: {cut(key)}{cut(one.end)} is of no kind that is read; name another member"
+                f"{root}: {shard}: {cut(key)}{cut(one.end)} is not of a supported kind; name another member"
             )
         kinds.setdefault(kind, f"{shard}: {cut(key)}{one.end}")
     if len(kinds) > 1:
@@ -276,7 +278,7 @@ def _is_sample(end: str, member: str | None) -> bool:
 def _target(file: BinaryIO, one: Member, wanted: Wanted, label: str) -> tuple[str, Any]:
     """Return the class in a .cls file, or the class and target in a .json file. Raises `Unreadable`."""
     if one.size > _MOST_LABEL:
-        raise Unreadable(f"{cut(one.name)} has {one.size:,} bytes, and labels have at most {_MOST_LABEL:,}")
+        raise Unreadable(f"{cut(one.name)} has {one.size:,} bytes; labels have at most {_MOST_LABEL:,}")
     file.seek(one.offset)
     try:
         text = file.read(one.size).decode("utf-8")

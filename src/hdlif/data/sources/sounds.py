@@ -44,14 +44,14 @@ class OfSounds(Request):
     def find_sounds(self, layout: Layout) -> OwnData:
         """Return the data set found in the audio files of a layout."""
         if self.each_step or self.ahead is not None:
-            raise ValueError("each_step and ahead are of series, and these are sounds; leave them out")
+            raise ValueError("each_step and ahead apply to time series, not to audio; leave them out")
         return find_samples(layout.root, self.read_sounds(layout), self, kind="series", classes=layout.classes)
 
     def sound_record(self, rate: int) -> SoundRecord:
         """Return the conversion of audio at a rate in Hz. Raises `ValueError` if a setting is out of range."""
         length = 1.0 if self.seconds is None else self.seconds
         if self.every is not None and self.clips != "windows":
-            raise ValueError(f"every = {self.every} is of windows; set clips=windows too")
+            raise ValueError(f"every = {self.every} applies to windows; set clips=windows too")
         for key in ("seconds", "every", "frame_ms", "hop_ms"):
             if (value := getattr(self, key)) is not None and not 0 < value < 1e6:
                 raise ValueError(f"{key} = {value} is refused; it should be above 0 and below 1e6")
@@ -71,7 +71,7 @@ class OfSounds(Request):
             filter_bank(rate, record.frame, record.mels, record.lowest_hz, record.highest_hz)
         except ArtefactError as error:
             said = str(error).replace("input.sound.", "")
-            raise ValueError(f"of sounds at {rate:,} Hz, in samples: {said}") from error
+            raise ValueError(f"for audio at {rate:,} Hz, in samples: {said}") from error
         except Unreadable as error:
             raise ValueError(str(error)) from error
         return record
@@ -81,12 +81,12 @@ class OfSounds(Request):
         place, resample = layout.root, self.resample
         if self.known is not None and self.known.sound is None:
             raise DataError(
-                f"{place}: is of sounds, and the network takes readings; give data like those that it was trained on"
+                f"{place}: contains audio, but the network takes sensor data; give data like its training data"
             )
         known = self.known.sound if self.known else None
         if resample is not None and not LOWEST_RATE <= resample <= HIGHEST_RATE:
             raise ValueError(
-                f"resample = {resample} is refused; of sounds it should be {LOWEST_RATE:,} to {HIGHEST_RATE:,}"
+                f"resample = {resample} is refused; for audio, it should be {LOWEST_RATE:,} to {HIGHEST_RATE:,}"
             )
         record = known or (None if resample is None else self.sound_record(resample))
         unit = group_unit(place, group)
@@ -101,7 +101,7 @@ class OfSounds(Request):
             record = record or self.sound_record(wave.rate)
             if known is None and resample is None and wave.rate != first[1]:
                 raise DataError(
-                    f"{place}: {first[0]} has {first[1]:,} Hz and {one.name} {wave.rate:,}; make them one: "
+                    f"{place}: {first[0]} has {first[1]:,} Hz and {one.name} {wave.rate:,}; resample all to one rate: "
                     f"--set data.resample={min(first[1], wave.rate)}"
                 )
             seconds = len(wave.samples) / wave.rate
@@ -115,7 +115,7 @@ class OfSounds(Request):
                 kept += values.nbytes
                 if kept > MOST_KEPT:
                     raise DataError(
-                        f"{place}: its clips take more than {MOST_KEPT:,} bytes; take fewer, or raise data.every"
+                        f"{place}: its clips take more than {MOST_KEPT:,} bytes; use fewer, or raise data.every"
                     )
         refuse_faults(layout, faults, self.unreadable, "sound")
         assert record is not None, "a layout has files, and each class some that can be read"

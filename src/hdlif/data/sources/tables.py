@@ -29,7 +29,7 @@ class Rows(Tabular):
         elif are_arrays(place):
             for key in ("label", "group", "columns"):
                 if (value := getattr(self, key)) is not None:
-                    raise ValueError(f"{key} = {value} is not of arrays x and y, which {place} is; leave it out")
+                    raise ValueError(f"{key} = {value} does not apply to arrays x and y ({place}); leave it out")
             found = arrays_at(place, (2,), "[N, F]", wanted)
             names = [f"x[{number}]" for number in range(len(found.y))]
             recorded = of_arrays(found, "row", _rows(found.x, found.y, names, wanted), seen={})
@@ -55,7 +55,7 @@ class Rows(Tabular):
 def _rows(rows: Floats, learned: Sequence[Any], names: Sequence[str], wanted: Wanted) -> list[Sample]:
     """Return one sample per row, each with one step."""
     if len(rows) > MOST_ROWS:
-        raise DataError(f"the table has {len(rows):,} rows, and at most {MOST_ROWS:,} are taken; take fewer")
+        raise DataError(f"the table has {len(rows):,} rows; at most {MOST_ROWS:,} are supported")
     return [
         of_target(name, None, row[None], target, wanted) for name, target, row in zip(names, learned, rows, strict=True)
     ]

@@ -48,18 +48,18 @@ class _Elements:
         into, below = (self.objects[-1], below[1:]) if below[:1] == ["object"] else (self.image, below)
         key, text, self.text = "/".join(below), self.text.strip(), ""
         if root != "annotation":
-            raise Unreadable(f"its root is <{root[:40]}>, and <annotation> is read")
+            raise Unreadable(f"its root is <{root[:40]}>; expected <annotation>")
         if not text or key not in _READ:
             return
         if key in into:
             raise Unreadable(
-                f"<{key[:40]}> is there twice" + (f" in object {len(self.objects)}" * (into is not self.image))
+                f"<{key[:40]}> appears twice" + (f" in object {len(self.objects)}" * (into is not self.image))
             )
         into[key] = text
 
 
 def _refuse(*_: object) -> None:
-    raise Unreadable("it has a DOCTYPE or an entity, which are not read; remove it")
+    raise Unreadable("it contains a DOCTYPE or an entity, which is not supported; remove it")
 
 
 def parse_voc(content: bytes) -> tuple[tuple[int, int] | None, tuple[Box, ...]]:
@@ -80,7 +80,7 @@ def parse_voc(content: bytes) -> tuple[tuple[int, int] | None, tuple[Box, ...]]:
         raise
     # Unknown encodings raise this as well as syntax errors.
     except (expat.ExpatError, LookupError, ValueError) as error:
-        raise Unreadable(f"it is no XML ({reason(error)})") from error
+        raise Unreadable(f"it is not valid XML ({reason(error)})") from error
     size = tuple(int(read_number(found.image.get(f"size/{side}", "0"), f"size/{side}")) for side in ("width", "height"))
     boxes = tuple(_box(one, f"object {place}") for place, one in enumerate(found.objects, start=1))
     # Some tools write 0 for an unknown size.
@@ -123,7 +123,7 @@ def read_voc(root: Path, folder: str, images: Mapping[str, str]) -> Annotations:
             raise DataError(f"{root / file}: {reason(error)}; save it again as a Pascal VOC file") from error
         found.append(BoxedImage(images[stem], file, boxes, parts.get(stem), size))
     others = len(images) - len(stems)
-    more = f", without {others} images that no list in ImageSets/Main has" if others else ""
+    more = f", without {others} images that are in no list of ImageSets/Main" if others else ""
     return Annotations(tuple(found), f"Pascal VOC files in {folder}{more}")
 
 
@@ -149,7 +149,7 @@ def _parts(root: Path) -> Iterator[tuple[str, Part]]:
         for stem in itertools.chain.from_iterable(line.split()[:1] for line in lines):
             if stem in seen:
                 raise DataError(
-                    f"{lists / name}.txt: {brief(stem)} is in {seen[stem]}.txt too, or twice here; keep one line"
+                    f"{lists / name}.txt: {brief(stem)} appears twice (first in {seen[stem]}.txt); keep one line"
                 )
             seen[stem] = name
             yield stem, part

@@ -39,10 +39,12 @@ def _box(fields: Sequence[str], place: str, classes: Sequence[str]) -> Box:
         outline = ". If these are outlines, export boxes instead" if len(fields) > 6 else ""
         raise Unreadable(f"{place} has {len(fields)} fields; give class, x, y, width, height{outline}")
     if not fields[0].isdecimal() or len(fields[0]) > 9 or int(fields[0]) >= len(classes):
-        raise Unreadable(f"{place}: class {fields[0][:20]!r} is unknown; there are {len(classes)}, from 0")
+        raise Unreadable(
+            f"{place}: class {fields[0][:20]!r} is unknown; there are {len(classes)} classes, numbered from 0"
+        )
     x, y, width, height = (read_number(text, place) for text in fields[1:])
     if not all(-_SLACK <= value <= 1 + _SLACK for value in (x, y, width, height)):
-        raise Unreadable(f"{place}: {' '.join(fields[1:])[:80]} are no fractions of the image's sides, in 0..1")
+        raise Unreadable(f"{place}: {' '.join(fields[1:])[:80]} are not all fractions of the image's sides, in 0..1")
     corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
     return Box(classes[int(fields[0])], corners, place)
 

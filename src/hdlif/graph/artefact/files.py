@@ -25,9 +25,7 @@ def read_content(path: str | Path) -> bytes:
         with _open_regular(path) as file:
             return file.read(os.fstat(file.fileno()).st_size + 1)
     except (OSError, ValueError) as error:
-        raise ArtefactError(
-            f"{path}: cannot be read ({reason(error)}); give the path of an exported artefact"
-        ) from error
+        raise ArtefactError(f"{path}: cannot be read ({reason(error)}); give the path of a model file") from error
     except MemoryError as error:
         raise AllocationError(f"{path}: the machine does not grant the memory to read it; free some") from error
 
@@ -75,9 +73,9 @@ def _open_regular(path: str | Path) -> BinaryIO:
 def _check_kind(path: str | Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, a pipe or a socket"
-        fix = "give the path of an exported artefact"
+        fix = "give the path of a model file"
         if stat.S_ISDIR(status.st_mode):
-            fix += f"; of a run folder, `hdlif export {path} --out NAME.hdlif.safetensors` writes one"
+            fix += f"; to export a run folder, run `hdlif export {path} --out NAME.hdlif.safetensors`"
         raise ArtefactError(f"{path}: is {kind}; {fix}")
     if status.st_size > MAX_FILE_BYTES:
-        raise ArtefactError(f"{path}: has {status.st_size} bytes; an artefact has at most {MAX_FILE_BYTES}")
+        raise ArtefactError(f"{path}: has {status.st_size} bytes; a model file has at most {MAX_FILE_BYTES}")

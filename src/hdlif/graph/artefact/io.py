@@ -183,7 +183,7 @@ def joined(metadata: str, tensors: Mapping[str, Array], name: str) -> bytes:
             {key: np.ascontiguousarray(v) for key, v in tensors.items()}, {METADATA_KEY: metadata}
         )
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ArtefactError(f"{name}: its tensors are no artefact's ({reason(error)}); {_DAMAGED}") from error
+        raise ArtefactError(f"{name}: its tensors do not form a model file ({reason(error)}); {_DAMAGED}") from error
 
 
 def stored(node: Node, role: str) -> Array:

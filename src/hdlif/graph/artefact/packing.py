@@ -100,11 +100,11 @@ def unpack(packed: NDArray[np.uint8], shape: tuple[int, ...], encoding: str, *, 
         if (beyond := np.flatnonzero(packed > 242)).size:
             offset = int(beyond[0])
             raise ArtefactError(
-                f"{name}: byte {packed[offset]} at offset {offset} is above 242 "
-                f"and so is not five ternary values; {_DAMAGED}"
+                f"{name}: byte {packed[offset]} at offset {offset} is above 242, "
+                f"so it does not encode five ternary values; {_DAMAGED}"
             )
         weights = np.take(_WEIGHTS_OF_BYTE, packed, axis=0).reshape(-1)
         flat, fill = weights[:count], (weights[count:] + 1).view(np.uint8)
     if fill.any():
-        raise ArtefactError(f"{name}: the fill of the last byte is not zero; {_DAMAGED}")
+        raise ArtefactError(f"{name}: the padding of the last byte is not zero; {_DAMAGED}")
     return np.ascontiguousarray(flat).reshape(shape)

@@ -93,7 +93,7 @@ def _read(where: str, value: object, readers: Mapping[str, _Reader], optional: C
 def _parse(where: str, text: bytes) -> Any:
     def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len({key for key, _ in pairs}) != len(pairs):
-            raise ArtefactError(f"{where}: a key stands twice; {_DAMAGED}")
+            raise ArtefactError(f"{where}: a key appears twice; {_DAMAGED}")
         return dict(pairs)
 
     def refuse_constant(constant: str) -> float:

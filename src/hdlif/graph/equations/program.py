@@ -135,7 +135,7 @@ class Program:
     def __post_init__(self) -> None:
         names = (*self.states, *self.rows)
         if len(set(names)) != len(names):
-            raise EquationError(f"names of states and rows are {list(names)}; each must be another")
+            raise EquationError(f"names of states and rows are {list(names)}; they must be unique")
         if len(self.states) > MAX_STATES:
             raise EquationError(f"the step has {len(self.states)} states; a program has at most {MAX_STATES}")
         if len(self.rows) > MAX_ROWS:
@@ -158,15 +158,15 @@ class Program:
             if any(not 0 <= operand < register for operand in instruction.operands):
                 raise EquationError(
                     f"register {register}: {instruction.operation} reads {list(instruction.operands)}; "
-                    "a register is read after it is written"
+                    "a register must be written before it is read"
                 )
             if not abs(instruction.value) <= FLOAT32_MAX:
                 raise EquationError(f"register {register}: the constant {instruction.value} is not a finite float32")
         if len(self.after) != len(self.states):
-            raise EquationError(f"the step gives {len(self.after)} states; it has {len(self.states)}")
+            raise EquationError(f"the step returns {len(self.after)} states; it has {len(self.states)}")
         for register in (self.spike, *self.after):
             if not 0 <= register < self.registers:
-                raise EquationError(f"the step gives register {register}, and has {self.registers}")
+                raise EquationError(f"the step returns register {register}, but has {self.registers} registers")
 
     @property
     def first(self) -> int:

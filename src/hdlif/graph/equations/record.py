@@ -69,7 +69,7 @@ def _of_text(text: str) -> Program:
 def _parsed(attributes: Mapping[str, Any]) -> Program:
     states = _names(attributes, "states", MAX_STATES)
     if not all(name.isidentifier() for name in states):
-        raise EquationError(f"states = {brief(list(states))}; a state's name is an identifier")
+        raise EquationError(f"states = {brief(list(states))}; the name of a state must be an identifier")
     instructions = tuple(_instruction(entry) for entry in _list(attributes, "operations"))
     return Program(
         states,
@@ -82,15 +82,15 @@ def _parsed(attributes: Mapping[str, Any]) -> Program:
 
 def _instruction(entry: object) -> Instruction:
     if not isinstance(entry, list | tuple) or not entry or not isinstance(entry[0], str) or entry[0] not in OPERATIONS:
-        raise EquationError(f"operations hold {brief(entry)}; each is [name, operand, ...]")
+        raise EquationError(f"operations contain {brief(entry)}; each must be [name, operand, ...]")
     name, *operands = entry
     if name == "constant":
         if len(operands) != 1 or not isinstance(operands[0], int | float) or isinstance(operands[0], bool):
-            raise EquationError(f'operations hold {brief(entry)}; a constant is ["constant", number]')
+            raise EquationError(f'operations contain {brief(entry)}; a constant must be ["constant", number]')
         try:
             return Instruction(name, (), float(operands[0]))
         except OverflowError as error:
-            raise EquationError(f"operations hold {brief(entry)}; a constant is a finite float32") from error
+            raise EquationError(f"operations contain {brief(entry)}; a constant must be a finite float32") from error
     return Instruction(name, tuple(_register("operations", operand) for operand in operands))
 
 
@@ -106,11 +106,11 @@ def _names(attributes: Mapping[str, Any], key: str, most: int) -> tuple[str, ...
     if len(names) > most or not all(
         isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable() for name in names
     ):
-        raise EquationError(f"{key} = {brief(names)}; they are up to {most} printable names")
+        raise EquationError(f"{key} = {brief(names)}; they must be up to {most} printable names")
     return tuple(names)
 
 
 def _register(key: str, value: object) -> int:
     if type(value) is not int:
-        raise EquationError(f"{key} holds {brief(value)}; a register is an integer")
+        raise EquationError(f"{key} contains {brief(value)}; a register must be an integer")
     return value

@@ -47,7 +47,7 @@ class Tracer:
         self, name: str, *operands: object, surrogate: Any = None, form: str = "", gives_bool: bool = False
     ) -> Symbol:
         if len(operands) != OPERATIONS[name].arity:
-            raise self.error(f"{name} takes {OPERATIONS[name].arity} values, and is given {len(operands)}")
+            raise self.error(f"{name} takes {OPERATIONS[name].arity} values, but got {len(operands)}")
         numbers = tuple(self.node(operand) for operand in operands)
         called = None if surrogate is None else self.nodes.surrogate(surrogate)
         stopped = tuple(place for place, one in enumerate(operands) if isinstance(one, Symbol) and one._stopped)
@@ -59,8 +59,8 @@ class Tracer:
         node = self._node(operand)
         if node is None:
             raise self.error(
-                f"{_kind(operand)} is neither a number nor anything the step was given; what differs by channel or "
-                "time step is a Parameter"
+                f"{_kind(operand)} is neither a number nor an argument of the step; for values that differ by channel "
+                "or time step, use a Parameter"
             )
         return node
 
@@ -69,8 +69,8 @@ class Tracer:
         node = self._node(returned)
         if node is None:
             raise self.error(
-                f"the step gives {_kind(returned)} for {name}; it must be a value for each neuron, made of current, "
-                "states and parameters, or a number",
+                f"the step returns {_kind(returned)} for {name}; it must return a value for each neuron, made of "
+                "current, states and parameters, or a number",
                 returned=True,
             )
         return node
@@ -78,7 +78,7 @@ class Tracer:
     def _node(self, operand: object) -> int | None:
         if isinstance(operand, Symbol):
             if operand._tracer is not self:
-                raise self.error("a value is from another call of the step; a step remembers nothing but its states")
+                raise self.error("a value comes from another call of the step; only states carry over between calls")
             if operand._node is not None:
                 return operand._node
             return self.nodes.row(operand._name, operand._value, operand)
@@ -119,7 +119,7 @@ def _code(step: Callable[..., Any]) -> CodeType:
         step = step.func
     code = getattr(step, "__code__", None)
     if not isinstance(code, CodeType):
-        raise EquationError(f"{brief(step)} is not a function that is written in Python")
+        raise EquationError(f"{brief(step)} is not a function written in Python")
     return code
 
 
@@ -168,11 +168,9 @@ class Symbol:
     def _call(self, name: str, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         symbols = [one for one in _flat([*args, *kwargs.values()]) if isinstance(one, Symbol)]
         if kwargs.get("inplace") or kwargs.get("out") is not None:
-            raise self._tracer.error(f"{name} writes over a value, which others may still read; leave out inplace, out")
+            raise self._tracer.error(f"{name} overwrites a value that may still be read; leave out inplace, out")
         if name.endswith("_") and not name.startswith("__"):
-            raise self._tracer.error(
-                f"{name} changes a value in place, which others may still read; use {name.strip('_')}"
-            )
+            raise self._tracer.error(f"{name} changes a value in place that may still be read; use {name.strip('_')}")
         if all(symbol._node is None for symbol in symbols):
             return self._of_parameters(name, function, args, kwargs)
         handler = self._tracer.functions.get(name.strip("_"))
@@ -189,8 +187,8 @@ class Symbol:
         sign = _SIGNS.get(name.strip("_"))
         if not _is_of_each(function, args, kwargs, value):
             raise self._tracer.error(
-                f"{name} of parameters makes one number of several; a step is given those of its own time step and "
-                "channel, so that functions of them are of each number by itself"
+                f"{name} of parameters combines several numbers; a step gets the parameters of one time step and "
+                "channel, so functions of them must be elementwise"
             )
         text = f" {sign} ".join(described) if sign and len(args) == 2 else f"{name.strip('_')}({', '.join(described)})"
         is_stopped = self._tracer.stops()
@@ -211,7 +209,7 @@ class Symbol:
 
     def _written_over(self, *_: object) -> NoReturn:
         raise self._tracer.error(
-            "+=, *= and their like write over a value, which others may still read; write x = x + y"
+            "+=, *= and similar operators overwrite a value that may still be read; write x = x + y"
         )
 
     def __neg__(self) -> Any:
@@ -225,14 +223,14 @@ class Symbol:
             raise AttributeError(name)
         # Symbols do not provide values that all neurons share, such as a dtype.
         if self._node is None and not callable(getattr(self._value, name, None)):
-            raise self._tracer.error(f".{name} depends on how a network is run; an equation may not")
+            raise self._tracer.error(f".{name} depends on how a network is run; an equation must not")
         return lambda *args, **kwargs: self._call(
             name, lambda value, *rest, **named: getattr(value, name)(*rest, **named), (self, *args), kwargs
         )
 
     def _refuse(self, *_: object) -> NoReturn:
         raise self._tracer.error(
-            "control flow on values, or a look at one of them, has no program; choose by torch.where(condition, a, b)"
+            "control flow on values, or reading one, has no program; choose with torch.where(condition, a, b)"
         )
 
     __bool__ = __float__ = __int__ = __len__ = __iter__ = __getitem__ = __index__ = _refuse

@@ -32,7 +32,7 @@ def _sum(name: str, *, swapped: bool = False) -> Callable[..., Symbol]:
     def handle(tracer: Tracer, a: Any, b: Any) -> Symbol:
         bools = [isinstance(one, bool) or (isinstance(one, Symbol) and one._is_bool) for one in (a, b)]
         if all(bools) or (name == "subtract" and any(bools)):
-            raise tracer.error(f"{name} of truth values; make numbers of them by .float()")
+            raise tracer.error(f"{name} of Booleans has no program; convert them with .float()")
         return tracer.operation(name, *((b, a) if swapped else (a, b)))
 
     return handle
@@ -47,7 +47,7 @@ def _logical(name: str, *constants: float | None) -> Callable[..., Symbol]:
 
     def handle(tracer: Tracer, *operands: Any) -> Symbol:
         if not all(isinstance(one, Symbol) and one._is_bool for one in operands):
-            raise tracer.error(f"{name} takes truth values, such as x > 0")
+            raise tracer.error(f"{name} takes Booleans, such as x > 0")
         rest = iter(operands)
         chosen = [next(rest) if constant is None else constant for constant in constants]
         return tracer.operation("select", *chosen, gives_bool=True)
@@ -61,7 +61,7 @@ def _compared(name: str, *, swapped: bool = False) -> Callable[..., Symbol]:
 
 def _where(tracer: Tracer, condition: Any, a: Any, b: Any) -> Symbol:
     if not (isinstance(condition, Symbol) and condition._is_bool):
-        raise tracer.error("the condition of torch.where is a truth value, such as x > 0")
+        raise tracer.error("the condition of torch.where must be a Boolean, such as x > 0")
     return tracer.operation("select", condition, a, b)
 
 
@@ -103,7 +103,7 @@ def _same(tracer: Tracer, x: Symbol, *types: object, **named: object) -> Symbol:
     """Return the symbol unchanged, for conversions, copies and detach."""
     said = " ".join(str(one) for one in (*types, *named.values()))
     if any(word in said for word in ("int", "bool")):
-        raise tracer.error("a step computes with floating-point numbers; .to an integer cuts them off (use floor)")
+        raise tracer.error("a step computes with floating-point numbers; .to an integer truncates them (use floor)")
     return Symbol(tracer, x._node, x._value, x._name, stopped=x._stopped)
 
 
@@ -245,7 +245,7 @@ class _Traced:
         if len(self.results) != 1 + len(states):
             what = ", ".join(("spike", *states))
             raise tracer.error(
-                f"the step gives {len(self.results)} values; it must give {1 + len(states)}: {what}", returned=True
+                f"the step returns {len(self.results)} values; it must return {1 + len(states)}: {what}", returned=True
             )
 
     def program(self) -> tuple[Program, dict[str, Any]]:

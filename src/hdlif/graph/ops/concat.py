@@ -13,7 +13,7 @@ def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     first, second = inputs
     if len(first.shape) != len(second.shape) or first.shape[1:] != second.shape[1:]:
         raise ArtefactError(
-            f"{node.name}: concat takes shapes that differ in channels alone; got {list(first.shape)} and "
+            f"{node.name}: concat takes shapes that differ only in channels; got {list(first.shape)} and "
             f"{list(second.shape)}"
         )
     codes = None

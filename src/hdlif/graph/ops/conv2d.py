@@ -32,7 +32,7 @@ def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     if weight.ndim != 4:
         raise ArtefactError(f"{node.name}.weight: shape {list(weight.shape)}; it must be [out, in, kh, kw]")
     if max(weight.shape[2:]) >= 2**15:
-        raise ArtefactError(f"{node.name}.weight: kernel {list(weight.shape[2:])}; its sizes are below {2**15}")
+        raise ArtefactError(f"{node.name}.weight: kernel {list(weight.shape[2:])}; its sizes must be below {2**15}")
     groups = groups_of(node)
     if type(groups) is not int or groups < 1 or channels % groups or len(weight) % groups:
         raise ArtefactError(

@@ -27,7 +27,7 @@ def check(node: Node, values: Mapping[str, Value]) -> None:
         raise ArtefactError(f"{node.name}: source = {brief(source)} is not a value of the graph")
     if (found.shape, found.max_code) != (own.shape, own.max_code):
         raise ArtefactError(
-            f"{node.name}: source {source} gives {_text(found)}; its input and max_code say {_text(own)}"
+            f"{node.name}: source {source} gives {_text(found)}, but its input and max_code state {_text(own)}"
         )
 
 

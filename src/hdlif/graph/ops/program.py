@@ -43,7 +43,7 @@ def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     if not isinstance(kind, str) or not kind.isprintable() or not 0 < len(kind) <= 200:
         raise ArtefactError(f"{node.name}: kind = {brief(kind)}; it must be a printable name")
     if not isinstance(node.attributes.get("fires", True), bool):
-        raise ArtefactError(f"{node.name}: fires = {brief(node.attributes['fires'])}; it is true or false")
+        raise ArtefactError(f"{node.name}: fires = {brief(node.attributes['fires'])}; it must be true or false")
     check_fields(node, "tensors", sorted(node.tensors), sorted(row_names(program)))
     checked = [rows(node, name, inputs[0], time_steps) for name in row_names(program)]
     constant = inputs[0].constant and not program.states and all(len(row) == 1 for row in checked)

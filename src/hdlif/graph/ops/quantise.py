@@ -15,7 +15,7 @@ def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     number(node, "offset", lambda v: 0 <= v <= 1, "a number in 0..1")
     inverse_step = rows(node, "inverse_step", inputs[0], time_steps)
     if (inverse_step < LEAST_NORMAL).any():
-        raise ArtefactError(f"{node.name}.inverse_step: holds {inverse_step.min()}; it must be above 0, in float32")
+        raise ArtefactError(f"{node.name}.inverse_step: contains {inverse_step.min()}; it must be above 0, in float32")
     return Value(inputs[0].shape, 2**bits - 1, inputs[0].constant and len(inverse_step) == 1)
 
 

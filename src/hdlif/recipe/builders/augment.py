@@ -99,7 +99,7 @@ class Own(Augment):
         transform: Any = super().build() if isinstance(make, type) else make
         if not callable(transform):
             fix = "give it __call__(x, generator)"
-            raise RecipeError(f'{KEY} = "{self.kind}" makes what cannot be called with a sample; {fix}')
+            raise RecipeError(f'{KEY} = "{self.kind}" makes an object that cannot be called with a sample; {fix}')
         takes_generator = _GENERATOR in inspect.signature(transform).parameters
         if transform is make and self.arguments:
             transform = partial(make, **self.arguments)
@@ -124,7 +124,7 @@ def read_augment(section: DataConfig, samples: str | None) -> list[Augment]:
     for part in parts:
         if samples is not None and part.samples is not None and samples not in part.samples:
             raise RecipeError(
-                f'{KEY}: "{part.kind}" takes {" or ".join(_GIVEN[one] for one in part.samples)}, and {section.kind} '
+                f'{KEY}: "{part.kind}" takes {" or ".join(_GIVEN[one] for one in part.samples)}, but {section.kind} '
                 f"gives {_GIVEN[samples]}; leave it out"
             )
     return parts
@@ -156,8 +156,8 @@ def try_augment(section: DataConfig, samples: str, shape: tuple[int, ...]) -> No
         except DataError as error:
             raise RecipeError(str(error)) from error
         if not torch.equal(first, again):
-            fix = "let it draw from `generator`, or by torch, and keep nothing between samples"
-            raise RecipeError(f"{KEY}: {one.name} gives two results for one sample and draw; {fix}")
+            fix = "draw random numbers from `generator` or torch, and keep no state between samples"
+            raise RecipeError(f"{KEY}: {one.name} returns two results for the same sample and random numbers; {fix}")
 
 
 def _stated(section: DataConfig) -> list[Component]:

@@ -259,24 +259,24 @@ def _check_fit(recipe: Recipe, task: Task, network: nn.Module) -> None:
     target = getattr(task, "target", "own")
     is_map = target in _MAPS
     if bool(places) != is_map and target != "own":
-        seen = f"model.{recipe.model.kind} gives {'a map' if places else 'one answer'} for an image"
+        seen = f"model.{recipe.model.kind} returns {'a map' if places else 'one output'} for an image"
         fix = "another, or end it with nn.Flatten() and nn.Linear"
         if is_map:
             fix = "a network of maps, such as --set 'model={kind: unet, width: 16, depth: 3}'"
-        raise RecipeError(f'{seen}, and task.kind = "{recipe.task.kind}" does not learn that; take {fix}')
+        raise RecipeError(f'{seen}, which task.kind = "{recipe.task.kind}" does not support; use {fix}')
     if is_map and places != [*shape[1:]]:
-        seen = f"model.{recipe.model.kind} gives maps of {places}, and the images are {list(shape[1:])}"
-        raise RecipeError(f"{seen}; let it give maps of their size")
+        seen = f"model.{recipe.model.kind} returns maps of {places}, but the images are {list(shape[1:])}"
+        raise RecipeError(f"{seen}; return maps of that size")
     wanted = getattr(task, "output_count", len(task.outputs))
     if count != wanted != len(task.outputs):
-        seen = f'model.{recipe.model.kind} gives {count} outputs, and task.kind = "{recipe.task.kind}" reads {wanted}'
-        raise RecipeError(f"{seen}; take a network of such, as in --set 'model={{kind: detector}}'")
+        seen = f'model.{recipe.model.kind} gives {count} outputs, but task.kind = "{recipe.task.kind}" needs {wanted}'
+        raise RecipeError(f"{seen}; use a network with that many, as in --set 'model={{kind: detector}}'")
     if count != wanted:
-        seen = f"model.{recipe.model.kind} gives {count} outputs, and {recipe.data.kind} has {wanted} classes"
-        raise RecipeError(f"{seen} or values; take `classes` as an argument, and end with as many")
+        seen = f"model.{recipe.model.kind} gives {count} outputs, but {recipe.data.kind} has {wanted} classes"
+        raise RecipeError(f"{seen} or values; take `classes` as an argument, and end with that many outputs")
     if neurons * recipe.data.batch_size > MOST_NEURONS:
-        seen = f"data.batch_size = {recipe.data.batch_size}; the network has {neurons:,} neurons for an image"
-        raise RecipeError(f"{seen}, and a batch may have {MOST_NEURONS:,}; lower it, data.size or model.width")
+        seen = f"data.batch_size = {recipe.data.batch_size}; the network has {neurons:,} neurons per image"
+        raise RecipeError(f"{seen}, but a batch may have at most {MOST_NEURONS:,}; lower it, data.size or model.width")
 
 
 def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:
@@ -287,11 +287,11 @@ def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:
     if recipe.training.accumulate > 1:
         raise RecipeError("training.stream updates after each part of a batch; leave training.accumulate out")
     if data_kind(recipe).target == "class_and_steps":
-        seen = "training.stream needs samples of one length, and these time series have unequal lengths"
+        seen = "training.stream needs samples of one length, but these time series differ in length"
         raise RecipeError(f"{seen}; leave it out, or set data.window to cut them into windows")
     if recipe.task.arguments.get("combine") == "last" and "learn_from" not in recipe.task.arguments:
         seen = 'task.combine = "last" also sets task.learn_from = "last"'
-        raise RecipeError(f"{seen}, and training.stream needs a loss at every step; set task.learn_from: every")
+        raise RecipeError(f"{seen}, but training.stream needs a loss at every step; set task.learn_from: every")
     try:
         check_streams(recipe.training.stream, recipe.time_steps, rule, network)
     except InputError as error:
@@ -305,8 +305,8 @@ def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
     names: dict[int, str] = {}
     for name, tensor in network.named_parameters(remove_duplicate=False):
         if (other := names.setdefault(id(tensor), name)) != name:
-            seen = f"model.{kind} has one parameter at two places, {other} and {name}"
-            raise RecipeError(f"{seen}; make a layer for each place")
+            seen = f"model.{kind} uses one parameter in two places, {other} and {name}"
+            raise RecipeError(f"{seen}; create a layer for each place")
     if next(network.parameters()).device.type == "meta":
         return
     x = torch.randn(2, 1, *shape, generator=torch.Generator().manual_seed(0))
@@ -315,8 +315,8 @@ def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
         first, state = network(x[:1], steps=range(1))
         second, _ = network(x[1:], state, steps=range(1, 2))
     if not torch.allclose(together, torch.cat([first, second]), rtol=1e-3, atol=1e-4):
-        seen = f"model.{kind} gives other logits for two steps at once than for one after the other"
-        raise RecipeError(f"{seen}; give back run.state of its Scope, and depend on no number of steps")
+        seen = f"model.{kind} gives different logits for two steps in one call and in two calls"
+        raise RecipeError(f"{seen}; return run.state of its Scope, and do not depend on the number of steps")
 
 
 def _neurons_and_outputs(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:

@@ -42,8 +42,8 @@ def check_data(recipe: Recipe) -> str | None:
     samples: str | None
     if kind := found_kind(section.kind):
         if section.validation is not None:
-            seen = f"data.validation = {section.validation} counts samples of a set that ships"
-            fix = "your own data are divided by fractions: set data.split={validation: 0.15, test: 0.15}"
+            seen = f"data.validation = {section.validation} counts samples of a built-in data set"
+            fix = "your own data need fractions: set data.split={validation: 0.15, test: 0.15}"
             raise RecipeError(f"{seen}; {fix}")
         _finder(section.kind, section.arguments)
         samples = section.found.input.kind if section.found else kind.samples
@@ -56,19 +56,19 @@ def check_data(recipe: Recipe) -> str | None:
             raise RecipeError("data.validation is missing; give the number of training images to hold out")
         _side(section)
         if section.found is not None:
-            raise RecipeError(f"data.found is of data of your own, and {section.kind} is a set that ships; omit it")
+            raise RecipeError(f"data.found is for your own data, but {section.kind} is a built-in data set; omit it")
         samples = DATA[section.kind].input.kind
     if samples in _SHOWN:
         for key in ("size", "frames", "mixup"):
             if (value := getattr(section, key)) != DataConfig.model_fields[key].default:
-                seen = f"data.{key} = {brief(value)} is not of {_SHOWN[samples]}"
+                seen = f"data.{key} = {brief(value)} does not apply to {_SHOWN[samples]}"
                 raise RecipeError(f"{seen}, which {section.kind} gives; leave it out")
     read_augment(section, samples)
     mine, other, given, wanted = {*FRAMES}, {*BINNINGS}, "images", "events"
     if samples == "events":
         mine, other, given, wanted = other, mine, wanted, given
     if samples is not None and section.frames in other:
-        seen = f'data.frames = "{section.frames}" makes frames of {wanted}, and {section.kind} gives {given}'
+        seen = f'data.frames = "{section.frames}" makes frames of {wanted}, but {section.kind} gives {given}'
         raise RecipeError(f"{seen}; choose one of {', '.join(sorted(mine))}")
     accepted = mine if samples is not None else mine | other
     if section.frames not in accepted:
@@ -76,7 +76,7 @@ def check_data(recipe: Recipe) -> str | None:
     return samples
 
 
-_SHOWN = {"series": "series", "table": "tables"}
+_SHOWN = {"series": "time series", "table": "tables"}
 """Kinds of samples that are not maps, with their plural nouns."""
 
 
@@ -149,8 +149,8 @@ def look(
     steps = found.target_steps
     # The length of time series is checked elsewhere.
     if found.input.kind != "series" and None not in (steps, time_steps) and steps != time_steps:
-        seen = f"{found.path}: has targets at {steps} steps, and time_steps = {time_steps}"
-        raise DataError(f"{seen}; set time_steps={steps}, or give others")
+        seen = f"{found.path}: has targets at {steps} steps, but time_steps = {time_steps}"
+        raise DataError(f"{seen}; set time_steps={steps}, or give other data")
     return found
 
 
@@ -183,7 +183,7 @@ def shipped_kind(name: str, given: Mapping[str, Any]) -> DataKind:
     kind = DATA[name]
     for key in () if kind.is_generated else given:
         if key in arguments():
-            fix = f"it is of data of your own: data.kind is one of {', '.join(sorted(FOUND))}"
+            fix = f"it is for your own data, whose data.kind is one of {', '.join(sorted(FOUND))}"
             raise RecipeError(f"data.{cut(key)} = {brief(given[key])} is unknown; {fix}")
     part = kind.part.read("data", {"kind": name, **given})
     return kind.of(part.build()) if kind.is_generated else kind
@@ -199,8 +199,8 @@ def data_kind(recipe: Recipe) -> Described:
     if recipe.data.kind in DATA:
         return shipped_kind(recipe.data.kind, recipe.data.arguments)
     if recipe.data.found is None:
-        seen = f'data.kind = "{recipe.data.kind}": its classes and sizes are known when the data have been looked at'
-        raise RecipeError(f"{seen}; `hdlif data inspect` does that, and so does a training")
+        seen = f'data.kind = "{recipe.data.kind}": its classes and sizes are unknown until the data have been scanned'
+        raise RecipeError(f"{seen}; run `hdlif data inspect` or `hdlif train`")
     found = recipe.data.found
     return Described(
         input=record_of(found.input),
@@ -288,7 +288,7 @@ def build_data(
     if section.train is None:
         return sets
     if section.train > len(sets.train):
-        raise RecipeError(f"data.train = {section.train}; there are {len(sets.train)} training images")
+        raise RecipeError(f"data.train = {section.train}; there are only {len(sets.train)} training images")
     return replace(sets, train=sets.train.first(section.train))
 
 
@@ -307,9 +307,7 @@ def _shipped(recipe: Recipe, root: Path | None) -> DataSets:
 def _side(section: DataConfig) -> int | None:
     """Return the side of a shipped set's square images, if set. Raises `RecipeError` if two sides are set."""
     if isinstance(section.size, tuple):
-        raise RecipeError(
-            f"data.size = {list(section.size)}: {section.kind} ships, and its images are squares; give one number"
-        )
+        raise RecipeError(f"data.size = {list(section.size)}: {section.kind} has square images; give one number")
     return section.size
 
 
@@ -318,7 +316,7 @@ def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> OwnD
     known = data_kind(recipe).input
     path = str(recipe.data.arguments.get("path", ""))
     if kept is not None and path and not is_there(str(path if root is None else root / path)):
-        raise DataError(f"{path}: what the network was trained on is not there; put it back, or name data with --data")
+        raise DataError(f"{path}: the training data of the network are missing; restore them, or give data with --data")
     scale = None if kept is None or not kept.target_std else (kept.target_mean, kept.target_std)
     found = look_for(recipe, root=root, known=known, scale=scale)
     if kept is not None and (found.classes, found.manifest.digest) != (kept.classes, kept.digest):
@@ -353,10 +351,10 @@ def input_record(recipe: Recipe) -> InputRecord:
     frames = frames_of(recipe.data, record.kind)
     if frames == PIXELS and record.shape[1] != record.shape[2]:
         seen = f'data.frames = "{PIXELS}" shows square images'
-        raise RecipeError(f"{seen}, and these are {record.shape[1]}x{record.shape[2]}; set data.size")
+        raise RecipeError(f"{seen}, but these are {record.shape[1]}x{record.shape[2]}; set data.size")
     steps, _, *shape = FRAMES[frames](torch.zeros(1, *record.shape)).shape
     if kind.series and steps != recipe.time_steps:
-        raise RecipeError(f"time_steps = {recipe.time_steps}, and a series has {steps}; --set time_steps={steps}")
+        raise RecipeError(f"time_steps = {recipe.time_steps}, but a time series has {steps}; --set time_steps={steps}")
     if steps not in (1, recipe.time_steps):
         seen = f'data.frames = "{recipe.data.frames}" makes {steps} steps of an image'
         raise RecipeError(f"{seen}; set time_steps={steps}")

@@ -75,7 +75,7 @@ def _choices(found: OwnData, keys: Collection[str]) -> list[Choice]:
         Choice("data.batch_size", batch, f"{samples} training samples"),
         *(_for_places(found) if found.located else _OF_KINDS[found.input.kind](found, batch, keys)),
         Choice("training.epochs", epochs, f"{epochs * per_epoch:,} updates of {batch} samples"),
-        Choice("training.warmup_epochs", math.ceil(epochs / 30), "a thirtieth of the epochs"),
+        Choice("training.warmup_epochs", math.ceil(epochs / 30), "1/30 of the epochs"),
     ]
 
 
@@ -98,7 +98,9 @@ def _rule(steps: int, batch: int, values: int) -> Choice:
     per_step = 4 * _PER_NEURON * values * batch
     if (size := per_step * steps) <= MOST_BYTES:
         reason = f"the exact gradient; the activations of {steps} steps take about {size / 1e6:,.0f} MB"
-        return Choice("rule", {"kind": "stbp"}, f"{reason} (above {MOST_BYTES / 1e6:,.0f} MB: an online rule)")
+        return Choice(
+            "rule", {"kind": "stbp"}, f"{reason} (an online rule would be used above {MOST_BYTES / 1e6:,.0f} MB)"
+        )
     length = max(1, MOST_BYTES // per_step)
     if length == 1:
         return Choice("rule", {"kind": "stochastic_step"}, f"one step takes about {per_step / 1e6:,.0f} MB")
@@ -116,8 +118,8 @@ def _for_series(found: OwnData, batch: int, keys: Collection[str]) -> Iterator[C
     channels, steps, _ = found.input.shape
     has_rates = bool(found.input.rates or {"data.rate", "data.resample"} & {*keys})
     if steps > LONGEST and not has_rates and found.input.sound is None and found.target_steps is None:
-        yield Choice("data.rate", steps, "the steps of a series, in place of a rate")
-        yield Choice("data.resample", SHORTENED, f"series of more than {LONGEST} steps are shortened")
+        yield Choice("data.rate", steps, "the length of a time series, used instead of a sampling rate")
+        yield Choice("data.resample", SHORTENED, f"time series of more than {LONGEST} steps are shortened")
         steps = SHORTENED
     yield Choice("time_steps", steps, "as many as a time series has")
     kernel = min(KERNEL, steps)
@@ -131,21 +133,29 @@ def _for_series(found: OwnData, batch: int, keys: Collection[str]) -> Iterator[C
 
 def _for_tables(found: OwnData, batch: int, keys: Collection[str]) -> Iterator[Choice]:
     yield Choice("norm", {"kind": "affine"}, "the same in training and as deployed, with any batch")
-    yield Choice("rule", {"kind": "stbp"}, "the exact gradient; a row takes few values")
+    yield Choice("rule", {"kind": "stbp"}, "the exact gradient; a row contains few values")
     yield from _optimizer()
 
 
 def _for_images(found: OwnData, batch: int, keys: Collection[str]) -> Iterator[Choice]:
     channels, height, width = found.input.shape
     augment = ["crop", "flip"] if channels == 3 else ["shift"]
-    reason = "mirrored colour images show the same" if channels == 3 else "grey images may show letters or digits"
+    reason = (
+        "a mirrored colour image keeps its class"
+        if channels == 3
+        else "grey images may show letters or digits, which mirroring changes"
+    )
     yield Choice("data.augment", augment, reason)
     yield _rule(4, batch, _residual_values(height, width))
     yield from _optimizer()
 
 
 def _for_places(found: OwnData) -> Iterator[Choice]:
-    yield Choice("data.size", list(found.input.shape[1:]), "the images' own, or the base's if they are large or differ")
+    yield Choice(
+        "data.size",
+        list(found.input.shape[1:]),
+        "the size of the images, or of the base recipe if they are large or differ",
+    )
 
 
 def _for_events(found: OwnData, batch: int, keys: Collection[str]) -> Iterator[Choice]:

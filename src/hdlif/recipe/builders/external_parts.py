@@ -147,7 +147,7 @@ def found_part(kind: str, key: str, ours: Collection[str]) -> Any:
     try:
         return imported(offer.place, key)
     except RecipeError as error:
-        raise RecipeError(f'{key} = "{kind}" is of {offer}, which is broken: {error}') from error
+        raise RecipeError(f'{key} = "{kind}" comes from {offer}, which is broken: {error}') from error
 
 
 def chosen_offer(kind: object, key: str, ours: Collection[str]) -> Offer:
@@ -158,14 +158,14 @@ def chosen_offer(kind: object, key: str, ours: Collection[str]) -> Offer:
     first, *others = offered[kind]
     if others:
         seen = f'{key} = "{kind}" is offered by {" and by ".join(map(str, offered[kind]))}'
-        raise RecipeError(f"{seen}; uninstall all but one, or name the part itself, such as {first.place}")
+        raise RecipeError(f"{seen}; uninstall all but one, or give the full name of the part, such as {first.place}")
     return first
 
 
 def hidden(group: str, ours: Collection[str]) -> list[str]:
     """Return a line for each installed part that is hidden by a shipped part of the same name."""
     return [
-        f'"{offer.name}" of {offer} is not used: the name ships with hdlif, which wins; name it as {offer.place}'
+        f'"{offer.name}" of {offer} is not used: a part of hdlif has the same name; refer to it as {offer.place}'
         for name, offered in offers(group).items()
         if name in ours
         for offer in offered

@@ -184,8 +184,8 @@ def check_spike_layers(recipe: Recipe, network: Temporal) -> None:
         levels, quantizer = of_layer(name, stated), getattr(neurons[name], "quantizer", None)
         if levels is None or quantizer is None or quantizer.bits != levels.bits:
             raise RecipeError(
-                f"spikes.layers: {brief(name)} was made by its channels, and has no name until the network has it; "
-                "leave it out, or let the network make it as neuron(hdlif.models.Place(name, ...))"
+                f"spikes.layers: {brief(name)} was created from its channels, so it has no name until the network "
+                "contains it; leave it out, or create it in the network as neuron(hdlif.models.Place(name, ...))"
             )
 
 

@@ -66,11 +66,11 @@ class LabelAUROC(AveragePrecision, kind="auroc", makes=At(f"{_NAMED}:label_auroc
 
 _MORE_OF_CLASSES = {
     "balanced_accuracy": "The mean recall of the classes.",
-    "mcc": "The correlation coefficient of Matthews.",
+    "mcc": "The Matthews correlation coefficient.",
 }
 _OF_VALUES = {
-    "spearman": "The rank correlation of Spearman.",
-    "pearson": "The correlation of Pearson.",
+    "spearman": "Spearman's rank correlation.",
+    "pearson": "Pearson's correlation.",
     "mape": "The mean absolute percentage error.",
 }
 
@@ -108,7 +108,7 @@ def stated_metrics(arguments: Mapping[str, Any]) -> dict[str, Component]:
         name, stated = _stated(one, place)
         if name in found:
             fix = f"give one another name: {{kind: {stated.kind}, name: ...}}"
-            raise RecipeError(f'{KEY}: two are called "{cut(name)}"; {fix}')
+            raise RecipeError(f'{KEY}: two metrics are called "{cut(name)}"; {fix}')
         found[name] = stated
     return found
 
@@ -132,8 +132,8 @@ def read_metrics(task: str, arguments: Mapping[str, Any]) -> dict[str, Metric]:
     for place, (name, one) in enumerate(stated_metrics(arguments).items()):
         others = [name for name, other in _OF_TASKS.items() if one.kind in other]
         if one.kind not in section and others:
-            fix = did_you_mean(one.kind, section) if section else "name one by package.module:Name"
-            raise RecipeError(f'{KEY} = "{one.kind}" is of {" and ".join(others)}, and task.kind = "{task}"; {fix}')
+            fix = did_you_mean(one.kind, section) if section else "give one as package.module:Name"
+            raise RecipeError(f'{KEY} = "{one.kind}" is for {" and ".join(others)}, but task.kind = "{task}"; {fix}')
         found[name] = section.read(one, f"{KEY}.{place}")
     return found
 

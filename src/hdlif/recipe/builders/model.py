@@ -345,8 +345,8 @@ def imported_network(
     if shape != [in_channels, *in_size] or outputs != classes:
         seen = f"model.structure takes {shape} and gives {outputs} outputs"
         data = f"the data have {[in_channels, *in_size]} and {classes} classes"
-        raise RecipeError(f"{seen}; {data}; give data of these, such as by data.size, or another last layer")
+        raise RecipeError(f"{seen}; {data}; change the data, for example with data.size, or the last layer")
     if filled and pretrained is not None:
-        fix = "give model.pretrained the file beside the recipe"
+        fix = "set model.pretrained to the file next to the recipe"
         load_state_dict(Path(pretrained), network, "model.structure", fix)
     return network

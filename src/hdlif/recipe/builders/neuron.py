@@ -159,9 +159,9 @@ class AnyNeuron(Part):
             if name not in self.LEAKS:
                 raise RecipeError(f"{key}: it has no such leak; {did_you_mean(name, self.LEAKS)}")
             if name in self.arguments:
-                raise RecipeError(f"{key} and neuron.{name} both say where {name} starts; leave one of them out")
+                raise RecipeError(f"{key} and neuron.{name} both set the initial {name}; leave one of them out")
         if self.granularity != "channel":
-            seen = "neuron.time_constants spreads leaks over channels, and there is one leak per layer"
+            seen = "neuron.time_constants spreads leaks over channels, but there is one leak per layer"
             raise RecipeError(f"{seen}; set neuron.granularity: channel")
         return {name: _spread(key, span) for key, (name, span) in named.items() if span is not False}
 
@@ -371,8 +371,8 @@ def check_parallel(recipe: Recipe, network: Temporal) -> None:
         layer = network.get_submodule(layers[places.index(name)])
         if not isinstance(layer, nn.ParallelHDLIF):
             raise RecipeError(
-                f"neuron.parallel: {brief(name)} was made by its channels, and has no name until the network has it; "
-                "give a pattern, or let the network make it as neuron(hdlif.models.Place(name, ...))"
+                f"neuron.parallel: {brief(name)} was created from its channels, so it has no name until the network "
+                "contains it; give a pattern, or create it in the network as neuron(hdlif.models.Place(name, ...))"
             )
 
 

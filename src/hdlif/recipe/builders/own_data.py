@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from hdlif.data import DataSets, OwnData, Tested
 
 STARTS = {
-    "image": ("of pictures", "digits_hdlif"),
-    "events": ("of events", "digits_events_hdlif"),
-    "series": ("of series", "sines_hdlif"),
-    "table": ("of tables", "wine_hdlif"),
+    "image": ("for images", "digits_hdlif"),
+    "events": ("for event data", "digits_events_hdlif"),
+    "series": ("for time series", "sines_hdlif"),
+    "table": ("for tables", "wine_hdlif"),
 }
 """Phrase that describes a recipe, and a shipped recipe to start from, for each kind of sample."""
 STARTS_OF_PLACES = {"boxes": "bccd_hdlif", "map": "nuclei_hdlif"}
@@ -67,7 +67,7 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
         return [f"data={json.dumps({**plain, 'kind': data})}"]
     if not is_there(data):
         fix = where_had(data) or f"; {did_you_mean(data, {*DATA, *offers(GROUPS['data.kind'])})}"
-        seen = f'--data "{cut(data)}": there is no such file or folder, and no data set of that name ships'
+        seen = f'--data "{cut(data)}": there is no such file or folder, and no built-in data set of that name'
         raise DataError(f"{seen}{fix}")
     kind, found = DATA.get(section.kind), found_kind(section.kind)
     own = kind.input.kind if kind else found.samples if found else None
@@ -79,7 +79,7 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
     lies = there.samples
     if own is not None and lies is not None and lies != own:
         said, start = STARTS[lies]
-        seen = f"--data {data}: is {there.said}, and {recipe.name} is {STARTS[own][0]}"
+        seen = f"--data {data}: is {there.said}, but {recipe.name} is {STARTS[own][0]}"
         raise DataError(f"{seen}; start from a recipe {said}, such as {start}")
     where = {} if is_items(here) else {"path": os.path.abspath(data)}  # noqa: PTH100 - links stay in it
     if here == section.kind:
@@ -128,8 +128,8 @@ def with_data_found(
     # Recipes longer than MOST_BYTES cannot be read again.
     if (size := len(dump_recipe(chosen))) > MOST_BYTES:
         raise DataError(
-            f"{found.path}: with its {len(found.classes):,} classes and {found.input.shape[0]:,} channels the recipe "
-            f"takes {size:,} bytes, and at most {MOST_BYTES:,} are read; shorten their names, or take fewer"
+            f"{found.path}: with {len(found.classes):,} classes and {found.input.shape[0]:,} channels, the recipe "
+            f"takes {size:,} bytes; at most {MOST_BYTES:,} are supported: shorten their names, or use fewer"
         )
     return chosen, found
 
@@ -155,7 +155,7 @@ def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = say_nothi
     steps = kind.input.shape[1]
     if not kind.series or steps == recipe.time_steps or steps > MOST_TIME_STEPS:
         return recipe
-    say(f"time_steps = {steps}, as many as a series has ({recipe.name} has {recipe.time_steps})")
+    say(f"time_steps = {steps}, as many as a time series has ({recipe.name} has {recipe.time_steps})")
     return recipe.model_copy(update={"time_steps": steps})
 
 
@@ -175,8 +175,8 @@ def _asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str
     elif task.kind == "instances":
         arguments = {"instances": True}
     if missing := sorted(arguments.keys() - FOUND.get(kind, Items).model_fields.keys()):
-        seen = f'data of kind "{kind}" give none of {", ".join(missing)}'
-        raise DataError(f'{seen}, which the network\'s task, "{task.kind}", asks for; give data as in its training')
+        seen = f'data of kind "{kind}" have no {", ".join(missing)}'
+        raise DataError(f'{seen}, which the network\'s task, "{task.kind}", needs; give data like its training data')
     return arguments
 
 
@@ -202,7 +202,7 @@ def _keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part
     for key, value in keys.items():
         if key in of_network:
             seen = f"data.{key} = {brief(value)} is refused"
-            raise RecipeError(f"{seen}: the network takes samples as it was trained on them; leave it out")
+            raise RecipeError(f"{seen}: the samples are prepared as in training; leave it out")
         if key in _TARGETS and (value or None) != (learned := asked.get(key) or None):
             had = "has none" if learned is None else f"learned {brief(learned)}"
             raise RecipeError(f"data.{key} = {brief(value)} is refused: the network {had}; leave it out")
@@ -271,8 +271,8 @@ def data_of_ones_own(
     tested = [entry for entry in found.manifest.entries if part == "all" or entry.part == part]
     if part in ("all", "test") and (known := sum(entry.sha256 in trained for entry in tested)):
         say(
-            f"warning: {known} of the {len(tested)} samples that are tested on are among those that the network was "
-            "trained on, or chosen by; the figure is better than it would be on others"
+            f"warning: {known} of the {len(tested)} test samples were used to train or "
+            "select the network; the result is better than on new samples"
         )
     return shown(found.make((), 0), section, kind.input.kind).made_by(None)
 
@@ -304,13 +304,16 @@ def found_data(
     there = found_kind(here)
     assert there is not None
     if there.samples not in (None, record.kind):
-        seen = f"{path}: is {there.said}, and the network takes input of kind {record.kind}"
+        seen = f"{path}: is {there.said}, but the network takes input of kind {record.kind}"
         raise DataError(f"{seen}; give {_TAKEN[record.kind]}")
     whole = replace(record, shape=record.sample_shape(time_steps), frames=CONSTANT)
     scale = (task.mean, task.std) if task.std else None
     asked = _keys_for(keys, here, _asked_by(task, labels or (), here), part)
     if (task.kind, task.combine) == ("detect", "each") and asked.get("drift") is None:
-        raise DataError(f"{path}: the network finds boxes at each step; --set data.drift=2, or as in its training")
+        raise DataError(
+            f"{path}: the network predicts boxes at each step; set data.drift as in its training, such as --set "
+            "data.drift=2"
+        )
     found = look(here, path, asked, known=whole, scale=scale, time_steps=time_steps)
     if labels is not None:
         _check_labels(found, labels)
@@ -350,12 +353,14 @@ def named_data(
             shipped_kind(name, implied)
         except RecipeError:
             seen = f"the network takes {_described(record)} at each of {time_steps} time steps"
-            raise DataError(f"{seen}, which {name} never has; give the data set that it was trained on") from None
+            raise DataError(f"{seen}, which {name} cannot provide; give its training data set") from None
         if record.kind == DATA[name].input.kind:
             for key, value in implied.items():
                 if (asked := arguments.get(key, value)) != value:
                     seen = f"data.{key} = {brief(asked)} is refused: the network was made for {key} = {value}"
-                    raise RecipeError(f"{seen}; leave data.{key} out, or give a network that was trained with it")
+                    raise RecipeError(
+                        f"{seen}; leave data.{key} out, or give a network that was trained with that value"
+                    )
         arguments = {**implied, **arguments}
     kind = shipped_kind(name, arguments)
     # At most as many validation samples as test samples, so a lower number of test samples reduces the memory of both.
@@ -363,9 +368,9 @@ def named_data(
     split = {"validation": validation, "augment": (), "seed": 0}
     _, *sides = record.sample_shape(time_steps)
     size = sides[0] if sides[0] == sides[1] and tuple(sides) != kind.input.shape[1:] and kind.resizes else None
-    taken = f"the network takes {_described(record)} at each step, and {name} has {_described(kind.input)}"
+    taken = f"the network takes {_described(record)} at each step, but {name} has {_described(kind.input)}"
     if record.kind != kind.input.kind or record.shape[0] != kind.input.shape[0]:
-        raise DataError(f"{taken}; give the data set that it was trained on")
+        raise DataError(f"{taken}; give its training data set")
     if kind.events:
         binning = BINNINGS[frames if record.binning == "none" else record.binning]
         return kind.load(root, **split, time_steps=time_steps, binning=binning, size=size).made_by(None)
@@ -378,7 +383,7 @@ def named_data(
         if tuple(shape) == record.shape and steps in (1, time_steps):
             sets = kind.load(root, **split)
             return (sets if size is None else sets.resized(size)).shown_as(to_steps).made_by(None)
-    raise DataError(f"{taken}; give the data set that it was trained on")
+    raise DataError(f"{taken}; give its training data set")
 
 
 def _described(record: InputRecord) -> str:

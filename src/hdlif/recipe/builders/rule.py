@@ -132,7 +132,7 @@ def build_training_rule(recipe: Recipe) -> Any:
     if recipe.rule.kind not in RULES:
         _try_schedule(rule, recipe)
     if recipe.rule.kind == "forward_mode" and recipe.training.compile:
-        raise RecipeError("rule.forward_mode does not run through torch.compile; set training.compile: false")
+        raise RecipeError("rule.forward_mode does not support torch.compile; set training.compile: false")
     return rule
 
 
@@ -150,7 +150,7 @@ def _try_schedule(rule: Any, recipe: Recipe) -> None:
         raise RecipeError(f"{said}; a rule has schedule(time_steps, generator), which returns a Plan") from error
     if not isinstance(plan, Plan) or not callable(rule):
         raise RecipeError(
-            f"{key}: its schedule gives a {type(plan).__name__}; it must give a hdlif.learning.Plan, and the rule, "
+            f"{key}: its schedule returns a {type(plan).__name__}; it must return a hdlif.learning.Plan, and the rule, "
             "called with (model, x, target, plan), yield its steps"
         )
 
@@ -162,9 +162,11 @@ def read_rule(recipe: Recipe) -> Rule:
         return rule
     if recipe.task.kind != "classify" or learned_arguments(recipe):
         task = f'task.kind = "{recipe.task.kind}" {learned_arguments(recipe) or ""}'
-        raise RecipeError(f"rule.mse_share is of a plain classification, and {task}; leave it out")
+        raise RecipeError(f"rule.mse_share applies to plain classification, but {task}; leave it out")
     if target_of(recipe) == "class_and_steps":
-        raise RecipeError("rule.mse_share is of samples of one length, and these series have several; leave it out")
+        raise RecipeError(
+            "rule.mse_share needs samples of one length, but these time series differ in length; leave it out"
+        )
     return rule
 
 
@@ -188,7 +190,7 @@ def _rule(recipe: Recipe, criterion: Criterion) -> Any:
         # Streams count every step.
         steps, first, which = recipe.training.stream, 0, "training.stream"
     if isinstance(rule, Drawn) and rule.k > (counted := steps - first):
-        which = which if counted == steps else "the steps that the task counts"
+        which = which if counted == steps else "the number of steps in the task's loss"
         raise RecipeError(f"rule.k = {rule.k}; it must be at most {which} = {counted}")
     if isinstance(rule, Window) and rule.length > steps:
         limit = f"at most as long as a sequence, {which} = {steps}"

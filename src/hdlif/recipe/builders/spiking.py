@@ -89,7 +89,7 @@ def _made(of: str, options: dict[str, Any], classes: int) -> nn.Module:
     try:
         made = make(**options, **({CLASSES: classes} if takes else {}))
     except Exception as error:
-        raise RecipeError(f'{OF} = "{of}": it fails: {type(error).__name__}: {first_line(error)}') from error
+        raise RecipeError(f'{OF} = "{of}" fails: {type(error).__name__}: {first_line(error)}') from error
     if not isinstance(made, nn.Module):
         raise RecipeError(f'{OF} = "{of}" gives a {type(made).__name__}; it must give a torch.nn.Module; {_LISTED}')
     return made
@@ -116,7 +116,7 @@ def _take_channels(model: nn.Module, channels: int) -> None:
         return
     if first.groups != 1:
         seen = f"{OF}: the first convolution takes {first.in_channels} channels in {first.groups} groups"
-        raise RecipeError(f"{seen}, and the data has {channels} channels; set them in model.options")
+        raise RecipeError(f"{seen}, but the data has {channels} channels; set them in model.options")
     weight = first.weight.detach().mean(1, keepdim=True) * (first.in_channels / channels)
     first.weight = nn.Parameter(weight.expand(-1, channels, -1, -1).contiguous())
     first.in_channels = channels

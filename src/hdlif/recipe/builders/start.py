@@ -51,7 +51,7 @@ def build_started(recipe: Recipe, *, say: Callable[[str], None] = say_nothing) -
 
     path, loaded, trained = _loaded(recipe.start.network)
     if (found := _sha256(path)) != recipe.start.sha256:
-        seen = f"{path}: has the SHA-256 {found}, and start.sha256 = {recipe.start.sha256}"
+        seen = f"{path}: has the SHA-256 {found}, but start.sha256 = {recipe.start.sha256}"
         raise CheckpointError(f"{seen}; restore the original file, or give --from again")
     network = build_model(recipe)
     same = data_kind(trained).labels == data_kind(recipe).labels

@@ -148,14 +148,14 @@ def read_task(recipe: Recipe) -> Task:
     stated_metrics(arguments)
     task = TASKS.read(recipe.task)
     if "metrics" in arguments and task.IS_OWN and "metrics" not in takes(task.MAKES):
-        raise RecipeError(f'task.metrics is unknown to the task "{kind}"; let it take an argument `metrics`')
+        raise RecipeError(f'task.metrics is not supported by the task "{kind}"; add an argument `metrics` to it')
     read_metrics(kind, arguments)
     given, wanted = target_of(recipe), target_taken(kind, each=arguments.get("combine") == "each")
     taken = ("class", "class_and_steps") if wanted == "class" else (wanted,)
     if kind in TASKS and given not in taken:
         raise RecipeError(
-            f'task.kind = "{kind}" learns {_SAID[wanted]}, and data.kind = "{recipe.data.kind}" gives {_SAID[given]}; '
-            f"--set {_FITTING[given]}, or take other data"
+            f'task.kind = "{kind}" learns {_SAID[wanted]}, but data.kind = "{recipe.data.kind}" gives {_SAID[given]}; '
+            f"--set {_FITTING[given]}, or use other data"
         )
     delay, after = arguments.get("delay", 0), data_kind(recipe).answered_after if recipe.data.kind in DATA else None
     if after is not None and delay != after:
@@ -172,7 +172,7 @@ def read_task(recipe: Recipe) -> Task:
         raise RecipeError("teacher requires task.learn_from = every; leave one of them out")
     if recipe.training.label_smoothing and not task.HAS_CLASSES:
         seen = f"training.label_smoothing = {recipe.training.label_smoothing}"
-        raise RecipeError(f'{seen} needs a task with classes, and task.kind = "{kind}" has none; leave it out')
+        raise RecipeError(f'{seen} needs a task with classes, but task.kind = "{kind}" has none; leave it out')
     return task
 
 

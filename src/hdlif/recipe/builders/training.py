@@ -94,7 +94,7 @@ class _OwnSchedule:
             factor: Any = self.schedule(step, total)
         except Exception as error:
             said = f"{type(error).__name__}: {first_line(error)}"
-            raise TrainingError(f"training.schedule: {said}; {self.kind} fails so at step {step} of {total}") from error
+            raise TrainingError(f"training.schedule: {said} ({self.kind} at step {step} of {total})") from error
         if not isinstance(factor, int | float) or not 0 <= factor < math.inf:
             seen = f'training.schedule.kind = "{self.kind}" gives {brief(factor)} at step {step} of {total}'
             raise TrainingError(f"{seen}; it must make a function of (step, total) that returns a factor of the rate")
@@ -119,7 +119,7 @@ def try_optimization(training: TrainingConfig) -> None:
     optimizer: Any = _optimizer(training, trial)
     if not isinstance(optimizer, torch.optim.Optimizer):
         seen = f'training.optimizer.kind = "{training.optimizer.kind}" gives a {type(optimizer).__name__}'
-        raise RecipeError(f"{seen}; it must be an optimiser as those of torch.optim")
+        raise RecipeError(f"{seen}; it must be an optimiser like those of torch.optim")
     for parameter in trial.parameters():
         parameter.grad = torch.zeros_like(parameter)
     before = _of_groups(optimizer)
@@ -132,8 +132,8 @@ def try_optimization(training: TrainingConfig) -> None:
         raise RecipeError(f"training.optimizer: {type(error).__name__}: {first_line(error)}") from error
     if changed := [key for key, value in _of_groups(optimizer).items() if before.get(key) != value]:
         raise RecipeError(
-            f"training.optimizer: {type(optimizer).__name__} changes {changed[0][1]!r} of its groups in a step, which "
-            "no checkpoint keeps; keep it in the state of the parameters, or choose another optimiser"
+            f"training.optimizer: {type(optimizer).__name__} changes {changed[0][1]!r} of its groups during a step, "
+            "which checkpoints do not save; keep it in the state of the parameters, or choose another optimiser"
         )
     for step in range(10):
         try:
@@ -315,7 +315,7 @@ def read_teacher(recipe: Recipe) -> Teacher | None:
     teacher = TEACHERS.read(recipe.teacher)
     if check_data(recipe) != "image" or recipe.data.frames != CONSTANT:
         seen = f'data.kind = "{recipe.data.kind}", data.frames = "{recipe.data.frames}"'
-        raise RecipeError(f"teacher: a teacher needs whole images, and {seen} has none; leave the teacher out")
+        raise RecipeError(f"teacher: it needs whole images, but {seen} has none; leave the teacher out")
     return teacher
 
 

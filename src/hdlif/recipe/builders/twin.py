@@ -24,7 +24,7 @@ def twin_of(recipe: Recipe, form: Twin) -> Recipe:
     seen = f"--twin {form}: {recipe.name}"
     if frames_of(recipe.data, check_data(recipe)) != CONSTANT or recipe.training.stream is not None:
         raise RecipeError(
-            f"{seen} has input that changes over time, and an ordinary network has one time step; "
+            f"{seen} has input that changes over time, but an ordinary network has one time step; "
             "choose a recipe for still images"
         )
     changes: dict[str, Any] = {

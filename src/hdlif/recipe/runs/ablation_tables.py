@@ -92,7 +92,7 @@ def load_table(name_or_path: str | Path) -> Table:
         try:
             load_recipe(table.base)
         except RecipeError:
-            raise RecipeError(f"{seen} is not a recipe; `hdlif recipes check` of that file says where") from None
+            raise RecipeError(f"{seen} is not a recipe; run `hdlif recipes check` on that file for details") from None
     for key in ("undefined", "left_out"):
         for row, columns in getattr(table, key).items():
             for name, known in ((row, table.rows), *((column, table.columns) for column in columns)):
@@ -123,7 +123,7 @@ def _other(name_or_path: str | Path, like: str, above: tuple[str, ...]) -> Table
     if like not in shipped_tables():
         other = str(below(Path(name_or_path).parent, like, seen, kind="table", ships=FOLDER))
     if other in chain:
-        raise RecipeError(f"{seen} comes back to {other}; leave like out, and give rows and columns")
+        raise RecipeError(f"{seen} leads back to {other}; leave like out, and give rows and columns")
     if len(chain) > MOST_LIKE:
         raise RecipeError(f"{seen} is the last of {len(chain)} tables in a chain; give at most {MOST_LIKE}")
     return _table(other, chain)
@@ -184,7 +184,7 @@ def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator
                         fix = "; name the cell in undefined if it does not exist"
                     raise RecipeError(f"{name}: {error}{fix}") from None
                 if recipe.task.kind != "classify" and "accuracy" in table.quantities:
-                    seen = f'{name}: task.kind = "{recipe.task.kind}", and the table compares accuracies'
+                    seen = f'{name}: task.kind = "{recipe.task.kind}", but the table compares accuracies'
                     raise RecipeError(f"{seen}; set quantities: [metric]")
                 yield Cell(row, column, seed, recipe, out / _slug(row) / _slug(column) / f"seed_{seed}")
 

@@ -46,7 +46,7 @@ def load_trained(path: Path) -> Trained:
     if path.is_dir():
         stopped, path = path / run_folder.LAST, path / run_folder.MODEL
         if stopped.exists() and not path.exists():
-            fix = f"go on with it ({run_folder.resuming(path.parent)}), or give {stopped}, the network as it was then"
+            fix = f"resume it ({run_folder.resuming(path.parent)}), or give {stopped}, its latest checkpoint"
             raise CheckpointError(f"{path.parent}: its training is not finished; {fix}")
     if not path.exists():
         raise CheckpointError(f"{path}: there is no trained network; train one with `hdlif train`, or resume it")
@@ -54,15 +54,17 @@ def load_trained(path: Path) -> Trained:
     try:
         recipe = Recipe.model_validate(loaded[1]["recipe"])
     except (KeyError, ValidationError) as error:
-        raise CheckpointError(f"{path}: holds no recipe of this version of hdlif; train it again") from error
+        raise CheckpointError(f"{path}: contains no recipe of this version of hdlif; train it again") from error
     try:
         with saying_what_is_gone(path.parent):
             network = builders.build_trained(_of_network(recipe), partial(checkpoint.load_model, path, loaded=loaded))
     except RecipeError as error:
         said, parts = str(error), ""
         if ":" in said and "there is no module" in said:
-            parts = "put back the module that it names, or "
+            parts = "restore that module, or "
         elif "which is not installed: pip install" in said:
             parts = "install it, or "
-        raise CheckpointError(f"{path}: holds a recipe that cannot be built ({said}); {parts}train it again") from error
+        raise CheckpointError(
+            f"{path}: contains a recipe that cannot be built ({said}); {parts}train it again"
+        ) from error
     return Trained(path, recipe, network)

@@ -22,7 +22,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TrainingError(f"{path.parent}: cannot be made there ({reason(error)}); choose another --out") from error
+        raise TrainingError(f"{path.parent}: cannot be created ({reason(error)}); choose another --out") from error
     try:
         yield
     except OSError as error:

@@ -51,7 +51,7 @@ def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
     with file:
         # A hard link may be another file that somebody has put here.
         if os.fstat(file.fileno()).st_nlink > 1:
-            raise TrainingError(f"{path}: has a second name, which no lock has; remove it")
+            raise TrainingError(f"{path}: has a second hard link, so it is not a lock of hdlif; remove it")
         mine = True
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -59,7 +59,7 @@ def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
             mine = error.errno not in (errno.EACCES, errno.EAGAIN)
             if mine and not without_locks:
                 seen = f"{path}: cannot be locked ({reason(error)})"
-                raise TrainingError(f"{seen}; choose a folder on a file system that has locks") from None
+                raise TrainingError(f"{seen}; choose a folder on a file system that supports locks") from None
         if not mine:
             yield False
             return
@@ -82,7 +82,7 @@ def training_alone(folder: Path) -> Iterator[None]:
         if not mine:
             # Do not read the file if this process has locked it, because closing the file would release the lock.
             who = "this process" if path in _held else _holder(path)
-            raise InUseError(f"{folder}: {who} is training there; wait until it has ended, or choose another --out")
+            raise InUseError(f"{folder}: {who} is training there; wait for it to end, or choose another --out")
         yield
 
 
@@ -170,8 +170,8 @@ def check_free(folder: Path, *, again: bool = False) -> None:
     """Raise `ExistingRunError` if the folder contains a run that is not `only_begun`."""
     if (left := left_by_a_run(folder)) and not only_begun(folder, again=again):
         seen = some([path.name for path in left], 3)
-        go_on = "go on with it (--resume)" if RunFiles(folder).exist() else "it has no checkpoint"
-        seen = f"{folder}: holds a run{_described(folder)} ({seen})"
+        go_on = "resume it (--resume)" if RunFiles(folder).exist() else "it has no checkpoint"
+        seen = f"{folder}: contains a run{_described(folder)} ({seen})"
         raise ExistingRunError(f"{seen}; {go_on}, replace it (--overwrite), or choose another folder (--out)")
 
 

@@ -60,16 +60,16 @@ def check_parts(recipe: Recipe, out: Path) -> None:
         return
     if (known := _kept(out)) is None:
         raise CheckpointError(
-            f"{out / run_folder.PARTS}: is damaged; start anew with --overwrite, or in another folder"
+            f"{out / run_folder.PARTS}: is damaged; start again with --overwrite, or in another folder"
         )
     # Check packages first, because a version explains more than file hashes.
     for name, stated in sorted(own_parts(recipe).items(), key=lambda one: ":" not in one[0]):
         was = known.get(name, stated)
         if was != stated:
             what = stated.get("file") or stated.get("distribution") or name
-            seen = f"{what} ({name}) is another than when this training began ({_difference(was, stated)})"
-            fix = "put it back, or start anew with --overwrite"
-            raise CheckpointError(f"{out}: {seen}, so that it would end with other bytes; {fix}")
+            seen = f"{what} ({name}) has changed since this training began ({_difference(was, stated)})"
+            fix = "restore it, or start again with --overwrite"
+            raise CheckpointError(f"{out}: {seen}, so the result would differ; {fix}")
 
 
 def _kept(out: Path) -> dict[str, dict[str, str]] | None:
@@ -98,7 +98,7 @@ def gone_parts(out: Path) -> str:
         group, _, own = name.partition(":")
         if group in GROUPS.values() and own not in offers(group) and "distribution" in stated:
             package, version = stated["distribution"], stated.get("version")
-            return f'"{own}" was of {package} {version}, which is not installed: pip install {package}=={version}'
+            return f'"{own}" came from {package} {version}, which is not installed: pip install {package}=={version}'
     return ""
 
 

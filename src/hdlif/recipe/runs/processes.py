@@ -34,13 +34,13 @@ def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
         if (devices or here, nodes or started[1]) != started:
             asked = f"--devices {devices or here} --nodes {nodes or started[1]}"
             seen = f"torchrun has started {here} processes on each of {started[1]} nodes"
-            raise RecipeError(f"{asked}: {seen}; leave both options out, it states them itself")
+            raise RecipeError(f"{asked}: {seen}; leave both options out, because torchrun sets them")
         _check_restarts()
         devices, nodes = started
     devices, nodes = devices or 1, nodes or 1
     if torch.cuda.is_available() and devices > torch.cuda.device_count():
-        seen = f"{devices} devices are asked for, and this machine has {torch.cuda.device_count()} GPUs"
-        raise RecipeError(f"{seen}; give --devices (torchrun: --nproc-per-node) at most that")
+        seen = f"{devices} devices are requested, but this machine has {torch.cuda.device_count()} GPUs"
+        raise RecipeError(f"{seen}; lower --devices (torchrun: --nproc-per-node) to at most that")
     if nodes > 1 and not dist.is_torchelastic_launched() and not started_by_slurm():
         _check_place(nodes)
     return devices, nodes

@@ -26,7 +26,7 @@ MOST_SEED = 2**32 - 1
 STREAM_STEPS = 16
 """Maximum number of steps per update of a stream, if the recipe does not set the number."""
 NOTHING_TO_TRAIN = (
-    "no recipe, data or trained network is named; give RECIPE (`hdlif recipes ls`), --data PATH or --from NAME"
+    "no recipe, data or trained network is given; give RECIPE (`hdlif recipes ls`), --data PATH or --from NAME"
 )
 SMALLER = 3
 """Divisor of a recipe's learning rate, which suits a random start, if training starts from trained weights.
@@ -81,14 +81,14 @@ def _following_from_data(
     if data is None:
         raise RecipeError(NOTHING_TO_TRAIN)
     if data in builders.DATA:
-        raise RecipeError(f"--data {data} is a set that ships; name a recipe for it (`hdlif recipes ls`)")
+        raise RecipeError(f"--data {data} is a built-in data set; give a recipe for it (`hdlif recipes ls`)")
 
     keys = [override.partition("=")[0].strip() for override in overrides]
     kind = builders.found_kind(builders.kind_by_keys(data, [key.removeprefix("data.") for key in keys]))
     is_map = kind is not None and kind.located == "map"
     if is_map and "data.instances" not in keys:
         raise RecipeError(
-            f"{data}: are the numbers of its maps those of objects, or of classes? --set data.instances=true, or "
+            f"{data}: do the numbers in its maps identify objects or classes? --set data.instances=true, or "
             "--set data.instances=false"
         )
     known = STARTS_OF_PLACES.get((kind and kind.located) or "")
@@ -111,7 +111,7 @@ def _following_from_data(
     same = recipe.data.arguments == first.data.arguments and recipe.data.size == first.data.size
     stated, again = builders.with_data_found(recipe, data_root, found=found if same else None, say=say)
     assert again is not None, "they are the user's own"
-    say(f"a recipe from the sizes of the data, on the base of {start}; replace any value with --set KEY=VALUE:")
+    say(f"a recipe from the sizes of the data, based on {start}; replace any value with --set KEY=VALUE:")
     for one in chosen:
         say(str(one))
     builders.check(stated)
@@ -243,8 +243,8 @@ def check_files(out: Path, found: OwnData | None, recipe: Recipe) -> None:
     if found is None or not os.path.lexists(out / run_folder.DATA_FILES) or _is_another(out, recipe):
         return
     if changed := changes(read_manifest(out / run_folder.DATA_FILES), found.manifest):
-        seen = f"{found.path}: is not as it was when the training in {out} began: {changed}"
-        raise DataError(f"{seen}; put it back to resume, or train anew with --overwrite or another --out")
+        seen = f"{found.path}: has changed since the training in {out} began: {changed}"
+        raise DataError(f"{seen}; restore it to resume, or train again with --overwrite or another --out")
 
 
 def _is_another(out: Path, recipe: Recipe) -> bool:
@@ -333,7 +333,7 @@ def _starting_from(
     training = chosen.training
     if {"training", "training.learning_rate"}.isdisjoint(one.partition("=")[0].strip() for one in overrides):
         rate = training.learning_rate / SMALLER
-        say(f"training.learning_rate = {rate:g}, that of {chosen.name} divided by {SMALLER}; --set replaces it")
+        say(f"training.learning_rate = {rate:g}, the rate of {chosen.name} divided by {SMALLER}; --set replaces it")
         training = training.model_copy(update={"learning_rate": rate})
     return chosen.model_copy(update={"start": section, "training": training}), [*own, *overrides]
 
@@ -346,7 +346,7 @@ def _as_streams(recipe: Recipe, say: Callable[[str], None]) -> Recipe:
     steps = max(n for n in range(1, STREAM_STEPS + 1) if time_steps % n == 0)
     every = f"training.stream = {steps}: an update every {f'{steps} steps' if steps > 1 else 'step'}"
     if steps > 1 or time_steps == 1:
-        most = f"the most up to {STREAM_STEPS} that divide time_steps = {time_steps}"
+        most = f"the largest number up to {STREAM_STEPS} that divides time_steps = {time_steps}"
         say(f"{every}, {most}; set training.stream to change this")
     else:
         more = next(n for n in range(2, time_steps + 1) if time_steps % n == 0)
@@ -370,7 +370,7 @@ def _kept_recipe(name: str, out: Path, say: Callable[[str], None]) -> str | Path
         return name
     if begun.name != name or begun == named:
         return name
-    say(f"{out}: going on with the recipe that it was begun with, {kept}")
+    say(f"{out}: resuming with its original recipe, {kept}")
     return kept
 
 

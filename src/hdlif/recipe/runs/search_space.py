@@ -39,7 +39,9 @@ class _Range(_Dimension):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if not self.low < self.high or (self.log and self.low <= 0):
-            raise ValueError(f"low = {self.low}, high = {self.high}: low is below high, and above 0 where log is true")
+            raise ValueError(
+                f"low = {self.low}, high = {self.high}: low must be below high, and above 0 if log is true"
+            )
         return self
 
     @property
@@ -123,7 +125,7 @@ def load_space(
         example = "training.learning_rate: {kind: float, low: 0.01, high: 0.3, log: true}"
         raise RecipeError(f"{path}: {place}: {first['msg']}; a key reads, for example, {example}") from None
     if not space:
-        raise RecipeError(f"{path}: has no key; a search space has one at least")
+        raise RecipeError(f"{path}: has no key; a search space needs at least one")
     for key, dimension in space.items():
         for value in dimension.edges:
             try:

@@ -80,7 +80,7 @@ def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]
         raise RecipeError(f"{journal}: is not a journal of `hdlif sweep`; give a new file")
     elif differences := recipe_differences(kept, contents):
         seen = "; ".join(f"{cut(key)} = {brief(then)}, now {brief(now)}" for key, then, now in differences)
-        raise RecipeError(f"{journal}: is a study with {seen}; give another --study, or the recipe and space it has")
+        raise RecipeError(f"{journal}: is a study with {seen}; give another --study, or its recipe and search space")
     return study
 
 

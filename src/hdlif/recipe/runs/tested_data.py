@@ -41,8 +41,10 @@ def sets_for(
     listed = (path if path.is_dir() else path.parent) / run_folder.DATA_FILES
     if data is None:
         if keys:
-            seen = f"--set data.{cut(next(iter(keys)))} is of data that --data names"
-            raise RecipeError(f"{seen}: a run's own are taken as in its training; give --data too, or leave it out")
+            seen = f"--set data.{cut(next(iter(keys)))} applies to data given with --data"
+            raise RecipeError(
+                f"{seen}: the data of a run are read as in its training; give --data too, or leave it out"
+            )
         return builders.build_data(recipe, data_root, listed=listed)
     data = in_root(data, data_root) or data
     if names_path(data):
@@ -86,15 +88,15 @@ def sets_named(
     if data is not None and record is not None and names_path(data):
         return builders.found_data(data, record=record, labels=labels, time_steps=time_steps, task=task, **asked)
     if data is None or data not in builders.DATA:
-        seen = "it does not say which data set it is for" if data is None else f'--data "{data}" is unknown'
+        seen = "its data set is unknown" if data is None else f'--data "{data}" is unknown'
         raise DataError(f"{path}: {seen}; give --data NAME or a folder, {did_you_mean(data or '', builders.DATA)}")
     if keys and not builders.DATA[data].is_generated:
-        seen = f"--set data.{cut(next(iter(keys)))} is of data of your own"
-        raise RecipeError(f"{seen}, and {data} is a set that ships; leave it out")
+        seen = f"--set data.{cut(next(iter(keys)))} applies to your own data"
+        raise RecipeError(f"{seen}, but {data} is a built-in data set; leave it out")
     kind = builders.shipped_kind(data, keys)
     if (given := kind.target) != (wanted := builders.target_taken(task.kind, each=task.combine == "each")):
-        seen = f'{path}: the network has the task "{task.kind}", which takes {wanted}, and {data} gives {given}'
-        raise DataError(f"{seen}; give the data that it was trained on")
+        seen = f'{path}: the network has the task "{task.kind}", which takes {wanted}, but {data} gives {given}'
+        raise DataError(f"{seen}; give its training data")
     return builders.named_data(
         data, data_root, record=record or kind.input, time_steps=time_steps, frames=frames, task=task, arguments=keys
     )
@@ -104,4 +106,4 @@ def check_classes(path: Path, labels: Sequence[str], sets: DataSets) -> None:
     """Raise `DataError` unless a network has as many outputs as its data set has classes."""
     if len(labels) != len(sets.classes):
         seen = f"{path}: the network has {len(labels)} outputs, of classes or values"
-        raise DataError(f"{seen}, and the data set {len(sets.classes)}; give the data set that it was trained on")
+        raise DataError(f"{seen}, but the data set has {len(sets.classes)}; give its training data set")
