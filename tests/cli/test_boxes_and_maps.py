@@ -204,7 +204,7 @@ def test_a_sheet_shows_images_with_their_maps(tmp_path: Path) -> None:
         coloured = (pixels.max(-1).astype(int) - pixels.min(-1)) > 30
         assert coloured.mean() > 0.02
         text = as_text(result)
-        assert "unreadable     1 file; a training refuses it" in text
+        assert "unreadable     1 file, which stops training" in text
         assert "images/03.png: there is no labels/03.png" in text
         assert ("learned        objects" if instances else "learned        0, 1, 2") in text
 

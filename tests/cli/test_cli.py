@@ -199,7 +199,7 @@ def test_an_interrupt_says_where_and_how_to_go_on(tmp_path: Path, monkeypatch: p
         done = hdlif(*arguments, *options)
         assert done.returncode == 128 + came
         how = "interrupted" if came == signal.SIGINT else "terminated"
-        assert done.stderr.strip() == f"{how} in epoch 2 of 2; go on with: {again}"
+        assert done.stderr.strip() == f"{how} in epoch 2 of 2; continue with: {again}"
     kept = f"hdlif train '{own}/recipe.yaml' --out '{own}' --resume"
     for command in ("eval", "report"):
         done = hdlif(command, own)

@@ -149,7 +149,7 @@ class Centred(QuantLinear):
         return F.linear(x, self.weight - self.weight.mean(), self.bias)
 
 
-@every("synapse", "words", of=[(nn.Bilinear(6, 6, 8), "Bilinear"), (Centred(6, 8), "Centred has a forward pass")])
+@every("synapse", "words", of=[(nn.Bilinear(6, 6, 8), "Bilinear"), (Centred(6, 8), "Centred overrides forward(), so")])
 def test_a_synapse_of_a_kind_without_a_trace_is_refused_by_its_name(synapse: nn.Module, words: str) -> None:
     net = Sequential({"mix": synapse, "act": HDLIF(STEPS)}).double()
     with pytest.raises(TrainingError, match=rf"^mix feeds a membrane and cannot learn from a trace: {words}"):

@@ -195,8 +195,8 @@ REFUSED: list[tuple[nn.Module, str]] = [
     (Taking(lambda net, x: F.relu_(x) + x), "uses relu_ in place on a value that is read again"),
     (Taking(lambda net, x: net.relu(x) + x, relu=nn.ReLU(True)), "uses relu in place on a value that is read again"),
     (Taking(lambda net, x: x.detach()), r"uses detach\(\)"),
-    (Taking(lambda net, x: torch.div(x, 2, rounding_mode="floor")), "a rounded one"),
-    (Several(), "it takes mask too"),
+    (Taking(lambda net, x: torch.div(x, 2, rounding_mode="floor")), "a rounded division"),
+    (Several(), "it also takes mask"),
     (spiking(Residual(), neuron), r"the network \(Wired\) knows time already"),
     (Taking(lambda net, x: F.relu(x.flatten(1))), "relu is an activation whose channels are not known"),
     (Taking(lambda net, x: net.c(net.c(x)), c=nn.Conv2d(4, 4, 1)), r"c_2 runs more than once \(also as c\)"),
@@ -205,7 +205,7 @@ REFUSED: list[tuple[nn.Module, str]] = [
     (nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False)), "0 is a batch norm without running statistics"),
     (nn.Sequential(nn.Hardtanh()), "0 is a Hardtanh from -1.0"),
     (nn.Sequential(Same(3, 4, 2), nn.ReLU()), r"0 is a Conv2d with a computation of its own \(Same\)"),
-    (nn.Sequential(nn.Conv2d(3, 4, 2), StochasticDepth(0.5), nn.ReLU()), "1 leaves out branches at random"),
+    (nn.Sequential(nn.Conv2d(3, 4, 2), StochasticDepth(0.5), nn.ReLU()), "1 drops branches at random"),
 ]
 
 

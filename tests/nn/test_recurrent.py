@@ -119,7 +119,7 @@ def test_states_and_shapes_that_do_not_fit_are_refused() -> None:
     for lacking in ({"neuron": state["neuron"]}, {**state, "spike": None}, {**state, "spike": {}}):
         with pytest.raises(StateError, match="lacks 'spike'"):
             layer(x, lacking, range(1, 2))
-    with pytest.raises(ShapeError, match="the recurrent synapse gives"):
+    with pytest.raises(ShapeError, match="the recurrent synapse returns"):
         Recurrent(HDLIF(T), QuantConv2d(C, C, 3))(torch.randn(1, 2, C, 5, 5), None, range(1))
 
 

@@ -248,16 +248,14 @@ class Learning:
         """Return the header lines of the structs and of the training functions."""
         name, upper = self.name, self.name.upper()
         return [
-            *self.gradients.typedef(
-                f"{name}_gradients", "Sums of gradients since the last update; all 0 in the beginning"
-            ),
+            *self.gradients.typedef(f"{name}_gradients", "Sums of gradients since the last update; all 0 at the start"),
             "",
-            *self.work.typedef(f"{name}_learn_work", "Of the backward pass of one step"),
+            *self.work.typedef(f"{name}_learn_work", "Work space of the backward pass of one step"),
             "",
             "/* The network as it was exported. */",
             f"void {name}_learned_start({name}_learned *learned);",
             "",
-            f"/* {name}_step, which also adds the gradients of its loss, the cross-entropy of the class `target`.",
+            f"/* Runs {name}_step, and adds the gradients of the cross-entropy of the class `target`.",
             f"   Returns 1; or 0 if {upper}_LABELS or more is given: nothing is learned from the step then. */",
             f"int {name}_learn_step({name}_state *state, {name}_work *work, const {name}_learned *learned,",
             f"{name}_gradients *gradients, {name}_learn_work *learn, const {name}_number *frame, uint32_t target,",
