@@ -195,7 +195,7 @@ def test_what_data_do_not_take_or_has_no_effect_is_refused(made: Path) -> None:
                 evaluate(network, data=data, overrides=[*CUT[:2], override])
     for network, given, error, words in (
         (net, {"data": data, "overrides": CUT, "part": "all"}, RecipeError, "on all of them; leave it out"),
-        (run, {"overrides": ["data.stride=3"]}, RecipeError, "applies to the data of --data"),
+        (run, {"overrides": ["data.stride=3"]}, RecipeError, "is of data that --data names"),
         (net, {"data": "sines", "overrides": ["data.stride=3"]}, RecipeError, "sines is a set that ships"),
         (run, {"part": "tests"}, InputError, "did you mean"),
         (net, {"data": data, "overrides": "data.stride=3"}, InputError, "give a list"),

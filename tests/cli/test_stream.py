@@ -180,7 +180,7 @@ def test_what_does_not_fit_the_network_is_refused(artefact: Path, of_sounds: Pat
     for network, options, words in (
         (artefact, {}, r"empty\.csv: the stream ended before the first sample"),
         (of_sounds, {}, r"empty\.csv: .*sound at 8,000 Hz"),
-        (artefact, {"rate": 16000}, "rate = 16000 applies to sounds"),
+        (artefact, {"rate": 16000}, "rate = 16000 applies only to audio"),
         (of_sounds, {"gaps": "stop"}, "gaps = stop applies only to rows"),
         (artefact, {"out": tmp_path}, "a network for time series does not produce"),
         (pictures, {}, "ended before the first frame"),
@@ -272,7 +272,9 @@ def test_a_window_that_the_frames_end_in_is_named(folder: Path, tmp_path: Path) 
     (found,) = stream(path, folder, say=lines.append)
     assert found.as_dict()["frames"] == [0, graph.time_steps]
     steps = graph.time_steps
-    said = f"it ended after {steps + 1} frames, within [{steps}:{steps + 1}]: no prediction; --partial gives one"
+    said = (
+        f"the stream ended after {steps + 1} frames, within [{steps}:{steps + 1}]: no prediction; --partial gives one"
+    )
     assert lines == [f"{folder}: {said}"]
     assert len(list(stream(path, folder, partial=True))) == 2
     with pytest.raises(HdlifError, match="hop = 2 applies only to time series and audio"):

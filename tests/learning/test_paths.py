@@ -196,7 +196,7 @@ WAY = ("fc0", "act0", "fc1", "act1", "out")
             {"paths": (("fc0", "act1", "out"), ("fc1", "act0", "out"), ("skip", "act1"))},
             r"Wrong runs 'act0' on the output of 'fc0', but no path in Wrong.paths",
         ),
-        ({"reads": {"fc0": [""], "act0": ["fc0"], "": ["act0"]}}, "leaves out 'fc1', 'skip', 'act1', 'out'"),
+        ({"reads": {"fc0": [""], "act0": ["fc0"], "": ["act0"]}}, "omits 'fc1', 'skip', 'act1', 'out'"),
         ({"reads": {**Reading.reads, "d": ["fc0"]}}, "names 'd', which is not one of its children"),
         ({"reads": {**Reading.reads, "fc1": [""]}}, "runs 'fc1' on the output of 'act0'"),
     ],

@@ -186,7 +186,7 @@ REFUSED: list[tuple[nn.Module, str]] = [
     (Taking(lambda net, x: net.att(x), att=Attention()), r"att.attend \(MultiheadAttention\) has no spiking"),
     (Taking(lambda net, x: x * x), "uses a product of two values"),
     (Taking(branching), r"test_spiking.py:\d+: return x if x.sum\(\) > 0 else -x: what runs there dep"),
-    (Taking(lambda net, x: (x, x)), "its forward pass gives a tuple"),
+    (Taking(lambda net, x: (x, x)), "its forward pass returns a tuple"),
     (Taking(lambda net, x: x @ net.conv.weight), "uses its own tensor 'conv.weight'"),
     (Taking(lambda net, x: torch.cat([x, x], 2)), "uses torch.cat along dimension 2"),
     (Taking(lambda net, x: x[..., 1:]), "a slice of channels"),

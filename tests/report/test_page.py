@@ -76,7 +76,7 @@ def section(page: str, heading: str) -> str:
 def test_a_page_shows_every_network_and_figure_what_a_practitioner_looks_for_first(page, outline):
     assert [name for name in ("lif", "hdlif", "hdlif_w1p5_s4") if f'<th scope="row">{name}</th>' not in page] == []
     headings = "At a glance|Results|Confusion|Accuracy by class|Accuracy over time|Learning curves|Activity by layer"
-    headings += "|Leak and threshold by time step|Neurons at work|Deployed file|Provenance"
+    headings += "|Leak and threshold by time step|Neuron activity|Deployed file|Provenance"
     assert re.findall(r"<h2[^>]*>(.*?)</h2>", page) == headings.split("|")
     assert [int(n) for n in re.findall(r"Figure (\d+)\.", outline.text)] == list(range(1, 12))
     assert [int(n) for n in re.findall(r"Table (\d+)\.", outline.text)] == [1, 2, 3, 4]

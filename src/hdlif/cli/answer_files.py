@@ -71,7 +71,7 @@ class AnswerFiles:
         """Write a file for the input `name`; return its path."""
         if (other := self._inputs.setdefault(path, name)) != name:
             raise InputError(
-                f"{name}: its output would overwrite {path}, the output of {other}; predict it separately, or rename it"
+                f"{name}: its output would overwrite that of {other}, {path}; predict it separately, or rename it"
             )
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)

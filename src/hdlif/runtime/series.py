@@ -52,7 +52,7 @@ def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> 
             steps = resampled_length(len(values), *record.rates) if record.rates else len(values)
             if not fewest <= steps <= time_steps or values.shape[1] != channels:
                 seen = f"has {len(values)} rows and {values.shape[1]} columns"
-                at = f", {steps} at {record.rates[1]} for {record.rates[0]}," if record.rates else ","
+                at = f", {steps} at {record.rates[1]} for {record.rates[0]}" if record.rates else ""
                 fix = "give the channels that it was trained on, in the same order"
                 if steps < fewest and values.shape[1] == channels:
                     fix = f"give {_rows_of(record, time_steps)}, or predict the rows so far: --stream FILE --partial"

@@ -133,7 +133,7 @@ class RunFiles:
         try:
             checkpoint.load(self.best if self.best.exists() else self.final)
         except CheckpointError as error:
-            state = "damaged" if self.best.exists() or self.final.exists() else "gone"
+            state = "damaged" if self.best.exists() or self.final.exists() else "missing"
             raise CheckpointError(
                 f"{self.best}: is {state}, and it was the best epoch so far, {epoch}; restore it, or train again "
                 "without resuming"
