@@ -197,7 +197,7 @@ REFUSED: list[tuple[nn.Module, str]] = [
     (Taking(lambda net, x: x.detach()), r"uses detach\(\)"),
     (Taking(lambda net, x: torch.div(x, 2, rounding_mode="floor")), "a rounded division"),
     (Several(), "it also takes mask"),
-    (spiking(Residual(), neuron), r"the network \(Wired\) knows time already"),
+    (spiking(Residual(), neuron), r"the network \(Wired\) already runs over time"),
     (Taking(lambda net, x: F.relu(x.flatten(1))), "relu is an activation whose channels are not known"),
     (Taking(lambda net, x: net.c(net.c(x)), c=nn.Conv2d(4, 4, 1)), r"c_2 runs more than once \(also as c\)"),
     (nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2)), "it has no activation"),

@@ -56,7 +56,7 @@ model: channels = 7; a reversible block splits   | model={kind: reversible_resne
 model.of = None is not the name of a network     | model={kind: spiking}
 neuron.time_steps cannot be set here             | neuron={kind: hdlif, time_steps: 3}
 neuron.mem_bn = "raw" is refused                 | neuron={kind: hdlif, mem_bn: raw}
-neuron: path = 'fused' cannot be combined with Mem-BN| neuron={kind: hdlif, mem_bn: true, path: fused}
+neuron: path = 'fused' cannot be combined with Mem-BN | neuron={kind: hdlif, mem_bn: true, path: fused}
 neuron.surrogate = "atan" is unknown             | neuron={kind: hdlif, surrogate: atan}
 neuron.reset = "none" is unknown                 | neuron={kind: lif, reset: none}
 neuron: leak = 1.5; a learned one must lie in (0 | neuron.leak=1.5

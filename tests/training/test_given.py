@@ -347,7 +347,7 @@ def test_where_there_is_no_terminal_each_epoch_is_a_line_and_many_samples_left_o
         assert printed.out == ""
         lines = printed.err.splitlines()
         # A tenth or more is told of.
-        told = [line for line in lines if "leaves 0 out" in line]
+        told = [line for line in lines if "drops 0" in line]
         assert len(told) == (left_out >= 8), size
         validated = [event for event in events(out) if event["event"] == "validation"]
         for line, event in zip((line for line in lines if line not in told), validated, strict=True):
