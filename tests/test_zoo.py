@@ -188,7 +188,7 @@ def nonsense(handler: BaseHTTPRequestHandler, content: bytes) -> None:
         (cut_short, r"SHA-256.*\(100 of"),
         (longer, "at most"),
         (changed, "SHA-256"),
-        (to_http, "leads to http://"),
+        (to_http, "redirects to http://"),
         (nonsense, "cannot be read"),
     ],
 )

@@ -83,7 +83,7 @@ def series(folder: Path) -> Written:
 def neuron(folder: Path) -> Written:
     return {
         "neuron_accuracy": sections(folder / "both.html", "Accuracy over time"),
-        "neuron_at_work": sections(folder / "both.html", "Neurons at work", style=FEW_NEURONS, width=1200),
+        "neuron_at_work": sections(folder / "both.html", "Neuron activity", style=FEW_NEURONS, width=1200),
     }
 
 

@@ -10,8 +10,8 @@ from mkdocs.structure.files import File, Files
 import hdlif
 
 PAGE = "reference/recipe_keys.md"
-_HEAD = ["| key | what it may be | default | meaning |", "| --- | --- | --- | --- |"]
-_KINDS = ["| kind | what it is |", "| --- | --- |"]
+_HEAD = ["| key | accepted values | default | meaning |", "| --- | --- | --- | --- |"]
+_KINDS = ["| kind | description |", "| --- | --- |"]
 _INSIDE = ("training.optimizer", "training.schedule", "data.augment")
 
 Schema = Mapping[str, Any]
@@ -25,9 +25,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def page(schema: Schema) -> Iterator[str]:
     parts = schema["$defs"]
     yield from ("# Recipe keys", "")
-    yield "Every key of a [recipe](recipes.md), made from the code; see also [editors](../how_to/experiments.md)."
-    yield "If there is no default, the meaning states what happens without the key."
-    yield from ("", "## The file itself", "", *_HEAD)
+    yield "Every key of a [recipe](recipes.md), generated from the code; see also [editors](../how_to/experiments.md)."
+    yield "For a key without a default, the meaning states what happens without the key."
+    yield from ("", "## Top-level keys", "", *_HEAD)
     required = schema["else"]["required"]
     for name, one in schema["properties"].items():
         key = f"[`{name}`](#{name})" if name in parts else f"`{name}`"
@@ -42,7 +42,7 @@ def page(schema: Schema) -> Iterator[str]:
 def _section(name: str, parts: Schema) -> Iterator[str]:
     yield from (f"{'##' if '.' not in name else '###'} {name}", "")
     if name == "data.augment":
-        yield from ("An entry of the list is a name, or a section of a `kind` and its arguments.", "")
+        yield from ("Each entry of the list is a name, or a section with a `kind` and its arguments.", "")
     kinds = {key.removeprefix(f"{name}."): one for key, one in parts.items() if _is_kind(key, name, one)}
     if not kinds:
         yield from _keys(parts[name], parts)
@@ -50,7 +50,7 @@ def _section(name: str, parts: Schema) -> Iterator[str]:
     yield from _KINDS
     yield from (f"| `{kind}` | {one['description']} |" for kind, one in kinds.items())
     if name != "teacher":
-        yield "| `package.module:Name` | A part of your own; the keys beside `kind` are its arguments. |"
+        yield "| `package.module:Name` | Your own part; the keys other than `kind` are its arguments. |"
     yield ""
     first, *others = kinds.values()
     shared = {
@@ -59,7 +59,7 @@ def _section(name: str, parts: Schema) -> Iterator[str]:
         if key != "kind" and others and all(other["properties"].get(key) == one for other in others)
     }
     if shared:
-        yield from ("Of every kind:", "")
+        yield from ("Keys of every kind:", "")
         yield from _keys({**first, "properties": shared}, parts)
     alike: dict[str, list[str]] = {}
     for kind, one in kinds.items():
@@ -67,7 +67,7 @@ def _section(name: str, parts: Schema) -> Iterator[str]:
         if own:
             alike.setdefault(json.dumps({"properties": own, "required": one["required"]}), []).append(kind)
     for text, of_them in alike.items():
-        yield from (f"Of {', '.join(f'`{kind}`' for kind in of_them)}:", "")
+        yield from (f"Keys of {', '.join(f'`{kind}`' for kind in of_them)}:", "")
         yield from _keys(json.loads(text), parts)
 
 

@@ -104,7 +104,7 @@ class MixupConfig(_Section):
     @model_validator(mode="after")
     def _mixes(self) -> Self:
         if self.mixup_alpha == self.cutmix_alpha == 0:
-            raise ValueError("data.mixup.mixup_alpha = 0 and cutmix_alpha = 0 mix nothing; leave data.mixup out")
+            raise ValueError("data.mixup.mixup_alpha = 0 and cutmix_alpha = 0 mix nothing; remove data.mixup")
         return self
 
 

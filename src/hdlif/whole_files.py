@@ -33,7 +33,7 @@ def open_regular(path: Path, flags: int) -> int:
         if stat.S_ISDIR(mode):
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "no regular file")
+            raise OSError(errno.EINVAL, "not a regular file")
     except OSError:
         os.close(descriptor)
         raise

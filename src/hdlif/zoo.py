@@ -63,10 +63,10 @@ def get(name: str, *, source: str | None = None, to: Path | None = None) -> list
     for file, stated in networks[name]["files"].items():
         content = contents[folder / file] = _read(source, file, stated["bytes"])
         if hashlib.sha256(content).hexdigest() != stated["sha256"]:
-            seen = f"{place}/{file}: has not the SHA-256 that is stated ({len(content):,} of {stated['bytes']:,} bytes)"
+            seen = f"{place}/{file}: does not have the stated SHA-256 ({len(content):,} of {stated['bytes']:,} bytes)"
             raise InputError(f"{seen}; fetch it again, or from another --from")
     if to is not None and (there := [path for path in contents if os.path.lexists(path)]):
-        raise InputError(f"{there[0]}: is already there; move it away, or give another --to")
+        raise InputError(f"{there[0]}: already exists; move it away, or give another --to")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, content in contents.items():
@@ -129,7 +129,7 @@ def _read(source: str | None, name: str, most: int) -> bytes:
     class ToHttps(urllib.request.HTTPRedirectHandler):
         def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str) -> Any:
             if not newurl.lower().startswith("https://"):
-                raise InputError(f"{place}: leads to {cut(newurl)}, which is refused; {_FIX}")
+                raise InputError(f"{place}: redirects to {cut(newurl)}, which is not allowed; {_FIX}")
             return super().redirect_request(req, fp, code, msg, headers, newurl)
 
     if source is None and not CHECKOUT.is_dir():
@@ -141,10 +141,10 @@ def _read(source: str | None, name: str, most: int) -> bytes:
         parts = urlsplit(place)
         is_here = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
         if parts.scheme != "https" and not is_here:
-            raise InputError(f"{place}: is not encrypted, and refused; {_FIX}")
+            raise InputError(f"{place}: only encrypted (https://) addresses are allowed; {_FIX}")
         with urllib.request.build_opener(ToHttps).open(place, timeout=SECONDS) as answer:
             if (stated := int(answer.headers.get("Content-Length") or 0)) > most:
-                raise InputError(f"{place}: has {stated:,} bytes, and at most {most:,} are read; {_FIX}")
+                raise InputError(f"{place}: has {stated:,} bytes, but at most {most:,} are accepted; {_FIX}")
             content: bytes = answer.read(most)
             return content
     except (OSError, HTTPException, ValueError) as error:

@@ -115,7 +115,7 @@ def test_a_cell_of_another_recipe_is_trained_anew_after_cells_that_are_done_are_
             written.append(json.loads(path.read_text())["rows"])
 
     after = ablate(str(table), out=tmp_path / "out", say=say)
-    assert said[0] == "1/3 HD-LIF, fp32, seed 42: training, in place of an earlier one of another recipe"
+    assert said[0] == "1/3 HD-LIF, fp32, seed 42: training, replacing a run of another recipe"
     assert said[-1] == "3/3 LIF, fp32, seed 42: done before"
     assert [options.label for *_, options in begun] == ["HD-LIF, fp32, seed 42", "HD-LIF, 4 bit, seed 42"]
     assert finished["rows"]["HD-LIF"] != after["rows"]["HD-LIF"]
@@ -171,7 +171,7 @@ def test_trainings_of_another_table_are_taken_as_they_are(
     known, said = tmp_path / "out" / "table.json", list[str]()
     result = ablate(str(table), out=tmp_path / "elsewhere", known=[known], say=said.append)
     assert result["rows"] == finished["rows"]
-    assert said[0] == f"{known}: 3 of its 3 trainings are of this table's cells, recipes and seeds"
+    assert said[0] == f"{known}: 3 of its 3 training runs match this table's cells, recipes and seeds"
     assert said[1] == "1/3 HD-LIF, fp32, seed 42: done elsewhere"
     # What was taken is kept, and may be taken again.
     again = ablate(str(table), out=tmp_path / "third", known=[tmp_path / "elsewhere" / "table.json"])

@@ -35,7 +35,7 @@ def test_boxes_are_learned_measured_and_reported(tmp_path: Path) -> None:
     assert evaluation_text(checked.as_dict()).startswith("ap50 ")
     page = Path(report([out])["report"]).read_text()
     assert "ap50" in page
-    assert "Worst answers" in page
+    assert "Worst predictions" in page
     assert "average precision at an overlap of 0.5" in page.lower()
     # The classes of other boxes may be in another order.
     for other, count in ((write_coco(tmp_path / "coco"), 12), (write_yolo(tmp_path / "yolo"), 12)):
@@ -66,7 +66,7 @@ def test_a_drifting_field_of_view_is_learned_at_each_step(tmp_path: Path) -> Non
     checked = evaluate(out)
     assert checked.metrics == pytest.approx(result.measured)
     assert len(checked.per_step) == 3
-    assert "Worst answers" in Path(report([out])["report"]).read_text()
+    assert "Worst predictions" in Path(report([out])["report"]).read_text()
     file = tmp_path / "net.hdlif.safetensors"
     export_file(out, to="artefact", out=file)
     graph = load(file)
@@ -204,7 +204,7 @@ def test_a_sheet_shows_images_with_their_maps(tmp_path: Path) -> None:
         coloured = (pixels.max(-1).astype(int) - pixels.min(-1)) > 30
         assert coloured.mean() > 0.02
         text = as_text(result)
-        assert "unreadable     1 file; a training refuses it" in text
+        assert "unreadable     1 file, which stops training" in text
         assert "images/03.png: there is no labels/03.png" in text
         assert ("learned        objects" if instances else "learned        0, 1, 2") in text
 

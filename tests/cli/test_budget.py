@@ -143,19 +143,19 @@ def test_a_dry_run_prints_the_options_and_leaves_nothing(tmp_path: Path) -> None
 def test_what_cannot_be_trained_within_a_budget_is_refused(run: Path, tmp_path: Path) -> None:
     streamed = ["training.stream=2", "neuron.per_step=false", "norm.per_step=false"]
     for budget, changes, message in (
-        ("nops=1%", [], "the nearest that can"),
+        ("nops=1%", [], "the nearest budget that can"),
         ("nops=70%", ["training.epochs=1"], "training.epochs = 1; set 2 or more"),
-        ("nops=70%", streamed, "does not go with training.stream"),
+        ("nops=70%", streamed, "and training.stream cannot be combined"),
     ):
         with pytest.raises(RecipeError, match=message):
             hdlif.train(NAME, budget=budget, out=tmp_path / "run", overrides=[*SMALL, *changes])
         assert not (tmp_path / "run").exists()
-    with pytest.raises(CheckpointError, match='begun with --budget "nops=70%"'):
+    with pytest.raises(CheckpointError, match='started with --budget "nops=70%"'):
         hdlif.train(NAME, budget="nops=80%", out=run, resume=True, **OPTIONS)
-    with pytest.raises(CheckpointError, match="is of another recipe"):
+    with pytest.raises(CheckpointError, match="belongs to another recipe"):
         hdlif.train(NAME, out=run, resume=True, overrides=[*SMALL, "seed=3"])
     (tmp_path / "last.safetensors").touch()
-    with pytest.raises(CheckpointError, match="was begun without --budget"):
+    with pytest.raises(CheckpointError, match="was started without --budget"):
         hdlif.train(NAME, budget="nops=70%", out=tmp_path, resume=True, **OPTIONS)
     with pytest.raises(ExistingRunError):
         hdlif.train(NAME, budget="nops=70%", out=run, **OPTIONS)

@@ -131,7 +131,7 @@ def test_recipes_are_listed_shown_and_checked(tmp_path: Path) -> None:
         shown = hdlif("recipes", "show", "cifar100_resnet18_hdlif_w1", *options).stdout
         assert ("epochs: 300" in shown) == stated
     assert hdlif("recipes", "check", "digits_hdlif").stdout == "digits_hdlif: good\n"
-    assert hdlif("recipes", "check", "digits_lif", "digits_hdlif").stdout == "2 recipes: good\n"
+    assert hdlif("recipes", "check", "digits_lif", "digits_hdlif").stdout == "2 recipes: valid\n"
     assert hdlif("recipes", "check", "digits_lif", tmp_path / "no.yaml").returncode == 2
     hdlif("recipes", "schema", "--out", tmp_path / "new" / "schema.json")
     assert json.loads((tmp_path / "new" / "schema.json").read_text()) == recipe_schema()
@@ -199,7 +199,7 @@ def test_an_interrupt_says_where_and_how_to_go_on(tmp_path: Path, monkeypatch: p
         done = hdlif(*arguments, *options)
         assert done.returncode == 128 + came
         how = "interrupted" if came == signal.SIGINT else "terminated"
-        assert done.stderr.strip() == f"{how} in epoch 2 of 2; go on with: {again}"
+        assert done.stderr.strip() == f"{how} in epoch 2 of 2; continue with: {again}"
     kept = f"hdlif train '{own}/recipe.yaml' --out '{own}' --resume"
     for command in ("eval", "report"):
         done = hdlif(command, own)

@@ -76,7 +76,7 @@ def test_a_file_without_a_confidence_refuses_auto_alone(tmp_path: Path) -> None:
         lambda: Session(plain).run(x, confidence="auto"),
         lambda: predict_files(plain, [arrays], confidence="auto"),
     ):
-        with pytest.raises(HdlifError, match='"auto", and the network\'s file has none'):
+        with pytest.raises(HdlifError, match='"auto", but the model file has none'):
             call()
     for confidence in (None, "off"):
         assert "steps" not in predict_files(plain, [arrays], confidence=confidence).inputs[0].answer
@@ -147,10 +147,15 @@ def test_what_a_confidence_needs_is_said_before_anything_is_written(
     save(replace(graph, task=TaskRecord("regress", mean=(0.0,) * 3, std=(1.0,) * 3)), values)
     in_c = {"to": "c", "out": out.with_name("net.c")}
     for error, words, network, options in (
-        (ArgumentError, "--confidence is for --to artefact and --to c", run_folder, {"to": "nir", "confidence": 0.5}),
-        (ArgumentError, "--max-drop 1: it is 0 to 100", run_folder, {"confidence": 0.5, "max_drop": 1.0}),
+        (
+            ArgumentError,
+            "--confidence applies only to --to artefact and --to c",
+            run_folder,
+            {"to": "nir", "confidence": 0.5},
+        ),
+        (ArgumentError, "--max-drop 1: expected 0 to 100", run_folder, {"confidence": 0.5, "max_drop": 1.0}),
         (ArgumentError, "--max-drop -1", run_folder, {"confidence": "auto", "max_drop": -1.0}),
-        (ArgumentError, "are for --confidence auto", run_folder, {"data": "digits"}),
+        (ArgumentError, "apply only to --confidence auto", run_folder, {"data": "digits"}),
         (HdlifError, "confidence = 2; give a number in 0..1", run_folder, {"confidence": 2}),
         (HdlifError, "the network's task is regress", values, {**in_c, "confidence": 0.5}),
         (HdlifError, "the network's task is regress", values, {**in_c, "confidence": "auto", "data": "digits"}),

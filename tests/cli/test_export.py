@@ -48,7 +48,7 @@ def test_nir_is_read_back_before_it_is_written(small: Path, tmp_path: Path, monk
     assert written.text().endswith("outputs equal the reference's bit for bit")
     out.unlink()
     monkeypatch.setattr("hdlif.deploy.interop.nir_import.read_artefact", lambda path: dumps(residual_network(seed=1)))
-    with pytest.raises(MachineError, match="the network that was read back is another one"):
+    with pytest.raises(MachineError, match="the network read back differs from the original"):
         export(small, out=out, extension=True, check=True, to="nir")
     assert not out.exists()
 
@@ -74,8 +74,8 @@ def test_a_page_is_written_of_networks_that_take_images(tmp_path: Path) -> None:
     assert done.stdout.startswith(f"{out}: {out.stat().st_size:,} bytes, {len(detector().nodes)} nodes\nchecked: ")
     assert out.read_text() == live_page(path.read_bytes(), path.name)
     for name, options, words in (
-        ("cells.pdf", (), "give a name that ends in .html"),
-        ("other.html", ("--batch", 2), "--batch is for --to onnx"),
+        ("cells.pdf", (), "must end in .html"),
+        ("other.html", ("--batch", 2), "--batch applies only to --to onnx"),
     ):
         done = hdlif("export", path, "--to", "page", "--out", tmp_path / name, *options)
         assert (done.returncode, words in done.stderr) == (2, True), done.stderr
@@ -113,7 +113,7 @@ def test_a_device_that_is_too_small_is_refused_before_anything_is_written(small:
     source = export(small, out=tmp_path / "net.c", to="c").source
     for kind, needed in (("rom", source.data_bytes), ("ram", source.ram_bytes)):
         export(small, out=tmp_path / "net.c", **{kind: needed}, to="c")
-        with pytest.raises(InputError, match=f"{needed:,} bytes of {kind.upper()}, and the device has {needed - 1:,}"):
+        with pytest.raises(InputError, match=f"{needed:,} bytes of {kind.upper()}, but the device has {needed - 1:,}"):
             export(small, out=tmp_path / "other" / "net.c", **{kind: needed - 1}, to="c")
     for name, options in (
         *((name, {}) for name in ("net.h", "net", "My-Net.c", "math.c")),
@@ -131,7 +131,7 @@ def test_a_build_with_other_outputs_is_refused_and_nothing_is_written(
     true, made = reference.run, tmp_path / "made"
     with monkeypatch.context() as patched:
         patched.setattr(reference, "run", lambda *given: true(*given) + 1)
-        with pytest.raises(MachineError, match="for output 0 of step 0, but the oracle gives"):
+        with pytest.raises(MachineError, match="for output 0 of step 0, but the reference gives"):
             export(small, out=made / "net.c", check=True, to="c")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="no C compiler is installed"):
@@ -153,9 +153,9 @@ def test_a_network_that_learns_is_checked_and_described(
     assert f"{learning.gradients.size:,} for sums" in written.text()
     assert "net_learn_step(" in out.with_suffix(".h").read_text()
     for options, message in (
-        ({"learn": "all", "to": "onnx"}, "--learn is for --to c"),
-        ({"momentum": 0.5}, "--momentum is for --learn"),
-        ({"learn": "all", "arithmetic": "fixed"}, "in float32; leave out --arithmetic"),
+        ({"learn": "all", "to": "onnx"}, "--learn applies only to --to c"),
+        ({"momentum": 0.5}, "--momentum applies only to --learn"),
+        ({"learn": "all", "arithmetic": "fixed"}, "requires float32; remove --arithmetic"),
         ({"learn": "all", "momentum": 1.0}, "momentum = 1"),
         ({"learn": "all", "ram": 4096}, "a lower level of --learn"),
     ):
@@ -166,7 +166,7 @@ def test_a_network_that_learns_is_checked_and_described(
 
 def test_a_check_finds_learning_that_differs(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hdlif.deploy.c.checking.learned_from", lambda source, frames: iter([b"other"]))
-    with pytest.raises(MachineError, match="learned values differ from the oracle's"):
+    with pytest.raises(MachineError, match="trained values differ from the reference"):
         export(small, out=tmp_path / "net.c", to="c", learn="classifier", check=True)
 
 
@@ -220,8 +220,8 @@ def test_data_of_ones_own_are_described_by_the_option_that_the_error_names(
     assert package.export(artefact, out, to="c", arithmetic="fixed", data=table, overrides=overrides) == out
     assert found["samples"] > 0
     for more, words in (
-        (["--set", "data.label=sort"], "data are for --arithmetic fixed, --firmware and"),
-        (["--to", "nir", "--set", "data.label=sort"], "--set is for --to artefact and --to c"),
+        (["--set", "data.label=sort"], "data are used only by --arithmetic fixed, --firmware and"),
+        (["--to", "nir", "--set", "data.label=sort"], "--set applies only to --to artefact and --to c"),
     ):
         refused = hdlif(*command[:-2], *more)
         assert (refused.returncode, words in refused.stderr) == (2, True), refused.stderr

@@ -25,7 +25,7 @@ from target_tables import write_pictures_with_table
 
 SAID = {
     "pictures": ["folders of classes, split here (validation 0.15, test 0.15, seed 0)", "L 18, RGB 12"],
-    "series": ["20, each of 8 steps", "2: a, b", "2 numbers per step, only of that time: time_steps=8"],
+    "series": ["20, each of 8 steps", "2: a, b", "2 numbers per step, from that time only: time_steps=8"],
     "recording": [
         "48, each of 8 steps: windows, one every 4 rows",
         '6, each a group of "who"',
@@ -98,10 +98,10 @@ def test_odd_files_are_listed(tmp_path: Path) -> None:
     of_series = as_text(inspect(str(series), overrides=["data.window=4"]))
     for text, words in (
         (of_pictures, "1 .txt"),
-        (of_pictures, "1 file; a training refuses it without --set data.unreadable=skip:\n  cat/bad.png"),
+        (of_pictures, "1 file, which stops training without --set data.unreadable=skip:\n  cat/bad.png"),
         (of_pictures, "1 sample has copies in several classes: cat/001.png, dog/cat.png"),
         (of_series, "1 file has fewer rows than a window, 4:\n  slow/short.csv: 3 rows"),
-        (of_series, "12 files; a training refuses them"),
+        (of_series, "12 files, which stop training"),
         (of_series, "\n  fast/x09.csv: it is empty\n  and 2 more"),
     ):
         assert words in text
@@ -116,7 +116,7 @@ def test_recordings_that_cannot_be_read_are_left_out_where_that_is_asked_for(tmp
     np.save(late, np.load(late)[np.random.default_rng(0).permutation(60)])
     result = inspect(str(data), overrides=["data.sensor=[12, 13]"], size=5)
     assert ([one["file"] for one in result["unreadable"]], result["out_of_order"]) == (["left/000.npy"], 1)
-    for words in ("12x13 (height, width)", "counts 2x5x5", "1 recordings are not in order of time"):
+    for words in ("12x13 (height, width)", "counts 2x5x5", "1 recordings are not in time order"):
         assert words in as_text(result)
     KINDS["events"].train(data, tmp_path / "run", "data.unreadable=skip", "data.batch_size=4")
     assert json.loads((tmp_path / "run" / "data_files.json").read_text())["skipped"] == ["left/000.npy"]

@@ -131,7 +131,7 @@ def test_what_cannot_be_written_or_does_not_go_with_masks_is_refused(network: Pa
     one, two = (picture(tmp_path / name / "a.png", (9, 9)) for name in ("one", "two"))
     (tmp_path / "file").touch()
     for inputs, options, code, words in (
-        ([one, two], ["--out", tmp_path / "masks"], 2, f"{two}: its answer would replace that of {one}"),
+        ([one, two], ["--out", tmp_path / "masks"], 2, f"{two}: its output would overwrite that of {one}"),
         ([one], ["--out", tmp_path / "file"], 1, "cannot be written"),
         ([one], ["--confidence", 0.9], 2, "the network's task is segment"),
         ([one], ["--stream"], 2, "an image begins with"),

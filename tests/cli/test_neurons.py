@@ -116,9 +116,13 @@ def test_keys_of_the_section_shape_what_is_shown() -> None:
 def test_keys_that_do_not_go_are_refused() -> None:
     for kind, key, words in (
         ("hdlif", "lek=3", "neuron.lek = .* is unknown; choose one of granularity, leak"),
-        ("hdlif", "mem_bn=true", 'neuron "hdlif" with mem_bn=true is more than one equation; `hdlif profile`'),
-        ("hdlif", "recurrent=true", "with recurrent=true is more than one equation"),
-        ("hdlif", "kind=lif", 'kind is the neuron itself, "hdlif"; give another one in its place'),
+        ("hdlif", "mem_bn=true", 'neuron "hdlif" with mem_bn=true has more than one equation; `hdlif profile`'),
+        ("hdlif", "recurrent=true", "with recurrent=true has more than one equation"),
+        (
+            "hdlif",
+            "kind=lif",
+            'kind cannot be set, because it is the neuron itself, "hdlif"; name another neuron instead',
+        ),
     ):
         with pytest.raises(RecipeError, match=words):
             show(kind, [key])

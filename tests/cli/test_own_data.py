@@ -202,7 +202,7 @@ def test_windows_of_a_long_sound_are_answered_one_by_one(tmp_path: Path) -> None
 
 def test_files_that_the_network_does_not_take_are_refused(own: Own, tmp_path: Path) -> None:
     for name, rows, words in (
-        ("series", [[1, 2]] * 7, "has 7 rows and 2 columns, and the network takes 8 steps"),
+        ("series", [[1, 2]] * 7, "has 7 rows and 2 columns, but the network takes 8 steps"),
         ("series", [[1, 2, 3]] * 8, "has 8 rows and 3 columns"),
         ("series", [[1, ""]] * 8, "line 1 contains neither column names nor numbers"),
         ("table", [["width"], [1]], "it has no column 'height'"),
@@ -219,7 +219,7 @@ def test_files_that_the_network_does_not_take_are_refused(own: Own, tmp_path: Pa
     for name, file, words in (
         ("series", "y.npz", "it has no array x"),
         ("events", "far.npy", "the sensor has 0..11"),
-        ("events", "other.aedat", "it is of a sensor of 128x128"),
+        ("events", "other.aedat", "its sensor has 128x128"),
         ("events", "empty.npy", "it contains no event"),
         ("events", "none.npz", "there is no such file"),
         ("sounds", "cut.wav", "its chunk 'data' should have"),

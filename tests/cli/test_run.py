@@ -93,7 +93,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_answered_for(network: Path, t
     assert [int(Path(one.input).stem) for one in result.inputs] == [n for n in range(BATCH + 3) if n != 5]
     assert result.as_dict()["failed"] == list(result.failed)
     assert [line.partition(": ")[0] for line in result.failed] == [str(tmp_path / n) for n in ("05.png", "nothing.png")]
-    with pytest.raises(InputError, match=r"05.png: .*; 1 more cannot be used$"):
+    with pytest.raises(InputError, match=r"05.png: .*; 1 more inputs cannot be used$"):
         run(network, [tmp_path / "05.png", tmp_path / "nothing.png"])
 
 
@@ -294,7 +294,7 @@ def test_windows_that_overlap_or_are_too_many_are_left_out_and_said_to_be(
 def test_a_sound_is_a_map_of_its_frames(tmp_path: Path) -> None:
     (tmp_path / "x.wav").write_bytes(wav_bytes(tone("low", 0, 0.2)))
     text = page(tmp_path, tmp_path / "x.wav", channels=12, sound=replace(SOUND, mels=12))
-    assert "one frame of sound per step, by time step: a row for each of 12 channels" in captions(text)[0]
+    assert "one frame of sound per step, by time step: one row per channel (12)" in captions(text)[0]
     assert re.search(r'<p class="findings">[abc] \([\d.]+%\)\.</p>', text)
 
 
@@ -340,8 +340,8 @@ def test_the_command_says_where_the_page_is_and_refuses_what_has_none(tmp_path: 
     for options, words in (
         (["--page", tmp_path], "is a folder"),
         (["--page", out, rows], "--page takes one INPUT"),
-        (["--page", out, "--stream"], "and no --page"),
-        (["--page", out, "--layout", "batch"], "leave out --layout"),
+        (["--page", out, "--stream"], "and cannot be combined with --page"),
+        (["--page", out, "--layout", "batch"], "remove --layout"),
     ):
         refused = command("run", net, rows, *options)
         assert (refused.returncode, words in refused.stderr) == (2, True), refused.stderr

@@ -106,8 +106,8 @@ def test_a_recipe_and_a_learning_rate_of_ones_own_are_taken(run: hdlif.Run) -> N
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("model.width=8", r"of another shape: body\.\S+ \[4.*where the model has \[8"),
-        ("data.channels=3", r"of another shape: stem\S* \[4, 1, 3, 3\], where the model has \[4, 3, 3, 3\]"),
+        ("model.width=8", r"of another shape: body\.\S+ \[4.*but the model has \[8"),
+        ("data.channels=3", r"of another shape: stem\S* \[4, 1, 3, 3\], but the model has \[4, 3, 3, 3\]"),
         ("neuron={kind: lif}", r"missing: body\.\S+\.act1\.leak"),
     ],
 )

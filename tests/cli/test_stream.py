@@ -157,7 +157,7 @@ def test_a_fault_ends_it_in_one_line_behind_what_was_said_unless_gaps_are_filled
     save(series_network(), tmp_path / "net.hdlif.safetensors")
     done = hdlif("run", tmp_path / "net.hdlif.safetensors", "--stream", tmp_path / "x.csv", "--json")
     assert (done.returncode, json.loads(done.stdout)["window"]) == (1, 1)
-    assert done.stderr.startswith("InputError: 0 [0:12]: no answer that is finite")
+    assert done.stderr.startswith("InputError: 0 [0:12]: no finite prediction")
 
 
 def test_what_is_no_stream_is_refused_at_once(artefact: Path, tmp_path: Path) -> None:
@@ -178,11 +178,11 @@ def test_what_does_not_fit_the_network_is_refused(artefact: Path, of_sounds: Pat
     save(residual_network(), pictures)
     save(series_network(task=TaskRecord("multilabel")), labels)
     for network, options, words in (
-        (artefact, {}, r"empty\.csv: it ended before the first sample"),
+        (artefact, {}, r"empty\.csv: the stream ended before the first sample"),
         (of_sounds, {}, r"empty\.csv: .*sound at 8,000 Hz"),
-        (artefact, {"rate": 16000}, "rate = 16000 applies to sounds"),
-        (of_sounds, {"gaps": "stop"}, "gaps = stop applies to rows"),
-        (artefact, {"out": tmp_path}, "a network of series gives none"),
+        (artefact, {"rate": 16000}, "rate = 16000 applies only to audio"),
+        (of_sounds, {"gaps": "stop"}, "gaps = stop applies only to rows"),
+        (artefact, {"out": tmp_path}, "a network for time series does not produce"),
         (pictures, {}, "ended before the first frame"),
         (pictures, {"gaps": "hold"}, "the network takes images"),
         (labels, {"confidence": 0.5}, "task is multilabel"),
@@ -272,8 +272,10 @@ def test_a_window_that_the_frames_end_in_is_named(folder: Path, tmp_path: Path) 
     (found,) = stream(path, folder, say=lines.append)
     assert found.as_dict()["frames"] == [0, graph.time_steps]
     steps = graph.time_steps
-    said = f"it ended after {steps + 1} frames, within [{steps}:{steps + 1}]: no answer; --partial gives one"
+    said = (
+        f"the stream ended after {steps + 1} frames, within [{steps}:{steps + 1}]: no prediction; --partial gives one"
+    )
     assert lines == [f"{folder}: {said}"]
     assert len(list(stream(path, folder, partial=True))) == 2
-    with pytest.raises(HdlifError, match="hop = 2 applies to series and sounds"):
+    with pytest.raises(HdlifError, match="hop = 2 applies only to time series and audio"):
         list(stream(path, folder, hop=2))

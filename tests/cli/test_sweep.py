@@ -255,7 +255,7 @@ def test_what_cannot_be_searched_is_refused(
         assert file.read_text() == content
     with pytest.raises(TrainingError, match=r"precious\.yaml: cannot be created"):
         run(1, study=file / "s.journal")
-    with pytest.raises(InputError, match="give one of the two"):
+    with pytest.raises(InputError, match="use one of them"):
         run(1, out=tmp_path / "other")
     with monkeypatch.context() as patched:
         patched.setitem(sys.modules, "optuna", None)

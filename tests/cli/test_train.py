@@ -33,7 +33,7 @@ def test_a_summary_is_written_although_memory_cannot_be_measured(
     # The threads of PyTorch, whatever they are, are stated.
     assert result.as_dict()["threads"] == {"count": 1, "chosen_by": "default", "seconds_per_update": {}}
     assert json.loads((tmp_path / "summary.json").read_text()) == result.as_dict()
-    assert "could not be measured (exit code -9); the summary is without it" in "".join(capsys.readouterr())
+    assert "could not be measured (exit code -9); the summary omits it" in "".join(capsys.readouterr())
     with pytest.raises(TrainingError, match=r"name: .* \(exit code 9; .*\); .*--memory-repeats 0"):
         probe.in_fresh_processes([sys.executable, "-c", "raise SystemExit(9)"], repeats=1, name="name")
 
@@ -149,7 +149,9 @@ def test_a_single_stream_is_enough_and_a_loss_that_is_not_finite_is_located(tmp_
     found = train("sines_conv1d_hdlif", overrides=[*SHARED, *FEW], out=tmp_path / "a", **given)
     assert found.saved_bytes
     diverging = [*SHARED, *FEW, "training.learning_rate=1.0e+30"]
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf), and first not finite is .*; lower learning_rate"):
+    with pytest.raises(
+        TrainingError, match=r"the loss is (nan|inf), and the first value that is not finite is .*; lower learning_rate"
+    ):
         train("sines_conv1d_hdlif", overrides=diverging, out=tmp_path / "b", **given)
 
 

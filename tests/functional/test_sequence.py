@@ -103,5 +103,5 @@ def test_a_scan_refuses_a_leak_under_which_its_steps_do_not_compose(leak: float)
     current, potential, _, threshold = case(5, (5, 1, 1), 0)
     leaks = torch.full((5, 1, 1), 0.5, dtype=torch.float64)
     leaks[3] = leak
-    with pytest.raises(ParameterError, match=r"leak = .*; a scan takes one in 0\.\.1"):
+    with pytest.raises(ParameterError, match=r"leak = .*; a scan requires a leak in 0\.\.1"):
         hd_lif_sequence(current, potential, leaks, threshold, path="scan")

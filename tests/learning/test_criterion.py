@@ -145,7 +145,7 @@ def test_times_weights_and_arguments_that_do_not_fit_are_refused() -> None:
     for weights in ((0.5, 0.6), (0.0, 1.0), (2.0, -1.0), (float("nan"), 1.0)):
         with pytest.raises(ValueError, match="each must be above 0, and their sum 1"):
             Timed(F.cross_entropy, weights=weights)
-    with pytest.raises(ValueError, match="the criterion has weights of 3 steps, and 5 count of 6"):
+    with pytest.raises(ValueError, match="the criterion has weights for 3 steps, but 5 of 6 steps count"):
         step_weights(Timed(F.cross_entropy, 1, weights=late_weights(3)), T)
     with pytest.raises(ValueError, match="delay = 2, first = 1; no step before 2 has a target"):
         Timed(F.cross_entropy, 1, each=True, delay=2)

@@ -282,7 +282,7 @@ def test_layers_that_have_no_eligibility_are_refused_by_name() -> None:
     cases: list[tuple[nn.Module, str]] = [
         (tiny_resnet(lambda place: HDLIF(T)), r"stage1\.0\.act1 is fed by stem\.conv \(Conv2d, kernel 3×3\)"),
         (Sequential(nn.Conv2d(2, 2, 1), HDLIF(T), nn.Flatten(), nn.LazyLinear(3)), r"0 gives maps of \[6, 6\]"),
-        (flat(nn.ReLU(), HDLIF(T)), r"3 is fed by 2 \(ReLU\): forward mode is for fully connected"),
+        (flat(nn.ReLU(), HDLIF(T)), r"3 is fed by 2 \(ReLU\): forward mode supports only fully connected"),
         (Sequential(nn.Flatten(), HDLIF(T), nn.Linear(72, 3)), r"1 is fed by 0 \(Flatten\): forward"),
         (Sequential(nn.Flatten(1), *folded), r"4 is fed by 2 \(Conv1d, kernel 3\): forward mode"),
         (flat(nn.Unflatten(1, (2, 1)), SECA(2), HDLIF(T), nn.Flatten()), r"4 is fed by 3 \(SECA\): forward mode"),

@@ -190,14 +190,14 @@ WAY = ("fc0", "act0", "fc1", "act1", "out")
     "stated",
     "words",
     of=[
-        ({"paths": (WAY,)}, r"Wrong\.paths leaves out 'skip'.*add the ways"),
-        ({"paths": (WAY, ("skips", "act1"))}, r"Wrong\.paths names 'skips', which is not a child of it"),
+        ({"paths": (WAY,)}, r"Wrong\.paths omits 'skip'.*add the paths"),
+        ({"paths": (WAY, ("skips", "act1"))}, r"Wrong\.paths names 'skips', which is not one of its children"),
         (
             {"paths": (("fc0", "act1", "out"), ("fc1", "act0", "out"), ("skip", "act1"))},
             r"Wrong runs 'act0' on the output of 'fc0', but no path in Wrong.paths",
         ),
-        ({"reads": {"fc0": [""], "act0": ["fc0"], "": ["act0"]}}, "leaves out 'fc1', 'skip', 'act1', 'out'"),
-        ({"reads": {**Reading.reads, "d": ["fc0"]}}, "names 'd', which is not a child of it"),
+        ({"reads": {"fc0": [""], "act0": ["fc0"], "": ["act0"]}}, "omits 'fc1', 'skip', 'act1', 'out'"),
+        ({"reads": {**Reading.reads, "d": ["fc0"]}}, "names 'd', which is not one of its children"),
         ({"reads": {**Reading.reads, "fc1": [""]}}, "runs 'fc1' on the output of 'act0'"),
     ],
 )

@@ -120,18 +120,24 @@ def test_a_plan_says_which_losses_end_an_update_and_batch_norm_counts_the_steps_
         (lambda: StochasticStep(0), "k = 0"),
         (lambda: StochasticStep(chunk=0), "chunk = 0"),
         (lambda: SLTT(chunk=0), "chunk = 0; it must be at least 1"),
-        (lambda: NDOT(chunk=2), "chunk = 2; these traces follow the neurons, one step at a time"),
+        (lambda: NDOT(chunk=2), "chunk = 2; it must be 1, because these traces are computed one step at a time"),
         (lambda: plan_of(StochasticStep(5)), "k = 5 steps cannot be drawn from time_steps = 4"),
         (lambda: plan_of(StochasticWindow(5)), "length = 5; it must be at most time_steps = 4"),
         (lambda: StochasticWindow(0), "length = 0, chunk = 4; both must be at least 1"),
         (lambda: StochasticWindow(2, loss="first"), "loss = 'first'; choose one of each, last"),
         (lambda: STBP(loss="mean"), "loss = 'mean'; choose one of each, reduced"),
-        (lambda: STBP(loss="each", reduce=sum_logits), "leave reduce out"),
+        (lambda: STBP(loss="each", reduce=sum_logits), "remove reduce"),
         (lambda: StochasticStep(loss="last"), "choose one of each, reduced"),
         *((partial(rule, leak=leak), r"it must lie in 0\.\.1") for rule in (OTTT, NDOT) for leak in (-0.1, 1.5)),
         *((partial(rule, loss="mean"), r"choose one of each, reduced") for rule in (SLTT, OTTT, NDOT, ForwardMode)),
-        *((partial(rule, update="each", chunk=2), "does not go with update") for rule in (SLTT, OTTT, ForwardMode)),
-        *((partial(rule, "each", loss="reduced"), "does not go with update") for rule in (SLTT, OTTT, ForwardMode)),
+        *(
+            (partial(rule, update="each", chunk=2), "cannot be combined with update")
+            for rule in (SLTT, OTTT, ForwardMode)
+        ),
+        *(
+            (partial(rule, "each", loss="reduced"), "cannot be combined with update")
+            for rule in (SLTT, OTTT, ForwardMode)
+        ),
     ],
 )
 def test_rules_refuse_arguments_without_meaning(make: Callable[[], object], words: str) -> None:

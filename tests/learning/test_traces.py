@@ -149,7 +149,9 @@ class Centred(QuantLinear):
         return F.linear(x, self.weight - self.weight.mean(), self.bias)
 
 
-@every("synapse", "words", of=[(nn.Bilinear(6, 6, 8), "Bilinear"), (Centred(6, 8), "Centred has a forward pass")])
+@every(
+    "synapse", "words", of=[(nn.Bilinear(6, 6, 8), "Bilinear"), (Centred(6, 8), r"Centred overrides forward\(\), so")]
+)
 def test_a_synapse_of_a_kind_without_a_trace_is_refused_by_its_name(synapse: nn.Module, words: str) -> None:
     net = Sequential({"mix": synapse, "act": HDLIF(STEPS)}).double()
     with pytest.raises(TrainingError, match=rf"^mix feeds a membrane and cannot learn from a trace: {words}"):
@@ -247,7 +249,7 @@ def test_a_neuron_that_keeps_no_potential_is_refused_by_its_name() -> None:
 
 def test_steps_and_states_that_no_trace_can_follow_are_refused() -> None:
     net, x = Sequential({"act": LIF(STEPS, threshold=0.5), "fc": QuantLinear(6, 2)}).double(), frames()
-    kept, shapes = {"potential": x[0]}, r"trace has shape \[2, 6\], the input of this step \[4, 6\]"
+    kept, shapes = {"potential": x[0]}, r"trace has shape \[2, 6\], but the input of this step \[4, 6\]"
     refused: list[tuple[bool, int, State | None, type[Exception], str]] = [
         (False, STEPS, {"act": kept, "fc": kept}, StateError, "it must be one tensor, 'trace'"),
         (False, STEPS, {"act": kept, "fc": {"trace": x[0, :2]}}, ShapeError, shapes),

@@ -116,7 +116,7 @@ def test_a_recurrent_network_is_a_fully_connected_one_whose_neurons_are_led_back
     key = load_recipe("sines_dense_hdlif", overrides=["neuron.recurrent=true"])
     counts = [sum(p.numel() for p in builders.build_model(one).parameters()) for one in (recipe, key)]
     assert counts[0] == counts[1]
-    with pytest.raises(RecipeError, match=r"leave neuron\.recurrent out"):
+    with pytest.raises(RecipeError, match=r"remove neuron\.recurrent"):
         builders.build_model(load_recipe("sines_recurrent_hdlif", overrides=["neuron.recurrent=true"]))
 
 

@@ -186,7 +186,7 @@ REFUSED: list[tuple[nn.Module, str]] = [
     (Taking(lambda net, x: net.att(x), att=Attention()), r"att.attend \(MultiheadAttention\) has no spiking"),
     (Taking(lambda net, x: x * x), "uses a product of two values"),
     (Taking(branching), r"test_spiking.py:\d+: return x if x.sum\(\) > 0 else -x: what runs there dep"),
-    (Taking(lambda net, x: (x, x)), "its forward pass gives a tuple"),
+    (Taking(lambda net, x: (x, x)), "its forward pass returns a tuple"),
     (Taking(lambda net, x: x @ net.conv.weight), "uses its own tensor 'conv.weight'"),
     (Taking(lambda net, x: torch.cat([x, x], 2)), "uses torch.cat along dimension 2"),
     (Taking(lambda net, x: x[..., 1:]), "a slice of channels"),
@@ -195,9 +195,9 @@ REFUSED: list[tuple[nn.Module, str]] = [
     (Taking(lambda net, x: F.relu_(x) + x), "uses relu_ in place on a value that is read again"),
     (Taking(lambda net, x: net.relu(x) + x, relu=nn.ReLU(True)), "uses relu in place on a value that is read again"),
     (Taking(lambda net, x: x.detach()), r"uses detach\(\)"),
-    (Taking(lambda net, x: torch.div(x, 2, rounding_mode="floor")), "a rounded one"),
-    (Several(), "it takes mask too"),
-    (spiking(Residual(), neuron), r"the network \(Wired\) knows time already"),
+    (Taking(lambda net, x: torch.div(x, 2, rounding_mode="floor")), "a rounded division"),
+    (Several(), "it also takes mask"),
+    (spiking(Residual(), neuron), r"the network \(Wired\) already runs over time"),
     (Taking(lambda net, x: F.relu(x.flatten(1))), "relu is an activation whose channels are not known"),
     (Taking(lambda net, x: net.c(net.c(x)), c=nn.Conv2d(4, 4, 1)), r"c_2 runs more than once \(also as c\)"),
     (nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2)), "it has no activation"),
@@ -205,7 +205,7 @@ REFUSED: list[tuple[nn.Module, str]] = [
     (nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False)), "0 is a batch norm without running statistics"),
     (nn.Sequential(nn.Hardtanh()), "0 is a Hardtanh from -1.0"),
     (nn.Sequential(Same(3, 4, 2), nn.ReLU()), r"0 is a Conv2d with a computation of its own \(Same\)"),
-    (nn.Sequential(nn.Conv2d(3, 4, 2), StochasticDepth(0.5), nn.ReLU()), "1 leaves out branches at random"),
+    (nn.Sequential(nn.Conv2d(3, 4, 2), StochasticDepth(0.5), nn.ReLU()), "1 drops branches at random"),
 ]
 
 

@@ -113,10 +113,10 @@ def test_a_class_that_does_not_fit_its_step_is_refused_where_it_is_defined() -> 
         ({}, "Mine has no step"),
         ({"step": staticmethod(lambda current: current)}, r"takes \(current\)"),
         ({"step": staticmethod(lambda current, v, leak: current), "leak": Parameter(0.5)}, "current, potential, leak"),
-        ({"states": ("v", "v"), "step": staticmethod(lambda current, v: current)}, "has a name of its own"),
-        ({"states": "potential"}, "it is a tuple of names"),
-        *(({"states": (name,)}, f"'{name}' is not a name") for name in ("training", "forward", "_v", "quantizer")),
-        *(({name: Parameter(0.5)}, f"'{name}' is not a name") for name in ("kind", "reset")),
+        ({"states": ("v", "v"), "step": staticmethod(lambda current, v: current)}, "must have a unique name"),
+        ({"states": "potential"}, "it must be a tuple of names"),
+        *(({"states": (name,)}, f"'{name}' cannot be the name") for name in ("training", "forward", "_v", "quantizer")),
+        *(({name: Parameter(0.5)}, f"'{name}' cannot be the name") for name in ("kind", "reset")),
         ({"step": lambda current, potential: current}, "is @staticmethod missing"),
         ({"step": staticmethod(lambda: None)}, r"takes \(\)"),
         ({"step": staticmethod(lambda current, v, *rest: current)}, r"takes \(current, v, rest\)"),
@@ -125,7 +125,7 @@ def test_a_class_that_does_not_fit_its_step_is_refused_where_it_is_defined() -> 
     for members, words in cases:
         with naming(words), pytest.raises(EquationError, match=words):
             defined(**members)
-    with pytest.raises(EquationError, match="an EquationNeuron has no step"):
+    with pytest.raises(EquationError, match="EquationNeuron has no step"):
         EquationNeuron(T)
 
 
@@ -181,7 +181,7 @@ def test_rows_are_traced_by_their_names_and_shapes() -> None:
     )
     assert len(longer["leak"]) == 2 * T
     for wrong in ({}, {"leak": rows["leak"]}, {**rows, "lek": rows["leak"]}):
-        with pytest.raises(ShapeError, match="give one of each of leak, threshold, decay, rise"):
+        with pytest.raises(ShapeError, match="give one for each of leak, threshold, decay, rise"):
             neuron.traced(rows=wrong)
     for row in (torch.ones(3, 1), torch.ones(T, 5), torch.ones(T), np.ones((T, 1, 1)), 0.5, [0.5] * T):
         with naming(row), pytest.raises(ShapeError, match="AdaptiveHDLIF: the rows of leak have"):
@@ -218,7 +218,7 @@ def test_a_step_without_a_program_of_its_own_is_refused() -> None:
         (lambda x, v, p: (x.to(torch.int32).float(), v), "to an integer truncates them"),
         (lambda x, v, p: (torch.max(x), v), "maximum takes two tensors"),
         (lambda x, v, p: (x.max(0), v), "maximum takes two tensors"),
-        (lambda x, v, p: ((2 if isinstance(x, Tensor) else 1) * x, v), "another spike on tensors than as it was"),
+        (lambda x, v, p: ((2 if isinstance(x, Tensor) else 1) * x, v), "another spike on tensors than when it was"),
         (lambda x, v, p: (torch.log(p - 1) * x, v), r"log\(.*\) is not a finite number at the initial parameters"),
     ]
     for step, words in cases:

@@ -291,7 +291,7 @@ def test_operations_of_a_step(
 
 def test_taps_are_checked() -> None:
     for taps in ([], [1] * 5, [1, 0.5], [2], 1, "11"):
-        with naming(taps), pytest.raises(ValueError, match="they are 1 to 4 numbers, each -1, 0 or 1"):
+        with naming(taps), pytest.raises(ValueError, match="expected 1 to 4 numbers, each -1, 0 or 1"):
             SlidingParallelHDLIF(4, taps=taps)  # type: ignore[arg-type]
     for taps, words in (([0, 1], "the first one is 0"), ([1, 0], "the last one is 0")):
         with pytest.raises(ValueError, match=words):

@@ -80,9 +80,9 @@ def test_a_graph_outlives_what_later_steps_do_to_the_statistics() -> None:
         (ShapeError, "for 3 time steps", lambda: BatchNorm2d(3)(torch.ones(2, 4, 3, 2, 2), None, range(3))),
         (ShapeError, r"\[K, B, C, L\]", lambda: BatchNorm1d(3)(torch.ones(2, 4, 3, 2, 2), None, range(2))),
         (ValueError, "time_steps = 0; it must be at least 1, or None", lambda: BatchNorm2d(3, time_steps=0)),
-        (ShapeError, r"shape \[5, 4, 2, 2\]; Mem-BN is for", lambda: MemBN(T, 3)(torch.ones(5, 4, 2, 2), 0)),
+        (ShapeError, r"shape \[5, 4, 2, 2\]; Mem-BN takes", lambda: MemBN(T, 3)(torch.ones(5, 4, 2, 2), 0)),
         (ValueError, "choose one of raw, sigmoid", lambda: MemBN(T, C, mix="tanh")),
-        (ValueError, "does not go with Mem-BN", lambda: HDLIF(T, norm=MemBN(T, C), path="fused")),
+        (ValueError, "cannot be combined with Mem-BN", lambda: HDLIF(T, norm=MemBN(T, C), path="fused")),
     ],
 )
 def test_what_a_norm_is_not_for_is_refused(error: type[Exception], words: str, make: Callable[[], object]) -> None:

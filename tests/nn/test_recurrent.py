@@ -112,14 +112,14 @@ def test_states_and_shapes_that_do_not_fit_are_refused() -> None:
     layer, x = linear(), torch.randn(1, 5, C).double()
     _, state = layer(x, None, range(1))
     assert set(state) == {"neuron", "spike"}
-    with pytest.raises(ShapeError, match=r"spike has shape \[5, 3\], the input of this step \[4, 3\]"):
+    with pytest.raises(ShapeError, match=r"spike has shape \[5, 3\], but the input of this step \[4, 3\]"):
         layer(x[:, :4], state, range(1, 2))
     with pytest.raises(StateError, match="'other'"):
         layer(x, {**state, "other": {"x": torch.zeros(1)}}, range(1, 2))
     for lacking in ({"neuron": state["neuron"]}, {**state, "spike": None}, {**state, "spike": {}}):
         with pytest.raises(StateError, match="lacks 'spike'"):
             layer(x, lacking, range(1, 2))
-    with pytest.raises(ShapeError, match="the recurrent synapse gives"):
+    with pytest.raises(ShapeError, match="the recurrent synapse returns"):
         Recurrent(HDLIF(T), QuantConv2d(C, C, 3))(torch.randn(1, 2, C, 5, 5), None, range(1))
 
 

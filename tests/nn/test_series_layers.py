@@ -31,7 +31,7 @@ def test_a_line_of_one_tap_gives_its_input_and_holds_nothing() -> None:
 
 def test_lines_that_there_are_not_and_a_state_of_something_else_are_refused() -> None:
     for taps, dilation in ((0, 1), (1, 0)):
-        with pytest.raises(ValueError, match=f"taps = {taps}, dilation = {dilation}; each is at least 1"):
+        with pytest.raises(ValueError, match=f"taps = {taps}, dilation = {dilation}; each must be at least 1"):
             DelayLine(taps, dilation)
     line = DelayLine(3)
     with pytest.raises(StateError, match="lacks 'held'"):

@@ -111,7 +111,7 @@ def test_states_of_other_networks_and_kinds_are_refused() -> None:
             super().__init__()
             self.act = HDLIF(2)
 
-    with pytest.raises(StateError, match="Plain holds HDLIF, which knows time, and does not itself"):
+    with pytest.raises(StateError, match="Plain contains HDLIF, which runs over time, but is not itself"):
         Sequential(Plain())(torch.ones(2, 1, 3))
 
 
@@ -183,7 +183,7 @@ def test_one_frame_or_a_state_needs_its_steps() -> None:
         _, state = net(x.expand(2, -1, -1, -1, -1))
         with pytest.raises(StateError, match=r"steps=range\(t, t \+ K\)"):
             net(x.expand(2, -1, -1, -1, -1), state)
-        with pytest.raises(StateError, match="say how many steps it stands for"):
+        with pytest.raises(StateError, match="give the number of steps it stands for"):
             net(x)
         assert len(net(x, steps=range(1))[0]) == 1
         constant, repeated = net(x, steps=range(4))[0], net(x.expand(4, -1, -1, -1, -1))[0]

@@ -96,10 +96,10 @@ def test_it_is_made_without_draws_and_without_memory_on_the_meta_device() -> Non
 
 def test_what_is_no_range_of_time_constants_is_refused() -> None:
     for shortest in (1, math.nan, True, None):
-        with naming(shortest), pytest.raises(ValueError, match=f"shortest = {shortest}; a time constant is"):
+        with naming(shortest), pytest.raises(ValueError, match=f"shortest = {shortest}; a time constant must be"):
             TimeConstants(shortest, 8)  # type: ignore[arg-type]
     for longest in (2**21, math.inf, "8"):
-        with naming(longest), pytest.raises(ValueError, match=f"longest = {longest!r}; a time constant is"):
+        with naming(longest), pytest.raises(ValueError, match=f"longest = {longest!r}; a time constant must be"):
             TimeConstants(2, longest)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="shortest = 8, longest = 2; give the shorter one first"):
         TimeConstants(8, 2)

@@ -163,7 +163,7 @@ class Loop(nn.Module):
         (lambda: nn.Sequential(layer.Linear(2, 2), neuron.QIFNode()), "QIFNode"),
         (lambda: nn.Sequential(nn.Linear(2, 2), nn.ReLU(), neuron.LIFNode()), "1 is an activation"),
         (lambda: nn.Sequential(neuron.LIFNode(surrogate_function=surrogate.Erf())), "Erf"),
-        (Loop, "leave out the loop"),
+        (Loop, "remove the loop"),
         (lambda: nn.Sequential(nn.Linear(2, 2)), "no neurons of SpikingJelly"),
     ],
 )

@@ -30,7 +30,7 @@ data.batch_size = 2000000000; the network has    | data.batch_size=2000000000
     + """\
 activity.target is missing; give it a value      | activity={kind: density}
 activity.target = 2 is refused                   | activity={kind: density, target: 2}
-activity: sops = {}; a budget is above 0         | activity={kind: sops, sops: {}}
+activity: sops = {}; a budget must be above 0    | activity={kind: sops, sops: {}}
 attention: kernel_size = 4; it must be odd       | attention={kind: seca, kernel_size: 4}
 attention.form = "II" is unknown; it takes no    | attention={kind: none, form: II}
 attention.form does not go with mo | model={kind: vgg_snn, plan: [4], final_size: null}; attention={kind: seca, form: I}
@@ -56,7 +56,7 @@ model: channels = 7; a reversible block splits   | model={kind: reversible_resne
 model.of = None is not the name of a network     | model={kind: spiking}
 neuron.time_steps cannot be set here             | neuron={kind: hdlif, time_steps: 3}
 neuron.mem_bn = "raw" is refused                 | neuron={kind: hdlif, mem_bn: raw}
-neuron: path = 'fused' does not go with Mem-BN   | neuron={kind: hdlif, mem_bn: true, path: fused}
+neuron: path = 'fused' cannot be combined with Mem-BN | neuron={kind: hdlif, mem_bn: true, path: fused}
 neuron.surrogate = "atan" is unknown             | neuron={kind: hdlif, surrogate: atan}
 neuron.reset = "none" is unknown                 | neuron={kind: lif, reset: none}
 neuron: leak = 1.5; a learned one must lie in (0 | neuron.leak=1.5
@@ -75,7 +75,7 @@ neuron.time_constants has no effect | neuron={kind: hdlif, parallel: all, granul
 neuron.time_constants: own_neurons: | neuron={kind: "own_neurons:Keeping", granularity: channel, time_constants: [2, 8]}
 neuron.kind = "no_such_module:A": there is no m  | neuron={kind: "no_such_module:A"}
 neuron.kind = "torch.nn:Linear" is               | neuron={kind: "torch.nn:Linear"}
-neuron.kind = hdlif.nn:EquationNeuron: an Equati | neuron={kind: "hdlif.nn:EquationNeuron"}
+neuron.kind = hdlif.nn:EquationNeuron: EquationN | neuron={kind: "hdlif.nn:EquationNeuron"}
 neuron.delay = 0.5 is refused                    | neuron={kind: "own_neurons:Delayed", delay: 0.5}
 norm.momentum = 7 is refused                     | norm={kind: batch_norm, momentum: 7}
 norm.scale = 0.0 is refused                      | norm={kind: affine, scale: 0.0}
@@ -111,7 +111,7 @@ training.optimizer: NamesOddly keeps 'a.b'       | training.optimizer={kind: "ow
 training.schedule: ZeroDivisionError             | training.schedule={kind: "own_parts:late"}
 training.schedule.at is missing                  | training.schedule={kind: drops}
 training.schedule: at = [2.0]                    | training.schedule={kind: drops, at: [2.0]}
-training.stream = 3 steps from one update to     | training.stream=3
+training.stream = 3 steps per update, but        | training.stream=3
 weights.layers: 'stem.conv' matches no body layer | weights={kind: ternary, layers: {stem.conv: 2}}
 weights.layers.x = 9 is refused; it should be    | weights={kind: ternary, layers: {x: 9}}
 spikes.layers: 'x' matches no neuron layer       | spikes={kind: exact, layers: {x: {bits: 2}}}

@@ -125,12 +125,12 @@ def test_check_all_names_every_recipe_that_is_refused(tmp_path: Path) -> None:
         (tmp_path / f"{name}.yaml").write_text(f"base: digits_hdlif\nneuron: {{kind: {neuron}}}\n")
     said: list[str] = []
     paths = [tmp_path / f"{name}.yaml" for name in ("good", "bad", "worse")]
-    with pytest.raises(RecipeError, match=r'2 of 3 recipes are refused: .*bad\.yaml: .*"lf".*worse\.yaml: .*"hd"'):
+    with pytest.raises(RecipeError, match=r'2 of 3 recipes have errors: .*bad\.yaml: .*"lf".*worse\.yaml: .*"hd"'):
         recipes.check_all(paths, say=said.append)
     assert [line.split(": ")[0] for line in said] == [str(path) for path in paths]
     assert recipes.check_all(paths[:1]) == {"recipes": ["good"]}
     # One without its data does not keep others from being checked.
-    with pytest.raises(RecipeError, match=r"1 of 2 recipes are refused: vowels_hdlif: "):
+    with pytest.raises(RecipeError, match=r"1 of 2 recipes have errors: vowels_hdlif: "):
         recipes.check_all(["vowels_hdlif", "digits_hdlif"], build=True, data_root=tmp_path, say=said.append)
     assert said[-1] == "digits_hdlif: good"
 

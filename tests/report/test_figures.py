@@ -225,9 +225,9 @@ def test_one_network_has_its_membranes_drawn_after_its_input() -> None:
     of=[
         ((1, 13, 1, 1), "input; the stronger", 0),
         ((8, 1, 1, 1), "input.", 1),
-        ((8, 3, 1, 1), "a line per channel", 3),
-        ((8, 1, 1, 16), "a row per channel", 0),
-        ((300, 90, 1, 1), "a row per channel", 0),
+        ((8, 3, 1, 1), "with one line per channel", 3),
+        ((8, 1, 1, 16), "with one row per channel", 0),
+        ((300, 90, 1, 1), "with one row per channel", 0),
         ((8, 2, 9, 120), "averaged over channels and time steps", 0),
     ],
 )

@@ -76,7 +76,7 @@ def section(page: str, heading: str) -> str:
 def test_a_page_shows_every_network_and_figure_what_a_practitioner_looks_for_first(page, outline):
     assert [name for name in ("lif", "hdlif", "hdlif_w1p5_s4") if f'<th scope="row">{name}</th>' not in page] == []
     headings = "At a glance|Results|Confusion|Accuracy by class|Accuracy over time|Learning curves|Activity by layer"
-    headings += "|Leak and threshold by time step|Neurons at work|Deployed file|Provenance"
+    headings += "|Leak and threshold by time step|Neuron activity|Deployed file|Provenance"
     assert re.findall(r"<h2[^>]*>(.*?)</h2>", page) == headings.split("|")
     assert [int(n) for n in re.findall(r"Figure (\d+)\.", outline.text)] == list(range(1, 12))
     assert [int(n) for n in re.findall(r"Table (\d+)\.", outline.text)] == [1, 2, 3, 4]
@@ -182,7 +182,7 @@ def test_nothing_that_a_page_shows_is_markup_or_turns_its_text_round():
 
 def test_a_curve_shows_the_cost_of_early_exit():
     early = {"time_steps": 4, "confidence": [0.0, 0.9, 1.0], "steps": [1, 2.5, 4], "accuracy": [0.5, 0.74, 0.75]}
-    drawn = section(page_of(BARE, early={"lif": early}), "Answering early")
+    drawn = section(page_of(BARE, early={"lif": early}), "Early exit")
     assert drawn.count('class="chart"') == 1
     assert '<th scope="row">lif</th><td>0.9</td><td>2.50 of 4</td><td>74.00</td>' in drawn
 
@@ -240,7 +240,7 @@ def test_the_accuracy_of_guessing_is_a_line_if_it_is_near_and_words_otherwise():
         network = replace(BARE, accuracy_per_step=steps)
         page = page_of(network, histories={"lif": read}, confusions=confusions)
         captions = "".join(re.findall("<figcaption>.*", page))
-        assert captions.count("is right in 75 %") == 2
+        assert captions.count("is correct in 75 %") == 2
         starts = [page.index(f'<title id="{ident}') for ident in ("validation-accuracy", "accuracy-per-step")]
         found = [page[start:].split("</svg>")[0].count("stroke-dasharray: 3.5,2.1") for start in starts]
         assert captions.count("75 %: the dashed line") == sum(found)
@@ -249,7 +249,7 @@ def test_the_accuracy_of_guessing_is_a_line_if_it_is_near_and_words_otherwise():
     assert drawn([0.8, 1.0], (0.5, 0.9)) == (1, 1)
     assert drawn([0.98, 1.0], (0.96, 0.97)) == (0, 0)
     assert drawn([0.98, 1.0], (0.8, 0.9)) == (0, 1)
-    assert "commonest class" not in page_of(replace(BARE, accuracy_per_step=(0.5, 0.9)))
+    assert "most common class" not in page_of(replace(BARE, accuracy_per_step=(0.5, 0.9)))
 
 
 def test_findings_measure_against_the_lif_baseline(networks):

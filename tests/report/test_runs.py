@@ -107,7 +107,7 @@ def test_a_damaged_demo_is_refused(demo):
     first = json.loads((demo / "summary.json").read_text())["networks"][0]
     for damaged, place in (
         ([], "networks is empty"),
-        ([first, first], "'lif' stands twice"),
+        ([first, first], "'lif' is listed twice"),
         ([first | {"name": "../lif"}], r"'\.\./lif'"),
         ([first | {"name": "gone"}], r"gone.metrics\.jsonl is missing"),
     ):
@@ -272,8 +272,8 @@ def test_rules_that_are_alike_share_a_series_in_a_section_with_a_legend_of_its_o
 def test_figures_show_shares_distances_and_steps() -> None:
     drawn = section([entry("lif", rules={"sltt": rule(0.75, wrong=0.125)})])
     rows = {figure.headings[0]: figure.rows for figure in drawn.figures}
-    values = {"share of entries wrong": 0.125, "share of entries dropped": 0.25}
-    for heading, value in (values | {"share of spikes not zero": 0.5, "1 − cosine": 0.25}).items():
+    values = {"fraction of wrong entries": 0.125, "fraction of dropped entries": 0.25}
+    for heading, value in (values | {"fraction of non-zero spikes": 0.5, "1 − cosine": 0.25}).items():
         assert float(rows[f"layer ({heading})"][0][1]) == value
     # a step without a gradient is a gap
     assert drawn.figures[-1].rows == [["act1", drawn.names[0], "0.250, —"]]

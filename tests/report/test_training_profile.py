@@ -27,7 +27,7 @@ def test_what_computes_a_layer_is_said_and_why(profiles: list[tuple[Recipe, Trai
     assert low_bit["body.stage1.0.act1"] == "fused"
     assert low_bit["body.stage1.0.conv1"] == "kernels for codes"
     assert low_bit["body.stage1.0.bn1"] == "rows that the neuron applies"
-    assert low_bit["body.stage2.0.shortcut.conv"] == "PyTorch: what it reads is not what quantised neurons emit"
+    assert low_bit["body.stage2.0.shortcut.conv"] == "PyTorch: its input does not come from quantised neurons"
     assert plain["body.stage1.0.conv1"] == "PyTorch: weights have more than 1.5 bits"
     assert plain["body.stage1.0.act1"] == "steps, one by one"
     assert wide["body.stage1.0.conv1"] == "Winograd: weights have more than 1.5 bits"

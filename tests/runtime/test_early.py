@@ -63,7 +63,7 @@ def test_a_confidence_is_refused_where_it_means_nothing() -> None:
         with pytest.raises(HdlifError, match="confidence = "):
             Session(graph).run(x, confidence=wrong)  # type: ignore[call-overload]
     values = replace(graph, task=TaskRecord("regress", mean=(0.0,) * 3, std=(1.0,) * 3))
-    with pytest.raises(HdlifError, match="applies to classifications"):
+    with pytest.raises(HdlifError, match="applies only to classification"):
         Session(values).run(x, confidence=0.5)
 
 

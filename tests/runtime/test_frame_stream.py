@@ -88,5 +88,5 @@ def test_what_is_no_network_of_whole_images_is_refused() -> None:
     rows = Graph((Node("flatten", "logits", ("input",)),), "logits", 2, by_rows, ("dark", "bright"))
     with pytest.raises(InputError, match="takes the rows of an image"):
         FrameStream(Session(rows, 1))
-    with pytest.raises(HdlifError, match="confidence applies to classifications"):
+    with pytest.raises(HdlifError, match="confidence applies only to classification"):
         FrameStream(Session(detector(), 1), confidence=0.5)

@@ -188,7 +188,7 @@ def test_other_tasks_are_answered_for_as_their_records_say() -> None:
         graph, x = series_network(task=task), readings(STEPS)
         (decision,) = Stream(Session(graph)).push(x)
         assert decision.answer == answer(graph, outputs(graph, x))
-        with pytest.raises(HdlifError, match=f"the network's task is {task.kind}; leave it out"):
+        with pytest.raises(HdlifError, match=f"the network's task is {task.kind}; remove it"):
             Stream(Session(graph), confidence=0.5)
 
 
@@ -210,7 +210,7 @@ def test_an_answer_that_is_not_finite_is_none_and_the_next_window_begins_anew() 
     first, second = Stream(Session(graph), confidence=0.99).push(x)
     assert first.answer is None
     assert second.answer is not None
-    assert str(first).startswith("0 [0:12]: no answer that is finite, step 12")
+    assert str(first).startswith("0 [0:12]: no finite prediction, step 12")
 
 
 def test_what_is_refused_leaves_the_stream_as_it_is() -> None:
@@ -231,7 +231,7 @@ def test_what_is_refused_leaves_the_stream_as_it_is() -> None:
         one_printable_line(caught.value)
     (decision,) = stream.push(x[5:])
     assert decision.answer == answer(graph, outputs(graph, x))
-    with pytest.raises(ShapeError, match=r"a sound comes as \[N\]"):
+    with pytest.raises(ShapeError, match=r"audio must be \[N\]"):
         Stream(Session(series_network(sound=SOUND))).push(x)
 
 

@@ -164,7 +164,7 @@ def test_a_stored_confidence_is_used_unless_the_server_is_told(confidence: float
 
 def test_a_confidence_that_a_network_cannot_have_ends_the_start(tmp_path: Path) -> None:
     for graph, confidence, words in (
-        (residual_network(), "auto", "net.hdlif.safetensors: .*the network's file has none"),
+        (residual_network(), "auto", "net.hdlif.safetensors: .*the model file has none"),
         (series("regress"), 0.5, "the network's task is regress"),
         (residual_network(), 2, "give a number in 0..1"),
     ):

@@ -175,8 +175,8 @@ def test_files_are_loaded_again_under_load_and_no_request_is_dropped(artefact: P
     assert code == 143
     lines = err.splitlines()
     assert len(lines) == 6
-    assert sum("net: loaded again" in line for line in lines) >= 2
-    assert sum("net: goes on as it was: ArtefactError" in line for line in lines) == 2
+    assert sum("net: reloaded" in line for line in lines) >= 2
+    assert sum("net: not reloaded, the previous version stays in use: ArtefactError" in line for line in lines) == 2
     assert len(answers) == 2
     assert first in answers
     assert all("logits" in one for one in answers)

@@ -241,7 +241,7 @@ def test_a_stream_ends_when_it_is_sure(task: str, tmp_path: Path) -> None:
         assert (rest["answers"], rest["t"], rest["sure"]) == ([answers[sure - 1]], sure, True)
         refused = step(http, stream["stream"], x[sure])
         assert (refused.status_code, refused.json()["code"]) == (409, "already_sure")
-        assert f"sure since step {sure}" in refused.json()["message"]
+        assert f"reached its confidence at step {sure}" in refused.json()["message"]
         assert http.get(f"/v1/streams/{stream['stream']}").json()["sure"]
         state = http.get(f"/v1/streams/{stream['stream']}/state").content
         there = begin(http, content=state, headers=STATE)

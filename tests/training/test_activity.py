@@ -141,7 +141,7 @@ def test_only_steps_with_a_graph_are_seen_and_each_once() -> None:
         ("body.stage1.0.act1", "body.stage1.0.act2", "body.stage2.0.act1", "body.stage2.0.act2"), 1
     )
     assert watch.penalty() > 0
-    with pytest.raises(TrainingError, match=r"measures body\.stage1\.0\.act1, .*, which did not run"):
+    with pytest.raises(TrainingError, match=r"cannot measure body\.stage1\.0\.act1, .*; run it in"):
         watch.penalty()
     network(frames(), steps=range(1))
     assert watch.seen == {}
@@ -166,7 +166,7 @@ def test_a_neuron_that_is_called_directly_is_measured_and_a_synapse_is_refused_b
     x = frames().float()
     scoped, direct = (value_on(Called(scope=scope), Surplus(1.0), x) for scope in (True, False))
     assert scoped == direct > 0
-    with pytest.raises(TrainingError, match="a penalty on activity measures conv, which did not run where"):
+    with pytest.raises(TrainingError, match="the activity penalty cannot measure conv; run it"):
         value_on(Called(scope=False), Budget(1.0, T), x)
 
 
@@ -191,7 +191,7 @@ def test_penalty_lowers_the_density_of_a_training() -> None:
 
 
 def test_targets_and_budgets_without_meaning_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"target = 1.5; a spike density is in 0\.\.1"):
+    with pytest.raises(ValueError, match=r"target = 1.5; a spike density must lie in 0\.\.1"):
         Density(1.5)
-    with pytest.raises(ValueError, match="sops = 0; a budget is above 0"):
+    with pytest.raises(ValueError, match="sops = 0; a budget must be above 0"):
         Budget(0, T)

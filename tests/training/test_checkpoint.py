@@ -112,6 +112,6 @@ def test_tensors_of_another_model_are_named(tmp_path: Path) -> None:
 def test_another_recipe_is_refused_by_all_keys_that_differ(tmp_path: Path) -> None:
     record = {"recipe": {"seed": 1, "training": {"epochs": 2, "blocks": [1, [2]]}}}
     checkpoint.check_recipe(tmp_path, record, {"seed": 1, "training": {"epochs": 2, "blocks": (1, (2,))}})
-    words = r"with seed = 1, the recipe says 2; with training\.epochs = 2, the recipe says None"
+    words = r"with seed = 1, but the recipe has 2; with training\.epochs = 2, but the recipe has None"
     with pytest.raises(CheckpointError, match=words):
         checkpoint.check_recipe(tmp_path, record, {"seed": 2, "training": {"blocks": [1, [2]]}})

@@ -84,7 +84,7 @@ def test_accumulated_batches_equal_one_of_their_size(tmp_path: Path) -> None:
         for name, tensor in whole.items():
             torch.testing.assert_close(parts[name], tensor, rtol=0, atol=1e-10)
         assert all(value.any() for name, value in whole.items() if name.endswith("weight"))
-    with pytest.raises(DataError, match=r"80 samples fill 5 batches of 16, and an update takes .* = 6"):
+    with pytest.raises(DataError, match=r"80 samples fill 5 batches of 16, but an update takes .* = 6"):
         train(tmp_path, config=config(accumulate=6))
 
 

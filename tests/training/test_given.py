@@ -128,11 +128,11 @@ def test_what_is_no_data_is_refused() -> None:
         ((X, Y.float()), ShapeError, "train: target is torch.float32"),
         ((X.to(torch.complex64), Y), ShapeError, "train: x is a tensor, torch.complex64"),
         ((np.array(["a"] * 40), Y), ShapeError, "train: x is an array, <U1"),
-        ((X, Y + 1), DataError, r"train: targets are 1\.\.3, and the task has 3 classes"),
+        ((X, Y + 1), DataError, r"train: targets are 1\.\.3, but the task has 3 classes"),
         ((X, Y[:, None]), DataError, r"targets are torch.int64 \[40, 1\]"),
         ((X[:0], Y[:0]), DataError, "train has no samples"),
         ((X[:5], Y[:5]), DataError, "5 samples do not fill one batch of 8; lower batch_size to at most 5"),
-        (TensorSamples(X, Y, frames=over_time), DataError, "train is shown in 2 time steps"),
+        (TensorSamples(X, Y, frames=over_time), DataError, "train has 2 time steps"),
         (Dataset(), DataError, "train: Dataset: has no length"),
         (items(), DataError, "train: Subset: has no items"),
         (items(X[0]), DataError, "train: Subset, item 0: is a tensor"),
@@ -178,7 +178,7 @@ def test_targets_that_do_not_fit_the_task_are_refused() -> None:
     refused: list[tuple[Task, Tensor, str]] = [
         (sequence, torch.ones(40, T + 1).long(), "targets have 4 steps"),
         (sequence, torch.ones(40, T - 1).long(), "targets have 2 steps"),
-        (Multilabel(("a", "b"), T), torch.full((40, 2), 3.7), "other values than 0 and 1"),
+        (Multilabel(("a", "b"), T), torch.full((40, 2), 3.7), "values other than 0 and 1"),
         (Regress(("a", "b"), T, (0.0, 0.0), (1.0, 1.0)), torch.full((40, 2), torch.nan), "not finite"),
     ]
     for task, target, words in refused:
@@ -205,7 +205,7 @@ def test_outputs_are_compared_with_the_task_before_anything_is_learned(tmp_path:
     ):
         model = network(outputs)
         before = {name: value.clone() for name, value in model.state_dict().items()}
-        with pytest.raises(InputError, match=rf"has {outputs} outputs, and the task has {len(task.outputs)}"):
+        with pytest.raises(InputError, match=rf"has {outputs} outputs, but the task has {len(task.outputs)}"):
             trainer(model=model, task=task, callbacks=[Checkpoints(tmp_path, recipe={})]).fit((X, target), (X, target))
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert list(tmp_path.iterdir()) == []
@@ -264,7 +264,7 @@ def test_should_stop_ends_a_training_after_the_current_epoch(tmp_path: Path) -> 
 
 
 def test_callbacks_without_meaning_are_refused() -> None:
-    with pytest.raises(ValueError, match="epochs = 0; patience is of 1 epoch or more"):
+    with pytest.raises(ValueError, match="epochs = 0; patience must be at least 1 epoch"):
         Patience(0)
     with pytest.raises(InputError, match="two callbacks have a penalty on activity"):
         fit(ActivityPenalty(Surplus(0.1)), ActivityPenalty(Surplus(0.2)))
@@ -347,7 +347,7 @@ def test_where_there_is_no_terminal_each_epoch_is_a_line_and_many_samples_left_o
         assert printed.out == ""
         lines = printed.err.splitlines()
         # A tenth or more is told of.
-        told = [line for line in lines if "leaves 0 out" in line]
+        told = [line for line in lines if "drops 0" in line]
         assert len(told) == (left_out >= 8), size
         validated = [event for event in events(out) if event["event"] == "validation"]
         for line, event in zip((line for line in lines if line not in told), validated, strict=True):

@@ -171,7 +171,7 @@ def test_a_resume_ends_as_if_nothing_had_ended_the_training(
     assert len(told) == ("a checkpoint" in interruption and "crash" not in interruption)
     assert printed.out == ""
     for event in told:
-        assert f"going on from {out / 'previous.safetensors'}, step {event['step']}" in printed.err
+        assert f"resuming from {out / 'previous.safetensors'}, step {event['step']}" in printed.err
         assert str(event["damage"]) in printed.err
 
 
@@ -274,7 +274,7 @@ def test_loss_not_finite_is_not_learned_from(tmp_path: Path) -> None:
                 yield type(step)(step.loss * math.inf, step.logits, step.update)
 
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    with pytest.raises(TrainingError, match=r"the loss itself, every layer is finite.*no checkpoint"):
+    with pytest.raises(TrainingError, match=r"the loss itself \(every layer is finite\).*no checkpoint"):
         train(tmp_path, model=model, rule=Infinite())
     for old, new in zip(before, model.parameters(), strict=True):
         assert torch.equal(old, new)

@@ -132,12 +132,12 @@ OTHER = {"record": {"seed": 9, "training": {"epochs": EPOCHS}}}
     "message",
     of=[
         (lambda out: (out / "best.safetensors").replace(out / "last.safetensors"), {}, "not a training state"),
-        (lambda out: (out / "best.safetensors").unlink(), {}, r"best\.safetensors: is gone"),
+        (lambda out: (out / "best.safetensors").unlink(), {}, r"best\.safetensors: is missing"),
         (lambda out: damaged(out / "best.safetensors"), {}, r"best\.safetensors: is damaged"),
-        (lambda out: (out / "metrics.jsonl").unlink(), {}, r"metrics\.jsonl: is gone"),
+        (lambda out: (out / "metrics.jsonl").unlink(), {}, r"metrics\.jsonl: is missing"),
         (lambda out: damaged(out / "metrics.jsonl"), {}, r"metrics\.jsonl: is damaged"),
         (leave_model_alone, {}, r"no last\.safetensors"),
-        (lambda out: None, OTHER, r"seed = 7, the recipe says 9"),
+        (lambda out: None, OTHER, r"seed = 7, but the recipe has 9"),
         (lambda out: None, {"batch_size": 1000}, "do not fill one batch"),
     ],
 )

@@ -268,9 +268,9 @@ def test_what_is_no_stream_is_refused(tmp_path: Path) -> None:
         (reading(*attention), r"3 has .*set attention\.per_step: false$"),
         (reading(normed, HDLIF(32)), r"norm\.per_step: false, and set neuron\.per_step: false$"),
         (reading(normed, stateless), r"no first step; set norm\.per_step: false$"),
-        (reading(HDLIF(32, per_step=False, norm=MemBN(32, 3))), r"\(2\.norm\).*leave neuron.mem_bn out$"),
+        (reading(HDLIF(32, per_step=False, norm=MemBN(32, 3))), r"\(2\.norm\).*remove neuron.mem_bn$"),
         ({"config": TrainingConfig(epochs=1, learning_rate=0.1, stream=8, accumulate=2)}, r"training\.accumulate"),
-        ({"rule": Anew()}, r"the rule Anew begins every sequence anew.*carry=\.\.\."),
+        ({"rule": Anew()}, r"the rule Anew does not support streams.*carry=\.\.\."),
     ]
     for changes, words in refused:
         with naming(words), pytest.raises(InputError, match=words):

@@ -73,6 +73,6 @@ def _print(result: dict[str, Any], as_json: bool, given: dict[str, Any]) -> None
 COMMAND = subcommand(
     ablate,
     ("hdlif ablate digits", "every neuron with every rule, into runs/digits"),
-    ("hdlif ablate digits --seeds 1 --out runs/one_seed", "one training per cell, for a first look"),
+    ("hdlif ablate digits --seeds 1 --out runs/one_seed", "one training run per cell, for a first look"),
     shown=_print,
 )

@@ -50,7 +50,7 @@ class Queue:
             if cell.folder in self.runs:
                 self.say(f"{name}: {'done elsewhere' if cell.folder in elsewhere else 'done before'}")
                 continue
-            self.say(f"{name}: training{', in place of an earlier one of another recipe' if _of_another(cell) else ''}")
+            self.say(f"{name}: training{', replacing a run of another recipe' if _of_another(cell) else ''}")
             if not self._train(cell, name):
                 left.append((cell, name))
         # Try these cells again after all others: the process that trained them may have finished, or failed.
@@ -58,18 +58,18 @@ class Queue:
         self._read_finished()
         written = self._write()
         for name in [name for cell, name in left if cell.folder not in self.runs]:
-            self.say(f"{name}: still training; run this again for the whole table")
+            self.say(f"{name}: still training; run this command again to complete the table")
         for row, columns in written["rows"].items():
             for column, cell_written in columns.items():
                 if differ := unlike(cell_written["runs"]):
                     self.say(
-                        f"warning: {row}, {column}: its seeds differ in {differ}, which the recipe alone decides: they "
-                        "were measured by different versions of hdlif; train them again in another --out"
+                        f"warning: {row}, {column}: its seeds differ in {differ}, which depends only on the recipe; "
+                        "they come from different versions of hdlif; train them again with another --out"
                     )
         if self.failed:
             raise TrainingError(
-                f"{len(self.failed)} of {len(self.cells)} cells failed, the others are in {self.out}; "
-                f"first {self.failed[0]}"
+                f"{len(self.failed)} of {len(self.cells)} cells failed; the others are in {self.out}; first failure: "
+                f"{self.failed[0]}"
             )
         return written
 
@@ -85,7 +85,7 @@ class Queue:
         try:
             result = train_in_one_process(cell.recipe, cell.folder, options)
         except InUseError as error:
-            self.say(f"{name}: left out, {error}")
+            self.say(f"{name}: skipped: {error}")
             return False
         except (TrainingError, CheckpointError) as error:
             self.failed.append(f"{cell.row}, {cell.column}, seed {cell.seed}: {error}")
@@ -147,5 +147,5 @@ def _known(paths: Sequence[Path], queue: Sequence[Cell], say: Callable[[str], No
             # The curve is the mean over all runs of a cell.
             found |= mine if len(mine) == len(runs) else {f: replace(run, curve=()) for f, run in mine.items()}
             total, taken = total + len(runs), taken + len(mine)
-        say(f"{path}: {taken} of its {total} trainings are of this table's cells, recipes and seeds")
+        say(f"{path}: {taken} of its {total} training runs match this table's cells, recipes and seeds")
     return found

@@ -41,9 +41,9 @@ def page(table: Table, result: dict[str, Any], samples: SampleName) -> str:
         _machine(result["hardware"])
     }
     provenance = [
-        ("Recipe that all cells start from", table.base),
-        ("Changed in all of them", ", ".join(table.overrides) or "nothing"),
-        ("Seeds of a cell", " or ".join(map(str, sorted({cell["n"] for cell in of_cells}))) or "none"),
+        ("Base recipe of all cells", table.base),
+        ("Changes in all cells", ", ".join(table.overrides) or "nothing"),
+        ("Seeds per cell", " or ".join(map(str, sorted({cell["n"] for cell in of_cells}))) or "none"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in result["versions"].items())),
         ("Hardware", "; ".join(sorted(machines))),
     ]

@@ -70,7 +70,9 @@ class AnswerFiles:
     def _write(self, name: str, path: str, content: bytes) -> str:
         """Write a file for the input `name`; return its path."""
         if (other := self._inputs.setdefault(path, name)) != name:
-            raise InputError(f"{name}: its answer would replace that of {other}, {path}; give it alone, or rename it")
+            raise InputError(
+                f"{name}: its output would overwrite that of {other}, {path}; predict it separately, or rename it"
+            )
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             with whole_file(Path(path)) as temporary:

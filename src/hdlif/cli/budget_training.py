@@ -59,7 +59,7 @@ def train_within_budget(
         plan = _resumed(out, recipe, budget)
     elif options.resume and RunFiles(out).exist():
         raise CheckpointError(
-            f"{out}: the training was begun without --budget; leave it out, or train again with --overwrite"
+            f"{out}: the run was started without --budget; remove it to resume, or train again with --overwrite"
         )
     else:
         recipe = with_class_weights(recipe, options.data_root, found, say=options.say)
@@ -168,10 +168,10 @@ def _check(recipe: Recipe, budget: Budget, options: TrainingOptions, found: OwnD
     """Raise `RecipeError` if it is certain before training that the recipe cannot train within a budget."""
     training = recipe.training
     if training.stream is not None:
-        raise RecipeError("--budget does not go with training.stream; leave one of them out")
+        raise RecipeError("--budget and training.stream cannot be combined; remove one of them")
     if training.epochs < 2:
         raise RecipeError(
-            f"--budget chooses during the training, and training.epochs = {training.epochs}; set 2 or more"
+            f"--budget requires at least 2 epochs, but training.epochs = {training.epochs}; set 2 or more"
         )
     # Training changes firing rates.
     steady = {name: number for name, number in budget.numbers.items() if name not in OF_ACTIVITY}
@@ -230,12 +230,12 @@ def _resumed(out: Path, recipe: Recipe, budget: str | None) -> dict[str, Any]:
         raise CheckpointError(f"{path}: is damaged; train again with --overwrite") from error
     if budget is not None and budget != plan["budget"]:
         raise CheckpointError(
-            f'{path}: the training was begun with --budget "{plan["budget"]}"; resume with it, or train again with '
+            f'{path}: the run was started with --budget "{plan["budget"]}"; resume with it, or train again with '
             "--overwrite"
         )
     # The task may differ: training replaces "balanced" class weights by numbers.
     if not any(one.model_copy(update={"task": recipe.task}) == recipe for one in recipes):
         raise CheckpointError(
-            f"{path}: is of another recipe; resume with {out / 'recipe.yaml'}, or train again with --overwrite"
+            f"{path}: belongs to another recipe; resume with {out / 'recipe.yaml'}, or train again with --overwrite"
         )
     return plan

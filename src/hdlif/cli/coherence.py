@@ -127,14 +127,14 @@ def _notes(networks: Sequence[Result]) -> list[str]:
     lines = {
         f"{network['target']}, {name}: {why}": None for network in networks for name, why in network["refused"].items()
     }
-    return ["\n".join(["—: the rule cannot learn from this network", *lines])] if lines else []
+    return ["\n".join(["—: the rule cannot train this network", *lines])] if lines else []
 
 
 def _words(networks: Sequence[Result]) -> str:
     lines = [
-        "Theorem 4.2 promises that with HD-LIF, and STBP's own G given, each entry of dL/dm is STBP's or zero: never",
-        "rescaled, never of the other sign. It does not cover leak and threshold, changes of G itself in depth,",
-        "or accuracy. The firing rate affects a cosine too: compare at equal rates.",
+        "Theorem 4.2: with HD-LIF, given STBP's own G, each entry of dL/dm equals STBP's or is zero. It is never",
+        "rescaled and never changes sign. The theorem does not cover leak and threshold, changes of G across layers,",
+        "or accuracy. Cosines also depend on the firing rate: compare them at equal rates.",
     ]
     for network in _of_mean(networks):
         rule = next(iter(network["rules"].values()))
@@ -164,7 +164,7 @@ COMMAND = subcommand(
     ("hdlif coherence digits_hdlif", "a recipe, untrained"),
     (
         "hdlif coherence runs/digits_hdlif_w1p5_s4 --out runs/digits_hdlif_w1p5_s4",
-        "a trained network; its report then shows it",
+        "a trained network; its report then includes the comparison",
     ),
     text=lambda result: as_text(result["networks"]),
 )

@@ -56,7 +56,7 @@ def inspect(
     if path in builders.DATA:
         for option, value in (("size", size), ("out", out)):
             if value is not None:
-                raise DataError(f"{path}: is a shipped set, which does not take --{option}; leave it out")
+                raise DataError(f"{path}: --{option} does not apply to a shipped data set; remove it")
         return inspect_shipped(path, overrides=overrides, root=root)
     path, keys = in_root(path, root) or path, data_keys(overrides)
     kind = builders.kind_named(keys.pop("kind", None) or builders.kind_by_keys(path, keys))
@@ -67,9 +67,9 @@ def inspect(
     found = builders.look(kind, path, {**lenient, **keys}, size=size, say=say, **binning)
     record = found.input
     if record.kind == "table" and out is not None:
-        raise DataError(f"{path}: is a table, which has no sheet; leave out --out")
+        raise DataError(f"{path}: --out writes a sheet of samples, which a table does not have; remove --out")
     if out is not None and os.path.lexists(out) and out.resolve().is_relative_to(Path(found.path).resolve()):
-        raise DataError(f"{out}: is a file of the data; write the sheet elsewhere")
+        raise DataError(f"{out}: is one of the data files; choose another path for the sheet")
     result = {
         "path": str(found.path),
         "kind": kind,
@@ -173,8 +173,8 @@ COMMAND = group(
         ),
         subcommand(
             ls,
-            ("hdlif data ls", "which are in this folder"),
-            ("hdlif data ls --data-root sets", "which are in sets/"),
+            ("hdlif data ls", "which sets are in this folder"),
+            ("hdlif data ls --data-root sets", "which sets are in sets/"),
             text=_list,
             short="Public sets that `hdlif data get` fetches.",
         ),
@@ -186,6 +186,6 @@ COMMAND = group(
             short="Fetch a public set.",
         ),
     ],
-    ("hdlif data inspect photos/", "what a training would find"),
+    ("hdlif data inspect photos/", "the samples and the split that training would use"),
     ("hdlif data ls", "public sets"),
 )

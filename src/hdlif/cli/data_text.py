@@ -39,7 +39,7 @@ def as_text(result: dict[str, Any]) -> str:
             *moments,
             *([f"other files    {ignored}"] if ignored else []),
             *_odd_files(result),
-            *([f"pictures       {result['sheet']}, {result['sheet_rows']}"] if "sheet" in result else []),
+            *([f"sheet          {result['sheet']}, {result['sheet_rows']}"] if "sheet" in result else []),
             *(_of_target(result["target"]) if "target" in result else _rare_classes(result["classes"])),
             *persistence_lines(result),
             *(f"warning        {line}" for line in result["warnings"]),
@@ -68,9 +68,9 @@ def _of_pictures(result: dict[str, Any]) -> list[str]:
     smallest, largest = ("x".join(map(str, sizes[key])) for key in ("smallest", "largest"))
     one_size = f"all {smallest}" if sizes["different"] == 1 else f"{sizes['different']}, {smallest} to {largest}"
     how = {
-        "squash": "all of it, squashed where proportions differ",
-        "crop": "its middle",
-        "letterbox": "all of it, over the mean where proportions differ",
+        "squash": "the entire image, stretched if proportions differ",
+        "crop": "its centre",
+        "letterbox": "the entire image, padded with the mean if proportions differ",
     }[seen["fit"]]
     return [
         f"sizes          {one_size}",
@@ -83,12 +83,12 @@ def _odd_files(result: dict[str, Any]) -> list[str]:
     """List duplicates, files shorter than a window, and unreadable files."""
     lines = []
     if copies := result.get("duplicates", {}).get("files"):
-        lines.append(f"duplicates     {copies} files have the content of another")
+        lines.append(f"duplicates     {copies} files are copies of another file")
     if short := result.get("short"):
         lines.append(f"short          {_files(short)} fewer rows than a window, {result['window']}:")
         lines += _listed(f"{one['file']}: {one['rows']} row{'s' * (one['rows'] != 1)}" for one in short)
     if faults := result.get("unreadable"):
-        seen = "1 file; a training refuses it" if len(faults) == 1 else f"{len(faults)} files; a training refuses them"
+        seen = "1 file, which stops training" if len(faults) == 1 else f"{len(faults)} files, which stop training"
         lines.append(f"unreadable     {seen} without --set data.unreadable=skip:")
         lines += _listed(f"{fault['file']}: {fault['reason']}" for fault in faults)
     return lines
@@ -122,7 +122,7 @@ def _of_series(result: dict[str, Any]) -> list[str]:
         + (f": windows, one every {result['stride']} rows" if result.get("window") else ""),
         *(_of_sounds(result) if "sound" in result else []),
         f"{called:<14} {channels}" + (f": {cut(', '.join(names), 200)}" if names else ""),
-        f"kept together  {together['count']}, each a {together['what']}: none is in two parts",
+        f"kept together  {together['count']}, each a {together['what']}: never split between parts",
     ]
     if result["groups"]:
         lines.append(f"groups         {cut(', '.join(result['groups']), 200)}")
@@ -136,7 +136,7 @@ def _seen_by_a_step(channels: int, steps: int | None) -> str:
     seen = f"{channels} number{'s' * (channels != 1)}"
     if steps is None:
         return f"the same {seen} at each step"
-    return f"{seen} per step, only of that time: time_steps={steps}"
+    return f"{seen} per step, from that time only: time_steps={steps}"
 
 
 def _of_events(result: dict[str, Any]) -> list[str]:
@@ -150,7 +150,7 @@ def _of_events(result: dict[str, Any]) -> list[str]:
         f"durations      {lengths['shortest']:,.10g} to {lengths['longest']:,.10g}, in the files' unit of time",
     ]
     if late := result["out_of_order"]:
-        lines.append(f"order          {late} recordings are not in order of time, and are sorted")
+        lines.append(f"order          {late} recordings are not in time order; they are sorted")
     return [*lines, f"trained on     counts 2x{height}x{width} (darker, brighter) a step: {how}"]
 
 

@@ -25,9 +25,9 @@ Status = Literal["ok", "absent", "warning", "fault"]
 TOLERANCE = 1e-4
 """Largest relative error of a float32 gradient; a copy of `convolutions.TOLERANCE`, whose module needs PyTorch."""
 KERNELS = {
-    "runtime": ("network", "the plain implementation's outputs, bit for bit, on all of {} small networks"),
-    "training kernels": ("neuron", "PyTorch's values and gradients, of all of {} neurons"),
-    "training convolutions": ("layer", "PyTorch's sums and gradients, of all of {} layers"),
+    "runtime": ("network", "the plain implementation's outputs, bit for bit, on all {} small networks"),
+    "training kernels": ("neuron", "PyTorch's values and gradients, for all {} neurons"),
+    "training convolutions": ("layer", "PyTorch's sums and gradients, for all {} layers"),
 }
 """Key of the measured item, and detail to print if all results are correct, for each check of compiled kernels."""
 EXTRAS = {
@@ -36,10 +36,10 @@ EXTRAS = {
     "export": "ONNX files",
     "serve": "hdlif serve",
     "sweep": "hdlif sweep",
-    "engines": "the peers of hdlif bench",
+    "engines": "the engines that hdlif bench compares",
     "nir": "NIR files",
-    "data": "tables and series in Parquet files",
-    "arrow": "data sets that the package datasets saved",
+    "data": "tables and time series in Parquet files",
+    "arrow": "data sets saved by the package datasets",
     "ray": "hdlif serve on a Ray cluster",
 }
 PACKAGES = ("hdlif", "numpy", "safetensors", "pillow", "torch", "torchvision")
@@ -110,14 +110,14 @@ def kernel_checks(what: str, heard: Heard) -> list[Check]:
     if heard.missing is not None and what != "runtime":
         return [Check(what, "absent", _skipped(heard.missing))]
     of, right = KERNELS[what]
-    fix = "reinstall hdlif here, where pip compiles it for this machine, and report it if that does not help"
+    fix = "reinstall hdlif on this machine, so that pip compiles it here; if this does not help, report it"
     first, *measured = heard.lines or [{}]
     checks = []
     for name in first.get("instruction_sets", []):
         seen = [line for line in measured if line["instructions"] == name]
         wrong = [f"{line[of]} (by up to {line['difference']:.2g})" for line in seen if line["difference"] is not None]
         if wrong:
-            checks.append(Check(f"{what}, {name}", "fault", f"unlike the oracle: {', '.join(wrong)}; {fix}"))
+            checks.append(Check(f"{what}, {name}", "fault", f"differs from the reference: {', '.join(wrong)}; {fix}"))
         elif seen:
             checks.append(Check(f"{what}, {name}", "ok", right.format(len(seen))))
     if heard.end is not None or not checks:
@@ -131,7 +131,7 @@ def gradient_checks(heard: Heard) -> list[Check]:
     names = {"contiguous": "gradients, contiguous", "channels last": "gradients, channels last"}
     if heard.missing is not None:
         return [Check(name, "absent", _skipped(heard.missing)) for name in names.values()]
-    fix = "train on another machine or version of PyTorch, and report it (docs/reference/installing.md)"
+    fix = "train on another machine or with another version of PyTorch, and report it (docs/reference/installing.md)"
     measured = [line for line in heard.lines if "error" in line]
     shapes = next((line["shapes"] for line in heard.lines if "shapes" in line), 0)
     checks = []
@@ -141,12 +141,12 @@ def gradient_checks(heard: Heard) -> list[Check]:
         wrong = [f"{line['shape']} (by {line['error']:.2g})" for line in seen if not line["error"] < TOLERANCE]
         largest = max((line["error"] for line in seen), default=0.0)
         if wrong:
-            checks.append(Check(name, "fault", f"wrong, as a share of the largest entry: {'; '.join(wrong)}; {fix}"))
+            checks.append(Check(name, "fault", f"wrong, relative to the largest entry: {'; '.join(wrong)}; {fix}"))
         elif heard.out_of_time or (seen and len(seen) == shapes):
-            left = f"; the other {shapes - len(seen)} were left out for lack of time" if heard.out_of_time else ""
+            left = f"; the other {shapes - len(seen)} were skipped for lack of time" if heard.out_of_time else ""
             status: Status = "warning" if left else "ok"
             detail = (
-                f"{len(seen)} of the {shapes} shapes that ship are right, within {largest:.1g} of the largest entry"
+                f"{len(seen)} of the {shapes} shipped shapes are correct, within {largest:.1g} of the largest entry"
             )
             checks.append(Check(name, status, detail + left))
     if heard.end is not None:
@@ -171,7 +171,7 @@ def guard_check(heard: Heard) -> Check:
         return Check(name, "warning", f"the weight gradient is wrong by {wrong[0]:.2g} of its largest entry; {guarded}")
     if heard.end is not None or len(errors) < heard.lines[0]["shapes"]:
         return Check(name, "warning", f"the process of the weight gradient {heard.end or 'took too long'}; {guarded}")
-    return Check(name, "ok", f"right, on the {len(errors)} shapes whose weight gradient oneDNN 3.12 may get wrong")
+    return Check(name, "ok", f"correct on the {len(errors)} shapes whose weight gradient oneDNN 3.12 may get wrong")
 
 
 def extra_checks(installed: Callable[[str], str] = version) -> list[Check]:
@@ -208,7 +208,7 @@ def part_checks() -> list[Check]:
         if not offered:
             continue
         twice = [
-            f'"{name}" is of {" and of ".join(map(str, several))}; uninstall all but one'
+            f'"{name}" comes from {" and from ".join(map(str, several))}; uninstall all but one'
             for name, several in offered.items()
             if len(several) > 1 and name not in ours
         ]
@@ -278,6 +278,6 @@ def _print(result: dict[str, Any], as_json: bool, _: object) -> None:
 COMMAND = subcommand(
     doctor,
     ("hdlif doctor", "a line for each check"),
-    ("hdlif doctor --json", "for a program, or to put into a report of a fault"),
+    ("hdlif doctor --json", "for a program, or for a bug report"),
     shown=_print,
 )

@@ -221,7 +221,7 @@ def _print(result: EvaluationResult, as_json: bool, given: dict[str, Any]) -> No
     if given["confusion"] and "confusion" not in figures:
         to_stderr(f"{given['network']}: the task has no classes; --confusion is ignored")
     if given["early"] and "early" not in figures:
-        to_stderr(f"{given['network']}: no class is chosen over several steps; --early is ignored")
+        to_stderr(f"{given['network']}: early exit needs a class predicted over several steps; --early is ignored")
     show(figures, as_json, lambda: evaluation_text(figures))
 
 
@@ -229,12 +229,12 @@ COMMAND = subcommand(
     evaluate,
     ("hdlif eval runs/digits_hdlif_w1p5_s4", "a run on the test set of its own data"),
     ("hdlif eval digits.hdlif.safetensors --data digits --confusion", "a deployed network, and its confusion matrix"),
-    ("hdlif eval runs/photos --data photos/ --part all", "data that are not divided"),
+    ("hdlif eval runs/photos --data photos/ --part all", "data without parts"),
     name="eval",
     shown=_print,
     call=lambda evaluate, given: evaluate(**{key: given[key] for key in given if key not in ("confusion", "early")}),
     parameters=[
-        option(help="Which class is taken for which, and the accuracy of each.").parameter("confusion", False),
-        option(help="Accuracy and steps with early exit, as soon as a class is sure enough.").parameter("early", False),
+        option(help="Confusion matrix, and the accuracy of each class.").parameter("confusion", False),
+        option(help="Accuracy and steps with early exit, at several probabilities.").parameter("early", False),
     ],
 )

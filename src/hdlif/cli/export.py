@@ -128,11 +128,11 @@ def export_file(
         if name not in _TARGETS[to]:
             flag = "--set" if name == "overrides" else f"--{name.replace('_', '-')}"
             owners = " and ".join(f"--to {other}" for other, names in _TARGETS.items() if name in names)
-            raise ArgumentError(f"{flag} is for {owners}; leave it out")
+            raise ArgumentError(f"{flag} applies only to {owners}; remove it")
     if max_drop is not None and (confidence != "auto" or not 0 <= max_drop <= 100):
-        raise ArgumentError(f"--max-drop {max_drop:g}: it is 0 to 100 percentage points, of --confidence auto")
+        raise ArgumentError(f"--max-drop {max_drop:g}: expected 0 to 100 percentage points, with --confidence auto")
     if to == "artefact" and confidence != "auto" and (data is not None or data_root is not None or overrides):
-        raise ArgumentError("--data, --data-root and --set are for --confidence auto and --to c; leave them out")
+        raise ArgumentError("--data, --data-root and --set apply only to --confidence auto and --to c; remove them")
     path, is_path = Path(out), isinstance(network, (str, PathLike))
     source = type(network).__name__
     if isinstance(network, (str, PathLike)):
@@ -203,12 +203,13 @@ def _export_c(
     named = "data" in given or "overrides" in given
     if arithmetic == "float" and not firmware and named and given.get("confidence") != "auto":
         raise InputError(
-            f"{source}: data are for --arithmetic fixed, --firmware and --confidence auto; give one of them, or no data"
+            f"{source}: data are used only by --arithmetic fixed, --firmware and --confidence auto; add one of them, "
+            "or remove the data"
         )
     if "momentum" in given and "learn" not in given:
-        raise ArgumentError("--momentum is for --learn; leave it out")
+        raise ArgumentError("--momentum applies only to --learn; remove it")
     if "learn" in given and arithmetic == "fixed":
-        raise ArgumentError("--learn computes in float32; leave out --arithmetic fixed")
+        raise ArgumentError("--learn requires float32; remove --arithmetic fixed")
     return export_c(
         graph,
         source,
@@ -228,7 +229,7 @@ COMMAND = subcommand(
     export_file,
     (
         "hdlif export runs/digits_hdlif_w1p5_s4 --out digits.hdlif.safetensors --confidence auto",
-        "one file that `hdlif run` takes, with early exit",
+        "one file for `hdlif run`, with early exit",
     ),
     ("hdlif export digits.hdlif.safetensors --to c --out digits.c --rom 64K --ram 32K", "C99 for a microcontroller"),
     (

@@ -85,13 +85,13 @@ class ExportedC:
         if self.early is not None:
             lines.append(str(self.early))
         if source.answer_bytes:
-            lines.append(f"all steps in one call: {source.answer_bytes:,} bytes of RAM in place of these")
+            lines.append(f"all steps in one call: {source.answer_bytes:,} bytes of RAM instead of these")
         if rounded is not None:
             parts = "" if rounded.agreement_of == "samples" else f"the {rounded.agreement_of} of "
             lines.append(
-                f"fixed point: the same answer as in float32 on {rounded.agreement:.2%} of {parts}{rounded.samples} "
-                f"test samples; outputs, of up to {rounded.largest_output:.3g}, differ by {rounded.mean_error:.2g} on "
-                f"average, {rounded.largest_error:.2g} at most"
+                f"fixed point: the same prediction as in float32 on {rounded.agreement:.2%} of "
+                f"{parts}{rounded.samples} test samples; outputs, of up to {rounded.largest_output:.3g}, differ by "
+                f"{rounded.mean_error:.2g} on average, {rounded.largest_error:.2g} at most"
             )
         if checked is not None:
             lines.append(
@@ -146,7 +146,7 @@ def export_c(
         MachineError: the compiler rejects the source, or the outputs differ; nothing is written.
     """
     if out.suffix != ".c":
-        raise InputError(f"{out}: C source is written; give a name that ends in .c, such as network.c")
+        raise InputError(f"{out}: the name of the C file must end in .c, such as network.c")
     check_identifier(out.stem)
     if firmware:
         check_name(out.stem)
@@ -165,10 +165,10 @@ def export_c(
             smaller = " or choose another device"
             if fixed is None:
                 way = "--arithmetic fixed" if learn is None else "a lower level of --learn"
-                smaller = f", choose another device, or take {way}"
+                smaller = f", choose another device, or use {way}"
             raise InputError(
-                f"{source}: {what} take {needed:,} bytes of {kind}, and the device has {there:,}, into which "
-                f"{more} must go too; train a smaller network{smaller}"
+                f"{source}: {what} take {needed:,} bytes of {kind}, but the device has {there:,}, which must "
+                f"also hold {more}; train a smaller network{smaller}"
             )
     files: Mapping[str, str] = {out.with_suffix(".h").name: found.header, out.name: found.code}
     checked: Checked | None = None

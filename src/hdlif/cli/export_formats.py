@@ -58,7 +58,8 @@ def export_artefact(graph: Graph, out: Path, *, check: bool = False) -> Exported
     """
     if (suffix := out.suffix.lower()) in (".onnx", ".nir"):
         raise InputError(
-            f'{out}: ends in "{suffix}", and an artefact would be written; give --to {suffix[1:]}, or another name'
+            f'{out}: ends in "{suffix}", but a model file would be written; add --to {suffix[1:]}, or choose another '
+            "name"
         )
     checked = check_artefact(graph) if check else ()
     with writing(out):
@@ -84,9 +85,9 @@ def export_onnx(
     """
     unrolled = form == "unrolled"
     if not unrolled and batch is not None:
-        raise InputError(f"--batch {batch}: a step takes any number of images; leave it out, or give --form unrolled")
+        raise InputError(f"--batch {batch}: a step takes any number of images; remove --batch, or use --form unrolled")
     if unrolled and graph.input.kind != "image":
-        raise InputError(f"{out}: the network's input changes at each step; give --form step")
+        raise InputError(f"{out}: the network's input changes at each step; use --form step")
     batch = batch or 1
     model = onnx.unrolled(graph, batch=batch, weights=weights) if unrolled else onnx.streamed(graph, weights=weights)
     checked = check_onnx(graph, model, unrolled=unrolled, batch=batch) if check else ()
@@ -107,7 +108,7 @@ def export_nir(
         MissingExtraError: the package nir is not installed.
     """
     if extension and for_norse:
-        raise InputError("norse reads no extension; give --extension or --for-norse, not both")
+        raise InputError("norse cannot read the extension; use --extension or --for-norse, not both")
     nir_export.nir_package()
     made = nir_export.extended(graph) if extension else nir_export.to_nir(graph, for_norse=for_norse)
     checked = _check_nir(graph, made, extension=extension) if check else ()
@@ -125,7 +126,7 @@ def export_page(graph: Graph, out: Path, *, check: bool = False) -> Exported:
         MachineError: the outputs differ; nothing is written.
     """
     if out.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"{out}: a page is written; give a name that ends in .html, such as network.html")
+        raise InputError(f"{out}: the name of the page must end in .html, such as network.html")
     # Imported here because it needs Jinja2.
     from hdlif.report.live import live_page
 
@@ -145,5 +146,5 @@ def _check_nir(graph: Graph, made: Any, *, extension: bool) -> tuple[Compared, .
             return check_read_back(graph, nir_import.read(path).graph(), "read back")
         content = nir_import.read_artefact(path)
     if content != dumps(graph):
-        raise MachineError("the network that was read back is another one; nothing was written; report it")
+        raise MachineError("the network read back differs from the original; nothing was written; report it")
     return check_read_back(graph, loads(content, str(path)), "read back")

@@ -109,16 +109,15 @@ def _recipe(found: "nir_import.Imported", source: Path, out: Path) -> str:
         "training": {"learning_rate": 0.01},
     }
     head = (
-        f"# hdlif train {out / RECIPE} --data NAME|PATH\n"
-        f"# The network of {source.name}, with its weights; it takes {list(found.input.shape)} at each of "
-        f"{found.time_steps} steps.\n"
+        f"# hdlif train {out / RECIPE} --data NAME|PATH\n# The network of {source.name}, with its weights; its input "
+        f"is {list(found.input.shape)} at each of {found.time_steps} steps.\n"
     )
     return head + yaml.dump(values, Dumper=Dumper, sort_keys=False, width=10**9)
 
 
 COMMAND = subcommand(
     import_nir,
-    ("hdlif import digits.nir --out imported", "imported/ gets an artefact and a recipe"),
+    ("hdlif import digits.nir --out imported", "a model file and a recipe, in imported/"),
     ("hdlif import theirs.nir --out theirs --dt 0.001 --time-steps 8", "if the file contains no time step"),
     name="import",
 )

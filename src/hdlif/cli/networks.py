@@ -87,8 +87,8 @@ def graph_of(
     missing = [key for key in ("input", "labels", "time_steps") if known[key] is None]
     if not isinstance(module, nn.Module) or missing:
         raise InputError(
-            f"network is a {type(network).__name__}, whose {' and '.join(missing or ['network'])} cannot be known; "
-            "give a run, a checkpoint, a network of hdlif.load or a trained Trainer, or add "
+            f"network is a {type(network).__name__}, whose {' and '.join(missing or ['network'])} are unknown; give a "
+            "run, a checkpoint, a network of hdlif.load or a trained Trainer, or add "
             + ", ".join(f"{key}=" for key in missing or ["input"])
         )
     known["task"] = known["task"] or TaskRecord()

@@ -113,7 +113,7 @@ def show(
     from hdlif.report.accounting import bytes_a_step, step_counts
 
     if not issubclass(found_class, SteppedNeuron):
-        raise RecipeError(f'neuron "{kind}" is a module of its own; an equation is what EquationNeuron has')
+        raise RecipeError(f'neuron "{kind}" is not an EquationNeuron, so it has no equation to show')
     try:
         made: SteppedNeuron = _made(kind, overrides) if overrides else found_class(time_steps=1)
         program = made.program()
@@ -143,13 +143,13 @@ def _made(kind: str, overrides: Sequence[str]) -> "SteppedNeuron":
     from hdlif.recipe import load_recipe
 
     if any(override.split("=")[0].strip() == "kind" for override in overrides):
-        raise RecipeError(f'kind is the neuron itself, "{kind}"; give another one in its place')
+        raise RecipeError(f'kind cannot be set, because it is the neuron itself, "{kind}"; name another neuron instead')
     section = [f"neuron={{kind: {json.dumps(kind)}}}", *(f"neuron.{override}" for override in overrides)]
     made = builders.build_neuron(load_recipe("digits_hdlif", section))(Place("shown", 0, 0, 0, 0, 1))
     if not isinstance(made, SteppedNeuron) or getattr(made, "norm", None) is not None:
         raise RecipeError(
-            f'neuron "{kind}" with {", ".join(overrides)} is more than one equation; `hdlif profile` of a recipe that '
-            "has it counts all of it"
+            f'neuron "{kind}" with {", ".join(overrides)} has more than one equation; `hdlif profile` of a recipe with '
+            "it counts all of them"
         )
     return made
 
@@ -204,10 +204,10 @@ def text(shown: dict[str, Any]) -> str:
     lines += [
         "",
         f"emits {shown['emits']}; derivatives are {derivatives}",
-        f"{_counted(of['operations'], 'operation')} a neuron and step: "
+        f"{_counted(of['operations'], 'operation')} per neuron and step: "
         f"{', '.join(_counted(of[f'{each}s'], each) for each in ('multiplication', 'addition', 'comparison'))}; "
         f"{_counted(of['state_words'], 'number')} kept, {of['state_bytes']} bytes",
-        f"{shown['saved_bytes']:g} bytes a neuron and step saved for training with path = fused, in float32",
+        f"{shown['saved_bytes']:g} bytes per neuron and step saved for training with path = fused, in float32",
     ]
     return "\n".join(lines)
 

@@ -84,10 +84,10 @@ COMMAND = group(
                 "and train on its images",
             ),
             shown=_print,
-            short="Write a folder to begin a project from.",
+            short="Write the folder of a new project.",
             json=False,
         )
     ],
     ("hdlif new project mine", "the folder mine/"),
-    ("hdlif new project --help", "what is in it"),
+    ("hdlif new project --help", "its contents"),
 )

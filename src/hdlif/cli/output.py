@@ -60,11 +60,11 @@ def saying_how_to_go_on(*added: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt as interrupt:
         if interrupt.args:
-            interrupt.args = (f"{interrupt.args[0]}; go on with: {_again(added)}",)
+            interrupt.args = (f"{interrupt.args[0]}; continue with: {_again(added)}",)
         raise
     except SystemExit as ended:
         for place in getattr(ended, "__notes__", ()):
-            say(f"terminated {place}; go on with: {_again(added)}")
+            say(f"terminated {place}; continue with: {_again(added)}")
         raise
 
 

@@ -111,7 +111,9 @@ def predict_files(
             else:
                 said.append(Answered(answered.input, keep(answered.input, answered.answer, session.labels)))
     if failed and not said:
-        raise failed[0] if len(failed) == 1 else InputError(f"{failed[0]}; {len(failed) - 1} more cannot be used")
+        raise (
+            failed[0] if len(failed) == 1 else InputError(f"{failed[0]}; {len(failed) - 1} more inputs cannot be used")
+        )
     return RunResult(tuple(said), tuple(map(str, failed)))
 
 
@@ -209,7 +211,9 @@ def _files_below(folder: Path, what: str, suffixes: Sequence[str]) -> Iterator[P
                     elif Path(entry.name).suffix.lower() in suffixes and entry.is_file():
                         yield here / entry.name
         except OSError as error:
-            raise InputError(f"{here}: cannot be searched for {what} files ({reason(error)}); give them") from error
+            raise InputError(
+                f"{here}: cannot be searched for {what} files ({reason(error)}); name the files"
+            ) from error
 
 
 def _batches(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
@@ -235,7 +239,7 @@ def _answered(session: Session, batch: Sequence[Sample], confidence: float | Non
     for sample, answer in zip(batch, found, strict=True):
         if answer is None:
             yield InputError(
-                f"{sample.name}: its values are so large that the network's answer is not finite; normalise them first"
+                f"{sample.name}: its values are so large that the network's output is not finite; normalise them first"
             )
         else:
             yield Answered(sample.name, answer)

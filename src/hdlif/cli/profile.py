@@ -238,7 +238,7 @@ def _counted(row: Mapping[str, Any]) -> list[str]:
 
 def training_table(profile: Mapping[str, Any]) -> str:
     """Format one row per layer, one for the work outside of layers, and one for the entire update."""
-    header = ["layer", "kind", "forward, ms", "backward, ms", "kept for backward, MB", "computed by"]
+    header = ["layer", "kind", "forward, ms", "backward, ms", "saved for backward, MB", "computed by"]
     rows = [
         [
             layer["name"],
@@ -292,7 +292,10 @@ def _print(result: "Profiled | TrainingProfile", as_json: bool, _: object) -> No
 COMMAND = subcommand(
     profile,
     ("hdlif profile digits_hdlif_w1p5_s4", "parameters and operations of a recipe, before any training"),
-    ("hdlif profile runs/digits_hdlif_w1p5_s4 --counting honest", "of a trained network, with every operation priced"),
+    (
+        "hdlif profile runs/digits_hdlif_w1p5_s4 --counting honest",
+        "of a trained network, with the energy of every operation",
+    ),
     ("hdlif profile digits.hdlif.safetensors --data digits", "of a deployed one, on the test set"),
     call=_profile,
     shown=_print,

@@ -120,7 +120,7 @@ class Program(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # No path contains NUL, for which system calls raise errors of several types.
         if any("\0" in argument for argument in args):
-            raise click.UsageError("an argument holds a NUL character; leave it out", ctx)
+            raise click.UsageError("an argument contains a NUL character; remove it", ctx)
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -218,7 +218,7 @@ def main() -> None:
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
             raise
-        _fail(MachineError("there is not enough memory; close other programs, or give less at once"), error)
+        _fail(MachineError("there is not enough memory; close other programs, or process less data at a time"), error)
 
 
 def _interrupted(error: BaseException | None) -> NoReturn:

@@ -171,7 +171,7 @@ def check_all(
         RecipeError: recipes are invalid, or their data are unavailable; the message lists the error of each.
     """
     if data_root is not None and not build:
-        raise InputError("--data-root applies to --build, without which no data are looked at; add --build")
+        raise InputError("--data-root applies only to --build, which reads the data; add --build")
     good, faults, undeployed = [], [], {}
     for name in names or shipped_recipes():
         try:
@@ -184,7 +184,7 @@ def check_all(
             faults.append(f"{name}: {str(error).removeprefix(f'{name}: ')}")
             say(faults[-1])
     if faults:
-        raise RecipeError(f"{len(faults)} of {len(good) + len(faults)} recipes are refused: " + "; ".join(faults))
+        raise RecipeError(f"{len(faults)} of {len(good) + len(faults)} recipes have errors: " + "; ".join(faults))
     return {"recipes": good, **({"not_exported": undeployed} if undeployed else {})}
 
 
@@ -235,7 +235,7 @@ def _check(check_all: Callable[..., dict[str, Any]], given: dict[str, Any]) -> d
 def _checked(result: Mapping[str, Any]) -> str:
     if "name" in result:
         return f"{result['name']}: {verdict(result)}"
-    return f"{len(result['recipes'])} recipes: good"
+    return f"{len(result['recipes'])} recipes: valid"
 
 
 COMMAND = group(
@@ -250,19 +250,19 @@ COMMAND = group(
         ),
         subcommand(
             show,
-            ("hdlif recipes show digits_hdlif_w1p5_s4", "as it is written"),
-            ("hdlif recipes show digits_hdlif_w1p5_s4 --resolved > mine.yaml", "to begin one of your own"),
+            ("hdlif recipes show digits_hdlif_w1p5_s4", "as written"),
+            ("hdlif recipes show digits_hdlif_w1p5_s4 --resolved > mine.yaml", "as the start of your own recipe"),
             text=lambda found: str(found["text"]).rstrip(),
         ),
         subcommand(
             check_all,
             ("hdlif recipes check mine.yaml", "keys, names and types"),
             ("hdlif recipes check digits_hdlif --set model.width=32 --build", "the network too, and an update"),
-            ("hdlif recipes check", "all that ship"),
+            ("hdlif recipes check", "all shipped recipes"),
             name="check",
             call=_check,
             text=_checked,
-            short="Check recipes, before a training or without one.",
+            short="Check recipes without training.",
         ),
         subcommand(
             schema,
@@ -270,9 +270,9 @@ COMMAND = group(
             ("hdlif recipes schema | less", "to read it"),
             shown=lambda text, as_json, given: put(text),
             json=False,
-            short="The JSON Schema by which an editor completes keys.",
+            short="The JSON Schema with which editors complete keys.",
         ),
     ],
-    ("hdlif recipes ls", "what ships"),
-    ("hdlif recipes show digits_hdlif --resolved", "every value of one"),
+    ("hdlif recipes ls", "shipped recipes"),
+    ("hdlif recipes show digits_hdlif --resolved", "every value of one recipe"),
 )

@@ -84,7 +84,7 @@ def _traces(
     asked = neurons is not None or image is not None
     if not trained:
         if asked:
-            raise InputError("no run has a model.safetensors, whose neurons could be drawn; train it again")
+            raise InputError("no run has a model.safetensors, which is needed to draw neurons; train again")
         return None, None
     from hdlif.report.single_neurons import parsed, traces_of
 

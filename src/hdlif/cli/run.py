@@ -95,18 +95,21 @@ def run(
     options = _given(confidence=confidence, threads=threads, max_bytes=max_bytes, max_operations=max_operations)
     of_stream = _given(hop=hop, gaps=gaps, rate=rate, partial=partial or None)
     if out is not None and page is not None:
-        raise InputError("--out is the folder of masks and boxes, which --page does not write; leave it out")
+        raise InputError("--out is the folder of masks and boxes, which --page does not write; remove it")
     if layout is not None and (stream or page is not None):
-        raise InputError("--stream and --page take one sequence; leave out --layout")
+        raise InputError("--stream and --page take one sequence; remove --layout")
     if stream:
         if len(inputs) != 1 or page is not None:
-            raise InputError("--stream takes one INPUT, a file, a folder, or - for standard input, and no --page")
+            raise InputError(
+                "--stream takes one INPUT (a file, a folder, or - for standard input) and cannot be combined with "
+                "--page"
+            )
         return _run_on_stream(network_file(artefact), inputs[0], as_json, {**of_stream, **options, "out": out})
     if of_stream:
         raise InputError(f"--{min(of_stream)} applies to streams; add --stream")
     if page is not None:
         if options.pop("confidence", "off") != "off":
-            raise InputError("--page shows all time steps; leave out --confidence")
+            raise InputError("--page shows all time steps; remove --confidence")
         if len(inputs) != 1:
             raise InputError("--page takes one INPUT: a file")
         return _write_page(network_file(artefact), inputs[0], page, as_json, options)
@@ -162,11 +165,11 @@ COMMAND = subcommand(
     ("hdlif run digits.hdlif.safetensors photo.png", "the class of an image"),
     (
         "hdlif run digits.hdlif.safetensors photos/ --json --confidence 0.95",
-        "all images below a folder, for a program; each stops when its class is sure",
+        "all images below a folder, for a program; each stops when a class is probable enough",
     ),
-    ("hdlif run motion.hdlif.safetensors walk.csv --page walk.html", "a recording, and the neurons at work on it"),
+    ("hdlif run motion.hdlif.safetensors walk.csv --page walk.html", "a recording, and the activity of the neurons"),
     (
         "arecord -t raw -f S16_LE -r 8000 | hdlif run voices.hdlif.safetensors --stream -",
-        "a microphone, as the sound comes",
+        "live sound from a microphone",
     ),
 )

@@ -13,21 +13,21 @@ from hdlif.errors import MissingExtraError
 
 _LIMITS: dict[str, tuple[Any, str]] = {
     "latency_budget_ms": (float, "How long an input waits for others, in ms.  [default: 2]"),
-    "max_batch": (int, "Most inputs per batch.  [default: 16]"),
-    "max_body_bytes": (BYTES, "Size of a request, such as 16777216 or 16M.  [default: 16M]"),
-    "max_pixels": (int, "Most pixels of an image.  [default: 2^25]"),
-    "max_bytes": (BYTES, "Memory of a run.  [default: 1G]"),
-    "max_operations": (int, "Multiplications and additions of a run.  [default: 2^38]"),
-    "max_streams": (int, "Most open streams; 0 disables streams.  [default: 4096]"),
-    "max_stream_bytes": (BYTES, "Memory of open streams.  [default: 256M]"),
+    "max_batch": (int, "Maximum inputs per batch.  [default: 16]"),
+    "max_body_bytes": (BYTES, "Maximum size of a request, such as 16777216 or 16M.  [default: 16M]"),
+    "max_pixels": (int, "Maximum pixels per image.  [default: 2^25]"),
+    "max_bytes": (BYTES, "Memory limit per run.  [default: 1G]"),
+    "max_operations": (int, "Maximum multiplications and additions per run.  [default: 2^38]"),
+    "max_streams": (int, "Maximum number of open streams; 0 disables streams.  [default: 4096]"),
+    "max_stream_bytes": (BYTES, "Memory limit for open streams.  [default: 256M]"),
     "stream_idle_seconds": (float, "Time after which an unused stream is ended.  [default: 300]"),
-    "max_old_bytes": (BYTES, "Memory of replaced networks that streams still use.  [default: 256M]"),
+    "max_old_bytes": (BYTES, "Memory limit for replaced networks that streams still use.  [default: 256M]"),
     "max_connections": (int, "[default: 2048]"),
     "receive_seconds": (float, "Time limit for receiving a request.  [default: 30]"),
-    "send_seconds": (float, "How long an answer may be left unread.  [default: 30]"),
-    "keep_alive_seconds": (float, "How long a connection may be silent.  [default: 30]"),
+    "send_seconds": (float, "How long a client may take to read a response.  [default: 30]"),
+    "keep_alive_seconds": (float, "How long a connection may be idle.  [default: 30]"),
     "drain_seconds": (float, "How long requests are accepted after SIGTERM.  [default: 0]"),
-    "shutdown_seconds": (float, "Time that requests in flight then have.  [default: 30]"),
+    "shutdown_seconds": (float, "Time limit for requests in flight after that.  [default: 30]"),
 }
 """Options that are fields of `hdlif.serve.Settings`, which defines their defaults."""
 

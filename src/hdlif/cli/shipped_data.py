@@ -55,7 +55,7 @@ def inspect_shipped(name: str, *, overrides: Sequence[str] = (), root: Path | No
     keys = data_keys(overrides)
     section = data_section(name, {"kind": name, "batch_size": 1, "validation": VALIDATION, **keys})
     if stray := keys.keys() - {"validation"} - section.arguments.keys():
-        raise RecipeError(f"--set data.{cut(min(stray))} does not change a shipped data set; leave it out")
+        raise RecipeError(f"--set data.{cut(min(stray))} has no effect on a shipped data set; remove it")
     kind = builders.shipped_kind(name, section.arguments)
     if kind.events:
         raise DataError(f"{name}: contains event recordings, whose frames are made in training; inspect their folder")

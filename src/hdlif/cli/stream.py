@@ -63,15 +63,19 @@ def stream(
     if session.input.kind == "image":
         for name, value in (("hop", hop), ("gaps", gaps), ("rate", rate)):
             if value is not None:
-                raise HdlifError(f"{name} = {value} applies to series and sounds, and the network takes images")
+                raise HdlifError(
+                    f"{name} = {value} applies only to time series and audio, but the network takes images"
+                )
         yield from _frames(session, Path(place), out, confidence, partial=partial, say=say)
         return
     if out is not None:
-        raise HdlifError("--out is the folder of masks and boxes, and a network of series gives none; leave it out")
+        raise HdlifError(
+            "--out is the folder of masks and boxes, which a network for time series does not produce; remove it"
+        )
     # Invalid options raise errors before waiting for input.
     at_work = Stream(session, hop=hop, confidence=confidence, rate=rate)
     if gaps is not None and session.input.sound is not None:
-        raise HdlifError(f"gaps = {gaps} applies to rows of numbers, and the network takes sound; leave it out")
+        raise HdlifError(f"gaps = {gaps} applies only to rows of numbers, but the network takes audio; remove it")
     name, came = _named(place), 0
     try:
         with _opened(place) as descriptor:
@@ -83,7 +87,7 @@ def stream(
     except (OSError, Unreadable) as error:
         raise InputError(f"{name}: reading stopped ({reason(error)}); {_takes(session)}") from error
     if not came:
-        raise InputError(f"{name}: it ended before the first sample; {_takes(session)}")
+        raise InputError(f"{name}: the stream ended before the first sample; {_takes(session)}")
     yield from at_work.end(partial=partial)
     for line in _left(at_work, came, partial):
         say(f"{name}: {line}")
@@ -119,14 +123,14 @@ def _frames(
         if (said := at_work.push(image, since=since)) is not None:
             yield kept(said, image)
     if not came:
-        raise InputError(f"{_named(place)}: it ended before the first frame; {_FRAMES}")
+        raise InputError(f"{_named(place)}: the stream ended before the first frame; {_FRAMES}")
     if (last := at_work.end()) is not None:
         if partial:
             yield kept(last, image)
         else:
             begin, end = last.frames
-            where = f"it ended after {came:,} frames, within [{begin}:{end}]"
-            say(f"{_named(place)}: {where}: no answer; --partial gives one")
+            where = f"the stream ended after {came:,} frames, within [{begin}:{end}]"
+            say(f"{_named(place)}: {where}: no prediction; --partial gives one")
 
 
 def _named(place: str | Path) -> str:
@@ -185,4 +189,4 @@ def _left(at_work: Stream, came: int, partial: bool) -> Iterator[str]:
         which = f"window {first.window}" if len(left) == 1 else f"windows {first.window} to {last.window}"
         begin, end = first.samples
         fix = "" if partial else "; --partial gives one"
-        yield f"it ended after {came:,} samples, within {which} ([{begin}:{end}]): no answer{fix}"
+        yield f"the stream ended after {came:,} samples, within {which} ([{begin}:{end}]): no prediction{fix}"

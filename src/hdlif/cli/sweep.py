@@ -56,7 +56,9 @@ def sweep(
         RecipeError: the space does not fit the recipe, or the study belongs to another recipe or space.
     """
     if out is not None and study is not None:
-        raise InputError(f"--out {out} and --study {study}: the runs go next to the journal; give one of the two")
+        raise InputError(
+            f"--out {out} and --study {study} cannot be combined: the runs go next to the journal; use one of them"
+        )
     try:
         import optuna  # noqa: F401
     except ModuleNotFoundError as error:
@@ -111,7 +113,7 @@ COMMAND = subcommand(
     ("hdlif sweep digits_hdlif --space space.yaml --trials 20", "the study and its runs, in runs/digits_hdlif_sweep"),
     (
         "hdlif sweep digits_hdlif --space space.yaml --trials 20 --set training.epochs=3",
-        "the same, with short trainings",
+        "the same, with short training runs",
     ),
     text=trials_table,
 )

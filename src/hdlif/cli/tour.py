@@ -248,6 +248,6 @@ def _run(command: Sequence[str]) -> int:
 COMMAND = subcommand(
     tour,
     ("hdlif tour", "Enter runs a step, s skips it, q quits"),
-    ("hdlif tour --yes --out tour", "all of it, into tour/, without asking"),
+    ("hdlif tour --yes --out tour", "all steps without asking, with the output in tour/"),
     json=False,
 )

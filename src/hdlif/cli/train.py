@@ -163,7 +163,9 @@ def train(
     if recipe is data is start is None and not resume:
         recipe = "digits_hdlif"
     if changes and recipe is not None and not isinstance(recipe, (str, Path)):
-        raise InputError("epochs and overrides change a recipe that is named; set them in the Recipe that is given")
+        raise InputError(
+            "epochs and overrides apply only to a recipe given by name or path; set these values in the Recipe itself"
+        )
     if not first_by_torchrun():
         # Until the processes are connected, each would print the same.
         say = say_nothing
@@ -201,9 +203,7 @@ def train(
         return Run(folder, train_within_budget(loaded, budget, folder, options, found=found))
     result = train_recipe(loaded, folder, options, found=found)
     if result is None:
-        raise NotFirstProcessError(
-            "this is not the first process of the training, which has the result; train with `hdlif train`"
-        )
+        raise NotFirstProcessError("only the first process of a training run has the result; train with `hdlif train`")
     return Run(folder, result)
 
 
@@ -255,7 +255,9 @@ def _call(train: Callable[..., Run], given: dict[str, Any]) -> Any:
             return train(**given)
         return None
     if given.pop("budget") is not None:
-        raise RecipeError("--budget does not go with --seeds; train each seed by itself: --set seed=N --out FOLDER")
+        raise RecipeError(
+            "--budget and --seeds cannot be combined; train each seed separately: --set seed=N --out FOLDER"
+        )
     from hdlif.cli.seeds import train_seeds
 
     with saying_how_to_go_on():
@@ -277,7 +279,7 @@ def _dry_run(
 ) -> "Chosen":
     """Return the budget's choice for the untrained network; training options have no effect."""
     if budget is None:
-        raise RecipeError("--dry-run prints the choice for a budget; give --budget, such as --budget nops=70%")
+        raise RecipeError("--dry-run requires --budget, such as --budget nops=70%")
     from hdlif.cli.budget_training import choose_untrained
     from hdlif.cli.training_run import TrainingOptions
     from hdlif.recipe.runs.recipe_data import load_recipe_to_train
@@ -306,14 +308,14 @@ COMMAND = subcommand(
         "hdlif train digits_hdlif_w1p5_s4 --set training.epochs=2 --out runs/short",
         "one value of the recipe replaced, in another folder",
     ),
-    ("hdlif train digits_hdlif_w1p5_s4 --resume", "go on after Ctrl-C"),
-    ("hdlif train --data photos/", "your own images, a folder for each class; settings follow from the data"),
+    ("hdlif train digits_hdlif_w1p5_s4 --resume", "continue after Ctrl-C"),
+    ("hdlif train --data photos/", "your own images, one folder per class; hdlif chooses the settings from the data"),
     call=_call,
     shown=_print,
     parameters=[
-        option(type=click.IntRange(1), help="Train with so many seeds, from the recipe's own one on.").parameter(
-            "seeds", None
-        ),
+        option(
+            type=click.IntRange(1), help="Number of seeds to train with, counting up from the recipe's seed."
+        ).parameter("seeds", None),
         option(
             help="Print the options of each layer, their costs and the choice for --budget in the untrained network."
         ).parameter("dry_run", False),

@@ -87,7 +87,7 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:
-            raise InputError("--resume goes on with a run and --overwrite replaces it; leave one of them out")
+            raise InputError("--resume continues a run and --overwrite replaces it; remove one of them")
 
 
 def train_recipe(
@@ -130,7 +130,7 @@ def train_recipe(
         went_on = ranks.led(lambda: _replace_earlier(recipe, found, out, resume=go_on, keep=keep))
         if not went_on:
             if go_on:
-                say(f"{out}: has no checkpoint to go on from; the training begins with its first epoch")
+                say(f"{out}: has no checkpoint to resume from; training starts with the first epoch")
             until_done.enter_context(_forgotten_if_refused(out, ranks))
         # It contains the pixels of all parts, which have been copied to the sets.
         found = None
@@ -351,7 +351,7 @@ def _peak_bytes(recipe: Recipe, repeats: int, bar: Bar, *, threads: int) -> int 
     try:
         return peak_memory(recipe, repeats=repeats, threads=threads)
     except TrainingError as error:
-        warn(bar, f"{error}; the summary is without it")
+        warn(bar, f"{error}; the summary omits it")
         return None
 
 

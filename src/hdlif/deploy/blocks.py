@@ -69,7 +69,8 @@ def _grid(lowerer: Lowerer, module: Grid, wire: Wire, path: str) -> Wire:
     """
     if module.step > COARSEST_GRID:
         raise LoweringError(
-            f"{path}: a grid of {module.step} is too coarse to be left out; train with one of at most {COARSEST_GRID}"
+            f"{path}: a grid of {module.step} is too coarse to omit in deployment; train with a grid of at most "
+            f"{COARSEST_GRID}"
         )
     return wire
 

@@ -190,7 +190,7 @@ def check_sequence(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str) -
     shape = lowerer.values[wire.name].shape
     if len(shape) != 3 or shape[1] != 1:
         raise LoweringError(
-            f"{path}: {type(module).__name__} takes a sequence [C, L], in the graph a map [C, 1, L], and is given "
+            f"{path}: {type(module).__name__} takes a sequence [C, L], in the graph a map [C, 1, L], but gets "
             f"{list(shape)}; give the input the shape [C, 1, L], or use a layer of maps"
         )
 

@@ -68,8 +68,8 @@ def gate(x: Tensor, a: Tensor) -> Tensor:
     pixels = a.shape[3:]
     if min(x.ndim, a.ndim) < 3 or x.shape[2] % a.shape[2] or (pixels != x.shape[3:] and pixels.numel() != 1):
         raise ShapeError(
-            f"gate of shape {list(a.shape)} does not fit spikes of shape {list(x.shape)}; it must be [K, B, G, ...] "
-            "with G channels that divide theirs, and their pixels, one or none"
+            f"gate of shape {list(a.shape)} does not fit spikes of shape {list(x.shape)}; it must be [K, B, G, ...], "
+            "where G divides the channels of the spikes, with the same pixels, one pixel or none"
         )
     by_group = x.reshape(*x.shape[:2], a.shape[2], x.shape[2] // a.shape[2], *x.shape[3:])
     gates = a.reshape(*a.shape[:3], 1, *(pixels if pixels == x.shape[3:] else [1] * (x.ndim - 3)))

@@ -47,6 +47,6 @@ class _Last(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> Any:
         raise RuntimeError(
-            "a backward pass of hdlif is differentiated again, and has no second derivative; of neurons take the steps "
-            'one by one (path="steps", neuron.path=steps in a recipe)'
+            "this backward pass of hdlif has no second derivative; for neurons, compute the steps one by one "
+            '(path="steps", neuron.path=steps in a recipe)'
         )

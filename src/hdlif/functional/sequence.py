@@ -67,7 +67,8 @@ def _check_scannable(leak: Tensor) -> None:
     outside = leak.detach()[~((leak >= 0) & (leak <= 1))]
     if outside.numel():
         raise ParameterError(
-            f'leak = {outside[0].item():g}; a scan takes one in 0..1; take the steps one by one (path = "loop")'
+            f"leak = {outside[0].item():g}; a scan requires a leak in 0..1; compute the steps one by one (path = "
+            '"loop")'
         )
 
 

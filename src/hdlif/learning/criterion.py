@@ -61,8 +61,8 @@ class Timed:
         """
         if self.each or self.own:
             raise ShapeError(
-                "the target is another one at each step; a rule that calls its criterion itself takes one for all: "
-                "call hdlif.learning.loss_at(criterion, outputs, target, t)"
+                "the target differs between steps, but a direct call of the criterion takes one target for all; the "
+                "rule must call hdlif.learning.loss_at(criterion, outputs, target, t)"
             )
         return self.criterion(outputs, target)
 
@@ -122,7 +122,7 @@ def step_weights(criterion: Criterion, time_steps: int) -> StepWeights:
     count = time_steps - first_step(criterion)
     weights = criterion.weights if isinstance(criterion, Timed) else None
     if weights is not None and len(weights) != count:
-        raise ValueError(f"the criterion has weights of {len(weights)} steps, and {count} count of {time_steps}")
+        raise ValueError(f"the criterion has weights for {len(weights)} steps, but {count} of {time_steps} steps count")
     return StepWeights(count, weights)
 
 

@@ -43,7 +43,7 @@ def check_loss(loss: str, update: str = "sum", *, choices: Sequence[str] = get_a
         raise ValueError(f"loss = {loss!r}; choose one of {', '.join(choices)}")
     if loss == "reduced" and update == "each":
         raise ValueError(
-            'loss = "reduced" does not go with update = "each", after which the outputs are others; choose "sum"'
+            'loss = "reduced" cannot be combined with update = "each", which changes the outputs; choose "sum"'
         )
 
 

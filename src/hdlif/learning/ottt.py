@@ -58,7 +58,7 @@ class OTTT:
         check_loss(self.loss, self.update)
         if self._dynamic and self.chunk > 1:
             raise ValueError(
-                f"chunk = {self.chunk}; these traces follow the neurons, one step at a time: leave it at 1"
+                f"chunk = {self.chunk}; it must be 1, because these traces are computed one step at a time"
             )
         if not 0 <= self.leak <= 1:
             raise ValueError(f"leak = {self.leak}; it must lie in 0..1")

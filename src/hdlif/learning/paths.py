@@ -205,9 +205,9 @@ class _Reading:
         reads = self._see().get(module, {})
         if missing := list(self._unseen(module, "", reads)):
             raise TrainingError(
-                f"{_where(module, name)} does not run {_listed(missing)} by name with hdlif.nn.Scope, and a rule with "
-                "traces has to know what feeds a neuron; run all that has weights so, in a class derived from "
-                "hdlif.nn.Temporal, or use a rule without traces (sltt)"
+                f"{_where(module, name)} does not run {_listed(missing)} by name with hdlif.nn.Scope, but a rule with "
+                "traces needs the inputs of each neuron; run all modules with weights this way, in a class derived "
+                "from hdlif.nn.Temporal, or use a rule without traces (sltt)"
             )
         return reads
 
@@ -232,13 +232,13 @@ class _Reading:
         on_paths = {child for way in stated for child in way}
         if unknown := on_paths - module._modules.keys():
             raise TrainingError(
-                f"{where}.paths names {_listed(sorted(unknown))}, which is not a child of it; it has "
+                f"{where}.paths names {_listed(sorted(unknown))}, which is not one of its children; it has "
                 f"{_listed(module._modules)}"
             )
         if missing := [child for child in children if child not in on_paths]:
             raise TrainingError(
-                f"{where}.paths leaves out {_listed(missing)}, and a rule with traces has to know what feeds a neuron; "
-                "add the ways that lead through it"
+                f"{where}.paths omits {_listed(missing)}, but a rule with traces needs the inputs of each neuron; add "
+                "the paths through it"
             )
         return stated
 

@@ -86,7 +86,9 @@ def check_update(update: str, chunk: int = 1) -> None:
     if chunk < 1:
         raise ValueError(f"chunk = {chunk}; it must be at least 1")
     if chunk > 1 and update == "each":
-        raise ValueError(f'chunk = {chunk} does not go with update = "each", after which weights change; choose "sum"')
+        raise ValueError(
+            f'chunk = {chunk} cannot be combined with update = "each", which changes the weights; choose "sum"'
+        )
 
 
 def every_step(time_steps: int, update: Update, chunk: int = 1, *, first: int = 0) -> Plan:

@@ -69,7 +69,7 @@ class STBP:
         if self.loss not in ("reduced", "each"):
             raise ValueError(f"loss = {self.loss!r}; choose one of each, reduced")
         if self.loss == "each" and self.reduce is not mean_logits:
-            raise ValueError('loss = "each" takes the logits of each step by themselves; leave reduce out')
+            raise ValueError('loss = "each" computes the loss of each step separately; remove reduce')
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
         return Plan(time_steps, tuple(range(time_steps)), (True,))

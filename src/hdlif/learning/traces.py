@@ -66,8 +66,8 @@ class Traces(Observer):
         for name, synapse in synapses.items():
             if not _known(synapse):
                 raise TrainingError(
-                    f"{name} feeds a membrane and cannot learn from a trace: {type(synapse).__name__} has a forward "
-                    "pass of its own, whose weight gradient from a trace is not known; use Conv1d, Conv2d, Conv3d, "
+                    f"{name} feeds a membrane and cannot learn from a trace: {type(synapse).__name__} overrides "
+                    "forward(), so its weight gradient cannot be computed from a trace; use Conv1d, Conv2d, Conv3d, "
                     "Linear, QuantConv1d, QuantConv2d or QuantLinear there, or a rule without traces (sltt)"
                 )
         self.rule = rule

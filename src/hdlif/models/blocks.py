@@ -194,8 +194,8 @@ class AttentionBlockII(AttentionBlockI):
     def __init__(self, in_channels: int, out_channels: int, *, places: tuple[Place, Place], **parts: Any) -> None:
         if places[1].channels != out_channels:
             raise ValueError(
-                f"{places[1].name} has {places[1].channels} channels, and attention of form II adds them to "
-                f"{out_channels}; leave the block out of model.inner, or choose attention.form I"
+                f"{places[1].name} has {places[1].channels} channels, but attention of form II adds them to "
+                f"{out_channels}; remove the block from model.inner, or choose attention.form I"
             )
         super().__init__(in_channels, out_channels, places=places, **parts)
 
@@ -303,8 +303,8 @@ class OwnNetwork(Temporal):
         logits = run("network", x)
         if logits.ndim not in (3, 5):
             raise ShapeError(
-                f"{type(self.network).__name__} gives {list(logits.shape)}; a network gives logits "
-                "[steps, batch, classes], such as by nn.Flatten() and nn.Linear at its end, or maps of them"
+                f"{type(self.network).__name__} gives {list(logits.shape)}; a network must return logits [steps, "
+                "batch, classes], for example from nn.Flatten() and nn.Linear at its end, or maps of logits"
             )
         return _of_each_step(logits, steps), run.state
 

@@ -154,7 +154,8 @@ class ReversibleSequential(Sequential):
         for block in blocks:
             if not isinstance(block, ReversibleBlock):
                 raise TypeError(
-                    f"{type(block).__name__} has no inverse; give ReversibleBlocks, and others to Sequential"
+                    f"{type(block).__name__} has no inverse; give only ReversibleBlocks, and put other layers into a "
+                    "Sequential"
                 )
         super().__init__(*blocks)
 

@@ -104,7 +104,7 @@ def recurrent(
     def layer(place: Place) -> Temporal:
         made = neuron(place)
         if isinstance(made, Recurrent):
-            raise ValueError("the neurons are already recurrent; leave neuron.recurrent out")
+            raise ValueError("the neurons are already recurrent; remove neuron.recurrent")
         return led_back(made, conv(place.channels, place.channels, 1))
 
     return dense(

@@ -43,7 +43,7 @@ class SECA(PerStep, Temporal):
     ) -> None:
         super().__init__(1 if time_steps is None else time_steps)
         if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size = {kernel_size}; it must be odd, so that a channel stands in its middle")
+            raise ValueError(f"kernel_size = {kernel_size}; it must be odd, so that the kernel is centred on a channel")
         self.channels, self.kernel_size = channels, kernel_size
         reach = kernel_size**-0.5
         # One draw for all rows: the same seed gives the same gates, per step or shared.
@@ -64,7 +64,7 @@ class SECA(PerStep, Temporal):
         check_chunk(x, steps)
         if x.ndim not in (4, 5) or x.shape[2] != self.channels:
             raise ShapeError(
-                f"input has shape {list(x.shape)}; this attention is for maps [K, B, {self.channels}, H, W] and for "
+                f"input has shape {list(x.shape)}; this attention takes maps [K, B, {self.channels}, H, W] or "
                 f"sequences [K, B, {self.channels}, L]"
             )
         margin = self.kernel_size // 2

@@ -36,7 +36,7 @@ class DelayLine(Temporal):
     def __init__(self, taps: int, dilation: int = 1) -> None:
         super().__init__()
         if taps < 1 or dilation < 1:
-            raise ValueError(f"taps = {taps}, dilation = {dilation}; each is at least 1")
+            raise ValueError(f"taps = {taps}, dilation = {dilation}; each must be at least 1")
         self.taps, self.dilation = taps, dilation
 
     @property
@@ -73,7 +73,7 @@ class DelayLine(Temporal):
             raise StateError("state of a delay line lacks 'held', a tensor; give the whole state, or None to start")
         if held.shape != (x.shape[1], self.reach, *x.shape[2:]):
             raise ShapeError(
-                f"held has shape {list(held.shape)}, and the input {list(x.shape[1:])}; a new batch starts with "
+                f"held has shape {list(held.shape)}, but the input {list(x.shape[1:])}; a new batch starts with "
                 "state=None"
             )
         return held.to(x.dtype)

@@ -57,7 +57,7 @@ limit; a sum of currents does not."""
 
 
 def _no_step(*_: Any) -> Any:
-    raise EquationError("an EquationNeuron has no step; derive a class that has one")
+    raise EquationError("EquationNeuron has no step; derive a class that defines one")
 
 
 class EquationNeuron(SteppedNeuron):
@@ -185,8 +185,8 @@ class EquationNeuron(SteppedNeuron):
         names = list(parameters)
         if set(rows) != set(names):
             raise ShapeError(
-                f"{kind}: rows are given of {', '.join(map(str, rows)) or 'nothing'}; give one of each of "
-                f"{', '.join(names) or 'nothing'}, as row_values() has them"
+                f"{kind}: got rows for {', '.join(map(str, rows)) or 'nothing'}; give one for each of "
+                f"{', '.join(names) or 'nothing'}, as row_values() returns them"
             )
         own = [value.channels for value in parameters.values() if value.channels is not None]
         shapes = {name: tuple(getattr(rows[name], "shape", ())) for name in names}
@@ -235,15 +235,15 @@ class EquationNeuron(SteppedNeuron):
             except Exception as error:
                 raise EquationError(f"{name}.step: {type(error).__name__}: {cut(first_line(error), 200)}") from error
         if not all(torch.equal(a, b) for a, b in zip(before, given, strict=True)):
-            raise EquationError(f"{name}.step writes over what it is given; write x = x + y in place of x += y")
+            raise EquationError(f"{name}.step changes its arguments in place; write x = x + y instead of x += y")
         of_step = [row[:1, :1].double().numpy() for row in rows.values()]
         spike, after = evaluate(program, drawn[0], list(drawn[1:]), of_step)
         for key, seen, expected in zip(("spike", *self.states), found, (spike, *after), strict=True):
             # Constants are float32, as parameters are.
             if not np.allclose(seen.numpy(), expected, rtol=1e-5, atol=1e-5):
                 raise EquationError(
-                    f"{name}.step gives another {key} on tensors than as it was traced; it may depend on truth values "
-                    "as numbers, on types, or on what it has stored"
+                    f"{name}.step returns another {key} on tensors than when it was traced; it may depend on truth "
+                    "values as numbers, on types, or on stored values"
                 )
         self._check_bounded(program, of_step)
 
@@ -278,8 +278,8 @@ class EquationNeuron(SteppedNeuron):
                     value = value.expand_as(current)
                 except RuntimeError:
                     raise ShapeError(
-                        f"{type(self).__name__}: {name} has shape {list(value.shape)}, and the current "
-                        f"{list(current.shape)}; a step takes each neuron by itself"
+                        f"{type(self).__name__}: {name} has shape {list(value.shape)}, but the current "
+                        f"{list(current.shape)}; a step must compute each neuron separately"
                     ) from None
             found.append(value.to(current.dtype))
         return found
@@ -331,18 +331,16 @@ def _check_step(cls: type[EquationNeuron]) -> None:
     """Raise `EquationError` unless the names of the class match its step."""
     states: Any = cls.states
     if not isinstance(states, tuple | list) or not all(isinstance(state, str) for state in states):
-        raise EquationError(f'{cls.__name__}.states = {states!r}; it is a tuple of names, such as ("potential",)')
+        raise EquationError(f'{cls.__name__}.states = {states!r}; it must be a tuple of names, such as ("potential",)')
     own = (*cls.states, *cls.declared)
     names = ("current", *own)
     taken_names = {*RESERVED, *inspect.signature(EquationNeuron.__init__).parameters}
     taken_names |= {*dir(EquationNeuron), *vars(nn.Module())}
     for name in own:
         if name in taken_names or name.startswith("_") or not name.isidentifier():
-            raise EquationError(
-                f"{cls.__name__}: {name!r} is not a name for a state or a parameter here; choose another"
-            )
+            raise EquationError(f"{cls.__name__}: {name!r} cannot be the name of a state or parameter; choose another")
     if len(set(names)) != len(names):
-        raise EquationError(f"{cls.__name__}: {', '.join(names)}; each state and parameter has a name of its own")
+        raise EquationError(f"{cls.__name__}: {', '.join(names)}; each state and parameter must have a unique name")
     if cls.step is EquationNeuron.step:
         raise EquationError(f"{cls.__name__} has no step; write one: @staticmethod def step({', '.join(names)})")
     if not inspect.isfunction(cls.step):
@@ -358,6 +356,6 @@ def _check_step(cls: type[EquationNeuron]) -> None:
     if not taken or taken[1:] != expected[1:]:
         missing = "; is @staticmethod missing?" if is_method else ""
         raise EquationError(
-            f"{cls.__name__}.step takes ({', '.join(parameters)}); states and parameters make it "
+            f"{cls.__name__}.step takes ({', '.join(parameters)}); from its states and parameters, it must take "
             f"({', '.join(names)}){missing}"
         )

@@ -194,9 +194,9 @@ class SlidingParallelHDLIF(EquationNeuron):
 def _checked(taps: Sequence[int]) -> tuple[int, ...]:
     seen = tuple(taps) if isinstance(taps, Sequence) else ()
     if not 1 <= len(seen) <= MOST_TAPS or not all(tap in (-1, 0, 1) for tap in seen):
-        raise ValueError(f"taps = {taps!r}; they are 1 to {MOST_TAPS} numbers, each -1, 0 or 1, such as [1, 0, -1]")
+        raise ValueError(f"taps = {taps!r}; expected 1 to {MOST_TAPS} numbers, each -1, 0 or 1, such as [1, 0, -1]")
     if seen[0] == 0:
         raise ValueError(f"taps = {taps!r}; the first one is 0, so a step's own current has no effect; give -1 or 1")
     if seen[-1] == 0:
-        raise ValueError(f"taps = {taps!r}; the last one is 0, so its current is stored without effect; leave it out")
+        raise ValueError(f"taps = {taps!r}; the last one is 0, so its current is stored without effect; remove it")
     return tuple(map(int, seen))

@@ -87,7 +87,7 @@ class MemBN(PerStep):
     def forward(self, membrane: Tensor, step: Row, gather: Gather | None = None) -> Tensor:
         """Return m̂ of the membrane [B, C, ...] at time step `step`; the steps carry `gather` (`carrying`)."""
         if membrane.ndim < 2 or membrane.shape[1] != self.channels:
-            raise ShapeError(f"membrane has shape {list(membrane.shape)}; Mem-BN is for [B, {self.channels}, ...]")
+            raise ShapeError(f"membrane has shape {list(membrane.shape)}; Mem-BN takes [B, {self.channels}, ...]")
         t = last_of(step, self.time_steps)
         # Copy: a backward pass keeps its arguments, and all rows share one version counter.
         running = row_of(self.running_mean, t).clone(), row_of(self.running_var, t).clone()

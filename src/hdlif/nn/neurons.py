@@ -239,7 +239,9 @@ class HDLIF(_LeakyNeuron):
             path=path,
         )
         if norm is not None and path == "fused":
-            raise ValueError(f"path = {path!r} does not go with Mem-BN, whose statistics couple samples; choose steps")
+            raise ValueError(
+                f"path = {path!r} cannot be combined with Mem-BN, whose statistics couple samples; choose steps"
+            )
         self.norm = norm
 
     def may_fuse(self, device: torch.device, steps: int, entries: int) -> bool:

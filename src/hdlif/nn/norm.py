@@ -141,8 +141,8 @@ class BatchNorm2d(Temporal):
         """Normalise each step by statistics that include its batch."""
         if self.time_steps is not None or gather is not None:
             raise StateError(
-                "statistics by exponential average are one for all steps and of one process; leave norm.per_step out, "
-                "and train on one device"
+                "exponential-average statistics are shared by all steps and limited to one process; remove "
+                "norm.per_step, and train on one device"
             )
         axes = (0, *range(2, x.ndim - 1))
         shape = (1, -1, *[1] * (x.ndim - 3))
@@ -282,8 +282,8 @@ class BatchNorm1d(BatchNorm2d):
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
         if x.ndim not in (3, 4):
             raise ShapeError(
-                f"input has shape {list(x.shape)}; BatchNorm1d is for [K, B, C] or [K, B, C, L], BatchNorm2d for "
-                "[K, B, C, H, W]"
+                f"input has shape {list(x.shape)}; BatchNorm1d takes [K, B, C] or [K, B, C, L], BatchNorm2d takes [K, "
+                "B, C, H, W]"
             )
         return super().forward(x, state, steps)
 

@@ -47,9 +47,9 @@ class PerStep(nn.Module):
             given = state_dict.get(prefix + name)
             if own is not None and isinstance(given, Tensor) and given.shape != own.shape:
                 raise ShapeError(
-                    f"{prefix}{name} has shape {list(given.shape)} in what is loaded, and {list(own.shape)} here, with "
-                    "a row for each time step, or one for all; build the network as the saved one, with the same "
-                    "time_steps, per_step and channels"
+                    f"{prefix}{name} has shape {list(given.shape)} in the loaded state, but {list(own.shape)} in this "
+                    "network, with one row per time step or one for all; build the network like the saved one, with "
+                    "the same time_steps, per_step and channels"
                 )
         super()._load_from_state_dict(state_dict, prefix, *others)
 
@@ -72,9 +72,9 @@ def one_number(name: str, value: object) -> float:
     if shape is not None or isinstance(value, list | tuple):
         seen = brief(value) if shape is None else f"a {type(value).__name__} of shape {list(shape)}"
         raise ShapeError(
-            f"{name} = {seen}; a parameter starts from one number, the same at every time step and channel, which then "
-            "learn their own (channels=C, or granularity: channel); give one, such as 0.5, or of a leak "
-            "hdlif.nn.TimeConstants"
+            f"{name} = {seen}; a parameter starts from one number for all time steps and channels, which may then "
+            "diverge (channels=C, or granularity: channel); give a number, such as 0.5, or hdlif.nn.TimeConstants "
+            "for a leak"
         )
     raise ValueError(f"{name} = {brief(value)}, of type {type(value).__name__}; it must be a number, such as 0.5")
 
@@ -134,9 +134,9 @@ class TimeConstants:
         given |= {} if self.longest is None else {"longest": self.longest}
         for name, value in given.items():
             if isinstance(value, bool) or not isinstance(value, Real):
-                raise ValueError(f"{name} = {brief(value)}; a time constant is a number of steps, such as 2")
+                raise ValueError(f"{name} = {brief(value)}; a time constant must be a number of steps, such as 2")
             if not 1 < float(value) <= LONGEST:
-                raise ValueError(f"{name} = {value}; a time constant is more than 1 step, and at most 2^20")
+                raise ValueError(f"{name} = {value}; a time constant must be more than 1 step, and at most 2^20")
             object.__setattr__(self, name, float(value))
         if self.longest is not None and self.longest < self.shortest:
             raise ValueError(f"shortest = {self.shortest:g}, longest = {self.longest:g}; give the shorter one first")
@@ -152,13 +152,14 @@ class TimeConstants:
         """
         if channels is None:
             raise ValueError(
-                "time constants are spread over channels, and there is one leak for all; "
-                "give the channels (channels=C, or granularity: channel)"
+                "time constants are spread over channels, but there is one leak for all; give the channels "
+                "(channels=C, or granularity: channel)"
             )
         longest = time_steps if self.longest is None else self.longest
         if longest < self.shortest:
             raise ValueError(
-                f"time constants from {self.shortest:g} to time_steps = {time_steps}, which is less; give the longest"
+                f"time constants from {self.shortest:g} to time_steps = {time_steps}, which is smaller; give the "
+                "longest"
             )
         low, width = math.log(self.shortest), math.log(longest / self.shortest)
         places = [c / (channels - 1) for c in range(channels)] if channels > 1 else [0.5]
@@ -307,7 +308,8 @@ def broadcast_rows(values: Tensor, x: Tensor, name: str = "value") -> Tensor:
     if x.ndim < 3 or x.shape[2] != channels:
         seen = x.shape[2] if x.ndim > 2 else "no"
         raise ShapeError(
-            f"input has {seen} channels, its shape being {list(x.shape)}; this neuron's {name} is for {channels}: give "
-            f"it [K, B, {channels}, ...], or build it with the channels of its input, or without for one {name} of all"
+            f"input has {seen} channels, its shape being {list(x.shape)}; this neuron's {name} is for {channels}: "
+            f"give it [K, B, {channels}, ...], or build it with the channels of its input, or without channels for "
+            f"one shared {name}"
         )
     return values.view(values.shape[0], 1, channels, *[1] * (x.ndim - 3))

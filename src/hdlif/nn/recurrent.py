@@ -65,8 +65,8 @@ class Recurrent(Temporal):
             back = run("synapse", spike[None].to(x.dtype))
             if back.shape[1:] != x.shape[1:]:
                 raise ShapeError(
-                    f"the recurrent synapse gives {list(back.shape[1:])}, and the current is {list(x.shape[1:])}; it "
-                    "keeps the shape, as a convolution of an odd kernel with half of it as padding does"
+                    f"the recurrent synapse returns {list(back.shape[1:])}, but the current is {list(x.shape[1:])}; "
+                    "it must keep the shape, like a convolution with an odd kernel and half of it as padding"
                 )
             current = x[k : k + 1] + back if len(x) > 1 else x + back
             for observer in observers:

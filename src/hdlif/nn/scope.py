@@ -139,17 +139,15 @@ class Scope:
         if self._carried.cut and len(self.steps) > 1 and is_own:
             check_cuts(child, name, state)
         if name in self._next:
-            raise StateError(
-                f"{name!r} ran twice in this chunk, and there is one place for its state; give it two names"
-            )
+            raise StateError(f"{name!r} ran twice in this chunk, but can store only one state; give it two names")
         if given is None and self.continues:
             raise StateError(
                 f"state lacks {name!r}, a {type(child).__name__} that keeps one; give the whole state, or None to start"
             )
         if name not in self.module._modules:
             raise StateError(
-                f"{name!r} is not a direct child of {type(self.module).__name__}, which has no place for its state; "
-                "give it a name of its own there, or run what holds it (a hdlif.nn.Sequential)"
+                f"{name!r} is not a direct child of {type(self.module).__name__}, which cannot store its state; add "
+                "it there under its own name, or run the module that contains it (a hdlif.nn.Sequential)"
             )
         self._next[name] = state
 
@@ -259,8 +257,9 @@ def _holds_temporal(module: nn.Module) -> bool:
     if inner is not None and type(module).forward is not nn.Sequential.forward:
         name = type(module).__name__
         raise StateError(
-            f"{name} holds {type(inner).__name__}, which knows time, and does not itself; derive {name} from "
-            "hdlif.nn.Temporal, whose forward(x, state, steps) runs its children through hdlif.nn.Scope"
+            f"{name} contains {type(inner).__name__}, which runs over time, but is not itself a hdlif.nn.Temporal; "
+            f"derive {name} from hdlif.nn.Temporal, whose forward(x, state, steps) runs its children through "
+            "hdlif.nn.Scope"
         )
     return inner is not None
 
@@ -312,7 +311,7 @@ def check_cuts(module: nn.Module, name: str, state: State) -> None:
     if own and not (isinstance(module, Temporal) and module.cuts()):
         where = f"{name or 'the network'} ({type(module).__name__})"
         raise TrainingError(
-            f"{where} keeps {', '.join(map(repr, own))} and does not say that it cuts time within a chunk; set chunk "
-            "to 1, or let its cuts() return True and take what earlier steps have left as constants where "
-            "hdlif.nn.steps.carried(steps).cut says so"
+            f"{where} keeps {', '.join(map(repr, own))} but does not declare that it cuts time within a chunk; set "
+            "chunk to 1, or return True from its cuts() and treat values from earlier steps as constants if "
+            "hdlif.nn.steps.carried(steps).cut is true"
         )

@@ -102,9 +102,9 @@ def _steps_of_call(module: nn.Module, arguments: Sequence[Any], named: Mapping[s
     ]
     if made_for and len(steps) > max(made_for):
         raise StateError(
-            f"input has shape {list(x.shape)}, which is {len(steps)} time steps, and {type(module).__name__} was made "
-            f"for {max(made_for)}; if x has no time axis, give model(x[None], steps=range({max(made_for)})); otherwise "
-            f"steps=range({len(steps)})"
+            f"input has shape {list(x.shape)}, which is {len(steps)} time steps, but {type(module).__name__} was made "
+            f"for {max(made_for)}; if x has no time axis, give model(x[None], steps=range({max(made_for)})); "
+            f"otherwise steps=range({len(steps)})"
         )
     return steps
 
@@ -163,12 +163,12 @@ def steps_of(x: Tensor, state: State | None, steps: range | None) -> range:
     """
     if steps is None:
         if state is not None:
-            raise StateError("say which time steps continue this state: steps=range(t, t + K)")
+            raise StateError("give the time steps that continue this state: steps=range(t, t + K)")
         frames = x.shape[0] if x.ndim else 0
         if frames == 1:
             raise StateError(
-                f"input has shape {list(x.shape)}: one frame, which may be one time step or an input constant in time; "
-                "say how many steps it stands for: steps=range(1), or steps=range(T)"
+                f"input has shape {list(x.shape)}: one frame, which may be one time step or an input constant in "
+                "time; give the number of steps it stands for: steps=range(1), or steps=range(T)"
             )
         steps = range(frames)
     check_steps(steps)
@@ -188,8 +188,8 @@ def check_entry(name: str, value: Tensor, x: Tensor) -> None:
     """Raise `ShapeError` unless an entry of a state is shaped like a step of x [K, ...]."""
     if value.shape != x.shape[1:]:
         raise ShapeError(
-            f"{name} has shape {list(value.shape)}, the input of this step {list(x.shape[1:])}; "
-            "a new batch starts with state=None"
+            f"{name} has shape {list(value.shape)}, but the input of this step {list(x.shape[1:])}; a new batch "
+            "starts with state=None"
         )
 
 

@@ -64,8 +64,7 @@ class SteppedNeuron(Neuron):
             raise ValueError(f"path = {path!r}; choose one of {', '.join(get_args(Path))}")
         if path == "fused" and not self.runs_its_equation():
             raise ValueError(
-                f"path = {path!r} runs the equation alone, and {type(self).__name__} has a scan of its own; "
-                "choose steps"
+                f"path = {path!r} runs only the equation, but {type(self).__name__} has its own scan; choose steps"
             )
         self.path, self._fusing = path, Fusing()
 

@@ -301,7 +301,7 @@ def quant_like(
     if isinstance(layer, nn.Linear):
         return QuantLinear(layer.in_features, layer.out_features, bias=bias, quantizer=quantizer)
     if layer.padding_mode != "zeros":
-        raise ValueError(f"pads by {layer.padding_mode!r}; a quantised layer pads by zeros")
+        raise ValueError(f"pads by {layer.padding_mode!r}; a quantised layer pads with zeros")
     make = QuantConv1d if isinstance(layer, nn.Conv1d) else QuantConv2d
     return make(
         layer.in_channels,

@@ -22,10 +22,10 @@ Cells = Mapping[str, Mapping[str, Mapping[str, Any]]]
 _WORDS: Mapping[str, str] = {
     "sops": "synaptic operations (SOPs) per {sample}",
     "nops": "operations of neurons (NOPs) per {sample}",
-    "firing_rate": "the share of neurons that emit a spike",
+    "firing_rate": "the fraction of neurons that emit a spike",
     "parameters": "learned numbers",
-    "train_seconds": "seconds of training with its validations",
-    "peak_bytes": "peak memory of training above program and weights",
+    "train_seconds": "seconds of training, including validation",
+    "peak_bytes": "peak training memory beyond program and weights",
     "stored_mb": "size of the deployed file",
 }
 """Descriptions of the quantities in a cell other than accuracy."""
@@ -85,11 +85,11 @@ def _finding(columns: Sequence[str], cells: Cells) -> str:
         if any(column in of_row for of_row in cells.values())
     }
     leads = [f"{column}: {row} ({100 * cells[row][column]['accuracy']:.2f} %)" for column, row in best.items()]
-    return f"Highest mean accuracy by column: {'; '.join(leads)}." if leads else "Nothing is trained yet."
+    return f"Highest mean accuracy by column: {'; '.join(leads)}." if leads else "No cell is trained yet."
 
 
 def _by_column(names: Sequence[str], columns: Sequence[str], cells: Cells) -> Figure:
-    caption = "Test accuracy (%) by column; a bar is one standard deviation to each side."
+    caption = "Test accuracy (%) by column; error bars show one standard deviation."
     series = []
     for style, name in enumerate(names):
         of_row = cells.get(name, {})
@@ -113,7 +113,7 @@ def _by_column(names: Sequence[str], columns: Sequence[str], cells: Cells) -> Fi
 
 def _by_operations(names: Sequence[str], columns: Sequence[str], cells: Cells, samples: SampleName) -> Figure:
     caption = (
-        f"Test accuracy (%) against synaptic operations per {samples.one}, a point for each column, in their order."
+        f"Test accuracy (%) against synaptic operations per {samples.one}, with one point per column, in column order."
     )
     series = []
     for style, name in enumerate(names):
@@ -130,7 +130,7 @@ def _by_operations(names: Sequence[str], columns: Sequence[str], cells: Cells, s
 
 
 def _over_time(names: Sequence[str], columns: Sequence[str], cells: Cells) -> Figure:
-    caption = "Test accuracy (%) after each time step, by the mean of the outputs so far; a panel for each column."
+    caption = "Test accuracy (%) after each time step, by the mean of the outputs so far, with one panel per column."
     values = [
         {
             c: [100 * a for a in curve]

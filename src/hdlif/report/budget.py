@@ -356,7 +356,7 @@ class BudgetSearch:
         assert nearest is not None, "without a limit there is a choice"
         reached = {name: max(limit, nearest.after[name]) for name, limit in self.limits.items()}
         stated, possible = (self.budget.stated(one, self.original) for one in (self.limits, reached))
-        raise RecipeError(f'budget: "{stated}" cannot be kept; the nearest that can is "{possible}"')
+        raise RecipeError(f'budget: "{stated}" cannot be met; the nearest budget that can is "{possible}"')
 
     def _built(self, choice: Choice, effects: Mapping[Key, float]) -> Chosen:
         """Return the choice with its recipe and with the costs of the network built from it."""

@@ -99,7 +99,7 @@ def _listen(said: "queue.Queue[str | None]", heard: Heard, start: float, seconds
             if heard.lines and time.monotonic() >= began + seconds:
                 heard.out_of_time = True
             else:
-                heard.end = f"is stuck: no answer in {time.monotonic() - spoke:.0f} s"
+                heard.end = f"is stuck: no response for {time.monotonic() - spoke:.0f} s"
             return
         if line is None:
             return

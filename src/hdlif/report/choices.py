@@ -51,7 +51,7 @@ class Option:
         parts += [] if self.levels is None else [f"{self.levels[0]}-bit spikes, step {self.levels[1]:g}"]
         parts += [] if self.weight_bits is None else [f"{self.weight_bits:g}-bit weights"]
         parts += [] if self.channels is None else [f"{self.channels} inner channels"]
-        return ", ".join(parts) or "as it is"
+        return ", ".join(parts) or "unchanged"
 
 
 AS_IT_IS = Option()
@@ -157,10 +157,10 @@ class Budget:
         for part in text.split(","):
             match = re.fullmatch(r"\s*(\w+)\s*=\s*(\d*\.?\d+(?:[eE][+-]?\d+)?)\s*(%?)\s*", part)
             if match is None or match[1] not in QUANTITIES or match[1] in numbers:
-                raise RecipeError(f"budget: {brief(part.strip())} is refused; {accepted}")
+                raise RecipeError(f"budget: {brief(part.strip())} is not valid; {accepted}")
             numbers[match[1]] = float(match[2])
             if not 0 < numbers[match[1]] < math.inf:
-                raise RecipeError(f"budget: {brief(part.strip())} is refused; a number is above 0 and finite")
+                raise RecipeError(f"budget: {brief(part.strip())} is not valid; numbers must be finite and above 0")
             relative |= {match[1]} if match[3] else set()
         return cls(numbers, frozenset(relative))
 

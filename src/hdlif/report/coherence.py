@@ -30,21 +30,22 @@ def section(entries: Sequence[Coherence]) -> Section:
         figure(
             "firing-rate",
             "firing_rate",
-            "share of spikes not zero",
-            "Firing rate on the batches compared; cosines are to be compared at equal rates.",
+            "fraction of non-zero spikes",
+            "Firing rate on the compared batches; compare cosines only at equal rates.",
         ),
         figure(
             "dropped",
             "dropped",
-            "share of entries dropped",
-            "Entries of dL/dm that the rule drops (zero, where STBP’s is not), each layer given STBP’s own dL/ds. "
-            "With HD-LIF all other entries are equal (Theorem 4.2).",
+            "fraction of dropped entries",
+            "Entries of dL/dm that the rule drops (zero although STBP’s is not), with STBP’s own dL/ds given to each "
+            "layer. With HD-LIF all other entries are equal (Theorem 4.2).",
         ),
         figure(
             "wrong",
             "wrong",
-            "share of entries wrong",
-            "Entries of dL/dm that are neither STBP’s nor zero, each layer given STBP’s own dL/ds. HD-LIF has none.",
+            "fraction of wrong entries",
+            "Entries of dL/dm that are neither STBP’s nor zero, with STBP’s own dL/ds given to each layer. HD-LIF "
+            "has none.",
         ),
         figure(
             "local",
@@ -56,7 +57,7 @@ def section(entries: Sequence[Coherence]) -> Section:
             "end-to-end",
             "cosine",
             "1 − cosine",
-            "Distance from STBP’s weight gradient in each synapse, with the rule at work in all layers.",
+            "Distance from STBP’s weight gradient in each synapse, with the rule applied in all layers.",
             view="end_to_end",
             kind="synapse",
         ),
@@ -71,8 +72,8 @@ def section(entries: Sequence[Coherence]) -> Section:
         for rule in series.values()
     ]
     caption = (
-        "Distance (1 − cosine) from STBP’s dL/dm by time step in each neuron layer, given STBP’s own dL/ds; at the "
-        "last step nothing is ahead that could be cut."
+        "Distance (1 − cosine) from STBP’s dL/dm by time step in each neuron layer, given STBP’s own dL/ds; the last "
+        "step has no later step to cut."
     )
     top = max([1e-3, *(1.05 * value for by_layer in steps for values in by_layer.values() for value in values)])
     return Section(names, [*figures, panels("coherence-step", "1 − cosine", caption, names, steps, top=top)])

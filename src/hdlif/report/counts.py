@@ -81,7 +81,7 @@ def why_not_exported(recipe: Recipe) -> str | None:
 
 def without_graph(error: Exception) -> str:
     """Return a line that explains which figures are missing and why."""
-    return f"{error}; {OF_GRAPH} are read off the deployed network and are null here, as are nops of unknown neurons"
+    return f"{error}; {OF_GRAPH} come from the deployed network and are null here, as are nops of unknown neurons"
 
 
 def _outlined(model: nn.Module, recipe: Recipe, images: Sequence[Tensor]) -> Counts:

@@ -78,13 +78,13 @@ def _rows(found: OwnData, labels: Tensor) -> tuple[list[tuple[str, Tensor]], str
     if found.target_steps is not None:
         return [("", torch.arange(min(SHOWN, len(labels))))], "the first ones"
     if not labels.is_floating_point():
-        said = "a row for each class"
+        said = "one row per class"
         rows = [torch.nonzero(labels == row).flatten()[:SHOWN] for row in range(len(names))]
     elif not found.target_std:
-        said = "a row for each label"
+        said = "one row per label"
         rows = [torch.nonzero(labels[:, row]).flatten()[:SHOWN] for row in range(len(names))]
     else:
-        said = "a row for each value, from the least to the most"
+        said = "one row per value, from lowest to highest"
         places = torch.linspace(0, len(labels) - 1, min(SHOWN, len(labels))).long()
         rows = [labels[:, row].argsort()[places] for row in range(len(names))]
     return list(zip(names, rows, strict=True)), said

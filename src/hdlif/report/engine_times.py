@@ -74,8 +74,8 @@ def check_twin(path: Path, twin: Graph, ours: Graph) -> None:
     for what in ("input", "labels", "task"):
         if getattr(twin, what) != getattr(ours, what):
             raise ArtefactError(
-                f"{path}: its {what} differs from that of the network it is timed with; train it from the same recipe "
-                "(hdlif train RECIPE --twin ordinary)"
+                f"{path}: {what} differs from the other network's; train both from the same recipe (hdlif train "
+                "RECIPE --twin ordinary)"
             )
 
 
@@ -99,12 +99,10 @@ def images_of(
 ) -> BenchImages:
     """Return images of a data set, resized to the network's input as in `hdlif run`, or noise without a data set."""
     if record.kind != "image":
-        raise InputError(f"the network takes input of kind {record.kind}; images are what `hdlif bench` shows")
+        raise InputError(f"the network takes input of kind {record.kind}; `hdlif bench` supports only images")
     if data is None:
         if overrides:
-            raise RecipeError(
-                f"--set {cut(overrides[0])} is of data that --data names; give --data too, or leave it out"
-            )
+            raise RecipeError(f"--set {cut(overrides[0])} applies to the data of --data; add --data, or remove it")
         rng = np.random.default_rng(0)
         mean, std = (np.array(v, np.float32)[:, None, None] for v in (record.mean, record.std))
         pixels = (mean + std * rng.standard_normal((compared + CALIBRATION_IMAGES, *record.shape))).clip(0, 1)
@@ -115,7 +113,9 @@ def images_of(
     from hdlif.recipe.runs.tested_data import sets_named
 
     if data in builders.DATA and (kind := builders.DATA[data].input.kind) != record.kind:
-        raise DataError(f"--data {data} has input of kind {kind}, and the network takes images; give a set of images")
+        raise DataError(
+            f"--data {data} has input of kind {kind}, but the network takes images; choose a data set of images"
+        )
     known = record if names_path(in_root(data, data_root)) else None
     sets = sets_named(data, data_root, Path(data), record=known, keys=data_keys(overrides))
     tested, calibration = (

@@ -37,8 +37,8 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         "how_to/experiments",
     ),
     "accuracy-energy": Explanation(
-        "Each mark is a network. Further up is more accurate, further left takes less energy for an answer; the axis "
-        "is logarithmic. Memory traffic is left out.",
+        "Each mark is a network. Further up is more accurate, further left takes less energy per prediction; the "
+        "axis is logarithmic. Memory traffic is left out.",
         "explanation/energy",
     ),
     "results": Explanation(
@@ -107,8 +107,8 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         "explanation/spiking_neurons",
     ),
     "per-step": Explanation(
-        "The x axis shows the time steps of one input; the network has seen more of it at each. The earlier a line "
-        "reaches its best value, the fewer steps the network needs; for errors, lower is better.",
+        "The x axis shows the time steps of one input; the network has received more of it at each. The earlier a "
+        "line reaches its best value, the fewer steps the network needs; for errors, lower is better.",
         "explanation/spiking_neurons",
     ),
     "early": Explanation(

@@ -53,7 +53,7 @@ class Compared:
             return f"checked: {self.by}: {self.outputs} outputs equal the reference's bit for bit"
         return (
             f"checked: {self.by}: {self.outputs} outputs are off by {self.largest_difference:.2g} at most, and the "
-            f"answer is the same on {self.agreement:.1%} of {self.shown}"
+            f"prediction is the same on {self.agreement:.1%} of {self.shown}"
         )
 
     @property
@@ -82,8 +82,8 @@ def check_onnx(graph: Graph, model: Any, *, unrolled: bool, batch: int) -> tuple
     engines = {name: load for name, load in _ENGINES.items() if importlib.util.find_spec(name) is not None}
     if not engines:
         raise MissingExtraError(
-            "neither onnxruntime nor openvino is installed, one of which --check runs the model in; install them with: "
-            f"{pip_install('engines')}, or leave out --check"
+            "--check requires onnxruntime or openvino, and neither is installed; install them with: "
+            f"{pip_install('engines')}, or remove --check"
         )
     count = -(-SAMPLES // batch) * batch
     x = random_frames(graph, count, steps=1 if unrolled else _steps(graph))
@@ -135,7 +135,7 @@ def _compared(by: str, graph: Graph, x: Floats, found: Any, *, least: float | No
     found = np.ascontiguousarray(found, np.float32)
     same = found.shape == expected.shape and found.tobytes() == expected.tobytes()
     if found.shape != expected.shape or (least is None and not same):
-        raise MachineError(f"{by} gives outputs {list(found.shape)} that are not the reference's; {_FIX}")
+        raise MachineError(f"{by} gives outputs {list(found.shape)} of another shape than the reference's; {_FIX}")
     with np.errstate(all="ignore"):
         difference = 0.0 if same else float(np.abs(found - expected).max())
     agreement = 1.0 if same else float(alike(expected, found, graph).mean())
@@ -143,13 +143,13 @@ def _compared(by: str, graph: Graph, x: Floats, found: Any, *, least: float | No
     compared = Compared(by, x.shape[1], int(expected.size), difference, agreement, of)
     if least is not None and not agreement >= least:
         raise MachineError(
-            f"{by} gives another answer than the reference to {1 - agreement:.0%} of {compared.shown}, and outputs "
-            f"that are off by up to {difference:.3g}; {_FIX}"
+            f"{by} predicts differently from the reference on {1 - agreement:.0%} of {compared.shown}, and its "
+            f"outputs are off by up to {difference:.3g}; {_FIX}"
         )
     return compared
 
 
-_FIX = "nothing was written; leave out --check to write it all the same, and report it"
+_FIX = "nothing was written; remove --check to write it anyway, and report it"
 
 
 def _onnxruntime(path: Path) -> Engine:

@@ -124,7 +124,7 @@ def chance(confusions: Mapping[str, Confusion]) -> float | None:
 
 def guessed(guessing: float | None) -> str:
     """Return the beginning of a sentence on the accuracy (%) from `chance`, or "" if it is unknown."""
-    return "" if guessing is None else f" Always predicting the commonest class is right in {guessing:.3g} %"
+    return "" if guessing is None else f" Always predicting the most common class is correct in {guessing:.3g} %"
 
 
 def chance_line(guessing: float | None, values: Iterable[float]) -> tuple[str, list[float]]:
@@ -172,7 +172,7 @@ def f1_by_label(names: Sequence[str], labels: Mapping[str, Labels]) -> Figure:
             one["names"], one["f1"], one["true_positives"], one["false_positives"], one["false_negatives"], strict=True
         )
     ]
-    headings = ["label", "network", "F1", "rightly said", "wrongly said", "missed"]
+    headings = ["label", "network", "F1", "correctly predicted", "wrongly predicted", "missed"]
     return replace(figure, headings=headings, rows=rows)
 
 
@@ -180,8 +180,8 @@ def predicted_against_true(names: Sequence[str], errors: Mapping[str, Errors]) -
     """Draw a panel for each value with the mean and standard deviation of predictions over ranges of the true value."""
     values = union(errors[name]["names"] for name in names if name in errors)
     caption = (
-        "Predicted against true values of test samples: the mean over each tenth of the range of the true value; a bar "
-        "is one standard deviation to each side. A perfect network is on the diagonal, which is dashed."
+        "Predicted against true values of test samples: the mean over each tenth of the range of the true value; "
+        "error bars show one standard deviation. A perfect network lies on the dashed diagonal."
     )
     if len(values) > _MOST_PANELS:
         caption += f" The first {_MOST_PANELS} of {len(values)} values."

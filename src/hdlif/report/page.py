@@ -66,7 +66,7 @@ def render(
         "Labels": [f1_by_label(names, run.labels)] if run.labels else [],
         "Metrics by output": _parts(networks),
         "Accuracy over time": [_accuracy_per_step(networks, guessing)],
-        "Answering early": [accuracy_by_steps(names, run.early)] if run.early else [],
+        "Early exit": [accuracy_by_steps(names, run.early)] if run.early else [],
         "Over time": [_measure_per_step(networks)],
         "Learning curves": _learning(networks, run.histories, guessing),
         "Activity by layer": [_firing_rate(networks), _sops(networks, samples)],
@@ -74,7 +74,7 @@ def render(
             per_step(networks, "leak", "Leak λ of each neuron layer by time step; a parallel neuron has none."),
             per_step(networks, "threshold", "Threshold θ of each neuron layer by time step."),
         ],
-        "Neurons at work": trace_figures(names, traces, best=_most_accurate(networks)) if traces else [],
+        "Neuron activity": trace_figures(names, traces, best=_most_accurate(networks)) if traces else [],
     }
     sections = {heading: Section(names, drawn) for heading, drawn in figures.items()}
     if run.coherence:
@@ -196,7 +196,7 @@ def _learning(
     thinned = [Series(style, _means(steps, block), _means(values, block)) for style, (steps, values) in enumerate(loss)]
     validated = {style: _readings((line, line["loss"]) for line in of_one) for style, of_one in enumerate(validations)}
     drawn = curves("loss", "loss", "loss", validated, thin=thinned)
-    smoothed = f" Each of their points is the mean of {block} readings in a row." if block > 1 else ""
+    smoothed = f" Each of their points is the mean of {block} consecutive values." if block > 1 else ""
     return [*figures, replace(drawn, caption=drawn.caption + smoothed)]
 
 
@@ -225,8 +225,8 @@ def _measure_per_step(networks: Sequence[TrainResult]) -> Figure:
     ]
     kinds = {
         "rmse": "error (rmse)",
-        "accuracy": "share of right classes",
-        "f1": "share of right labels",
+        "accuracy": "fraction of correct classes",
+        "f1": "fraction of correct labels",
         "miou": "mean intersection over union",
         "instances": "intersection over union of the objects' pixels",
         "detect": "average precision at an overlap of 0.5",
@@ -291,7 +291,7 @@ def _firing_rate(networks: Sequence[TrainResult]) -> Figure:
         {layer.name: layer.density for layer in network.layers if layer.nops or layer.name in names}
         for network, names in zip(networks, listed, strict=True)
     ]
-    return dots("firing-rate", caption, [n.name for n in networks], values, x_label="share of outputs not zero")
+    return dots("firing-rate", caption, [n.name for n in networks], values, x_label="fraction of non-zero outputs")
 
 
 def _sops(networks: Sequence[TrainResult], samples: SampleName) -> Figure:

@@ -77,7 +77,7 @@ def _read(command: Sequence[str], name: str, environment: dict[str, str]) -> int
         reason = child.stderr.strip().splitlines()[-1:] or [f"exit code {child.returncode}"]
         raise TrainingError(
             f"{name}: peak memory could not be measured ({reason[0]}; it is measured on the CPU, in one process with "
-            "the whole batch); lower data.batch_size, or leave it out (--memory-repeats 0)"
+            "the whole batch); lower data.batch_size, or skip the measurement (--memory-repeats 0)"
         )
     return int(child.stdout)
 

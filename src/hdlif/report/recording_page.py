@@ -110,7 +110,7 @@ def recording_page(
         outputs = values[graph.output].astype(np.float32)
         answer = next(answers(outputs, session.task, session.labels))
         if answer is None:
-            raise InputError(f"{recording} {name}: its values are so large that the network's answer is not finite")
+            raise InputError(f"{recording} {name}: its values are so large that the network's output is not finite")
         shown.append(_as_read(x, record))
         said.append(said_so_far(outputs[:, 0], session.task))
         firing.append({layer: (one.spike != 0).mean(1, dtype=np.float32) for layer, one in layers.items()})
@@ -214,7 +214,7 @@ def render(recording: Recording, *, findings: str, kind: str) -> str:
         "The recording": Section(*_shown(recording, kind)),
         "Outputs over time": Section(outputs, [_said(recording, outputs, said)]),
         "Firing by layer": Section(list(recording.firing), [_firing(recording)]),
-        "Neurons at work": Section(
+        "Neuron activity": Section(
             ["network"], trace_figures(["network"], Traces(_first(recording), {"network": recording.traces}))
         ),
     }
@@ -276,8 +276,8 @@ def _shown(recording: Recording, kind: str) -> tuple[Sequence[str], list[Figure]
     _, columns = _thinned(recording.shown, _COLUMNS)
     _, rows = _thinned(np.ascontiguousarray(columns.T), _ROWS)
     caption = (
-        f"Input of the network, one {kind} per step, {_where(recording)}: a row for each of {count} channels, the "
-        "first at the bottom; the stronger the colour, the larger the value."
+        f"Input of the network, one {kind} per step, {_where(recording)}: one row per channel ({count}), the first at "
+        "the bottom; the stronger the colour, the larger the value."
     )
     shown = recording.shown
     text = Text("shown", caption, f"{count} channels between {shown.min():.3g} and {shown.max():.3g}.")
@@ -323,5 +323,11 @@ def _firing(recording: Recording) -> Figure:
     caption = f"Fraction of non-zero outputs of each neuron layer, {_where(recording)}."
     values = np.stack(list(recording.firing.values()), 1) if recording.firing else np.empty((1, 0), np.float32)
     return _lines(
-        recording, "firing", caption, list(recording.firing), values, y_label="share of outputs not zero", within=(0, 1)
+        recording,
+        "firing",
+        caption,
+        list(recording.firing),
+        values,
+        y_label="fraction of non-zero outputs",
+        within=(0, 1),
     )

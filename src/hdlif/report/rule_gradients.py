@@ -149,8 +149,8 @@ def _entries(
     size = recipe.data.batch_size
     if batches * size > len(train):
         raise DataError(
-            f"--batches {batches} of {size} images are more than the {len(train)} training images of "
-            f"{recipe.data.kind}; give at most {len(train) // size}"
+            f"--batches {batches} of {size} images exceed the {len(train)} training images of {recipe.data.kind}; "
+            f"give at most {len(train) // size}"
         )
     read = train.first(batches * size).sequences(size)
     wide = [(x.double(), y.double() if y.is_floating_point() else y) for x, y in read]

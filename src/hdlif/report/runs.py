@@ -213,7 +213,7 @@ def read_run(folder: Path) -> Run:
     path = folder / run_folder.SUMMARY
     summary = _json(_text(path), str(path))
     if not isinstance(summary, dict):
-        raise InputError(f"{path} holds a {type(summary).__name__}, a summary is a JSON object; {_FIX}")
+        raise InputError(f"{path} contains a {type(summary).__name__}, but a summary is a JSON object; {_FIX}")
     if "networks" not in summary:
         network = _checked(RESULT, {"name": folder.resolve().name} | summary, str(path))
         network = replace(network, name=run_name(folder, network.name))
@@ -222,13 +222,13 @@ def read_run(folder: Path) -> Run:
         return run
     demo = _checked(_DEMO, summary, str(path))
     if not demo["networks"]:
-        raise InputError(f"{path}: networks is empty, a demo has at least one; run `hdlif demo` again")
+        raise InputError(f"{path}: networks is empty, but a demo has at least one; run `hdlif demo` again")
     data = demo.get("data")
     run = Run(coherence=_coherence(folder), artefact=demo.get("artefact"), data=data if isinstance(data, str) else None)
     for network in demo["networks"]:
         name = network.name
         if not _is_component(name) or name in run.folders:
-            raise InputError(f"{path}: network {brief(name)} stands twice or is not a folder's name; {_FIX}")
+            raise InputError(f"{path}: network {brief(name)} is listed twice or is not a folder name; {_FIX}")
         common: Any = {key: demo.get(key) for key in ("seed", "versions", "hardware") if getattr(network, key) is None}
         _add(run, replace(network, **common), folder / name)
     return run
@@ -259,7 +259,9 @@ def merge(runs: Sequence[Run]) -> Run:
     """
     artefacts = [run.artefact for run in runs if run.artefact]
     if len(artefacts) > 1:
-        raise InputError(f"{len(artefacts)} of the runs are demos, a page shows one; report each demo by itself")
+        raise InputError(
+            f"{len(artefacts)} of the runs are demos, but a page shows only one; write a separate report for each demo"
+        )
     data = {run.data for run in runs}
     merged = Run(artefact=artefacts[0] if artefacts else None, data=data.pop() if len(data) == 1 else None)
     names = [network.name for run in runs for network in run.networks]
@@ -289,7 +291,7 @@ def _add(run: Run, network: TrainResult, folder: Path) -> None:
         if (path := folder / file).exists():
             found = _record(path, record)
             if not _is_even(found):
-                raise InputError(f"{path}: its lists are not as long as one another; {_FIX}")
+                raise InputError(f"{path}: its lists have different lengths; {_FIX}")
             getattr(run, by_name)[name] = found
 
 
@@ -329,7 +331,7 @@ def _text(path: Path) -> str:
     try:
         return read_regular(path, most=most).decode("utf-8")
     except FileNotFoundError:
-        raise InputError(f"{path} is missing, a finished run has one; {_finishing(path.parent)}") from None
+        raise InputError(f"{path} is missing; a finished run has one; {_finishing(path.parent)}") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({reason(error)}); {_FIX}") from error
     except UnicodeDecodeError as error:
@@ -340,14 +342,14 @@ def _finishing(folder: Path) -> str:
     """Return advice on how to finish the run in a folder, with a command if the run can be resumed."""
     if not all((folder / name).exists() for name in (run_folder.RECIPE, run_folder.LAST)):
         return _FIX
-    return f"the run was stopped, and goes on with: {run_folder.resuming(folder)}"
+    return f"the run was stopped; continue it with: {run_folder.resuming(folder)}"
 
 
 def _json(text: str, source: str) -> Any:
     try:
         value = json.loads(text)
         if is_deeper(value, MOST_LEVELS):
-            raise ValueError(f"more than {MOST_LEVELS} levels in each other")
+            raise ValueError(f"more than {MOST_LEVELS} levels of nesting")
     except (ValueError, RecursionError) as error:
         raise InputError(f"{source} is not JSON ({error}); {_FIX}") from error
     return value

@@ -124,9 +124,9 @@ Found = Sequence[tuple[str, int, NeuronTrace]]
 
 def _raster(names: Sequence[str], found: Found, neurons: Sequence[str], sample: str) -> Figure:
     caption = (
-        f"Spikes of single neurons (layer:index) on {sample}; the area of a mark is the value of the spike. "
-        "The index counts the neurons of a layer from 0: channel by channel, and in each row by row; the table says "
-        "where each stands."
+        f"Spikes of single neurons (layer:index) on {sample}; the area of a mark shows the value of the spike. The "
+        "index numbers the neurons of a layer from 0, channel by channel and row by row; the table lists their "
+        "positions."
     )
     largest = max(max(trace.spike) for _, _, trace in found) or 1.0
     counts = []
@@ -155,11 +155,11 @@ def _membranes(names: Sequence[str], found: Found, traces: Traces, shown: int) -
     own = {neuron: trace for neuron, style, trace in found if style == shown}
     which = f" in {names[shown]}" if len(names) > 1 else ""
     caption = (
-        f"Membrane of the same neurons{which} before firing, on {traces.sample}; dotted the threshold θ, and a mark "
-        "where the neuron fires."
+        f"Membrane of the same neurons{which} before firing, on {traces.sample}; the dotted line is the threshold θ, "
+        "and each mark is a spike."
     )
     if any(trace.states for trace in own.values()):
-        caption += " Each further state of a neuron, after the step, follows its membrane."
+        caption += " Further states of a neuron, after the step, follow its membrane."
     drawn = []
     if (x := traces.inputs.get(names[shown])) is not None:
         said, panel = _input(x, shown)
@@ -201,11 +201,13 @@ def _input(x: NDArray[np.float32], style: int) -> tuple[str, Markup]:
     is_map = values.shape[1] > _LINES
     with charts.chart(charts.PANEL) as axes:
         if not is_map:
-            said += ", a line per channel." if values.shape[1] > 1 else "."
+            said += ", with one line per channel." if values.shape[1] > 1 else "."
             for line in values.T.tolist():
                 charts.draw(axes, style, time_axis(line), line, linestyle="-", linewidth=0.9)
         else:
-            said += ", a row per channel, the first at the bottom; the stronger the colour, the larger the value."
+            said += (
+                ", with one row per channel, the first at the bottom; the stronger the colour, the larger the value."
+            )
             rows = thinned(values.T, (_PIXELS, _STEPS))
             draw_map(axes, rows, (len(values) / len(rows[0]), values.shape[1] / len(rows)))
         x_ticks, y_ticks = charts.ticks(6, whole=True), charts.ticks(4, whole=True if is_map else None)

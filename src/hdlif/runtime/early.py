@@ -45,7 +45,7 @@ def check_confidence(confidence: object, task: TaskRecord) -> float:
     if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 <= confidence <= 1:
         raise HdlifError(f'confidence = {brief(confidence)}; give a number in 0..1, or "auto" for the file\'s own')
     if task.kind != "classify":
-        raise HdlifError(f"confidence applies to classifications, and the network's task is {task.kind}; leave it out")
+        raise HdlifError(f"confidence applies only to classification, but the network's task is {task.kind}; remove it")
     return float(confidence)
 
 
@@ -65,7 +65,7 @@ def choose_confidence(confidence: Confidence | None, stored: float | None, task:
         return check_confidence(confidence, task)
     if stored is None:
         raise HdlifError(
-            'confidence = "auto", and the network\'s file has none; give a number in 0..1, or export it again with '
+            'confidence = "auto", but the model file has none; give a number in 0..1, or export it again with '
             "--confidence"
         )
     return stored

@@ -40,7 +40,7 @@ class FrameAnswer:
         return {**said, **as_json(self.answer or {}), "ms": round(self.ms, 4), **cut}
 
     def __str__(self) -> str:
-        said = "no answer that is finite" if self.answer is None else in_words(self.answer)
+        said = "no finite prediction" if self.answer is None else in_words(self.answer)
         return f"{self.input}: {said}{', cut short' if self.partial else ''}, {self.ms:.3g} ms"
 
 
@@ -83,7 +83,7 @@ class FrameStream:
         record = session.input
         if record.kind != "image" or record.frames != "constant":
             shown = f"inputs of kind {record.kind}" if record.kind != "image" else f"the {record.frames} of an image"
-            raise InputError(f"the network takes {shown}; a stream of frames is for one that is shown whole images")
+            raise InputError(f"the network takes {shown}; a stream of frames requires a network for whole images")
         self._session, self._seen = session, 0
         self._confidence = choose_confidence(confidence, session.confidence, session.task)
         self._goes_on = session.task.combine == "each"

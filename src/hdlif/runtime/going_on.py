@@ -38,7 +38,7 @@ class GoingOn:
             self._sequence.load_bytes(content)
             held = self._sequence.sums, *self._sequence.state.values()
             if not all(np.isfinite(values).all() for values in held):
-                raise StateError("holds a value that is not finite; begin again")
+                raise StateError("contains a value that is not finite; begin again")
 
     @property
     def t(self) -> int:

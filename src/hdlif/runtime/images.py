@@ -107,7 +107,7 @@ def fit_images(pixels: Pixels, record: InputRecord) -> Pixels:
         return pixels
     if height * to_width != width * to_height or record.frames != "constant":
         raise InputError(
-            f"images are {height}x{width} and the network takes {to_height}x{to_width}; give data of its shape"
+            f"images are {height}x{width}, but the network takes {to_height}x{to_width}; give data of its shape"
         )
     return np.stack([_fit(_image(image.transpose(1, 2, 0), record, "image"), record, 1, "image") for image in pixels])
 
@@ -131,7 +131,7 @@ def normalise(pixels: NDArray[Any], record: InputRecord) -> Floats:
 def _mode(record: InputRecord, name: str) -> str:
     if record.shape[0] not in MODES:
         raise InputError(
-            f"{name}: the network takes {record.shape[0]} channels; an image gives 1 or 3; give a .npy file"
+            f"{name}: the network takes {record.shape[0]} channels, but an image has 1 or 3; give a .npy file"
         )
     return MODES[record.shape[0]]
 
@@ -166,8 +166,8 @@ def _fit(image: "Image.Image", record: InputRecord, time_steps: int, name: str) 
     if image.size != (width, height):
         if record.resize == "none":
             raise InputError(
-                f"{name}: the image is {image.height}x{image.width} and the network does not resize; "
-                f"give one of {height}x{width}"
+                f"{name}: the image is {image.height}x{image.width}, but the network does not resize; give one of "
+                f"{height}x{width}"
             )
         if height == 1 < image.height:
             raise InputError(

@@ -88,7 +88,7 @@ def _read_events(path: Path | Given, record: InputRecord, time_steps: int) -> Fl
                 f"the network's file has no conversion from recordings to frames; give counts [T, {shape}] as .npy"
             )
         if events.sensor not in (None, record.sensor):
-            raise Unreadable(f"it is of a sensor of {_size(events.sensor)}")
+            raise Unreadable(f"its sensor has {_size(events.sensor)}")
         frames = fitted(
             events,
             time_steps,
@@ -99,7 +99,7 @@ def _read_events(path: Path | Given, record: InputRecord, time_steps: int) -> Fl
         )
     except (OSError, Unreadable) as error:
         takes = (
-            f"the network takes recordings of a sensor of {_size(record.sensor)}" if record.sensor else "give frames"
+            f"the network takes recordings of a sensor with {_size(record.sensor)}" if record.sensor else "give frames"
         )
         raise InputError(f"{path}: cannot be read as a recording of events ({reason(error)}); {takes}") from error
     return normalised(frames, record.mean, record.std, whole=1)[:, None]
@@ -127,7 +127,7 @@ def _read_array(path: Path | Given, record: InputRecord, time_steps: int, layout
     if array.dtype not in (np.uint8, np.float32) or not fits:
         raise InputError(f"{path}: {array.dtype} {list(array.shape)}; the network takes {accepted}")
     if not array.size or not np.isfinite(array).all():
-        raise InputError(f"{path}: is empty or holds a value that is not finite; the network takes {accepted}")
+        raise InputError(f"{path}: is empty or contains a value that is not finite; the network takes {accepted}")
     if array.ndim == 4 and layout is None:
         if still and len(array) == time_steps > 1:
             raise InputError(

@@ -30,7 +30,7 @@ def memory_errors_are_ours(method: Callable[P, R]) -> Callable[P, R]:
             raise
         except MemoryError as error:
             raise AllocationError(
-                "the machine does not grant the memory that this takes; give fewer images or steps at once"
+                "the machine does not have enough free memory for this; give fewer images or steps per call"
             ) from error
 
     return call

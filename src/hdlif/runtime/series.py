@@ -52,11 +52,11 @@ def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> 
             steps = resampled_length(len(values), *record.rates) if record.rates else len(values)
             if not fewest <= steps <= time_steps or values.shape[1] != channels:
                 seen = f"has {len(values)} rows and {values.shape[1]} columns"
-                at = f", {steps} at {record.rates[1]} for {record.rates[0]}," if record.rates else ","
-                fix = "give those that it was trained on, in their order"
+                at = f", {steps} at {record.rates[1]} for {record.rates[0]}" if record.rates else ""
+                fix = "give the channels that it was trained on, in the same order"
                 if steps < fewest and values.shape[1] == channels:
-                    fix = f"give {_rows_of(record, time_steps)}, or take the answers so far: --stream FILE --partial"
-                raise InputError(f"{name}: {seen}{at} and {takes}; {fix}")
+                    fix = f"give {_rows_of(record, time_steps)}, or predict the rows so far: --stream FILE --partial"
+                raise InputError(f"{name}: {seen}{at}, but {takes}; {fix}")
             values = resampled(values, *record.rates) if record.rates else values
             yield name, shown(values, record.mean, record.std)[:, None]
 
@@ -108,6 +108,6 @@ def read_rows(path: Path | Given, record: InputRecord) -> Iterator[tuple[str, Fl
         accepted = f"{takes}, as {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
         raise InputError(f"{path}: cannot be read as a table ({reason(error)}); {accepted}") from error
     if rows.shape[1] != features:
-        raise InputError(f"{path}: its rows have {rows.shape[1]}, and {takes}; give those that it was trained on")
+        raise InputError(f"{path}: its rows have {rows.shape[1]}, but {takes}; give the columns that it was trained on")
     for name, row in zip(names, rows, strict=True):
         yield name, normalised(as_sample(row[None]), record.mean, record.std)[None, None]

@@ -57,7 +57,7 @@ def count_steps(x: Array, shape: tuple[int, ...], steps: int | None, time_steps:
         raise ShapeError(f"steps = {brief(steps)}; give an integer of at least 1")
     if steps < 1 or len(x) not in (1, steps):
         seen = brief(int(steps))
-        raise ShapeError(f"x has {len(x)} time steps and steps = {seen}; give 1 or {seen} time steps, at least 1")
+        raise ShapeError(f"x has {len(x)} time steps, but steps = {seen}; give 1 or {seen} time steps, at least 1")
     if steps > MAX_STEPS or steps * x.shape[1] > MAX_FRAMES:
         raise ShapeError(
             f"steps = {brief(int(steps))} of {x.shape[1]} images; a run takes up to {MAX_STEPS}, and {MAX_FRAMES} "
@@ -104,9 +104,9 @@ def check_out(out: Mapping[str, Array], state: Mapping[str, Array] | None, x: Ar
     arrays = [(name, f"out[{name!r}]", out[name]) for name in names]
     for _, where, array in arrays:
         if not array.flags.writeable:
-            raise StateError(f"{where} is read-only; give arrays that may be written to, or out=None")
+            raise StateError(f"{where} is read-only; give writable arrays, or out=None")
         if not _is_free_of_itself(array):
-            raise StateError(f"{where} holds the same memory twice; give arrays of their own memory, or out=None")
+            raise StateError(f"{where} uses the same memory twice; give arrays that do not overlap, or out=None")
     read = [("", "x", x)]
     if state is not None and state is not out:
         read += [(name, f"state[{name!r}]", state[name]) for name in names]
@@ -122,7 +122,7 @@ def check_out(out: Mapping[str, Array], state: Mapping[str, Array] | None, x: Ar
         for _, is_other_out, other_name, other, other_array in reaching:
             matters = (is_out and is_other_out) or (is_out != is_other_out and name != other_name)
             if matters and _share(array, other_array):
-                raise StateError(f"{other} and {where} share memory; give arrays of their own memory, or out=None")
+                raise StateError(f"{other} and {where} share memory; give arrays that do not overlap, or out=None")
         reaching.append((end, is_out, name, where, array))
 
 

@@ -49,7 +49,7 @@ class Decision:
         return {**said, **(self.answer or {}), "ms": round(self.ms, 4), **cut}
 
     def __str__(self) -> str:
-        said = "no answer that is finite" if self.answer is None else in_words(self.answer)
+        said = "no finite prediction" if self.answer is None else in_words(self.answer)
         cut = ", cut short" if self.partial else ""
         where = f"{self.samples[0]}:{self.samples[1]}"
         return f"{self.window} [{where}]: {said}, step {self.step}{cut}, {self.ms:.3g} ms"
@@ -107,8 +107,8 @@ class Stream:
         record = session.input
         if record.kind != "series":
             raise InputError(
-                f"the network takes inputs of kind {record.kind}; a stream is for one of series or sounds; give images "
-                "to FrameStream, and others one by one to Session.step, or to a stream of `hdlif serve`"
+                f"the network takes inputs of kind {record.kind}, but Stream supports only time series and audio; use "
+                "FrameStream for images, and Session.step or a stream of `hdlif serve` for other inputs"
             )
         self.session, self._record = session, record
         length, trained = _length(record, session.time_steps)
@@ -120,7 +120,7 @@ class Stream:
         if rate is not None and (own is None or not is_integer(rate) or not LOWEST_RATE <= rate <= HIGHEST_RATE):
             fix = f"; give an integer in {LOWEST_RATE}..{HIGHEST_RATE}"
             if own is None:
-                fix = " applies to sounds, and the network takes rows of numbers; leave it out"
+                fix = " applies only to audio, but the network takes rows of numbers; remove it"
             raise HdlifError(f"rate = {brief(rate)}{fix}")
         self._rates = (rate or own or 1, own or 1)
         self._resampler = Resampler(*self._rates) if self._rates[0] != self._rates[1] else None
@@ -189,7 +189,7 @@ class Stream:
         channels = self._record.shape[0]
         if self._record.sound:
             if array.ndim != 1:
-                raise ShapeError(f"samples are {array.dtype} {list(array.shape)}; a sound comes as [N]")
+                raise ShapeError(f"samples are {array.dtype} {list(array.shape)}; audio must be [N]")
             scale = 2**15 if array.dtype == np.int16 else 1
             return _finite(array) / np.float32(scale)
         block = array[None] if array.ndim == 1 else array
@@ -236,8 +236,7 @@ def _length(record: InputRecord, time_steps: int) -> tuple[int, int]:
         steps = resampled_length(length, rate, own)
     if steps != time_steps:
         raise InputError(
-            f"the network's file says that a window has {steps} steps, and that the network takes {time_steps}; "
-            "export it again"
+            f"the model file has windows of {steps} steps, but the network takes {time_steps}; export it again"
         )
     return length, hop
 

@@ -58,7 +58,7 @@ THREADS = "hdlif-"
 """Prefix of the names of a server's threads."""
 STATE = "application/vnd.hdlif.state"
 _SWEEP_SECONDS = 5.0
-_NOT_FINITE = "its values are so large that the network's answer is not finite"
+_NOT_FINITE = "its values are so large that the network's output is not finite"
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -135,12 +135,14 @@ class App:
 
     async def _check(self, scope: Scope, receive: Receive) -> None:
         if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
-            raise Refusal("bad_request", "it has both Content-Length and Transfer-Encoding", {"Connection": "close"})
+            raise Refusal(
+                "bad_request", "the request has both Content-Length and Transfer-Encoding", {"Connection": "close"}
+            )
         if self.ending:
             # If the connection closed with unread bytes, the client might not receive the response.
             while (await receive()).get("more_body", False):
                 pass
-            raise Refusal("draining", "the server is ending")
+            raise Refusal("draining", "the server is shutting down")
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Any) -> AsyncIterator[None]:
@@ -185,7 +187,7 @@ class App:
 
     async def _ready(self, _: Request) -> Response:
         if self.draining:
-            raise Refusal("draining", "the server is ending")
+            raise Refusal("draining", "the server is shutting down")
         return _json({"status": "ready"})
 
     async def _metrics(self, _: Request) -> Response:
@@ -246,9 +248,11 @@ class App:
             async with self.streams.turn(id) as stream:
                 before = stream.sequence.t
                 if expected is not None and expected != before:
-                    raise Refusal("wrong_step", f"the stream has seen {before} steps, and t is {expected}")
+                    raise Refusal("wrong_step", f"the stream has received {before} steps, but t is {expected}")
                 if stream.sequence.is_sure:
-                    raise Refusal("already_sure", f"the stream has been sure since step {before}, and runs no further")
+                    raise Refusal(
+                        "already_sure", f"the stream reached its confidence at step {before}, and takes no more steps"
+                    )
                 answers = await stream.network.advance(stream.sequence, x)
                 numbered = [{"t": t, **(one or {})} for t, one in enumerate(answers, before + 1)]
                 state = {"t": stream.sequence.t, "sure": stream.sequence.is_sure}
@@ -298,7 +302,7 @@ def _read_step(text: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < 2**62):
-        raise Refusal("bad_parameter", f"t is {brief(text)}; give the number of steps that the stream has seen")
+        raise Refusal("bad_parameter", f"t is {brief(text)}; give the number of steps that the stream has received")
     return int(text)
 
 

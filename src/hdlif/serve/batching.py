@@ -56,7 +56,7 @@ class Batcher(Generic[Job, Result]):
     async def submit(self, job: Job, *, weight: int = 1, key: Hashable = None) -> Result:
         """Run a job and return its result. Raises the job's exception, or `Refusal` if too many jobs are waiting."""
         if self._queue and self._weight + weight > self._most_waiting:
-            raise Refusal("overloaded", f"{self._weight:,} inputs wait already", {"Retry-After": "1"})
+            raise Refusal("overloaded", f"{self._weight:,} inputs are already waiting", {"Retry-After": "1"})
         loop = asyncio.get_running_loop()
         waiting = _Waiting[Job, Result](job, weight, key, loop.create_future())
         self._queue.append(waiting)

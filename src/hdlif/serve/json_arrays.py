@@ -48,7 +48,7 @@ def read_json(content: bytes, columns: Sequence[str]) -> NDArray[Any]:
     if kind not in ("float32", "uint8"):
         raise _bad_json(f"type is {brief(kind)}; accepted are float32, uint8")
     if not isinstance(values, list):
-        raise _bad_json(f"values are {type(values).__name__}, and lists of numbers are read")
+        raise _bad_json(f"values are {type(values).__name__}, but must be lists of numbers")
     if kind == "float32" and values and type(values[0]) is dict:
         return _read_rows(values, columns)
     return _read_lists(values, kind)
@@ -64,7 +64,7 @@ def _read_lists(values: list[Any], kind: str) -> NDArray[Any]:
         raise _bad_json("values contain something that is not a number")
     if kind == "uint8":
         if array.dtype.kind == "f" or (array.size and (array.min() < 0 or array.max() > 255)):
-            raise _bad_json("values of the type uint8 are integers in 0..255")
+            raise _bad_json("values of type uint8 must be integers in 0..255")
         return array.astype(np.uint8)
     # Numbers beyond float32 become infinite and are rejected later.
     with np.errstate(over="ignore"):
@@ -85,7 +85,9 @@ def _are_numbers(values: list[Any]) -> bool:
 
 def _read_rows(rows: list[Any], columns: Sequence[str]) -> NDArray[np.float32]:
     if not columns:
-        raise Refusal("input_refused", f"{NAME}: the network's columns have no names; send a list of numbers a row")
+        raise Refusal(
+            "input_refused", f"{NAME}: the network's columns have no names; send each row as a list of numbers"
+        )
     names = set(columns)
     found = np.empty((len(rows), len(columns)), np.float32)
     for number, row in enumerate(rows):

@@ -36,12 +36,12 @@ class Metrics:
             "request_seconds", "From a request's headers to the end of its answer.", "route", _SECONDS
         )
         self.refused = counter("refused", "Requests refused, by code.", "code")
-        self.batches = histogram("batch_inputs", "Inputs that were run as one.", "model", _SIZES)
-        self.steps = histogram("step_requests", "Requests for steps run by one call.", "model", _SIZES)
-        self.reloads = counter("reloads", "Files loaded again.", "model", "outcome")
-        self.streams_ended = counter("streams_ended", "Streams that have ended.", "reason")
-        self.streams_begun = counter("streams_begun", "Streams that have begun.", "model")
-        self.connections_cut = counter("connections_cut", "Connections that were ended by the server.", "reason")
+        self.batches = histogram("batch_inputs", "Inputs per batch.", "model", _SIZES)
+        self.steps = histogram("step_requests", "Step requests per call.", "model", _SIZES)
+        self.reloads = counter("reloads", "Reloaded files.", "model", "outcome")
+        self.streams_ended = counter("streams_ended", "Ended streams.", "reason")
+        self.streams_begun = counter("streams_begun", "Started streams.", "model")
+        self.connections_cut = counter("connections_cut", "Connections closed by the server.", "reason")
 
     def add_gauge(self, name: str, what: str, value: Callable[[], float]) -> None:
         """Add a gauge that calls `value` at each collection."""

@@ -174,7 +174,7 @@ class Models:
 
     def __init__(self, artefacts: Mapping[str, Path], settings: Settings, threads: Executor, metrics: Metrics) -> None:
         if not artefacts:
-            raise HdlifError("there is no artefact to serve; give one or several files")
+            raise HdlifError("there is no model to serve; give at least one file")
         self._settings, self._threads, self._metrics = settings, threads, metrics
         self._networks = {name: self._load(name, path) for name, path in artefacts.items()}
         self._loading = asyncio.Lock()
@@ -206,7 +206,7 @@ class Models:
             try:
                 if held > most:
                     raise HdlifError(
-                        f"streams live on {len(self.old):,} replaced networks, which hold {held:,} bytes of at most "
+                        f"streams still use {len(self.old):,} replaced networks, which hold {held:,} bytes of at most "
                         f"{most:,}; end these streams, or wait"
                     )
                 # Load on a thread that does not run networks, so networks keep running.
@@ -249,8 +249,8 @@ def name_artefacts(artefacts: Sequence[str]) -> dict[str, Path]:
             name = path.name.removesuffix(SUFFIX).removesuffix(".safetensors")
         if not _is_name(name):
             raise HdlifError(
-                f"{artefact}: {brief(name)} is no name of a model: up to {_LONGEST_NAME} letters, digits, -, _ and .; "
-                "give NAME=PATH"
+                f"{artefact}: {brief(name)} is not a valid model name (up to {_LONGEST_NAME} letters, digits, -, _ "
+                "and .); give NAME=PATH"
             )
         if name in found:
             raise HdlifError(f"{artefact}: two models are named {name}; give NAME=PATH")

@@ -73,7 +73,7 @@ class Protocol(H11Protocol, asyncio.BufferedProtocol):
         if isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == 431:
             refusal = Refusal("headers_too_large", f"the headers have more than {MOST_HEADER_BYTES:,} bytes")
         else:
-            refusal = Refusal("bad_request", f"what came is not HTTP/1.1 ({error})")
+            refusal = Refusal("bad_request", f"the request is not HTTP/1.1 ({error})")
         self._refuse(refusal, refusal.code)
 
     def pause_writing(self) -> None:

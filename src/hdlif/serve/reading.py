@@ -72,13 +72,13 @@ class Room:
                 if taken + count > self.most:
                     raise Refusal(
                         "body_too_large",
-                        f"reading and answering it takes more than the {self.most:,} bytes that all requests have",
+                        f"this request needs more than the {self.most:,} bytes reserved for all requests",
                     )
                 # A thread may still be reading the body of an abandoned request.
                 if ended or self.held + count > self.most:
                     raise Refusal(
                         "overloaded",
-                        "the bodies of other requests take all memory that is set aside",
+                        "other requests use all memory reserved for request bodies",
                         {"Retry-After": "1"},
                     )
                 taken += count
@@ -242,7 +242,7 @@ class Reader:
         session, most = network.session, self._settings.max_steps
         x = read_steps(body, session.input, session.time_steps)
         if len(x) > most:
-            raise Refusal("too_many_inputs", f"the body holds {len(x):,} steps, and at most {most:,} are taken")
+            raise Refusal("too_many_inputs", f"the body contains {len(x):,} steps, but at most {most:,} are allowed")
         session.check_steps(len(x))
         grow(x.nbytes + len(x) * _answer_bytes(network, 1))
         return [Sample(str(body), x, Placed.whole(session.input))]
@@ -256,7 +256,7 @@ class Reader:
             if patience.ended():
                 raise patience.refusal()
             if len(found) == most:
-                raise Refusal("too_many_inputs", f"the body holds more than {most:,} inputs")
+                raise Refusal("too_many_inputs", f"the body contains more than {most:,} inputs")
             steps = len(sample.x) if len(sample.x) > 1 else session.time_steps
             # Count inputs twice, because they are concatenated to run.
             each = steps if session.task.combine == "each" else 1

@@ -22,11 +22,14 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "bad_parameter": (400, "give parameters as /openapi.json describes them"),
     "unknown_path": (404, "/openapi.json describes all paths"),
     "unknown_model": (404, "GET /v1/models lists the models"),
-    "unknown_stream": (404, "it was ended, or idle for too long; begin one, from an exported state if you have it"),
+    "unknown_stream": (
+        404,
+        "the stream was ended, or was idle for too long; begin a new one, from an exported state if you have one",
+    ),
     "method_not_allowed": (405, "use a method that the header Allow names"),
     "too_slow": (408, "send the request at once, or in smaller parts"),
-    "already_sure": (409, "begin another stream; the last answer of this one holds"),
-    "wrong_step": (409, "GET the stream to see where it is, and send the steps from there on"),
+    "already_sure": (409, "begin another stream; the last prediction of this one is final"),
+    "wrong_step": (409, "GET the stream for its current step, and send the steps from there"),
     "body_too_large": (413, "send less at once"),
     "unknown_content_type": (
         415,
@@ -40,11 +43,11 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "answer_not_finite": (422, "normalise the values as in the network's training"),
     "too_many_requests": (429, "send fewer, after the seconds of the header Retry-After"),
     "headers_too_large": (431, "send fewer and shorter headers"),
-    "internal": (500, "this is a fault of the server, whose log has the details; try something else"),
+    "internal": (500, "this is a server error, and the server's log has the details; try another request"),
     "overloaded": (503, "try again after the seconds of the header Retry-After, or at another server"),
-    "streams_full": (503, "end streams that are done with, or try again later, or at another server"),
+    "streams_full": (503, "end streams that you no longer need, or try again later, or at another server"),
     "no_memory": (503, "send less at once, or try again later"),
-    "draining": (503, "go to another server: this one is ending"),
+    "draining": (503, "send the request to another server; this one is shutting down"),
 }
 """HTTP status of each error code, and advice to the client."""
 
@@ -95,12 +98,12 @@ def refuse(error: BaseException) -> Refusal:
     if isinstance(error, Refusal):
         return error
     if isinstance(error, asyncio.CancelledError):
-        return Refusal("draining", "the server ends before the request has been answered")
+        return Refusal("draining", "the server shuts down before the request is complete")
     for kind, code in _CODES:
         if isinstance(error, kind):
             return Refusal(code, str(error))
     if isinstance(error, MemoryError):
-        LOG.error("a request failed: the machine does not grant the memory that it takes")
-        return Refusal("no_memory", "the machine does not grant the memory that this takes")
+        LOG.error("a request failed: the machine does not have enough free memory for it")
+        return Refusal("no_memory", "the machine does not have enough free memory for this")
     LOG.error("a request failed", exc_info=error)
     return Refusal("internal", "the server failed")

@@ -181,9 +181,11 @@ class _Server(uvicorn.Server):
             try:
                 changed = await self._app.models.reload(network.name)
             except HdlifError as error:
-                self._say(f"{network.name}: goes on as it was: {type(error).__name__}: {error}")
+                self._say(
+                    f"{network.name}: not reloaded, the previous version stays in use: {type(error).__name__}: {error}"
+                )
             else:
-                self._say(f"{network.name}: {'loaded again' if changed else 'has not changed'}")
+                self._say(f"{network.name}: {'reloaded' if changed else 'has not changed'}")
 
 
 def _listen(host: str, port: int) -> socket.socket:

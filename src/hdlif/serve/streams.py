@@ -63,8 +63,8 @@ class Streams:
         if len(self) >= most or self.bytes + size > most_bytes:
             raise Refusal(
                 "streams_full",
-                f"{len(self):,} streams of at most {most:,} are open, which hold {self.bytes:,} bytes of at most "
-                f"{most_bytes:,}",
+                f"{len(self):,} of at most {most:,} streams are open, with {self.bytes:,} of at most "
+                f"{most_bytes:,} bytes",
                 {"Retry-After": "5"},
             )
         # Use 128 random bits, which nobody can guess.
@@ -105,7 +105,9 @@ class Streams:
         with self.use(id) as stream:
             if stream.in_line >= MOST_IN_LINE:
                 raise Refusal(
-                    "too_many_requests", f"{stream.in_line} requests of this stream wait already", {"Retry-After": "1"}
+                    "too_many_requests",
+                    f"{stream.in_line} requests of this stream are already waiting",
+                    {"Retry-After": "1"},
                 )
             stream.in_line += 1
             try:

@@ -66,7 +66,7 @@ class Density:
     def __post_init__(self) -> None:
         _check_weight(self.weight)
         if not 0 <= self.target < 1:
-            raise ValueError(f"target = {self.target}; a spike density is in 0..1")
+            raise ValueError(f"target = {self.target}; a spike density must lie in 0..1")
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
         """Return the density and the number of neurons, over the whole batch."""
@@ -100,7 +100,7 @@ class Budget:
         _check_weight(self.weight)
         budgets = self.sops.values() if isinstance(self.sops, Mapping) else [self.sops]
         if not budgets or min(budgets) <= 0:
-            raise ValueError(f"sops = {self.sops}; a budget is above 0")
+            raise ValueError(f"sops = {self.sops}; a budget must be above 0")
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
         """Return the synaptic operations per image and step, for x [N, ...] and output [N, ...]."""
@@ -185,8 +185,8 @@ class Watch:
         seen, self.seen = self.seen, {}
         if missing := [name for name in self._watched if name not in seen]:
             raise TrainingError(
-                f"a penalty on activity measures {', '.join(missing)}, which did not run where it could be measured; "
-                "run it in hdlif.nn.Sequential, or by its name with hdlif.nn.Scope"
+                f"the activity penalty cannot measure {', '.join(missing)}; run it in hdlif.nn.Sequential, or by its "
+                "name with hdlif.nn.Scope"
             )
         return self._penalty(seen if self._mean is None else _of_batch(seen, self._mean))
 

@@ -62,8 +62,8 @@ class Average:
             if not isinstance(kept, Tensor) or kept.shape != value.shape or not kept.is_floating_point():
                 seen = f"{kept.dtype} {list(kept.shape)}" if isinstance(kept, Tensor) else brief(kept)
                 raise CheckpointError(
-                    f"the averaged weight of {name} is {seen}, where the model has "
-                    f"{value.dtype} {list(value.shape)}; train again without resuming"
+                    f"the averaged weight of {name} is {seen}, but the model has {value.dtype} {list(value.shape)}; "
+                    "train again without resuming"
                 )
             value.copy_(kept)
         self.updates = count_in(state, "updates")

@@ -137,10 +137,10 @@ class BatchLearner:
         if training.ranks.highest(not batch.x.isfinite().all()):
             found = "the batch of samples"
         else:
-            found = first_not_finite(training.model, run) or "the loss itself, every layer is finite"
+            found = first_not_finite(training.model, run) or "the loss itself (every layer is finite)"
         return (
-            f"step {training.counters.step}: the loss is {loss}, and first not finite is {found}; "
-            "lower learning_rate or look at the data"
+            f"step {training.counters.step}: the loss is {loss}, and the first value that is not finite is {found}; "
+            "lower learning_rate or check the data"
         )
 
 

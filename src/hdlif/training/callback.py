@@ -163,8 +163,8 @@ def callback_states(callbacks: Sequence[Callback]) -> tuple[dict[str, Tensor], d
             json.dumps(values, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise TrainingError(
-                f"{name}: a checkpoint cannot keep its state_dict ({first_line(error)}); give tensors and plain values "
-                "of JSON"
+                f"{name}: its state_dict cannot be stored in a checkpoint ({first_line(error)}); give tensors and "
+                "plain JSON values"
             ) from error
         if values:
             plain[name] = values

@@ -52,7 +52,7 @@ def save(path: Path, *, tensors: Mapping[str, Tensor], record: Mapping[str, Any]
         reason = "the disk is full" if full else f"cannot be written ({error.strerror})"
         kept = "the checkpoint written before is kept" if path.exists() else "no earlier checkpoint is there"
         raise TrainingError(
-            f"{path}: {reason}, {len(content)} bytes are needed; {kept}; make room and resume"
+            f"{path}: {reason}, {len(content)} bytes are needed; {kept}; free some space and resume"
         ) from error
 
 
@@ -62,7 +62,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: the file is missing, damaged, or not a checkpoint of hdlif.
     """
-    fix = "the file is damaged or of another kind, give a checkpoint that hdlif wrote"
+    fix = "the file is damaged or of another kind; give a checkpoint written by hdlif"
     try:
         os.close(open_regular(path, os.O_RDONLY))
         with safe_open(path, framework="pt") as file:
@@ -78,17 +78,17 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if list(metadata) != [METADATA_KEY]:
         raise CheckpointError(
             f"{path}: the metadata keys are {brief(sorted(metadata))}; a checkpoint has exactly one, "
-            f"{METADATA_KEY!r}; give a checkpoint that hdlif wrote"
+            f"{METADATA_KEY!r}; give a checkpoint written by hdlif"
         )
     record = _record_of(metadata[METADATA_KEY], path)
     if "digest" not in record:
         raise CheckpointError(
-            f"{path}: its record has no digest; the file is damaged or of an earlier version, put a copy back or train "
+            f"{path}: its record has no digest; the file is damaged or of an earlier version; restore a copy or train "
             "again"
         )
     if record.pop("digest") != _digest(tensors, record):
         raise CheckpointError(
-            f"{path}: its digest is not that of its content; the file is damaged, put a copy back or train again"
+            f"{path}: its digest does not match its content; the file is damaged; restore a copy or train again"
         )
     return tensors, record
 
@@ -101,15 +101,15 @@ def _record_of(text: str, path: Path) -> dict[str, Any]:
 
     try:
         if len(text) > MOST_RECORD:
-            raise ValueError(f"it has {len(text):,} characters, and at most {MOST_RECORD:,} are read")
+            raise ValueError(f"it has {len(text):,} characters, but at most {MOST_RECORD:,} are accepted")
         record = json.loads(text, parse_constant=no_number)
         if (fault := not_plain(record, MOST_DEPTH + 4)) is not None:
             raise ValueError(fault)
         _canonical(record)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: its record is not JSON ({error}); the file is damaged, train again") from error
+        raise CheckpointError(f"{path}: its record is not JSON ({error}); the file is damaged; train again") from error
     if not isinstance(record, dict):
-        raise CheckpointError(f"{path}: its record is not a JSON object; the file is damaged, train again")
+        raise CheckpointError(f"{path}: its record is not a JSON object; the file is damaged; train again")
     return record
 
 
@@ -159,10 +159,10 @@ def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any
     """Raise `CheckpointError`, listing every different field, unless the record of `path` has this recipe."""
     kept = record.get("recipe")
     if not isinstance(kept, dict):
-        raise CheckpointError(f"{path}: holds no recipe; the file is damaged, train again without resuming")
+        raise CheckpointError(f"{path}: contains no recipe; the file is damaged; train again without resuming")
     if differences := _stated_differences(kept, recipe):
         seen = "; ".join(
-            f"with {cut(key)} = {brief(then)}, the recipe says {brief(now)}"
+            f"with {cut(key)} = {brief(then)}, but the recipe has {brief(now)}"
             for key, then, now in differences[:MOST_NAMED]
         )
         seen += f"; and {len(differences) - MOST_NAMED} more" if len(differences) > MOST_NAMED else ""
@@ -252,13 +252,13 @@ def _checked_key(optimizer: torch.optim.Optimizer, key: object, value: object, p
     elif not isinstance(value, Tensor):
         seen = f"as {brief(value)}, which is not a tensor"
     elif value.shape not in (torch.Size(), parameter.shape):
-        seen = f"of shape {list(value.shape)}, where the parameter has {list(parameter.shape)}"
+        seen = f"of shape {list(value.shape)}, but the parameter has {list(parameter.shape)}"
     elif value.shape == parameter.shape and value.dtype != parameter.dtype:
-        seen = f"as {value.dtype}, where the parameter is {parameter.dtype}"
+        seen = f"as {value.dtype}, but the parameter is {parameter.dtype}"
     if seen is not None:
         raise TrainingError(
-            f"{type(optimizer).__name__} keeps {brief(key)} {seen}, and no checkpoint takes that; choose "
-            "another optimiser"
+            f"{type(optimizer).__name__} keeps {brief(key)} {seen}, which a checkpoint cannot store; choose another "
+            "optimiser"
         )
     return str(key)
 
@@ -289,7 +289,7 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
 
 def _misshapen(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
     return [
-        f"{name} {list(tensor.shape)}, where the model has {list(own[name].shape)}"
+        f"{name} {list(tensor.shape)}, but the model has {list(own[name].shape)}"
         for name, tensor in tensors.items()
         if tensor.shape != own[name].shape
     ]
@@ -298,7 +298,7 @@ def _misshapen(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list
 def _mistyped(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
     # Another precision is allowed: a network trained in float64 is evaluated in float32.
     return [
-        f"{name} {tensor.dtype}, where the model has {own[name].dtype}"
+        f"{name} {tensor.dtype}, but the model has {own[name].dtype}"
         for name, tensor in tensors.items()
         if tensor.dtype != own[name].dtype and not (tensor.is_floating_point() and own[name].is_floating_point())
     ]
@@ -308,6 +308,6 @@ def _refuse(path: Path, fault: str, names: Iterable[str]) -> None:
     if faulty := sorted(names):
         more = f" and {len(faulty) - 3} more" if len(faulty) > 3 else ""
         raise CheckpointError(
-            f"{path}: {fault}: {cut(', '.join(faulty[:3]), 300)}{more}; "
-            "the checkpoint belongs to another model, build the one its recipe names"
+            f"{path}: {fault}: {cut(', '.join(faulty[:3]), 300)}{more}; the checkpoint belongs to another model; "
+            "build the model of its recipe"
         )

@@ -50,7 +50,7 @@ def newest_whole(newer: Path, older: Path) -> SavedState:
     try:
         found = SavedState(older, *checkpoint.load(older), damage=str(damage))
     except CheckpointError as error:
-        raise CheckpointError(f"{damage}; the one before is no better: {error}") from error
+        raise CheckpointError(f"{damage}; the previous checkpoint is not usable either: {error}") from error
     if newer.exists():
         newer.replace(newer.with_name(run_folder.DAMAGED))
     return found
@@ -95,15 +95,15 @@ class RunFiles:
             self.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise TrainingError(
-                f"{self.out}: cannot be made ({reason(error)}); free the path or choose another folder"
+                f"{self.out}: cannot be created ({reason(error)}); free the path or choose another folder"
             ) from error
         remove_left_over(self.out, run_folder.WRITTEN)
         # A dangling link, for example to a disk that is not mounted, counts as a training run.
         begun = os.path.lexists(self.last) or os.path.lexists(self.previous)
         if resume and not begun and os.path.lexists(self.final):
             raise CheckpointError(
-                f"{self.out}: has {run_folder.MODEL} but no {run_folder.LAST} to resume from; "
-                "put it back, or train again without resuming"
+                f"{self.out}: has {run_folder.MODEL} but no {run_folder.LAST} to resume from; restore it, or train "
+                "again without resuming"
             )
         if not (resume and begun):
             self.clear()
@@ -133,10 +133,10 @@ class RunFiles:
         try:
             checkpoint.load(self.best if self.best.exists() else self.final)
         except CheckpointError as error:
-            state = "damaged" if self.best.exists() or self.final.exists() else "gone"
+            state = "damaged" if self.best.exists() or self.final.exists() else "missing"
             raise CheckpointError(
-                f"{self.best}: is {state}, and with it the best epoch so far, {epoch}; "
-                "put it back, or train again without resuming"
+                f"{self.best}: is {state}, and it was the best epoch so far, {epoch}; restore it, or train again "
+                "without resuming"
             ) from error
 
     def left(self) -> list[Path]:

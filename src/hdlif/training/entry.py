@@ -76,7 +76,7 @@ def _check_model(model: object) -> None:
         raise InputError(f"model = {brief(model)}; give a torch.nn.Module, such as a hdlif.nn.Sequential")
     kind = type(model).__name__
     if type(model).forward is nn.Sequential.forward:
-        raise InputError(f"model is a {kind} of torch's, which does not know time; give hdlif.nn.Sequential(*model)")
+        raise InputError(f"model is a {kind} of torch, which has no time steps; give hdlif.nn.Sequential(*model)")
     try:
         inspect.signature(model.forward).bind(torch.empty(0), steps=range(1))
     except ValueError:
@@ -84,8 +84,8 @@ def _check_model(model: object) -> None:
         return
     except TypeError as error:
         raise InputError(
-            f"model: {kind}.forward is called with (x, steps=...), then with (x, state, steps=...), and refuses that "
-            f"({error}); give it forward(self, x, state=None, steps=None)"
+            f"model: {kind}.forward is called with (x, steps=...), then with (x, state, steps=...), but does not "
+            f"accept these arguments ({error}); give it forward(self, x, state=None, steps=None)"
         ) from error
 
 
@@ -97,11 +97,13 @@ def check_outputs(network: nn.Module, x: Tensor, task: Task) -> None:
     names, wanted = task.outputs, getattr(task, "output_count", len(task.outputs))
     if outputs is given or not isinstance(outputs, Tensor) or outputs.ndim < 3:
         seen = f"a tensor {list(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
-        raise InputError(f"the network gives {seen}; give (outputs, state), with outputs [steps, batch, {wanted}]")
+        raise InputError(
+            f"the network returns {seen}; it must return (outputs, state), with outputs [steps, batch, {wanted}]"
+        )
     if outputs.shape[2] != wanted:
         count = outputs.shape[2]
         raise InputError(
-            f"the network has {count} outputs, and the task has {wanted}: {brief(list(names))}; give the last layer "
+            f"the network has {count} outputs, but the task has {wanted}: {brief(list(names))}; give the last layer "
             f"{wanted} outputs, or the task {count}"
         )
 
@@ -114,7 +116,7 @@ def checked_samples(given: object, name: Literal["train", "validation"], task: T
     samples = as_samples(given, name)
     if not len(samples):
         if name == "train":
-            raise DataError("train has no samples; give some")
+            raise DataError("train has no samples; give at least one")
         return samples
     _check_target(samples, name, task)
     if not isinstance(samples, TensorSamples | DatasetSamples):
@@ -122,8 +124,8 @@ def checked_samples(given: object, name: Literal["train", "validation"], task: T
     shown = samples.sequence(torch.arange(1))[0].shape[0]
     if shown not in (1, task.time_steps):
         raise DataError(
-            f"{name} is shown in {shown} time steps, and the task has time_steps = {task.time_steps}; give the task "
-            f"time_steps={shown}, or samples with other frames"
+            f"{name} has {shown} time steps per sample, but the task has time_steps = {task.time_steps}; give the "
+            f"task time_steps={shown}, or samples with other frames"
         )
     return samples
 
@@ -143,18 +145,20 @@ def _check_target(samples: Samples, name: str, task: Task) -> None:
         # An item of a data set has only its own axes.
         seen = f"{labels.dtype} [{', '.join(map(str, (len(samples), *labels.shape[1:])))}]"
         raise DataError(
-            f"{name}: targets are {seen}; {type(task).__name__} learns {meaning}: give {dtype} "
+            f"{name}: targets are {seen}; {type(task).__name__} expects {meaning}: give {dtype} "
             f"[{axes.replace('n', str(count))}]"
         )
     if "T" in axes.split(", ") and labels.shape[1] != task.time_steps:
         raise DataError(
-            f"{name}: targets have {labels.shape[1]} steps, and the task has time_steps = {task.time_steps}; give one "
+            f"{name}: targets have {labels.shape[1]} steps, but the task has time_steps = {task.time_steps}; give one "
             "for each step"
         )
     if labels.is_floating_point() and not labels.isfinite().all():
-        raise DataError(f"{name}: targets hold a value that is not finite; leave such samples out")
+        raise DataError(f"{name}: targets contain a value that is not finite; remove such samples")
     if meaning is _TARGETS["labels"][2] and not ((labels == 0) | (labels == 1)).all():
-        raise DataError(f"{name}: targets of labels hold other values than 0 and 1; give 1 where a sample has one")
+        raise DataError(
+            f"{name}: targets of labels contain values other than 0 and 1; give 1 if a sample has the label, else 0"
+        )
     if axes.endswith("M, 5") and (labels.shape[-1] != 5 or labels[..., 0].max() >= count):
         raise DataError(
             f"{name}: targets are {list(labels.shape)}, classes up to {labels[..., 0].max():g}; give each box as "
@@ -167,10 +171,10 @@ def _check_target(samples: Samples, name: str, task: Task) -> None:
         labels, steps = labels.unbind(1)
         if steps.min() < 1 or steps.max() > task.time_steps:
             raise DataError(
-                f"{name}: targets state {int(steps.min())} to {int(steps.max())} steps; give 1 to {task.time_steps}"
+                f"{name}: targets have {int(steps.min())} to {int(steps.max())} steps; give 1 to {task.time_steps}"
             )
     if dtype != torch.int64 or meaning is _TARGETS["instances"][2]:
         return
     least, most = (int(one) for one in labels.aminmax())
     if least < (IGNORED if meaning is _TARGETS["map"][2] else 0) or most >= count:
-        raise DataError(f"{name}: targets are {least}..{most}, and the task has {count} classes; give 0..{count - 1}")
+        raise DataError(f"{name}: targets are {least}..{most}, but the task has {count} classes; give 0..{count - 1}")

@@ -97,7 +97,7 @@ class TrainingLoop:
         if found and found[0].damage is not None:
             self.log("fallback", damage=found[0].damage)
             if self.ranks.first:
-                self.say(f"{found[0].damage}; going on from {found[0].path}, step {self.counters.step}", warning=True)
+                self.say(f"{found[0].damage}; resuming from {found[0].path}, step {self.counters.step}", warning=True)
 
     @property
     def device(self) -> torch.device:
@@ -303,8 +303,8 @@ class TrainingLoop:
             return None
         if self.config.accumulate > 1 or self.ranks.count > 1:
             raise InputError(
-                "training.stream makes an update of each part of a batch, in one process; leave training.accumulate "
-                "and --devices out"
+                "training.stream makes one update per part of a batch, in one process; remove training.accumulate "
+                "and --devices"
             )
         return Streams(every, self.task.time_steps, self.rule, self.model)
 
@@ -323,8 +323,8 @@ class TrainingLoop:
         # Only complete updates, as with one batch of that size.
         if len(order) < accumulate:
             raise DataError(
-                f"{n} samples fill {len(order)} batches of {self.batch_size}, and an update takes "
-                f"accumulate = {accumulate}; lower it, or batch_size"
+                f"{n} samples fill {len(order)} batches of {self.batch_size}, but an update takes accumulate = "
+                f"{accumulate}; lower it, or batch_size"
             )
         return order[: len(order) - len(order) % accumulate]
 

@@ -62,25 +62,25 @@ class Log(Callback):
 
         path, board, keep_bytes = self.out / run_folder.METRICS, self.out / run_folder.TENSORBOARD, self._keep_bytes
         if keep_bytes and not os.path.lexists(path):
-            raise CheckpointError(f"{path}: is gone; put it back, or train again without resuming")
+            raise CheckpointError(f"{path}: is missing; restore it, or train again without resuming")
         # Append mode creates the file and writes at its end, also after truncation.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_LINK
         try:
             self._file = self._close.enter_context(os.fdopen(open_regular(path, flags), "ab"))
         except OSError as error:
             raise TrainingError(
-                f"{path}: cannot be written ({reason(error)}); free space, or take away the link or folder there"
+                f"{path}: cannot be written ({reason(error)}); free space, or remove the link or folder there"
             ) from error
         if (length := self._length()) < keep_bytes:
             raise CheckpointError(
-                f"{path}: has {length} bytes, its checkpoint was written after {keep_bytes}; "
-                "put the file back, or train again without resuming"
+                f"{path}: has {length} bytes, but its checkpoint was written after {keep_bytes}; restore the file, or "
+                "train again without resuming"
             )
         try:
             kept = _events(path, keep_bytes)
         except (ValueError, RecursionError) as error:
             raise CheckpointError(
-                f"{path}: is damaged ({cut(str(error))}); put the file back, or train again without resuming"
+                f"{path}: is damaged ({cut(str(error))}); restore the file, or train again without resuming"
             ) from error
         self._file.truncate(keep_bytes)
         if board.is_symlink():
@@ -130,8 +130,8 @@ class Log(Callback):
             yield
         except OSError as error:
             raise TrainingError(
-                f"{self._file.name}: cannot be written ({reason(error)}); the checkpoints are kept; "
-                "make room and resume"
+                f"{self._file.name}: cannot be written ({reason(error)}); the checkpoints are kept; free some space "
+                "and resume"
             ) from error
 
     def teardown(self) -> None:
@@ -146,7 +146,7 @@ def _events(path: Path, length: int) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         event = json.loads(line)
         if not _is_event(event):
-            raise ValueError(f"line {number} is not an event of a training")
+            raise ValueError(f"line {number} is not an event of a training run")
         events.append(event)
     return events
 

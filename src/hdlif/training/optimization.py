@@ -209,12 +209,14 @@ class Optimization:
         """
         made: Any = self.optimizer if isinstance(self.optimizer, torch.optim.Optimizer) else self.optimizer(model)
         if not isinstance(made, torch.optim.Optimizer):
-            raise InputError(f"optimizer makes {brief(made)}; return an optimiser, as torch.optim.Adam(...)")
+            raise InputError(
+                f"optimizer returns {brief(made)}; it must return an optimiser, such as torch.optim.Adam(...)"
+            )
         own = set(map(id, model.parameters()))
         if any(id(one) not in own for group in made.param_groups for one in group["params"]):
             raise InputError(
-                "optimizer steps parameters that are not the model's; give "
-                "torch.optim.Adam(model.parameters(), ...) of the model that you give to Trainer"
+                "optimizer updates parameters that are not the model's; give torch.optim.Adam(model.parameters(), "
+                "...) with the same model as Trainer"
             )
         return made
 
@@ -273,7 +275,7 @@ def _named(table: Mapping[str, Callable[..., Any]], config: TrainingConfig, key:
     if kind not in table:
         argument = {"optimizer": "optimizer", "schedule": "scheduler"}[key]
         raise InputError(
-            f'config.{key} = "{kind}" is none of {", ".join(table)}; give Trainer the object itself: {argument}=...'
+            f'config.{key} = "{kind}" is not one of {", ".join(table)}; give Trainer the object itself: {argument}=...'
         )
     return table[kind]
 
@@ -314,13 +316,14 @@ class LearningRates:
             made: Any = scheduler(optimizer)  # type: ignore[call-arg, arg-type]
             if not isinstance(made, LRScheduler):
                 raise InputError(
-                    f"scheduler makes {brief(made)}; give a function of the optimizer that returns a scheduler of "
+                    f"scheduler returns {brief(made)}; give a function of the optimizer that returns a scheduler of "
                     "torch.optim.lr_scheduler, or a function of (step, total) that returns a factor"
                 )
             self._scheduler = made
         if self._scheduler is not None and warmup:
             raise InputError(
-                "config.warmup_epochs has no effect on a scheduler of torch; set it to 0, and put a LinearLR in front"
+                "config.warmup_epochs has no effect on a torch scheduler; set it to 0, and chain a LinearLR before "
+                "the scheduler"
             )
         self.losses: list[float] = []
 

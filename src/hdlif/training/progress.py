@@ -100,15 +100,14 @@ def report_omitted_samples(training: Training, samples: int, batch_size: int) ->
     if not many_left_out(left, samples) or not training.ranks.first:
         return
     line = (
-        f"{left} of {samples} training samples are left out of each epoch, which has whole batches of {batch_size} "
-        "alone"
+        f"{left} of {samples} training samples are dropped in each epoch, which has only full batches of {batch_size}"
     )
     if training.config.accumulate > 1:
-        training.say(f"{line}, {training.config.accumulate} to an update")
+        training.say(f"{line}, {training.config.accumulate} per update")
         return
     # Mixup pairs the samples within each rank's share.
     size = fuller_batch(samples, batch_size, multiple_of=2 * training.ranks.count)
-    training.say(line if size is None else f"{line}; --set data.batch_size={size} leaves {samples % size} out")
+    training.say(line if size is None else f"{line}; --set data.batch_size={size} drops {samples % size}")
 
 
 def report_traces(training: Training, samples: Samples, batch_size: int) -> None:
@@ -123,6 +122,6 @@ def report_traces(training: Training, samples: Samples, batch_size: int) -> None
     most = max(sizes, key=lambda name: sizes[name], default=None)
     if most is not None:
         training.say(
-            f"traces take {sum(sizes.values()) / 1e6:.1f} MB for a batch of {share}, most of {most}, "
+            f"traces take {sum(sizes.values()) / 1e6:.1f} MB for a batch of {share}, mostly of {most}, "
             f"{sizes[most] / 1e6:.1f} MB"
         )

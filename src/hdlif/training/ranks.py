@@ -180,5 +180,5 @@ class Ranks:
                 raise
             reason = str(error).splitlines()[0].split(". ")[0]
             raise TrainingError(
-                f"rank {self.index} has lost another rank ({reason}); check that rank's output, and resume"
+                f"rank {self.index} lost contact with another rank ({reason}); check that rank's output, and resume"
             ) from error

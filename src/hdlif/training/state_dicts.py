@@ -44,7 +44,7 @@ def read_state_dict(path: Path, of: str, fix: str) -> dict[str, Tensor]:
     except _DAMAGED as error:
         raise _other(path, of, fix, error) from error
     except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path}: holds more than tensors, and is not read; {fix}") from error
+        raise CheckpointError(f"{path}: contains objects other than tensors, which are not loaded; {fix}") from error
 
 
 def load_state_dict(

@@ -91,30 +91,28 @@ def check_streams(every: int, time_steps: int, rule: Rule, model: nn.Module) -> 
     """Raise `InputError` unless the model can train on samples of T steps as streams, `every` steps at a time."""
     if every > time_steps or time_steps % every:
         raise InputError(
-            f"training.stream = {every} steps from one update to the next, and a sample has time_steps = {time_steps}; "
-            "give a number that divides it"
+            f"training.stream = {every} steps per update, but a sample has time_steps = {time_steps}; give a divisor "
+            "of time_steps"
         )
     if "carry" not in inspect.signature(rule.__call__).parameters:
         raise InputError(
-            f"the rule {type(rule).__name__} begins every sequence anew; one that learns from streams is called with "
-            "(model, x, target, plan, carry=...), as hdlif.learning.Streaming says"
+            f"the rule {type(rule).__name__} does not support streams; a rule for streams takes (model, x, target, "
+            "plan, carry=...), as in hdlif.learning.Streaming"
         )
     criterion = getattr(rule, "criterion", None)
     if isinstance(criterion, Timed) and (criterion.first or step_weights(criterion, time_steps).weights is not None):
-        raise InputError(
-            "streams need an equal loss at every step; set task.learn_from: every, and leave task.delay out"
-        )
+        raise InputError("streams need an equal loss at every step; set task.learn_from: every, and remove task.delay")
     found = {name: fix for name, module in model.named_modules() if (fix := _values_of_steps(module)) is not None}
     if found:
         first, fixes = next(iter(found)), dict.fromkeys(found.values())
         what = f"Mem-BN ({first})" if found[first] == _NO_MEM_BN else first
         raise InputError(
-            f"{what} has values of each of {time_steps} time steps, and a stream has no first step; "
+            f"{what} has separate values for each of {time_steps} time steps, but a stream has no first step; "
             f"{', and '.join(fixes)}"
         )
 
 
-_NO_MEM_BN = "leave neuron.mem_bn out"
+_NO_MEM_BN = "remove neuron.mem_bn"
 
 
 def _values_of_steps(module: nn.Module) -> str | None:

@@ -135,7 +135,7 @@ class Trainer:
             self.callbacks.append(BestInMemory())
         penalties = [one.penalty for one in self.callbacks if isinstance(one, ActivityPenalty)]
         if len(penalties) > 1:
-            raise InputError("two callbacks have a penalty on activity; give one")
+            raise InputError("two callbacks have a penalty on activity; give only one")
         self.penalty = penalties[0] if penalties else None
         self.batch_size, self.seed = batch_size, seed
         self.optimization = optimization(config, optimizer, scheduler)
@@ -213,7 +213,7 @@ class Patience(Callback):
 
     def __init__(self, epochs: int) -> None:
         if epochs < 1:
-            raise ValueError(f"epochs = {epochs}; patience is of 1 epoch or more")
+            raise ValueError(f"epochs = {epochs}; patience must be at least 1 epoch")
         self.epochs = epochs
 
     def on_train_start(self, training: Training) -> None:

@@ -157,7 +157,7 @@ class Updater:
                     self._step_optimizer()
                 total, of_update = total + of_update, 0.0
         if next(iter(steps), None) is not None:
-            raise TrainingError(f"{self._name} yields more steps than the {len(plan.updates)} of its plan's updates")
+            raise TrainingError(f"{self._name} yields more steps than its plan's {len(plan.updates)} updates")
         return total / sum(plan.updates)
 
     def _step_optimizer(self) -> None:
@@ -192,8 +192,8 @@ class Updater:
         if not isinstance(step, Step):
             seen = "nothing more" if step is None else f"a {type(step).__name__}"
             raise TrainingError(
-                f"{self._name} yields {seen}; it yields a hdlif.learning.Step for each of the {len(plan.updates)} "
-                "entries of its plan's updates"
+                f"{self._name} yields {seen}; it must yield one hdlif.learning.Step for each of its plan's "
+                f"{len(plan.updates)} updates"
             )
         return step
 

@@ -71,7 +71,7 @@ def _cause(model: nn.Module) -> str:
             "batch norm normalises by the batch in training, and by running statistics afterwards; set a larger "
             "data.batch_size, or norm={kind: affine}"
         )
-    return "a layer, such as dropout, differs between the modes; lower its rate, or take it out"
+    return "a layer, such as dropout, differs between the modes; lower its rate, or remove it"
 
 
 REESTIMATION_SAMPLES = 1000

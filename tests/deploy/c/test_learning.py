@@ -88,7 +88,7 @@ def test_networks_that_cannot_learn_are_refused() -> None:
     with pytest.raises(HdlifError, match="comparisons"):
         translate(b.graph(b.lif(b.conv(INPUT, 3))), learn="all")
     graph = residual_network()
-    with pytest.raises(InputError, match="in float32"):
+    with pytest.raises(InputError, match="requires float32"):
         translate(graph, fixed=fixed_point(graph, random_input(graph, 4, 1), 4), learn="classifier")
 
 

@@ -80,8 +80,8 @@ def test_two_processes_share_a_table(tmp_path: Path) -> None:
         mine = ablate(table, out=out, say=said.append)
         assert mine["rows"] == {"HD-LIF": {}, "LIF": mine["rows"]["LIF"]}
         assert mine["rows"]["LIF"]["fp32"]["n"] == 1
-        assert said[1].startswith(f"1/2 HD-LIF, fp32, seed 42: left out, {out / 'hd_lif/fp32/seed_42'}: process ")
-        assert said[-1] == "1/2 HD-LIF, fp32, seed 42: still training; run this again for the whole table"
+        assert said[1].startswith(f"1/2 HD-LIF, fp32, seed 42: skipped: {out / 'hd_lif/fp32/seed_42'}: process ")
+        assert said[-1] == "1/2 HD-LIF, fp32, seed 42: still training; run this command again to complete the table"
         first.communicate("go on\n", timeout=300)
         assert first.returncode == 0
     whole = json.loads((out / "table.json").read_text())["rows"]

@@ -144,7 +144,7 @@ def test_what_gives_no_figures_or_cannot_choose_is_refused_when_the_task_is_made
         with naming(metrics), pytest.raises(InputError, match=r"^task\.best = " if best else r"metric|figure|name"):
             Classify(ABC, T, metrics=metrics, best=best)
     names = tuple(f"c{number}" for number in range(101))
-    with pytest.raises(InputError, match="for each of 101 outputs, and at most 100 are kept by name"):
+    with pytest.raises(InputError, match="for each of 101 outputs, but at most 100 are kept by name"):
         Classify(names, T, metrics={"recall": MulticlassRecall(101, average=None)})
 
 

@@ -186,7 +186,7 @@ def test_a_record_or_an_argument_that_none_may_have_is_refused() -> None:
             check_task(replace(TaskRecord(), **changes), 4, 3)
     refused: list[tuple[Any, dict[str, Any], str]] = [
         (LabelSequence, {"delay": 4}, "delay = 4; it must be at least 0, and less than time_steps = 4"),
-        (Regress, {"mean": (0.0,), "std": (1.0,), "delay": 1}, "delay = 1 is of values at each step"),
+        (Regress, {"mean": (0.0,), "std": (1.0,), "delay": 1}, "delay = 1 applies only to values at each step"),
         (Classify, {"learn_from": "first"}, "learn_from = 'first'; choose one of every, last, late"),
         (Classify, {"own_steps": True, "combine": "last"}, "classified by the mean of their own steps"),
         (Classify, {"own_steps": True, "learn_from": "last"}, "classified by the mean of their own steps"),

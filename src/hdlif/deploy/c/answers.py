@@ -283,10 +283,10 @@ class Answers:
         return [
             f"typedef struct {{ uint32_t offset; int32_t pair; }} {name}_change;",
             "",
-            *self.work.typedef(f"{name}_answer_work", "Of one answer"),
+            *self.work.typedef(f"{name}_answer_work", "Work space of one prediction"),
             "",
-            f"/* Gives the outputs of all time steps of a new sequence from {shown}:",
-            f"   the numbers of {name}_step, in fewer instructions. */",
+            f"/* Computes the outputs of all time steps of a new sequence from {shown}:",
+            f"   the same numbers as {name}_step, in fewer instructions. */",
             f"void {name}_answer({name}_answer_work *work, const {name}_number *frame,",
             f"{name}_number (*outputs)[{upper}_OUTPUTS]);",
             "",

@@ -30,7 +30,7 @@ def compiler() -> str:
     """
     found = next(filter(None, map(shutil.which, COMPILERS)), None)
     if found is None:
-        raise InputError(f"no C compiler is installed ({', '.join(COMPILERS)}); install one, or leave the check out")
+        raise InputError(f"no C compiler is installed ({', '.join(COMPILERS)}); install one, or skip the check")
     return found
 
 
@@ -61,7 +61,7 @@ class Library:
         except subprocess.TimeoutExpired as error:
             raise MachineError(f"{code}: {Path(command[0]).name} did not finish within {LONGEST_BUILD_S} s") from error
         if done.returncode:
-            raise MachineError(f"{code}: {Path(command[0]).name} refuses it: {done.stderr.strip()[:2000]}")
+            raise MachineError(f"{code}: {Path(command[0]).name} cannot compile it: {done.stderr.strip()[:2000]}")
         self._library = ctypes.CDLL(str(self.path))
         # the initial content does not matter
         self._work = _filled(source.work_bytes)

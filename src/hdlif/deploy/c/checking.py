@@ -104,7 +104,7 @@ def _check_learning(source: Source, library: Library, frames: NDArray[Any], outp
         for frame in np.ascontiguousarray(frames[:, k]):
             library.learn_step(state, frame, target_of(source, k), outputs)
         if not library.update(DEFAULT_RATE.floats, DEFAULT_RATE.latents) or expected != bytes(library.learned):
-            raise MachineError(f"{source.name}.c: learned values differ from the oracle's; try another compiler")
+            raise MachineError(f"{source.name}.c: trained values differ from the reference; try another compiler")
     return len(frames[0])
 
 
@@ -115,8 +115,8 @@ def _compare(found: NDArray[Any], expected: NDArray[Any], source: Source, path: 
     if len(differ):
         t, place = differ[0]
         raise MachineError(
-            f"{source.name}.c, built by {path}, gives {found[t, place]} for output {place} of step {t}, but "
-            f"the oracle gives {wanted[t, place]}; try another compiler"
+            f"{source.name}.c, built by {path}, gives {found[t, place]} for output {place} of step {t}, but the "
+            f"reference gives {wanted[t, place]}; try another compiler"
         )
 
 

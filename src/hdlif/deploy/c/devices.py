@@ -103,7 +103,7 @@ def _ran(folder: Path, device: str, data_bytes: int, by_answer: bool) -> Ran:
         raise MachineError(f"{device}: the firmware fails: {printed.strip()[-2000:]}")
     differ, stack, ticks = map(int, said.groups())
     if differ:
-        raise MachineError(f"{device}: {differ} outputs differ from the oracle's; try other tools, or report it")
+        raise MachineError(f"{device}: {differ} outputs differ from the reference; try other tools, or report it")
     return Ran(
         device,
         fits=True,

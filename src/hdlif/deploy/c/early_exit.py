@@ -28,14 +28,14 @@ def use(file: CFile, arithmetic: Numbers) -> None:
 def declared(graph: Graph, name: str, learned: str, *, is_static: bool) -> list[str]:
     """Return the lines for the header; `learned` is the parameter for the learned struct, or empty."""
     given = "the last outputs, with steps 1" if graph.task.combine == "last" else "the sums of outputs over these steps"
-    shown = "one frame, which each step is given" if is_static else "a frame for each step"
+    shown = "one frame, given to each step" if is_static else "a frame for each step"
     return [
-        f"/* Whether a class has probability {graph.confidence:g} or more: 1, or else 0. Takes {given}. */",
+        f"/* Returns 1 if a class has probability {graph.confidence:g} or more, else 0. Takes {given}. */",
         f"int {name}_is_sure(const {name}_total *sums, uint32_t steps);",
         "",
         "/* Runs a sequence from its start until a class is that probable, or for all its steps, such as",
         f"   {name.upper()}_TIME_STEPS. Takes {shown}.",
-        "   Returns how many steps ran; the class is the largest of sums. */",
+        "   Returns the number of steps that ran; the class is the largest of sums. */",
         f"uint32_t {name}_run_until_sure({name}_state *state, {name}_work *work, {learned}const {name}_number *frames,",
         f"uint32_t steps, {name}_total *sums);",
         "",

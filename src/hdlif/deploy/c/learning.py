@@ -248,25 +248,23 @@ class Learning:
         """Return the header lines of the structs and of the training functions."""
         name, upper = self.name, self.name.upper()
         return [
-            *self.gradients.typedef(
-                f"{name}_gradients", "Sums of gradients since the last update; all 0 in the beginning"
-            ),
+            *self.gradients.typedef(f"{name}_gradients", "Sums of gradients since the last update; all 0 at the start"),
             "",
-            *self.work.typedef(f"{name}_learn_work", "Of the backward pass of one step"),
+            *self.work.typedef(f"{name}_learn_work", "Work space of the backward pass of one step"),
             "",
             "/* The network as it was exported. */",
             f"void {name}_learned_start({name}_learned *learned);",
             "",
-            f"/* {name}_step, which also adds the gradients of its loss, the cross-entropy of the class `target`.",
-            f"   Returns 1; or 0 if {upper}_LABELS or more is given: nothing is learned from the step then. */",
+            f"/* Runs {name}_step, and adds the gradients of the cross-entropy of the class `target`.",
+            f"   Returns 1; or 0 if {upper}_LABELS or more is given: the step adds no gradients then. */",
             f"int {name}_learn_step({name}_state *state, {name}_work *work, const {name}_learned *learned,",
             f"{name}_gradients *gradients, {name}_learn_work *learn, const {name}_number *frame, uint32_t target,",
             f"{name}_number *outputs);",
             "",
-            "/* Changes the network by the mean of the gradients, which begin anew: numbers by `rate` times it, scales",
-            "   also times the square of their start, and weights of few bits by `latent_rate` of a code, as a root",
-            "   mean square. Returns 1; or 0 if there are no gradients or a number would not be finite: nothing has",
-            "   changed then. */",
+            "/* Updates the network with the mean of the gradients, and clears the sums. Numbers move by `rate` times",
+            "   the mean, scales by this times the square of their start, and low-bit weights by `latent_rate` of a",
+            "   code (root mean square). Returns 1; or 0 if there are no gradients or a number would not be finite:",
+            "   the network is unchanged then. */",
             f"int {name}_update({name}_learned *learned, {name}_gradients *gradients, float rate,",
             "float latent_rate);",
             "",

@@ -44,7 +44,7 @@ _FIXED_RULES = """\
 /* Products and sums stay within 32 bits. */
 """
 _INTEGER_RULES = """\
-/* What is below 0 is shifted as two's complement is. */
+/* Negative integers are shifted as two's complement. */
 typedef char int_has_32_bits[sizeof(int) >= 4 ? 1 : -1];
 typedef char shifts_round_down[(-3 >> 1) == -2 ? 1 : -1];
 """
@@ -127,7 +127,7 @@ def translate(
     """
     check_identifier(name)
     if learn is not None and fixed is not None:
-        raise InputError(f"learn = {learn}: a network learns in float32; leave the fixed point out")
+        raise InputError(f"learn = {learn}: learning requires float32; export without fixed point")
     trained = None if learn is None else trained_in(graph, learn, momentum)
     file = CFile(graph) if trained is None else CFile(graph, trained.places, trained.kept)
     arithmetic: Numbers = Floats() if fixed is None else Fixed(fixed)
@@ -229,11 +229,11 @@ def _header(
         "",
         *_number(file, arithmetic, name),
         "",
-        *state.typedef(f"{name}_state", "Carried from step to step"),
+        *state.typedef(f"{name}_state", "State, carried from step to step"),
         "",
-        *work.typedef(f"{name}_work", "Of one step"),
+        *work.typedef(f"{name}_work", "Work space of one step"),
         "",
-        *([] if learning is None else [*learning.learned.typedef(f"{name}_learned", "What training changes"), ""]),
+        *([] if learning is None else [*learning.learned.typedef(f"{name}_learned", "Values changed by training"), ""]),
         f"extern const char {name}_labels[{upper}_LABELS][{label_bytes(graph)}];",
         "",
         f"void {name}_start({name}_state *state);",
@@ -273,12 +273,12 @@ def _outputs(file: CFile, upper: str) -> list[str]:
 def _number(file: CFile, arithmetic: Numbers, name: str) -> list[str]:
     """Define the type of frames and outputs, and the scale of fixed-point integers."""
     typedef = f"typedef {arithmetic.number} {name}_number;"
-    total = ["/* Of sums of outputs over time steps. */", f"typedef {arithmetic.total} {name}_total;"]
+    total = ["/* The type of sums of outputs over time steps. */", f"typedef {arithmetic.total} {name}_total;"]
     if not isinstance(arithmetic, Fixed):
         return [typedef, *total]
     fractions, upper = arithmetic.network.fractions, name.upper()
     return [
-        "/* Of a frame and of outputs: integers, which stand for themselves times 2 to the power of -FRACTION. */",
+        "/* Frames and outputs are integers; multiplied by 2 to the power of -FRACTION, they are the values. */",
         typedef,
         f"#define {upper}_FRAME_FRACTION {_signed(fractions[INPUT])}",
         f"#define {upper}_OUTPUT_FRACTION {_signed(fractions[file.graph.output])}",
@@ -293,7 +293,7 @@ def _signed(value: int) -> str:
 def _shown(graph: Graph) -> str:
     if has_one_frame(graph):
         return f"The same frame is given {graph.time_steps} times."
-    return f"A sample has {graph.time_steps} frames, one a step."
+    return f"A sample has {graph.time_steps} frames, one per step."
 
 
 def _meaning(graph: Graph) -> str:
@@ -302,7 +302,7 @@ def _meaning(graph: Graph) -> str:
         "classify": "the class is the largest of",
         "sequence": "the class is the largest of",
         "regress": "values are",
-        "multilabel": "a label is said where the sigmoid passes its threshold, of",
+        "multilabel": "a label is predicted if the sigmoid exceeds the threshold, of",
         "segment": "they are maps [labels][height][width]; the class of a pixel is the largest of",
         "instances": "they are maps [labels][height][width] of background, boundary and inside; objects are read off",
         "detect": "they are scores and four distances, [labels + 4][height][width] per level; boxes are read off",

@@ -67,7 +67,7 @@ class TurningNeurons(Turning):
         return super().turn(module, path, fed)
 
     def fire(self, path: str, fed: Fed) -> Turned:
-        return self.refuse(path, f"is an activation, and the neurons of {self.library} are accepted")
+        return self.refuse(path, f"is an activation; only neurons of {self.library} are accepted")
 
     def network(self, module: nn.Module) -> Temporal:
         """Convert a network, or raise a `ConversionError` that lists each part without a counterpart."""
@@ -78,8 +78,8 @@ class TurningNeurons(Turning):
             said = some(named, MOST_SHOWN)
             if "forward pass" in said or "runs more than once" in said:
                 said += (
-                    "; accepted is what one time step computes: forward(self, x) of x [B, ...] alone"
-                    f"{self._of_step}; leave out the loop over time and resets, for hdlif runs the steps"
+                    f"; forward(self, x) must compute one time step of x [B, ...] alone{self._of_step}; remove the "
+                    "loop over time and resets, because hdlif runs the steps"
                 )
             raise ConversionError(f"{type(module).__name__} of {self.library}: {said}")
         if not self.neurons:
@@ -102,7 +102,9 @@ def copied(network: nn.Module, state_dict: Mapping[str, Tensor] | None = None) -
         try:
             made.load_state_dict(state_dict)
         except (RuntimeError, TypeError) as error:
-            raise ConversionError(f"state_dict is of another network: {' '.join(str(error).split())[:300]}") from error
+            raise ConversionError(
+                f"state_dict belongs to another network: {' '.join(str(error).split())[:300]}"
+            ) from error
     return made
 
 

@@ -41,14 +41,14 @@ def hard_lif(node: Node) -> HardLIF | str:
     program, rows = program_of(node), named_rows(node)
     kind = str(node.attributes["kind"])
     if not node.attributes.get("fires", True):
-        return f"{kind}, an equation that emits values and no spikes"
+        return f"{kind}, an equation that emits values instead of spikes"
     if not program.is_binary(program.spike):
         return f"{kind}, whose spikes are graded"
     if len(program.states) != 1:
         return f"{kind}, a neuron with {len(program.states)} states"
     found = _matched(program, rows)
     if found is None:
-        return f"{kind}, another equation than a leaky neuron with a hard reset"
+        return f"{kind}, which is not a leaky neuron with a hard reset"
     if isinstance(found, str):
         return f"{kind} with {found}"
     if changing := [name for name, value in vars(found).items() if len(value) > 1]:
@@ -96,7 +96,7 @@ def _matched(program: Program, rows: Mapping[str, Any]) -> HardLIF | str | None:
         return None
     chosen = made(program.after[0], "select")
     if chosen is None or chosen[0] != program.spike or chosen[2] != membrane:
-        return "another reset than a hard one" if chosen is None else None
+        return "a reset other than a hard one" if chosen is None else None
     reset = value(chosen[1])
     if reset is None:
         return "a soft reset" if made(chosen[1], "subtract") == (membrane, compared[1]) else "another reset"

@@ -105,8 +105,8 @@ def refusal(problems: list[tuple[str, str]]) -> str:
     """Return the error message about unsupported parts, with alternatives."""
     shown = some([f"{name} is {why}" for name, why in problems], MOST_SHOWN)
     return (
-        f"NIR has no node for parts of this network: {shown}; --extension writes them as metadata, which hdlif alone "
-        "reads back; --to artefact and --to onnx have all of them"
+        f"NIR has no node for parts of this network: {shown}; --extension writes them as metadata, which only hdlif "
+        "reads back; --to artefact and --to onnx export all of them"
     )
 
 

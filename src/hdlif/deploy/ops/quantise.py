@@ -23,8 +23,8 @@ def quantised(lowerer: Lowerer, quantizer: SpikeQuantizer | None, wire: Wire, pa
     step = float(quantizer.step)
     if not 0 < step < math.inf:
         raise LoweringError(
-            f"{path}.quantizer: step = {step}; spikes are counted in steps above 0. A learned step has run away: "
-            "go back to an earlier checkpoint, or train with a smaller learning rate or a fixed step"
+            f"{path}.quantizer: step = {step}; it must be above 0. The learned step has diverged: go back to an "
+            "earlier checkpoint, or train with a smaller learning rate or a fixed step"
         )
     return lowerer.emit(
         "quantise",

@@ -17,7 +17,7 @@ def _upsample(lowerer: Lowerer, module: nn.Upsample, wire: Wire, path: str) -> W
         raise LoweringError(f"{path}: upsampling of mode {module.mode!r} has no deployed form; use 'nearest'")
     if len(shape) != 3:
         raise LoweringError(
-            f"{path}: {type(module).__name__} takes a map [C, H, W], and is given {list(shape)}; flatten after it"
+            f"{path}: {type(module).__name__} takes a map [C, H, W], but gets {list(shape)}; flatten after it"
         )
     size = module.scale_factor if module.size is None else module.size
     axes = len(size) if isinstance(size, tuple | list) else None
@@ -33,8 +33,8 @@ def _upsample(lowerer: Lowerer, module: nn.Upsample, wire: Wire, path: str) -> W
     factor = [a // b for a, b in zip(moved.shape[2:], places.shape[2:], strict=True)]
     if 0 in factor or not torch.equal(moved, _repeated(places, factor)):
         raise LoweringError(
-            f"{path}: {module} of {list(shape)} does not repeat each entry equally often, which is all that has a "
-            "deployed form; use integer factors, and mode='nearest-exact' where 'nearest' rounds another way"
+            f"{path}: {module} of {list(shape)} does not repeat each entry equally often, which has no deployed form; "
+            "use integer factors, and mode='nearest-exact' if 'nearest' rounds differently"
         )
     factor = [1, *factor] if axes == 1 else factor
     return Wire(lowerer.emit("upsample", path, wire, factor=factor).name, wire.scale)

@@ -184,7 +184,7 @@ class Eligibility(Observer):
         if not neuron.states and not self._leads_back(neuron):
             return y
         if torch.compiler.is_compiling():
-            raise TrainingError("forward mode does not run through torch.compile; set training.compile: false")
+            raise TrainingError("forward mode does not support torch.compile; set training.compile: false")
         sources = self._checked(neuron, y, steps)
         if (layer := self._layers.get(neuron)) is None:
             layer = self._layers[neuron] = self._layer(neuron, steps, x)
@@ -219,14 +219,14 @@ class Eligibility(Observer):
             )
         if getattr(neuron, "norm", None) is not None:
             raise TrainingError(
-                f"{name}: Mem-BN couples the membranes of a batch, so forward mode has no separate traces per "
-                "sample; leave neuron.mem_bn out, or choose another rule"
+                f"{name}: Mem-BN couples the membranes of a batch, so forward mode has no separate traces per sample; "
+                "remove neuron.mem_bn, or choose another rule"
             )
         sources = self._arriving.get(neuron)
         if sources is None:
             raise TrainingError(
-                f"{name} is fed by {self._described(self._given_by.get(neuron))}: forward mode is for fully connected "
-                "layers and convolutions of kernel 1, with no more than a batch norm or a gain and shift after them "
+                f"{name} is fed by {self._described(self._given_by.get(neuron))}: forward mode supports only fully "
+                "connected layers and convolutions of kernel 1, followed by at most a batch norm or a gain and shift "
                 "(model.kind dense, recurrent or conv1d); choose another rule, such as stochastic_window"
             )
         for source in sources:

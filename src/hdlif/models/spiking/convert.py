@@ -62,7 +62,7 @@ def spiking(
     if turning.problems:
         raise ConversionError(f"{kind} cannot be made spiking: {_listed(turning.problems)}")
     if not turning.neurons:
-        raise ConversionError(f"{kind} cannot be made spiking: it has no activation; one is {ACTIVATIONS}")
+        raise ConversionError(f"{kind} cannot be made spiking: it has no activation; supported are {ACTIVATIONS}")
     assert isinstance(made, Temporal)
     order = list(turning.synapses)
     ends = {order[place] for name, place in ENDS.items() if name in keep_float and order}

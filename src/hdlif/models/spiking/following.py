@@ -111,7 +111,7 @@ def _taken_down(module: nn.Module) -> fx.Graph:
     _, *others = inspect.signature(module.forward).parameters.values()
     named = [one for one in others if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
     if needed := [one.name for one in named if one.default is one.empty]:
-        raise TypeError(f"it takes {', '.join(needed)} too, and one input is accepted")
+        raise TypeError(f"it also takes {', '.join(needed)}, but only one input is accepted")
     defaults = {one.name: one.default for one in named}
     graph = _Tracer().trace(module, concrete_args=defaults or None)
     for node in reversed(graph.nodes):
@@ -154,7 +154,7 @@ class _Following:
             elif node.op == "output":
                 (result,) = node.args
                 if not isinstance(result, fx.Node) or not self._has(result):
-                    return self._refuse(f"gives a {type(result).__name__}, and one tensor is accepted")
+                    return self._refuse(f"returns a {type(result).__name__}, but only one tensor is accepted")
                 output, gives = self._values[result]
             else:
                 self._take(node)
@@ -167,7 +167,7 @@ class _Following:
             return
         if node.op == "call_module":
             if not node.all_input_nodes or not self._has(node.all_input_nodes[0]):
-                self._unknown(node, f"{target} on something else than a value")
+                self._unknown(node, f"{target} on something other than a value")
                 return
             self._child(node, str(target), self._module.get_submodule(str(target)))
         elif node.op == "get_attr":
@@ -247,7 +247,7 @@ class _Following:
             known = fed if fed.channels is not None else beside
             self._line(node, Sum(), (one, other), known)
         else:
-            self._unknown(node, "a sum with something else than a value or a number")
+            self._unknown(node, "a sum with something other than a value or a number")
 
     def multiply(self, node: fx.Node) -> None:
         first, second = _two(node)
@@ -263,7 +263,7 @@ class _Following:
         if isinstance(second, Real) and second and self._has(first):
             self._multiple(node, first, factor=1 / float(second))
         else:
-            self._unknown(node, "a division by a value, or a rounded one")
+            self._unknown(node, "a division by a value, or a rounded division")
 
     def negate(self, node: fx.Node) -> None:
         self._multiple(node, node.all_input_nodes[0], factor=-1.0)
@@ -276,7 +276,7 @@ class _Following:
         parts: Any = node.args[0] if node.args else node.kwargs.get("tensors")
         dim = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", node.kwargs.get("axis", 0))
         if dim != 1 or not isinstance(parts, tuple | list) or not all(map(self._has, parts)):
-            self._unknown(node, f"torch.cat along dimension {dim}, and 1, channels, is accepted")
+            self._unknown(node, f"torch.cat along dimension {dim}; only 1, channels, is accepted")
             return
         names, feds = zip(*(self._values[part] for part in parts), strict=True)
         channels = [fed.channels for fed in feds]
@@ -291,7 +291,7 @@ class _Following:
         whole = parts[0] == slice(None) and all(one in (slice(None), Ellipsis) for one in parts[2:])
         bounds = (cut_of.start, cut_of.stop) if isinstance(cut_of, slice) and cut_of.step in (None, 1) else None
         if not self._has(value) or not whole or bounds is None or any(isinstance(one, fx.Node) for one in bounds):
-            self._unknown(node, f"[{index}], and a slice of channels, [:, a:b], is accepted")
+            self._unknown(node, f"[{index}]; only a slice of channels, [:, a:b], is accepted")
             return
         name, fed = self._values[value]
         channels = None if fed.channels is None else len(range(fed.channels)[slice(*bounds)])

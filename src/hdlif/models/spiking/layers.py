@@ -25,7 +25,7 @@ def _sequence(turning: Turning, module: nn.Sequential, path: str, fed: Fed) -> T
 @turns(nn.Conv1d, nn.Conv2d)
 def _convolution(turning: Turning, module: nn.Conv1d | nn.Conv2d, path: str, fed: Fed) -> Turned:
     if module.padding_mode != "zeros":
-        return turning.refuse(path, f"pads by {module.padding_mode!r}, and 'zeros' is accepted")
+        return turning.refuse(path, f"pads by {module.padding_mode!r}; only 'zeros' is accepted")
     return _with_values(turning, module, path, module.out_channels)
 
 
@@ -46,7 +46,7 @@ def _with_values(turning: Turning, module: nn.Conv1d | nn.Conv2d | nn.Linear, pa
 @turns(nn.BatchNorm1d, nn.BatchNorm2d)
 def _norm(turning: Turning, module: nn.BatchNorm1d | nn.BatchNorm2d, path: str, fed: Fed) -> Turned:
     if module.running_mean is None or module.running_var is None:
-        return turning.refuse(path, "is a batch norm without running statistics; track_running_stats=True is accepted")
+        return turning.refuse(path, "is a batch norm without running statistics; set track_running_stats=True")
     make = BatchNorm1d if isinstance(module, nn.BatchNorm1d) else BatchNorm2d
     try:
         made = make(module.num_features, eps=module.eps, momentum=module.momentum)
@@ -83,7 +83,7 @@ def _activation(turning: Turning, module: nn.Module, path: str, fed: Fed) -> Tur
 @turns(nn.Hardtanh)
 def _bounded(turning: Turning, module: nn.Hardtanh, path: str, fed: Fed) -> Turned:
     if module.min_val != 0:
-        return turning.refuse(path, f"is a Hardtanh from {module.min_val}, and an activation is {ACTIVATIONS}")
+        return turning.refuse(path, f"is a Hardtanh from {module.min_val}; supported activations are {ACTIVATIONS}")
     return turning.fire(path, fed)
 
 
@@ -95,7 +95,7 @@ def _kept(turning: Turning, module: nn.Module, path: str, fed: Fed) -> Turned:
 @turns(nn.MaxPool1d, nn.MaxPool2d)
 def _max_pool(turning: Turning, module: nn.MaxPool1d | nn.MaxPool2d, path: str, fed: Fed) -> Turned:
     if module.return_indices:
-        return turning.refuse(path, "is a max pool that gives indices too")
+        return turning.refuse(path, "is a max pool that also returns indices")
     return Turned(copy.deepcopy(module), fed)
 
 
@@ -126,5 +126,5 @@ def _depth(turning: Turning, module: Any, path: str, fed: Fed) -> Turned:
     """Convert the stochastic depth of torchvision and timm."""
     share = module.p if hasattr(module, "p") else module.drop_prob
     if share:
-        return turning.refuse(path, "leaves out branches at random, and a probability of 0 is accepted")
+        return turning.refuse(path, "drops branches at random; only a probability of 0 is accepted")
     return Turned(nn.Identity(), fed)

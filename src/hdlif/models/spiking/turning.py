@@ -80,7 +80,7 @@ class Turning:
         """Convert a module, or record a problem; return the new module and the properties of its output."""
         kind = type(module)
         if isinstance(module, Temporal):
-            return self.refuse(path, f"({kind.__name__}) knows time already, and an ordinary network is accepted")
+            return self.refuse(path, f"({kind.__name__}) already runs over time; only ordinary networks are accepted")
         turn = _TURNS.get(kind) or _TURNS.get(kind.__name__) or _TURNS.get(f"{kind.__module__}.{kind.__name__}")
         if turn is None:
             base = next((one for one in kind.__mro__ if one in _TURNS), None)

@@ -73,13 +73,13 @@ def hindrance(x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
     if not x.is_cpu or not weight.is_cpu:
         return f"they run on a CPU, not on {device}"
     if codes is None:
-        return "what it reads is not what quantised neurons emit"
+        return "its input does not come from quantised neurons"
     if x.dtype != torch.float32 or weight.dtype != torch.float32:
         return "they are for float32"
     if codes.codes.shape[-1] != weight.shape[1]:
-        return f"it is for {weight.shape[1]} channels, and there are {codes.codes.shape[-1]}"
+        return f"it takes {weight.shape[1]} channels, but gets {codes.codes.shape[-1]}"
     if taps * codes.most > EXACT:
-        return f"{taps} products of codes up to {codes.most} may pass 2^24"
+        return f"{taps} products of codes up to {codes.most} may exceed 2^24"
     if not is_plain(x, device) or not is_plain(weight, device) or is_watched():
         return "PyTorch follows its operations"
     return None if x.numel() and codes.codes.numel() == x.numel() else "there are no spikes"

@@ -66,8 +66,8 @@ PUBLISHED_BITS = {"float32": 32, "ternary": 3, "binary": 2, "int2": 2, "int4": 4
 PACKED_BITS = PUBLISHED_BITS | {"ternary": 1.6, "binary": 1}
 """Bits per weight in a file; five ternary weights share a byte."""
 HONEST_NOTE = (
-    "a quantiser of spikes is priced as the multiplication and the addition that it runs (3.7 + 0.9 pJ an entry), also "
-    "where its step is a power of two, which fixed-point hardware would shift by"
+    "a spike quantiser counts as one multiplication and one addition (3.7 + 0.9 pJ per entry), even if its step is a "
+    "power of two, which fixed-point hardware would apply as a shift"
 )
 
 

@@ -117,8 +117,8 @@ class Classify(Measured):
         object.__setattr__(self, "class_weights", checked_weights(self.class_weights, self.outputs))
         if self.own_steps and chosen_steps(self.learn_from, self.combine) == "last":
             raise ValueError(
-                "samples of unequal lengths are classified by the mean of their own steps' outputs; leave combine and "
-                "learn_from out, or give samples of one length"
+                "samples of unequal lengths are classified by the mean of their own steps' outputs; remove combine "
+                "and learn_from, or give samples of one length"
             )
 
     @property

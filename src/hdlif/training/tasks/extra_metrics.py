@@ -90,7 +90,7 @@ def check_metrics(metrics: Mapping[str, Metric], own: Collection[str]) -> None:
         if not isinstance(metric, Metric):
             raise InputError(f"task.metrics: {name} is {brief(metric)}; give a torchmetrics.Metric")
         if name in own or name == "loss":
-            raise InputError(f'task.metrics: "{name}" is a figure of the task itself; rename the metric')
+            raise InputError(f'task.metrics: "{name}" is already a metric of the task; rename yours')
 
 
 def tried(asked: ExtraMetrics, predicted: Tensor, true: Tensor) -> list[str]:
@@ -120,7 +120,7 @@ def _run(name: str, action: Callable[[], Any]) -> Any:
         return action()
     except Exception as error:
         raise InputError(
-            f"task.metrics: {name} fails: {type(error).__name__}: {first_line(error)}; leave it out, or fix it"
+            f"task.metrics: {name} fails: {type(error).__name__}: {first_line(error)}; remove it, or fix it"
         ) from error
 
 
@@ -136,8 +136,8 @@ def _named(name: str, value: Any, outputs: tuple[str, ...]) -> Iterator[tuple[st
     elif isinstance(value, Tensor) and value.shape == (len(outputs),):
         if len(outputs) > MOST_NAMED:
             raise InputError(
-                f"task.metrics: {name} gives a number for each of {len(outputs)} outputs, and at most {MOST_NAMED} are "
-                "kept by name; let it average them, for example with average: macro"
+                f"task.metrics: {name} gives a number for each of {len(outputs)} outputs, but at most {MOST_NAMED} "
+                "are kept by name; let it average them, for example with average: macro"
             )
         for output, of_output in zip(outputs, value, strict=True):
             yield f"{name}.{output}", float(of_output)

@@ -65,7 +65,9 @@ class Regress(Measured):
         super().__post_init__()
         check_delay(self.delay, self.time_steps)
         if self.delay and self.combine != "each":
-            raise ValueError(f'delay = {self.delay} is of values at each step; leave it out, or set combine to "each"')
+            raise ValueError(
+                f'delay = {self.delay} applies only to values at each step; remove it, or set combine to "each"'
+            )
 
     @property
     def target(self) -> Target:

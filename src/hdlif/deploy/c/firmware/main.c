@@ -1,4 +1,4 @@
-/* Shows the network the samples of samples.h, and says what it takes each of them for. With BY_ANSWER (for example
+/* Runs the network on the samples of samples.h, and prints its predictions. With BY_ANSWER (for example
    make CFLAGS="-O2 -DBY_ANSWER") all time steps of a sample are one call. */
 #include <string.h>
 
@@ -20,14 +20,14 @@ static @name@_learned learned;
 #define LEARNED
 #endif
 
-/* Maps of outputs are too large for a stack. */
+/* Output maps are too large for the stack. */
 #if @NAME@_OUTPUTS > @NAME@_LABELS
 #define LASTING static
 #else
 #define LASTING
 #endif
 
-/* Runs a sample; the sums of its outputs over the steps, and how many outputs are others than expected. */
+/* Runs a sample, sums its outputs over the steps, and returns the number of unexpected outputs. */
 static uint32_t run(uint32_t sample, @name@_total *sums)
 {
     LASTING @name@_number outputs[@NAME@_TIME_STEPS][@NAME@_OUTPUTS];
@@ -50,7 +50,7 @@ static uint32_t run(uint32_t sample, @name@_total *sums)
     return differ;
 }
 
-/* The label of the largest sum; of maps there is none for all of a sample. */
+/* The label of the largest sum; maps have no label for the entire sample. */
 static const char *label_of(const @name@_total *sums)
 {
 #if @NAME@_OUTPUTS > @NAME@_LABELS
@@ -67,7 +67,7 @@ static const char *label_of(const @name@_total *sums)
 #if defined(@NAME@_LEARNS)
 static @name@_gradients gradients;
 static @name@_learn_work learn_work;
-/* Stand for two places of a memory that keeps its content without power. */
+/* Two slots, in place of memory that keeps its content without power. */
 static @name@_learned slots[2];
 
 static const @name@_learned *newest(void)
@@ -75,7 +75,7 @@ static const @name@_learned *newest(void)
     return slots[1].updates > slots[0].updates ? &slots[1] : &slots[0];
 }
 
-/* Writes over the older slot, its number of updates at the end: if power goes in between, the newer slot is whole. */
+/* Overwrites the older slot, with its number of updates last: after a power cut, the newer slot is complete. */
 static void save(void)
 {
     @name@_learned *slot = newest() == &slots[0] ? &slots[1] : &slots[0];
@@ -93,7 +93,7 @@ static void restore(void)
         @name@_learned_start(&learned);
 }
 
-/* Learns the class of each sample, an update each; how many bytes are others than expected. */
+/* Learns the class of each sample, with one update each; returns the number of unexpected bytes. */
 static uint32_t learn(void)
 {
     uint32_t differ = 0, step = 0, update = 0;

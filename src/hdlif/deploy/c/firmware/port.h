@@ -1,4 +1,4 @@
-/* How the program speaks: by Arm's semihosting, through a debugger or an emulator; elsewhere by standard output. */
+/* Output of the program: Arm semihosting, through a debugger or an emulator, or else standard output. */
 #ifndef PORT_H
 #define PORT_H
 
@@ -27,10 +27,10 @@ static inline void leave(int status)
     }
 }
 
-/* The deepest that the stack has been. */
+/* The maximum depth of the stack so far. */
 uint32_t stack_bytes(void);
 
-/* Instructions or cycles, by a counter of 24 bits that counts down at the processor's clock. */
+/* Instructions or cycles, from a 24-bit counter that counts down at the processor's clock. */
 #define SYSTICK ((volatile uint32_t *)0xe000e010u)
 
 static inline void start_ticks(void)
@@ -40,7 +40,7 @@ static inline void start_ticks(void)
     SYSTICK[0] = 5;
 }
 
-/* Since start_ticks; 0 where the counter has gone round. */
+/* Ticks since start_ticks; 0 if the counter has overflowed. */
 static inline uint32_t ticks(void)
 {
     const uint32_t took = 0xffffffu - SYSTICK[2];

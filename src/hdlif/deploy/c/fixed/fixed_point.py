@@ -134,8 +134,8 @@ class FixedPoint:
         most = int(np.abs(whole).sum(axis=axes).max()) * largest
         if most > LARGEST_TOTAL:
             raise InputError(
-                f"{node.name}: its sums may reach {most:,}, and in fixed point at most {LARGEST_TOTAL:,}; "
-                "write it with numbers in float"
+                f"{node.name}: its sums may reach {most:,}, but fixed point allows at most {LARGEST_TOTAL:,}; "
+                "export it in float"
             )
         return whole, fraction
 
@@ -144,7 +144,7 @@ class FixedPoint:
         most = self.values[node.inputs[0]].max_code
         if terms * (LARGEST + 1 if most is None else most) > LARGEST_TOTAL:
             raise InputError(
-                f"{node.name}: sums of {terms:,} entries may pass 32 bits in fixed point; write it in float"
+                f"{node.name}: sums of {terms:,} entries may overflow 32 bits in fixed point; export it in float"
             )
 
     def of_total(self, k: Any, node: Node, total: Scaled) -> Scaled:
@@ -218,11 +218,11 @@ def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> Fixed
     nodes = evaluated(graph)
     for node in nodes:
         if not EMITTERS[node.op].has_fixed_point:
-            raise InputError(f"{node.name}: {node.op} has no form in fixed point; write it with numbers in float")
+            raise InputError(f"{node.name}: {node.op} is not supported in fixed point; export it in float")
     seen = ranges(graph, samples, steps)
     for name in (INPUT, *(node.name for node in nodes)):
         if not np.isfinite(seen.values[name]):
-            raise InputError(f"{name}: is not finite on the samples, and fixed point has no such numbers")
+            raise InputError(f"{name}: is not finite on the samples, which fixed point cannot represent")
     largest = seen.values[INPUT]
     if graph.input.kind == "image":
         ends = [

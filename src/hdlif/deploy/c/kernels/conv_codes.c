@@ -1,4 +1,4 @@
-/* Adds up weight times code over the window of one pixel, for every output channel. Codes of 0 take no part: the others
+/* Adds up weight times code over the window of one pixel, for every output channel. Codes of 0 are skipped: the others
    are listed, and the list is added up for a few outputs at a time. */
 static void conv_codes(const struct layer *layer, add_codes add, const uint8_t *weights, const uint8_t *codes,
                        uint32_t y, uint32_t x, WORK *work)

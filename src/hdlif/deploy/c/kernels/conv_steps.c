@@ -95,7 +95,7 @@ ALONE void conv_steps(const struct layer *layer, const uint8_t *weights, const u
     }
 }
 #else
-/* Appends a change to a list, and adds the list up where it is full. */
+/* Appends a change to a list, and adds up the list when it is full. */
 static uint32_t listed(const struct layer *layer, const uint8_t *weights, CHANGE *list, uint32_t count, uint32_t offset,
                        int32_t pair, int32_t *sums)
 {
@@ -108,8 +108,8 @@ static uint32_t listed(const struct layer *layer, const uint8_t *weights, CHANGE
     return 0;
 }
 
-/* Adds up weight times code over the window of one pixel, for every output channel and @stored@ time steps: of a step, the
-   sum is that of all changes of the codes until then. Codes that stay as they are take no part: changes are listed, two
+/* Adds up weight times code over the window of one pixel, for every output channel and @stored@ time steps: at a step,
+   the sum includes all changes of the codes so far. Unchanged codes are skipped: changes are listed, two
    steps in one word, and the lists are added up for a few outputs at a time. */
 ALONE void conv_steps(const struct layer *layer, const uint8_t *weights, const uint8_t *codes, uint32_t y, uint32_t x,
                       ANSWER *work)

@@ -1,5 +1,5 @@
-/* e^-(x / 1024) times 2^20, or a little more, of x below 16384: the chord between neighbours of a table of quarters of 1,
-   which are rounded up. */
+/* e^-(x / 1024) times 2^20, or a little more, of x below 16384: interpolated linearly in a table with steps of a quarter,
+   whose entries are rounded up. */
 static uint32_t decay(uint32_t x)
 {
     static const uint32_t table[65] = {@table@};

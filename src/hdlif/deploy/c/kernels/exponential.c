@@ -1,4 +1,4 @@
-/* e^-x of x >= 0 within 1e-6 of it, in the order of operations that the artefact's format states; above 30 e^-30. */
+/* e^-x of x >= 0 within 1e-6 of it, in the order of operations of the model file format; e^-30 for x above 30. */
 static NUMBER exponential(NUMBER x)
 {
     const NUMBER a = x < 30.0f ? x : 30.0f;

@@ -4,6 +4,6 @@ struct layer {
     int32_t kernel_y, kernel_x, stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x;
     /* Units of the weights for one input of the window, one for each output and some to fill up. */
     uint32_t row;
-    /* Codes that 16 bits of sums hold. */
+    /* The number of codes whose sum fits in 16 bits. */
     uint32_t most;
 };

@@ -1,4 +1,4 @@
-/* Vectors are used if the sums of no layer pass 16 bits. */
+/* Vectors are used if the sums of all layers fit in 16 bits. */
 #if defined(__ARM_FEATURE_MVE) && @fits@
 #include <arm_mve.h>
 #define VECTORS 1

@@ -6,7 +6,7 @@ int @name@_is_sure(const @name@_total *sums, uint32_t steps)
         most = sums[k] / count > most ? sums[k] / count : most;
     for (uint32_t k = 0; k < @outputs@; k++) {
         const @name@_total below = most - sums[k] / count;
-        /* not of infinity, nor of what is no number */
+        /* excludes infinity and NaN */
         if (!(below >= 0.0f))
             return 0;
         total += exponential(below);

@@ -96,7 +96,7 @@ def _factors(network: Any, node: Node) -> tuple[IntegerArray, IntegerArray, int]
     if bias.any():
         bits = min(bits, fraction_of_factors(bias, 29) - x)
     if network.values[node.inputs[0]].shape[1] * network.values[node.inputs[0]].shape[2] > MOST_PIXELS or bits + x < 0:
-        raise InputError(f"{node.name}: its means may pass 32 bits in fixed point; write it with numbers in float")
+        raise InputError(f"{node.name}: its means may overflow 32 bits in fixed point; export it in float")
     return integers_of(weight, bits), integers_of(bias, bits + x), bits + x
 
 

@@ -238,8 +238,8 @@ def _plain(gradient: Tensor, dtype: torch.dtype) -> Tensor | None:
     functorch = torch._C._functorch
     if functorch.is_functorch_wrapped_tensor(gradient) or functorch.is_legacy_batchedtensor(gradient):
         raise RuntimeError(
-            "a fused chunk of a neuron takes one gradient at a time, and not the batch of is_grads_batched, vmap or a "
-            'vectorised Jacobian; take the steps one by one (path="steps")'
+            "the fused kernel of a neuron does not support batched gradients (is_grads_batched, vmap or a vectorised "
+            'Jacobian); compute the steps one by one (path="steps")'
         )
     if gradient._is_zerotensor():
         return None
