@@ -245,7 +245,7 @@ def test_files_of_ones_own_are_not_replaced(elsewhere: Path, tmp_path: Path) -> 
     (tmp_path / "to").mkdir()
     mine = tmp_path / "to" / "small.json"
     mine.write_text("mine")
-    with pytest.raises(InputError, match=r"small\.json: is already there"):
+    with pytest.raises(InputError, match=r"small\.json: already exists"):
         zoo.get("small", source=str(elsewhere), to=tmp_path / "to")
     assert [path.name for path in (tmp_path / "to").iterdir()] == ["small.json"]
     assert mine.read_text() == "mine"

@@ -25,8 +25,6 @@ DIFFERENCES: dict[str, tuple[str, Cell, Cell]] = {
         for name, rule, above, below in (
             ("recurrent", "STBP", "HD-LIF, recurrent", "HD-LIF"),
             ("adaptive", "SLTT", "adaptive", "HD-LIF"),
-            ("second", "SLTT", "HD-LIF", "second order"),
-            ("four", "SLTT", "HD-LIF", "sliding parallel, taps 1, 1, 1, 1"),
         )
     },
     **{

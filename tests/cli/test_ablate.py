@@ -159,7 +159,7 @@ def test_cells_that_fail_do_not_keep_the_others_from_training(
 
     errors: list[Exception] = [TrainingError("the loss is nan"), CheckpointError("damaged")]
     monkeypatch.setattr(module, "train_in_one_process", stub([], failing))
-    with pytest.raises(TrainingError, match=r"2 of 3 cells failed, .*; first HD-LIF, fp32, seed 42: damaged"):
+    with pytest.raises(TrainingError, match=r"2 of 3 cells failed; .*; first failure: HD-LIF, fp32, seed 42: damaged"):
         ablate(str(table), out=tmp_path / "out")
     rows = json.loads((tmp_path / "out" / "table.json").read_text())["rows"]
     assert (rows["HD-LIF"], rows["LIF"]["fp32"]["n"]) == ({}, 1)

@@ -139,7 +139,7 @@ def test_the_ordinary_twin_is_timed_in_the_same_run(network: Path, tmp_path: Pat
     assert result["engines"][TWIN + OURS]["agreement"] == 1
     assert TWIN + OURS in engines_table(result)
     save(replace(residual_network(), labels=("a", "b", "c")), twin)
-    with pytest.raises(ArtefactError, match="its labels differ"):
+    with pytest.raises(ArtefactError, match="the networks have different labels"):
         bench(network, twin=twin, against="", batch=4, threads=1, repeats=2)
 
 

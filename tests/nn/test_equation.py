@@ -160,7 +160,7 @@ def test_rows_of_another_shape_are_not_loaded(saved: dict[str, Any], learned: bo
     other = Sequential({"act": AdaptiveHDLIF(T, leak=0.25, learned=learned, **saved)}).state_dict()
     before = {name: value.clone() for name, value in neuron.state_dict().items()}
     key = "act.leak.logit" if learned else "act.leak.value"
-    with pytest.raises(ShapeError, match=rf"^{key} has shape .*, and \[7, 3\] here"):
+    with pytest.raises(ShapeError, match=rf"^{key} has shape .*, but \[7, 3\] in this network"):
         neuron.load_state_dict(other)
     with pytest.raises(ShapeError, match=key):
         neuron.load_state_dict(other, strict=False, assign=True)

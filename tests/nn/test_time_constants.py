@@ -108,7 +108,7 @@ def test_what_is_no_range_of_time_constants_is_refused() -> None:
 def test_what_does_not_fit_the_neuron_is_refused_with_the_name_of_the_leak() -> None:
     with pytest.raises(ValueError, match=r"leak: time constants are spread over channels.*channels=C, or granularity"):
         HDLIF(T, leak=TimeConstants())
-    with pytest.raises(ValueError, match="decay: time constants from 8 to time_steps = 6, which is less"):
+    with pytest.raises(ValueError, match="decay: time constants from 8 to time_steps = 6, which is smaller"):
         ResonateHDLIF(T, channels=C, decay=TimeConstants(8))
     with pytest.raises(ValueError, match=r"rise = 0\.6\d*; a learned one must lie in \(0\.0, 0\.5\)"):
         AdaptiveHDLIF(T, channels=C, rise=TimeConstants(2.5))

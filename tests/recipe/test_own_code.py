@@ -168,7 +168,7 @@ def test_what_is_no_network_is_refused_in_one_line() -> None:
         ("a_tensor", "Tensor is not a network over time"),
         ("no_logits", "returns a map for an image"),
         ("other_classes", "gives 3 outputs, but digits has 10 classes"),
-        ("residual", "Residual holds HDLIF, which knows time"),
+        ("residual", "Residual contains HDLIF, which runs over time"),
         ("shared", "uses one parameter in two places, network.1.leak"),
         ("Forgets", "gives different logits for two steps in one call and in two calls"),
         ("Nothing", "does not run: TypeError: "),

@@ -182,7 +182,7 @@ def test_a_budget_that_cannot_be_kept_is_refused_with_the_nearest() -> None:
     found = search("nops=10%,mb=99%", *LOW_BIT)
     with pytest.raises(RecipeError) as refused:
         found.check_feasible()
-    assert '"nops=10%,mb=99%" cannot be kept' in str(refused.value)
+    assert '"nops=10%,mb=99%" cannot be met' in str(refused.value)
     nearest = str(refused.value).rpartition(' "')[2].rstrip('"')
     assert nearest == "nops=33.34%,mb=99%"
     search(nearest, *LOW_BIT).check_feasible()

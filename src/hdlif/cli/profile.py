@@ -174,7 +174,7 @@ def profile_training(
 
     >>> profile = profile_training("digits_hdlif_w1p5_s4", overrides=["neuron.path=fused", "data.batch_size=4"])
     >>> sorted({layer.path for layer in profile.layers})[:2]
-    ['PyTorch', 'PyTorch: what it reads is not what quantised neurons emit']
+    ['PyTorch', 'PyTorch: its input does not come from quantised neurons']
 
     Args:
         recipe: the name of a shipped recipe, or a file.

@@ -74,8 +74,8 @@ def check_twin(path: Path, twin: Graph, ours: Graph) -> None:
     for what in ("input", "labels", "task"):
         if getattr(twin, what) != getattr(ours, what):
             raise ArtefactError(
-                f"{path}: {what} differs from the other network's; train both from the same recipe (hdlif train "
-                "RECIPE --twin ordinary)"
+                f"{path}: the networks have different {what}; train both from the same recipe (hdlif train RECIPE "
+                "--twin ordinary)"
             )
 
 

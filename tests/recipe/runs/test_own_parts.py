@@ -213,7 +213,7 @@ def test_names_that_ship_or_clash_are_not_taken(waves: Path, tmp_path: Path, mon
         builders.check_names(small("neuron={kind: wave}"))
     (found,) = [check for check in doctor.part_checks() if check.name == "parts hdlif.neurons"]
     assert found.status == "warning"
-    assert '"wave" is of other 3 and of spiking-waves 1.2' in found.detail
+    assert '"wave" comes from other 3 and from spiking-waves 1.2' in found.detail
 
 
 def test_what_is_installed_is_listed_without_importing_it(waves: Path) -> None:
