@@ -285,7 +285,7 @@ def test_an_emulated_avx2_machine_is_sound_and_trains(tmp_path: Path, monkeypatc
     assert result["hardware"]["chosen"] == {"runtime": "avx2", "PyTorch": "AVX2", "oneDNN": "Intel AVX2"}
     checks = {check["name"]: check for check in result["checks"]}
     assert checks["runtime, avx2"]["status"] == "ok"
-    assert "are right" in checks["gradients, channels last"]["detail"]
+    assert "are correct" in checks["gradients, channels last"]["detail"]
     narrow = ["model.width=4", "training.channels_last=true", "training.epochs=1", "data.train=64"]
     settings = [word for setting in narrow for word in ("--set", setting)]
     # What a process starts is run by the real processor, unless it starts this.

@@ -100,7 +100,7 @@ def test_devices_learn_as_the_oracle_does() -> None:
         assert ran.fits
         assert (ran.learn_ticks > 0 and ran.update_ticks > 0) == ran.device.startswith("cortex")
     other = bytes([learned[0] ^ 1]) + learned[1:]
-    with pytest.raises(MachineError, match="1 outputs differ from the oracle's"):
+    with pytest.raises(MachineError, match="1 outputs differ from the reference"):
         list(run_on_devices(firmware(source, frames, expected, other), source.data_bytes, ("cortex-m4",)))
 
 
