@@ -70,12 +70,13 @@ def network_without(
     folder = runs / f"p{person:02}"
     source, own, run = data_root / "hapt", folder / "hapt", folder / "run"
     group = np.load(source / "group.npy")
+    if (run / run_folder.SUMMARY).exists():
+        others = people_for(person, len(np.unique(np.load(own / "group.npy"))) - 1)
+        if len(others) < count:
+            raise SystemExit(f"{run}: was trained on {len(others)} people; give other --runs, or a lower --trained-on")
+        return load_trained(run), others
     for more in range(PEOPLE - count):
         others = people_for(person, count + more)
-        if (run / run_folder.SUMMARY).exists():
-            if len(np.unique(np.load(own / "group.npy"))) == len(others) + 1:
-                break
-            continue
         own.mkdir(parents=True, exist_ok=True)
         kept = np.flatnonzero(np.isin(group, [*others, f"person {person}"]))
         for name in ("x.npy", "y.npy", "group.npy"):
@@ -189,18 +190,23 @@ def by_arm(trained: Trained, own: Windows, rest: Windows, others: Windows, repla
     return found
 
 
+def half_interval(values: Sequence[float]) -> float:
+    """Return half of the 95 % interval of the mean of values (t distribution)."""
+    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return error * float(scipy.stats.t.ppf(0.975, max(len(values) - 1, 1)))
+
+
 def summary(people: dict[str, Any]) -> dict[str, Any]:
     """Return mean accuracies and gains by arm, with half of their 95 % intervals."""
     found = {}
     for arm in next(iter(people.values()))["arms"]:
-        row = {}
+        row: dict[str, float] = {}
         for key in ("accuracy", "others"):
             values = [one["arms"][arm][key] for one in people.values()]
             gains = [v - one["arms"]["none"][key] for v, one in zip(values, people.values(), strict=True)]
             row[key] = statistics.mean(values)
             row[f"{key}_gain"] = statistics.mean(gains)
-            error = statistics.stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.nan
-            row[f"{key}_gain_interval"] = error * float(scipy.stats.t.ppf(0.975, max(len(gains) - 1, 1)))
+            row[f"{key}_gain_interval"] = half_interval(gains)
         found[arm] = row
     return found
 

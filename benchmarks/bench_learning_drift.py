@@ -10,16 +10,14 @@ one, with the 95 % interval of their mean over people (t distribution).
 """
 
 import argparse
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.stats
 from numpy.typing import NDArray
 
-from bench_learning import BATCH, PEOPLE, RECIPE, Windows, windows_of
+from bench_learning import BATCH, PEOPLE, RECIPE, Windows, half_interval, windows_of
 from hdlif.graph.artefact import Graph
 from hdlif.graph.learning import LEVELS, Level
 from hdlif.recipe.runs.checkpoints import load_trained
@@ -41,10 +39,11 @@ def worn(graph: Graph, windows: Windows, gain: float) -> Windows:
 
 def along(graph: Graph, windows: Windows, level: Level | None) -> NDArray[np.bool_]:
     """Return whether each window is classified correctly by the network that has learned from all batches before it."""
-    learner, right = None if level is None else Learner(graph, level), list[NDArray[np.bool_]]()
+    session, learner = Session(graph, 1), None if level is None else Learner(graph, level)
+    right = list[NDArray[np.bool_]]()
     for first in range(0, len(windows.y), BATCH):
         batch = windows.take(slice(first, first + BATCH))
-        logits = Session(graph, 1).run(batch.x) if learner is None else learner.learn(batch.x, batch.y)
+        logits = session.run(batch.x) if learner is None else learner.learn(batch.x, batch.y)
         right.append(logits.mean(0).argmax(1) == batch.y)
     return np.concatenate(right)
 
@@ -63,11 +62,10 @@ def summary(people: Mapping[str, Mapping[str, list[float]]]) -> dict[str, Any]:
     for arm in next(iter(people.values())):
         rows = np.array([one[arm] for one in people.values()])
         gains = rows[:, -1] - np.array([one["none"][-1] for one in people.values()])
-        half = gains.std(ddof=1) / math.sqrt(len(gains)) * scipy.stats.t.ppf(0.975, len(gains) - 1)
         found[arm] = {
             "accuracy": rows.mean(0).tolist(),
             "gain": float(gains.mean()),
-            "gain_interval": float(half),
+            "gain_interval": half_interval(gains.tolist()),
         }
     return found
 

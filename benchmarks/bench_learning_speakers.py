@@ -68,13 +68,19 @@ def measure(speaker: str, runs: Path) -> dict[str, Any]:
     return by_arm(trained, *parts)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description: str | None) -> argparse.Namespace:
+    """Read `runs` and `out` from the command line, and extract the recordings into `runs`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     extract(given.data_root / "spoken_digits/recordings.tar", given.runs / "spoken")
+    return given
+
+
+def main() -> None:
+    given = arguments(__doc__)
     people: dict[str, Any] = {}
     for speaker in SPEAKERS:
         people[speaker] = measure(speaker, given.runs)

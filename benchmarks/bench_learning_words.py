@@ -11,8 +11,6 @@ old and of the new words, both among ten classes; "before" is the old words' wit
 over pairs (95 %, t distribution).
 """
 
-import argparse
-import math
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,18 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.stats
 import torch
 
-from bench_learning import Windows
-from bench_learning_speakers import ARM, extract, together
+from bench_learning import Windows, accuracy, half_interval
+from bench_learning_speakers import ARM, arguments, together
 from hdlif import run_folder
 from hdlif.data import Samples
 from hdlif.graph.artefact import Graph
 from hdlif.graph.learning import Level, with_classes
 from hdlif.recipe.runs.checkpoints import load_trained
 from hdlif.recipe.runs.tested_data import sets_named
-from hdlif.runtime import Session
 from hdlif.runtime.learning import Learner, LearningRate
 from recorded import write_record
 
@@ -71,10 +67,6 @@ def joined(windows: list[Windows]) -> Windows:
     return Windows(np.concatenate([one.x for one in windows], 1), np.concatenate([one.y for one in windows]))
 
 
-def accuracy(graph: Graph, windows: Windows) -> float:
-    return float((Session(graph, 1).run(windows.x).mean(0).argmax(1) == windows.y).mean())
-
-
 def learned(graph: Graph, level: Level, own: Windows, old: Windows | None) -> Graph:
     learner, rng = Learner(graph, level, rate=RATE), np.random.default_rng(0)
     for _ in range(PASSES):
@@ -90,7 +82,6 @@ def learned(graph: Graph, level: Level, own: Windows, old: Windows | None) -> Gr
 def measure(pair: str, runs: Path) -> dict[str, Any]:
     run, rng = runs / f"without_{pair}", np.random.default_rng(0)
     lay_out(runs / "spoken", runs / f"known_{pair}", pair)
-    lay_out(runs / "spoken", runs / "words", "")
     if not (run / run_folder.SUMMARY).exists():
         command = [sys.executable, "-m", "hdlif", "train", str(ARM), "--data-root", str(runs), "--out", str(run)]
         command += ["--set", f"data.path=known_{pair}", "--set", "data.group=null", "--set", "data.split.validation=0"]
@@ -119,24 +110,19 @@ def measure(pair: str, runs: Path) -> dict[str, Any]:
 
 
 def summary(pairs: Mapping[str, Any]) -> dict[str, Any]:
-    factor = float(scipy.stats.t.ppf(0.975, len(pairs) - 1)) / math.sqrt(len(pairs))
     found: dict[str, Any] = {"before": float(np.mean([one["before"] for one in pairs.values()]))}
     for arm in next(iter(pairs.values()))["arms"]:
         found[arm] = {}
         for part in ("old", "new"):
             values = [one["arms"][arm][part] for one in pairs.values()]
-            found[arm][part] = {"mean": float(np.mean(values)), "interval": float(np.std(values, ddof=1)) * factor}
+            found[arm][part] = {"mean": float(np.mean(values)), "interval": half_interval(values)}
     return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-root", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
+    given = arguments(__doc__)
     torch.set_num_threads(1)
-    extract(given.data_root / "spoken_digits/recordings.tar", given.runs / "spoken")
+    lay_out(given.runs / "spoken", given.runs / "words", "")
     pairs = {pair: measure(pair, given.runs) for pair in PAIRS}
     for arm, row in summary(pairs).items():
         parts = [row] if arm == "before" else [row["old"]["mean"], row["new"]["mean"]]

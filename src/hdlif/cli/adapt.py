@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from os import fspath
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import click
 
@@ -24,6 +24,9 @@ from hdlif.cli.options import (
 from hdlif.errors import DataError, HdlifError, say_nothing
 from hdlif.report.tables import aligned
 from hdlif.zoo import network_file
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -127,14 +130,7 @@ def adapt(
         # No choice depends on validation, so its samples train too.
         keys = {"split": {"validation": 0, "test": 0.15}, **keys}
     sets = sets_named(
-        given,
-        root,
-        path,
-        record=graph.input,
-        time_steps=graph.time_steps,
-        task=graph.task,
-        keys=keys,
-        say=say,
+        given, root, path, record=graph.input, time_steps=graph.time_steps, task=graph.task, keys=keys, say=say
     )
     source = digest_of(graph)
     if new_classes:
@@ -150,15 +146,11 @@ def adapt(
         check_classes(path, graph.labels, sets)
     own, task = sets.of("train"), task_of(graph)
     generator, samples = torch.Generator().manual_seed(seed), 0
-
-    def draw(count: int) -> int:
-        return int(torch.randint(count, (), generator=generator))
-
     before = evaluate_deployed(graph, sets.of("test"), task=task)
     for number in range(passes):
         order = torch.randperm(len(own), generator=generator)
         for x, y in own.stream(torch.split(order, batch_size)):
-            chosen = _chosen(steps, len(x) if len(x) > 1 else graph.time_steps, draw)
+            chosen = _chosen(steps, len(x) if len(x) > 1 else graph.time_steps, generator)
             learner.learn(x.numpy(), y.numpy(), steps=chosen)
             samples += len(y)
         say(f"pass {number + 1} of {passes}: {learner.updates} updates")
@@ -179,11 +171,13 @@ def adapt(
     )
 
 
-def _chosen(steps: str, count: int, draw: Callable[[int], int]) -> range | None:
-    """Return the steps with a loss out of `count`, where `draw` draws one; None for all."""
+def _chosen(steps: str, count: int, generator: "torch.Generator") -> range | None:
+    """Return the steps out of `count` that have a loss; None for all."""
+    import torch
+
     if steps == "all":
         return None
-    at = count - 1 if steps == "last" else draw(count)
+    at = count - 1 if steps == "last" else int(torch.randint(count, (), generator=generator))
     return range(at, at + 1)
 
 
