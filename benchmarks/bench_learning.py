@@ -11,9 +11,10 @@ that the first half lacks; `lacking` counts their windows.
 
 none: the network as it is. statistics: in PyTorch, the batch norms' running statistics go on with the first half,
 without labels. classifier, affine, last-block: levels of `hdlif.runtime.learning.Learner` at its default rates, with a
-loss at every step. random step, last step: last-block, with a loss at one step only, a random one for each batch or the
-last one. replay: last-block, each batch with 8 windows of other people. retraining: in PyTorch, all weights by STBP
-with AdamW at a third of the recipe's rate, five passes, batch norms with their statistics as they are.
+loss at every step. classifier, fixed point: `hdlif.deploy.c.FixedLearner`, with formats for the windows of replay.
+random step, last step: last-block, with a loss at one step only, a random one for each batch or the last one. replay:
+last-block, each batch with 8 windows of other people. retraining: in PyTorch, all weights by STBP with AdamW at a third
+of the recipe's rate, five passes, batch norms with their statistics as they are.
 
 "others" is the accuracy on 300 windows of people of the training, which shows what was forgotten. Rates and passes
 were chosen on people 1 and 3 to 7, with networks of 29 people. A gain is against none, with the 95 % interval of its
@@ -26,7 +27,7 @@ import math
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +39,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hdlif import run_folder
+from hdlif.deploy.c import FixedLearner, fixed_point
 from hdlif.graph.artefact import Graph
 from hdlif.recipe.runs.checkpoints import Trained, load_trained
 from hdlif.runtime import Session
@@ -101,9 +103,17 @@ def windows_of(graph: Graph, source: Path, chosen: Callable[[NDArray[Any]], NDAr
     return Windows(np.ascontiguousarray(x.astype(np.float32).transpose(1, 0, 2)[..., None, None]), y)
 
 
-def accuracy(graph: Graph, windows: Windows) -> float:
-    logits = Session(graph, 1).run(windows.x).mean(0)
+def accuracy(network: Graph | FixedLearner, windows: Windows) -> float:
+    if isinstance(network, FixedLearner):
+        logits = network.run(windows.x).mean(0)
+    else:
+        logits = Session(network, 1).run(windows.x).mean(0)
     return float((logits.argmax(1) == windows.y).mean())
+
+
+def batches(own: Windows, rng: np.random.Generator) -> Iterator[Windows]:
+    order = rng.permutation(len(own.y))
+    return (own.take(order[first : first + BATCH]) for first in range(0, len(order), BATCH))
 
 
 def learned(
@@ -115,15 +125,21 @@ def learned(
 ) -> Graph:
     """Return the network after one pass, with a loss at every step, or at the step that `step_of` chooses per batch."""
     learner, rng = Learner(graph, level), np.random.default_rng(0)
-    order = rng.permutation(len(own.y))
-    for first in range(0, len(order), BATCH):
-        batch = own.take(order[first : first + BATCH])
+    for batch in batches(own, rng):
         if replay is not None:
             old = replay.take(rng.integers(0, len(replay.y), BATCH))
             batch = Windows(np.concatenate([batch.x, old.x], 1), np.concatenate([batch.y, old.y]))
         step = None if step_of is None else step_of(rng)
         learner.learn(batch.x, batch.y, steps=None if step is None else range(step, step + 1))
     return learner.graph
+
+
+def learned_in_fixed(graph: Graph, own: Windows, seen: Windows) -> FixedLearner:
+    """Return the learner after one pass, with formats chosen on the windows `seen`."""
+    learner = FixedLearner(fixed_point(graph, seen.x, len(seen.x)))
+    for batch in batches(own, np.random.default_rng(0)):
+        learner.learn(batch.x, batch.y)
+    return learner
 
 
 def with_statistics(trained: Trained, own: Windows) -> Graph:
@@ -172,10 +188,11 @@ def measure(person: int, count: int, runs: Path, data_root: Path, changes: Seque
 def by_arm(trained: Trained, own: Windows, rest: Windows, others: Windows, replay: Windows) -> dict[str, Any]:
     """Return the accuracy on `rest` and on `others` of each arm, which learns from `own`."""
     graph, last = trained.graph(), len(own.x) - 1
-    arms: dict[str, Callable[[], Graph]] = {
+    arms: dict[str, Callable[[], Graph | FixedLearner]] = {
         "none": lambda: graph,
         "statistics": lambda: with_statistics(trained, own),
         "classifier": lambda: learned(graph, "classifier", own),
+        "classifier, fixed point": lambda: learned_in_fixed(graph, own, replay),
         "affine": lambda: learned(graph, "affine", own),
         "last-block": lambda: learned(graph, "last-block", own),
         "random step": lambda: learned(graph, "last-block", own, step_of=lambda rng: int(rng.integers(last + 1))),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_c import instructions, timed
-from hdlif.deploy.c import translate
+from hdlif.deploy.c import fixed_point, translate
 from hdlif.deploy.c.building import firmware
 from hdlif.deploy.c.checking import learned_from
 from hdlif.deploy.c.devices import installed
@@ -23,7 +23,7 @@ from hdlif.report.tables import aligned
 from hdlif.runtime import reference
 from recorded import write_record
 
-DEVICES = ("cortex-m4", "cortex-m55")
+DEVICES = ("cortex-m0plus-mps2", "cortex-m4", "cortex-m55")
 SAMPLES = 2
 COUNTS = ("mean", "learning_step", "update")
 
@@ -31,20 +31,25 @@ COUNTS = ("mean", "learning_step", "update")
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("artefact", type=Path)
-    parser.add_argument("--levels", default=",".join(LEVELS))
+    parser.add_argument("--levels", default=",".join(("fixed", *LEVELS)), help="fixed: the classifier in fixed point")
     parser.add_argument("--devices", default=",".join(DEVICES))
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     graph = load(given.artefact)
     devices = [device for device in given.devices.split(",") if device in installed()]
     x = reference.random_frames(graph, SAMPLES, steps=graph.time_steps)
-    expected = reference.run(graph, x, graph.time_steps).swapaxes(0, 1)
+    fixed, exact = fixed_point(graph, x, graph.time_steps), reference.run(graph, x, graph.time_steps)
     found: dict[str, Any] = {}
     for level in given.levels.split(","):
-        source = translate(graph, "network", learn=level)
+        form, frames, expected = None, x, exact
+        if level == "fixed":
+            form, frames = fixed, fixed.frame(x)
+            expected = fixed.run(frames, graph.time_steps)
+        source = translate(graph, "network", fixed=form, learn="classifier" if form else level)
         learning = source.learning
         assert learning is not None
-        files = dict(firmware(source, x.swapaxes(0, 1), expected, list(learned_from(source, x))[-1]))
+        *_, learned = learned_from(source, x)
+        files = dict(firmware(source, frames.swapaxes(0, 1), expected.swapaxes(0, 1), learned))
         files["main.c"] = timed(files["main.c"])
         row: dict[str, Any] = {
             "trained": sum(member.size for member in learning.members),

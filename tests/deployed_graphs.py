@@ -224,6 +224,14 @@ def residual_network(seed: int = 0, *, time_steps: int = 4, encoding: str = "ter
     return b.graph(pooled)
 
 
+def coded_network(seed: int = 0, *, time_steps: int = 3, affine: bool = True, bits: int = 4) -> Graph:
+    """A small network whose classifier reads codes."""
+    b = Builder((2, 4, 3), time_steps, seed)
+    spikes = b.quantise(b.hd_lif(b.affine(b.conv(INPUT, 4, encoding="float32"))), bits=bits)
+    graph = b.graph(spikes)
+    return replace(graph, output=b.affine(graph.output), nodes=tuple(b.nodes)) if affine else graph
+
+
 def two_streams(seed: int = 0, *, time_steps: int = 3, encoding: str = "ternary", width: int = 5) -> Graph:
     """The shape of a deployed reversible block, its streams of unequal widths, after and before other layers."""
     b = Builder((3, 6, 5), time_steps, seed)

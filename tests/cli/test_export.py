@@ -155,7 +155,7 @@ def test_a_network_that_learns_is_checked_and_described(
     for options, message in (
         ({"learn": "all", "to": "onnx"}, "--learn applies only to --to c"),
         ({"momentum": 0.5}, "--momentum applies only to --learn"),
-        ({"learn": "all", "arithmetic": "fixed"}, "requires float32; remove --arithmetic"),
+        ({"learn": "all", "arithmetic": "fixed"}, "fixed point trains only the classifier"),
         ({"learn": "all", "momentum": 1.0}, "momentum = 1"),
         ({"learn": "all", "ram": 4096}, "a lower level of --learn"),
     ):

@@ -46,11 +46,12 @@ def _words(record: Record) -> str:
 def _(record: Record) -> str:
     lines = []
     for level, row in record["levels"].items():
-        line = [f"`{level}`", f"{row['trained']:,}", f"{row['ram_bytes'] / 1024:.1f}"]
-        for device in ("cortex-m4", "cortex-m55"):
-            line += [f"{row[device][key] / 1000:.0f}" for key in ("mean", "learning_step", "update")]
+        name = "`classifier`, fixed point" if level == "fixed" else f"`{level}`"
+        line = [name, f"{row['trained']:,}", f"{row['ram_bytes'] / 1024:.1f}"]
+        for device in ("cortex-m0plus-mps2", "cortex-m4", "cortex-m55"):
+            line += [f"{row[device][key] / 1000:,.0f}" for key in ("learning_step", "update")]
         lines.append(line)
-    heads = [f"{device}: {what}" for device in ("M4", "M55") for what in ("step", "step that learns", "update")]
+    heads = [f"{device}: {what}" for device in ("M0+", "M4", "M55") for what in ("step", "update")]
     return table(["level", "trained", "RAM, KiB", *heads], lines)
 
 

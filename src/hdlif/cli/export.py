@@ -208,8 +208,6 @@ def _export_c(
         )
     if "momentum" in given and "learn" not in given:
         raise ArgumentError("--momentum applies only to --learn; remove it")
-    if "learn" in given and arithmetic == "fixed":
-        raise ArgumentError("--learn requires float32; remove --arithmetic fixed")
     return export_c(
         graph,
         source,

@@ -1,5 +1,6 @@
 """Firmware for other processors, run in emulators: the oracle's outputs, and the room that it takes."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from c_networks import fresh, in_one_call, joined, of_an_answer
 from cases import every
-from deployed_graphs import random_input, residual_network
+from deployed_graphs import coded_network, random_input, residual_network
 from hdlif.deploy import lower
 from hdlif.deploy.c import FixedPoint, Source, fixed_point, translate
 from hdlif.deploy.c.building import FLAGS, firmware
@@ -20,6 +21,7 @@ from hdlif.deploy.c.checking import learned_from
 from hdlif.deploy.c.devices import DEVICES, installed, run_on_devices
 from hdlif.errors import InputError, MachineError
 from hdlif.graph.artefact import Graph
+from hdlif.graph.learning import Level
 from hdlif.recipe import builders, load_recipe
 from hdlif.runtime import reference
 from runtime.test_random_graphs import graphs
@@ -28,18 +30,24 @@ pytestmark = pytest.mark.slow
 KINDS = ("float", "fixed")
 
 
+BOARDS = ("cortex-m0plus-mps2", "cortex-m4", "cortex-m55", "riscv64")
+
+
 def needs(*devices: str) -> pytest.MarkDecorator:
     missing = sorted(set(devices) - set(installed()))
     return pytest.mark.skipif(bool(missing), reason=f"no tools for {', '.join(missing)}")
 
 
-def project(graph: Graph, kind: str, x: np.ndarray) -> tuple[dict[str, str], Source]:
+def project(
+    graph: Graph, kind: str, x: np.ndarray, *, learn: Level | None = None, momentum: float = 0.0
+) -> tuple[dict[str, str], Source]:
     """Firmware that is shown the frames [T or 1, N, C, H, W]."""
     fixed: FixedPoint | None = fixed_point(graph, x, graph.time_steps) if kind == "fixed" else None
-    source = translate(graph, fixed=fixed)
+    source = translate(graph, fixed=fixed, learn=learn, momentum=momentum)
     frames = x if fixed is None else fixed.frame(x)
     expected = reference.run(graph, x, graph.time_steps) if fixed is None else fixed.run(frames, graph.time_steps)
-    return dict(firmware(source, frames.swapaxes(0, 1), expected.swapaxes(0, 1))), source
+    *_, learned = [None] if learn is None else learned_from(source, x)
+    return dict(firmware(source, frames.swapaxes(0, 1), expected.swapaxes(0, 1), learned)), source
 
 
 @pytest.fixture(scope="module")
@@ -88,25 +96,35 @@ def test_the_digits_fit_64_kib_of_rom_and_16_of_ram_in_fixed_point_alone(
     assert source.ram_bytes + (small if fits else large).stack_bytes < kib * 1024
 
 
-@needs("cortex-m0plus-mps2", "cortex-m4", "cortex-m55", "riscv64")
+@needs(*BOARDS)
 def test_devices_learn_as_the_oracle_does() -> None:
     """The firmware compares what it has learned with the oracle's bytes: here they are those, and then others."""
     graph = residual_network()
-    source, x = translate(graph, learn="all", momentum=0.5), random_input(graph, graph.time_steps, 2)
-    frames, expected = x.swapaxes(0, 1), reference.run(graph, x).swapaxes(0, 1)
-    *_, learned = learned_from(source, x)
-    devices = ("cortex-m0plus-mps2", "cortex-m4", "cortex-m55", "riscv64")
-    for ran in run_on_devices(firmware(source, frames, expected, learned), source.data_bytes, devices):
+    files, source = project(graph, "float", random_input(graph, graph.time_steps, 2), learn="all", momentum=0.5)
+    for ran in run_on_devices(files, source.data_bytes, BOARDS):
         assert ran.fits
         assert (ran.learn_ticks > 0 and ran.update_ticks > 0) == ran.device.startswith("cortex")
-    other = bytes([learned[0] ^ 1]) + learned[1:]
+    first = re.search(r"LEARNED_AT_LAST\[\d+\] = \{\s*", files["samples.h"])
+    assert first is not None
+    files["samples.h"] = f"{files['samples.h'][: first.end()]}1{files['samples.h'][first.end() :]}"
     with pytest.raises(MachineError, match="1 outputs differ from the reference"):
-        list(run_on_devices(firmware(source, frames, expected, other), source.data_bytes, ("cortex-m4",)))
+        list(run_on_devices(files, source.data_bytes, ("cortex-m4",)))
+
+
+@needs("cortex-m0plus", "cortex-m4")
+def test_the_smallest_device_learns_in_fixed_point_as_the_oracle_does() -> None:
+    graph = coded_network()
+    files, source = project(graph, "fixed", random_input(graph, graph.time_steps, 2), learn="classifier")
+    for ran in run_on_devices(files, source.data_bytes, ("cortex-m0plus", "cortex-m4")):
+        assert ran.fits
+        assert ran.update_ticks > 0
 
 
 @needs("cortex-m0plus")
-def test_fixed_point_calls_nothing_of_floats(digits: tuple[Graph, np.ndarray], tmp_path: Path) -> None:
-    files, _ = project(digits[0], "fixed", digits[1])
+@every(learn=[None, "classifier"])
+def test_fixed_point_calls_nothing_of_floats(learn: Level | None, tmp_path: Path) -> None:
+    graph = coded_network()
+    files, _ = project(graph, "fixed", random_input(graph, graph.time_steps, 2), learn=learn)
     write(files, tmp_path)
     compiled = tmp_path / "network.o"
     command = ["arm-none-eabi-gcc", *FLAGS, "-mcpu=cortex-m0plus", "-mthumb", "-c", "network.c", "-o", compiled.name]
@@ -119,7 +137,7 @@ def test_fixed_point_calls_nothing_of_floats(digits: tuple[Graph, np.ndarray], t
 
 @settings(max_examples=12, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(graph=graphs(), kind=st.sampled_from(KINDS))
-@needs("cortex-m0plus-mps2", "cortex-m4", "cortex-m55", "riscv64")
+@needs(*BOARDS)
 def test_any_graph_has_the_oracles_outputs_on_all_devices(graph: Graph, kind: str) -> None:
     graph = joined(graph)
     try:
@@ -127,9 +145,8 @@ def test_any_graph_has_the_oracles_outputs_on_all_devices(graph: Graph, kind: st
     except InputError as error:
         assume("its sums may reach" not in str(error))
         raise
-    devices = ("cortex-m0plus-mps2", "cortex-m4", "cortex-m55", "riscv64")
     for by_answer in (False, True)[: 1 + bool(source.answer_bytes)]:
-        assert all(ran.fits for ran in run_on_devices(files, source.data_bytes, devices, by_answer=by_answer))
+        assert all(ran.fits for ran in run_on_devices(files, source.data_bytes, BOARDS, by_answer=by_answer))
 
 
 @every(steps=[3, 4, 6], inputs=[70, 250], kind=KINDS)

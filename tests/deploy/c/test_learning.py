@@ -9,10 +9,10 @@ import pytest
 from c_networks import fresh
 from cases import every
 from deployed_graphs import Builder, random_input, residual_network, two_streams
-from hdlif.deploy.c import fixed_point, translate
+from hdlif.deploy.c import translate
 from hdlif.deploy.c.building import FLAGS, Library
 from hdlif.deploy.c.learning import learning_of
-from hdlif.errors import HdlifError, InputError, StateError
+from hdlif.errors import HdlifError, StateError
 from hdlif.graph.artefact import INPUT, Graph
 from hdlif.graph.learning import LEVELS, Level, with_classes
 from hdlif.runtime.learning import LearningRate
@@ -87,9 +87,6 @@ def test_networks_that_cannot_learn_are_refused() -> None:
     b = Builder((2, 4, 4), 3, 0)
     with pytest.raises(HdlifError, match="comparisons"):
         translate(b.graph(b.lif(b.conv(INPUT, 3))), learn="all")
-    graph = residual_network()
-    with pytest.raises(InputError, match="requires float32"):
-        translate(graph, fixed=fixed_point(graph, random_input(graph, 4, 1), 4), learn="classifier")
 
 
 def test_memory_does_not_grow_with_the_number_of_steps() -> None:

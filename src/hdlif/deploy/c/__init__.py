@@ -2,8 +2,19 @@
 
 from hdlif.deploy.c.checking import Checked, check_here
 from hdlif.deploy.c.fixed.fixed_point import FixedPoint, fixed_point, reals
+from hdlif.deploy.c.fixed.learning import FixedLearner
 from hdlif.deploy.c.source import Source, translate
 
 ARITHMETICS = ("float", "fixed")
 
-__all__ = ["ARITHMETICS", "Checked", "FixedPoint", "Source", "check_here", "fixed_point", "reals", "translate"]
+__all__ = [
+    "ARITHMETICS",
+    "Checked",
+    "FixedLearner",
+    "FixedPoint",
+    "Source",
+    "check_here",
+    "fixed_point",
+    "reals",
+    "translate",
+]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.deploy.c.emitter import Loops
-from hdlif.deploy.c.fixed.fixed_point import FixedPoint
+from hdlif.deploy.c.fixed.fixed_point import LARGEST_TOTAL, FixedPoint
 from hdlif.deploy.c.fixed.values import LARGEST, Scaled, held, integers_of, rescaled
 from hdlif.deploy.c.ops import EMITTERS
 from hdlif.deploy.c.stage_text import Expressions, StageText
@@ -15,6 +15,7 @@ from hdlif.deploy.c.stages import inputs_of
 from hdlif.deploy.c.text import real
 from hdlif.graph.dataflow import state_names
 from hdlif.graph.graph import INPUT, INPUT_KINDS, Graph, Node
+from hdlif.graph.learning import Place
 from hdlif.graph.ops.program import program_of
 
 
@@ -113,6 +114,7 @@ class Fixed:
             fraction += of_weight
             sums = np.abs(weight).sum(axis=tuple(range(1, weight.ndim)))
             most = int(sums.max()) * max(map(abs, self._ends(node.inputs[0])))
+            most = LARGEST_TOTAL if Place(node.name, "weight") in s.file.learned else most
             k.bounded(total, -most, most)
         return str(rescaled(k, Scaled(total, fraction), self.network.fractions[node.name]).integer)
 

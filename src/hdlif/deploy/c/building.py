@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdlif.deploy.c.fixed.learning import RATE_BITS
 from hdlif.deploy.c.source import Source
-from hdlif.deploy.c.text import braced, indented, real
+from hdlif.deploy.c.text import braced, indented
 from hdlif.errors import InputError, MachineError
-from hdlif.runtime.learning import DEFAULT_RATE
 
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
@@ -94,8 +94,14 @@ class Library:
         return found if done else None
 
     def update(self, rate: float, latent_rate: float) -> bool:
-        """Update the network with the gradients since the last update; return whether it changed."""
-        rates = ctypes.c_float(rate), ctypes.c_float(latent_rate)
+        """Update the network with the gradients since the last update; return whether it changed.
+
+        Args:
+            latent_rate: used only in float.
+        """
+        rates: tuple[Any, ...] = ctypes.c_float(rate), ctypes.c_float(latent_rate)
+        if self._source.arithmetic == "fixed":
+            rates = (ctypes.c_uint32(round(rate * 2**RATE_BITS)),)
         return bool(self._function("update")(self.learned, self._gradients, *rates))
 
     def run(self, x: NDArray[Any], outputs: int) -> NDArray[Any]:
@@ -159,11 +165,11 @@ def firmware(
     found |= {file: part_of_firmware(file, source.name) for file in FILES}
     found["samples.h"] = _samples(source, frames, expected)
     if learned is not None:
+        assert source.learning is not None
         targets = braced(np.array([target_of(source, k) for k in range(len(frames))]))
         content = braced(np.frombuffer(learned, np.uint8))
         lines = [
-            f"#define RATE {real(DEFAULT_RATE.floats)}",
-            f"#define LATENT_RATE {real(DEFAULT_RATE.latents)}",
+            f"#define RATES {source.learning.default_rates}",
             f"static const uint32_t TARGETS[{len(frames)}] = {targets};",
             f"static const uint8_t LEARNED_AT_LAST[{len(learned)}] = {content};",
         ]

@@ -233,9 +233,11 @@ class CFile:
             values: integers that replace the node's own values.
         """
         if (node.name, key) not in self._made:
-            rows = node.tensors[key] if values is None else smallest(values)
-            name, kind = f"{self.names[node.name]}__{key}".upper(), c_type(rows)
             learned = Place(node.name, key) in self.learned
+            rows = node.tensors[key]
+            if values is not None:
+                rows = values.astype(np.int32) if learned else smallest(values)
+            name, kind = f"{self.names[node.name]}__{key}".upper(), c_type(rows)
             if rows.size == 1 and not as_table and not learned:
                 made = Table(name, kind, 1, 1, literal(rows.item()))
             else:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from hdlif.deploy.c.building import Library, compiler, target_of
 from hdlif.deploy.c.c_file import has_one_frame
 from hdlif.deploy.c.fixed.fixed_point import FixedPoint
+from hdlif.deploy.c.fixed.learning import FixedLearner
+from hdlif.deploy.c.integer_learning import IntegerLearning
 from hdlif.deploy.c.source import Source
 from hdlif.errors import MachineError
 from hdlif.graph.graph import Graph
@@ -79,7 +81,7 @@ def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) ->
                 found = library.answer(np.ascontiguousarray(frames[:, k]), graph.time_steps, outputs)
                 _compare(found, of_frames(frames, graph.time_steps)[:, k], source, path)
         code_bytes = max(0, text_bytes(library.path) - source.data_bytes)
-        updates = 0 if source.learning is None else _check_learning(source, library, x, outputs)
+        updates = 0 if source.learning is None else _check_learning(source, library, x, frames, outputs)
         return Checked(path, code_bytes, int(expected.size), updates)
 
 
@@ -90,16 +92,26 @@ def learned_from(source: Source, frames: NDArray[Any]) -> Iterator[bytes]:
     """
     learning = source.learning
     assert learning is not None
-    rate = replace(DEFAULT_RATE, momentum=learning.trained.momentum)
-    oracle = ReferenceLearner(learning.file.graph, learning.trained.level, rate=rate)
+    oracle: ReferenceLearner | FixedLearner
+    if isinstance(learning, IntegerLearning):
+        oracle = FixedLearner(learning.fixed, rate=DEFAULT_RATE.floats)
+    else:
+        rate = replace(DEFAULT_RATE, momentum=learning.trained.momentum)
+        oracle = ReferenceLearner(learning.file.graph, learning.trained.level, rate=rate)
     for k in range(frames.shape[1]):
         oracle.learn(frames[:, k : k + 1], [target_of(source, k)])
         yield learning.content(oracle.memory)
 
 
-def _check_learning(source: Source, library: Library, frames: NDArray[Any], outputs: int) -> int:
-    """Update once from each sequence, and compare the learned structs; return the number of updates."""
-    for k, expected in enumerate(learned_from(source, frames)):
+def _check_learning(
+    source: Source, library: Library, x: NDArray[np.float32], frames: NDArray[Any], outputs: int
+) -> int:
+    """Update once from each sequence, and compare the learned structs; return the number of updates.
+
+    Args:
+        frames: the frames `x` as numbers of the source.
+    """
+    for k, expected in enumerate(learned_from(source, x)):
         state = library.new_state()
         for frame in np.ascontiguousarray(frames[:, k]):
             library.learn_step(state, frame, target_of(source, k), outputs)

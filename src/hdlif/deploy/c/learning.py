@@ -24,10 +24,10 @@ from hdlif.graph.learning import Level, Place, path, trained
 from hdlif.graph.ops import OPS
 from hdlif.graph.ops.conv2d import groups_of
 from hdlif.graph.weights import FRACTION_BITS, codes_of
-from hdlif.runtime.learning import LearningRate
+from hdlif.runtime.learning import DEFAULT_RATE, LearningRate
 
-Arrays = Sequence[tuple[str, int, str, int]]
-"""Members of a struct: (type, bytes per entry, name, entries); 0 entries mean a single number."""
+Arrays = Sequence[tuple[str, str, int]]
+"""Members of a struct: (type, name, entries); 0 entries mean a single number."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,28 @@ class Learning:
     trained: Trained
     functions: dict[str, str] = field(default_factory=dict, init=False)
 
+    number = "float"
+    loss = "gradient_of_loss"
+    rates = "float rate, float latent_rate"
+    rates_comment = """Numbers move by `rate` times
+   the mean, scales by this times the square of their start, and low-bit weights by `latent_rate` of a
+   code (root mean square). Returns 1; or 0 if there are no gradients or a number would not be finite:
+   the network is unchanged then. */"""
+
     def __post_init__(self) -> None:
         self._nodes = {node.name: node for node in self.file.graph.nodes}
         self.members = [self._member(place) for place in self.trained.places]
         self._offsets, self._entries = self._gradients()
+        self._add_functions()
+        self.learned, self.gradients, self.work = map(_struct, (self._learned(), self._sums(), self._work()))
+
+    @property
+    def default_rates(self) -> str:
+        """Return the arguments of an update at the default rate."""
+        return f"{real(DEFAULT_RATE.floats)}, {real(DEFAULT_RATE.latents)}"
+
+    def _add_functions(self) -> None:
+        """Write the backward passes, and add the kernels to the file."""
         begun = {self.file.graph.output}
         for node in self._backward():
             text = BackwardText(
@@ -124,12 +142,11 @@ class Learning:
             backward(text, node)
             function = f"back__{self.file.names[node.name]}"
             self.functions[function] = text.written(function, f"back from {node.name}")
-        self.file.use("gradient_of_loss", **POWERS)
+        self.file.use(self.loss, **POWERS)
         for kind in ("latents", "numbers"):
             if any(member.is_latent == (kind == "latents") for member in self.members):
                 self.file.use(f"move_{kind}", momentum=real(self.trained.momentum))
         self.file.includes.add("math.h")
-        self.learned, self.gradients, self.work = map(_struct, (self._learned(), self._sums(), self._work()))
 
     @property
     def ram_bytes(self) -> int:
@@ -166,12 +183,11 @@ class Learning:
         return Member(place, self.file.rows(node, place.role).name.lower(), "float", tensor.size, tensor.size)
 
     def _learned(self) -> Arrays:
-        arrays = [("uint32_t", 4, "updates", 0)]
-        arrays += [(one.type, 4, one.name, one.entries) for one in self.members if not one.is_latent]
+        arrays = [("uint32_t", "updates", 0), *((one.type, one.name, one.entries) for one in self.members)]
         if self.trained.momentum > 0:
-            arrays += [("float", 4, f"{one.name}__velocities", one.size) for one in self.members]
-        arrays += [("int16_t", 2, f"{one.name}__latents", one.size) for one in self.members if one.is_latent]
-        return arrays + [("uint8_t", 1, one.name, one.entries) for one in self.members if one.is_latent]
+            arrays += [("float", f"{one.name}__velocities", one.size) for one in self.members]
+        arrays += [("int16_t", f"{one.name}__latents", one.size) for one in self.members if one.is_latent]
+        return sorted(arrays, key=lambda array: -_dtype(array[0]).itemsize)
 
     def memory(self, content: bytes) -> dict[str, Array]:
         """Convert the bytes of a struct `NAME_learned` to the form of `hdlif.runtime.Learner.memory`.
@@ -185,10 +201,10 @@ class Learning:
                 f"{self.learned.size:,}; give all bytes, from the same network, level and momentum"
             )
         held, at = dict[str, Array](), 0
-        for kind, width, name, count in self._learned():
+        for kind, name, count in self._learned():
             found_there = np.frombuffer(content, _dtype(kind), max(count, 1), at)
             held[name] = found_there.astype(found_there.dtype.newbyteorder("="))
-            at += width * max(count, 1)
+            at += found_there.nbytes
         found = {"updates": np.array(held["updates"][0], np.int64)}
         for one in self.members:
             found[one.place.key] = self._as_in_file(one, held[f"{one.name}__latents" if one.is_latent else one.name])
@@ -207,7 +223,7 @@ class Learning:
             held[one.name] = self._as_in_c(one, values)
             if (velocities := memory.get(f"{one.place.key}.velocity")) is not None:
                 held[f"{one.name}__velocities"] = velocities if one.is_latent else self._as_in_c(one, velocities)
-        arrays = (held[name].astype(_dtype(kind)).tobytes() for kind, _, name, _ in self._learned())
+        arrays = (held[name].astype(_dtype(kind)).tobytes() for kind, name, _ in self._learned())
         return b"".join(arrays).ljust(self.learned.size, b"\0")
 
     def _as_in_c(self, one: Member, values: Array) -> Array:
@@ -225,11 +241,11 @@ class Learning:
         return by_input.transpose(0, 3, 2, 1).reshape(shape)
 
     def _sums(self) -> Arrays:
-        return [("uint32_t", 4, "terms", 0), *(("float", 4, one.name, one.size) for one in self.members)]
+        return [("uint32_t", "terms", 0), *((self.number, one.name, one.size) for one in self.members)]
 
     def _work(self) -> Arrays:
-        states = (("float", 4, name, size) for name, size in self._states().items())
-        return [("float", 4, "gradients", self._entries), *states]
+        states = ((self.number, name, size) for name, size in self._states().items())
+        return [(self.number, "gradients", self._entries), *states]
 
     def _states(self) -> dict[str, int]:
         """Return the names and sizes of the states before the step that backward passes need."""
@@ -261,12 +277,8 @@ class Learning:
             f"{name}_gradients *gradients, {name}_learn_work *learn, const {name}_number *frame, uint32_t target,",
             f"{name}_number *outputs);",
             "",
-            "/* Updates the network with the mean of the gradients, and clears the sums. Numbers move by `rate` times",
-            "   the mean, scales by this times the square of their start, and low-bit weights by `latent_rate` of a",
-            "   code (root mean square). Returns 1; or 0 if there are no gradients or a number would not be finite:",
-            "   the network is unchanged then. */",
-            f"int {name}_update({name}_learned *learned, {name}_gradients *gradients, float rate,",
-            "float latent_rate);",
+            "/* Updates the network with the mean of the gradients, and clears the sums. " + self.rates_comment,
+            self._update_head + ";",
             "",
         ]
 
@@ -290,19 +302,19 @@ class Learning:
     def _learn_step(self) -> str:
         name, output = self.name, self.file.graph.output
         copies = [f"memcpy(learn->{state}, state->{state}, sizeof learn->{state});" for state in self._states()]
-        calls = [f"{function}(frame, work, learn, gradients, t, learned);" for function in self.functions]
+        calls = self._passes()
         return "\n".join(
             (
                 f"int {name}_learn_step({name}_state *state, {name}_work *work, const {name}_learned *learned,",
                 f"{name}_gradients *gradients, {name}_learn_work *learn, const {name}_number *frame, uint32_t target,",
                 f"{name}_number *outputs)",
                 "{",
-                "const uint32_t t = state->t;",
+                *(["const uint32_t t = state->t;"] if self.functions else []),
                 *copies,
                 f"{name}_step(state, work, learned, frame, outputs);",
                 f"if (target >= {name.upper()}_LABELS)",
                 "return 0;",
-                f"gradient_of_loss(outputs, {name.upper()}_OUTPUTS, target,",
+                f"{self.loss}(outputs, {name.upper()}_OUTPUTS, target,",
                 f"learn->gradients + {self._offsets[output]});",
                 *calls,
                 "gradients->terms++;",
@@ -311,14 +323,22 @@ class Learning:
             )
         )
 
+    def _passes(self) -> list[str]:
+        """Return the calls that add a step's gradients, given the gradient of the outputs."""
+        return [f"{function}(frame, work, learn, gradients, t, learned);" for function in self.functions]
+
+    def _update_function(self, lines: list[str]) -> str:
+        """Return the function of an update with these statements."""
+        return "\n".join((self._update_head, "{", *lines, "}\n"))
+
+    @property
+    def _update_head(self) -> str:
+        return f"int {self.name}_update({self.name}_learned *learned, {self.name}_gradients *gradients, {self.rates})"
+
     def _update(self) -> str:
-        name = self.name
         moves = [f"is_finite = is_finite && {self._move(one)};" for one in self.members]
-        return "\n".join(
-            (
-                f"int {name}_update({name}_learned *learned, {name}_gradients *gradients, float rate,",
-                "float latent_rate)",
-                "{",
+        return self._update_function(
+            [
                 "const NUMBER terms = (NUMBER)gradients->terms;",
                 "int is_finite = gradients->terms > 0;",
                 "/* first without a change */",
@@ -329,8 +349,7 @@ class Learning:
                 "memset(gradients, 0, sizeof *gradients);",
                 "learned->updates += is_finite ? 1u : 0u;",
                 "return is_finite;",
-                "}\n",
-            )
+            ]
         )
 
     def _move(self, one: Member) -> str:
@@ -367,6 +386,6 @@ def _dtype(kind: str) -> np.dtype[Any]:
 
 def _struct(arrays: Arrays) -> Struct:
     """Return a struct of arrays that are sorted from the widest type to the narrowest."""
-    size = sum(width * max(count, 1) for _, width, _, count in arrays)
-    members = [f"{kind} {name}[{count}];" if count else f"{kind} {name};" for kind, _, name, count in arrays]
+    size = sum(_dtype(kind).itemsize * max(count, 1) for kind, _, count in arrays)
+    members = [f"{kind} {name}[{count}];" if count else f"{kind} {name};" for kind, name, count in arrays]
     return Struct(members, -(-size // 4) * 4)

@@ -8,6 +8,7 @@ from hdlif.deploy.c.answers import Answers, has_answers
 from hdlif.deploy.c.arithmetic import Fixed, Floats, Numbers
 from hdlif.deploy.c.c_file import CFile, Struct, has_one_frame, work_space
 from hdlif.deploy.c.fixed.fixed_point import FixedPoint
+from hdlif.deploy.c.integer_learning import IntegerLearning, trained_in_fixed
 from hdlif.deploy.c.learning import Learning, trained_in
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.deploy.c.text import comment, identifier, indented, quoted
@@ -101,7 +102,7 @@ def translate(
     """Translate a graph into C99.
 
     The C outputs equal `hdlif.runtime.reference`, or `fixed.run`, bit for bit. With `learn` the C network continues to
-    learn, and equals `hdlif.runtime.reference_learning` bit for bit.
+    learn, and equals `hdlif.runtime.reference_learning`, or `FixedLearner`, bit for bit.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -117,18 +118,18 @@ def translate(
     Args:
         name: prefix of the files and of the names in them.
         fixed: the graph in fixed point; default: float32.
-        learn: level of training in float32, as in `hdlif.runtime.Learner`; default: no training.
-        momentum: momentum of the updates, from 0 to below 1.
+        learn: level of training as in `hdlif.runtime.Learner`, in fixed point "classifier"; default: no training.
+        momentum: momentum of the updates, from 0 to below 1; 0 in fixed point.
         graph: as in `deploy.lower`, or `artefact.load`.
     Raises:
-        InputError: `name` is not an identifier, or `learn` is given for a network in fixed point.
-        HdlifError: the network cannot be trained at this level.
+        InputError: `name` is not an identifier.
+        HdlifError: the network cannot be trained at this level, or not in fixed point.
         ArtefactError: the graph breaks the format.
     """
     check_identifier(name)
-    if learn is not None and fixed is not None:
-        raise InputError(f"learn = {learn}: learning requires float32; export without fixed point")
-    trained = None if learn is None else trained_in(graph, learn, momentum)
+    trained = None
+    if learn is not None:
+        trained = trained_in(graph, learn, momentum) if fixed is None else trained_in_fixed(fixed, learn, momentum)
     file = CFile(graph) if trained is None else CFile(graph, trained.places, trained.kept)
     arithmetic: Numbers = Floats() if fixed is None else Fixed(fixed)
     if graph.input.kind == "image":
@@ -143,7 +144,9 @@ def translate(
         function = f"stage__{file.names[stage.nodes[0].name]}"
         functions[function] = StageText(stage, file, arithmetic).function(function)
     answers = Answers(file, arithmetic, name) if trained is None and has_answers(file) else None
-    learning = None if trained is None else Learning(file, name, trained)
+    learning = None
+    if trained is not None:
+        learning = Learning(file, name, trained) if fixed is None else IntegerLearning(file, name, trained, fixed)
     more = [part.code() for part in (answers, learning) if part is not None]
     file.finish("\n".join((*functions.values(), *more)))
     number = arithmetic.number, arithmetic.number_bytes

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.deploy.c.c_file import CFile, Table
-from hdlif.deploy.c.fixed.values import LARGEST
+from hdlif.deploy.c.fixed.values import ADDEND_BITS, LARGEST
 from hdlif.deploy.c.stages import Stage, inputs_of
 from hdlif.deploy.c.text import comment
 from hdlif.graph.graph import INPUT, Node, Value
@@ -325,7 +325,10 @@ class Expressions:
         return self.bounded(str(value) if value >= 0 else f"({value})", value, value)
 
     def rows(self, key: str, table: NDArray[np.int64]) -> str:
-        return self.bounded(self.s.row(self.node, key, table), int(table.min()), int(table.max()))
+        least, most = int(table.min()), int(table.max())
+        if Place(self.node.name, key) in self.s.file.learned:
+            least, most = -(2**ADDEND_BITS), 2**ADDEND_BITS
+        return self.bounded(self.s.row(self.node, key, table), least, most)
 
     def plus(self, a: str, b: str) -> str:
         ends = [x + y for x, y in zip(self.bounds(a), self.bounds(b), strict=True)]

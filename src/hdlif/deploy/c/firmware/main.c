@@ -109,7 +109,7 @@ static uint32_t learn(void)
             step = of_step > step ? of_step : step;
         }
         start_ticks();
-        @name@_update(&learned, &gradients, RATE, LATENT_RATE);
+        @name@_update(&learned, &gradients, RATES);
         const uint32_t of_update = ticks();
         update = of_update > update ? of_update : update;
         save();

@@ -3,22 +3,25 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.deploy.c.fixed.values import (
+    FACTOR_BITS,
     LARGEST,
     Arrays,
     IntegerArray,
+    Rows,
     Scaled,
     fraction_for,
     fraction_of_factors,
     held,
     integers_of,
     rescaled,
+    rows_of,
 )
 from hdlif.deploy.c.ops import EMITTERS
 from hdlif.deploy.c.stages import evaluated
@@ -27,6 +30,7 @@ from hdlif.graph.dataflow import feedback
 from hdlif.graph.equations.program import evaluate_registers
 from hdlif.graph.graph import INPUT, INPUT_KINDS, Graph, Node, Value, row_of_step
 from hdlif.graph.inference import infer_values
+from hdlif.graph.learning import Place
 from hdlif.graph.ops import OPS
 from hdlif.graph.ops.program import program_of, row_names
 from hdlif.runtime import reference
@@ -90,6 +94,7 @@ class FixedPoint:
         seen: largest magnitudes of the graph's values on the samples.
         input_fraction: fraction bits of the input.
         values: the types of all values by name.
+        trained: integers that replace a layer's weights or an affine's shifts.
     """
 
     graph: Graph
@@ -98,6 +103,7 @@ class FixedPoint:
     input_fraction: int
     values: dict[str, Value]
     fractions: dict[str, int] = field(default_factory=dict)
+    trained: Mapping[Place, IntegerArray] = field(default_factory=dict)
     _weights: dict[str, tuple[IntegerArray, int]] = field(default_factory=dict)
 
     def most(self, name: str) -> int:
@@ -117,7 +123,13 @@ class FixedPoint:
         """
         if node.name not in self._weights:
             self._weights[node.name] = self._weights_of(node)
-        return self._weights[node.name]
+        whole, fraction = self._weights[node.name]
+        return self.trained.get(Place(node.name, "weight"), whole), fraction
+
+    def rows(self, node: Node, fraction: int) -> Rows:
+        """Return an affine's scales and shifts as integers, for an input with `fraction` fraction bits."""
+        found = rows_of(node.tensors["scale"], node.tensors["shift"], fraction)
+        return replace(found, shift=self.trained.get(Place(node.name, "shift"), found.shift))
 
     def _weights_of(self, node: Node) -> tuple[IntegerArray, int]:
         weight, value = node.tensors["weight"], self.values[node.inputs[0]]
@@ -126,7 +138,8 @@ class FixedPoint:
         if node.attributes["encoding"] != "float32":
             whole, fraction = weight.astype(np.int64), 0
         else:
-            fraction = fraction_of_factors(weight, 15)
+            # weights of 0 have fraction bits for training
+            fraction = fraction_of_factors(weight, 15) if weight.any() else FACTOR_BITS
             sums = float(np.abs(weight.astype(np.float64)).sum(axis=axes).max())
             if sums > 0:
                 fraction = min(fraction, int(np.floor(np.log2(LARGEST_TOTAL / (largest * sums)))) - 1)
@@ -156,13 +169,15 @@ class FixedPoint:
     def run(self, frames: IntegerArray, steps: int) -> IntegerArray:
         """Run integer frames [T or 1, B, C, H, W], and return integer outputs [T, B, ...]."""
         state: dict[str, IntegerArray] = {}
-        return np.stack([self._step(frames[t if len(frames) > 1 else 0], state, t) for t in range(steps)])
+        found = (self.step(frames[t if len(frames) > 1 else 0], state, t) for t in range(steps))
+        return np.stack([np.asarray(values[self.graph.output].integer) for values in found])
 
     def frame(self, x: NDArray[np.float32]) -> IntegerArray:
         held = np.clip(x.astype(np.float64) * 2.0**self.input_fraction, -LARGEST - 1, LARGEST)
         return np.rint(held).astype(np.int64)
 
-    def _step(self, frame: IntegerArray, state: dict[str, IntegerArray], t: int) -> IntegerArray:
+    def step(self, frame: IntegerArray, state: dict[str, IntegerArray], t: int) -> dict[str, Scaled]:
+        """Run one step of integer frames [B, C, H, W]: return all its values by name, and update the state."""
         found: dict[str, Scaled] = {INPUT: Scaled(frame, self.input_fraction)}
         for node in self.nodes:
             found[node.name] = self._evaluate(node, found, state, len(frame), t)
@@ -172,7 +187,7 @@ class FixedPoint:
             for name, source in feedback(node):
                 kept = held(Arrays(t, 0), found[source], self.fractions[node.name])
                 state[f"{node.name}.{name}"] = np.asarray(kept.integer)
-        return np.asarray(found[self.graph.output].integer)
+        return found
 
     def _evaluate(
         self, node: Node, found: dict[str, Scaled], state: dict[str, IntegerArray], batch: int, t: int

@@ -28,6 +28,8 @@ UNSEEN_FRACTION = 8
 """Fraction bits of a value that was always 0."""
 FACTOR_BITS = 14
 """Bits of the integer factors in an affine or a quantiser."""
+ADDEND_BITS = 29
+"""Bits of the integers that are added to a product."""
 HEADROOM = 1.5
 """Factor by which a number may exceed the largest observed number without saturation."""
 
@@ -145,15 +147,32 @@ def multiplied(k: Integers, a: Scaled, b: Scaled, most: int) -> Scaled:
     return rescaled(k, Scaled(k.times(a.integer, b.integer), fraction), min(most, fraction))
 
 
-def affine(k: Integers, x: Scaled, scale: NDArray[Any], shift: NDArray[Any], most: int) -> Scaled:
-    """Return x * scale + shift, for rows of scales and shifts."""
+@dataclass(frozen=True)
+class Rows:
+    """The integer scales and shifts of an affine.
+
+    Attributes:
+        fraction: fraction bits of the shifts, and of products of the input and a scale.
+    """
+
+    scale: IntegerArray
+    shift: IntegerArray
+    fraction: int
+
+
+def rows_of(scale: NDArray[Any], shift: NDArray[Any], fraction: int) -> Rows:
+    """Convert scales and shifts to integers, for an input with `fraction` fraction bits."""
     factors = fraction_of_factors(scale)
     # the addend must also stay below 2^29
-    factors = min(factors, fraction_of_factors(shift, 29) - x.fraction) if shift.any() else factors
-    fraction = x.fraction + factors
-    product = k.times(x.integer, k.rows("scale", integers_of(scale, factors)))
-    total = k.plus(product, k.rows("shift", integers_of(shift, fraction)))
-    return rescaled(k, Scaled(total, fraction), min(most, fraction))
+    factors = min(factors, fraction_of_factors(shift, ADDEND_BITS) - fraction) if shift.any() else factors
+    return Rows(integers_of(scale, factors), integers_of(shift, fraction + factors), fraction + factors)
+
+
+def affine(k: Integers, x: Scaled, rows: Rows, most: int) -> Scaled:
+    """Return x * scale + shift."""
+    product = k.times(x.integer, k.rows("scale", rows.scale))
+    total = k.plus(product, k.rows("shift", rows.shift))
+    return rescaled(k, Scaled(total, rows.fraction), min(most, rows.fraction))
 
 
 def code(k: Integers, x: Scaled, inverse_step: NDArray[Any], offset: float, largest: int) -> Integer:

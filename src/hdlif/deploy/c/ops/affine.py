@@ -19,7 +19,7 @@ EMITTER = Emitter(
     entry=lambda s, node: f"{s.number(node, 0)} * {s.row(node, 'scale')} + {s.row(node, 'shift')}",
     backward=backward,
     fixed_entry=lambda k, network, node, x, states: affine(
-        k, x[0], node.tensors["scale"], node.tensors["shift"], network.most(node.name)
+        k, x[0], network.rows(node, x[0].fraction), network.most(node.name)
     ),
     is_in_answers=True,
 )
