@@ -424,8 +424,8 @@ def test_headings_sort_by_number_up_down_and_back_and_dashes_are_last(browser: B
     sorted_by = "return [...document.querySelectorAll('.results [aria-sort]')].map(h => [h.textContent, h.ariaSort])"
     enter, space = "\ue007", " "
     for key, expected, shown in (
-        (enter, ["2.00", "1,234.50", "—"], [["stored", "ascending"]]),
-        (space, ["1,234.50", "2.00", "—"], [["stored", "descending"]]),
+        (enter, ["2.00", "1,234.50", "—"], [["file", "ascending"]]),
+        (space, ["1,234.50", "2.00", "—"], [["file", "descending"]]),
         (enter, sizes, []),
     ):
         browser.press(key)

@@ -122,7 +122,7 @@ def bench(
 def engines_table(result: Mapping[str, Any]) -> str:
     """Format the result of `hdlif bench`: one row per engine, then one row per stage of the compiled runtime."""
     header = ["engine", "accuracy", "ms, 1 thread", "ms", "min–max", "ratio", "images/s", "ratio"]
-    header += ["µJ published", "honest"]
+    header += ["µJ, SOPs only", "all operations"]
     header += ["agreement", "Δ logits", "file (MB)", "resident (MB)", "peak (MB)", "start (s)"]
     rows = []
     for name, engine in result["engines"].items():

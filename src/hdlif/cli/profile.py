@@ -198,7 +198,7 @@ def profile_training(
 
 def layers_table(profile: Mapping[str, Any]) -> str:
     """Format one row per layer, a total, the published count with packed low-bit weights, and the notes."""
-    header = ["layer", "kind", "shape", "MB published", "MB stored", "SOPs", "NOPs", "energy (nJ)", "density"]
+    header = ["layer", "kind", "shape", "params (MB)", "file (MB)", "SOPs", "NOPs", "energy (nJ)", "density"]
     rows = [
         [
             layer["name"],

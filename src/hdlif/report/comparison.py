@@ -47,12 +47,12 @@ def table(networks: Sequence[TrainResult]) -> Table:
     parameters, operations, training = "Parameters, MB", "Operations, M", "Training"
     energy = f"Energy, {unit}"
     for group, heading, field, factor in (
-        (parameters, "published", "params_mb", 1.0),
-        (parameters, "stored", "stored_mb", 1.0),
+        (parameters, "paper convention", "params_mb", 1.0),
+        (parameters, "file", "stored_mb", 1.0),
         (operations, "SOPs", "sops", 1e-6),
         (operations, "NOPs", "nops", 1e-6),
-        (energy, "paper", "energy_mj", per_mj),
-        (energy, "honest", "energy_mj_honest", per_mj),
+        (energy, "SOPs only", "energy_mj", per_mj),
+        (energy, "all operations", "energy_mj_honest", per_mj),
         (training, "time, s", "train_seconds", 1.0),
         (training, "peak, MB", "peak_bytes", 1e-6),
         (training, "kept, MB", "saved_bytes", 1e-6),
@@ -198,8 +198,8 @@ def _size(networks: Sequence[TrainResult], lif: TrainResult | None, samples: Sam
     winners = [network for size, network in sizes if size <= _ALIKE * smallest]
     stored = in_bytes(smallest)
     if lif in winners:
-        return f"No network is smaller as stored than the LIF baseline, at {stored}."
-    subject = f"{_named(winners, 'takes', 'take')} {stored} as stored"
+        return f"The LIF baseline has the smallest file, {stored}."
+    subject = f"{_named(winners, 'takes', 'take')} {stored}"
     if lif and (reference := lif.stored_mb):
         return f"{subject}, {_less(reference / smallest)} than the LIF baseline."
     # The file of a network with float weights is slightly larger than its weights.
@@ -224,11 +224,11 @@ def _energy(networks: Sequence[TrainResult], lif: TrainResult | None, samples: S
     least = min(energy for energy, _ in energies)
     winners = [network for energy, network in energies if energy <= _ALIKE * least]
     if lif in winners:
-        return "No network needs less energy than the LIF baseline by the paper’s count."
+        return "No network needs less energy than the LIF baseline, counting SOPs only."
     subject = f"{_named(winners, 'needs', 'need')} {_less(reference / least)} energy per {samples.one}"
-    paper = f"{subject} than the LIF baseline by the paper’s count"
+    paper = f"{subject} than the LIF baseline, counting SOPs only"
     ours, theirs = winners[0].energy_mj_honest, lif.energy_mj_honest
-    return f"{paper}, {_less(theirs / ours)} by the honest count." if ours and theirs else f"{paper}."
+    return f"{paper}, and {_less(theirs / ours)} counting all operations." if ours and theirs else f"{paper}."
 
 
 def _named(networks: Sequence[TrainResult], singular: str, plural: str) -> str:
