@@ -1,4 +1,4 @@
-"""Translation of a deployed network to C99: one source file and its header, which need no library."""
+"""Translation of a deployed network to C99, as one source file and one header without dependencies."""
 
 import math
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ typedef char shifts_round_down[(-3 >> 1) == -2 ? 1 : -1];
 
 @dataclass(frozen=True)
 class Source:
-    """The C file and the header of a network.
+    """The C source file and the header of a network.
 
     `translate` has an example.
 
@@ -86,7 +86,7 @@ class Source:
 
     @property
     def ram_bytes(self) -> int:
-        """Return the bytes of state, work and learning together, without the stack."""
+        """Return the RAM in bytes for state, scratch memory and learning, without the stack."""
         return self.state_bytes + self.work_bytes + (0 if self.learning is None else self.learning.ram_bytes)
 
 
@@ -98,10 +98,10 @@ def translate(
     learn: Level | None = None,
     momentum: float = 0.0,
 ) -> Source:
-    """Translate a graph into C99.
+    """Translate a graph to C99 source code.
 
-    The C outputs equal `hdlif.runtime.reference`, or `fixed.run`, bit for bit. With `learn` the C network continues to
-    learn, and equals `hdlif.runtime.reference_learning` bit for bit.
+    The C outputs equal the outputs of `hdlif.runtime.reference`, or in fixed point of `fixed.run`, bit for bit. With
+    `learn`, the C network can continue to learn, and equals `hdlif.runtime.reference_learning` bit for bit.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -163,7 +163,7 @@ def translate(
 
 
 def check_identifier(name: str) -> None:
-    """Raise `InputError` unless `name` is a valid name for files and functions."""
+    """Raise `InputError` unless `name` is a valid name for C files and functions."""
     if name in _HEADERS:
         raise InputError(
             f"{name}.c: its header {name}.h would hide the standard C header of this name; choose another name, such "
@@ -261,7 +261,7 @@ def _header(
 
 
 def _outputs(file: CFile, upper: str) -> list[str]:
-    """Define the numbers of outputs and labels, and the map sizes."""
+    """Return macros for the numbers of outputs and labels, and for the map size."""
     graph = file.graph
     _, *sides = file.values[graph.output].shape
     lines = [f"#define {upper}_OUTPUTS {file.size(graph.output)}", f"#define {upper}_LABELS {len(graph.labels)}"]
@@ -271,7 +271,7 @@ def _outputs(file: CFile, upper: str) -> list[str]:
 
 
 def _number(file: CFile, arithmetic: Numbers, name: str) -> list[str]:
-    """Define the type of frames and outputs, and the scale of fixed-point integers."""
+    """Return declarations of the number types and, in fixed point, macros for the number of fraction bits."""
     typedef = f"typedef {arithmetic.number} {name}_number;"
     total = ["/* The type of sums of outputs over time steps. */", f"typedef {arithmetic.total} {name}_total;"]
     if not isinstance(arithmetic, Fixed):
@@ -351,7 +351,7 @@ def _code(
 
 
 def label_bytes(graph: Graph) -> int:
-    """Return the bytes of the longest label, including the terminating 0."""
+    """Return the size in bytes of the longest label, including the terminating 0."""
     return 1 + max(len(label.encode()) for label in graph.labels)
 
 

@@ -1,1 +1,1 @@
-"""Conversion of networks from other libraries to ours, and of our neurons to theirs; libraries are imported lazily."""
+"""Conversion of other libraries' networks to hdlif, and of hdlif neurons to lazily imported libraries."""
