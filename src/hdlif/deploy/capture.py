@@ -69,7 +69,9 @@ class _Following:
                 return name
 
     def run(self, child: str) -> None:
-        """Record that a child runs, and raise `LoweringError` if it runs twice, because node names must be unique."""
+        """Record that a child runs, and raise `LoweringError` if the child runs twice, because node names must be
+        unique.
+        """
         if child in self._ran:
             raise LoweringError(
                 f"{self.name}: its forward pass runs {child!r} twice, which has no deployed form; use a second layer"

@@ -142,7 +142,7 @@ class Lowerer:
 
 
 def repeated(rows: Floats, count: int) -> Floats:
-    """Return the first `count` rows, repeating the last row if there are fewer."""
+    """Return the first `count` rows, repeating the last row if needed."""
     return rows[np.minimum(np.arange(count), len(rows) - 1)]
 
 

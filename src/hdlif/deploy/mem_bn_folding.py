@@ -21,13 +21,13 @@ step T computes:
 
     m̂_T = (α*·λ·α*)·w + (α*·I - β* - α*·λ·(α*·c + β*)).
 
-Step T is therefore also a leak and an affine on the current. From then on, the neuron carries v itself and repeats the
-last row of `fold_mem_bn_on_current`.
+Step T thus also consists of a leak and an affine on the current. After step T, the neuron carries v itself and repeats
+the last row of `fold_mem_bn_on_current`.
 
 For example, λ = 0.5, θ = 1, α* = 2, β* = 1 and T = 2 give λ' = 0.5, 1; c = 0, 0.5; θ' = 1, 1.5. For a current of 2 at
-both steps, the folded neuron computes q = 2, s = 2·(2 - 1) = 2, w = 1, then q = 1·1 + 2 = 3, s = 2·(3 - 1.5) = 3. The
-original neuron computes m̂ = 2·2 - 1 = 3, s = 2, v = 1, then m̂ = 2·(0.5 + 2) - 1 = 4, s = 3, v = 1. The folded state
-agrees with v = 2·(1.5 - 0.5) - 1 = 1.
+both steps, the folded neuron computes q = 2, s = 2·(2 - 1) = 2 and w = 1 at the first step. The second step gives q =
+1·1 + 2 = 3 and s = 2·(3 - 1.5) = 3. The original neuron computes m̂ = 2·2 - 1 = 3, s = 2 and v = 1, and then m̂ =
+2·(0.5 + 2) - 1 = 4, s = 3 and v = 1. The folded state agrees with v = 2·(1.5 - 0.5) - 1 = 1.
 """
 
 from dataclasses import dataclass

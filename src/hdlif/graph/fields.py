@@ -22,7 +22,7 @@ def check_fields(node: Node, what: str, seen: object, accepted: object) -> None:
 
 
 def is_float32(value: Any) -> TypeGuard[float]:
-    """Return whether `value` is a number in float32's range, which the runtime rounds to the nearest float32."""
+    """Return whether `value` is a number in float32's range; the runtime rounds such numbers to float32."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and -FLOAT32_MAX <= value <= FLOAT32_MAX
 
@@ -108,7 +108,7 @@ def places(
 def windows(
     x: Array, kernel: Any, strides: tuple[int, int], dilation: tuple[int, int] = (1, 1)
 ) -> Iterator[tuple[int, int, Array]]:
-    """Yield (ky, kx, entries of x at this tap [B, C, out H, out W]) for each tap in row-major order."""
+    """Yield ky, kx and the entries of x at tap (ky, kx), [B, C, out H, out W], in row-major order."""
     (kernel_y, kernel_x), (stride_y, stride_x) = kernel, strides
     last_y, last_x = (size - reach(k, d) for size, k, d in zip(x.shape[2:], kernel, dilation, strict=True))
     for ky, kx in itertools.product(range(kernel_y), range(kernel_x)):

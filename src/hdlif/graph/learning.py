@@ -142,7 +142,7 @@ def with_classes(graph: Graph, labels: Sequence[str]) -> Graph:
 
 
 def _with_columns(rows: Array, count: int, more: int) -> Array:
-    """Append `more` columns with the mean of rows [R, count], and return rows that all channels share unchanged."""
+    """Append `more` columns that contain the mean of rows [R, count], unless all channels share the rows."""
     if rows.ndim != 2 or rows.shape[1] != count or count == 1:
         return rows
     return np.concatenate([rows, np.repeat(rows.mean(1, keepdims=True, dtype=rows.dtype), more, 1)], 1)

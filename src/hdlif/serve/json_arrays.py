@@ -74,7 +74,7 @@ def _read_lists(values: list[Any], kind: str) -> NDArray[Any]:
 def _are_numbers(values: list[Any]) -> bool:
     """Return whether nested lists contain only numbers.
 
-    Without this check, NumPy would turn text into an array of strings, all as long as the longest string.
+    NumPy would turn text in a list into an array of strings, all as long as the longest string.
     """
     kinds = set(map(type, values))
     if list in kinds:

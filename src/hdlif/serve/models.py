@@ -162,8 +162,8 @@ def _advance(batch: Sequence[Steps]) -> Sequence[list[Answer | None] | Exception
 class Models:
     """The networks of a server, by name.
 
-    A network is replaced between two requests. Requests and streams that began on the old network finish on the old
-    network. To limit memory, files are not reloaded while old networks take more than `Settings.max_old_bytes`.
+    Networks are replaced only between two requests. Requests and streams that began on the old network finish on the
+    old network. To limit memory, files are not reloaded while old networks take more than `Settings.max_old_bytes`.
 
     Args:
         artefacts: the model file for each name.
@@ -232,7 +232,7 @@ _LONGEST_NAME = 64
 
 
 def name_artefacts(artefacts: Sequence[str]) -> dict[str, Path]:
-    """Map client-visible names to paths, given NAME=PATH, or a path whose file name without suffix becomes the name.
+    """Map client-visible names to paths; without NAME=, the name is the file name without suffix.
 
     >>> name_artefacts(["runs/digits.hdlif.safetensors", "ecg=net.hdlif.safetensors"])  # doctest: +ELLIPSIS
     {'digits': ...Path('runs/digits.hdlif.safetensors'), 'ecg': ...Path('net.hdlif.safetensors')}

@@ -88,7 +88,7 @@ class LaneExpressions(Expressions):
         return self._with("times", a, b, super().times(a, b))
 
     def _with(self, name: str, a: str, b: str, plain: str) -> str:
-        """Return `plain`, or a call of the kernel for a vector and a scalar operand."""
+        """Return the expression `plain`, or a call of a kernel if one operand is a vector and the other a scalar."""
         if self._is_common(a):
             self.s.common.add(plain)
         elif self._is_common(b) and plain != a:

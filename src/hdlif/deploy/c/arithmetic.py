@@ -43,11 +43,11 @@ class Floats:
         return node.tensors["weight"]
 
     def of_total(self, s: StageText, node: Node, total: str) -> str:
-        """Return a C expression that converts a node's sums to the node's value, a number rather than a code."""
+        """Return a C expression that converts a node's sums to a number, which is the node's value."""
         return total
 
     def alike(self, s: StageText, node: Node, name: str, entry: str) -> str:
-        """Convert an input's entry to the node's format, for values that are numbers."""
+        """Convert an entry of an input to the node's format, if both are numbers."""
         return f"(NUMBER){entry}"
 
     def keep(self, node: Node, source: str, entry: str) -> str | None:
@@ -55,7 +55,7 @@ class Floats:
         return None
 
     def frame(self, graph: Graph) -> tuple[str, str]:
-        """Return constants per channel, and a C expression that converts a pixel to a number."""
+        """Return constants per channel in C, and an expression that converts a pixel to a number."""
         means, deviations = (", ".join(map(real, numbers)) for numbers in (graph.input.mean, graph.input.std))
         count = len(graph.input.mean)
         tables = f"static const NUMBER mean[{count}] = {{{means}}}, deviation[{count}] = {{{deviations}}};"

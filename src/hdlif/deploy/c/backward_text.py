@@ -1,4 +1,4 @@
-"""Builder for the C function of a node's backward pass, which adds gradients to inputs and trained tensors."""
+"""A builder for the C function of a node's backward pass, which adds gradients to inputs and trained tensors."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hdlif.graph.learning import Place
 class BackwardText(StageText):
     """A builder that collects the C statements of a node's backward pass, with operations ordered as in `Op.backward`.
 
-    In the innermost loop, `c` is the channel, and `i` is the entry of the value's gradient [C, H, W]. Values and states
-    are taken from the forward pass of step `t`.
+    In the innermost loop, `c` is the channel, and `i` is the entry of the gradient [C, H, W] of the node's value.
+    Values and states are taken from the forward pass of step `t`.
 
     Args:
         needed: the nodes whose gradient is needed.
@@ -58,14 +58,14 @@ class BackwardText(StageText):
         return f"[row_of(t, {rows})]"
 
     def give(self, place: int, amount: str) -> None:
-        """Add an amount to the gradient of an input at entry i, if that input needs a gradient."""
+        """Add `amount` to the gradient of an input at entry i, if the input needs a gradient."""
         if self.wants(place):
             name = self.node.inputs[place]
             self.line(f"{self._gradient(name)}[i] {'+=' if name in self._begun else '='} {amount};")
             self._begun.add(name)
 
     def add(self, role: str, amount: str) -> None:
-        """Add an amount to the current row's gradient of a tensor, if the tensor is trained."""
+        """Add `amount` to the gradient of a tensor's row for the current step, if the tensor is trained."""
         if self.trains(role):
             self.line(f"{_total(self.file.rows(self.node, role))} += {amount};")
 
@@ -83,7 +83,7 @@ class BackwardText(StageText):
             self.give(place, amount)
 
     def each_window(self, node: Node, condition: str = "") -> None:
-        """Write loops that sum, for each entry of a pool's input, the gradients of all windows with this entry.
+        """Write loops that sum, for each entry of a pool's input, the gradients of all windows that contain the entry.
 
         Args:
             condition: statements before the sum, such as an `if`; the tap `tap` belongs to the output's entry `from`,
@@ -108,7 +108,7 @@ class BackwardText(StageText):
 
     @contextlib.contextmanager
     def by_entry(self, *roles: str) -> Iterator[None]:
-        """Write a loop over the entries of an elementwise op, and add the sums to the gradient rows of `roles`."""
+        """Write a loop over the entries of an elementwise op, and add the loop's sums to the gradients of `roles`."""
         tables = [self._sums(role) for role in roles if self.trains(role)]
         channels, height, width = self.shape(self.node.name)
         whole, by_channel = ([table for table in tables if (table.columns == 1) == one] for one in (True, False))

@@ -80,7 +80,7 @@ class Library:
         return state
 
     def step(self, state: State, frame: NDArray[Any], outputs: int) -> NDArray[Any]:
-        """Run one step on a frame [C, H, W], update the state, and return the outputs [outputs]."""
+        """Run one step on a frame [C, H, W], update the state, and return the outputs."""
         found = np.zeros(outputs, self._source.dtype)
         learned = () if self._source.learning is None else (self.learned,)
         self._function("step")(state, self._work, *learned, _pointer(frame), _pointer(found))
@@ -99,12 +99,12 @@ class Library:
         return bool(self._function("update")(self.learned, self._gradients, *rates))
 
     def run(self, x: NDArray[Any], outputs: int) -> NDArray[Any]:
-        """Run a sequence of frames [T, C, H, W] from the initial state, and return the outputs [T, outputs]."""
+        """Run a sequence of frames [T, C, H, W] from the initial state, and return the outputs of all steps."""
         state = self.new_state()
         return np.stack([self.step(state, frame, outputs) for frame in x])
 
     def answer(self, frames: NDArray[Any], steps: int, outputs: int) -> NDArray[Any]:
-        """Run all steps in one call, on frames [T, C, H, W] or one constant frame; return outputs [T, outputs]."""
+        """Run all steps in one call on frames [T, C, H, W] or one constant frame, and return all outputs."""
         found = np.zeros((steps, outputs), self._source.dtype)
         self._function("answer")(_filled(self._source.answer_bytes), _pointer(frames), _pointer(found))
         return found

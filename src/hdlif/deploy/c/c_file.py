@@ -32,7 +32,7 @@ class Lifetime:
 
 
 def lifetimes(stages: Sequence[Stage], sizes: Mapping[str, int], kept: frozenset[str]) -> dict[str, Lifetime]:
-    """Return the lifetime of every value in `sizes`, where values in `kept` live until the end of the step."""
+    """Return the lifetime of every value in `sizes`; values in `kept` live until the end of the step."""
     found: dict[str, Lifetime] = {}
     for place, stage in enumerate(stages):
         for name in (*stage.loaded, *stage.scanned):
@@ -75,9 +75,7 @@ def placed(stages: Sequence[Stage], lives: Mapping[str, Lifetime]) -> tuple[dict
 
 
 def packed(blocks: Mapping[str, Lifetime]) -> tuple[dict[str, int], int]:
-    """Return the offset of each block and the total number of entries, where only blocks with disjoint lifetimes
-    overlap.
-    """
+    """Return the offset of each block and the total size; only blocks with disjoint lifetimes may overlap."""
     offsets: dict[str, int] = {}
     for name in sorted(blocks, key=lambda name: (-blocks[name].size, blocks[name].first)):
         own = blocks[name]
@@ -178,7 +176,7 @@ class CFile:
         return found
 
     def steps_of(self, name: str) -> int:
-        """Return the number of time steps stored per entry, rounded up to a multiple of 4 for changing codes."""
+        """Return the number of time steps stored per entry, rounded up to a multiple of 4 for varying codes."""
         if self.steps == 1 or self.is_constant(name):
             return 1
         return self.steps if self.values[name].max_code is None else -(-self.steps // 4) * 4

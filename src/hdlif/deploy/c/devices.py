@@ -124,7 +124,7 @@ def _flash_bytes(printed: str, file: str) -> int | None:
 
 
 def _largest_frame(usage: Path) -> int:
-    """Return the largest stack frame in a `-fstack-usage` file, whose lines contain place, bytes and kind."""
+    """Return the size of the largest stack frame listed in a `-fstack-usage` file."""
     if not usage.exists():
         return 0
     lines = (line.split("\t") for line in usage.read_text(encoding="utf-8").splitlines())

@@ -26,7 +26,7 @@ def use(file: CFile, arithmetic: Numbers) -> None:
 
 
 def declared(graph: Graph, name: str, learned: str, *, is_static: bool) -> list[str]:
-    """Return the declarations for the header, where `learned` is the text of a parameter or empty."""
+    """Return the header's declarations; `learned` is the text of a parameter, or empty."""
     given = "the last outputs, with steps 1" if graph.task.combine == "last" else "the sums of outputs over these steps"
     shown = "one frame, given to each step" if is_static else "a frame for each step"
     return [
@@ -61,7 +61,7 @@ def functions(file: CFile, arithmetic: Numbers, name: str, *, is_static: bool) -
 
 
 def _mean_in_1024ths(fraction: int) -> str:
-    """Return a C expression for the mean of `below` in units of 1/1024, rounded down.
+    """Return a C expression for the mean of the variable `below` in units of 1/1024, rounded down.
 
     Shifting a sum of 16-bit outputs left could overflow, so large distances from the maximum are clipped first. A
     negative number of fraction bits counts as 0, which underestimates the mean and delays the exit.

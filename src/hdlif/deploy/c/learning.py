@@ -89,7 +89,7 @@ class Member:
 
     @property
     def fraction(self) -> int:
-        """Return the number of fraction bits of a latent."""
+        """Return the number of fraction bits of a latent weight."""
         assert self.rows is not None
         return FRACTION_BITS[self.rows.largest]
 
@@ -347,7 +347,7 @@ class Learning:
 
 
 def learning_of(graph: Graph, level: Level, momentum: float = 0.0, name: str = "network") -> Learning:
-    """Return the learning part of a C file, without the rest of the file.
+    """Return only the parts of a C file that implement learning.
 
     `memory` converts the bytes of a device's struct to the memory of a `hdlif.runtime.Learner` with the same graph,
     `level` and `momentum`. The learner can continue training from this memory, or save the network as a model file.

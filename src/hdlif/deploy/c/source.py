@@ -86,7 +86,7 @@ class Source:
 
     @property
     def ram_bytes(self) -> int:
-        """Return the RAM in bytes for state, scratch memory and learning, without the stack."""
+        """Return the RAM in bytes for state, scratch memory and learning, excluding the stack."""
         return self.state_bytes + self.work_bytes + (0 if self.learning is None else self.learning.ram_bytes)
 
 
@@ -100,8 +100,8 @@ def translate(
 ) -> Source:
     """Translate a graph to C99 source code.
 
-    The C outputs equal the outputs of `hdlif.runtime.reference`, or in fixed point of `fixed.run`, bit for bit. With
-    `learn`, the C network can continue to learn, and equals `hdlif.runtime.reference_learning` bit for bit.
+    The C outputs are bit-identical to `hdlif.runtime.reference`, or in fixed point to `fixed.run`. With `learn`, the C
+    network can continue to learn, with results bit-identical to `hdlif.runtime.reference_learning`.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node

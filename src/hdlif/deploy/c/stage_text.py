@@ -116,8 +116,7 @@ class StageText:
         return self.here(name)
 
     def loaded(self, kind: str, text: str, apart: int = 1) -> str:
-        """Return a C expression that loads a constant or an array entry, where `kind` is `numbers`, `totals` or
-        `codes`.
+        """Return a C expression that loads a constant or an array entry; `kind` is `numbers`, `totals` or `codes`.
 
         Args:
             apart: distance between neighbouring channels, in entries.
@@ -237,8 +236,7 @@ class StageText:
         self.line("}")
 
     def entry(self, value: str | None = None, *, at: str = "") -> None:
-        """Write the current entry of every node in the stage, where `value` replaces the first node's expression if
-        given.
+        """Write the current entry of every node in the stage; `value`, if given, replaces the first node's expression.
 
         Args:
             at: statements before `value`.

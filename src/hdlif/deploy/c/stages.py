@@ -29,7 +29,7 @@ class Stage:
 
 
 def bases(graph: Graph) -> dict[str, str]:
-    """Map each value to the value that stores the entries, which differs only for views."""
+    """Map each value to the value that stores its entries, which is a different value only for views."""
     found = {INPUT: INPUT}
     for node in graph.nodes:
         found[node.name] = found[node.inputs[0]] if OPS[node.op].is_view else node.name
@@ -64,7 +64,7 @@ def _before_output(graph: Graph, read_by: Callable[[Node], tuple[str, ...]]) -> 
 
 
 def stages(graph: Graph, values: Mapping[str, Value], kept: Collection[str] = ()) -> tuple[Stage, ...]:
-    """Return the stages of a graph in topological order, where values in `kept` are always stored."""
+    """Return the stages of a graph in topological order; values in `kept` are always stored."""
     base = bases(graph)
     waiting = [node for node in needed(graph) if not OPS[node.op].is_view]
     groups: list[list[Node]] = []
@@ -92,7 +92,7 @@ def stages(graph: Graph, values: Mapping[str, Value], kept: Collection[str] = ()
 def _follows(
     node: Node, first: Node, inside: set[str], done: set[str], base: Mapping[str, str], values: Mapping[str, Value]
 ) -> bool:
-    """Return whether a node can join the loop of a group, given the values that are computed before."""
+    """Return whether a node can join the loop of a group, given the values that earlier groups compute."""
     if not OPS[node.op].is_elementwise or values[node.name].shape != values[first.name].shape:
         return False
     read = inputs_of(node)
@@ -101,7 +101,7 @@ def _follows(
 
 
 def _stage(nodes: Sequence[Node], read: Collection[str], base: Mapping[str, str]) -> Stage:
-    """Build the stage of a group of nodes, where `read` contains all values that any group reads from memory."""
+    """Build the stage of a group of nodes; `read` contains all values that any group reads from memory."""
     inside = {node.name for node in nodes}
     by_entry: list[str] = []
     otherwise: list[str] = []

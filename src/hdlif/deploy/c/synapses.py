@@ -72,7 +72,7 @@ def rows_of(node: Node, weight: NDArray[Any], *, together: int) -> Rows:
 
 
 def sums_integers(file: CFile, node: Node) -> bool:
-    """Return whether a layer's sums are integers, because codes are multiplied by low-bit weights."""
+    """Return whether a layer's sums are integers, as for codes times low-bit weights."""
     return file.values[node.inputs[0]].max_code is not None and node.attributes["encoding"] != "float32"
 
 
@@ -110,7 +110,7 @@ LISTED_STEPS = 128
 
 @dataclass(frozen=True)
 class Sums:
-    """A call that computes a pixel's sums, an optional statement `at`, and the expression for channel c."""
+    """A call that computes a pixel's sums, an optional statement `at`, and the expression for the sum of channel c."""
 
     call: str
     value: str

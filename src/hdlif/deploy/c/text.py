@@ -31,7 +31,7 @@ def literal(value: Any) -> str:
 
 
 def identifier(name: str) -> str:
-    """Convert a name to a C identifier without double underscores, which may not be unique."""
+    """Convert a name to a C identifier without double underscores; the identifier may not be unique."""
     found = re.sub(r"(\W|_)+", "_", name, flags=re.ASCII).strip("_").lower() or "value"
     return f"v_{found}" if found[0].isdigit() or found in _KEYWORDS else found
 

@@ -1,1 +1,3 @@
-"""Conversion of other libraries' networks to hdlif, and of hdlif neurons to lazily imported libraries."""
+"""Conversion of networks from other libraries, and of hdlif neurons to modules of these libraries. The libraries are
+imported lazily.
+"""

@@ -129,7 +129,7 @@ def from_snntorch(
 ) -> Temporal:
     """Convert a network of torch layers and snnTorch neurons to hdlif, with the same weights and equal outputs.
 
-    hdlif traces one step of an `nn.Sequential`, or of a forward pass that takes only x; neurons need
+    hdlif traces one step of an `nn.Sequential`, or of a forward pass that takes only x. Neurons must be made with
     `init_hidden=True`. `Leaky` fires strictly above its threshold, so the threshold of the converted neuron is the next
     larger float32. A subtracting `Leaky` with `reset_delay=True`, the default, becomes a `LateResetLIF`. A `Leaky` that
     resets to zero gets an immediate reset, which produces the same spikes. A learned beta becomes a learned leak λ =

@@ -105,7 +105,7 @@ class _Making:
         self.surrogate: dict[str, Any] = {} if surrogate is None else {"surrogate": surrogate}
 
     def child(self, values: Mapping[str, Any], *, plain: bool = True) -> nn.Module:
-        """Build a layer, where `plain` selects an unquantised torch layer."""
+        """Build a layer; `plain` selects an unquantised torch layer."""
         arguments = dict(values)
         kind = arguments.pop("kind")
         if kind in _SYNAPSES:

@@ -1,4 +1,4 @@
-"""Convert spiking networks from other libraries, which combine torch layers with the library's own neurons.
+"""Convert spiking networks from other libraries, which combine torch layers with custom neurons.
 
 Networks are traced as in `hdlif.models.spiking`, but activations raise an error instead of becoming neurons.
 """
@@ -127,7 +127,7 @@ def unit_lif(
 
 
 def learn_leak(neuron: UnitLIF, logit: Tensor) -> None:
-    """Make the leak λ = σ(a) of neurons learnable, with `logit` as the initial a of all or of each channel."""
+    """Make the leak λ = σ(a) of neurons learnable, starting from `logit` with one value or one per channel."""
     fixed = neuron.leak
     learned = StepValue(
         fixed.time_steps, value=0.5, learned=True, channels=fixed.channels, per_step=False, name=fixed.name

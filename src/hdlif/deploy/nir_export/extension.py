@@ -1,6 +1,6 @@
 """NIR files that contain a complete deployed graph in the metadata of standard nodes.
 
-The nir package can write nodes of custom types but cannot read them back. hdlif therefore writes every node of the
+The nir package can write nodes of custom types but cannot read them back. Therefore, hdlif writes every node of the
 graph as the closest standard node of the same shape. Operations without a counterpart become a `Scale` by 1. Other
 readers load an approximate network or reject the file, as SpikingJelly and snnTorch do for a `Scale`.
 `deploy.interop.nir_import` reads only the metadata, and restores the exact model file.

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class HardLIF:
-    """A neuron with m = leak·v + x, which emits 1 and sets v = reset if m >= threshold, and otherwise sets v = m.
+    """A neuron m = leak·v + x that emits 1 and sets v = reset if m >= threshold, and otherwise sets v = m.
 
     All fields are float64 arrays of shape [1, C or 1].
     """

@@ -45,7 +45,7 @@ class _Layer:
     """Geometry of a convolution; None for a matrix."""
 
     def scaled(self, scale: Floats, shift: Floats) -> None:
-        """Fold scale·y + shift into the layer, with scale and shift of shape [C or 1]."""
+        """Fold scale·y + shift into the layer, with scale and shift of shape [C] or [1]."""
         self.weight = self.weight * scale.reshape(-1, *(1,) * (self.weight.ndim - 1))
         self.bias = self.bias * scale + shift
 
@@ -165,7 +165,7 @@ class _Translation:
         return self.nir.NIRGraph({name: make() for name, make in self._nodes.items()}, self._edges)
 
     def put(self, name: str, sources: tuple[str, ...], make: Callable[[], Any]) -> str:
-        """Add a node that reads the sum of `sources` and that `make` creates at the end; return the node's name."""
+        """Add a node, created later by `make`, that reads the sum of `sources`, and return the node's name."""
         found = plain_name(name, self._nodes)
         self._nodes[found] = make
         self._edges += [(source, found) for source in sources]

@@ -16,7 +16,7 @@ from hdlif.nn import Changes, DelayLine, Recurrent
 
 @lowers(Recurrent)
 def _recurrent(lowerer: Lowerer, module: Recurrent, wire: Wire, path: str) -> Wire:
-    """Lower to delay -> synapse -> + current -> neuron, with a delay that feeds the spikes back."""
+    """Lower to a delay, a synapse, an addition of the current, and a neuron whose spikes feed the delay."""
     current = lowerer.applied(wire)
     # The delay has the type and the scale of the neuron's output, which a trial lowering finds first.
     trial = lowerer.trial()

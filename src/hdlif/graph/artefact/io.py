@@ -169,7 +169,8 @@ def digest_of(graph: Graph) -> str:
 
 
 def joined(metadata: str, tensors: Mapping[str, Array], name: str) -> bytes:
-    """Return a model file with the given metadata and `stored` tensors, which if unchanged give the bytes of `dumps`.
+    """Return a model file with the given metadata and `stored` tensors. Unchanged metadata and tensors restore the
+    bytes of `dumps`.
 
     Args:
         metadata: the metadata text.

@@ -17,7 +17,7 @@ def roles(graph: Graph) -> dict[str, Role]:
     Low-bit layers always belong to the body. Roles of other layers depend on the spikes that neurons or quantisers
     output:
 
-    - Stem layers come before all spikes. Each stem layer is either a first layer after the input, or lies on every path
+    - Stem layers come before all spikes. Each stem layer either is a first layer after the input or lies on every path
       from the input to the output. The second convolution of a deep stem thus belongs to the stem, but a shortcut
       parallel to neurons does not.
     - Classifier layers have no other convolution or linear layer after them.

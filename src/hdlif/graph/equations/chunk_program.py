@@ -45,7 +45,7 @@ OPERATIONS = (
 
 
 class ChunkInstruction(NamedTuple):
-    """An operation on registers, where only constants use `value`."""
+    """An operation on registers; only constants use `value`."""
 
     operation: str
     operands: tuple[int, ...] = ()
@@ -124,7 +124,7 @@ class Values:
         self._step, self._write, self.at = step, write, at
 
     def compute(self, values: Sequence[Value]) -> None:
-        """Write instructions that compute the given values, which are in topological order."""
+        """Write the instructions that compute `values`, given in topological order."""
         for value in values:
             self.at[value] = self._computed(value)
 

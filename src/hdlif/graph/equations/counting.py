@@ -4,8 +4,8 @@ The counts follow the rules for all ops of a deployed network (`hdlif.graph.op`)
 
 - A comparison of a and b counts as the addition a - b, unless this difference is computed anyway or compared again. A
   comparison with 0 is free, because it reads a sign bit.
-- A factor that can only be 1, 0 or -1 is free, if it is a comparison's result or a constant. Additions of 0, choices
-  between two numbers, sign changes and cutting off fraction bits are free.
+- A factor of 1, 0 or -1 is free if it is a constant or the result of a comparison. Additions of 0, choices between two
+  numbers, sign changes and cutting off fraction bits are free.
 - Functions that depend only on parameters are free, because they are computed before deployment.
 """
 

@@ -50,7 +50,7 @@ def gradients(
     """Return the gradients of the current, the states and the rows of one step, given the gradient of the spike.
 
     All gradients have the current's shape, and the caller sums a row's gradient over the neurons that share the row.
-    Operations are visited in reverse order, in which the gradients of one register are also added.
+    The gradients of one register are added in the order in which operations are visited, from last to first.
 
     >>> import numpy as np
     >>> from hdlif.graph.equations import Instruction, Program

@@ -2,8 +2,8 @@
 
 `trace` rewrites a deployed program to save operations. A rewritten program computes the same values up to rounding, but
 derivatives may differ where two values are equal. Training follows the equation literally. The literal step preserves
-the order and rounding of operations, stopped gradients, and the gradients of functions of parameters. A maximum of two
-equal values also routes the gradient as written.
+the order and rounding of operations, stopped gradients, and the gradients of functions of parameters. For equal
+operands of a maximum, the gradient is routed as in the original function.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class WrittenStep:
         return [_now(source, known) for source in self.sources]
 
     def extreme(self, register: int) -> Instruction | None:
-        """Return min(q, p) for p > q ? q : p, or max(q, p) for p > q ? p : q; return None for any other select.
+        """Return a select by p > q as min(q, p) or max(q, p), or None for any other select.
 
         For equal numbers such as 0 and -0, either number may be the result.
         """
@@ -100,7 +100,7 @@ class WrittenNodes(Nodes):
         return name
 
     def row(self, name: str, value: Any, source: Any) -> int:
-        """Return the node of a row, where equal texts are not merged but equal numbers share a row."""
+        """Return the node of a row; equal numbers share a row, but equal texts do not."""
         key = ("number", source) if isinstance(source, float) else id(source)
         if key not in self._named:
             name = cut(name, LONGEST_ROW_NAME)

@@ -77,7 +77,7 @@ class Nodes:
         form: str = "",
         stopped: tuple[int, ...] = (),
     ) -> int:
-        """Return the node of an operation, where `form` and `stopped` affect the derivative but not the value."""
+        """Return the node of an operation; `form` and `stopped` affect the derivative but not the value."""
         rewritten = self._rewritten(name, operands)
         return rewritten if rewritten is not None else self._add(Instruction(name, operands, 0.0, surrogate))
 
@@ -137,7 +137,7 @@ class Nodes:
     def _rewritten(self, name: str, operands: tuple[int, ...]) -> int | None:
         """Return a node that is equivalent up to rounding, or None.
 
-        The value h in these rules is 1 or 0:
+        In these rules, h is 1 or 0:
 
             m - max(0, m - θ)                        min(θ, m), without the rounding of the difference
             p > q ? q : p,  p > q ? p : q            min(q, p),  max(q, p); either for equal values

@@ -183,7 +183,7 @@ class Program:
         return tuple(dict.fromkeys(i.surrogate for i in self.instructions if i.surrogate is not None))
 
     def is_binary(self, register: int) -> bool:
-        """Return whether a register is always 1 or 0, as a comparison or a choice between comparisons."""
+        """Return whether a register is always 1 or 0, such as a comparison or a choice between comparisons."""
         return self._binary[register]
 
     def starts_binary(self, register: int) -> bool:
@@ -192,7 +192,7 @@ class Program:
 
     @property
     def binary_states(self) -> frozenset[str]:
-        """Return the states that store a comparison's result, such as the last spike, and start from 0."""
+        """Return the states that store a comparison's result, such as the last spike, and are initially 0."""
         found = zip(self.states, self.after, strict=True)
         return frozenset(name for name, after in found if self._compares(after))
 

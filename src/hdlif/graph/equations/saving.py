@@ -1,10 +1,11 @@
 """Values that a chunk of steps saves for the backward pass, derived from the step's program.
 
-A derivative may read the other factor of a product, the argument of a step function, or the choice of an operand. These
-`Value`s are registers of the program, or functions of registers. Not all values that derivatives read are saved,
-because the program's operations can recompute some. The saved set is the cheapest set from which all other values can
-be computed. This set is a minimum cut between the current and states on one side and the inputs of derivatives on the
-other. A state that a derivative reads is saved at each step, so the next step also saves the value after this step.
+A derivative may read the other factor of a product, the argument of a step function, or the choice of an operand. A
+`Value` is a register of the program, or a function of registers. Not all values that derivatives read are saved,
+because the program's operations can recompute some. The saved values are the cheapest set from which all other values
+can be computed. The cheapest set is a minimum cut between the current and states on one side and the inputs of
+derivatives on the other. If a derivative reads a state, each step saves the state before the step, which is the
+previous step's new value.
 """
 
 from __future__ import annotations
@@ -87,8 +88,8 @@ class Value(NamedTuple):
     """A value that a derivative reads, identified by a register and a kind.
 
     "value" is the value of the register. For a maximum or minimum, "mask" is whether the gradient goes to the first
-    operand, or for "relu" to the second. "share" is twice the first operand's share of the gradient, which is 0, 1 or
-    2. "sign" is the sign of an absolute value's operand. "true" is whether a selector register is nonzero.
+    operand, or for "relu" to the second. "share" is 0, 1 or 2, which is twice the first operand's share of the
+    gradient. "sign" is the sign of an absolute value's operand. "true" is whether a selector register is nonzero.
 
     Attributes:
         register: the register's number.
@@ -307,7 +308,7 @@ class Saving:
         return value.kind in ("mask", "true") or (value.kind == "value" and self.program.is_binary(value.register))
 
     def source(self, value: Value, step: int) -> Source:
-        """Return the location of a step's value, where a state is located in an earlier step or before the chunk."""
+        """Return the location of a step's value; a state is located in an earlier step or before the chunk."""
         program = self.program
         while value.kind == "value" and 0 < value.register <= len(program.states):
             if step == 0:

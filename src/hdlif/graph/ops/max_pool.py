@@ -29,7 +29,7 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
-    """Return dx, where each entry sums, by (ky, kx), the gradients of the windows in which it is the first maximum."""
+    """Return dx, the sum over (ky, kx) of the gradients of all windows in which an entry is the first maximum."""
     x, (pad_y, pad_x) = passed.inputs[0].astype(np.float32), node.attributes["padding"]
     margins = ((0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x))
     padded, largest = np.pad(x, margins, constant_values=-np.inf), evaluate(node, passed.t, [x], {})

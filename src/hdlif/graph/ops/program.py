@@ -1,9 +1,9 @@
 """The program op, a neuron's equation as elementwise operations on registers (`hdlif.graph.equations.program`).
 
 Register 0 is x, followed by the states before the step, row0[t, c], row1[t, c], ..., and one register per operation.
-All states are initially 0. The output y is register `spike`, which is a code if the register's operation returns 1 or
-0. The states after the step are the registers `after`. An equation with `fires` = false (default true) emits no spikes,
-   and does not count as a neuron layer.
+All states are initially 0. The output y is register `spike`, which is a code if its operation returns only 1 or 0. The
+states after the step are the registers `after`. An equation with `fires` = false (default true) emits no spikes, and
+does not count as a neuron layer.
 """
 
 from collections.abc import Sequence

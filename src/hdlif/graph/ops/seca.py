@@ -1,6 +1,6 @@
 """The seca op (channel attention), y = x · sigmoid(bias[t] + sum over j of weight[t, j] · a[c + j - (k - 1) / 2]).
 
-Here a is the mean of x over (row, column), and 0 beyond the channels; docs/contributing/model_format.md defines the
+The term a is the mean of x over (row, column), and 0 beyond the channels; docs/contributing/model_format.md defines the
 sigmoid.
 """
 

@@ -26,7 +26,7 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
-    """Return dx, where each entry sums, by (ky, kx), the gradients of the windows that contain it."""
+    """Return dx, the sum over (ky, kx) of the gradients of all windows that contain an entry."""
     whole = np.zeros(passed.inputs[0].shape, np.float32)
     for _, _, window in windows(whole, node.attributes["kernel"], node.attributes["stride"]):
         window += gradient

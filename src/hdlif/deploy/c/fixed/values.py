@@ -4,7 +4,7 @@ The oracle and the C export share these operations: `Integers` either computes o
 Intermediate results stay within 32 bits. A product of two numbers is at most 2^30, or 2^29 if an addend of at most 2^29
 follows. Rounding adds at most 2^29, so all results are at most 2^30 + 2^29.
 
-Ops that only move numbers apply the float32 implementation to the integers (`moved`).
+For ops that only move numbers, `moved` applies the float32 implementation to integers.
 """
 
 import math
@@ -33,7 +33,7 @@ HEADROOM = 1.5
 
 
 class Integers(Protocol):
-    """Interface for 32-bit integer arithmetic, which does not overflow if callers keep operands within bounds."""
+    """An interface for 32-bit integer arithmetic, which does not overflow if callers keep operands within bounds."""
 
     def constant(self, value: int) -> Integer: ...
     def rows(self, key: str, table: NDArray[np.int64]) -> Integer:
@@ -64,7 +64,7 @@ class Integers(Protocol):
 
 @dataclass(frozen=True)
 class Scaled:
-    """The number `integer` times 2^-`fraction`, with the exact value `constant` for a constant."""
+    """A number with the value `integer` times 2^-`fraction`, or exactly `constant` for a constant."""
 
     integer: Integer
     fraction: int
@@ -79,7 +79,7 @@ def fraction_for(largest: float) -> int:
 
 
 def fraction_of_factors(values: NDArray[Any], bits: int = FACTOR_BITS) -> int:
-    """Return the maximum number of fraction bits for which all integers stay below 2^bits in magnitude."""
+    """Return the maximum number of fraction bits for which all scaled values stay below 2^bits in magnitude."""
     largest = float(np.abs(values.astype(np.float64)).max(initial=0))
     return math.floor(math.log2((2**bits - 1) / largest)) if largest > 0 else 0
 
@@ -96,7 +96,7 @@ def constant(k: Integers, value: float) -> Scaled:
 
 
 def rescaled(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """Round x to `fraction` fraction bits, and saturate it to 16 bits."""
+    """Round x to `fraction` fraction bits, and saturate the result to 16 bits."""
     if x.constant is not None:
         whole = round(x.constant * 2.0**fraction)
         return Scaled(k.constant(min(max(whole, -LARGEST - 1), LARGEST)), fraction, x.constant)
@@ -122,7 +122,7 @@ def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
 
 
 def aligned(k: Integers, a: Scaled, b: Scaled) -> tuple[Integer, Integer, int]:
-    """Align two numbers to a common number of fraction bits with results below 2^29, and return this number too."""
+    """Return two numbers below 2^29 with a common number of fraction bits, and this number of bits."""
     if a.constant is not None and b.constant is None:
         y, x, fraction = aligned(k, b, a)
         return x, y, fraction
@@ -194,8 +194,7 @@ def shifted(k: Integers, x: Scaled, fraction: int) -> Scaled:
 def registers(
     k: Integers, instructions: Sequence[Any], given: Sequence[Scaled | None], most: Sequence[int]
 ) -> list[Scaled | None]:
-    """Return an equation's registers, which are the given ones followed by each instruction's result, or None if
-    unused.
+    """Return the given registers and the result of each instruction, with None for unused instructions.
 
     Args:
         most: most fraction bits of each register.
@@ -246,7 +245,7 @@ def _operation(k: Integers, instruction: Any, x: Sequence[Any], most: int) -> Sc
 
 
 def _alike(k: Integers, a: Scaled, b: Scaled, most: int) -> tuple[Integer, Integer, int]:
-    """Convert two operands to 16-bit numbers with a common number of fraction bits, and return this number too."""
+    """Return two operands as 16-bit numbers with a common number of fraction bits, and this number of bits."""
     fractions = [x.fraction for x in (a, b) if x.constant is None]
     if len(fractions) < 2:
         fractions.append(most)

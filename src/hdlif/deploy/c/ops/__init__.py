@@ -1,4 +1,4 @@
-"""C emitters for all ops, where each op's file defines an `EMITTER`."""
+"""C emitters for all ops; each op's file defines an `EMITTER`."""
 
 from collections.abc import Mapping
 

@@ -141,7 +141,7 @@ def _without_identities(
 def _with_feedback(
     nodes: Mapping[str, NirNode], edges: Sequence[tuple[str, str]]
 ) -> tuple[dict[str, NirNode], list[tuple[str, str]]]:
-    """Merge each recurrent synapse into the neuron that it feeds."""
+    """Merge each recurrent synapse into the synapse's neuron."""
     found, left = dict(nodes), list(edges)
     for name, node in nodes.items():
         if node.kind not in WEIGHTED:

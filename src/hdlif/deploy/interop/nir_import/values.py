@@ -124,6 +124,6 @@ def snapped(gain: Floats) -> Floats:
 
 
 def text_of(metadata: Mapping[str, Any], key: str) -> str | None:
-    """Return a text from a node's metadata, or None if there is no such text."""
+    """Return the text under `key` in a node's metadata, or None if there is no such text."""
     found = metadata.get(key)
     return found if isinstance(found, str) else None
