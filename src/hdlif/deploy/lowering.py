@@ -10,8 +10,8 @@ A batch norm y = g·(x - μ) + b, with g = weight/√(σ² + eps), can follow a 
 
     y = g·(a·r·Σ w·c - μ) + b = (g·a·r)·Σ w·c + (b - g·μ)
 
-The weights w stay in {-1, 0, 1}, and c stays an integer. One affine has the scale g·a·r [T or 1, C] and the shift b -
-g·μ [1, C].
+In the folded network, the weights w stay in {-1, 0, 1}, and the codes c stay integers. The folded affine has the scale
+g·a·r [T or 1, C] and the shift b - g·μ [1, C].
 
 For example, a = 0.5, r = 0.25, g = 2, μ = 1, b = 0.5 and Σ w·c = 6 give the folded y = 0.25·6 - 1.5 = 0. The original
 batch norm gives the same result, y = 2·(0.5·0.25·6 - 1) + 0.5 = 0.

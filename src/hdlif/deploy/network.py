@@ -130,7 +130,7 @@ def join_affines(graph: Graph) -> Graph:
     """Merge each affine into a preceding affine, (x·a + b)·c + d = x·(a·c) + (b·c + d).
 
     Two affines merge if the second is the only reader of the first. Affines stay separate if only the first is constant
-    in time, because a constant value is computed once. The merged node keeps the name of the first affine.
+    in time, because a constant value is computed once. A merged node keeps the name of the first affine.
     """
     values = infer_values(graph)
     readers = [name for node in graph.nodes for name in reads(node)]

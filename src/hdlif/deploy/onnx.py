@@ -57,7 +57,7 @@ def streamed(graph: Graph, *, weights: str = "float32") -> Any:
 
     The inputs are "input" [B, C, H, W], "t" (int64, no axes) and each "NODE.STATE" [B, ...]. The outputs are "logits"
     [B, classes] or [B, classes, H, W], "t.next" and each "NODE.STATE.next". Start a sequence with t = 0 and all states
-    zero. `weights` works as in `unrolled`.
+    zero. The argument `weights` works as in `unrolled`.
 
     Raises:
         MissingExtraError: the package onnx is not installed.

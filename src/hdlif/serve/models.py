@@ -162,8 +162,8 @@ def _advance(batch: Sequence[Steps]) -> Sequence[list[Answer | None] | Exception
 class Models:
     """The networks of a server, by name.
 
-    Networks are replaced only between two requests. Requests and streams that began on the old network finish on the
-    old network. To limit memory, files are not reloaded while old networks take more than `Settings.max_old_bytes`.
+    Networks are replaced only between two requests. Requests and streams that began on a replaced network also finish
+    on that network. To limit memory, files are not reloaded while old networks take more than `Settings.max_old_bytes`.
 
     Args:
         artefacts: the model file for each name.

@@ -191,7 +191,7 @@ class StageText:
                 self.declare(f"{kind} (*{table.name}){row} = ({kind} (*){row}){member};")
 
     def weights(self, node: Node, kind: str) -> str:
-        """Return the name of a layer's weight array, which has the C type `kind`."""
+        """Return the name of a layer's weight array, whose entries have the C type `kind`."""
         name = self.file.weights(node)
         if Place(node.name, "weight") in self.file.learned:
             self.declare(f"const {kind} *{name} = learned->{name.lower()};")

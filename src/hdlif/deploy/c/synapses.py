@@ -110,7 +110,7 @@ LISTED_STEPS = 128
 
 @dataclass(frozen=True)
 class Sums:
-    """A call that computes a pixel's sums, an optional statement `at`, and the expression for the sum of channel c."""
+    """The call that computes a pixel's sums, with the expression for the sum of channel c after the statement `at`."""
 
     call: str
     value: str

@@ -4,8 +4,8 @@
      "children": {NAME: {"kind": KIND, ...}},
      "lines": [[NAME, "child", [READ]], [NAME, "sum", [READ, READ]], [NAME, "multiple", [READ], FACTOR, SHIFT]]}
 
-Each line reads the input "" or earlier lines, and "child" runs the child with the line's name. A recipe can contain
-such a structure, so checkpoints of imported networks need no other file.
+A line computes a value from the input "" or from earlier lines; "child" runs the child named like the line. A recipe
+can contain the structure of an imported network, so checkpoints need no other file.
 """
 
 import math

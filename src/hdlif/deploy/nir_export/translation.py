@@ -1,8 +1,8 @@
 """Translate a deployed graph exactly to nodes and edges of NIR, or raise an error.
 
 Weights absorb the operations between layers, such as the affine after a convolution, spike sizes and the divisors of
-means. A sum becomes several edges into one node. An affine without a preceding layer becomes a 1x1 convolution or a
-matrix with diagonal weights.
+means. In NIR, a sum becomes several edges into one node. An affine without a preceding layer becomes a 1x1 convolution
+or a matrix with diagonal weights.
 """
 
 from collections import Counter
@@ -84,7 +84,8 @@ def to_nir(graph: Graph, *, dt: float = DT, for_norse: bool = False) -> Any:
 
     The leak and the threshold must be constant in time. Low-bit weights become float32, and inputs must already be
     normalised with mean and std. The input node's metadata contains properties that NIR lacks, such as time steps,
-    labels and the kind of input. `hdlif.deploy.interop.nir_import` therefore reads the file without further arguments.
+    labels and the kind of input. With this metadata, `hdlif.deploy.interop.nir_import` reads the file without further
+    arguments.
 
     Args:
         dt: seconds per time step.

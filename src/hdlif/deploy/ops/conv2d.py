@@ -47,7 +47,7 @@ def _head_sum(lowerer: Lowerer, module: HeadSum, wire: Wire, path: str) -> Wire:
 
 
 def _padding(module: nn.Conv1d | nn.Conv2d, path: str) -> list[int]:
-    """Return the padding per axis, which is equal on both sides."""
+    """Return the padding per axis, equal on both sides of the axis."""
     if module.padding_mode != "zeros":
         raise LoweringError(f"{path}: padding_mode = {module.padding_mode!r} has no deployed form; use 'zeros'")
     if not isinstance(module.padding, str):

@@ -153,7 +153,7 @@ class Values:
                 return write(operation, *operands)
 
     def _small(self, value: Value, instruction: Instruction) -> int:
-        """Write a value that routes a gradient, which is a choice, a share or a sign."""
+        """Write a gradient-routing value, which is a choice, a share or a sign."""
         write = self._write
         if instruction.form == "relu":
             return self._of(value.register)

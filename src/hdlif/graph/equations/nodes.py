@@ -82,7 +82,7 @@ class Nodes:
         return rewritten if rewritten is not None else self._add(Instruction(name, operands, 0.0, surrogate))
 
     def program(self, results: Sequence[int]) -> tuple[Program, dict[str, Any]]:
-        """Return the program of these nodes without unused operations, and the values of the program's rows."""
+        """Return a program of the nodes without unused operations, and the values of the program's rows."""
         first = 1 + len(self._states)
         needed = set(results)
         for number in range(first + len(self._nodes) - 1, first - 1, -1):
@@ -137,7 +137,7 @@ class Nodes:
     def _rewritten(self, name: str, operands: tuple[int, ...]) -> int | None:
         """Return a node that is equivalent up to rounding, or None.
 
-        In these rules, h is 1 or 0:
+        The rewriting rules are, for a value h that is 1 or 0:
 
             m - max(0, m - θ)                        min(θ, m), without the rounding of the difference
             p > q ? q : p,  p > q ? p : q            min(q, p),  max(q, p); either for equal values
@@ -199,7 +199,7 @@ class Nodes:
         return any(self._is_binary(x) and self._value(y) is not None for x, y in ((a, b), (b, a)))
 
     def _choice(self, number: int) -> _Choice | None:
-        """Return a node as a choice by h, if the node is h, h times a parameter, or a select by h."""
+        """Return a node as the choice (h, a, b), if the node is h, h times a parameter, or a select by h."""
         if self._constant(number) is not None:
             return None
         if (node := self._is(number, "select")) is not None and self._is_binary(node.operands[0]):

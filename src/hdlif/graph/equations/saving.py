@@ -67,7 +67,7 @@ def cheapest_cut(
 
 
 def _towards_sink(left: Mapping[object, Mapping[object, float]]) -> dict[object, object]:
-    """Return the nodes with residual capacity towards the sink None, each with the next node on a shortest path."""
+    """Return the nodes with residual capacity towards the sink (None), each with the next node on a shortest path."""
     following: dict[object, object] = {None: None}
     waiting: deque[object] = deque([None])
     while waiting:

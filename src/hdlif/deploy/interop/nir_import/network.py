@@ -94,7 +94,7 @@ class _Translating:
         return structure, self.weights
 
     def _summed(self, name: str, sources: Any) -> tuple[str, Shape]:
-        """Return the name and the shape of the line that sums the sources."""
+        """Return the name and the shape of the structure line that sums the sources."""
         (read, shape), *others = (self._values[source] for source in sources)
         for other, its_shape in others:
             if its_shape != shape:
@@ -109,7 +109,7 @@ class _Translating:
         return found
 
     def child(self, name: str, values: Mapping[str, Any], read: str, weights: Mapping[str, Any] | None = None) -> str:
-        """Add a layer that reads an existing line, and return the name of the new line."""
+        """Add a layer that reads an existing structure line, and return the name of the new line."""
         found = self.line(name, "child", [read])
         self.children[found] = dict(values)
         self.weights |= {f"{found}.{key}": np.asarray(value, np.float32) for key, value in (weights or {}).items()}
@@ -140,7 +140,7 @@ class _Translating:
         return self.child(f"{name}_scaled", {"kind": "affine", "channels": given[0]}, read, weights)
 
     def _reads_alone(self, name: str, read: str) -> bool:
-        """Return whether the given node is the only reader of a line."""
+        """Return whether the given node is the only reader of a structure line."""
         sources = self.graph.reads[name]
         return len(sources) == 1 and self._values[sources[0]][0] == read and self._readers[sources[0]] == 1
 
