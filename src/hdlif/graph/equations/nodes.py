@@ -137,7 +137,7 @@ class Nodes:
     def _rewritten(self, name: str, operands: tuple[int, ...]) -> int | None:
         """Return a node that is equivalent up to rounding, or None.
 
-        The rewriting rules are, for a value h that is 1 or 0:
+        The following rules rewrite operations, where h is 1 or 0:
 
             m - max(0, m - θ)                        min(θ, m), without the rounding of the difference
             p > q ? q : p,  p > q ? p : q            min(q, p),  max(q, p); either for equal values

@@ -87,7 +87,7 @@ _SMALL = ("share", "sign")
 class Value(NamedTuple):
     """A value that a derivative reads, identified by a register and a kind.
 
-    "value" is the value of the register. For a maximum or minimum, "mask" is whether the gradient goes to the first
+    "value" is the content of the register. For a maximum or minimum, "mask" is whether the gradient goes to the first
     operand, or for "relu" to the second. "share" is 0, 1 or 2, which is twice the first operand's share of the
     gradient. "sign" is the sign of an absolute value's operand. "true" is whether a selector register is nonzero.
 
