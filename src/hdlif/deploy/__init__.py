@@ -1,6 +1,6 @@
-"""Deployment of trained networks as model files, and their export to C, ONNX, NIR and web pages.
+"""Export of trained networks to model files, C, ONNX, NIR and web pages.
 
-Names are imported lazily: `hdlif.deploy.c` needs no PyTorch.
+Imports are lazy, so `hdlif.deploy.c` works without PyTorch.
 """
 
 from hdlif import names_at

@@ -45,9 +45,9 @@ def _reversible_chain(lowerer: Lowerer, module: ReversibleSequential, wire: Wire
 
 
 def _streams(lowerer: Lowerer, blocks: dict[str, ReversibleBlock], wire: Wire, path: str) -> Wire:
-    """Lower consecutive blocks, given by their paths: split the streams before the first, join them after the last.
+    """Lower consecutive blocks, given by path, and return the joined streams.
 
-    A block's input and its branches share one grid, which `_grid` omits.
+    The input of a block and the block's branches share one grid, which `_grid` omits.
     """
     stream = lowerer.applied(wire)
     channels = lowerer.values[stream.name].shape[0]
@@ -63,9 +63,9 @@ def _streams(lowerer: Lowerer, blocks: dict[str, ReversibleBlock], wire: Wire, p
 
 @lowers(Grid)
 def _grid(lowerer: Lowerer, module: Grid, wire: Wire, path: str) -> Wire:
-    """Omit the grid, which only makes the inverse exact; a deployed network never computes the inverse.
+    """Omit the grid, because only the inverse needs it and a deployed network never computes the inverse.
 
-    Each omitted rounding changes a current by at most half a step: 7.6e-6 at the default step of 2^-16.
+    Each omitted rounding changes a current by at most half a step, which is 7.6e-6 at the default step of 2^-16.
     """
     if module.step > COARSEST_GRID:
         raise LoweringError(

@@ -1,7 +1,7 @@
 """Lower custom modules by tracing their forward pass, child by child.
 
-Children run through `Scope`, and each is lowered according to its type. Between children, the usual tensor syntax may
-add, scale and flatten values, and concatenate or slice them along channels. `hdlif.functional.gate` is supported too.
+Each child runs through `Scope`, which lowers the child according to its type. Between children, tensor expressions may
+add, scale and flatten values, and concatenate or slice values along channels. `hdlif.functional.gate` is supported too.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _Following:
         return _Value(self, wire)
 
     def named(self, op: str) -> str:
-        """Return a name for a node without a child: add, add2, ..."""
+        """Return a unique name, such as add or add2, for an operation between child modules."""
         while True:
             count = self._counts[op] = self._counts.get(op, 0) + 1
             name = inside(self.path, op if count == 1 else f"{op}{count}")
@@ -69,7 +69,9 @@ class _Following:
                 return name
 
     def run(self, child: str) -> None:
-        """Raise `LoweringError` if a child runs twice, because its nodes would have the same names."""
+        """Record that a child runs, and raise `LoweringError` if the child runs twice, because node names must be
+        unique.
+        """
         if child in self._ran:
             raise LoweringError(
                 f"{self.name}: its forward pass runs {child!r} twice, which has no deployed form; use a second layer"
@@ -210,7 +212,7 @@ def _gated(x: Any, a: Any) -> _Value:
 
 
 def _values(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[_Value]:
-    """Return the values among the arguments, including those in lists."""
+    """Return all values among the arguments, including values in lists."""
     given = [*args, *kwargs.values()]
     inner = [one for value in given if isinstance(value, list | tuple) for one in value]
     return [one for one in (*given, *inner) if isinstance(one, _Value)]

@@ -1,20 +1,20 @@
-"""Lowering of a trained module to a `hdlif.graph.graph.Graph`, folded and with integer codes if possible.
+"""Lowering of trained modules to a `hdlif.graph.graph.Graph`, with folded batch norms and integer codes if possible.
 
 Each module type has one lowering, registered with `lowers` in the file of its op (`hdlif.deploy.ops`). A lowering takes
-the value that enters the module and returns its output value. A value has a pending `scale` per time step, such as the
-size of a spike code or the divisor of a mean. The next affine absorbs this scale, so values between layers are
-integers.
+a module's input value and returns the module's output value. Each value has a pending `scale` per time step, such as
+the size of a spike code or the divisor of a mean. The next affine absorbs the pending scale, so values between layers
+stay integers.
 
-A batch norm y = g·(x - μ) + b with g = weight/√(σ² + eps) after a convolution of codes W = a·w on spike codes s = r·c
-is folded as follows:
+A batch norm y = g·(x - μ) + b, with g = weight/√(σ² + eps), can follow a convolution with weights W = a·w. For spikes s
+= r·c, the batch norm folds to:
 
     y = g·(a·r·Σ w·c - μ) + b = (g·a·r)·Σ w·c + (b - g·μ)
 
-The weights w stay in {-1, 0, 1}, and c stays an integer. One affine has the scale g·a·r [T or 1, C] and the shift b -
-g·μ [1, C].
+In the folded network, the weights w stay in {-1, 0, 1}, and the codes c stay integers. The folded affine has the scale
+g·a·r [T or 1, C] and the shift b - g·μ [1, C].
 
-Example: for a = 0.5, r = 0.25, g = 2, μ = 1, b = 0.5 and Σ w·c = 6, the affine gives y = 0.25·6 - 1.5 = 0. Computed
-directly, y = 2·(0.5·0.25·6 - 1) + 0.5 = 0.
+For example, a = 0.5, r = 0.25, g = 2, μ = 1, b = 0.5 and Σ w·c = 6 give the folded y = 0.25·6 - 1.5 = 0. The original
+batch norm gives the same result, y = 2·(0.5·0.25·6 - 1) + 0.5 = 0.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ ONE: Floats = np.ones((1, 1))
 
 @dataclass(frozen=True)
 class Wire:
-    """A value during lowering: the graph's value `name` times a `scale` [R or 1, C or 1] that is not applied yet."""
+    """A graph value `name` during lowering, with a `scale` [R or 1, C or 1] that is still to be applied."""
 
     name: str
     scale: Floats
@@ -51,7 +51,7 @@ _OF_DERIVED: dict[type[nn.Module], Lowering] = {}
 
 
 def lowers(*kinds: type[nn.Module], derived: bool = False) -> Callable[[Lowering], Lowering]:
-    """Register a lowering for module types; hdlif calls it with (lowerer, module, incoming wire, module path).
+    """Register a lowering, a function of (lowerer, module, input wire, module path), for module types.
 
     The following code lowers a custom layer that doubles its input:
 
@@ -78,7 +78,7 @@ def lowers(*kinds: type[nn.Module], derived: bool = False) -> Callable[[Lowering
 
 
 class Lowerer:
-    """A collector of the graph's nodes and the types of its values, filled while hdlif walks the modules."""
+    """A builder that collects the graph's nodes and value types while modules are lowered."""
 
     def __init__(self, time_steps: int, record: InputRecord) -> None:
         self.time_steps = time_steps
@@ -87,14 +87,14 @@ class Lowerer:
         self._applied: dict[str, list[tuple[Floats, Wire]]] = {}
 
     def trial(self) -> "Lowerer":
-        """Return a copy for a trial lowering that does not affect this lowerer."""
+        """Return a copy for a trial lowering, which leaves this lowerer unchanged."""
         other = copy(self)
         other.nodes, other.values = list(self.nodes), dict(self.values)
         other._applied = {name: list(known) for name, known in self._applied.items()}
         return other
 
     def lower(self, module: nn.Module, wire: Wire, path: str) -> Wire:
-        """Lower `module`, at `path` in the network, with the input `wire`."""
+        """Lower `module`, found at `path` in the network, for the input `wire`."""
         lowering = _LOWERINGS.get(type(module))
         if lowering is None:
             lowering = next((_OF_DERIVED[kind] for kind in type(module).__mro__ if kind in _OF_DERIVED), None)
@@ -104,9 +104,9 @@ class Lowerer:
         return lowering(self, module, wire, path)
 
     def emit(self, op: str, name: str, *inputs: Wire, pending: Floats = ONE, **fields: Any) -> Wire:
-        """Append a node whose value has the scale `pending`.
+        """Append a node, and return the node's value with the scale `pending`.
 
-        Fields that are arrays become the node's tensors, and other fields its attributes.
+        Array fields become the node's tensors, and all other fields become attributes.
         """
         tensors = {key: value for key, value in fields.items() if isinstance(value, np.ndarray)}
         attributes = {key: value for key, value in fields.items() if key not in tensors}
@@ -117,13 +117,13 @@ class Lowerer:
         return Wire(name, pending)
 
     def affine(self, wire: Wire, name: str, scale: Floats, shift: Floats) -> Wire:
-        """Return scale·wire + shift, with rows [T or 1, C], and absorb the wire's own scale."""
+        """Emit the affine scale·wire + shift for rows [T or 1, C], and absorb the wire's pending scale."""
         rows = max(map(len, (scale, shift, wire.scale)))
         scale = repeated(scale, rows) * repeated(wire.scale, rows)
         return self.emit("affine", name, wire, **affine_rows(scale, repeated(shift, rows)))
 
     def applied(self, wire: Wire) -> Wire:
-        """Return the value with its scale applied by an affine, which is emitted once per scale."""
+        """Apply a value's pending scale with an affine, which is emitted only once per scale."""
         if (wire.scale == 1).all():
             return wire
         known = self._applied.setdefault(wire.name, [])
@@ -137,12 +137,12 @@ class Lowerer:
         return made
 
     def one_scale(self, wire: Wire) -> Wire:
-        """Return the value with one scale for all channels, so a weighted sum over channels keeps the scale pending."""
+        """Return a value with one scale for all channels, so the scale can stay pending through a weighted sum."""
         return wire if wire.scale.shape[1] == 1 else self.applied(wire)
 
 
 def repeated(rows: Floats, count: int) -> Floats:
-    """Return `count` rows, repeating the last one if needed."""
+    """Return the first `count` rows, repeating the last row if needed."""
     return rows[np.minimum(np.arange(count), len(rows) - 1)]
 
 
@@ -168,9 +168,9 @@ def f64(tensor: Tensor) -> Floats:
 
 
 def sizes_of(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str, **across: int) -> list[list[int]]:
-    """Return the sizes along rows and columns of a layer's attributes, which are given by name.
+    """Return the sizes along rows and columns for each named attribute of a layer.
 
-    A layer for sequences has the size `across` along rows, because a sequence is a map of one row.
+    For sequences, `across` contains the size along rows, because a sequence is a map of one row.
     """
     is_sequence = isinstance(module, nn.Conv1d | nn.MaxPool1d | nn.AvgPool1d | nn.AdaptiveAvgPool1d)
     if is_sequence:
@@ -196,7 +196,7 @@ def check_sequence(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str) -
 
 
 def fits(size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> bool:
-    """Return whether a pool's windows cover each axis to its end, so rounding their number up adds no window."""
+    """Return whether a pool's windows end exactly at the border of each axis, so rounding up adds no window."""
     return all((n + 2 * p - k) % s == 0 for n, k, s, p in zip(size, kernel, stride, padding, strict=True))
 
 
@@ -212,7 +212,7 @@ def encoding_of(quantizer: WeightQuantizer) -> Encoding:
 
 
 def weight_of(module: nn.Conv1d | nn.Conv2d | nn.Linear) -> tuple[str, NDArray[Any], Floats]:
-    """Return the encoding, the codes (or fp32 weights) and the scale [1, out or 1] of W = scale·codes."""
+    """Return a layer's weight encoding, codes or float32 weights, and scale [1, out or 1], where W = scale·codes."""
     if not isinstance(module, QuantLayer) or module.quantizer is None:
         return "float32", module.weight.detach().float().cpu().numpy(), ONE
     codes, scale = module.quantizer.codes(module.weight)

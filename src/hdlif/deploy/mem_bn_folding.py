@@ -1,31 +1,35 @@
-"""Fold Mem-BN into the constants of a plain HD-LIF neuron, with pure functions on rows [T, C] in float64.
+"""Fold Mem-BN into the constants of a plain HD-LIF neuron, in float64 on rows [T, C].
 
-In eval mode Mem-BN is an affine of the membrane, m̂_t = α*_t·m_t - β*_t (`nn.MemBN.affine`), so the neuron computes
+In eval mode, Mem-BN is an affine map of the membrane, m̂_t = α*_t·m_t - β*_t (`nn.MemBN.affine`), and a step becomes:
 
     m̂_t = α*_t·(λ_t·v_{t-1} + I_t) - β*_t,   s_t = max(m̂_t - θ_t, 0),   v_t = min(m̂_t, θ_t).
 
-**On the current** (`fold_mem_bn_on_current`), for every α*: m̂_t = (α*_t·λ_t)·v_{t-1} + (α*_t·I_t - β*_t). This is
-HD-LIF with the leak α*·λ after an affine on its current.
+`fold_mem_bn_on_current` folds on the current, for every α*: m̂_t = (α*_t·λ_t)·v_{t-1} + (α*_t·I_t - β*_t). Folding on
+the current gives HD-LIF with the leak α*·λ after an affine on the current.
 
-**On the state** (`fold_mem_bn`), for α* > 0: the current is unchanged. In place of v the neuron carries w with v_t =
-α*_t·(w_t - c_t) - β*_t. The initial values are α*_{-1} = 1 and β*_{-1} = c_{-1} = w_{-1} = 0:
+`fold_mem_bn` folds on the state, for α* > 0, and leaves the current unchanged. The neuron folded on the state carries w
+instead of v, with v_t = α*_t·(w_t - c_t) - β*_t. With the initial values α*_{-1} = 1 and β*_{-1} = c_{-1} = w_{-1} = 0,
+a step becomes:
 
     λ'_t = λ_t·α*_{t-1},   c_t = λ_t·(β*_{t-1} + α*_{t-1}·c_{t-1}),   θ'_t = (θ_t + β*_t)/α*_t + c_t,
     q_t = λ'_t·w_{t-1} + I_t,   s_t = α*_t·max(q_t - θ'_t, 0),   w_t = min(q_t, θ'_t).
 
-Here q_t = m_t + c_t, so q_t > θ'_t exactly if m̂_t > θ_t. The following layer absorbs the gain α*_t of the spike.
+Because q_t = m_t + c_t, q_t > θ'_t exactly if m̂_t > θ_t. The following layer absorbs the gain α*_t of the spike.
 
-The second form's rows cannot be repeated beyond step T - 1, because λ' and c depend on the previous step. Step T
-changes to the first form. With the last row's α*, β*, λ, θ and v = α*·(w - c) - β*, it computes
+The rows of `fold_mem_bn` cannot be repeated beyond step T - 1, because λ' and c depend on the previous step. From step
+T on, the rows of `fold_mem_bn_on_current` apply. With the last row's α*, β*, λ, θ and v = α*·(w - c) - β*, step T
+computes:
 
     m̂_T = (α*·λ·α*)·w + (α*·I - β* - α*·λ·(α*·c + β*)).
 
-This is again a leak and an affine on the current. From then on the potential is v itself, and later steps use the rows
-of the first form, which can be repeated.
+Step T thus also consists of a leak and an affine on the current. After step T, the neuron carries v itself and repeats
+the last row of `fold_mem_bn_on_current`.
 
-Example: λ = 0.5, θ = 1, α* = 2, β* = 1 and T = 2 give λ' = 0.5, 1; c = 0, 0.5; θ' = 1, 1.5. For a current of 2, 2 the
-folded neuron computes q = 2, s = 2·(2 - 1) = 2, w = 1, then q = 1·1 + 2 = 3, s = 2·(3 - 1.5) = 3. The original neuron
-computes m̂ = 2·2 - 1 = 3, s = 2, v = 1, then m̂ = 2·(0.5 + 2) - 1 = 4, s = 3, v = 1 (and 2·(1.5 - 0.5) - 1 = 1).
+For example, λ = 0.5, θ = 1, α* = 2, β* = 1 and T = 2 give λ' = 0.5, 1; c = 0, 0.5; θ' = 1, 1.5. For a current of 2 at
+both steps, the folded neuron computes q = 2, s = 2·(2 - 1) = 2 and w = 1 at the first step. The second step gives q =
+1·1 + 2 = 3 and s = 2·(3 - 1.5) = 3. The original neuron computes m̂ = 2·2 - 1 = 3, s = 2 and v = 1, and then m̂ =
+2·(0.5 + 2) - 1 = 4, s = 3 and v = 1. The folded state w = 1.5 agrees, because it corresponds to v = 2·(1.5 - 0.5) - 1 =
+1.
 """
 
 from dataclasses import dataclass
@@ -42,9 +46,9 @@ LEAST_GAIN = 2.0**-24
 
 @dataclass(frozen=True)
 class FoldedNeuron:
-    """An HD-LIF neuron on the current scale·I + shift, whose spikes are multiplied by `gain`.
+    """An HD-LIF neuron that receives the current scale·I + shift and multiplies its spikes by `gain`.
 
-    All attributes are rows [R, C], and the last row repeats. `fold_mem_bn` has an example.
+    All attributes are rows [R, C], and later steps repeat the last row. `fold_mem_bn` has an example.
 
     Attributes:
         scale, shift: the affine on the current. The identity is 1 and -0.0: x·1 + (-0.0) equals x in every bit, so the
@@ -61,7 +65,7 @@ class FoldedNeuron:
 
 
 def fold_mem_bn(leak: Floats, threshold: Floats, alpha_star: Floats, beta_star: Floats) -> FoldedNeuron:
-    """Fold Mem-BN on the state, which leaves the current of the first T steps unchanged; return T + 2 rows.
+    """Fold Mem-BN on the state, with an unchanged current for the first T steps, and return T + 2 rows.
 
     >>> import numpy as np
     >>> from hdlif.deploy import fold_mem_bn
@@ -102,7 +106,7 @@ def fold_mem_bn(leak: Floats, threshold: Floats, alpha_star: Floats, beta_star: 
 
 
 def fold_mem_bn_on_current(leak: Floats, threshold: Floats, alpha_star: Floats, beta_star: Floats) -> FoldedNeuron:
-    """Fold Mem-BN on the current, for every finite α*; return T rows.
+    """Fold Mem-BN on the current for any finite α*, and return T rows.
 
     >>> import numpy as np
     >>> from hdlif.deploy import fold_mem_bn_on_current

@@ -29,7 +29,7 @@ def lower(
 ) -> Graph:
     """Lower a trained network in eval mode to a graph.
 
-    Batch norms are folded; spikes and low-bit weights become codes.
+    Batch norms are folded, and spikes and low-bit weights become integer codes.
 
     >>> import torch
     >>> from hdlif.graph.artefact import InputRecord
@@ -67,7 +67,7 @@ def fold(
     time_steps: int,
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
 ) -> GraphModule:
-    """Return a torch module with the deployed arithmetic of `network`: folded batch norms, and spikes as integer codes.
+    """Return a torch module that computes like the deployed `network`, with folded batch norms and integer spike codes.
 
     >>> import torch
     >>> from hdlif.graph.artefact import InputRecord
@@ -100,7 +100,7 @@ def export(
     time_steps: int,
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
 ) -> Graph:
-    """Write the model file of `network` for the runtime, and return its graph.
+    """Export `network` to a model file for the runtime, and return the graph.
 
     >>> import torch
     >>> from hdlif.graph.artefact import InputRecord
@@ -127,10 +127,10 @@ def export(
 
 
 def join_affines(graph: Graph) -> Graph:
-    """Merge each affine into a preceding affine: (x·a + b)·c + d = x·(a·c) + (b·c + d).
+    """Merge each affine into a preceding affine, (x·a + b)·c + d = x·(a·c) + (b·c + d).
 
-    Two affines merge if nothing else reads the first. They stay separate if only the first is constant in time, because
-    it is then computed once. The merged node keeps the name of the first.
+    Two affines merge if the second is the only reader of the first. Affines stay separate if only the first is constant
+    in time, because a constant value is computed once. A merged node keeps the name of the first affine.
     """
     values = infer_values(graph)
     readers = [name for node in graph.nodes for name in reads(node)]

@@ -1,11 +1,12 @@
 """Export of a deployed graph as an ONNX model.
 
-There are two forms. `unrolled` runs the entire sequence over a static image. It computes constant values once, and
-unrolls neurons step by step. Layers without state run once with time folded into the batch: step t of image b is row
-t·B + b. `streamed` runs one time step, with the state as inputs and outputs.
+There are two forms. `unrolled` exports a model that runs an entire sequence on a static image. The unrolled model
+computes constant values once, and runs neurons step by step. Layers without state run once, with time folded into the
+batch: step t of image b is row t·B + b. `streamed` exports a model that runs one time step, with the state as inputs
+and outputs.
 
-Integer codes are float32 here: Floor and Clip round them, and their sums are exact below 2^24. Each engine adds float
-sums in its own order, so a code near a rounding boundary may differ from the runtime's.
+The models round integer codes with Floor and Clip in float32, in which sums of codes are exact below 2^24. Engines add
+floats in different orders, so a code near a rounding boundary may differ between an engine and the runtime.
 """
 
 import json
@@ -26,8 +27,8 @@ _ONNX = {name: form.onnx for name, form in FORMS.items()}
 def unrolled(graph: Graph, *, batch: int = 1, weights: str = "float32") -> Any:
     """Return an `onnx.ModelProto` that runs all T steps.
 
-    The model maps "input" [B, C, H, W], the same at every step, to "logits" [T, B, classes]. For a class per pixel,
-    "logits" are [T, B, classes, H, W].
+    The model maps "input" [B, C, H, W], the same at every step, to "logits" [T, B, classes]. With one class per pixel,
+    "logits" has the shape [T, B, classes, H, W].
 
     Args:
         weights: one of `WEIGHTS`: low-bit weights in float32, or as integers of 8 bits (opset 17) or 4 bits (opset 21)
@@ -54,9 +55,9 @@ def unrolled(graph: Graph, *, batch: int = 1, weights: str = "float32") -> Any:
 def streamed(graph: Graph, *, weights: str = "float32") -> Any:
     """Return an `onnx.ModelProto` that runs one step, for any batch B.
 
-    The model maps "input" [B, C, H, W], "t" (int64, no axes) and each "NODE.STATE" [B, ...] to "logits" [B, classes] or
-    [B, classes, H, W], "t.next" and "NODE.STATE.next". A sequence starts with t = 0 and states of zero. `weights` works
-    as in `unrolled`.
+    The inputs are "input" [B, C, H, W], "t" (int64, no axes) and each "NODE.STATE" [B, ...]. The outputs are "logits"
+    [B, classes] or [B, classes, H, W], "t.next" and each "NODE.STATE.next". Start a sequence with t = 0 and all states
+    zero. The argument `weights` works as in `unrolled`.
 
     Raises:
         MissingExtraError: the package onnx is not installed.

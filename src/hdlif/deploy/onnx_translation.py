@@ -1,7 +1,7 @@
-"""Translate a graph to an ONNX model, and define the arguments of the ops' forms.
+"""Translate a graph to an ONNX model, and define the types that the ops' ONNX implementations use.
 
-A value can be joined, split by step, or both. A joined value has time folded into the batch: step t of image b is row
-t·B + b.
+A value of the model can be joined over time, split by step, or both. A joined value has time folded into the batch:
+step t of image b is row t·B + b.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ RowShape = Callable[[Node, str], tuple[int, ...]]
 
 @dataclass
 class Value:
-    """A value of the model: joined, split by step, or both.
+    """A value of the model, which is joined over time, split by step, or both.
 
-    If `varies` is set, the value has a time axis, which the joined form folds into the batch.
+    If `varies` is set, the value changes over time, and the joined value has the time axis folded into the batch.
     """
 
     name: str
@@ -54,41 +54,41 @@ class Value:
 
 
 class Unrolled:
-    """The clock for the steps t, ..., t + steps - 1 of a sequence, with the values that depend on the time step."""
+    """A provider of rows and states for the steps t, ..., t + steps - 1 of a sequence."""
 
     def __init__(self, writer: Writer, steps: int, batch: int = 1) -> None:
         self._writer, self.t, self.steps, self.batch = writer, 0, steps, batch
         self._kept: dict[str, str] = {}
 
     def values_of(self, node: Node, key: str) -> Array | None:
-        """Return the tensor's row if it is known and the same at every step; otherwise None."""
+        """Return a tensor's row if all steps use the same known row; otherwise return None."""
         rows = node.tensors[key]
         rows = rows[min(self.t, len(rows) - 1) :][: self.steps]
         return rows[0] if (rows == rows[0]).all() else None
 
     def row(self, node: Node, key: str, step: int, shape: Sequence[int]) -> str:
-        """Return the row for a step, in the given shape."""
+        """Return a tensor's row for one step, in the given shape."""
         rows = node.tensors[key]
         return self._writer.constant(rows[min(self.t + step, len(rows) - 1)].reshape(shape))
 
     def joined_rows(self, node: Node, key: str, shape: Sequence[int]) -> str:
-        """Return the rows of all steps along the batch axis."""
+        """Return a tensor's rows for all steps, joined along the batch axis."""
         rows = node.tensors[key]
         if len(rows) == 1:
             return self.row(node, key, 0, shape)
         return self._writer.constant(rows[: self.steps].repeat(self.batch, axis=0).reshape(-1, *shape))
 
     def state(self, node: Node, name: str) -> str:
-        """Return the state before the steps."""
+        """Return a node's state before the steps."""
         return self._kept.get(f"{node.name}.{name}") or self._writer.constant(0.0)
 
     def leave(self, node: Node, name: str, value: str) -> None:
-        """Store the state after the steps."""
+        """Store a node's state after the steps."""
         self._kept[f"{node.name}.{name}"] = value
 
 
 class Streamed(Unrolled):
-    """The clock for one step, whose number is an input of the model."""
+    """A provider of rows and states for one step, whose number is an input of the model."""
 
     def __init__(self, writer: Writer, values: Mapping[str, Any]) -> None:
         super().__init__(writer, 1)
@@ -124,7 +124,7 @@ WEIGHTS = ("float32", "int8", "int4")
 
 
 class Translation:
-    """The translation of a graph, which walks the graph once and writes every node.
+    """A translator that walks a graph once and writes every node.
 
     Args:
         forms: the ops' ONNX forms by name.
@@ -152,7 +152,7 @@ class Translation:
                 self._readers[name].append(node)
 
     def run(self) -> Value:
-        """Write all nodes, and return the logits."""
+        """Write all nodes, and return the value of the logits."""
         for node in self._graph.nodes:
             if node.name not in self.values:
                 self.values[node.name] = self._forms[node.op](self, node)
@@ -161,14 +161,14 @@ class Translation:
         return self.values[self._graph.output]
 
     def bits_of(self, node: Node) -> int:
-        """Return the bits per weight if the layer's weights are stored as integers; otherwise 0."""
+        """Return the bits per weight if the layer's weights are stored as integers; otherwise return 0."""
         encoding = node.attributes["encoding"]
         if encoding == "float32" or self._weights == "float32":
             return 0
         return 4 if self._weights == "int4" and encoding != "int8" else 8
 
     def only_reader(self, node: Node) -> Node | None:
-        """Return the only node that reads this node; None if there are others, or if this node is the output."""
+        """Return the only reader of a node, or None if there are several readers or the node is the output."""
         readers = self._readers[node.name]
         return readers[0] if node.name != self._graph.output and len(readers) == 1 else None
 
@@ -180,7 +180,7 @@ class Translation:
     def pointwise(
         self, node: Node, emit: Emit, *, broadcasts: bool = True, joins_rows: bool = True, shape: RowShape | None = None
     ) -> Value:
-        """Apply an operation to each entry or image, on joined values if the inputs are joined, otherwise step by step.
+        """Apply an operation per entry or per image, to joined inputs if possible and otherwise step by step.
 
         Args:
             broadcasts: whether an input with one step may be combined with one that has all steps.
@@ -207,12 +207,12 @@ class Translation:
         return Value(node.name, True, steps=steps)
 
     def row(self, node: Node, step: int, shape: RowShape | None = None) -> Row:
-        """Return a function from the name of a tensor to its row for this step."""
+        """Return a function that maps a tensor's name to the tensor's row for one step."""
         return lambda key: self.clock.row(node, key, step, (shape or self._row_shape)(node, key))
 
     def _joined_row(self, node: Node) -> Row:
         return lambda key: self.clock.joined_rows(node, key, self._row_shape(node, key))
 
     def _row_shape(self, node: Node, key: str) -> tuple[int, ...]:
-        """Return the shape of a row that broadcasts to a value [B, C, H, W] or [B, C]."""
+        """Return the row shape that broadcasts to a value [B, C, H, W] or [B, C]."""
         return (node.tensors[key].shape[1], *(1,) * (len(self.types[node.name].shape) - 1))

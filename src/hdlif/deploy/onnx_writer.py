@@ -22,7 +22,7 @@ LOGITS = "logits"
 
 
 class Writer:
-    """A collector of the nodes and constants of one ONNX graph.
+    """A builder that collects the nodes and constants of one ONNX graph.
 
     Raises:
         MissingExtraError: the package onnx is not installed.
@@ -49,7 +49,7 @@ class Writer:
         return name
 
     def output(self, value: str, name: str, shape: Shape, dtype: type[np.generic] = np.float32) -> None:
-        """Add `value` to the graph's outputs as `name`."""
+        """Add `value` to the graph's outputs under the name `name`."""
         self._outputs.append(self._typed(name, shape, dtype))
         self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name]))
         self._names.add(name)
@@ -66,7 +66,7 @@ class Writer:
         return self._known[key][0]
 
     def is_zero(self, value: str) -> bool:
-        """Return whether a value is a constant of zeros."""
+        """Return whether a value is a constant that contains only zeros."""
         return value in self._constants and not self._constants[value].any()
 
     def packed(self, weight: NDArray[np.int8], bits: int) -> str:
@@ -94,11 +94,11 @@ class Writer:
         return self._known[key]
 
     def argument_of(self, kind: str, value: str) -> str:
-        """If an operation of this kind computes `value`, return its operand; otherwise return `value` itself."""
+        """Return the first operand of the `kind` operation that computes `value`, or by default `value` itself."""
         return self._arguments.get((kind, value), value)
 
     def model(self, name: str, metadata: Mapping[str, str]) -> Any:
-        """Build and check the `onnx.ModelProto`."""
+        """Build, check and return the `onnx.ModelProto`."""
         needed = {output.name for output in self._outputs}
         kept = []
         for node in reversed(self._nodes):

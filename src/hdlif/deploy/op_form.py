@@ -1,4 +1,4 @@
-"""The forms of an op in PyTorch and ONNX."""
+"""PyTorch and ONNX implementations of an op."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from hdlif.graph.graph import Node
 
 @dataclass
 class Parts:
-    """A node at the steps of a chunk: the argument of its PyTorch form.
+    """The node, steps, tensors and states that an op's PyTorch implementation receives.
 
     Attributes:
         tensors: the node's tensors by role.
@@ -27,7 +27,7 @@ class Parts:
     states: dict[str, Tensor]
 
     def rows(self, role: str, ndim: int) -> Tensor:
-        """Return a per-step tensor for the steps of the chunk, in a shape that broadcasts to [K, B, C, ...]."""
+        """Return a tensor's rows for the steps of the chunk, in a shape that broadcasts to [K, B, C, ...]."""
         rows = self.tensors[role]
         if len(rows) > 1:
             rows = rows[[min(t, len(rows) - 1) for t in self.steps]]
@@ -40,7 +40,7 @@ TorchForm = Callable[[Parts, tuple[Tensor, ...]], Tensor]
 
 @dataclass(frozen=True)
 class OpForm:
-    """The forms of an op.
+    """The PyTorch and ONNX implementations of an op.
 
     Attributes:
         keep: function of the values [1, B, ...] that returns the states a node stores after all nodes of a step ran, as
@@ -54,26 +54,27 @@ class OpForm:
 
 
 def folded(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply a function of [B, ...] to [K, B, ...], with time folded into the batch."""
+    """Apply a function on [B, ...] to an input [K, B, ...], with time folded into the batch."""
     y = function(x.flatten(0, 1))
     return y.reshape(*x.shape[:2], *y.shape[1:])
 
 
 def pointwise(emit: Emit, **options: Any) -> OnnxForm:
-    """Return the form of an operation on each entry; the options are those of `Translation.pointwise`."""
+    """Return the ONNX implementation of an elementwise operation, with the options of `Translation.pointwise`."""
     return lambda translation, node: translation.pointwise(node, emit, **options)
 
 
 def whole(emit: Callable[[Writer, Node, str], str]) -> OnnxForm:
-    """Return the form of an operation that does not depend on time."""
+    """Return the ONNX implementation of an operation that does not depend on time."""
     return lambda translation, node: translation.on_whole(node, lambda x: emit(translation.writer, node, x))
 
 
 def synapse(emit: Callable[..., str]) -> OnnxForm:
-    """Return the form of a layer with weights, written by emit(writer, node, x, weight and bias, name).
+    """Return the ONNX implementation of a layer with weights. The function `emit` writes the layer, given (writer,
+    node, x, weight and bias, name).
 
-    An affine after the layer is folded into weight and bias if it is constant and the only reader of the layer's sums.
-    For weights stored as integers, the affine is folded into their scale and the bias.
+    A constant affine is folded into weight and bias if nothing else reads the layer's sums. For weights stored as
+    integers, the affine is folded into the scale and the bias.
     """
 
     def form(translation: Translation, node: Node) -> Value:

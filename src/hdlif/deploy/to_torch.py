@@ -1,7 +1,7 @@
-"""A deployed graph as a torch module with the runtime's arithmetic.
+"""A torch module that runs a deployed graph with the runtime's arithmetic.
 
-Integer codes times {-1, 0, 1} are exact in float32 below 2^24. This module, the NumPy reference and the native runtime
-therefore compute the same codes, except for differences in the order of float sums.
+Sums of integer codes times {-1, 0, 1} are exact in float32 below 2^24. Torch, the NumPy reference and the native
+runtime therefore compute the same codes, unless float sums in different orders differ.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 class GraphModule(Temporal):
     """A module that runs a graph over chunks of time.
 
-    The module maps images [K or 1, B, C, H, W] to logits [K, B, classes], or to maps of logits [K, B, classes, H, W].
+    The module maps images [K or 1, B, C, H, W] to logits [K, B, classes], or to logit maps [K, B, classes, H, W].
 
     >>> import torch
     >>> from hdlif.graph.artefact import InputRecord
@@ -75,7 +75,7 @@ class GraphModule(Temporal):
         return outputs.expand(len(steps), *outputs.shape[1:]), after or None
 
     def _run(self, x: Tensor, given: Mapping[str, State], steps: range) -> tuple[dict[str, Tensor], dict[str, State]]:
-        """Return every value of a chunk, [K or 1, B, ...], and the states after the chunk."""
+        """Return all values of a chunk, [K or 1, B, ...], and the states after the chunk."""
         values, after = {INPUT: x}, dict[str, State]()
         for node in self.graph.nodes:
             inputs = tuple(values[name] for name in node.inputs)
@@ -90,7 +90,7 @@ class GraphModule(Temporal):
     def _one_after_the_other(
         self, x: Tensor, given: Mapping[str, State], steps: range
     ) -> tuple[dict[str, Tensor], dict[str, State]]:
-        """Run a recurrent graph step by step, and return the same as `_run`; constant values have one step."""
+        """Run a recurrent graph step by step, and return values and states as `_run` does."""
         runs, after = [], dict[str, State]()
         for k, t in enumerate(steps):
             values, after = self._run(x[k : k + 1] if len(x) > 1 else x, after or given, range(t, t + 1))
@@ -102,7 +102,7 @@ class GraphModule(Temporal):
     def run_node(
         self, node: Node, inputs: tuple[Tensor, ...], state: State | None, steps: range
     ) -> tuple[Tensor, State | None]:
-        """Run one node on a chunk; return its output [K or 1, B, ...] and its states after the chunk."""
+        """Run one node on a chunk, and return the output [K or 1, B, ...] and the new states."""
         names = state_names(node)
         states = dict(zip(names, kept_of(state, inputs[0], *names), strict=True)) if names else {}
         tensors = {role: getattr(self, _buffer(node, role)) for role in node.tensors}
@@ -111,5 +111,7 @@ class GraphModule(Temporal):
 
 
 def _buffer(node: Node, role: str) -> str:
-    """Return a unique buffer name without dots, which torch forbids. Roles contain neither dots nor slashes."""
+    """Return a unique buffer name without dots, which torch forbids. The names of roles contain neither dots nor
+    slashes.
+    """
     return node.name.replace("~", "~0").replace(".", "~1") + f"/{role}"

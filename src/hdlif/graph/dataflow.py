@@ -1,4 +1,4 @@
-"""The values that nodes read, and carry from step to step, according to their ops."""
+"""Functions that list the values a node reads or carries from step to step."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,12 +8,12 @@ from hdlif.graph.ops import OPS
 
 
 def reads(node: Node) -> tuple[str, ...]:
-    """Return the values that a node reads, for this step or the next one."""
+    """Return the values that a node reads for the current or the next step."""
     return (*node.inputs, *OPS[node.op].sources(node))
 
 
 def renamed(node: Node, names: Mapping[str, str]) -> Node:
-    """Return the node with renamed inputs."""
+    """Return a node with renamed inputs and sources."""
     inputs, attributes = tuple(names.get(name, name) for name in node.inputs), node.attributes
     for source in OPS[node.op].sources(node):
         attributes = {**attributes, "source": names.get(source, source)}
@@ -21,12 +21,12 @@ def renamed(node: Node, names: Mapping[str, str]) -> Node:
 
 
 def is_recurrent(graph: Graph) -> bool:
-    """Return whether a node reads a later node's value of the previous step, so that steps must run one by one."""
+    """Return whether any node carries another node's value to the next step, so steps must run one by one."""
     return any(OPS[node.op].keep is not None for node in graph.nodes)
 
 
 def feedback(node: Node) -> tuple[tuple[str, str], ...]:
-    """Return (state, source) for each value that a node stores for the next step."""
+    """Return (state, source) for each value that a node carries to the next step."""
     sources = OPS[node.op].sources(node)
     return tuple(zip(state_names(node), sources, strict=True)) if sources else ()
 

@@ -1,4 +1,4 @@
-"""Layout of detector outputs: per level, class scores and four distances at every position of a grid."""
+"""Layout of detector outputs, with class scores and four distances at every grid position of each level."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ SIDES = 4
 
 
 def level_shapes(strides: Sequence[int], height: int, width: int) -> list[tuple[int, int]]:
-    """Return rows and columns of each level's grid, for an input of height x width.
+    """Return the rows and columns of each level's grid for an input of height x width.
 
     >>> level_shapes((8, 16), 20, 32)
     [(3, 4), (2, 2)]
@@ -17,14 +17,14 @@ def level_shapes(strides: Sequence[int], height: int, width: int) -> list[tuple[
 
 
 def count_outputs(classes: int, strides: Sequence[int], height: int, width: int) -> int:
-    """Return the number of outputs of a detector: Σ over levels of (classes + 4)·rows·columns."""
+    """Return the number of outputs of a detector, which is the sum of (classes + 4)·rows·columns over all levels."""
     return (classes + SIDES) * sum(rows * columns for rows, columns in level_shapes(strides, height, width))
 
 
 def split_levels(outputs: Any, classes: int, strides: Sequence[int], height: int, width: int) -> list[tuple[Any, Any]]:
-    """Split outputs [..., n] into class logits [..., K, h, w] and raw distances [..., 4, h, w] of each level.
+    """Split outputs [..., n] into class logits [..., K, h, w] and raw distances [..., 4, h, w] per level.
 
-    The levels are concatenated, each as a map [K + 4, h, w] in C order.
+    The outputs of all levels are concatenated, each as a map [K + 4, h, w] in C order.
 
     Args:
         outputs: a NumPy array or a tensor.

@@ -1,6 +1,6 @@
-"""Checks of node fields for all ops, and windows over a map.
+"""Checks of node fields that several ops share, and windows over a map.
 
-Errors contain node, field and accepted values.
+Error messages contain the node, the field and the accepted values.
 """
 
 import itertools
@@ -22,7 +22,7 @@ def check_fields(node: Node, what: str, seen: object, accepted: object) -> None:
 
 
 def is_float32(value: Any) -> TypeGuard[float]:
-    """Return whether `value` is a number in float32's range; the runtime computes with the nearest float32."""
+    """Return whether `value` is a number in float32's range; the runtime rounds such numbers to float32."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and -FLOAT32_MAX <= value <= FLOAT32_MAX
 
@@ -35,7 +35,7 @@ def number(node: Node, key: str, accepts: Callable[[float], bool], accepted: str
 
 
 def pair(node: Node, key: str, least: int, default: tuple[int, int] | None = None) -> tuple[int, int]:
-    """Return two integers; `default` if the node omits them."""
+    """Return a field of two integers, or `default` if the node omits the field."""
     value = node.attributes[key] if default is None else node.attributes.get(key, default)
     valid = (
         isinstance(value, Sequence) and len(value) == 2 and all(type(v) is int and least <= v < 2**15 for v in value)
@@ -52,16 +52,16 @@ def map_shape(node: Node, value: Value) -> tuple[int, int, int]:
 
 
 def rows(node: Node, key: str, value: Value, time_steps: int, per_channel_only: bool = False) -> Array:
-    """Check a tensor with one row or at least one row per step, and one column or one column per channel.
+    """Check that a tensor has one row or at least one per step, and one column or one per channel.
 
-    Step t uses row min(t, rows - 1): rows beyond `time_steps` apply after the trained steps.
+    Step t uses row min(t, rows - 1), so rows beyond `time_steps` apply after the trained steps.
     """
     channels = (value.shape[0],) if per_channel_only else (1, value.shape[0])
     return rows_of(node, key, time_steps, lambda n: n in channels, " or ".join(map(str, channels)))
 
 
 def rows_of(node: Node, key: str, time_steps: int, accepts: Callable[[int], bool], accepted: str) -> Array:
-    """Check a tensor of rows whose number of columns meets `accepts`."""
+    """Check a tensor of rows, whose number of columns must satisfy `accepts`."""
     rows = node.tensors[key]
     fits = rows.dtype == np.float32 and rows.ndim == 2 and accepts(rows.shape[1])
     if not fits or not (rows.shape[0] == 1 or rows.shape[0] >= time_steps):
@@ -75,7 +75,7 @@ def rows_of(node: Node, key: str, time_steps: int, accepts: Callable[[int], bool
 
 
 def summed_code(value: Value, terms: int) -> int | None:
-    """Return the largest code of a sum of `terms` codes; None if it exceeds the code range."""
+    """Return the largest code of a sum of `terms` codes, or None if the sum exceeds the code range."""
     largest = None if value.max_code is None else value.max_code * terms
     return None if largest is None or largest > MAX_CODE else largest
 
@@ -94,7 +94,7 @@ def places(
     padding: tuple[int, int],
     dilation: tuple[int, int] = (1, 1),
 ) -> tuple[int, ...]:
-    """Return the numbers of rows and columns of a window's positions on a map."""
+    """Return the numbers of window positions along the rows and the columns of a map."""
     reaches = [reach(k, d) for k, d in zip(kernel, dilation, strict=True)]
     found = tuple((n + 2 * p - r) // s + 1 for n, r, s, p in zip(size, reaches, stride, padding, strict=True))
     if min(found) < 1 or any(p >= r for p, r in zip(padding, reaches, strict=True)):
@@ -108,7 +108,7 @@ def places(
 def windows(
     x: Array, kernel: Any, strides: tuple[int, int], dilation: tuple[int, int] = (1, 1)
 ) -> Iterator[tuple[int, int, Array]]:
-    """Yield ky, kx and the entries of x at this tap, [B, C, out H, out W], in row-major order."""
+    """Yield ky, kx and the entries of x at tap (ky, kx), [B, C, out H, out W], in row-major order."""
     (kernel_y, kernel_x), (stride_y, stride_x) = kernel, strides
     last_y, last_x = (size - reach(k, d) for size, k, d in zip(x.shape[2:], kernel, dilation, strict=True))
     for ky, kx in itertools.product(range(kernel_y), range(kernel_x)):
@@ -117,7 +117,7 @@ def windows(
 
 
 def reach(kernel: int, dilation: int) -> int:
-    """Return the number of entries from the first to the last tap along an axis."""
+    """Return the number of entries that a dilated kernel spans along an axis."""
     return (kernel - 1) * dilation + 1
 
 
@@ -129,7 +129,7 @@ def ordered_sum(terms: Iterator[Array]) -> Array:
 
 
 def in_order(values: Array, keep: int) -> Array:
-    """Sum float32 values over all axes after the first `keep`, in row-major order, starting from the first value."""
+    """Sum float32 values over all axes after the first `keep` axes, in row-major order from the first value."""
     flat = values.reshape(*values.shape[:keep], -1)
     total: Array = np.add.accumulate(flat, axis=-1, dtype=np.float32)[..., -1]
     return total

@@ -1,7 +1,7 @@
-"""Graphs of deployed networks: nodes in topological order, input, task, and the type of every value.
+"""Graphs of deployed networks, with nodes in topological order, input, task, and the type of every value.
 
-A node has one output with the node's name; the network's input is the value `INPUT`. Shapes of values exclude time and
-batch: [C, H, W] or [C].
+Each node has one output with the node's name, and the network's input is the value `INPUT`. Shapes of values are [C, H,
+W] or [C], without time and batch.
 """
 
 import math
@@ -18,7 +18,8 @@ CLIPS = ("first", "centre", "windows")
 
 @dataclass(frozen=True)
 class SoundRecord:
-    """An audio clip of `samples` at `rate` Hz as `frames` steps of `mels` log-mel energies, see `hdlif.inputs.sounds`.
+    """An audio clip of `samples` at `rate` Hz, as `frames` steps of `mels` log-mel energies (see
+    `hdlif.inputs.sounds`).
 
     Attributes:
         clips: the choice of clips from longer audio.
@@ -68,14 +69,14 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class InputRecord:
-    """The network's input at each step, [C, H, W] = `shape`, computed as (x / whole - mean) / std.
+    """The network's input [C, H, W] at each step, computed as (x / whole - mean) / std.
 
-    `whole` is the raw value that counts as 1 for a kind of input (`INPUT_KINDS`): 255 for pixels. Event counts and time
-    series are not scaled. `resize` and `fit` adapt images of another size, and `frames` sets how they are presented. A
-    time series of C channels and T steps is [C, T, 1] in total; with the frames "rows", each step gets [C, 1, 1]. For
-    events of a `sensor` of height and width, `binning` counts events in a frame [2, H, W] per step, and `resize`
-    resizes it. Without a sensor, the conversion of event-camera data to frames is unspecified. A table row of C
-    features is [C, 1, 1], the same at every step.
+    `whole` is the raw value that is scaled to 1 (`INPUT_KINDS`), which is 255 for pixels. Other kinds of input are not
+    scaled. `resize` and `fit` adapt images of other sizes, and `frames` selects the part of a sample that each step
+    receives. A time series of C channels and T steps has the shape [C, T, 1]. With `frames` = "rows", each step
+    receives [C, 1, 1]. For events from a `sensor` (height and width), `binning` selects how events are counted into one
+    frame [2, H, W] per step. `resize` adapts the frames of events to `shape`. Without a sensor, the conversion of
+    events to frames is unspecified. A table row of C features is a constant input [C, 1, 1].
 
     >>> from hdlif.graph.artefact import InputRecord
     >>> picture = InputRecord((3, 32, 32), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
@@ -110,7 +111,7 @@ class InputRecord:
     shortest: int = 0
 
     def sample_shape(self, time_steps: int) -> tuple[int, int, int]:
-        """Return the shape [C, H, W] of a complete sample of `time_steps` steps."""
+        """Return the shape [C, H, W] of a complete sample with `time_steps` steps."""
         channels, height, width = self.shape
         if self.frames == "pixels":
             side = math.isqrt(time_steps)
@@ -133,7 +134,7 @@ COMBINATIONS = ("mean", "last", "each")
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """The meaning of a network's outputs; `Graph.labels` are their names or, for "detect", the classes of boxes.
+    """The meaning of a network's outputs, where `Graph.labels` are output names or, for "detect", box classes.
 
     >>> from hdlif.graph.artefact import TaskRecord
     >>> degrees = TaskRecord("regress", "last", mean=(20.0,), std=(5.0,))
@@ -164,7 +165,7 @@ class TaskRecord:
 
 @dataclass(frozen=True)
 class Node:
-    """One operation of a graph.
+    """A single operation of a graph.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Node
@@ -189,7 +190,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Learned:
-    """The record of the training that derived a deployed network from another one.
+    """A record of the training that derived a deployed network from another network.
 
     Attributes:
         source: digest of the original model file.
@@ -204,7 +205,7 @@ class Learned:
 
 @dataclass(frozen=True)
 class Graph:
-    """A deployed network of `time_steps` steps.
+    """A deployed network with `time_steps` steps.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node, infer_values
@@ -240,7 +241,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Value:
-    """The type of a value: its shape without time and batch, and the domain of its entries.
+    """The type of a value, with the shape without time and batch and the domain of the entries.
 
     Attributes:
         shape: [C, H, W], or [C] for a vector.
@@ -256,9 +257,9 @@ class Value:
 def settled(
     found: Mapping[str, bool], nodes: Iterable[Node], of: Callable[[Node, Mapping[str, bool]], bool]
 ) -> dict[str, bool]:
-    """Return a property of each value, by applying `of` to every node until nothing changes.
+    """Return a property of each value, computed by applying `of` to every node until nothing changes.
 
-    If a delay closes a loop, one pass is not enough. `of` must be monotone.
+    One pass is not enough if a delay closes a loop. `of` must be monotone.
     """
     now, order = dict(found), list(nodes)
     while True:
@@ -270,7 +271,7 @@ def settled(
 
 
 def row_of_step(node: Node, key: str, t: int, ndim: int) -> Floats:
-    """Return the row of step t, or the last row beyond the end, broadcastable to a value of `ndim` axes."""
+    """Return the row of step t, or the last row for later steps, broadcastable to a value of `ndim` axes."""
     rows = node.tensors[key]
     row: Floats = rows[min(t, len(rows) - 1)]
     return row.reshape(-1, *(1,) * (ndim - 2))

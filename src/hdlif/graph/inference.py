@@ -1,4 +1,4 @@
-"""Type inference and checks of a graph."""
+"""Type inference and checks for graphs of deployed networks."""
 
 import math
 
@@ -28,7 +28,7 @@ _PARTS = 3
 
 
 def infer_values(graph: Graph) -> dict[str, Value]:
-    """Return the type of every value of a graph, by name.
+    """Return the type of every value in a graph, by name.
 
     See `Graph` for an example.
 
@@ -87,7 +87,7 @@ def infer_values(graph: Graph) -> dict[str, Value]:
 
 
 def _check_output(graph: Graph, shape: tuple[int, ...]) -> None:
-    """Raise `ArtefactError` unless the output has a channel per label, and is a map for tasks with maps."""
+    """Raise `ArtefactError` unless the output fits the labels and the task."""
     count, is_map = len(graph.labels), graph.task.kind in MAP_TASKS
     is_placed = graph.task.kind in PLACED_TASKS
     if is_placed and (graph.input.kind not in ("image", "events") or graph.input.frames != "constant"):
@@ -116,7 +116,7 @@ def _check_confidence(confidence: object, record: TaskRecord) -> None:
 
 
 def check_task(record: TaskRecord, time_steps: int, outputs: int) -> None:
-    """Raise `ArtefactError` for the first invalid field of a record."""
+    """Raise `ArtefactError` for the first invalid field of a task record."""
     for key, value, accepted in (("kind", record.kind, TASKS), ("combine", record.combine, COMBINATIONS)):
         if value not in accepted:
             raise ArtefactError(f"task.{key} = {brief(value)} is unknown; {did_you_mean(str(value), accepted)}")
@@ -150,7 +150,7 @@ def check_task(record: TaskRecord, time_steps: int, outputs: int) -> None:
 
 
 def _check_boxes(record: TaskRecord) -> None:
-    """Raise `ArtefactError` for a detector field in another task, or for one that is out of range."""
+    """Raise `ArtefactError` for detector fields that are out of range or used in other tasks."""
     strides, overlap = record.strides, record.overlap
     if record.kind != "detect":
         if strides != TaskRecord.strides or overlap != TaskRecord.overlap:

@@ -1,4 +1,4 @@
-"""Checks of input records, and the noun for their samples."""
+"""Checks of input records, and nouns for their samples."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -38,7 +38,7 @@ SOUND_LIMITS = {
 
 
 def check_input(record: InputRecord) -> None:
-    """Raise `ArtefactError` for the first invalid field of a record."""
+    """Raise `ArtefactError` for the first invalid field of an input record."""
     shape = record.shape
     if len(shape) != 3 or any(type(n) is not int or n < 1 for n in shape) or math.prod(shape) > MAX_ELEMENTS:
         raise ArtefactError(f"input.shape = {brief(list(shape))}; it must be [C, H, W], integers of at least 1")
@@ -86,7 +86,7 @@ def check_input(record: InputRecord) -> None:
 
 
 def _check_events(record: InputRecord) -> None:
-    """Raise `ArtefactError` for event fields in other inputs, or invalid combinations of them."""
+    """Raise `ArtefactError` for event fields of other inputs, or for invalid combinations of event fields."""
     sensor, shape = record.sensor, record.shape
     if record.kind != "events":
         for key in ("binning", "sensor"):
@@ -180,7 +180,7 @@ _INPUT_WORDS: Mapping[str, Collection[str]] = {
 
 @dataclass(frozen=True)
 class SampleName:
-    """The noun for a sample, singular and plural."""
+    """The noun for a sample, in singular and plural."""
 
     one: str
     many: str
@@ -197,7 +197,7 @@ _NAMES = {
 
 
 def sample_name(record: InputRecord) -> SampleName:
-    """Return the noun for samples of an input record.
+    """Return the noun for the samples of an input record.
 
     >>> sample_name(InputRecord((1, 8, 8), (0.0,), (1.0,))).many
     'images'

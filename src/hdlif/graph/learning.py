@@ -1,7 +1,7 @@
-"""The tensors that a deployed network trains on the device, and the gradients of one of its steps.
+"""The tensors that a deployed network trains on a device, and the gradients of single steps.
 
-The gradient of a step needs only that step: earlier states are constants, as in SLTT and single-step random training.
-HD-LIF's derivatives χ = 1[m > θ] and λ are constants too, so the file needs no surrogate.
+The gradient of a step treats earlier states as constants, as in SLTT and single-step random training. The derivatives
+of HD-LIF are χ = 1[m > θ] and λ, so the model file needs no surrogate.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,14 +41,15 @@ class Place(NamedTuple):
 
 
 def _passes(node: Node) -> bool:
-    """Return whether a gradient reaches the inputs of a node."""
+    """Return whether a node passes gradients to its inputs."""
     return node.op != "delay" and (node.op != "program" or fires(node))
 
 
 def layers_after(graph: Graph) -> dict[str, int]:
-    """Return the largest number of weight layers between each value that a gradient reaches and the output.
+    """Return, for each value that a gradient reaches, the largest number of weight layers between the value and the
+    output.
 
-    Gradients pass neither to the previous step (`delay`) nor through an equation that only scales the network's input.
+    Gradients do not pass to the previous step (`delay`), nor through an equation that only scales the network's input.
     """
     found = {graph.output: 0}
     for node in reversed(graph.nodes):
@@ -60,7 +61,7 @@ def layers_after(graph: Graph) -> dict[str, int]:
 
 
 def trained(graph: Graph, level: Level) -> tuple[Place, ...]:
-    """Return the tensors that a level trains, in the order of the nodes.
+    """Return the tensors that `level` trains, in node order.
 
     Raises:
         HdlifError: the level is unknown, the task has no classes, or a gradient must pass an op or a neuron that has
@@ -91,7 +92,7 @@ def _trains(node: Node, level: Level, after: int) -> bool:
 
 
 def path(graph: Graph, places: Sequence[Place]) -> frozenset[str]:
-    """Return the values that need a gradient: a gradient reaches them, and they depend on a trained tensor."""
+    """Return the values that need a gradient, because a gradient reaches them and they depend on a trained tensor."""
     own, found, reached = {place.node for place in places}, set[str](), layers_after(graph)
     for node in graph.nodes:
         if node.name in reached and (node.name in own or (_passes(node) and not found.isdisjoint(node.inputs))):
@@ -100,9 +101,9 @@ def path(graph: Graph, places: Sequence[Place]) -> frozenset[str]:
 
 
 def with_classes(graph: Graph, labels: Sequence[str]) -> Graph:
-    """Return a graph with new classes, which a `Learner` can train; the logits of the old classes keep their bits.
+    """Return a graph with new classes for a `Learner` to train, and bit-identical logits for the old classes.
 
-    The new classes have zero weights in the classifier, and after it the mean scale, shift or row of the old classes.
+    New classes start with zero weights in the classifier, and with the mean over the old classes in later tensors.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -141,7 +142,7 @@ def with_classes(graph: Graph, labels: Sequence[str]) -> Graph:
 
 
 def _with_columns(rows: Array, count: int, more: int) -> Array:
-    """Return rows [R, count] with `more` columns of their mean; rows that all channels share stay."""
+    """Append `more` columns that contain the mean of rows [R, count], unless all channels share the rows."""
     if rows.ndim != 2 or rows.shape[1] != count or count == 1:
         return rows
     return np.concatenate([rows, np.repeat(rows.mean(1, keepdims=True, dtype=rows.dtype), more, 1)], 1)
@@ -171,9 +172,9 @@ def gradients(
     t: int,
     of_output: Array,
 ) -> dict[Place, Array]:
-    """Return the gradients of a step's tensors per sample: [B, *tensor], or [B, 1 or C] for the row of the step.
+    """Return the gradients of a step's tensors per sample, [B, *tensor], or [B, 1 or C] for the step's row.
 
-    Nodes are visited from the last to the first; a value read by several nodes adds their gradients in this order.
+    Nodes are visited from last to first, and the gradients of a value with several readers are added in this order.
 
     Args:
         needed: the result of `path`.

@@ -1,18 +1,18 @@
-"""Definition of an op: its fields, output shape, computation and cost.
+"""Definition of an op, with fields, output shape, computation and cost.
 
 For energy (all operations), the cost counts additions and multiplications. Counting rules:
 
-- A sum of k terms counts as k additions, and a maximum of k terms as k comparisons, starting from 0 or -inf, as in a
-  multiply-accumulate. A comparison counts as an addition, and a division as a multiplication.
-- These are free: a comparison with 0 (a sign bit), the floor and the limit 2^bits - 1 of a spike's code (cut-off bits),
-  a power of two as an exponent, a choice between two numbers, and moving numbers.
-- A pair of an input and a weight counts if neither is 0. A factor of 1 or -1 by its type (a spike of 0 or 1, a binary,
-  ternary or 2-bit weight), a scale of 1 and a shift of 0 are free.
+- A sum of k terms counts as k additions, as in a multiply-accumulate that starts from 0. A maximum of k terms counts as
+  k comparisons, starting from -inf. A comparison counts as an addition, and a division as a multiplication.
+- Comparisons with 0 (a sign bit), choices between two numbers, powers of two as exponents, and moving numbers are free.
+  Cutting off bits is free, such as the floor and the limit 2^bits - 1 of a spike's code.
+- A product of an input and a weight counts only if neither factor is 0. A factor that can only be 0, 1 or -1 is free,
+  such as a binary spike or a binary, ternary or 2-bit weight. A scale of 1 and a shift of 0 are free.
 
-So a quantiser of spikes, min(floor(max(x, 0)·(1/step) + offset), 2^bits - 1), costs a multiplication and an addition
-per entry: 3.7 + 0.9 pJ. For a power-of-two step, such as the default of ¼, fixed-point hardware would shift instead of
-multiplying. The multiplication still counts in full: the runtime multiplies, and a step combined with a folded gain is
-not a power of two. A step of 1 needs no multiplication.
+A quantiser of spikes, min(floor(max(x, 0)·(1/step) + offset), 2^bits - 1), therefore costs one multiplication and one
+addition per entry, or 3.7 + 0.9 pJ. With a power-of-two step, such as the default of ¼, fixed-point hardware could
+shift instead of multiplying. The multiplication still counts in full, because the runtime multiplies and a step with a
+folded gain is not a power of two. A step of 1 needs no multiplication.
 """
 
 import importlib
@@ -27,7 +27,7 @@ from hdlif.graph.graph import Array, Graph, Node, Value
 
 @dataclass(frozen=True)
 class Work:
-    """Numbers of operations by kind, on floats and on integers (8-bit factors, sums in 32 bits)."""
+    """Numbers of operations on floats, and on integers with 8-bit factors and 32-bit sums."""
 
     multiplications: float = 0.0
     additions: float = 0.0
@@ -54,33 +54,33 @@ INTEGER_MAC = INTEGER_ADD + Work(integer_multiplications=1)
 
 
 class Seen(Protocol):
-    """Counts of a run of a graph, such as `accounting.Activity`."""
+    """Counts from running a graph, such as `accounting.Activity`."""
 
     graph: Graph
     types: dict[str, Value]
     pairs: dict[str, float]
 
     def per_image(self, node: Node, count: float, *, once: bool) -> float:
-        """Return a count per image over T steps; constant values run once, and count once if `once`, else T times."""
+        """Return a count per image over T steps; with `once`, constant values count only once."""
 
     def entries_per_image(self, node: Node) -> float:
-        """Return the number of computed entries of a node's output, per image and over T steps."""
+        """Return the number of computed entries of a node's output, per image over T steps."""
 
 
 def moved(node: Node, seen: Seen) -> Work:
-    """Return zero operations, because numbers only move."""
+    """Return zero operations, because moving numbers is free."""
     return NOTHING
 
 
 def acting_share(node: Node, role: str, neutral: float, seen: Seen) -> float:
-    """Return the fraction of a tensor's entries that cost an operation, over the rows of all steps."""
+    """Return the fraction of a tensor's entries that cost an operation, averaged over all steps."""
     rows, steps = node.tensors[role], seen.graph.time_steps
     acts = (rows != neutral).mean(axis=1)
     return float(sum(acts[min(t, len(rows) - 1)] for t in range(steps)) / steps)
 
 
 def pooled(node: Node, seen: Seen, *geometry: tuple[int, ...]) -> Work:
-    """Count the window entries that are not padding."""
+    """Return the additions in a pool's windows, without entries in the padding."""
     value = seen.types[node.inputs[0]]
     places = seen.types[node.name].shape[1:] or (1, 1)
     axes = zip(value.shape[1:], places, *geometry, strict=True)
@@ -89,14 +89,14 @@ def pooled(node: Node, seen: Seen, *geometry: tuple[int, ...]) -> Work:
 
 
 def taps_on_map(size: int, places: int, kernel: int, stride: int, padding: int, dilation: int = 1) -> int:
-    """Count the pairs of output position and kernel tap outside the padding, along one axis of `size` entries."""
+    """Count the pairs of output position and kernel tap that fall on the map, along one axis of `size` entries."""
     taps = range(0, kernel * dilation, dilation)
     return sum(0 <= place * stride + tap - padding < size for place in range(places) for tap in taps)
 
 
 @dataclass(frozen=True)
 class Passed:
-    """The values of a node in a forward step, for its backward pass.
+    """The values of a node in a forward step, as needed by the backward pass.
 
     Attributes:
         t: the step.
@@ -170,12 +170,12 @@ class Op:
     passes_spikes: Callable[[Node], bool] = field(default=lambda node: False)
 
     def made_from(self, node: Node) -> tuple[str, ...]:
-        """Return the operands of a node: its sources, or its inputs without sources."""
+        """Return a node's operands, which are the sources if there are any and otherwise the inputs."""
         return self.sources(node) or node.inputs
 
 
 def collect(package: str, name: str) -> list[Any]:
-    """Return the attribute of this name from each module of a package, in file order."""
+    """Return the attribute `name` of each module in a package that has one, in file order."""
     files = pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}.")
     modules = [importlib.import_module(file.name) for file in files]
     return [getattr(module, name) for module in modules if hasattr(module, name)]

@@ -1,4 +1,4 @@
-"""Read arrays from JSON: nested lists of numbers, or rows as objects with column names as keys."""
+"""Read arrays from JSON, given as nested lists of numbers or as rows with column names as keys."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _NUMBER_BYTES, _LIST_BYTES, _OBJECT_BYTES, _KEY_BYTES = 64, 128, 256, 192
 
 
 def reading_bytes(content: bytes) -> int:
-    """Return the most bytes that reading JSON takes in addition to the text."""
+    """Return the maximum number of bytes that reading JSON takes in addition to the text."""
     return (
         len(content)
         + _NUMBER_BYTES * (content.count(b",") + 1)
@@ -29,7 +29,7 @@ def reading_bytes(content: bytes) -> int:
 
 
 def read_json(content: bytes, columns: Sequence[str]) -> NDArray[Any]:
-    """Return the array, float32 or uint8, in a JSON text.
+    """Parse JSON text, and return the array as float32 or uint8.
 
     Args:
         columns: the names of the network's columns, if any.
@@ -74,7 +74,7 @@ def _read_lists(values: list[Any], kind: str) -> NDArray[Any]:
 def _are_numbers(values: list[Any]) -> bool:
     """Return whether nested lists contain only numbers.
 
-    Given text, NumPy would make an array of strings in which every entry is as long as the longest string.
+    NumPy would turn text in a list into an array of strings, all as long as the longest string.
     """
     kinds = set(map(type, values))
     if list in kinds:

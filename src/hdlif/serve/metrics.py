@@ -48,7 +48,7 @@ class Metrics:
         Gauge(f"hdlif_{name}", what, registry=self.registry).set_function(value)
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request. Clients can invent any number of methods, so unusual methods are counted together."""
+        """Count a request. Clients can send any method name, so unusual methods are counted together."""
         self._requests.labels(method if method in _METHODS else "other", route, status).inc()
         self._seconds.labels(route).observe(seconds)
 

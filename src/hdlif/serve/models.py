@@ -1,4 +1,4 @@
-"""Load the networks of a server, run them in batches, and replace a network when its file has changed."""
+"""Load the networks of a server, run them in batches, and replace a network when its file changes."""
 
 import asyncio
 import weakref
@@ -36,7 +36,7 @@ _STEPS_AT_ONCE = 64
 
 
 class Network:
-    """A loaded model file, with the jobs that wait to run on it.
+    """A loaded model file, with the jobs that wait for the network.
 
     Args:
         path: path of the model file, or name of a trained network.
@@ -74,11 +74,11 @@ class Network:
 
     @property
     def held_bytes(self) -> int:
-        """The memory of the network in bytes, without its streams."""
+        """Return the network's memory in bytes, without streams."""
         return self.session.weight_bytes + self.session.working_bytes + OVERHEAD_BYTES
 
     async def predict(self, x: Floats, placed: Sequence[Placed | None] = ()) -> list[Answer | None]:
-        """Return the predictions for several inputs [T or 1, N, C, H, W], or None for outputs that are not finite.
+        """Return the predictions for several inputs [T or 1, N, C, H, W], with None for outputs that are not finite.
 
         Args:
             placed: the `Placed` of each input, as for `runtime.answers.answers`.
@@ -103,7 +103,7 @@ class Network:
         return await self._steps.submit((sequence, x))
 
     def describe(self) -> dict[str, Any]:
-        """Return a description of the network and its input, as a JSON object."""
+        """Describe the network and its input as a JSON object."""
         session = self.session
         record, task = session.input, session.task
         return {
@@ -131,7 +131,7 @@ class Network:
 
     @property
     def kind(self) -> str:
-        """The kind of the network's inputs."""
+        """Return the kind of the network's inputs."""
         record = self.session.input
         return "sound" if record.sound is not None else record.kind
 
@@ -162,8 +162,8 @@ def _advance(batch: Sequence[Steps]) -> Sequence[list[Answer | None] | Exception
 class Models:
     """The networks of a server, by name.
 
-    A network is replaced between two requests. Requests and streams that started on the old network finish on it. To
-    limit memory, files are not reloaded while old networks take more than `Settings.max_old_bytes`.
+    Networks are replaced only between two requests. Requests and streams that began on a replaced network also finish
+    on that network. To limit memory, files are not reloaded while old networks take more than `Settings.max_old_bytes`.
 
     Args:
         artefacts: the model file for each name.
@@ -191,7 +191,7 @@ class Models:
 
     @property
     def old_bytes(self) -> int:
-        """The memory of replaced networks that are still in use."""
+        """Return the memory in bytes of replaced networks that are still in use."""
         return sum(network.held_bytes for network in self.old)
 
     async def reload(self, name: str) -> bool:
@@ -232,7 +232,7 @@ _LONGEST_NAME = 64
 
 
 def name_artefacts(artefacts: Sequence[str]) -> dict[str, Path]:
-    """Return paths by the names that clients use: NAME in NAME=PATH, or the file name without its suffix.
+    """Map client-visible names to paths; without NAME=, the name is the file name without suffix.
 
     >>> name_artefacts(["runs/digits.hdlif.safetensors", "ecg=net.hdlif.safetensors"])  # doctest: +ELLIPSIS
     {'digits': ...Path('runs/digits.hdlif.safetensors'), 'ecg': ...Path('net.hdlif.safetensors')}

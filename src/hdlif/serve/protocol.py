@@ -1,8 +1,8 @@
 """Add deadlines and JSON errors to uvicorn's HTTP/1.1 protocol.
 
-uvicorn and h11 limit the size of headers and close idle connections after a response. But uvicorn has no deadline for
-slow requests or unread responses, and no limit on open connections. In one turn of the event loop, h11 parses all data
-that has arrived, which takes a second for 256 KiB of one-byte chunks.
+uvicorn and h11 limit the size of headers and close idle connections after a response. However, uvicorn has no deadline
+for slow requests or unread responses, and no limit on open connections. In one turn of the event loop, h11 parses all
+received data, which takes a second for 256 KiB of one-byte chunks.
 """
 
 import asyncio
@@ -99,7 +99,7 @@ class Protocol(H11Protocol, asyncio.BufferedProtocol):
         self.transport.abort()
 
     def _refuse(self, refusal: Refusal, reason: str) -> None:
-        """Send an error, close the connection, and report a disconnected client to the application."""
+        """Send an error, close the connection, and report to the application that the client has disconnected."""
         if self.transport.is_closing():
             return
         self.metrics.connections_cut.labels(reason).inc()

@@ -1,12 +1,12 @@
-"""Run replicas of the server on a Ray cluster, with a command or a Ray Serve configuration file.
+"""Run replicas of the server on a Ray cluster, from the command line or a Ray Serve configuration file.
 
     serve run hdlif.serve.ray_app:build artefacts=digits.hdlif.safetensors replicas=4
 
 In a configuration file, `args` may contain numbers and lists.
 
-Each replica runs the application of `hdlif serve` with a copy of the networks. A stream lives in one process, but Ray
-sends a request to any replica, so streams are available only with a single replica. Ray's proxy limits connections and
-slow clients. This module requires the extra hdlif[ray].
+Each replica runs the application of `hdlif serve` with a copy of the networks. Streams require a single replica,
+because a stream lives in one process but Ray sends requests to any replica. Ray's proxy limits connections and slow
+clients. This module requires the extra hdlif[ray].
 """
 
 from collections.abc import Mapping
@@ -70,7 +70,8 @@ def build(arguments: dict[str, Any]) -> Any:
 
 
 def read_arguments(arguments: Mapping[str, Any]) -> Replicas:
-    """Check an application's arguments, which are strings on Ray's command line and values in configuration files.
+    """Check an application's arguments, which are strings on Ray's command line and typed values in configuration
+    files.
 
     Args:
         arguments: `artefacts`, a list of paths or NAME=PATH that exist on every node, or one string with commas;
@@ -101,7 +102,7 @@ def read_arguments(arguments: Mapping[str, Any]) -> Replicas:
 
 
 def _read_number(name: str, value: Any) -> Any:
-    """Convert a string to a number; return other values unchanged, because `Settings` checks them."""
+    """Convert a string to a number, and return other values unchanged for `Settings` to check."""
     if not isinstance(value, str):
         return value
     if name.endswith("_bytes"):

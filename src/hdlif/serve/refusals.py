@@ -94,7 +94,7 @@ _CODES: tuple[tuple[type[HdlifError], str], ...] = (
 
 
 def refuse(error: BaseException) -> Refusal:
-    """Return the response for an error. Server errors are logged, and the client receives no details of them."""
+    """Return the response for an error. Server errors are logged, and clients receive no details about them."""
     if isinstance(error, Refusal):
         return error
     if isinstance(error, asyncio.CancelledError):

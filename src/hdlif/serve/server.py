@@ -32,13 +32,13 @@ _SPARE_FILES = 64
 
 @dataclass(frozen=True)
 class Started:
-    """A server that is listening."""
+    """The address and the networks of a listening server."""
 
     address: str
     networks: tuple[Network, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the attributes as a JSON object."""
+        """Return the address and the networks as a JSON object."""
         models = [
             {"name": one.name, "path": str(one.path), "digest": one.digest, "weight_bytes": one.session.weight_bytes}
             for one in self.networks

@@ -1,4 +1,4 @@
-"""Streams: sequences that continue across requests, with limits on their number, bytes and idle time."""
+"""Streams, which are sequences that continue across requests, with limits on number, bytes and idle time."""
 
 import asyncio
 import math
@@ -24,7 +24,7 @@ MOST_IN_LINE = 64
 
 
 class Stream:
-    """A network's sequence, with the requests that use it."""
+    """A sequence of a network, with the requests that use this sequence."""
 
     def __init__(self, id: str, network: Network, sequence: GoingOn) -> None:
         self.id, self.network, self.sequence = id, network, sequence
@@ -36,7 +36,7 @@ class Stream:
 
 
 class Streams:
-    """The open streams, with the least recently used first.
+    """The open streams, ordered from least to most recently used.
 
     Args:
         now: returns the time in seconds.
@@ -77,7 +77,7 @@ class Streams:
 
     @contextmanager
     def use(self, id: str) -> Iterator[Stream]:
-        """Prevent a stream from being closed as idle while one of its requests arrives.
+        """Keep a stream open while one of its requests arrives.
 
         Raises:
             Refusal: there is no such stream.
@@ -97,7 +97,7 @@ class Streams:
 
     @asynccontextmanager
     async def turn(self, id: str) -> AsyncIterator[Stream]:
-        """Lock a stream for one request; other requests wait in the order in which they arrive.
+        """Lock a stream for one request, while other requests wait in order of arrival.
 
         Raises:
             Refusal: there is no such stream, or too many requests are waiting.
@@ -133,7 +133,7 @@ class Streams:
                 self.end(stream, "idle")
 
     def describe(self, stream: Stream) -> dict[str, Any]:
-        """Return a description of a stream as a JSON object."""
+        """Describe a stream as a JSON object."""
         return {
             "stream": stream.id,
             "model": stream.network.name,

@@ -1,4 +1,4 @@
-"""Export of deployed networks as C99 for processors without an operating system. This package never imports torch."""
+"""Export of deployed networks to C99, for processors without an operating system. This package never imports torch."""
 
 from hdlif.deploy.c.checking import Checked, check_here
 from hdlif.deploy.c.fixed.fixed_point import FixedPoint, fixed_point, reals

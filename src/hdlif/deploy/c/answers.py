@@ -1,8 +1,8 @@
-"""C functions that process all time steps of a sample in one call, for graphs that support this.
+"""C functions that process all time steps of a sample in one call, for networks that support this mode.
 
-Stages run one after another, each for all steps. The codes of four steps are listed and multiplied together, neuron
-states are local variables, and constant values are computed once. If the processor has vectors, a stage in fixed point
-computes the entries of four channels at a time (kernels/lanes.c).
+Each stage processes all time steps before the next stage starts. The kernels multiply the codes of four steps together,
+keep neuron states in local variables, and compute constant values once. On processors with vector instructions,
+fixed-point stages compute four channels at a time (kernels/lanes.c).
 """
 
 import contextlib
@@ -41,7 +41,7 @@ _ALONE = """\
 
 
 def has_answers(file: CFile) -> bool:
-    """Return whether hdlif supports a function for all time steps of this network."""
+    """Return whether hdlif can generate a function for all time steps of this network."""
     if file.graph.time_steps == 1:
         return False
     answers = file.for_answers()
@@ -60,10 +60,10 @@ def _has_form(file: CFile, node: Node) -> bool:
 
 
 class LaneExpressions(Expressions):
-    """Fixed-point expressions for several channels at a time.
+    """Fixed-point C expressions for several channels at a time.
 
-    Expressions common to all channels are scalars; all others are vectors. The stage's `common` contains the scalar
-    expressions except constants, and `halves` the rounded expressions with their number of bits.
+    Expressions that all channels share are scalars; all others are vectors. The stage's `common` contains the
+    non-constant scalar expressions; `halves` maps rounded expressions to their number of bits.
     """
 
     def rows(self, key: str, table: NDArray[np.int64]) -> str:
@@ -88,7 +88,7 @@ class LaneExpressions(Expressions):
         return self._with("times", a, b, super().times(a, b))
 
     def _with(self, name: str, a: str, b: str, plain: str) -> str:
-        """Return `plain`, or a call of a function with a vector and a number as arguments."""
+        """Return the expression `plain`, or a call of a kernel if one operand is a vector and the other a scalar."""
         if self._is_common(a):
             self.s.common.add(plain)
         elif self._is_common(b) and plain != a:
@@ -148,7 +148,7 @@ class LaneExpressions(Expressions):
 
 
 class AnswerText(StageText):
-    """The text of a stage for all time steps; `t` is the step in the innermost loop."""
+    """A builder of a stage that processes all time steps, where `t` is the step in the innermost loop."""
 
     arguments, storage = "ANSWER *work, const NUMBER *frame", "ALONE"
 
@@ -181,7 +181,7 @@ class AnswerText(StageText):
         return self.at(name, "c", "p")
 
     def _apart(self, name: str) -> int:
-        """Return the distance between the entries of neighbouring channels."""
+        """Return the distance in memory between the entries of neighbouring channels."""
         _, height, width = self.shape(name)
         entries = 1 if self.file.is_by_pixel(name) else height * width
         return entries * (1 if self.file.base[name] == INPUT else self.file.steps_of(name))
@@ -265,7 +265,7 @@ class AnswerText(StageText):
 
 
 class Answers:
-    """The declaration and the definition of the function for all time steps."""
+    """The declaration and the definition of a C function for all time steps."""
 
     def __init__(self, file: CFile, arithmetic: Numbers, name: str) -> None:
         self.name, self.file = name, file.for_answers()

@@ -1,4 +1,4 @@
-"""The arithmetic of a network in C: float32 or 16-bit integers."""
+"""The arithmetic of a network in C, which is either float32 or 16-bit fixed point."""
 
 import math
 from typing import Any
@@ -20,7 +20,7 @@ from hdlif.graph.ops.program import program_of
 
 
 class Floats:
-    """Arithmetic in float32, in the same order of operations as the reference.
+    """Arithmetic in float32, with the same order of operations as the reference implementation.
 
     Attributes:
         number, local, total: the types of numbers in arrays, of local variables and of sums.
@@ -30,33 +30,33 @@ class Floats:
     number, local, total, number_bytes = "float", "NUMBER", "float", 4
 
     def loops(self, op: str) -> Loops | None:
-        """Return the function that writes an op's own loops, or None if the op has none."""
+        """Return the function that writes the loops of an op, or None for an op without loops."""
         return EMITTERS[op].loops
 
     def entry(self, s: StageText, node: Node) -> str:
-        """Return an expression for the value of an elementwise op at the current entry."""
+        """Return a C expression for an elementwise op's value at the current entry."""
         entry = EMITTERS[node.op].entry
         assert entry is not None
         return entry(s, node)
 
     def weights(self, node: Node) -> NDArray[Any]:
-        """Return the weights that C stores for a layer with float32 weights."""
+        """Return the weights to store in C for a layer with float32 weights."""
         return node.tensors["weight"]
 
     def of_total(self, s: StageText, node: Node, total: str) -> str:
-        """Return an expression for the value of a node, computed from its sums; the value is a number, not a code."""
+        """Return a C expression that converts a node's sums to a number, which is the node's value."""
         return total
 
     def alike(self, s: StageText, node: Node, name: str, entry: str) -> str:
-        """Convert an entry of an input to the node's format; both are numbers."""
+        """Convert an entry of an input to the node's format, if both are numbers."""
         return f"(NUMBER){entry}"
 
     def keep(self, node: Node, source: str, entry: str) -> str | None:
-        """Return an expression that converts `entry` of `source` to the node's state; None if a copy suffices."""
+        """Return a C expression that converts `entry` of `source` to the node's state, or None if a copy suffices."""
         return None
 
     def frame(self, graph: Graph) -> tuple[str, str]:
-        """Return the constants per channel, and an expression that converts a pixel to a number with them."""
+        """Return constants per channel in C, and an expression that converts a pixel to a number."""
         means, deviations = (", ".join(map(real, numbers)) for numbers in (graph.input.mean, graph.input.std))
         count = len(graph.input.mean)
         tables = f"static const NUMBER mean[{count}] = {{{means}}}, deviation[{count}] = {{{deviations}}};"
@@ -65,7 +65,7 @@ class Floats:
 
 
 class Fixed:
-    """Arithmetic in 16-bit integers, with separate fraction bits for each value; methods as in `Floats`."""
+    """Arithmetic in 16-bit integers with separate fraction bits for each value; `Floats` documents the methods."""
 
     number, local, total, number_bytes = "int16_t", "int32_t", "int32_t", 2
 
@@ -98,7 +98,7 @@ class Fixed:
         return str(result)
 
     def _ends(self, name: str) -> tuple[int, int]:
-        """Return the smallest and the largest entry of a value."""
+        """Return the smallest and the largest possible entry of a value."""
         most = self.network.values[name].max_code
         return (-LARGEST - 1, LARGEST) if most is None else (0, most)
 

@@ -1,4 +1,4 @@
-"""The C function of a node's backward pass, which adds gradients to inputs and trained tensors."""
+"""A builder for the C function of a node's backward pass, which adds gradients to inputs and trained tensors."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from hdlif.graph.learning import Place
 
 
 class BackwardText(StageText):
-    """A collector of the statements of a node's backward pass, in the same order of operations as `Op.backward`.
+    """A builder that collects the C statements of a node's backward pass, with operations ordered as in `Op.backward`.
 
-    In the innermost loop `c` is the channel, and `i` the entry of the value's gradient, [C, H, W]. Values and states
-    belong to the forward step `t`.
+    In the innermost loop, `c` is the channel, and `i` is the entry of the gradient [C, H, W] of the node's value.
+    Values and states are taken from the forward pass of step `t`.
 
     Args:
         needed: the nodes whose gradient is needed.
@@ -41,11 +41,11 @@ class BackwardText(StageText):
 
     @property
     def own(self) -> str:
-        """Return a pointer to the gradient of the node's value."""
+        """Return a C pointer to the gradient of the node's value."""
         return self._gradient(self.node.name, "const ")
 
     def wants(self, place: int) -> bool:
-        """Return whether an input's gradient is needed."""
+        """Return whether an input of the node needs a gradient."""
         return self.node.inputs[place] in self._needed - {INPUT}
 
     def trains(self, role: str) -> bool:
@@ -58,19 +58,19 @@ class BackwardText(StageText):
         return f"[row_of(t, {rows})]"
 
     def give(self, place: int, amount: str) -> None:
-        """Add an amount to an input's gradient at entry i if it is needed; the first amount sets the gradient."""
+        """Add `amount` to the gradient of an input at entry i, if the input needs a gradient."""
         if self.wants(place):
             name = self.node.inputs[place]
             self.line(f"{self._gradient(name)}[i] {'+=' if name in self._begun else '='} {amount};")
             self._begun.add(name)
 
     def add(self, role: str, amount: str) -> None:
-        """Add an amount to the gradient of a tensor's row for this step if the tensor is trained."""
+        """Add `amount` to the gradient of a tensor's row for the current step, if the tensor is trained."""
         if self.trains(role):
             self.line(f"{_total(self.file.rows(self.node, role))} += {amount};")
 
     def each_input(self, place: int, amount: str, *, at: str = "") -> None:
-        """Write loops that add `amount` to the gradient of every entry of an input, at channel c, row y and column x.
+        """Write loops that add `amount` to an input's gradient at every channel c, row y and column x.
 
         Args:
             at: statements before the addition.
@@ -83,7 +83,7 @@ class BackwardText(StageText):
             self.give(place, amount)
 
     def each_window(self, node: Node, condition: str = "") -> None:
-        """Write loops that add to each entry of a pool's input the gradients of its windows, tap by tap.
+        """Write loops that sum, for each entry of a pool's input, the gradients of all windows that contain the entry.
 
         Args:
             condition: statements before the sum, such as an `if`; the tap `tap` belongs to the output's entry `from`,
@@ -108,7 +108,7 @@ class BackwardText(StageText):
 
     @contextlib.contextmanager
     def by_entry(self, *roles: str) -> Iterator[None]:
-        """Write a loop over the entries of an elementwise op that adds amounts to the gradient rows of `roles`."""
+        """Write a loop over the entries of an elementwise op, and add the loop's sums to the gradients of `roles`."""
         tables = [self._sums(role) for role in roles if self.trains(role)]
         channels, height, width = self.shape(self.node.name)
         whole, by_channel = ([table for table in tables if (table.columns == 1) == one] for one in (True, False))
@@ -127,7 +127,7 @@ class BackwardText(StageText):
             self.line(f"{table.name}__sums[0] += {_total(table)};")
 
     def _sums(self, role: str) -> Table:
-        """Declare a pointer to the sums of the tensor's row for this step."""
+        """Declare a pointer to the gradient sums of a tensor's current row."""
         table = self.file.rows(self.node, role)
         at = f" + row_of(t, {table.rows}) * {table.columns}" if table.rows > 1 else ""
         self.declare(f"NUMBER *{table.name}__sums = sums->{table.name.lower()}{at};")

@@ -1,4 +1,4 @@
-"""Build a network's C source as a shared library for Python, or as a firmware folder for a board."""
+"""Compile a network's C source to a shared library for Python, or write a firmware folder for a board."""
 
 import ctypes
 import shutil
@@ -74,30 +74,30 @@ class Library:
         return self._library[f"{self._source.name}_{name}"]
 
     def new_state(self) -> State:
-        """Return the initial state of a sequence."""
+        """Return the initial state for a new sequence."""
         state = ctypes.create_string_buffer(self._source.state_bytes)
         self._function("start")(state)
         return state
 
     def step(self, state: State, frame: NDArray[Any], outputs: int) -> NDArray[Any]:
-        """Run one step: return the outputs [outputs] for a frame [C, H, W], and update the state."""
+        """Run one step on a frame [C, H, W], update the state, and return the outputs."""
         found = np.zeros(outputs, self._source.dtype)
         learned = () if self._source.learning is None else (self.learned,)
         self._function("step")(state, self._work, *learned, _pointer(frame), _pointer(found))
         return found
 
     def learn_step(self, state: State, frame: NDArray[Any], target: int, outputs: int) -> NDArray[Any] | None:
-        """Run one step as `step` does, and learn from the class `target`; return None if the class is out of range."""
+        """Run one step like `step`, and learn from the class `target`; return None for an invalid class."""
         found = np.zeros(outputs, self._source.dtype)
         learning = self.learned, self._gradients, self._learn_work
         done = self._function("learn_step")(state, self._work, *learning, _pointer(frame), int(target), _pointer(found))
         return found if done else None
 
     def update(self, rate: float, latent_rate: float) -> bool:
-        """Update the network with the gradients since the last update; return whether it changed.
+        """Apply the gradients collected since the last update, and return whether the network changed.
 
         Args:
-            latent_rate: used only in float.
+            latent_rate: used only in float32.
         """
         rates: tuple[Any, ...] = ctypes.c_float(rate), ctypes.c_float(latent_rate)
         if self._source.arithmetic == "fixed":
@@ -105,18 +105,18 @@ class Library:
         return bool(self._function("update")(self.learned, self._gradients, *rates))
 
     def run(self, x: NDArray[Any], outputs: int) -> NDArray[Any]:
-        """Run a sequence of frames [T, C, H, W] from the initial state; return the outputs [T, outputs]."""
+        """Run a sequence of frames [T, C, H, W] from the initial state, and return the outputs of all steps."""
         state = self.new_state()
         return np.stack([self.step(state, frame, outputs) for frame in x])
 
     def answer(self, frames: NDArray[Any], steps: int, outputs: int) -> NDArray[Any]:
-        """Run all steps in one call, on frames [T, C, H, W] or one constant frame; return the outputs [T, outputs]."""
+        """Run all steps in one call on frames [T, C, H, W] or one constant frame, and return all outputs."""
         found = np.zeros((steps, outputs), self._source.dtype)
         self._function("answer")(_filled(self._source.answer_bytes), _pointer(frames), _pointer(found))
         return found
 
     def frame(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Convert pixels [C, H, W] to a frame."""
+        """Convert pixels [C, H, W] to an input frame."""
         found = np.zeros(pixels.shape, self._source.dtype)
         self._function("frame")(_pointer(pixels), _pointer(found))
         return found
@@ -140,7 +140,7 @@ FILES = ("Makefile", "main.c", "microbit.ld", "mps2.ld", "mps3.ld", "port.h", "s
 
 
 def check_name(name: str) -> None:
-    """Raise `InputError` if the network's name clashes with a file of the firmware folder."""
+    """Raise `InputError` if the network's name clashes with a file in the firmware folder."""
     taken = sorted({file.partition(".")[0] for file in (*FILES, "samples.h") if file.endswith((".c", ".h"))})
     if name in taken:
         raise InputError(f"{name}: the firmware's files use the names {', '.join(taken)}; choose another network name")
@@ -149,7 +149,7 @@ def check_name(name: str) -> None:
 def firmware(
     source: Source, frames: NDArray[Any], expected: NDArray[Any], learned: bytes | None = None
 ) -> Mapping[str, str]:
-    """Return the contents of all files in the firmware folder by name, including the network's files.
+    """Return all files of the firmware folder, including the network's source, as a mapping from names to contents.
 
     Args:
         frames: inputs [N, T or 1, C, H, W] of the source's type.
@@ -178,13 +178,13 @@ def firmware(
 
 
 def target_of(source: Source, sample: int) -> int:
-    """Return the target class that tests assign to a sample."""
+    """Return the class that tests use as the target of a sample."""
     assert source.learning is not None
     return sample % len(source.learning.file.graph.labels)
 
 
 def part_of_firmware(file: str, name: str) -> str:
-    """Return the text of one of `FILES` for a network with this name."""
+    """Return the text of one of `FILES`, adapted to the network's name."""
     text = files("hdlif.deploy.c").joinpath("firmware", file).read_text(encoding="utf-8")
     return text.replace("@name@", name).replace("@NAME@", name.upper())
 

@@ -1,4 +1,4 @@
-"""The contents of a C file: tables, kernels, includes, structs and the layout of the scratch memory."""
+"""Tables, kernels, includes, structs and scratch-memory layout of a C file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hdlif.graph.ops import OPS
 
 @dataclass
 class Lifetime:
-    """The size of a value in entries, and the numbers of the first and last stage that use it."""
+    """The size of a value in entries, with the indices of the first and last stage that use the value."""
 
     size: int
     first: int
@@ -47,10 +47,10 @@ def lifetimes(stages: Sequence[Stage], sizes: Mapping[str, int], kept: frozenset
 
 
 def placed(stages: Sequence[Stage], lives: Mapping[str, Lifetime]) -> tuple[dict[str, int], int]:
-    """Return the offset of each value in entries, and the total number of entries; all values have one type.
+    """Return the offset of each value and the total size, both in entries of one type.
 
-    A value may replace a value that its stage reads entry by entry for the last time. The largest values are placed
-    first, each at the lowest offset that is free during its lifetime.
+    A stage may overwrite an input that it reads entry by entry, if no later stage reads this input. The largest values
+    are placed first, each at the lowest offset that is free during the value's lifetime.
     """
     tenants: dict[str, list[str]] = {}
     host: dict[str, str] = {}
@@ -75,7 +75,7 @@ def placed(stages: Sequence[Stage], lives: Mapping[str, Lifetime]) -> tuple[dict
 
 
 def packed(blocks: Mapping[str, Lifetime]) -> tuple[dict[str, int], int]:
-    """Return the offsets of blocks and the total number of entries; blocks overlap only if their lifetimes do not."""
+    """Return the offset of each block and the total size; only blocks with disjoint lifetimes may overlap."""
     offsets: dict[str, int] = {}
     for name in sorted(blocks, key=lambda name: (-blocks[name].size, blocks[name].first)):
         own = blocks[name]
@@ -94,7 +94,7 @@ START = "__START"
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a tensor in C, or a literal for a single number.
+    """A tensor's table of rows in C, or a literal if the tensor is a single number.
 
     Attributes:
         learned: whether the table is a local name for a member of the struct `learned`, initialised from constants.
@@ -109,12 +109,12 @@ class Table:
 
 
 def has_one_frame(graph: Graph) -> bool:
-    """Return whether the network gets the same frame at all time steps of a sample."""
+    """Return whether all time steps of a sample use the same frame."""
     return graph.input.frames == "constant" and graph.input.kind != "events"
 
 
 class CFile:
-    """The parts of a graph's C file.
+    """The contents of a network's C file, collected while stages are written.
 
     Attributes:
         offsets: the offset of each stored value in the array of its type.
@@ -162,11 +162,11 @@ class CFile:
             self.offsets |= offsets
 
     def size(self, name: str) -> int:
-        """Return the size of a value in entries."""
+        """Return the number of entries of a value."""
         return math.prod(self.values[name].shape)
 
     def for_answers(self) -> CFile:
-        """Return a copy for functions over all time steps, which shares tables and kernels but no scratch memory."""
+        """Return a copy for functions over all time steps, with shared tables but separate scratch memory."""
         found = copy.copy(self)
         found.steps = self.graph.time_steps
         flat = (node.inputs[0] for node in self.graph.nodes if OPS[node.op].is_view)
@@ -176,7 +176,7 @@ class CFile:
         return found
 
     def steps_of(self, name: str) -> int:
-        """Return the number of time steps stored per entry: for codes of several steps, a multiple of 4."""
+        """Return the number of time steps stored per entry, rounded up to a multiple of 4 for varying codes."""
         if self.steps == 1 or self.is_constant(name):
             return 1
         return self.steps if self.values[name].max_code is None else -(-self.steps // 4) * 4
@@ -187,7 +187,7 @@ class CFile:
 
     @property
     def fits_16_bits(self) -> bool:
-        """Return whether the sums over a window of codes are below 2^15 in every layer with integer weights."""
+        """Return whether all layers that sum codes with integer weights keep the sums below 2^15."""
         for node in self.nodes:
             largest = self.values[node.inputs[0]].max_code
             if largest is not None and node.attributes.get("encoding", "float32") != "float32":
@@ -197,29 +197,29 @@ class CFile:
         return True
 
     def is_by_pixel(self, name: str) -> bool:
-        """Return whether a value is stored pixel by pixel with all channels, rather than channel by channel.
+        """Return whether a value is stored pixel by pixel rather than channel by channel.
 
         Functions over all time steps store values by pixel, except frames, outputs and maps that are read as vectors.
         """
         return self.steps > 1 and self.base[name] not in self._by_channel
 
     def extent(self, name: str) -> int:
-        """Return the number of entries that a stored value takes in the scratch memory."""
+        """Return the number of scratch-memory entries that a stored value takes."""
         return self.size(name) * self.steps_of(name)
 
     def array(self, base: str) -> str:
-        """Return an expression that points to the entries of a stored value or of the input."""
+        """Return a C expression that points to the entries of a stored value or of the input."""
         if base == INPUT:
             return "frame"
         is_code = self.values[base].max_code is not None
         return f"(work->{'codes' if is_code else 'numbers'} + {self.offsets[base]})"
 
     def state_is_code(self, node: Node) -> bool:
-        """Return whether a node's states are codes."""
+        """Return whether the states of a node are codes."""
         return bool(feedback(node)) and self.values[node.name].max_code is not None
 
     def use(self, kernel: str, **parts: str) -> None:
-        """Add a kernel after the kernels that it needs."""
+        """Add a kernel after adding the kernels that this kernel calls."""
         for other in kernels.NEEDS.get(kernel, ()):
             self.use(other, **parts)
         text = kernels.text_of(kernel, parts)
@@ -227,7 +227,7 @@ class CFile:
             self.kernels[text] = kernel
 
     def rows(self, node: Node, key: str, values: NDArray[Any] | None = None, *, as_table: bool = False) -> Table:
-        """Return the table of a node's rows; an untrained single number becomes a literal unless `as_table` is set.
+        """Return a tensor's table of rows; an untrained single number becomes a literal unless `as_table` is set.
 
         Args:
             values: integers that replace the node's own values.
@@ -249,14 +249,14 @@ class CFile:
         return self._made[node.name, key]
 
     def weights(self, node: Node) -> str:
-        """Return the name of a layer's weights in the packing of `synapses.rows_of`."""
+        """Return the name of a layer's weight table, packed as in `synapses.rows_of`."""
         return f"{self.names[node.name]}__weights".upper()
 
     def add_table(self, declaration: str, values: NDArray[Any]) -> None:
         self.tables[table(declaration, values)] = values.nbytes
 
     def add_numbers(self, declaration: str, numbers: Sequence[int]) -> None:
-        """Add a constant array of 32-bit numbers."""
+        """Add a constant array of 32-bit numbers to the tables."""
         self.tables[f"static const {declaration} = {{{', '.join(map(str, numbers))}}};\n"] = 4 * len(numbers)
 
     def finish(self, functions: str) -> None:
@@ -270,36 +270,36 @@ class CFile:
 
     @property
     def with_learned(self) -> str:
-        """Return the last parameter of functions that read learned tensors, with a leading comma."""
+        """Return the last parameter of functions that read learned tensors, preceded by a comma."""
         return ", const LEARNED *learned" if self.learned else ""
 
     def as_learned(self, name: str) -> str:
-        """Return the parameter of public functions that read learned tensors, with a trailing comma."""
+        """Return the parameter of public functions that read learned tensors, followed by a comma."""
         return f"const {name}_learned *learned, " if self.learned else ""
 
     @property
     def given(self) -> str:
-        """Return the arguments of a stage's function."""
+        """Return the arguments for calls of a stage's function."""
         return "state, work, frame" + (", learned" if self.learned else "")
 
     @property
     def data_bytes(self) -> int:
-        """Return the bytes of all tables, including the tables of kernels."""
+        """Return the size in bytes of all tables, including the tables of kernels."""
         own = sum(kernels.TABLE_BYTES.get(kernel, 0) for kernel in self.kernels.values())
         return own + self.frame_bytes + sum(self.tables.values())
 
     @property
     def entry_type(self) -> str:
-        """Return the type of an input's position in its window."""
+        """Return the C type for the position of an input within a layer's window."""
         return "uint16_t" if self.longest_window <= 2**16 else "uint32_t"
 
     @property
     def active_type(self) -> str:
-        """Return the type of a position in a row of a map."""
+        """Return the C type for a position within a row of a map."""
         return next(f"uint{bits}_t" for bits in (8, 16, 32) if self.most_active < 2**bits)
 
     def need_active(self, rows: int, entries: int, pixels: int) -> None:
-        """Reserve space for lists of the active entries of rows, and for the start of each pixel's entries."""
+        """Reserve space for the lists of active entries in each row, and for the start of each pixel's list."""
         self.active, self.begin = max(self.active, rows * entries), max(self.begin, 2 * rows * pixels)
         self.most_active = max(self.most_active, entries)
 
@@ -309,18 +309,18 @@ class CFile:
 
 @dataclass(frozen=True)
 class Struct:
-    """The members of a struct, and its size with padding."""
+    """The members of a C struct, and the size of the struct with padding."""
 
     members: list[str]
     size: int
 
     def typedef(self, name: str, what: str) -> list[str]:
-        """Return the lines of the struct's declaration, after a comment that begins with `what`."""
+        """Return the lines that declare the struct, preceded by a comment that begins with `what`."""
         return [f"/* {what}: {self.size} bytes. */", "typedef struct {", *self.members, f"}} {name};"]
 
 
 def work_space(file: CFile, name: str, number: tuple[str, int], total: str) -> Struct:
-    """Return the scratch memory of a step, or of all steps.
+    """Return the struct of the scratch memory for one step or for all steps.
 
     Args:
         number: type and bytes of a number.
@@ -347,7 +347,7 @@ def work_space(file: CFile, name: str, number: tuple[str, int], total: str) -> S
 
 
 def smallest(values: NDArray[Any]) -> NDArray[Any]:
-    """Convert integers to 16 bits if all fit, otherwise to 32 bits."""
+    """Convert integers to 16 bits if all values fit, otherwise to 32 bits."""
     fits = values.size == 0 or (values.min() >= -(2**15) and values.max() < 2**15)
     return values.astype(np.int16 if fits else np.int32)
 

@@ -1,4 +1,4 @@
-"""Check a network's C source: build it on this machine, and compare its outputs with the oracle."""
+"""Build a network's C source on this machine, and compare the outputs with the oracle."""
 
 import math
 import re
@@ -31,7 +31,7 @@ SEQUENCES = 4
 
 @dataclass(frozen=True)
 class Checked:
-    """The result of a build on this machine.
+    """The result of a build and check on this machine.
 
     Attributes:
         compiler: name of the compiler.
@@ -50,7 +50,8 @@ class Checked:
 
 
 def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) -> Checked:
-    """Build `source`, the translation of `graph`, and compare its outputs for random sequences bit for bit.
+    """Compile `source`, the translation of `graph`, and compare outputs with the oracle bit for bit on random
+    sequences.
 
     Args:
         graph: graph that `source` was translated from.
@@ -86,9 +87,10 @@ def check_here(graph: Graph, source: Source, fixed: FixedPoint | None = None) ->
 
 
 def learned_from(source: Source, frames: NDArray[Any]) -> Iterator[bytes]:
-    """Yield the oracle's struct after one update from each sequence in [T, N, C, H, W], at the default rate.
+    """Train the oracle on each sequence of [T, N, C, H, W] at the default rate, and yield the learned struct after each
+    update.
 
-    `target_of` defines the target class of each sequence. T may be 1 if the network gets the same frame at every step.
+    `target_of` assigns a target class to each sequence. T may be 1 if all steps use the same frame.
     """
     learning = source.learning
     assert learning is not None
@@ -106,7 +108,7 @@ def learned_from(source: Source, frames: NDArray[Any]) -> Iterator[bytes]:
 def _check_learning(
     source: Source, library: Library, x: NDArray[np.float32], frames: NDArray[Any], outputs: int
 ) -> int:
-    """Update once from each sequence, and compare the learned structs; return the number of updates.
+    """Update the network once per sequence, compare the learned structs, and return the number of updates.
 
     Args:
         frames: the frames `x` as numbers of the source.
@@ -133,7 +135,7 @@ def _compare(found: NDArray[Any], expected: NDArray[Any], source: Source, path: 
 
 
 def text_bytes(path: Path) -> int:
-    """Return the bytes of code and constants in a library or object file; 0 if `size` of binutils is not installed."""
+    """Return the bytes of code and constants in a binary file, or 0 if the binutils tool `size` is missing."""
     if shutil.which("size") is None:
         return 0
     done = subprocess.run(["size", "--format=sysv", str(path)], capture_output=True, text=True, check=True)

@@ -26,7 +26,7 @@ _TOO_SMALL = re.compile(r"region `(\w+)' overflowed by (\d+) bytes|no room for a
 
 @dataclass(frozen=True)
 class Ran:
-    """The result of running the network's samples on one device.
+    """The result of running a network's samples on one device.
 
     Attributes:
         fits: whether the program fits into memory; otherwise all numbers are 0.
@@ -69,7 +69,7 @@ def run_on_devices(
     *,
     by_answer: bool = False,
 ) -> Iterator[Ran]:
-    """Run the samples on each of `devices` (default: all installed ones), and yield the results.
+    """Run the samples on each of `devices`, by default all installed ones, and yield the results.
 
     Args:
         project: the files of `firmware`, by name.
@@ -118,13 +118,13 @@ def _ran(folder: Path, device: str, data_bytes: int, by_answer: bool) -> Ran:
 
 
 def _flash_bytes(printed: str, file: str) -> int | None:
-    """Return the bytes of .text, .rodata and .data that `size` printed for a file, or None if there are none."""
+    """Return a file's .text, .rodata and .data bytes from the output of `size`, or None if the file is not listed."""
     found = re.search(rf"^\s*(\d+)\s+(\d+)\s+\d+\s+\d+\s+\w+\s+(?:\./)?{re.escape(file)}$", printed, re.MULTILINE)
     return None if found is None else sum(map(int, found.groups()))
 
 
 def _largest_frame(usage: Path) -> int:
-    """Return the largest frame in a file of `-fstack-usage`, which lists place, bytes and kind for each function."""
+    """Return the size of the largest stack frame listed in a `-fstack-usage` file."""
     if not usage.exists():
         return 0
     lines = (line.split("\t") for line in usage.read_text(encoding="utf-8").splitlines())

@@ -1,4 +1,4 @@
-"""Early exit in C: a confidence test of the outputs so far, and a function that runs steps until the test passes."""
+"""Early exit in C, with a confidence test on the outputs and a function that runs steps until the test passes."""
 
 import math
 
@@ -26,7 +26,7 @@ def use(file: CFile, arithmetic: Numbers) -> None:
 
 
 def declared(graph: Graph, name: str, learned: str, *, is_static: bool) -> list[str]:
-    """Return the lines for the header; `learned` is the parameter for the learned struct, or empty."""
+    """Return the header's declarations; `learned` is the text of a parameter, or empty."""
     given = "the last outputs, with steps 1" if graph.task.combine == "last" else "the sums of outputs over these steps"
     shown = "one frame, given to each step" if is_static else "a frame for each step"
     return [
@@ -61,10 +61,10 @@ def functions(file: CFile, arithmetic: Numbers, name: str, *, is_static: bool) -
 
 
 def _mean_in_1024ths(fraction: int) -> str:
-    """Return the mean of `below` in units of 1/1024, rounded down, for integers with `fraction` fraction bits.
+    """Return a C expression for the mean of the variable `below` in units of 1/1024, rounded down.
 
-    A sum of 16-bit outputs over up to 2^16 steps cannot be shifted left, so distant outputs are clipped first. Negative
-    fraction bits count as 0; the mean is then too small, which delays the exit.
+    Shifting a sum of 16-bit outputs left could overflow, so large distances from the maximum are clipped first. A
+    negative number of fraction bits counts as 0, which underestimates the mean and delays the exit.
     """
     bits = max(fraction, 0)
     if bits >= 10:

@@ -1,4 +1,4 @@
-"""Emitters of ops in C, which write loops that fill a map, or an expression for one entry."""
+"""Emitters that translate ops to C, either as loops that fill a map or as an expression for one entry."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ FixedMap = Callable[[Any, Node, Sequence[Scaled], int], Scaled]
 
 @dataclass(frozen=True)
 class Emitter:
-    """The emitter of an op's C code, as loops or as an expression for one entry; views have neither.
+    """An op's translation to C, as loops or as an expression for one entry; views need neither.
 
     Attributes:
         entry: the operations in float32.

@@ -1,6 +1,6 @@
-"""Continued learning in C, with all trained values in a struct of the caller that is initialised from constants.
+"""Continued learning in C, with all trained values in a caller-allocated struct that is initialised from constants.
 
-All arithmetic is float32, in the same order as in the oracle, `hdlif.runtime.reference_learning`.
+All arithmetic is float32, in the same order as in the oracle `hdlif.runtime.reference_learning`.
 """
 
 import math
@@ -32,7 +32,7 @@ Arrays = Sequence[tuple[str, str, int]]
 
 @dataclass(frozen=True)
 class Trained:
-    """The tensors that a C file trains, and the values of a step that it keeps for the backward pass.
+    """The tensors that a C file trains, and the values that each step keeps for the backward pass.
 
     Attributes:
         momentum: momentum of the updates; above 0 it takes a float per trained number.
@@ -48,7 +48,7 @@ class Trained:
 
 
 def trained_in(graph: Graph, level: Level, momentum: float) -> Trained:
-    """Return the tensors that a level trains, with the nodes and values that their gradients need.
+    """Return the tensors that `level` trains, and the nodes and values that the gradients depend on.
 
     Raises:
         HdlifError: as in `hdlif.graph.learning.trained`, or `momentum` is out of its range.
@@ -66,7 +66,7 @@ def trained_in(graph: Graph, level: Level, momentum: float) -> Trained:
 
 @dataclass(frozen=True)
 class Member:
-    """A trained tensor in the struct `NAME_learned`.
+    """A trained tensor in the C struct `NAME_learned`.
 
     Attributes:
         name: the member's name; `__latents` and `__velocities` are appended for those arrays.
@@ -89,7 +89,7 @@ class Member:
 
     @property
     def fraction(self) -> int:
-        """Return the fraction bits of a latent."""
+        """Return the number of fraction bits of a latent weight."""
         assert self.rows is not None
         return FRACTION_BITS[self.rows.largest]
 
@@ -150,7 +150,7 @@ class Learning:
 
     @property
     def ram_bytes(self) -> int:
-        """Return the bytes of all three structs."""
+        """Return the total size in bytes of the three structs for learning."""
         return self.learned.size + self.gradients.size + self.work.size
 
     def _backward(self) -> list[Node]:
@@ -159,9 +159,9 @@ class Learning:
         return [node for node in reached if node.name in self.trained.needed]
 
     def _gradients(self) -> tuple[dict[str, int], int]:
-        """Return the gradients' offsets and their total size.
+        """Return the offset of each gradient, and the total size of all gradients.
 
-        A gradient is stored from its value's last reader to the value's own node.
+        The backward pass stores a gradient from the value's last reader to the node that computes the value.
         """
         graph, lives = self.file.graph, dict[str, Lifetime]()
         lives[graph.output] = Lifetime(self.file.size(graph.output), 0, 0)
@@ -190,7 +190,7 @@ class Learning:
         return sorted(arrays, key=lambda array: -_dtype(array[0]).itemsize)
 
     def memory(self, content: bytes) -> dict[str, Array]:
-        """Convert the bytes of a struct `NAME_learned` to the form of `hdlif.runtime.Learner.memory`.
+        """Convert the bytes of a struct `NAME_learned` to the format of `hdlif.runtime.Learner.memory`.
 
         Raises:
             StateError: `content` has a different size.
@@ -227,11 +227,11 @@ class Learning:
         return b"".join(arrays).ljust(self.learned.size, b"\0")
 
     def _as_in_c(self, one: Member, values: Array) -> Array:
-        """Convert a tensor to its layout in C; weights are packed as in their table."""
+        """Convert a tensor to the C layout, in which weights are packed."""
         return values if one.rows is None else rows_in(self.file, self._nodes[one.place.node], values).table
 
     def _as_in_file(self, one: Member, values: Array) -> Array:
-        """Convert a tensor from its layout in C to its own shape."""
+        """Convert a tensor from the C layout to the original shape."""
         node = self._nodes[one.place.node]
         shape = node.tensors[one.place.role].shape
         if one.rows is None or one.is_latent:
@@ -248,7 +248,7 @@ class Learning:
         return [(self.number, "gradients", self._entries), *states]
 
     def _states(self) -> dict[str, int]:
-        """Return the names and sizes of the states before the step that backward passes need."""
+        """Return the names and sizes of the states that backward passes need from before the step."""
         return {
             self.file.state_names[f"{node.name}.{name}"]: self.file.size(node.name)
             for node in self._backward()
@@ -256,12 +256,12 @@ class Learning:
         }
 
     def types(self) -> str:
-        """Return the type definitions that give the structs short names."""
+        """Return type definitions with short names for the structs."""
         pairs = (("LEARNED", "learned"), ("GRADIENTS", "gradients"), ("LEARN_WORK", "learn_work"))
         return "\n".join(f"typedef {self.name}_{of} {short};" for short, of in pairs)
 
     def header(self) -> list[str]:
-        """Return the header lines of the structs and of the training functions."""
+        """Return the header lines that declare the structs and the training functions."""
         name, upper = self.name, self.name.upper()
         return [
             *self.gradients.typedef(f"{name}_gradients", "Sums of gradients since the last update; all 0 at the start"),
@@ -366,11 +366,11 @@ class Learning:
 
 
 def learning_of(graph: Graph, level: Level, momentum: float = 0.0, name: str = "network") -> Learning:
-    """Return only the learning part of a C file.
+    """Return only the parts of a C file that implement learning.
 
-    The method `memory` converts the bytes of a device's struct into the memory of a `hdlif.runtime.Learner` with the
-    same graph, `level` and `momentum`. The learner can continue from this memory, or save the network as a model file.
-    `content` converts in the other direction.
+    `memory` converts the bytes of a device's struct to the memory of a `hdlif.runtime.Learner` with the same graph,
+    `level` and `momentum`. The learner can continue training from this memory, or save the network as a model file.
+    `content` converts a learner's memory to the bytes of a struct.
 
     Raises:
         HdlifError: the network cannot be trained at this level.
@@ -385,7 +385,7 @@ def _dtype(kind: str) -> np.dtype[Any]:
 
 
 def _struct(arrays: Arrays) -> Struct:
-    """Return a struct of arrays that are sorted from the widest type to the narrowest."""
+    """Return the struct for arrays that are sorted from the widest to the narrowest type."""
     size = sum(_dtype(kind).itemsize * max(count, 1) for kind, _, count in arrays)
     members = [f"{kind} {name}[{count}];" if count else f"{kind} {name};" for kind, name, count in arrays]
     return Struct(members, -(-size // 4) * 4)

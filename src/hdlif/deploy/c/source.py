@@ -1,4 +1,4 @@
-"""Translation of a deployed network to C99: one source file and its header, which need no library."""
+"""Translation of a deployed network to C99, as one source file and one header without dependencies."""
 
 import math
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ typedef char shifts_round_down[(-3 >> 1) == -2 ? 1 : -1];
 
 @dataclass(frozen=True)
 class Source:
-    """The C file and the header of a network.
+    """The C source file and the header of a network.
 
     `translate` has an example.
 
@@ -87,7 +87,7 @@ class Source:
 
     @property
     def ram_bytes(self) -> int:
-        """Return the bytes of state, work and learning together, without the stack."""
+        """Return the RAM in bytes for state, scratch memory and learning, excluding the stack."""
         return self.state_bytes + self.work_bytes + (0 if self.learning is None else self.learning.ram_bytes)
 
 
@@ -99,10 +99,10 @@ def translate(
     learn: Level | None = None,
     momentum: float = 0.0,
 ) -> Source:
-    """Translate a graph into C99.
+    """Translate a graph to C99 source code.
 
-    The C outputs equal `hdlif.runtime.reference`, or `fixed.run`, bit for bit. With `learn` the C network continues to
-    learn, and equals `hdlif.runtime.reference_learning`, or `FixedLearner`, bit for bit.
+    The C outputs are bit-identical to `hdlif.runtime.reference`, or in fixed point to `fixed.run`. With `learn`, the C
+    network can continue to learn, with results bit-identical to `hdlif.runtime.reference_learning` or `FixedLearner`.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -166,7 +166,7 @@ def translate(
 
 
 def check_identifier(name: str) -> None:
-    """Raise `InputError` unless `name` is a valid name for files and functions."""
+    """Raise `InputError` unless `name` is a valid name for C files and functions."""
     if name in _HEADERS:
         raise InputError(
             f"{name}.c: its header {name}.h would hide the standard C header of this name; choose another name, such "
@@ -264,7 +264,7 @@ def _header(
 
 
 def _outputs(file: CFile, upper: str) -> list[str]:
-    """Define the numbers of outputs and labels, and the map sizes."""
+    """Return macros for the numbers of outputs and labels, and for the map size."""
     graph = file.graph
     _, *sides = file.values[graph.output].shape
     lines = [f"#define {upper}_OUTPUTS {file.size(graph.output)}", f"#define {upper}_LABELS {len(graph.labels)}"]
@@ -274,7 +274,7 @@ def _outputs(file: CFile, upper: str) -> list[str]:
 
 
 def _number(file: CFile, arithmetic: Numbers, name: str) -> list[str]:
-    """Define the type of frames and outputs, and the scale of fixed-point integers."""
+    """Return declarations of the number types and, in fixed point, macros for the number of fraction bits."""
     typedef = f"typedef {arithmetic.number} {name}_number;"
     total = ["/* The type of sums of outputs over time steps. */", f"typedef {arithmetic.total} {name}_total;"]
     if not isinstance(arithmetic, Fixed):
@@ -354,7 +354,7 @@ def _code(
 
 
 def label_bytes(graph: Graph) -> int:
-    """Return the bytes of the longest label, including the terminating 0."""
+    """Return the size in bytes of the longest label, including the terminating 0."""
     return 1 + max(len(label.encode()) for label in graph.labels)
 
 

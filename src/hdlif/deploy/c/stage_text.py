@@ -1,4 +1,4 @@
-"""The C function of one stage, with loops over a value's entries, statements and fixed-point expressions."""
+"""Builders for the C function of one stage, with loops, statements and fixed-point expressions."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from hdlif.graph.learning import Place
 
 @dataclass(frozen=True)
 class Operand:
-    """An expression with a flag that is set for integer codes and unset for numbers."""
+    """A C expression, with a flag that is set for integer codes and unset for numbers."""
 
     text: str
     is_code: bool
 
 
 class Arithmetic(Protocol):
-    """The interface of `arithmetic.Floats` and `arithmetic.Fixed` for stages; `Floats` documents the members."""
+    """The interface that stages use for arithmetic; `arithmetic.Floats` documents the members."""
 
     number: str
     local: str
@@ -48,9 +48,9 @@ class Arithmetic(Protocol):
 
 
 class StageText:
-    """A collector of the statements of a stage.
+    """A builder that collects the C statements of a stage.
 
-    In the innermost loop `c` is the channel, and `p` the pixel or `i` the entry of the stage's values, [C, H, W].
+    In the innermost loop, `c` is the channel, and `p` the pixel or `i` the entry of the stage's values [C, H, W].
     """
 
     arguments, storage = "STATE *state, WORK *work, const NUMBER *frame", "static"
@@ -69,7 +69,7 @@ class StageText:
         return self.file.values[name]
 
     def shape(self, name: str) -> tuple[int, int, int]:
-        """Return a value's shape [C, H, W], or [C, 1, 1] for a vector."""
+        """Return the shape of a value as [C, H, W], or [C, 1, 1] for a vector."""
         channels, *rest = self.value(name).shape
         height, width = rest or (1, 1)
         return channels, height, width
@@ -78,15 +78,15 @@ class StageText:
         self._lines.append(text)
 
     def carry(self, declaration: str) -> None:
-        """Declare the current entry's states."""
+        """Add a declaration before the loop over time steps, if there is such a loop."""
         self.line(declaration)
 
     def declare(self, text: str) -> None:
-        """Add a statement once, before all loops."""
+        """Add a statement before all loops, without duplicates."""
         self._declared[text] = None
 
     def pointer(self, name: str) -> str:
-        """Declare a local pointer to the entries of a stored value, and return its name."""
+        """Declare a local pointer to the entries of a stored value, and return the pointer's name."""
         base = self.file.base[name]
         if base == INPUT:
             return "frame"
@@ -99,24 +99,24 @@ class StageText:
         return local
 
     def state_at(self, node: Node, name: str) -> str:
-        """Return an expression for a state at the current entry."""
+        """Return a C expression for a node's state at the current entry."""
         return f"state->{self.file.state_names[f'{node.name}.{name}']}[i]"
 
     def at(self, name: str, c: str, p: str) -> str:
-        """Return an expression for the entry of a stored value, or of the input, at channel c and pixel p."""
+        """Return a C expression for the entry at channel c and pixel p of a stored value or of the input."""
         _, height, width = self.shape(name)
         return f"{self.pointer(name)}[({c}) * {height * width} + {p}]"
 
     def here(self, name: str) -> str:
-        """Return an expression for the current entry of a value."""
+        """Return a C expression for the current entry of a value."""
         return f"{self.pointer(name)}[i]"
 
     def load(self, name: str) -> str:
-        """Return an expression that loads the current entry of a value."""
+        """Return a C expression that loads the current entry of a value."""
         return self.here(name)
 
     def loaded(self, kind: str, text: str, apart: int = 1) -> str:
-        """Return an expression that loads a constant, or an entry of an array of kind `numbers`, `totals` or `codes`.
+        """Return a C expression that loads a constant or an array entry; `kind` is `numbers`, `totals` or `codes`.
 
         Args:
             apart: distance between neighbouring channels, in entries.
@@ -127,14 +127,14 @@ class StageText:
         self.line(f"{self.here(name)} = {value};")
 
     def local(self, is_code: bool) -> str:
-        """Return the type of a local variable for codes or numbers."""
+        """Return the C type of a local variable for codes or numbers."""
         return "uint8_t" if is_code else self.arithmetic.local
 
     def expressions(self, node: Node) -> Expressions:
         return Expressions(self, node)
 
     def input(self, node: Node, place: int) -> Operand:
-        """Return an operand for a node's input at the current entry."""
+        """Return the current entry of a node's input as an operand."""
         name = inputs_of(node)[place]
         if name in self._local:
             return self._local[name]
@@ -145,7 +145,7 @@ class StageText:
         return f"(NUMBER){operand.text}" if operand.is_code else operand.text
 
     def row(self, node: Node, key: str, values: NDArray[Any] | None = None) -> str:
-        """Return an expression for the entry of a node's rows at this step and channel.
+        """Return a C expression for the entry of a node's rows at the current step and channel.
 
         Args:
             values: values that replace the node's own in the table.
@@ -168,7 +168,9 @@ class StageText:
         return f"[row_of(state->t, {rows})]"
 
     def rows(self, node: Node, key: str, values: NDArray[Any] | None = None) -> str:
-        """Return a pointer to a node's row for this step, if its columns are not channels; arguments as in `row`."""
+        """Return a C pointer to a node's row for the current step, for rows whose columns are not channels. The
+        arguments are as in `row`.
+        """
         table = self.file.rows(node, key, values, as_table=True)
         self._name_learned(table)
         if table.rows == 1:
@@ -189,7 +191,7 @@ class StageText:
                 self.declare(f"{kind} (*{table.name}){row} = ({kind} (*){row}){member};")
 
     def weights(self, node: Node, kind: str) -> str:
-        """Return the name of a layer's weights, whose entries have the type `kind`."""
+        """Return the name of a layer's weight array, whose entries have the C type `kind`."""
         name = self.file.weights(node)
         if Place(node.name, "weight") in self.file.learned:
             self.declare(f"const {kind} *{name} = learned->{name.lower()};")
@@ -197,7 +199,7 @@ class StageText:
 
     @contextlib.contextmanager
     def channels(self, name: str) -> Iterator[None]:
-        """Write a loop over the channels of a value at pixel p, after all sums are computed."""
+        """Write a loop over the channels of a value at pixel p, for use once all sums are computed."""
         channels, height, width = self.shape(name)
         self.line(f"for (uint32_t c = 0; c < {channels}; c++) {{")
         self.line(f"const uint32_t i = c * {height * width} + p;")
@@ -234,7 +236,7 @@ class StageText:
         self.line("}")
 
     def entry(self, value: str | None = None, *, at: str = "") -> None:
-        """Write the values of all nodes of the stage at the current entry; `value` replaces the first one if given.
+        """Write the current entry of every node in the stage; `value`, if given, replaces the first node's expression.
 
         Args:
             at: statements before `value`.
@@ -258,11 +260,11 @@ class StageText:
                 self.store(node.name, self._local[node.name].text)
 
     def total_of(self, node: Node) -> str:
-        """Return the type of a pool's sums."""
+        """Return the C type of a pool's sums."""
         return self.arithmetic.total if self.value(node.name).max_code is None else "uint32_t"
 
     def from_total(self, node: Node, total: str) -> str:
-        """Return an expression that converts a pool's sum to its value."""
+        """Return a C expression that converts a pool's sum to the format of the pool's value."""
         if self.value(node.name).max_code is not None:
             return f"(uint8_t){total}"
         return self.arithmetic.of_total(self, node, total)
@@ -277,7 +279,7 @@ class StageText:
         return self.written(name, ", ".join(f"{node.name} ({node.op})" for node in self.stage.nodes))
 
     def written(self, name: str, what: str) -> str:
-        """Return the text of a C function with a comment and the statements so far."""
+        """Return a C function with a comment and the collected statements."""
         body = "\n".join(_read((*self._declared, *self._lines)))
         arguments = self.arguments + self.file.with_learned
         unused = [one for one in re.findall(r"[ *](\w+)(?:,|$)", arguments) if not re.search(rf"\b{one}\b", body)]
@@ -290,7 +292,7 @@ class StageText:
 
 
 def _read(lines: Sequence[str]) -> list[str]:
-    """Drop unused local variables and unused names of learned tensors."""
+    """Remove unused local variables, including unused local names of learned tensors."""
     found: list[str] = []
     words: set[str] = set()
     for line in reversed(lines):
@@ -303,10 +305,10 @@ def _read(lines: Sequence[str]) -> list[str]:
 
 @dataclass
 class Expressions:
-    """Integers as C expressions that can be nested.
+    """Integer arithmetic that builds nested C expressions.
 
-    The stage's `bounds` contain the smallest and largest value of each expression. Expressions that cannot exceed a
-    limit are not saturated.
+    The stage's `bounds` contain the smallest and largest value of each expression. An expression is saturated only if
+    its value could exceed the limit.
     """
 
     s: StageText
@@ -314,7 +316,7 @@ class Expressions:
     count: int = 0
 
     def bounded(self, a: str, least: int, most: int) -> str:
-        """Record that an expression's values are in `least`..`most`, and return the expression."""
+        """Record the bounds `least` and `most` of an expression, and return the expression."""
         self.s.bounds.setdefault(a, (least, most))
         return a
 
@@ -385,7 +387,7 @@ class Expressions:
         return self.local(a, self.s.local(False))
 
     def local(self, a: str, kind: str) -> str:
-        """Declare a local variable with this value and type, and return its name."""
+        """Declare a local variable with the value `a` and the C type `kind`, and return the variable's name."""
         self.count += 1
         name = f"{self.s.file.names[self.node.name]}__r{self.count}"
         self.s.line(f"const {kind} {name} = {a};")

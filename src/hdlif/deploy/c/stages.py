@@ -1,7 +1,7 @@
-"""The stages of a graph.
+"""Division of a graph into stages, each of which computes several nodes in one loop.
 
-A stage is one loop, in which an op that reads entire maps is fused with the elementwise ops after it. Only values that
-later stages read are stored; other values are local variables.
+A stage fuses an op with the elementwise ops that follow. Values that later stages read are stored in memory; all others
+are local variables.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,7 +14,7 @@ from hdlif.graph.ops import OPS
 
 @dataclass(frozen=True)
 class Stage:
-    """Nodes whose values have one shape, in graph order; all nodes except the first are elementwise.
+    """A sequence of nodes with values of one shape, in which all nodes after the first are elementwise.
 
     Attributes:
         stored: values that other stages read, in node order.
@@ -29,7 +29,7 @@ class Stage:
 
 
 def bases(graph: Graph) -> dict[str, str]:
-    """Map each value to the value that stores its entries: itself, or the base of a view."""
+    """Map each value to the value that stores its entries, which is a different value only for views."""
     found = {INPUT: INPUT}
     for node in graph.nodes:
         found[node.name] = found[node.inputs[0]] if OPS[node.op].is_view else node.name
@@ -37,17 +37,17 @@ def bases(graph: Graph) -> dict[str, str]:
 
 
 def inputs_of(node: Node) -> tuple[str, ...]:
-    """Return the names of the values of this step that a node reads."""
+    """Return the names of the current step's values that a node reads."""
     return () if feedback(node) else node.inputs
 
 
 def needed(graph: Graph) -> tuple[Node, ...]:
-    """Return the nodes that the output depends on, at this step or a later one."""
+    """Return the nodes on which the output of the current or a later step depends."""
     return _before_output(graph, lambda node: (*inputs_of(node), *OPS[node.op].sources(node)))
 
 
 def evaluated(graph: Graph) -> tuple[Node, ...]:
-    """Return the nodes that the output depends on, including those that only define the shape of a delayed value."""
+    """Return the nodes on which the output depends, including nodes that only define the shape of a delayed value."""
     return _before_output(graph, reads)
 
 
@@ -64,7 +64,7 @@ def _before_output(graph: Graph, read_by: Callable[[Node], tuple[str, ...]]) -> 
 
 
 def stages(graph: Graph, values: Mapping[str, Value], kept: Collection[str] = ()) -> tuple[Stage, ...]:
-    """Return the stages of a graph's needed nodes in topological order; values in `kept` are always stored."""
+    """Return the stages of a graph in topological order; values in `kept` are always stored."""
     base = bases(graph)
     waiting = [node for node in needed(graph) if not OPS[node.op].is_view]
     groups: list[list[Node]] = []
@@ -92,7 +92,7 @@ def stages(graph: Graph, values: Mapping[str, Value], kept: Collection[str] = ()
 def _follows(
     node: Node, first: Node, inside: set[str], done: set[str], base: Mapping[str, str], values: Mapping[str, Value]
 ) -> bool:
-    """Return whether a node can join a group's elementwise loop, which may read the group's own and earlier values."""
+    """Return whether a node can join the loop of a group, given the values that earlier groups compute."""
     if not OPS[node.op].is_elementwise or values[node.name].shape != values[first.name].shape:
         return False
     read = inputs_of(node)
@@ -101,7 +101,7 @@ def _follows(
 
 
 def _stage(nodes: Sequence[Node], read: Collection[str], base: Mapping[str, str]) -> Stage:
-    """Build the stage of a group; `read` contains the values that any group reads from memory."""
+    """Build the stage of a group of nodes; `read` contains all values that any group reads from memory."""
     inside = {node.name for node in nodes}
     by_entry: list[str] = []
     otherwise: list[str] = []

@@ -1,4 +1,4 @@
-"""Pack a layer's weights for its C kernel, and write the layer's geometry and the kernel's call."""
+"""Pack a layer's weights for a C kernel, and write the layer's geometry and the call of the kernel."""
 
 import math
 from dataclasses import dataclass, replace
@@ -42,7 +42,7 @@ class Rows:
 
 
 def rows_of(node: Node, weight: NDArray[Any], *, together: int) -> Rows:
-    """Pack the weights of a convolution or a linear layer in the order [groups][ky][kx][ci][outputs of the group].
+    """Pack a layer's weights in the order [groups][ky][kx][ci][outputs of the group].
 
     Args:
         weight: the node's own weights, or integers in place of float32.
@@ -72,12 +72,12 @@ def rows_of(node: Node, weight: NDArray[Any], *, together: int) -> Rows:
 
 
 def sums_integers(file: CFile, node: Node) -> bool:
-    """Return whether a layer sums integers, which are codes times low-bit weights."""
+    """Return whether a layer's sums are integers, as for codes times low-bit weights."""
     return file.values[node.inputs[0]].max_code is not None and node.attributes["encoding"] != "float32"
 
 
 def rows_in(file: CFile, node: Node, weight: NDArray[Any]) -> Rows:
-    """Pack the weights of a layer as `rows_of` does, padded for the vectors over all time steps, which read 4 bytes."""
+    """Pack a layer's weights as `rows_of` does, with padding for vector kernels, which read 4 bytes at a time."""
     rows = rows_of(node, weight, together=TOGETHER if sums_integers(file, node) else 1)
     if file.graph.time_steps > 1 and rows.bits == 2 and rows.row % 4:
         return replace(rows, table=np.pad(rows.table, (0, 2)))
@@ -85,11 +85,11 @@ def rows_in(file: CFile, node: Node, weight: NDArray[Any]) -> Rows:
 
 
 def pairs(bits: int, apart: int = 16) -> NDArray[np.uint32]:
-    """Return a table of words with two signed 16-bit weights each, for every field of packed weights.
+    """Return a lookup table from each packed field to words with two signed 16-bit weights each.
 
-    The shape is [16, 2] for 1 bit, [256, 2] for 2 bits and [256] for 4 bits. A field contains four 1-bit weights, or
-    one byte of other weights. A word is lower + 2^apart * upper modulo 2^32, such as 65536 * 1 + (-1) = 0x0000ffff. The
-    product of a word and a code contains both products if each fits in 16 bits.
+    The table's shape is [16, 2] for 1 bit, [256, 2] for 2 bits and [256] for 4 bits. A field contains four 1-bit
+    weights, or one byte of wider weights. A word is lower + 2^apart * upper modulo 2^32, such as 65536 * 1 + (-1) =
+    0x0000ffff. Multiplying a word by a code yields both products if each product fits in 16 bits.
     """
     fields = np.arange(16 if bits == 1 else 256)
     count = 4 if bits == 1 else 8 // bits
@@ -110,7 +110,7 @@ LISTED_STEPS = 128
 
 @dataclass(frozen=True)
 class Sums:
-    """The call that computes a pixel's sums, and the expression for channel c after the statement `at`."""
+    """The call that computes a pixel's sums, with the expression for the sum of channel c after the statement `at`."""
 
     call: str
     value: str
@@ -118,7 +118,7 @@ class Sums:
 
 
 def synapse(s: StageText, node: Node, inputs: str) -> Sums:
-    """Add a convolution or linear layer to the file, and return the call for pixel (y, x).
+    """Add a convolution or linear layer to the C file, and return the call that computes pixel (y, x).
 
     Args:
         inputs: expression for the layer's input.
@@ -222,7 +222,7 @@ def layer_backward(s: BackwardText, node: Node) -> None:
 
 
 def _each_step(steps: int, later: int) -> dict[str, str]:
-    """Return statements for each time step of an input; the steps are stored `later` entries apart."""
+    """Return C statements for each time step of an input whose steps are stored `later` entries apart."""
     forms = {
         "read": "const TOTAL x{t} = (TOTAL)input[{at}];",
         "plus": "total[{t}] += x{t};",
@@ -233,7 +233,7 @@ def _each_step(steps: int, later: int) -> dict[str, str]:
 
 
 def _each_field(bits: int, steps: int, later: int) -> dict[str, str]:
-    """Return statements for the weights in a byte, with the totals per output and time step in local variables."""
+    """Return C statements for all weights in a byte, with one local variable per output and time step."""
     mask, sign = 2**bits - 1, 2 ** (bits - 1)
     found: dict[str, list[str]] = {"begin": [], "add_all": [], "end": []}
     for k in range(8 // bits):

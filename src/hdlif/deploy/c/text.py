@@ -18,26 +18,26 @@ _KEYWORDS = frozenset(
 
 
 def real(value: float) -> str:
-    """Format a float32 so that a compiler reads the same bits; negative numbers begin with a sign."""
+    """Format a float32 as a C constant that compiles to the same bits, with a leading sign if negative."""
     text = f"{np.float32(value):.9g}"
     text += "f" if any(mark in text for mark in ".e") else ".0f"
     return text
 
 
 def literal(value: Any) -> str:
-    """Format a number for use within an expression."""
+    """Format a number for use within a C expression."""
     text = str(value) if isinstance(value, int) else real(value)
     return f"({text})" if text.startswith("-") else text
 
 
 def identifier(name: str) -> str:
-    """Turn one of our names into a C name without double underscores, which is not necessarily unique."""
+    """Convert a name to a C identifier without double underscores; the identifier may not be unique."""
     found = re.sub(r"(\W|_)+", "_", name, flags=re.ASCII).strip("_").lower() or "value"
     return f"v_{found}" if found[0].isdigit() or found in _KEYWORDS else found
 
 
 def distinct(names: Iterable[str], taken: Collection[str] = ()) -> dict[str, str]:
-    """Map each name to a unique identifier that is not in `taken`."""
+    """Map each name to a unique C identifier that is not in `taken`."""
     found: dict[str, str] = {}
     used = set(taken)
     # The next number to try for each identifier; lower numbers are taken.
@@ -53,13 +53,13 @@ def distinct(names: Iterable[str], taken: Collection[str] = ()) -> dict[str, str
 
 
 def comment(text: str) -> str:
-    """Escape text for a comment, so it cannot end the comment or the line."""
+    """Escape text for use in a C comment, so the text can end neither the comment nor the line."""
     safe = "".join(c if c.isprintable() and c.isascii() else "?" for c in text)
     return safe.replace("*", "?").replace("\\", "?").replace("??", "? ?").replace("??", "? ?")
 
 
 def quoted(text: str) -> str:
-    """Return a C string literal in UTF-8 with special bytes escaped."""
+    """Return text as a C string literal in UTF-8, with special bytes escaped."""
     plain = frozenset(b" !#$%&'()*+,-./0123456789:;<=>@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~")
     return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode()) + '"'
 
@@ -70,7 +70,7 @@ def table(declaration: str, values: NDArray[Any]) -> str:
 
 
 def braced(values: NDArray[Any]) -> str:
-    """Format an array as an initialiser."""
+    """Format an array as a C initialiser."""
     if values.ndim > 1:
         return "{\n" + ",\n".join(braced(row) for row in values) + "}"
     written = [real(v) for v in values] if values.dtype == np.float32 else [str(int(v)) for v in values]
@@ -93,7 +93,7 @@ _HEADS = ("for (", "if (", "else")
 
 
 def indented(text: str) -> str:
-    """Indent the lines of a file; continuation lines of comments keep their extra indentation."""
+    """Indent the lines of a C file; continuation lines of comments keep their extra indentation."""
     depth, heads, found = 0, 0, []
     in_comment = in_extern = continued = False
     for line in text.split("\n"):

@@ -1,1 +1,3 @@
-"""Conversion of networks from other libraries to ours, and of our neurons to theirs; libraries are imported lazily."""
+"""Conversion of networks from other libraries, and of hdlif neurons to modules of these libraries. The libraries are
+imported lazily.
+"""

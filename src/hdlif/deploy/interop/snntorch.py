@@ -1,4 +1,4 @@
-"""Conversion of our neurons to snnTorch modules, and of snnTorch networks to ours.
+"""Conversion of hdlif neurons to snnTorch modules, and of snnTorch networks to hdlif networks.
 
 The conversion requires snnTorch 1.0 or later.
 """
@@ -36,7 +36,7 @@ except ModuleNotFoundError as _error:
 
 @dataclass(frozen=True)
 class FastSigmoid:
-    """The surrogate f(x) = 1/(slope·|x| + 1)² of snnTorch, whose area is 2/slope.
+    """snnTorch's surrogate derivative f(x) = 1/(slope·|x| + 1)², which has the area 2/slope.
 
     Attributes:
         slope: above 0, as in `snntorch.surrogate.fast_sigmoid`.
@@ -49,10 +49,10 @@ class FastSigmoid:
 
 
 class Node(nn.Module):
-    """A layer of our neurons as a snnTorch module: `spk, mem = node(cur, mem)`, one step per call.
+    """A snnTorch module for a layer of hdlif neurons; each call `spk, mem = node(cur, mem)` runs one step.
 
-    `mem` is the potential after the step; it also carries the step's number and the other states. Pass the `mem` of one
-    call to the next, as with snnTorch's own neurons, and begin with None or `init_leaky()`.
+    `mem` is the potential after the step, and also carries the step number and all other states. Pass the returned
+    `mem` to the next call, as with snnTorch's own neurons; start with None or `init_leaky()`.
 
     Args:
         neuron: neuron layer of `hdlif.nn`.
@@ -72,7 +72,7 @@ class Node(nn.Module):
         self.mem: Tensor | None = None
 
     def init_leaky(self) -> Tensor:
-        """Return the initial state of a sequence."""
+        """Return the initial state for a new sequence."""
         return torch.zeros(0)
 
     def reset_mem(self) -> Tensor:
@@ -127,14 +127,14 @@ def from_snntorch(
     state_dict: Mapping[str, Tensor] | None = None,
     surrogate: Surrogate | None = None,
 ) -> Temporal:
-    """Convert a network of torch layers and snnTorch neurons to ours, with the same weights and equal outputs.
+    """Convert a network of torch layers and snnTorch neurons to hdlif, with the same weights and equal outputs.
 
-    hdlif traces the forward pass of one step: an `nn.Sequential`, or a forward pass of x alone, with
-    `init_hidden=True`. `Leaky` fires above its threshold. Our neurons fire at their threshold, which is therefore the
-    next float32. A subtracting `Leaky` with `reset_delay=True`, its default, becomes a `LateResetLIF`. If it resets to
-    zero, an immediate reset produces the same spikes. A learned beta becomes a learned leak λ = σ(a), with one more
-    rounding. A subtracting `Synaptic` is preceded by a `LeakyIntegrator`; a subtracting `RLeaky` is wrapped in a
-    `Recurrent`.
+    hdlif traces one step of an `nn.Sequential`, or of a forward pass that takes only x. Neurons must be made with
+    `init_hidden=True`. `Leaky` fires strictly above its threshold, so the threshold of the converted neuron is the next
+    larger float32. A subtracting `Leaky` with `reset_delay=True`, the default, becomes a `LateResetLIF`. A `Leaky` that
+    resets to zero gets an immediate reset, which produces the same spikes. A learned beta becomes a learned leak λ =
+    σ(a), with one additional rounding. A subtracting `Synaptic` becomes a `LeakyIntegrator` and a neuron, and a
+    subtracting `RLeaky` becomes a `Recurrent`.
 
     Args:
         network: the network, which is not modified.
@@ -213,7 +213,7 @@ _ZERO = 'has reset_mechanism="zero", which at the next step also clears the'
 
 
 def _refused(node: Any) -> str | None:
-    """Describe an unsupported property of a neuron, or return None."""
+    """Describe a neuron's unsupported property, or return None if hdlif supports the neuron."""
     if node.reset_mechanism == "none":
         return 'has reset_mechanism="none"; set "zero" or "subtract"'
     if node.reset_mechanism == "subtract" and not node.reset_delay:
@@ -244,7 +244,7 @@ _STATE_FUNCTIONS = {"subtract": "_base_sub", "zero": "_base_zero"}
 
 
 def _surrogate(theirs: Callable[..., Any]) -> Surrogate | None:
-    """Convert a function of `snntorch.surrogate`; return None for any other function."""
+    """Convert a surrogate from `snntorch.surrogate`, or return None for any other function."""
     name = getattr(theirs, "__qualname__", "").partition(".")[0]
     if getattr(theirs, "__module__", "") != "snntorch.surrogate" or name not in _SURROGATES:
         return None

@@ -1,4 +1,4 @@
-"""Conversion of our neurons to SpikingJelly modules, and of SpikingJelly's LIF networks to ours.
+"""Conversion of hdlif neurons to SpikingJelly modules, and of SpikingJelly's LIF networks to hdlif networks.
 
 The conversion requires SpikingJelly 2.0.
 """
@@ -22,11 +22,12 @@ except ModuleNotFoundError as _error:
 
 
 class Node(base.MemoryModule):  # type: ignore[misc] # of a library without types
-    """A layer of our neurons as a SpikingJelly module: [N, ...] with `step_mode` "s", [T, N, ...] with "m".
+    """A SpikingJelly module for a layer of hdlif neurons, with inputs [N, ...] in step mode "s" and [T, N, ...] in "m".
 
-    `functional.reset_net` begins a new sequence, and `functional.detach_net` detaches the state from its graph.
-    `functional.set_step_mode` and monitors work as for any neuron. The memories are the step count `t`, the potential
-    `v` and any other states by name. Changing the batch size without a reset raises an error.
+    `functional.reset_net` begins a new sequence, and `functional.detach_net` detaches the state from the autograd
+    graph. `functional.set_step_mode` and monitors work as for SpikingJelly's own neurons. The module's memories are the
+    step count `t`, the potential `v`, and any other states under their own names. Changing the batch size without a
+    reset raises an error.
 
     Args:
         neuron: neuron layer of `hdlif.nn`.
@@ -69,9 +70,10 @@ class Node(base.MemoryModule):  # type: ignore[misc] # of a library without type
 
 
 def nodes(make: Callable[[], Neuron], step_mode: str = "s") -> Callable[..., Node]:
-    """Return a neuron class for SpikingJelly's models: `spiking_resnet18(spiking_neuron=nodes(make))`.
+    """Return a neuron factory for SpikingJelly's models, as in `spiking_resnet18(spiking_neuron=nodes(make))`.
 
-    Arguments for SpikingJelly's own neurons (`surrogate_function`, ...) are ignored, because they do not apply to ours.
+    The factory ignores arguments for SpikingJelly's own neurons, such as `surrogate_function`, which hdlif neurons do
+    not use.
 
     Args:
         make: makes a layer of our neurons.
@@ -91,14 +93,15 @@ def from_spikingjelly(
     state_dict: Mapping[str, Tensor] | None = None,
     surrogate: Surrogate | None = None,
 ) -> Temporal:
-    """Convert a network of SpikingJelly layers and neurons to ours, with the same weights and equal outputs.
+    """Convert a network of SpikingJelly layers and neurons to hdlif, with the same weights and equal outputs.
 
-    The leak 1 - 1/τ = σ(-w) of a `ParametricLIFNode` remains learnable; 1/τ, the factor of currents with
-    `decay_input=True`, stays fixed.
+    The leak 1 - 1/τ = σ(-w) of a `ParametricLIFNode` remains learnable. With `decay_input=True`, the factor 1/τ of
+    currents stays fixed.
 
     hdlif traces the forward pass of one step, and rejects loops over time. `LIFNode` and `IFNode` are supported with
-    any τ, `decay_input`, threshold and reset; they emit 1. In eval mode both networks compute equal outputs. In train
-    mode, our batch norms keep statistics per step, and dropout draws a new mask at each step.
+    any τ, `decay_input`, threshold and reset, and emit spikes of 1. In eval mode, the converted and the original
+    network compute equal outputs. In train mode, hdlif batch norms keep statistics per step, and dropout draws a new
+    mask at each step.
 
     Args:
         network: the network in either step mode, which is not modified.
@@ -134,7 +137,7 @@ def from_spikingjelly(
 
 
 def _surrogate(turning: TurningNeurons, node: Any) -> Surrogate | str:
-    """Convert a node's surrogate, or describe why there is no counterpart."""
+    """Convert a node's surrogate, or describe why hdlif has no counterpart."""
     theirs = node.surrogate_function
     kind = type(theirs).__name__
     if not getattr(theirs, "spiking", True):
@@ -156,7 +159,8 @@ def _node(
     *,
     logit: Tensor | None = None,
 ) -> Turned:
-    """Return a neuron that starts at its reset potential and leaks to it; its potential is measured from there.
+    """Return a neuron with a potential relative to the reset potential, which is both the initial and the resting
+    potential.
 
     Args:
         logit: a, if the leak σ(a) is learned.

@@ -1,11 +1,11 @@
-"""The structure of a network as plain values, without weights: its children, and operations on their outputs.
+"""Structures of networks as plain values, with children and operations on outputs but without weights.
 
     {"input": [C, H, W], "output": NAME,
      "children": {NAME: {"kind": KIND, ...}},
      "lines": [[NAME, "child", [READ]], [NAME, "sum", [READ, READ]], [NAME, "multiple", [READ], FACTOR, SHIFT]]}
 
-A line reads "" (the input) and earlier lines; "child" runs the child with the line's name. A recipe can therefore
-contain an imported network, and its checkpoint needs no other file.
+A line computes a value from the input "" or from earlier lines; "child" runs the child named like the line. A recipe
+can contain the structure of an imported network, so checkpoints need no other file.
 """
 
 import math
@@ -98,14 +98,14 @@ def _operation(line: Any, made: Mapping[str, nn.Module]) -> Any:
 
 
 class _Making:
-    """A builder of a network's children."""
+    """A builder for the children of a network."""
 
     def __init__(self, time_steps: int, quantizer: WeightQuantizer | None, surrogate: Surrogate | None) -> None:
         self.time_steps, self.quantizer = time_steps, quantizer
         self.surrogate: dict[str, Any] = {} if surrogate is None else {"surrogate": surrogate}
 
     def child(self, values: Mapping[str, Any], *, plain: bool = True) -> nn.Module:
-        """Build a layer; `plain` layers are torch's own and are not quantised."""
+        """Build a layer; `plain` selects an unquantised torch layer."""
         arguments = dict(values)
         kind = arguments.pop("kind")
         if kind in _SYNAPSES:

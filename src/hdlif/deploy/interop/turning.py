@@ -1,4 +1,4 @@
-"""Convert spiking networks of other libraries, which use torch layers and neurons of their own.
+"""Convert spiking networks from other libraries, which combine torch layers with custom neurons.
 
 Networks are traced as in `hdlif.models.spiking`, but activations raise an error instead of becoming neurons.
 """
@@ -25,7 +25,7 @@ MOST_SHOWN = 3
 
 
 class TurningNeurons(Turning):
-    """The conversion of a network from another library.
+    """A converter for networks from another library.
 
     Args:
         time_steps: T.
@@ -70,7 +70,7 @@ class TurningNeurons(Turning):
         return self.refuse(path, f"is an activation; only neurons of {self.library} are accepted")
 
     def network(self, module: nn.Module) -> Temporal:
-        """Convert a network, or raise a `ConversionError` that lists each part without a counterpart."""
+        """Convert a network, or raise a `ConversionError` that lists all parts without a counterpart."""
         mode = module.training
         made, _ = self.turn(module, "", Fed())
         if self.problems:
@@ -89,7 +89,7 @@ class TurningNeurons(Turning):
 
 
 def copied(network: nn.Module, state_dict: Mapping[str, Tensor] | None = None) -> nn.Module:
-    """Copy a network, even if its neurons' states have autograd graphs, and load `state_dict` if given.
+    """Copy a network, including neuron states with autograd graphs, and load `state_dict` if given.
 
     Raises:
         ConversionError: `state_dict` belongs to another network.
@@ -116,7 +116,7 @@ def unit_lif(
     reset: Reset,
     surrogate: Surrogate,
 ) -> UnitLIF:
-    """Return LIF neurons with fixed parameters, each with one value or one value per channel."""
+    """Return LIF neurons with fixed parameters, given as one value or as one value per channel."""
     rows = [torch.as_tensor(np.asarray(value), dtype=torch.float32).reshape(-1) for value in (leak, fires_from)]
     channels = max(map(len, rows))
     made = UnitLIF(
@@ -127,7 +127,7 @@ def unit_lif(
 
 
 def learn_leak(neuron: UnitLIF, logit: Tensor) -> None:
-    """Make the leak λ = σ(a) of neurons learnable, with the initial a in `logit`: one value, or one per channel."""
+    """Make the leak λ = σ(a) of neurons learnable, starting from `logit` with one value or one per channel."""
     fixed = neuron.leak
     learned = StepValue(
         fixed.time_steps, value=0.5, learned=True, channels=fixed.channels, per_step=False, name=fixed.name
@@ -138,19 +138,21 @@ def learn_leak(neuron: UnitLIF, logit: Tensor) -> None:
 
 
 def fill(neuron: nn.Module, **rows: Tensor) -> None:
-    """Set fixed parameters, each with one value or one value per channel."""
+    """Set fixed parameters to one value, or to one value per channel."""
     for name, row in rows.items():
         value: Any = neuron.get_submodule(name).value
         value.copy_(row.expand(value.shape[-1]).reshape(value.shape))
 
 
 def above(threshold: Any) -> NDArray[np.float32]:
-    """Return the next float32 above a threshold: firing at this value equals firing strictly above the threshold."""
+    """Return the next float32 above a threshold, because firing at this value equals firing strictly above the
+    threshold.
+    """
     return np.nextafter(np.asarray(threshold, np.float32), np.float32(np.inf))
 
 
 def behind_gain(neuron: nn.Module, gain: float) -> nn.Module:
-    """Return neurons whose currents are multiplied by `gain`."""
+    """Return a module that multiplies currents by `gain` before the neurons."""
     if gain == 1:
         return neuron
     lines = (Line("scaled", Multiple(gain), (INPUT,)), Line("neuron", Child("neuron"), ("scaled",)))

@@ -1,9 +1,9 @@
 """NIR files that contain a complete deployed graph in the metadata of standard nodes.
 
-NIR can write nodes of custom types but cannot read them back. Every node of the graph is therefore written as the
-nearest standard node of the same shape. Operations without a counterpart become a `Scale` by 1. Other readers get an
-approximate network or reject it, as SpikingJelly and snnTorch do for a `Scale`. `deploy.interop.nir_import` reads only
-the metadata, and restores the exact model file.
+The nir package can write nodes of custom types but cannot read them back. Therefore, hdlif writes every node of the
+graph as the closest standard node of the same shape. Operations without a counterpart become a `Scale` by 1. Other
+readers load an approximate network or reject the file, as SpikingJelly and snnTorch do for a `Scale`.
+`deploy.interop.nir_import` reads only the metadata, and restores the exact model file.
 
     the input node   metadata.hdlif.artefact   the artefact's metadata text
     other nodes      metadata.hdlif.name       the node's name in the artefact
@@ -29,7 +29,7 @@ ARTEFACT, NAME, WEIGHT = "hdlif.artefact", "hdlif.name", "hdlif.weight"
 
 
 def extended(graph: Graph, *, dt: float = DT) -> Any:
-    """Return the `nir.NIRGraph` of any network without upsampling, grouped convolutions or kernels that are not square.
+    """Return the `nir.NIRGraph` of any network without upsampling, grouped convolutions or non-square kernels.
 
     Args:
         dt: seconds per time step.
@@ -80,7 +80,7 @@ class _Extension:
         return {"input": np.array(self.types[name].shape)}
 
     def matrix(self, shape: tuple[int, ...], weight: Any) -> Any:
-        """Return a layer that applies these weights [out, in] to the channels of a value."""
+        """Return a layer that applies the matrix `weight` [out, in] to the channels of a value."""
         if len(shape) == 1:
             return self.nir.Linear(weight=weight)
         return self.nir.Conv2d(
@@ -97,7 +97,7 @@ class _Extension:
         return {NAME: node.name, **own, **{role: stored(node, role) for role in roles}}
 
     def _join(self, source: str, node: Node) -> None:
-        """Add the edges from a value to a node, through reshaping nodes if their shapes differ."""
+        """Connect a value to a node, through a pool or a matrix if the shapes differ."""
         begin, end = self._names[source], self._names[node.name]
         shape = self.types[source].shape
         if node.op == "global_sum_pool":

@@ -1,7 +1,6 @@
-"""Recognise programs that NIR's neurons can express: leaky, with a threshold, a hard reset and spikes of 1.
+"""Recognise programs that NIR can express as leaky neurons with a threshold, a hard reset and spikes of 1.
 
-This module also makes node names valid for every NIR reader, because they become attributes of modules and groups of an
-HDF5 file.
+`plain_name` converts node names to identifiers, because NIR readers use names as module attributes and HDF5 groups.
 """
 
 import re
@@ -21,9 +20,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class HardLIF:
-    """A neuron m = leak·v + x that emits 1 and sets v = reset if m >= threshold; otherwise v = m.
+    """A neuron m = leak·v + x that emits 1 and sets v = reset if m >= threshold, and otherwise sets v = m.
 
-    The fields are float64 [1, C or 1].
+    All fields are float64 arrays of shape [1, C or 1].
     """
 
     leak: Floats
@@ -37,7 +36,7 @@ class HardLIF:
 
 
 def hard_lif(node: Node) -> HardLIF | str:
-    """Return the neuron of a `program`, or the reason why NIR has no counterpart."""
+    """Return the neuron of a `program` node, or the reason why NIR has no counterpart."""
     program, rows = program_of(node), named_rows(node)
     kind = str(node.attributes["kind"])
     if not node.attributes.get("fires", True):
@@ -61,18 +60,18 @@ def hard_lif(node: Node) -> HardLIF | str:
 
 
 def _matched(program: Program, rows: Mapping[str, Any]) -> HardLIF | str | None:
-    """Return the parts of the equation, a description of an unsupported reset, or None for any other equation."""
+    """Return the neuron's parameters, a description of an unsupported reset, or None for any other equation."""
     potential = 1
 
     def made(register: int, operation: str) -> tuple[int, ...] | None:
-        """Return the operands of a register if this operation computes it; otherwise None."""
+        """Return a register's operands if `operation` computes the register; otherwise return None."""
         if register < program.first:
             return None
         instruction = program.instructions[register - program.first]
         return instruction.operands if instruction.operation == operation else None
 
     def value(register: int) -> Floats | None:
-        """Return the value of a register that holds a row or a constant; otherwise None."""
+        """Return the value of a register that holds a row or a constant; otherwise return None."""
         if (constant := program.constant(register)) is not None:
             return np.full((1, 1), constant)
         if 1 + len(program.states) <= register < program.first:
@@ -104,7 +103,7 @@ def _matched(program: Program, rows: Mapping[str, Any]) -> HardLIF | str | None:
 
 
 def plain_name(name: str, taken: Collection[str]) -> str:
-    """Turn `name` into an identifier that is not in `taken`.
+    """Convert `name` to an identifier that is not in `taken`.
 
     >>> plain_name("layer1.0.conv1", ()), plain_name("0", ()), plain_name("a.b", {"a_b"})
     ('layer1_0_conv1', 'node_0', 'a_b_2')

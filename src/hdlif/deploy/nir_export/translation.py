@@ -1,8 +1,8 @@
 """Translate a deployed graph exactly to nodes and edges of NIR, or raise an error.
 
-Operations between layers are folded into weights: the affine after a convolution, spike sizes and the divisors of
-means. A sum becomes several edges into one node. An affine without a preceding layer becomes a 1x1 convolution or a
-matrix, with diagonal weights.
+Weights absorb the operations between layers, such as the affine after a convolution, spike sizes and the divisors of
+means. In NIR, a sum becomes several edges into one node. An affine without a preceding layer becomes a 1x1 convolution
+or a matrix with diagonal weights.
 """
 
 from collections import Counter
@@ -37,7 +37,7 @@ MOST_SHOWN = 3
 
 @dataclass
 class _Layer:
-    """A convolution or matrix under construction in float64, into which the following operations are folded."""
+    """A float64 convolution or matrix under construction, which absorbs the operations that follow."""
 
     weight: Floats
     bias: Floats
@@ -45,7 +45,7 @@ class _Layer:
     """Geometry of a convolution; None for a matrix."""
 
     def scaled(self, scale: Floats, shift: Floats) -> None:
-        """Fold scale·y + shift, [C or 1] each, into the layer."""
+        """Fold scale·y + shift into the layer, with scale and shift of shape [C] or [1]."""
         self.weight = self.weight * scale.reshape(-1, *(1,) * (self.weight.ndim - 1))
         self.bias = self.bias * scale + shift
 
@@ -64,7 +64,7 @@ class _Value:
 
 
 def nir_package() -> Any:
-    """Import the package nir; raise `MissingExtraError` if it is not installed."""
+    """Import and return the package nir, or raise `MissingExtraError` if nir is not installed."""
     try:
         import nir
     except ModuleNotFoundError as error:
@@ -82,9 +82,10 @@ def write(graph: Any, path: Path | str) -> None:
 def to_nir(graph: Graph, *, dt: float = DT, for_norse: bool = False) -> Any:
     """Return the `nir.NIRGraph` of a network of LIF neurons with a hard reset.
 
-    Leak and threshold must be constant in time. Low-bit weights become float32, and inputs must be normalised with mean
-    and std already. Properties that NIR lacks (time steps, labels, kind of input) are stored in the input node's
-    metadata, so `hdlif.deploy.interop.nir_import` reads the file without further arguments.
+    The leak and the threshold must be constant in time. Low-bit weights become float32, and inputs must already be
+    normalised with mean and std. The input node's metadata contains properties that NIR lacks, such as time steps,
+    labels and the kind of input. With this metadata, `hdlif.deploy.interop.nir_import` reads the file without further
+    arguments.
 
     Args:
         dt: seconds per time step.
@@ -102,7 +103,7 @@ def to_nir(graph: Graph, *, dt: float = DT, for_norse: bool = False) -> Any:
 
 
 def refusal(problems: list[tuple[str, str]]) -> str:
-    """Return the error message about unsupported parts, with alternatives."""
+    """Return an error message that lists unsupported parts and suggests alternatives."""
     shown = some([f"{name} is {why}" for name, why in problems], MOST_SHOWN)
     return (
         f"NIR has no node for parts of this network: {shown}; --extension writes them as metadata, which only hdlif "
@@ -111,7 +112,7 @@ def refusal(problems: list[tuple[str, str]]) -> str:
 
 
 def _refused(node: Node, types: Mapping[str, Any]) -> str | None:
-    """Describe why NIR cannot express a node, or return None if it can."""
+    """Describe why NIR cannot express a node, or return None for a supported node."""
     match node.op:
         case "program":
             found = hard_lif(node)
@@ -130,7 +131,9 @@ def _refused(node: Node, types: Mapping[str, Any]) -> str | None:
 
 
 def infers(node: Node, types: Mapping[str, Any]) -> bool:
-    """Return whether nir infers the shapes correctly: it assumes square kernels without groups."""
+    """Return whether nir, which assumes square kernels without groups, infers the output shape of a convolution
+    correctly.
+    """
     (size_y, size_x), out = types[node.inputs[0]].shape[1:], types[node.name].shape[1:]
     kernel = node.tensors["weight"].shape[2]
     sizes = zip((size_y, size_x), node.attributes["padding"], dilation_of(node), node.attributes["stride"], strict=True)
@@ -163,14 +166,14 @@ class _Translation:
         return self.nir.NIRGraph({name: make() for name, make in self._nodes.items()}, self._edges)
 
     def put(self, name: str, sources: tuple[str, ...], make: Callable[[], Any]) -> str:
-        """Add a node that reads the sum of `sources`, and return its name; `make` creates the node at the end."""
+        """Add a node, created later by `make`, that reads the sum of `sources`, and return the node's name."""
         found = plain_name(name, self._nodes)
         self._nodes[found] = make
         self._edges += [(source, found) for source in sources]
         return found
 
     def layer(self, name: str, layer: _Layer, value: _Value, shape: tuple[int, ...]) -> _Value:
-        """Add a layer that reads a value with this shape, and return its output."""
+        """Add a layer that reads `value` of the given shape, and return the layer's output."""
         return _Value((self.put(name, value.sources, lambda: self._made(layer, shape)),), layer=layer)
 
     def _made(self, layer: _Layer, shape: tuple[int, ...]) -> Any:
@@ -182,13 +185,13 @@ class _Translation:
         return self.nir.Linear(weight=weight)
 
     def applied(self, name: str, times: Floats | None = None) -> _Value:
-        """Return a node's value multiplied by `times`, with its scale folded into the weights of its layer."""
+        """Return a node's value times `times`, with the pending scale applied."""
         value = self.values[name]
         scale = value.scale if times is None else value.scale * times
         return self.with_affine(name, scale, np.zeros(1))
 
     def with_affine(self, name: str, scale: Floats, shift: Floats, *, of: str | None = None) -> _Value:
-        """Return scale·value + shift, where value is the node's value without its pending scale."""
+        """Return scale·x + shift for a node's value x without the pending scale."""
         value = self.values[name]
         layer = value.layer if self._readers[name] == 1 else None
         if (scale == 1).all() and not shift.any():
@@ -199,7 +202,7 @@ class _Translation:
         return self._diagonal(of or f"{name}.scaled", value, scale, shift, self.types[name].shape)
 
     def _diagonal(self, name: str, value: _Value, scale: Floats, shift: Floats, shape: tuple[int, ...]) -> _Value:
-        """Return scale·value + shift from a separate layer."""
+        """Compute scale·value + shift in a separate layer, and return the result."""
         channels = shape[0]
         weight, bias = np.diag(np.broadcast_to(scale, channels)), np.broadcast_to(shift, channels).astype(np.float64)
         geometry: Mapping[str, Any] | None = None
@@ -220,7 +223,7 @@ def _conv2d(to: _Translation, node: Node) -> _Value:
 
 
 def geometry_of(node: Node) -> dict[str, Any]:
-    """Return a convolution's arguments in NIR, except its input shape, weight and bias."""
+    """Return a convolution's NIR arguments except the input shape, the weight and the bias."""
     return {
         "stride": tuple(node.attributes["stride"]),
         "padding": tuple(node.attributes["padding"]),
@@ -253,7 +256,7 @@ def _program(to: _Translation, node: Node) -> _Value:
 
 
 def neuron_node(neuron: HardLIF, shape: tuple[int, ...], dt: float, *, unit_resistance: bool = False) -> Any:
-    """Return a neuron as a `nir.LIF`, or as a `nir.IF` if it does not leak."""
+    """Return a neuron as a `nir.LIF`, or as a `nir.IF` if there is no leak."""
     leak, threshold, reset = (
         np.broadcast_to(rows[0].reshape(-1, *(1,) * (len(shape) - 1)), shape).astype(np.float64)
         for rows in (neuron.leak, neuron.threshold, neuron.reset)
@@ -269,9 +272,9 @@ def neuron_node(neuron: HardLIF, shape: tuple[int, ...], dt: float, *, unit_resi
 
 
 def _pooled(to: _Translation, node: Node, kernel: Any, stride: Any) -> _Value:
-    """Return the sums over windows.
+    """Return the sums over a pool's windows.
 
-    For norse the node computes sums. Otherwise it computes means, with the number of entries as a pending scale.
+    The NIR node computes sums for norse, and otherwise means with the number of entries as a pending scale.
     """
     value = to.values[node.inputs[0]]
     sizes = {"kernel_size": np.array(kernel), "stride": np.array(stride), "padding": np.zeros(2, np.int64)}

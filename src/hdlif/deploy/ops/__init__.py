@@ -1,4 +1,4 @@
-"""Lowerings of modules to ops, and the ops' forms in PyTorch and ONNX: each op's file defines a `FORM`."""
+"""Lowerings of modules to ops, with PyTorch and ONNX implementations; each op's file defines a `FORM`."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The PyTorch and ONNX forms of `add`."""
+"""PyTorch and ONNX implementations of `add`."""
 
 from hdlif.deploy.op_form import OpForm, pointwise
 

@@ -1,4 +1,4 @@
-"""Lowerings of batch norms and gains, and the forms of `affine`."""
+"""Lowerings of batch norms and gains, and the PyTorch and ONNX implementations of `affine`."""
 
 from collections.abc import Sequence
 

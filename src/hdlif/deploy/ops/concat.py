@@ -1,4 +1,4 @@
-"""The PyTorch and ONNX forms of `concat`."""
+"""PyTorch and ONNX implementations of `concat`."""
 
 import torch
 from torch import Tensor

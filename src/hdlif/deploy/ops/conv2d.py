@@ -1,4 +1,4 @@
-"""Lowerings of convolutions and of sums over the channels of each head, and the forms of `conv2d`."""
+"""Lowerings of convolutions and head sums, and the PyTorch and ONNX implementations of `conv2d`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -47,7 +47,7 @@ def _head_sum(lowerer: Lowerer, module: HeadSum, wire: Wire, path: str) -> Wire:
 
 
 def _padding(module: nn.Conv1d | nn.Conv2d, path: str) -> list[int]:
-    """Return the padding on each side of each axis."""
+    """Return the padding per axis, equal on both sides of the axis."""
     if module.padding_mode != "zeros":
         raise LoweringError(f"{path}: padding_mode = {module.padding_mode!r} has no deployed form; use 'zeros'")
     if not isinstance(module.padding, str):

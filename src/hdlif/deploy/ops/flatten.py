@@ -1,4 +1,4 @@
-"""Lowerings of flattening modules, and the forms of `flatten`."""
+"""Lowerings of flattening modules, and the PyTorch and ONNX implementations of `flatten`."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""The PyTorch and ONNX forms of `gate`."""
+"""PyTorch and ONNX implementations of `gate`."""
 
 from collections.abc import Sequence
 

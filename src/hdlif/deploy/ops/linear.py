@@ -1,4 +1,4 @@
-"""Lowerings of linear layers, and the forms of `linear`."""
+"""Lowerings of linear layers, and the PyTorch and ONNX implementations of `linear`."""
 
 import torch.nn.functional as F
 from torch import nn

@@ -1,4 +1,4 @@
-"""Lowerings of neurons, and the forms of `program`."""
+"""Lowerings of neurons, and the PyTorch and ONNX implementations of `program`."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -21,7 +21,7 @@ from hdlif.nn.state import stack_steps
 
 @lowers(SteppedNeuron, derived=True)
 def _neuron(lowerer: Lowerer, module: SteppedNeuron, wire: Wire, path: str) -> Wire:
-    """Lower a neuron's traced step and the quantiser of its spikes."""
+    """Lower a neuron's traced step and spike quantiser."""
     if not module.runs_its_equation():
         raise LoweringError(
             f"{path}: {type(module).__name__} overrides forward(), which its equation does not describe; write it "
@@ -35,7 +35,7 @@ def _neuron(lowerer: Lowerer, module: SteppedNeuron, wire: Wire, path: str) -> W
 
 
 def _mem_bn(lowerer: Lowerer, module: HDLIF, norm: MemBN, wire: Wire, path: str) -> Wire:
-    """Lower HD-LIF with Mem-BN, folded on the state if every α* allows it, otherwise on the current.
+    """Lower HD-LIF with Mem-BN folded on the state, or on the current if an α* is too small.
 
     `hdlif.deploy.mem_bn_folding` defines both forms.
     """
@@ -62,9 +62,9 @@ def _spike(
     gain: Floats = ONE,
     rows: dict[str, Floats] | None = None,
 ) -> Wire:
-    """Lower a step whose spikes are multiplied by `gain`.
+    """Lower a neuron's step, and multiply its spikes by `gain`.
 
-    A spike that equals a row times 1 or 0 becomes the code 1 or 0, with the row as its scale.
+    A spike that equals 1 or 0 times a row becomes the code 1 or 0, with the row as the scale.
 
     Args:
         rows: replacements for the neuron's own parameters, at least T rows each.
@@ -107,7 +107,7 @@ def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
 
 
 def _stepped(program: Program, current: Tensor, states: Sequence[Tensor], rows: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Run one step of a program: return the spike and the states after it."""
+    """Run one step of a program, and return the spike and the new states."""
     registers = [current, *states, *rows]
     for instruction in program.instructions:
         if instruction.operation == "constant":
@@ -189,7 +189,7 @@ def _difference(w: Writer, name: str, x: Sequence[str]) -> str:
 
 
 def _maximum(w: Writer, name: str, x: Sequence[str]) -> str:
-    """Return the maximum; for a maximum with 0, use the op that engines fuse into a convolution."""
+    """Return the maximum, computed with Relu if one operand is 0, because engines fuse Relu into convolutions."""
     others = [one for one in x if not w.is_zero(one)]
     return w.op("Relu", *others, name=name) if len(others) == 1 else w.op("Max", *x, name=name)
 

@@ -1,4 +1,4 @@
-"""Lowerings of spike quantisers, and the forms of `quantise`."""
+"""Lowerings of spike quantisers, and the PyTorch and ONNX implementations of `quantise`."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from hdlif.nn import SpikeQuantizer
 
 
 def quantised(lowerer: Lowerer, quantizer: SpikeQuantizer | None, wire: Wire, path: str) -> Wire:
-    """Lower graded spikes to codes, and merge a pending gain into the quantisation step."""
+    """Lower graded spikes to codes, with a pending gain merged into the quantisation step."""
     if quantizer is None:
         return wire
     step = float(quantizer.step)

@@ -1,4 +1,4 @@
-"""Lowerings of channel attention, and the forms of `seca`."""
+"""Lowerings of channel attention, and the PyTorch and ONNX implementations of `seca`."""
 
 from collections.abc import Sequence
 
@@ -42,7 +42,7 @@ def _onnx(w: Writer, node: Node, x: Sequence[str], row: Row) -> str:
 
 
 def _row_shape(node: Node, key: str) -> tuple[int, ...]:
-    """Return the shape of a kernel over channels, or of its bias."""
+    """Return the shape of a kernel over channels, or of the kernel's bias."""
     columns = node.tensors[key].shape[1]
     return (1, 1, columns) if key == "weight" else (columns,)
 

@@ -1,4 +1,4 @@
-"""The PyTorch and ONNX forms of `slice`."""
+"""PyTorch and ONNX implementations of `slice`."""
 
 import numpy as np
 

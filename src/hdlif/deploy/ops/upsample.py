@@ -1,4 +1,4 @@
-"""Lowerings of nearest-neighbour upsampling, and the forms of `upsample`."""
+"""Lowerings of nearest-neighbour upsampling, and the PyTorch and ONNX implementations of `upsample`."""
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ def _upsample(lowerer: Lowerer, module: nn.Upsample, wire: Wire, path: str) -> W
 
 
 def _repeated(x: Tensor, factor: list[int]) -> Tensor:
-    """Repeat each entry along the last axes, by one factor per axis."""
+    """Repeat each entry along the last axes, with one factor per axis."""
     for axis, times in enumerate(factor, start=x.ndim - len(factor)):
         x = x.repeat_interleave(times, dim=axis)
     return x

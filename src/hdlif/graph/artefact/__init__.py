@@ -1,4 +1,4 @@
-"""Model files of deployed networks: graph, tensor packing, reading and writing.
+"""Reading, writing and tensor packing of model files for deployed networks.
 
 This package never imports torch.
 """

@@ -1,4 +1,4 @@
-"""Access to the bytes of model files, which must be regular files of bounded size."""
+"""Access to model files, which must be regular files of bounded size."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def read_content(path: str | Path) -> bytes:
 
 
 def is_artefact(path: Path) -> bool:
-    """Return whether a file's header declares a graph; `load` checks the rest.
+    """Return whether the header of a file declares a graph, without any further checks.
 
     Args:
         path: any file.
@@ -46,13 +46,13 @@ def is_artefact(path: Path) -> bool:
 
 
 def metadata_text(header: bytes) -> str:
-    """Return the metadata text of a header."""
+    """Return the metadata text of a safetensors header."""
     text: str = json.loads(header)["__metadata__"][METADATA_KEY]
     return text
 
 
 def _open_regular(path: str | Path) -> BinaryIO:
-    """Open a regular file of bounded size; opening another kind of file could block for ever, or change a device.
+    """Open a regular file of bounded size, because opening other files could block forever or change a device.
 
     Raises:
         OSError, ValueError: the file is missing, or the path is invalid.

@@ -1,8 +1,8 @@
-"""Reading and writing of model files: safetensors files that contain a `Graph`.
+"""Reading and writing of model files, which are safetensors files that contain a `Graph`.
 
-Low-bit weights are packed (`packing`); every other tensor is float32. The graph itself is canonical JSON under the
-single metadata key "hdlif", with a digest of the entire file. `docs/contributing/model_format.md` defines the format
-byte by byte. Files are not trusted: the compiled reader checks every byte and field, in `loads` and in
+Low-bit weights are packed (`packing`), and every other tensor is float32. The graph is canonical JSON under the only
+metadata key "hdlif", with a digest of the entire file. `docs/contributing/model_format.md` defines the format byte by
+byte. Because files are untrusted, the compiled reader checks every byte and field in `loads` and
 `hdlif.runtime.Session`.
 """
 
@@ -35,7 +35,7 @@ _NO_DIGEST = "0" * 64
 def save(graph: Graph, path: str | Path) -> None:
     """Write `graph` to `path` atomically.
 
-    The file gets its name once it is complete, so an existing file survives a failed write.
+    A complete temporary file replaces `path`, so an existing file survives a failed write.
 
     Args:
         graph: checked before writing.
@@ -49,7 +49,7 @@ def save(graph: Graph, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> Graph:
-    """Read a graph from a file, and check it.
+    """Read and check the graph in a model file.
 
     Args:
         path: an untrusted file.
@@ -60,7 +60,7 @@ def load(path: str | Path) -> Graph:
 
 
 def tensor_bytes(node: Node) -> int:
-    """Return the size in bytes of the node's tensors in the file.
+    """Return the size in bytes of a node's tensors in the model file.
 
     Args:
         node: a node of a graph.
@@ -69,7 +69,7 @@ def tensor_bytes(node: Node) -> int:
 
 
 def dumps(graph: Graph) -> bytes:
-    """Return the bytes of a model file; equal graphs give equal bytes.
+    """Return a graph as the bytes of a model file, which are equal for equal graphs.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node, dumps, loads
@@ -118,7 +118,7 @@ def dumps(graph: Graph) -> bytes:
 
 
 def loads(content: bytes, name: str) -> Graph:
-    """Return the graph from the bytes of a file; see `dumps` for an example.
+    """Return the graph from the bytes of a model file; see `dumps` for an example.
 
     Args:
         content: the bytes of the file, untrusted.
@@ -154,7 +154,7 @@ def loads(content: bytes, name: str) -> Graph:
 
 
 def metadata_of(content: bytes) -> str:
-    """Return the metadata text of a file made by `dumps`.
+    """Return the metadata text of a model file made by `dumps`.
 
     Args:
         content: the bytes of the file.
@@ -169,7 +169,8 @@ def digest_of(graph: Graph) -> str:
 
 
 def joined(metadata: str, tensors: Mapping[str, Array], name: str) -> bytes:
-    """Return a file with these metadata and `stored` tensors; unchanged arguments restore the bytes of `dumps`.
+    """Return a model file with the given metadata and `stored` tensors. Unchanged metadata and tensors restore the
+    bytes of `dumps`.
 
     Args:
         metadata: the metadata text.
@@ -187,7 +188,7 @@ def joined(metadata: str, tensors: Mapping[str, Array], name: str) -> bytes:
 
 
 def stored(node: Node, role: str) -> Array:
-    """Return a node's tensor as stored in a file: low-bit weights are packed.
+    """Return a node's tensor as stored in a model file, with low-bit weights packed.
 
     Args:
         node: a node of a graph.
@@ -208,7 +209,7 @@ def _stored_bytes(node: Node, role: str, shape: Sequence[int]) -> int:
 
 
 def _node(entry: Mapping[str, Any], stored: Mapping[str, Array]) -> Node:
-    """Return a node of a checked file."""
+    """Return a node from the metadata and tensors of a checked file."""
     attributes = {key: tuple(value) if isinstance(value, list) else value for key, value in entry["attributes"].items()}
     node = Node(entry["op"], entry["name"], tuple(entry["inputs"]), attributes)
     tensors = {}
@@ -221,7 +222,7 @@ def _node(entry: Mapping[str, Any], stored: Mapping[str, Array]) -> Node:
 
 
 def _digest(content: bytes, position: int) -> str:
-    """Return the SHA-256, in hexadecimal, of a file whose digest is at `position`."""
+    """Return the hexadecimal SHA-256 of a file, with the digest at `position` replaced by zeros."""
     found = hashlib.sha256(content[:position])
     found.update(_NO_DIGEST.encode())
     found.update(memoryview(content)[position + len(_NO_DIGEST) :])

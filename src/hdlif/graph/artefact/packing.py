@@ -1,14 +1,14 @@
-"""Packed weights: 1 bit each (eight to a byte), base 3 (five to a byte, 1.6 bit each), or 2, 4 or 8 bits each.
+"""Packing of weights with 1, 2, 4 or 8 bits each, or in base 3 with five weights per byte (1.6 bits each).
 
-Weights are packed in the C order of their tensor; the last byte is padded with zero bits or digits.
+Weights are packed in C order, and zero bits or digits fill the last byte.
 
     binary:  bit i of byte j is 1 if weight 8 j + i is +1, 0 if it is -1
     ternary: byte j = sum over i = 0..4 of (weight 5 j + i, plus 1) * 3**i
     int2, int4, int8: two's complement, the first of 4, 2 or 1 weights in the lowest bits of byte j
 
-Example: the ternary weights -1, 0, +1, +1, 0 have digits 0, 1, 2, 2, 1, so the byte is 0*1 + 1*3 + 2*9 + 2*27 + 1*81 =
-156. Five digits make at most 242; bytes 243..255 are invalid. The int4 weights -3, 5 are the fields 1101 and 0101, so
-the byte is 0101 1101 = 93.
+The largest value of five digits is 242, so bytes 243..255 are invalid. For example, the ternary weights -1, 0, +1, +1,
+0 have the digits 0, 1, 2, 2, 1, which are packed as 0*1 + 1*3 + 2*9 + 2*27 + 1*81 = 156. The int4 weights -3 and 5 are
+the fields 1101 and 0101, which are packed as 0101 1101 = 93.
 """
 
 from typing import Any
@@ -25,19 +25,19 @@ _DAMAGED = "the file is damaged, export it again"
 
 
 def _fields(encoding: str) -> tuple[NDArray[np.uint8], np.uint8]:
-    """Return the bit offsets of a byte's fields, and the mask of one field."""
+    """Return the bit offsets of the fields in a byte, and the mask of one field."""
     per_byte = WEIGHTS_PER_BYTE[encoding]
     bits = 8 // per_byte
     return (np.arange(per_byte) * bits).astype(np.uint8), np.uint8(2**bits - 1)
 
 
 def packed_bytes(count: int, encoding: str) -> int:
-    """Return the packed size of `count` weights in bytes."""
+    """Return the size in bytes of `count` packed weights."""
     return -(-count // WEIGHTS_PER_BYTE[encoding])
 
 
 def pack(weights: NDArray[np.int8], encoding: str) -> NDArray[np.uint8]:
-    """Pack low-bit weights into bytes, for example five ternary or eight binary weights per byte.
+    """Pack low-bit weights into bytes, such as five ternary or eight binary weights per byte.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import pack, unpack
@@ -69,7 +69,7 @@ def pack(weights: NDArray[np.int8], encoding: str) -> NDArray[np.uint8]:
 
 
 def unpack(packed: NDArray[np.uint8], shape: tuple[int, ...], encoding: str, *, name: str = "weight") -> NDArray[Any]:
-    """Unpack int8 weights of `shape`.
+    """Unpack bytes to int8 weights of the given shape.
 
     See `pack` for an example.
 

@@ -1,4 +1,4 @@
-"""Roles of convolutions and linear layers by their position in the graph: stem, body or classifier."""
+"""Roles (stem, body or classifier) of convolutions and linear layers, derived from positions in the graph."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,15 +12,15 @@ Role = Literal["stem", "body", "classifier"]
 
 
 def roles(graph: Graph) -> dict[str, Role]:
-    """Return the role of every convolution and linear layer, by name.
+    """Return the role of every convolution and linear layer, by layer name.
 
-    Low-bit layers always belong to the body. Roles of other layers depend on spikes, the outputs of neurons or
-    quantisers:
+    Low-bit layers always belong to the body. Roles of other layers depend on the spikes that neurons or quantisers
+    output:
 
-    - stem: no spikes come before it. It also reads the input itself (through pools, norms and the like), or every path
-      from the input to the output leads through it. The second convolution of a deep stem thus belongs to the stem, but
-      a shortcut parallel to neurons does not.
-    - classifier: no other convolution or linear layer comes after it.
+    - Stem layers come before all spikes. Each stem layer either is a first layer after the input or lies on every path
+      from the input to the output. The second convolution of a deep stem thus belongs to the stem, but a shortcut
+      parallel to neurons does not.
+    - Classifier layers have no other convolution or linear layer after them.
     - body: all other layers.
     """
     spikes = _before(graph, lambda node: OPS[node.op].emits_spikes(node))
@@ -41,7 +41,7 @@ def roles(graph: Graph) -> dict[str, Role]:
 
 
 def _before(graph: Graph, holds: Callable[[Node], bool]) -> dict[str, bool]:
-    """Return for each value whether it depends on a node for which `holds` is true, also through earlier steps."""
+    """Return whether each value depends, also through earlier steps, on a node for which `holds` is true."""
     found = {INPUT: False, **{node.name: holds(node) for node in graph.nodes}}
     return settled(
         found, graph.nodes, lambda node, now: now[node.name] or any(now[name] for name in OPS[node.op].made_from(node))
@@ -49,7 +49,7 @@ def _before(graph: Graph, holds: Callable[[Node], bool]) -> dict[str, bool]:
 
 
 def _followed(graph: Graph) -> set[str]:
-    """Return the values that come before a layer of this step or a later step."""
+    """Return the values that come before a convolution or linear layer of the same or a later step."""
     read: dict[str, list[Node]] = {}
     for node in graph.nodes:
         for name in OPS[node.op].made_from(node):
@@ -63,7 +63,7 @@ def _followed(graph: Graph) -> set[str]:
 
 
 def by_place(graph: Graph) -> Graph:
-    """Return the graph with the roles of its layers."""
+    """Return the graph with the role of each layer as an attribute."""
     found = roles(graph)
     nodes = (
         replace(node, attributes={**node.attributes, "role": found[node.name]}) if node.name in found else node
@@ -73,9 +73,9 @@ def by_place(graph: Graph) -> Graph:
 
 
 def _on_every_way(graph: Graph) -> set[str]:
-    """Return the nodes that every path from the input to the output leads through.
+    """Return the nodes that lie on every path from the input to the output.
 
-    Paths exclude the edges of delays back to earlier nodes.
+    Paths exclude the edges that delays feed back to earlier nodes.
     """
     place = {INPUT: 0} | {node.name: i for i, node in enumerate(graph.nodes, start=1)}
     ahead = {

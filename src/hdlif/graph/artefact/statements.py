@@ -1,6 +1,6 @@
-"""Conversion of a graph's input, labels and task to and from JSON, which a model file stores next to the nodes.
+"""Conversion of a graph's input, labels and task to and from JSON, which model files store next to the nodes.
 
-Files are not trusted: `read_statement` checks the type of every field, and `infer_values` its range.
+Because files are untrusted, `read_statement` checks the type of every field, and `infer_values` checks ranges.
 """
 
 import json
@@ -25,7 +25,7 @@ _Reader = Callable[[str, object], Any]
 
 
 def statement(graph: Graph) -> str:
-    """Return input, labels, task and time steps of a graph as JSON.
+    """Return a graph's input, labels, task and time steps as JSON text.
 
     Args:
         graph: as in `dumps`.
@@ -35,7 +35,7 @@ def statement(graph: Graph) -> str:
 
 
 def read_statement(text: str) -> tuple[InputRecord, tuple[str, ...], TaskRecord, int]:
-    """Parse the result of `statement`, or raise `ArtefactError`; `infer_values` checks ranges.
+    """Parse the text that `statement` returns, or raise `ArtefactError`; `infer_values` checks ranges.
 
     Args:
         text: the result of `statement`.
@@ -46,7 +46,7 @@ def read_statement(text: str) -> tuple[InputRecord, tuple[str, ...], TaskRecord,
 
 
 def read_fields(record: Mapping[str, Any]) -> tuple[InputRecord, tuple[str, ...], TaskRecord, int]:
-    """Parse the same fields from an object that may have additional fields."""
+    """Parse input, labels, task and time steps from an object that may have additional fields."""
     return (
         InputRecord(**_read("input", record["input"], _INPUT, _OPTIONAL_INPUT)),
         _each(_string)("labels", record["labels"]),
@@ -56,7 +56,7 @@ def read_fields(record: Mapping[str, Any]) -> tuple[InputRecord, tuple[str, ...]
 
 
 def fields_of(graph: Graph) -> dict[str, Any]:
-    """Return input, labels, task and time steps by key."""
+    """Return a graph's input, labels, task and time steps by key."""
     return {
         "input": _stated(graph.input, _OPTIONAL_INPUT),
         "labels": list(graph.labels),
@@ -66,7 +66,7 @@ def fields_of(graph: Graph) -> dict[str, Any]:
 
 
 def _stated(record: InputRecord | TaskRecord | SoundRecord, optional: Collection[str] = ()) -> dict[str, Any]:
-    """Return the fields of a record as JSON, without `optional` fields that have their default values."""
+    """Return the fields of a record as JSON values, without `optional` fields that have default values."""
     found = {field.name: getattr(record, field.name) for field in fields(record)}
     return {
         key: _plain(key, value)
@@ -84,7 +84,7 @@ def _plain(key: str, value: Any) -> Any:
 
 
 def _read(where: str, value: object, readers: Mapping[str, _Reader], optional: Collection[str] = ()) -> dict[str, Any]:
-    """Parse an object that has all of these fields; `optional` ones may be missing."""
+    """Parse an object that must have all the given fields except the `optional` ones."""
     record = _object(where, value)
     _keys(where, record, tuple(sorted(key for key in readers if key not in optional or key in record)))
     return {key: readers[key](f"{where}.{key}", entry) for key, entry in record.items()}
@@ -163,12 +163,12 @@ def _short(value: object) -> str:
 
 
 def _each(read: _Reader) -> _Reader:
-    """Return a reader of lists whose entries `read` parses."""
+    """Return a reader for lists whose entries `read` parses."""
     return lambda where, value: tuple(read(where, entry) for entry in _list(where, value))
 
 
 def _sizes(axes: str) -> _Reader:
-    """Return a reader of one integer per axis, for axes such as "H, W"."""
+    """Return a reader for lists with one integer per axis, for axes such as "H, W"."""
 
     def read(where: str, value: object) -> tuple[int, ...]:
         sizes = _integers(where, value)

@@ -1,9 +1,9 @@
-"""Programs of neuron steps: traced from equations, checked, counted, and evaluated in NumPy.
+"""Programs of neuron steps, which are traced from equations, checked, counted, and evaluated in NumPy.
 
     program, rows = trace(step, states=("potential",), rows={"leak": leak, "threshold": threshold})
 
-`program` has the operations on per-neuron values; `rows` depend only on the parameters. This package does not import
-PyTorch: the tracer recognises PyTorch's functions by name.
+`program` contains the operations on per-neuron values, and `rows` the values that depend only on parameters. This
+package does not import PyTorch, because the tracer recognises PyTorch functions by name.
 """
 
 from hdlif.graph.equations.counting import Counts, counts

@@ -1,9 +1,9 @@
 """Forward and backward programs of a step in a chunk, for the native kernels.
 
-Both have the same form. `forward` computes a step's results and the values saved for backward. `backward` computes the
-gradients of the step's inputs from those of its results and the saved values. The registers are streams, states, rows,
-and one register per instruction, in this order. Streams have a value per neuron and step. States pass to the next step
-that runs; in `backward`, they are the gradients of the neuron's states.
+`forward` computes a step's results and the values saved for the backward pass. `backward` computes the gradients of a
+step's inputs from the gradients of the results and the saved values. The registers of a program are, in order, streams,
+states, rows, and one register per instruction. Streams have one value per neuron and step. States pass to the next step
+that runs; in `backward`, states are the gradients of the neuron's states.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ OPERATIONS = (
 
 
 class ChunkInstruction(NamedTuple):
-    """One operation; only constants use `value`."""
+    """An operation on registers; only constants use `value`."""
 
     operation: str
     operands: tuple[int, ...] = ()
@@ -54,7 +54,7 @@ class ChunkInstruction(NamedTuple):
 
 @dataclass(frozen=True)
 class ChunkProgram:
-    """The computation of each step.
+    """The computation of each step in a chunk.
 
     Attributes:
         streams: the layout of each stream.
@@ -77,7 +77,7 @@ class ChunkProgram:
 
 
 def encoded(program: ChunkProgram) -> Mapping[str, Any]:
-    """Return the arguments of `_native.Chunk`."""
+    """Return a program as the arguments of `_native.Chunk`."""
     return {
         "streams": [ENCODINGS.index(encoding) for encoding in program.streams],
         "after": list(program.after),
@@ -91,7 +91,7 @@ def encoded(program: ChunkProgram) -> Mapping[str, Any]:
 
 
 class Writing:
-    """Writer that emits each instruction once."""
+    """A writer that emits each instruction only once."""
 
     def __init__(self, signals: int) -> None:
         self._first = signals
@@ -114,7 +114,7 @@ class Writing:
 
 
 class Values:
-    """Writer for values of a written step (`saving.Value`), in registers of a chunk's program.
+    """A writer that computes values of a literal step (`saving.Value`) in registers of a chunk's program.
 
     Attributes:
         at: the register of each value.
@@ -124,7 +124,7 @@ class Values:
         self._step, self._write, self.at = step, write, at
 
     def compute(self, values: Sequence[Value]) -> None:
-        """Compute values, given in topological order."""
+        """Write the instructions that compute `values`, given in topological order."""
         for value in values:
             self.at[value] = self._computed(value)
 
@@ -153,7 +153,7 @@ class Values:
                 return write(operation, *operands)
 
     def _small(self, value: Value, instruction: Instruction) -> int:
-        """Write a value that routes a gradient: a choice, a share or a sign."""
+        """Write a gradient-routing value, which is a choice, a share or a sign."""
         write = self._write
         if instruction.form == "relu":
             return self._of(value.register)
@@ -172,20 +172,20 @@ class Values:
 
 
 def encoding_of(saving: Saving, value: Value) -> StreamEncoding:
-    """Return the saved layout of a value that a step computes."""
+    """Return the memory layout of a saved value that a step computes."""
     if saving.are_bits(value):
         return "bits"
     return "bytes" if value.kind in ("share", "sign") else "values"
 
 
 def later_encoding(saving: Saving, value: Value) -> StreamEncoding:
-    """Return the saved layout of a value after the first steps, which read the states from before the chunk."""
+    """Return the memory layout of a saved value after the first steps, which read states from before the chunk."""
     source = saving.source(value, len(saving.program.states))
     return encoding_of(saving, source.value) if source.place == "computed" else "values"
 
 
 class Backward(NamedTuple):
-    """Backward program of a step, and its inputs.
+    """The backward program of a step, with descriptions of the program's inputs.
 
     Attributes:
         program: its streams are the gradient of the spike, `saving.kept`, then the surrogates' derivatives. Its states
@@ -232,7 +232,7 @@ class _Backwards:
         self._gradients: dict[int, int] = {}
 
     def _surrogates_given(self) -> tuple[dict[str, WrittenStep], dict[str, int]]:
-        """Return the surrogates with programs, and the argument positions of all others, both by name."""
+        """Return the surrogates that have programs, and the argument positions of all others, both by name."""
         traced, given = dict[str, WrittenStep](), dict[str, int]()
         saving, program = self._saving, self._program
         for register, instruction in enumerate(program.instructions, program.first):
@@ -278,7 +278,7 @@ class _Backwards:
         return Backward(made, self._rows, summed, surrogates)
 
     def _of(self, register: int) -> int:
-        """Return the gradient of a register; 0 if nothing flows back."""
+        """Return the gradient of a register, which is 0 if no gradient flows back."""
         return self._gradients[register] if register in self._gradients else self._write.constant(0.0)
 
     def _give(self, register: int, gradient: int, *, negative: bool = False) -> None:
@@ -333,7 +333,7 @@ class _Backwards:
     def _choose(
         self, gradient: int, chosen: int, operands: Sequence[int], live: Sequence[int], places: tuple[int, int]
     ) -> None:
-        """Route the gradient to the first operand of `places` where the selector is not 0, else to the second."""
+        """Route the gradient to the first of two operands if the selector is not 0, otherwise to the second."""
         first, second = places
         zero = self._write.constant(0.0)
         if second in live:
@@ -342,7 +342,7 @@ class _Backwards:
             self._give(operands[first], self._write("select", chosen, gradient, zero))
 
     def _slope(self, name: str, argument: int) -> int:
-        """Return the surrogate derivative of a step function."""
+        """Return the register with the surrogate derivative of a step function."""
         if name in self._given:
             return 1 + len(self._saving.kept) + list(self._given).index(name)
         surrogate = self._surrogates[name]
@@ -355,7 +355,7 @@ class _Backwards:
 
 
 def _traced(surrogate: Callable[..., Any]) -> WrittenStep:
-    """Return a surrogate's derivative as a program of its argument, or raise `EquationError`."""
+    """Trace a surrogate's derivative into a program of the argument, or raise `EquationError`."""
     written = trace_written(lambda x: surrogate(x), states=(), rows={})
     if not all(isinstance(source, float) for source in written.sources):
         raise EquationError("the surrogate reads tensors of its own")
@@ -363,7 +363,7 @@ def _traced(surrogate: Callable[..., Any]) -> WrittenStep:
 
 
 class Levels(NamedTuple):
-    """Quantise spikes >= 0 to codes: min(⌊spike·inverse_step + offset⌋, largest)."""
+    """The quantisation of spikes >= 0 to the codes min(⌊spike·inverse_step + offset⌋, largest)."""
 
     inverse_step: float
     offset: float
@@ -373,7 +373,7 @@ class Levels(NamedTuple):
 def forward(saving: Saving, saved: Sequence[Value], levels: Levels | None = None) -> ChunkProgram:
     """Return the forward program of a step.
 
-    Its stream is the current, its results are the spike and the saved values, and its rows are the step's rows.
+    The program reads the current as a stream and the step's rows, and computes the spike and the saved values.
 
     Args:
         saved: the values of a step that may be saved.

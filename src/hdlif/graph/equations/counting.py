@@ -1,12 +1,12 @@
-"""Operation counts of a neuron's step, read from its program.
+"""Operation counts of a neuron's step, based on the step's program.
 
-Operations count as for the other ops of a deployed network (`hdlif.graph.op`):
+The counts follow the rules for all ops of a deployed network (`hdlif.graph.op`):
 
-- A comparison of a and b is the sign of a - b. It counts as an addition, unless a - b is computed anyway or compared
-  again. A comparison with 0 reads a sign bit and is free.
-- These are free: a factor of 1, 0 or -1 by its kind (a comparison's result, a constant), an addition of 0, a choice
-  between two numbers, a change of sign, and cutting off the fraction bits.
-- Functions that depend only on parameters are computed before deployment, and free.
+- A comparison of a and b counts as the addition a - b, unless this difference is computed anyway or compared again. A
+  comparison with 0 is free, because it reads a sign bit.
+- A factor of 1, 0 or -1 is free if it is a constant or the result of a comparison. Additions of 0, choices between two
+  numbers, sign changes and cutting off fraction bits are free.
+- Functions that depend only on parameters are free, because they are computed before deployment.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _COMPARING = {"minimum", "maximum", "greater", "greater_equal"}
 
 @dataclass(frozen=True)
 class Counts:
-    """Operation counts of one neuron at one step, and its state size.
+    """The operation counts of one neuron at one step, and the size of the neuron's state.
 
     Attributes:
         multiplications, additions: numbers of operations that depend on the current or a state.
@@ -35,12 +35,12 @@ class Counts:
 
     @property
     def operations(self) -> int:
-        """Return the number of multiplications, additions and comparisons: NOPs."""
+        """Return NOPs, the number of multiplications, additions and comparisons."""
         return self.multiplications + self.additions + self.comparisons
 
     @property
     def state_bytes(self) -> int:
-        """Return the bytes of state per neuron at inference."""
+        """Return the size in bytes of a neuron's state at inference."""
         return BYTES_A_NUMBER * self.state_words
 
 

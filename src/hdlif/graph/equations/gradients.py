@@ -1,7 +1,7 @@
-"""Gradients of a neuron's step from its program, with the true derivative of every operation.
+"""Gradients of a neuron's step, computed from the program with the true derivative of every operation.
 
-HD-LIF's spike max(0, m - θ) has the derivative χ = 1[m > θ], one bit per neuron, and so has the spike of Parallel
-HD-LIF. A spike from a comparison, as in LIF, has the derivative 0, because a program contains no surrogate.
+The spike max(0, m - θ) of HD-LIF and Parallel HD-LIF has the derivative χ = 1[m > θ], one bit per neuron. A spike from
+a comparison, as in LIF, has the derivative 0, because a program contains no surrogate.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 
 def _to_a(where: Array, g: Array) -> tuple[Array, Array]:
-    """Return the gradients of a and b, given where a is chosen."""
+    """Return the gradients of a and b, with the gradient routed to a if `where` is true and otherwise to b."""
     zero = np.zeros((), g.dtype)
     return np.where(where, g, zero), np.where(where, zero, g)
 
@@ -35,7 +35,7 @@ _DERIVATIVES: dict[str, Callable[..., tuple[Array | None, ...]]] = {
 
 
 def has_gradient(program: Program) -> bool:
-    """Return whether the spike's derivative with respect to the current is not 0 everywhere."""
+    """Return whether the derivative of the spike with respect to the current can be nonzero."""
     found = {0}
     for register, instruction in enumerate(program.instructions, program.first):
         differentiable = instruction.operands[instruction.operation == "select" :]
@@ -47,10 +47,10 @@ def has_gradient(program: Program) -> bool:
 def gradients(
     program: Program, current: Array, states: Sequence[Array], rows: Sequence[Array], spike: Array
 ) -> list[Array]:
-    """Return the gradients of current, states and rows of one step, given the gradient of the spike.
+    """Return the gradients of the current, the states and the rows of one step, given the gradient of the spike.
 
-    All have the current's shape; the caller sums the gradient of a row over the neurons that share it. Operations are
-    visited from the last to the first. Gradients of one register are added in this order, starting from the first.
+    All gradients have the current's shape, and the caller sums a row's gradient over the neurons that share the row.
+    The gradients of one register are added in the order in which operations are visited, from last to first.
 
     >>> import numpy as np
     >>> from hdlif.graph.equations import Instruction, Program

@@ -1,9 +1,9 @@
-"""Literal step for training: every operation as written, with the data for its derivative.
+"""Literal steps for training, which contain every operation as written and the data for derivatives.
 
-`trace` rewrites a deployed program to save operations. Its values are the same up to rounding, but derivatives may
-differ where two values are equal. Training follows the equation literally. It keeps the order and rounding of
-operations, stopped gradients, and the gradients of functions of parameters. It also keeps which of two equal values
-takes the gradient of a maximum.
+`trace` rewrites a deployed program to save operations. A rewritten program computes the same values up to rounding, but
+derivatives may differ where two values are equal. Training follows the equation literally. The literal step preserves
+the order and rounding of operations, stopped gradients, and the gradients of functions of parameters. For equal
+operands of a maximum, the gradient is routed as in the original function.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hdlif.graph.equations.symbols import Known, Symbol
 
 @dataclass(frozen=True)
 class WrittenStep:
-    """A step that runs forward and backward without its Python code.
+    """A traced step, which runs forward and backward without the original Python code.
 
     Attributes:
         program: the program, with the derivative fields of `Instruction`.
@@ -40,14 +40,16 @@ class WrittenStep:
     current_is_kept: bool = False
 
     def rows(self, parameters: Sequence[Any]) -> list[Any]:
-        """Return the rows for these parameter values, each computed once; numbers and arrays [1] are read anew."""
+        """Return the rows for the given parameter values, each computed once, with numbers and one-element arrays read
+        anew.
+        """
         known: Known = {id(symbol): value for symbol, value in zip(self.parameters, parameters, strict=True)}
         return [_now(source, known) for source in self.sources]
 
     def extreme(self, register: int) -> Instruction | None:
-        """Return min(q, p) for p > q ? q : p, and max(q, p) for p > q ? p : q; None for other selects.
+        """Return a select by p > q as min(q, p) or max(q, p), or None for any other select.
 
-        For equal numbers, such as 0 and -0, the result may be either.
+        For equal numbers such as 0 and -0, either number may be the result.
         """
         first, instructions = self.program.first, self.program.instructions
         instruction = instructions[register - first]
@@ -67,7 +69,7 @@ def _now(source: Any, known: Known) -> Any:
 
 
 class WrittenNodes(Nodes):
-    """Operations of one step as written.
+    """The operations of one step, kept as written.
 
     Attributes:
         sources: the sources of the rows, by name.
@@ -98,7 +100,7 @@ class WrittenNodes(Nodes):
         return name
 
     def row(self, name: str, value: Any, source: Any) -> int:
-        """Return the node of a row without merging equal texts; equal numbers share a row."""
+        """Return the node of a row; equal numbers share a row, but equal texts do not."""
         key = ("number", source) if isinstance(source, float) else id(source)
         if key not in self._named:
             name = cut(name, LONGEST_ROW_NAME)

@@ -1,7 +1,7 @@
-"""Deduplicated operations of a step, and rewritings that save operations.
+"""Deduplicated operations of a step, with rewritings that save operations.
 
-Nodes are numbered in order of appearance: the current, the states, then constants, rows and operations. A rewriting
-keeps the value for all finite inputs, up to one saved rounding; `_rewritten` lists the rules.
+Nodes are numbered in order of appearance, with the current and the states before constants, rows and operations. A
+rewriting keeps the value for all finite inputs, up to one omitted rounding; `_rewritten` lists the rules.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _Choice = tuple[int, int, int]
 
 
 class Nodes:
-    """Operations and rows of one step.
+    """The operations and rows of one step.
 
     Args:
         states: the names of the states.
@@ -55,7 +55,7 @@ class Nodes:
         return str(function)
 
     def row(self, name: str, value: Any, source: Any) -> int:
-        """Return the node of a parameter, or of a function of parameters only (`source`)."""
+        """Return the node of a parameter, or of a function of parameters."""
         name = cut(name, LONGEST_ROW_NAME)
         # Equal texts may have different values, for example 1 - leak before and after a reassignment of leak.
         while name in self._rows and not _alike(self._value(self._rows[name]), value):
@@ -77,12 +77,12 @@ class Nodes:
         form: str = "",
         stopped: tuple[int, ...] = (),
     ) -> int:
-        """Return the node of an operation; `form` and `stopped` affect its derivative, not its value."""
+        """Return the node of an operation; `form` and `stopped` affect the derivative but not the value."""
         rewritten = self._rewritten(name, operands)
         return rewritten if rewritten is not None else self._add(Instruction(name, operands, 0.0, surrogate))
 
     def program(self, results: Sequence[int]) -> tuple[Program, dict[str, Any]]:
-        """Return the program of these nodes, without unused operations, and the values of its rows."""
+        """Return a program of the nodes without unused operations, and the values of the program's rows."""
         first = 1 + len(self._states)
         needed = set(results)
         for number in range(first + len(self._nodes) - 1, first - 1, -1):
@@ -107,7 +107,7 @@ class Nodes:
         return self._numbers[instruction]
 
     def _node(self, number: int) -> Instruction | tuple[str, Any] | None:
-        """Return the operation or row with this number; None for the current and the states."""
+        """Return the operation or row with the given number, or None for the current and the states."""
         place = number - 1 - len(self._states)
         return self._nodes[place] if place >= 0 else None
 
@@ -116,7 +116,7 @@ class Nodes:
         return node if isinstance(node, Instruction) and node.operation in operations else None
 
     def _value(self, number: int) -> Any:
-        """Return the value of a row or a constant; None for values that differ between neurons."""
+        """Return the value of a row or a constant, or None for values that differ between neurons."""
         node = self._node(number)
         if isinstance(node, Instruction):
             return node.value if node.operation == "constant" else None
@@ -135,12 +135,14 @@ class Nodes:
         return OPERATIONS[node.operation].is_binary or (node.operation == "constant" and node.value in (0.0, 1.0))
 
     def _rewritten(self, name: str, operands: tuple[int, ...]) -> int | None:
-        """Return an equivalent node (up to rounding); in each rule h is 1 or 0.
+        """Return a node that is equivalent up to rounding, or None.
 
-        m - max(0, m - θ)                        min(θ, m), without the rounding of the difference
-        p > q ? q : p,  p > q ? p : q            min(q, p),  max(q, p); either for equal values
-        1 - γ·h, A·(h ? a : b), ...              h ? A·a : A·b, if both are free, such as parameters only
-        x ± h·y                                  h ? x ± y : x
+        The following rules rewrite operations, where h is 1 or 0:
+
+            m - max(0, m - θ)                        min(θ, m), without the rounding of the difference
+            p > q ? q : p,  p > q ? p : q            min(q, p),  max(q, p); either for equal values
+            1 - γ·h, A·(h ? a : b), ...              h ? A·a : A·b, if both are free, such as parameters only
+            x ± h·y                                  h ? x ± y : x
         """
         if name == "select":
             return self._extreme(*operands)
@@ -193,11 +195,11 @@ class Nodes:
         return self._add(Instruction("select", (chosen, after_spike, otherwise)))
 
     def _is_size(self, a: int, b: int) -> bool:
-        """Return whether a·b is a spike times its size, a parameter that a weight may absorb."""
+        """Return whether a·b is a spike times a size, which is a parameter that a weight may absorb."""
         return any(self._is_binary(x) and self._value(y) is not None for x, y in ((a, b), (b, a)))
 
     def _choice(self, number: int) -> _Choice | None:
-        """Return a node as a choice by h: h itself, h times a parameter, or an existing choice."""
+        """Return a node as the choice (h, a, b), if the node is h, h times a parameter, or a select by h."""
         if self._constant(number) is not None:
             return None
         if (node := self._is(number, "select")) is not None and self._is_binary(node.operands[0]):
@@ -211,7 +213,7 @@ class Nodes:
         return None
 
     def _free(self, name: str, a: int, b: int) -> int | None:
-        """Return the node of a free operation; None if it is not free."""
+        """Return the node of a free operation, or None if the operation is not free."""
         constants = self._constant(a), self._constant(b)
         match name, constants:
             case ("multiply", (0.0, _) | (_, 0.0)):
@@ -244,7 +246,7 @@ class Nodes:
 
 
 def _alike(a: Any, b: Any) -> bool:
-    """Return whether two rows contain the same numbers; without values, whether they are the same object."""
+    """Return whether two rows contain equal numbers, or are the same object if the rows have no values."""
     if a is b or getattr(a, "is_meta", False) or getattr(b, "is_meta", False):
         return a is b
     return bool(tuple(a.shape) == tuple(b.shape) and (a == b).all())

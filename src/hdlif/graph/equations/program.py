@@ -1,11 +1,11 @@
-"""Programs of neuron steps: elementwise operations on registers, in the order of the equation.
+"""Programs of neuron steps, which apply elementwise operations to registers in the order of the equation.
 
-Register 0 is the current, followed by the states before the step, the rows (parameters and their functions), and one
-register per instruction. An instruction reads only registers below its own, so every program ends, and writes each
-register once.
+Register 0 is the current, followed by the states before the step, the rows, and one register per instruction. Rows
+contain parameters and functions of parameters. Each instruction writes one register and reads only lower registers, so
+every program ends.
 
-Comparisons return 1 or 0. `minimum(a, b)` is b if b < a, else a, and `maximum(a, b)` is b if b > a, else a. With these
-definitions, signed zeros and NaN give the same results everywhere.
+Comparisons return 1 or 0. `minimum(a, b)` is b if b < a, else a, and `maximum(a, b)` is b if b > a, else a. These
+definitions give the same results everywhere for signed zeros and NaN.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -107,7 +107,7 @@ class Program:
 
     Register 0 is the current; the states, the rows and the results of the instructions follow, in this order.
 
-    For example, HD-LIF's membrane m = leak·v + I, emitted and kept unchanged:
+    The following program emits and keeps HD-LIF's membrane m = leak·v + I:
 
     >>> from hdlif.graph.equations import Instruction, Program
     >>> leaked, membrane = Instruction("multiply", (2, 1)), Instruction("add", (3, 0))
@@ -170,7 +170,7 @@ class Program:
 
     @property
     def first(self) -> int:
-        """Return the register of the first instruction."""
+        """Return the number of the first instruction's register."""
         return 1 + len(self.states) + len(self.rows)
 
     @property
@@ -179,20 +179,20 @@ class Program:
 
     @property
     def surrogates(self) -> tuple[str, ...]:
-        """Return the names of surrogates, without duplicates."""
+        """Return the names of all surrogates, without duplicates."""
         return tuple(dict.fromkeys(i.surrogate for i in self.instructions if i.surrogate is not None))
 
     def is_binary(self, register: int) -> bool:
-        """Return whether a register is always 1 or 0: a comparison, or a choice between comparisons."""
+        """Return whether a register is always 1 or 0, such as a comparison or a choice between comparisons."""
         return self._binary[register]
 
     def starts_binary(self, register: int) -> bool:
-        """Return whether a register is always 1 or 0 in a run from the initial states."""
+        """Return whether a register is always 1 or 0 in sequences that start from the initial states."""
         return self._binary_from_start[register]
 
     @property
     def binary_states(self) -> frozenset[str]:
-        """Return the states that store a comparison's result, such as the last spike: 1 or 0, and initially 0."""
+        """Return the states that store a comparison's result, such as the last spike, and are initially 0."""
         found = zip(self.states, self.after, strict=True)
         return frozenset(name for name, after in found if self._compares(after))
 
@@ -223,7 +223,7 @@ class Program:
 
     @property
     def emits_steps(self) -> bool:
-        """Return whether the output is 1 or 0, possibly times a row: a spike whose size a weight may absorb."""
+        """Return whether the output is 1 or 0, possibly times a row that a weight may absorb."""
         if self.spike < self.first:
             return False
         instruction = self.instructions[self.spike - self.first]
@@ -233,7 +233,7 @@ class Program:
         return self.is_binary(self.spike) or (is_scaled and len(others) == 1 and self.is_binary(others[0]))
 
     def without_size(self) -> tuple["Program", str]:
-        """Return the program without the factor of its spikes, and the factor's row name; see `emits_steps`."""
+        """Return the program without the factor of the spikes, and the row name of this factor (see `emits_steps`)."""
         factors = self.instructions[self.spike - self.first].operands
         size = next(operand for operand in factors if operand < self.first)
         emitted = replace(self, spike=next(operand for operand in factors if operand != size))
@@ -264,11 +264,11 @@ class Program:
 
     @property
     def varying(self) -> frozenset[int]:
-        """Return the registers that depend on the current or a state, and so differ between neurons."""
+        """Return the registers that depend on the current or a state, and therefore differ between neurons."""
         return self.following(range(1 + len(self.states)))
 
     def following(self, registers: Iterable[int]) -> frozenset[int]:
-        """Return these registers and all registers that depend on them."""
+        """Return the given registers and all registers that depend on them."""
         found = set(registers)
         for register, instruction in enumerate(self.instructions, self.first):
             if not found.isdisjoint(instruction.operands):
@@ -277,9 +277,9 @@ class Program:
 
     @property
     def decision(self) -> tuple[int, int] | None:
-        """Return the two registers compared to decide a spike: (m, θ).
+        """Return the two registers (m, θ) whose comparison decides a spike.
 
-        Return None if the spike does not depend on a comparison of two registers.
+        Return None if no comparison of two registers decides the spike.
         """
         waiting, seen = [self.spike], set[int]()
         while waiting:
@@ -299,20 +299,20 @@ class Program:
         return None
 
     def constant(self, register: int) -> float | None:
-        """Return the constant in a register; None for other registers."""
+        """Return the value of a constant register, or None for other registers."""
         if register < self.first or self.instructions[register - self.first].operation != "constant":
             return None
         return self.instructions[register - self.first].value
 
     def text(self) -> str:
-        """Format the program as lines `r5 = leak * potential`, followed by spike and states."""
+        """Format the program as lines such as `r5 = leak * potential`, followed by the spike and the states."""
         lines = [line for line in map(self.line, range(self.first, self.registers)) if line is not None]
         lines.append(f"spike = {self._name(self.spike)}")
         lines += [f"{state} = {self._name(after)}" for state, after in zip(self.states, self.after, strict=True)]
         return "\n".join(lines)
 
     def line(self, register: int) -> str | None:
-        """Format a register, such as `r5 = leak * potential`; None for inputs."""
+        """Format a register as a line such as `r5 = leak * potential`, or return None for inputs and constants."""
         if register < self.first or self.constant(register) is not None:
             return None
         instruction = self.instructions[register - self.first]
@@ -328,7 +328,7 @@ class Program:
 def evaluate(
     program: Program, current: Array, states: Sequence[Array], rows: Sequence[Array]
 ) -> tuple[Array, list[Array]]:
-    """Return spike and states after one step in the dtype of the current, as a reference for all implementations.
+    """Evaluate one step in the dtype of the current, as the reference for all other implementations.
 
     >>> import torch
     >>> from hdlif.graph.equations import evaluate, trace
@@ -360,7 +360,7 @@ def evaluate(
 
 
 def evaluate_registers(program: Program, current: Array, states: Sequence[Array], rows: Sequence[Array]) -> list[Array]:
-    """Return the value of every register in a step, broadcastable to the current.
+    """Return the values of all registers in a step, broadcastable to the current.
 
     Args:
         program, current, states, rows: as in `evaluate`.

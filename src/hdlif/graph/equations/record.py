@@ -15,7 +15,8 @@ LONGEST_NAME = 200
 def to_attributes(program: Program) -> dict[str, Any]:
     """Return a program as JSON-serialisable attributes of a graph's node.
 
-    `operations` are ["constant", value] or [name, operand, ...]. Surrogates are omitted, since only training uses them.
+    Each entry of `operations` is ["constant", value] or [name, operand, ...]. Surrogates are omitted, because only
+    training uses them.
 
     >>> from hdlif.graph.equations import from_attributes, to_attributes
     >>> from hdlif.nn import ParallelHDLIF
@@ -43,10 +44,10 @@ def to_attributes(program: Program) -> dict[str, Any]:
 
 
 def from_attributes(attributes: Mapping[str, Any]) -> Program:
-    """Parse a program from untrusted attributes of a node.
+    """Parse a program from the untrusted attributes of a node.
 
-    Equal attributes are parsed once. The cache key is their text, which distinguishes 1 from 1.0 and true, and 0.0 from
-    -0.0. A changed node is thus a different program.
+    Equal attributes are parsed only once. The cache key is the JSON text of the attributes, which distinguishes 1 from
+    1.0 and true, and 0.0 from -0.0.
 
     Args:
         attributes: the result of `to_attributes`.

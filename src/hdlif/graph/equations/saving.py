@@ -1,10 +1,11 @@
-"""Values that a chunk of steps saves for its backward pass, derived from the step's program.
+"""Values that a chunk of steps saves for the backward pass, derived from the step's program.
 
-A derivative reads some of the step's values: the other factor of a product, the argument of a step function, or only
-which operand a choice took. These are `Value`s: registers of the program and functions of registers. Not all are saved,
-because the program's operations can recompute some of them. The saved set is the cheapest set from which all other
-values follow. It is a minimum cut between the current and states on one side and the derivatives' inputs on the other.
-Each step saves a state that a derivative reads; the next step then saves its value after the step.
+A derivative may read the other factor of a product, the argument of a step function, or the choice of an operand. A
+`Value` is a register of the program, or a function of registers. Not all values that derivatives read are saved,
+because the program's operations can recompute some. The saved values are the cheapest set from which all other values
+can be computed. The cheapest set is a minimum cut between the current and states on one side and the inputs of
+derivatives on the other. If a derivative reads a state, each step saves the state before the step, which is the
+previous step's new value.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ def cheapest_cut(
 ) -> set[Node]:
     """Return the minimum-cost node cut between sources and sinks that is nearest to the sinks.
 
-    The function uses shortest augmenting paths (Ford and Fulkerson 1956; Edmonds and Karp 1972) in a graph where each
-    node is an edge with its cost. At the end, nodes that still reach a sink come after the cut. Sources and sinks may
-    be cut.
+    The function finds shortest augmenting paths (Ford and Fulkerson 1956; Edmonds and Karp 1972). In the flow network,
+    each node becomes an edge with the node's cost as its capacity. Nodes that can still reach a sink at the end lie
+    after the cut. Sources and sinks may be part of the cut.
 
     Args:
         reads: the inputs of each node.
@@ -66,7 +67,7 @@ def cheapest_cut(
 
 
 def _towards_sink(left: Mapping[object, Mapping[object, float]]) -> dict[object, object]:
-    """Return the nodes from which residual capacity leads to None, each with the next node on a shortest path."""
+    """Return the nodes with residual capacity towards the sink (None), each with the next node on a shortest path."""
     following: dict[object, object] = {None: None}
     waiting: deque[object] = deque([None])
     while waiting:
@@ -84,11 +85,11 @@ _SMALL = ("share", "sign")
 
 
 class Value(NamedTuple):
-    """A value of a register that a derivative reads.
+    """A value that a derivative reads, identified by a register and a kind.
 
-    Kinds: "value" is the register's value. For a maximum or minimum, "mask" is whether the gradient goes to its first
-    operand (for "relu" its second), and "share" is twice the first operand's share: 0, 1 or 2. "sign" is the sign of
-    the operand of an absolute value. "true" is whether a selector register is not 0.
+    "value" is the content of the register. For a maximum or minimum, "mask" is whether the gradient goes to the first
+    operand, or for "relu" to the second. "share" is 0, 1 or 2, which is twice the first operand's share of the
+    gradient. "sign" is the sign of an absolute value's operand. "true" is whether a selector register is nonzero.
 
     Attributes:
         register: the register's number.
@@ -129,7 +130,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Saving:
-    """The values that each step of a chunk saves, and their use in the backward pass.
+    """The values that each step of a chunk saves, and how the backward pass uses them.
 
     Args:
         step: the literal step.
@@ -147,7 +148,7 @@ class Saving:
 
     @cached_property
     def live(self) -> frozenset[int]:
-        """Return the registers on a path from a requested gradient to a result."""
+        """Return the registers on a path from an input with a requested gradient to a result."""
         program = self.program
         followed = {
             register for place, register in enumerate((program.spike, *program.after)) if place not in self.step.stopped
@@ -160,14 +161,14 @@ class Saving:
 
     @cached_property
     def constant(self) -> frozenset[int]:
-        """Return the positions in (spike, *states) of results without a graph: no requested gradient reaches them."""
+        """Return the positions in (spike, *states) of results that depend on no input with a requested gradient."""
         # A floor has a gradient of 0.
         asking = self._asking(lambda one: [0] if one.operation == "floor" and not one.stopped else ways(one))
         results = (self.program.spike, *self.program.after)
         return self.step.stopped | {place for place, register in enumerate(results) if register not in asking}
 
     def _asking(self, ways: Callable[[Instruction], Collection[int]]) -> frozenset[int]:
-        """Return the registers that depend on a requested gradient; states also through earlier steps."""
+        """Return the registers that depend, also through states, on an input with a requested gradient."""
         program, given = self.program, self.needs
         asked = {register for register, need in enumerate((given.current, *given.states, *given.rows)) if need}
         while True:
@@ -186,7 +187,7 @@ class Saving:
 
     @cached_property
     def read(self) -> frozenset[Value]:
-        """Return the values that the derivatives read."""
+        """Return the values that derivatives read."""
         return frozenset(
             value
             for register, instruction in enumerate(self.program.instructions, self.program.first)
@@ -231,7 +232,7 @@ class Saving:
 
     @cached_property
     def _relus(self) -> dict[int, int]:
-        """Map the register of each a > b to that of relu(a - b), if any, which is nonzero exactly where a > b."""
+        """Map the register of each comparison a > b to the register of relu(a - b), if there is one."""
         program = self.program
         surpluses = {
             program.instructions[instruction.operands[1] - program.first]: register
@@ -245,7 +246,7 @@ class Saving:
         }
 
     def operands(self, value: Value) -> tuple[Value, ...]:
-        """Return the inputs of a value."""
+        """Return the values from which a value is computed."""
         program = self.program
         if value.register < program.first:
             return (Value(value.register),) if value.kind == "true" else ()
@@ -258,14 +259,14 @@ class Saving:
         return tuple(map(Value, instruction.operands))
 
     def order(self, values: Iterable[Value], known: Collection[Value]) -> tuple[Value, ...]:
-        """Return these values and their inputs in topological order, without known ones."""
+        """Return the given values and their inputs in topological order, without known values."""
         return tuple(
             sorted(self._behind(values, known) - set(known), key=lambda one: (one.register, one.kind != "value"))
         )
 
     @cached_property
     def kept(self) -> tuple[Value, ...]:
-        """Return the values saved by each step."""
+        """Return the values that each step saves."""
         program = self.program
         signals = range(1 + len(program.states))
         states = [Value(state) for state in signals[1:]]
@@ -278,7 +279,7 @@ class Saving:
         return tuple(sorted(value for value in cut if value.register in program.varying))
 
     def _cost(self, value: Value, saved_after: set[int]) -> int:
-        """Return the cost in bits per neuron, in float32."""
+        """Return the cost of saving a value, in bits per neuron for float32."""
         if value.kind == "value" and value.register in saved_after:
             return 0
         if value == Value(0) and self.step.current_is_kept:
@@ -286,7 +287,7 @@ class Saving:
         return 1 if self.are_bits(value) else 8 if value.kind in _SMALL else 32
 
     def _behind(self, values: Iterable[Value], known: Collection[Value] = ()) -> set[Value]:
-        """Return these values and their inputs, stopping at known ones."""
+        """Return the given values and their inputs, without going beyond known values."""
         found, waiting = set[Value](), list(values)
         while waiting:
             value = waiting.pop()
@@ -307,7 +308,7 @@ class Saving:
         return value.kind in ("mask", "true") or (value.kind == "value" and self.program.is_binary(value.register))
 
     def source(self, value: Value, step: int) -> Source:
-        """Return the location of a step's value; for a state, this is the current or a register of an earlier step."""
+        """Return the location of a step's value; a state is located in an earlier step or before the chunk."""
         program = self.program
         while value.kind == "value" and 0 < value.register <= len(program.states):
             if step == 0:
@@ -316,14 +317,14 @@ class Saving:
         return Source("current" if value == Value(0) else "computed", value, step)
 
     def sources(self, steps: int) -> list[list[Source]]:
-        """Return the locations of the saved values of each step."""
+        """Return the locations of the values that each step saves."""
         return [[self.source(value, step) for value in self.kept] for step in range(steps)]
 
     def bytes(self, steps: int, neurons: int, *, itemsize: int = 4, is_constant: bool = False) -> int:
         """Return the exact number of bytes that a chunk of `steps` steps saves for `neurons` neurons (B·C·H·W).
 
-        The count equals the size of the tensors that autograd saves. It excludes rows, which are in memory anyway, and
-        includes a current that is saved separately.
+        The count equals the size of the tensors that autograd saves. The count excludes rows, which are in memory
+        anyway, and includes a current that is saved separately.
 
         Args:
             itemsize: the item size of the states' dtype.
@@ -349,7 +350,7 @@ class Saving:
 
 
 def ways(instruction: Instruction) -> list[int]:
-    """Return the positions of the operands with a gradient."""
+    """Return the positions of operands that receive a gradient."""
     if instruction.operation in ("constant", "floor", "greater", "greater_equal"):
         return []
     places = range(len(instruction.operands))

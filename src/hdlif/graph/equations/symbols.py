@@ -1,7 +1,7 @@
-"""Symbols, which replace tensors in a step and record the operations on them.
+"""Symbols, which stand in for tensors in a step and record all operations.
 
 Symbols support operators and the PyTorch functions that the tracer recognises by name. Any other operation raises an
-error with the equation's line.
+error with the line of the equation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Known = dict[int, Any]
 
 
 class Tracer:
-    """Recorder of a step's operations on its symbols, which locates unsupported ones.
+    """A recorder of a step's operations on symbols, which also locates unsupported operations.
 
     Args:
         functions: supported operations on a signal by name, called with the tracer and the arguments.
@@ -90,7 +90,7 @@ class Tracer:
         return None
 
     def error(self, message: str, *, of: Exception | None = None, returned: bool = False) -> EquationError:
-        """Return an error with the location in the equation's file: the running line, or an exception's line.
+        """Return an error with the location in the equation's file, which is the running line or an exception's line.
 
         Args:
             returned: whether the step has returned; then locate its definition.
@@ -114,7 +114,7 @@ def _kind(value: object) -> str:
 
 
 def _code(step: Callable[..., Any]) -> CodeType:
-    """Return the code of a step, which may be a partial function."""
+    """Return the code object of a step, which may be a partial function."""
     while isinstance(step, partial):
         step = step.func
     code = getattr(step, "__code__", None)
@@ -124,7 +124,7 @@ def _code(step: Callable[..., Any]) -> CodeType:
 
 
 class Symbol:
-    """A stand-in for a tensor in a step: a signal with one value per neuron, or a parameter with its values.
+    """A stand-in for a tensor in a step, which is either a signal with one value per neuron or a parameter.
 
     Args:
         tracer: the tracer of the step.
@@ -150,7 +150,7 @@ class Symbol:
         self._is_bool, self._stopped = is_bool, stopped
 
     def _at(self, known: Known) -> Any:
-        """Return the value of a parameter or a function of parameters, given the values in `known`."""
+        """Return the value of a parameter or of a function of parameters, given the values in `known`."""
         if id(self) not in known:
             assert self._make is not None
             known[id(self)] = self._make(known)
@@ -255,7 +255,7 @@ def _flat(values: Sequence[Any]) -> list[Any]:
 
 
 def _operator(name: str, function: Callable[..., Any], *, swapped: bool = False) -> Callable[[Symbol, object], Any]:
-    """Return a symbol's method for an operator, or for its reflected form."""
+    """Return a `Symbol` method for an operator or its reflected form."""
 
     def operate(symbol: Symbol, other: object) -> Any:
         if not isinstance(other, Symbol | bool | int | float) and not hasattr(other, "item"):
@@ -277,7 +277,7 @@ _SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "truediv": "/", "pow":
 
 
 def _is_of_each(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], value: Any) -> bool:
-    """Return whether a function of rows [T, C] is elementwise: its result for one corner must be the same."""
+    """Return whether a function of rows [T, C] is elementwise, as tested on two corner entries."""
     rows = [one._value for one in _flat([*args, *kwargs.values()]) if isinstance(one, Symbol)]
     shape = tuple(max(sizes) for sizes in zip(*(row.shape for row in rows), strict=True))
     if tuple(getattr(value, "shape", ())) != shape:

@@ -1,4 +1,4 @@
-"""Sum of two values of one shape."""
+"""The add op, which sums two values of one shape."""
 
 from collections.abc import Sequence
 

@@ -1,9 +1,9 @@
-"""Convolution: y = sum over (ky, kx, ci), in this order, of weight · x, in float32 from +0; zero padding.
+"""The conv2d op, y = sum over (ky, kx, ci), in this order, of weight · x, in float32 from +0 with zero padding.
 
-Tap (ky, kx) reads the entry `dilation` times as far from the first one. With `groups` G, the channels of input and
-output are split into G equal groups, and ci covers the output channel's own group.
+Adjacent taps of the kernel read entries that are `dilation` apart. With `groups` G, input and output channels are split
+into G equal groups, and ci covers only the output channel's group.
 
-For codes and integer weights, y is the integer sum (exact, in any order), rounded to float32 once.
+For codes and integer weights, y is the exact integer sum, rounded once to float32.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,7 @@ def _of_a_group(node: Node, x: Array, weight: Array) -> Array:
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
     """Return dx, the sum of weight · g over (ky, kx, co), and dweight, the sum of g · x over the map, row by row.
 
-    Both sums start from +0.
+    The sums of dx and dweight start from +0.
     """
     (x,), groups = passed.inputs, groups_of(node)
     split = (np.split(part, groups, axis=axis) for part, axis in ((x, 1), (node.tensors["weight"], 0), (gradient, 1)))

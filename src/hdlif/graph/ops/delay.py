@@ -1,6 +1,7 @@
-"""Delay: the output of node `source` at the previous step, initially 0; a later `source` closes a loop.
+"""The delay op, which outputs the value of node `source` at the previous step, initially 0. A later `source` closes a
+loop.
 
-The input only defines the shape, which must equal the source's shape. The source emits codes up to `max_code`, or
+The input only defines the shape, which must equal the shape of `source`. The output contains codes up to `max_code`, or
 floats if `max_code` is 0.
 """
 

@@ -1,4 +1,4 @@
-"""Flatten: [C, H, W] -> [C · H · W], channel-major."""
+"""The flatten op, which reshapes [C, H, W] to [C · H · W], channel by channel."""
 
 import math
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
-"""Gate: y[c] = x[c] where a[g] > 0, else 0, with the group g = floor(c·G / C) of channel c.
+"""The gate op, y[c] = x[c] where a[g] > 0, else 0, with the group g = floor(c·G / C) of channel c.
 
-x is [C, ...]. a has G channels, where G divides C, and either a value per pixel of x or one value per channel, [G] or
-[G, 1, 1]. The result keeps the entries of x unchanged, so codes stay codes. A NaN in a is not above 0, so it yields 0.
+The gate a has G channels, where G divides the C channels of x. The map of a has the same size as the map of x, or is a
+single pixel. The result keeps the entries of x unchanged, so codes stay codes. A NaN in a yields 0, because NaN is not
+above 0.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Global sum pool: y = sum over (row, column), in this order, of x."""
+"""The global_sum_pool op, y = sum of x over (row, column), in this order."""
 
 import itertools
 from collections.abc import Sequence

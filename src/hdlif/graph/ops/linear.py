@@ -1,4 +1,4 @@
-"""Linear layer: y = sum over ci, ascending, of weight · x, as in `conv2d`."""
+"""The linear op, y = sum of weight · x over ascending ci, as in `conv2d`."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Maximum pool: y = max over (ky, kx) of x; padding never wins."""
+"""The max_pool op, y = max of x over (ky, kx), where padding never wins."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
-    """Return dx, the sum by (ky, kx) of the gradients of the windows in which the entry is the first maximum."""
+    """Return dx, the sum over (ky, kx) of the gradients of all windows in which an entry is the first maximum."""
     x, (pad_y, pad_x) = passed.inputs[0].astype(np.float32), node.attributes["padding"]
     margins = ((0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x))
     padded, largest = np.pad(x, margins, constant_values=-np.inf), evaluate(node, passed.t, [x], {})

@@ -1,8 +1,9 @@
-"""Program: a neuron's equation as elementwise operations on registers (`hdlif.graph.equations.program`).
+"""The program op, a neuron's equation as elementwise operations on registers (`hdlif.graph.equations.program`).
 
-Register 0 is x, followed by the states before the step (initially 0), row0[t, c], row1[t, c], ..., and one register per
-operation. The output y is register `spike`, a code if its operation returns 1 or 0. The states after the step are
-registers `after`. An equation that emits no spikes (`fires`: false; default true) does not count as a neuron layer.
+Register 0 is x, followed by the states before the step, row0[t, c], row1[t, c], ..., and one register per operation.
+All states are initially 0. The output y is register `spike`, which is a code if its operation returns only 1 or 0. The
+states after the step are the registers `after`. An equation with `fires` = false (default true) emits no spikes, and
+does not count as a neuron layer.
 """
 
 from collections.abc import Sequence
@@ -20,12 +21,12 @@ from hdlif.graph.op import ADD, MULTIPLY, Op, Passed, Seen, Work
 
 
 def row_names(program: Program) -> tuple[str, ...]:
-    """Return the names of the tensors of a program's node."""
+    """Return the names of a program node's tensors."""
     return tuple(f"row{i}" for i in range(len(program.rows)))
 
 
 def named_rows(node: Node) -> dict[str, Array]:
-    """Return the tensors of a program's node, by row name."""
+    """Return the tensors of a program node, by row name."""
     program = program_of(node)
     return {name: node.tensors[key] for key, name in zip(row_names(program), program.rows, strict=True)}
 
@@ -62,7 +63,7 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
 
 
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
-    """Return the gradients of the step (`equations.gradients`), with rows summed over the map, row by row."""
+    """Return the gradients of the step (`equations.gradients`), with row gradients summed over the map, row by row."""
     program, x = program_of(node), passed.inputs[0].astype(np.float32)
     states = [passed.states[name] for name in program.states]
     own = {key: row_of_step(node, key, passed.t, x.ndim) for key in row_names(program)}
@@ -73,7 +74,7 @@ def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Arra
 
 
 def neuron_step(node: Node) -> Work:
-    """Count the operations of one neuron at one step from its program."""
+    """Count the operations of one neuron at one step, based on the node's program."""
     found = equations.counts(program_of(node))
     return MULTIPLY * found.multiplications + ADD * (found.additions + found.comparisons)
 
@@ -83,7 +84,7 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def fires(node: Node) -> bool:
-    """Return whether the equation emits spikes, unlike companding."""
+    """Return whether the equation emits spikes, which companding does not."""
     return bool(node.attributes.get("fires", True))
 
 

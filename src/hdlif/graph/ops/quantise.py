@@ -1,4 +1,4 @@
-"""Quantiser: y = min(floor(max(x, 0) · inverse_step[t, c] + offset), 2^bits - 1), an integer code."""
+"""The quantise op, y = min(floor(max(x, 0) · inverse_step[t, c] + offset), 2^bits - 1), an integer code."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,9 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
-    """Return dx = g · inverse_step (straight-through), also above the largest code, as in `hdlif.nn.SpikeQuantizer`."""
+    """Return the straight-through gradient dx = g · inverse_step, also above the largest code, as in
+    `hdlif.nn.SpikeQuantizer`.
+    """
     return (gradient * row_of_step(node, "inverse_step", passed.t, gradient.ndim),), {}
 
 

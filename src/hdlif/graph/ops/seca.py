@@ -1,6 +1,7 @@
-"""Channel attention: y = x · sigmoid(bias[t] + sum over j of weight[t, j] · a[c + j - (k - 1) / 2]).
+"""The seca op (channel attention), y = x · sigmoid(bias[t] + sum over j of weight[t, j] · a[c + j - (k - 1) / 2]).
 
-a is the mean of x over (row, column), and 0 beyond the channels; docs/contributing/model_format.md defines the sigmoid.
+The term a is the mean of x over (row, column), and 0 beyond the channels; docs/contributing/model_format.md defines the
+sigmoid.
 """
 
 import math
@@ -43,14 +44,16 @@ def evaluate(node: Node, t: int, inputs: Sequence[Array], states: dict[str, Arra
 
 
 def sigmoid(x: Floats) -> Floats:
-    """Return σ(x) within 1e-6, computed with the float32 operations in docs/contributing/model_format.md."""
+    """Return σ(x) within 1e-6, with the float32 operations defined in docs/contributing/model_format.md."""
     one, e = np.float32(1), exponential(np.abs(x))
     gate: Floats = np.where(x >= 0, one, e) / (one + e)
     return gate
 
 
 def exponential(x: Floats) -> Floats:
-    """Return e^-x for x >= 0 with the float32 operations of the same page; x above 30 and NaN give e^-30."""
+    """Return e^-x for x >= 0 with float32 operations as in docs/contributing/model_format.md; x above 30 and NaN give
+    e^-30.
+    """
     a = np.where(x < 30, x, np.float32(30))
     n = np.floor(a * LOG2_E + np.float32(0.5))
     r = (a - n * LN_2_HIGH) - n * LN_2_LOW

@@ -1,4 +1,4 @@
-"""Slice: the channels begin..end - 1 of x."""
+"""The slice op, which outputs the channels begin..end - 1 of x."""
 
 from collections.abc import Sequence
 from dataclasses import replace

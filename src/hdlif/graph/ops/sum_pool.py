@@ -1,4 +1,4 @@
-"""Sum pool: y = sum over (ky, kx), in this order, of x, without padding; leftover rows and columns are dropped."""
+"""The sum_pool op, y = sum of x over (ky, kx), in this order, without padding or leftover rows and columns."""
 
 import math
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def price(node: Node, seen: Seen) -> Work:
 
 
 def backward(node: Node, passed: Passed, gradient: Array) -> tuple[Sequence[Array | None], dict[str, Array]]:
-    """Return dx, the sum by (ky, kx) of the gradients of the windows that contain the entry."""
+    """Return dx, the sum over (ky, kx) of the gradients of all windows that contain an entry."""
     whole = np.zeros(passed.inputs[0].shape, np.float32)
     for _, _, window in windows(whole, node.attributes["kernel"], node.attributes["stride"]):
         window += gradient

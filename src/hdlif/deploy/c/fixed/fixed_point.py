@@ -1,4 +1,4 @@
-"""A deployed network in fixed point: value ranges on samples, formats, integer parameters, and the oracle."""
+"""Conversion of a deployed network to fixed point, with value ranges, formats, integer parameters and the oracle."""
 
 import math
 from collections import defaultdict
@@ -39,7 +39,7 @@ from hdlif.runtime.state import potential_shapes
 
 @dataclass(frozen=True)
 class Ranges:
-    """The largest magnitudes of values by name, of registers by node and number, and of states by node and name."""
+    """The largest magnitudes of a network's values, registers and states."""
 
     values: Mapping[str, float]
     registers: Mapping[tuple[str, int], float]
@@ -47,7 +47,7 @@ class Ranges:
 
 
 def ranges(graph: Graph, x: NDArray[np.float32], steps: int) -> Ranges:
-    """Measure the largest magnitudes on frames [T, N, C, H, W], or on [1, N, C, H, W] shown at every step."""
+    """Measure the largest magnitudes on frames [T, N, C, H, W], or on frames [1, N, C, H, W] repeated at every step."""
     types = infer_values(graph)
     state = {name: np.zeros((x.shape[1], *shape), np.float32) for name, shape in potential_shapes(graph, types).items()}
     values: dict[str, float] = defaultdict(float)
@@ -74,7 +74,7 @@ def ranges(graph: Graph, x: NDArray[np.float32], steps: int) -> Ranges:
 
 
 def _largest(array: Any) -> float:
-    """Return the largest magnitude, or infinity if there is a NaN, which comparisons would miss."""
+    """Return an array's largest magnitude, or infinity if any entry is NaN."""
     largest = float(np.abs(array).max(initial=0))
     return math.inf if math.isnan(largest) else largest
 
@@ -85,7 +85,7 @@ LARGEST_TOTAL = 2**30
 
 @dataclass
 class FixedPoint:
-    """A graph with 16-bit integers as numbers, returned by `fixed_point`.
+    """A graph in 16-bit fixed point, as returned by `fixed_point`.
 
     Attributes:
         nodes: nodes that the output depends on, including those that only define shapes.
@@ -107,7 +107,7 @@ class FixedPoint:
     _weights: dict[str, tuple[IntegerArray, int]] = field(default_factory=dict)
 
     def most(self, name: str) -> int:
-        """Return the most fraction bits that a value can have."""
+        """Return the maximum number of fraction bits for a value."""
         return fraction_for(self.seen.values[name])
 
     def state_fraction(self, node: Node, name: str) -> int:
@@ -116,7 +116,7 @@ class FixedPoint:
         return fraction_for(self.seen.states[node.name, name])
 
     def weights(self, node: Node) -> tuple[IntegerArray, int]:
-        """Return a layer's weights as integers, and their fraction bits.
+        """Return a layer's integer weights, and the number of fraction bits.
 
         Raises:
             InputError: the layer's sums may exceed 32 bits.
@@ -153,7 +153,7 @@ class FixedPoint:
         return whole, fraction
 
     def check_sum(self, node: Node, terms: int) -> None:
-        """Raise `InputError` if sums of `terms` entries of a node's input may exceed 32 bits."""
+        """Raise `InputError` if a sum of `terms` input entries may exceed 32 bits."""
         most = self.values[node.inputs[0]].max_code
         if terms * (LARGEST + 1 if most is None else most) > LARGEST_TOTAL:
             raise InputError(
@@ -161,13 +161,13 @@ class FixedPoint:
             )
 
     def of_total(self, k: Any, node: Node, total: Scaled) -> Scaled:
-        """Convert a node's sums to its value."""
+        """Convert a node's sums to the format of the node's value."""
         if self.values[node.name].max_code is not None:
             return total
         return rescaled(k, total, min(self.most(node.name), total.fraction))
 
     def run(self, frames: IntegerArray, steps: int) -> IntegerArray:
-        """Run integer frames [T or 1, B, C, H, W], and return integer outputs [T, B, ...]."""
+        """Run the network on integer frames [T or 1, B, C, H, W], and return integer outputs [T, B, ...]."""
         state: dict[str, IntegerArray] = {}
         found = (self.step(frames[t if len(frames) > 1 else 0], state, t) for t in range(steps))
         return np.stack([np.asarray(values[self.graph.output].integer) for values in found])
@@ -209,7 +209,7 @@ class FixedPoint:
 
 
 def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> FixedPoint:
-    """Convert `graph` to fixed point, with formats chosen for the ranges of its values on `samples`.
+    """Convert `graph` to fixed point, with formats chosen for the value ranges on `samples`.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -262,7 +262,7 @@ def fixed_point(graph: Graph, samples: NDArray[np.float32], steps: int) -> Fixed
 
 
 def reals(x: Sequence[Any] | IntegerArray, fraction: int) -> NDArray[np.float64]:
-    """Convert fixed-point integers to real numbers: x / 2^fraction.
+    """Convert fixed-point integers x to the real numbers x / 2^fraction.
 
     >>> from hdlif.deploy.c import reals
     >>> reals([3, -1], fraction=2).tolist()

@@ -1,10 +1,10 @@
-"""Fixed-point numbers, which are 16-bit integers times 2^-fraction, and operations on them.
+"""Operations on fixed-point numbers, each a 16-bit integer times 2^-fraction.
 
-One source defines both forms: `Integers` either computes on arrays, as the oracle, or writes C. Intermediate results
-stay within 32 bits. A product of two numbers is at most 2^30, or 2^29 if an addend of at most 2^29 follows, and
-rounding adds at most 2^29. All results are therefore at most 2^30 + 2^29.
+The oracle and the C export share these operations: `Integers` either computes on arrays or writes C expressions.
+Intermediate results stay within 32 bits. A product of two numbers is at most 2^30, or 2^29 if an addend of at most 2^29
+follows. Rounding adds at most 2^29, so all results are at most 2^30 + 2^29.
 
-Ops that do not change numbers run unchanged on integers (`moved`).
+For ops that only move numbers, `moved` applies the float32 implementation to integers.
 """
 
 import math
@@ -35,11 +35,11 @@ HEADROOM = 1.5
 
 
 class Integers(Protocol):
-    """Arithmetic in 32 bits, which does not overflow within the bounds that callers keep."""
+    """An interface for 32-bit integer arithmetic, which does not overflow if callers keep operands within bounds."""
 
     def constant(self, value: int) -> Integer: ...
     def rows(self, key: str, table: NDArray[np.int64]) -> Integer:
-        """Return the entry for this step and channel from a node's rows [1 or T, 1 or C]."""
+        """Return the entry of a node's rows [1 or T, 1 or C] for the current step and channel."""
 
     def plus(self, a: Integer, b: Integer) -> Integer: ...
     def minus(self, a: Integer, b: Integer) -> Integer: ...
@@ -58,15 +58,15 @@ class Integers(Protocol):
     def greater_equal(self, a: Integer, b: Integer) -> Integer: ...
     def select(self, chosen: Integer, a: Integer, b: Integer) -> Integer: ...
     def saturated(self, a: Integer) -> Integer:
-        """Saturate `a` to 16 bits."""
+        """Return `a`, saturated to 16 bits."""
 
     def kept(self, a: Integer) -> Integer:
-        """Store `a`, so it is computed only once."""
+        """Store `a` in a variable to avoid computing the value twice."""
 
 
 @dataclass(frozen=True)
 class Scaled:
-    """The number `integer` times 2^-`fraction`, and for a constant also its real value."""
+    """A number with the value `integer` times 2^-`fraction`, or exactly `constant` for a constant."""
 
     integer: Integer
     fraction: int
@@ -74,14 +74,14 @@ class Scaled:
 
 
 def fraction_for(largest: float) -> int:
-    """Return the fraction bits for numbers up to `largest`, with some headroom."""
+    """Return the number of fraction bits for numbers up to `largest`, with some headroom."""
     if not largest > 0:
         return UNSEEN_FRACTION
     return min(math.floor(math.log2(LARGEST / (largest * HEADROOM))), MOST_FRACTION)
 
 
 def fraction_of_factors(values: NDArray[Any], bits: int = FACTOR_BITS) -> int:
-    """Return the most fraction bits with which all values are integers below 2^bits."""
+    """Return the maximum number of fraction bits for which all scaled values stay below 2^bits in magnitude."""
     largest = float(np.abs(values.astype(np.float64)).max(initial=0))
     return math.floor(math.log2((2**bits - 1) / largest)) if largest > 0 else 0
 
@@ -98,7 +98,7 @@ def constant(k: Integers, value: float) -> Scaled:
 
 
 def rescaled(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """Round x to `fraction` fraction bits, and saturate it to 16 bits."""
+    """Round x to `fraction` fraction bits, and saturate the result to 16 bits."""
     if x.constant is not None:
         whole = round(x.constant * 2.0**fraction)
         return Scaled(k.constant(min(max(whole, -LARGEST - 1), LARGEST)), fraction, x.constant)
@@ -112,7 +112,7 @@ def rescaled(k: Integers, x: Scaled, fraction: int) -> Scaled:
 
 
 def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """Round a 16-bit number to `fraction` fraction bits, at most as many as it has, so it cannot overflow."""
+    """Round a 16-bit number to at most its current number of fraction bits, so no overflow can occur."""
     if x.constant is not None:
         return rescaled(k, x, fraction)
     drop = x.fraction - fraction
@@ -124,7 +124,7 @@ def lowered(k: Integers, x: Scaled, fraction: int) -> Scaled:
 
 
 def aligned(k: Integers, a: Scaled, b: Scaled) -> tuple[Integer, Integer, int]:
-    """Return both numbers with the same fraction bits, each below 2^29, and the number of these bits."""
+    """Return two numbers below 2^29 with a common number of fraction bits, and this number of bits."""
     if a.constant is not None and b.constant is None:
         y, x, fraction = aligned(k, b, a)
         return x, y, fraction
@@ -195,7 +195,7 @@ def code(k: Integers, x: Scaled, inverse_step: NDArray[Any], offset: float, larg
 
 
 def held(k: Integers, x: Scaled | None, fraction: int) -> Scaled:
-    """Convert a 16-bit number to `fraction` fraction bits, and saturate it to 16 bits."""
+    """Convert a 16-bit number to `fraction` fraction bits, and saturate the result to 16 bits."""
     assert x is not None
     if x.constant is not None or x.fraction >= fraction:
         return rescaled(k, x, fraction)
@@ -204,7 +204,7 @@ def held(k: Integers, x: Scaled | None, fraction: int) -> Scaled:
 
 
 def shifted(k: Integers, x: Scaled, fraction: int) -> Scaled:
-    """Convert x to `fraction` fraction bits, for results that are known to fit."""
+    """Convert x to `fraction` fraction bits without saturation, for results that are known to fit."""
     if fraction <= x.fraction:
         return lowered(k, x, fraction)
     return Scaled(k.times(x.integer, k.constant(1 << (fraction - x.fraction))), fraction)
@@ -213,7 +213,7 @@ def shifted(k: Integers, x: Scaled, fraction: int) -> Scaled:
 def registers(
     k: Integers, instructions: Sequence[Any], given: Sequence[Scaled | None], most: Sequence[int]
 ) -> list[Scaled | None]:
-    """Return an equation's registers: the given ones, then each instruction's result, or None if it is unused.
+    """Return the given registers and the result of each instruction, with None for unused instructions.
 
     Args:
         most: most fraction bits of each register.
@@ -264,7 +264,7 @@ def _operation(k: Integers, instruction: Any, x: Sequence[Any], most: int) -> Sc
 
 
 def _alike(k: Integers, a: Scaled, b: Scaled, most: int) -> tuple[Integer, Integer, int]:
-    """Return both as 16-bit numbers with the same fraction bits, and the number of these bits; constants saturate."""
+    """Return two operands as 16-bit numbers with a common number of fraction bits, and this number of bits."""
     fractions = [x.fraction for x in (a, b) if x.constant is None]
     if len(fractions) < 2:
         fractions.append(most)
@@ -273,7 +273,7 @@ def _alike(k: Integers, a: Scaled, b: Scaled, most: int) -> tuple[Integer, Integ
 
 
 def moved(network: Any, node: Node, x: Sequence[Scaled], t: int) -> Scaled:
-    """Apply the op's float32 oracle to 16-bit integers, which float32 represents exactly."""
+    """Apply an op's float32 implementation to 16-bit integers, which float32 represents exactly."""
     found = OPS[node.op].evaluate(node, 0, [x[0].integer], {})
     return Scaled(np.asarray(found).astype(np.int64), x[0].fraction)
 

@@ -1,4 +1,4 @@
-"""Emitters of ops in C: each op's file defines an `EMITTER`."""
+"""C emitters for all ops; each op's file defines an `EMITTER`."""
 
 from collections.abc import Mapping
 

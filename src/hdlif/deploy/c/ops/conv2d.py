@@ -1,4 +1,4 @@
-"""`conv2d` in C, which computes all channels of one output pixel before the next pixel."""
+"""C code for `conv2d`, which computes all channels of an output pixel before the next pixel."""
 
 from collections.abc import Sequence
 from typing import Any

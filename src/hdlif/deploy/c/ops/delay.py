@@ -1,4 +1,4 @@
-"""`delay` in C; the step function copies the source to the state at the end of each step."""
+"""C code for `delay`; at the end of each step, the step function copies the source to the state."""
 
 from hdlif.deploy.c.emitter import Emitter
 from hdlif.deploy.c.fixed.values import Scaled

@@ -1,4 +1,4 @@
-"""`flatten` in C, which moves no data."""
+"""C code for `flatten`, which moves no data."""
 
 from hdlif.deploy.c.backward_text import BackwardText
 from hdlif.deploy.c.emitter import Emitter

@@ -1,4 +1,4 @@
-"""`linear` in C, as a convolution over a map of one pixel."""
+"""C code for `linear`, written as a convolution over a map of one pixel."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""`program` in C, with one statement per operation of a neuron's equation."""
+"""C code for `program`, with one statement per operation of a neuron's equation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -47,7 +47,7 @@ def entry(s: StageText, node: Node) -> str:
 
 
 def _registers(s: StageText, node: Node, local: str) -> list[str]:
-    """Write the needed registers of a step as local variables with the prefix `local`; return all registers."""
+    """Declare the needed registers of a step as local variables with the prefix `local`, and return all registers."""
     program = program_of(node)
     registers = [s.number(node, 0)]
     for register, name in enumerate(program.states, 1):
@@ -83,7 +83,7 @@ _DERIVATIVES: Mapping[str, Callable[..., tuple[str | None, ...]]] = {
 
 
 def backward(s: BackwardText, node: Node) -> None:
-    """Write the derivatives of all operations, from the last to the first (`hdlif.graph.equations.gradients`)."""
+    """Write the derivatives of all operations in reverse order, as in `hdlif.graph.equations.gradients`."""
     program, local = program_of(node), f"{s.file.names[node.name]}__r"
     rows = dict(enumerate(row_names(program), 1 + len(program.states)))
     with s.by_entry(*rows.values()):

@@ -59,7 +59,7 @@ def fixed_loops(s: StageText, network: Any, node: Node) -> None:
 
 
 def _written(s: StageText, node: Node, x: str, mean: str, bias: str, weight: str, gate: str, value: str) -> None:
-    """Write loops that compute the means of all channels, then each channel's gate and entries."""
+    """Write loops that compute the means of all channels, then the gate and the entries of each channel."""
     (channels, height, width), kernel = s.shape(node.inputs[0]), node.tensors["weight"].shape[1]
     margin, pixels = kernel // 2, height * width
     s.file.need_totals(channels)
@@ -83,13 +83,13 @@ def _written(s: StageText, node: Node, x: str, mean: str, bias: str, weight: str
 
 
 def _bits_of_mean(network: Any, node: Node) -> int:
-    """Return the extra fraction bits of a mean, for which small codes leave room."""
+    """Return the number of extra fraction bits that a mean can have if the input contains small codes."""
     most = network.values[node.inputs[0]].max_code
     return 0 if most is None else 15 - int(most).bit_length()
 
 
 def _factors(network: Any, node: Node) -> tuple[IntegerArray, IntegerArray, int]:
-    """Return the weights and the biases as integers, and the fraction bits of the sum."""
+    """Return the integer weights, the integer biases, and the number of fraction bits of the logit."""
     weight, bias = node.tensors["weight"], node.tensors["bias"]
     x = network.fractions[node.inputs[0]] + _bits_of_mean(network, node)
     bits = fraction_of_factors(np.abs(weight).sum(axis=1))
@@ -101,7 +101,7 @@ def _factors(network: Any, node: Node) -> tuple[IntegerArray, IntegerArray, int]
 
 
 def _logit(k: Any, total: Any, fraction: int) -> Scaled:
-    """Limit the sum to the sigmoid's range, and convert it to the sigmoid's input format."""
+    """Clamp the sum to the sigmoid's input range, and convert the result to the sigmoid's input format."""
     end = _FARTHEST << min(fraction, 26)
     inside = k.at_least(k.at_most(total, k.constant(end)), k.constant(-end))
     return shifted(k, Scaled(inside, fraction), LOGIT_BITS)

@@ -1,4 +1,4 @@
-"""Import graphs in the Neuromorphic Intermediate Representation (NIR), whichever library wrote them."""
+"""Import graphs in the Neuromorphic Intermediate Representation (NIR) from any library."""
 
 from hdlif.deploy.interop.nir_import.reader import Imported, from_nir, read, read_artefact
 

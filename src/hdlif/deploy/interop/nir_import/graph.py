@@ -1,4 +1,4 @@
-"""A NIR graph as plain values: its nodes, flattened and in execution order, with their inputs."""
+"""NIR graphs as plain values, with flattened nodes in execution order and the inputs of each node."""
 
 import graphlib
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ MOST_SHOWN = 5
 
 @dataclass(frozen=True)
 class NirNode:
-    """A node with its NIR type and its values by name.
+    """A NIR node, with its type and named values.
 
     Attributes:
         feedback: the recurrent synapse of a spiking node.
@@ -30,7 +30,7 @@ class NirNode:
 
 @dataclass(frozen=True)
 class NirGraph:
-    """A graph's nodes in execution order, without the input and the output node.
+    """The nodes of a NIR graph in execution order, without the input and the output node.
 
     Attributes:
         reads: the inputs that each node sums, and those that "output" sums; "input" is the network's input.
@@ -44,7 +44,7 @@ class NirGraph:
 
 
 def plain_graph(tree: Mapping[str, Any]) -> NirGraph:
-    """Parse the tree that `nir.NIRGraph.to_dict` returns; raise `ConversionError` if it is invalid."""
+    """Parse the tree that `nir.NIRGraph.to_dict` returns, or raise `ConversionError` if the tree is invalid."""
     if tree.get("type") != "NIRGraph":
         raise ConversionError(f"this is a NIR node of type {brief(tree.get('type'))}, not a NIRGraph; put it in one")
     nodes, edges = _flat(tree, "", 0)
@@ -128,7 +128,7 @@ def _flat(tree: Mapping[str, Any], prefix: str, depth: int) -> tuple[dict[str, N
 def _without_identities(
     nodes: dict[str, NirNode], edges: list[tuple[str, str]]
 ) -> tuple[dict[str, NirNode], list[tuple[str, str]]]:
-    """Remove the input and output nodes of subgraphs, and connect their neighbours directly."""
+    """Remove the input and output nodes of subgraphs, and connect the neighbours of these nodes directly."""
     for name in [name for name, node in nodes.items() if node.kind == "Identity"]:
         sources = [source for source, target in edges if target == name and source != name]
         targets = [target for source, target in edges if source == name and target != name]
@@ -141,7 +141,7 @@ def _without_identities(
 def _with_feedback(
     nodes: Mapping[str, NirNode], edges: Sequence[tuple[str, str]]
 ) -> tuple[dict[str, NirNode], list[tuple[str, str]]]:
-    """Merge recurrent synapses into their neurons."""
+    """Merge each recurrent synapse into the synapse's neuron."""
     found, left = dict(nodes), list(edges)
     for name, node in nodes.items():
         if node.kind not in WEIGHTED:

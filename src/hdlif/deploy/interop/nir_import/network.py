@@ -1,8 +1,8 @@
-"""Convert NIR nodes to the structure (`hdlif.deploy.interop.structure`) and the weights of a network.
+"""Convert NIR nodes to a network's weights and structure (`hdlif.deploy.interop.structure`).
 
-A neuron's potential starts at v_leak and leaks to it. The potential is measured from there as u = v - v_leak, so a step
-computes u ← λ u + g I with λ = 1 - dt/τ and g = R dt/τ. The neuron fires if u > v_threshold - v_leak, which resets u to
-v_reset - v_leak. The gain g is folded into the weights of the preceding layer.
+The potential of a NIR neuron starts at v_leak and leaks to v_leak. In hdlif, the potential is u = v - v_leak, so a step
+computes u ← λ u + g I with λ = 1 - dt/τ and g = R dt/τ. The neuron fires if u > v_threshold - v_leak, and then resets u
+to v_reset - v_leak. The gain g is folded into the weights of the preceding layer.
 """
 
 import math
@@ -34,7 +34,7 @@ Weights = dict[str, NDArray[np.float32]]
 
 
 def translated(graph: NirGraph, *, dt: float, fires_at_threshold: bool) -> tuple[dict[str, Any], Weights]:
-    """Return the structure of a network, and its weights by name.
+    """Return the structure of a network, and the weights by name.
 
     Raises:
         ConversionError: a node has no counterpart, or its values do not fit; the message begins with the node's name.
@@ -94,7 +94,7 @@ class _Translating:
         return structure, self.weights
 
     def _summed(self, name: str, sources: Any) -> tuple[str, Shape]:
-        """Return the name of the line that sums these nodes, and its shape."""
+        """Return the name and the shape of the structure line that sums the sources."""
         (read, shape), *others = (self._values[source] for source in sources)
         for other, its_shape in others:
             if its_shape != shape:
@@ -109,16 +109,16 @@ class _Translating:
         return found
 
     def child(self, name: str, values: Mapping[str, Any], read: str, weights: Mapping[str, Any] | None = None) -> str:
-        """Add a layer that reads a line; return the name of the layer's own line."""
+        """Add a layer that reads an existing structure line, and return the name of the new line."""
         found = self.line(name, "child", [read])
         self.children[found] = dict(values)
         self.weights |= {f"{found}.{key}": np.asarray(value, np.float32) for key, value in (weights or {}).items()}
         return found
 
     def scaled(self, name: str, gain: Floats, shift: Floats, read: str, given: Shape) -> str:
-        """Apply gain·value + shift, [C] or [1] each.
+        """Compute gain·value + shift, with gain and shift of shape [C] or [1].
 
-        Gain and shift are folded into the preceding layer if nothing else reads its output.
+        The preceding layer absorbs gain and shift if nothing else reads its output.
         """
         if (gain == 1).all() and not shift.any():
             return read
@@ -140,7 +140,7 @@ class _Translating:
         return self.child(f"{name}_scaled", {"kind": "affine", "channels": given[0]}, read, weights)
 
     def _reads_alone(self, name: str, read: str) -> bool:
-        """Return whether this node is the only one that reads a line."""
+        """Return whether the given node is the only reader of a structure line."""
         sources = self.graph.reads[name]
         return len(sources) == 1 and self._values[sources[0]][0] == read and self._readers[sources[0]] == 1
 
@@ -151,7 +151,7 @@ def _synapse(to: _Translating, name: str, node: NirNode, read: str, given: Shape
 
 
 def _layer(name: str, node: NirNode, given: Shape) -> tuple[dict[str, Any], dict[str, Any], Shape]:
-    """Return a layer's structure, its weights and its output shape."""
+    """Return the structure, the weights and the output shape of a layer."""
     if node.kind in ("Linear", "Affine"):
         return _linear_layer(name, node, given)
     return _convolution_layer(name, node, given)
@@ -168,7 +168,7 @@ def _linear_layer(name: str, node: NirNode, given: Shape) -> tuple[dict[str, Any
 
 
 def _bias(name: str, node: NirNode, channels: int) -> dict[str, Any]:
-    """Return the bias of a layer, or an empty dict if it is zero."""
+    """Return the bias of a layer, or an empty dict if the bias is zero."""
     if node.values.get("bias") is None:
         return {}
     found = array(name, node, "bias")
@@ -258,7 +258,7 @@ def _cuba_lif(to: _Translating, name: str, node: NirNode, read: str, given: Shap
 
 
 def _current(to: _Translating, name: str, node: NirNode, read: str, given: Shape, gain: Floats) -> str:
-    """Add the synaptic current I ← (1 - dt/τ) I + (dt/τ) w S, multiplied by a gain."""
+    """Add the synaptic current I ← (1 - dt/τ) I + (dt/τ) w S, multiplied by `gain`."""
     tau = per_channel(name, node, "tau_syn", given)
     arriving = per_channel(name, node, "w_in", given, default=1.0) * to.dt / tau
     return _integrator(to, f"{name}_synapse", read, leak(name, tau, to.dt), snapped(arriving) * gain, given)
@@ -275,7 +275,7 @@ def _neuron(
     gain: Floats,
     rest: Floats,
 ) -> tuple[str, Shape]:
-    """Add a neuron whose potential is measured from `rest`."""
+    """Add a neuron whose potential is measured relative to `rest`."""
     threshold = per_channel(name, node, "v_threshold", given) - rest
     reset = per_channel(name, node, "v_reset", given, default=0.0) - rest
     if (reset != reset[0]).any():
@@ -303,7 +303,7 @@ def _neuron(
 
 
 def _row(values: Floats | NDArray[np.float32], channels: int | None) -> NDArray[np.float32]:
-    """Return a row [1], or [1, C] for values per channel."""
+    """Return values as a row [1], or as [1, C] if there is one value per channel."""
     row = np.asarray(values, np.float32)
     return row if channels is None else np.broadcast_to(row, channels)[None].copy()
 

@@ -1,4 +1,4 @@
-"""Read NIR files and graphs as networks for training and deployment; `docs/how_to/nir.md` describes the mapping."""
+"""Read NIR files and graphs as hdlif networks; `docs/how_to/nir.md` describes the mapping."""
 
 import json
 from collections.abc import Mapping
@@ -108,7 +108,7 @@ def from_nir(
     fires_at_threshold: bool = False,
     surrogate: Surrogate | None = None,
 ) -> Imported:
-    """Convert a `nir.NIRGraph` to a network; raise the same errors as `read`.
+    """Convert a `nir.NIRGraph` to a network, or raise the same errors as `read`.
 
     >>> import nir
     >>> import numpy as np
@@ -129,7 +129,7 @@ def from_nir(
 
 
 def read_artefact(path: Path | str) -> bytes | None:
-    """Return the exact model file that `hdlif export --to nir --extension` stored, or None if there is none.
+    """Return the exact model file stored by `hdlif export --to nir --extension`, or None if there is none.
 
     Args:
         path: path of the file.
@@ -162,7 +162,7 @@ def read_artefact(path: Path | str) -> bytes | None:
 
 
 def _extension_of(tree: Mapping[str, Any]) -> str | None:
-    """Return the metadata text of the model file in a tree, or None if there is none."""
+    """Return the model file's metadata text from a NIR tree, or None if there is none."""
     inner = tree.get("nodes")
     for node in inner.values() if isinstance(inner, dict) else ():
         metadata = node.get("metadata") if isinstance(node, dict) else None
@@ -211,7 +211,7 @@ def _imported(
 
 
 def _record_of(shape: tuple[int, ...], kind: str | None) -> InputRecord:
-    """Return the input record for a shape."""
+    """Return the input record for an input shape."""
     channels, height, width = shape
     if kind is None:
         kind = "series" if (height, width) == (1, 1) else "events" if channels == 2 else "image"

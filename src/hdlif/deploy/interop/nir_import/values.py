@@ -1,4 +1,4 @@
-"""Read and check the values of NIR nodes: numbers per channel, sizes of windows, and weights."""
+"""Read and check the values of NIR nodes, such as parameters per channel, window sizes and weights."""
 
 import math
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ MOST_ENTRIES = 2**30
 
 
 def array(name: str, node: NirNode, key: str) -> Floats:
-    """Return a field as finite float64."""
+    """Return a node's field as a float64 array of finite numbers."""
     if key not in node.values:
         raise ConversionError(f"{name}: the {node.kind} has no {key}, which NIR requires")
     try:
@@ -32,7 +32,7 @@ def array(name: str, node: NirNode, key: str) -> Floats:
 
 
 def weight(name: str, node: NirNode, axes: int) -> NDArray[np.float32]:
-    """Return the weights of a layer in float32; raise `ConversionError` unless they have `axes` axes."""
+    """Return a layer's weights in float32, or raise `ConversionError` unless the array has `axes` axes."""
     found = array(name, node, "weight")
     if found.ndim != axes or 0 in found.shape:
         raise ConversionError(f"{name}.weight has shape {list(found.shape)}; it must have {axes} axes")
@@ -40,7 +40,7 @@ def weight(name: str, node: NirNode, axes: int) -> NDArray[np.float32]:
 
 
 def per_channel(name: str, node: NirNode, key: str, shape: Shape, *, default: float | None = None) -> Floats:
-    """Reduce a field with one number per entry, equal within each channel, to [C], or to [1] if all are equal.
+    """Reduce a field that is constant within each channel to [C], or to [1] if all entries are equal.
 
     Raises:
         ConversionError: the field has another shape, or differs within a channel.
@@ -64,7 +64,7 @@ def per_channel(name: str, node: NirNode, key: str, shape: Shape, *, default: fl
 
 
 def sizes(name: str, node: NirNode, key: str, count: int) -> list[int]:
-    """Return one number per axis."""
+    """Return one size per axis from a node's field."""
     found = array(name, node, key).reshape(-1)
     whole = [int(value) for value in found]
     if len(whole) not in (1, count) or any(value != size for value, size in zip(whole, found, strict=True)):
@@ -75,7 +75,7 @@ def sizes(name: str, node: NirNode, key: str, count: int) -> list[int]:
 
 
 def padding(name: str, node: NirNode, kernel: list[int], dilation: list[int]) -> list[int]:
-    """Return the padding on each side of each axis."""
+    """Return the padding per axis, equal on both sides of the axis."""
     said = node.values.get("padding")
     if not isinstance(said, str):
         return sizes(name, node, "padding", len(kernel))
@@ -88,7 +88,7 @@ def padding(name: str, node: NirNode, kernel: list[int], dilation: list[int]) ->
 
 
 def windows(name: str, size: Shape, kernel: list[int], stride: list[int], around: list[int], apart: list[int]) -> Shape:
-    """Return the number of windows along each axis."""
+    """Return the number of window positions along each axis."""
     if min(stride) < 1 or min(kernel) < 1 or min(apart) < 1:
         raise ConversionError(f"{name}: kernel {kernel}, stride {stride}, dilation {apart}; each must be at least 1")
     steps = zip(size, kernel, stride, around, apart, strict=True)
@@ -99,7 +99,7 @@ def windows(name: str, size: Shape, kernel: list[int], stride: list[int], around
 
 
 def leak(name: str, tau: Floats, dt: float) -> Floats:
-    """Return λ = 1 - dt/τ; if τ was computed in float32 from a short decimal λ, return that decimal exactly.
+    """Return λ = 1 - dt/τ, or the exact short decimal λ from which τ was computed in float32.
 
     >>> leak("lif", np.array([np.float32(1e-4) / (1 - np.float32(0.9))], np.float64), 1e-4)
     array([0.9])
@@ -124,6 +124,6 @@ def snapped(gain: Floats) -> Floats:
 
 
 def text_of(metadata: Mapping[str, Any], key: str) -> str | None:
-    """Return a text from a node's metadata, or None if there is none."""
+    """Return the text under `key` in a node's metadata, or None if there is no such text."""
     found = metadata.get(key)
     return found if isinstance(found, str) else None
