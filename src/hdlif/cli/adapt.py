@@ -1,4 +1,4 @@
-"""`hdlif adapt`: train a model file on labelled data with the compiled runtime."""
+"""Implement `hdlif adapt`, which trains a model file with the compiled runtime."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -76,12 +76,12 @@ def adapt(
 ) -> Adapted:
     """Train the model file PATH on labelled data, and write a new model file.
 
-    The network trains step by step in the memory of one step, as it would on a device. Each time step adds the gradient
-    of its own loss (SLTT; see --steps), and each batch is one update. Batch norm stays folded. The network trains on
-    the data's part "train" and is tested on "test"; if the data have no parts, 15 % are for testing.
+    The network trains in the memory of one time step, as on a device. Each time step adds the gradient of its own loss
+    (SLTT; see --steps), and each batch is one update. Batch norm stays folded. `hdlif adapt` trains on the data's part
+    "train" and tests on "test". If the data have no parts, 15 % are for testing.
 
     \f
-    `network` is PATH, `overrides` are "data.KEY=VALUE" each, and `data_root` is as in `train`.
+    `network` is PATH, each of `overrides` is "data.KEY=VALUE", and `data_root` is as in `train`.
 
     Args:
         data: Data set, or your own labelled data, with the network's classes.
@@ -172,7 +172,7 @@ def adapt(
 
 
 def _chosen(steps: str, count: int, generator: "torch.Generator") -> range | None:
-    """Return the steps out of `count` that have a loss; None for all."""
+    """Return the time steps with a loss, or None if all `count` steps have a loss."""
     import torch
 
     if steps == "all":

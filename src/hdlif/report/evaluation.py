@@ -75,8 +75,8 @@ def evaluate_network(
     """Evaluate a network on all samples after each time step, as `training.evaluate` does.
 
     The deployed graph runs most samples if the graph has low-bit weights, is faster than PyTorch, and agrees with
-    PyTorch. PyTorch runs the remaining `SAMPLED` samples, and the predictions must be equal for a fraction `AGREEMENT`
-    of these samples.
+    PyTorch. PyTorch runs the remaining `SAMPLED` samples. For a fraction `AGREEMENT` of these samples, the predictions
+    must be equal.
 
     Args:
         graph: the deployed form of a network on the CPU, or None to use only PyTorch.
