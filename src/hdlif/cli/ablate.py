@@ -1,7 +1,7 @@
 """Implement `hdlif ablate`, which trains the cells of a table.
 
-A cell is finished if the run folder contains a summary.json with the cell's recipe. `hdlif ablate` skips finished
-cells, and `--seeds` with a larger number adds training runs.
+A cell is finished if the cell's run folder contains a summary.json with the same recipe. `hdlif ablate` skips finished
+cells, and a larger number of `--seeds` adds training runs.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,8 +26,8 @@ def ablate(
 ) -> dict[str, Any]:
     """Train every cell of TABLE, a YAML file or the name of a shipped table, such as digits or fashion_mnist.
 
-    If you run `hdlif ablate` again, it skips finished cells and resumes a stopped training. A larger --seeds adds runs
-    to the existing ones. After every cell, `hdlif ablate` writes table.md, table.json and table.html to OUT.
+    If you run `hdlif ablate` again, it skips finished cells and resumes a stopped training. A larger number of --seeds
+    adds training runs. After every cell, `hdlif ablate` writes table.md, table.json and table.html to OUT.
 
     \f
     Several processes can train one table, because each process skips the cells that another process is training.

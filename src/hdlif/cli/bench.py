@@ -30,8 +30,8 @@ def bench(
 ) -> dict[str, Any]:
     """Compare the latency, throughput, memory and startup time of ARTEFACT on several engines.
 
-    `hdlif bench` times the engines alternately, and only those that predict the same classes as ARTEFACT. With --twin,
-    `hdlif bench` also times the ordinary network that you would deploy instead (`hdlif train RECIPE --twin ordinary`).
+    `hdlif bench` alternately times the engines that predict the same classes as ARTEFACT. With --twin, `hdlif bench`
+    also times the ordinary network that you would deploy instead (`hdlif train RECIPE --twin ordinary`).
 
     \f
     The module `hdlif.report.engines` describes the model of each engine. Latency is per image.

@@ -79,9 +79,9 @@ def export_file(
 
     CHECKPOINT is a checkpoint, a run folder, or the name of a trained network from `hdlif models ls`.
 
-    You can also export a model file to ONNX, NIR (for other spiking-network libraries), C or a page. ONNX and NIR
-    compute in float32. The C export is one C99 file, --out NAME.c, with a header, for processors without an operating
-    system. A page is one HTML file that runs an image network in a browser.
+    You can also export a model file to ONNX, NIR (for other spiking-network libraries), C or a page. Exports to ONNX
+    and NIR compute in float32. The C export is one C99 file, --out NAME.c, with a header, for processors without an
+    operating system. A page is one HTML file that runs an image network in a browser.
 
     \f
     From Python, `network` may also be a network returned by `hdlif.load`, or a `Trainer` after training. For any other

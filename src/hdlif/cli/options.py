@@ -1,7 +1,7 @@
 """Create subcommands from the signatures and docstrings of functions.
 
-An option is a keyword argument with a help text in the section "Args:" of the docstring. The annotation gives the
-option's type, or `Annotated[type, option(...)]` adds settings. A positional argument is annotated with `Annotated[type,
+An option is a keyword argument with a help text in the section "Args:" of the docstring. The annotation is the option's
+type, or `Annotated[type, option(...)]` with settings. A positional argument is annotated with `Annotated[type,
 argument(...)]`.
 
 `subcommand` returns the command, and `called_from_python` returns the function for Python users.

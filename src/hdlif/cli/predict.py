@@ -77,14 +77,13 @@ def predict_files(
     `Session`.
 
     With a `confidence`, either given or stored in the file, prediction stops at the first time step at which the class
-    reaches this probability. "steps" in the result is then the number of steps that ran. "off" disables the file's
-    confidence, and "auto" requires a confidence in the file.
+    reaches this probability. The result then contains "steps", the number of time steps that ran. "off" disables the
+    file's confidence, and "auto" requires a confidence in the file.
 
     For an image network, an array [A, C, H, W] raises an error if A is the number of time steps, unless `layout` is
     given.
 
-    The function `keep` gets each input's name and prediction and the network's labels, and returns the prediction to
-    store.
+    `keep` is called with the name of an input, the prediction and the labels, and returns the prediction to store.
 
     If some files cannot be used, `hdlif` predicts the other files, and "failed" lists the errors.
 

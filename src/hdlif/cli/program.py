@@ -289,7 +289,7 @@ def page_of(subcommand: str, error: HdlifError) -> str | None:
 
 
 def _verb() -> str:
-    """Return the subcommand, which is one or two words."""
+    """Return the words of the subcommand from the command line."""
     return " ".join(word for word in sys.argv[1:3] if not word.startswith("-"))
 
 

@@ -232,7 +232,7 @@ def _answer() -> str:
 
 
 def _run(command: Sequence[str]) -> int:
-    """Run a `hdlif` command in a separate process, and return the exit code."""
+    """Run an `hdlif` command in a separate process, and return the exit code."""
     sys.stdout.flush()
     child = subprocess.Popen(module_command("hdlif", *command))
     try:

@@ -3,7 +3,7 @@
 Each layer gets one option, which leaves the layer unchanged or reduces its cost. Integer programming
 (`hdlif.report.choices.solve`) minimises the sum of estimated effects on the loss within the budget.
 
-The effect of option o of layer l is the absolute first-order change of the loss, averaged over batches b:
+The effect of option o in layer l is the absolute first-order change of the loss, averaged over batches b:
 
     effect(l, o) = mean_b |⟨∂L_b/∂z_l, z_l(o) - z_l⟩|
 
@@ -291,7 +291,7 @@ class BudgetSearch:
         return self.build(self.with_choice({name: option for name, own in options.items() if option in own}))
 
     def _saving(self, name: str, options: Sequence[Option]) -> Iterator[tuple[Key, Costs]]:
-        """Yield a layer's options that save more than options with fewer changes, with the costs."""
+        """Yield the options of a layer that save more than all options with fewer changes, with their costs."""
         costs = {AS_IT_IS: self.before} | {option: self._cost(name, option) for option in options}
         kept = [
             option

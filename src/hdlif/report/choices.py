@@ -92,7 +92,7 @@ class Chosen:
 
     @property
     def overshoot(self) -> float:
-        """Return the sum over limits of cost divided by limit, with each quotient at least 1."""
+        """Return the sum of cost/limit over all limits, where each quotient is at least 1."""
         return sum(max(1.0, self.after[name] / limit) for name, limit in self.limits.items())
 
     @property

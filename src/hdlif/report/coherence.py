@@ -15,7 +15,7 @@ Quantity = Literal["cosine", "dropped", "wrong", "firing_rate"]
 def section(entries: Sequence[Coherence]) -> Section:
     """Draw figures of the local and the end-to-end comparison of learning rules.
 
-    Rules with equal values share a series. The figures show only the loss of the mean logits.
+    Learning rules with equal values share a series. The figures show only the loss of the mean logits.
     """
     series = _series([entry for entry in entries if entry["loss"] == _LOSS])
     names = list(series)
@@ -98,7 +98,7 @@ def _rounded(rule: CoherenceRule) -> tuple[str, ...]:
 
 
 def _layers(rule: CoherenceRule, view: View, kind: str, quantity: Quantity) -> Mapping[str, float | None]:
-    """Return a quantity by layer, with the distance from 1 in place of a cosine."""
+    """Return a quantity of each layer, with each cosine replaced by its distance from 1."""
     values = {layer["name"]: layer[quantity] for layer in rule[view]["layers"] if layer["kind"] == kind}
     if quantity != "cosine":
         return values

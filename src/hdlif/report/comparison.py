@@ -71,7 +71,7 @@ def recipe_beside(network: TrainResult) -> str | None:
 
 
 def _best(name: str, networks: Sequence[TrainResult]) -> Best | None:
-    """Return `max` or `min`, depending on which values of a metric are better, or None if the networks disagree."""
+    """Return `max` if larger values of a metric are better, `min` if smaller values are, or None if unclear."""
     default = name not in _SMALLER_IS_BETTER
     having = [network for network in networks if name in network.beside_accuracy]
     stated = {(network.larger_is_better or {}).get(name, default) for network in having}
@@ -94,7 +94,7 @@ def _cells(values: Sequence[float | None], best: Best | None, *, decimals: int |
 
 
 def aligned(values: Sequence[float | None], *, decimals: int | None = None) -> list[str]:
-    """Format numbers with equally many decimals, and None as a dash.
+    """Format numbers with the same number of decimals, and None as a dash.
 
     By default, the smallest number gets three significant digits.
 

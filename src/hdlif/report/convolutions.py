@@ -1,6 +1,7 @@
 """Check the gradients of convolutions on this machine against float64 gradients.
 
-Run this module in a separate process, because a fault may crash it. The process prints one JSON line per measurement:
+Run this module in a separate process, because a fault may crash the process. The process prints one JSON line per
+measurement:
 
     python -m hdlif.report.convolutions guarded|unguarded
 """
@@ -123,8 +124,8 @@ def error(
 ) -> float:
     """Return the relative error of float32 gradients in a memory layout, compared with contiguous float64 gradients.
 
-    Errors are relative to the largest float64 entry. For weight gradients, which are sums of n products of normal
-    numbers, the reference is at least √n.
+    Errors are divided by the largest float64 entry. For weight gradients, which are sums of n products of normal
+    numbers, the divisor is at least √n.
 
     Args:
         guarded: whether layers have the layout of training, in which some stay contiguous.
@@ -160,7 +161,7 @@ def _exact(shape: Shape) -> tuple[Tensor, ...]:
 
 
 def hardware() -> dict[str, Any]:
-    """Return PyTorch's instruction set, threads and GPUs."""
+    """Return the instruction set, threads and GPUs that PyTorch uses."""
     return {
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),

@@ -25,7 +25,7 @@ _OUTLINED = ("name", "kind", "shape", "params_mb", "nops", "density")
 def deployed_or_none(
     model: nn.Module, recipe: Recipe, *, warn: Callable[[Exception], None] = lambda error: None
 ) -> Graph | None:
-    """Return the deployed graph of a recipe's network, or call `warn` with the reason and return None."""
+    """Return the deployed graph of a recipe's network, or call `warn` and return None if there is no graph."""
     try:
         return lower(model, **builders.graph_record(recipe))
     except NO_GRAPH as error:
@@ -35,7 +35,7 @@ def deployed_or_none(
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """The counts in a `TrainResult`, with None for counts that need a missing graph."""
+    """The counts in a `TrainResult`, with None for counts that need a graph if the network has none."""
 
     params_mb: float
     stored_mb: float | None = None

@@ -130,7 +130,7 @@ def _written(names: Sequence[str], height: int) -> Pixels:
 
 
 def _of_samples(found: OwnData, raw: NDArray[Any]) -> NDArray[Any]:
-    """Prepare samples for drawing: scale numbers to 0..1 around the channel's mean, and leave images unchanged."""
+    """Scale numbers to 0..1 around the channel's mean for drawing, and return images unchanged."""
     if found.input.kind in ("image", "events"):
         return raw
     mean, std = (np.array(values)[:, None] for values in (found.input.mean, found.input.std))

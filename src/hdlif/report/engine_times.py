@@ -218,8 +218,8 @@ def accuracy(candidate: Candidate, images: BenchImages, batch: int, record: Task
 def energy_uj(candidate: Candidate, images: Floats) -> dict[str, float | None]:
     """Return the energy per image in µJ, for SOPs only and for all operations.
 
-    Dense engines run every multiply-accumulate, so their energy for SOPs is None. With early exit, both energies are
-    None.
+    Dense engines run every multiply-accumulate, so their energy for SOPs is None. The energy with early exit is not
+    counted.
     """
     if candidate.confidence is not None:
         return {"published": None, "honest": None}
@@ -265,8 +265,8 @@ def in_turns(
 ) -> list[dict[str, list[float]]]:
     """Time `calls` calls of each runner per round, and return the seconds of each call.
 
-    Before the timed calls, each runner warms up for `warm_seconds` and at least one call. The runner that begins
-    changes from round to round. All runners get the same inputs in the same order.
+    Before the timed calls, each runner warms up for `warm_seconds` and at least one call. A different runner begins
+    each round. All runners get the same inputs in the same order.
     """
     names, taken = list(runs), []
     for number in range(rounds):
@@ -340,8 +340,9 @@ def _timed_lines(module: str, *arguments: object) -> Iterator[tuple[float, str]]
 def layers_of(session: Session, graph: Graph, images: Floats, *, repeats: int = 20) -> list[dict[str, Any]]:
     """Profile the runtime on single images, and return one row per stage.
 
-    A row is {"name", "op", "ms", "density", "macs", "dense_gmacs_per_s"}. "name" is the first node of the stage, "ms"
-    the median time, "density" the fraction of non-zero synaptic inputs, and "macs" is from `engine_macs`.
+    Each row contains "name", "op", "ms", "density", "macs" and "dense_gmacs_per_s". "name" is the first node of a
+    stage, "ms" the median time, "density" the fraction of non-zero synaptic inputs, and "macs" the result of
+    `engine_macs`.
     """
     frames = [images[i : i + 1][None] for i in range(min(len(images), PROFILED_IMAGES))]
     session.stage_seconds(frames[0])

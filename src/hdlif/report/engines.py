@@ -1,7 +1,7 @@
 """Convert and run networks in the engines that `hdlif bench` compares.
 
-ONNX engines get every algorithmic saving that ONNX can express. Time-constant nodes run once, time is folded into the
-batch, constant affines are folded into the weights, and each batch size has its own model. All engines use the same
+ONNX engines get every algorithmic saving that ONNX can express. Time-constant nodes run once, and time is folded into
+the batch. Constant affines are folded into the weights. Each batch size has a separate model. All engines use the same
 number of threads. Run this module to measure the startup and memory of one engine in a separate process:
 
     python -m hdlif.report.engines ENGINE FILE IMAGES.npy THREADS

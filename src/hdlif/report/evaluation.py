@@ -75,8 +75,8 @@ def evaluate_network(
     """Evaluate a network on all samples after each time step, as `training.evaluate` does.
 
     The deployed graph runs most samples if the graph has low-bit weights, is faster than PyTorch, and agrees with
-    PyTorch. PyTorch runs the remaining `SAMPLED` samples. For a fraction `AGREEMENT` of these samples, the predictions
-    must be equal.
+    PyTorch. PyTorch runs the remaining `SAMPLED` samples. The predictions must be equal for at least a fraction
+    `AGREEMENT` of these `SAMPLED` samples.
 
     Args:
         graph: the deployed form of a network on the CPU, or None to use only PyTorch.
@@ -219,7 +219,7 @@ def _kept(batches: Batches, kept: list[Tensor]) -> Batches:
 
 
 def _spread(count: int) -> tuple[Tensor, Tensor]:
-    """Return `SAMPLED` evenly spaced indices, since data sets may be sorted by class, and the other indices."""
+    """Return `SAMPLED` evenly spaced indices, and all other indices."""
     sample = torch.linspace(0, count - 1, SAMPLED).long()
     rest = torch.ones(count, dtype=torch.bool)
     rest[sample] = False

@@ -40,7 +40,7 @@ class Matrix:
 
     @property
     def broad(self) -> bool:
-        """Return whether two such tables are too wide to fit side by side on a printed page."""
+        """Return whether the table is too wide for two tables side by side on a printed page."""
         return sum(len(heading) + 2 for heading in self.headings) > _HALF_PAGE
 
 
@@ -123,12 +123,12 @@ def chance(confusions: Mapping[str, Confusion]) -> float | None:
 
 
 def guessed(guessing: float | None) -> str:
-    """Begin a sentence with the accuracy of always predicting the most common class, or return "" if unknown."""
+    """Return the start of a sentence on the accuracy of always predicting the most common class."""
     return "" if guessing is None else f" Always predicting the most common class is correct in {guessing:.3g} %"
 
 
 def chance_line(guessing: float | None, values: Iterable[float]) -> tuple[str, list[float]]:
-    """Return a sentence on the accuracy of always predicting the most common class, and the position of a line.
+    """Return a sentence on the accuracy of always predicting the most common class, and a line's position.
 
     The line is omitted if its distance to the values exceeds their range, which would hide differences between values.
     """
@@ -244,7 +244,7 @@ ByLayer = Mapping[str, Sequence[float]]
 
 
 def per_step(networks: Sequence[TrainResult], quantity: Literal["leak", "threshold"], caption: str) -> Figure:
-    """Draw the leaks or thresholds of each layer over time steps, after training and, if known, before.
+    """Draw the leaks or thresholds of each layer over time steps, before (if known) and after training.
 
     If a network has not learned the values, and other networks have, the caption contains the network's constant value.
     """

@@ -57,7 +57,7 @@ NOT_RECORDED = "not recorded"
 
 
 def measured(seeds: Sequence[int] | str | None) -> dict[str, Any]:
-    """Return the provenance of a measurement: command, commit, hardware, versions and seeds.
+    """Return the command, commit, hardware, versions and seeds of a measurement.
 
     Args:
         seeds: random seeds, or a description of their origin; None if nothing was random.

@@ -286,7 +286,7 @@ def _shown(recording: Recording, kind: str) -> tuple[Sequence[str], list[Figure]
 
 
 def heat(text: Text, values: Sequence[Sequence[float]], steps: tuple[float, float], rules: Sequence[float]) -> Markup:
-    """Draw a heat map with one row per channel, with the first row at the bottom.
+    """Draw a heat map with one row per channel, starting at the bottom.
 
     Args:
         values: values as [rows][columns].

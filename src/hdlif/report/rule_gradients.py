@@ -1,4 +1,4 @@
-"""Compare the gradients of learning rules with STBP for untrained networks and checkpoints."""
+"""Compare the gradients of learning rules with the STBP gradient, for untrained networks and checkpoints."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def coherence(
 ) -> dict[str, Any]:
     """Compare the gradients of learning rules in float64 on the first training batches.
 
-    Batch norm uses the statistics of these batches. Rules other than the recipe's rule have default arguments.
+    Batch norm uses the statistics of the training batches. Rules other than the recipe's rule have default arguments.
 
     Args:
         targets: recipes (file or shipped name; untrained), checkpoints or run folders.

@@ -184,7 +184,7 @@ _FIX = "finish the run with `hdlif train RECIPE --resume`, or run it again"
 class Run:
     """The content of one or several run folders, in dicts by network name.
 
-    Networks without a file have no entry in the file's dict. `recipes` contains the text of recipes. `coherence`
+    Each dict contains only the networks that have the file. `recipes` contains the recipes as text. `coherence`
     contains the entries of all `coherence.json` files, which may describe other networks.
     """
 
@@ -296,7 +296,7 @@ def _add(run: Run, network: TrainResult, folder: Path) -> None:
 
 
 def _is_even(record: Mapping[str, Any]) -> bool:
-    """Return whether the lists in a file have consistent lengths, and confusion counts are square."""
+    """Return whether the lists in a file have consistent lengths and confusion counts are square."""
     lists = [value for value in record.values() if isinstance(value, list)]
     inner = [[len(row) for row in value] for value in lists if value and isinstance(value[0], list)]
     if "counts" in record:

@@ -1,6 +1,7 @@
-"""Compare the runtime on each instruction set with the oracle for small networks of every op and encoding.
+"""Check the runtime against the oracle on small networks that contain every op and encoding.
 
-Run this module in a separate process, because a fault may crash it. The process prints one JSON line per measurement:
+Run this module in a separate process, because a fault may crash the process. The process prints one JSON line per
+measurement:
 
     python -m hdlif.report.small_graphs
 """
@@ -48,7 +49,7 @@ def small_graphs() -> Iterator[tuple[str, Graph]]:
 
 
 def differing(graph: Graph, run: Run) -> float | None:
-    """Return the largest difference of the logits from the oracle's, or None if all are bit-identical."""
+    """Return the largest difference between the logits of `run` and of the oracle, or None if bit-identical."""
     x = np.random.default_rng(1).normal(size=(STEPS, BATCH, *graph.input.shape)).astype(np.float32)
     seen, expected = run(graph, x), reference.run(graph, x, STEPS)
     if seen.dtype == expected.dtype and seen.tobytes() == expected.tobytes():

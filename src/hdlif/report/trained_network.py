@@ -103,7 +103,7 @@ def measure(
 
 
 def asked_for(task: Task, test: Evaluation) -> dict[str, Any]:
-    """Return the direction of each additional metric, and the parts of metrics with several values."""
+    """Return whether larger is better for each additional metric, and the parts of metrics with several values."""
     if not isinstance(task, Measured) or not task.metrics:
         return {}
     asked = [name for name in test.metrics if name not in task.figures]

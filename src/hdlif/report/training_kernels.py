@@ -1,6 +1,7 @@
 """Compare the compiled training kernels on each instruction set with PyTorch.
 
-Run this module in a separate process, because a fault may crash it. The process prints one JSON line per measurement:
+Run this module in a separate process, because a fault may crash the process. The process prints one JSON line per
+measurement:
 
     python -m hdlif.report.training_kernels neurons|convolutions
 """
@@ -131,7 +132,7 @@ def fp32_difference(instructions: str, *, measured: Callable[..., Tensor] = conv
 
 
 def measure_neurons() -> Iterator[dict[str, Any]]:
-    """Measure the error of every neuron on every instruction set."""
+    """Measure the error of every neuron's compiled kernel on every instruction set."""
     yield {"instruction_sets": instruction_sets()}
     for instructions in instruction_sets():
         for name in NEURONS:
@@ -139,7 +140,7 @@ def measure_neurons() -> Iterator[dict[str, Any]]:
 
 
 def measure_convolutions() -> Iterator[dict[str, Any]]:
-    """Measure the error of every convolution on every instruction set."""
+    """Measure the error of every compiled convolution on every instruction set."""
     yield {"instruction_sets": instruction_sets()}
     for instructions in instruction_sets():
         for name in LAYERS:

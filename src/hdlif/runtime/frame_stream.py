@@ -92,8 +92,7 @@ class FrameStream:
     def push(self, image: str | Path | Given, *, since: float | None = None) -> FrameAnswer | None:
         """Run the network on the next frame, and return the prediction.
 
-        The result is None until the window has a prediction, and after the prediction of the window. `image` is an
-        image file or its content.
+        The result is None if the frame does not complete a prediction. `image` is an image file or its content.
 
         Args:
             since: time when the frame was available, by `perf_counter`; default: now.

@@ -147,9 +147,9 @@ def _read_array(path: Path | Given, record: InputRecord, time_steps: int, layout
 def read_steps(path: Path | Given, record: InputRecord, time_steps: int) -> Floats:
     """Read a file as the next steps of a sequence, [K, 1, C, H, W].
 
-    Provide time series at the network's rate, as arrays [C] or [K, C], or as .csv files with one row per step. Provide
-    audio as arrays of log-mel frames [K, C]. Tables provide one step per row. Other networks accept the files of
-    `read_inputs`, where an image or an array [C, H, W] provides one step, or one step per frame.
+    Provide time series at the network's rate, as arrays [C] or [K, C] ([K] for a single channel), or as .csv files.
+    Provide audio as arrays of log-mel frames [K, C]. Tables provide one step per row. Other networks accept the files
+    of `read_inputs`. A single image or frame provides one step, and an array of frames provides one step per frame.
 
     Raises:
         InputError: the file cannot be read, or has another form.

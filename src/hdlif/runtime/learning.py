@@ -63,7 +63,8 @@ DEFAULT_RATE = LearningRate()
 class Held(NamedTuple):
     """The values, latents and velocities of a trained tensor.
 
-    Latents are int16 and exist for low-bit weights; velocities exist with momentum.
+    Only low-bit weights have latents, which are int16, and velocities exist only with momentum. All arrays have the
+    shape of the tensor.
     """
 
     values: Array

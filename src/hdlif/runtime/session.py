@@ -55,7 +55,7 @@ class Session:
     A call from the main thread handles signals every 0.05 s. An exception in a signal handler, such as
     KeyboardInterrupt, ends the call, and the session remains usable.
 
-    Usually you load a file with `Session("net.hdlif.safetensors")`. A graph works too:
+    You usually load a model file with `Session("net.hdlif.safetensors")`. A graph works too:
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node

@@ -97,9 +97,10 @@ def check_state(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]],
 
 
 def check_out(out: Mapping[str, Array], state: Mapping[str, Array] | None, x: Array, names: Iterable[str]) -> None:
-    """Raise `StateError` if writing the potentials of `out` would change an input.
+    """Raise `StateError` unless the arrays of `out` can be written without changing other arrays.
 
-    An array of `out` may not share memory with another array, with `x`, or with a potential of another name in `state`.
+    An array of `out` must not share memory with another array of `out`, with `x`, or with a potential of another name
+    in `state`.
     """
     arrays = [(name, f"out[{name!r}]", out[name]) for name in names]
     for _, where, array in arrays:

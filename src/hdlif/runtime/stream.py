@@ -142,7 +142,7 @@ class Stream:
         return tuple(window.said(perf_counter(), partial=True) for window in self._open if window.came)
 
     def push(self, samples: Any, *, since: float | None = None) -> list[Decision]:
-        """Run the next samples, and return the predictions of windows that are now complete.
+        """Run the next samples, and return all predictions that become available.
 
         Args:
             samples: for time series, channels [C] or [N, C], any real numbers; for audio, [N], floats
@@ -198,7 +198,7 @@ class Stream:
         return _finite(block)
 
     def _on(self, block: Floats, since: float) -> Iterator[Decision]:
-        """Run samples at the network's rate, and yield the predictions of windows that are now complete."""
+        """Run samples at the network's rate, and yield all predictions that become available."""
         for begin in range(0, len(block), self._piece):
             piece = block[begin : begin + self._piece]
             self._begin_before(self._came + len(piece))

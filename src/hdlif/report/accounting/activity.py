@@ -21,7 +21,7 @@ MOST_BYTES = 2**28
 
 
 class Activity:
-    """Counts of non-zero entries per value, and of pairs of non-zero inputs and weights, over all images.
+    """Counts of non-zero values and of non-zero products in a network, summed over images.
 
     Args:
         graph: graph of the network that runs.
@@ -48,7 +48,7 @@ class Activity:
             self.pairs[node.name] += _nonzero_pairs(node, inputs[0])
 
     def per_image(self, node: Node, count: float, *, once: bool) -> float:
-        """Return a count per image over T steps.
+        """Return the count for one image over all T time steps.
 
         A node that is constant in time runs once, but counts T times unless `once` is true.
         """
@@ -62,10 +62,9 @@ class Activity:
 
 
 def spikes_of(graph: Graph) -> dict[str, bool]:
-    """Return whether each value counts as spikes, by the value's name.
+    """Map the name of each value in a graph to whether the value counts as spikes.
 
-    Because the graph may contain cycles through the previous step, nodes that pass values on count as spikes until one
-    of their inputs does not.
+    A node that passes values on counts as spikes if all inputs do, including inputs from the previous time step.
     """
     passing = [node for node in graph.nodes if OPS[node.op].passes_spikes(node)]
     emitting = {node.name: OPS[node.op].emits_spikes(node) for node in graph.nodes}

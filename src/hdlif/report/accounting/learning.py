@@ -1,6 +1,6 @@
 """Count the memory, operations and energy of a deployed network that continues to learn.
 
-A learning step adds a backward pass to an inference step (`hdlif.graph.learning`). The backward pass includes the zero
+A learning step adds a backward pass to an inference step (`hdlif.graph.learning`). The following counts include zero
 entries of gradients:
 
     gradient of a layer's inputs     an addition per pair of a gradient and a weight if the weight has at most 2 bits,
@@ -9,9 +9,9 @@ entries of gradients:
     other ops                        a multiply-accumulate per entry if the gradient is passed on, and one more if the
                                      op has trained parameters; nothing for ops that only move numbers
 
-Per trained number, an update takes one multiply-accumulate for the mean gradient and one for the step. Low-bit weights
-take another multiply-accumulate for the root mean square, and momentum adds one more. Learning runs in float32, with
-the energies in `hdlif.report.accounting.operations`.
+For each trained number, an update takes one multiply-accumulate for the mean gradient and one for the step. Low-bit
+weights take another multiply-accumulate for the root mean square, and momentum adds one more. Learning runs in float32,
+priced as in `hdlif.report.accounting.operations`.
 """
 
 import math
@@ -64,7 +64,7 @@ class LearningCost:
 
 
 def learning_cost(seen: Activity, level: Level, *, momentum: bool = False) -> LearningCost:
-    """Return the cost of learning for the activity that `activity` counted.
+    """Return the cost of learning for counts from `activity`.
 
     >>> import torch
     >>> from hdlif.graph.artefact import load

@@ -102,7 +102,7 @@ def watching_saved(apart: Iterable[Tensor], *, saver: Callable[[], str] = lambda
 
 
 def saved_bytes(forward: Callable[[], object], *, model: nn.Module) -> int:
-    """Return the bytes of the distinct tensors that `forward()` saves for its backward pass.
+    """Return the number of bytes in distinct tensors that `forward()` saves for the backward pass.
 
     The tensors of `model` are not counted. Two steps of four neurons save more bytes than one step:
 
@@ -260,7 +260,7 @@ def bytes_a_step(neuron: SteppedNeuron) -> float:
 
 
 def _saving(neuron: SteppedNeuron, shape: Sequence[int], *, steps: int, is_carried: bool = False) -> Saving:
-    """Return the `Saving` of a neuron over a chunk of steps whose input current requires a gradient."""
+    """Describe the tensors that a neuron saves over a chunk of steps, as a `Saving`."""
     written = written_step(neuron.equation(), neuron.states, neuron.row_values())
     rows = written.rows(neuron.rows_at(range(steps), torch.empty(steps, *shape, device="meta")))
     asked = tuple(isinstance(row, torch.Tensor) and row.requires_grad for row in rows)

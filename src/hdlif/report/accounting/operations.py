@@ -2,17 +2,17 @@
 
 The same counts can be priced in two ways:
 
-"paper" counts as in the paper's tables. SOPs are the products of non-zero inputs and non-zero weights in the body's
-convolutions, summed over time. The 1x1 shortcuts count as SOPs although their inputs are dense reals. Stem and
-classifier count only if the recipe also quantises them (`weights.quantise`). `artefact.roles` assigns layers to stem,
-body and classifier by their place in the graph. The energy is SOPs·0.9 pJ, times bits/32 for quantised spikes; LIF's
-one-bit spikes are priced at 32 bits. Nothing else costs energy. A neuron costs 3 operations per step (1 without
-accumulation, 5 for GLIF). A "1-bit" weight counts as 2 bits, and a "1.5-bit" weight as 3 bits. Batch norm and neuron
-parameters are omitted.
+With "paper", operations are counted as in the paper's tables. SOPs are the products of non-zero inputs and non-zero
+weights in the body's convolutions, summed over time. The 1x1 shortcuts count as SOPs although their inputs are dense
+reals. The stem and the classifier count only if the recipe also quantises them (`weights.quantise`). `artefact.roles`
+assigns layers to stem, body and classifier by their place in the graph. The energy is SOPs·0.9 pJ, times bits/32 for
+quantised spikes. LIF's one-bit spikes are priced as 32 bits. Nothing else costs energy. A neuron costs 3 operations per
+step (1 without accumulation, 5 for GLIF). A "1-bit" weight counts as 2 bits, and a "1.5-bit" weight as 3 bits.
+Parameters of batch norm and neurons are not counted.
 
-"honest" counts every operation of the deployed network. The product of an input and a weight is priced as an addition
-if the spikes are 0 or 1, or if the weight has at most 2 bits. Every other product is priced as a multiply-accumulate.
-The energies in pJ are:
+With "honest", every operation of the deployed network counts. The product of an input and a weight is priced as an
+addition if the input is a spike of 0 or 1, or if the weight has at most 2 bits. Every other product is priced as a
+multiply-accumulate. The energies per operation in pJ are:
 
     weights                   spikes of 0 or 1    integer codes    real inputs
     fp32                                   0.9              4.6            4.6

@@ -167,7 +167,7 @@ def _operations(neuron: Neuron) -> int | None:
 
 
 def dense_macs(graph: Graph, *, padding: bool = True) -> dict[str, int]:
-    """Return the multiply-accumulates of each convolution and linear layer by name, per image and time step.
+    """Return the number of multiply-accumulates per image and time step for each convolution and linear layer.
 
     A convolution takes out · in · kh · kw multiply-accumulates per output position, where `in` is the number of
     channels per group. A linear layer takes out · in multiply-accumulates.
