@@ -77,8 +77,8 @@ def adapt(
     """Train the model file PATH on labelled data, and write a new model file.
 
     Training takes only the memory of a single time step, as on a device. Each time step adds the gradient of its own
-    loss (SLTT; see --steps), and each batch is one update. Batch norm stays folded. `hdlif adapt` trains on the data's
-    part "train" and tests on "test". If the data have no parts, 15 % of the samples are used for testing.
+    loss (SLTT), and each batch is one update. Batch norm stays folded. `hdlif adapt` trains on the data's part "train"
+    and tests on "test". If the data have no parts, 15 % of the samples are used for testing.
 
     \f
     `network` is PATH, each of `overrides` is "data.KEY=VALUE", and `data_root` is as in `train`.

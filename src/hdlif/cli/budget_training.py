@@ -2,7 +2,7 @@
 
 OUT/budget.json contains the budget, the recipe before any choice, and the choices so far. `hdlif` first writes each
 choice to OUT/budget.json, and then converts the checkpoint and recipe.yaml to the chosen recipe. Tensors that fit the
-chosen recipe are kept. Training can therefore stop at any moment and resume exactly.
+chosen recipe are kept. Training can stop at any moment and resume exactly.
 """
 
 from __future__ import annotations

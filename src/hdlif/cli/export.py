@@ -84,8 +84,8 @@ def export_file(
     operating system. A page is one HTML file that runs an image network in a browser.
 
     \f
-    From Python, `network` may also be a network returned by `hdlif.load`, or a `Trainer` after training. For any other
-    module, pass `input`, `labels` and `time_steps`. Each of `overrides` is "data.KEY=VALUE".
+    From Python, `network` may also be a network returned by `hdlif.load`, or a `Trainer` after training. For a plain
+    `torch.nn.Module`, pass `input`, `labels` and `time_steps`. Each of `overrides` is "data.KEY=VALUE".
 
     Args:
         out: The file to write, usually NAME.hdlif.safetensors.

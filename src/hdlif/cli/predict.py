@@ -69,19 +69,18 @@ def predict_files(
     max_operations: int = DEFAULT_MAX_OPERATIONS,
     keep: Callable[[str, Answer, Sequence[str]], Answer] = lambda name, answer, labels: answer,
 ) -> RunResult:
-    """Predict each input file; `hdlif run --help` describes the supported files.
+    """Run a deployed network on files, which `hdlif run --help` describes, and return the predictions.
 
-    Files must be regular files of at most `inputs.MOST_BYTES`; `inputs.pictures.decode` decodes images. An array
+    Inputs must be regular files of at most `inputs.MOST_BYTES`. `inputs.pictures.decode` decodes images. An array
     without a time axis is constant over the network's steps. A network trained on rows gets images row by row. NaN and
     infinite values raise an error. The logits are averaged over time. Limits apply to batches of up to 16 inputs, as in
     `Session`.
 
-    With a `confidence`, either given or stored in the file, prediction stops at the first time step at which the class
-    reaches this probability. The result then contains "steps", the number of time steps that ran. "off" disables the
-    file's confidence, and "auto" requires a confidence in the file.
+    With a `confidence`, either given or stored in the file, prediction stops at the first time step at which a class
+    reaches this probability. With a confidence, each result contains "steps", the number of time steps that ran. "off"
+    disables the file's confidence, and "auto" requires a confidence in the file.
 
-    For an image network, an array [A, C, H, W] raises an error if A is the number of time steps, unless `layout` is
-    given.
+    For an image network, an array [A, C, H, W] with A = T requires a `layout`.
 
     `keep` is called with the name of an input, the prediction and the labels, and returns the prediction to store.
 

@@ -100,7 +100,7 @@ def profile(
     "honest" counts the energy of every operation of the deployed network.
 
     With --training, `hdlif profile` runs a recipe on random data, and prints the time, saved bytes and implementation
-    of each layer. --set then changes any value of the recipe.
+    of each layer. With --training, --set changes any value of the recipe.
 
     \f
     `network` is TARGET, each of `overrides` is "data.KEY=VALUE", and `data_root` is as in `train`. Counts are per

@@ -158,8 +158,8 @@ def check_all(
 ) -> dict[str, Any]:
     """Check the keys, names, arguments and types of each RECIPE, or of all shipped recipes.
 
-    With --build, `hdlif recipes check` also checks ranges of arguments, names of layers, the fit of network and data,
-    trainability, and export. These checks need PyTorch.
+    With --build, `hdlif recipes check` also checks ranges of arguments, layer names, whether network and data fit,
+    training, and export. These checks need PyTorch.
 
     \f
     Returns the names of the valid recipes.

@@ -110,7 +110,7 @@ def train(
     """Train RECIPE, which is a YAML file or a name from `hdlif recipes ls`, and measure the result.
 
     Without RECIPE, `hdlif` chooses network, rule and optimiser based on the size of your data (--data PATH). `hdlif`
-    prints these choices, and writes them to recipe.yaml. Use --set to replace any chosen value.
+    prints the choices, and writes them to recipe.yaml. Use --set to replace any chosen value.
 
     The run folder contains model.safetensors from the best epoch, last.safetensors for --resume, metrics.jsonl,
     TensorBoard events and summary.json. After Ctrl-C, --resume continues from the last checkpoint. To use a folder that

@@ -1,7 +1,7 @@
 """Measure the resident memory of this process, and configure the C library's allocator for training on a CPU.
 
 glibc requests every large block from the kernel (at first above 128 KiB, later above 32 MiB), and returns freed blocks
-to the kernel. Training allocates the same activations at every update, so the kernel maps and zeroes their pages each
+to the kernel. Training allocates the same activations at every update, so the kernel maps and zeroes memory pages each
 time (docs/benchmarks/training.md).
 """
 
@@ -18,8 +18,8 @@ _NEVER_TRIMMED = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Configure glibc to keep freed blocks of up to 1 GiB for later allocations (32 MiB before glibc 2.35).
 
-    The process then holds its peak memory until it ends. Results do not change. This function does nothing if the C
-    library is not glibc, or if environment variables (MALLOC_... or GLIBC_TUNABLES) configure the allocator.
+    The process holds its peak memory until the process ends. Results do not change. `keep_freed_memory` does nothing if
+    the C library is not glibc, or if environment variables (MALLOC_... or GLIBC_TUNABLES) configure the allocator.
 
     Returns:
         whether the allocator was configured.

@@ -7,12 +7,12 @@ The effect of option o in layer l is the absolute first-order change of the loss
 
     effect(l, o) = mean_b |⟨∂L_b/∂z_l, z_l(o) - z_l⟩|
 
-Here z_l denotes the quantised weights of a synapse, or the spikes of a neuron layer for the same input currents.
+The values z_l are the quantised weights of a synapse, or the spikes of a neuron layer for unchanged input currents.
 Removed channels have no spikes. The gradient ∂L_b/∂z_l is computed by the recipe's learning rule in the trained
 network. The value z_l is computed for the original recipe, even if the trained network already uses another option.
 
-Costs are counts, or times measured in the runtime. The cost of an option is the cost of the network with only this
-option. The cost of a choice is measured on the network built from the chosen recipe.
+Costs are counts, or times measured in the runtime. The cost of an option is the cost of the network with only that
+option applied. The cost of a choice is measured on the network built from the chosen recipe.
 """
 
 from __future__ import annotations
@@ -133,8 +133,9 @@ class BudgetSearch:
     def _milliseconds(self, graph: Graph) -> float:
         """Return the median milliseconds per sample on one thread.
 
-        The first network timed is the baseline, and each later network alternates with the baseline, so a change in the
-        machine's speed affects both. The time of a later network is the baseline's time multiplied by the median ratio.
+        The first network timed is the baseline. Runs of each later network alternate with runs of the baseline, to
+        cancel changes in the machine's speed. The time of a later network is the baseline's time multiplied by the
+        median ratio.
         """
         session = Session(graph, 1)
         if self._first is None:
@@ -190,7 +191,7 @@ class BudgetSearch:
         self._chosen(dict.fromkeys(self.costs, 0.0))
 
     def effects(self, trained: nn.Module) -> dict[Key, float]:
-        """Return the estimated effect of each option on the loss, from the formula in this module's docstring."""
+        """Return the estimated effect of each option on the loss."""
         rule, found = builders.build_rule(self.recipe), dict.fromkeys(self.costs, 0.0)
         draws = torch.Generator().manual_seed(self.recipe.seed)
         with evaluation_mode(trained):
@@ -358,7 +359,7 @@ class BudgetSearch:
         raise RecipeError(f'budget: "{stated}" cannot be met; the nearest budget that can is "{possible}"')
 
     def _built(self, choice: Choice, effects: Mapping[Key, float]) -> Chosen:
-        """Build the network for a choice, and return the choice with the new recipe and costs."""
+        """Return a choice with the chosen recipe and with the costs of the network built from this recipe."""
         changed = {name: option for name, option in choice.items() if option != AS_IT_IS}
         recipe = self.with_choice(changed)
         after = self.count(self.build(recipe))

@@ -36,7 +36,7 @@ def inner_channels(block: PreActBlock) -> int:
 def kept_channels(tensors: Mapping[str, Tensor], block: str, count: int) -> Tensor:
     """Return the sorted indices of the `count` inner channels with the largest scales in the block's norm.
 
-    Without a scale per channel, this function keeps the channels with the largest weights in the first convolution.
+    Without a scale per channel, return the channels with the largest weights in the first convolution.
     """
     weight = tensors[f"{block}.conv1.weight"].detach()
     scale = tensors.get(f"{block}.bn1.weight")

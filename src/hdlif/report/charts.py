@@ -1,8 +1,8 @@
 """Draw charts as SVG fragments that take their colours from the page's style sheet.
 
 matplotlib draws with placeholder colours (`#0000xx`), which become the CSS variables `--ink`, `--rule`, `--series-0`
-and up. Charts are therefore legible in light mode, in dark mode and in print. Fragments contain no namespace, date or
-version, so the same numbers give the same bytes.
+and up. Charts are legible in light mode, in dark mode and in print. Fragments contain no namespace, date or version, so
+the same numbers give the same bytes.
 """
 
 import io
@@ -78,7 +78,7 @@ _RC: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Series:
-    """The points of one network; `style` is the network's number in all charts.
+    """The points of one network, with the network's number in all charts as `style`.
 
     Each value of `error` is half the length of an error bar.
     """

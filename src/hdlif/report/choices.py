@@ -42,7 +42,7 @@ class Option:
     channels: int | None = None
 
     def includes(self, other: Option) -> bool:
-        """Return whether this option makes all the changes that `other` makes."""
+        """Return whether the option makes all the changes that `other` makes."""
         pairs = zip(vars(self).values(), vars(other).values(), strict=True)
         return all(theirs in (None, False, own) for own, theirs in pairs)
 
@@ -169,7 +169,7 @@ class Budget:
         return {name: n * before[name] / 100 if name in self.relative else n for name, n in self.numbers.items()}
 
     def stated(self, limits: Costs, before: Costs) -> str:
-        """Format limits, rounded up, as a budget with the same percentages as this budget."""
+        """Format limits, rounded up, as a budget in which the same quantities are percentages."""
         parts = []
         for name in self.numbers:
             value = 100 * limits[name] / before[name] if name in self.relative else limits[name]
@@ -183,7 +183,7 @@ def solve(
 ) -> dict[str, Option] | None:
     """Choose one option per layer with the smallest total effect within the limits, or return None.
 
-    The solver assumes additive savings: cost(choice) = before + Σ_layers (cost(option) - before).
+    The solver assumes that cost(choice) = before + Σ_layers (cost(option) - before).
 
     Args:
         before: costs of the network without any option.

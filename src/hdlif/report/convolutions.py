@@ -48,12 +48,12 @@ class Shape(NamedTuple):
 
     @property
     def work(self) -> int:
-        """Return the approximate number of multiplications in one pass."""
+        """Return the approximate number of multiplications in one pass of the convolution."""
         weights = self.in_channels * self.out_channels * self.kernel[0] * self.kernel[1]
         return self.batch * self.height * self.width * weights // (self.stride[0] * self.stride[1])
 
     def layer(self) -> nn.Conv2d:
-        """Return a layer of this shape with random weights of standard deviation 1/√(fan-in)."""
+        """Return a layer of the given shape with random weights of standard deviation 1/√(fan-in)."""
         layer = nn.Conv2d(
             self.in_channels, self.out_channels, self.kernel, self.stride, self.padding, groups=self.groups, bias=False
         )

@@ -95,7 +95,7 @@ def _outlined(model: nn.Module, recipe: Recipe, images: Sequence[Tensor]) -> Cou
 
 
 def initial_neurons(model: nn.Module, recipe: Recipe, *, warn: Callable[[str], None]) -> tuple[Neuron, ...]:
-    """Return the leaks and thresholds of an untrained network; without a deployed form, warn and return ()."""
+    """Return the leaks and thresholds of an untrained network, or warn and return () without a deployed form."""
     # Preserve the RNG stream.
     with torch.random.fork_rng(devices=[]):
         graph = deployed_or_none(

@@ -218,8 +218,8 @@ def accuracy(candidate: Candidate, images: BenchImages, batch: int, record: Task
 def energy_uj(candidate: Candidate, images: Floats) -> dict[str, float | None]:
     """Return the energy per image in µJ, for SOPs only and for all operations.
 
-    Dense engines run every multiply-accumulate, so their energy for SOPs is None. The energy with early exit is not
-    counted.
+    The energy for SOPs is None for dense engines, which run every multiply-accumulate. The energy with early exit is
+    not counted.
     """
     if candidate.confidence is not None:
         return {"published": None, "honest": None}
@@ -235,7 +235,7 @@ def energy_uj(candidate: Candidate, images: Floats) -> dict[str, float | None]:
 def time_engines(
     timed: Mapping[str, Candidate], results: dict[str, dict[str, Any]], images: Floats, batch: int, repeats: int
 ) -> None:
-    """Measure the latency of single images and the throughput of batches on each engine, alternately."""
+    """Measure the latency of single images and the throughput of batches on each engine alternately."""
     one = in_turns({name: c.one for name, c in timed.items()}, np.split(images, len(images)), repeats, CALLS)
     batches = np.split(images, len(images) // batch)
     many = in_turns({name: c.many for name, c in timed.items()}, batches, max(3, repeats // 4), 1)
@@ -253,7 +253,7 @@ def time_engines(
 def time_on_one_thread(
     timed: Mapping[str, Candidate], results: dict[str, dict[str, Any]], images: Floats, repeats: int
 ) -> None:
-    """Measure the latency of single images on one thread on each engine, alternately."""
+    """Measure the latency of single images on each engine alternately, with one thread."""
     runs = {name: candidate.on_one_thread() for name, candidate in timed.items()}
     rounds = in_turns(runs, np.split(images, len(images)), repeats, CALLS)
     for name in timed:
@@ -341,8 +341,7 @@ def layers_of(session: Session, graph: Graph, images: Floats, *, repeats: int = 
     """Profile the runtime on single images, and return one row per stage.
 
     Each row contains "name", "op", "ms", "density", "macs" and "dense_gmacs_per_s". "name" is the first node of a
-    stage, "ms" the median time, "density" the fraction of non-zero synaptic inputs, and "macs" the result of
-    `engine_macs`.
+    stage, "ms" the median time, and "density" the fraction of non-zero synaptic inputs.
     """
     frames = [images[i : i + 1][None] for i in range(min(len(images), PROFILED_IMAGES))]
     session.stage_seconds(frames[0])

@@ -38,7 +38,7 @@ CALIBRATION_IMAGES = 300
 
 @dataclass(frozen=True)
 class Material:
-    """The inputs for engines: a model file, calibration images [N, C, H, W] and an output folder."""
+    """A model file, calibration images [N, C, H, W] and an output folder for engines."""
 
     artefact: Path
     graph: Graph
@@ -244,8 +244,8 @@ def signal_stack_kept() -> Iterator[None]:
     """Restore this thread's alternate signal stack after a `with` block on Linux.
 
     `faulthandler`, for example, sets an alternate stack for signal handlers. OpenVINO replaces the stack, and unmaps
-    the replacement with the last network. Without a valid stack, a signal such as SIGTERM or Ctrl-C would cause a
-    segmentation fault.
+    the replacement with the last network. Without a valid signal stack, SIGTERM or Ctrl-C would cause a segmentation
+    fault.
     """
     if sys.platform != "linux":
         yield

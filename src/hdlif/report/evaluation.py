@@ -75,8 +75,8 @@ def evaluate_network(
     """Evaluate a network on all samples after each time step, as `training.evaluate` does.
 
     The deployed graph runs most samples if the graph has low-bit weights, is faster than PyTorch, and agrees with
-    PyTorch. PyTorch runs the remaining `SAMPLED` samples. The predictions must be equal for at least a fraction
-    `AGREEMENT` of these `SAMPLED` samples.
+    PyTorch. PyTorch runs the remaining `SAMPLED` samples. For at least a fraction `AGREEMENT` of the `SAMPLED` samples,
+    both predictions must be equal.
 
     Args:
         graph: the deployed form of a network on the CPU, or None to use only PyTorch.
@@ -185,7 +185,7 @@ def choose_on_validation(graph: Graph, sets: DataSets, source: Path | str, *, ma
 def _counting(
     task: Task, images: int, observe: Observer | None, bar: Progress | None, name: str
 ) -> Iterator[tuple[Callable[[Batches], None], Tally]]:
-    """Yield a function that adds batches to a tally, and the tally."""
+    """Yield a function that adds batches to a tally, together with the tally."""
     tally = task.tally()
     # The bar shows the first metric of the tally, regardless of the metric that selects the best epoch.
     shows_accuracy = (next(iter(task.figures)) if isinstance(task, Measured) else task.metric) == "accuracy"
@@ -219,7 +219,8 @@ def _kept(batches: Batches, kept: list[Tensor]) -> Batches:
 
 
 def _spread(count: int) -> tuple[Tensor, Tensor]:
-    """Return `SAMPLED` evenly spaced indices, and all other indices."""
+    """Split the indices of samples into `SAMPLED` evenly spaced indices and the remaining indices."""
+    # Data sets may be sorted by class.
     sample = torch.linspace(0, count - 1, SAMPLED).long()
     rest = torch.ones(count, dtype=torch.bool)
     rest[sample] = False

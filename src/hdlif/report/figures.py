@@ -116,7 +116,7 @@ def panels(
     starts: Sequence[Mapping[str, Sequence[float]]] = (),
     ends: bool = False,
 ) -> Figure:
-    """Draw one small chart over time steps per layer, all with the same limits by default.
+    """Draw one small chart over time steps per layer, by default with equal limits.
 
     NaN marks a time step without a value.
 

@@ -28,7 +28,7 @@ _MOST_PANELS = 12
 class Matrix:
     """A confusion table for one network with a row per true class.
 
-    Each cell contains a text, and its fraction of the row's total, which sets the shade. `of` is a noun for the counted
+    Each cell contains a text and a fraction of the row's total, which sets the shade. `of` is a noun for the counted
     items, and `whole` is true if the table contains all classes.
     """
 

@@ -84,8 +84,7 @@ class TrainingProfile:
 def training_profile(recipe: Recipe, *, rounds: int = 5) -> TrainingProfile:
     """Profile training updates of a recipe's network on the CPU, with random data.
 
-    The wall time is measured without a profiler. One profiled update per plan then divides the wall time among the
-    layers.
+    The wall time is measured without a profiler. The shares of the layers come from one profiled update per plan.
 
     Args:
         rounds: number of timed updates of each plan.

@@ -261,7 +261,7 @@ _MOST_STEPS = 8
 
 
 def _number(value: float | Sequence[float]) -> str:
-    """Format one value or one value per step, shortened if there are many steps."""
+    """Format one value, or one value per step, with an ellipsis if there are many steps."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if len(value) <= _MOST_STEPS:
@@ -270,7 +270,7 @@ def _number(value: float | Sequence[float]) -> str:
 
 
 def probabilities(logits: Floats) -> Floats:
-    """Return the softmax of the mean logits after each step, [T, B, classes]; the last row is the prediction.
+    """Return the softmax of the mean logits after each step, [T, B, classes], with the prediction in the last row.
 
     >>> import numpy as np
     >>> from hdlif.runtime import probabilities

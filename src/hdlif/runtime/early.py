@@ -109,8 +109,8 @@ def run_until_sure(
 
     Let z_t be the mean of the logits of steps 1 to t, or the logits of step t if `last` is set. A sample stops at the
     first t with max softmax(z_t) >= confidence (`is_sure`). Steps run in chunks of 1, 1, 2, 4, ..., because chunks are
-    faster than single steps. Each sample thus runs fewer than twice as many steps as required. Samples that have
-    stopped leave the batch between chunks.
+    faster than single steps. Each sample runs fewer than twice as many steps as required. Samples that have stopped
+    leave the batch between chunks.
 
     Args:
         x: input [T, B, C, H, W], or [1, B, C, H, W] if constant in time.

@@ -113,7 +113,7 @@ def fit_images(pixels: Pixels, record: InputRecord) -> Pixels:
 
 
 def normalise(pixels: NDArray[Any], record: InputRecord) -> Floats:
-    """Return (pixels / 255 - mean) / std in float32; event counts are not divided by 255.
+    """Return (pixels / 255 - mean) / std in float32, or (counts - mean) / std for event counts.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import InputRecord

@@ -226,7 +226,7 @@ class Learning(ABC):
 class Learner(Learning):
     """A deployed network that continues to learn on the device.
 
-    A step with targets adds only the gradients of this step, so memory does not grow with the number of steps. `update`
+    Only the gradients of the current step are computed, so memory does not grow with the number of steps. `update`
     changes the weights. `learn` runs complete sequences, and then updates the weights. Results equal those of
     `ReferenceLearner` bit for bit.
 

@@ -1,7 +1,8 @@
 """Train deployed networks in plain NumPy, as a slow and simple oracle for faster learners.
 
 All arithmetic is float32, one operation at a time, in the stated order. A step with a target adds the gradients of the
-step's cross-entropy to sums, sample by sample (`hdlif.graph.learning`). An update uses the mean of these gradients:
+step's cross-entropy to sums, sample by sample (`hdlif.graph.learning`). An update uses the mean gradient of all steps
+with a target:
 
     g = sum / (samples of all steps with a target)
     v = momentum · v + g                          a velocity for each tensor; with momentum 0, g itself
@@ -85,7 +86,7 @@ class ReferenceLearner(Learning):
         return logits
 
     def _add(self, place: Place, found: Array, t: int) -> None:
-        """Add the gradients of samples one by one, for tensors with rows to the row of time step `t`."""
+        """Add the gradients of samples one by one, in the row of time step `t` if a tensor has rows."""
         total = self._sums[place]
         if not OPS[self._nodes[place.node].op].is_synapse:
             total = total[min(t, len(total) - 1)]

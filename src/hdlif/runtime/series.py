@@ -24,7 +24,7 @@ def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> 
     A file of sensor data contains one or several time series, with one row per step and one column per channel
     (`hdlif.inputs.series.parse_several`). Time series longer than a network's windows are cut as in training, without
     the rows after the last complete window. Time series are resampled if the training data were resampled. An audio
-    file provides one time series, or several if the network was trained on windows.
+    file provides one time series, or several time series if the network was trained on windows.
 
     Args:
         time_steps: T of the network.

@@ -1,8 +1,8 @@
 """Check the inputs and states that are passed to a runtime.
 
 A state is {"t": int64, "<node>.potential": float32 [B, C, H, W] or [B, C], ...}. The entry "t" is the number of steps
-that have run. The other entries are the potentials of neurons, or the states that a neuron's program defines. None is
-the initial state.
+that have run. All entries except "t" are potentials of neurons, or states that a neuron's program defines. None is the
+initial state.
 """
 
 from collections.abc import Iterable, Mapping

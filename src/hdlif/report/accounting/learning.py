@@ -10,8 +10,8 @@ entries of gradients:
                                      op has trained parameters; nothing for ops that only move numbers
 
 For each trained number, an update takes one multiply-accumulate for the mean gradient and one for the step. Low-bit
-weights take another multiply-accumulate for the root mean square, and momentum adds one more. Learning runs in float32,
-priced as in `hdlif.report.accounting.operations`.
+weights take another multiply-accumulate for the root mean square, and momentum adds one more. All operations of
+learning are in float32, and are priced as in `hdlif.report.accounting.operations`.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Measure the bytes that autograd saves for the backward pass, or derive them from a neuron's equation.
 
-This module also counts the time steps of an update and the operations of a neuron.
+The module also counts the time steps of an update and the operations of a neuron.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,18 +1,18 @@
 """Count the parameters, synaptic and neuron operations, and energy of a network from its graph.
 
-The same counts can be priced in two ways:
+Operations can be priced in two ways:
 
 With "paper", operations are counted as in the paper's tables. SOPs are the products of non-zero inputs and non-zero
-weights in the body's convolutions, summed over time. The 1x1 shortcuts count as SOPs although their inputs are dense
-reals. The stem and the classifier count only if the recipe also quantises them (`weights.quantise`). `artefact.roles`
-assigns layers to stem, body and classifier by their place in the graph. The energy is SOPs·0.9 pJ, times bits/32 for
-quantised spikes. LIF's one-bit spikes are priced as 32 bits. Nothing else costs energy. A neuron costs 3 operations per
-step (1 without accumulation, 5 for GLIF). A "1-bit" weight counts as 2 bits, and a "1.5-bit" weight as 3 bits.
-Parameters of batch norm and neurons are not counted.
+weights in the body's convolutions, summed over time. Operations of the 1x1 shortcuts count as SOPs, although shortcuts
+have dense real inputs. The stem and the classifier count only if the recipe also quantises them (`weights.quantise`).
+`artefact.roles` assigns layers to stem, body and classifier by their place in the graph. The energy is SOPs·0.9 pJ,
+times bits/32 for quantised spikes. LIF's one-bit spikes are priced as 32 bits. Nothing else costs energy. A neuron
+costs 3 operations per step (1 without accumulation, 5 for GLIF). A "1-bit" weight counts as 2 bits, and a "1.5-bit"
+weight as 3 bits. Parameters of batch norm and neurons are not counted.
 
-With "honest", every operation of the deployed network counts. The product of an input and a weight is priced as an
-addition if the input is a spike of 0 or 1, or if the weight has at most 2 bits. Every other product is priced as a
-multiply-accumulate. The energies per operation in pJ are:
+With "honest", every operation of the deployed network counts. Products of an input and a weight are priced as additions
+for spikes of 0 or 1, and for weights of at most 2 bits. All other products of an input and a weight are priced as
+multiply-accumulates. The energies per operation in pJ are:
 
     weights                   spikes of 0 or 1    integer codes    real inputs
     fp32                                   0.9              4.6            4.6
@@ -20,8 +20,8 @@ multiply-accumulate. The energies per operation in pJ are:
     int4, int8                             0.1              0.3            4.6
 
 Real inputs are the inputs of stem, shortcuts and classifier, and graded fp32 spikes. SOPs are the operations on spikes.
-Other ops are priced by their multiplications and additions, unless `hdlif.graph.op` defines them as free. Nodes that
-are constant in time count once. Neither count includes memory traffic.
+Ops without weights are priced by their multiplications and additions; `hdlif.graph.op` defines which ops are free.
+Nodes that are constant in time count once. Neither count includes memory traffic.
 """
 
 import math
@@ -54,7 +54,7 @@ def energy_pj(work: Work) -> float:
 
 
 def published_energy_pj(sops: float, *, spike_bits: int = 32) -> float:
-    """Return the energy in pJ as the paper counts it: SOPs·0.9, times bits/32 for quantised spikes."""
+    """Return the paper's energy in pJ, which is SOPs·0.9, times bits/32 for quantised spikes."""
     return sops * FLOAT_ADD_PJ * spike_bits / 32
 
 

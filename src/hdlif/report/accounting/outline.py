@@ -132,7 +132,7 @@ def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int
 
 
 def _shape_of(module: nn.Module, y: Tensor) -> tuple[int, ...]:
-    """Return the shape of an output without time and batch; a sequence [C, L] becomes [C, 1, L]."""
+    """Return the shape of an output without time and batch, with [C, 1, L] for a sequence [C, L]."""
     if isinstance(module, nn.Linear):
         return tuple(y.shape[-1:])
     # Plain layers get time folded into the batch.
