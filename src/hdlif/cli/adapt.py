@@ -51,7 +51,7 @@ class Adapted:
     accuracy_after: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the output of `hdlif adapt --json`."""
+        """Return the result as a dict in the format of `hdlif adapt --json`."""
         return asdict(self)
 
 
@@ -81,7 +81,7 @@ def adapt(
     and tests on "test". If the data have no parts, 15 % of the samples are used for testing.
 
     \f
-    `network` is PATH, each of `overrides` is "data.KEY=VALUE", and `data_root` is as in `train`.
+    `network` is PATH, `overrides` contains "data.KEY=VALUE" entries, and `data_root` is as in `train`.
 
     Args:
         data: Data set, or your own labelled data, with the network's classes.

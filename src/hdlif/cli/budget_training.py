@@ -102,7 +102,7 @@ def choosing_epochs(recipe: Recipe) -> list[int]:
 
 
 def take_over(recipe: Recipe, out: Path) -> None:
-    """Convert the training in `out` to another recipe if necessary, and keep the common tensors.
+    """Convert a checkpoint to another recipe if necessary, and keep the tensors that fit.
 
     The best epoch of the previous network is discarded.
     """

@@ -1,4 +1,4 @@
-"""Implement `hdlif coherence`, which compares gradients of learning rules with STBP."""
+"""Implement `hdlif coherence`, which compares gradients of learning rules with STBP gradients."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ def coherence(
     out: Path | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Compare each rule's gradient with STBP's, layer by layer, for recipes or checkpoints.
+    """Compare each rule's gradient with the STBP gradient for TARGETS, which are recipes or checkpoints.
 
     For a recipe, `hdlif coherence` uses the untrained network with its own neuron, and with LIF or HD-LIF on the same
     weights. Give several checkpoints of one run to see how coherence changes during training.

@@ -105,7 +105,7 @@ def inspect(
 
 
 def _is_of_files(kind: str, path: str) -> bool:
-    """Return whether `path` is a folder with time-series files by class."""
+    """Return whether `path` is a folder of time-series files, sorted by class into subfolders."""
     return kind == "series" and os.path.isdir(path) and not os.path.lexists(os.path.join(path, "x.npy"))  # noqa: PTH112, PTH118
 
 

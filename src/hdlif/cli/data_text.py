@@ -219,7 +219,7 @@ _SHIPPED = {"image": "pictures", "series": "series", "table": "rows of a table"}
 
 
 def persistence_lines(result: dict[str, Any]) -> list[str]:
-    """Format the error of the last-value forecast if the result contains this error."""
+    """Format the error of the last-value forecast, if available."""
     if "persistence" not in result:
         return []
     figures = ", ".join(f"{key} {value:.4g}" for key, value in result["persistence"].items())

@@ -47,7 +47,7 @@ PACKAGES = ("hdlif", "numpy", "safetensors", "pillow", "torch", "torchvision")
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one check, with a fix in `detail` if one is known."""
+    """The result of one check, with the fix (if known) in `detail`."""
 
     name: str
     status: Status
@@ -61,7 +61,7 @@ def doctor() -> dict[str, Any]:
     code is 1 if a problem has no workaround.
 
     \f
-    Returns {"checks", "faults", "versions", "hardware"}.
+    Returns a dict with "checks", "faults", "versions" and "hardware".
     """
     runtime = hear(module_command("hdlif.report.small_graphs"))
     chunks = hear(module_command("hdlif.report.training_kernels", "neurons"))

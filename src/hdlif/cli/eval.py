@@ -52,7 +52,7 @@ class EvaluationResult:
         return () if self.accuracy is None else self.per_step
 
     def as_dict(self, *, confusion: bool = False, early: bool = False) -> dict[str, Any]:
-        """Return the output of `hdlif eval --json`."""
+        """Return the result as a dict in the format of `hdlif eval --json`."""
         from hdlif.training.tasks import figures_as_json
 
         figures = figures_as_json(self.accuracy, self.per_step, self.metrics) | {"n": self.n}
@@ -83,9 +83,9 @@ def evaluate(
     example `--set data.label=activity --set data.group=person`.
 
     \f
-    The compiled runtime runs model files. `network` is PATH, each of `overrides` is "data.KEY=VALUE", and `data_root`
-    and `progress` are as in `train`. `say` is called with a warning if the network may have been trained on the test
-    samples.
+    The compiled runtime runs model files. `network` is PATH, `overrides` contains "data.KEY=VALUE" entries, and
+    `data_root` and `progress` are as in `train`. `say` is called with a warning if the network may have been trained on
+    the test samples.
 
     Args:
         data: Data set, or your own data; a checkpoint's own by default. Events are binned as in training.
@@ -185,7 +185,7 @@ _MOST_STEPS = 8
 
 
 def _steps(accuracies: Sequence[float]) -> str:
-    """Format the accuracy after each time step, or after selected steps if there are many.
+    """Format the accuracy after each time step, or after selected steps if there are many steps.
 
     >>> _steps([0.5, 0.75])
     'each step: 50.00%, 75.00%'

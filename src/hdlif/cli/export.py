@@ -80,12 +80,12 @@ def export_file(
     CHECKPOINT is a checkpoint, a run folder, or the name of a trained network from `hdlif models ls`.
 
     You can also export a model file to ONNX, NIR (for other spiking-network libraries), C or a page. Exports to ONNX
-    and NIR compute in float32. The C export is one C99 file, --out NAME.c, with a header, for processors without an
-    operating system. A page is one HTML file that runs an image network in a browser.
+    and NIR compute in float32. The C export writes NAME.c and NAME.h for processors without an operating system. A page
+    is one HTML file that runs an image network in a browser.
 
     \f
     From Python, `network` may also be a network returned by `hdlif.load`, or a `Trainer` after training. For a plain
-    `torch.nn.Module`, pass `input`, `labels` and `time_steps`. Each of `overrides` is "data.KEY=VALUE".
+    `torch.nn.Module`, pass `input`, `labels` and `time_steps`. `overrides` contains "data.KEY=VALUE" entries.
 
     Args:
         out: The file to write, usually NAME.hdlif.safetensors.

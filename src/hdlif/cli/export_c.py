@@ -52,7 +52,7 @@ class ExportedC:
     early: EarlyExit | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the output of `hdlif export --to c --json`."""
+        """Return the result as a dict in the format of `hdlif export --to c --json`."""
         found: dict[str, Any] = {"c": str(self.path), "header": str(self.path.with_suffix(".h"))}
         for key in ("data_bytes", "state_bytes", "work_bytes", "answer_bytes", "additions"):
             found[key] = getattr(self.source, key)

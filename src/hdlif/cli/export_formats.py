@@ -35,7 +35,7 @@ class Exported:
     early: "EarlyExit | None" = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the output of `hdlif export --json`."""
+        """Return the result as a dict in the format of `hdlif export --json`."""
         found: dict[str, Any] = {self.to: str(self.path), "bytes": self.bytes, "nodes": self.nodes}
         if self.early is not None:
             found["early"] = self.early.as_dict()

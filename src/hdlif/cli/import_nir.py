@@ -1,4 +1,4 @@
-"""Implement `hdlif import`, which converts another library's NIR file to hdlif."""
+"""Implement `hdlif import`, which imports a network from another library's NIR file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ class ImportedFolder:
     nodes: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the output of `hdlif import --json`."""
+        """Return the result as a dict in the format of `hdlif import --json`."""
         recipe = None if self.recipe is None else str(self.recipe)
         return {"artefact": str(self.artefact), "recipe": recipe, "nodes": self.nodes}
 

@@ -53,7 +53,7 @@ class RunResult:
     failed: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the output of `hdlif run --json`."""
+        """Return the result as a dict in the format of `hdlif run --json`."""
         failed = {"failed": list(self.failed)} if self.failed else {}
         return {"inputs": [one.as_dict() for one in self.inputs], **failed}
 

@@ -78,7 +78,7 @@ class Profiled:
         return getattr(self.counts, "energy_mj", None)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the output of `hdlif profile --json`."""
+        """Return the result as a dict in the format of `hdlif profile --json`."""
         stated = {"counting": self.counting, "notes": list(self.notes)}
         learning = {} if self.learning is None else {"learning": self.learning.as_dict()}
         return {**self.counts.as_dict(), **stated, "trained": self.trained, "images": self.images, **learning}
@@ -96,14 +96,14 @@ def profile(
 ) -> Profiled:
     """Count parameters, SOPs, NOPs and energy per layer of a recipe, a checkpoint or a model file.
 
-    "paper" counts as in the paper's tables, with only the synaptic operations of the body, and 2 bits per 1-bit weight.
-    "honest" counts the energy of every operation of the deployed network.
+    With "paper", only synaptic operations of the body count, and 1-bit weights take 2 bits, as in the paper's tables.
+    With "honest", every operation of the deployed network counts.
 
     With --training, `hdlif profile` runs a recipe on random data, and prints the time, saved bytes and implementation
-    of each layer. With --training, --set changes any value of the recipe.
+    of each layer. With --training, you can change any value of the recipe by --set.
 
     \f
-    `network` is TARGET, each of `overrides` is "data.KEY=VALUE", and `data_root` is as in `train`. Counts are per
+    `network` is TARGET, `overrides` contains "data.KEY=VALUE" entries, and `data_root` is as in `train`. Counts are per
     image, averaged over the first test images. If a network has no deployed form, figures that need the graph are None,
     and a note names the layer responsible.
 

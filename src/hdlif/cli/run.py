@@ -60,7 +60,7 @@ def run(
     numbers from 1, or 0 for no object. NAME.overlay.png is the image overlaid with the mask's colours. If a network
     predicts boxes, NAME.answer.png is the image with boxes, labels and scores.
 
-    With --page, `hdlif run` writes the predictions only to the page. --page requires a time series, audio or
+    With --page, `hdlif run` writes the predictions only to the page. The option --page requires a time series, audio or
     event-camera data.
 
     With --stream, a network for time series, audio or images runs on samples as they arrive. `hdlif run` prints one

@@ -44,9 +44,9 @@ def serve(
 ) -> None:
     """Serve predictions over HTTP for each ARTEFACT, which is a path or NAME=PATH.
 
-    `hdlif serve` needs the extra hdlif[serve]. docs/how_to/serving.md describes the requests. On SIGTERM or Ctrl-C, the
-    server completes the requests in flight and stops. On SIGHUP, the server reloads the files without dropping
-    requests.
+    `hdlif serve` needs the extra hdlif[serve]. The page docs/how_to/serving.md describes the requests. On SIGTERM or
+    Ctrl-C, the server completes the requests in flight and stops. On SIGHUP, the server reloads the files without
+    dropping requests.
 
     \b
       curl --data-binary @photo.png -H 'Content-Type: image/png' localhost:8000/v1/models/digits/predict

@@ -18,8 +18,8 @@ _NEVER_TRIMMED = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Configure glibc to keep freed blocks of up to 1 GiB for later allocations (32 MiB before glibc 2.35).
 
-    The process holds its peak memory until the process ends. Results do not change. `keep_freed_memory` does nothing if
-    the C library is not glibc, or if environment variables (MALLOC_... or GLIBC_TUNABLES) configure the allocator.
+    The process keeps its peak memory until exit. Results do not change. `keep_freed_memory` does nothing if the C
+    library is not glibc, or if environment variables (MALLOC_... or GLIBC_TUNABLES) configure the allocator.
 
     Returns:
         whether the allocator was configured.

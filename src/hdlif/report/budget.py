@@ -9,7 +9,7 @@ The effect of option o in layer l is the absolute first-order change of the loss
 
 The values z_l are the quantised weights of a synapse, or the spikes of a neuron layer for unchanged input currents.
 Removed channels have no spikes. The gradient ∂L_b/∂z_l is computed by the recipe's learning rule in the trained
-network. The value z_l is computed for the original recipe, even if the trained network already uses another option.
+network. The values z_l are computed for the original recipe, even if the trained network already uses another option.
 
 Costs are counts, or times measured in the runtime. The cost of an option is the cost of the network with only that
 option applied. The cost of a choice is measured on the network built from the chosen recipe.
@@ -135,7 +135,7 @@ class BudgetSearch:
 
         The first network timed is the baseline. Runs of each later network alternate with runs of the baseline, to
         cancel changes in the machine's speed. The time of a later network is the baseline's time multiplied by the
-        median ratio.
+        median ratio of run times.
         """
         session = Session(graph, 1)
         if self._first is None:
@@ -187,7 +187,7 @@ class BudgetSearch:
         return self._chosen(self.effects(trained))
 
     def check_feasible(self) -> None:
-        """Raise `RecipeError` if no choice is within the budget, regardless of its effect on the loss."""
+        """Raise `RecipeError` if no choice is within the budget, regardless of the effect on the loss."""
         self._chosen(dict.fromkeys(self.costs, 0.0))
 
     def effects(self, trained: nn.Module) -> dict[Key, float]:
@@ -219,7 +219,7 @@ class BudgetSearch:
 
     @contextmanager
     def _watching_neurons(self, trained: nn.Module, found: dict[Key, float]) -> Iterator[None]:
-        """Add each neuron option's change of the loss to `found` during the backward pass."""
+        """During the backward pass, add the change of the loss for each neuron option to `found`."""
         options: dict[str, list[tuple[Option, nn.Module]]] = {}
         for (name, option), layer in self._options_of(Neuron):
             options.setdefault(name, []).append((option, layer))

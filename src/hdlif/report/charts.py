@@ -78,7 +78,7 @@ _RC: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Series:
-    """The points of one network, with the network's number in all charts as `style`.
+    """The points of one network, with the number of the network as `style`.
 
     Each value of `error` is half the length of an error bar.
     """
@@ -162,7 +162,7 @@ def lines(
 
 
 def points(text: Text, series: Sequence[Series], *, x_label: str, y_label: str) -> Markup:
-    """Draw one marker per point, with a logarithmic x axis."""
+    """Draw one marker per point on a logarithmic x axis."""
     with chart(grid="both") as axes:
         for one in series:
             mark(axes, one.style, one.x, one.y, markersize=6)
@@ -213,7 +213,7 @@ def dots(
 
 
 def below(least: float, within: tuple[float, float]) -> float:
-    """Return a round number below the least value as the start of an axis within a range.
+    """Return a round number below the least value at which an axis can start.
 
     >>> below(88.6, (0, 100)), below(99.7, (0, 100)), below(31.0, (0, 100)), below(12.0, (0, 100)), below(0.93, (0, 1))
     (88.0, 99.0, 30.0, 0.0, 0.92)
@@ -239,7 +239,7 @@ def swatch(text: Text, style: int) -> Markup:
 def chart(
     size: tuple[float, float] = (_WIDTH, 2.5), *, grid: str = "y", right: float = _MARGINS["right"]
 ) -> Iterator[Axes]:
-    """Yield axes with a size in inches in the page's style."""
+    """Yield axes in the page's style, with a size in inches."""
     with _page_style(grid):
         figure = Figure(figsize=size, layout=None if size == PANEL else "constrained")
         if size == PANEL:
@@ -266,7 +266,7 @@ def _page_style(grid: str = "y") -> Iterator[None]:
 
 
 def draw(axes: Axes, style: int, x: Sequence[float], y: Sequence[float], **look: Any) -> None:
-    """Draw the line of a network."""
+    """Draw the line of a network in a chart."""
     of_style: dict[str, Any] = {"color": SERIES[style % 7], "linestyle": _DASHES[style % 4], "clip_on": False}
     axes.plot(x, y, **(of_style | look))
 

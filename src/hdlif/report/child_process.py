@@ -24,7 +24,7 @@ STUCK_TIMES = 20.0
 
 @dataclass
 class Heard:
-    """The output of a process, with JSON lines, other lines, a failure and a missing module."""
+    """The output and the failure of a child process."""
 
     lines: list[dict[str, Any]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)

@@ -92,7 +92,7 @@ class Chosen:
 
     @property
     def overshoot(self) -> float:
-        """Return the sum of cost/limit over all limits, where each quotient is at least 1."""
+        """Return the sum of cost/limit over all limits, with quotients below 1 counted as 1."""
         return sum(max(1.0, self.after[name] / limit) for name, limit in self.limits.items())
 
     @property
@@ -165,7 +165,7 @@ class Budget:
         return cls(numbers, frozenset(relative))
 
     def limits(self, before: Costs) -> dict[str, float]:
-        """Return the limits as numbers for a recipe with the given costs."""
+        """Convert the limits to numbers, given the costs of a recipe."""
         return {name: n * before[name] / 100 if name in self.relative else n for name, n in self.numbers.items()}
 
     def stated(self, limits: Costs, before: Costs) -> str:
@@ -181,7 +181,7 @@ class Budget:
 def solve(
     before: Costs, costs: Mapping[Key, Costs], effects: Mapping[Key, float] | None, limits: Costs
 ) -> dict[str, Option] | None:
-    """Choose one option per layer with the smallest total effect within the limits, or return None.
+    """Choose one option per layer to minimise the total effect within limits, or return None if impossible.
 
     The solver assumes that cost(choice) = before + Σ_layers (cost(option) - before).
 

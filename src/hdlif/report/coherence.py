@@ -15,7 +15,7 @@ Quantity = Literal["cosine", "dropped", "wrong", "firing_rate"]
 def section(entries: Sequence[Coherence]) -> Section:
     """Draw figures of the local and the end-to-end comparison of learning rules.
 
-    Learning rules with equal values share a series. The figures show only the loss of the mean logits.
+    Learning rules with equal values share a series. The figures cover only the loss of the mean logits.
     """
     series = _series([entry for entry in entries if entry["loss"] == _LOSS])
     names = list(series)

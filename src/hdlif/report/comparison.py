@@ -21,8 +21,8 @@ Best = Callable[[Sequence[float]], float]
 class Table:
     """A table with grouped headings and one row of cells per network.
 
-    A cell contains a printed figure, and whether the figure is the best in its column. `recipes` contains the names of
-    recipes that differ from their network's name.
+    A cell contains a printed figure, and whether the figure is the best in its column. `recipes` contains the recipe
+    names that differ from the name of the network.
     """
 
     groups: list[tuple[str, int]]

@@ -124,8 +124,8 @@ def error(
 ) -> float:
     """Return the relative error of float32 gradients in a memory layout, compared with contiguous float64 gradients.
 
-    Errors are divided by the largest float64 entry. For weight gradients, which are sums of n products of normal
-    numbers, the divisor is at least √n.
+    Errors are divided by the largest entry of the float64 gradient. For weight gradients, which are sums of n products
+    of normal numbers, the divisor is at least √n.
 
     Args:
         guarded: whether layers have the layout of training, in which some stay contiguous.
@@ -170,7 +170,7 @@ def hardware() -> dict[str, Any]:
 
 
 def measure() -> Iterator[dict[str, Any]]:
-    """Measure every convolution shape in both memory layouts, as in training."""
+    """Measure the gradient error of every convolution shape in both memory layouts of training."""
     shapes = [*FAULTY, *shipped_convolutions()]
     yield {"shapes": len(shapes), **hardware()}
     for shape in shapes:
@@ -179,7 +179,7 @@ def measure() -> Iterator[dict[str, Any]]:
 
 
 def measure_unguarded() -> Iterator[dict[str, Any]]:
-    """Measure the convolution shapes that oneDNN computes incorrectly in the channels-last layout."""
+    """Measure the gradient error of shapes that oneDNN computes incorrectly in the channels-last layout."""
     # With one thread oneDNN also writes beyond its buffer, but its result is often right.
     torch.set_num_threads(2)
     yield {"shapes": len(FAULTY)}

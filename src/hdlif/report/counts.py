@@ -105,7 +105,7 @@ def initial_neurons(model: nn.Module, recipe: Recipe, *, warn: Callable[[str], N
 
 
 def learned(neurons: Sequence[Neuron], initial: Sequence[Neuron]) -> tuple[Neuron, ...]:
-    """Add the leaks and thresholds before training to the rows of neuron layers."""
+    """Add the initial leaks and thresholds to the rows of neuron layers."""
     before = {neuron.name: neuron for neuron in initial}
     return tuple(
         replace(neuron, initial_leak=start.leak, initial_threshold=start.threshold)

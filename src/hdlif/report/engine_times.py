@@ -131,7 +131,7 @@ def images_of(
 
 @dataclass(frozen=True)
 class Candidate:
-    """An engine with its network and file, ready to run one image or a batch.
+    """An engine with a loaded network that runs single images or batches.
 
     Attributes:
         engine: name of the engine in `ENGINES`.

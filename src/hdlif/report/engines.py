@@ -243,9 +243,9 @@ class _Stack(ctypes.Structure):
 def signal_stack_kept() -> Iterator[None]:
     """Restore this thread's alternate signal stack after a `with` block on Linux.
 
-    `faulthandler`, for example, sets an alternate stack for signal handlers. OpenVINO replaces the stack, and unmaps
-    the replacement with the last network. Without a valid signal stack, SIGTERM or Ctrl-C would cause a segmentation
-    fault.
+    `faulthandler`, for example, sets an alternate stack for signal handlers. OpenVINO replaces the signal stack, and
+    unmaps the new stack together with the last network. Without a valid signal stack, SIGTERM or Ctrl-C would cause a
+    segmentation fault.
     """
     if sys.platform != "linux":
         yield

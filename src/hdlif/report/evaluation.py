@@ -75,8 +75,8 @@ def evaluate_network(
     """Evaluate a network on all samples after each time step, as `training.evaluate` does.
 
     The deployed graph runs most samples if the graph has low-bit weights, is faster than PyTorch, and agrees with
-    PyTorch. PyTorch runs the remaining `SAMPLED` samples. For at least a fraction `AGREEMENT` of the `SAMPLED` samples,
-    both predictions must be equal.
+    PyTorch. PyTorch runs the remaining `SAMPLED` samples. Predictions must agree for at least a fraction `AGREEMENT` of
+    the `SAMPLED` samples.
 
     Args:
         graph: the deployed form of a network on the CPU, or None to use only PyTorch.

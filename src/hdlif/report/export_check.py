@@ -103,7 +103,7 @@ def check_onnx(graph: Graph, model: Any, *, unrolled: bool, batch: int) -> tuple
 
 
 def check_read_back(graph: Graph, read: Graph, by: str) -> tuple[Compared, ...]:
-    """Compare the reference outputs of a graph and of the same graph read back from a file.
+    """Compare the reference outputs of a graph before and after a round trip through a file.
 
     Raises:
         MachineError: the predictions differ on more than a tenth of the inputs.

@@ -45,7 +45,7 @@ class Matrix:
 
 
 def matrices(confusions: Mapping[str, Confusion], samples: SampleName = SAMPLE) -> list[Matrix]:
-    """Return a confusion matrix, or a table of the most frequent confusions of many classes, for each network."""
+    """Return a confusion matrix for each network, or the most frequent confusions if there are many classes."""
     return [_matrix(name, confusion.get("of", samples.many), confusion) for name, confusion in confusions.items()]
 
 
@@ -123,12 +123,12 @@ def chance(confusions: Mapping[str, Confusion]) -> float | None:
 
 
 def guessed(guessing: float | None) -> str:
-    """Return the start of a sentence on the accuracy of always predicting the most common class."""
+    """Return the start of a sentence on the accuracy of guessing the most common class."""
     return "" if guessing is None else f" Always predicting the most common class is correct in {guessing:.3g} %"
 
 
 def chance_line(guessing: float | None, values: Iterable[float]) -> tuple[str, list[float]]:
-    """Return a sentence on the accuracy of always predicting the most common class, and a line's position.
+    """Return a sentence on the accuracy of guessing the most common class, and the position of a line in a chart.
 
     The line is omitted if its distance to the values exceeds their range, which would hide differences between values.
     """

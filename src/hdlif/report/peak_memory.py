@@ -48,7 +48,7 @@ def peak_memory(
 
 
 def in_fresh_processes(command: Sequence[str], *, repeats: int, name: str, threads: int | None = None) -> int:
-    """Run a measuring command `repeats` times, and return the median of the printed bytes.
+    """Run a command that measures memory `repeats` times, and return the median number of bytes.
 
     Args:
         name: name of the measurement, for error messages.

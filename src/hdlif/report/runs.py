@@ -184,7 +184,7 @@ _FIX = "finish the run with `hdlif train RECIPE --resume`, or run it again"
 class Run:
     """The content of one or several run folders, in dicts by network name.
 
-    Each dict contains only the networks that have the file. `recipes` contains the recipes as text. `coherence`
+    Each dict contains only networks whose run folder has the file. `recipes` contains the recipes as text. `coherence`
     contains the entries of all `coherence.json` files, which may describe other networks.
     """
 
@@ -235,7 +235,7 @@ def read_run(folder: Path) -> Run:
 
 
 def run_name(folder: Path, recipe: str) -> str:
-    """Return the name of a training run's folder, because several runs may share a recipe.
+    """Return the name of a training run's folder, or the recipe's name if the folder has no name.
 
     >>> run_name(Path("runs/photos"), "digits_hdlif"), run_name(Path("/"), "digits_hdlif")
     ('photos', 'digits_hdlif')

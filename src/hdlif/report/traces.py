@@ -102,7 +102,7 @@ def of_channels(order: Iterable[int], shape: Sequence[int], count: int) -> list[
 def figures(names: Sequence[str], traces: Traces, *, best: str = "") -> list[Figure]:
     """Draw the spikes of all networks, and the input and membranes of the network with the most neurons.
 
-    If several networks have equally many neurons, the membranes are those of `best`.
+    If several networks have equally many neurons, the membranes of `best` are drawn.
     """
     of_networks = [traces.networks.get(name, {}) for name in names]
     neurons = union(of_networks)

@@ -77,7 +77,7 @@ class TrainingProfile:
     threads: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the output of `hdlif profile --training --json`."""
+        """Return the result as a dict in the format of `hdlif profile --training --json`."""
         return asdict(self)
 
 

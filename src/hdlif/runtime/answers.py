@@ -181,8 +181,8 @@ def alike(one: Floats, other: Floats, graph: Graph) -> NDArray[np.float64]:
     """Return the fraction of equal predictions of two networks for each sample, [B] in 0..1.
 
     For a class or a set of labels, the fraction is 0 or 1. For classes at each step or pixel, the result is the
-    fraction of equal classes. Values are equal if all differ by at most `ALIKE` standard deviations. For boxes,
-    `boxes.agreement` defines the result, averaged over steps if boxes are predicted at each step.
+    fraction of equal classes. Predicted values count as equal if all differ by at most `ALIKE` standard deviations. For
+    boxes, `boxes.agreement` defines the result, averaged over steps if boxes are predicted at each step.
 
     Args:
         graph: graph of either network.

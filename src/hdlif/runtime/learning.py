@@ -172,7 +172,7 @@ class Learning(ABC):
 
     @property
     def graph(self) -> Graph:
-        """Return the graph with the current weights and a record of the training."""
+        """Return the graph with the current weights and a record of the original network."""
         if self.updates == 0:
             return self._start
         now = {place: self._read(place).values for place in self.places}
@@ -333,5 +333,5 @@ def numbered(graph: Graph, places: Sequence[Place]) -> tuple[list[tuple[int, int
 
 
 def _row(op: str, role: str) -> int:
-    """Return the runtime's index of a row of an affine op or of a program."""
+    """Return the index that the runtime uses for a row of an affine op or of a program."""
     return ("scale", "shift").index(role) if op == "affine" else int(role.removeprefix("row"))

@@ -10,7 +10,7 @@ with a target:
     p = p - rate · s² · v                         scales; s is the scale at the start: its relative change counts
     L = round(L - rate' · 2^f · v / rms(v))       low-bit weights, through a latent L of 16 bits with f fraction bits
 
-`LearningRate` contains the rates. A low-bit weight is the nearest code to the latent, with halves rounded up. A latent
+`LearningRate` contains the rates. A low-bit weight is the code nearest to its latent, with halves rounded up. A latent
 starts at the initial code, and is limited to half a code beyond the largest code. The term rms(v) is the root mean
 square of v over the tensor. Only updates change the weights.
 """
@@ -86,7 +86,7 @@ class ReferenceLearner(Learning):
         return logits
 
     def _add(self, place: Place, found: Array, t: int) -> None:
-        """Add the gradients of samples one by one, in the row of time step `t` if a tensor has rows."""
+        """Add the gradients of all samples one by one, to the row of step `t` if the tensor has rows."""
         total = self._sums[place]
         if not OPS[self._nodes[place.node].op].is_synapse:
             total = total[min(t, len(total) - 1)]

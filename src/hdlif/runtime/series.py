@@ -86,7 +86,7 @@ def read_rows(path: Path | Given, record: InputRecord) -> Iterator[tuple[str, Fl
     """Read a table from a file, and yield the location and the input [1, 1, C, 1, 1] of each row.
 
     Files may be .csv, .parquet, .npy or .npz. If both file and network have column names, columns are matched by name,
-    and other columns are ignored. Otherwise, the columns must be in the network's order.
+    and other columns are ignored. Columns without names must be in the network's order.
 
     Raises:
         InputError: the file is not a table, or has other columns.

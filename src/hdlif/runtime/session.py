@@ -158,8 +158,8 @@ class Session:
     def passes(self) -> list[tuple[str, tuple[str, ...]]]:
         """Return the kernels that run fused nodes, with the names of the nodes.
 
-        Each of the kernels "hd_lif", "parallel" and "lif" runs a single equation. "fire" runs HD-LIF or Parallel with
-        affine, addition and quantiser. "equation" runs any equation.
+        Each of the kernels "hd_lif", "parallel" and "lif" runs a single equation. The kernel "fire" runs HD-LIF or
+        Parallel with affine, addition and quantiser. "equation" runs any equation.
         """
         names = self._names[1:]
         return [(kernel, tuple(names[n] for n in nodes)) for kernel, nodes in self._network.passes]

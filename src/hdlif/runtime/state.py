@@ -137,7 +137,7 @@ def _share(a: Array, b: Array) -> bool:
 
 
 def _span(array: Array) -> tuple[int, int]:
-    """Return the addresses of an array's first byte and of the byte after the last byte."""
+    """Return the address of an array's first byte, and the address after the last byte."""
     first = array.__array_interface__["data"][0]
     reach = [stride * (size - 1) for stride, size in zip(array.strides, array.shape, strict=True)]
     return first + sum(r for r in reach if r < 0), first + sum(r for r in reach if r > 0) + array.itemsize

@@ -64,7 +64,7 @@ class Activity:
 def spikes_of(graph: Graph) -> dict[str, bool]:
     """Map the name of each value in a graph to whether the value counts as spikes.
 
-    A node that passes values on counts as spikes if all inputs do, including inputs from the previous time step.
+    A node that only passes values on has spikes if all inputs are spikes, including inputs from the previous time step.
     """
     passing = [node for node in graph.nodes if OPS[node.op].passes_spikes(node)]
     emitting = {node.name: OPS[node.op].emits_spikes(node) for node in graph.nodes}
@@ -102,7 +102,7 @@ def activity(network: nn.Module | Graph, x: Tensor | Iterable[Tensor], *, time_s
 
 
 def _nonzero_pairs(node: Node, x: Tensor) -> float:
-    """Return the number of products of a non-zero input and a non-zero weight, without padding."""
+    """Return the number of products of a non-zero input and a non-zero weight, excluding padding."""
     taps = torch.from_numpy((node.tensors["weight"] != 0).astype("float32"))
     active = (x != 0).float()
     if node.op == "linear":

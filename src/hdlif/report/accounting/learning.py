@@ -9,7 +9,7 @@ entries of gradients:
     other ops                        a multiply-accumulate per entry if the gradient is passed on, and one more if the
                                      op has trained parameters; nothing for ops that only move numbers
 
-For each trained number, an update takes one multiply-accumulate for the mean gradient and one for the step. Low-bit
+For each trained parameter, an update takes one multiply-accumulate for the mean gradient and one for the step. Low-bit
 weights take another multiply-accumulate for the root mean square, and momentum adds one more. All operations of
 learning are in float32, and are priced as in `hdlif.report.accounting.operations`.
 """

@@ -20,8 +20,8 @@ from hdlif.nn.fusion import written_step
 class Saved:
     """The current and the peak number of bytes that autograd saves for backward passes.
 
-    A storage counts once even if several operations save it, and a view counts as the entire storage. Tensors that only
-    a function's context or a network's state holds are not counted.
+    A storage counts once even if several operations save it, and a view counts as the entire storage. Tensors held only
+    by a function's context or by a network's state are not counted.
 
     See `watching_saved` for an example.
 
@@ -222,7 +222,7 @@ def chunk_bytes(
 ) -> int:
     """Return the exact number of bytes that a layer with `path="fused"` saves for backward over a chunk of steps.
 
-    The count excludes the rows of T or T·C parameters, which exist anyway, and the bytes that a later quantiser saves.
+    The count excludes rows of T or T·C parameters, and the bytes that a later quantiser saves.
 
     See `bytes_a_step` for an example.
 
@@ -242,7 +242,7 @@ def chunk_bytes(
 
 
 def bytes_a_step(neuron: SteppedNeuron) -> float:
-    """Return the bytes by which `chunk_bytes` grows per neuron and time step in float32.
+    """Return the bytes per neuron that `chunk_bytes` adds for each time step in float32.
 
     >>> from hdlif.report.accounting import bytes_a_step, chunk_bytes
     >>> from hdlif.nn import HDLIF

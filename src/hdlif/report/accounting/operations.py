@@ -19,9 +19,9 @@ multiply-accumulates. The energies per operation in pJ are:
     ternary, binary, int2                  0.1              0.1            0.9
     int4, int8                             0.1              0.3            4.6
 
-Real inputs are the inputs of stem, shortcuts and classifier, and graded fp32 spikes. SOPs are the operations on spikes.
-Ops without weights are priced by their multiplications and additions; `hdlif.graph.op` defines which ops are free.
-Nodes that are constant in time count once. Neither count includes memory traffic.
+Real inputs are the inputs of stem, shortcuts and classifier, and graded fp32 spikes. With "honest", SOPs are the
+operations on spikes. Ops without weights are priced by their multiplications and additions. `hdlif.graph.op` defines
+which ops are free. Nodes that are constant in time count once. Memory traffic is not counted.
 """
 
 import math
@@ -137,7 +137,7 @@ class Profile:
         return sum(layer.energy_mj for layer in self.layers)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the output of `hdlif profile --json`."""
+        """Return the result as a dict in the format of `hdlif profile --json`."""
         totals = {
             key: getattr(self, key) for key in ("params_mb", "packed_mb", "stored_mb", "sops", "nops", "energy_mj")
         }
@@ -173,7 +173,7 @@ def profile(
 
 
 def priced(seen: Activity, counting: Counting) -> Profile:
-    """Return the profile of a network for the activity that `activity` counted.
+    """Return the profile of a network for counts from `activity`.
 
     >>> import torch
     >>> from hdlif.report.accounting import activity, priced

@@ -160,7 +160,7 @@ def _row(name: str, module: nn.Module, shape: tuple[int, ...], density: float, t
 
 
 def _operations(neuron: Neuron) -> int | None:
-    """Return the operations of one neuron per step, or None if its equation is unknown."""
+    """Return the number of operations per neuron and step, or None if the equation is unknown."""
     if not isinstance(neuron, SteppedNeuron) or not neuron.runs_its_equation():
         return None
     return counts(neuron.program()).operations
