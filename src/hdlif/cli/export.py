@@ -174,7 +174,7 @@ def export_file(
 def _with_confidence(
     graph: "Graph", source: str, confidence: float | Literal["auto"], max_drop: float, sets: Callable[[], "DataSets"]
 ) -> "tuple[Graph, EarlyExit | None]":
-    """Add a confidence to the graph, and return the effect of early exit if the confidence was chosen on data."""
+    """Add a confidence to the graph, and return the effect of a confidence that was chosen on data."""
     from hdlif.runtime.early import check_confidence
 
     if confidence != "auto":

@@ -64,8 +64,8 @@ def run(
     event-camera data.
 
     With --stream, a network for time series, audio or images runs on samples as they arrive. `hdlif run` prints one
-    line (with --json one object) at the end of each window. With a confidence, `hdlif run` prints the line as soon as a
-    class reaches the confidence. Early exit does not change the start of the next window. For an image network that
+    line (with --json one object) at the end of each window. With a confidence, `hdlif run` prints each line as soon as
+    a class reaches the confidence. Early exit does not change the start of the next window. For an image network that
     predicts at each step, `hdlif run` keeps the state from frame to frame, and prints one line per frame.
 
     \b

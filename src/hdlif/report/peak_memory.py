@@ -4,7 +4,7 @@ A child process builds the network and the optimiser, reads the resident memory,
 and reads the peak. The difference between the peak and the first reading is the memory of training, without program and
 weights. The import of PyTorch has a higher peak than a small training run. On Linux, the child process first frees
 unused memory and resets the peak. The allocator uses one arena, and separate pages for tensors above 64 KiB. Readings
-do not depend on the heap's layout. The child process runs this module.
+do not depend on the heap's layout. The child process runs the module `hdlif.report.peak_memory`.
 """
 
 import contextlib

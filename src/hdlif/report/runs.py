@@ -184,8 +184,8 @@ _FIX = "finish the run with `hdlif train RECIPE --resume`, or run it again"
 class Run:
     """The content of one or several run folders, in dicts by network name.
 
-    Each dict contains only networks whose run folder has the file. `recipes` contains the recipes as text. `coherence`
-    contains the entries of all `coherence.json` files, which may describe other networks.
+    A network is missing from a dict if its run folder lacks the corresponding file. `recipes` contains the recipes as
+    text. `coherence` contains the entries of all `coherence.json` files, which may describe other networks.
     """
 
     networks: list[TrainResult] = field(default_factory=list)

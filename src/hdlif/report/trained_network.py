@@ -122,7 +122,7 @@ def first_images(images: Samples, count: int) -> list[Tensor]:
 
 
 def bytes_saved_by_an_update(model: nn.Module, recipe: Recipe, sets: DataSets) -> int:
-    """Return the peak number of bytes that the recipe's rule saves for one backward pass on a batch."""
+    """Return the peak number of bytes that the recipe's learning rule saves for a backward pass on one batch."""
     rule = builders.build_rule(recipe)
     x, target = sets.test.sequence(torch.arange(min(recipe.data.batch_size, len(sets.test))))
     # With streams, an update covers one part of the sequence.

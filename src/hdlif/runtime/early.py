@@ -34,7 +34,7 @@ class Early(NamedTuple):
 
 
 def early_answers(early: Early, task: TaskRecord, labels: Sequence[str]) -> Iterator[Answer | None]:
-    """Yield the prediction for each sample, with the number of time steps that ran as "steps"."""
+    """Yield the prediction for each sample, with "steps", the number of time steps that ran."""
     found = answers(early.logits[None], replace(task, combine="last"), labels)
     for answer, steps in zip(found, early.steps, strict=True):
         yield None if answer is None else answer | {"steps": int(steps)}

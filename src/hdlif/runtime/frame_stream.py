@@ -48,9 +48,10 @@ class FrameStream:
     """An image network that runs on frames as they arrive, with one frame per time step.
 
     A network that predicts at each step, such as `moving_bccd_hdlif`, predicts after each frame, and keeps the state
-    from frame to frame. Any other network predicts once per window of `time_steps` frames. Each window starts with a
-    zero state, and the result equals `Session.run` on the window bit for bit. With a `confidence`, the stream predicts
-    as soon as a class reaches this probability, and skips the remaining frames of the window.
+    from frame to frame. A network with one prediction per sequence predicts once per window of `time_steps` frames.
+    Each window starts with a zero state, and the result is bit-identical to `Session.run` on the window. With a
+    `confidence`, the stream predicts as soon as a class reaches this probability, and skips the remaining frames of the
+    window.
 
     >>> import numpy as np
     >>> from PIL import Image

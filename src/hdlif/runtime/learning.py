@@ -227,8 +227,8 @@ class Learner(Learning):
     """A deployed network that continues to learn on the device.
 
     Only the gradients of the current step are computed, so memory does not grow with the number of steps. `update`
-    changes the weights. `learn` runs complete sequences, and then updates the weights. Results equal those of
-    `ReferenceLearner` bit for bit.
+    changes the weights. `learn` runs complete sequences, and then updates the weights. Results are bit-identical to
+    `ReferenceLearner`, with any number of threads.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node

@@ -1,8 +1,8 @@
 """Train deployed networks in plain NumPy, as a slow and simple oracle for faster learners.
 
-All arithmetic is float32, one operation at a time, in the stated order. A step with a target adds the gradients of the
-step's cross-entropy to sums, sample by sample (`hdlif.graph.learning`). An update uses the mean gradient of all steps
-with a target:
+All arithmetic is float32, one operation at a time, in the stated order. A step with a target computes the gradients of
+the step's cross-entropy (`hdlif.graph.learning`), which are summed sample by sample. An update uses the mean gradient
+of all steps with a target:
 
     g = sum / (samples of all steps with a target)
     v = momentum · v + g                          a velocity for each tensor; with momentum 0, g itself

@@ -48,9 +48,9 @@ _MOST_GRANTED = 64
 class Session:
     """A deployed network that is ready for inference.
 
-    Outputs equal those of `hdlif.runtime.reference` bit for bit, on every machine and with any number of threads. Calls
-    from several Python threads are safe and run concurrently. After a fork, the child process can use the session with
-    new threads.
+    Outputs are bit-identical to `hdlif.runtime.reference`, on every machine and with any number of threads. Calls from
+    several Python threads are safe and run concurrently. After a fork, the child process can use the session with new
+    threads.
 
     A call from the main thread handles signals every 0.05 s. An exception in a signal handler, such as
     KeyboardInterrupt, ends the call, and the session remains usable.

@@ -59,9 +59,9 @@ class Stream:
     """A network for time series or audio that runs on samples as they arrive.
 
     Windows are cut as in training, and each window starts with a zero state. A step runs as soon as the samples of the
-    step have arrived. Outputs equal those of `Session.run` on the complete window bit for bit. With a `confidence`,
-    which may be stored in the network's file, classification exits at the first step at which a class reaches this
-    probability. Early exit does not change the start of the next window.
+    step have arrived. Outputs are bit-identical to `Session.run` on the complete window. With a `confidence`, which may
+    be stored in the network's file, classification exits at the first step at which a class reaches this probability.
+    Early exit does not change the start of the next window.
 
     Memory does not grow with the number of samples, because a stream keeps only the states and outputs of open windows.
 
@@ -292,7 +292,7 @@ class _Window:
         self._confidence = confidence
 
     def push(self, samples: Floats) -> bool:
-        """Run all steps with complete samples, and return whether the prediction is ready."""
+        """Run all steps whose samples are complete, and return whether the prediction is ready."""
         self.came += len(samples)
         record = self._session.input
         with np.errstate(all="ignore"):
