@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 
 
 def random_frames(graph: Graph, count: int, *, steps: int = 1) -> Floats:
-    """Return random inputs [steps, count, C, H, W], which are normal, or small counts for event networks."""
+    """Return normally distributed inputs [steps, count, C, H, W], or small random counts for event networks."""
     rng, shape = np.random.default_rng(0), (steps, count, *graph.input.shape)
     drawn = rng.poisson(0.5, shape) if graph.input.kind == "events" else rng.normal(size=shape)
     return drawn.astype(np.float32)
