@@ -1,4 +1,4 @@
-"""The command line: one module per subcommand, with its options, function and output."""
+"""The command line, with one module per subcommand."""
 
 from hdlif.cli.output import show
 from hdlif.cli.program import cli, main

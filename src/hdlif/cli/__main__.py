@@ -1,4 +1,4 @@
-"""`python -m hdlif.cli`: the command line, without the Ctrl-C handling of `hdlif`."""
+"""Run the command line as `python -m hdlif.cli`, without the Ctrl-C handling of `hdlif`."""
 
 from hdlif.cli import main
 

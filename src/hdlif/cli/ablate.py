@@ -1,7 +1,7 @@
-"""`hdlif ablate`: train the cells of a table as a resumable queue.
+"""Implement `hdlif ablate`, which trains the cells of a table.
 
-A cell is finished, and skipped, if its run folder has a summary.json with the cell's recipe. Run the command again to
-continue an interrupted table; more seeds add to the existing runs.
+A cell is finished if the cell's run folder contains a summary.json with the same recipe. `hdlif ablate` skips finished
+cells, and a larger number of `--seeds` adds training runs.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,11 +26,11 @@ def ablate(
 ) -> dict[str, Any]:
     """Train every cell of TABLE, a YAML file or the name of a shipped table, such as digits or fashion_mnist.
 
-    You can run this command again at any time: it skips finished cells and resumes a stopped training. More seeds add
-    to the existing runs. After every cell, it writes table.md, table.json and table.html, with curves, to OUT.
+    If you run `hdlif ablate` again, it skips finished cells and resumes a stopped training. A larger number of --seeds
+    adds training runs. After every cell, `hdlif ablate` writes table.md, table.json and table.html to OUT.
 
     \f
-    Several processes may share a table: each skips the cells that another process is training.
+    Several processes can train one table, because each process skips the cells that another process is training.
 
     Args:
         seeds: Training runs per cell.  [default: the table's own number]

@@ -1,4 +1,4 @@
-"""Training of a table's cells one after another, in any number of processes."""
+"""Train the cells of a table one after another, in any number of processes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ from hdlif.report.tables import measured
 
 @dataclass
 class Queue:
-    """The cells of a table and their finished training runs.
+    """The cells of a table, with their finished training runs.
 
     Attributes:
         known: table.json files of other tables.
@@ -39,7 +39,7 @@ class Queue:
     failed: list[str] = field(default_factory=list)
 
     def run(self) -> dict[str, Any]:
-        """Train the missing cells; return the content of table.json."""
+        """Train the missing cells of the table, and return the content of table.json."""
         known = _known(self.known, self.cells, self.say)
         self._read_finished()
         elsewhere = known.keys() - self.runs.keys()
@@ -74,7 +74,7 @@ class Queue:
         return written
 
     def _train(self, cell: Cell, name: str) -> bool:
-        """Train or resume a cell; return False if another process is training it."""
+        """Train or resume a cell, or return False if another process is training the cell."""
         options = TrainingOptions(
             data_root=self.data_root,
             resume=None,
@@ -98,13 +98,13 @@ class Queue:
         return True
 
     def _read_finished(self) -> None:
-        """Read the runs that this or another process has finished."""
+        """Read the training runs that this process or another process has finished."""
         for cell in self.cells:
             if cell.folder not in self.runs and (summary := finished(cell.folder, cell.recipe)) is not None:
                 self.runs[cell.folder] = run_of(summary, cell.recipe)
 
     def _write(self) -> dict[str, Any]:
-        """Write table.json, table.md and table.html; return the content of table.json."""
+        """Write table.json, table.md and table.html, and return the content of table.json."""
         table = self.table
         found: dict[str, dict[str, list[TableRun]]] = {row: {c: [] for c in table.columns} for row in table.rows}
         for cell in self.cells:
@@ -133,7 +133,7 @@ def _of_another(cell: Cell) -> bool:
 
 
 def _known(paths: Sequence[Path], queue: Sequence[Cell], say: Callable[[str], None]) -> dict[Path, TableRun]:
-    """Return the runs that other tables contain for this table's cells, by run folder."""
+    """Return the runs in other table.json files that match cells of this table, by run folder."""
     if not paths:
         return {}
     wanted = {(cell.row, cell.column, cell.seed, recipe_digest(cell.recipe)): cell.folder for cell in queue}

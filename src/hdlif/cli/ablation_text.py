@@ -1,4 +1,4 @@
-"""Text of a table of training runs: table.md, table.html, and the output of `hdlif ablate`."""
+"""Format a table of training runs as Markdown, HTML and text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,9 +25,9 @@ HEADINGS = {"nops": "M NOPs", "parameters": "parameters", "stored_mb": "kB store
 
 
 def markdown(table: Table, result: dict[str, Any]) -> str:
-    """Return a Markdown table of accuracies in percent, mean ± standard deviation (n), and means of other quantities.
+    """Format a Markdown table of accuracies, as mean ± standard deviation (n), and of other quantities.
 
-    A quantity with equal values in all columns of every row gets its own column before the others.
+    A quantity that has the same value in all columns of every row gets a separate first column.
     """
     headings, texts = _texts(table, result)
     lines = [f"| {table.title} | {' | '.join(headings)} |", "| --- |" + " --- |" * len(headings)]
@@ -65,7 +65,7 @@ def _machine(hardware: Mapping[str, Any]) -> str:
 
 
 def _texts(table: Table, result: dict[str, Any]) -> tuple[list[str], dict[str, list[str]]]:
-    """Return the column headings, and the cell texts by row."""
+    """Return the column headings, and the texts of the cells by row."""
     rows = result["rows"]
     known = {row: [_quantities(rows[row][c]) for c in table.columns if c in rows[row]] for row in table.rows}
     of_rows = [
@@ -109,7 +109,7 @@ def _quantities(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _metric_text(found: Mapping[str, Any]) -> str:
-    """Format the main metric of a task: an accuracy in percent, other metrics in their own unit."""
+    """Format the main metric of a task, with accuracies in percent."""
     if "accuracy" in found:
         return in_percent(found["accuracy"], found["std"])
     if found["value"] is None:

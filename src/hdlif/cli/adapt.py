@@ -1,4 +1,4 @@
-"""`hdlif adapt`: train a model file on labelled data with the compiled runtime."""
+"""Implement `hdlif adapt`, which trains a model file with the compiled runtime."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -51,7 +51,7 @@ class Adapted:
     accuracy_after: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the output of `hdlif adapt --json`."""
+        """Return the result as a dict in the format of `hdlif adapt --json`."""
         return asdict(self)
 
 
@@ -76,12 +76,12 @@ def adapt(
 ) -> Adapted:
     """Train the model file PATH on labelled data, and write a new model file.
 
-    The network trains step by step in the memory of one step, as it would on a device. Each time step adds the gradient
-    of its own loss (SLTT; see --steps), and each batch is one update. Batch norm stays folded. The network trains on
-    the data's part "train" and is tested on "test"; if the data have no parts, 15 % are for testing.
+    Training takes only the memory of a single time step, as on a device. Each time step adds the gradient of its own
+    loss (SLTT), and each batch is one update. Batch norm stays folded. `hdlif adapt` trains on the data's part "train"
+    and tests on "test". If the data have no parts, 15 % of the samples are used for testing.
 
     \f
-    `network` is PATH, `overrides` are "data.KEY=VALUE" each, and `data_root` is as in `train`.
+    `network` is PATH, `overrides` contains "data.KEY=VALUE" entries, and `data_root` is as in `train`.
 
     Args:
         data: Data set, or your own labelled data, with the network's classes.
@@ -172,7 +172,7 @@ def adapt(
 
 
 def _chosen(steps: str, count: int, generator: "torch.Generator") -> range | None:
-    """Return the steps out of `count` that have a loss; None for all."""
+    """Return the time steps with a loss, or None if all `count` steps have a loss."""
     import torch
 
     if steps == "all":

@@ -1,4 +1,4 @@
-"""`hdlif bench`: time a model file on the compiled runtime and on other engines alternately, and compare them."""
+"""Implement `hdlif bench`, which times a model file on several inference engines."""
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -28,13 +28,13 @@ def bench(
     repeats: int = 20,
     say: Callable[[str], None] = say_nothing,
 ) -> dict[str, Any]:
-    """Time ARTEFACT and other engines on the same network: latency, throughput, memory, startup, and each stage.
+    """Compare the latency, throughput, memory and startup time of ARTEFACT on several engines.
 
-    The engines are timed alternately in one run, and only if they predict the same classes as ARTEFACT. With --twin,
-    they also run the ordinary network that you would deploy instead (`hdlif train RECIPE --twin ordinary`).
+    `hdlif bench` alternately times the engines that predict the same classes as ARTEFACT. With --twin, `hdlif bench`
+    also times the ordinary network that you would deploy instead (`hdlif train RECIPE --twin ordinary`).
 
     \f
-    `hdlif.report.engines` describes the model of each engine. Latency is per image.
+    The module `hdlif.report.engines` describes the model of each engine. Latency is per image.
 
     Args:
         twin: The model file of an ordinary network for the same input, to time with ARTEFACT.
@@ -120,7 +120,7 @@ def bench(
 
 
 def engines_table(result: Mapping[str, Any]) -> str:
-    """Format the result of `hdlif bench`: one row per engine, then one row per stage of the compiled runtime."""
+    """Format the result of `hdlif bench` with one row per engine, and one row per stage of the runtime."""
     header = ["engine", "accuracy", "ms, 1 thread", "ms", "min–max", "ratio", "images/s", "ratio"]
     header += ["µJ, SOPs only", "all operations"]
     header += ["agreement", "Δ logits", "file (MB)", "resident (MB)", "peak (MB)", "start (s)"]
@@ -163,7 +163,7 @@ def _early(early: Mapping[str, float] | None) -> list[str]:
 
 
 def stages_table(layers: Sequence[Mapping[str, Any]]) -> str:
-    """Format one row per stage: its time, and the operations of a dense engine."""
+    """Format a table with the time of each stage, and the operations of a dense engine."""
     header = ["stage", "op", "ms", "density", "M MACs", "dense GMAC/s"]
     rows = [
         [

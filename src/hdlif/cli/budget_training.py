@@ -1,8 +1,8 @@
-"""`hdlif train --budget`: choose layers after a quarter of the training epochs, and again after half.
+"""Implement `hdlif train --budget`, which changes layers during training to meet a budget.
 
-OUT/budget.json contains the budget, the recipe before any choice, and the choices so far. `hdlif` writes each choice
-there first. It then converts the checkpoint and recipe.yaml to the chosen recipe, keeps all tensors that still fit, and
-resumes training as usual. Training that stops at any moment thus resumes exactly.
+OUT/budget.json contains the budget, the recipe before any choice, and the choices so far. `hdlif` first writes each
+choice to OUT/budget.json, and then converts the checkpoint and recipe.yaml to the chosen recipe. Tensors that fit the
+chosen recipe are kept. Training can stop at any moment and resume exactly.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MOST_BYTES = 2**24
 def train_within_budget(
     recipe: Recipe, budget: str | None, out: Path, options: TrainingOptions, *, found: OwnData | None = None
 ) -> TrainResult:
-    """Train a recipe and choose its layers during training; arguments and errors are as in `train_recipe`.
+    """Train a recipe, and choose the options of its layers during training.
 
     Args:
         budget: the budget, such as "nops=70%,mb=2.5"; None to resume the training in `out` with its own budget.
@@ -90,21 +90,21 @@ def train_within_budget(
 
 
 def choose_untrained(recipe: Recipe, budget: str, options: TrainingOptions, *, found: OwnData | None = None) -> Chosen:
-    """Return the choice for the untrained network."""
+    """Return the choice of layer options for the untrained network."""
     search = _search(recipe, Budget.read(budget), {}, options, found, BATCHES)
     return search.choose(search.build(recipe))
 
 
 def choosing_epochs(recipe: Recipe) -> list[int]:
-    """Return the epochs after which to choose layers: a quarter and half of all epochs."""
+    """Return the epochs after which layers are chosen, at a quarter and at half of all epochs."""
     epochs = recipe.training.epochs
     return sorted({max(1, epochs // 4), max(1, epochs // 2)})
 
 
 def take_over(recipe: Recipe, out: Path) -> None:
-    """Convert the training in `out` to `recipe`, if necessary; keep the tensors that both networks have.
+    """Convert a checkpoint to another recipe if necessary, and keep the tensors that fit.
 
-    The best epoch is discarded, because it belongs to the previous network.
+    The best epoch of the previous network is discarded.
     """
     files, stated = RunFiles(out), recipe.model_dump(mode="json")
     saved = newest_whole(files.last, files.previous)
@@ -142,16 +142,16 @@ def _taken_over(tensors: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Tens
 
 
 def _of_network(name: str) -> str:
-    """Return the network's name for a tensor of a checkpoint."""
+    """Return the name of a checkpoint tensor within the network."""
     return name.removeprefix(AVERAGE) if name.startswith(AVERAGE) else name.partition(".")[2]
 
 
 class Pause(BaseException):
-    """Raised when training reaches an epoch after which to choose layers."""
+    """Raised when training reaches an epoch after which layers are chosen."""
 
 
 class Pausing(Callback):
-    """Callback that writes a plan once training clears its folder, and raises `Pause` after `epochs` saved epochs."""
+    """A callback that writes the plan for a budget, and raises `Pause` after `epochs` saved epochs."""
 
     def __init__(self, epochs: int, plan: Mapping[str, Any], path: Path) -> None:
         self.epochs, self.plan, self.path = epochs, plan, path
@@ -165,7 +165,7 @@ class Pausing(Callback):
 
 
 def _check(recipe: Recipe, budget: Budget, options: TrainingOptions, found: OwnData | None) -> None:
-    """Raise `RecipeError` if it is certain before training that the recipe cannot train within a budget."""
+    """Raise `RecipeError` if the recipe cannot be trained within a budget."""
     training = recipe.training
     if training.stream is not None:
         raise RecipeError("--budget and training.stream cannot be combined; remove one of them")
@@ -180,7 +180,7 @@ def _check(recipe: Recipe, budget: Budget, options: TrainingOptions, found: OwnD
 
 
 def _with_channels_of(chosen: Recipe, base: Recipe) -> Recipe:
-    """Return the original recipe with the channels of a chosen recipe, since removed channels are lost."""
+    """Return the original recipe with the remaining channels of a chosen recipe."""
     inner = chosen.model.arguments.get("inner")
     return base if inner is None else base.model_copy(update={"model": base.model.model_copy(update={"inner": inner})})
 
@@ -194,7 +194,7 @@ def _choose(
     found: OwnData | None,
     original: Costs | None,
 ) -> Chosen:
-    """Return the choice for the network of the checkpoint in `out`, with the recipe `trained`."""
+    """Return the choice of layer options for the newest checkpoint in `out`."""
     files = RunFiles(out)
     network = untrained(trained)
     checkpoint.load_model(newest_whole(files.last, files.previous).path, network)
@@ -211,7 +211,7 @@ def _search(
     count: int,
     original: Costs | None = None,
 ) -> BudgetSearch:
-    """Return a search on batches of training samples without augmentation."""
+    """Return a budget search on training batches without augmentation."""
     samples = builders.build_data(recipe, options.data_root, workers=options.workers, found=found).train.plain()
     size = min(recipe.data.batch_size, len(samples))
     order = batches(len(samples), batch_size=size, seed=recipe.seed, epoch=0, drop_last=True)
@@ -220,7 +220,7 @@ def _search(
 
 
 def _resumed(out: Path, recipe: Recipe, budget: str | None) -> dict[str, Any]:
-    """Return the plan of the training in `out`; raise `CheckpointError` if its recipe or budget differs."""
+    """Return the plan of a stopped training, or raise `CheckpointError` if its recipe or budget differs."""
     path = out / run_folder.BUDGET
     try:
         plan: dict[str, Any] = json.loads(read_regular(path, most=MOST_BYTES))

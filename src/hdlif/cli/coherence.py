@@ -1,4 +1,4 @@
-"""`hdlif coherence`: compare the gradient of each rule with STBP's, layer by layer."""
+"""Implement `hdlif coherence`, which compares gradients of learning rules with STBP gradients."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,10 +28,10 @@ def coherence(
     out: Path | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Compare each rule's gradient with STBP's, layer by layer, in TARGETS: untrained recipes or checkpoints.
+    """Compare each rule's gradient with the STBP gradient for TARGETS, which are recipes or checkpoints.
 
-    Each recipe's network is compared with its own neuron, and with LIF or HD-LIF on the same weights. With several
-    checkpoints of one run, you see how coherence changes during training.
+    For a recipe, `hdlif coherence` uses the untrained network with its own neuron, and with LIF or HD-LIF on the same
+    weights. Give several checkpoints of one run to see how coherence changes during training.
 
     Args:
         overrides: Replace one value of each recipe; repeatable.
@@ -50,7 +50,7 @@ def coherence(
 
 
 def as_text(networks: Sequence[Result]) -> str:
-    """Return the entries of coherence.json as text."""
+    """Format the entries of coherence.json as text."""
     samples = sorted({f"{network['images']} samples with T = {network['time_steps']}" for network in networks})
     parts = [f"Gradients of each rule compared with STBP's, on {' and '.join(samples)}, in float64."]
     for network in _of_mean(networks):
@@ -69,7 +69,7 @@ def _label(network: Result) -> str:
 
 
 def _alike(network: Result) -> list[tuple[str, Result]]:
-    """Merge the rows of rules with equal figures, such as SLTT and the mean of single-step random training."""
+    """Merge the rows of learning rules with equal figures."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, rule in network["rules"].items():
         layers = [*rule["local"]["layers"], *rule["end_to_end"]["layers"]]
@@ -123,7 +123,7 @@ def _whole(networks: Sequence[Result]) -> str:
 
 
 def _notes(networks: Sequence[Result]) -> list[str]:
-    """Return the reasons why rules have no figures, without duplicates."""
+    """Return the distinct reasons why rules cannot train a network."""
     lines = {
         f"{network['target']}, {name}: {why}": None for network in networks for name, why in network["refused"].items()
     }

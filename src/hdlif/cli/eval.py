@@ -1,4 +1,4 @@
-"""`hdlif eval`: evaluate a checkpoint or a model file on a test set, or on all samples."""
+"""Implement `hdlif eval`, which evaluates a checkpoint or a model file on a data set."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,11 +48,11 @@ class EvaluationResult:
 
     @property
     def accuracy_per_step(self) -> tuple[float, ...]:
-        """Return the accuracy after each step; empty for tasks other than classification."""
+        """Return the accuracy after each time step, or () for tasks other than classification."""
         return () if self.accuracy is None else self.per_step
 
     def as_dict(self, *, confusion: bool = False, early: bool = False) -> dict[str, Any]:
-        """Return the output of `hdlif eval --json`."""
+        """Return the result as a dict in the format of `hdlif eval --json`."""
         from hdlif.training.tasks import figures_as_json
 
         figures = figures_as_json(self.accuracy, self.per_step, self.metrics) | {"n": self.n}
@@ -77,15 +77,15 @@ def evaluate(
 ) -> EvaluationResult:
     """Print the accuracy of PATH on a test set after each time step.
 
-    PATH is a checkpoint, a run folder, a model file, or the name of a trained network (`hdlif models ls`).
+    PATH is a checkpoint, a run folder, a model file, or the name of a trained network from `hdlif models ls`.
 
-    If your own data have no parts, they are split as in training. Set how to read and split them with --set, as in
-    training: `--set data.label=activity --set data.group=person`.
+    `hdlif eval` splits data without parts as in training. Use --set to read and split your own data as in training, for
+    example `--set data.label=activity --set data.group=person`.
 
     \f
-    The compiled runtime runs model files. `network` is PATH, `overrides` are "data.KEY=VALUE" each, and `data_root` and
-    `progress` are as in `train`. `say` gets a warning if the network was, or may have been, trained on its test
-    samples.
+    The compiled runtime runs model files. `network` is PATH, `overrides` contains "data.KEY=VALUE" entries, and
+    `data_root` and `progress` are as in `train`. `say` is called with a warning if the network may have been trained on
+    the test samples.
 
     Args:
         data: Data set, or your own data; a checkpoint's own by default. Events are binned as in training.
@@ -166,7 +166,7 @@ def _evaluation_result(
 
 
 def evaluation_text(result: Mapping[str, Any]) -> str:
-    """Format the accuracy after each step (or some of many steps), the confusion matrix and early exit, if present."""
+    """Format the accuracy after each time step, the confusion matrix and the effect of early exit."""
     metrics = dict(result.get("metrics", {}))
     if result["accuracy"] is not None:
         metrics.pop("accuracy", None)
@@ -185,7 +185,7 @@ _MOST_STEPS = 8
 
 
 def _steps(accuracies: Sequence[float]) -> str:
-    """Format the accuracy after each step; for many steps, the first, the last and some in between.
+    """Format the accuracy after each time step, or after selected steps if there are many steps.
 
     >>> _steps([0.5, 0.75])
     'each step: 50.00%, 75.00%'

@@ -1,4 +1,4 @@
-"""`hdlif export`: write a trained network as a model file, ONNX, NIR, C or a page."""
+"""Implement `hdlif export`, which writes a trained network as a model file, ONNX, NIR, C or HTML."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -75,18 +75,17 @@ def export_file(
     labels: tuple[str, ...] | None = None,
     time_steps: int | None = None,
 ) -> "Exported | ExportedC":
-    """Deploy CHECKPOINT as one file that needs no PyTorch, with folded norms and packed low-bit weights.
+    """Export CHECKPOINT to one file that runs without PyTorch.
 
-    CHECKPOINT is a checkpoint, a run folder, or the name of a trained network (`hdlif models ls`).
+    CHECKPOINT is a checkpoint, a run folder, or the name of a trained network from `hdlif models ls`.
 
-    You can also export a model file to ONNX, NIR (for other libraries of spiking networks), C or a page. ONNX and NIR
-    compute in float32. The C export is one C99 file, --out NAME.c, with a header, for processors without an operating
-    system. A page is one HTML file that runs an image network in a browser.
+    You can also export a model file to ONNX, NIR (for other spiking-network libraries), C or a page. Exports to ONNX
+    and NIR compute in float32. The C export writes NAME.c and NAME.h for processors without an operating system. A page
+    is one HTML file that runs an image network in a browser.
 
     \f
-    From Python, `network` may also be a network returned by `hdlif.load`, or a `Trainer` after training; both include
-    task, input, labels and time steps. For any other module, pass `input`, `labels` and `time_steps`. `overrides` are
-    "data.KEY=VALUE" each.
+    From Python, `network` may also be a network returned by `hdlif.load`, or a `Trainer` after training. For a plain
+    `torch.nn.Module`, pass `input`, `labels` and `time_steps`. `overrides` contains "data.KEY=VALUE" entries.
 
     Args:
         out: The file to write, usually NAME.hdlif.safetensors.
@@ -175,7 +174,7 @@ def export_file(
 def _with_confidence(
     graph: "Graph", source: str, confidence: float | Literal["auto"], max_drop: float, sets: Callable[[], "DataSets"]
 ) -> "tuple[Graph, EarlyExit | None]":
-    """Return the graph with its confidence, and the effect of an automatically chosen confidence."""
+    """Add a confidence to the graph, and return the effect of a confidence that was chosen on data."""
     from hdlif.runtime.early import check_confidence
 
     if confidence != "auto":

@@ -1,4 +1,4 @@
-"""Export of a network as one C99 file and its header, without PyTorch."""
+"""Export a graph as one C99 file and a header."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SAMPLES = 4
 
 @dataclass(frozen=True)
 class ExportedC:
-    """A written C file and its header.
+    """A C file written by `hdlif export`, with its header.
 
     Attributes:
         rounded: the effect of fixed point.
@@ -52,7 +52,7 @@ class ExportedC:
     early: EarlyExit | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the output of `hdlif export --to c --json`."""
+        """Return the result as a dict in the format of `hdlif export --to c --json`."""
         found: dict[str, Any] = {"c": str(self.path), "header": str(self.path.with_suffix(".h"))}
         for key in ("data_bytes", "state_bytes", "work_bytes", "answer_bytes", "additions"):
             found[key] = getattr(self.source, key)
@@ -69,7 +69,7 @@ class ExportedC:
         return found
 
     def text(self) -> str:
-        """Format the result for people."""
+        """Format the result of the C export as text."""
         source, rounded, checked = self.source, self.rounded, self.checked
         lines = [
             f"{self.path} and {self.path.with_suffix('.h').name}",
@@ -134,7 +134,7 @@ def export_c(
     learn: Level | None = None,
     momentum: float = 0.0,
 ) -> ExportedC:
-    """Write a graph as NAME.c and NAME.h; `out` is NAME.c, and other options are as in `export_file`.
+    """Write a graph as NAME.c and NAME.h, with options as in `hdlif.cli.export.export_file`.
 
     Args:
         source: the file of the graph, for messages.
@@ -186,7 +186,7 @@ def export_c(
 
 
 def _project(graph: Graph, source: Source, fixed: FixedPoint | None, x: NDArray[np.float32]) -> Mapping[str, str]:
-    """Return the files of the firmware, which runs on the frames `x`."""
+    """Return the files of a firmware project that runs the network on the frames `x`."""
     frames: NDArray[Any] = x
     if fixed is None:
         expected: NDArray[Any] = reference.run(graph, x, graph.time_steps)

@@ -1,4 +1,4 @@
-"""Export of a graph as a model file, an ONNX model, a NIR graph or a page."""
+"""Export a graph as a model file, an ONNX model, a NIR graph or an HTML page."""
 
 import tempfile
 from dataclasses import dataclass
@@ -35,14 +35,14 @@ class Exported:
     early: "EarlyExit | None" = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the output of `hdlif export --json`, with the target as the key of the path."""
+        """Return the result as a dict in the format of `hdlif export --json`."""
         found: dict[str, Any] = {self.to: str(self.path), "bytes": self.bytes, "nodes": self.nodes}
         if self.early is not None:
             found["early"] = self.early.as_dict()
         return found | ({"checked": [one.as_dict() for one in self.checked]} if self.checked else {})
 
     def text(self) -> str:
-        """Format the result for people."""
+        """Format the result of an export as text."""
         lines = [f"{self.path}: {self.bytes:,} bytes, {self.nodes} nodes"]
         if self.early is not None:
             lines.append(str(self.early))
@@ -50,7 +50,7 @@ class Exported:
 
 
 def export_artefact(graph: Graph, out: Path, *, check: bool = False) -> Exported:
-    """Write a model file; options are as in `hdlif.cli.export.export_file`.
+    """Write a model file, with options as in `hdlif.cli.export.export_file`.
 
     Raises:
         InputError: the file name has the suffix of an ONNX model or a NIR graph.
@@ -76,7 +76,7 @@ def export_onnx(
     weights: str = "int8",
     check: bool = False,
 ) -> Exported:
-    """Write an ONNX model; options are as in `export_file`, and `check` runs ONNX Runtime and OpenVINO.
+    """Write an ONNX model, with options as in `hdlif.cli.export.export_file`.
 
     Raises:
         InputError: a batch is given for a step, or the input of an unrolled network changes over time.
@@ -99,7 +99,7 @@ def export_onnx(
 def export_nir(
     graph: Graph, out: Path, *, extension: bool = False, for_norse: bool = False, check: bool = False
 ) -> Exported:
-    """Write a NIR graph; options are as in `export_file`, and `check` also compares the bytes of an `extension`.
+    """Write a NIR graph, with options as in `hdlif.cli.export.export_file`.
 
     Raises:
         InputError: both `extension` and `for_norse` are given.
@@ -118,7 +118,7 @@ def export_nir(
 
 
 def export_page(graph: Graph, out: Path, *, check: bool = False) -> Exported:
-    """Write an HTML page that contains the network and runs it on drawings and dropped images.
+    """Write an HTML page that runs the network on drawings and dropped images.
 
     Raises:
         InputError: `out` does not end in .html.

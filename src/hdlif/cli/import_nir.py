@@ -1,4 +1,4 @@
-"""`hdlif import`: convert another library's NIR file to a folder with a network to run and train further."""
+"""Implement `hdlif import`, which imports a network from another library's NIR file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ class ImportedFolder:
     nodes: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the output of `hdlif import --json`."""
+        """Return the result as a dict in the format of `hdlif import --json`."""
         recipe = None if self.recipe is None else str(self.recipe)
         return {"artefact": str(self.artefact), "recipe": recipe, "nodes": self.nodes}
 
@@ -50,7 +50,7 @@ def import_nir(
     kind: Literal["image", "events", "series", "table"] | None = None,
     fires_at_threshold: bool = False,
 ) -> ImportedFolder:
-    """Convert another library's network in FILE.nir to a folder with a model file to run and a recipe to train it.
+    """Convert another library's network in FILE.nir to a model file and a recipe.
 
     `hdlif import` reads files from snnTorch, SpikingJelly, norse and `hdlif export --to nir` (docs/how_to/nir.md).
 

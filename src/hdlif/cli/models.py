@@ -1,4 +1,4 @@
-"""`hdlif models ls|get`: list trained networks, and fetch one."""
+"""Implement `hdlif models`, which lists and fetches trained networks."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ Source = Annotated[str | None, option("--from", metavar="DIR|URL", help=_ZOO)]
 
 
 def ls(*, source: Source = None) -> dict[str, Any]:
-    """List trained networks: data, test accuracy or another metric with its 95 % interval, size and licence."""
+    """List trained networks with their data, test metric, 95 % interval, size and licence."""
     found = zoo.manifest(source)
     sizes = {name: found[name]["files"][name + zoo.MODEL]["bytes"] for name in sorted(found)}
     return {"networks": [{"name": name, "bytes": size, **found[name]} for name, size in sizes.items()]}
@@ -33,7 +33,7 @@ def get(
     to: Annotated[Path | None, option(type=FILE, metavar="DIR")] = None,
     source: Source = None,
 ) -> dict[str, Any]:
-    """Copy the model file, weights and card of the network NAME, and check their SHA-256.
+    """Fetch the model file, weights and card of the network NAME, and check their SHA-256 digests.
 
     Args:
         to: Folder for the files.  [default: the user's cache, where commands find the network by its name]

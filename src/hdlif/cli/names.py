@@ -1,4 +1,4 @@
-"""Shell completion of names without importing PyTorch."""
+"""Complete names in the shell without importing PyTorch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VARIABLE = "_HDLIF_COMPLETE"
 
 
 class Named(ParamType):
-    """Parameter type for text, completed with names and, if it may be a path, files."""
+    """A parameter type for text that the shell completes with names and, for paths, with files."""
 
     name = "text"
 
@@ -32,7 +32,7 @@ class Named(ParamType):
         self._or_path = or_path
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[Any]]:
-        """Return files first: bash discards the items before them."""
+        """Return the completions, with files first because bash discards all items before them."""
         files = [CompletionItem(incomplete, type="file")] if self._or_path else []
         return files + [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
 
@@ -60,7 +60,7 @@ def _neurons() -> Iterable[str]:
 
 
 def _keys() -> Iterator[str]:
-    """Yield the keys of a recipe and its sections that `--set` can replace."""
+    """Yield the keys of recipes and recipe sections that `--set` can replace."""
     from hdlif.recipe import Component, Recipe
 
     for name, field in Recipe.model_fields.items():

@@ -1,4 +1,4 @@
-"""`hdlif.load`, and the deployed form of in-memory networks and trainers."""
+"""Implement `hdlif.load`, and lower networks in memory to graphs."""
 
 from os import PathLike
 from typing import Any, Protocol, cast
@@ -18,7 +18,7 @@ from hdlif.zoo import WEIGHTS, network_file
 
 
 class TrainedNetwork(Protocol):
-    """A trained network in eval mode: a `torch.nn.Module` with its recipe, input and task.
+    """A trained `torch.nn.Module` in eval mode, with its recipe, input and task.
 
     Attributes:
         recipe: the recipe of the training.
@@ -38,7 +38,7 @@ class TrainedNetwork(Protocol):
 
 
 def load(source: str | PathLike[str]) -> TrainedNetwork:
-    """Load the network of a run folder or a checkpoint, or a trained network by its name, in eval mode.
+    """Load a trained network from a run folder, from a checkpoint or by name, in eval mode.
 
     >>> import tempfile, torch, hdlif
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -68,7 +68,7 @@ def graph_of(
     labels: tuple[str, ...] | None = None,
     time_steps: int | None = None,
 ) -> Graph:
-    """Return the deployed form of a network.
+    """Return the deployed form of a network as a graph.
 
     Args:
         network: a network returned by `load`; a `Trainer` after training; or any other module, with `input`, `labels`
@@ -100,7 +100,7 @@ def graph_of(
 
 
 def input_of(samples: Samples) -> InputRecord | None:
-    """Return the network input at each step of samples; None if they do not determine it."""
+    """Return the input record for samples, or None if the samples do not determine the input."""
     import torch
 
     x, _ = samples.sequence(torch.arange(1))

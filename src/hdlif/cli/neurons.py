@@ -1,4 +1,4 @@
-"""`hdlif neurons ls|show`: list neurons, and show a neuron's equation, states and costs."""
+"""Implement `hdlif neurons`, which lists neurons and shows their equations, states and costs."""
 
 import ast
 import inspect
@@ -33,7 +33,7 @@ def ls(
     *,
     costs: bool = False,
 ) -> dict[str, Any]:
-    """List the shipped neurons and those of installed packages, with their spikes and states.
+    """List the neurons of hdlif and of installed packages, with their spikes and states.
 
     Use package.module:Name for your own neurons.
 
@@ -54,7 +54,7 @@ def ls(
 
 
 def names(found: dict[str, Any]) -> str:
-    """Format the result for people."""
+    """Format the list of neurons as text."""
     if "costs" in found:
         return costs_table(found["costs"])
     rows = [[kind, found["spikes"][kind], ", ".join(found["states"][kind]) or "none"] for kind in found["neurons"]]
@@ -71,7 +71,7 @@ def names(found: dict[str, Any]) -> str:
 
 
 def step_costs() -> list[dict[str, Any]]:
-    """Return the costs per step of each shipped neuron with default keys, and of the `VARIANTS`."""
+    """Return the costs per time step of the shipped neurons and their variants."""
     chosen = [(kind, keys) for kind in builders.NEURONS for keys in ((), *((one,) for one in VARIANTS.get(kind, ())))]
     shown = [(kind, keys, show(kind, keys)) for kind, keys in chosen]
     return [
@@ -81,7 +81,7 @@ def step_costs() -> list[dict[str, Any]]:
 
 
 def costs_table(found: Sequence[dict[str, Any]]) -> str:
-    """Format the costs as a Markdown table."""
+    """Format the costs of neurons as a Markdown table."""
     lines = [
         "| neuron | multiplications | additions | comparisons | NOPs | bytes of state | bytes saved, fused |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -97,7 +97,7 @@ def show(
     neuron: Annotated[str, argument(type=NEURON)],
     overrides: Annotated[Sequence[str], option("--set", multiple=True, metavar="KEY=V")] = (),
 ) -> dict[str, Any]:
-    """Show the equation of NEURON as written, with states, parameters, derivatives, and costs per step.
+    """Show the equation, states, parameters, derivatives and costs of NEURON.
 
     NEURON is a shipped neuron with an equation, such as adaptive_hdlif, or your own package.module:Name.
 
@@ -137,7 +137,7 @@ def show(
 
 
 def _made(kind: str, overrides: Sequence[str]) -> "SteppedNeuron":
-    """Build the neuron of a recipe section with these keys; raise `RecipeError` if it is invalid."""
+    """Build a neuron with the given recipe keys, or raise `RecipeError` if a key is invalid."""
     from hdlif.models import Place
     from hdlif.nn import SteppedNeuron
     from hdlif.recipe import load_recipe
@@ -155,13 +155,13 @@ def _made(kind: str, overrides: Sequence[str]) -> "SteppedNeuron":
 
 
 def _spread(kind: str, neuron: Any) -> list[str]:
-    """Return the parameters that are leaks; time constants without a name set the first."""
+    """Return the names of a neuron's leak parameters."""
     leaks = builders.NEURONS[kind].LEAKS if kind in builders.NEURONS else builders.leaks_of(neuron)
     return [name for name in leaks if name in builders.LEAKS]
 
 
 def _parameter(made: "SteppedNeuron", name: str) -> dict[str, Any]:
-    """Describe a parameter with default settings; a missing end of its range is None."""
+    """Describe a parameter of a neuron with its range and default value."""
     from hdlif.nn import EquationNeuron
 
     low, high = made.range_of(name)
@@ -177,7 +177,7 @@ def _parameter(made: "SteppedNeuron", name: str) -> dict[str, Any]:
 
 
 def text(shown: dict[str, Any]) -> str:
-    """Format the result for people."""
+    """Format the description of a neuron as text."""
     of = shown["counts"]
     lines = [shown["kind"], *(["", shown["doc"]] if shown["doc"] else [])]
     if shown["equation"]:
@@ -213,7 +213,7 @@ def text(shown: dict[str, Any]) -> str:
 
 
 def _counted(count: int, what: str) -> str:
-    """Return a count with its noun.
+    """Format a count with its noun, such as "2 comparisons".
 
     >>> _counted(1, "comparison"), _counted(2, "comparison")
     ('1 comparison', '2 comparisons')
@@ -222,7 +222,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _neuron(kind: str) -> Any:
-    """Return the class of a kind; raise `RecipeError` if it is unknown."""
+    """Return the class of a kind of neuron, or raise `RecipeError` if the kind is unknown."""
     if kind in builders.CLASSES:
         return builders.CLASSES[kind].get()
     if not is_own(kind) and kind not in (offered := offers(GROUPS["neuron.kind"])):
@@ -234,7 +234,7 @@ def _neuron(kind: str) -> Any:
 
 
 def _source(step: Any) -> str | None:
-    """Return the source of a step without its docstring; None if it is not in a file."""
+    """Return the source code of a step function without its docstring, or None if unavailable."""
     while isinstance(step, partial):
         step = step.func
     try:

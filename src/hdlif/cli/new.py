@@ -1,4 +1,4 @@
-"""`hdlif new project`: write a folder with a recipe, images, a neuron, a network and a passing test."""
+"""Implement `hdlif new project`, which creates a project folder."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -20,10 +20,10 @@ SHAPES = ("disc", "square", "triangle")
 def project(
     folder: Annotated[Place, argument(type=FILE)],
 ) -> list[Path]:
-    """Create FOLDER with a recipe, images, a neuron, a network, a passing test, and a page with the commands to run.
+    """Create FOLDER with a recipe, images, a neuron, a network, a test and instructions.
 
     \f
-    Returns the files, and writes either all of them or none.
+    Returns the paths of all files in the project. If an error occurs, no files remain.
 
     Raises:
         InputError: `folder` exists and is not an empty folder.
@@ -49,7 +49,7 @@ def _fill(folder: Path) -> None:
 
 
 def _picture(name: str, rng: "np.random.Generator") -> "Image.Image":
-    """Draw a shape at a random position on noise."""
+    """Draw a shape at a random position on a noisy background."""
     import numpy as np
     from PIL import Image, ImageDraw
 

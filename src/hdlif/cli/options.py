@@ -1,9 +1,10 @@
-"""Declaration of subcommands: the command line follows from a function's signature and docstring.
+"""Create subcommands from the signatures and docstrings of functions.
 
-An option is a keyword argument with a help text in the section "Args:" of the docstring. Its type is the annotation, or
-`Annotated[type, option(...)]` for more settings. A positional argument is `Annotated[type, argument(...)]`.
+An option is a keyword argument with a help text in the section "Args:" of the docstring. The annotation is the option's
+type, or `Annotated[type, option(...)]` with settings. A positional argument is annotated with `Annotated[type,
+argument(...)]`.
 
-`subcommand` returns the command, and `called_from_python` the function for Python users.
+`subcommand` returns the command, and `called_from_python` returns the function for Python users.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ FILE = click.Path(path_type=Path)
 
 
 class ByteCount(ParamType):
-    """Parameter type for a number of bytes, at least 1, in the forms of `hdlif.serve.byte_counts`."""
+    """A parameter type for a number of bytes, such as 16384 or 16K."""
 
     name = "bytes"
 
@@ -52,7 +53,7 @@ BYTES = ByteCount()
 
 
 class _OrWord(ParamType):
-    """Parameter type for a number or one of several words."""
+    """A parameter type for a number or one of several words."""
 
     name = "number"
 
@@ -65,7 +66,7 @@ class _OrWord(ParamType):
 
 @dataclass(frozen=True)
 class Declared:
-    """The command-line form of a function's parameter."""
+    """The declaration of a function parameter as an option or a positional argument."""
 
     kind: type[click.Parameter]
     flags: tuple[str, ...]
@@ -76,7 +77,7 @@ class Declared:
         return bool(self.settings.get("multiple")) or self.settings.get("nargs") == -1
 
     def parameter(self, name: str, default: Any) -> click.Parameter:
-        """Return the parameter of a command, with the function's default."""
+        """Return click's parameter with the default value of the function's parameter."""
         settings = dict(self.settings)
         if self.kind is click.Argument:
             return click.Argument([name], **{"required": default is inspect.Parameter.empty} | settings)
@@ -91,12 +92,12 @@ class Declared:
 
 
 def option(*flags: str, **settings: Any) -> Declared:
-    """Declare an option, by default --NAME; `settings` as in `click.Option`."""
+    """Declare an option, by default --NAME, with settings as in `click.Option`."""
     return Declared(click.Option, flags, settings)
 
 
 def argument(**settings: Any) -> Declared:
-    """Declare a positional argument; `settings` as in `click.Argument`."""
+    """Declare a positional argument with settings as in `click.Argument`."""
     return Declared(click.Argument, (), settings)
 
 
@@ -124,7 +125,7 @@ _HELP = {
 
 
 def declared(function: Callable[..., Any]) -> dict[str, Declared]:
-    """Return the command-line form of each parameter, by name."""
+    """Return the declaration of each parameter of a function by name."""
     function, found = inspect.unwrap(function), {}
     helps = _helps(inspect.getdoc(function) or "")
     for name, parameter in inspect.signature(function).parameters.items():
@@ -141,7 +142,7 @@ def declared(function: Callable[..., Any]) -> dict[str, Declared]:
 
 
 def _helps(doc: str) -> dict[str, str]:
-    r"""Return the texts of the section "Args:" of a docstring, by name.
+    r"""Return the descriptions in the section "Args:" of a docstring by parameter name.
 
     >>> _helps("Train.\n\nArgs:\n    out: Run\n        folder.\n    page:\nRaises:\n    X: y")
     {'out': 'Run folder.', 'page': ''}
@@ -153,7 +154,7 @@ def _helps(doc: str) -> dict[str, str]:
 
 
 def _settings(annotation: Any) -> dict[str, Any]:
-    """Return click's settings for a type: text, a number of at least 1, a path, or one of several words."""
+    """Return click's settings for a parameter's type annotation."""
     kinds = [one for one in get_args(annotation) or (annotation,) if one is not NoneType]
     words = get_args(annotation) if get_origin(annotation) is Literal else get_args(kinds[0])
     if words and all(isinstance(word, str) for word in words):
@@ -174,7 +175,7 @@ def subcommand(
     parameters: Sequence[click.Parameter] = (),
     call: Callable[[Callable[..., Any], dict[str, Any]], Any] | None = None,
 ) -> click.Command:
-    """Return the command for a function; its help is the docstring up to a form feed.
+    """Create the command for a function, with the docstring up to a form feed as the help text.
 
     Args:
         examples: command lines with short remarks for the end of the help.
@@ -217,7 +218,7 @@ def subcommand(
 
 
 def group(name: str, help: str, commands: Sequence[click.Command], *examples: tuple[str, str]) -> click.Group:
-    """Return a command with subcommands."""
+    """Create a command that groups several subcommands."""
     epilog = "\b\nExamples:\n" + "\n".join(f"  # {remark}\n  {line}" for line, remark in examples)
     made = click.Group(name, {one.name: one for one in commands if one.name}, help=help, epilog=epilog)
     made.examples = examples  # type: ignore[attr-defined]
@@ -225,7 +226,7 @@ def group(name: str, help: str, commands: Sequence[click.Command], *examples: tu
 
 
 def called_from_python(function: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a function for Python users: invalid arguments raise hdlif's errors, with arguments in place of options.
+    """Wrap a subcommand's function for Python users, with the argument checks of the command line.
 
     Raises:
         ArgumentError: the function has no such argument.
@@ -269,7 +270,7 @@ def _check_value(name: str, value: Any, one: Declared) -> None:
 
 
 def _in_python(text: str, signature: Mapping[str, inspect.Parameter]) -> str:
-    """Rewrite the options in a message as Python arguments.
+    """Replace command-line options in a message with Python arguments.
 
     >>> def train(*, resume: bool = False, out: str = "runs"): ...
     >>> _in_python("go on (--resume) or give --out DIR", inspect.signature(train).parameters)

@@ -1,4 +1,4 @@
-"""Output to standard output and standard error, and the message after an interrupt."""
+"""Write to standard output and standard error, and extend the message after an interrupt."""
 
 import contextlib
 import json
@@ -39,7 +39,7 @@ def full(error: OSError) -> OutputError:
 
 
 def say(line: str) -> None:
-    """Write a line that is not part of the result to standard error, and ignore errors."""
+    """Write a line to standard error, and ignore write errors."""
     with contextlib.suppress(OSError):
         click.echo(_encodable(printable_lines(line), getattr(sys.stderr, "encoding", None)), err=True)
 

@@ -1,4 +1,4 @@
-"""`hdlif.predict`: run a deployed network on files of images, time series, events or arrays, without PyTorch."""
+"""Implement `hdlif.predict`, which runs a deployed network on files without PyTorch."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ BATCH_VALUES = 2**26
 
 @dataclass(frozen=True)
 class Answered:
-    """The prediction for one input; the keys of `answer` depend on the task (`runtime.answers`)."""
+    """The prediction for one input, in the format that `hdlif.runtime.answers` defines."""
 
     input: str
     answer: Answer
@@ -47,13 +47,13 @@ class Answered:
 
 @dataclass(frozen=True)
 class RunResult:
-    """The predictions in the order of the inputs, and the errors of inputs that cannot be used."""
+    """The predictions in the order of the inputs, and the errors for invalid inputs."""
 
     inputs: tuple[Answered, ...]
     failed: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the output of `hdlif run --json`."""
+        """Return the result as a dict in the format of `hdlif run --json`."""
         failed = {"failed": list(self.failed)} if self.failed else {}
         return {"inputs": [one.as_dict() for one in self.inputs], **failed}
 
@@ -69,24 +69,22 @@ def predict_files(
     max_operations: int = DEFAULT_MAX_OPERATIONS,
     keep: Callable[[str, Answer, Sequence[str]], Answer] = lambda name, answer, labels: answer,
 ) -> RunResult:
-    """Predict each input file; `hdlif run --help` describes the files for each kind of network.
+    """Run a deployed network on files, which `hdlif run --help` describes, and return the predictions.
 
-    `hdlif` reads only regular files of at most `inputs.MOST_BYTES`, and decodes images with `inputs.pictures.decode`.
-    An array without a time axis is constant over the network's steps. A network trained on rows gets images row by row.
-    NaN and infinite values raise an error. The logits are the mean over time. `Session` defines the limits, which apply
-    to batches of up to 16 inputs.
+    Inputs must be regular files of at most `inputs.MOST_BYTES`. `inputs.pictures.decode` decodes images. An array
+    without a time axis is constant over the network's steps. A network trained on rows gets images row by row. NaN and
+    infinite values raise an error. The logits are averaged over time. Limits apply to batches of up to 16 inputs, as in
+    `Session`.
 
-    With a `confidence` (given, or the file's own), an input stops at the first time step at which its class reaches
-    that probability. Its prediction then has "steps", the number of steps that ran. "off" disables the file's
-    confidence, and "auto" requires one.
+    With a `confidence`, either given or stored in the file, prediction stops at the first time step at which a class
+    reaches this probability. With a confidence, each result contains "steps", the number of time steps that ran. "off"
+    disables the file's confidence, and "auto" requires a confidence in the file.
 
-    For an image network, an array [A, C, H, W] raises an error if A is the number of time steps, unless `layout` is
-    given.
+    For an image network, an array [A, C, H, W] with A = T requires a `layout`.
 
-    `keep` gets the name of each input, its prediction and the network's labels. It returns the prediction to store, for
-    example with the path of a mask's file.
+    `keep` is called with the name of an input, the prediction and the labels, and returns the prediction to store.
 
-    If some of several files cannot be used, the others are predicted, and "failed" lists the errors.
+    If some files cannot be used, `hdlif` predicts the other files, and "failed" lists the errors.
 
     Raises:
         ArtefactError, InputError: no file can be read, or no file fits the network.
@@ -156,7 +154,7 @@ def predict(
 
 
 def _files(inputs: Sequence[Path], session: Session) -> Iterator[Path]:
-    """Yield the given files, and the files in given folders."""
+    """Yield the input files, and the files in the input folders."""
     for path in map(Path, inputs):
         # Unlike Path.is_dir, it returns False for invalid paths.
         if os.path.isdir(path):  # noqa: PTH112
@@ -166,7 +164,7 @@ def _files(inputs: Sequence[Path], session: Session) -> Iterator[Path]:
 
 
 def files_in(folder: Path, session: Session) -> list[Path]:
-    """Return a folder's files that fit a network, sorted by path, without the output of earlier runs.
+    """Return the input files for a network in a folder, sorted by path, without earlier output files.
 
     Raises:
         InputError: the folder has no such file, or cannot be searched.
@@ -180,7 +178,7 @@ def files_in(folder: Path, session: Session) -> list[Path]:
 
 
 def _sought(record: InputRecord) -> tuple[str, Sequence[str]]:
-    """Return the noun for the files to find in a folder, and their suffixes."""
+    """Return the noun and the file suffixes for a network's inputs."""
     return ("sound", (SUFFIX,)) if record.sound is not None else _IN_FOLDERS[record.kind]
 
 
@@ -194,7 +192,7 @@ _IN_FOLDERS: Mapping[str, tuple[str, Sequence[str]]] = {
 
 
 def _files_below(folder: Path, what: str, suffixes: Sequence[str]) -> Iterator[Path]:
-    """Yield the files with these suffixes in a folder and all its subfolders.
+    """Yield the files with the given suffixes in a folder and all subfolders.
 
     As in training, links to folders and names that begin with a dot are skipped.
     """
@@ -217,7 +215,7 @@ def _files_below(folder: Path, what: str, suffixes: Sequence[str]) -> Iterator[P
 
 
 def _batches(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
-    """Yield batches of adjacent samples with equal step counts, up to `BATCH` and `BATCH_VALUES`, one at a time."""
+    """Yield batches of adjacent samples with equal numbers of steps, up to `BATCH` and `BATCH_VALUES`."""
     batch: list[Sample] = []
     for sample in samples:
         full = len(batch) == BATCH or (len(batch) + 1) * sample.x.size > BATCH_VALUES
@@ -230,7 +228,7 @@ def _batches(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
 
 
 def _answered(session: Session, batch: Sequence[Sample], confidence: float | None) -> Iterator[Answered | InputError]:
-    """Yield the prediction for each input, or the error."""
+    """Yield the prediction for each input of a batch, or the error for an invalid input."""
     x = np.concatenate([one.x for one in batch], axis=1)
     if confidence is None:
         found = answers(session.run(x), session.task, session.labels, [one.placed for one in batch])

@@ -1,4 +1,4 @@
-"""`hdlif profile`: count parameters, operations and energy per layer of a recipe, a checkpoint or a model file."""
+"""Implement `hdlif profile`, which counts parameters, operations and energy per layer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Profiled:
-    """The costs of a network per layer and image.
+    """The parameters, operations and energy of a network per layer and image.
 
     See `profile` for an example.
 
@@ -62,7 +62,7 @@ class Profiled:
 
     @property
     def stored_mb(self) -> float | None:
-        """Return the file size; like SOPs and energy, it is None without a deployed form."""
+        """Return the file size, or None for a network without a deployed form."""
         return getattr(self.counts, "stored_mb", None)
 
     @property
@@ -78,7 +78,7 @@ class Profiled:
         return getattr(self.counts, "energy_mj", None)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the output of `hdlif profile --json`."""
+        """Return the result as a dict in the format of `hdlif profile --json`."""
         stated = {"counting": self.counting, "notes": list(self.notes)}
         learning = {} if self.learning is None else {"learning": self.learning.as_dict()}
         return {**self.counts.as_dict(), **stated, "trained": self.trained, "images": self.images, **learning}
@@ -94,18 +94,18 @@ def profile(
     data_root: DataRoot = None,
     overrides: DataKeys = (),
 ) -> Profiled:
-    """Count parameters, SOPs, NOPs and energy per layer of TARGET: a recipe (untrained), a checkpoint or a model file.
+    """Count parameters, SOPs, NOPs and energy per layer of a recipe, a checkpoint or a model file.
 
-    "paper" counts as in the paper's tables: only synaptic operations of the body, and 2 bits per 1-bit weight. "honest"
-    counts the energy of every operation of the deployed network.
+    With "paper", only synaptic operations of the body count, and 1-bit weights take 2 bits, as in the paper's tables.
+    With "honest", every operation of the deployed network counts.
 
-    With --training, `hdlif profile` runs a recipe on random data. It prints forward and backward milliseconds, bytes
-    saved, and the implementation of each layer; --set then changes any of the recipe's values.
+    With --training, `hdlif profile` runs a recipe on random data, and prints the time, saved bytes and implementation
+    of each layer. With --training, you can change any value of the recipe by --set.
 
     \f
-    `network` is TARGET; `overrides` are "data.KEY=VALUE" each, and `data_root` is as in `train`. Counts are per image,
-    averaged over the first test images. If a network has no deployed form, its modules are counted. Figures that need
-    the graph are then None, and a note reports the layer responsible.
+    `network` is TARGET, `overrides` contains "data.KEY=VALUE" entries, and `data_root` is as in `train`. Counts are per
+    image, averaged over the first test images. If a network has no deployed form, figures that need the graph are None,
+    and a note names the layer responsible.
 
     >>> counts = profile("digits_hdlif").counts
     >>> [layer.kind for layer in counts.layers][:3], counts.sops > 0
@@ -155,7 +155,7 @@ def profile(
 
 
 def _profiled(seen: "Activity", counting: "Counting", learn: TrainedLevel | None, *, trained: bool) -> Profiled:
-    """Price the counts of a run, and those of learning if a level is given."""
+    """Compute the costs of inference and, if a level is given, of learning."""
     from hdlif.report.accounting import learning_cost, priced
 
     counts, learning = priced(seen, counting), learning_cost(seen, learn) if learn else None
@@ -170,7 +170,7 @@ def profile_training(
     data_root: Place | None = None,
     overrides: Sequence[str] = (),
 ) -> "TrainingProfile":
-    """Time one training update of a recipe layer by layer, as in `hdlif profile --training`.
+    """Time a training update of a recipe layer by layer, as in `hdlif profile --training`.
 
     >>> profile = profile_training("digits_hdlif_w1p5_s4", overrides=["neuron.path=fused", "data.batch_size=4"])
     >>> sorted({layer.path for layer in profile.layers})[:2]
@@ -197,7 +197,7 @@ def profile_training(
 
 
 def layers_table(profile: Mapping[str, Any]) -> str:
-    """Format one row per layer, a total, the published count with packed low-bit weights, and the notes."""
+    """Format a table with one row per layer, a total, and notes."""
     header = ["layer", "kind", "shape", "params (MB)", "file (MB)", "SOPs", "NOPs", "energy (nJ)", "density"]
     rows = [
         [
@@ -216,7 +216,7 @@ def layers_table(profile: Mapping[str, Any]) -> str:
 
 
 def learning_table(cost: Mapping[str, Any]) -> str:
-    """Format the memory of learning, and its energy compared with an ordinary step."""
+    """Format the memory of learning, and the energy of learning compared with inference."""
     memory = [
         [f"trained: {cost['weights']:,} numbers ({cost['level']})", f"{cost['learned_bytes']:,}"],
         ["sums of gradients", f"{cost['gradient_bytes']:,}"],
@@ -230,14 +230,14 @@ def learning_table(cost: Mapping[str, Any]) -> str:
 
 
 def _counted(row: Mapping[str, Any]) -> list[str]:
-    """Format the summable cells of a layer or the total."""
+    """Format the sizes, operations and energy of a layer or of the total."""
     sizes = [figure(row[key], ".6f") for key in ("params_mb", "stored_mb")]
     operations = [figure(row[key], ",.0f") for key in ("sops", "nops")]
     return [*sizes, *operations, figure(row["energy_mj"], ",.1f", 1e6)]
 
 
 def training_table(profile: Mapping[str, Any]) -> str:
-    """Format one row per layer, one for the work outside of layers, and one for the entire update."""
+    """Format a table with one row per layer, work outside layers, and a total."""
     header = ["layer", "kind", "forward, ms", "backward, ms", "saved for backward, MB", "computed by"]
     rows = [
         [

@@ -1,4 +1,4 @@
-"""The program: lazily imported subcommands, errors and exit codes, and suggestions for mistyped options."""
+"""Run the program `hdlif`, with lazy imports, error messages and exit codes."""
 
 import contextlib
 import io
@@ -19,7 +19,7 @@ from hdlif.errors import HdlifError, MachineError, MissingExtraError, OutputErro
 
 
 def form_that_works(error: click.NoSuchOption, words: Sequence[str]) -> str:
-    """Suggest --set for an unknown option that is a key of a recipe; return "" if this does not apply.
+    """Suggest --set for an unknown option that is a key of a recipe, or return "" for any other option.
 
     Args:
         words: the words of the command line.
@@ -33,7 +33,7 @@ def form_that_works(error: click.NoSuchOption, words: Sequence[str]) -> str:
 
 
 def kinds_of(section: str | None) -> str:
-    """Return the end of an error about an invalid section of a recipe, with the accepted kinds."""
+    """List the valid kinds for a recipe section, as the end of an error message."""
     from hdlif.recipe.builders.part import KINDS
 
     names = KINDS.get(f"{section}.kind")
@@ -41,7 +41,7 @@ def kinds_of(section: str | None) -> str:
 
 
 def _keys(name: str) -> list[str]:
-    """Return the keys of a recipe whose last part is `name`; for a section, only its own key."""
+    """Return the recipe keys that end in `name`, or only the section's key if `name` is a section."""
     from hdlif.recipe import ALIASES, Recipe
     from hdlif.recipe.builders.schema import KEYS as MEANINGS
 
@@ -74,7 +74,7 @@ def _is_of_data(key: str) -> bool:
 
 
 def _value(option: str, words: Sequence[str]) -> str | None:
-    """Return the word after an option if it can be a value without quotes."""
+    """Return the value of an option on the command line if the value needs no quotes."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
         name, equals, value = word.partition("=")
         value = value if equals else following
@@ -115,7 +115,7 @@ SUBCOMMANDS = {
 
 
 class Program(click.Group):
-    """The command `hdlif`, which imports a subcommand only when it is called."""
+    """The command `hdlif`, which imports only the subcommand that the user calls."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # No path contains NUL, for which system calls raise errors of several types.
@@ -176,9 +176,9 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line, and print errors on one line of standard error; exit codes are 0, 1, 2, 130 and 143.
+    """Run the command line, print errors to standard error, and exit with 0, 1, 2, 130 or 143.
 
-    If the reader of standard output has closed the pipe (`| head`), exit with 1 and print nothing.
+    Exit with 1 and print nothing if the reader of standard output has closed the pipe, as `head` does.
     """
     try:
         # Check this before the work, not after it.
@@ -222,13 +222,13 @@ def main() -> None:
 
 
 def _interrupted(error: BaseException | None) -> NoReturn:
-    """Print that the process was interrupted, and where."""
+    """Print a message about an interrupt and exit with code 130."""
     say(" ".join(["interrupted", *map(str, error.args if isinstance(error, KeyboardInterrupt) else ())]))
     sys.exit(130)
 
 
 def _fail(error: HdlifError | None, cause: Exception) -> NoReturn:
-    """Print an error and exit; with --debug print the traceback of its cause instead."""
+    """Print an error and exit, or raise the cause of the error with --debug."""
     _let_go(sys.stdout)
     if "--debug" in sys.argv[1:]:
         raise cause
@@ -276,9 +276,9 @@ OF_SUBCOMMANDS: Mapping[tuple[str, type[HdlifError]], str] = {
 
 
 def page_of(subcommand: str, error: HdlifError) -> str | None:
-    """Return the help page for an error of a subcommand, such as "run" or "data get".
+    """Return the documentation page for an error of a subcommand, such as "run" or "data get".
 
-    Return None if there is no page, or if the message already contains one.
+    Return None if no page exists, or if the message already contains a page.
     """
     if "docs/" in str(error):
         return None
@@ -289,12 +289,12 @@ def page_of(subcommand: str, error: HdlifError) -> str | None:
 
 
 def _verb() -> str:
-    """Return the subcommand, which is the one or two words before the first option."""
+    """Return the words of the subcommand from the command line."""
     return " ".join(word for word in sys.argv[1:3] if not word.startswith("-"))
 
 
 def _is_of_click(error: OSError) -> bool:
-    """Return whether an error occurred while click wrote help or version."""
+    """Return whether an error occurred while click printed the help or the version."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
@@ -302,7 +302,7 @@ def _is_of_click(error: OSError) -> bool:
 
 
 def _let_go(stream: TextIO | None) -> None:
-    """Discard the unwritten buffer of a stream, which Python would try to write again at exit."""
+    """Discard the unwritten buffer of a stream to prevent another write error at exit."""
     if stream is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""`hdlif recipes ls|show|check|schema`."""
+"""Implement `hdlif recipes`, which lists, prints and checks recipes."""
 
 import json
 import re
@@ -27,10 +27,11 @@ def ls(
 ) -> dict[str, Any]:
     """List the shipped recipes by data set.
 
-    The list has the neuron, the learning rule, and the bits of weights and spikes.
+    The list shows each recipe's neuron, learning rule, and bits of weights and spikes.
 
     \f
-    Recipes without a download come first. The result always includes descriptions and published figures.
+    The list begins with recipes whose data need no download. The result always includes descriptions and published
+    figures.
 
     Args:
         published: List only recipes from published tables, with the published figures.
@@ -46,12 +47,12 @@ def ls(
 
 
 def needs_no_download(shipped: str) -> bool:
-    """Return whether a shipped recipe's name begins with the name of bundled or generated data."""
+    """Return whether a shipped recipe uses bundled or generated data."""
     return shipped.startswith(tuple(f"{name}_" for name in WITHOUT_DOWNLOAD))
 
 
 def about(name_or_path: str | Path) -> str:
-    """Return the first sentence of a recipe's header comment after the command and the figures, or ""."""
+    """Return the descriptive first sentence of a recipe's header comment, or ""."""
     _, text = recipe_text(name_or_path)
     lines = takewhile(lambda line: line.startswith("#"), text.splitlines())
     about_it = (line for line in lines if not line.startswith(("# hdlif train ", "# published: ")))
@@ -60,7 +61,7 @@ def about(name_or_path: str | Path) -> str:
 
 
 def details(recipe: Recipe) -> dict[str, Any]:
-    """Return the data set of a shipped recipe, its neuron and rule, and the bits of its weights and spikes."""
+    """Return the data set, neuron, rule, and bits of weights and spikes of a shipped recipe."""
     data = recipe.data
     graded = builders.NEURONS[recipe.neuron.kind].IS_GRADED
     return {
@@ -73,7 +74,7 @@ def details(recipe: Recipe) -> dict[str, Any]:
 
 
 def listed(found: Mapping[str, Any]) -> str:
-    """Format a table per data set, one row per recipe."""
+    """Format one table per data set, with one row per recipe."""
     of_data: dict[str, list[list[str]]] = {}
     for name in found["recipes"]:
         one = found["details"][name]
@@ -89,7 +90,7 @@ def _in_bits(bits: float) -> str:
 
 
 def published_figures(name_or_path: str | Path) -> dict[str, float | None] | None:
-    """Return "accuracy" in 0..1 and "params_mb" (or None) from a recipe's header; None if it has no figures."""
+    """Return the published "accuracy" (0..1) and "params_mb" from a recipe's header, or None without figures."""
     _, text = recipe_text(name_or_path)
     found = _PUBLISHED.search(text)
     if found is None:
@@ -112,7 +113,7 @@ def show(
     *,
     resolved: bool = False,
 ) -> dict[str, Any]:
-    """Print the text of RECIPE.
+    """Print the YAML text of RECIPE.
 
     Args:
         resolved: Fill in the base, and print every value.
@@ -129,9 +130,9 @@ def schema(
     *,
     out: Place | None = None,
 ) -> str:
-    """Print the JSON Schema of recipes, with which an editor completes keys and kinds, and marks invalid ones.
+    """Print the JSON Schema of recipes, which an editor uses to complete and check keys and kinds.
 
-    The schema contains the shipped kinds and those of installed packages. `hdlif recipes check` checks more than the
+    The schema contains the kinds of hdlif and of installed packages. `hdlif recipes check` makes more checks than the
     schema.
 
     Args:
@@ -155,10 +156,10 @@ def check_all(
     data_root: DataRoot = None,
     say: Callable[[str], None] = say_nothing,
 ) -> dict[str, Any]:
-    """Check every key, name, argument and type of each RECIPE, by default of all shipped recipes.
+    """Check the keys, names, arguments and types of each RECIPE, or of all shipped recipes.
 
-    Other checks need --build and PyTorch. They cover the ranges of arguments, the existence of named layers, whether
-    the network fits the data, whether the rule can train it, and whether `hdlif` can export it.
+    With --build, `hdlif recipes check` also checks ranges of arguments, layer names, whether network and data fit,
+    training, and export. These checks need PyTorch.
 
     \f
     Returns the names of the valid recipes.
@@ -189,7 +190,7 @@ def check_all(
 
 
 def verdict(found: Mapping[str, Any]) -> str:
-    """Format the result of `check` in one line."""
+    """Format the result of a recipe check in one line."""
     why = found.get("not_exported")
     return "good" if why is None else f"can be trained, but not exported: {why}"
 
@@ -197,7 +198,7 @@ def verdict(found: Mapping[str, Any]) -> str:
 def check(
     name_or_path: str | Path, overrides: Sequence[str] = (), *, build: bool = False, data_root: Place | None = None
 ) -> dict[str, Any]:
-    """Check keys, types and ranges, then every name and argument; return the recipe with all values explicit.
+    """Check a recipe, and return the recipe with all values explicit.
 
     Args:
         build: whether to also build all parts, as before training, try one update on noise, and try to deploy the

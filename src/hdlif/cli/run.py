@@ -1,4 +1,4 @@
-"""`hdlif run`: predictions of a deployed network for files and streams, without PyTorch."""
+"""Implement `hdlif run`, which predicts files and streams without PyTorch."""
 
 import sys
 from collections.abc import Sequence
@@ -32,12 +32,12 @@ def run(
     max_operations: int | None = None,
     as_json: bool = False,
 ) -> None:
-    """Predict INPUTS with ARTEFACT, without PyTorch: classes per sample, step or pixel, labels, objects, boxes, values.
+    """Run inference on INPUTS with the model file ARTEFACT, without PyTorch.
 
-    ARTEFACT is a model file, or the name of a trained network (`hdlif models ls`).
+    ARTEFACT is a model file, or the name of a trained network from `hdlif models ls`.
 
-    An input is a file of the network's kind of data, or a folder with images, .csv files, .wav files or event-camera
-    data. If some inputs cannot be used, `hdlif run` predicts the others and exits with code 1.
+    Each input is a file, or a folder with images, .csv files, .wav files or event-camera data. If some inputs cannot be
+    used, `hdlif run` predicts the other inputs and exits with code 1.
 
     \b
     images      an image file; or a .npy array: float32 [C, H, W], [N, C, H, W] or
@@ -51,21 +51,22 @@ def run(
     recordings  of event cameras (.aedat, .aedat4, .bin, .h5, .hdf5, .npy, .npz, .raw);
                 or a .npy array of counts: [2, H, W], [T, 2, H, W] or [N, T, 2, H, W]
 
-    Images are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP files with 8 bits per channel, and at most 80 million pixels and
-    65,535 pixels per side. Only the first frame is used; orientation and transparency are ignored. A file may have at
-    most 256 MiB.
+    Images are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP files with 8 bits per channel. An image may have at most 80
+    million pixels, and 65,535 pixels per side. `hdlif run` uses only the first frame, and ignores orientation and
+    transparency. A file may have at most 256 MiB.
 
     If a network predicts classes or objects per pixel, `hdlif run` writes the mask of NAME.jpg to NAME.answer.png in
-    the image's own size. A pixel's value is the number of its class, from 0, or 255 for none. For objects, it is the
-    object's number, from 1, or 0 for none. NAME.overlay.png is the image with the mask's colours over it. If a network
+    the image's size. Mask values are class numbers from 0, or 255 for no class. For objects, mask values are object
+    numbers from 1, or 0 for no object. NAME.overlay.png is the image overlaid with the mask's colours. If a network
     predicts boxes, NAME.answer.png is the image with boxes, labels and scores.
 
-    With --page, only the page shows the predictions; the input must be a time series, audio or event-camera data.
+    With --page, `hdlif run` writes the predictions only to the page. The option --page requires a time series, audio or
+    event-camera data.
 
-    With --stream, a network for time series, audio or images runs on samples as they arrive. It prints one line (with
-    --json one object) at the end of each window. With a confidence, it prints the line as soon as a class reaches it.
-    Early exit does not change where the next window begins. An image network that predicts at each step keeps its state
-    from frame to frame, and prints one line per frame.
+    With --stream, a network for time series, audio or images runs on samples as they arrive. `hdlif run` prints one
+    line (with --json one object) at the end of each window. With a confidence, `hdlif run` prints each line as soon as
+    a class reaches the confidence. Early exit does not change the start of the next window. For an image network that
+    predicts at each step, `hdlif run` keeps the state from frame to frame, and prints one line per frame.
 
     \b
     series      lines of CSV, with or without a header; or a .npy array [T, C]
@@ -126,7 +127,7 @@ def run(
 
 
 def _given(**options: Any) -> dict[str, Any]:
-    """Return the options that are not None."""
+    """Return only the options that are not None."""
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -141,7 +142,7 @@ def _write_page(artefact: Path, recording: Path, page: Path, as_json: bool, opti
 
 
 def _run_on_stream(artefact: Path, place: Path, as_json: bool, options: dict[str, Any]) -> None:
-    """Print each prediction as soon as it is available; exit with 1 if any was not finite."""
+    """Print each prediction for a stream when available, and exit with 1 if any prediction is not finite."""
     from hdlif.cli.stream import stream as command
 
     said, failed = 0, False

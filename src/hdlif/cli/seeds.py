@@ -1,4 +1,4 @@
-"""`hdlif train RECIPE --seeds N`: repeat training with N seeds, and average the results."""
+"""Implement `hdlif train --seeds N`, which repeats training with N seeds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hdlif.training import RunFiles
 
 @dataclass(frozen=True)
 class Spread:
-    """Statistics of a figure over several seeds.
+    """The statistics of one figure over several seeds.
 
     Attributes:
         mean, std: None if a value is None; the sample standard deviation is also None for a single seed.
@@ -35,13 +35,13 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float | None]) -> Spread:
-        """Summarise values in the order of the seeds."""
+        """Compute the statistics of one value per seed."""
         known = [value for value in values if value is not None]
         mean, std = mean_and_std(known) if known and len(known) == len(values) else (None, None)
         return cls(mean, std, tuple(values))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figure as a JSON-serialisable dict."""
+        """Return the statistics as a JSON-serialisable dict."""
         return {"mean": self.mean, "std": self.std, "values": list(self.values)}
 
 
@@ -50,7 +50,7 @@ FIGURES = ("accuracy", "validation_accuracy", "sops", "energy_mj", "train_second
 
 @dataclass(frozen=True)
 class SeedsResult:
-    """The results of the same training with several seeds.
+    """The results of training one recipe with several seeds.
 
     Attributes:
         name: name of the recipe.
@@ -71,7 +71,7 @@ class SeedsResult:
 
     @classmethod
     def of(cls, name: str, runs: Sequence[TrainResult]) -> SeedsResult:
-        """Summarise training runs of a recipe."""
+        """Summarise the training runs of one recipe."""
         return cls(
             name=name,
             seeds=tuple(run.seed for run in runs),
@@ -100,11 +100,11 @@ class SeedsResult:
         }
 
     def text(self, out: Path | None = None) -> str:
-        """Format the result as a line that begins with the name of its folder, runs/NAME by default."""
+        """Format the result as one line that begins with the name of the folder."""
         return str(self if out is None else replace(self, name=run_name(out, self.name)))
 
     def __str__(self) -> str:
-        """Format the test accuracy in percent, or the metrics: mean ± standard deviation (n)."""
+        """Format the test accuracy or the metrics as mean ± standard deviation (n)."""
         said = [] if self.accuracy.mean is None else [f"{in_percent(self.accuracy.mean, self.accuracy.std)} %"]
         for name, one in self.metrics.items():
             if name != "accuracy" or not said:
@@ -126,10 +126,10 @@ def train_seeds(
     say: Callable[[str], None] = say_nothing,
     **options: Any,
 ) -> SeedsResult:
-    """Train a recipe with `seeds` consecutive seeds, starting with its own, and write OUT/seeds.json after each.
+    """Train a recipe with `seeds` consecutive seeds, and write OUT/seeds.json after each seed.
 
-    Run folders are OUT/seed_S. Finished runs of the same recipe are skipped, and stopped ones are resumed, so more
-    seeds add to the existing runs.
+    The first seed is the recipe's seed, and run folders are OUT/seed_S. Finished runs of the same recipe are skipped,
+    and stopped runs are resumed.
 
     Args:
         overrides, data, stream, twin, start: as in `hdlif.train`.

@@ -1,4 +1,4 @@
-"""`hdlif serve`: predict over HTTP."""
+"""Implement `hdlif serve`, which predicts over HTTP."""
 
 import signal
 import sys
@@ -42,10 +42,11 @@ def serve(
     as_json: bool = False,
     **limits: Any,
 ) -> None:
-    """Predict images, arrays, time series and streams over HTTP with each ARTEFACT, a path or NAME=PATH.
+    """Serve predictions over HTTP for each ARTEFACT, which is a path or NAME=PATH.
 
-    `hdlif serve` needs the extra hdlif[serve]; docs/how_to/serving.md describes the requests. SIGTERM and Ctrl-C stop
-    the server after it completes the requests in flight. SIGHUP reloads the files without dropping requests.
+    `hdlif serve` needs the extra hdlif[serve]. The page docs/how_to/serving.md describes the requests. On SIGTERM or
+    Ctrl-C, the server completes the requests in flight and stops. On SIGHUP, the server reloads the files without
+    dropping requests.
 
     \b
       curl --data-binary @photo.png -H 'Content-Type: image/png' localhost:8000/v1/models/digits/predict

@@ -1,4 +1,4 @@
-"""`hdlif data inspect NAME`: inspect a shipped data set, or generate one from arguments."""
+"""Implement `hdlif data inspect NAME`, which inspects a shipped data set."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ _TOGETHER = 256
 def persistence(
     sets: DataSets, names: tuple[str, ...], mean: tuple[float, ...], std: tuple[float, ...], ahead: int
 ) -> dict[str, float]:
-    """Return the metrics of the last-value forecast x_{t+ahead} = x_t on the test part, in the units of the values.
+    """Return the test metrics of the last-value forecast x_{t+ahead} = x_t, in original units.
 
     Args:
         sets: time series whose targets are their own channels, `ahead` steps later.
@@ -38,7 +38,7 @@ VALIDATION = 100
 
 
 def inspect_shipped(name: str, *, overrides: Sequence[str] = (), root: Path | None = None) -> dict[str, Any]:
-    """Read or generate a set of images, time series or rows as in training, and describe it.
+    """Read or generate a shipped data set as in training, and describe the samples.
 
     Args:
         name: name of a shipped data set.

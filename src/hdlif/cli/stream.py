@@ -1,4 +1,4 @@
-"""`hdlif run --stream`: run a deployed network on samples or frames as they arrive."""
+"""Implement `hdlif run --stream`, which runs a network on samples or frames as they arrive."""
 
 import contextlib
 import os
@@ -45,7 +45,7 @@ def stream(
     max_operations: int = DEFAULT_MAX_OPERATIONS,
     say: Callable[[str], None] = say_nothing,
 ) -> Iterator[Decision | FrameAnswer]:
-    """Yield the prediction for each window or frame as soon as it is available.
+    """Run a network on a stream, and yield the prediction for each window or frame when available.
 
     Args:
         place: "-" for standard input, a file, FIFO or device, or a folder of frames.
@@ -182,7 +182,7 @@ def _takes(session: Session) -> str:
 
 
 def _left(at_work: Stream, came: int, partial: bool) -> Iterator[str]:
-    """Yield messages about the windows in which the samples ended."""
+    """Yield a message about incomplete windows at the end of the stream."""
     left: list[Any] = [one for one in at_work.unanswered if not (partial and one.step)]
     if left:
         first, last = left[0], left[-1]

@@ -1,4 +1,4 @@
-"""`hdlif sweep`: search a space of recipes for the best validation accuracy, with any number of processes."""
+"""Implement `hdlif sweep`, which searches a space of recipes in any number of processes."""
 
 import json
 import math
@@ -29,9 +29,9 @@ def sweep(
 ) -> SweepResult:
     """Search a space of recipes around RECIPE for the best validation accuracy.
 
-    Any number of processes, on all machines with access to the study's folder, can work on one study: start the same
-    command in each. Trials worse than the median are pruned. If a process is stopped or killed, another one resumes its
-    trial from the checkpoint. `hdlif sweep` needs the extra hdlif[sweep].
+    To use several processes, start the same command in each process, on any machine with access to the study's folder.
+    `hdlif sweep` prunes trials that are worse than the median. If a process stops, another process resumes the trial
+    from the checkpoint. `hdlif sweep` needs the extra hdlif[sweep].
 
     \b
     A space reads
@@ -79,7 +79,7 @@ def sweep(
 
 
 def trials_table(result: SweepResult) -> str:
-    """Format one row per trial, the best first, and the overrides that repeat the best."""
+    """Format a table of trials, with the best trial first, and the overrides that repeat this trial."""
 
     def rank(trial: TrialResult) -> tuple[bool, float]:
         score = trial.validation_score

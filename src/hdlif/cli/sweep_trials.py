@@ -1,4 +1,4 @@
-"""Trials of a search, in any number of processes, and their collected results."""
+"""Run the trials of a search in any number of processes, and collect the results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def search(
     progress: bool,
     say: Callable[[str], None],
 ) -> SweepResult:
-    """Train recipes of a space until the study has `trials` trials across all processes."""
+    """Train recipes from a search space until the study contains `trials` trials."""
     check_alone("hdlif sweep")
     look = Looks(data_root)
     base = built(recipe, overrides, look)
@@ -94,7 +94,7 @@ def search(
 
 
 class _Reporting(Callback):
-    """Callback that reports every epoch to the study, and raises `TrialPruned` if other trials were better."""
+    """A callback that reports every epoch to the study, and raises `TrialPruned` if other trials are better."""
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
@@ -118,7 +118,7 @@ def _frozen(trial: Trial) -> FrozenTrial:
 
 
 def _write(study: Study, base: Recipe, space: Space, journal: Path) -> SweepResult:
-    """Write sweep.json and return its content."""
+    """Write the file sweep.json, and return its content."""
     classifies = base.task.kind == "classify" and base.task.arguments.get("best", "accuracy") == "accuracy"
     trials = tuple(_result(trial, space, folder_of(journal, trial), classifies) for trial in trials_of(study))
     done = [

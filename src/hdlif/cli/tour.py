@@ -1,4 +1,4 @@
-"""`hdlif tour`: a guided sequence of `hdlif` commands, with colours on a terminal and plain text elsewhere."""
+"""Implement `hdlif tour`, a guided sequence of `hdlif` commands."""
 
 import os
 import shlex
@@ -32,7 +32,7 @@ PICTURE, PICTURE_NUMBER = "digit.png", 7
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the tour.
+    """One step of `hdlif tour`, with an explanation and a command.
 
     Attributes:
         title: a short title.
@@ -50,7 +50,7 @@ class Step:
 
 
 def begin(out: Path) -> list[Step]:
-    """Return the steps of a tour that writes to `out`, which must be empty or contain only an earlier tour.
+    """Prepare the folder `out`, and return the steps of a tour that writes to this folder.
 
     Raises:
         MissingExtraError: PyTorch, or another package of the extra `train`, is not installed.
@@ -119,7 +119,7 @@ def begin(out: Path) -> list[Step]:
 
 
 def draw_picture(out: Path) -> list[list[int]]:
-    """Write the test image to OUT/digit.png; return its pixels, 0..255."""
+    """Write a test image to OUT/digit.png, and return the pixels in 0..255."""
     from PIL import Image
 
     from hdlif.data import digits
@@ -136,9 +136,9 @@ def tour(
     yes: bool = False,
     out: Path = Path("runs/tour"),
 ) -> None:
-    """Take five minutes to train a small network, look at its predictions, export it, run it, and count its costs.
+    """Train, export, run and profile a small network in five minutes.
 
-    Each step explains and shows a command, which runs when you press Enter. `hdlif tour` needs the extra hdlif[train].
+    Each step explains a command, which runs when you press Enter. `hdlif tour` needs the extra hdlif[train].
 
     \f
 
@@ -181,7 +181,7 @@ def _typed(command: Sequence[str]) -> str:
 
 
 def _paragraphs(step: Step) -> str:
-    """Wrap the text of a single line to the page; return text of several lines unchanged."""
+    """Wrap the text of a step, unless the text already has several lines."""
     text = printable_lines(step.text)
     return text if "\n" in text else textwrap.fill(text, WIDTH - 4)
 
@@ -218,7 +218,7 @@ def _in_colours(title: str, step: Step, picture: list[list[int]] | None) -> str:
 
 
 def _answer() -> str:
-    """Return "" for Enter, s or q; at the end of standard input, return q."""
+    """Read the user's answer, which is "" for Enter, s or q, and return q at the end of standard input."""
     while True:
         put("  Enter runs it, s skips it, q quits: ", nl=False)
         line = sys.stdin.readline()
@@ -232,7 +232,7 @@ def _answer() -> str:
 
 
 def _run(command: Sequence[str]) -> int:
-    """Run `hdlif` with these words in a separate process on this terminal, and return the exit code."""
+    """Run an `hdlif` command in a separate process, and return the exit code."""
     sys.stdout.flush()
     child = subprocess.Popen(module_command("hdlif", *command))
     try:

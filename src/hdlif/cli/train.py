@@ -1,4 +1,4 @@
-"""`hdlif train`: train a recipe, and write the network and its figures to a run folder."""
+"""Implement `hdlif train`, which trains a recipe and writes a run folder."""
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """A finished training run, which is usable as the path of its folder.
+    """A finished training run, which can be used as a path to the run folder.
 
     See `train` for an example.
 
@@ -54,22 +54,22 @@ class Run:
 
     @property
     def accuracy(self) -> float | None:
-        """Return the accuracy on the test set, a fraction in 0..1; None for tasks other than classification."""
+        """Return the test accuracy in 0..1, or None for tasks other than classification."""
         return self.result.accuracy
 
     @property
     def metrics(self) -> Mapping[str, float | None]:
-        """Return the metrics on the test set by name, "accuracy" for a classification; undefined ones are None."""
+        """Return the test metrics by name, with None for undefined metrics."""
         return self.result.measured
 
     @property
     def accuracy_per_step(self) -> tuple[float, ...]:
-        """Return the accuracy after each time step."""
+        """Return the test accuracy after each time step."""
         return self.result.accuracy_per_step
 
     @property
     def best_epoch(self) -> int | None:
-        """Return the epoch of the saved network, which is the best one on validation."""
+        """Return the epoch of the saved network, which has the best validation result."""
         return self.result.best_epoch
 
     def __fspath__(self) -> str:
@@ -81,7 +81,7 @@ class Run:
 
 
 class NotFirstProcessError(InputError):
-    """Raised in all processes of a training run except the first, which has the result."""
+    """Raised in every process of a training run except the first process, which has the result."""
 
 
 @called_from_python
@@ -107,22 +107,22 @@ def train(
     progress: bool = False,
     say: Callable[[str], None] = say_nothing,
 ) -> Run:
-    """Train RECIPE (a YAML file, or a name from `hdlif recipes ls`) and measure the result.
+    """Train RECIPE, which is a YAML file or a name from `hdlif recipes ls`, and measure the result.
 
-    Without RECIPE, `hdlif` chooses network, rule and optimiser based on the size of your data (--data PATH). It prints
-    them and writes them to recipe.yaml; --set replaces any of them.
+    Without RECIPE, `hdlif` chooses network, rule and optimiser based on the size of your data (--data PATH). `hdlif`
+    prints the choices, and writes them to recipe.yaml. Use --set to replace any chosen value.
 
-    The run folder contains model.safetensors (the best epoch on validation), last.safetensors (to resume from),
-    metrics.jsonl, TensorBoard events and summary.json. After Ctrl-C, --resume continues from the last checkpoint. To
-    use a folder that contains a run, pass --resume or --overwrite.
+    The run folder contains model.safetensors from the best epoch, last.safetensors for --resume, metrics.jsonl,
+    TensorBoard events and summary.json. After Ctrl-C, --resume continues from the last checkpoint. To use a folder that
+    contains a run, pass --resume or --overwrite.
 
-    With --seeds, the run folder contains one run per seed, seed_42, seed_43, and so on, and seeds.json with means and
-    standard deviations. Finished seeds are skipped, and a stopped one is resumed.
+    With --seeds, the run folder contains one run per seed (seed_42, seed_43, ...), and seeds.json with means and
+    standard deviations. `hdlif train` skips finished seeds, and resumes a stopped seed.
 
     \f
-    `epochs` and `overrides` apply to recipes given by name, not to a `Recipe`, which has its own values. `epochs`
-    replaces the override training.epochs. Without recipe and data, `train` uses digits_hdlif. `data_root` is the folder
-    of data sets that are not part of a package. `progress` shows a bar, and `say` gets each printed line.
+    `epochs` and `overrides` apply to recipes given by name, not to a `Recipe`. `epochs` replaces the override
+    training.epochs. Without recipe and data, `train` uses digits_hdlif. `data_root` is the folder of data sets that are
+    not part of a package. `progress` shows a bar, and `say` is called with each printed line.
 
     >>> run = train("digits_hdlif", epochs=1, out="run", overrides=["model.width=4"])
     >>> run.folder, run.metrics["accuracy"] > 0.2
@@ -208,7 +208,7 @@ def train(
 
 
 def as_text(result: "TrainResult", out: Path) -> str:
-    """Format the result as a line, its figures as a row, and a line that explains them.
+    """Format the result of a training run, with figures and an explanation.
 
     Args:
         out: the run folder.
@@ -277,7 +277,7 @@ def _dry_run(
     say: Callable[[str], None],
     **others: Any,
 ) -> "Chosen":
-    """Return the budget's choice for the untrained network; training options have no effect."""
+    """Return the choice of layer options for a budget and the untrained network."""
     if budget is None:
         raise RecipeError("--dry-run requires --budget, such as --budget nops=70%")
     from hdlif.cli.budget_training import choose_untrained

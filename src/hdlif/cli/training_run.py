@@ -1,4 +1,4 @@
-"""Training of a recipe in a run folder, for `hdlif train` and all subcommands that train."""
+"""Train a recipe in a run folder, for `hdlif train` and all other subcommands that train."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """Settings of a training run that are not part of its recipe.
+    """Settings of a training run that are not part of the recipe.
 
     Attributes:
         data_root, devices, nodes, workers, threads, memory_repeats: as in `hdlif train`; without `threads`, a resumed
@@ -93,9 +93,9 @@ class TrainingOptions:
 def train_recipe(
     recipe: Recipe, out: Path, options: TrainingOptions, *, found: OwnData | None = None
 ) -> TrainResult | None:
-    """Train a recipe, measure the result on the test set (read once), and write OUT/summary.json.
+    """Train a recipe, measure the network once on the test set, and write OUT/summary.json.
 
-    On a CPU, the process keeps freed memory from now on (`allocator.keep_freed_memory`).
+    On a CPU, the process keeps freed memory for later allocations (`allocator.keep_freed_memory`).
 
     Args:
         recipe, found: the results of `hdlif.recipe.runs.recipe_data`.
@@ -145,7 +145,7 @@ def train_recipe(
 
 @dataclass(frozen=True)
 class _Parts:
-    """The parts of a training run."""
+    """The network, task, data and teacher of a training run."""
 
     model: nn.Module
     task: Task
@@ -180,7 +180,7 @@ def _as_it_was_begun(
     found: OwnData | None,
     say: Callable[[str], None],
 ) -> Recipe:
-    """Return the recipe with numeric class weights, and the path of its data at the start of the training in OUT."""
+    """Return the recipe with numeric class weights, and with the data path of a resumed run."""
     # Only a checkpoint records the data from the start of the training.
     stopped = options.resume is not False and ranks.led(RunFiles(out).exist)
     if options.resume and stopped:
@@ -254,7 +254,7 @@ def _forgotten_if_refused(out: Path, ranks: Ranks) -> Iterator[None]:
 
 
 def train_in_one_process(recipe: Recipe, out: Path, options: TrainingOptions) -> TrainResult:
-    """Train a recipe that another subcommand has loaded, in this process only."""
+    """Train a recipe for another subcommand in a single process."""
     loaded, found = load_recipe_to_train(
         recipe, out=out, data_root=options.data_root, resume=bool(options.resume), say=options.say
     )
@@ -264,7 +264,7 @@ def train_in_one_process(recipe: Recipe, out: Path, options: TrainingOptions) ->
 
 
 def _of_recipe(recipe: Recipe, teacher: Teacher | None) -> list[Callback]:
-    """Return the callbacks that a recipe adds to the training."""
+    """Return the callbacks that a recipe adds to training."""
     mix, penalty = builders.build_mix(recipe), builders.build_penalty(recipe)
     mixing = [] if mix is None else [Mixing(mix)]
     teaching = [] if teacher is None else [Teaching(teacher)]
@@ -281,7 +281,7 @@ def _result(
     peak_bytes: int | None,
     ranks: int,
 ) -> TrainResult:
-    """Collect the result; without held-out samples, it has no validation figures."""
+    """Collect the result of a training run, with validation figures if samples were held out."""
     test, task = measured.evaluated.result, measured.task
     classifies = test.accuracy is not None
     plain = classifies and task.metric == "accuracy"
@@ -326,7 +326,7 @@ def _measured(
     bar: Bar,
     initial: Sequence[Neuron],
 ) -> MeasuredNetwork:
-    """Measure a finished network; write its recipe, and the data for reports."""
+    """Measure a trained network, and write the recipe and the data for reports."""
     write_text(out / run_folder.RECIPE, dump_recipe(recipe))
     # Measure in the precision of deployment, whatever the precision of training.
     measured = measure(model.float(), recipe, sets, device, bar=bar, initial=initial)
@@ -336,7 +336,7 @@ def _measured(
 
 
 def measure_peak(result: TrainResult, out: Path, repeats: int, bar: Bar) -> TrainResult:
-    """Measure the peak memory of a training run; add it to the result and to summary.json in `out`."""
+    """Measure the peak memory of a training run, and add the value to the result and to summary.json."""
     recipe = Recipe.model_validate(result.recipe)
     peak = _peak_bytes(recipe, repeats, bar, threads=result.threads_used)
     measured = replace(result, peak_bytes=peak)
@@ -345,7 +345,7 @@ def measure_peak(result: TrainResult, out: Path, repeats: int, bar: Bar) -> Trai
 
 
 def _peak_bytes(recipe: Recipe, repeats: int, bar: Bar, *, threads: int) -> int | None:
-    """Return the peak memory of training, or None if it is not requested or cannot be measured."""
+    """Return the peak memory of training, or None if `repeats` is 0 or the measurement fails."""
     if not repeats:
         return None
     try:
@@ -356,7 +356,7 @@ def _peak_bytes(recipe: Recipe, repeats: int, bar: Bar, *, threads: int) -> int 
 
 
 def _replace_earlier(recipe: Recipe, found: OwnData | None, out: Path, *, resume: bool, keep: bool) -> bool:
-    """Remove the files of an earlier training run unless this one resumes it; return whether it does.
+    """Remove the files of an earlier run, or return True if the earlier run is resumed.
 
     Raises:
         ExistingRunError: the earlier run must be kept, or cannot be resumed.

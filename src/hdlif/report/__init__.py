@@ -1,1 +1,1 @@
-"""Render self-contained HTML pages with charts, and measure test results, counts, memory, engines and kernels."""
+"""Render self-contained HTML pages with charts, and measure networks, inference engines and training."""

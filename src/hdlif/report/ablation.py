@@ -1,4 +1,4 @@
-"""Make the page of an ablation, with its table, and with charts over columns, operations and time steps."""
+"""Render the HTML page of an ablation, with a table and charts of accuracy."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ def render(
     samples: SampleName,
     provenance: Sequence[tuple[str, str]],
 ) -> str:
-    """Return the page as HTML without external links; its only script sorts tables.
+    """Return the ablation page as HTML without external links.
 
     Args:
         columns: names of the columns.
@@ -78,7 +78,7 @@ def render(
 
 
 def _finding(columns: Sequence[str], cells: Cells) -> str:
-    """Describe the best cell of each column."""
+    """Return a sentence that lists the most accurate cell of each column."""
     best = {
         column: max((row for row in cells if column in cells[row]), key=lambda row: cells[row][column]["accuracy"])
         for column in columns

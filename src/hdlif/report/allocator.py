@@ -1,8 +1,8 @@
 """Measure the resident memory of this process, and configure the C library's allocator for training on a CPU.
 
-glibc takes every block above 32 MiB, and at first above 128 KiB, from the kernel and returns it when it is freed.
-Training allocates the same activations at every update, so the kernel zeroes and maps all their pages again each time
-(docs/benchmarks/training.md).
+glibc requests every large block from the kernel (at first above 128 KiB, later above 32 MiB), and returns freed blocks
+to the kernel. Training allocates the same activations at every update, so the kernel maps and zeroes memory pages each
+time (docs/benchmarks/training.md).
 """
 
 import contextlib
@@ -16,10 +16,10 @@ _NEVER_TRIMMED = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Make this process keep freed blocks of up to 1 GiB for the next allocation (up to 32 MiB before glibc 2.35).
+    """Configure glibc to keep freed blocks of up to 1 GiB for later allocations (32 MiB before glibc 2.35).
 
-    The peak memory of the process stays resident until the process ends. Results do not change. This function does
-    nothing if the C library is not glibc, or if MALLOC_... or GLIBC_TUNABLES variables configure the allocator.
+    The process keeps its peak memory until exit. Results do not change. `keep_freed_memory` does nothing if the C
+    library is not glibc, or if environment variables (MALLOC_... or GLIBC_TUNABLES) configure the allocator.
 
     Returns:
         whether the allocator was configured.
@@ -34,7 +34,7 @@ def keep_freed_memory() -> bool:
 
 
 def resident_bytes(field: str) -> int | None:
-    """Return VmRSS, or VmHWM (the peak), of this process in bytes, or None without /proc."""
+    """Return `field` (VmRSS or VmHWM) of /proc/self/status in bytes, or None without /proc."""
     status = Path("/proc/self/status")
     if not status.exists():
         return None

@@ -1,19 +1,18 @@
-"""Choose the neurons, bits and channels of each layer to keep a network within a budget.
+"""Choose the neurons, bits and channels of each layer to fit a network into a budget.
 
-Each layer takes one option, which leaves it unchanged or reduces it. Among the choices within the budget, integer
-programming (`hdlif.report.choices.solve`) finds the one with the smallest sum of estimated effects on the loss.
+Each layer gets one option, which leaves the layer unchanged or reduces its cost. Integer programming
+(`hdlif.report.choices.solve`) minimises the sum of estimated effects on the loss within the budget.
 
-The effect of option o of layer l is the absolute first-order change of the loss, averaged over batches b:
+The effect of option o in layer l is the absolute first-order change of the loss, averaged over batches b:
 
     effect(l, o) = mean_b |⟨∂L_b/∂z_l, z_l(o) - z_l⟩|
 
-z_l are the quantised weights of a synapse, or the spikes of a neuron layer at all time steps with the same input
-currents. Removed channels have no spikes. ∂L_b/∂z_l is the gradient from the recipe's own rule in the trained network.
-z_l is computed for the original recipe, even if the trained network already has another option.
+The values z_l are the quantised weights of a synapse, or the spikes of a neuron layer for unchanged input currents.
+Removed channels have no spikes. The gradient ∂L_b/∂z_l is computed by the recipe's learning rule in the trained
+network. The values z_l are computed for the original recipe, even if the trained network already uses another option.
 
-Costs are counts, or times measured in the runtime. The cost of an option is the cost of the network with
-only this option. The costs of a choice are measured on the network built from the chosen recipe, and are within the
-budget.
+Costs are counts, or times measured in the runtime. The cost of an option is the cost of the network with only that
+option applied. The cost of a choice is measured on the network built from the chosen recipe.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ ATTEMPTS = 8
 
 
 class BudgetSearch:
-    """The options of a recipe's layers, their costs, and the choice among them.
+    """A search for the layer options that fit a recipe's network into a budget.
 
     Args:
         recipe: recipe before the choice.
@@ -109,13 +108,13 @@ class BudgetSearch:
             )
 
     def build(self, recipe: Recipe) -> nn.Module:
-        """Return the network of a recipe in eval mode, filled with all tensors of the state that fit."""
+        """Return the network of a recipe in eval mode, with every tensor of the state that fits."""
         network = untrained(recipe)
         network.load_state_dict(fitting(narrowed(self.tensors, network), network), strict=False)
         return network.eval()
 
     def count(self, network: nn.Module) -> Costs:
-        """Return the costs of a network from counts as in summary.json, from the C export, and from the runtime."""
+        """Return the costs of a network for the quantities in the budget."""
         recipe, wanted = self.recipe, self.budget.numbers.keys()
         graph = lower(network, **builders.graph_record(recipe))
         every: dict[str, float | None] = {}
@@ -134,8 +133,9 @@ class BudgetSearch:
     def _milliseconds(self, graph: Graph) -> float:
         """Return the median milliseconds per sample on one thread.
 
-        Later networks alternate with the recipe's network, which is timed first, so a change in the machine's speed
-        affects both. The time of a later network is the first network's time multiplied by the median ratio.
+        The first network timed is the baseline. Runs of each later network alternate with runs of the baseline, to
+        cancel changes in the machine's speed. The time of a later network is the baseline's time multiplied by the
+        median ratio of run times.
         """
         session = Session(graph, 1)
         if self._first is None:
@@ -159,7 +159,7 @@ class BudgetSearch:
         return taken
 
     def with_choice(self, choice: Choice) -> Recipe:
-        """Return the recipe with the lists that express a choice."""
+        """Return a copy of the recipe with the chosen options."""
         tree = self.recipe.model_dump(mode="json")
         if lost := [name for name, option in choice.items() if option.parallel]:
             kept = [name for name, layer in _neurons(self.network) if isinstance(layer, ParallelHDLIF)]
@@ -177,7 +177,7 @@ class BudgetSearch:
         return Recipe.model_validate(tree)
 
     def choose(self, trained: nn.Module) -> Chosen:
-        """Return the choice for the budget.
+        """Return the choice of layer options for the budget.
 
         Args:
             trained: network in which gradients are computed, with the same layers as the recipe's network.
@@ -187,11 +187,11 @@ class BudgetSearch:
         return self._chosen(self.effects(trained))
 
     def check_feasible(self) -> None:
-        """Raise `RecipeError` if no choice is within the budget, regardless of its effect on the loss."""
+        """Raise `RecipeError` if no choice is within the budget, regardless of the effect on the loss."""
         self._chosen(dict.fromkeys(self.costs, 0.0))
 
     def effects(self, trained: nn.Module) -> dict[Key, float]:
-        """Return the estimated effect of each option on the loss, from the formula in this module's docstring."""
+        """Return the estimated effect of each option on the loss."""
         rule, found = builders.build_rule(self.recipe), dict.fromkeys(self.costs, 0.0)
         draws = torch.Generator().manual_seed(self.recipe.seed)
         with evaluation_mode(trained):
@@ -203,7 +203,7 @@ class BudgetSearch:
     def _changes(
         self, trained: nn.Module, rule: Rule, batch: tuple[Tensor, Tensor], draws: torch.Generator
     ) -> dict[Key, float]:
-        """Return ⟨∂L/∂z, z(o) - z⟩ for each option on one batch."""
+        """Return the first-order change of the loss on one batch for each option, ⟨∂L/∂z, z(o) - z⟩."""
         found = dict.fromkeys(self.costs, 0.0)
         trained.zero_grad(set_to_none=True)
         with self._watching_neurons(trained, found):
@@ -219,7 +219,7 @@ class BudgetSearch:
 
     @contextmanager
     def _watching_neurons(self, trained: nn.Module, found: dict[Key, float]) -> Iterator[None]:
-        """Add the changes of neuron options to `found` when a gradient reaches the spikes of a layer."""
+        """During the backward pass, add the change of the loss for each neuron option to `found`."""
         options: dict[str, list[tuple[Option, nn.Module]]] = {}
         for (name, option), layer in self._options_of(Neuron):
             options.setdefault(name, []).append((option, layer))
@@ -261,13 +261,13 @@ class BudgetSearch:
         return self.network.get_submodule(name)
 
     def _options_of(self, kind: Any) -> Iterator[tuple[Key, Any]]:
-        """Yield the options that change layers of a kind, each with the changed layer."""
+        """Yield each option for a layer of class `kind`, with the changed layer."""
         for name, option in self.costs:
             if option in self._variants and isinstance(self._own(name), kind):
                 yield (name, option), self._variants[option].get_submodule(name)
 
     def _options(self) -> Iterator[tuple[str, list[Option]]]:
-        """Yield the options of each layer, except the option to leave it unchanged."""
+        """Yield the options of each layer, except the option to leave the layer unchanged."""
         recipe = self.recipe
         for name, neuron in _neurons(self.network) if recipe.model.kind != "imported" else ():
             memory = [False, True] if recipe.neuron.kind == "hdlif" and isinstance(neuron, HDLIF) else [False]
@@ -288,11 +288,11 @@ class BudgetSearch:
                 yield name, [Option(channels=count) for count in fewer_channels(block)]
 
     def _variant(self, option: Option, options: Mapping[str, Sequence[Option]]) -> nn.Module:
-        """Return the network with this option in all layers that have it."""
+        """Return the network with an option applied to every layer that offers the option."""
         return self.build(self.with_choice({name: option for name, own in options.items() if option in own}))
 
     def _saving(self, name: str, options: Sequence[Option]) -> Iterator[tuple[Key, Costs]]:
-        """Yield the costs of those options of a layer that save more than any option with fewer changes."""
+        """Yield the options of a layer that save more than all options with fewer changes, with their costs."""
         costs = {AS_IT_IS: self.before} | {option: self._cost(name, option) for option in options}
         kept = [
             option
@@ -308,7 +308,7 @@ class BudgetSearch:
             yield from (((name, option), costs[option]) for option in kept)
 
     def _cost(self, name: str, option: Option) -> Costs:
-        """Return the costs of the network with only this option."""
+        """Return the costs of the network with one option applied to one layer."""
         if option.channels is not None:
             return self.count(self.build(self.with_choice({name: option})))
         parent, _, own = name.rpartition(".")
@@ -320,10 +320,10 @@ class BudgetSearch:
             setattr(place, own, layer)
 
     def _chosen(self, effects: Mapping[Key, float]) -> Chosen:
-        """Return the choice with the smallest effect whose built network is within the budget.
+        """Return the choice with the smallest effect on the loss that keeps the built network within the budget.
 
-        Savings of options are only roughly additive, and not additive if costs depend on activity or channels.
-        Therefore the excess of a built network over the sum is subtracted from the limit in the next attempt.
+        The savings of several options do not add up exactly if costs depend on activity or channels. If a built network
+        costs more than the estimated sum, the next attempt lowers the limit by the difference.
         """
         if not self.costs:
             return self._built({}, effects)
@@ -359,7 +359,7 @@ class BudgetSearch:
         raise RecipeError(f'budget: "{stated}" cannot be met; the nearest budget that can is "{possible}"')
 
     def _built(self, choice: Choice, effects: Mapping[Key, float]) -> Chosen:
-        """Return the choice with its recipe and with the costs of the network built from it."""
+        """Return a choice with the chosen recipe and with the costs of the network built from this recipe."""
         changed = {name: option for name, option in choice.items() if option != AS_IT_IS}
         recipe = self.with_choice(changed)
         after = self.count(self.build(recipe))
@@ -367,20 +367,20 @@ class BudgetSearch:
 
 
 def untrained(recipe: Recipe) -> nn.Module:
-    """Return the network of a recipe at the start of its training; the global random generator does not change."""
+    """Return the untrained network of a recipe without changing the global random generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         return builders.build_model(recipe)
 
 
 def fitting(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors with the same name and shape as in the network."""
+    """Return the tensors that have the same name and shape in the network."""
     own = network.state_dict()
     return {name: one for name, one in tensors.items() if name in own and own[name].shape == one.shape}
 
 
 def _neurons(network: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Yield the HD-LIF layers that can change, which have no Mem-BN and are not in a recurrent layer."""
+    """Yield the HD-LIF layers that have no Mem-BN and are not part of a recurrent layer."""
     for name, layer in network.named_modules():
         is_plain = isinstance(layer, HDLIF | ParallelHDLIF) and getattr(layer, "norm", None) is None
         if is_plain and not name.endswith(".neuron"):

@@ -1,4 +1,4 @@
-"""Find the version, commit and kind of installation of this program without running git."""
+"""Find the version, commit and installation type of hdlif without running git."""
 
 import json
 import re
@@ -14,7 +14,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 @dataclass(frozen=True)
 class Build:
-    """The identity of an installed program.
+    """The version, commit and installation type of hdlif.
 
     Attributes:
         version: version of the package when it was installed, from a tag of the repository or from the release.
@@ -33,7 +33,7 @@ class Build:
 
 
 def build() -> Build:
-    """Return the identity of the running program."""
+    """Return the version, commit and installation type of the running program."""
     import hdlif
 
     version = hdlif.__version__
@@ -46,7 +46,7 @@ def build() -> Build:
 
 
 def head(git: Path) -> str | None:
-    """Return the commit at HEAD of a repository or worktree from its files, or None if it cannot be found."""
+    """Read the commit at HEAD from a repository's files, or return None if HEAD cannot be read."""
     try:
         if git.is_file():
             git = git.parent / _text(git).removeprefix("gitdir: ")
@@ -59,7 +59,7 @@ def head(git: Path) -> str | None:
 
 
 def _of_reference(git: Path, name: str) -> str:
-    """Return the commit of a reference from its own file or from packed-refs."""
+    """Return the commit of a git reference from the reference's file or from packed-refs."""
     common = git / _text(git / "commondir") if (git / "commondir").exists() else git
     for place in (git, common):
         if (place / name).is_file():

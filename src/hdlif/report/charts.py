@@ -1,8 +1,8 @@
-"""Draw charts as SVG fragments for a page, which take their colours from the page's style sheet.
+"""Draw charts as SVG fragments that take their colours from the page's style sheet.
 
-matplotlib draws with marker colours (`#0000xx`), which become the CSS variables `--ink`, `--rule`, `--series-0` and up.
-A drawing is therefore legible in light mode, in dark mode and in print. Fragments contain no namespace, date or
-version, so the same numbers give the same bytes.
+matplotlib draws with placeholder colours (`#0000xx`), which become the CSS variables `--ink`, `--rule`, `--series-0`
+and up. Charts are legible in light mode, in dark mode and in print. Fragments contain no namespace, date or version, so
+the same numbers give the same bytes.
 """
 
 import io
@@ -78,9 +78,9 @@ _RC: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Series:
-    """The points of one network; `style` is the number of the network, which is the same in every chart.
+    """The points of one network, with the number of the network as `style`.
 
-    If given, `error` is half the length of the error bar at each point.
+    Each value of `error` is half the length of an error bar.
     """
 
     style: int
@@ -91,7 +91,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Text:
-    """The id of a chart (unique in the page), its title, and its description for screen readers."""
+    """The unique id, the title and the screen-reader description of a chart."""
 
     ident: str
     title: str
@@ -117,7 +117,7 @@ def lines(
     thin: Sequence[Series] = (),
     levels: Sequence[float] = (),
 ) -> Markup:
-    """Draw one line per network over x; values that are not finite leave gaps.
+    """Draw one line per network over x, with gaps at values that are not finite.
 
     Args:
         levels: y of dashed horizontal lines.
@@ -162,7 +162,7 @@ def lines(
 
 
 def points(text: Text, series: Sequence[Series], *, x_label: str, y_label: str) -> Markup:
-    """Draw a mark per network over positive x on a logarithmic axis."""
+    """Draw one marker per point on a logarithmic x axis."""
     with chart(grid="both") as axes:
         for one in series:
             mark(axes, one.style, one.x, one.y, markersize=6)
@@ -186,7 +186,7 @@ def dots(
     x_label: str,
     within: tuple[float, float] | None = None,
 ) -> Markup:
-    """Draw a dot plot with a row per layer, the first at the top; the `y` of a series are indices into `rows`.
+    """Draw a dot plot with one row per layer, where each `y` is an index into `rows`.
 
     Args:
         within: range of possible x. The axis then begins below the least value and ends at the maximum of the range; if
@@ -213,7 +213,7 @@ def dots(
 
 
 def below(least: float, within: tuple[float, float]) -> float:
-    """Return a round number below the least value, where an axis up to the maximum of `within` begins.
+    """Return a round number below the least value at which an axis can start.
 
     >>> below(88.6, (0, 100)), below(99.7, (0, 100)), below(31.0, (0, 100)), below(12.0, (0, 100)), below(0.93, (0, 1))
     (88.0, 99.0, 30.0, 0.0, 0.92)
@@ -227,7 +227,7 @@ def below(least: float, within: tuple[float, float]) -> float:
 
 
 def swatch(text: Text, style: int) -> Markup:
-    """Draw a short line with the marker of a network for the legend."""
+    """Draw a short line with a network's marker for the legend."""
     with _page_style():
         axes = Figure(figsize=(0.42, 0.14)).add_axes((0.05, 0, 0.9, 1))
         axes.set_axis_off()
@@ -239,7 +239,7 @@ def swatch(text: Text, style: int) -> Markup:
 def chart(
     size: tuple[float, float] = (_WIDTH, 2.5), *, grid: str = "y", right: float = _MARGINS["right"]
 ) -> Iterator[Axes]:
-    """Yield axes with a size in inches, in the page's own style; `right` is the margin of a small multiple."""
+    """Yield axes in the page's style, with a size in inches."""
     with _page_style(grid):
         figure = Figure(figsize=size, layout=None if size == PANEL else "constrained")
         if size == PANEL:
@@ -249,7 +249,7 @@ def chart(
 
 @contextmanager
 def chart_of_rows(rows: Sequence[str], *, networks: int = 1) -> Iterator[Axes]:
-    """Yield axes with a named row for each of `rows`, the first at the top, and with enough height for all networks."""
+    """Yield axes with one labelled row per name, from top to bottom."""
     with chart((_WIDTH, 0.75 + max(0.25, 0.08 * networks) * len(rows)), grid="both") as axes:
         axes.set_yticks(range(len(rows)), [shortened(row) for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -258,7 +258,7 @@ def chart_of_rows(rows: Sequence[str], *, networks: int = 1) -> Iterator[Axes]:
 
 @contextmanager
 def _page_style(grid: str = "y") -> Iterator[None]:
-    """Use the page's own style, regardless of any matplotlibrc on this machine."""
+    """Use the page's style, and ignore any matplotlibrc on this machine."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC | {"axes.grid.axis": grid})
@@ -266,7 +266,7 @@ def _page_style(grid: str = "y") -> Iterator[None]:
 
 
 def draw(axes: Axes, style: int, x: Sequence[float], y: Sequence[float], **look: Any) -> None:
-    """Draw the line of a network."""
+    """Draw the line of a network in a chart."""
     of_style: dict[str, Any] = {"color": SERIES[style % 7], "linestyle": _DASHES[style % 4], "clip_on": False}
     axes.plot(x, y, **(of_style | look))
 
@@ -289,19 +289,19 @@ def rule(axes: Axes, places: Sequence[float]) -> None:
 
 
 def set_apart(places: Sequence[float], which: int, count: int, *, room: float) -> list[float]:
-    """Shift the places of one of `count` networks, in steps of `room`, so marks of equal numbers do not overlap."""
+    """Shift the positions of one network so that equal values of different networks do not overlap."""
     apart = (which - (count - 1) / 2) * room
     return [place + apart for place in places]
 
 
 def ticks(count: int, *, whole: bool | None = None) -> MaxNLocator:
-    """Return a locator that places at most `count` ticks at round numbers; `whole` is as in `lines`."""
+    """Return a locator that places at most `count` ticks at round numbers."""
     more = {} if whole is None else {"integer": whole, "min_n_ticks": 1}
     return MaxNLocator(nbins=count, steps=[1, 2, 5, 10], **more)
 
 
 def shortened(name: str) -> str:
-    """Shorten a name to at most 32 characters by cutting its middle."""
+    """Shorten a name to at most 32 characters by replacing the middle with an ellipsis."""
     name = printable(name)
     return name if len(name) <= 32 else f"{name[:15]}…{name[-16:]}"
 
@@ -312,7 +312,7 @@ def _wrapped(name: str, room: int) -> str:
 
 
 def _print_ends(axes: Axes, series: Sequence[Series]) -> None:
-    """Print the last value of each line at its end, in the line's colour, unless the values would overlap."""
+    """Print the last value of each line at the line's end, unless the labels would overlap."""
     low, high = axes.get_ylim()
     height = 72 * PANEL[1] * (_MARGINS["top"] - _MARGINS["bottom"])
     room = (high - low) * _END_POINTS / height
@@ -348,7 +348,7 @@ def finish(
     x_ticks: MaxNLocator | None = None,
     y_ticks: MaxNLocator | None = None,
 ) -> Markup:
-    """Label a chart and return it as an `<svg>` element without namespaces, with unique ids and CSS variables."""
+    """Label a chart, and return an `<svg>` element with unique ids and CSS variables."""
     axes.set_title(title)
     axes.set_xlabel(x_label)
     for axis, locator in ((axes.xaxis, x_ticks), (axes.yaxis, y_ticks)):
@@ -389,7 +389,7 @@ def finish(
 
 
 def _adapted(key: str, value: str, ident: str) -> str:
-    """Adapt an attribute by making its ids unique to the chart and its marker colours CSS variables."""
+    """Make the ids in an SVG attribute unique, and replace placeholder colours with CSS variables."""
     if key == "id":
         return f"{ident}-{value}"
     if key == "style":

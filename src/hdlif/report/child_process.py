@@ -24,7 +24,7 @@ STUCK_TIMES = 20.0
 
 @dataclass
 class Heard:
-    """The output of a process, with JSON lines, other lines, the failure (None without one), and a missing module."""
+    """The output and the failure of a child process."""
 
     lines: list[dict[str, Any]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
@@ -41,7 +41,7 @@ def hear(
     seconds: float = MEASURE_SECONDS,
     stuck: float = STUCK_SECONDS,
 ) -> Heard:
-    """Run a process and collect its output until the process ends, is stuck, or exceeds its time.
+    """Run a process, and collect its output until the process ends, hangs or exceeds its time limit.
 
     Args:
         start, seconds, stuck: as in `START_SECONDS`, `MEASURE_SECONDS` and `STUCK_SECONDS`.
@@ -83,7 +83,7 @@ def hear(
 
 
 def _listen(said: "queue.Queue[str | None]", heard: Heard, start: float, seconds: float, stuck: float) -> None:
-    """Collect lines until the last one, or record in `heard` why the collection stopped early."""
+    """Collect the lines of a process, and record in `heard` a hang or an exceeded time limit."""
     began = spoke = time.monotonic()
     longest = 0.0
     while True:
@@ -117,7 +117,7 @@ def _listen(said: "queue.Queue[str | None]", heard: Heard, start: float, seconds
 
 
 def _measurement(line: str) -> dict[str, Any] | None:
-    """Parse a JSON line, or return None for any other line, such as one cut off by the end of the process."""
+    """Parse a line as a JSON object, or return None for any other line."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -132,7 +132,7 @@ def _read(stream: Iterable[str], said: "queue.Queue[str | None]") -> None:
 
 
 def _how(code: int, complaints: Sequence[str]) -> str:
-    """Return a description of how a process ended."""
+    """Describe the signal or the exit code with which a process ended."""
     if code < 0:
         try:
             return f"was ended by {signal.Signals(-code).name}"

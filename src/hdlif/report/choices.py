@@ -1,4 +1,4 @@
-"""Budgets, options of a network's layers, and the choice of one option per layer with integer programming."""
+"""Choose one option per layer within a budget by integer programming."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUANTITIES = {
 
 @dataclass(frozen=True)
 class Option:
-    """Changes to a layer of the recipe; None and False leave the layer unchanged.
+    """A set of changes to one layer of a recipe.
 
     Attributes:
         parallel: whether a neuron layer has no memory.
@@ -42,7 +42,7 @@ class Option:
     channels: int | None = None
 
     def includes(self, other: Option) -> bool:
-        """Return whether this option makes all changes of `other`."""
+        """Return whether the option makes all the changes that `other` makes."""
         pairs = zip(vars(self).values(), vars(other).values(), strict=True)
         return all(theirs in (None, False, own) for own, theirs in pairs)
 
@@ -65,7 +65,7 @@ Choice = Mapping[str, Option]
 
 @dataclass(frozen=True)
 class Chosen:
-    """The choice of options for a budget.
+    """The layer options chosen for a budget.
 
     Attributes:
         recipe: recipe with the lists that express the choice.
@@ -92,12 +92,12 @@ class Chosen:
 
     @property
     def overshoot(self) -> float:
-        """Return the sum of the factors by which the chosen network exceeds each limit; a factor is at least 1."""
+        """Return the sum of cost/limit over all limits, with quotients below 1 counted as 1."""
         return sum(max(1.0, self.after[name] / limit) for name, limit in self.limits.items())
 
     @property
     def effect(self) -> float:
-        """Return the sum of the effects of the chosen options."""
+        """Return the estimated effect of the chosen options on the loss."""
         return sum(self.effects[key] for key in self.choice.items())
 
     def __str__(self) -> str:
@@ -110,7 +110,7 @@ class Chosen:
         return "\n".join([table, "", *self.totals()])
 
     def totals(self) -> list[str]:
-        """Return a line for each quantity with its values before and after the choice, and its budget."""
+        """Return one line per quantity with the value before and after the choice, and the budget."""
         return [
             f"{name}: {self.before[name]:,.6g} -> {self.after[name]:,.6g} (budget {limit:,.6g})"
             for name, limit in self.limits.items()
@@ -134,7 +134,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Budget:
-    """Upper limits of quantities; each is a number or a percentage of the original recipe's costs.
+    """Upper limits of costs, as numbers or as percentages of the original recipe's costs.
 
     >>> budget = Budget.read("nops=70%, mb=2.5")
     >>> budget.limits({"nops": 2000.0, "mb": 4.0})
@@ -150,7 +150,7 @@ class Budget:
 
     @classmethod
     def read(cls, text: str) -> Budget:
-        """Read a budget such as "nops=70%,mb=2.5". Raises `RecipeError`."""
+        """Parse a budget such as "nops=70%,mb=2.5". Raises `RecipeError`."""
         accepted = f'give numbers or percentages of {", ".join(QUANTITIES)}, each once, such as "nops=70%,mb=2.5"'
         numbers: dict[str, float] = {}
         relative = set()
@@ -165,11 +165,11 @@ class Budget:
         return cls(numbers, frozenset(relative))
 
     def limits(self, before: Costs) -> dict[str, float]:
-        """Return the limits as numbers, given the recipe's costs."""
+        """Convert the limits to numbers, given the costs of a recipe."""
         return {name: n * before[name] / 100 if name in self.relative else n for name, n in self.numbers.items()}
 
     def stated(self, limits: Costs, before: Costs) -> str:
-        """Return the limits, rounded up, in the notation of this budget with its percentages."""
+        """Format limits, rounded up, as a budget in which the same quantities are percentages."""
         parts = []
         for name in self.numbers:
             value = 100 * limits[name] / before[name] if name in self.relative else limits[name]
@@ -181,9 +181,9 @@ class Budget:
 def solve(
     before: Costs, costs: Mapping[Key, Costs], effects: Mapping[Key, float] | None, limits: Costs
 ) -> dict[str, Option] | None:
-    """Return one option per layer with the smallest sum of effects within the limits, or None if none is possible.
+    """Choose one option per layer to minimise the total effect within limits, or return None if impossible.
 
-    The savings of options add up: cost(choice) = before + Σ_layers (cost(option) - before).
+    The solver assumes that cost(choice) = before + Σ_layers (cost(option) - before).
 
     Args:
         before: costs of the network without any option.

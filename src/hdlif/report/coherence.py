@@ -1,4 +1,4 @@
-"""Draw the section on gradient coherence from files of `hdlif coherence --out` in run folders."""
+"""Draw the report section on gradient coherence from files of `hdlif coherence --out`."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ Quantity = Literal["cosine", "dropped", "wrong", "firing_rate"]
 
 
 def section(entries: Sequence[Coherence]) -> Section:
-    """Draw local and end-to-end figures; rules with equal values, like SLTT and the mean random step, share a series.
+    """Draw figures of the local and the end-to-end comparison of learning rules.
 
-    The figures show only the loss of the mean logits. The command's table also contains the other losses.
+    Learning rules with equal values share a series. The figures cover only the loss of the mean logits.
     """
     series = _series([entry for entry in entries if entry["loss"] == _LOSS])
     names = list(series)
@@ -98,7 +98,7 @@ def _rounded(rule: CoherenceRule) -> tuple[str, ...]:
 
 
 def _layers(rule: CoherenceRule, view: View, kind: str, quantity: Quantity) -> Mapping[str, float | None]:
-    """Return a quantity by layer, with cosines as their distance from 1."""
+    """Return a quantity of each layer, with each cosine replaced by its distance from 1."""
     values = {layer["name"]: layer[quantity] for layer in rule[view]["layers"] if layer["kind"] == kind}
     if quantity != "cosine":
         return values

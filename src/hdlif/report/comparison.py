@@ -1,4 +1,4 @@
-"""Compare networks with findings in sentences and with a table of figures."""
+"""Compare networks in a table and in sentences."""
 
 import math
 from collections import Counter
@@ -19,10 +19,10 @@ Best = Callable[[Sequence[float]], float]
 
 @dataclass(frozen=True)
 class Table:
-    """A table with headings in groups (name, number of columns) and one row of cells per network.
+    """A table with grouped headings and one row of cells per network.
 
-    A cell is a printed figure, and whether it is the best figure of its column. `recipes` contains the name of each
-    network's recipe if this differs from the network's name.
+    A cell contains a printed figure, and whether the figure is the best in its column. `recipes` contains the recipe
+    names that differ from the name of the network.
     """
 
     groups: list[tuple[str, int]]
@@ -32,7 +32,7 @@ class Table:
 
 
 def table(networks: Sequence[TrainResult]) -> Table:
-    """Return a table with the figures of every network; in each column with different figures, the best are marked."""
+    """Return a table with the figures of every network, in which the best figures are marked."""
     columns = []
     # Show the accuracy of classifiers and the metrics of other networks.
     if any(network.accuracy is not None for network in networks):
@@ -65,13 +65,13 @@ def table(networks: Sequence[TrainResult]) -> Table:
 
 
 def recipe_beside(network: TrainResult) -> str | None:
-    """Return the name of the network's recipe, or None if the network has the same name."""
+    """Return the name of a network's recipe, or None if the network has the same name."""
     name = network.recipe_name
     return None if name == network.name else name
 
 
 def _best(name: str, networks: Sequence[TrainResult]) -> Best | None:
-    """Return `max` if larger is better for a metric, `min` if smaller is better, or None if the networks disagree."""
+    """Return `max` if larger values of a metric are better, `min` if smaller values are, or None if unclear."""
     default = name not in _SMALLER_IS_BETTER
     having = [network for network in networks if name in network.beside_accuracy]
     stated = {(network.larger_is_better or {}).get(name, default) for network in having}
@@ -94,9 +94,9 @@ def _cells(values: Sequence[float | None], best: Best | None, *, decimals: int |
 
 
 def aligned(values: Sequence[float | None], *, decimals: int | None = None) -> list[str]:
-    """Format numbers with the same number of decimals to align their decimal points, and None as a dash.
+    """Format numbers with the same number of decimals, and None as a dash.
 
-    By default, there are as many decimals as the smallest number needs for three significant digits.
+    By default, the smallest number gets three significant digits.
 
     >>> aligned([11.2, 0.0456, None])
     ['11.2000', '0.0456', '—']
@@ -110,13 +110,13 @@ def aligned(values: Sequence[float | None], *, decimals: int | None = None) -> l
 
 
 def baseline(networks: Sequence[TrainResult]) -> TrainResult | None:
-    """Return the LIF network for comparison with the others (recipes `lif`, `digits_lif`), if there is exactly one."""
+    """Return the LIF network as the baseline for other networks, if there is exactly one LIF network."""
     found = [network for network in networks if f"_{network.recipe_name or network.name}".endswith("_lif")]
     return found[0] if len(found) == 1 and len(networks) > 1 else None
 
 
 def findings(networks: Sequence[TrainResult], samples: SampleName = SAMPLE) -> list[str]:
-    """Return one sentence each on accuracy, size and energy, compared with the LIF baseline if there is one.
+    """Return sentences that compare accuracy, size and energy, with the LIF network as baseline if present.
 
     Args:
         samples: name of a sample.
@@ -163,7 +163,7 @@ def _accuracy(networks: Sequence[TrainResult], lif: TrainResult | None, samples:
 
 
 def _test_samples(networks: Sequence[TrainResult]) -> int | None:
-    """Return the number of test samples, or None if the networks have different or unknown numbers."""
+    """Return the number of test samples, or None if the number is unknown or differs between networks."""
     # With a class at each step, accuracy is not a fraction of samples.
     if any((network.task or {}).get("kind", "classify") != "classify" for network in networks):
         return None
@@ -172,16 +172,16 @@ def _test_samples(networks: Sequence[TrainResult]) -> int | None:
 
 
 def _is_noise(one: float, other: float, count: int | None) -> bool:
-    """Return whether two accuracies on `count` samples differ by less than twice the standard error of the difference.
+    """Return whether two accuracies differ by less than twice the standard error of their difference.
 
-    The standard error is sqrt(2 p (1 - p) / n) with the mean p of both, as if samples were drawn independently.
+    The standard error is sqrt(2 p (1 - p) / n) for the mean accuracy p, with samples assumed independent.
     """
     p = (one + other) / 2
     return count is not None and abs(one - other) < 2 * math.sqrt(2 * p * (1 - p) / count)
 
 
 def _points(value: float) -> str:
-    """Format percentage points with two digits.
+    """Format percentage points with two significant digits.
 
     >>> _points(100 / 9), _points(0.2778), _points(1.0), _points(100.0)
     ('11 points', '0.28 points', '1 point', '100 points')
@@ -209,7 +209,7 @@ def _size(networks: Sequence[TrainResult], lif: TrainResult | None, samples: Sam
 
 
 def in_bytes(size_mb: float) -> str:
-    """Format a size with three digits in megabytes, or in kilobytes below 0.1 MB.
+    """Format a size with three significant digits in MB, or in kB below 0.1 MB.
 
     >>> in_bytes(0.324), in_bytes(0.0162)
     ('0.324 MB', '16.2 kB')

@@ -1,6 +1,7 @@
-"""Compare the gradients of this machine's convolutions with float64 gradients.
+"""Check the gradients of convolutions on this machine against float64 gradients.
 
-A fault may crash the process, so run this module separately. It prints one JSON line per measurement:
+Run this module in a separate process, because a fault may crash the process. The process prints one JSON line per
+measurement:
 
     python -m hdlif.report.convolutions guarded|unguarded
 """
@@ -47,12 +48,12 @@ class Shape(NamedTuple):
 
     @property
     def work(self) -> int:
-        """Return the approximate number of multiplications in one pass."""
+        """Return the approximate number of multiplications in one pass of the convolution."""
         weights = self.in_channels * self.out_channels * self.kernel[0] * self.kernel[1]
         return self.batch * self.height * self.width * weights // (self.stride[0] * self.stride[1])
 
     def layer(self) -> nn.Conv2d:
-        """Return a layer of this shape with random weights, scaled by one over the square root of the fan-in."""
+        """Return a layer of the given shape with random weights of standard deviation 1/√(fan-in)."""
         layer = nn.Conv2d(
             self.in_channels, self.out_channels, self.kernel, self.stride, self.padding, groups=self.groups, bias=False
         )
@@ -68,7 +69,7 @@ FAULTY = (
 
 
 def shipped_convolutions() -> list[Shape]:
-    """Return each convolution of the shipped networks once, sorted by work with the least work first."""
+    """Return the distinct convolution shapes of the shipped networks, sorted by increasing work."""
     # Import these here, because a process that measures other shapes does not need them.
     from hdlif.recipe import builders, load_recipe, shipped_recipes
 
@@ -121,10 +122,10 @@ def error(
     guarded: bool = True,
     measured: Callable[[nn.Conv2d, Tensor, Tensor], tuple[Tensor, Tensor]] = gradients,
 ) -> float:
-    """Return the error of float32 gradients in this layout, relative to the largest contiguous float64 entry.
+    """Return the relative error of float32 gradients in a memory layout, compared with contiguous float64 gradients.
 
-    The gradient of a weight is a sum of n products of normal numbers, which is about √n. If cancellation makes all
-    these gradients smaller, the error is relative to √n.
+    Errors are divided by the largest entry of the float64 gradient. For weight gradients, which are sums of n products
+    of normal numbers, the divisor is at least √n.
 
     Args:
         guarded: whether layers have the layout of training, in which some stay contiguous.
@@ -160,7 +161,7 @@ def _exact(shape: Shape) -> tuple[Tensor, ...]:
 
 
 def hardware() -> dict[str, Any]:
-    """Return PyTorch's instruction set, threads and GPUs."""
+    """Return the instruction set, threads and GPUs that PyTorch uses."""
     return {
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
@@ -169,7 +170,7 @@ def hardware() -> dict[str, Any]:
 
 
 def measure() -> Iterator[dict[str, Any]]:
-    """Measure every shape in both layouts, arranged as in training."""
+    """Measure the gradient error of every convolution shape in both memory layouts of training."""
     shapes = [*FAULTY, *shipped_convolutions()]
     yield {"shapes": len(shapes), **hardware()}
     for shape in shapes:
@@ -178,7 +179,7 @@ def measure() -> Iterator[dict[str, Any]]:
 
 
 def measure_unguarded() -> Iterator[dict[str, Any]]:
-    """Measure the shapes that oneDNN computes incorrectly in channels last, which training avoids for them."""
+    """Measure the gradient error of shapes that oneDNN computes incorrectly in the channels-last layout."""
     # With one thread oneDNN also writes beyond its buffer, but its result is often right.
     torch.set_num_threads(2)
     yield {"shapes": len(FAULTY)}

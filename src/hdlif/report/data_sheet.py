@@ -1,4 +1,4 @@
-"""Draw samples for the sheet of `hdlif data inspect --out`, and the test images with the lowest scores for reports."""
+"""Draw samples for `hdlif data inspect --out` and for reports."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def png(found: OwnData) -> tuple[bytes, str]:
-    """Return the sheet of the data as a PNG file, and a description of its rows."""
+    """Return a PNG file with samples of the data, and a description of its rows."""
     pixels, rows = sheet(found)
     return _png(pixels), rows
 
@@ -68,9 +68,9 @@ def sheet(found: OwnData) -> tuple[Pixels, str]:
 
 
 def _rows(found: OwnData, labels: Tensor) -> tuple[list[tuple[str, Tensor]], str]:
-    """Return each row's name and sample numbers, and a description of the rows.
+    """Return the name and the sample indices of each row, and a description of the rows.
 
-    A row contains the first samples of a class or label, or samples in the order of a value.
+    A row contains the first samples of a class or label, or samples in ascending order of a value.
     """
     import torch
 
@@ -91,7 +91,7 @@ def _rows(found: OwnData, labels: Tensor) -> tuple[list[tuple[str, Tensor]], str
 
 
 def _first(count: int, located: Located) -> tuple[list[tuple[str, Tensor]], str]:
-    """Return a few rows of the first samples, without names, and a description of the rows."""
+    """Return a few unnamed rows of the first samples, and a description of the rows."""
     import torch
 
     rows = torch.arange(min(count, _LOCATED_ROWS * SHOWN)).split(SHOWN)  # type: ignore[no-untyped-call]
@@ -99,7 +99,7 @@ def _first(count: int, located: Located) -> tuple[list[tuple[str, Tensor]], str]
 
 
 def with_target(picture: Pixels, target: NDArray[Any], side: int) -> Pixels:
-    """Draw a map [H, W] or boxes [M, 5] over an image.
+    """Draw the target of an image, a map [H, W] or boxes [M, 5], over the image.
 
     Args:
         side: height H of the input; the height of the image is a multiple of H.
@@ -112,7 +112,7 @@ def with_target(picture: Pixels, target: NDArray[Any], side: int) -> Pixels:
 
 
 def _written(names: Sequence[str], height: int) -> Pixels:
-    """Draw names, vertically centred, as [N, height, W, 3]; W fits the widest name and is 0 without names."""
+    """Draw row names as images [N, height, W, 3], where W fits the widest name."""
     font = ImageFont.load_default()
     # Pillow's old built-in font has only Latin letters and raises an error for others.
     texts = [printable(cut(name, _LONGEST)).encode("latin-1", "replace").decode("latin-1") for name in names]
@@ -130,7 +130,7 @@ def _written(names: Sequence[str], height: int) -> Pixels:
 
 
 def _of_samples(found: OwnData, raw: NDArray[Any]) -> NDArray[Any]:
-    """Prepare samples for drawing; only numbers are scaled, to [N, C, T] in 0..1 around the mean of a channel."""
+    """Scale numbers to 0..1 around the channel's mean for drawing, and return images unchanged."""
     if found.input.kind in ("image", "events"):
         return raw
     mean, std = (np.array(values)[:, None] for values in (found.input.mean, found.input.std))
@@ -152,7 +152,7 @@ def _drawn(found: OwnData, sample: NDArray[Any]) -> Pixels:
 
 
 def _of_counts(counts: NDArray[Any]) -> Pixels:
-    """Draw the event counts [2, H, W] of a recording as RGB, with brighter events in red and darker ones in blue."""
+    """Draw event counts [2, H, W] as an RGB image, with ON events in red and OFF events in blue."""
     darker, brighter = np.sqrt(counts / max(1.0, float(counts.max()))) * 255
     return np.stack([brighter, np.minimum(darker, brighter), darker]).astype(np.uint8)
 
@@ -164,7 +164,7 @@ def enlarged(pixels: NDArray[Any]) -> Pixels:
 
 
 def _curves(values: NDArray[Any]) -> Pixels:
-    """Draw a curve for each channel of numbers [C, T] in 0..1."""
+    """Draw one curve per channel for values [C, T] in 0..1."""
     side = MOST_SHEET_SIDE - 1
     image = Image.new("RGB", (MOST_SHEET_SIDE, MOST_SHEET_SIDE), (245, 245, 245))
     draw = ImageDraw.Draw(image)
@@ -175,7 +175,7 @@ def _curves(values: NDArray[Any]) -> Pixels:
 
 
 def gallery(samples: Samples, shown: Sequence[Shown]) -> dict[str, Any]:
-    """Return the content of gallery.json: the score of each image, and its target and prediction as base64 PNG files.
+    """Return the content of gallery.json, with the score, target and prediction of each image.
 
     Args:
         samples: images whose targets have positions, such as masks or boxes.

@@ -1,4 +1,4 @@
-"""Time a deployed network alternately on the compiled runtime and on general engines, and check that they agree."""
+"""Time a deployed network on the compiled runtime and on other engines, and check that their outputs agree."""
 
 import json
 import math
@@ -56,7 +56,7 @@ EARLY = ", early"
 
 
 def engines_of(against: Sequence[str] | None) -> list[str]:
-    """Return the engines that `--against` selects."""
+    """Return the names of the engines that the option `--against` selects."""
     for peer in against or ():
         if peer not in PEERS:
             raise InputError(f'--against "{peer}" is unknown; {did_you_mean(peer, PEERS)}')
@@ -70,7 +70,7 @@ def engines_of(against: Sequence[str] | None) -> list[str]:
 
 
 def check_twin(path: Path, twin: Graph, ours: Graph) -> None:
-    """Raise `ArtefactError` unless the twin has the same input, labels and task as the original network."""
+    """Raise `ArtefactError` if a twin network differs from the original in input, labels or task."""
     for what in ("input", "labels", "task"):
         if getattr(twin, what) != getattr(ours, what):
             raise ArtefactError(
@@ -81,7 +81,7 @@ def check_twin(path: Path, twin: Graph, ours: Graph) -> None:
 
 @dataclass(frozen=True)
 class BenchImages:
-    """Normalised images [N, C, H, W] for timing and for calibration, and their source.
+    """Normalised images [N, C, H, W] for timing and calibration, with a description of their source.
 
     Attributes:
         tested, labels: test images and their classes, if the images have classes.
@@ -97,7 +97,7 @@ class BenchImages:
 def images_of(
     record: InputRecord, data: str | None, data_root: Path | None, overrides: Sequence[str] = (), *, compared: int
 ) -> BenchImages:
-    """Return images of a data set, resized to the network's input as in `hdlif run`, or noise without a data set."""
+    """Return images of a data set at the network's input size, or noise if there is no data set."""
     if record.kind != "image":
         raise InputError(f"the network takes input of kind {record.kind}; `hdlif bench` supports only images")
     if data is None:
@@ -131,7 +131,7 @@ def images_of(
 
 @dataclass(frozen=True)
 class Candidate:
-    """An engine with its network and file, ready to run one image or a batch.
+    """An engine with a loaded network that runs single images or batches.
 
     Attributes:
         engine: name of the engine in `ENGINES`.
@@ -148,7 +148,7 @@ class Candidate:
     confidence: float | None = None
 
     def on_one_thread(self) -> Run:
-        """Load the file again to run one image on one thread."""
+        """Load the candidate's file to run single images on one thread."""
         return _loaded(self.engine, self.path, 1, self.confidence)
 
 
@@ -167,19 +167,19 @@ def prepare(name: str, material: Material, threads: int, batch: int, *, referenc
 
 
 def early(whole: Candidate, confidence: float, threads: int) -> Candidate:
-    """Return `hdlif` as a candidate with early exit."""
+    """Return a copy of an `hdlif` candidate with early exit."""
     run = _loaded(OURS, whole.path, threads, confidence)
     return replace(whole, one=run, many=run, confidence=confidence)
 
 
 def mean_steps(candidate: Candidate, images: Floats) -> float:
-    """Return the mean number of time steps that images take with the candidate's early exit."""
+    """Return the mean number of time steps per image with the candidate's early exit."""
     assert candidate.confidence is not None
     return float(Session(candidate.path).run(images[None], confidence=candidate.confidence).steps.mean())
 
 
 def compare(candidates: Mapping[str, Candidate], images: Floats, batch: int) -> dict[str, dict[str, Any]]:
-    """Measure the agreement of each engine with `hdlif`, for single images and for batches."""
+    """Measure how closely the outputs of each engine agree with the `hdlif` runtime."""
     few = images[: max(len(images) // 4, 1)]
     seen = {}
     for name, candidate in candidates.items():
@@ -203,7 +203,7 @@ def compare(candidates: Mapping[str, Candidate], images: Floats, batch: int) -> 
 
 
 def accuracy(candidate: Candidate, images: BenchImages, batch: int, record: TaskRecord) -> float | None:
-    """Return the accuracy of an engine on the test images, or None if they have no classes."""
+    """Return the accuracy of an engine on the test images, or None if the images have no classes."""
     if images.tested is None or images.labels is None or record.kind != "classify":
         return None
     count, classes = len(images.labels), range(1 + int(images.labels.max()))
@@ -216,10 +216,10 @@ def accuracy(candidate: Candidate, images: BenchImages, batch: int, record: Task
 
 
 def energy_uj(candidate: Candidate, images: Floats) -> dict[str, float | None]:
-    """Return the energy per image in µJ for SOPs only, and for all operations; a value is None if it is not counted.
+    """Return the energy per image in µJ, for SOPs only and for all operations.
 
-    A dense engine runs every multiply-accumulate in its own number format, which only the count of all operations
-    covers. The energy with early exit is not counted.
+    The energy for SOPs is None for dense engines, which run every multiply-accumulate. The energy with early exit is
+    not counted.
     """
     if candidate.confidence is not None:
         return {"published": None, "honest": None}
@@ -235,7 +235,7 @@ def energy_uj(candidate: Candidate, images: Floats) -> dict[str, float | None]:
 def time_engines(
     timed: Mapping[str, Candidate], results: dict[str, dict[str, Any]], images: Floats, batch: int, repeats: int
 ) -> None:
-    """Measure the latency of single images and the throughput of batches, alternating between engines."""
+    """Measure the latency of single images and the throughput of batches on each engine alternately."""
     one = in_turns({name: c.one for name, c in timed.items()}, np.split(images, len(images)), repeats, CALLS)
     batches = np.split(images, len(images) // batch)
     many = in_turns({name: c.many for name, c in timed.items()}, batches, max(3, repeats // 4), 1)
@@ -253,7 +253,7 @@ def time_engines(
 def time_on_one_thread(
     timed: Mapping[str, Candidate], results: dict[str, dict[str, Any]], images: Floats, repeats: int
 ) -> None:
-    """Measure the latency of single images on one thread with the same files, alternating between engines."""
+    """Measure the latency of single images on each engine alternately, with one thread."""
     runs = {name: candidate.on_one_thread() for name, candidate in timed.items()}
     rounds = in_turns(runs, np.split(images, len(images)), repeats, CALLS)
     for name in timed:
@@ -263,10 +263,10 @@ def time_on_one_thread(
 def in_turns(
     runs: Mapping[str, Run], inputs: Sequence[Floats], rounds: int, calls: int, *, warm_seconds: float = WARM_SECONDS
 ) -> list[dict[str, list[float]]]:
-    """Time `calls` calls of each runner in each round, and return the seconds of each call.
+    """Time `calls` calls of each runner per round, and return the seconds of each call.
 
-    Before its timed calls, each runner warms up for `warm_seconds` and at least one call. Each round begins with a
-    different runner. All runners get the same inputs in the same order.
+    Before the timed calls, each runner warms up for `warm_seconds` and at least one call. A different runner begins
+    each round. All runners get the same inputs in the same order.
     """
     names, taken = list(runs), []
     for number in range(rounds):
@@ -295,14 +295,14 @@ def _seconds(run: Run, x: Floats) -> float:
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Return the median, minimum and maximum of the values as {"median", "min", "max"}."""
+    """Return the median, minimum and maximum of the values."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def start(
     timed: Mapping[str, Candidate], results: dict[str, dict[str, Any]], image: Floats, folder: Path, threads: int
 ) -> None:
-    """Measure the memory of a fresh process that loads and runs a network, and the time until its first output."""
+    """Measure each engine's memory and time to first output in a fresh process."""
     np.save(folder / "images.npy", image)
     np.save(folder / "image.npy", image[0])
     seconds: dict[str, list[float]] = {name: [] for name in timed}
@@ -338,10 +338,10 @@ def _timed_lines(module: str, *arguments: object) -> Iterator[tuple[float, str]]
 
 
 def layers_of(session: Session, graph: Graph, images: Floats, *, repeats: int = 20) -> list[dict[str, Any]]:
-    """Profile the runtime on single images, and return a row for each stage with the name of its first node.
+    """Profile the runtime on single images, and return one row per stage.
 
-    A row is {"name", "op", "ms", "density", "macs", "dense_gmacs_per_s"}. It contains the median time, the fraction of
-    non-zero entries in a synapse's input, and the multiply-accumulates as in `engine_macs`.
+    Each row contains "name", "op", "ms", "density", "macs" and "dense_gmacs_per_s". "name" is the first node of a
+    stage, "ms" the median time, and "density" the fraction of non-zero synaptic inputs.
     """
     frames = [images[i : i + 1][None] for i in range(min(len(images), PROFILED_IMAGES))]
     session.stage_seconds(frames[0])
@@ -366,7 +366,7 @@ def layers_of(session: Session, graph: Graph, images: Floats, *, repeats: int = 
 
 
 def engine_macs(graph: Graph) -> dict[str, int]:
-    """Return the multiply-accumulates per image and layer in a dense engine that computes time-constant nodes once."""
+    """Return the multiply-accumulates per image that a dense engine computes for each layer."""
     values = infer_values(graph)
     return {name: macs * (1 if values[name].constant else graph.time_steps) for name, macs in dense_macs(graph).items()}
 

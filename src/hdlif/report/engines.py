@@ -1,13 +1,13 @@
 """Convert and run networks in the engines that `hdlif bench` compares.
 
-The other engines get every algorithmic saving that ONNX can express. Time-constant nodes run once, time is folded into
-the batch, constant affines are folded into the weights, and each batch size has its own model. All use the same number
-of threads. Run this module to load and run one engine in a separate process, and to measure its start and memory:
+ONNX engines get every algorithmic saving that ONNX can express. Time-constant nodes run once, and time is folded into
+the batch. Constant affines are folded into the weights. Each batch size has a separate model. All engines use the same
+number of threads. Run this module to measure the startup and memory of one engine in a separate process:
 
     python -m hdlif.report.engines ENGINE FILE IMAGES.npy THREADS
 
-It prints "ready" after the first output. After a few more runs it prints {"resident_bytes", "peak_resident_bytes"} of
-the process, including Python.
+The process prints "ready" after the first output. After a few more runs, the process prints its memory, including
+Python, as {"resident_bytes", "peak_resident_bytes"}.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ CALIBRATION_IMAGES = 300
 
 @dataclass(frozen=True)
 class Material:
-    """The inputs for engines: a model file, calibration images [N, C, H, W], and an output folder."""
+    """A model file, calibration images [N, C, H, W] and an output folder for engines."""
 
     artefact: Path
     graph: Graph
@@ -47,7 +47,7 @@ class Material:
     models: dict[int, Path] = field(default_factory=dict)
 
     def onnx(self, batch: int) -> Path:
-        """Return the path of the unrolled ONNX model for a batch size; the file is written once."""
+        """Write the unrolled ONNX model for a batch size if necessary, and return its path."""
         if batch not in self.models:
             from hdlif.deploy.onnx import unrolled
 
@@ -56,14 +56,14 @@ class Material:
         return self.models[batch]
 
     def batches(self, batch: int) -> list[Floats]:
-        """Return the calibration images in batches."""
+        """Split the calibration images into batches."""
         images = self.calibration[: max(CALIBRATION_IMAGES, batch)]
         return [images[first : first + batch] for first in range(0, len(images) - batch + 1, batch)]
 
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine that can run a network.
+    """An inference engine that `hdlif bench` compares.
 
     Attributes:
         packages: required packages.
@@ -81,7 +81,7 @@ class Engine:
 
 
 def file_bytes(path: Path) -> int:
-    """Return the size of a model in bytes, including a separate file of weights if there is one."""
+    """Return the size of a model file in bytes, including a separate file of weights if present."""
     return sum(part.stat().st_size for part in {path, path.with_suffix(".bin")} if part.exists())
 
 
@@ -105,15 +105,15 @@ def _load_onnxruntime(path: Path, threads: int) -> Run:
 
 
 def _onnxruntime_int8(material: Material, batch: int) -> Path:
-    """Quantise to INT8 as recommended for ONNX Runtime on x86.
+    """Quantise a model to INT8 as recommended for ONNX Runtime on x86.
 
-    The model has per-channel weights, unsigned activations and the QDQ format.
+    The quantised model has per-channel weights, unsigned activations and the QDQ format.
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):  # type: ignore[misc, unused-ignore]
-        """A reader of the calibration images, batch by batch."""
+        """A reader that supplies the calibration images batch by batch."""
 
         def __init__(self, batches: Sequence[Floats]) -> None:
             self._batches = iter(batches)
@@ -241,11 +241,11 @@ class _Stack(ctypes.Structure):
 
 @contextlib.contextmanager
 def signal_stack_kept() -> Iterator[None]:
-    """Restore this thread's alternate signal stack after the block, on Linux only.
+    """Restore this thread's alternate signal stack after a `with` block on Linux.
 
-    Python's handlers run on the thread's alternate stack if it has one, for example with `faulthandler`. OpenVINO
-    replaces this stack with its own and unmaps it with its last network. The next signal, such as SIGTERM or Ctrl-C,
-    would then end the process with a segmentation fault.
+    `faulthandler`, for example, sets an alternate stack for signal handlers. OpenVINO replaces the signal stack, and
+    unmaps the new stack together with the last network. Without a valid signal stack, SIGTERM or Ctrl-C would cause a
+    segmentation fault.
     """
     if sys.platform != "linux":
         yield
@@ -261,7 +261,7 @@ def signal_stack_kept() -> Iterator[None]:
 
 
 def main(name: str, path: str, images: str, threads: str) -> None:
-    """Load and run an engine in this process; the process must not do anything else."""
+    """Load and run an engine in this process, which must not do any other work."""
     x = np.load(images)
     run = ENGINES[name].load(Path(path), int(threads))
     run(x)

@@ -1,4 +1,4 @@
-"""Evaluate a trained network on a data set with PyTorch or its deployed form, and choose its early-exit confidence."""
+"""Evaluate a trained network with PyTorch or as a deployed graph, and choose a confidence for early exit."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Observer = Callable[[Tensor, Tensor], None]
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The results on a data set, and whether PyTorch or the deployed form ran its samples.
+    """The results of a network on a data set, and how they were computed.
 
     Attributes:
         by: "pytorch", or "deployed" if the deployed form ran all samples except the compared ones.
@@ -56,7 +56,7 @@ class Evaluated:
     ms_per_image: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the entry for summary.json."""
+        """Return the method and speed of the evaluation for summary.json."""
         return {"by": self.by, "agreement": self.agreement, "ms_per_image": self.ms_per_image}
 
 
@@ -72,10 +72,11 @@ def evaluate_network(
     bar: Progress | None = None,
     name: str = "test",
 ) -> Evaluated:
-    """Evaluate all samples after each step, as `training.evaluate` does.
+    """Evaluate a network on all samples after each time step, as `training.evaluate` does.
 
-    The deployed form runs most samples if it has low-bit weights, is faster, and agrees with PyTorch. It must make the
-    same predictions for a fraction `AGREEMENT` of `SAMPLED` samples, whose results come from PyTorch.
+    The deployed graph runs most samples if the graph has low-bit weights, is faster than PyTorch, and agrees with
+    PyTorch. PyTorch runs the remaining `SAMPLED` samples. Predictions must agree for at least a fraction `AGREEMENT` of
+    the `SAMPLED` samples.
 
     Args:
         graph: the deployed form of a network on the CPU, or None to use only PyTorch.
@@ -122,7 +123,7 @@ def evaluate_deployed(
     observe: Observer | None = None,
     bar: Progress | None = None,
 ) -> Evaluation:
-    """Evaluate all samples after each step with only the deployed form; arguments are as in `evaluate_network`."""
+    """Evaluate a deployed graph on all samples after each time step."""
     with _counting(task, len(samples), observe, bar, "test") as (count, tally):
         count(_answered_by(Session(graph), samples, TOGETHER, torch.arange(len(samples))))
         return tally.evaluation()
@@ -130,7 +131,7 @@ def evaluate_deployed(
 
 @dataclass(frozen=True)
 class EarlyExit:
-    """The effect of early exit on the validation part.
+    """The effect of early exit on accuracy and time steps, measured on validation samples.
 
     Attributes:
         confidence: probability at which a sample is classified.
@@ -157,7 +158,7 @@ class EarlyExit:
 
 
 def choose_on_validation(graph: Graph, sets: DataSets, source: Path | str, *, max_drop: float) -> EarlyExit:
-    """Return the effect of the smallest confidence in `training.tasks.classify.CONFIDENCES` that keeps the accuracy.
+    """Choose the smallest early-exit confidence that keeps the accuracy on the validation samples.
 
     Args:
         source: the file of the graph, for messages.
@@ -184,7 +185,7 @@ def choose_on_validation(graph: Graph, sets: DataSets, source: Path | str, *, ma
 def _counting(
     task: Task, images: int, observe: Observer | None, bar: Progress | None, name: str
 ) -> Iterator[tuple[Callable[[Batches], None], Tally]]:
-    """Yield a function that counts batches, and its tally; the function also calls `observe` and updates the bar."""
+    """Yield a function that adds batches to a tally, together with the tally."""
     tally = task.tally()
     # The bar shows the first metric of the tally, regardless of the metric that selects the best epoch.
     shows_accuracy = (next(iter(task.figures)) if isinstance(task, Measured) else task.metric) == "accuracy"
@@ -211,14 +212,15 @@ def _answered_by(session: Session, samples: Samples, batch_size: int, indices: T
 
 
 def _kept(batches: Batches, kept: list[Tensor]) -> Batches:
-    """Yield `batches` unchanged, and append the outputs of each batch to `kept`."""
+    """Yield batches unchanged, and append the outputs of each batch to `kept`."""
     for outputs, target in batches:
         kept.append(outputs.cpu())
         yield outputs, target
 
 
 def _spread(count: int) -> tuple[Tensor, Tensor]:
-    """Return `SAMPLED` evenly spread indices and the other indices. Sets may be sorted by class."""
+    """Split the indices of samples into `SAMPLED` evenly spaced indices and the remaining indices."""
+    # Data sets may be sorted by class.
     sample = torch.linspace(0, count - 1, SAMPLED).long()
     rest = torch.ones(count, dtype=torch.bool)
     rest[sample] = False
@@ -226,12 +228,12 @@ def _spread(count: int) -> tuple[Tensor, Tensor]:
 
 
 def _has_low_bits(graph: Graph) -> bool:
-    """Return whether any layer has low-bit weights; for other weights the runtime has only scalar kernels."""
+    """Return whether any layer has low-bit weights, for which the runtime has fast kernels."""
     return any(node.attributes.get("encoding", "float32") != "float32" for node in graph.nodes)
 
 
 def _ms_per_image(runs: dict[str, Callable[[], object]], images: int) -> dict[str, float]:
-    """Run each function once untimed and twice timed, alternately, and return the shorter times in ms per image."""
+    """Time functions alternately after a warm-up, and return the shortest time of each in ms per image."""
     best = dict.fromkeys(runs, math.inf)
     for number in range(3):
         for name, run in runs.items():

@@ -1,4 +1,4 @@
-"""Explanations of figures and tables for new readers, with axes, good results and further reading."""
+"""Explain the figures and tables of reports to new readers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Explanation:
-    """An explanation, and the path "section/page" of the page in docs/ with more details."""
+    """An explanation of a figure, and the path "section/page" of a page in docs/ with more details."""
 
     text: str
     page: str

@@ -1,4 +1,4 @@
-"""Read an exported file back, run it on random inputs, and compare it with the reference."""
+"""Compare exported files with the reference runtime on random inputs."""
 
 import importlib.util
 import tempfile
@@ -30,7 +30,7 @@ LEAST_AGREEMENT = 0.9
 
 @dataclass(frozen=True)
 class Compared:
-    """A comparison of an exported file's outputs with the outputs of the reference.
+    """A comparison of an exported file's outputs with the reference outputs.
 
     Attributes:
         by: engine or reader, such as "onnxruntime".
@@ -58,13 +58,13 @@ class Compared:
 
     @property
     def shown(self) -> str:
-        """Return a description of the items that `agreement` counts."""
+        """Describe the items that `agreement` counts."""
         parts = "" if self.agreement_of == "inputs" else f"the {self.agreement_of} of "
         return f"{parts}{self.inputs} random inputs"
 
 
 def check_artefact(graph: Graph) -> tuple[Compared, ...]:
-    """Check that the compiled runtime, with `graph` read back from a file, gives the same outputs as the reference."""
+    """Check that a saved and reloaded graph has the same outputs in the compiled runtime as in the reference."""
     x = random_frames(graph, SAMPLES, steps=_steps(graph))
     found = Session(loads(dumps(graph), "the artefact")).run(x, graph.time_steps)
     return (_compared("hdlif.Session", graph, x, found, least=None),)
@@ -103,7 +103,7 @@ def check_onnx(graph: Graph, model: Any, *, unrolled: bool, batch: int) -> tuple
 
 
 def check_read_back(graph: Graph, read: Graph, by: str) -> tuple[Compared, ...]:
-    """Run the original graph, and the graph read back from a file, in the reference and compare their outputs.
+    """Compare the reference outputs of a graph before and after a round trip through a file.
 
     Raises:
         MachineError: the predictions differ on more than a tenth of the inputs.
@@ -113,7 +113,7 @@ def check_read_back(graph: Graph, read: Graph, by: str) -> tuple[Compared, ...]:
 
 
 def _steps(graph: Graph) -> int:
-    """Return the number of time steps of random inputs: 1 if they are constant in time, otherwise T."""
+    """Return the number of time steps of random inputs, which is 1 for inputs that are constant in time."""
     return 1 if graph.input.kind in ("image", "table") else graph.time_steps
 
 
@@ -130,7 +130,7 @@ def _stepped(engine: Engine, model: Any, x: Floats, steps: int) -> Iterator[NDAr
 
 
 def _compared(by: str, graph: Graph, x: Floats, found: Any, *, least: float | None = LEAST_AGREEMENT) -> Compared:
-    """Compare outputs with the reference; if `least` is None, they must be bit-identical."""
+    """Compare outputs with the reference outputs, which must be bit-identical if `least` is None."""
     expected = reference.run(graph, x, graph.time_steps)
     found = np.ascontiguousarray(found, np.float32)
     same = found.shape == expected.shape and found.tobytes() == expected.tobytes()

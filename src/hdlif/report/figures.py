@@ -1,4 +1,4 @@
-"""Make the figures of a page, which are charts with a caption and a table of the numbers."""
+"""Combine charts with captions and tables of their numbers."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ _MARKED = 16
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart, or small multiples of one kind, with a caption and a table of the numbers.
+    """One or several charts with a caption and a table of their numbers.
 
     Attributes:
         kind: key of the figure in `explanations.EXPLANATIONS`.
@@ -39,7 +39,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """The figures under one heading; in their common legend, series with style i belong to `names[i]`."""
+    """The figures under one heading, with a common legend in which style i belongs to `names[i]`."""
 
     names: Sequence[str]
     figures: Sequence[Figure]
@@ -48,7 +48,7 @@ class Section:
 def lines(
     ident: str, caption: str, names: Sequence[str], series: Sequence[Series], *, kind: str | None = None, **options: Any
 ) -> Figure:
-    """Draw one chart with `charts.lines` from the series with points; `kind` is as in `Figure`, by default `ident`."""
+    """Draw a line chart of all series that have points."""
     drawn = [one for one in series if one.y]
     if not drawn:
         return Figure(caption, [])
@@ -59,7 +59,7 @@ def lines(
 def points(
     ident: str, caption: str, names: Sequence[str], series: Sequence[Series], *, x_label: str, y_label: str
 ) -> Figure:
-    """Draw one chart with `charts.points`, which shows a mark for each series with a point."""
+    """Draw a chart with one marker for each series that has a point."""
     drawn = [one for one in series if one.x]
     if not drawn:
         return Figure(caption, [])
@@ -79,7 +79,7 @@ def dots(
     within: tuple[float, float] | None = None,
     kind: str | None = None,
 ) -> Figure:
-    """Draw a row for every layer with a number in any series; `values` has one mapping by layer for each name.
+    """Draw a dot plot with one row for every layer that has a value in any series.
 
     Args:
         rows_are: noun for a row, if it is not a layer.
@@ -116,9 +116,9 @@ def panels(
     starts: Sequence[Mapping[str, Sequence[float]]] = (),
     ends: bool = False,
 ) -> Figure:
-    """Draw small multiples over time steps, one per layer, all from `bottom` to `top` to make layers comparable.
+    """Draw one small chart over time steps per layer, by default with equal limits.
 
-    NaN marks a step without a value.
+    NaN marks a time step without a value.
 
     Args:
         limits: limits for each layer, which replace `bottom` and `top`.
@@ -152,21 +152,21 @@ def panels(
 
 
 def listed(values: Iterable[float]) -> str:
-    """Format the values in a cell of a table, with NaN as a dash."""
+    """Format values for a table cell, with NaN as a dash."""
     return ", ".join(DASH if math.isnan(value) else f"{value:.3f}" for value in values)
 
 
 def spans(names: Sequence[str], series: Sequence[Series]) -> str:
-    """Describe a line chart in words, with the first and last value of each line."""
+    """Describe a line chart in words by the first and the last value of each line."""
     known = [(names[one.style], [value for value in one.y if not math.isnan(value)]) for one in series]
     return "; ".join(f"{name} from {y[0]:.4g} to {y[-1]:.4g}" for name, y in known if y) + "."
 
 
 def time_axis(values: Sequence[float]) -> range:
-    """Return the time steps, which count from 1 on the page as in the equations."""
+    """Return the numbers of the time steps for an axis, starting at 1."""
     return range(1, len(values) + 1)
 
 
 def union(names: Iterable[Iterable[str]]) -> list[str]:
-    """Return every name once, in order of first appearance."""
+    """Return the distinct names in order of first appearance."""
     return list(dict.fromkeys(name for some in names for name in some))

@@ -1,4 +1,4 @@
-"""Convert a network to fixed point, with formats that fit its range on data, and measure the effect."""
+"""Convert a network to fixed point with formats chosen on data, and measure the rounding errors."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _TOGETHER = 32
 
 @dataclass(frozen=True)
 class Rounded:
-    """The effect of fixed point on test samples.
+    """The effect of fixed-point arithmetic on predictions and outputs for test samples.
 
     Attributes:
         agreement: fraction of samples, or of `agreement_of`, with the same prediction.
@@ -43,7 +43,7 @@ class Rounded:
 
 
 def rounded_on_data(graph: Graph, sets: DataSets) -> tuple[FixedPoint, Rounded]:
-    """Return `graph` in fixed point, and a comparison with its float32 outputs on test samples.
+    """Convert a graph to fixed point, and compare the outputs with float32 on test samples.
 
     Raises:
         InputError: a layer has no fixed-point form.
@@ -64,12 +64,12 @@ def rounded_on_data(graph: Graph, sets: DataSets) -> tuple[FixedPoint, Rounded]:
 
 
 def shown(sets: DataSets, most: int) -> NDArray[np.float32]:
-    """Return frames [T or 1, N, C, H, W] of test samples."""
+    """Return at most `most` test samples as frames [T or 1, N, C, H, W]."""
     return np.concatenate(list(_frames(sets.of("test"), most)), axis=1)
 
 
 def _frames(samples: Samples, most: int) -> Iterator[NDArray[np.float32]]:
-    """Yield frames [T or 1, B, C, H, W] of samples that are spread over a data set."""
+    """Yield batches [T or 1, B, C, H, W] of samples that are spread evenly over a data set."""
     indices = torch.linspace(0, len(samples) - 1, min(most, len(samples))).long()
     for x, _ in samples.sequences(_TOGETHER, indices):
         yield x.contiguous().numpy()

@@ -1,4 +1,4 @@
-"""Draw arrays as maps, in which larger values have a stronger colour."""
+"""Draw arrays as heat maps, with stronger colours for larger values."""
 
 import itertools
 import math
@@ -16,7 +16,7 @@ _SHADES = 12
 
 
 def draw_map(axes: Axes, values: Sequence[Sequence[float]], steps: tuple[float, float] = (1, 1)) -> None:
-    """Draw each row of `values`, with the first row at the bottom; larger values have a stronger colour.
+    """Draw a heat map with the first row of `values` at the bottom.
 
     Args:
         values: values as [rows][columns]; nothing is drawn for values that are not finite.
@@ -50,7 +50,7 @@ def _shade(value: float, low: float, high: float) -> int:
 
 
 def thinned(values: NDArray[np.float32], most: tuple[int, int]) -> list[list[float]]:
-    """Reduce an array [H, W] to at most the given numbers of rows and columns by averaging neighbours.
+    """Average neighbours in an array [H, W] to limit the numbers of rows and columns.
 
     >>> thinned(np.arange(6, dtype=np.float32).reshape(2, 3), (2, 2))
     [[0.5, 2.0], [3.5, 5.0]]

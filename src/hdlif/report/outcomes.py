@@ -1,4 +1,4 @@
-"""Make figures and tables of results on the test set, and of learned leaks and thresholds."""
+"""Render figures and tables of test results and of learned leaks and thresholds."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,10 +26,10 @@ _MOST_PANELS = 12
 
 @dataclass(frozen=True)
 class Matrix:
-    """A table for one network with a row per true class; `of` names the counted items.
+    """A confusion table for one network with a row per true class.
 
-    Each cell contains its text and its fraction of the row's total, which sets the shade. `whole` is true if the table
-    has all classes.
+    Each cell contains a text and a fraction of the row's total, which sets the shade. `of` is a noun for the counted
+    items, and `whole` is true if the table contains all classes.
     """
 
     name: str
@@ -40,12 +40,12 @@ class Matrix:
 
     @property
     def broad(self) -> bool:
-        """Return whether two of these tables are too wide to fit side by side on a printed page."""
+        """Return whether the table is too wide for two tables side by side on a printed page."""
         return sum(len(heading) + 2 for heading in self.headings) > _HALF_PAGE
 
 
 def matrices(confusions: Mapping[str, Confusion], samples: SampleName = SAMPLE) -> list[Matrix]:
-    """Return a confusion matrix for each network, or its most frequent confusions if there are many classes."""
+    """Return a confusion matrix for each network, or the most frequent confusions if there are many classes."""
     return [_matrix(name, confusion.get("of", samples.many), confusion) for name, confusion in confusions.items()]
 
 
@@ -71,9 +71,9 @@ def _matrix(name: str, of: str, confusion: Confusion) -> Matrix:
 
 @dataclass(frozen=True)
 class Classes:
-    """A table with a row per class and a column per network.
+    """A table of accuracy with a row per class and a column per network.
 
-    A cell contains its text, and for its shade the fraction of the largest error in the table.
+    Each cell contains a text, and the error relative to the largest error in the table, which sets the shade.
     """
 
     caption: str
@@ -82,9 +82,9 @@ class Classes:
 
 
 def accuracy_by_class(names: Sequence[str], confusions: Mapping[str, Confusion]) -> Classes | None:
-    """Return the accuracy of each class, beginning with the worst on average, or None without confusions.
+    """Return a table of the accuracy of each class, with the worst class first, or None without confusions.
 
-    If there are many classes, the table lists only the worst ones.
+    If there are many classes, the table lists only the worst classes.
     """
     values = [_accuracies(confusions[name]) if name in confusions else {} for name in names]
     labels = sorted(union(values), key=lambda label: mean(of_one[label] for of_one in values if label in of_one))
@@ -112,7 +112,7 @@ def _accuracies(confusion: Confusion) -> dict[str, float]:
 
 
 def chance(confusions: Mapping[str, Confusion]) -> float | None:
-    """Return the accuracy (%) of always predicting the most frequent test class, or None if networks differ in it.
+    """Return the accuracy (%) of always predicting the most common class, or None if the test sets differ.
 
     >>> chance({"net": {"labels": ["a", "b"], "counts": [[5, 1], [1, 1]]}})
     75.0
@@ -123,14 +123,14 @@ def chance(confusions: Mapping[str, Confusion]) -> float | None:
 
 
 def guessed(guessing: float | None) -> str:
-    """Return the beginning of a sentence on the accuracy (%) from `chance`, or "" if it is unknown."""
+    """Return the start of a sentence on the accuracy of guessing the most common class."""
     return "" if guessing is None else f" Always predicting the most common class is correct in {guessing:.3g} %"
 
 
 def chance_line(guessing: float | None, values: Iterable[float]) -> tuple[str, list[float]]:
-    """Return a sentence on the accuracy (%) from `chance`, and the position of its line in a chart of `values`.
+    """Return a sentence on the accuracy of guessing the most common class, and the position of a line in a chart.
 
-    The line is omitted if it is further below the values than they range, because it would hide their differences.
+    The line is omitted if its distance to the values exceeds their range, which would hide differences between values.
     """
     known = [*values]
     if guessing is None or not known:
@@ -141,7 +141,7 @@ def chance_line(guessing: float | None, values: Iterable[float]) -> tuple[str, l
 
 
 def accuracy_by_steps(names: Sequence[str], early: Mapping[str, Early]) -> Figure:
-    """Draw accuracy against the number of time steps used for each confidence; the table lists the confidences."""
+    """Draw accuracy against the mean number of time steps for each early-exit confidence."""
     found = [(style, name, early[name]) for style, name in enumerate(names) if name in early]
     series = [Series(style, one["steps"], [100 * share for share in one["accuracy"]]) for style, _, one in found]
     caption = (
@@ -160,7 +160,7 @@ def accuracy_by_steps(names: Sequence[str], early: Mapping[str, Early]) -> Figur
 
 
 def f1_by_label(names: Sequence[str], labels: Mapping[str, Labels]) -> Figure:
-    """Draw a row with the F1 score of each label; the table lists the counts."""
+    """Draw the F1 score of each label, with a table of true and false positives and negatives."""
     values = [dict(zip(one["names"], one["f1"], strict=True)) if (one := labels.get(name)) else {} for name in names]
     caption = "F1 of each label on the test set: 1 if it is predicted for exactly the samples that have it."
     figure = dots("f1-by-label", caption, names, values, x_label="F1", rows_are="label", within=(0, 1))
@@ -177,7 +177,7 @@ def f1_by_label(names: Sequence[str], labels: Mapping[str, Labels]) -> Figure:
 
 
 def predicted_against_true(names: Sequence[str], errors: Mapping[str, Errors]) -> Figure:
-    """Draw a panel for each value with the mean and standard deviation of predictions over ranges of the true value."""
+    """Draw a chart for each value with the mean and standard deviation of predictions against true values."""
     values = union(errors[name]["names"] for name in names if name in errors)
     caption = (
         "Predicted against true values of test samples: the mean over each tenth of the range of the true value; "
@@ -221,7 +221,7 @@ def predicted_against_true(names: Sequence[str], errors: Mapping[str, Errors]) -
 
 
 def _binned(style: int, errors: Errors, number: int) -> Series:
-    """Return the mean and the standard deviation of the predictions in each non-empty range of the true value."""
+    """Return the mean and standard deviation of predictions in each non-empty bin of true values."""
     true, predicted = errors["true"][number], errors["predicted"][number]
     low, high = min(true, default=0.0), max(true, default=0.0)
     width = (high - low) / _BINS or 1.0
@@ -244,10 +244,9 @@ ByLayer = Mapping[str, Sequence[float]]
 
 
 def per_step(networks: Sequence[TrainResult], quantity: Literal["leak", "threshold"], caption: str) -> Figure:
-    """Draw a panel for each layer, including the values before training if known, on axes that fit the changes.
+    """Draw the leaks or thresholds of each layer over time steps, before (if known) and after training.
 
-    A network with the same value in all layers and steps has not learned this value. If other networks have learned
-    theirs, the value is only in the caption.
+    If a network has not learned the values, and other networks have, the caption contains the network's constant value.
     """
     values = [_by_layer(network, quantity) for network in networks]
     starts = [_by_layer(network, f"initial_{quantity}") for network in networks]
@@ -284,6 +283,6 @@ def _by_layer(network: TrainResult, field: str) -> ByLayer:
 
 
 def _only(values: ByLayer, starts: ByLayer) -> float | None:
-    """Return the only value before and after training, or None if there are several values or none."""
+    """Return the value that all layers share before and after training, or None if values differ."""
     found = {number for of_one in (values, starts) for row in of_one.values() for number in row}
     return found.pop() if len(found) == 1 else None

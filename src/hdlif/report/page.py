@@ -1,4 +1,4 @@
-"""Render the page of a run, with figures and tables, from the template in this folder."""
+"""Render the HTML report of a run with figures and tables."""
 
 import json
 import math
@@ -39,7 +39,7 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 @dataclass(frozen=True)
 class Origin:
-    """A row of the provenance table, with one value if all networks share it, otherwise one value per network."""
+    """A row of the provenance table, with one common value or one value per network."""
 
     heading: str
     values: list[str]
@@ -48,9 +48,9 @@ class Origin:
 def render(
     run: Run, *, commands: Sequence[str] = (), traces: Traces | None = None, samples: SampleName = SAMPLE
 ) -> str:
-    """Return the page as HTML without external links; its only script sorts tables.
+    """Return the report as HTML without external links.
 
-    The same numbers give the same bytes.
+    The same results always give the same bytes.
 
     Args:
         run: run with at least one network; the networks have different names.
@@ -158,7 +158,7 @@ def _learning(
     what = "validation" if len(not_held_out) < len(names) else "training samples'"
 
     def curves(ident: str, quantity: str, label: str, readings: Mapping[int, Readings], **options: Any) -> Figure:
-        """Draw validation results, and thin lines of training results next to them."""
+        """Draw validation results, with training results as thin lines."""
         rings = [
             (style, step, values[steps.index(step)])
             for style, (steps, values) in readings.items()
@@ -201,7 +201,7 @@ def _learning(
 
 
 def training_accuracy(events: Sequence[Metric]) -> Readings:
-    """Return the mean accuracy (%) on the training batches of each epoch, placed at the epoch's last update."""
+    """Return the mean training accuracy (%) of each epoch, and the epoch's last update."""
     last, accuracies = dict[int, int](), dict[int, list[float]]()
     for line in events:
         if line["event"] == "train" and (accuracy := line.get("accuracy")) is not None:
@@ -211,13 +211,13 @@ def training_accuracy(events: Sequence[Metric]) -> Readings:
 
 
 def _readings(found: Iterable[tuple[Metric, float | None]]) -> Readings:
-    """Return the updates and the values of the lines in the history that have a value."""
+    """Return the update numbers and values of all metric lines with a value."""
     known = [(line["step"], value) for line, value in found if value is not None]
     return [step for step, _ in known], [value for _, value in known]
 
 
 def _measure_per_step(networks: Sequence[TrainResult]) -> Figure:
-    """Draw the metric at or after each time step, for tasks other than classification."""
+    """Draw the metric of tasks other than classification over time steps."""
     series = [
         Series(style, time_axis(values), values)
         for style, network in enumerate(networks)
@@ -240,7 +240,7 @@ def _measure_per_step(networks: Sequence[TrainResult]) -> Figure:
 
 
 def _parts(networks: Sequence[TrainResult]) -> list[Figure]:
-    """Draw a figure for each metric with several values."""
+    """Draw one figure for each metric with several values."""
     names = [network.name for network in networks]
     figures = []
     for place, metric in enumerate(union(network.parts or {} for network in networks)):
@@ -320,7 +320,7 @@ def _percent(fraction: float | None) -> str:
 
 
 def _scientific(value: float) -> str:
-    """Format a number with two digits and a power of ten.
+    """Format a number with two significant digits and a power of ten.
 
     >>> _scientific(3.1e-05)
     '3.1 × 10⁻⁵'

@@ -1,10 +1,10 @@
 """Measure the peak memory of training in fresh processes.
 
-A child process builds the network and the optimiser, reads its resident set, runs a few updates on random images, and
-reads its peak. The difference is the memory of training in addition to program and weights. The import of PyTorch peaks
-higher than a small training run. Therefore, on Linux, the child returns free memory and resets the kernel's high-water
-mark before the first reading. With one arena, and separate pages for tensors above 64 KiB, freed memory is returned
-immediately, and readings do not depend on the allocator's layout. This file is that child when it runs as a module.
+A child process builds the network and the optimiser, reads the resident memory, runs a few updates on random images,
+and reads the peak. The difference between the peak and the first reading is the memory of training, without program and
+weights. The import of PyTorch has a higher peak than a small training run. On Linux, the child process first frees
+unused memory and resets the peak. The allocator uses one arena, and separate pages for tensors above 64 KiB. Readings
+do not depend on the heap's layout. The child process runs the module `hdlif.report.peak_memory`.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ UPDATES = 4
 def peak_memory(
     recipe: Recipe, *, repeats: int = 3, threads: int | None = None, batch_apart: bool = False, updates: int = UPDATES
 ) -> int:
-    """Return the resident bytes that training adds at its peak, as the median over `repeats` fresh processes.
+    """Return the peak resident bytes that training adds, as the median over several fresh processes.
 
     Args:
         threads: number of threads in each process; by default the environment sets it.
@@ -48,7 +48,7 @@ def peak_memory(
 
 
 def in_fresh_processes(command: Sequence[str], *, repeats: int, name: str, threads: int | None = None) -> int:
-    """Run a command `repeats` times, and return the median of the printed values of `resident_growth`.
+    """Run a command that measures memory `repeats` times, and return the median number of bytes.
 
     Args:
         name: name of the measurement, for error messages.
@@ -64,7 +64,7 @@ def in_fresh_processes(command: Sequence[str], *, repeats: int, name: str, threa
 
 
 def resident_growth(work: Callable[[], None]) -> int:
-    """Return the bytes that `work` adds to the peak resident set of this process, which `in_fresh_processes` starts."""
+    """Return the bytes that a call of `work` adds to the peak resident memory of this process."""
     _forget_peak()
     before = _peak_resident_bytes()
     work()
@@ -83,7 +83,7 @@ def _read(command: Sequence[str], name: str, environment: dict[str, str]) -> int
 
 
 def _train_and_report(path: Path, count: int, *, batch_apart: bool) -> None:
-    """Print the bytes that `count` updates add to the peak resident set of the child process."""
+    """Print the bytes that `count` updates add to the peak resident memory of the child process."""
     from hdlif.recipe import builders
     from hdlif.report.recipe_update import RecipeUpdate
     from hdlif.training.streaming import Streams
@@ -108,7 +108,7 @@ def _train_and_report(path: Path, count: int, *, batch_apart: bool) -> None:
 
 
 def _forget_peak() -> None:
-    """Return free memory and reset the peak to the current resident memory, or do nothing if this is not supported."""
+    """Free unused memory, and reset the peak to the current resident memory if the system supports this."""
     if platform.system() == "Linux":
         # musl has no malloc_trim, and a container may forbid clear_refs. The reading is then the peak of the import.
         with contextlib.suppress(AttributeError, OSError):

@@ -1,4 +1,4 @@
-"""Record the provenance of figures, with versions, hardware and the command of a measurement."""
+"""Record the versions, the hardware and the command of a measurement."""
 
 import contextlib
 import platform
@@ -47,7 +47,7 @@ def hardware() -> dict[str, Any]:
 
 
 def processor_fields() -> dict[str, str]:
-    """Return the fields of the last processor in /proc/cpuinfo, or {} if the file does not exist."""
+    """Return the fields of the last processor in /proc/cpuinfo, or {} without this file."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
@@ -57,7 +57,7 @@ NOT_RECORDED = "not recorded"
 
 
 def measured(seeds: Sequence[int] | str | None) -> dict[str, Any]:
-    """Return the provenance of a measurement: command, commit, hardware, versions and seeds.
+    """Return the command, commit, hardware, versions and seeds of a measurement.
 
     Args:
         seeds: random seeds, or a description of their origin; None if nothing was random.
@@ -72,7 +72,7 @@ def measured(seeds: Sequence[int] | str | None) -> dict[str, Any]:
 
 
 def command(arguments: Sequence[str]) -> str:
-    """Format a command line for other machines, with absolute paths reduced to their last part.
+    """Format a command line for other machines by reducing absolute paths to file names.
 
     >>> command(["/home/me/hdlif/benchmarks/bench_c.py", "/tmp/net", "--data-root=/data/sets"])
     'python benchmarks/bench_c.py net --data-root=sets'

@@ -1,4 +1,4 @@
-"""Run updates as in the training of a recipe, on the CPU in one process."""
+"""Run the training updates of a recipe on the CPU in one process."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from hdlif.training.average import Average
 
 
 class RecipeUpdate:
-    """A recipe's network in train mode, and its updater.
+    """The network of a recipe in train mode, with an updater.
 
     Attributes:
         update: a `training.Updater` with the recipe's optimiser, penalty and moving average.

@@ -1,4 +1,4 @@
-"""Make a page on one recording, with a network's input over time, its neurons and its predictions."""
+"""Render a page with a network's input, neurons and predictions over one recording."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ _BROAD = (9.4, 2.7)
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording and a network's activity on it, over the S steps of all its windows.
+    """A recording, and a network's activity over the S steps of all windows.
 
     Attributes:
         name: name of the recording.
@@ -82,7 +82,7 @@ def recording_page(
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_operations: int = DEFAULT_MAX_OPERATIONS,
 ) -> str:
-    """Return a self-contained page without overlapping windows and without windows after `MOST_STEPS` steps.
+    """Return a self-contained page that shows non-overlapping windows of a recording.
 
     Args:
         recording: path of a time series, an audio file, or an event-camera recording.
@@ -137,7 +137,7 @@ def recording_page(
 
 
 def _apart(recording: Path, record: InputRecord, time_steps: int) -> tuple[list[tuple[str, Floats]], int]:
-    """Return the windows to show, which do not overlap, and the number of omitted windows."""
+    """Return the non-overlapping windows to show, and the number of omitted windows."""
     length, hop = record.windows or (1, 1)
     if record.sound is not None and record.sound.clips == "windows":
         length, hop = record.sound.samples, record.sound.every
@@ -154,7 +154,7 @@ def _apart(recording: Path, record: InputRecord, time_steps: int) -> tuple[list[
 
 
 def _as_read(x: Floats, record: InputRecord) -> Floats:
-    """Convert inputs [T, 1, C, H, W] back to their original units and sum them over pixels, to [T, C]."""
+    """Convert inputs [T, 1, C, H, W] to original units, and sum over pixels to [T, C]."""
     scaled = (
         x[:, 0] * np.array(record.std, np.float32)[:, None, None] + np.array(record.mean, np.float32)[:, None, None]
     )
@@ -163,7 +163,7 @@ def _as_read(x: Floats, record: InputRecord) -> Floats:
 
 
 def _liveliest(layers: Mapping[str, LayerAtWork]) -> dict[str, NeuronTrace]:
-    """Return traces of the neurons that fire most often in different channels of the first, middle and last layer."""
+    """Return traces of the most active neurons in different channels of the first, middle and last layer."""
     names = list(layers)
     chosen = (
         dict.fromkeys(names[place * (len(names) - 1) // (_LAYERS - 1)] for place in range(_LAYERS)) if names else {}
@@ -178,7 +178,7 @@ def _liveliest(layers: Mapping[str, LayerAtWork]) -> dict[str, NeuronTrace]:
 
 
 def _findings(labels: Sequence[str | None], windows: Sequence[tuple[str, str]], left_out: int) -> str:
-    """Return a sentence with the prediction for a single window, or with the counts of predictions for several."""
+    """Summarise the predictions for all windows in one sentence."""
     if len(windows) == 1:
         said = f"{windows[0][1]}."
     elif None in labels:
@@ -201,9 +201,9 @@ def _facts(artefact: Path, session: Session, nodes: int) -> list[tuple[str, str]
 
 
 def render(recording: Recording, *, findings: str, kind: str) -> str:
-    """Return the page as HTML without external links; its only script sorts tables.
+    """Return the page of a recording as HTML without external links.
 
-    The same numbers give the same bytes.
+    The same recording always gives the same bytes.
 
     Args:
         findings: the conclusion, in one sentence.
@@ -230,13 +230,13 @@ def render(recording: Recording, *, findings: str, kind: str) -> str:
 
 
 def _first(recording: Recording) -> str:
-    """Return the name of the first window, including the name of its recording."""
+    """Return the name of the first window, including the recording's name."""
     first = recording.windows[0][0]
     return first if first.startswith(recording.name) else recording.name + first
 
 
 def _rules(recording: Recording) -> list[float]:
-    """Return the boundaries between windows."""
+    """Return the positions of the boundaries between windows."""
     return [float(end) + 0.5 for end in np.cumsum(recording.lengths)[:-1]]
 
 
@@ -246,7 +246,7 @@ def _where(recording: Recording) -> str:
 
 
 def _thinned(values: Floats, most: int) -> tuple[list[float], Floats]:
-    """Reduce the first axis to at most `most` values by averaging neighbours, and return positions and means.
+    """Average neighbours along the first axis, and return the positions and means.
 
     Positions count from 1.
     """
@@ -267,7 +267,7 @@ def _lines(
 
 
 def _shown(recording: Recording, kind: str) -> tuple[Sequence[str], list[Figure]]:
-    """Return the names in the legend, and the figures of the network's input."""
+    """Return the names for the legend and the figures of the network's input."""
     count = recording.shown.shape[1]
     names = list(recording.channels) or [f"channel {number}" for number in range(1, count + 1)]
     if count <= _LINES:
@@ -286,7 +286,7 @@ def _shown(recording: Recording, kind: str) -> tuple[Sequence[str], list[Figure]
 
 
 def heat(text: Text, values: Sequence[Sequence[float]], steps: tuple[float, float], rules: Sequence[float]) -> Markup:
-    """Draw a row for each channel, with the first row at the bottom; larger values are darker.
+    """Draw a heat map with one row per channel, starting at the bottom.
 
     Args:
         values: values as [rows][columns].
@@ -301,9 +301,9 @@ def heat(text: Text, values: Sequence[Sequence[float]], steps: tuple[float, floa
 
 
 def _most_said(recording: Recording) -> tuple[list[str], Floats]:
-    """Return the outputs with the largest values at any step, in their original order, and their predictions.
+    """Return the names of the outputs with the largest values, and the values at each step.
 
-    There are at most as many outputs as lines in the chart.
+    The number of outputs is limited to the number of lines in a chart.
     """
     count = len(recording.outputs)
     order = np.argsort(-np.nan_to_num(recording.said).max(0), kind="stable")[:_LINES]

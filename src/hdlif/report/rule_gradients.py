@@ -1,4 +1,4 @@
-"""Compare the gradient of each rule with STBP's for untrained networks and for checkpoints."""
+"""Compare the gradients of learning rules with the STBP gradient, for untrained networks and checkpoints."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def coherence(
     threads: int | Literal["auto"] | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Compare gradients on the first training batches in float64, with batch-norm statistics of these batches.
+    """Compare the gradients of learning rules in float64 on the first training batches.
 
-    The recipe's rule keeps its arguments. Other rules have their default arguments.
+    Batch norm uses the statistics of the training batches. Rules other than the recipe's rule have default arguments.
 
     Args:
         targets: recipes (file or shipped name; untrained), checkpoints or run folders.
@@ -92,7 +92,7 @@ class _Network:
 
 
 def _networks(target: str, overrides: Sequence[str], data_root: Path | None = None) -> Iterator[_Network]:
-    """Yield a checkpoint's network, or a recipe's network and its copies with the neurons in `BESIDE`.
+    """Yield the network of a checkpoint, or a recipe's untrained network with each neuron to compare.
 
     All networks of a recipe have the same weights.
     """
@@ -119,7 +119,7 @@ def _networks(target: str, overrides: Sequence[str], data_root: Path | None = No
 
 
 def _set_threads(network: _Network, data_root: Path | None, bar: Bar) -> None:
-    """Set the number of threads to the one with the fastest forward pass of a batch.
+    """Set the number of threads that gives the fastest forward pass of a batch.
 
     Gradients are not timed, because a gradient can take minutes if threads wait for each other.
     """
@@ -206,7 +206,7 @@ def _refused(
     criterion: Criterion,
     time_steps: int,
 ) -> dict[str, str]:
-    """Compute the first loss on one sample, and return the rules that cannot train the network, with reasons."""
+    """Return the rules that cannot train the network, with the reasons."""
     x, target = batch
     found = {}
     with evaluation_mode(module):
@@ -220,7 +220,7 @@ def _refused(
 
 
 def _rules(recipe: Recipe) -> dict[str, RuleFactory]:
-    """Return the rules by name; the recipe's own rule has the arguments from the recipe."""
+    """Return the learning rules by name, with the recipe's arguments for the recipe's own rule."""
     rules: dict[str, RuleFactory] = {"sltt": SLTT, "ottt": OTTT, "ndot": NDOT, "stochastic_step": StochasticStep}
     own: Any = builders.build_rule(recipe)
     if recipe.rule.kind in builders.RULES.keys() - {"stbp", "sltt_k"}:

@@ -1,4 +1,4 @@
-"""Read the run folders of training runs and demos, and check their files against the types below."""
+"""Read the run folders of training runs and demos, and check the types of their contents."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ Base64 = Annotated[str, Field(pattern="^[A-Za-z0-9+/]+=*$")]
 
 
 class Metric(TypedDict):
-    """One line of `metrics.jsonl`; the loss may be infinite or NaN."""
+    """One line of `metrics.jsonl`, whose loss may be infinite or NaN."""
 
     event: Literal["train", "validation"]
     epoch: int
@@ -36,7 +36,7 @@ class Metric(TypedDict):
 
 @with_config(FINITE)
 class Artefact(TypedDict):
-    """The size of a model file, its agreement with the original network, and its latency."""
+    """The size and latency of a model file, and its agreement with the original network."""
 
     path: str
     bytes: int
@@ -49,14 +49,14 @@ class Artefact(TypedDict):
 
 @with_config(FINITE)
 class CoherenceStep(TypedDict):
-    """The comparison of a layer at one time step."""
+    """A comparison of a layer's gradient with STBP's at one time step."""
 
     cosine: Number
 
 
 @with_config(FINITE)
 class CoherenceLayer(TypedDict):
-    """A comparison of a layer's gradient with STBP's; fractions refer to entries of dL/dm in a neuron layer."""
+    """A comparison of a layer's gradient with STBP's, with fractions of the entries of dL/dm."""
 
     name: Name
     kind: Literal["neuron", "synapse", "parameters"]
@@ -70,20 +70,20 @@ class CoherenceLayer(TypedDict):
 
 
 class CoherenceView(TypedDict):
-    """The layers in one view, which is local or end to end."""
+    """The layers in a local or an end-to-end comparison."""
 
     layers: list[CoherenceLayer]
 
 
 class CoherenceRule(TypedDict):
-    """The comparison of one rule in both views."""
+    """The local and the end-to-end comparison of one learning rule."""
 
     local: CoherenceView
     end_to_end: CoherenceView
 
 
 class Coherence(TypedDict):
-    """An entry of `coherence.json` for one network with one loss."""
+    """The entry of `coherence.json` for one network and one loss."""
 
     target: Name
     neuron: Name
@@ -99,7 +99,7 @@ class CoherenceFile(TypedDict):
 
 
 class Confusion(TypedDict):
-    """The content of `confusion.json`: counts of test samples by true class (rows) and predicted class (columns)."""
+    """The content of `confusion.json`, with counts by true class (rows) and predicted class (columns)."""
 
     labels: list[Name]
     counts: list[list[int]]
@@ -109,7 +109,7 @@ class Confusion(TypedDict):
 
 @with_config(FINITE)
 class Early(TypedDict):
-    """The content of `early.json`: the mean number of steps and the accuracy for each confidence of early exit."""
+    """The content of `early.json`, with the mean number of steps and the accuracy for each confidence."""
 
     time_steps: int
     confidence: list[float]
@@ -119,7 +119,7 @@ class Early(TypedDict):
 
 @with_config(FINITE)
 class Errors(TypedDict):
-    """The content of `errors.json`: the mean and deviation of each value's error, and true and predicted values."""
+    """The content of `errors.json`, with true and predicted values, and statistics of the errors."""
 
     names: list[Name]
     mean: list[float]
@@ -130,7 +130,7 @@ class Errors(TypedDict):
 
 @with_config(FINITE)
 class Labels(TypedDict):
-    """The content of `labels.json`: each label's true and false positives and negatives on test samples."""
+    """The content of `labels.json`, with the true and false positives and negatives of each label."""
 
     names: list[Name]
     f1: list[float]
@@ -141,7 +141,7 @@ class Labels(TypedDict):
 
 
 class Demo(TypedDict):
-    """The content of the demo's `summary.json`; each network has a run folder of its name next to the file."""
+    """The content of the demo's `summary.json`, which lists networks with their own run folders."""
 
     networks: list[TrainResult]
     artefact: NotRequired[Artefact | None]
@@ -153,7 +153,7 @@ class Demo(TypedDict):
 
 @with_config(FINITE)
 class GalleryImage(TypedDict):
-    """A test image with its target and with its prediction, as base64 PNG files, and the prediction's score."""
+    """A test image with its target and its prediction as base64 PNG files, and the score."""
 
     score: float
     truth: Base64
@@ -161,7 +161,7 @@ class GalleryImage(TypedDict):
 
 
 class Gallery(TypedDict):
-    """The content of `gallery.json`: the test images with the lowest scores."""
+    """The content of `gallery.json`, with the test images that have the lowest scores."""
 
     images: list[GalleryImage]
 
@@ -182,10 +182,10 @@ _FIX = "finish the run with `hdlif train RECIPE --resume`, or run it again"
 
 @dataclass
 class Run:
-    """The content of one or several run folders, in dicts by network name; `recipes` contains the text of recipes.
+    """The content of one or several run folders, in dicts by network name.
 
-    Networks without a file have no entry for it. `coherence` contains the entries of all `coherence.json` files, which
-    may describe other networks.
+    A network is missing from a dict if its run folder lacks the corresponding file. `recipes` contains the recipes as
+    text. `coherence` contains the entries of all `coherence.json` files, which may describe other networks.
     """
 
     networks: list[TrainResult] = field(default_factory=list)
@@ -203,7 +203,7 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Read the run folder of a training run, or a demo's folder with one run folder per network.
+    """Read the folder of a training run, or a demo's folder with one run folder per network.
 
     Raises:
         InputError: the folder does not exist or contains no finished run, or a file in it is damaged.
@@ -235,7 +235,7 @@ def read_run(folder: Path) -> Run:
 
 
 def run_name(folder: Path, recipe: str) -> str:
-    """Return the name of a training run, which is its folder's name because several runs may share a recipe.
+    """Return the name of a training run's folder, or the recipe's name if the folder has no name.
 
     >>> run_name(Path("runs/photos"), "digits_hdlif"), run_name(Path("/"), "digits_hdlif")
     ('photos', 'digits_hdlif')
@@ -252,7 +252,7 @@ def _is_component(name: str) -> bool:
 
 
 def merge(runs: Sequence[Run]) -> Run:
-    """Merge runs; networks of the same name are distinguished by their folders.
+    """Merge runs, and distinguish networks of the same name by their folders.
 
     Raises:
         InputError: a run is given twice, or several runs have a model file.
@@ -296,7 +296,7 @@ def _add(run: Run, network: TrainResult, folder: Path) -> None:
 
 
 def _is_even(record: Mapping[str, Any]) -> bool:
-    """Return whether a file's lists, and the lists in them, have equal lengths; confusion counts must be square."""
+    """Return whether the lists in a file have consistent lengths and confusion counts are square."""
     lists = [value for value in record.values() if isinstance(value, list)]
     inner = [[len(row) for row in value] for value in lists if value and isinstance(value[0], list)]
     if "counts" in record:
@@ -339,7 +339,7 @@ def _text(path: Path) -> str:
 
 
 def _finishing(folder: Path) -> str:
-    """Return advice on how to finish the run in a folder, with a command if the run can be resumed."""
+    """Explain how to finish the run in a folder, with a command if the run can be resumed."""
     if not all((folder / name).exists() for name in (run_folder.RECIPE, run_folder.LAST)):
         return _FIX
     return f"the run was stopped; continue it with: {run_folder.resuming(folder)}"

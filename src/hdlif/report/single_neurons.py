@@ -1,4 +1,4 @@
-"""Trace selected neurons of trained networks on one test sample, for the report."""
+"""Trace selected neurons of trained networks on one test sample."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ LIVELIEST = 4
 
 
 def parsed(text: str) -> Neurons:
-    """Parse `layer:index,layer:index` from the command line.
+    """Parse a list of neurons such as `layer:index,layer:index`.
 
     >>> parsed("stage1.0.act1:7,stage1.0.act2:0")
     [('stage1.0.act1', 7), ('stage1.0.act2', 0)]
@@ -46,7 +46,7 @@ def parsed(text: str) -> Neurons:
 def traces_of(
     folders: Mapping[str, Path], *, neurons: Neurons | None, image: int, data_root: Path | None = None
 ) -> Traces:
-    """Return the traces of networks in run folders by name, each on sample `image` of its own test set.
+    """Return neuron traces of several networks, each on one sample of its test set.
 
     Args:
         neurons: neurons to draw, in networks that have them. By default, these are neurons in different channels of the
@@ -78,7 +78,7 @@ def traces_of(
 def _traced(
     folder: Path, image: int, data_root: Path | None
 ) -> tuple[dict[str, LayerAtWork], NDArray[np.float32], str]:
-    """Return the activity of a network's neuron layers, its input [T or 1, C, H, W], and the sample's description."""
+    """Return the activity of a network's neuron layers, the input, and a description of the sample."""
     trained = load_trained(folder)
     recipe = trained.recipe
     labels = builders.data_kind(recipe).labels
@@ -98,9 +98,9 @@ def _traced(
 
 
 def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerAtWork]:
-    """Run a deployed network in PyTorch on one sample [T or 1, 1, C, H, W], and return its neuron layers by name.
+    """Run a deployed network in PyTorch on one sample, and return the traces of its neuron layers by name.
 
-    If a layer has Mem-BN, it is folded into the membrane and the threshold.
+    Mem-BN is folded into the membrane and the threshold.
     """
     steps: list[dict[str, NDArray[np.float32]]] = []
 
@@ -117,7 +117,7 @@ def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerAtWork]:
 
 
 def _whence(recipe: Recipe, folder: Path, image: int, count: int) -> str:
-    """Return a phrase on the data set or file that a test sample comes from, or "" if this is not recorded."""
+    """Return a phrase with a test sample's data set or file, or "" if the source is not recorded."""
     if recipe.data.kind in builders.DATA:
         return f" of {recipe.data.kind}"
     if not (folder / run_folder.DATA_FILES).exists():

@@ -1,6 +1,7 @@
-"""Run small deployed networks that contain every op and encoding, on each instruction set and in the oracle.
+"""Check the runtime against the oracle on small networks that contain every op and encoding.
 
-A fault may crash the process, so run this module separately. It prints one JSON line per measurement:
+Run this module in a separate process, because a fault may crash the process. The process prints one JSON line per
+measurement:
 
     python -m hdlif.report.small_graphs
 """
@@ -29,7 +30,7 @@ CHANNELS, SIDE, STEPS, BATCH, CLASSES = 19, 7, 3, 2, 5
 
 
 def small_graphs() -> Iterator[tuple[str, Graph]]:
-    """Yield a network for each encoding of weights, for each neuron, for dilation and groups, and for each other op."""
+    """Yield named networks that together contain every weight encoding, every neuron and every other op."""
     for encoding in ENCODINGS:
         yield f"{encoding} weights", _convolutional(encoding)
     yield "dilation and groups", _apart()
@@ -48,7 +49,7 @@ def small_graphs() -> Iterator[tuple[str, Graph]]:
 
 
 def differing(graph: Graph, run: Run) -> float | None:
-    """Return the largest difference between the logits of `run` and the oracle, or None if they are bit-identical."""
+    """Return the largest difference between the logits of `run` and of the oracle, or None if bit-identical."""
     x = np.random.default_rng(1).normal(size=(STEPS, BATCH, *graph.input.shape)).astype(np.float32)
     seen, expected = run(graph, x), reference.run(graph, x, STEPS)
     if seen.dtype == expected.dtype and seen.tobytes() == expected.tobytes():
@@ -57,7 +58,7 @@ def differing(graph: Graph, run: Run) -> float | None:
 
 
 def native(instructions: str) -> Run:
-    """Return a function that runs the compiled runtime on one instruction set with two threads."""
+    """Return a function that runs a graph on one instruction set with two threads."""
     return lambda graph, x: Session(graph, 2, instructions=instructions).run(x, STEPS)
 
 
@@ -115,9 +116,9 @@ class _Nodes:
 
 
 def _convolutional(encoding: str) -> Graph:
-    """Build a stem, a block with a strided shortcut, pools and a classifier.
+    """Build a small residual network with a strided shortcut.
 
-    Stem and shortcut have real inputs; the inputs of the other synapses are codes.
+    Stem and shortcut have real inputs, and all other synapses have integer codes as inputs.
     """
     b = _Nodes()
     stream = b.affine(b.conv(INPUT, 3, "float32"))
@@ -142,7 +143,7 @@ def _apart() -> Graph:
 
 
 def _around(op: str) -> Graph:
-    """Build a network with a stem, `op`, and a classifier on the pooled map."""
+    """Build a network with a stem, one op of kind `op`, and a classifier on the pooled map."""
     b = _Nodes()
     x = b.affine(b.conv(INPUT, 3, "float32"))
     channels = CHANNELS
@@ -215,7 +216,7 @@ _STEPS: Mapping[Callable[..., Any], tuple[str, ...]] = {
 
 
 def measure() -> Iterator[dict[str, Any]]:
-    """Measure every network on every instruction set."""
+    """Measure the error of every small network on every instruction set."""
     yield {"instruction_sets": instruction_sets()}
     for instructions in instruction_sets():
         for name, graph in small_graphs():

@@ -1,4 +1,4 @@
-"""Format results as plain text in aligned columns, including the table of networks, without importing slow modules."""
+"""Format results as plain-text tables without importing slow modules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TITLES = {
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> str:
-    """Align the columns in `left` to the left and others to the right, with each cell in one line."""
+    """Format a plain-text table, with the columns in `left` aligned left and all others aligned right."""
     header, rows = [printable(cell) for cell in header], [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = []
@@ -33,7 +33,7 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Seque
 
 
 def figure(value: float | None, form: str, factor: float = 1.0) -> str:
-    """Format a number times `factor`, or None as a dash.
+    """Format a number multiplied by `factor`, or None as a dash.
 
     >>> figure(1234.5, ",.1f"), figure(None, ",.1f")
     ('1,234.5', '—')
@@ -42,7 +42,7 @@ def figure(value: float | None, form: str, factor: float = 1.0) -> str:
 
 
 def networks_table(networks: Sequence[TrainResult]) -> str:
-    """Format a table with one row per network, which lists accuracy, file size, energy and training time."""
+    """Format a table with the accuracy, file size, energy and training time of each network."""
     metrics = list(dict.fromkeys(name for n in networks for name in n.beside_accuracy))
     classified = any(n.accuracy is not None for n in networks)
     accuracy = ["accuracy"] if classified else []
@@ -62,7 +62,7 @@ def networks_table(networks: Sequence[TrainResult]) -> str:
 
 
 def measured(result: TrainResult, *, digits: int = 2) -> str:
-    """Format the test result of a training run: its accuracy with `digits` decimals, or the metric of its task."""
+    """Format the test accuracy of a training run, or the metric of a task other than classification."""
     if result.accuracy is not None:
         return f"{result.accuracy:.{digits}%}"
     metric = result.metric or ""

@@ -1,4 +1,4 @@
-"""Render pages from the templates in this folder."""
+"""Render HTML pages from the templates in this folder."""
 
 import base64
 import hashlib
@@ -30,18 +30,18 @@ _TEMPLATES = Environment(
 
 @dataclass(frozen=True)
 class Script:
-    """A script in a page; the page's policy allows only the hashes of its own scripts."""
+    """A script that the Content-Security-Policy of a page allows by its hash."""
 
     source: str
 
     @cached_property
     def text(self) -> Markup:
-        """Return the content of the script element, in its own scope and in strict mode."""
+        """Return the source as a strict-mode script with its own scope."""
         return Markup(printable_lines(f'(() => {{\n"use strict";\n{self.source}}})();\n'))
 
     @property
     def hash(self) -> str:
-        """Return the script's hash in the format of a Content-Security-Policy."""
+        """Return the hash of the script for the Content-Security-Policy."""
         return f"sha256-{base64.b64encode(hashlib.sha256(self.text.encode()).digest()).decode()}"
 
 
@@ -49,7 +49,7 @@ _SORT = Script((Path(__file__).parent / "sort.js").read_text("utf-8"))
 
 
 def set_page(template: str, sections: Mapping[str, Section], **values: Any) -> str:
-    """Render an HTML page, omitting figures without a chart and sections without a figure."""
+    """Render an HTML page without empty figures and empty sections."""
     shown = {
         heading: replace(section, figures=[figure for figure in section.figures if figure.charts])
         for heading, section in sections.items()
@@ -61,7 +61,7 @@ def set_page(template: str, sections: Mapping[str, Section], **values: Any) -> s
 
 
 def _shown(value: Any) -> Any:
-    """Format a value for the page; escape characters that are invalid in HTML or reverse the text direction."""
+    """Escape characters in a value that are invalid in HTML or reverse the text direction."""
     return type(value)(printable_lines(value)) if isinstance(value, str) else value
 
 

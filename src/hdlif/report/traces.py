@@ -1,4 +1,4 @@
-"""Draw figures of the spikes and membranes of single neurons on one sample."""
+"""Draw the spikes and membranes of single neurons on one sample."""
 
 import itertools
 import math
@@ -28,7 +28,7 @@ _LINES = 4
 
 @dataclass(frozen=True)
 class NeuronTrace:
-    """The trace of one neuron over all time steps: m_t before firing, θ_t, and the emitted spike.
+    """The membrane m_t before firing, the threshold θ_t and the spike of one neuron at all time steps.
 
     Attributes:
         threshold: the threshold at each step, or NaN if there is none.
@@ -44,7 +44,7 @@ class NeuronTrace:
 
 
 def trace_of(layer: LayerAtWork, index: int, states: Mapping[str, Any] = MappingProxyType({})) -> NeuronTrace:
-    """Return the trace of one neuron in a layer.
+    """Return the trace of a single neuron in a layer.
 
     Args:
         index: index of the neuron in the order [C, H, W].
@@ -57,7 +57,7 @@ def trace_of(layer: LayerAtWork, index: int, states: Mapping[str, Any] = Mapping
 
 @dataclass(frozen=True)
 class Traces:
-    """Traces of neurons on the sample that `sample` describes, by network and by "layer:index"."""
+    """The traces of neurons on one sample, by network and by "layer:index"."""
 
     sample: str
     networks: Mapping[str, Mapping[str, NeuronTrace]]
@@ -66,7 +66,7 @@ class Traces:
 
 
 def place_of(index: int, shape: Sequence[int]) -> str:
-    """Describe the place of a neuron in a layer of shape [C, H, W] or [C]; indices count from 0.
+    """Describe the position of a neuron in a layer of shape [C, H, W] or [C].
 
     >>> place_of(21, (2, 4, 4))
     'channel 1, row 1, column 1'
@@ -78,9 +78,9 @@ def place_of(index: int, shape: Sequence[int]) -> str:
 
 
 def of_channels(order: Iterable[int], shape: Sequence[int], count: int) -> list[int]:
-    """Return the first `count` neurons in an order, from as many channels as possible.
+    """Choose the first `count` neurons in an order, from as many channels as possible.
 
-    Different channels are preferred, because neighbours in a channel behave similarly.
+    Neurons in different channels are preferred, because neighbours in a channel behave similarly.
 
     >>> of_channels([21, 20, 3, 19], (2, 4, 4), 2), of_channels([21, 20, 3, 19], (2, 4, 4), 3)
     ([3, 21], [3, 20, 21])
@@ -100,9 +100,9 @@ def of_channels(order: Iterable[int], shape: Sequence[int], count: int) -> list[
 
 
 def figures(names: Sequence[str], traces: Traces, *, best: str = "") -> list[Figure]:
-    """Draw a raster of all neurons, and the input and membranes of the network with most of the neurons.
+    """Draw the spikes of all networks, and the input and membranes of the network with the most neurons.
 
-    If several networks have equally many neurons, `best` is drawn.
+    If several networks have equally many neurons, the membranes of `best` are drawn.
     """
     of_networks = [traces.networks.get(name, {}) for name in names]
     neurons = union(of_networks)
@@ -151,7 +151,7 @@ def _raster(names: Sequence[str], found: Found, neurons: Sequence[str], sample: 
 
 
 def _membranes(names: Sequence[str], found: Found, traces: Traces, shown: int) -> Figure:
-    """Draw the input of a network and a panel for each neuron; the table contains all networks."""
+    """Draw the input of a network and the membrane of each neuron, with a table for all networks."""
     own = {neuron: trace for neuron, style, trace in found if style == shown}
     which = f" in {names[shown]}" if len(names) > 1 else ""
     caption = (
@@ -181,7 +181,7 @@ def _membranes(names: Sequence[str], found: Found, traces: Traces, shown: int) -
 
 
 def _input(x: NDArray[np.float32], style: int) -> tuple[str, Markup]:
-    """Describe and draw an input [T or 1, C, H, W]: an image, lines over time, or a map over time."""
+    """Draw and describe an input [T or 1, C, H, W] as an image, as lines or as a map over time."""
     steps, channels, height, width = x.shape
     shape = " × ".join(map(str, x.shape))
     text = Text("network-input", "input", f"{shape} values from {x.min():.3g} to {x.max():.3g}.")
@@ -215,7 +215,7 @@ def _input(x: NDArray[np.float32], style: int) -> tuple[str, Markup]:
 
 
 def _panel(text: Text, style: int, trace: NeuronTrace, title: str) -> Markup:
-    """Draw a line for the membrane, a dotted line for the threshold, and a mark at each spike."""
+    """Draw a neuron's membrane as a line, the threshold as a dotted line, and spikes as markers."""
     with charts.chart(charts.PANEL) as axes:
         charts.draw(axes, style, time_axis(trace.membrane), trace.membrane, linestyle="-")
         charts.draw(axes, style, time_axis(trace.threshold), trace.threshold, linestyle=(0, (1, 1.6)), linewidth=0.8)

@@ -1,4 +1,4 @@
-"""Measure a trained network's test results, operations, sizes, learned neuron parameters and saved bytes."""
+"""Measure the test results, operations, sizes and saved bytes of a trained network."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PROFILED_IMAGES = 256
 
 @dataclass(frozen=True)
 class MeasuredNetwork:
-    """The measurements of a trained network.
+    """The test results, counts and sizes of a trained network.
 
     Attributes:
         evaluated: results on the test set.
@@ -122,7 +122,7 @@ def first_images(images: Samples, count: int) -> list[Tensor]:
 
 
 def bytes_saved_by_an_update(model: nn.Module, recipe: Recipe, sets: DataSets) -> int:
-    """Return the peak number of bytes that one loss of the recipe's rule saves for backward on one batch."""
+    """Return the peak number of bytes that the recipe's learning rule saves for a backward pass on one batch."""
     rule = builders.build_rule(recipe)
     x, target = sets.test.sequence(torch.arange(min(recipe.data.batch_size, len(sets.test))))
     # With streams, an update covers one part of the sequence.

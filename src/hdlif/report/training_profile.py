@@ -1,4 +1,4 @@
-"""Profile an update and report each layer's forward and backward time, saved bytes and code path."""
+"""Profile a training update layer by layer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _QUANTISERS = ("_Binarize", "_Binarized", "_Ternarize", "_Ternarized", "_Quantiz
 
 @dataclass(frozen=True)
 class LayerTime:
-    """The time and memory of a layer in an update, over all time steps.
+    """The time, memory and code path of one layer in an update over all time steps.
 
     Attributes:
         path: code path, and the reason if it is not the fastest path.
@@ -53,7 +53,7 @@ class LayerTime:
 
 @dataclass(frozen=True)
 class TrainingProfile:
-    """The time and memory of an update, by layer and for work outside layers.
+    """The time and memory of a training update, by layer and for work outside layers.
 
     Attributes:
         update_ms: median wall time of the timed updates; for a random rule, each is a mean over the profiled plans.
@@ -77,14 +77,14 @@ class TrainingProfile:
     threads: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the output of `hdlif profile --training --json`."""
+        """Return the result as a dict in the format of `hdlif profile --training --json`."""
         return asdict(self)
 
 
 def training_profile(recipe: Recipe, *, rounds: int = 5) -> TrainingProfile:
-    """Profile updates of a recipe's network on random data, on the CPU.
+    """Profile training updates of a recipe's network on the CPU, with random data.
 
-    Updates are timed without a profiler. One profiled update of each plan then divides this time among the layers.
+    The wall time is measured without a profiler. The shares of the layers come from one profiled update per plan.
 
     Args:
         rounds: number of timed updates of each plan.
@@ -154,7 +154,7 @@ def _plans(made: RecipeUpdate) -> list[Plan]:
 
 
 class _Layers:
-    """The layers of a network, which are modules that contain no other layer.
+    """The innermost layers of a network, with hooks that record their time and memory.
 
     Attributes:
         named: layers by name, in the order of the network.
@@ -168,7 +168,7 @@ class _Layers:
 
     @contextmanager
     def watched(self, apart: Iterable[Tensor]) -> Iterator[Saved]:
-        """Record each layer's operations under its name, and count the bytes that it saves.
+        """Record the operations and saved bytes of each layer under the layer's name.
 
         Args:
             apart: tensors that exist anyway.
@@ -211,7 +211,7 @@ def _layers_of(module: nn.Module, name: str) -> Iterable[tuple[str, nn.Module]]:
 
 
 def _is_layer(module: nn.Module) -> bool:
-    """Return whether a module has its own forward pass, instead of only submodules."""
+    """Return whether a module defines a forward pass of its own."""
     return isinstance(module, Temporal) or type(module).forward is not nn.Module.forward
 
 
@@ -231,9 +231,10 @@ def _path_of(layer: nn.Module, args: tuple[Any, ...]) -> str:
 
 
 def _time_shares(events: Iterable[FunctionEvent]) -> Mapping[tuple[str, str], float]:
-    """Return the microseconds of a profile's operations by phase and place, without time in nested operations.
+    """Return the profiled microseconds by phase and place, with nested operations counted once.
 
-    A phase is "forward", "backward" or "optimizer". A place is a layer, `_WEIGHTS`, or "" for other operations.
+    A phase is "forward", "backward" or "optimizer". A place is the name of a layer, `_WEIGHTS` for weight quantisers,
+    or "" for other operations.
     """
     events = list(events)
     # An operation that creates a graph node has the node's number, and so do earlier operations that create none.
@@ -262,7 +263,7 @@ def _time_shares(events: Iterable[FunctionEvent]) -> Mapping[tuple[str, str], fl
 
 
 def _place(above: Iterable[FunctionEvent]) -> str:
-    """Return an operation's layer, `_WEIGHTS` if the operation quantises weights, or "" otherwise."""
+    """Return the layer of an operation, `_WEIGHTS` for weight quantisers, or "" for other operations."""
     for event in above:
         if event.name.startswith(_LAYER):
             return event.name.removeprefix(_LAYER)
@@ -272,7 +273,7 @@ def _place(above: Iterable[FunctionEvent]) -> str:
 
 
 def _upwards(event: FunctionEvent) -> Iterator[FunctionEvent]:
-    """Yield an event and its ancestors."""
+    """Yield a profiler event and its ancestors."""
     at: FunctionEvent | None = event
     while at is not None:
         yield at

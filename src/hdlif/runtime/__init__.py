@@ -1,7 +1,8 @@
-"""The runtime of deployed networks.
+"""Run deployed networks.
 
 `Session` runs networks, `Stream` and `FrameStream` handle continuous input, and `Learner` trains on the device.
-`reference` and `reference_learning` are the oracles. This package never imports torch, and it imports names lazily.
+`reference` and `reference_learning` are slow, simple oracles for tests. The package `hdlif.runtime` never imports
+torch, and imports its names lazily.
 """
 
 from hdlif import names_at

@@ -1,4 +1,4 @@
-"""Compute predictions from a deployed network's outputs, according to its task record."""
+"""Compute predictions from a network's outputs according to the task record."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ Answer = dict[str, Any]
 def answers(
     outputs: Floats, record: TaskRecord, labels: Sequence[str], placed: Sequence[Placed | None] = ()
 ) -> Iterator[Answer | None]:
-    """Yield each sample's prediction as JSON values, or None if it is not finite; `masks.as_json` converts masks.
+    """Yield the prediction for each sample, or None if an output is not finite.
 
     classify: {"class", "label", "probability", "logits"}, with the logits that determine the class.
     sequence: {"prediction": the label of each step, "probability": its probability}, without the steps within the
@@ -52,12 +52,12 @@ def answers(
 
 
 def uncounted(record: TaskRecord) -> int:
-    """Return the number of initial steps without a prediction."""
+    """Return the number of initial time steps without a prediction."""
     return 0 if record.combine == "last" else record.delay
 
 
 def _counted(outputs: Floats, record: TaskRecord) -> Floats:
-    """Return the outputs that determine the prediction: those of the last step, or of all steps after the delay."""
+    """Return the outputs that determine the prediction, from the last step or from all steps after the delay."""
     return outputs[-1:] if record.combine == "last" else outputs[uncounted(record) :]
 
 
@@ -146,9 +146,9 @@ _KINDS: Mapping[str, Callable[[Floats, TaskRecord, Sequence[str]], Answer | None
 
 
 def said_so_far(outputs: Floats, record: TaskRecord) -> Floats:
-    """Return the prediction after each step, [T, n]: probabilities for classes and labels, otherwise values.
+    """Return the prediction after each step, [T, n], as probabilities for classes and labels, or as values.
 
-    Predictions from the mean over time use the mean over the steps so far.
+    If a task predicts from the mean over time, the mean covers the steps so far.
 
     Args:
         outputs: outputs [T, n] of one sample.
@@ -178,12 +178,11 @@ AGREEMENT_OF: Mapping[str, str] = {"sequence": "steps", "segment": "pixels", "in
 
 
 def alike(one: Floats, other: Floats, graph: Graph) -> NDArray[np.float64]:
-    """Compare two networks' outputs [T, B, ...]; return the fraction of equal predictions per sample, [B] in 0..1.
+    """Return the fraction of equal predictions of two networks for each sample, [B] in 0..1.
 
-    A class or a set of labels counts as equal or not. For classes at each step or pixel, the result is the fraction of
-    equal classes. Values are equal if all are within `ALIKE` deviations of each other. For boxes, the result is the
-    fraction of both networks' boxes that the other network predicts too (`boxes.agreement`). For boxes at each step,
-    the result is the mean of this fraction.
+    For a class or a set of labels, the fraction is 0 or 1. For classes at each step or pixel, the result is the
+    fraction of equal classes. Predicted values count as equal if all differ by at most `ALIKE` standard deviations. For
+    boxes, `boxes.agreement` defines the result, averaged over steps if boxes are predicted at each step.
 
     Args:
         graph: graph of either network.
@@ -262,7 +261,7 @@ _MOST_STEPS = 8
 
 
 def _number(value: float | Sequence[float]) -> str:
-    """Format a value, or one value per step; for many steps, format only the first values and the last."""
+    """Format one value, or one value per step, with an ellipsis if there are many steps."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if len(value) <= _MOST_STEPS:
@@ -271,7 +270,7 @@ def _number(value: float | Sequence[float]) -> str:
 
 
 def probabilities(logits: Floats) -> Floats:
-    """Return the softmax of the mean of the logits so far, [T, B, classes]; the last row is the prediction.
+    """Return the softmax of the mean logits after each step, [T, B, classes], with the prediction in the last row.
 
     >>> import numpy as np
     >>> from hdlif.runtime import probabilities

@@ -1,4 +1,4 @@
-"""Trace a deployed network's neurons on an input: membrane, threshold and spikes at every time step."""
+"""Trace the membranes, thresholds and spikes of a deployed network's neurons at every time step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class LayerAtWork:
-    """The traces of a neuron layer on one input; its N neurons are in the order [C, H, W].
+    """The traces of a layer's N neurons on one input, in the order [C, H, W].
 
     Attributes:
         membrane: m_t [T, N], which is compared with the threshold; without a comparison, the first state after the
@@ -37,7 +37,7 @@ class LayerAtWork:
 
 
 def layers_at_work(graph: Graph, values: Mapping[str, Array]) -> dict[str, LayerAtWork]:
-    """Return the traces of every neuron layer by name in graph order, for the first input of a batch.
+    """Return the traces of every neuron layer by name for the first input of a batch.
 
     Args:
         values: result of `Session.values`, or at least the inputs and outputs of the neuron layers.

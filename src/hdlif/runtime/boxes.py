@@ -1,4 +1,4 @@
-"""Decode a detector's outputs to boxes, for training, `hdlif run` and servers."""
+"""Decode the outputs of a detector to boxes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ SAME_BOX = 0.9
 
 @dataclass(frozen=True)
 class Boxes:
-    """The boxes of one image, with the highest score first.
+    """The predicted boxes of one image, with the highest score first.
 
     Attributes:
         corners: left, top, right and bottom, float32 [N, 4].
@@ -37,7 +37,7 @@ class Boxes:
         return len(self.scores)
 
     def where(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> "Boxes":
-        """Select boxes by a mask or by indices."""
+        """Return the boxes selected by a mask or by indices."""
         return Boxes(self.corners[chosen], self.scores[chosen], self.labels[chosen])
 
 
@@ -50,11 +50,11 @@ def decode_boxes(
     threshold: float,
     overlap: float = 1.0,
 ) -> Boxes:
-    """Decode the outputs of a detector, averaged over all steps, for one image.
+    """Decode the mean outputs of a detector for one image to boxes.
 
-    At row i and column j of a level with stride s, the place is (x, y) = (s·(j + ½), s·(i + ½)). Its score for class k
-    is σ(z_k). Its box is (x - s·e^l, y - s·e^t, x + s·e^r, y + s·e^b), clipped to the input. The place yields a box if
-    z_k is the maximum for class k within 3x3 places and σ(z_k) is at least `threshold`.
+    At row i and column j of a level with stride s, the place is (x, y) = (s·(j + ½), s·(i + ½)). The score of a place
+    for class k is σ(z_k). The box of a place is (x - s·e^l, y - s·e^t, x + s·e^r, y + s·e^b), clipped to the input. A
+    place yields a box if z_k is the maximum for class k within 3x3 places and σ(z_k) is at least `threshold`.
 
     >>> import numpy as np
     >>> from hdlif.runtime.boxes import decode_boxes
@@ -96,7 +96,7 @@ def decode_boxes(
 
 
 def _largest_around(scores: Floats) -> Floats:
-    """Return the maximum in the 3x3 neighbourhood of each place, for maps [K, h, w]."""
+    """Return the maximum in the 3x3 neighbourhood of each entry of maps [K, h, w]."""
     rows, columns = scores.shape[1:]
     framed = np.pad(scores, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
     shifted = [framed[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
@@ -105,7 +105,7 @@ def _largest_around(scores: Floats) -> Floats:
 
 
 def overlaps(first: Floats, second: Floats) -> NDArray[np.float64]:
-    """Return the intersection over union, [N, M], for all pairs of boxes in [N, 4] and [M, 4].
+    """Return the intersection over union [N, M] of all pairs of boxes in [N, 4] and [M, 4].
 
     >>> import numpy as np
     >>> from hdlif.runtime.boxes import overlaps
@@ -125,7 +125,7 @@ def overlaps(first: Floats, second: Floats) -> NDArray[np.float64]:
 
 
 def agreement(first: Boxes, second: Boxes) -> float:
-    """Return the fraction of all boxes that match one in the other set (`SAME_BOX`), or 1 if there are none.
+    """Return the fraction of boxes in two sets that match a box in the other set, or 1 without boxes.
 
     Args:
         first, second: two sets of boxes for the same image.
@@ -137,7 +137,7 @@ def agreement(first: Boxes, second: Boxes) -> float:
 
 
 def without_overlaps(boxes: Boxes, overlap: float) -> Boxes:
-    """Drop each box that overlaps a box of the same class with a higher score (non-maximum suppression).
+    """Drop each box that overlaps a higher-scoring box of the same class (non-maximum suppression).
 
     Args:
         boxes: boxes with the highest score first.

@@ -1,4 +1,4 @@
-"""Early exit, which stops each sample of a batch at the first time step with a confident prediction."""
+"""Stop each sample of a batch at the first time step with a confident prediction (early exit)."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -34,14 +34,14 @@ class Early(NamedTuple):
 
 
 def early_answers(early: Early, task: TaskRecord, labels: Sequence[str]) -> Iterator[Answer | None]:
-    """Yield each sample's prediction as in `answers`, with "steps", the number of steps that ran."""
+    """Yield the prediction for each sample, with "steps", the number of time steps that ran."""
     found = answers(early.logits[None], replace(task, combine="last"), labels)
     for answer, steps in zip(found, early.steps, strict=True):
         yield None if answer is None else answer | {"steps": int(steps)}
 
 
 def check_confidence(confidence: object, task: TaskRecord) -> float:
-    """Return a confidence as a number; raise `HdlifError` if it is invalid or the task is not classification."""
+    """Return a valid confidence as a number, or raise `HdlifError` for invalid values and unsupported tasks."""
     if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 <= confidence <= 1:
         raise HdlifError(f'confidence = {brief(confidence)}; give a number in 0..1, or "auto" for the file\'s own')
     if task.kind != "classify":
@@ -50,7 +50,7 @@ def check_confidence(confidence: object, task: TaskRecord) -> float:
 
 
 def choose_confidence(confidence: Confidence | None, stored: float | None, task: TaskRecord) -> float | None:
-    """Return the confidence to use; None means that all steps run.
+    """Return the early-exit confidence to use, or None to run all time steps.
 
     Args:
         confidence: the user's confidence; None selects the stored one, if any.
@@ -72,11 +72,11 @@ def choose_confidence(confidence: Confidence | None, stored: float | None, task:
 
 
 def is_sure(logits: Floats, confidence: float) -> NDArray[np.bool_]:
-    """Return whether the most probable class reaches a confidence c, [..., classes] -> [...].
+    """Return whether the most probable class reaches a confidence c, for logits [..., classes].
 
     The softmax of z reaches c if c · Σ_k e^-(max z - z_k) <= 1. `docs/contributing/model_format.md` defines the
     exponential. Terms are added in class order, so the result is the same on every machine and in C. The computed
-    probability is within 1e-6 of the true one. Logits with a NaN or +inf are never confident.
+    probability differs from the exact probability by at most 1e-6. Logits with NaN or +inf are never confident.
     """
     with np.errstate(all="ignore"):
         below = logits.max(-1, keepdims=True) - logits
@@ -89,7 +89,7 @@ def is_sure(logits: Floats, confidence: float) -> NDArray[np.bool_]:
 
 
 def _is_exactly_sure(below: Floats, confidence: float) -> NDArray[np.bool_]:
-    """Compute `is_sure` from max z - z_k with the defined exponential."""
+    """Compute `is_sure` from max z - z_k with the exponential of the model format."""
     total = np.cumsum(exponential(below), axis=-1, dtype=np.float32)[..., -1]
     sure: NDArray[np.bool_] = (below >= 0).all(-1) & (np.float32(confidence) * total <= 1)
     return sure
@@ -105,11 +105,11 @@ def run_until_sure(
     last: bool,
     confidence: float,
 ) -> Early:
-    """Run samples from the start, each until its class reaches the probability `confidence` or all steps have run.
+    """Run each sample until its class reaches the probability `confidence` or all steps have run.
 
     Let z_t be the mean of the logits of steps 1 to t, or the logits of step t if `last` is set. A sample stops at the
-    first t with max softmax(z_t) >= confidence (`is_sure`). Steps run in chunks of 1, 1, 2, 4, ..., because a chunk is
-    faster than single steps. A sample always runs fewer than twice the steps that it needs. Samples that have stopped
+    first t with max softmax(z_t) >= confidence (`is_sure`). Steps run in chunks of 1, 1, 2, 4, ..., because chunks are
+    faster than single steps. Each sample runs fewer than twice as many steps as required. Samples that have stopped
     leave the batch between chunks.
 
     Args:

@@ -1,4 +1,4 @@
-"""Read the bytes of an input file, or take bytes that replace a file."""
+"""Read the content of input files, or use bytes in memory in place of a file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ from hdlif.whole_files import read_regular
 
 @dataclass(frozen=True)
 class Given:
-    """Bytes that replace the content of a file, such as the body of a request.
+    """Bytes in memory that replace an input file, such as the body of a request.
 
-    Every function that reads files accepts such bytes in place of a path.
+    Functions of the runtime that read input files accept a `Given` in place of a path.
 
     Attributes:
         name: name for errors and predictions.
@@ -31,7 +31,7 @@ class Given:
 
 
 def content_of(path: Path | Given) -> bytes:
-    """Return the content of a file.
+    """Return the content of an input file or of bytes in memory.
 
     Raises:
         InputError: there is no such file.

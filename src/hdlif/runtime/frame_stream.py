@@ -1,4 +1,4 @@
-"""Predictions for a stream of images, such as the frames of a video."""
+"""Predict on a stream of images, such as the frames of a video."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from hdlif.runtime.session import Session
 
 @dataclass(frozen=True)
 class FrameAnswer:
-    """The prediction after a frame.
+    """The prediction after a frame of a stream.
 
     Attributes:
         input: name of the frame.
@@ -45,12 +45,12 @@ class FrameAnswer:
 
 
 class FrameStream:
-    """A network for images, run on frames as they arrive, with one frame per time step.
+    """An image network that runs on frames as they arrive, with one frame per time step.
 
-    A network that predicts at each step, such as `moving_bccd_hdlif`, carries its state from frame to frame without
-    end. Such a network predicts after each frame. Any other network predicts for windows with as many frames as
-    training has steps. Each window starts with a zero state, and the result equals `Session.run` on the window bit for
-    bit. With a `confidence`, the stream predicts as soon as the probability reaches it, and skips the rest of the
+    A network that predicts at each step, such as `moving_bccd_hdlif`, predicts after each frame, and keeps the state
+    from frame to frame. A network with one prediction per sequence predicts once per window of `time_steps` frames.
+    Each window starts with a zero state, and the result is bit-identical to `Session.run` on the window. With a
+    `confidence`, the stream predicts as soon as a class reaches this probability, and skips the remaining frames of the
     window.
 
     >>> import numpy as np
@@ -71,7 +71,7 @@ class FrameStream:
     """
 
     def __init__(self, session: Session, *, confidence: Confidence | None = None) -> None:
-        """Begin with frame 0.
+        """Start a stream at frame 0.
 
         Args:
             session: session of a network for images.
@@ -91,9 +91,9 @@ class FrameStream:
         self._so_far: FrameAnswer | None = None
 
     def push(self, image: str | Path | Given, *, since: float | None = None) -> FrameAnswer | None:
-        """Run the next frame, an image file or its content, and return the prediction.
+        """Run the network on the next frame, and return the prediction.
 
-        The result is None if the window has no prediction yet, or has had one before.
+        The result is None if the frame does not complete a prediction. `image` is an image file or its content.
 
         Args:
             since: time when the frame was available, by `perf_counter`; default: now.
@@ -121,5 +121,5 @@ class FrameStream:
         return None
 
     def end(self) -> FrameAnswer | None:
-        """Return the prediction so far for an incomplete last window; None if this window had one before."""
+        """Return the prediction so far for an incomplete last window, or None after the window's prediction."""
         return self._so_far and replace(self._so_far, partial=True)

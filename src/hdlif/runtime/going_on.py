@@ -1,4 +1,4 @@
-"""Endless sequences with a prediction after each step, whose state can be saved as bytes and resumed elsewhere."""
+"""Run endless sequences with a prediction after each step, and save and resume their state."""
 
 import math
 from dataclasses import replace
@@ -16,10 +16,10 @@ Floats = NDArray[np.float32]
 
 
 class GoingOn:
-    """An endless sequence for one input, with a prediction after each step.
+    """An endless sequence with one input, and a prediction after each step.
 
-    According to the network's task, a prediction uses the mean of all outputs so far, the last output or each output.
-    After any number of steps it equals `answers` for `Session.run` over the same steps, bit for bit.
+    Depending on the network's task, a prediction uses the mean of all outputs so far, the last output or each output.
+    The prediction after any number of steps equals the prediction from `Session.run` over the same steps, bit for bit.
 
     Args:
         content: result of `to_bytes`, or of `hdlif_stream_save` in the C interface, to resume from; default: a new
@@ -42,18 +42,18 @@ class GoingOn:
 
     @property
     def t(self) -> int:
-        """Return the number of steps so far."""
+        """Return the number of steps that have run."""
         return self._sequence.t
 
     @property
     def held_bytes(self) -> int:
-        """Return the bytes of the state and the sums."""
+        """Return the number of bytes in the state and in the sums of outputs."""
         return self._session.sequence_bytes + 4 * math.prod(self._session.output_shape)
 
     def run(self, x: Floats, placed: Placed | None = None) -> list[Answer | None]:
-        """Run the next steps, float32 [K, 1, C, H, W], until the confidence is reached; return each step's prediction.
+        """Run the next steps on x [K, 1, C, H, W] until the confidence is reached, and return the predictions.
 
-        A prediction is None during the delay of a task, and if the outputs are not finite.
+        A prediction is None during the delay of a task, or if the outputs are not finite.
 
         Args:
             placed: the image's position on the input, for masks and boxes in its pixels; default: the input itself.
@@ -86,5 +86,5 @@ class GoingOn:
         return [None] * silent + list(said)
 
     def to_bytes(self) -> bytes:
-        """Return the complete state, in the format of `hdlif.h`."""
+        """Return the complete state as bytes in the format of `hdlif.h`."""
         return self._sequence.to_bytes()

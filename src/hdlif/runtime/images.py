@@ -23,7 +23,7 @@ _CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 class Placed(NamedTuple):
-    """The position of an image on a network's input, with which `hdlif.inputs.fitting` maps predictions back.
+    """The position of an image on a network's input, which is used to map predictions back to the image.
 
     Attributes:
         size, target: width and height of the image and of the input.
@@ -36,16 +36,16 @@ class Placed(NamedTuple):
 
     @classmethod
     def whole(cls, record: InputRecord) -> "Placed":
-        """Return the placement of an array that has the input's size."""
+        """Return the position of an array that has the size of the network's input."""
         _, height, width = record.shape
         return cls((width, height), (width, height), "squash")
 
 
 def read_image(path: str | Path | Given, record: InputRecord, *, time_steps: int = 1) -> Floats:
-    """Read an image as a network's input: [1, 1, C, H, W] constant in time, [T, 1, C, 1, W] by rows, or by pixels.
+    """Read an image file as a network's input [1, 1, C, H, W], or with one row or pixel per time step.
 
-    `hdlif.inputs.pictures.decode` defines formats and limits. The number of channels determines whether the image is
-    converted to grey or RGB. The image is then fitted as in the record, and normalised.
+    `hdlif.inputs.pictures.decode` defines the image formats and limits. The image is converted to grey or RGB, fitted
+    to the input's size, and normalised, as the record requires.
 
     >>> import numpy as np
     >>> from PIL import Image
@@ -67,12 +67,12 @@ def read_image(path: str | Path | Given, record: InputRecord, *, time_steps: int
 
 
 def read_placed_image(path: str | Path | Given, record: InputRecord, *, time_steps: int = 1) -> tuple[Floats, Placed]:
-    """Read an image as `read_image` does, and also return its position on the input."""
+    """Read an image file as in `read_image`, and also return the image's position on the input."""
     return _sequence(_decoded(path, _mode(record, str(path))), record, time_steps, str(path))
 
 
 def read_pixels(path: str | Path | Given) -> Pixels:
-    """Return the RGB pixels [h, w, 3] of an image file in its own size, or raise `InputError`."""
+    """Return the RGB pixels [h, w, 3] of an image file at its original size."""
     return np.asarray(_decoded(path, MODES[3]))
 
 
@@ -87,7 +87,7 @@ def _decoded(path: str | Path | Given, mode: str) -> "Image.Image":
 
 
 def image_sequence(array: Pixels, record: InputRecord, name: str, *, time_steps: int) -> tuple[Floats, Placed]:
-    """Convert an image [H, W] or [H, W, 1, 3 or 4 channels] to a network's input, and also return its position.
+    """Convert the pixels of an image to a network's input, and also return the image's position.
 
     Raises:
         InputError: the image has another shape, or another size and the record does not resize. The message begins with
@@ -97,7 +97,7 @@ def image_sequence(array: Pixels, record: InputRecord, name: str, *, time_steps:
 
 
 def fit_images(pixels: Pixels, record: InputRecord) -> Pixels:
-    """Convert images of a data set, uint8 [N, C, H, W], to the network's size and channels.
+    """Convert images, uint8 [N, C, H, W], to the size and channels of the network's input.
 
     Raises:
         InputError: the network takes part of an image at each step, so proportions must not change.
@@ -113,7 +113,7 @@ def fit_images(pixels: Pixels, record: InputRecord) -> Pixels:
 
 
 def normalise(pixels: NDArray[Any], record: InputRecord) -> Floats:
-    """Return (pixels / 255 - mean) / std in float32; event counts are not divided by 255.
+    """Return (pixels / 255 - mean) / std in float32, or (counts - mean) / std for event counts.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import InputRecord
@@ -137,7 +137,7 @@ def _mode(record: InputRecord, name: str) -> str:
 
 
 def _image(array: Pixels, record: InputRecord, name: str) -> "Image.Image":
-    """Convert an array of pixels to an image in the network's mode."""
+    """Convert an array of pixels to an image in the colour mode of the network."""
     from PIL import Image
 
     mode = _mode(record, name)
@@ -155,7 +155,7 @@ def _sequence(image: "Image.Image", record: InputRecord, time_steps: int, name: 
 
 
 def _fit(image: "Image.Image", record: InputRecord, time_steps: int, name: str) -> Pixels:
-    """Fit an image in the network's mode to the size of all steps together, and return its pixels [C, H, W]."""
+    """Fit an image to the size of the complete input over all steps, and return the pixels [C, H, W]."""
     shape = record.sample_shape(time_steps)
     _, height, width = shape
     try:

@@ -1,4 +1,4 @@
-"""Read files as inputs of a network: as complete samples, or as the next steps of a sequence."""
+"""Read files as complete samples or as the next steps of a sequence."""
 
 from collections.abc import Iterator
 from itertools import starmap
@@ -26,7 +26,7 @@ Layout = Literal["batch", "sequence"]
 
 
 class Sample(NamedTuple):
-    """A sample for a network.
+    """A single input sample for a network.
 
     Attributes:
         name: name of the file, with the sample's index if the file contains several.
@@ -43,7 +43,7 @@ class Sample(NamedTuple):
 def read_inputs(
     path: Path | Given, record: InputRecord, time_steps: int, layout: Layout | None = None
 ) -> Iterator[Sample]:
-    """Read the samples in a file.
+    """Read the samples in an input file.
 
     Args:
         layout: layout of an array [A, C, H, W]; None infers it from the network's input, and rejects ambiguous arrays.
@@ -65,7 +65,7 @@ def read_inputs(
 
 
 def _is_counts(path: Path | Given) -> bool:
-    """Return whether a file contains an array of frames rather than a recording with event fields or columns."""
+    """Return whether a file contains an array of frames instead of single events."""
     if path.suffix.lower() != ".npy":
         return False
     try:
@@ -77,7 +77,7 @@ def _is_counts(path: Path | Given) -> bool:
 
 
 def _read_events(path: Path | Given, record: InputRecord, time_steps: int) -> Floats:
-    """Read an event recording as counts per step, [T, 1, 2, H, W], binned and resized as in the record."""
+    """Read an event recording as event counts per step, [T, 1, 2, H, W]."""
     # The suffix determines the format.
     name = Path(f"{path}{path.suffix}") if isinstance(path, Given) else path
     try:
@@ -147,9 +147,10 @@ def _read_array(path: Path | Given, record: InputRecord, time_steps: int, layout
 def read_steps(path: Path | Given, record: InputRecord, time_steps: int) -> Floats:
     """Read a file as the next steps of a sequence, [K, 1, C, H, W].
 
-    Provide time series as arrays of real numbers [C] or [K, C], or as .csv files with a row per step, at the network's
-    rate. Provide audio as arrays of log-mel frames [K, C]. Tables provide one step per row. Other networks accept the
-    files of `read_inputs`: an image or an array [C, H, W] provides one step, or one step per frame.
+    Provide time series at the network's rate, as arrays [C] or [K, C] ([K] for a single channel), or as .csv files.
+    Provide audio as arrays of log-mel frames [K, C]. Tables provide one step per row. Other networks accept the files
+    of `read_inputs`. An image provides one step, or one step per row or pixel if the network takes parts of an image.
+    An array of frames provides one step per frame.
 
     Raises:
         InputError: the file cannot be read, or has another form.

@@ -1,4 +1,4 @@
-"""Continued learning of deployed networks on the device where they run, with the compiled runtime."""
+"""Train deployed networks on the device with the compiled runtime."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class LearningRate:
-    """The sizes of an update, which `hdlif.runtime.reference_learning` defines.
+    """The learning rates and the momentum of an update (`hdlif.runtime.reference_learning`).
 
     Attributes:
         floats: rate for float weights, scales, shifts, leaks and thresholds.
@@ -61,9 +61,10 @@ DEFAULT_RATE = LearningRate()
 
 
 class Held(NamedTuple):
-    """The values of a trained tensor, with int16 latents for low-bit weights and velocities if there is momentum.
+    """The values, latents and velocities of a trained tensor.
 
-    All arrays have the tensor's shape.
+    Only low-bit weights have latents, which are int16, and velocities exist only with momentum. All arrays have the
+    shape of the tensor.
     """
 
     values: Array
@@ -72,7 +73,7 @@ class Held(NamedTuple):
 
 
 class Learning(ABC):
-    """Base class for the compiled learner and its oracle, with checks, state and memory."""
+    """Base class for the compiled learner and the reference learner."""
 
     def __init__(self, graph: Graph, level: Level, rate: LearningRate, memory: Mapping[str, Array] | None) -> None:
         self.rate, self.level, self.updates = rate, level, 0
@@ -87,11 +88,11 @@ class Learning(ABC):
 
     @abstractmethod
     def _begin(self) -> None:
-        """Copy the tensors of the initial graph."""
+        """Copy the trained tensors of the initial graph."""
 
     @abstractmethod
     def _run(self, x: Floats, t: int, learns: list[bool], potentials: State, classes: Array | None) -> Floats:
-        """Run steps from t on: return the logits [T, B, classes], and update the potentials in place.
+        """Run time steps starting at t, return logits [T, B, classes], and update the potentials in place.
 
         Args:
             x: input [T or 1, B, C, H, W].
@@ -100,18 +101,18 @@ class Learning(ABC):
 
     @abstractmethod
     def _update(self) -> bool:
-        """Update the tensors with the mean gradient; change nothing and return False if a value would not be finite."""
+        """Update the tensors with the mean gradient, or return False if a value would not be finite."""
 
     @abstractmethod
     def _read(self, place: Place) -> Held:
-        """Return copies of a trained tensor's arrays."""
+        """Return copies of the values, latents and velocities of a trained tensor."""
 
     @abstractmethod
     def _write(self, place: Place, held: Held) -> None:
-        """Set a tensor's velocities and its latents; without latents, set its values."""
+        """Set the velocities of a tensor, and the latents or, for float tensors, the values."""
 
     def step(self, x: Floats, state: State | None = None, *, targets: object = None) -> tuple[Floats, State]:
-        """Run one time step as `Session.step` does: return logits [B, classes] and the next state.
+        """Run one time step as in `Session.step`, and return logits [B, classes] and the next state.
 
         Args:
             x: frames, float32 [B, C, H, W].
@@ -133,7 +134,7 @@ class Learning(ABC):
         return logits[0], {"t": np.array(t + 1, np.int64), **potentials}
 
     def update(self) -> None:
-        """Update the weights with the mean of the gradients since the last update, and discard these gradients.
+        """Update the weights with the mean of the gradients since the last update.
 
         Raises:
             HdlifError: no step had a target, or a weight would not be finite; the weights do not change.
@@ -147,7 +148,7 @@ class Learning(ABC):
         self.updates += 1
 
     def learn(self, x: Floats, targets: object, *, steps: range | None = None) -> Floats:
-        """Run sequences from their start, learn from them and update the weights; return logits [T, B, classes].
+        """Train on complete sequences, update the weights, and return logits [T, B, classes].
 
         Args:
             x: float32 [T, B, C, H, W], or [1, B, C, H, W] constant in time over the network's time steps.
@@ -171,7 +172,7 @@ class Learning(ABC):
 
     @property
     def graph(self) -> Graph:
-        """Return the network's graph with its current weights and a record of its origin."""
+        """Return the graph with the current weights and a record of the original network."""
         if self.updates == 0:
             return self._start
         now = {place: self._read(place).values for place in self.places}
@@ -186,12 +187,12 @@ class Learning(ABC):
         return digest_of(self._start)
 
     def save(self, file: str | Path) -> None:
-        """Write the network with its current weights as a model file."""
+        """Write the network with the current weights as a model file."""
         save(self.graph, Path(file))
 
     @property
     def memory(self) -> dict[str, Array]:
-        """Return the learner's memory between two updates: weights or latents, velocities and the number of updates."""
+        """Return the weights or latents, the velocities, and the number of updates."""
         found: dict[str, Array] = {"updates": np.array(self.updates, np.int64)}
         for place in self.places:
             held = self._read(place)
@@ -223,10 +224,11 @@ class Learning(ABC):
 
 
 class Learner(Learning):
-    """A deployed network that continues to learn on one or several threads, with the oracle's results bit for bit.
+    """A deployed network that continues to learn on the device.
 
-    A step with targets adds the gradients of this step only, so memory does not grow with the number of steps. `update`
-    changes the weights. `learn` runs entire sequences, and then updates the weights.
+    Only the gradients of the current step are computed, so memory does not grow with the number of steps. `update`
+    changes the weights. `learn` runs complete sequences, and then updates the weights. Results are bit-identical to
+    `ReferenceLearner`, with any number of threads.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -315,7 +317,7 @@ class Learner(Learning):
 
 
 def numbered(graph: Graph, places: Sequence[Place]) -> tuple[list[tuple[int, int, bool]], list[bool]]:
-    """Return trained tensors, and the nodes whose output needs a gradient, as the runtime takes them.
+    """Return trained tensors, and nodes whose output needs a gradient, in the runtime's format.
 
     Returns:
         for each tensor its node's number, its row or -1 for weights, and whether these are binary; and a flag per node.
@@ -331,5 +333,5 @@ def numbered(graph: Graph, places: Sequence[Place]) -> tuple[list[tuple[int, int
 
 
 def _row(op: str, role: str) -> int:
-    """Return the runtime's index of a row: scale or shift of an affine op, or row0, row1, ... of a program."""
+    """Return the index that the runtime uses for a row of an affine op or of a program."""
     return ("scale", "shift").index(role) if op == "affine" else int(role.removeprefix("row"))

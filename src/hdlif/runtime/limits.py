@@ -1,4 +1,4 @@
-"""Limits of a runtime call, and errors for failed allocations."""
+"""Define limits for calls of the runtime, and errors for failed allocations."""
 
 import functools
 import os
@@ -20,7 +20,7 @@ DEFAULT_MAX_OPERATIONS = 2**42
 
 
 def memory_errors_are_ours(method: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a method so that Python's `MemoryError` becomes an `AllocationError` that states a fix."""
+    """Wrap a method to replace `MemoryError` with an `AllocationError` that states a fix."""
 
     @functools.wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

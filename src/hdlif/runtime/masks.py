@@ -1,4 +1,4 @@
-"""Compute masks with the class or object number of each pixel from maps of logits, and encode them as PNG."""
+"""Compute masks of classes or objects from maps of logits, and encode masks as PNG."""
 
 import io
 from typing import Any
@@ -22,7 +22,7 @@ COLOURS: NDArray[np.uint8] = (_BITS * (128 >> np.arange(8))[:, None]).sum(1).ast
 
 
 def mask_of(logits: Floats, placed: Placed | None) -> Mask:
-    """Return the class of each pixel, uint8 [h, w], with the largest logit in [classes, H, W] at the nearest place.
+    """Return the most probable class of each pixel, uint8 [h, w], for logits [classes, H, W].
 
     >>> import numpy as np
     >>> from hdlif.runtime.images import Placed
@@ -43,8 +43,8 @@ def mask_of(logits: Floats, placed: Placed | None) -> Mask:
 def objects_in(logits: Floats, placed: Placed | None) -> Objects:
     """Return the object number of each pixel, uint16 [h, w].
 
-    Objects have numbers from 1 without gaps; 0 is background. `hdlif.inputs.objects.objects_of` finds the objects.
-    Objects beyond 65,535 become background.
+    Objects are numbered from 1 without gaps, and 0 is background. The function `hdlif.inputs.objects.objects_of` finds
+    the objects. Objects beyond 65,535 become background.
 
     Args:
         logits: logits [3, H, W] of background, boundary and inside.
@@ -62,14 +62,14 @@ def objects_in(logits: Floats, placed: Placed | None) -> Objects:
 
 
 def count_pixels(mask: Mask, classes: int) -> list[int]:
-    """Count the pixels of each class."""
+    """Return the number of pixels of each class."""
     return [int(count) for count in np.bincount(mask.ravel(), minlength=NO_CLASS + 1)[:classes]]
 
 
 def as_png(mask: Mask | Objects) -> bytes:
-    """Encode numbers as a PNG file with 8 bits and a colour palette, or with 16-bit grey.
+    """Encode a mask as a PNG file with 8 bits and a palette, or with 16-bit grey.
 
-    An image [h, w, 3] keeps its colours.
+    An RGB image [h, w, 3] is encoded without a palette.
 
     >>> import io
     >>> import numpy as np
@@ -89,7 +89,7 @@ def as_png(mask: Mask | Objects) -> bytes:
 
 
 def as_json(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return a prediction without arrays; a mask is replaced by its size [h, w] and a PNG file in base64."""
+    """Return a JSON-serialisable prediction, in which a mask becomes its size [h, w] and a base64 PNG file."""
     import base64
 
     if "mask" not in answer:

@@ -1,8 +1,8 @@
-"""Deployed networks in plain NumPy, a slow and simple oracle for all other runtimes.
+"""Run deployed networks in plain NumPy, as a slow and simple oracle for other runtimes.
 
 Float values are float32. Every sum starts at +0 and has a defined order, with one multiplication and one addition at a
-time. A runtime that keeps the order therefore computes the same bits. Sums of integer codes are exact. Values have a
-batch axis before the graph's shapes: [B, C, H, W] or [B, C]. The files in `hdlif.graph.ops` define the ops.
+time. A runtime that keeps the order of operations computes the same bits. Sums of integer codes are exact. Values have
+shape [B, C, H, W] or [B, C], with a batch axis B. The files in `hdlif.graph.ops` define the ops.
 """
 
 import numpy as np
@@ -18,16 +18,16 @@ Floats = NDArray[np.float32]
 
 
 def random_frames(graph: Graph, count: int, *, steps: int = 1) -> Floats:
-    """Return random inputs [steps, count, C, H, W]: normal deviates, or small counts for event networks."""
+    """Return normally distributed inputs [steps, count, C, H, W], or small random counts for event networks."""
     rng, shape = np.random.default_rng(0), (steps, count, *graph.input.shape)
     drawn = rng.poisson(0.5, shape) if graph.input.kind == "events" else rng.normal(size=shape)
     return drawn.astype(np.float32)
 
 
 def run(graph: Graph, x: Floats, steps: int | None = None) -> Floats:
-    """Return logits [T, B, classes] for x [T, B, C, H, W], or for x [1, B, C, H, W] constant over `steps`.
+    """Run a graph on x [T, B, C, H, W] or constant x [1, B, C, H, W], and return logits.
 
-    For a class per pixel the logits are maps, [T, B, classes, H, W].
+    The logits are [T, B, classes], or [T, B, classes, H, W] for a class per pixel.
     """
     steps = count_steps(x, graph.input.shape, steps, graph.time_steps)
     state: State | None = None
@@ -39,7 +39,7 @@ def run(graph: Graph, x: Floats, steps: int | None = None) -> Floats:
 
 
 def step(graph: Graph, x: Floats, state: State | None = None) -> tuple[Floats, State]:
-    """Run one time step on x [B, C, H, W]; return logits [B, classes] or [B, classes, H, W], and the next state.
+    """Run one time step on x [B, C, H, W], and return logits and the next state.
 
     Raises:
         ShapeError, StateError: `x` or `state` does not fit the network.
@@ -56,7 +56,7 @@ def step(graph: Graph, x: Floats, state: State | None = None) -> tuple[Floats, S
 
 
 def evaluate(graph: Graph, x: Floats, state: State, t: int) -> dict[str, Array]:
-    """Run time step `t`, and update `state` in place; return every value by name, with codes as uint8."""
+    """Run time step `t`, update `state` in place, and return every value by name, with codes as uint8."""
     types = infer_values(graph)
     values: dict[str, Array] = {INPUT: x}
     for node in graph.nodes:

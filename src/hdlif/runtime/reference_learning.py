@@ -1,7 +1,8 @@
-"""Continued learning of deployed networks in plain NumPy, a slow and simple oracle for every faster form.
+"""Train deployed networks in plain NumPy, as a slow and simple oracle for faster learners.
 
 All arithmetic is float32, one operation at a time, in the stated order. A step with a target computes the gradients of
-its own cross-entropy (`hdlif.graph.learning`) and adds them sample by sample. An update uses the mean of these sums:
+the step's cross-entropy (`hdlif.graph.learning`), which are summed sample by sample. An update uses the mean gradient
+of all steps with a target:
 
     g = sum / (samples of all steps with a target)
     v = momentum · v + g                          a velocity for each tensor; with momentum 0, g itself
@@ -9,9 +10,9 @@ its own cross-entropy (`hdlif.graph.learning`) and adds them sample by sample. A
     p = p - rate · s² · v                         scales; s is the scale at the start: its relative change counts
     L = round(L - rate' · 2^f · v / rms(v))       low-bit weights, through a latent L of 16 bits with f fraction bits
 
-`LearningRate` contains the rates. A low-bit weight is its latent rounded to the nearest code, with halves rounded up. A
-latent starts at its code, midway between two rounding boundaries, and is limited to half a code beyond the largest. The
-term rms(v) is the root mean square of v over the tensor. Only updates change weights; steps do not.
+`LearningRate` contains the rates. A low-bit weight is the code nearest to its latent, with halves rounded up. A latent
+starts at the initial code, and is limited to half a code beyond the largest code. The term rms(v) is the root mean
+square of v over the tensor. Only updates change the weights.
 """
 
 from collections.abc import Mapping
@@ -29,9 +30,9 @@ from hdlif.runtime.state import Array, State
 
 
 def softmax(logits: Floats) -> Floats:
-    """Return the probabilities for logits [B, classes], with the exponential of docs/contributing/model_format.md.
+    """Return the softmax of logits [B, classes] with the exponential of docs/contributing/model_format.md.
 
-    The exponentials are added in class order.
+    Exponentials are added in the order of the classes.
     """
     with np.errstate(invalid="ignore"):
         powers = exponential(logits.max(-1, keepdims=True) - logits)
@@ -40,7 +41,7 @@ def softmax(logits: Floats) -> Floats:
 
 
 class ReferenceLearner(Learning):
-    """The oracle of `Learner`, which has the same arguments except threads, instructions and limits."""
+    """An oracle for `Learner`, with the same arguments except threads, instructions and limits."""
 
     def __init__(
         self,
@@ -85,7 +86,7 @@ class ReferenceLearner(Learning):
         return logits
 
     def _add(self, place: Place, found: Array, t: int) -> None:
-        """Add the gradients of samples one by one; for tensors with rows, add them to the row of the step."""
+        """Add the gradients of all samples one by one, to the row of step `t` if the tensor has rows."""
         total = self._sums[place]
         if not OPS[self._nodes[place.node].op].is_synapse:
             total = total[min(t, len(total) - 1)]

@@ -1,4 +1,4 @@
-"""Sequences on the compiled runtime, which keeps their state between calls."""
+"""Run sequences on the compiled runtime, which keeps the state between calls."""
 
 from collections.abc import Mapping
 
@@ -13,13 +13,13 @@ Floats = NDArray[np.float32]
 
 
 class Sequence:
-    """A running sequence, started by `Session.sequence`.
+    """A running sequence that `Session.sequence` has started.
 
-    However you split the input, outputs equal those of `Session.step` and of `Session.run` from the start. The state
-    stays in the runtime, so a step has little overhead: it checks only shapes and copies no state. `state` returns the
-    state in the form of `Session.step` and `Session.sequence`.
+    Outputs are bit-identical to `Session.run` on the complete input, however you split the input into calls. A step has
+    little overhead, because the state stays in the runtime and only shapes are checked. `state` returns the state in
+    the format of `Session.step` and `Session.sequence`.
 
-    A sequence allows one call at a time. Different threads can use different sequences of one session.
+    Only one thread at a time may call a sequence. Different threads can use different sequences of one session.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class Sequence:
 
     @property
     def t(self) -> int:
-        """Return the number of steps so far."""
+        """Return the number of steps that have run."""
         return self._parts[0].t
 
     def step(self, x: Floats) -> Floats:
-        """Run the next frame, float32 [B, C, H, W], and return logits [B, *output_shape].
+        """Run one step on the next frame, float32 [B, C, H, W], and return logits [B, *output_shape].
 
         Raises:
             ShapeError: x has another shape or dtype.
@@ -58,7 +58,7 @@ class Sequence:
         return logits
 
     def run(self, x: Floats) -> Floats:
-        """Run K frames, float32 [K, B, C, H, W], and return logits [K, B, *output_shape]; errors are as in `step`."""
+        """Run K steps on frames, float32 [K, B, C, H, W], and return logits [K, B, *output_shape]."""
         if getattr(x, "shape", (0,))[1:] != self._shape or not len(x):
             raise self._refusal(x)
         logits = np.empty((len(x), len(self._parts), *self._outputs), np.float32)
@@ -76,7 +76,7 @@ class Sequence:
 
     @property
     def state(self) -> State:
-        """Return the state in the form of `Session.step`."""
+        """Return a copy of the state in the format of `Session.step`."""
         self._check_held()
         batch = len(self._parts)
         last = {name: np.empty((batch, *shape[1:], shape[0]), np.float32) for name, shape in self._states.items()}
@@ -85,7 +85,7 @@ class Sequence:
         return {"t": np.array(self.t, np.int64), **{name: np.moveaxis(array, -1, 1) for name, array in last.items()}}
 
     def resume(self, state: Mapping[str, Array]) -> None:
-        """Continue from a state of this network and batch size; raise `StateError` if it does not fit."""
+        """Continue from a given state, or raise `StateError` if the state does not fit the network or batch."""
         t = check_state(state, self._states, len(self._parts))
         for which, part in enumerate(self._parts):
             own = [state[name][which : which + 1] for name in self._states]
@@ -93,22 +93,22 @@ class Sequence:
 
     @property
     def sums(self) -> Floats:
-        """Return the sums of the outputs over all steps if predictions use their mean, otherwise zeros.
+        """Return the sums of the outputs over all steps, or zeros if predictions do not use the mean output.
 
-        The batch must be 1. The sums restart after `resume`.
+        The batch size must be 1. The sums restart after `resume`.
         """
         sums: Floats = np.frombuffer(self._parts[0].sums, np.float32).reshape(self._outputs)
         return sums
 
     def to_bytes(self) -> bytes:
-        """Return the complete state in the format of `hdlif.h`, to resume it in any process on any machine.
+        """Return the complete state as portable bytes in the format of `hdlif.h`.
 
-        The batch must be 1.
+        The batch size must be 1.
         """
         return self._parts[0].save()
 
     def load_bytes(self, state: bytes) -> None:
-        """Continue from `to_bytes` of the same network, or from `hdlif_stream_save` in the C interface.
+        """Continue from the bytes of `to_bytes`, or of `hdlif_stream_save` in the C interface.
 
         Raises:
             StateError: the bytes are damaged, or belong to another network or version.

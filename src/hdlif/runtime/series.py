@@ -17,14 +17,14 @@ from hdlif.runtime.files import Given, content_of
 
 
 def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> Iterator[tuple[str, Floats]]:
-    """Read the time series in a file for a network; yield each with its name, normalised, [T, 1, C, 1, 1].
+    """Read the time series in a file, and yield the name and the normalised input [T, 1, C, 1, 1] of each.
 
-    T varies if the network was trained on time series of unequal lengths.
+    T varies if the network was trained on time series of different lengths.
 
-    A file of sensor data contains one or several time series, with a row per step and a column per channel.
-    `hdlif.inputs.series.parse_several` parses the file. Time series longer than a network's windows are cut as in
-    training, without the rows after the last complete window. All time series are resampled if the network's training
-    data was. A sound file provides one time series, or several if the network was trained on windows.
+    A file of sensor data contains one or several time series, with one row per step and one column per channel
+    (`hdlif.inputs.series.parse_several`). Time series longer than a network's windows are cut as in training, without
+    the rows after the last complete window. Time series are resampled if the training data were resampled. An audio
+    file provides one time series, or several time series if the network was trained on windows.
 
     Args:
         time_steps: T of the network.
@@ -62,7 +62,7 @@ def read_series(path: Path | Given, record: InputRecord, *, time_steps: int) -> 
 
 
 def _rows_of(record: InputRecord, time_steps: int) -> str:
-    """Return a text with the required number of rows."""
+    """Describe the number of rows that the network requires."""
     if record.windows:
         return f"at least {record.windows[0]} rows"
     rate, to = record.rates or (1, 1)
@@ -83,10 +83,10 @@ def _of_sound(path: Path | Given, record: InputRecord, sound: SoundRecord) -> It
 
 
 def read_rows(path: Path | Given, record: InputRecord) -> Iterator[tuple[str, Floats]]:
-    """Read a .csv, .parquet, .npy or .npz file for a network; yield each row [1, 1, C, 1, 1] with its location.
+    """Read a table from a file, and yield the location and the input [1, 1, C, 1, 1] of each row.
 
-    If both file and network have column names, columns are matched by name, and other columns are ignored. Otherwise
-    the file's columns must be in the network's order.
+    Files may be .csv, .parquet, .npy or .npz. If both file and network have column names, columns are matched by name,
+    and other columns are ignored. Columns without names must be in the network's order.
 
     Raises:
         InputError: the file is not a table, or has other columns.

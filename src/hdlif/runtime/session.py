@@ -46,16 +46,16 @@ _MOST_GRANTED = 64
 
 
 class Session:
-    """A deployed network that is ready to run.
+    """A deployed network that is ready for inference.
 
-    Outputs equal those of `hdlif.runtime.reference` bit for bit, on every machine and with any number of threads. Calls
-    from several Python threads are safe and run concurrently. After a fork, the child process can continue to use the
-    session with its own threads.
+    Outputs are bit-identical to `hdlif.runtime.reference`, on every machine and with any number of threads. Calls from
+    several Python threads are safe and run concurrently. After a fork, the child process can use the session with new
+    threads.
 
-    A call from the main thread handles signals every 0.05 s. Exceptions in signal handlers, such as KeyboardInterrupt,
-    end the call, and the session remains usable.
+    A call from the main thread handles signals every 0.05 s. An exception in a signal handler, such as
+    KeyboardInterrupt, ends the call, and the session remains usable.
 
-    Usually you load a file with `Session("net.hdlif.safetensors")`. A graph works too:
+    You usually load a model file with `Session("net.hdlif.safetensors")`. A graph works too:
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -72,7 +72,7 @@ class Session:
     >>> int(probabilities(logits)[-1, 0].argmax())
     1
 
-    You can also run it step by step, with an explicit state, or in a sequence that keeps its own state:
+    You can also run a network step by step with an explicit state, or in a sequence that keeps the state:
 
     >>> state = None
     >>> for frame in x:
@@ -101,12 +101,13 @@ class Session:
         max_bytes: int = DEFAULT_MAX_BYTES,
         max_operations: int = DEFAULT_MAX_OPERATIONS,
     ) -> None:
-        """Load a file or a graph.
+        """Load a model file or a graph.
 
-        Two limits exist because a small file may require hours and terabytes. Both limits are checked here for one
-        image over the network's time steps, and in each call for its input. An operation is a product in a convolution
-        or a linear layer, including products with zero. To reflect run time, an entry of another op counts as 8
-        operations or more, and a row of a map as 512. One core computes 10^9 to 10^11 operations per second.
+        Memory and operations are limited, because a small file may require terabytes and hours. The constructor checks
+        the limits for one image over the network's time steps, and each call checks the limits for the input. An
+        operation is a product in a convolution or a linear layer, including products with zero. An entry of any other
+        op counts as at least 8 operations, and a row of a map as 512, to reflect run time. One core computes 10^9 to
+        10^11 operations per second.
 
         Args:
             artefact: path of a model file, or a graph.
@@ -155,22 +156,22 @@ class Session:
 
     @property
     def passes(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Return the kernels that run fused nodes around a neuron, with the nodes' names.
+        """Return the kernels that run fused nodes, with the names of the nodes.
 
-        "hd_lif", "parallel" and "lif" are kernels for one equation. "fire" runs HD-LIF or Parallel with affine,
-        addition and quantiser. "equation" runs any equation.
+        Each of the kernels "hd_lif", "parallel" and "lif" runs a single equation. The kernel "fire" runs HD-LIF or
+        Parallel with affine, addition and quantiser. "equation" runs any equation.
         """
         names = self._names[1:]
         return [(kernel, tuple(names[n] for n in nodes)) for kernel, nodes in self._network.passes]
 
     @property
     def weight_bytes(self) -> int:
-        """Return the bytes of weights and per-step rows in memory, which all calls share."""
+        """Return the bytes of weights and per-step rows, which all calls share."""
         return self._network.weight_bytes
 
     @property
     def working_bytes(self) -> int:
-        """Return the bytes of working memory that the session keeps for later calls; repeated calls add none."""
+        """Return the bytes of working memory that the session keeps for later calls."""
         return self._network.working_bytes
 
     @overload
@@ -181,7 +182,7 @@ class Session:
     def run(
         self, x: Floats, steps: int | None = None, *, confidence: float | Literal["auto"] | None = None
     ) -> Floats | Early:
-        """Run a sequence; return logits [T, B, *output_shape] or, with a confidence, early-exit predictions.
+        """Run a sequence, and return logits [T, B, *output_shape] or early-exit predictions.
 
         Args:
             x: normalised input, float32 [T, B, C, H, W], or [1, B, C, H, W] constant over `steps`.
@@ -205,7 +206,7 @@ class Session:
 
     @memory_errors_are_ours
     def values(self, x: Floats, steps: int | None = None) -> dict[str, Array]:
-        """Return every value of a run by name for inspection: [T, B, C, H, W] or [T, B, C], with codes as uint8."""
+        """Run a sequence, and return every value by name, [T, B, C, H, W] or [T, B, C], with codes as uint8."""
         x, logits = self._prepare(x, steps, keeps_all=True)
         shapes = [(*logits.shape[:2], *self._values[name].shape) for name in self._names]
         kept = [np.empty(shape, np.float32) for shape in shapes]
@@ -218,7 +219,7 @@ class Session:
 
     @memory_errors_are_ours
     def stage_seconds(self, x: Floats, steps: int | None = None) -> dict[str, float]:
-        """Profile a run; return the seconds of each stage by the name of its first node.
+        """Profile a run, and return the seconds of each stage by the name of the stage's first node.
 
         A stage contains nodes that the runtime computes together, such as a convolution, an affine and a neuron.
         """
@@ -231,7 +232,7 @@ class Session:
     def step(
         self, x: Floats, state: Mapping[str, Any] | None = None, *, out: State | None = None
     ) -> tuple[Floats, State]:
-        """Run one time step on the frame x [B, C, H, W]; return logits [B, *output_shape] and the next state.
+        """Run one time step on x [B, C, H, W], and return logits [B, *output_shape] and the next state.
 
         Args:
             state: state after the previous step; None starts a sequence.
@@ -278,7 +279,7 @@ class Session:
 
     @memory_errors_are_ours
     def sequence(self, batch: int = 1, state: Mapping[str, Any] | None = None) -> Sequence:
-        """Start a sequence that keeps its own state, which is the fastest way to run frame by frame.
+        """Start a sequence that keeps the state, which is the fastest way to run frame by frame.
 
         Args:
             state: state with this batch size to continue from; None starts a new sequence.
@@ -302,7 +303,7 @@ class Session:
         return sequence
 
     def check_steps(self, steps: int) -> None:
-        """Raise `LimitError` if `steps` steps of a `sequence` with batch 1 exceed the operations of a call."""
+        """Raise `LimitError` if `steps` steps of a `sequence` with batch 1 exceed the limit on operations."""
         _, each = self._cost(1, 1, False, False, False)
         if steps * each > self._max_operations:
             raise LimitError(
@@ -312,12 +313,12 @@ class Session:
             )
 
     def check_batch(self, batch: int) -> None:
-        """Raise `LimitError` if a step of `batch` samples that keeps every value exceeds a limit."""
+        """Raise `LimitError` if one step that keeps every value for `batch` samples exceeds a limit."""
         self._check_limits(batch, 1, is_static=False, keeps_all=True, gives_state=True)
 
     @property
     def sequence_bytes(self) -> int:
-        """Return the bytes of a `sequence` with batch 1: its state, and some additional steps of delay lines."""
+        """Return the bytes of a `sequence` with batch 1, for the state and the delay lines."""
         return self._network.sequence_bytes
 
     @property
@@ -327,7 +328,7 @@ class Session:
 
     @property
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the entries of a state except `t` in order, with their shapes without the batch axis."""
+        """Return the names of the state's entries except `t`, with their shapes without the batch axis."""
         return dict(self._potential_shapes)
 
     @property
@@ -336,7 +337,7 @@ class Session:
         return self._max_bytes
 
     def _prepare(self, x: Floats, steps: int | None, **call: bool) -> tuple[Floats, Floats]:
-        """Return the input as a contiguous array, and an array for the logits."""
+        """Check the input, and return a contiguous input array and an array for the logits."""
         is_plain = type(x) is np.ndarray and x.dtype is _FLOAT32 and (steps is None or type(steps) is int)
         key = (x.shape, steps, *call.items()) if is_plain else None
         count = self._granted.get(key)
@@ -358,13 +359,13 @@ class Session:
             self._network.check(batch, steps, **call)
 
     def _cost(self, batch: int, steps: int, *call: bool) -> tuple[int, int]:
-        """Return the bytes and operations that a run takes inside the runtime."""
+        """Return the bytes and the operations that a run takes in the runtime."""
         work_bytes, operations = self._network.cost(batch, steps, *call)
         return work_bytes, int(operations)
 
     @contextlib.contextmanager
     def _naming(self) -> Iterator[None]:
-        """Prefix the runtime's errors with the network's name, and add the option that raises an exceeded limit."""
+        """Add the network's name to errors, and the option that raises an exceeded limit."""
         try:
             yield
         except HdlifError as error:
@@ -372,6 +373,6 @@ class Session:
             raise type(error)(f"{self._name}: {error}{''.join(found[:1])}") from error
 
     def _start(self, batch: int) -> dict[str, Floats]:
-        """Return zero potentials in the runtime's channels-last layout, so no step copies them."""
+        """Return zero potentials in the channels-last layout of the runtime."""
         shapes = self._potential_shapes.items()
         return {n: channels_first(np.zeros((batch, *pixels, c), np.float32)) for n, (c, *pixels) in shapes}

@@ -1,7 +1,8 @@
-"""Checks of arguments for both runtimes: the input's shape, and the state of a deployed network.
+"""Check the inputs and states that are passed to a runtime.
 
-A state is {"t": int64, "<node>.potential": float32 [B, C, H, W] or [B, C], ...}. The state contains the number of steps
-so far and each neuron's states: a potential, or those that its program defines. None is the initial state.
+A state is {"t": int64, "<node>.potential": float32 [B, C, H, W] or [B, C], ...}. The entry "t" is the number of steps
+that have run. All entries except "t" are potentials of neurons, or states that a neuron's program defines. None is the
+initial state.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,12 +27,12 @@ INTERRUPTED.flags.writeable = False
 
 
 def is_integer(value: object) -> bool:
-    """Return whether `value` is a Python or NumPy integer and not a boolean."""
+    """Return whether a value is a Python or NumPy integer, but not a boolean."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def potential_shapes(graph: Graph, values: Mapping[str, Value]) -> dict[str, tuple[int, ...]]:
-    """Return the names of a state's entries in node order, with their shapes without the batch axis."""
+    """Return the names of the state's entries in node order, with their shapes without the batch axis."""
     return {f"{node.name}.{state}": values[node.name].shape for node in graph.nodes for state in state_names(node)}
 
 
@@ -43,7 +44,7 @@ def check_frame(x: Array, shape: tuple[int, ...]) -> None:
 
 
 def count_steps(x: Array, shape: tuple[int, ...], steps: int | None, time_steps: int) -> int:
-    """Return the steps of a run over `x`, float32 [K, B, *shape]: `steps` if given, else K, or `time_steps` if K is 1.
+    """Return the number of steps of a run on `x`, float32 [K, B, *shape].
 
     Raises:
         ShapeError: `x` has another shape or type, or K is neither 1 nor `steps`.
@@ -67,7 +68,7 @@ def count_steps(x: Array, shape: tuple[int, ...], steps: int | None, time_steps:
 
 
 def check_state(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], batch: int) -> int:
-    """Return the state's `t`; raise `StateError` if it does not fit this network and batch."""
+    """Return the number of steps in a state, or raise `StateError` if the state does not fit."""
     if set(state) != {"t", *shapes}:
         raise StateError(
             f"state has the entries {cut(str(sorted(map(str, state))), 400)}; this network's has "
@@ -96,10 +97,10 @@ def check_state(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]],
 
 
 def check_out(out: Mapping[str, Array], state: Mapping[str, Array] | None, x: Array, names: Iterable[str]) -> None:
-    """Raise `StateError` unless the potentials of `out` can be written without changing inputs.
+    """Raise `StateError` unless the arrays of `out` can be written without changing other arrays.
 
-    Each entry needs its own memory. No array may share memory with another array, with `x`, or with a potential in
-    `state` that has another name.
+    An array of `out` must not share memory with another array of `out`, with `x`, or with a potential of another name
+    in `state`.
     """
     arrays = [(name, f"out[{name!r}]", out[name]) for name in names]
     for _, where, array in arrays:
@@ -136,14 +137,14 @@ def _share(a: Array, b: Array) -> bool:
 
 
 def _span(array: Array) -> tuple[int, int]:
-    """Return the addresses of the first byte of a non-empty array and of the byte after its last."""
+    """Return the address of an array's first byte, and the address after the last byte."""
     first = array.__array_interface__["data"][0]
     reach = [stride * (size - 1) for stride, size in zip(array.strides, array.shape, strict=True)]
     return first + sum(r for r in reach if r < 0), first + sum(r for r in reach if r > 0) + array.itemsize
 
 
 def _is_free_of_itself(array: Array) -> bool:
-    """Return whether no two entries of an array share memory; only arrays with unusual strides have such entries."""
+    """Return whether all entries of an array have separate memory."""
     extent = array.itemsize
     for stride, size in sorted((abs(stride), size) for stride, size in zip(array.strides, array.shape, strict=True)):
         if size > 1:
@@ -154,12 +155,12 @@ def _is_free_of_itself(array: Array) -> bool:
 
 
 def described(value: object) -> str:
-    """Describe an argument for error messages."""
+    """Describe the type and the shape of an argument for error messages."""
     return f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
 def contiguous(array: Array) -> Array:
-    """Return `array` in C order, aligned for float32."""
+    """Return an array in C order and aligned for float32."""
     return np.ascontiguousarray(array) if array.flags.aligned else array.copy(order="C")
 
 
@@ -169,5 +170,5 @@ def channels_first(array: Array) -> Array:
 
 
 def channels_last(potentials: Mapping[str, Array]) -> list[Array]:
-    """Return contiguous channels-last arrays, as views if possible, otherwise as copies."""
+    """Return potentials as contiguous channels-last arrays, without copies if possible."""
     return [contiguous(potential.transpose(0, *range(2, potential.ndim), 1)) for potential in potentials.values()]

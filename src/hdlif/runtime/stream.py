@@ -1,4 +1,4 @@
-"""Predictions for windows of a stream of samples, each as early as possible."""
+"""Predict on the windows of a stream of samples as early as possible."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from hdlif.runtime.state import is_integer
 class Decision:
     """The prediction for one window of a stream.
 
-    `Stream` has an example.
+    See `Stream` for an example.
 
     Attributes:
         window: index of the window, from 0.
@@ -56,14 +56,14 @@ class Decision:
 
 
 class Stream:
-    """A network for time series or audio, run on samples as they arrive.
+    """A network for time series or audio that runs on samples as they arrive.
 
-    Windows are cut as in training, and each starts with a zero state. A step runs when its samples have arrived, and a
-    window's prediction follows its last step. Outputs equal those of `Session.run` on the complete window bit for bit.
-    With a `confidence`, passed here or stored in the network's file, classification exits after the first step whose
-    probability reaches it. The next window begins at its usual sample.
+    Windows are cut as in training, and each window starts with a zero state. A step runs as soon as the samples of the
+    step have arrived. Outputs are bit-identical to `Session.run` on the complete window. With a `confidence`, which may
+    be stored in the network's file, classification exits at the first step at which a class reaches this probability.
+    Early exit does not change the start of the next window.
 
-    Memory does not grow with the number of samples, because it contains only the states and outputs of open windows.
+    Memory does not grow with the number of samples, because a stream keeps only the states and outputs of open windows.
 
     >>> import numpy as np
     >>> from hdlif.graph.artefact import Graph, InputRecord, Node
@@ -90,7 +90,7 @@ class Stream:
     def __init__(
         self, session: Session, *, hop: int | None = None, confidence: Confidence | None = None, rate: int | None = None
     ) -> None:
-        """Begin with sample 0.
+        """Start a stream at sample 0.
 
         Args:
             session: session of a network for time series or audio.
@@ -138,11 +138,11 @@ class Stream:
 
     @property
     def unanswered(self) -> tuple[Decision, ...]:
-        """Return the predictions so far for open windows, as `end` with `partial` does."""
+        """Return the predictions so far for all open windows."""
         return tuple(window.said(perf_counter(), partial=True) for window in self._open if window.came)
 
     def push(self, samples: Any, *, since: float | None = None) -> list[Decision]:
-        """Run the next samples, and return the predictions that they complete, in order of completion.
+        """Run the next samples, and return all predictions that become available.
 
         Args:
             samples: for time series, channels [C] or [N, C], any real numbers; for audio, [N], floats
@@ -164,7 +164,7 @@ class Stream:
         return found
 
     def end(self, *, partial: bool = False) -> list[Decision]:
-        """End the stream, and return the remaining predictions.
+        """End the stream, and return all remaining predictions.
 
         Args:
             partial: also predict for incomplete windows, after their available steps, if these exceed the task's
@@ -198,7 +198,7 @@ class Stream:
         return _finite(block)
 
     def _on(self, block: Floats, since: float) -> Iterator[Decision]:
-        """Yield the predictions that samples at the network's rate complete."""
+        """Run samples at the network's rate, and yield all predictions that become available."""
         for begin in range(0, len(block), self._piece):
             piece = block[begin : begin + self._piece]
             self._begin_before(self._came + len(piece))
@@ -217,7 +217,7 @@ class Stream:
             self._begun += 1
 
     def _at(self, sample: int, *, up: bool) -> int:
-        """Convert a sample's index at the network's rate to its index in the stream."""
+        """Convert the index of a sample at the network's rate to an index in the stream."""
         rate, own = self._rates
         return -(-sample * rate // own) if up else sample * rate // own
 
@@ -225,7 +225,7 @@ class Stream:
 def _length(record: InputRecord, time_steps: int) -> tuple[int, int]:
     """Return the length of a window and the hop between windows in training, in samples.
 
-    Raise `InputError` if the window's steps differ from the network's.
+    Raise `InputError` if the number of steps per window differs from the network's time steps.
     """
     sound = record.sound
     if sound is not None:
@@ -242,7 +242,7 @@ def _length(record: InputRecord, time_steps: int) -> tuple[int, int]:
 
 
 def _bytes(session: Session) -> int:
-    """Return the bytes that an open window takes."""
+    """Return the bytes of memory that an open window takes."""
     sound, channels = session.input.sound, session.input.shape[0]
     held = 8 * (sound.frame + sound.hop) if sound else 8 * 64 * channels
     return session.sequence_bytes + 4 * session.time_steps * len(session.labels) + held
@@ -256,7 +256,7 @@ def _finite(array: NDArray[Any]) -> Floats:
 
 
 class _Resampled:
-    """A resampler for one window of sensor data, since each window is resampled separately."""
+    """A resampler for a single window of sensor data."""
 
     def __init__(self, length: int, rate: int, to: int) -> None:
         self._resampler, self._left = Resampler(rate, to), length
@@ -268,7 +268,7 @@ class _Resampled:
 
 
 def _to_steps(record: InputRecord, length: int) -> Callable[[Floats], Floats]:
-    """Return a function that converts a window's arriving samples, [N] or [N, C], to steps [M, C]."""
+    """Return a function that converts arriving samples, [N] or [N, C], to time steps [M, C]."""
     if record.sound is not None:
         return LogMelFrames(record.sound).push
     return _Resampled(length, *record.rates).push if record.rates else lambda samples: samples
@@ -292,7 +292,7 @@ class _Window:
         self._confidence = confidence
 
     def push(self, samples: Floats) -> bool:
-        """Run the steps that the samples complete; return whether the prediction is ready."""
+        """Run all steps whose samples are complete, and return whether the prediction is ready."""
         self.came += len(samples)
         record = self._session.input
         with np.errstate(all="ignore"):
@@ -304,14 +304,14 @@ class _Window:
         return self.step == len(self._outputs)
 
     def _taken(self) -> Floats:
-        """Return the logits [classes] that determine the class so far."""
+        """Return the logits [classes] that determine the prediction so far."""
         taken: Floats = self._outputs[self.step - 1, 0]
         if self._session.task.combine == "mean":
             taken = self._sequence.sums / np.float32(self.step)
         return taken
 
     def said(self, since: float, *, partial: bool = False) -> Decision:
-        """Return the prediction from the steps so far."""
+        """Return the prediction for the window after the steps that have run."""
         session = self._session
         answer = None
         if self.step:

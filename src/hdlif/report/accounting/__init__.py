@@ -1,4 +1,4 @@
-"""Count parameters, operations, energy and memory of a graph, without changing it."""
+"""Count the parameters, operations, energy and memory of a network."""
 
 from hdlif.report.accounting.activity import Activity, activity
 from hdlif.report.accounting.learning import LearningCost, learning_cost

@@ -1,4 +1,4 @@
-"""Measure the activity of a network on images: run its graph once, and count non-zero entries and pairs."""
+"""Measure the activity of a network by counting non-zero values during one run on images."""
 
 import math
 from collections import defaultdict
@@ -21,7 +21,7 @@ MOST_BYTES = 2**28
 
 
 class Activity:
-    """Counts, over all images, of non-zero entries in every value and of pairs of non-zero inputs and weights.
+    """Counts of non-zero values and of non-zero products in a network, summed over images.
 
     Args:
         graph: graph of the network that runs.
@@ -48,9 +48,9 @@ class Activity:
             self.pairs[node.name] += _nonzero_pairs(node, inputs[0])
 
     def per_image(self, node: Node, count: float, *, once: bool) -> float:
-        """Return a count per image over T steps.
+        """Return the count for one image over all T time steps.
 
-        Nodes that are constant in time run once, but count T times unless `once` is true.
+        A node that is constant in time runs once, but counts T times unless `once` is true.
         """
         return count * (1 if once else self.repeats[node.name]) / self.images
 
@@ -62,10 +62,9 @@ class Activity:
 
 
 def spikes_of(graph: Graph) -> dict[str, bool]:
-    """Return a dict from the name of each value to whether the value counts as spikes.
+    """Map the name of each value in a graph to whether the value counts as spikes.
 
-    Values of the previous step may come from later nodes. Therefore, nodes that pass values on count as spikes until
-    one of their inputs does not.
+    A node that only passes values on has spikes if all inputs are spikes, including inputs from the previous time step.
     """
     passing = [node for node in graph.nodes if OPS[node.op].passes_spikes(node)]
     emitting = {node.name: OPS[node.op].emits_spikes(node) for node in graph.nodes}
@@ -77,7 +76,7 @@ def spikes_of(graph: Graph) -> dict[str, bool]:
 
 
 def activity(network: nn.Module | Graph, x: Tensor | Iterable[Tensor], *, time_steps: int | None = None) -> Activity:
-    """Run a network on images and count its activity; `operations.priced` converts the counts to operations and energy.
+    """Run a network on images and count its activity, which `operations.priced` converts to operations and energy.
 
     See `priced` for an example.
 
@@ -103,7 +102,7 @@ def activity(network: nn.Module | Graph, x: Tensor | Iterable[Tensor], *, time_s
 
 
 def _nonzero_pairs(node: Node, x: Tensor) -> float:
-    """Return the number of pairs (non-zero input, non-zero weight), summed over outputs, without padding."""
+    """Return the number of products of a non-zero input and a non-zero weight, excluding padding."""
     taps = torch.from_numpy((node.tensors["weight"] != 0).astype("float32"))
     active = (x != 0).float()
     if node.op == "linear":
@@ -117,12 +116,12 @@ def _nonzero_pairs(node: Node, x: Tensor) -> float:
 
 
 def _as_maps(x: Tensor) -> Tensor:
-    """Return sequences [T, B, C, L] as maps with one row."""
+    """Reshape sequences [T, B, C, L] to maps with one row."""
     return x.unsqueeze(3) if x.ndim == 4 else x
 
 
 def _graph_of(network: nn.Module, x: Tensor, time_steps: int | None) -> Graph:
-    """Lower a module for counting, with placeholders of the right size for the input record and the labels."""
+    """Lower a module to a graph for counting, with a placeholder input record and placeholder labels."""
     built_for = [module.time_steps for module in network.modules() if isinstance(module, StepValue)]
     steps = time_steps or max(built_for, default=1)
     channels, height, width = _as_maps(x).shape[2:]

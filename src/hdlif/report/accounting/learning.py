@@ -1,7 +1,7 @@
 """Count the memory, operations and energy of a deployed network that continues to learn.
 
-A learning step adds a backward pass to an ordinary step (`hdlif.graph.learning`). All entries of a gradient count,
-including zeros:
+A learning step adds a backward pass to an inference step (`hdlif.graph.learning`). The following counts include zero
+entries of gradients:
 
     gradient of a layer's inputs     an addition per pair of a gradient and a weight if the weight has at most 2 bits,
                                      otherwise a multiply-accumulate
@@ -9,9 +9,9 @@ including zeros:
     other ops                        a multiply-accumulate per entry if the gradient is passed on, and one more if the
                                      op has trained parameters; nothing for ops that only move numbers
 
-An update has one multiply-accumulate per trained number for the mean and one for the step. Low-bit weights have another
-one for the root mean square, and momentum adds one per trained number. All operations are in float32, with the energies
-in `hdlif.report.accounting.operations`.
+For each trained parameter, an update takes one multiply-accumulate for the mean gradient and one for the step. Low-bit
+weights take another multiply-accumulate for the root mean square, and momentum adds one more. All operations of
+learning are in float32, and are priced as in `hdlif.report.accounting.operations`.
 """
 
 import math
@@ -32,7 +32,7 @@ from hdlif.report.accounting.outline import dense_macs
 
 @dataclass(frozen=True)
 class LearningCost:
-    """The cost of learning, and the cost of a time step that only predicts.
+    """The memory and energy costs of learning and of inference.
 
     See `learning_cost` for an example.
 
@@ -64,7 +64,7 @@ class LearningCost:
 
 
 def learning_cost(seen: Activity, level: Level, *, momentum: bool = False) -> LearningCost:
-    """Return the cost of learning, based on the activity that `activity` counted.
+    """Return the cost of learning for counts from `activity`.
 
     >>> import torch
     >>> from hdlif.graph.artefact import load
@@ -103,7 +103,7 @@ def learning_cost(seen: Activity, level: Level, *, momentum: bool = False) -> Le
 
 
 def _backward(seen: Activity, places: Sequence[Place]) -> Work:
-    """Return the operations in the backward pass of one step that trains these tensors."""
+    """Return the operations in the backward pass of one learning step."""
     graph = seen.graph
     needed, own, pairs = path(graph, places), {place.node for place in places}, dense_macs(graph, padding=False)
     found = NOTHING

@@ -1,6 +1,6 @@
 """Measure the bytes that autograd saves for the backward pass, or derive them from a neuron's equation.
 
-This module also counts the steps that an update runs and the operations of a neuron.
+The module also counts the time steps of an update and the operations of a neuron.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,10 +18,10 @@ from hdlif.nn.fusion import written_step
 
 @dataclass
 class Saved:
-    """The bytes that autograd keeps for later backward passes, now and at the peak, from `watching_saved`.
+    """The current and the peak number of bytes that autograd saves for backward passes.
 
-    A storage that several operations save counts once, and a view counts as its entire storage. Tensors are not
-    counted if they are kept only in a function's context or in a network's state.
+    A storage counts once even if several operations save it, and a view counts as the entire storage. Tensors held only
+    by a function's context or by a network's state are not counted.
 
     See `watching_saved` for an example.
 
@@ -39,7 +39,7 @@ class Saved:
     _owners: dict[int, str] = field(default_factory=dict)
 
     def take(self, address: int, size: int, owner: str = "") -> None:
-        """Count one more saved tensor in the storage at `address`."""
+        """Count one more saved tensor for the storage at `address`."""
         holders = self._holders.get(address, 0)
         self._holders[address] = holders + 1
         if holders == 0:
@@ -59,7 +59,7 @@ class Saved:
 
 
 class _Held:
-    """A saved tensor that exists as long as the graph, so its address is not reused."""
+    """A saved tensor that keeps its storage until the autograd graph is freed."""
 
     def __init__(self, tensor: Tensor, saved: Saved, owner: str) -> None:
         # Detach, because an output saved by its own node would otherwise keep the node alive and never be freed.
@@ -74,7 +74,7 @@ class _Held:
 
 @contextmanager
 def watching_saved(apart: Iterable[Tensor], *, saver: Callable[[], str] = lambda: "") -> Iterator[Saved]:
-    """Track the bytes saved for backward passes in this context while graphs are built and freed.
+    """Track the bytes that autograd saves for backward passes inside a `with` block.
 
     >>> import torch
     >>> from hdlif.report.accounting import watching_saved
@@ -102,9 +102,9 @@ def watching_saved(apart: Iterable[Tensor], *, saver: Callable[[], str] = lambda
 
 
 def saved_bytes(forward: Callable[[], object], *, model: nn.Module) -> int:
-    """Return the bytes of the distinct tensors that `forward()` saves for its backward pass.
+    """Return the number of bytes in distinct tensors that `forward()` saves for the backward pass.
 
-    The model's own tensors are not counted. Two steps of four neurons save more bytes than one step:
+    The tensors of `model` are not counted. Two steps of four neurons save more bytes than one step:
 
     >>> import torch
     >>> from hdlif.report.accounting import saved_bytes
@@ -128,7 +128,7 @@ def saved_bytes(forward: Callable[[], object], *, model: nn.Module) -> int:
 
 @dataclass(frozen=True)
 class UpdateCost:
-    """The steps and memory of one update with a learning rule.
+    """The time steps and memory of one update with a learning rule.
 
     See `update_cost` for an example.
 
@@ -144,7 +144,7 @@ class UpdateCost:
 
 
 def update_cost(model: nn.Module, update: Callable[[], object], *, batch: Iterable[Tensor] = ()) -> UpdateCost:
-    """Run `update()`, which runs the forward and backward passes of `model`, and count its steps and memory.
+    """Run one update of `model`, and count the time steps and memory that the update takes.
 
     >>> import torch
     >>> from torch import nn
@@ -194,14 +194,14 @@ def update_cost(model: nn.Module, update: Callable[[], object], *, batch: Iterab
 
 
 def step_counts(neuron: SteppedNeuron) -> Counts:
-    """Count the operations and the state of one neuron in a layer for one step of inference.
+    """Count the operations and the state of one neuron for one step of inference.
 
     >>> from hdlif.nn import HDLIF
     >>> found = step_counts(HDLIF(time_steps=4))
     >>> found.multiplications, found.additions, found.comparisons, found.operations, found.state_bytes
     (1, 2, 0, 3, 4)
 
-    The quantiser of the spikes and the recurrent synapse are not included, because they are separate ops.
+    Spike quantisers and recurrent synapses are not included, because they are separate ops.
 
     Args:
         neuron: layer of neurons.
@@ -220,10 +220,9 @@ def chunk_bytes(
     is_constant: bool = False,
     is_carried: bool = False,
 ) -> int:
-    """Return the exact bytes that autograd keeps for the neuron's equation over a chunk with `path="fused"`.
+    """Return the exact number of bytes that a layer with `path="fused"` saves for backward over a chunk of steps.
 
-    The neuron determines which parameters are learned. Their rows of T or T·C numbers exist anyway and are not counted.
-    The bytes that a later quantiser saves are not counted either.
+    The count excludes rows of T or T·C parameters, and the bytes that a later quantiser saves.
 
     See `bytes_a_step` for an example.
 
@@ -243,7 +242,7 @@ def chunk_bytes(
 
 
 def bytes_a_step(neuron: SteppedNeuron) -> float:
-    """Return the growth of `chunk_bytes` per neuron and step in float32.
+    """Return the bytes per neuron that `chunk_bytes` adds for each time step in float32.
 
     >>> from hdlif.report.accounting import bytes_a_step, chunk_bytes
     >>> from hdlif.nn import HDLIF
@@ -261,7 +260,7 @@ def bytes_a_step(neuron: SteppedNeuron) -> float:
 
 
 def _saving(neuron: SteppedNeuron, shape: Sequence[int], *, steps: int, is_carried: bool = False) -> Saving:
-    """Return the `Saving` for a chunk of the neuron whose current has a gradient."""
+    """Describe the tensors that a neuron saves over a chunk of steps, as a `Saving`."""
     written = written_step(neuron.equation(), neuron.states, neuron.row_values())
     rows = written.rows(neuron.rows_at(range(steps), torch.empty(steps, *shape, device="meta")))
     asked = tuple(isinstance(row, torch.Tensor) and row.requires_grad for row in rows)

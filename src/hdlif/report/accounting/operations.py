@@ -1,28 +1,27 @@
 """Count the parameters, synaptic and neuron operations, and energy of a network from its graph.
 
-There are two ways of pricing the same counts:
+Operations can be priced in two ways:
 
-"paper" counts as in the paper's tables. SOPs are the pairs (non-zero input, non-zero weight) in the body's
-convolutions, summed over time. The 1x1 shortcuts count although their inputs are dense reals. Stem and classifier count
-only if the recipe also quantises them (`weights.quantise`), which makes them layers of the body. A layer's place in the
-graph decides whether it belongs to the stem, body or classifier (`artefact.roles`). The energy is SOPs·0.9 pJ, times
-bits/32 if the spikes are quantised; LIF's one-bit spikes are priced at 32 bits. Nothing else costs energy. A neuron
+With "paper", operations are counted as in the paper's tables. SOPs are the products of non-zero inputs and non-zero
+weights in the body's convolutions, summed over time. Operations of the 1x1 shortcuts count as SOPs, although shortcuts
+have dense real inputs. The stem and the classifier count only if the recipe also quantises them (`weights.quantise`).
+`artefact.roles` assigns layers to stem, body and classifier by their place in the graph. The energy is SOPs·0.9 pJ,
+times bits/32 for quantised spikes. LIF's one-bit spikes are priced as 32 bits. Nothing else costs energy. A neuron
 costs 3 operations per step (1 without accumulation, 5 for GLIF). A "1-bit" weight counts as 2 bits, and a "1.5-bit"
-weight as 3 bits. Batch norm and neuron parameters are omitted.
+weight as 3 bits. Parameters of batch norm and neurons are not counted.
 
-"honest" counts every operation of the deployed network. A pair of an input and a weight is an addition if the type of
-either allows only -1, 0 and 1. These are spikes of 0 or 1, and weights of at most 2 bits. Otherwise the pair is a
-multiply-accumulate, for example for an integer code of more bits and an fp32 weight. The energies in pJ are:
+With "honest", every operation of the deployed network counts. Products of an input and a weight are priced as additions
+for spikes of 0 or 1, and for weights of at most 2 bits. All other products of an input and a weight are priced as
+multiply-accumulates. The energies per operation in pJ are:
 
     weights                   spikes of 0 or 1    integer codes    real inputs
     fp32                                   0.9              4.6            4.6
     ternary, binary, int2                  0.1              0.1            0.9
     int4, int8                             0.1              0.3            4.6
 
-Real inputs are the inputs of stem, shortcuts and classifier, and graded fp32 spikes. SOPs are the operations on inputs
-that are spikes. Affines, neurons, quantisers of spikes, additions, pooling and attention are priced by their own
-multiplications and additions; `hdlif.graph.op` defines which operations are free. Nodes that are constant in time count
-once. Neither way includes memory traffic.
+Real inputs are the inputs of stem, shortcuts and classifier, and graded fp32 spikes. With "honest", SOPs are the
+operations on spikes. Ops without weights are priced by their multiplications and additions. `hdlif.graph.op` defines
+which ops are free. Nodes that are constant in time count once. Memory traffic is not counted.
 """
 
 import math
@@ -49,13 +48,13 @@ MJ_PER_PJ = 1e-9
 
 
 def energy_pj(work: Work) -> float:
-    """Return the energy of operations in pJ."""
+    """Return the energy of arithmetic operations in pJ."""
     of_floats = work.multiplications * FLOAT_MULTIPLY_PJ + work.additions * FLOAT_ADD_PJ
     return of_floats + work.integer_multiplications * INT8_MULTIPLY_PJ + work.integer_additions * INT32_ADD_PJ
 
 
 def published_energy_pj(sops: float, *, spike_bits: int = 32) -> float:
-    """Return the paper's energy in pJ: SOPs·0.9, times bits/32 for quantised spikes (32 bits for LIF's spikes)."""
+    """Return the paper's energy in pJ, which is SOPs·0.9, times bits/32 for quantised spikes."""
     return sops * FLOAT_ADD_PJ * spike_bits / 32
 
 
@@ -73,7 +72,7 @@ HONEST_NOTE = (
 
 @dataclass(frozen=True)
 class Layer:
-    """The counts of one layer, per image and summed over time.
+    """The parameters, operations and energy of one layer per image, summed over time.
 
     See `profile` for an example.
 
@@ -103,7 +102,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Profile:
-    """The counts per layer and in total; see `hdlif.report.accounting.operations` for the two ways of counting.
+    """The parameters, operations and energy of a network, per layer and in total.
 
     See `profile` for an example.
 
@@ -138,7 +137,7 @@ class Profile:
         return sum(layer.energy_mj for layer in self.layers)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the output of `hdlif profile --json`."""
+        """Return the result as a dict in the format of `hdlif profile --json`."""
         totals = {
             key: getattr(self, key) for key in ("params_mb", "packed_mb", "stored_mb", "sops", "nops", "energy_mj")
         }
@@ -174,7 +173,7 @@ def profile(
 
 
 def priced(seen: Activity, counting: Counting) -> Profile:
-    """Return the profile for counted activity, which can be priced both ways.
+    """Return the profile of a network for counts from `activity`.
 
     >>> import torch
     >>> from hdlif.report.accounting import activity, priced
@@ -204,7 +203,7 @@ def priced(seen: Activity, counting: Counting) -> Profile:
 
 
 def count_parameters_mb(graph: Graph, *, packed: bool = False) -> float:
-    """Return the size of the parameters as published, in MB.
+    """Return the size of the parameters in MB, in the paper's convention.
 
     Parameters of fp32 layers take 4 bytes, low-bit weights take 2 or 3 bits, and norms are omitted.
 
@@ -231,7 +230,7 @@ def count_parameters_mb(graph: Graph, *, packed: bool = False) -> float:
 
 
 def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
-    """Return the row for a node, or None if the node has no counted parameters or operations."""
+    """Return the counts of a node, or None if the node has no counted parameters or operations."""
     graph = seen.graph
     shape = seen.types[node.name].shape
     synapse, neuron = OPS[node.op].is_synapse, OPS[node.op].is_neuron(node)
@@ -267,12 +266,12 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
 
 
 def _joins_its_neuron(node: Node, graph: Graph) -> bool:
-    """Return whether a node quantises the spikes of a neuron and therefore belongs to the neuron's row."""
+    """Return whether a node quantises the spikes of a neuron, and is therefore counted with the neuron."""
     return node.op == "quantise" and any(n.name == node.inputs[0] and OPS[n.op].is_neuron(n) for n in graph.nodes)
 
 
 def _spike_bits(graph: Graph) -> int:
-    """Return the bits that scale the paper's energy: the bits of quantised spikes, otherwise 32."""
+    """Return the number of bits per quantised spike, or 32 if no spikes are quantised."""
     return max((node.attributes["bits"] for node in graph.nodes if node.op == "quantise"), default=32)
 
 

@@ -22,7 +22,7 @@ from hdlif.report.accounting.operations import PACKED_BITS, PUBLISHED_BITS
 
 @dataclass(frozen=True)
 class OutlineLayer:
-    """A row of an `Outline`; figures that need the deployed graph are None.
+    """The counts of one layer, with None for figures that need the deployed graph.
 
     See `outline` for an example.
 
@@ -49,7 +49,7 @@ class OutlineLayer:
 
 @dataclass(frozen=True)
 class Outline:
-    """The layers of a network in the order in which its modules run.
+    """The layers of a network in the order in which they run.
 
     See `outline` for an example.
 
@@ -73,7 +73,7 @@ class Outline:
         return sum(known) if len(known) == len(self.layers) else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the same keys as `Profile.as_dict()`, with None for figures that need the graph."""
+        """Return a dict with the keys of `Profile.as_dict()`, and None for figures that need the deployed graph."""
         unknown = dict.fromkeys(("stored_mb", "sops", "energy_mj"))
         layers = []
         for layer in self.layers:
@@ -84,7 +84,7 @@ class Outline:
 
 
 def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int | None = None) -> Outline:
-    """Run a network on images and record its convolutions, linear layers, attention and neurons with hooks.
+    """Run a network on images, and count its convolutions, linear layers, attention and neurons.
 
     >>> import torch
     >>> from hdlif.report.accounting import outline
@@ -132,7 +132,7 @@ def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int
 
 
 def _shape_of(module: nn.Module, y: Tensor) -> tuple[int, ...]:
-    """Return the shape of an output without time and batch, with a sequence [C, L] as a map with one row."""
+    """Return the shape of an output without time and batch, with [C, 1, L] for a sequence [C, L]."""
     if isinstance(module, nn.Linear):
         return tuple(y.shape[-1:])
     # Plain layers get time folded into the batch.
@@ -160,17 +160,17 @@ def _row(name: str, module: nn.Module, shape: tuple[int, ...], density: float, t
 
 
 def _operations(neuron: Neuron) -> int | None:
-    """Return the operations of one neuron per step, or None if its equation is unknown."""
+    """Return the number of operations per neuron and step, or None if the equation is unknown."""
     if not isinstance(neuron, SteppedNeuron) or not neuron.runs_its_equation():
         return None
     return counts(neuron.program()).operations
 
 
 def dense_macs(graph: Graph, *, padding: bool = True) -> dict[str, int]:
-    """Return the multiply-accumulates of each convolution and linear layer by name, per image and time step.
+    """Return the number of multiply-accumulates per image and time step for each convolution and linear layer.
 
-    A convolution has out · in · kh · kw per position of the output map, where `in` counts the channels of one group. A
-    linear layer has out · in.
+    A convolution takes out · in · kh · kw multiply-accumulates per output position, where `in` is the number of
+    channels per group. A linear layer takes out · in multiply-accumulates.
 
     See `count_parameters_mb` for an example.
 
