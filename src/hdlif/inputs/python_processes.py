@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def module_command(module: str, *arguments: object) -> list[str]:
-    """Return a command that runs a module in a new process, in which the working folder cannot hide modules.
+    """Return a command that runs a module in a new process without importing modules from the working folder.
 
     >>> module_command("hdlif", "doctor")[1:]
     ['-P', '-m', 'hdlif', 'doctor']
