@@ -1,6 +1,6 @@
 """Implement random transforms as pure functions of a batch and 64 random bits per sample.
 
-Images that draw the same parameters are transformed in one operation. Transforms with many draws call torchvision for
+Images with equal random parameters are transformed in one operation. Transforms with many draws call torchvision for
 each image, with torch's generator seeded by the image's bits. Every transform treats all T·2 maps of an event sample
 identically.
 """
@@ -79,8 +79,8 @@ def flip_vertical(pixels: Tensor, bits: Bits) -> Tensor:
 def shift(pixels: Tensor, bits: Bits) -> Tensor:
     """Shift each image randomly by up to 1/14 of each side, like torchvision's RandomCrop.
 
-    The limit is rounded to a whole number of pixels, at least 1: 2 for 28x28 and 32x32, and 1 for 8x8. Uncovered areas
-    are filled with zeros or `Samples.fill`.
+    The limit is 2 pixels for 28x28 and 32x32 images, and 1 pixel for 8x8 images. Uncovered areas are filled with zeros
+    or `Samples.fill`.
     """
     return _moved(pixels, bits, part=14)
 
@@ -309,8 +309,8 @@ class OwnTransform:
 def own_augmentation(transform: Callable[..., Any], name: str, *, takes_generator: bool) -> Augmentation:
     """Return an augmentation that applies `transform`, which may have attributes `normalised` and `costly`.
 
-    Transforms from torchvision.transforms.v2 also move label maps and boxes. Other transforms leave label maps and
-    boxes unchanged, and require an attribute `keeps_places` that is true.
+    Transforms from torchvision.transforms.v2 also move label maps and boxes. A custom transform leaves label maps and
+    boxes unchanged if its attribute `keeps_places` is true.
     """
     return Augmentation(
         OwnTransform(transform, name, takes_generator),

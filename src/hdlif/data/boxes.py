@@ -126,7 +126,7 @@ def read_number(text: object, what: str) -> float:
 
 
 def read_label(text: object, what: str) -> str:
-    """Return a class name if it is printable text. Raises `Unreadable`."""
+    """Check that a class name is printable text, and return it. Raises `Unreadable`."""
     if not isinstance(text, str) or not text or len(text) > MOST_BOXES or not text.isprintable():
         raise Unreadable(f"{what} is {str(text)[:40]!r}; expected the name of a class in printable text")
     return text

@@ -56,7 +56,7 @@ def seeded(transform: Callable[[_Item], _Made], items: Sequence[_Item], bits: Bi
 
 
 def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) -> list[Tensor]:
-    """Divide `n` samples in random order into one epoch of batches, as index tensors [batch_size].
+    """Divide `n` samples in random order into the batches of one epoch, as index tensors [batch_size].
 
     The order of the samples depends only on (seed, epoch). The last batch is shorter if `batch_size` does not divide
     `n`.
@@ -110,7 +110,7 @@ def part_generator(draw: int, part: int) -> torch.Generator:
 def _mix(bits: Bits) -> Bits:
     """Apply splitmix64 (Steele, Lea and Flood 2014), a bijection in which each input bit flips half of the output bits.
 
-    All operations on z are modulo 2**64:
+    The function applies these operations to z, modulo 2**64:
 
         z += 0x9E3779B97F4A7C15;  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
         z = (z ^ z >> 27) * 0x94D049BB133111EB;  z ^ z >> 31

@@ -25,11 +25,12 @@ class ByteSource(Protocol):
         """Return the bytes of a sample. Raises `OSError` if the sample is unreadable or larger than `MOST_BYTES`."""
 
     def name(self, place: int) -> str:
-        """Return the location of the sample for error messages."""
+        """Return the location of a sample for error messages."""
 
 
 class Folder:
-    """Files in one folder. One array stores all paths, because worker processes would copy a million Python strings."""
+    """Files in one folder. One array stores all paths, because worker processes would copy individual Python
+    strings."""
 
     def __init__(self, root: Path, paths: Sequence[str]) -> None:
         self.root = root

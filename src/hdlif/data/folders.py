@@ -1,11 +1,11 @@
 """List files in class folders, ROOT/CLASS/ or ROOT/PART/CLASS/, or files in a table of targets.
 
 Class folders may contain subfolders. Links are followed, but a cycle of links raises an error. Files and folders whose
-names begin with a dot are skipped. Files with unsupported suffixes are only counted.
+names begin with a dot are skipped. Files with unsupported suffixes are counted but not listed.
 
 A table of targets is a .csv or .parquet file with one row per sample file. The column "file" contains the exact path of
-each file relative to the folder, with / as separator. Other columns of the table contain classes, values or labels. A
-column "part" (train, val or test) and a column of groups are optional in the table.
+each file relative to the folder, with / as separator. The other columns of the table contain classes, values or labels.
+The table may also contain a column "part" (train, val or test) and a column of groups.
 """
 
 import os
@@ -35,7 +35,7 @@ _BY_CLASS = "give a folder of {}s, with a folder for each class"
 
 @dataclass
 class Walk:
-    """A search of folders that collects files with certain suffixes and counts all other files."""
+    """A folder search that collects files with certain suffixes and counts all other files."""
 
     suffixes: Collection[str]
     ignored: Counter[str] = field(default_factory=Counter)
@@ -63,7 +63,7 @@ class Walk:
             yield entry.name, is_folder
 
     def folders_in(self, folder: Path) -> tuple[list[str], int]:
-        """Return the sorted names of the subfolders, and the number of files in the folder that have the suffixes."""
+        """Return the sorted names of the subfolders, and the number of files with the given suffixes."""
         names, loose = [], 0
         for name, is_folder in self.entries(folder):
             if is_folder:
@@ -146,7 +146,7 @@ def check_folder(root: Path, fix: str) -> None:
 
 
 def part_folders(root: Path, folders: Collection[str], walk: Walk) -> dict[str, Part]:
-    """Return the part of each subfolder that is named after a part, with training first.
+    """Return the parts of the subfolders that are named "train", "val" or "test", with training first.
 
     The result is empty unless "train" is the only folder or exists together with another part.
     """

@@ -138,8 +138,8 @@ def drifting(x: Tensor, boxes: Tensor, bits: Bits, *, time_steps: int, size: tup
     """Move a view across each image, and return the visible part and boxes at each time step.
 
     The upper left corner of the view moves in a straight line at constant speed from a to b. At step t, the corner of
-    the view is at the pixel nearest to a + (b - a)·t/(T - 1). The positions a and b are drawn uniformly such that the
-    view stays inside the image.
+    the view is at the pixel nearest to a + (b - a)·t/(T - 1). The points a and b are uniformly random, with the view
+    always inside the image.
 
     >>> import numpy as np
     >>> import torch

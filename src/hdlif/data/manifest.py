@@ -44,7 +44,7 @@ class Sample:
 
     @property
     def below(self) -> str:
-        """The path of the file below the folder of the class."""
+        """The path of the file, relative to the class folder."""
         return self.name.split("/", 1 if self.part is None else 2)[-1]
 
     @property
@@ -118,7 +118,7 @@ def _entry(fields: Mapping[str, Any]) -> Entry:
 
 
 def changes(before: Manifest, after: Manifest) -> str:
-    """Describe how two manifests differ, as in "2 added (a.png, b.png), 1 changed (c.png)", or return ""."""
+    """Describe how two manifests differ, as in "1 added (a.png), 1 changed (c.png)"; return "" if they are equal."""
     then, now = ({entry.file: entry for entry in manifest.entries} for manifest in (before, after))
     both = sorted(then.keys() & now.keys())
 

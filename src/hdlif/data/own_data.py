@@ -151,7 +151,7 @@ class OwnData:
     located: Located | None = None
 
     def count(self, part: str) -> int:
-        """Return the number of samples in a part."""
+        """Return the number of samples in one part of the split."""
         return sum(entry.part == part for entry in self.manifest.entries)
 
     def warnings(self) -> list[str]:
@@ -187,7 +187,7 @@ class OwnData:
 
 @dataclass(frozen=True)
 class Divided:
-    """Samples with their parts and targets.
+    """Samples that are divided into training, validation and test, with their targets.
 
     The sample numbers of each part are in hash order, which mixes the classes.
     """
@@ -201,17 +201,17 @@ class Divided:
     located: Located | None = None
 
     def of(self, part: Part) -> list[Sample]:
-        """Return the samples of a part."""
+        """Return the samples in one part of the split."""
         return [self.samples[number] for number in self.numbers[part]]
 
     def labels(self, part: Part) -> Tensor:
-        """Return the targets of a part's samples."""
+        """Return the targets of the samples in one part of the split."""
         return self.targets.tensor(self.of(part), self.samples)
 
     def found(
         self, record: InputRecord, seen: Mapping[str, Any], samples: Callable[[Part, Augment, int], Samples]
     ) -> OwnData:
-        """Return the data set, given a function that creates the samples of a part."""
+        """Create the data set with a function that returns the samples of each part."""
         targets = self.targets
 
         def make(augment: Augment, seed: int) -> DataSets:
@@ -268,7 +268,7 @@ def divide(
 def divide_files(
     layout: Layout, seen: Mapping[int, tuple[int, str]], faults: Mapping[str, str], request: Request, what: str
 ) -> Divided:
-    """Divide files into parts; `seen` maps file numbers to (size, SHA-256), and `faults` lists omitted files."""
+    """Divide files into training, validation and test, omitting the files in `faults`."""
     if request.ahead is not None:
         raise DataError(f"{layout.root}: data.ahead = {request.ahead} applies to time series; leave it out for {what}s")
     samples = []
@@ -319,7 +319,7 @@ def faults_seen(faults: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def check_kind(place: object, samples: str, known: InputRecord | None) -> None:
-    """Raise `DataError` unless the samples have the input kind of the network."""
+    """Raise `DataError` unless the kind of samples matches the input of the network."""
     if known is not None and known.kind != samples:
         raise DataError(
             f"{place}: is of kind {samples}, but the network takes input of kind {known.kind}; give data of that kind"
@@ -372,7 +372,7 @@ def duplicates(manifest: Manifest) -> dict[str, Any]:
 
 
 def other_classes(found: Sequence[str], classes: Sequence[str], of: str) -> str:
-    """Describe how the classes in `found` differ from the reference `classes`, which have the name `of`.
+    """Describe how the classes in `found` differ from the `classes` of the data set named `of`.
 
     >>> other_classes(["a", "c"], ["a", "b"], "train")
     'lacks a class that train has (b) and has a class that train lacks (c)'

@@ -103,7 +103,7 @@ def parse_pickle(content: bytes, *, records: Collection[str] = ()) -> Any:
 
 
 def integers(value: Any) -> NDArray[Any]:
-    """Return an unpickled array or list of integers as an array. Raises `Unreadable` for values of other types."""
+    """Return an unpickled array or list of integers as an array. Raises `Unreadable` unless all values are integers."""
     if isinstance(value, _Array) and isinstance(value.values, np.ndarray) and value.values.dtype.kind in "iu":
         return value.values
     if not isinstance(value, list) or not all(type(item) is int and abs(item) < 2**63 for item in value):
@@ -112,14 +112,14 @@ def integers(value: Any) -> NDArray[Any]:
 
 
 def numbers(value: Any) -> NDArray[Any]:
-    """Return an unpickled array of numbers. Raises `Unreadable` for values of other types."""
+    """Return an unpickled array of numbers. Raises `Unreadable` unless the value is an array of numbers."""
     if isinstance(value, _Array) and isinstance(value.values, np.ndarray) and value.values.dtype.kind in "biuf":
         return value.values
     raise Unreadable(f"contains a {_kind(value)}; expected an array of numbers")
 
 
 def items(value: Any) -> list[Any]:
-    """Return an unpickled list or array of objects as a list. Raises `Unreadable` for values of other types."""
+    """Return an unpickled list or array of objects as a list. Raises `Unreadable` unless the value has items."""
     found = value.values if isinstance(value, _Array) else value
     if not isinstance(found, list):
         raise Unreadable(f"contains a {_kind(value)}; expected a list")

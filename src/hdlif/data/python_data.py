@@ -55,7 +55,7 @@ class TensorSamples(Samples):
         self.frames = frames
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return x [B, ...] unchanged."""
+        """Return the inputs x [B, ...] at `indices`."""
         return self.x[indices]
 
 
@@ -95,7 +95,7 @@ class DatasetSamples(Samples):
         return self._items(indices)[0]
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x as float32 [B, ...] and the targets as [B, ...]."""
+        """Return the inputs x as float32 [B, ...] and the targets as [B, ...]."""
         x, target = self._items(indices)
         return self.scale(x), target
 

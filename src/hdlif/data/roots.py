@@ -16,7 +16,7 @@ _MOST_NAMED = 5
 
 
 class SetFolder:
-    """The folder ROOT/FOLDER of a data set. Each error message ends with the accepted layout and the set's source.
+    """The folder ROOT/FOLDER of a data set. Error messages end with the accepted layout and the source of the set.
 
     Args:
         name: name of the set.
@@ -62,7 +62,7 @@ class SetFolder:
         return DataError(f"{place}: {seen}; {self._fix}")
 
     def require(self, names: Sequence[str]) -> None:
-        """Raise `DataError` if any of the files and folders in `names` are missing."""
+        """Raise `DataError` if any of the files and folders in `names` is missing."""
         missing = [name for name in names if not os.path.exists(self.path / name)]  # noqa: PTH110
         if missing:
             missing = [cut(name, 255) for name in missing]
@@ -82,7 +82,7 @@ class SetFolder:
             raise self.error(self.path / name, f"cannot be read ({reason(error)})") from error
 
     def plain(self, names: Iterable[str], listed: str) -> None:
-        """Raise `DataError` unless all `names`, which the file `listed` contains, are plain file names."""
+        """Raise `DataError` unless all `names`, read from the file `listed`, are plain file names."""
         for name in names:
             if name in ("", ".", "..") or "/" in name or "\0" in name or os.sep in name:
                 raise self.error(self.path / listed, f"{cut(name)!r} is not the name of a file or folder")

@@ -98,7 +98,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
     The augmentation of a sample depends only on (seed, epoch, index). Worker processes use the epoch that is set when a
     stream starts.
 
-    A subclass defines how samples are read and scaled:
+    The following subclass defines how samples are read and scaled:
 
     >>> import torch
     >>> from hdlif.data import Samples
@@ -361,7 +361,7 @@ class DataSets:
         return self.train, self.validation, self.test
 
     def of(self, part: Tested) -> Samples:
-        """Return the samples of one part, or of all three parts together, without augmentation."""
+        """Return one of the three sets, or all sets together, without augmentation."""
         return Together(self.parts) if part == "all" else getattr(self, part).plain()
 
     def resized(self, size: int) -> Self:

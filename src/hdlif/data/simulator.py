@@ -1,10 +1,10 @@
 """Simulate event-camera recordings of still images that move in front of the camera.
 
 Each camera pixel stores the log intensity L at its last event. A pixel emits an event when L(t) = log(I(t) + DARK)
-differs from the stored value by a contrast threshold C. The polarity of an event is 1 if L rises and 0 if L falls. As
-in N-MNIST (Orchard et al. 2015), the image moves in three straight saccades of equal duration and returns to the start.
-The directions and the reach of the saccades are random for each image, so all recordings differ. To time events, L is
-interpolated linearly between the sampled positions.
+differs from the stored value by a contrast threshold C. The polarity of an event is 1 if the log intensity rises, and 0
+if the log intensity falls. As in N-MNIST (Orchard et al. 2015), the image moves in three straight saccades of equal
+duration and returns to the start. The directions and the reach of the saccades are random for each image, so all
+recordings differ. To time events, the log intensity is interpolated linearly between the sampled positions.
 """
 
 import copy

@@ -33,7 +33,7 @@ Split = Mapping[str, float | Sequence[str | int]]
 class Shares:
     """The fractions of validation and test samples in each class, and the seed of the split.
 
-    Names of groups can replace a fraction. With a validation fraction of 0, no samples are held out, and the last
+    A list of group names can replace a fraction. With a validation fraction of 0, no samples are held out, and the last
     epoch's weights are kept. A test fraction of 1 leaves no training samples; use it only to evaluate an existing
     network. The split's seed is independent of the run's seed.
     """
@@ -98,7 +98,7 @@ def rank(content: str, seed: int) -> str:
 
 
 def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -> dict[str, Part] | None:
-    """Assign the contents of one class to parts, with equal contents in the same part.
+    """Divide the contents of one class into parts, with equal contents in the same part.
 
     Groups that the split lists for a part are assigned to that part. The n distinct contents are sorted by `rank`. The
     first round(n·fraction) contents, at least one, are for testing, the next for validation, and all others for
@@ -251,14 +251,14 @@ def files_of(manifest: Manifest, part: Part, seed: int) -> list[str]:
 
 
 def split_here(parts: Sequence[Part], shares: Shares) -> dict[str, Any]:
-    """Return the fractions of the parts that hdlif splits off as JSON."""
+    """Return, as JSON, the fractions of the parts that hdlif splits off."""
     taken = [part for part in PARTS[1:] if part not in parts]
     of_parts = {part: list(share) if isinstance(share, tuple) else share for part, share in shares.of_parts.items()}
     return {part: of_parts[part] for part in taken} | ({"seed": shares.seed} if taken else {})
 
 
 def parts_named(place: object, names: Sequence[str]) -> list[Part]:
-    """Convert folder names to parts. Raises `DataError` if no part has such a name."""
+    """Convert folder names to parts. Raises `DataError` if a folder name is unknown."""
     if odd := next((name for name in names if name not in PART_FOLDERS), None):
         raise DataError(f"{place}: part contains {brief(odd)}; expected one of {', '.join(PART_FOLDERS)}")
     return [PART_FOLDERS[name] for name in names]
@@ -279,8 +279,7 @@ def check_pattern(pattern: str) -> None:
 def group_in(pattern: str, name: str) -> str | None:
     """Return the group in a file's path below the class folder, or None if the pattern does not match.
 
-    In the pattern, `GROUP` matches the group, and * matches anything. `GROUP` and * match as few characters as
-    possible:
+    In a pattern, `GROUP` matches the group, and * matches anything. `GROUP` and * match as few characters as possible:
 
     >>> group_in("GROUP_*.wav", "ann_1_2.wav"), group_in("*/GROUP.wav", "digits/7.wav"), group_in("GROUP_*", "ann")
     ('ann', '7', None)
@@ -309,7 +308,7 @@ def fixed_permutation(n: int) -> Tensor:
 
 
 def hold_out(name: str, n: int, validation: int) -> tuple[Tensor, Tensor]:
-    """Return the numbers of a set's training and validation samples. Raises `DataError` if a part is empty."""
+    """Return the numbers of a set's training and validation samples. Raises `DataError` if either set is empty."""
     check_validation(name, validation, least=1, most=n - 1)
     order = fixed_permutation(n)
     return order[:-validation], order[-validation:]

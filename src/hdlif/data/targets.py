@@ -228,7 +228,7 @@ def values_hint(labels: Collection[str], name: str) -> str:
 
 
 def array_targets(place: Path, content: bytes, wanted: Wanted, count: int, steps: int) -> list[Any]:
-    """Read the targets of `count` samples from an array y; single classes become text. Raises `DataError`."""
+    """Read the targets of `count` samples from an array file; classes of samples become text. Raises `DataError`."""
     try:
         if wanted.one_class:
             return list(map(str, parse_labels(content)))
@@ -321,7 +321,7 @@ def _under(fields: Mapping[str, Any], key: str) -> Any:
 
 
 def _checked(y: NDArray[Any], wanted: Wanted, samples: tuple[int, ...], steps: int | None) -> NDArray[Any]:
-    """Return the targets. Raises `Unreadable` if their shape does not match the samples, steps and names."""
+    """Return the targets. Raises `Unreadable` if the shape of y does not match the samples, steps and names."""
     names = wanted.names
     if steps is None:
         steps = y.shape[len(samples)] if y.ndim > len(samples) else 1

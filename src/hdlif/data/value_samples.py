@@ -78,7 +78,7 @@ def of_target(name: str, unit: str | None, values: Floats, target: Any, wanted: 
 def with_next(
     place: object, name: str, unit: str | None, values: Floats, ahead: int, part: Part | None = None
 ) -> Sample:
-    """Create a sample whose target at each step is the channels `ahead` steps later."""
+    """Create a sample whose targets are the channel values `ahead` steps later."""
     if len(values) <= ahead:
         raise DataError(f"{place}: {name} has {len(values)} steps, but data.ahead = {ahead}; lower it")
     return of_values(name, "", unit, values[:-ahead], part, values[ahead:])
@@ -143,7 +143,10 @@ def at_rates(place: Path, recorded: Recorded, rates: tuple[int, ...]) -> Recorde
 
 
 def group_unit(place: Path, pattern: str | None) -> Callable[[Sample], str]:
-    """Return a function that finds a file's group, or "" without a pattern. Raises `ValueError` or `DataError`."""
+    """Return a function that finds the group of a file; without a pattern, the group is "".
+
+    Raises `ValueError` if the pattern is invalid, and `DataError` if a file does not match.
+    """
     if pattern is None:
         return lambda one: ""
     check_pattern(pattern)

@@ -144,7 +144,7 @@ def _values(
 
 
 def _kind(content: bytes) -> str:
-    """Describe a file that is not a .npy file."""
+    """Describe why a file is not a .npy file."""
     if content.startswith(b"PK"):
         return "it is a zip archive, as numpy.savez writes it; expected one array"
     if content.startswith(b"\x80"):

@@ -1,6 +1,6 @@
 """Read rows of numbers, audio or images as they arrive from a pipe, a device or a file.
 
-Only one block or line is in memory at a time. Before `Unreadable` is raised, all samples before the fault are yielded.
+Only one block or line is in memory at a time. All samples before a fault are yielded before `Unreadable` is raised.
 """
 
 import math
@@ -109,7 +109,7 @@ class Coming:
 
 
 def coming(source: Source, record: InputRecord, *, gaps: str = "stop", rate: int | None = None) -> Coming:
-    """Return the arriving samples for a network that takes time series or audio.
+    """Return the arriving samples of a time series or of audio for a network.
 
     A time series is CSV text or a .npy array of [T, C], or of [T] for one channel. Audio is 16-bit little-endian PCM
     with one channel, or a .wav file whose header may omit the length.
@@ -220,7 +220,7 @@ def _pcm(source: Source, form: Format, size: int | None, piece: int) -> Iterator
 def coming_images(source: Source) -> Iterator[tuple[bytes, float]]:
     """Yield the content and the time of each image as soon as the image is complete.
 
-    The command `ffmpeg -i FILM -f image2pipe -c:v ppm -` writes suitable images.
+    The command `ffmpeg -i FILM -f image2pipe -c:v ppm -` writes a stream of PPM images.
 
     Raises:
         Unreadable: the input is not 8-bit binary PPM or PGM, is too large, or ends within an image.

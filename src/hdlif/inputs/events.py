@@ -76,7 +76,7 @@ BINNINGS: Mapping[str, Binning] = {"by_number": by_number, "by_time": by_time}
 
 
 def count_frames(events: Events, frames: int, *, binning: Binning, height: int, width: int) -> NDArray[np.int64]:
-    """Count the N events by frame, polarity and pixel, as int64 [frames, 2, height, width].
+    """Count events by frame, polarity and pixel, as int64 [frames, 2, height, width].
 
     Events may be in any order; events with equal times keep their order.
 

@@ -53,7 +53,7 @@ def mean_bytes(mean: Sequence[float]) -> Pixels:
 
 
 def inner_size(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
-    """Return the width and height, each at least 1, of an image after scaling to fit inside `target`.
+    """Return the width and height, each at least 1, of an image that is scaled to fit inside `target`.
 
     >>> inner_size((640, 480), (320, 320)), inner_size((100, 400), (32, 64))
     ((320, 240), (16, 64))
@@ -67,7 +67,7 @@ def covered(size: tuple[int, int], target: tuple[int, int], fit: str) -> tuple[f
     """Return the image area that an input of size `target` covers, as left, top, right and bottom in image pixels.
 
     With a letterbox, the covered area is larger than the image. A point at a fraction f of the input's width is at x =
-    left + f·(right - left) in the image. Heights are converted in the same way.
+    left + f·(right - left) in the image, and heights are analogous.
 
     >>> covered((640, 480), (320, 320), "letterbox"), covered((640, 480), (320, 320), "crop")
     ((0.0, 0.0, 640.0, 640.0), (80.0, 0.0, 560.0, 480.0))
@@ -163,7 +163,7 @@ def framed(x: Floats, frames: str) -> Floats:
     """Return the input of each step for an image [C, H, W], where `frames` is one of `graph.graph.FRAMINGS`.
 
     The result has the shape [1, C, H, W] for "constant", [H, C, 1, W] for "rows", and [H·W, C, 1, 1] for "pixels". Rows
-    are in order from the top, and pixels are in row-by-row order.
+    are ordered from top to bottom, and pixels row by row.
     """
     if frames == "rows":
         return np.ascontiguousarray(x.transpose(1, 0, 2)[:, :, None])

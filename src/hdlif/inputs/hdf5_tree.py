@@ -1,6 +1,6 @@
 """Read an untrusted NIR file as a tree of dictionaries, arrays, numbers and strings.
 
-Links, and values that are stored in other files, raise an error. hdlif checks sizes before it reads values. The HDF5
+Sizes are checked before values are read. Links, and values that are stored in other files, raise an error. The HDF5
 library may crash or hang on damaged bytes, so it runs in a separate process.
 """
 

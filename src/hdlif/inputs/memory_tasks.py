@@ -37,7 +37,7 @@ class Content:
     std: ClassVar[tuple[float, ...]] = ()
 
     def check_parts(self, validation: int) -> None:
-        """Raise `ValueError` if the parts are too large with `validation` validation samples."""
+        """Raise `ValueError` if the data set is too large with `validation` validation samples."""
         values = (self.samples + validation + self.test) * math.prod(self.input.shape)
         if values > MOST_VALUES:
             raise ValueError(
@@ -215,7 +215,7 @@ class MackeyGlass(Content):
             )
 
     def lengths(self, validation: int) -> Mapping[str, int]:
-        """Return the duration of each part in units of time, from the first input to the last target."""
+        """Return the duration of each part of the data in units of time, from the first input to the last target."""
         windows = {
             "train": (self.samples, self.stride),
             "validation": (validation, self.steps),

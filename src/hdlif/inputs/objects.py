@@ -62,7 +62,8 @@ def _large(numbers: Numbers, least: int) -> Numbers:
 def components(mask: NDArray[np.bool_]) -> Numbers:
     """Return the number of each pixel's connected part in a mask [H, W], or 0 outside the mask.
 
-    Pixels of a part are connected by edges. Parts are numbered from 1 in the row-by-row order of their first pixels.
+    Neighbouring pixels of a part share an edge. Parts are numbered from 1 in the row-by-row order of their first
+    pixels.
     """
     place = np.arange(mask.size).reshape(mask.shape)
     pairs = ((place[:, :-1], place[:, 1:], mask[:, :-1] & mask[:, 1:]), (place[:-1], place[1:], mask[:-1] & mask[1:]))

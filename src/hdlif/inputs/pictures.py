@@ -107,7 +107,7 @@ class Header:
 
     @property
     def channels(self) -> int:
-        """1 for a greyscale image, and 3 for any other image, including one with a palette."""
+        """The number of channels, which is 1 for a greyscale image and 3 for any other image, even with a palette."""
         return 1 if self.mode in _GREY else 3
 
 

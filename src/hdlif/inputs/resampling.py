@@ -1,6 +1,6 @@
 """Resample audio and sensor data.
 
-The output y of an input x is defined with r = to / from = L / M in lowest terms and c = 0.95 min(1, r):
+The output y_m is defined with r = to / from = L / M in lowest terms and c = 0.95 min(1, r):
 
     y_m = sum_n k_m(n) x_n / sum_n k_m(n),    k_m(n) = sinc(c u) w(u c / 16),    u = m M / L - n.
 
@@ -34,7 +34,7 @@ def resampled_length(length: int, rate: int, to: int) -> int:
 def resampled(
     x: NDArray[np.float32], rate: int, to: int, begin: int = 0, end: int | None = None
 ) -> NDArray[np.float32]:
-    """Convert values [N] or [N, C], N > 0, from `rate` to the rate `to`, in float32.
+    """Resample values [N] or [N, C] with N > 0 from `rate` to `to` in float32.
 
     Args:
         begin, end: compute only the part [begin:end] of the result.

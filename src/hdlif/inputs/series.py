@@ -53,9 +53,10 @@ class Part:
 
 
 def parse_several(content: bytes, suffix: str, known: Sequence[str] = ()) -> list[Part]:
-    """Return the time series in a file, which contains one time series or an array x [N, T, C] of several.
+    """Return the time series in a file, which contains a single time series or an array of several.
 
-    Several time series are stored as a .npy array, or as x in a .npz file, where x may be [N, T] for one channel.
+    Several time series are stored as a .npy array [N, T, C], or as x in a .npz file, where x may be [N, T] for one
+    channel.
     """
     if suffix in (".npy", ".npz"):
         array = samples(content) if suffix == ".npz" else parse_array(content)
@@ -94,14 +95,14 @@ def parse_series(content: bytes, suffix: str, known: Sequence[str] = ()) -> Floa
 
 
 def plain(array: NDArray[Any]) -> Floats:
-    """Convert an array [T, C], or [T] for one channel, to float32 [T, C]. Raises `Unreadable` for other shapes."""
+    """Convert an array [T, C], or [T] for one channel, to float32 [T, C]. Raises `Unreadable` for wrong shapes."""
     if array.ndim not in (1, 2) or not array.size:
         raise Unreadable(f"it is {array.dtype} {list(array.shape)}; expected a time series [steps, channels]")
     return finite(array if array.ndim == 2 else array[:, None])
 
 
 def finite(array: NDArray[Any]) -> Floats:
-    """Convert an array of any numbers to float32. Raises `Unreadable` if a number is not finite."""
+    """Convert an array of real numbers to float32. Raises `Unreadable` if a number is not finite."""
     if array.dtype.kind not in "biuf":
         raise Unreadable(f"it is {array.dtype}; expected real numbers")
     with np.errstate(over="ignore"):

@@ -25,8 +25,9 @@ _BLOCK = 2**16
 def clips(wave: Wave, record: SoundRecord) -> Iterator[tuple[float, Floats]]:
     """Yield the resampled clips [record.samples] of audio, each with its start time in seconds.
 
-    Audio shorter than a clip is padded with silence at the end, or on both sides if `record.clips` is "centre". Longer
-    audio yields one clip for "first" or "centre", and complete clips every `record.every` samples for "windows".
+    Audio shorter than a clip is padded with silence at the end, or on both sides if `record.clips` is "centre". Audio
+    longer than a clip yields one clip for "first" or "centre", and complete clips every `record.every` samples for
+    "windows".
     """
     missing = record.samples - resampled_length(len(wave.samples), wave.rate, record.rate)
     if missing > 0:
@@ -58,7 +59,7 @@ def log_mel(clip: Floats, record: SoundRecord) -> Floats:
 
 
 class LogMelFrames:
-    """A converter of a clip that arrives in pieces to log-mel frames, bit-identical to `log_mel`.
+    """A converter from pieces of a clip to log-mel frames that are bit-identical to `log_mel`.
 
     Each frame is returned as soon as its samples are complete or the clip ends.
     """

@@ -1,7 +1,7 @@
 """Read CSV and Parquet files with one row of numbers per time step or sample.
 
-Cells are separated by commas, or by semicolons if the first row contains more semicolons than commas. Numbers have a
-decimal point. The first row is a header if none of its cells is a number.
+Cells are separated by commas, or by semicolons if the first row contains more semicolons than commas. The decimal
+separator is a point. The first row is a header if none of its cells is a number.
 """
 
 import codecs
@@ -56,7 +56,7 @@ class Table:
 
 
 def header_of(content: bytes, suffix: str) -> Sequence[str] | None:
-    """Return the column names in a file with a suffix in `SUFFIXES`, or None without a header. Raises `Unreadable`."""
+    """Return the column names in a table file, or None if the file has no header. Raises `Unreadable`."""
     if suffix == PARQUET:
         with _parquet(content) as file:
             return _columns_of_parquet(file)

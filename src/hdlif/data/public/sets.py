@@ -128,7 +128,7 @@ SETS: Mapping[str, PublicSet] = {
 def get(name: str, root: Path | None = None, *, say: Callable[[str], None] = say_nothing) -> Path:
     """Fetch a public data set into ROOT/NAME, unless that folder already contains the set.
 
-    Recipes and `--data NAME` find a set in ROOT/NAME.
+    Recipes and `--data NAME` use the set in ROOT/NAME.
 
     Args:
         name: one of `SETS`.
@@ -183,7 +183,7 @@ def _make(name: str, found: PublicSet, folder: Path, say: Callable[[str], None])
 
 
 def lay_out(name: str, found: PublicSet, files: list[Path], folder: Path) -> None:
-    """Convert the files of a set, and add a note. Raises `DataError` if a file has unexpected content."""
+    """Convert the files of a set, and add a source note. Raises `DataError` if a file has unexpected content."""
     folder.mkdir()
     try:
         found.lay_out(files, folder)

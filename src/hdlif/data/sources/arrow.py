@@ -64,7 +64,7 @@ _LISTS = ("Sequence", "List", "LargeList", "Array2D")
 
 @dataclass(frozen=True)
 class _TargetColumns:
-    """The columns that contain the targets; a `listed` column contains lists of labels.
+    """The columns that contain the targets, which are lists of labels if `listed` is true.
 
     `names` contains the names of integer labels in the first column.
     """

@@ -207,7 +207,7 @@ def _instances(files: Sequence[str]) -> list[str]:
 
 
 def _by_stem(place: Path, images: Sequence[str]) -> dict[str, str]:
-    """Map the stem of each image to its path. Raises `DataError` if two images have the same stem."""
+    """Map the name stem of each image to its path. Raises `DataError` if two images have the same stem."""
     found: dict[str, str] = {}
     for path in images:
         stem = Path(path).stem

@@ -51,7 +51,7 @@ class OfEvents(Request):
     resize: Literal["pool", "bilinear"] = "pool"
 
     def find_recordings(self, layout: Layout) -> OwnData:
-        """Create a data set from the recordings of a layout."""
+        """Create a data set from the recordings that a layout lists."""
         known, sensor = self.known, self.sensor
         if sensor is not None and (len(sensor) != 2 or not all(1 <= side <= MOST_SIDE for side in sensor)):
             raise ValueError(f"sensor = {list(sensor)} is refused; give [height, width], in 1..{MOST_SIDE}")
@@ -150,7 +150,7 @@ def _by(sides: tuple[int, int] | None) -> str:
 
 
 def _sensor(layout: Layout, seen: Mapping[int, _Seen]) -> tuple[int, int]:
-    """Return the sensor size in the files, or the smallest that fits. Raises `DataError` if sizes differ."""
+    """Return the sensor size in the files, or the smallest possible size. Raises `DataError` if sensor sizes differ."""
     stating = {one.sensor: layout.files[number].name for number, one in seen.items() if one.sensor is not None}
     if len(stating) > 1:
         (first, file), (other, other_file) = list(stating.items())[:2]

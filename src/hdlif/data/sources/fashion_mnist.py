@@ -89,7 +89,7 @@ def fashion_mnist(
 
 
 def _read_fashion_mnist(folder: SetFolder, part: str, per_class: int) -> tuple[Tensor, Tensor]:
-    """Return the pixels of a part as uint8 [N, 1, 28, 28], and the labels as int64 [N]."""
+    """Return the training or test images as uint8 [N, 1, 28, 28], and the labels as int64 [N]."""
     pixels = _read_idx(folder, f"{part}-images-idx3-ubyte", 3)
     labels = _read_idx(folder, f"{part}-labels-idx1-ubyte", 1).long()
     if pixels.shape[1:] != (28, 28) or labels.shape != pixels.shape[:1] or not len(labels):

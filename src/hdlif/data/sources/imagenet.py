@@ -1,8 +1,8 @@
 """Read ImageNet-1k (ILSVRC 2012) and Tiny-ImageNet (ImageNet-200) lazily from folders or shards.
 
-Tar shards in the WebDataset format contain KEY.jpg and KEY.cls, and are read with an index. hdlif builds the index in
-one pass over the headers, and stores the index as `INDEX` next to the shards. If the name, size or modification time of
-a shard changes, hdlif rebuilds the index.
+Tar shards in the WebDataset format contain KEY.jpg and KEY.cls, and are read with an index. One pass over the headers
+builds the index, which is stored as `INDEX` next to the shards. If the name, size or modification time of a shard
+changes, hdlif rebuilds the index.
 """
 
 import contextlib

@@ -1,8 +1,7 @@
 """Read images or time series, with targets, from the user's own map-style data sets.
 
-hdlif reads and hashes every item once when a command starts. hdlif treats each image like an equivalent PPM file, and
-each time series like an equivalent .npy file. The split, the manifest and the limits are therefore the same as for
-files.
+hdlif reads and hashes every item once when a command starts. Each image is treated like an equivalent PPM file, and
+each time series like an equivalent .npy file. Items therefore have the same split, manifest and limits as files.
 """
 
 import io
@@ -39,8 +38,8 @@ class Items(Request):
 
     A class or function with an argument `train` is called with True for training and False for testing. A class or
     function with an argument `split` is called with "train", "test" and "val". A `ValueError` or `KeyError` for "val"
-    means that there is no validation set. Missing parts are split off from "train". Without an argument `train` or
-    `split`, all parts come from one data set.
+    means that there is no validation set. Missing validation and test parts are split off from "train". Without an
+    argument `train` or `split`, all parts come from one data set.
 
     Attributes:
         make: returns the data set; raises hdlif's errors if it rejects an argument.
@@ -228,7 +227,7 @@ def _named(name: str, labels: Sequence[int], classes: Sequence[str] | None) -> l
 
 
 def encoded(x: Any, name: str) -> tuple[bytes, str]:
-    """Encode an image or a time series as file content, and return its suffix. Raises `DataError` for other types."""
+    """Convert an image or a time series to file content and a suffix. Raises `DataError` for unsupported types."""
     if isinstance(x, Image.Image):
         mode = "L" if x.mode in ("1", "L", "LA") else "RGB"
         return _ppm(np.asarray(x.convert(mode))), PICTURE

@@ -79,7 +79,7 @@ class PictureFiles(Samples):
 
 
 def pixels_of(content: bytes, record: InputRecord) -> Pixels:
-    """Decode an image file, fit it to `record`, and return the pixels as uint8 [C, H, W]. Raises `Unreadable`."""
+    """Decode an image file, fit the image to `record`, and return uint8 pixels [C, H, W]. Raises `Unreadable`."""
     image = pictures.decode(content, MODES[record.shape[0]])
     return fitted(image, record.shape, resize=record.resize, fit=record.fit, mean=record.mean)
 
@@ -117,7 +117,7 @@ class OfImages(Request):
         return {}
 
     def find_images(self, layout: Layout) -> OwnData:
-        """Create a data set from the images of a layout."""
+        """Create a data set from the images that a layout lists."""
         known, unreadable = self.known, self.unreadable
         if len(layout.files) > MANY:
             self.say(f"{layout.root}: scanning {len(layout.files):,} images")
@@ -176,7 +176,7 @@ class OfImages(Request):
 class Pictures(Listed, OfImages):
     """A request for a folder of images.
 
-    By default, images keep their size if all have the same size, up to 64x64. Otherwise, hdlif resizes images to 32x32.
+    By default, images are resized to 32x32 unless all images have the same size, which is at most 64x64.
     """
 
     def find(self) -> OwnData:

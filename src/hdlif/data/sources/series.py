@@ -47,8 +47,8 @@ class Series(Tabular, OfSounds):
     """A request for arrays x and y, for .csv or .wav files in class folders, or for one recording.
 
     For files in class folders, `group` is a pattern of file names, as in `hdlif.data.split.group_in`. Files with
-    unusual columns count as unreadable. Without windows, so do files of unusual length if nearly all files have the
-    same length.
+    unusual columns count as unreadable. Files of unusual length also count as unreadable if files are not cut and
+    nearly all have the same length.
 
     Attributes:
         window: rows per sample of a recording; by default, the same as for the existing network.
@@ -296,7 +296,7 @@ def _of_arrays(place: Path, wanted: Wanted) -> Recorded:
 
 
 def _odd_ones(seen: Mapping[str, _T], said: Callable[[_T], str], *, least: float = 0.0) -> dict[str, str]:
-    """Return a fault for each file without the most common value, if at least a fraction `least` of files has it."""
+    """Return a fault per file with an uncommon value, if at least a fraction `least` has the most common value."""
     if not seen:
         return {}
     (usual, count), *_ = Counter(seen.values()).most_common(1)

@@ -1,7 +1,7 @@
 """Read the user's own samples from WebDataset tar shards, such as KEY.png with its label in KEY.cls or KEY.json.
 
-hdlif reads the headers of every shard once when a command starts. Each sample then takes a single read, so the order of
-an epoch depends only on (seed, epoch), as with files.
+hdlif reads the headers of every shard once when a command starts. Reading a sample at a known position takes one read,
+so the order of an epoch depends only on (seed, epoch).
 """
 
 import glob
@@ -220,7 +220,9 @@ def _expanded(pattern: str) -> list[str]:
 
 
 def _parts(root: Path, names: Sequence[str]) -> list[Part | None]:
-    """Return the part of each shard. Raises `DataError` if only some names contain a part, or "train" is missing."""
+    """Return the part (train, validation or test) of each shard.
+
+    Raises `DataError` if only some names contain a part, or "train" is missing."""
     parts = [_part(name) for name in names]
     if all(part is None for part in parts):
         return parts

@@ -42,7 +42,7 @@ class OfSounds(Request):
     highest_hz: float | None = None
 
     def find_sounds(self, layout: Layout) -> OwnData:
-        """Create a data set from the audio files of a layout."""
+        """Create a data set from the audio files that a layout lists."""
         if self.each_step or self.ahead is not None:
             raise ValueError("each_step and ahead apply to time series, not to audio; leave them out")
         return find_samples(layout.root, self.read_sounds(layout), self, kind="series", classes=layout.classes)

@@ -76,7 +76,7 @@ def sines(root: Path | None = None, *, validation: int, augment: Augment = (), s
     """Generate 480 training, `validation` validation and 150 test time series with 2 channels and 32 steps.
 
     In class c, one channel is a·sin(2π·t / period_c + φ), and the other is shifted by a quarter period. The amplitude a
-    is random in 0.6..1.4, the phase φ is random, and all values have normal noise of deviation 0.3.
+    (0.6 to 1.4) and the phase φ are random, and all values have normal noise of deviation 0.3.
 
     >>> from hdlif.data import sines
     >>> sets = sines(validation=90)
@@ -249,7 +249,7 @@ def mackey_glass(
 
 @cache
 def series(n: int, start: float) -> NDArray[np.float64]:
-    """Solve the Mackey-Glass equation for x(0), x(1), ..., x(n - 1), from x(t) = `start` for t <= 0.
+    """Solve the Mackey-Glass equation for x(0), x(1), ..., x(n - 1), with x(t) = `start` for t <= 0.
 
     The classical Runge-Kutta method solves dx/dt = f(x(t - τ)) - γ·x(t), with f(x) = β·x/(1 + x^10), in 10 steps per
     unit of time. A cubic through four neighbours interpolates the delayed value in the middle of a step. Only basic

@@ -50,7 +50,7 @@ def _box(fields: Sequence[str], place: str, classes: Sequence[str]) -> Box:
 
 
 def read_yolo(root: Path, images: Sequence[str]) -> Annotations:
-    """Read the file of each image, in "labels" instead of "images". An image without a file has no objects.
+    """Read the annotations of each image in "images" from a file in "labels". An image without a file has no objects.
 
     Args:
         root: the folder of the data.
