@@ -1,8 +1,8 @@
 """Implement random transforms as pure functions of a batch and 64 random bits per sample.
 
-Images with equal random parameters are transformed in one operation. Transforms with many draws call torchvision for
-each image, with torch's generator seeded by the image's bits. Every transform treats all T·2 maps of an event sample
-identically.
+Images with equal random parameters are transformed in one operation. Transforms with many random draws call torchvision
+for each image, with torch's generator seeded by the image's bits. Every transform treats all T·2 maps of an event
+sample identically.
 """
 
 import math

@@ -29,8 +29,10 @@ class ByteSource(Protocol):
 
 
 class Folder:
-    """Files in one folder. One array stores all paths, because worker processes would copy individual Python
-    strings."""
+    """Files in one folder.
+
+    One array stores all paths, because worker processes would copy individual Python strings.
+    """
 
     def __init__(self, root: Path, paths: Sequence[str]) -> None:
         self.root = root

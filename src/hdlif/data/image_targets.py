@@ -101,7 +101,7 @@ def shifted(height: int, width: int, *, part: int) -> Any:
 
 
 def resized_crop(height: int, width: int) -> Any:
-    """Return a RandomResizedCrop that enlarges 25 to 100 % of an image to the size of the image."""
+    """Return a RandomResizedCrop that crops 25 to 100 % of an image's area and resizes the crop to full size."""
     from torchvision import tv_tensors
     from torchvision.transforms import v2
     from torchvision.transforms.v2 import functional

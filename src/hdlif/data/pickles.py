@@ -119,7 +119,7 @@ def numbers(value: Any) -> NDArray[Any]:
 
 
 def items(value: Any) -> list[Any]:
-    """Return an unpickled list or array of objects as a list. Raises `Unreadable` unless the value has items."""
+    """Return an unpickled list or array of objects as a list, or raise `Unreadable` for other values."""
     found = value.values if isinstance(value, _Array) else value
     if not isinstance(found, list):
         raise Unreadable(f"contains a {_kind(value)}; expected a list")

@@ -37,7 +37,7 @@ _CONTENT_SEED = 0
 
 
 def trajectory(bits: Bits, *, side: int) -> NDArray[np.float64]:
-    """Return a random closed path of each image from the origin, as (down, right) in pixels, [B, steps + 1, 2]."""
+    """Return a random closed path for each image, as pixel offsets (down, right) [B, steps + 1, 2] from the origin."""
     share = (expanded(bits, 3) >> np.uint64(11)).astype(np.float64) / 2**53
     reach = max(1.0, REACH * side) * (0.5 + share[:, 0])
     first = 2 * np.pi * share[:, 1]
@@ -66,8 +66,8 @@ def log_intensity(pixels: Tensor, places: NDArray[np.float64]) -> NDArray[np.flo
 def crossings(level: NDArray[np.float64]) -> list[Events]:
     """Return one recording per image, sorted by time, for log intensities [B, S, H, W] at times 0..S-1.
 
-    At step s, a pixel with memory m emits |n| events, n = trunc((L_s - m) / C), and m becomes m + n·C. Event k, counted
-    from 1, occurs when the line from L_{s-1} to L_s crosses m ± k·C.
+    With n = trunc((L_s - m) / C), a pixel emits |n| events at step s, and its memory m becomes m + n·C. Event k,
+    counted from 1, occurs when the line from L_{s-1} to L_s crosses m ± k·C.
     """
     memory = level[:, 0].copy()
     found = []

@@ -228,7 +228,10 @@ def _check_whole(place: object, samples: Sequence[Sample], units: Sequence[str],
 
 
 def _check_trained(place: object, samples: Sequence[Sample], chosen: Sequence[Part], unit: str, split: str) -> None:
-    """Raise `DataError`, with the option `split` as a possible fix, unless every class has training samples."""
+    """Raise `DataError` unless every class has training samples.
+
+    The error suggests the option `split`, if it is not empty, as a fix.
+    """
     trained = {label for one, part in zip(samples, chosen, strict=True) if part == "train" for label in labels_of(one)}
     if absent := in_order({label for one in samples for label in labels_of(one)} - trained):
         fix = f"try another split: {split}" if split else "put some there"
@@ -258,7 +261,7 @@ def split_here(parts: Sequence[Part], shares: Shares) -> dict[str, Any]:
 
 
 def parts_named(place: object, names: Sequence[str]) -> list[Part]:
-    """Convert folder names to parts. Raises `DataError` if a folder name is unknown."""
+    """Convert folder names to parts of the split. Raises `DataError` if a folder name is unknown."""
     if odd := next((name for name in names if name not in PART_FOLDERS), None):
         raise DataError(f"{place}: part contains {brief(odd)}; expected one of {', '.join(PART_FOLDERS)}")
     return [PART_FOLDERS[name] for name in names]

@@ -247,7 +247,7 @@ def _holds_fractions(content: bytes) -> bool:
 
 
 def item_target(y: Any, wanted: Wanted, steps: int | None) -> Any:
-    """Convert the y of an item (x, y) to int64 [T] for classes of steps, or to float32 for values or labels.
+    """Convert the target y of an item (x, y) to int64 [T] for classes of steps, or to float32 for values or labels.
 
     Args:
         steps: number of steps of x; None to use the steps of y.

@@ -1,7 +1,7 @@
 """Convert file contents to pixels or numbers, within fixed limits, for `hdlif run` and data sets.
 
-Every file may be damaged or malicious. Callers convert `Unreadable` to an error with the file name and the accepted
-content.
+The package assumes that every file may be damaged or malicious. Callers convert `Unreadable` to an error with the file
+name and the accepted content.
 """
 
 MOST_BYTES = 2**28

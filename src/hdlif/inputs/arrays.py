@@ -1,7 +1,7 @@
 """Read NumPy's .npy and .npz files within fixed size limits.
 
-hdlif compares the shape with the file size before allocating memory, so an array is a view of the content. Object
-arrays and pickles raise `Unreadable`.
+hdlif compares the shape with the file size before allocating memory, and returns a view of the content. Object arrays
+and pickles raise `Unreadable`.
 """
 
 import ast

@@ -112,7 +112,7 @@ def check_inside(events: Events, height: int, width: int) -> None:
 
 
 def pooled(events: Events, sensor: tuple[int, int], size: tuple[int, int]) -> Events:
-    """Move events from (x, y) in a sensor [H, W] to (floor(x·w / W), floor(y·h / H)) in a sensor [h, w].
+    """Move events from (x, y) on a sensor [H, W] to (floor(x·w / W), floor(y·h / H)) on a sensor [h, w].
 
     >>> pooled(Events(*map(np.array, ([0, 1], [0, 5], [3, 2], [1, 0]))), (4, 6), (2, 3)).x.tolist()
     [0, 2]

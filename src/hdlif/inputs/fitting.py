@@ -66,8 +66,8 @@ def inner_size(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int
 def covered(size: tuple[int, int], target: tuple[int, int], fit: str) -> tuple[float, float, float, float]:
     """Return the image area that an input of size `target` covers, as left, top, right and bottom in image pixels.
 
-    With a letterbox, the covered area is larger than the image. A point at a fraction f of the input's width is at x =
-    left + f·(right - left) in the image, and heights are analogous.
+    With a letterbox, the covered area is larger than the image. A point at fractions (f, g) of the input's width and
+    height is at (left + f·(right - left), top + g·(bottom - top)).
 
     >>> covered((640, 480), (320, 320), "letterbox"), covered((640, 480), (320, 320), "crop")
     ((0.0, 0.0, 640.0, 640.0), (80.0, 0.0, 560.0, 480.0))
@@ -100,7 +100,7 @@ def boxes_to_picture(boxes: NDArray[Any], size: tuple[int, int], target: tuple[i
 
 
 def map_to_input(labels: NDArray[Any], target: tuple[int, int], fit: str) -> NDArray[Any]:
-    """Resize an image's signed map [h, w] to the input size [H, W], with the value at the centre of each pixel.
+    """Resize an image's signed map [h, w] to the input size [H, W], taking the value at each input pixel's centre.
 
     Pixels in the padding of a letterbox become `IGNORED`.
     """

@@ -9,7 +9,7 @@ PARTS = ("background", "boundary", "inside")
 LEAST_PIXELS = 4
 """Minimum number of pixels of an object; smaller objects are dropped as noise."""
 LEVELS = (0.95, 0.8, 0.65, 0.5)
-"""Probabilities of "inside" at which objects are separated. Objects that touch at a lower one may split at a higher."""
+"""Probabilities of "inside" at which objects are separated. Touching objects may split at a higher level."""
 _IOU = 0.5
 
 Numbers = NDArray[np.int32]
@@ -62,7 +62,7 @@ def _large(numbers: Numbers, least: int) -> Numbers:
 def components(mask: NDArray[np.bool_]) -> Numbers:
     """Return the number of each pixel's connected part in a mask [H, W], or 0 outside the mask.
 
-    Neighbouring pixels of a part share an edge. Parts are numbered from 1 in the row-by-row order of their first
+    Pixels are neighbours if they share an edge. Parts are numbered from 1 in the row-by-row order of their first
     pixels.
     """
     place = np.arange(mask.size).reshape(mask.shape)

@@ -80,7 +80,7 @@ def decode(
 
 
 def decode_numbers(content: bytes) -> "NDArray[np.int32]":
-    """Return the numbers [h, w] in a PNG file with 8 or 16 bits per pixel, or the indices of a palette.
+    """Return the pixel values [h, w] of a PNG file with 8 or 16 bits per pixel, or the indices of a palette.
 
     Raises:
         Unreadable: the file is not a PNG file, is damaged, is too large, or is in colour.

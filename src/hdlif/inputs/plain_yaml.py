@@ -1,4 +1,4 @@
-"""Read YAML as plain trees of text, numbers, lists and mappings.
+"""Read YAML files as plain trees of text, numbers, lists and mappings.
 
 Values follow the core schema of YAML 1.2: `1e-3` is a number, and `yes`, `off` and `010` are text. Tags, aliases,
 repeated keys, integers with more than 64 bits and half surrogate pairs raise an error. More than `MOST_DEPTH` levels or
@@ -50,7 +50,7 @@ def text_of(path: Path, what: str) -> str:
 
 
 def parse_yaml(text: str, *, source: str) -> Any:
-    """Return the parsed value of YAML text. Raises `RecipeError` with the faulty line."""
+    """Return the parsed value of YAML text. Raises `RecipeError` with the position of the error."""
     # JSON, a subset of YAML, encodes characters beyond U+FFFF as two escapes, which libyaml rejects.
     text = _PAIR.sub(lambda pair: bytes.fromhex(pair[1] + pair[2]).decode("utf-16-be"), text)
     try:

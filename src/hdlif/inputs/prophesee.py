@@ -22,7 +22,7 @@ _OF_3 = {"y": 0x0, "x": 0x2, "base": 0x3, "vector_12": 0x4, "vector_8": 0x5, "ti
 
 
 def read_raw(content: bytes) -> Events:
-    """Return the events of a recording, without triggers and other words."""
+    """Return the events of a recording, ignoring triggers and other words."""
     lines, start = _header(content)
     version = _version(lines)
     size = 4 if version == "2" else 2

@@ -69,8 +69,8 @@ def read_aedat(content: bytes) -> Events:
 def _read_aedat2(content: bytes) -> Events:
     """Read AEDAT 2.0, in which events follow header lines that begin with #.
 
-    An event is an address and a time, each with 4 bytes in big-endian order. Bit 0 of the address is 1 for darker; bits
-    1..7 are x from the right, and bits 8..14 are y from the bottom.
+    An event consists of an address and a time, each with 4 bytes in big-endian order. Bit 0 of the address is 1 for
+    darker; bits 1..7 are x from the right, and bits 8..14 are y from the bottom.
     """
     start = 0
     while content[start : start + 1] == b"#":
@@ -89,8 +89,8 @@ def _read_aedat3(content: bytes) -> Events:
     """Read AEDAT 3.1, in which packets of events follow a text header that ends with #!END-HEADER.
 
     Each packet has its own header of 28 bytes. A polarity event has 4 bytes of data and 4 bytes of time in
-    little-endian order. In the data, bit 0 is 1 for valid events, bit 1 is the polarity, bits 2..16 are y, and bits
-    17..31 are x.
+    little-endian order. In the data of an event, bit 0 is 1 for valid events, bit 1 is the polarity, bits 2..16 are y,
+    and bits 17..31 are x.
     """
     mark = b"#!END-HEADER\r\n"
     place = content.find(mark)

@@ -101,7 +101,7 @@ class Resampler:
 
 
 def _values(held: NDArray[np.float32], start: int, begin: int, end: int, up: int, down: int) -> NDArray[np.float32]:
-    """Compute the outputs begin..end-1 from `held` [n, C], which begins at the input x[start - reach]."""
+    """Compute the outputs begin..end-1 from the inputs `held` [n, C], which begin at x[start - reach]."""
     taps = 2 * _reach(up, down) + 1
     table = _table(up, down) if up * taps <= _MOST_KEPT else None
     # The sum may exceed the largest float32 if the values are near it.

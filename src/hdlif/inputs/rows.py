@@ -57,7 +57,7 @@ FILL = "fill it in, or set how to fill gaps: hold or zero (hdlif run: --gaps)"
 
 
 class Lines:
-    """A splitter of a byte stream into lines that end in LF, CR LF or CR."""
+    """A splitter that divides a byte stream into lines that end in LF, CR LF or CR."""
 
     def __init__(self) -> None:
         self._rest, self._number, self._after_return = bytearray(), 0, False
@@ -95,7 +95,7 @@ class Lines:
 
 
 class Rows:
-    """A converter of lines to rows of numbers, with `known` channels matched by name if there is a header."""
+    """A parser that converts lines to rows of numbers, with `known` channels matched by name if there is a header."""
 
     def __init__(self, known: Sequence[str], channels: int, gaps: Gaps) -> None:
         self._known, self._channels, self._gaps = known, channels, gaps

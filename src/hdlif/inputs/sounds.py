@@ -59,7 +59,7 @@ def log_mel(clip: Floats, record: SoundRecord) -> Floats:
 
 
 class LogMelFrames:
-    """A converter from pieces of a clip to log-mel frames that are bit-identical to `log_mel`.
+    """A converter that turns pieces of a clip into log-mel frames, bit-identical to `log_mel`.
 
     Each frame is returned as soon as its samples are complete or the clip ends.
     """

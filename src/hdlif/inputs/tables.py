@@ -1,7 +1,7 @@
 """Read CSV and Parquet files with one row of numbers per time step or sample.
 
-Cells are separated by commas, or by semicolons if the first row contains more semicolons than commas. The decimal
-separator is a point. The first row is a header if none of its cells is a number.
+Cells are separated by commas, or by semicolons if the first row contains more semicolons than commas. Numbers have a
+point as decimal separator. The first row is a header if none of its cells is a number.
 """
 
 import codecs

@@ -15,7 +15,7 @@ from hdlif.errors import DataError, cut, did_you_mean, reason, say_nothing
 from hdlif.inputs import Unreadable
 
 NOTE = "source.json"
-"""The file in a set's folder that names its source."""
+"""Name of the file in a set's folder that contains the source of the set."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Sources of samples, with one file per source.
 
-A function loads each shipped data set. For the user's own data, each source is a subclass of
+Each shipped data set has a function that loads it. For the user's own data, each source is a subclass of
 `hdlif.data.own_data.Request`, whose fields are recipe keys. The method `find` of each request returns a data set. The
 base classes `OfImages`, `OfSounds` and `OfEvents` read images, audio and event-camera data from folders, shards and
 data sets.

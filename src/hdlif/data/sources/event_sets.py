@@ -39,7 +39,7 @@ def dvs_cifar10(
     """Load DVS-CIFAR10 (Li et al. 2017) from ROOT/CIFAR10DVS/CLASS/cifar10_CLASS_NUMBER.aedat or .aedat4.
 
     The sensor of DVS-CIFAR10 has 128x128 pixels. In each class, the 900 recordings with the lowest numbers are for
-    training, and the last 100 are for testing. A manifest contains the split.
+    training, and the last 100 are for testing. The split is stored in a manifest.
 
     Args:
         per_class: required numbers of training and test recordings per class.

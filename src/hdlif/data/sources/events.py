@@ -114,7 +114,7 @@ class _Seen:
 
 
 def _looked_at(layout: Layout, sensor: tuple[int, int] | None) -> tuple[dict[int, _Seen], dict[str, str]]:
-    """Return the properties of each recording by number, and the faults of unusable recordings."""
+    """Return the properties of each recording by number, and the errors for unusable recordings."""
     seen: dict[int, _Seen] = {}
     faults: dict[str, str] = {}
 

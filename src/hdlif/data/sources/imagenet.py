@@ -1,4 +1,4 @@
-"""Read ImageNet-1k (ILSVRC 2012) and Tiny-ImageNet (ImageNet-200) lazily from folders or shards.
+"""Read ImageNet-1k (ILSVRC 2012) and Tiny-ImageNet lazily from folders or shards.
 
 Tar shards in the WebDataset format contain KEY.jpg and KEY.cls, and are read with an index. One pass over the headers
 builds the index, which is stored as `INDEX` next to the shards. If the name, size or modification time of a shard
@@ -330,7 +330,7 @@ def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | N
 
 
 def _folders(folder: SetFolder, part: str, ids: Sequence[str]) -> _Listed:
-    """List the images in each class folder or, if it exists, in the subfolder `images`."""
+    """List the images of each class, which are in the class folder or in its subfolder `images`."""
     folder.require([f"{part}/{wordnet_id}" for wordnet_id in ids])
     place = folder.path / part
     paths: list[str] = []

@@ -105,7 +105,7 @@ class OfImages(Request):
     def locate(
         self, layout: Layout, headers: Mapping[int, pictures.Header], record: InputRecord
     ) -> tuple[Layout, dict[str, str]]:
-        """Return a layout with targets in input pixels, and the faults of files without a valid target.
+        """Return a layout with targets in input pixels, and the errors for files without a valid target.
 
         Args:
             headers: the headers of the files that were read, by number.
@@ -191,7 +191,7 @@ class _Seen:
 
 
 def _headers(layout: Layout) -> tuple[dict[int, _Seen], dict[str, str], dict[int, bytes]]:
-    """Return the headers of all files, the faults of unreadable files, and the first file contents."""
+    """Return the headers of all files, the errors for unreadable files, and the first file contents."""
     seen: dict[int, _Seen] = {}
     faults: dict[str, str] = {}
     contents: dict[int, bytes] = {}
@@ -218,7 +218,7 @@ class _Measured:
     def read(
         self, layout: Layout, headers: Mapping[int, pictures.Header], record: InputRecord, contents: dict[int, bytes]
     ) -> dict[str, str]:
-        """Measure the pixels of all files, and return the faults of unreadable files."""
+        """Measure the pixels of all files, and return the errors for unreadable files."""
         faults, (_, height, width) = {}, record.shape
         for number, header in headers.items():
             file = layout.files[number].name

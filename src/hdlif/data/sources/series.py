@@ -161,7 +161,7 @@ class Series(Tabular, OfSounds):
         )
 
     def _tables_of(self, layout: Layout) -> tuple[dict[str, "_File"], dict[str, str], list[str]]:
-        """Return the tables in a layout's files, the faults of unreadable files, and possible fixes."""
+        """Return the tables in a layout's files, the errors for unreadable files, and possible fixes."""
         faults: dict[str, str] = {}
         fixes: list[str] = []
 
@@ -192,7 +192,7 @@ class _File:
 def _of_recording(place: Path, request: Tabular, window: int | None, stride: int | None) -> Recorded:
     """Cut a recording into windows, each with one group and, if the target is one class, one label.
 
-    Windows may share rows if all windows with shared rows stay in the same part.
+    Windows may share rows only within one part of the split.
     """
     wanted, group = request.wanted, request.group
     if wanted.labels is not None:
@@ -296,7 +296,7 @@ def _of_arrays(place: Path, wanted: Wanted) -> Recorded:
 
 
 def _odd_ones(seen: Mapping[str, _T], said: Callable[[_T], str], *, least: float = 0.0) -> dict[str, str]:
-    """Return a fault per file with an uncommon value, if at least a fraction `least` has the most common value."""
+    """Report files that differ from the most common value, if at least a fraction `least` of files have that value."""
     if not seen:
         return {}
     (usual, count), *_ = Counter(seen.values()).most_common(1)

@@ -93,7 +93,7 @@ class TarShards(Placed, OfImages, OfEvents, OfSounds):
         return replace(KINDS[kind].find(self, layout), path=place)
 
     def layout(self, place: Path) -> tuple[Layout, str]:
-        """List the samples of the shards at a path, and return the input kind of the samples."""
+        """List the samples of the shards at a path, and return the kind of the samples, such as "image"."""
         paths = shards_at(place)
         root = paths[0].parent if len({path.parent for path in paths}) == 1 else Path(os.path.commonpath(paths))
         names = [path.relative_to(root).as_posix() for path in paths]
@@ -243,7 +243,7 @@ def _part(name: str) -> Part | None:
 
 
 def _one_kind(root: Path, found: Sequence[tuple[str, str, _Found]]) -> str:
-    """Return the input kind of the samples. Raises `DataError` unless all samples are of the same kind."""
+    """Return the kind of the samples, such as "image". Raises `DataError` unless all samples are of the same kind."""
     if not found:
         known = ", ".join(end for kind in KINDS.values() for end in kind.suffixes)
         raise DataError(f"{root}: its shards contain no sample; names of samples should end in one of {known}")

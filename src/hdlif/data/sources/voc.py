@@ -22,7 +22,7 @@ _READ = {"size/width", "size/height", "name", *(f"bndbox/{side}" for side in _SI
 
 @dataclass
 class _Elements:
-    """A collector of the XML texts that describe an image and its objects."""
+    """A collector that gathers the XML texts of an image and its objects."""
 
     image: dict[str, str] = field(default_factory=dict)
     objects: list[dict[str, str]] = field(default_factory=list)
