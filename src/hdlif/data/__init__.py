@@ -1,4 +1,4 @@
-"""Map-style data sets, deterministic in (seed, epoch, index)."""
+"""Map-style data sets whose samples depend only on (seed, epoch, index)."""
 
 from hdlif.data.augment import AUGMENTATIONS, Augmentation
 from hdlif.data.draws import batches

@@ -1,4 +1,4 @@
-"""Read the user's own arrays: x, and the target, group and part of each sample."""
+"""Read the user's own arrays of inputs, targets, groups and parts."""
 
 import os
 from collections.abc import Callable, Collection
@@ -22,7 +22,7 @@ _OPTIONAL = ("group", "part")
 
 @dataclass(frozen=True)
 class Arrays:
-    """The arrays of N samples: x as float32 [N, ...], targets y, and optional groups and parts."""
+    """Arrays of N samples, with float32 inputs x [N, ...], targets y, and optional groups and parts."""
 
     layout: str
     x: Floats

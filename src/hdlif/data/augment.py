@@ -1,8 +1,8 @@
-"""Random transforms: pure functions of a batch and 64 random bits per sample from `hdlif.data.draws`.
+"""Implement random transforms as pure functions of a batch and 64 random bits per sample.
 
-Images with the same draw are transformed together. Transforms with many draws use torchvision's implementation, which
-processes each image separately with the generator seeded by the image's bits. All T·2 maps of an event sample get the
-same transform.
+Images with equal random parameters are transformed in one operation. Transforms with many random draws call torchvision
+for each image, with torch's generator seeded by the image's bits. Every transform treats all T·2 maps of an event
+sample identically.
 """
 
 import math
@@ -33,7 +33,7 @@ GENERATOR = "generator"
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A transform of training samples, and its position in the order of augmentations.
+    """A transform of training samples, with properties that determine how it is applied.
 
     >>> from hdlif.data import Augmentation, digits
     >>> def inverted(pixels, bits):
@@ -66,26 +66,27 @@ Augment = Sequence[str | Augmentation]
 
 
 def flip(pixels: Tensor, bits: Bits) -> Tensor:
-    """Mirror each image horizontally with probability 1/2 (RandomHorizontalFlip)."""
+    """Mirror each image horizontally with probability 1/2, like torchvision's RandomHorizontalFlip."""
     mirrored = torch.from_numpy(bits >> np.uint64(63) == 1)
     return torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
 
 
 def flip_vertical(pixels: Tensor, bits: Bits) -> Tensor:
-    """Mirror each image vertically with probability 1/2 (RandomVerticalFlip)."""
+    """Mirror each image vertically with probability 1/2, like torchvision's RandomVerticalFlip."""
     return flip(pixels.mT, bits).mT
 
 
 def shift(pixels: Tensor, bits: Bits) -> Tensor:
-    """Shift each image by up to 1/14 of its side, at least 1 pixel, padded with zeros or `Samples.fill` (RandomCrop).
+    """Shift each image randomly by up to 1/14 of each side, like torchvision's RandomCrop.
 
-    The limit p is 2 pixels for 28x28 and 32x32, and 1 for 8x8. Each axis has its own offset, uniform in -p..p.
+    The limit is 2 pixels for 28x28 and 32x32 images, and 1 pixel for 8x8 images. Uncovered areas are filled with zeros
+    or `Samples.fill`.
     """
     return _moved(pixels, bits, part=14)
 
 
 def crop(pixels: Tensor, bits: Bits) -> Tensor:
-    """Shift each image by up to 1/8 of its side over zeros or `Samples.fill`, as RandomCrop(32, padding=4) on 32x32."""
+    """Shift each image randomly by up to 1/8 of each side, like RandomCrop(32, padding=4) for 32x32 images."""
     return _moved(pixels, bits, part=8)
 
 
@@ -103,12 +104,12 @@ def _moved(pixels: Tensor, bits: Bits, *, part: int) -> Tensor:
 
 
 def _offset(bits: Bits, *, most: int) -> NDArray[np.int64]:
-    """Return an offset in -most..most drawn from 32 random bits, uniform to within one part in 10**6."""
+    """Convert 32 random bits to an offset in -most..most that is uniform to within one part in 10**6."""
     return (bits % np.uint64(2 * most + 1)).astype(np.int64) - most
 
 
 def cutout(x: Tensor, bits: Bits, *, side: int) -> Tensor:
-    """Set a square of `side` x `side` pixels around a uniformly drawn pixel to 0 (Cutout)."""
+    """Set a `side` x `side` square around a random pixel of each image to 0, as in Cutout."""
     height, width = x.shape[-2:]
     centres = ((bits & np.uint64(0xFFFFFFFF)) % np.uint64(height), (bits >> np.uint64(32)) % np.uint64(width))
     inside = []
@@ -120,10 +121,10 @@ def cutout(x: Tensor, bits: Bits, *, side: int) -> Tensor:
 
 
 def event_policy(x: Tensor, bits: Bits) -> Tensor:
-    """Apply two transforms drawn with replacement from {roll, rotate, cut out}, identically to all channels.
+    """Apply two transforms, drawn with replacement from roll, rotation and cutout, to all channels of each sample.
 
-    A roll is by -5..5 pixels on each axis, and a rotation by -30..30 degrees (nearest neighbour, over zeros). A cutout
-    sets a square a third as wide as the image to 0.
+    A roll shifts the maps cyclically by up to 5 pixels on each axis. A rotation turns the maps by up to 30 degrees over
+    zeros, with nearest-neighbour interpolation. A cutout sets a square with a third of the image's width to 0.
     """
     turns = expanded(bits, 4)
     for kind, amount in ((turns[:, 0], turns[:, 1]), (turns[:, 2], turns[:, 3])):
@@ -153,33 +154,36 @@ def _rotate(x: Tensor, bits: Bits) -> Tensor:
 
 
 def autoaugment(pixels: Tensor, bits: Bits, *, policy: Literal["cifar10", "imagenet"]) -> Tensor:
-    """Apply one sub-policy of AutoAugment (Cubuk et al. 2019) to each uint8 image with 1 or 3 channels."""
+    """Apply a random sub-policy of AutoAugment (Cubuk et al. 2019) to each uint8 image, which has 1 or 3 channels."""
     from torchvision.transforms import v2
 
     return of_each(v2.AutoAugment(v2.AutoAugmentPolicy(policy)), list(pixels), bits)
 
 
 def resized_crop(images: list[Tensor], bits: Bits, *, size: int) -> Tensor:
-    """Crop 8 to 100 % of each image, with an aspect ratio up to 4:3, and resize to size x size (RandomResizedCrop)."""
+    """Resize a random crop of each image to size x size, like torchvision's RandomResizedCrop.
+
+    The crop covers 8 to 100 % of the image's area, with an aspect ratio between 3:4 and 4:3.
+    """
     from torchvision.transforms import v2
 
     return of_each(v2.RandomResizedCrop(size, antialias=True), images, bits)
 
 
 def random_resized_crop(pixels: Tensor, bits: Bits) -> Tensor:
-    """Apply `resized_crop` and keep the size of the images."""
+    """Apply `resized_crop` without changing the size of the images."""
     return resized_crop(list(pixels), bits, size=pixels.shape[-1])
 
 
 def recoloured(pixels: Tensor, bits: Bits, *, strength: float) -> Tensor:
-    """Multiply brightness, contrast and saturation by factors in 1-strength..1+strength (ColorJitter)."""
+    """Multiply brightness, contrast and saturation by random factors in 1-strength..1+strength, like ColorJitter."""
     from torchvision.transforms import v2
 
     return of_each(v2.ColorJitter(strength, strength, strength), list(pixels), bits)
 
 
 def zoomed(x: Tensor, bits: Bits, *, largest: float) -> Tensor:
-    """Zoom and move each normalised image in the same way as `image_targets.zoomed`."""
+    """Zoom and shift each normalised image with `image_targets.zoomed`."""
     return of_each(image_targets.zoomed(*x.shape[-2:], largest=largest), list(x), bits)
 
 
@@ -188,20 +192,20 @@ def _autoaugment(policy: Literal["cifar10", "imagenet"]) -> Augmentation:
 
 
 def jittered(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
-    """Add normal noise to each normalised value: x + σ·n."""
+    """Add normal noise with standard deviation σ to each normalised value: x + σ·n."""
     return of_each(lambda one: one + deviation * torch.randn(one.shape), list(x), bits)
 
 
 def scaled(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
-    """Multiply each normalised channel of a time series by its own factor, drawn normally around 1: (1 + σ·n)·x."""
+    """Multiply each normalised channel of a time series by a normally distributed factor: (1 + σ·n)·x."""
     return of_each(lambda one: one * (1 + deviation * torch.randn(len(one), 1, 1)), list(x), bits)
 
 
 def rotated(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
-    """Rotate the sensors of raw time series, with three channels (x, y and z) per sensor.
+    """Rotate the axes of sensors with three channels (x, y and z) in raw time series.
 
-    All sensors of a sample rotate by |σ·n| radians about the direction of the vector σ·n. Raises `DataError` unless
-    the number of channels is a multiple of three.
+    All sensors of a sample are rotated about the random vector σ·n by |σ·n| radians. Raises `DataError` unless the
+    number of channels is a multiple of three.
     """
     if x.shape[1] % AXES:
         raise DataError(f"rotate needs three channels (x, y, z) per sensor; the series has {x.shape[1]}")
@@ -238,7 +242,7 @@ def color_jitter(*, strength: float = 0.2) -> Augmentation:
 
 
 def zoom(*, largest: float = 1.5) -> Augmentation:
-    """Return an augmentation that applies `zoomed` over zeros, the mean of normalised images."""
+    """Return an augmentation that applies `zoomed` to normalised images."""
     if not 1 < largest <= MOST_ZOOM:
         raise ValueError(f"largest = {largest}; it must be above 1, and at most {MOST_ZOOM:g}")
     together = partial(image_targets.zoomed, largest=largest)
@@ -273,7 +277,7 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
 
 @dataclass(frozen=True)
 class OwnTransform:
-    """A callable that applies `transform` to each sample, with torch's generator seeded by the sample's bits.
+    """A callable that applies `transform` to each sample, with torch's generator seeded by the sample's random bits.
 
     Raises:
         DataError: `transform` fails, or does not return a tensor of the sample's shape and type.
@@ -303,10 +307,10 @@ class OwnTransform:
 
 
 def own_augmentation(transform: Callable[..., Any], name: str, *, takes_generator: bool) -> Augmentation:
-    """Return an augmentation that applies `transform`, with its attributes `normalised` and `costly` if they exist.
+    """Return an augmentation that applies `transform`, which may have attributes `normalised` and `costly`.
 
-    A transform from torchvision.transforms.v2 also moves targets at places. If the attribute `keeps_places` of another
-    transform is true, targets at places stay unchanged.
+    Transforms from torchvision.transforms.v2 also move label maps and boxes. A custom transform leaves label maps and
+    boxes unchanged if its attribute `keeps_places` is true.
     """
     return Augmentation(
         OwnTransform(transform, name, takes_generator),

@@ -1,4 +1,4 @@
-"""Convert the boxes in annotation files to the targets of a detector."""
+"""Convert boxes from annotation files to targets for object detection."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ Corners = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Box:
-    """An object with its class, its corners, and its place in the annotation file."""
+    """An annotated object, with a class, box corners and a position in the annotation file."""
 
     label: str
     corners: Corners
@@ -51,7 +51,7 @@ class BoxedImage:
 
 @dataclass(frozen=True)
 class Annotations:
-    """The images of a folder with their boxes, a description of the layout, and `classes` if the files list them."""
+    """The annotated images of a folder, with a description of the layout and any classes that the files list."""
 
     images: tuple[BoxedImage, ...]
     words: str
@@ -60,7 +60,7 @@ class Annotations:
 
 @dataclass(frozen=True)
 class PlacedBoxes:
-    """The boxes of an image, in pixels of that image.
+    """The boxes of an image in pixel coordinates.
 
     Attributes:
         labels, corners: the label and the corners, float32 [M, 4], of each box.
@@ -77,9 +77,9 @@ class PlacedBoxes:
 
 
 def place_boxes(one: BoxedImage, width: int, height: int) -> PlacedBoxes:
-    """Return the boxes of an image of width x height pixels, clipped to the image.
+    """Convert boxes to pixel coordinates, and clip them to an image of width x height pixels.
 
-    Boxes without area after clipping and duplicate boxes are omitted.
+    Duplicate boxes, and boxes without area after clipping, are omitted.
 
     Raises:
         Unreadable: the annotation is for another image size, or has more than `MOST_BOXES` boxes.
@@ -114,7 +114,7 @@ def place_boxes(one: BoxedImage, width: int, height: int) -> PlacedBoxes:
 
 
 def read_number(text: object, what: str) -> float:
-    """Return a finite number read from text or JSON. Raises `Unreadable`."""
+    """Convert text or a JSON value to a finite number. Raises `Unreadable`."""
     try:
         value = math.nan if isinstance(text, bool) or not isinstance(text, str | int | float) else float(text)
     # An integer with hundreds of digits raises OverflowError.
@@ -126,14 +126,14 @@ def read_number(text: object, what: str) -> float:
 
 
 def read_label(text: object, what: str) -> str:
-    """Return the name of a class. Raises `Unreadable`."""
+    """Check that a class name is printable text, and return it. Raises `Unreadable`."""
     if not isinstance(text, str) or not text or len(text) > MOST_BOXES or not text.isprintable():
         raise Unreadable(f"{what} is {str(text)[:40]!r}; expected the name of a class in printable text")
     return text
 
 
 def pad_rows(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Stack the rows [M_i, 5] of N images in one array [N, M, 5], padded with -1, where M is the largest M_i."""
+    """Stack the box rows [M_i, 5] of N images into an array [N, M, 5], padded with -1 to the largest M_i."""
     most = max(map(len, rows), default=0)
     found = np.full((len(rows), max(most, 1), 5), -1, np.float32)
     for place, one in enumerate(rows):

@@ -1,4 +1,4 @@
-"""Read the inputs, targets and groups in the columns of a .csv or .parquet file."""
+"""Read inputs, targets and groups from the columns of a .csv or .parquet file."""
 
 import json
 import os
@@ -26,7 +26,7 @@ _MOST_SHOWN = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Tabular(Placed):
-    """A request for the rows of a file.
+    """A request for data in the rows of a table.
 
     Attributes:
         label: the column of classes; `LABEL` by default.
@@ -44,7 +44,7 @@ class Tabular(Placed):
             raise ValueError(f"columns = {list(columns)} is refused; name one or more, each once")
 
     def existing_place(self, what: str) -> Path:
-        """Return the absolute path. Raises `DataError` if nothing is there, and `ValueError` if a size is set."""
+        """Return an existing absolute path, or raise `DataError`. Raises `ValueError` if a size is set."""
         place = self.place()
         if self.size is not None:
             raise ValueError(f"size = {self.size} is refused; leave it out")
@@ -56,13 +56,13 @@ class Tabular(Placed):
 
     @property
     def known_columns(self) -> tuple[str, ...]:
-        """The input columns of an existing network, matched by name if a file has a header."""
+        """The input columns of an existing network, which are matched by name if a file has a header."""
         return self.known.columns if self.known else ()
 
 
 @dataclass(frozen=True)
 class TableRows:
-    """The rows of a file: input columns, classes (or values or labels [rows, names]), groups, and a description."""
+    """The rows of a table, with inputs, targets, groups and a description."""
 
     table: Table
     classes: list[str] | None
@@ -72,7 +72,7 @@ class TableRows:
 
 
 def rows_of(place: Path, request: Tabular) -> TableRows:
-    """Read a file with columns for the target and for features or channels. Raises `DataError`."""
+    """Read the columns of a table that contain inputs, targets or groups. Raises `DataError`."""
     group, columns, known, wanted = request.group, request.columns, request.known_columns, request.wanted
     text = text_columns(place, request.label, group, labelled=wanted.classes)
     if columns is not None:
@@ -109,7 +109,10 @@ def said_of(label: str | None, group: str | None) -> str:
 
 
 def text_columns(place: Path, label: str | None, group: str | None, *, labelled: bool = True) -> list[str]:
-    """Return the columns of classes, if `labelled`, and of groups. Raises `DataError` if both are the same column."""
+    """Return the names of the class column, if `labelled`, and of the group column, if any.
+
+    Raises `DataError` if classes and groups are in the same column.
+    """
     text = [*([label or LABEL] if labelled else []), *([group] if group else [])]
     if len(set(text)) < len(text):
         raise DataError(f'{place}: data.label and data.group are both "{group}"; give two columns')
@@ -117,7 +120,7 @@ def text_columns(place: Path, label: str | None, group: str | None, *, labelled:
 
 
 def without(odd: str, content: bytes, suffix: str, text: Sequence[str] = ()) -> str:
-    """Describe how to omit the column `odd` of a table; the columns in `text` do not contain numbers."""
+    """Describe how to omit the column `odd` of a table whose text columns are `text`."""
     header = header_of(content, suffix)
     return leaving_out(header and [name for name in header if name not in text], {odd})
 
@@ -148,12 +151,12 @@ def _in_yaml(name: str) -> str:
 
 
 def channel_names(table: Table) -> tuple[str, ...]:
-    """Return the names in the header, or numbered names without a header."""
+    """Return the column names of a table, or numbered names if the table has no header."""
     return table.names or tuple(f"column {number}" for number in range(1, table.numbers.shape[1] + 1))
 
 
 def _without_targets(place: Path, table: Table, wanted: Wanted) -> tuple[Table, NDArray[np.float32] | None]:
-    """Split off the target columns. Raises `DataError` if a target column is missing or no input column remains."""
+    """Separate targets and inputs. Raises `DataError` if a target column is missing or no input column remains."""
     if not wanted.names:
         return table, None
     names = channel_names(table)
@@ -183,5 +186,5 @@ def check_labels(place: Path, table: Table, learned: NDArray[np.float32], wanted
 
 
 def line_word(place: Path) -> str:
-    """Return "row" for a Parquet file and "line" for a text file: the unit of `Table.lines`."""
+    """Return the unit of `Table.lines`, which is "row" for a Parquet file and "line" for a text file."""
     return "row" if place.suffix.lower() == PARQUET else "line"

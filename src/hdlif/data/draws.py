@@ -1,6 +1,6 @@
-"""Counter-based random numbers, which require no saved state.
+"""Generate counter-based random numbers, which require no saved state.
 
-bits = mix(mix(mix(mix(seed) + epoch) + stream) + index) is independent of batch size, worker and earlier draws.
+The bits mix(mix(mix(mix(seed) + epoch) + stream) + index) do not depend on batch size, worker or earlier draws.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ _ORDER_STREAM = 0
 
 
 def random_bits(index: NDArray[np.int64], *, seed: int, epoch: int, stream: int) -> Bits:
-    """Return 64 random bits per entry of `index` [B] as a function of (seed, epoch, stream, index) only."""
+    """Return 64 random bits per entry of `index` [B], which depend only on (seed, epoch, stream, index)."""
     key = np.array([seed], np.uint64)
     for counter in (epoch, stream):
         key = _mix(key) + np.uint64(counter)
@@ -30,13 +30,13 @@ def random_bits(index: NDArray[np.int64], *, seed: int, epoch: int, stream: int)
 
 
 def expanded(bits: Bits, count: int) -> Bits:
-    """Return `count` independent draws [B, count] from each entry of `bits` [B]."""
+    """Derive `count` independent draws from each entry of `bits` [B], as [B, count]."""
     counters: Bits = np.arange(1, count + 1, dtype=np.uint64)
     return _mix(bits[:, None] + counters)
 
 
 def of_each(transform: Callable[[Tensor], Tensor], images: list[Tensor], bits: Bits) -> Tensor:
-    """Apply `transform` to each image [C, H, W] with draws seeded by the image's bits, and stack the results."""
+    """Apply `transform` to each image [C, H, W] with a generator seeded by the image's bits, and stack the results."""
     return torch.stack(seeded(transform, images, bits))
 
 
@@ -56,9 +56,10 @@ def seeded(transform: Callable[[_Item], _Made], items: Sequence[_Item], bits: Bi
 
 
 def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) -> list[Tensor]:
-    """Return the batches of one epoch over `n` samples in random order, as index tensors [batch_size].
+    """Divide `n` samples in random order into the batches of one epoch, as index tensors [batch_size].
 
-    The order is a function of (seed, epoch). The last batch is shorter if `batch_size` does not divide `n`.
+    The order of the samples depends only on (seed, epoch). The last batch is shorter if `batch_size` does not divide
+    `n`.
 
     >>> from hdlif.data import batches
     >>> [len(indices) for indices in batches(10, batch_size=4, seed=0, epoch=0, drop_last=False)]
@@ -101,7 +102,7 @@ def fuller_batch(n: int, batch_size: int, *, multiple_of: int = 1) -> int | None
 
 
 def part_generator(draw: int, part: int) -> torch.Generator:
-    """Return the random generator for a part of generated data, as a function of (draw, part)."""
+    """Return a random generator for a part of a generated data set, seeded with (draw, part)."""
     bits = random_bits(np.zeros(1, np.int64), seed=draw, epoch=0, stream=part)
     return torch.Generator().manual_seed(int(bits[0] >> np.uint64(1)))
 
@@ -109,8 +110,10 @@ def part_generator(draw: int, part: int) -> torch.Generator:
 def _mix(bits: Bits) -> Bits:
     """Apply splitmix64 (Steele, Lea and Flood 2014), a bijection in which each input bit flips half of the output bits.
 
-    z += 0x9E3779B97F4A7C15;  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
-    z = (z ^ z >> 27) * 0x94D049BB133111EB;  z ^ z >> 31        (all modulo 2**64)
+    The function applies these operations to z, modulo 2**64:
+
+        z += 0x9E3779B97F4A7C15;  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
+        z = (z ^ z >> 27) * 0x94D049BB133111EB;  z ^ z >> 31
     """
     bits = bits + np.uint64(0x9E3779B97F4A7C15)
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -1,7 +1,8 @@
 """Cache frames of event-camera recordings, and write the manifest of the recordings.
 
-ROOT/SET/hdlif_split.json contains the split, with the SHA-256 of every file. ROOT/hdlif_frames/ contains one array of
-frames per transform. The array's file name contains a digest of everything that determines the frames.
+The manifest ROOT/SET/hdlif_split.json contains the split, with the SHA-256 of every file. The folder ROOT/hdlif_frames/
+contains one array of frames for each conversion of a data set. The file name of each array of frames contains a digest
+of everything that determines the frames.
 """
 
 import hashlib
@@ -35,7 +36,7 @@ CACHE = "hdlif_frames"
 
 @dataclass(frozen=True)
 class Clip:
-    """A sample: a file in a set's folder, or the events of the file at `start` <= t < `end`, in microseconds."""
+    """A sample that consists of a recording, or of the recording's events at `start` <= t < `end` in microseconds."""
 
     file: str
     label: int
@@ -45,7 +46,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Recordings:
-    """A data set on disk, in which clips of the same file are adjacent."""
+    """An event-camera data set on disk; clips of the same file are adjacent."""
 
     name: str
     folder: Path
@@ -56,7 +57,7 @@ class Recordings:
 
 
 def frames_of(events: Events, clip: Clip) -> Events:
-    """Return the events of a clip, given all events in the clip's file."""
+    """Select the events of a clip from all events in the clip's file."""
     if clip.start is None or clip.end is None:
         return events
     inside = (events.t >= clip.start) & (events.t < clip.end)
@@ -64,9 +65,10 @@ def frames_of(events: Events, clip: Clip) -> Events:
 
 
 def cached_frames(recordings: Recordings, *, time_steps: int, binning: Binning, size: int | None) -> Path:
-    """Return the path of the frames [N, T·2, H, W] of all clips, training clips first; write the file if it is missing.
+    """Return the path of a file with the frames [N, T·2, H, W] of all clips, and write the file if it is missing.
 
-    Counts are uint16, or float32 if resized to size x size. Each map is resized separately (bilinear, antialiased).
+    Training clips come first, followed by test clips. Event counts are uint16, or float32 if `size` is set. With
+    `size`, each map of counts is resized to size x size (bilinear, antialiased).
 
     Raises:
         DataError: a recording is damaged or differs from the manifest, or the frames cannot be written.
@@ -104,7 +106,7 @@ def cached_frames(recordings: Recordings, *, time_steps: int, binning: Binning, 
 def write_frames(
     path: Path, shape: tuple[int, ...], dtype: type[np.generic], fill: Callable[[NDArray[Any]], None]
 ) -> None:
-    """Write the frames that `fill` computes to a file atomically. Raises `DataError`."""
+    """Atomically write the frames that `fill` computes to a file. Raises `DataError`."""
     try:
         path.parent.mkdir(exist_ok=True)
         with whole_file(path) as temporary:
@@ -118,7 +120,7 @@ def write_frames(
 
 
 def are_written(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> bool:
-    """Return whether a file contains frames of the given shape and type."""
+    """Return whether a file contains frames of the given shape and data type."""
     try:
         frames = _opened(path)
     except DataError:
@@ -142,7 +144,7 @@ def _opened(path: Path) -> NDArray[Any]:
 def _make(
     recordings: Recordings, clips: Sequence[Clip], out: NDArray[Any], *, time_steps: int, binning: Binning
 ) -> dict[str, str]:
-    """Fill `out` file by file, and return the SHA-256 of every file."""
+    """Fill `out` with the frames of all clips, and return the SHA-256 of every file."""
     known = _known_hashes(recordings)
     hashes: dict[str, str] = {}
     place = 0
@@ -176,7 +178,7 @@ def _make(
 
 
 def _fitted(path: Path, counts: NDArray[np.int64], out: NDArray[Any]) -> NDArray[Any]:
-    """Return the counts [T·2, H, W], converted to the size and type of `out`."""
+    """Convert event counts [T·2, H, W] to the size and data type of `out`."""
     if out.dtype == np.float32:
         from torchvision.transforms.v2 import functional as F
 
@@ -208,7 +210,7 @@ def _write_manifest(recordings: Recordings, hashes: dict[str, str]) -> None:
 
 
 class EventFrames(Samples):
-    """Frames of event-camera recordings, read from the rows `places` [N] of a file written by `cached_frames`."""
+    """Samples of event frames in the rows `places` [N] of a file that `cached_frames` wrote."""
 
     def __init__(
         self,
@@ -226,7 +228,7 @@ class EventFrames(Samples):
         self.frames = stepwise(time_steps)
 
     def resized(self, size: int) -> Self:
-        """Return samples with frames of size x size; each map is resized when it is read."""
+        """Return samples whose frames are resized to size x size when they are read."""
         return self._changed(size=size)
 
     def read(self, indices: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Read the bytes of samples by number from files in one folder or from members of tar shards."""
+"""Read encoded samples by number from the files of a folder or from tar shards."""
 
 import errno
 import os
@@ -19,17 +19,20 @@ _MOST_HEADER = 2**16
 
 
 class ByteSource(Protocol):
-    """Protocol for the encoded samples 0..N-1 of a data set."""
+    """Protocol for access to the encoded samples 0..N-1 of a data set."""
 
     def encoded(self, place: int) -> bytes:
         """Return the bytes of a sample. Raises `OSError` if the sample is unreadable or larger than `MOST_BYTES`."""
 
     def name(self, place: int) -> str:
-        """Return the location of the sample for error messages."""
+        """Return the location of a sample for error messages."""
 
 
 class Folder:
-    """Files in one folder. A single array contains all paths, because workers would copy a million Python strings."""
+    """Files in one folder.
+
+    One array stores all paths, because worker processes would copy individual Python strings.
+    """
 
     def __init__(self, root: Path, paths: Sequence[str]) -> None:
         self.root = root
@@ -46,7 +49,7 @@ class Folder:
 
 
 class Shards:
-    """Samples in tar files, with the shard, first byte and size of each sample as int64 [N]."""
+    """Samples in tar files, located by int64 arrays [N] of shard numbers, byte offsets and sizes."""
 
     def __init__(
         self, paths: Sequence[Path], shard: NDArray[np.int64], offset: NDArray[np.int64], size: NDArray[np.int64]
@@ -68,7 +71,7 @@ class Shards:
 
 @dataclass(frozen=True)
 class Member:
-    """A regular file in a tar archive, with its name and the offset and size of its content."""
+    """The name, content offset and content size of a regular file in a tar archive."""
 
     name: str
     offset: int
@@ -76,7 +79,7 @@ class Member:
 
 
 class _Headers:
-    """A tar file that limits the size of the headers that `tarfile` reads."""
+    """A wrapper of a tar file that limits the size of the headers that `tarfile` reads."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.seek, self.tell, self._file = file.seek, file.tell, file

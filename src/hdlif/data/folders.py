@@ -1,11 +1,11 @@
-"""List files in folders named after their classes: ROOT/CLASS/..., or ROOT/PART/CLASS/... if they are already split.
+"""List files in class folders, ROOT/CLASS/ or ROOT/PART/CLASS/, or files in a table of targets.
 
-Class folders may contain subfolders. Links are followed unless they form a cycle. Names that begin with a dot are
-skipped, and files of other types are counted.
+Class folders may contain subfolders. Links are followed, but a cycle of links raises an error. Files and folders whose
+names begin with a dot are skipped. Files with unsupported suffixes are counted but not listed.
 
-Alternatively, a table of targets (a .csv or .parquet file) contains one row per file. The column "file" contains the
-exact path of each file below the folder, with / as separator. Other columns contain classes, values or labels. A
-column "part" (train, val or test) and a column of groups are optional.
+A table of targets is a .csv or .parquet file with one row per sample file. The column "file" contains the exact path of
+each file relative to the folder, with / as separator. The other columns of the table contain classes, values or labels.
+The table may also contain a column "part" (train, val or test) and a column of groups.
 """
 
 import os
@@ -35,14 +35,14 @@ _BY_CLASS = "give a folder of {}s, with a folder for each class"
 
 @dataclass
 class Walk:
-    """A walk through folders that collects files with the given suffixes and counts all others."""
+    """A folder search that collects files with certain suffixes and counts all other files."""
 
     suffixes: Collection[str]
     ignored: Counter[str] = field(default_factory=Counter)
     seen: int = 0
 
     def entries(self, folder: Path) -> Iterator[tuple[str, bool]]:
-        """Yield the name of each folder entry and whether it is a folder itself. Raises `DataError`."""
+        """Yield the name of each entry of a folder, and whether the entry is a folder. Raises `DataError`."""
         try:
             with os.scandir(folder) as entries:
                 found = [entry for entry in entries if not entry.name.startswith(".")]
@@ -63,7 +63,7 @@ class Walk:
             yield entry.name, is_folder
 
     def folders_in(self, folder: Path) -> tuple[list[str], int]:
-        """Return the sorted names of the subfolders, and the number of files in the folder that have the suffixes."""
+        """Return the sorted names of the subfolders, and the number of files with the given suffixes."""
         names, loose = [], 0
         for name, is_folder in self.entries(folder):
             if is_folder:
@@ -75,7 +75,7 @@ class Walk:
         return sorted(names), loose
 
     def files_below(self, folder: Path) -> Iterator[str]:
-        """Yield the paths, relative to the folder, of all files at any depth below it."""
+        """Yield the relative path of each file with a matching suffix at any depth below a folder."""
         folders = [(folder, "", frozenset({_identity(folder)}))]
         while folders:
             here, prefix, above = folders.pop()
@@ -100,7 +100,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def laid_out(root: Path, suffixes: Collection[str], *, what: str = "image") -> Layout:
-    """Find the classes and files of a folder.
+    """Find the classes in a folder, and the files of each class.
 
     Args:
         suffixes: suffixes of the files, in lower case.
@@ -146,7 +146,10 @@ def check_folder(root: Path, fix: str) -> None:
 
 
 def part_folders(root: Path, folders: Collection[str], walk: Walk) -> dict[str, Part]:
-    """Return the folders of parts, training first, if "train" exists with another part or as the only folder."""
+    """Return the parts of the subfolders that are named "train", "val" or "test", with training first.
+
+    The result is empty unless "train" is the only folder or exists together with another part.
+    """
     named = [name for name in folders if name in PART_FOLDERS]
     if "train" not in named or (len(named) == 1 < len(folders)):
         return {}
@@ -199,7 +202,7 @@ class Listed(Placed):
     group: str | None = None
 
     def layout(self, suffixes: Collection[str], what: str) -> Layout:
-        """List the files with their targets.
+        """List the files of a folder with their targets.
 
         Args:
             suffixes: suffixes of the files, in lower case.
@@ -225,7 +228,7 @@ class Listed(Placed):
         return laid_out(place, suffixes, what=what)
 
     def _only_table(self, place: Path) -> Path | None:
-        """Return the only table in a folder if a table is needed; None if class folders exist."""
+        """Return the only table in a folder, or None if no table is needed."""
         found = sorted(Walk(()).entries(place))
         folders = [name for name, is_folder in found if is_folder]
         tables = [name for name, is_folder in found if not is_folder and Path(name).suffix.lower() in SUFFIXES]
@@ -291,7 +294,7 @@ def _given(place: Path, targets: str) -> Path:
 
 
 def _read(path: Path, asked: Mapping[str, str], columns: Sequence[str]) -> tuple[Table, bool]:
-    """Read the columns specified by a recipe's keys; also return whether a column of parts exists."""
+    """Read the columns that a recipe specifies, and return whether a column of parts exists."""
     content, suffix, text = content_of(path), path.suffix.lower(), [*asked.values()]
     try:
         divided = PART in (header_of(content, suffix) or ()) and PART not in (*text, *columns)
@@ -305,7 +308,7 @@ def _read(path: Path, asked: Mapping[str, str], columns: Sequence[str]) -> tuple
 def _check_files(
     place: Path, path: Path, table: Table, listed: Sequence[str], names: Collection[str], what: str
 ) -> None:
-    """Raise `DataError` unless each file has exactly one row and each row has a file."""
+    """Raise `DataError` unless each file has exactly one row in the table of targets, and each row has a file."""
     line, there = line_word(path), set(names)
     first: dict[str, int] = {}
     for number, name in zip(table.lines, listed, strict=True):

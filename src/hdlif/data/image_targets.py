@@ -1,8 +1,8 @@
-"""Transform images together with targets at places in them: label maps and boxes.
+"""Transform images together with their label maps or boxes.
 
-A label map is int64 [H, W] and contains classes or object numbers; `IGNORED` marks pixels that do not count. (A data
-set may store maps as int16.) Boxes are float32 [M, 5], with rows (class, x0, y0, x1, y1) in pixels of the network's
-input and rows of -1 as padding.
+A label map is an int64 array [H, W] of classes or object numbers, with `IGNORED` at pixels that do not count. Data sets
+may store label maps as int16. Boxes are float32 [M, 5], with rows (class, x0, y0, x1, y1) in input pixels and padding
+rows of -1.
 """
 
 from collections.abc import Callable
@@ -43,9 +43,9 @@ def check_located(labels: Tensor, located: Located) -> None:
 
 
 def moved(x: Tensor, y: Tensor, bits: Bits, *, together: Together, located: Located) -> tuple[Tensor, Tensor]:
-    """Transform images [B, C, H, W] together with their targets [B, ...]; each image's bits seed its draws.
+    """Transform images [B, C, H, W] and their targets [B, ...] with a generator seeded by each image's bits.
 
-    Boxes are clipped to the image and dropped if a side of the clipped box is shorter than `MIN_SIDE`.
+    Boxes are clipped to the image, and dropped if a clipped side is shorter than `MIN_SIDE`.
     """
     transform = together(*x.shape[-2:])
     pairs = seeded(lambda pair: _moved_one(*pair, transform, located), list(zip(x, y, strict=True)), bits)
@@ -70,7 +70,7 @@ def _moved_one(x: Tensor, y: Tensor, transform: Any, located: Located) -> tuple[
 
 
 def clipped(boxes: Tensor, height: int, width: int, count: int) -> Tensor:
-    """Clip boxes [m, 5] to an image, drop the empty ones, and pad to [count, 5]."""
+    """Clip boxes [m, 5] to an image, drop boxes with a side below `MIN_SIDE`, and pad the result to [count, 5]."""
     corners = boxes[:, 1:].clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
     kept = ((corners[:, 2:] - corners[:, :2]) >= MIN_SIDE).all(1)
     padded = boxes.new_full((count, 5), -1.0)
@@ -91,7 +91,7 @@ def flipped_vertically(height: int, width: int) -> Any:
 
 
 def shifted(height: int, width: int, *, part: int) -> Any:
-    """Return a random shift by up to 1/part of each side, at least 1 pixel, over zeros and `IGNORED` (RandomCrop)."""
+    """Return a RandomCrop that shifts images by up to 1/part of each side, padded with zeros or `IGNORED`."""
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
@@ -101,13 +101,13 @@ def shifted(height: int, width: int, *, part: int) -> Any:
 
 
 def resized_crop(height: int, width: int) -> Any:
-    """Return a random crop of 25 to 100 % of the image with sides of at most 4:3, at full size (RandomResizedCrop)."""
+    """Return a RandomResizedCrop that crops 25 to 100 % of an image's area and resizes the crop to full size."""
     from torchvision import tv_tensors
     from torchvision.transforms import v2
     from torchvision.transforms.v2 import functional
 
     class ResizedCrop(v2.RandomResizedCrop):  # type: ignore[misc]
-        """Resize masks to the pixels nearest to each centre. torchvision's NEAREST moves them by half a pixel."""
+        """A RandomResizedCrop that resizes masks exactly; torchvision's NEAREST shifts masks by half a pixel."""
 
         def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
             if not isinstance(inpt, tv_tensors.Mask):
@@ -120,7 +120,7 @@ def resized_crop(height: int, width: int) -> Any:
 
 
 def zoomed(height: int, width: int, *, largest: float) -> Any:
-    """Return a random zoom by 1/largest..largest about the centre and shift by up to 1/10 of a side (RandomAffine)."""
+    """Return a RandomAffine that zooms by 1/largest..largest about the centre and shifts by up to 1/10 of each side."""
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
@@ -135,10 +135,11 @@ def zoomed(height: int, width: int, *, largest: float) -> Any:
 
 
 def drifting(x: Tensor, boxes: Tensor, bits: Bits, *, time_steps: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return the visible part of each image, with the boxes in it, at each time step.
+    """Move a view across each image, and return the visible part and boxes at each time step.
 
-    The upper left corner of the view moves at constant speed along a line from a to b. At step t, the corner is at the
-    pixel nearest to a + (b - a)·t/(T - 1). The ends a and b are drawn uniformly from all positions inside the image.
+    The upper left corner of the view moves in a straight line at constant speed from a to b. At step t, the corner of
+    the view is at the pixel nearest to a + (b - a)·t/(T - 1). The points a and b are uniformly random, with the view
+    always inside the image.
 
     >>> import numpy as np
     >>> import torch

@@ -1,4 +1,4 @@
-"""Samples in memory: images stored as bytes, and time series or table rows stored as numbers."""
+"""Store samples in memory: images as bytes, and time series or table rows as float32."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Self
@@ -14,7 +14,7 @@ from hdlif.inputs import fitting
 
 
 class _InMemory(Samples):
-    """Base class for samples [N, C, ...] in memory, normalised by channel."""
+    """Base class for samples [N, C, ...] that are stored in memory and normalised per channel."""
 
     DTYPE: ClassVar[torch.dtype]
     WHOLE: ClassVar[int]
@@ -44,20 +44,20 @@ class _InMemory(Samples):
         self.values, self.mean, self.std = values, tuple(mean), tuple(std)
 
     def first(self, count: int) -> Self:
-        """Return the first `count` samples with the same augmentation and the same frames."""
+        """Return the first `count` samples, with augmentation and frames unchanged."""
         return self._changed(values=self.values[:count], labels=self.labels[:count])
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return the raw samples [B, C, ...]."""
+        """Return the raw samples at `indices` as [B, C, ...]."""
         return self.values[indices]
 
     def scale(self, raw: Tensor) -> Tensor:
-        """Normalise raw samples in float32, in the same way as the input of a deployed network."""
+        """Normalise raw samples in float32, exactly as for a deployed network."""
         return normalised(raw, self.mean, self.std, whole=self.WHOLE)
 
 
 class Images(_InMemory):
-    """Labelled images in memory, normalised when read: x = (augmented pixels / 255 - mean) / std.
+    """Labelled images in memory, normalised on reading as x = (augmented pixels / 255 - mean) / std.
 
     >>> import torch
     >>> from hdlif.data import Images
@@ -85,14 +85,14 @@ class Images(_InMemory):
         return self.values
 
     def resized(self, size: int) -> Self:
-        """Return the images resized to size x size, with the same augmentation and the same frames."""
+        """Return the images resized to size x size, with augmentation and frames unchanged."""
         from torchvision.transforms.v2 import functional as F
 
         return self._changed(values=F.resize(self.values, [size, size], antialias=True))
 
 
 class SeriesSamples(_InMemory):
-    """Labelled time series in memory, float32 [N, C, T, 1], in the layout of `hdlif.inputs.series.as_sample`."""
+    """Labelled time series or table rows in memory, as float32 [N, C, T, 1]."""
 
     DTYPE, WHOLE = torch.float32, 1
 
@@ -112,7 +112,7 @@ def sets_in_memory(
     augment: Augment = (),
     seed: int = 0,
 ) -> DataSets:
-    """Return data sets from three pairs (raw samples, labels); only the training samples are augmented."""
+    """Create data sets from three pairs (raw samples, labels), and augment only the training samples."""
     train, validation, test = parts
     channels, height, width = train[0].shape[1:]
     return DataSets(

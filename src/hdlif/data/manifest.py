@@ -1,4 +1,4 @@
-"""Samples of the user's own data, and the manifest of files and parts that a training run stores."""
+"""Define samples of the user's own data, and the manifest of files that a training run stores."""
 
 import hashlib
 import json
@@ -44,19 +44,19 @@ class Sample:
 
     @property
     def below(self) -> str:
-        """The path below the folder of the class."""
+        """The path of the file, relative to the class folder."""
         return self.name.split("/", 1 if self.part is None else 2)[-1]
 
     @property
     def steps(self) -> Floats:
-        """The values of the sample, which must have been read."""
+        """The values of a sample that has been read."""
         assert self.values is not None
         return self.values
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file: name, size, SHA-256 of the content, class, part, and SHA-256 of a target other than a class."""
+    """A manifest entry for one file, with size, class, part, and the SHA-256 of content and target."""
 
     file: str
     bytes: int
@@ -66,21 +66,21 @@ class Entry:
     target: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the stored and hashed fields."""
+        """Return the fields that are stored and hashed."""
         fields = asdict(self)
         return fields if self.target else {name: value for name, value in fields.items() if name != "target"}
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The files in use, sorted by path, and the unreadable files that were omitted."""
+    """The files that a training run uses, sorted by path, and the unreadable files that were omitted."""
 
     entries: tuple[Entry, ...]
     skipped: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 (hex) of the entries."""
+        """The hexadecimal SHA-256 of all entries."""
         return hashlib.sha256(json.dumps([entry.as_dict() for entry in self.entries]).encode()).hexdigest()
 
     def counts(self) -> dict[str, dict[Part, int]]:
@@ -118,7 +118,7 @@ def _entry(fields: Mapping[str, Any]) -> Entry:
 
 
 def changes(before: Manifest, after: Manifest) -> str:
-    """Describe the differences, as in "2 files added (a.png, b.png), 1 changed (c.png)"; "" if there are none."""
+    """Describe how two manifests differ, as in "1 added (a.png), 1 changed (c.png)"; return "" if they are equal."""
     then, now = ({entry.file: entry for entry in manifest.entries} for manifest in (before, after))
     both = sorted(then.keys() & now.keys())
 

@@ -1,7 +1,7 @@
-"""Create data sets from the samples that a source lists in the user's own data.
+"""Create data sets from samples of the user's own data.
 
-A source in `hdlif.data.sources` is a `Request` that lists samples. `divide` assigns each sample to a part and
-normalises its target. `OwnData` contains the result and creates the data sets.
+Each source in `hdlif.data.sources` is a `Request` that lists samples. `divide` assigns each sample to training,
+validation or test, and normalises the targets. `OwnData` describes the divided samples and creates the data sets.
 """
 
 import hashlib
@@ -32,10 +32,13 @@ _Read = TypeVar("_Read")
 
 @dataclass(frozen=True)
 class Layout:
-    """The samples at a path, before they are read, and the `source` of their bytes.
+    """The unread samples at a path, with a source of their bytes.
 
-    `parts` lists the parts that have their own place, `ignored` counts other files by suffix, and `words` describes the
-    layout. `group` is the noun for a group of `files`, or "" if there are no groups.
+    Attributes:
+        parts: parts that are already separate, for example in their own folders.
+        ignored: number of other files by suffix.
+        words: description of the layout.
+        group: noun for a group of `files`; "" without groups.
     """
 
     root: Path
@@ -50,7 +53,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Request:
-    """Settings shared by all kinds of the user's own data. Each source adds its own settings and finds a data set.
+    """Settings shared by all sources of the user's own data. Each subclass adds settings and implements `find`.
 
     Attributes:
         root: the folder from which a relative path starts; the working folder by default.
@@ -122,7 +125,7 @@ class Placed(Request):
 
 @dataclass(frozen=True)
 class OwnData:
-    """A data set found in the user's data.
+    """A data set found in the user's own data.
 
     Attributes:
         path: the absolute path.
@@ -148,11 +151,11 @@ class OwnData:
     located: Located | None = None
 
     def count(self, part: str) -> int:
-        """Return the number of samples in a part."""
+        """Return the number of samples in one part of the split."""
         return sum(entry.part == part for entry in self.manifest.entries)
 
     def warnings(self) -> list[str]:
-        """Return one line per warning about possible errors in the measured accuracy."""
+        """Return warnings, one line each, about data that may distort the measured accuracy."""
         copies = duplicates(self.manifest)
         lines = []
         for what in ("classes", "parts"):
@@ -184,9 +187,9 @@ class OwnData:
 
 @dataclass(frozen=True)
 class Divided:
-    """Samples with their parts and targets.
+    """Samples that are divided into training, validation and test, with their targets.
 
-    The sample `numbers` of each part are in hash order, so the first few samples mix the classes.
+    The sample numbers of each part are in hash order, which mixes the classes.
     """
 
     place: Path
@@ -198,17 +201,17 @@ class Divided:
     located: Located | None = None
 
     def of(self, part: Part) -> list[Sample]:
-        """Return the samples of a part."""
+        """Return the samples in one part of the split."""
         return [self.samples[number] for number in self.numbers[part]]
 
     def labels(self, part: Part) -> Tensor:
-        """Return the targets of a part's samples."""
+        """Return the targets of the samples in one part of the split."""
         return self.targets.tensor(self.of(part), self.samples)
 
     def found(
         self, record: InputRecord, seen: Mapping[str, Any], samples: Callable[[Part, Augment, int], Samples]
     ) -> OwnData:
-        """Return the data set; `samples` creates the samples of a part from its augmentations and seed."""
+        """Create the data set with a function that returns the samples of each part."""
         targets = self.targets
 
         def make(augment: Augment, seed: int) -> DataSets:
@@ -239,7 +242,7 @@ def divide(
     skipped: Sequence[str] = (),
     **words: Any,
 ) -> Divided:
-    """Assign each sample to a part and normalise the sample's target.
+    """Assign each sample to training, validation or test, and normalise the targets.
 
     Args:
         parts, grouped, unit, words: as in `split.parts_of`.
@@ -265,7 +268,7 @@ def divide(
 def divide_files(
     layout: Layout, seen: Mapping[int, tuple[int, str]], faults: Mapping[str, str], request: Request, what: str
 ) -> Divided:
-    """Assign the files in `seen` (size and SHA-256 by number) to parts; omit the files in `faults`."""
+    """Divide files into training, validation and test, omitting the files in `faults`."""
     if request.ahead is not None:
         raise DataError(f"{layout.root}: data.ahead = {request.ahead} applies to time series; leave it out for {what}s")
     samples = []
@@ -299,7 +302,7 @@ def divide_files(
 def read_files(
     layout: Layout, read: Callable[[Sample, bytes], _Read], faults: dict[str, str]
 ) -> Iterator[tuple[int, Sample, bytes, str, _Read]]:
-    """Yield number, sample, content, SHA-256 and `read` result for each file; add unreadable files to `faults`."""
+    """Yield (number, sample, content, SHA-256, result of `read`) per file, and add unreadable files to `faults`."""
     for number, one in enumerate(layout.files):
         try:
             content = layout.source.encoded(number)
@@ -311,12 +314,12 @@ def read_files(
 
 
 def faults_seen(faults: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return the omitted files and the reason for each as JSON."""
+    """Return the omitted files, and the reason for each omission, as JSON."""
     return [{"file": file, "reason": why} for file, why in sorted(faults.items())]
 
 
 def check_kind(place: object, samples: str, known: InputRecord | None) -> None:
-    """Raise `DataError` unless the samples are of the kind that the network takes as input."""
+    """Raise `DataError` unless the kind of samples matches the input of the network."""
     if known is not None and known.kind != samples:
         raise DataError(
             f"{place}: is of kind {samples}, but the network takes input of kind {known.kind}; give data of that kind"
@@ -326,7 +329,7 @@ def check_kind(place: object, samples: str, known: InputRecord | None) -> None:
 def refuse_faults(
     layout: Layout, faults: Mapping[str, str], unreadable: str, what: str, *, fix: str = "remove them"
 ) -> None:
-    """Raise `DataError` if files are unreadable, unless they are omitted and every class has readable files.
+    """Raise `DataError` if files are unreadable, unless a setting omits them and every class has readable files.
 
     Args:
         faults: the error of each file, by name.
@@ -352,7 +355,7 @@ def refuse_faults(
 
 
 def duplicates(manifest: Manifest) -> dict[str, Any]:
-    """Count duplicate files, and list those in more than one class or part."""
+    """Count duplicate files, and list duplicates in several classes or parts."""
     alike: dict[str, list[Entry]] = {}
     for entry in manifest.entries:
         alike.setdefault(entry.sha256, []).append(entry)
@@ -369,7 +372,7 @@ def duplicates(manifest: Manifest) -> dict[str, Any]:
 
 
 def other_classes(found: Sequence[str], classes: Sequence[str], of: str) -> str:
-    """Describe how the classes in `found` differ from the `classes` that belong to `of`.
+    """Describe how the classes in `found` differ from the `classes` of the data set named `of`.
 
     >>> other_classes(["a", "c"], ["a", "b"], "train")
     'lacks a class that train has (b) and has a class that train lacks (c)'

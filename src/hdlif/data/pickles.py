@@ -1,6 +1,6 @@
-"""Read data from pickle files without importing or running anything that the files refer to.
+"""Read data from pickle files without importing or running code that the files refer to.
 
-`find_class` maps the few names that occur in CIFAR batches and pandas tables to stand-ins, and rejects all others.
+`find_class` replaces the few names in CIFAR batches and pandas tables with stand-ins, and rejects all other names.
 """
 
 import io
@@ -18,7 +18,7 @@ from hdlif.inputs import Unreadable
 
 @dataclass(slots=True)
 class Record:
-    """The name, arguments and state of an object whose class the caller expects; no code of the class runs."""
+    """The name, arguments and state of a pickled object, stored without running code of the object's class."""
 
     name: str
     arguments: tuple[Any, ...]
@@ -30,7 +30,7 @@ class Record:
 
 @dataclass(slots=True)
 class _DType:
-    """A NumPy type, with its code and the byte order from its state."""
+    """A stand-in for a NumPy data type, with a type code and a byte order."""
 
     code: str
     order: str = "|"
@@ -41,7 +41,7 @@ class _DType:
 
 @dataclass(slots=True)
 class _Array:
-    """An array restored from its state, or a list if its values are objects."""
+    """A stand-in for a NumPy array, with a list of values if the values are objects."""
 
     values: NDArray[Any] | list[Any] | None = None
 
@@ -56,7 +56,7 @@ class _Array:
 
 
 def _word(value: Any) -> str:
-    """Convert text to a string; Python 2 writes text as bytes."""
+    """Convert text, which Python 2 pickles as bytes, to a string."""
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
@@ -86,7 +86,7 @@ class _Unpickler(pickle._Unpickler):
 
 
 def parse_pickle(content: bytes, *, records: Collection[str] = ()) -> Any:
-    """Return the data in a pickle; use `integers`, `numbers` and `items` to read its arrays.
+    """Return the data in a pickle; read arrays in the result with `integers`, `numbers` and `items`.
 
     Args:
         records: functions and classes, as "module.name", whose results are read as `Record`s.
@@ -103,7 +103,7 @@ def parse_pickle(content: bytes, *, records: Collection[str] = ()) -> Any:
 
 
 def integers(value: Any) -> NDArray[Any]:
-    """Return an array of integers, or a flat list of integers as int64. Raises `Unreadable` for other values."""
+    """Return an unpickled array or list of integers as an array. Raises `Unreadable` unless all values are integers."""
     if isinstance(value, _Array) and isinstance(value.values, np.ndarray) and value.values.dtype.kind in "iu":
         return value.values
     if not isinstance(value, list) or not all(type(item) is int and abs(item) < 2**63 for item in value):
@@ -112,14 +112,14 @@ def integers(value: Any) -> NDArray[Any]:
 
 
 def numbers(value: Any) -> NDArray[Any]:
-    """Return an array of numbers. Raises `Unreadable` for other values."""
+    """Return an unpickled array of numbers. Raises `Unreadable` unless the value is an array of numbers."""
     if isinstance(value, _Array) and isinstance(value.values, np.ndarray) and value.values.dtype.kind in "biuf":
         return value.values
     raise Unreadable(f"contains a {_kind(value)}; expected an array of numbers")
 
 
 def items(value: Any) -> list[Any]:
-    """Return a list, or the items of an array of objects. Raises `Unreadable` for other values."""
+    """Return an unpickled list or array of objects as a list, or raise `Unreadable` for other values."""
     found = value.values if isinstance(value, _Array) else value
     if not isinstance(found, list):
         raise Unreadable(f"contains a {_kind(value)}; expected a list")

@@ -1,4 +1,4 @@
-"""Samples from tensors, arrays or a map-style PyTorch data set."""
+"""Create samples from tensors, arrays or a map-style PyTorch data set."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -55,15 +55,15 @@ class TensorSamples(Samples):
         self.frames = frames
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return x [B, ...] unchanged."""
+        """Return the inputs x [B, ...] at `indices`."""
         return self.x[indices]
 
 
 class DatasetSamples(Samples):
-    """Samples from the items (x, target) of a map-style data set, each read when a batch needs it.
+    """Samples that are read on demand from the items (x, target) of a map-style data set.
 
-    If items draw random numbers from torch, NumPy or Python, the draws are functions of (seed, epoch, index). The
-    attribute `labels` contains zeros, one per item.
+    Random numbers that items draw from torch, NumPy or Python depend only on (seed, epoch, index). The attribute
+    `labels` contains a zero for each item.
 
     >>> import torch
     >>> from torch.utils.data import TensorDataset
@@ -91,11 +91,11 @@ class DatasetSamples(Samples):
         self.example = self.batch(torch.arange(1))
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return x [B, ...] of the items."""
+        """Return the inputs x [B, ...] of the items at `indices`."""
         return self._items(indices)[0]
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x as float32 [B, ...] and the targets as [B, ...]."""
+        """Return the inputs x as float32 [B, ...] and the targets as [B, ...]."""
         x, target = self._items(indices)
         return self.scale(x), target
 
@@ -164,7 +164,9 @@ def read_item(dataset: Any, index: int, name: str) -> tuple[Any, Any]:
 
 
 def as_samples(given: object, name: str) -> Samples:
-    """Convert data for training to `Samples`; a pair or a data set becomes an input that is constant in time.
+    """Convert training data to `Samples`.
+
+    Pairs of tensors and map-style data sets become inputs that are constant in time.
 
     >>> import torch
     >>> from hdlif.data import as_samples
@@ -202,7 +204,7 @@ def as_samples(given: object, name: str) -> Samples:
 
 
 def as_target(target: Tensor, name: str = "") -> Tensor:
-    """Convert whole numbers to int64 and other numbers to float32."""
+    """Convert an integer target to int64, and any other target to float32."""
     if target.dtype != torch.bool and not target.is_floating_point():
         return target.long()
     if target.ndim < 2:
@@ -250,7 +252,7 @@ def _said(error: Exception) -> str:
 
 
 def _kind(value: object) -> str:
-    """Describe a value in a few words."""
+    """Describe a value briefly for an error message."""
     if isinstance(value, Tensor):
         return f"a tensor, {_seen(value)}"
     if isinstance(value, np.ndarray):

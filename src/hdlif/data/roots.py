@@ -1,4 +1,4 @@
-"""Locate the folder of a data set that is not bundled, and report problems with it."""
+"""Locate the folder of a data set that is not bundled, and report missing or invalid files."""
 
 import os
 from collections.abc import Collection, Iterable, Sequence
@@ -16,7 +16,7 @@ _MOST_NAMED = 5
 
 
 class SetFolder:
-    """The folder ROOT/FOLDER of a data set. Errors about the folder end with the accepted layout and the set's source.
+    """The folder ROOT/FOLDER of a data set. Error messages end with the accepted layout and the source of the set.
 
     Args:
         name: name of the set.
@@ -58,18 +58,18 @@ class SetFolder:
         self.require(holds)
 
     def error(self, place: Path | str, seen: str) -> DataError:
-        """Return an error with the problem at `place`, the accepted layout and the source of the set."""
+        """Return an error that describes the problem at `place`, the accepted layout and the source of the set."""
         return DataError(f"{place}: {seen}; {self._fix}")
 
     def require(self, names: Sequence[str]) -> None:
-        """Raise `DataError` with a list of the missing files and folders, unless all exist."""
+        """Raise `DataError` if any of the files and folders in `names` is missing."""
         missing = [name for name in names if not os.path.exists(self.path / name)]  # noqa: PTH110
         if missing:
             missing = [cut(name, 255) for name in missing]
             raise self.error(self.path, f"{some(missing, _MOST_NAMED)} missing{self._archives(missing)}")
 
     def _archives(self, missing: Sequence[str]) -> str:
-        """Describe the existing archives that contain the missing files."""
+        """List the existing archives that contain the missing files."""
         names = dict.fromkeys(self._archive.replace("PART", path.partition("/")[0]) for path in missing)
         there = [str(place / name) for name in names for place in self._places if os.path.exists(place / name)]  # noqa: PTH110
         return f"; extract {', '.join(there[:_MOST_NAMED])}" if there else ""
@@ -82,7 +82,7 @@ class SetFolder:
             raise self.error(self.path / name, f"cannot be read ({reason(error)})") from error
 
     def plain(self, names: Iterable[str], listed: str) -> None:
-        """Raise `DataError` unless each of `names`, as listed in a file of the set, is a plain name."""
+        """Raise `DataError` unless all `names`, read from the file `listed`, are plain file names."""
         for name in names:
             if name in ("", ".", "..") or "/" in name or "\0" in name or os.sep in name:
                 raise self.error(self.path / listed, f"{cut(name)!r} is not the name of a file or folder")
@@ -96,14 +96,14 @@ class SetFolder:
 
 
 def whole_number(text: str) -> int:
-    """Convert text with up to 18 digits 0..9 to a number. Raises `ValueError`."""
+    """Convert text with up to 18 decimal digits to an integer. Raises `ValueError`."""
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise ValueError(f"{cut(text)!r} is not a number of up to 18 digits 0..9")
     return int(text)
 
 
 def by_torchvision(name: str) -> str:
-    """Return the source of a set that the torchvision class `name` downloads."""
+    """Describe how to download a data set with the torchvision class `name`."""
     return f"with python -c \"from torchvision.datasets import {name}; {name}('ROOT', download=True)\""
 
 

@@ -1,6 +1,6 @@
-"""Implement augmentation, batches and worker processes for labelled samples.
+"""Augment labelled samples, and make batches in worker processes.
 
-Subclasses of `Samples` define how raw samples are read and normalised; this module implements everything else.
+Subclasses of `Samples` define how raw samples are read and normalised.
 """
 
 import copy
@@ -27,7 +27,7 @@ Frames = Callable[[Tensor], Tensor]
 
 
 def constant(x: Tensor) -> Tensor:
-    """Return the same image for every step: [1, B, C, H, W].
+    """Present the same image at every time step, as [1, B, C, H, W].
 
     >>> import torch
     >>> from hdlif.data import constant
@@ -41,7 +41,7 @@ def constant(x: Tensor) -> Tensor:
 
 
 def rows(x: Tensor) -> Tensor:
-    """Return one row per step, from the top: [H, B, C, 1, W].
+    """Present one row of an image per time step, from top to bottom, as [H, B, C, 1, W].
 
     >>> import torch
     >>> from hdlif.data import rows
@@ -55,7 +55,7 @@ def rows(x: Tensor) -> Tensor:
 
 
 def pixels(x: Tensor) -> Tensor:
-    """Return one pixel per step, row by row from the top left: [H·W, B, C, 1, 1].
+    """Present one pixel of an image per time step, row by row from the top left, as [H·W, B, C, 1, 1].
 
     >>> import torch
     >>> from hdlif.data import pixels
@@ -69,7 +69,7 @@ def pixels(x: Tensor) -> Tensor:
 
 
 def over_time(x: Tensor) -> Tensor:
-    """Convert sequences [B, T, ...] to one input per step, [T, B, ...].
+    """Convert sequences [B, T, ...] to one input per time step, as [T, B, ...].
 
     >>> import torch
     >>> from hdlif.data import over_time
@@ -83,7 +83,7 @@ def over_time(x: Tensor) -> Tensor:
 
 
 def stepwise(time_steps: int) -> Frames:
-    """Return a function that splits event frames into steps: from [B, T·2, H, W] to [T, B, 2, H, W]."""
+    """Return a function that splits event frames [B, T·2, H, W] into time steps [T, B, 2, H, W]."""
 
     def shown(x: Tensor) -> Tensor:
         n, _, height, width = x.shape
@@ -95,10 +95,10 @@ def stepwise(time_steps: int) -> Frames:
 class Samples(Dataset[tuple[Tensor, Any]], ABC):
     """Base class for labelled samples x = scale(augment(read(index))).
 
-    The augmentation of a sample is a function of (seed, epoch, index). Worker processes use the epoch that was set
-    when the stream started.
+    The augmentation of a sample depends only on (seed, epoch, index). Worker processes use the epoch that is set when a
+    stream starts.
 
-    Your own subclass defines how samples are read and scaled:
+    The following subclass defines how samples are read and scaled:
 
     >>> import torch
     >>> from hdlif.data import Samples
@@ -170,7 +170,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         """Return the raw samples at `indices` [B], stacked in a new tensor [B, C, H, W]."""
 
     def scale(self, raw: Tensor) -> Tensor:
-        """Convert augmented raw samples to the network's input; by default, to float32."""
+        """Convert augmented raw samples to the network's input, which is float32 by default."""
         return raw.float()
 
     def resized(self, size: int) -> Self:
@@ -182,14 +182,14 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return any(_of(one).costly for one in self.augment)
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch for which the augmentation is drawn."""
+        """Set the epoch that determines the augmentation."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def first(self, count: int) -> Self:
-        """Return the first `count` samples with the same augmentation and the same frames."""
+        """Return the first `count` samples, with augmentation and frames unchanged."""
         return self._changed(labels=self.labels[:count])
 
     def plain(self) -> Self:
@@ -197,13 +197,13 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return self._changed(augment=())
 
     def _changed(self, **attributes: Any) -> Self:
-        """Return a copy with the given attributes changed and the epoch set to 0."""
+        """Return a copy with changed attributes and epoch 0."""
         other = copy.copy(self)
         vars(other).update(attributes, epoch=0)
         return other
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x as float32 [B, C, H, W] and y as [B, ...] for `indices` [B]; with `drift`, both are [B, T, ...]."""
+        """Return x as float32 [B, C, H, W] and y as [B, ...]; with `drift`, x and y are sequences [B, T, ...]."""
         n = len(self)
         # A negative index would select a sample, but draw another augmentation for it.
         if outside := indices[(indices < 0) | (indices >= n)].tolist():
@@ -213,7 +213,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return self._drifted(*self._augmented(self.scale(x), y, indices, normalised=True), indices)
 
     def raw(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return raw samples and targets at `indices` [B] for reports; with `drift`, return the last frames."""
+        """Return raw samples and targets for reports; with `drift`, return the last frame of each sequence."""
         x, y = self._drifted(self.read(indices), self.labels[indices], indices)
         return (x, y) if self.drift is None else (x[:, -1], y[:, -1])
 
@@ -246,17 +246,17 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return x[0], int(y[0]) if y.dtype == torch.int64 and y.ndim == 1 else y[0]
 
     def sequence(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x as float32 [T, B, ...] (or [1, B, ...] if constant in time) and y as [B, ...] for `indices` [B]."""
+        """Return x as float32 [T, B, ...], or as [1, B, ...] if constant in time, and y as [B, ...]."""
         x, y = self.batch(indices)
         return (self.frames(x) if self.drift is None else over_time(x)), y
 
     def sequences(self, batch_size: int, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield a `sequence` per batch of `batch_size` samples, in order, for all samples or for `indices` [N]."""
+        """Yield the `sequence` of each batch of `batch_size` samples, for all samples or `indices` [N], in order."""
         chosen = torch.arange(len(self)) if indices is None else indices
         return self.stream(torch.split(chosen, batch_size))
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the `sequence` of each batch; `workers` processes prefetch batches, in pinned memory for a GPU."""
+        """Yield the `sequence` of each batch, prefetched by `workers` processes into pinned memory if a GPU exists."""
         if not self.workers or not len(batches):
             yield from map(self.sequence, batches)
             return
@@ -286,7 +286,7 @@ def _of(one: str | Augmentation) -> Augmentation:
 
 
 class _Sequences(Dataset[tuple[Tensor, Tensor] | HdlifError]):
-    """The batches that a worker makes."""
+    """A data set of batches for a worker process."""
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
@@ -300,13 +300,13 @@ class _Sequences(Dataset[tuple[Tensor, Tensor] | HdlifError]):
 
 
 def _leave_signals_to_the_parent(_: int) -> None:
-    """Ignore Ctrl-C and SIGTERM, which reach every process of a job, so the parent can finish its batch."""
+    """Ignore SIGINT and SIGTERM in a worker process, so the parent process can finish its batch."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 class Together(Samples):
-    """The samples of several sets of the same kind, concatenated and without augmentation."""
+    """The concatenated samples of several sets of the same kind, without augmentation."""
 
     def __init__(self, sets: Sequence[Samples]) -> None:
         super().__init__(torch.cat([one.labels for one in sets]), located=sets[0].located)
@@ -316,7 +316,7 @@ class Together(Samples):
         self.frames, self.workers = sets[0].frames, sets[0].workers
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return the raw samples at `indices` [B], each read by the set that contains it."""
+        """Read the raw samples at `indices` [B] from the sets that contain them."""
         of_set = torch.bucketize(indices, self.begins, right=True) - 1
         order = torch.argsort(of_set, stable=True)
         asked = [indices[of_set == number] - begin for number, begin in enumerate(self.begins)]
@@ -361,7 +361,7 @@ class DataSets:
         return self.train, self.validation, self.test
 
     def of(self, part: Tested) -> Samples:
-        """Return the samples of one part, or of all three parts together, without augmentation."""
+        """Return one of the three sets, or all sets together, without augmentation."""
         return Together(self.parts) if part == "all" else getattr(self, part).plain()
 
     def resized(self, size: int) -> Self:
@@ -372,7 +372,7 @@ class DataSets:
         return replace(self, shape=(self.shape[0], size, size), **sets)
 
     def shown_as(self, frames: Frames) -> Self:
-        """Use `frames` to make the input for each step, and return the sets."""
+        """Set the function that makes the input for each step, and return the sets."""
         for part in self.parts:
             part.frames = frames
         return self

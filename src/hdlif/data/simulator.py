@@ -1,10 +1,10 @@
 """Simulate event-camera recordings of still images that move in front of the camera.
 
-Each camera pixel stores the log intensity L at its last event. The pixel emits an event whenever the difference between
-L(t) = log(I(t) + DARK) and the stored value reaches a contrast threshold C. The polarity is 1 if L rises and 0 if L
-falls. As in N-MNIST (Orchard et al. 2015), the image moves in three straight saccades of equal duration and returns to
-the start. hdlif draws the directions and the reach for each image, so all recordings differ. L is interpolated linearly
-between the sampled positions to compute the time of each event.
+Each camera pixel stores the log intensity L at its last event. A pixel emits an event when L(t) = log(I(t) + DARK)
+differs from the stored value by a contrast threshold C. The polarity of an event is 1 if the log intensity rises, and 0
+if the log intensity falls. As in N-MNIST (Orchard et al. 2015), the image moves in three straight saccades of equal
+duration and returns to the start. The directions and the reach of the saccades are random for each image, so all
+recordings differ. To time events, the log intensity is interpolated linearly between the sampled positions.
 """
 
 import copy
@@ -37,7 +37,7 @@ _CONTENT_SEED = 0
 
 
 def trajectory(bits: Bits, *, side: int) -> NDArray[np.float64]:
-    """Return the positions (down, right) of each image in pixels, [B, steps + 1, 2], from (0, 0) back to (0, 0)."""
+    """Return a random closed path for each image, as pixel offsets (down, right) [B, steps + 1, 2] from the origin."""
     share = (expanded(bits, 3) >> np.uint64(11)).astype(np.float64) / 2**53
     reach = max(1.0, REACH * side) * (0.5 + share[:, 0])
     first = 2 * np.pi * share[:, 1]
@@ -52,7 +52,7 @@ def trajectory(bits: Bits, *, side: int) -> NDArray[np.float64]:
 
 
 def log_intensity(pixels: Tensor, places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return L [B, S, H, W] for uint8 images [B, 1, H, W] at positions [B, S, 2] on a black background."""
+    """Return the log intensity [B, S, H, W] of uint8 images [B, 1, H, W] at positions [B, S, 2] on black."""
     n, _, height, width = pixels.shape
     steps = places.shape[1]
     # In grid_sample's (x, y), a pixel is 2/side wide; the sampled position moves opposite to the image.
@@ -64,10 +64,10 @@ def log_intensity(pixels: Tensor, places: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def crossings(level: NDArray[np.float64]) -> list[Events]:
-    """Return the events, sorted by time, of log intensities [B, S, H, W] over time 0..S-1; one recording per image.
+    """Return one recording per image, sorted by time, for log intensities [B, S, H, W] at times 0..S-1.
 
-    With n = trunc((L_s - m) / C), the memory m moves to m + n·C in |n| events. Event k, counted from 1, occurs when
-    the line from L_{s-1} to L_s crosses m ± k·C.
+    With n = trunc((L_s - m) / C), a pixel emits |n| events at step s, and its memory m becomes m + n·C. Event k,
+    counted from 1, occurs when the line from L_{s-1} to L_s crosses m ± k·C.
     """
     memory = level[:, 0].copy()
     found = []
@@ -92,15 +92,15 @@ def crossings(level: NDArray[np.float64]) -> list[Events]:
 
 
 def simulate(pixels: Tensor, bits: Bits) -> list[Events]:
-    """Return a recording of each uint8 image in [B, 1, H, W]; the random bits [B] determine the motion."""
+    """Simulate a recording of each uint8 image in [B, 1, H, W]; the random bits [B] determine the motion."""
     return crossings(log_intensity(pixels, trajectory(bits, side=min(pixels.shape[-2:]))))
 
 
 class SimulatedEvents(Samples):
-    """Event frames simulated from 1-channel images; each is stored as bytes once any process has made it.
+    """Event frames that are simulated from 1-channel images once, and then shared with worker processes.
 
-    The recording of an image is a function of its index and `part`, not of the epoch or the run's seed. Augmentations
-    are applied to the frames.
+    An image's recording depends on the image's index and part, but not on the epoch or the run's seed. Augmentations
+    are applied to the event frames.
     """
 
     def __init__(self, images: Images, *, part: int, time_steps: int, binning: Binning) -> None:
@@ -112,7 +112,7 @@ class SimulatedEvents(Samples):
         self._made = _shared_zeros(len(images)).view(torch.bool)
 
     def resized(self, size: int) -> Self:
-        """Return the events of the images resized to size x size."""
+        """Return events simulated from the images at size x size."""
         other = copy.copy(self)
         type(self).__init__(
             other, self.images.resized(size), part=self.part, time_steps=self.time_steps, binning=self.binning
@@ -146,14 +146,14 @@ class SimulatedEvents(Samples):
 def _shared_zeros(*shape: int) -> Tensor:
     """Return uint8 zeros that this process shares with its forked workers.
 
-    Unlike `Tensor.share_memory_`, this allocates pages only when they are written, and not in /dev/shm.
+    Unlike `Tensor.share_memory_`, a memory map allocates pages only when they are written, and not in /dev/shm.
     """
     size = math.prod(shape)
     return torch.frombuffer(mmap.mmap(-1, max(size, 1)), dtype=torch.uint8)[:size].view(shape)
 
 
 def simulated(sets: DataSets, *, time_steps: int, binning: Binning) -> DataSets:
-    """Simulate an event camera that records the images of `sets`, as event counts [T, B, 2, H, W].
+    """Simulate an event camera that records the images of `sets` as event counts [T, B, 2, H, W].
 
     >>> import torch
     >>> from hdlif.data import by_time, digits, simulated

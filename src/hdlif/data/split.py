@@ -1,4 +1,4 @@
-"""Split samples into training, validation and test by place, or by content or group only."""
+"""Split samples into training, validation and test by location, content or group."""
 
 import hashlib
 import re
@@ -33,9 +33,9 @@ Split = Mapping[str, float | Sequence[str | int]]
 class Shares:
     """The fractions of validation and test samples in each class, and the seed of the split.
 
-    Names of groups are accepted instead of a fraction. With a validation fraction of 0, no sample is held out and the
-    last epoch is kept. A test fraction of 1 leaves no training samples and is meant for existing networks. The seed is
-    independent of the run's seed.
+    A list of group names can replace a fraction. With a validation fraction of 0, no samples are held out, and the last
+    epoch's weights are kept. A test fraction of 1 leaves no training samples; use it only to evaluate an existing
+    network. The split's seed is independent of the run's seed.
     """
 
     validation: float | tuple[str, ...] = DEFAULT_SHARE
@@ -60,12 +60,12 @@ class Shares:
 
     @property
     def of_parts(self) -> dict[Part, float | tuple[str, ...]]:
-        """The fractions by part, in the order of assignment."""
+        """The fraction of each part, in the order in which the parts are filled."""
         return {"test": self.test, "validation": self.validation}
 
     @property
     def named(self) -> dict[Part, tuple[str, ...]]:
-        """The names of groups by part."""
+        """The names of the groups that are listed for each part."""
         return {part: names for part, names in self.of_parts.items() if isinstance(names, tuple)}
 
     @property
@@ -75,7 +75,7 @@ class Shares:
 
 
 def shares_of(split: Split | None) -> Shares:
-    """Return the recipe's `split`, or the defaults. Raises `ValueError` if a key is unknown or a value is invalid."""
+    """Return the fractions in a recipe's `split`, or the defaults. Raises `ValueError` if a key or value is invalid."""
     given: dict[str, Any] = {name: _share(value) for name, value in (split or {}).items()}
     accepted = {"validation", "test", "seed"}
     if unknown := sorted(given.keys() - accepted):
@@ -98,10 +98,11 @@ def rank(content: str, seed: int) -> str:
 
 
 def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -> dict[str, Part] | None:
-    """Assign each content of one class to a part; equal contents are assigned to the same part.
+    """Divide the contents of one class into parts, with equal contents in the same part.
 
-    Contents that a part names are assigned to that part. The n different contents are sorted by `rank`. The first
-    round(n·fraction), at least one, are for testing, the next ones are for validation, and the rest are for training.
+    Groups that the split lists for a part are assigned to that part. The n distinct contents are sorted by `rank`. The
+    first round(n·fraction) contents, at least one, are for testing, the next for validation, and all others for
+    training.
 
     Args:
         wanted: parts to fill; "train" gets the rest.
@@ -124,7 +125,7 @@ def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -
 
 
 def enough_for(wanted: Collection[Part], few: int) -> str:
-    """Describe the fix if there are too few different contents for the wanted parts.
+    """Describe how to fix a split with too few distinct contents for the wanted parts.
 
     >>> enough_for(["train", "validation", "test"], 2)
     'at least three are needed, one for each part; give more'
@@ -150,7 +151,7 @@ def parts_of(
     fix: str = "",
     hint: str = "",
 ) -> list[Part]:
-    """Return the part of each sample, based on its place or on the fractions of all units or of its class.
+    """Return the part of each sample, based on the sample's location or on the fractions of the split.
 
     Args:
         place: place of the data, for errors.
@@ -201,7 +202,7 @@ def parts_of(
 
 
 def _check_named(place: object, units: Sequence[str], shares: Shares, parts: Sequence[Part], *, grouped: bool) -> None:
-    """Raise `DataError` if a named group does not exist or the named parts cannot be filled."""
+    """Raise `DataError` if the split lists groups that do not exist or parts that are already filled."""
     known = sorted(set(units))
     for part, names in shares.named.items():
         seen = f"{place}: data.split.{part} names {brief(names[0])}"
@@ -217,7 +218,7 @@ def _check_named(place: object, units: Sequence[str], shares: Shares, parts: Seq
 
 
 def _check_whole(place: object, samples: Sequence[Sample], units: Sequence[str], unit: str) -> None:
-    """Raise `DataError` if the samples of one unit are placed in different parts."""
+    """Raise `DataError` if samples of the same unit are placed in different parts."""
     part_of: dict[str, Part | None] = {}
     for one, whose in zip(samples, units, strict=True):
         if part_of.setdefault(whose, one.part) != one.part:
@@ -227,7 +228,10 @@ def _check_whole(place: object, samples: Sequence[Sample], units: Sequence[str],
 
 
 def _check_trained(place: object, samples: Sequence[Sample], chosen: Sequence[Part], unit: str, split: str) -> None:
-    """Raise `DataError` unless every class occurs in training; `split` is the option that changes the split."""
+    """Raise `DataError` unless every class has training samples.
+
+    The error suggests the option `split`, if it is not empty, as a fix.
+    """
     trained = {label for one, part in zip(samples, chosen, strict=True) if part == "train" for label in labels_of(one)}
     if absent := in_order({label for one in samples for label in labels_of(one)} - trained):
         fix = f"try another split: {split}" if split else "put some there"
@@ -235,7 +239,7 @@ def _check_trained(place: object, samples: Sequence[Sample], chosen: Sequence[Pa
 
 
 def by_part(hashes: Sequence[str], names: Sequence[str], chosen: Sequence[Part], seed: int) -> dict[Part, list[int]]:
-    """Return the sample numbers of each part in hash order, so the first few samples mix the classes."""
+    """Return the sample numbers of each part in hash order, which mixes the classes."""
     parts: dict[Part, list[int]] = {part: [] for part in PARTS}
     for number in sorted(range(len(names)), key=lambda number: (rank(hashes[number], seed), names[number])):
         parts[chosen[number]].append(number)
@@ -250,14 +254,14 @@ def files_of(manifest: Manifest, part: Part, seed: int) -> list[str]:
 
 
 def split_here(parts: Sequence[Part], shares: Shares) -> dict[str, Any]:
-    """Return the fractions of the parts that hdlif splits off, as JSON."""
+    """Return, as JSON, the fractions of the parts that hdlif splits off."""
     taken = [part for part in PARTS[1:] if part not in parts]
     of_parts = {part: list(share) if isinstance(share, tuple) else share for part, share in shares.of_parts.items()}
     return {part: of_parts[part] for part in taken} | ({"seed": shares.seed} if taken else {})
 
 
 def parts_named(place: object, names: Sequence[str]) -> list[Part]:
-    """Convert folder names to parts. Raises `DataError` if a name is unknown."""
+    """Convert folder names to parts of the split. Raises `DataError` if a folder name is unknown."""
     if odd := next((name for name in names if name not in PART_FOLDERS), None):
         raise DataError(f"{place}: part contains {brief(odd)}; expected one of {', '.join(PART_FOLDERS)}")
     return [PART_FOLDERS[name] for name in names]
@@ -267,7 +271,7 @@ GROUP = "GROUP"
 
 
 def check_pattern(pattern: str) -> None:
-    """Raise `ValueError` unless the pattern contains GROUP exactly once and is printable."""
+    """Raise `ValueError` unless a file-name pattern is printable and contains GROUP exactly once."""
     if pattern.count(GROUP) != 1 or not pattern.isprintable():
         raise ValueError(
             f"group = {pattern!r} is refused; for files by class, give a pattern of file names in which GROUP "
@@ -276,9 +280,9 @@ def check_pattern(pattern: str) -> None:
 
 
 def group_in(pattern: str, name: str) -> str | None:
-    """Return the group in a name (the file's path in its class folder), or None if the pattern does not match.
+    """Return the group in a file's path below the class folder, or None if the pattern does not match.
 
-    In the pattern, `GROUP` matches the group, and * matches anything. Each matches as little as possible:
+    In a pattern, `GROUP` matches the group, and * matches anything. `GROUP` and * match as few characters as possible:
 
     >>> group_in("GROUP_*.wav", "ann_1_2.wav"), group_in("*/GROUP.wav", "digits/7.wav"), group_in("GROUP_*", "ann")
     ('ann', '7', None)
@@ -301,13 +305,13 @@ SPLIT_SEED = 0
 def fixed_permutation(n: int) -> Tensor:
     """Return the numbers 0..n-1, int64 [n], in an order that depends only on n.
 
-    The last numbers are used for validation, so larger validation sets contain smaller ones.
+    The last numbers select the validation samples, so a larger validation set contains a smaller one.
     """
     return torch.randperm(n, generator=torch.Generator().manual_seed(SPLIT_SEED))
 
 
 def hold_out(name: str, n: int, validation: int) -> tuple[Tensor, Tensor]:
-    """Return the numbers of a set's training and validation samples. Raises `DataError` if a part is empty."""
+    """Return the numbers of a set's training and validation samples. Raises `DataError` if either set is empty."""
     check_validation(name, validation, least=1, most=n - 1)
     order = fixed_permutation(n)
     return order[:-validation], order[-validation:]
@@ -324,6 +328,6 @@ def check_generated(name: str, content: Content, validation: int) -> None:
 
 
 def check_validation(name: str, validation: int, *, least: int, most: int) -> None:
-    """Raise `DataError` unless `validation` is in `least`..`most`."""
+    """Raise `DataError` unless the number of validation samples is in `least`..`most`."""
     if not least <= validation <= most:
         raise DataError(f"{name}: {validation} validation images are refused; set validation to {least}..{most}")

@@ -1,4 +1,4 @@
-"""Targets of samples: a class per sample or per step, values, future values, or labels."""
+"""Read, normalise and describe the targets of samples."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ Scale = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Wanted:
-    """The target that a recipe specifies: by default, one class per sample.
+    """The target that a recipe specifies, which is one class per sample by default.
 
     Attributes:
         each_step: whether each step has a class or values.
@@ -81,7 +81,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Learned:
-    """The targets of samples: names, scale of values, number of target steps, and `of`, which reads a target."""
+    """The targets of samples, with names, scale, number of steps, and a function `of` that reads a target."""
 
     names: tuple[str, ...]
     mean: tuple[float, ...]
@@ -104,7 +104,7 @@ def learned(
     classes: tuple[str, ...] = (),
     names: tuple[str, ...] = (),
 ) -> Learned:
-    """Return the targets of `taken`, with values normalised by `scale` or by the scale of `training`.
+    """Return the targets of `taken`, with values normalised by `scale` or by the statistics of `training`.
 
     Args:
         classes: class names in label order; by default, all classes of the samples.
@@ -135,7 +135,7 @@ def _steps(place: object, taken: Sequence[Sample]) -> int:
 
 
 def labels_of(one: Sample) -> Sequence[str]:
-    """Return the classes of a sample's steps, or a list with the sample's class; the class may be ""."""
+    """Return the classes of a sample's steps, or a list that contains only the sample's class."""
     return one.target if isinstance(one.target, list) else [one.label]
 
 
@@ -148,7 +148,7 @@ def classes_of(place: object, taken: Sequence[Sample]) -> tuple[str, ...]:
 
 
 def in_order(labels: Collection[str]) -> tuple[str, ...]:
-    """Sort classes, as numbers if all are whole numbers and otherwise as text.
+    """Sort classes as numbers if all classes are whole numbers, and otherwise as text.
 
     >>> in_order({"10", "9"}), in_order({"b", "10", "9"})
     (('9', '10'), ('10', '9', 'b'))
@@ -160,7 +160,7 @@ def in_order(labels: Collection[str]) -> tuple[str, ...]:
 
 
 def measured(parts: Sequence[Floats]) -> Scale:
-    """Return each column's mean and deviation (1 if constant), from exact sums, rounded to 6 significant digits."""
+    """Compute each column's mean and deviation (1 if constant) from exact sums, to 6 significant digits."""
     count = sum(map(len, parts))
     mean, std = [], []
     for column in range(parts[0].shape[1]):
@@ -174,7 +174,7 @@ def measured(parts: Sequence[Floats]) -> Scale:
 
 
 def digest_of(target: Any) -> str:
-    """Return the SHA-256 (hex) of a target that is not a class, or "" if there is no such target."""
+    """Return the hexadecimal SHA-256 of a target other than a class, or "" if the target is None."""
     if target is None:
         return ""
     content = json.dumps(target) if isinstance(target, list) else f"{list(target.shape)} "
@@ -183,10 +183,10 @@ def digest_of(target: Any) -> str:
 
 
 def described(wanted: Wanted, targets: Learned, taken: Sequence[Sample], part_of: Sequence[Part]) -> dict[str, Any]:
-    """Return a description of the targets as JSON; empty for one class per sample or for targets at places.
+    """Describe targets as JSON; the result is empty for one class per sample, label maps or boxes.
 
-    The key "target" contains "names", and for values also "mean", "std", "least" and "most". For labels and classes of
-    steps, the key contains "names" and "counts" by name and part.
+    For values, the key "target" contains "names", "mean", "std", "least" and "most". For labels and classes of steps,
+    the key "target" contains "names", and "counts" by name and part.
     """
     if wanted.one_class or wanted.located is not None:
         return {}
@@ -214,7 +214,7 @@ TO_LEARN_VALUES = (
 
 
 def values_hint(labels: Collection[str], name: str) -> str:
-    """Describe how to train on `name` as values if the labels are fractional numbers; otherwise return "".
+    """If labels are fractional numbers, describe how to train on `name` as values; otherwise, return "".
 
     >>> values_hint(["0.5", "2"], "load")[:28], values_hint(["1", "2"], "load"), values_hint(["0.5", "a"], "load")
     ('the labels look like values;', '', '')
@@ -228,7 +228,7 @@ def values_hint(labels: Collection[str], name: str) -> str:
 
 
 def array_targets(place: Path, content: bytes, wanted: Wanted, count: int, steps: int) -> list[Any]:
-    """Return the targets of `count` samples in y, as text if each is one class. Raises `DataError`."""
+    """Read the targets of `count` samples from an array file; classes of samples become text. Raises `DataError`."""
     try:
         if wanted.one_class:
             return list(map(str, parse_labels(content)))
@@ -247,7 +247,7 @@ def _holds_fractions(content: bytes) -> bool:
 
 
 def item_target(y: Any, wanted: Wanted, steps: int | None) -> Any:
-    """Return the target of one item (x, y): classes of the steps as int64 [T], or values or labels as float32.
+    """Convert the target y of an item (x, y) to int64 [T] for classes of steps, or to float32 for values or labels.
 
     Args:
         steps: number of steps of x; None to use the steps of y.
@@ -268,7 +268,7 @@ def item_target(y: Any, wanted: Wanted, steps: int | None) -> Any:
 
 
 def target_in(fields: Any, wanted: Wanted, label: str) -> tuple[str, Any]:
-    """Return the class and target (see `Sample`) of a mapping such as a JSON object.
+    """Read the class and target of a sample, as in `Sample`, from a mapping such as a JSON object.
 
     Args:
         label: the key of the class, or of the classes of the steps.
@@ -299,7 +299,7 @@ def target_in(fields: Any, wanted: Wanted, label: str) -> tuple[str, Any]:
 
 
 def has_of(listed: Any, names: Sequence[str]) -> NDArray[np.float32]:
-    """Convert a list of label names to float32 [L], 1 for each listed label and 0 otherwise. Raises `Unreadable`."""
+    """Convert a list of label names to float32 [L], with 1 for each listed label. Raises `Unreadable`."""
     if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
         raise Unreadable(f"{brief(listed)} is not a list of names of labels")
     if odd := sorted(set(listed) - set(names)):
@@ -321,7 +321,7 @@ def _under(fields: Mapping[str, Any], key: str) -> Any:
 
 
 def _checked(y: NDArray[Any], wanted: Wanted, samples: tuple[int, ...], steps: int | None) -> NDArray[Any]:
-    """Return the targets. Raises `Unreadable` if the shape does not match the samples, steps and names."""
+    """Return the targets. Raises `Unreadable` if the shape of y does not match the samples, steps and names."""
     names = wanted.names
     if steps is None:
         steps = y.shape[len(samples)] if y.ndim > len(samples) else 1

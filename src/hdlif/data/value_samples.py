@@ -1,4 +1,4 @@
-"""Check, split and measure time series and table rows, and make data sets from them."""
+"""Check, split and measure time series and table rows, and create data sets."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ _FEWEST_RISING = 4
 
 @dataclass(frozen=True)
 class Recorded:
-    """The numeric samples at a path.
+    """Numeric samples (time series or table rows) at a path.
 
     Attributes:
         layout, unit: descriptions of the layout, and of the unit that stays in one part.
@@ -63,14 +63,14 @@ class Recorded:
 def of_values(
     name: str, label: str, unit: str | None, values: Floats, part: Part | None = None, target: Any = None
 ) -> Sample:
-    """Return a sample made from `values`; without a unit, equal samples stay in the same part."""
+    """Create a sample from `values`; without a unit, samples with equal values stay in the same part."""
     content = values.astype("<f4").tobytes()
     digest = hashlib.sha256(content).hexdigest()
     return Sample(name, label, part, target, digest if unit is None else unit, len(content), digest, values)
 
 
 def of_target(name: str, unit: str | None, values: Floats, target: Any, wanted: Wanted) -> Sample:
-    """Return a sample like `of_values`, with `target` as class or other target."""
+    """Create a sample from `values`, with `target` as a class or another target."""
     one_class = wanted.one_class
     return of_values(name, target if one_class else "", unit, values, target=None if one_class else target)
 
@@ -78,19 +78,19 @@ def of_target(name: str, unit: str | None, values: Floats, target: Any, wanted: 
 def with_next(
     place: object, name: str, unit: str | None, values: Floats, ahead: int, part: Part | None = None
 ) -> Sample:
-    """Return a time series without the last `ahead` steps; its target is the channels `ahead` steps later."""
+    """Create a sample whose targets are the channel values `ahead` steps later."""
     if len(values) <= ahead:
         raise DataError(f"{place}: {name} has {len(values)} steps, but data.ahead = {ahead}; lower it")
     return of_values(name, "", unit, values[:-ahead], part, values[ahead:])
 
 
 def numbered_channels(count: int) -> tuple[str, ...]:
-    """Return names for unnamed channels."""
+    """Return numbered names for `count` unnamed channels."""
     return tuple(f"channel {number}" for number in range(1, count + 1))
 
 
 def of_arrays(found: Arrays, unit: str, samples: list[Sample], **more: Any) -> Recorded:
-    """Return the samples of arrays with their parts and groups."""
+    """Assign the parts and groups in `found` to the samples."""
     if found.parts is not None:
         samples = [replace(one, part=part) for one, part in zip(samples, found.parts, strict=True)]
     if found.groups is not None:
@@ -106,7 +106,7 @@ def of_arrays(found: Arrays, unit: str, samples: list[Sample], **more: Any) -> R
 
 
 def of_layout(layout: Layout, request: Request) -> Recorded:
-    """Read one time series from each .csv or .npy sample; known columns are matched by name."""
+    """Read one time series from each .csv or .npy file, with known columns matched by name."""
     columns, ahead = request.known.columns if request.known else (), request.ahead
     samples: list[Sample] = []
     channels = 0
@@ -143,7 +143,10 @@ def at_rates(place: Path, recorded: Recorded, rates: tuple[int, ...]) -> Recorde
 
 
 def group_unit(place: Path, pattern: str | None) -> Callable[[Sample], str]:
-    """Return a function that finds a file's group, or "" without a pattern. Raises `ValueError` or `DataError`."""
+    """Return a function that finds the group of a file; without a pattern, the group is "".
+
+    Raises `ValueError` if the pattern is invalid, and `DataError` if a file does not match.
+    """
     if pattern is None:
         return lambda one: ""
     check_pattern(pattern)
@@ -159,12 +162,12 @@ def group_unit(place: Path, pattern: str | None) -> Callable[[Sample], str]:
 
 
 def kept_together(group: str | None, otherwise: str) -> str:
-    """Return the noun for the unit that stays in one part."""
+    """Return the noun for a unit whose samples stay in one part."""
     return f'group of "{group}"' if group else otherwise
 
 
 def find_series_in(layout: Layout, request: Request) -> OwnData:
-    """Return the data set found in the time series of a layout, with one series per sample."""
+    """Create a data set from a layout with one time series per file."""
     return find_samples(layout.root, of_layout(layout, request), request, kind="series", classes=layout.classes)
 
 
@@ -177,7 +180,7 @@ def find_samples(
     classes: tuple[str, ...] = (),
     rates: tuple[int, ...] = (),
 ) -> OwnData:
-    """Return the data set found in samples that have been read.
+    """Create a data set from samples that have been read.
 
     Args:
         rates: sampling rates of the data and of the network, unless a network is known.
@@ -232,7 +235,7 @@ def find_samples(
 
 
 def _check_alike(place: Path, recorded: Recorded, known: InputRecord | None, *, unequal: bool) -> None:
-    """Raise `DataError` unless the samples fit the network and, without `unequal`, have the same length."""
+    """Raise `DataError` if samples do not fit the network, or differ in length without `unequal`."""
     taken = recorded.samples
     first = taken[0]
     least = min(len(one.steps) for one in taken)

@@ -1,6 +1,7 @@
-"""Convert file contents to pixels or numbers, within stated limits, for `hdlif run` and the data sets.
+"""Convert file contents to pixels or numbers, within fixed limits, for `hdlif run` and data sets.
 
-This package trusts no file. Callers convert `Unreadable` to an error with the file name and the accepted content.
+The package assumes that every file may be damaged or malicious. Callers convert `Unreadable` to an error with the file
+name and the accepted content.
 """
 
 MOST_BYTES = 2**28
@@ -8,7 +9,7 @@ MOST_BYTES = 2**28
 
 
 class Unreadable(ValueError):  # noqa: N818 - not an error that anybody sees
-    """A fault in the content of a file; callers put the file name before the message.
+    """An error in the content of a file; callers put the file name before the message.
 
     Args:
         text_in: the column of a table that contains text instead of numbers, as a name or a number from 1.

@@ -1,7 +1,7 @@
-"""Read NumPy's .npy and .npz files within stated limits.
+"""Read NumPy's .npy and .npz files within fixed size limits.
 
-The shape is compared with the file size before anything is allocated, so an array is a view of the content. Object
-arrays and pickles raise `Unreadable`.
+hdlif compares the shape with the file size before allocating memory, and returns a view of the content. Object arrays
+and pickles raise `Unreadable`.
 """
 
 import ast
@@ -62,7 +62,7 @@ def parse_array(content: bytes) -> NDArray[Any]:
 
 
 def parse_labels(content: bytes) -> list[str] | list[int]:
-    """Return the labels in a .npy file: an array [N] of integers or of text (NumPy's type U).
+    """Return the labels in a .npy file, which contains an array [N] of integers or text (NumPy's type U).
 
     Raises:
         Unreadable: as in `parse_array`, or the array has another shape or type.
@@ -81,7 +81,7 @@ def parse_labels(content: bytes) -> list[str] | list[int]:
 
 
 def parse_header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
-    """Return the type and shape of a .npy file's array, whether its order is Fortran's, and where its values begin.
+    """Return the data type and shape of a .npy file, whether it has Fortran order, and the offset of the values.
 
     Raises:
         Unreadable: the file is not a .npy file, or contains neither numbers nor text.
@@ -93,7 +93,7 @@ def parse_header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, 
 
 
 def header_place(prefix: bytes) -> tuple[int, int]:
-    """Return where the header begins and ends, given a .npy file's first `PREFIX` bytes. Raises `Unreadable`."""
+    """Return the start and end of a .npy file's header, given the first `PREFIX` bytes. Raises `Unreadable`."""
     version = tuple(prefix[6:8])
     if len(version) < 2 or version[0] not in _LENGTHS or version[1] != 0:
         raise Unreadable(f"version {list(version)} is not one of [1, 0], [2, 0], [3, 0]")
@@ -144,7 +144,7 @@ def _values(
 
 
 def _kind(content: bytes) -> str:
-    """Describe a file that is not an array."""
+    """Describe why a file is not a .npy file."""
     if content.startswith(b"PK"):
         return "it is a zip archive, as numpy.savez writes it; expected one array"
     if content.startswith(b"\x80"):

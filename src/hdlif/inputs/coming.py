@@ -1,6 +1,6 @@
-"""Read samples as they arrive from a pipe, a device or a file: rows of CSV or an array, audio, or images.
+"""Read rows of numbers, audio or images as they arrive from a pipe, a device or a file.
 
-Only one block or line is in memory. `Unreadable` is raised after all samples before the fault have been yielded.
+Only one block or line is in memory at a time. All samples before a fault are yielded before `Unreadable` is raised.
 """
 
 import math
@@ -39,7 +39,7 @@ def _is_text(content: bytes) -> bool:
 
 
 class Source:
-    """A reader of the bytes that arrive at a file descriptor."""
+    """A reader of bytes from a file descriptor."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor, self._held, self._ended = descriptor, b"", False
@@ -76,7 +76,7 @@ class Source:
         return len(self._held) >= _LEAST_TEXT and _is_text(self._held[:_SOME_TEXT])
 
     def begins(self, magic: bytes) -> bool:
-        """Return whether the next bytes are `magic`, without consuming them or waiting for more than needed."""
+        """Return whether the next bytes are `magic`, without consuming bytes or waiting longer than necessary."""
         while len(self._held) < len(magic) and magic.startswith(self._held) and (block := self._more()):
             self._held += block
         return self._held.startswith(magic)
@@ -109,9 +109,9 @@ class Coming:
 
 
 def coming(source: Source, record: InputRecord, *, gaps: str = "stop", rate: int | None = None) -> Coming:
-    """Return the input of a network that takes time series or audio.
+    """Return the arriving samples of a time series or of audio for a network.
 
-    A time series is a CSV file, or a .npy file of [T, C], or [T] for one channel. Audio is 16-bit little-endian PCM
+    A time series is CSV text or a .npy array of [T, C], or of [T] for one channel. Audio is 16-bit little-endian PCM
     with one channel, or a .wav file whose header may omit the length.
 
     Args:
@@ -194,7 +194,7 @@ def _sound(source: Source, record: SoundRecord, rate: int | None) -> Coming:
 
 
 def _piece(record: SoundRecord, rate: int) -> int:
-    """Return the number of samples per block, at most as many as a step of the network takes."""
+    """Return the number of audio samples per block, which is at most one time step of the network."""
     return max(1, record.hop * rate // record.rate)
 
 
@@ -218,9 +218,9 @@ def _pcm(source: Source, form: Format, size: int | None, piece: int) -> Iterator
 
 
 def coming_images(source: Source) -> Iterator[tuple[bytes, float]]:
-    """Yield the content of each image, with the time, as soon as the image is complete.
+    """Yield the content and the time of each image as soon as the image is complete.
 
-    `ffmpeg -i FILM -f image2pipe -c:v ppm -` writes images in this format.
+    The command `ffmpeg -i FILM -f image2pipe -c:v ppm -` writes a stream of PPM images.
 
     Raises:
         Unreadable: the input is not 8-bit binary PPM or PGM, is too large, or ends within an image.

@@ -1,4 +1,4 @@
-"""Convert event streams to frames of event counts in a network's input size, for training and for `hdlif run`."""
+"""Convert event streams to frames of event counts, for training and for `hdlif run`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,7 +34,9 @@ class Events:
 
 
 def by_number(t: NDArray[np.number], frames: int) -> NDArray[np.int64]:
-    """Assign equally many events to each frame: frame j begins at event floor(N/M)·j, and the last takes the rest.
+    """Divide N events equally among M frames, and assign the remaining events to the last frame.
+
+    Frame j begins at event floor(N/M)·j.
 
     >>> by_number(np.arange(7), 3).tolist()
     [0, 0, 1, 1, 2, 2, 2]
@@ -50,9 +52,9 @@ def by_number(t: NDArray[np.number], frames: int) -> NDArray[np.int64]:
 
 
 def by_time(t: NDArray[np.number], frames: int) -> NDArray[np.int64]:
-    """Assign events to frames of equal duration: j = floor(M·(t - t_first) / (t_last - t_first)).
+    """Assign events to M frames of equal duration, with j = floor(M·(t - t_first) / (t_last - t_first)).
 
-    An event at t_last belongs to the last frame.
+    An event at t_last belongs to the last frame. If all times are equal, all events belong to the first frame.
 
     >>> by_time(np.array([10, 14, 15, 20]), 2).tolist()
     [0, 0, 1, 1]
@@ -74,9 +76,9 @@ BINNINGS: Mapping[str, Binning] = {"by_number": by_number, "by_time": by_time}
 
 
 def count_frames(events: Events, frames: int, *, binning: Binning, height: int, width: int) -> NDArray[np.int64]:
-    """Count the N events by frame, polarity and pixel, as int64 [frames, 2, height, width].
+    """Count events by frame, polarity and pixel, as int64 [frames, 2, height, width].
 
-    Events may be in any order; events at equal times keep their order.
+    Events may be in any order; events with equal times keep their order.
 
     >>> import numpy as np
     >>> from hdlif.data import Events, by_time, count_frames
@@ -110,7 +112,7 @@ def check_inside(events: Events, height: int, width: int) -> None:
 
 
 def pooled(events: Events, sensor: tuple[int, int], size: tuple[int, int]) -> Events:
-    """Map events from a sensor of size [H, W] to [h, w]: (x, y) moves to (floor(x·w / W), floor(y·h / H)).
+    """Move events from (x, y) on a sensor [H, W] to (floor(x·w / W), floor(y·h / H)) on a sensor [h, w].
 
     >>> pooled(Events(*map(np.array, ([0, 1], [0, 5], [3, 2], [1, 0]))), (4, 6), (2, 3)).x.tolist()
     [0, 2]
@@ -129,7 +131,7 @@ def fitted(
     size: tuple[int, int],
     resize: str,
 ) -> NDArray[np.float32]:
-    """Return a network's input for a recording: event counts as float32 [T, 2, h, w], where [h, w] is `size`.
+    """Convert a recording to event counts float32 [T, 2, h, w], where `size` is [h, w].
 
     Args:
         binning: a name from `BINNINGS`.
@@ -166,7 +168,8 @@ def check_events(events: Events) -> None:
 def of_columns(columns: Mapping[str, NDArray[Any]]) -> Events:
     """Return the events in arrays t, x, y and p [N].
 
-    Times are finite numbers in any unit; x and y are whole numbers. p is 1 or true for brighter, 0 or -1 for darker.
+    Times t are finite numbers in any unit, and x and y are whole numbers. The polarity p is 1 or true for brighter, and
+    0, false or -1 for darker.
 
     Raises:
         Unreadable: an array has another length, type or value.

@@ -1,4 +1,4 @@
-"""Resize and normalise images, and make the input for each step, for training and `hdlif run`."""
+"""Resize and normalise images, and compute the input for each time step."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,7 @@ def fitted(
 
 
 def mean_bytes(mean: Sequence[float]) -> Pixels:
-    """Return the byte nearest to the mean of each channel, which becomes about 0 when normalised.
+    """Return the byte nearest to the mean of each channel, which is about 0 after normalisation.
 
     >>> mean_bytes((0.0, 0.5, 0.739)).tolist()
     [0, 128, 188]
@@ -53,7 +53,7 @@ def mean_bytes(mean: Sequence[float]) -> Pixels:
 
 
 def inner_size(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
-    """Return an image's width and height in a letterbox: at least 1, and one of them equals the target's side.
+    """Return the width and height, each at least 1, of an image that is scaled to fit inside `target`.
 
     >>> inner_size((640, 480), (320, 320)), inner_size((100, 400), (32, 64))
     ((320, 240), (16, 64))
@@ -66,8 +66,8 @@ def inner_size(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int
 def covered(size: tuple[int, int], target: tuple[int, int], fit: str) -> tuple[float, float, float, float]:
     """Return the image area that an input of size `target` covers, as left, top, right and bottom in image pixels.
 
-    With a letterbox, the area is larger than the image. A point at a fraction f of the input's width is at
-    x = left + f·(right - left) in the image. Heights are converted in the same way.
+    With a letterbox, the covered area is larger than the image. A point at fractions (f, g) of the input's width and
+    height is at (left + f·(right - left), top + g·(bottom - top)).
 
     >>> covered((640, 480), (320, 320), "letterbox"), covered((640, 480), (320, 320), "crop")
     ((0.0, 0.0, 640.0, 640.0), (80.0, 0.0, 560.0, 480.0))
@@ -100,7 +100,7 @@ def boxes_to_picture(boxes: NDArray[Any], size: tuple[int, int], target: tuple[i
 
 
 def map_to_input(labels: NDArray[Any], target: tuple[int, int], fit: str) -> NDArray[Any]:
-    """Resize an image's signed map [h, w] to the input's [H, W]; each input pixel takes the value at its centre.
+    """Resize an image's signed map [h, w] to the input size [H, W], taking the value at each input pixel's centre.
 
     Pixels in the padding of a letterbox become `IGNORED`.
     """
@@ -110,7 +110,7 @@ def map_to_input(labels: NDArray[Any], target: tuple[int, int], fit: str) -> NDA
 
 
 def map_to_picture(labels: NDArray[Any], size: tuple[int, int], fit: str, *, outside: int = 0) -> NDArray[Any]:
-    """Convert a map from input pixels, [..., H, W], to image pixels, [..., h, w].
+    """Convert a map [..., H, W] from input pixels to image pixels [..., h, w].
 
     Args:
         size: width and height of the image.
@@ -138,7 +138,7 @@ def _sampled(labels: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.
 
 
 def _centre(size: tuple[int, int], target: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom of the largest centred part with the aspect ratio of `target`.
+    """Return left, top, right and bottom of the largest centred rectangle with the aspect ratio of `target`.
 
     >>> _centre((8, 4), (2, 2))
     (2.0, 0.0, 6.0, 4.0)
@@ -160,10 +160,10 @@ def normalised(pixels: NDArray[Any], mean: Sequence[float], std: Sequence[float]
 
 
 def framed(x: Floats, frames: str) -> Floats:
-    """Return the input of each step for an image [C, H, W], with `frames` from `graph.graph.FRAMINGS`.
+    """Return the input of each step for an image [C, H, W], where `frames` is one of `graph.graph.FRAMINGS`.
 
-    The shape is [1, C, H, W] for "constant", [H, C, 1, W] for "rows", and [H·W, C, 1, 1] for "pixels". Rows follow each
-    other from the top, and pixels row by row.
+    The result has the shape [1, C, H, W] for "constant", [H, C, 1, W] for "rows", and [H·W, C, 1, 1] for "pixels". Rows
+    are ordered from top to bottom, and pixels row by row.
     """
     if frames == "rows":
         return np.ascontiguousarray(x.transpose(1, 0, 2)[:, :, None])

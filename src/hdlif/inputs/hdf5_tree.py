@@ -1,7 +1,7 @@
-"""Read the tree in an untrusted NIR file: groups as dictionaries, and datasets as arrays, numbers or strings.
+"""Read an untrusted NIR file as a tree of dictionaries, arrays, numbers and strings.
 
-Links and values in other files raise an error. Sizes are checked before anything is read. The HDF5 library may crash or
-hang on damaged bytes, so it runs in a separate process.
+Sizes are checked before values are read. Links, and values that are stored in other files, raise an error. The HDF5
+library may crash or hang on damaged bytes, so it runs in a separate process.
 """
 
 import importlib.util
@@ -64,7 +64,7 @@ def read_tree(path: Path) -> dict[str, Any]:
 
 
 def own_entry(group: Any, name: str, h5py: Any) -> Any:
-    """Return the group or dataset `name` in a group, or None if there is none, without opening other files.
+    """Return the entry `name` of an HDF5 group, or None if it does not exist, without opening other files.
 
     Raises:
         Unreadable: the entry is an external or soft link, or a dataset with values in other files.
@@ -84,7 +84,7 @@ def own_entry(group: Any, name: str, h5py: Any) -> Any:
 
 
 def _main() -> None:
-    """Read a NIR file from standard input and pickle its content to standard output."""
+    """Read a NIR file from standard input, and pickle the tree to standard output."""
     import h5py
 
     try:
@@ -99,7 +99,7 @@ def _main() -> None:
 
 
 class _Reading:
-    """A reader of one file that counts the bytes and entries read."""
+    """A reader of an HDF5 file that limits the number of bytes and entries."""
 
     def __init__(self, h5py: Any) -> None:
         self._h5py, self._bytes, self._entries, self._texts = h5py, 0, 0, 0

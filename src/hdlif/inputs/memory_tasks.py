@@ -1,6 +1,7 @@
-"""Properties of generated memory tasks, computed only from their arguments.
+"""Compute properties of generated memory tasks from the arguments of the tasks.
 
-The arguments of `data` in a recipe are the fields of these classes. `hdlif.data` generates the samples.
+The fields of `DelayedXor`, `Copy` and `MackeyGlass` are the arguments of `data` in a recipe. `hdlif.data` generates the
+samples.
 """
 
 import math
@@ -19,7 +20,7 @@ MOST_TIME = 10**6
 
 
 class Content:
-    """Base class for the arguments of generated data, with derived properties.
+    """Base class for the arguments of generated data and the properties derived from them.
 
     Attributes:
         samples, test: numbers of training and test samples.
@@ -36,7 +37,7 @@ class Content:
     std: ClassVar[tuple[float, ...]] = ()
 
     def check_parts(self, validation: int) -> None:
-        """Raise `ValueError` if the parts are too large with `validation` validation samples."""
+        """Raise `ValueError` if the data set is too large with `validation` validation samples."""
         values = (self.samples + validation + self.test) * math.prod(self.input.shape)
         if values > MOST_VALUES:
             raise ValueError(
@@ -56,12 +57,12 @@ class Content:
 
     @property
     def learned(self) -> Mapping[str, object]:
-        """Other fields of `data_sets.Described`, computed from the arguments."""
+        """Additional fields of `data_sets.Described`, computed from the arguments."""
         return {}
 
     @staticmethod
     def of_network(record: InputRecord, time_steps: int, task: TaskRecord) -> dict[str, int]:
-        """Return the arguments that a network's input determines."""
+        """Return the task arguments that a network's input determines."""
         raise NotImplementedError
 
     def _series(self, columns: tuple[str, ...], steps: int) -> InputRecord:
@@ -80,7 +81,7 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class DelayedXor(Content):
-    """Two marked bits with noise between them; the class is 1 if the bits differ.
+    """A task to decide whether two bits, separated by noise, differ.
 
     Attributes:
         delay: steps from the first bit (at step 0) to the second bit (at the last step).
@@ -120,10 +121,10 @@ class DelayedXor(Content):
 
 @dataclass(frozen=True, kw_only=True)
 class Copy(Content):
-    """Symbols that are shown one per step and must be repeated in order after `delay` empty steps.
+    """A task to repeat a sequence of symbols after `delay` empty steps.
 
-    The class of a step is the symbol shown, or "blank". The prediction for a step is read `symbols` + `delay` steps
-    later, so only the steps that repeat the symbols matter.
+    The class of each step is the symbol shown, or "blank". The prediction for each step is read `symbols` + `delay`
+    steps later, so only the steps that repeat the symbols matter.
 
     Attributes:
         delay: steps from the last symbol to the first repetition, which a channel signals at the last of these steps.
@@ -173,9 +174,9 @@ class Copy(Content):
 
 @dataclass(frozen=True, kw_only=True)
 class MackeyGlass(Content):
-    """Windows of the chaotic time series of Mackey and Glass (1977); each target is the value `ahead` steps later.
+    """A task to predict the chaotic time series of Mackey and Glass (1977) `ahead` steps ahead.
 
-    dx/dt = 0.2·x(t - 17)/(1 + x(t - 17)^10) - 0.1·x(t), one step per unit of time.
+    The time series solves dx/dt = 0.2·x(t - 17)/(1 + x(t - 17)^10) - 0.1·x(t), with one step per unit of time.
 
     Attributes:
         steps: T of a window.
@@ -214,7 +215,7 @@ class MackeyGlass(Content):
             )
 
     def lengths(self, validation: int) -> Mapping[str, int]:
-        """Return the duration of each part in units of time, from the first input to the last target."""
+        """Return the duration of each part of the data in units of time, from the first input to the last target."""
         windows = {
             "train": (self.samples, self.stride),
             "validation": (validation, self.steps),

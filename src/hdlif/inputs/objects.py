@@ -1,4 +1,4 @@
-"""Find objects in a map of classes, and compare two object maps."""
+"""Find objects in a network's logits, and compare maps of object numbers."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,19 +9,20 @@ PARTS = ("background", "boundary", "inside")
 LEAST_PIXELS = 4
 """Minimum number of pixels of an object; smaller objects are dropped as noise."""
 LEVELS = (0.95, 0.8, 0.65, 0.5)
-"""Probabilities of "inside" at which objects are separated. Objects that touch at a lower one may split at a higher."""
+"""Probabilities of "inside" at which objects are separated. Touching objects may split at a higher level."""
 _IOU = 0.5
 
 Numbers = NDArray[np.int32]
 
 
 def objects_of(logits: NDArray[np.floating], *, least: int = LEAST_PIXELS) -> Numbers:
-    """Return each pixel's object number 1, 2, ..., or 0 for none, from logits of background, boundary and inside.
+    """Return each pixel's object number, or 0 for no object, from logits of background, boundary and inside.
 
-    The method is a watershed in the softmax probability p of the class "inside". At each of `LEVELS`, objects grow over
-    pixels with p above the level. The connected parts that remain become new objects; except at the last level, they
-    need at least `least` pixels. Finally, objects grow over the foreground, where the background's probability is below
-    one half. Each part of the foreground that no object reaches becomes a separate object.
+    The method is a watershed of the softmax probability p of the class "inside". At each level in `LEVELS`, objects
+    grow over pixels with p above the level. Remaining connected parts become new objects if they have at least `least`
+    pixels, or any size at the last level. Finally, objects grow over the foreground, where the background's probability
+    is below one half. Each part of the foreground that no object reaches becomes a separate object, and objects with
+    fewer than `least` pixels are dropped.
 
     >>> import numpy as np
     >>> from hdlif.inputs.objects import objects_of
@@ -51,7 +52,7 @@ def _with_new(found: Numbers, more: Numbers) -> Numbers:
 
 
 def _large(numbers: Numbers, least: int) -> Numbers:
-    """Return a map of the objects with at least `least` pixels, renumbered."""
+    """Drop objects with fewer than `least` pixels, and renumber the others."""
     kept = np.bincount(numbers.ravel()) >= least
     kept[0] = False
     anew: Numbers = np.where(kept, kept.cumsum(), 0).astype(np.int32)[numbers]
@@ -59,9 +60,10 @@ def _large(numbers: Numbers, least: int) -> Numbers:
 
 
 def components(mask: NDArray[np.bool_]) -> Numbers:
-    """Return each pixel's connected part in a mask [H, W], or 0 outside the mask; neighbours share an edge.
+    """Return the number of each pixel's connected part in a mask [H, W], or 0 outside the mask.
 
-    Parts are numbered from 1 in the row-by-row order of their first pixels.
+    Pixels are neighbours if they share an edge. Parts are numbered from 1 in the row-by-row order of their first
+    pixels.
     """
     place = np.arange(mask.size).reshape(mask.shape)
     pairs = ((place[:, :-1], place[:, 1:], mask[:, :-1] & mask[:, 1:]), (place[:-1], place[1:], mask[:-1] & mask[1:]))
@@ -82,7 +84,7 @@ def components(mask: NDArray[np.bool_]) -> Numbers:
 
 
 def _grown(seeds: Numbers, mask: NDArray[np.bool_]) -> Numbers:
-    """Grow seeds over a mask, to all eight neighbours in each step; the larger number wins where two meet."""
+    """Grow seeds over a mask to all eight neighbours in each step; where seeds meet, the larger number wins."""
     labels = seeds
     while True:
         rows = np.pad(labels, ((1, 1), (0, 0)))

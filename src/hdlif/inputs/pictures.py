@@ -1,4 +1,4 @@
-"""Decode image files in a few formats with Pillow, within stated limits.
+"""Decode image files with Pillow, within fixed limits.
 
 Pillow identifies a file by its content, not its name. Errors in Pillow's decoders are converted to `Unreadable`.
 """
@@ -62,8 +62,8 @@ def decode(
 ) -> "Image.Image":
     """Return the first frame of an image file, converted to Pillow's mode "L" or "RGB".
 
-    The orientation and the colour profile are ignored, and transparency is dropped. Pillow's plain formula converts
-    CMYK. From 16 bits per colour channel, only the upper 8 are kept.
+    The orientation and the colour profile are ignored, and transparency is dropped. CMYK is converted with Pillow's
+    simple formula. Colour channels with 16 bits are reduced to the upper 8 bits.
 
     Args:
         suffixes: suffixes of the accepted formats, from `FORMATS`.
@@ -80,7 +80,7 @@ def decode(
 
 
 def decode_numbers(content: bytes) -> "NDArray[np.int32]":
-    """Return the number at each pixel, [h, w], of a PNG file with 8 or 16 bits per pixel or a palette (its indices).
+    """Return the pixel values [h, w] of a PNG file with 8 or 16 bits per pixel, or the indices of a palette.
 
     Raises:
         Unreadable: the file is not a PNG file, is damaged, is too large, or is in colour.
@@ -107,7 +107,7 @@ class Header:
 
     @property
     def channels(self) -> int:
-        """1 for a greyscale image, and 3 for any other image, including one with a palette."""
+        """The number of channels, which is 1 for a greyscale image and 3 for any other image, even with a palette."""
         return 1 if self.mode in _GREY else 3
 
 
@@ -119,7 +119,7 @@ def header(content: bytes, *, ended: Callable[[], bool] | None = None) -> Header
 
 
 class _Content(io.BytesIO):
-    """The content of a file, which raises `Unreadable` on reading once `ended` returns True."""
+    """A byte stream that raises `Unreadable` on reading after `ended` returns True."""
 
     def __init__(self, content: bytes, ended: Callable[[], bool] | None) -> None:
         super().__init__(content)
@@ -135,7 +135,7 @@ class _Content(io.BytesIO):
 def _opened(
     content: bytes, suffixes: Iterable[str], ended: Callable[[], bool] | None, *, deep: bool = False
 ) -> "Iterator[Image.Image]":
-    """Open an image of an accepted size and type, and convert errors in using it to `Unreadable`.
+    """Open an image of an accepted size and type, and convert all decoding errors to `Unreadable`.
 
     Args:
         deep: whether more than 8 bits per channel are accepted.
@@ -168,13 +168,13 @@ def _silence_log() -> None:
 
 
 def _held_size(image: "Image.Image") -> tuple[int, int]:
-    """Return an image's width and height, or a TIFF tile's if larger, because libtiff decodes the full tile."""
+    """Return the size of an image, or of a larger TIFF tile, because libtiff decodes complete tiles."""
     tags = getattr(image, "tag_v2", {})
     return max(image.width, tags.get(_TILE_WIDTH, 0)), max(image.height, tags.get(_TILE_LENGTH, 0))
 
 
 class _WithoutWarnings:
-    """A context manager that ignores warnings while any thread is inside, because filters apply to the process."""
+    """A context manager that ignores warnings while any thread uses it, because filters apply to the entire process."""
 
     def __init__(self) -> None:
         self._lock, self._inside = threading.Lock(), 0
@@ -212,7 +212,7 @@ def _silent_libtiff() -> Iterator[None]:
 
 
 def check_size(width: int, height: int) -> None:
-    """Raise `Unreadable` if storing or resizing an image of this size would take too much memory."""
+    """Raise `Unreadable` if storing or resizing an image of width x height pixels would take too much memory."""
     if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
         raise Unreadable(
             f"it is {height}x{width}; at most {MOST_PIXELS // 10**6} million pixels and {MOST_SIDE} per side are "

@@ -1,4 +1,4 @@
-"""Read the YAML of recipes, tables and search spaces as a plain tree of text, numbers, lists and mappings.
+"""Read YAML files as plain trees of text, numbers, lists and mappings.
 
 Values follow the core schema of YAML 1.2: `1e-3` is a number, and `yes`, `off` and `010` are text. Tags, aliases,
 repeated keys, integers with more than 64 bits and half surrogate pairs raise an error. More than `MOST_DEPTH` levels or
@@ -50,7 +50,7 @@ def text_of(path: Path, what: str) -> str:
 
 
 def parse_yaml(text: str, *, source: str) -> Any:
-    """Return the value of YAML text. Raises `RecipeError` with the faulty line."""
+    """Return the parsed value of YAML text. Raises `RecipeError` with the position of the error."""
     # JSON, a subset of YAML, encodes characters beyond U+FFFF as two escapes, which libyaml rejects.
     text = _PAIR.sub(lambda pair: bytes.fromhex(pair[1] + pair[2]).decode("utf-16-be"), text)
     try:
@@ -73,7 +73,7 @@ def parse_yaml(text: str, *, source: str) -> Any:
 
 
 def _check_events(text: str) -> None:
-    """Raise an error on tags, aliases and excessive nesting before anything is built."""
+    """Raise an error on tags, aliases or excessive nesting before any value is built."""
     depth = 0
     for event in yaml.parse(text, Loader=_SafeLoader):
         if isinstance(event, yaml.AliasEvent):
@@ -133,7 +133,10 @@ Dumper.add_representer(list, lambda d, items: d.represent_sequence(f"{_TAG}seq",
 
 
 def not_plain(value: object, levels: int = MOST_DEPTH) -> str | None:
-    """Return why other programs may read a tree's JSON differently, or None. NaN and infinity are not checked."""
+    """Describe why other programs may read a tree's JSON differently, or return None.
+
+    NaN and infinity are not checked.
+    """
     for number, level in enumerate(_levels(value)):
         if number > levels + 1:
             return f"more than {levels} nested levels of lists and mappings are refused"
@@ -146,7 +149,7 @@ def not_plain(value: object, levels: int = MOST_DEPTH) -> str | None:
 
 
 def recipe_fields(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return every value in nested mappings by its full key.
+    """Flatten nested mappings to a dict of values by full key.
 
     >>> recipe_fields({"seed": 1, "neuron": {"kind": "lif"}})
     {'seed': 1, 'neuron.kind': 'lif'}
@@ -158,7 +161,7 @@ def recipe_fields(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def is_deeper(value: object, levels: int) -> bool:
-    """Return whether lists and mappings are nested more than `levels` deep, as a check before recursion."""
+    """Return whether lists and mappings are nested deeper than `levels`, without using recursion."""
     return any(number > levels for number, _ in enumerate(_levels(value)))
 
 

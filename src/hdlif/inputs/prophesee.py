@@ -1,8 +1,8 @@
-"""Read Prophesee's .raw files: a text header, then 32-bit words (EVT 2.0) or 16-bit words (EVT 3.0).
+"""Read Prophesee's .raw files in the formats EVT 2.0 and EVT 3.0.
 
-Header lines begin with %. The relevant lines contain the format, as in `% evt 3.0` or
-`% format EVT3;height=720;width=1280`, and the sensor size, as in `% geometry 1280x720` or `% height 720`. The highest 4
-bits of a word are its type.
+A text header precedes words of 32 bits in EVT 2.0, or of 16 bits in EVT 3.0. Header lines begin with %. One header line
+contains the format, as in `% evt 3.0` or `% format EVT3;height=720;width=1280`. Other header lines may contain the
+sensor size, as in `% geometry 1280x720` or `% height 720`. The highest 4 bits of each word are the word's type.
 """
 
 import re
@@ -22,7 +22,7 @@ _OF_3 = {"y": 0x0, "x": 0x2, "base": 0x3, "vector_12": 0x4, "vector_8": 0x5, "ti
 
 
 def read_raw(content: bytes) -> Events:
-    """Return the events of a recording, without triggers and other words."""
+    """Return the events of a recording, ignoring triggers and other words."""
     lines, start = _header(content)
     version = _version(lines)
     size = 4 if version == "2" else 2
@@ -34,7 +34,7 @@ def read_raw(content: bytes) -> Events:
 
 
 def _header(content: bytes) -> tuple[list[str], int]:
-    """Return the lines of the header without %, and where the words begin."""
+    """Return the header lines without %, and the offset of the first word."""
     lines, start = list[str](), 0
     while content[start : start + 1] == b"%":
         end = content.find(b"\n", start, start + _MOST_HEADER)
@@ -71,7 +71,7 @@ _Columns = tuple[NDArray[np.int64], NDArray[np.integer], NDArray[np.integer], ND
 
 
 def _evt2(words: NDArray[np.uint32]) -> _Columns:
-    """Decode EVT 2.0: bits 22..27 of an event are the low 6 bits of its time, 11..21 are x, and 0..10 are y.
+    """Decode EVT 2.0, in which bits 0..10 of an event are y, 11..21 are x, and 22..27 are the low bits of the time.
 
     A time word contains the upper 28 bits of the time. Events before the first time word are omitted.
     """
@@ -85,9 +85,9 @@ def _evt2(words: NDArray[np.uint32]) -> _Columns:
 def _evt3(words: NDArray[np.uint16]) -> _Columns:
     """Decode EVT 3.0, in which time, row and column are written only when they change.
 
-    An event is a word with x and polarity, or a bit in a vector. A vector of 12 or 8 bits marks which pixels after the
-    base have an event, and the next vector continues after it. A time has 24 bits in two words and restarts after 2^24.
-    Events before the first time and row are omitted.
+    An event is a word with x and polarity, or a bit in a vector. A vector of 12 or 8 bits marks the pixels after the
+    base that have an event, and the next vector covers the following pixels. The time has 24 bits in two words, and
+    restarts after 2^24. Events before the first time and row are omitted.
     """
     kind, value = (words >> 12).astype(np.uint8), (words & 0xFFF).astype(np.int32)
     is_12, is_8, based = kind == _OF_3["vector_12"], kind == _OF_3["vector_8"], kind == _OF_3["base"]
@@ -116,12 +116,12 @@ def _evt3(words: NDArray[np.uint16]) -> _Columns:
 
 
 def _bits(values: NDArray[np.int32]) -> int:
-    """Return the number of bits that are set."""
+    """Return the total number of bits that are set."""
     return sum(int((values >> bit & 1).sum()) for bit in range(12))
 
 
 def _times(kind: NDArray[np.uint8], value: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the time at each word, or -1 before the first time; a new high word sets the low bits to 0."""
+    """Return the time at each word, or -1 before the first time; a changed high word sets the low bits to 0."""
     is_high, is_low = kind == _OF_3["time_high"], kind == _OF_3["time_low"]
     highs = value[is_high].astype(np.int64)
     highs += np.cumsum(np.diff(highs, prepend=highs[:1]) < -(2**11)) << 12
@@ -138,7 +138,7 @@ _Int = TypeVar("_Int", np.int32, np.int64)
 
 
 def _latest(values: NDArray[_Int], there: NDArray[np.bool_]) -> NDArray[_Int]:
-    """Return the latest value up to each place, or -1 before the first value.
+    """Return the latest value up to each position, or -1 before the first value.
 
     >>> _latest(np.array([5, 6, 7, 8]), np.array([False, True, False, True])).tolist()
     [-1, 6, 6, 8]

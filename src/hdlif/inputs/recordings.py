@@ -1,7 +1,7 @@
 """Read event-camera files.
 
-hdlif implements readers for N-MNIST, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays. tonic reads AEDAT 4,
-and h5py reads HDF5. Both packages are in an optional extra, because tonic is licensed under the GPL.
+hdlif implements readers for N-MNIST, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays. The packages tonic and
+h5py read AEDAT 4 and HDF5, and are in an optional extra because tonic is licensed under the GPL.
 """
 
 import io
@@ -43,7 +43,9 @@ _SENSOR_SIDE = 128
 
 
 def read_bin(content: bytes) -> Events:
-    """Read N-MNIST, with 5 bytes per event: x; y; polarity (bit 7) and big-endian time in microseconds (23 bits).
+    """Read N-MNIST, which has 5 bytes per event.
+
+    The first two bytes are x and y; the others are a polarity bit and a big-endian time of 23 bits in microseconds.
 
     An entry with y = 240 is not an event but adds 2^13 to all later times.
     """
@@ -57,7 +59,7 @@ def read_bin(content: bytes) -> Events:
 
 
 def read_aedat(content: bytes) -> Events:
-    """Read AEDAT 2.0 from a DVS128, or AEDAT 3.1; the first line contains the version."""
+    """Read AEDAT 2.0 from a DVS128 sensor, or AEDAT 3.1, depending on the version in the first line."""
     for version, read in ((b"2.", _read_aedat2), (b"3.", _read_aedat3)):
         if content.startswith(b"#!AER-DAT" + version):
             return read(content)
@@ -65,9 +67,10 @@ def read_aedat(content: bytes) -> Events:
 
 
 def _read_aedat2(content: bytes) -> Events:
-    """Read AEDAT 2.0: lines that begin with #, then a big-endian address and time of 4 bytes each per event.
+    """Read AEDAT 2.0, in which events follow header lines that begin with #.
 
-    In an address, bit 0 is 1 for darker, bits 1..7 are x from the right, and bits 8..14 are y from the bottom.
+    An event consists of an address and a time, each with 4 bytes in big-endian order. Bit 0 of the address is 1 for
+    darker; bits 1..7 are x from the right, and bits 8..14 are y from the bottom.
     """
     start = 0
     while content[start : start + 1] == b"#":
@@ -83,9 +86,11 @@ def _read_aedat2(content: bytes) -> Events:
 
 
 def _read_aedat3(content: bytes) -> Events:
-    """Read AEDAT 3.1: a header up to #!END-HEADER, then packets of 28 bytes (kind, size and number) and events.
+    """Read AEDAT 3.1, in which packets of events follow a text header that ends with #!END-HEADER.
 
-    A polarity event has 4 bytes of data (bit 0 valid, 1 polarity, 2..16 y, 17..31 x) and 4 of time, little endian.
+    Each packet has its own header of 28 bytes. A polarity event has 4 bytes of data and 4 bytes of time in
+    little-endian order. In the data of an event, bit 0 is 1 for valid events, bit 1 is the polarity, bits 2..16 are y,
+    and bits 17..31 are x.
     """
     mark = b"#!END-HEADER\r\n"
     place = content.find(mark)
@@ -111,7 +116,7 @@ def _read_aedat3(content: bytes) -> Events:
 
 
 def read_aedat4(path: Path, content: bytes) -> Events:
-    """Read AEDAT 4.0 with tonic, which reads only files.
+    """Read AEDAT 4.0 with tonic, which requires a file on disk.
 
     Raises:
         MissingExtraError: tonic or the package aedat, which tonic requires, is not installed.
@@ -160,7 +165,7 @@ def read_npy(content: bytes) -> Events:
 
 
 def read_npz(content: bytes) -> Events:
-    """Read arrays t, x, y and p [N], or a single array, unnamed or named "events", as in `read_npy`."""
+    """Read arrays t, x, y and p [N], or a single array as in `read_npy` that is unnamed or named "events"."""
     files = parse_archive(content, (*_NAMES, *_ALONE))
     if len(files) == 1 and (alone := next(iter(files))) in _ALONE:
         return read_npy(files[alone])
@@ -183,7 +188,7 @@ _ALONE = ("events", "arr_0")
 
 
 def _named(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return the columns t, x, y and p by name. Raises `Unreadable` unless each column occurs once."""
+    """Return the columns t, x, y and p by name. Raises `Unreadable` unless each column occurs exactly once."""
     found: dict[str, NDArray[Any]] = {}
     for name, values in columns.items():
         if (what := _NAMES.get(name)) is not None:
@@ -197,7 +202,7 @@ def _named(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 
 def read_hdf5(path: Path, content: bytes) -> Events:
-    """Read HDF5 data sets t, x, y and p [N], or one with these fields, in the root or a group "events" or "CD".
+    """Read HDF5 data sets t, x, y and p, or a data set with these fields, in the root or in "events" or "CD".
 
     Raises:
         MissingExtraError: h5py is not installed.
@@ -217,7 +222,7 @@ def read_hdf5(path: Path, content: bytes) -> Events:
 
 
 def _of_group(group: Any, h5py: Any) -> dict[str, NDArray[Any]]:
-    """Return the event data sets in the usual groups, by name."""
+    """Return the arrays t, x, y and p from the usual HDF5 groups."""
     # Import this here because most recordings do not need it.
     from hdlif.inputs.hdf5_tree import own_entry
 
@@ -240,7 +245,7 @@ def _of_group(group: Any, h5py: Any) -> dict[str, NDArray[Any]]:
 
 
 def _check_size(values: Any) -> None:
-    """Raise `Unreadable` if reading a data set would take more memory than any recording needs."""
+    """Raise `Unreadable` if an HDF5 data set would take more memory than any recording needs."""
     shape = list(values.shape or ())
     if len(shape) != 1 or shape[0] > MOST_EVENTS:
         raise Unreadable(f"{cut(values.name)} is {shape}; it must be [N], with at most {MOST_EVENTS:,} events")
@@ -273,9 +278,9 @@ READERS: Mapping[str, Callable[[Path, bytes], Events]] = {
 def read_recording(path: Path, content: bytes) -> Events:
     """Return the events in the content of a file; the suffix of `path` determines the format.
 
-    Reading takes at most `MEMORY` times the size of the file, with three exceptions. For AEDAT 4 and HDF5, there is no
-    limit. For .npz, each array has at most `inputs.MOST_BYTES`. EVT 3.0 takes 50 times the size of the file, and 100
-    bytes for each of the at most `MOST_EVENTS` events in vectors.
+    Reading takes memory of at most `MEMORY` times the file size, with three exceptions. AEDAT 4 and HDF5 have no memory
+    limit. Each array in a .npz file has at most `inputs.MOST_BYTES` bytes. EVT 3.0 takes 50 times the file size, plus
+    100 bytes per event in vectors (at most `MOST_EVENTS`).
 
     Raises:
         Unreadable: the file is in none of the formats, or is damaged.

@@ -1,11 +1,12 @@
 """Resample audio and sensor data.
 
-With r = to / from = L / M in lowest terms and c = 0.95 min(1, r), value m of the result is
+The output y_m is defined with r = to / from = L / M in lowest terms and c = 0.95 min(1, r):
 
-    y_m = sum_n k_m(n) x_n / sum_n k_m(n),    k_m(n) = sinc(c u) w(u c / 16),    u = m M / L - n,
+    y_m = sum_n k_m(n) x_n / sum_n k_m(n),    k_m(n) = sinc(c u) w(u c / 16),    u = m M / L - n.
 
-over all n with |u| c < 16. k is the ideal low-pass filter below 0.95 of the lower Nyquist frequency, cut off after
-16 zeros by Kaiser's window w with beta = 10. There are L different k. The first and last values extend x at its ends.
+The sums are over all n with |u| c < 16. The kernel k is the ideal low-pass filter below 0.95 of the lower Nyquist
+frequency. Kaiser's window w with beta = 10 cuts the kernel off after 16 zeros. There are L different kernels. Beyond
+the ends of x, the first and last values are repeated.
 """
 
 import math
@@ -22,7 +23,7 @@ _BLOCK, _MOST_KEPT = 2**16, 2**16
 
 
 def resampled_length(length: int, rate: int, to: int) -> int:
-    """Return the number of output values, whose times are before the end of the last input value.
+    """Return the number of output values with times before the end of the last input value.
 
     >>> resampled_length(100, 50, 20), resampled_length(8000, 8000, 16000), resampled_length(3, 2, 1)
     (40, 16000, 2)
@@ -33,7 +34,7 @@ def resampled_length(length: int, rate: int, to: int) -> int:
 def resampled(
     x: NDArray[np.float32], rate: int, to: int, begin: int = 0, end: int | None = None
 ) -> NDArray[np.float32]:
-    """Convert values [N] or [N, C], N > 0, from `rate` to the rate `to`, in float32.
+    """Resample values [N] or [N, C] with N > 0 from `rate` to `to` in float32.
 
     Args:
         begin, end: compute only the part [begin:end] of the result.
@@ -100,7 +101,7 @@ class Resampler:
 
 
 def _values(held: NDArray[np.float32], start: int, begin: int, end: int, up: int, down: int) -> NDArray[np.float32]:
-    """Return the outputs begin..end-1, [end - begin, C], from `held` [n, C], which begins at x[start - reach]."""
+    """Compute the outputs begin..end-1 from the inputs `held` [n, C], which begin at x[start - reach]."""
     taps = 2 * _reach(up, down) + 1
     table = _table(up, down) if up * taps <= _MOST_KEPT else None
     # The sum may exceed the largest float32 if the values are near it.
@@ -124,7 +125,7 @@ def _terms(rate: int, to: int) -> tuple[int, int]:
 
 
 def _reach(up: int, down: int) -> int:
-    """Return the number of inputs on either side on which an output depends."""
+    """Return the number of inputs on each side that contribute to an output."""
     return math.ceil(_ZEROS / _cutoff(up, down))
 
 
@@ -139,7 +140,7 @@ def _table(up: int, down: int) -> NDArray[np.float64]:
 
 
 def _kernels(phases: NDArray[np.int64], up: int, down: int) -> NDArray[np.float64]:
-    """Return the kernels k, [phases, 2 reach + 1], at phases / up after an input; the sum of each is 1."""
+    """Return kernels [phases, 2 reach + 1], each with sum 1, for outputs at phases / up after an input."""
     cutoff, reach = _cutoff(up, down), _reach(up, down)
     fractions, n = phases[:, None] / up, np.arange(-reach, reach + 1)
     u = fractions - n

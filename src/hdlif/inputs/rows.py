@@ -1,6 +1,6 @@
 """Parse the lines of a CSV file as they arrive, with the rules of `hdlif.inputs.tables`.
 
-A row is one line of at most `MOST_LINE` bytes: cells contain no line breaks.
+A row is one line of at most `MOST_LINE` bytes, so cells cannot contain line breaks.
 """
 
 import codecs
@@ -57,13 +57,13 @@ FILL = "fill it in, or set how to fill gaps: hold or zero (hdlif run: --gaps)"
 
 
 class Lines:
-    """A splitter of a byte stream into lines that end in LF, CR LF or CR."""
+    """A splitter that divides a byte stream into lines that end in LF, CR LF or CR."""
 
     def __init__(self) -> None:
         self._rest, self._number, self._after_return = bytearray(), 0, False
 
     def push(self, block: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield the lines that end in a block, numbered from 1. Raises `Unreadable` if a line is very long."""
+        """Yield the numbered lines that a block of bytes completes. Raises `Unreadable` if a line is too long."""
         if self._after_return and block.startswith(b"\n"):
             block = block[1:]
             self._after_return = False
@@ -95,7 +95,7 @@ class Lines:
 
 
 class Rows:
-    """A converter of lines to rows of numbers; `known` channels are matched by name if there is a header."""
+    """A parser that converts lines to rows of numbers, with `known` channels matched by name if there is a header."""
 
     def __init__(self, known: Sequence[str], channels: int, gaps: Gaps) -> None:
         self._known, self._channels, self._gaps = known, channels, gaps

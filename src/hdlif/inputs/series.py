@@ -19,7 +19,7 @@ ARRAYS = ("x", "y", "group", "part")
 
 
 def windows(length: int, window: int, stride: int | None) -> range:
-    """Return the start of each window; without a stride, windows are adjacent.
+    """Return the start of each window; windows without a stride are adjacent.
 
     >>> list(windows(10, 4, 3)), list(windows(10, 4, None)), list(windows(3, 4, 1))
     ([0, 3, 6], [0, 4], [])
@@ -42,7 +42,7 @@ class Part:
     place: str = ""
 
     def windows(self, rows: int, stride: int) -> Iterator["Part"]:
-        """Yield windows of `rows` rows, `stride` rows apart, or the time series itself if it is not longer."""
+        """Yield windows of `rows` rows, `stride` rows apart, or the entire time series if it is not longer."""
         if len(self.values) <= rows:
             yield self
             return
@@ -53,9 +53,10 @@ class Part:
 
 
 def parse_several(content: bytes, suffix: str, known: Sequence[str] = ()) -> list[Part]:
-    """Return the time series in a file: one, read by `parse_series`, or several in an array x [N, T, C].
+    """Return the time series in a file, which contains a single time series or an array of several.
 
-    The array is in a .npy file or is x in a .npz file, which may also be [N, T] for one channel.
+    Several time series are stored as a .npy array [N, T, C], or as x in a .npz file, where x may be [N, T] for one
+    channel.
     """
     if suffix in (".npy", ".npz"):
         array = samples(content) if suffix == ".npz" else parse_array(content)
@@ -81,7 +82,7 @@ def samples(content: bytes) -> NDArray[Any]:
 
 
 def parse_series(content: bytes, suffix: str, known: Sequence[str] = ()) -> Floats:
-    """Return the time series [T, C] in a CSV or Parquet file (one row per step) or a .npy file of [T, C] or [T].
+    """Return the time series [T, C] in a CSV or Parquet file with one row per step, or in a .npy file.
 
     Args:
         known: the channels, matched by name if the file contains names.
@@ -94,14 +95,14 @@ def parse_series(content: bytes, suffix: str, known: Sequence[str] = ()) -> Floa
 
 
 def plain(array: NDArray[Any]) -> Floats:
-    """Convert an array [T, C], or [T] for one channel, to float32 [T, C]. Raises `Unreadable` for other arrays."""
+    """Convert an array [T, C], or [T] for one channel, to float32 [T, C]. Raises `Unreadable` for wrong shapes."""
     if array.ndim not in (1, 2) or not array.size:
         raise Unreadable(f"it is {array.dtype} {list(array.shape)}; expected a time series [steps, channels]")
     return finite(array if array.ndim == 2 else array[:, None])
 
 
 def finite(array: NDArray[Any]) -> Floats:
-    """Convert an array of any numbers to float32. Raises `Unreadable` if a number is not finite."""
+    """Convert an array of real numbers to float32. Raises `Unreadable` if a number is not finite."""
     if array.dtype.kind not in "biuf":
         raise Unreadable(f"it is {array.dtype}; expected real numbers")
     with np.errstate(over="ignore"):
@@ -115,7 +116,7 @@ def finite(array: NDArray[Any]) -> Floats:
 
 
 def finite_steps(array: NDArray[Any]) -> Floats:
-    """Convert time series [N, T, C] or [N, T] to float32; each may end in padding, which is steps of NaN.
+    """Convert time series [N, T, C] or [N, T], each of which may end in padding with NaN, to float32.
 
     Raises:
         Unreadable: a value before the padding is not finite, or a time series has no step.
@@ -132,7 +133,7 @@ def finite_steps(array: NDArray[Any]) -> Floats:
 
 
 def own_steps(series: Floats) -> Floats:
-    """Return a time series [T, C] without its padding."""
+    """Return a time series [T, C] without padding."""
     return series[~np.isnan(series[:, 0])]
 
 
@@ -147,5 +148,5 @@ def normalised(samples: Floats, mean: Sequence[float], std: Sequence[float]) -> 
 
 
 def shown(series: Floats, mean: Sequence[float], std: Sequence[float]) -> Floats:
-    """Return the input of each step for a time series [T, C]: [T, C, 1, 1]."""
+    """Convert a time series [T, C] to the normalised input of each step, [T, C, 1, 1]."""
     return fitting.framed(normalised(as_sample(series), mean, std), "rows")

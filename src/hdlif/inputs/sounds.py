@@ -1,7 +1,6 @@
 """Compute log-mel frames of audio clips, for training and for `hdlif run`.
 
-Training and `hdlif run` get the same numbers if they use the same machine and the same NumPy, which computes Fourier
-transforms and logarithms.
+Training and `hdlif run` compute identical numbers on the same machine with the same version of NumPy.
 """
 
 from collections.abc import Iterator
@@ -26,8 +25,9 @@ _BLOCK = 2**16
 def clips(wave: Wave, record: SoundRecord) -> Iterator[tuple[float, Floats]]:
     """Yield the resampled clips [record.samples] of audio, each with its start time in seconds.
 
-    Shorter audio becomes one clip, padded with silence at the end, or on both sides if `record.clips` is "centre". From
-    longer audio, "first" and "centre" take one clip, and "windows" takes complete clips every `record.every` samples.
+    Audio shorter than a clip is padded with silence at the end, or on both sides if `record.clips` is "centre". Audio
+    longer than a clip yields one clip for "first" or "centre", and complete clips every `record.every` samples for
+    "windows".
     """
     missing = record.samples - resampled_length(len(wave.samples), wave.rate, record.rate)
     if missing > 0:
@@ -49,8 +49,9 @@ def clips(wave: Wave, record: SoundRecord) -> Iterator[tuple[float, Floats]]:
 def log_mel(clip: Floats, record: SoundRecord) -> Floats:
     """Return the log-mel energies of a clip [record.samples], as float32 [T, mels] with T = record.frames.
 
-    Frame t is the `frame` = n samples around the middle of hop t, multiplied by the periodic Hann window h. Beyond the
-    ends, samples are silent. In float64, with the frame's Fourier transform X and the triangles b_m of `filter_bank`:
+    Frame t consists of the n = `record.frame` samples around the middle of hop t, multiplied by the periodic Hann
+    window h. Samples beyond the ends of the clip are silent. The energies y are computed in float64 from the Fourier
+    transform X and the triangles b_m of `filter_bank`:
 
         y_tm = log(1e-8 + sum_k b_m(k) |X_t(k)|^2 / sum_j h_j^2)
     """
@@ -58,9 +59,9 @@ def log_mel(clip: Floats, record: SoundRecord) -> Floats:
 
 
 class LogMelFrames:
-    """Log-mel frames of a clip that arrives in pieces, bit-identical to `log_mel`.
+    """A converter that turns pieces of a clip into log-mel frames, bit-identical to `log_mel`.
 
-    Each frame is returned as soon as all its samples, or the end of the clip, have arrived.
+    Each frame is returned as soon as its samples are complete or the clip ends.
     """
 
     def __init__(self, record: SoundRecord) -> None:
@@ -117,10 +118,10 @@ def _hann(n: int) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=8)
 def filter_bank(rate: int, frame: int, mels: int, lowest_hz: float, highest_hz: float) -> NDArray[np.float64]:
-    """Return triangular filters [mels, frame // 2 + 1] over the frequencies of a frame; each has a peak of 1.
+    """Return triangular filters [mels, frame // 2 + 1] with peaks of 1 over the frequencies of a frame.
 
-    The corners are equidistant in mel(f) = 2595 log10(1 + f / 700), from `lowest_hz` to `highest_hz`. Triangle m rises
-    from corner m to corner m + 1 and falls to corner m + 2.
+    The corners of the triangles are equidistant in mel(f) = 2595 log10(1 + f / 700), from `lowest_hz` to `highest_hz`.
+    Triangle m rises from corner m to corner m + 1 and falls to corner m + 2.
 
     Raises:
         Unreadable: a triangle contains no frequency.

@@ -1,7 +1,7 @@
-"""Read CSV and Parquet files with one row of numbers per time step, for `hdlif run` and the data sets.
+"""Read CSV and Parquet files with one row of numbers per time step or sample.
 
-Commas separate cells, or semicolons if the first row contains more semicolons. Numbers are decimal, with a point. The
-first row is a header if no cell in it is a number.
+Cells are separated by commas, or by semicolons if the first row contains more semicolons than commas. Numbers have a
+point as decimal separator. The first row is a header if none of its cells is a number.
 """
 
 import codecs
@@ -40,7 +40,7 @@ FILL_IN = "fill it in or delete the row"
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a file.
+    """The content of a table file.
 
     Attributes:
         names: names of the numeric columns; None without a header.
@@ -56,7 +56,7 @@ class Table:
 
 
 def header_of(content: bytes, suffix: str) -> Sequence[str] | None:
-    """Return the column names in a file with a suffix in `SUFFIXES`, or None without a header. Raises `Unreadable`."""
+    """Return the column names in a table file, or None if the file has no header. Raises `Unreadable`."""
     if suffix == PARQUET:
         with _parquet(content) as file:
             return _columns_of_parquet(file)
@@ -71,7 +71,7 @@ def parse_named(
     columns: Sequence[str] | None = None,
     known: Sequence[str] = (),
 ) -> Table:
-    """Return the table in a file with a suffix from `SUFFIXES`, as `parse_table` does."""
+    """Read a CSV or Parquet file, depending on the suffix, with the arguments of `parse_table`."""
     if suffix == PARQUET:
         return parse_parquet(content, text=text, columns=columns, known=known)
     return parse_table(content, text=text, columns=columns, known=known)
@@ -139,7 +139,7 @@ def parse_table(
 
 
 def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Yield one or more rows, each with the number of its last line. Raises `Unreadable`."""
+    """Yield the rows of a CSV file, each with the number of the row's last line. Raises `Unreadable`."""
     if b"\0" in content:
         raise Unreadable("it contains a zero byte, so it is not text")
     try:
@@ -201,7 +201,7 @@ def columns_of(
 
 
 def column_name(header: Sequence[str] | None, place: int) -> str:
-    """Return the name of a column, or its number from 1, for an error message."""
+    """Return the name of a column, or the column's number from 1, for an error message."""
     return brief(header[place]) if header else str(place + 1)
 
 
@@ -218,7 +218,7 @@ def no_number(cell: str) -> tuple[str, bool]:
 
 
 def word_of(cell: str, where: str) -> str:
-    """Return the text in a cell, which must be a name. Raises `Unreadable`."""
+    """Return the text in a cell if it is a valid name. Raises `Unreadable`."""
     word = cell.strip()
     if not word or not word.isprintable():
         raise Unreadable(f"{where}: {brief(cell)} is not a name")
@@ -228,7 +228,7 @@ def word_of(cell: str, where: str) -> str:
 def parse_parquet(
     content: bytes, *, text: Collection[str] = (), columns: Sequence[str] | None = None, known: Sequence[str] = ()
 ) -> Table:
-    """Return the table in a Parquet file, as `parse_table` does; pyarrow reads it without a guaranteed limit.
+    """Read a Parquet file with the arguments of `parse_table`, but without a guaranteed memory limit.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -251,7 +251,7 @@ def parse_parquet(
 
 @contextlib.contextmanager
 def _parquet(content: bytes) -> Iterator[Any]:
-    """Open a file with pyarrow, and convert its errors to `Unreadable`. Raises `MissingExtraError`."""
+    """Open a file with pyarrow, and convert pyarrow's errors to `Unreadable`. Raises `MissingExtraError`."""
     try:
         import pyarrow
         from pyarrow import parquet
@@ -266,7 +266,7 @@ def _parquet(content: bytes) -> Iterator[Any]:
 
 
 def _columns_of_parquet(file: Any) -> list[str]:
-    """Return the column names. Raises `Unreadable` if there are too many cells, no rows, or a repeated name."""
+    """Return the column names. Raises `Unreadable` if a table has too many cells, no rows or a repeated name."""
     names, rows = list(file.schema_arrow.names), file.metadata.num_rows
     if len(names) > MOST_COLUMNS or rows * len(names) > MOST_CELLS:
         raise Unreadable(f"it has {rows:,} rows of {len(names):,} columns, more than about {MOST_CELLS:,} cells")
@@ -276,7 +276,7 @@ def _columns_of_parquet(file: Any) -> list[str]:
 
 
 def _numbers(column: Any, name: str) -> NDArray[np.float32]:
-    """Convert a column to float32."""
+    """Convert a pyarrow column to float32."""
     if column.null_count:
         row = column.is_null().to_pylist().index(True) + 1
         raise Unreadable(f"row {row}, column {brief(name)}: the cell is empty; {FILL_IN}")

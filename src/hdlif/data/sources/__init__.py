@@ -1,9 +1,11 @@
-"""Sources of samples, one file per source.
+"""Sources of samples, with one file per source.
 
-A function loads each shipped set. For each source of the user's own data, a subclass of `hdlif.data.own_data.Request`
-has the keys of a recipe as its settings. The method `find` lists the samples as a `Layout`. The base classes
-`OfImages`, `OfSounds` and `OfEvents` read images, audio and event-camera data from folders, shards and data sets.
+Each shipped data set has a function that loads it. For the user's own data, each source is a subclass of
+`hdlif.data.own_data.Request`, whose fields are recipe keys. The method `find` of each request returns a data set. The
+base classes `OfImages`, `OfSounds` and `OfEvents` read images, audio and event-camera data from folders, shards and
+data sets.
 
-To add a kind of data, edit at most three files. Add a decoder to `hdlif.inputs` if the format is new, a class here, and
-the keys and recognition to `hdlif.recipe.builders.own_kinds`. If shards may contain the data, edit `shards.KINDS`.
+To support a new type of data, edit at most three files. Add a decoder to `hdlif.inputs` if necessary, a request to
+`hdlif.data.sources`, and keys and detection to `hdlif.recipe.builders.own_kinds`. To read a new type of data from
+shards, extend `shards.KINDS`.
 """

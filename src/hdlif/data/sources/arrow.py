@@ -22,7 +22,7 @@ from hdlif.inputs.datasets import SAVED_BY_DATASETS
 class Saved(Placed):
     """A request for the output of `Dataset.save_to_disk` or `DatasetDict.save_to_disk`.
 
-    The splits named train, val (valid, validation) and test become the parts; other splits are omitted.
+    The splits train, val (or valid, validation) and test are used, and other splits are omitted.
 
     Attributes:
         column: column of images or time series. The default is the only column of type Image, otherwise the only one of
@@ -64,7 +64,7 @@ _LISTS = ("Sequence", "List", "LargeList", "Array2D")
 
 @dataclass(frozen=True)
 class _TargetColumns:
-    """The columns that contain the target: classes, one value or label per column, or lists of labels if `listed`.
+    """The columns that contain the targets, which are lists of labels if `listed` is true.
 
     `names` contains the names of integer labels in the first column.
     """
@@ -90,7 +90,7 @@ def _target_columns(place: Path, features: Mapping[str, Any], label: str | None,
 
 
 class _Items:
-    """The rows of a table as items, with x from one column and y from the target columns."""
+    """The rows of a table as items (x, y), with x from one column and y from the target columns."""
 
     def __init__(self, table: Any, column: str, targets: _TargetColumns, wanted: Wanted) -> None:
         self.table, self.column, self.targets, self.wanted = table, column, targets, wanted
@@ -139,7 +139,7 @@ def _column(
     second: tuple[str, ...],
     but: Collection[str] = (),
 ) -> str:
-    """Return the named column, or the only column outside `but` with a type in `first`, otherwise in `second`."""
+    """Return the named column, or the only unused column with a type in `first`, or else in `second`."""
     there = cut(", ".join(f"{name} ({type(one).__name__})" for name, one in features.items()), 300)
     if named is not None:
         if named not in features:

@@ -1,4 +1,4 @@
-"""Read folders of images with boxes around objects in Pascal VOC, COCO or YOLO files."""
+"""Read folders of images with bounding boxes in Pascal VOC, COCO or YOLO files."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -39,9 +39,9 @@ MOST_DRIFT = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Boxes(Placed, OfImages):
-    """A request for images with boxes.
+    """A request for images with bounding boxes.
 
-    By default, images are letterboxed to 240x320 if their sizes differ or are large.
+    By default, images are letterboxed to 240x320 unless all have the same small size.
 
     Attributes:
         format: format of the annotation files; by default, the only format found.
@@ -110,7 +110,7 @@ class Boxes(Placed, OfImages):
         return self.find_images(Layout(place, parts, classes, files, ignored, Folder(place, names), found.words))
 
     def _annotations(self, place: Path) -> tuple[Annotations, Mapping[str, int]]:
-        """Read the annotations, and count the other files by suffix."""
+        """Read the annotations, and count all other files by suffix."""
         walk = Walk((*pictures.FORMATS, ".json", ".txt", ".xml"))
         paths = sorted(walk.files_below(place))
         ignored = dict(sorted(walk.ignored.items()))
@@ -138,7 +138,7 @@ class Boxes(Placed, OfImages):
         else:
             found = read_yolo(place, [path for path in images if "images" in path.split("/")[:-1]])
             files = by_kind[kind]
-        # Some tools also write classes.txt beside the labels.
+        # Some tools also write classes.txt next to the labels.
         stems = {"classes", *(Path(path).stem for path in images)}
         if alone := [path for path in files if Path(path).stem not in stems]:
             found = replace(found, words=f"{found.words}, without files that have no image: {some(alone, _MOST_NAMED)}")
@@ -161,7 +161,7 @@ class Boxes(Placed, OfImages):
         return replace(layout, files=tuple(files)), faults
 
     def _rows(self, one: BoxedImage, header: pictures.Header, classes: Sequence[str], record: InputRecord) -> Any:
-        """Return the boxes of an image as float32 [M, 5], rows (class, corners) in pixels of the network's input."""
+        """Return the boxes of an image as float32 [M, 5], with rows of class and corners in input pixels."""
         size, target = (header.width, header.height), (record.shape[2], record.shape[1])
         found = place_boxes(one, *size)
         corners = boxes_to_input(found.corners, size, target, record.fit).clip(0, [*target, *target])
@@ -201,13 +201,13 @@ def _boxes(count: int) -> str:
 
 
 def _instances(files: Sequence[str]) -> list[str]:
-    """Return the JSON files of boxes; if any names begin with "instances", as in COCO, return only those files."""
+    """Return the JSON files whose names begin with "instances", as in COCO, or all JSON files if there are none."""
     own = [path for path in files if path.rpartition("/")[2].startswith("instances")]
     return sorted(own or files)
 
 
 def _by_stem(place: Path, images: Sequence[str]) -> dict[str, str]:
-    """Return the images' paths by the stem of the name. Raises `DataError` if two images have the same stem."""
+    """Map the name stem of each image to its path. Raises `DataError` if two images have the same stem."""
     found: dict[str, str] = {}
     for path in images:
         stem = Path(path).stem

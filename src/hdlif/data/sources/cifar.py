@@ -1,6 +1,6 @@
 """Load CIFAR-10 and CIFAR-100 (32x32, colour) from the pickled batches of the Python version.
 
-`hdlif.data.pickles` reads the pickles without running any code in them.
+`hdlif.data.pickles` reads the pickles without running any code.
 """
 
 from collections.abc import Sequence
@@ -80,9 +80,9 @@ def cifar10(
     seed: int = 0,
     per_class: tuple[int, int] = _CIFAR10.per_class,
 ) -> DataSets:
-    """Load CIFAR-10 from ROOT/cifar-10-batches-py; nothing is downloaded.
+    """Load CIFAR-10 from ROOT/cifar-10-batches-py without downloading anything.
 
-    The validation images are the last images of a fixed permutation of the training set.
+    The last images in a fixed permutation of the training set are used for validation.
 
     Args:
         per_class: required numbers of training and test images per class.
@@ -137,7 +137,7 @@ def _cifar(
 
 
 def _read(layout: _Layout, folder: SetFolder, names: Sequence[str], per_class: int) -> tuple[Tensor, Tensor]:
-    """Return the pixels in the named files as uint8 [N, 3, 32, 32], and the labels as int64 [N]."""
+    """Return the pixels uint8 [N, 3, 32, 32] and the labels int64 [N] in the named files."""
     parts = [_read_file(layout, folder, folder.path / name) for name in names]
     pixels = np.concatenate([part[0] for part in parts])
     labels = torch.from_numpy(np.concatenate([part[1] for part in parts]))

@@ -1,4 +1,4 @@
-"""Read boxes from COCO files: one JSON file for many images."""
+"""Read bounding boxes from COCO files, each of which is a JSON file for many images."""
 
 import json
 import re
@@ -18,9 +18,9 @@ _KEYS = ("images", "categories", "annotations")
 
 
 def parse_coco(content: bytes) -> tuple[list[tuple[str, BoxedImage]], tuple[str, ...]]:
-    """Return the images in a COCO file with their file names, and the classes in order of their ids.
+    """Return the images in a COCO file with their file names, and the classes in the order of their ids.
 
-    Regions that contain many objects ("iscrowd") are omitted.
+    Annotations of regions with many objects ("iscrowd") are omitted.
 
     Raises:
         Unreadable: the file has another format, repeats an id, or refers to an unknown one.
@@ -89,7 +89,7 @@ def _by_id(rows: Sequence[Any], what: str) -> dict[int, Mapping[str, Any]]:
 
 
 def read_coco(root: Path, files: Sequence[str], images: Collection[str]) -> Annotations:
-    """Read COCO files that list the same categories. The part (train, val or test) is in the file or folder name.
+    """Read COCO files that list the same categories. File or folder names may contain the part (train, val or test).
 
     Args:
         root: the folder of the data.
@@ -123,13 +123,13 @@ def read_coco(root: Path, files: Sequence[str], images: Collection[str]) -> Anno
 
 
 def part_named(path: str) -> Part | None:
-    """Return the last part named in a path; for example, "instances_val2017.json" is for validation."""
+    """Return the last part that a path contains; for example, "instances_val2017.json" is for validation."""
     words = re.findall("[a-z]+", path.lower())
     return next((PART_FOLDERS[word] for word in reversed(words) if word in PART_FOLDERS), None)
 
 
 def _path_of(place: Path, name: str, by_name: Mapping[str, list[str]], file: str, part: Part | None) -> str:
-    """Return the path of a named image; prefer an image next to the file, then one in the folder of its part."""
+    """Return the path of a named image, preferring the folder of the JSON file, and then folders of the same part."""
     name = name.replace("\\", "/").removeprefix("./")
     there = [path for path in by_name.get(name.rpartition("/")[2], ()) if f"/{path}".endswith(f"/{name}")]
     beside = [path for path in there if path.rpartition("/")[0] == file.rpartition("/")[0]]

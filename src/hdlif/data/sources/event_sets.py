@@ -23,7 +23,7 @@ N_MNIST_TEST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
 
 
 class AskedOfEvents(TypedDict):
-    """The settings of every event-camera set, as in `dvs_cifar10`."""
+    """Settings of event-camera data sets, as in `dvs_cifar10`."""
 
     validation: int
     augment: NotRequired[Augment]
@@ -36,10 +36,10 @@ class AskedOfEvents(TypedDict):
 def dvs_cifar10(
     root: Path | None = None, *, per_class: tuple[int, int] = (900, 100), **asked: Unpack[AskedOfEvents]
 ) -> DataSets:
-    """Load DVS-CIFAR10 (Li et al. 2017), 128x128, from ROOT/CIFAR10DVS/CLASS/cifar10_CLASS_NUMBER.aedat (or .aedat4).
+    """Load DVS-CIFAR10 (Li et al. 2017) from ROOT/CIFAR10DVS/CLASS/cifar10_CLASS_NUMBER.aedat or .aedat4.
 
-    In each class, the 900 recordings with the lowest numbers are for training and the last 100 for testing. A manifest
-    records the split.
+    The sensor of DVS-CIFAR10 has 128x128 pixels. In each class, the 900 recordings with the lowest numbers are for
+    training, and the last 100 are for testing. The split is stored in a manifest.
 
     Args:
         per_class: required numbers of training and test recordings per class.
@@ -77,7 +77,7 @@ def n_mnist(
     per_digit: tuple[Sequence[int], Sequence[int]] = (N_MNIST_TRAIN, N_MNIST_TEST),
     **asked: Unpack[AskedOfEvents],
 ) -> DataSets:
-    """Load N-MNIST (Orchard et al. 2015), 34x34, from ROOT/NMNIST/Train/DIGIT/*.bin and Test.
+    """Load the 34x34 recordings of N-MNIST (Orchard et al. 2015) from class folders in ROOT/NMNIST/Train and Test.
 
     Args:
         per_digit: required numbers of training and test recordings per digit.
@@ -109,10 +109,10 @@ def n_mnist(
 def dvs_gesture(
     root: Path | None = None, *, counts: tuple[int, int] = (1176, 288), **asked: Unpack[AskedOfEvents]
 ) -> DataSets:
-    """Load DVS-Gesture (Amir et al. 2017), 128x128, from the extracted archive in ROOT/DvsGesture.
+    """Load the 128x128 recordings of DVS-Gesture (Amir et al. 2017) from the extracted archive in ROOT/DvsGesture.
 
-    trials_to_train.txt and trials_to_test.txt list the recordings. Each line of NAME_labels.csv (class 1..11, start and
-    end in microseconds) is a sample.
+    The files trials_to_train.txt and trials_to_test.txt list the recordings. Each line of NAME_labels.csv defines a
+    sample by class (1..11), start and end in microseconds.
 
     Args:
         counts: required numbers of training and test gestures.
@@ -159,7 +159,7 @@ def _gestures(folder: SetFolder, trial: str) -> list[Clip]:
 
 
 def _number(file: str) -> tuple[int, str]:
-    """Return a sort key with the last number in a file's name, so 10 comes after 9."""
+    """Return a sort key with the last number in a file's name, so file 10 comes after file 9."""
     numbers = re.findall(r"\d+", file.partition(".")[0])
     return int(numbers[-1]) if numbers else -1, file
 

@@ -1,8 +1,8 @@
 """Read the user's own event-camera recordings as a data set.
 
-Every recording is read to compute its hash and find its sensor size. `hdlif.inputs.events` makes the frames once, in
-the same way as for `hdlif run`. One array in ROOT/.hdlif_frames stores all frames. The array's file name contains a
-digest of everything that determines the frames.
+hdlif reads every recording to compute the hash and the sensor size. `hdlif.inputs.events` computes the frames once,
+exactly as for `hdlif run`. One array in ROOT/.hdlif_frames stores all frames, and its name contains a digest of
+everything that determines them.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ class OfEvents(Request):
     resize: Literal["pool", "bilinear"] = "pool"
 
     def find_recordings(self, layout: Layout) -> OwnData:
-        """Return the data set found in the recordings of a layout."""
+        """Create a data set from the recordings that a layout lists."""
         known, sensor = self.known, self.sensor
         if sensor is not None and (len(sensor) != 2 or not all(1 <= side <= MOST_SIDE for side in sensor)):
             raise ValueError(f"sensor = {list(sensor)} is refused; give [height, width], in 1..{MOST_SIDE}")
@@ -102,7 +102,7 @@ class Recordings(Listed, OfEvents):
 
 @dataclass(frozen=True)
 class _Seen:
-    """The properties of a recording; `least` is the smallest sensor size that contains all its events."""
+    """The properties of a recording; `least` is the smallest sensor size that contains all events."""
 
     bytes: int
     sha256: str
@@ -114,7 +114,7 @@ class _Seen:
 
 
 def _looked_at(layout: Layout, sensor: tuple[int, int] | None) -> tuple[dict[int, _Seen], dict[str, str]]:
-    """Return the properties of each recording by number, and the faults of unusable recordings."""
+    """Return the properties of each recording by number, and the errors for unusable recordings."""
     seen: dict[int, _Seen] = {}
     faults: dict[str, str] = {}
 
@@ -150,7 +150,7 @@ def _by(sides: tuple[int, int] | None) -> str:
 
 
 def _sensor(layout: Layout, seen: Mapping[int, _Seen]) -> tuple[int, int]:
-    """Return the sensor size in the files, or the smallest that fits. Raises `DataError` if recordings differ."""
+    """Return the sensor size in the files, or the smallest possible size. Raises `DataError` if sensor sizes differ."""
     stating = {one.sensor: layout.files[number].name for number, one in seen.items() if one.sensor is not None}
     if len(stating) > 1:
         (first, file), (other, other_file) = list(stating.items())[:2]
@@ -170,9 +170,9 @@ def _sensor(layout: Layout, seen: Mapping[int, _Seen]) -> tuple[int, int]:
 
 
 def _frames(layout: Layout, record: InputRecord, seen: Mapping[int, _Seen], time_steps: int) -> Path:
-    """Return the path of the frames [N, T·2, H, W] of all recordings, and write the file if it is missing.
+    """Return the path of a file with all frames [N, T·2, H, W], and write the file if it is missing.
 
-    Counts are uint16 if frames have the size of the sensor, and float32 otherwise.
+    Event counts are uint16 if frames have the size of the sensor, and float32 otherwise.
     """
     sensor, size = record.sensor, record.shape[1:]
     assert sensor is not None

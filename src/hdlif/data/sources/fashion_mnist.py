@@ -1,4 +1,4 @@
-"""Load Fashion-MNIST from IDX files: two zero bytes, type, number of dimensions, lengths, values."""
+"""Load Fashion-MNIST from IDX files."""
 
 import math
 from pathlib import Path
@@ -24,7 +24,10 @@ _UNSIGNED_BYTES = 8
 
 
 def parse_idx(content: bytes, dimensions: int) -> NDArray[np.uint8]:
-    """Return the values in IDX `content` as a uint8 view with `dimensions` axes. Lengths are 4-byte big-endian numbers.
+    """Return the values in an IDX file as a uint8 view with `dimensions` axes.
+
+    An IDX file contains two zero bytes, the type, the number of dimensions, the lengths, and the values. Each length is
+    a big-endian number of 4 bytes.
 
     Raises:
         Unreadable: the content has another format, or its size differs from the header.
@@ -54,9 +57,9 @@ def fashion_mnist(
     seed: int = 0,
     per_class: tuple[int, int] = (6000, 1000),
 ) -> DataSets:
-    """Load Fashion-MNIST, 28x28, from ROOT/FashionMNIST/raw; nothing is downloaded.
+    """Load Fashion-MNIST (28x28) from ROOT/FashionMNIST/raw without downloading anything.
 
-    The validation images are the last images of a fixed permutation of the training set.
+    The last images in a fixed permutation of the training set are used for validation.
 
     Args:
         per_class: required numbers of training and test images per class.
@@ -86,7 +89,7 @@ def fashion_mnist(
 
 
 def _read_fashion_mnist(folder: SetFolder, part: str, per_class: int) -> tuple[Tensor, Tensor]:
-    """Return the pixels of a part as uint8 [N, 1, 28, 28], and the labels as int64 [N]."""
+    """Return the training or test images as uint8 [N, 1, 28, 28], and the labels as int64 [N]."""
     pixels = _read_idx(folder, f"{part}-images-idx3-ubyte", 3)
     labels = _read_idx(folder, f"{part}-labels-idx1-ubyte", 1).long()
     if pixels.shape[1:] != (28, 28) or labels.shape != pixels.shape[:1] or not len(labels):

@@ -1,8 +1,8 @@
-"""Read ImageNet-1k (ILSVRC 2012) and Tiny-ImageNet (ImageNet-200) lazily from folders or shards.
+"""Read ImageNet-1k (ILSVRC 2012) and Tiny-ImageNet lazily from folders or shards.
 
-Tar shards have the WebDataset format, KEY.jpg with KEY.cls, and are read with an index. One pass over the headers
-makes the index, which is stored with the shards as `INDEX`. If the name, size or modification time of a shard changes,
-hdlif rebuilds the index.
+Tar shards in the WebDataset format contain KEY.jpg and KEY.cls, and are read with an index. One pass over the headers
+builds the index, which is stored as `INDEX` next to the shards. If the name, size or modification time of a shard
+changes, hdlif rebuilds the index.
 """
 
 import contextlib
@@ -48,10 +48,10 @@ MOST_INDEX = 2**30
 
 
 class ImageFiles(Samples):
-    """Labelled images of any size, decoded as RGB and normalised: x = (augmented pixels / 255 - mean) / std.
+    """Labelled images of any size, decoded as RGB and normalised as x = (augmented pixels / 255 - mean) / std.
 
-    The augmentation random_resized_crop crops images to size x size. Otherwise, hdlif resizes the shorter side to
-    `short_side` (bilinear, antialiased) and crops the centre. `places` [N] contains sample numbers in `source`.
+    Without the augmentation random_resized_crop, hdlif resizes the shorter side of an image to `short_side` (bilinear,
+    antialiased) and crops the centre. `places` [N] contains the numbers of the samples in `source`.
     """
 
     costly = True
@@ -122,7 +122,7 @@ class ImageFiles(Samples):
 
 @dataclass(frozen=True)
 class _Listed:
-    """One part of a set, with a source and the label of each sample in the source."""
+    """A part of a data set, with a source of samples and the label of each sample."""
 
     source: ByteSource
     labels: NDArray[np.int64]
@@ -137,10 +137,10 @@ def imagenet(
     classes: tuple[str, ...] | None = None,
     counts: tuple[int, int] = (1_281_167, 50_000),
 ) -> DataSets:
-    """Load ImageNet-1k from ROOT/imagenet/train and ROOT/imagenet/val, each with a folder per class or tar shards.
+    """Load ImageNet-1k from ROOT/imagenet/train and val, which contain class folders or tar shards.
 
-    The published validation set is used as the test set. The validation images are the last images of a fixed
-    permutation of the training set.
+    The published validation set is used as the test set. The last images in a fixed permutation of the training set are
+    used for validation.
 
     Args:
         classes: names in the order of the class folders; by default, the thousand classes of ImageNet-1k.
@@ -188,7 +188,7 @@ def tiny_imagenet(
     classes: int = len(TINY_IMAGENET_CLASSES),
     per_class: tuple[int, int] = (500, 50),
 ) -> DataSets:
-    """Load Tiny-ImageNet, 64x64, from the extracted archive in ROOT/tiny-imagenet-200.
+    """Load Tiny-ImageNet (64x64) from the extracted archive in ROOT/tiny-imagenet-200.
 
     The published validation set is used as the test set, because the test images have no published labels.
 
@@ -240,7 +240,7 @@ def tiny_imagenet(
 
 
 def _part(folder: SetFolder, name: str, classes: int) -> _Listed:
-    """List a part's images, in shards or in one folder per class."""
+    """List the images of a part in tar shards or class folders."""
     place = folder.path / name
     try:
         sharded = bool(_shards_in(place))
@@ -260,7 +260,7 @@ def _shards_in(folder: Path) -> list[Path]:
 
 
 def _open_shards(folder: Path, of: SetFolder) -> _Listed:
-    """List the images in all shards of a folder that belongs to the set `of`. Raises `DataError`."""
+    """List the images in all tar shards of a folder. Raises `DataError`."""
     paths = _shards_in(folder)
     try:
         found = [path.stat() for path in paths]
@@ -315,7 +315,7 @@ def _label(file: BinaryIO, member: Member) -> int:
 
 
 def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | None:
-    """Return the stored index if it matches `state` and the shards' sizes, otherwise None."""
+    """Return the stored index if it matches `state` and the shards' sizes, or None."""
     try:
         with np.load(io.BytesIO(read_regular(path, most=MOST_INDEX)), allow_pickle=False) as kept:
             same, columns = str(kept["state"]) == state, kept["columns"]
@@ -330,7 +330,7 @@ def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | N
 
 
 def _folders(folder: SetFolder, part: str, ids: Sequence[str]) -> _Listed:
-    """List the images in each class folder, or in its subfolder `images` if there is one."""
+    """List the images of each class, which are in the class folder or in its subfolder `images`."""
     folder.require([f"{part}/{wordnet_id}" for wordnet_id in ids])
     place = folder.path / part
     paths: list[str] = []

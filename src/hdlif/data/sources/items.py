@@ -1,7 +1,7 @@
-"""Read the items of the user's own map-style data sets: images or time series, with targets.
+"""Read images or time series, with targets, from the user's own map-style data sets.
 
-hdlif requests and hashes every item once when a command starts. An image is treated as a PPM file, and a time series as
-a float32 .npy file, with the same content. The split, the manifest and the limits are therefore the same as for files.
+hdlif reads and hashes every item once when a command starts. Each image is treated like an equivalent PPM file, and
+each time series like an equivalent .npy file. Items therefore have the same split, manifest and limits as files.
 """
 
 import io
@@ -36,9 +36,10 @@ MOST_ITEMS = 10**7
 class Items(Request):
     """A request for a map-style data set, given as one object or as one object per part.
 
-    A class or function with an argument `train` is called with True for training and False for testing. If it has an
-    argument `split`, it is called with "train", "test" and "val"; a `ValueError` or `KeyError` means that there is no
-    "val". Missing parts are split off from "train". Without either argument, all parts come from one data set.
+    A class or function with an argument `train` is called with True for training and False for testing. A class or
+    function with an argument `split` is called with "train", "test" and "val". A `ValueError` or `KeyError` for "val"
+    means that there is no validation set. Missing validation and test parts are split off from "train". Without an
+    argument `train` or `split`, all parts come from one data set.
 
     Attributes:
         make: returns the data set; raises hdlif's errors if it rejects an argument.
@@ -63,7 +64,7 @@ def find_items_in(
     request: Request,
     fit: Fit,
 ) -> OwnData:
-    """Return the data set found in sets with one kind of items; missing parts are split off from "train".
+    """Create a data set from items of the same kind, with missing parts split off from "train".
 
     Args:
         name: name of the data, for errors.
@@ -92,7 +93,7 @@ def _parts(make: Callable[..., Any], takes: Sequence[str]) -> dict[Part, Any]:
 
 
 class _Contents:
-    """The items of data sets as file contents; each content in `held` is returned only once.
+    """The items of data sets, encoded as file contents; contents in `held` are discarded after use.
 
     `places` contains the part and index of each item.
     """
@@ -114,7 +115,7 @@ class _Contents:
 
 
 def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None, wanted: Wanted) -> tuple[Layout, str]:
-    """List the items of data sets with their targets; also return the suffix of equivalent files."""
+    """List the items of data sets with their targets, and return the suffix of equivalent files."""
     for part, one in sets.items():
         _check_map_style(name if len(sets) == 1 else f"{name}, {part}", one)
     classes = classes if classes is not None or not wanted.classes else _classes(name, sets["train"])
@@ -166,7 +167,7 @@ def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None
 
 
 def _file(sets: Mapping[Part, Any], part: Part, index: int, suffix: str) -> str:
-    """Return the name of an item in a manifest; names sort in the order of indices."""
+    """Return the name of an item in a manifest; the names sort in the order of the indices."""
     return f"{part}/{index:08}{suffix}" if len(sets) > 1 else f"{index:08}{suffix}"
 
 
@@ -181,7 +182,7 @@ def _check_map_style(name: str, one: Any) -> None:
 
 
 def _classes(name: str, one: Any) -> Sequence[str] | None:
-    """Return the class names by label if the data set has any, otherwise None."""
+    """Return the class names of a data set in label order, or None if there are none."""
     stated = getattr(one, "classes", None)
     if stated is None:
         return None
@@ -226,7 +227,7 @@ def _named(name: str, labels: Sequence[int], classes: Sequence[str] | None) -> l
 
 
 def encoded(x: Any, name: str) -> tuple[bytes, str]:
-    """Encode an image or a time series x as file content; also return the suffix. Raises `DataError` for other x."""
+    """Convert an image or a time series to file content and a suffix. Raises `DataError` for unsupported types."""
     if isinstance(x, Image.Image):
         mode = "L" if x.mode in ("1", "L", "LA") else "RGB"
         return _ppm(np.asarray(x.convert(mode))), PICTURE
@@ -247,7 +248,7 @@ def encoded(x: Any, name: str) -> tuple[bytes, str]:
 
 
 def _rows(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """Return the pixels [H, W] or [H, W, 3] of an image in one of the usual layouts."""
+    """Return the pixels [H, W] or [H, W, 3] of an image whose channels come first or last."""
     if array.ndim == 3:
         if array.shape[0] in MODES:
             array = array.transpose(1, 2, 0)

@@ -1,7 +1,8 @@
-"""Read images with label maps: images/NAME.EXT and labels/NAME.png, or masks/NAME/*.png with a file per object.
+"""Read images/NAME.EXT with label maps in labels/NAME.png, or with one file per object in masks/NAME/*.png.
 
 The folders images, labels and masks are in the root folder or in its subfolders train, val and test. Label maps are PNG
-files with one 8-bit or 16-bit number per pixel, for a class (255 is ignored) or an object (0 is the background).
+files with one 8-bit or 16-bit number per pixel. In a map of classes, 255 marks ignored pixels. In a map of objects, 0
+marks the background.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ MOST_VALUES = 2**30
 class Masks(Placed, OfImages):
     """A request for images with label maps.
 
-    By default, images are letterboxed to 160x160 if their sizes differ or are large.
+    By default, images are letterboxed to 160x160 unless all have the same small size.
 
     Attributes:
         instances: whether the numbers denote objects instead of classes.
@@ -99,7 +100,7 @@ class Masks(Placed, OfImages):
         return Layout(root, present, names, files, dict(sorted(walk.ignored.items())), source, words)
 
     def _numbers_in(self, files: Sequence[Sample]) -> list[str]:
-        """Return the class numbers from 0 to the largest, as text; unreadable files are reported later."""
+        """Return the class numbers from 0 to the largest as text, ignoring unreadable files."""
         largest = 1
         for one in files:
             try:
@@ -135,7 +136,7 @@ class Masks(Placed, OfImages):
         return replace(layout, files=tuple(files)), faults
 
     def _read(self, place: Path, size: tuple[int, int], classes: Sequence[str]) -> NDArray[np.int32]:
-        """Return the label map for an image with the given (height, width). Raises `Unreadable`."""
+        """Read a label map and check its size. Raises `Unreadable`."""
         if not self.instances:
             labels = _classes_at(place)
             if (labels >= len(classes)).any():
@@ -174,12 +175,12 @@ class Masks(Placed, OfImages):
 
 
 def _name_of(place: Path) -> str:
-    """Return the path of a label file relative to the folder of the part."""
+    """Return the path of a label file relative to the folder of its part."""
     return f"{place.parent.name}/{place.name}" + (".png" if place.parent.name == LABELS else "")
 
 
 def _numbers_at(place: Path) -> NDArray[np.int32]:
-    """Return the numbers in labels/NAME.png for the path labels/NAME. Raises `Unreadable` or `OSError`."""
+    """Return the number of each pixel in labels/NAME.png for the path labels/NAME. Raises `Unreadable` or `OSError`."""
     path = place.with_name(f"{place.name}.png")
     if not path.is_file():
         raise Unreadable(f"there is no {_name_of(place)}")
@@ -195,7 +196,7 @@ def _classes_at(place: Path) -> NDArray[np.int32]:
 
 
 def _joined(place: Path) -> NDArray[np.int32]:
-    """Return a map of object numbers from masks/NAME/*.png; later files overwrite shared pixels.
+    """Combine the files masks/NAME/*.png into a map of object numbers; later files overwrite shared pixels.
 
     Raises:
         Unreadable: files cannot be used together, or others cover more than half of an object.

@@ -1,7 +1,7 @@
-"""Read folders of the user's own images, with any size and mode.
+"""Read folders of the user's own images, of any size and mode.
 
-hdlif reads the header of every image and hashes the file. `hdlif.inputs.fitting` then decodes and resizes the image in
-the same way as for `hdlif run`. The pixels of all images stay in memory if they fit.
+hdlif reads the header of every image and hashes the file. `hdlif.inputs.fitting` resizes each image exactly as for
+`hdlif run`. The pixels of all images stay in memory if they take at most `MOST_KEPT` bytes.
 """
 
 import math
@@ -38,9 +38,9 @@ Fit = Literal["squash", "crop", "letterbox"]
 
 
 class PictureFiles(Samples):
-    """Images that do not fit in memory, read and fitted to `record` for each batch.
+    """Images that do not fit in memory and are read for each batch.
 
-    `places` [N] contains the numbers of the samples' files in `source`.
+    `places` [N] contains the file numbers of the samples in `source`.
     """
 
     costly = True
@@ -79,7 +79,7 @@ class PictureFiles(Samples):
 
 
 def pixels_of(content: bytes, record: InputRecord) -> Pixels:
-    """Fit an image file to `record`, and return its pixels as uint8 [C, H, W]. Raises `Unreadable` on damage."""
+    """Decode an image file, fit the image to `record`, and return uint8 pixels [C, H, W]. Raises `Unreadable`."""
     image = pictures.decode(content, MODES[record.shape[0]])
     return fitted(image, record.shape, resize=record.resize, fit=record.fit, mean=record.mean)
 
@@ -105,7 +105,7 @@ class OfImages(Request):
     def locate(
         self, layout: Layout, headers: Mapping[int, pictures.Header], record: InputRecord
     ) -> tuple[Layout, dict[str, str]]:
-        """Return a layout whose files have targets at the pixels of `record`, and the faults of files without a target.
+        """Return a layout with targets in input pixels, and the errors for files without a valid target.
 
         Args:
             headers: the headers of the files that were read, by number.
@@ -113,11 +113,11 @@ class OfImages(Request):
         return layout, {}
 
     def describe(self, divided: Divided) -> Mapping[str, Any]:
-        """Return a description of the targets under "target", as in `targets.described`."""
+        """Describe the targets under the key "target", as in `targets.described`."""
         return {}
 
     def find_images(self, layout: Layout) -> OwnData:
-        """Return the data set found in the images of a layout."""
+        """Create a data set from the images that a layout lists."""
         known, unreadable = self.known, self.unreadable
         if len(layout.files) > MANY:
             self.say(f"{layout.root}: scanning {len(layout.files):,} images")
@@ -176,7 +176,7 @@ class OfImages(Request):
 class Pictures(Listed, OfImages):
     """A request for a folder of images.
 
-    By default, images of equal size with sides of at most 64 keep that size, and others are resized to 32x32.
+    By default, images are resized to 32x32 unless all images have the same size, which is at most 64x64.
     """
 
     def find(self) -> OwnData:
@@ -191,7 +191,7 @@ class _Seen:
 
 
 def _headers(layout: Layout) -> tuple[dict[int, _Seen], dict[str, str], dict[int, bytes]]:
-    """Read the header of each file; also return the faults of unreadable files and the first contents."""
+    """Return the headers of all files, the errors for unreadable files, and the first file contents."""
     seen: dict[int, _Seen] = {}
     faults: dict[str, str] = {}
     contents: dict[int, bytes] = {}
@@ -204,10 +204,10 @@ def _headers(layout: Layout) -> tuple[dict[int, _Seen], dict[str, str], dict[int
 
 
 class _Measured:
-    """The sums of pixels and of squared pixels per file, int64 [N, C], and optionally the pixels themselves.
+    """The sums of pixels and squared pixels per file, as int64 [N, C], and optionally the pixels.
 
     `sizes` [N, 2] contains the height and width of each fitted image without letterbox padding. The sums omit the
-    padding.
+    letterbox padding.
     """
 
     def __init__(self, record: InputRecord, count: int, *, kept: bool) -> None:
@@ -218,7 +218,7 @@ class _Measured:
     def read(
         self, layout: Layout, headers: Mapping[int, pictures.Header], record: InputRecord, contents: dict[int, bytes]
     ) -> dict[str, str]:
-        """Measure the files, reading contents that are not in memory, and return the faults of unreadable files."""
+        """Measure the pixels of all files, and return the errors for unreadable files."""
         faults, (_, height, width) = {}, record.shape
         for number, header in headers.items():
             file = layout.files[number].name
@@ -237,14 +237,14 @@ class _Measured:
         return faults
 
     def pad(self, record: InputRecord) -> None:
-        """Fill the letterbox padding of the pixels in memory with the mean."""
+        """Fill the letterbox padding of images in memory with the mean."""
         fill = mean_bytes(record.mean)[:, None, None]
         for pixels, (height, width) in zip(() if self.pixels is None else self.pixels, self.sizes, strict=False):
             pixels[:, height:] = fill
             pixels[:, :, width:] = fill
 
     def moments(self, numbers: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return each channel's mean and deviation (at least 1/255) of pixels / 255, from exact sums, to 6 decimals."""
+        """Compute each channel's mean and deviation (at least 1/255) of pixels / 255 from exact sums, to 6 decimals."""
         n = int(self.sizes[numbers].prod(1).sum())
         mean, std = [], []
         for sums, squares in zip(self.sums[numbers].T.tolist(), self.squares[numbers].T.tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""Load data sets bundled with scikit-learn: handwritten digits and a table of wines."""
+"""Load the handwritten digits and the table of wines that are bundled with scikit-learn."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +44,7 @@ def digits(root: Path | None = None, *, validation: int, augment: Augment = (), 
 
 
 def wine(root: Path | None = None, *, validation: int, augment: Sequence[str] = (), seed: int = 0) -> DataSets:
-    """Load the 178 wines, with 13 numbers each, bundled with scikit-learn.
+    """Load the 178 wines, each with 13 features, that are bundled with scikit-learn.
 
     The 45 test rows and the `validation` rows are stratified by class and are the same for every seed.
 
@@ -67,7 +67,7 @@ def wine(root: Path | None = None, *, validation: int, augment: Sequence[str] = 
 def _stratified(
     name: str, values: NDArray[Any], labels: NDArray[np.int64], classes: int, test: int, validation: int
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return the values and labels of the training, validation and test parts."""
+    """Return the values and labels of stratified training, validation and test parts."""
     from sklearn.model_selection import train_test_split
 
     # A stratified split needs a sample of every class on both sides.

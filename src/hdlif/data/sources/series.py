@@ -1,6 +1,6 @@
 """Read time series from arrays x and y, from .csv or .wav files in class folders, or from one recording.
 
-`hdlif.inputs.series` reads and normalises time series in the same way as for `hdlif run`.
+`hdlif.inputs.series` reads and normalises time series exactly as for `hdlif run`.
 """
 
 import os
@@ -44,10 +44,11 @@ _MOST_ALIKE = 0.9
 
 @dataclass(frozen=True, kw_only=True)
 class Series(Tabular, OfSounds):
-    """A request for arrays x and y (.npz, or .npy files), .csv or .wav files in class folders, or one recording.
+    """A request for arrays x and y, for .csv or .wav files in class folders, or for one recording.
 
-    For files in class folders, `group` is a pattern of file names (`hdlif.data.split.group_in`). Unsuitable files are
-    files with other columns, or with another length if nearly all files have the same length and are not cut.
+    For files in class folders, `group` is a pattern of file names, as in `hdlif.data.split.group_in`. Files with
+    unusual columns count as unreadable. Files of unusual length also count as unreadable if files are not cut and
+    nearly all have the same length.
 
     Attributes:
         window: rows per sample of a recording; by default, the same as for the existing network.
@@ -75,7 +76,7 @@ class Series(Tabular, OfSounds):
         return find_samples(place, recorded, self, kind="series", rates=rates)
 
     def _recorded(self, place: Path) -> Recorded:
-        """Read the samples at a path. Raises `ValueError` if a setting does not apply to such data."""
+        """Read the samples at a path. Raises `ValueError` if a setting does not apply to the data."""
         known, wanted = self.known, self.wanted
         window, stride = self.window, self.stride
         if known is not None and known.windows and window is None:
@@ -160,7 +161,7 @@ class Series(Tabular, OfSounds):
         )
 
     def _tables_of(self, layout: Layout) -> tuple[dict[str, "_File"], dict[str, str], list[str]]:
-        """Return the tables in a layout's files, the faults of unreadable files, and possible fixes."""
+        """Return the tables in a layout's files, the errors for unreadable files, and possible fixes."""
         faults: dict[str, str] = {}
         fixes: list[str] = []
 
@@ -181,7 +182,7 @@ class Series(Tabular, OfSounds):
 
 @dataclass(frozen=True)
 class _File:
-    """A file that was read, with its table, size in bytes and SHA-256."""
+    """The table, size in bytes and SHA-256 of a file."""
 
     table: Table
     bytes: int
@@ -189,9 +190,9 @@ class _File:
 
 
 def _of_recording(place: Path, request: Tabular, window: int | None, stride: int | None) -> Recorded:
-    """Cut a long recording into windows that each have one group, and one label if the target is one class.
+    """Cut a recording into windows, each with one group and, if the target is one class, one label.
 
-    Windows may share rows unless they would be divided into parts.
+    Windows may share rows only within one part of the split.
     """
     wanted, group = request.wanted, request.group
     if wanted.labels is not None:
@@ -253,7 +254,7 @@ def _of_recording(place: Path, request: Tabular, window: int | None, stride: int
 
 
 def _stretches(labels: Sequence[str], groups: Sequence[str]) -> Iterator[tuple[tuple[str, str], int, int]]:
-    """Yield label, group, begin and end of each run of rows with the same label and group."""
+    """Yield ((label, group), begin, end) for each run of rows with the same label and group."""
     begin = 0
     for key, rows in groupby(zip(labels, groups, strict=True)):
         end = begin + sum(1 for _ in rows)
@@ -262,12 +263,12 @@ def _stretches(labels: Sequence[str], groups: Sequence[str]) -> Iterator[tuple[t
 
 
 def _lines_of(file: str, table: Table, begin: int, window: int) -> str:
-    """Return the name of a window: its file and line numbers."""
+    """Return the name of a window, which consists of the file name and line numbers."""
     return f"{file}:{table.lines[begin]}-{table.lines[begin + window - 1]}"
 
 
 def _rates(rate: int | None, resample: int | None) -> tuple[int, ...]:
-    """Return the sampling rates of the data and of the network; () without resampling."""
+    """Return the sampling rates of the data and the network, or () without resampling."""
     for key, value in (("rate", rate), ("resample", resample)):
         if value is not None and not 1 <= value <= MOST_RATE:
             raise ValueError(f"{key} = {value} is refused; give 1 to {MOST_RATE:,}")
@@ -277,13 +278,13 @@ def _rates(rate: int | None, resample: int | None) -> tuple[int, ...]:
 
 
 def _rows(known: InputRecord) -> int:
-    """Return the number of rows that, after resampling, match the length of the network's time series."""
+    """Return the number of rows per window that match the network's input length after resampling."""
     steps = known.shape[1]
     return max(1, steps * known.rates[0] // known.rates[1]) if known.rates else steps
 
 
 def _of_arrays(place: Path, wanted: Wanted) -> Recorded:
-    """Read arrays x [N, T, C] or [N, T] and y; with one class per sample, shorter samples end in NaN."""
+    """Read arrays x [N, T, C] or [N, T] and y; if each sample has one class, short samples may end in NaN."""
     read_x = finite_steps if wanted.one_class else finite
     found = arrays_at(place, (2, 3), "[N, T, C], or [N, T] of one channel", wanted, read_x=read_x)
     x = found.x if found.x.ndim == 3 else found.x[..., None]
@@ -295,7 +296,7 @@ def _of_arrays(place: Path, wanted: Wanted) -> Recorded:
 
 
 def _odd_ones(seen: Mapping[str, _T], said: Callable[[_T], str], *, least: float = 0.0) -> dict[str, str]:
-    """Return the fault of each file that differs from most, if at least the fraction `least` of files are equal."""
+    """Report files that differ from the most common value, if at least a fraction `least` of files have that value."""
     if not seen:
         return {}
     (usual, count), *_ = Counter(seen.values()).most_common(1)

@@ -1,7 +1,7 @@
 """Read the user's own samples from WebDataset tar shards, such as KEY.png with its label in KEY.cls or KEY.json.
 
-hdlif reads the headers of every shard once when a command starts. After that, reading any sample takes one read, so the
-order of an epoch is a function of (seed, epoch), as with files.
+hdlif reads the headers of every shard once when a command starts. Reading a sample at a known position takes one read,
+so the order of an epoch depends only on (seed, epoch).
 """
 
 import glob
@@ -39,7 +39,7 @@ _MOST_LABEL = 2**20
 
 @dataclass(frozen=True)
 class SampleKind:
-    """A kind of samples, with file suffixes and the function that finds a data set in such samples."""
+    """A kind of samples, with file suffixes and a function that creates a data set."""
 
     suffixes: tuple[str, ...]
     find: Callable[["TarShards", Layout], OwnData]
@@ -58,7 +58,7 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 
 @dataclass(frozen=True)
 class _Found:
-    """A sample in a shard, with the end of the sample's name, its place and its target."""
+    """A sample in a shard, with a suffix, a position and a target."""
 
     end: str
     offset: int
@@ -93,7 +93,7 @@ class TarShards(Placed, OfImages, OfEvents, OfSounds):
         return replace(KINDS[kind].find(self, layout), path=place)
 
     def layout(self, place: Path) -> tuple[Layout, str]:
-        """List the samples of the shards at a path; also return their kind of input."""
+        """List the samples of the shards at a path, and return the kind of the samples, such as "image"."""
         paths = shards_at(place)
         root = paths[0].parent if len({path.parent for path in paths}) == 1 else Path(os.path.commonpath(paths))
         names = [path.relative_to(root).as_posix() for path in paths]
@@ -130,7 +130,7 @@ class TarShards(Placed, OfImages, OfEvents, OfSounds):
         return layout, samples
 
     def _samples_in(self, path: Path, ignored: Counter[str]) -> dict[str, _Found]:
-        """Return the samples of a shard by key; `ignored` counts the other members."""
+        """Return the samples of a shard by key, and count other files in `ignored`."""
         wanted, label = self.wanted, self.label
         found: dict[str, tuple[str, Member]] = {}
         given: dict[str, tuple[str, Any]] = {}
@@ -196,7 +196,7 @@ def shards_at(place: Path) -> list[Path]:
 
 
 def _expanded(pattern: str) -> list[str]:
-    """Return the patterns to which the braces expand.
+    """Expand the braces in a pattern, and return the resulting patterns.
 
     >>> _expanded("x-{08..10}.tar"), _expanded("{a,b}.tar")
     (['x-08.tar', 'x-09.tar', 'x-10.tar'], ['a.tar', 'b.tar'])
@@ -220,7 +220,9 @@ def _expanded(pattern: str) -> list[str]:
 
 
 def _parts(root: Path, names: Sequence[str]) -> list[Part | None]:
-    """Return the part of each shard. Raises `DataError` if only some names contain a part, or "train" is missing."""
+    """Return the part (train, validation or test) of each shard.
+
+    Raises `DataError` if only some names contain a part, or "train" is missing."""
     parts = [_part(name) for name in names]
     if all(part is None for part in parts):
         return parts
@@ -241,7 +243,7 @@ def _part(name: str) -> Part | None:
 
 
 def _one_kind(root: Path, found: Sequence[tuple[str, str, _Found]]) -> str:
-    """Return the kind of input of the samples. Raises `DataError` unless all samples are of the same kind."""
+    """Return the kind of the samples, such as "image". Raises `DataError` unless all samples are of the same kind."""
     if not found:
         known = ", ".join(end for kind in KINDS.values() for end in kind.suffixes)
         raise DataError(f"{root}: its shards contain no sample; names of samples should end in one of {known}")
@@ -261,7 +263,7 @@ def _one_kind(root: Path, found: Sequence[tuple[str, str, _Found]]) -> str:
 
 
 def _members(file: BinaryIO) -> Iterator[tuple[str, str, Member]]:
-    """Yield key, suffix and place of every file in a shard, except files whose names begin with a dot."""
+    """Yield the key, suffix and position of every file in a shard, except hidden files."""
     for one in tar_members(file):
         folder, slash, base = one.name.removeprefix("./").rpartition("/")
         stem, _, end = base.partition(".")

@@ -1,4 +1,4 @@
-"""Generate data sets: patterns and sines for trying out recipes, and tasks that require memory."""
+"""Generate patterns and sine waves for trying out recipes, and tasks that require memory."""
 
 import math
 from collections.abc import Mapping
@@ -44,9 +44,9 @@ _SUBSTEPS = 10
 
 
 def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
-    """Generate 320 training, 100 test and some (`validation`) validation images of ten classes, each 1x8x8.
+    """Generate 320 training, `validation` validation and 100 test images (1x8x8) of ten classes.
 
-    Each class is a fixed pattern of dark (0) and bright (160) 2x2 tiles, with uniform noise in 0..95 on each pixel.
+    Each class is a fixed pattern of 2x2 tiles with values 0 and 160, plus uniform noise in 0..95 on each pixel.
 
     >>> from hdlif.data import synthetic
     >>> sets = synthetic(validation=80)
@@ -73,10 +73,10 @@ def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (
 
 
 def sines(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> DataSets:
-    """Generate 480 training, 150 test and some (`validation`) validation time series with 2 channels and 32 steps.
+    """Generate 480 training, `validation` validation and 150 test time series with 2 channels and 32 steps.
 
-    In class c, one channel is a·sin(2π·t / period_c + φ) and the other is the same a quarter period later. The
-    amplitude a is in 0.6..1.4, the phase φ is random, and each value has normal noise with deviation 0.3.
+    In class c, one channel is a·sin(2π·t / period_c + φ), and the other is shifted by a quarter period. The amplitude a
+    (0.6 to 1.4) and the phase φ are random, and all values have normal noise of deviation 0.3.
 
     >>> from hdlif.data import sines
     >>> sets = sines(validation=90)
@@ -106,7 +106,7 @@ def sines(root: Path | None = None, *, validation: int, augment: Augment = (), s
 
 
 def _check_validation(name: str, samples: str, validation: int, shape: tuple[int, ...]) -> None:
-    """Raise `DataError` unless the validation part has a sample and at most `MOST_VALUES` values."""
+    """Raise `DataError` unless the validation part has at least one sample and at most `MOST_VALUES` values."""
     most = MOST_VALUES // math.prod(shape)
     if not 1 <= validation <= most:
         raise DataError(f"{name}: {validation} validation {samples} are refused; set validation to 1 to {most:,}")
@@ -120,12 +120,13 @@ def copy_task(
     augment: Augment = (),
     seed: int = 0,
 ) -> DataSets:
-    """Generate symbols that must be repeated after a delay: delay + 2·symbols steps and alphabet + 1 channels.
+    """Generate time series of symbols that must be repeated after a delay.
 
-    At each of the first `symbols` steps, the channel of the shown symbol is 1. The last channel is 1 at the step before
-    the first repetition. All other inputs are 0. The class of a step is the symbol shown, or the blank `alphabet`.
-    Symbols are independent and equally likely (Hochreiter and Schmidhuber 1997; Arjovsky, arXiv 1511.06464). The random
-    generator of each part depends on (`draw`, part). Unless alphabet^symbols is very large, parts may share sequences.
+    A time series has delay + 2·symbols steps and alphabet + 1 channels. At each of the first `symbols` steps, the
+    channel of the shown symbol is 1. The last channel is 1 at the step before the first repetition, and all other
+    inputs are 0. The class of each step is the symbol shown, or the number `alphabet` for a blank. Symbols are
+    independent and equally likely (Hochreiter and Schmidhuber 1997; Arjovsky, arXiv 1511.06464). The random generator
+    of each part depends only on (`draw`, part). Parts may share sequences unless alphabet^symbols is very large.
 
     >>> import torch
     >>> from hdlif.data import copy_task, rows
@@ -164,11 +165,11 @@ def delayed_xor(
     augment: Augment = (),
     seed: int = 0,
 ) -> DataSets:
-    """Generate time series of delay + 1 steps and two channels; the class is 1 if two bits differ, otherwise 0.
+    """Generate time series with delay + 1 steps and two channels, whose class is the XOR of two bits.
 
-    Channel 0 contains a bit in {-1, 1} at step 0, another at step `delay`, and normal noise between them. Channel 1 is
-    1 at these two steps and 0 elsewhere. The four pairs of bits alternate, so each class, and each value of a single
-    bit, occurs in half of the samples. The random generator of each part depends on (`draw`, part).
+    Channel 0 contains a bit (-1 or 1) at step 0, a second bit at step `delay`, and normal noise between them. Channel 1
+    is 1 at steps 0 and `delay`, and 0 elsewhere. The four pairs of bits alternate, so each class and each value of a
+    bit occur in half of the samples. The random generator of each part depends only on (`draw`, part).
 
     >>> import torch
     >>> from hdlif.data import delayed_xor, rows
@@ -208,9 +209,9 @@ def mackey_glass(
     augment: Augment = (),
     seed: int = 0,
 ) -> DataSets:
-    """Generate normalised windows [steps] of a chaotic time series; each target is the value `ahead` steps later.
+    """Generate normalised windows of a chaotic time series, with the values `ahead` steps later as targets.
 
-    Each part has its own time series with a different start, so no part is a section of another.
+    Training, validation and test use time series with different starts, so no part is a section of another.
 
     >>> import torch
     >>> from hdlif.data import mackey_glass, rows
@@ -248,11 +249,11 @@ def mackey_glass(
 
 @cache
 def series(n: int, start: float) -> NDArray[np.float64]:
-    """Return x(0), x(1), ..., x(n - 1), from x(t) = `start` for t <= 0.
+    """Solve the Mackey-Glass equation for x(0), x(1), ..., x(n - 1), with x(t) = `start` for t <= 0.
 
     The classical Runge-Kutta method solves dx/dt = f(x(t - τ)) - γ·x(t), with f(x) = β·x/(1 + x^10), in 10 steps per
-    unit. A cubic through four neighbours interpolates the delayed value in the middle of a step. Only the four basic
-    operations are used, so the chaotic time series is the same on every machine.
+    unit of time. A cubic through four neighbours interpolates the delayed value in the middle of a step. Only basic
+    arithmetic is used, so the chaotic time series is the same on every machine.
     """
     lag, h = TAU * _SUBSTEPS, 1 / _SUBSTEPS
 

@@ -53,7 +53,7 @@ class Rows(Tabular):
 
 
 def _rows(rows: Floats, learned: Sequence[Any], names: Sequence[str], wanted: Wanted) -> list[Sample]:
-    """Return one sample per row, each with one step."""
+    """Return one sample with a single step for each row."""
     if len(rows) > MOST_ROWS:
         raise DataError(f"the table has {len(rows):,} rows; at most {MOST_ROWS:,} are supported")
     return [

@@ -22,7 +22,7 @@ _READ = {"size/width", "size/height", "name", *(f"bndbox/{side}" for side in _SI
 
 @dataclass
 class _Elements:
-    """The text of the relevant elements of the image and of each object."""
+    """A collector that gathers the XML texts of an image and its objects."""
 
     image: dict[str, str] = field(default_factory=dict)
     objects: list[dict[str, str]] = field(default_factory=list)
@@ -63,7 +63,7 @@ def _refuse(*_: object) -> None:
 
 
 def parse_voc(content: bytes) -> tuple[tuple[int, int] | None, tuple[Box, ...]]:
-    """Return an image's size (width, height), if the file contains it, and the image's boxes.
+    """Return the size (width, height) of an image, or None if it is unknown, and the boxes of the image.
 
     Corners are not changed. Parts of objects, and flags such as "difficult", are ignored.
 
@@ -96,7 +96,7 @@ def _box(one: Mapping[str, str], place: str) -> Box:
 
 
 def read_voc(root: Path, folder: str, images: Mapping[str, str]) -> Annotations:
-    """Read the annotation files in a folder. Each image needs a file; a file without objects is valid.
+    """Read the annotation files in a folder. Each image needs an annotation file, which may contain no objects.
 
     Args:
         root: the folder of the data.
@@ -128,9 +128,9 @@ def read_voc(root: Path, folder: str, images: Mapping[str, str]) -> Annotations:
 
 
 def _parts(root: Path) -> Iterator[tuple[str, Part]]:
-    """Yield the stem and part of each image in ImageSets/Main; without train.txt, trainval.txt is for training.
+    """Yield the stem and part of each image that the files in ImageSets/Main list.
 
-    Raises `DataError` if an image is listed twice.
+    If train.txt is missing, trainval.txt lists the training images. Raises `DataError` if an image is listed twice.
     """
     lists = root / "ImageSets" / "Main"
     seen: dict[str, str] = {}
