@@ -159,7 +159,7 @@ def late_reset_lif_step(
 
     No gradient passes through the reset.
 
-    In this example, the spike of the first step is subtracted in the second step:
+    In this example, the second step subtracts the spike of the first step:
 
     >>> import torch
     >>> from hdlif.functional import late_reset_lif_step

@@ -13,9 +13,9 @@ Backward = Callable[..., Any]
 def once_differentiable(backward: Backward) -> Backward:
     """Return a backward pass that raises an error if it is differentiated again.
 
-    With `torch.autograd.function.once_differentiable`, second derivatives can silently be 0, because gradients computed
-    with `create_graph` may have no inputs. Here, such gradients depend on the incoming gradients, the saved tensors and
-    a dummy tensor.
+    With `torch.autograd.function.once_differentiable`, gradients computed with `create_graph` can depend on nothing, so
+    second derivatives are silently 0. Here, gradients computed with `create_graph` depend on the incoming gradients,
+    the saved tensors and a dummy tensor.
     """
 
     @wraps(backward)

@@ -103,8 +103,8 @@ def binary_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
 def ternary_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Return codes in {-1, 0, 1} and a single scale for the entire tensor, as in ternary weight networks.
 
-    With W clipped to [-1, 1] and Δ = 0.7·mean|W|:  code = sign(W)·1[|W| > Δ],  a = mean of |W| over |W| > Δ
-    (0 if no weight exceeds Δ).
+    With W clipped to [-1, 1] and Δ = 0.7·mean|W|, the code is sign(W)·1[|W| > Δ]. The scale is the mean of |W| over all
+    weights with |W| > Δ, or 0 if no weight exceeds Δ.
 
     >>> import torch
     >>> from hdlif.functional import ternary_codes
@@ -158,9 +158,9 @@ def best_scales(weight: Tensor, most: int) -> Tensor:
     given scale, rounding gives the best codes. For rows of at most `EXACT`/most weights, the result is exact: as a
     falls, the codes grow one at a time, and both inner products are updated after each change. For longer rows, the
     search tries a grid of scales, fits the best scale to the codes of each grid point, and refines the best result.
-    With a thousand nonzero weights, the error is within 2 % of the minimum. With n < 1000 weights, chance favours
-    single scales, and the error is within a fraction 3/√n of the minimum. The search makes 13 to 18 passes over the
-    weights, or up to 128 passes for short rows.
+    With a thousand nonzero weights, the error is within 2 % of the minimum. With n < 1000 nonzero weights, the error is
+    within a fraction 3/√n of the minimum. The search makes 13 to 18 passes over the weights, or up to 128 passes for
+    short rows.
 
     Args:
         weight: [out, n].
@@ -295,7 +295,7 @@ def quantize_weight(weight: Tensor, *, bits: int) -> Tensor:
         weight: latent W, [out, ...].
         bits: 2 to 8.
     Returns:
-        W_q, shaped like `weight`.
+        W_q, shaped like `weight`, with the codes and scales of `integer_codes`.
     """
     weight_q: Tensor = _QuantizeWeight.apply(weight, bits)  # type: ignore[no-untyped-call]
     return weight_q
@@ -311,7 +311,7 @@ def quantize_spike(
 ) -> Tensor:
     """Round graded spikes to 2^bits levels: Q(s) = step·clip(floor(s / step + offset), 0, 2^bits - 1).
 
-    Pass the surplus max(m - θ, 0) as s. With m - θ instead, the identity gradient would reach silent neurons. The reset
+    Pass the surplus max(m - θ, 0) as s, because for m - θ the identity gradient would reach silent neurons. The reset
     uses the surplus before rounding. The paper names the arguments s, n and τ without definitions; hdlif interprets
     them as the step, the bits and the rounding offset. With the defaults, results within [0, 3.75] equal round(4s)/4 as
     in the released code, except that half steps round up here.

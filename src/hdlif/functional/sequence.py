@@ -1,7 +1,7 @@
 """HD-LIF over a chunk of time steps, with exact STBP from one saved bit per neuron and step.
 
 The forward pass iterates the step map v -> min(λv + I, θ), or composes the steps with an associative scan. In the
-backward pass, with χ_t = 1[m_t > θ_t] and G_t = dL/ds_t, the gradient of the membrane is
+backward pass, with χ_t = 1[m_t > θ_t] and G_t = dL/ds_t, the gradient of the membrane is:
 
     g_t = χ_t·G_t + (1 - χ_t)·λ_{t+1}·g_{t+1}.
 

@@ -144,7 +144,7 @@ class EndToEnd:
 
 @dataclass(frozen=True)
 class RuleCoherence:
-    """The coherence of one rule in both views, for the mean gradient over all plans.
+    """The coherence of one rule in the local and end-to-end views, for the mean gradient over all plans.
 
     See `coherence` for an example.
 

@@ -127,7 +127,7 @@ def step_weights(criterion: Criterion, time_steps: int) -> StepWeights:
 
 
 def late_weights(count: int) -> tuple[float, ...]:
-    """Return weights that grow linearly with the step, 2·(i + 1)/(n·(n + 1)), from the first weight to n times as much.
+    """Return weights 2·(i + 1)/(n·(n + 1)) for steps i, of which the last weight is n times the first weight.
 
     >>> late_weights(3)
     (0.16666666666666666, 0.3333333333333333, 0.5)
@@ -180,9 +180,10 @@ def weighted_losses(criterion: Criterion, outputs: Tensor, target: Tensor) -> Te
 def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the loss for the outputs [T, B, n] of all steps.
 
-    If all steps have the same target, the loss is criterion(reduce(outputs that count), target). Weights of steps,
-    relative to the mean weight, then multiply the outputs before the reduction. If each step has its own target, the
-    loss is the mean of criterion(outputs_t, target_t) over the steps that count, weighted if steps have weights.
+    If all steps have the same target, the loss is criterion(reduce(outputs that count), target). With a common target,
+    weights of steps, relative to the mean weight, multiply the outputs before the reduction. If each step has its own
+    target, the loss is the mean of criterion(outputs_t, target_t) over the steps that count, weighted if steps have
+    weights.
 
     >>> import torch
     >>> import torch.nn.functional as F
@@ -220,9 +221,9 @@ def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Cal
 
 
 def after_own(outputs: Tensor, lengths: Tensor) -> Tensor:
-    """Replace outputs [T, B, n] after the last own step of each sample with the mean of the sample's own outputs.
+    """Replace the outputs [T, B, n] after each sample's own steps with the mean of the sample's own outputs.
 
-    The mean over all T steps then equals the mean over the sample's own steps.
+    The mean over all T steps then equals the mean over each sample's own steps.
 
     >>> import torch
     >>> from hdlif.learning import after_own

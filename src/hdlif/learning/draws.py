@@ -15,7 +15,7 @@ from hdlif.learning.criterion import StepWeights
 class Draw(Protocol):
     """A distribution over sets of k places, with a factor for each drawn loss.
 
-    With these factors, the expected loss is Σ_i w_i·loss_i. See `Uniform` and `Stratified`.
+    The factors make the expected loss equal to Σ_i w_i·loss_i. See `Uniform` and `Stratified`.
     """
 
     def __call__(self, weights: StepWeights, k: int, generator: torch.Generator) -> list[int]: ...
@@ -54,7 +54,7 @@ class Stratified:
     weight. A stratified draw never consists of only early or only late steps, which reduces the variance if steps
     differ over time. For equal weights, stratum i ranges from ⌊i·n/k⌋ to ⌊(i + 1)·n/k⌋.
 
-    This rule draws one step from the first half and one step from the second half:
+    The rule in this example draws one step from the first half and one step from the second half:
 
     >>> import torch
     >>> from hdlif.learning import StochasticStep, Stratified

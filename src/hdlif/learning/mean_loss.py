@@ -58,7 +58,7 @@ def criterion_of(
     span: int = 1,
     carry: Carry | None = None,
 ) -> Criterion:
-    """Return a criterion for each step of a batch, which for "reduced" is based on the mean output.
+    """Return the criterion for the steps of a batch; for "reduced", the criterion is based on the mean output.
 
     For "reduced", all T steps run first, `span` steps at a time, without a graph and without changes to the model. If
     each step has its own target, the loss is the mean of the steps' losses, as in `STBP`.

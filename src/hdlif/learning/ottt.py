@@ -114,7 +114,7 @@ class NDOT(OTTT):
     `NDOT` is a reconstruction of the method from the idea that du_{t+1}/du_t is the ratio of the time derivatives of u
     (Jiang et al., ICML 2024). In exact back-propagation, the ratio belongs to the postsynaptic neuron, which would
     require a trace for each synapse. With the presynaptic ratio, memory is linear in the number of neurons. The
-    reconstruction was not compared with the authors' code.
+    reconstruction has not been compared with the authors' code.
 
     >>> import torch
     >>> from hdlif.learning import NDOT

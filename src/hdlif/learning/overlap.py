@@ -21,7 +21,7 @@ class _Sums:
 class Overlap(_Sums):
     """The sums <a, b>, |a|² and |b|² for a rule's gradient a and the reference b.
 
-    The cosine is that of the concatenated gradients of all batches, so a batch with a larger gradient counts more.
+    The cosine compares the concatenated gradients of all batches, so a batch with a larger gradient counts more.
     """
 
     product: float = 0.0

@@ -4,8 +4,9 @@ A synapse feeds a neuron if the synapse's output reaches the neuron without pass
 accumulates, the neuron's membrane depends on the synapse's past inputs. The order in which children are registered does
 not matter.
 
-`Scope` runs children by name, and autograd records the inputs of each value. hdlif therefore follows the graph from a
-child's input back to the outputs of other children. Values without a gradient lead to no output, and also to no weight.
+`Scope` runs children by name, and autograd records the inputs of each value. The search therefore follows the graph
+from a child's input back to the outputs of other children. Values without a gradient lead to no output, and also to no
+weight.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

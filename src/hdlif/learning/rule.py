@@ -97,7 +97,8 @@ def standing(carry: Carry | None) -> tuple[State | None, int]:
 class Rule(Protocol):
     """A learning rule, which draws a plan for a batch and then yields the plan's losses one by one.
 
-    See `SLTT` for an example of an update. Your own rule needs only these two methods, and works with `hdlif.Trainer`.
+    See `SLTT` for an example of an update. Your own rule needs only the methods `schedule` and `__call__`, and works
+    with `hdlif.Trainer`.
     """
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
@@ -124,7 +125,7 @@ class Streaming(Rule, Protocol):
     def __call__(
         self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
     ) -> Iterator[Step]:
-        """Run the rule on one part of a sequence, which continues from `carry` and which `plan` and x cover.
+        """Run the rule on the part of a sequence that `plan` and x cover, starting from `carry`.
 
         All steps of the part run. Once the last loss of the plan is yielded, `carry` is at the end of the part.
         """

@@ -25,15 +25,15 @@ class StochasticWindow:
     and w backward passes. For w = 1, the rule equals single-step random training; for w = T, it equals
     `STBP(loss="each")`.
 
-    With `loss = "each"`, every step t of the window has a loss with the factor w_t/P(t is in the window), where w_t is
-    the criterion's weight. The mean gradient is then Σ_t w_t times the gradient of step t's loss, truncated at the
-    window's start. For equal weights, a is uniform in 0..T - w and the factor is (T - w + 1)/(T·c_t), where c_t is the
-    number of windows that contain t. For other weights, the probability of a window is proportional to the window's
-    weight. With `loss = "last"`, only the last step of the window has a loss, and the probability of a step is
+    With `loss = "each"`, every step of the window has a loss. The factor of step t is w_t/P(t is in the window), where
+    w_t is the criterion's weight. The mean gradient is then Σ_t w_t times the gradient of step t's loss, truncated at
+    the window's start. For equal weights, a is uniform in 0..T - w. The factor is then (T - w + 1)/(T·c_t), where c_t
+    is the number of windows that contain t. For other weights, the probability of a window is proportional to the
+    window's weight. With `loss = "last"`, only the last step of the window has a loss, and the probability of a step is
     proportional to the step's weight. The gradient of every loss is then truncated at w steps, or at the start of the
-    sequence. With `loss = "reduced"`, the loss is criterion(mean of the logits of all T steps, target), as in `SLTT`,
-    so all steps first run without a graph. The steps of the window have the same factors as with "each", so w = T gives
-    `STBP()`.
+    sequence. With `loss = "reduced"`, the loss is criterion(mean of the logits of all T steps, target), as in `SLTT`.
+    To compute this mean, all steps first run without a graph. The steps of the window have the same factors as with
+    "each", so w = T gives `STBP()`.
 
     >>> import torch
     >>> from hdlif.learning import StochasticWindow

@@ -180,7 +180,7 @@ class AttentionBlockII(AttentionBlockI):
     c1 = att1(h + bn1(conv1(act1(h)))),   y = att2(c1 + bn2(conv2(act2(c1)))) + shortcut(h)
 
     If the block changes the shape, c1 = att1(bn1(conv1(act1(h)))). Otherwise, h reaches y twice, which scales the
-    stream by 1 + gate1·gate2 per block. This factor is about 1¼ for gates of ½, and at most 2.
+    stream by 1 + gate1·gate2 per block. The factor 1 + gate1·gate2 is about 1¼ for gates of ½, and at most 2.
 
     `AttentionBlockI` has an example.
 

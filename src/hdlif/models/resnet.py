@@ -21,7 +21,7 @@ StemFactory = Callable[[int, int], nn.Module]
 
 
 def cifar_stem(in_channels: int, width: int) -> Sequential:
-    """Return a stem of a 3x3 convolution in fp32 and a batch norm, at full resolution and without neurons.
+    """Return a stem of a 3x3 convolution in fp32 and a batch norm, at full resolution.
 
     >>> import torch
     >>> from hdlif.models import cifar_stem, imagenet_stem
@@ -37,7 +37,7 @@ def cifar_stem(in_channels: int, width: int) -> Sequential:
 
 
 def imagenet_stem(in_channels: int, width: int) -> Sequential:
-    """Return a stem of a 7x7 convolution in fp32, a batch norm and a 3x3 max-pool, both with stride 2, without neurons.
+    """Return a stem of a 7x7 convolution of stride 2 in fp32, a batch norm and a 3x3 max-pool of stride 2.
 
     `cifar_stem` has an example.
 

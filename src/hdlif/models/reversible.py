@@ -66,7 +66,7 @@ class _Round(torch.autograd.Function):
 
 
 class ReversibleBlock(Temporal):
-    """A reversible block on two streams of real-valued currents, which are the two halves of x [K, B, C, H, W].
+    """A reversible block on two streams of real-valued currents: the halves of the channels of x [K, B, C, H, W].
 
     y1 = x1 + f(x2),   y2 = x2 + g(y1),   and back:   x2 = y2 - g(y1),   x1 = y1 - f(x2).
 

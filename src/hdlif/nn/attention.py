@@ -16,9 +16,9 @@ class SECA(PerStep, Temporal):
 
     gate_{t,c} = σ(bias + Σ_j weight_j · a_{t,c+j-(k-1)/2}),   a_{t,c} = mean over (H, W) or L of x_{t,c},   y = x·gate,
 
-    with j from 0 to k - 1 and a = 0 beyond the first and the last channel. A gate pooled over time could not be
-    computed online, so each step has its own gate. By default, all steps share the kernel, as published, and an input
-    that is constant in time stays constant. The gates depend on the input, so they cannot be folded into weights.
+    Here, j runs from 0 to k - 1, and a = 0 beyond the first and the last channel. A gate pooled over time could not be
+    computed online, so each step has its own gate. By default, all steps share the kernel, as published, so the output
+    is constant if the input is constant in time. The gates depend on the input, so they cannot be folded into weights.
     `weight` [1, k] or [T, k] and `bias` [1] or [T] are initialised like a 1-D convolution, uniformly in ±1/√k.
 
     >>> import torch

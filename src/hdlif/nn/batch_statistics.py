@@ -1,4 +1,4 @@
-"""Batch normalisation of a batch on one rank, or of a batch that is split across ranks.
+"""Batch normalisation over a batch on one rank, or over a batch that is split across several ranks.
 
 A rank is one of several processes that train one network, each on its part of every batch. This module does not
 implement communication between ranks: the caller attaches a gather function to the time steps (`carrying`).
@@ -66,8 +66,8 @@ def _all_but_channels(x: Tensor) -> tuple[int, ...]:
 def _moments(x: Tensor, gather: Gather) -> tuple[Tensor, Tensor, Tensor]:
     """Return the mean, the sum of squared deviations and the number of values per channel, in float32 or wider.
 
-    Rank r has n_r values with mean μ_r and sum of squared deviations Σ_r. Then μ = Σ n_r·μ_r/n and Σ = Σ_r [Σ_r +
-    n_r·(μ_r - μ)²], which avoids the cancellation in Σ x² - n·μ².
+    Rank r has n_r values with mean μ_r and sum of squared deviations Σ_r. Over all ranks, μ = Σ n_r·μ_r/n and Σ = Σ_r
+    [Σ_r + n_r·(μ_r - μ)²], which avoids the cancellation in Σ x² - n·μ².
     """
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     var, mean = torch.var_mean(wide, _all_but_channels(x), correction=0)
@@ -82,7 +82,7 @@ def _moments(x: Tensor, gather: Gather) -> tuple[Tensor, Tensor, Tensor]:
 class _NormaliseOverRanks(torch.autograd.Function):
     """Batch norm with statistics over all ranks, which also returns the mean and unbiased variance.
 
-    With x̂ = (x - μ)/√(σ² + eps), g the incoming gradient, and n the number of values on all ranks:
+    Let x̂ be (x - μ)/√(σ² + eps), g the incoming gradient, and n the number of values on all ranks:
 
     dx = weight/√(σ² + eps)·(g - (Σ g)/n - x̂·(Σ g·x̂)/n).
 

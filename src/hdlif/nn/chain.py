@@ -3,8 +3,8 @@
 If nothing else reads the intermediate values, a convolution returns its maps and the sums for batch statistics. The
 batch norm becomes three rows, which the next neuron layer applies before it passes codes to the next convolution.
 Convolution, norm, neuron layer and quantiser then write and read the maps only once. Without a graph, spikes are stored
-only as codes. A norm without a following neuron layer runs as a separate pass. If the norm is the last layer of the
-chain, this pass also adds the chain's summand. All other layers run separately, on tensors.
+only as codes. A norm without a following neuron layer runs as a separate pass. The pass of a norm at the end of the
+chain also adds the chain's summand. Layers that cannot be fused run separately, on tensors.
 """
 
 from __future__ import annotations

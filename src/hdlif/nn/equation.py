@@ -82,11 +82,12 @@ class EquationNeuron(SteppedNeuron):
     `step(current, *states, *parameters)` takes arguments with the names of the states and parameters, and returns the
     spike and the next states. All arguments and results have the shape of the current, or broadcast to it. States start
     at 0. A step must compute each neuron separately, without sums over neurons. Use `torch.where` for branches, not
-    `if`. For a step function with a surrogate derivative, use `hdlif.functional.heaviside`.
+    `if`. For spikes with a surrogate derivative, use `hdlif.functional.heaviside`.
 
-    If the equation depends on constants, such as a number of past steps, write an `__init__`. Set the constants and, if
-    necessary, `states` there before you call `super().__init__` with the other arguments. `step` is then a regular
-    method, and may take `*rest` in place of states and parameters. See `hdlif.nn.SlidingParallelHDLIF`.
+    If the equation depends on constants, such as a number of past steps, write an `__init__`. In `__init__`, set the
+    constants and, if necessary, `states`, and then call `super().__init__` with the other arguments. For an equation
+    with constants, make `step` a regular method, which may take `*rest` in place of states and parameters. See
+    `hdlif.nn.SlidingParallelHDLIF`.
 
     Args:
         time_steps: T.
@@ -287,7 +288,7 @@ class EquationNeuron(SteppedNeuron):
 class _Reached(torch.autograd.Function):
     """The identity on spikes, with a gradient of 0 instead of None for parameters that do not affect the spikes.
 
-    A rule that cuts the temporal gradient computes none for parameters that affect only later steps, such as a
+    A rule that cuts the temporal gradient computes no gradient for parameters that affect only later steps, such as a
     threshold's rise. Data-parallel training, however, waits for the gradient of every parameter.
     """
 

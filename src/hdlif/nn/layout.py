@@ -2,11 +2,12 @@
 
 For the weight gradient of a strided 1×1 convolution, oneDNN copies the required pixels to a buffer of (pixels × input
 channels) values. The copy is split into parts, whose offsets assume the channels of a vector register: 8 for AVX2, 16
-for AVX-512. With fewer input channels, oneDNN writes beyond the buffer, and gradients are wrong or the process crashes
-or hangs. This error occurs only in channels-last layout (see docs/reference/installing.md).
+for AVX-512. With fewer input channels than in a vector register, oneDNN writes beyond the buffer: gradients are wrong,
+or the process crashes or hangs. This error of oneDNN occurs only in channels-last layout (see
+docs/reference/installing.md).
 
-Convolutions of one-pixel maps, such as the steps of a time series, run as matrix products. A call to a convolution
-library would take longer to set up than such a small product takes to compute.
+Convolutions of one-pixel maps, such as the steps of a time series, run as matrix products. For one pixel, the setup of
+a convolution takes longer than the matrix product itself.
 """
 
 import torch
@@ -125,6 +126,6 @@ def runs_as_product(module: nn.Module, x: Tensor) -> bool:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Return whether a module has hooks or global hooks exist."""
+    """Return whether a module has hooks, or whether global hooks exist."""
     own = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
     return any(own) or _has_any_global_hook()  # type: ignore[no-untyped-call]

@@ -36,7 +36,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 def left_as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Restore a model's buffers, such as the statistics of norms, and the random number generators after a context.
 
-    The restored generators are the CPU's and, if `device` is a CUDA GPU, the generator of `device`.
+    The CPU's generator is restored and, if `device` is a CUDA GPU, also the generator of `device`.
     """
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

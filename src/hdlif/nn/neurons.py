@@ -180,7 +180,7 @@ class GradedLIF(_LeakyNeuron):
 class HDLIF(_LeakyNeuron):
     """HD-LIF neurons with P2-Reset; see `functional.hd_lif_step` for the equation.
 
-    By default λ_t = σ(a_t) and θ_t = σ(b_t) are learned, one scalar per layer and time step.
+    By default, λ_t = σ(a_t) and θ_t = σ(b_t) are learned, one scalar per layer and time step.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF

@@ -15,14 +15,14 @@ from hdlif.nn.steps import Row, carried, last_of, row_of, set_row, share
 class BatchNorm2d(Temporal):
     """Batch norm per channel and time step, over the batch, height and width of [K, B, C, H, W].
 
-    y = weight·(x - μ)/√(σ² + eps) + bias. In train mode, μ and σ² are the batch statistics of each step. The running
-    statistics are then updated in step order, running ← (1 - momentum)·running + momentum·(batch statistic), once per
-    step that ran. An input that is constant in time (time axis of length 1) is normalised once, but updates the running
-    statistics K times. In eval mode, μ and σ² are the running statistics. For a batch on several ranks, see `carrying`.
+    y = weight·(x - μ)/√(σ² + eps) + bias. In train mode, μ and σ² are the batch statistics of each step. After each
+    step that ran, running ← (1 - momentum)·running + momentum·(batch statistic), in step order. An input that is
+    constant in time (time axis of length 1) is normalised once, but updates the running statistics K times. In eval
+    mode, μ and σ² are the running statistics. For a batch on several ranks, see `carrying`.
 
     With `carrying(steps, by_average=True)`, as for streams, train mode also normalises by the running statistics. Each
-    step's batch first updates these statistics, which the gradient treats as constants: μ ← μ + momentum·(mean(x) - μ),
-    σ² ← (1 - momentum)·σ² + momentum·mean((x - μ_before)(x - μ_after)).
+    step's batch first updates the running statistics, which the gradient treats as constants: μ ← μ + momentum·(mean(x)
+    - μ), σ² ← (1 - momentum)·σ² + momentum·mean((x - μ_before)(x - μ_after)).
 
     >>> import torch
     >>> from hdlif.nn import BatchNorm2d
@@ -267,7 +267,7 @@ def _at_once(x: Tensor, gather: Gather | None) -> bool:
 class BatchNorm1d(BatchNorm2d):
     """Batch norm over (batch, length) of [K, B, C, L], or over the batch of [K, B, C].
 
-    `BatchNorm1d` takes the arguments of `BatchNorm2d` (channels, time_steps, eps, momentum) and treats time equally.
+    `BatchNorm1d` treats time like `BatchNorm2d`, and takes the same arguments (channels, time_steps, eps, momentum).
 
     >>> import torch
     >>> from hdlif.nn import BatchNorm1d
@@ -289,11 +289,12 @@ class BatchNorm1d(BatchNorm2d):
 
 
 class Affine(Temporal):
-    """A layer that computes y = weight·x + bias per channel of [K, B, C, ...], with the same values at every step.
+    """A layer that computes y = weight·x + bias per channel of x [K, B, C, ...], with the same weight at every step.
 
-    A batch norm in train mode normalises each step by the step's batch statistics. Train mode thus removes features
-    that all samples share at one step, such as a cue at a fixed time, but eval mode keeps them. `Affine` depends on
-    neither batch nor step, so training and inference agree, even for a single sample.
+    A batch norm in train mode normalises each step by the step's batch statistics. In train mode, a batch norm thus
+    removes features that all samples share at one step, such as a cue at a fixed time. In eval mode, a batch norm keeps
+    such features. `Affine` depends on neither batch nor step, so training and inference agree, even for a single
+    sample.
 
     >>> import torch
     >>> from hdlif.nn import Affine

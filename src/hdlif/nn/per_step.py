@@ -200,7 +200,7 @@ _PARAMETRIZATIONS: dict[str, _Parametrization] = {
 
 
 class StepValue(PerStep):
-    """A learned or fixed parameter y_t per time step, such as a leak, with one value or a value per channel.
+    """A learned or fixed parameter y_t per time step, such as a leak, with a single value or one value per channel.
 
     A learned y is a function of an unbounded a_t (the parameter `logit`), which is initialised such that y is `value`.
     A fixed y is a buffer.

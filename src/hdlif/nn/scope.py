@@ -32,7 +32,7 @@ class Captured:
 
 
 class Scope:
-    """A runner that runs a module's children on one chunk, and collects the children's states by name.
+    """A helper that runs a module's children on one chunk, and collects the children's states by name.
 
     Use a `Scope` in the `forward` of a `Temporal` module:
 
@@ -91,8 +91,8 @@ class Scope:
     def chain(self, x: Tensor, *names: str, plus: Callable[[], Tensor] | None = None) -> Tensor:
         """Run the named children in sequence, each on the output of the previous child.
 
-        The result equals separate calls, but nothing else may read the intermediate values, so `hdlif.nn.chain` may
-        fuse the children.
+        The result is the same as with separate calls. Nothing else may read the intermediate values, so
+        `hdlif.nn.chain` may fuse the children.
 
         Args:
             plus: returns a summand for the last child's output, such as the other branch of a block; it is called right
@@ -306,7 +306,7 @@ def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None, measur
 
 
 def check_cuts(module: nn.Module, name: str, state: State) -> None:
-    """Raise `TrainingError` if a module keeps a state of its own but does not support cuts of time within a chunk."""
+    """Raise `TrainingError` if a module keeps its own state but cannot cut the temporal gradient within a chunk."""
     own = [key for key, value in state.items() if isinstance(value, Tensor)]
     if own and not (isinstance(module, Temporal) and module.cuts()):
         where = f"{name or 'the network'} ({type(module).__name__})"

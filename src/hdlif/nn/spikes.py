@@ -63,7 +63,7 @@ class SpikeQuantizer(nn.Module):
         return quantize_spike(spike, bits=self.bits, step=step, offset=self.offset, gradient=self.gradient)
 
     def coded(self, spike: Tensor, *, is_relu: bool) -> CodedSpikes | Tensor:
-        """Return the quantised spikes, as codes only if the kernels support these spikes."""
+        """Return the quantised spikes, as `CodedSpikes` if the kernels support the quantiser."""
         is_fixed = self.levels() is not None and self.gradient == "identity"
         if not is_fixed or not can_be_quantised(spike):
             return emitted(spike, self, is_relu=is_relu)
@@ -91,7 +91,7 @@ def emitted(surplus: Tensor, quantizer: SpikeQuantizer | None, *, is_relu: bool 
 
 
 class Dspike(nn.Module):
-    """The surrogate `functional.dspike`, with the temperature b in a buffer, so checkpoints contain it.
+    """The surrogate `functional.dspike`, with the temperature b as a buffer, which checkpoints contain.
 
     Training can adapt b in neurons that use `Dspike` as their surrogate; see `training.temperature`.
 

@@ -1,8 +1,8 @@
 """Explicit state, a nested dict with the names of the module tree, which `hdlif.nn.Scope` passes from step to step.
 
 A temporal module maps `(x, state, steps)` to `(y, state)`. `x` is a chunk of consecutive time steps [K, B, ...] with K
-= len(steps), or [1, B, ...] for the same input at every step of the chunk. Before the first step, `state` is None. The
-result for a chunk of K steps equals the result for K chunks of one step.
+= len(steps), or [1, B, ...] for the same input at every step. Before the first step, `state` is None. The result for a
+chunk of K steps equals the result for K chunks of one step.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Temporal(nn.Module):
         """Return the inputs of each child, an alternative to `paths` whose size does not grow with the number of paths.
 
         The keys are the children in execution order, followed by "" for y. Each value lists the names of children whose
-        outputs are the inputs, or "" for x. The example of `paths` becomes:
+        outputs are the inputs, or "" for x. In the example of `paths`, the inputs are:
 
         >>> reads = {"act1": [""], "conv1": ["act1"], "act2": ["conv1"], "conv2": ["act2"], "shortcut": [""],
         ...          "": ["conv2", "shortcut"]}
@@ -57,8 +57,8 @@ class Temporal(nn.Module):
         """Return whether a module with a state can cut the temporal gradient within a chunk.
 
         If the steps of a pass set `Pass.cut`, the module treats states from earlier steps of the chunk as constants.
-        The gradient then equals that of separate one-step chunks with detached states. You need not define this method
-        for a module that keeps no state of its own and runs its children through `Scope`.
+        The gradient then equals the gradient of separate one-step chunks with detached states. You need not define this
+        method for a module that keeps no state of its own and runs its children through `Scope`.
         """
         return False
 
@@ -146,7 +146,7 @@ def check_stateless(module: nn.Module, state: State | None) -> None:
 
 
 def check_steps(steps: range) -> None:
-    """Raise `StateError` unless `steps` is a non-empty range of consecutive steps from 0 up."""
+    """Raise `StateError` unless `steps` is a non-empty range of consecutive steps that starts at 0 or later."""
     if are_traced(steps):
         return
     given: object = steps

@@ -241,7 +241,7 @@ class SteppedNeuron(Neuron):
         return self.runs_its_equation() and self._fusing.emits_relu(self)
 
     def _can_run_fused(self, steps: range) -> bool:
-        """Return whether a chunk can be fused, which cuts of time may prevent."""
+        """Return whether a chunk can be fused, which a cut of the temporal gradient can prevent."""
         return not carried(steps).cut or (
             self.cuts() and not any(observer.reads_states for observer in carried(steps).observers)
         )

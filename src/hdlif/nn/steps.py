@@ -322,5 +322,5 @@ def set_row(values: Tensor, row: Row, new: Tensor) -> None:
 
 
 def share(part: int, whole: Tensor) -> float | Tensor:
-    """Return part/whole for a count []; under a compiler a tensor, because reading a number would break the graph."""
+    """Return part/whole for a count [], as a tensor under a compiler, where reading a number would break the graph."""
     return part / whole if torch.compiler.is_compiling() else part / int(whole)

@@ -21,7 +21,7 @@ from hdlif.nn.layout import contiguous, is_product, must_stay_contiguous, produc
 class WeightQuantizer(Protocol):
     """The protocol of weight quantisers, which map latent weights to a few values for the forward pass.
 
-    `Binary`, `Ternary` and `Integer` implement this protocol. Accounting and export use `bits` and `codes`.
+    `Binary`, `Ternary` and `Integer` implement `WeightQuantizer`. Accounting and export use `bits` and `codes`.
     """
 
     @property

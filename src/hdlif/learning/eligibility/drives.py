@@ -38,7 +38,7 @@ class Slope:
 
 @dataclass(frozen=True)
 class Drive:
-    """The factors of dI/dW for K steps, which is gain·(x - n·product), [K, B, N, M].
+    """The factors of dI/dW = gain·(x - n·product), [K, B, N, M], for K steps.
 
     If samples are coupled, x [K, B, M] is centred and `product` is mean(n·x), [K, N, M]; otherwise `product` is None.
     """
@@ -49,7 +49,7 @@ class Drive:
     product: Tensor | None = None
 
     def _factors(self, factor: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the multipliers of `x` and `product` in dI/dW times a factor, all [K, B, N]."""
+        """Return the multipliers of `x` and `product`, [K, B, N] each, in dI/dW times a given factor."""
         scaled = factor if self.gain is None else factor * self.gain
         return scaled, None if self.normalised is None or self.product is None else scaled * self.normalised
 

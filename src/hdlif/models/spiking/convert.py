@@ -33,7 +33,7 @@ def spiking(
     ReLU6, are dropped, because the neurons determine the size of spikes (`SpikeQuantizer` limits the size). Batch norms
     become `hdlif.nn` batch norms with the same statistics, eps and momentum. By default, all convolutions and linear
     layers except the first and the last become `QuantConv1d`, `QuantConv2d` or `QuantLinear`, with the same weights and
-    biases. hdlif traces composite modules with torch.fx, and keeps the names of layers.
+    biases. Composite modules are traced with torch.fx, and layers keep their names.
 
     >>> import torch
     >>> from torch import nn

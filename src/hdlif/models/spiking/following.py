@@ -1,4 +1,4 @@
-"""Convert composite modules by tracing the forward pass with torch.fx, with children as leaves.
+"""Convert composite modules by tracing the forward pass with torch.fx, where children are leaves.
 
 A torch function that has an equivalent module is converted like the module.
 """

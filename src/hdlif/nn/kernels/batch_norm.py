@@ -1,8 +1,8 @@
 """Batch norm on a CPU as scale·(x - mean) + shift, with three rows of parameters (`native/training/batch_norm.h`).
 
-The next neuron layer applies the rows; without one, a separate pass over the maps does. A separate pass can also add a
-summand, such as the other branch of a residual block. A convolution of codes returns its maps together with the sums
-for batch statistics. The backward pass computes the gradient through the statistics in one pass.
+Either the next neuron layer or a separate pass over the maps applies the rows. A separate pass can also add a summand,
+such as the other branch of a residual block. A convolution of codes returns its maps together with the sums for batch
+statistics. The backward pass computes the gradient through the statistics in one pass.
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ class Norm:
 class _NormRows(torch.autograd.Function):
     """Compute a batch norm's rows; dL/dx = scale·(g - S₀/n - (x - mean)·r²·S₁/n) for the incoming gradient scale·g.
 
-    Here g is the gradient of scale·(x - mean) + shift, and r = 1/√(σ² + eps). The sums S₀ = Σ g and S₁ = Σ g·(x - mean)
-    cover n values.
+    Here, g is the gradient of scale·(x - mean) + shift, and r = 1/√(σ² + eps). The sums S₀ = Σ g and S₁ = Σ g·(x -
+    mean) cover n values.
     """
 
     @staticmethod

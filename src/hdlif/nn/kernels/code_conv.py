@@ -1,10 +1,10 @@
 """Convolve codes with low-bit weights on a CPU, with exact integer sums and gradients that skip zeros.
 
 Quantised spikes are integer codes c, such as 0..15, times a step. Weights of 1 or 1.5 bits are codes w of -1, 0 and 1
-times scales. A convolution is then y = step·scale·Σ c·w, where the order of summation does not matter because the sums
-are integers below 2^24. The compiled kernels, like the runtime's, look up the products of two channels at a time and
-skip codes of 0. In the backward pass, each nonzero spike adds the output gradients around its pixel to the gradient of
-the weights. The gradients of spikes are computed only for spikes through which they reach the neuron.
+times scales. The convolution is y = step·scale·Σ c·w. The sums are integers below 2^24, so the order of summation does
+not matter. Like the runtime's kernels, the compiled kernels look up the products of two channels at a time, and skip
+codes of 0. In the backward pass, each nonzero spike adds the output gradients around its pixel to the gradient of the
+weights. Gradients are computed only for spikes that pass gradients on to the neuron.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def convolve(x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv) -> Tensor:
 def convolve_with_moments(
     x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv, steps: int
 ) -> tuple[Tensor, Moments | None]:
-    """Return the convolution, and the moments of each of `steps` parts of the batch or None if they may be inexact."""
+    """Return the convolution, and the moments of each of `steps` parts of the batch, or None for inexact moments."""
     found: tuple[Tensor, Moments | None] = _Convolved.apply(x, weight, codes, conv, steps)  # type: ignore[no-untyped-call]
     return found
 
@@ -169,7 +169,7 @@ class Packed:
         )
 
     def forward(self, codes: Codes, scale: Tensor | None, steps: int) -> tuple[Tensor, Moments | None]:
-        """Return the sums [N, D, H', W'], with channels last, times an optional scale [D].
+        """Return the sums of products [N, D, H', W'], with channels last, times an optional scale [D].
 
         Args:
             steps: the number of parts of the batch whose moments to return; 0 for none.
@@ -262,7 +262,7 @@ def _sparse_gradients(
 def _compiled_gradients(
     ctx: Any, dy: Tensor, weight: Tensor, codes: Codes, which: tuple[bool, bool], *, is_bfloat16: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the required gradients of spikes and weights from the compiled kernels; None for others."""
+    """Return the gradients of spikes and weights from the compiled kernels; None if not required."""
     count, height, width, channels = codes.codes.shape
     dx = dw = None
     if which[0]:

@@ -20,7 +20,7 @@ _MARK = "_hdlif_codes"
 
 @dataclass(frozen=True)
 class Codes:
-    """Spikes [N, C, H, W] as codes: spikes = step·codes.
+    """Spikes [N, C, H, W], stored as codes such that spikes = step·codes.
 
     Attributes:
         codes: uint8 [N, H, W, C], followed in memory by `READ_AHEAD` readable bytes.
@@ -38,7 +38,7 @@ class Codes:
 
 @dataclass(frozen=True)
 class CodedSpikes:
-    """Spikes [K, B, C, H, W] stored as codes only.
+    """Spikes [K, B, C, H, W], stored only as codes.
 
     Attributes:
         steps: K.

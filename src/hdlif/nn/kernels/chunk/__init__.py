@@ -2,8 +2,8 @@
 
 Under autograd, every operation in every step saves inputs for its derivative. Here, a chunk runs without a graph and
 saves only the values that `equations.Saving` lists. Each value is saved once, a comparison takes one bit, and derivable
-values are not saved. The backward pass runs the steps in reverse. Outputs equal those of separate steps bit for bit,
-and gradients differ from autograd's only in the order of summation.
+values are not saved. The backward pass runs the steps in reverse. Outputs equal the outputs of separate steps bit for
+bit, and gradients differ from autograd's only in the order of summation.
 
 The program of a step (`equations.chunk_program`) runs all steps of a chunk on one block of neurons after another.
 States and gradients of a block thus stay in the cache. At most 16 of PyTorch's threads share the blocks. Small chunks

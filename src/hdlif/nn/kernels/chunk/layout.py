@@ -17,7 +17,7 @@ Numbers = NDArray[np.int64]
 
 
 class Slots(NamedTuple):
-    """Locations of the values that a chunk saves.
+    """The locations of the values that a chunk saves.
 
     Attributes:
         found: the tensors; each has rows of one value, computed or given.
@@ -183,7 +183,7 @@ def backward_layout(saving: Saving, slots: Slots, call: BackwardKind, made: Back
     saved = [layout.tensor() for _ in slots.found]
 
     def stream(i: int, tensors: dict[int, int], later: StreamEncoding) -> None:
-        """Add saved value i; negated addresses mark steps that store the value in the other encoding."""
+        """Add saved value i, with negated addresses for steps that store the value in a different encoding."""
         tensor, factor, offsets = (np.zeros(call.steps, np.int64) for _ in range(3))
         for slot, is_here in slots.parts[i]:
             encoding, sign = slots.encodings[slot], 1 if slots.encodings[slot] == later else -1
