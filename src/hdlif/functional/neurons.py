@@ -126,7 +126,7 @@ def unit_lif_step(
 
     m_t = λ_t·v_{t-1} + I_t,   s_t = H(m_t - θ_t),   v_t = reset(m_t, s_t, θ_t)
 
-    The arguments and errors are those of `lif_step`.
+    The arguments and errors are the same as for `lif_step`.
 
     >>> import torch
     >>> from hdlif.functional import unit_lif_step
@@ -199,7 +199,7 @@ def graded_lif_step(
     Use graded LIF as a control that separates the effect of graded spikes from the effect of P2-Reset. The derivative
     ds/dm = 1[m > θ] is exact, and dH/dx is a surrogate.
 
-    The arguments, results and errors are those of `lif_step`, but the spike is the surplus s_t >= 0.
+    The arguments, results and errors are the same as for `lif_step`, except that the spike is the surplus s_t >= 0.
 
     >>> import torch
     >>> from hdlif.functional import graded_lif_step

@@ -14,8 +14,8 @@ def once_differentiable(backward: Backward) -> Backward:
     """Return a backward pass that raises an error if it is differentiated again.
 
     With `torch.autograd.function.once_differentiable`, gradients computed with `create_graph` can depend on nothing, so
-    second derivatives are silently 0. Here, gradients computed with `create_graph` depend on the incoming gradients,
-    the saved tensors and a dummy tensor.
+    second derivatives are silently 0. With this decorator, such gradients depend on the incoming gradients, the saved
+    tensors and a dummy tensor.
     """
 
     @wraps(backward)

@@ -23,12 +23,11 @@ BUDGET = 2**30
 class ForwardMode:
     """SLTT plus the temporal gradient within each layer, dL/dW = Σ_t G_t·ds_t/dW, where ds_t/dW is carried forward.
 
-    Here, a layer consists of fully connected or kernel-size-1 weights, optionally a batch norm or a gain and shift, and
-    neurons. For weights and for parameters that all steps share, the gradient within a layer equals back-propagation
-    through time. The gradient G_t = dL/ds_t reaches the layers below only through step t (see `learning.eligibility`).
-    A single layer of neurons gets STBP's gradient of (1/T)·Σ_t criterion(logits_t, target). In deeper networks, lower
-    layers get an approximation, as with OTTT. A per-step leak or threshold (`per_step`) gets only the gradient of its
-    own step.
+    A layer consists of fully connected or kernel-size-1 weights, optionally a batch norm or a gain and shift, and
+    neurons. Within a layer, the gradient of weights and of parameters that all steps share equals the gradient of STBP.
+    The gradient G_t = dL/ds_t reaches the layers below only through step t (see `learning.eligibility`). A single layer
+    of neurons gets STBP's gradient of (1/T)·Σ_t criterion(logits_t, target). In deeper networks, lower layers get an
+    approximation, as with OTTT. A per-step leak or threshold (`per_step`) gets only the gradient of its own step.
 
     Memory covers one step (or `chunk` steps) and the traces, with one number per sample, weight and neuron state. The
     traces of an HD-LIF layer from M to N neurons take B·N·M words.

@@ -21,7 +21,7 @@ class Tangent:
     """A first-order approximation of the loss around a sequence's mean output ō: L(ō) + <dL/dō, o - ō> for outputs o.
 
     The loss L depends on outputs only through ō, so dL/do_t is dL/dō times the weight of step t in ō. As a criterion,
-    `Tangent` gives each step exactly this gradient, and the mean of `Tangent` over the steps is L(ō).
+    `Tangent` gives each step the exact gradient dL/do_t, and the mean of `Tangent` over the steps is L(ō).
 
     Attributes:
         value: L(ō).

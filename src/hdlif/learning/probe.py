@@ -127,8 +127,8 @@ def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Pl
 def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, along_spikes: Named) -> Gradients:
     """Return a rule's gradients if every layer gets the given G and the network is cut after each neuron layer.
 
-    The loss is Σ_t Σ_layers <G_t, s_t>, and layers pass on outputs without a graph. A synapse therefore gets only the
-    gradient of neurons that it feeds directly. A recurrent layer includes the recurrent connection.
+    The loss is Σ_t Σ_layers <G_t, s_t>, and layers pass on outputs without a graph. A synapse gets only the gradient of
+    neurons that it feeds directly. A recurrent layer includes the recurrent connection.
     """
     found = Gradients()
     terms: list[Tensor] = []

@@ -5,11 +5,11 @@ With a trace, a rule that cuts the temporal gradient can restore the membrane's 
 et al., NeurIPS 2022). Outputs and input gradients do not change. The trace is part of the synapse's state, {"trace": a
 [B, ...]}.
 
-In a dynamic trace, the ratio of the presynaptic neuron's potential changes replaces λ at each step. With u̇_t = I_t -
-(1 - λ)·v_t, the trace is a_t = r_t·a_{t-1} + s_t with r_t = clip(u̇_t/u̇_{t-1}, -1, 1), or r_t = λ if u̇_{t-1} is about
-0. A synapse has a dynamic trace only if it directly follows a neuron with a potential.
+In a dynamic trace, the ratio of the presynaptic neuron's potential changes replaces λ at each step. The trace is a_t =
+r_t·a_{t-1} + s_t, where r_t = clip(u̇_t/u̇_{t-1}, -1, 1) and u̇_t = I_t - (1 - λ)·v_t. If u̇_{t-1} is about 0, then
+r_t = λ. A synapse has a dynamic trace only if it directly follows a neuron with a potential.
 
-`hdlif.learning.traced_pass` runs such synapses.
+`hdlif.learning.traced_pass` runs synapses with traces.
 """
 
 import itertools

@@ -152,8 +152,8 @@ def qk_former(
     Temporal truncation changes the gradient slightly more than in a ResNet. In the untrained network of
     `digits_qk_former_w1p5_s4`, the cosine between the gradients of SLTT and STBP is 0.970 to 0.978 (64 digits, seeds 0
     to 4). For the ResNet of `digits_hdlif_w1p5_s4`, the cosine of SLTT's and STBP's gradients is 0.996 to 0.997. The
-    attention gates are open for fractions of 0.59 of the tokens and 0.98 of the channels. With LIF in place of HD-LIF,
-    the cosine between the gradients is 0.847 to 0.873.
+    attention gates of the untrained network are open for fractions of 0.59 of the tokens and 0.98 of the channels. With
+    LIF in place of HD-LIF, the cosine between the gradients is 0.847 to 0.873.
 
     >>> import torch
     >>> from hdlif.models import qk_former

@@ -23,9 +23,9 @@ def dense(
 ) -> Network:
     """Return a fully connected spiking network for one-pixel samples [C, 1, 1], such as the steps of a time series.
 
-    Each layer is a 1x1 convolution, which on one pixel is a matrix product. Low-bit weights, recurrent neurons and
-    deployment therefore work as in all other networks. For larger inputs, such as images or rows of images, the first
-    layer's kernel covers the entire input.
+    Each layer is a 1x1 convolution, which on one pixel is a matrix product. Because all layers are convolutions,
+    low-bit weights, recurrent neurons and deployment work as in other networks. For larger inputs, such as images or
+    rows of images, the first layer's kernel covers the entire input.
 
     >>> import torch
     >>> from hdlif.models import dense

@@ -1,7 +1,7 @@
 """Batch normalisation over a batch on one rank, or over a batch that is split across several ranks.
 
-A rank is one of several processes that train one network, each on its part of every batch. This module does not
-implement communication between ranks: the caller attaches a gather function to the time steps (`carrying`).
+A rank is one of several processes that train a network, where each process trains on a part of every batch.
+Communication between ranks is up to the caller, who attaches a gather function to the time steps (`carrying`).
 """
 
 from collections.abc import Callable
@@ -87,7 +87,7 @@ class _NormaliseOverRanks(torch.autograd.Function):
     dx = weight/√(σ² + eps)·(g - (Σ g)/n - x̂·(Σ g·x̂)/n).
 
     The sums cover all ranks, so dx is the gradient of the summed loss of all ranks. The gradients of `weight` and
-    `bias`, like those of all parameters, cover this rank only.
+    `bias`, like all gradients of parameters, cover only the current rank.
     """
 
     @staticmethod

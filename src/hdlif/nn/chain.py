@@ -1,10 +1,10 @@
 """Fuse chains of layers, so that a chain makes fewer passes over memory than it has layers.
 
 If nothing else reads the intermediate values, a convolution returns its maps and the sums for batch statistics. The
-batch norm becomes three rows, which the next neuron layer applies before it passes codes to the next convolution.
-Convolution, norm, neuron layer and quantiser then write and read the maps only once. Without a graph, spikes are stored
-only as codes. A norm without a following neuron layer runs as a separate pass. The pass of a norm at the end of the
-chain also adds the chain's summand. Layers that cannot be fused run separately, on tensors.
+batch norm becomes three rows, and the next neuron layer applies these rows and passes codes to the next convolution. A
+fused convolution, norm, neuron layer and quantiser write and read the maps only once. Without a graph, spikes are
+stored only as codes. A norm without a following neuron layer runs as a separate pass. The pass of a norm at the end of
+the chain also adds the chain's summand. Layers that cannot be fused run separately, on tensors.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ class _Chain:
         return apply_rows(maps, found.rows(value.moments), plus, in_place=value.are_own)
 
     def _added_to(self, maps: Tensor) -> Tensor | None:
-        """Return the summand for a pass over these maps, and mark it as added; None unless this child is the last."""
+        """Return the chain's summand for a pass over `maps`, and mark it as added; None before the last child."""
         if self._plus is None or self._at + 1 < len(self._names):
             return None
         plus = self._plus()

@@ -20,8 +20,8 @@ class Companded(EquationNeuron):
 
     The sum is an odd function of x, and linear between the limits b. Between |x| and 4·|x|, the sum rises by 1 - |x|/4
     for |x| from 1/1024 to 4. A quarter of the sum lies within ±1.5. A network can thus distinguish swings of 0.03 and
-    0.1 standard deviations in a signal that also jumps by 4. The layer has no learned parameters and no state. To
-    compand some channels of an input, use `companded`.
+    0.1 standard deviations in a signal with jumps of 4. The layer has no learned parameters and no state. To compand
+    some channels of an input, use `companded`.
 
     >>> import torch
     >>> from hdlif.nn import Companded

@@ -3,7 +3,7 @@
 For the weight gradient of a strided 1×1 convolution, oneDNN copies the required pixels to a buffer of (pixels × input
 channels) values. The copy is split into parts, whose offsets assume the channels of a vector register: 8 for AVX2, 16
 for AVX-512. With fewer input channels than in a vector register, oneDNN writes beyond the buffer: gradients are wrong,
-or the process crashes or hangs. This error of oneDNN occurs only in channels-last layout (see
+or the process crashes or hangs. Writes beyond the buffer occur only in channels-last layout (see
 docs/reference/installing.md).
 
 Convolutions of one-pixel maps, such as the steps of a time series, run as matrix products. For one pixel, the setup of

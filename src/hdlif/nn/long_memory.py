@@ -1,7 +1,8 @@
 """Neurons with HD-LIF's graded spike and longer memory, each defined by one equation.
 
 All derivatives are exact. For neurons that reset, the Jacobian of a step is one of two parameter matrices, so the
-temporal gradient separates as in HD-LIF. One matrix is for silent neurons, and the other is for firing neurons.
+temporal gradient separates as in HD-LIF. The Jacobian of a silent neuron and the Jacobian of a firing neuron are
+different matrices.
 """
 
 import math
@@ -29,7 +30,7 @@ class AdaptiveHDLIF(EquationNeuron):
 
     Here, λ is `leak`, θ is `threshold`, ρ is `adaptation_leak`, and δ is `rise`. The Jacobian of (v, a) is diag(λ, ρ)
     if the neuron is silent and [[0, 1], [δλ, ρ - δ]] if it fires. The eigenvalues of the Jacobian lie inside the unit
-    circle for λ, ρ in [0, 1) and 0 <= δ < (1 + ρ)/(1 + λ). Learned values of λ, ρ and δ always satisfy these bounds.
+    circle for λ, ρ in [0, 1) and 0 <= δ < (1 + ρ)/(1 + λ). Learned values of λ, ρ and δ are always within these bounds.
     The parameters ρ_t and δ_t affect only later steps, so a rule that cuts the temporal gradient does not train them.
     With δ = 0, `AdaptiveHDLIF` is HD-LIF.
 

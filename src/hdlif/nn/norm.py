@@ -20,9 +20,9 @@ class BatchNorm2d(Temporal):
     constant in time (time axis of length 1) is normalised once, but updates the running statistics K times. In eval
     mode, μ and σ² are the running statistics. For a batch on several ranks, see `carrying`.
 
-    With `carrying(steps, by_average=True)`, as for streams, train mode also normalises by the running statistics. Each
-    step's batch first updates the running statistics, which the gradient treats as constants: μ ← μ + momentum·(mean(x)
-    - μ), σ² ← (1 - momentum)·σ² + momentum·mean((x - μ_before)(x - μ_after)).
+    With `carrying(steps, by_average=True)`, as for streams, train mode also normalises by the running statistics. The
+    batch of each step first updates the running statistics, which the gradient treats as constants: μ ← μ +
+    momentum·(mean(x) - μ), σ² ← (1 - momentum)·σ² + momentum·mean((x - μ_before)(x - μ_after)).
 
     >>> import torch
     >>> from hdlif.nn import BatchNorm2d
@@ -293,8 +293,8 @@ class Affine(Temporal):
 
     A batch norm in train mode normalises each step by the step's batch statistics. In train mode, a batch norm thus
     removes features that all samples share at one step, such as a cue at a fixed time. In eval mode, a batch norm keeps
-    such features. `Affine` depends on neither batch nor step, so training and inference agree, even for a single
-    sample.
+    features that all samples share at one step. `Affine` depends on neither batch nor step, so training and inference
+    agree, even for a single sample.
 
     >>> import torch
     >>> from hdlif.nn import Affine

@@ -1,4 +1,4 @@
-"""Parameters per time step as tensors [T] or [T, C], because unused modules would break data-parallel training."""
+"""Parameters per time step, stored as tensors [T] or [T, C], because unused modules break data-parallel training."""
 
 import math
 from collections.abc import Callable
@@ -186,7 +186,7 @@ Parametrization = Literal["sigmoid", "softplus"]
 
 
 class _Parametrization(NamedTuple):
-    """A function from a to y, where y is rescaled to (0, 1) or (0, ∞), and the inverse function for initial values."""
+    """A function from an unbounded a to y in (0, 1) or (0, ∞), with the inverse function for initial values."""
 
     value: Callable[[Tensor], Tensor]
     start: Callable[[float], float]

@@ -57,8 +57,8 @@ class Temporal(nn.Module):
         """Return whether a module with a state can cut the temporal gradient within a chunk.
 
         If the steps of a pass set `Pass.cut`, the module treats states from earlier steps of the chunk as constants.
-        The gradient then equals the gradient of separate one-step chunks with detached states. You need not define this
-        method for a module that keeps no state of its own and runs its children through `Scope`.
+        The gradient then equals the gradient of separate one-step chunks with detached states. You need not define
+        `cuts` for a module that keeps no state of its own and runs its children through `Scope`.
         """
         return False
 
@@ -112,7 +112,7 @@ def _steps_of_call(module: nn.Module, arguments: Sequence[Any], named: Mapping[s
 class Neuron(Temporal):
     """Base class for neuron layers, which map currents [K, B, ...] or [1, B, ...] to spikes [K, B, ...].
 
-    Observers of a network use this class to find neuron layers of any type.
+    Observers of a network find neuron layers of any type by the class `Neuron`.
 
     Attributes:
         accumulates: whether a membrane carries past currents on.

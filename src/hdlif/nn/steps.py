@@ -110,7 +110,7 @@ class Observer:
     def check(self, state: State | None) -> None:
         """Raise `TrainingError` if training cannot use a forward pass, given the network's state after the pass.
 
-        Rules that train step by step call this method after each pass, before they return the loss.
+        Rules that train step by step call `check` after each pass, before they return the loss.
         """
 
     def emitted(

@@ -357,7 +357,7 @@ class HeldWeights:
         self.weights: Mapping[nn.Module, Tensor] = dict(zip(self._quantized, self._leaves, strict=True))
 
     def last(self) -> None:
-        """Mark the next backward pass as the last pass, which passes the accumulated gradient to the latent weights."""
+        """Prepare the last backward pass, which transfers the accumulated gradient to the latent weights."""
         gathering = {}
         for (layer, weight_q), leaf in zip(self._quantized.items(), self._leaves, strict=True):
             gathering[layer] = _Gather.apply(weight_q, leaf)  # type: ignore[no-untyped-call]

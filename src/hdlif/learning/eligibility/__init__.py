@@ -16,10 +16,9 @@ Batch norm in train mode couples samples, so dI_t/dw is g·(x - mean(x) - n·mea
 the slope g. A leak or threshold that all steps share also has an eligibility, [B, N]. A per-step leak or threshold has
 no eligibility, and receives only the gradient of its own step.
 
-Several steps may run as one chunk, with the graph cut between steps. A backward pass through the states alone then
-computes the dependencies between the steps of a chunk. The trace e is read once at the start of a chunk, and advanced
-once by the product of Jacobians. The sums are the same as for single steps, but the chunk needs only one pass over the
-traces.
+Several steps may run as one chunk, with the graph cut between steps. In a chunk, a backward pass through the states
+alone computes the dependencies between steps. The trace e is read once at the start of a chunk, and advanced once by
+the product of Jacobians. The sums are the same as for single steps, but the chunk needs only one pass over the traces.
 """
 
 from hdlif.learning.eligibility.network import Eligibility, WayBack

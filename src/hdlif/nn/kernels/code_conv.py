@@ -4,7 +4,7 @@ Quantised spikes are integer codes c, such as 0..15, times a step. Weights of 1 
 times scales. The convolution is y = step·scale·Σ c·w. The sums are integers below 2^24, so the order of summation does
 not matter. Like the runtime's kernels, the compiled kernels look up the products of two channels at a time, and skip
 codes of 0. In the backward pass, each nonzero spike adds the output gradients around its pixel to the gradient of the
-weights. Gradients are computed only for spikes that pass gradients on to the neuron.
+weights. Gradients of spikes are computed only if the gradients can reach the input of the neuron.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def convolve_with_moments(
 def sum_products(spikes: CodedSpikes, weight: Tensor, conv: CodeConv) -> tuple[Tensor, Moments] | None:
     """Return the sums Σ c·w [K, B, D, H', W'], with channels last, and the moments of the maps, without a graph.
 
-    The maps are the sums times step·scale; the moments contain this factor.
+    The convolution's maps are the sums times step·scale; the moments include this factor.
 
     Args:
         spikes: codes [K·B, H, W, C].

@@ -1,9 +1,9 @@
 """Compute 3x3 convolutions in float32 with Winograd's F(4x4, 3x3) on a CPU (`native/training/winograd.h`).
 
-A tile of 6x6 pixels and a kernel are transformed to 36 numbers each, Bᵀ·d·B and G·g·Gᵀ. The products m of these numbers
-yield 4x4 output pixels, Aᵀ·m·A. Each pair of channels takes 36 products instead of 144 (Lavin and Gray, arXiv
-1509.09308). Gradients are computed with the same algorithm. The order of summation differs from PyTorch's;
-`tests/nn/kernels/test_winograd.py` bounds the difference.
+A tile of 6x6 pixels and a kernel are transformed to 36 numbers each, Bᵀ·d·B and G·g·Gᵀ. The products m of the
+transformed tile and kernel yield 4x4 output pixels, Aᵀ·m·A. Each pair of channels takes 36 products instead of 144
+(Lavin and Gray, arXiv 1509.09308). Gradients are computed with the same algorithm. The order of summation differs from
+PyTorch's; `tests/nn/kernels/test_winograd.py` bounds the difference.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def can_convolve_sizes(sizes: tuple[int, int, int], weight: Tensor) -> bool:
 def multiplies_bfloat16_fast() -> bool:
     """Return whether bfloat16 convolutions are faster than Winograd's in float32, which is the case with AMX tiles.
 
-    On processors with AVX-512's bfloat16 products but without AMX tiles, bfloat16 convolutions are slower.
+    With AVX-512's bfloat16 products but without AMX tiles, bfloat16 convolutions are slower than Winograd's in float32.
     """
     return torch.cpu._is_amx_tile_supported()
 
