@@ -82,8 +82,8 @@ def dspike(x: Tensor, temperature: Tensor) -> Tensor:
     """Return the Dspike surrogate, b·sech²(b·(y - ½)) / (2·tanh(b/2)) with y = x + ½, or 0 for y outside [0, 1].
 
     Dspike (Li et al. 2021) is the derivative of the smooth step (tanh(b(y - ½)) + tanh(b/2)) / (2·tanh(b/2)), which
-    rises from 0 to 1 on [0, 1]. The surrogate is largest at the threshold. A small b gives a rectangle of width 1, and
-    a large b gives a narrow peak.
+    rises from 0 to 1 on [0, 1]. Dspike is largest at the threshold. A small b gives a rectangle of width 1, and a large
+    b gives a narrow peak.
 
     >>> import torch
     >>> from hdlif.functional import dspike

@@ -223,7 +223,7 @@ def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Cal
 def after_own(outputs: Tensor, lengths: Tensor) -> Tensor:
     """Replace the outputs [T, B, n] after each sample's own steps with the mean of the sample's own outputs.
 
-    The mean over all T steps then equals the mean over each sample's own steps.
+    The mean of the replaced outputs over all T steps equals the mean over each sample's own steps.
 
     >>> import torch
     >>> from hdlif.learning import after_own

@@ -186,7 +186,7 @@ Parametrization = Literal["sigmoid", "softplus"]
 
 
 class _Parametrization(NamedTuple):
-    """A function from an unbounded a to y in (0, 1) or (0, ∞), with the inverse function for initial values."""
+    """A function from an unbounded a to a rescaled y, with the inverse function for initial values."""
 
     value: Callable[[Tensor], Tensor]
     start: Callable[[float], float]

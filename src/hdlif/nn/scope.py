@@ -213,7 +213,7 @@ class Sequential(Temporal):
     >>> list(logits.shape), {name: list(kept) for name, kept in state.items()}
     ([4, 2, 10], {'1': ['potential']})
 
-    Give a constant image a time axis of 1, and run a stream step by step:
+    You can also pass a constant image with a time axis of 1, or run a stream step by step:
 
     >>> logits, state = network(x[:1], steps=range(4))
     >>> logits, state = network(x[:1], state, steps=range(4, 5))

@@ -271,7 +271,7 @@ class SteppedNeuron(Neuron):
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Run as `_scanned` does, but with each step's states as constants; also return these states, [K, B, ...].
 
-        Compute the states first, then the spikes of all steps in one call.
+        This function computes the states first, and then the spikes of all steps in one call.
         """
         spikes, before, kept = list[Tensor](), list[Sequence[Tensor]](), [state.detach() for state in kept]
         learns = torch.is_grad_enabled()

@@ -32,7 +32,7 @@ def derivatives_of(
 ) -> list[Derivatives]:
     """Return the derivatives of each step's emitted spikes and of each state after the step, without a graph.
 
-    The derivatives are with respect to all inputs of the step.
+    The function returns derivatives with respect to all inputs of the step.
 
     Args:
         current: [K, B, N, ...].

@@ -2,8 +2,8 @@
 
 A tile of 6x6 pixels and a kernel are transformed to 36 numbers each, Bᵀ·d·B and G·g·Gᵀ. The products m of the
 transformed tile and kernel yield 4x4 output pixels, Aᵀ·m·A. Each pair of channels takes 36 products instead of 144
-(Lavin and Gray, arXiv 1509.09308). Gradients are computed with the same algorithm. The order of summation differs from
-PyTorch's; `tests/nn/kernels/test_winograd.py` bounds the difference.
+(Lavin and Gray, arXiv 1509.09308). The gradients of x and the weight also use Winograd's algorithm. The order of
+summation differs from PyTorch's; `tests/nn/kernels/test_winograd.py` bounds the difference.
 """
 
 from __future__ import annotations
