@@ -1,4 +1,4 @@
-"""Neurons, surrogates and quantisers as pure functions."""
+"""Pure functions for neurons, surrogates and quantisers."""
 
 from hdlif.functional.gates import gate
 from hdlif.functional.neurons import (

@@ -1,4 +1,4 @@
-"""The gate of Q-K attention, which passes spikes where a gating neuron has fired."""
+"""The gate of Q-K attention, which passes spikes where a gating neuron fires."""
 
 from typing import Any
 
@@ -33,17 +33,17 @@ class _Gate(torch.autograd.Function):
 
 
 def gate(x: Tensor, a: Tensor) -> Tensor:
-    """Pass x where the gate a is open, y = x·1[a > 0], with a straight-through gradient for the gate.
+    """Return y = x·1[a > 0], which passes x where the gate a is open, with a straight-through gradient for a.
 
-    The C channels of x are a multiple of the G channels of a. Channel c is gated by a[floor(c·G / C)] at the same
-    pixel, or at every pixel if a has no pixels. A NaN in a closes the gate, as it is not above 0.
+    The number C of channels of x is a multiple of the number G of channels of a. Channel c is gated by a[floor(c·G /
+    C)] at the same pixel, or at every pixel if a has no pixels. NaN in a closes the gate, because NaN is not above 0.
 
         dy/dx = 1[a > 0],   dy/da = x·1[a <= 3/2], summed over the entries that share a
 
-    dy/da is straight-through: for spikes of 1 and 0, y is x·a, which has this derivative. The limit a <= 3/2 acts like
-    the limited support of a binary neuron's surrogate. Graded spikes that are summed over many channels or tokens can
-    be large and far from where the gate closes. Without the limit, the gradients of such spikes made training diverge.
-    A LIF spike never exceeds 3/2 if its threshold is learned in the default form.
+    The gradient dy/da is straight-through: for spikes of 1 and 0, y = x·a, whose derivative is x. The limit a <= 3/2
+    acts like the limited support of a binary neuron's surrogate. Sums of graded spikes over many channels or tokens can
+    be far above the point where the gate closes. Without the limit, the gradients of such large sums made training
+    diverge. LIF spikes never exceed 3/2 if the threshold is learned in the default form.
 
     >>> import torch
     >>> from hdlif.functional import gate

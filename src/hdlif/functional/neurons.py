@@ -1,4 +1,4 @@
-"""One time step of each neuron as a pure function; `nn.neurons` adds parameters and the scan over time."""
+"""Pure functions for one time step of each neuron; `nn.neurons` adds parameters and the loop over time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class HardReset:
 
 @dataclass(frozen=True)
 class DetachedReset:
-    """A reset without a gradient through the spike (SpikingJelly's `detach_reset=True`).
+    """A reset without a gradient through the spike, like SpikingJelly's `detach_reset=True`.
 
     Attributes:
         reset: `soft_reset`, or a `HardReset`.
@@ -84,7 +84,7 @@ def lif_step(
     surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
     reset: Reset = soft_reset,
 ) -> tuple[Tensor, Tensor]:
-    """Compute one time step of the leaky integrate-and-fire neuron; the input current is not decayed.
+    """Compute one time step of a leaky integrate-and-fire neuron, without decay of the input current.
 
     m_t = λ_t·v_{t-1} + I_t,   h_t = H(m_t - θ_t),   s_t = θ_t·h_t,   v_t = reset(m_t, h_t, θ_t)
 
@@ -153,13 +153,13 @@ def late_reset_lif_step(
     *,
     surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
 ) -> tuple[Tensor, Tensor]:
-    """Compute a LIF step that subtracts each spike one step later, like snnTorch's `reset_delay=True`.
+    """Compute one step of a LIF neuron that resets one step later, like snnTorch's `reset_delay=True`.
 
     m_t = λ_t·m_{t-1} + I_t - size·H(m_{t-1} - θ_t),   s_t = H(m_t - θ_t)
 
-    No gradient passes through the subtraction.
+    No gradient passes through the reset.
 
-    The second step subtracts the spike of the first:
+    In this example, the second step subtracts the spike of the first step:
 
     >>> import torch
     >>> from hdlif.functional import late_reset_lif_step
@@ -192,14 +192,14 @@ def graded_lif_step(
     *,
     surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
 ) -> tuple[Tensor, Tensor]:
-    """Compute one step of a LIF neuron that emits the surplus but resets softly: HD-LIF spikes without P2-Reset.
+    """Compute one step of a LIF neuron that emits the surplus, like HD-LIF, but resets softly.
 
     m_t = λ_t·v_{t-1} + I_t,   s_t = max(m_t - θ_t, 0),   v_t = m_t - θ_t·H(m_t - θ_t)
 
-    Use this neuron as a control that separates the effect of graded spikes from the effect of P2-Reset. ds/dm = 1[m >
-    θ] is a true derivative; dH/dx is a surrogate.
+    Use graded LIF as a control that separates the effect of graded spikes from the effect of P2-Reset. The derivative
+    ds/dm = 1[m > θ] is exact, and dH/dx is a surrogate.
 
-    The arguments, results and errors are the same as for `lif_step`, but the spike is the surplus s_t >= 0.
+    The arguments, results and errors are the same as for `lif_step`, except that the spike is the surplus s_t >= 0.
 
     >>> import torch
     >>> from hdlif.functional import graded_lif_step
@@ -227,9 +227,9 @@ def glif_step(
     u_t = (1 - α(1 - λ))·u_{t-1}·(1 - γ·h_{t-1}) - (1 - α)·l + (1 - β(1 - c_t))·I_t - (1 - γ)·r·h_{t-1}
     h_t = H(u_t - θ)
 
-    α blends exponential decay (factor λ) with linear decay (l per step), β weights the input by its conductance c_t,
-    and γ blends a hard reset with the subtraction of r. With α = 1, β = 0 and γ = 0, the neuron is LIF with a soft
-    reset if and only if r = λθ.
+    The gate α blends exponential decay by the factor λ with linear decay by l per step. The gate β weights the input by
+    the conductance c_t, and γ blends a hard reset with the subtraction of r. With α = 1, β = 0 and γ = 0, the neuron is
+    LIF with a soft reset if and only if r = λθ.
 
     With α = 1, β = 0 and γ = 1, the neuron is LIF with a hard reset to 0:
 
@@ -271,14 +271,14 @@ def hd_lif_step(
     *,
     norm: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Compute one HD-LIF time step with P2-Reset (arXiv 2410.07547).
+    """Compute one time step of an HD-LIF neuron with P2-Reset (arXiv 2410.07547).
 
     m_t = λ_t·v_{t-1} + I_t,   s_t = max(m_t - θ_t, 0),   v_t = min(m_t, θ_t)
 
-    With Mem-BN, m̂_t = norm(m_t) replaces m_t in the spike and in the potential.
+    With Mem-BN, m̂_t = norm(m_t) replaces m_t in both the spike and the potential.
 
-    The derivatives are constants: with χ_t = 1[m_t > θ_t], ds/dm = χ, ds/dθ = -χ, dv/dm = 1 - χ, dv/dθ = χ.
-    At a tie m = θ, χ = 0. The reset is not detached, so v = m - s has dv/dm = 0 for a neuron that fires.
+    The derivatives are constants: with χ_t = 1[m_t > θ_t], ds/dm = χ, ds/dθ = -χ, dv/dm = 1 - χ, dv/dθ = χ. If m = θ,
+    then χ = 0. The reset is not detached, so the potential v = m - s has dv/dm = 0 if the neuron fires.
 
     >>> import torch
     >>> from hdlif.functional import hd_lif_step
@@ -307,10 +307,10 @@ def hd_lif_step(
 
 
 def hd_lif_inverse_step(current: Tensor, spike: Tensor, potential: Tensor, leak: Tensor) -> Tensor:
-    """Return the potential that an `hd_lif_step` started from: v_{t-1} = (v_t + s_t - I_t)/λ_t.
+    """Return the potential before an `hd_lif_step`: v_{t-1} = (v_t + s_t - I_t)/λ_t.
 
-    P2-Reset loses no information, as m = v + s. Division by λ amplifies the rounding error of m, so a small λ makes the
-    result inaccurate.
+    P2-Reset loses no information, because m = v + s. Division by λ amplifies the rounding error of m, so the result is
+    inaccurate for small λ.
 
     >>> import torch
     >>> from hdlif.functional import hd_lif_inverse_step, hd_lif_step
@@ -329,9 +329,10 @@ def hd_lif_inverse_step(current: Tensor, spike: Tensor, potential: Tensor, leak:
 
 
 def parallel_hd_lif_step(current: Tensor, threshold: Tensor) -> Tensor:
-    """Compute one step of Parallel HD-LIF: HD-LIF with λ_t = 0, which has no state (arXiv 2410.07547).
+    """Compute one step of Parallel HD-LIF, which is HD-LIF with λ_t = 0 and without state (arXiv 2410.07547).
 
-    s_t = max(I_t - θ_t, 0). The paper's text has s_t = 1[I_t >= θ_t], but its released code emits the surplus.
+    The spike is s_t = max(I_t - θ_t, 0). The paper defines s_t = 1[I_t >= θ_t], but its released code emits the
+    surplus.
 
     >>> import torch
     >>> from hdlif.functional import parallel_hd_lif_step

@@ -1,4 +1,4 @@
-"""Backward passes that cannot be differentiated again."""
+"""A decorator for backward passes without second derivatives."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -11,11 +11,11 @@ Backward = Callable[..., Any]
 
 
 def once_differentiable(backward: Backward) -> Backward:
-    """Return a backward pass that raises an error for second derivatives.
+    """Return a backward pass that raises an error if it is differentiated again.
 
-    With `torch.autograd.function.once_differentiable`, gradients computed with `create_graph` depend on nothing, and a
-    second derivative through them counts as 0. Here, such gradients depend on the incoming gradients, the saved tensors
-    and a dummy tensor.
+    With `torch.autograd.function.once_differentiable`, gradients computed with `create_graph` can depend on nothing, so
+    second derivatives are silently 0. With this decorator, such gradients depend on the incoming gradients, the saved
+    tensors and a dummy tensor.
     """
 
     @wraps(backward)

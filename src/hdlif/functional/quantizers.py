@@ -1,4 +1,4 @@
-"""Quantisers for weights and spikes, with straight-through gradients."""
+"""Quantisers for weights and spikes, all with straight-through gradients."""
 
 import math
 from typing import Any, Literal
@@ -83,7 +83,7 @@ class _QuantizeSpike(torch.autograd.Function):
 
 
 def binary_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return signs in {-1, 1}, with sign(0) = 1, and the L2-optimal scale a_o = mean|W_o| per output channel.
+    """Return signs in {-1, 1}, where sign(0) = 1, and the L2-optimal scale a_o = mean|W_o| per output channel.
 
     >>> import torch
     >>> from hdlif.functional import binary_codes
@@ -101,10 +101,10 @@ def binary_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def ternary_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return codes in {-1, 0, 1} and one scale for the whole tensor (ternary weight networks).
+    """Return codes in {-1, 0, 1} and a single scale for the entire tensor, as in ternary weight networks.
 
-    With W clipped to [-1, 1] and Δ = 0.7·mean|W|:  code = sign(W)·1[|W| > Δ],  a = mean of |W| over |W| > Δ
-    (0 if no weight exceeds Δ).
+    With W clipped to [-1, 1] and Δ = 0.7·mean|W|, the code is sign(W)·1[|W| > Δ]. The scale is the mean of |W| over all
+    weights with |W| > Δ, or 0 if no weight exceeds Δ.
 
     >>> import torch
     >>> from hdlif.functional import ternary_codes
@@ -127,10 +127,10 @@ def ternary_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def integer_codes(weight: Tensor, *, bits: int) -> tuple[Tensor, Tensor]:
-    """Return codes in {-q, ..., q}, q = 2^(bits-1) - 1, and one scale per output channel.
+    """Return codes in {-q, ..., q}, where q = 2^(bits-1) - 1, and one scale per output channel.
 
-    code = clip(round(W/a_o), -q, q), where a_o minimises the squared error Σ (W_o - a_o·code)² (see `best_scales`). A
-    channel whose weights are all 0 has scale 1.
+    The code is clip(round(W/a_o), -q, q), where a_o minimises the squared error Σ (W_o - a_o·code)² (see
+    `best_scales`). If all weights of a channel are 0, the scale is 1.
 
     >>> import torch
     >>> from hdlif.functional import integer_codes
@@ -152,15 +152,15 @@ def integer_codes(weight: Tensor, *, bits: int) -> tuple[Tensor, Tensor]:
 
 
 def best_scales(weight: Tensor, most: int) -> Tensor:
-    """Return the scale of each row that minimises the squared error of codes from -most to most, [out].
+    """Return the scale of each row, [out], that minimises the squared error of codes from -most to most.
 
     For given codes, the best scale is a = <|W|, code>/<code, code>, with error |W|² - <|W|, code>²/<code, code>. For a
-    given scale, the best codes are the rounded ones. Rows of at most `EXACT`/most weights are solved exactly: as a
-    falls, the codes grow one at a time, and both sums are known after each change. For longer rows, the search tries a
-    grid of scales, fits the best scale to the codes of each, and then tries some scales around the best one. With a
-    thousand nonzero weights, the error is within 2 % of the minimum. With n < 1000, where chance makes some scales
-    better than their neighbours, the error is within 3/√n. The search makes 13 to 18 passes over the weights, and up to
-    128 for short rows.
+    given scale, rounding gives the best codes. For rows of at most `EXACT`/most weights, the result is exact: as a
+    falls, the codes grow one at a time, and both inner products are updated after each change. For longer rows, the
+    search tries a grid of scales, fits the best scale to the codes of each grid point, and refines the best result.
+    With a thousand nonzero weights, the error is within 2 % of the minimum. With n < 1000 nonzero weights, the error is
+    within a fraction 3/√n of the minimum. The search makes 13 to 18 passes over the weights, or up to 128 passes for
+    short rows.
 
     Args:
         weight: [out, n].
@@ -179,12 +179,12 @@ def best_scales(weight: Tensor, most: int) -> Tensor:
 
 
 def _block(like: Tensor) -> int:
-    """Return how many numbers to process at once: enough to fill a core's cache or to keep an accelerator busy."""
+    """Return how many numbers to process at a time, which fills a core's cache or keeps an accelerator busy."""
     return 2**16 if like.device.type == "cpu" else 2**23
 
 
 def _swept(share: Tensor, most: int) -> Tensor:
-    """Return the exact best scale [rows, 1] for shares |W|/max|W|."""
+    """Return the exact best scale [rows, 1] for relative weights |W|/max|W|."""
     code = torch.arange(1, most + 1, dtype=share.dtype, device=share.device)
     # Each weight's code grows to 1, 2, ..., most as a falls to |W|/(code - ½); <code, code> then grows by 2·code - 1.
     order = (share[:, :, None] / (code - 0.5)).flatten(1).argsort(1, descending=True)
@@ -195,7 +195,7 @@ def _swept(share: Tensor, most: int) -> Tensor:
 
 
 def _searched(share: Tensor, most: int) -> Tensor:
-    """Return a scale [rows, 1] close to the best one for shares |W|/max|W|."""
+    """Return a scale [rows, 1] that is close to the best scale for relative weights |W|/max|W|."""
     n = share.shape[1]
     # If one weight were above a·q and all others were rounded as if at random, with error a²/12, the best a·q would be
     # 1/(1 + n/12q²). With few weights, chance puts some optima below it. Above q/(q - ½), the code q is not used.
@@ -212,7 +212,7 @@ def _searched(share: Tensor, most: int) -> Tensor:
 
 
 def _fitted(share: Tensor, tried: Tensor, most: int) -> Tensor:
-    """Return the best scale [rows, 1] among those fitted to the codes of each tried scale [k, rows or 1, 1]."""
+    """Fit scales to the codes of each tried scale [k, rows or 1, 1], and return the best fitted scale [rows, 1]."""
     errors, scales = [], []
     at_once = max(1, min(len(tried), _block(share) // max(1, share.numel())))
     # Reusing the same three buffers gives most of the speed.
@@ -231,7 +231,7 @@ def _fitted(share: Tensor, tried: Tensor, most: int) -> Tensor:
 
 
 def spike_codes(spike: Tensor, *, bits: int, step: Tensor | float, offset: float) -> Tensor:
-    """Return the integer code of a graded spike: clip(floor(s / step + offset), 0, 2^bits - 1).
+    """Return the integer codes of graded spikes, clip(floor(s / step + offset), 0, 2^bits - 1).
 
     >>> import torch
     >>> from hdlif.functional import spike_codes
@@ -250,7 +250,7 @@ def spike_codes(spike: Tensor, *, bits: int, step: Tensor | float, offset: float
 
 
 def binarize_weight(weight: Tensor) -> Tensor:
-    """Return 1-bit weights: W_q = a_o·sign(W); dL/dW = dL/dW_q·1[|W| <= 1] (the scale a_o is not differentiated).
+    """Return 1-bit weights W_q = a_o·sign(W), with dL/dW = dL/dW_q·1[|W| <= 1] and no gradient through the scale a_o.
 
     >>> import torch
     >>> from hdlif.functional import binarize_weight
@@ -267,7 +267,7 @@ def binarize_weight(weight: Tensor) -> Tensor:
 
 
 def ternarize_weight(weight: Tensor) -> Tensor:
-    """Return 1.5-bit weights: W_q = a·code(W), see `ternary_codes`; dL/dW = dL/dW_q·1[|W| < 1].
+    """Return 1.5-bit weights W_q = a·code(W) (see `ternary_codes`), with dL/dW = dL/dW_q·1[|W| < 1].
 
     >>> import torch
     >>> from hdlif.functional import ternarize_weight
@@ -284,7 +284,7 @@ def ternarize_weight(weight: Tensor) -> Tensor:
 
 
 def quantize_weight(weight: Tensor, *, bits: int) -> Tensor:
-    """Return weights of 2 to 8 bits: W_q = a_o·code(W) (`integer_codes`); dL/dW = dL/dW_q·1[|W| <= 2^(bits-1)·a_o].
+    """Return weights of 2 to 8 bits, W_q = a_o·code(W), with dL/dW = dL/dW_q·1[|W| <= 2^(bits-1)·a_o].
 
     >>> import torch
     >>> from hdlif.functional import quantize_weight
@@ -295,7 +295,7 @@ def quantize_weight(weight: Tensor, *, bits: int) -> Tensor:
         weight: latent W, [out, ...].
         bits: 2 to 8.
     Returns:
-        W_q, shaped like `weight`.
+        W_q, shaped like `weight`, with the codes and scales of `integer_codes`.
     """
     weight_q: Tensor = _QuantizeWeight.apply(weight, bits)  # type: ignore[no-untyped-call]
     return weight_q
@@ -311,10 +311,10 @@ def quantize_spike(
 ) -> Tensor:
     """Round graded spikes to 2^bits levels: Q(s) = step·clip(floor(s / step + offset), 0, 2^bits - 1).
 
-    Apply this function to the surplus max(m - θ, 0), never to m - θ, for which the identity gradient would reach silent
-    neurons. The reset uses the surplus before rounding. The paper only names the arguments (s, n, τ); hdlif reads them
-    as step, bits and rounding offset. With the defaults, the result within [0, 3.75] is the release's round(4s)/4,
-    except that exact half steps round up here.
+    Pass the surplus max(m - θ, 0) as s, because for m - θ the identity gradient would reach silent neurons. The reset
+    uses the surplus before rounding. The paper names the arguments s, n and τ without definitions; hdlif interprets
+    them as the step, the bits and the rounding offset. With the defaults, results within [0, 3.75] equal round(4s)/4 as
+    in the released code, except that half steps round up here.
 
     >>> import torch
     >>> from hdlif.functional import quantize_spike

@@ -1,11 +1,12 @@
-"""HD-LIF over a chunk of time steps: exact STBP in time, with one saved bit per neuron and step.
+"""HD-LIF over a chunk of time steps, with exact STBP from one saved bit per neuron and step.
 
-The forward pass iterates the step map v -> min(λv + I, θ) or composes it with an associative scan. In the backward
-pass, with χ_t = 1[m_t > θ_t] and G_t = dL/ds_t, the gradient of the membrane obeys
+The forward pass iterates the step map v -> min(λv + I, θ), or composes the steps with an associative scan. In the
+backward pass, with χ_t = 1[m_t > θ_t] and G_t = dL/ds_t, the gradient of the membrane is:
 
     g_t = χ_t·G_t + (1 - χ_t)·λ_{t+1}·g_{t+1}.
 
-The membranes therefore need not be kept. The forward pass saves χ (one bit each) and, only if λ is learned, v_{t-1}.
+The backward pass therefore does not need the membranes. The forward pass saves χ with one bit per neuron and step, and
+v_{t-1} only if λ is learned.
 """
 
 from collections.abc import Callable
@@ -61,7 +62,7 @@ def hd_lif_sequence(
 
 
 def _check_scannable(leak: Tensor) -> None:
-    """Raise `ParameterError` unless every λ is in [0, 1]; on an accelerator, this waits for the device."""
+    """Raise `ParameterError` unless every λ is in [0, 1]; on an accelerator, this check waits for the device."""
     if leak.is_meta:
         return
     outside = leak.detach()[~((leak >= 0) & (leak <= 1))]
@@ -73,10 +74,10 @@ def _check_scannable(leak: Tensor) -> None:
 
 
 def hd_lif_potentials(current: Tensor, potential: Tensor, leak: Tensor, threshold: Tensor) -> Tensor:
-    """Return v_t after every step, computed with an associative scan, [K, B, ...].
+    """Return the potentials after every step, [K, B, ...], computed with an associative scan.
 
-    A step maps v to min(a·v + b, c) with a = λ_t in [0, 1], b = I_t and c = θ_t. The maps (a1, b1, c1) and then
-    (a2, b2, c2) compose to a map of the same form: (a1·a2, a2·b1 + b2, min(a2·c1 + b2, c2)).
+    A step maps v to min(a·v + b, c) with a = λ_t in [0, 1], b = I_t and c = θ_t. The map (a1, b1, c1) followed by the
+    map (a2, b2, c2) is the map (a1·a2, a2·b1 + b2, min(a2·c1 + b2, c2)).
     """
     a, b, c = leak.expand_as(current), current, threshold.expand_as(current)
     reach = 1
@@ -153,7 +154,7 @@ class _HDLIFSequence(torch.autograd.Function):
 
 
 def _summed_product(x: Tensor, y: list[Tensor], shape: torch.Size) -> Tensor:
-    """Return Σ x·y, summed to `shape`; y holds one tensor per step."""
+    """Return Σ x·y, summed to the given shape, where y contains one tensor per step."""
     if shape.numel() == shape[0] == len(x):
         return torch.stack([torch.dot(a.flatten(), b.flatten()) for a, b in zip(x, y, strict=True)]).view(shape)
     return (x * torch.stack(y)).sum_to_size(shape)
@@ -200,7 +201,10 @@ _TO_HIGHEST_BYTE = sum(2 ** (56 - 7 * j) for j in range(8))
 
 
 def pack_bits(values: Tensor) -> Tensor:
-    """Pack booleans into uint8 [⌈n/8⌉]: bit j of byte i is entry 8i + j. `values` must not be a slice of a tensor."""
+    """Pack booleans into uint8 [⌈n/8⌉], where bit j of byte i is entry 8i + j.
+
+    The argument `values` must not be a slice of a tensor.
+    """
     flat = values.flatten()
     if short := -flat.numel() % 8:
         flat = torch.nn.functional.pad(flat, (0, short))
@@ -209,7 +213,7 @@ def pack_bits(values: Tensor) -> Tensor:
 
 
 def unpack_bits(packed: Tensor, shape: torch.Size) -> Tensor:
-    """Unpack the booleans from `pack_bits` into a tensor of shape `shape`."""
+    """Unpack booleans, packed by `pack_bits`, into a tensor of the given shape."""
     numbers = torch.arange(256, dtype=torch.uint8, device=packed.device)
     places = torch.arange(8, dtype=torch.uint8, device=packed.device)
     # The eight booleans of each possible byte, as one 64-bit number.

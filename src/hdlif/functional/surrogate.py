@@ -1,7 +1,7 @@
-"""Surrogate derivatives of the unit step H (see the table in `docs/reference/lif.md`).
+"""Surrogate derivatives of the unit step H; see the table in `docs/reference/lif.md`.
 
-A surrogate f replaces dH/dx in the backward pass. Each surrogate here is a frozen callable x -> f(x) with unit area;
-`heaviside(x, f)` is the step that uses it. A spike is s = theta * H(m - theta), so ds/dm = theta * f(m - theta).
+A surrogate f replaces dH/dx in the backward pass. Each surrogate is an immutable callable x -> f(x) with unit area,
+which `heaviside(x, f)` uses as the derivative. A spike is s = theta * H(m - theta), so ds/dm = theta * f(m - theta).
 """
 
 import math
@@ -51,7 +51,7 @@ class Rectangle:
 
 @dataclass(frozen=True)
 class Sigmoid:
-    """A sigmoid's derivative as the surrogate: f(x) = slope · σ(slope · x) · (1 - σ(slope · x)).
+    """The derivative of a sigmoid as a surrogate: f(x) = slope · σ(slope · x) · (1 - σ(slope · x)).
 
     Attributes:
         slope: the slope of the sigmoid, above 0; f(0) = slope / 4.
@@ -66,7 +66,7 @@ class Sigmoid:
 
 @dataclass(frozen=True)
 class ATan:
-    """An arctangent's derivative as the surrogate: f(x) = (slope / 2) / (1 + (π · slope · x / 2)²).
+    """The derivative of an arctangent as a surrogate: f(x) = (slope / 2) / (1 + (π · slope · x / 2)²).
 
     Attributes:
         slope: above 0; f(0) = slope / 2. The default is the same as for SpikingJelly's ATan and snnTorch's atan.
@@ -79,11 +79,11 @@ class ATan:
 
 
 def dspike(x: Tensor, temperature: Tensor) -> Tensor:
-    """Return f(x) = b·sech²(b·(y - ½)) / (2·tanh(b/2)) with y = x + ½, or 0 for y outside [0, 1].
+    """Return the Dspike surrogate, b·sech²(b·(y - ½)) / (2·tanh(b/2)) with y = x + ½, or 0 for y outside [0, 1].
 
-    This surrogate (Dspike, Li et al. 2021) is the derivative of the smooth step (tanh(b(y - ½)) + tanh(b/2)) /
-    (2·tanh(b/2)), which runs from 0 to 1 on [0, 1]. The surrogate peaks at the threshold. A small b gives a rectangle
-    of width 1; a large b gives a spike at the threshold.
+    Dspike (Li et al. 2021) is the derivative of the smooth step (tanh(b(y - ½)) + tanh(b/2)) / (2·tanh(b/2)), which
+    rises from 0 to 1 on [0, 1]. Dspike is largest at the threshold. A small b gives a rectangle of width 1, and a large
+    b gives a narrow peak.
 
     >>> import torch
     >>> from hdlif.functional import dspike
@@ -112,7 +112,7 @@ class _Heaviside(torch.autograd.Function):
 
 
 def heaviside(x: Tensor, surrogate: Surrogate) -> Tensor:
-    """Return H(x) = 1[x >= 0] (so H(0) = 1), with dH/dx := surrogate(x) in the backward pass.
+    """Return H(x) = 1[x >= 0], where H(0) = 1, with surrogate(x) as dH/dx in the backward pass.
 
     >>> import torch
     >>> from hdlif.functional import Triangle, heaviside

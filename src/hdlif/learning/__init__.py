@@ -1,4 +1,4 @@
-"""Learning rules, which choose the time steps with a loss and truncate the temporal gradient."""
+"""Learning rules, which choose time steps for the loss and truncate the temporal gradient."""
 
 from hdlif.learning.coherence import RuleCoherence, coherence, loss_of_each, loss_of_mean
 from hdlif.learning.criterion import (

@@ -1,8 +1,8 @@
-"""Compare each rule's gradient with STBP's, for the same loss and batches.
+"""Compare the gradients of learning rules with STBP's gradient, for the same loss and batches.
 
-A rule that cuts the temporal gradient changes only the backward pass. The outputs o_t do not depend on the rule, and
-neither does dL/do_t. So every rule gets the loss Σ_t <dL/do_t, o_t>, which is linear in the outputs and has the
-same gradient with respect to them as the original loss. There are two views:
+A rule that cuts the temporal gradient changes only the backward pass. The outputs o_t and dL/do_t do not depend on the
+rule. Every rule therefore gets the loss Σ_t <dL/do_t, o_t>, which is linear in the outputs and has the gradient
+dL/do_t. There are two views:
 
 local: every neuron layer is given STBP's own G_t = dL/ds_t, and d_t = dL/dm_t (at its input current) is compared
     entry by entry. Theorem 4.2 of arXiv 2410.07547 applies: with HD-LIF, an entry is equal (the neuron fired, or never
@@ -46,14 +46,14 @@ RuleFactory = Callable[..., Rule]
 
 @runtime_checkable
 class Drawn(Protocol):
-    """A rule that draws its plan and can list all plans that it may draw."""
+    """A rule that draws plans at random and can list all possible plans."""
 
     def plans(self, time_steps: int) -> tuple[tuple[Plan, float], ...]:
-        """Return every plan with its probability."""
+        """Return all possible plans, each with its probability."""
 
 
 def loss_of_mean(criterion: Criterion) -> Loss:
-    """Return the loss L = criterion(mean over t of o_t, target), for which dL/do_t is the same at every step.
+    """Return the loss L = criterion(mean of o_t over time, target), for which dL/do_t is the same at every step.
 
     If each step has its own target, the loss is the mean of the steps' losses.
 
@@ -68,7 +68,7 @@ def loss_of_mean(criterion: Criterion) -> Loss:
 def loss_of_each(criterion: Criterion) -> Loss:
     """Return the loss of the online rules, L = (1/T)·Σ_t criterion(o_t, target).
 
-    The sum covers the steps that count, with their weights. See `coherence` for an example.
+    The sum covers the steps that count, each with the weight of the step. See `coherence` for an example.
 
     Args:
         criterion: as in `STBP`.
@@ -100,10 +100,10 @@ class Figures:
 
 @dataclass(frozen=True)
 class Layer(Figures):
-    """The comparison of one layer: its neurons' dL/dm, a synapse's weights, or a neuron layer's own leak or threshold.
+    """The comparison of one layer, which covers a neuron layer's dL/dm or parameters, or a synapse's weights.
 
-    `per_step` has T entries, or none if steps are not distinguished. For weights end to end, entry t is the gradient of
-    the loss at step t alone, which only STBP carries back to earlier steps.
+    `per_step` has T entries, or no entries if steps are not distinguished. In the end-to-end view, entry t covers the
+    gradient of the loss at step t alone, which only STBP propagates to earlier steps.
     """
 
     name: str
@@ -113,7 +113,7 @@ class Layer(Figures):
 
 @dataclass(frozen=True)
 class PlanFigures:
-    """The comparison of one plan (one draw of the random step) with the full reference, over all synapses."""
+    """The comparison of one plan, such as one draw of a random step, with the full reference over all synapses."""
 
     steps: tuple[int, ...]
     cosine: float | None
@@ -122,7 +122,7 @@ class PlanFigures:
 
 @dataclass(frozen=True)
 class Local:
-    """The local view: each layer is given STBP's own G; `whole` covers dL/dm of all neuron layers."""
+    """The local view, in which every layer gets STBP's G; `whole` covers dL/dm of all neuron layers."""
 
     layers: tuple[Layer, ...]
     whole: Figures
@@ -130,9 +130,9 @@ class Local:
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """The end-to-end view: the rule is applied in all layers; cosine and norm ratio cover the weights of all synapses.
+    """The end-to-end view, in which all layers use the rule; cosine and norm ratio cover the weights of all synapses.
 
-    `firing_rate` covers all neuron layers.
+    The value `firing_rate` covers all neuron layers.
     """
 
     layers: tuple[Layer, ...]
@@ -144,8 +144,7 @@ class EndToEnd:
 
 @dataclass(frozen=True)
 class RuleCoherence:
-    """The coherence of one rule in both views. The rule's plans are enumerated, not drawn, and their mean gradient is
-    compared.
+    """The coherence of one rule in the local and end-to-end views, for the mean gradient over all plans.
 
     See `coherence` for an example.
 
@@ -158,7 +157,7 @@ class RuleCoherence:
     end_to_end: EndToEnd
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+        """Return the comparison as values that JSON supports."""
         plain: dict[str, Any] = _plain(self)
         return plain
 
@@ -172,12 +171,12 @@ def coherence(
     time_steps: int,
     rule_loss: Loss | None = None,
 ) -> dict[str, RuleCoherence]:
-    """Compare each rule's gradient with STBP's, layer by layer; the model is not modified.
+    """Compare the gradient of each rule with STBP's gradient, layer by layer, without changing the model.
 
-    During the comparison, all modules are in eval mode: batch norm uses its running statistics, and couples neither
-    samples nor steps (as the theorem requires). First measure these statistics on the same batches with
-    `training.reestimated`. Pass a float64 model for exact fractions; in float32, entries within about 1e-4 of their
-    neuron's largest G count as equal.
+    During the comparison, all modules are in eval mode, so batch norm uses running statistics and couples neither
+    samples nor steps, as the theorem requires. First, measure the running statistics on the same batches with
+    `training.reestimated`. Pass a float64 model for exact fractions. In float32, entries count as equal if they differ
+    by less than about 1e-4 of the neuron's largest G.
 
     >>> from functools import partial
     >>> import torch
@@ -233,14 +232,14 @@ def coherence(
 
 
 def _plans(rule: Rule, time_steps: int) -> tuple[tuple[Plan, float], ...]:
-    """Return all plans of a rule with their probabilities."""
+    """Return all plans of a rule, each with its probability."""
     if isinstance(rule, Drawn):
         return rule.plans(time_steps)
     return ((rule.schedule(time_steps, torch.Generator()), 1.0),)
 
 
 def _by_step(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, along: Tensor) -> dict[int, Named]:
-    """Return the gradient of each planned step's part of the loss, by step; they sum to the total gradient."""
+    """Return the gradient of each planned step's loss by step; the sum of these gradients is the total gradient."""
     found = {}
     for t in plan.steps:
         weights = torch.zeros_like(along)
@@ -250,7 +249,7 @@ def _by_step(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan
 
 
 class _Comparison:
-    """The accumulated comparison of one rule."""
+    """The accumulated comparison of one rule with the reference."""
 
     def __init__(self, model: nn.Module, rule: Rule, time_steps: int) -> None:
         self.model, self.rule, self.time_steps = model, rule, time_steps

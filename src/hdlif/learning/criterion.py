@@ -1,4 +1,4 @@
-"""Criteria, which compare outputs with labels or a teacher, and the weights of the steps that count."""
+"""Criteria, which compare outputs with labels or a teacher, and the weights of steps in the loss."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -17,9 +17,9 @@ probabilities [B, classes]. A `Timed` criterion also defines the steps that coun
 
 @dataclass(frozen=True)
 class Timed:
-    """A criterion that counts only some of the steps.
+    """A criterion that uses the outputs of some steps only.
 
-    Here, the last two of four steps have a loss, and the last one has three times the weight:
+    In this example, the last two of four steps have a loss, with weights ¼ and ¾:
 
     >>> import torch
     >>> import torch.nn.functional as F
@@ -54,7 +54,7 @@ class Timed:
             raise ValueError(f"weights = {list(self.weights)[:5]}; each must be above 0, and their sum 1")
 
     def __call__(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of the outputs of any step that counts, if all steps have the same target.
+        """Return the loss of the outputs of one step, if all steps have the same target.
 
         Raises:
             ShapeError: each step has its own target; call `loss_at` instead.
@@ -68,7 +68,7 @@ class Timed:
 
 
 def first_step(criterion: Criterion) -> int:
-    """Return the first step whose outputs count.
+    """Return the first step whose outputs enter the loss.
 
     See `step_weights` for an example.
 
@@ -80,7 +80,7 @@ def first_step(criterion: Criterion) -> int:
 
 @dataclass(frozen=True)
 class StepWeights:
-    """The weight of each of `count` losses in their sum; `weights` is None if all are 1/count.
+    """The weights of `count` losses in a sum; `weights` is None if all weights are 1/count.
 
     See `step_weights` for an example.
 
@@ -96,11 +96,11 @@ class StepWeights:
         return 1 / self.count if self.weights is None else self.weights[place]
 
     def mass(self, start: int, stop: int) -> float:
-        """Return the weight of all places in start..stop-1."""
+        """Return the total weight of the places from start to stop - 1."""
         return (stop - start) / self.count if self.weights is None else math.fsum(self.weights[start:stop])
 
     def beside_even(self, place: int) -> float:
-        """Return the weight relative to equal weights."""
+        """Return the weight of a place relative to equal weights."""
         return 1.0 if self.weights is None else self.weights[place] * self.count
 
 
@@ -127,7 +127,7 @@ def step_weights(criterion: Criterion, time_steps: int) -> StepWeights:
 
 
 def late_weights(count: int) -> tuple[float, ...]:
-    """Return weights in proportion to the step's number, 2·(i + 1)/(n·(n + 1)): the last is n times the first.
+    """Return weights 2·(i + 1)/(n·(n + 1)) for steps i, of which the last weight is n times the first weight.
 
     >>> late_weights(3)
     (0.16666666666666666, 0.3333333333333333, 0.5)
@@ -139,7 +139,7 @@ def late_weights(count: int) -> tuple[float, ...]:
 
 
 def loss_at(criterion: Criterion, outputs: Tensor, target: Tensor, step: int) -> Tensor:
-    """Return the loss of the outputs [B, n] of one step that counts.
+    """Return the loss of one step's outputs [B, n], for a step that counts.
 
     See `loss_over` for an example.
 
@@ -163,7 +163,7 @@ def loss_at(criterion: Criterion, outputs: Tensor, target: Tensor, step: int) ->
 def loss_of_steps(
     criterion: Criterion, outputs: Tensor, target: Tensor, steps: Iterable[int], weights: Iterable[float]
 ) -> Tensor:
-    """Return Σ_t weight_t·criterion(outputs_t, target_t) for the outputs [K, B, n] of K steps that count."""
+    """Return Σ_t weight_t·criterion(outputs_t, target_t) over K steps that count, with outputs [K, B, n]."""
     losses = [
         loss_at(criterion, one, target, t) * weight for one, t, weight in zip(outputs, steps, weights, strict=True)
     ]
@@ -171,19 +171,19 @@ def loss_of_steps(
 
 
 def weighted_losses(criterion: Criterion, outputs: Tensor, target: Tensor) -> Tensor:
-    """Return Σ_t w_t·criterion(outputs_t, target_t) over the steps that count, for all outputs [T, B, n]."""
+    """Return Σ_t w_t·criterion(outputs_t, target_t) over the steps that count, given all outputs [T, B, n]."""
     first, weights = first_step(criterion), step_weights(criterion, len(outputs))
     counted = range(first, len(outputs))
     return loss_of_steps(criterion, outputs[first:], target, counted, (weights[t - first] for t in counted))
 
 
 def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return the loss of the outputs [T, B, n] of all steps.
+    """Return the loss for the outputs [T, B, n] of all steps.
 
-    The loss is criterion(reduce(outputs that count), target) if all steps have the same target. Otherwise, the loss is
-    the mean of criterion(outputs_t, target_t) over the steps that count. If steps have weights, this mean is weighted.
-    With a common target, the outputs are multiplied by their weights, relative to the mean weight, before the
-    reduction.
+    If all steps have the same target, the loss is criterion(reduce(outputs that count), target). With a common target,
+    weights of steps, relative to the mean weight, multiply the outputs before the reduction. If each step has its own
+    target, the loss is the mean of criterion(outputs_t, target_t) over the steps that count, weighted if steps have
+    weights.
 
     >>> import torch
     >>> import torch.nn.functional as F
@@ -221,9 +221,9 @@ def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Cal
 
 
 def after_own(outputs: Tensor, lengths: Tensor) -> Tensor:
-    """Replace the outputs [T, B, n] after a sample's own steps with the mean of its own outputs.
+    """Replace the outputs [T, B, n] after each sample's own steps with the mean of the sample's own outputs.
 
-    The mean over all T steps then equals the mean over the sample's own steps.
+    The mean of the replaced outputs over all T steps equals the mean over each sample's own steps.
 
     >>> import torch
     >>> from hdlif.learning import after_own
@@ -241,7 +241,7 @@ def after_own(outputs: Tensor, lengths: Tensor) -> Tensor:
 
 
 def probabilities(target: Tensor, logits: Tensor) -> Tensor:
-    """Return a target as class probabilities [B, classes], in the dtype of the logits [B, classes].
+    """Return a target as class probabilities [B, classes] in the dtype of the logits.
 
     >>> import torch
     >>> from hdlif.learning import probabilities
@@ -257,11 +257,11 @@ def probabilities(target: Tensor, logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Distillation:
-    """A criterion for distillation: (1 - w)·criterion(z, y) + w·τ²·KL(softmax(u/τ) ‖ softmax(z/τ)).
+    """A distillation loss: (1 - w)·criterion(z, y) + w·τ²·KL(softmax(u/τ) ‖ softmax(z/τ)).
 
-    Here, z are the student's logits and u the teacher's. The criterion works with every rule. Its target is [B,
-    2·classes]: the labels y as probabilities, followed by u. The factor τ² keeps the gradient's scale for any τ (Hinton
-    et al. 2015).
+    Here, z are the student's logits, and u are the teacher's logits. All learning rules support `Distillation`. The
+    target [B, 2·classes] contains the labels y as probabilities, followed by u. The factor τ² makes the scale of the
+    gradient independent of τ (Hinton et al. 2015).
 
     >>> import torch
     >>> import torch.nn.functional as F

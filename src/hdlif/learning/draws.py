@@ -1,4 +1,4 @@
-"""Draw k of the steps that count, with factors that make the expected loss the weighted sum of their losses."""
+"""Draw k of the steps that count, with factors that make the expected loss equal to the weighted sum of all losses."""
 
 import bisect
 import itertools
@@ -13,22 +13,22 @@ from hdlif.learning.criterion import StepWeights
 
 
 class Draw(Protocol):
-    """A distribution from which k places are drawn, with a factor for each drawn loss.
+    """A distribution over sets of k places, with a factor for each drawn loss.
 
-    The factors make the mean over draws equal to Σ_i w_i·loss_i. See `Uniform` and `Stratified`.
+    The factors make the expected loss equal to Σ_i w_i·loss_i. See `Uniform` and `Stratified`.
     """
 
     def __call__(self, weights: StepWeights, k: int, generator: torch.Generator) -> list[int]: ...
 
     def every(self, weights: StepWeights, k: int) -> list[tuple[tuple[int, ...], float]]:
-        """Return all possible draws with their probabilities."""
+        """Return all possible draws, each with its probability."""
 
     def factor(self, weights: StepWeights, k: int, place: int) -> float: ...
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """A draw of k places, with equal probability for every set; the factor is n·w/k, which is 1/k for equal weights.
+    """A draw of k places with equal probability for every set, and factors n·w/k, which are 1/k for equal weights.
 
     >>> from hdlif.learning import StochasticStep, Uniform
     >>> rule = StochasticStep(k=2, draw=Uniform())
@@ -48,13 +48,13 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Stratified:
-    """A draw of one place from each of k strata, which are ranges of neighbours with about 1/k of the weight.
+    """A draw of one place from each of k strata, which are contiguous ranges with about 1/k of the weight.
 
-    Within a stratum, places are drawn in proportion to their weights; the factor is the stratum's weight. Early or late
-    steps are then never drawn alone, which reduces the variance if steps differ over time. For equal weights, stratum i
-    goes from ⌊i·n/k⌋ to ⌊(i + 1)·n/k⌋.
+    Within a stratum, the probability of a place is proportional to the place's weight, and the factor is the stratum's
+    weight. A stratified draw never consists of only early or only late steps, which reduces the variance if steps
+    differ over time. For equal weights, stratum i ranges from ⌊i·n/k⌋ to ⌊(i + 1)·n/k⌋.
 
-    This draws one step from the first half and one from the second:
+    The rule in this example draws one step from the first half and one step from the second half:
 
     >>> import torch
     >>> from hdlif.learning import StochasticStep, Stratified
@@ -90,7 +90,7 @@ class Stratified:
 
 
 def strata(weights: StepWeights, k: int) -> list[tuple[int, int]]:
-    """Return k adjacent ranges (start, stop) that cover all places, none empty, each with about 1/k of the weight."""
+    """Return k adjacent, non-empty ranges (start, stop) that cover all places, each with about 1/k of the weight."""
     if weights.weights is None:
         edges = [i * weights.count // k for i in range(k + 1)]
     else:
@@ -106,12 +106,12 @@ def strata(weights: StepWeights, k: int) -> list[tuple[int, int]]:
 
 
 def fitting(weights: StepWeights) -> Draw:
-    """Return the draw for these weights: `Uniform` if they are equal, otherwise `Stratified`."""
+    """Return the default draw, which is `Uniform` for equal weights and `Stratified` for other weights."""
     return Uniform() if weights.weights is None else Stratified()
 
 
 def in_proportion(masses: Sequence[float]) -> StepWeights:
-    """Return weights in proportion to masses; their `weights` is None if all masses are equal."""
+    """Return weights in proportion to masses, with `weights` None if all masses are equal."""
     if len(set(masses)) == 1:
         return StepWeights(len(masses))
     whole = math.fsum(masses)

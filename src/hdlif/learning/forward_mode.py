@@ -1,4 +1,4 @@
-"""Forward mode: the exact gradient through time within each layer, in constant memory."""
+"""Forward mode, which computes the exact temporal gradient within each layer in constant memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,19 +21,18 @@ BUDGET = 2**30
 
 @dataclass(frozen=True)
 class ForwardMode:
-    """SLTT plus the temporal gradient within each layer: dL/dW = Σ_t G_t·ds_t/dW, with ds_t/dW carried forward.
+    """SLTT plus the temporal gradient within each layer, dL/dW = Σ_t G_t·ds_t/dW, where ds_t/dW is carried forward.
 
-    A layer here has fully connected or kernel-size-1 weights, optionally a batch norm or a gain and shift, and then
-    neurons. Within such a layer, the gradient of the weights, and of the parameters that all steps share, is exactly
-    the one from back-propagation through time. G_t is dL/ds_t (see `learning.eligibility`). G_t reaches the layers
-    below only through step t. A single layer of neurons gets STBP's gradient of (1/T)·Σ_t criterion(logits_t, target).
-    With several layers, the lower ones get an approximation, as with OTTT. A per-step leak or threshold (`per_step`)
-    gets only the gradient of its own step.
+    A layer consists of fully connected or kernel-size-1 weights, optionally a batch norm or a gain and shift, and
+    neurons. Within a layer, the gradient of weights and of parameters that all steps share equals the gradient of STBP.
+    The gradient G_t = dL/ds_t reaches the layers below only through step t (see `learning.eligibility`). A single layer
+    of neurons gets STBP's gradient of (1/T)·Σ_t criterion(logits_t, target). In deeper networks, lower layers get an
+    approximation, as with OTTT. A per-step leak or threshold (`per_step`) gets only the gradient of its own step.
 
-    Memory covers one step (or `chunk` steps) and the traces: one number per sample, weight and neuron state. The traces
-    of an HD-LIF layer from M to N neurons take B·N·M words.
+    Memory covers one step (or `chunk` steps) and the traces, with one number per sample, weight and neuron state. The
+    traces of an HD-LIF layer from M to N neurons take B·N·M words.
 
-    Here, the traces for a batch of 5, with 2·8 weights and 8 biases, take this many bytes:
+    In this example, the traces for a batch of 5, with 2·8 weights and 8 biases, take 480 bytes:
 
     >>> import torch
     >>> from torch import nn
@@ -93,13 +92,13 @@ class ForwardMode:
         return run(model, x, target, plan, criterion=criterion, weight=weight, observers=[eligibility], carry=carry)
 
     def eligibility(self, model: nn.Module) -> Eligibility:
-        """Return the traces of a network before the first step of a sequence."""
+        """Return new traces of a network, for the first step of a sequence."""
         return Eligibility(model, way_back=self.recurrent, budget=self.budget)
 
     def traces_of(self, model: nn.Module, x: Tensor, batch: int) -> dict[str, int]:
-        """Return the bytes of traces of each neuron layer for a batch of `batch` samples like x [T or 1, 1, ...].
+        """Return the bytes of each neuron layer's traces for a batch of `batch` samples like x [T or 1, 1, ...].
 
-        Count the bytes before training, by running one step of one sample.
+        The function counts the bytes before training by running one step of one sample.
 
         Raises:
             TrainingError: a layer has no eligibility, or the traces exceed the budget.

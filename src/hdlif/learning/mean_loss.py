@@ -1,4 +1,4 @@
-"""The loss of the mean output, for rules that run only part of the steps at a time."""
+"""The loss of the mean output, for rules that back-propagate through only part of the steps at a time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ Loss = Literal["each", "reduced"]
 
 @dataclass(frozen=True)
 class Tangent:
-    """A first-order loss of one step's outputs o around a sequence's mean output ō: L(ō) + <dL/dō, o - ō>.
+    """A first-order approximation of the loss around a sequence's mean output ō: L(ō) + <dL/dō, o - ō> for outputs o.
 
-    L depends on each step's outputs only through ō, so dL/do_t is dL/dō times the weight of step t in ō. Used as a
-    criterion, this loss gives each step that gradient, and its mean over the steps is L(ō).
+    The loss L depends on outputs only through ō, so dL/do_t is dL/dō times the weight of step t in ō. As a criterion,
+    `Tangent` gives each step the exact gradient dL/do_t, and the mean of `Tangent` over the steps is L(ō).
 
     Attributes:
         value: L(ō).
@@ -58,10 +58,10 @@ def criterion_of(
     span: int = 1,
     carry: Carry | None = None,
 ) -> Criterion:
-    """Return the criterion for each step of a batch: based on the mean output for "reduced", otherwise the rule's own.
+    """Return the criterion for the steps of a batch; for "reduced", the criterion is based on the mean output.
 
-    For "reduced", all T steps run first, `span` at a time, without a graph and without changing the model. If each step
-    has its own target, the loss is the mean of the steps' losses, as in `STBP`.
+    For "reduced", all T steps run first, `span` steps at a time, without a graph and without changes to the model. If
+    each step has its own target, the loss is the mean of the steps' losses, as in `STBP`.
     """
     if loss != "reduced" or (isinstance(criterion, Timed) and criterion.each):
         return criterion

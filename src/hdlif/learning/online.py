@@ -1,4 +1,4 @@
-"""Shared parts of online rules: one pass through time, with a graph only at the steps with a loss."""
+"""Functions for online rules, which make one pass through time with a graph only at steps with a loss."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -27,9 +27,9 @@ def online_steps(
     observers: Sequence[Observer] = (),
     carry: Carry | None = None,
 ) -> Iterator[Step]:
-    """Run through time and yield weight(t)·criterion(logits_t, target) at each step t of the plan, in order.
+    """Run through time, and yield weight(t)·criterion(logits_t, target) at each step t of the plan, in order.
 
-    Each step starts from a detached state. Steps before and between the planned ones run without a graph.
+    Each step starts from a detached state. Steps before and between the planned steps run without a graph.
 
     Args:
         weight: the factor of the loss of step t.
@@ -81,10 +81,9 @@ def cut_chunks(
     observers: Sequence[Observer] = (),
     carry: Carry | None = None,
 ) -> Iterator[Step]:
-    """Run consecutive steps with one update like `online_steps`, but `span` steps together, which takes their memory.
+    """Run consecutive steps with one update like `online_steps`, but `span` steps at a time, which takes more memory.
 
-    The losses of a chunk form one `Step`. Within a chunk, too, each step starts from a detached state
-    (`Temporal.cuts`).
+    The losses of a chunk form one `Step`. Each step of a chunk also starts from a detached state (`Temporal.cuts`).
 
     Raises:
         TrainingError: a module with a state does not cut time within a chunk; raised before any update.
@@ -119,14 +118,14 @@ def cut_chunks(
 
 
 def at_once(chunk: int) -> Callable[..., Iterator[Step]]:
-    """Return the function that trains on `chunk` steps at a time: `cut_chunks` for several, else `online_steps`."""
+    """Return the function that trains on `chunk` steps at a time: `online_steps` for one step, else `cut_chunks`."""
     return partial(cut_chunks, span=chunk) if chunk > 1 else online_steps
 
 
 def without_graph(
     model: nn.Module, x: Tensor, state: State | None, steps: range, span: int, *, before: int = 0
 ) -> State | None:
-    """Return the state after a run through `steps`, at most `span` at a time; x starts after `before` steps."""
+    """Run `steps` without a graph, `span` at a time, and return the final state; x starts after `before` steps."""
     for _, _, after in outputs_without_graph(model, x, state, steps, span, before=before):
         state = after
     return state
@@ -135,7 +134,7 @@ def without_graph(
 def outputs_without_graph(
     model: nn.Module, x: Tensor, state: State | None, steps: range, span: int, *, before: int = 0
 ) -> Iterator[tuple[range, Tensor, State | None]]:
-    """Run `steps` as in `without_graph`; yield each range of steps, its outputs [K, B, n], and the state after it."""
+    """Run `steps` as `without_graph` does; yield ranges of steps with outputs [K, B, n] and the state afterwards."""
     for first in range(0, len(steps), span):
         part = steps[first : first + span]
         with torch.no_grad():

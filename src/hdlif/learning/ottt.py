@@ -1,4 +1,4 @@
-"""Presynaptic traces that replace the temporal gradient: OTTT (Xiao et al., NeurIPS 2022) and NDOT."""
+"""OTTT (Xiao et al., NeurIPS 2022) and NDOT, which replace the temporal gradient with presynaptic traces."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from hdlif.learning.traces import Traces
 
 @dataclass(frozen=True)
 class OTTT:
-    """SLTT with weight gradients from traces: dL/dW = Σ_t d_t ⊗ a_t, a_t = λ·a_{t-1} + s_t.
+    """SLTT with weight gradients from traces: dL/dW = Σ_t d_t ⊗ a_t, where a_t = λ·a_{t-1} + s_t.
 
-    d_t is the step's gradient with respect to the membrane, with the previous potential detached. For one spiking
-    layer, and for the last layer of a stack, the result is exactly the STBP gradient with a detached soft reset and the
-    constant leak λ (with frozen batch-norm statistics). For earlier layers, the gradient is an approximation. The
-    published loss per step, ((1 - c)·CE + c·MSE(one-hot))/T, is `OTTTCriterion` here.
+    Here, d_t is the gradient of step t with respect to the membrane, with the previous potential detached. For the last
+    spiking layer, the result equals the STBP gradient with a detached soft reset, a constant leak λ and frozen
+    batch-norm statistics. For earlier layers, the gradient is an approximation. `OTTTCriterion` implements the
+    published loss per step, ((1 - c)·CE + c·MSE(one-hot))/T.
 
     >>> import torch
     >>> from hdlif.learning import OTTT
@@ -106,15 +106,15 @@ class OTTTCriterion:
 
 @dataclass(frozen=True)
 class NDOT(OTTT):
-    """OTTT with traces that decay by the ratio of their neurons' potential changes: a_t = r_t·a_{t-1} + s_t.
+    """OTTT with traces a_t = r_t·a_{t-1} + s_t, which decay by the ratio r_t of potential changes.
 
-    For the presynaptic neuron, r_t = clip(u̇_t/u̇_{t-1}, -1, 1) with u̇_t = I_t - (1 - λ)·v_t. r_t = λ if u̇_{t-1} is
-    about 0, or if no neuron with a potential directly precedes the synapse. With r = λ everywhere, NDOT is OTTT.
+    For the presynaptic neuron, r_t = clip(u̇_t/u̇_{t-1}, -1, 1) with u̇_t = I_t - (1 - λ)·v_t. If u̇_{t-1} is about 0,
+    or no neuron with a potential directly precedes the synapse, r_t = λ. With r = λ everywhere, NDOT is OTTT.
 
-    This is a reconstruction from the method's idea (Jiang et al., ICML 2024) that du_{t+1}/du_t is the ratio of the
-    time derivatives of u. Exact back-propagation has this factor at the postsynaptic neuron, which would take a trace
-    for each synapse. The presynaptic ratio keeps the memory linear in the neurons. This reconstruction was not compared
-    with the authors' code.
+    `NDOT` is a reconstruction of the method from the idea that du_{t+1}/du_t is the ratio of the time derivatives of u
+    (Jiang et al., ICML 2024). In exact back-propagation, the ratio belongs to the postsynaptic neuron, which would
+    require a trace for each synapse. With the presynaptic ratio, memory is linear in the number of neurons. The
+    reconstruction has not been compared with the authors' code.
 
     >>> import torch
     >>> from hdlif.learning import NDOT

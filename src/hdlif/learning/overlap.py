@@ -1,4 +1,4 @@
-"""Comparison of two gradients with sums over batches, time steps and layers."""
+"""Compare two gradients with sums over batches, time steps and layers."""
 
 import math
 from dataclasses import dataclass, field, fields
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 class _Sums:
-    """Base class for sums over batches, one per field."""
+    """Base class for sums over batches, with one sum per field."""
 
     def merge(self, other: Self) -> None:
-        """Add the sums of another object."""
+        """Add the sums of another object to this object's sums."""
         for one in fields(self):  # type: ignore[arg-type]
             setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
@@ -21,8 +21,7 @@ class _Sums:
 class Overlap(_Sums):
     """The sums <a, b>, |a|² and |b|² for a rule's gradient a and the reference b.
 
-    The sums over batches give the cosine of the concatenated gradients of all batches, so a batch with a larger
-    gradient counts more.
+    The cosine compares the concatenated gradients of all batches, so a batch with a larger gradient counts more.
     """
 
     product: float = 0.0
@@ -30,27 +29,27 @@ class Overlap(_Sums):
     reference: float = 0.0
 
     def add(self, own: Tensor, reference: Tensor) -> None:
-        """Add the gradients of one batch, which have equal shapes."""
+        """Add the two gradients of one batch, which have equal shapes."""
         self.product += float((own * reference).sum())
         self.own += float(own.square().sum())
         self.reference += float(reference.square().sum())
 
     @property
     def cosine(self) -> float | None:
-        """Return <a, b> / (|a| |b|), or None if either is zero."""
+        """Return the cosine <a, b> / (|a| |b|), or None if a or b is zero."""
         if not self.own or not self.reference:
             return None
         return self.product / math.sqrt(self.own * self.reference)
 
     @property
     def norm_ratio(self) -> float | None:
-        """Return |a| / |b|, or None if b is zero."""
+        """Return the norm ratio |a| / |b|, or None if b is zero."""
         return math.sqrt(self.own / self.reference) if self.reference else None
 
 
 @dataclass
 class Shares(_Sums):
-    """Counts that compare the entries of dL/dm at one time step.
+    """The counts of equal, dropped and wrong entries of dL/dm at one time step.
 
     Attributes:
         equal: a = b; of these, `idle` are zero in both.
@@ -65,7 +64,7 @@ class Shares(_Sums):
     opposite: int = 0
 
     def add(self, own: Tensor, reference: Tensor, scale: Tensor) -> None:
-        """Add the entries of one batch, all of one shape; "zero" and "equal" allow 1000 roundings of `scale`."""
+        """Add the entries of one batch; "zero" and "equal" have a tolerance of 1000 rounding errors of `scale`."""
         tolerance = 1e3 * torch.finfo(own.dtype).eps * scale
         equal = (own - reference).abs() <= tolerance
         zero = own.abs() <= tolerance
@@ -84,25 +83,25 @@ class Shares(_Sums):
 
 @dataclass
 class Rate(_Sums):
-    """The fraction of non-zero entries."""
+    """The fraction of non-zero entries, such as spikes."""
 
     active: int = 0
     entries: int = 0
 
     def add(self, values: Tensor) -> None:
-        """Add the entries of one batch."""
+        """Add the number of entries and of non-zero entries in `values`."""
         self.active += int(torch.count_nonzero(values))
         self.entries += values.numel()
 
     @property
     def share(self) -> float | None:
-        """Return the fraction in 0..1, or None if nothing was counted."""
+        """Return the fraction of non-zero entries in 0..1, or None if nothing was counted."""
         return self.active / self.entries if self.entries else None
 
 
 @dataclass
 class Tally:
-    """Statistics of one layer at one time step, or summed over several steps."""
+    """The statistics of one layer at one time step, or summed over several steps."""
 
     overlap: Overlap = field(default_factory=Overlap)
     shares: Shares = field(default_factory=Shares)

@@ -1,10 +1,12 @@
-"""Find the inputs of membranes from the paths that blocks declare, or from a traced pass.
+"""Find the synapses that feed membranes, using the paths that blocks declare or a traced pass.
 
-The order in which children are registered does not matter. A synapse feeds the neurons that its output reaches without
-passing another neuron. If one of these neurons accumulates, its membrane depends on the synapse's past inputs.
+A synapse feeds a neuron if the synapse's output reaches the neuron without passing another neuron. If a fed neuron
+accumulates, the neuron's membrane depends on the synapse's past inputs. The order in which children are registered does
+not matter.
 
-`Scope` runs children by name, and autograd records the inputs of each value. So hdlif follows the graph from a child's
-input back to the outputs of other children. Values without a gradient lead to no output, and to no weight either.
+`Scope` runs children by name, and autograd records the inputs of each value. The search therefore follows the graph
+from a child's input back to the outputs of other children. Values without a gradient lead to no output, and also to no
+weight.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +26,7 @@ from hdlif.nn.steps import Observer, carrying
 
 
 class Wiring(Observer):
-    """The inputs of modules' children, recorded in each `Scope` of an observed pass.
+    """An observer that records the inputs of modules' children in each `Scope` of a pass.
 
     Attributes:
         reads: by module, in the format of `Temporal.reads`: children in the order in which they ran, each with the
@@ -86,7 +88,7 @@ WATCHED = 2
 
 
 def is_synapse(module: nn.Module) -> bool:
-    """Return whether a module mixes its inputs with its own weights: a matrix or a kernel, not one value per neuron."""
+    """Return whether a module mixes inputs with weights in a matrix or kernel, not just one value per neuron."""
     if isinstance(module, _ConvNd | nn.Linear):
         return True
     own = (parameter for parameter in module._parameters.values() if parameter is not None)
@@ -94,19 +96,19 @@ def is_synapse(module: nn.Module) -> bool:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """Return a network without its wrappers for precision or for several ranks."""
+    """Return a network without wrappers, such as wrappers for precision or for several ranks."""
     while not isinstance(model, Temporal | nn.Sequential) and len(children := list(model.children())) == 1:
         (model,) = children
     return model
 
 
 def remembered(model: nn.Module, x: Tensor | None = None, time_steps: int = WATCHED) -> dict[str, nn.Module]:
-    """Return the synapses whose past inputs affect a membrane, by name, in the order of the network.
+    """Return the synapses whose past inputs affect a membrane, by name, in the network's order.
 
-    Names are relative to the network itself, without the modules that wrap it for a precision or for several ranks.
+    Names are relative to the network itself, without the modules that wrap the network for precision or several ranks.
 
     A parallel neuron has no membrane (λ = 0), and no membrane follows the last neuron. Synapses that feed no membrane
-    are trained on their inputs without traces.
+    are trained without traces.
 
     Args:
         x: samples [T or 1, B, ...]; one of them is run to trace paths that modules do not declare.
@@ -121,7 +123,7 @@ def remembered(model: nn.Module, x: Tensor | None = None, time_steps: int = WATC
 
 
 def wiring_of(model: nn.Module, x: Tensor, time_steps: int) -> Mapping[nn.Module, Mapping[str, tuple[str, ...]]]:
-    """Trace the inputs of each module's children in a pass of one sample; the network is not modified.
+    """Trace the inputs of each module's children in a pass of one sample, without changing the network.
 
     Args:
         x: [T or 1, B, ...].
@@ -139,7 +141,7 @@ def wiring_of(model: nn.Module, x: Tensor, time_steps: int) -> Mapping[nn.Module
 
 
 def stated_ways(module: nn.Module) -> Paths | None:
-    """Return the paths that a module declares; if it declares its children's inputs, return each pair as a path."""
+    """Return the paths that a module declares; for declared `reads`, return each pair of source and child as a path."""
     reads: Reads | None = getattr(module, "reads", None)
     if reads is None:
         paths: Paths | None = getattr(module, "paths", None)
@@ -148,7 +150,7 @@ def stated_ways(module: nn.Module) -> Paths | None:
 
 
 class _Reading:
-    """A search, from the end of a network, for the synapses that reach a membrane."""
+    """A search for the synapses that feed a membrane, which starts at the end of a network."""
 
     def __init__(self, see: Callable[[], Mapping[nn.Module, Reads]]) -> None:
         self.found: set[str] = set()
@@ -157,7 +159,7 @@ class _Reading:
         self._matter: dict[nn.Module, bool] = {}
 
     def before(self, module: nn.Module, name: str, *, after: bool) -> bool:
-        """Return whether a membrane depends on past inputs of a module; `after` is the same for its outputs."""
+        """Return whether a membrane depends on a module's past inputs; `after` is the same for the module's outputs."""
         if isinstance(module, Neuron):
             return module.accumulates
         if is_synapse(module):
@@ -182,7 +184,7 @@ class _Reading:
         return after
 
     def _back(self, reads: Reads, module: nn.Module, name: str, after: bool) -> bool:
-        """Return whether the module's input affects a membrane; a child affects one if one of its readers does."""
+        """Return whether the module's input affects a membrane, given the inputs that each child reads."""
         matters = dict.fromkeys(reads.get("", ()), after)
         known: dict[str, bool] = {}
         # One pass is enough, unless a child reads a later child's output of the previous step.
@@ -197,7 +199,7 @@ class _Reading:
         return matters.get("", False)
 
     def _seen(self, module: nn.Module, name: str) -> Reads:
-        """Return the traced inputs of the children of a module without declared paths.
+        """Return the traced inputs of the children, for a module without declared paths.
 
         Raises:
             TrainingError: a relevant child did not run.
@@ -212,7 +214,7 @@ class _Reading:
         return reads
 
     def _unseen(self, module: nn.Module, at: str, reads: Reads) -> Iterator[str]:
-        """Yield the outermost relevant children that did not all run by name."""
+        """Yield the outermost children with neurons or synapses that did not run by name."""
         for child, one in module._modules.items():
             path = inside(at, child)
             if one is None or path in reads or not self._matters(one):
@@ -223,7 +225,7 @@ class _Reading:
                 yield path
 
     def _paths(self, module: nn.Module, name: str) -> Sequence[Sequence[str]] | None:
-        """Return the paths that a module declares or trivially has; None if they must be traced."""
+        """Return the declared or trivial paths of a module; None if the paths must be traced."""
         children = [child for child, one in module._modules.items() if one is not None and self._matters(one)]
         stated = stated_ways(module)
         if stated is None:

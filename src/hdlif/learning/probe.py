@@ -1,6 +1,6 @@
-"""Record gradients of a network with hooks: the gradients that reach its neurons, and those of a rule.
+"""Record gradients with hooks: the gradients that reach a network's neurons, and the gradients of a rule.
 
-Hooks exist only within a context; the network is not modified.
+The hooks are temporary, and the network is not modified.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +26,7 @@ def neurons_of(model: nn.Module) -> dict[str, Neuron]:
 
 
 def _emitting(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the module that outputs each layer's spikes, by the neuron's name: the neuron or its recurrent layer."""
+    """Return the module that outputs each neuron layer's spikes: the neuron layer or an enclosing recurrent layer."""
     around = {module.neuron: module for module in model.modules() if isinstance(module, Recurrent)}
     return {name: around.get(neuron, neuron) for name, neuron in neurons_of(model).items()}
 
@@ -37,13 +37,13 @@ def synapses_of(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def total(values: Tensor, target: Tensor) -> Tensor:
-    """Return the sum of `values`; this is the criterion for a loss that is already a sum of weighted outputs."""
+    """Return the sum of `values`, as the criterion for outputs that are already weighted."""
     return values.sum()
 
 
 @dataclass(frozen=True)
 class Observed:
-    """A forward pass over all steps, with the gradients of its loss.
+    """The values of a forward pass over all steps, and the gradients of the loss.
 
     Attributes:
         along_logits: dL/do_t, [T, B, classes].
@@ -59,7 +59,7 @@ class Observed:
 
 
 def observe(model: nn.Module, x: Tensor, target: Tensor, loss: Loss, *, time_steps: int) -> Observed:
-    """Run all steps together and back-propagate `loss` through time and depth (STBP), to spikes and logits."""
+    """Run all steps together, and back-propagate `loss` through time and depth (STBP) to spikes and logits."""
     spikes: Named = {}
     read_by: dict[str, list[Tensor]] = {}
     batch = x.shape[1]
@@ -99,7 +99,7 @@ def observe(model: nn.Module, x: Tensor, target: Tensor, loss: Loss, *, time_ste
 
 @dataclass
 class Gradients:
-    """The gradients of one plan of a rule: dL/dW by parameter, and dL/dm_t [T, B, ...] by neuron layer."""
+    """A rule's gradients for one plan: dL/dW by parameter, and dL/dm_t [T, B, ...] by neuron layer."""
 
     parameters: Named = field(default_factory=dict)
     membranes: Named = field(default_factory=dict)
@@ -125,11 +125,10 @@ def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Pl
 
 
 def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, along_spikes: Named) -> Gradients:
-    """Return a rule's gradients for the same G in every layer; the network is cut after each neuron layer.
+    """Return a rule's gradients if every layer gets the given G and the network is cut after each neuron layer.
 
-    The loss is Σ_t Σ_layers <G_t, s_t>, and outputs are passed on without a graph. A synapse therefore gets only the
-    gradient of neurons that it reaches without passing another neuron. A recurrent layer includes its recurrent
-    connection.
+    The loss is Σ_t Σ_layers <G_t, s_t>, and layers pass on outputs without a graph. A synapse gets only the gradient of
+    neurons that it feeds directly. A recurrent layer includes the recurrent connection.
     """
     found = Gradients()
     terms: list[Tensor] = []
@@ -169,7 +168,7 @@ def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: P
 
 
 def _learn(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan) -> Named:
-    """Return the gradient that a rule accumulates over one plan, for every trainable parameter."""
+    """Return the gradient of every trainable parameter that a rule accumulates over one plan."""
     # The network's own gradients are restored at the end.
     kept = [(parameter, parameter.grad) for parameter in model.parameters()]
     try:
@@ -189,7 +188,7 @@ def _learn(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan) 
 
 
 def _current_apart(received: Callable[[Tensor, range], None] | None) -> Callable[..., Any]:
-    """Return a hook that expands a neuron's current to one entry per step, and passes its gradient to `received`."""
+    """Return a hook that expands a neuron's current to one entry per step, and calls `received` with the gradient."""
 
     def hook(module: nn.Module, args: tuple[Tensor, State | None, range]) -> tuple[Tensor, State | None, range]:
         x, state, steps = args
@@ -205,7 +204,7 @@ def _current_apart(received: Callable[[Tensor, range], None] | None) -> Callable
 
 
 def mean_of(found: Iterable[tuple[Gradients, float]]) -> Gradients:
-    """Return the mean over several plans, weighted by their probabilities."""
+    """Return the mean gradients over several plans, weighted by probability."""
     mean = Gradients()
     for one, probability in found:
         for into, values in ((mean.parameters, one.parameters), (mean.membranes, one.membranes)):

@@ -1,4 +1,4 @@
-"""Interface of learning rules, which handle time and truncation; the loop handles optimiser, precision and devices."""
+"""The interface of learning rules, which handle time and truncation, but not optimiser, precision and devices."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from hdlif.nn import Carrying, State, detach
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of a rule for one batch, known before any forward pass.
+    """The plan of a rule for one batch, made before any forward pass.
 
     >>> import torch
     >>> from hdlif.learning import SLTT
@@ -32,7 +32,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Step:
-    """One loss of a rule, which must be back-propagated before the next one is requested.
+    """One loss of a rule, which must be back-propagated before the next loss is requested.
 
     See `Plan` for an example.
 
@@ -48,7 +48,7 @@ class Step:
 
 
 class Kept(Protocol):
-    """Data that a rule keeps along a sequence, in addition to the network's state."""
+    """The data that a rule keeps during a sequence, in addition to the network's state."""
 
     def tensors(self) -> Mapping[str, Tensor]:
         """Return all tensors by name."""
@@ -56,9 +56,9 @@ class Kept(Protocol):
 
 @dataclass
 class Carry:
-    """The position in a sequence that continues from one call of a rule to the next, such as an endless stream.
+    """The position in a sequence that continues across calls of a rule, such as an endless stream.
 
-    Here, a rule trains on two parts of one sequence, one after the other:
+    In this example, a rule trains on two consecutive parts of one sequence:
 
     >>> import torch
     >>> from torch import nn
@@ -85,28 +85,29 @@ class Carry:
     restored: Mapping[str, Tensor] = field(default_factory=dict)
 
     def after(self, state: State | None, steps: int) -> None:
-        """Record the sequence's state after `steps` more steps."""
+        """Record the state of the sequence after `steps` more steps."""
         self.state, self.step = detach(state), self.step + steps
 
 
 def standing(carry: Carry | None) -> tuple[State | None, int]:
-    """Return the state from which a part of a sequence starts, and the steps before it; without `carry`, (None, 0)."""
+    """Return the initial state of a part of a sequence and the number of earlier steps; without `carry`, (None, 0)."""
     return (None, 0) if carry is None else (carry.state, carry.step)
 
 
 class Rule(Protocol):
-    """A learning rule, which draws a plan for a batch and then yields the losses of that plan one by one.
+    """A learning rule, which draws a plan for a batch and then yields the plan's losses one by one.
 
-    See `SLTT` for an example of an update. A rule of your own needs these two methods; `hdlif.Trainer` accepts it.
+    See `SLTT` for an example of an update. Your own rule needs only the methods `schedule` and `__call__`, and works
+    with `hdlif.Trainer`.
     """
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
         """Draw the plan for the next batch."""
 
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
-        """Run `model` on x [T, B, ...] (or [1, B, ...], constant in time) and yield the plan's losses in order.
+        """Run `model` on x [T, B, ...], or [1, B, ...] if constant in time, and yield the plan's losses in order.
 
-        The target has the format of the rule's criterion: [B, ...], or [B, T, ...] if it changes with the step.
+        The target has the format of the rule's criterion: [B, ...], or [B, T, ...] if the target changes with the step.
         """
 
 
@@ -115,27 +116,27 @@ class Tracing(Protocol):
     """A rule that reports the memory of its traces before training."""
 
     def traces_of(self, model: nn.Module, x: Tensor, batch: int) -> Mapping[str, int]:
-        """Return the bytes by layer, for a batch of `batch` samples like x [T or 1, 1, ...]."""
+        """Return the bytes of traces by layer, for a batch of `batch` samples like x [T or 1, 1, ...]."""
 
 
 class Streaming(Rule, Protocol):
-    """A rule that can also train on part of a sequence and pass on its position in it."""
+    """A rule that can also train on a part of a sequence, and continue with the next part."""
 
     def __call__(
         self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
     ) -> Iterator[Step]:
-        """Run like any rule, on one part of a sequence: `plan` and x cover the part, which continues from `carry`.
+        """Run the rule on the part of a sequence that `plan` and x cover, starting from `carry`.
 
-        All steps of the part run. When the last of the plan's losses is requested, `carry` is at the end of the part.
+        All steps of the part run. Once the last loss of the plan is yielded, `carry` is at the end of the part.
         """
 
 
 def run(
     rule: Rule, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
 ) -> Iterator[Step]:
-    """Return the losses of a batch of independent samples or, if `carry` is given, of a part of streams.
+    """Return a rule's losses for a batch of independent samples or, if `carry` is given, for a part of streams.
 
-    For streams, batch norms normalise by their running averages.
+    For streams, batch norms normalise by running averages.
     """
     if carry is None:
         return rule(model, x, target, plan)
@@ -143,5 +144,5 @@ def run(
 
 
 def chunk(x: Tensor, steps: range) -> Tensor:
-    """Return the part of a sequence that belongs to `steps`: a slice, or the constant input."""
+    """Return the part of a sequence at `steps`, which is x itself for an input that is constant in time."""
     return x if x.shape[0] == 1 else x[steps.start : steps.stop]

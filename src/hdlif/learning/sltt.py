@@ -1,4 +1,4 @@
-"""Spatial learning through time, which cuts the temporal gradient between steps (Meng et al., ICCV 2023)."""
+"""Spatial learning through time (Meng et al., ICCV 2023), which cuts the temporal gradient between steps."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Update = Literal["sum", "each"]
 
 @dataclass(frozen=True)
 class SLTT:
-    """A rule that runs and back-propagates every step alone, with the initial potential detached.
+    """A rule that runs and back-propagates every step separately, from a detached potential.
 
     >>> import torch
     >>> from torch import nn
@@ -72,7 +72,7 @@ class SLTT:
 
 
 def weight_of_step(update: Update, criterion: Criterion, plan: Plan) -> Callable[[int], float]:
-    """Return the factor of each step's loss: its weight, relative to equal weights if each step makes an update."""
+    """Return a function for the weight of each step's loss, relative to equal weights if each step makes an update."""
     first, weights = first_step(criterion), step_weights(criterion, plan.time_steps)
     if update == "each":
         return lambda t: weights.beside_even(t - first)
@@ -80,7 +80,7 @@ def weight_of_step(update: Update, criterion: Criterion, plan: Plan) -> Callable
 
 
 def check_update(update: str, chunk: int = 1) -> None:
-    """Raise `ValueError` unless `update` is one of "each" and "sum", and `chunk` is compatible with it."""
+    """Raise `ValueError` unless `update` is "each" or "sum", and `chunk` is valid for this update."""
     if update not in ("sum", "each"):
         raise ValueError(f"update = {update!r}; choose one of each, sum")
     if chunk < 1:
@@ -92,7 +92,7 @@ def check_update(update: str, chunk: int = 1) -> None:
 
 
 def every_step(time_steps: int, update: Update, chunk: int = 1, *, first: int = 0) -> Plan:
-    """Return a plan with a loss at each step from `first` to T - 1, and one update at the end ("sum") or at each step.
+    """Return a plan with a loss at each step from `first` to T - 1, and an update at the end ("sum") or at each step.
 
     Args:
         chunk: number of steps that share one loss.

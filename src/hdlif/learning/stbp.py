@@ -1,4 +1,4 @@
-"""Spatio-temporal back-propagation: the exact gradient, with memory that grows with T."""
+"""Spatio-temporal back-propagation, which computes the exact gradient with memory that grows with T."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from hdlif.learning.rule import Carry, Plan, Step, standing
 
 
 def mean_logits(logits: Tensor) -> Tensor:
-    """Return the mean over time of logits [T, B, classes].
+    """Return the mean of logits [T, B, classes] over time.
 
     >>> import torch
     >>> from hdlif.learning import mean_logits, sum_logits
@@ -28,7 +28,7 @@ def mean_logits(logits: Tensor) -> Tensor:
 
 
 def sum_logits(logits: Tensor) -> Tensor:
-    """Return the sum over time of logits [T, B, classes], as in the published results.
+    """Return the sum of logits [T, B, classes] over time, as in the published results.
 
     See `mean_logits` for an example.
 
@@ -40,11 +40,11 @@ def sum_logits(logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class STBP:
-    """A rule with one backward pass through time and one update: L = criterion(reduce(logits of all T steps), target).
+    """A rule with one backward pass through time and one update, for L = criterion(reduce(all logits), target).
 
     If the target changes with the step, L is the mean of criterion(logits_t, target_t).
 
-    Whether the reset is detached depends on the neuron (`functional.DetachedReset`).
+    To detach the reset, choose a neuron with `functional.DetachedReset`.
 
     >>> import torch
     >>> from hdlif.learning import STBP

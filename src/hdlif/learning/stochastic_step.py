@@ -1,4 +1,4 @@
-"""Single-step random training: train on k of T steps, and stop after the last of them."""
+"""Single-step random training, which trains on k of T steps and stops after the last drawn step."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,14 +16,13 @@ from hdlif.learning.rule import Carry, Plan, Step
 
 @dataclass(frozen=True)
 class StochasticStep:
-    """A rule that trains on a random set S of k steps, with one update: Σ_{t in S} w_t·criterion(logits_t, target).
+    """A rule that makes one update on a random set S of k steps, for Σ_{t in S} w_t·criterion(logits_t, target).
 
-    Up to max(S), all other steps run without a graph (batch-norm statistics include them). Steps after max(S) do not
-    run. The expected gradient equals the gradient of `SLTT("sum")`. If k steps are drawn uniformly, T times the
-    gradient has the variance (T²/k)·V·(T - k)/(T - 1), where V is the variance over t of the step's gradient. Memory
-    covers one step. For k = 1, the mean number of forward passes is (T + 1)/2, with one backward pass (arXiv
-    2410.07547). If the criterion weights steps (`Timed.weights`), the expected gradient is the gradient of the weighted
-    sum of their losses.
+    Up to max(S), all other steps run without a graph, but count in batch-norm statistics. Steps after max(S) do not
+    run. The expected gradient equals the gradient of `SLTT("sum")`. For a uniform draw, T times the gradient has the
+    variance (T²/k)·V·(T - k)/(T - 1), where V is the variance of the steps' gradients over t. Memory covers one step.
+    For k = 1, a batch takes (T + 1)/2 forward passes on average, and one backward pass (arXiv 2410.07547). If the
+    criterion weights steps (`Timed.weights`), the expected gradient is the gradient of the weighted sum of losses.
 
     >>> import torch
     >>> from hdlif.learning import StochasticStep
@@ -61,7 +60,7 @@ class StochasticStep:
         return self._plan(time_steps, self._draw(weights)(weights, self.k, generator))
 
     def plans(self, time_steps: int) -> tuple[tuple[Plan, float], ...]:
-        """Return every possible plan with its probability."""
+        """Return all possible plans, each with its probability."""
         weights = self._weights(time_steps)
         drawn = self._draw(weights).every(weights, self.k)
         return tuple((self._plan(time_steps, steps), probability) for steps, probability in drawn)

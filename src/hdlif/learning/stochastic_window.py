@@ -1,4 +1,4 @@
-"""Random-window BPTT: back-propagate through w consecutive steps of T, and stop after them."""
+"""Random-window BPTT, which back-propagates through w consecutive steps of T and stops after the window."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,21 +18,22 @@ from hdlif.nn import HeldWeights, carrying, detach
 
 @dataclass(frozen=True)
 class StochasticWindow:
-    """A rule that back-propagates through a random window of w consecutive time steps and makes one update.
+    """A rule that back-propagates through a random window of w consecutive time steps, with one update.
 
-    The start a of the window is drawn, and the state at a is detached. Steps before the window run without a graph;
-    steps after the window do not run. Memory covers w steps. A batch takes w + (T - w)/2 forward passes on average, and
-    w backward passes. The rule is exactly single-step random training for w = 1, and exactly `STBP(loss="each")` for w
-    = T.
+    The rule draws the start a of the window, and detaches the state at a. Steps before the window run without a graph,
+    and steps after the window do not run. Memory covers w steps. A batch takes w + (T - w)/2 forward passes on average,
+    and w backward passes. For w = 1, the rule equals single-step random training; for w = T, it equals
+    `STBP(loss="each")`.
 
-    With `loss = "each"`, every step of the window has a loss, multiplied by w_t/P(t is in the window), where w_t is the
-    criterion's weight. The mean gradient is then Σ_t w_t times the gradient of step t's loss, truncated at the window's
-    start. For equal weights, a is uniform in 0..T - w and the factor is (T - w + 1)/(T·c_t), where c_t is the number of
-    windows that contain t. Otherwise, windows are drawn in proportion to their weight. With `loss = "last"`, only the
-    last step of the window has a loss. Every loss is then truncated at w steps, or at the start of the sequence, and
-    steps are drawn in proportion to their weights. With `loss = "reduced"`, the loss is criterion(the mean of the
-    logits of all T steps, target), as in `SLTT`. All steps run beforehand, without a graph. The steps of the window
-    have the factors of "each", so w = T gives `STBP()`.
+    With `loss = "each"`, every step of the window has a loss. The factor of step t is w_t/P(t is in the window), where
+    w_t is the criterion's weight. The mean gradient is Σ_t w_t times the gradient of step t's loss, truncated at the
+    window's start. For equal weights, a is uniform in 0..T - w. With c_t windows that contain t, the factor of step t
+    is (T - w + 1)/(T·c_t). For unequal weights, the probability of a window is proportional to the window's weight.
+    With `loss = "last"`, only the last step of the window has a loss, and the probability of a step is proportional to
+    the step's weight. With "last", the gradient of every loss is truncated at w steps, or at the start of the sequence.
+    With `loss = "reduced"`, the loss is criterion(mean of the logits of all T steps, target), as in `SLTT`. To compute
+    the mean of the logits, all steps first run without a graph. The steps of the window have the same factors as with
+    "each", so w = T gives `STBP()`.
 
     >>> import torch
     >>> from hdlif.learning import StochasticWindow
@@ -67,7 +68,7 @@ class StochasticWindow:
         return self._plan(time_steps, self._ends(time_steps)[place])
 
     def plans(self, time_steps: int) -> tuple[tuple[Plan, float], ...]:
-        """Return every possible plan with its probability."""
+        """Return all possible plans, each with its probability."""
         drawn = self._drawn(time_steps)
         return tuple((self._plan(time_steps, end), drawn[place]) for place, end in enumerate(self._ends(time_steps)))
 
@@ -88,7 +89,7 @@ class StochasticWindow:
         return Plan(time_steps, tuple(range(start, end + 1)), (True,))
 
     def _drawn(self, time_steps: int) -> StepWeights:
-        """Return the probability of each window, which is proportional to its weights."""
+        """Return the probability of each window, which is proportional to the sum of the window's weights."""
         ends, first = self._ends(time_steps), first_step(self.criterion)
         weights = step_weights(self.criterion, time_steps)
         if self.loss == "last":
@@ -96,7 +97,7 @@ class StochasticWindow:
         return in_proportion([weights.mass(max(0, end + 1 - self.length - first), end + 1 - first) for end in ends])
 
     def _factors(self, plan: Plan) -> list[float]:
-        """Return the factors of the losses of the plan's steps."""
+        """Return the factor of each loss in the plan."""
         if self.loss == "last":
             return [1.0]
         first, ends = first_step(self.criterion), self._ends(plan.time_steps)

@@ -1,4 +1,4 @@
-"""Run synapses with traces: plain outputs, and weight gradients from the trace (`hdlif.learning.traces`)."""
+"""Run synapses with ordinary outputs but weight gradients from traces (`hdlif.learning.traces`)."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -25,19 +25,19 @@ STILL = 1e-6
 
 @dataclass(frozen=True)
 class TraceRule:
-    """The decay of a trace: `leak` or, if `dynamic`, the ratio of its neuron's potential changes where it is known."""
+    """The decay of traces, which is `leak` or, if `dynamic`, the ratio of a neuron's potential changes if known."""
 
     leak: float
     dynamic: bool = False
 
 
 def drift(current: Tensor, potential: Tensor, leak: float) -> Tensor:
-    """Return u̇ = I - (1 - λ)·v, the movement of a neuron's potential after a step, [B, ...], without a graph."""
+    """Return u̇ = I - (1 - λ)·v, the change of a neuron's potential after a step, [B, ...], without a graph."""
     return (current - (1 - leak) * potential).detach()
 
 
 def decay(now: Tensor, before: Tensor | None, leak: float) -> Tensor | float:
-    """Return r = clip(u̇_t/u̇_{t-1}, -1, 1), or λ at the first step or where the potential did not change."""
+    """Return r = clip(u̇_t/u̇_{t-1}, -1, 1), or λ at the first step and for potentials that did not change."""
     if before is None:
         return leak
     still = before.abs() < STILL
@@ -52,7 +52,7 @@ def run_traced(
     rule: TraceRule,
     moved: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Run a chunk [K or 1, B, ...] through a synapse with a trace; return y [K, B, ...] and the state after the chunk.
+    """Run x [K or 1, B, ...] through a synapse with a trace; return y [K, B, ...] and the state after the chunk.
 
     Args:
         moved: u̇ of the neurons that emitted x, after the chunk, for a dynamic trace; the chunk is then one step.
@@ -102,7 +102,7 @@ def _pass(
     leak: Tensor | float,
     of_one: Sequence[float],
 ) -> tuple[Tensor, Tensor]:
-    """Return y [K·B, ...] for the folded inputs of K steps, and the trace after the last step."""
+    """Return the outputs y [K·B, ...] for the folded inputs of K steps, and the trace after the last step."""
     if weight is None:
         weight = synapse.weight_q() if isinstance(synapse, QuantLayer) else synapse.weight
     last: list[Tensor] = []
@@ -125,7 +125,7 @@ def _pass(
 
 
 def _to_bias(by_output: Tensor, of_one: Sequence[float]) -> Tensor:
-    """Return a bias's gradient from the gradient of the outputs [K·n, C] of K steps, with the trace of the input 1."""
+    """Return a bias's gradient, given the output gradient [K·n, C] of K steps and the traces of a constant input 1."""
     if len(of_one) == 1:
         return by_output.sum(0) * of_one[0]
     of_steps = by_output.reshape(len(of_one), -1, by_output.shape[-1]).sum(1)
@@ -133,7 +133,7 @@ def _to_bias(by_output: Tensor, of_one: Sequence[float]) -> Tensor:
 
 
 def _with_hooks(module: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Run `forward` instead of the module's own method; hooks run on a copy with the module's own parameters."""
+    """Run `forward` in place of the module's method, with the module's hooks on a copy that shares the parameters."""
     if not has_hooks(module):
         return forward(x)
     twin = copy.copy(module)
@@ -143,7 +143,7 @@ def _with_hooks(module: nn.Module, forward: Callable[[Tensor], Tensor], x: Tenso
 
 
 class _Window:
-    """A convolution's stride, dilation and groups, and its zero padding if that is equal on both sides."""
+    """The stride, dilation, groups and padding of a convolution."""
 
     def __init__(self, conv: _ConvNd) -> None:
         self.stride, self.dilation, self.groups = conv.stride, conv.dilation, conv.groups
@@ -161,24 +161,24 @@ class _Window:
         self._margins = [side for pair in reversed(sides) for side in pair] if apart else []
 
     def padded(self, x: Tensor) -> Tensor:
-        """Return x with the padding that `padding` does not add; this is linear in x, so it commutes with the trace."""
+        """Return x with the padding that `padding` does not include; padding is linear and commutes with traces."""
         return F.pad(x, self._margins, self._mode) if any(self._margins) else x
 
 
 def _autocast_device(x: Tensor) -> str:
-    """Return the device type of x, or "cpu" if that type, such as "meta", has no autocast."""
+    """Return the device type of x, or "cpu" if the device type of x, such as "meta", does not support autocast."""
     return x.device.type if torch.amp.is_autocast_available(x.device.type) else "cpu"
 
 
 def _in_autocast(x: Tensor, weight: Tensor, bias: Tensor | None, trace: Tensor) -> list[Any]:
-    """Return the arguments in the precision in which the plain layer runs."""
+    """Return the arguments in the precision of the untraced layer."""
     device = _autocast_device(x)
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
     return [None if value is None else value.to(dtype) for value in (x, weight, bias, trace)]
 
 
 class _TracedLinear(torch.autograd.Function):
-    """The map y = Wx + b with the usual dL/dx, but with dL/dW from the trace instead of x."""
+    """The linear map y = Wx + b with the usual dL/dx, but with dL/dW from the trace instead of x."""
 
     @staticmethod
     def forward(

@@ -1,15 +1,15 @@
-"""Presynaptic traces: weight gradients from a leaky sum of past inputs.
+"""Presynaptic traces, which provide weight gradients from a leaky sum of past inputs.
 
-A rule that cuts the temporal gradient of the membrane can restore the membrane's dependence on past inputs. With
-a_t = λ·a_{t-1} + x_t and d_t = dL/dm_t, the gradient of a weight becomes Σ_t d_t ⊗ a_t instead of Σ_t d_t ⊗ x_t
-(OTTT, Xiao et al., NeurIPS 2022). Outputs and the gradient of the input do not change. The trace is part of the
-synapse's state, {"trace": a [B, ...]}.
+With a trace, a rule that cuts the temporal gradient can restore the membrane's dependence on past inputs. With a_t =
+λ·a_{t-1} + x_t and d_t = dL/dm_t, the gradient of a weight becomes Σ_t d_t ⊗ a_t instead of Σ_t d_t ⊗ x_t (OTTT, Xiao
+et al., NeurIPS 2022). Outputs and input gradients do not change. The trace is part of the synapse's state, {"trace": a
+[B, ...]}.
 
-A dynamic trace replaces λ with a factor for each presynaptic neuron and step, the ratio of the neuron's potential
-changes. With u̇_t = I_t - (1 - λ)·v_t, the trace is a_t = r_t·a_{t-1} + s_t with r_t = clip(u̇_t/u̇_{t-1}, -1, 1), or
-r_t = λ if u̇_{t-1} is about 0. Only a synapse that directly follows a neuron with a potential has a dynamic trace.
+In a dynamic trace, the ratio of the presynaptic neuron's potential changes replaces λ at each step. The trace is a_t =
+r_t·a_{t-1} + s_t, where r_t = clip(u̇_t/u̇_{t-1}, -1, 1) and u̇_t = I_t - (1 - λ)·v_t. If u̇_{t-1} is about 0, then
+r_t = λ. A synapse has a dynamic trace only if it directly follows a neuron with a potential.
 
-`hdlif.learning.traced_pass` runs such synapses.
+`hdlif.learning.traced_pass` runs synapses with traces.
 """
 
 import itertools
@@ -35,7 +35,7 @@ _FORWARDS = {kind.forward: kind for kind in (*get_args(Synapse), *get_args(Quant
 
 @dataclass(frozen=True)
 class _Fired:
-    """The output of a neuron in this chunk, its current, and the state after the chunk."""
+    """The output and current of a neuron layer in this chunk, and the state after the chunk."""
 
     name: str
     y: Tensor
@@ -52,7 +52,7 @@ class _Seen:
 
 
 class Traces(Observer):
-    """An observer that runs synapses with traces in a forward pass.
+    """An observer that runs the given synapses with traces in a forward pass.
 
     Args:
         synapses: the synapses, by their names in the network.
@@ -100,11 +100,11 @@ class Traces(Observer):
         return self._scopes.setdefault(scope, _Seen())
 
     def _looks(self, scope: Scope) -> bool:
-        """Return whether to check the network's wiring, which happens once per sequence."""
+        """Return whether to check the network's wiring, which is done once per sequence."""
         return not scope.continues and not torch.compiler.is_compiling()
 
     def _check_path(self, scope: Scope, name: str, x: Tensor) -> None:
-        """Raise `TrainingError` if a child reads another child's output without a declared path."""
+        """Raise `TrainingError` if a child reads another child's output, but no declared path connects the two."""
         before = [other for other, gave in self._seen(scope).gave if gave() is x]
         paths = stated_ways(scope.module) if before else None
         if paths is None:
@@ -121,7 +121,7 @@ class Traces(Observer):
             )
 
     def _drift_behind(self, scope: Scope, x: Tensor, synapse: str) -> Tensor | None:
-        """Return the potential changes of the neurons that emitted `x`; None if there is no such neuron."""
+        """Return the potential changes of the neurons that emitted `x`; None if no neurons with a state emitted `x`."""
         fired = next((fired for fired in self._seen(scope).fired if fired.y is x), None)
         if fired is None or fired.state is None:
             return None
@@ -135,7 +135,7 @@ class Traces(Observer):
         return drift(fired.current[-1].to(potential.dtype), potential, self.rule.leak)
 
     def check(self, state: State | None) -> None:
-        """Raise `TrainingError` unless the state after a forward pass contains a trace of every synapse."""
+        """Raise `TrainingError` unless the state after a forward pass contains the trace of every synapse."""
         kept = set(_traced(state or {}, ""))
         for name in self._all:
             # A custom module around the network may nest its state under a name.
@@ -148,7 +148,7 @@ class Traces(Observer):
 
 
 def _traced(state: Mapping[str, Any], at: str) -> Iterator[str]:
-    """Yield the paths of synapses with a trace in a state."""
+    """Yield the paths of the synapses whose traces a state contains."""
     for name, value in state.items():
         if name == "trace" and isinstance(value, Tensor):
             yield at

@@ -1,4 +1,4 @@
-"""Spiking transformers with Q-K attention, which is linear in the tokens."""
+"""Spiking transformers with Q-K attention, whose cost is linear in the number of tokens."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -21,9 +21,9 @@ class QKAttention(Temporal):
     s = act(h),   Q = q_act(q_bn(q_conv(s))),   K = k_act(k_bn(k_conv(s))),   a = a_act(sum(Q)),
     y = bn(conv(K where a > 0, else 0)) + h
 
-    Token attention sums over the channels of each head and has one gate per head and token, [K, B, heads, H, W].
-    Channel attention sums over the tokens and has one gate per channel, [K, B, C]. The convolutions are 1x1. No spike
-    is multiplied by another spike, and no cost grows with the square of the number of tokens.
+    Token attention sums over the channels of each head, with one gate per head and token, [K, B, heads, H, W]. Channel
+    attention sums over the tokens, with one gate per channel, [K, B, C]. All convolutions are 1x1. Spikes are never
+    multiplied by spikes, and no cost grows with the square of the number of tokens.
 
     >>> import torch
     >>> from hdlif.models import Place, QKAttention
@@ -142,17 +142,18 @@ def qk_former(
     stem: StemFactory = cifar_stem,
     inner: Mapping[str, int] | None = None,
 ) -> Network:
-    """Return a spiking transformer with Q-K attention: channel attention in the last stage, token attention before.
+    """Return a spiking transformer with channel attention in the last stage and token attention in earlier stages.
 
-    Stage i has `width`·2^i channels. Each stage begins with a patch embedding, "embed": a `PreActBlock` of two 3x3
-    convolutions, the first with the stage's stride. Then `blocks[i]` pairs of a `QKAttention` and an `MLPBlock` follow.
-    The stream between blocks is real-valued, and the classifier reads the mean over the last map. By default the
-    network has 722,122 weights and biases for 10 classes.
+    Stage i has `width`·2^i channels. Each stage begins with a patch embedding "embed", a `PreActBlock` whose first 3x3
+    convolution has the stage's stride. The embedding is followed by `blocks[i]` pairs of a `QKAttention` and an
+    `MLPBlock`. The stream between blocks is real-valued, and the classifier reads the mean over the last map. By
+    default, the network has 722,122 weights and biases for 10 classes.
 
-    Truncating the gradient in time changes the gradient slightly more than in a ResNet. For the untrained network of
-    `digits_qk_former_w1p5_s4`, 64 digits and seeds 0 to 4, the cosine of SLTT's and STBP's gradients is 0.970 to 0.978.
-    For `digits_hdlif_w1p5_s4` the cosine is 0.996 to 0.997. The gates are open for a fraction of 0.59 of the tokens and
-    0.98 of the channels. With LIF in place of HD-LIF the cosine is 0.847 to 0.873.
+    Temporal truncation changes the gradient slightly more than in a ResNet. In the untrained network of
+    `digits_qk_former_w1p5_s4`, the cosine between the gradients of SLTT and STBP is 0.970 to 0.978 (64 digits, seeds 0
+    to 4). For the ResNet of `digits_hdlif_w1p5_s4`, the cosine of SLTT's and STBP's gradients is 0.996 to 0.997. The
+    attention gates of the untrained network are open for fractions of 0.59 of the tokens and 0.98 of the channels. With
+    LIF in place of HD-LIF, the cosine between the gradients is 0.847 to 0.873.
 
     >>> import torch
     >>> from hdlif.models import qk_former
@@ -219,7 +220,7 @@ def qk_former(
 
 
 def _places(path: str, stage: int, block: int, index: int, **channels: int) -> list[Place]:
-    """Return the places of a block's neurons, given their channels by name."""
+    """Return the places of a block's neuron layers, given the channels of each layer by name."""
     return [
         Place(f"{path}.{name}", stage, block, position, index + position, of)
         for position, (name, of) in enumerate(channels.items())

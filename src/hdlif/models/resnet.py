@@ -1,4 +1,4 @@
-"""The paper's pre-activation (membrane-shortcut) ResNets at any width and depth, reversible ResNets and ResNet-19."""
+"""The paper's pre-activation (membrane-shortcut) ResNets of any width and depth, reversible ResNets and ResNet-19."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -21,7 +21,7 @@ StemFactory = Callable[[int, int], nn.Module]
 
 
 def cifar_stem(in_channels: int, width: int) -> Sequential:
-    """Return a 3x3 convolution in fp32 and a batch norm, at full resolution and without neurons.
+    """Return a stem of a 3x3 convolution in fp32 and a batch norm, at full resolution.
 
     >>> import torch
     >>> from hdlif.models import cifar_stem, imagenet_stem
@@ -37,7 +37,7 @@ def cifar_stem(in_channels: int, width: int) -> Sequential:
 
 
 def imagenet_stem(in_channels: int, width: int) -> Sequential:
-    """Return a 7x7 convolution of stride 2 in fp32, a batch norm and a 3x3 max-pool of stride 2, without neurons.
+    """Return a stem of a 7x7 convolution of stride 2 in fp32, a batch norm and a 3x3 max-pool of stride 2.
 
     `cifar_stem` has an example.
 
@@ -50,12 +50,12 @@ def imagenet_stem(in_channels: int, width: int) -> Sequential:
 
 
 def block_names(blocks: Sequence[int]) -> list[str]:
-    """Return the names of the residual blocks, given their number per stage."""
+    """Return the names of the residual blocks, given the number of blocks per stage."""
     return [f"body.stage{stage + 1}.{number}" for stage, depth in enumerate(blocks) for number in range(depth)]
 
 
 def check_inner(inner: Mapping[str, int], blocks: Sequence[str]) -> None:
-    """Raise `ValueError` if a name in `inner` is not a block, or its channels are below 1."""
+    """Raise `ValueError` if a name in `inner` is not a block or a number of channels is below 1."""
     for name, channels in inner.items():
         if name not in blocks or channels < 1:
             raise ValueError(
@@ -78,7 +78,7 @@ def resnet(
 ) -> Network:
     """Return a pre-activation ResNet whose stage i has `blocks[i]` blocks of `width`·2^i channels.
 
-    Each stage after the first halves the map.
+    Each stage after the first stage halves the sides of the map.
 
     >>> import torch
     >>> from hdlif.models import resnet
@@ -144,7 +144,7 @@ def resnet18(
 ) -> Network:
     """Return a ResNet-18 with four stages of two blocks.
 
-    With the CIFAR stem at 32x32 and width 64 the network has 548,864 neurons.
+    With the CIFAR stem, 32x32 images and width 64, the network has 548,864 neurons.
 
     >>> from functools import partial
     >>> import torch
@@ -187,7 +187,7 @@ def resnet34(
 ) -> Network:
     """Return a ResNet-34 with stages of 3, 4, 6 and 3 blocks.
 
-    With the ImageNet stem at 224x224 the network has 2,935,296 neurons.
+    With the ImageNet stem and 224x224 images, the network has 2,935,296 neurons.
 
     >>> import torch
     >>> from hdlif.models import resnet34
@@ -226,10 +226,10 @@ def reversible_resnet(
     stem: StemFactory = cifar_stem,
     grid: float | None = GRID,
 ) -> Network:
-    """Return a residual network of reversible blocks, whose training memory under STBP grows only with its stages.
+    """Return a reversible ResNet, whose training memory with STBP grows with the number of stages, not of blocks.
 
-    Stage i has `blocks[i]` blocks of `width`·2^i channels. The first block of each later stage is an ordinary
-    `PreActBlock`, "down", which halves the map. All other blocks are `ReversibleBlock`s in "blocks".
+    Stage i has `blocks[i]` blocks of `width`·2^i channels. The first block of each later stage, "down", is an ordinary
+    `PreActBlock` that halves the sides of the map. All other blocks are `ReversibleBlock`s in "blocks".
 
     >>> import torch
     >>> from hdlif.models import reversible_resnet
@@ -294,9 +294,9 @@ def resnet19(
     stem: StemFactory = cifar_stem,
     inner: Mapping[str, int] | None = None,
 ) -> Network:
-    """Return a ResNet-19 with stages of 3, 3 and 2 blocks and a hidden layer of neurons before the classifier.
+    """Return a ResNet-19 with stages of 3, 3 and 2 blocks, and a hidden neuron layer before the classifier.
 
-    With the CIFAR stem at 32x32, width 128 and hidden 256 the network has 1,409,280 neurons in 17 layers.
+    With the CIFAR stem, 32x32 images, width 128 and hidden 256, the network has 1,409,280 neurons in 17 layers.
 
     >>> import torch
     >>> from hdlif.models import resnet19

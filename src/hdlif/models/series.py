@@ -1,4 +1,4 @@
-"""Networks for time series: fully connected, convolutional over time, and recurrent."""
+"""Fully connected, convolutional and recurrent networks for time series."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -21,11 +21,11 @@ def dense(
     norm: NormFactory = BatchNorm2d,
     attention: AttentionFactory | None = None,
 ) -> Network:
-    """Return a fully connected spiking network for samples of one pixel, [C, 1, 1], such as the steps of a time series.
+    """Return a fully connected spiking network for one-pixel samples [C, 1, 1], such as the steps of a time series.
 
-    Each layer is a 1x1 convolution, which on one pixel is a matrix product. Low-bit weights, recurrent neurons and
-    deployment therefore work as in every other network. For larger images, or rows of an image, the first layer's
-    kernel covers the entire input.
+    Each layer is a 1x1 convolution, which on one pixel is a matrix product. Because all layers are convolutions,
+    low-bit weights, recurrent neurons and deployment work as in other networks. For larger inputs, such as images or
+    rows of images, the first layer's kernel covers the entire input.
 
     >>> import torch
     >>> from hdlif.models import dense
@@ -64,7 +64,7 @@ _LED_BACK = 0.5
 
 
 def led_back(neuron: Temporal, synapse: nn.Module) -> Recurrent:
-    """Return a neuron layer that also reads its own output of the previous step through `synapse`.
+    """Return a neuron layer that also reads its own output from the previous step through `synapse`.
 
     Args:
         neuron: a neuron layer.
@@ -87,10 +87,11 @@ def recurrent(
     norm: NormFactory = BatchNorm2d,
     attention: AttentionFactory | None = None,
 ) -> Network:
-    """Return a `dense` network whose layers also read their own output of the previous step: I_t = x_t + U s_{t-1}.
+    """Return a `dense` network with recurrent layers, whose currents are I_t = x_t + U s_{t-1}.
 
-    `conv` makes U, which is a layer of the body. The arguments (neuron, classes, in_channels, in_size, widths, conv,
-    norm, attention) are those of `dense`. The recipe key `neuron.recurrent` adds the same recurrence to any network.
+    The factory `conv` makes U, which is a layer of the body. The arguments (neuron, classes, in_channels, in_size,
+    widths, conv, norm, attention) are those of `dense`. The recipe key `neuron.recurrent` adds the same recurrence to
+    any network.
 
     >>> import torch
     >>> from hdlif.models import recurrent
@@ -134,11 +135,12 @@ def conv1d(
     norm: NormFactory = BatchNorm2d,
     attention: AttentionFactory | None = None,
 ) -> Network:
-    """Return a network of causal 1-D convolutions over time, for samples of one pixel, [C, 1, 1].
+    """Return a network of causal 1-D convolutions over time, for one-pixel samples [C, 1, 1].
 
-    Such samples are the steps of a time series. Each layer is a delay line followed by a 1x1 convolution. At step t it
-    reads steps t, t-d, …, t-(kernel-1)·d of the layer below and no later steps, so the network runs step by step. Past
-    inputs are part of the state, in addition to the neurons' states. With a kernel of 1 the network equals `dense`.
+    One-pixel samples are, for example, the steps of a time series. Each layer is a delay line followed by a 1x1
+    convolution. At step t, a layer reads steps t, t-d, …, t-(kernel-1)·d of the layer below and no later steps, so the
+    network runs step by step. The state contains past inputs in addition to the neurons' states. With a kernel of 1,
+    the network equals `dense`.
 
     >>> import torch
     >>> from hdlif.models import conv1d
@@ -205,7 +207,7 @@ def _network(
     norm: NormFactory,
     attention: AttentionFactory | None,
 ) -> Network:
-    """Return a network of layers in series, each with synapses, a norm, optional attention and neurons.
+    """Return a network of layers in series, where each layer has synapses, a norm, optional attention and neurons.
 
     Args:
         stem: makes the first layer's synapses by name, from its channels.
@@ -228,7 +230,7 @@ def _network(
 
 
 def _front(channels: int, companded: Sequence[int], *, changes: bool) -> tuple[dict[str, nn.Module], int]:
-    """Return the modules before the first layer by name, and the number of their output channels."""
+    """Return the modules before the first layer by name, and the number of output channels."""
     front: dict[str, nn.Module] = {}
     companded, count = list(companded), channels
     if changes:

@@ -1,4 +1,4 @@
-"""Networks whose forward pass is a list of lines, which run children and operations on values."""
+"""Networks whose forward pass is a list of lines, where each line runs a child or an operation on values."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ INPUT = ""
 
 
 class Operation(Protocol):
-    """The interface of a line's operation on its inputs, [K, B, C, ...]."""
+    """The interface of operations, which map values [K, B, C, ...] to a value."""
 
     def __call__(self, run: Scope, values: Sequence[Any]) -> Any: ...
 
 
 @dataclass(frozen=True)
 class Child:
-    """The operation that runs a child on one value."""
+    """An operation that runs a child on one value."""
 
     name: str
 
@@ -69,7 +69,7 @@ class Joined:
 
 @dataclass(frozen=True)
 class Part:
-    """The channels of a value that a slice selects."""
+    """A slice of the channels of a value."""
 
     begin: int | None
     end: int | None
@@ -81,7 +81,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Line:
-    """A value of a forward pass, with its name, its operation and the names of its operands."""
+    """A line of a forward pass, with the name of its value, the operation and the names of the operands."""
 
     name: str
     does: Operation
@@ -89,7 +89,7 @@ class Line:
 
 
 class Wired(Temporal):
-    """A network that runs its lines in order, called with steps or as a child of another network.
+    """A network that runs a list of lines in order, on its own or as a child of another network.
 
     Args:
         children: the children by name.
@@ -111,7 +111,7 @@ class Wired(Temporal):
 
     @property
     def reads(self) -> Reads:
-        """Return the sources of each child's input, with children in execution order; see `Temporal.reads`."""
+        """Return the sources of each child's input, in execution order; see `Temporal.reads`."""
         behind: dict[str, tuple[str, ...]] = {INPUT: (INPUT,)}
         reads: dict[str, Sequence[str]] = {}
         for line in self._lines:

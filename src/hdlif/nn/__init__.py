@@ -1,4 +1,4 @@
-"""Temporal modules: neurons, synapses, norms, and the state that they carry through time."""
+"""Temporal modules: neurons, synapses and norms, with explicit state."""
 
 from hdlif.nn.attention import SECA, HeadSum, TokenSum, eca, eca_kernel_size
 from hdlif.nn.batch_statistics import Gather

@@ -1,4 +1,4 @@
-"""Channel attention with a gate per channel and time step, and the sums of Q-K attention."""
+"""Channel attention with a gate per channel and time step, and sum layers for Q-K attention."""
 
 import math
 
@@ -16,10 +16,10 @@ class SECA(PerStep, Temporal):
 
     gate_{t,c} = σ(bias + Σ_j weight_j · a_{t,c+j-(k-1)/2}),   a_{t,c} = mean over (H, W) or L of x_{t,c},   y = x·gate,
 
-    with j from 0 to k - 1 and a = 0 beyond the first and the last channel. A gate pooled over time could not run
-    online, so each step has its own gate. All steps share the kernel, as published. An input constant in time then
-    stays constant. The gate multiplies a current and cannot be folded. `weight` [1, k] or [T, k] and `bias` [1] or [T]
-    are initialised like a 1-D convolution, uniformly in ±1/√k.
+    Here, j runs from 0 to k - 1, and a = 0 beyond the first and the last channel. A gate pooled over time could not be
+    computed online, so each step has its own gate. By default, all steps share the kernel, as published, so the output
+    is constant if the input is constant in time. The gates depend on the input, so they cannot be folded into weights.
+    `weight` [1, k] or [T, k] and `bias` [1] or [T] are initialised like a 1-D convolution, uniformly in ±1/√k.
 
     >>> import torch
     >>> from hdlif.nn import SECA
@@ -56,7 +56,7 @@ class SECA(PerStep, Temporal):
         return x * gate.view(*gate.shape, *[1] * (x.ndim - 3)), None
 
     def gate(self, x: Tensor, steps: range) -> Tensor:
-        """Return the gates of a chunk in (0, 1), [K, B, C], or [1, B, C] if neither input nor kernel changes.
+        """Return the gates of a chunk in (0, 1), [K, B, C], or [1, B, C] if the input and kernel are constant in time.
 
         Raises:
             ShapeError: x is neither [K, B, C, H, W] nor [K, B, C, L] for the C of this module.
@@ -86,7 +86,7 @@ class SECA(PerStep, Temporal):
 
 
 def eca_kernel_size(channels: int) -> int:
-    """Return the original ECA's kernel size (Wang et al., CVPR 2020): int(log2(C)/2 + 1/2), plus 1 if that is even.
+    """Return the kernel size of the original ECA (Wang et al., CVPR 2020): int(log2(C)/2 + 1/2), plus 1 if even.
 
     >>> [eca_kernel_size(channels) for channels in (64, 128, 256, 512, 1024, 2048)]
     [3, 5, 5, 5, 5, 7]
@@ -96,7 +96,7 @@ def eca_kernel_size(channels: int) -> int:
 
 
 def eca(channels: int) -> SECA:
-    """Return the original ECA without bias, applied at every time step; its kernel grows with the channels.
+    """Return the original ECA without bias, applied at every time step, with a kernel size that depends on C.
 
     >>> from hdlif.nn import eca
     >>> [list(p.shape) for p in eca(64).parameters()]
@@ -109,10 +109,10 @@ def eca(channels: int) -> SECA:
 
 
 class HeadSum(nn.Module):
-    """Sum over the channels of each head, [N, C, H, W] to [N, heads, H, W]: the input of token attention's neurons.
+    """A sum over the channels of each head, [N, C, H, W] to [N, heads, H, W], for token attention.
 
-    y_h = Σ x_c over the C/heads adjacent channels c of head h. It is deployed as a 1x1 convolution with weights of 1 in
-    `heads` groups, because sums of codes are exact.
+    y_h = Σ x_c over the C/heads adjacent channels c of head h. Sums of codes are exact, so hdlif deploys this layer as
+    a 1x1 convolution with weights of 1 in `heads` groups.
 
     >>> import torch
     >>> from hdlif.nn import HeadSum
@@ -144,7 +144,7 @@ class HeadSum(nn.Module):
 
 
 class TokenSum(nn.Module):
-    """Sum over the pixels of each channel, [N, C, H, W] to [N, C]: the input of channel attention's neurons.
+    """A sum over the pixels of each channel, [N, C, H, W] to [N, C], for channel attention.
 
     >>> import torch
     >>> from hdlif.nn import TokenSum

@@ -1,7 +1,7 @@
-"""Batch normalisation, also over a batch that is split across several ranks.
+"""Batch normalisation over a batch on one rank, or over a batch that is split across several ranks.
 
-A rank is one of the processes that train one network, each on its part of every batch. This module does not depend on
-how ranks communicate: the caller passes the gather function along with the time steps (`carrying`).
+A rank is one of several processes that train a network, where each process trains on a part of every batch.
+Communication between ranks is up to the caller, who attaches a gather function to the time steps (`carrying`).
 """
 
 from collections.abc import Callable
@@ -27,10 +27,9 @@ def normalise_by_batch(
     eps: float,
     gather: Gather | None,
 ) -> Tensor:
-    """Return weight·(x - μ)/√(σ² + eps) + bias with μ and σ² per channel of the batch [B, C, ...] on all ranks.
+    """Return weight·(x - μ)/√(σ² + eps) + bias, with μ and σ² per channel over the batch [B, C, ...] of all ranks.
 
-    The function moves `running`, a mean and a variance [C], towards the batch's mean and unbiased variance by
-    `momentum`.
+    Update the mean and variance in `running` with the batch's mean and unbiased variance, weighted by `momentum`.
     """
     if gather is None:
         mean, var = running or (None, None)
@@ -52,7 +51,7 @@ def normalise_by_batch(
 
 
 def batch_statistics(x: Tensor, gather: Gather | None) -> tuple[Tensor, Tensor]:
-    """Return mean and unbiased variance per channel of the batch [B, C, ...] on all ranks."""
+    """Return the mean and unbiased variance per channel over the batch [B, C, ...] of all ranks."""
     if gather is None:
         var, mean = torch.var_mean(x, _all_but_channels(x), correction=1)
         return mean, var
@@ -65,10 +64,10 @@ def _all_but_channels(x: Tensor) -> tuple[int, ...]:
 
 
 def _moments(x: Tensor, gather: Gather) -> tuple[Tensor, Tensor, Tensor]:
-    """Return per channel the mean, the sum of squared deviations, float32 or wider, and the number of values.
+    """Return the mean, the sum of squared deviations and the number of values per channel, in float32 or wider.
 
-    Rank r has n_r values with mean μ_r and sum Σ_r of squared deviations. Then μ = Σ n_r·μ_r/n and Σ = Σ_r [Σ_r +
-    n_r·(μ_r - μ)²], which avoids the cancellation of Σ x² - n·μ².
+    Rank r has n_r values with mean μ_r and sum of squared deviations Σ_r. Over all ranks, μ = Σ n_r·μ_r/n and Σ = Σ_r
+    [Σ_r + n_r·(μ_r - μ)²], which avoids the cancellation in Σ x² - n·μ².
     """
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     var, mean = torch.var_mean(wide, _all_but_channels(x), correction=0)
@@ -81,14 +80,14 @@ def _moments(x: Tensor, gather: Gather) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _NormaliseOverRanks(torch.autograd.Function):
-    """Batch norm with the statistics of all ranks; it also returns their mean and unbiased variance.
+    """Batch norm with statistics over all ranks, which also returns the mean and unbiased variance.
 
-    With x̂ = (x - μ)/√(σ² + eps), g the incoming gradient, and n the number of values on all ranks:
+    Let x̂ be (x - μ)/√(σ² + eps), g the incoming gradient, and n the number of values on all ranks:
 
     dx = weight/√(σ² + eps)·(g - (Σ g)/n - x̂·(Σ g·x̂)/n).
 
     The sums cover all ranks, so dx is the gradient of the summed loss of all ranks. The gradients of `weight` and
-    `bias` cover this rank only, as for every parameter.
+    `bias`, like all gradients of parameters, cover only the current rank.
     """
 
     @staticmethod

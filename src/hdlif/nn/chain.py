@@ -1,10 +1,10 @@
-"""Chains of children that make fewer passes over memory than they have layers.
+"""Fuse chains of layers, so that a chain makes fewer passes over memory than it has layers.
 
-If nothing else reads the intermediate values, a convolution returns its maps with the sums for their statistics. The
-batch norm becomes three rows, which the next neuron applies, and the neuron passes codes to the next convolution.
-Convolution, norm, neuron and quantiser then write and read the maps once. Without a graph, spikes are written only as
-codes. A norm without a following neuron takes a pass of its own, which also adds the summand of the chain if the norm
-is the last child. All other children run separately, on tensors.
+If nothing else reads the intermediate values, a convolution returns its maps and the sums for batch statistics. The
+batch norm becomes three rows, and the next neuron layer applies these rows and passes codes to the next convolution. A
+fused convolution, norm, neuron layer and quantiser write and read the maps only once. Without a graph, spikes are
+stored only as codes. A norm without a following neuron layer runs as a separate pass. The pass of a norm at the end of
+the chain also adds the chain's summand. Layers that cannot be fused run separately, on tensors.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ WORTH_NORMALISING = 2**14
 
 @dataclass(frozen=True)
 class Watch:
-    """Callbacks for the start and the end of a layer's forward pass.
+    """Callbacks for the start and end of a layer's forward pass.
 
-    They do not read the layer's inputs and outputs, so the layer may run in a chain.
+    The callbacks do not read the layer's inputs and outputs, so the layer may run in a chain.
 
     Attributes:
         begin: called with the layer.
@@ -47,7 +47,7 @@ class Watch:
     end: Callable[[nn.Module, tuple[Any, ...], str], None]
 
     def attach(self, layer: nn.Module) -> list[RemovableHandle]:
-        """Watch a layer until the handles are removed."""
+        """Watch a layer until the returned handles are removed."""
         return [layer.register_forward_pre_hook(self._begins), layer.register_forward_hook(self._ends)]
 
     def _begins(self, layer: nn.Module, _: Any) -> None:
@@ -73,7 +73,7 @@ class Maps:
     are_own: bool = False
 
     def tensor(self) -> Tensor:
-        """Return the maps, normalised if their norm is known."""
+        """Return the maps, normalised if their normalisation rows are known."""
         if self.norm is not None and not torch.is_grad_enabled():
             return apply_rows(self.values, self.norm, in_place=self.are_own)
         if self.norm is not None:
@@ -87,7 +87,7 @@ Value = Tensor | CodedSpikes | Maps
 
 
 class Running(Protocol):
-    """Protocol of `hdlif.nn.Scope`, which runs the children of a module on one chunk."""
+    """The protocol of `hdlif.nn.Scope`, which runs the children of a module on one chunk."""
 
     def __call__(self, name: str, x: Tensor) -> Tensor: ...
 
@@ -105,7 +105,7 @@ class Running(Protocol):
 
 
 def may_run_as_one(x: Tensor, carried: Pass) -> bool:
-    """Return whether children may be fused: in float32 on a CPU, and without observers."""
+    """Return whether children may be fused, which requires float32 maps on a CPU and no observers."""
     return (
         not torch.compiler.is_compiling()
         and carried.gather is None
@@ -121,12 +121,12 @@ def may_run_as_one(x: Tensor, carried: Pass) -> bool:
 
 
 def run_chain(run: Running, steps: range, x: Tensor, names: Sequence[str], plus: Callable[[], Tensor] | None) -> Tensor:
-    """Return the output of the last child, plus the summand if there is one."""
+    """Run the named children as a chain, and return the last child's output plus the summand, if any."""
     return _Chain(run, steps, names, plus).through(x)
 
 
 class _Chain:
-    """A chain of children to run.
+    """A run of consecutive children on one chunk.
 
     Args:
         run: the scope of their parent.
@@ -164,7 +164,7 @@ class _Chain:
         return made
 
     def _in_chain(self, child: nn.Module, value: Value) -> Value | None:
-        """Return the child's output as a part of the chain; None if the child must run separately."""
+        """Return the child's output if the child can run in the chain; otherwise None."""
         if isinstance(value, CodedSpikes):
             if isinstance(child, QuantConv2d):
                 return self._convolved(child, value)
@@ -230,7 +230,7 @@ class _Chain:
         return apply_rows(maps, found.rows(value.moments), plus, in_place=value.are_own)
 
     def _added_to(self, maps: Tensor) -> Tensor | None:
-        """Return the summand for a pass over these maps and mark it as added; None unless this is the last child."""
+        """Return the chain's summand for a pass over `maps`, and mark it as added; None before the last child."""
         if self._plus is None or self._at + 1 < len(self._names):
             return None
         plus = self._plus()
@@ -261,7 +261,7 @@ class _Chain:
         return spikes
 
     def _how(self, child: nn.Module, made: Value) -> str:
-        """Return how a child ran as a part of the chain."""
+        """Return a description of how a child ran in the chain."""
         if isinstance(child, QuantConv2d | nn.AvgPool2d):
             return "kernels for codes"
         if isinstance(child, SteppedNeuron):
@@ -269,14 +269,14 @@ class _Chain:
         return "rows that the neuron applies" if isinstance(made, Maps) else "one pass"
 
     def _is_normalised_next(self) -> bool:
-        """Return whether a norm follows that takes maps with their moments."""
+        """Return whether the next child is a norm that can use the moments of its maps."""
         if self._at + 1 >= len(self._children):
             return False
         norm = self._children[self._at + 1]
         return isinstance(norm, BatchNorm2d) and norm.training and not _is_seen(norm)
 
     def _goes_on_as_rows(self, device: torch.device, entries: int) -> bool:
-        """Return whether a neuron follows that applies the rows of this norm to maps with `entries` entries."""
+        """Return whether the next neuron layer can apply this norm's rows to maps with `entries` entries."""
         if self._at + 1 >= len(self._children):
             return False
         norm, neuron = self._children[self._at : self._at + 2]
@@ -285,7 +285,7 @@ class _Chain:
         return neuron.runs_in_chains(device, len(self._steps), entries) and not _is_seen(norm) and not _is_seen(neuron)
 
     def _reads_codes(self) -> bool:
-        """Return whether a convolution follows that reads codes only, or, without a graph, their means."""
+        """Return whether the next convolution reads only codes or, without a graph, means of codes."""
         at = self._at + 1
         if not torch.is_grad_enabled() and at < len(self._children):
             pool = self._children[at]
@@ -297,7 +297,7 @@ class _Chain:
 
 
 def side_by_side(pool: nn.Module) -> tuple[int, int] | None:
-    """Return the adjacent windows of an average pool without padding; None for other modules."""
+    """Return the window of an average pool with adjacent windows and no padding; None for other modules."""
     if type(pool) is not nn.AvgPool2d:
         return None
     window, stride, padding = (_pair(one) for one in (pool.kernel_size, pool.stride, pool.padding))
@@ -321,7 +321,7 @@ def _watch_of(hook: Any) -> Watch | None:
 
 
 def _is_seen(module: nn.Module) -> bool:
-    """Return whether hooks observe a module or a part of it, such as a neuron's quantiser."""
+    """Return whether hooks observe a module or a submodule, such as a neuron's quantiser."""
     if "forward" in module.__dict__ or module._backward_pre_hooks or module._backward_hooks:
         return True
     # Plain loops: this runs for every layer and step.
@@ -335,5 +335,5 @@ def _is_seen(module: nn.Module) -> bool:
 
 
 def _are_maps(x: Tensor) -> bool:
-    """Return whether the kernels can read x: plain float32 maps [K, B, C, H, W] in a CPU's memory."""
+    """Return whether the kernels can read x, which must be plain float32 maps [K, B, C, H, W] in CPU memory."""
     return x.ndim == 5 and x.is_cpu and x.dtype == torch.float32 and x.numel() > 0 and is_plain(x, x.device)

@@ -1,4 +1,4 @@
-"""Companding of sensor values before the first layer of a network."""
+"""Compand sensor values before the first layer of a network."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,14 @@ SIZE = 0.25
 
 
 class Companded(EquationNeuron):
-    """Companding of sensor values x on a roughly logarithmic scale, in the channels whose share is 1.
+    """A layer that compands sensor values x on a roughly logarithmic scale in channels with share 1.
 
         y = x + share·(¼ Σ_b clamp(x/b, -1, 1) - x),   b = 1/256, 1/64, ..., 4
 
-    The sum is odd, and linear between the ends b. It rises by 1 - |x|/4 between |x| and 4·|x|, for |x| from 1/1024 to
-    4; a quarter of it is within 1.5. A network can thus distinguish a sway of 0.03 deviations from a sway of 0.1, both
-    negligible compared with a step of 4. The layer learns nothing and keeps no state. `companded` makes one.
+    The sum is an odd function of x, and linear between the limits b. Between |x| and 4·|x|, the sum rises by 1 - |x|/4
+    for |x| from 1/1024 to 4. A quarter of the sum lies within ±1.5. A network can thus distinguish swings of 0.03 and
+    0.1 standard deviations in a signal with jumps of 4. The layer has no learned parameters and no state. To compand
+    some channels of an input, use `companded`.
 
     >>> import torch
     >>> from hdlif.nn import Companded
@@ -46,7 +47,7 @@ class Companded(EquationNeuron):
 
 
 def companded(channels: int, which: Sequence[int]) -> Companded:
-    """Return a `Companded` that compands some channels of an input.
+    """Return a `Companded` layer for some channels of an input.
 
     >>> import torch
     >>> from hdlif.nn import companded

@@ -1,4 +1,4 @@
-"""Delay lines, which feed earlier steps to a layer, for convolutions over time."""
+"""Delay lines, which provide earlier steps to a layer, for convolutions over time."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from hdlif.nn.steps import carried
 
 
 class DelayLine(Temporal):
-    """y_t = [x_t, x_{t-d}, …, x_{t-(K-1)d}], joined along channels; x is 0 before the first step.
+    """A delay line with K taps: y_t = [x_t, x_{t-d}, …, x_{t-(K-1)d}] along channels, with x = 0 before the first step.
 
-    Followed by a 1x1 convolution, it is a causal 1-D convolution over time with kernel K and dilation d: step t reads
-    nothing later than x_t. The held steps are state; each is deployed as an op `delay`. A rule that cuts time treats
-    the held values as inputs when it trains the convolution's weights: their own history is cut.
+    A delay line and a 1x1 convolution form a causal 1-D convolution over time with kernel size K and dilation d. The
+    delay line holds past inputs in its state, and each held step is deployed as a `delay` operation. A learning rule
+    that cuts the temporal gradient treats held values as constant inputs.
 
     >>> import torch
     >>> from hdlif.nn import DelayLine
@@ -67,7 +67,7 @@ class DelayLine(Temporal):
         return True
 
     def _held(self, state: State, x: Tensor) -> Tensor:
-        """Return the held steps, in the dtype of the input."""
+        """Return the held steps in the input's dtype."""
         held = entries_of(state, "DelayLine").get("held")
         if not isinstance(held, Tensor):
             raise StateError("state of a delay line lacks 'held', a tensor; give the whole state, or None to start")
@@ -83,10 +83,10 @@ class DelayLine(Temporal):
 
 
 class Changes(DelayLine):
-    """y_t = [x_t, x_t - x_{t-1}], joined along channels; x is 0 before the first step.
+    """A layer that appends changes: y_t = [x_t, x_t - x_{t-1}] along channels, with x = 0 before the first step.
 
-    Small changes of large values are exact, whereas a layer that learns them from both steps is inexact. It is deployed
-    as a delay line of two taps and a 1x1 convolution with weights of 0, 1 and -1.
+    `Changes` computes small changes of large values exactly, unlike a layer that learns differences from both steps.
+    `Changes` is deployed as a delay line with two taps and a 1x1 convolution with weights of 0, 1 and -1.
 
     >>> import torch
     >>> from hdlif.nn import Changes
@@ -110,9 +110,9 @@ class Changes(DelayLine):
 
 
 class _Joined(torch.autograd.Function):
-    """Concatenate each of the last n of (K-1)·d + n steps with the steps d, …, (K-1)·d before it.
+    """Concatenate each of the last n of (K-1)·d + n steps with the inputs d, …, (K-1)·d steps earlier.
 
-    With plain slices, the backward pass would add up K full-length tensors of zeros.
+    With plain slices, the backward pass would sum K zero-padded tensors of full length.
     """
 
     @staticmethod
@@ -132,5 +132,5 @@ class _Joined(torch.autograd.Function):
 
 
 def _begins(taps: int, dilation: int) -> range:
-    """Return the start of each tap, latest first."""
+    """Return the first step for each tap, from the latest to the earliest."""
     return range((taps - 1) * dilation, -1, -dilation)

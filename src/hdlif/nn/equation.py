@@ -1,4 +1,4 @@
-"""Custom neurons defined by states, parameters, and one step as a plain function on tensors."""
+"""Custom neurons, defined by states, parameters and a step function on tensors."""
 
 import inspect
 import math
@@ -20,7 +20,7 @@ from hdlif.nn.step_neuron import Step, SteppedNeuron
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of an `EquationNeuron`: one value, or one per time step and channel, learned or fixed.
+    """A learned or fixed parameter of an `EquationNeuron`: one value, or one value per time step and channel.
 
     >>> from hdlif.nn import Parameter
     >>> leak = Parameter(0.5)
@@ -61,7 +61,7 @@ def _no_step(*_: Any) -> Any:
 
 
 class EquationNeuron(SteppedNeuron):
-    """Neurons whose step you write once, as a static method of your class; `hdlif` trains and counts it.
+    """Base class for custom neurons, which `hdlif` trains, counts and exports from a single `step` function.
 
     >>> class AdaptiveHDLIF(EquationNeuron):
     ...     states = ("potential", "adaptation")
@@ -80,13 +80,13 @@ class EquationNeuron(SteppedNeuron):
     'r7 = leak * potential'
 
     `step(current, *states, *parameters)` takes arguments with the names of the states and parameters, and returns the
-    spike and the next states. All have the shape of the current, or broadcast to it; states start at 0. A step treats
-    each neuron separately, without sums over neurons. Use `torch.where` to branch, not `if`. For a step function with a
-    surrogate derivative, use `hdlif.functional.heaviside`.
+    spike and the next states. All arguments and results have the shape of the current, or broadcast to it. States start
+    at 0. A step must compute each neuron separately, without sums over neurons. Use `torch.where` for branches, not
+    `if`. For spikes with a surrogate derivative, use `hdlif.functional.heaviside`.
 
-    If the equation depends on constants, such as the number of past steps that it reads, give the class its own
-    `__init__`. It sets the constants, and `states` if they depend on them, and then calls `super().__init__` with the
-    other arguments. `step` is then a method, and `*rest` may stand for states and parameters. See
+    If the equation depends on constants, such as a number of past steps, write an `__init__`. In `__init__`, set the
+    constants and, if necessary, `states`, and then call `super().__init__` with the other arguments. For an equation
+    with constants, make `step` a regular method, which may take `*rest` in place of states and parameters. See
     `hdlif.nn.SlidingParallelHDLIF`.
 
     Args:
@@ -172,7 +172,7 @@ class EquationNeuron(SteppedNeuron):
             raise ShapeError(f"{type(self).__name__}: {error}") from None
 
     def traced(self, rows: Mapping[str, Any] | None = None) -> tuple[Program, dict[str, Any]]:
-        """Return the program and its rows, as for every stepped neuron; given rows may be in any order.
+        """Return the traced program and its rows, as `SteppedNeuron.traced` does; given rows may be in any order.
 
         Raises:
             ShapeError: a row is missing, or its shape is not [T or 1, C or 1] for the T and C of all rows.
@@ -180,7 +180,7 @@ class EquationNeuron(SteppedNeuron):
         return super().traced(None if rows is None else self._checked_rows(rows))
 
     def _checked_rows(self, rows: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the rows of the parameters, in the order of the step."""
+        """Return the checked rows, in the order of the step's parameters."""
         kind, parameters = type(self).__name__, self.step_values()
         names = list(parameters)
         if set(rows) != set(names):
@@ -210,7 +210,7 @@ class EquationNeuron(SteppedNeuron):
         return f"states={self.states}"
 
     def _check_traced(self) -> None:
-        """Run the step and its program once on numbers; check that both agree and the step overwrites no input.
+        """Run the step and its traced program once; check that the results agree and that no input is overwritten.
 
         Raises:
             EquationError: a check fails, or a function of the parameters is not a finite number.
@@ -248,7 +248,7 @@ class EquationNeuron(SteppedNeuron):
         self._check_bounded(program, of_step)
 
     def _check_bounded(self, program: Program, rows: list[Any]) -> None:
-        """Raise `EquationError` if a state diverges for currents around 0 with the initial parameters."""
+        """Raise `EquationError` if a state diverges with the initial parameters and random currents of mean 0."""
         draws = np.random.default_rng(1).normal(size=(STEPS_TO_GROW, 8, 1))
         states = [np.zeros((8, 1)) for _ in self.states]
         with np.errstate(all="ignore"):
@@ -265,7 +265,7 @@ class EquationNeuron(SteppedNeuron):
                     )
 
     def stepped(self, t: int, steps: range, *given: Tensor) -> list[Tensor]:
-        """Return the step's result, shaped like the current."""
+        """Return the spike and the next states, expanded to the shape of the current."""
         current, *_ = given
         results = super().stepped(t, steps, *given)
         results = tuple(results) if isinstance(results, tuple | list) else (results,)
@@ -286,10 +286,10 @@ class EquationNeuron(SteppedNeuron):
 
 
 class _Reached(torch.autograd.Function):
-    """Identity on the spikes; parameters that do not affect them get a gradient of 0 instead of None.
+    """The identity on spikes, with a gradient of 0 instead of None for parameters that do not affect the spikes.
 
-    A rule that cuts time computes no gradient for parameters that act on later steps only, such as a threshold's rise.
-    Averaging gradients over devices waits for every parameter.
+    A rule that cuts the temporal gradient computes no gradient for parameters that affect only later steps, such as a
+    threshold's rise. Data-parallel training, however, waits for the gradient of every parameter.
     """
 
     @staticmethod
@@ -309,7 +309,7 @@ def _form(parameter: Parameter) -> Any:
 
 
 def _signature(cls: type[EquationNeuron]) -> inspect.Signature:
-    """Return the constructor's signature with the initial values by name, for callers such as a recipe's check."""
+    """Return the constructor's signature, including parameters by name, for callers such as the recipe check."""
     taken: dict[str, inspect.Parameter] = {}
     for base in reversed(cls.__mro__):
         if issubclass(base, EquationNeuron) and "__init__" in vars(base):
@@ -328,7 +328,7 @@ RESERVED = {"kind", "granularity", "surrogate", "reset", "spikes", "current", "s
 
 
 def _check_step(cls: type[EquationNeuron]) -> None:
-    """Raise `EquationError` unless the names of the class match its step."""
+    """Raise `EquationError` unless the class has valid names that match the arguments of its step."""
     states: Any = cls.states
     if not isinstance(states, tuple | list) or not all(isinstance(state, str) for state in states):
         raise EquationError(f'{cls.__name__}.states = {states!r}; it must be a tuple of names, such as ("potential",)')

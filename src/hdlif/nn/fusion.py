@@ -1,4 +1,4 @@
-"""Fusion of a neuron's equation into one function per chunk, with its own backward pass (`kernels.chunk`)."""
+"""Fuse a neuron's equation into one function per chunk, with a custom backward pass (`kernels.chunk`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Path = Literal["steps", "fused"]
 
 
 class Stepped(Protocol):
-    """Protocol of a neuron layer that can be fused: `hdlif.nn.SteppedNeuron`."""
+    """The protocol of neuron layers that can be fused, such as `hdlif.nn.SteppedNeuron`."""
 
     @property
     def states(self) -> Sequence[str]: ...
@@ -34,7 +34,7 @@ class Stepped(Protocol):
 
 
 class Fusing:
-    """The fused step of one neuron, traced at first use and again after the equation changes.
+    """The fused step of one neuron, traced at first use and again after a change of the equation.
 
     A copy of a neuron starts without a fused step.
     """
@@ -75,7 +75,7 @@ class Fusing:
         return self._others[cut, normed]
 
     def emits_relu(self, neuron: Stepped) -> bool:
-        """Return whether the spikes of a step come from a relu; False if the equation has no program."""
+        """Return whether a step computes its spikes with a ReLU; False if the equation cannot be traced."""
         try:
             program = self.step_of(neuron).step.program
         except EquationError:
@@ -85,7 +85,7 @@ class Fusing:
 
 
 def written_step(step: Callable[..., Any], states: Sequence[str], rows: Mapping[str, Any]) -> WrittenStep:
-    """Trace a step literally; operations under `torch.no_grad()` have no gradient.
+    """Trace a step as written; operations under `torch.no_grad()` pass no gradient.
 
     Raises:
         EquationError: the step uses an operation that programs do not support.
@@ -108,9 +108,9 @@ def _written_after_norm(neuron: Stepped) -> WrittenStep:
 
 
 def can_be_fused(states: Sequence[Tensor], rows: Sequence[Tensor], dtype: torch.dtype) -> bool:
-    """Return whether a chunk has one dtype, and is neither compiled nor transformed.
+    """Return whether a chunk has a single dtype and runs outside compilers and transforms.
 
-    Compilers and transforms process each step themselves.
+    Compilers and function transforms process each step themselves.
     """
     if torch.compiler.is_compiling() or is_transformed() or any(state.dtype != dtype for state in states):
         return False
@@ -127,7 +127,7 @@ def _stopped_states(step: WrittenStep) -> WrittenStep:
 
 
 def _identity(step: Callable[..., Any]) -> object:
-    """Return a key that is equal for equal equations: function, bound arguments and, for a method, attributes."""
+    """Return a key that is equal for equal equations, from the function, bound arguments and module attributes."""
     if isinstance(step, partial):
         return _identity(step.func), step.args, step.keywords
     owner = getattr(step, "__self__", None)
@@ -140,7 +140,7 @@ def _identity(step: Callable[..., Any]) -> object:
 
 
 def is_followed(step: Callable[..., Any]) -> bool:
-    """Return whether `_identity` detects every change of the module that affects the step."""
+    """Return whether `_identity` detects every change to the module that affects the step."""
     if isinstance(step, partial):
         return is_followed(step.func)
     owner = getattr(step, "__self__", None)
@@ -153,7 +153,7 @@ def is_followed(step: Callable[..., Any]) -> bool:
 
 
 class _Same:
-    """A wrapper that compares by identity."""
+    """A wrapper that compares values by identity."""
 
     def __init__(self, value: object) -> None:
         self._value = value
@@ -165,7 +165,7 @@ class _Same:
 
 
 def _attributes(owner: nn.Module) -> dict[str, Any]:
-    """Return a module's own attributes, parameters and buffers, without those that every module has."""
+    """Return a module's attributes, parameters and buffers, without attributes that all modules have."""
     own = {name: value for name, value in vars(owner).items() if name not in _OF_MODULES or name == "training"}
     return {**own, **owner._buffers, **owner._parameters}
 

@@ -1,4 +1,4 @@
-"""Gated LIF neurons, with learned gates between the primitives of leaky integrate-and-fire."""
+"""Gated LIF neurons, whose learned gates blend variants of leak, input and reset."""
 
 from functools import partial
 
@@ -14,7 +14,7 @@ GATES = ("decay_gate", "input_gate", "reset_gate")
 
 
 class _Logits(PerStep):
-    """The logits of a GLIF's parameters, all learned, [T or 1] or [T or 1, C] each."""
+    """The learned logits of a GLIF layer's parameters, each of shape [T or 1] or [T or 1, C]."""
 
     def __init__(self, time_steps: int, start: dict[str, float], *, channels: int | None, per_step: bool) -> None:
         super().__init__(time_steps)
@@ -29,7 +29,7 @@ class _Logits(PerStep):
             self.register_parameter(name, nn.Parameter(logit))
 
     def forward(self, steps: range, x: Tensor) -> dict[str, Tensor]:
-        """Return every parameter at the steps of a chunk, broadcastable to the chunk x [K, B, C, ...]."""
+        """Return all parameters at the steps of a chunk, broadcastable to the chunk x [K, B, C, ...]."""
         return {
             name: broadcast_rows(self.held(torch.sigmoid(logit), steps), x, name)
             for name, logit in self.named_parameters()
@@ -39,15 +39,15 @@ class _Logits(PerStep):
 def _glif_step(
     current: Tensor, potential: Tensor, fired: Tensor, *parameters: Tensor, surrogate: Surrogate
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Apply `functional.glif_step`, with the spike as an additional state."""
+    """Apply `functional.glif_step` with the spike as an additional state."""
     fired, potential = glif_step(current, potential, fired, GLIFParameters(*parameters), surrogate=surrogate)
     return fired, potential, fired
 
 
 class GLIF(SteppedNeuron):
-    """Gated LIF (Yao et al., NeurIPS 2022), which emits 0 or 1; equation at `functional.glif_step`.
+    """Gated LIF neurons (Yao et al., NeurIPS 2022) with spikes of 0 or 1; see `functional.glif_step`.
 
-    All parameters are learned, as logits of a sigmoid; the gates start near ½.
+    All parameters are learned as logits of a sigmoid, and the gates start near ½.
 
     >>> import torch
     >>> from hdlif.nn import GLIF

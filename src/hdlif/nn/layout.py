@@ -1,12 +1,13 @@
-"""Memory layout of images and weights, and the convolutions that must not get channels-last inputs.
+"""Choose the memory layout of images and weights, and find convolutions that need contiguous inputs.
 
-oneDNN's weight gradient of a strided 1×1 convolution copies the required pixels to a buffer of (pixels × input
-channels). It starts each later part at (pixels before it × channels of a vector register, 8 for AVX2 and 16 for
-AVX-512). With fewer input channels it writes beyond the end of the buffer: gradients are wrong, or the process crashes
-or hangs. This happens only in channels last (measured extent: docs/reference/installing.md).
+For the weight gradient of a strided 1×1 convolution, oneDNN copies the required pixels to a buffer of (pixels × input
+channels) values. The copy is split into parts, whose offsets assume the channels of a vector register: 8 for AVX2, 16
+for AVX-512. With fewer input channels than in a vector register, oneDNN writes beyond the buffer: gradients are wrong,
+or the process crashes or hangs. Writes beyond the buffer occur only in channels-last layout (see
+docs/reference/installing.md).
 
-Convolutions of one-pixel maps, such as the steps of a time series, run as matrix products. The setup of each call to a
-convolution library takes longer than such a small product.
+Convolutions of one-pixel maps, such as the steps of a time series, run as matrix products. For one pixel, the setup of
+a convolution takes longer than the matrix product itself.
 """
 
 import torch
@@ -23,9 +24,9 @@ REGISTER_CHANNELS = 16
 
 
 def must_stay_contiguous(layer: nn.Module) -> bool:
-    """Return whether oneDNN's weight gradient of this layer writes beyond its buffer in channels last.
+    """Return whether oneDNN may write beyond a buffer in this layer's weight gradient in channels-last layout.
 
-    The result depends only on the layer's shape, so training is the same computation on every processor and device.
+    The result depends only on the layer's shape, so training computes the same on every processor and device.
     """
     return (
         isinstance(layer, nn.Conv2d)
@@ -37,20 +38,20 @@ def must_stay_contiguous(layer: nn.Module) -> bool:
 
 
 def laid_out(maps: Tensor, layout: torch.memory_format) -> Tensor:
-    """Return maps [K, B, C, H, W] with each frame in this layout."""
+    """Return maps [K, B, C, H, W] with each frame in the given memory layout."""
     return maps.flatten(0, 1).contiguous(memory_format=layout).view(maps.shape)
 
 
 def learns_in_channels_last(maps: Tensor) -> bool:
-    """Return whether to convert maps [K, B, C, H, W] to channels last for convolutions that return that layout."""
+    """Return whether to convert maps [K, B, C, H, W] to channels last for convolutions that keep this layout."""
     return _may_be_laid_out(maps) and maps.shape[2] % winograd.CHANNELS == 0
 
 
 def reads_channels_last(stem: nn.Module, images: Tensor) -> bool:
-    """Return whether to convert images [K, B, C, H, W] to channels last for the first convolution.
+    """Return whether to convert images [K, B, C, H, W] to channels last before the first convolution.
 
-    The convolution is then faster, and its maps already have the layout that body convolutions need. With one channel,
-    both layouts have the same strides.
+    In channels last, the first convolution is faster, and returns maps in the layout that body convolutions need. With
+    one channel, no conversion is needed, because both layouts have the same strides.
     """
     if not _may_be_laid_out(images) or images.shape[2] == 1:
         return False
@@ -74,7 +75,7 @@ def _may_be_laid_out(maps: Tensor) -> bool:
 
 
 def lay_out(model: nn.Module, layout: torch.memory_format) -> None:
-    """Convert weights and buffers to this layout; layers that must stay contiguous also get contiguous inputs."""
+    """Convert weights and buffers to the given layout, except for layers that must stay contiguous."""
     model.to(memory_format=layout)  # type: ignore[call-overload]
     for layer in model.modules():
         if must_stay_contiguous(layer):
@@ -87,8 +88,8 @@ def lay_out(model: nn.Module, layout: torch.memory_format) -> None:
 def contiguous(x: Tensor) -> Tensor:
     """Return `x` with the strides of the contiguous layout.
 
-    A 1×1 kernel in channels last has both layouts, so `Tensor.contiguous` keeps its strides. PyTorch chooses the layout
-    by the strides.
+    For a 1×1 kernel in channels last, `Tensor.contiguous` keeps the strides, because the kernel has both layouts.
+    PyTorch, however, chooses the layout by the strides.
     """
     strides, step = [], 1
     for size in reversed(x.shape):
@@ -102,7 +103,7 @@ def _contiguous_input(layer: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tenso
 
 
 def is_product(layer: _ConvNd, x: Tensor) -> bool:
-    """Return whether a convolution of x [N, C, H, W] equals W·x + b: kernel 1 on maps of one pixel."""
+    """Return whether a convolution of x [N, C, H, W] equals W·x + b, with a 1x1 kernel on one-pixel maps."""
     return (
         x.ndim == 4
         and x.shape[1:] == (layer.in_channels, 1, 1)
@@ -118,13 +119,13 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def runs_as_product(module: nn.Module, x: Tensor) -> bool:
-    """Return whether a module is an unmodified PyTorch `Conv2d` without hooks for which `is_product` holds."""
+    """Return whether `is_product` holds and the module is an unmodified PyTorch `Conv2d` without hooks."""
     return (
         type(module) is nn.Conv2d and is_product(module, x) and "forward" not in vars(module) and not has_hooks(module)
     )
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Return whether a module has hooks, its own or global ones."""
+    """Return whether a module has hooks, or whether global hooks exist."""
     own = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
     return any(own) or _has_any_global_hook()  # type: ignore[no-untyped-call]

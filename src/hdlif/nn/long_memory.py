@@ -1,7 +1,8 @@
-"""Neurons with HD-LIF's graded spike and more memory, one equation each.
+"""Neurons with HD-LIF's graded spike and longer memory, each defined by one equation.
 
-All derivatives are exact. In the neurons that reset, the Jacobian of a step is one of two parameter matrices, one for
-silent and one for firing neurons. The gradient through time therefore separates as in HD-LIF.
+All derivatives are exact. For neurons that reset, the Jacobian of a step is one of two parameter matrices, so the
+temporal gradient separates as in HD-LIF. The Jacobian of a silent neuron and the Jacobian of a firing neuron are
+different matrices.
 """
 
 import math
@@ -17,20 +18,21 @@ MOST_TAPS = 4
 
 
 def _p2_reset(membrane: Tensor, threshold: Tensor) -> Tensor:
-    """Compute P2-Reset, min(m, Θ), with the comparison that the spike needs anyway."""
+    """Compute P2-Reset, min(m, Θ), from the comparison that the spike also uses."""
     return torch.where(membrane > threshold, threshold, membrane)
 
 
 class AdaptiveHDLIF(EquationNeuron):
-    """HD-LIF whose threshold rises by δ times its spikes and decays with ρ (ALIF, arXiv 1803.09574, graded).
+    """HD-LIF neurons with an adaptive threshold, as in ALIF (arXiv 1803.09574) but with graded spikes.
 
     m_t = λ_t·v_{t-1} + I_t,   Θ_t = θ_t + a_{t-1},   s_t = max(m_t - Θ_t, 0),   v_t = min(m_t, Θ_t)
     a_t = ρ_t·a_{t-1} + δ_t·s_t
 
-    λ is `leak`, θ `threshold`, ρ `adaptation_leak`, δ `rise`. The Jacobian of (v, a) is diag(λ, ρ) if the neuron is
-    silent and [[0, 1], [δλ, ρ - δ]] if it fires. Its eigenvalues lie inside the unit circle for λ, ρ in [0, 1) and 0 <=
-    δ < (1 + ρ)/(1 + λ), so for all learned values. ρ_t and δ_t affect only later steps, so a rule that cuts time keeps
-    their initial values. With δ = 0 the neuron is HD-LIF.
+    Here, λ is `leak`, θ is `threshold`, ρ is `adaptation_leak`, and δ is `rise`. The Jacobian of (v, a) is diag(λ, ρ)
+    if the neuron is silent and [[0, 1], [δλ, ρ - δ]] if it fires. The eigenvalues of the Jacobian lie inside the unit
+    circle for λ, ρ in [0, 1) and 0 <= δ < (1 + ρ)/(1 + λ). Learned values of λ, ρ and δ are always within these bounds.
+    The parameters ρ_t and δ_t affect only later steps, so a rule that cuts the temporal gradient does not train them.
+    With δ = 0, `AdaptiveHDLIF` is HD-LIF.
 
     >>> import torch
     >>> from hdlif.nn import AdaptiveHDLIF
@@ -67,12 +69,13 @@ class AdaptiveHDLIF(EquationNeuron):
 
 
 class SecondOrderHDLIF(EquationNeuron):
-    """HD-LIF with a leaky synaptic current as its input (CubaLIF of NIR, arXiv 2311.14641, with HD-LIF's spike).
+    """HD-LIF neurons with a leaky synaptic current, as in NIR's CubaLIF (arXiv 2311.14641) but with graded spikes.
 
     i_t = μ_t·i_{t-1} + I_t,   m_t = λ_t·v_{t-1} + i_t,   s_t = max(m_t - θ_t, 0),   v_t = min(m_t, θ_t)
 
-    λ is `leak`, μ `synapse_leak`, θ `threshold`. The Jacobian of (i, v) is [[μ, 0], [μ, λ]] if the neuron is silent and
-    [[μ, 0], [0, 0]] if it fires; it is stable for λ, μ in [0, 1). With μ = 0 the neuron is HD-LIF.
+    Here, λ is `leak`, μ is `synapse_leak`, and θ is `threshold`. The Jacobian of (i, v) is [[μ, 0], [μ, λ]] if the
+    neuron is silent and [[μ, 0], [0, 0]] if it fires. The dynamics are stable for λ, μ in [0, 1). With μ = 0,
+    `SecondOrderHDLIF` is HD-LIF.
 
     >>> import torch
     >>> from hdlif.nn import SecondOrderHDLIF
@@ -101,18 +104,17 @@ class SecondOrderHDLIF(EquationNeuron):
 
 
 class ResonateHDLIF(EquationNeuron):
-    """Resonate-and-fire (Izhikevich 2001) with HD-LIF's spike: a step rotates (u, w) by ω and scales it by r.
-
-    u is the state `potential`.
+    """Resonate-and-fire neurons (Izhikevich 2001) with HD-LIF's spike, whose state rotates by ω and decays by r.
 
     m_t = r_t·(cos ω_t·u_{t-1} - sin ω_t·w_{t-1}) + I_t,   s_t = max(m_t - θ_t, 0),   u_t = min(m_t, θ_t)
     w_t = r_t·(sin ω_t·u_{t-1} + cos ω_t·w_{t-1})
 
-    r is `decay`, ω `angle` (in (0, π) if learned), θ `threshold`. The model file stores r·cos ω and r·sin ω. The
-    Jacobian of (u, w) is r times a rotation by ω if the neuron is silent and r·[[0, 0], [sin ω, cos ω]] if it fires; it
-    is stable for r in [0, 1). With ω = 0 the neuron is HD-LIF with leak r.
+    Here, u is the state `potential`, r is `decay`, ω is `angle` (in (0, π) if learned), and θ is `threshold`. Model
+    files contain r·cos ω and r·sin ω. The Jacobian of (u, w) is r times a rotation by ω if the neuron is silent and
+    r·[[0, 0], [sin ω, cos ω]] if it fires. The dynamics are stable for r in [0, 1). With ω = 0, `ResonateHDLIF` is
+    HD-LIF with leak r.
 
-    With ω = π/2 it fires for two impulses 4 steps apart, but not for two impulses 2 steps apart:
+    With ω = π/2, the neuron fires for two impulses 4 steps apart, but not for two impulses 2 steps apart:
 
     >>> import math, torch
     >>> from hdlif.nn import ResonateHDLIF
@@ -144,14 +146,14 @@ class ResonateHDLIF(EquationNeuron):
 
 
 class SlidingParallelHDLIF(EquationNeuron):
-    """Parallel HD-LIF that weights its last n currents with -1, 0 and 1 (sliding PSN, arXiv 2304.12760, graded).
+    """Parallel HD-LIF neurons that weight the last n currents with -1, 0 or 1 (graded sliding PSN, arXiv 2304.12760).
 
     c_t = Σ_{j<n} f_j·I_{t-j},   s_t = max(c_t - θ_t, 0)
 
-    It has no membrane and no reset. A step takes one addition or subtraction per nonzero tap after the first, a
-    comparison with θ, and no multiplication. The state has n - 1 numbers. No leak describes its memory, so OTTT and
-    NDOT keep no trace for the synapses that feed it. A rule that cuts time trains through f_0 only. With taps (1,) it
-    is Parallel HD-LIF.
+    The neuron has no membrane and no reset. A step takes a comparison with θ and one addition or subtraction per
+    nonzero tap after the first, but no multiplication. The state has n - 1 numbers. The memory has no leak, so OTTT and
+    NDOT keep no traces for synapses that feed a `SlidingParallelHDLIF`. A rule that cuts the temporal gradient trains
+    through f_0 only. With taps (1,), `SlidingParallelHDLIF` is Parallel HD-LIF.
 
     >>> import torch
     >>> from hdlif.nn import SlidingParallelHDLIF

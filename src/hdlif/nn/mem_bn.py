@@ -1,4 +1,4 @@
-"""Mem-BN: batch norm on the membrane, one per time step, mixed with the membrane itself."""
+"""Mem-BN: a mix of the membrane and its batch norm, with a separate batch norm per time step."""
 
 import torch
 import torch.nn.functional as F
@@ -11,14 +11,15 @@ from hdlif.nn.steps import Row, last_of, row_of, set_row, share
 
 
 class MemBN(PerStep):
-    """m̂_t = α_t·m_t + β_t·BN_t(m_t), with BN_t(m) = weight_t·(m - μ_t)/√(σ²_t + eps) + bias_t per channel.
+    """A layer that computes m̂_t = α_t·m_t + β_t·BN_t(m_t) with BN_t(m) = weight_t·(m - μ_t)/√(σ²_t + eps) + bias_t.
 
-    Every step has its own BN, whose statistics cover only the batches in which the step ran. With single-step random
-    training, step t runs in a fraction (T - t + 1)/T of them. Initially α = 1 and β = 0, which equals a neuron without
-    Mem-BN. Steps beyond T use the values of the last step, and update its statistics. In eval mode m̂ = α*·m - β*, see
-    `affine`. Deployment folds Mem-BN into leak and threshold at no cost (`deploy.fold_mem_bn`).
+    Every step has its own BN per channel, whose statistics cover only the batches in which the step ran. With
+    single-step random training, step t runs in a fraction (T - t + 1)/T of all batches. Initially, α = 1 and β = 0, so
+    the neuron behaves as without Mem-BN. Steps beyond T share the parameters and statistics of the last step. In eval
+    mode, m̂ = α*·m - β* (see `affine`). Deployment folds Mem-BN into leak and threshold at no cost
+    (`deploy.fold_mem_bn`).
 
-    Pass it to a neuron:
+    Pass a `MemBN` to a neuron:
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, MemBN
@@ -64,15 +65,15 @@ class MemBN(PerStep):
         self.register_buffer("num_batches_tracked", torch.zeros(time_steps, dtype=torch.int64))
 
     def gains(self) -> tuple[Tensor, Tensor]:
-        """Return α and β of every step, [T] each."""
+        """Return α and β, with one value per step: [T] each."""
         if self.mix == "sigmoid":
             return torch.sigmoid(self.mem_scale), torch.sigmoid(self.bn_scale)
         return self.mem_scale, self.bn_scale
 
     def affine(self) -> tuple[Tensor, Tensor]:
-        """Return α* and β*, [T, C]: with the running statistics, m̂_t = α*_t·m_t - β*_t.
+        """Return α* and β*, [T, C], for which m̂_t = α*_t·m_t - β*_t in eval mode.
 
-        With g = weight/√(σ² + eps): α* = α + β·g and β* = β·(g·μ - bias).
+        With g = weight/√(σ² + eps), α* = α + β·g and β* = β·(g·μ - bias).
         """
         alpha, beta = (gain[:, None] for gain in self.gains())
         slope = self.weight / torch.sqrt(self.running_var + self.eps)
@@ -85,7 +86,7 @@ class MemBN(PerStep):
         self.num_batches_tracked[:time_steps] = 0
 
     def forward(self, membrane: Tensor, step: Row, gather: Gather | None = None) -> Tensor:
-        """Return m̂ of the membrane [B, C, ...] at time step `step`; the steps carry `gather` (`carrying`)."""
+        """Return m̂ for the membrane [B, C, ...] at time step `step`; `gather` collects tensors from all ranks."""
         if membrane.ndim < 2 or membrane.shape[1] != self.channels:
             raise ShapeError(f"membrane has shape {list(membrane.shape)}; Mem-BN takes [B, {self.channels}, ...]")
         t = last_of(step, self.time_steps)

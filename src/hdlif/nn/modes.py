@@ -1,4 +1,4 @@
-"""Temporary eval mode, passes without side effects, and the dtype of a network."""
+"""Context managers for eval mode and for passes without side effects, and the dtype of a network."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,9 +34,9 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def left_as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Restore the model's buffers (statistics of its norms) and the state of the random numbers after a context.
+    """Restore a model's buffers, such as the statistics of norms, and the random number generators after a context.
 
-    This covers the random numbers of the CPU, and of `device` if it is a CUDA GPU.
+    The CPU's generator is restored and, if `device` is a CUDA GPU, also the generator of `device`.
     """
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -49,5 +49,5 @@ def left_as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 def dtype_of(model: nn.Module, x: Tensor) -> torch.dtype:
-    """Return the dtype of a network's first floating-point parameter; without one, the dtype of x."""
+    """Return the dtype of a network's first floating-point parameter, or the dtype of x if there is none."""
     return next((one.dtype for one in model.parameters() if one.is_floating_point()), x.dtype)

@@ -1,4 +1,4 @@
-"""Neurons with parameters per time step, each of which calls its functional step."""
+"""Neurons with parameters per time step, based on the functions in `hdlif.functional`."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -29,7 +29,7 @@ _threshold = partial(StepValue, name="threshold", fix="threshold_form: softplus 
 
 
 class _LeakyNeuron(SteppedNeuron):
-    """Base class of neurons with one potential, a leak and a threshold."""
+    """Base class for neurons with one potential, a leak and a threshold."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class _LeakyNeuron(SteppedNeuron):
         quantizer: SpikeQuantizer | None = None,
         path: Path | None,
     ) -> None:
-        """Create the parameters; a learned θ is above `threshold_low`, or above `lowest` if that is None."""
+        """Create the parameters; a learned θ stays above `threshold_low`, by default above `lowest`."""
         super().__init__(quantizer=quantizer, path=path)
         if threshold_low is not None and not learned:
             raise ValueError(
@@ -62,7 +62,7 @@ class _LeakyNeuron(SteppedNeuron):
 
 
 class LIF(_LeakyNeuron):
-    """Leaky integrate-and-fire neurons that emit θ_t·H(m_t - θ_t); equation at `functional.lif_step`.
+    """Leaky integrate-and-fire neurons with spikes θ_t·H(m_t - θ_t); see `functional.lif_step`.
 
     >>> import torch
     >>> from hdlif.nn import LIF
@@ -125,7 +125,7 @@ class LIF(_LeakyNeuron):
 
 
 class GradedLIF(_LeakyNeuron):
-    """LIF neurons that emit the surplus, with LIF's soft reset; equation at `functional.graded_lif_step`.
+    """LIF neurons that emit the surplus m_t - θ_t and reset softly; see `functional.graded_lif_step`.
 
     λ_t = σ(a_t) and θ_t = σ(b_t) as in `HDLIF`.
 
@@ -178,9 +178,9 @@ class GradedLIF(_LeakyNeuron):
 
 
 class HDLIF(_LeakyNeuron):
-    """HD-LIF neurons with P2-Reset; equation at `functional.hd_lif_step`.
+    """HD-LIF neurons with P2-Reset; see `functional.hd_lif_step` for the equation.
 
-    By default λ_t = σ(a_t) and θ_t = σ(b_t) are learned, one scalar per layer and time step.
+    By default, λ_t = σ(a_t) and θ_t = σ(b_t) are learned, one scalar per layer and time step.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF
@@ -190,7 +190,7 @@ class HDLIF(_LeakyNeuron):
     >>> spikes.flatten().tolist(), state["potential"].tolist()
     ([0.0, 0.625, 0.0], [[0.25]])
 
-    The state is explicit: pass it back in to continue the sequence, or pass None to start a new one.
+    State is explicit: pass the returned state to continue a sequence, or None to start a new sequence.
 
     >>> first, state = neuron(current[:1], None, range(1))
     >>> rest, state = neuron(current[1:], state, range(1, 3))
@@ -257,15 +257,15 @@ class HDLIF(_LeakyNeuron):
         return self.norm is None and super().cuts()
 
     def equation(self) -> Step:
-        """Return the step without Mem-BN, which deployment folds into rows (`deploy.fold_mem_bn`)."""
+        """Return the step without Mem-BN, which deployment folds into the parameters (`deploy.fold_mem_bn`)."""
         return hd_lif_step
 
 
 class ParallelHDLIF(SteppedNeuron):
-    """HD-LIF neurons with λ = 0, without accumulation or state; equation at `functional.parallel_hd_lif_step`.
+    """Parallel HD-LIF neurons: HD-LIF with λ = 0 and thus without state; see `functional.parallel_hd_lif_step`.
 
-    Each step has its own θ_t = σ(b_t); `per_step=False` shares one θ, like the paper's release. All steps of a chunk
-    are computed in parallel.
+    Each step has its own θ_t = σ(b_t), unless `per_step=False` shares one θ as in the paper's released code. All steps
+    of a chunk are computed in parallel.
 
     >>> import torch
     >>> from hdlif.nn import ParallelHDLIF

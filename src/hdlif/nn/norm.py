@@ -1,4 +1,4 @@
-"""Batch norm over time, with running statistics in step order, and an affine layer without statistics."""
+"""Batch norms for sequences, which update running statistics in step order, and an affine layer without statistics."""
 
 import torch
 import torch.nn.functional as F
@@ -13,15 +13,15 @@ from hdlif.nn.steps import Row, carried, last_of, row_of, set_row, share
 
 
 class BatchNorm2d(Temporal):
-    """Batch norm over (batch, height, width) of [K, B, C, H, W], per channel and per time step.
+    """Batch norm per channel and time step, over the batch, height and width of [K, B, C, H, W].
 
-    y = weight·(x - μ)/√(σ² + eps) + bias. In train mode each step has its own batch μ and σ², and
-    running ← (1 - momentum)·running + momentum·(batch statistic), once per step that ran, in step order. An input
-    constant in time (time axis 1) is normalised once, and its statistics enter once for each of its K steps. In eval
-    mode μ and σ² are the running statistics. For a batch on several ranks, see `carrying`.
+    y = weight·(x - μ)/√(σ² + eps) + bias. In train mode, μ and σ² are the batch statistics of each step. After each
+    step that ran, running ← (1 - momentum)·running + momentum·(batch statistic), in step order. An input that is
+    constant in time (time axis of length 1) is normalised once, but updates the running statistics K times. In eval
+    mode, μ and σ² are the running statistics. For a batch on several ranks, see `carrying`.
 
-    With `carrying(steps, by_average=True)`, as in a stream, train mode also normalises by the running statistics. Each
-    step's batch of one or more samples enters them first, and the gradient treats them as constants: μ ← μ +
+    With `carrying(steps, by_average=True)`, as for streams, train mode also normalises by the running statistics. The
+    batch of each step first updates the running statistics, which the gradient treats as constants: μ ← μ +
     momentum·(mean(x) - μ), σ² ← (1 - momentum)·σ² + momentum·mean((x - μ_before)(x - μ_after)).
 
     >>> import torch
@@ -93,7 +93,7 @@ class BatchNorm2d(Temporal):
         return stack_steps([self._at(step, t, gather) for step, t in zip(unstacked(x), steps, strict=True)]), None
 
     def is_rows(self, maps: Tensor, steps: range) -> bool:
-        """Return whether the forward pass on maps [K or 1, B, C, H, W] equals applying `counted_at`."""
+        """Return whether the rows of `counted_at` can replace the forward pass on maps [K or 1, B, C, H, W]."""
         # Constant inputs stay constant if their statistics are.
         is_one = len(maps) == 1 and (self.training or self.time_steps is None)
         tensors = (self.weight, self.bias, self.running_mean, self.running_var)
@@ -106,7 +106,7 @@ class BatchNorm2d(Temporal):
         )
 
     def counted_at(self, steps: range) -> Norm:
-        """Count these steps as run, and return their norm as rows that a following neuron may apply."""
+        """Count the given steps as run, and return a norm whose rows the next neuron layer may apply."""
         rows = [0 if self.time_steps is None else min(t, self.time_steps - 1) for t in steps]
         momenta = [0.0 if self.momentum is None else self.momentum] * len(steps)
         if self.training:
@@ -128,7 +128,7 @@ class BatchNorm2d(Temporal):
         self.num_batches_tracked[rows] = 0
 
     def statistics_at(self, t: int, x: Tensor, gather: Gather | None, *, of_batch: bool) -> tuple[Tensor, Tensor]:
-        """Return mean and biased variance [C] of the batch x [B, C], or the running statistics of step t."""
+        """Return the mean and biased variance [C] of the batch x [B, C], or the running statistics of step t."""
         if of_batch:
             mean, var = batch_statistics(x, gather)
             count = len(x) if gather is None else int(gather(torch.tensor([len(x)], device=x.device)).sum())
@@ -138,7 +138,7 @@ class BatchNorm2d(Temporal):
         return row_of(self.running_mean, self._row(t)), row_of(self.running_var, self._row(t))
 
     def _train_by_average(self, x: Tensor, steps: range, gather: Gather | None) -> Tensor:
-        """Normalise each step by statistics that include its batch."""
+        """Normalise each step by running statistics that include the step's batch."""
         if self.time_steps is not None or gather is not None:
             raise StateError(
                 "exponential-average statistics are shared by all steps and limited to one process; remove "
@@ -202,7 +202,7 @@ class BatchNorm2d(Temporal):
         return y
 
     def _train_rows(self, x: Tensor, rows: slice) -> Tensor:
-        """Normalise all steps, each with its own row of statistics."""
+        """Normalise all steps, and update a separate row of statistics for each step."""
         y, *found = self._normalise_at_once(x)
         with torch.no_grad():
             self.num_batches_tracked[rows] += 1
@@ -213,9 +213,9 @@ class BatchNorm2d(Temporal):
         return y
 
     def _normalise_at_once(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Normalise [K, B, C, 1, ...] by each step's batch; also return mean and unbiased variance, [K, C].
+        """Normalise [K, B, C, 1, ...] by each step's batch statistics; also return mean and unbiased variance, [K, C].
 
-        The statistics treat each pair of step and channel as a channel, so one batch norm of K·C channels computes all.
+        A single batch norm of K·C channels computes all statistics, with one channel per pair of step and channel.
         """
         count, batch, channels = x.shape[:3]
         folded = x.transpose(0, 1).reshape(batch, count * channels)
@@ -226,7 +226,7 @@ class BatchNorm2d(Temporal):
         return y.view(batch, count, *x.shape[2:]).transpose(0, 1), mean.view(count, -1), var.view(count, -1)
 
     def _at(self, x: Tensor, t: int, gather: Gather | None) -> Tensor:
-        """Normalise step t, [B, C, H, W], by its batch, which enters the statistics, or in eval mode by these."""
+        """Normalise step t, [B, C, H, W], by batch statistics in train mode or running statistics in eval mode."""
         row, momentum = self._count(t) if self.training else (self._row(t), 0.0)
         # Copy: a backward pass keeps its arguments, and all rows share one version counter.
         running = row_of(self.running_mean, row).clone(), row_of(self.running_var, row).clone()
@@ -241,7 +241,7 @@ class BatchNorm2d(Temporal):
         return last_of(t, self.time_steps)
 
     def _count(self, t: int) -> tuple[Row, float | Tensor]:
-        """Count one more batch at step t; return its row of statistics, and the weight of the batch in them."""
+        """Count one more batch at step t; return the row of running statistics and the weight of the new batch."""
         row = self._row(t)
         with torch.no_grad():
             count = row_of(self.num_batches_tracked, row) + 1
@@ -260,14 +260,14 @@ class BatchNorm2d(Temporal):
 
 
 def _at_once(x: Tensor, gather: Gather | None) -> bool:
-    """Return whether to normalise several steps in one call: on one-pixel maps and vectors, call overhead dominates."""
+    """Return whether to normalise several steps in one call, to reduce call overhead on one-pixel maps and vectors."""
     return gather is None and len(x) > 1 and x[0, 0].numel() == x.shape[2] and not torch.compiler.is_compiling()
 
 
 class BatchNorm1d(BatchNorm2d):
     """Batch norm over (batch, length) of [K, B, C, L], or over the batch of [K, B, C].
 
-    It takes the arguments of `BatchNorm2d` (channels, time_steps, eps, momentum) and treats time in the same way.
+    `BatchNorm1d` treats time like `BatchNorm2d`, and takes the same arguments (channels, time_steps, eps, momentum).
 
     >>> import torch
     >>> from hdlif.nn import BatchNorm1d
@@ -289,11 +289,12 @@ class BatchNorm1d(BatchNorm2d):
 
 
 class Affine(Temporal):
-    """y = weight·x + bias on [K, B, C, ...], per channel, the same at every step.
+    """A layer that computes y = weight·x + bias per channel of x [K, B, C, ...], with the same weight at every step.
 
-    A batch norm in train mode normalises each step by its own batch. It thus removes features that all samples share at
-    one step, such as a cue at a fixed time, but eval mode with its running statistics keeps them. This layer depends on
-    neither batch nor step, so training and inference agree, even for a batch of one.
+    A batch norm in train mode normalises each step by the step's batch statistics. In train mode, a batch norm thus
+    removes features that all samples share at one step, such as a cue at a fixed time. In eval mode, a batch norm keeps
+    features that all samples share at one step. `Affine` depends on neither batch nor step, so training and inference
+    agree, even for a single sample.
 
     >>> import torch
     >>> from hdlif.nn import Affine

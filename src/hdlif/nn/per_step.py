@@ -1,4 +1,4 @@
-"""Parameters per time step as tensors [T] or [T, C], because unused modules would break data-parallel training."""
+"""Parameters per time step, stored as tensors [T] or [T, C], because unused modules break data-parallel training."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from hdlif.nn.steps import are_traced, last_of
 
 
 class PerStep(nn.Module):
-    """A module with parameters per time step and no weight decay; their first axis is T, or 1 if all steps share them.
+    """A module with parameters per time step [T, ...] or shared by all steps [1, ...], without weight decay.
 
     Steps beyond T use the values of the last step.
 
@@ -28,7 +28,7 @@ class PerStep(nn.Module):
         self.time_steps = _count("time_steps", time_steps)
 
     def held(self, values: Tensor, steps: range) -> Tensor:
-        """Return the rows of values [T, ...] or [1, ...] for `steps`, [K, ...]."""
+        """Return the rows [K, ...] for `steps`, given values [T, ...] or [1, ...]."""
         if len(values) == 1:
             return values.expand(len(steps), *values.shape[1:])
         if are_traced(steps):
@@ -38,7 +38,7 @@ class PerStep(nn.Module):
         return values[[min(t, len(values) - 1) for t in steps]]
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
-        """Load parameters like every module, but raise an error before any change if the rows have another shape.
+        """Load parameters as usual, but raise an error before any change if the shape of a tensor differs.
 
         Raises:
             ShapeError: a tensor of these rows has another shape than the module's.
@@ -55,7 +55,7 @@ class PerStep(nn.Module):
 
 
 def one_number(name: str, value: object) -> float:
-    """Return an initial value as a float; it may be a Python or NumPy number, or a tensor [].
+    """Return an initial value, which may be a Python number, a NumPy number or a tensor [], as a float.
 
     Raises:
         ShapeError: the value has a shape or a length.
@@ -88,7 +88,7 @@ def _count(name: str, value: object, fix: str = "") -> int:
 
 
 def step_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters per time step of a network, in the network's order.
+    """Return all parameters per time step of a network, in the network's order.
 
     >>> from torch import nn
     >>> from hdlif.nn import HDLIF, step_parameters
@@ -108,11 +108,12 @@ LONGEST = 2**20
 
 @dataclass(frozen=True)
 class TimeConstants:
-    """Initial leaks with a different value per channel: time constants 1/(1 - λ), evenly spaced on a log scale.
+    """Initial leaks λ per channel, whose time constants 1/(1 - λ) are evenly spaced on a log scale.
 
     τ_c = shortest·(longest/shortest)^(c/(C - 1)),   λ_c = 1 - 1/τ_c,   c = 0, ..., C - 1
 
-    Pass it to a neuron in place of a number; the values are not random. A single channel has τ = √(shortest·longest).
+    Pass a `TimeConstants` to a neuron in place of a number. The values are not random. A single channel has τ =
+    √(shortest·longest).
 
     >>> from hdlif.nn import HDLIF
     >>> neuron = HDLIF(time_steps=32, channels=5, leak=TimeConstants(2, 32))
@@ -142,7 +143,7 @@ class TimeConstants:
             raise ValueError(f"shortest = {self.shortest:g}, longest = {self.longest:g}; give the shorter one first")
 
     def leaks(self, channels: int | None, time_steps: int) -> list[float]:
-        """Return λ of each channel.
+        """Return the leak λ of each channel.
 
         Args:
             channels: C; required.
@@ -168,7 +169,7 @@ class TimeConstants:
 
 
 def _starts(name: str, value: object, channels: int | None, time_steps: int) -> list[float]:
-    """Return the initial value of each channel, or one for all.
+    """Return the initial value of each channel, or a single value for all channels.
 
     Raises:
         ShapeError, ValueError: as in `one_number` and `TimeConstants.leaks`.
@@ -185,7 +186,7 @@ Parametrization = Literal["sigmoid", "softplus"]
 
 
 class _Parametrization(NamedTuple):
-    """The function from a to y, rescaled from its range to (0, 1) or (0, ∞), and its inverse for initial values."""
+    """A function from an unbounded a to a rescaled y, with the inverse function for initial values."""
 
     value: Callable[[Tensor], Tensor]
     start: Callable[[float], float]
@@ -199,10 +200,10 @@ _PARAMETRIZATIONS: dict[str, _Parametrization] = {
 
 
 class StepValue(PerStep):
-    """A leak or threshold y_t per time step, a scalar or a value per channel, learned or fixed.
+    """A learned or fixed parameter y_t per time step, such as a leak, with a single value or one value per channel.
 
-    A learned y follows from an unbounded a_t (the parameter `logit`), initialised so that y is `value`. A fixed y is a
-    buffer.
+    A learned y is a function of an unbounded a_t (the parameter `logit`), which is initialised such that y is `value`.
+    A fixed y is a buffer.
 
         sigmoid:   y_t = low + (high - low)·σ(a_t), in (low, high)
         softplus:  y_t = low + log(1 + exp(a_t)), in (low, ∞)
@@ -269,7 +270,7 @@ class StepValue(PerStep):
             self.register_buffer("value", torch.tensor(starts).expand(shape).clone())
 
     def values(self) -> Tensor:
-        """Return y of every trained step, [T] or [T, C]; one row if the steps share it."""
+        """Return y of every trained step, [T] or [T, C], or one row if all steps share y."""
         if not self.learned:
             return cast(Tensor, self.value)
         value = _PARAMETRIZATIONS[self.form].value(self.logit)
@@ -295,7 +296,7 @@ class StepValue(PerStep):
 
 
 def broadcast_rows(values: Tensor, x: Tensor, name: str = "value") -> Tensor:
-    """Return rows [K] or [K, C] as [K, 1, ..., 1] or [K, 1, C, 1, ...], broadcastable to x [K, B, C, ...].
+    """Reshape rows [K] or [K, C] to [K, 1, ..., 1] or [K, 1, C, 1, ...], broadcastable to x [K, B, C, ...].
 
     Args:
         name: the parameter's name in the error.

@@ -1,4 +1,4 @@
-"""Recurrent layers: neurons that also read their own spikes of the previous step through a synapse."""
+"""Recurrent layers, whose neurons also read their own spikes from the previous step through a synapse."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -13,11 +13,11 @@ from hdlif.nn.steps import carried
 
 
 class Recurrent(Temporal):
-    """Neurons with currents I_t = x_t + U s_{t-1}, with U s = 0 at the first step.
+    """A recurrent layer of neurons with currents I_t = x_t + U s_{t-1}, where U s = 0 at the first step.
 
-    U is an ordinary synapse: it can be quantised, and OTTT and NDOT trace it. The density of s determines its
-    operations. It is deployed with the op `delay`. The steps of a chunk run one after another. A rule that cuts time
-    treats s_{t-1} as an input of U and cuts its history.
+    U is an ordinary synapse: you can quantise U, and OTTT and NDOT trace U. The number of operations in U depends on
+    the density of s. A recurrent layer is deployed with the operation `delay`. The steps of a chunk run one after
+    another. A rule that cuts the temporal gradient treats s_{t-1} as a constant input of U.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, QuantLinear, Recurrent

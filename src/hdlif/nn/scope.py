@@ -1,4 +1,4 @@
-"""Execution of a module's children on a chunk of time steps with their states, and sequences of modules."""
+"""Run a module's children on a chunk of time steps with their states, and define sequences of modules."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ CHANNELS = 2
 class Captured:
     """A symbolic value that records the operations of a network, for example in `hdlif.deploy.lower`.
 
-    Given such a value instead of a tensor, a `Scope` runs nothing: it calls `through` for each child.
+    If x is a `Captured` value instead of a tensor, `Scope` runs no child, but calls `through` for each child.
     """
 
     def through(self, name: str, child: nn.Module) -> Self:
-        """Return the output of `child`, which has this name in the current module, for this value."""
+        """Return the captured output of `child`, whose name in the current module is `name`, for this value."""
         raise NotImplementedError
 
 
 class Scope:
-    """Runner for the children of one module on one chunk, which collects their states by name.
+    """A helper that runs a module's children on one chunk, and collects the children's states by name.
 
-    Use it to write the `forward` of a `Temporal` module:
+    Use a `Scope` in the `forward` of a `Temporal` module:
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, QuantConv2d, Scope, Temporal
@@ -76,7 +76,7 @@ class Scope:
             )
 
     def __call__(self, name: str, x: Tensor) -> Tensor:
-        """Run the child `name`: a temporal child with its state, any other with time folded into the batch."""
+        """Run the child `name`, with its state if the child is temporal, else with time folded into the batch."""
         child = self.child(name)
         self.ran(name)
         if isinstance(x, Captured):
@@ -89,10 +89,10 @@ class Scope:
         return y
 
     def chain(self, x: Tensor, *names: str, plus: Callable[[], Tensor] | None = None) -> Tensor:
-        """Run these children one after another, each on the output of the previous one.
+        """Run the named children in sequence, each on the output of the previous child.
 
-        The result is the same as with separate calls, but nothing else may read the intermediate values. The children
-        may therefore be fused, see `hdlif.nn.chain`.
+        The result is the same as with separate calls. Nothing else may read the intermediate values, so
+        `hdlif.nn.chain` may fuse the children.
 
         Args:
             plus: returns a summand for the last child's output, such as the other branch of a block; it is called right
@@ -105,12 +105,12 @@ class Scope:
         return x if plus is None else x + plus()
 
     def child(self, name: str) -> nn.Module:
-        """Return the child with this name."""
+        """Return the child with the given name."""
         found = self.module._modules.get(name)
         return self.module.get_submodule(name) if found is None else found
 
     def weight_of(self, layer: nn.Module) -> Tensor | None:
-        """Return the weights that replace a layer's own, or None."""
+        """Return the weights that replace a layer's own weights, or None."""
         return self._carried.weights.get(layer)
 
     def ran(self, name: str) -> None:
@@ -118,14 +118,14 @@ class Scope:
         self._ran.add(name)
 
     def given_to(self, name: str) -> State | None:
-        """Return the initial state of a child for this chunk."""
+        """Return the state of a child before this chunk."""
         given = self._given.get(name)
         return None if given is None else entries_of(given, repr(name))
 
     def keep(
         self, name: str, child: nn.Module, given: State | None, state: State | None, *, is_own: bool = True
     ) -> None:
-        """Keep the state of a child after the chunk.
+        """Store the state of a child after the chunk.
 
         Args:
             is_own: whether the child itself, and not an observer, computed the state.
@@ -165,7 +165,7 @@ class Scope:
         return y
 
     def _run(self, child: nn.Module, x: Tensor, given: State | None) -> tuple[Tensor, State | None]:
-        """Return y and the state of a child after this chunk."""
+        """Return the output of a child, and the child's state after this chunk."""
         measure = self._carried.measures.get(child)
         if isinstance(child, Temporal):
             check_chunk(x, self.steps)
@@ -180,7 +180,7 @@ class Scope:
 
     @property
     def state(self) -> State | None:
-        """Return the state after this chunk, or None if no child keeps one.
+        """Return the state after this chunk, or None if no child keeps a state.
 
         Raises:
             StateError: a child with a given state has not run, so its state would be lost.
@@ -198,11 +198,11 @@ def run_in_order(module: nn.Module, x: Tensor, state: State | None, steps: range
 
 
 class Sequential(Temporal):
-    """A sequence of modules: plain modules get time folded into the batch, temporal modules keep their state.
+    """A sequence of modules, in which temporal modules keep state and plain modules get time folded into the batch.
 
-    Children are named "0", "1", ..., or by the keys if a mapping of modules is given. `network(x, steps=range(T))`
-    starts a sequence; pass the returned state to continue it. You can omit the steps if x has K > 1 of them and starts
-    a sequence.
+    The children's names are "0", "1", ..., or the keys if you pass a mapping of modules. `network(x, steps=range(T))`
+    starts a sequence; pass the returned state to continue it. You can omit `steps` if x has K > 1 steps and starts a
+    sequence.
 
     >>> import torch
     >>> from torch import nn
@@ -213,7 +213,7 @@ class Sequential(Temporal):
     >>> list(logits.shape), {name: list(kept) for name, kept in state.items()}
     ([4, 2, 10], {'1': ['potential']})
 
-    Give a constant image a time axis of 1, and run a stream step by step:
+    You can also pass a constant image with a time axis of 1, or run a stream step by step:
 
     >>> logits, state = network(x[:1], steps=range(4))
     >>> logits, state = network(x[:1], state, steps=range(4, 5))
@@ -269,7 +269,7 @@ _AXES = {nn.Linear: 3, QuantLinear: 3, nn.Conv1d: 4, nn.Conv2d: 5, QuantConv2d: 
 
 
 def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None, measure: Measure | None = None) -> Tensor:
-    """Apply a stateless module to [K, B, ...] with time folded into the batch.
+    """Apply a stateless module to x [K, B, ...] with time folded into the batch.
 
     Args:
         weight: replaces the module's own weight.
@@ -306,7 +306,7 @@ def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None, measur
 
 
 def check_cuts(module: nn.Module, name: str, state: State) -> None:
-    """Raise `TrainingError` if a module keeps a state of its own but does not cut time within a chunk."""
+    """Raise `TrainingError` if a module keeps its own state but cannot cut the temporal gradient within a chunk."""
     own = [key for key, value in state.items() if isinstance(value, Tensor)]
     if own and not (isinstance(module, Temporal) and module.cuts()):
         where = f"{name or 'the network'} ({type(module).__name__})"

@@ -1,4 +1,4 @@
-"""Modules for spikes: the quantiser with a fixed or learned step size, and the surrogate with a temperature."""
+"""Modules for spikes: a quantiser with a fixed or learned step size, and a surrogate with a temperature."""
 
 import math
 
@@ -11,7 +11,7 @@ from hdlif.nn.kernels.codes import CodedSpikes, can_be_quantised, quantise, quan
 
 
 class SpikeQuantizer(nn.Module):
-    """Graded spikes on 2^bits levels; see `functional.quantize_spike`.
+    """A quantiser of graded spikes to 2^bits levels; see `functional.quantize_spike`.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, SpikeQuantizer
@@ -63,14 +63,14 @@ class SpikeQuantizer(nn.Module):
         return quantize_spike(spike, bits=self.bits, step=step, offset=self.offset, gradient=self.gradient)
 
     def coded(self, spike: Tensor, *, is_relu: bool) -> CodedSpikes | Tensor:
-        """Return Q(spike), as codes only if the kernels can compute them."""
+        """Return the quantised spikes, as `CodedSpikes` if the kernels support the quantiser."""
         is_fixed = self.levels() is not None and self.gradient == "identity"
         if not is_fixed or not can_be_quantised(spike):
             return emitted(spike, self, is_relu=is_relu)
         return quantise_to_codes(spike, bits=self.bits, step=float(self.step), offset=self.offset, is_relu=is_relu)
 
     def levels(self) -> Levels | None:
-        """Return the levels with which kernels compute codes from spikes; None if the step is learned."""
+        """Return the levels for kernels that compute codes; None for a learned step size or an overridden `forward`."""
         if isinstance(self.step, Tensor) or type(self).forward is not SpikeQuantizer.forward:
             return None
         return Levels(1 / self.step, self.offset, float(2**self.bits - 1))
@@ -80,7 +80,7 @@ class SpikeQuantizer(nn.Module):
 
 
 def emitted(surplus: Tensor, quantizer: SpikeQuantizer | None, *, is_relu: bool = False) -> Tensor:
-    """Return the output of graded neurons: their surplus, quantised if there is a quantiser."""
+    """Return the output of graded neurons, which is the surplus, quantised if a quantiser is given."""
     if quantizer is None:
         return surplus
     if is_relu and type(quantizer).forward is SpikeQuantizer.forward:
@@ -91,9 +91,9 @@ def emitted(surplus: Tensor, quantizer: SpikeQuantizer | None, *, is_relu: bool 
 
 
 class Dspike(nn.Module):
-    """The surrogate `functional.dspike` with its temperature b as a buffer, which checkpoints contain.
+    """The surrogate `functional.dspike`, with the temperature b as a buffer, which checkpoints contain.
 
-    Training can adapt b if a neuron has this `surrogate`, see `training.temperature`.
+    Training can adapt b in neurons that use `Dspike` as their surrogate; see `training.temperature`.
 
     >>> from hdlif.nn import LIF, Dspike
     >>> neuron = LIF(time_steps=4, surrogate=Dspike(temperature=2.0))
@@ -113,7 +113,7 @@ class Dspike(nn.Module):
         self.register_buffer("temperature", torch.tensor(float(temperature)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return f(x) for x = m - θ."""
+        """Return the surrogate derivative f(x) for x = m - θ."""
         return dspike(x, self.temperature)
 
     def extra_repr(self) -> str:

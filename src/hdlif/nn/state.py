@@ -1,8 +1,8 @@
-"""Explicit state: nested dicts named like the module tree, which `hdlif.nn.Scope` passes from step to step.
+"""Explicit state, a nested dict with the names of the module tree, which `hdlif.nn.Scope` passes from step to step.
 
-A temporal module maps `(x, state, steps)` to `(y, state)`. `x` is a chunk of consecutive time steps
-[K, B, ...] with K = len(steps), or [1, B, ...] for the same input at every step of the chunk. `state` is None before
-the first step. A chunk of K steps equals K chunks of one step.
+A temporal module maps `(x, state, steps)` to `(y, state)`. `x` is a chunk of consecutive time steps [K, B, ...] with K
+= len(steps), or [1, B, ...] for the same input at every step. Before the first step, `state` is None. The result for a
+chunk of K steps equals the result for K chunks of one step.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ class Temporal(nn.Module):
     """Base class for temporal modules: `forward(x, state, steps) -> (y, state)`.
 
     x is a chunk of consecutive steps [K, B, ...] with K = len(steps), or [1, B, ...] for the same input at each step.
-    The state is a nested mapping of tensors. It is None before the first step, and for modules without state. A chunk
-    of K steps must equal K chunks of one step. See `Scope` for how your module runs its children.
+    The state is a nested mapping of tensors, or None before the first step and for modules without state. The result
+    for a chunk of K steps must equal the result for K chunks of one step. To run your module's children, use `Scope`.
     """
 
     @property
     def paths(self) -> Paths | None:
-        """Return the paths of x through the children to y, with which a rule with traces finds the inputs of a neuron.
+        """Return the paths from x through the children to y, with which rules with traces find the inputs of neurons.
 
-        Each path lists the names of children in the order in which they read each other. The path () adds x to y
-        unchanged; (synapse, neuron) is a recurrent synapse, which does not read x. A block with several children that
-        contain synapses or neurons defines its paths as a class attribute or a property:
+        Each path lists the names of children in the order of data flow. The path () adds x to y unchanged, and
+        (synapse, neuron) is a recurrent synapse, which does not read x. If several children of your block contain
+        synapses or neurons, define `paths` as a class attribute or property:
 
         >>> paths = (("act1", "conv1", "act2", "conv2"), ("shortcut",))
         """
@@ -43,10 +43,10 @@ class Temporal(nn.Module):
 
     @property
     def reads(self) -> Reads | None:
-        """Return the inputs of each child: another form of `paths`, which does not grow with the number of paths.
+        """Return the inputs of each child, an alternative to `paths` whose size does not grow with the number of paths.
 
-        Keys are the children in execution order, then "" for y. Values are the names of the children whose outputs they
-        read, or "" for x. The example of `paths` becomes:
+        The keys are the children in execution order, followed by "" for y. Each value lists the names of children whose
+        outputs are the inputs, or "" for x. In the example of `paths`, the inputs are:
 
         >>> reads = {"act1": [""], "conv1": ["act1"], "act2": ["conv1"], "conv2": ["act2"], "shortcut": [""],
         ...          "": ["conv2", "shortcut"]}
@@ -54,11 +54,11 @@ class Temporal(nn.Module):
         return None
 
     def cuts(self) -> bool:
-        """Return whether a module that keeps a state can cut time within a chunk.
+        """Return whether a module with a state can cut the temporal gradient within a chunk.
 
-        If the steps of a pass set `Pass.cut`, the module treats the states that earlier steps of the chunk leave as
-        constants. Each step then equals a chunk of its own with a detached state. Modules that run their children
-        through `Scope` and keep no state of their own need not define this method.
+        If the steps of a pass set `Pass.cut`, the module treats states from earlier steps of the chunk as constants.
+        The gradient then equals the gradient of separate one-step chunks with detached states. You need not define
+        `cuts` for a module that keeps no state of its own and runs its children through `Scope`.
         """
         return False
 
@@ -92,7 +92,7 @@ class Temporal(nn.Module):
 
 
 def _steps_of_call(module: nn.Module, arguments: Sequence[Any], named: Mapping[str, Any]) -> range | None:
-    """Return the time steps of a call that omits them: the steps of x, unless the module has fewer."""
+    """Return the time steps of x for a call without `steps`; raise `StateError` if the module has fewer steps."""
     x = arguments[0] if arguments else named.get("x")
     if not isinstance(x, Tensor):
         return None
@@ -110,9 +110,9 @@ def _steps_of_call(module: nn.Module, arguments: Sequence[Any], named: Mapping[s
 
 
 class Neuron(Temporal):
-    """Base class for neuron layers: currents [K, B, ...] or [1, B, ...] in, spikes [K, B, ...] out.
+    """Base class for neuron layers, which map currents [K, B, ...] or [1, B, ...] to spikes [K, B, ...].
 
-    Observers of a network find its neuron layers by this class, whatever the neuron type.
+    Observers of a network find neuron layers of any type by the class `Neuron`.
 
     Attributes:
         accumulates: whether a membrane carries past currents on.
@@ -125,7 +125,7 @@ class Neuron(Temporal):
 
 
 def entries_of(state: object, of: str) -> State:
-    """Return the entries of a state, {} for None; raise `StateError` if the state is not a mapping."""
+    """Return the entries of a state, or {} for None; raise `StateError` if the state is not a mapping."""
     if state is None:
         return {}
     if not isinstance(state, Mapping):
@@ -136,7 +136,7 @@ def entries_of(state: object, of: str) -> State:
 
 
 def check_stateless(module: nn.Module, state: State | None) -> None:
-    """Raise `StateError` if a module without state is given one."""
+    """Raise `StateError` if a state is passed to a module without state."""
     name = type(module).__name__
     if entries := entries_of(state, name):
         raise StateError(
@@ -146,7 +146,7 @@ def check_stateless(module: nn.Module, state: State | None) -> None:
 
 
 def check_steps(steps: range) -> None:
-    """Raise `StateError` unless `steps` is a non-empty range of consecutive steps from 0 up."""
+    """Raise `StateError` unless `steps` is a non-empty range of consecutive steps that starts at 0 or later."""
     if are_traced(steps):
         return
     given: object = steps
@@ -156,7 +156,7 @@ def check_steps(steps: range) -> None:
 
 
 def steps_of(x: Tensor, state: State | None, steps: range | None) -> range:
-    """Return the time steps of a chunk x: the given ones, or range(K) if x has K > 1 frames and starts a sequence.
+    """Return the given time steps of a chunk x, or by default range(K) if x has K > 1 frames and starts a sequence.
 
     Raises:
         StateError: the steps are not a range of consecutive steps, or are omitted but x does not determine them.
@@ -176,7 +176,7 @@ def steps_of(x: Tensor, state: State | None, steps: range | None) -> range:
 
 
 def check_chunk(x: Tensor, steps: range) -> None:
-    """Raise `ShapeError` unless the time axis of `x` is len(steps), or 1 for an input constant in time."""
+    """Raise `ShapeError` unless the time axis of `x` has length len(steps), or 1 for an input constant in time."""
     if x.ndim < 2 or x.shape[0] not in (1, len(steps)):
         raise ShapeError(
             f"input has shape {list(x.shape)} for {len(steps)} time steps; it must be [{len(steps)}, batch, ...], "
@@ -185,7 +185,7 @@ def check_chunk(x: Tensor, steps: range) -> None:
 
 
 def check_entry(name: str, value: Tensor, x: Tensor) -> None:
-    """Raise `ShapeError` unless an entry of a state is shaped like a step of x [K, ...]."""
+    """Raise `ShapeError` unless an entry of a state has the shape of one step of x [K, ...]."""
     if value.shape != x.shape[1:]:
         raise ShapeError(
             f"{name} has shape {list(value.shape)}, but the input of this step {list(x.shape[1:])}; a new batch "
@@ -194,12 +194,12 @@ def check_entry(name: str, value: Tensor, x: Tensor) -> None:
 
 
 def potential_of(state: State | None, x: Tensor) -> Tensor:
-    """Return the potential from the state of a neuron that keeps nothing else; see `kept_of`."""
+    """Return the potential from the state of a neuron whose state is only a potential; see `kept_of`."""
     return kept_of(state, x, "potential")[0]
 
 
 def kept_of(state: State | None, x: Tensor, *names: str) -> list[Tensor]:
-    """Return the states with these names, each float32 or wider and shaped like `x[0]`; zeros if `state` is None.
+    """Return the named states, each float32 or wider and shaped like `x[0]`; zeros if `state` is None.
 
     Raises:
         StateError: the state has other entries.
@@ -244,15 +244,15 @@ def detach(state: State | None) -> State | None:
 
 
 def unstacked(values: Tensor) -> Sequence[Tensor]:
-    """Split [K, ...] into one tensor per step; for K = 1 the gradient is a view."""
+    """Split values [K, ...] into one tensor per step; for K = 1, the gradient is a view."""
     return [values.squeeze(0)] if len(values) == 1 else values.unbind()
 
 
 def stack_steps(steps: Sequence[Tensor]) -> Tensor:
-    """Stack [B, ...] per step to [K, B, ...]; the result is a view if there is one step."""
+    """Stack steps [B, ...] to [K, B, ...]; for K = 1, the result is a view."""
     return steps[0].unsqueeze(0) if len(steps) == 1 else torch.stack(list(steps))
 
 
 def inside(name: str, child: str) -> str:
-    """Return the name of a child in the network from the name of its parent; "" is the network itself."""
+    """Return the full name of a child, given the full name of the parent module; "" is the network itself."""
     return f"{name}.{child}" if name else child

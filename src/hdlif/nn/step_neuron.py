@@ -1,4 +1,4 @@
-"""Neurons defined by one step, written once, which is scanned over time and traced into a program."""
+"""Neurons defined by a single step function, which hdlif runs over time and traces into a program."""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
@@ -26,9 +26,9 @@ Step = Callable[..., Any]
 
 
 class SteppedNeuron(Neuron):
-    """A neuron layer that runs `equation()` on (current, *states, *parameters) at each time step.
+    """Base class for neuron layers that run `equation()` on (current, *states, *parameters) at each time step.
 
-    All time steps use the same equation; only the values of the parameters differ.
+    All time steps use the same equation, but parameters may have different values.
 
     Attributes:
         path: how a chunk is computed, see `choose_path`.
@@ -47,7 +47,7 @@ class SteppedNeuron(Neuron):
         self.choose_path(path)
 
     def choose_path(self, path: Path | None) -> None:
-        """Choose one of two ways to compute chunks, with equal values, and equal gradients except for rounding.
+        """Choose how to compute chunks; outputs do not depend on the choice, and gradients differ only by rounding.
 
         Args:
             path: "steps" runs the steps one by one under autograd. "fused" runs all steps in one compiled function on a
@@ -71,7 +71,7 @@ class SteppedNeuron(Neuron):
     def fused_step(
         self, device: torch.device, steps: int, entries: int, *, cut: bool = False, normed: bool = False
     ) -> FusedStep | None:
-        """Return the function that computes a chunk; None if its steps run one by one.
+        """Return the function that computes a chunk; None if the steps of the chunk run one by one.
 
         Args:
             device: the device of the chunk.
@@ -91,7 +91,7 @@ class SteppedNeuron(Neuron):
             raise
 
     def may_fuse(self, device: torch.device, steps: int, entries: int) -> bool:
-        """Return whether to fuse a chunk if the equation has a program."""
+        """Return whether to fuse the steps of a chunk, provided that the equation can be traced."""
         if device.type != "cpu":
             return False
         if self.path is not None:
@@ -102,7 +102,7 @@ class SteppedNeuron(Neuron):
     def run_fused(
         self, current: Tensor, kept: list[Tensor], rows: Sequence[Tensor], steps: range, *, cut: bool = False
     ) -> tuple[Tensor, list[Tensor]] | None:
-        """Run a chunk in one function; None if its steps run one by one."""
+        """Run a chunk in one function; return None if the steps of the chunk must run one by one."""
         if not can_be_fused(kept, rows, current.dtype):
             return None
         fused = self.fused_step(current.device, len(steps), current[0].numel(), cut=cut)
@@ -111,15 +111,15 @@ class SteppedNeuron(Neuron):
         return fused(current, kept, fused.step.rows(shared_rows(rows)), steps=len(steps))
 
     def equation(self) -> Step:
-        """Return the step that is trained, counted and deployed."""
+        """Return the step function, which hdlif trains, counts and deploys."""
         raise NotImplementedError
 
     def step_values(self) -> Mapping[str, StepValue]:
-        """Return the parameters of the step by name, in the order of its arguments."""
+        """Return the parameters of the step by name, in the order of the step's arguments."""
         raise NotImplementedError
 
     def range_of(self, name: str) -> tuple[float, float]:
-        """Return the open range of a parameter if it is learned."""
+        """Return the open range of a parameter, which applies if the parameter is learned."""
         return self.step_values()[name].ends
 
     def learns(self, name: str) -> bool:
@@ -131,7 +131,7 @@ class SteppedNeuron(Neuron):
         return [value.rows(steps, x) for value in self.step_values().values()]
 
     def row_values(self) -> dict[str, Tensor]:
-        """Return the parameters of the step by name, [T or 1, C or 1] each, in float64."""
+        """Return the values of the step's parameters by name, [T or 1, C or 1] each, in float64."""
         with torch.no_grad():
             values = {name: value.values().double() for name, value in self.step_values().items()}
             return {name: value.reshape(len(value), -1) for name, value in values.items()}
@@ -163,7 +163,7 @@ class SteppedNeuron(Neuron):
         return self.observed(emits, x, before, steps, rows), after or None
 
     def runs_in_chains(self, device: torch.device, steps: int, entries: int) -> bool:
-        """Return whether `run_in_chain` may replace the forward pass for `steps` steps of `entries` neurons."""
+        """Return whether `run_in_chain` may replace the forward pass, given the numbers of steps and of neurons."""
         return (
             not torch.compiler.is_compiling()
             and self.may_fuse(device, steps, entries)
@@ -173,7 +173,7 @@ class SteppedNeuron(Neuron):
     def run_in_chain(
         self, maps: Tensor, norm: Rows | None, state: State | None, steps: range, *, codes: bool
     ) -> tuple[Tensor | CodedSpikes, State | None] | None:
-        """Run the steps of a chunk as a part of `hdlif.nn.chain`.
+        """Run the steps of a chunk within `hdlif.nn.chain`.
 
         Args:
             maps: [K or 1, B, C, H, W] of float32.
@@ -220,7 +220,7 @@ class SteppedNeuron(Neuron):
     def _coded(
         self, fused: FusedStep, given: tuple[Tensor, list[Tensor], list[Any]], steps: range, levels: Levels
     ) -> tuple[CodedSpikes, list[Tensor]] | None:
-        """Return the codes of the spikes, and the states; None if the kernels cannot compute them."""
+        """Return the spikes as codes, and the states after the chunk; None if the kernels cannot compute the codes."""
         assert self.quantizer is not None
         sizes = (len(steps), *given[0].shape[1:])
         room = code_room(prod(sizes))
@@ -232,16 +232,16 @@ class SteppedNeuron(Neuron):
         return CodedSpikes(Codes(laid, float(self.quantizer.step), int(levels.largest)), len(steps)), after
 
     def emits_relu(self) -> bool:
-        """Return whether the quantiser's input is relu(x) for some x, so that zeros pass no gradient on.
+        """Return whether the quantiser's input is the output of a ReLU, through which zeros pass no gradient.
 
-        Without a graph, this is not needed and always False.
+        Without a graph, the result is always False, because gradients are not needed.
         """
         if self.quantizer is None or not torch.is_grad_enabled() or torch.compiler.is_compiling():
             return False
         return self.runs_its_equation() and self._fusing.emits_relu(self)
 
     def _can_run_fused(self, steps: range) -> bool:
-        """Return whether the last states of a chunk suffice; if time is cut, the neuron must support it."""
+        """Return whether a chunk can be fused, which a cut of the temporal gradient can prevent."""
         return not carried(steps).cut or (
             self.cuts() and not any(observer.reads_states for observer in carried(steps).observers)
         )
@@ -249,7 +249,7 @@ class SteppedNeuron(Neuron):
     def observed(
         self, spikes: Tensor, x: Tensor, before: Sequence[Tensor], steps: range, rows: Sequence[Tensor]
     ) -> Tensor:
-        """Return the spikes of a chunk after the observers of the pass; arguments as in `Observer.emitted`."""
+        """Pass the spikes of a chunk through the observers of the pass; the arguments are as in `Observer.emitted`."""
         for observer in carried(steps).observers:
             spikes = observer.emitted(self, spikes, x, before, steps, rows)
         return spikes
@@ -257,7 +257,7 @@ class SteppedNeuron(Neuron):
     def _scanned(
         self, current: Tensor, kept: list[Tensor], rows: Sequence[Tensor], steps: range
     ) -> tuple[Tensor, list[Tensor]]:
-        """Return the spikes of a chunk and the states after it, computed step by step."""
+        """Compute a chunk step by step; return the spikes and the states after the chunk."""
         spikes = []
         # Split in one call: each derivative of current[k] would allocate zeros for all K steps.
         of_steps = (unstacked(current), *(unstacked(values) for values in rows))
@@ -269,9 +269,9 @@ class SteppedNeuron(Neuron):
     def _cut(
         self, current: Tensor, kept: list[Tensor], rows: Sequence[Tensor], steps: range
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Run as `_scanned` does, with each step's states as constants; also return these states, [K, B, ...].
+        """Run as `_scanned` does, but with each step's states as constants; also return these states, [K, B, ...].
 
-        Compute the states first, then the spikes of all steps in one call.
+        This function computes the states first, and then the spikes of all steps in one call.
         """
         spikes, before, kept = list[Tensor](), list[Sequence[Tensor]](), [state.detach() for state in kept]
         learns = torch.is_grad_enabled()
@@ -293,16 +293,16 @@ class SteppedNeuron(Neuron):
         return self.runs_its_equation()
 
     def joined(self, spikes: Tensor) -> Tensor:
-        """Return the spikes of a chunk [K, B, ...] before quantisation."""
+        """Return the spikes of a chunk [K, B, ...] for quantisation; derived classes may change the gradient."""
         return spikes
 
     def stepped(self, t: int, steps: range, *given: Tensor) -> Any:
-        """Return the step's result at time step t; `steps` are the steps of the pass, with everything they carry."""
+        """Return the result of the step at time step t, where `steps` carry the settings of the pass."""
         return self.equation()(*given)
 
     @classmethod
     def runs_its_equation(cls) -> bool:
-        """Return whether the class runs the equation with this package's scan, without overriding a part of it."""
+        """Return whether the class runs the equation with hdlif's own loop over time, without overridden methods."""
         scan = (cls.forward, cls.stepped, cls.joined, cls.rows_at)
         return all(part.__module__.startswith(f"{__package__}.") for part in scan)
 
@@ -311,7 +311,7 @@ class SteppedNeuron(Neuron):
         return self.traced()[0]
 
     def traced(self, rows: Mapping[str, Any] | None = None) -> tuple[Program, dict[str, Any]]:
-        """Return the program, and the values of its rows, [T or 1, C or 1] each.
+        """Return the traced program and the values of the program's rows, [T or 1, C or 1] each.
 
         Args:
             rows: replace `row_values()`.

@@ -1,12 +1,12 @@
-"""Time steps, and the settings that a forward pass carries along with them.
+"""Time steps with the settings of a forward pass.
 
-A module gets `steps`, a range. The caller can attach settings to them: `carrying` returns steps from which `Scope` and
-the layers read their settings. Modules are not modified, so nothing has to be restored. A slice of the steps keeps the
-settings, but a module that creates its own `range` for its children drops them.
+Modules take `steps`, a range to which the caller can attach settings with `carrying`. `Scope` and the layers read the
+settings from the steps, so modules need not be modified and restored. A slice of the steps keeps the settings, but a
+module that creates a new `range` for its children drops them.
 
-A compiler gets steps as tensors, so one graph works for every step. `torch.compile` treats a `range` as constants. It
-would build one graph per step, or none once it detects changes. Traced steps have a fixed length, and a tensor for each
-step.
+Under a compiler, steps are tensors, so one graph is enough for all steps. `torch.compile` treats a `range` as
+constants, and would build one graph per step or give up after too many changes. Traced steps have a fixed length, with
+one tensor per step.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ State = Mapping[str, "State | Tensor"]
 
 @dataclass(frozen=True)
 class Measure:
-    """A small tensor computed from one module's forward pass, which may enter a loss.
+    """A function of one module's input and output, whose result may be part of a loss.
 
     For example, use the firing rate of a layer as a term of the loss:
 
@@ -48,15 +48,16 @@ class Measure:
     give: Callable[[Tensor], None]
 
     def take(self, x: Tensor, y: Tensor) -> None:
-        """Take the measure of a pass; modules that run again in the backward pass collect measures differently."""
+        """Compute the measure of a forward pass with a graph, and pass the result to `give`."""
         if torch.is_grad_enabled():
             self.give(self.of(x, y))
 
 
 class Observer:
-    """Base class for observers of a forward pass, which may also replace children; by default, methods do nothing.
+    """Base class for observers of a forward pass, which may also replace children; all methods do nothing by default.
 
-    Attach it to the steps of a pass with `carrying(steps, observers=...)`. An observed network runs child by child.
+    Attach observers to the steps of a pass with `carrying(steps, observers=...)`. An observed network runs child by
+    child.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, Observer, Sequential, carrying
@@ -79,7 +80,7 @@ class Observer:
     reads_states: bool = False
 
     def before(self, scope: Any, name: str, child: nn.Module, x: Tensor) -> Tensor:
-        """Return the input for a child, x or a copy of it.
+        """Return the input for a child, which is x or a copy of x.
 
         Args:
             scope: the `Scope` that runs the child, with `module`, `steps` and `continues`.
@@ -91,7 +92,7 @@ class Observer:
     def run(
         self, scope: Any, name: str, child: nn.Module, x: Tensor, given: State | None
     ) -> tuple[Tensor, State | None] | None:
-        """Replace the forward pass of a child: return output and state, or None to let the child run.
+        """Return an output and state in place of a child's forward pass, or None to let the child run.
 
         Args:
             given: the child's initial state.
@@ -99,7 +100,7 @@ class Observer:
         return None
 
     def after(self, scope: Any, name: str, child: nn.Module, x: Tensor, y: Tensor, state: State | None) -> Tensor:
-        """Return the output of a child for later layers, y [K, B, ...] or a copy of it.
+        """Return the output of a child for later layers, which is y [K, B, ...] or a copy of y.
 
         Args:
             x, state: the child's input, and its state after the chunk.
@@ -107,15 +108,15 @@ class Observer:
         return y
 
     def check(self, state: State | None) -> None:
-        """Raise `TrainingError` if training cannot use a forward pass that left this state of the network.
+        """Raise `TrainingError` if training cannot use a forward pass, given the network's state after the pass.
 
-        Rules that train step by step call this after each pass, before they return the loss.
+        Rules that train step by step call `check` after each pass, before they return the loss.
         """
 
     def emitted(
         self, neuron: Any, y: Tensor, x: Tensor, before: Sequence[Tensor], steps: range, rows: Sequence[Tensor]
     ) -> Tensor:
-        """Return the spikes y [K, B, ...] of a `SteppedNeuron`, or a tensor with the same values.
+        """Return the spikes y [K, B, ...] of a `SteppedNeuron`, or another tensor with the same values.
 
         Args:
             x: the currents, [K or 1, B, ...].
@@ -125,10 +126,10 @@ class Observer:
         return y
 
     def joined(self, total: Tensor, parts: Sequence[Tensor], neuron: nn.Module, back: nn.Module) -> None:
-        """Record a sum of currents, its parts, and its recurrent synapse."""
+        """Record a sum of currents, with the summands, the neuron layer and the recurrent synapse."""
 
     def normalised(self, norm: nn.Module, mean: Tensor, var: Tensor) -> None:
-        """Record the averages [K, C] by which a batch norm normalised each step."""
+        """Record the averages [K, C] with which a batch norm normalised each step."""
 
 
 Weights = Mapping[nn.Module, Tensor]
@@ -137,7 +138,7 @@ Weights = Mapping[nn.Module, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """Settings that a forward pass carries along with its steps.
+    """The settings that a forward pass carries along with its steps.
 
     Attributes:
         weights: replacements for a layer's own weights, by layer; see `HeldWeights`.
@@ -160,9 +161,9 @@ class Pass:
 
 
 class Steps:
-    """Consecutive time steps like a `range`, each an int, or an int64 tensor [] under a compiler.
+    """Consecutive time steps like a `range`, as ints or, under a compiler, as int64 tensors [].
 
-    The class is not a `Sequence`, because data-parallel wrappers would split one into its members.
+    `Steps` is not a `Sequence`, because data-parallel wrappers split sequences into their members.
 
     Attributes:
         times: the steps themselves.
@@ -211,7 +212,7 @@ _NOTHING = Pass()
 
 
 def carried(steps: range | Steps) -> Pass:
-    """Return the settings that the steps carry; a plain range carries none."""
+    """Return the settings that the steps carry, or default settings for a plain range."""
     return steps.carried if isinstance(steps, Steps) else _NOTHING
 
 
@@ -226,7 +227,7 @@ def carrying(
     by_average: bool | None = None,
     cut: bool | None = None,
 ) -> range:
-    """Return the same steps with these settings in addition to those that they carry already.
+    """Return the same steps with the given settings in addition to the settings that the steps already carry.
 
     >>> steps = carrying(range(2, 5), gather=lambda tensor: tensor[None])
     >>> list(steps), steps.start, steps == range(2, 5), carried(steps[1:]).gather is carried(steps).gather
@@ -255,7 +256,7 @@ def carrying(
 
 
 class Carrying(nn.Module):
-    """A model whose passes all carry the given settings, as in `carrying`.
+    """A wrapper of a model that attaches the given settings to every forward pass, as `carrying` does.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, Carrying, Sequential
@@ -276,19 +277,19 @@ class Carrying(nn.Module):
 
 
 def traced(steps: range) -> range:
-    """Return the steps of a chunk for a compiler, with all settings; modules iterate over them as over a range."""
+    """Return the steps of a chunk as tensors for a compiler, with the same settings."""
     return cast(range, Steps(tuple(torch.tensor(t) for t in steps), carried(steps)))
 
 
 def are_traced(steps: object) -> bool:
-    """Return whether the steps are traced for a compiler."""
+    """Return whether the steps are tensors for a compiler."""
     return isinstance(steps, Steps) and isinstance(steps.times, tuple)
 
 
 # This function is not traced: a range must be read outside of every graph.
 @_disable_dynamo
 def with_traced_steps(arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments of a module, with the steps of any range as tensors."""
+    """Return the arguments of a module, with ranges of steps converted to tensors."""
     return tuple(map(_traced, arguments)), {name: _traced(value) for name, value in named.items()}
 
 
@@ -302,7 +303,7 @@ Row = int | Tensor
 
 
 def last_of(step: Row, count: int) -> Row:
-    """Return the row of a step out of `count` rows; steps beyond the last row use the last one."""
+    """Return the row of a step, given `count` rows; steps beyond the last row use the last row."""
     return step.clamp(max=count - 1) if isinstance(step, Tensor) else min(step, count - 1)
 
 
@@ -321,5 +322,5 @@ def set_row(values: Tensor, row: Row, new: Tensor) -> None:
 
 
 def share(part: int, whole: Tensor) -> float | Tensor:
-    """Return part/whole for a count []; a tensor if it is traced, since reading a number would break the graph."""
+    """Return part/whole for a count [], as a tensor under a compiler, where reading a number would break the graph."""
     return part / whole if torch.compiler.is_compiling() else part / int(whole)

@@ -1,4 +1,4 @@
-"""Synapses: convolution and linear layers whose weights may be quantised."""
+"""Synapses, which are convolutions and linear layers with optional weight quantisation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,20 +19,20 @@ from hdlif.nn.layout import contiguous, is_product, must_stay_contiguous, produc
 
 
 class WeightQuantizer(Protocol):
-    """Protocol of weight quantisers, which map latent weights to a few values for the forward pass.
+    """The protocol of weight quantisers, which map latent weights to a few values for the forward pass.
 
-    `Binary`, `Ternary` and `Integer` implement it; accounting and export read the format from `bits` and `codes`.
+    `Binary`, `Ternary` and `Integer` implement `WeightQuantizer`. Accounting and export use `bits` and `codes`.
     """
 
     @property
     def bits(self) -> float:
-        """Return the bits per weight in the field's convention (1, 1.5)."""
+        """Return the bits per weight in the field's convention, such as 1 or 1.5."""
 
     def __call__(self, weight: Tensor) -> Tensor:
-        """Return W_q, with a straight-through gradient to `weight`."""
+        """Return the quantised weights W_q, with a straight-through gradient to `weight`."""
 
     def codes(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Return integer codes and a scale with W_q = codes·scale."""
+        """Return integer codes and a scale such that W_q = codes·scale."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Ternary:
 
 @dataclass(frozen=True)
 class Integer:
-    """Weights of 2 to 8 bits, symmetric, with a scale per output channel: `functional.quantize_weight`.
+    """Symmetric weights of 2 to 8 bits with one scale per output channel; see `functional.quantize_weight`.
 
     >>> import torch
     >>> from hdlif.nn import Integer
@@ -103,7 +103,7 @@ class Integer:
 
 
 class _Gather(torch.autograd.Function):
-    """Identity on `weight_q`; its backward adds the gradient of `leaf`, so that W_q's own backward runs once."""
+    """The identity on `weight_q`, whose backward pass adds the gradient of `leaf`, so W_q's backward pass runs once."""
 
     @staticmethod
     def forward(ctx: Any, weight_q: Tensor, leaf: Tensor) -> Tensor:
@@ -117,16 +117,16 @@ class _Gather(torch.autograd.Function):
 
 
 class _Quantizable:
-    """Base class for quantisable layers, with latent weight and quantiser.
+    """Base class for layers with latent weights and an optional weight quantiser.
 
-    They take W_q as an argument if an update holds it, and compute it otherwise.
+    The forward pass computes W_q, unless `HeldWeights` passes W_q as an argument.
     """
 
     weight: Tensor
     quantizer: WeightQuantizer | None
 
     def weight_q(self) -> Tensor:
-        """Return the weights of the forward pass: W_q, or the latent weights if there is no quantiser."""
+        """Return the quantised weights W_q, or the latent weights if there is no quantiser."""
         return self.weight if self.quantizer is None else self.quantizer(self.weight)
 
 
@@ -135,7 +135,7 @@ Size = int | tuple[int, ...]
 
 
 class _QuantConv(_Quantizable, _ConvNd):
-    """Base class for quantisable convolutions of maps with any number of axes."""
+    """Base class for convolutions with optional weight quantisation."""
 
     def __init__(
         self,
@@ -166,10 +166,10 @@ class _QuantConv(_Quantizable, _ConvNd):
 
 
 class QuantConv2d(_QuantConv, nn.Conv2d):
-    """A 2-D convolution with optional weight quantisation, by default without bias, since a batch norm follows.
+    """A 2-D convolution with optional weight quantisation, by default without bias.
 
-    It counts as a body layer: its synaptic operations enter the SOPs. The latent weights start symmetric (Kaiming
-    normal), not all positive as in the paper's release.
+    `QuantConv2d` counts as a body layer, so its synaptic operations are part of the SOPs. The initial latent weights
+    are symmetric (Kaiming normal), not all positive as in the paper's released code.
 
     >>> import torch
     >>> from hdlif.nn import QuantConv2d, Ternary
@@ -201,7 +201,7 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def takes_winograd(self, x: Tensor, weight: Tensor) -> bool:
-        """Return whether the layer trains, and `hdlif.nn.kernels.winograd` supports x and the geometry."""
+        """Return whether to convolve x with `hdlif.nn.kernels.winograd`, which is used only in train mode."""
         return (
             self.training
             and self.kernel_size == (3, 3)
@@ -218,12 +218,12 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
         return CodeConv((stride_y, stride_x), (pad_y, pad_x))
 
     def as_code_conv(self) -> CodeConv | None:
-        """Return the geometry for the code kernels; None if they do not support the layer's weights or geometry."""
+        """Return the geometry for the code kernels; None if the kernels do not support the layer."""
         is_ours = type(self).forward is QuantConv2d.forward
         return self._code_conv() if is_ours and self._own_hindrance() is None else None
 
     def hindrance(self, x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
-        """Return why this layer does not run on the code kernels (`nn.kernels.code_conv`); None if it does."""
+        """Return the reason why this layer cannot run on the code kernels (`nn.kernels.code_conv`), or None."""
         own = self._own_hindrance()
         return code_conv.hindrance(x, weight, codes) if own is None else own
 
@@ -242,8 +242,8 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
 class QuantConv1d(_QuantConv, nn.Conv1d):
     """A convolution of sequences [B, C, L] with optional weight quantisation.
 
-    It takes the arguments of `QuantConv2d` (in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
-    bias, quantizer), with one number in place of height and width.
+    The arguments (in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, quantizer) are those
+    of `QuantConv2d`, with one number in place of height and width.
 
     >>> import torch
     >>> from hdlif.nn import Binary, QuantConv1d
@@ -257,7 +257,7 @@ class QuantConv1d(_QuantConv, nn.Conv1d):
 
 
 class QuantLinear(_Quantizable, nn.Linear):
-    """A linear layer with optional weight quantisation, which counts as a body layer like `QuantConv2d`.
+    """A linear layer with optional weight quantisation, which counts as a body layer.
 
     >>> import torch
     >>> from hdlif.nn import QuantLinear, Ternary
@@ -292,7 +292,7 @@ QuantLayer = QuantConv1d | QuantConv2d | QuantLinear
 def quant_like(
     layer: nn.Conv1d | nn.Conv2d | nn.Linear, quantizer: WeightQuantizer | None = None
 ) -> QuantConv1d | QuantConv2d | QuantLinear:
-    """Return a quantisable layer of the same shape, with newly initialised weights.
+    """Return a layer of the same shape with optional weight quantisation and newly initialised weights.
 
     Raises:
         ValueError: a convolution pads with values other than zeros.
@@ -317,16 +317,16 @@ def quant_like(
 
 
 def _takes_weights(layer: nn.Module) -> bool:
-    """Return whether a layer uses this module's forward pass; an overridden one computes its own weights."""
+    """Return whether a layer's forward pass takes weights as an argument; an overridden `forward` does not."""
     return any(type(layer).forward is kind.forward for kind in get_args(QuantLayer))
 
 
 class HeldWeights:
     """Quantised weights of `model`, computed once for an update of several backward passes.
 
-    Pass `weights` to each forward pass of the update along with its steps: `carrying(steps, weights=held.weights)`.
-    Backward passes accumulate in a detached leaf. The backward pass after `last` also runs the straight-through
-    backward, once. A data-parallel hook thus fires once, inside the last, synchronised backward.
+    Pass `weights` to each forward pass of the update with `carrying(steps, weights=held.weights)`. Backward passes
+    accumulate gradients in detached leaves. Only the backward pass after `last` passes gradients through the quantiser
+    to the latent weights. Data-parallel hooks thus run once per update, in the last backward pass.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, HeldWeights, QuantLinear, Sequential, Ternary, carrying
@@ -357,7 +357,7 @@ class HeldWeights:
         self.weights: Mapping[nn.Module, Tensor] = dict(zip(self._quantized, self._leaves, strict=True))
 
     def last(self) -> None:
-        """Mark the next backward pass as the last, which passes the accumulated gradient to the latent weights."""
+        """Prepare the last backward pass, which transfers the accumulated gradient to the latent weights."""
         gathering = {}
         for (layer, weight_q), leaf in zip(self._quantized.items(), self._leaves, strict=True):
             gathering[layer] = _Gather.apply(weight_q, leaf)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""LIF neurons in the convention of other libraries, with spikes of 1, and a layer that outputs its potential."""
+"""LIF neurons with spikes of 1, as in other libraries, and a layer that outputs its potential."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -14,11 +14,11 @@ from hdlif.nn.step_neuron import Step
 
 
 class UnitLIF(LIF):
-    """`LIF` whose spikes are 1 for any threshold; equation at `functional.unit_lif_step`.
+    """LIF neurons with spikes of 1 for any threshold; see `functional.unit_lif_step`.
 
-    SpikingJelly, snnTorch, norse and NIR define LIF neurons in this way. The arguments (time_steps, leak, threshold,
-    learned, channels, per_step, threshold_form, threshold_low, surrogate, reset, path) and the state are the same as
-    for `LIF`.
+    SpikingJelly, snnTorch, norse and NIR also define LIF neurons with spikes of 1. The arguments (time_steps, leak,
+    threshold, learned, channels, per_step, threshold_form, threshold_low, surrogate, reset, path) and the state are the
+    same as for `LIF`.
 
     >>> import torch
     >>> from hdlif.nn import UnitLIF
@@ -32,9 +32,10 @@ class UnitLIF(LIF):
 
 
 class LateResetLIF(UnitLIF):
-    """`UnitLIF` whose spikes are subtracted one step later; equation at `functional.late_reset_lif_step`.
+    """LIF neurons with spikes of 1 that reset one step later; see `functional.late_reset_lif_step`.
 
-    Leak, threshold and the subtracted amount are fixed. The state is the potential before the reset.
+    The leak, the threshold and the amount that a spike subtracts are fixed. The state is the potential before the
+    reset.
 
     >>> import torch
     >>> from hdlif.nn import LateResetLIF
@@ -63,9 +64,9 @@ class LateResetLIF(UnitLIF):
 
 
 class LeakyIntegrator(EquationNeuron):
-    """v_t = λ·v_{t-1} + g·I_t, which is the output: a decaying synapse, or the last layer of a regression.
+    """A layer with output v_t = λ·v_{t-1} + g·I_t, such as a decaying synapse or the last layer of a regression.
 
-    It does not fire, and does not count as a neuron layer.
+    A `LeakyIntegrator` does not fire, and does not count as a neuron layer.
 
     >>> import torch
     >>> from hdlif.nn import LeakyIntegrator

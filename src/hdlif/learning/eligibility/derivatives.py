@@ -1,4 +1,4 @@
-"""Derivatives of steps, and dependencies between the states within a chunk."""
+"""Derivatives of neuron steps, and dependencies between the states within a chunk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hdlif.nn.spikes import emitted
 
 @dataclass
 class Derivatives:
-    """Derivatives of the spikes of K steps, or of a state after each step, each [K, B, N]; None for zeros.
+    """The derivatives, [K, B, N] each, of the spikes of K steps or of a state after each step; None for zeros.
 
     Attributes:
         by_current: ∂/∂I.
@@ -30,9 +30,9 @@ class Derivatives:
 def derivatives_of(
     neuron: SteppedNeuron, current: Tensor, states: Sequence[Tensor], rows: Sequence[Tensor]
 ) -> list[Derivatives]:
-    """Return the derivatives of each step's emitted spikes and of each state after it, without a graph.
+    """Return the derivatives of each step's emitted spikes and of each state after the step, without a graph.
 
-    The derivatives are with respect to all inputs of the step.
+    The function returns derivatives with respect to all inputs of the step.
 
     Args:
         current: [K, B, N, ...].
@@ -63,7 +63,7 @@ def led_back(spike: Derivatives, states: Sequence[Derivatives], own: Tensor) -> 
 
 
 def state_jacobians(states: Sequence[Derivatives]) -> tuple[list[list[Tensor | None]], list[list[Tensor | None]]]:
-    """Return ∂v_k/∂v_j of each final state for each state after every one of K steps, [K, B, N], and before them."""
+    """Return ∂v_k/∂v_j of each final state k by each state j after each of K steps, [K, B, N], and before all steps."""
     numbers = range(len(states))
     like = next((one for of in states for one in (of.by_current, *of.by_state) if one is not None), None)
     reach: list[list[Tensor | None]] = []
@@ -82,7 +82,7 @@ def state_jacobians(states: Sequence[Derivatives]) -> tuple[list[list[Tensor | N
 
 
 def state_adjoints(states: Sequence[Derivatives], along: Sequence[Tensor | None]) -> tuple[list[Tensor | None], ...]:
-    """Return dL/dv_j of each state after every one of K steps, [K, B, N], and before them, for a loss on the spikes.
+    """Return dL/dv_j of each state j after each of K steps, [K, B, N], and before all steps, for a loss on the spikes.
 
     Args:
         along: dL/ds·∂s/∂v_j, [K, B, N].
@@ -99,7 +99,7 @@ def state_adjoints(states: Sequence[Derivatives], along: Sequence[Tensor | None]
 
 
 def _along(of_steps: Sequence[Sequence[Tensor | None]], states: int) -> list[Tensor | None]:
-    """Stack the values of each state, [K, B, N], from K steps in reverse order; None for zeros."""
+    """Stack the values of each state to [K, B, N], given K steps in reverse order; None for zeros."""
     found: list[Tensor | None] = []
     for j in range(states):
         values = [step[j] for step in reversed(of_steps)]
@@ -118,7 +118,7 @@ def times(factor: Tensor | None, other: Tensor | None) -> Tensor | None:
 
 
 def summed(pairs: Iterable[tuple[Tensor | None, Tensor | None]]) -> Tensor | None:
-    """Return Σ a·b over the pairs without a None, or None if there are none."""
+    """Return Σ a·b over the pairs in which neither is None, or None if no such pair exists."""
     total: Tensor | None = None
     for one, other in pairs:
         if one is not None and other is not None:

@@ -1,4 +1,4 @@
-"""Inputs of a layer: its synapses, the norms after them, and the factors of dI/dW."""
+"""The inputs of a neuron layer: synapses, norms after the synapses, and the factors of dI/dW."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hdlif.nn.synapses import QuantLayer
 
 @dataclass(frozen=True)
 class Source:
-    """Synapse that provides currents in this step, with the batch norm, or gain and shift, after it."""
+    """A synapse that provides currents in this step, with the subsequent batch norm or gain and shift."""
 
     synapse: nn.Module
     x: Tensor
@@ -26,7 +26,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Slope:
-    """Slope dI/dy of currents [K, B, N] by their synapse's output y: I = g·n + β with the normalised output n.
+    """The slope dI/dy of currents I [K, B, N] by a synapse's output y, where I = g·n + β with the normalised output n.
 
     The gain broadcasts to the currents.
     """
@@ -38,9 +38,9 @@ class Slope:
 
 @dataclass(frozen=True)
 class Drive:
-    """Factors of dI/dW for K steps: gain·(x - n·product), [K, B, N, M].
+    """The factors of dI/dW = gain·(x - n·product), [K, B, N, M], for K steps.
 
-    If samples are coupled, x [K, B, M] is centred, and product is mean(n·x), [K, N, M]; otherwise it is None.
+    If samples are coupled, x [K, B, M] is centred and `product` is mean(n·x), [K, N, M]; otherwise `product` is None.
     """
 
     x: Tensor
@@ -49,12 +49,12 @@ class Drive:
     product: Tensor | None = None
 
     def _factors(self, factor: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the multipliers of x and of product, [K, B, N], for dI/dW times a factor of that shape."""
+        """Return the multipliers of `x` and `product`, [K, B, N] each, in dI/dW times a given factor."""
         scaled = factor if self.gain is None else factor * self.gain
         return scaled, None if self.normalised is None or self.product is None else scaled * self.normalised
 
     def add_to(self, trace: Tensor | None, factor: Tensor) -> Tensor:
-        """Return trace + Σ_k factor_k·dI_k/dW, [B, N, M]; a trace that is not None is updated in place."""
+        """Return trace + Σ_k factor_k·dI_k/dW, [B, N, M], and update the trace in place unless it is None."""
         of_x, of_product = self._factors(factor)
         if len(factor) > 1:
             # One matrix product per sample, and one per neuron.
@@ -73,7 +73,7 @@ class Drive:
         return trace
 
     def summed(self, factor: Tensor) -> Tensor:
-        """Return Σ_k Σ_b factor·dI/dW, [N, M]."""
+        """Return Σ_k Σ_b factor·dI/dW, [N, M], summed over steps and samples."""
         of_x, of_product = self._factors(factor)
         total = of_x.flatten(0, 1).T @ self.x.flatten(0, 1)
         if of_product is not None and self.product is not None:
@@ -82,7 +82,7 @@ class Drive:
 
 
 def is_matrix(module: nn.Module, x: Tensor) -> bool:
-    """Return whether a module computes W·x + b for x [1, B, ...]: it has no kernel, kernel 1, or one as large as x."""
+    """Return whether a module is a linear layer or a convolution with kernel 1 or a kernel as large as x's maps."""
     if isinstance(module, nn.Linear):
         return True
     if not isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) or module.groups != 1:
@@ -92,7 +92,7 @@ def is_matrix(module: nn.Module, x: Tensor) -> bool:
 
 
 def weight_of(synapse: nn.Module, steps: range) -> Tensor:
-    """Return the effective weight, with its graph to the learned weight."""
+    """Return the effective weight of a synapse, with a graph to the learned weight."""
     held = carried(steps).weights.get(synapse)
     if held is not None:
         return held
@@ -102,13 +102,13 @@ def weight_of(synapse: nn.Module, steps: range) -> Tensor:
 
 
 def diagonal_of(synapse: nn.Module, steps: range) -> Tensor:
-    """Return the diagonal U_oo of a recurrent synapse's weight, [N]."""
+    """Return the diagonal of a recurrent synapse's weight U, [N]."""
     weight = weight_of(synapse, steps).detach()
     return weight.flatten(1).diagonal()
 
 
 def of_steps(value: Tensor, steps: range) -> Tensor:
-    """Return a value [K or 1, B, N, ...] as [K, B, N], without its graph."""
+    """Return a value [K or 1, B, N, ...] as [K, B, N] without a graph."""
     flat = value.detach().flatten(2).to(wide(value))
     return flat.expand(len(steps), *flat.shape[1:])
 
@@ -140,7 +140,7 @@ def slope_of(
 def _statistics(
     norm: BatchNorm2d, y: Tensor, steps: range, gather: Gather | None, *, of_batch: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return the means and biased variances, [K, C], with which a batch norm normalised each step."""
+    """Return the means and biased variances, [K, C] each, with which a batch norm normalised each step."""
     if of_batch and gather is None:
         var, mean = torch.var_mean(y, 1, correction=0)
         return mean, var

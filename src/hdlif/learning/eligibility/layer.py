@@ -1,4 +1,4 @@
-"""Eligibilities of a layer: their update by its last steps, and the gradient of its parameters through past steps."""
+"""The eligibilities of a layer: updates after steps, and the gradient of parameters through past steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SAMPLES = 4
 
 @dataclass
 class Pending:
-    """Pending update of a layer from its last steps, applied when the next ones run.
+    """The pending update from the last steps of a layer, which is applied when the next steps run.
 
     Attributes:
         states: the derivatives of each state after each step.
@@ -33,14 +33,14 @@ class Pending:
     vectors: Sequence[Tensor | int]
 
     def of_vector(self, which: Tensor | int, factors: Sequence[Tensor | None]) -> Tensor | None:
-        """Return Σ_k factor_k·dv_k/dp of a parameter for each step in which it acts, [K, B, N]."""
+        """Return Σ_k factor_k·dv_k/dp of a parameter p for each step, [K, B, N]."""
         own = [of.by_row[which] if isinstance(which, int) else times(of.by_current, which) for of in self.states]
         return summed(zip(own, factors, strict=True))
 
 
 @dataclass
 class Layer:
-    """Traces of a neuron layer.
+    """The traces of a neuron layer.
 
     Attributes:
         rows: indices of the step's parameters that are learned and shared by all steps.
@@ -58,7 +58,7 @@ class Layer:
 
 
 def carry_on(layer: Layer) -> None:
-    """Update the eligibilities of a layer by its last steps."""
+    """Update the eligibilities of a layer with the layer's last steps."""
     if (pending := layer.waiting) is None:
         return
     layer.waiting, states = None, pending.states
@@ -86,7 +86,7 @@ def carry_on(layer: Layer) -> None:
 
 
 def _mixed(traces: Sequence[Tensor | None], across: Sequence[Sequence[Tensor | None]]) -> list[Tensor | None]:
-    """Return Σ_k across_jk·e_k for each state j, [B, N, M], and overwrite e."""
+    """Return Σ_k across_jk·e_k for each state j, [B, N, M], and overwrite the given traces e."""
     like = next((e for e in traces if e is not None), None)
     known = [any(e is not None and f is not None for e, f in zip(traces, of, strict=True)) for of in across]
     made = [
@@ -104,7 +104,7 @@ def _mixed(traces: Sequence[Tensor | None], across: Sequence[Sequence[Tensor | N
 
 
 def _stacked(added: Sequence[Tensor | None]) -> Tensor | None:
-    """Sum the contributions of K steps, [K, B, N] per parameter, to the vectors of a state, [P, B, N]."""
+    """Sum the contributions [K, B, N] of each parameter over K steps, and stack the sums to [P, B, N]."""
     like = next((one for one in added if one is not None), None)
     if like is None:
         return None
@@ -112,10 +112,10 @@ def _stacked(added: Sequence[Tensor | None]) -> Tensor | None:
 
 
 class Past(torch.autograd.Function):
-    """Identity on spikes that adds Σ_t Σ_b G_t·Σ_k (∂s_t/∂v_k)·e_k, from past steps, to each parameter's gradient.
+    """The identity on spikes, which adds Σ_t Σ_b G_t·Σ_k (∂s_t/∂v_k)·e_k to each parameter's gradient.
 
-    The layer provides e before the first of these steps; contributions within the steps are back-propagated. The
-    weights of the layer's synapses come first among the parameters, followed by the parameters of its vectors.
+    The layer provides the eligibilities e before the first step; contributions within the chunk are back-propagated.
+    The parameters are the weights of the layer's synapses, followed by the parameters with N or fewer numbers.
     """
 
     @staticmethod
@@ -147,7 +147,7 @@ def _of_weights(
     after: Sequence[Tensor | None],
     before: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
-    """Return dL/dW of each synapse, [N, M], from dL/dv of the states after each step and before the first."""
+    """Return dL/dW of each synapse, [N, M], given dL/dv of the states after each step and before the first step."""
     to_current = summed(zip((of.by_current for of in pending.states), after, strict=True))
     found: list[Tensor | None] = []
     for place, drive in enumerate(pending.drives):
@@ -167,7 +167,7 @@ def _of_vectors(
     after: Sequence[Tensor | None],
     before: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
-    """Return dL/dp of each other parameter, [N]."""
+    """Return dL/dp, [N], of each parameter with N or fewer numbers."""
     earlier = summed(zip(before, vectors, strict=True)) if vectors else None
     found: list[Tensor | None] = []
     for place, which in enumerate(pending.vectors):

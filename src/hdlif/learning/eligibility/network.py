@@ -1,4 +1,4 @@
-"""Observer that computes the eligibilities of all layers of a network."""
+"""An observer that computes the eligibilities of all layers of a network."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ WayBack = Literal["diagonal", "eprop"]
 
 
 class Eligibility(Observer):
-    """Eligibilities of all layers of a network, kept between the steps of one sequence.
+    """An observer that keeps the eligibilities of all layers of a network between the steps of one sequence.
 
-    It observes forward passes of one step, or of several steps that are cut from each other (`Pass.cut`). The losses of
-    a forward pass must be back-propagated before the next one runs.
+    Each observed forward pass runs one step, or several steps that are cut from each other (`Pass.cut`). Back-propagate
+    the losses of a forward pass before the next forward pass.
 
     Args:
         model: the network, for module names in errors.
@@ -106,17 +106,17 @@ class Eligibility(Observer):
         self._sources[id(value)] = value, sources
 
     def _giver(self, value: Tensor) -> nn.Module | None:
-        """Return the first child that output this value in the current step, if any."""
+        """Return the first child that returned this value in the current step, if any."""
         found = self._givers.get(id(value))
         return None if found is None or found[0]() is not value else found[1]
 
     @property
     def bytes(self) -> dict[str, int]:
-        """Bytes of the traces of each layer that has run a step."""
+        """Return the bytes of the traces of each layer that has run."""
         return {self._names.get(neuron, type(neuron).__name__): layer.bytes for neuron, layer in self._layers.items()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the eligibilities of the states after the last step, by layer, kind and state."""
+        """Return the eligibilities after the last step, by layer, kind and state."""
         found: dict[str, Tensor] = {}
         for neuron, layer in self._layers.items():
             with torch.no_grad():
@@ -127,11 +127,11 @@ class Eligibility(Observer):
         return found
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restore the result of `tensors`."""
+        """Restore the eligibilities that `tensors` returned."""
         self._restored = dict(tensors)
 
     def _layer(self, neuron: SteppedNeuron, steps: range, x: Tensor) -> Layer:
-        """Create the traces of a layer at its first step, from restored tensors if there are any."""
+        """Create the traces of a layer at the first step, from restored tensors if there are any."""
         layer = Layer(_learned_and_shared(neuron, steps, x))
         name, states = self._names.get(neuron, ""), len(neuron.states) + self._leads_back(neuron)
         # Remove them: the layer owns them from now on.
@@ -144,7 +144,7 @@ class Eligibility(Observer):
         return layer
 
     def _leads_back(self, neuron: nn.Module) -> bool:
-        """Return whether a layer has its spike as an additional state."""
+        """Return whether the spike of a layer is an additional state."""
         return neuron in self._back and self._way_back == "diagonal"
 
     def check(self, state: Any = None) -> None:
@@ -172,7 +172,7 @@ class Eligibility(Observer):
         steps: range,
         rows: Sequence[Tensor],
     ) -> Tensor:
-        """Return the spikes y [K, B, N, ...] of K steps, with a gradient that also covers the layer's past.
+        """Return the spikes y [K, B, N, ...] of K steps, with a gradient that includes the layer's past.
 
         Args:
             x: the currents, [K or 1, B, N, ...].
@@ -205,7 +205,7 @@ class Eligibility(Observer):
         return cast(Tensor, Past.apply(y, spike.by_state, layer, *into))  # type: ignore[no-untyped-call]
 
     def _checked(self, neuron: SteppedNeuron, y: Tensor, steps: range) -> tuple[Source, ...]:
-        """Return the sources of a neuron layer's input in this step; raise `TrainingError` if it is not supported."""
+        """Return the sources of a neuron layer's input in this step; raise `TrainingError` for unsupported layers."""
         name = self._names.get(neuron, type(neuron).__name__)
         if len(steps) != 1 and not carried(steps).cut:
             raise TrainingError(
@@ -239,7 +239,7 @@ class Eligibility(Observer):
         return sources
 
     def _described(self, giver: nn.Module | None) -> str:
-        """Describe the input of a neuron layer."""
+        """Describe the module that provides a neuron layer's input."""
         if giver is None:
             return "a value that does not come from a layer run by name in a hdlif.nn.Scope or Sequential"
         kernel = getattr(giver, "kernel_size", None)
@@ -272,7 +272,7 @@ class Eligibility(Observer):
 
 
 def _learned_and_shared(neuron: SteppedNeuron, steps: range, x: Tensor) -> list[int]:
-    """Return the places of learned rows shared by all steps."""
+    """Return the indices of learned rows that all steps share."""
     with torch.enable_grad():
         learned = [row.requires_grad for row in neuron.rows_at(steps, x)]
     shared = [len(values) == 1 for values in neuron.row_values().values()]

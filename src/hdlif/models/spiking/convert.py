@@ -27,13 +27,13 @@ def spiking(
     quantizer: WeightQuantizer | None = None,
     keep_float: Collection[str] = ("first", "last"),
 ) -> Temporal:
-    """Return a spiking network with the layers, the wiring and the weights of `model`, which is not modified.
+    """Return a spiking network with the layers, wiring and weights of `model`, which is not modified.
 
-    Each activation (ReLU, ReLU6, Hardtanh from 0) becomes a layer of neurons, one for each place where it runs. Bounds,
-    as in ReLU6, are dropped, because the neurons determine the size of spikes (`SpikeQuantizer` limits it). Batch norms
-    become `hdlif.nn` batch norms with the same statistics, eps and momentum. Convolutions and linear layers, except the
-    first and the last, become `QuantConv2d` and `QuantLinear` with the same weights and biases. Composite modules are
-    traced by torch.fx, and their layers keep their names.
+    Each use of an activation (ReLU, ReLU6, Hardtanh from 0) becomes a separate layer of neurons. Upper bounds, as in
+    ReLU6, are dropped, because the neurons determine the size of spikes (`SpikeQuantizer` limits the size). Batch norms
+    become `hdlif.nn` batch norms with the same statistics, eps and momentum. By default, all convolutions and linear
+    layers except the first and the last become `QuantConv1d`, `QuantConv2d` or `QuantLinear`, with the same weights and
+    biases. Composite modules are traced with torch.fx, and layers keep their names.
 
     >>> import torch
     >>> from torch import nn
@@ -76,7 +76,7 @@ def spiking(
 
 
 def _named(order: list[str], patterns: Iterable[str]) -> set[str]:
-    """Return the layers that match a pattern; raise `ConversionError` if a pattern matches no layer."""
+    """Return the layers that match the patterns; raise `ConversionError` if a pattern matches no layer."""
     named: set[str] = set()
     for pattern in patterns:
         matched = fnmatch.filter(order, pattern)
@@ -87,7 +87,7 @@ def _named(order: list[str], patterns: Iterable[str]) -> set[str]:
 
 
 def _listed(problems: Iterable[tuple[str, str]]) -> str:
-    """Return a text that lists each problem once, with the first place where it occurs."""
+    """Return text that lists each problem once, with the first module where the problem occurs."""
     places: dict[str, list[str]] = {}
     for path, why in problems:
         places.setdefault(why, []).append(path)

@@ -1,6 +1,6 @@
-"""Convert composite modules through their forward pass, which torch.fx traces with children as leaves.
+"""Convert composite modules by tracing the forward pass with torch.fx, where children are leaves.
 
-A torch function with an equivalent module is converted like this module.
+A torch function that has an equivalent module is converted like the module.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ _INSTALLED = str(Path(torch.__file__).parents[1]) + "/"
 
 
 def follow(turning: Turning, module: nn.Module, path: str, fed: Fed) -> Turned:
-    """Convert a module to a `Wired` network, with the children converted in execution order."""
+    """Convert a module to a `Wired` network, and the module's children in execution order."""
     try:
         graph = _taken_down(module)
     except Exception as error:
@@ -93,7 +93,7 @@ def follow(turning: Turning, module: nn.Module, path: str, fed: Fed) -> Turned:
 
 
 class _Tracer(fx.Tracer):
-    """A tracer that keeps torch layers and children with a single input as leaves, and traces into other children."""
+    """A tracer that traces into all children except torch layers and children with a single input."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return True
@@ -107,7 +107,7 @@ class _Tracer(fx.Tracer):
 
 
 def _taken_down(module: nn.Module) -> fx.Graph:
-    """Trace a forward pass of x, with defaults for other arguments."""
+    """Trace the forward pass with x as the only input, using the defaults of other arguments."""
     _, *others = inspect.signature(module.forward).parameters.values()
     named = [one for one in others if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
     if needed := [one.name for one in named if one.default is one.empty]:
@@ -122,7 +122,7 @@ def _taken_down(module: nn.Module) -> fx.Graph:
 
 
 def _where(error: Exception) -> str:
-    """Describe an error with its line in the forward pass; tracing errors of torch.fx get our own description."""
+    """Describe an error and the line of the forward pass; tracing errors of torch.fx get a clearer description."""
     frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(_OUTSIDE)]
     frames = [one for one in frames if not one.filename.startswith(_INSTALLED)] or frames
     line = (frames[-1].line or "").removesuffix(":") if frames else ""
@@ -133,7 +133,7 @@ def _where(error: Exception) -> str:
 
 
 class _Following:
-    """The conversion of one module, line by line."""
+    """The conversion of one traced module, node by node."""
 
     def __init__(self, turning: Turning, module: nn.Module, path: str, fed: Fed) -> None:
         self._turning, self._module, self._path = turning, module, path
@@ -185,7 +185,7 @@ class _Following:
         return isinstance(value, fx.Node) and value in self._values
 
     def _changes_what_is_read_again(self, node: fx.Node) -> bool:
-        """Return whether a node works in place, as activations may, on a value with later readers."""
+        """Return whether a node overwrites a value that later nodes read, as in-place activations may."""
         if node.op == "call_module":
             in_place = getattr(self._module.get_submodule(str(node.target)), "inplace", False)
         else:
@@ -196,7 +196,7 @@ class _Following:
         return bool(in_place and values and list(values[0].users)[-1] is not node)
 
     def _made(self, node: fx.Node, make: Callable[..., nn.Module | None]) -> None:
-        """Replace a function with a module, or drop it if `make` returns None because the value does not change."""
+        """Replace a function with a module, or drop the function if `make` returns None for an identity."""
         try:
             made = make(*node.args[1:], **{name: value for name, value in node.kwargs.items() if name != "input"})
         except (TypeError, ValueError):
@@ -220,7 +220,7 @@ class _Following:
         self._values[node] = node.name, gives
 
     def _free(self, name: str) -> str:
-        """Return a name that no child and no attribute of a network has."""
+        """Return a name that is not the name of a child or of a network's attribute."""
         free, count = name, 1
         while free in self._children or hasattr(Wired, free) or free in ("training", "_lines", "_output", "_done"):
             count += 1
@@ -298,7 +298,7 @@ class _Following:
         self._line(node, Part(*bounds), (name,), Fed(channels, fed.point))
 
     def view(self, node: fx.Node) -> None:
-        """Convert a view with the shape (batch size, anything) or (-1, number) to a flatten."""
+        """Convert a view with the shape (batch size, any number) or (-1, number) to a flatten layer."""
         given: Any = node.args[1:]
         first, *sizes = (given[0] if len(given) == 1 and isinstance(given[0], tuple | list) else given) or (None,)
         of_batch = isinstance(first, fx.Node) and _is_batch(first)

@@ -1,4 +1,4 @@
-"""Conversions of torch layers, and of torchvision and timm layers that are not composed of torch layers."""
+"""Convert torch layers, and torchvision and timm layers that are not composed of torch layers."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _norm(turning: Turning, module: nn.BatchNorm1d | nn.BatchNorm2d, path: str, 
 
 @turns("BatchNormAct2d")
 def _norm_and_activation(turning: Turning, module: Any, path: str, fed: Fed) -> Turned:
-    """Convert timm's module that combines norm, drop and act."""
+    """Convert timm's combined module of batch norm, dropout and activation."""
     norm, gives = _norm(turning, module, path, fed)
     made = {"norm": norm}
     for name in ("drop", "act"):
@@ -123,7 +123,7 @@ def _flatten(turning: Turning, module: nn.Flatten, path: str, fed: Fed) -> Turne
 
 @turns("StochasticDepth", "DropPath")
 def _depth(turning: Turning, module: Any, path: str, fed: Fed) -> Turned:
-    """Convert the stochastic depth of torchvision and timm."""
+    """Convert the stochastic-depth modules of torchvision and timm."""
     share = module.p if hasattr(module, "p") else module.drop_prob
     if share:
         return turning.refuse(path, "drops branches at random; only a probability of 0 is accepted")

@@ -1,8 +1,8 @@
-"""Batch norm on a CPU as three rows per channel, scale·(x - mean) + shift (`native/training/batch_norm.h`).
+"""Batch norm on a CPU as scale·(x - mean) + shift, with three rows of parameters (`native/training/batch_norm.h`).
 
-Either the next neuron applies the rows, or a pass over the maps does. That pass can also add a summand, such as the
-other branch of a residual block. The statistics come from sums over a batch, which a convolution of codes returns with
-its maps. The backward pass adds the part of the gradient through the statistics in one pass.
+Either the next neuron layer or a separate pass over the maps applies the rows. A separate pass can also add a summand,
+such as the other branch of a residual block. A convolution of codes returns its maps together with the sums for batch
+statistics. The backward pass computes the gradient through the statistics in one pass.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hdlif.nn.kernels.tensors import is_plain
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over the channels of maps for each step.
+    """Sums of values and squares per step and channel, for batch statistics.
 
     Attributes:
         totals, squares: sums of the values and of their squares, [K, C] in float64.
@@ -39,13 +39,13 @@ class Moments:
 
     @staticmethod
     def of_nothing(maps: Tensor) -> Moments:
-        """Return empty moments for maps that are normalised by running statistics."""
+        """Return empty moments, for normalisation by running statistics."""
         nothing = maps.new_empty(0, dtype=torch.float64)
         return Moments(nothing, nothing, 0)
 
 
 def moments_of(maps: Tensor) -> Moments:
-    """Return the moments of dense maps [K, B, C, H, W], channels last or not."""
+    """Return the moments of dense maps [K, B, C, H, W] in contiguous or channels-last layout."""
     steps, batch, channels, height, width = maps.shape
     totals = maps.new_empty(steps, channels, dtype=torch.float64)
     squares = torch.empty_like(totals)
@@ -88,7 +88,7 @@ class Norm:
     of_batch: bool
 
     def rows(self, moments: Moments, *, slope: Tensor | None = None) -> Rows:
-        """Return the rows for maps with these moments; update the running statistics step by step.
+        """Return the rows for maps with the given moments, and update the running statistics step by step.
 
         Args:
             slope: filled with 1/√(σ² + eps); shaped like a row.
@@ -128,16 +128,16 @@ class Norm:
         return self.weight.detach().new_empty(len(self.steps), 1, self.weight.shape[0], 1, 1)
 
     def rows_with_graph(self, maps: Tensor, moments: Moments) -> tuple[Tensor, Rows]:
-        """Return the maps and the rows with a graph to maps, weight and bias; nothing else may read these maps."""
+        """Return maps and rows with a graph to the maps, weight and bias; nothing else may read the returned maps."""
         maps, *rows = _NormRows.apply(maps, self.weight, self.bias, self, moments)  # type: ignore[no-untyped-call]
         return maps, Rows(*rows)
 
 
 class _NormRows(torch.autograd.Function):
-    """Rows of a batch norm; dL/dx = scale·(g - S₀/n - (x - mean)·r²·S₁/n), where scale·g is the incoming gradient.
+    """Compute a batch norm's rows; dL/dx = scale·(g - S₀/n - (x - mean)·r²·S₁/n) for the incoming gradient scale·g.
 
-    Here g is the gradient of scale·(x - mean) + shift, and r is the slope. S₀ = Σ g and S₁ = Σ g·(x - mean) are sums
-    over n values.
+    Here, g is the gradient of scale·(x - mean) + shift, and r = 1/√(σ² + eps). The sums S₀ = Σ g and S₁ = Σ g·(x -
+    mean) cover n values.
     """
 
     @staticmethod
@@ -172,12 +172,12 @@ class _NormRows(torch.autograd.Function):
 
 
 def _laid_like(gradient: Tensor, maps: Tensor) -> Tensor:
-    """Return the gradient in the memory layout of its maps."""
+    """Return a gradient in the memory layout of `maps`."""
     return gradient if gradient.stride() == maps.stride() else torch.empty_like(maps).copy_(gradient)
 
 
 def apply_rows(maps: Tensor, rows: Rows, plus: Tensor | None = None, *, in_place: bool = False) -> Tensor:
-    """Return scale·(x - mean) + shift, plus another summand, without a graph.
+    """Return scale·(x - mean) + shift, plus an optional summand, without a graph.
 
     Args:
         maps: dense float32 [K, B, C, H, W] in a CPU's memory.
@@ -201,7 +201,7 @@ def apply_rows(maps: Tensor, rows: Rows, plus: Tensor | None = None, *, in_place
 
 
 def apply_norm(norm: Norm, maps: Tensor, moments: Moments, plus: Tensor | None = None) -> Tensor:
-    """Apply the rows of the batch's statistics, with a graph that includes the statistics.
+    """Normalise maps by batch statistics, with a graph that includes the statistics.
 
     Args:
         moments: the moments of the maps; if one step runs K times, its first row is applied.
@@ -211,7 +211,7 @@ def apply_norm(norm: Norm, maps: Tensor, moments: Moments, plus: Tensor | None =
 
 
 class _NormPass(torch.autograd.Function):
-    """`_NormRows` followed by the pass that applies the rows; this function computes scale·g itself."""
+    """Compute and apply the rows of a batch norm; dL/dx is as in `_NormRows`, for the incoming gradient g."""
 
     @staticmethod
     def forward(
@@ -241,7 +241,7 @@ class _NormPass(torch.autograd.Function):
 def _operations_backward(
     ctx: Any, gradient: Tensor, maps: Tensor, weight: Tensor, rows: Sequence[Tensor]
 ) -> tuple[Tensor | None, ...]:
-    """Run the backward pass with PyTorch's operations, which can be differentiated again and batched."""
+    """Run the backward pass with PyTorch operations, which support second derivatives and batched gradients."""
     mean, _, slope = (row.flatten(1) for row in rows)
     of_steps = [
         torch.ops.aten.native_batch_norm_backward(
@@ -254,7 +254,7 @@ def _operations_backward(
 
 
 def _summand_gradient(ctx: Any, gradient: Tensor) -> Tensor | None:
-    """Return the gradient of the summand, which may have one step shared by all steps."""
+    """Return the gradient of the summand, summed over time if all steps share one summand."""
     if not ctx.needs_input_grad[3]:
         return None
     return gradient.sum(0, keepdim=True) if ctx.is_shared else gradient
@@ -269,7 +269,7 @@ def _gradients(
     *,
     through: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of weight and bias, [C]; add the part through the statistics to `of_maps` in place.
+    """Return the gradients of weight and bias, [C], and add the gradient through the statistics to `of_maps` in place.
 
     Args:
         rows: mean, scale and slope.
@@ -312,7 +312,7 @@ def _gradients(
 
 
 def _row_gradients(gradient: Tensor, maps: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the gradients of scale and shift, Σ g·(x - mean) and Σ g, for the gradient g of the normalised maps."""
+    """Return the gradients of scale and shift, Σ g·(x - mean) and Σ g, given the gradient g of the normalised maps."""
     of_scale, of_shift = torch.empty_like(mean), torch.empty_like(mean)
     _native.sum_row_gradients(
         gradient.data_ptr(),
@@ -327,7 +327,7 @@ def _row_gradients(gradient: Tensor, maps: Tensor, mean: Tensor) -> tuple[Tensor
 
 
 def _sizes(maps: Tensor) -> dict[str, Any]:
-    """Return the sizes and layout of maps [K, B, C, H, W] as arguments of the kernels."""
+    """Return the sizes and layout of maps [K, B, C, H, W] as arguments for the kernels."""
     steps, batch, channels, height, width = maps.shape
     return {
         "images": steps * batch,

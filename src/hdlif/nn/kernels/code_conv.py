@@ -1,10 +1,10 @@
-"""Convolution of codes with low-bit weights on a CPU, with exact sums of integers and gradients that skip zeros.
+"""Convolve codes with low-bit weights on a CPU, with exact integer sums and gradients that skip zeros.
 
-Quantised spikes are codes c, such as 0..15, times a step. Weights of 1 or 1.5 bits are codes -1, 0 and 1 times scales.
-Their convolution is y = step·scale·Σ c·w; the sums are integers below 2^24, so their order does not matter. As in the
-runtime, the compiled kernels look up the products of two channels together and skip codes of 0. In the backward pass,
-each spike above 0 adds the output gradients around it to the gradient of the weights. The gradient of the spikes is
-computed only if it can reach the neuron.
+Quantised spikes are integer codes c, such as 0..15, times a step. Weights of 1 or 1.5 bits are codes w of -1, 0 and 1
+times scales. The convolution is y = step·scale·Σ c·w. The sums are integers below 2^24, so the order of summation does
+not matter. Like the runtime's kernels, the compiled kernels look up the products of two channels at a time, and skip
+codes of 0. In the backward pass, each nonzero spike adds the output gradients around its pixel to the gradient of the
+weights. Gradients of spikes are computed only if the gradients can reach the input of the neuron.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Shares(NamedTuple):
 
 @cache
 def most_spikes(instruction_set: str, channels: int, *, is_winograd: bool) -> Shares:
-    """Return the fractions up to which the sparse gradients of weights and input are faster than dense ones.
+    """Return the largest fractions of nonzeros for which sparse gradients are faster than dense gradients.
 
-    Wide registers speed up dense gradients more than sparse ones, and Winograd's algorithm most of all.
+    Wide registers speed up dense gradients more than sparse gradients, especially with Winograd's algorithm.
 
     Args:
         channels: number of output channels.
@@ -68,7 +68,7 @@ def most_spikes(instruction_set: str, channels: int, *, is_winograd: bool) -> Sh
 
 
 def hindrance(x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
-    """Return why the kernels cannot convolve the spikes x with low-bit weights; None if they can."""
+    """Return the reason why the kernels cannot convolve the spikes x with low-bit weights; None if they can."""
     taps, device = weight.shape[1:].numel(), x.device
     if not x.is_cpu or not weight.is_cpu:
         return f"they run on a CPU, not on {device}"
@@ -101,15 +101,15 @@ def convolve(x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv) -> Tensor:
 def convolve_with_moments(
     x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv, steps: int
 ) -> tuple[Tensor, Moments | None]:
-    """Convolve, and return the moments of each of `steps` parts of the batch; None if they may be inexact."""
+    """Return the convolution, and the moments of each of `steps` parts of the batch, or None for inexact moments."""
     found: tuple[Tensor, Moments | None] = _Convolved.apply(x, weight, codes, conv, steps)  # type: ignore[no-untyped-call]
     return found
 
 
 def sum_products(spikes: CodedSpikes, weight: Tensor, conv: CodeConv) -> tuple[Tensor, Moments] | None:
-    """Return the sums Σ c·w of a convolution without a graph, [K, B, D, H', W'] with channels last, and their moments.
+    """Return the sums Σ c·w [K, B, D, H', W'], with channels last, and the moments of the maps, without a graph.
 
-    The maps are step·scale times the sums; the moments contain that factor.
+    The convolution's maps are the sums times step·scale; the moments include this factor.
 
     Args:
         spikes: codes [K·B, H, W, C].
@@ -134,7 +134,7 @@ def sum_products(spikes: CodedSpikes, weight: Tensor, conv: CodeConv) -> tuple[T
 
 
 def out_size_of(in_size: Pair, weight: Tensor, conv: CodeConv) -> Pair:
-    """Return the height and width of the output."""
+    """Return the height and width of a convolution's output."""
     height, width = (
         (size + 2 * pad - kernel) // stride + 1
         for size, pad, kernel, stride in zip(in_size, conv.padding, weight.shape[2:], conv.stride, strict=True)
@@ -169,7 +169,7 @@ class Packed:
         )
 
     def forward(self, codes: Codes, scale: Tensor | None, steps: int) -> tuple[Tensor, Moments | None]:
-        """Return the sums [N, D, H', W'] with channels last, times a scale [D] if there is one.
+        """Return the sums of products [N, D, H', W'], with channels last, times an optional scale [D].
 
         Args:
             steps: the number of parts of the batch whose moments to return; 0 for none.
@@ -201,14 +201,14 @@ _PACKED = "_hdlif_packed"
 
 
 def keep_packed(weight: Tensor, other: Tensor) -> None:
-    """Let `other`, which has the same values as `weight`, use the packed form of `weight`."""
+    """Let `other`, a tensor with the same values as `weight`, use the packed form of `weight`."""
     known: tuple[Packed, int] | None = getattr(weight, _PACKED, None)
     if known is not None and not other.is_inference():
         setattr(other, _PACKED, (known[0], other._version))
 
 
 def _packed(weight: Tensor, in_size: Pair, most: int, conv: CodeConv) -> Packed:
-    """Return the packed weights, computed at their first use and again after a write."""
+    """Return the packed weights, packed at first use and again after each write."""
     version = 0 if weight.is_inference() else weight._version
     known: tuple[Packed, int] | None = getattr(weight, _PACKED, None)
     if known is None or known[0].key != (in_size, most, conv) or known[1] != version:
@@ -252,7 +252,7 @@ class _Convolved(torch.autograd.Function):
 def _sparse_gradients(
     ctx: Any, dy: Tensor, weight: Tensor, codes: Codes, *, is_winograd: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the gradients of spikes and weights; None for each gradient that is faster when dense."""
+    """Return the required gradients of spikes and weights; None for a gradient that is faster to compute densely."""
     most = most_spikes(ctx.conv.instruction_set, weight.shape[0], is_winograd=is_winograd)
     of_input = ctx.needs_input_grad[0] and codes.live is not None and _share(codes.live) <= most.live
     of_weight = ctx.needs_input_grad[1] and _share(codes.codes) <= most.codes
@@ -262,7 +262,7 @@ def _sparse_gradients(
 def _compiled_gradients(
     ctx: Any, dy: Tensor, weight: Tensor, codes: Codes, which: tuple[bool, bool], *, is_bfloat16: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the required gradients of spikes and weights; None for the others."""
+    """Return the gradients of spikes and weights from the compiled kernels; None if not required."""
     count, height, width, channels = codes.codes.shape
     dx = dw = None
     if which[0]:
@@ -292,7 +292,7 @@ def _is_autocast_to_bfloat16() -> bool:
 
 
 def _takes_winograd(conv: CodeConv, codes: Codes, weight: Tensor) -> bool:
-    """Return whether `kernels.winograd` computes the dense gradients."""
+    """Return whether to compute the dense gradients with `kernels.winograd`."""
     count, height, width, _ = codes.codes.shape
     return conv.stride == conv.padding == (1, 1) and winograd.can_convolve_sizes((count, height, width), weight)
 

@@ -1,4 +1,4 @@
-"""Spikes as integer codes, with quantisation, pooling, and a mark on tensors of spikes."""
+"""Integer codes of spikes, with quantisation, pooling, and marks that attach codes to tensors of spikes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MARK = "_hdlif_codes"
 
 @dataclass(frozen=True)
 class Codes:
-    """Spikes [N, C, H, W] as codes: spikes = step·codes.
+    """Spikes [N, C, H, W], stored as codes such that spikes = step·codes.
 
     Attributes:
         codes: uint8 [N, H, W, C], followed in memory by `READ_AHEAD` readable bytes.
@@ -38,7 +38,7 @@ class Codes:
 
 @dataclass(frozen=True)
 class CodedSpikes:
-    """Spikes [K, B, C, H, W] stored as codes only.
+    """Spikes [K, B, C, H, W], stored only as codes.
 
     Attributes:
         steps: K.
@@ -50,9 +50,9 @@ class CodedSpikes:
     way: Tensor | None = None
 
     def pool(self, window: tuple[int, int]) -> CodedSpikes | None:
-        """Return means over adjacent windows without a graph, as sums of codes with a smaller step.
+        """Return the means over adjacent windows, as sums of codes with a smaller step, without a graph.
 
-        Return None if a sum may exceed the largest code, or there is no window.
+        Return None if a sum may exceed `MOST_CODE`, if the output is empty, or if the spikes have a graph.
         """
         images, height, width, channels = self.codes.codes.shape
         size = window[0] * window[1]
@@ -73,14 +73,14 @@ class CodedSpikes:
         return CodedSpikes(Codes(room[:count].view(shape), self.codes.step / size, most), self.steps)
 
     def spikes(self) -> Tensor:
-        """Return the spikes, marked, with channels last."""
+        """Return the spikes as a marked tensor in channels-last layout."""
         values = self.codes.codes.permute(0, 3, 1, 2).to(torch.float32) * self.codes.step
         spikes = values.view(self.steps, -1, *values.shape[1:])
         return mark(spikes if self.way is None else self.way + spikes, self.codes)
 
 
 def codes_of(spikes: Tensor) -> Codes | None:
-    """Return the codes of a marked tensor; None for other tensors, and after a write."""
+    """Return the codes of a marked tensor; None if the tensor has no mark, or after a write to the tensor."""
     if torch.compiler.is_compiling() or type(spikes) is not Tensor:
         return None
     found: tuple[Codes, int] | None = getattr(spikes, _MARK, None)
@@ -88,7 +88,7 @@ def codes_of(spikes: Tensor) -> Codes | None:
 
 
 def mark(spikes: Tensor, codes: Codes | None) -> Tensor:
-    """Return the same tensor, marked with its codes until something writes to it."""
+    """Mark a tensor of spikes with its codes, until the next write to the tensor; return the same tensor."""
     # PyTorch does not count writes to tensors of inference mode.
     if codes is not None and not spikes.is_inference():
         setattr(spikes, _MARK, (codes, spikes._version))
@@ -96,7 +96,7 @@ def mark(spikes: Tensor, codes: Codes | None) -> Tensor:
 
 
 def can_be_quantised(surplus: Tensor) -> bool:
-    """Return whether the kernel can quantise these surpluses, which must be float32 maps [K, B, C, H, W] on a CPU."""
+    """Return whether the kernel can quantise the surpluses, which must be float32 maps [K, B, C, H, W] on a CPU."""
     return (
         surplus.ndim == 5
         and surplus.is_cpu
@@ -108,7 +108,7 @@ def can_be_quantised(surplus: Tensor) -> bool:
 
 
 def quantise(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu: bool) -> Tensor:
-    """Return marked graded spikes on 2^bits levels: `functional.quantize_spike` with the identity's gradient.
+    """Return marked spikes on 2^bits levels, as `functional.quantize_spike` does, with the gradient of the identity.
 
     Args:
         surplus: [K, B, C, H, W], 0 or more; `can_be_quantised` must hold.
@@ -119,14 +119,14 @@ def quantise(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu:
 
 
 def quantise_to_codes(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu: bool) -> CodedSpikes | Tensor:
-    """Return only the codes, with the gradient of `quantise`; the spikes if a surplus is NaN."""
+    """Return spikes as codes only, with the gradient of `quantise`; ordinary spikes if a surplus is NaN."""
     way, codes = _Quantised.apply(surplus, bits, step, offset, is_relu, True)  # type: ignore[no-untyped-call]
     spikes: CodedSpikes | Tensor = way if codes is None else CodedSpikes(codes, len(surplus), way)
     return spikes
 
 
 def pool_codes(means: Tensor, codes: Codes, window: tuple[int, int]) -> Codes | None:
-    """Return the codes of means [N, C, H', W'] over adjacent windows, which are sums of codes with a smaller step."""
+    """Return the codes of means [N, C, H', W'] over adjacent windows, as sums of codes with a smaller step."""
     size = window[0] * window[1]
     count, channels, height, width = means.shape
     most = codes.most * size
@@ -195,19 +195,19 @@ class _Quantised(torch.autograd.Function):
 
 
 def code_room(count: int) -> Tensor:
-    """Return a uint8 buffer for `count` codes and the bytes that kernels may read after them."""
+    """Return a uint8 buffer for `count` codes, with `READ_AHEAD` zero bytes after the codes."""
     room = torch.empty(count + READ_AHEAD, dtype=torch.uint8, device="cpu")
     room[count:] = 0
     return room
 
 
 def _channels_last(room: Tensor, like: Tensor) -> Tensor:
-    """Return bytes in the memory order of maps [K, B, C, H, W] as [K·B, H, W, C]."""
+    """Return codes, stored in the memory order of maps [K, B, C, H, W], as [K·B, H, W, C]."""
     return channels_last(room, tuple(like.shape), is_last=not like.is_contiguous())
 
 
 def channels_last(room: Tensor, sizes: tuple[int, ...], *, is_last: bool) -> Tensor:
-    """Return bytes of maps [K, B, C, H, W] as [K·B, H, W, C]; `is_last` means that they have that order already."""
+    """Return codes of maps [K, B, C, H, W] as [K·B, H, W, C]; `is_last` declares that the codes are in that order."""
     steps, batch, channels, height, width = sizes
     count = prod(sizes)
     shape = (steps * batch, height, width, channels)

@@ -1,4 +1,4 @@
-"""Checks of tensors that kernels read by address, the faster layout of small maps, and the kernels' threads."""
+"""Checks for tensors that kernels read by address, and the choice of threads for the kernels."""
 
 import ctypes
 import sys
@@ -13,14 +13,14 @@ SMALL = 64
 
 
 def is_small(maps: Tensor) -> bool:
-    """Return whether maps [N, C, H, W] are small."""
+    """Return whether maps [N, C, H, W] have fewer than `SMALL` pixels."""
     return maps.shape[2:].numel() < SMALL
 
 
 def is_plain(tensor: Tensor, device: torch.device) -> bool:
-    """Return whether a tensor is an ordinary tensor with its own memory on a device.
+    """Return whether a tensor is an ordinary tensor with memory of its own on a device.
 
-    Return False under a compiler, whose graph the checks below would break.
+    Under a compiler, return False, because further checks would break the compiler's graph.
     """
     return (
         not torch.compiler.is_compiling()
@@ -35,7 +35,7 @@ def is_plain(tensor: Tensor, device: torch.device) -> bool:
 
 
 def is_dense(maps: Tensor) -> bool:
-    """Return whether maps [K, B, C, H, W] have no gaps in memory, in the order of the axes or with channels last."""
+    """Return whether maps [K, B, C, H, W] lie in memory without gaps, either contiguous or channels last."""
     if maps.is_contiguous():
         return True
     # An axis of size 1 may have any stride.
@@ -44,7 +44,7 @@ def is_dense(maps: Tensor) -> bool:
 
 
 def is_watched() -> bool:
-    """Return whether PyTorch compiles, traces or transforms operations, or computes tangents."""
+    """Return whether PyTorch is compiling, tracing or transforming operations, or computing tangents."""
     return (
         torch.compiler.is_compiling()
         or torch._C._len_torch_dispatch_stack() > 0
@@ -54,14 +54,14 @@ def is_watched() -> bool:
 
 
 def is_transformed() -> bool:
-    """Return whether a function is being transformed (`torch.func`) or traced (`torch.jit`), operation by operation."""
+    """Return whether PyTorch is transforming (`torch.func`) or tracing (`torch.jit`) a function."""
     return torch._C._functorch.peek_interpreter_stack() is not None or torch._C._get_tracing_state() is not None
 
 
 def openmp_parallel() -> int:
-    """Return the address of GOMP_parallel in the OpenMP runtime that PyTorch has loaded; 0 if there is none.
+    """Return the address of GOMP_parallel in the OpenMP runtime that PyTorch has loaded; 0 if none is found.
 
-    The runtimes of GNU, LLVM and Intel provide it.
+    The OpenMP runtimes of GNU, LLVM and Intel all provide GOMP_parallel.
     """
     if sys.platform != "linux":
         return 0
@@ -73,5 +73,5 @@ def openmp_parallel() -> int:
 
 
 def share_threads() -> None:
-    """Run kernels on PyTorch's threads, which would otherwise compete with the kernels' own threads for the cores."""
+    """Run kernels on PyTorch's threads, so that separate threads do not compete for the cores."""
     _native.set_parallel(openmp_parallel())

@@ -1,4 +1,4 @@
-"""Ternarisation of weights by a compiled kernel, in two passes over the latent weights and one that writes."""
+"""Ternarise weights with a compiled kernel, which reads the latent weights twice and then writes the result."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ MAX_WEIGHTS = 2**30
 
 
 def ternarize(weight: Tensor) -> Tensor:
-    """Compute `functional.ternarize_weight`, with the compiled kernel for dense float32 weights on a CPU.
+    """Compute `functional.ternarize_weight`, using the compiled kernel for dense float32 weights on a CPU.
 
-    The kernel sums in float64 in its own order, so the scale may differ in its last bit.
+    The kernel sums in float64 and in a different order, so the scale may differ in the last bit.
     """
     if not _is_dense(weight):
         return ternarize_weight(weight)
@@ -25,7 +25,7 @@ def ternarize(weight: Tensor) -> Tensor:
 
 
 def _is_dense(weight: Tensor) -> bool:
-    """Return whether the kernel can read the weights, which must be plain float32 in a CPU's memory without gaps."""
+    """Return whether the kernel can read the weights, which must be plain float32 in CPU memory without gaps."""
     return (
         weight.is_cpu
         and weight.dtype == torch.float32

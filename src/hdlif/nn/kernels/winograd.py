@@ -1,9 +1,9 @@
-"""3x3 convolutions in float32 with Winograd's F(4x4, 3x3) on a CPU (`native/training/winograd.h`).
+"""Compute 3x3 convolutions in float32 with Winograd's F(4x4, 3x3) on a CPU (`native/training/winograd.h`).
 
-A tile of 6x6 pixels and a kernel become 36 numbers each, Bᵀ·d·B and G·g·Gᵀ. Their products give 4x4 output pixels,
-Aᵀ·m·A: 36 products per pair of channels instead of 144 (Lavin and Gray, arXiv 1509.09308). Gradients work in the same
-way, in reverse. The order of summation differs from PyTorch's; `tests/nn/kernels/test_winograd.py` bounds the
-difference.
+A tile of 6x6 pixels and a kernel are transformed to 36 numbers each, Bᵀ·d·B and G·g·Gᵀ. The products m of the
+transformed tile and kernel yield 4x4 output pixels, Aᵀ·m·A. Each pair of channels takes 36 products instead of 144
+(Lavin and Gray, arXiv 1509.09308). The gradients of x and the weight also use Winograd's algorithm. The order of
+summation differs from PyTorch's; `tests/nn/kernels/test_winograd.py` bounds the difference.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CPU = torch.device("cpu")
 def can_convolve(x: Tensor, weight: Tensor) -> bool:
     """Return whether the kernels can convolve x [N, C, H, W] with a weight [D, C, 3, 3].
 
-    Both must be plain float32, with multiples of 16 channels.
+    The tensors must be plain float32, with multiples of 16 channels.
     """
     return (
         x.ndim == 4
@@ -40,7 +40,7 @@ def can_convolve(x: Tensor, weight: Tensor) -> bool:
 
 
 def can_convolve_sizes(sizes: tuple[int, int, int], weight: Tensor) -> bool:
-    """Return the same for an x with these numbers of images, rows and columns."""
+    """Return whether the kernels can convolve an x with the given numbers of images, rows and columns."""
     count, height, width = sizes
     return (
         weight.shape[2:] == (3, 3)
@@ -55,15 +55,15 @@ def can_convolve_sizes(sizes: tuple[int, int, int], weight: Tensor) -> bool:
 
 @cache
 def multiplies_bfloat16_fast() -> bool:
-    """Return whether the processor has AMX tiles, with which a bfloat16 convolution is faster than this one.
+    """Return whether bfloat16 convolutions are faster than Winograd's in float32, which is the case with AMX tiles.
 
-    With AVX-512's bfloat16 products only, it is slower.
+    With AVX-512's bfloat16 products but without AMX tiles, bfloat16 convolutions are slower than Winograd's in float32.
     """
     return torch.cpu._is_amx_tile_supported()
 
 
 def convolve(x: Tensor, weight: Tensor) -> Tensor:
-    """Return the convolution with stride 1 and padding 1, [N, D, H, W] with channels last."""
+    """Return the convolution with stride 1 and padding 1, [N, D, H, W] in channels-last layout."""
     x = _channels_last(x)
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         y: Tensor = _Convolved.apply(x, weight)  # type: ignore[no-untyped-call]
@@ -74,7 +74,7 @@ def convolve(x: Tensor, weight: Tensor) -> Tensor:
 def gradients(
     x: Tensor | None, weight: Tensor, dy: Tensor, which: tuple[bool, bool]
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the required gradients of x and the weight; only the weight's gradient reads x."""
+    """Return the required gradients of x and the weight; only the gradient of the weight reads x."""
     dy = _channels_last(dy.detach().resolve_neg())
     dx = convolution(dy, weight.detach(), is_back=True) if which[0] else None
     dw = None
@@ -89,7 +89,7 @@ def _channels_last(maps: Tensor) -> Tensor:
 
 
 def convolution(x: Tensor, weight: Tensor, *, is_back: bool, instructions: str = "") -> Tensor:
-    """Convolve x, with channels last, without a graph.
+    """Convolve x, in channels-last layout, without a graph.
 
     Args:
         is_back: whether x is the gradient of the output; then return the gradient of the input.
@@ -115,7 +115,7 @@ def convolution(x: Tensor, weight: Tensor, *, is_back: bool, instructions: str =
 
 
 def kernel_gradient(x: Tensor, dy: Tensor, *, instructions: str = "") -> Tensor:
-    """Return the gradient of the weight from the input and the output gradient, both with channels last."""
+    """Return the gradient of the weight, given the input and the output gradient in channels-last layout."""
     count, _, height, width = x.shape
     channels = dy.shape[1], x.shape[1]
     gradient = torch.empty(*channels, 3, 3, dtype=torch.float32, device=_CPU)

@@ -1,14 +1,15 @@
-"""One CPU function for all steps of a chunk of a neuron's equation, with its own backward pass.
+"""Run all steps of a neuron's chunk in one compiled CPU function, with a custom backward pass.
 
-Under autograd, each operation of each step saves the inputs of its own derivative. Here the chunk runs without a graph
-and saves only the values that `equations.Saving` lists: each value once, a choice as one bit, and nothing that follows
-from other saved values. The backward pass runs the steps in reverse. The results equal separate steps bit for bit, and
-gradients differ from autograd's only by the order of summation.
+Under autograd, every operation in every step saves inputs for its derivative. A fused chunk runs without a graph and
+saves only the values that `equations.Saving` lists. Each value is saved once, a comparison takes one bit, and derivable
+values are not saved. The backward pass runs the steps in reverse. Outputs equal the outputs of separate steps bit for
+bit, and gradients differ from autograd's only in the order of summation.
 
-The program of a step (`equations.chunk_program`) runs on one block of neurons at a time, for all steps of the chunk, so
-states and gradients stay in the cache. Blocks are shared among at most 16 of PyTorch's threads. Small chunks use fewer
-threads, and only one if the saved bits of a step do not fill whole bytes. The gradient of a row is summed over its
-steps in the dtype of the states, and over neurons in float64. The order of summation does not depend on the threads.
+The program of a step (`equations.chunk_program`) runs all steps of a chunk on one block of neurons after another. The
+states and gradients of a block therefore stay in the cache. At most 16 of PyTorch's threads share the blocks. Small
+chunks use fewer threads, and a chunk whose saved bits per step do not fill whole bytes uses only one. The gradient of a
+parameter is summed over steps in the dtype of the states, and over neurons in float64. The order of summation does not
+depend on the number of threads.
 """
 
 from hdlif.nn.kernels.chunk.step import FusedStep

@@ -1,4 +1,4 @@
-"""Tables of addresses, which the compiled kernels use to find the tensors of a chunk at each step."""
+"""Address tables, with which the compiled kernels locate the tensors of a chunk at each step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Numbers = NDArray[np.int64]
 
 
 class Slots(NamedTuple):
-    """Locations of the values that a chunk saves.
+    """The locations of the values that a chunk saves.
 
     Attributes:
         found: the tensors; each has rows of one value, computed or given.
@@ -34,7 +34,7 @@ class Slots(NamedTuple):
 
 
 def slots_of(saving: Saving, steps: int) -> Slots:
-    """Return the slots of a chunk of `steps` steps."""
+    """Return the slots of a chunk with `steps` steps."""
     found: dict[Source, int] = {}
     slots, rows = (np.zeros((len(saving.kept), steps), np.int64) for _ in range(2))
     for k, of_step in enumerate(saving.sources(steps)):
@@ -48,7 +48,7 @@ def slots_of(saving: Saving, steps: int) -> Slots:
 
 
 class Layout:
-    """Tables of one program and one kind of call, with a tensor of the call and an offset in it for each step."""
+    """The address tables of a program for one kind of call, with a tensor number and an offset for each step."""
 
     def __init__(self, place: Place, dtype: torch.dtype, steps: int) -> None:
         self.place, self.dtype, self.steps = place, dtype, steps
@@ -65,34 +65,34 @@ class Layout:
         return self._tensors
 
     def nothing(self, table: str) -> None:
-        """Add an empty entry: reads return zeros, and writes are dropped."""
+        """Add an empty entry, from which reads return zeros and to which writes have no effect."""
         self.add(table, -1, 0, np.zeros(self.steps, np.int64))
 
     def add(self, table: str, tensor: int | Numbers, factor: int | Numbers, offsets: Numbers) -> None:
-        """Add addresses: factor times the tensor's address, plus the offset."""
+        """Add one address per step to a table: factor times the tensor's address, plus an offset."""
         self.tables[table].append(np.stack(np.broadcast_arrays(tensor, factor, offsets), axis=-1))
 
     def length(self, encoding: StreamEncoding = "values") -> int:
-        """Return the distance between two rows in bytes, or in bits."""
+        """Return the distance between two rows, in bits for the encoding "bits" and otherwise in bytes."""
         return self.place.entries * (self.dtype.itemsize if encoding == "values" else 1)
 
     def values(self, table: str, rows: int, *, is_reversed: bool = False) -> None:
-        """Add the next tensor, with one row of values per step or one row for all."""
+        """Add the next tensor, with one row of values per step or one row for all steps."""
         offsets = self.length() * _steps_of(rows, self.steps)
         self.add(table, self.tensor(), 1, offsets[::-1] if is_reversed else offsets)
 
     def row(self, columns: tuple[int, int], rows: int, *, is_reversed: bool = False) -> None:
-        """Add the next tensor, a row of the program."""
+        """Add the next tensor, which contains a parameter row of the program."""
         offsets = columns[0] * self.dtype.itemsize * _steps_of(rows, self.steps)
         self.add("rows", self.tensor(), 1, offsets[::-1] if is_reversed else offsets)
         self.row_columns.append(columns)
 
     def state(self, table: str, *, is_there: bool = True) -> None:
-        """Add the next tensor, a state."""
+        """Add the next tensor, which contains a state."""
         self.add(table, self.tensor() if is_there else -1, 1 if is_there else 0, np.zeros(1, np.int64))
 
     def sum(self, columns: tuple[int, int], rows: int) -> None:
-        """Add the next tensor, with sums over the steps from the last step on."""
+        """Add the next tensor, which accumulates sums over the steps in reverse order."""
         self.add("sums", self.tensor(), 1, np.zeros(1, np.int64))
         self.sum_columns.append(columns)
         self.sum_rows.append(_steps_of(rows, self.steps)[::-1])
@@ -114,7 +114,7 @@ class Layout:
 
 
 class ForwardKind(NamedTuple):
-    """Properties of a forward call that determine its layout: the rows of its tensors, and the values to save."""
+    """The properties of a forward call that determine its layout."""
 
     steps: int
     place: Place
@@ -161,7 +161,7 @@ def forward_layout(saving: Saving, slots: Slots, call: ForwardKind, outputs: tup
 
 
 class BackwardKind(NamedTuple):
-    """Properties of a backward call that determine its layout: its tensors and their rows."""
+    """The properties of a backward call that determine its layout."""
 
     steps: int
     place: Place
@@ -183,7 +183,7 @@ def backward_layout(saving: Saving, slots: Slots, call: BackwardKind, made: Back
     saved = [layout.tensor() for _ in slots.found]
 
     def stream(i: int, tensors: dict[int, int], later: StreamEncoding) -> None:
-        """Add kept value i; a negated address marks steps that store it in the other encoding."""
+        """Add saved value i, with negated addresses for steps that store the value in a different encoding."""
         tensor, factor, offsets = (np.zeros(call.steps, np.int64) for _ in range(3))
         for slot, is_here in slots.parts[i]:
             encoding, sign = slots.encodings[slot], 1 if slots.encodings[slot] == later else -1
@@ -216,7 +216,7 @@ def backward_layout(saving: Saving, slots: Slots, call: BackwardKind, made: Back
 
 
 def _steps_of(rows: int, steps: int) -> Numbers:
-    """Return the row of each step, out of `rows` rows."""
+    """Return the row that each step uses, given the number of rows."""
     return np.arange(steps) if rows == steps else np.zeros(steps, np.int64)
 
 

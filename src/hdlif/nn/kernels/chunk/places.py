@@ -1,4 +1,4 @@
-"""The order in memory of the neurons of a chunk."""
+"""The memory order of the neurons in a chunk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Place:
-    """The order in memory of the entries of a step [B, ...].
+    """The memory order of the entries of a step [B, ...].
 
     Args:
         axes: the axes in memory order.
@@ -32,12 +32,12 @@ class Place:
 
     @staticmethod
     def of(chunk: Tensor) -> Place:
-        """Return the order of [K, B, ...]: channels last if its steps have that layout, else the order of the axes."""
+        """Return the memory order of a chunk [K, B, ...], which is either channels last or the order of the axes."""
         is_last = chunk.ndim == 5 and not chunk.is_contiguous() and _has_channels_last(chunk[0])
         return _place(tuple(chunk.shape[1:]), is_last)
 
     def laid(self, chunk: Tensor) -> Tensor:
-        """Return [K, B, ...] in memory order, without gaps."""
+        """Return a chunk [K, B, ...] in memory order, without gaps."""
         return (chunk if self.is_plain else chunk.permute(self._order)).contiguous()
 
     def seen(self, laid: Tensor) -> Tensor:
@@ -45,27 +45,27 @@ class Place:
         return laid if self.is_plain else laid.permute(self._inverse)
 
     def empty(self, *rows: int, dtype: torch.dtype) -> Tensor:
-        """Return an uninitialised step [B, ...], or `rows` of them, in this order."""
+        """Return an uninitialised tensor [B, ...], or [*rows, B, ...], in this memory order."""
         sizes, strides = (*rows, *self._sizes), (*(self.entries for _ in rows), *self._strides)
         return torch.empty_strided(sizes, strides, dtype=dtype, device="cpu")
 
     def aligned(self, row: Tensor) -> Tensor:
-        """Return a row [K or 1, ...], broadcastable to a chunk, with all axes in memory order."""
+        """Return a row [K or 1, ...] with all axes of a chunk, in memory order."""
         missing = len(self._order) - row.ndim
         if missing:
             row = row.reshape(row.shape[0], *[1] * missing, *row.shape[1:])
         return row if self.is_plain else row.permute(self._order)
 
     def unaligned(self, values: Tensor, row: Tensor) -> Tensor:
-        """Return values, given in memory order, in the shape of a row."""
+        """Return values in memory order, reshaped like a row."""
         if self.is_plain:
             return values.view(row.shape)
         return values.reshape(self.aligned(row).shape).permute(self._inverse).reshape(row.shape)
 
     def columns(self, row: Tensor) -> tuple[int, int] | None:
-        """Return (columns, inner) of a row: at a step, entry i has the row's value (i // inner) % columns.
+        """Return (columns, inner) such that entry i of a step uses value (i // inner) % columns of the row.
 
-        Return None for other rows, such as one value per channel and column of pixels.
+        Return None if the values of a row do not follow this pattern, such as one value per channel and pixel column.
         """
         if row.ndim < len(self._order) and row.numel() > 1:
             # The first axis may hold steps or samples.

@@ -1,4 +1,4 @@
-"""The compiled programs of one way to run a step, and the tensors that they read and write."""
+"""The compiled programs for a step and a set of required gradients, and the tensors of their calls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_REGISTERS = 1024
 
 
 class Rows:
-    """The rows of a call as tensors in memory order.
+    """The parameter rows of a call, as tensors in memory order.
 
     Attributes:
         key: for each row its (columns, inner) from `Place.columns`, and its length, K or 1.
@@ -46,7 +46,7 @@ class Rows:
 
 
 class Plan:
-    """The compiled programs of one way to run a step.
+    """The compiled forward and backward programs for a step and a set of required gradients.
 
     Attributes:
         outputs: the values of a step that may be saved, except spikes that the caller gets anyway.
@@ -91,7 +91,7 @@ class Plan:
         computed: dict[Value, Tensor],
         levels: Levels | None = None,
     ) -> bool:
-        """Fill the spikes, the states after the chunk, and the values to save, all in memory order.
+        """Fill in the spikes, the states after the chunk and the values to save, all in memory order.
 
         Args:
             levels: if given, fill `spikes` with codes.
@@ -116,7 +116,7 @@ class Plan:
         current: Tensor | None,
         states: list[Tensor | None],
     ) -> list[Tensor]:
-        """Fill the gradients of the current and of the states before the chunk, all in memory order.
+        """Fill in the gradients of the current and of the states before the chunk, all in memory order.
 
         Args:
             spikes, after: the incoming gradients, [K or 1, ...] for the spikes.

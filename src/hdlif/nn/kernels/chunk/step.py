@@ -1,4 +1,4 @@
-"""Chunks of a neuron's step, which the compiled kernels run forward and backward."""
+"""Run chunks of a neuron's steps forward and backward with the compiled kernels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hdlif.nn.kernels.tensors import is_plain, is_watched
 
 
 class FusedStep:
-    """Callable that runs chunks of a step.
+    """A callable that runs chunks of a neuron's steps with the compiled kernels.
 
     Args:
         step: the traced step.
@@ -69,7 +69,7 @@ class FusedStep:
         levels: Levels,
         room: Tensor,
     ) -> tuple[Place, list[Tensor]] | None:
-        """Run K steps without a graph, and write codes in place of spikes.
+        """Run K steps without a graph, and write integer codes in place of spikes.
 
         Args:
             current, states, rows, steps: as in a call.
@@ -98,7 +98,7 @@ class FusedStep:
         return (place, after) if have_codes else None
 
     def _plan(self, given: tuple[Any, ...], asked: list[bool], states: int, steps: int) -> Plan | None:
-        """Return the plan for a chunk, which all chunks with the same required gradients share."""
+        """Return the plan for a chunk; chunks with the same required gradients share a plan."""
         count = 1 + states
         if not _are_readable(given[0], given[1:count], given[count:]):
             return None
@@ -113,10 +113,10 @@ class FusedStep:
 
 
 def _are_readable(current: Tensor, states: Sequence[Tensor], rows: Sequence[Any]) -> bool:
-    """Return whether the kernels can read a chunk.
+    """Return whether the kernels can read the tensors of a chunk.
 
-    They read plain, non-empty float32 or float64 tensors in a CPU's memory, with states like the current and rows in
-    columns.
+    The tensors must be plain, non-empty float32 or float64 tensors in CPU memory. States must match the current in
+    dtype and shape, and rows must be in columns (`Place.columns`).
     """
     device, dtype = current.device, current.dtype
     if not current.is_cpu or dtype not in (torch.float32, torch.float64) or not is_plain(current, device):
@@ -230,7 +230,7 @@ class _Chunk(torch.autograd.Function):
 
 
 def _plain(gradient: Tensor, dtype: torch.dtype) -> Tensor | None:
-    """Return the gradient as a tensor with its own memory; None if it is known to be 0.
+    """Return the gradient as an ordinary tensor; None if the gradient is known to be 0.
 
     Raises:
         RuntimeError: the gradient is a batch of gradients.
@@ -247,13 +247,13 @@ def _plain(gradient: Tensor, dtype: torch.dtype) -> Tensor | None:
 
 
 def _slope(surrogate: Callable[[Tensor], Tensor], argument: Tensor, place: Place) -> Tensor:
-    """Return the surrogate derivative for each entry of its argument, in memory order."""
+    """Return the surrogate derivative at each entry of the argument, in memory order."""
     rows = place.seen(argument.view(-1, *place.shape))
     return place.laid(surrogate(rows).to(rows.dtype).expand(rows.shape))
 
 
 def _laid(chunk: Tensor, place: Place) -> Tensor:
-    """Return [K or 1, B, ...] in memory order, reduced to one row if all steps share it."""
+    """Return a chunk [K, B, ...] in memory order, or [1, B, ...] if all steps are the same."""
     chunk = chunk.detach()
     return place.laid(chunk[:1] if chunk.shape[0] > 1 and chunk.stride(0) == 0 else chunk)
 
