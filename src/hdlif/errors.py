@@ -97,7 +97,7 @@ class MissingExtraError(HdlifError, ImportError):
 
 
 class TrainingError(HdlifError):
-    """Raised when a training run cannot continue (a loss that is not finite, a full disk)."""
+    """Raised when a training run cannot continue, for example after a non-finite loss or on a full disk."""
 
     exit_code = 1
 
@@ -111,7 +111,7 @@ class InUseError(TrainingError):
 
 
 class OutputError(HdlifError):
-    """Raised when standard output, a file or a folder cannot be written (a full disk, a closed pipe)."""
+    """Raised when standard output, a file or a folder cannot be written, for example because the disk is full."""
 
     exit_code = 1
 
@@ -180,13 +180,13 @@ def first_line(error: Exception) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return a short reason from a library's or the system's error; an `OSError` gives no number and no path."""
+    """Return the reason in a library's or the system's error as short text; omit an `OSError`'s number and path."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return cut(said, 200) or type(error).__name__
 
 
 def some(names: Sequence[str], most: int, between: str = ", ") -> str:
-    """Return the first `most` names, with `between` between them, and the number of the others.
+    """Join the first `most` names with `between`, and append the number of omitted names.
 
     >>> some(["a", "b", "c"], 2), some(["a", "b"], 2)
     ('a, b and 1 more', 'a, b')
@@ -199,7 +199,7 @@ MOST_NAMES = 32
 
 
 def did_you_mean(seen: str, accepted: Iterable[str]) -> str:
-    """Return the end of an error about a name: the accepted names (the nearest, if there are many) and the likeliest.
+    """Return the end of an error about an unknown name: the accepted names, or the nearest of them, and the likeliest.
 
     >>> did_you_mean("hdlf", ["lif", "hdlif"])
     'choose one of hdlif, lif (did you mean "hdlif"?)'
@@ -220,4 +220,4 @@ def did_you_mean(seen: str, accepted: Iterable[str]) -> str:
 
 
 def say_nothing(line: str) -> None:
-    """Ignore a progress line of a long task; this is the default of an argument `say`."""
+    """Ignore a progress line; this function is the default value of arguments named `say`."""

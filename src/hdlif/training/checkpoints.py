@@ -36,7 +36,7 @@ class SavedState:
 def newest_whole(newer: Path, older: Path) -> SavedState:
     """Return `newer`, or `older` if `newer` is damaged or missing.
 
-    A damaged `newer` is renamed to damaged.safetensors, so the next write cannot replace `older` with it.
+    A damaged `newer` is renamed to damaged.safetensors, so that it never replaces `older`.
 
     Raises:
         CheckpointError: both are damaged or missing.
@@ -82,7 +82,7 @@ class RunFiles:
         return any(map(os.path.lexists, (self.last, self.previous, self.final)))
 
     def begin(self, recipe: Mapping[str, Any], *, resume: bool) -> SavedState | None:
-        """Return the state to resume from; without one, or without `resume`, clear the folder and return None.
+        """Return the state to resume from; without a state or without `resume`, clear the folder and return None.
 
         Args:
             recipe: the recipe with which the resumed training run was started.
@@ -163,9 +163,12 @@ class RunFiles:
 class Checkpoints(Callback):
     """A callback that writes checkpoints into `out` on the first rank, and resumes from them.
 
-    last.safetensors is the state to resume from, and previous.safetensors is the earlier one, in case the last is
-    damaged. model.safetensors is the validated network of the best epoch; among equal scores, it is the one with the
-    lowest validation loss. With `config.keep_every`, epoch_N.safetensors is the validated network of epoch N.
+    The folder contains:
+
+    - last.safetensors: the state to resume from
+    - previous.safetensors: the earlier state, in case the last state is damaged
+    - model.safetensors: the validated network of the best epoch, with the lowest validation loss among equal scores
+    - epoch_N.safetensors: the validated network of epoch N, if `config.keep_every` is set
 
     Args:
         recipe: recipe of the training run; it is stored in the checkpoints, and resuming requires the same recipe.

@@ -1,4 +1,4 @@
-"""Interfaces between the parts of a training run: its settings, and the run in progress."""
+"""Interfaces of a training run: the settings, and the run in progress."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class InnerTraining(Training, Protocol):
     streams: Streams | None
 
     def generator(self, purpose: str, index: int) -> torch.Generator:
-        """Return a random generator for a purpose and its index-th use."""
+        """Return a random generator that is seeded from a purpose and an index."""
 
     def fail(self, message: str) -> NoReturn:
         """Raise `TrainingError`."""

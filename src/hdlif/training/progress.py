@@ -88,7 +88,7 @@ class Progress(Callback):
 
 
 def _named(name: str, value: float | None) -> list[str]:
-    """Return a list with the value after its name (accuracy in percent); the list is empty if there is no value."""
+    """Return a list with the name and value as text, or an empty list if `value` is None."""
     if value is None:
         return []
     return [f"{name} {value:.1%}" if name.endswith("accuracy") else f"{name} {value:.4g}"]
@@ -111,7 +111,7 @@ def report_omitted_samples(training: Training, samples: int, batch_size: int) ->
 
 
 def report_traces(training: Training, samples: Samples, batch_size: int) -> None:
-    """Report and log the memory of the rule's traces; raise an error before training if they take too much."""
+    """Report and log the memory of the rule's traces, or raise an error if this memory exceeds the limit."""
     if not isinstance(training.rule, Tracing):
         return
     share = batch_size // training.ranks.count

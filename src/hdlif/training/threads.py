@@ -1,8 +1,8 @@
-"""The number of threads for training on a CPU: PyTorch's own, or the fastest for the first updates.
+"""The number of threads for training on a CPU: PyTorch's default, or the fastest in a measurement.
 
-It does not pay to split the small tensors of a small network among threads. Threads that wait for each other also
-suffer most from other programs. The best number depends on the network, the batch and the machine, so hdlif measures it
-on a copy of the network, before the first update.
+Splitting small tensors among threads can take longer than a single thread would. Threads wait for each other, so other
+programs on the machine slow them down further. The best number of threads depends on network, batch and machine, so
+hdlif measures update times on a copy of the network.
 """
 
 import os
@@ -34,7 +34,7 @@ TIE = 0.01
 
 @dataclass(frozen=True)
 class Threads:
-    """The number of threads of a training run, and the way it was chosen.
+    """The number of threads of a training run, and how the number was chosen.
 
     Attributes:
         chosen_by: "measured"; "given" by the caller; "checkpoint", from the resumed run; or "default", PyTorch's own
@@ -64,7 +64,7 @@ class Threads:
 
 
 def _in_words(seconds: float) -> str:
-    """Return a time as text.
+    """Format a time in seconds as text.
 
     >>> _in_words(0.01234), _in_words(0.1234), _in_words(1.71)
     ('12.3 ms', '123 ms', '1.7 s')
@@ -95,7 +95,7 @@ def using_threads(count: int | None = None) -> Iterator[None]:
 
 
 def candidates(cores: int) -> list[int]:
-    """Return 1, 2, 4, ... and `cores`."""
+    """Return the powers of 2 below `cores`, and `cores` itself."""
     counts = [1]
     while 2 * counts[-1] < cores:
         counts.append(2 * counts[-1])
@@ -129,7 +129,7 @@ def warning_of_others() -> str | None:
 
 
 def rounds_for(updates: int, counts: int) -> int | None:
-    """Return the number of rounds to time after the first; with 0, the first round decides.
+    """Return the number of rounds to time after the first round, or 0 if the first round decides.
 
     Return None if a training run with this number of updates is too short even for one round.
     """
@@ -149,9 +149,9 @@ def measured(
 ) -> Threads:
     """Return the number of threads with the fastest updates.
 
-    Every number is tried in each round, on the same update. The first round warms up: it only excludes hopeless
-    numbers, unless it is the only round. hdlif compares the median over rounds of each number's time, divided by the
-    time of the smallest number. A short disturbance therefore does not affect the choice.
+    Each round times all numbers of threads on the same update. The first round only excludes slow numbers, unless no
+    other round follows. In each later round, times are divided by the time of the smallest number. The median of this
+    ratio over rounds decides, so a short disturbance does not affect the choice.
 
     Args:
         update: makes update number i (from 0) on a copy.
