@@ -1,4 +1,4 @@
-"""Shipped data sets by name, with their keys, loaders, and properties that are known without reading them."""
+"""Shipped data sets by name: keys, loaders, and properties that are known without reading the data."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class MackeyGlass(Data, kind="mackey_glass", makes=memory_tasks.MackeyGlass):
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """The properties of a data set that are known without reading its samples.
+    """The properties of a data set that are known without reading the samples.
 
     Attributes:
         names: names of the classes, values or labels, or a function that returns them.
@@ -123,7 +123,7 @@ class DataKind(Described):
         return {one.name: one.default for one in fields(content)} if self.is_generated else {}
 
     def of(self, content: Content) -> DataKind:
-        """Return this kind with other content."""
+        """Return a copy of this kind of generated data with other content."""
         return replace(self, load=partial(self.load, content=content), **_described(content))
 
 
@@ -136,7 +136,7 @@ def _generated(part: type[Data], load: At) -> DataKind:
 
 
 def _stored(name: str, meaning: str, shape: tuple[int, int, int], **others: Any) -> DataKind:
-    """Return a data set of images, time series or rows; the names of its loader and constants follow from `name`."""
+    """Return a data set of images, time series or rows; `name` determines the names of the loader and the constants."""
     mean, std = (getattr(datasets, f"{name.upper()}_{one}") for one in ("MEAN", "STD"))
     names = others.pop("names", None) or getattr(datasets, f"{name.upper()}_CLASSES")
     record = InputRecord(shape, mean, std, **others)

@@ -1,11 +1,11 @@
 """External parts in recipes: `package.module:Name`, and parts of installed packages.
 
-An installed package registers a part as an entry point, which is imported when a recipe uses it:
+A package registers a part as an entry point, which hdlif imports when a recipe uses the part:
 
     [project.entry-points."hdlif.neurons"]
     wave = "wave_neurons:Wave"
 
-Names of shipped parts take precedence.
+Names of shipped parts take precedence over entry points.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class AnyNeuron(Part):
         return cast(type[Self], part)
 
     def layers(self, recipe: Recipe) -> tuple[NeuronFactory, ...]:
-        """Return a factory for each kind of layer in use; a factory makes the layer for a place."""
+        """Return factories for the kinds of layers in use; a factory makes the layer for a place."""
         made = self._layers(recipe)
         if self.recurrent is False:
             return made
@@ -392,6 +392,6 @@ def own_neuron_class(found: Any, kind: str) -> type[Neuron]:
 
 
 def leaks_of(layer: type[Neuron]) -> tuple[str, ...]:
-    """Return the parameters of a class that time constants may spread, beginning with those in `LEAKS`."""
+    """Return the parameters of a class that `time_constants` may set, with the parameters in `LEAKS` first."""
     taken, declared = takes(layer), getattr(layer, "declared", ())
     return tuple(dict.fromkeys((*(name for name in LEAKS if name in taken), *declared)))

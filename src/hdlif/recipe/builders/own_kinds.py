@@ -28,7 +28,7 @@ OF_ITEMS = ("split", "train")
 
 
 class OwnDataSection(Data):
-    """Base class for custom data, which the request from `MAKES` finds.
+    """Base class for custom data; the request from `MAKES` inspects the data.
 
     Attributes:
         samples: kind of the samples as in `InputRecord.kind`, or None if it is unknown before inspection.
@@ -264,24 +264,24 @@ def is_items(kind: object) -> bool:
 
 
 def arguments(*kinds: str) -> set[str]:
-    """Return the keys of any of these kinds, or of all kinds."""
+    """Return the keys that any of `kinds` accepts, by default of all kinds."""
     return {key for kind in kinds or FOUND for key in FOUND[kind].model_fields if key != "kind"}
 
 
 def kind_named(name: object) -> str:
-    """Return the name if it is a kind of custom data. Raises `RecipeError`."""
+    """Return `name` if it is a kind of custom data. Raises `RecipeError`."""
     if not is_items(name) and name not in FOUND:
         raise RecipeError(f'data.kind = "{cut(str(name))}" is unknown; {own_or_one_of(name, FOUND)}')
     return str(name)
 
 
 def kind_of(samples: str | None) -> str:
-    """Return the kind of custom data with samples of this kind of input, or "folder" if there is none."""
+    """Return the kind of custom data whose samples are `samples`, such as "series", or "folder" if no kind matches."""
     return next((name for name, kind in FOUND.items() if kind.samples == samples), "folder")
 
 
 def is_there(data: str) -> bool:
-    """Return whether the value of `--data` is custom data.
+    """Return whether the value of `--data` names custom data.
 
     Custom data are an existing path, a pattern of shards, package.module:Name, or a name from an installed package.
     """
@@ -303,11 +303,11 @@ def kind_by_keys(path: str, keys: Collection[str]) -> str:
 def kind_at(path: str, otherwise: str = "folder") -> str:
     """Return the kind of data at a path.
 
-    A folder contains boxes if `_has_boxes` returns true, and label maps if `is_masks` does. It contains time series if
-    it has x.npy, or subfolders with .csv or .wav files but no images. It contains events if its subfolders only have
-    event recordings. A folder without such subfolders has the kind of the images or recordings next to its table. A
-    file with the suffix of a time series may also be a table. Tar files are shards. `package.module:Name` is itself a
-    kind, and so is a name that a package offers, unless a file has this name.
+    A folder contains boxes if `_has_boxes` returns true, and label maps if `is_masks` does. A folder contains time
+    series if it has x.npy, or subfolders with .csv or .wav files but no images. A folder contains events if its
+    subfolders contain only event recordings. Without subfolders, the images or recordings next to a table determine the
+    kind. A file with the suffix of a time series may also be a table. Tar files are shards. The name
+    `package.module:Name` is itself a kind, and so is a name that a package offers, unless a file has this name.
 
     Args:
         otherwise: result if several kinds are possible, or none.

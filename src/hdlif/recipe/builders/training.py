@@ -143,7 +143,7 @@ def try_optimization(training: TrainingConfig) -> None:
 
 
 def _of_groups(optimizer: torch.optim.Optimizer) -> dict[tuple[int, str], Any]:
-    """Return the options of an optimiser's groups, except the parameters and the rate."""
+    """Return the options of an optimiser's groups, except the parameters and the learning rate."""
     return {
         (number, key): value
         for number, group in enumerate(optimizer.param_groups)
@@ -283,7 +283,7 @@ TEACHERS = Section[Teacher]("teacher", Timm, Torchvision)
 
 
 def distilled(recipe: Recipe, criterion: Criterion) -> Criterion:
-    """Return the criterion for distillation from the recipe's teacher, or `criterion` if there is no teacher."""
+    """Return the criterion for distillation from the recipe's teacher, or `criterion` without a teacher."""
     teacher = _known(recipe)
     if teacher is None:
         return criterion
@@ -293,7 +293,7 @@ def distilled(recipe: Recipe, criterion: Criterion) -> Criterion:
 
 
 def build_teacher(recipe: Recipe) -> Trained | None:
-    """Return the recipe's teacher with its weights, if any. Raises `CheckpointError` if the weights are missing."""
+    """Return the recipe's teacher with its weights, or None. Raises `CheckpointError` if the weights are missing."""
     teacher = _known(recipe)
     if teacher is None:
         return None
@@ -309,7 +309,7 @@ def build_teacher(recipe: Recipe) -> Trained | None:
 
 
 def read_teacher(recipe: Recipe) -> Teacher | None:
-    """Check the section, except the network's name and the checkpoint."""
+    """Check the section `teacher`, except the network's name and the checkpoint."""
     if recipe.teacher is None:
         return None
     teacher = TEACHERS.read(recipe.teacher)
@@ -320,7 +320,7 @@ def read_teacher(recipe: Recipe) -> Teacher | None:
 
 
 def _known(recipe: Recipe) -> Teacher | None:
-    """Check the section, including the network's name."""
+    """Check the section `teacher`, including the network's name."""
     teacher = read_teacher(recipe)
     if teacher is None:
         return None

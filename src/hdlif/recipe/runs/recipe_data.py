@@ -1,4 +1,4 @@
-"""Load a recipe and inspect its data, for every subcommand that takes a recipe and builds its network."""
+"""Load recipes and inspect their data, for subcommands that build a recipe's network."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def load_with_data(
 ) -> tuple[Recipe, OwnData | None]:
     """Return a recipe that can be built, and the findings if its data are custom.
 
-    If its data, or the content of generated data, are replaced, the recipe gets as many time steps as a time series
-    has. An override of time_steps takes precedence.
+    If overrides replace the data or the content of generated data, time_steps becomes the length of the time series. An
+    override of time_steps takes precedence.
 
     Args:
         recipe: a recipe, its file, or the name of a shipped recipe; None derives the recipe from the data.
@@ -146,14 +146,14 @@ def with_class_weights(
 
 
 def _are_other_data(stated: Collection[str], recipe: Recipe) -> bool:
-    """Return whether any of these keys replaces a recipe's data or is an argument of its generated data."""
+    """Return whether any of the keys replaces a recipe's data, or is an argument of generated data."""
     kind = builders.DATA.get(recipe.data.kind)
     own = () if kind is None else kind.defaults
     return not set(stated).isdisjoint(["data", "data.kind", "data.path", *(f"data.{key}" for key in own)])
 
 
 class Looks:
-    """An inspector of data for several recipes, which reads each custom data set and counts its classes only once."""
+    """An inspector of data for several recipes, which reads each custom data set only once."""
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root
@@ -161,7 +161,7 @@ class Looks:
         self._weighed: dict[str, Component] = {}
 
     def __call__(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with the findings on its data and with its class weights."""
+        """Return the recipe with the findings on its data, and with class weights."""
         stated = self._with_data(recipe)
         key = stated.model_dump_json(include={"data", "task", "time_steps"})
         if key not in self._weighed:
@@ -181,7 +181,7 @@ class Looks:
 
 
 def data_keys(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the keys and values from overrides "data.KEY=VALUE". Raises `RecipeError`."""
+    """Return the keys and values in overrides of the form "data.KEY=VALUE". Raises `RecipeError`."""
     found: dict[str, Any] = {"data": {}}
     for override in overrides:
         key, equals, _ = override.partition("=")
@@ -210,7 +210,7 @@ def in_root(data: str | None, root: Path | None) -> str | None:
 
 
 def is_recipe(target: str) -> bool:
-    """Return whether a target is a recipe: a YAML file, or a name without a file or folder."""
+    """Return whether a target is a recipe: a YAML file, or a name that no file or folder has."""
     if target.endswith((".yaml", ".yml")):
         return True
     return not Path(target).exists() and Path(target).name == target and not target.endswith(".safetensors")
@@ -236,7 +236,7 @@ def as_begun(recipe: Recipe, out: Path) -> Recipe:
 def check_files(out: Path, found: OwnData | None, recipe: Recipe) -> None:
     """Raise `DataError` if the data files have changed since the training run in `out` began.
 
-    Other differences between recipes are rejected elsewhere.
+    The check is skipped if that run has another kind of data or other settings.
     """
     from hdlif.data.manifest import changes, read_manifest
 
@@ -315,7 +315,7 @@ def _starting_from(
     data: str | None,
     say: Callable[[str], None],
 ) -> tuple[Recipe, list[str]]:
-    """Return the recipe for training from trained weights, by default the trained network's, and the overrides."""
+    """Return the recipe for training from trained weights, and the overrides."""
     section, base = builders.read_start(start)
     own = []
     if recipe is None and data is not None:
@@ -375,7 +375,7 @@ def _kept_recipe(name: str, out: Path, say: Callable[[str], None]) -> str | Path
 
 
 def seeds_from(first: int, count: int) -> range:
-    """Return `count` consecutive seeds, beginning with `first`. Raises `RecipeError` if the last exceeds the limit."""
+    """Return `count` consecutive seeds, beginning with `first`. Raises `RecipeError` if a seed exceeds the limit."""
     if (last := first + count - 1) > MOST_SEED:
         raise RecipeError(f"{count} seeds from {first} on end at {last}; a seed is at most {MOST_SEED}")
     return range(first, first + count)

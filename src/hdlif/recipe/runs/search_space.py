@@ -1,7 +1,7 @@
 """The search space of a sweep: keys of a recipe and their possible values.
 
 The YAML file contains `key: {kind: float | int, low: L, high: H, log: false}` or `key: {kind: choice, values: [...]}`.
-Keys are as in `--set`. A value of a choice may be an entire section.
+Keys have the same form as in `--set`. A choice may have entire sections as values.
 """
 
 from __future__ import annotations

@@ -130,8 +130,7 @@ class Classify(Measured):
         return "class_and_steps" if self.own_steps else "class"
 
     def own(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return outputs [T, B, n], with each sample's mean after the sample's own steps, and classes, int64 [B].
-        """
+        """Return outputs [T, B, n], with each sample's mean after the sample's own steps, and classes, int64 [B]."""
         if not self.own_steps:
             return outputs, target
         return after_own(outputs, target[:, 1]), target[:, 0]

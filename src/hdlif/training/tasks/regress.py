@@ -165,8 +165,7 @@ class _Tally(Tally):
 
 
 class Errors:
-    """True and predicted values of the first samples, and the mean and standard deviation of each output's error.
-    """
+    """True and predicted values of the first samples, and the mean and standard deviation of each output's error."""
 
     def __init__(self, task: Regress) -> None:
         self._task, self._pairs = task, (list[Tensor](), list[Tensor]())
