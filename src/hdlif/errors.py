@@ -70,7 +70,7 @@ class ArtefactError(HdlifError):
 
 
 class LimitError(HdlifError):
-    """Raised when a run needs more memory or work than allowed; the message states both, and how to allow more."""
+    """Raised when a run needs more memory or work than allowed; the message also states how to allow more."""
 
 
 class AllocationError(HdlifError, MemoryError):
@@ -84,7 +84,7 @@ class LoweringError(HdlifError):
 
 
 class ConversionError(HdlifError):
-    """Raised when a network has parts that cannot be converted to spiking ones."""
+    """Raised when a network has parts that cannot be converted to spiking parts."""
 
 
 class MissingExtraError(HdlifError, ImportError):
@@ -125,7 +125,7 @@ class MachineError(HdlifError):
 def pip_install(extras: str) -> str:
     """Return the command that installs extras of hdlif from the source of the current installation.
 
-    pip stores this source in the package's metadata (direct_url.json, PEP 610) unless it was a package index.
+    In direct_url.json (PEP 610), pip records the source of an installation that was not from a package index.
     """
     import json
     import shlex
@@ -199,7 +199,7 @@ MOST_NAMES = 32
 
 
 def did_you_mean(seen: str, accepted: Iterable[str]) -> str:
-    """Return the end of an error about an unknown name: the accepted names, or the nearest of them, and the likeliest.
+    """Return the end of an error about an unknown name: the accepted or nearest names, and the likeliest name.
 
     >>> did_you_mean("hdlf", ["lif", "hdlif"])
     'choose one of hdlif, lif (did you mean "hdlif"?)'

@@ -6,7 +6,7 @@ A zoo is a folder or a web address with manifest.json and three files per networ
 - NAME.weights.safetensors: a checkpoint to continue training from
 - NAME.json: the network's card
 
-The manifest lists the size and the SHA-256 of each file. Files with other contents are rejected.
+The manifest lists the size and the SHA-256 of each file. Files that differ from the manifest are rejected.
 """
 
 import hashlib

@@ -56,7 +56,7 @@ class Accelerator:
         self.precision, self.scaler = precision, scaler
 
     def setup(self, model: nn.Module) -> nn.Module:
-        """Move a model to the device; return the module that computes losses (a DDP wrapper on several ranks)."""
+        """Move a model to the device, and return the module that computes losses: a DDP wrapper with several ranks."""
         model.to(self.device, torch.float64 if self.precision == "64-true" else None)
         if self.world_size == 1:
             return model

@@ -1,4 +1,4 @@
-"""Penalties on spike activity, which trade accuracy for fewer spikes and so for less compute, energy and time.
+"""Penalties on spike activity, which reduce compute, energy and time at some cost in accuracy.
 
 A penalty covers the time steps that have an autograd graph. The count H(s) of a spike s >= 0, 1 if s > 0, has no
 derivative. The triangle (1 - s)+ replaces the derivative of H, so training silences the smallest spikes first. Silent
@@ -36,7 +36,7 @@ class Penalty(Protocol):
 
 @dataclass(frozen=True)
 class Surplus:
-    """The penalty weight·Σ over layers of the mean spike, which reduces all spikes equally."""
+    """The penalty weight·(mean spike), summed over layers, which reduces all spikes equally."""
 
     weight: float
 

@@ -127,7 +127,7 @@ def _digest(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> str:
 
 
 def save_model(path: Path, model: nn.Module, record: Mapping[str, Any]) -> None:
-    """Write the model's parameters and buffers under their own names. Errors are as for `save`."""
+    """Write the model's parameters and buffers under their own names. Errors are the same as in `save`."""
     save(path, tensors=model.state_dict(), record=record)
 
 

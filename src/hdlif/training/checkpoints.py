@@ -1,4 +1,4 @@
-"""Checkpoints of a training run in its run folder: the state to resume from, and saved networks."""
+"""The checkpoints in a run folder: the state to resume from, and saved networks."""
 
 import os
 import re
@@ -116,7 +116,7 @@ class RunFiles:
         return found
 
     def finish(self, model: nn.Module) -> None:
-        """Rename the best epoch's file to the final one, and load it into the model."""
+        """Rename the best epoch's file to model.safetensors, and load this file into the model."""
         # The file is missing if a finished training run is resumed.
         if self.best.exists():
             self.best.replace(self.final)
@@ -234,5 +234,5 @@ class Checkpoints(Callback):
 
 
 def not_finite(model: nn.Module) -> str | None:
-    """Return the name of the first parameter or buffer with a NaN or an infinity, if there is one."""
+    """Return the name of the first parameter or buffer with a NaN or an infinity, if any."""
     return next((name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()), None)

@@ -1,7 +1,7 @@
-"""Evaluation of a network on a data set, and batch-norm statistics re-estimated over all time steps.
+"""Evaluate a network on a data set, and re-estimate batch-norm statistics over all time steps.
 
 With a rule that stops at a random step, batch norm processes fewer late steps, so its running statistics are biased
-towards early ones. Re-estimated statistics weight all time steps equally.
+towards early steps. Re-estimated statistics weight all time steps equally.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -80,7 +80,7 @@ def reestimate(model: nn.Module, batches: Batches, *, time_steps: int) -> None:
     """Replace the statistics of every `BatchNorm2d` and `MemBN` in place with their means over batches and T steps.
 
     During re-estimation, batch norms normalise by the batch, as in training; all other modules are in eval mode.
-    Batches of equal size give each image the same weight.
+    Batches of equal size give all images the same weight.
 
     >>> import torch
     >>> from hdlif.models import resnet

@@ -1,9 +1,9 @@
 """The training loop, which handles optimiser, precision and device; learning rules handle the time steps.
 
-Random numbers are functions of the seed and a counter: the epoch for the data order, the step for dropout and mixup,
-the update for the rule's plan. Counters, weights, momenta and callback state are therefore the complete state of a run.
-A run that is stopped and resumed writes the same bytes as an uninterrupted run. When training on streams, checkpoints
-also contain the streams' state (`training.streaming`).
+Random numbers depend only on the seed and a counter: the epoch (data order), the step (dropout, mixup) or the update
+(the rule's plan). Counters, weights, momenta and callback state are therefore the complete state of a run. A run that
+is stopped and resumed writes the same bytes as an uninterrupted run. When training on streams, checkpoints also contain
+the streams' state (`training.streaming`).
 """
 
 from __future__ import annotations
@@ -360,6 +360,6 @@ class TrainingLoop:
 
 
 def derived_seed(seed: int, purpose: str, index: int) -> int:
-    """Return 63 bits that depend only on the arguments and are the same on every machine."""
+    """Return a 63-bit seed that depends only on the arguments and is the same on every machine."""
     digest = hashlib.blake2b(f"{seed}:{purpose}:{index}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

@@ -30,7 +30,7 @@ SchedulerLike = LRScheduler | Callable[[torch.optim.Optimizer], LRScheduler] | S
 
 
 def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Return the parameters with weight decay and those without, each in the model's order.
+    """Return the parameters with weight decay and the parameters without, each in the model's order.
 
     Vectors, scalars and per-step parameters of any shape have no weight decay, which would pull λ and θ to the middle
     of their range.
@@ -230,7 +230,7 @@ class Optimization:
 def optimization(
     config: TrainingConfig, optimizer: OptimizerLike | None, scheduler: SchedulerLike | None
 ) -> Optimization:
-    """Return the given optimiser and scheduler; the config's optimiser or schedule replaces None.
+    """Return the given optimiser and scheduler, with None replaced by the optimiser or schedule from the config.
 
     Raises:
         InputError: an argument has another type, or the two do not fit together.
@@ -365,7 +365,7 @@ class LearningRates:
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:
-    """Return whether a function is a schedule, with two required arguments, and not a scheduler factory with one."""
+    """Return whether a function is a schedule with two required arguments, not a scheduler factory with only one."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""State-dict files from other programs."""
+"""Read state-dict files from other programs."""
 
 import os
 import pickle

@@ -26,7 +26,7 @@ def adapt_temperatures(
     least: float = 1.0,
     mean: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> float:
-    """Raise, lower or keep the temperature of all Dspike surrogates, to make the surrogate gradient most accurate.
+    """Raise, lower or keep the temperature of all Dspike surrogates, for the most accurate surrogate gradient.
 
     The accuracy is the cosine between two sets of slopes along random directions d of the first layer's weights. The
     surrogate gradient predicts the first set of slopes. The second set is (L(w + εd) - L(w - εd))/2ε, which depends on

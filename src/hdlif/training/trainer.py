@@ -146,10 +146,10 @@ class Trainer:
         self.log_every = log_every
 
     def fit(self, train: Given, validation: Given) -> Fit:
-        """Train the network, restore the best epoch on `validation`, and switch the network to eval mode.
+        """Train the network, restore the weights of the best epoch on `validation`, and switch to eval mode.
 
-        Ctrl-C and SIGTERM stop training between two batches. With several processes, all of them call this method with
-        the same arguments, and each trains on an equal share of every batch.
+        Ctrl-C and SIGTERM stop training between two batches. With several processes, each process calls `fit` with the
+        same arguments, and trains on an equal share of every batch.
 
         Args:
             train, validation: a pair (x, target) of tensors or arrays, x [N, ...] shown at every step; a map-style

@@ -1,4 +1,4 @@
-"""Optimiser updates from one batch: back-propagation in an accelerator's precision, and clipping."""
+"""Optimiser updates from one batch, with back-propagation in an accelerator's precision and gradient clipping."""
 
 from __future__ import annotations
 
@@ -120,8 +120,8 @@ class Updater:
     ) -> float:
         """Train on a batch [T or 1, B, ...] and return the loss per update, without penalty.
 
-        x and target are this rank's share of the batch; the returned loss covers all ranks. A non-finite loss on any
-        rank skips its update and all later updates.
+        x and target are this rank's share of the batch; the returned loss covers all ranks. After a non-finite loss on
+        any rank, this update and all later updates are skipped.
 
         Args:
             share: weight of this batch in its update; less than 1 if several batches make one update.
@@ -161,7 +161,7 @@ class Updater:
         return total / sum(plan.updates)
 
     def _step_optimizer(self) -> None:
-        """Step the optimiser with the accumulated gradients, and clear them."""
+        """Step the optimiser with the accumulated gradients, and clear the gradients."""
         scaler, optimizer = self._accelerator.scaler, self._optimizer
         if self._clip_norm is not None:
             if scaler is not None:
@@ -203,8 +203,8 @@ def compiled_once(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor,
 
     In a compiled graph, the number of steps is a constant, and the step indices are an input. Running steps one by one
     takes four graphs: for the first step of a sequence and for later steps, with and without gradients. The function
-    also runs steps without gradients one by one, although rules request several at a time. The compiled function uses
-    the model's own parameters, names and hooks.
+    also runs steps without gradients one by one, although rules request several steps at a time. The compiled function
+    uses the model's own parameters, names and hooks.
     """
 
     # A function, because a compiled module would become a second child of its owner.

@@ -27,7 +27,7 @@ def compared_modes(
 ) -> str | None:
     """Return a warning if the accuracy in eval mode is far below the accuracy in train mode, otherwise None.
 
-    A warning requires a difference of more than 0.1 and of more than three standard errors. The comparison does not
+    The warning requires a difference of more than 0.1 and of more than three standard errors. The comparison does not
     change the network's buffers or the random state.
 
     Args:
@@ -87,7 +87,7 @@ class Validation:
     training: InnerTraining
 
     def run(self) -> Evaluation:
-        """Evaluate the epoch, and record it if its `Task.better` is the largest so far.
+        """Evaluate the epoch, and record the epoch if its `Task.better` is the largest so far.
 
         Among equal scores, the epoch with the lowest loss is the best, because with few samples many epochs have the
         same accuracy. Without validation samples, training samples are evaluated, and the last epoch is kept.

@@ -24,7 +24,7 @@ _MAPS = ("image", "events")
 
 
 class Augment(Part):
-    """An augmentation; `samples` lists the kinds of samples that it accepts, or is None if it accepts any."""
+    """An augmentation; `samples` lists the accepted kinds of samples, or is None if any kind is accepted."""
 
     samples: ClassVar[tuple[str, ...] | None] = _MAPS
 

@@ -49,7 +49,7 @@ _MAPS = ("map", "instances")
 def check_names(recipe: Recipe) -> None:
     """Raise `RecipeError` for the first unknown name or wrong argument in the recipe.
 
-    This function builds nothing and does not import PyTorch. `check` also tests whether listed layers exist and whether
+    `check_names` builds nothing and does not import PyTorch. `check` also tests whether listed layers exist and whether
     the network fits the task.
     """
     check_data(recipe)
@@ -111,9 +111,9 @@ def try_update(recipe: Recipe, ranks: int = 1) -> None:
 
 
 def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
-    """Return the network and its device.
+    """Return the network to try and its device.
 
-    A network larger than `SMALL` is on "meta", without values. Other networks are on the CPU, with the seed's values.
+    A network larger than `SMALL` is on "meta", without values. A smaller network is on the CPU, with the seed's values.
     """
     import torch
 
@@ -169,7 +169,7 @@ def check(recipe: Recipe) -> None:
     """Raise `RecipeError` for the first name or argument in the recipe that cannot be built.
 
     The network is built on torch's "meta" device, without values. A network larger than `SMALL` also runs on "meta".
-    The check takes little memory and does not change torch's random state. `MOST_VALUES` limits the values of the
+    The check needs little memory and does not change torch's random state. `MOST_VALUES` limits the values of the
     network, and `MOST_NEURONS` limits the neurons per batch.
     """
     check_names(recipe)

@@ -36,7 +36,7 @@ FRAMES: Mapping[str, Frames] = {
 def check_data(recipe: Recipe) -> str | None:
     """Check the section `data` and return the kind of samples, or None if custom data must be inspected first.
 
-    This function does not read data or import PyTorch. Raises `RecipeError`.
+    `check_data` does not read data or import PyTorch. Raises `RecipeError`.
     """
     section = recipe.data
     samples: str | None
@@ -224,7 +224,7 @@ def record_of(stated: InputConfig) -> InputRecord:
 
 
 def sample_name_of(recipes: Iterable[Any]) -> SampleName:
-    """Return the noun for the samples of all these recipes, or "sample" if the recipes have different nouns.
+    """Return the noun for the samples of all recipes, or "sample" if the recipes have different nouns.
 
     Args:
         recipes: recipes, or their copies in summaries, which another version may have written.
@@ -270,7 +270,7 @@ def build_data(
     found: OwnData | None = None,
     listed: Path | None = None,
 ) -> DataSets:
-    """Build the recipe's data set, from `root` if it is not bundled.
+    """Build the recipe's data set, and read data that are not bundled from `root`.
 
     Args:
         workers, ranks: as in `DataSets.made_by`.

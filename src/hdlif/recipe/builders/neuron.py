@@ -377,7 +377,7 @@ def check_parallel(recipe: Recipe, network: Temporal) -> None:
 
 
 def own_neuron(kind: str) -> type[Neuron]:
-    """Return a custom neuron class: `package.module:Name`, or one from an installed package. Raises `RecipeError`."""
+    """Return a neuron class given as `package.module:Name`, or a class from an installed package. Raises `RecipeError`."""
     return own_neuron_class(found_part(kind, "neuron.kind", NEURONS), kind)
 
 

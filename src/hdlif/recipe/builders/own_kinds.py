@@ -1,7 +1,7 @@
 """Kinds of custom data, whose classes and sizes are found by inspection.
 
-Each kind has a class here and a `Request` in `hdlif.data.sources`, which returns an `OwnData`. A recipe may set the
-fields of the request as keys, except the fields that hdlif passes.
+Each kind has a class in this module, and a `Request` in `hdlif.data.sources` that returns an `OwnData`. A recipe may
+set the fields of the request as keys, except the fields that hdlif passes.
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ class Items(OwnDataSection, _Fitted, _Timed):
     kind: str
 
     def build(self, **given: Any) -> Any:
-        """Find the data set in the object that the custom `MAKES` returns."""
+        """Call the custom `MAKES`, and find the data set in the returned object."""
         stated = {name: field.alias for name, field in type(self).model_fields.items() if name in self.model_fields_set}
         own = {alias: getattr(self, name) for name, alias in stated.items() if alias}
         of_items = {name: getattr(self, name) for name, alias in stated.items() if not alias and name != "kind"}
@@ -254,7 +254,7 @@ def found_kind(kind: str) -> type[OwnDataSection] | None:
 
 
 def is_items(kind: object) -> bool:
-    """Return whether a kind is a custom data set: package.module:Name, or the name of one in an installed package.
+    """Return whether a kind is a custom data set: package.module:Name, or a name that an installed package offers.
 
     Names of shipped sets take precedence.
     """
@@ -276,7 +276,7 @@ def kind_named(name: object) -> str:
 
 
 def kind_of(samples: str | None) -> str:
-    """Return the kind of custom data whose samples are `samples`, such as "series", or "folder" if no kind matches."""
+    """Return the kind of custom data for `samples`, such as "series", or "folder" if no kind matches."""
     return next((name for name, kind in FOUND.items() if kind.samples == samples), "folder")
 
 

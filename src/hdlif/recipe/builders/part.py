@@ -1,6 +1,6 @@
 """Base classes for the parts of a recipe, and the kinds that each section accepts.
 
-The fields of a class are the keys of the section. The class of a custom part is derived from its signature.
+The fields of a class are the keys of the section. The class of a custom part is derived from the part's signature.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class At:
     place: str
 
     def get(self) -> Any:
-        """Import the function or class."""
+        """Import and return the function or class."""
         module, _, name = self.place.partition(":")
         return getattr(importlib.import_module(module), name)
 
@@ -286,7 +286,7 @@ def called(section: str, function: Callable[..., Any], arguments: Mapping[str, A
 
 
 def _as_list(value: Any) -> Any:
-    """Return a plain name as a list with one item."""
+    """Convert a single name to a list with one item."""
     if not isinstance(value, str) or not value.strip():
         return value
     if "," in value:

@@ -239,7 +239,7 @@ Three = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
 class Teacher(Part):
-    """A trained image classifier, given by its architecture and the file of its weights."""
+    """A trained image classifier, given by an architecture and a file of weights."""
 
     LIBRARY: ClassVar[At]
     """Function that makes a network by its name, without weights."""
@@ -255,7 +255,7 @@ class Teacher(Part):
     size: int | None = field(None, "Side of the teacher's input images; by default, the side of the data.", ge=1)
 
     def names(self) -> list[str]:
-        """Return the names of the library's architectures."""
+        """Return the names of the architectures in the teacher's library."""
         raise NotImplementedError
 
 

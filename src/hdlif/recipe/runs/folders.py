@@ -1,4 +1,4 @@
-"""Find the state of a run folder, check whether a new run may replace its content, and lock files.
+"""Find the state of a run folder, check whether a new run may replace the content, and lock files.
 
 The kernel releases a process's locks when the process ends, even by SIGKILL. Locks also work over NFS (version 4, or
 version 3 with its lock daemon).
@@ -176,7 +176,7 @@ def check_free(folder: Path, *, again: bool = False) -> None:
 
 
 def _described(folder: Path) -> str:
-    """Describe the recipe and the finishing time of a run, if its files contain them."""
+    """Describe the recipe and the finishing time of a run, if known."""
     summary = _summary(folder)
     name = summary.get("name")
     if not isinstance(name, str):

@@ -1,4 +1,4 @@
-"""Record the versions of a recipe's custom modules and installed parts when training begins, and compare them later."""
+"""Record the versions of a recipe's custom modules and installed parts when training begins, for later comparison."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def load_with_data(
     data_root: Path | None = None,
     say: Callable[[str], None] = say_nothing,
 ) -> tuple[Recipe, OwnData | None]:
-    """Return a recipe that can be built, and the findings if its data are custom.
+    """Return a recipe that can be built, and the findings on custom data, if any.
 
     If overrides replace the data or the content of generated data, time_steps becomes the length of the time series. An
     override of time_steps takes precedence.
@@ -77,7 +77,7 @@ def load_with_data(
 def _following_from_data(
     overrides: Sequence[str], *, data: str | None, data_root: Path | None, say: Callable[[str], None]
 ) -> tuple[Recipe, OwnData]:
-    """Derive a recipe from custom data with `builders.defaults`, print its choices, and return it with the findings."""
+    """Derive a recipe from custom data with `builders.defaults`, print the choices, and return recipe and findings."""
     if data is None:
         raise RecipeError(NOTHING_TO_TRAIN)
     if data in builders.DATA:
@@ -131,7 +131,7 @@ def with_class_weights(
     *,
     say: Callable[[str], None] = say_nothing,
 ) -> Recipe:
-    """Return the recipe with "balanced" class weights computed from its training samples, and report them."""
+    """Return the recipe with "balanced" class weights computed from training samples, and report the weights."""
 
     def labels() -> Tensor:
         builders.check_names(recipe)
@@ -236,7 +236,7 @@ def as_begun(recipe: Recipe, out: Path) -> Recipe:
 def check_files(out: Path, found: OwnData | None, recipe: Recipe) -> None:
     """Raise `DataError` if the data files have changed since the training run in `out` began.
 
-    The check is skipped if that run has another kind of data or other settings.
+    The check is skipped if the run in `out` has another kind of data or other settings.
     """
     from hdlif.data.manifest import changes, read_manifest
 
@@ -274,7 +274,7 @@ def load_recipe_to_train(
     ranks: int = 1,
     say: Callable[[str], None] = say_nothing,
 ) -> tuple[Recipe, OwnData | None]:
-    """Return a recipe, after checking that its network can be trained, and the findings if its data are custom.
+    """Return a recipe whose network can be trained, and the findings on custom data, if any.
 
     Args:
         recipe: as in `load_with_data`. With `resume` and without `data` and `start`, None stands for the recipe in
@@ -360,7 +360,7 @@ def _as_streams(recipe: Recipe, say: Callable[[str], None]) -> Recipe:
 
 
 def _kept_recipe(name: str, out: Path, say: Callable[[str], None]) -> str | Path:
-    """Return the path of the recipe in a run folder if it is this shipped recipe with changes, otherwise the name."""
+    """Return the path of a run folder's recipe if it is a changed version of the shipped recipe, otherwise `name`."""
     kept = out / run_folder.RECIPE
     if name not in shipped_recipes():
         return name

@@ -102,7 +102,7 @@ def _cut_unfinished_line(journal: Path) -> None:
 
 
 def trials_of(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials in the order of their numbers, without withdrawn trials."""
+    """Return the trials that were not withdrawn, in the order of their numbers."""
     return [trial for trial in study.get_trials(deepcopy=False) if not trial.user_attrs.get(WITHDRAWN)]
 
 
@@ -115,7 +115,7 @@ def folder_of(journal: Path, trial: Trial | FrozenTrial) -> Path:
 def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iterator[Trial | None]:
     """Claim a stopped or new trial for this process and yield it, or yield None if the study has `most` trials.
 
-    The parameters of a new trial depend on `seed`, on its number, and on the results of the other trials.
+    The parameters of a new trial depend on `seed`, on the trial's number, and on the results of other trials.
     """
     while True:
         for frozen in trials_of(study):
@@ -144,7 +144,7 @@ def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iter
 
 
 def _stops(trial: Trial, folder: Path) -> int:
-    """Return how often a trial has been resumed since its last checkpoint, including this time."""
+    """Return how often a trial has been resumed since its last checkpoint, including the current resumption."""
     last = folder / run_folder.LAST
     written = last.stat().st_mtime_ns if last.exists() else 0
     before, times = trial.user_attrs.get(TAKEN_UP, (written, 0))

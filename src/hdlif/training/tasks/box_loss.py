@@ -1,4 +1,4 @@
-"""Loss of a detector, and assignment of boxes to places (FCOS, Tian et al. 2019)."""
+"""The loss of a detector, and the assignment of boxes to places (FCOS, Tian et al. 2019)."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Assignment:
 class BoxLoss:
     """The focal loss of classes plus the complete-IoU loss of boxes, divided by the number of places that learn a box.
 
-    A place learns a box if it is inside the box and within `RADIUS` strides of the centre, or if it is nearest to the
-    centre. A place that qualifies for several boxes learns the smallest box. A box's longer side selects the box's
-    level.
+    A place qualifies for a box if the place is inside the box and within `RADIUS` strides of the centre. The place
+    nearest to the centre also qualifies. A place that qualifies for several boxes learns the smallest box. A box's
+    longer side selects the box's level.
 
     >>> import torch
     >>> from hdlif.training.tasks.box_loss import BoxLoss

@@ -150,7 +150,7 @@ class Classify(Measured):
         return replace(self, class_weights=balanced_weights(labels, len(self.outputs)))
 
     def criterion(self) -> Criterion:
-        """Return the cross-entropy of outputs, which rules apply to each step or to the mean over steps."""
+        """Return the cross-entropy loss that rules apply to each step's outputs or to the mean output."""
         return self.timed(cross_entropy(self.class_weights, self.label_smoothing))
 
     def timed(self, criterion: Criterion) -> Criterion:

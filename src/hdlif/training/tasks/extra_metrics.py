@@ -81,7 +81,7 @@ class ExtraMetrics:
 
 
 def check_metrics(metrics: Mapping[str, Metric], own: Collection[str]) -> None:
-    """Raise `InputError` for an object that is not a metric, or a name that one of the task's `own` figures has."""
+    """Raise `InputError` for an object that is not a metric, or for a name that the task's `own` figures use."""
     from torchmetrics import Metric
 
     for name, metric in metrics.items():

@@ -1,4 +1,4 @@
-"""Base class of hdlif's tasks: outputs, steps and metrics."""
+"""The base class of hdlif's tasks, with outputs, time steps and metrics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRIED = 32
 
 @dataclass(frozen=True)
 class Measured(ABC):
-    """Base class for tasks, with a task's `figures` and additional metrics.
+    """Base class for tasks with `figures` and additional metrics.
 
     See `Classify` for an example.
 

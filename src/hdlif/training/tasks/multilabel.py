@@ -137,7 +137,7 @@ class _Tally(Tally):
 
 
 def _f1(counts: Tensor) -> Tensor:
-    """Return 2·tp/(2·tp + fp + fn) of each label; 0 for a label that is neither present nor predicted."""
+    """Return 2·tp/(2·tp + fp + fn) of each label, or 0 for a label that is neither present nor predicted."""
     tp, fp, fn, _ = counts.double()
     return torch.where(tp > 0, 2 * tp / (2 * tp + fp + fn).clamp_min(1), torch.zeros(()).double())
 

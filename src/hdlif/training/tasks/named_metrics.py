@@ -1,4 +1,4 @@
-"""torchmetrics metrics under the names used in recipes; imported only when a metric is created."""
+"""The torchmetrics metrics that recipes name; hdlif imports this module only to create a metric."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torchmetrics.regression import MeanAbsolutePercentageError, PearsonCorrCoef
 
 
 def balanced_accuracy(*, num_classes: int) -> Metric:
-    """Return the metric of balanced accuracy, the mean accuracy of the classes."""
+    """Return a metric of balanced accuracy, which is the mean accuracy over classes."""
     return MulticlassAccuracy(num_classes, average="macro")
 
 

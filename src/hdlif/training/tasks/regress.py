@@ -99,7 +99,7 @@ class Regress(Measured):
         return torch.zeros(()), 0
 
     def pairs(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return predicted and true values before normalisation, float64 [T', B, V], for the T' steps from `first` on.
+        """Return denormalised predictions and true values, float64 [T', B, V], for the T' steps from `first` on.
 
         Unless `combine` is "each", return the prediction after each step, and the true values as [1, B, V].
         """

@@ -248,7 +248,7 @@ class Task(Protocol):
 
 
 def so_far(outputs: Tensor, first: int) -> Tensor:
-    """Return the running sum of the outputs from step `first` on, [T, B, n], for the prediction after each step.
+    """Return the running sum of the outputs from step `first` on, [T, B, n], from which predictions are made.
 
     Steps before `first` keep their own outputs.
     """
@@ -347,7 +347,7 @@ def timed(
     each: bool = False,
     own: bool = False,
 ) -> Criterion:
-    """Restrict a criterion to the steps with a loss from `first` on; return it unchanged if all steps count equally.
+    """Restrict a criterion to the steps with a loss from `first` on, or return `criterion` if all steps count equally.
 
     Args:
         each: whether every step has its own target, which is read `first` steps later.
