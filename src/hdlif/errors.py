@@ -1,8 +1,8 @@
 """The errors that `hdlif` raises for bad input and failed runs.
 
-Each message is one printable line that states the problem, the accepted values and the fix. Unprintable characters in a
-file's content or name are escaped. `exit_code` is the exit code of the command line: 2 for bad input, 1 for a run that
-failed.
+Each error message is one printable line that states the problem, the accepted values and the fix. Unprintable
+characters in a file's content or name are escaped. `exit_code` is the exit code of the command line: 2 for bad input, 1
+for a run that failed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,7 +34,7 @@ class ShapeError(HdlifError, ValueError):
 
 
 class StateError(HdlifError, ValueError):
-    """Raised when a neuron state does not belong to the module or the time steps that it is passed to."""
+    """Raised when a neuron state does not fit the module or the time steps."""
 
 
 class ResetError(HdlifError, AttributeError):
@@ -92,7 +92,7 @@ class MissingExtraError(HdlifError, ImportError):
 
     @classmethod
     def of(cls, missing: str | None, extras: str) -> "MissingExtraError":
-        """Return the error for a missing package that these extras install."""
+        """Return the error for a missing package that the given extras install."""
         return cls(f"{missing} is not installed; install it with: {pip_install(extras)}")
 
 
@@ -145,7 +145,7 @@ def pip_install(extras: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Escape the unprintable characters in `text`, including line breaks, as Python writes them.
+    r"""Escape the unprintable characters in `text`, including line breaks, in Python's notation.
 
     >>> print(printable("a\nb \x1b[31m é"))
     a\nb \x1b[31m é
@@ -175,7 +175,7 @@ def brief(value: object) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message; some messages of torch have many more."""
+    """Return the first line of an error's message; messages of torch may have many lines."""
     return cut((str(error).splitlines() or [type(error).__name__])[0], 300)
 
 

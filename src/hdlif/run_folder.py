@@ -1,4 +1,4 @@
-"""The names of the files in a run folder, and the command that resumes its training run."""
+"""The names of the files in a run folder, and the command that resumes the training run."""
 
 import shlex
 from pathlib import Path

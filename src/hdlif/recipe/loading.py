@@ -2,8 +2,8 @@
 
 A recipe with a `base` lists only its differences from the base. A base recipe has no base itself. A section with a
 `kind` replaces the section of the base. A section without a `kind` is merged with the base's section key by key. A base
-is a shipped recipe, or a file at or below the folder of the recipe. Errors never quote a base file, which may not be a
-recipe.
+is a shipped recipe, or a file at or below the folder of the recipe. Error messages never quote a base file, which may
+not be a recipe.
 """
 
 import contextlib

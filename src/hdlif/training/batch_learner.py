@@ -53,11 +53,11 @@ class BatchLearner:
         return batch
 
     def seed_noise(self) -> None:
-        """Seed the random numbers of the batch."""
+        """Seed torch's random numbers for the batch."""
         torch.manual_seed(self.training.seed_for("noise"))
 
     def ask_ranks(self) -> None:
-        """Share among all ranks whether a signal arrived and whether a checkpoint is due."""
+        """Agree among all ranks on whether a signal has arrived and whether a checkpoint is due."""
         ranks = self.training.ranks
         self.signal = ranks.highest(self.training.pending.number or 0)
         self.is_checkpoint_due = bool(ranks.highest(self._is_due()))

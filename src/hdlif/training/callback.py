@@ -1,7 +1,6 @@
 """The callback interface, with hooks into a training run and the attributes that hooks may read and change.
 
-A checkpoint stores the callbacks' plain values in its record under "callbacks", and their tensors as
-callbacks.NAME.KEY.
+A checkpoint stores the callbacks' plain values in the record under "callbacks", and tensors as callbacks.NAME.KEY.
 """
 
 from __future__ import annotations
@@ -131,9 +130,9 @@ class Callback:
         """Called after the last epoch."""
 
     def on_log(self, training: Training, event: Mapping[str, Any]) -> None:
-        """Called with each event: a mapping with "event" (its name), "epoch", "step", "seconds" and more.
+        """Called with each event, a mapping with the keys "event" (the name), "epoch", "step", "seconds" and more.
 
-        The event "message" has a "line" for the user; its "warning" is True for warnings.
+        The event "message" has a "line" for the user, and "warning", which is True for warnings.
         """
 
     def teardown(self) -> None:

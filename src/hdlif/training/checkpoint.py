@@ -214,7 +214,7 @@ def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
 def restore_training(
     model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], path: Path
 ) -> None:
-    """Restore the `training_tensors` that were read from `path`.
+    """Restore a training state from `training_tensors` that were read from `path`.
 
     Raises:
         CheckpointError: the tensors belong to another model.

@@ -129,7 +129,7 @@ class RunFiles:
         return f"{self.last} holds the last good state"
 
     def _check_best(self, epoch: int) -> None:
-        """Check before training that the best epoch's network exists undamaged; otherwise raise `CheckpointError`."""
+        """Raise `CheckpointError` unless the network of the best epoch exists and is undamaged."""
         try:
             checkpoint.load(self.best if self.best.exists() else self.final)
         except CheckpointError as error:

@@ -39,7 +39,7 @@ class Settings(Protocol):
 
 
 class InnerTraining(Training, Protocol):
-    """The interface of a training run for its learner and its validation.
+    """The interface of a training run for the learner and the validation.
 
     Attributes:
         network: the model in the form that is called, compiled and shared by ranks.

@@ -13,8 +13,8 @@ class Mix:
     """Mixup and CutMix, which mix each sample i of a batch, and its label, with sample B - 1 - i.
 
     Mixup computes ρ·x_i + (1 - ρ)·x_j, where ρ is the fraction of x_i in the target (Zhang et al., ICLR 2018). CutMix
-    puts a rectangle of x_j into x_i (Yun et al., ICCV 2019). One draw applies to the whole batch and all frames of a
-    sample.
+    puts a rectangle of x_j into x_i (Yun et al., ICCV 2019). One random draw applies to the whole batch and all frames
+    of a sample.
 
     >>> from hdlif.training import Mix, Mixing
     >>> mixing = Mixing(Mix(classes=10, mixup_alpha=0.8, cutmix_alpha=1.0, prob=1.0, switch_prob=0.5))

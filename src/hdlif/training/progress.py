@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class Progress(Callback):
-    """A progress bar for training and for reading the validation samples, with lines printed above it.
+    """A progress bar for training and for reading the validation samples, with lines printed above the bar.
 
-    If standard error is not a terminal (a file, cron), one line per epoch is printed instead.
+    If standard error is not a terminal, one line per epoch is printed instead of a bar.
 
     Args:
         name: label of the training run.

@@ -71,7 +71,7 @@ class Ranks:
         self.first = self.index == 0
 
     def shares(self, batches: Sequence[Tensor]) -> list[Tensor]:
-        """Return this rank's contiguous part of each of `batches`; the parts of all ranks, in order, form the batch.
+        """Return this rank's contiguous part of each of `batches`; the ranks' parts, in order, form the batch.
 
         A last batch with fewer members than ranks is merged into the previous batch, so every rank gets a part.
 
@@ -123,8 +123,7 @@ class Ranks:
         return value if self.count == 1 else int(gathered(torch.tensor(value, device=self.accelerator.device)).max())
 
     def together(self, action: Callable[[], _T]) -> _T:
-        """Return the result of `action`. If any rank fails, the first rank raises the error and other ranks exit with
-        0.
+        """Return the result of `action`. If any rank fails, the first rank raises the error, and others exit with 0.
 
         Launchers kill all processes once one fails, so only the first rank's exit code may be an error.
         """

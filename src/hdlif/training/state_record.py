@@ -1,4 +1,4 @@
-"""The record of a training state, and its validation."""
+"""Validate the record of a training state."""
 
 import json
 from collections.abc import Mapping

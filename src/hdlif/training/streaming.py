@@ -1,4 +1,4 @@
-"""Training on endless sequences, in which each batch continues the previous one.
+"""Training on endless sequences, in which each batch continues the previous batch.
 
 A stream is the sequence of samples at one index of the batch; the network's state carries over between samples. Each
 batch is processed in parts, with one update per part.
@@ -24,7 +24,7 @@ _STATE, _KEPT = "stream.state.", "stream.kept."
 
 
 class Streams:
-    """The state of the streams of a training run, and the parts of its batches.
+    """The state of a training run's streams, and the parts of the batches.
 
     Args:
         every: steps per update.
@@ -43,7 +43,7 @@ class Streams:
         self.carry = Carry()
 
     def parts(self, x: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the parts of a batch [T or 1, B, ...] and of its target, in order."""
+        """Yield the parts of a batch [T or 1, B, ...] and of the batch's target, in order."""
         for first in range(0, self._time_steps, self.every):
             steps = range(first, first + self.every)
             yield chunk(x, steps), target[:, first : steps.stop] if self._each else target

@@ -114,8 +114,8 @@ BUSY = 0.3
 def warning_of_others() -> str | None:
     """Return a warning if cores were busy in the last minute, otherwise None.
 
-    In each operation, PyTorch's threads wait for the slowest one. If two programs share two cores, an update with two
-    threads may take many times as long as with one thread.
+    In each operation, PyTorch's threads wait for the slowest thread. If two programs share two cores, an update with
+    two threads may take many times as long as with one thread.
     """
     if "OMP_NUM_THREADS" in os.environ or not hasattr(os, "getloadavg"):
         return None
@@ -131,7 +131,7 @@ def warning_of_others() -> str | None:
 def rounds_for(updates: int, counts: int) -> int | None:
     """Return the number of rounds to time after the first round, or 0 if the first round decides.
 
-    Return None if a training run with this number of updates is too short even for one round.
+    Return None if a training run is too short even for one round.
     """
     if updates <= TOO_SHORT:
         return None

@@ -228,7 +228,7 @@ class Patience(Callback):
 
 
 class BestInMemory(Callback):
-    """A callback that keeps a copy of the best epoch's network, and restores it at the end."""
+    """A callback that keeps a copy of the best epoch's network, and restores this copy at the end."""
 
     def __init__(self) -> None:
         self._state: dict[str, Tensor] = {}

@@ -65,7 +65,7 @@ class Updater:
 
     With several ranks, gradients are averaged once per update, in the backward pass of the update's last loss.
 
-    In float16, the gradients belong to the scaled loss and are unscaled once, before clipping. If a gradient is not
+    In float16, gradients are computed from the scaled loss and unscaled once, before clipping. If a gradient is not
     finite, the optimiser step is skipped and the scale is lowered.
 
     Args:
@@ -120,8 +120,8 @@ class Updater:
     ) -> float:
         """Train on a batch [T or 1, B, ...] and return the loss per update, without penalty.
 
-        x and target are this rank's share of the batch; the returned loss covers all ranks. After a non-finite loss on
-        any rank, this update and all later updates are skipped.
+        Pass this rank's share of the batch as x and target; the returned loss covers all ranks. After a non-finite loss
+        on any rank, this update and all later updates are skipped.
 
         Args:
             share: weight of this batch in its update; less than 1 if several batches make one update.

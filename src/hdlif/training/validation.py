@@ -90,7 +90,8 @@ class Validation:
         """Evaluate the epoch, and record the epoch if its `Task.better` is the largest so far.
 
         Among equal scores, the epoch with the lowest loss is the best, because with few samples many epochs have the
-        same accuracy. Without validation samples, training samples are evaluated, and the last epoch is kept.
+        same accuracy. Without validation samples, training samples are evaluated, and the last epoch counts as the
+        best.
         """
         training, ranks = self.training, self.training.ranks
         held_out = len(training.validation) > 0

@@ -70,7 +70,7 @@ def names_own_parts(recipe: Recipe) -> bool:
 
 
 def try_traces(recipe: Recipe, ranks: int = 1) -> None:
-    """Raise `RecipeError` if the rule keeps traces and does not support this network or batch size.
+    """Raise `RecipeError` if the rule keeps traces and does not support the network or the batch size.
 
     The recipe must have passed `check`; `ranks` is the number of processes that share a batch.
     """
@@ -187,8 +187,8 @@ def check(recipe: Recipe) -> None:
 def build_trained(recipe: Recipe, fill: Callable[[nn.Module], object]) -> nn.Module:
     """Return the network of a trained recipe in eval mode, with values set by `fill`.
 
-    The network is built once, without values. Custom parts may contain tensors outside their state dict, so networks
-    with custom parts are built again with values before `fill` is called.
+    Without custom parts, the network is built once, without values. Custom parts may contain tensors outside the state
+    dict, so networks with custom parts are built again with values.
 
     Raises:
         RecipeError: the network cannot be built; the rest of the recipe is not checked.
@@ -206,7 +206,7 @@ def build_trained(recipe: Recipe, fill: Callable[[nn.Module], object]) -> nn.Mod
 
 
 def _check_network(recipe: Recipe, task: Task, fill: Callable[[nn.Module], object] | None = None) -> nn.Module:
-    """Build the network, check that it fits the task, and return it.
+    """Build the recipe's network, check that it fits the task, and return it.
 
     If given, `fill` sets the network's values. Without `fill`, the seed determines the values, and a network larger
     than `SMALL` has no values.

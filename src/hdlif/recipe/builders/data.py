@@ -305,7 +305,7 @@ def _shipped(recipe: Recipe, root: Path | None) -> DataSets:
 
 
 def _side(section: DataConfig) -> int | None:
-    """Return `data.size` for a shipped data set. Raises `RecipeError` if `data.size` is a height and a width."""
+    """Return `data.size` for a shipped data set. Raises `RecipeError` if `data.size` sets a height and a width."""
     if isinstance(section.size, tuple):
         raise RecipeError(f"data.size = {list(section.size)}: {section.kind} has square images; give one number")
     return section.size

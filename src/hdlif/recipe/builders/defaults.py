@@ -167,8 +167,8 @@ def _for_events(found: OwnData, batch: int, keys: Collection[str]) -> Iterator[C
 def _residual_values(height: int, width: int) -> int:
     """Return the number of values in the base recipe's residual network at one step.
 
-    The first stage of this network has two layers of 16 channels at the size of the images. Each later stage has half
-    as many values as the previous stage.
+    The first stage of the residual network has two layers of 16 channels at the size of the images. Each later stage
+    has half as many values as the previous stage.
     """
     return 2 * (2 * 16 * height * width)
 
@@ -185,5 +185,5 @@ _BELONGS = {
 
 
 def _covers(given: str, key: str) -> bool:
-    """Return whether an override replaces the choice for a key, or the key that this choice depends on."""
+    """Return whether an override replaces the choice for a key, or a key on which the choice depends."""
     return any(one == given or one.startswith(f"{given}.") for one in (key, _BELONGS.get(key, key)))

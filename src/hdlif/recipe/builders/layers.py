@@ -123,7 +123,7 @@ def of_layer(name: str, stated: Mapping[str, V]) -> V | None:
 
 
 def quantizer_of(bits: float) -> WeightQuantizer | None:
-    """Return the quantiser for weights with a number of bits in `WEIGHT_BITS`, or None for fp32."""
+    """Return the quantiser for a weight precision in `WEIGHT_BITS`, or None for fp32."""
     from hdlif import nn
 
     few: dict[float, Any] = {1: nn.Binary(), 1.5: nn.Ternary(), 32: None}
@@ -231,7 +231,7 @@ class NoAttention(Part, kind="none"):
 
 
 class Attention(Part):
-    """An attention module, with the form of the residual blocks that contain it."""
+    """An attention module, and the form of the residual blocks that contain the module."""
 
     BESIDE = frozenset({"form"})
     form: Literal["I", "II"] = field("I", "Place of the attention in residual blocks.")
@@ -254,7 +254,7 @@ class SECA(Attention, kind="seca"):
 
 
 class ECA(Attention, kind="eca", makes=At("hdlif.nn:eca").get):
-    """Efficient channel attention as published."""
+    """Efficient channel attention, as originally published."""
 
 
 ATTENTIONS = Section[Part]("attention", NoAttention, SECA, ECA, own=Attention, given=("time_steps",))

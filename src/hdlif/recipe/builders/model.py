@@ -44,7 +44,7 @@ PARTS = ("neuron", "conv", "quantizer", "norm", "classes", "in_channels", "in_si
 
 
 class Model(Part):
-    """A network; `ATTENTION` is the name of its argument for attention, if it has one."""
+    """A network; `ATTENTION` is the name of the network's argument for attention, if any."""
 
     ATTENTION: ClassVar[Literal["block", "attention"] | None] = None
 
@@ -210,7 +210,7 @@ class Imported(Model, kind="imported", makes=At("hdlif.recipe.builders.model:imp
 
 
 class Spiking(Model, kind="spiking", makes=At("hdlif.recipe.builders.spiking:spiking_network")):
-    """A network from torchvision, from timm or of your own, whose activations are replaced by neurons."""
+    """A network from torchvision, timm or your own code, with neurons in place of activations."""
 
     of: str = field(..., "Function or class that makes the network, package.module:Name.", pattern="^[^:]+:[^:]+$")
     options: dict[str, Any] | None = field(None, "Other arguments of this function or class.")

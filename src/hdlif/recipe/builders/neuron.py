@@ -334,7 +334,7 @@ EQUATIONS: Mapping[str, Any] = {
 
 
 def read_neuron(recipe: Recipe) -> AnyNeuron:
-    """Check the section `neuron` and the section `spikes`."""
+    """Check the sections `neuron` and `spikes`."""
     for key in ("time_steps", "spikes"):
         if key in recipe.neuron.arguments:
             raise RecipeError(f"neuron.{key} cannot be set here; set {key} at the top level of the recipe")
@@ -377,7 +377,7 @@ def check_parallel(recipe: Recipe, network: Temporal) -> None:
 
 
 def own_neuron(kind: str) -> type[Neuron]:
-    """Return a neuron class given as `package.module:Name`, or a class from an installed package. Raises `RecipeError`."""
+    """Return the custom neuron class at `package.module:Name`, or from an installed package. Raises `RecipeError`."""
     return own_neuron_class(found_part(kind, "neuron.kind", NEURONS), kind)
 
 

@@ -288,7 +288,7 @@ def found_data(
     part: Tested = "test",
     say: Callable[[str], None] = say_nothing,
 ) -> DataSets:
-    """Prepare custom data for a network with this input record, and split data that have no parts.
+    """Prepare custom data for a network with the input record `record`, and split data that have no parts.
 
     Args:
         labels: labels of the network, which the data must have; None accepts any labels.
@@ -337,7 +337,7 @@ def named_data(
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
     arguments: Mapping[str, Any] = NO_KEYS,
 ) -> DataSets:
-    """Load a shipped data set for a network with this input record.
+    """Load a shipped data set for a network with the input record `record`.
 
     Args:
         frames: binning of events, if the record has none.

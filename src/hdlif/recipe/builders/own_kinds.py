@@ -1,7 +1,7 @@
 """Kinds of custom data, whose classes and sizes are found by inspection.
 
 Each kind has a class in this module, and a `Request` in `hdlif.data.sources` that returns an `OwnData`. A recipe may
-set the fields of the request as keys, except the fields that hdlif passes.
+set a request's fields as keys, except the fields that hdlif passes.
 """
 
 from __future__ import annotations
@@ -256,7 +256,7 @@ def found_kind(kind: str) -> type[OwnDataSection] | None:
 def is_items(kind: object) -> bool:
     """Return whether a kind is a custom data set: package.module:Name, or a name that an installed package offers.
 
-    Names of shipped sets take precedence.
+    Names of shipped data sets take precedence.
     """
     if is_own(kind) or not isinstance(kind, str) or kind in DATA or kind in FOUND:
         return is_own(kind)

@@ -224,7 +224,7 @@ class Section(Mapping[str, type[P]]):
 
 
 def without_keys(base: type[P], meanings: Mapping[str, str], **values: Any) -> list[type[P]]:
-    """Return a class for each kind, with the keys of `base`, the kind's meaning, and these attributes."""
+    """Return a class for each kind, with the keys of `base`, the kind's meaning, and the given attributes."""
     made = []
     for kind, meaning in meanings.items():
         part = create_model(kind, __base__=base, __doc__=meaning, __cls_kwargs__={"kind": kind})

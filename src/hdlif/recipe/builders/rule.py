@@ -73,7 +73,7 @@ class OTTT(_PerStep, kind="ottt", makes=At("hdlif.learning:OTTT")):
 
 
 class NDOT(OTTT, kind="ndot", makes=At("hdlif.learning:NDOT")):
-    """OTTT with traces that decay by the ratio of their neurons' potential changes."""
+    """OTTT with traces that decay by the ratio of the neurons' potential changes."""
 
 
 class ForwardMode(_PerStep, kind="forward_mode", makes=At("hdlif.learning:ForwardMode")):

@@ -1,4 +1,4 @@
-"""The kind `spiking` of the section `model`: a network from torchvision, timm or the user, converted to spiking."""
+"""The kind `spiking` of the section `model`: a network from torchvision, timm or your code, converted to spiking."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ PENALTIES = Section[Part]("activity", Free, Surplus, Density, Sops, own=Part, gi
 
 
 def build_penalty(recipe: Recipe) -> Penalty | None:
-    """Return the recipe's penalty on activity, or None without one."""
+    """Return the recipe's penalty on activity, or None without a penalty."""
     penalty: Penalty | None = PENALTIES.read(recipe.activity).build(time_steps=recipe.time_steps)
     return penalty
 

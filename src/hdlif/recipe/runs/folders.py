@@ -105,7 +105,7 @@ MEASURED_OF_TASKS = {"task", "metric", "metrics", "per_step", "validation_metric
 
 
 def finished(folder: Path, recipe: Recipe) -> TrainResult | None:
-    """Return the result of a finished training run of this recipe if its network exists, otherwise None."""
+    """Return the result of a finished training run of the recipe if the network exists, otherwise None."""
     if not (folder / run_folder.MODEL).exists():
         return None
     summary = _summary(folder)
@@ -121,7 +121,7 @@ def finished(folder: Path, recipe: Recipe) -> TrainResult | None:
 
 
 def begun(folder: Path, recipe: Recipe) -> bool:
-    """Return whether the folder contains a stopped training run of this recipe."""
+    """Return whether the folder contains a stopped training run of the recipe."""
     return _recipe_text(folder) == dump_recipe(recipe)
 
 

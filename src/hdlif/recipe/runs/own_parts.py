@@ -83,7 +83,7 @@ def _kept(out: Path) -> dict[str, dict[str, str]] | None:
 
 @contextmanager
 def saying_what_is_gone(out: Path) -> Iterator[None]:
-    """Add to a `RecipeError` or `DataError` the name of a missing package that the run in OUT needs, if any."""
+    """Add the name of a missing package that the run in OUT needs, if any, to a `RecipeError` or `DataError`."""
     try:
         yield
     except (RecipeError, DataError) as error:

@@ -119,7 +119,7 @@ def _following_from_data(
 
 
 def _name_of(data: str) -> str:
-    """Return the name of a run on these data: a file's stem, a folder's name, or Name from module:Name."""
+    """Return a run's name from its data: a file's stem, a folder's name, or Name from module:Name."""
     name = Path(data.rpartition(":")[2] if builders.is_items(data) else os.path.abspath(data)).stem  # noqa: PTH100
     return re.sub(r"[^\w.-]+", "_", name).strip(".") or "data"
 
@@ -198,7 +198,7 @@ def data_keys(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def names_path(data: str | None) -> bool:
-    """Return whether the value of `--data` is custom data that exist, and not the name of a shipped set."""
+    """Return whether the value of `--data` names existing custom data, and not a shipped data set."""
     return data is not None and data not in builders.DATA and builders.is_there(data)
 
 

@@ -138,7 +138,7 @@ def load_space(
 def built(
     recipe: str | Path, overrides: Sequence[str], look: Callable[[Recipe], Recipe] = lambda recipe: recipe
 ) -> Recipe:
-    """Return the recipe with the overrides, completed by `look` and checked. Raises `RecipeError`."""
+    """Apply the overrides to the recipe, complete it with `look`, and check the result. Raises `RecipeError`."""
     loaded = look(load_recipe(recipe, overrides))
     builders.check(loaded)
     return loaded

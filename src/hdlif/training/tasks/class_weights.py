@@ -86,8 +86,8 @@ def _uncounted(logits: Tensor, target: Tensor) -> Tensor:
 class WeightedCrossEntropy:
     """The mean over samples of w_c · cross-entropy for class c; a mixed sample has the mean weight of its classes.
 
-    The divisor is the number of samples, not the sum of weights. Splitting a batch among ranks or accumulation steps
-    therefore does not change the gradient.
+    The loss is divided by the number of samples, not by the sum of weights. Splitting a batch among ranks or
+    accumulation steps therefore does not change the gradient.
 
     >>> import torch
     >>> from hdlif.training.tasks.class_weights import WeightedCrossEntropy

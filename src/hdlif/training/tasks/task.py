@@ -73,7 +73,7 @@ class Evaluation:
 
 
 def figures_as_json(accuracy: float | None, per_step: Sequence[float], metrics: Mapping[str, float]) -> dict[str, Any]:
-    """Return results as a JSON-serialisable dict, without the metrics of a classification that has only its accuracy.
+    """Return results as a JSON-serialisable dict; metrics are omitted if accuracy is the only metric.
 
     Args:
         accuracy, per_step, metrics: as in `Evaluation`.
@@ -238,8 +238,8 @@ class Task(Protocol):
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         """Return the numbers of correct and of all predictions for a training batch, both 0 for regression.
 
-        If the task has an attribute `right_by`, hdlif passes the outputs as `RightBy` describes. Without this
-        attribute, hdlif passes the outputs of all steps in one call.
+        If the task has an attribute `right_by`, hdlif passes the outputs as `RightBy` describes. If the task has no
+        attribute `right_by`, hdlif passes the outputs of all steps in one call.
 
         Args:
             outputs: outputs of the steps with a loss, [len(steps), B, n].
