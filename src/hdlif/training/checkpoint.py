@@ -156,7 +156,7 @@ def load_model(
 
 
 def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
-    """Raise `CheckpointError` with the different fields if the checkpoint at `path` has another recipe."""
+    """Raise `CheckpointError` with the differing fields if the checkpoint at `path` has another recipe."""
     kept = record.get("recipe")
     if not isinstance(kept, dict):
         raise CheckpointError(f"{path}: contains no recipe; the file is damaged; train again without resuming")
