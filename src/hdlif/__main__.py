@@ -57,7 +57,7 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def _unraisable(self, what: _Unraisable) -> None:
-        # It was raised in a finalizer, where Python would drop it.
+        # The exception was raised in a finalizer, where Python would drop it.
         if what.exc_type is KeyboardInterrupt:
             self._leave(say=True)
         sys.__unraisablehook__(what)

@@ -84,7 +84,7 @@ class _Section(BaseModel):
 
     EXTRAS: ClassVar[tuple[str, ...]] = ()
     """Keys that are written only if they differ from their default. A checkpoint or summary from before such a key was
-    introduced therefore equals a newer one."""
+    introduced therefore equals a newer checkpoint or summary."""
 
     @model_serializer(mode="wrap")
     def _without_what_is_off(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

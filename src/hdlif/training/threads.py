@@ -163,7 +163,7 @@ def measured(
     warm_up: dict[int, float] = {}
     began = clock()
     with using_threads(counts[0]):
-        # One-time costs of the first update, such as memory and kernels, count for no number of threads.
+        # Update once before timing, because the first update has one-time costs, such as memory and kernels.
         update(0)
         for number in range(rounds + 1):
             # Alternate the order, so the caches that a round leaves favour no number.

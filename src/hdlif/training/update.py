@@ -145,7 +145,7 @@ class Updater:
                 step = self._checked(next(iter(steps), None), plan)
                 hear(step.logits)
                 penalised = step.loss if watch is None else step.loss + of_penalty * watch.penalty()
-                # A non-finite penalty spoils the update, as a non-finite loss does.
+                # A non-finite penalty invalidates the update, as a non-finite loss does.
                 of_update += step.loss.item() if watch is None or penalised.isfinite() else math.nan
                 # Ranks meet in the backward pass, so all of them run it, whatever their losses are.
                 self._accelerator.backward(penalised if share == 1.0 else share * penalised)

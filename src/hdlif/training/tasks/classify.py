@@ -201,7 +201,7 @@ class _Tally(Tally):
         return float(sums["correct"][-1] / sums["seen"][1])
 
     def _evaluation(self, sums: Mapping[str, Tensor], loss: float, n: int) -> Evaluation:
-        # Counts, not torchmetrics: its accuracy is float32, and 0.955 would be reported as 0.9549999833106995.
+        # Use counts, because torchmetrics' float32 accuracy would report 0.955 as 0.9549999833106995.
         per_step = tuple(count / n for count in sums["correct"].tolist())
         return Evaluation(per_step[-1], per_step, loss, n, {"accuracy": per_step[-1]})
 

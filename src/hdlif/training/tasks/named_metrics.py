@@ -37,7 +37,7 @@ class _MeanOfSpearman(SpearmanCorrCoef):
 
 
 class _MeanOfPearson(PearsonCorrCoef):
-    # torchmetrics does not define it; for predictions, a correlation of -1 is bad.
+    # torchmetrics does not define this attribute; for predictions, a correlation of -1 is bad.
     higher_is_better = True
 
     def compute(self) -> Tensor:
@@ -47,7 +47,7 @@ class _MeanOfPearson(PearsonCorrCoef):
 def spearman(*, num_outputs: int) -> Metric:
     """Return the metric of Spearman correlation, averaged over the outputs."""
     with warnings.catch_warnings():
-        # The warning that it stores all values; the documentation states that too.
+        # Ignore the warning that the metric stores all values; the documentation states this, too.
         warnings.simplefilter("ignore")
         return _MeanOfSpearman(num_outputs)
 
