@@ -125,7 +125,7 @@ class Ranks:
     def together(self, action: Callable[[], _T]) -> _T:
         """Return the result of `action`. If any rank fails, the first rank raises the error, and others exit with 0.
 
-        Launchers kill all processes once one fails, so only the first rank's exit code may be an error.
+        Launchers kill all processes when one process fails, so only the first rank's exit code may be an error.
         """
         if self.count == 1:
             return action()

@@ -35,7 +35,7 @@ class _OfSeries(Augment):
 
 
 class Jitter(_OfSeries, kind="jitter", makes=At("hdlif.data.augment:jitter")):
-    """Add normal noise to each value of a time series."""
+    """Add normally distributed noise to each value of a time series."""
 
     deviation: float = field(0.05, "Standard deviation of the change.")
 

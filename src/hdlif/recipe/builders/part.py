@@ -309,7 +309,7 @@ class _Scope(dict[str, Any]):
 
 
 class _Unknown:
-    """Placeholder for a class that is not imported."""
+    """A placeholder for a class that is not imported."""
 
 
 def _type_of(annotation: Any, module: str) -> Any:

@@ -91,7 +91,7 @@ class BoxLoss:
         return torch.cat(found)
 
     def assigned(self, target: Tensor) -> Assignment:
-        """Return the targets of the places for boxes [B, M, 5]."""
+        """Return the targets of all places for the true boxes [B, M, 5]."""
         places = self.places.to(target.device)
         # Compare boxes [B, 1, M, ...] with places [P, 1, ...].
         label, corners = target[:, None, :, 0], target[:, None, :, 1:]
