@@ -1,12 +1,12 @@
 """Run the command line in its own process, and handle Ctrl-C. `python -m hdlif` is the same as `hdlif`.
 
-The first SIGINT raises KeyboardInterrupt: hdlif leaves no partial file and ends its child processes. Meanwhile, further
-signals are ignored; after `PATIENCE` seconds, the next one ends the process immediately. A training run holds back its
-first SIGINT (`hdlif.training.interruption`), so the second one counts as the first here. The exit code is always 130,
-and no traceback is shown.
+The first SIGINT raises KeyboardInterrupt: hdlif leaves no partial file and ends its child processes. Further signals
+are ignored for `PATIENCE` seconds; a later signal ends the process immediately. During training,
+`hdlif.training.interruption` holds back the first SIGINT, so the second SIGINT raises KeyboardInterrupt. After an
+interrupt, the exit code is 130, and no traceback is shown.
 
 While a compiled module is imported, KeyboardInterrupt is unsafe: some modules abort, and some turn it into another
-error. A SIGINT during an import therefore ends the process immediately, which loses nothing.
+error. A SIGINT during an import therefore ends the process immediately; no work is lost.
 """
 
 import contextlib
@@ -30,20 +30,20 @@ class _Unraisable(Protocol):
 
 
 class Interrupts:
-    """Handler of SIGINT from `hear` until `end`; `first` is the time of the first signal."""
+    """A SIGINT handler, active from `hear` until `end`; `first` is the time of the first signal."""
 
     def __init__(self) -> None:
         self.first: float | None = None
         self._process = os.getpid()
 
     def hear(self) -> None:
-        """Start to handle SIGINT, unless the process was started with SIGINT ignored."""
+        """Install the SIGINT handler, unless the process was started with SIGINT ignored."""
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, self._come)
             sys.unraisablehook = self._unraisable
 
     def end(self) -> None:
-        """Ignore SIGINT: only the interpreter's shutdown is left, and an interrupt in it would show a traceback."""
+        """Ignore SIGINT, because an interrupt during the interpreter's shutdown would show a traceback."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def _come(self, _: int, frame: FrameType | None) -> None:
@@ -57,7 +57,7 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def _unraisable(self, what: _Unraisable) -> None:
-        # It was raised in a finalizer, where Python would drop it.
+        # The exception was raised in a finalizer, where Python would drop it.
         if what.exc_type is KeyboardInterrupt:
             self._leave(say=True)
         sys.__unraisablehook__(what)

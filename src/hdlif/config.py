@@ -1,7 +1,7 @@
-"""The recipe: everything that decides a training run, as frozen, typed values.
+"""The recipe, which contains all settings of a training run as frozen, typed values.
 
-A part that is chosen by name is a `Component`, which keeps its arguments as they are in the file.
-`hdlif.recipe.builders` has a class for each kind, which checks them.
+A `Component` is a part chosen by name, with its arguments as written in the file. `hdlif.recipe.builders` contains a
+class per kind of part, which checks the arguments.
 """
 
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ def _if_plain(values: Any) -> Any:
 
 
 class Component(BaseModel):
-    """A part chosen by name: its `kind`, and the arguments of this kind."""
+    """A part chosen by name, with its `kind` and the arguments of this kind."""
 
     # A checkpoint stores the recipe as canonical JSON, so values are JSON values, without NaN and infinity.
     model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
@@ -84,7 +84,7 @@ class _Section(BaseModel):
 
     EXTRAS: ClassVar[tuple[str, ...]] = ()
     """Keys that are written only if they differ from their default. A checkpoint or summary from before such a key was
-    introduced therefore equals a newer one."""
+    introduced therefore equals a newer checkpoint or summary."""
 
     @model_serializer(mode="wrap")
     def _without_what_is_off(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class MixupConfig(_Section):
 
 
 class SoundConfig(_Section):
-    """Settings that convert sounds to time series: the fields of `hdlif.graph.graph.SoundRecord`."""
+    """Settings for converting audio to time series, with the fields of `hdlif.graph.graph.SoundRecord`."""
 
     rate: int
     samples: int
@@ -123,7 +123,7 @@ class SoundConfig(_Section):
 
 
 class InputConfig(_Section):
-    """Settings that convert a sample of the user's own data to numbers: the fields of a model file's input record."""
+    """Settings for converting a sample of custom data to numbers, with the fields of a model file's input record."""
 
     EXTRAS = ("binning", "sensor", "columns", "rates", "windows", "sound", "shortest")
 
@@ -143,7 +143,7 @@ class InputConfig(_Section):
 
 
 class FoundConfig(_Section):
-    """Facts about the user's own data, recorded when training starts; resuming, evaluation and export use them."""
+    """Properties of custom data, recorded when training starts and used for resuming, evaluation and export."""
 
     EXTRAS = ("target_mean", "target_std")
 
@@ -198,7 +198,7 @@ class DataConfig(_Section):
 
     @property
     def arguments(self) -> dict[str, JsonValue]:
-        """Return the arguments of this kind of data."""
+        """Return the arguments of the data set's kind."""
         return dict(self.__pydantic_extra__)
 
 
@@ -284,7 +284,7 @@ class StartConfig(_Section):
 
 
 class Recipe(_Section):
-    """Everything that decides a training run: the network, its learning rule, its data and the training settings."""
+    """A recipe for a training run: the network, the learning rule, the data and the training settings."""
 
     EXTRAS = ("teacher", "task", "start")
 

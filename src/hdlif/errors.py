@@ -1,8 +1,8 @@
 """The errors that `hdlif` raises for bad input and failed runs.
 
-Each message is one printable line that states the problem, the accepted values and the fix. Unprintable characters in a
-file's content or name are escaped. `exit_code` is the exit code of the command line: 2 for bad input, 1 for a run that
-failed.
+Each error message is one printable line that states the problem, the accepted values and the fix. Unprintable
+characters in a file's content or name are escaped. `exit_code` is the exit code of the command line: 2 for bad input, 1
+for a run that failed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,7 +34,7 @@ class ShapeError(HdlifError, ValueError):
 
 
 class StateError(HdlifError, ValueError):
-    """Raised when a neuron state does not belong to the module or the time steps that it is passed to."""
+    """Raised when a neuron state does not fit the module or the time steps."""
 
 
 class ResetError(HdlifError, AttributeError):
@@ -70,7 +70,7 @@ class ArtefactError(HdlifError):
 
 
 class LimitError(HdlifError):
-    """Raised when a run needs more memory or work than allowed; the message states both, and how to allow more."""
+    """Raised when a run needs more memory or work than allowed; the message also states how to allow more."""
 
 
 class AllocationError(HdlifError, MemoryError):
@@ -84,7 +84,7 @@ class LoweringError(HdlifError):
 
 
 class ConversionError(HdlifError):
-    """Raised when a network has parts that cannot be converted to spiking ones."""
+    """Raised when a network has parts that cannot be converted to spiking parts."""
 
 
 class MissingExtraError(HdlifError, ImportError):
@@ -92,12 +92,12 @@ class MissingExtraError(HdlifError, ImportError):
 
     @classmethod
     def of(cls, missing: str | None, extras: str) -> "MissingExtraError":
-        """Return the error for a missing package that these extras install."""
+        """Return the error for a missing package that the given extras install."""
         return cls(f"{missing} is not installed; install it with: {pip_install(extras)}")
 
 
 class TrainingError(HdlifError):
-    """Raised when a training run cannot continue (a loss that is not finite, a full disk)."""
+    """Raised when a training run cannot continue, for example after a non-finite loss or on a full disk."""
 
     exit_code = 1
 
@@ -111,7 +111,7 @@ class InUseError(TrainingError):
 
 
 class OutputError(HdlifError):
-    """Raised when standard output, a file or a folder cannot be written (a full disk, a closed pipe)."""
+    """Raised when standard output, a file or a folder cannot be written, for example because the disk is full."""
 
     exit_code = 1
 
@@ -125,7 +125,7 @@ class MachineError(HdlifError):
 def pip_install(extras: str) -> str:
     """Return the command that installs extras of hdlif from the source of the current installation.
 
-    pip stores this source in the package's metadata (direct_url.json, PEP 610) unless it was a package index.
+    In direct_url.json (PEP 610), pip records the source of an installation that was not from a package index.
     """
     import json
     import shlex
@@ -145,7 +145,7 @@ def pip_install(extras: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Escape the unprintable characters in `text`, including line breaks, as Python writes them.
+    r"""Escape the unprintable characters in `text`, including line breaks, in Python's notation.
 
     >>> print(printable("a\nb \x1b[31m é"))
     a\nb \x1b[31m é
@@ -175,18 +175,18 @@ def brief(value: object) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message; some messages of torch have many more."""
+    """Return the first line of an error's message; messages of torch may have many lines."""
     return cut((str(error).splitlines() or [type(error).__name__])[0], 300)
 
 
 def reason(error: BaseException) -> str:
-    """Return a short reason from a library's or the system's error; an `OSError` gives no number and no path."""
+    """Return the reason in a library's or the system's error as short text; omit an `OSError`'s number and path."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return cut(said, 200) or type(error).__name__
 
 
 def some(names: Sequence[str], most: int, between: str = ", ") -> str:
-    """Return the first `most` names, with `between` between them, and the number of the others.
+    """Join the first `most` names with `between`, and append the number of omitted names.
 
     >>> some(["a", "b", "c"], 2), some(["a", "b"], 2)
     ('a, b and 1 more', 'a, b')
@@ -199,7 +199,7 @@ MOST_NAMES = 32
 
 
 def did_you_mean(seen: str, accepted: Iterable[str]) -> str:
-    """Return the end of an error about a name: the accepted names (the nearest, if there are many) and the likeliest.
+    """Return the end of an error about an unknown name: the accepted or nearest names, and the likeliest name.
 
     >>> did_you_mean("hdlf", ["lif", "hdlif"])
     'choose one of hdlif, lif (did you mean "hdlif"?)'
@@ -220,4 +220,4 @@ def did_you_mean(seen: str, accepted: Iterable[str]) -> str:
 
 
 def say_nothing(line: str) -> None:
-    """Ignore a progress line of a long task; this is the default of an argument `say`."""
+    """Ignore a progress line; this function is the default value of arguments named `say`."""

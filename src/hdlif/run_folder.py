@@ -1,4 +1,4 @@
-"""The names of the files in a run folder, and the command that resumes its training run."""
+"""The names of the files in a run folder, and the command that resumes the training run."""
 
 import shlex
 from pathlib import Path
@@ -44,7 +44,7 @@ WRITTEN = (LAST, BEST, MODEL, SUMMARY, CONFUSION, EARLY, ERRORS, LABELS, GALLERY
 
 
 def resuming(folder: Path) -> str:
-    """Return the command that resumes the training run in a folder with the recipe that is stored there.
+    """Return the command that resumes the training run in a folder from the folder's recipe.
 
     >>> resuming(Path("runs/my net"))
     "hdlif train 'runs/my net/recipe.yaml' --out 'runs/my net' --resume"

@@ -1,7 +1,7 @@
-"""Write files completely or not at all, even if several processes write them, on one machine or on several.
+"""Write files atomically, even from several processes on one machine or on several.
 
-No function here follows a link at the path of a file to be written. The functions read only regular files of at most
-the size that the caller states, because a read from a FIFO could wait forever and a device has no size.
+Links at the path of a written file are never followed. Only regular files up to a given size are read, because a FIFO
+could block forever and a device has no size.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 def open_regular(path: Path, flags: int) -> int:
-    """Return a file descriptor of a regular file, opened with `flags`; never wait.
+    """Open a regular file with `flags`, without blocking, and return its descriptor.
 
     Raises:
         OSError: `path` is not a regular file, or is a link and `flags` include NO_LINK.
@@ -56,7 +56,7 @@ def read_regular(path: Path, *, most: int) -> bytes:
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
-    """Yield a temporary path next to `path` to write to; it replaces `path` at the end, or is removed after an error.
+    """Yield a temporary path to write to; the file replaces `path` at the end, or is removed after an error.
 
     If several processes write the same file, the last write remains. A link at `path` is replaced, and its target stays
     unchanged.
@@ -82,7 +82,7 @@ def whole_file(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
 
 
 def remove_left_over(folder: Path, names: Collection[str]) -> None:
-    """Remove temporary files that killed writers left for these names; call this only when no writer is active."""
+    """Remove temporary files that killed processes left for `names`; no other process may be writing these files."""
     for path in folder.iterdir():
         if (found := _TEMPORARY.fullmatch(path.name)) is not None and found[1] in names:
             path.unlink(missing_ok=True)

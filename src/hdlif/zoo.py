@@ -1,8 +1,12 @@
-"""Trained networks that are found by name.
+"""Find trained networks by name, and copy them from a zoo.
 
-A zoo is a folder or a web address with manifest.json and three files per network: NAME.hdlif.safetensors (the model
-file), NAME.weights.safetensors (a checkpoint, to continue training from) and NAME.json (its card). The manifest
-contains the size and the SHA-256 of each file. hdlif reads no more bytes than this size, and keeps no other file.
+A zoo is a folder or a web address with manifest.json and three files per network:
+
+- NAME.hdlif.safetensors: the model file
+- NAME.weights.safetensors: a checkpoint to continue training from
+- NAME.json: the network's card
+
+The manifest lists the size and the SHA-256 of each file. Files that differ from the manifest are rejected.
 """
 
 import hashlib
@@ -80,7 +84,7 @@ def get(name: str, *, source: str | None = None, to: Path | None = None) -> list
 def network_file(given: str | os.PathLike[str], suffix: str = MODEL) -> Path:
     """Return a path unchanged; for the name of a trained network, return the path of its file.
 
-    A file or folder takes precedence over a name. Text that cannot be a name (it has a dot or a slash) is returned
+    A file or folder takes precedence over a name. Text with a dot or a slash cannot be a name, and is returned
     unchanged.
 
     Raises:
@@ -104,7 +108,7 @@ def network_names() -> list[str]:
 
 
 def cache() -> Path:
-    """Return the folder of downloaded networks; a relative XDG_CACHE_HOME is ignored, as its specification requires."""
+    """Return the folder of downloaded networks; as XDG requires, a relative XDG_CACHE_HOME is ignored."""
     stated = Path(os.environ.get("XDG_CACHE_HOME", ""))
     base = stated if stated.is_absolute() else Path(os.path.expanduser("~"), ".cache")  # noqa: PTH111 - may be without
     return base / "hdlif" / "networks"
@@ -121,7 +125,7 @@ def _check_entry(name: str, entry: dict[str, Any]) -> None:
 
 
 def _read(source: str | None, name: str, most: int) -> bytes:
-    """Return a zoo's file of at most `most` bytes, or raise `InputError`; only this machine may send it unencrypted."""
+    """Return a zoo's file of at most `most` bytes, or raise `InputError`; accept plain HTTP only from localhost."""
     import urllib.request
     from http.client import HTTPException
     from urllib.parse import urlsplit

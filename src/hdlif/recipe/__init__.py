@@ -1,4 +1,4 @@
-"""Recipes (`Recipe`, `load_recipe`, `dump_recipe`), and functions that build objects from them (`builders`).
+"""Read and write recipes, and build objects from recipes with `builders`.
 
 Names are imported lazily, so code for run files does not import pydantic.
 """

@@ -27,7 +27,7 @@ Keys = Sequence[str | int]
 
 
 def worst(errors: list[ErrorDetails]) -> ErrorDetails:
-    """Return the first error about an unknown key, which often explains a missing one, or otherwise the first error."""
+    """Return the first error about an unknown key, which may explain a missing key, or otherwise the first error."""
     return min(errors, key=lambda error: error["type"] != "extra_forbidden")
 
 
@@ -64,7 +64,7 @@ def explain(
     section: str = "",
     accepted: Callable[[Any], Iterable[str]] = lambda model: model.model_fields,
 ) -> str:
-    """Return an explanation of the worst error in a section of a recipe.
+    """Explain the worst error in a section of a recipe.
 
     Args:
         model: class of the section.
@@ -104,7 +104,7 @@ def explain(
 
 
 def _wanted(error: ErrorDetails, path: Keys) -> str:
-    """Return a description of the accepted values in pydantic's words."""
+    """Return pydantic's description of the accepted values."""
     message = error["msg"].partition(" should ")[2].partition(" after validation")[0]
     said = re.sub(r"a valid dictionary or instance of \w+|a valid dictionary", "a mapping", message)
     items = [part + 1 for part in path if isinstance(part, int)]
@@ -117,7 +117,7 @@ def _words(error: ErrorDetails) -> list[str]:
 
 
 def _path_of(error: ErrorDetails, tree: Any) -> Keys:
-    """Return the keys that lead to the invalid value, without pydantic's names for the branches of a union."""
+    """Return the keys that lead to an invalid value, without pydantic's names for the branches of a union."""
     path: list[str | int] = []
     *outer, last = error["loc"] or ("",)
     for part in outer:
@@ -130,7 +130,7 @@ def _path_of(error: ErrorDetails, tree: Any) -> Keys:
 
 
 def _model_at(model: type[BaseModel], path: Keys) -> type[BaseModel]:
-    """Return the class of the section at a path, or the class at the last known key of the path."""
+    """Return the class of the section at a path of keys, or at the last known key of the path."""
     for key in path:
         field = model.model_fields.get(str(key))
         inside = (field.annotation, *get_args(field.annotation)) if field else ()

@@ -1,8 +1,9 @@
-"""Read and write recipes, with base recipes, overrides, and errors that contain the key.
+"""Read and write recipes, with base recipes and overrides; each error message contains the key.
 
-A recipe with a `base` lists only its differences from the base, which has no base itself. A section with a `kind`
-replaces the section of the base. Any other section is merged with the base's section key by key. A base is a shipped
-recipe, or a file at or below the folder of the recipe. Errors never quote a base file, which may not be a recipe.
+A recipe with a `base` lists only its differences from the base. A base recipe has no base itself. A section with a
+`kind` replaces the section of the base. A section without a `kind` is merged with the base's section key by key. A base
+is a shipped recipe, or a file at or below the folder of the recipe. Error messages never quote a base file, which may
+not be a recipe.
 """
 
 import contextlib
@@ -28,7 +29,7 @@ def shipped(folder: str) -> list[str]:
 
 
 def shipped_recipes() -> list[str]:
-    """Return the sorted names of the recipes that ship with the package."""
+    """Return the sorted names of the recipes that ship with hdlif."""
     return shipped("recipes")
 
 
@@ -100,7 +101,7 @@ def changed(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
 
 
 def _states(own: dict[str, Any], overrides: Sequence[str], location: Iterable[str | int]) -> bool:
-    """Return whether a recipe's own keys, or its overrides, set the value at a location."""
+    """Return whether a recipe's own keys or the overrides set the value at a location."""
     try:
         for override in overrides:
             replace_value(own, override)
@@ -116,7 +117,7 @@ def _states(own: dict[str, Any], overrides: Sequence[str], location: Iterable[st
 
 
 def data_section(name: str, keys: Mapping[str, Any]) -> DataConfig:
-    """Return the section `data` with these keys, checked as in a recipe; errors begin with `name`.
+    """Check keys as in a recipe's section `data`, and return this section; errors begin with `name`.
 
     Raises:
         RecipeError: as in `load_recipe`.
@@ -131,7 +132,7 @@ def data_section(name: str, keys: Mapping[str, Any]) -> DataConfig:
 
 
 def _base(name_or_path: str | Path, stated: Any) -> tuple[bool, dict[str, Any]]:
-    """Return whether the base of a recipe is shipped, and the keys of the base."""
+    """Return whether a recipe's base is shipped with hdlif, and the keys of the base."""
     seen = f"{name_or_path}: base = {shown(stated)}"
     if not isinstance(stated, str) or not stated:
         raise RecipeError(f"{seen} is refused; give the name or path of a recipe")
@@ -202,7 +203,7 @@ def _own_tree(name_or_path: str | Path, hidden: str = "") -> tuple[str, dict[str
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """Return the recipe as canonical YAML without disabled extras; `load_recipe` reads an equal recipe from it."""
+    """Return the recipe as canonical YAML without disabled extras; `load_recipe` reads the same recipe back."""
     # Escape characters other than ASCII, because PyYAML would write U+0085 raw and read it as a line break.
     return yaml.dump(recipe.model_dump(mode="json"), Dumper=Dumper, sort_keys=False)
 

@@ -23,7 +23,7 @@ _NO_COPIES: dict[str, Any] = {
 
 
 class Accelerator:
-    """The device and precision in which networks run, as one process of `torch.distributed` if it is initialised.
+    """The device, the precision and the distributed process in which networks run.
 
     >>> from hdlif.training import Accelerator
     >>> Accelerator("cpu", "bf16-mixed").world_size
@@ -56,7 +56,7 @@ class Accelerator:
         self.precision, self.scaler = precision, scaler
 
     def setup(self, model: nn.Module) -> nn.Module:
-        """Move a model to the device; return the module that computes losses (a DDP wrapper on several ranks)."""
+        """Move a model to the device, and return the module that computes losses: a DDP wrapper with several ranks."""
         model.to(self.device, torch.float64 if self.precision == "64-true" else None)
         if self.world_size == 1:
             return model
@@ -64,7 +64,7 @@ class Accelerator:
         return DistributedDataParallel(model, device_ids=devices, **_NO_COPIES)
 
     def to_device(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Return tensors on the device."""
+        """Move tensors to the device."""
         return tuple(one.to(self.device, non_blocking=self.device.type == "cuda") for one in tensors)
 
     def convert(self, x: Tensor) -> Tensor:
@@ -73,14 +73,14 @@ class Accelerator:
         return x.to(dtype) if dtype is not None and x.is_floating_point() else x
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Return a context in which torch computes in this precision."""
+        """Return a context in which torch computes in the accelerator's precision."""
         if self.precision == "64-true":
             return _double_by_default()
         dtype = _MIXED.get(self.precision)
         return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a loss, which is scaled if there is a scaler."""
+        """Back-propagate a loss and accumulate its gradients; a scaler, if any, scales the loss first."""
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
 
     def without_averaging(self, wrapped: nn.Module, *, enabled: bool) -> AbstractContextManager[Any]:
@@ -88,7 +88,7 @@ class Accelerator:
         return wrapped.no_sync() if enabled and isinstance(wrapped, DistributedDataParallel) else nullcontext()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the scaler; {} if there is none."""
+        """Return the scaler's state, or {} without a scaler."""
         return {} if self.scaler is None else self.scaler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""Penalties on spike activity, which trade accuracy for fewer spikes and so for less compute, energy and time.
+"""Penalties on spike activity, which reduce compute, energy and time at some cost in accuracy.
 
-A penalty covers the steps that have a graph. The number of spikes has no derivative: for a spike s >= 0, H(s) is 1 if s
-> 0. hdlif uses the triangle (1 - s)+ as its derivative, so the spikes closest to zero are silenced first. Silent
+A penalty covers the time steps that have an autograd graph. The count H(s) of a spike s >= 0, 1 if s > 0, has no
+derivative. The triangle (1 - s)+ replaces the derivative of H, so training silences the smallest spikes first. Silent
 neurons get no gradient.
 """
 
@@ -28,7 +28,7 @@ class Penalty(Protocol):
     """Types of layers to measure."""
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
-        """Measure one pass of a layer: return a few means over the batch, because maps may not stay in memory."""
+        """Return batch means for one pass of a layer, without keeping its feature maps in memory."""
 
     def __call__(self, seen: Seen) -> Tensor:
         """Return the penalty."""
@@ -36,7 +36,7 @@ class Penalty(Protocol):
 
 @dataclass(frozen=True)
 class Surplus:
-    """The penalty weight·Σ over layers of the mean spike, which reduces all spikes equally."""
+    """The penalty weight·(mean spike), summed over layers, which reduces all spikes equally."""
 
     weight: float
 
@@ -55,7 +55,7 @@ class Surplus:
 
 @dataclass(frozen=True)
 class Density:
-    """The penalty weight·Σ over layers of (density - target)+, or of the network's mean density without `per_layer`."""
+    """The penalty weight·(density - target)+, summed over layers or, without `per_layer`, for the mean density."""
 
     target: float
     weight: float = 1.0
@@ -69,7 +69,7 @@ class Density:
             raise ValueError(f"target = {self.target}; a spike density must lie in 0..1")
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
-        """Return the density and the number of neurons, over the whole batch."""
+        """Return the density over the whole batch, and the number of neurons."""
         density = count(_wide(output)).mean()
         return torch.stack([density, torch.full_like(density, output[0].numel())])
 
@@ -87,7 +87,7 @@ class Budget:
     """The penalty weight·(SOPs/budget - 1)+, with the synaptic operations (SOPs) per image summed over T steps.
 
     For body layers, SOPs are estimated as (non-zero inputs) · (fan-out of an input) · (fraction of non-zero weights).
-    A budget applies to the network or, as a mapping, to each named layer; the layers' penalties are added.
+    A budget is a number for the network, or a mapping from layer names to numbers.
     """
 
     sops: float | Mapping[str, float]
@@ -147,13 +147,13 @@ class _Count(torch.autograd.Function):
 
 
 def count(spikes: Tensor) -> Tensor:
-    """Return 1 where a spike is above 0, otherwise 0; the derivative is (1 - s)+ above 0."""
+    """Return 1 where a spike s is above 0, otherwise 0; the derivative for s > 0 is (1 - s)+."""
     counted: Tensor = _Count.apply(spikes)  # type: ignore[no-untyped-call]
     return counted
 
 
 class Watch:
-    """A recorder of layer measures for a penalty, on passes that build a graph.
+    """A recorder of a penalty's layer measures, for forward passes that build an autograd graph.
 
     `nn.carrying` passes `measures` along with the steps of each forward pass.
 
@@ -192,7 +192,7 @@ class Watch:
 
 
 def _of_batch(seen: Seen, mean: Callable[[Tensor], Tensor]) -> Seen:
-    """Replace the values of this rank's measures with those of the whole batch, but keep their own gradient."""
+    """Replace the values of this rank's measures with the whole batch's values, but keep this rank's gradients."""
     measures = [measure for passes in seen.values() for measure in passes]
     if not measures:
         return seen
@@ -202,7 +202,9 @@ def _of_batch(seen: Seen, mean: Callable[[Tensor], Tensor]) -> Seen:
 
 
 class ActivityPenalty(Callback):
-    """A callback that adds a penalty on the activity of the layers to every loss. Use at most one per training run.
+    """A callback that adds a penalty on the layers' activity to every loss.
+
+    A training run supports at most one `ActivityPenalty`.
 
     >>> from hdlif.training import ActivityPenalty
     >>> from hdlif.training.activity import Density

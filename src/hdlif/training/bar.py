@@ -1,4 +1,4 @@
-"""The progress bar of a training run, drawn with Rich (which this module imports)."""
+"""The progress bar of a training run, drawn with Rich."""
 
 import math
 
@@ -10,14 +10,14 @@ from hdlif.errors import printable
 
 
 class _Name(ProgressColumn):
-    """The label of a task as plain text, because folder names may look like Rich markup."""
+    """A column with a task's label as plain text, because folder names may look like Rich markup."""
 
     def render(self, task: Task) -> Text:
         return Text(printable(task.description))
 
 
 class _Figures(ProgressColumn):
-    """The loss and accuracy of a task, once they are known."""
+    """A column with the loss and accuracy of a task, if known."""
 
     def render(self, task: Task) -> Text:
         loss, accuracy = task.fields["loss"], task.fields["accuracy"]
@@ -26,7 +26,7 @@ class _Figures(ProgressColumn):
 
 
 class _Bar(Progress):
-    """A bar that is drawn only on terminals; in a file, it would be a single line at the very end."""
+    """A progress bar that is drawn only on terminals, because a file would contain only its last state."""
 
     def start(self) -> None:
         if is_screen(self.console):
@@ -43,7 +43,7 @@ def is_screen(console: Console) -> bool:
 
 
 def bar(*, enabled: bool) -> Progress:
-    """Return the bar of `training.progress_bar`."""
+    """Return the progress bar for `training.progress_bar`."""
     return _Bar(
         _Name(),
         BarColumn(),

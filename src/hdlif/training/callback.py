@@ -1,7 +1,6 @@
-"""The callback interface: hooks into a training run, and the attributes that they may read and change.
+"""The callback interface, with hooks into a training run and the attributes that hooks may read and change.
 
-A checkpoint stores the callbacks' plain values in its record under "callbacks", and their tensors as
-callbacks.NAME.KEY.
+A checkpoint stores the callbacks' plain values in the record under "callbacks", and tensors as callbacks.NAME.KEY.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ class Training(Protocol):
         """Send an event to `on_log` of every callback."""
 
     def say(self, line: str, *, warning: bool = False) -> None:
-        """Show a line to the user, and send it as the event "message"."""
+        """Show a line to the user, and send the line as the event "message"."""
 
     def seed_for(self, purpose: str) -> int:
         """Return 63 random bits for the current batch and rank, which are identical after a resume."""
@@ -109,42 +108,42 @@ class Callback:
         """Called before the first batch of this process, after `load_state_dict`."""
 
     def on_batch_start(self, training: Training, batch: Batch) -> Batch | None:
-        """Called before each batch. Return another batch to replace the given one."""
+        """Called before each batch. Return a batch to replace the given one, or None to keep it."""
 
     def on_update_end(self, training: Training) -> None:
-        """Called after each optimiser step; a batch may have several steps, and several batches may share one."""
+        """Called after each optimiser step; a batch may have several steps, or share a step with other batches."""
 
     def on_batch_end(self, training: Training) -> None:
-        """Called after each batch, once it has been counted."""
+        """Called after each batch, with the batch included in the counters."""
 
     def validation_context(self, training: Training) -> AbstractContextManager[None]:
-        """Return a context for each validation, in which the network may be changed, for example averaged."""
+        """Return a context for each validation; the context may change the network, for example to averaged weights."""
         return nullcontext()
 
     def on_validation_end(self, training: Training, evaluation: Evaluation, *, best: bool) -> None:
-        """Called inside `validation_context` with the validated network; `best` is True if it is the best so far."""
+        """Called inside `validation_context` after a validation; `best` is True for the best epoch so far."""
 
     def on_epoch_end(self, training: Training, evaluation: Evaluation) -> None:
-        """Called after each validation. `training.counters.epoch` counts the epochs before this one."""
+        """Called after each validation. `training.counters.epoch` is the number of earlier epochs."""
 
     def on_train_end(self, training: Training) -> None:
         """Called after the last epoch."""
 
     def on_log(self, training: Training, event: Mapping[str, Any]) -> None:
-        """Called with each event: a mapping with "event" (its name), "epoch", "step", "seconds" and more.
+        """Called with each event, a mapping with the keys "event" (the name), "epoch", "step", "seconds" and more.
 
-        The event "message" has a "line" for the user; its "warning" is True for warnings.
+        The event "message" has a "line" for the user, and "warning", which is True for warnings.
         """
 
     def teardown(self) -> None:
-        """Called at the end of every training that has started, even if it failed."""
+        """Called at the end of every training run, even if the run failed."""
 
     def state_dict(self) -> Mapping[str, Any]:
         """Return the state for checkpoints: tensors and JSON values, by name."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a `state_dict`; called when a training run resumes, with {} if its checkpoint has none."""
+        """Restore a `state_dict` when a run resumes; `state` is {} if the checkpoint has no state of the callback."""
 
 
 def callback_states(callbacks: Sequence[Callback]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -1,9 +1,9 @@
 """Checkpoints: safetensors files with one metadata key, "hdlif", which contains a record as canonical JSON.
 
-A single metadata key makes files reproducible, because safetensors writes several keys in random order. hdlif writes a
-file under a temporary name, flushes it to disk and renames it, so its path always contains a complete checkpoint. The
-record's "digest" covers everything else and detects bytes that changed on the disk. It is not a signature: anyone who
-writes a file can also write its digest. hdlif therefore treats all content that it reads as untrusted.
+A single metadata key makes files reproducible, because safetensors writes several keys in random order. Each file is
+flushed to disk under a temporary name and then renamed, so a checkpoint's path never contains an incomplete file. The
+"digest" in the record detects bytes that changed on disk. The digest is not a signature, because anyone who writes a
+file can also write a digest. Everything read from a checkpoint is therefore treated as untrusted.
 """
 
 import errno
@@ -127,7 +127,7 @@ def _digest(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> str:
 
 
 def save_model(path: Path, model: nn.Module, record: Mapping[str, Any]) -> None:
-    """Write the model's parameters and buffers under their own names; raise the same errors as `save`."""
+    """Write the model's parameters and buffers under their own names. Errors are the same as in `save`."""
     save(path, tensors=model.state_dict(), record=record)
 
 
@@ -141,7 +141,7 @@ def load_model(
     """Fill `model` from a file written by `save_model` or from a training state, and return the record.
 
     A training state contains the current weights, not their average, and the running statistics of batch norm. A model
-    on torch's "meta" device uses the loaded tensors themselves.
+    on torch's "meta" device takes over the loaded tensors without a copy.
 
     Args:
         loaded: the result of `load` for `path`.
@@ -156,7 +156,7 @@ def load_model(
 
 
 def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
-    """Raise `CheckpointError`, listing every different field, unless the record of `path` has this recipe."""
+    """Raise `CheckpointError` with the differing fields if the checkpoint at `path` has another recipe."""
     kept = record.get("recipe")
     if not isinstance(kept, dict):
         raise CheckpointError(f"{path}: contains no recipe; the file is damaged; train again without resuming")
@@ -173,18 +173,18 @@ def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any
 
 
 def _stated_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return the differences between two recipes; list properties found in the data only if nothing else differs."""
+    """Return the differences between two recipes; omit properties found in the data if other fields differ."""
     differences = recipe_differences(one, other)
     return [each for each in differences if not f"{each[0]}.".startswith("data.found.")] or differences
 
 
 def _as_command(folder: Path) -> str:
-    """Return the command that resumes with the recipe in a run folder, or "" if there is none."""
+    """Return the command that resumes with the recipe in a run folder, or "" if the folder has no recipe."""
     return f" ({run_folder.resuming(folder)})" if (folder / run_folder.RECIPE).exists() else ""
 
 
 def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return (a.b, value in one, value in the other) for each field that differs; None for a missing field."""
+    """Return (key, value in `one`, value in `other`) for each different field; a missing field has the value None."""
     # Compare as JSON, the stored form of recipes, in which tuples are lists.
     first, second = (recipe_fields(json.loads(json.dumps(recipe))) for recipe in (one, other))
     return [
@@ -195,7 +195,7 @@ def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list
 
 
 def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the state of training: parameters as model.NAME, and the optimiser's state for each of them.
+    """Return the state of training: each parameter as model.NAME, and the optimiser's state of each parameter.
 
     Momentum is stored as optimizer.NAME, and any other state as optimizer:KEY.NAME.
 
@@ -214,7 +214,7 @@ def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
 def restore_training(
     model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], path: Path
 ) -> None:
-    """Restore the `training_tensors` that were read from `path`.
+    """Restore a training state from `training_tensors` that were read from `path`.
 
     Raises:
         CheckpointError: the tensors belong to another model.

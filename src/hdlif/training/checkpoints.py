@@ -1,4 +1,4 @@
-"""Checkpoints of a training run in its run folder: the state to resume from, and saved networks."""
+"""The checkpoints in a run folder: the state to resume from, and saved networks."""
 
 import os
 import re
@@ -36,7 +36,7 @@ class SavedState:
 def newest_whole(newer: Path, older: Path) -> SavedState:
     """Return `newer`, or `older` if `newer` is damaged or missing.
 
-    A damaged `newer` is renamed to damaged.safetensors, so the next write cannot replace `older` with it.
+    A damaged `newer` is renamed to damaged.safetensors, so that it never replaces `older`.
 
     Raises:
         CheckpointError: both are damaged or missing.
@@ -82,7 +82,7 @@ class RunFiles:
         return any(map(os.path.lexists, (self.last, self.previous, self.final)))
 
     def begin(self, recipe: Mapping[str, Any], *, resume: bool) -> SavedState | None:
-        """Return the state to resume from; without one, or without `resume`, clear the folder and return None.
+        """Return the state to resume from; without a state or without `resume`, clear the folder and return None.
 
         Args:
             recipe: the recipe with which the resumed training run was started.
@@ -116,7 +116,7 @@ class RunFiles:
         return found
 
     def finish(self, model: nn.Module) -> None:
-        """Rename the best epoch's file to the final one, and load it into the model."""
+        """Rename the best epoch's file to model.safetensors, and load this file into the model."""
         # The file is missing if a finished training run is resumed.
         if self.best.exists():
             self.best.replace(self.final)
@@ -129,7 +129,7 @@ class RunFiles:
         return f"{self.last} holds the last good state"
 
     def _check_best(self, epoch: int) -> None:
-        """Check before training that the best epoch's network exists undamaged; otherwise raise `CheckpointError`."""
+        """Raise `CheckpointError` unless the network of the best epoch exists and is undamaged."""
         try:
             checkpoint.load(self.best if self.best.exists() else self.final)
         except CheckpointError as error:
@@ -163,9 +163,12 @@ class RunFiles:
 class Checkpoints(Callback):
     """A callback that writes checkpoints into `out` on the first rank, and resumes from them.
 
-    last.safetensors is the state to resume from, and previous.safetensors is the earlier one, in case the last is
-    damaged. model.safetensors is the validated network of the best epoch; among equal scores, it is the one with the
-    lowest validation loss. With `config.keep_every`, epoch_N.safetensors is the validated network of epoch N.
+    The folder contains:
+
+    - last.safetensors: the state to resume from
+    - previous.safetensors: the earlier state, in case the last state is damaged
+    - model.safetensors: the validated network of the best epoch, with the lowest validation loss among equal scores
+    - epoch_N.safetensors: the validated network of epoch N, if `config.keep_every` is set
 
     Args:
         recipe: recipe of the training run; it is stored in the checkpoints, and resuming requires the same recipe.
@@ -231,5 +234,5 @@ class Checkpoints(Callback):
 
 
 def not_finite(model: nn.Module) -> str | None:
-    """Return the name of the first parameter or buffer with a NaN or an infinity, if there is one."""
+    """Return the name of the first parameter or buffer with a NaN or an infinity, if any."""
     return next((name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()), None)

@@ -1,4 +1,4 @@
-"""Checks of the arguments and samples of `Trainer`."""
+"""Check the arguments and samples of `Trainer`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Evaluation of a network on a data set, and batch-norm statistics re-estimated over all time steps.
+"""Evaluate a network on a data set, and re-estimate batch-norm statistics over all time steps.
 
 With a rule that stops at a random step, batch norm processes fewer late steps, so its running statistics are biased
-towards early ones. Here, all steps count equally.
+towards early steps. Re-estimated statistics weight all time steps equally.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +28,7 @@ def evaluate(
     each: Each | None = None,
     device: torch.device | None = None,
 ) -> Evaluation:
-    """Run every sample through all steps and compute the task's metrics; modules keep their modes.
+    """Evaluate every sample over all steps, and compute the task's metrics; module modes are restored afterwards.
 
     >>> import torch
     >>> from torch import nn
@@ -62,7 +62,7 @@ def evaluate(
 def answered(
     model: nn.Module, batches: Batches, *, time_steps: int, device: torch.device | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the outputs [T, B, n] and the target of every batch, in eval mode; modules keep their modes.
+    """Yield the outputs [T, B, n], computed in eval mode, and the target of every batch.
 
     Args:
         model, batches, device: as in `evaluate`.
@@ -77,10 +77,10 @@ def answered(
 
 
 def reestimate(model: nn.Module, batches: Batches, *, time_steps: int) -> None:
-    """Replace the statistics of every `BatchNorm2d` and `MemBN` with the mean over batches and T steps, in place.
+    """Replace the statistics of every `BatchNorm2d` and `MemBN` in place with their means over batches and T steps.
 
     During re-estimation, batch norms normalise by the batch, as in training; all other modules are in eval mode.
-    Batches of equal size give each image the same weight.
+    Batches of equal size give all images the same weight.
 
     >>> import torch
     >>> from hdlif.models import resnet

@@ -1,4 +1,4 @@
-"""Interfaces between the parts of a training run: its settings, and the run in progress."""
+"""Interfaces of a training run: the settings, and the run in progress."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Settings(Protocol):
 
 
 class InnerTraining(Training, Protocol):
-    """The interface of a training run for its learner and its validation.
+    """The interface of a training run for the learner and the validation.
 
     Attributes:
         network: the model in the form that is called, compiled and shared by ranks.
@@ -58,7 +58,7 @@ class InnerTraining(Training, Protocol):
     streams: Streams | None
 
     def generator(self, purpose: str, index: int) -> torch.Generator:
-        """Return a random generator for a purpose and its index-th use."""
+        """Return a random generator that is seeded from a purpose and an index."""
 
     def fail(self, message: str) -> NoReturn:
         """Raise `TrainingError`."""

@@ -19,11 +19,11 @@ class Interrupted(BaseException):
 
     @property
     def consequence(self) -> BaseException:
-        """Return the exception with which the program ends: KeyboardInterrupt, or an exit with the code of SIGTERM."""
+        """Return the exception that ends the program: KeyboardInterrupt, or SystemExit with the signal's exit code."""
         return KeyboardInterrupt() if self.number == signal.SIGINT else SystemExit(128 + self.number)
 
     def consequence_in(self, place: str) -> BaseException:
-        """Return `consequence` with the place where training stopped: in its argument or, for an exit, in a note."""
+        """Return `consequence` with the place where training stopped as an argument or, for SystemExit, as a note."""
         if self.number == signal.SIGINT:
             return KeyboardInterrupt(place)
         ended = self.consequence
@@ -32,9 +32,9 @@ class Interrupted(BaseException):
 
 
 class Pending:
-    """A signal that was received but not handled yet, if any.
+    """A received signal that has not been handled yet, if any.
 
-    `highest` returns the largest signal number of all ranks, so a signal to one rank stops all of them at the same
+    `highest` returns the largest signal number of all ranks, so a signal to one rank stops all ranks at the same
     `check`.
     """
 
@@ -48,7 +48,7 @@ class Pending:
             raise Interrupted(number)
 
     def between(self, items: Iterable[_T]) -> Iterator[_T]:
-        """Yield `items`, with a check before each."""
+        """Yield each of `items` after a `check` for signals."""
         for item in items:
             self.check()
             yield item
@@ -56,10 +56,10 @@ class Pending:
 
 @contextmanager
 def deferred_signals(highest: Callable[[int], int] = lambda number: number) -> Iterator[Pending]:
-    """Delay SIGINT and SIGTERM inside the context; a second signal acts immediately, as it would outside.
+    """Delay SIGINT and SIGTERM inside the context; a second signal acts immediately.
 
-    A signal that is still pending at the end takes effect there. Ignored signals stay ignored. Outside the main thread,
-    nothing changes, because Python delivers no signals there.
+    A pending signal takes effect at the end of the context. Ignored signals stay ignored. Outside the main thread, the
+    context does nothing, because Python delivers signals only to the main thread.
     """
     pending = Pending(highest)
     before: dict[signal.Signals, Any] = {}

@@ -1,9 +1,9 @@
-"""The training loop, which handles optimiser, precision and device; rules handle time steps, and callbacks the rest.
+"""The training loop, which handles optimiser, precision and device; learning rules handle the time steps.
 
-No random generator keeps a state: the data order is a function of (seed, epoch), dropout and mixup of (seed, step), and
-the rule's plan of (seed, update). Counters, weights, momenta and callback state are therefore the complete state of a
-run. A run that is stopped at any moment and resumed ends with the same bytes. For streams, the checkpoint also contains
-their state (`training.streaming`).
+Random numbers depend only on the seed and a counter: the epoch (data order), the step (dropout, mixup) or the update
+(the rule's plan). Counters, weights, momenta and callback state are therefore the complete state of a run. A run that
+is stopped and resumed writes the same bytes as an uninterrupted run. When training on streams, checkpoints also contain
+the streams' state (`training.streaming`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from hdlif.training.validation import Validation
 
 @dataclass
 class TrainingLoop:
-    """A training run in progress; callbacks use it as `callback.Training`.
+    """A training run in progress, with the interface `callback.Training` for callbacks.
 
     Args:
         trainer: the settings.
@@ -166,7 +166,7 @@ class TrainingLoop:
             callback.on_log(self, written)
 
     def _seconds(self) -> float:
-        """Return the training time in seconds, including the time before interruptions."""
+        """Return the training time in seconds, summed over all interrupted and resumed runs."""
         return time.monotonic() - self.started
 
     def say(self, line: str, *, warning: bool = False) -> None:
@@ -228,7 +228,7 @@ class TrainingLoop:
             self.chosen = Threads(count, "checkpoint")
 
     def _set_threads(self) -> None:
-        """Use the given or resumed number of threads, or choose one; log a choice and show it to the user."""
+        """Set the given or resumed number of threads, or choose a number; log and print a measured choice."""
         if self.trainer.threads is not None:
             self.chosen = Threads(self.trainer.threads, "given")
         if self.chosen is None:
@@ -248,7 +248,7 @@ class TrainingLoop:
         return Threads(torch.get_num_threads(), "default")
 
     def _update_of_a_copy(self) -> Callable[[int], None]:
-        """Return a function that runs update i on a copy, without compiling and always on the first batch."""
+        """Return a function that runs update i on a copy of the network, uncompiled and always with the first batch."""
         config = self.config
         memo: dict[int, Any] = {}
         model = copy.deepcopy(self.model, memo).train()
@@ -297,7 +297,7 @@ class TrainingLoop:
         self.log("surrogate", temperature=temperature)
 
     def _new_streams(self) -> Streams | None:
-        """Return streams at their start, or None if samples are independent."""
+        """Return newly started streams, or None if samples are independent."""
         every = self.config.stream
         if every is None:
             return None
@@ -329,7 +329,7 @@ class TrainingLoop:
         return order[: len(order) - len(order) % accumulate]
 
     def _rest(self) -> None:
-        """Stop for a signal or write a checkpoint between two batches; all ranks agreed on it in their last update."""
+        """Between two batches, stop for a signal or write a due checkpoint, as all ranks have agreed."""
         if self.ranks.count == 1:
             self.batch_learner.ask_ranks()
         if self.batch_learner.signal:
@@ -360,6 +360,6 @@ class TrainingLoop:
 
 
 def derived_seed(seed: int, purpose: str, index: int) -> int:
-    """Return 63 bits that depend only on the arguments and are the same on every machine."""
+    """Return a 63-bit seed that depends only on the arguments and is the same on every machine."""
     digest = hashlib.blake2b(f"{seed}:{purpose}:{index}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

@@ -29,9 +29,9 @@ class Log(Callback):
     """A callback that writes events to OUT/metrics.jsonl and their numbers to OUT/tensorboard, on the first rank.
 
     metrics.jsonl is authoritative. A resumed run truncates metrics.jsonl to its length at the checkpoint and rewrites
-    OUT/tensorboard from it. Each step is therefore recorded exactly once, even if the process was killed.
+    OUT/tensorboard from metrics.jsonl. Even after a kill, metrics.jsonl therefore contains each step exactly once.
 
-    If checkpoints are written to the same folder, list their callback first, because it clears the folder.
+    List a `Checkpoints` callback for the same folder before `Log`, because `Checkpoints` clears the folder.
 
     Args:
         out: the run folder.
@@ -57,7 +57,7 @@ class Log(Callback):
         training.ranks.led(self._open)
 
     def _open(self) -> None:
-        """Open the files, and continue those of a resumed training run."""
+        """Open the log files, and continue the existing files of a resumed training run."""
         from torch.utils.tensorboard import SummaryWriter
 
         path, board, keep_bytes = self.out / run_folder.METRICS, self.out / run_folder.TENSORBOARD, self._keep_bytes
@@ -139,7 +139,7 @@ class Log(Callback):
 
 
 def _events(path: Path, length: int) -> list[dict[str, Any]]:
-    """Return the events of the first `length` bytes. Raise `ValueError` for an event that `Log` did not write."""
+    """Return the events in a log's first `length` bytes. Raise `ValueError` for an event that `Log` did not write."""
     with path.open("rb") as file:
         lines = file.read(length).splitlines()
     events = []
@@ -164,9 +164,9 @@ def _is_event(event: object) -> bool:
 
 
 def progress_bar(*, enabled: bool) -> Progress:
-    """Return a progress bar with loss, accuracy and time left, for standard error; enter it before training starts.
+    """Return a progress bar for standard error; use it as a context manager around training.
 
-    If standard error is not a terminal, no bar is drawn; `note` writes lines there instead.
+    If standard error is not a terminal, no bar is drawn, and `note` prints lines instead.
 
     Args:
         enabled: False returns a bar that shows nothing.
@@ -187,7 +187,7 @@ def tell(bar: Progress, line: str) -> None:
 
 
 def note(bar: Progress, line: str) -> None:
-    """Print the result of a bar if the bar is enabled and standard error is a file or a log, where no bar is drawn.
+    """Print a bar's result as a line if the bar is enabled but standard error is not a terminal.
 
     Args:
         bar: a bar from `progress_bar`.

@@ -12,9 +12,9 @@ from hdlif.training.callback import Batch, Callback, Training
 class Mix:
     """Mixup and CutMix, which mix each sample i of a batch, and its label, with sample B - 1 - i.
 
-    Mixup computes ρ·x_i + (1 - ρ)·x_j (Zhang et al., ICLR 2018), and CutMix puts a rectangle of x_j into x_i (Yun et
-    al., ICCV 2019); ρ is the fraction of x_i in the target. One draw applies to the whole batch and all frames of a
-    sample.
+    Mixup computes ρ·x_i + (1 - ρ)·x_j, where ρ is the fraction of x_i in the target (Zhang et al., ICLR 2018). CutMix
+    puts a rectangle of x_j into x_i (Yun et al., ICCV 2019). One random draw applies to the whole batch and all frames
+    of a sample.
 
     >>> from hdlif.training import Mix, Mixing
     >>> mixing = Mixing(Mix(classes=10, mixup_alpha=0.8, cutmix_alpha=1.0, prob=1.0, switch_prob=0.5))
@@ -65,7 +65,7 @@ def _numpy_seeded(seed: int) -> Iterator[None]:
 
 
 class Mixing(Callback):
-    """A callback that mixes each batch; the label with the largest fraction counts as the correct one.
+    """A callback that mixes each batch; the label with the largest fraction counts as correct.
 
     See `Mix` for an example.
 

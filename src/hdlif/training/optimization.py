@@ -1,4 +1,4 @@
-"""Optimisers for a network's parameter groups, and learning rates, from the user or from the config."""
+"""Optimisers and learning rates, from the user or from the config."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ SchedulerLike = LRScheduler | Callable[[torch.optim.Optimizer], LRScheduler] | S
 
 
 def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Return the parameters with weight decay and those without, each in the model's order.
+    """Return the parameters with weight decay and the parameters without, each in the model's order.
 
-    Vectors and scalars (biases, batch norm's affine) and per-step parameters of any shape have no weight decay, because
-    it would pull λ and θ to the middle of their range.
+    Vectors, scalars and per-step parameters of any shape have no weight decay, which would pull λ and θ to the middle
+    of their range.
     """
     per_step = set(map(id, step_parameters(model)))
     decayed: list[nn.Parameter] = []
@@ -92,11 +92,11 @@ def make_optimizer(
 
 
 class OnePass:
-    """The fused step of PyTorch's SGD, Adam or AdamW, chosen for contiguous CPU tensors: one pass over each parameter.
+    """A switch that selects the `fused` step of PyTorch's SGD, Adam or AdamW for contiguous CPU tensors.
 
-    PyTorch calls this step `fused`, and uses it by default only on a GPU. The step accesses parameters, gradients and
-    momentum by their addresses, so contiguity is checked before each step. An optimiser made with an explicit `fused`
-    or `foreach` keeps this setting.
+    A `fused` step needs one pass over each parameter; by default, PyTorch uses this step only on a GPU. The step
+    accesses parameters, gradients and momentum by address, so `OnePass` checks their contiguity before each step. An
+    optimiser made with an explicit `fused` or `foreach` keeps this setting.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
@@ -105,7 +105,7 @@ class OnePass:
         self._groups = [group for group in optimizer.param_groups if is_known and _has_no_choice(group)]
 
     def prepare(self) -> None:
-        """Choose the implementation of the next step; gradients must exist."""
+        """Select the fused or the default implementation of the next step; gradients must exist."""
         for group in self._groups:
             group["fused"] = self._is_plain(group)
 
@@ -148,7 +148,7 @@ def constant(step: int, total: int) -> float:
 
 @dataclass(frozen=True)
 class Drops:
-    """Step decay, which multiplies the rate by `factor` after each of the fractions `at` of all steps.
+    """Step decay, which multiplies the learning rate by `factor` after each of the fractions `at` of all steps.
 
     >>> [round(Drops([0.5, 0.75], 0.1)(step, 4), 3) for step in range(4)]
     [1.0, 1.0, 0.1, 0.01]
@@ -176,7 +176,7 @@ SCHEDULES: Mapping[str, Callable[..., Schedule]] = {
 
 
 def warmed_up(schedule: Schedule, step: int, total: int, warmup: int) -> float:
-    """Return the factor at `step` of `total`: (step + 1)/warmup for step < warmup, then the schedule for the rest.
+    """Return the learning-rate factor: (step + 1)/warmup for step < warmup, then the schedule over the remaining steps.
 
     >>> [round(warmed_up(cosine, step, 6, 2), 3) for step in range(7)]
     [0.5, 1.0, 1.0, 0.854, 0.5, 0.146, 0.0]
@@ -230,7 +230,7 @@ class Optimization:
 def optimization(
     config: TrainingConfig, optimizer: OptimizerLike | None, scheduler: SchedulerLike | None
 ) -> Optimization:
-    """Return the user's optimiser and scheduler, or the config's in place of None.
+    """Return the given optimiser and scheduler, with None replaced by the optimiser or schedule from the config.
 
     Raises:
         InputError: an argument has another type, or the two do not fit together.
@@ -288,10 +288,10 @@ def _called(make: Callable[[], Any], key: str) -> Any:
 
 
 class LearningRates:
-    """The learning rates of an optimiser, set with a function of the step or with a scheduler of torch.
+    """The learning rates of an optimiser, set with a function of the step or with a torch scheduler.
 
-    A scheduler of torch is stepped once per epoch, with the validation loss if it takes a metric. A function is
-    called before each batch; its factor multiplies the optimiser's initial rates.
+    A torch scheduler is stepped once per epoch; `ReduceLROnPlateau` receives the validation loss. A schedule function
+    is called before each batch; its factor multiplies the optimiser's initial learning rates.
 
     Args:
         optimizer: optimiser to set the rates of.
@@ -335,7 +335,7 @@ class LearningRates:
                 group["lr"] = group["initial_lr"] * factor
 
     def end_epoch(self, loss: float) -> None:
-        """Step a scheduler of torch after a validation with this loss."""
+        """Step a torch scheduler after a validation with this loss."""
         if self._scheduler is None:
             return
         self.losses.append(loss)
@@ -345,7 +345,7 @@ class LearningRates:
             self._scheduler.step()
 
     def resume(self, losses: Sequence[float], epochs: int) -> None:
-        """Step a scheduler of torch through the completed epochs.
+        """Step a torch scheduler through the completed epochs.
 
         Raises:
             CheckpointError: the number of losses differs from the number of epochs.
@@ -365,7 +365,7 @@ class LearningRates:
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:
-    """Return whether a function takes two arguments without a default (a schedule), not one (a scheduler factory)."""
+    """Return whether a function is a schedule with two required arguments, not a scheduler factory with only one."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

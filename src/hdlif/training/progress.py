@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class Progress(Callback):
-    """A progress bar for training and for reading the validation samples, with lines printed above it.
+    """A progress bar for training and for reading the validation samples, with lines printed above the bar.
 
-    If standard error is not a terminal (a file, cron), one line per epoch is printed instead.
+    If standard error is not a terminal, one line per epoch is printed instead of a bar.
 
     Args:
         name: label of the training run.
@@ -88,14 +88,14 @@ class Progress(Callback):
 
 
 def _named(name: str, value: float | None) -> list[str]:
-    """Return a list with the value after its name (accuracy in percent); the list is empty if there is no value."""
+    """Return a list with the name and value as text, or an empty list if `value` is None."""
     if value is None:
         return []
     return [f"{name} {value:.1%}" if name.endswith("accuracy") else f"{name} {value:.4g}"]
 
 
 def report_omitted_samples(training: Training, samples: int, batch_size: int) -> None:
-    """Report how many samples each epoch omits as an incomplete batch, if there are many."""
+    """Report the number of samples that each epoch omits as an incomplete batch, if the number is large."""
     left = samples - training.batches * batch_size
     if not many_left_out(left, samples) or not training.ranks.first:
         return
@@ -111,7 +111,7 @@ def report_omitted_samples(training: Training, samples: int, batch_size: int) ->
 
 
 def report_traces(training: Training, samples: Samples, batch_size: int) -> None:
-    """Report and log the memory of the rule's traces; raise an error before training if they take too much."""
+    """Report and log the memory of the rule's traces, or raise an error if this memory exceeds the limit."""
     if not isinstance(training.rule, Tracing):
         return
     share = batch_size // training.ranks.count

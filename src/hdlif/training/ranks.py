@@ -29,7 +29,7 @@ def gathered(tensor: Tensor) -> Tensor:
 
 
 def check_share(batch_size: int, ranks: int, *, paired: bool = False, name: str = "batch_size") -> None:
-    """Raise `RecipeError` unless a batch can be shared equally, which makes its loss the mean of the ranks' losses.
+    """Raise `RecipeError` unless all ranks can get an equal share of a batch.
 
     Args:
         batch_size: samples per batch, over all ranks.
@@ -71,9 +71,9 @@ class Ranks:
         self.first = self.index == 0
 
     def shares(self, batches: Sequence[Tensor]) -> list[Tensor]:
-        """Return this rank's contiguous part of each of `batches`; the parts of all ranks, in order, form the batch.
+        """Return this rank's contiguous part of each of `batches`; the ranks' parts, in order, form the batch.
 
-        A last batch with fewer members than ranks is merged into the previous one, so every rank gets a part.
+        A last batch with fewer members than ranks is merged into the previous batch, so every rank gets a part.
 
         Raises:
             DataError: the only batch has fewer members than there are ranks.
@@ -93,7 +93,7 @@ class Ranks:
 
     @property
     def each(self) -> Callable[[Tensor], list[Tensor]] | None:
-        """Return a function that gathers tensors of any sizes from all ranks; None if there is one rank."""
+        """Return a function that gathers tensors of any sizes from all ranks, or None with one rank."""
         return None if self.count == 1 else self._each
 
     def _each(self, tensor: Tensor) -> list[Tensor]:
@@ -102,11 +102,11 @@ class Ranks:
         return [of_one.to(tensor.device) for of_one in gather_all_tensors(tensor.to(self.accelerator.device))]
 
     def mean(self, values: Tensor) -> Tensor:
-        """Return the mean over ranks, without a graph."""
+        """Return the mean over ranks, without an autograd graph."""
         return values if self.count == 1 else self.sum(values.detach()) / self.count
 
     def mean_value(self, value: float) -> float:
-        """Return the mean of a number over ranks; it is not finite if the number is not finite on some rank."""
+        """Return the mean of a number over ranks; a non-finite number on any rank makes the mean non-finite."""
         return value if self.count == 1 else float(self.mean(torch.tensor(value, dtype=torch.float64)))
 
     def exchange(self, sums: Sequence[float], highest: Sequence[int]) -> tuple[list[float], list[int]]:
@@ -123,9 +123,9 @@ class Ranks:
         return value if self.count == 1 else int(gathered(torch.tensor(value, device=self.accelerator.device)).max())
 
     def together(self, action: Callable[[], _T]) -> _T:
-        """Return the result of `action`. If any rank fails, the first rank raises the error and the others exit with 0.
+        """Return the result of `action`. If any rank fails, the first rank raises the error, and others exit with 0.
 
-        Launchers kill all processes once one fails, so only the first rank's exit code may be an error.
+        Launchers kill all processes when one process fails, so only the first rank's exit code may be an error.
         """
         if self.count == 1:
             return action()
@@ -152,7 +152,7 @@ class Ranks:
         return chosen
 
     def in_turn(self, action: Callable[[], _T]) -> _T:
-        """Run `action` on the first rank of every node, then on the others, which find its files on disk."""
+        """Run `action` on the first rank of every node, then on the other ranks, which find the files on disk."""
         if self.count == 1:
             return action()
         leads = self.accelerator.local_rank == 0
@@ -166,12 +166,12 @@ class Ranks:
 
     @property
     def gather(self) -> Gather | None:
-        """Return the function with which batch norms normalise by the batch of all ranks; None if there is one rank."""
+        """Return the function with which batch norms normalise by the batch of all ranks, or None with one rank."""
         return None if self.count == 1 else gathered
 
     @contextmanager
     def lost_ranks_named(self) -> Iterator[None]:
-        """Raise `TrainingError` if this rank could not reach another rank, which reports the cause."""
+        """Raise `TrainingError` if this rank loses contact with another rank."""
         try:
             yield
         except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""State-dict files from other programs."""
+"""Read state-dict files from other programs."""
 
 import os
 import pickle
@@ -20,7 +20,7 @@ _DAMAGED = (SafetensorError, RuntimeError, AttributeError, TypeError, ValueError
 
 
 def read_state_dict(path: Path, of: str, fix: str) -> dict[str, Tensor]:
-    """Return the named tensors in a file: safetensors, or PyTorch's own format (read without running its code).
+    """Return the named tensors in a safetensors or PyTorch file, without running code from the file.
 
     Args:
         of: name of the owner of the tensors, for an error.
@@ -50,7 +50,7 @@ def read_state_dict(path: Path, of: str, fix: str) -> dict[str, Tensor]:
 def load_state_dict(
     path: Path, network: nn.Module, of: str, fix: str, *, resized: Collection[str] = frozenset()
 ) -> None:
-    """Fill `network` from a state-dict file. Raise `CheckpointError` also if the file belongs to another network.
+    """Fill `network` from a state-dict file, or raise `CheckpointError` if the file does not fit.
 
     Args:
         resized: names of tensors that keep their values if the file's tensors have another shape.

@@ -1,4 +1,4 @@
-"""The record of a training state, and its validation."""
+"""Validate the record of a training state."""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="ignore")
 
 @dataclass
 class Counters:
-    """The position of a run; together with weights and momenta, it is the run's complete state."""
+    """The position of a training run, which together with weights and momenta is the run's complete state."""
 
     epoch: Number = 0
     """Completed epochs."""
@@ -64,7 +64,7 @@ _STATE = TypeAdapter(_State)
 
 
 def counters_of(record: Mapping[str, Any], path: Path) -> Counters:
-    """Validate the record of `path`, and return its counters.
+    """Validate a checkpoint's record, and return the counters in the record.
 
     Raises:
         CheckpointError: the record does not describe a training state.

@@ -1,7 +1,7 @@
-"""Training on endless sequences, in which each batch continues the previous one.
+"""Training on endless sequences, in which each batch continues the previous batch.
 
-A stream is the sequence of samples at one place in the batch; the network's state carries over from one sample to the
-next. Each batch is processed in parts, with one update per part.
+A stream is the sequence of samples at one index of the batch; the network's state carries over between samples. Each
+batch is processed in parts, with one update per part.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _STATE, _KEPT = "stream.state.", "stream.kept."
 
 
 class Streams:
-    """The state of the streams of a training run, and the parts of its batches.
+    """The state of a training run's streams, and the parts of the batches.
 
     Args:
         every: steps per update.
@@ -43,13 +43,13 @@ class Streams:
         self.carry = Carry()
 
     def parts(self, x: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the parts of a batch [T or 1, B, ...] and of its target, in order."""
+        """Yield the parts of a batch [T or 1, B, ...] and of the batch's target, in order."""
         for first in range(0, self._time_steps, self.every):
             steps = range(first, first + self.every)
             yield chunk(x, steps), target[:, first : steps.stop] if self._each else target
 
     def update(self, updater: Updater, x: Tensor, target: Tensor, draws: torch.Generator) -> None:
-        """Make all updates of a batch."""
+        """Update the network once for each part of a batch."""
         for part, wanted in self.parts(x, target):
             updater(part, wanted, self._rule.schedule(self.every, draws), carry=self.carry)
 
@@ -60,7 +60,7 @@ class Streams:
         return state | {_KEPT + name: value for name, value in kept.items()}
 
     def restore(self, tensors: Mapping[str, Tensor], step: int, device: torch.device, path: Any) -> None:
-        """Restore the state from the result of `tensors`, after `step` steps.
+        """Restore the streams from the result of `tensors`, after `step` steps.
 
         Raises:
             CheckpointError: the tensors do not form a state.
@@ -116,7 +116,7 @@ _NO_MEM_BN = "remove neuron.mem_bn"
 
 
 def _values_of_steps(module: nn.Module) -> str | None:
-    """Return the setting that removes a module's per-step parameters, if it has any."""
+    """Return the setting that removes a module's per-step parameters, or None without such parameters."""
     if isinstance(module, BatchNorm2d):
         return None if module.time_steps is None else "set norm.per_step: false"
     if not isinstance(module, PerStep) or all(len(one) == 1 for one in module.parameters(recurse=False)):

@@ -59,7 +59,7 @@ class Teacher:
 
 
 def load_teacher(path: Path, network: nn.Module) -> None:
-    """Fill `network` from a file of named tensors: safetensors, or PyTorch's own (read without running its code).
+    """Fill `network` from a safetensors or PyTorch file, without running code from the file.
 
     Args:
         path: path of the file.

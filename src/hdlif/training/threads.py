@@ -1,8 +1,8 @@
-"""The number of threads for training on a CPU: PyTorch's own, or the fastest for the first updates.
+"""The number of threads for training on a CPU: PyTorch's default, or the fastest in a measurement.
 
-It does not pay to split the small tensors of a small network among threads. Threads that wait for each other also
-suffer most from other programs. The best number depends on the network, the batch and the machine, so hdlif measures it
-on a copy of the network, before the first update.
+For small tensors, several threads can take longer than one thread. Threads wait for each other, so training with
+several threads suffers most from other programs. The best number of threads depends on network, batch and machine, so
+hdlif measures update times on a copy of the network.
 """
 
 import os
@@ -34,7 +34,7 @@ TIE = 0.01
 
 @dataclass(frozen=True)
 class Threads:
-    """The number of threads of a training run, and the way it was chosen.
+    """The number of threads of a training run, and how the number was chosen.
 
     Attributes:
         chosen_by: "measured"; "given" by the caller; "checkpoint", from the resumed run; or "default", PyTorch's own
@@ -64,7 +64,7 @@ class Threads:
 
 
 def _in_words(seconds: float) -> str:
-    """Return a time as text.
+    """Format a time in seconds as text.
 
     >>> _in_words(0.01234), _in_words(0.1234), _in_words(1.71)
     ('12.3 ms', '123 ms', '1.7 s')
@@ -95,7 +95,7 @@ def using_threads(count: int | None = None) -> Iterator[None]:
 
 
 def candidates(cores: int) -> list[int]:
-    """Return 1, 2, 4, ... and `cores`."""
+    """Return the powers of 2 below `cores`, and `cores` itself."""
     counts = [1]
     while 2 * counts[-1] < cores:
         counts.append(2 * counts[-1])
@@ -114,8 +114,8 @@ BUSY = 0.3
 def warning_of_others() -> str | None:
     """Return a warning if cores were busy in the last minute, otherwise None.
 
-    In each operation, PyTorch's threads wait for the slowest one. If two programs share two cores, an update may
-    therefore take many times as long as with one thread.
+    In each operation, PyTorch's threads wait for the slowest thread. If two programs share two cores, an update with
+    two threads may take many times as long as with one thread.
     """
     if "OMP_NUM_THREADS" in os.environ or not hasattr(os, "getloadavg"):
         return None
@@ -129,9 +129,9 @@ def warning_of_others() -> str | None:
 
 
 def rounds_for(updates: int, counts: int) -> int | None:
-    """Return the number of rounds to time after the first; with 0, the first round decides.
+    """Return the number of rounds to time after the first round, or 0 if the first round decides.
 
-    Return None if a training run with this number of updates is too short even for one round.
+    Return None if a training run is too short even for one round.
     """
     if updates <= TOO_SHORT:
         return None
@@ -149,9 +149,9 @@ def measured(
 ) -> Threads:
     """Return the number of threads with the fastest updates.
 
-    Every number is tried in each round, on the same update. The first round warms up: it only excludes hopeless
-    numbers, unless it is the only round. hdlif compares the median over rounds of each number's time, divided by the
-    time of the smallest number. A short disturbance therefore does not affect the choice.
+    Each round times all numbers of threads on the same update. The first round only excludes slow numbers, unless no
+    other round follows. In each later round, times are divided by the time of the smallest number of threads. The
+    median ratio over rounds decides, so a short disturbance does not affect the choice.
 
     Args:
         update: makes update number i (from 0) on a copy.
@@ -163,7 +163,7 @@ def measured(
     warm_up: dict[int, float] = {}
     began = clock()
     with using_threads(counts[0]):
-        # One-time costs of the first update, such as memory and kernels, count for no number of threads.
+        # Update once before timing, because the first update has one-time costs, such as memory and kernels.
         update(0)
         for number in range(rounds + 1):
             # Alternate the order, so the caches that a round leaves favour no number.

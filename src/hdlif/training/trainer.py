@@ -146,10 +146,10 @@ class Trainer:
         self.log_every = log_every
 
     def fit(self, train: Given, validation: Given) -> Fit:
-        """Train the network, and leave it in eval mode, in the state of the best epoch on `validation`.
+        """Train the network, restore the weights of the best epoch on `validation`, and switch to eval mode.
 
-        Ctrl-C and SIGTERM stop training between two batches. With several processes, all of them call this method with
-        the same arguments, and each trains on an equal share of every batch.
+        Ctrl-C and SIGTERM stop training between two batches. With several processes, each process calls `fit` with the
+        same arguments, and trains on an equal share of every batch.
 
         Args:
             train, validation: a pair (x, target) of tensors or arrays, x [N, ...] shown at every step; a map-style
@@ -186,7 +186,7 @@ class Trainer:
 
 
 def with_criterion(rule: Rule, task: Task) -> Rule:
-    """Return the rule, with the task's criterion if its own is the default."""
+    """Return the rule, with the task's criterion in place of a default criterion."""
     given: Any = rule
     if getattr(given, "criterion", None) is not F.cross_entropy or not is_dataclass(given):
         return rule
@@ -201,9 +201,9 @@ def _of_config(config: TrainingConfig) -> list[Callback]:
 
 
 class Patience(Callback):
-    """A callback that stops training after so many consecutive epochs without a better validation score.
+    """A callback that stops training after `epochs` consecutive epochs without a better validation score.
 
-    An equal score with a smaller loss is not better. See `Callback` for an example.
+    A smaller loss at an equal score is no improvement. See `Callback` for an example.
 
     Args:
         epochs: number of epochs, at least 1.
@@ -228,7 +228,7 @@ class Patience(Callback):
 
 
 class BestInMemory(Callback):
-    """A callback that keeps a copy of the best epoch's network, and restores it at the end."""
+    """A callback that keeps a copy of the best epoch's network, and restores this copy at the end."""
 
     def __init__(self) -> None:
         self._state: dict[str, Tensor] = {}

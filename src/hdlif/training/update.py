@@ -1,4 +1,4 @@
-"""Optimiser updates from one batch: back-propagation in an accelerator's precision, and clipping."""
+"""Optimiser updates from one batch, with back-propagation in an accelerator's precision and gradient clipping."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Agree = Callable[[float], float]
 
 
 class InPrecision(nn.Module):
-    """A model that runs every call in the precision of an accelerator, on the batch of all its ranks.
+    """A wrapper that runs a model in an accelerator's precision; batch norms use the batch of all ranks.
 
     Args:
         layout: memory format of each frame.
@@ -63,9 +63,9 @@ class InPrecision(nn.Module):
 class Updater:
     """Optimiser updates of `model` from the plans of `rule`; `network` is the model in the precision of `accelerator`.
 
-    With several ranks, gradients are averaged once per update, in the backward pass of its last loss.
+    With several ranks, gradients are averaged once per update, in the backward pass of the update's last loss.
 
-    In float16, the gradients belong to the scaled loss and are unscaled once, before clipping. If a gradient is not
+    In float16, gradients are computed from the scaled loss and unscaled once, before clipping. If a gradient is not
     finite, the optimiser step is skipped and the scale is lowered.
 
     Args:
@@ -120,8 +120,8 @@ class Updater:
     ) -> float:
         """Train on a batch [T or 1, B, ...] and return the loss per update, without penalty.
 
-        x and target are this rank's share of the batch; the returned loss covers all ranks. If an update's loss is not
-        finite on some rank, neither this update nor a later one is made.
+        Pass this rank's share of the batch as x and target; the returned loss covers all ranks. After a non-finite loss
+        on any rank, this update and all later updates are skipped.
 
         Args:
             share: weight of this batch in its update; less than 1 if several batches make one update.
@@ -145,7 +145,7 @@ class Updater:
                 step = self._checked(next(iter(steps), None), plan)
                 hear(step.logits)
                 penalised = step.loss if watch is None else step.loss + of_penalty * watch.penalty()
-                # A non-finite penalty spoils the update, as a non-finite loss does.
+                # A non-finite penalty invalidates the update, as a non-finite loss does.
                 of_update += step.loss.item() if watch is None or penalised.isfinite() else math.nan
                 # Ranks meet in the backward pass, so all of them run it, whatever their losses are.
                 self._accelerator.backward(penalised if share == 1.0 else share * penalised)
@@ -161,7 +161,7 @@ class Updater:
         return total / sum(plan.updates)
 
     def _step_optimizer(self) -> None:
-        """Step the optimiser with the accumulated gradients, and clear them."""
+        """Step the optimiser with the accumulated gradients, and clear the gradients."""
         scaler, optimizer = self._accelerator.scaler, self._optimizer
         if self._clip_norm is not None:
             if scaler is not None:
@@ -188,7 +188,7 @@ class Updater:
         return f"the rule {type(self._rule).__name__}"
 
     def _checked(self, step: object, plan: Plan) -> Step:
-        """Return a rule's step. Raise `TrainingError` if the rule yields anything else."""
+        """Return a rule's step. Raise `TrainingError` if the rule yields no `Step`."""
         if not isinstance(step, Step):
             seen = "nothing more" if step is None else f"a {type(step).__name__}"
             raise TrainingError(
@@ -201,10 +201,10 @@ class Updater:
 def compiled_once(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor, Any]]:
     """Compile `model` with torch.compile, once for all time steps, and return it as a function.
 
-    In a graph, the number of steps is a constant, and the step indices are an input. Steps that run one by one need
-    four graphs: for the first step of a sequence and for the others, with and without gradients. Rules request several
-    steps without gradients at a time; the function runs these one by one, too. Names, parameters and hooks are the
-    model's own.
+    In a compiled graph, the number of steps is a constant, and the step indices are an input. Running steps one by one
+    takes four graphs: for the first step of a sequence and for later steps, with and without gradients. The function
+    also runs steps without gradients one by one, although rules request several steps at a time. The compiled function
+    uses the model's own parameters, names and hooks.
     """
 
     # A function, because a compiled module would become a second child of its owner.

@@ -1,4 +1,4 @@
-"""The validation of each epoch, the choice of the best one, and a comparison of train mode with eval mode."""
+"""The validation of each epoch, the choice of the best epoch, and a comparison of train mode with eval mode."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def compared_modes(
 ) -> str | None:
     """Return a warning if the accuracy in eval mode is far below the accuracy in train mode, otherwise None.
 
-    Far means more than 0.1 and more than three standard errors. The network's buffers and the random state do not
-    change.
+    The warning requires a difference of more than 0.1 and of more than three standard errors. The comparison does not
+    change the network's buffers or the random state.
 
     Args:
         batches: batches (x, target) of training samples.
@@ -59,7 +59,7 @@ def _accuracy(model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]], task: 
 
 
 def _cause(model: nn.Module) -> str:
-    """Describe why the modes differ, and how to fix it."""
+    """Describe why accuracy differs between train and eval mode, and how to fix the difference."""
     norms = [module for module in model.modules() if isinstance(module, BatchNorm2d)]
     if any(norm.time_steps is None for norm in norms):
         return (
@@ -87,10 +87,11 @@ class Validation:
     training: InnerTraining
 
     def run(self) -> Evaluation:
-        """Evaluate the epoch; the best epoch so far has the largest `Task.better`.
+        """Evaluate the epoch, and record the epoch if its `Task.better` is the largest so far.
 
         Among equal scores, the epoch with the lowest loss is the best, because with few samples many epochs have the
-        same accuracy. Without validation samples, training samples are evaluated, and the last epoch is kept.
+        same accuracy. Without validation samples, training samples are evaluated, and the last epoch counts as the
+        best.
         """
         training, ranks = self.training, self.training.ranks
         held_out = len(training.validation) > 0
@@ -112,7 +113,7 @@ class Validation:
         return result
 
     def _note(self, result: Evaluation, *, held_out: bool) -> bool:
-        """Record an epoch in the counters if it is the best so far; return whether it is."""
+        """Record an epoch in the counters if it is the best so far, and return whether it is the best."""
         counters, score = self.training.counters, self.training.task.better(result)
         # A score that is not a number is better only than no score.
         least = -math.inf if counters.best_score is None else counters.best_score
@@ -142,7 +143,7 @@ class Validation:
 
     @contextmanager
     def _measured_network(self) -> Iterator[Tensor]:
-        """Yield training samples, with the network as evaluated and saved: its statistics are re-estimated on them."""
+        """Enter the validation contexts, re-estimate batch norm on training samples, and yield these samples."""
         training, size = self.training, self.training.batch_size
         draws = training.generator("reestimation", 0)
         # Whole batches, so each sample has the same weight; an epoch has at least one batch.

@@ -1,7 +1,7 @@
-"""Functions that check the names and arguments in a recipe and build its objects. Names are resolved only here.
+"""Functions that check the names and arguments in a recipe, and build the recipe's objects.
 
-Each section of a recipe has one file. The file contains a class per kind, whose fields are the section's keys, and the
-functions that build objects from these classes.
+Only this package resolves the names in recipes. The package has one module per section of a recipe. A module contains a
+class per kind, whose fields are the section's keys, and functions that build objects from these classes.
 """
 
 from hdlif.recipe.builders.checks import (

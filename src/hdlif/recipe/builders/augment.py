@@ -24,7 +24,7 @@ _MAPS = ("image", "events")
 
 
 class Augment(Part):
-    """An augmentation; `samples` lists the kinds of samples that it accepts, or is None if it accepts any."""
+    """An augmentation; `samples` lists the accepted kinds of samples, or is None if any kind is accepted."""
 
     samples: ClassVar[tuple[str, ...] | None] = _MAPS
 
@@ -35,7 +35,7 @@ class _OfSeries(Augment):
 
 
 class Jitter(_OfSeries, kind="jitter", makes=At("hdlif.data.augment:jitter")):
-    """Add normal noise to each value of a time series."""
+    """Add normally distributed noise to each value of a time series."""
 
     deviation: float = field(0.05, "Standard deviation of the change.")
 
@@ -77,7 +77,7 @@ _OF_IMAGES = {
 
 
 class Own(Augment):
-    """A custom augmentation: a function of a sample, or a class with callable objects."""
+    """A custom augmentation: a function of a sample, or a class whose instances are callable."""
 
     samples = None
 
@@ -119,7 +119,7 @@ AUGMENTS = Section[Augment](
 
 
 def read_augment(section: DataConfig, samples: str | None) -> list[Augment]:
-    """Check the key for a kind of samples, which is None before the data are inspected. Raises `RecipeError`."""
+    """Check `data.augment` for a kind of samples, which is None before the data are inspected. Raises `RecipeError`."""
     parts = [AUGMENTS.read(one, f"{KEY}.{place}") for place, one in enumerate(_stated(section))]
     for part in parts:
         if samples is not None and part.samples is not None and samples not in part.samples:

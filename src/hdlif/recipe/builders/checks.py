@@ -49,8 +49,8 @@ _MAPS = ("map", "instances")
 def check_names(recipe: Recipe) -> None:
     """Raise `RecipeError` for the first unknown name or wrong argument in the recipe.
 
-    This function builds nothing and does not import PyTorch. `check` also tests whether listed layers exist and whether
-    the network fits.
+    `check_names` builds nothing and does not import PyTorch. `check` also tests whether listed layers exist and whether
+    the network fits the task.
     """
     check_data(recipe)
     read_task(recipe)
@@ -70,9 +70,9 @@ def names_own_parts(recipe: Recipe) -> bool:
 
 
 def try_traces(recipe: Recipe, ranks: int = 1) -> None:
-    """Raise `RecipeError` if the rule keeps traces and does not support this network or batch size.
+    """Raise `RecipeError` if the rule keeps traces and does not support the network or the batch size.
 
-    The recipe must pass `check`; `ranks` processes share a batch.
+    The recipe must have passed `check`; `ranks` is the number of processes that share a batch.
     """
     import torch
 
@@ -111,9 +111,9 @@ def try_update(recipe: Recipe, ranks: int = 1) -> None:
 
 
 def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
-    """Return the network and its device.
+    """Return the network to try and its device.
 
-    The network has values from the seed and is on the CPU, or has no values and is on "meta" if larger than `SMALL`.
+    A network larger than `SMALL` is on "meta", without values. A smaller network is on the CPU, with the seed's values.
     """
     import torch
 
@@ -127,7 +127,7 @@ def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
 
 @contextmanager
 def without_values() -> Iterator[None]:
-    """Make tensors without values in this context; torch's random state does not change."""
+    """Create tensors without values inside the context, and preserve torch's random state."""
     import torch
     from torch import Tensor
     from torch.overrides import TorchFunctionMode
@@ -168,9 +168,9 @@ def _is_small(network: nn.Module, shape: tuple[int, ...]) -> bool:
 def check(recipe: Recipe) -> None:
     """Raise `RecipeError` for the first name or argument in the recipe that cannot be built.
 
-    The network is built on torch's "meta" device, without values. A network larger than `SMALL` also runs there. This
-    takes little memory and does not change torch's random state. `MOST_VALUES` limits the network, and `MOST_NEURONS`
-    limits the neurons per batch.
+    The network is built on torch's "meta" device, without values. A network larger than `SMALL` also runs on "meta".
+    The check needs little memory and does not change torch's random state. `MOST_VALUES` limits the values of the
+    network, and `MOST_NEURONS` limits the neurons per batch.
     """
     check_names(recipe)
     try_augment(recipe.data, data_kind(recipe).input.kind, raw_shape(recipe))
@@ -185,10 +185,10 @@ def check(recipe: Recipe) -> None:
 
 
 def build_trained(recipe: Recipe, fill: Callable[[nn.Module], object]) -> nn.Module:
-    """Return the network of a trained recipe in eval mode, with the values from `fill`.
+    """Return the network of a trained recipe in eval mode, with values set by `fill`.
 
-    The network is built once, without values. Custom parts may contain tensors outside their state dict, so networks
-    with custom parts are built again with values before `fill` is called.
+    Without custom parts, the network is built once, without values. Custom parts may contain tensors outside the state
+    dict, so networks with custom parts are built again with values.
 
     Raises:
         RecipeError: the network cannot be built; the rest of the recipe is not checked.
@@ -206,9 +206,10 @@ def build_trained(recipe: Recipe, fill: Callable[[nn.Module], object]) -> nn.Mod
 
 
 def _check_network(recipe: Recipe, task: Task, fill: Callable[[nn.Module], object] | None = None) -> nn.Module:
-    """Build the network, check that it fits the task, and return it.
+    """Build the recipe's network, check that it fits the task, and return it.
 
-    The values come from `fill`. Without `fill`, they come from the seed, and a network larger than `SMALL` has none.
+    If given, `fill` sets the network's values. Without `fill`, the seed determines the values, and a network larger
+    than `SMALL` has no values.
     """
     import torch
 
@@ -320,7 +321,7 @@ def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
 
 
 def _neurons_and_outputs(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-    """Run one time step on one image, and return the number of neurons and the shape of the outputs."""
+    """Run a network for one time step on one image, and return the number of neurons and the outputs' shape."""
     import torch
 
     from hdlif.nn import Neuron

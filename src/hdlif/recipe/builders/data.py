@@ -34,9 +34,9 @@ FRAMES: Mapping[str, Frames] = {
 
 
 def check_data(recipe: Recipe) -> str | None:
-    """Check the section and return the kind of its samples, or None if custom data must be inspected first.
+    """Check the section `data` and return the kind of samples, or None if custom data must be inspected first.
 
-    This function does not read data or import PyTorch. Raises `RecipeError`.
+    `check_data` does not read data or import PyTorch. Raises `RecipeError`.
     """
     section = recipe.data
     samples: str | None
@@ -81,17 +81,17 @@ _SHOWN = {"series": "time series", "table": "tables"}
 
 
 def frames_of(section: DataConfig, samples: str | None) -> str:
-    """Return the name in `FRAMES` or `BINNINGS` of the function that converts such samples to time steps."""
+    """Return the name in `FRAMES` or `BINNINGS` of the function that converts these samples to time steps."""
     return ROWS if samples == "series" else section.frames
 
 
 def shown(sets: DataSets, section: DataConfig, samples: str) -> DataSets:
-    """Return the data sets with samples converted to time steps by the section's frames; events are already binned."""
+    """Convert the samples of data sets to time steps, as set in the section; events are already binned."""
     return sets if samples == "events" else sets.shown_as(FRAMES[frames_of(section, samples)])
 
 
 def _finder(kind: str, stated: Mapping[str, Any]) -> Callable[..., OwnData]:
-    """Check the arguments in the section of a kind, and return the function that inspects such data."""
+    """Check the section's arguments for a kind of custom data, and return the function that inspects the data."""
     if kind in FOUND:
         return FOUND[kind].read("data", {"kind": kind, **stated}).build
     function = found_part(kind, "data.kind", {*DATA, *FOUND})
@@ -179,7 +179,7 @@ def look_for(
 
 
 def shipped_kind(name: str, given: Mapping[str, Any]) -> DataKind:
-    """Return a shipped data set with the given arguments, which only generated data accept. Raises `RecipeError`."""
+    """Return a shipped data set; only generated data accept arguments in `given`. Raises `RecipeError`."""
     kind = DATA[name]
     for key in () if kind.is_generated else given:
         if key in arguments():
@@ -213,7 +213,7 @@ def data_kind(recipe: Recipe) -> Described:
 
 
 def record_of(stated: InputConfig) -> InputRecord:
-    """Return the input record in a recipe. Raises `RecipeError` if it is not valid."""
+    """Return the input record in a recipe. Raises `RecipeError` if the record is not valid."""
     sound = None if stated.sound is None else SoundRecord(**stated.sound.model_dump())
     record = InputRecord(**stated.model_dump() | {"sound": sound})
     try:
@@ -224,7 +224,7 @@ def record_of(stated: InputConfig) -> InputRecord:
 
 
 def sample_name_of(recipes: Iterable[Any]) -> SampleName:
-    """Return the noun for the samples of all these recipes, or "sample" if the recipes have different nouns.
+    """Return the noun for the samples of all recipes, or "sample" if the recipes have different nouns.
 
     Args:
         recipes: recipes, or their copies in summaries, which another version may have written.
@@ -270,7 +270,7 @@ def build_data(
     found: OwnData | None = None,
     listed: Path | None = None,
 ) -> DataSets:
-    """Build the recipe's data set, from `root` if it is not bundled.
+    """Build the recipe's data set, and read data that are not bundled from `root`.
 
     Args:
         workers, ranks: as in `DataSets.made_by`.
@@ -305,7 +305,7 @@ def _shipped(recipe: Recipe, root: Path | None) -> DataSets:
 
 
 def _side(section: DataConfig) -> int | None:
-    """Return the side of a shipped set's square images, if set. Raises `RecipeError` if two sides are set."""
+    """Return `data.size` for a shipped data set. Raises `RecipeError` if `data.size` sets a height and a width."""
     if isinstance(section.size, tuple):
         raise RecipeError(f"data.size = {list(section.size)}: {section.kind} has square images; give one number")
     return section.size
@@ -332,7 +332,7 @@ def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> OwnD
 
 
 def input_record(recipe: Recipe) -> InputRecord:
-    """Return the input record of the recipe's network; a step is an image, a part of an image, or a frame of events.
+    """Return the input record of the recipe's network; each step is an image, a part of an image, or a frame of events.
 
     Raises `RecipeError` if the number of steps per sample does not fit time_steps.
     """

@@ -1,4 +1,4 @@
-"""Shipped data sets by name, with their keys, loaders, and properties that are known without reading them."""
+"""Shipped data sets by name: keys, loaders, and properties that are known without reading the data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Data(Part):
 
 
 class DelayedXor(Data, kind="delayed_xor", makes=memory_tasks.DelayedXor):
-    """Generated time series, classified by whether two distant bits differ."""
+    """Generated time series, whose class is whether two distant bits differ."""
 
     delay: int = field(100, "Time steps from the first bit to the second.")
     noise: float = field(0.3, "Standard deviation of the values between the bits.")
@@ -61,7 +61,7 @@ class MackeyGlass(Data, kind="mackey_glass", makes=memory_tasks.MackeyGlass):
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """The properties of a data set that are known without reading its samples.
+    """The properties of a data set that are known without reading the samples.
 
     Attributes:
         names: names of the classes, values or labels, or a function that returns them.
@@ -93,7 +93,7 @@ class Described:
 
     @property
     def resizes(self) -> bool:
-        """Return whether a sample is a map of pixels, which can be resized."""
+        """Return whether samples are maps of pixels, which can be resized."""
         return self.input.kind in ("image", "events")
 
 
@@ -123,7 +123,7 @@ class DataKind(Described):
         return {one.name: one.default for one in fields(content)} if self.is_generated else {}
 
     def of(self, content: Content) -> DataKind:
-        """Return this kind with other content."""
+        """Return a copy of this kind of generated data with other content."""
         return replace(self, load=partial(self.load, content=content), **_described(content))
 
 
@@ -136,7 +136,7 @@ def _generated(part: type[Data], load: At) -> DataKind:
 
 
 def _stored(name: str, meaning: str, shape: tuple[int, int, int], **others: Any) -> DataKind:
-    """Return a data set of images, time series or rows; the names of its loader and constants follow from `name`."""
+    """Return a data set of images, time series or rows; `name` determines the names of the loader and the constants."""
     mean, std = (getattr(datasets, f"{name.upper()}_{one}") for one in ("MEAN", "STD"))
     names = others.pop("names", None) or getattr(datasets, f"{name.upper()}_CLASSES")
     record = InputRecord(shape, mean, std, **others)

@@ -1,7 +1,7 @@
-"""Derive a default recipe for custom data from the sizes of the data.
+"""Derive a default recipe for custom data from the kind and sizes of the data.
 
-Choices depend only on the kind of data and on its numbers of steps, channels, training samples and classes. Machine,
-names, class order and units have no effect, so the same data give the same recipe everywhere.
+Choices depend only on the kind of data and on its numbers of steps, channels, training samples and classes. The
+machine, names, class order and units have no effect, so the same data give the same recipe everywhere.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Choice:
 
 
 def choices(found: OwnData, overrides: Iterable[str] = ()) -> list[Choice]:
-    """Return the values derived from the data, except overridden ones, in the order of a recipe's keys."""
+    """Return the values derived from the data, except overridden values, in the order of a recipe's keys."""
     keys = {override.partition("=")[0].strip() for override in overrides}
     return [one for one in _choices(found, keys) if not any(_covers(key, one.key) for key in keys)]
 
@@ -80,7 +80,7 @@ def _choices(found: OwnData, keys: Collection[str]) -> list[Choice]:
 
 
 def batch_size(samples: int) -> int:
-    """Return a power of two within `BATCH` that is about a twelfth of the number of samples, as the batch size.
+    """Return the batch size: a power of two within `BATCH`, about a twelfth of the number of samples.
 
     >>> [batch_size(samples) for samples in (5, 28, 300, 10_000)]
     [4, 8, 16, 64]
@@ -167,7 +167,8 @@ def _for_events(found: OwnData, batch: int, keys: Collection[str]) -> Iterator[C
 def _residual_values(height: int, width: int) -> int:
     """Return the number of values in the base recipe's residual network at one step.
 
-    Its first stage has two layers of 16 channels at the size of the images. Each later stage has half as many values.
+    The first stage of the residual network has two layers of 16 channels at the size of the images. Each later stage
+    has half as many values as the previous stage.
     """
     return 2 * (2 * 16 * height * width)
 
@@ -184,5 +185,5 @@ _BELONGS = {
 
 
 def _covers(given: str, key: str) -> bool:
-    """Return whether an override replaces the choice for a key, or the key that this choice depends on."""
+    """Return whether an override replaces the choice for a key, or a key on which the choice depends."""
     return any(one == given or one.startswith(f"{given}.") for one in (key, _BELONGS.get(key, key)))

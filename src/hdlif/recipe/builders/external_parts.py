@@ -1,11 +1,11 @@
 """External parts in recipes: `package.module:Name`, and parts of installed packages.
 
-An installed package registers a part as an entry point, which is imported when a recipe uses it:
+A package registers a part as an entry point, which hdlif imports when a recipe uses the part:
 
     [project.entry-points."hdlif.neurons"]
     wave = "wave_neurons:Wave"
 
-Names of shipped parts take precedence.
+Names of shipped parts take precedence over entry points.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def own_or_one_of(name: object, accepted: Collection[str]) -> str:
 def imported(name: str, key: str) -> Any:
     """Import `package.module:Name`, the value of `key` in a recipe. Raises `RecipeError`.
 
-    Python searches the working folder last, so its files cannot hide installed packages.
+    Python searches the working folder last, so files in the folder cannot hide installed packages.
     """
     module_name, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), *attribute.split("."))):
@@ -91,7 +91,7 @@ def imported(name: str, key: str) -> Any:
 
 
 def _likely_module(missing: str) -> str:
-    """Suggest the installed module with the nearest name, or return "" if none is near."""
+    """Suggest the installed module with the nearest name, or return "" if no name is near."""
     # Import lazily, as in did_you_mean.
     import difflib
 

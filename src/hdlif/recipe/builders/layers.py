@@ -118,12 +118,12 @@ def _matched(key: str, patterns: Collection[str], layers: Collection[str], what:
 
 
 def of_layer(name: str, stated: Mapping[str, V]) -> V | None:
-    """Return a section's entry for a layer, or None; its exact name takes precedence over patterns with *."""
+    """Return a section's entry for a layer, or None; an exact name takes precedence over patterns with *."""
     return stated.get(name, next((one for key, one in stated.items() if fnmatch.fnmatchcase(name, key)), None))
 
 
 def quantizer_of(bits: float) -> WeightQuantizer | None:
-    """Return the quantiser for weights with a number of bits in `WEIGHT_BITS`, or None for fp32."""
+    """Return the quantiser for a weight precision in `WEIGHT_BITS`, or None for fp32."""
     from hdlif import nn
 
     few: dict[float, Any] = {1: nn.Binary(), 1.5: nn.Ternary(), 32: None}
@@ -146,7 +146,7 @@ class Spikes(Part):
     )
 
     def build_for(self, place: Place) -> Any:
-        """Return the quantiser of the neuron layer at a place, or None for exact spikes."""
+        """Return the spike quantiser of the neuron layer at a place, or None for exact spikes."""
         levels = of_layer(place.name, self.layers)
         if levels is None:
             return self.build()
@@ -231,7 +231,7 @@ class NoAttention(Part, kind="none"):
 
 
 class Attention(Part):
-    """An attention module, with the form of the residual blocks that contain it."""
+    """An attention module, and the form of the residual blocks that contain the module."""
 
     BESIDE = frozenset({"form"})
     form: Literal["I", "II"] = field("I", "Place of the attention in residual blocks.")
@@ -254,14 +254,14 @@ class SECA(Attention, kind="seca"):
 
 
 class ECA(Attention, kind="eca", makes=At("hdlif.nn:eca").get):
-    """Efficient channel attention as published."""
+    """Efficient channel attention, as originally published."""
 
 
 ATTENTIONS = Section[Part]("attention", NoAttention, SECA, ECA, own=Attention, given=("time_steps",))
 
 
 def read_attention(recipe: Recipe, argument: Literal["block", "attention"] | None) -> Attention | None:
-    """Check the section for a network that takes attention as `argument`, or takes none if `argument` is None."""
+    """Check the section `attention` for a network; `argument` is the network's argument for attention, or None."""
     part = ATTENTIONS.read(recipe.attention)
     if not isinstance(part, Attention):
         return None
@@ -274,7 +274,7 @@ def read_attention(recipe: Recipe, argument: Literal["block", "attention"] | Non
 
 
 def attention_arguments(recipe: Recipe, argument: Literal["block", "attention"] | None) -> dict[str, Any]:
-    """Return the argument that gives a network its attention, or an empty dict without attention."""
+    """Return a network's argument for attention, or an empty dict without attention."""
     part = read_attention(recipe, argument)
     if part is None or argument is None:
         return {}

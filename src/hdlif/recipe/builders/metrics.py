@@ -20,7 +20,7 @@ _THRESHOLDS = "Number of thresholds; by default, every value is a threshold."
 
 
 class Metric(Part):
-    """A metric, made by default by the function of the same name in `named_metrics`."""
+    """A metric; by default, the function of the same name in `named_metrics` creates the metric."""
 
     def __init_subclass__(cls, kind: str = "", makes: Callable[..., Any] | None = None, **others: Any) -> None:
         makes = makes or (At(f"{_NAMED}:{kind}") if kind else None)
@@ -126,7 +126,7 @@ def _stated(one: Any, place: int) -> tuple[str, Component]:
 
 
 def read_metrics(task: str, arguments: Mapping[str, Any]) -> dict[str, Metric]:
-    """Check the key for a kind of task and return the metrics by the names of their results."""
+    """Check `task.metrics` for a kind of task, and return the metrics by the names of their results."""
     section = _OF_TASKS.get(task, _OF_OWN)
     found = {}
     for place, (name, one) in enumerate(stated_metrics(arguments).items()):
@@ -139,7 +139,7 @@ def read_metrics(task: str, arguments: Mapping[str, Any]) -> dict[str, Metric]:
 
 
 def build_metrics(task: str, arguments: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, Built]:
-    """Build the metrics by name. Raises `RecipeError`, also for custom functions that do not return a metric."""
+    """Build the metrics by name. Raises `RecipeError` if, for example, a custom function returns no metric."""
     read = read_metrics(task, arguments)
     if not read:
         return {}

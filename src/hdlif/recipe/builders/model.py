@@ -44,7 +44,7 @@ PARTS = ("neuron", "conv", "quantizer", "norm", "classes", "in_channels", "in_si
 
 
 class Model(Part):
-    """A network; `ATTENTION` is the name of its argument for attention, if it has one."""
+    """A network; `ATTENTION` is the name of the network's argument for attention, if any."""
 
     ATTENTION: ClassVar[Literal["block", "attention"] | None] = None
 
@@ -56,7 +56,7 @@ class Model(Part):
 
     @property
     def divisor(self) -> int:
-        """The sides of the input must be multiples of this."""
+        """The number of which the input's sides must be multiples."""
         return 1
 
 
@@ -198,7 +198,7 @@ class Detector(Model, kind="detector", makes=At("hdlif.models:detector")):
 
     @property
     def divisor(self) -> int:
-        """The stride of the last stage."""
+        """The stride of the network's last stage."""
         return int(2 ** (len(self.blocks) + 1))
 
 
@@ -210,7 +210,7 @@ class Imported(Model, kind="imported", makes=At("hdlif.recipe.builders.model:imp
 
 
 class Spiking(Model, kind="spiking", makes=At("hdlif.recipe.builders.spiking:spiking_network")):
-    """A network from torchvision, from timm or of your own, whose activations are replaced by neurons."""
+    """A network from torchvision, timm or your own code, with neurons in place of activations."""
 
     of: str = field(..., "Function or class that makes the network, package.module:Name.", pattern="^[^:]+:[^:]+$")
     options: dict[str, Any] | None = field(None, "Other arguments of this function or class.")
@@ -227,7 +227,7 @@ MODELS = Section[Model](
 
 
 def read_model(recipe: Recipe) -> Model:
-    """Check the section `model`, and the sections attention, neuron, spikes, weights and norm."""
+    """Check the sections `model`, `attention`, `neuron`, `spikes`, `weights` and `norm`."""
     arguments = recipe.model.arguments
     for key in ("attention", "conv", "neuron", "norm"):
         if key in arguments:
@@ -282,7 +282,7 @@ def build_model(recipe: Recipe, *, pretrained: bool = False, classes: int | None
 
 
 def _by_place_or_channels(make: NeuronFactory) -> Callable[[Place | int], Temporal]:
-    """Return a function that makes a neuron layer from a place, or from a number of channels and a running number."""
+    """Return a function that makes a neuron layer from a place, or from a number of channels and the layer's index."""
     count = itertools.count()
 
     def neuron(place: Place | int) -> Temporal:

@@ -97,7 +97,7 @@ class AnyNeuron(Part):
         return cast(type[Self], part)
 
     def layers(self, recipe: Recipe) -> tuple[NeuronFactory, ...]:
-        """Return a factory for each kind of layer in use; a factory makes the layer for a place."""
+        """Return factories for the kinds of layers in use; a factory makes the layer for a place."""
         made = self._layers(recipe)
         if self.recurrent is False:
             return made
@@ -334,7 +334,7 @@ EQUATIONS: Mapping[str, Any] = {
 
 
 def read_neuron(recipe: Recipe) -> AnyNeuron:
-    """Check the section `neuron` and the section `spikes`."""
+    """Check the sections `neuron` and `spikes`."""
     for key in ("time_steps", "spikes"):
         if key in recipe.neuron.arguments:
             raise RecipeError(f"neuron.{key} cannot be set here; set {key} at the top level of the recipe")
@@ -377,7 +377,7 @@ def check_parallel(recipe: Recipe, network: Temporal) -> None:
 
 
 def own_neuron(kind: str) -> type[Neuron]:
-    """Return a custom neuron class: `package.module:Name`, or one from an installed package. Raises `RecipeError`."""
+    """Return the custom neuron class at `package.module:Name`, or from an installed package. Raises `RecipeError`."""
     return own_neuron_class(found_part(kind, "neuron.kind", NEURONS), kind)
 
 
@@ -392,6 +392,6 @@ def own_neuron_class(found: Any, kind: str) -> type[Neuron]:
 
 
 def leaks_of(layer: type[Neuron]) -> tuple[str, ...]:
-    """Return the parameters of a class that time constants may spread, beginning with those in `LEAKS`."""
+    """Return the parameters of a class that `time_constants` may set, with the parameters in `LEAKS` first."""
     taken, declared = takes(layer), getattr(layer, "declared", ())
     return tuple(dict.fromkeys((*(name for name in LEAKS if name in taken), *declared)))

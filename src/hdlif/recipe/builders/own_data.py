@@ -55,8 +55,8 @@ NO_KEYS: Mapping[str, Any] = MappingProxyType({})
 def data_overrides(recipe: Recipe, data: str) -> list[str]:
     """Return the overrides `key=value` that replace a recipe's data with a shipped set or the data at a path.
 
-    Batch size, frames and augmentations are kept. If the images of the recipe's own set are larger than `LARGER`, its
-    network is made for their size, and other images are resized to it. Raises `DataError`.
+    The overrides keep batch size, frames and augmentations. If the images of a shipped data set are larger than
+    `LARGER`, other images are resized to the same size. Raises `DataError`.
     """
     section = recipe.data
     if data in DATA:
@@ -150,7 +150,7 @@ def _stating(section: DataConfig, found: OwnData) -> DataConfig:
 
 
 def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = say_nothing) -> Recipe:
-    """Return the recipe with as many time steps as its time series have, and report a change."""
+    """Return the recipe with `time_steps` set to the length of the time series, and report a change."""
     kind = data_kind(recipe)
     steps = kind.input.shape[1]
     if not kind.series or steps == recipe.time_steps or steps > MOST_TIME_STEPS:
@@ -233,7 +233,7 @@ def data_of_ones_own(
     trained: Collection[str] = (),
     say: Callable[[str], None] = say_nothing,
 ) -> DataSets:
-    """Return the data at another path, prepared for the recipe's network.
+    """Return the data at `path`, prepared for the recipe's network.
 
     Args:
         keys, part: as in `found_data`.
@@ -288,7 +288,7 @@ def found_data(
     part: Tested = "test",
     say: Callable[[str], None] = say_nothing,
 ) -> DataSets:
-    """Return custom data that are prepared for a network with this input record, and split if they have no parts.
+    """Prepare custom data for a network with the input record `record`, and split data that have no parts.
 
     Args:
         labels: labels of the network, which the data must have; None accepts any labels.
@@ -337,7 +337,7 @@ def named_data(
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
     arguments: Mapping[str, Any] = NO_KEYS,
 ) -> DataSets:
-    """Load a shipped data set for a network with this input record.
+    """Load a shipped data set for a network with the input record `record`.
 
     Args:
         frames: binning of events, if the record has none.

@@ -1,7 +1,7 @@
 """Kinds of custom data, whose classes and sizes are found by inspection.
 
-Each kind has a class here and a `Request` in `hdlif.data.sources`, which returns an `OwnData`. A recipe may set the
-fields of the request as keys, except the fields that hdlif passes.
+Each kind has a class in this module, and a `Request` in `hdlif.data.sources` that returns an `OwnData`. A recipe may
+set a request's fields as keys, except the fields that hdlif passes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OF_ITEMS = ("split", "train")
 
 
 class OwnDataSection(Data):
-    """Base class for custom data, which the request from `MAKES` finds.
+    """Base class for custom data; the request from `MAKES` inspects the data.
 
     Attributes:
         samples: kind of the samples as in `InputRecord.kind`, or None if it is unknown before inspection.
@@ -229,7 +229,7 @@ class Items(OwnDataSection, _Fitted, _Timed):
     kind: str
 
     def build(self, **given: Any) -> Any:
-        """Find the data set in the object that the custom `MAKES` returns."""
+        """Call the custom `MAKES`, and find the data set in the returned object."""
         stated = {name: field.alias for name, field in type(self).model_fields.items() if name in self.model_fields_set}
         own = {alias: getattr(self, name) for name, alias in stated.items() if alias}
         of_items = {name: getattr(self, name) for name, alias in stated.items() if not alias and name != "kind"}
@@ -254,9 +254,9 @@ def found_kind(kind: str) -> type[OwnDataSection] | None:
 
 
 def is_items(kind: object) -> bool:
-    """Return whether a kind is a custom data set: package.module:Name, or the name of one in an installed package.
+    """Return whether a kind is a custom data set: package.module:Name, or a name that an installed package offers.
 
-    Names of shipped sets take precedence.
+    Names of shipped data sets take precedence.
     """
     if is_own(kind) or not isinstance(kind, str) or kind in DATA or kind in FOUND:
         return is_own(kind)
@@ -264,24 +264,24 @@ def is_items(kind: object) -> bool:
 
 
 def arguments(*kinds: str) -> set[str]:
-    """Return the keys of any of these kinds, or of all kinds."""
+    """Return the keys that any of `kinds` accepts, by default of all kinds."""
     return {key for kind in kinds or FOUND for key in FOUND[kind].model_fields if key != "kind"}
 
 
 def kind_named(name: object) -> str:
-    """Return the name if it is a kind of custom data. Raises `RecipeError`."""
+    """Return `name` if it is a kind of custom data. Raises `RecipeError`."""
     if not is_items(name) and name not in FOUND:
         raise RecipeError(f'data.kind = "{cut(str(name))}" is unknown; {own_or_one_of(name, FOUND)}')
     return str(name)
 
 
 def kind_of(samples: str | None) -> str:
-    """Return the kind of custom data with samples of this kind of input, or "folder" if there is none."""
+    """Return the kind of custom data for `samples`, such as "series", or "folder" if no kind matches."""
     return next((name for name, kind in FOUND.items() if kind.samples == samples), "folder")
 
 
 def is_there(data: str) -> bool:
-    """Return whether the value of `--data` is custom data.
+    """Return whether the value of `--data` names custom data.
 
     Custom data are an existing path, a pattern of shards, package.module:Name, or a name from an installed package.
     """
@@ -303,11 +303,11 @@ def kind_by_keys(path: str, keys: Collection[str]) -> str:
 def kind_at(path: str, otherwise: str = "folder") -> str:
     """Return the kind of data at a path.
 
-    A folder contains boxes if `_has_boxes` returns true, and label maps if `is_masks` does. It contains time series if
-    it has x.npy, or subfolders with .csv or .wav files but no images. It contains events if its subfolders only have
-    event recordings. A folder without such subfolders has the kind of the images or recordings next to its table. A
-    file with the suffix of a time series may also be a table. Tar files are shards. `package.module:Name` is itself a
-    kind, and so is a name that a package offers, unless a file has this name.
+    A folder contains boxes if `_has_boxes` returns true, and label maps if `is_masks` does. A folder contains time
+    series if it has x.npy, or subfolders with .csv or .wav files but no images. A folder contains events if its
+    subfolders contain only event recordings. Without subfolders, the images or recordings next to a table determine the
+    kind. A file with the suffix of a time series may also be a table. Tar files are shards. The name
+    `package.module:Name` is itself a kind, and so is a name that a package offers, unless a file has this name.
 
     Args:
         otherwise: result if several kinds are possible, or none.

@@ -1,6 +1,6 @@
-"""Base classes for the parts of a recipe, with one class per kind, and the kinds of each section.
+"""Base classes for the parts of a recipe, and the kinds that each section accepts.
 
-The fields of a class are the keys of the section. The class of a custom part is derived from its signature.
+The fields of a class are the keys of the section. The class of a custom part is derived from the part's signature.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class At:
     place: str
 
     def get(self) -> Any:
-        """Import the function or class."""
+        """Import and return the function or class."""
         module, _, name = self.place.partition(":")
         return getattr(importlib.import_module(module), name)
 
@@ -50,16 +50,16 @@ class At:
 
 
 def nothing() -> None:
-    """Return None for kinds that turn a section off."""
+    """Return None, as the object of kinds that turn a section off."""
 
 
 def field(default: Any, meaning: str, **limits: Any) -> Any:
-    """Define a key of a section with its default (... if required), meaning, and limits for pydantic's `Field`."""
+    """Define a key of a section with a default (... if required), a meaning, and limits for pydantic's `Field`."""
     return Field(default, description=meaning, **limits)
 
 
 class Keys(BaseModel):
-    """A section of a recipe, or a section nested in another; its fields are the keys.
+    """A section of a recipe, or a nested section; the fields of the class are the keys.
 
     Attributes:
         MAKES: function or class that `build` calls with the keys set in the recipe; the default returns None.
@@ -88,7 +88,7 @@ class Keys(BaseModel):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Return the arguments of `MAKES` that the recipe sets; the others keep their defaults."""
+        """Return the arguments of `MAKES` that the recipe sets; other arguments keep their defaults."""
         return {
             field.alias or name: getattr(self, name)
             for name, field in type(self).model_fields.items()
@@ -96,7 +96,7 @@ class Keys(BaseModel):
         }
 
     def build(self, **given: Any) -> Any:
-        """Call `MAKES` with the recipe's values and the values in `given` that it accepts. Raises `RecipeError`."""
+        """Call `MAKES` with the recipe's values and the accepted values in `given`. Raises `RecipeError`."""
         function = self.MAKES.get() if isinstance(self.MAKES, At) else self.MAKES
         with_given = {name: value for name, value in given.items() if name in takes(function)}
         return called(self._section, function, {**self.arguments, **with_given}, is_own=self.IS_OWN)
@@ -224,7 +224,7 @@ class Section(Mapping[str, type[P]]):
 
 
 def without_keys(base: type[P], meanings: Mapping[str, str], **values: Any) -> list[type[P]]:
-    """Return a class for each kind, with the keys of `base`, the kind's meaning, and these attributes."""
+    """Return a class for each kind, with the keys of `base`, the kind's meaning, and the given attributes."""
     made = []
     for kind, meaning in meanings.items():
         part = create_model(kind, __base__=base, __doc__=meaning, __cls_kwargs__={"kind": kind})
@@ -274,7 +274,7 @@ def takes(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
 
 
 def called(section: str, function: Callable[..., Any], arguments: Mapping[str, Any], *, is_own: bool = False) -> Any:
-    """Call a function with the values of a recipe's section. Raises `RecipeError` if it rejects one."""
+    """Call a function with the values of a recipe's section. Raises `RecipeError` if the function rejects a value."""
     try:
         return function(**arguments)
     except Exception as error:
@@ -286,7 +286,7 @@ def called(section: str, function: Callable[..., Any], arguments: Mapping[str, A
 
 
 def _as_list(value: Any) -> Any:
-    """Return a plain name as a list with one item."""
+    """Convert a single name to a list with one item."""
     if not isinstance(value, str) or not value.strip():
         return value
     if "," in value:
@@ -309,7 +309,7 @@ class _Scope(dict[str, Any]):
 
 
 class _Unknown:
-    """Placeholder for a class that is not imported."""
+    """A placeholder for a class that is not imported."""
 
 
 def _type_of(annotation: Any, module: str) -> Any:
@@ -325,7 +325,7 @@ def _type_of(annotation: Any, module: str) -> Any:
 
 
 def _held(annotation: Any) -> Any:
-    """Return the part of a type that a recipe can contain, such as int in `int | Tensor`, or None if there is none."""
+    """Return the part of a type that a recipe can contain, such as int in `int | Tensor`, or None if no part fits."""
     is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     members = typing.get_args(annotation) if is_union else (annotation,)
     if any(typing.get_origin(one) is typing.get_origin(Callable[..., Any]) for one in members):

@@ -73,7 +73,7 @@ class OTTT(_PerStep, kind="ottt", makes=At("hdlif.learning:OTTT")):
 
 
 class NDOT(OTTT, kind="ndot", makes=At("hdlif.learning:NDOT")):
-    """OTTT with traces that decay by the ratio of their neurons' potential changes."""
+    """OTTT with traces that decay by the ratio of the neurons' potential changes."""
 
 
 class ForwardMode(_PerStep, kind="forward_mode", makes=At("hdlif.learning:ForwardMode")):
@@ -95,7 +95,7 @@ class SLTTK(_EachStep, kind="sltt_k", makes=At("hdlif.learning:StochasticStep"))
 
 
 class StochasticStep(_EachStep, kind="stochastic_step", makes=At("hdlif.learning:StochasticStep")):
-    """Training on k random steps; steps after the last of them do not run."""
+    """Training on k random steps; steps after the last random step do not run."""
 
     k: int = field(1, "Number of time steps with a loss, at most T.", ge=1)
     chunk: int = field(4, "Time steps per call; affects only memory and time.")
@@ -127,7 +127,7 @@ def build_rule(recipe: Recipe) -> Any:
 
 
 def build_training_rule(recipe: Recipe) -> Any:
-    """Build the rule as `build_rule` does, but with the recipe's teacher if there is one."""
+    """Build the recipe's learning rule as `build_rule` does, but with the recipe's teacher, if any."""
     rule = _rule(recipe, distilled(recipe, _criterion(recipe)))
     if recipe.rule.kind not in RULES:
         _try_schedule(rule, recipe)
@@ -156,7 +156,7 @@ def _try_schedule(rule: Any, recipe: Recipe) -> None:
 
 
 def read_rule(recipe: Recipe) -> Rule:
-    """Check that the section is valid and that its loss fits the task."""
+    """Check that the section `rule` is valid and that its loss fits the task."""
     rule = RULES.read(recipe.rule)
     if "mse_share" not in rule.model_fields_set:
         return rule

@@ -1,6 +1,6 @@
-"""Make the JSON Schema of recipes for editors, with keys, kinds, types and choices, without importing any part.
+"""Make the JSON Schema of recipes for editors, without importing any part.
 
-`hdlif recipes check` checks dependencies between values.
+The schema omits dependencies between values, which `hdlif recipes check` tests.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _kind(part: type[Part]) -> Schema:
 def _section(key: str, kinds: Iterable[Schema], definitions: Schema) -> Schema:
     """Return the schema of a section with one of several kinds, or with a custom kind.
 
-    A section without a kind is merged with the section of the base recipe, and may have the keys of any kind.
+    A section without a kind is merged with the base recipe's section, and may have the keys of any kind.
     """
     every: Schema = {}
     refs = []

@@ -1,4 +1,4 @@
-"""The kind `spiking` of the section `model`: a network from torchvision, timm or the user, converted to spiking."""
+"""The kind `spiking` of the section `model`: a network from torchvision, timm or your code, converted to spiking."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def spiking_network(
     in_channels: int,
     filled: bool = False,
 ) -> Any:
-    """Convert the network that `of` makes to spiking with `hdlif.models.spiking`, for `in_channels` per image.
+    """Convert the network that `of` makes to a spiking network, for images with `in_channels` channels.
 
     Args:
         neuron, quantizer: as in `spiking`.
@@ -96,7 +96,7 @@ def _made(of: str, options: dict[str, Any], classes: int) -> nn.Module:
 
 
 def _fill(model: nn.Module, path: Path) -> None:
-    """Load the weights, but skip the last linear layer if its number of classes differs."""
+    """Load the weights of the ordinary network, except a last linear layer with another number of classes."""
     from torch import nn
 
     from hdlif.training.state_dicts import load_state_dict
@@ -108,7 +108,7 @@ def _fill(model: nn.Module, path: Path) -> None:
 
 
 def _take_channels(model: nn.Module, channels: int) -> None:
-    """Change the first convolution's number of input channels; each one gets the rescaled mean of the old weights."""
+    """Change the first convolution's number of input channels; new weights are the rescaled mean of old weights."""
     from torch import nn
 
     first = next((one for one in model.modules() if isinstance(one, nn.Conv2d)), None)

@@ -143,7 +143,7 @@ def try_optimization(training: TrainingConfig) -> None:
 
 
 def _of_groups(optimizer: torch.optim.Optimizer) -> dict[tuple[int, str], Any]:
-    """Return the options of an optimiser's groups, except the parameters and the rate."""
+    """Return the options of an optimiser's groups, except the parameters and the learning rate."""
     return {
         (number, key): value
         for number, group in enumerate(optimizer.param_groups)
@@ -193,7 +193,7 @@ PENALTIES = Section[Part]("activity", Free, Surplus, Density, Sops, own=Part, gi
 
 
 def build_penalty(recipe: Recipe) -> Penalty | None:
-    """Return the recipe's penalty on activity, or None without one."""
+    """Return the recipe's penalty on activity, or None without a penalty."""
     penalty: Penalty | None = PENALTIES.read(recipe.activity).build(time_steps=recipe.time_steps)
     return penalty
 
@@ -239,7 +239,7 @@ Three = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
 class Teacher(Part):
-    """A trained image classifier, given by its architecture and the file of its weights."""
+    """A trained image classifier, given by an architecture and a file of weights."""
 
     LIBRARY: ClassVar[At]
     """Function that makes a network by its name, without weights."""
@@ -255,7 +255,7 @@ class Teacher(Part):
     size: int | None = field(None, "Side of the teacher's input images; by default, the side of the data.", ge=1)
 
     def names(self) -> list[str]:
-        """Return the names of the library's architectures."""
+        """Return the names of the architectures in the teacher's library."""
         raise NotImplementedError
 
 
@@ -283,7 +283,7 @@ TEACHERS = Section[Teacher]("teacher", Timm, Torchvision)
 
 
 def distilled(recipe: Recipe, criterion: Criterion) -> Criterion:
-    """Return the criterion for distillation from the recipe's teacher, or `criterion` if there is no teacher."""
+    """Return the criterion for distillation from the recipe's teacher, or `criterion` without a teacher."""
     teacher = _known(recipe)
     if teacher is None:
         return criterion
@@ -293,7 +293,7 @@ def distilled(recipe: Recipe, criterion: Criterion) -> Criterion:
 
 
 def build_teacher(recipe: Recipe) -> Trained | None:
-    """Return the recipe's teacher with its weights, if any. Raises `CheckpointError` if the weights are missing."""
+    """Return the recipe's teacher with its weights, or None. Raises `CheckpointError` if the weights are missing."""
     teacher = _known(recipe)
     if teacher is None:
         return None
@@ -309,7 +309,7 @@ def build_teacher(recipe: Recipe) -> Trained | None:
 
 
 def read_teacher(recipe: Recipe) -> Teacher | None:
-    """Check the section, except the network's name and the checkpoint."""
+    """Check the section `teacher`, except the network's name and the checkpoint."""
     if recipe.teacher is None:
         return None
     teacher = TEACHERS.read(recipe.teacher)
@@ -320,7 +320,7 @@ def read_teacher(recipe: Recipe) -> Teacher | None:
 
 
 def _known(recipe: Recipe) -> Teacher | None:
-    """Check the section, including the network's name."""
+    """Check the section `teacher`, including the network's name."""
     teacher = read_teacher(recipe)
     if teacher is None:
         return None

@@ -1,7 +1,7 @@
-"""Tables of training runs, with overrides in rows and columns, and the cells of these tables.
+"""Ablation tables: training runs with overrides in rows and columns.
 
-A table is a YAML file with a base recipe, rows and columns of overrides, and a number of seeds. Every cell is trained
-once per seed, each time in a separate run folder.
+A table is a YAML file with a base recipe, rows and columns of overrides, and a number of seeds. Every cell of a table
+is trained once per seed, each time in a separate run folder.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -102,7 +102,7 @@ def load_table(name_or_path: str | Path) -> Table:
 
 
 def _table(name_or_path: str | Path, above: tuple[str, ...]) -> Table:
-    """Return a table merged with its parent; `above` contains the tables that inherit from it."""
+    """Return a table merged with its parent; `above` contains the tables that inherit from this table."""
     _, text = named_text(name_or_path, FOLDER, "table")
     stated = parse_yaml(text, source=str(name_or_path))
     # Wrong types are rejected below, where all keys are checked.
@@ -118,7 +118,7 @@ def _table(name_or_path: str | Path, above: tuple[str, ...]) -> Table:
 
 
 def _other(name_or_path: str | Path, like: str, above: tuple[str, ...]) -> Table:
-    """Return the parent table, which `like` sets."""
+    """Return the parent table, which the key `like` sets."""
     seen, chain, other = f"{name_or_path}: like = {shown(like)}", (*above, str(name_or_path)), like
     if like not in shipped_tables():
         other = str(below(Path(name_or_path).parent, like, seen, kind="table", ships=FOLDER))
@@ -190,7 +190,7 @@ def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator
 
 
 def _is_good(table: Table, overrides: Sequence[str], look: Looks) -> bool:
-    """Return whether a row or a column alone can be built."""
+    """Return whether hdlif can build the recipe of a single row or column."""
     try:
         builders.check(look(load_recipe(table.base, [*table.overrides, *overrides])))
     except RecipeError:

@@ -27,7 +27,7 @@ class Trained:
     network: nn.Module
 
     def graph(self) -> Graph:
-        """Return the deployed form of the network."""
+        """Return the deployed graph of the network."""
         return lower(self.network, **self.record())
 
     def record(self) -> dict[str, Any]:
@@ -36,7 +36,7 @@ class Trained:
 
 
 def _of_network(recipe: Recipe) -> Recipe:
-    """Return the recipe without settings in its section `data` that affect only training."""
+    """Return the recipe without those keys of the section `data` that affect only training."""
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"augment": (), "mixup": None})})
 
 

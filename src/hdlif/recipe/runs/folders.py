@@ -1,7 +1,7 @@
-"""Find the state of a run folder, check whether a new run may replace its content, and lock files.
+"""Find the state of a run folder, check whether a new run may replace the content, and lock files.
 
-A process locks a file for exclusive use. The kernel releases the lock when the process ends, even by SIGKILL. This
-also works over NFS (version 4, or version 3 with its lock daemon).
+The kernel releases a process's locks when the process ends, even by SIGKILL. Locks also work over NFS (version 4, or
+version 3 with its lock daemon).
 """
 
 import contextlib
@@ -36,7 +36,7 @@ _held: set[Path] = set()
 
 @contextlib.contextmanager
 def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
-    """Lock a file exclusively in this context, yield whether this succeeded, and write the process ID into the file.
+    """Lock a file exclusively in this context, write the process ID into the file, and yield whether locking succeeded.
 
     Args:
         without_locks: whether to continue as if locked if the file system has no locks, instead of raising
@@ -87,7 +87,7 @@ def training_alone(folder: Path) -> Iterator[None]:
 
 
 def _holder(path: Path) -> str:
-    """Return the owner of a lock from the lock file."""
+    """Read the owner of a lock from the lock file."""
     try:
         return read_regular(path, most=MOST_HOLDER).decode("utf-8") or "another process"
     except (OSError, UnicodeDecodeError):
@@ -105,7 +105,7 @@ MEASURED_OF_TASKS = {"task", "metric", "metrics", "per_step", "validation_metric
 
 
 def finished(folder: Path, recipe: Recipe) -> TrainResult | None:
-    """Return the result of a finished training run of this recipe if its network exists, otherwise None."""
+    """Return the result of a finished training run of the recipe if the network exists, otherwise None."""
     if not (folder / run_folder.MODEL).exists():
         return None
     summary = _summary(folder)
@@ -121,7 +121,7 @@ def finished(folder: Path, recipe: Recipe) -> TrainResult | None:
 
 
 def begun(folder: Path, recipe: Recipe) -> bool:
-    """Return whether the folder contains a stopped training run of this recipe."""
+    """Return whether the folder contains a stopped training run of the recipe."""
     return _recipe_text(folder) == dump_recipe(recipe)
 
 
@@ -132,16 +132,16 @@ def left_by_a_run(folder: Path) -> list[Path]:
 
 
 def is_demo(folder: Path) -> bool:
-    """Return whether the folder contains a demo and no training run."""
+    """Return whether the folder contains results of `hdlif demo` and no training run."""
     return "networks" in _summary(folder) and not RunFiles(folder).left()
 
 
 def only_begun(folder: Path, *, again: bool = False) -> bool:
     """Return whether the folder contains a training run that ended before its first checkpoint.
 
-    Return False for a recipe.yaml written by the user. It is also false if the log contains a validation, because the
-    networks of such a run have been removed. If the same run begins `again`, its log may contain one validation,
-    because the run may have ended between its first validation and its first checkpoint.
+    Return False for a recipe.yaml written by the user. Also return False if the log contains a validation, because the
+    networks of such a run have been removed. With `again`, allow one validation, because the run may have ended between
+    its first validation and its first checkpoint.
     """
     left = {path.name for path in left_by_a_run(folder)}
     first = {run_folder.RECIPE, run_folder.METRICS}
@@ -176,7 +176,7 @@ def check_free(folder: Path, *, again: bool = False) -> None:
 
 
 def _described(folder: Path) -> str:
-    """Describe the recipe and the finishing time of a run, if its files contain them."""
+    """Describe the recipe and the finishing time of a run, if known."""
     summary = _summary(folder)
     name = summary.get("name")
     if not isinstance(name, str):

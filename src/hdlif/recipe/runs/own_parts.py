@@ -1,4 +1,4 @@
-"""Record the versions of a recipe's custom modules and installed parts when training begins, and compare them later."""
+"""Record the versions of a recipe's custom modules and installed parts when training begins, for later comparison."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _PACKAGE = 5
 
 
 def own_parts(recipe: Recipe) -> dict[str, dict[str, str]]:
-    """Return the versions of the recipe's own parts. Raises `RecipeError` if a part cannot be imported.
+    """Return the versions of a recipe's custom parts. Raises `RecipeError` if a part cannot be imported.
 
-    The entry of a custom module, or of a custom module that it imports, contains the name and SHA-256 of its file, and
-    its `__version__` if any. A part of an installed package has the key `group:name`, and its entry contains
+    The entry of a custom module contains the file's name and SHA-256, and `__version__`, if any. Custom modules include
+    modules that are imported indirectly. A part of an installed package has the key `group:name`, and an entry with
     `distribution`, `version` and `place`.
     """
     found: dict[str, dict[str, str]] = {}
@@ -55,7 +55,7 @@ def keep_parts(recipe: Recipe, out: Path) -> None:
 
 
 def check_parts(recipe: Recipe, out: Path) -> None:
-    """Raise `CheckpointError` if a part has changed since the training run in OUT began."""
+    """Raise `CheckpointError` if a recorded part has changed since the training run in OUT began."""
     if not (out / run_folder.PARTS).exists():
         return
     if (known := _kept(out)) is None:
@@ -83,7 +83,7 @@ def _kept(out: Path) -> dict[str, dict[str, str]] | None:
 
 @contextmanager
 def saying_what_is_gone(out: Path) -> Iterator[None]:
-    """Add to a `RecipeError` or `DataError` the name of a missing package that the run in OUT needs, if any."""
+    """Add the name of a missing package that the run in OUT needs, if any, to a `RecipeError` or `DataError`."""
     try:
         yield
     except (RecipeError, DataError) as error:
@@ -110,7 +110,7 @@ def _stated(name: str, file: Path | None) -> dict[str, str]:
 
 
 class _Finder(ModuleFinder):
-    """A finder for the modules that a module imports, including folders without __init__.py, without running them."""
+    """A finder for a module's imports, including folders without __init__.py, that runs no code."""
 
     def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
         try:
@@ -134,7 +134,7 @@ def _with_imported(name: str) -> dict[str, Path | None]:
     """Return the files of an imported module and of the custom modules that it imports, directly or indirectly.
 
     Custom modules are below the working folder, or below the folder from which the module itself is imported. Installed
-    modules are omitted, because their version identifies them. None stands for a module without a file.
+    modules are omitted, because their version identifies them. A module without a file has the value None.
     """
     file = getattr(sys.modules[name], "__file__", None)
     first = Path(file) if isinstance(file, str) else None

@@ -1,4 +1,4 @@
-"""Check how many processes a training run requests, start them, and join them."""
+"""Check the number of processes of a training run, and start and join these processes."""
 
 import atexit
 import gc
@@ -23,7 +23,7 @@ SECONDS = 5.0
 
 
 def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
-    """Return the numbers of processes per node and of nodes, as requested or as started by torchrun; the default is 1.
+    """Return the number of processes per node and the number of nodes, as requested or as started by torchrun.
 
     Raises:
         RecipeError: torchrun started other numbers, there are too few GPUs, or the variables of a node are not set.
@@ -58,7 +58,7 @@ def check_alone(what: str, devices: int | None = None, nodes: int | None = None)
 def joined(devices: int, nodes: int, precision: str) -> Accelerator:
     """Join the processes with NCCL on GPUs or gloo on CPUs, and return the accelerator of this process.
 
-    The process group is destroyed at exit. Otherwise a gloo thread that frees a tensor later can end the process by
+    The process group is destroyed at exit, because a gloo thread that frees a tensor later can end the process by
     SIGABRT. Raises `RecipeError` if SLURM has started another number of processes.
     """
     world_size = devices * nodes
@@ -91,9 +91,9 @@ def _part() -> None:
 
 
 def _check_restarts() -> None:
-    """Raise `RecipeError` for restarts in which new processes would wait half an hour for the old ones.
+    """Raise `RecipeError` for restarts in which new processes would wait half an hour for old processes.
 
-    torchrun uses the same store for all attempts. It contains the addresses of the first attempt's processes.
+    For all attempts, torchrun uses the same store, which contains the addresses of the first attempt's processes.
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and os.environ.get("TORCHELASTIC_MAX_RESTARTS") != "0":
         raise RecipeError(
@@ -120,12 +120,12 @@ def first_by_torchrun() -> bool:
 
 
 def started_by_slurm() -> bool:
-    """Return whether srun started this process, and not as the shell of an interactive job."""
+    """Return whether srun started this process, other than as the shell of an interactive job."""
     return "SLURM_NTASKS" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
 
 
 def join_slurm(devices: int, nodes: int) -> tuple[int, int]:
-    """Return the rank and the local rank, and set MASTER_ADDR and MASTER_PORT if they are not set."""
+    """Return the rank and the local rank of a SLURM task, and set MASTER_ADDR and MASTER_PORT if missing."""
     tasks = int(os.environ["SLURM_NTASKS"])
     if tasks != devices * nodes:
         fix = f"give srun --nodes={nodes} --ntasks-per-node={devices}"
@@ -146,9 +146,9 @@ def first_node(nodes: str) -> str:
 
 
 def start_others(devices: int, world_size: int) -> int:
-    """Start the other processes of this node, unless this is one of them, and return the local rank of this process.
+    """Start this node's other processes if LOCAL_RANK is not set, and return the local rank of the current process.
 
-    The processes read LOCAL_RANK, NODE_RANK, MASTER_ADDR and MASTER_PORT. If one of them fails, all are killed.
+    The processes read LOCAL_RANK, NODE_RANK, MASTER_ADDR and MASTER_PORT. If a process fails, all processes are killed.
     """
     place = os.environ
     place.setdefault("NODE_RANK", "0")
@@ -172,7 +172,7 @@ def _free_port() -> int:
 
 
 def _watch(started: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Kill all processes, this one last, when one has failed, because the others may wait for it forever."""
+    """Kill all processes, the current process last, if one fails, because the others could wait forever."""
     while any(one.poll() is None for one in started):
         time.sleep(SECONDS)
         if any(one.poll() for one in started):

@@ -1,7 +1,7 @@
 """The search space of a sweep: keys of a recipe and their possible values.
 
 The YAML file contains `key: {kind: float | int, low: L, high: H, log: false}` or `key: {kind: choice, values: [...]}`.
-Keys are as in `--set`. A value of a choice may be an entire section.
+Keys have the same form as in `--set`. A choice may have entire sections as values.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def load_space(
     overrides: Sequence[str] = (),
     look: Callable[[Recipe], Recipe] = lambda recipe: recipe,
 ) -> Space:
-    """Return the space in a file after checking that the recipes at its edges can be built. Raises `RecipeError`.
+    """Load a search space, and check that the recipes at the edges of the space can be built. Raises `RecipeError`.
 
     Args:
         look: as in `built`.
@@ -138,7 +138,7 @@ def load_space(
 def built(
     recipe: str | Path, overrides: Sequence[str], look: Callable[[Recipe], Recipe] = lambda recipe: recipe
 ) -> Recipe:
-    """Return the recipe with the overrides, completed by `look` and checked. Raises `RecipeError`."""
+    """Apply the overrides to the recipe, complete it with `look`, and check the result. Raises `RecipeError`."""
     loaded = look(load_recipe(recipe, overrides))
     builders.check(loaded)
     return loaded

@@ -1,8 +1,8 @@
 """Store the study of a sweep in one journal file, which processes on any number of machines share.
 
-Optuna's heartbeats, which detect trials whose process died, need a database. Instead, each trial's folder contains a
-file that its process locks (`folders.locked`). If a running trial has no lock, its process has stopped. The next
-process that finds such a trial resumes it from its last checkpoint under the same number.
+Optuna's heartbeats detect trials whose process died, but need a database. hdlif detects such trials with locks. Each
+trial's process locks a file in the trial's folder with `folders.locked`. If a running trial has no lock, its process
+has stopped. Another process resumes a stopped trial from the last checkpoint, under the same number.
 """
 
 import os
@@ -48,7 +48,7 @@ class _Journal(JournalFileBackend):
 
 
 def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]) -> optuna.Study:
-    """Return the study in `journal`, or a new study, which maximises and prunes with Optuna's median rule.
+    """Return the study in `journal`, or a new study that maximises and prunes with Optuna's median rule.
 
     Args:
         warmup_epochs: number of epochs before a trial can be pruned.
@@ -85,7 +85,7 @@ def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]
 
 
 def _cut_unfinished_line(journal: Path) -> None:
-    """Remove a partial last line, which a full disk can cause; a line appended to it would be unreadable."""
+    """Remove a partial last line, which a full disk can cause, because an appended line would be unreadable."""
     if not journal.exists():
         return
     lock = JournalFileSymlinkLock(str(journal))
@@ -102,7 +102,7 @@ def _cut_unfinished_line(journal: Path) -> None:
 
 
 def trials_of(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials in the order of their numbers, without withdrawn trials."""
+    """Return the trials that were not withdrawn, in the order of their numbers."""
     return [trial for trial in study.get_trials(deepcopy=False) if not trial.user_attrs.get(WITHDRAWN)]
 
 
@@ -113,9 +113,9 @@ def folder_of(journal: Path, trial: Trial | FrozenTrial) -> Path:
 
 @contextmanager
 def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iterator[Trial | None]:
-    """Yield a stopped trial or else a new one, which only this process runs, or None if the study has `most` trials.
+    """Claim a stopped or new trial for this process and yield it, or yield None if the study has `most` trials.
 
-    The parameters of a new trial depend on `seed`, on its number, and on the results of the other trials.
+    The parameters of a new trial depend on `seed`, on the trial's number, and on the results of other trials.
     """
     while True:
         for frozen in trials_of(study):
@@ -144,7 +144,7 @@ def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iter
 
 
 def _stops(trial: Trial, folder: Path) -> int:
-    """Return how often a trial has been resumed since its last checkpoint, including this time."""
+    """Return how often a trial has been resumed since its last checkpoint, including the current resumption."""
     last = folder / run_folder.LAST
     written = last.stat().st_mtime_ns if last.exists() else 0
     before, times = trial.user_attrs.get(TAKEN_UP, (written, 0))

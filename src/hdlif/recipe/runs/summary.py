@@ -39,7 +39,7 @@ Number = Real | None
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One row of a profile, per sample over all time steps.
+    """A layer's row of a profile, with values per sample over all time steps.
 
     Attributes:
         shape: shape of the layer's output, without batch.
@@ -79,7 +79,7 @@ class Neuron:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """The result of a training run, with None for values that were not measured or that an earlier version omitted.
+    """The result of a training run; None marks values that were not measured or that an earlier version omitted.
 
     See `train` for an example.
 
@@ -161,7 +161,7 @@ class TrainResult:
 
     @property
     def measured(self) -> Mapping[str, float | None]:
-        """Return the test metrics by name; for a plain classification, this is the accuracy."""
+        """Return the test metrics by name; a plain classification has only the accuracy."""
         if self.metrics is not None:
             return self.metrics
         return {} if self.accuracy is None else {"accuracy": self.accuracy}
@@ -176,7 +176,7 @@ class TrainResult:
 
     @property
     def threads_used(self) -> int:
-        """Return the number of threads used for training, or 1 if an earlier version did not write it."""
+        """Return the number of threads used for training, or 1 in results of versions without this value."""
         return int((self.threads or {}).get("count", 1))
 
     def as_dict(self) -> dict[str, Any]:
@@ -204,7 +204,7 @@ def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def in_percent(mean: float, std: float | None) -> str:
-    """Format a fraction in 0..1 as `94.54 ± 1.58`, or as one number without a deviation."""
+    """Format a fraction in 0..1 as percent, such as `94.54 ± 1.58`, or as one number without a deviation."""
     return f"{100 * mean:.2f}" + ("" if std is None else f" ± {100 * std:.2f}")
 
 

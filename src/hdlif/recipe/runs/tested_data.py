@@ -1,4 +1,4 @@
-"""Load test data, either for a network (`sets_for`) or by name (`sets_named`).
+"""Load test data for a network with `sets_for`, or by name with `sets_named`.
 
 `builders.build_data` loads training data from a recipe.
 """
@@ -75,7 +75,7 @@ def sets_named(
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
     **asked: Unpack[Asked],
 ) -> DataSets:
-    """Return a data set by name, or custom data, for a file without a data set.
+    """Return a data set by name, or custom data, to test a file that records no data set.
 
     Args:
         record: input record of the file's network; by default the record of the data set.

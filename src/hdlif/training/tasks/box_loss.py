@@ -1,4 +1,4 @@
-"""Loss of a detector, and assignment of boxes to places (FCOS, Tian et al. 2019)."""
+"""The loss of a detector, and the assignment of boxes to places (FCOS, Tian et al. 2019)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LARGEST_SIDE = 16
 
 @dataclass(frozen=True)
 class Assignment:
-    """Targets for the P places of all levels.
+    """The targets for a detector's P places, on all levels.
 
     Attributes:
         classes: one-hot, float32 [B, P, K]; all 0 for a place without a box.
@@ -36,10 +36,11 @@ class Assignment:
 
 @dataclass(frozen=True)
 class BoxLoss:
-    """Focal loss of the classes plus complete-IoU loss of the boxes, divided by the number of places that learn a box.
+    """The focal loss of classes plus the complete-IoU loss of boxes, divided by the number of places that learn a box.
 
-    A place learns a box if it is inside the box and within `RADIUS` strides of the centre, or if it is nearest to the
-    centre. If several boxes qualify, the place learns the smallest. A box's longer side selects its level.
+    A place qualifies for a box if the place is inside the box and within `RADIUS` strides of the centre. The place
+    nearest to the centre also qualifies. A place that qualifies for several boxes learns the smallest box. A box's
+    longer side selects the box's level.
 
     >>> import torch
     >>> from hdlif.training.tasks.box_loss import BoxLoss
@@ -82,7 +83,7 @@ class BoxLoss:
 
     @cached_property
     def places(self) -> Tensor:
-        """x, y and stride of each place, [P, 3]."""
+        """The x, y and stride of each place, [P, 3]."""
         found = []
         for stride, (rows, columns) in zip(self.strides, level_shapes(self.strides, *self.size), strict=True):
             y, x = torch.meshgrid(torch.arange(rows) + 0.5, torch.arange(columns) + 0.5, indexing="ij")
@@ -90,7 +91,7 @@ class BoxLoss:
         return torch.cat(found)
 
     def assigned(self, target: Tensor) -> Assignment:
-        """Return the targets of the places for boxes [B, M, 5]."""
+        """Return the targets of all places for the true boxes [B, M, 5]."""
         places = self.places.to(target.device)
         # Compare boxes [B, 1, M, ...] with places [P, 1, ...].
         label, corners = target[:, None, :, 0], target[:, None, :, 1:]

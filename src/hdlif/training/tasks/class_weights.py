@@ -24,7 +24,7 @@ _DIGITS = 6
 def balanced_weights(labels: Tensor, classes: int) -> tuple[float, ...]:
     """Return weights that give all classes equal influence: N/(K·n_c), for N samples in K classes with n_c of class c.
 
-    Their mean over the samples is 1. A class without samples is not counted in K, and has weight 1.
+    The mean of the weights over all samples is 1. A class without samples is not counted in K, and has weight 1.
 
     >>> import torch
     >>> from hdlif.training.tasks import balanced_weights
@@ -43,7 +43,7 @@ def balanced_weights(labels: Tensor, classes: int) -> tuple[float, ...]:
 def checked_weights(
     given: ClassWeights | None, outputs: Sequence[str]
 ) -> tuple[float, ...] | Literal["balanced"] | None:
-    """Return the weights of a task's classes as Python numbers.
+    """Check the class weights of a task, and return the weights as Python numbers.
 
     Raises:
         InputError: the numbers of weights and classes differ, or a weight is not a number above 0.
@@ -69,7 +69,7 @@ def checked_weights(
 
 
 def cross_entropy(weights: ClassWeights | None, label_smoothing: float) -> Criterion:
-    """Return the classification loss; with uncounted "balanced" weights, the loss raises `InputError`."""
+    """Return the classification loss, which raises `InputError` if "balanced" weights are not computed yet."""
     if weights is None:
         return partial(F.cross_entropy, label_smoothing=label_smoothing)
     return _uncounted if isinstance(weights, str) else WeightedCrossEntropy(tuple(weights), label_smoothing)
@@ -84,10 +84,10 @@ def _uncounted(logits: Tensor, target: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class WeightedCrossEntropy:
-    """Mean over the samples of w_c · cross-entropy for class c; a mixed sample has the mean weight of its classes.
+    """The mean over samples of w_c · cross-entropy for class c; a mixed sample has the mean weight of its classes.
 
-    The divisor is the number of samples, not the sum of their weights. Splitting a batch among ranks or accumulation
-    steps therefore leaves its gradient unchanged.
+    The loss is divided by the number of samples, not by the sum of weights. Splitting a batch among ranks or
+    accumulation steps therefore does not change the gradient.
 
     >>> import torch
     >>> from hdlif.training.tasks.class_weights import WeightedCrossEntropy

@@ -34,10 +34,10 @@ CONFIDENCES = (
 
 
 class EarlyAnswers:
-    """Numbers of steps and of correct predictions with early exit.
+    """The numbers of steps and of correct predictions with early exit.
 
-    z_t is the mean of the outputs from step `first` to t. A sample exits at the first t with max softmax(z_t) >= c, or
-    after the last step. Its class is the maximum of z_t, as in `hdlif run --stream --confidence c`.
+    The mean of the outputs from step `first` to t is z_t. A sample exits at the first t with max softmax(z_t) >= c, or
+    after the last step. The predicted class is the argmax of z_t, as in `hdlif run --stream --confidence c`.
 
     Args:
         time_steps: T.
@@ -73,13 +73,13 @@ class EarlyAnswers:
         }
 
     def files(self) -> Mapping[str, Any]:
-        """Return the data of early.json; nothing with a single time step or without samples."""
+        """Return the data of early.json, or {} with a single time step or without samples."""
         return {"early": self.as_dict()} if self._time_steps > 1 and self._n else {}
 
 
 @dataclass(frozen=True)
 class Classify(Measured):
-    """Task with one class per sample: the maximum of the outputs, averaged over time or at the last step.
+    """A task with one class per sample: the argmax of the outputs, averaged over time or at the last step.
 
     >>> import torch
     >>> from hdlif.training.tasks import Classify
@@ -130,7 +130,7 @@ class Classify(Measured):
         return "class_and_steps" if self.own_steps else "class"
 
     def own(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the outputs [T, B, n], replaced by the mean after a sample's own steps, and the classes, int64 [B]."""
+        """Return outputs [T, B, n], with each sample's mean after the sample's own steps, and classes, int64 [B]."""
         if not self.own_steps:
             return outputs, target
         return after_own(outputs, target[:, 1]), target[:, 0]
@@ -141,16 +141,16 @@ class Classify(Measured):
 
     @property
     def first(self) -> int:
-        """First step that the prediction uses."""
+        """The first step that contributes to the prediction."""
         return self.time_steps - 1 if self.combine == "last" else 0
 
     def counted(self, labels: Tensor) -> Classify:
-        """Return a copy with the `balanced_weights` of the training samples' targets, int64 [N, ...]."""
+        """Return a copy of the task with `balanced_weights` computed from training targets, int64 [N, ...]."""
         labels = labels[:, 0] if self.own_steps else labels
         return replace(self, class_weights=balanced_weights(labels, len(self.outputs)))
 
     def criterion(self) -> Criterion:
-        """Return the cross-entropy of each step's outputs; rules that run all steps in one pass may use their mean."""
+        """Return the cross-entropy loss that rules apply to each step's outputs or to the mean output."""
         return self.timed(cross_entropy(self.class_weights, self.label_smoothing))
 
     def timed(self, criterion: Criterion) -> Criterion:
@@ -163,14 +163,14 @@ class Classify(Measured):
         return _Tally(self)
 
     def drawing(self) -> Chosen:
-        """Return the collector of the confusion matrix and of early exit."""
+        """Return a collector of the confusion matrix and of early-exit results."""
         return Chosen(self)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
-        """Count correct predictions of the mean output over the steps with a loss, and all predictions.
+        """Return the numbers of correct and of all predictions, from the mean output over the steps with a loss.
 
-        A mixed sample has the label of its larger share. With `own_steps`, samples without any of these steps are not
-        counted.
+        The label of a mixed sample is the class with the largest fraction. With `own_steps`, samples without a step
+        that has a loss are not counted.
         """
         if self.own_steps:
             classes, lengths = target.unbind(1)
@@ -201,13 +201,13 @@ class _Tally(Tally):
         return float(sums["correct"][-1] / sums["seen"][1])
 
     def _evaluation(self, sums: Mapping[str, Tensor], loss: float, n: int) -> Evaluation:
-        # Counts, not torchmetrics: its accuracy is float32, and 0.955 would be reported as 0.9549999833106995.
+        # Use counts, because torchmetrics' float32 accuracy would report 0.955 as 0.9549999833106995.
         per_step = tuple(count / n for count in sums["correct"].tolist())
         return Evaluation(per_step[-1], per_step, loss, n, {"accuracy": per_step[-1]})
 
 
 class Confusion:
-    """Confusion matrix, [classes, classes]: rows are true classes, columns are predictions after all time steps.
+    """A confusion matrix, [classes, classes]: rows are true classes, columns are predictions after all time steps.
 
     >>> import torch
     >>> from hdlif.training.tasks import Confusion
@@ -236,7 +236,7 @@ class Confusion:
 
     @property
     def accuracy_per_class(self) -> list[float | None]:
-        """Recall of each class; None for a class without samples."""
+        """The recall of each class, or None for a class without samples."""
         shown = self.counts.sum(1).tolist()
         right = self.counts.diagonal().tolist()
         return [hits / n if n else None for hits, n in zip(right, shown, strict=True)]
@@ -247,7 +247,7 @@ class Confusion:
 
 
 class Chosen(Confusion):
-    """Confusion matrix, and accuracy and steps of early exit.
+    """A collector of the confusion matrix, and of the accuracy and number of steps with early exit.
 
     Args:
         task: task of the outputs and targets.

@@ -1,4 +1,4 @@
-"""Task of a deployed network."""
+"""The task of a deployed network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hdlif.training.tasks.task import Task
 
 
 def task_of(graph: Graph) -> Task:
-    """Return the task of a deployed graph, from the graph's own record.
+    """Return the task that is recorded in a deployed graph.
 
     Args:
         graph: result of `hdlif.graph.artefact.load`.

@@ -41,10 +41,10 @@ LEAST_SCORE = 0.01
 
 @dataclass(frozen=True)
 class Detect(Measured):
-    """Task with boxes of classes, decoded from the outputs, either averaged over time or separately at each step.
+    """A task that predicts boxes with classes from the outputs, averaged over time or at each step.
 
-    `hdlif.models.detector` computes the outputs: a logit per class, and the distances to the sides of a box, at every
-    place of one or two grids; see `hdlif.runtime.boxes.decode_boxes`.
+    The outputs of `hdlif.models.detector` are a logit per class and the distances to a box's sides, at every place of
+    one or two grids. `hdlif.runtime.boxes.decode_boxes` converts the outputs to boxes.
 
     >>> import torch
     >>> from hdlif.training.tasks import Detect
@@ -103,7 +103,7 @@ class Detect(Measured):
 
     @property
     def output_count(self) -> int:
-        """Number of the network's outputs."""
+        """The number of the network's outputs."""
         return count_outputs(len(self.outputs), self.strides, *self.size)
 
     @property
@@ -122,7 +122,7 @@ class Detect(Measured):
         return _Tally(self)
 
     def drawing(self) -> FoundBoxes:
-        """Return the collector of the images with the worst predictions."""
+        """Return a collector of the images with the worst predictions."""
         return FoundBoxes(self)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
@@ -136,7 +136,7 @@ class Detect(Measured):
         return outputs.cumsum(0) / steps, target.expand(len(outputs), *target.shape)
 
     def boxes(self, outputs: Tensor, least: float | None = None) -> list[Boxes]:
-        """Decode the boxes of each sample from outputs [B, n]; `least` replaces `threshold`."""
+        """Decode the boxes of each sample from outputs [B, n]; `least`, if given, replaces `threshold`."""
         decode = partial(
             decode_boxes,
             classes=len(self.outputs),
@@ -170,7 +170,7 @@ class Detect(Measured):
 
 
 class _Tally(Tally):
-    """Tally with one row per box, [N, 3 + 10]: its step, class and score, and whether it is correct at each overlap."""
+    """A tally with one row per box, [N, 3 + 10]: step, class, score, and correctness at each of 10 overlaps."""
 
     def __init__(self, task: Detect) -> None:
         super().__init__(task.asked(), task.criterion(), true=task.time_steps * len(task.outputs))
@@ -202,7 +202,7 @@ class _Tally(Tally):
     def _precisions(self, rows: Any, sums: Mapping[str, Tensor]) -> Any:
         """Return the average precision after each step, then overall, per class and overlap: [T + 1, K, 10].
 
-        The overall value uses the boxes of all steps if `combine` is "each", and those after the last step otherwise.
+        The overall value uses the boxes of all steps if `combine` is "each", otherwise the boxes after the last step.
         """
         true = sums["true"].view(self._task.time_steps, -1).int().numpy()
         steps = [[step] for step in range(len(true))]
@@ -229,9 +229,9 @@ class _Tally(Tally):
 
 
 class FoundBoxes:
-    """Images with the lowest F1, 2·correct/(predicted + true); a box is correct from an overlap of 0.5.
+    """The images with the lowest F1, 2·correct/(predicted + true); a correct box has an overlap of at least 0.5.
 
-    In a sequence of images, only the last one counts.
+    For a sequence of images, only the last image counts.
 
     Attributes:
         worst: the worst first; boxes as rows (class, corners), with scores from the task's threshold.
@@ -265,8 +265,8 @@ def _there(target: Tensor) -> list[NDArray[np.float32]]:
 def match_boxes(found: Boxes, corners: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return whether each predicted box of an image is correct at each of `IOUS`: [N, 10].
 
-    In descending order of score, each box takes the true box of its class with the largest sufficient overlap that no
-    earlier box has taken.
+    Boxes are matched in descending order of score, each to the free true box of its class with the largest sufficient
+    overlap.
 
     Args:
         found: the predicted boxes, the highest score first.
@@ -288,9 +288,9 @@ def match_boxes(found: Boxes, corners: NDArray[np.float32], labels: NDArray[np.i
 
 
 def average_precision(scores: NDArray[np.float64], right: NDArray[np.bool_], true: int) -> NDArray[np.float64]:
-    """Return the mean of the best precision at or above each of 101 recalls in 0..1, for each of `IOUS`: [10].
+    """Return the average precision at each of `IOUS`, [10], interpolated at 101 recalls in 0..1.
 
-    For two objects, two correct boxes with a wrong box ranked between them:
+    An example with two objects, and a wrong box ranked between two correct boxes:
 
     >>> import numpy as np
     >>> from hdlif.training.tasks.detect import average_precision

@@ -25,7 +25,7 @@ MOST_NAMED = 100
 
 
 class ExtraMetrics:
-    """Copies of metrics, updated with every batch.
+    """Copies of a task's additional metrics, updated with every batch.
 
     Args:
         metrics: the metrics by name; they are not changed.
@@ -58,7 +58,7 @@ class ExtraMetrics:
             _run(name, partial(metric.update, predicted, true))
 
     def figures(self, each: Each | None = None) -> dict[str, float]:
-        """Return the results by name; a metric with one number per output is listed as `name.output`.
+        """Return the results by name; a metric with one number per output has the names `name.output`.
 
         Raises:
             InputError: a metric fails, returns any other shape, or uses a name twice.
@@ -81,7 +81,7 @@ class ExtraMetrics:
 
 
 def check_metrics(metrics: Mapping[str, Metric], own: Collection[str]) -> None:
-    """Raise `InputError` if one is not a metric, or has the name of one of the task's `own` figures."""
+    """Raise `InputError` for an object that is not a metric, or for a name that the task's `own` figures use."""
     from torchmetrics import Metric
 
     for name, metric in metrics.items():
@@ -94,7 +94,7 @@ def check_metrics(metrics: Mapping[str, Metric], own: Collection[str]) -> None:
 
 
 def tried(asked: ExtraMetrics, predicted: Tensor, true: Tensor) -> list[str]:
-    """Return the names of the figures computed from noise; the global RNG state is preserved."""
+    """Compute the metrics of noise and return the names of the results; the global RNG state is preserved."""
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         asked.add(predicted, true)
@@ -153,7 +153,7 @@ def _shape(value: Any) -> str:
 
 
 def finite(figures: Mapping[str, float]) -> dict[str, float | None]:
-    """Return figures for JSON, with None for NaN and infinity, such as the correlation with a constant.
+    """Return figures for JSON, with NaN and infinity replaced by None.
 
     >>> from hdlif.training.tasks import finite
     >>> finite({"accuracy": 0.5, "correlation": float("nan")})

@@ -1,4 +1,4 @@
-"""Base class of hdlif's tasks: outputs, steps and metrics."""
+"""The base class of hdlif's tasks, with outputs, time steps and metrics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRIED = 32
 
 @dataclass(frozen=True)
 class Measured(ABC):
-    """Base class of tasks with their own `figures` and additional metrics.
+    """Base class for tasks with `figures` and additional metrics.
 
     See `Classify` for an example.
 
@@ -68,16 +68,16 @@ class Measured(ABC):
 
     @property
     def output_count(self) -> int:
-        """Number of the network's outputs."""
+        """The number of the network's outputs."""
         return len(self.outputs)
 
     @property
     def metric(self) -> str:
-        """Name of the figure or metric that selects the best epoch."""
+        """The name of the figure or metric that selects the best epoch."""
         return self.best or next(iter(self.figures))
 
     def larger_is_better(self, name: str) -> bool | None:
-        """Return whether a larger value of a figure or metric is better; None if a metric does not define it."""
+        """Return whether a larger value of a figure or metric is better, or None if the metric does not define this."""
         if name in self.figures:
             return self.figures[name]
         # A metric's name may contain dots itself, and an output's name may follow it.
@@ -85,7 +85,7 @@ class Measured(ABC):
         return self.metrics[asked].higher_is_better
 
     def better(self, evaluation: Evaluation) -> float:
-        """Return the value of `metric`, negated if smaller is better, or -inf for NaN."""
+        """Return the value of `metric`, negated if a smaller value is better, or -inf for NaN."""
         value = evaluation.metrics[self.metric]
         if math.isnan(value):
             return -math.inf

@@ -28,7 +28,7 @@ from hdlif.training.tasks.task import (
 
 @dataclass(frozen=True)
 class Multilabel(Measured):
-    """Task with any number of labels per sample: those with a sigmoid output of at least `threshold`.
+    """A task with any number of labels per sample; a label is predicted if its sigmoid output is at least `threshold`.
 
     >>> import torch
     >>> from hdlif.training.tasks import Multilabel
@@ -67,7 +67,7 @@ class Multilabel(Measured):
 
     @property
     def first(self) -> int:
-        """First step that the prediction uses."""
+        """The first step that contributes to the prediction."""
         return self.time_steps - 1 if self.combine == "last" else 0
 
     def criterion(self) -> Criterion:
@@ -76,11 +76,11 @@ class Multilabel(Measured):
         return timed(F.binary_cross_entropy_with_logits, steps, self.time_steps)
 
     def tally(self) -> Tally:
-        """Return a tally of the mean F1, of correct labels, and of samples with all labels correct."""
+        """Return a tally of the mean F1, the correct labels, and the samples with all labels correct."""
         return _Tally(self)
 
     def drawing(self) -> Labels:
-        """Return the collector of true and false predictions of each label."""
+        """Return a collector of true and false predictions per label."""
         return Labels(self)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
@@ -137,13 +137,13 @@ class _Tally(Tally):
 
 
 def _f1(counts: Tensor) -> Tensor:
-    """Return 2·tp/(2·tp + fp + fn) of each label; 0 for a label that is neither present nor predicted."""
+    """Return 2·tp/(2·tp + fp + fn) of each label, or 0 for a label that is neither present nor predicted."""
     tp, fp, fn, _ = counts.double()
     return torch.where(tp > 0, 2 * tp / (2 * tp + fp + fn).clamp_min(1), torch.zeros(()).double())
 
 
 class Labels:
-    """Counts of true and false positives and negatives for each label of a test set."""
+    """The counts of true and false positives and negatives for each label of a test set."""
 
     def __init__(self, task: Multilabel) -> None:
         self._task = task

@@ -1,4 +1,4 @@
-"""torchmetrics metrics under the names used in recipes; imported only when a metric is created."""
+"""The torchmetrics metrics that recipes name; hdlif imports this module only to create a metric."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from torchmetrics.regression import MeanAbsolutePercentageError, PearsonCorrCoef
 
 
 def balanced_accuracy(*, num_classes: int) -> Metric:
-    """Return the metric of balanced accuracy, the mean accuracy of the classes."""
+    """Return a metric of balanced accuracy, which is the mean accuracy over classes."""
     return MulticlassAccuracy(num_classes, average="macro")
 
 
 def top_k(*, num_classes: int, k: int) -> Metric:
-    """Return the metric of top-k accuracy: the fraction of samples with their class among the k likeliest."""
+    """Return the metric of top-k accuracy: the fraction of samples whose class is among the k most probable."""
     if not 1 <= k <= num_classes:
         raise ValueError(f"k = {k}; it must be 1 to {num_classes}, the number of classes")
     return MulticlassAccuracy(num_classes, top_k=k, average="micro")
@@ -37,7 +37,7 @@ class _MeanOfSpearman(SpearmanCorrCoef):
 
 
 class _MeanOfPearson(PearsonCorrCoef):
-    # torchmetrics does not define it; for predictions, a correlation of -1 is bad.
+    # torchmetrics does not define this attribute; for predictions, a correlation of -1 is bad.
     higher_is_better = True
 
     def compute(self) -> Tensor:
@@ -47,7 +47,7 @@ class _MeanOfPearson(PearsonCorrCoef):
 def spearman(*, num_outputs: int) -> Metric:
     """Return the metric of Spearman correlation, averaged over the outputs."""
     with warnings.catch_warnings():
-        # The warning that it stores all values; the documentation states that too.
+        # Ignore the warning that the metric stores all values; the documentation states this, too.
         warnings.simplefilter("ignore")
         return _MeanOfSpearman(num_outputs)
 

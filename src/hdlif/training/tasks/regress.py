@@ -25,7 +25,7 @@ _DRAWN = 1000
 
 @dataclass(frozen=True)
 class Regress(Measured):
-    """Task with values: the outputs predict the normalised values, averaged over time, at the last step or at each.
+    """A task whose outputs predict normalised values, averaged over time, at the last step or at each step.
 
     >>> import torch
     >>> from hdlif.training.tasks import Regress
@@ -79,27 +79,27 @@ class Regress(Measured):
 
     @property
     def first(self) -> int:
-        """First step that predictions use."""
+        """The first step that contributes to predictions."""
         return self.time_steps - 1 if self.combine == "last" else self.delay
 
     def criterion(self) -> Criterion:
-        """Return the loss of normalised values."""
+        """Return the loss between normalised values."""
         steps, each = chosen_steps(self.learn_from, self.combine), self.combine == "each"
         return timed(_LOSSES[self.loss], steps, self.time_steps, first=self.delay, each=each)
 
     def tally(self) -> Tally:
-        """Return a tally of the errors in the units of the values."""
+        """Return a tally of the errors in the values' units."""
         return _Tally(self)
 
     def drawing(self) -> Errors:
-        """Return the collector of true and predicted values."""
+        """Return a collector of true and predicted values."""
         return Errors(self)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         return torch.zeros(()), 0
 
     def pairs(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return predicted and true values in their units, float64 [T', B, V], for the T' steps from `first` on.
+        """Return denormalised predictions and true values, float64 [T', B, V], for the T' steps from `first` on.
 
         Unless `combine` is "each", return the prediction after each step, and the true values as [1, B, V].
         """
@@ -113,7 +113,7 @@ class Regress(Measured):
         return counted * scale + shift, wanted * scale + shift
 
     def answers(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the evaluated part of `pairs`: all steps for "each", otherwise the prediction after the last."""
+        """Return the `pairs` to evaluate: all steps if `combine` is "each", otherwise the last step."""
         predicted, true = self.pairs(outputs, target)
         return predicted if self.combine == "each" else predicted[-1:], true
 
@@ -128,7 +128,7 @@ class Regress(Measured):
 
 
 class _Tally(Tally):
-    """Tally of rmse and mae over all values, and of r2, the mean fraction of explained variance of the outputs."""
+    """A tally of rmse and mae over all values, and of r2, the explained fraction of variance averaged over outputs."""
 
     def __init__(self, task: Regress) -> None:
         values, steps = len(task.outputs), task.time_steps - task.first
@@ -165,7 +165,7 @@ class _Tally(Tally):
 
 
 class Errors:
-    """True and predicted values of the first samples, and mean and standard deviation of each output's error."""
+    """True and predicted values of the first samples, and the mean and standard deviation of each output's error."""
 
     def __init__(self, task: Regress) -> None:
         self._task, self._pairs = task, (list[Tensor](), list[Tensor]())

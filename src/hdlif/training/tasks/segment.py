@@ -33,10 +33,11 @@ from hdlif.training.tasks.task import (
 
 @dataclass(frozen=True)
 class CrossEntropyAndDice:
-    """Cross-entropy plus `dice` times the class mean of 1 - Dice, averaged over the images.
+    """The cross-entropy plus `dice` times the class mean of 1 - Dice, averaged over the images.
 
-    Dice of class c is (2·Σ p_c·g_c + 1)/(Σ p_c + Σ g_c + 1) over an image's pixels, with probabilities p, and g_c = 1
-    at pixels of class c (Milletari et al. 2016). Neither term counts ignored pixels.
+    The Dice of class c is (2·Σ p_c·g_c + 1)/(Σ p_c + Σ g_c + 1), summed over an image's pixels (Milletari et al. 2016).
+    Here, p_c is the probability of class c, and g_c is 1 at pixels of class c. Ignored pixels do not contribute to the
+    loss.
 
     >>> import torch
     >>> from hdlif.training.tasks.segment import CrossEntropyAndDice
@@ -62,7 +63,7 @@ class CrossEntropyAndDice:
 
 @dataclass(frozen=True)
 class Segment(Measured):
-    """Task with a class per pixel: the maximum of the outputs [T, B, classes, H, W], averaged over time or the last.
+    """A task with a class per pixel: the argmax of the outputs, averaged over time or at the last step.
 
     >>> import torch
     >>> from hdlif.training.tasks import Segment
@@ -102,12 +103,12 @@ class Segment(Measured):
 
     @property
     def first(self) -> int:
-        """First step that the prediction uses."""
+        """The first step that contributes to the prediction."""
         return self.time_steps - 1 if self.combine == "last" else 0
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Names of the pixel classes in the metrics."""
+        """The names of the pixel classes in the metrics."""
         return self.outputs
 
     def criterion(self) -> Criterion:
@@ -119,7 +120,7 @@ class Segment(Measured):
         return CrossEntropyAndDice(self.dice)(logits, self.learned(target))
 
     def learned(self, target: Tensor) -> Tensor:
-        """Return the output class of each pixel, [B, H, W]."""
+        """Return the class that each pixel learns, [B, H, W]."""
         return target
 
     def answers(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,7 +132,7 @@ class Segment(Measured):
         return _Tally(self)
 
     def drawing(self) -> Pixels:
-        """Return the collector of the confusion matrix of pixels and of the worst images."""
+        """Return a collector of the pixels' confusion matrix and of the worst images."""
         return Pixels(self)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
@@ -139,7 +140,7 @@ class Segment(Measured):
         return (chosen == wanted).sum(), int((wanted >= 0).sum())
 
     def shown(self, outputs: Tensor, target: Tensor) -> Iterator[tuple[float, Tensor]]:
-        """Yield the score of each image, its mean intersection over union, and the predicted map, int64 [H, W]."""
+        """Yield each image's mean intersection over union and predicted map, int64 [H, W]."""
         predicted, true = self.answers(outputs, target)
         for answer, one in zip(predicted[-1], true, strict=True):
             yield float(_overlaps(_counts(answer, one, len(self.measured)))[0].nanmean()), answer.cpu()
@@ -153,7 +154,7 @@ class Segment(Measured):
 
 @dataclass(frozen=True)
 class Instances(Segment):
-    """Task with an object number at each pixel, from outputs of background, boundary and inside (`objects.objects_of`).
+    """A task with an object number per pixel, computed from outputs for background, boundary and inside.
 
     The boundary of an object consists of its pixels that share an edge with another object or the background.
 
@@ -184,7 +185,7 @@ class Instances(Segment):
         return ("background", "object")
 
     def learned(self, target: Tensor) -> Tensor:
-        """Return the part of an object at each pixel, [B, H, W], from object numbers."""
+        """Convert object numbers to background, boundary or inside at each pixel, [B, H, W]."""
         differs = torch.zeros_like(target, dtype=torch.bool)
         for axis in (1, 2):
             first, second = (
@@ -205,19 +206,19 @@ class Instances(Segment):
         return (mean.softmax(2)[:, :, objects.BACKGROUND] < 0.5).long(), target.clamp_max(1)
 
     def matched(self, outputs: Tensor, target: Tensor) -> Iterator[tuple[tuple[int, int, int], Tensor]]:
-        """Yield, per image, the counts of true positives, false positives and missed objects, and the predicted map."""
+        """Yield each image's counts of true positives, false positives and missed objects, and its predicted map."""
         last = (so_far(outputs, self.first)[-1] / (len(outputs) - self.first)).float().cpu().numpy()
         for one, true in zip(last, target.cpu().numpy(), strict=True):
             found = objects.objects_of(one)
             yield objects.matched(found, true), torch.from_numpy(found).long()
 
     def shown(self, outputs: Tensor, target: Tensor) -> Iterator[tuple[float, Tensor]]:
-        """Yield the score TP/(TP + FP + FN) of each image, 1 for one without objects, and its map of object numbers."""
+        """Yield each image's score TP/(TP + FP + FN), or 1 without objects, and its map of object numbers."""
         for counts, found in self.matched(outputs, target):
             yield counts[0] / sum(counts) if any(counts) else 1.0, found
 
     def tally(self) -> Tally:
-        """Return a tally of the precision of objects, and of intersection over union and Dice of their pixels."""
+        """Return a tally of object precision, and of the object pixels' intersection over union and Dice."""
         return _ObjectTally(self)
 
 
@@ -231,7 +232,7 @@ def _counts(predicted: Tensor, true: Tensor, classes: int) -> Tensor:
 def _overlaps(counts: Tensor) -> tuple[Tensor, Tensor]:
     """Return intersection over union and Dice of each class, [..., classes], from counts [..., classes, classes].
 
-    Both are NaN for a class that is neither present nor predicted.
+    A class that is neither present nor predicted has the values NaN.
     """
     common = counts.diagonal(dim1=-2, dim2=-1).double()
     both = counts.sum(-1) + counts.sum(-2)
@@ -285,7 +286,7 @@ class _ObjectTally(_Tally):
 
 
 class Pixels(Confusion):
-    """Counts of pixels by true class and predicted class after the last step.
+    """The counts of pixels by true class and predicted class after the last step.
 
     Attributes:
         worst: the images with the worst predictions, the worst first.

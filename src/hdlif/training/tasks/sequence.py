@@ -20,7 +20,7 @@ from hdlif.training.tasks.task import Evaluation, LearnFrom, RightBy, Tally, Tar
 
 @dataclass(frozen=True)
 class LabelSequence(Measured):
-    """Task with a class at each step: the maximum of the step's outputs.
+    """A task with a class at each time step: the argmax of the step's outputs.
 
     >>> import torch
     >>> from hdlif.training.tasks import LabelSequence
@@ -60,13 +60,13 @@ class LabelSequence(Measured):
         return TaskRecord("sequence", "each", self.delay)
 
     def counted(self, labels: Tensor) -> LabelSequence:
-        """Return a copy with the `balanced_weights` of training classes, int64 [N, T], at steps with a loss."""
+        """Return a copy of the task with `balanced_weights` of training classes, int64 [N, T], at steps with a loss."""
         answered = labels[:, : self.time_steps - self.delay]
         learned = answered[:, -1:] if self.learn_from == "last" else answered
         return replace(self, class_weights=balanced_weights(learned, len(self.outputs)))
 
     def criterion(self) -> Criterion:
-        """Return the cross-entropy between each step's outputs and its own target."""
+        """Return the cross-entropy between each step's outputs and the step's own target."""
         return self.timed(cross_entropy(self.class_weights, self.label_smoothing))
 
     def timed(self, criterion: Criterion) -> Criterion:
@@ -79,7 +79,7 @@ class LabelSequence(Measured):
         return _Tally(self)
 
     def drawing(self) -> StepConfusion:
-        """Return the collector of the confusion matrix over all steps."""
+        """Return a collector of the confusion matrix over all steps."""
         return StepConfusion(self.outputs, self.delay)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
@@ -95,7 +95,7 @@ class LabelSequence(Measured):
 
 
 def check_delay(delay: int, time_steps: int) -> None:
-    """Raise `ValueError` unless at least one prediction lies within the sample."""
+    """Raise `ValueError` if the delay is negative or leaves no prediction within the sample."""
     if not 0 <= delay < time_steps:
         raise ValueError(f"delay = {delay}; it must be at least 0, and less than time_steps = {time_steps}")
 
@@ -120,7 +120,7 @@ class _Tally(Tally):
 
 
 class StepConfusion(Confusion):
-    """Counts of steps by true and predicted class."""
+    """The counts of time steps by true and predicted class."""
 
     def __init__(self, classes: tuple[str, ...], delay: int) -> None:
         super().__init__(classes)

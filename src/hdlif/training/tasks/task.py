@@ -1,4 +1,4 @@
-"""Interface of tasks, which define the loss, metrics and report data for a kind of target."""
+"""The interface of tasks, which define the loss, metrics and report data for a kind of target."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Total = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Results of a network on a data set.
+    """The results of a network on a data set.
 
     >>> from hdlif.training.tasks import Evaluation
     >>> Evaluation(accuracy=0.75, per_step=(0.5, 0.75), loss=0.6, n=200).as_dict()
@@ -64,7 +64,7 @@ class Evaluation:
 
     @property
     def accuracy_per_step(self) -> tuple[float, ...]:
-        """Accuracy after each step; empty unless the task is a classification."""
+        """The accuracy after each step; empty unless the task is a classification."""
         return () if self.accuracy is None else self.per_step
 
     def as_dict(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Evaluation:
 
 
 def figures_as_json(accuracy: float | None, per_step: Sequence[float], metrics: Mapping[str, float]) -> dict[str, Any]:
-    """Return results as a JSON-serialisable dict; a classification includes metrics only if one is not its accuracy.
+    """Return results as a JSON-serialisable dict; metrics are omitted if accuracy is the only metric.
 
     Args:
         accuracy, per_step, metrics: as in `Evaluation`.
@@ -90,7 +90,7 @@ def figures_as_json(accuracy: float | None, per_step: Sequence[float], metrics: 
 
 
 class Tally(ABC):
-    """Base class of sums over batches, from which an `Evaluation` is computed.
+    """Base class for sums over batches, from which hdlif computes an `Evaluation`.
 
     The sums for a task's own figures are float64, so ranks can add them.
 
@@ -119,13 +119,13 @@ class Tally(ABC):
 
     @property
     def loss(self) -> float:
-        """Mean loss of the samples so far; NaN before the first."""
+        """The mean loss of the samples so far, or NaN without samples."""
         loss, n = self._sums["seen"].tolist()
         return loss / n if n else math.nan
 
     @property
     def score(self) -> float:
-        """The task's first figure for the samples so far; NaN before the first."""
+        """The task's first figure for the samples so far, or NaN without samples."""
         return self._score(self._sums) if self._sums["seen"][1] else math.nan
 
     def evaluation(self, total: Total = lambda sums: sums, each: Each | None = None) -> Evaluation:
@@ -164,7 +164,7 @@ class Tally(ABC):
 
 
 class Drawing(Protocol):
-    """Collector of test-set data for a report's plots."""
+    """A collector of test-set data for a report's plots."""
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
         """Add a batch: outputs [T, B, n], target [B, ...]."""
@@ -193,27 +193,27 @@ SHOWN = 6
 
 
 def keep_worst(worst: Iterable[Shown], more: Iterable[Shown]) -> list[Shown]:
-    """Return the `SHOWN` images with the lowest scores among both, the worst first."""
+    """Return the `SHOWN` images with the lowest scores in `worst` and `more`, sorted by score."""
     return sorted([*worst, *more], key=lambda one: (one.score, one.index))[:SHOWN]
 
 
 class Task(Protocol):
-    """Interface of a task: kind of target, loss, metrics, and data for reports.
+    """The interface of a task: kind of target, loss, metrics, and data for reports.
 
     Examples are `Classify`, `LabelSequence`, `Multilabel` and `Regress`, all derived from `Measured`.
     """
 
     @property
     def metric(self) -> str:
-        """Name of the figure or metric that selects the best epoch."""
+        """The name of the figure or metric that selects the best epoch."""
 
     @property
     def target(self) -> Target:
-        """Kind of target that the data must provide."""
+        """The kind of target that the data must provide."""
 
     @property
     def time_steps(self) -> int:
-        """Number of time steps, T."""
+        """The number of time steps, T."""
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -221,7 +221,7 @@ class Task(Protocol):
 
     @property
     def record(self) -> TaskRecord:
-        """Return the record of the task for a model file."""
+        """Return the task's record for a model file."""
 
     def criterion(self) -> Criterion:
         """Return the training loss."""
@@ -233,13 +233,13 @@ class Task(Protocol):
         """Return a collector of test-set data for a report."""
 
     def better(self, evaluation: Evaluation) -> float:
-        """Return the value of `metric`, negated if smaller is better."""
+        """Return the value of `metric`, negated if a smaller value is better."""
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
-        """Return the numbers of correct and of all predictions for a training batch; both are 0 for values.
+        """Return the numbers of correct and of all predictions for a training batch, both 0 for regression.
 
-        If the task has an attribute `right_by`, hdlif passes the outputs as `RightBy` describes. Otherwise, it passes
-        the outputs of all steps in one call.
+        If the task has an attribute `right_by`, hdlif passes the outputs as `RightBy` describes. If the task has no
+        attribute `right_by`, hdlif passes the outputs of all steps in one call.
 
         Args:
             outputs: outputs of the steps with a loss, [len(steps), B, n].
@@ -248,9 +248,9 @@ class Task(Protocol):
 
 
 def so_far(outputs: Tensor, first: int) -> Tensor:
-    """Return the running sum of the outputs from step `first` on, [T, B, n], for the prediction after each step.
+    """Return the running sum of the outputs from step `first` on, [T, B, n], from which predictions are made.
 
-    Earlier steps keep their own outputs.
+    Steps before `first` keep their own outputs.
     """
     return torch.cat([outputs[:first], outputs[first:].cumsum(0)])
 
@@ -261,7 +261,7 @@ separately; "all", in any other way, so they are kept until the batch ends."""
 
 
 class AnswerCounter:
-    """Counter of correct predictions, called with the outputs of the steps with a loss, in order.
+    """A counter of correct predictions, called in order with the outputs of the steps that have a loss.
 
     If the task has an attribute `right_by` other than "all", memory does not grow with the number of steps.
 
@@ -294,7 +294,7 @@ class AnswerCounter:
             self._add(outputs[max(0, self._begin - start) :])
 
     def right(self) -> tuple[int, int]:
-        """Return the numbers of correct and of all predictions for the batch; both are 0 for values."""
+        """Return the numbers of correct and of all predictions for the batch, both 0 for regression."""
         if self._by == "each":
             # If the numbers of outputs and steps differ, outputs cannot be assigned to steps.
             return (int(self._right), self._of) if self._heard == len(self._steps) else (0, 0)
@@ -320,7 +320,7 @@ class AnswerCounter:
 
 
 def counted_from(steps: tuple[int, ...], first: int) -> int:
-    """Return the index in `steps` of the first step from `first` on, or 0 if there is none."""
+    """Return the index in `steps` of the earliest step not before `first`, or 0 if all steps are before `first`."""
     return next((place for place, step in enumerate(steps) if step >= first), 0)
 
 
@@ -330,7 +330,7 @@ proportional to its number. Rules that draw random steps use these weights as pr
 
 
 def chosen_steps(learn_from: LearnFrom | None, combine: str) -> LearnFrom:
-    """Return `learn_from`, or by default the steps that the prediction uses."""
+    """Return `learn_from` or, if it is None, the steps that contribute to the prediction."""
     if learn_from is None:
         return "last" if combine == "last" else "every"
     if learn_from not in ("every", "last", "late"):
@@ -347,7 +347,7 @@ def timed(
     each: bool = False,
     own: bool = False,
 ) -> Criterion:
-    """Restrict a criterion to the steps with a loss from `first` on; return it unchanged if all steps count equally.
+    """Restrict a criterion to the steps with a loss from `first` on, or return `criterion` if all steps count equally.
 
     Args:
         each: whether every step has its own target, which is read `first` steps later.
