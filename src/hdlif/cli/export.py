@@ -207,6 +207,10 @@ def _export_c(
         )
     if "momentum" in given and "learn" not in given:
         raise ArgumentError("--momentum applies only to --learn; remove it")
+    if "learn" in given and arithmetic == "fixed":
+        from hdlif.deploy.c.integer_learning import check_level
+
+        check_level(given["learn"], given.get("momentum", 0.0))
     return export_c(
         graph,
         source,

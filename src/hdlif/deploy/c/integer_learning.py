@@ -13,16 +13,21 @@ from hdlif.graph.learning import Level, Place
 from hdlif.runtime.learning import DEFAULT_RATE
 
 
+def check_level(level: Level, momentum: float) -> None:
+    """Raise `InputError` unless fixed point supports the level and the momentum."""
+    if level != "classifier" or momentum:
+        given = f"momentum = {momentum}" if level == "classifier" else f"learn = {level}"
+        raise InputError(f"{given}: fixed point trains only the classifier, without momentum; export it in float")
+
+
 def trained_in_fixed(fixed: FixedPoint, level: Level, momentum: float) -> Trained:
     """Return the tensors that fixed point trains, and the values that it keeps.
 
     Raises:
-        InputError: the level is not "classifier", or there is momentum.
+        InputError: as in `check_level`.
         HdlifError: as in `trained_integers`.
     """
-    if level != "classifier" or momentum:
-        given = f"momentum = {momentum}" if level == "classifier" else f"learn = {level}"
-        raise InputError(f"{given}: fixed point trains only the classifier, without momentum; export it in float")
+    check_level(level, momentum)
     places = tuple(one.place for one in trained_integers(fixed))
     layer = next(node for node in fixed.nodes if node.name == places[0].node)
     return Trained(level, 0.0, places, frozenset(), layer.inputs)
