@@ -104,7 +104,7 @@ def export_file(
         rom: C: maximum size of tables (the network's constants), such as 65536 or 64K.
         ram: C: maximum size of state, work space and training memory, such as 16384 or 16K.
         firmware: C: also write a program for boards into the folder of --out.
-        learn: C: train the network on the device, in float32; the levels are as in `hdlif adapt`.
+        learn: C: train the network on the device; the levels are as in `hdlif adapt`, in fixed point only classifier.
         momentum: C: momentum of --learn, from 0 to below 1; needs one float per trained parameter.  [default: 0.0]
         check: Run the export before writing it, and compare its outputs with the reference. Model files and pages run
             in the runtime, C is built for this machine and for emulators, ONNX runs in the installed engines, and NIR

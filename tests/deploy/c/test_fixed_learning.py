@@ -14,7 +14,7 @@ from hdlif.deploy.c import FixedLearner, fixed_point, translate
 from hdlif.deploy.c.building import FLAGS, Library
 from hdlif.deploy.c.fixed.learning import gradient_of_loss
 from hdlif.deploy.c.integer_learning import IntegerLearning
-from hdlif.errors import HdlifError
+from hdlif.errors import HdlifError, StateError
 from hdlif.graph.graph import Graph
 from hdlif.runtime.learning import LearningRate
 from hdlif.runtime.reference_learning import ReferenceLearner, softmax
@@ -73,6 +73,7 @@ def test_c_learns_as_the_oracle_does_also_where_values_saturate(affine: bool, ra
         for key, value in oracle.memory.items():
             np.testing.assert_array_equal(memory[key], value)
             held |= key in largest and np.abs(value).max() == largest[key]
+        oracle = FixedLearner(fixed, rate=rate, memory=memory)
     assert held == (rate == 1.0)
     assert library.learn_step(library.new_state(), frame, 3, 3) is None
     assert not library.update(rate, 0.0)
@@ -114,3 +115,6 @@ def test_what_fixed_point_cannot_train_is_refused() -> None:
             FixedLearner(fixed, **given)
     with pytest.raises(HdlifError, match="a class from 0 to 2"):
         FixedLearner(fixed).learn(x, [3])
+    other = FixedLearner(fixed_point(coded_network(affine=False), x, 3))
+    with pytest.raises(StateError, match="but this network"):
+        FixedLearner(fixed, memory=other.memory)

@@ -14,13 +14,14 @@ rounds once, with halves rounded up. Weights and shifts saturate where a sum cou
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.deploy.c.fixed.fixed_point import LARGEST_TOTAL, FixedPoint
 from hdlif.deploy.c.fixed.values import ADDEND_BITS, LARGEST, IntegerArray, fraction_of_factors, integers_of
-from hdlif.errors import HdlifError
+from hdlif.errors import HdlifError, StateError, brief
 from hdlif.graph.artefact.io import digest_of
 from hdlif.graph.graph import Graph, Learned, Node
 from hdlif.graph.learning import Place, trained
@@ -140,18 +141,29 @@ class FixedLearner:
     Args:
         fixed: the network in fixed point.
         rate: learning rate, from 0 to 1.
+        memory: memory of an earlier learner, or of a device (`hdlif.deploy.c.learning.Learning.memory`), to continue.
     Raises:
         HdlifError: the network cannot be trained in fixed point, or the rate is out of range.
+        StateError: `memory` belongs to another network.
     Attributes:
         tensors: the trained tensors at the start.
         updates: number of updates so far.
     """
 
-    def __init__(self, fixed: FixedPoint, *, rate: float = 0.01) -> None:
+    def __init__(
+        self, fixed: FixedPoint, *, rate: float = 0.01, memory: Mapping[str, NDArray[Any]] | None = None
+    ) -> None:
         if not 0 <= rate <= 1:
             raise HdlifError(f"rate = {rate}; give a number in 0..1 in fixed point")
         self.rate, self.updates, self.tensors = round(rate * 2**RATE_BITS), 0, trained_integers(fixed)
         self._now = {one.place: one.start.copy() for one in self.tensors}
+        if memory is not None:
+            if {k: v.shape for k, v in self.memory.items()} != {k: v.shape for k, v in memory.items()}:
+                raise StateError(
+                    f"the memory has {brief(sorted(memory))}, but this network {brief(sorted(self.memory))}"
+                )
+            self.updates = int(memory["updates"])
+            self._now = {place: memory[place.key].astype(np.int64) for place in self._now}
         self._fixed = replace(fixed, trained=self._now)
         self._input = next(node for node in fixed.nodes if node.name == self.tensors[0].place.node).inputs[0]
 
