@@ -106,6 +106,8 @@ def _frames(
     frames: Iterator[tuple[Path | Given, float | None]]
     if place.is_dir():
         found = sorted(files_in(place, session), key=_by_number)
+        if session.task.combine != "each" and session.time_steps > 1:
+            say(f"{place}: one prediction per {session.time_steps} frames; for unrelated images, remove --stream")
         frames = ((path, None) for path in found)
     else:
         frames = _arriving_images(place)
