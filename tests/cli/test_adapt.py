@@ -19,6 +19,7 @@ from hdlif.errors import HdlifError
 from hdlif.graph.artefact import INPUT, InputRecord, dumps, load, save
 from hdlif.graph.artefact.io import digest_of
 from hdlif.zoo import CHECKOUT
+from series_networks import STEPS, series_network
 
 
 @pytest.fixture
@@ -145,3 +146,63 @@ def test_it_learns_from_readings_of_ones_own_without_holding_samples_out_for_val
     found = hdlif.adapt(tmp_path / "net.hdlif.safetensors", data=tmp_path / "me.npz", out=tmp_path / "out", passes=2)
     assert found.samples == 2 * (24 - found.tested)
     assert 3 <= found.tested <= 6
+
+
+def rows_of(x: np.ndarray, labels: list[str]) -> str:
+    """CSV of two channels and a label."""
+    lines = (f"{a!r},{b!r},{label}" for (a, b), label in zip(x.tolist(), labels, strict=True))
+    return "\n".join(("a,b,what", *lines)) + "\n"
+
+
+def test_a_stream_trains_as_the_learner_does_and_what_was_learned_is_kept(tmp_path: Path) -> None:
+    graph, path, out = series_network(), tmp_path / "net.hdlif.safetensors", tmp_path / "out.hdlif.safetensors"
+    save(graph, path)
+    x = np.random.default_rng(0).normal(size=(5 * STEPS, 2)).astype(np.float32)
+    labels = [("c" if t % 3 else "") if t // STEPS != 1 else "" for t in range(len(x))]
+    (tmp_path / "rows.csv").write_text(rows_of(x, labels))
+    given = ("--target", "what", "--level", "classifier", "--batch-size", 3, "--out", out, "--rate", 0.5)
+    said = command("adapt", path, "--stream", tmp_path / "rows.csv", *given).stderr.splitlines()
+    found = json.loads(command("adapt", path, "--stream", tmp_path / "rows.csv", *given, "--json").stdout)
+    learner, right = hdlif.Learner(graph, "classifier", rate=hdlif.LearningRate(0.5)), [0, 0]
+    session, learned = hdlif.Session(graph, 1), 0
+    for window in range(5):
+        own, state, logits = x[window * STEPS :][:STEPS], None, []
+        frames = ((own - 0.5) / 2)[..., None, None].astype(np.float32)
+        for t, frame in enumerate(frames):
+            target = [2] if labels[window * STEPS + t] else None
+            one, state = learner.step(frame[None], state, targets=target)
+            logits.append(one[0])
+        by_network = (session.run(frames[:, None]).mean(0)[0], np.mean(logits, 0))
+        assert said[window].split()[0] == "abc"[int(by_network[1].argmax())]
+        if window != 1:
+            learned += 1
+            right = [n + int(one.argmax() == 2) for n, one in zip(right, by_network, strict=True)]
+            if learned == 3:
+                learner.update()
+    learner.update()
+    assert dumps(load(out)) == dumps(learner.graph)
+    assert (found["samples"], found["updates"], found["tested"]) == (4, 2, 4)
+    assert [found["accuracy_before"], found["accuracy_after"]] == [n / 4 for n in right]
+    out.unlink()
+    for content, message, kept in (
+        (rows_of(x[: 3 * STEPS + 1], ["a"] * 3 * STEPS + ["other"]), "label 'other' is unknown", True),
+        (rows_of(x[:STEPS], ["a"] * (STEPS - 1) + ["other"]), "label 'other' is unknown", False),
+        (rows_of(x, [""] * len(x)), "no window of 12 rows has a label", False),
+        (rows_of(x, labels).replace("what", "where"), "it has no column", False),
+    ):
+        (tmp_path / "rows.csv").write_text(content)
+        with naming(message):
+            refused = command("adapt", path, "--stream", tmp_path / "rows.csv", *given)
+            assert refused.returncode == 2
+            assert message in refused.stderr
+            assert out.exists() == kept
+            out.unlink(missing_ok=True)
+    for options, message in (
+        (("--stream", tmp_path / "rows.csv"), "give either --data, or --stream with --target"),
+        ((), "give either --data, or --stream with --target"),
+        (("--data", "digits", "--target", "what"), "give either --data, or --stream with --target"),
+    ):
+        assert message in command("adapt", path, *options, "--out", out).stderr
+    digits = CHECKOUT / "digits_hdlif_w1p5_s4.hdlif.safetensors"
+    refused = command("adapt", digits, "--stream", tmp_path / "rows.csv", "--target", "what", "--out", out)
+    assert "trains only networks that classify time series" in refused.stderr

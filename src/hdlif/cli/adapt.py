@@ -21,12 +21,14 @@ from hdlif.cli.options import (
     option,
     subcommand,
 )
-from hdlif.errors import DataError, HdlifError, say_nothing
+from hdlif.errors import ArgumentError, DataError, HdlifError, say_nothing
 from hdlif.report.tables import aligned
 from hdlif.zoo import network_file
 
 if TYPE_CHECKING:
     import torch
+
+    from hdlif.runtime import LearningRate
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Adapted:
         level: the trained part.
         samples, updates: the number of training samples and of updates, over all passes.
         trained: the number of trainable parameters.
-        accuracy_before, accuracy_after: on `tested` samples of the part "test", fractions in 0..1.
+        accuracy_before, accuracy_after: fractions in 0..1, on `tested` samples of the part "test". For a stream, the
+            accuracies of the original network, and of the network so far, on all windows with a label.
     """
 
     file: str
@@ -59,7 +62,9 @@ class Adapted:
 def adapt(
     network: Annotated[Place, argument(metavar="PATH", type=NETWORK)],
     *,
-    data: DataSet,
+    data: DataSet = None,
+    stream: Annotated[Path | None, option(type=FILE)] = None,
+    target: str | None = None,
     out: Annotated[Path, option(type=FILE)],
     level: TrainedLevel = "last-block",
     passes: Annotated[int, option(type=click.IntRange(1))] = 1,
@@ -80,11 +85,16 @@ def adapt(
     loss (SLTT), and each batch is one update. Batch norm stays folded. `hdlif adapt` trains on the data's part "train"
     and tests on "test". If the data have no parts, 15 % of the samples are used for testing.
 
+    With --stream, `hdlif adapt` trains on rows of a time series as they arrive, until the stream ends or Ctrl-C. It
+    predicts each window, and updates the network after every --batch-size windows with labels.
+
     \f
     `network` is PATH, `overrides` contains "data.KEY=VALUE" entries, and `data_root` is as in `train`.
 
     Args:
         data: Data set, or your own labelled data, with the network's classes.
+        stream: Instead of data: a CSV file, FIFO or device, or - for standard input.
+        target: Streams: column with the labels, which may be empty.
         out: New model file.
         level: Part to train; each level contains the previous ones. classifier: the last layer. affine: also scales,
             shifts, leaks and thresholds. last-block: also the weights with at most two weight layers after them.
@@ -102,27 +112,33 @@ def adapt(
             range.
         DataError: the data cannot be used, or do not fit the network.
     """
+    if (data is None) == (stream is None) or (stream is None) != (target is None):
+        raise ArgumentError("give either --data, or --stream with --target")
+    from hdlif.recipe.runs.files import existing, names_artefact
+    from hdlif.runtime.learning import LearningRate
+
+    path, sizes = network_file(network), LearningRate(rate, latent_rate, momentum)
+    if not names_artefact(path):
+        raise HdlifError(f"{path} is no model file; export it first: hdlif export {path} --to artefact --out FILE")
+    existing(path)
+    if stream is not None:
+        return _adapt_to_stream(path, level, sizes, stream, str(target), batch_size, out, say)
     import torch
 
     from hdlif.data.own_data import other_classes
     from hdlif.graph.artefact.io import digest_of, load, save
     from hdlif.graph.graph import Learned
     from hdlif.graph.learning import with_classes
-    from hdlif.recipe.runs.files import existing, names_artefact
     from hdlif.recipe.runs.recipe_data import data_keys, in_root, names_path
     from hdlif.recipe.runs.tested_data import check_classes, sets_named
     from hdlif.report.evaluation import evaluate_deployed
-    from hdlif.runtime.learning import Learner, LearningRate
+    from hdlif.runtime.learning import Learner
     from hdlif.training.tasks import task_of
 
-    path = network_file(network)
-    if not names_artefact(path):
-        raise HdlifError(f"{path} is no model file; export it first: hdlif export {path} --to artefact --out FILE")
-    graph = load(existing(path))
+    graph = load(path)
     if graph.task.kind != "classify" or graph.input.shortest:
         unlike = "series of unequal lengths" if graph.input.shortest else f"the task {graph.task.kind}"
         raise HdlifError(f"{path}: adapt learns one class per sample, of equal lengths, and this network has {unlike}")
-    sizes = LearningRate(rate, latent_rate, momentum)
     learner = Learner(graph, level, rate=sizes)
     root, given, keys = None if data_root is None else Path(data_root), fspath(data or ""), data_keys(overrides)
     is_own = names_path(in_root(given, root) or given)
@@ -158,17 +174,42 @@ def adapt(
     after = evaluate_deployed(learned, sets.of("test"), task=task)
     # Name the original file also if classes were added to it.
     save(replace(learned, learned=Learned(source, level, learner.updates)), out)
-    tensors = {node.name: node.tensors for node in graph.nodes}
     return Adapted(
         fspath(out),
         level,
         samples,
         learner.updates,
-        sum(tensors[place.node][place.role].size for place in learner.places),
+        learner.trained,
         after.n,
         float(before.accuracy or 0),
         float(after.accuracy or 0),
     )
+
+
+def _adapt_to_stream(
+    path: Path,
+    level: TrainedLevel,
+    rate: "LearningRate",
+    stream: Path,
+    target: str,
+    batch_size: int,
+    out: Path,
+    say: Callable[[str], None],
+) -> Adapted:
+    from hdlif.cli.adapt_stream import run
+    from hdlif.graph.artefact import load
+    from hdlif.runtime import Learner
+
+    graph = load(path)
+    learner = Learner(graph, level, rate=rate)
+    try:
+        windows = run(graph, learner, stream, target=target, batch_size=batch_size, say=say)
+    finally:
+        # Keep what was learned before an error or Ctrl-C.
+        if learner.updates:
+            learner.save(out)
+    count, (before, after) = windows.labelled, (right / max(windows.labelled, 1) for right in windows.correct)
+    return Adapted(fspath(out), level, count, learner.updates, learner.trained, count, before, after)
 
 
 def _chosen(steps: str, count: int, generator: "torch.Generator") -> range | None:
@@ -184,13 +225,17 @@ def _chosen(steps: str, count: int, generator: "torch.Generator") -> range | Non
 def _text(result: Adapted) -> str:
     rows = [["before", f"{result.accuracy_before:.2%}"], ["after", f"{result.accuracy_after:.2%}"]]
     said = f"{result.file}: {result.trained:,} numbers trained ({result.level}), {result.updates} updates"
-    return f"{said}\n\n{aligned([f'of {result.tested} test samples', 'accuracy'], rows)}"
+    return f"{said}\n\n{aligned([f'of {result.tested} samples', 'accuracy'], rows)}"
 
 
 COMMAND = subcommand(
     adapt,
     ("hdlif adapt digits_hdlif_w1p5_s4 --data digits --out more.hdlif.safetensors", "a trained network, a small set"),
     ("hdlif adapt tracker.hdlif.safetensors --data me/ --new-classes --out me.hdlif.safetensors", "new classes"),
+    (
+        "sensor | hdlif adapt tracker.hdlif.safetensors --stream - --target activity --out me.hdlif.safetensors",
+        "labelled rows as they arrive",
+    ),
     ("hdlif adapt tracker.hdlif.safetensors --data me/ --level classifier --out me.hdlif.safetensors", "last layer"),
     text=_text,
 )

@@ -76,9 +76,9 @@ def stream(
     at_work = Stream(session, hop=hop, confidence=confidence, rate=rate)
     if gaps is not None and session.input.sound is not None:
         raise HdlifError(f"gaps = {gaps} applies only to rows of numbers, but the network takes audio; remove it")
-    name, came = _named(place), 0
+    name, came = named(place), 0
     try:
-        with _opened(place) as descriptor:
+        with opened(place) as descriptor:
             found = coming(Source(descriptor), session.input, gaps=gaps or GAPS[0], rate=rate)
             at_work = Stream(session, hop=hop, confidence=confidence, rate=found.rate)
             for samples, since in found.blocks:
@@ -125,17 +125,17 @@ def _frames(
         if (said := at_work.push(image, since=since)) is not None:
             yield kept(said, image)
     if not came:
-        raise InputError(f"{_named(place)}: the stream ended before the first frame; {_FRAMES}")
+        raise InputError(f"{named(place)}: the stream ended before the first frame; {_FRAMES}")
     if (last := at_work.end()) is not None:
         if partial:
             yield kept(last, image)
         else:
             begin, end = last.frames
             where = f"the stream ended after {came:,} frames, within [{begin}:{end}]"
-            say(f"{_named(place)}: {where}: no prediction; --partial gives one")
+            say(f"{named(place)}: {where}: no prediction; --partial gives one")
 
 
-def _named(place: str | Path) -> str:
+def named(place: str | Path) -> str:
     return "standard input" if str(place) == STDIN else str(place)
 
 
@@ -146,18 +146,18 @@ def _by_number(path: Path) -> list[tuple[int, str]]:
 
 def _arriving_images(place: Path) -> Iterator[tuple[Given, float]]:
     try:
-        with _opened(place) as descriptor:
+        with opened(place) as descriptor:
             for number, (content, since) in enumerate(coming_images(Source(descriptor))):
                 yield Given(f"frame_{number}", ".ppm", content), since
     except (OSError, Unreadable) as error:
-        raise InputError(f"{_named(place)}: reading stopped ({reason(error)}); {_FRAMES}") from error
+        raise InputError(f"{named(place)}: reading stopped ({reason(error)}); {_FRAMES}") from error
 
 
 _FRAMES = "give a folder of images, or PPM images one after the other, as ffmpeg -f image2pipe -c:v ppm writes them"
 
 
 @contextlib.contextmanager
-def _opened(place: str | Path) -> Iterator[int]:
+def opened(place: str | Path) -> Iterator[int]:
     if str(place) == STDIN:
         yield 0
         return

@@ -8,7 +8,7 @@ import os
 import re
 import select
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -102,13 +102,17 @@ class Coming:
     Attributes:
         rate: the sampling rate of audio in Hz.
         blocks: samples [N, C], or [N] for audio, with their times. Raises `Unreadable` and `OSError`.
+        label: a function that returns the label of the latest row, or "".
     """
 
     rate: int | None
     blocks: Iterator[tuple[Floats, float]]
+    label: Callable[[], str] = str
 
 
-def coming(source: Source, record: InputRecord, *, gaps: str = "stop", rate: int | None = None) -> Coming:
+def coming(
+    source: Source, record: InputRecord, *, gaps: str = "stop", rate: int | None = None, target: str | None = None
+) -> Coming:
     """Return the arriving samples of a time series or of audio for a network.
 
     A time series is CSV text or a .npy array of [T, C], or of [T] for one channel. Audio is 16-bit little-endian PCM
@@ -117,6 +121,7 @@ def coming(source: Source, record: InputRecord, *, gaps: str = "stop", rate: int
     Args:
         gaps: one of `rows.GAPS`.
         rate: sampling rate of audio in Hz; by default, the rate of the .wav file or of the network.
+        target: the column of CSV text that contains labels.
     Raises:
         Unreadable: the first bytes indicate another format or another rate.
         OSError: the source cannot be read.
@@ -124,15 +129,18 @@ def coming(source: Source, record: InputRecord, *, gaps: str = "stop", rate: int
     if record.sound is not None:
         return _sound(source, record.sound, rate)
     filled = Gaps(gaps, record.mean)
+    if target is not None:
+        rows = Rows(record.columns, record.shape[0], filled, target)
+        return Coming(None, _lines(source, rows), lambda: rows.label)
     if source.begins(arrays.MAGIC):
         return Coming(None, _array(source, record.shape[0], filled))
     if source.begins(b"PAR1"):
         raise Unreadable("it is a Parquet file, which cannot be streamed; give it to hdlif run without --stream")
-    return Coming(None, _lines(source, record, filled))
+    return Coming(None, _lines(source, Rows(record.columns, record.shape[0], filled)))
 
 
-def _lines(source: Source, record: InputRecord, gaps: Gaps) -> Iterator[tuple[Floats, float]]:
-    lines, rows = Lines(), Rows(record.columns, record.shape[0], gaps)
+def _lines(source: Source, rows: Rows) -> Iterator[tuple[Floats, float]]:
+    lines = Lines()
     while block := source.read():
         for number, line in lines.push(block):
             if (row := rows.row(number, line)) is not None:

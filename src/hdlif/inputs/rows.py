@@ -95,14 +95,20 @@ class Lines:
 
 
 class Rows:
-    """A parser that converts lines to rows of numbers, with `known` channels matched by name if there is a header."""
+    """A parser that converts lines to rows of numbers, with `known` channels matched by name if there is a header.
 
-    def __init__(self, known: Sequence[str], channels: int, gaps: Gaps) -> None:
+    Attributes:
+        label: the latest row's cell in the column `target`, or "" without such a column.
+    """
+
+    def __init__(self, known: Sequence[str], channels: int, gaps: Gaps, target: str | None = None) -> None:
         self._known, self._channels, self._gaps = known, channels, gaps
+        self._target, self.label = () if target is None else (target,), ""
         self._delimiter = ","
         self._header: list[str] | None = None
         self._cells = 0
         self._places: list[int] = []
+        self._labels: dict[str, int] = {}
         self._blank = 0
 
     def row(self, number: int, line: bytes) -> Floats | None:
@@ -138,7 +144,7 @@ class Rows:
                 f"its header has no column {brief(absent[0])}, but the network takes {cut(', '.join(known), 200)}; "
                 "name each in line 1"
             )
-        self._places, _ = columns_of(self._header, len(cells), (), known)
+        self._places, self._labels = columns_of(self._header, len(cells), self._target, known)
         if len(self._places) != self._channels:
             raise Unreadable(f"it has {len(self._places)} columns, but the network takes {self._channels}")
         return self._header is not None
@@ -150,6 +156,7 @@ class Rows:
                 f"line {number} has {len(cells)} cells, but the {above} has {self._cells}; fix or delete the row"
             )
         values = []
+        self.label = "".join(cells[place].strip() for place in self._labels.values())
         for place in self._places:
             cell = cells[place].strip()
             if NUMBER.fullmatch(cell):

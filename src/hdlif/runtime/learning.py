@@ -191,6 +191,11 @@ class Learning(ABC):
         save(self.graph, Path(file))
 
     @property
+    def trained(self) -> int:
+        """Return the number of trained values."""
+        return sum(self._nodes[place.node].tensors[place.role].size for place in self.places)
+
+    @property
     def memory(self) -> dict[str, Array]:
         """Return the weights or latents, the velocities, and the number of updates."""
         found: dict[str, Array] = {"updates": np.array(self.updates, np.int64)}
