@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -176,15 +175,7 @@ class Learning(ABC):
         if self.updates == 0:
             return self._start
         now = {place: self._read(place).values for place in self.places}
-        nodes = tuple(
-            replace(node, tensors={role: now.get(Place(node.name, role), t) for role, t in node.tensors.items()})
-            for node in self._start.nodes
-        )
-        return replace(self._start, nodes=nodes, learned=Learned(self._source, self.level, self.updates))
-
-    @cached_property
-    def _source(self) -> str:
-        return digest_of(self._start)
+        return with_learned(self._start, now, self.level, self.updates)
 
     def save(self, file: str | Path) -> None:
         """Write the network with the current weights as a model file."""
@@ -226,6 +217,15 @@ class Learning(ABC):
         if not ((classes >= 0) & (classes < count)).all():
             raise HdlifError(f"targets = {brief(targets)}; the network has the classes 0 to {count - 1}")
         return classes.astype(np.int64)
+
+
+def with_learned(graph: Graph, values: Mapping[Place, Array], level: Level, updates: int) -> Graph:
+    """Return `graph` with these trained tensors, and a record of its origin."""
+    nodes = tuple(
+        replace(node, tensors={role: values.get(Place(node.name, role), t) for role, t in node.tensors.items()})
+        for node in graph.nodes
+    )
+    return replace(graph, nodes=nodes, learned=Learned(digest_of(graph), level, updates))
 
 
 class Learner(Learning):

@@ -118,6 +118,11 @@ def test_the_smallest_device_learns_in_fixed_point_as_the_oracle_does() -> None:
     for ran in run_on_devices(files, source.data_bytes, ("cortex-m0plus", "cortex-m4")):
         assert ran.fits
         assert ran.update_ticks > 0
+    # erased memory is empty
+    files["main.c"] = files["main.c"].replace(
+        "    restore();\n", "    memset(slots, 0xff, sizeof slots);\n    restore();\n", 1
+    )
+    list(run_on_devices(files, source.data_bytes, ("host",)))
 
 
 @needs("cortex-m0plus")

@@ -10,11 +10,12 @@ import pytest
 from c_networks import fresh
 from cases import every
 from deployed_graphs import coded_network, random_input, residual_network
-from hdlif.deploy.c import FixedLearner, fixed_point, translate
+from hdlif.deploy.c import FixedLearner, fixed_point, from_device, translate
 from hdlif.deploy.c.building import FLAGS, Library
 from hdlif.deploy.c.fixed.learning import gradient_of_loss
 from hdlif.deploy.c.integer_learning import IntegerLearning
 from hdlif.errors import HdlifError, StateError
+from hdlif.graph.artefact import dumps
 from hdlif.graph.graph import Graph
 from hdlif.runtime.learning import LearningRate
 from hdlif.runtime.reference_learning import ReferenceLearner, softmax
@@ -75,6 +76,15 @@ def test_c_learns_as_the_oracle_does_also_where_values_saturate(affine: bool, ra
             held |= key in largest and np.abs(value).max() == largest[key]
         oracle = FixedLearner(fixed, rate=rate, memory=memory)
     assert held == (rate == 1.0)
+    saved = bytes(library.learned)
+    assert dumps(from_device(graph, saved, arithmetic="fixed")) == dumps(oracle.graph)
+    for other, given, message in (
+        (coded_network(1, affine=affine, bits=8), saved, "from another network"),
+        (graph, saved[4:], "but in fixed point the struct has"),
+        (graph, b"\xff" * len(saved), "from another network"),
+    ):
+        with pytest.raises(StateError, match=message):
+            from_device(other, given, arithmetic="fixed")
     assert library.learn_step(library.new_state(), frame, 3, 3) is None
     assert not library.update(rate, 0.0)
     assert library.learn_step(library.new_state(), frame, 0, 3) is not None
@@ -103,7 +113,7 @@ def test_what_fixed_point_cannot_train_is_refused() -> None:
         with pytest.raises(HdlifError, match="only the classifier, without momentum"):
             translate(graph, fixed=fixed, **given)
     numbers = residual_network()
-    with pytest.raises(HdlifError, match="float32 weights on codes"):
+    with pytest.raises(HdlifError, match="float32 weights after quantised spikes"):
         FixedLearner(fixed_point(numbers, random_input(numbers, 4, 1), 4))
     *body, last = graph.nodes
     rows = {role: np.repeat(tensor, 3, 0) for role, tensor in last.tensors.items()}

@@ -9,11 +9,11 @@ import pytest
 from c_networks import fresh
 from cases import every
 from deployed_graphs import Builder, random_input, residual_network, two_streams
-from hdlif.deploy.c import translate
+from hdlif.deploy.c import from_device, translate
 from hdlif.deploy.c.building import FLAGS, Library
 from hdlif.deploy.c.learning import learning_of
 from hdlif.errors import HdlifError, StateError
-from hdlif.graph.artefact import INPUT, Graph
+from hdlif.graph.artefact import INPUT, Graph, dumps
 from hdlif.graph.learning import LEVELS, Level, with_classes
 from hdlif.runtime.learning import LearningRate
 from hdlif.runtime.reference_learning import ReferenceLearner
@@ -48,6 +48,7 @@ def assert_learns_as_the_oracle(
         for name, value in oracle.memory.items():
             np.testing.assert_array_equal(memory[name], value, err_msg=f"{name}, update {update}", strict=True)
         assert learning.content(oracle.memory) == bytes(library.learned)
+    assert dumps(from_device(graph, bytes(library.learned), level, momentum=momentum)) == dumps(oracle.graph)
     frame = random_input(graph, 1, 1)[0, 0]
     np.testing.assert_array_equal(library.step(library.new_state(), frame, outputs), oracle.step(frame[None])[0][0])
 
@@ -81,6 +82,8 @@ def test_what_it_refuses_changes_nothing(tmp_path: Path) -> None:
     assert bytes(library.learned) == before
     with pytest.raises(StateError, match="the struct of level = classifier has"):
         learning_of(graph, "classifier").memory(before)
+    with pytest.raises(StateError, match="from another network"):
+        from_device(residual_network(1), before, "all")
 
 
 def test_networks_that_cannot_learn_are_refused() -> None:

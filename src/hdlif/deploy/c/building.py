@@ -169,7 +169,7 @@ def firmware(
         targets = braced(np.array([target_of(source, k) for k in range(len(frames))]))
         content = braced(np.frombuffer(learned, np.uint8))
         lines = [
-            f"#define RATES {source.learning.default_rates}",
+            "/* Arbitrary classes, to compare updates with the reference. */",
             f"static const uint32_t TARGETS[{len(frames)}] = {targets};",
             f"static const uint8_t LEARNED_AT_LAST[{len(learned)}] = {content};",
         ]
@@ -195,6 +195,7 @@ def _samples(source: Source, frames: NDArray[Any], expected: NDArray[Any]) -> st
     number = f"static const {source.name}_number"
     outputs = expected.reshape(*expected.shape[:2], -1).astype(source.dtype)
     lines = [
+        "/* Samples of the export's test data, or random numbers without data. */",
         f"#define COUNT_OF_SAMPLES {count}",
         f"#define FRAMES_OF_SAMPLE {shown}",
         f"{number} SAMPLES[{count}][{shown}][{flat.shape[2]}] = {braced(flat)};",

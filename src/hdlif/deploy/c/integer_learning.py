@@ -1,14 +1,25 @@
 """Continued learning in C in fixed point, equal to `hdlif.deploy.c.fixed.learning` bit for bit."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from hdlif.deploy.c.fixed.fixed_point import FixedPoint
-from hdlif.deploy.c.fixed.learning import LOG2_E, POWERS, RATE_BITS, exponent_format, trained_integers
-from hdlif.deploy.c.learning import Learning, Member, Trained
+from hdlif.deploy.c.fixed.learning import (
+    GRADIENT_BITS,
+    LARGEST_SUM,
+    LOG2_E,
+    POWERS,
+    RATE_BITS,
+    exponent_format,
+    trained_integers,
+)
+from hdlif.deploy.c.learning import Arrays, Learning
 from hdlif.deploy.c.synapses import rows_in
+from hdlif.deploy.c.trained import Member, Trained
 from hdlif.errors import InputError
+from hdlif.graph.graph import Array
 from hdlif.graph.learning import Level, Place
 from hdlif.runtime.learning import DEFAULT_RATE
 
@@ -42,10 +53,17 @@ class IntegerLearning(Learning):
     number = "int32_t"
     loss = "gradient_of_loss_fixed"
     rates = "uint32_t rate"
-    rates_comment = (
-        f"Values move by `rate` times the mean; a rate of 1 is {2**RATE_BITS}. Returns 1; or 0 if\n"
-        "   there are no gradients or the rate is above 1: the network is unchanged then. */"
-    )
+
+    @property
+    def rates_comment(self) -> tuple[str, ...]:
+        most = self.fixed.values[self.trained.kept[0]].max_code
+        assert most is not None
+        steps = LARGEST_SUM // (most << GRADIENT_BITS)
+        return (
+            f"   Values move by `rate` times the mean; a rate of 1 is {2**RATE_BITS}. Sums cannot saturate within",
+            f"   {steps} steps. Returns 1; or 0 if there are no gradients or the rate is above 1: the network is",
+            "   unchanged then. */",
+        )
 
     @property
     def default_rates(self) -> str:
@@ -67,6 +85,22 @@ class IntegerLearning(Learning):
             return Member(place, self.file.rows(node, place.role).name.lower(), "int32_t", size, size)
         rows = rows_in(self.file, node, self.fixed.weights(node)[0].astype(np.int16))
         return Member(place, self.file.weights(node).lower(), "int16_t", rows.table.size, size, rows)
+
+    def _learned(self) -> Arrays:
+        return [*super()._learned(), ("int8_t", "fractions", 4)]
+
+    def content(self, memory: Mapping[str, Array]) -> bytes:
+        return super().content({**memory, "fractions": np.array(self._fractions)})
+
+    @property
+    def _fractions(self) -> list[int]:
+        """Return the fraction bits of the members, filled up to four numbers."""
+        own = [one.fraction for one in trained_integers(self.fixed)]
+        return own + [0] * (4 - len(own))
+
+    def _start(self) -> str:
+        lines = [f"learned->fractions[{k}] = {fraction};" for k, fraction in enumerate(self._fractions) if fraction]
+        return super()._start().removesuffix("}\n") + "\n".join((*lines, "}\n"))
 
     def _passes(self) -> list[str]:
         (source,) = self.trained.kept

@@ -15,83 +15,21 @@ from hdlif.deploy.c.backward_text import BackwardText
 from hdlif.deploy.c.c_file import START, CFile, Lifetime, Struct, c_type, packed
 from hdlif.deploy.c.ops import EMITTERS
 from hdlif.deploy.c.ops.seca import POWERS
-from hdlif.deploy.c.synapses import Rows, rows_in
+from hdlif.deploy.c.synapses import rows_in
 from hdlif.deploy.c.text import real
+from hdlif.deploy.c.trained import Member, Trained, trained_in
 from hdlif.errors import StateError
+from hdlif.graph.artefact.io import digest_of
 from hdlif.graph.dataflow import state_names
 from hdlif.graph.graph import Array, Graph, Node
-from hdlif.graph.learning import Level, Place, path, trained
+from hdlif.graph.learning import Level, Place
 from hdlif.graph.ops import OPS
 from hdlif.graph.ops.conv2d import groups_of
-from hdlif.graph.weights import FRACTION_BITS, codes_of
-from hdlif.runtime.learning import DEFAULT_RATE, LearningRate
+from hdlif.graph.weights import codes_of
+from hdlif.runtime.learning import DEFAULT_RATE
 
 Arrays = Sequence[tuple[str, str, int]]
 """Members of a struct: (type, name, entries); 0 entries mean a single number."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The tensors that a C file trains, and the values that each step keeps for the backward pass.
-
-    Attributes:
-        momentum: momentum of the updates; above 0 it takes a float per trained number.
-        needed: nodes whose gradient is needed.
-        kept: values that backward passes read.
-    """
-
-    level: Level
-    momentum: float
-    places: tuple[Place, ...]
-    needed: frozenset[str]
-    kept: tuple[str, ...]
-
-
-def trained_in(graph: Graph, level: Level, momentum: float) -> Trained:
-    """Return the tensors that `level` trains, and the nodes and values that the gradients depend on.
-
-    Raises:
-        HdlifError: as in `hdlif.graph.learning.trained`, or `momentum` is out of its range.
-    """
-    LearningRate(momentum=momentum)
-    places = trained(graph, level)
-    needed, own, kept = path(graph, places), {place.node for place in places}, list[str]()
-    for node in graph.nodes:
-        if node.name in needed and (node.name in own or node.op in ("program", "max_pool")):
-            kept += node.inputs
-        if node.name in needed and node.op == "max_pool":
-            kept.append(node.name)
-    return Trained(level, momentum, places, needed, tuple(kept))
-
-
-@dataclass(frozen=True)
-class Member:
-    """A trained tensor in the C struct `NAME_learned`.
-
-    Attributes:
-        name: the member's name; `__latents` and `__velocities` are appended for those arrays.
-        type: the C type of the values: numbers, or bytes with packed fields of bits.
-        entries: the number of array entries for the values.
-        size: the number of trained numbers.
-        rows: the packed weights, for a layer's weights.
-    """
-
-    place: Place
-    name: str
-    type: str
-    entries: int
-    size: int
-    rows: Rows | None = None
-
-    @property
-    def is_latent(self) -> bool:
-        return self.rows is not None and self.rows.bits > 0
-
-    @property
-    def fraction(self) -> int:
-        """Return the number of fraction bits of a latent weight."""
-        assert self.rows is not None
-        return FRACTION_BITS[self.rows.largest]
 
 
 @dataclass
@@ -113,10 +51,15 @@ class Learning:
     number = "float"
     loss = "gradient_of_loss"
     rates = "float rate, float latent_rate"
-    rates_comment = """Numbers move by `rate` times
-   the mean, scales by this times the square of their start, and low-bit weights by `latent_rate` of a
-   code (root mean square). Returns 1; or 0 if there are no gradients or a number would not be finite:
-   the network is unchanged then. */"""
+
+    @property
+    def rates_comment(self) -> tuple[str, ...]:
+        """Return the lines of a comment on the rates and the result of an update."""
+        return (
+            "   Numbers move by `rate` times the mean, scales by this times the square of their start, and low-bit",
+            "   weights by `latent_rate` of a code (root mean square). Returns 1; or 0 if there are no gradients or",
+            "   a number would not be finite: the network is unchanged then. */",
+        )
 
     def __post_init__(self) -> None:
         self._nodes = {node.name: node for node in self.file.graph.nodes}
@@ -183,7 +126,8 @@ class Learning:
         return Member(place, self.file.rows(node, place.role).name.lower(), "float", tensor.size, tensor.size)
 
     def _learned(self) -> Arrays:
-        arrays = [("uint32_t", "updates", 0), *((one.type, one.name, one.entries) for one in self.members)]
+        arrays = [("uint32_t", "updates", 0), ("uint32_t", "network", 0)]
+        arrays += [(one.type, one.name, one.entries) for one in self.members]
         if self.trained.momentum > 0:
             arrays += [("float", f"{one.name}__velocities", one.size) for one in self.members]
         arrays += [("int16_t", f"{one.name}__latents", one.size) for one in self.members if one.is_latent]
@@ -205,6 +149,8 @@ class Learning:
             found_there = np.frombuffer(content, _dtype(kind), max(count, 1), at)
             held[name] = found_there.astype(found_there.dtype.newbyteorder("="))
             at += found_there.nbytes
+        if held["network"][0] != network_of(self.file.graph):
+            raise StateError("the bytes are from another network; give the model file that was exported")
         found = {"updates": np.array(held["updates"][0], np.int64)}
         for one in self.members:
             found[one.place.key] = self._as_in_file(one, held[f"{one.name}__latents" if one.is_latent else one.name])
@@ -214,7 +160,7 @@ class Learning:
 
     def content(self, memory: Mapping[str, Array]) -> bytes:
         """Convert a learner's memory to the bytes of a struct `NAME_learned`, the inverse of `memory`."""
-        held = {"updates": memory["updates"]}
+        held = {"updates": memory["updates"], "network": np.array(network_of(self.file.graph))}
         for one in self.members:
             values = memory[one.place.key]
             if one.is_latent:
@@ -223,6 +169,7 @@ class Learning:
             held[one.name] = self._as_in_c(one, values)
             if (velocities := memory.get(f"{one.place.key}.velocity")) is not None:
                 held[f"{one.name}__velocities"] = velocities if one.is_latent else self._as_in_c(one, velocities)
+        held |= {name: memory[name] for _, name, _ in self._learned() if name not in held}
         arrays = (held[name].astype(_dtype(kind)).tobytes() for kind, name, _ in self._learned())
         return b"".join(arrays).ljust(self.learned.size, b"\0")
 
@@ -268,6 +215,10 @@ class Learning:
             "",
             *self.work.typedef(f"{name}_learn_work", "Work space of the backward pass of one step"),
             "",
+            "/* Saved values belong to this network if their member `network` is this number. */",
+            f"#define {upper}_NETWORK {network_of(self.file.graph)}u",
+            f"#define {upper}_DEFAULT_RATES {self.default_rates}",
+            "",
             "/* The network as it was exported. */",
             f"void {name}_learned_start({name}_learned *learned);",
             "",
@@ -277,7 +228,8 @@ class Learning:
             f"{name}_gradients *gradients, {name}_learn_work *learn, const {name}_number *frame, uint32_t target,",
             f"{name}_number *outputs);",
             "",
-            "/* Updates the network with the mean of the gradients, and clears the sums. " + self.rates_comment,
+            "/* Updates the network with the mean of the gradients, and clears the sums.",
+            *self.rates_comment,
             self._update_head + ";",
             "",
         ]
@@ -289,7 +241,7 @@ class Learning:
         return f"&{self.file.names[one.place.node].upper()}__LAYER"
 
     def _start(self) -> str:
-        lines = ["memset(learned, 0, sizeof *learned);"]
+        lines = ["memset(learned, 0, sizeof *learned);", f"learned->network = {self.name.upper()}_NETWORK;"]
         for one in self.members:
             lines.append(f"memcpy(learned->{one.name}, {one.name.upper()}{START}, sizeof learned->{one.name});")
             if one.rows is not None and one.is_latent:
@@ -363,6 +315,11 @@ class Learning:
             )
         start = f"(const NUMBER *){one.name.upper()}{START}" if one.place.role == "scale" else "0"
         return f"move_numbers(learned->{one.name}, {start}, {given}, rate, moves)"
+
+
+def network_of(graph: Graph) -> int:
+    """Return the first 32 bits of the graph's digest, which mark values that belong to this network."""
+    return int(digest_of(graph)[:8], 16)
 
 
 def learning_of(graph: Graph, level: Level, momentum: float = 0.0, name: str = "network") -> Learning:

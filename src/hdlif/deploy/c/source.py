@@ -1,6 +1,5 @@
 """Translation of a deployed network to C99, as one source file and one header without dependencies."""
 
-import math
 from dataclasses import dataclass
 
 from hdlif.deploy.c import early_exit
@@ -8,13 +7,15 @@ from hdlif.deploy.c.answers import Answers, has_answers
 from hdlif.deploy.c.arithmetic import Fixed, Floats, Numbers
 from hdlif.deploy.c.c_file import CFile, Struct, has_one_frame, work_space
 from hdlif.deploy.c.fixed.fixed_point import FixedPoint
+from hdlif.deploy.c.header import header, label_bytes
 from hdlif.deploy.c.integer_learning import IntegerLearning, trained_in_fixed
-from hdlif.deploy.c.learning import Learning, trained_in
+from hdlif.deploy.c.learning import Learning
 from hdlif.deploy.c.stage_text import StageText
 from hdlif.deploy.c.text import comment, identifier, indented, quoted
+from hdlif.deploy.c.trained import trained_in
 from hdlif.errors import InputError
 from hdlif.graph.dataflow import feedback, state_names
-from hdlif.graph.graph import INPUT, INPUT_KINDS, Graph
+from hdlif.graph.graph import Graph
 from hdlif.graph.learning import Level
 
 _HEADERS = frozenset(
@@ -154,7 +155,7 @@ def translate(
     return Source(
         name,
         _code(file, arithmetic, name, functions, answers, learning),
-        _header(file, arithmetic, name, state, work, answers, learning),
+        header(file, arithmetic, name, state, work, answers, learning),
         file.data_bytes + len(graph.labels) * label_bytes(graph),
         state.size,
         work.size,
@@ -195,124 +196,6 @@ def _state(file: CFile, arithmetic: Numbers) -> Struct:
     return Struct(numbers + codes, -(-size // 4) * 4)
 
 
-def _header(
-    file: CFile,
-    arithmetic: Numbers,
-    name: str,
-    state: Struct,
-    work: Struct,
-    answers: Answers | None,
-    learning: Learning | None,
-) -> str:
-    graph, upper = file.graph, name.upper()
-    channels, height, width = graph.input.shape
-    lines = [
-        f"/* {comment(name)}.h: a spiking neural network of {graph.time_steps} time steps, written by hdlif.",
-        "",
-        f"   {name}_start makes the state of a new sequence, and {name}_step gives the outputs of one time step:",
-        f"   {_meaning(graph)}.",
-        f"   {_shown(graph)}",
-        "   The work space carries nothing from one step to the next: networks and sequences may share one. */",
-        f"#ifndef {upper}_H",
-        f"#define {upper}_H",
-        "",
-        "#include <stdint.h>",
-        "",
-        "#ifdef __cplusplus",
-        'extern "C" {',
-        "#endif",
-        "",
-        f"#define {upper}_TIME_STEPS {graph.time_steps}",
-        f"#define {upper}_CHANNELS {channels}",
-        f"#define {upper}_HEIGHT {height}",
-        f"#define {upper}_WIDTH {width}",
-        f"#define {upper}_FRAME {math.prod(graph.input.shape)}",
-        *_outputs(file, upper),
-        *([] if learning is None else [f"#define {upper}_LEARNS 1"]),
-        "",
-        *_number(file, arithmetic, name),
-        "",
-        *state.typedef(f"{name}_state", "State, carried from step to step"),
-        "",
-        *work.typedef(f"{name}_work", "Work space of one step"),
-        "",
-        *([] if learning is None else [*learning.learned.typedef(f"{name}_learned", "Values changed by training"), ""]),
-        f"extern const char {name}_labels[{upper}_LABELS][{label_bytes(graph)}];",
-        "",
-        f"void {name}_start({name}_state *state);",
-        "",
-        "/* A frame is [channels][height][width], and each entry of it",
-        f"   (value / {INPUT_KINDS[graph.input.kind]} - mean) / deviation of its channel. */",
-        f"void {name}_step({name}_state *state, {name}_work *work, {file.as_learned(name)}const {name}_number *frame,",
-        f"{name}_number *outputs);",
-        "",
-    ]
-    if graph.input.kind == "image":
-        lines += [
-            "/* Makes a frame of the pixels [channels][height][width] of an image, 0 to 255. */",
-            f"void {name}_frame(const uint8_t *pixels, {name}_number *frame);",
-            "",
-        ]
-    if graph.confidence is not None:
-        lines += early_exit.declared(graph, name, file.as_learned(name), is_static=has_one_frame(graph))
-    if answers is not None:
-        lines += answers.header()
-    if learning is not None:
-        lines += learning.header()
-    lines += ["#ifdef __cplusplus", "}", "#endif", "", "#endif"]
-    return indented("\n".join(lines)) + "\n"
-
-
-def _outputs(file: CFile, upper: str) -> list[str]:
-    """Return macros for the numbers of outputs and labels, and for the map size."""
-    graph = file.graph
-    _, *sides = file.values[graph.output].shape
-    lines = [f"#define {upper}_OUTPUTS {file.size(graph.output)}", f"#define {upper}_LABELS {len(graph.labels)}"]
-    if sides:
-        lines += [f"#define {upper}_OUTPUT_HEIGHT {sides[0]}", f"#define {upper}_OUTPUT_WIDTH {sides[1]}"]
-    return lines
-
-
-def _number(file: CFile, arithmetic: Numbers, name: str) -> list[str]:
-    """Return declarations of the number types and, in fixed point, macros for the number of fraction bits."""
-    typedef = f"typedef {arithmetic.number} {name}_number;"
-    total = ["/* The type of sums of outputs over time steps. */", f"typedef {arithmetic.total} {name}_total;"]
-    if not isinstance(arithmetic, Fixed):
-        return [typedef, *total]
-    fractions, upper = arithmetic.network.fractions, name.upper()
-    return [
-        "/* Frames and outputs are integers; multiplied by 2 to the power of -FRACTION, they are the values. */",
-        typedef,
-        f"#define {upper}_FRAME_FRACTION {_signed(fractions[INPUT])}",
-        f"#define {upper}_OUTPUT_FRACTION {_signed(fractions[file.graph.output])}",
-        *total,
-    ]
-
-
-def _signed(value: int) -> str:
-    return str(value) if value >= 0 else f"({value})"
-
-
-def _shown(graph: Graph) -> str:
-    if has_one_frame(graph):
-        return f"The same frame is given {graph.time_steps} times."
-    return f"A sample has {graph.time_steps} frames, one per step."
-
-
-def _meaning(graph: Graph) -> str:
-    over = {"mean": "the mean over all steps so far", "last": "those of the last step", "each": "those of each step"}
-    what = {
-        "classify": "the class is the largest of",
-        "sequence": "the class is the largest of",
-        "regress": "values are",
-        "multilabel": "a label is predicted if the sigmoid exceeds the threshold, of",
-        "segment": "they are maps [labels][height][width]; the class of a pixel is the largest of",
-        "instances": "they are maps [labels][height][width] of background, boundary and inside; objects are read off",
-        "detect": "they are scores and four distances, [labels + 4][height][width] per level; boxes are read off",
-    }
-    return f"{what[graph.task.kind]} {over[graph.task.combine]}"
-
-
 def _code(
     file: CFile,
     arithmetic: Numbers,
@@ -351,11 +234,6 @@ def _code(
     if graph.confidence is not None:
         pieces.append(early_exit.functions(file, arithmetic, name, is_static=has_one_frame(graph)))
     return indented("\n".join(piece for piece in pieces if piece))
-
-
-def label_bytes(graph: Graph) -> int:
-    """Return the size in bytes of the longest label, including the terminating 0."""
-    return 1 + max(len(label.encode()) for label in graph.labels)
 
 
 def _labels(graph: Graph, name: str) -> str:

@@ -1,10 +1,14 @@
 /* Runs the network on the samples of samples.h, and prints its predictions. With BY_ANSWER (for example
-   make CFLAGS="-O2 -DBY_ANSWER") all time steps of a sample are one call. */
+   make CFLAGS="-O2 -DBY_ANSWER") all time steps of a sample are one call, if @name@.h has @name@_answer. */
 #include <string.h>
 
 #include "@name@.h"
 #include "port.h"
 #include "samples.h"
+
+#if defined(BY_ANSWER) && !defined(@NAME@_ANSWERS)
+#error @name@.h has no @name@_answer: remove -DBY_ANSWER
+#endif
 
 #if defined(BY_ANSWER)
 static @name@_answer_work work;
@@ -70,24 +74,32 @@ static @name@_learn_work learn_work;
 /* Two slots, in place of memory that keeps its content without power. */
 static @name@_learned slots[2];
 
+/* Erased memory and values of another network are empty. */
+static int is_complete(const @name@_learned *slot)
+{
+    return slot->network == @NAME@_NETWORK && slot->updates > 0;
+}
+
 static const @name@_learned *newest(void)
 {
-    return slots[1].updates > slots[0].updates ? &slots[1] : &slots[0];
+    const int second = is_complete(&slots[1]) && !(is_complete(&slots[0]) && slots[0].updates > slots[1].updates);
+    return &slots[second];
 }
 
 /* Overwrites the older slot, with its number of updates last: after a power cut, the newer slot is complete. */
 static void save(void)
 {
     @name@_learned *slot = newest() == &slots[0] ? &slots[1] : &slots[0];
-    slot->updates = 0;
+    volatile uint32_t *updates = &slot->updates;
+    *updates = 0;
     memcpy((char *)slot + sizeof slot->updates, (const char *)&learned + sizeof slot->updates,
            sizeof *slot - sizeof slot->updates);
-    slot->updates = learned.updates;
+    *updates = learned.updates;
 }
 
 static void restore(void)
 {
-    if (newest()->updates > 0)
+    if (is_complete(newest()))
         learned = *newest();
     else
         @name@_learned_start(&learned);
@@ -109,7 +121,7 @@ static uint32_t learn(void)
             step = of_step > step ? of_step : step;
         }
         start_ticks();
-        @name@_update(&learned, &gradients, RATES);
+        @name@_update(&learned, &gradients, @NAME@_DEFAULT_RATES);
         const uint32_t of_update = ticks();
         update = of_update > update ? of_update : update;
         save();

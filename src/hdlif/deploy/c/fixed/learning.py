@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from hdlif.deploy.c.fixed.fixed_point import LARGEST_TOTAL, FixedPoint
 from hdlif.deploy.c.fixed.values import ADDEND_BITS, LARGEST, IntegerArray, fraction_of_factors, integers_of
 from hdlif.errors import HdlifError, StateError, brief
-from hdlif.graph.artefact.io import digest_of
-from hdlif.graph.graph import Graph, Learned, Node
+from hdlif.graph.graph import Graph, Node
 from hdlif.graph.learning import Place, trained
+from hdlif.runtime.learning import with_learned
 
 GRADIENT_BITS = 15
 """Fraction bits of probabilities and of the gradient of the logits."""
@@ -70,9 +70,11 @@ def trained_integers(fixed: FixedPoint) -> tuple[Trained, ...]:
     most = fixed.values[layer.inputs[0]].max_code
     if layer.op != "linear" or layer.attributes["encoding"] != "float32" or most is None:
         raise HdlifError(
-            f"{layer.name}: fixed point trains only a linear layer of float32 weights on codes; export it in float"
+            f"{layer.name}: fixed point trains only a linear layer with float32 weights after quantised spikes; export "
+            'it in float, or train it with --set "spikes={kind: quantised, bits: 4}" and no pool before this layer'
         )
-    if [node.op for node in after] not in ([], ["affine"]) or any(len(node.tensors["scale"]) > 1 for node in after):
+    shape = (1, len(layer.tensors["weight"]))
+    if [node.op for node in after] not in ([], ["affine"]) or any(n.tensors["shift"].shape != shape for n in after):
         raise HdlifError(
             f"{layer.name}: fixed point trains a classifier with at most an affine after it, the same at every step; "
             "export it in float"
@@ -222,9 +224,5 @@ class FixedLearner:
         graph = self._fixed.graph
         if self.updates == 0:
             return graph
-        real = {one.place: (self._now[one.place] * 2.0**-one.fraction).astype(np.float32) for one in self.tensors}
-        nodes = tuple(
-            replace(node, tensors={role: real.get(Place(node.name, role), t) for role, t in node.tensors.items()})
-            for node in graph.nodes
-        )
-        return replace(graph, nodes=nodes, learned=Learned(digest_of(graph), "classifier", self.updates))
+        values = {one.place: (self._now[one.place] * 2.0**-one.fraction).astype(np.float32) for one in self.tensors}
+        return with_learned(graph, values, "classifier", self.updates)
