@@ -1,8 +1,8 @@
 """Measure the resident memory of this process, and configure the C library's allocator for training on a CPU.
 
-glibc requests every large block from the kernel (at first above 128 KiB, later above 32 MiB), and returns freed blocks
-to the kernel. Training allocates the same activations at every update, so the kernel maps and zeroes memory pages each
-time (docs/benchmarks/training.md).
+glibc requests every large block from the kernel (initially above 128 KiB, later above 32 MiB) and returns it when
+freed. Training allocates the same activations in every update, so the kernel maps and zeroes their pages each time
+(docs/benchmarks/training.md).
 """
 
 import contextlib
@@ -34,7 +34,7 @@ def keep_freed_memory() -> bool:
 
 
 def resident_bytes(field: str) -> int | None:
-    """Return `field` (VmRSS or VmHWM) of /proc/self/status in bytes, or None without /proc."""
+    """Return the value of `field` (VmRSS or VmHWM) in /proc/self/status in bytes, or None if there is no /proc."""
     status = Path("/proc/self/status")
     if not status.exists():
         return None

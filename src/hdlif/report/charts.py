@@ -1,8 +1,8 @@
 """Draw charts as SVG fragments that take their colours from the page's style sheet.
 
 matplotlib draws with placeholder colours (`#0000xx`), which become the CSS variables `--ink`, `--rule`, `--series-0`
-and up. Charts are legible in light mode, in dark mode and in print. Fragments contain no namespace, date or version, so
-the same numbers give the same bytes.
+etc. Charts are legible in light mode, in dark mode and in print. Fragments contain no namespace, date or version, so
+identical numbers produce identical bytes.
 """
 
 import io
@@ -78,7 +78,7 @@ _RC: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Series:
-    """The points of one network, with the number of the network as `style`.
+    """The points of one network, with the network's number in `style`.
 
     Each value of `error` is half the length of an error bar.
     """
@@ -91,7 +91,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Text:
-    """The unique id, the title and the screen-reader description of a chart."""
+    """The unique id, title and screen-reader description of a chart."""
 
     ident: str
     title: str
@@ -213,7 +213,7 @@ def dots(
 
 
 def below(least: float, within: tuple[float, float]) -> float:
-    """Return a round number below the least value at which an axis can start.
+    """Return a round number below the smallest value, as the start of an axis.
 
     >>> below(88.6, (0, 100)), below(99.7, (0, 100)), below(31.0, (0, 100)), below(12.0, (0, 100)), below(0.93, (0, 1))
     (88.0, 99.0, 30.0, 0.0, 0.92)
@@ -227,7 +227,7 @@ def below(least: float, within: tuple[float, float]) -> float:
 
 
 def swatch(text: Text, style: int) -> Markup:
-    """Draw a short line with a network's marker for the legend."""
+    """Draw a network's legend entry, a short line with the network's marker."""
     with _page_style():
         axes = Figure(figsize=(0.42, 0.14)).add_axes((0.05, 0, 0.9, 1))
         axes.set_axis_off()
@@ -258,7 +258,7 @@ def chart_of_rows(rows: Sequence[str], *, networks: int = 1) -> Iterator[Axes]:
 
 @contextmanager
 def _page_style(grid: str = "y") -> Iterator[None]:
-    """Use the page's style, and ignore any matplotlibrc on this machine."""
+    """Use the page's style and ignore the machine's matplotlibrc."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC | {"axes.grid.axis": grid})
@@ -289,7 +289,7 @@ def rule(axes: Axes, places: Sequence[float]) -> None:
 
 
 def set_apart(places: Sequence[float], which: int, count: int, *, room: float) -> list[float]:
-    """Shift the positions of one network so that equal values of different networks do not overlap."""
+    """Shift the positions of one network so that equal values from different networks do not overlap."""
     apart = (which - (count - 1) / 2) * room
     return [place + apart for place in places]
 
@@ -312,7 +312,7 @@ def _wrapped(name: str, room: int) -> str:
 
 
 def _print_ends(axes: Axes, series: Sequence[Series]) -> None:
-    """Print the last value of each line at the line's end, unless the labels would overlap."""
+    """Print the last value of each line at the end of the line, unless the labels would overlap."""
     low, high = axes.get_ylim()
     height = 72 * PANEL[1] * (_MARGINS["top"] - _MARGINS["bottom"])
     room = (high - low) * _END_POINTS / height
@@ -348,7 +348,7 @@ def finish(
     x_ticks: MaxNLocator | None = None,
     y_ticks: MaxNLocator | None = None,
 ) -> Markup:
-    """Label a chart, and return an `<svg>` element with unique ids and CSS variables."""
+    """Add a chart's labels and return the chart as an `<svg>` element with unique ids and CSS variables."""
     axes.set_title(title)
     axes.set_xlabel(x_label)
     for axis, locator in ((axes.xaxis, x_ticks), (axes.yaxis, y_ticks)):

@@ -1,7 +1,6 @@
 """Check the gradients of convolutions on this machine against float64 gradients.
 
-Run this module in a separate process, because a fault may crash the process. The process prints one JSON line per
-measurement:
+Run this module in a separate process, because a fault may crash it. The process prints one JSON line per measurement:
 
     python -m hdlif.report.convolutions guarded|unguarded
 """
@@ -109,7 +108,7 @@ def convolutions_of(network: nn.Module, x: Tensor) -> set[Shape]:
 
 
 def gradients(layer: nn.Conv2d, x: Tensor, towards: Tensor) -> tuple[Tensor, Tensor]:
-    """Return dL/dW and dL/dx for L = Σ layer(x)·towards."""
+    """Return the gradients dL/dW and dL/dx for the loss L = Σ layer(x)·towards."""
     x = x.detach().requires_grad_()
     of_weight, of_input = torch.autograd.grad(layer(x), (layer.weight, x), towards)
     return of_weight, of_input
@@ -122,7 +121,7 @@ def error(
     guarded: bool = True,
     measured: Callable[[nn.Conv2d, Tensor, Tensor], tuple[Tensor, Tensor]] = gradients,
 ) -> float:
-    """Return the relative error of float32 gradients in a memory layout, compared with contiguous float64 gradients.
+    """Return the error of float32 gradients in a memory layout, relative to contiguous float64 gradients.
 
     Errors are divided by the largest entry of the float64 gradient. For weight gradients, which are sums of n products
     of normal numbers, the divisor is at least √n.
@@ -161,7 +160,7 @@ def _exact(shape: Shape) -> tuple[Tensor, ...]:
 
 
 def hardware() -> dict[str, Any]:
-    """Return the instruction set, threads and GPUs that PyTorch uses."""
+    """Return the instruction set, the number of threads and the GPUs that PyTorch uses."""
     return {
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
@@ -170,7 +169,7 @@ def hardware() -> dict[str, Any]:
 
 
 def measure() -> Iterator[dict[str, Any]]:
-    """Measure the gradient error of every convolution shape in both memory layouts of training."""
+    """Measure the gradient error of every convolution shape in both memory layouts used in training."""
     shapes = [*FAULTY, *shipped_convolutions()]
     yield {"shapes": len(shapes), **hardware()}
     for shape in shapes:
