@@ -36,7 +36,7 @@ class AnswerFiles:
         self._inputs: dict[str, str] = {}
 
     def __call__(self, name: str, answer: Answer, labels: Sequence[str], image: Given | None = None) -> Answer:
-        """Write the files for a prediction, and return the prediction with file paths instead of the mask.
+        """Write the files for a prediction and return the prediction with file paths instead of the mask.
 
         A prediction without a mask or boxes is returned unchanged.
 
@@ -69,7 +69,7 @@ class AnswerFiles:
         return kept
 
     def _write(self, name: str, path: str, content: bytes) -> str:
-        """Write the file at `path` for the input `name`, and return the path."""
+        """Write the file at `path` for the input `name` and return the path."""
         if (other := self._inputs.setdefault(path, name)) != name:
             raise InputError(
                 f"{name}: its output would overwrite that of {other}, {path}; predict it separately, or rename it"

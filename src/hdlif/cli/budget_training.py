@@ -96,7 +96,7 @@ def choose_untrained(recipe: Recipe, budget: str, options: TrainingOptions, *, f
 
 
 def choosing_epochs(recipe: Recipe) -> list[int]:
-    """Return the epochs after which layer options are chosen: a quarter and half of all epochs."""
+    """Return the epochs after which layer options are chosen, at a quarter and at half of the training."""
     epochs = recipe.training.epochs
     return sorted({max(1, epochs // 4), max(1, epochs // 2)})
 
@@ -211,7 +211,7 @@ def _search(
     count: int,
     original: Costs | None = None,
 ) -> BudgetSearch:
-    """Return a budget search on training batches without augmentation."""
+    """Return a budget search that uses training batches without augmentation."""
     samples = builders.build_data(recipe, options.data_root, workers=options.workers, found=found).train.plain()
     size = min(recipe.data.batch_size, len(samples))
     order = batches(len(samples), batch_size=size, seed=recipe.seed, epoch=0, drop_last=True)

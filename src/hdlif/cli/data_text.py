@@ -104,7 +104,7 @@ def _files(names: Sequence[object]) -> str:
 
 
 def _listed(lines: Iterable[str]) -> list[str]:
-    """Indent the first few lines, and add the number of omitted lines."""
+    """Indent the first few lines and add the number of omitted lines."""
     every = [f"  {line}" for line in lines]
     return every[:_MOST_FILES] + ([f"  and {len(every) - _MOST_FILES} more"] if len(every) > _MOST_FILES else [])
 

@@ -57,11 +57,11 @@ class Check:
 def doctor() -> dict[str, Any]:
     """Check that hdlif trains and runs networks correctly on this machine.
 
-    `hdlif doctor` checks gradients, the compiled runtime and installed extras. It also works without PyTorch. The exit
-    code is 1 if any problem has no workaround.
+    `hdlif doctor` checks gradients, the compiled runtime and installed extras. `hdlif doctor` also works without
+    PyTorch. The exit code is 1 if any problem has no workaround.
 
     \f
-    Returns a dict with "checks", "faults", "versions" and "hardware".
+    Return a dict with "checks", "faults", "versions" and "hardware".
     """
     runtime = hear(module_command("hdlif.report.small_graphs"))
     chunks = hear(module_command("hdlif.report.training_kernels", "neurons"))

@@ -1,4 +1,4 @@
-"""Implement `hdlif.load`, and lower networks in memory to graphs."""
+"""Implement `hdlif.load` and lower networks in memory to graphs."""
 
 from os import PathLike
 from typing import Any, Protocol, cast

@@ -33,7 +33,7 @@ def ls(
     *,
     costs: bool = False,
 ) -> dict[str, Any]:
-    """List the neurons in hdlif and installed packages, with their types of spikes and their states.
+    """List the neurons in hdlif and installed packages, with their spike types and states.
 
     Use package.module:Name for your own neurons.
 
@@ -99,7 +99,8 @@ def show(
 ) -> dict[str, Any]:
     """Show the equation, states, parameters, derivatives and computational costs of NEURON.
 
-    NEURON is a shipped neuron with an equation, such as adaptive_hdlif, or your own neuron package.module:Name.
+    NEURON is a shipped neuron with an equation, such as adaptive_hdlif, or your own neuron, given as
+    package.module:Name.
 
     \f
 
@@ -155,7 +156,7 @@ def _made(kind: str, overrides: Sequence[str]) -> "SteppedNeuron":
 
 
 def _spread(kind: str, neuron: Any) -> list[str]:
-    """Return the names of a neuron's leak parameters that have time constants."""
+    """Return the names of a neuron's leak parameters that `neuron.time_constants` can set."""
     leaks = builders.NEURONS[kind].LEAKS if kind in builders.NEURONS else builders.leaks_of(neuron)
     return [name for name in leaks if name in builders.LEAKS]
 

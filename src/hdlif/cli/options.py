@@ -1,8 +1,8 @@
 """Create subcommands from the signatures and docstrings of functions.
 
-An option is a keyword argument whose help text is in the "Args:" section of the docstring. Its annotation is either the
-option's type or `Annotated[type, option(...)]` with settings. A positional argument has the annotation `Annotated[type,
-argument(...)]`.
+An option is a keyword argument whose help text is in the "Args:" section of the docstring. The annotation of an option
+is either its type or `Annotated[type, option(...)]` with settings. A positional argument has the annotation
+`Annotated[type, argument(...)]`.
 
 `subcommand` returns the command-line command, and `called_from_python` returns the function for Python users.
 """

@@ -71,14 +71,14 @@ def predict_files(
 ) -> RunResult:
     """Run a deployed network on files, as `hdlif run` does, and return the predictions.
 
-    Inputs must be regular files of at most `inputs.MOST_BYTES`. `inputs.pictures.decode` decodes images. An array
-    without a time axis is the input at every time step. A network trained on rows receives images row by row. NaN and
-    infinite values raise an error. Predictions use the mean of the logits over time. The limits `max_bytes` and
+    Inputs must be regular files of at most `inputs.MOST_BYTES` bytes. `inputs.pictures.decode` decodes images. An array
+    without a time axis is used as the input at every time step. A network trained on rows receives images row by row.
+    NaN and infinite values raise an error. Predictions use the mean of the logits over time. The limits `max_bytes` and
     `max_operations` apply to each batch of up to 16 inputs, as in `Session`.
 
-    With a confidence, either passed as `confidence` or stored in the model file, prediction stops at the first time
-    step at which a class reaches this probability. Each result then contains "steps", the number of time steps that
-    ran. The value "off" disables the stored confidence, and "auto" raises an error if none is stored.
+    If a confidence is passed or stored in the model file, prediction stops at the first time step at which a class
+    reaches this probability. With a confidence, each result contains "steps", the number of time steps that ran. The
+    value "off" disables the stored confidence, and "auto" raises an error if none is stored.
 
     For an image network, an array [A, C, H, W] with A = T requires a `layout`.
 
@@ -122,7 +122,7 @@ def predict(
     confidence: Confidence | None = None,
     threads: int | None = None,
 ) -> list[Answer]:
-    """Run a deployed network on files without PyTorch, and return one prediction per input.
+    """Run a deployed network on files without PyTorch and return one prediction per input.
 
     Args:
         artefact: a NAME.hdlif.safetensors file, or the name of a trained network.
@@ -194,7 +194,7 @@ _IN_FOLDERS: Mapping[str, tuple[str, Sequence[str]]] = {
 def _files_below(folder: Path, what: str, suffixes: Sequence[str]) -> Iterator[Path]:
     """Yield the files with the given suffixes in a folder and all its subfolders.
 
-    As in training, links to folders and names that begin with a dot are skipped.
+    As in training, links to folders are skipped, and so are files and folders whose names begin with a dot.
     """
     folders = [folder]
     while folders:

@@ -105,7 +105,7 @@ def profile(
     \f
     `network` is TARGET, `overrides` contains "data.KEY=VALUE" entries, and `data_root` is as in `train`. Counts are per
     image, averaged over the first test images. If a network has no deployed form, figures that require the graph are
-    None, and a note lists the layer responsible.
+    None, and a note identifies the layer responsible.
 
     >>> counts = profile("digits_hdlif").counts
     >>> [layer.kind for layer in counts.layers][:3], counts.sops > 0

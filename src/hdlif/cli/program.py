@@ -228,7 +228,7 @@ def _interrupted(error: BaseException | None) -> NoReturn:
 
 
 def _fail(error: HdlifError | None, cause: Exception) -> NoReturn:
-    """Print an error and exit, or raise the cause of the error with --debug."""
+    """Print an error and exit or, with --debug, raise the cause of the error."""
     _let_go(sys.stdout)
     if "--debug" in sys.argv[1:]:
         raise cause

@@ -129,7 +129,7 @@ def schema(
     *,
     out: Place | None = None,
 ) -> str:
-    """Print the JSON Schema for recipes, with which an editor completes and checks keys and kinds.
+    """Print the JSON Schema for recipes, which lets an editor complete and check keys and kinds.
 
     The schema contains the kinds that hdlif and installed packages define. `hdlif recipes check` performs additional
     checks.
@@ -161,7 +161,7 @@ def check_all(
     whether training and export work. These checks need PyTorch.
 
     \f
-    Returns the names of the valid recipes.
+    Return the names of the valid recipes.
 
     Args:
         overrides: Replace one value first; repeatable.

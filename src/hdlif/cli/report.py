@@ -1,4 +1,4 @@
-"""Implement `hdlif report`, which writes an HTML page about one or several runs."""
+"""Implement `hdlif report`, which writes an HTML page about one or more runs."""
 
 import shlex
 from collections.abc import Sequence

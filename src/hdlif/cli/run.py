@@ -37,7 +37,7 @@ def run(
     ARTEFACT is a model file, or the name of a trained network from `hdlif models ls`.
 
     Each input is a file, or a folder of images, .csv files, .wav files or event-camera data. If some inputs cannot be
-    used, `hdlif run` still predicts the others and exits with code 1.
+    used, `hdlif run` still makes predictions for the others and exits with code 1.
 
     \b
     images      an image file; or a .npy array: float32 [C, H, W], [N, C, H, W] or
@@ -52,7 +52,7 @@ def run(
                 or a .npy array of counts: [2, H, W], [T, 2, H, W] or [N, T, 2, H, W]
 
     Images are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP files with 8 bits per channel. An image may have at most 80
-    million pixels in total and 65,535 pixels per side. `hdlif run` uses only the first frame of an image, and ignores
+    million pixels in total and 65,535 pixels per side. `hdlif run` uses only the first frame of an image and ignores
     orientation and transparency. A file may be at most 256 MiB in size.
 
     If a network predicts a class or an object for each pixel, `hdlif run` writes the mask for NAME.jpg to
@@ -61,8 +61,8 @@ def run(
     image overlaid with the coloured mask. If a network predicts boxes, NAME.answer.png is the image with boxes, labels
     and scores drawn on it.
 
-    With --page, `hdlif run` writes the predictions only to the page. The input must be a time series, audio or
-    event-camera data.
+    With --page, `hdlif run` writes the predictions only to the page. With --page, the input must be a time series,
+    audio or event-camera data.
 
     With --stream, a network for time series, audio or images runs on samples as they arrive. `hdlif run` prints one
     line (with --json, one object) at the end of each window. With a confidence, `hdlif run` prints a line as soon as

@@ -126,7 +126,7 @@ def train_seeds(
     say: Callable[[str], None] = say_nothing,
     **options: Any,
 ) -> SeedsResult:
-    """Train a recipe with `seeds` consecutive seeds, and write OUT/seeds.json after each seed.
+    """Train a recipe with `seeds` consecutive seeds and write OUT/seeds.json after each seed.
 
     The first seed is the recipe's seed, and the run folders are OUT/seed_S. Finished runs of the same recipe are
     skipped, and interrupted runs are resumed.

@@ -44,9 +44,9 @@ def serve(
 ) -> None:
     """Serve predictions over HTTP for each ARTEFACT, given as PATH or NAME=PATH.
 
-    `hdlif serve` needs the extra hdlif[serve]. See docs/how_to/serving.md for the requests. On SIGTERM or Ctrl-C, the
-    server completes requests in flight and then stops. On SIGHUP, the server reloads the model files without dropping
-    requests.
+    `hdlif serve` needs the extra hdlif[serve]. See docs/how_to/serving.md for a description of the requests. On SIGTERM
+    or Ctrl-C, the server completes requests in flight and then stops. On SIGHUP, the server reloads the model files
+    without dropping requests.
 
     \b
       curl --data-binary @photo.png -H 'Content-Type: image/png' localhost:8000/v1/models/digits/predict

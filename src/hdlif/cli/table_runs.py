@@ -125,7 +125,7 @@ def cell_of(runs: Sequence[TableRun]) -> dict[str, Any]:
 
 
 def unlike(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Describe a figure that differs between runs although only the recipe determines it, or return "".
+    """Describe a figure that differs between runs although it depends only on the recipe, or return "".
 
     Args:
         runs: the runs of a cell, as in table.json.

@@ -107,7 +107,7 @@ def train(
     progress: bool = False,
     say: Callable[[str], None] = say_nothing,
 ) -> Run:
-    """Train RECIPE, which is a YAML file or a name from `hdlif recipes ls`, and measure the result.
+    """Train RECIPE, which is a YAML file or a name from `hdlif recipes ls`, and evaluate the result.
 
     Without RECIPE, `hdlif` chooses a network, a learning rule and an optimiser based on the size of your data (--data
     PATH). `hdlif` prints the choices and writes them to recipe.yaml. Use --set to override any of the choices.
@@ -117,13 +117,12 @@ def train(
     that contains a run, pass --resume or --overwrite.
 
     With --seeds, the run folder contains one run per seed (seed_42, seed_43, ...), and seeds.json with means and
-    standard deviations. If you run the command again, it skips finished seeds and resumes an interrupted seed.
+    standard deviations. When run again, `hdlif train` skips finished seeds and resumes an interrupted seed.
 
     \f
     `epochs` and `overrides` do not apply to a `Recipe` object. `epochs` takes precedence over an override of
-    training.epochs. If neither a recipe nor data are given, `train` uses digits_hdlif. `data_root` is the folder of
-    data sets that are not part of a package. `progress` shows a progress bar, and `say` is called with each line to
-    print.
+    training.epochs. If no recipe and no data are given, `train` uses digits_hdlif. `data_root` is the folder of data
+    sets that are not part of a package. `progress` shows a progress bar, and `say` is called with each line to print.
 
     >>> run = train("digits_hdlif", epochs=1, out="run", overrides=["model.width=4"])
     >>> run.folder, run.metrics["accuracy"] > 0.2

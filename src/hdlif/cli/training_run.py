@@ -326,7 +326,7 @@ def _measured(
     bar: Bar,
     initial: Sequence[Neuron],
 ) -> MeasuredNetwork:
-    """Measure a trained network, and write its recipe and the data for reports."""
+    """Measure a trained network and write its recipe and the data for reports."""
     write_text(out / run_folder.RECIPE, dump_recipe(recipe))
     # Measure in the precision of deployment, whatever the precision of training.
     measured = measure(model.float(), recipe, sets, device, bar=bar, initial=initial)
@@ -336,7 +336,7 @@ def _measured(
 
 
 def measure_peak(result: TrainResult, out: Path, repeats: int, bar: Bar) -> TrainResult:
-    """Measure the peak memory of a training run, and add it to the result and to summary.json."""
+    """Measure the peak memory of a training run and add it to the result and to summary.json."""
     recipe = Recipe.model_validate(result.recipe)
     peak = _peak_bytes(recipe, repeats, bar, threads=result.threads_used)
     measured = replace(result, peak_bytes=peak)

@@ -3,7 +3,7 @@
 Each layer gets one option, which leaves the layer unchanged or reduces its cost. Integer programming
 (`hdlif.report.choices.solve`) minimises the sum of estimated effects on the loss within the budget.
 
-The effect of option o in layer l is the absolute first-order change of the loss, averaged over batches b:
+The effect of option o in layer l is the absolute first-order change in the loss, averaged over batches b:
 
     effect(l, o) = mean_b |⟨∂L_b/∂z_l, z_l(o) - z_l⟩|
 
@@ -145,7 +145,7 @@ class BudgetSearch:
         return self._first_ms * statistics.median(one / other for one, other in zip(its, first, strict=True))
 
     def _times(self, *sessions: Session) -> list[list[float]]:
-        """Run samples in the sessions alternately, and return a list of seconds per sample for each session."""
+        """Run samples in the sessions alternately and return a list of seconds per sample for each session."""
         samples = [x[:, None].contiguous().numpy() for x in self._counted.unbind(1)]
         for session in sessions:
             session.run(samples[0], self.recipe.time_steps)
@@ -203,7 +203,7 @@ class BudgetSearch:
     def _changes(
         self, trained: nn.Module, rule: Rule, batch: tuple[Tensor, Tensor], draws: torch.Generator
     ) -> dict[Key, float]:
-        """Return ⟨∂L/∂z, z(o) - z⟩, the first-order change of the loss on one batch, for each option o."""
+        """Return ⟨∂L/∂z, z(o) - z⟩, the first-order change in the loss on one batch, for each option o."""
         found = dict.fromkeys(self.costs, 0.0)
         trained.zero_grad(set_to_none=True)
         with self._watching_neurons(trained, found):
@@ -219,7 +219,7 @@ class BudgetSearch:
 
     @contextmanager
     def _watching_neurons(self, trained: nn.Module, found: dict[Key, float]) -> Iterator[None]:
-        """During the backward pass, add the change of the loss for each neuron option to `found`."""
+        """During the backward pass, add the change in the loss for each neuron option to `found`."""
         options: dict[str, list[tuple[Option, nn.Module]]] = {}
         for (name, option), layer in self._options_of(Neuron):
             options.setdefault(name, []).append((option, layer))
@@ -359,7 +359,7 @@ class BudgetSearch:
         raise RecipeError(f'budget: "{stated}" cannot be met; the nearest budget that can is "{possible}"')
 
     def _built(self, choice: Choice, effects: Mapping[Key, float]) -> Chosen:
-        """Return the result of a choice: the recipe, and the costs of the network built from the recipe."""
+        """Return a choice together with its recipe and the costs of the network built from that recipe."""
         changed = {name: option for name, option in choice.items() if option != AS_IT_IS}
         recipe = self.with_choice(changed)
         after = self.count(self.build(recipe))

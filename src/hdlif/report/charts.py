@@ -1,8 +1,8 @@
 """Draw charts as SVG fragments that take their colours from the page's style sheet.
 
-matplotlib draws with placeholder colours (`#0000xx`), which become the CSS variables `--ink`, `--rule`, `--series-0`
-etc. Charts are legible in light mode, in dark mode and in print. Fragments contain no namespace, date or version, so
-identical numbers produce identical bytes.
+matplotlib draws with placeholder colours (`#0000xx`), which become CSS variables such as `--ink`, `--rule` and
+`--series-0`. Charts are legible in light mode, in dark mode and in print. Fragments contain no namespace, date or
+version, so identical numbers produce identical bytes.
 """
 
 import io
@@ -117,7 +117,7 @@ def lines(
     thin: Sequence[Series] = (),
     levels: Sequence[float] = (),
 ) -> Markup:
-    """Draw one line per network over x, with gaps at values that are not finite.
+    """Draw one line per network over x, with gaps at non-finite values.
 
     Args:
         levels: y of dashed horizontal lines.
@@ -213,7 +213,7 @@ def dots(
 
 
 def below(least: float, within: tuple[float, float]) -> float:
-    """Return a round number below the smallest value, as the start of an axis.
+    """Return the start of an axis, a round number below the smallest value.
 
     >>> below(88.6, (0, 100)), below(99.7, (0, 100)), below(31.0, (0, 100)), below(12.0, (0, 100)), below(0.93, (0, 1))
     (88.0, 99.0, 30.0, 0.0, 0.92)
@@ -239,7 +239,7 @@ def swatch(text: Text, style: int) -> Markup:
 def chart(
     size: tuple[float, float] = (_WIDTH, 2.5), *, grid: str = "y", right: float = _MARGINS["right"]
 ) -> Iterator[Axes]:
-    """Yield axes in the page's style, with a size in inches."""
+    """Yield axes of a given size in inches, in the page's style."""
     with _page_style(grid):
         figure = Figure(figsize=size, layout=None if size == PANEL else "constrained")
         if size == PANEL:
@@ -266,18 +266,18 @@ def _page_style(grid: str = "y") -> Iterator[None]:
 
 
 def draw(axes: Axes, style: int, x: Sequence[float], y: Sequence[float], **look: Any) -> None:
-    """Draw the line of a network in a chart."""
+    """Draw a network's line in a chart."""
     of_style: dict[str, Any] = {"color": SERIES[style % 7], "linestyle": _DASHES[style % 4], "clip_on": False}
     axes.plot(x, y, **(of_style | look))
 
 
 def mark(axes: Axes, style: int, x: Sequence[float], y: Sequence[float], **look: Any) -> None:
-    """Draw the points of a network without a line."""
+    """Draw a network's points without a line."""
     draw(axes, style, x, y, marker=_MARKERS[style % 4], linestyle="none", **look)
 
 
 def draw_errors(axes: Axes, one: Series) -> None:
-    """Draw the error bar of each point."""
+    """Draw an error bar for each point."""
     for x, middle, error in zip(one.x, one.y, one.error, strict=False):
         draw(axes, one.style, [x, x], [middle - error, middle + error], linestyle="-", linewidth=0.8)
 
@@ -389,7 +389,7 @@ def finish(
 
 
 def _adapted(key: str, value: str, ident: str) -> str:
-    """Make the ids in an SVG attribute unique, and replace placeholder colours with CSS variables."""
+    """Make the ids in an SVG attribute unique and replace placeholder colours with CSS variables."""
     if key == "id":
         return f"{ident}-{value}"
     if key == "style":

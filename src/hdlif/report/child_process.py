@@ -83,7 +83,7 @@ def hear(
 
 
 def _listen(said: "queue.Queue[str | None]", heard: Heard, start: float, seconds: float, stuck: float) -> None:
-    """Collect the output lines of a process in `heard`, and record whether it hangs or exceeds a time limit."""
+    """Collect the output lines of a process in `heard` and record whether it hangs or exceeds a time limit."""
     began = spoke = time.monotonic()
     longest = 0.0
     while True:

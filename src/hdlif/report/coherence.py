@@ -15,7 +15,7 @@ Quantity = Literal["cosine", "dropped", "wrong", "firing_rate"]
 def section(entries: Sequence[Coherence]) -> Section:
     """Draw figures that compare learning rules, locally and end to end.
 
-    Learning rules with identical values share a series. The figures cover only the loss of the mean logits.
+    Learning rules with identical values share a series. The figures cover only the loss computed from the mean logits.
     """
     series = _series([entry for entry in entries if entry["loss"] == _LOSS])
     names = list(series)

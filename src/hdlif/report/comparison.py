@@ -96,7 +96,7 @@ def _cells(values: Sequence[float | None], best: Best | None, *, decimals: int |
 def aligned(values: Sequence[float | None], *, decimals: int | None = None) -> list[str]:
     """Format numbers with the same number of decimals, and None as a dash.
 
-    By default, the number of decimals gives the smallest number three significant digits.
+    By default, the smallest number has three significant digits.
 
     >>> aligned([11.2, 0.0456, None])
     ['11.2000', '0.0456', '—']

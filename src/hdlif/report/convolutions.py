@@ -1,6 +1,7 @@
 """Check the gradients of convolutions on this machine against float64 gradients.
 
-Run this module in a separate process, because a fault may crash it. The process prints one JSON line per measurement:
+Run this module in a separate process, because a fault may crash the process. The following command prints one JSON line
+per measurement:
 
     python -m hdlif.report.convolutions guarded|unguarded
 """
@@ -90,7 +91,7 @@ def shipped_convolutions() -> list[Shape]:
 
 
 def convolutions_of(network: nn.Module, x: Tensor) -> set[Shape]:
-    """Return the shapes of the convolutions that a network runs on x [1, B, C, H, W]."""
+    """Return the shapes of the convolutions that a network runs on an input [1, B, C, H, W]."""
     found = set[Shape]()
 
     def note(layer: nn.Conv2d, args: tuple[Tensor, ...], y: Tensor) -> None:
@@ -124,7 +125,7 @@ def error(
     """Return the error of float32 gradients in a memory layout, relative to contiguous float64 gradients.
 
     Errors are divided by the largest entry of the float64 gradient. For weight gradients, which are sums of n products
-    of normal numbers, the divisor is at least √n.
+    of normally distributed numbers, the divisor is at least √n.
 
     Args:
         guarded: whether layers have the layout of training, in which some stay contiguous.
@@ -178,7 +179,7 @@ def measure() -> Iterator[dict[str, Any]]:
 
 
 def measure_unguarded() -> Iterator[dict[str, Any]]:
-    """Measure the gradient error of shapes that oneDNN computes incorrectly in the channels-last layout."""
+    """Measure the gradient error of shapes that oneDNN may compute incorrectly in the channels-last layout."""
     # With one thread oneDNN also writes beyond its buffer, but its result is often right.
     torch.set_num_threads(2)
     yield {"shapes": len(FAULTY)}

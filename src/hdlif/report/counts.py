@@ -35,7 +35,7 @@ def deployed_or_none(
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """The counts in a `TrainResult`, with None for counts that need a graph if the network has none."""
+    """The counts in a `TrainResult`, in which counts that require a graph are None if the network has no graph."""
 
     params_mb: float
     stored_mb: float | None = None

@@ -70,7 +70,7 @@ def engines_of(against: Sequence[str] | None) -> list[str]:
 
 
 def check_twin(path: Path, twin: Graph, ours: Graph) -> None:
-    """Raise `ArtefactError` if the input, labels or task of a twin network differ from the original."""
+    """Raise `ArtefactError` if a twin network's input, labels or task differ from the original network's."""
     for what in ("input", "labels", "task"):
         if getattr(twin, what) != getattr(ours, what):
             raise ArtefactError(
@@ -263,7 +263,7 @@ def time_on_one_thread(
 def in_turns(
     runs: Mapping[str, Run], inputs: Sequence[Floats], rounds: int, calls: int, *, warm_seconds: float = WARM_SECONDS
 ) -> list[dict[str, list[float]]]:
-    """Time `calls` calls of each runner per round, and return the duration of each call in seconds.
+    """Time `calls` calls of each runner per round and return the duration of each call in seconds.
 
     Each runner first warms up for at least `warm_seconds` and at least one call. A different runner begins each round.
     All runners get the same inputs in the same order.
@@ -338,7 +338,7 @@ def _timed_lines(module: str, *arguments: object) -> Iterator[tuple[float, str]]
 
 
 def layers_of(session: Session, graph: Graph, images: Floats, *, repeats: int = 20) -> list[dict[str, Any]]:
-    """Profile the runtime on single images, and return one row per stage.
+    """Profile the runtime on single images and return one row per stage.
 
     Each row contains "name", "op", "ms", "density", "macs" and "dense_gmacs_per_s". "name" is the name of the stage's
     first node, "ms" the median time, and "density" the fraction of non-zero synaptic inputs.

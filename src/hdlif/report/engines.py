@@ -1,8 +1,8 @@
-"""Convert and run networks in the engines that `hdlif bench` compares.
+"""Convert networks for the engines that `hdlif bench` compares, and run the networks.
 
 ONNX engines run models with every algorithmic optimisation that ONNX can express. Time-constant nodes run once, and
 time is folded into the batch. Constant affine ops are folded into the weights. There is a separate model for each batch
-size. All engines use the same number of threads. Run this module to measure the startup and memory of one engine in a
+size. All engines use the same number of threads. Run this module to measure one engine's startup time and memory in a
 separate process:
 
     python -m hdlif.report.engines ENGINE FILE IMAGES.npy THREADS

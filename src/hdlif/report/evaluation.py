@@ -233,7 +233,7 @@ def _has_low_bits(graph: Graph) -> bool:
 
 
 def _ms_per_image(runs: dict[str, Callable[[], object]], images: int) -> dict[str, float]:
-    """Time functions alternately after a warm-up, and return each function's shortest time in ms per image."""
+    """Time functions alternately after a warm-up and return each function's shortest time in ms per image."""
     best = dict.fromkeys(runs, math.inf)
     for number in range(3):
         for name, run in runs.items():

@@ -64,7 +64,7 @@ class Compared:
 
 
 def check_artefact(graph: Graph) -> tuple[Compared, ...]:
-    """Check that, for a saved and reloaded graph, the compiled runtime has the same outputs as the reference."""
+    """Check that, for a saved and reloaded graph, the compiled runtime computes the same outputs as the reference."""
     x = random_frames(graph, SAMPLES, steps=_steps(graph))
     found = Session(loads(dumps(graph), "the artefact")).run(x, graph.time_steps)
     return (_compared("hdlif.Session", graph, x, found, least=None),)
@@ -130,7 +130,7 @@ def _stepped(engine: Engine, model: Any, x: Floats, steps: int) -> Iterator[NDAr
 
 
 def _compared(by: str, graph: Graph, x: Floats, found: Any, *, least: float | None = LEAST_AGREEMENT) -> Compared:
-    """Compare outputs with the reference outputs, and require bit-identical outputs if `least` is None."""
+    """Compare outputs with the reference outputs and require bit-identical outputs if `least` is None."""
     expected = reference.run(graph, x, graph.time_steps)
     found = np.ascontiguousarray(found, np.float32)
     same = found.shape == expected.shape and found.tobytes() == expected.tobytes()

@@ -43,7 +43,7 @@ class Rounded:
 
 
 def rounded_on_data(graph: Graph, sets: DataSets) -> tuple[FixedPoint, Rounded]:
-    """Convert a graph to fixed point, and compare its outputs with the float32 outputs on test samples.
+    """Convert a graph to fixed point and compare its outputs with the float32 outputs on test samples.
 
     Raises:
         InputError: a layer has no fixed-point form.

@@ -28,7 +28,7 @@ _MOST_PANELS = 12
 class Matrix:
     """A confusion table for one network, with one row per true class.
 
-    Each cell contains a text and a fraction of the row's total, which determines the shade. `of` is a noun for the
+    Each cell contains text and a fraction of the row's total, which determines the shade. `of` is a noun for the
     counted items, and `whole` is true if the table contains all classes.
     """
 
@@ -73,7 +73,7 @@ def _matrix(name: str, of: str, confusion: Confusion) -> Matrix:
 class Classes:
     """A table of accuracies, with one row per class and one column per network.
 
-    Each cell contains a text, and the error relative to the table's largest error, which determines the shade.
+    Each cell contains text and the error relative to the table's largest error, which determines the shade.
     """
 
     caption: str

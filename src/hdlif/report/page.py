@@ -1,4 +1,4 @@
-"""Render the HTML report of a run with figures and tables."""
+"""Render a run's HTML report, with figures and tables."""
 
 import json
 import math

@@ -108,7 +108,7 @@ def _train_and_report(path: Path, count: int, *, batch_apart: bool) -> None:
 
 
 def _forget_peak() -> None:
-    """Free unused memory and reset the peak to the current resident memory, if the system supports both."""
+    """Free unused memory and reset the peak to the current resident memory, as far as the system supports this."""
     if platform.system() == "Linux":
         # musl has no malloc_trim, and a container may forbid clear_refs. The reading is then the peak of the import.
         with contextlib.suppress(AttributeError, OSError):

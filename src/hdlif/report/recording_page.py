@@ -246,7 +246,7 @@ def _where(recording: Recording) -> str:
 
 
 def _thinned(values: Floats, most: int) -> tuple[list[float], Floats]:
-    """Average neighbouring values along the first axis, and return their positions and means.
+    """Average neighbouring values along the first axis and return their positions and means.
 
     Positions count from 1.
     """

@@ -83,7 +83,7 @@ class CoherenceRule(TypedDict):
 
 
 class Coherence(TypedDict):
-    """The entry of `coherence.json` for one network and one loss."""
+    """The entry in `coherence.json` for one network and one loss."""
 
     target: Name
     neuron: Name
@@ -235,7 +235,7 @@ def read_run(folder: Path) -> Run:
 
 
 def run_name(folder: Path, recipe: str) -> str:
-    """Return the name of a training run's folder, or the recipe's name if the folder is nameless.
+    """Return the name of a training run's folder, or the recipe's name if the folder has no name.
 
     >>> run_name(Path("runs/photos"), "digits_hdlif"), run_name(Path("/"), "digits_hdlif")
     ('photos', 'digits_hdlif')

@@ -17,7 +17,7 @@ LATENCY_RUNS = 50
 
 
 def deploy_and_compare(run: Path, path: Path, *, data_root: Path | None, threads: int) -> Artefact:
-    """Export the network from a run folder, and compare the runtime with PyTorch on the test set.
+    """Export the network from a run folder and compare the runtime with PyTorch on the test set.
 
     Args:
         threads: number of threads in the runtime.

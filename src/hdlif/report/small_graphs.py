@@ -1,6 +1,7 @@
 """Check the runtime against the oracle on small networks that together contain every op and encoding.
 
-Run this module in a separate process, because a fault may crash it. The process prints one JSON line per measurement:
+Run this module in a separate process, because a fault may crash the process. The following command prints one JSON line
+per measurement:
 
     python -m hdlif.report.small_graphs
 """
@@ -48,7 +49,7 @@ def small_graphs() -> Iterator[tuple[str, Graph]]:
 
 
 def differing(graph: Graph, run: Run) -> float | None:
-    """Return the largest difference between the logits of `run` and of the oracle, or None if bit-identical."""
+    """Return the largest difference between the logits of `run` and the oracle, or None if they are bit-identical."""
     x = np.random.default_rng(1).normal(size=(STEPS, BATCH, *graph.input.shape)).astype(np.float32)
     seen, expected = run(graph, x), reference.run(graph, x, STEPS)
     if seen.dtype == expected.dtype and seen.tobytes() == expected.tobytes():
@@ -57,7 +58,7 @@ def differing(graph: Graph, run: Run) -> float | None:
 
 
 def native(instructions: str) -> Run:
-    """Return a function that runs a graph on one instruction set, using two threads."""
+    """Return a function that runs a graph with one instruction set and two threads."""
     return lambda graph, x: Session(graph, 2, instructions=instructions).run(x, STEPS)
 
 

@@ -78,7 +78,7 @@ def place_of(index: int, shape: Sequence[int]) -> str:
 
 
 def of_channels(order: Iterable[int], shape: Sequence[int], count: int) -> list[int]:
-    """Choose `count` neurons, the first ones in `order`, from as many channels as possible.
+    """Choose `count` neurons from as many channels as possible, preferring those that come first in `order`.
 
     Neurons in different channels are preferred, because neighbours in a channel behave similarly.
 

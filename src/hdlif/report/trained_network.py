@@ -117,7 +117,7 @@ def asked_for(task: Task, test: Evaluation) -> dict[str, Any]:
 
 
 def first_images(images: Samples, count: int) -> list[Tensor]:
-    """Return the first `count` images in batches [T or 1, B, ...] of at most 64."""
+    """Return the first `count` images in batches [T or 1, B, ...] of at most 64 images."""
     return [x for x, _ in images.first(count).sequences(64)]
 
 

@@ -1,6 +1,7 @@
-"""Compare the compiled training kernels on each instruction set with PyTorch.
+"""Compare the compiled training kernels with PyTorch for each instruction set.
 
-Run this module in a separate process, because a fault may crash it. The process prints one JSON line per measurement:
+Run this module in a separate process, because a fault may crash the process. The following command prints one JSON line
+per measurement:
 
     python -m hdlif.report.training_kernels neurons|convolutions
 """
@@ -56,7 +57,7 @@ def run_kernels(neuron: SteppedNeuron, current: Tensor, states: list[Tensor], in
 
 
 def run_steps(neuron: SteppedNeuron, current: Tensor, states: list[Tensor]) -> Results:
-    """Run a neuron step by step in PyTorch, and return the same quantities as `run_kernels`."""
+    """Run a neuron step by step in PyTorch and return the same quantities as `run_kernels`."""
     neuron.choose_path("steps")
     spikes, after = neuron(current, dict(zip(neuron.states, states, strict=True)) or None, range(_STEPS))
     return _with_gradients(neuron, current, states, (spikes, list((after or {}).values())))

@@ -21,7 +21,7 @@ class Saved:
     """The current and the peak number of bytes that autograd saves for backward passes.
 
     Each tensor storage counts once, even if several operations save it. A view counts as its entire storage. Tensors
-    that only a function's context or a network's state holds are not counted.
+    that are held only by a function's context or a network's state are not counted.
 
     See `watching_saved` for an example.
 
@@ -222,7 +222,7 @@ def chunk_bytes(
 ) -> int:
     """Return the exact number of bytes that a `path="fused"` layer saves for the backward pass over a chunk of steps.
 
-    The count excludes rows of T or T·C parameters and the bytes that a subsequent quantiser saves.
+    The count excludes parameter rows of T or T·C values and the bytes that a subsequent quantiser saves.
 
     See `bytes_a_step` for an example.
 

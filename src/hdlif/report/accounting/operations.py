@@ -1,4 +1,4 @@
-"""Count the parameters, synaptic and neuron operations, and energy of a network from its graph.
+"""Compute the number of parameters, the synaptic and neuron operations, and the energy of a network from its graph.
 
 There are two ways to price operations:
 
@@ -11,8 +11,8 @@ neuron costs 3 operations per step (1 without accumulation, 5 for GLIF). A "1-bi
 "1.5-bit" weight as 3 bits. Parameters of batch norm and neurons are not counted.
 
 The option "honest" counts every operation of the deployed network. Products of an input and a weight are priced as
-additions if the input is a spike of 0 or 1 or the weight has at most 2 bits. All other products are priced as
-multiply-accumulates. The energies per operation in pJ are:
+additions if the input is a binary spike (0 or 1) or the weight has at most 2 bits. All other products are priced as
+multiply-accumulates. The energies in pJ per operation are:
 
     weights                   spikes of 0 or 1    integer codes    real inputs
     fp32                                   0.9              4.6            4.6

@@ -132,7 +132,7 @@ def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int
 
 
 def _shape_of(module: nn.Module, y: Tensor) -> tuple[int, ...]:
-    """Return the shape of an output without time and batch, with [C, 1, L] for a sequence [C, L]."""
+    """Return an output's shape without the time and batch dimensions, or [C, 1, L] for a sequence [C, L]."""
     if isinstance(module, nn.Linear):
         return tuple(y.shape[-1:])
     # Plain layers get time folded into the batch.
@@ -169,8 +169,8 @@ def _operations(neuron: Neuron) -> int | None:
 def dense_macs(graph: Graph, *, padding: bool = True) -> dict[str, int]:
     """Return the number of multiply-accumulates per image and time step for each convolution and linear layer.
 
-    A convolution takes out · in · kh · kw multiply-accumulates per output position. Here `in` is the number of input
-    channels per group. A linear layer takes out · in multiply-accumulates.
+    A convolution takes out · in · kh · kw multiply-accumulates per output position. In this product, `in` is the number
+    of input channels per group. A linear layer takes out · in multiply-accumulates.
 
     See `count_parameters_mb` for an example.
 
