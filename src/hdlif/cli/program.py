@@ -33,7 +33,7 @@ def form_that_works(error: click.NoSuchOption, words: Sequence[str]) -> str:
 
 
 def kinds_of(section: str | None) -> str:
-    """Return the end of an error message, which lists the valid kinds for a recipe section."""
+    """Return the last part of an error message, which lists the valid kinds for a recipe section."""
     from hdlif.recipe.builders.part import KINDS
 
     names = KINDS.get(f"{section}.kind")
@@ -278,7 +278,7 @@ OF_SUBCOMMANDS: Mapping[tuple[str, type[HdlifError]], str] = {
 def page_of(subcommand: str, error: HdlifError) -> str | None:
     """Return the documentation page for an error that a subcommand, such as "run" or "data get", has raised.
 
-    Return None if there is no such page or the message already mentions one.
+    Return None if no page exists or if the message already contains the path of a page.
     """
     if "docs/" in str(error):
         return None

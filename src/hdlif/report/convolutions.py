@@ -27,7 +27,7 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channel
 
 
 class Shape(NamedTuple):
-    """The shape of a convolution of images [batch, in_channels, height, width]."""
+    """The shape of a convolution over images [batch, in_channels, height, width]."""
 
     in_channels: int
     out_channels: int

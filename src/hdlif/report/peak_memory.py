@@ -48,7 +48,7 @@ def peak_memory(
 
 
 def in_fresh_processes(command: Sequence[str], *, repeats: int, name: str, threads: int | None = None) -> int:
-    """Run a memory-measuring command `repeats` times and return the median number of bytes.
+    """Measure memory by running a command `repeats` times, and return the median number of bytes.
 
     Args:
         name: name of the measurement, for error messages.

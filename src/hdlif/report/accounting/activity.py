@@ -62,7 +62,7 @@ class Activity:
 
 
 def spikes_of(graph: Graph) -> dict[str, bool]:
-    """Return a dict that maps the name of each value in a graph to True if the value consists of spikes.
+    """Return a dict from the name of each value in a graph to whether the value consists of spikes.
 
     A node that only forwards values emits spikes if all its inputs are spikes, including those from the previous step.
     """
