@@ -131,8 +131,8 @@ def schema(
 ) -> str:
     """Print the JSON Schema for recipes, which lets an editor complete and check keys and kinds.
 
-    The schema contains the kinds that hdlif and installed packages define. `hdlif recipes check` performs additional
-    checks.
+    The schema contains the kinds that hdlif and installed packages define. `hdlif recipes check` checks more than the
+    schema does.
 
     Args:
         out: The file to write, such as recipe.schema.json.  [default: standard output]
