@@ -1,7 +1,7 @@
 """Implement `hdlif ablate`, which trains the cells of a table.
 
-A cell is finished if the cell's run folder contains a summary.json with the same recipe. `hdlif ablate` skips finished
-cells, and a larger number of `--seeds` adds training runs.
+A cell is finished if its run folder contains a summary.json with the same recipe. `hdlif ablate` skips finished cells.
+A larger value of `--seeds` adds training runs.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,13 +24,13 @@ def ablate(
     progress: bool = False,
     say: Callable[[str], None] = say_nothing,
 ) -> dict[str, Any]:
-    """Train every cell of TABLE, a YAML file or the name of a shipped table, such as digits or fashion_mnist.
+    """Train every cell of TABLE, which is a YAML file or the name of a shipped table, such as digits or fashion_mnist.
 
-    If you run `hdlif ablate` again, it skips finished cells and resumes a stopped training. A larger number of --seeds
-    adds training runs. After every cell, `hdlif ablate` writes table.md, table.json and table.html to OUT.
+    If you run `hdlif ablate` again, it skips finished cells and resumes interrupted training runs. A larger value of
+    --seeds adds training runs. After every cell, `hdlif ablate` writes table.md, table.json and table.html to OUT.
 
     \f
-    Several processes can train one table, because each process skips the cells that another process is training.
+    Several processes can train the same table, because each process skips cells that another process is training.
 
     Args:
         seeds: Training runs per cell.  [default: the table's own number]

@@ -39,7 +39,7 @@ class Queue:
     failed: list[str] = field(default_factory=list)
 
     def run(self) -> dict[str, Any]:
-        """Train the missing cells of the table, and return the content of table.json."""
+        """Train the missing cells of the table and return the content of table.json."""
         known = _known(self.known, self.cells, self.say)
         self._read_finished()
         elsewhere = known.keys() - self.runs.keys()
@@ -74,7 +74,7 @@ class Queue:
         return written
 
     def _train(self, cell: Cell, name: str) -> bool:
-        """Train or resume a cell, or return False if another process is training the cell."""
+        """Train or resume a cell, or return False if another process is training it."""
         options = TrainingOptions(
             data_root=self.data_root,
             resume=None,
@@ -98,13 +98,13 @@ class Queue:
         return True
 
     def _read_finished(self) -> None:
-        """Read the training runs that this process or another process has finished."""
+        """Read the training runs that this process or other processes have finished."""
         for cell in self.cells:
             if cell.folder not in self.runs and (summary := finished(cell.folder, cell.recipe)) is not None:
                 self.runs[cell.folder] = run_of(summary, cell.recipe)
 
     def _write(self) -> dict[str, Any]:
-        """Write table.json, table.md and table.html, and return the content of table.json."""
+        """Write table.json, table.md and table.html. Return the content of table.json."""
         table = self.table
         found: dict[str, dict[str, list[TableRun]]] = {row: {c: [] for c in table.columns} for row in table.rows}
         for cell in self.cells:
@@ -128,12 +128,12 @@ class Queue:
 
 
 def _of_another(cell: Cell) -> bool:
-    """Return whether a cell's folder contains a run of another recipe."""
+    """Return whether a cell's folder contains a run with a different recipe."""
     return bool(left_by_a_run(cell.folder)) and not begun(cell.folder, as_begun(cell.recipe, cell.folder))
 
 
 def _known(paths: Sequence[Path], queue: Sequence[Cell], say: Callable[[str], None]) -> dict[Path, TableRun]:
-    """Return the runs in other table.json files that match cells of this table, by run folder."""
+    """Return runs from other table.json files that match cells of this table, by run folder."""
     if not paths:
         return {}
     wanted = {(cell.row, cell.column, cell.seed, recipe_digest(cell.recipe)): cell.folder for cell in queue}

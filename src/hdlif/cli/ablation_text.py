@@ -25,9 +25,9 @@ HEADINGS = {"nops": "M NOPs", "parameters": "parameters", "stored_mb": "kB store
 
 
 def markdown(table: Table, result: dict[str, Any]) -> str:
-    """Format a Markdown table of accuracies, as mean ± standard deviation (n), and of other quantities.
+    """Format a Markdown table of accuracies, as mean ± standard deviation (n), and other quantities.
 
-    A quantity that has the same value in all columns of every row gets a separate first column.
+    If a quantity is the same in all columns of every row, it gets its own column at the left.
     """
     headings, texts = _texts(table, result)
     lines = [f"| {table.title} | {' | '.join(headings)} |", "| --- |" + " --- |" * len(headings)]
@@ -65,7 +65,7 @@ def _machine(hardware: Mapping[str, Any]) -> str:
 
 
 def _texts(table: Table, result: dict[str, Any]) -> tuple[list[str], dict[str, list[str]]]:
-    """Return the column headings, and the texts of the cells by row."""
+    """Return the column headings and, for each row, the texts of the cells."""
     rows = result["rows"]
     known = {row: [_quantities(rows[row][c]) for c in table.columns if c in rows[row]] for row in table.rows}
     of_rows = [
@@ -109,7 +109,7 @@ def _quantities(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _metric_text(found: Mapping[str, Any]) -> str:
-    """Format the main metric of a task, with accuracies in percent."""
+    """Format the main metric of a task, with accuracy in percent."""
     if "accuracy" in found:
         return in_percent(found["accuracy"], found["std"])
     if found["value"] is None:

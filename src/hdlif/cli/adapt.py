@@ -79,11 +79,11 @@ def adapt(
     overrides: DataKeys = (),
     say: Callable[[str], None] = say_nothing,
 ) -> Adapted:
-    """Train the model file PATH on labelled data, and write a new model file.
+    """Train the model file PATH on labelled data and write a new model file.
 
-    Training takes only the memory of a single time step, as on a device. Each time step adds the gradient of its own
-    loss (SLTT), and each batch is one update. Batch norm stays folded. `hdlif adapt` trains on the data's part "train"
-    and tests on "test". If the data have no parts, 15 % of the samples are used for testing.
+    Training requires only the memory of a single time step, as on a device. Each time step contributes the gradient of
+    its own loss (SLTT), and each batch is one update. Batch norm stays folded. `hdlif adapt` trains on the "train"
+    split and tests on the "test" split. If the data have no splits, 15 % of the samples are used for testing.
 
     With --stream, `hdlif adapt` trains on rows of a time series as they arrive, until the stream ends or Ctrl-C. It
     predicts each window, and updates the network after every --batch-size windows with labels.
@@ -213,7 +213,7 @@ def _adapt_to_stream(
 
 
 def _chosen(steps: str, count: int, generator: "torch.Generator") -> range | None:
-    """Return the time steps with a loss, or None if all `count` steps have a loss."""
+    """Return the time steps at which the loss is computed, or None for all `count` steps."""
     import torch
 
     if steps == "all":

@@ -23,9 +23,9 @@ _IN_ARRAY = re.compile(r"(.*\.npy)\[(\d+)\]", re.DOTALL | re.IGNORECASE)
 class AnswerFiles:
     """A writer for masks and annotated images.
 
-    The mask of NAME.jpg, or the image with boxes drawn on it, is written to NAME.answer.png. The image overlaid with
-    the mask is written to NAME.overlay.png. The mask of NAME.npy[3] is written to NAME.3.answer.png. Arrays and
-    event-camera data get no overlay.
+    The mask for NAME.jpg, or the image with boxes drawn on it, is written to NAME.answer.png. The image overlaid with
+    the mask is written to NAME.overlay.png. The mask for NAME.npy[3] is written to NAME.3.answer.png. No overlay is
+    written for arrays and event-camera data.
 
     Args:
         folder: output folder; by default next to each input.
@@ -36,7 +36,7 @@ class AnswerFiles:
         self._inputs: dict[str, str] = {}
 
     def __call__(self, name: str, answer: Answer, labels: Sequence[str], image: Given | None = None) -> Answer:
-        """Write the files for a prediction, and return the prediction with file paths in place of the mask.
+        """Write the files for a prediction and return the prediction with file paths instead of the mask.
 
         A prediction without a mask or boxes is returned unchanged.
 
@@ -69,7 +69,7 @@ class AnswerFiles:
         return kept
 
     def _write(self, name: str, path: str, content: bytes) -> str:
-        """Write a file for the input `name`, and return the file's path."""
+        """Write the file at `path` for the input `name` and return the path."""
         if (other := self._inputs.setdefault(path, name)) != name:
             raise InputError(
                 f"{name}: its output would overwrite that of {other}, {path}; predict it separately, or rename it"

@@ -30,11 +30,11 @@ def bench(
 ) -> dict[str, Any]:
     """Compare the latency, throughput, memory and startup time of ARTEFACT on several engines.
 
-    `hdlif bench` alternately times the engines that predict the same classes as ARTEFACT. With --twin, `hdlif bench`
-    also times the ordinary network that you would deploy instead (`hdlif train RECIPE --twin ordinary`).
+    `hdlif bench` times all engines that predict the same classes as ARTEFACT, alternating between them. With --twin,
+    `hdlif bench` also times the ordinary network that you would deploy instead (`hdlif train RECIPE --twin ordinary`).
 
     \f
-    The module `hdlif.report.engines` describes the model of each engine. Latency is per image.
+    The module `hdlif.report.engines` describes the model that each engine runs. Latency is per image.
 
     Args:
         twin: The model file of an ordinary network for the same input, to time with ARTEFACT.
@@ -120,7 +120,7 @@ def bench(
 
 
 def engines_table(result: Mapping[str, Any]) -> str:
-    """Format the result of `hdlif bench` with one row per engine, and one row per stage of the runtime."""
+    """Format the result of `hdlif bench`, with one row per engine and one row per stage of the runtime."""
     header = ["engine", "accuracy", "ms, 1 thread", "ms", "min–max", "ratio", "images/s", "ratio"]
     header += ["µJ, SOPs only", "all operations"]
     header += ["agreement", "Δ logits", "file (MB)", "resident (MB)", "peak (MB)", "start (s)"]
@@ -163,7 +163,7 @@ def _early(early: Mapping[str, float] | None) -> list[str]:
 
 
 def stages_table(layers: Sequence[Mapping[str, Any]]) -> str:
-    """Format a table with the time of each stage, and the operations of a dense engine."""
+    """Format a table with the time of each stage and the number of operations that a dense engine would run."""
     header = ["stage", "op", "ms", "density", "M MACs", "dense GMAC/s"]
     rows = [
         [

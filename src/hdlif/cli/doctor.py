@@ -1,7 +1,7 @@
 """Implement `hdlif doctor`, which checks that this machine trains and runs networks correctly.
 
 Checks that may crash or hang run in separate processes with a time limit. The status "absent" means that a package is
-not installed. A warning is a problem with a workaround, and a fault is a problem without a workaround.
+not installed. A warning is a problem that has a workaround, and a fault is a problem that has none.
 """
 
 import os
@@ -47,7 +47,7 @@ PACKAGES = ("hdlif", "numpy", "safetensors", "pillow", "torch", "torchvision")
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one check, with the fix (if known) in `detail`."""
+    """The result of one check, whose `detail` includes the fix if one is known."""
 
     name: str
     status: Status
@@ -57,11 +57,11 @@ class Check:
 def doctor() -> dict[str, Any]:
     """Check that hdlif trains and runs networks correctly on this machine.
 
-    `hdlif doctor` checks gradients, the compiled runtime and installed extras, and also works without PyTorch. The exit
-    code is 1 if a problem has no workaround.
+    `hdlif doctor` checks gradients, the compiled runtime and installed extras. `hdlif doctor` also works without
+    PyTorch. The exit code is 1 if any problem has no workaround.
 
     \f
-    Returns a dict with "checks", "faults", "versions" and "hardware".
+    Return a dict with "checks", "faults", "versions" and "hardware".
     """
     runtime = hear(module_command("hdlif.report.small_graphs"))
     chunks = hear(module_command("hdlif.report.training_kernels", "neurons"))
@@ -87,7 +87,7 @@ def doctor() -> dict[str, Any]:
 
 
 def as_text(result: Mapping[str, Any]) -> str:
-    """Format the versions, the hardware and one line per check."""
+    """Format the versions, the hardware and the checks, with one line per check."""
     machine = result["hardware"]
     chosen = [f"{name} {value}" for name, value in machine["chosen"].items()]
     memory = machine["memory_bytes"]
@@ -105,7 +105,7 @@ def as_text(result: Mapping[str, Any]) -> str:
 
 
 def kernel_checks(what: str, heard: Heard) -> list[Check]:
-    """Check that compiled kernels agree with their reference on each instruction set."""
+    """Check that compiled kernels agree with the reference for each instruction set."""
     # The runtime has no optional dependencies.
     if heard.missing is not None and what != "runtime":
         return [Check(what, "absent", _skipped(heard.missing))]
@@ -127,7 +127,7 @@ def kernel_checks(what: str, heard: Heard) -> list[Check]:
 
 
 def gradient_checks(heard: Heard) -> list[Check]:
-    """Check the gradients of convolutions in the memory layouts of training."""
+    """Check the gradients of convolutions in both memory layouts used in training."""
     names = {"contiguous": "gradients, contiguous", "channels last": "gradients, channels last"}
     if heard.missing is not None:
         return [Check(name, "absent", _skipped(heard.missing)) for name in names.values()]
@@ -156,7 +156,7 @@ def gradient_checks(heard: Heard) -> list[Check]:
 
 
 def guard_check(heard: Heard) -> Check:
-    """Check whether this machine has the oneDNN fault that training avoids."""
+    """Check whether this machine has the oneDNN bug that training works around."""
     name = "oneDNN, strided 1×1 convolutions in channels last"
     if heard.missing is not None:
         return Check(name, "absent", _skipped(heard.missing))
@@ -194,7 +194,7 @@ def extra_checks(installed: Callable[[str], str] = version) -> list[Check]:
 
 
 def part_checks() -> list[Check]:
-    """List the recipe parts of installed packages, and warn about duplicate names."""
+    """List the recipe components that installed packages provide, and warn about duplicate names."""
     if not any(group.startswith("hdlif.") for group in entry_points().groups):
         return []
     try:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """The results of a network on a test set.
+    """A network's results on a test set.
 
     Attributes:
         accuracy: accuracy after the last time step, a fraction in 0..1; None for tasks other than classification.
@@ -79,11 +79,11 @@ def evaluate(
 
     PATH is a checkpoint, a run folder, a model file, or the name of a trained network from `hdlif models ls`.
 
-    `hdlif eval` splits data without parts as in training. Use --set to read and split your own data as in training, for
-    example `--set data.label=activity --set data.group=person`.
+    If the data have no splits, `hdlif eval` splits them as in training. Use --set to read and split your own data as in
+    training, for example `--set data.label=activity --set data.group=person`.
 
     \f
-    The compiled runtime runs model files. `network` is PATH, `overrides` contains "data.KEY=VALUE" entries, and
+    Model files run in the compiled runtime. `network` is PATH, `overrides` contains "data.KEY=VALUE" entries, and
     `data_root` and `progress` are as in `train`. `say` is called with a warning if the network may have been trained on
     the test samples.
 
@@ -185,7 +185,7 @@ _MOST_STEPS = 8
 
 
 def _steps(accuracies: Sequence[float]) -> str:
-    """Format the accuracy after each time step, or after selected steps if there are many steps.
+    """Format the accuracy after each time step, or only after some steps if there are many.
 
     >>> _steps([0.5, 0.75])
     'each step: 50.00%, 75.00%'

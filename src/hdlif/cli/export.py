@@ -79,13 +79,13 @@ def export_file(
 
     CHECKPOINT is a checkpoint, a run folder, or the name of a trained network from `hdlif models ls`.
 
-    You can also export a model file to ONNX, NIR (for other spiking-network libraries), C or a page. Exports to ONNX
-    and NIR compute in float32. The C export writes NAME.c and NAME.h for processors without an operating system. A page
-    is one HTML file that runs an image network in a browser.
+    You can also export a model file to ONNX, NIR (for other spiking-network libraries), C or a page. Networks exported
+    to ONNX or NIR compute in float32. The C export writes NAME.c and NAME.h for processors without an operating system.
+    A page is a single HTML file that runs an image network in a browser.
 
     \f
-    From Python, `network` may also be a network returned by `hdlif.load`, or a `Trainer` after training. For a plain
-    `torch.nn.Module`, pass `input`, `labels` and `time_steps`. `overrides` contains "data.KEY=VALUE" entries.
+    From Python, `network` may also be a network returned by `hdlif.load` or a `Trainer` that has finished training. For
+    a plain `torch.nn.Module`, pass `input`, `labels` and `time_steps`. `overrides` contains "data.KEY=VALUE" entries.
 
     Args:
         out: The file to write, usually NAME.hdlif.safetensors.
@@ -174,7 +174,7 @@ def export_file(
 def _with_confidence(
     graph: "Graph", source: str, confidence: float | Literal["auto"], max_drop: float, sets: Callable[[], "DataSets"]
 ) -> "tuple[Graph, EarlyExit | None]":
-    """Add a confidence to the graph, and return the effect of a confidence that was chosen on data."""
+    """Add a confidence to the graph. Also return the effect of the confidence if it was chosen on data."""
     from hdlif.runtime.early import check_confidence
 
     if confidence != "auto":

@@ -36,7 +36,7 @@ SAMPLES = 4
 
 @dataclass(frozen=True)
 class ExportedC:
-    """A C file written by `hdlif export`, with its header.
+    """A C file and its header, as written by `hdlif export`.
 
     Attributes:
         rounded: the effect of fixed point.
@@ -186,7 +186,7 @@ def export_c(
 
 
 def _project(graph: Graph, source: Source, fixed: FixedPoint | None, x: NDArray[np.float32]) -> Mapping[str, str]:
-    """Return the files of a firmware project that runs the network on the frames `x`."""
+    """Return the files for a firmware project that runs the network on the frames in `x`."""
     frames: NDArray[Any] = x
     if fixed is None:
         expected: NDArray[Any] = reference.run(graph, x, graph.time_steps)

@@ -118,7 +118,7 @@ def export_nir(
 
 
 def export_page(graph: Graph, out: Path, *, check: bool = False) -> Exported:
-    """Write an HTML page that runs the network on drawings and dropped images.
+    """Write an HTML page that runs the network on drawings and on images dropped onto the page.
 
     Raises:
         InputError: `out` does not end in .html.

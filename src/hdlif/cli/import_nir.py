@@ -52,7 +52,8 @@ def import_nir(
 ) -> ImportedFolder:
     """Convert another library's network in FILE.nir to a model file and a recipe.
 
-    `hdlif import` reads files from snnTorch, SpikingJelly, norse and `hdlif export --to nir` (docs/how_to/nir.md).
+    `hdlif import` reads files written by snnTorch, SpikingJelly, norse and `hdlif export --to nir`
+    (docs/how_to/nir.md).
 
     \f
 

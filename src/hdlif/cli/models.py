@@ -13,7 +13,7 @@ Source = Annotated[str | None, option("--from", metavar="DIR|URL", help=_ZOO)]
 
 
 def ls(*, source: Source = None) -> dict[str, Any]:
-    """List trained networks with their data, test metric, 95 % interval, size and licence."""
+    """List trained networks with their data, test metric, 95 % confidence interval, size and licence."""
     found = zoo.manifest(source)
     sizes = {name: found[name]["files"][name + zoo.MODEL]["bytes"] for name in sorted(found)}
     return {"networks": [{"name": name, "bytes": size, **found[name]} for name, size in sizes.items()]}

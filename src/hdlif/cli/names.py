@@ -23,7 +23,7 @@ VARIABLE = "_HDLIF_COMPLETE"
 
 
 class Named(ParamType):
-    """A parameter type for text that the shell completes with names and, for paths, with files."""
+    """A parameter type for text, which the shell completes with names and optionally with files."""
 
     name = "text"
 
@@ -32,7 +32,7 @@ class Named(ParamType):
         self._or_path = or_path
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[Any]]:
-        """Return the completions, with files first because bash discards all items before them."""
+        """Return the completions, with files first because bash discards all items that precede them."""
         files = [CompletionItem(incomplete, type="file")] if self._or_path else []
         return files + [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
 
@@ -60,7 +60,7 @@ def _neurons() -> Iterable[str]:
 
 
 def _keys() -> Iterator[str]:
-    """Yield the keys of recipes and recipe sections that `--set` can replace."""
+    """Yield the recipe keys that `--set` can replace, including keys within sections."""
     from hdlif.recipe import Component, Recipe
 
     for name, field in Recipe.model_fields.items():

@@ -1,4 +1,4 @@
-"""Implement `hdlif.load`, and lower networks in memory to graphs."""
+"""Implement `hdlif.load` and lower networks in memory to graphs."""
 
 from os import PathLike
 from typing import Any, Protocol, cast
@@ -38,7 +38,7 @@ class TrainedNetwork(Protocol):
 
 
 def load(source: str | PathLike[str]) -> TrainedNetwork:
-    """Load a trained network from a run folder, from a checkpoint or by name, in eval mode.
+    """Load a trained network in eval mode from a run folder, from a checkpoint or by name.
 
     >>> import tempfile, torch, hdlif
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -100,7 +100,7 @@ def graph_of(
 
 
 def input_of(samples: Samples) -> InputRecord | None:
-    """Return the input record for samples, or None if the samples do not determine the input."""
+    """Return the input record that describes samples, or None if they do not determine the input."""
     import torch
 
     x, _ = samples.sequence(torch.arange(1))

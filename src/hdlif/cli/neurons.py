@@ -33,7 +33,7 @@ def ls(
     *,
     costs: bool = False,
 ) -> dict[str, Any]:
-    """List the neurons of hdlif and of installed packages, with their spikes and states.
+    """List the neurons in hdlif and installed packages, with their spike types and states.
 
     Use package.module:Name for your own neurons.
 
@@ -97,9 +97,10 @@ def show(
     neuron: Annotated[str, argument(type=NEURON)],
     overrides: Annotated[Sequence[str], option("--set", multiple=True, metavar="KEY=V")] = (),
 ) -> dict[str, Any]:
-    """Show the equation, states, parameters, derivatives and costs of NEURON.
+    """Show the equation, states, parameters, derivatives and computational costs of NEURON.
 
-    NEURON is a shipped neuron with an equation, such as adaptive_hdlif, or your own package.module:Name.
+    NEURON is a shipped neuron with an equation, such as adaptive_hdlif, or your own neuron, given as
+    package.module:Name.
 
     \f
 
@@ -155,7 +156,7 @@ def _made(kind: str, overrides: Sequence[str]) -> "SteppedNeuron":
 
 
 def _spread(kind: str, neuron: Any) -> list[str]:
-    """Return the names of a neuron's leak parameters."""
+    """Return the names of a neuron's leak parameters that `neuron.time_constants` can set."""
     leaks = builders.NEURONS[kind].LEAKS if kind in builders.NEURONS else builders.leaks_of(neuron)
     return [name for name in leaks if name in builders.LEAKS]
 
@@ -222,7 +223,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _neuron(kind: str) -> Any:
-    """Return the class of a kind of neuron, or raise `RecipeError` if the kind is unknown."""
+    """Return the class for a kind of neuron, or raise `RecipeError` if the kind is unknown."""
     if kind in builders.CLASSES:
         return builders.CLASSES[kind].get()
     if not is_own(kind) and kind not in (offered := offers(GROUPS["neuron.kind"])):
@@ -234,7 +235,7 @@ def _neuron(kind: str) -> Any:
 
 
 def _source(step: Any) -> str | None:
-    """Return the source code of a step function without its docstring, or None if unavailable."""
+    """Return the source code of a step function without its docstring, or None if there is no source."""
     while isinstance(step, partial):
         step = step.func
     try:

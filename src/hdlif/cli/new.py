@@ -23,7 +23,7 @@ def project(
     """Create FOLDER with a recipe, images, a neuron, a network, a test and instructions.
 
     \f
-    Returns the paths of all files in the project. If an error occurs, no files remain.
+    Return the paths of all files in the project. If an error occurs, no files remain.
 
     Raises:
         InputError: `folder` exists and is not an empty folder.

@@ -1,10 +1,10 @@
 """Create subcommands from the signatures and docstrings of functions.
 
-An option is a keyword argument with a help text in the section "Args:" of the docstring. The annotation is the option's
-type, or `Annotated[type, option(...)]` with settings. A positional argument is annotated with `Annotated[type,
-argument(...)]`.
+An option is a keyword argument whose help text is in the "Args:" section of the docstring. The annotation of an option
+is either its type or `Annotated[type, option(...)]` with settings. A positional argument has the annotation
+`Annotated[type, argument(...)]`.
 
-`subcommand` returns the command, and `called_from_python` returns the function for Python users.
+`subcommand` returns the command-line command, and `called_from_python` returns the function for Python users.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ BYTES = ByteCount()
 
 
 class _OrWord(ParamType):
-    """A parameter type for a number or one of several words."""
+    """A parameter type that accepts a number or one of several words."""
 
     name = "number"
 
@@ -77,7 +77,7 @@ class Declared:
         return bool(self.settings.get("multiple")) or self.settings.get("nargs") == -1
 
     def parameter(self, name: str, default: Any) -> click.Parameter:
-        """Return click's parameter with the default value of the function's parameter."""
+        """Return a click parameter with the same default value as the function's parameter."""
         settings = dict(self.settings)
         if self.kind is click.Argument:
             return click.Argument([name], **{"required": default is inspect.Parameter.empty} | settings)
@@ -97,7 +97,7 @@ def option(*flags: str, **settings: Any) -> Declared:
 
 
 def argument(**settings: Any) -> Declared:
-    """Declare a positional argument with settings as in `click.Argument`."""
+    """Declare a positional argument, with settings as in `click.Argument`."""
     return Declared(click.Argument, (), settings)
 
 
@@ -125,7 +125,7 @@ _HELP = {
 
 
 def declared(function: Callable[..., Any]) -> dict[str, Declared]:
-    """Return the declaration of each parameter of a function by name."""
+    """Return the declarations of a function's parameters by name."""
     function, found = inspect.unwrap(function), {}
     helps = _helps(inspect.getdoc(function) or "")
     for name, parameter in inspect.signature(function).parameters.items():
@@ -142,7 +142,7 @@ def declared(function: Callable[..., Any]) -> dict[str, Declared]:
 
 
 def _helps(doc: str) -> dict[str, str]:
-    r"""Return the descriptions in the section "Args:" of a docstring by parameter name.
+    r"""Return the descriptions in a docstring's "Args:" section by parameter name.
 
     >>> _helps("Train.\n\nArgs:\n    out: Run\n        folder.\n    page:\nRaises:\n    X: y")
     {'out': 'Run folder.', 'page': ''}
@@ -175,7 +175,7 @@ def subcommand(
     parameters: Sequence[click.Parameter] = (),
     call: Callable[[Callable[..., Any], dict[str, Any]], Any] | None = None,
 ) -> click.Command:
-    """Create the command for a function, with the docstring up to a form feed as the help text.
+    """Create the command for a function, using the docstring up to a form feed as the help text.
 
     Args:
         examples: command lines with short remarks for the end of the help.
@@ -226,7 +226,7 @@ def group(name: str, help: str, commands: Sequence[click.Command], *examples: tu
 
 
 def called_from_python(function: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a subcommand's function for Python users, with the argument checks of the command line.
+    """Wrap a subcommand's function for Python users, with the same argument checks as on the command line.
 
     Raises:
         ArgumentError: the function has no such argument.

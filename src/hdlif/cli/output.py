@@ -13,13 +13,13 @@ from hdlif.errors import OutputError, printable_lines, reason
 
 
 def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None:
-    """Print a command's result as JSON or as text."""
+    """Print a command's result, either as JSON or as text."""
     # JSON escapes all control characters except DEL, to which a terminal would react.
     put(json.dumps(result).replace("\x7f", "\\u007f") if as_json else printable_lines(text()))
 
 
 def put(text: str, *, nl: bool = True) -> None:
-    """Write a result and a line break to standard output.
+    """Write a result to standard output, followed by a line break.
 
     Raises:
         OutputError: writing fails.
@@ -34,24 +34,24 @@ def put(text: str, *, nl: bool = True) -> None:
 
 
 def full(error: OSError) -> OutputError:
-    """Return the error for a standard output that cannot be written."""
+    """Return the error that reports a failed write to standard output."""
     return OutputError(f"standard output cannot be written ({reason(error)}); free space, or redirect it elsewhere")
 
 
 def say(line: str) -> None:
-    """Write a line to standard error, and ignore write errors."""
+    """Write a line to standard error, ignoring write errors."""
     with contextlib.suppress(OSError):
         click.echo(_encodable(printable_lines(line), getattr(sys.stderr, "encoding", None)), err=True)
 
 
 def _encodable(text: str, encoding: str | None) -> str:
-    """Return `text` with escapes for characters that `encoding` lacks."""
+    """Return `text` with escapes for characters that `encoding` cannot represent."""
     return text.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
 
 
 @contextlib.contextmanager
 def saying_how_to_go_on(*added: str) -> Iterator[None]:
-    """Append the resume command to the message of an interrupt or a termination.
+    """Append the resume command to the message printed after an interrupt or termination.
 
     Args:
         added: options to append to the current command, without --overwrite.

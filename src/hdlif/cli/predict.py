@@ -47,7 +47,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class RunResult:
-    """The predictions in the order of the inputs, and the errors for invalid inputs."""
+    """The predictions in input order, and the errors for invalid inputs."""
 
     inputs: tuple[Answered, ...]
     failed: tuple[str, ...] = ()
@@ -69,22 +69,22 @@ def predict_files(
     max_operations: int = DEFAULT_MAX_OPERATIONS,
     keep: Callable[[str, Answer, Sequence[str]], Answer] = lambda name, answer, labels: answer,
 ) -> RunResult:
-    """Run a deployed network on files, which `hdlif run --help` describes, and return the predictions.
+    """Run a deployed network on files, as `hdlif run` does, and return the predictions.
 
-    Inputs must be regular files of at most `inputs.MOST_BYTES`. `inputs.pictures.decode` decodes images. An array
-    without a time axis is constant over the network's steps. A network trained on rows gets images row by row. NaN and
-    infinite values raise an error. The logits are averaged over time. Limits apply to batches of up to 16 inputs, as in
-    `Session`.
+    Inputs must be regular files of at most `inputs.MOST_BYTES` bytes. `inputs.pictures.decode` decodes images. An array
+    without a time axis is used as the input at every time step. A network trained on rows receives images row by row.
+    NaN and infinite values raise an error. Predictions use the mean of the logits over time. The limits `max_bytes` and
+    `max_operations` apply to each batch of up to 16 inputs, as in `Session`.
 
-    With a `confidence`, either given or stored in the file, prediction stops at the first time step at which a class
-    reaches this probability. With a confidence, each result contains "steps", the number of time steps that ran. "off"
-    disables the file's confidence, and "auto" requires a confidence in the file.
+    If a confidence is passed or stored in the model file, prediction stops at the first time step at which a class
+    reaches this probability. With a confidence, each result contains "steps", the number of time steps that ran. The
+    value "off" disables the stored confidence, and "auto" raises an error if none is stored.
 
     For an image network, an array [A, C, H, W] with A = T requires a `layout`.
 
-    `keep` is called with the name of an input, the prediction and the labels, and returns the prediction to store.
+    `keep` is called with the input's name, the prediction and the labels, and returns the prediction to store.
 
-    If some files cannot be used, `hdlif` predicts the other files, and "failed" lists the errors.
+    If some files cannot be used, the errors are listed under "failed", and the other files are still predicted.
 
     Raises:
         ArtefactError, InputError: no file can be read, or no file fits the network.
@@ -122,7 +122,7 @@ def predict(
     confidence: Confidence | None = None,
     threads: int | None = None,
 ) -> list[Answer]:
-    """Run a deployed network on files without PyTorch, and return one prediction per input.
+    """Run a deployed network on files without PyTorch and return one prediction per input.
 
     Args:
         artefact: a NAME.hdlif.safetensors file, or the name of a trained network.
@@ -154,7 +154,7 @@ def predict(
 
 
 def _files(inputs: Sequence[Path], session: Session) -> Iterator[Path]:
-    """Yield the input files, and the files in the input folders."""
+    """Yield the input files and all files found in input folders."""
     for path in map(Path, inputs):
         # Unlike Path.is_dir, it returns False for invalid paths.
         if os.path.isdir(path):  # noqa: PTH112
@@ -164,7 +164,7 @@ def _files(inputs: Sequence[Path], session: Session) -> Iterator[Path]:
 
 
 def files_in(folder: Path, session: Session) -> list[Path]:
-    """Return the input files for a network in a folder, sorted by path, without earlier output files.
+    """Return a network's input files in a folder, sorted by path and excluding earlier output files.
 
     Raises:
         InputError: the folder has no such file, or cannot be searched.
@@ -178,7 +178,7 @@ def files_in(folder: Path, session: Session) -> list[Path]:
 
 
 def _sought(record: InputRecord) -> tuple[str, Sequence[str]]:
-    """Return the noun and the file suffixes for a network's inputs."""
+    """Return the noun and the file suffixes for a network's type of input."""
     return ("sound", (SUFFIX,)) if record.sound is not None else _IN_FOLDERS[record.kind]
 
 
@@ -192,9 +192,9 @@ _IN_FOLDERS: Mapping[str, tuple[str, Sequence[str]]] = {
 
 
 def _files_below(folder: Path, what: str, suffixes: Sequence[str]) -> Iterator[Path]:
-    """Yield the files with the given suffixes in a folder and all subfolders.
+    """Yield the files with the given suffixes in a folder and all its subfolders.
 
-    As in training, links to folders and names that begin with a dot are skipped.
+    As in training, links to folders are skipped, and so are files and folders whose names begin with a dot.
     """
     folders = [folder]
     while folders:
@@ -215,7 +215,7 @@ def _files_below(folder: Path, what: str, suffixes: Sequence[str]) -> Iterator[P
 
 
 def _batches(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
-    """Yield batches of adjacent samples with equal numbers of steps, up to `BATCH` and `BATCH_VALUES`."""
+    """Yield batches of consecutive samples with equal numbers of steps, up to the limits `BATCH` and `BATCH_VALUES`."""
     batch: list[Sample] = []
     for sample in samples:
         full = len(batch) == BATCH or (len(batch) + 1) * sample.x.size > BATCH_VALUES
@@ -228,7 +228,7 @@ def _batches(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
 
 
 def _answered(session: Session, batch: Sequence[Sample], confidence: float | None) -> Iterator[Answered | InputError]:
-    """Yield the prediction for each input of a batch, or the error for an invalid input."""
+    """Yield a prediction for each input in a batch, or an error if the output is not finite."""
     x = np.concatenate([one.x for one in batch], axis=1)
     if confidence is None:
         found = answers(session.run(x), session.task, session.labels, [one.placed for one in batch])

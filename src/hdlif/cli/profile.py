@@ -57,12 +57,12 @@ class Profiled:
 
     @property
     def params_mb(self) -> float:
-        """Return the size of the parameters in the paper's convention."""
+        """Return the size of the parameters in MB, in the paper's convention."""
         return self.counts.params_mb
 
     @property
     def stored_mb(self) -> float | None:
-        """Return the file size, or None for a network without a deployed form."""
+        """Return the file size in MB, or None if the network has no deployed form."""
         return getattr(self.counts, "stored_mb", None)
 
     @property
@@ -94,18 +94,18 @@ def profile(
     data_root: DataRoot = None,
     overrides: DataKeys = (),
 ) -> Profiled:
-    """Count parameters, SOPs, NOPs and energy per layer of a recipe, a checkpoint or a model file.
+    """Count the parameters, SOPs, NOPs and energy of each layer in a recipe, a checkpoint or a model file.
 
-    With "paper", only synaptic operations of the body count, and 1-bit weights take 2 bits, as in the paper's tables.
+    With "paper", only the body's synaptic operations count, and 1-bit weights take 2 bits, as in the paper's tables.
     With "honest", every operation of the deployed network counts.
 
-    With --training, `hdlif profile` runs a recipe on random data, and prints the time, saved bytes and implementation
-    of each layer. With --training, you can change any value of the recipe by --set.
+    With --training, `hdlif profile` trains a recipe on random data and prints the time, saved bytes and implementation
+    of each layer. With --training, --set can replace any value of the recipe.
 
     \f
     `network` is TARGET, `overrides` contains "data.KEY=VALUE" entries, and `data_root` is as in `train`. Counts are per
-    image, averaged over the first test images. If a network has no deployed form, figures that need the graph are None,
-    and a note names the layer responsible.
+    image, averaged over the first test images. If a network has no deployed form, figures that require the graph are
+    None, and a note identifies the layer responsible.
 
     >>> counts = profile("digits_hdlif").counts
     >>> [layer.kind for layer in counts.layers][:3], counts.sops > 0
@@ -155,7 +155,7 @@ def profile(
 
 
 def _profiled(seen: "Activity", counting: "Counting", learn: TrainedLevel | None, *, trained: bool) -> Profiled:
-    """Compute the costs of inference and, if a level is given, of learning."""
+    """Compute the costs of inference and, if a level is given, the costs of learning."""
     from hdlif.report.accounting import learning_cost, priced
 
     counts, learning = priced(seen, counting), learning_cost(seen, learn) if learn else None
@@ -197,7 +197,7 @@ def profile_training(
 
 
 def layers_table(profile: Mapping[str, Any]) -> str:
-    """Format a table with one row per layer, a total, and notes."""
+    """Format a table with one row per layer and a total, followed by notes."""
     header = ["layer", "kind", "shape", "params (MB)", "file (MB)", "SOPs", "NOPs", "energy (nJ)", "density"]
     rows = [
         [
@@ -216,7 +216,7 @@ def layers_table(profile: Mapping[str, Any]) -> str:
 
 
 def learning_table(cost: Mapping[str, Any]) -> str:
-    """Format the memory of learning, and the energy of learning compared with inference."""
+    """Format the memory that learning requires, and the energy of learning compared with inference."""
     memory = [
         [f"trained: {cost['weights']:,} numbers ({cost['level']})", f"{cost['learned_bytes']:,}"],
         ["sums of gradients", f"{cost['gradient_bytes']:,}"],
@@ -230,14 +230,14 @@ def learning_table(cost: Mapping[str, Any]) -> str:
 
 
 def _counted(row: Mapping[str, Any]) -> list[str]:
-    """Format the sizes, operations and energy of a layer or of the total."""
+    """Format the sizes, operations and energy in one row, for a layer or the total."""
     sizes = [figure(row[key], ".6f") for key in ("params_mb", "stored_mb")]
     operations = [figure(row[key], ",.0f") for key in ("sops", "nops")]
     return [*sizes, *operations, figure(row["energy_mj"], ",.1f", 1e6)]
 
 
 def training_table(profile: Mapping[str, Any]) -> str:
-    """Format a table with one row per layer, work outside layers, and a total."""
+    """Format a table with rows for each layer, for work outside layers, and for the total."""
     header = ["layer", "kind", "forward, ms", "backward, ms", "saved for backward, MB", "computed by"]
     rows = [
         [

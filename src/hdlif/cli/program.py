@@ -19,7 +19,7 @@ from hdlif.errors import HdlifError, MachineError, MissingExtraError, OutputErro
 
 
 def form_that_works(error: click.NoSuchOption, words: Sequence[str]) -> str:
-    """Suggest --set for an unknown option that is a key of a recipe, or return "" for any other option.
+    """Suggest --set if an unknown option is a recipe key, or return "" otherwise.
 
     Args:
         words: the words of the command line.
@@ -33,7 +33,7 @@ def form_that_works(error: click.NoSuchOption, words: Sequence[str]) -> str:
 
 
 def kinds_of(section: str | None) -> str:
-    """List the valid kinds for a recipe section, as the end of an error message."""
+    """Return the last part of an error message, which lists the valid kinds for a recipe section."""
     from hdlif.recipe.builders.part import KINDS
 
     names = KINDS.get(f"{section}.kind")
@@ -41,7 +41,7 @@ def kinds_of(section: str | None) -> str:
 
 
 def _keys(name: str) -> list[str]:
-    """Return the recipe keys that end in `name`, or only the section's key if `name` is a section."""
+    """Return the recipe keys that end in `name`, or only `name` if it is a section."""
     from hdlif.recipe import ALIASES, Recipe
     from hdlif.recipe.builders.schema import KEYS as MEANINGS
 
@@ -74,7 +74,7 @@ def _is_of_data(key: str) -> bool:
 
 
 def _value(option: str, words: Sequence[str]) -> str | None:
-    """Return the value of an option on the command line if the value needs no quotes."""
+    """Return the value of an option on the command line, or None if the value would need quotes."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
         name, equals, value = word.partition("=")
         value = value if equals else following
@@ -115,7 +115,7 @@ SUBCOMMANDS = {
 
 
 class Program(click.Group):
-    """The command `hdlif`, which imports only the subcommand that the user calls."""
+    """The command `hdlif`, which only imports the subcommand that the user calls."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # No path contains NUL, for which system calls raise errors of several types.
@@ -176,9 +176,9 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line, print errors to standard error, and exit with 0, 1, 2, 130 or 143.
+    """Run the command line, print errors to standard error, and exit with code 0, 1, 2, 130 or 143.
 
-    Exit with 1 and print nothing if the reader of standard output has closed the pipe, as `head` does.
+    If the reader of standard output has closed the pipe, as `head` does, exit with code 1 and print nothing.
     """
     try:
         # Check this before the work, not after it.
@@ -228,7 +228,7 @@ def _interrupted(error: BaseException | None) -> NoReturn:
 
 
 def _fail(error: HdlifError | None, cause: Exception) -> NoReturn:
-    """Print an error and exit, or raise the cause of the error with --debug."""
+    """Print an error and exit or, with --debug, raise the cause of the error."""
     _let_go(sys.stdout)
     if "--debug" in sys.argv[1:]:
         raise cause
@@ -276,9 +276,9 @@ OF_SUBCOMMANDS: Mapping[tuple[str, type[HdlifError]], str] = {
 
 
 def page_of(subcommand: str, error: HdlifError) -> str | None:
-    """Return the documentation page for an error of a subcommand, such as "run" or "data get".
+    """Return the documentation page for an error that a subcommand, such as "run" or "data get", has raised.
 
-    Return None if no page exists, or if the message already contains a page.
+    Return None if no page exists or if the message already contains the path of a page.
     """
     if "docs/" in str(error):
         return None
@@ -289,12 +289,12 @@ def page_of(subcommand: str, error: HdlifError) -> str | None:
 
 
 def _verb() -> str:
-    """Return the words of the subcommand from the command line."""
+    """Return the words on the command line that may name the subcommand."""
     return " ".join(word for word in sys.argv[1:3] if not word.startswith("-"))
 
 
 def _is_of_click(error: OSError) -> bool:
-    """Return whether an error occurred while click printed the help or the version."""
+    """Return whether an error was raised while click was printing the help or the version."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
@@ -302,7 +302,7 @@ def _is_of_click(error: OSError) -> bool:
 
 
 def _let_go(stream: TextIO | None) -> None:
-    """Discard the unwritten buffer of a stream to prevent another write error at exit."""
+    """Discard a stream's unwritten buffer to prevent another write error at exit."""
     if stream is None:
         return
     try:

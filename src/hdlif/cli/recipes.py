@@ -27,11 +27,10 @@ def ls(
 ) -> dict[str, Any]:
     """List the shipped recipes by data set.
 
-    The list shows each recipe's neuron, learning rule, and bits of weights and spikes.
+    The list shows each recipe's neuron, learning rule, weight bits and spike bits.
 
     \f
-    The list begins with recipes whose data need no download. The result always includes descriptions and published
-    figures.
+    Recipes whose data need no download are listed first. The result always includes descriptions and published figures.
 
     Args:
         published: List only recipes from published tables, with the published figures.
@@ -47,12 +46,12 @@ def ls(
 
 
 def needs_no_download(shipped: str) -> bool:
-    """Return whether a shipped recipe uses bundled or generated data."""
+    """Return whether a shipped recipe uses only bundled or generated data."""
     return shipped.startswith(tuple(f"{name}_" for name in WITHOUT_DOWNLOAD))
 
 
 def about(name_or_path: str | Path) -> str:
-    """Return the descriptive first sentence of a recipe's header comment, or ""."""
+    """Return the first descriptive sentence of a recipe's header comment, or "" if there is none."""
     _, text = recipe_text(name_or_path)
     lines = takewhile(lambda line: line.startswith("#"), text.splitlines())
     about_it = (line for line in lines if not line.startswith(("# hdlif train ", "# published: ")))
@@ -61,7 +60,7 @@ def about(name_or_path: str | Path) -> str:
 
 
 def details(recipe: Recipe) -> dict[str, Any]:
-    """Return the data set, neuron, rule, and bits of weights and spikes of a shipped recipe."""
+    """Return a shipped recipe's data set, neuron, learning rule, weight bits and spike bits."""
     data = recipe.data
     graded = builders.NEURONS[recipe.neuron.kind].IS_GRADED
     return {
@@ -90,7 +89,7 @@ def _in_bits(bits: float) -> str:
 
 
 def published_figures(name_or_path: str | Path) -> dict[str, float | None] | None:
-    """Return the published "accuracy" (0..1) and "params_mb" from a recipe's header, or None without figures."""
+    """Return the published "accuracy" (0..1) and "params_mb" in a recipe's header, or None if there are no figures."""
     _, text = recipe_text(name_or_path)
     found = _PUBLISHED.search(text)
     if found is None:
@@ -130,10 +129,10 @@ def schema(
     *,
     out: Place | None = None,
 ) -> str:
-    """Print the JSON Schema of recipes, which an editor uses to complete and check keys and kinds.
+    """Print the JSON Schema for recipes, which lets an editor complete and check keys and kinds.
 
-    The schema contains the kinds of hdlif and of installed packages. `hdlif recipes check` makes more checks than the
-    schema.
+    The schema contains the kinds that hdlif and installed packages define. `hdlif recipes check` checks more than the
+    schema does.
 
     Args:
         out: The file to write, such as recipe.schema.json.  [default: standard output]
@@ -158,11 +157,11 @@ def check_all(
 ) -> dict[str, Any]:
     """Check the keys, names, arguments and types of each RECIPE, or of all shipped recipes.
 
-    With --build, `hdlif recipes check` also checks ranges of arguments, layer names, whether network and data fit,
-    training, and export. These checks need PyTorch.
+    With --build, `hdlif recipes check` also checks argument ranges, layer names, whether the network fits the data, and
+    whether training and export work. These checks need PyTorch.
 
     \f
-    Returns the names of the valid recipes.
+    Return the names of the valid recipes.
 
     Args:
         overrides: Replace one value first; repeatable.
@@ -190,7 +189,7 @@ def check_all(
 
 
 def verdict(found: Mapping[str, Any]) -> str:
-    """Format the result of a recipe check in one line."""
+    """Format the result of a recipe check as one line."""
     why = found.get("not_exported")
     return "good" if why is None else f"can be trained, but not exported: {why}"
 
@@ -198,7 +197,7 @@ def verdict(found: Mapping[str, Any]) -> str:
 def check(
     name_or_path: str | Path, overrides: Sequence[str] = (), *, build: bool = False, data_root: Place | None = None
 ) -> dict[str, Any]:
-    """Check a recipe, and return the recipe with all values explicit.
+    """Check a recipe and return it with all values explicit.
 
     Args:
         build: whether to also build all parts, as before training, try one update on noise, and try to deploy the

@@ -1,4 +1,4 @@
-"""Implement `hdlif report`, which writes an HTML page about one or several runs."""
+"""Implement `hdlif report`, which writes an HTML page about one or more runs."""
 
 import shlex
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def report(
     image: Annotated[int | None, option(type=click.IntRange(0))] = None,
     data_root: DataRoot = None,
 ) -> dict[str, str]:
-    """Write a self-contained HTML page about one run folder, several run folders, or a demo's folder.
+    """Write a self-contained HTML page about one or more run folders, or about a demo's folder.
 
     The page shows tables, curves, differences between the recipes, confusion matrices, per-layer figures, and the
     activity of single neurons.
@@ -79,7 +79,7 @@ def report(
 def _traces(
     run: "Run", *, neurons: str | None, image: int | None, data_root: Path | None
 ) -> tuple["Traces | None", str | None]:
-    """Return neuron traces for the runs that still have a network, or the reason why no run has one."""
+    """Return neuron traces for the runs that still have a network, or the reason why traces cannot be computed."""
     trained = {name: folder for name, folder in run.folders.items() if (folder / run_folder.MODEL).exists()}
     asked = neurons is not None or image is not None
     if not trained:
@@ -98,7 +98,7 @@ def _traces(
 
 
 def _remake(folder: Path, run: "Run") -> str:
-    """Return the command that repeats a training run or a demo."""
+    """Return the command that reproduces a training run or a demo."""
     if folder in run.folders.values():
         return shlex.join(["hdlif", "train", (folder / run_folder.RECIPE).as_posix(), "--out", folder.as_posix()])
     data = ["--data", run.data] if run.data else []

@@ -1,4 +1,4 @@
-"""Implement `hdlif run`, which predicts files and streams without PyTorch."""
+"""Implement `hdlif run`, which runs inference on files and streams without PyTorch."""
 
 import sys
 from collections.abc import Sequence
@@ -36,8 +36,8 @@ def run(
 
     ARTEFACT is a model file, or the name of a trained network from `hdlif models ls`.
 
-    Each input is a file, or a folder with images, .csv files, .wav files or event-camera data. If some inputs cannot be
-    used, `hdlif run` predicts the other inputs and exits with code 1.
+    Each input is a file, or a folder of images, .csv files, .wav files or event-camera data. If some inputs cannot be
+    used, `hdlif run` still makes predictions for the others and exits with code 1.
 
     \b
     images      an image file; or a .npy array: float32 [C, H, W], [N, C, H, W] or
@@ -52,21 +52,22 @@ def run(
                 or a .npy array of counts: [2, H, W], [T, 2, H, W] or [N, T, 2, H, W]
 
     Images are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP files with 8 bits per channel. An image may have at most 80
-    million pixels, and 65,535 pixels per side. `hdlif run` uses only the first frame, and ignores orientation and
-    transparency. A file may have at most 256 MiB.
+    million pixels in total and 65,535 pixels per side. `hdlif run` uses only the first frame of an image and ignores
+    orientation and transparency. A file may be at most 256 MiB in size.
 
-    If a network predicts classes or objects per pixel, `hdlif run` writes the mask of NAME.jpg to NAME.answer.png in
-    the image's size. Mask values are class numbers from 0, or 255 for no class. For objects, mask values are object
-    numbers from 1, or 0 for no object. NAME.overlay.png is the image overlaid with the mask's colours. If a network
-    predicts boxes, NAME.answer.png is the image with boxes, labels and scores.
+    If a network predicts a class or an object for each pixel, `hdlif run` writes the mask for NAME.jpg to
+    NAME.answer.png at the image's size. For classes, mask values are class numbers starting at 0, and 255 means no
+    class. For objects, mask values are object numbers starting at 1, and 0 means no object. NAME.overlay.png is the
+    image overlaid with the coloured mask. If a network predicts boxes, NAME.answer.png is the image with boxes, labels
+    and scores drawn on it.
 
-    With --page, `hdlif run` writes the predictions only to the page. The option --page requires a time series, audio or
-    event-camera data.
+    With --page, `hdlif run` writes the predictions only to the page. With --page, the input must be a time series,
+    audio or event-camera data.
 
     With --stream, a network for time series, audio or images runs on samples as they arrive. `hdlif run` prints one
-    line (with --json one object) at the end of each window. With a confidence, `hdlif run` prints each line as soon as
-    a class reaches the confidence. Early exit does not change the start of the next window. For an image network that
-    predicts at each step, `hdlif run` keeps the state from frame to frame, and prints one line per frame.
+    line (with --json, one object) at the end of each window. With a confidence, `hdlif run` prints a line as soon as
+    the probability of a class reaches the confidence. Early exit does not change when the next window starts. For an
+    image network that predicts at each step, `hdlif run` keeps the state between frames and prints one line per frame.
 
     \b
     series      lines of CSV, with or without a header; or a .npy array [T, C]
@@ -127,7 +128,7 @@ def run(
 
 
 def _given(**options: Any) -> dict[str, Any]:
-    """Return only the options that are not None."""
+    """Return the options that are not None."""
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -142,7 +143,7 @@ def _write_page(artefact: Path, recording: Path, page: Path, as_json: bool, opti
 
 
 def _run_on_stream(artefact: Path, place: Path, as_json: bool, options: dict[str, Any]) -> None:
-    """Print each prediction for a stream when available, and exit with 1 if any prediction is not finite."""
+    """Print predictions for a stream as they become available, and exit with code 1 if any output is not finite."""
     from hdlif.cli.stream import stream as command
 
     said, failed = 0, False

@@ -22,7 +22,7 @@ from hdlif.training import RunFiles
 
 @dataclass(frozen=True)
 class Spread:
-    """The statistics of one figure over several seeds.
+    """Statistics of one figure over several seeds.
 
     Attributes:
         mean, std: None if a value is None; the sample standard deviation is also None for a single seed.
@@ -35,7 +35,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float | None]) -> Spread:
-        """Compute the statistics of one value per seed."""
+        """Compute statistics from one value per seed."""
         known = [value for value in values if value is not None]
         mean, std = mean_and_std(known) if known and len(known) == len(values) else (None, None)
         return cls(mean, std, tuple(values))
@@ -71,7 +71,7 @@ class SeedsResult:
 
     @classmethod
     def of(cls, name: str, runs: Sequence[TrainResult]) -> SeedsResult:
-        """Summarise the training runs of one recipe."""
+        """Summarise the training runs for one recipe."""
         return cls(
             name=name,
             seeds=tuple(run.seed for run in runs),
@@ -100,7 +100,7 @@ class SeedsResult:
         }
 
     def text(self, out: Path | None = None) -> str:
-        """Format the result as one line that begins with the name of the folder."""
+        """Format the result as one line, which begins with the name of the folder."""
         return str(self if out is None else replace(self, name=run_name(out, self.name)))
 
     def __str__(self) -> str:
@@ -126,10 +126,10 @@ def train_seeds(
     say: Callable[[str], None] = say_nothing,
     **options: Any,
 ) -> SeedsResult:
-    """Train a recipe with `seeds` consecutive seeds, and write OUT/seeds.json after each seed.
+    """Train a recipe with `seeds` consecutive seeds and write OUT/seeds.json after each seed.
 
-    The first seed is the recipe's seed, and run folders are OUT/seed_S. Finished runs of the same recipe are skipped,
-    and stopped runs are resumed.
+    The first seed is the recipe's seed, and the run folders are OUT/seed_S. Finished runs of the same recipe are
+    skipped, and interrupted runs are resumed.
 
     Args:
         overrides, data, stream, twin, start: as in `hdlif.train`.

@@ -1,4 +1,4 @@
-"""Implement `hdlif serve`, which predicts over HTTP."""
+"""Implement `hdlif serve`, which serves predictions over HTTP."""
 
 import signal
 import sys
@@ -42,11 +42,11 @@ def serve(
     as_json: bool = False,
     **limits: Any,
 ) -> None:
-    """Serve predictions over HTTP for each ARTEFACT, which is a path or NAME=PATH.
+    """Serve predictions over HTTP for each ARTEFACT, given as PATH or NAME=PATH.
 
-    `hdlif serve` needs the extra hdlif[serve]. The page docs/how_to/serving.md describes the requests. On SIGTERM or
-    Ctrl-C, the server completes the requests in flight and stops. On SIGHUP, the server reloads the files without
-    dropping requests.
+    `hdlif serve` needs the extra hdlif[serve]. See docs/how_to/serving.md for a description of the requests. On SIGTERM
+    or Ctrl-C, the server completes requests in flight and then stops. On SIGHUP, the server reloads the model files
+    without dropping requests.
 
     \b
       curl --data-binary @photo.png -H 'Content-Type: image/png' localhost:8000/v1/models/digits/predict

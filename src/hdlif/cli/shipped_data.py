@@ -19,7 +19,7 @@ _TOGETHER = 256
 def persistence(
     sets: DataSets, names: tuple[str, ...], mean: tuple[float, ...], std: tuple[float, ...], ahead: int
 ) -> dict[str, float]:
-    """Return the test metrics of the last-value forecast x_{t+ahead} = x_t, in original units.
+    """Return test metrics for the last-value forecast x_{t+ahead} = x_t, in the original units.
 
     Args:
         sets: time series whose targets are their own channels, `ahead` steps later.
@@ -38,7 +38,7 @@ VALIDATION = 100
 
 
 def inspect_shipped(name: str, *, overrides: Sequence[str] = (), root: Path | None = None) -> dict[str, Any]:
-    """Read or generate a shipped data set as in training, and describe the samples.
+    """Read or generate a shipped data set as in training, and describe its samples.
 
     Args:
         name: name of a shipped data set.

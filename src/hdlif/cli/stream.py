@@ -45,7 +45,7 @@ def stream(
     max_operations: int = DEFAULT_MAX_OPERATIONS,
     say: Callable[[str], None] = say_nothing,
 ) -> Iterator[Decision | FrameAnswer]:
-    """Run a network on a stream, and yield the prediction for each window or frame when available.
+    """Run a network on a stream and yield the prediction for each window or frame as it becomes available.
 
     Args:
         place: "-" for standard input, a file, FIFO or device, or a folder of frames.
@@ -140,7 +140,7 @@ def named(place: str | Path) -> str:
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
-    """Return a sort key that puts frame 2 before frame 10."""
+    """Return a sort key for frames that puts frame 2 before frame 10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]
 
 
@@ -184,7 +184,7 @@ def _takes(session: Session) -> str:
 
 
 def _left(at_work: Stream, came: int, partial: bool) -> Iterator[str]:
-    """Yield a message about incomplete windows at the end of the stream."""
+    """Yield a message if windows are incomplete at the end of the stream."""
     left: list[Any] = [one for one in at_work.unanswered if not (partial and one.step)]
     if left:
         first, last = left[0], left[-1]

@@ -1,4 +1,4 @@
-"""Implement `hdlif sweep`, which searches a space of recipes in any number of processes."""
+"""Implement `hdlif sweep`, which searches a space of recipes with any number of processes."""
 
 import json
 import math
@@ -27,11 +27,11 @@ def sweep(
     progress: bool = False,
     say: Callable[[str], None] = say_nothing,
 ) -> SweepResult:
-    """Search a space of recipes around RECIPE for the best validation accuracy.
+    """Search for the best validation accuracy in a space of recipes derived from RECIPE.
 
-    To use several processes, start the same command in each process, on any machine with access to the study's folder.
-    `hdlif sweep` prunes trials that are worse than the median. If a process stops, another process resumes the trial
-    from the checkpoint. `hdlif sweep` needs the extra hdlif[sweep].
+    To use several processes, run the same command several times, on any machines with access to the study's folder.
+    `hdlif sweep` prunes trials that are worse than the median. If a process stops, another process resumes its trial
+    from the last checkpoint. `hdlif sweep` needs the extra hdlif[sweep].
 
     \b
     A space reads
@@ -40,7 +40,8 @@ def sweep(
       neuron: {kind: choice, values: [{kind: lif}, {kind: hdlif}]}
 
     \f
-    A trial that stops three times without a new checkpoint counts as failed. The search does not use the test set.
+    A trial that is interrupted three times without a new checkpoint counts as failed. The search does not use the test
+    set.
 
     Args:
         space: YAML file with keys of the recipe and the values of each.
@@ -79,7 +80,7 @@ def sweep(
 
 
 def trials_table(result: SweepResult) -> str:
-    """Format a table of trials, with the best trial first, and the overrides that repeat this trial."""
+    """Format a table of trials, with the best trial first, and the overrides that reproduce the best trial."""
 
     def rank(trial: TrialResult) -> tuple[bool, float]:
         score = trial.validation_score

@@ -1,4 +1,4 @@
-"""Run the trials of a search in any number of processes, and collect the results."""
+"""Run a search's trials with any number of processes and collect the results."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def search(
 
 
 class _Reporting(Callback):
-    """A callback that reports every epoch to the study, and raises `TrialPruned` if other trials are better."""
+    """A callback that reports every epoch to the study and raises `TrialPruned` if the study prunes the trial."""
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
@@ -118,7 +118,7 @@ def _frozen(trial: Trial) -> FrozenTrial:
 
 
 def _write(study: Study, base: Recipe, space: Space, journal: Path) -> SweepResult:
-    """Write the file sweep.json, and return its content."""
+    """Write sweep.json and return its content."""
     classifies = base.task.kind == "classify" and base.task.arguments.get("best", "accuracy") == "accuracy"
     trials = tuple(_result(trial, space, folder_of(journal, trial), classifies) for trial in trials_of(study))
     done = [

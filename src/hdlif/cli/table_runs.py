@@ -50,16 +50,16 @@ class TableRun:
     __pydantic_config__: ClassVar = FINITE
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the entry of the run in table.json, without the curve."""
+        """Return the run's entry in table.json, which omits the curve."""
         found = asdict(self)
         del found["curve"]
         return found
 
 
 def recipe_digest(recipe: Recipe) -> str:
-    """Return a digest of 16 hexadecimal digits that is equal for equivalent recipes.
+    """Return a digest of 16 hexadecimal digits, which is identical for equivalent recipes.
 
-    For the user's own data, the digest depends on the content of the data and not on the path.
+    For the user's own data, the digest depends on the content of the data, not on the path.
     """
     stated = recipe.model_dump(mode="json")
     if stated["data"].get("found") is not None:
@@ -69,7 +69,7 @@ def recipe_digest(recipe: Recipe) -> str:
 
 
 def run_of(result: TrainResult, recipe: Recipe) -> TableRun:
-    """Return the figures of a finished training run of a recipe."""
+    """Return the figures of a recipe's finished training run."""
     metric, value = result.first_figure
     return TableRun(
         seed=recipe.seed,
@@ -90,7 +90,7 @@ def run_of(result: TrainResult, recipe: Recipe) -> TableRun:
 
 
 def firing_rate(result: TrainResult) -> float:
-    """Return the fraction of neurons that emit a spike, averaged over layers, steps and images."""
+    """Return the fraction of neurons that emit a spike, averaged over time steps and images."""
     neurons = {neuron.name for neuron in result.neurons}
     layers = [layer for layer in result.layers if layer.name in neurons]
     sizes = [math.prod(layer.shape or ()) for layer in layers]
@@ -99,7 +99,7 @@ def firing_rate(result: TrainResult) -> float:
 
 
 def cell_of(runs: Sequence[TableRun]) -> dict[str, Any]:
-    """Return a cell of table.json with its runs, means and standard deviations."""
+    """Return a cell of table.json, with its runs and their means and standard deviations."""
     value, accuracy = Spread.of([run.value for run in runs]), Spread.of([run.accuracy for run in runs])
     found: dict[str, Any] = {"n": len(runs), "metric": runs[0].metric, "value": value.mean, "value_std": value.std}
     if accuracy.mean is not None:
@@ -125,7 +125,7 @@ def cell_of(runs: Sequence[TableRun]) -> dict[str, Any]:
 
 
 def unlike(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Return a figure that differs between runs although the recipe determines the figure, or "".
+    """Describe a figure that differs between runs although it depends only on the recipe, or return "".
 
     Args:
         runs: the runs of a cell, as in table.json.
@@ -153,9 +153,9 @@ _TABLE = TypeAdapter(_ReadTable)
 
 
 def read_runs(path: Path) -> dict[tuple[str, str], list[TableRun]]:
-    """Return the runs in a table.json by row and column.
+    """Return the runs in a table.json file by row and column.
 
-    Each run gets the mean curve of the cell, so the mean over all runs is unchanged.
+    Each run gets the cell's mean curve, so the mean over all runs is unchanged.
 
     Raises:
         InputError: the file is not a table.json, or is from an earlier version without runs.

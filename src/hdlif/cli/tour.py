@@ -50,7 +50,7 @@ class Step:
 
 
 def begin(out: Path) -> list[Step]:
-    """Prepare the folder `out`, and return the steps of a tour that writes to this folder.
+    """Prepare the folder `out` and return the steps of a tour that writes to it.
 
     Raises:
         MissingExtraError: PyTorch, or another package of the extra `train`, is not installed.
@@ -119,7 +119,7 @@ def begin(out: Path) -> list[Step]:
 
 
 def draw_picture(out: Path) -> list[list[int]]:
-    """Write a test image to OUT/digit.png, and return the pixels in 0..255."""
+    """Write a test image to OUT/digit.png and return its pixels in 0..255."""
     from PIL import Image
 
     from hdlif.data import digits
@@ -138,7 +138,7 @@ def tour(
 ) -> None:
     """Train, export, run and profile a small network in five minutes.
 
-    Each step explains a command, which runs when you press Enter. `hdlif tour` needs the extra hdlif[train].
+    Each step explains a command and runs it when you press Enter. `hdlif tour` needs the extra hdlif[train].
 
     \f
 
@@ -181,7 +181,7 @@ def _typed(command: Sequence[str]) -> str:
 
 
 def _paragraphs(step: Step) -> str:
-    """Wrap the text of a step, unless the text already has several lines."""
+    """Wrap the text of a step, unless it already has several lines."""
     text = printable_lines(step.text)
     return text if "\n" in text else textwrap.fill(text, WIDTH - 4)
 
@@ -218,7 +218,7 @@ def _in_colours(title: str, step: Step, picture: list[list[int]] | None) -> str:
 
 
 def _answer() -> str:
-    """Read the user's answer, which is "" for Enter, s or q, and return q at the end of standard input."""
+    """Return the user's answer ("s", "q", or "" for Enter), or "q" at the end of standard input."""
     while True:
         put("  Enter runs it, s skips it, q quits: ", nl=False)
         line = sys.stdin.readline()
@@ -232,7 +232,7 @@ def _answer() -> str:
 
 
 def _run(command: Sequence[str]) -> int:
-    """Run an `hdlif` command in a separate process, and return the exit code."""
+    """Run an `hdlif` command in a separate process and return its exit code."""
     sys.stdout.flush()
     child = subprocess.Popen(module_command("hdlif", *command))
     try:

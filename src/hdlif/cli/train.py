@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """A finished training run, which can be used as a path to the run folder.
+    """A finished training run, which can also be used as the path of its run folder.
 
     See `train` for an example.
 
@@ -69,7 +69,7 @@ class Run:
 
     @property
     def best_epoch(self) -> int | None:
-        """Return the epoch of the saved network, which has the best validation result."""
+        """Return the epoch of the saved network, which is the epoch with the best validation result."""
         return self.result.best_epoch
 
     def __fspath__(self) -> str:
@@ -81,7 +81,7 @@ class Run:
 
 
 class NotFirstProcessError(InputError):
-    """Raised in every process of a training run except the first process, which has the result."""
+    """Raised in every process of a training run except the first, which has the result."""
 
 
 @called_from_python
@@ -107,22 +107,22 @@ def train(
     progress: bool = False,
     say: Callable[[str], None] = say_nothing,
 ) -> Run:
-    """Train RECIPE, which is a YAML file or a name from `hdlif recipes ls`, and measure the result.
+    """Train RECIPE, which is a YAML file or a name from `hdlif recipes ls`, and evaluate the result.
 
-    Without RECIPE, `hdlif` chooses network, rule and optimiser based on the size of your data (--data PATH). `hdlif`
-    prints the choices, and writes them to recipe.yaml. Use --set to replace any chosen value.
+    Without RECIPE, `hdlif` chooses a network, a learning rule and an optimiser based on the size of your data (--data
+    PATH). `hdlif` prints the choices and writes them to recipe.yaml. Use --set to override any of the choices.
 
     The run folder contains model.safetensors from the best epoch, last.safetensors for --resume, metrics.jsonl,
-    TensorBoard events and summary.json. After Ctrl-C, --resume continues from the last checkpoint. To use a folder that
-    contains a run, pass --resume or --overwrite.
+    summary.json, and TensorBoard events. After Ctrl-C, --resume continues from the last checkpoint. To use a folder
+    that contains a run, pass --resume or --overwrite.
 
     With --seeds, the run folder contains one run per seed (seed_42, seed_43, ...), and seeds.json with means and
-    standard deviations. `hdlif train` skips finished seeds, and resumes a stopped seed.
+    standard deviations. When run again, `hdlif train` skips finished seeds and resumes an interrupted seed.
 
     \f
-    `epochs` and `overrides` apply to recipes given by name, not to a `Recipe`. `epochs` replaces the override
-    training.epochs. Without recipe and data, `train` uses digits_hdlif. `data_root` is the folder of data sets that are
-    not part of a package. `progress` shows a bar, and `say` is called with each printed line.
+    `epochs` and `overrides` do not apply to a `Recipe` object. `epochs` takes precedence over an override of
+    training.epochs. If no recipe and no data are given, `train` uses digits_hdlif. `data_root` is the folder of data
+    sets that are not part of a package. `progress` shows a progress bar, and `say` is called with each line to print.
 
     >>> run = train("digits_hdlif", epochs=1, out="run", overrides=["model.width=4"])
     >>> run.folder, run.metrics["accuracy"] > 0.2
@@ -208,7 +208,7 @@ def train(
 
 
 def as_text(result: "TrainResult", out: Path) -> str:
-    """Format the result of a training run, with figures and an explanation.
+    """Format the result of a training run as text, with figures and an explanation.
 
     Args:
         out: the run folder.
@@ -277,7 +277,7 @@ def _dry_run(
     say: Callable[[str], None],
     **others: Any,
 ) -> "Chosen":
-    """Return the choice of layer options for a budget and the untrained network."""
+    """Choose layer options for a budget, based on the untrained network."""
     if budget is None:
         raise RecipeError("--dry-run requires --budget, such as --budget nops=70%")
     from hdlif.cli.budget_training import choose_untrained

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """Settings of a training run that are not part of the recipe.
+    """Settings for a training run that are not part of the recipe.
 
     Attributes:
         data_root, devices, nodes, workers, threads, memory_repeats: as in `hdlif train`; without `threads`, a resumed
@@ -95,7 +95,7 @@ def train_recipe(
 ) -> TrainResult | None:
     """Train a recipe, measure the network once on the test set, and write OUT/summary.json.
 
-    On a CPU, the process keeps freed memory for later allocations (`allocator.keep_freed_memory`).
+    When training on a CPU, the process keeps freed memory for later allocations (`allocator.keep_freed_memory`).
 
     Args:
         recipe, found: the results of `hdlif.recipe.runs.recipe_data`.
@@ -180,7 +180,7 @@ def _as_it_was_begun(
     found: OwnData | None,
     say: Callable[[str], None],
 ) -> Recipe:
-    """Return the recipe with numeric class weights, and with the data path of a resumed run."""
+    """Return the recipe with numeric class weights and, if a run is resumed, with that run's data path."""
     # Only a checkpoint records the data from the start of the training.
     stopped = options.resume is not False and ranks.led(RunFiles(out).exist)
     if options.resume and stopped:
@@ -254,7 +254,7 @@ def _forgotten_if_refused(out: Path, ranks: Ranks) -> Iterator[None]:
 
 
 def train_in_one_process(recipe: Recipe, out: Path, options: TrainingOptions) -> TrainResult:
-    """Train a recipe for another subcommand in a single process."""
+    """Train a recipe in a single process, on behalf of another subcommand."""
     loaded, found = load_recipe_to_train(
         recipe, out=out, data_root=options.data_root, resume=bool(options.resume), say=options.say
     )
@@ -264,7 +264,7 @@ def train_in_one_process(recipe: Recipe, out: Path, options: TrainingOptions) ->
 
 
 def _of_recipe(recipe: Recipe, teacher: Teacher | None) -> list[Callback]:
-    """Return the callbacks that a recipe adds to training."""
+    """Return the training callbacks that a recipe requires."""
     mix, penalty = builders.build_mix(recipe), builders.build_penalty(recipe)
     mixing = [] if mix is None else [Mixing(mix)]
     teaching = [] if teacher is None else [Teaching(teacher)]
@@ -326,7 +326,7 @@ def _measured(
     bar: Bar,
     initial: Sequence[Neuron],
 ) -> MeasuredNetwork:
-    """Measure a trained network, and write the recipe and the data for reports."""
+    """Measure a trained network and write its recipe and the data for reports."""
     write_text(out / run_folder.RECIPE, dump_recipe(recipe))
     # Measure in the precision of deployment, whatever the precision of training.
     measured = measure(model.float(), recipe, sets, device, bar=bar, initial=initial)
@@ -336,7 +336,7 @@ def _measured(
 
 
 def measure_peak(result: TrainResult, out: Path, repeats: int, bar: Bar) -> TrainResult:
-    """Measure the peak memory of a training run, and add the value to the result and to summary.json."""
+    """Measure the peak memory of a training run and add it to the result and to summary.json."""
     recipe = Recipe.model_validate(result.recipe)
     peak = _peak_bytes(recipe, repeats, bar, threads=result.threads_used)
     measured = replace(result, peak_bytes=peak)
@@ -356,7 +356,7 @@ def _peak_bytes(recipe: Recipe, repeats: int, bar: Bar, *, threads: int) -> int 
 
 
 def _replace_earlier(recipe: Recipe, found: OwnData | None, out: Path, *, resume: bool, keep: bool) -> bool:
-    """Remove the files of an earlier run, or return True if the earlier run is resumed.
+    """Remove the files of an earlier run and return False, or return True if that run is resumed.
 
     Raises:
         ExistingRunError: the earlier run must be kept, or cannot be resumed.

@@ -1,4 +1,4 @@
-"""Render the HTML page of an ablation, with a table and charts of accuracy."""
+"""Render the HTML page for an ablation, with a table and charts of accuracy."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -78,7 +78,7 @@ def render(
 
 
 def _finding(columns: Sequence[str], cells: Cells) -> str:
-    """Return a sentence that lists the most accurate cell of each column."""
+    """Return a sentence that lists the most accurate cell in each column."""
     best = {
         column: max((row for row in cells if column in cells[row]), key=lambda row: cells[row][column]["accuracy"])
         for column in columns

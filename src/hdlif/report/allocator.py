@@ -1,8 +1,8 @@
-"""Measure the resident memory of this process, and configure the C library's allocator for training on a CPU.
+"""Measure the resident memory of this process and configure the C library's allocator for training on a CPU.
 
-glibc requests every large block from the kernel (at first above 128 KiB, later above 32 MiB), and returns freed blocks
-to the kernel. Training allocates the same activations at every update, so the kernel maps and zeroes memory pages each
-time (docs/benchmarks/training.md).
+glibc requests every large block from the kernel (initially above 128 KiB, later above 32 MiB) and returns the block
+when it is freed. Training allocates the same activations in every update, so the kernel maps and zeroes their pages
+each time (docs/benchmarks/training.md).
 """
 
 import contextlib
@@ -16,7 +16,7 @@ _NEVER_TRIMMED = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Configure glibc to keep freed blocks of up to 1 GiB for later allocations (32 MiB before glibc 2.35).
+    """Configure glibc to keep freed blocks of up to 1 GiB (32 MiB before glibc 2.35) for later allocations.
 
     The process keeps its peak memory until exit. Results do not change. `keep_freed_memory` does nothing if the C
     library is not glibc, or if environment variables (MALLOC_... or GLIBC_TUNABLES) configure the allocator.
@@ -34,7 +34,7 @@ def keep_freed_memory() -> bool:
 
 
 def resident_bytes(field: str) -> int | None:
-    """Return `field` (VmRSS or VmHWM) of /proc/self/status in bytes, or None without /proc."""
+    """Return the value of `field` (VmRSS or VmHWM) in /proc/self/status in bytes, or None if there is no /proc."""
     status = Path("/proc/self/status")
     if not status.exists():
         return None

@@ -3,16 +3,16 @@
 Each layer gets one option, which leaves the layer unchanged or reduces its cost. Integer programming
 (`hdlif.report.choices.solve`) minimises the sum of estimated effects on the loss within the budget.
 
-The effect of option o in layer l is the absolute first-order change of the loss, averaged over batches b:
+The effect of option o in layer l is the absolute first-order change in the loss, averaged over batches b:
 
     effect(l, o) = mean_b |⟨∂L_b/∂z_l, z_l(o) - z_l⟩|
 
-The values z_l are the quantised weights of a synapse, or the spikes of a neuron layer for unchanged input currents.
-Removed channels have no spikes. The gradient ∂L_b/∂z_l is computed by the recipe's learning rule in the trained
-network. The values z_l are computed for the original recipe, even if the trained network already uses another option.
+The values z_l are a synapse's quantised weights, or a neuron layer's spikes in response to unchanged input currents.
+Removed channels emit no spikes. The recipe's learning rule computes the gradient ∂L_b/∂z_l in the trained network. The
+values z_l are computed for the original recipe, even if the trained network already uses another option.
 
-Costs are counts, or times measured in the runtime. The cost of an option is the cost of the network with only that
-option applied. The cost of a choice is measured on the network built from the chosen recipe.
+Costs are either counts or times measured in the runtime. The cost of an option is the cost of the network with only
+that option applied. The cost of a choice is measured on the network built from the chosen recipe.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class BudgetSearch:
             )
 
     def build(self, recipe: Recipe) -> nn.Module:
-        """Return the network of a recipe in eval mode, with every tensor of the state that fits."""
+        """Return a recipe's network in eval mode, with every stored tensor that fits."""
         network = untrained(recipe)
         network.load_state_dict(fitting(narrowed(self.tensors, network), network), strict=False)
         return network.eval()
@@ -133,8 +133,8 @@ class BudgetSearch:
     def _milliseconds(self, graph: Graph) -> float:
         """Return the median milliseconds per sample on one thread.
 
-        The first network timed is the baseline. Runs of each later network alternate with runs of the baseline, to
-        cancel changes in the machine's speed. The time of a later network is the baseline's time multiplied by the
+        The first network timed is the baseline. Runs of each later network alternate with runs of the baseline to
+        cancel out changes in the machine's speed. The time of a later network is the baseline's time multiplied by the
         median ratio of run times.
         """
         session = Session(graph, 1)
@@ -145,7 +145,7 @@ class BudgetSearch:
         return self._first_ms * statistics.median(one / other for one, other in zip(its, first, strict=True))
 
     def _times(self, *sessions: Session) -> list[list[float]]:
-        """Run samples alternately in the sessions, and return the seconds per sample for each session."""
+        """Run samples in the sessions alternately and return a list of seconds per sample for each session."""
         samples = [x[:, None].contiguous().numpy() for x in self._counted.unbind(1)]
         for session in sessions:
             session.run(samples[0], self.recipe.time_steps)
@@ -159,7 +159,7 @@ class BudgetSearch:
         return taken
 
     def with_choice(self, choice: Choice) -> Recipe:
-        """Return a copy of the recipe with the chosen options."""
+        """Return a copy of the recipe with the chosen layer options."""
         tree = self.recipe.model_dump(mode="json")
         if lost := [name for name, option in choice.items() if option.parallel]:
             kept = [name for name, layer in _neurons(self.network) if isinstance(layer, ParallelHDLIF)]
@@ -177,7 +177,7 @@ class BudgetSearch:
         return Recipe.model_validate(tree)
 
     def choose(self, trained: nn.Module) -> Chosen:
-        """Return the choice of layer options for the budget.
+        """Choose the layer options that meet the budget.
 
         Args:
             trained: network in which gradients are computed, with the same layers as the recipe's network.
@@ -203,7 +203,7 @@ class BudgetSearch:
     def _changes(
         self, trained: nn.Module, rule: Rule, batch: tuple[Tensor, Tensor], draws: torch.Generator
     ) -> dict[Key, float]:
-        """Return the first-order change of the loss on one batch for each option, ⟨∂L/∂z, z(o) - z⟩."""
+        """Return ⟨∂L/∂z, z(o) - z⟩, the first-order change in the loss on one batch, for each option o."""
         found = dict.fromkeys(self.costs, 0.0)
         trained.zero_grad(set_to_none=True)
         with self._watching_neurons(trained, found):
@@ -219,7 +219,7 @@ class BudgetSearch:
 
     @contextmanager
     def _watching_neurons(self, trained: nn.Module, found: dict[Key, float]) -> Iterator[None]:
-        """During the backward pass, add the change of the loss for each neuron option to `found`."""
+        """During the backward pass, add the change in the loss for each neuron option to `found`."""
         options: dict[str, list[tuple[Option, nn.Module]]] = {}
         for (name, option), layer in self._options_of(Neuron):
             options.setdefault(name, []).append((option, layer))
@@ -261,13 +261,13 @@ class BudgetSearch:
         return self.network.get_submodule(name)
 
     def _options_of(self, kind: Any) -> Iterator[tuple[Key, Any]]:
-        """Yield each option for a layer of class `kind`, with the changed layer."""
+        """Yield each option for layers of class `kind`, together with the changed layer."""
         for name, option in self.costs:
             if option in self._variants and isinstance(self._own(name), kind):
                 yield (name, option), self._variants[option].get_submodule(name)
 
     def _options(self) -> Iterator[tuple[str, list[Option]]]:
-        """Yield the options of each layer, except the option to leave the layer unchanged."""
+        """Yield the options of each layer, except for leaving the layer unchanged."""
         recipe = self.recipe
         for name, neuron in _neurons(self.network) if recipe.model.kind != "imported" else ():
             memory = [False, True] if recipe.neuron.kind == "hdlif" and isinstance(neuron, HDLIF) else [False]
@@ -288,11 +288,11 @@ class BudgetSearch:
                 yield name, [Option(channels=count) for count in fewer_channels(block)]
 
     def _variant(self, option: Option, options: Mapping[str, Sequence[Option]]) -> nn.Module:
-        """Return the network with an option applied to every layer that offers the option."""
+        """Return the network with `option` applied to every layer for which the option exists."""
         return self.build(self.with_choice({name: option for name, own in options.items() if option in own}))
 
     def _saving(self, name: str, options: Sequence[Option]) -> Iterator[tuple[Key, Costs]]:
-        """Yield the options of a layer that save more than all options with fewer changes, with their costs."""
+        """Yield the options of a layer that save more than any option with fewer changes, with their costs."""
         costs = {AS_IT_IS: self.before} | {option: self._cost(name, option) for option in options}
         kept = [
             option
@@ -322,8 +322,8 @@ class BudgetSearch:
     def _chosen(self, effects: Mapping[Key, float]) -> Chosen:
         """Return the choice with the smallest effect on the loss that keeps the built network within the budget.
 
-        The savings of several options do not add up exactly if costs depend on activity or channels. If a built network
-        costs more than the estimated sum, the next attempt lowers the limit by the difference.
+        If costs depend on activity or channels, the savings of several options do not simply add up. If a built network
+        costs more than estimated, the next attempt lowers the limit by the difference.
         """
         if not self.costs:
             return self._built({}, effects)
@@ -359,7 +359,7 @@ class BudgetSearch:
         raise RecipeError(f'budget: "{stated}" cannot be met; the nearest budget that can is "{possible}"')
 
     def _built(self, choice: Choice, effects: Mapping[Key, float]) -> Chosen:
-        """Return a choice with the chosen recipe and with the costs of the network built from this recipe."""
+        """Return a choice together with its recipe and the costs of the network built from that recipe."""
         changed = {name: option for name, option in choice.items() if option != AS_IT_IS}
         recipe = self.with_choice(changed)
         after = self.count(self.build(recipe))
@@ -367,14 +367,14 @@ class BudgetSearch:
 
 
 def untrained(recipe: Recipe) -> nn.Module:
-    """Return the untrained network of a recipe without changing the global random generator."""
+    """Build a recipe's untrained network without changing the state of the global random generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         return builders.build_model(recipe)
 
 
 def fitting(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors that have the same name and shape in the network."""
+    """Return the tensors whose names and shapes match those in the network."""
     own = network.state_dict()
     return {name: one for name, one in tensors.items() if name in own and own[name].shape == one.shape}
 

@@ -1,4 +1,4 @@
-"""Remove channels between the convolutions of residual blocks, starting with the smallest scales in the norm."""
+"""Remove channels between the convolutions of residual blocks, starting with the smallest batch-norm scales."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def blocks_to_narrow(network: nn.Module) -> dict[str, PreActBlock]:
 
 
 def fewer_channels(block: PreActBlock) -> list[int]:
-    """Return the smaller numbers of inner channels to try for a block."""
+    """Return the reduced numbers of inner channels to try for a block."""
     now = inner_channels(block)
     group = GROUP * -(-now // (GROUP * MOST_OPTIONS))
     return list(range(group, now, group))
@@ -34,9 +34,9 @@ def inner_channels(block: PreActBlock) -> int:
 
 
 def kept_channels(tensors: Mapping[str, Tensor], block: str, count: int) -> Tensor:
-    """Return the sorted indices of the `count` inner channels with the largest scales in the block's norm.
+    """Return the sorted indices of the `count` inner channels with the largest batch-norm scales.
 
-    Without a scale per channel, return the channels with the largest weights in the first convolution.
+    If the norm has no scale per channel, select the channels with the largest weights in the first convolution.
     """
     weight = tensors[f"{block}.conv1.weight"].detach()
     scale = tensors.get(f"{block}.bn1.weight")
@@ -48,7 +48,7 @@ def kept_channels(tensors: Mapping[str, Tensor], block: str, count: int) -> Tens
 def narrowed(
     tensors: Mapping[str, Tensor], network: nn.Module, name_of: Callable[[str], str] = str, under: str = ""
 ) -> dict[str, Tensor]:
-    """Select the inner channels of a wider network's tensors that a narrower network keeps.
+    """Reduce a wider network's tensors to the inner channels that a narrower network keeps.
 
     Args:
         tensors: tensors of a network with at least as many inner channels, and other tensors of the same shapes.

@@ -1,8 +1,8 @@
 """Draw charts as SVG fragments that take their colours from the page's style sheet.
 
-matplotlib draws with placeholder colours (`#0000xx`), which become the CSS variables `--ink`, `--rule`, `--series-0`
-and up. Charts are legible in light mode, in dark mode and in print. Fragments contain no namespace, date or version, so
-the same numbers give the same bytes.
+matplotlib draws with placeholder colours (`#0000xx`), which become CSS variables such as `--ink`, `--rule` and
+`--series-0`. Charts are legible in light mode, in dark mode and in print. Fragments contain no namespace, date or
+version, so identical numbers produce identical bytes.
 """
 
 import io
@@ -78,7 +78,7 @@ _RC: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Series:
-    """The points of one network, with the number of the network as `style`.
+    """The points of one network, with the network's number in `style`.
 
     Each value of `error` is half the length of an error bar.
     """
@@ -91,7 +91,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Text:
-    """The unique id, the title and the screen-reader description of a chart."""
+    """The unique id, title and screen-reader description of a chart."""
 
     ident: str
     title: str
@@ -117,7 +117,7 @@ def lines(
     thin: Sequence[Series] = (),
     levels: Sequence[float] = (),
 ) -> Markup:
-    """Draw one line per network over x, with gaps at values that are not finite.
+    """Draw one line per network over x, with gaps at non-finite values.
 
     Args:
         levels: y of dashed horizontal lines.
@@ -213,7 +213,7 @@ def dots(
 
 
 def below(least: float, within: tuple[float, float]) -> float:
-    """Return a round number below the least value at which an axis can start.
+    """Return the start of an axis, a round number below the smallest value.
 
     >>> below(88.6, (0, 100)), below(99.7, (0, 100)), below(31.0, (0, 100)), below(12.0, (0, 100)), below(0.93, (0, 1))
     (88.0, 99.0, 30.0, 0.0, 0.92)
@@ -227,7 +227,7 @@ def below(least: float, within: tuple[float, float]) -> float:
 
 
 def swatch(text: Text, style: int) -> Markup:
-    """Draw a short line with a network's marker for the legend."""
+    """Draw a network's legend entry, a short line with the network's marker."""
     with _page_style():
         axes = Figure(figsize=(0.42, 0.14)).add_axes((0.05, 0, 0.9, 1))
         axes.set_axis_off()
@@ -239,7 +239,7 @@ def swatch(text: Text, style: int) -> Markup:
 def chart(
     size: tuple[float, float] = (_WIDTH, 2.5), *, grid: str = "y", right: float = _MARGINS["right"]
 ) -> Iterator[Axes]:
-    """Yield axes in the page's style, with a size in inches."""
+    """Yield axes of a given size in inches, in the page's style."""
     with _page_style(grid):
         figure = Figure(figsize=size, layout=None if size == PANEL else "constrained")
         if size == PANEL:
@@ -258,7 +258,7 @@ def chart_of_rows(rows: Sequence[str], *, networks: int = 1) -> Iterator[Axes]:
 
 @contextmanager
 def _page_style(grid: str = "y") -> Iterator[None]:
-    """Use the page's style, and ignore any matplotlibrc on this machine."""
+    """Use the page's style and ignore the machine's matplotlibrc."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC | {"axes.grid.axis": grid})
@@ -266,18 +266,18 @@ def _page_style(grid: str = "y") -> Iterator[None]:
 
 
 def draw(axes: Axes, style: int, x: Sequence[float], y: Sequence[float], **look: Any) -> None:
-    """Draw the line of a network in a chart."""
+    """Draw a network's line in a chart."""
     of_style: dict[str, Any] = {"color": SERIES[style % 7], "linestyle": _DASHES[style % 4], "clip_on": False}
     axes.plot(x, y, **(of_style | look))
 
 
 def mark(axes: Axes, style: int, x: Sequence[float], y: Sequence[float], **look: Any) -> None:
-    """Draw the points of a network without a line."""
+    """Draw a network's points without a line."""
     draw(axes, style, x, y, marker=_MARKERS[style % 4], linestyle="none", **look)
 
 
 def draw_errors(axes: Axes, one: Series) -> None:
-    """Draw the error bar of each point."""
+    """Draw an error bar for each point."""
     for x, middle, error in zip(one.x, one.y, one.error, strict=False):
         draw(axes, one.style, [x, x], [middle - error, middle + error], linestyle="-", linewidth=0.8)
 
@@ -289,7 +289,7 @@ def rule(axes: Axes, places: Sequence[float]) -> None:
 
 
 def set_apart(places: Sequence[float], which: int, count: int, *, room: float) -> list[float]:
-    """Shift the positions of one network so that equal values of different networks do not overlap."""
+    """Shift the positions of one network so that equal values from different networks do not overlap."""
     apart = (which - (count - 1) / 2) * room
     return [place + apart for place in places]
 
@@ -312,7 +312,7 @@ def _wrapped(name: str, room: int) -> str:
 
 
 def _print_ends(axes: Axes, series: Sequence[Series]) -> None:
-    """Print the last value of each line at the line's end, unless the labels would overlap."""
+    """Print the last value of each line at the end of the line, unless the labels would overlap."""
     low, high = axes.get_ylim()
     height = 72 * PANEL[1] * (_MARGINS["top"] - _MARGINS["bottom"])
     room = (high - low) * _END_POINTS / height
@@ -348,7 +348,7 @@ def finish(
     x_ticks: MaxNLocator | None = None,
     y_ticks: MaxNLocator | None = None,
 ) -> Markup:
-    """Label a chart, and return an `<svg>` element with unique ids and CSS variables."""
+    """Add a chart's labels and return the chart as an `<svg>` element with unique ids and CSS variables."""
     axes.set_title(title)
     axes.set_xlabel(x_label)
     for axis, locator in ((axes.xaxis, x_ticks), (axes.yaxis, y_ticks)):
@@ -389,7 +389,7 @@ def finish(
 
 
 def _adapted(key: str, value: str, ident: str) -> str:
-    """Make the ids in an SVG attribute unique, and replace placeholder colours with CSS variables."""
+    """Make the ids in an SVG attribute unique and replace placeholder colours with CSS variables."""
     if key == "id":
         return f"{ident}-{value}"
     if key == "style":

@@ -1,4 +1,4 @@
-"""Read measurements, one JSON line each, from a child process that may crash or hang."""
+"""Read measurements, one JSON object per line, from a child process that may crash or hang."""
 
 import json
 import os
@@ -24,7 +24,7 @@ STUCK_TIMES = 20.0
 
 @dataclass
 class Heard:
-    """The output and the failure of a child process."""
+    """The output of a child process, and the reason for its failure if it failed."""
 
     lines: list[dict[str, Any]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
@@ -41,7 +41,7 @@ def hear(
     seconds: float = MEASURE_SECONDS,
     stuck: float = STUCK_SECONDS,
 ) -> Heard:
-    """Run a process, and collect its output until the process ends, hangs or exceeds its time limit.
+    """Run a process and collect its output until it ends, hangs or exceeds the time limit.
 
     Args:
         start, seconds, stuck: as in `START_SECONDS`, `MEASURE_SECONDS` and `STUCK_SECONDS`.
@@ -83,7 +83,7 @@ def hear(
 
 
 def _listen(said: "queue.Queue[str | None]", heard: Heard, start: float, seconds: float, stuck: float) -> None:
-    """Collect the lines of a process, and record in `heard` a hang or an exceeded time limit."""
+    """Collect the output lines of a process in `heard` and record whether it hangs or exceeds a time limit."""
     began = spoke = time.monotonic()
     longest = 0.0
     while True:
@@ -117,7 +117,7 @@ def _listen(said: "queue.Queue[str | None]", heard: Heard, start: float, seconds
 
 
 def _measurement(line: str) -> dict[str, Any] | None:
-    """Parse a line as a JSON object, or return None for any other line."""
+    """Parse a line as a JSON object, or return None if it is not a JSON object."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -132,7 +132,7 @@ def _read(stream: Iterable[str], said: "queue.Queue[str | None]") -> None:
 
 
 def _how(code: int, complaints: Sequence[str]) -> str:
-    """Describe the signal or the exit code with which a process ended."""
+    """Describe how a process ended, with the signal, the last line of errors or the exit code."""
     if code < 0:
         try:
             return f"was ended by {signal.Signals(-code).name}"

@@ -42,7 +42,7 @@ class Option:
     channels: int | None = None
 
     def includes(self, other: Option) -> bool:
-        """Return whether the option makes all the changes that `other` makes."""
+        """Return whether this option includes every change in `other`."""
         pairs = zip(vars(self).values(), vars(other).values(), strict=True)
         return all(theirs in (None, False, own) for own, theirs in pairs)
 
@@ -87,12 +87,12 @@ class Chosen:
 
     @property
     def is_within(self) -> bool:
-        """Return whether the chosen network stays within the budget."""
+        """Return whether the chosen network is within the budget."""
         return all(self.after[name] <= limit for name, limit in self.limits.items())
 
     @property
     def overshoot(self) -> float:
-        """Return the sum of cost/limit over all limits, with quotients below 1 counted as 1."""
+        """Return the sum of cost/limit over all limits, counting quotients below 1 as 1."""
         return sum(max(1.0, self.after[name] / limit) for name, limit in self.limits.items())
 
     @property
@@ -110,7 +110,7 @@ class Chosen:
         return "\n".join([table, "", *self.totals()])
 
     def totals(self) -> list[str]:
-        """Return one line per quantity with the value before and after the choice, and the budget."""
+        """Return one line per quantity, with its budget and its values before and after the choice."""
         return [
             f"{name}: {self.before[name]:,.6g} -> {self.after[name]:,.6g} (budget {limit:,.6g})"
             for name, limit in self.limits.items()
@@ -134,7 +134,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Budget:
-    """Upper limits of costs, as numbers or as percentages of the original recipe's costs.
+    """Upper limits on costs, as numbers or as percentages of the original recipe's costs.
 
     >>> budget = Budget.read("nops=70%, mb=2.5")
     >>> budget.limits({"nops": 2000.0, "mb": 4.0})
@@ -165,11 +165,11 @@ class Budget:
         return cls(numbers, frozenset(relative))
 
     def limits(self, before: Costs) -> dict[str, float]:
-        """Convert the limits to numbers, given the costs of a recipe."""
+        """Convert all limits to numbers, with percentages relative to the costs in `before`."""
         return {name: n * before[name] / 100 if name in self.relative else n for name, n in self.numbers.items()}
 
     def stated(self, limits: Costs, before: Costs) -> str:
-        """Format limits, rounded up, as a budget in which the same quantities are percentages."""
+        """Round limits up and format them as a budget, with percentages for the same quantities as in this budget."""
         parts = []
         for name in self.numbers:
             value = 100 * limits[name] / before[name] if name in self.relative else limits[name]
@@ -181,7 +181,7 @@ class Budget:
 def solve(
     before: Costs, costs: Mapping[Key, Costs], effects: Mapping[Key, float] | None, limits: Costs
 ) -> dict[str, Option] | None:
-    """Choose one option per layer to minimise the total effect within limits, or return None if impossible.
+    """Choose one option per layer to minimise the total effect within limits, or return None if no choice fits.
 
     The solver assumes that cost(choice) = before + Σ_layers (cost(option) - before).
 

@@ -1,4 +1,4 @@
-"""Draw the report section on gradient coherence from files of `hdlif coherence --out`."""
+"""Draw the report section on gradient coherence from the files that `hdlif coherence --out` writes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ Quantity = Literal["cosine", "dropped", "wrong", "firing_rate"]
 
 
 def section(entries: Sequence[Coherence]) -> Section:
-    """Draw figures of the local and the end-to-end comparison of learning rules.
+    """Draw figures that compare learning rules, locally and end to end.
 
-    Learning rules with equal values share a series. The figures cover only the loss of the mean logits.
+    Learning rules with identical values share a series. The figures cover only the loss computed from the mean logits.
     """
     series = _series([entry for entry in entries if entry["loss"] == _LOSS])
     names = list(series)
@@ -98,7 +98,7 @@ def _rounded(rule: CoherenceRule) -> tuple[str, ...]:
 
 
 def _layers(rule: CoherenceRule, view: View, kind: str, quantity: Quantity) -> Mapping[str, float | None]:
-    """Return a quantity of each layer, with each cosine replaced by its distance from 1."""
+    """Return one quantity for each layer, with cosines replaced by their distance from 1."""
     values = {layer["name"]: layer[quantity] for layer in rule[view]["layers"] if layer["kind"] == kind}
     if quantity != "cosine":
         return values

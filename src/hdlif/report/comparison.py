@@ -21,8 +21,8 @@ Best = Callable[[Sequence[float]], float]
 class Table:
     """A table with grouped headings and one row of cells per network.
 
-    A cell contains a printed figure, and whether the figure is the best in its column. `recipes` contains the recipe
-    names that differ from the name of the network.
+    A cell contains a printed figure, and a flag that marks the best figure in the column. `recipes` contains each
+    network's recipe name, or None if the network has the same name.
     """
 
     groups: list[tuple[str, int]]
@@ -32,7 +32,7 @@ class Table:
 
 
 def table(networks: Sequence[TrainResult]) -> Table:
-    """Return a table with the figures of every network, in which the best figures are marked."""
+    """Return a table of every network's figures, with the best figures marked."""
     columns = []
     # Show the accuracy of classifiers and the metrics of other networks.
     if any(network.accuracy is not None for network in networks):
@@ -65,13 +65,13 @@ def table(networks: Sequence[TrainResult]) -> Table:
 
 
 def recipe_beside(network: TrainResult) -> str | None:
-    """Return the name of a network's recipe, or None if the network has the same name."""
+    """Return the name of a network's recipe, or None if the network and the recipe have the same name."""
     name = network.recipe_name
     return None if name == network.name else name
 
 
 def _best(name: str, networks: Sequence[TrainResult]) -> Best | None:
-    """Return `max` if larger values of a metric are better, `min` if smaller values are, or None if unclear."""
+    """Return `max` if larger values of a metric are better, `min` if smaller values are better, or None if unknown."""
     default = name not in _SMALLER_IS_BETTER
     having = [network for network in networks if name in network.beside_accuracy]
     stated = {(network.larger_is_better or {}).get(name, default) for network in having}
@@ -96,7 +96,7 @@ def _cells(values: Sequence[float | None], best: Best | None, *, decimals: int |
 def aligned(values: Sequence[float | None], *, decimals: int | None = None) -> list[str]:
     """Format numbers with the same number of decimals, and None as a dash.
 
-    By default, the smallest number gets three significant digits.
+    By default, the smallest number has three significant digits.
 
     >>> aligned([11.2, 0.0456, None])
     ['11.2000', '0.0456', '—']
@@ -116,7 +116,7 @@ def baseline(networks: Sequence[TrainResult]) -> TrainResult | None:
 
 
 def findings(networks: Sequence[TrainResult], samples: SampleName = SAMPLE) -> list[str]:
-    """Return sentences that compare accuracy, size and energy, with the LIF network as baseline if present.
+    """Return sentences that compare accuracy, size and energy, using the LIF network as the baseline if there is one.
 
     Args:
         samples: name of a sample.
@@ -174,7 +174,7 @@ def _test_samples(networks: Sequence[TrainResult]) -> int | None:
 def _is_noise(one: float, other: float, count: int | None) -> bool:
     """Return whether two accuracies differ by less than twice the standard error of their difference.
 
-    The standard error is sqrt(2 p (1 - p) / n) for the mean accuracy p, with samples assumed independent.
+    The standard error is sqrt(2 p (1 - p) / n) for the mean accuracy p and n independent samples.
     """
     p = (one + other) / 2
     return count is not None and abs(one - other) < 2 * math.sqrt(2 * p * (1 - p) / count)
@@ -209,7 +209,7 @@ def _size(networks: Sequence[TrainResult], lif: TrainResult | None, samples: Sam
 
 
 def in_bytes(size_mb: float) -> str:
-    """Format a size with three significant digits in MB, or in kB below 0.1 MB.
+    """Format a size with three significant digits, in MB or, if smaller than 0.1 MB, in kB.
 
     >>> in_bytes(0.324), in_bytes(0.0162)
     ('0.324 MB', '16.2 kB')

@@ -1,7 +1,7 @@
 """Check the gradients of convolutions on this machine against float64 gradients.
 
-Run this module in a separate process, because a fault may crash the process. The process prints one JSON line per
-measurement:
+Run this module in a separate process, because a fault may crash the process. The following command prints one JSON line
+per measurement:
 
     python -m hdlif.report.convolutions guarded|unguarded
 """
@@ -27,7 +27,7 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channel
 
 
 class Shape(NamedTuple):
-    """The shape of a convolution of images [batch, in_channels, height, width]."""
+    """The shape of a convolution over images [batch, in_channels, height, width]."""
 
     in_channels: int
     out_channels: int
@@ -91,7 +91,7 @@ def shipped_convolutions() -> list[Shape]:
 
 
 def convolutions_of(network: nn.Module, x: Tensor) -> set[Shape]:
-    """Return the shapes of the convolutions that a network runs on x [1, B, C, H, W]."""
+    """Return the shapes of the convolutions that a network runs on an input [1, B, C, H, W]."""
     found = set[Shape]()
 
     def note(layer: nn.Conv2d, args: tuple[Tensor, ...], y: Tensor) -> None:
@@ -109,7 +109,7 @@ def convolutions_of(network: nn.Module, x: Tensor) -> set[Shape]:
 
 
 def gradients(layer: nn.Conv2d, x: Tensor, towards: Tensor) -> tuple[Tensor, Tensor]:
-    """Return dL/dW and dL/dx for L = Σ layer(x)·towards."""
+    """Return the gradients dL/dW and dL/dx for the loss L = Σ layer(x)·towards."""
     x = x.detach().requires_grad_()
     of_weight, of_input = torch.autograd.grad(layer(x), (layer.weight, x), towards)
     return of_weight, of_input
@@ -122,10 +122,10 @@ def error(
     guarded: bool = True,
     measured: Callable[[nn.Conv2d, Tensor, Tensor], tuple[Tensor, Tensor]] = gradients,
 ) -> float:
-    """Return the relative error of float32 gradients in a memory layout, compared with contiguous float64 gradients.
+    """Return the error of float32 gradients in a memory layout, relative to contiguous float64 gradients.
 
     Errors are divided by the largest entry of the float64 gradient. For weight gradients, which are sums of n products
-    of normal numbers, the divisor is at least √n.
+    of normally distributed numbers, the divisor is at least √n.
 
     Args:
         guarded: whether layers have the layout of training, in which some stay contiguous.
@@ -161,7 +161,7 @@ def _exact(shape: Shape) -> tuple[Tensor, ...]:
 
 
 def hardware() -> dict[str, Any]:
-    """Return the instruction set, threads and GPUs that PyTorch uses."""
+    """Return the instruction set, the number of threads and the GPUs that PyTorch uses."""
     return {
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
@@ -170,7 +170,7 @@ def hardware() -> dict[str, Any]:
 
 
 def measure() -> Iterator[dict[str, Any]]:
-    """Measure the gradient error of every convolution shape in both memory layouts of training."""
+    """Measure the gradient error of every convolution shape in both memory layouts used in training."""
     shapes = [*FAULTY, *shipped_convolutions()]
     yield {"shapes": len(shapes), **hardware()}
     for shape in shapes:
@@ -179,7 +179,7 @@ def measure() -> Iterator[dict[str, Any]]:
 
 
 def measure_unguarded() -> Iterator[dict[str, Any]]:
-    """Measure the gradient error of shapes that oneDNN computes incorrectly in the channels-last layout."""
+    """Measure the gradient error of shapes that oneDNN may compute incorrectly in the channels-last layout."""
     # With one thread oneDNN also writes beyond its buffer, but its result is often right.
     torch.set_num_threads(2)
     yield {"shapes": len(FAULTY)}

@@ -1,4 +1,4 @@
-"""Count the sizes, operations and energy of a trained network from its graph, or from its modules without a graph."""
+"""Compute a trained network's size, operations and energy from its graph or, if it has none, its modules."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +25,7 @@ _OUTLINED = ("name", "kind", "shape", "params_mb", "nops", "density")
 def deployed_or_none(
     model: nn.Module, recipe: Recipe, *, warn: Callable[[Exception], None] = lambda error: None
 ) -> Graph | None:
-    """Return the deployed graph of a recipe's network, or call `warn` and return None if there is no graph."""
+    """Return the deployed graph of a recipe's network, or call `warn` and return None if lowering fails."""
     try:
         return lower(model, **builders.graph_record(recipe))
     except NO_GRAPH as error:
@@ -35,7 +35,7 @@ def deployed_or_none(
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """The counts in a `TrainResult`, with None for counts that need a graph if the network has none."""
+    """The counts in a `TrainResult`, in which counts that require a graph are None if the network has no graph."""
 
     params_mb: float
     stored_mb: float | None = None
@@ -50,7 +50,7 @@ class Counts:
 def counts(
     network: Graph | nn.Module, recipe: Recipe, images: Sequence[Tensor], initial: Sequence[Neuron] = ()
 ) -> Counts:
-    """Count the sizes, operations and energy of a network's graph or modules.
+    """Compute the size, operations and energy of a network from its graph or modules.
 
     Args:
         initial: the network's neurons before training, if known.
@@ -72,7 +72,7 @@ def counts(
 
 
 def why_not_exported(recipe: Recipe) -> str | None:
-    """Explain why a recipe's network cannot be exported, or return None if the network can be exported."""
+    """Explain why a recipe's network cannot be exported, or return None if export is possible."""
     reasons: list[str] = []
     with torch.random.fork_rng(devices=[]):
         deployed_or_none(builders.build_model(recipe), recipe, warn=lambda error: reasons.append(str(error)))
@@ -95,7 +95,7 @@ def _outlined(model: nn.Module, recipe: Recipe, images: Sequence[Tensor]) -> Cou
 
 
 def initial_neurons(model: nn.Module, recipe: Recipe, *, warn: Callable[[str], None]) -> tuple[Neuron, ...]:
-    """Return the leaks and thresholds of an untrained network, or warn and return () without a deployed form."""
+    """Return the leaks and thresholds of an untrained network, or warn and return () if it has no deployed form."""
     # Preserve the RNG stream.
     with torch.random.fork_rng(devices=[]):
         graph = deployed_or_none(
@@ -105,7 +105,7 @@ def initial_neurons(model: nn.Module, recipe: Recipe, *, warn: Callable[[str], N
 
 
 def learned(neurons: Sequence[Neuron], initial: Sequence[Neuron]) -> tuple[Neuron, ...]:
-    """Add the initial leaks and thresholds to the rows of neuron layers."""
+    """Add the leaks and thresholds before training to the records of neuron layers."""
     before = {neuron.name: neuron for neuron in initial}
     return tuple(
         replace(neuron, initial_leak=start.leak, initial_threshold=start.threshold)

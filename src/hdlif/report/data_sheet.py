@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def png(found: OwnData) -> tuple[bytes, str]:
-    """Return a PNG file with samples of the data, and a description of its rows."""
+    """Return the bytes of a PNG image of data samples, and a description of its rows."""
     pixels, rows = sheet(found)
     return _png(pixels), rows
 
@@ -68,9 +68,9 @@ def sheet(found: OwnData) -> tuple[Pixels, str]:
 
 
 def _rows(found: OwnData, labels: Tensor) -> tuple[list[tuple[str, Tensor]], str]:
-    """Return the name and the sample indices of each row, and a description of the rows.
+    """Return the name and sample indices of each row, and a description of all rows.
 
-    A row contains the first samples of a class or label, or samples in ascending order of a value.
+    A row contains the first samples of a class or label, or samples sorted by a target value.
     """
     import torch
 
@@ -91,7 +91,7 @@ def _rows(found: OwnData, labels: Tensor) -> tuple[list[tuple[str, Tensor]], str
 
 
 def _first(count: int, located: Located) -> tuple[list[tuple[str, Tensor]], str]:
-    """Return a few unnamed rows of the first samples, and a description of the rows."""
+    """Return a few unnamed rows with the first samples, and a description of the rows."""
     import torch
 
     rows = torch.arange(min(count, _LOCATED_ROWS * SHOWN)).split(SHOWN)  # type: ignore[no-untyped-call]
@@ -99,7 +99,7 @@ def _first(count: int, located: Located) -> tuple[list[tuple[str, Tensor]], str]
 
 
 def with_target(picture: Pixels, target: NDArray[Any], side: int) -> Pixels:
-    """Draw the target of an image, a map [H, W] or boxes [M, 5], over the image.
+    """Draw the target, either a map [H, W] or boxes [M, 5], over an image.
 
     Args:
         side: height H of the input; the height of the image is a multiple of H.
@@ -112,7 +112,7 @@ def with_target(picture: Pixels, target: NDArray[Any], side: int) -> Pixels:
 
 
 def _written(names: Sequence[str], height: int) -> Pixels:
-    """Draw row names as images [N, height, W, 3], where W fits the widest name."""
+    """Draw the names of rows as images [N, height, W, 3], with W wide enough for the longest name."""
     font = ImageFont.load_default()
     # Pillow's old built-in font has only Latin letters and raises an error for others.
     texts = [printable(cut(name, _LONGEST)).encode("latin-1", "replace").decode("latin-1") for name in names]
@@ -130,7 +130,7 @@ def _written(names: Sequence[str], height: int) -> Pixels:
 
 
 def _of_samples(found: OwnData, raw: NDArray[Any]) -> NDArray[Any]:
-    """Scale numbers to 0..1 around the channel's mean for drawing, and return images unchanged."""
+    """Scale sensor data to 0..1 around the channel's mean for drawing, or return images unchanged."""
     if found.input.kind in ("image", "events"):
         return raw
     mean, std = (np.array(values)[:, None] for values in (found.input.mean, found.input.std))

@@ -70,7 +70,7 @@ def engines_of(against: Sequence[str] | None) -> list[str]:
 
 
 def check_twin(path: Path, twin: Graph, ours: Graph) -> None:
-    """Raise `ArtefactError` if a twin network differs from the original in input, labels or task."""
+    """Raise `ArtefactError` if a twin network's input, labels or task differ from the original network's."""
     for what in ("input", "labels", "task"):
         if getattr(twin, what) != getattr(ours, what):
             raise ArtefactError(
@@ -97,7 +97,7 @@ class BenchImages:
 def images_of(
     record: InputRecord, data: str | None, data_root: Path | None, overrides: Sequence[str] = (), *, compared: int
 ) -> BenchImages:
-    """Return images of a data set at the network's input size, or noise if there is no data set."""
+    """Return a data set's images at the network's input size, or noise if `data` is None."""
     if record.kind != "image":
         raise InputError(f"the network takes input of kind {record.kind}; `hdlif bench` supports only images")
     if data is None:
@@ -131,7 +131,7 @@ def images_of(
 
 @dataclass(frozen=True)
 class Candidate:
-    """An engine with a loaded network that runs single images or batches.
+    """An engine that has loaded a network and runs single images or batches.
 
     Attributes:
         engine: name of the engine in `ENGINES`.
@@ -179,7 +179,7 @@ def mean_steps(candidate: Candidate, images: Floats) -> float:
 
 
 def compare(candidates: Mapping[str, Candidate], images: Floats, batch: int) -> dict[str, dict[str, Any]]:
-    """Measure how closely the outputs of each engine agree with the `hdlif` runtime."""
+    """Measure how closely each engine's outputs agree with the outputs of the `hdlif` runtime."""
     few = images[: max(len(images) // 4, 1)]
     seen = {}
     for name, candidate in candidates.items():
@@ -203,7 +203,7 @@ def compare(candidates: Mapping[str, Candidate], images: Floats, batch: int) -> 
 
 
 def accuracy(candidate: Candidate, images: BenchImages, batch: int, record: TaskRecord) -> float | None:
-    """Return the accuracy of an engine on the test images, or None if the images have no classes."""
+    """Return the accuracy of an engine on the test images, or None if the images have no class labels."""
     if images.tested is None or images.labels is None or record.kind != "classify":
         return None
     count, classes = len(images.labels), range(1 + int(images.labels.max()))
@@ -218,8 +218,8 @@ def accuracy(candidate: Candidate, images: BenchImages, batch: int, record: Task
 def energy_uj(candidate: Candidate, images: Floats) -> dict[str, float | None]:
     """Return the energy per image in µJ, for SOPs only and for all operations.
 
-    The energy for SOPs is None for dense engines, which run every multiply-accumulate. The energy with early exit is
-    not counted.
+    The energy for SOPs is None for dense engines, which run every multiply-accumulate. With early exit, the energies
+    for SOPs and for all operations are None.
     """
     if candidate.confidence is not None:
         return {"published": None, "honest": None}
@@ -235,7 +235,7 @@ def energy_uj(candidate: Candidate, images: Floats) -> dict[str, float | None]:
 def time_engines(
     timed: Mapping[str, Candidate], results: dict[str, dict[str, Any]], images: Floats, batch: int, repeats: int
 ) -> None:
-    """Measure the latency of single images and the throughput of batches on each engine alternately."""
+    """Measure each engine's latency for single images and throughput for batches, alternating between engines."""
     one = in_turns({name: c.one for name, c in timed.items()}, np.split(images, len(images)), repeats, CALLS)
     batches = np.split(images, len(images) // batch)
     many = in_turns({name: c.many for name, c in timed.items()}, batches, max(3, repeats // 4), 1)
@@ -253,7 +253,7 @@ def time_engines(
 def time_on_one_thread(
     timed: Mapping[str, Candidate], results: dict[str, dict[str, Any]], images: Floats, repeats: int
 ) -> None:
-    """Measure the latency of single images on each engine alternately, with one thread."""
+    """Measure each engine's latency for single images on one thread, alternating between engines."""
     runs = {name: candidate.on_one_thread() for name, candidate in timed.items()}
     rounds = in_turns(runs, np.split(images, len(images)), repeats, CALLS)
     for name in timed:
@@ -263,10 +263,10 @@ def time_on_one_thread(
 def in_turns(
     runs: Mapping[str, Run], inputs: Sequence[Floats], rounds: int, calls: int, *, warm_seconds: float = WARM_SECONDS
 ) -> list[dict[str, list[float]]]:
-    """Time `calls` calls of each runner per round, and return the seconds of each call.
+    """Time `calls` calls of each runner per round and return the duration of each call in seconds.
 
-    Before the timed calls, each runner warms up for `warm_seconds` and at least one call. A different runner begins
-    each round. All runners get the same inputs in the same order.
+    Each runner first warms up for at least `warm_seconds` and at least one call. A different runner begins each round.
+    All runners get the same inputs in the same order.
     """
     names, taken = list(runs), []
     for number in range(rounds):
@@ -302,7 +302,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def start(
     timed: Mapping[str, Candidate], results: dict[str, dict[str, Any]], image: Floats, folder: Path, threads: int
 ) -> None:
-    """Measure each engine's memory and time to first output in a fresh process."""
+    """Measure each engine's memory and its time to the first output in a fresh process."""
     np.save(folder / "images.npy", image)
     np.save(folder / "image.npy", image[0])
     seconds: dict[str, list[float]] = {name: [] for name in timed}
@@ -324,7 +324,7 @@ def start(
 
 
 def _timed_lines(module: str, *arguments: object) -> Iterator[tuple[float, str]]:
-    """Run a module in a new process, and yield each printed line with the seconds since the start."""
+    """Run a module in a new process, and yield each printed line with the time in seconds since the start."""
     start = time.perf_counter()
     command = module_command(module, *arguments)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
@@ -338,10 +338,10 @@ def _timed_lines(module: str, *arguments: object) -> Iterator[tuple[float, str]]
 
 
 def layers_of(session: Session, graph: Graph, images: Floats, *, repeats: int = 20) -> list[dict[str, Any]]:
-    """Profile the runtime on single images, and return one row per stage.
+    """Profile the runtime on single images and return one row per stage.
 
-    Each row contains "name", "op", "ms", "density", "macs" and "dense_gmacs_per_s". "name" is the first node of a
-    stage, "ms" the median time, and "density" the fraction of non-zero synaptic inputs.
+    Each row contains "name", "op", "ms", "density", "macs" and "dense_gmacs_per_s". "name" is the name of the stage's
+    first node, "ms" the median time, and "density" the fraction of non-zero synaptic inputs.
     """
     frames = [images[i : i + 1][None] for i in range(min(len(images), PROFILED_IMAGES))]
     session.stage_seconds(frames[0])
@@ -366,7 +366,7 @@ def layers_of(session: Session, graph: Graph, images: Floats, *, repeats: int = 
 
 
 def engine_macs(graph: Graph) -> dict[str, int]:
-    """Return the multiply-accumulates per image that a dense engine computes for each layer."""
+    """Return the number of multiply-accumulates per image that a dense engine computes in each layer."""
     values = infer_values(graph)
     return {name: macs * (1 if values[name].constant else graph.time_steps) for name, macs in dense_macs(graph).items()}
 

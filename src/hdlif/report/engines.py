@@ -1,13 +1,14 @@
-"""Convert and run networks in the engines that `hdlif bench` compares.
+"""Convert networks for the engines that `hdlif bench` compares, and run the networks.
 
-ONNX engines get every algorithmic saving that ONNX can express. Time-constant nodes run once, and time is folded into
-the batch. Constant affines are folded into the weights. Each batch size has a separate model. All engines use the same
-number of threads. Run this module to measure the startup and memory of one engine in a separate process:
+ONNX engines run models with every algorithmic optimisation that ONNX can express. Time-constant nodes run once, and
+time is folded into the batch. Constant affine ops are folded into the weights. There is a separate model for each batch
+size. All engines use the same number of threads. Run this module to measure one engine's startup time and memory in a
+separate process:
 
     python -m hdlif.report.engines ENGINE FILE IMAGES.npy THREADS
 
-The process prints "ready" after the first output. After a few more runs, the process prints its memory, including
-Python, as {"resident_bytes", "peak_resident_bytes"}.
+The process prints "ready" after the first output. After a few more runs, the process prints a JSON object with its
+memory use, including Python, under "resident_bytes" and "peak_resident_bytes".
 """
 
 import contextlib
@@ -38,7 +39,7 @@ CALIBRATION_IMAGES = 300
 
 @dataclass(frozen=True)
 class Material:
-    """A model file, calibration images [N, C, H, W] and an output folder for engines."""
+    """A model file, calibration images [N, C, H, W] and an output folder for converted models."""
 
     artefact: Path
     graph: Graph
@@ -47,7 +48,7 @@ class Material:
     models: dict[int, Path] = field(default_factory=dict)
 
     def onnx(self, batch: int) -> Path:
-        """Write the unrolled ONNX model for a batch size if necessary, and return its path."""
+        """Write the unrolled ONNX model for a batch size unless it exists, and return its path."""
         if batch not in self.models:
             from hdlif.deploy.onnx import unrolled
 
@@ -81,7 +82,7 @@ class Engine:
 
 
 def file_bytes(path: Path) -> int:
-    """Return the size of a model file in bytes, including a separate file of weights if present."""
+    """Return the size of a model file in bytes, including the separate weights file if there is one."""
     return sum(part.stat().st_size for part in {path, path.with_suffix(".bin")} if part.exists())
 
 
@@ -234,7 +235,7 @@ PEERS: Mapping[str, tuple[str, ...]] = {
 
 
 class _Stack(ctypes.Structure):
-    """The structure `stack_t` from <signal.h> on Linux."""
+    """The `stack_t` structure from <signal.h> on Linux."""
 
     _fields_ = (("base", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
 
@@ -243,9 +244,9 @@ class _Stack(ctypes.Structure):
 def signal_stack_kept() -> Iterator[None]:
     """Restore this thread's alternate signal stack after a `with` block on Linux.
 
-    `faulthandler`, for example, sets an alternate stack for signal handlers. OpenVINO replaces the signal stack, and
-    unmaps the new stack together with the last network. Without a valid signal stack, SIGTERM or Ctrl-C would cause a
-    segmentation fault.
+    `faulthandler`, for example, sets an alternate stack for signal handlers. OpenVINO replaces the signal stack with
+    its own, which it unmaps when the last network is freed. Without a valid signal stack, SIGTERM or Ctrl-C would cause
+    a segmentation fault.
     """
     if sys.platform != "linux":
         yield
@@ -261,7 +262,7 @@ def signal_stack_kept() -> Iterator[None]:
 
 
 def main(name: str, path: str, images: str, threads: str) -> None:
-    """Load and run an engine in this process, which must not do any other work."""
+    """Load a model into an engine and run it in this process, which must not do any other work."""
     x = np.load(images)
     run = ENGINES[name].load(Path(path), int(threads))
     run(x)

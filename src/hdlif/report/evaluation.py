@@ -41,7 +41,7 @@ Observer = Callable[[Tensor, Tensor], None]
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The results of a network on a data set, and how they were computed.
+    """The results of a network on a data set, and the method used to compute them.
 
     Attributes:
         by: "pytorch", or "deployed" if the deployed form ran all samples except the compared ones.
@@ -56,7 +56,7 @@ class Evaluated:
     ms_per_image: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the method and speed of the evaluation for summary.json."""
+        """Return the evaluation's method and speed for summary.json."""
         return {"by": self.by, "agreement": self.agreement, "ms_per_image": self.ms_per_image}
 
 
@@ -74,9 +74,9 @@ def evaluate_network(
 ) -> Evaluated:
     """Evaluate a network on all samples after each time step, as `training.evaluate` does.
 
-    The deployed graph runs most samples if the graph has low-bit weights, is faster than PyTorch, and agrees with
-    PyTorch. PyTorch runs the remaining `SAMPLED` samples. Predictions must agree for at least a fraction `AGREEMENT` of
-    the `SAMPLED` samples.
+    If the deployed graph has low-bit weights and is faster than PyTorch, PyTorch runs only `SAMPLED` samples, and the
+    graph runs the others. If fewer than a fraction `AGREEMENT` of the predictions for the `SAMPLED` samples agree,
+    PyTorch runs all samples.
 
     Args:
         graph: the deployed form of a network on the CPU, or None to use only PyTorch.
@@ -158,7 +158,7 @@ class EarlyExit:
 
 
 def choose_on_validation(graph: Graph, sets: DataSets, source: Path | str, *, max_drop: float) -> EarlyExit:
-    """Choose the smallest early-exit confidence that keeps the accuracy on the validation samples.
+    """Choose the smallest early-exit confidence that preserves accuracy on the validation samples.
 
     Args:
         source: the file of the graph, for messages.
@@ -185,7 +185,7 @@ def choose_on_validation(graph: Graph, sets: DataSets, source: Path | str, *, ma
 def _counting(
     task: Task, images: int, observe: Observer | None, bar: Progress | None, name: str
 ) -> Iterator[tuple[Callable[[Batches], None], Tally]]:
-    """Yield a function that adds batches to a tally, together with the tally."""
+    """Yield a tally and a function that adds batches to the tally."""
     tally = task.tally()
     # The bar shows the first metric of the tally, regardless of the metric that selects the best epoch.
     shows_accuracy = (next(iter(task.figures)) if isinstance(task, Measured) else task.metric) == "accuracy"
@@ -212,14 +212,14 @@ def _answered_by(session: Session, samples: Samples, batch_size: int, indices: T
 
 
 def _kept(batches: Batches, kept: list[Tensor]) -> Batches:
-    """Yield batches unchanged, and append the outputs of each batch to `kept`."""
+    """Yield batches unchanged and append each batch's outputs to `kept`."""
     for outputs, target in batches:
         kept.append(outputs.cpu())
         yield outputs, target
 
 
 def _spread(count: int) -> tuple[Tensor, Tensor]:
-    """Split the indices of samples into `SAMPLED` evenly spaced indices and the remaining indices."""
+    """Split the sample indices into `SAMPLED` evenly spaced indices and the remaining indices."""
     # Data sets may be sorted by class.
     sample = torch.linspace(0, count - 1, SAMPLED).long()
     rest = torch.ones(count, dtype=torch.bool)
@@ -233,7 +233,7 @@ def _has_low_bits(graph: Graph) -> bool:
 
 
 def _ms_per_image(runs: dict[str, Callable[[], object]], images: int) -> dict[str, float]:
-    """Time functions alternately after a warm-up, and return the shortest time of each in ms per image."""
+    """Time functions alternately after a warm-up and return each function's shortest time in ms per image."""
     best = dict.fromkeys(runs, math.inf)
     for number in range(3):
         for name, run in runs.items():

@@ -58,13 +58,13 @@ class Compared:
 
     @property
     def shown(self) -> str:
-        """Describe the items that `agreement` counts."""
+        """Describe the items over which `agreement` is computed."""
         parts = "" if self.agreement_of == "inputs" else f"the {self.agreement_of} of "
         return f"{parts}{self.inputs} random inputs"
 
 
 def check_artefact(graph: Graph) -> tuple[Compared, ...]:
-    """Check that a saved and reloaded graph has the same outputs in the compiled runtime as in the reference."""
+    """Check that, for a saved and reloaded graph, the compiled runtime computes the same outputs as the reference."""
     x = random_frames(graph, SAMPLES, steps=_steps(graph))
     found = Session(loads(dumps(graph), "the artefact")).run(x, graph.time_steps)
     return (_compared("hdlif.Session", graph, x, found, least=None),)
@@ -113,7 +113,7 @@ def check_read_back(graph: Graph, read: Graph, by: str) -> tuple[Compared, ...]:
 
 
 def _steps(graph: Graph) -> int:
-    """Return the number of time steps of random inputs, which is 1 for inputs that are constant in time."""
+    """Return the number of time steps in random inputs, which is 1 for time-constant inputs."""
     return 1 if graph.input.kind in ("image", "table") else graph.time_steps
 
 
@@ -130,7 +130,7 @@ def _stepped(engine: Engine, model: Any, x: Floats, steps: int) -> Iterator[NDAr
 
 
 def _compared(by: str, graph: Graph, x: Floats, found: Any, *, least: float | None = LEAST_AGREEMENT) -> Compared:
-    """Compare outputs with the reference outputs, which must be bit-identical if `least` is None."""
+    """Compare outputs with the reference outputs and require bit-identical outputs if `least` is None."""
     expected = reference.run(graph, x, graph.time_steps)
     found = np.ascontiguousarray(found, np.float32)
     same = found.shape == expected.shape and found.tobytes() == expected.tobytes()

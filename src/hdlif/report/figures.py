@@ -1,4 +1,4 @@
-"""Combine charts with captions and tables of their numbers."""
+"""Combine charts with captions and tables of the plotted numbers."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ _MARKED = 16
 
 @dataclass(frozen=True)
 class Figure:
-    """One or several charts with a caption and a table of their numbers.
+    """One or more charts, with a caption and a table of the plotted numbers.
 
     Attributes:
         kind: key of the figure in `explanations.EXPLANATIONS`.
@@ -39,7 +39,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """The figures under one heading, with a common legend in which style i belongs to `names[i]`."""
+    """The figures under one heading, with a shared legend in which style i belongs to `names[i]`."""
 
     names: Sequence[str]
     figures: Sequence[Figure]
@@ -116,7 +116,7 @@ def panels(
     starts: Sequence[Mapping[str, Sequence[float]]] = (),
     ends: bool = False,
 ) -> Figure:
-    """Draw one small chart over time steps per layer, by default with equal limits.
+    """Draw one small chart per layer over time steps, by default with equal axis limits.
 
     NaN marks a time step without a value.
 
@@ -157,13 +157,13 @@ def listed(values: Iterable[float]) -> str:
 
 
 def spans(names: Sequence[str], series: Sequence[Series]) -> str:
-    """Describe a line chart in words by the first and the last value of each line."""
+    """Describe a line chart in words, using the first and last value of each line."""
     known = [(names[one.style], [value for value in one.y if not math.isnan(value)]) for one in series]
     return "; ".join(f"{name} from {y[0]:.4g} to {y[-1]:.4g}" for name, y in known if y) + "."
 
 
 def time_axis(values: Sequence[float]) -> range:
-    """Return the numbers of the time steps for an axis, starting at 1."""
+    """Return the time-step numbers for an axis, starting at 1."""
     return range(1, len(values) + 1)
 
 

@@ -1,4 +1,4 @@
-"""Convert a network to fixed point with formats chosen on data, and measure the rounding errors."""
+"""Convert a network to fixed point, choosing formats based on data, and measure the rounding errors."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _TOGETHER = 32
 
 @dataclass(frozen=True)
 class Rounded:
-    """The effect of fixed-point arithmetic on predictions and outputs for test samples.
+    """The effect of fixed-point arithmetic on the predictions and outputs for test samples.
 
     Attributes:
         agreement: fraction of samples, or of `agreement_of`, with the same prediction.
@@ -43,7 +43,7 @@ class Rounded:
 
 
 def rounded_on_data(graph: Graph, sets: DataSets) -> tuple[FixedPoint, Rounded]:
-    """Convert a graph to fixed point, and compare the outputs with float32 on test samples.
+    """Convert a graph to fixed point and compare its outputs with the float32 outputs on test samples.
 
     Raises:
         InputError: a layer has no fixed-point form.
@@ -69,7 +69,7 @@ def shown(sets: DataSets, most: int) -> NDArray[np.float32]:
 
 
 def _frames(samples: Samples, most: int) -> Iterator[NDArray[np.float32]]:
-    """Yield batches [T or 1, B, C, H, W] of samples that are spread evenly over a data set."""
+    """Yield batches [T or 1, B, C, H, W] of evenly spaced samples from a data set."""
     indices = torch.linspace(0, len(samples) - 1, min(most, len(samples))).long()
     for x, _ in samples.sequences(_TOGETHER, indices):
         yield x.contiguous().numpy()

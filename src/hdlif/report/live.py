@@ -1,4 +1,4 @@
-"""Render an HTML page that runs a deployed image network on the user's drawings."""
+"""Render an HTML page that runs a deployed image network on drawings by the user."""
 
 import base64
 import gzip
@@ -39,7 +39,7 @@ def live_page(
     stroke: Sequence[tuple[float, float]] = (),
     known: tuple[NDArray[np.uint8], Sequence[int]] | None = None,
 ) -> str:
-    """Return a self-contained HTML page with a network and the runtime, which needs no server.
+    """Return a self-contained HTML page, with a network and the runtime, that needs no server.
 
     Args:
         content: content of a model file.
@@ -93,7 +93,7 @@ def live_page(
 
 
 def _lesson(graph: Graph, pixels: NDArray[np.uint8], classes: Sequence[int]) -> dict[str, Any]:
-    """Return the trained tensors, learning rates and sample classes for live_learn.js."""
+    """Return the tensors to train, the learning rates and the sample classes for live_learn.js."""
     places = trained(graph, "classifier")
     (classifier, *_), nodes = places, {node.name: node for node in graph.nodes}
     x = normalise(pixels[None].astype(np.float32), graph.input)

@@ -1,4 +1,4 @@
-"""Draw arrays as heat maps, with stronger colours for larger values."""
+"""Draw arrays as heat maps in which stronger colours stand for larger values."""
 
 import itertools
 import math
@@ -50,7 +50,7 @@ def _shade(value: float, low: float, high: float) -> int:
 
 
 def thinned(values: NDArray[np.float32], most: tuple[int, int]) -> list[list[float]]:
-    """Average neighbours in an array [H, W] to limit the numbers of rows and columns.
+    """Average neighbouring values in an array [H, W] to limit the number of rows and columns.
 
     >>> thinned(np.arange(6, dtype=np.float32).reshape(2, 3), (2, 2))
     [[0.5, 2.0], [3.5, 5.0]]

@@ -26,10 +26,10 @@ _MOST_PANELS = 12
 
 @dataclass(frozen=True)
 class Matrix:
-    """A confusion table for one network with a row per true class.
+    """A confusion table for one network, with one row per true class.
 
-    Each cell contains a text and a fraction of the row's total, which sets the shade. `of` is a noun for the counted
-    items, and `whole` is true if the table contains all classes.
+    Each cell contains text and a fraction of the row's total, which determines the shade. `of` is a noun for the
+    counted items, and `whole` is true if the table contains all classes.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Matrix:
 
 
 def matrices(confusions: Mapping[str, Confusion], samples: SampleName = SAMPLE) -> list[Matrix]:
-    """Return a confusion matrix for each network, or the most frequent confusions if there are many classes."""
+    """Return a confusion matrix for each network, or only the most frequent confusions if there are many classes."""
     return [_matrix(name, confusion.get("of", samples.many), confusion) for name, confusion in confusions.items()]
 
 
@@ -71,9 +71,9 @@ def _matrix(name: str, of: str, confusion: Confusion) -> Matrix:
 
 @dataclass(frozen=True)
 class Classes:
-    """A table of accuracy with a row per class and a column per network.
+    """A table of accuracies, with one row per class and one column per network.
 
-    Each cell contains a text, and the error relative to the largest error in the table, which sets the shade.
+    Each cell contains text and the error relative to the table's largest error, which determines the shade.
     """
 
     caption: str
@@ -82,7 +82,7 @@ class Classes:
 
 
 def accuracy_by_class(names: Sequence[str], confusions: Mapping[str, Confusion]) -> Classes | None:
-    """Return a table of the accuracy of each class, with the worst class first, or None without confusions.
+    """Return a table of accuracy by class, with the worst class first, or None if there are no confusions.
 
     If there are many classes, the table lists only the worst classes.
     """
@@ -112,7 +112,7 @@ def _accuracies(confusion: Confusion) -> dict[str, float]:
 
 
 def chance(confusions: Mapping[str, Confusion]) -> float | None:
-    """Return the accuracy (%) of always predicting the most common class, or None if the test sets differ.
+    """Return the accuracy (%) of always predicting the most common class, or None if it differs between networks.
 
     >>> chance({"net": {"labels": ["a", "b"], "counts": [[5, 1], [1, 1]]}})
     75.0
@@ -123,14 +123,14 @@ def chance(confusions: Mapping[str, Confusion]) -> float | None:
 
 
 def guessed(guessing: float | None) -> str:
-    """Return the start of a sentence on the accuracy of guessing the most common class."""
+    """Return the start of a sentence about the accuracy of always predicting the most common class."""
     return "" if guessing is None else f" Always predicting the most common class is correct in {guessing:.3g} %"
 
 
 def chance_line(guessing: float | None, values: Iterable[float]) -> tuple[str, list[float]]:
-    """Return a sentence on the accuracy of guessing the most common class, and the position of a line in a chart.
+    """Return a sentence about the accuracy of always predicting the most common class, and the height of a chart line.
 
-    The line is omitted if its distance to the values exceeds their range, which would hide differences between values.
+    The line is omitted if it is so far from the values that it would hide the differences between them.
     """
     known = [*values]
     if guessing is None or not known:
@@ -141,7 +141,7 @@ def chance_line(guessing: float | None, values: Iterable[float]) -> tuple[str, l
 
 
 def accuracy_by_steps(names: Sequence[str], early: Mapping[str, Early]) -> Figure:
-    """Draw accuracy against the mean number of time steps for each early-exit confidence."""
+    """Plot accuracy against the mean number of time steps for each early-exit confidence."""
     found = [(style, name, early[name]) for style, name in enumerate(names) if name in early]
     series = [Series(style, one["steps"], [100 * share for share in one["accuracy"]]) for style, _, one in found]
     caption = (
@@ -160,7 +160,7 @@ def accuracy_by_steps(names: Sequence[str], early: Mapping[str, Early]) -> Figur
 
 
 def f1_by_label(names: Sequence[str], labels: Mapping[str, Labels]) -> Figure:
-    """Draw the F1 score of each label, with a table of true and false positives and negatives."""
+    """Draw the F1 score of each label, with a table of true positives, false positives and false negatives."""
     values = [dict(zip(one["names"], one["f1"], strict=True)) if (one := labels.get(name)) else {} for name in names]
     caption = "F1 of each label on the test set: 1 if it is predicted for exactly the samples that have it."
     figure = dots("f1-by-label", caption, names, values, x_label="F1", rows_are="label", within=(0, 1))
@@ -177,7 +177,7 @@ def f1_by_label(names: Sequence[str], labels: Mapping[str, Labels]) -> Figure:
 
 
 def predicted_against_true(names: Sequence[str], errors: Mapping[str, Errors]) -> Figure:
-    """Draw a chart for each value with the mean and standard deviation of predictions against true values."""
+    """Plot the mean and standard deviation of predictions against true values, with one chart per quantity."""
     values = union(errors[name]["names"] for name in names if name in errors)
     caption = (
         "Predicted against true values of test samples: the mean over each tenth of the range of the true value; "
@@ -244,9 +244,9 @@ ByLayer = Mapping[str, Sequence[float]]
 
 
 def per_step(networks: Sequence[TrainResult], quantity: Literal["leak", "threshold"], caption: str) -> Figure:
-    """Draw the leaks or thresholds of each layer over time steps, before (if known) and after training.
+    """Plot the leaks or thresholds of each layer over time steps, before training (if known) and after it.
 
-    If a network has not learned the values, and other networks have, the caption contains the network's constant value.
+    If only some networks have learned the values, the caption lists the constant values of the other networks.
     """
     values = [_by_layer(network, quantity) for network in networks]
     starts = [_by_layer(network, f"initial_{quantity}") for network in networks]
@@ -283,6 +283,6 @@ def _by_layer(network: TrainResult, field: str) -> ByLayer:
 
 
 def _only(values: ByLayer, starts: ByLayer) -> float | None:
-    """Return the value that all layers share before and after training, or None if values differ."""
+    """Return the value that all layers have before and after training, or None if the values differ."""
     found = {number for of_one in (values, starts) for row in of_one.values() for number in row}
     return found.pop() if len(found) == 1 else None

@@ -1,4 +1,4 @@
-"""Render the HTML report of a run with figures and tables."""
+"""Render a run's HTML report, with figures and tables."""
 
 import json
 import math
@@ -50,7 +50,7 @@ def render(
 ) -> str:
     """Return the report as HTML without external links.
 
-    The same results always give the same bytes.
+    Identical results always produce identical bytes.
 
     Args:
         run: run with at least one network; the networks have different names.
@@ -111,7 +111,7 @@ def _most_accurate(networks: Sequence[TrainResult]) -> str:
 
 
 def _overview(networks: Sequence[TrainResult], guessing: float | None) -> list[Figure]:
-    """Draw the accuracy of each network against its file size and against its energy."""
+    """Plot each network's accuracy against its file size and against its energy."""
     if len(networks) < 2:
         return []
     names = [network.name for network in networks]
@@ -158,7 +158,7 @@ def _learning(
     what = "validation" if len(not_held_out) < len(names) else "training samples'"
 
     def curves(ident: str, quantity: str, label: str, readings: Mapping[int, Readings], **options: Any) -> Figure:
-        """Draw validation results, with training results as thin lines."""
+        """Plot validation results, with training results as thin lines."""
         rings = [
             (style, step, values[steps.index(step)])
             for style, (steps, values) in readings.items()
@@ -201,7 +201,7 @@ def _learning(
 
 
 def training_accuracy(events: Sequence[Metric]) -> Readings:
-    """Return the mean training accuracy (%) of each epoch, and the epoch's last update."""
+    """Return the last update of each epoch and the epoch's mean training accuracy (%)."""
     last, accuracies = dict[int, int](), dict[int, list[float]]()
     for line in events:
         if line["event"] == "train" and (accuracy := line.get("accuracy")) is not None:
@@ -211,13 +211,13 @@ def training_accuracy(events: Sequence[Metric]) -> Readings:
 
 
 def _readings(found: Iterable[tuple[Metric, float | None]]) -> Readings:
-    """Return the update numbers and values of all metric lines with a value."""
+    """Return the update numbers and values of all metric lines that have a value."""
     known = [(line["step"], value) for line, value in found if value is not None]
     return [step for step, _ in known], [value for _, value in known]
 
 
 def _measure_per_step(networks: Sequence[TrainResult]) -> Figure:
-    """Draw the metric of tasks other than classification over time steps."""
+    """Plot the metric over time steps for tasks other than classification."""
     series = [
         Series(style, time_axis(values), values)
         for style, network in enumerate(networks)
@@ -320,7 +320,7 @@ def _percent(fraction: float | None) -> str:
 
 
 def _scientific(value: float) -> str:
-    """Format a number with two significant digits and a power of ten.
+    """Format a number in scientific notation with two significant digits.
 
     >>> _scientific(3.1e-05)
     '3.1 × 10⁻⁵'
@@ -345,7 +345,7 @@ def _provenance(networks: Sequence[TrainResult]) -> list[Origin]:
 
 
 def _differences(networks: Sequence[TrainResult]) -> list[Origin]:
-    """Return the recipe fields that differ between networks, with a dash if a recipe lacks a field."""
+    """Return the recipe fields that differ between networks, with a dash for recipes that lack a field."""
     recipes = [recipe_fields(recipe) if isinstance(recipe := network.recipe, dict) else {} for network in networks]
     rows = [Origin(key, [_plain(recipe.get(key)) for recipe in recipes]) for key in union(recipes) if key != "name"]
     return [row for row in rows if len(set(row.values)) > 1]

@@ -1,10 +1,10 @@
 """Measure the peak memory of training in fresh processes.
 
 A child process builds the network and the optimiser, reads the resident memory, runs a few updates on random images,
-and reads the peak. The difference between the peak and the first reading is the memory of training, without program and
-weights. The import of PyTorch has a higher peak than a small training run. On Linux, the child process first frees
-unused memory and resets the peak. The allocator uses one arena, and separate pages for tensors above 64 KiB. Readings
-do not depend on the heap's layout. The child process runs the module `hdlif.report.peak_memory`.
+and reads the peak. The difference between the two readings is the memory that training adds to the program and weights.
+Importing PyTorch can have a higher peak than a small training run, so on Linux the child process first frees unused
+memory and resets the peak. The allocator uses a single arena and maps tensors above 64 KiB separately. Readings
+therefore do not depend on the heap layout. The child process runs the module `hdlif.report.peak_memory`.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ UPDATES = 4
 def peak_memory(
     recipe: Recipe, *, repeats: int = 3, threads: int | None = None, batch_apart: bool = False, updates: int = UPDATES
 ) -> int:
-    """Return the peak resident bytes that training adds, as the median over several fresh processes.
+    """Return how many bytes training adds to the peak resident memory, as the median over several fresh processes.
 
     Args:
         threads: number of threads in each process; by default the environment sets it.
@@ -48,7 +48,7 @@ def peak_memory(
 
 
 def in_fresh_processes(command: Sequence[str], *, repeats: int, name: str, threads: int | None = None) -> int:
-    """Run a command that measures memory `repeats` times, and return the median number of bytes.
+    """Measure memory by running a command `repeats` times, and return the median number of bytes.
 
     Args:
         name: name of the measurement, for error messages.
@@ -64,7 +64,7 @@ def in_fresh_processes(command: Sequence[str], *, repeats: int, name: str, threa
 
 
 def resident_growth(work: Callable[[], None]) -> int:
-    """Return the bytes that a call of `work` adds to the peak resident memory of this process."""
+    """Return how many bytes a call to `work` adds to this process's peak resident memory."""
     _forget_peak()
     before = _peak_resident_bytes()
     work()
@@ -83,7 +83,7 @@ def _read(command: Sequence[str], name: str, environment: dict[str, str]) -> int
 
 
 def _train_and_report(path: Path, count: int, *, batch_apart: bool) -> None:
-    """Print the bytes that `count` updates add to the peak resident memory of the child process."""
+    """Print how many bytes `count` updates add to the child process's peak resident memory."""
     from hdlif.recipe import builders
     from hdlif.report.recipe_update import RecipeUpdate
     from hdlif.training.streaming import Streams
@@ -108,7 +108,7 @@ def _train_and_report(path: Path, count: int, *, batch_apart: bool) -> None:
 
 
 def _forget_peak() -> None:
-    """Free unused memory, and reset the peak to the current resident memory if the system supports this."""
+    """Free unused memory and reset the peak to the current resident memory, as far as the system supports this."""
     if platform.system() == "Linux":
         # musl has no malloc_trim, and a container may forbid clear_refs. The reading is then the peak of the import.
         with contextlib.suppress(AttributeError, OSError):

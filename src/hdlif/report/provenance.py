@@ -13,7 +13,7 @@ from hdlif.report.build_info import build
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that affect a run's figures."""
+    """Return the versions of Python and the packages that affect a run's figures."""
     this = build()
     found = {"hdlif": this.version, "python": platform.python_version()}
     if this.commit is not None:
@@ -22,7 +22,7 @@ def versions() -> dict[str, str]:
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
-    """Return the versions of the given packages, if they are installed."""
+    """Return the versions of those of the given packages that are installed."""
     found = {}
     for name in packages:
         with contextlib.suppress(PackageNotFoundError):
@@ -47,7 +47,7 @@ def hardware() -> dict[str, Any]:
 
 
 def processor_fields() -> dict[str, str]:
-    """Return the fields of the last processor in /proc/cpuinfo, or {} without this file."""
+    """Return the fields of the last processor in /proc/cpuinfo, or {} if the file does not exist."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
@@ -72,7 +72,7 @@ def measured(seeds: Sequence[int] | str | None) -> dict[str, Any]:
 
 
 def command(arguments: Sequence[str]) -> str:
-    """Format a command line for other machines by reducing absolute paths to file names.
+    """Format a command line for use on other machines, reducing absolute paths to file names.
 
     >>> command(["/home/me/hdlif/benchmarks/bench_c.py", "/tmp/net", "--data-root=/data/sets"])
     'python benchmarks/bench_c.py net --data-root=sets'

@@ -1,4 +1,4 @@
-"""Render a page with a network's input, neurons and predictions over one recording."""
+"""Render a page that shows a network's input, neurons and predictions during one recording."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ _BROAD = (9.4, 2.7)
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording, and a network's activity over the S steps of all windows.
+    """A recording, and a network's activity over the S time steps of all windows.
 
     Attributes:
         name: name of the recording.
@@ -154,7 +154,7 @@ def _apart(recording: Path, record: InputRecord, time_steps: int) -> tuple[list[
 
 
 def _as_read(x: Floats, record: InputRecord) -> Floats:
-    """Convert inputs [T, 1, C, H, W] to original units, and sum over pixels to [T, C]."""
+    """Convert inputs [T, 1, C, H, W] to their original units, and sum over pixels to get [T, C]."""
     scaled = (
         x[:, 0] * np.array(record.std, np.float32)[:, None, None] + np.array(record.mean, np.float32)[:, None, None]
     )
@@ -163,7 +163,7 @@ def _as_read(x: Floats, record: InputRecord) -> Floats:
 
 
 def _liveliest(layers: Mapping[str, LayerAtWork]) -> dict[str, NeuronTrace]:
-    """Return traces of the most active neurons in different channels of the first, middle and last layer."""
+    """Return traces of the most active neurons in the first, middle and last layer, from different channels."""
     names = list(layers)
     chosen = (
         dict.fromkeys(names[place * (len(names) - 1) // (_LAYERS - 1)] for place in range(_LAYERS)) if names else {}
@@ -178,7 +178,7 @@ def _liveliest(layers: Mapping[str, LayerAtWork]) -> dict[str, NeuronTrace]:
 
 
 def _findings(labels: Sequence[str | None], windows: Sequence[tuple[str, str]], left_out: int) -> str:
-    """Summarise the predictions for all windows in one sentence."""
+    """Summarise the predictions for all windows."""
     if len(windows) == 1:
         said = f"{windows[0][1]}."
     elif None in labels:
@@ -203,7 +203,7 @@ def _facts(artefact: Path, session: Session, nodes: int) -> list[tuple[str, str]
 def render(recording: Recording, *, findings: str, kind: str) -> str:
     """Return the page of a recording as HTML without external links.
 
-    The same recording always gives the same bytes.
+    Identical recordings always produce identical bytes.
 
     Args:
         findings: the conclusion, in one sentence.
@@ -230,7 +230,7 @@ def render(recording: Recording, *, findings: str, kind: str) -> str:
 
 
 def _first(recording: Recording) -> str:
-    """Return the name of the first window, including the recording's name."""
+    """Return the name of the first window, prefixed with the recording's name."""
     first = recording.windows[0][0]
     return first if first.startswith(recording.name) else recording.name + first
 
@@ -246,7 +246,7 @@ def _where(recording: Recording) -> str:
 
 
 def _thinned(values: Floats, most: int) -> tuple[list[float], Floats]:
-    """Average neighbours along the first axis, and return the positions and means.
+    """Average neighbouring values along the first axis and return their positions and means.
 
     Positions count from 1.
     """
@@ -267,7 +267,7 @@ def _lines(
 
 
 def _shown(recording: Recording, kind: str) -> tuple[Sequence[str], list[Figure]]:
-    """Return the names for the legend and the figures of the network's input."""
+    """Return the legend's names and the figures that show the network's input."""
     count = recording.shown.shape[1]
     names = list(recording.channels) or [f"channel {number}" for number in range(1, count + 1)]
     if count <= _LINES:
@@ -286,7 +286,7 @@ def _shown(recording: Recording, kind: str) -> tuple[Sequence[str], list[Figure]
 
 
 def heat(text: Text, values: Sequence[Sequence[float]], steps: tuple[float, float], rules: Sequence[float]) -> Markup:
-    """Draw a heat map with one row per channel, starting at the bottom.
+    """Draw a heat map with one row per channel, from bottom to top.
 
     Args:
         values: values as [rows][columns].
@@ -301,9 +301,9 @@ def heat(text: Text, values: Sequence[Sequence[float]], steps: tuple[float, floa
 
 
 def _most_said(recording: Recording) -> tuple[list[str], Floats]:
-    """Return the names of the outputs with the largest values, and the values at each step.
+    """Return the names of the outputs with the largest values, and their values at each step.
 
-    The number of outputs is limited to the number of lines in a chart.
+    The number of outputs is limited to the maximum number of lines in a chart.
     """
     count = len(recording.outputs)
     order = np.argsort(-np.nan_to_num(recording.said).max(0), kind="stable")[:_LINES]

@@ -1,4 +1,4 @@
-"""Compare the gradients of learning rules with the STBP gradient, for untrained networks and checkpoints."""
+"""Compare the gradients of learning rules with the STBP gradient, for both untrained networks and checkpoints."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def coherence(
 ) -> dict[str, Any]:
     """Compare the gradients of learning rules in float64 on the first training batches.
 
-    Batch norm uses the statistics of the training batches. Rules other than the recipe's rule have default arguments.
+    Batch norm uses batch statistics, as in training. Rules other than the recipe's own rule have default arguments.
 
     Args:
         targets: recipes (file or shipped name; untrained), checkpoints or run folders.
@@ -92,9 +92,9 @@ class _Network:
 
 
 def _networks(target: str, overrides: Sequence[str], data_root: Path | None = None) -> Iterator[_Network]:
-    """Yield the network of a checkpoint, or a recipe's untrained network with each neuron to compare.
+    """Yield a checkpoint's network or, for a recipe, one untrained network for each neuron to compare.
 
-    All networks of a recipe have the same weights.
+    All networks for a recipe have the same weights.
     """
     if not is_recipe(target):
         trained = load_trained(Path(target))
@@ -119,9 +119,9 @@ def _networks(target: str, overrides: Sequence[str], data_root: Path | None = No
 
 
 def _set_threads(network: _Network, data_root: Path | None, bar: Bar) -> None:
-    """Set the number of threads that gives the fastest forward pass of a batch.
+    """Set the number of threads with which the forward pass on a batch is fastest.
 
-    Gradients are not timed, because a gradient can take minutes if threads wait for each other.
+    Gradients are not timed, because computing one can take minutes if threads wait for each other.
     """
     cores = cores_to_try()
     if cores <= 1:
@@ -206,7 +206,7 @@ def _refused(
     criterion: Criterion,
     time_steps: int,
 ) -> dict[str, str]:
-    """Return the rules that cannot train the network, with the reasons."""
+    """Return the rules that cannot train the network, with the reason for each."""
     x, target = batch
     found = {}
     with evaluation_mode(module):
@@ -220,7 +220,7 @@ def _refused(
 
 
 def _rules(recipe: Recipe) -> dict[str, RuleFactory]:
-    """Return the learning rules by name, with the recipe's arguments for the recipe's own rule."""
+    """Return the learning rules by name, with the recipe's arguments for its own rule."""
     rules: dict[str, RuleFactory] = {"sltt": SLTT, "ottt": OTTT, "ndot": NDOT, "stochastic_step": StochasticStep}
     own: Any = builders.build_rule(recipe)
     if recipe.rule.kind in builders.RULES.keys() - {"stbp", "sltt_k"}:

@@ -1,4 +1,4 @@
-"""Read the run folders of training runs and demos, and check the types of their contents."""
+"""Read the run folders of training runs and demos, and validate the types of their contents."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ class Metric(TypedDict):
 
 @with_config(FINITE)
 class Artefact(TypedDict):
-    """The size and latency of a model file, and its agreement with the original network."""
+    """A model file's size, latency and agreement with the original network."""
 
     path: str
     bytes: int
@@ -49,14 +49,14 @@ class Artefact(TypedDict):
 
 @with_config(FINITE)
 class CoherenceStep(TypedDict):
-    """A comparison of a layer's gradient with STBP's at one time step."""
+    """A comparison between a layer's gradient and the STBP gradient at one time step."""
 
     cosine: Number
 
 
 @with_config(FINITE)
 class CoherenceLayer(TypedDict):
-    """A comparison of a layer's gradient with STBP's, with fractions of the entries of dL/dm."""
+    """A comparison between a layer's gradient and the STBP gradient, with fractions of the entries of dL/dm."""
 
     name: Name
     kind: Literal["neuron", "synapse", "parameters"]
@@ -70,20 +70,20 @@ class CoherenceLayer(TypedDict):
 
 
 class CoherenceView(TypedDict):
-    """The layers in a local or an end-to-end comparison."""
+    """The layers in a local or end-to-end comparison."""
 
     layers: list[CoherenceLayer]
 
 
 class CoherenceRule(TypedDict):
-    """The local and the end-to-end comparison of one learning rule."""
+    """The local and end-to-end comparisons of one learning rule."""
 
     local: CoherenceView
     end_to_end: CoherenceView
 
 
 class Coherence(TypedDict):
-    """The entry of `coherence.json` for one network and one loss."""
+    """The entry in `coherence.json` for one network and one loss."""
 
     target: Name
     neuron: Name
@@ -109,7 +109,7 @@ class Confusion(TypedDict):
 
 @with_config(FINITE)
 class Early(TypedDict):
-    """The content of `early.json`, with the mean number of steps and the accuracy for each confidence."""
+    """The content of `early.json`, with the mean number of time steps and the accuracy for each confidence."""
 
     time_steps: int
     confidence: list[float]
@@ -153,7 +153,7 @@ class Demo(TypedDict):
 
 @with_config(FINITE)
 class GalleryImage(TypedDict):
-    """A test image with its target and its prediction as base64 PNG files, and the score."""
+    """The score of a test image, with the image's target and prediction as base64-encoded PNG files."""
 
     score: float
     truth: Base64
@@ -182,7 +182,7 @@ _FIX = "finish the run with `hdlif train RECIPE --resume`, or run it again"
 
 @dataclass
 class Run:
-    """The content of one or several run folders, in dicts by network name.
+    """The content of one or more run folders, in dicts keyed by network name.
 
     A network is missing from a dict if its run folder lacks the corresponding file. `recipes` contains the recipes as
     text. `coherence` contains the entries of all `coherence.json` files, which may describe other networks.
@@ -203,7 +203,7 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Read the folder of a training run, or a demo's folder with one run folder per network.
+    """Read a training run's folder, or a demo's folder with one run folder per network.
 
     Raises:
         InputError: the folder does not exist or contains no finished run, or a file in it is damaged.
@@ -252,7 +252,7 @@ def _is_component(name: str) -> bool:
 
 
 def merge(runs: Sequence[Run]) -> Run:
-    """Merge runs, and distinguish networks of the same name by their folders.
+    """Merge runs, using folders to distinguish networks that have the same name.
 
     Raises:
         InputError: a run is given twice, or several runs have a model file.
@@ -296,7 +296,7 @@ def _add(run: Run, network: TrainResult, folder: Path) -> None:
 
 
 def _is_even(record: Mapping[str, Any]) -> bool:
-    """Return whether the lists in a file have consistent lengths and confusion counts are square."""
+    """Return whether the lists in a file have consistent lengths and any confusion matrix is square."""
     lists = [value for value in record.values() if isinstance(value, list)]
     inner = [[len(row) for row in value] for value in lists if value and isinstance(value[0], list)]
     if "counts" in record:

@@ -1,4 +1,4 @@
-"""Compare the deployed runtime with PyTorch on a run's test set."""
+"""Compare a deployed network in the runtime with the original in PyTorch on a run's test set."""
 
 import time
 from pathlib import Path
@@ -17,7 +17,7 @@ LATENCY_RUNS = 50
 
 
 def deploy_and_compare(run: Path, path: Path, *, data_root: Path | None, threads: int) -> Artefact:
-    """Export the network in a run folder, and compare the runtime with PyTorch on the test set.
+    """Export the network from a run folder and compare the runtime with PyTorch on the test set.
 
     Args:
         threads: number of threads in the runtime.
@@ -45,7 +45,7 @@ def deploy_and_compare(run: Path, path: Path, *, data_root: Path | None, threads
 
 
 def latency_ms(session: Session, test: Samples) -> float:
-    """Return the median latency per image in milliseconds over the first test images."""
+    """Return the median latency per image in milliseconds, measured on the first test images."""
     frames = [x.numpy() for x, _ in test.first(LATENCY_RUNS).sequences(1)]
     seconds = []
     for frame in frames:

@@ -46,7 +46,7 @@ def parsed(text: str) -> Neurons:
 def traces_of(
     folders: Mapping[str, Path], *, neurons: Neurons | None, image: int, data_root: Path | None = None
 ) -> Traces:
-    """Return neuron traces of several networks, each on one sample of its test set.
+    """Return neuron traces of several networks, each for one sample of the network's test set.
 
     Args:
         neurons: neurons to draw, in networks that have them. By default, these are neurons in different channels of the
@@ -78,7 +78,7 @@ def traces_of(
 def _traced(
     folder: Path, image: int, data_root: Path | None
 ) -> tuple[dict[str, LayerAtWork], NDArray[np.float32], str]:
-    """Return the activity of a network's neuron layers, the input, and a description of the sample."""
+    """Return the activity of a network's neuron layers, the network's input, and a description of the sample."""
     trained = load_trained(folder)
     recipe = trained.recipe
     labels = builders.data_kind(recipe).labels
@@ -98,7 +98,7 @@ def _traced(
 
 
 def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerAtWork]:
-    """Run a deployed network in PyTorch on one sample, and return the traces of its neuron layers by name.
+    """Run a deployed network in PyTorch on one sample and return the traces of its neuron layers by name.
 
     Mem-BN is folded into the membrane and the threshold.
     """
@@ -117,7 +117,7 @@ def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerAtWork]:
 
 
 def _whence(recipe: Recipe, folder: Path, image: int, count: int) -> str:
-    """Return a phrase with a test sample's data set or file, or "" if the source is not recorded."""
+    """Return a phrase that names a test sample's data set or file, or "" if the source is not recorded."""
     if recipe.data.kind in builders.DATA:
         return f" of {recipe.data.kind}"
     if not (folder / run_folder.DATA_FILES).exists():

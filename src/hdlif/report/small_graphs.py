@@ -1,7 +1,7 @@
-"""Check the runtime against the oracle on small networks that contain every op and encoding.
+"""Check the runtime against the oracle on small networks that together contain every op and encoding.
 
-Run this module in a separate process, because a fault may crash the process. The process prints one JSON line per
-measurement:
+Run this module in a separate process, because a fault may crash the process. The following command prints one JSON line
+per measurement:
 
     python -m hdlif.report.small_graphs
 """
@@ -49,7 +49,7 @@ def small_graphs() -> Iterator[tuple[str, Graph]]:
 
 
 def differing(graph: Graph, run: Run) -> float | None:
-    """Return the largest difference between the logits of `run` and of the oracle, or None if bit-identical."""
+    """Return the largest difference between the logits of `run` and the oracle, or None if they are bit-identical."""
     x = np.random.default_rng(1).normal(size=(STEPS, BATCH, *graph.input.shape)).astype(np.float32)
     seen, expected = run(graph, x), reference.run(graph, x, STEPS)
     if seen.dtype == expected.dtype and seen.tobytes() == expected.tobytes():
@@ -58,7 +58,7 @@ def differing(graph: Graph, run: Run) -> float | None:
 
 
 def native(instructions: str) -> Run:
-    """Return a function that runs a graph on one instruction set with two threads."""
+    """Return a function that runs a graph with one instruction set and two threads."""
     return lambda graph, x: Session(graph, 2, instructions=instructions).run(x, STEPS)
 
 
@@ -118,7 +118,7 @@ class _Nodes:
 def _convolutional(encoding: str) -> Graph:
     """Build a small residual network with a strided shortcut.
 
-    Stem and shortcut have real inputs, and all other synapses have integer codes as inputs.
+    The stem and the shortcut have real inputs, and all other synapses have integer codes as inputs.
     """
     b = _Nodes()
     stream = b.affine(b.conv(INPUT, 3, "float32"))
@@ -132,7 +132,7 @@ def _convolutional(encoding: str) -> Graph:
 
 
 def _apart() -> Graph:
-    """Build a network with a depthwise and a dilated convolution of spikes."""
+    """Build a network with one depthwise and one dilated convolution of spikes."""
     b = _Nodes()
     x = b.hd_lif(b.affine(b.conv(INPUT, 3, "float32")))
     for groups, dilation in ((CHANNELS, (1, 1)), (1, (2, 3))):
@@ -143,7 +143,7 @@ def _apart() -> Graph:
 
 
 def _around(op: str) -> Graph:
-    """Build a network with a stem, one op of kind `op`, and a classifier on the pooled map."""
+    """Build a network with a stem, one op of kind `op`, and a classifier on pooled features."""
     b = _Nodes()
     x = b.affine(b.conv(INPUT, 3, "float32"))
     channels = CHANNELS
@@ -216,7 +216,7 @@ _STEPS: Mapping[Callable[..., Any], tuple[str, ...]] = {
 
 
 def measure() -> Iterator[dict[str, Any]]:
-    """Measure the error of every small network on every instruction set."""
+    """Measure the error of every small network with every instruction set."""
     yield {"instruction_sets": instruction_sets()}
     for instructions in instruction_sets():
         for name, graph in small_graphs():

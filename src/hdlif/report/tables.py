@@ -19,7 +19,7 @@ TITLES = {
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> str:
-    """Format a plain-text table, with the columns in `left` aligned left and all others aligned right."""
+    """Format a plain-text table, aligning the columns in `left` to the left and all others to the right."""
     header, rows = [printable(cell) for cell in header], [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = []
@@ -62,7 +62,7 @@ def networks_table(networks: Sequence[TrainResult]) -> str:
 
 
 def measured(result: TrainResult, *, digits: int = 2) -> str:
-    """Format the test accuracy of a training run, or the metric of a task other than classification."""
+    """Format the test accuracy of a training run, or another metric if the task is not classification."""
     if result.accuracy is not None:
         return f"{result.accuracy:.{digits}%}"
     metric = result.metric or ""
@@ -70,7 +70,7 @@ def measured(result: TrainResult, *, digits: int = 2) -> str:
 
 
 def score(validated: TrainResult | TrialResult) -> str:
-    """Format the validation result that selects the best epoch of a training run or trial."""
+    """Format the validation result that determines the best epoch of a training run or trial."""
     accuracy, metrics = validated.validation_accuracy, validated.validation_metrics or {}
     if accuracy is not None and accuracy == validated.validation_score:
         return f"{accuracy:.2%}"

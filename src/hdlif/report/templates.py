@@ -30,7 +30,7 @@ _TEMPLATES = Environment(
 
 @dataclass(frozen=True)
 class Script:
-    """A script that the Content-Security-Policy of a page allows by its hash."""
+    """A script that a page's Content-Security-Policy allows by hash."""
 
     source: str
 
@@ -49,7 +49,7 @@ _SORT = Script((Path(__file__).parent / "sort.js").read_text("utf-8"))
 
 
 def set_page(template: str, sections: Mapping[str, Section], **values: Any) -> str:
-    """Render an HTML page without empty figures and empty sections."""
+    """Render an HTML page, omitting empty figures and sections."""
     shown = {
         heading: replace(section, figures=[figure for figure in section.figures if figure.charts])
         for heading, section in sections.items()
@@ -61,7 +61,7 @@ def set_page(template: str, sections: Mapping[str, Section], **values: Any) -> s
 
 
 def _shown(value: Any) -> Any:
-    """Escape characters in a value that are invalid in HTML or reverse the text direction."""
+    """Escape characters that are invalid in HTML or reverse the text direction."""
     return type(value)(printable_lines(value)) if isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-"""Draw the spikes and membranes of single neurons on one sample."""
+"""Draw the spikes and membranes of single neurons for one sample."""
 
 import itertools
 import math
@@ -28,7 +28,7 @@ _LINES = 4
 
 @dataclass(frozen=True)
 class NeuronTrace:
-    """The membrane m_t before firing, the threshold θ_t and the spike of one neuron at all time steps.
+    """One neuron's membrane m_t before firing, threshold θ_t and spike at each time step.
 
     Attributes:
         threshold: the threshold at each step, or NaN if there is none.
@@ -44,7 +44,7 @@ class NeuronTrace:
 
 
 def trace_of(layer: LayerAtWork, index: int, states: Mapping[str, Any] = MappingProxyType({})) -> NeuronTrace:
-    """Return the trace of a single neuron in a layer.
+    """Extract the trace of a single neuron from a layer's activity.
 
     Args:
         index: index of the neuron in the order [C, H, W].
@@ -57,7 +57,7 @@ def trace_of(layer: LayerAtWork, index: int, states: Mapping[str, Any] = Mapping
 
 @dataclass(frozen=True)
 class Traces:
-    """The traces of neurons on one sample, by network and by "layer:index"."""
+    """Neuron traces for one sample, by network and by "layer:index"."""
 
     sample: str
     networks: Mapping[str, Mapping[str, NeuronTrace]]
@@ -78,7 +78,7 @@ def place_of(index: int, shape: Sequence[int]) -> str:
 
 
 def of_channels(order: Iterable[int], shape: Sequence[int], count: int) -> list[int]:
-    """Choose the first `count` neurons in an order, from as many channels as possible.
+    """Choose `count` neurons from as many channels as possible, preferring those that come first in `order`.
 
     Neurons in different channels are preferred, because neighbours in a channel behave similarly.
 
@@ -100,9 +100,9 @@ def of_channels(order: Iterable[int], shape: Sequence[int], count: int) -> list[
 
 
 def figures(names: Sequence[str], traces: Traces, *, best: str = "") -> list[Figure]:
-    """Draw the spikes of all networks, and the input and membranes of the network with the most neurons.
+    """Draw the spikes of all networks, and the input and membranes of the network with the most traced neurons.
 
-    If several networks have equally many neurons, the membranes of `best` are drawn.
+    In a tie, the membranes of the network `best` are drawn.
     """
     of_networks = [traces.networks.get(name, {}) for name in names]
     neurons = union(of_networks)
@@ -151,7 +151,7 @@ def _raster(names: Sequence[str], found: Found, neurons: Sequence[str], sample: 
 
 
 def _membranes(names: Sequence[str], found: Found, traces: Traces, shown: int) -> Figure:
-    """Draw the input of a network and the membrane of each neuron, with a table for all networks."""
+    """Draw one network's input and the membrane of each neuron, with a table that covers all networks."""
     own = {neuron: trace for neuron, style, trace in found if style == shown}
     which = f" in {names[shown]}" if len(names) > 1 else ""
     caption = (
@@ -181,7 +181,7 @@ def _membranes(names: Sequence[str], found: Found, traces: Traces, shown: int) -
 
 
 def _input(x: NDArray[np.float32], style: int) -> tuple[str, Markup]:
-    """Draw and describe an input [T or 1, C, H, W] as an image, as lines or as a map over time."""
+    """Draw an input [T or 1, C, H, W] as an image, as lines or as a map over time, and return a description."""
     steps, channels, height, width = x.shape
     shape = " × ".join(map(str, x.shape))
     text = Text("network-input", "input", f"{shape} values from {x.min():.3g} to {x.max():.3g}.")

@@ -1,4 +1,4 @@
-"""Measure the test results, operations, sizes and saved bytes of a trained network."""
+"""Measure the test results, operations, size and saved bytes of a trained network."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PROFILED_IMAGES = 256
 
 @dataclass(frozen=True)
 class MeasuredNetwork:
-    """The test results, counts and sizes of a trained network.
+    """The test results, operation counts and size of a trained network.
 
     Attributes:
         evaluated: results on the test set.
@@ -60,7 +60,7 @@ def measure(
     bar: Bar | None = None,
     initial: Sequence[Neuron] = (),
 ) -> MeasuredNetwork:
-    """Measure the test results, operations, sizes and learned neuron parameters of a trained network.
+    """Measure the test results, operations, size and learned neuron parameters of a trained network.
 
     Args:
         device: device for evaluation on the test set. Counting runs on the CPU, and the model stays there.
@@ -103,7 +103,7 @@ def measure(
 
 
 def asked_for(task: Task, test: Evaluation) -> dict[str, Any]:
-    """Return whether larger is better for each additional metric, and the parts of metrics with several values."""
+    """Return whether larger is better for each additional metric, and the value names of multi-value metrics."""
     if not isinstance(task, Measured) or not task.metrics:
         return {}
     asked = [name for name in test.metrics if name not in task.figures]
@@ -117,12 +117,12 @@ def asked_for(task: Task, test: Evaluation) -> dict[str, Any]:
 
 
 def first_images(images: Samples, count: int) -> list[Tensor]:
-    """Return the first `count` images in batches [T or 1, B, ...] of at most 64."""
+    """Return the first `count` images in batches [T or 1, B, ...] of at most 64 images."""
     return [x for x, _ in images.first(count).sequences(64)]
 
 
 def bytes_saved_by_an_update(model: nn.Module, recipe: Recipe, sets: DataSets) -> int:
-    """Return the peak number of bytes that the recipe's learning rule saves for a backward pass on one batch."""
+    """Return the peak number of bytes that the recipe's rule saves for a backward pass on one batch."""
     rule = builders.build_rule(recipe)
     x, target = sets.test.sequence(torch.arange(min(recipe.data.batch_size, len(sets.test))))
     # With streams, an update covers one part of the sequence.

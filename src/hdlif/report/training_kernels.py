@@ -1,7 +1,7 @@
-"""Compare the compiled training kernels on each instruction set with PyTorch.
+"""Compare the compiled training kernels with PyTorch for each instruction set.
 
-Run this module in a separate process, because a fault may crash the process. The process prints one JSON line per
-measurement:
+Run this module in a separate process, because a fault may crash the process. The following command prints one JSON line
+per measurement:
 
     python -m hdlif.report.training_kernels neurons|convolutions
 """
@@ -48,7 +48,7 @@ RunLayer = Callable[[Tensor, Tensor, Codes, CodeConv], Tensor]
 
 
 def run_kernels(neuron: SteppedNeuron, current: Tensor, states: list[Tensor], instruction_set: str) -> Results:
-    """Run compiled kernels on a chunk, and return spikes, states and the gradients of their sum of squares."""
+    """Run compiled kernels on a chunk of steps. Return spikes and states, and the gradients of their sum of squares."""
     written = trace_written(neuron.equation(), states=neuron.states, rows=neuron.row_values())
     rows = written.rows(neuron.rows_at(range(_STEPS), current))
     found = FusedStep(written, instruction_set)(current, states, rows, steps=_STEPS)
@@ -57,7 +57,7 @@ def run_kernels(neuron: SteppedNeuron, current: Tensor, states: list[Tensor], in
 
 
 def run_steps(neuron: SteppedNeuron, current: Tensor, states: list[Tensor]) -> Results:
-    """Run a neuron step by step in PyTorch, and return the same results as `run_kernels`."""
+    """Run a neuron step by step in PyTorch and return the same quantities as `run_kernels`."""
     neuron.choose_path("steps")
     spikes, after = neuron(current, dict(zip(neuron.states, states, strict=True)) or None, range(_STEPS))
     return _with_gradients(neuron, current, states, (spikes, list((after or {}).values())))
@@ -73,7 +73,7 @@ def _with_gradients(
 
 
 def neuron_difference(name: str, instruction_set: str, *, measured: RunNeuron = run_kernels) -> float | None:
-    """Return the error of a neuron's compiled kernel, or None if values are exact and gradients close."""
+    """Return the error of a neuron's compiled kernel, or None if values are exact and gradients are close."""
     torch.manual_seed(0)
     neuron = NEURONS[name](time_steps=_STEPS, channels=_SHAPE[0])
     current = torch.randn(_STEPS, _BATCH, *_SHAPE).requires_grad_()
@@ -95,7 +95,7 @@ def off_by(found: Iterable[Tensor], right: Iterable[Tensor]) -> float | None:
 
 
 def layer_difference(name: str, instructions: str, *, measured: RunLayer = convolve) -> float | None:
-    """Return the error of a compiled convolution of codes, or None if sums are exact and gradients close."""
+    """Return the error of a compiled convolution of codes, or None if sums are exact and gradients are close."""
     ins, outs, kernel, stride, padding = LAYERS[name]
     torch.manual_seed(0)
     surplus = (torch.randn(1, 3, ins, 9, 7) - 0.8).relu().requires_grad_()
@@ -118,7 +118,7 @@ def layer_difference(name: str, instructions: str, *, measured: RunLayer = convo
 
 
 def fp32_difference(instructions: str, *, measured: Callable[..., Tensor] = convolution) -> float | None:
-    """Return the relative error of an fp32 convolution or gradient, or None if within the tolerance."""
+    """Return the relative error of an fp32 convolution and its gradients, or None if all are within the tolerance."""
     torch.manual_seed(0)
     x, dy = (torch.randn(7, channels, 9, 13).contiguous(memory_format=torch.channels_last) for channels in (32, 48))
     weight = torch.randn(48, 32, 3, 3)
@@ -132,7 +132,7 @@ def fp32_difference(instructions: str, *, measured: Callable[..., Tensor] = conv
 
 
 def measure_neurons() -> Iterator[dict[str, Any]]:
-    """Measure the error of every neuron's compiled kernel on every instruction set."""
+    """Measure the error of every neuron's compiled kernel with every instruction set."""
     yield {"instruction_sets": instruction_sets()}
     for instructions in instruction_sets():
         for name in NEURONS:
@@ -140,7 +140,7 @@ def measure_neurons() -> Iterator[dict[str, Any]]:
 
 
 def measure_convolutions() -> Iterator[dict[str, Any]]:
-    """Measure the error of every compiled convolution on every instruction set."""
+    """Measure the error of every compiled convolution with every instruction set."""
     yield {"instruction_sets": instruction_sets()}
     for instructions in instruction_sets():
         for name in LAYERS:

@@ -35,7 +35,7 @@ _QUANTISERS = ("_Binarize", "_Binarized", "_Ternarize", "_Ternarized", "_Quantiz
 
 @dataclass(frozen=True)
 class LayerTime:
-    """The time, memory and code path of one layer in an update over all time steps.
+    """One layer's time, memory and code path in an update over all time steps.
 
     Attributes:
         path: code path, and the reason if it is not the fastest path.
@@ -53,7 +53,7 @@ class LayerTime:
 
 @dataclass(frozen=True)
 class TrainingProfile:
-    """The time and memory of a training update, by layer and for work outside layers.
+    """The time and memory of a training update, per layer and outside layers.
 
     Attributes:
         update_ms: median wall time of the timed updates; for a random rule, each is a mean over the profiled plans.
@@ -84,7 +84,8 @@ class TrainingProfile:
 def training_profile(recipe: Recipe, *, rounds: int = 5) -> TrainingProfile:
     """Profile training updates of a recipe's network on the CPU, with random data.
 
-    The wall time is measured without a profiler. The shares of the layers come from one profiled update per plan.
+    The wall time is measured without a profiler. The fraction of time spent in each layer comes from one profiled
+    update per plan.
 
     Args:
         rounds: number of timed updates of each plan.
@@ -168,7 +169,7 @@ class _Layers:
 
     @contextmanager
     def watched(self, apart: Iterable[Tensor]) -> Iterator[Saved]:
-        """Record the operations and saved bytes of each layer under the layer's name.
+        """Record each layer's operations and saved bytes under the layer's name.
 
         Args:
             apart: tensors that exist anyway.
@@ -211,7 +212,7 @@ def _layers_of(module: nn.Module, name: str) -> Iterable[tuple[str, nn.Module]]:
 
 
 def _is_layer(module: nn.Module) -> bool:
-    """Return whether a module defines a forward pass of its own."""
+    """Return whether a module defines its own forward pass."""
     return isinstance(module, Temporal) or type(module).forward is not nn.Module.forward
 
 
@@ -231,7 +232,7 @@ def _path_of(layer: nn.Module, args: tuple[Any, ...]) -> str:
 
 
 def _time_shares(events: Iterable[FunctionEvent]) -> Mapping[tuple[str, str], float]:
-    """Return the profiled microseconds by phase and place, with nested operations counted once.
+    """Return the profiled microseconds by phase and place, counting nested operations only once.
 
     A phase is "forward", "backward" or "optimizer". A place is the name of a layer, `_WEIGHTS` for weight quantisers,
     or "" for other operations.

@@ -21,7 +21,7 @@ MOST_BYTES = 2**28
 
 
 class Activity:
-    """Counts of non-zero values and of non-zero products in a network, summed over images.
+    """The numbers of non-zero values and non-zero products in a network, summed over images.
 
     Args:
         graph: graph of the network that runs.
@@ -50,7 +50,7 @@ class Activity:
     def per_image(self, node: Node, count: float, *, once: bool) -> float:
         """Return the count for one image over all T time steps.
 
-        A node that is constant in time runs once, but counts T times unless `once` is true.
+        A time-constant node runs only once, but its count is multiplied by T unless `once` is true.
         """
         return count * (1 if once else self.repeats[node.name]) / self.images
 
@@ -62,9 +62,9 @@ class Activity:
 
 
 def spikes_of(graph: Graph) -> dict[str, bool]:
-    """Map the name of each value in a graph to whether the value counts as spikes.
+    """Return a dict from the name of each value in a graph to whether the value consists of spikes.
 
-    A node that only passes values on has spikes if all inputs are spikes, including inputs from the previous time step.
+    A node that only forwards values emits spikes if all its inputs are spikes, including those from the previous step.
     """
     passing = [node for node in graph.nodes if OPS[node.op].passes_spikes(node)]
     emitting = {node.name: OPS[node.op].emits_spikes(node) for node in graph.nodes}
@@ -121,7 +121,7 @@ def _as_maps(x: Tensor) -> Tensor:
 
 
 def _graph_of(network: nn.Module, x: Tensor, time_steps: int | None) -> Graph:
-    """Lower a module to a graph for counting, with a placeholder input record and placeholder labels."""
+    """Lower a module to a graph for counting, with placeholders for the input record and the labels."""
     built_for = [module.time_steps for module in network.modules() if isinstance(module, StepValue)]
     steps = time_steps or max(built_for, default=1)
     channels, height, width = _as_maps(x).shape[2:]

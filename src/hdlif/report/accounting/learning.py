@@ -1,7 +1,7 @@
 """Count the memory, operations and energy of a deployed network that continues to learn.
 
-A learning step adds a backward pass to an inference step (`hdlif.graph.learning`). The following counts include zero
-entries of gradients:
+A learning step adds a backward pass to an inference step (`hdlif.graph.learning`). The following counts include the
+zero entries in gradients:
 
     gradient of a layer's inputs     an addition per pair of a gradient and a weight if the weight has at most 2 bits,
                                      otherwise a multiply-accumulate
@@ -10,8 +10,8 @@ entries of gradients:
                                      op has trained parameters; nothing for ops that only move numbers
 
 For each trained parameter, an update takes one multiply-accumulate for the mean gradient and one for the step. Low-bit
-weights take another multiply-accumulate for the root mean square, and momentum adds one more. All operations of
-learning are in float32, and are priced as in `hdlif.report.accounting.operations`.
+weights take another multiply-accumulate to compute a root mean square, and momentum adds one more. Learning uses
+float32, and its operations are priced as in `hdlif.report.accounting.operations`.
 """
 
 import math
@@ -59,12 +59,12 @@ class LearningCost:
     update_mj: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the entry "learning" in the output of `hdlif profile --learn LEVEL --json`."""
+        """Return the "learning" entry in the output of `hdlif profile --learn LEVEL --json`."""
         return asdict(self)
 
 
 def learning_cost(seen: Activity, level: Level, *, momentum: bool = False) -> LearningCost:
-    """Return the cost of learning for counts from `activity`.
+    """Return the cost of learning, computed from the counts that `activity` returns.
 
     >>> import torch
     >>> from hdlif.graph.artefact import load

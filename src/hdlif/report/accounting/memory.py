@@ -20,8 +20,8 @@ from hdlif.nn.fusion import written_step
 class Saved:
     """The current and the peak number of bytes that autograd saves for backward passes.
 
-    A storage counts once even if several operations save it, and a view counts as the entire storage. Tensors held only
-    by a function's context or by a network's state are not counted.
+    Each tensor storage counts once, even if several operations save it. A view counts as its entire storage. Tensors
+    that are held only by a function's context or a network's state are not counted.
 
     See `watching_saved` for an example.
 
@@ -104,7 +104,7 @@ def watching_saved(apart: Iterable[Tensor], *, saver: Callable[[], str] = lambda
 def saved_bytes(forward: Callable[[], object], *, model: nn.Module) -> int:
     """Return the number of bytes in distinct tensors that `forward()` saves for the backward pass.
 
-    The tensors of `model` are not counted. Two steps of four neurons save more bytes than one step:
+    The tensors of `model` are not counted. Two time steps of four neurons save more bytes than one step:
 
     >>> import torch
     >>> from hdlif.report.accounting import saved_bytes
@@ -144,7 +144,7 @@ class UpdateCost:
 
 
 def update_cost(model: nn.Module, update: Callable[[], object], *, batch: Iterable[Tensor] = ()) -> UpdateCost:
-    """Run one update of `model`, and count the time steps and memory that the update takes.
+    """Run one update of `model` and measure how many time steps and how much memory it takes.
 
     >>> import torch
     >>> from torch import nn
@@ -194,7 +194,7 @@ def update_cost(model: nn.Module, update: Callable[[], object], *, batch: Iterab
 
 
 def step_counts(neuron: SteppedNeuron) -> Counts:
-    """Count the operations and the state of one neuron for one step of inference.
+    """Count the operations and state bytes of one neuron per step of inference.
 
     >>> from hdlif.nn import HDLIF
     >>> found = step_counts(HDLIF(time_steps=4))
@@ -220,9 +220,9 @@ def chunk_bytes(
     is_constant: bool = False,
     is_carried: bool = False,
 ) -> int:
-    """Return the exact number of bytes that a layer with `path="fused"` saves for backward over a chunk of steps.
+    """Return the exact number of bytes that a `path="fused"` layer saves for the backward pass over a chunk of steps.
 
-    The count excludes rows of T or T·C parameters, and the bytes that a later quantiser saves.
+    The count excludes parameter rows of T or T·C values and the bytes that a subsequent quantiser saves.
 
     See `bytes_a_step` for an example.
 
@@ -242,7 +242,7 @@ def chunk_bytes(
 
 
 def bytes_a_step(neuron: SteppedNeuron) -> float:
-    """Return the bytes per neuron that `chunk_bytes` adds for each time step in float32.
+    """Return how many bytes per neuron each additional time step adds to `chunk_bytes` in float32.
 
     >>> from hdlif.report.accounting import bytes_a_step, chunk_bytes
     >>> from hdlif.nn import HDLIF
@@ -260,7 +260,7 @@ def bytes_a_step(neuron: SteppedNeuron) -> float:
 
 
 def _saving(neuron: SteppedNeuron, shape: Sequence[int], *, steps: int, is_carried: bool = False) -> Saving:
-    """Describe the tensors that a neuron saves over a chunk of steps, as a `Saving`."""
+    """Return a `Saving` that describes the tensors that a neuron saves over a chunk of steps."""
     written = written_step(neuron.equation(), neuron.states, neuron.row_values())
     rows = written.rows(neuron.rows_at(range(steps), torch.empty(steps, *shape, device="meta")))
     asked = tuple(isinstance(row, torch.Tensor) and row.requires_grad for row in rows)

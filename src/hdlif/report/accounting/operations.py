@@ -1,27 +1,27 @@
-"""Count the parameters, synaptic and neuron operations, and energy of a network from its graph.
+"""Compute the number of parameters, the synaptic and neuron operations, and the energy of a network from its graph.
 
-Operations can be priced in two ways:
+There are two ways to price operations:
 
-With "paper", operations are counted as in the paper's tables. SOPs are the products of non-zero inputs and non-zero
-weights in the body's convolutions, summed over time. Operations of the 1x1 shortcuts count as SOPs, although shortcuts
+The option "paper" counts operations as in the paper's tables. SOPs are the products of non-zero inputs and non-zero
+weights in the body's convolutions, summed over time. The operations of 1x1 shortcuts count as SOPs, although shortcuts
 have dense real inputs. The stem and the classifier count only if the recipe also quantises them (`weights.quantise`).
-`artefact.roles` assigns layers to stem, body and classifier by their place in the graph. The energy is SOPs·0.9 pJ,
-times bits/32 for quantised spikes. LIF's one-bit spikes are priced as 32 bits. Nothing else costs energy. A neuron
-costs 3 operations per step (1 without accumulation, 5 for GLIF). A "1-bit" weight counts as 2 bits, and a "1.5-bit"
-weight as 3 bits. Parameters of batch norm and neurons are not counted.
+`artefact.roles` assigns layers to the stem, body or classifier by their position in the graph. The energy is SOPs·0.9
+pJ, multiplied by bits/32 for quantised spikes. LIF's one-bit spikes are priced as 32 bits. Nothing else costs energy. A
+neuron costs 3 operations per step (1 without accumulation, 5 for GLIF). A "1-bit" weight counts as 2 bits, and a
+"1.5-bit" weight as 3 bits. Parameters of batch norm and neurons are not counted.
 
-With "honest", every operation of the deployed network counts. Products of an input and a weight are priced as additions
-for spikes of 0 or 1, and for weights of at most 2 bits. All other products of an input and a weight are priced as
-multiply-accumulates. The energies per operation in pJ are:
+The option "honest" counts every operation of the deployed network. Products of an input and a weight are priced as
+additions if the input is a binary spike (0 or 1) or the weight has at most 2 bits. All other products are priced as
+multiply-accumulates. The energies in pJ per operation are:
 
     weights                   spikes of 0 or 1    integer codes    real inputs
     fp32                                   0.9              4.6            4.6
     ternary, binary, int2                  0.1              0.1            0.9
     int4, int8                             0.1              0.3            4.6
 
-Real inputs are the inputs of stem, shortcuts and classifier, and graded fp32 spikes. With "honest", SOPs are the
-operations on spikes. Ops without weights are priced by their multiplications and additions. `hdlif.graph.op` defines
-which ops are free. Nodes that are constant in time count once. Memory traffic is not counted.
+Real inputs are graded fp32 spikes and the inputs of the stem, shortcuts and classifier. With "honest", SOPs are the
+operations on spikes. The price of an op without weights depends on its multiplications and additions. `hdlif.graph.op`
+defines which ops are free. Time-constant nodes count once. Memory traffic is not counted.
 """
 
 import math
@@ -54,7 +54,7 @@ def energy_pj(work: Work) -> float:
 
 
 def published_energy_pj(sops: float, *, spike_bits: int = 32) -> float:
-    """Return the paper's energy in pJ, which is SOPs·0.9, times bits/32 for quantised spikes."""
+    """Return the energy in pJ as in the paper: SOPs·0.9, multiplied by bits/32 for quantised spikes."""
     return sops * FLOAT_ADD_PJ * spike_bits / 32
 
 
@@ -173,7 +173,7 @@ def profile(
 
 
 def priced(seen: Activity, counting: Counting) -> Profile:
-    """Return the profile of a network for counts from `activity`.
+    """Return a network's profile, computed from the counts that `activity` returns.
 
     >>> import torch
     >>> from hdlif.report.accounting import activity, priced
@@ -205,7 +205,7 @@ def priced(seen: Activity, counting: Counting) -> Profile:
 def count_parameters_mb(graph: Graph, *, packed: bool = False) -> float:
     """Return the size of the parameters in MB, in the paper's convention.
 
-    Parameters of fp32 layers take 4 bytes, low-bit weights take 2 or 3 bits, and norms are omitted.
+    Each parameter of an fp32 layer takes 4 bytes, each low-bit weight takes 2 or 3 bits, and norms are omitted.
 
     >>> from functools import partial
     >>> from hdlif.report.accounting import count_parameters_mb, dense_macs
@@ -266,7 +266,7 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
 
 
 def _joins_its_neuron(node: Node, graph: Graph) -> bool:
-    """Return whether a node quantises the spikes of a neuron, and is therefore counted with the neuron."""
+    """Return whether a node quantises a neuron's spikes and is therefore counted with the neuron."""
     return node.op == "quantise" and any(n.name == node.inputs[0] and OPS[n.op].is_neuron(n) for n in graph.nodes)
 
 

@@ -22,7 +22,7 @@ from hdlif.report.accounting.operations import PACKED_BITS, PUBLISHED_BITS
 
 @dataclass(frozen=True)
 class OutlineLayer:
-    """The counts of one layer, with None for figures that need the deployed graph.
+    """The counts for one layer, with None for figures that require the deployed graph.
 
     See `outline` for an example.
 
@@ -73,7 +73,7 @@ class Outline:
         return sum(known) if len(known) == len(self.layers) else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a dict with the keys of `Profile.as_dict()`, and None for figures that need the deployed graph."""
+        """Return a dict with the keys of `Profile.as_dict()`, in which figures that require the graph are None."""
         unknown = dict.fromkeys(("stored_mb", "sops", "energy_mj"))
         layers = []
         for layer in self.layers:
@@ -84,7 +84,7 @@ class Outline:
 
 
 def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int | None = None) -> Outline:
-    """Run a network on images, and count its convolutions, linear layers, attention and neurons.
+    """Run a network on images and return counts for its convolutions, linear layers, attention layers and neurons.
 
     >>> import torch
     >>> from hdlif.report.accounting import outline
@@ -132,7 +132,7 @@ def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int
 
 
 def _shape_of(module: nn.Module, y: Tensor) -> tuple[int, ...]:
-    """Return the shape of an output without time and batch, with [C, 1, L] for a sequence [C, L]."""
+    """Return an output's shape without the time and batch dimensions, or [C, 1, L] for a sequence [C, L]."""
     if isinstance(module, nn.Linear):
         return tuple(y.shape[-1:])
     # Plain layers get time folded into the batch.
@@ -169,8 +169,8 @@ def _operations(neuron: Neuron) -> int | None:
 def dense_macs(graph: Graph, *, padding: bool = True) -> dict[str, int]:
     """Return the number of multiply-accumulates per image and time step for each convolution and linear layer.
 
-    A convolution takes out · in · kh · kw multiply-accumulates per output position, where `in` is the number of
-    channels per group. A linear layer takes out · in multiply-accumulates.
+    A convolution takes out · in · kh · kw multiply-accumulates per output position. In this product, `in` is the number
+    of input channels per group. A linear layer takes out · in multiply-accumulates.
 
     See `count_parameters_mb` for an example.
 
