@@ -23,7 +23,7 @@ BUDGET = 2**30
 class ForwardMode:
     """SLTT plus the temporal gradient within each layer, dL/dW = Σ_t G_t·ds_t/dW, where ds_t/dW is carried forward.
 
-    A layer consists of fully connected or kernel-size-1 weights, optionally a batch norm or a gain and shift, and
+    A layer consists of weights (fully connected or with kernel size 1), an optional batch norm or gain and shift, and
     neurons. Within a layer, the gradient of weights and of parameters that all steps share equals the gradient of STBP.
     The gradient G_t = dL/ds_t reaches the layers below only through step t (see `learning.eligibility`). A single layer
     of neurons gets STBP's gradient of (1/T)·Σ_t criterion(logits_t, target). In deeper networks, lower layers get an

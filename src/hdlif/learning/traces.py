@@ -121,7 +121,7 @@ class Traces(Observer):
             )
 
     def _drift_behind(self, scope: Scope, x: Tensor, synapse: str) -> Tensor | None:
-        """Return the potential changes of the neurons that emitted `x`; None if no neurons with a state emitted `x`."""
+        """Return the potential changes of the neurons that emitted `x`, or None if no neurons with a state did."""
         fired = next((fired for fired in self._seen(scope).fired if fired.y is x), None)
         if fired is None or fired.state is None:
             return None

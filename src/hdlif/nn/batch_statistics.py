@@ -80,7 +80,7 @@ def _moments(x: Tensor, gather: Gather) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _NormaliseOverRanks(torch.autograd.Function):
-    """Batch norm with statistics over all ranks, which also returns the mean and unbiased variance.
+    """A batch norm with statistics over all ranks, which returns the output, the mean and the unbiased variance.
 
     Let x̂ be (x - μ)/√(σ² + eps), g the incoming gradient, and n the number of values on all ranks:
 

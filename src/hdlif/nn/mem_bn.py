@@ -1,4 +1,4 @@
-"""Mem-BN: a mix of the membrane and its batch norm, with a separate batch norm per time step."""
+"""Mem-BN, a mix of the membrane potential and its batch norm, with a separate batch norm per time step."""
 
 import torch
 import torch.nn.functional as F
@@ -86,7 +86,10 @@ class MemBN(PerStep):
         self.num_batches_tracked[:time_steps] = 0
 
     def forward(self, membrane: Tensor, step: Row, gather: Gather | None = None) -> Tensor:
-        """Return m̂ for the membrane [B, C, ...] at time step `step`; `gather` collects tensors from all ranks."""
+        """Return m̂ for the membrane [B, C, ...] at time step `step`.
+
+        If `gather` is given, the statistics cover the batches of all ranks.
+        """
         if membrane.ndim < 2 or membrane.shape[1] != self.channels:
             raise ShapeError(f"membrane has shape {list(membrane.shape)}; Mem-BN takes [B, {self.channels}, ...]")
         t = last_of(step, self.time_steps)

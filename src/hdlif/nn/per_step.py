@@ -1,4 +1,7 @@
-"""Parameters per time step, stored as tensors [T] or [T, C], because unused modules break data-parallel training."""
+"""Parameters per time step, stored as tensors [T] or [T, C].
+
+With one module per time step, the modules of unused steps would break data-parallel training.
+"""
 
 import math
 from collections.abc import Callable
@@ -186,7 +189,7 @@ Parametrization = Literal["sigmoid", "softplus"]
 
 
 class _Parametrization(NamedTuple):
-    """A function from an unbounded a to a rescaled y, with the inverse function for initial values."""
+    """A function from an unbounded `a` to a rescaled `y`, with the inverse function for initial values."""
 
     value: Callable[[Tensor], Tensor]
     start: Callable[[float], float]
@@ -202,8 +205,8 @@ _PARAMETRIZATIONS: dict[str, _Parametrization] = {
 class StepValue(PerStep):
     """A learned or fixed parameter y_t per time step, such as a leak, with a single value or one value per channel.
 
-    A learned y is a function of an unbounded a_t (the parameter `logit`), which is initialised such that y is `value`.
-    A fixed y is a buffer.
+    A learned y is a function of an unbounded a_t (the parameter `logit`), which is initialised so that y equals
+    `value`. A fixed y is a buffer.
 
         sigmoid:   y_t = low + (high - low)·σ(a_t), in (low, high)
         softplus:  y_t = low + log(1 + exp(a_t)), in (low, ∞)
@@ -270,7 +273,7 @@ class StepValue(PerStep):
             self.register_buffer("value", torch.tensor(starts).expand(shape).clone())
 
     def values(self) -> Tensor:
-        """Return y of every trained step, [T] or [T, C], or one row if all steps share y."""
+        """Return y for every trained step, [T] or [T, C], or one row if all steps share y."""
         if not self.learned:
             return cast(Tensor, self.value)
         value = _PARAMETRIZATIONS[self.form].value(self.logit)

@@ -103,11 +103,11 @@ class Session:
     ) -> None:
         """Load a model file or a graph.
 
-        Memory and operations are limited, because a small file may require terabytes and hours. The constructor checks
-        the limits for one image over the network's time steps, and each call checks the limits for the input. An
-        operation is a product in a convolution or a linear layer, including products with zero. An entry of any other
-        op counts as at least 8 operations, and a row of a map as 512, to reflect run time. One core computes 10^9 to
-        10^11 operations per second.
+        Memory and operations are limited, because even a small model file may require terabytes of memory or hours of
+        time. The constructor checks the limits for one image over the network's time steps, and each call checks the
+        limits for the input. An operation is a product in a convolution or a linear layer, including products with
+        zero. To reflect run time, each entry of any other op counts as at least 8 operations, and each row of a map as
+        512. One core computes 10^9 to 10^11 operations per second.
 
         Args:
             artefact: path of a model file, or a graph.
@@ -159,7 +159,7 @@ class Session:
         """Return the kernels that run fused nodes, with the names of the nodes.
 
         Each of the kernels "hd_lif", "parallel" and "lif" runs a single equation. The kernel "fire" runs HD-LIF or
-        Parallel with affine, addition and quantiser. "equation" runs any equation.
+        Parallel HD-LIF together with an affine op, an addition and a quantiser. "equation" runs any equation.
         """
         names = self._names[1:]
         return [(kernel, tuple(names[n] for n in nodes)) for kernel, nodes in self._network.passes]
@@ -221,7 +221,7 @@ class Session:
     def stage_seconds(self, x: Floats, steps: int | None = None) -> dict[str, float]:
         """Profile a run, and return the seconds of each stage by the name of the stage's first node.
 
-        A stage contains nodes that the runtime computes together, such as a convolution, an affine and a neuron.
+        A stage contains nodes that the runtime computes together, such as a convolution, an affine op and a neuron.
         """
         x, logits = self._prepare(x, steps)
         seconds = np.zeros(len(self._names) - 1)
@@ -354,18 +354,18 @@ class Session:
         self._granted[call] = steps
 
     def _check_limits(self, batch: int, steps: int, **call: bool) -> None:
-        """Raise `LimitError` if a call with `batch` images over `steps` exceeds a limit."""
+        """Raise `LimitError` if a call with `batch` images over `steps` time steps exceeds a limit."""
         with self._naming():
             self._network.check(batch, steps, **call)
 
     def _cost(self, batch: int, steps: int, *call: bool) -> tuple[int, int]:
-        """Return the bytes and the operations that a run takes in the runtime."""
+        """Return the memory in bytes and the number of operations that a run takes."""
         work_bytes, operations = self._network.cost(batch, steps, *call)
         return work_bytes, int(operations)
 
     @contextlib.contextmanager
     def _naming(self) -> Iterator[None]:
-        """Add the network's name to errors, and the option that raises an exceeded limit."""
+        """Add the network's name to errors and, if a limit is exceeded, the option that raises the limit."""
         try:
             yield
         except HdlifError as error:

@@ -65,7 +65,7 @@ class Place:
     def columns(self, row: Tensor) -> tuple[int, int] | None:
         """Return (columns, inner) such that entry i of a step uses value (i // inner) % columns of the row.
 
-        Return None if the values of a row do not follow this pattern, such as one value per channel and pixel column.
+        Return None if the row does not follow this pattern, for example with one value per channel and pixel column.
         """
         if row.ndim < len(self._order) and row.numel() > 1:
             # The first axis may hold steps or samples.
