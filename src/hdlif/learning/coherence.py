@@ -1,7 +1,7 @@
 """Compare the gradients of learning rules with STBP's gradient, for the same loss and batches.
 
 A rule that cuts the temporal gradient changes only the backward pass. The outputs o_t and dL/do_t do not depend on the
-rule. Every rule therefore gets the loss Σ_t <dL/do_t, o_t>, which is linear in the outputs and has the gradient
+rule. Every rule therefore receives the loss Σ_t <dL/do_t, o_t>, which is linear in the outputs and has the gradient
 dL/do_t. There are two views:
 
 local: every neuron layer is given STBP's own G_t = dL/ds_t, and d_t = dL/dm_t (at its input current) is compared
@@ -177,9 +177,9 @@ def coherence(
     """Compare the gradient of each rule with STBP's gradient, layer by layer, without changing the model.
 
     During the comparison, all modules are in eval mode, so batch norm uses running statistics and couples neither
-    samples nor steps, as the theorem requires. First, measure the running statistics on the same batches with
-    `training.reestimated`. Pass a float64 model for exact fractions. In float32, entries count as equal if they differ
-    by less than about 1e-4 of the neuron's largest G.
+    samples nor steps, as the theorem requires. Before the comparison, measure the running statistics on the same
+    batches with `training.reestimated`. Pass a float64 model for exact fractions. In float32, entries count as equal if
+    they differ by less than about 1e-4 of the neuron's largest G.
 
     >>> from functools import partial
     >>> import torch

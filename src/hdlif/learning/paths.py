@@ -1,8 +1,8 @@
 """Find the synapses that feed membranes, using the paths that blocks declare or a traced pass.
 
-A synapse feeds a neuron if the synapse's output reaches the neuron without passing another neuron. If a fed neuron
-accumulates, the neuron's membrane depends on the synapse's past inputs. The order in which children are registered does
-not matter.
+A synapse feeds a neuron if the synapse's output reaches the neuron without passing through another neuron. If the
+neuron accumulates currents, the neuron's membrane depends on the synapse's past inputs. The order in which children are
+registered does not matter.
 
 `Scope` runs children by name, and autograd records the inputs of each value. The search therefore follows the graph
 from a child's input back to the outputs of other children. The search stops at values without a gradient, which do not

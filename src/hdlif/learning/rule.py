@@ -119,7 +119,7 @@ class Tracing(Protocol):
     """A rule that reports the memory of its traces before training."""
 
     def traces_of(self, model: nn.Module, x: Tensor, batch: int) -> Mapping[str, int]:
-        """Return the bytes of traces by layer, for a batch of `batch` samples like x [T or 1, 1, ...]."""
+        """Return the trace size in bytes by layer, for a batch of `batch` samples like x [T or 1, 1, ...]."""
 
 
 class Streaming(Rule, Protocol):

@@ -25,7 +25,7 @@ STILL = 1e-6
 
 @dataclass(frozen=True)
 class TraceRule:
-    """The decay of traces: `leak` or, if `dynamic` is set, the ratio of a neuron's potential changes where known."""
+    """The decay of traces, which is `leak` or, if `dynamic` is set, the ratio of a neuron's potential changes."""
 
     leak: float
     dynamic: bool = False

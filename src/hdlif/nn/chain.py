@@ -4,7 +4,8 @@ If nothing else reads the intermediate values, a convolution returns its maps an
 batch norm is reduced to three rows of parameters. The next neuron layer applies these rows and passes codes to the next
 convolution. A fused convolution, norm, neuron layer and quantiser write and read the maps only once. Without an
 autograd graph, spikes are stored only as codes. A norm without a following neuron layer runs as a separate pass. A norm
-at the end of a chain adds the chain's summand in the same pass. Layers that cannot be fused run separately, on tensors.
+at the end of a chain adds the chain's summand in the same pass. Layers that cannot be fused run separately on ordinary
+tensors.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ WORTH_NORMALISING = 2**14
 class Watch:
     """Callbacks for the start and end of a layer's forward pass.
 
-    The callbacks do not read the layer's inputs and outputs, so the layer may run in a chain.
+    The callbacks do not read the layer's inputs or outputs, so the layer may run in a chain.
 
     Attributes:
         begin: called with the layer.

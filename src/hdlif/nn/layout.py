@@ -25,7 +25,7 @@ REGISTER_CHANNELS = 16
 def must_stay_contiguous(layer: nn.Module) -> bool:
     """Return whether oneDNN may write beyond a buffer in this layer's weight gradient in channels-last layout.
 
-    The result depends only on the layer's shape, so training computes the same on every processor and device.
+    The result depends only on the layer's shape, so the choice of layout is the same on every processor and device.
     """
     return (
         isinstance(layer, nn.Conv2d)
@@ -125,6 +125,6 @@ def runs_as_product(module: nn.Module, x: Tensor) -> bool:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Return whether a module has hooks, or whether global hooks exist."""
+    """Return whether a module has hooks or global hooks exist."""
     own = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
     return any(own) or _has_any_global_hook()  # type: ignore[no-untyped-call]

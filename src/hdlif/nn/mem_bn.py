@@ -15,9 +15,8 @@ class MemBN(PerStep):
 
     Every step has its own BN per channel, whose statistics cover only the batches in which the step ran. With
     single-step random training, step t runs in a fraction (T - t + 1)/T of all batches. Initially, α = 1 and β = 0, so
-    the neuron behaves as without Mem-BN. Steps beyond T share the parameters and statistics of the last step. In eval
-    mode, m̂ = α*·m - β* (see `affine`). Deployment folds Mem-BN into leak and threshold at no cost
-    (`deploy.fold_mem_bn`).
+    Mem-BN has no effect. Steps beyond T share the parameters and statistics of the last step. In eval mode, m̂ = α*·m -
+    β* (see `affine`). Deployment folds Mem-BN into leak and threshold at no cost (`deploy.fold_mem_bn`).
 
     Pass a `MemBN` to a neuron:
 

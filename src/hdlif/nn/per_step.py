@@ -91,7 +91,7 @@ def _count(name: str, value: object, fix: str = "") -> int:
 
 
 def step_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Return all parameters per time step of a network, in the network's order.
+    """Return all per-step parameters of a network, in the network's order.
 
     >>> from torch import nn
     >>> from hdlif.nn import HDLIF, step_parameters
@@ -206,7 +206,7 @@ class StepValue(PerStep):
     """A learned or fixed parameter y_t per time step, such as a leak, with a single value or one value per channel.
 
     A learned y is a function of an unbounded a_t (the parameter `logit`), which is initialised so that y equals
-    `value`. A fixed y is a buffer.
+    `value`. A fixed y is stored in a buffer.
 
         sigmoid:   y_t = low + (high - low)·σ(a_t), in (low, high)
         softplus:  y_t = low + log(1 + exp(a_t)), in (low, ∞)

@@ -161,7 +161,7 @@ class Pass:
 
 
 class Steps:
-    """Consecutive time steps like a `range`, as ints or, under a compiler, as int64 tensors [].
+    """A range of consecutive time steps, as ints or, under a compiler, as int64 tensors [].
 
     `Steps` is not a `Sequence`, because data-parallel wrappers split sequences into their members.
 

@@ -325,8 +325,9 @@ class HeldWeights:
     """The quantised weights of `model`, computed once for an update with several backward passes.
 
     Pass `weights` to each forward pass of the update with `carrying(steps, weights=held.weights)`. Backward passes
-    accumulate gradients in detached leaves. Only the backward pass after `last` passes gradients through the quantiser
-    to the latent weights. Data-parallel hooks thus run once per update, in the last backward pass.
+    accumulate gradients in detached leaves. After a call of `last`, the next backward pass propagates the gradient
+    through the quantiser to the latent weights. Data-parallel hooks thus run once per update, in the last backward
+    pass.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, HeldWeights, QuantLinear, Sequential, Ternary, carrying

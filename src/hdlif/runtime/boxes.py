@@ -126,7 +126,7 @@ def overlaps(first: Floats, second: Floats) -> NDArray[np.float64]:
 
 
 def agreement(first: Boxes, second: Boxes) -> float:
-    """Return the fraction of boxes in two sets that match a box in the other set, or 1 without boxes.
+    """Return the fraction of boxes in two sets that match a box in the other set, or 1 if there are no boxes.
 
     Args:
         first, second: two sets of boxes for the same image.

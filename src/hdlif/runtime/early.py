@@ -105,7 +105,7 @@ def run_until_sure(
     last: bool,
     confidence: float,
 ) -> Early:
-    """Run each sample until its class reaches the probability `confidence` or all steps have run.
+    """Run each sample until a class reaches the probability `confidence` or all steps have run.
 
     Let z_t be the mean of the logits of steps 1 to t, or the logits of step t if `last` is set. A sample stops at the
     first t with max softmax(z_t) >= confidence (`is_sure`). Steps run in chunks of 1, 1, 2, 4, ..., because chunks are

@@ -166,12 +166,12 @@ class Session:
 
     @property
     def weight_bytes(self) -> int:
-        """Return the bytes of weights and per-step rows, which all calls share."""
+        """Return the size in bytes of the weights and per-step rows, which all calls share."""
         return self._network.weight_bytes
 
     @property
     def working_bytes(self) -> int:
-        """Return the bytes of working memory that the session keeps for later calls."""
+        """Return the size in bytes of the working memory that the session keeps for later calls."""
         return self._network.working_bytes
 
     @overload
@@ -318,12 +318,12 @@ class Session:
 
     @property
     def sequence_bytes(self) -> int:
-        """Return the bytes of a `sequence` with batch 1, for the state and the delay lines."""
+        """Return the size in bytes of the state and the delay lines of a `sequence` with batch 1."""
         return self._network.sequence_bytes
 
     @property
     def state_bytes(self) -> int:
-        """Return the bytes of the state of one sequence."""
+        """Return the size in bytes of the state of one sequence."""
         return 4 * sum(map(math.prod, self._potential_shapes.values()))
 
     @property

@@ -242,7 +242,7 @@ def _length(record: InputRecord, time_steps: int) -> tuple[int, int]:
 
 
 def _bytes(session: Session) -> int:
-    """Return the bytes of memory that an open window takes."""
+    """Return the number of bytes of memory that an open window takes."""
     sound, channels = session.input.sound, session.input.shape[0]
     held = 8 * (sound.frame + sound.hop) if sound else 8 * 64 * channels
     return session.sequence_bytes + 4 * session.time_steps * len(session.labels) + held
@@ -304,7 +304,7 @@ class _Window:
         return self.step == len(self._outputs)
 
     def _taken(self) -> Floats:
-        """Return the logits [classes] that determine the prediction so far."""
+        """Return the logits [classes] that determine the current prediction."""
         taken: Floats = self._outputs[self.step - 1, 0]
         if self._session.task.combine == "mean":
             taken = self._sequence.sums / np.float32(self.step)

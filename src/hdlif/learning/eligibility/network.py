@@ -112,7 +112,7 @@ class Eligibility(Observer):
 
     @property
     def bytes(self) -> dict[str, int]:
-        """Return the bytes of the traces of each layer that has run."""
+        """Return the size in bytes of the traces of each layer that has run."""
         return {self._names.get(neuron, type(neuron).__name__): layer.bytes for neuron, layer in self._layers.items()}
 
     def tensors(self) -> dict[str, Tensor]:

@@ -60,7 +60,7 @@ def moments_of(maps: Tensor) -> Moments:
 
 
 class Rows(NamedTuple):
-    """The rows of y = scale·(x - mean) + shift, [K, 1, C, 1, 1] each."""
+    """The rows of y = scale·(x - mean) + shift, each with shape [K, 1, C, 1, 1]."""
 
     mean: Tensor
     scale: Tensor

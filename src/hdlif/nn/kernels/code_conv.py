@@ -3,7 +3,7 @@
 Quantised spikes are integer codes c, such as 0..15, multiplied by a step. Weights of 1 or 1.5 bits are codes w in {-1,
 0, 1}, multiplied by scales. The convolution is y = step·scale·Σ c·w. The sums are integers below 2^24, so the order of
 summation does not matter. Like the runtime's kernels, the compiled kernels look up the products of two channels at a
-time, and skip codes of 0. In the backward pass, each nonzero spike adds the output gradients around its pixel to the
+time and skip codes of 0. In the backward pass, each nonzero spike adds the output gradients around its pixel to the
 gradient of the weights. The gradient of a spike is computed only if the gradient can reach the neuron's input.
 """
 
@@ -208,7 +208,7 @@ def keep_packed(weight: Tensor, other: Tensor) -> None:
 
 
 def _packed(weight: Tensor, in_size: Pair, most: int, conv: CodeConv) -> Packed:
-    """Return the packed weights, packed at first use and again after each write."""
+    """Return the packed weights, which are packed at first use and again after each write."""
     version = 0 if weight.is_inference() else weight._version
     known: tuple[Packed, int] | None = getattr(weight, _PACKED, None)
     if known is None or known[0].key != (in_size, most, conv) or known[1] != version:

@@ -2,8 +2,8 @@
 
 Under autograd, every operation in every step saves inputs for its derivative. A fused chunk runs without a graph and
 saves only the values that `equations.Saving` lists. Each value is saved once, comparisons take one bit each, and values
-that can be recomputed are not saved. The backward pass runs the steps in reverse. Outputs equal the outputs of separate
-steps bit for bit, and gradients differ from autograd's only in the order of summation.
+that can be recomputed are not saved. The backward pass runs the steps in reverse. Outputs are bit-identical to outputs
+of separate steps, and gradients differ from autograd's only in the order of summation.
 
 The program of a step (`equations.chunk_program`) processes a chunk block by block, and runs all steps for one block of
 neurons before the next block. The states and gradients of a block therefore stay in the cache. At most 16 of PyTorch's

@@ -1,4 +1,4 @@
-"""Address tables, with which the compiled kernels locate the tensors of a chunk at each step."""
+"""Address tables, which the compiled kernels use to locate the tensors of a chunk at each step."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Place:
         return row if self.is_plain else row.permute(self._order)
 
     def unaligned(self, values: Tensor, row: Tensor) -> Tensor:
-        """Return values in memory order, reshaped like a row."""
+        """Reshape values in memory order to the shape of a row."""
         if self.is_plain:
             return values.view(row.shape)
         return values.reshape(self.aligned(row).shape).permute(self._inverse).reshape(row.shape)
