@@ -182,8 +182,7 @@ def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Cal
 
     If all steps have the same target, the loss is criterion(reduce(outputs that count), target). With a common target
     and weights, each output is first multiplied by its step's weight, relative to the mean weight. If each step has its
-    own target, the loss is the mean of criterion(outputs_t, target_t) over the steps that count, weighted if steps have
-    weights.
+    own target, the loss is the mean, or weighted mean, of criterion(outputs_t, target_t) over the steps that count.
 
     >>> import torch
     >>> import torch.nn.functional as F

@@ -60,8 +60,8 @@ def criterion_of(
 ) -> Criterion:
     """Return the criterion for the steps of a batch, which is based on the mean output if `loss` is "reduced".
 
-    For "reduced", all T steps run first, `span` steps at a time, without a graph and without changes to the model. If
-    each step has its own target, the loss is the mean of the steps' losses, as in `STBP`.
+    If `loss` is "reduced", all T steps first run `span` steps at a time, without a graph and without changes to the
+    model. If each step has its own target, the loss is the mean of the steps' losses, as in `STBP`.
     """
     if loss != "reduced" or (isinstance(criterion, Timed) and criterion.each):
         return criterion

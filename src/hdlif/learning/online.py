@@ -81,7 +81,7 @@ def cut_chunks(
     observers: Sequence[Observer] = (),
     carry: Carry | None = None,
 ) -> Iterator[Step]:
-    """Run consecutive steps with one update as `online_steps` does, but in chunks of `span` steps, with more memory.
+    """Run consecutive steps with one update as `online_steps` does, but in chunks of `span` steps, using more memory.
 
     The losses of a chunk form one `Step`. Each step of a chunk also starts from a detached state (`Temporal.cuts`).
 

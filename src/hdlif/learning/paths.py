@@ -150,7 +150,7 @@ def stated_ways(module: nn.Module) -> Paths | None:
 
 
 class _Reading:
-    """A search for the synapses that feed a membrane, which starts at the end of a network."""
+    """A search, backwards from the end of a network, for the synapses that feed a membrane."""
 
     def __init__(self, see: Callable[[], Mapping[nn.Module, Reads]]) -> None:
         self.found: set[str] = set()

@@ -2,8 +2,8 @@
 
 With a trace, a rule that cuts the temporal gradient can restore the membrane's dependence on past inputs. With a_t =
 λ·a_{t-1} + x_t and d_t = dL/dm_t, the gradient of a weight becomes Σ_t d_t ⊗ a_t instead of Σ_t d_t ⊗ x_t (OTTT, Xiao
-et al., NeurIPS 2022). Outputs and input gradients do not change. The trace is part of the synapse's state, {"trace": a
-[B, ...]}.
+et al., NeurIPS 2022). Traces do not change outputs or input gradients. The trace is part of the synapse's state,
+{"trace": a [B, ...]}.
 
 In a dynamic trace, the ratio of the presynaptic neuron's potential changes replaces λ at each step. The trace is a_t =
 r_t·a_{t-1} + s_t, where r_t = clip(u̇_t/u̇_{t-1}, -1, 1) and u̇_t = I_t - (1 - λ)·v_t. If u̇_{t-1} is about 0, then

@@ -1,4 +1,4 @@
-"""Channel attention with one gate per channel and time step, and layers with sums for Q-K attention."""
+"""Channel attention with one gate per channel and time step, and summation layers for Q-K attention."""
 
 import math
 

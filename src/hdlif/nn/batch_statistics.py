@@ -1,7 +1,7 @@
 """Batch normalisation over a batch on one rank, or over a batch that is split across several ranks.
 
-A rank is one of several processes that train a network, where each process trains on a part of every batch.
-Communication between ranks is up to the caller, who attaches a gather function to the time steps (`carrying`).
+A rank is one of several processes that train a network, each on a part of every batch. Communication between ranks is
+up to the caller, who attaches a gather function to the time steps (`carrying`).
 """
 
 from collections.abc import Callable

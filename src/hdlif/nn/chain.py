@@ -1,7 +1,7 @@
 """Fuse chains of layers to reduce the number of passes over memory.
 
 If nothing else reads the intermediate values, a convolution returns its maps and the sums for batch statistics. The
-batch norm is reduced to three rows of parameters. The next neuron layer applies these rows and passes codes to the next
+batch norm is reduced to three rows of parameters. The next neuron layer applies the rows and passes codes to the next
 convolution. A fused convolution, norm, neuron layer and quantiser write and read the maps only once. Without an
 autograd graph, spikes are stored only as codes. A norm without a following neuron layer runs as a separate pass. A norm
 at the end of a chain adds the chain's summand in the same pass. Layers that cannot be fused run separately on ordinary

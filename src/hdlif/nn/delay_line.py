@@ -110,9 +110,10 @@ class Changes(DelayLine):
 
 
 class _Joined(torch.autograd.Function):
-    """Concatenate each of n steps with the inputs d, 2·d, …, (K-1)·d steps earlier, given (K-1)·d + n steps.
+    """Concatenate each of the last n steps with the inputs d, 2·d, …, (K-1)·d steps earlier.
 
-    With plain slices, the backward pass would sum K zero-padded tensors of full length.
+    The input contains (K-1)·d + n steps. With plain slices, the backward pass would sum K zero-padded tensors of full
+    length.
     """
 
     @staticmethod

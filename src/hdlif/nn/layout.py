@@ -102,7 +102,7 @@ def _contiguous_input(layer: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tenso
 
 
 def is_product(layer: _ConvNd, x: Tensor) -> bool:
-    """Return whether a convolution of x [N, C, H, W] equals W·x + b, with a 1x1 kernel on one-pixel maps."""
+    """Return whether a convolution of x [N, C, H, W] has a 1x1 kernel and one-pixel maps, and thus equals W·x + b."""
     return (
         x.ndim == 4
         and x.shape[1:] == (layer.in_channels, 1, 1)

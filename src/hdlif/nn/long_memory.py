@@ -30,9 +30,9 @@ class AdaptiveHDLIF(EquationNeuron):
 
     Here, λ is `leak`, θ is `threshold`, ρ is `adaptation_leak`, and δ is `rise`. The Jacobian of (v, a) is diag(λ, ρ)
     if the neuron is silent and [[0, 1], [δλ, ρ - δ]] if it fires. The eigenvalues of the Jacobian lie inside the unit
-    circle for λ, ρ in [0, 1) and 0 <= δ < (1 + ρ)/(1 + λ). Learned values of λ, ρ and δ are always within these bounds.
-    The parameters ρ_t and δ_t affect only later steps, so a rule that cuts the temporal gradient does not train them.
-    With δ = 0, `AdaptiveHDLIF` is equivalent to HD-LIF.
+    circle for λ, ρ in [0, 1) and 0 <= δ < (1 + ρ)/(1 + λ). Learned values of λ, ρ and δ always meet these stability
+    conditions. The parameters ρ_t and δ_t affect only later steps, so a rule that cuts the temporal gradient does not
+    train them. With δ = 0, `AdaptiveHDLIF` is equivalent to HD-LIF.
 
     >>> import torch
     >>> from hdlif.nn import AdaptiveHDLIF

@@ -115,7 +115,7 @@ class TimeConstants:
 
     τ_c = shortest·(longest/shortest)^(c/(C - 1)),   λ_c = 1 - 1/τ_c,   c = 0, ..., C - 1
 
-    Pass a `TimeConstants` to a neuron in place of a number. The values are not random. A single channel has τ =
+    Pass a `TimeConstants` to a neuron in place of a number. The time constants are not random. A single channel has τ =
     √(shortest·longest).
 
     >>> from hdlif.nn import HDLIF

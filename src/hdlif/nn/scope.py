@@ -27,7 +27,7 @@ class Captured:
     """
 
     def through(self, name: str, child: nn.Module) -> Self:
-        """Return the captured output of `child`, whose name in the current module is `name`, for this value."""
+        """Return the captured output of `child`, named `name` in the current module, with this value as the input."""
         raise NotImplementedError
 
 

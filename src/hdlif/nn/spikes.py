@@ -93,7 +93,7 @@ def emitted(surplus: Tensor, quantizer: SpikeQuantizer | None, *, is_relu: bool 
 class Dspike(nn.Module):
     """The surrogate `functional.dspike`, with the temperature b as a buffer, which checkpoints contain.
 
-    Training can adapt b in neurons that use `Dspike` as their surrogate; see `training.temperature`.
+    Training can adapt `b` in neurons that use `Dspike` as their surrogate (see `training.temperature`).
 
     >>> from hdlif.nn import LIF, Dspike
     >>> neuron = LIF(time_steps=4, surrogate=Dspike(temperature=2.0))

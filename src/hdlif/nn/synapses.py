@@ -317,7 +317,7 @@ def quant_like(
 
 
 def _takes_weights(layer: nn.Module) -> bool:
-    """Return whether a layer's forward pass takes weights as an argument, which an overridden `forward` does not."""
+    """Return whether a layer has hdlif's own forward pass, which takes weights as an argument."""
     return any(type(layer).forward is kind.forward for kind in get_args(QuantLayer))
 
 

@@ -1,4 +1,4 @@
-"""Draw boxes, classes and objects over an image."""
+"""Draw boxes, classes and objects on an image."""
 
 from collections.abc import Iterable, Sequence
 

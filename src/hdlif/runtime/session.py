@@ -219,7 +219,7 @@ class Session:
 
     @memory_errors_are_ours
     def stage_seconds(self, x: Floats, steps: int | None = None) -> dict[str, float]:
-        """Profile a run, and return the seconds of each stage by the name of the stage's first node.
+        """Profile a run, and return the run time of each stage in seconds, by the name of the stage's first node.
 
         A stage contains nodes that the runtime computes together, such as a convolution, an affine op and a neuron.
         """

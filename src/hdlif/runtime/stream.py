@@ -59,9 +59,9 @@ class Stream:
     """A network for time series or audio that runs on samples as they arrive.
 
     Windows are cut as in training, and each window starts with a zero state. A step runs as soon as the samples of the
-    step have arrived. Outputs are bit-identical to `Session.run` on the complete window. With a `confidence`, which may
-    be stored in the network's file, classification exits at the first step at which a class reaches this probability.
-    Early exit does not change the start of the next window.
+    step have arrived. Outputs are bit-identical to `Session.run` on the complete window. With a `confidence`,
+    classification stops at the first step at which a class reaches this probability. Early exit does not change the
+    start of the next window.
 
     Memory does not grow with the number of samples, because a stream keeps only the states and outputs of open windows.
 

@@ -137,10 +137,10 @@ class Norm:
 
 
 class _NormRows(torch.autograd.Function):
-    """Compute a batch norm's rows, with dL/dx = scale·(g - S₀/n - (x - mean)·r²·S₁/n) for the gradient g of the norm.
+    """Compute a batch norm's rows, with dL/dx = scale·(g - S₀/n - (x - mean)·r²·S₁/n) for the output gradient g.
 
-    The gradient g of scale·(x - mean) + shift reaches this function as the gradient scale·g of the maps. Here, r =
-    1/√(σ² + eps), S₀ = Σ g and S₁ = Σ g·(x - mean), with sums over n values.
+    The incoming gradient of the maps is scale·g, where g is the gradient of scale·(x - mean) + shift. Here, r = 1/√(σ²
+    + eps), S₀ = Σ g and S₁ = Σ g·(x - mean), with sums over n values.
     """
 
     @staticmethod

@@ -45,7 +45,7 @@ class Place:
         return laid if self.is_plain else laid.permute(self._inverse)
 
     def empty(self, *rows: int, dtype: torch.dtype) -> Tensor:
-        """Return an uninitialised tensor [B, ...], or [*rows, B, ...], in this memory order."""
+        """Return an uninitialised tensor [B, ...], or [*rows, B, ...], in the memory order of the chunk."""
         sizes, strides = (*rows, *self._sizes), (*(self.entries for _ in rows), *self._strides)
         return torch.empty_strided(sizes, strides, dtype=dtype, device="cpu")
 
@@ -65,7 +65,7 @@ class Place:
     def columns(self, row: Tensor) -> tuple[int, int] | None:
         """Return (columns, inner) such that entry i of a step uses value (i // inner) % columns of the row.
 
-        Return None if the row does not follow this pattern, for example with one value per channel and pixel column.
+        Return None if the row has another pattern, for example one value per channel and pixel column.
         """
         if row.ndim < len(self._order) and row.numel() > 1:
             # The first axis may hold steps or samples.
