@@ -21,7 +21,7 @@ class BatchNorm2d(Temporal):
     mode, μ and σ² are the running statistics. For a batch on several ranks, see `carrying`.
 
     With `carrying(steps, by_average=True)`, as for streams, train mode also normalises by the running statistics. The
-    gradient treats the running statistics as constants. The batch of each step first updates them: μ ← μ +
+    gradient treats the running statistics as constants. The batch of each step first updates μ and σ²: μ ← μ +
     momentum·(mean(x) - μ), σ² ← (1 - momentum)·σ² + momentum·mean((x - μ_before)(x - μ_after)).
 
     >>> import torch

@@ -55,7 +55,7 @@ def can_convolve_sizes(sizes: tuple[int, int, int], weight: Tensor) -> bool:
 
 @cache
 def multiplies_bfloat16_fast() -> bool:
-    """Return whether bfloat16 convolutions are faster than Winograd's algorithm in float32, as with AMX tiles.
+    """Return whether bfloat16 convolutions are faster than Winograd's algorithm in float32, as on a CPU with AMX.
 
     Without AMX tiles, bfloat16 convolutions are slower, even with the bfloat16 products of AVX-512.
     """
