@@ -57,7 +57,7 @@ class Observer:
     """Base class for observers of a forward pass, whose methods do nothing by default and may also replace children.
 
     Attach observers to the steps of a pass with `carrying(steps, observers=...)`. The children of an observed network
-    run one by one, without fusion.
+    run one by one, not in fused chains.
 
     >>> import torch
     >>> from hdlif.nn import HDLIF, Observer, Sequential, carrying
